@@ -1,0 +1,172 @@
+"""The bargain between the pool and a backend.
+
+You provide: a class with `info` (its name, its parameters, what to install), `open`, `close`, and one method
+per ability (`chat`, ...; see `byzer_magic.capabilities`). You get: flags, completion, `--help`, checked and typed
+parameters, expanded secrets, workers, limits, queueing, cancel, retries of nothing behind your back, stat, errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+from byzer_magic.capabilities import Capability
+from byzer_magic.errors import BadParameter, MissingKey
+from byzer_magic.expand import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Param:
+    """One setting of a backend, named as users type it (`saas.model`, `n_ctx`)."""
+
+    name: str
+    help: str
+    kind: str = "text"
+    """`text`, `int`, `float`, `bool` or `json`."""
+    default: Any = None
+    required: bool = False
+    secret: bool = False
+    env: tuple[str, ...] = ()
+    """Environment variables that stand in when the setting is not given, the provider's own names."""
+    aliases: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    """What a backend says of itself without importing anything heavy."""
+
+    kind: str
+    """`saas/openai`, or the engine's name for local models."""
+    title: str
+    params: tuple[Param, ...]
+    requires: tuple[str, ...] = ()
+    """Import names of which one must be installed."""
+    extra: str = ""
+    """The extra of byzer-magic that installs it."""
+    capabilities: frozenset[Capability] = frozenset()
+    local: bool = False
+    """Local engines run one process per worker; SaaS workers are slots in the pool's process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """All that a backend needs to open: typed parameters, secrets still wrapped."""
+
+    model: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    model_path: str | None = None
+    concurrency: int = 1
+    cpus: float = 0.0
+    gpus: float = 0.0
+
+
+Report = Callable[[str, float | None], None]
+"""Called as `report(stage, fraction)` while a backend opens; fraction is 0..1 or None."""
+
+
+class Backend(ABC):
+    """Adapter for one provider or engine; an instance serves one worker (local) or all slots of a pool (SaaS)."""
+
+    info: ClassVar[Info]
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:  # noqa: B027 - nothing to check is a fair answer
+        """Check, in the driver and before anything starts, what `Info.params` cannot say (files, combinations).
+
+        Raises:
+            ByzerError: the deployment could not work; the text says why.
+        """
+
+    @classmethod
+    @abstractmethod
+    async def open(cls, setup: Setup, report: Report) -> Self:
+        """Import the SDK or engine, load what must be loaded, and return the working backend."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Free connections, memory and processes."""
+
+
+def typed_params(info: Info, given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return `given` with declared types and defaults, secrets wrapped, names resolved from aliases.
+
+    Raises:
+        BadParameter: a name is unknown (the nearest is named) or a value has the wrong type.
+        MissingKey: a required parameter has no value, not even in the environment.
+    """
+    by_name = {name: param for param in info.params for name in (param.name, *param.aliases)}
+    found: dict[str, Any] = {}
+    for name, text in given.items():
+        param = by_name.get(name)
+        if param is None:
+            raise _unknown(info, name, by_name)
+        found[param.name] = _wrap(param, convert(param, text))
+    for param in info.params:
+        if param.name not in found:
+            value = next((environ[name] for name in param.env if environ.get(name)), param.default)
+            if value is None and param.required:
+                raise _missing(info, param)
+            if value is not None:
+                found[param.name] = _wrap(param, value)
+    return found
+
+
+def _wrap(param: Param, value: Any) -> Any:
+    return Secret(str(value)) if param.secret and not isinstance(value, Secret) else value
+
+
+def _unknown(info: Info, name: str, known: Mapping[str, Param]) -> BadParameter:
+    tail = {key.rpartition(".")[2]: key for key in known}
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or [
+        tail[key] for key in difflib.get_close_matches(name.rpartition(".")[2], tail, n=1, cutoff=0.7)
+    ]
+    hint = f"Did you mean {near[0]}?" if near else f"It takes: {', '.join(sorted(p.name for p in info.params))}."
+    return BadParameter(f"{info.kind} has no parameter {name!r}.", hint)
+
+
+def _missing(info: Info, param: Param) -> MissingKey:
+    where = f" or set {' or '.join(param.env)}" if param.env else ""
+    value = "${YOUR_KEY}" if param.secret else "..."
+    return MissingKey(f"{info.kind} needs {param.name}.", f"Add --infer_params {param.name}={value}{where}.")
+
+
+_TRUE = ("true", "1", "yes", "on")
+_FALSE = ("false", "0", "no", "off")
+
+
+def convert(param: Param, text: str) -> Any:
+    """Return `text` as the parameter's type.
+
+    Raises:
+        BadParameter: it cannot be read as that type, or is not one of the choices.
+    """
+    shown = "***" if param.secret else repr(text)
+    try:
+        value = _CONVERTERS[param.kind](text)
+    except ValueError as err:
+        raise BadParameter(f"{param.name} is {shown}, which is not {_NAMES[param.kind]}.") from err
+    if param.choices and value not in param.choices:
+        raise BadParameter(f"{param.name} is {shown}, which is not one of {', '.join(param.choices)}.")
+    return value
+
+
+def _bool(text: str) -> bool:
+    low = text.strip().lower()
+    if low not in _TRUE + _FALSE:
+        raise ValueError(text)
+    return low in _TRUE
+
+
+_CONVERTERS: dict[str, Callable[[str], Any]] = {
+    "text": str,
+    "int": int,
+    "float": float,
+    "bool": _bool,
+    "json": json.loads,
+}
+_NAMES = {"int": "a whole number", "float": "a number", "bool": "true or false", "json": "valid JSON", "text": "text"}

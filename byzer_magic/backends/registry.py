@@ -1,0 +1,103 @@
+"""From a `--pretrained_model_type` to the class behind it: by file name, then by entry point.
+
+A file `backends/saas/<name>.py` is the provider `saas/<name>`; `backends/local/<engine>.py` is the engine that
+`custom/auto --infer_backend <engine>` names. Third parties add theirs in the entry-point group
+`byzer_magic.backends`. Nothing here imports an SDK: backends import theirs in `open`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Iterable
+
+import byzer_magic.backends.local
+import byzer_magic.backends.saas
+from byzer_magic.backends.base import Backend, Info
+from byzer_magic.errors import MissingExtra, UnknownKind
+from byzer_magic.spec import ENGINES
+
+GROUP = "byzer_magic.backends"
+
+
+def saas_kinds() -> list[str]:
+    """Return `saas/<name>` for every provider file (looks at names, imports nothing)."""
+    return sorted(f"saas/{item.name}" for item in pkgutil.iter_modules(byzer_magic.backends.saas.__path__))
+
+
+def engines() -> list[str]:
+    """Return the engines that have a file."""
+    return sorted(item.name for item in pkgutil.iter_modules(byzer_magic.backends.local.__path__))
+
+
+def kinds() -> list[str]:
+    """Return every value that `--pretrained_model_type` can have."""
+    return ["custom/auto", *saas_kinds(), *sorted(_entry_points())]
+
+
+def find(kind: str, infer_backend: str | None = None) -> type[Backend]:
+    """Return the backend class of a type.
+
+    ============== ================= ==========================
+    type           --infer_backend   file
+    ============== ================= ==========================
+    saas/<name>    (ignored)         backends/saas/<name>.py
+    custom/auto    <engine>          backends/local/<engine>.py
+    anything else  (ignored)         an entry point of that name
+    ============== ================= ==========================
+
+    Raises:
+        UnknownKind: there is none; the nearest names are in the hint.
+    """
+    if kind in saas_kinds():
+        return _load(f"byzer_magic.backends.{kind.replace('/', '.')}")
+    if kind == "custom/auto":
+        return _engine(infer_backend)
+    if kind in (entries := _entry_points()):
+        return entries[kind]
+    raise UnknownKind(f"Unknown --pretrained_model_type {kind!r}.", _nearest(kind, kinds()))
+
+
+def _engine(name: str | None) -> type[Backend]:
+    available = engines()
+    if name in available:
+        return _load(f"byzer_magic.backends.local.{name}")
+    choices = ", ".join(available)
+    if name in (None, "auto"):
+        raise UnknownKind("custom/auto needs an engine.", f"Add --infer_backend {available[0]} (available: {choices}).")
+    if name in ENGINES:
+        raise UnknownKind(f"The engine {name} is not part of this version.", f"Available: {choices}.")
+    raise UnknownKind(f"Unknown --infer_backend {name!r}.", _nearest(str(name), available))
+
+
+def _load(module: str) -> type[Backend]:
+    found = importlib.import_module(module)
+    backend: type[Backend] = found.BACKEND
+    return backend
+
+
+def _entry_points() -> dict[str, type[Backend]]:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - costs 140 ms: only on a miss
+
+    return {point.name: point.load() for point in entry_points(group=GROUP)}
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(near)}?" if near else f"Available: {', '.join(known)}."
+
+
+def require(info: Info) -> None:
+    """Check that one of the packages a backend needs is installed.
+
+    Raises:
+        MissingExtra: none is; the hint is the line that installs it.
+    """
+    if info.requires and not any(importlib.util.find_spec(name) for name in info.requires):
+        raise MissingExtra(
+            f"{info.kind} needs the package {' or '.join(info.requires)}, which is not installed.",
+            f"Run: pip install 'byzer-magic[{info.extra}]'",
+        )

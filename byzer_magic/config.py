@@ -1,0 +1,66 @@
+"""Settings: a default, then the user's file, then BYZER_* variables, then arguments."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from byzer_magic.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a user may set once for all commands."""
+
+    ray_address: str = "auto"
+    connect_seconds: float = 15.0
+    """How long a Ray cluster at a given address may take to answer."""
+    start_seconds: float = 60.0
+    """How long the local Ray may take to start."""
+    lang: str = ""
+    """`en` or `zh`; empty: from the locale."""
+    local_cpus: int = 0
+    """CPUs the local Ray offers; 0: all of the machine's."""
+
+    @property
+    def chinese(self) -> bool:
+        """Return whether texts should be Chinese."""
+        return (self.lang or os.environ.get("LANG", "")).lower().startswith("zh")
+
+
+def config_file() -> Path:
+    """Return the path of the user's settings file, whether it exists or not."""
+    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(os.environ.get("BYZER_CONFIG") or Path(home) / "byzer-magic" / "config.toml")
+
+
+def load(**overrides: Any) -> Settings:
+    """Merge defaults, file, environment and `overrides` (None means not given).
+
+    Raises:
+        ConfigError: a name is unknown, or a value has the wrong type.
+    """
+    found: dict[str, Any] = {}
+    path = config_file()
+    if path.is_file():
+        try:
+            found |= tomllib.loads(path.read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as err:
+            raise ConfigError(f"{path} is not valid TOML: {err}.") from err
+    names = {item.name for item in fields(Settings)}
+    found |= {name: os.environ[f"BYZER_{name.upper()}"] for name in names if f"BYZER_{name.upper()}" in os.environ}
+    found |= {name: value for name, value in overrides.items() if value is not None}
+    if unknown := sorted(set(found) - names):
+        raise ConfigError(f"Unknown setting {unknown[0]!r} in {path}.", f"Settings: {', '.join(sorted(names))}.")
+    return replace(Settings(), **{name: _typed(name, value) for name, value in found.items()})
+
+
+def _typed(name: str, value: Any) -> Any:
+    wanted = type(getattr(Settings(), name))
+    try:
+        return wanted(value)
+    except ValueError as err:
+        raise ConfigError(f"Setting {name} is {value!r}, which is not a {wanted.__name__}.") from err

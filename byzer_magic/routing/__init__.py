@@ -1,0 +1,1 @@
+"""Decisions: slots, order, queue. Pure: no asyncio, no Ray, and time is an argument."""

@@ -1,0 +1,1 @@
+"""Ray, sockets and processes: the only package that imports ray."""
