@@ -105,7 +105,9 @@ class EngineFailed(DeployError):
 
 
 class RequestError(ByzerError):
-    """A request that got no (whole) answer."""
+    """A request that got no (whole) answer; `partial` is the ChatResult of what arrived, where it was collected."""
+
+    partial: Any = None
 
 
 class Overloaded(RequestError):

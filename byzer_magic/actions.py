@@ -1,0 +1,230 @@
+"""What each command does, once for all faces: a spec in, calls to the manager, results to an Output."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from byzer_magic import command, presets
+from byzer_magic import spec as specs
+from byzer_magic.answer import to_messages
+from byzer_magic.errors import CommandError
+from byzer_magic.manager import Manager
+from byzer_magic.stat import ModelStat
+from byzer_magic.types import ChatChunk, ChatRequest, ChatResult, Dispatched, Event
+from byzer_magic.widgets import snapshot
+
+Items = Iterator[ChatChunk | Dispatched]
+
+
+class Output(Protocol):
+    """How a face shows things."""
+
+    def say(self, text: str) -> None:
+        """Tell how it goes (never part of the answer)."""
+
+    def text(self, text: str) -> None:
+        """Show the answer."""
+
+    def table(self, rows: Sequence[dict[str, Any]], empty: str) -> None:
+        """Show rows, or `empty` when there are none."""
+
+    def events(self, model: str, events: Iterator[Event]) -> None:
+        """Show a deploy while it happens."""
+
+    def answer(self, model: str, items: Items, style: str) -> ChatResult:
+        """Show an answer while it comes, and return it."""
+        ...
+
+    def refresh(self, draw: Callable[[], None]) -> None:
+        """Show again what `draw` shows, in place of the last time where that is possible."""
+
+
+class Actions:
+    """Runs commands for one face; `variables` are where `${NAME}` looks first."""
+
+    def __init__(self, manager: Manager, output: Output, variables: Mapping[str, Any] | None = None) -> None:
+        self._manager = manager
+        self._out = output
+        self._variables = variables or {}
+        manager.say = output.say
+
+    def run_all(self, commands: Iterable[specs.Spec]) -> Any:
+        """Run commands in order, after all of them have been checked; return the last one's value."""
+        ready = list(commands)
+        for item in ready:
+            if isinstance(item, specs.DeploySpec | specs.EasyDeploySpec):
+                self._manager.plan(self._plain(item), self._variables)
+        value = None
+        for item in ready:
+            value = self.run(item)
+        return value
+
+    @staticmethod
+    def _plain(item: specs.DeploySpec | specs.EasyDeploySpec) -> specs.DeploySpec:
+        return presets.spec(item) if isinstance(item, specs.EasyDeploySpec) else item
+
+    @functools.singledispatchmethod
+    def run(self, item: specs.Spec) -> Any:
+        """Run one command; return what a notebook may want to keep (most: None).
+
+        Raises:
+            ByzerError: it could not be done; the text says why and what next.
+        """
+        raise CommandError(f"{type(item).__name__} is not available here.")
+
+    @run.register
+    def _deploy(self, item: specs.DeploySpec) -> None:
+        plan = self._manager.plan(item, self._variables)
+        if item.dry_run:
+            self._out.text(command.line(item, masked=True))
+            self._out.say(f"{item.model}: every check passed; nothing was deployed (--dry_run).")
+            return
+        self._manager.ensure(item.ray_address)
+        self._out.events(item.model, self._manager.iterate(self._manager.deploy(plan)))
+
+    @run.register
+    def _easy_deploy(self, item: specs.EasyDeploySpec) -> None:
+        if note := presets.find(item.preset).note:
+            self._out.say(f"{item.preset}: {note}")
+        self.run(presets.spec(item))
+
+    @run.register
+    def _undeploy(self, item: specs.UndeploySpec) -> None:
+        self._manager.ensure(item.ray_address)
+        cut = self._manager.run(self._manager.undeploy(item))
+        self._out.say(f"{item.model}: undeployed" + (f"; {cut} requests were cut off." if cut else "."))
+
+    @run.register
+    def _easy_undeploy(self, item: specs.EasyUndeploySpec) -> None:
+        self.run(specs.UndeploySpec(model=item.model, force=item.force, ray_address=item.ray_address))
+
+    @run.register
+    def _stat(self, item: specs.StatSpec) -> Any:
+        self._manager.ensure(item.ray_address)
+        if item.df:
+            return self._frame(item)
+        if not item.interval:
+            self._draw_stat(item)
+        while item.interval:
+            self._out.refresh(lambda: self._draw_stat(item))
+            time.sleep(item.interval)
+        return None
+
+    def _draw_stat(self, item: specs.StatSpec) -> None:
+        stats = self._stats(item.model)
+        if item.model:
+            self._out.text(json.dumps(stats[0].legacy(), indent=4))
+        elif item.json:
+            self._out.text(json.dumps({stat.model: stat.legacy() for stat in stats}, indent=4))
+        else:
+            self._table(stats)
+
+    def _frame(self, item: specs.StatSpec) -> Any:
+        from importlib.util import find_spec
+
+        if find_spec("pandas") is None:
+            raise CommandError("--df needs pandas.", "Run: pip install 'byzer-magic[pandas]'")
+        import pandas as pd
+
+        rows = [
+            {
+                "model": stat.model,
+                "worker": worker.index,
+                "health": worker.health,
+                "free": worker.free,
+                "limit": worker.limit,
+            }
+            | {
+                "requests": worker.requests,
+                "errors": worker.errors,
+                "idle_seconds": worker.idle_seconds,
+                "queued": stat.queued,
+            }
+            for stat in self._stats(item.model)
+            for worker in stat.workers
+        ]
+        return pd.DataFrame(rows)
+
+    def _stats(self, alias: str | None) -> list[ModelStat]:
+        manager = self._manager
+        return [manager.run(manager.stat(alias))] if alias else manager.run(manager.stats())
+
+    def _table(self, stats: list[ModelStat]) -> None:
+        self._out.table(snapshot.stat_rows(stats), "Nothing is deployed.")
+
+    @run.register
+    def _list(self, item: specs.ListSpec) -> None:
+        self._manager.ensure(item.ray_address)
+        rows = snapshot.stat_rows(self._stats(None))
+        if item.json:
+            self._out.text(json.dumps(rows, indent=4))
+        else:
+            self._out.table(
+                [{name: row[name] for name in ("model", "type", "can", "workers")} for row in rows],
+                "Nothing is deployed.",
+            )
+
+    @run.register
+    def _query(self, item: specs.QuerySpec) -> ChatResult:
+        options = {
+            name: getattr(item, name) for name in ("temperature", "max_tokens") if getattr(item, name) is not None
+        }
+        result = self.ask(item.model, item.query, item.system, options, item.timeout, item.ray_address)
+        if item.output_file:
+            Path(item.output_file).expanduser().write_text(result.text, encoding="utf-8")
+            self._out.say(f"Wrote {item.output_file}.")
+        else:
+            self._out.text(result.text)
+        return result
+
+    def ask(
+        self,
+        model: str,
+        query: str,
+        system: str | None,
+        options: dict[str, Any],
+        timeout: float | None,
+        address: str = "auto",
+    ) -> ChatResult:
+        """Send one prompt and return the whole answer."""
+        from byzer_magic.model import Model
+
+        self._manager.ensure(address)
+        return Model(model, self._manager).chat(query, system=system, timeout=timeout, **options)
+
+    @run.register
+    def _easy_chat(self, item: specs.EasyChatSpec) -> ChatResult:
+        self._manager.ensure(item.ray_address)
+        request = ChatRequest(messages=to_messages(item.query))
+        return self._out.answer(item.model, self._manager.iterate(self._manager.chat(item.model, request)), "markdown")
+
+    @run.register
+    def _logs(self, item: specs.LogsSpec) -> None:
+        self._manager.ensure(item.ray_address)
+        lines = self._manager.run(self._manager.logs(item.model, item.lines))
+        self._out.text("\n".join(lines) if lines else f"{item.model} has written nothing.")
+
+    @run.register
+    def _connect(self, item: specs.ConnectSpec) -> None:
+        where = self._manager.connect(item.ray_address)
+        self._out.say(f"Connected to Ray at {where}.")
+
+    @run.register
+    def _shutdown(self, _: specs.ShutdownSpec) -> None:
+        stopped = self._manager.shutdown()
+        self._out.say(
+            "The local Ray is stopped." if stopped else "No Ray of byzer-magic runs here; nothing was stopped."
+        )
+
+    @run.register
+    def _presets(self, item: specs.PresetsSpec) -> None:
+        rows = presets.table()
+        if item.json:
+            self._out.text(json.dumps(rows, indent=4, ensure_ascii=False))
+        else:
+            self._out.table(rows, "There are no presets.")

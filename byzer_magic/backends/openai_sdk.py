@@ -1,0 +1,296 @@
+"""Every provider that speaks OpenAI's chat completions, through the official SDK.
+
+The SDK signs, retries (before the first byte only) and sends, over its aiohttp transport; the answer is read raw,
+because its typed chunks cost 200 us of CPU a token and `_openai_wire` costs 10.
+Fields: https://developers.openai.com/api/reference/resources/chat/subresources/completions/methods/create.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+from byzer_magic.backends import _openai_wire as wire
+from byzer_magic.backends._openai_errors import Caller, translate
+from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
+from byzer_magic.capabilities import Capability
+from byzer_magic.errors import BadParameter, MissingKey, StreamTruncated
+from byzer_magic.expand import Secret
+from byzer_magic.types import ChatChunk, ChatRequest
+
+BASE_URL = "https://api.openai.com/v1"
+CONNECT_SECONDS = 10.0
+"""How long a connection may take; the answer itself has `saas.timeout`."""
+CONNECTIONS = 1000
+"""Connections allowed at least; more when the deployment's concurrency is higher."""
+
+_CONNECTION = (
+    Param(
+        name="saas.api_key",
+        help="key of the account; not needed when saas.base_url leads to a server that asks for none",
+        secret=True,
+        env=("OPENAI_API_KEY",),
+    ),
+    Param(name="saas.model", help="model name as the provider spells it", required=True),
+    Param(
+        name="saas.base_url",
+        help=f"address of an OpenAI-compatible API (default {BASE_URL})",
+        env=("OPENAI_BASE_URL",),
+        aliases=("saas.api_base",),
+    ),
+    Param(name="saas.timeout", help="seconds of silence until a request is given up", kind="float", default=600.0),
+    Param(name="saas.max_retries", help="how often a request that failed early is sent again", kind="int", default=2),
+    Param(name="saas.organization", help="OpenAI organization to bill", env=("OPENAI_ORG_ID",)),
+    Param(name="saas.proxies", help="URL of an HTTP proxy; hidden, since it may have a password", secret=True),
+    Param(name="saas.extra_headers", help="more HTTP headers, as a JSON object", kind="json"),
+    Param(name="saas.extra_body", help="more fields of the request, as a JSON object", kind="json"),
+)
+_NUMBERS = {
+    "temperature": ("float", "0 is always the likeliest word, 2 is wild"),
+    "top_p": ("float", "choose from the likeliest words that make up this share"),
+    "max_tokens": ("int", "longest answer, in tokens"),
+    "max_completion_tokens": ("int", "longest answer with its reasoning, in tokens (newer models want this name)"),
+    "frequency_penalty": ("float", "-2..2: against words that came often"),
+    "presence_penalty": ("float", "-2..2: against words that came at all"),
+    "seed": ("int", "same seed, same answer, as far as the provider can"),
+    "n": ("int", "answers to one question; the ones after the first are in the result's raw data"),
+    "top_logprobs": ("int", "alternatives told for each token"),
+    "logprobs": ("bool", "tell the tokens' log probabilities"),
+    "reasoning_effort": ("text", "how long to think: low, medium, high, ..."),
+    "user": ("text", "who asks, for the provider's abuse checks"),
+    "response_format": ("json", 'e.g. {"type": "json_object"}'),
+    "tools": ("json", "functions that the model may call, as a JSON list"),
+}
+_WORDS = {
+    "stop": "text, or a JSON list of texts, at which the answer ends",
+    "tool_choice": "auto, none, required, or a JSON object that names a tool",
+}
+"""Fields that may be plain text or JSON."""
+
+PARAMS = (
+    *_CONNECTION,
+    *(Param(name=f"saas.{name}", kind=kind, help=help_) for name, (kind, help_) in _NUMBERS.items()),
+    *(Param(name=f"saas.{name}", help=help_) for name, help_ in _WORDS.items()),
+)
+
+
+def info(kind: str, title: str) -> Info:
+    """Return the description of a provider that this backend serves under `kind`."""
+    return Info(
+        kind=kind,
+        title=title,
+        params=PARAMS,
+        requires=("openai",),
+        extra="openai",
+        capabilities=frozenset({Capability.CHAT, Capability.VISION, Capability.TOOLS}),
+    )
+
+
+class OpenAIBackend(Backend):
+    """Chat over one shared client; an instance serves all slots of a pool."""
+
+    info: ClassVar[Info] = info("saas/openai", "OpenAI and compatible APIs")
+
+    def __init__(self, setup: Setup, client: Any, failures: tuple[type[Exception], ...]) -> None:
+        params = setup.params
+        self._client = client
+        self._failures = failures
+        self._model: str = params["saas.model"]
+        self._defaults = defaults(params)
+        self._counts = True
+        """Whether to ask for token counts in streams; off once a server has refused the question."""
+        self._caller = Caller(self._model, _base_url(params), _secrets(params))
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        """Check that there is a key or a server of one's own, and that the address can be one."""
+        params = setup.params
+        if "saas.api_key" not in params and "saas.base_url" not in params:
+            raise MissingKey(
+                f"{cls.info.kind} needs saas.api_key.",
+                "Add --infer_params saas.api_key=${YOUR_KEY} or set OPENAI_API_KEY.",
+            )
+        url = urlsplit(_base_url(params))
+        if url.scheme not in ("http", "https") or not url.netloc:
+            raise BadParameter(
+                f"saas.base_url is {_base_url(params)!r}, which is not a URL.", f"For example: {BASE_URL}"
+            )
+        if url.path.rstrip("/").endswith("/chat/completions"):
+            raise BadParameter("saas.base_url ends in /chat/completions.", "Leave that part out; the SDK adds it.")
+        for name in ("saas.extra_headers", "saas.extra_body"):
+            if not isinstance(params.get(name, {}), dict):
+                raise BadParameter(f"{name} is not a JSON object.", f"""For example: {name}='{{"name": "value"}}'""")
+
+    @classmethod
+    async def open(cls, setup: Setup, report: Report) -> Self:
+        """Import the SDK (over a second, so in a thread) and make the client; nothing is sent yet."""
+        report("importing openai", None)
+        client, failures = await asyncio.to_thread(_client, setup)
+        return cls(setup, client, failures)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        """Yield the answer as it comes; closing the iterator closes the provider's connection.
+
+        Raises:
+            ProviderError: the provider refused or failed; its own sentence is in the message.
+            DeadlineExceeded: nothing came for `saas.timeout` seconds.
+        """
+        try:
+            async for chunk in self._stream(request) if request.stream else self._whole(request):
+                yield chunk
+        except self._failures as err:
+            raise translate(err, self._caller) from None  # the chain may quote the key
+
+    async def _whole(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        response = await self._client.chat.completions.with_raw_response.create(**self._call(request, stream=False))
+        chunk = wire.chunk_of(wire.decode(response.content))
+        yield self._with_id(chunk or ChatChunk(), response.headers)
+
+    async def _stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        create = self._client.chat.completions.with_streaming_response.create
+        finished = False
+        async with await self._started(create, request) as response:
+            if response.headers.get("content-type", "").startswith("application/json"):  # a server that does not stream
+                chunk = wire.chunk_of(wire.decode(await response.read()))
+                yield self._with_id(chunk or ChatChunk(), response.headers)
+                return
+            async for data in wire.events(response.iter_bytes()):
+                if data == b"[DONE]":
+                    break
+                if data and (chunk := wire.chunk_of(wire.decode(data))):
+                    finished = finished or chunk.finish is not None
+                    yield self._with_id(chunk, response.headers) if chunk.finish else chunk
+        if not finished:
+            raise StreamTruncated(
+                f"{self._caller.host} ended the stream before {self._model} had finished.",
+                "The text so far is incomplete; ask again.",
+                provider=self._caller.host,
+            )
+
+    async def _started(self, create: Any, request: ChatRequest) -> _Opened:
+        """Send the request, once more without `stream_options` if the server does not know that field."""
+        opened = _Opened(create(**self._call(request, stream=True)))
+        try:
+            await opened.start()
+        except self._failures as err:
+            if not (self._counts and getattr(err, "status_code", 0) in (400, 422) and "stream_options" in str(err)):
+                raise
+            self._counts = False
+            opened = _Opened(create(**self._call(request, stream=True)))
+            await opened.start()
+        return opened
+
+    def _call(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+        """Return the arguments of `create`; all but the essential go in `extra_body`, unchanged by the SDK."""
+        asked = {name: value for name, value in request.options.items() if value is not None}
+        headers = asked.pop("extra_headers", None)
+        body = {**self._defaults, **asked.pop("extra_body", {}), **asked}
+        if stream and self._counts:
+            body["stream_options"] = {"include_usage": True, **body.get("stream_options", {})}
+        elif not self._counts or not stream:
+            body.pop("stream_options", None)
+        return {
+            "model": body.pop("model", self._model),
+            "messages": msgspec.to_builtins(request.messages),
+            "stream": stream,
+            "extra_body": body,
+            "extra_headers": headers,
+            **({"timeout": request.timeout} if request.timeout else {}),
+        }
+
+    def _with_id(self, chunk: ChatChunk, headers: Mapping[str, str]) -> ChatChunk:
+        request_id = headers.get("x-request-id")
+        if request_id is None:
+            return chunk
+        return msgspec.structs.replace(chunk, extra={**(chunk.extra or {}), "request_id": request_id})
+
+
+class _Opened:
+    """A response that has started: `start` may fail and be repeated, `async with` closes it whatever happens."""
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+        self._response: Any = None
+
+    async def start(self) -> None:
+        self._response = await self._manager.__aenter__()
+
+    async def __aenter__(self) -> Any:
+        return self._response
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._manager.__aexit__(*exc_info)
+
+
+def defaults(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request fields that the deployment sets, without their `saas.`; `saas.extra_body` comes last."""
+    found = {name: params[f"saas.{name}"] for name in _NUMBERS if f"saas.{name}" in params}
+    found |= {name: text_or_json(params[f"saas.{name}"]) for name in _WORDS if f"saas.{name}" in params}
+    return {**found, **params.get("saas.extra_body", {})}
+
+
+def text_or_json(text: str) -> Any:
+    """Return the JSON list or object that `text` is, or else `text`."""
+    if text.strip()[:1] in ("[", "{"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _base_url(params: Mapping[str, Any]) -> str:
+    return str(params.get("saas.base_url") or BASE_URL)
+
+
+def _reveal(value: Secret | None) -> str | None:
+    return value.reveal() if value else None
+
+
+def _secrets(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return all texts that no message may have: keys, and whatever the extra headers carry."""
+    keys = [value.reveal() for value in params.values() if isinstance(value, Secret)]
+    return (*keys, *(str(value) for value in params.get("saas.extra_headers", {}).values()))
+
+
+def _client(setup: Setup) -> tuple[Any, tuple[type[Exception], ...]]:
+    """Return the SDK's client, and the exceptions that it, its transport and our reading may raise."""
+    import aiohttp  # SDKs are imported by the deployments that use them
+    import openai
+
+    params = setup.params
+    # httpx2 for openai 3, httpx for openai 2: the SDK takes the limits of its own library only.
+    http = importlib.import_module(openai.Timeout.__init__.__module__.partition(".")[0])
+    connections = max(CONNECTIONS, setup.concurrency)
+    client = openai.AsyncOpenAI(
+        api_key=_reveal(params.get("saas.api_key")) or "none",
+        base_url=_base_url(params),
+        organization=params.get("saas.organization"),
+        timeout=openai.Timeout(params["saas.timeout"], connect=CONNECT_SECONDS),
+        max_retries=params["saas.max_retries"],
+        default_headers=params.get("saas.extra_headers"),
+        http_client=openai.DefaultAioHttpClient(
+            limits=http.Limits(max_connections=connections, max_keepalive_connections=connections),
+            proxy=_reveal(params.get("saas.proxies")),
+        ),
+    )
+    _ = client.chat.completions.with_streaming_response  # imports the resource here, not at the first request
+    failures = (
+        openai.OpenAIError,
+        http.HTTPError,
+        http.StreamError,
+        aiohttp.ClientError,
+        OSError,
+        msgspec.MsgspecError,
+    )
+    return client, (*failures, wire.Fault)

@@ -1,0 +1,7 @@
+"""OpenAI, and every provider or server that speaks its chat completions (`saas.base_url`)."""
+
+from __future__ import annotations
+
+from byzer_magic.backends.openai_sdk import OpenAIBackend
+
+BACKEND = OpenAIBackend

@@ -1,0 +1,57 @@
+"""`byzerllm` and `easy-byzerllm`: the same commands in a shell.
+
+Stdout carries only the answer, everything else goes to stderr; the exit status is 0 only on success, 2 for a line
+that cannot be understood, 130 after Ctrl-C, else 1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from byzer_magic import command, config
+from byzer_magic.actions import Actions
+from byzer_magic.errors import ByzerError, CommandError
+from byzer_magic.manager import Manager
+from byzer_magic.terminal import Terminal
+from byzer_magic.types import ChatResult
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run `byzerllm`; return its exit status."""
+    return _run(list(sys.argv[1:] if words is None else words))
+
+
+def easy_main(words: Sequence[str] | None = None) -> int:
+    """Run `easy-byzerllm`; return its exit status."""
+    return _run(["easy", *(sys.argv[1:] if words is None else words)])
+
+
+def _run(words: list[str]) -> int:
+    output = Terminal()
+    try:
+        item = command.parse(words)
+        value = Actions(Manager(config.load(), output.say), output).run_all([item])
+        if isinstance(value, ChatResult) and value.interrupted:
+            return 130
+    except command.HelpRequested as wanted:
+        output.text(str(wanted))
+        return 0
+    except CommandError as err:
+        output.say(f"Error: {err}")
+        return 2
+    except ByzerError as err:
+        output.say(f"Error: {err}")
+        return 1
+    except KeyboardInterrupt:
+        output.say("Interrupted.")
+        return 130
+    except BrokenPipeError:  # the reader of our stdout has left, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

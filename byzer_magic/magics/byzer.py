@@ -1,0 +1,108 @@
+"""The magics themselves: parse, call, show."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from traitlets import Bool, Float, Unicode
+
+import byzer_magic
+from byzer_magic import command, config
+from byzer_magic.actions import Actions
+from byzer_magic.errors import ByzerError, CommandError
+from byzer_magic.magics.chat import Chats
+from byzer_magic.magics.show import output_for
+from byzer_magic.spec import SessionsSpec, Spec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def one_clean_line(method: F) -> F:
+    """Turn the package's errors into IPython's UsageError: its text without a traceback, and a failed cell."""
+
+    @functools.wraps(method)
+    def call(self: ByzerMagics, *words: Any) -> Any:
+        try:
+            return method(self, *words)
+        except command.HelpRequested as wanted:
+            self.output.text(str(wanted))
+        except KeyboardInterrupt:
+            raise UsageError("Interrupted.") from None
+        except ByzerError as err:
+            if self.debug:
+                raise
+            raise UsageError(str(err)) from err
+
+    return call  # type: ignore[return-value]  # the same call, seen through its wrapper
+
+
+@magics_class
+class ByzerMagics(Magics):
+    """Deploy models and chat with them from notebook cells."""
+
+    lang = Unicode("", help="Language of help texts: en, zh, or empty for the locale.").tag(config=True)
+    ray_address = Unicode("", help="Ray cluster to use: auto or host:port.").tag(config=True)
+    connect_seconds = Float(0.0, help="Seconds a Ray cluster may take to answer.").tag(config=True)
+    debug = Bool(default_value=False, help="Show tracebacks instead of one clean line.").tag(config=True)
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        self.output = output_for(shell)
+        self.remove_completion: Callable[[], None] = lambda: None
+        self.chats = Chats(shell, self.output)
+
+    @property
+    def settings(self) -> config.Settings:
+        """Return the settings, `%config ByzerMagics` last."""
+        return config.load(
+            lang=self.lang or None, ray_address=self.ray_address or None, connect_seconds=self.connect_seconds or None
+        )
+
+    def manager(self) -> Any:
+        """Return the process's manager, with this shell's settings and voice."""
+        manager = byzer_magic.default_manager()
+        manager.settings = self.settings
+        manager.say = self.output.say
+        return manager
+
+    def actions(self) -> Actions:
+        """Return the actions of this shell; `${NAME}` looks in the notebook's variables first."""
+        variables = {name: value for name, value in self.shell.user_ns.items() if isinstance(value, str | int | float | os.PathLike)}
+        return Actions(self.manager(), self.output, variables)
+
+    @no_var_expand
+    @line_cell_magic
+    @one_clean_line
+    def byzer(self, line: str, cell: str | None = None) -> Any:
+        """Run byzer commands: `%byzer deploy ...`, `%byzer stat`, ... (`%byzer help` lists them)."""
+        if cell is not None:
+            commands = [self._parse(text) for text in command.split_block(f"{line}\n{cell}")]
+            return self.actions().run_all(commands)
+        words = command.split(line)
+        if words[:1] in ([], ["help"]):
+            raise command.HelpRequested(command.help_text(" ".join(words[1:]) or None, chinese=self.settings.chinese))
+        return self._run(command.parse(words))
+
+    def _parse(self, text: str) -> Spec:
+        item = command.parse(command.split(text))
+        if isinstance(item, SessionsSpec):
+            raise CommandError("sessions works in %byzer only, not in a pasted block.")
+        return item
+
+    def _run(self, item: Spec) -> Any:
+        if isinstance(item, SessionsSpec):
+            return self.chats.sessions(item)
+        return self.actions().run_all([item])
+
+    @no_var_expand
+    @line_cell_magic
+    @one_clean_line
+    def chat(self, line: str, cell: str | None = None) -> None:
+        """Chat with a deployed model: `%%chat alias` with the prompt in the cell, or `%chat alias prompt`."""
+        item = command.parse_chat(line)
+        self.chats.chat(self.manager(), item, cell if cell is not None else item.query)

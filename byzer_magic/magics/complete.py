@@ -1,0 +1,79 @@
+"""Tab completion of the magics, as an IPython matcher (API v2)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+
+import byzer_magic
+from byzer_magic import command, presets
+from byzer_magic.backends import registry
+from byzer_magic.errors import ByzerError
+
+ALIAS_SECONDS = 1.0
+"""Completion gives up asking the cluster after this long."""
+
+
+def install(shell: Any, magics: Any) -> Callable[[], None]:
+    """Add the matcher to a shell's completer; return what removes it."""
+
+    @context_matcher(identifier="byzer_magic")  # type: ignore[untyped-decorator]  # IPython's is
+    def matcher(context: CompletionContext) -> SimpleMatcherResult:
+        before = context.full_text[: _offset(context)]
+        line = before.rpartition("\n")[2]
+        words = [] if _magic_of(line) is None else candidates(line, before)
+        return SimpleMatcherResult(
+            completions=[SimpleCompletion(word, type="byzer") for word in words], suppress=bool(words)
+        )
+
+    shell.Completer.custom_matchers.append(matcher)
+
+    def remove() -> None:
+        with contextlib.suppress(ValueError):
+            shell.Completer.custom_matchers.remove(matcher)
+
+    return remove
+
+
+def _offset(context: CompletionContext) -> int:
+    lines = context.full_text.split("\n")[: context.cursor_line]
+    return sum(len(line) + 1 for line in lines) + context.cursor_position
+
+
+def _magic_of(line: str) -> str | None:
+    for name in ("%%byzer", "%byzer", "%%chat", "%chat"):
+        if line.lstrip().startswith(f"{name} "):
+            return name.lstrip("%")
+    return None
+
+
+def candidates(line: str, _before: str = "") -> list[str]:
+    """Return the words that may stand at the end of a magic's line, in place of its last one."""
+    magic, _, rest = line.lstrip().partition(" ")
+    text = f"chat {rest}" if magic.endswith("chat") else rest
+    return command.complete(
+        text, aliases=_aliases(), preset_names=list(presets.load()), kinds=registry.kinds(), params=_params_of
+    )
+
+
+def _params_of(kind: str, infer_backend: str | None) -> list[str]:
+    try:
+        return [f"{param.name}=" for param in registry.find(kind, infer_backend).info.params]
+    except ByzerError:
+        return []
+
+
+def _aliases() -> list[str]:
+    """Return the deployed aliases, when this process is connected already: Tab must not start a Ray."""
+    import asyncio
+
+    manager = byzer_magic.default_manager()
+    if not manager.connected:
+        return []
+    try:
+        return manager.run(asyncio.wait_for(manager.aliases(), ALIAS_SECONDS))
+    except (ByzerError, TimeoutError):
+        return []

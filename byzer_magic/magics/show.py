@@ -1,0 +1,133 @@
+"""Showing things in a cell (Notebook) and in IPython in a terminal (Console)."""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from IPython.display import DisplayHandle, display
+
+from byzer_magic.actions import Items, Output
+from byzer_magic.answer import Answer, collect
+from byzer_magic.terminal import Terminal
+from byzer_magic.types import ChatResult, Event
+from byzer_magic.widgets import markdown, snapshot
+
+PAINT_SECONDS = 0.05
+"""Shortest time between two paintings of a streaming answer."""
+LONG_TEXT = 8 * 1024
+"""Each painting sends the whole text: beyond this many characters it is painted less often."""
+
+
+def output_for(shell: Any) -> Output:
+    """Return the output that fits the shell: a kernel's cells, or a terminal."""
+    return Notebook() if getattr(shell, "kernel", None) is not None else Terminal()
+
+
+class Notebook:
+    """A Jupyter cell."""
+
+    def say(self, text: str) -> None:
+        """Print a line below the cell."""
+        print(text, flush=True)
+
+    def text(self, text: str) -> None:
+        """Print the answer."""
+        print(text, flush=True)
+
+    def table(self, rows: Sequence[dict[str, Any]], empty: str) -> None:
+        """Show rows as a table, with a text form for terminals and diffs."""
+        self._show({"text/html": snapshot.table_html(rows, empty), "text/plain": snapshot.table_text(rows, empty)})
+
+    def events(self, model: str, events: Iterator[Event]) -> None:
+        """Show the latest event of a deploy in one line that changes."""
+        handle = _start({"text/plain": f"{model}: asking Ray for a place ..."})
+        for event in events:
+            handle.update(_status(snapshot.event_text(model, event)), raw=True)
+
+    def answer(self, model: str, items: Items, style: str) -> ChatResult:
+        """Paint the answer as Markdown while it comes, and its footer when it has ended."""
+        painter = _Painter(style)
+        result: ChatResult | None = None
+        try:
+            result = collect(model, items, lambda answer, _: painter.take(answer))
+        finally:
+            painter.finish(snapshot.footer(result) if result else "failed; the part above is kept in _chat")
+        return result
+
+    def refresh(self, draw: Callable[[], None]) -> None:
+        """Show what `draw` shows in the same place again."""
+        from IPython.display import clear_output
+
+        clear_output(wait=True)
+        draw()
+
+    def _show(self, data: dict[str, str]) -> None:
+        display(data, raw=True)
+
+
+def _start(data: dict[str, str]) -> DisplayHandle:
+    handle = DisplayHandle()
+    handle.display(data, raw=True)
+    return handle
+
+
+def _status(text: str) -> dict[str, str]:
+    return {"text/plain": text, "text/html": f'<div role="status">{html.escape(text)}</div>'}
+
+
+class _Painter:
+    """Repaints one output from a thread, so that the last token before a pause is not held back."""
+
+    def __init__(self, style: str) -> None:
+        self._style = style
+        self._handle: DisplayHandle | None = None
+        self._answer: Answer | None = None
+        self._dirty = threading.Event()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._repaint, name="byzer-paint", daemon=True)
+
+    def take(self, answer: Answer) -> None:
+        """Note that there is more; the first piece is painted at once."""
+        self._answer = answer
+        if self._handle is None and (answer.text or answer.reasoning):
+            self._handle = _start(self._data(""))
+            self._thread.start()
+        else:
+            self._dirty.set()
+
+    def finish(self, footer: str) -> None:
+        """Paint the whole answer and its footer; nothing is painted after that."""
+        self._done.set()
+        self._dirty.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._handle is None:
+            self._handle = _start(self._data(footer))
+        else:
+            self._handle.update(self._data(footer), raw=True)
+
+    def _repaint(self) -> None:
+        while not self._done.wait(self._pause()):
+            self._dirty.wait()
+            self._dirty.clear()
+            if self._handle is not None and not self._done.is_set():
+                self._handle.update(self._data(""), raw=True)
+
+    def _pause(self) -> float:
+        length = len(self._answer.text) if self._answer else 0
+        return PAINT_SECONDS * max(1, length / LONG_TEXT)
+
+    def _data(self, footer: str) -> dict[str, str]:
+        text = self._answer.text if self._answer else ""
+        reasoning = self._answer.reasoning if self._answer else ""
+        shown = markdown.formatted(text, self._style)
+        if reasoning:
+            shown = f"<details><summary>reasoning</summary>\n\n{markdown.safe(reasoning)}\n\n</details>\n\n{shown}"
+        plain = text
+        if footer:
+            shown = f"{shown}\n\n<small>{html.escape(footer)}</small>"
+            plain = f"{text}\n\n{footer}"
+        return {"text/markdown": shown, "text/plain": plain}

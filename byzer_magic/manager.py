@@ -1,0 +1,234 @@
+"""Deploying, asking and removing models: what all faces call.
+
+Everything asynchronous is written once, as coroutines and async iterators of `Manager`; the faces run them with
+`run` and `iterate`, which block, show Ctrl-C, and tidy up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from byzer_magic import config, errors
+from byzer_magic.runtime.loop import LOOP
+from byzer_magic.spec import DeploySpec, UndeploySpec
+from byzer_magic.stat import ModelStat
+from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Event, Failed, Placed, Ready
+
+if TYPE_CHECKING:
+    from byzer_magic.runtime.link import Link
+    from byzer_magic.runtime.plan import Plan
+
+T = TypeVar("T")
+Say = Callable[[str], None]
+
+LOAD_SECONDS = 3600.0
+"""Nothing that shows no progress for an hour is loading."""
+
+
+class Manager:
+    """One process's way to the deployments of one cluster."""
+
+    def __init__(self, settings: config.Settings | None = None, say: Say = lambda _: None) -> None:
+        self.settings = settings or config.load()
+        self.say = say
+        self._links: dict[str, Link] = {}
+        self._connected = False
+
+    # ---- the bridge
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine of this manager to its end."""
+        return LOOP.run(work)
+
+    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """Iterate over an async iterator of this manager; leaving the loop stops the work behind it."""
+        return LOOP.iterate(items)
+
+    def connect(self, address: str | None = None) -> str:
+        """Connect to Ray (see `byzer_magic.runtime.cluster.connect`); return the cluster's address."""
+        from byzer_magic.runtime import cluster
+
+        where = cluster.connect(address or self.settings.ray_address, self.settings, self.say)
+        self._connected = True
+        return where
+
+    def ensure(self, address: str = "auto") -> None:
+        """Connect when this process is not connected yet, or when a given address must be checked."""
+        if not self._connected or address != "auto":
+            self.connect(None if address == "auto" else address)
+
+    def shutdown(self) -> bool:
+        """Stop the local Ray; return whether there was one of ours."""
+        from byzer_magic.runtime import cluster
+
+        self._links.clear()
+        self._connected = False
+        return cluster.shutdown(self.say)
+
+    @property
+    def connected(self) -> bool:
+        """Return whether this manager has a cluster already."""
+        return self._connected
+
+    # ---- deployments
+
+    def plan(self, spec: DeploySpec, variables: Mapping[str, Any] | None = None) -> Plan:
+        """Check a spec without Ray: types, parameters, `${NAME}`, files, packages.
+
+        Raises:
+            ConfigError: something is unknown, missing or wrong; the text names it.
+        """
+        from dotenv import dotenv_values
+
+        from byzer_magic.runtime.plan import resolve
+
+        file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+        return resolve(spec, variables or {}, {**file, **os.environ})
+
+    async def deploy(self, plan: Plan) -> AsyncIterator[Event]:
+        """Create the deployment and yield its events; the last one is Ready.
+
+        Leaving early (interrupt) or failing leaves nothing behind.
+
+        Raises:
+            NameTaken: the alias runs already and the spec does not say `replace`.
+            NoRoom: the cluster has too few CPUs or GPUs.
+            DeployError: the model could not be loaded; the text has the reason.
+        """
+        from byzer_magic.runtime import registry
+
+        spec = plan.spec
+        await self._make_way(spec)
+        actor = await asyncio.to_thread(registry.create, plan)
+        pids: list[int] = []
+        ready = False
+        try:
+            link = self._links[spec.model] = registry.link_to(spec.model)
+            async with aclosing(_with_deadline(link.stream("watch"), LOAD_SECONDS)) as events:
+                async for event in events:
+                    if isinstance(event, Placed):
+                        pids.append(event.pid)
+                    if isinstance(event, Failed):
+                        raise errors.from_wire(event.error)
+                    ready = isinstance(event, Ready)
+                    yield event
+        finally:
+            if not ready:
+                await asyncio.shield(self._abandon(spec.model, actor, pids))
+
+    async def _abandon(self, alias: str, actor: Any, pids: list[int]) -> None:
+        from byzer_magic.runtime import registry
+
+        await registry.remove(actor, pids)
+        await self._forget(alias)
+
+    async def _make_way(self, spec: DeploySpec) -> None:
+        if spec.model not in await self.aliases():
+            return
+        if not spec.replace:
+            raise errors.NameTaken(
+                f"{spec.model!r} is deployed already: {await self._describe(spec.model)}.",
+                "Add --replace to replace it, or choose another --model.",
+            )
+        await self.undeploy(UndeploySpec(model=spec.model))
+
+    async def _describe(self, alias: str) -> str:
+        try:
+            stat = await asyncio.wait_for(self.stat(alias), 3)
+        except (errors.ByzerError, TimeoutError):
+            return "it does not answer"
+        return f"{stat.kind}, {len(stat.workers)} worker(s) x {stat.concurrency}, {stat.requests} requests so far"
+
+    async def undeploy(self, spec: UndeploySpec) -> int:
+        """Remove a deployment; return how many requests were cut off.
+
+        Raises:
+            NotDeployed: there is no such alias.
+        """
+        from byzer_magic.runtime import registry, wire
+
+        link = await self._link(spec.model)
+        actor = await asyncio.to_thread(registry.actor_of, spec.model)
+        result = wire.DrainResult(0, [])
+        try:
+            grace = 0.0 if spec.force else spec.grace
+            result = await asyncio.wait_for(link.call("drain", wire.DrainRequest(grace)), grace + 10)
+        except (errors.ByzerError, TimeoutError):
+            pass  # a pool that does not answer is killed all the same
+        finally:
+            await asyncio.shield(registry.remove(actor, result.pids))
+            await self._forget(spec.model)
+        return result.unfinished
+
+    async def aliases(self) -> list[str]:
+        """Return the aliases of all deployments."""
+        from byzer_magic.runtime import registry
+
+        return await asyncio.to_thread(registry.aliases)
+
+    async def stat(self, alias: str) -> ModelStat:
+        """Return the counters of one deployment.
+
+        Raises:
+            NotDeployed: there is no such alias.
+        """
+        stat: ModelStat = await (await self._link(alias)).call("stat")
+        return stat
+
+    async def stats(self) -> list[ModelStat]:
+        """Return the counters of all deployments that answer, by alias."""
+        asked = [asyncio.wait_for(self.stat(alias), 5) for alias in await self.aliases()]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return [answer for answer in answers if isinstance(answer, ModelStat)]
+
+    async def logs(self, alias: str, lines: int) -> list[str]:
+        """Return the last lines that the deployment's processes wrote."""
+        from byzer_magic.runtime import wire
+
+        link = await self._link(alias)
+        async with aclosing(link.stream("logs", wire.LogsRequest(lines))) as items:  # type: ignore[type-var]  # a generator
+            return [line async for line in items]
+
+    # ---- requests
+
+    async def chat(self, alias: str, request: ChatRequest) -> AsyncIterator[ChatChunk | Dispatched]:
+        """Yield the answer: first Dispatched (which worker), then deltas.
+
+        Raises:
+            NotDeployed: there is no such alias.
+            RequestError: no whole answer came; what was yielded stands.
+        """
+        link = await self._link(alias)
+        async with aclosing(link.stream("chat", request)) as items:  # type: ignore[type-var]  # a generator
+            async for item in items:
+                yield item
+
+    async def _link(self, alias: str) -> Link:
+        from byzer_magic.runtime import registry
+
+        link = self._links.get(alias)
+        if link is None or not link.connected:  # it may be gone, or another one by now
+            await self._forget(alias)
+            link = self._links[alias] = await asyncio.to_thread(registry.link_to, alias)
+        return link
+
+    async def _forget(self, alias: str) -> None:
+        if link := self._links.pop(alias, None):
+            await link.close()
+
+
+async def _with_deadline(items: AsyncIterator[T], seconds: float) -> AsyncIterator[T]:
+    """Pass items on; raise DeadlineExceeded when the next one takes longer than `seconds`."""
+    async with aclosing(items) as open_items:  # type: ignore[type-var]  # async generators all
+        while True:
+            try:
+                item = await asyncio.wait_for(anext(open_items), seconds)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as err:
+                raise errors.DeadlineExceeded(f"No sign of life for {seconds:g} s.", "See %byzer logs.") from err
+            yield item

@@ -1,0 +1,226 @@
+"""Finding, starting and leaving a Ray cluster, each with a deadline and a plain error."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from byzer_magic.config import Settings
+from byzer_magic.errors import CannotConnect
+
+NAMESPACE = "byzer"
+"""Ray's namespaces hide names from each other; all deployments live in this one."""
+PROBE_SECONDS = 2.0
+POLL_SECONDS = 0.1
+
+Say = Callable[[str], None]
+
+
+def connect(address: str, settings: Settings, say: Say) -> str:
+    """Connect this process to Ray; return the cluster's address.
+
+    `auto` means the cluster that runs on this machine (or that RAY_ADDRESS names), else a local one is started.
+    A process that is connected stays connected when the address is `auto` or the same.
+
+    Raises:
+        CannotConnect: nothing answers at the address, or not in time, or Ray refuses.
+    """
+    _use_token()
+    import ray
+
+    if ray.is_initialized():
+        here: str = ray.get_runtime_context().gcs_address
+        if address in ("auto", here):
+            return here
+        raise CannotConnect(
+            f"This process is connected to the Ray at {here}, not {address}.", "Restart the kernel to change clusters."
+        )
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or _running() or _start(settings, say)
+        _use_token()  # the first start on a machine has just written it
+    _probe(address)
+    _attach(address, settings.connect_seconds)
+    return address
+
+
+def _attach(address: str, seconds: float) -> None:
+    import ray
+
+    def attach() -> None:
+        logging.getLogger("ray").setLevel(logging.ERROR)  # it warns that this is not the main thread
+        ray.init(
+            address=address,
+            namespace=NAMESPACE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+        )
+        # log_to_driver does not cover the raylet's messages: they would land in the cell, or in a shell's stdout.
+        ray._private.worker._worker_logs_enabled = False
+
+    # ray.init may block for minutes and cannot be stopped: a daemon-like thread lets us give up on it.
+    pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="byzer-ray-init")
+    try:
+        pool.submit(attach).result(seconds)
+    except concurrent.futures.TimeoutError as err:
+        raise CannotConnect(
+            f"Ray at {address} did not answer within {seconds:g} s.",
+            "Is it a Ray head's port (6379), and the same Ray version? A cluster with tokens needs RAY_AUTH_MODE=token.",
+        ) from err
+    except Exception as err:
+        text = str(err).strip().splitlines() or [type(err).__name__]
+        raise CannotConnect(
+            f"Ray at {address} refused: {text[0]}",
+            "A cluster with tokens needs RAY_AUTH_MODE=token and its token file.",
+        ) from err
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _use_token() -> None:
+    """Use the token that `ray start` wrote: Ray by itself does so for address="auto" only.
+
+    Ray reads RAY_AUTH_MODE when it is imported, so this comes first; where a notebook has imported Ray already,
+    Ray's own switch (which has no public name) is used.
+    """
+    if "RAY_AUTH_MODE" in os.environ or not (Path.home() / ".ray" / "auth_token").exists():
+        return
+    os.environ["RAY_AUTH_MODE"] = "token"
+    if "ray" in sys.modules:
+        from ray._raylet import Config
+
+        Config.initialize("")
+
+
+def _probe(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://") or not host or not port.isdigit():
+        raise CannotConnect(
+            f"{address!r} is not an address of a Ray head.", "Use auto or host:port, e.g. --ray_address 10.0.0.5:6379."
+        )
+    if not _listens(host, int(port)):
+        raise CannotConnect(
+            f"Nothing answers at {address}.",
+            "Start Ray there (ray start --head), or use --ray_address auto for a local one.",
+        )
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), PROBE_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _temp_folder() -> Path:
+    from ray._common.utils import get_default_ray_temp_dir
+
+    folder = Path(get_default_ray_temp_dir())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def head_file() -> Path:
+    """Return the file that says where the local Ray is, and which process holds it."""
+    return _temp_folder() / "byzer_head.json"
+
+
+def _running() -> str | None:
+    file = _temp_folder() / "ray_current_cluster"
+    address = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+    host, _, port = address.rpartition(":")
+    return address if port.isdigit() and _listens(host, int(port)) else None
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    with (_temp_folder() / "byzer_head.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _start(settings: Settings, say: Say) -> str:
+    """Start the local Ray in a process of its own, once for however many notebooks ask at the same moment."""
+    with _one_at_a_time():
+        if address := _running():
+            return address
+        say("No Ray is running here: starting a local one (it stays until `shutdown`) ...")
+        log_path = _temp_folder() / "byzer_head.log"
+        with log_path.open("w") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "byzer_magic.runtime.head", str(settings.local_cpus)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # a Ctrl-C in the notebook's terminal must not reach it
+            )
+        try:
+            return _await_head(process, log_path, settings.start_seconds, say)
+        except BaseException:
+            process.terminate()
+            raise
+
+
+def _await_head(process: subprocess.Popen[bytes], log_path: Path, seconds: float, say: Say) -> str:
+    started = time.monotonic()
+    while time.monotonic() - started < seconds:
+        if process.poll() is not None:
+            lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
+            raise CannotConnect("The local Ray could not start.", "\n".join([f"From {log_path}:", *lines]))
+        if address := _running():
+            say(f"Local Ray is up after {time.monotonic() - started:.1f} s.")
+            return address
+        time.sleep(POLL_SECONDS)
+    raise CannotConnect(f"The local Ray did not start within {seconds:g} s.", f"See {log_path}.")
+
+
+def shutdown(say: Say) -> bool:
+    """Stop the local Ray that `connect` started, and nothing else; return whether there was one."""
+    import ray
+
+    file = head_file()
+    if not file.exists():
+        return False
+    pid = int(json.loads(file.read_text(encoding="utf-8"))["pid"])
+    if not _is_head(pid):
+        file.unlink(missing_ok=True)
+        return False
+    say("Stopping the local Ray ...")
+    if ray.is_initialized():
+        ray.shutdown()
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 20
+    while _is_head(pid) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def _is_head(pid: int) -> bool:
+    """Return whether that process is ours: pids are reused."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        return state != "Z" and b"byzer_magic.runtime.head" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def room() -> dict[str, tuple[float, float]]:
+    """Return, for CPU and GPU, how much is free and how much there is in all."""
+    import ray
+
+    free: dict[str, Any] = ray.available_resources()
+    total: dict[str, Any] = ray.cluster_resources()
+    return {name: (float(free.get(name, 0)), float(total.get(name, 0))) for name in ("CPU", "GPU")}

@@ -1,0 +1,111 @@
+"""A local worker: one process with one model, and the pool's view of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import ray
+
+from byzer_magic import errors
+from byzer_magic.backends.base import Backend
+from byzer_magic.capabilities import capabilities_of
+from byzer_magic.runtime import wire
+from byzer_magic.runtime.host import attach_log, socket_folder
+from byzer_magic.runtime.link import Link
+from byzer_magic.runtime.plan import Plan
+from byzer_magic.runtime.service import Service
+from byzer_magic.types import ChatChunk, ChatRequest, Loading
+
+START_SECONDS = 60.0
+"""How long Ray may take to give an engine its process."""
+
+
+class Engine:
+    """The actor of one worker. Ray calls only `endpoint`; the pool calls the rest over the socket."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._service: Service | None = None
+        self._starting = asyncio.Lock()
+        self._backend: Backend | None = None
+        attach_log(plan.secrets)
+
+    def __repr__(self) -> str:
+        return f"Engine({self._plan.spec.model})"
+
+    async def endpoint(self) -> wire.Endpoint:
+        """Start on the first call; return where the pool connects."""
+        async with self._starting:
+            if self._service is None:
+                service = Service(
+                    {"open": self._open, "chat": self._chat},
+                    folder=socket_folder(),
+                    host=ray.util.get_node_ip_address(),
+                    secret_values=self._plan.secrets,
+                )
+                await service.start(tcp=len(ray.nodes()) > 1)
+                self._service = service
+        return self._service.endpoint(ray.get_runtime_context().get_node_id())
+
+    async def _open(self, _: None) -> AsyncIterator[Loading | list[str]]:
+        """Load the model, telling how far it is; the last item is what the model can do."""
+        stages: asyncio.Queue[Loading | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def report(stage: str, fraction: float | None) -> None:  # engines call this from their loading threads
+            loop.call_soon_threadsafe(stages.put_nowait, Loading(stage, fraction=fraction))
+
+        work = asyncio.create_task(self._plan.backend.open(self._plan.setup, report))
+        work.add_done_callback(lambda _: stages.put_nowait(None))
+        try:
+            while (stage := await stages.get()) is not None:
+                yield stage
+            self._backend = await work
+        finally:
+            work.cancel()
+        yield sorted(capabilities_of(self._backend))
+
+    async def _chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        if self._backend is None:
+            raise errors.WorkerLost(f"{self._plan.spec.model} is still loading.", "Try again in a moment.")
+        async with aclosing(self._backend.chat(request)) as chunks:  # type: ignore[attr-defined]  # it has chat
+            async for chunk in chunks:
+                yield chunk
+
+
+class EngineWorker:
+    """One engine as the pool sees it: a worker to send requests to, and its comings and goings."""
+
+    def __init__(self, name: str, actor: Any) -> None:
+        self.pid = 0
+        self._name = name
+        self._actor = actor
+        self._link = Link(name, self._find)
+
+    async def _find(self) -> wire.Endpoint:
+        try:
+            endpoint: wire.Endpoint = await asyncio.wait_for(self._actor.endpoint.remote(), START_SECONDS)
+        except ray.exceptions.RayError as err:  # between a death and Ray noticing, or while it restarts
+            raise ConnectionError(str(err).splitlines()[0]) from err
+        self.pid = endpoint.pid
+        return endpoint
+
+    def bring_up(self) -> AsyncIterator[Any]:
+        """Load the model in the (new) process: yields Loading, at last the list of its abilities."""
+        return self._link.stream("open")
+
+    async def lost(self) -> None:
+        """Return when the engine's process has died."""
+        await self._link.lost()
+
+    def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        """Yield the answer's deltas."""
+        return self._link.stream("chat", request)
+
+    async def close(self) -> None:
+        """Kill the process; Ray does not restart it."""
+        ray.kill(self._actor, no_restart=True)
+        await self._link.close()

@@ -1,0 +1,38 @@
+"""This process's place on its node: Ray's session folder, sockets, logs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import ray
+
+from byzer_magic.log import ROOT, RedactingFilter
+
+
+def attach_log(secrets: tuple[str, ...]) -> None:
+    """Send the package's log lines of this process to its stderr, which Ray keeps in a file, without secrets."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.addFilter(RedactingFilter(secrets))
+    logging.getLogger(ROOT).addHandler(handler)
+    logging.getLogger(ROOT).setLevel(logging.INFO)
+
+
+def session_folder() -> Path:
+    """Return the folder of this node's Ray session."""
+    return Path(ray._private.worker._global_node.get_session_dir_path())
+
+
+def socket_folder() -> Path:
+    """Return where this node's sockets are."""
+    return session_folder() / "byzer"
+
+
+def tail(pid: int, lines: int) -> list[str]:
+    """Return the last lines that a Ray worker process wrote to stdout and stderr."""
+    found: list[str] = []
+    for path in sorted((session_folder() / "logs").glob(f"worker-*-{pid}.*")):
+        text = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        found += [line for line in text if not line.startswith(":")]  # Ray's own markers
+    return found[-lines:]

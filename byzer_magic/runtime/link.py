@@ -1,0 +1,155 @@
+"""The calling end of the data plane: one connection, many calls at once, each an async iterator.
+
+Closing an iterator cancels its call on the other side. A link that finds its connection gone looks the endpoint
+up again, so a pool that Ray restarts is found without anyone asking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect, unix_connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from byzer_magic import errors
+from byzer_magic.runtime import wire
+
+RECONNECT_SECONDS = 10.0
+"""How long a call looks for a pool that is being restarted."""
+RETRY_SECONDS = 0.05
+
+Find = Callable[[], Awaitable[wire.Endpoint]]
+
+
+class Link:
+    """A client of one pool (or engine), named `name` in its errors."""
+
+    def __init__(self, name: str, find: Find) -> None:
+        self._name = name
+        self._find = find
+        self._connection: ClientConnection | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._connecting = asyncio.Lock()
+        self._calls: dict[int, asyncio.Queue[wire.ToClient | None]] = {}
+        self._ids = itertools.count(1)
+
+    @property
+    def connected(self) -> bool:
+        """Return whether there is a connection to use."""
+        return self._connection is not None
+
+    async def stream(self, method: str, body: Any = None) -> AsyncIterator[Any]:
+        """Yield the items of one call.
+
+        Raises:
+            WorkerLost: the connection broke before the answer was complete.
+            ByzerError: whatever the other side raised.
+        """
+        connection = await self._connect()
+        call_id = next(self._ids)
+        answers: asyncio.Queue[wire.ToClient | None] = asyncio.Queue()
+        self._calls[call_id] = answers
+        finished = False
+        try:
+            await self._send(connection, wire.Call(call_id, method, wire.pack(body)))
+            while not isinstance(frame := await answers.get(), wire.Done):
+                if frame is None:
+                    finished = True
+                    raise self._lost()
+                if isinstance(frame, wire.Fail):
+                    finished = True
+                    raise errors.from_wire(frame.error)
+                yield wire.item_of(method, frame)
+            finished = True
+        finally:
+            del self._calls[call_id]
+            if not finished and connection is self._connection:
+                await self._send(connection, wire.Cancel(call_id))
+
+    async def call(self, method: str, body: Any = None) -> Any:
+        """Return the last item of one call (None when there is none)."""
+        last = None
+        async with aclosing(self.stream(method, body)) as items:  # type: ignore[type-var]  # an async generator
+            async for item in items:
+                last = item
+        return last
+
+    async def lost(self) -> None:
+        """Return when the connection there is now has ended (at once when there is none)."""
+        if self._reader is not None:
+            await asyncio.wait([self._reader])
+
+    async def close(self) -> None:
+        """Close the connection; calls in flight end with WorkerLost."""
+        if self._connection is not None:
+            await self._connection.close()
+        if self._reader is not None:
+            await asyncio.gather(self._reader, return_exceptions=True)
+
+    def _lost(self) -> errors.WorkerLost:
+        return errors.WorkerLost(
+            f"{self._name}: the worker died while answering.",
+            "What had arrived is kept. Ray is restarting it; send the prompt again.",
+        )
+
+    async def _send(self, connection: ClientConnection, frame: wire.ToPool) -> None:
+        try:
+            await connection.send(wire.write([frame]))
+        except ConnectionClosed as err:
+            raise self._lost() from err
+
+    async def _connect(self) -> ClientConnection:
+        if self._connection is not None:
+            return self._connection
+        async with self._connecting:
+            if self._connection is None:
+                self._connection = await self._dial()
+                self._reader = asyncio.create_task(self._read(self._connection))
+            return self._connection
+
+    async def _dial(self) -> ClientConnection:
+        deadline = time.monotonic() + RECONNECT_SECONDS
+        while True:
+            try:
+                return await _open(await self._find())
+            except (OSError, InvalidHandshake, TimeoutError) as err:
+                if time.monotonic() > deadline:
+                    raise errors.WorkerLost(
+                        f"{self._name} does not answer.", "See %byzer stat, or deploy it again with --replace."
+                    ) from err
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _read(self, connection: ClientConnection) -> None:
+        try:
+            async for message in connection:
+                for frame in wire.read_answers(message):  # type: ignore[arg-type]  # text would raise BadBytes
+                    if queue := self._calls.get(frame.id):
+                        queue.put_nowait(frame)
+        except (ConnectionClosed, wire.BadBytes):
+            pass
+        finally:
+            if self._connection is connection:
+                self._connection = None
+            for queue in self._calls.values():
+                queue.put_nowait(None)
+
+
+async def _open(endpoint: wire.Endpoint) -> ClientConnection:
+    common: dict[str, Any] = {
+        "additional_headers": {"Authorization": f"Bearer {endpoint.token}"},
+        "max_size": wire.MAX_MESSAGE_BYTES,
+        "compression": None,
+        "user_agent_header": None,
+        "open_timeout": 5,
+    }
+    if endpoint.path and Path(endpoint.path).exists():
+        return await unix_connect(endpoint.path, "ws://pool/", ping_interval=None, **common)
+    if not endpoint.port:
+        raise FileNotFoundError(endpoint.path)
+    return await connect(f"ws://{endpoint.host}:{endpoint.port}/", proxy=None, **common)

@@ -1,0 +1,116 @@
+"""One background event loop, and the bridge from ordinary code to it.
+
+Notebooks and scripts are synchronous, the data plane is not. Everything asynchronous of the package runs on this
+one loop; `run` and `iterate` are the only ways in, and turn Ctrl-C into a cancel of what was running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+STOP_SECONDS = 5.0
+"""How long an interrupted call may take to tidy up before it is left alone."""
+
+
+class Loop:
+    """An event loop on a daemon thread, made anew in a forked child."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+
+    def start(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop, starting it when needed."""
+        with self._lock:
+            if self._loop is None or self._pid != os.getpid():
+                self._loop = asyncio.new_event_loop()
+                self._pid = os.getpid()
+                threading.Thread(target=self._loop.run_forever, name="byzer-loop", daemon=True).start()
+            return self._loop
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` to its end; an interrupt cancels it, waits until it has tidied up, and is raised again."""
+        ended = threading.Event()
+        future = asyncio.run_coroutine_threadsafe(_signal_end(work, ended), self.start())
+        try:
+            return future.result()
+        except BaseException:
+            if not future.done():
+                future.cancel()
+                ended.wait(STOP_SECONDS)
+            raise
+
+    async def adopt(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work` on this loop from whatever loop the caller runs on; a cancel goes through."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.start()))
+
+    async def adopt_iterate(self, items: AsyncIterator[T]) -> AsyncIterator[T]:
+        """Yield from an async iterator that must run on this loop, into whatever loop the caller runs on."""
+        home = asyncio.get_running_loop()
+        arrived: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        put = lambda entry: home.call_soon_threadsafe(arrived.put_nowait, entry)  # noqa: E731 - two words long
+        pump = asyncio.run_coroutine_threadsafe(_pump(items, put), self.start())
+        try:
+            while (entry := await arrived.get())[0] != "end":
+                if entry[0] == "error":
+                    raise entry[1]
+                yield entry[1]
+        finally:
+            pump.cancel()
+
+    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """Yield from an async iterator; leaving early (break, error, interrupt) closes it and waits for that."""
+        arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        pump = asyncio.run_coroutine_threadsafe(_pump(items, arrived.put), self.start())
+        try:
+            while True:
+                what, value = arrived.get()
+                if what == "item":
+                    yield value
+                elif what == "error":
+                    raise value
+                else:
+                    return
+        finally:
+            if not pump.done():
+                pump.cancel()
+                _wait_for_end(arrived)
+
+
+def _wait_for_end(arrived: queue.SimpleQueue[tuple[str, Any]]) -> None:
+    try:
+        while arrived.get(timeout=STOP_SECONDS)[0] == "item":
+            pass
+    except queue.Empty:
+        pass
+
+
+async def _signal_end(work: Coroutine[Any, Any, T], ended: threading.Event) -> T:
+    try:
+        return await work
+    finally:
+        ended.set()
+
+
+async def _pump(items: AsyncIterator[Any], put: Callable[[tuple[str, Any]], object]) -> None:
+    try:
+        async with aclosing(items) as open_items:  # type: ignore[type-var]  # async generators all
+            async for item in open_items:
+                put(("item", item))
+    except Exception as err:  # noqa: BLE001 - raised again where it is iterated
+        put(("error", err))
+    finally:
+        put(("end", None))
+
+
+LOOP = Loop()
+"""The process's loop."""

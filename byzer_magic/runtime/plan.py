@@ -1,0 +1,59 @@
+"""What the driver hands to Ray: a spec that has been checked, with its secrets beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from byzer_magic.backends import registry
+from byzer_magic.backends.base import Backend, Setup, typed_params
+from byzer_magic.expand import Secret, expand
+from byzer_magic.spec import DeploySpec
+
+MAX_QUEUED = 10_000
+"""Requests that may wait in one pool before it answers Overloaded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything a pool needs; its repr shows no secret, because Ray prints constructor arguments."""
+
+    spec: DeploySpec
+    setup: Setup
+
+    @property
+    def backend(self) -> type[Backend]:
+        """Return the class that serves this plan (looked up again in each process)."""
+        return registry.find(self.spec.pretrained_model_type, self.spec.infer_backend)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return the secret values, for the filters that keep them out of texts."""
+        return tuple(value.reveal() for value in self.setup.params.values() if isinstance(value, Secret))
+
+    def __repr__(self) -> str:
+        return f"Plan({self.spec.model}, {self.spec.pretrained_model_type})"
+
+
+def resolve(spec: DeploySpec, variables: Mapping[str, Any], environ: Mapping[str, str]) -> Plan:
+    """Check a spec completely, without Ray: type, parameters, `${NAME}`, files, installed packages.
+
+    `variables` are the notebook's; `${NAME}` looks there first, then in `environ`.
+
+    Raises:
+        ConfigError: something is unknown, missing or of the wrong type; the text names it.
+    """
+    backend = registry.find(spec.pretrained_model_type, spec.infer_backend)
+    given = {name: expand(text, variables, environ) for name, text in spec.infer_params.items()}
+    setup = Setup(
+        model=spec.model,
+        params=typed_params(backend.info, given, environ),
+        model_path=expand(spec.model_path, variables, environ) if spec.model_path else None,
+        concurrency=spec.worker_concurrency,
+        cpus=spec.cpus_per_worker,
+        gpus=spec.gpus_per_worker,
+    )
+    backend.check(setup)
+    registry.require(backend.info)
+    return Plan(spec=spec, setup=setup)

@@ -1,0 +1,277 @@
+"""The actor behind one alias: owns the slots, admits requests, and runs or reaches the workers.
+
+SaaS workers are slots of this process and share one backend. A local engine is a process of its own per worker,
+reached over the same wire that clients use here. The pool is the only owner of its deployment's slot table, so
+limits are strict and LRU is exact for any number of clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import ray
+
+from byzer_magic import errors
+from byzer_magic.capabilities import capabilities_of
+from byzer_magic.log import get_logger
+from byzer_magic.routing.table import Grant, SlotTable
+from byzer_magic.runtime import wire
+from byzer_magic.runtime.engine import Engine, EngineWorker
+from byzer_magic.runtime.host import attach_log, socket_folder, tail
+from byzer_magic.runtime.plan import MAX_QUEUED, Plan
+from byzer_magic.runtime.service import Service
+from byzer_magic.stat import ModelStat
+from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Event, Failed, Loading, Placed, Ready
+
+log = get_logger("pool")
+
+LATENCY_WINDOW = 512
+"""Requests that the latency figures of `stat` look back on."""
+
+
+class Worker(Protocol):
+    """What the pool sends requests to: a SaaS backend itself, or the far end of an engine process."""
+
+    def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        """Yield the answer's deltas."""
+        ...
+
+    async def close(self) -> None:
+        """End the worker."""
+        ...
+
+
+class Pool:
+    """One deployment. Ray calls only `endpoint`; everything else comes over the socket."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        spec = plan.spec
+        self._born = time.monotonic()
+        self._node = ray.get_runtime_context().get_node_id()
+        self._table = SlotTable(spec.num_workers, spec.worker_concurrency, max_queue=MAX_QUEUED, now=self._born)
+        for worker in range(spec.num_workers):
+            self._table.set_health(worker, "loading", self._born)
+        self._waiting: dict[int, asyncio.Future[int]] = {}
+        self._tickets = itertools.count()
+        self._workers: dict[int, Worker] = {}
+        self._engines: list[EngineWorker] = []
+        self._capabilities: list[str] = []
+        self._events: list[Event] = []
+        self._event_added = asyncio.Event()
+        self._draining = False
+        self._first_token: deque[float] = deque(maxlen=LATENCY_WINDOW)
+        self._speeds: deque[float] = deque(maxlen=LATENCY_WINDOW)
+        self._service: Service | None = None
+        self._starting = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        attach_log(plan.secrets)
+
+    def __repr__(self) -> str:
+        return f"Pool({self._plan.spec.model})"
+
+    async def endpoint(self) -> wire.Endpoint:
+        """Start on the first call; return where clients connect."""
+        async with self._starting:
+            if self._service is None:
+                self._service = await self._start()
+        return self._service.endpoint(self._node)
+
+    async def _start(self) -> Service:
+        service = Service(
+            {"chat": self._chat, "stat": self._stat, "watch": self._watch, "logs": self._logs, "drain": self._drain},
+            folder=socket_folder(),
+            host=ray.util.get_node_ip_address(),
+            secret_values=self._plan.secrets,
+        )
+        await service.start(tcp=len(ray.nodes()) > 1)
+        self._note(Placed(self._node, os.getpid()))
+        self._spawn(self._open())
+        return service
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ---- getting ready
+
+    async def _open(self) -> None:
+        try:
+            if self._plan.backend.info.local:
+                await asyncio.gather(*(self._open_engine(index) for index in range(self._plan.spec.num_workers)))
+            else:
+                await self._open_saas()
+        except errors.ByzerError as err:
+            self._note(Failed(errors.to_wire(err)))
+        except Exception as err:
+            log.exception("the deployment could not be opened")
+            failed = errors.EngineFailed(f"{type(err).__name__}: {err}", "See %byzer logs.")
+            self._note(Failed(errors.to_wire(failed)))
+        else:
+            self._note(Ready(time.monotonic() - self._born, self._plan.spec.num_workers, self._capabilities))
+
+    async def _open_saas(self) -> None:
+        setup = self._plan.setup
+        backend = await self._plan.backend.open(setup, lambda stage, part: self._note(Loading(stage, fraction=part)))
+        self._capabilities = sorted(
+            capabilities_of(backend) & (self._plan.backend.info.capabilities or capabilities_of(backend))
+        )
+        for index in range(self._plan.spec.num_workers):
+            self._workers[index] = backend  # type: ignore[assignment]  # a backend with chat is a worker
+            self._up(index)
+
+    async def _open_engine(self, index: int) -> None:
+        spec = self._plan.spec
+        actor = (
+            ray.remote(Engine)
+            .options(num_cpus=spec.cpus_per_worker, num_gpus=spec.gpus_per_worker, max_restarts=-1, max_task_retries=0)
+            .remote(self._plan)
+        )
+        worker = EngineWorker(f"{spec.model} worker {index}", actor)
+        self._engines.append(worker)
+        async for event in worker.bring_up():
+            if isinstance(event, Loading):
+                self._note(Loading(event.stage, index, event.fraction))
+            else:
+                self._capabilities = event
+        self._workers[index] = worker
+        self._up(index)
+        self._spawn(self._keep_up(index, worker))
+
+    async def _keep_up(self, index: int, worker: EngineWorker) -> None:
+        """Whenever the engine's process dies, take it out of rotation and bring it back."""
+        while not self._draining:
+            await worker.lost()
+            self._grant(self._table.set_health(index, "down", time.monotonic()))
+            log.warning("worker %s died; Ray restarts it", index)
+            try:
+                async for _ in worker.bring_up():
+                    pass
+            except errors.ByzerError:
+                log.exception("worker %s did not come back", index)
+                await asyncio.sleep(1)
+                continue
+            self._up(index)
+
+    def _up(self, index: int) -> None:
+        self._grant(self._table.set_health(index, "up", time.monotonic()))
+
+    def _note(self, event: Event) -> None:
+        self._events.append(event)
+        self._event_added.set()
+
+    async def _watch(self, _: None) -> AsyncIterator[Event]:
+        seen = 0
+        while True:
+            for event in self._events[seen:]:
+                seen += 1
+                yield event
+                if isinstance(event, Ready | Failed):
+                    return
+            self._event_added.clear()
+            await self._event_added.wait()
+
+    # ---- requests
+
+    async def _chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk | Dispatched]:
+        started = time.monotonic()
+        ticket = next(self._tickets)
+        try:
+            async with asyncio.timeout(request.timeout):
+                worker = await self._admit(ticket)
+                yield Dispatched(worker, time.monotonic() - started)
+                failed = True
+                try:
+                    async with aclosing(self._answer(worker, request)) as chunks:  # type: ignore[type-var]  # a generator
+                        async for chunk in chunks:
+                            yield chunk
+                    failed = False
+                except (GeneratorExit, asyncio.CancelledError):
+                    failed = False  # the client's wish, not the worker's fault
+                    raise
+                finally:
+                    self._grant(self._table.release(ticket, time.monotonic(), failed=failed))
+        except TimeoutError as err:
+            raise errors.DeadlineExceeded(
+                f"{self._plan.spec.model} did not finish within {request.timeout:g} s.", "Allow more with --timeout."
+            ) from err
+
+    async def _answer(self, worker: int, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        started = time.monotonic()
+        first = 0.0
+        async with aclosing(self._workers[worker].chat(request)) as chunks:  # type: ignore[type-var]  # a generator
+            async for chunk in chunks:
+                if not first and (chunk.text or chunk.reasoning):
+                    first = time.monotonic()
+                    self._first_token.append(first - started)
+                if chunk.usage and first and time.monotonic() > first:
+                    self._speeds.append(chunk.usage.completion_tokens / (time.monotonic() - first))
+                yield chunk
+
+    async def _admit(self, ticket: int) -> int:
+        if self._draining:
+            raise errors.NotDeployed(f"{self._plan.spec.model} is being undeployed.", "Deploy it again.")
+        grant = self._table.acquire(ticket, time.monotonic())
+        if grant is not None:
+            return grant.worker
+        future = self._waiting[ticket] = asyncio.get_running_loop().create_future()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._grant(self._table.withdraw(ticket, time.monotonic()))
+            raise
+        finally:
+            del self._waiting[ticket]
+
+    def _grant(self, grants: list[Grant]) -> None:
+        for grant in grants:
+            future = self._waiting[grant.ticket]
+            if not future.done():
+                future.set_result(grant.worker)
+
+    # ---- looking after it
+
+    async def _stat(self, _: None) -> AsyncIterator[ModelStat]:
+        now = time.monotonic()
+        spec = self._plan.spec
+        pids = {index: worker.pid for index, worker in enumerate(self._engines)}
+        first = sorted(self._first_token)
+        yield ModelStat(
+            model=spec.model,
+            kind=self._plan.backend.info.kind,
+            strategy="lru",
+            capabilities=self._capabilities,
+            workers=self._table.snapshot(now, pids=pids),
+            concurrency=spec.worker_concurrency,
+            queued=self._table.queued,
+            uptime_seconds=now - self._born,
+            first_token_p50=first[len(first) // 2] if first else None,
+            first_token_p99=first[int(len(first) * 0.99)] if first else None,
+            tokens_per_second=sum(self._speeds) / len(self._speeds) if self._speeds else None,
+        )
+
+    async def _logs(self, request: wire.LogsRequest) -> AsyncIterator[str]:
+        for pid in [os.getpid(), *(worker.pid for worker in self._engines)]:
+            for line in tail(pid, request.lines):
+                yield line
+
+    async def _drain(self, request: wire.DrainRequest) -> AsyncIterator[wire.DrainResult]:
+        self._draining = True
+        deadline = time.monotonic() + request.grace
+        while (self._table.running or self._table.queued) and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        pids = [os.getpid(), *(worker.pid for worker in self._engines)]
+        unfinished = self._table.running
+        for worker in {id(worker): worker for worker in self._workers.values()}.values():
+            await worker.close()
+        if self._service:
+            self._service.stop()
+        yield wire.DrainResult(unfinished, pids)

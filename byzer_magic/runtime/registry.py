@@ -1,0 +1,131 @@
+"""Alias to pool: Ray's named actors in our namespace are the registry."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from byzer_magic import errors
+from byzer_magic.runtime import wire
+from byzer_magic.runtime.cluster import NAMESPACE, room
+from byzer_magic.runtime.link import Link
+from byzer_magic.runtime.plan import Plan
+from byzer_magic.runtime.pool import Pool
+
+PLACE_SECONDS = 30.0
+"""How long Ray may take to give a pool its process."""
+
+
+def aliases() -> list[str]:
+    """Return the aliases of all deployments, sorted."""
+    return sorted(
+        entry["name"] for entry in ray.util.list_named_actors(all_namespaces=True) if entry["namespace"] == NAMESPACE
+    )
+
+
+def actor_of(alias: str) -> Any:
+    """Return the pool of an alias.
+
+    Raises:
+        NotDeployed: there is none; the hint lists those that are.
+    """
+    try:
+        return ray.get_actor(alias, namespace=NAMESPACE)
+    except ValueError as err:
+        raise not_deployed(alias, aliases()) from err
+
+
+def not_deployed(alias: str, known: list[str]) -> errors.NotDeployed:
+    """Return the error for an alias that nothing runs under."""
+    if not known:
+        return errors.NotDeployed(f"No model is deployed as {alias!r}.", "Nothing is deployed. See: deploy --help")
+    near = difflib.get_close_matches(alias, known, n=1)
+    guess = f"Did you mean {near[0]}? " if near else ""
+    return errors.NotDeployed(f"No model is deployed as {alias!r}.", f"{guess}Deployed: {', '.join(known)}.")
+
+
+async def endpoint_of(actor: Any, seconds: float = PLACE_SECONDS) -> wire.Endpoint:
+    """Ask a pool where it listens.
+
+    Raises:
+        ConnectionError: it is dead or restarting.
+        TimeoutError: Ray did not place it in time.
+    """
+    try:
+        endpoint: wire.Endpoint = await asyncio.wait_for(actor.endpoint.remote(), seconds)
+    except ray.exceptions.RayError as err:
+        raise ConnectionError(str(err).splitlines()[0]) from err
+    return endpoint
+
+
+def link_to(alias: str) -> Link:
+    """Return a client of the pool of `alias`; it finds the pool when it is first used.
+
+    Raises:
+        NotDeployed: there is no such alias.
+    """
+    actor = actor_of(alias)
+    return Link(alias, lambda: endpoint_of(actor))
+
+
+def create(plan: Plan) -> Any:
+    """Create the pool of a plan and return its actor.
+
+    Raises:
+        NoRoom: the cluster has too few CPUs or GPUs.
+        NameTaken: another notebook was faster.
+    """
+    spec = plan.spec
+    check_room(spec.model, spec.num_workers * spec.cpus_per_worker, spec.num_workers * spec.gpus_per_worker)
+    local = plan.backend.info.local  # its workers have actors, and resources, of their own
+    workers = 0 if local else spec.num_workers
+    options = {
+        "name": spec.model,
+        "namespace": NAMESPACE,
+        "lifetime": "detached",
+        "num_cpus": workers * spec.cpus_per_worker,
+        "num_gpus": workers * spec.gpus_per_worker,
+        "max_restarts": -1,
+        "max_task_retries": 0,  # a chat must never run twice because a process died
+        "max_concurrency": 100,
+    }
+    try:
+        return ray.remote(Pool).options(**options).remote(plan)
+    except ValueError as err:
+        raise errors.NameTaken(f"{spec.model!r} is deployed already.", "Use --replace, or another --model.") from err
+
+
+def check_room(model: str, cpus: float, gpus: float) -> None:
+    """Compare what is asked with what is free, so that nothing waits for room that will not come.
+
+    Raises:
+        NoRoom: too little is free.
+    """
+    for name, asked in (("CPU", cpus), ("GPU", gpus)):
+        free, total = room()[name]
+        if asked > free + 1e-9:
+            flag = "--cpus_per_worker" if name == "CPU" else "--gpus_per_worker"
+            raise errors.NoRoom(
+                f"{model} asks for {asked:g} {name}s; the cluster has {total:g}, {free:g} of them free.",
+                f"Lower {flag} or --num_workers, undeploy something (`list` shows what runs), or add a node.",
+            )
+
+
+async def remove(actor: Any, pids: list[int]) -> None:
+    """Kill a pool and wait until its processes on this node are gone."""
+    ray.kill(actor, no_restart=True)
+    for _ in range(100):
+        if not any(_alive(pid) for pid in pids):
+            return
+        await asyncio.sleep(0.05)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,178 @@
+"""The listening end of the data plane: authenticates, runs calls, batches what they yield.
+
+A connection is the lease of its calls: when it closes they are cancelled, and whatever slot they held is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import http
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.server import Request, Response, Server, ServerConnection, serve, unix_serve
+from websockets.exceptions import ConnectionClosed
+
+from byzer_magic import errors
+from byzer_magic.log import get_logger, redact
+from byzer_magic.runtime import wire
+
+Handler = Callable[[Any], AsyncIterator[Any]]
+"""A method: takes its decoded body, yields its items."""
+
+HIGH_WATER_FRAMES = 4096
+"""A call whose client reads too slowly waits at this many unsent frames."""
+UNIX_PATH_BYTES = 100
+"""Longer socket paths do not fit into the kernel's address structure."""
+
+log = get_logger("service")
+
+
+class Service:
+    """Serves `methods` on a Unix socket of this node and on TCP, both behind the same random token."""
+
+    def __init__(
+        self, methods: dict[str, Handler], *, folder: Path, host: str, secret_values: tuple[str, ...] = ()
+    ) -> None:
+        self._methods = methods
+        self._folder = folder
+        self._host = host
+        self._secrets = secret_values
+        self._token = secrets.token_urlsafe(32)
+        self._servers: list[Server] = []
+        self._path = ""
+        self._port = 0
+
+    async def start(self, *, tcp: bool) -> None:
+        """Listen; on TCP too when `tcp` (clients on other nodes), or when the socket's path is too long."""
+        quiet = logging.getLogger("byzer_magic.service.handshake")
+        quiet.setLevel(logging.CRITICAL)  # garbage on the socket is not worth a traceback in the log
+        common: dict[str, Any] = {
+            "process_request": self._authorize,
+            "max_size": wire.MAX_MESSAGE_BYTES,
+            "compression": None,
+            "logger": quiet,
+            "server_header": None,
+        }
+        path = self._folder / f"{secrets.token_hex(6)}.sock"
+        if len(str(path)) <= UNIX_PATH_BYTES:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            old_mask = os.umask(0o177)
+            try:
+                self._servers.append(await unix_serve(self._serve, str(path), ping_interval=None, **common))
+            finally:
+                os.umask(old_mask)
+            self._path = str(path)
+        if tcp or not self._path:
+            server = await serve(self._serve, self._host, 0, **common)
+            self._servers.append(server)
+            self._port = next(iter(server.sockets)).getsockname()[1]
+
+    def endpoint(self, node: str) -> wire.Endpoint:
+        """Return where this service listens."""
+        return wire.Endpoint(self._path, self._host, self._port, self._token, node, os.getpid())
+
+    def stop(self) -> None:
+        """Stop listening and remove the socket file."""
+        for server in self._servers:
+            server.close()
+        if self._path:
+            Path(self._path).unlink(missing_ok=True)
+
+    def _authorize(self, connection: ServerConnection, request: Request) -> Response | None:
+        given = request.headers.get("Authorization", "")
+        if hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            return None
+        return connection.respond(http.HTTPStatus.UNAUTHORIZED, "wrong token\n")
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        peer = _Peer(connection, self)
+        try:
+            await peer.run()
+        except (ConnectionClosed, wire.BadBytes) as err:
+            log.debug("connection ended: %s", type(err).__name__)
+        finally:
+            await peer.close()
+
+    async def answer(self, call: wire.Call, peer: _Peer) -> None:
+        """Run one call to its end; whatever happens, its client is told."""
+        try:
+            body = wire.body_of(call)
+            async with aclosing(self._methods[call.method](body)) as items:  # type: ignore[type-var]  # async generators all
+                async for item in items:
+                    await peer.put(wire.Item(call.id, wire.pack(item)))
+            await peer.put(wire.Done(call.id))
+        except errors.ByzerError as err:
+            await peer.put(wire.Fail(call.id, errors.to_wire(err)))
+        except (KeyError, wire.BadBytes) as err:
+            await peer.put(wire.Fail(call.id, errors.to_wire(errors.CommandError(f"Bad call {call.method!r}: {err}."))))
+        except Exception as err:
+            log.exception("call %s failed", call.method)
+            text = redact(f"{type(err).__name__}: {err}", self._secrets)
+            await peer.put(wire.Fail(call.id, errors.to_wire(errors.RequestError(text, "See %byzer logs."))))
+
+
+class _Peer:
+    """One connection: its running calls and its unsent frames."""
+
+    def __init__(self, connection: ServerConnection, service: Service) -> None:
+        self._connection = connection
+        self._service = service
+        self._calls: dict[int, asyncio.Task[None]] = {}
+        self._unsent: list[wire.ToClient] = []
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def run(self) -> None:
+        """Read calls until the connection ends."""
+        writer = asyncio.create_task(self._write())
+        try:
+            async for message in self._connection:
+                if isinstance(message, str):
+                    raise wire.BadBytes("text frame")
+                for frame in wire.read_calls(message):
+                    self._take(frame)
+        finally:
+            writer.cancel()
+
+    def _take(self, frame: wire.ToPool) -> None:
+        if isinstance(frame, wire.Cancel):
+            if task := self._calls.get(frame.id):
+                task.cancel()
+        elif frame.id not in self._calls:
+            task = asyncio.create_task(self._service.answer(frame, self))
+            self._calls[frame.id] = task
+            task.add_done_callback(lambda _, call_id=frame.id: self._calls.pop(call_id, None))
+
+    async def put(self, frame: wire.ToClient) -> None:
+        """Queue a frame; waits while the client is far behind."""
+        self._unsent.append(frame)
+        self._wake.set()
+        if len(self._unsent) > HIGH_WATER_FRAMES:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            frames, self._unsent = self._unsent, []
+            if frames:
+                await self._connection.send(wire.write(frames))
+            self._room.set()
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait until it has let go of its slots."""
+        tasks = list(self._calls.values())
+        for task in tasks:
+            task.cancel()
+        self._room.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._connection.close()

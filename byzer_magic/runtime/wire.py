@@ -1,0 +1,138 @@
+"""Bytes between a pool and its clients: msgpack frames inside websocket messages.
+
+One message is a list of frames, so that tokens of many streams share one write. Every frame carries the id of
+its call; a client may have any number of calls open on its one connection. Nothing outside this module and its
+two users (`link`, `service`) knows bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from byzer_magic.stat import ModelStat
+from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Event, Loading
+
+MAX_MESSAGE_BYTES = 32 * 1024 * 1024
+"""A larger message closes the connection that sent it."""
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Client to pool: start `method` with `body`."""
+
+    id: int
+    method: str
+    body: msgspec.Raw
+
+
+class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Client to pool: stop that call and free what it holds."""
+
+    id: int
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Pool to client: one item of the answer."""
+
+    id: int
+    body: msgspec.Raw
+
+
+class Done(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Pool to client: the answer is complete."""
+
+    id: int
+
+
+class Fail(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Pool to client: the call failed; `error` is an error in its wire form."""
+
+    id: int
+    error: dict[str, Any]
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where a pool or engine listens; `token` opens it."""
+
+    path: str
+    """Unix socket on the node, or ``""``."""
+    host: str
+    port: int
+    token: str
+    node: str
+    pid: int
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.path or f'{self.host}:{self.port}'})"
+
+
+class DrainRequest(msgspec.Struct, frozen=True):
+    """Stop taking requests, and wait up to `grace` seconds for those in flight."""
+
+    grace: float
+
+
+class DrainResult(msgspec.Struct, frozen=True):
+    """What was still running when the grace time ended, and the processes that end with the deployment."""
+
+    unfinished: int
+    pids: list[int]
+
+
+class LogsRequest(msgspec.Struct, frozen=True):
+    """The last `lines` lines, please."""
+
+    lines: int
+
+
+METHODS: dict[str, tuple[Any, Any]] = {
+    "chat": (ChatRequest, ChatChunk | Dispatched),
+    "stat": (None, ModelStat),
+    "watch": (None, Event),
+    "logs": (LogsRequest, str),
+    "drain": (DrainRequest, DrainResult),
+    "open": (None, Loading | list[str]),
+}
+"""What each method takes and what its items are."""
+
+_encoder = msgspec.msgpack.Encoder()
+_to_pool = msgspec.msgpack.Decoder(list[Call | Cancel])
+_to_client = msgspec.msgpack.Decoder(list[Item | Done | Fail])
+_bodies = {name: msgspec.msgpack.Decoder(takes) for name, (takes, _) in METHODS.items()}
+_items = {name: msgspec.msgpack.Decoder(gives) for name, (_, gives) in METHODS.items()}
+
+ToPool = Call | Cancel
+ToClient = Item | Done | Fail
+BadBytes = msgspec.MsgspecError
+"""Raised by the read functions for anything that is not a well-formed frame."""
+
+
+def pack(value: Any) -> msgspec.Raw:
+    """Encode a body or item."""
+    return msgspec.Raw(_encoder.encode(value))
+
+
+def write(frames: list[ToPool] | list[ToClient]) -> bytes:
+    """Encode frames as one message."""
+    return _encoder.encode(frames)
+
+
+def read_calls(message: bytes) -> list[ToPool]:
+    """Decode a client's message; raises BadBytes."""
+    return _to_pool.decode(message)
+
+
+def read_answers(message: bytes) -> list[ToClient]:
+    """Decode a pool's message; raises BadBytes."""
+    return _to_client.decode(message)
+
+
+def body_of(call: Call) -> Any:
+    """Decode what a call's method takes; raises BadBytes, or KeyError for an unknown method."""
+    return _bodies[call.method].decode(call.body)
+
+
+def item_of(method: str, item: Item) -> Any:
+    """Decode an item of a method's answer; raises BadBytes."""
+    return _items[method].decode(item.body)

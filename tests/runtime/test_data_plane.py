@@ -1,0 +1,175 @@
+"""The socket between clients and a pool: multiplexing, cancel, authentication, hostile bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import msgspec
+import pytest
+from websockets.asyncio.client import unix_connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from byzer_magic import errors
+from byzer_magic.runtime import wire
+from byzer_magic.runtime.link import Link
+from byzer_magic.runtime.service import Service
+from byzer_magic.types import ChatChunk, ChatRequest, Message
+
+
+class Far:
+    """A service with a chat that counts, and knows how many of its answers are open."""
+
+    def __init__(self, folder: Path) -> None:
+        self.open = 0
+        self.service = Service({"chat": self.chat, "logs": self.boom}, folder=folder, host="127.0.0.1")
+
+    async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        self.open += 1
+        try:
+            for number in range(int(str(request.messages[0].content))):
+                yield ChatChunk(str(number))
+                await asyncio.sleep(0.001)
+        finally:
+            self.open -= 1
+
+    async def boom(self, _: wire.LogsRequest) -> AsyncIterator[str]:
+        raise errors.RateLimited("too fast", "wait", retry_after=3.0)
+        yield ""
+
+    async def find(self) -> wire.Endpoint:
+        return self.service.endpoint("node")
+
+
+@pytest.fixture
+async def far(tmp_path: Path) -> AsyncIterator[Far]:
+    far = Far(tmp_path)
+    await far.service.start(tcp=True)
+    yield far
+    far.service.stop()
+
+
+@pytest.fixture
+async def link(far: Far) -> AsyncIterator[Link]:
+    link = Link("m", far.find)
+    yield link
+    await link.close()
+
+
+def ask(count: int) -> ChatRequest:
+    return ChatRequest(messages=[Message("user", str(count))])
+
+
+async def texts(link: Link, count: int) -> list[str]:
+    return [chunk.text async for chunk in link.stream("chat", ask(count))]
+
+
+async def test_items_arrive_in_order(link: Link) -> None:
+    assert await texts(link, 5) == ["0", "1", "2", "3", "4"]
+
+
+async def test_many_calls_share_one_connection(link: Link) -> None:
+    answers = await asyncio.gather(*(texts(link, count) for count in range(1, 40)))
+    assert answers == [[str(number) for number in range(count)] for count in range(1, 40)]
+
+
+async def test_closing_the_iterator_stops_the_work(link: Link, far: Far) -> None:
+    async with aclosing(link.stream("chat", ask(100_000))) as items:
+        await anext(items)
+        assert far.open == 1
+    await eventually(lambda: far.open == 0)
+
+
+async def test_closing_the_connection_stops_its_calls(link: Link, far: Far) -> None:
+    items = link.stream("chat", ask(100_000))
+    await anext(items)
+    await link.close()
+    await eventually(lambda: far.open == 0)
+    with pytest.raises(errors.WorkerLost):
+        async for _ in items:
+            pass
+
+
+async def test_an_error_arrives_as_the_same_error(link: Link) -> None:
+    with pytest.raises(errors.RateLimited, match="too fast") as caught:
+        await link.call("logs", wire.LogsRequest(1))
+    assert caught.value.details == {"retry_after": 3.0}
+    assert caught.value.hint == "wait"
+
+
+async def test_tcp_carries_calls_too(far: Far) -> None:
+    endpoint = far.service.endpoint("node")
+
+    async def find() -> wire.Endpoint:
+        return msgspec.structs.replace(endpoint, path="")
+
+    link = Link("m", find)
+    assert await texts(link, 2) == ["0", "1"]
+    await link.close()
+
+
+async def test_a_wrong_token_is_refused(far: Far) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        await unix_connect(far.service.endpoint("").path, "ws://x/", additional_headers={"Authorization": "Bearer no"})
+    assert caught.value.response.status_code == 401
+
+
+async def test_the_socket_is_for_its_owner_only(far: Far) -> None:
+    assert Path(far.service.endpoint("").path).stat().st_mode & 0o777 == 0o600
+
+
+HOSTILE = {
+    "not msgpack": b"\xff\x00garbage",
+    "truncated frame": wire.write([wire.Call(1, "chat", wire.pack(ask(3)))])[:-4],
+    "unknown frame": b"\x91\x92\x63\x01",
+    "text": "hello",
+    "oversized": b"\x00" * (wire.MAX_MESSAGE_BYTES + 1),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_hostile_bytes_close_that_connection_only(name: str, far: Far, link: Link) -> None:
+    innocent = link.stream("chat", ask(300))
+    await anext(innocent)
+    endpoint = far.service.endpoint("")
+    token = {"Authorization": f"Bearer {endpoint.token}"}
+    hostile = await unix_connect(endpoint.path, "ws://x/", additional_headers=token, max_size=None, compression=None)
+    with pytest.raises(ConnectionClosed):
+        await hostile.send(HOSTILE[name])
+        await asyncio.wait_for(hostile.recv(), 5)
+    assert len([chunk async for chunk in innocent]) == 299
+
+
+async def test_bytes_that_are_no_handshake_are_dropped(far: Far, link: Link) -> None:
+    raw = socket.socket(socket.AF_UNIX)
+    raw.connect(far.service.endpoint("").path)
+    raw.sendall(b"\x16\x03\x01 not http at all \r\n\r\n")
+    raw.settimeout(5)
+    reply = await asyncio.to_thread(raw.recv, 1024)
+    assert not reply or b"400" in reply
+    raw.close()
+    assert await texts(link, 2) == ["0", "1"]
+
+
+async def test_a_bad_call_fails_alone(far: Far, link: Link) -> None:
+    endpoint = far.service.endpoint("")
+    token = {"Authorization": f"Bearer {endpoint.token}"}
+    raw = await unix_connect(endpoint.path, "ws://x/", additional_headers=token)
+    await raw.send(wire.write([wire.Call(1, "no_such_method", wire.pack(None)), wire.Call(2, "chat", wire.pack(7))]))
+    failed: list[object] = []
+    while len(failed) < 2:
+        message = await asyncio.wait_for(raw.recv(decode=False), 5)
+        failed += wire.read_answers(message)
+    assert all(isinstance(frame, wire.Fail) for frame in failed)
+    await raw.close()
+
+
+async def eventually(true: object, seconds: float = 2.0) -> None:
+    for _ in range(int(seconds / 0.01)):
+        if true():  # type: ignore[operator]
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("did not become true")

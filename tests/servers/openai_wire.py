@@ -1,0 +1,323 @@
+"""A strict little provider that speaks OpenAI's chat completions, and fails on request.
+
+    python tests/servers/openai_wire.py --port 8000 --key sk-test
+
+Shapes, status codes and error bodies follow the API reference:
+https://developers.openai.com/api/reference/resources/chat/subresources/completions/methods/create and
+https://developers.openai.com/api/docs/guides/error-codes. Unknown keys, models, roles and field types are refused
+as OpenAI refuses them. It answers "Echo: <last user text>", word by word, unless the text begins with knobs:
+
+    tokens:200@50        200 tokens, 50 a second (without @50: as fast as they go)
+    slow:50ms            50 ms pass before the first byte
+    say:<text>           the answer, exactly
+    tool:<name>          a call of that tool, its arguments in three pieces
+    think:<text>         reasoning before the echo
+    fault:429 retry_after=3   that status; also quota, context, filter, html, usage (refuses stream_options)
+    fault:truncate       the stream ends without a finish reason
+    fault:garbage        a line of broken JSON in mid-stream
+    fault:error          an error object in mid-stream
+    fault:reset          the connection is cut in mid-stream
+    fault:refuse         the connection is cut before any answer
+    fault:hang           two tokens, then silence
+    fault:silence        no answer at all
+    fault:flaky=2        the first two tries of this text get a 500
+    fault:leak           a 401 that quotes the whole key
+
+`GET /journal` lists what came in (header names only, never the key) and when each client went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import re
+import time
+from typing import Any
+
+from aiohttp import web
+
+MODELS = ("gpt-4o", "gpt-4o-mini", "tiny")
+ROLES = ("system", "developer", "user", "assistant", "tool")
+KNOB = re.compile(r"(tokens|slow|fault):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S)
+
+JOURNAL: list[dict[str, Any]] = []
+SEEN: dict[str, int] = {}
+
+
+class Refusal(Exception):
+    def __init__(self, status: int, message: str, kind: str, code: str | None = None, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
+        self.headers = headers
+
+    def response(self) -> web.Response:
+        return web.json_response(self.body, status=self.status, headers=self.headers)
+
+
+FAULTS = {
+    "quota": (429, "You exceeded your current quota, please check your plan.", "insufficient_quota", "insufficient_quota"),
+    "context": (
+        400,
+        "This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens.",
+        "invalid_request_error",
+        "context_length_exceeded",
+    ),
+    "filter": (400, "The response was filtered by our policy.", "invalid_request_error", "content_filter"),
+    "401": (401, "Incorrect API key provided: sk-ab***yz.", "invalid_request_error", "invalid_api_key"),
+    "403": (403, "Country, region, or territory not supported.", "request_forbidden", "unsupported_country"),
+    "429": (429, "Rate limit reached for requests.", "requests", "rate_limit_exceeded"),
+}
+
+
+def knobs(text: str) -> dict[str, str]:
+    """Return the knobs at the start of a prompt, and the text after them."""
+    found: dict[str, str] = {}
+    rest = text.lstrip()
+    while match := KNOB.match(rest):
+        word, value, wait, tail_word, tail = match.groups()
+        found[word or tail_word] = value or tail
+        if wait:
+            found["retry_after"] = wait
+        rest = rest[match.end() :]
+    found["text"] = rest
+    return found
+
+
+def last_text(messages: list[dict[str, Any]]) -> str:
+    content = messages[-1].get("content") or ""
+    return content if isinstance(content, str) else " ".join(str(part.get("text", "")) for part in content)
+
+
+def check(body: Any) -> None:
+    """Refuse what OpenAI refuses."""
+    if not isinstance(body, dict):
+        raise Refusal(400, "We could not parse the JSON body of your request.", "invalid_request_error")
+    if not body.get("model"):
+        raise Refusal(400, "you must provide a model parameter", "invalid_request_error")
+    if body["model"] not in MODELS:
+        text = f"The model `{body['model']}` does not exist or you do not have access to it."
+        raise Refusal(404, text, "invalid_request_error", "model_not_found")
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise Refusal(400, "Missing required parameter: 'messages'.", "invalid_request_error", "missing_required_parameter")
+    for message in messages:
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            raise Refusal(400, "Invalid value: 'messages[].role'.", "invalid_request_error", "invalid_value")
+    for name, kind in (("temperature", (int, float)), ("max_tokens", int), ("stream", bool), ("stream_options", dict)):
+        if name in body and not isinstance(body[name], kind):
+            raise Refusal(400, f"Invalid type for '{name}'.", "invalid_request_error", "invalid_type")
+    if "stream_options" in body and not body.get("stream"):
+        raise Refusal(400, "The 'stream_options' parameter is only allowed when 'stream' is enabled.", "invalid_request_error")
+
+
+def authorize(request: web.Request) -> None:
+    key = request.app["key"]
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if key and given != key:
+        shown = f"{given[:8]}{'*' * 12}{given[-4:]}"  # OpenAI echoes a masked key in just this manner
+        raise Refusal(401, f"Incorrect API key provided: {shown}.", "invalid_request_error", "invalid_api_key")
+
+
+def fault(request: web.Request, asked: dict[str, str], body: dict[str, Any]) -> None:
+    """Raise the refusal that the prompt asks for, if it asks for one."""
+    name = asked.get("fault", "")
+    headers = {"Retry-After": asked["retry_after"]} if "retry_after" in asked else {}
+    if name == "leak":
+        raise Refusal(401, f"Bad header {request.headers['Authorization']}", "invalid_request_error", "invalid_api_key")
+    if name == "usage" and "stream_options" in body:
+        raise Refusal(400, "Unrecognized request argument supplied: stream_options", "invalid_request_error")
+    if name.startswith("flaky="):
+        SEEN[asked["text"]] = SEEN.get(asked["text"], 0) + 1
+        if SEEN[asked["text"]] <= int(name[6:]):
+            raise Refusal(500, "The server had an error. Sorry about that!", "server_error")
+    if name in FAULTS:
+        raise Refusal(*FAULTS[name], **headers)
+    if name.isdigit():
+        raise Refusal(int(name), "The server had an error. Sorry about that!", "server_error", **headers)
+
+
+def pieces(asked: dict[str, str]) -> tuple[list[str], float]:
+    """Return the tokens of the answer, and the seconds between two."""
+    if "tokens" in asked:
+        count, _, rate = asked["tokens"].partition("@")
+        return [f"t{i} " for i in range(int(count))], 1 / float(rate) if rate else 0.0
+    text = asked["say"] if "say" in asked else f"Echo: {asked['text']}"
+    return re.findall(r"\s*\S+|\s+$", text), 0.0
+
+
+class Answer:
+    """One answer, streamed."""
+
+    def __init__(self, request: web.Request, body: dict[str, Any], asked: dict[str, str], entry: dict[str, Any]) -> None:
+        self.request = request
+        self.body = body
+        self.asked = asked
+        self.entry = entry
+        self.fault = asked.get("fault", "")
+        self.head = {"id": f"chatcmpl-{len(JOURNAL)}", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
+        self.response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "x-request-id": f"req_{len(JOURNAL)}"}
+        )
+
+    async def send(self, delta: dict[str, Any], finish: str | None = None, **more: Any) -> None:
+        choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
+        data = json.dumps({**self.head, "choices": choices, **more}, separators=(",", ":"), ensure_ascii=False)
+        await self.response.write(b"data: " + data.encode() + b"\n\n")
+
+    async def run(self) -> web.StreamResponse:
+        await self.response.prepare(self.request)
+        await self.send({"role": "assistant", "content": "", "refusal": None})
+        if "tool" in self.asked:
+            count = await self.call_tool()
+        else:
+            count = await self.words()
+        if count is None:
+            return self.response
+        await self.send({}, "tool_calls" if "tool" in self.asked else "stop")
+        await self.usage(count)
+        await self.response.write(b"data: [DONE]\n\n")
+        self.entry["finished"] = time.time()
+        return self.response
+
+    async def words(self) -> int | None:
+        """Send the text; None when a fault has ended it."""
+        if "think" in self.asked:
+            await self.send({"reasoning_content": self.asked["think"]})
+        words, gap = pieces(self.asked)
+        limit = self.body.get("max_tokens", len(words))
+        started = asyncio.get_running_loop().time()
+        for number, word in enumerate(words[:limit]):
+            if gap and (wait := started + number * gap - asyncio.get_running_loop().time()) > 0:
+                await asyncio.sleep(wait)
+            await self.send({"content": word})
+            self.entry["sent"] = number + 1
+            if number == 1 and self.fault and await self.broken():
+                return None
+        return min(limit, len(words))
+
+    async def broken(self) -> bool:
+        """Do the fault that belongs in mid-stream; return whether the stream is over."""
+        if self.fault == "garbage":
+            await self.response.write(b'data: {"choices": [{"delta": {"cont\n\n')
+        elif self.fault == "error":
+            body = {"error": {"message": "The engine is overloaded.", "type": "server_error", "code": None}}
+            await self.response.write(b"event: error\ndata: " + json.dumps(body).encode() + b"\n\n")
+        elif self.fault == "reset":
+            assert self.request.transport is not None
+            self.request.transport.abort()
+        elif self.fault == "hang":
+            await asyncio.sleep(600)
+        return self.fault in ("garbage", "error", "reset", "truncate")
+
+    async def call_tool(self) -> int:
+        call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": self.asked["tool"], "arguments": ""}}
+        await self.send({"tool_calls": [call]})
+        for part in ('{"ci', 'ty": "Pa', 'ris"}'):
+            await self.send({"tool_calls": [{"index": 0, "function": {"arguments": part}}]})
+        return 4
+
+    async def usage(self, count: int) -> None:
+        if self.body.get("stream_options", {}).get("include_usage"):
+            data = {**self.head, "choices": [], "usage": usage(count)}
+            await self.response.write(b": keep-alive\n\ndata: " + json.dumps(data).encode() + b"\n\n")
+
+
+def usage(count: int) -> dict[str, int]:
+    return {"prompt_tokens": 7, "completion_tokens": count, "total_tokens": 7 + count}
+
+
+def whole(body: dict[str, Any], asked: dict[str, str]) -> web.Response:
+    """Return an answer that is not streamed."""
+    name = asked.get("fault", "")
+    if name == "html":
+        return web.Response(text="<html><title>Welcome</title></html>", content_type="text/html")
+    if name == "garbage":
+        return web.Response(text='{"choices": [', content_type="application/json")
+    if name == "error":
+        return web.json_response({"error": {"message": "Upstream is gone.", "code": 502}})
+    words, _ = pieces(asked)
+    words = words[: body.get("max_tokens", len(words))]
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(words), "refusal": None}
+    if "think" in asked:
+        message["reasoning_content"] = asked["think"]
+    if "tool" in asked:
+        call = {"id": "call_1", "type": "function", "function": {"name": asked["tool"], "arguments": '{"city": "Paris"}'}}
+        message |= {"content": None, "tool_calls": [call]}
+    finish = "tool_calls" if "tool" in asked else "stop"
+    choices = [{"index": i, "message": message, "logprobs": None, "finish_reason": finish} for i in range(body.get("n", 1))]
+    head = {"id": f"chatcmpl-{len(JOURNAL)}", "object": "chat.completion", "created": 1, "model": body["model"]}
+    headers = {"x-request-id": f"req_{len(JOURNAL)}"}
+    return web.json_response({**head, "choices": choices, "usage": usage(len(words))}, headers=headers)
+
+
+async def completions(request: web.Request) -> web.StreamResponse:
+    entry: dict[str, Any] = {"path": request.path, "at": time.time(), "headers": sorted(name.lower() for name in request.headers)}
+    JOURNAL.append(entry)
+    try:
+        return await answer(request, entry)
+    except Refusal as refusal:
+        entry["status"] = refusal.status
+        return refusal.response()
+    except (asyncio.CancelledError, ConnectionError):
+        entry["gone"] = time.time()
+        raise
+
+
+async def answer(request: web.Request, entry: dict[str, Any]) -> web.StreamResponse:
+    authorize(request)
+    with contextlib.suppress(ValueError):
+        entry["body"] = await request.json()
+    body = entry.get("body")
+    check(body)
+    asked = knobs(last_text(body["messages"]))
+    if "slow" in asked:
+        await asyncio.sleep(float(asked["slow"].removesuffix("ms")) / 1000)
+    fault(request, asked, body)
+    if asked.get("fault") == "silence" or (asked.get("fault") == "hang" and not body.get("stream")):
+        await asyncio.sleep(600)
+    if asked.get("fault") == "refuse" and request.transport:
+        request.transport.abort()
+    if not body.get("stream"):
+        return whole(body, asked)
+    if asked.get("fault") == "html":
+        return web.Response(text="<html><title>Welcome</title></html>", content_type="text/html")
+    return await Answer(request, body, asked, entry).run()
+
+
+async def journal(_: web.Request) -> web.Response:
+    return web.json_response(JOURNAL)
+
+
+async def models(request: web.Request) -> web.Response:
+    try:
+        authorize(request)
+    except Refusal as refusal:
+        return refusal.response()
+    return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
+
+
+async def health(_: web.Request) -> web.Response:
+    return web.json_response({"pid": os.getpid()})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--key", default="", help="the key to ask for; none: any will do")
+    options = parser.parse_args()
+    app = web.Application()
+    app["key"] = options.key
+    app.router.add_post("/v1/chat/completions", completions)
+    app.router.add_get("/v1/models", models)
+    app.router.add_get("/journal", journal)
+    app.router.add_get("/health", health)
+    # A cancelled handler is how this server notices, and writes down, that a client has gone away.
+    web.run_app(app, host="127.0.0.1", port=options.port, handler_cancellation=True, print=None, access_log=None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Servers as separate processes: started on a free loopback port, waited for, stopped by pid."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+HERE = Path(__file__).parent
+READY_SECONDS = 60.0
+POLL_SECONDS = 0.05
+STOP_SECONDS = 5.0
+LOG_LINES = 30
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Process:
+    """A server process, as a context manager: ready inside the block, gone after it.
+
+    `command` may say ``{port}``; `ready` is a path that answers (with any status below 500) once it serves.
+    """
+
+    def __init__(self, command: Sequence[str], *, ready: str = "/health", env: Mapping[str, str] | None = None) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._command = [part.replace("{port}", str(self.port)) for part in command]
+        self._ready = ready
+        self._env = {**os.environ, **(env or {})}
+        self._log = tempfile.TemporaryFile(mode="w+", errors="replace")  # noqa: SIM115 - closed in __exit__
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            self._command, stdout=self._log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self._env, text=True
+        )
+        try:
+            self._wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._log.close()
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    def get(self, path: str) -> Any:
+        """Return the JSON at `path`."""
+        with urllib.request.urlopen(self.url + path, timeout=5) as response:
+            return json.load(response)
+
+    def log(self) -> str:
+        """Return the last lines that the server wrote."""
+        self._log.seek(0)
+        return "\n".join(self._log.read().splitlines()[-LOG_LINES:])
+
+    def _wait(self) -> None:
+        assert self._process
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None:
+                raise RuntimeError(f"{self._command[0]} ended with {self._process.returncode}:\n{self.log()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{' '.join(self._command)} was not ready in {READY_SECONDS:.0f} s:\n{self.log()}")
+            time.sleep(POLL_SECONDS)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(self.url + self._ready, timeout=2):
+                return True
+        except urllib.error.HTTPError as err:
+            err.close()
+            return err.code < 500
+        except OSError:
+            return False
+
+
+def openai_wire(key: str = "") -> Process:
+    """Return our own strict provider with its faults."""
+    return Process([sys.executable, str(HERE / "openai_wire.py"), "--port", "{port}", "--key", key])
+
+
+def aimock_cli() -> Path | None:
+    """Return aimock's program: from `npm ci --prefix tests/servers`, or below $BYZER_TEST_NODE_MODULES."""
+    for folder in (os.environ.get("BYZER_TEST_NODE_MODULES"), HERE / "node_modules"):
+        if folder and (found := Path(folder) / "@copilotkit/aimock/dist/cli.js").is_file():
+            return found
+    return None
+
+
+def aimock(fixtures: Path, *flags: str, keys: str = "") -> Process:
+    """Return a provider that other people wrote: https://aimock.copilotkit.dev/docs."""
+    command = ["node", str(aimock_cli()), "-p", "{port}", "-f", str(fixtures), "--log-level", "warn", *flags]
+    return Process(command, ready="/v1/models", env={"AIMOCK_API_KEYS": keys} if keys else None)
+
+
+def llama_server(model: Path) -> Process:
+    """Return llama-cpp-python's own OpenAI server with a real model."""
+    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(model), "--host", "127.0.0.1"]
+    return Process([*command, "--port", "{port}", "--n_threads", "1", "--n_ctx", "1024"], ready="/v1/models")

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from byzer_magic.config import Settings, config_file, load
+from byzer_magic.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A settings file of our own, absent at first, and none of the machine's BYZER_ variables."""
+    for name in Settings.__dataclass_fields__:
+        monkeypatch.delenv(f"BYZER_{name.upper()}", raising=False)
+    path = tmp_path / "config.toml"
+    monkeypatch.setenv("BYZER_CONFIG", str(path))
+    return path
+
+
+def test_defaults() -> None:
+    assert load() == Settings()
+
+
+def test_default_then_file_then_environment_then_argument(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("connect_seconds = 1\nstart_seconds = 2.5\nlang = 'zh'\n", encoding="utf-8")
+    monkeypatch.setenv("BYZER_START_SECONDS", "3")
+    monkeypatch.setenv("BYZER_LANG", "en")
+    settings = load(lang="zh_CN", local_cpus=None)
+    assert settings == Settings(connect_seconds=1.0, start_seconds=3.0, lang="zh_CN")
+    assert (type(settings.connect_seconds), type(settings.start_seconds)) == (float, float)
+
+
+@pytest.mark.parametrize("name", sorted(Settings.__dataclass_fields__))
+def test_every_setting_has_a_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"BYZER_{name.upper()}", "7")
+    wanted = type(getattr(Settings(), name))
+    assert getattr(load(), name) == wanted(7)
+    assert type(getattr(load(), name)) is wanted
+
+
+def test_other_variables_of_ours_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BYZER_LOG_LEVEL", "debug")
+    assert load() == Settings()
+
+
+def test_an_unknown_name_in_the_file(file: Path) -> None:
+    file.write_text("conect_seconds = 1\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load()
+    assert "'conect_seconds'" in caught.value.message
+    assert str(file) in caught.value.message
+    assert "connect_seconds" in caught.value.hint
+
+
+def test_an_unknown_argument() -> None:
+    with pytest.raises(ConfigError, match="'colour'"):
+        load(colour="red")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"), [("connect_seconds", "soon", "float"), ("local_cpus", "all", "int")]
+)
+def test_a_wrong_type_in_the_environment(name: str, value: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"BYZER_{name.upper()}", value)
+    with pytest.raises(ConfigError, match=f"{name} is '{value}', which is not a {wanted}"):
+        load()
+
+
+def test_a_wrong_type_in_the_file(file: Path) -> None:
+    file.write_text("start_seconds = 'late'\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="start_seconds"):
+        load()
+
+
+@pytest.mark.xfail(reason="_typed catches ValueError only", raises=(TypeError, OverflowError))
+@pytest.mark.parametrize("line", ["connect_seconds = [1]", "local_cpus = inf"])
+def test_a_value_of_no_use_in_the_file(line: str, file: Path) -> None:
+    file.write_text(line, encoding="utf-8")
+    with pytest.raises(ConfigError):
+        load()
+
+
+def test_a_file_that_is_not_toml(file: Path) -> None:
+    file.write_text("lang: zh\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load()
+
+
+def test_where_the_file_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("BYZER_CONFIG")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert config_file() == tmp_path / "byzer-magic" / "config.toml"
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config_file() == tmp_path / ".config" / "byzer-magic" / "config.toml"
+
+
+@pytest.mark.parametrize(
+    ("lang", "locale", "chinese"),
+    [("", "zh_CN.UTF-8", True), ("", "en_US.UTF-8", False), ("zh", "en_US", True), ("en", "zh_CN", False)],
+)
+def test_the_language(lang: str, locale: str, chinese: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANG", locale)
+    assert Settings(lang=lang).chinese is chinese

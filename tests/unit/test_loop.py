@@ -1,0 +1,93 @@
+"""The bridge from ordinary code to the background event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from byzer_magic.runtime.loop import Loop
+
+
+@pytest.fixture(scope="module")
+def loop() -> Loop:
+    return Loop()
+
+
+class Counter:
+    """An async iterator that counts for ever and notes when it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    async def items(self) -> AsyncIterator[int]:
+        number = 0
+        try:
+            while True:
+                yield number
+                number += 1
+                await asyncio.sleep(0.001)
+        finally:
+            self.closed.set()
+
+
+def test_run_returns_the_value(loop: Loop) -> None:
+    async def work() -> int:
+        return 7
+
+    assert loop.run(work()) == 7
+
+
+def test_run_raises_what_the_work_raised(loop: Loop) -> None:
+    async def work() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        loop.run(work())
+
+
+def test_leaving_an_iteration_closes_it_before_going_on(loop: Loop) -> None:
+    counter = Counter()
+    for number in loop.iterate(counter.items()):
+        if number == 3:
+            break
+    time.sleep(0)  # the generator is closed by reference count, at once
+    assert counter.closed.wait(1)
+
+
+def test_an_error_in_the_middle_comes_after_the_items_before_it(loop: Loop) -> None:
+    async def items() -> AsyncIterator[int]:
+        yield 1
+        raise ValueError("broken")
+
+    seen = []
+    with pytest.raises(ValueError, match="broken"):
+        for number in loop.iterate(items()):
+            seen.append(number)  # noqa: PERF402 - the items before the error must be kept
+    assert seen == [1]
+
+
+async def test_adopt_iterate_works_from_another_loop(loop: Loop) -> None:
+    counter = Counter()
+    items = loop.adopt_iterate(counter.items())
+    assert [await anext(items) for _ in range(3)] == [0, 1, 2]
+    await items.aclose()  # type: ignore[attr-defined]  # an async generator
+    assert await asyncio.to_thread(counter.closed.wait, 1)
+
+
+async def test_cancelling_adopt_cancels_the_work(loop: Loop) -> None:
+    cancelled = threading.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(loop.adopt(work()), 0.05)
+    assert await asyncio.to_thread(cancelled.wait, 1)

@@ -1,0 +1,38 @@
+"""Answers as Markdown: raw HTML is text, code is code."""
+
+from __future__ import annotations
+
+import pytest
+
+from byzer_magic.widgets import markdown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<script>alert(1)</script>", "&lt;script>alert(1)&lt;/script>"),
+        ("a < b and <b>bold</b>", "a < b and &lt;b>bold&lt;/b>"),
+        ("`<b>` stays", "`<b>` stays"),
+        ("```html\n<b>\n```\n<i>", "```html\n<b>\n```\n&lt;i>"),
+        ("```html\n<b> still being written", "```html\n<b> still being written"),
+        ("x <!-- c -->", "x &lt;!-- c -->"),
+    ],
+)
+def test_html_outside_code_is_text(text: str, shown: str) -> None:
+    assert markdown.safe(text) == shown
+
+
+def test_code_keeps_only_the_blocks() -> None:
+    assert markdown.code_in("Here:\n```python\nx = 1\n```\nand\n```\ny = 2\n```\n") == "x = 1\n\ny = 2"
+
+
+def test_json_is_indented_also_from_a_fence() -> None:
+    assert markdown.pretty_json('```json\n{"a": [1]}\n```') == '{\n  "a": [\n    1\n  ]\n}'
+
+
+def test_what_is_not_json_stays() -> None:
+    assert markdown.pretty_json("no json") == "no json"
+
+
+def test_a_fence_cannot_be_closed_from_inside() -> None:
+    assert markdown.fence("```\nx", "text").startswith("````text\n")
