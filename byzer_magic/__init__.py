@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from byzer_magic.manager import Manager
-    from byzer_magic.model import Model
+    from byzer_magic.handle import Model
 
 __all__ = [
     "connect",
@@ -51,7 +51,7 @@ def model(alias: str) -> Model:
     Raises:
         NotDeployed: when it is used and nothing runs under the alias.
     """
-    from byzer_magic.model import Model
+    from byzer_magic.handle import Model
 
     default_manager().ensure()
     return Model(alias, default_manager())

@@ -192,7 +192,7 @@ class Actions:
         address: str = "auto",
     ) -> ChatResult:
         """Send one prompt and return the whole answer."""
-        from byzer_magic.model import Model
+        from byzer_magic.handle import Model
 
         self._manager.ensure(address)
         return Model(model, self._manager).chat(query, system=system, timeout=timeout, **options)

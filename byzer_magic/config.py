@@ -31,6 +31,9 @@ class Settings:
         return (self.lang or os.environ.get("LANG", "")).lower().startswith("zh")
 
 
+_NAMES = {int: "a whole number", float: "a number", str: "text"}
+
+
 def config_file() -> Path:
     """Return the path of the user's settings file, whether it exists or not."""
     home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
@@ -48,7 +51,7 @@ def load(**overrides: Any) -> Settings:
     if path.is_file():
         try:
             found |= tomllib.loads(path.read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as err:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
             raise ConfigError(f"{path} is not valid TOML: {err}.") from err
     names = {item.name for item in fields(Settings)}
     found |= {name: os.environ[f"BYZER_{name.upper()}"] for name in names if f"BYZER_{name.upper()}" in os.environ}
@@ -60,7 +63,9 @@ def load(**overrides: Any) -> Settings:
 
 def _typed(name: str, value: Any) -> Any:
     wanted = type(getattr(Settings(), name))
+    if isinstance(value, bool) or (wanted is int and isinstance(value, float)):
+        raise ConfigError(f"Setting {name} is {value!r}, which is not {_NAMES[wanted]}.")
     try:
         return wanted(value)
-    except ValueError as err:
-        raise ConfigError(f"Setting {name} is {value!r}, which is not a {wanted.__name__}.") from err
+    except (ValueError, TypeError, OverflowError) as err:
+        raise ConfigError(f"Setting {name} is {value!r}, which is not {_NAMES[wanted]}.") from err

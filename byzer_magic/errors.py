@@ -22,8 +22,8 @@
           AuthenticationFailed   401, 403
           ModelNotFound          404
           BadRequest             400, 413, 422
-          ContextTooLong         400 because the prompt is too long
-          ContentRefused         a content filter said no
+            ContextTooLong       because the prompt is too long
+            ContentRefused       a content filter said no
           RateLimited            429
           ProviderUnavailable    5xx, unreachable
           StreamTruncated        the stream ended without a finish reason

@@ -12,7 +12,7 @@ KEY_SHAPES = re.compile(r"\b(sk-[A-Za-z0-9_-]{6,}|Bearer\s+[A-Za-z0-9._~+/=-]{8,
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """Return `text` with the given secrets, and whatever looks like a key, replaced by ``***``."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):  # a secret may begin with another one
         if len(secret) >= 4:  # shorter ones would blank out ordinary words
             text = text.replace(secret, "***")
     return KEY_SHAPES.sub("***", text)
@@ -30,8 +30,12 @@ class RedactingFilter(logging.Filter):
         record.msg = redact(record.getMessage(), self._secrets)
         record.args = None
         if record.exc_info:
-            record.exc_text = redact(logging.Formatter().formatException(record.exc_info), self._secrets)
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
             record.exc_info = None
+        if record.exc_text:
+            record.exc_text = redact(record.exc_text, self._secrets)
+        if record.stack_info:
+            record.stack_info = redact(record.stack_info, self._secrets)
         return True
 
 

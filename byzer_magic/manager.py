@@ -211,9 +211,11 @@ class Manager:
         from byzer_magic.runtime import registry
 
         link = self._links.get(alias)
-        if link is None or not link.connected:  # it may be gone, or another one by now
-            await self._forget(alias)
-            link = self._links[alias] = await asyncio.to_thread(registry.link_to, alias)
+        if link is None or not link.connected:  # it may be restarting, gone, or another one by now
+            found = await asyncio.to_thread(registry.link_to, alias, link)
+            if link is not None and found is not link:
+                await link.close()
+            link = self._links[alias] = found
         return link
 
     async def _forget(self, alias: str) -> None:

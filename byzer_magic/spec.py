@@ -6,14 +6,25 @@ From these dataclasses come the parsers of the magics and of the shell, completi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any
 
 from byzer_magic.errors import CommandError
 
 ENGINES = ("auto", "vllm", "llama_cpp", "transformers", "deepspeed")
 """Values of `--infer_backend`."""
+
+HIDDEN = "***"
+"""What stands for a value that must not be seen."""
+
+_SECRET_NAME = re.compile(
+    r"(?:api_?key|access_?key|secret_?key|private_?key|token|secret|passw(?:or)?d|credentials?|authorization)$",
+    re.IGNORECASE,
+)
+_REFERENCE = re.compile(r"\$\{[^}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +41,7 @@ class Option:
     minimum: float | None = None
     required: bool = False
     positional: bool = False
-    """Taken from the words without a flag; the last positional of a command takes all that remain."""
+    """Taken from the words without a flag; the last of several takes all words that remain."""
     secret: bool = False
     complete: str = ""
     """What completes the value: `alias`, `preset`, `kind`, `path`, `command` or nothing."""
@@ -51,6 +62,8 @@ def options_of(spec: type[Any] | object) -> tuple[Option, ...]:
         meta = dict(item.metadata)
         required = item.default is MISSING and item.default_factory is MISSING
         default = None if item.default is MISSING else item.default
+        if item.default_factory is not MISSING:
+            default = item.default_factory()
         found.append(Option(name=item.name, default=default, required=meta.pop("required", required), **meta))
     return tuple(found)
 
@@ -62,13 +75,38 @@ def check(spec: object) -> None:
         if opt.choices and value is not None and value not in opt.choices:
             raise CommandError(
                 f"--{opt.name} is {value!r}, which is not one of {', '.join(opt.choices)}.",
+                suggest(str(value), opt.choices),
             )
         if opt.minimum is not None and value is not None and value < opt.minimum:
             raise CommandError(f"--{opt.name} is {value}, which is below its minimum of {opt.minimum:g}.")
 
 
+def suggest(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the hint "Did you mean ...?" with the known name nearest to `word`, or `otherwise` when none is near."""
+    by_fold = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
+    return f"Did you mean {by_fold[near[0]]}?" if near else otherwise
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a setting of that name holds a secret (`saas.api_key` does, `saas.max_tokens` does not)."""
+    return bool(_SECRET_NAME.search(name.rpartition(".")[2].replace("-", "_")))
+
+
+def hide(value: str) -> str:
+    """Return ``***``, or the value itself where it only names its secret (`${NAME}`) or is empty."""
+    return value if not value or _REFERENCE.fullmatch(value) else HIDDEN
+
+
+def visible(opt: Option, value: Any) -> Any:
+    """Return the value of an option as it may be shown: secrets hidden."""
+    if opt.kind == "params":
+        return {name: hide(text) if is_secret_name(name) else text for name, text in value.items()}
+    return hide(value) if opt.secret and isinstance(value, str) else value
+
+
 class Spec:
-    """Base of all commands: checks its values as it is made."""
+    """Base of all commands: checks its values as it is made, and shows no secret in its repr."""
 
     __slots__ = ()
     summary = ""
@@ -83,8 +121,10 @@ class Spec:
         """
         check(self)
 
-
-S = TypeVar("S", bound=Spec)
+    def __repr__(self) -> str:
+        values = ((opt, getattr(self, opt.name)) for opt in options_of(self))
+        shown = ", ".join(f"{opt.name}={visible(opt, value)!r}" for opt, value in values if value != opt.default)
+        return f"{type(self).__name__}({shown})"
 
 
 def _alias(default: Any = MISSING, **more: Any) -> Any:
@@ -97,19 +137,20 @@ def _ray_address() -> Any:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class DeploySpec(Spec):
     """A model to deploy. Text stays as typed: `${NAME}` is expanded beside the spec, never in it."""
 
     summary = "Deploy a SaaS model or local weights under an alias."
     summary_zh = "部署一个 SaaS 模型或本地模型"
     examples = (
-        "deploy --pretrained_model_type saas/openai --infer_params saas.model=gpt-4o saas.api_key=${MODEL_OPENAI_TOKEN} --model gpt4o_chat",
+        "deploy --pretrained_model_type saas/openai --model gpt4o_chat"
+        " --infer_params saas.model=gpt-4o saas.api_key=${MODEL_OPENAI_TOKEN}",
         "deploy --pretrained_model_type custom/auto --infer_backend llama_cpp --model_path model.gguf --model llama",
         "deploy --file deploy.yml --dry_run",
     )
 
-    model: str = option(help="name of this deployment; unique in the cluster", zh="部署实例的名字，唯一")
+    model: str = option(help="name of this deployment, unique in the cluster", zh="部署实例的名字，唯一")
     pretrained_model_type: str = option(
         "custom/auto", help="saas/<provider> or custom/<family>", zh="模型类型：saas/xxx 或 custom/xxx", complete="kind"
     )
@@ -138,7 +179,7 @@ class DeploySpec(Spec):
     dry_run: bool = option(default=False, help="check everything, deploy nothing", zh="只检查，不部署", kind="flag")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class UndeploySpec(Spec):
     """A deployment to remove."""
 
@@ -155,7 +196,7 @@ class UndeploySpec(Spec):
     file: str | None = option(None, help="YAML file with any of these options", zh="YAML 配置文件", complete="path")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class StatSpec(Spec):
     """A look at one deployment, or at all."""
 
@@ -173,7 +214,7 @@ class StatSpec(Spec):
     file: str | None = option(None, help="YAML file with any of these options", zh="YAML 配置文件", complete="path")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ListSpec(Spec):
     """All deployments."""
 
@@ -185,7 +226,7 @@ class ListSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class QuerySpec(Spec):
     """One prompt to one deployment."""
 
@@ -208,7 +249,7 @@ class QuerySpec(Spec):
     file: str | None = option(None, help="YAML file with any of these options", zh="YAML 配置文件", complete="path")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class LogsSpec(Spec):
     """The log of one deployment."""
 
@@ -221,7 +262,7 @@ class LogsSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ConnectSpec(Spec):
     """A cluster to use."""
 
@@ -232,7 +273,7 @@ class ConnectSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ShutdownSpec(Spec):
     """The end of the local Ray."""
 
@@ -241,7 +282,7 @@ class ShutdownSpec(Spec):
     examples = ("shutdown",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PresetsSpec(Spec):
     """The table of presets."""
 
@@ -252,7 +293,7 @@ class PresetsSpec(Spec):
     json: bool = option(default=False, help="print plain JSON", zh="输出 JSON", kind="flag")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SessionsSpec(Spec):
     """The conversations that `%%chat --session` remembers."""
 
@@ -263,7 +304,7 @@ class SessionsSpec(Spec):
     reset: str | None = option(None, help="forget this session (all: every one)", zh="清除会话")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class EasyDeploySpec(Spec):
     """A preset to deploy."""
 
@@ -283,7 +324,7 @@ class EasyDeploySpec(Spec):
     dry_run: bool = option(default=False, help="check everything, deploy nothing", zh="只检查，不部署", kind="flag")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class EasyUndeploySpec(Spec):
     """A deployment to remove, named without a flag."""
 
@@ -296,7 +337,7 @@ class EasyUndeploySpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class EasyChatSpec(Spec):
     """One prompt to one deployment, named without flags."""
 
@@ -309,7 +350,7 @@ class EasyChatSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ChatSpec(Spec):
     """The first line of `%%chat` (or all of `%chat`)."""
 

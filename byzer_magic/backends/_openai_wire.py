@@ -9,6 +9,7 @@ also breaks at U+2028 inside a JSON string.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -128,6 +129,16 @@ def _extra(body: Body) -> dict[str, Any] | None:
 def _other(choice: Choice) -> dict[str, Any]:
     said = choice.delta or choice.message or Message()
     return {"index": choice.index, "text": _joined(said.content), "finish": choice.finish_reason}
+
+
+def text_or_json(text: str) -> Any:
+    """Return the JSON list or object that `text` is, or else `text`."""
+    if text.strip()[:1] in ("[", "{"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
 
 
 async def events(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -8,9 +8,10 @@ Fields: https://developers.openai.com/api/reference/resources/chat/subresources/
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
-import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -29,6 +30,10 @@ CONNECT_SECONDS = 10.0
 """How long a connection may take; the answer itself has `saas.timeout`."""
 CONNECTIONS = 1000
 """Connections allowed at least; more when the deployment's concurrency is higher."""
+DRAIN_SECONDS = 0.2
+"""How long the end of a body may come after `[DONE]` before its connection is given up."""
+NOT_STREAMED = ("application/json", "text/html")
+"""Content types of servers that answer a stream request in one piece, or that are no API at all."""
 
 _CONNECTION = (
     Param(
@@ -146,26 +151,29 @@ class OpenAIBackend(Backend):
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
         try:
-            async for chunk in self._stream(request) if request.stream else self._whole(request):
-                yield chunk
+            async with aclosing(self._stream(request) if request.stream else self._whole(request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         except self._failures as err:
             raise translate(err, self._caller) from None  # the chain may quote the key
 
-    async def _whole(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+    async def _whole(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         response = await self._client.chat.completions.with_raw_response.create(**self._call(request, stream=False))
         chunk = wire.chunk_of(wire.decode(response.content))
         yield self._with_id(chunk or ChatChunk(), response.headers)
 
-    async def _stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        create = self._client.chat.completions.with_streaming_response.create
+    async def _stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         finished = False
-        async with await self._started(create, request) as response:
-            if response.headers.get("content-type", "").startswith("application/json"):  # a server that does not stream
+        async with contextlib.AsyncExitStack() as closing:
+            response = await self._started(closing, request)
+            if response.headers.get("content-type", "").startswith(NOT_STREAMED):
                 chunk = wire.chunk_of(wire.decode(await response.read()))
                 yield self._with_id(chunk or ChatChunk(), response.headers)
                 return
-            async for data in wire.events(response.iter_bytes()):
+            events = wire.events(response.iter_bytes())
+            async for data in events:
                 if data == b"[DONE]":
+                    await _drain(events)
                     break
                 if data and (chunk := wire.chunk_of(wire.decode(data))):
                     finished = finished or chunk.finish is not None
@@ -177,18 +185,16 @@ class OpenAIBackend(Backend):
                 provider=self._caller.host,
             )
 
-    async def _started(self, create: Any, request: ChatRequest) -> _Opened:
-        """Send the request, once more without `stream_options` if the server does not know that field."""
-        opened = _Opened(create(**self._call(request, stream=True)))
+    async def _started(self, closing: contextlib.AsyncExitStack, request: ChatRequest) -> Any:
+        """Return the response, asked for once more if the server does not know the field `stream_options`."""
+        create = self._client.chat.completions.with_streaming_response.create
         try:
-            await opened.start()
+            return await closing.enter_async_context(create(**self._call(request, stream=True)))
         except self._failures as err:
             if not (self._counts and getattr(err, "status_code", 0) in (400, 422) and "stream_options" in str(err)):
                 raise
-            self._counts = False
-            opened = _Opened(create(**self._call(request, stream=True)))
-            await opened.start()
-        return opened
+        self._counts = False
+        return await closing.enter_async_context(create(**self._call(request, stream=True)))
 
     def _call(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
         """Return the arguments of `create`; all but the essential go in `extra_body`, unchanged by the SDK."""
@@ -215,38 +221,19 @@ class OpenAIBackend(Backend):
         return msgspec.structs.replace(chunk, extra={**(chunk.extra or {}), "request_id": request_id})
 
 
-class _Opened:
-    """A response that has started: `start` may fail and be repeated, `async with` closes it whatever happens."""
-
-    def __init__(self, manager: Any) -> None:
-        self._manager = manager
-        self._response: Any = None
-
-    async def start(self) -> None:
-        self._response = await self._manager.__aenter__()
-
-    async def __aenter__(self) -> Any:
-        return self._response
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self._manager.__aexit__(*exc_info)
+async def _drain(events: AsyncIterator[bytes]) -> None:
+    """Read to the end of the body: only then can its connection serve the next request."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in events:
+                pass
 
 
 def defaults(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request fields that the deployment sets, without their `saas.`; `saas.extra_body` comes last."""
     found = {name: params[f"saas.{name}"] for name in _NUMBERS if f"saas.{name}" in params}
-    found |= {name: text_or_json(params[f"saas.{name}"]) for name in _WORDS if f"saas.{name}" in params}
+    found |= {name: wire.text_or_json(params[f"saas.{name}"]) for name in _WORDS if f"saas.{name}" in params}
     return {**found, **params.get("saas.extra_body", {})}
-
-
-def text_or_json(text: str) -> Any:
-    """Return the JSON list or object that `text` is, or else `text`."""
-    if text.strip()[:1] in ("[", "{"):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
 
 
 def _base_url(params: Mapping[str, Any]) -> str:

@@ -159,25 +159,29 @@ def _start(settings: Settings, say: Say) -> str:
             return address
         say("No Ray is running here: starting a local one (it stays until `shutdown`) ...")
         log_path = _temp_folder() / "byzer_head.log"
-        with log_path.open("w") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "byzer_magic.runtime.head", str(settings.local_cpus)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # a Ctrl-C in the notebook's terminal must not reach it
-            )
+        pid = _spawn_head(log_path, settings.local_cpus)
         try:
-            return _await_head(process, log_path, settings.start_seconds, say)
+            return _await_head(pid, log_path, settings.start_seconds, say)
         except BaseException:
-            process.terminate()
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGTERM)
             raise
 
 
-def _await_head(process: subprocess.Popen[bytes], log_path: Path, seconds: float, say: Say) -> str:
+def _spawn_head(log_path: Path, cpus: int) -> int:
+    """Start the process that holds the local Ray, as nobody's child; return its pid."""
+    command = [sys.executable, "-m", "byzer_magic.runtime.head", str(cpus)]
+    with log_path.open("w") as output:
+        done = subprocess.run(  # noqa: S603 - our own module
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output, check=True
+        )
+    return int(done.stdout)
+
+
+def _await_head(pid: int, log_path: Path, seconds: float, say: Say) -> str:
     started = time.monotonic()
     while time.monotonic() - started < seconds:
-        if process.poll() is not None:
+        if not _is_head(pid):
             lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
             raise CannotConnect("The local Ray could not start.", "\n".join([f"From {log_path}:", *lines]))
         if address := _running():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -13,8 +14,9 @@ from byzer_magic import errors
 from byzer_magic.backends.base import Backend
 from byzer_magic.capabilities import capabilities_of
 from byzer_magic.runtime import wire
-from byzer_magic.runtime.host import attach_log, socket_folder
+from byzer_magic.runtime.host import attach_log, socket_path
 from byzer_magic.runtime.link import Link
+from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.plan import Plan
 from byzer_magic.runtime.service import Service
 from byzer_magic.types import ChatChunk, ChatRequest, Loading
@@ -26,32 +28,29 @@ START_SECONDS = 60.0
 class Engine:
     """The actor of one worker. Ray calls only `endpoint`; the pool calls the rest over the socket."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, index: int) -> None:
         self._plan = plan
-        self._service: Service | None = None
-        self._starting = asyncio.Lock()
         self._backend: Backend | None = None
-        attach_log(plan.secrets)
+        attach_log(plan.hidden)
+        self._service = Service(
+            {"open": self._open, "chat": self._chat},
+            path=socket_path(f"{plan.id}-{index}"),
+            host=ray.util.get_node_ip_address(),
+            token=plan.token.reveal(),
+            hidden=plan.hidden,
+        )
+        self._started = asyncio.run_coroutine_threadsafe(self._service.start(tcp=len(ray.nodes()) > 1), LOOP.start())
 
     def __repr__(self) -> str:
         return f"Engine({self._plan.spec.model})"
 
     async def endpoint(self) -> wire.Endpoint:
-        """Start on the first call; return where the pool connects."""
-        async with self._starting:
-            if self._service is None:
-                service = Service(
-                    {"open": self._open, "chat": self._chat},
-                    folder=socket_folder(),
-                    host=ray.util.get_node_ip_address(),
-                    secret_values=self._plan.secrets,
-                )
-                await service.start(tcp=len(ray.nodes()) > 1)
-                self._service = service
+        """Return where the pool connects."""
+        await asyncio.wrap_future(self._started)
         return self._service.endpoint(ray.get_runtime_context().get_node_id())
 
-    async def _open(self, _: None) -> AsyncIterator[Loading | list[str]]:
-        """Load the model, telling how far it is; the last item is what the model can do."""
+    async def _open(self, _: None) -> AsyncIterator[Loading | wire.Opened]:
+        """Load the model, telling how far it is; the last item is Opened."""
         stages: asyncio.Queue[Loading | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
@@ -66,7 +65,7 @@ class Engine:
             self._backend = await work
         finally:
             work.cancel()
-        yield sorted(capabilities_of(self._backend))
+        yield wire.Opened(sorted(capabilities_of(self._backend)), os.getpid())
 
     async def _chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         if self._backend is None:
@@ -90,12 +89,15 @@ class EngineWorker:
             endpoint: wire.Endpoint = await asyncio.wait_for(self._actor.endpoint.remote(), START_SECONDS)
         except ray.exceptions.RayError as err:  # between a death and Ray noticing, or while it restarts
             raise ConnectionError(str(err).splitlines()[0]) from err
-        self.pid = endpoint.pid
         return endpoint
 
-    def bring_up(self) -> AsyncIterator[Any]:
-        """Load the model in the (new) process: yields Loading, at last the list of its abilities."""
-        return self._link.stream("open")
+    async def bring_up(self) -> AsyncIterator[Loading | wire.Opened]:
+        """Load the model in the (new) process: yields Loading, at last Opened."""
+        async with aclosing(self._link.stream("open")) as events:  # type: ignore[type-var]  # a generator
+            async for event in events:
+                if isinstance(event, wire.Opened):
+                    self.pid = event.pid
+                yield event
 
     async def lost(self) -> None:
         """Return when the engine's process has died."""

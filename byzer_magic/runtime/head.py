@@ -12,19 +12,28 @@ import signal
 import sys
 import threading
 
-import ray
-from ray._private.utils import write_ray_address
-
-from byzer_magic.runtime.cluster import head_file
-
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """Requests do not pass through Ray's object store, so a small one will do."""
 
 
 def main() -> None:
-    """Start Ray and hold it until SIGTERM or SIGINT."""
+    """Leave the caller (who reads the new process's pid from stdout), then hold a Ray."""
+    if pid := os.fork():
+        print(pid, flush=True)
+        return
+    os.setsid()  # a Ctrl-C in the notebook's terminal must not reach it
+    os.dup2(2, 1)  # the caller waits for the end of stdout
+    hold(int(sys.argv[1]))
+
+
+def hold(cpus: int) -> None:
+    """Start Ray with that many CPUs (0: the machine's) and hold it until SIGTERM or SIGINT."""
+    import ray  # after the fork, which Ray's threads would not survive
+    from ray._private.utils import write_ray_address
+
+    from byzer_magic.runtime.cluster import head_file
+
     done = threading.Event()
-    cpus = int(sys.argv[1]) if len(sys.argv) > 1 else 0
     ray.init(
         num_cpus=cpus or None,
         include_dashboard=False,

@@ -10,11 +10,11 @@ import ray
 from byzer_magic.log import ROOT, RedactingFilter
 
 
-def attach_log(secrets: tuple[str, ...]) -> None:
+def attach_log(hidden: tuple[str, ...]) -> None:
     """Send the package's log lines of this process to its stderr, which Ray keeps in a file, without secrets."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    handler.addFilter(RedactingFilter(secrets))
+    handler.addFilter(RedactingFilter(hidden))
     logging.getLogger(ROOT).addHandler(handler)
     logging.getLogger(ROOT).setLevel(logging.INFO)
 
@@ -24,9 +24,9 @@ def session_folder() -> Path:
     return Path(ray._private.worker._global_node.get_session_dir_path())
 
 
-def socket_folder() -> Path:
-    """Return where this node's sockets are."""
-    return session_folder() / "byzer"
+def socket_path(name: str) -> Path:
+    """Return the socket of that name on this node."""
+    return session_folder() / "byzer" / f"{name}.sock"
 
 
 def tail(pid: int, lines: int) -> list[str]:

@@ -20,8 +20,10 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from byzer_magic import errors
 from byzer_magic.runtime import wire
 
-RECONNECT_SECONDS = 10.0
+RECONNECT_SECONDS = 15.0
 """How long a call looks for a pool that is being restarted."""
+SAME_PLACE_SECONDS = 4.0
+"""After this long it is looked up again: it may have come back on another node."""
 RETRY_SECONDS = 0.05
 
 Find = Callable[[], Awaitable[wire.Endpoint]]
@@ -30,9 +32,12 @@ Find = Callable[[], Awaitable[wire.Endpoint]]
 class Link:
     """A client of one pool (or engine), named `name` in its errors."""
 
-    def __init__(self, name: str, find: Find) -> None:
+    def __init__(self, name: str, find: Find, peer: str = "") -> None:
+        self.peer = peer
+        """What tells this pool from another one of the same name."""
         self._name = name
         self._find = find
+        self._endpoint: wire.Endpoint | None = None
         self._connection: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
@@ -114,12 +119,16 @@ class Link:
             return self._connection
 
     async def _dial(self) -> ClientConnection:
-        deadline = time.monotonic() + RECONNECT_SECONDS
+        """Connect where it was last, else where `find` says: a restarted pool listens on the same socket."""
+        started = time.monotonic()
         while True:
+            waited = time.monotonic() - started
             try:
-                return await _open(await self._find())
+                if self._endpoint is None or waited > SAME_PLACE_SECONDS:
+                    self._endpoint = await self._find()
+                return await _open(self._endpoint)
             except (OSError, InvalidHandshake, TimeoutError) as err:
-                if time.monotonic() > deadline:
+                if waited > RECONNECT_SECONDS:
                     raise errors.WorkerLost(
                         f"{self._name} does not answer.", "See %byzer stat, or deploy it again with --replace."
                     ) from err

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from byzer_magic.backends import registry
@@ -21,6 +22,10 @@ class Plan:
 
     spec: DeploySpec
     setup: Setup
+    id: str = field(default_factory=lambda: secrets.token_hex(6))
+    """Names the deployment's sockets: the same after a restart, so that clients need not ask Ray where it is."""
+    token: Secret = field(default_factory=lambda: Secret(secrets.token_urlsafe(32)))
+    """Opens the deployment's sockets."""
 
     @property
     def backend(self) -> type[Backend]:
@@ -28,9 +33,10 @@ class Plan:
         return registry.find(self.spec.pretrained_model_type, self.spec.infer_backend)
 
     @property
-    def secrets(self) -> tuple[str, ...]:
+    def hidden(self) -> tuple[str, ...]:
         """Return the secret values, for the filters that keep them out of texts."""
-        return tuple(value.reveal() for value in self.setup.params.values() if isinstance(value, Secret))
+        params = tuple(value.reveal() for value in self.setup.params.values() if isinstance(value, Secret))
+        return (*params, self.token.reveal())
 
     def __repr__(self) -> str:
         return f"Plan({self.spec.model}, {self.spec.pretrained_model_type})"

@@ -24,7 +24,8 @@ from byzer_magic.log import get_logger
 from byzer_magic.routing.table import Grant, SlotTable
 from byzer_magic.runtime import wire
 from byzer_magic.runtime.engine import Engine, EngineWorker
-from byzer_magic.runtime.host import attach_log, socket_folder, tail
+from byzer_magic.runtime.host import attach_log, socket_path, tail
+from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.plan import MAX_QUEUED, Plan
 from byzer_magic.runtime.service import Service
 from byzer_magic.stat import ModelStat
@@ -69,32 +70,30 @@ class Pool:
         self._draining = False
         self._first_token: deque[float] = deque(maxlen=LATENCY_WINDOW)
         self._speeds: deque[float] = deque(maxlen=LATENCY_WINDOW)
-        self._service: Service | None = None
-        self._starting = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        attach_log(plan.secrets)
+        attach_log(plan.hidden)
+        self._service = Service(
+            {"chat": self._chat, "stat": self._stat, "watch": self._watch, "logs": self._logs, "drain": self._drain},
+            path=socket_path(plan.id),
+            host=ray.util.get_node_ip_address(),
+            token=plan.token.reveal(),
+            hidden=plan.hidden,
+        )
+        # On our own loop, and now: after a restart, clients dial the socket before Ray calls anything.
+        self._started = asyncio.run_coroutine_threadsafe(self._start(), LOOP.start())
 
     def __repr__(self) -> str:
         return f"Pool({self._plan.spec.model})"
 
     async def endpoint(self) -> wire.Endpoint:
-        """Start on the first call; return where clients connect."""
-        async with self._starting:
-            if self._service is None:
-                self._service = await self._start()
+        """Return where clients connect."""
+        await asyncio.wrap_future(self._started)
         return self._service.endpoint(self._node)
 
-    async def _start(self) -> Service:
-        service = Service(
-            {"chat": self._chat, "stat": self._stat, "watch": self._watch, "logs": self._logs, "drain": self._drain},
-            folder=socket_folder(),
-            host=ray.util.get_node_ip_address(),
-            secret_values=self._plan.secrets,
-        )
-        await service.start(tcp=len(ray.nodes()) > 1)
+    async def _start(self) -> None:
+        await self._service.start(tcp=len(ray.nodes()) > 1)
         self._note(Placed(self._node, os.getpid()))
         self._spawn(self._open())
-        return service
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -133,7 +132,7 @@ class Pool:
         actor = (
             ray.remote(Engine)
             .options(num_cpus=spec.cpus_per_worker, num_gpus=spec.gpus_per_worker, max_restarts=-1, max_task_retries=0)
-            .remote(self._plan)
+            .remote(self._plan, index)
         )
         worker = EngineWorker(f"{spec.model} worker {index}", actor)
         self._engines.append(worker)
@@ -141,7 +140,7 @@ class Pool:
             if isinstance(event, Loading):
                 self._note(Loading(event.stage, index, event.fraction))
             else:
-                self._capabilities = event
+                self._capabilities = event.capabilities
         self._workers[index] = worker
         self._up(index)
         self._spawn(self._keep_up(index, worker))
@@ -187,9 +186,9 @@ class Pool:
         try:
             async with asyncio.timeout(request.timeout):
                 worker = await self._admit(ticket)
-                yield Dispatched(worker, time.monotonic() - started)
                 failed = True
                 try:
+                    yield Dispatched(worker, time.monotonic() - started)
                     async with aclosing(self._answer(worker, request)) as chunks:  # type: ignore[type-var]  # a generator
                         async for chunk in chunks:
                             yield chunk
@@ -272,6 +271,5 @@ class Pool:
         unfinished = self._table.running
         for worker in {id(worker): worker for worker in self._workers.values()}.values():
             await worker.close()
-        if self._service:
-            self._service.stop()
+        self._service.stop()
         yield wire.DrainResult(unfinished, pids)

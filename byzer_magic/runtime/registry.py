@@ -62,14 +62,17 @@ async def endpoint_of(actor: Any, seconds: float = PLACE_SECONDS) -> wire.Endpoi
     return endpoint
 
 
-def link_to(alias: str) -> Link:
-    """Return a client of the pool of `alias`; it finds the pool when it is first used.
+def link_to(alias: str, known: Link | None = None) -> Link:
+    """Return a client of the pool of `alias`: `known` while it is that same pool's, else a new one.
 
     Raises:
         NotDeployed: there is no such alias.
     """
     actor = actor_of(alias)
-    return Link(alias, lambda: endpoint_of(actor))
+    name = actor._actor_id.hex()
+    if known is not None and known.peer == name:
+        return known
+    return Link(alias, lambda: endpoint_of(actor), peer=name)
 
 
 def create(plan: Plan) -> Any:

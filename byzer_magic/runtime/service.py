@@ -10,7 +10,6 @@ import hmac
 import http
 import logging
 import os
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -38,15 +37,14 @@ class Service:
     """Serves `methods` on a Unix socket of this node and on TCP, both behind the same random token."""
 
     def __init__(
-        self, methods: dict[str, Handler], *, folder: Path, host: str, secret_values: tuple[str, ...] = ()
+        self, methods: dict[str, Handler], *, path: Path, host: str, token: str, hidden: tuple[str, ...] = ()
     ) -> None:
         self._methods = methods
-        self._folder = folder
+        self._path = path
         self._host = host
-        self._secrets = secret_values
-        self._token = secrets.token_urlsafe(32)
+        self._token = token
+        self._hidden = hidden
         self._servers: list[Server] = []
-        self._path = ""
         self._port = 0
 
     async def start(self, *, tcp: bool) -> None:
@@ -60,30 +58,29 @@ class Service:
             "logger": quiet,
             "server_header": None,
         }
-        path = self._folder / f"{secrets.token_hex(6)}.sock"
-        if len(str(path)) <= UNIX_PATH_BYTES:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        short = len(str(self._path)) <= UNIX_PATH_BYTES
+        if short:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._path.unlink(missing_ok=True)  # of a process that was killed
             old_mask = os.umask(0o177)
             try:
-                self._servers.append(await unix_serve(self._serve, str(path), ping_interval=None, **common))
+                self._servers.append(await unix_serve(self._serve, str(self._path), ping_interval=None, **common))
             finally:
                 os.umask(old_mask)
-            self._path = str(path)
-        if tcp or not self._path:
+        if tcp or not short:
             server = await serve(self._serve, self._host, 0, **common)
             self._servers.append(server)
             self._port = next(iter(server.sockets)).getsockname()[1]
 
     def endpoint(self, node: str) -> wire.Endpoint:
         """Return where this service listens."""
-        return wire.Endpoint(self._path, self._host, self._port, self._token, node, os.getpid())
+        return wire.Endpoint(str(self._path), self._host, self._port, self._token, node, os.getpid())
 
     def stop(self) -> None:
         """Stop listening and remove the socket file."""
         for server in self._servers:
             server.close()
-        if self._path:
-            Path(self._path).unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
 
     def _authorize(self, connection: ServerConnection, request: Request) -> Response | None:
         given = request.headers.get("Authorization", "")
@@ -114,7 +111,7 @@ class Service:
             await peer.put(wire.Fail(call.id, errors.to_wire(errors.CommandError(f"Bad call {call.method!r}: {err}."))))
         except Exception as err:
             log.exception("call %s failed", call.method)
-            text = redact(f"{type(err).__name__}: {err}", self._secrets)
+            text = redact(f"{type(err).__name__}: {err}", self._hidden)
             await peer.put(wire.Fail(call.id, errors.to_wire(errors.RequestError(text, "See %byzer logs."))))
 
 

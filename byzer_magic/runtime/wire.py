@@ -86,13 +86,20 @@ class LogsRequest(msgspec.Struct, frozen=True):
     lines: int
 
 
+class Opened(msgspec.Struct, frozen=True, tag=True):
+    """An engine has its model: what it can do, and in which process."""
+
+    capabilities: list[str]
+    pid: int
+
+
 METHODS: dict[str, tuple[Any, Any]] = {
     "chat": (ChatRequest, ChatChunk | Dispatched),
     "stat": (None, ModelStat),
     "watch": (None, Event),
     "logs": (LogsRequest, str),
     "drain": (DrainRequest, DrainResult),
-    "open": (None, Loading | list[str]),
+    "open": (None, Loading | Opened),
 }
 """What each method takes and what its items are."""
 

@@ -31,10 +31,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import re
 import time
+from collections import deque
 from typing import Any
 
 from aiohttp import web
@@ -43,7 +45,8 @@ MODELS = ("gpt-4o", "gpt-4o-mini", "tiny")
 ROLES = ("system", "developer", "user", "assistant", "tool")
 KNOB = re.compile(r"(tokens|slow|fault):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S)
 
-JOURNAL: list[dict[str, Any]] = []
+JOURNAL: deque[dict[str, Any]] = deque(maxlen=2000)
+NUMBERS = itertools.count(1)
 SEEN: dict[str, int] = {}
 
 
@@ -59,7 +62,12 @@ class Refusal(Exception):
 
 
 FAULTS = {
-    "quota": (429, "You exceeded your current quota, please check your plan.", "insufficient_quota", "insufficient_quota"),
+    "quota": (
+        429,
+        "You exceeded your current quota, please check your plan.",
+        "insufficient_quota",
+        "insufficient_quota",
+    ),
     "context": (
         400,
         "This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens.",
@@ -103,7 +111,9 @@ def check(body: Any) -> None:
         raise Refusal(404, text, "invalid_request_error", "model_not_found")
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise Refusal(400, "Missing required parameter: 'messages'.", "invalid_request_error", "missing_required_parameter")
+        raise Refusal(
+            400, "Missing required parameter: 'messages'.", "invalid_request_error", "missing_required_parameter"
+        )
     for message in messages:
         if not isinstance(message, dict) or message.get("role") not in ROLES:
             raise Refusal(400, "Invalid value: 'messages[].role'.", "invalid_request_error", "invalid_value")
@@ -111,7 +121,9 @@ def check(body: Any) -> None:
         if name in body and not isinstance(body[name], kind):
             raise Refusal(400, f"Invalid type for '{name}'.", "invalid_request_error", "invalid_type")
     if "stream_options" in body and not body.get("stream"):
-        raise Refusal(400, "The 'stream_options' parameter is only allowed when 'stream' is enabled.", "invalid_request_error")
+        raise Refusal(
+            400, "The 'stream_options' parameter is only allowed when 'stream' is enabled.", "invalid_request_error"
+        )
 
 
 def authorize(request: web.Request) -> None:
@@ -152,21 +164,34 @@ def pieces(asked: dict[str, str]) -> tuple[list[str], float]:
 class Answer:
     """One answer, streamed."""
 
-    def __init__(self, request: web.Request, body: dict[str, Any], asked: dict[str, str], entry: dict[str, Any]) -> None:
+    def __init__(
+        self, request: web.Request, body: dict[str, Any], asked: dict[str, str], entry: dict[str, Any]
+    ) -> None:
         self.request = request
         self.body = body
         self.asked = asked
         self.entry = entry
         self.fault = asked.get("fault", "")
-        self.head = {"id": f"chatcmpl-{len(JOURNAL)}", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
+        self.head = {
+            "id": f"chatcmpl-{entry['number']}",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": body["model"],
+        }
         self.response = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream", "x-request-id": f"req_{len(JOURNAL)}"}
+            headers={"Content-Type": "text/event-stream", "x-request-id": f"req_{entry['number']}"}
         )
 
     async def send(self, delta: dict[str, Any], finish: str | None = None, **more: Any) -> None:
         choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
         data = json.dumps({**self.head, "choices": choices, **more}, separators=(",", ":"), ensure_ascii=False)
         await self.response.write(b"data: " + data.encode() + b"\n\n")
+
+    def frame(self) -> tuple[bytes, bytes]:
+        """Return what stands before and after a word in its event: made once, as a load test sends many."""
+        choices = [{"index": 0, "delta": {"content": "WORD"}, "logprobs": None, "finish_reason": None}]
+        before, after = json.dumps({**self.head, "choices": choices}, separators=(",", ":")).split('"WORD"')
+        return b"data: " + before.encode(), after.encode() + b"\n\n"
 
     async def run(self) -> web.StreamResponse:
         await self.response.prepare(self.request)
@@ -189,11 +214,12 @@ class Answer:
             await self.send({"reasoning_content": self.asked["think"]})
         words, gap = pieces(self.asked)
         limit = self.body.get("max_tokens", len(words))
+        before, after = self.frame()
         started = asyncio.get_running_loop().time()
         for number, word in enumerate(words[:limit]):
             if gap and (wait := started + number * gap - asyncio.get_running_loop().time()) > 0:
                 await asyncio.sleep(wait)
-            await self.send({"content": word})
+            await self.response.write(before + json.dumps(word, ensure_ascii=False).encode() + after)
             self.entry["sent"] = number + 1
             if number == 1 and self.fault and await self.broken():
                 return None
@@ -214,7 +240,12 @@ class Answer:
         return self.fault in ("garbage", "error", "reset", "truncate")
 
     async def call_tool(self) -> int:
-        call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": self.asked["tool"], "arguments": ""}}
+        call = {
+            "index": 0,
+            "id": "call_1",
+            "type": "function",
+            "function": {"name": self.asked["tool"], "arguments": ""},
+        }
         await self.send({"tool_calls": [call]})
         for part in ('{"ci', 'ty": "Pa', 'ris"}'):
             await self.send({"tool_calls": [{"index": 0, "function": {"arguments": part}}]})
@@ -230,7 +261,7 @@ def usage(count: int) -> dict[str, int]:
     return {"prompt_tokens": 7, "completion_tokens": count, "total_tokens": 7 + count}
 
 
-def whole(body: dict[str, Any], asked: dict[str, str]) -> web.Response:
+def whole(body: dict[str, Any], asked: dict[str, str], entry: dict[str, Any]) -> web.Response:
     """Return an answer that is not streamed."""
     name = asked.get("fault", "")
     if name == "html":
@@ -245,17 +276,29 @@ def whole(body: dict[str, Any], asked: dict[str, str]) -> web.Response:
     if "think" in asked:
         message["reasoning_content"] = asked["think"]
     if "tool" in asked:
-        call = {"id": "call_1", "type": "function", "function": {"name": asked["tool"], "arguments": '{"city": "Paris"}'}}
+        call = {
+            "id": "call_1",
+            "type": "function",
+            "function": {"name": asked["tool"], "arguments": '{"city": "Paris"}'},
+        }
         message |= {"content": None, "tool_calls": [call]}
     finish = "tool_calls" if "tool" in asked else "stop"
-    choices = [{"index": i, "message": message, "logprobs": None, "finish_reason": finish} for i in range(body.get("n", 1))]
-    head = {"id": f"chatcmpl-{len(JOURNAL)}", "object": "chat.completion", "created": 1, "model": body["model"]}
-    headers = {"x-request-id": f"req_{len(JOURNAL)}"}
+    choices = [
+        {"index": i, "message": message, "logprobs": None, "finish_reason": finish} for i in range(body.get("n", 1))
+    ]
+    head = {"id": f"chatcmpl-{entry['number']}", "object": "chat.completion", "created": 1, "model": body["model"]}
+    headers = {"x-request-id": f"req_{entry['number']}"}
     return web.json_response({**head, "choices": choices, "usage": usage(len(words))}, headers=headers)
 
 
 async def completions(request: web.Request) -> web.StreamResponse:
-    entry: dict[str, Any] = {"path": request.path, "at": time.time(), "headers": sorted(name.lower() for name in request.headers)}
+    entry: dict[str, Any] = {
+        "number": next(NUMBERS),
+        "path": request.path,
+        "at": time.time(),
+        "headers": sorted(name.lower() for name in request.headers),
+        "client": request.transport.get_extra_info("peername") if request.transport else None,
+    }
     JOURNAL.append(entry)
     try:
         return await answer(request, entry)
@@ -282,14 +325,14 @@ async def answer(request: web.Request, entry: dict[str, Any]) -> web.StreamRespo
     if asked.get("fault") == "refuse" and request.transport:
         request.transport.abort()
     if not body.get("stream"):
-        return whole(body, asked)
+        return whole(body, asked, entry)
     if asked.get("fault") == "html":
         return web.Response(text="<html><title>Welcome</title></html>", content_type="text/html")
     return await Answer(request, body, asked, entry).run()
 
 
 async def journal(_: web.Request) -> web.Response:
-    return web.json_response(JOURNAL)
+    return web.json_response(list(JOURNAL))
 
 
 async def models(request: web.Request) -> web.Response:
@@ -316,7 +359,15 @@ def main() -> None:
     app.router.add_get("/journal", journal)
     app.router.add_get("/health", health)
     # A cancelled handler is how this server notices, and writes down, that a client has gone away.
-    web.run_app(app, host="127.0.0.1", port=options.port, handler_cancellation=True, print=None, access_log=None)
+    web.run_app(
+        app,
+        host="127.0.0.1",
+        port=options.port,
+        handler_cancellation=True,
+        shutdown_timeout=0.2,
+        print=None,
+        access_log=None,
+    )
 
 
 if __name__ == "__main__":

@@ -47,7 +47,12 @@ class Process:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            self._command, stdout=self._log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self._env, text=True
+            self._command,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=self._env,
+            text=True,
         )
         try:
             self._wait()

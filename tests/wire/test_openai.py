@@ -23,7 +23,12 @@ OPENAI = registry.find("saas/openai")
 
 @pytest.fixture
 async def backend(provider: Process, key: str) -> AsyncIterator[Any]:
-    params = {"saas.base_url": provider.url + "/v1", "saas.api_key": key, "saas.model": "gpt-4o", "saas.max_retries": "0"}
+    params = {
+        "saas.base_url": provider.url + "/v1",
+        "saas.api_key": key,
+        "saas.model": "gpt-4o",
+        "saas.max_retries": "0",
+    }
     backend = await opened("saas/openai", params)
     yield backend
     await backend.close()
@@ -59,7 +64,7 @@ async def test_a_whole_answer_is_one_chunk(backend: Any) -> None:
 
 
 async def test_text_comes_unbroken_whatever_its_bytes(backend: Any) -> None:
-    said = "日本語 😀 a\u2028b \\ \" {x}"
+    said = '日本語 😀 a\u2028b \\ " {x}'
     assert text_of(await collect(backend, ask(f"say:{said}"))) == said
     assert text_of(await collect(backend, ask(f"say:{said}", stream=False))) == said
 
@@ -120,7 +125,10 @@ async def test_request_fields_arrive_and_the_request_wins(provider: Process, key
 
 
 async def test_pictures_go_as_they_are(backend: Any, provider: Process) -> None:
-    parts = [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
+    parts = [
+        {"type": "text", "text": "what?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+    ]
     await collect(backend, ChatRequest(messages=[Message("system", "short"), Message("user", parts)]))
     assert last(provider)["body"]["messages"] == [
         {"role": "system", "content": "short"},
@@ -150,7 +158,9 @@ async def test_closing_the_iterator_closes_the_connection(backend: Any, provider
 
 @pytest.mark.parametrize("text", ["tokens:500@50", "fault:silence"])
 @pytest.mark.parametrize("stream", [True, False])
-async def test_cancelling_the_task_closes_the_connection(backend: Any, provider: Process, text: str, stream: bool) -> None:
+async def test_cancelling_the_task_closes_the_connection(
+    backend: Any, provider: Process, text: str, stream: bool
+) -> None:
     text = text if stream else "fault:silence"
     task = asyncio.create_task(collect(backend, ask(text, stream=stream)))
     await asyncio.sleep(0.3)
@@ -159,6 +169,14 @@ async def test_cancelling_the_task_closes_the_connection(backend: Any, provider:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await gone_after(provider, since) < 0.5
+
+
+async def test_a_finished_stream_leaves_its_connection_for_the_next(backend: Any, provider: Process) -> None:
+    clients = []
+    for _ in range(3):
+        await collect(backend, ask("hi"))
+        clients.append(last(provider)["client"])
+    assert clients == [clients[0]] * 3
 
 
 async def test_many_streams_at_once(backend: Any) -> None:
@@ -199,7 +217,7 @@ async def test_a_real_model_behind_llama_cpp_server(llama_server: Process) -> No
     assert whole.text == text_of(chunks)
     assert whole.usage is not None
     with pytest.raises(errors.ContextTooLong):
-        await collect(backend, ask("word " * 3000))
+        await collect(backend, ask("word " * 3000, stream=False))
     await backend.close()
 
 
@@ -220,6 +238,8 @@ def test_it_says_what_it_can() -> None:
         ({"saas.modle": "m"}, errors.BadParameter, "Did you mean saas.model?"),
     ],
 )
-def test_wrong_parameters_are_found_before_the_deploy(params: dict[str, str], kind: type[Exception], words: str) -> None:
+def test_wrong_parameters_are_found_before_the_deploy(
+    params: dict[str, str], kind: type[Exception], words: str
+) -> None:
     with pytest.raises(kind, match=words.replace("?", r"\?")):
         setup_of(OPENAI, params)

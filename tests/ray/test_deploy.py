@@ -1,0 +1,309 @@
+"""Deploying, asking, looking and removing, on a real Ray, against a provider in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import byzer_magic as bz
+from byzer_magic import errors
+from byzer_magic.manager import Manager
+from byzer_magic.spec import DeploySpec, UndeploySpec
+from byzer_magic.types import Event, Placed, Ready
+from tests.conftest import KEY
+from tests.servers.process import Process
+
+pytestmark = pytest.mark.ray
+
+
+def saas(provider: Process, alias: str = "m", **more: object) -> DeploySpec:
+    params = {"saas.base_url": f"{provider.url}/v1", "saas.api_key": KEY, "saas.model": "gpt-4o"}
+    return DeploySpec(
+        model=alias,
+        pretrained_model_type="saas/openai",
+        infer_params={**params, **more.pop("infer_params", {})},  # type: ignore[dict-item]  # a test's shorthand
+        cpus_per_worker=0.001,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def llama(gguf: Path, alias: str = "l", **more: object) -> DeploySpec:
+    return DeploySpec(
+        model=alias,
+        infer_backend="llama_cpp",
+        model_path=str(gguf),
+        infer_params={"driver": "xllamacpp", "n_threads": "1", "n_ctx": "1024"},
+        cpus_per_worker=0.001,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def deploy(manager: Manager, spec: DeploySpec) -> list[Event]:
+    return list(manager.iterate(manager.deploy(manager.plan(spec))))
+
+
+def pid_of(manager: Manager, alias: str) -> int:
+    link = manager.run(manager._link(alias))
+    return next(event.pid for event in manager.iterate(link.stream("watch")) if isinstance(event, Placed))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_saas_model_answers_by_its_alias(manager: Manager, provider: Process) -> None:
+    events = deploy(manager, saas(provider))
+    assert isinstance(events[-1], Ready)
+    result = bz.model("m").chat("hello world")
+    assert result.text == "Echo: hello world"
+    assert result.worker == 0
+    assert result.usage
+    assert result.usage.completion_tokens > 0
+
+
+def test_a_local_model_streams_a_true_answer(manager: Manager, gguf: Path) -> None:
+    deploy(manager, llama(gguf))
+    question = "What is the capital of France? Answer in one sentence."
+    chunks = [chunk.text for chunk in bz.model("l").stream(question, temperature=0, max_tokens=30)]
+    assert "Paris" in "".join(chunks)
+    assert sum(bool(chunk) for chunk in chunks) > 3
+
+
+def test_an_alias_that_runs_is_not_overwritten(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+    bz.model("m").chat("one")
+    with pytest.raises(errors.NameTaken, match=r"saas/openai, 1 worker\(s\) x 1, 1 requests") as caught:
+        deploy(manager, saas(provider))
+    assert "--replace" in caught.value.hint
+
+
+def test_replace_takes_the_place(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+    deploy(manager, saas(provider, num_workers=3, replace=True))
+    assert len(bz.model("m").stat().workers) == 3
+
+
+def test_requests_go_to_the_worker_that_rested_longest(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider, num_workers=3))
+    assert [bz.model("m").chat("x").worker for _ in range(6)] == [0, 1, 2, 0, 1, 2]
+    stat = bz.model("m").stat().legacy()
+    assert stat["total_requests"] == [2, 2, 2]
+    assert list(stat) == [
+        "total_workers", "busy_workers", "idle_workers", "load_balance_strategy",
+        "total_requests", "state", "worker_max_concurrency", "workers_last_work_time",
+    ]  # fmt: skip
+
+
+def test_stat_is_right_during_a_stream_and_after_it_is_left(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider, num_workers=2, worker_concurrency=2))
+    model = bz.model("m")
+    stream = model.stream("tokens:500@50")
+    next(stream)
+    during = model.stat().legacy()
+    assert (during["busy_workers"], during["state"]) == (1, [1, 2])
+    stream.close()  # type: ignore[attr-defined]  # a generator
+    assert eventually(lambda: model.stat().legacy()["state"] == [2, 2])
+
+
+def test_the_limit_holds_for_streams_of_several_processes(manager: Manager, provider: Process, shell: object) -> None:
+    deploy(manager, saas(provider, worker_concurrency=2))
+    threads = [
+        threading.Thread(target=shell, args=("chat", "m", "tokens:40@40"), kwargs={"easy": True})  # type: ignore[arg-type]
+        for _ in range(3)
+    ]
+    threads += [threading.Thread(target=lambda: bz.model("m").chat("slow:300ms x")) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    lowest = 2
+    while any(thread.is_alive() for thread in threads):
+        lowest = min(lowest, *(worker.free for worker in bz.model("m").stat().workers))
+        time.sleep(0.02)
+    assert lowest == 0
+    stat = bz.model("m").stat()
+    assert stat.workers[0].free == 2
+    assert stat.requests == 9
+
+
+def test_undeploy_lets_a_request_finish(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+    answers: list[str] = []
+    asking = threading.Thread(target=lambda: answers.append(bz.model("m").chat("slow:800ms hi").text))
+    asking.start()
+    assert eventually(lambda: bz.model("m").stat().busy == 1)
+    pid = pid_of(manager, "m")
+    assert manager.run(manager.undeploy(UndeploySpec(model="m"))) == 0
+    asking.join(5)
+    assert answers == ["Echo: hi"]
+    assert not alive(pid)
+    assert manager.run(manager.aliases()) == []
+
+
+def test_force_does_not_wait(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+    stream = bz.model("m").stream("tokens:1000@20")
+    next(stream)
+    started = time.monotonic()
+    assert manager.run(manager.undeploy(UndeploySpec(model="m", force=True))) == 1
+    assert time.monotonic() - started < 5
+    with pytest.raises(errors.RequestError):
+        list(stream)
+
+
+def test_a_local_engine_leaves_no_process(manager: Manager, gguf: Path) -> None:
+    deploy(manager, llama(gguf, num_workers=2))
+    link = manager.run(manager._link("l"))
+    pids = [pid_of(manager, "l"), *engine_pids(manager)]
+    assert len(pids) == 3
+    manager.run(manager.undeploy(UndeploySpec(model="l")))
+    assert not link.connected
+    assert [pid for pid in pids if alive(pid)] == []
+
+
+def engine_pids(manager: Manager, alias: str = "l") -> list[int]:
+    return [worker.pid for worker in manager.run(manager.stat(alias)).workers]
+
+
+def test_a_killed_saas_worker_is_an_error_and_then_works_again(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+    stream = bz.model("m").stream("tokens:1000@50")
+    first = next(stream).text
+    pid = pid_of(manager, "m")
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(errors.WorkerLost, match="died while answering"):
+        list(stream)
+    assert first
+    assert bz.model("m").chat("again").text == "Echo: again"
+    assert pid_of(manager, "m") != pid
+
+
+def test_a_killed_engine_is_an_error_and_the_other_one_serves(manager: Manager, gguf: Path) -> None:
+    deploy(manager, llama(gguf, num_workers=2))
+    model = bz.model("l")
+    stream = model.stream("Tell me a very long story about a king.", max_tokens=500)
+    while not next(stream).text:
+        pass
+    victim = engine_pids(manager)[0]
+    os.kill(victim, signal.SIGKILL)
+    with pytest.raises(errors.WorkerLost):
+        list(stream)
+    assert model.chat("hi", max_tokens=3).worker == 1
+    assert eventually(lambda: {worker.health for worker in model.stat().workers} == {"up"}, 30)
+    assert victim not in engine_pids(manager)
+
+
+def test_two_kernels_see_the_same_alias_at_once(manager: Manager, provider: Process, shell: object) -> None:
+    deploy(manager, saas(provider))
+    done = shell("query", "--model", "m", "--query", "from a shell")  # type: ignore[operator]
+    assert (done.returncode, done.stdout) == (0, "Echo: from a shell\n")
+
+
+async def test_asyncio_programs_use_the_same_model(manager: Manager, provider: Process) -> None:
+    await asyncio.to_thread(deploy, manager, saas(provider, worker_concurrency=8))
+    model = bz.model("m")
+    results = await asyncio.gather(*(model.achat(f"n{number}") for number in range(8)))
+    assert [result.text for result in results] == [f"Echo: n{number}" for number in range(8)]
+    assert "".join([chunk.text async for chunk in model.astream("x y")]) == "Echo: x y"
+
+
+def test_messages_in_openai_form(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    assert bz.model("m").chat(turns, system="s").text == "Echo: c"
+
+
+# ---- what a user may do wrong
+
+
+def test_an_alias_that_is_not_deployed_lists_those_that_are(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider, "gpt4o_chat"))
+    with pytest.raises(errors.NotDeployed, match="gpt4_chat") as caught:
+        bz.model("gpt4_chat").chat("x")
+    assert "Did you mean gpt4o_chat?" in caught.value.hint
+    with pytest.raises(errors.NotDeployed):
+        manager.run(manager.undeploy(UndeploySpec(model="nothing")))
+
+
+def test_too_little_room_is_said_at_once(manager: Manager, provider: Process) -> None:
+    started = time.monotonic()
+    with pytest.raises(errors.NoRoom, match=r"asks for 3 GPUs; the cluster has 0") as caught:
+        deploy(manager, saas(provider, gpus_per_worker=1, num_workers=3))
+    assert "--gpus_per_worker" in caught.value.hint
+    assert time.monotonic() - started < 5
+    assert manager.run(manager.aliases()) == []
+
+
+def test_a_wrong_key_is_one_line_without_the_key(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider, infer_params={"saas.api_key": "sk-wrong-key-123456"}))
+    for ask in (lambda: bz.model("m").chat("x"), lambda: list(bz.model("m").stream("x"))):
+        with pytest.raises(errors.AuthenticationFailed, match="401") as caught:
+            ask()
+        assert "sk-wrong" not in str(caught.value)
+        assert "\n" not in caught.value.message
+
+
+def test_retry_after_reaches_the_program(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider, infer_params={"saas.max_retries": "0"}))
+    with pytest.raises(errors.RateLimited) as caught:
+        bz.model("m").chat("fault:429 retry_after=3 x")
+    assert caught.value.details["retry_after"] == 3.0
+
+
+def test_a_provider_that_is_not_there(manager: Manager, provider: Process) -> None:
+    params = {"saas.base_url": "http://127.0.0.1:9/v1", "saas.max_retries": "0"}
+    deploy(manager, saas(provider, infer_params=params))
+    with pytest.raises(errors.ProviderUnavailable, match="127.0.0.1:9"):
+        bz.model("m").chat("x")
+
+
+def test_a_deadline_ends_the_request(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+    with pytest.raises(errors.DeadlineExceeded, match=r"within 0.3 s"):
+        bz.model("m").chat("fault:hang", timeout=0.3)
+    assert eventually(lambda: bz.model("m").stat().busy == 0)
+
+
+def test_a_damaged_model_leaves_no_name_behind(manager: Manager, gguf: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(gguf.read_bytes()[:1_000_000])
+    with pytest.raises(errors.ByzerError):
+        deploy(manager, llama(broken))
+    assert manager.run(manager.aliases()) == []
+
+
+def test_an_interrupted_deploy_leaves_nothing(manager: Manager, gguf: Path) -> None:
+    events = manager.iterate(manager.deploy(manager.plan(llama(gguf))))
+    pid = next(event.pid for event in events if isinstance(event, Placed))
+    events.close()  # type: ignore[attr-defined]  # a generator; Ctrl-C ends here too
+    assert manager.run(manager.aliases()) == []
+    assert not alive(pid)
+
+
+def test_the_key_is_nowhere_in_ray(manager: Manager, provider: Process, ray_env: dict[str, str]) -> None:
+    deploy(manager, saas(provider))
+    with pytest.raises(errors.ByzerError):
+        bz.model("m").chat("fault:leak")
+    bz.model("m").chat("hello")
+    session = Path(ray_env["RAY_TMPDIR"]) / "ray" / "session_latest" / "logs"
+    leaks = [path for path in session.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    assert leaks == []
+    pid = pid_of(manager, "m")
+    assert KEY.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+    assert KEY not in "\n".join(manager.run(manager.logs("m", 1000)))
+
+
+def eventually(true: object, seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if true():  # type: ignore[operator]
+            return True
+        time.sleep(0.02)
+    return False
