@@ -13,8 +13,8 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from byzer_magic.manager import Manager
     from byzer_magic.handle import Model
+    from byzer_magic.manager import Manager
 
 __all__ = [
     "connect",

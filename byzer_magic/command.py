@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 from byzer_magic import options_file
 from byzer_magic.completion import complete
 from byzer_magic.errors import CommandError
-from byzer_magic.help import HelpRequested, help_text, name_of
+from byzer_magic.help import HelpRequested, help_text
 from byzer_magic.log import redact
-from byzer_magic.spec import COMMANDS, EASY_COMMANDS, ChatSpec, Option, Spec, options_of, suggest, visible
+from byzer_magic.spec import COMMANDS, EASY_COMMANDS, ChatSpec, Option, Spec, name_of, options_of, suggest, visible
 from byzer_magic.words import FLAG, ChatLine, Words, bare, quote, split, split_block
 
 __all__ = ["HelpRequested", "complete", "help_text", "line", "parse", "parse_chat", "split", "split_block"]

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from byzer_magic.errors import CommandError
-from byzer_magic.help import all_commands
-from byzer_magic.spec import COMMANDS, EASY_COMMANDS, DeploySpec, Option, QuerySpec, Spec, options_of
+from byzer_magic.spec import COMMANDS, EASY_COMMANDS, DeploySpec, Option, QuerySpec, Spec, all_commands, options_of
 from byzer_magic.words import bare, split
 
 Params = Callable[[str, str | None], Sequence[str]]
@@ -105,7 +104,7 @@ def _take(seen: _Seen, options: dict[str, Option], word: str) -> None:
         seen.waiting = None
     else:
         free = [opt.name for opt in options.values() if opt.positional and opt.name not in seen.values]
-        seen.values.update({name: word for name in free[:1]})
+        seen.values.update(dict.fromkeys(free[:1], word))
 
 
 def _values(opt: Option | None, sources: Mapping[str, Sequence[str]]) -> list[str]:

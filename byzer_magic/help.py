@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from byzer_magic.errors import CommandError
-from byzer_magic.spec import COMMANDS, EASY_COMMANDS, ChatSpec, Option, Spec, options_of, suggest
+from byzer_magic.spec import ChatSpec, Option, Spec, all_commands, options_of, suggest
 
 _VALUES = {"text": "TEXT", "int": "N", "float": "X", "params": "KEY=VALUE ..."}
 _CHINESE = {
@@ -21,16 +21,6 @@ _CHINESE = {
 
 class HelpRequested(Exception):
     """The line asks for help; `str()` of this is the text to show."""
-
-
-def all_commands() -> dict[str, type[Spec]]:
-    """Return every command by the name that help knows it by."""
-    return COMMANDS | {f"easy {name}": cls for name, cls in EASY_COMMANDS.items()} | {"chat": ChatSpec}
-
-
-def name_of(cls: type[Spec]) -> str:
-    """Return the name of a command, e.g. `easy deploy`."""
-    return next(name for name, known in all_commands().items() if known is cls)
 
 
 def help_text(name: str | None = None, *, chinese: bool = False) -> str:

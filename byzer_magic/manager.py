@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -223,7 +223,7 @@ class Manager:
             await link.close()
 
 
-async def _with_deadline(items: AsyncIterator[T], seconds: float) -> AsyncIterator[T]:
+async def _with_deadline(items: AsyncIterator[T], seconds: float) -> AsyncGenerator[T, None]:
     """Pass items on; raise DeadlineExceeded when the next one takes longer than `seconds`."""
     async with aclosing(items) as open_items:  # type: ignore[type-var]  # async generators all
         while True:

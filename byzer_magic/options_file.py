@@ -83,7 +83,7 @@ def _params(start: str, value: Any, path: str) -> dict[str, str]:
     if start or isinstance(value, Mapping):
         return dict(_flat(start, value))
     words = split(value) if isinstance(value, str) else value
-    found = {}
+    found: dict[str, str] = {}
     for word in words:
         if isinstance(word, Mapping):
             found |= dict(_flat("", word))

@@ -397,3 +397,13 @@ EASY_COMMANDS: dict[str, type[Spec]] = {
     "chat": EasyChatSpec,
 }
 """Subcommands of `%byzer easy` and `easy-byzerllm`."""
+
+
+def all_commands() -> dict[str, type[Spec]]:
+    """Return every command by the name that errors, help and completion call it."""
+    return COMMANDS | {f"easy {name}": cls for name, cls in EASY_COMMANDS.items()} | {"chat": ChatSpec}
+
+
+def name_of(cls: type[Spec]) -> str:
+    """Return the name of a command, e.g. `easy deploy`."""
+    return next(name for name, known in all_commands().items() if known is cls)

@@ -38,8 +38,6 @@ _RAW_WORD = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|\$\{[^}\n]*\}|[^\s'"
 _PREFIX = re.compile(r"[!%$\s]*(?:(?:byzerllm|byzer|(easy)-byzerllm)(?:\s+|$))?")
 """What may stand before a command in a shell, a notebook or a guide."""
 
-_PAIR = re.compile(r"([\w.-]+)(=|\s+)(\S+)")
-
 
 def split(text: str) -> list[str]:
     """Return the words of a command line.
@@ -114,7 +112,9 @@ def _logical_lines(cell: str) -> Iterator[str]:
             continue
         whole = line
         while joint := _joint(whole):
-            following = next(lines, "")
+            following = next(lines, None)
+            if following is None:
+                break
             if joint == "\n":
                 whole += f"\n{following}"
             elif _is_break(following):
@@ -147,7 +147,7 @@ def _normal(line: str) -> str:
 
 
 def _is_command(line: str) -> bool:
-    return line.split(maxsplit=1)[:1] != [] and line.split(maxsplit=1)[0] in (*COMMANDS, "easy")
+    return "".join(line.split(maxsplit=1)[:1]) in (*COMMANDS, "easy")
 
 
 def _check_command(line: str, *, above: bool) -> None:
@@ -162,8 +162,13 @@ def _check_command(line: str, *, above: bool) -> None:
 
 def _short(text: str, length: int = 60) -> str:
     """Return the beginning of a text for a message, without secrets."""
-    text = _PAIR.sub(lambda pair: f"{pair[1]}{pair[2]}{HIDDEN if is_secret_name(pair[1]) else pair[3]}", text)
-    text = redact(" ".join(text.split()))
+    shown, secret = [], False
+    for word in text.split():
+        name, equals, _ = word.partition("=")
+        hidden = f"{name}={HIDDEN}" if equals and is_secret_name(name) else word
+        shown.append(HIDDEN if secret else hidden)
+        secret = not equals and name.startswith("--") and is_secret_name(name)
+    text = redact(" ".join(shown))
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 

@@ -72,7 +72,11 @@ class ByzerMagics(Magics):
 
     def actions(self) -> Actions:
         """Return the actions of this shell; `${NAME}` looks in the notebook's variables first."""
-        variables = {name: value for name, value in self.shell.user_ns.items() if isinstance(value, str | int | float | os.PathLike)}
+        variables = {
+            name: value
+            for name, value in self.shell.user_ns.items()
+            if isinstance(value, str | int | float | os.PathLike)
+        }
         return Actions(self.manager(), self.output, variables)
 
     @no_var_expand

@@ -20,7 +20,7 @@ ALIAS_SECONDS = 1.0
 def install(shell: Any, magics: Any) -> Callable[[], None]:
     """Add the matcher to a shell's completer; return what removes it."""
 
-    @context_matcher(identifier="byzer_magic")  # type: ignore[untyped-decorator]  # IPython's is
+    @context_matcher(identifier="byzer_magic")
     def matcher(context: CompletionContext) -> SimpleMatcherResult:
         before = context.full_text[: _offset(context)]
         line = before.rpartition("\n")[2]
@@ -40,7 +40,7 @@ def install(shell: Any, magics: Any) -> Callable[[], None]:
 
 def _offset(context: CompletionContext) -> int:
     lines = context.full_text.split("\n")[: context.cursor_line]
-    return sum(len(line) + 1 for line in lines) + context.cursor_position
+    return sum(len(line) + 1 for line in lines) + int(context.cursor_position)
 
 
 def _magic_of(line: str) -> str | None:

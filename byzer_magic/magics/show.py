@@ -54,7 +54,7 @@ class Notebook:
         try:
             result = collect(model, items, lambda answer, _: painter.take(answer))
         finally:
-            painter.finish(snapshot.footer(result) if result else "failed; the part above is kept in _chat")
+            painter.finish(snapshot.footer(result) if result is not None else "failed; the part above is kept in _chat")
         return result
 
     def refresh(self, draw: Callable[[], None]) -> None:

@@ -77,7 +77,7 @@ def _attach(address: str, seconds: float) -> None:
     except concurrent.futures.TimeoutError as err:
         raise CannotConnect(
             f"Ray at {address} did not answer within {seconds:g} s.",
-            "Is it a Ray head's port (6379), and the same Ray version? A cluster with tokens needs RAY_AUTH_MODE=token.",
+            "Is it the port of a Ray head, of the same version? A cluster with tokens needs RAY_AUTH_MODE=token.",
         ) from err
     except Exception as err:
         text = str(err).strip().splitlines() or [type(err).__name__]
@@ -99,7 +99,7 @@ def _use_token() -> None:
         return
     os.environ["RAY_AUTH_MODE"] = "token"
     if "ray" in sys.modules:
-        from ray._raylet import Config
+        from ray._raylet import Config  # type: ignore[attr-defined]  # not in its stub
 
         Config.initialize("")
 

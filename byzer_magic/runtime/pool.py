@@ -216,12 +216,14 @@ class Pool:
                 yield chunk
 
     async def _admit(self, ticket: int) -> int:
+        """Wait for a slot, first come first served; return its worker."""
         if self._draining:
             raise errors.NotDeployed(f"{self._plan.spec.model} is being undeployed.", "Deploy it again.")
         grant = self._table.acquire(ticket, time.monotonic())
         if grant is not None:
             return grant.worker
-        future = self._waiting[ticket] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting[ticket] = future
         try:
             return await future
         except asyncio.CancelledError:
@@ -265,8 +267,8 @@ class Pool:
     async def _drain(self, request: wire.DrainRequest) -> AsyncIterator[wire.DrainResult]:
         self._draining = True
         deadline = time.monotonic() + request.grace
-        while (self._table.running or self._table.queued) and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+        while (self._table.running or self._table.queued) and time.monotonic() < deadline:  # noqa: ASYNC110 - see below
+            await asyncio.sleep(0.02)  # the slot table is pure: it tells nobody
         pids = [os.getpid(), *(worker.pid for worker in self._engines)]
         unfinished = self._table.running
         for worker in {id(worker): worker for worker in self._workers.values()}.values():

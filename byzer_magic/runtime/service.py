@@ -6,6 +6,7 @@ A connection is the lease of its calls: when it closes they are cancelled, and w
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
 import http
 import logging
@@ -15,8 +16,9 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from websockets.asyncio.server import Request, Response, Server, ServerConnection, serve, unix_serve
+from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 
 from byzer_magic import errors
 from byzer_magic.log import get_logger, redact
@@ -146,7 +148,10 @@ class _Peer:
         elif frame.id not in self._calls:
             task = asyncio.create_task(self._service.answer(frame, self))
             self._calls[frame.id] = task
-            task.add_done_callback(lambda _, call_id=frame.id: self._calls.pop(call_id, None))
+            task.add_done_callback(functools.partial(self._ended, frame.id))
+
+    def _ended(self, call_id: int, _: asyncio.Task[None]) -> None:
+        self._calls.pop(call_id, None)
 
     async def put(self, frame: wire.ToClient) -> None:
         """Queue a frame; waits while the client is far behind."""

@@ -25,7 +25,9 @@ class Far:
 
     def __init__(self, folder: Path) -> None:
         self.open = 0
-        self.service = Service({"chat": self.chat, "logs": self.boom}, path=folder / "pool.sock", host="127.0.0.1", token="right")
+        self.service = Service(
+            {"chat": self.chat, "logs": self.boom}, path=folder / "pool.sock", host="127.0.0.1", token="right"
+        )
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         self.open += 1

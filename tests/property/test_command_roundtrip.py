@@ -1,0 +1,104 @@
+"""Any spec becomes a line, and the line becomes the same spec."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from byzer_magic.command import HelpRequested, line, parse, parse_chat, split, split_block
+from byzer_magic.errors import CommandError
+from byzer_magic.spec import COMMANDS, EASY_COMMANDS, ChatSpec, DeploySpec, EasyChatSpec, Option, Spec, options_of
+
+PLACEHOLDER = re.compile(r"<[^<>]+>")
+HARD = ["", " ", "-", "--", "-h", "--help", "--model", "--model=x", "--a b", "${X}", "k=${a b}", "${", "}", "'", '"']
+HARD += [
+    "it's",
+    'say "hi"',
+    "a=b=c",
+    "\\",
+    "a\\\nb",
+    "a\nb",
+    "# x",
+    "模型",
+    "\u00a0",
+    "a  b",
+    "***",
+    "-1",
+    "{{x}}",
+    "!x",
+]
+
+any_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+texts = (st.sampled_from(HARD) | any_text | st.text("-= '\"\\${}ab\n", max_size=10)).filter(
+    lambda text: not PLACEHOLDER.fullmatch(text)
+)
+names = texts.map(lambda text: text.replace("=", "")).filter(bool)
+
+
+def values(opt: Option) -> st.SearchStrategy[Any]:
+    """Values that the option allows."""
+    if opt.name == "file":  # parse puts what the file says in its place
+        return st.none()
+    if opt.choices:
+        return st.sampled_from(opt.choices)
+    numbers = {
+        "int": st.integers(min_value=int(opt.minimum or 0), max_value=10**9),
+        "float": st.floats(min_value=opt.minimum, allow_nan=False, allow_infinity=False),
+        "flag": st.booleans(),
+        "params": st.dictionaries(names, texts, max_size=4),
+    }
+    return numbers.get(opt.kind, texts)
+
+
+def specs(cls: type[Spec]) -> st.SearchStrategy[Any]:
+    options = options_of(cls)
+    required = {opt.name: values(opt) for opt in options if opt.required}
+    optional = {opt.name: values(opt) for opt in options if not opt.required}
+    return st.fixed_dictionaries(required, optional=optional).map(lambda fields: cls(**fields))
+
+
+@pytest.mark.parametrize("cls", [*COMMANDS.values(), *EASY_COMMANDS.values()], ids=lambda cls: cls.__name__)
+@given(data=st.data())
+def test_every_spec_survives_its_line(cls: type[Spec], data: st.DataObject) -> None:
+    spec = data.draw(specs(cls))
+    assert parse(split(line(spec))) == spec
+
+
+@given(specs(ChatSpec))
+@example(ChatSpec(model="m", query="'--reset' is a flag"))
+def test_every_chat_spec_survives_its_line(spec: ChatSpec) -> None:
+    assert parse_chat(line(spec).removeprefix("chat")) == spec
+
+
+@given(st.lists(specs(DeploySpec) | specs(EasyChatSpec), max_size=3))
+def test_a_cell_of_lines_is_as_many_commands(several: list[Spec]) -> None:
+    assert [parse(split(text)) for text in split_block("\n".join(map(line, several)))] == several
+
+
+pasted = st.text(max_size=40) | st.lists(
+    st.sampled_from(["deploy ", "stat ", "--model ", "--replace", "x", "'", '"', "\\", "\n", " ", "```", "# ", "a=1 "]),
+    max_size=15,
+).map("".join)
+
+
+@given(pasted)
+def test_any_text_is_commands_or_a_clear_error(text: str) -> None:
+    with suppress(CommandError, HelpRequested):
+        assert all(isinstance(parse(split(part), read_file=lambda _: text), Spec) for part in split_block(text))
+
+
+@given(pasted)
+def test_any_chat_line_is_a_prompt_or_a_clear_error(text: str) -> None:
+    with suppress(CommandError, HelpRequested):
+        assert parse_chat(f"m : {text}").query == f": {text}"
+
+
+@given(st.text(max_size=40) | st.text("ab:-[]{}&*!\n '#|>", max_size=30))
+def test_any_file_is_options_or_a_clear_error(text: str) -> None:
+    with suppress(CommandError):
+        assert isinstance(parse(["deploy", "--model", "m", "--file", "f"], read_file=lambda _: text), DeploySpec)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from byzer_magic import presets
+from byzer_magic.capabilities import Capability
+from byzer_magic.errors import UnknownKind
+from byzer_magic.spec import DeploySpec, EasyDeploySpec
+
+ORIGINAL = {
+    "gpt-3.5-turbo-0125",
+    "text-embedding-3-small",
+    "deepseek-chat",
+    "deepseek-coder",
+    "moonshot-v1-32k",
+    "qwen1.5-32b-chat",
+    "qwen-max",
+    "deepseek-ai/deepseek-v2-chat",
+    "alibaba/Qwen1.5-110B-Chat",
+    "alibaba/Qwen2-72B-Instruct",
+    "qwen-vl-chat-v1",
+    "qwen-vl-max",
+    "yi-vision",
+    "gpt4o",
+    "sonnet3.5",
+}
+
+
+def test_every_preset_of_the_original_is_there() -> None:
+    assert set(presets.load()) >= ORIGINAL
+
+
+@pytest.mark.parametrize("preset", presets.load().values(), ids=presets.load())
+def test_rows_are_complete(preset: presets.Preset) -> None:
+    assert preset.pretrained_model_type.startswith(("saas/", "custom/"))
+    assert re.fullmatch(r"[A-Z][A-Z0-9_]+", preset.env)
+    assert {Capability(ability) for ability in preset.capabilities}
+    assert preset.base_url is None or preset.base_url.startswith("https://")
+    assert bool(preset.source) == bool(preset.checked)
+    assert preset.source or not preset.note
+
+
+def test_a_preset_becomes_a_deployment() -> None:
+    assert presets.spec(EasyDeploySpec(preset="alibaba/Qwen1.5-110B-Chat")) == DeploySpec(
+        model="alibaba_Qwen1_5_110B_Chat",
+        pretrained_model_type="saas/openai",
+        num_workers=1,
+        worker_concurrency=1000,
+        cpus_per_worker=0.001,
+        gpus_per_worker=0,
+        infer_params={
+            "saas.model": "alibaba/Qwen1.5-110B-Chat",
+            "saas.api_key": "${SILICONFLOW_API_KEY}",
+            "saas.base_url": "https://api.siliconflow.cn/v1",
+        },
+    )
+
+
+def test_no_base_url_where_the_sdk_has_its_own() -> None:
+    assert presets.spec(EasyDeploySpec(preset="gpt4o", token="k")).infer_params == {
+        "saas.model": "gpt-4o",
+        "saas.api_key": "k",
+    }
+
+
+def test_what_the_user_gives_wins() -> None:
+    easy = EasyDeploySpec(
+        preset="deepseek-chat",
+        alias="mine",
+        base_url="http://127.0.0.1:1/v1",
+        infer_params={"saas.model": "deepseek-v4-flash", "saas.timeout": "9"},
+        ray_address="10.0.0.5:6379",
+        replace=True,
+        dry_run=True,
+    )
+    spec = presets.spec(easy)
+    assert (spec.model, spec.ray_address, spec.replace, spec.dry_run) == ("mine", "10.0.0.5:6379", True, True)
+    assert spec.infer_params == {
+        "saas.model": "deepseek-v4-flash",
+        "saas.api_key": "${DEEPSEEK_API_KEY}",
+        "saas.base_url": "http://127.0.0.1:1/v1",
+        "saas.timeout": "9",
+    }
+
+
+def test_an_unknown_preset_gets_the_nearest() -> None:
+    with pytest.raises(UnknownKind, match="no preset 'deepseek-chta'") as caught:
+        presets.find("deepseek-chta")
+    assert caught.value.hint == "Did you mean deepseek-chat?"
+
+
+def test_a_retired_model_names_its_successor() -> None:
+    assert "gpt-6-luna" in presets.find("gpt4o").note
+
+
+def test_the_table_has_a_row_for_each() -> None:
+    rows = presets.table()
+    assert [row["preset"] for row in rows] == list(presets.load())
+    assert rows[0] | {"note": ""} == {
+        "preset": "gpt4o",
+        "provider": "OpenAI",
+        "type": "saas/openai",
+        "model": "gpt-4o",
+        "can": "chat, vision, tools",
+        "key": "OPENAI_API_KEY",
+        "note": "",
+    }
