@@ -36,7 +36,7 @@ class Manager:
         self.settings = settings or config.load()
         self.say = say
         self._links: dict[str, Link] = {}
-        self._connected = False
+        self._address = ""
 
     # ---- the bridge
 
@@ -53,12 +53,14 @@ class Manager:
         from byzer_magic.runtime import cluster
 
         where = cluster.connect(address or self.settings.ray_address, self.settings, self.say)
-        self._connected = True
+        if where != self._address:  # links lead to the other cluster
+            self._links.clear()
+        self._address = where
         return where
 
     def ensure(self, address: str = "auto") -> None:
         """Connect when this process is not connected yet, or when a given address must be checked."""
-        if not self._connected or address != "auto":
+        if not self._address or address != "auto":
             self.connect(None if address == "auto" else address)
 
     def shutdown(self) -> bool:
@@ -66,13 +68,13 @@ class Manager:
         from byzer_magic.runtime import cluster
 
         self._links.clear()
-        self._connected = False
+        self._address = ""
         return cluster.shutdown(self.say)
 
     @property
     def connected(self) -> bool:
         """Return whether this manager has a cluster already."""
-        return self._connected
+        return bool(self._address)
 
     # ---- deployments
 

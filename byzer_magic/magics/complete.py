@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,9 +24,7 @@ def install(shell: Any, magics: Any) -> Callable[[], None]:
 
     @context_matcher(identifier="byzer_magic")
     def matcher(context: CompletionContext) -> SimpleMatcherResult:
-        before = context.full_text[: _offset(context)]
-        line = before.rpartition("\n")[2]
-        words = [] if _magic_of(line) is None else candidates(line, before)
+        words = candidates(context.full_text[: _offset(context)])
         return SimpleMatcherResult(
             completions=[SimpleCompletion(word, type="byzer") for word in words], suppress=bool(words)
         )
@@ -43,20 +43,31 @@ def _offset(context: CompletionContext) -> int:
     return sum(len(line) + 1 for line in lines) + int(context.cursor_position)
 
 
-def _magic_of(line: str) -> str | None:
-    for name in ("%%byzer", "%byzer", "%%chat", "%chat"):
-        if line.lstrip().startswith(f"{name} "):
-            return name.lstrip("%")
-    return None
-
-
-def candidates(line: str, _before: str = "") -> list[str]:
-    """Return the words that may stand at the end of a magic's line, in place of its last one."""
-    magic, _, rest = line.lstrip().partition(" ")
-    text = f"chat {rest}" if magic.endswith("chat") else rest
+def candidates(before: str) -> list[str]:
+    """Return the words that may stand at the end of a cell's text before the cursor, in place of its last one."""
+    first, _, body = before.partition("\n")
+    if first.lstrip().startswith("%%byzer"):
+        text = last_command(f"{first.lstrip()[7:]}\n{body}")
+    else:
+        magic, space, rest = last_command(before).partition(" ")
+        prefix = {"%byzer": "", "%chat": "chat ", "%%chat": "chat "}.get(magic)
+        if prefix is None or not space:
+            return []
+        text = prefix + rest
     return command.complete(
         text, aliases=_aliases(), preset_names=list(presets.load()), kinds=registry.kinds(), params=_params_of
     )
+
+
+def last_command(text: str) -> str:
+    """Return the command that the last line of `text` belongs to: that line, and those it continues."""
+    lines = text.split("\n")
+    start = len(lines) - 1
+    while start > 0 and (lines[start - 1].rstrip().endswith("\\") or lines[start].lstrip().startswith("--")):
+        start -= 1
+    words = "\n".join(lines[start:]).lstrip().removeprefix("!")
+    easy = words.startswith("easy-byzerllm ")
+    return "easy " * easy + re.sub(r"^(easy-)?byzerllm ", "", words)
 
 
 def _params_of(kind: str, infer_backend: str | None) -> list[str]:
@@ -68,8 +79,6 @@ def _params_of(kind: str, infer_backend: str | None) -> list[str]:
 
 def _aliases() -> list[str]:
     """Return the deployed aliases, when this process is connected already: Tab must not start a Ray."""
-    import asyncio
-
     manager = byzer_magic.default_manager()
     if not manager.connected:
         return []

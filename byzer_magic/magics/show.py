@@ -11,6 +11,7 @@ from IPython.display import DisplayHandle, display
 
 from byzer_magic.actions import Items, Output
 from byzer_magic.answer import Answer, collect
+from byzer_magic.errors import RequestError
 from byzer_magic.terminal import Terminal
 from byzer_magic.types import ChatResult, Event
 from byzer_magic.widgets import markdown, snapshot
@@ -50,11 +51,13 @@ class Notebook:
     def answer(self, model: str, items: Items, style: str) -> ChatResult:
         """Paint the answer as Markdown while it comes, and its footer when it has ended."""
         painter = _Painter(style)
-        result: ChatResult | None = None
         try:
             result = collect(model, items, lambda answer, _: painter.take(answer))
-        finally:
-            painter.finish(snapshot.footer(result) if result is not None else "failed; the part above is kept in _chat")
+        except RequestError as err:
+            if err.partial is not None and err.partial.text:
+                painter.finish(f"{snapshot.footer(err.partial)} by an error; this part is kept in _chat")
+            raise
+        painter.finish(snapshot.footer(result))
         return result
 
     def refresh(self, draw: Callable[[], None]) -> None:

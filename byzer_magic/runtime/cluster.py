@@ -27,6 +27,9 @@ POLL_SECONDS = 0.1
 
 Say = Callable[[str], None]
 
+_OURS: set[str] = set()
+"""Addresses that `connect` has connected this process to."""
+
 
 def connect(address: str, settings: Settings, say: Say) -> str:
     """Connect this process to Ray; return the cluster's address.
@@ -44,15 +47,26 @@ def connect(address: str, settings: Settings, say: Say) -> str:
         here: str = ray.get_runtime_context().gcs_address
         if address in ("auto", here):
             return here
-        raise CannotConnect(
-            f"This process is connected to the Ray at {here}, not {address}.", "Restart the kernel to change clusters."
-        )
+        _probe(address)
+        _leave(here)
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS") or _running() or _start(settings, say)
         _use_token()  # the first start on a machine has just written it
     _probe(address)
     _attach(address, settings.connect_seconds)
+    _OURS.add(address)
     return address
+
+
+def _leave(here: str) -> None:
+    """Disconnect from a cluster that `connect` connected to; what the notebook did itself stays as it is."""
+    import ray
+
+    if here not in _OURS:
+        raise CannotConnect(
+            f"This process connected itself to the Ray at {here}.", "Call ray.shutdown() first, then connect again."
+        )
+    ray.shutdown()
 
 
 def _attach(address: str, seconds: float) -> None:

@@ -1,0 +1,233 @@
+"""The magics in a real kernel, on a real Ray, against a provider in a process of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import byzer_magic as bz
+from byzer_magic.manager import Manager
+from tests.conftest import KEY
+from tests.kernel.conftest import Kernel
+from tests.servers.process import Process
+
+pytestmark = [pytest.mark.kernel, pytest.mark.ray]
+
+
+@pytest.fixture(scope="module")
+def deployed(kernel: Kernel, provider: Process) -> Kernel:
+    """A kernel that has deployed `m`."""
+    kernel.run(f"KEY = {KEY!r}")
+    cell = kernel.run(deploy_line(provider))
+    assert cell.status == "ok", cell.everything
+    assert "ready in" in str(cell.shown)
+    return kernel
+
+
+def deploy_line(provider: Process, alias: str = "m") -> str:
+    return (
+        f"%byzer deploy --pretrained_model_type saas/openai --cpus_per_worker 0.001 --worker_concurrency 4 "
+        f"--infer_params saas.base_url={provider.url}/v1 saas.api_key=${{KEY}} saas.model=gpt-4o --model {alias}"
+    )
+
+
+def test_loading_brings_no_heavy_package(kernel: Kernel) -> None:
+    heavy = "{'ray', 'torch', 'openai', 'pandas', 'websockets', 'llama_cpp', 'xllamacpp', 'transformers'}"
+    assert kernel.run(f"import sys; print(sorted({heavy} & set(sys.modules)))").text == "[]\n"
+
+
+def test_an_answer_streams_into_the_cell_with_a_footer(deployed: Kernel) -> None:
+    cell = deployed.run("%%chat m\ntokens:30@60")
+    assert cell.status == "ok"
+    assert 3 <= cell.updates <= 14, "painted as it came, at most 20 times a second"
+    assert "first token" in cell.markdown
+    assert "worker 0" in cell.markdown
+    assert len(cell.shown) == 1
+
+
+def test_single_braces_are_literal_and_double_ones_are_filled_in(deployed: Kernel) -> None:
+    deployed.run("city = 'Paris'")
+    cell = deployed.run('%%chat m --out answer\nsay:{"a": {city}} $HOME {{city.upper()}} \\{{city}}')
+    assert cell.status == "ok", cell.everything
+    assert deployed.run("print(answer.text)").text.strip() == '{"a": {city}} $HOME PARIS {{city}}'
+    assert deployed.run("print(_chat == answer, answer.usage.completion_tokens > 0)").text == "True True\n"
+
+
+def test_an_undefined_name_in_a_prompt_is_named(deployed: Kernel) -> None:
+    cell = deployed.run("%%chat m\nhello {{nobody}}")
+    assert cell.status == "error"
+    assert "nobody is not defined" in cell.everything
+    assert "Traceback" not in cell.everything
+
+
+def test_interrupt_stops_at_once_and_keeps_the_part(deployed: Kernel, provider: Process) -> None:
+    times: list[float] = []
+
+    def stop() -> None:
+        times.append(time.monotonic())
+        deployed.interrupt()
+
+    cell = deployed.run("%%chat m --out part\ntokens:2000@50", on_text=stop)
+    times.append(time.monotonic())
+    assert cell.status == "error"
+    assert "Interrupted" in cell.everything
+    assert "interrupted" in cell.markdown
+    assert deployed.run("print(part.interrupted, len(part.text) > 0, part is _chat)").text == "True True True\n"
+    assert eventually(lambda: bz.model("m").stat().busy == 0)
+    assert eventually(lambda: "tokens:2000@50" in str(closed_early(provider)))
+    assert times[1] - times[0] < 2, "far below the 40 s of the whole answer"
+
+
+def closed_early(provider: Process) -> list[object]:
+    return [entry for entry in provider.get("/journal") if "2000@50" in str(entry) and "gone" in entry]
+
+
+def test_a_session_remembers(deployed: Kernel) -> None:
+    deployed.run("%%chat m --session s\nsay:one")
+    deployed.run("%%chat m --session s\ntwo")
+    assert "2" in str(deployed.run("%byzer sessions").shown[0]["text/plain"])
+    assert deployed.run("%chat m --session s --reset").status == "ok"
+    assert "no sessions" in str(deployed.run("%byzer sessions").everything)
+
+
+def test_line_chat_takes_the_prompt_as_typed(deployed: Kernel) -> None:
+    deployed.run("%chat m it's  fine --really")
+    assert deployed.run("print(_chat.text)").text == "Echo: it's  fine --really\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("%byzer deploy --pretrained_model_type saas/openai", "--model"),
+        ("%byzer deploy --model x --num_worker 2", "Did you mean --num_workers?"),
+        ("%byzer deploy --model x --pretrained_model_type saas/opanai", "Did you mean saas/openai"),
+        ("%byzer deploy --model x --infer_backend llama_cp", "llama_cpp"),
+        ("%byzer deploy --model x --pretrained_model_type saas/openai --infer_params saas.modle=y", "saas.model"),
+        ("%byzer deploy --model x --num_workers two", "'two', which is not a whole number"),
+        ("%byzer deploy --model x --pretrained_model_type saas/openai --infer_params saas.model=${NO_X}", "NO_X"),
+        ("%byzer deploy --model x --infer_backend llama_cpp --model_path /no/such.gguf", "/no/such.gguf"),
+        ("%byzer deploy --model x --infer_backend llama_cpp --model_path /etc/passwd", "not a GGUF"),
+        ("%byzer connect --ray_address 127.0.0.1:9", "Nothing answers at 127.0.0.1:9"),
+        ("%byzer easy deploy deepseek-chatt --token x", "deepseek-chat"),
+        ("%byzer stta", "stat"),
+        ("%%chat\nhello", "alias"),
+    ],
+)
+def test_a_mistake_is_one_clear_block(kernel: Kernel, line: str, says: str) -> None:
+    cell = kernel.run(line)
+    assert cell.status == "error"
+    assert says in cell.everything
+    assert "Traceback" not in cell.everything
+    assert "UsageError" in cell.everything
+
+
+def test_a_wrong_key_is_told_without_the_key(kernel: Kernel, provider: Process) -> None:
+    kernel.run("WRONG = 'sk-wrong-abcdefgh1234'")
+    kernel.run(deploy_line(provider, "locked").replace("KEY", "WRONG"))
+    cell = kernel.run("%%chat locked\nhi")
+    assert cell.status == "error"
+    assert "401" in cell.everything
+    assert "abcdefgh" not in cell.everything
+
+
+def test_the_planted_key_is_in_no_output(deployed: Kernel, provider: Process) -> None:
+    cells = [
+        deployed.run(deploy_line(provider)),
+        deployed.run(deploy_line(provider) + " --dry_run"),
+        deployed.run("%%chat m\nfault:leak"),
+        deployed.run("%byzer stat"),
+        deployed.run("%byzer logs --model m"),
+        deployed.run("import byzer_magic as bz; bz.model('m'), bz.default_manager()"),
+    ]
+    assert [cell.everything for cell in cells if KEY in cell.everything] == []
+
+
+def test_stat_in_its_forms(deployed: Kernel, provider: Process) -> None:
+    deployed.run(deploy_line(provider, "counted"))
+    deployed.run("%chat counted hello")
+    assert '"total_requests": [\n        1\n    ]' in deployed.run("%byzer stat --model counted").text
+    table = deployed.run("%byzer stat").shown[0]
+    assert "saas/openai" in table["text/html"]
+    assert "saas/openai" in table["text/plain"]
+    frame = deployed.run("df = %byzer stat --df --model counted\nprint(type(df).__name__, df.loc[0, 'requests'])")
+    assert frame.text == "DataFrame 1\n"
+
+
+def test_deployments_outlive_the_kernel(deployed: Kernel) -> None:
+    deployed.restart()
+    deployed.run("%load_ext byzer_magic")
+    deployed.run("%chat m still there")
+    assert deployed.run("print(_chat.text)").text == "Echo: still there\n"
+
+
+def test_two_notebooks_chat_at_once(deployed: Kernel, kernel_env: dict[str, str], folder: Path) -> None:
+    other = Kernel(kernel_env, folder)
+    try:
+        other.run("%load_ext byzer_magic")
+        other.run("%byzer connect")
+        texts: dict[str, str] = {}
+
+        def chat(name: str, kernel: Kernel) -> None:
+            kernel.run("%%chat m\ntokens:60@50")
+            texts[name] = kernel.run("print(_chat.usage.completion_tokens)").text
+
+        threads = [threading.Thread(target=chat, args=pair) for pair in (("a", deployed), ("b", other))]
+        for thread in threads:
+            thread.start()
+        assert eventually(lambda: bz.model("m").stat().workers[0].free == 2, 10)
+        for thread in threads:
+            thread.join(60)
+        assert texts == {"a": "60\n", "b": "60\n"}
+    finally:
+        other.close()
+
+
+def test_a_pasted_block_deploys_all_or_nothing(kernel: Kernel, cluster: Manager, provider: Process) -> None:
+    block = f"""%%byzer
+byzerllm deploy --pretrained_model_type saas/openai \\
+--cpus_per_worker 0.001 \\
+--infer_params saas.base_url="{provider.url}/v1" saas.api_key={KEY} saas.model=gpt-4o \\
+--model first
+
+!byzerllm deploy --pretrained_model_type saas/official_openai --cpus_per_worker 0.001 \\
+--infer_params saas.base_url={provider.url}/v1 saas.api_key=KEY2 saas.model=gpt-4o
+--model second
+"""
+    cell = kernel.run(block.replace("KEY2", "${NOT_DEFINED}"))
+    assert "NOT_DEFINED" in cell.everything
+    assert not {"first", "second"} & set(cluster.run(cluster.aliases()))
+    assert kernel.run(block.replace("KEY2", KEY)).status == "ok"
+    assert {"first", "second"} < set(cluster.run(cluster.aliases()))
+
+
+def test_tab_completes_commands_flags_choices_and_aliases(deployed: Kernel) -> None:
+    assert "deploy" in deployed.complete("%byzer dep")
+    assert "--infer_backend" in deployed.complete("%byzer deploy --infer_b")
+    assert "llama_cpp" in deployed.complete("%byzer deploy --infer_backend lla")
+    assert "deepseek-chat" in deployed.complete("%byzer easy deploy deepseek-c")
+    assert "m" in deployed.complete("%byzer undeploy --model ")
+    assert "m" in deployed.complete("%%chat ")
+    assert "--model_path" in deployed.complete("%%byzer\nbyzerllm deploy \\\n--infer_backend llama_cpp \\\n--model_p")
+    assert "saas.api_key=" in deployed.complete(
+        "%byzer deploy --pretrained_model_type saas/openai --infer_params saas.api"
+    )
+
+
+def test_unload_takes_everything_away(kernel: Kernel) -> None:
+    kernel.run("%unload_ext byzer_magic")
+    assert "not found" in kernel.run("%byzer list").everything
+    assert kernel.run("%load_ext byzer_magic").status == "ok"
+    assert "COMMAND" in kernel.run("%byzer help").text
+
+
+def eventually(true: Callable[[], bool], seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if true():
+            return True
+        time.sleep(0.02)
+    return False
