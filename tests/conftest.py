@@ -30,7 +30,10 @@ def gguf() -> Path:
 @pytest.fixture(scope="session")
 def provider() -> Iterator[Process]:
     """The strict OpenAI-wire provider, a process of its own."""
-    with openai_wire(KEY) as server:
+    models = (
+        "deepseek-chat,deepseek-ai/deepseek-v2-chat,alibaba/Qwen1.5-110B-Chat,llama3:70b-instruct-q4_0,moonshot-v1-32k"
+    )
+    with openai_wire(KEY, models) as server:
         yield server
 
 

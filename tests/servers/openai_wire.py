@@ -41,7 +41,7 @@ from typing import Any
 
 from aiohttp import web
 
-MODELS = ("gpt-4o", "gpt-4o-mini", "tiny")
+MODELS = {"gpt-4o", "gpt-4o-mini", "tiny"}
 ROLES = ("system", "developer", "user", "assistant", "tool")
 KNOB = re.compile(r"(tokens|slow|fault):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S)
 
@@ -340,7 +340,7 @@ async def models(request: web.Request) -> web.Response:
         authorize(request)
     except Refusal as refusal:
         return refusal.response()
-    return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
+    return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in sorted(MODELS)]})
 
 
 async def health(_: web.Request) -> web.Response:
@@ -351,7 +351,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--key", default="", help="the key to ask for; none: any will do")
+    parser.add_argument("--models", default="", help="more model names that it knows, with commas")
     options = parser.parse_args()
+    MODELS.update(name for name in options.models.split(",") if name)
     app = web.Application()
     app["key"] = options.key
     app.router.add_post("/v1/chat/completions", completions)

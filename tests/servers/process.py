@@ -107,22 +107,16 @@ class Process:
             return False
 
 
-def openai_wire(key: str = "") -> Process:
-    """Return our own strict provider with its faults."""
-    return Process([sys.executable, str(HERE / "openai_wire.py"), "--port", "{port}", "--key", key])
-
-
-def aimock_cli() -> Path | None:
-    """Return aimock's program: from `npm ci --prefix tests/servers`, or below $BYZER_TEST_NODE_MODULES."""
-    for folder in (os.environ.get("BYZER_TEST_NODE_MODULES"), HERE / "node_modules"):
-        if folder and (found := Path(folder) / "@copilotkit/aimock/dist/cli.js").is_file():
-            return found
-    return None
+def openai_wire(key: str = "", models: str = "") -> Process:
+    """Return our own strict provider with its faults; `models` are more names that it knows, with commas."""
+    return Process([sys.executable, str(HERE / "openai_wire.py"), "--port", "{port}", "--key", key, "--models", models])
 
 
 def aimock(fixtures: Path, *flags: str, keys: str = "") -> Process:
     """Return a provider that other people wrote: https://aimock.copilotkit.dev/docs."""
-    command = ["node", str(aimock_cli()), "-p", "{port}", "-f", str(fixtures), "--log-level", "warn", *flags]
+    program = HERE / "node_modules/@copilotkit/aimock/dist/cli.js"
+    assert program.is_file(), "aimock is not installed; run: npm ci --prefix tests/servers"
+    command = ["node", str(program), "-p", "{port}", "-f", str(fixtures), "--log-level", "warn", *flags]
     return Process(command, ready="/v1/models", env={"AIMOCK_API_KEYS": keys} if keys else None)
 
 

