@@ -53,7 +53,7 @@ def model(alias: str) -> Model:
     """
     from byzer_magic.handle import Model
 
-    default_manager().ensure()
+    default_manager().reach(alias)
     return Model(alias, default_manager())
 
 

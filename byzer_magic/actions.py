@@ -105,7 +105,10 @@ class Actions:
 
     @run.register
     def _stat(self, item: specs.StatSpec) -> Any:
-        self._manager.ensure(item.ray_address)
+        if item.model:
+            self._manager.reach(item.model, item.ray_address)
+        else:
+            self._manager.ensure(item.ray_address)
         if item.df:
             return self._frame(item)
         if not item.interval:
@@ -194,18 +197,18 @@ class Actions:
         """Send one prompt and return the whole answer."""
         from byzer_magic.handle import Model
 
-        self._manager.ensure(address)
+        self._manager.reach(model, address)
         return Model(model, self._manager).chat(query, system=system, timeout=timeout, **options)
 
     @run.register
     def _easy_chat(self, item: specs.EasyChatSpec) -> ChatResult:
-        self._manager.ensure(item.ray_address)
+        self._manager.reach(item.model, item.ray_address)
         request = ChatRequest(messages=to_messages(item.query))
         return self._out.answer(item.model, self._manager.iterate(self._manager.chat(item.model, request)), "markdown")
 
     @run.register
     def _logs(self, item: specs.LogsSpec) -> None:
-        self._manager.ensure(item.ray_address)
+        self._manager.reach(item.model, item.ray_address)
         lines = self._manager.run(self._manager.logs(item.model, item.lines))
         self._out.text("\n".join(lines) if lines else f"{item.model} has written nothing.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -40,28 +41,34 @@ class Model:
             NotDeployed: nothing runs under the alias.
             RequestError: no whole answer came.
         """
+        self._manager.reach(self.alias)
         return self._manager.run(self._collect(_request(prompt, system, timeout, options, stream=False)))
 
     def stream(
         self, prompt: Any, *, system: str | None = None, timeout: float | None = None, **options: Any
     ) -> Iterator[ChatChunk]:
         """Yield the answer's deltas; breaking out of the loop stops the model. Arguments as in `chat`."""
+        self._manager.reach(self.alias)
         return self._manager.iterate(self._deltas(_request(prompt, system, timeout, options, stream=True)))
 
     async def achat(
         self, prompt: Any, *, system: str | None = None, timeout: float | None = None, **options: Any
     ) -> ChatResult:
         """Like `chat`, for asyncio."""
+        if not self._manager.connected:  # it may have to connect, which blocks
+            await asyncio.to_thread(self._manager.reach, self.alias)
         return await LOOP.adopt(self._collect(_request(prompt, system, timeout, options, stream=False)))
 
     def astream(
         self, prompt: Any, *, system: str | None = None, timeout: float | None = None, **options: Any
     ) -> AsyncIterator[ChatChunk]:
         """Like `stream`, for asyncio."""
+        self._manager.reach(self.alias)
         return LOOP.adopt_iterate(self._deltas(_request(prompt, system, timeout, options, stream=True)))
 
     def stat(self) -> ModelStat:
         """Return the deployment's counters."""
+        self._manager.reach(self.alias)
         return self._manager.run(self._manager.stat(self.alias))
 
     async def _collect(self, request: ChatRequest) -> ChatResult:

@@ -21,6 +21,7 @@ from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Event, Failed,
 if TYPE_CHECKING:
     from byzer_magic.runtime.link import Link
     from byzer_magic.runtime.plan import Plan
+    from byzer_magic.runtime.wire import Endpoint
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -62,6 +63,25 @@ class Manager:
         """Connect when this process is not connected yet, or when a given address must be checked."""
         if not self._address or address != "auto":
             self.connect(None if address == "auto" else address)
+
+    def reach(self, alias: str, address: str = "auto") -> None:
+        """Make sure that requests can reach `alias`: directly when it is on this machine, else by connecting to Ray.
+
+        Raises:
+            CannotConnect: there is no Ray to ask, and none can be started.
+        """
+        from byzer_magic.runtime import places
+
+        usual = address == "auto" and self.settings.ray_address == "auto"
+        if self._address or not usual:
+            self.ensure(address)
+        elif (link := self._links.get(alias)) is not None and link.connected:
+            return
+        elif places.announced(alias) is not None:
+            self._links.setdefault(alias, _direct(alias))
+        else:
+            self._links.clear()  # direct ones; from now on Ray is asked
+            self.ensure()
 
     def shutdown(self) -> bool:
         """Stop the local Ray; return whether there was one of ours."""
@@ -210,19 +230,33 @@ class Manager:
                 yield item
 
     async def _link(self, alias: str) -> Link:
+        link = self._links.get(alias)
+        if link is not None and (link.connected or not self._address):  # without an address: a direct one
+            return link
         from byzer_magic.runtime import registry
 
-        link = self._links.get(alias)
-        if link is None or not link.connected:  # it may be restarting, gone, or another one by now
-            found = await asyncio.to_thread(registry.link_to, alias, link)
-            if link is not None and found is not link:
-                await link.close()
-            link = self._links[alias] = found
-        return link
+        found = await asyncio.to_thread(registry.link_to, alias, link)  # it may be gone, or another one by now
+        if link is not None and found is not link:
+            await link.close()
+        self._links[alias] = found
+        return found
 
     async def _forget(self, alias: str) -> None:
         if link := self._links.pop(alias, None):
             await link.close()
+
+
+def _direct(alias: str) -> Link:
+    """Return a link that finds its pool by the file that the pool wrote."""
+    from byzer_magic.runtime import places
+    from byzer_magic.runtime.link import Link
+
+    async def find() -> Endpoint:
+        if (endpoint := places.announced(alias)) is None:
+            raise ConnectionError(alias)
+        return endpoint
+
+    return Link(alias, find)
 
 
 async def _with_deadline(items: AsyncIterator[T], seconds: float) -> AsyncGenerator[T, None]:

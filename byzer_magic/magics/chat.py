@@ -49,7 +49,7 @@ class Chats:
             name: getattr(item, name) for name in ("temperature", "max_tokens") if getattr(item, name) is not None
         }
         request = ChatRequest(messages=messages, options=options, stream=not item.no_stream, timeout=item.timeout)
-        manager.ensure()
+        manager.reach(item.model)
         try:
             result = self._out.answer(item.model, manager.iterate(manager.chat(item.model, request)), item.format)
         except RequestError as err:

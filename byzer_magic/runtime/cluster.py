@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,10 +18,10 @@ from typing import Any
 
 from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect
+from byzer_magic.runtime.places import listens, running_cluster, temp_folder
 
 NAMESPACE = "byzer"
 """Ray's namespaces hide names from each other; all deployments live in this one."""
-PROBE_SECONDS = 2.0
 POLL_SECONDS = 0.1
 
 Say = Callable[[str], None]
@@ -50,7 +49,7 @@ def connect(address: str, settings: Settings, say: Say) -> str:
         _probe(address)
         _leave(here)
     if address == "auto":
-        address = os.environ.get("RAY_ADDRESS") or _running() or _start(settings, say)
+        address = os.environ.get("RAY_ADDRESS") or running_cluster() or _start(settings, say)
         _use_token()  # the first start on a machine has just written it
     _probe(address)
     _attach(address, settings.connect_seconds)
@@ -124,44 +123,21 @@ def _probe(address: str) -> None:
         raise CannotConnect(
             f"{address!r} is not an address of a Ray head.", "Use auto or host:port, e.g. --ray_address 10.0.0.5:6379."
         )
-    if not _listens(host, int(port)):
+    if not listens(host, int(port)):
         raise CannotConnect(
             f"Nothing answers at {address}.",
             "Start Ray there (ray start --head), or use --ray_address auto for a local one.",
         )
 
 
-def _listens(host: str, port: int) -> bool:
-    try:
-        with socket.create_connection((host, port), PROBE_SECONDS):
-            return True
-    except OSError:
-        return False
-
-
-def _temp_folder() -> Path:
-    from ray._common.utils import get_default_ray_temp_dir
-
-    folder = Path(get_default_ray_temp_dir())
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def head_file() -> Path:
     """Return the file that says where the local Ray is, and which process holds it."""
-    return _temp_folder() / "byzer_head.json"
-
-
-def _running() -> str | None:
-    file = _temp_folder() / "ray_current_cluster"
-    address = file.read_text(encoding="utf-8").strip() if file.exists() else ""
-    host, _, port = address.rpartition(":")
-    return address if port.isdigit() and _listens(host, int(port)) else None
+    return temp_folder() / "byzer_head.json"
 
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    with (_temp_folder() / "byzer_head.lock").open("w") as file:
+    with (temp_folder() / "byzer_head.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -169,10 +145,10 @@ def _one_at_a_time() -> Iterator[None]:
 def _start(settings: Settings, say: Say) -> str:
     """Start the local Ray in a process of its own, once for however many notebooks ask at the same moment."""
     with _one_at_a_time():
-        if address := _running():
+        if address := running_cluster():
             return address
         say("No Ray is running here: starting a local one (it stays until `shutdown`) ...")
-        log_path = _temp_folder() / "byzer_head.log"
+        log_path = temp_folder() / "byzer_head.log"
         pid = _spawn_head(log_path, settings.local_cpus)
         try:
             return _await_head(pid, log_path, settings.start_seconds, say)
@@ -198,7 +174,7 @@ def _await_head(pid: int, log_path: Path, seconds: float, say: Say) -> str:
         if not _is_head(pid):
             lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
             raise CannotConnect("The local Ray could not start.", "\n".join([f"From {log_path}:", *lines]))
-        if address := _running():
+        if address := running_cluster():
             say(f"Local Ray is up after {time.monotonic() - started:.1f} s.")
             return address
         time.sleep(POLL_SECONDS)

@@ -14,7 +14,7 @@ from byzer_magic import errors
 from byzer_magic.backends.base import Backend
 from byzer_magic.capabilities import capabilities_of
 from byzer_magic.runtime import wire
-from byzer_magic.runtime.host import attach_log, socket_path
+from byzer_magic.runtime.host import attach_log, socket_folder
 from byzer_magic.runtime.link import Link
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.plan import Plan
@@ -34,7 +34,7 @@ class Engine:
         attach_log(plan.hidden)
         self._service = Service(
             {"open": self._open, "chat": self._chat},
-            path=socket_path(f"{plan.id}-{index}"),
+            path=socket_folder() / f"{plan.id}-{index}.sock",
             host=ray.util.get_node_ip_address(),
             token=plan.token.reveal(),
             hidden=plan.hidden,

@@ -24,9 +24,9 @@ def session_folder() -> Path:
     return Path(ray._private.worker._global_node.get_session_dir_path())
 
 
-def socket_path(name: str) -> Path:
-    """Return the socket of that name on this node."""
-    return session_folder() / "byzer" / f"{name}.sock"
+def socket_folder() -> Path:
+    """Return where this node's sockets are, and the files that say who listens on them."""
+    return session_folder() / "byzer"
 
 
 def tail(pid: int, lines: int) -> list[str]:

@@ -128,6 +128,8 @@ class Link:
                     self._endpoint = await self._find()
                 return await _open(self._endpoint)
             except (OSError, InvalidHandshake, TimeoutError) as err:
+                if isinstance(err, FileNotFoundError):  # removed, not killed: there may be another pool by now
+                    self._endpoint = None
                 if waited > RECONNECT_SECONDS:
                     raise errors.WorkerLost(
                         f"{self._name} does not answer.", "See %byzer stat, or deploy it again with --replace."

@@ -22,9 +22,9 @@ from byzer_magic import errors
 from byzer_magic.capabilities import capabilities_of
 from byzer_magic.log import get_logger
 from byzer_magic.routing.table import Grant, SlotTable
-from byzer_magic.runtime import wire
+from byzer_magic.runtime import places, wire
 from byzer_magic.runtime.engine import Engine, EngineWorker
-from byzer_magic.runtime.host import attach_log, socket_path, tail
+from byzer_magic.runtime.host import attach_log, socket_folder, tail
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.plan import MAX_QUEUED, Plan
 from byzer_magic.runtime.service import Service
@@ -74,7 +74,7 @@ class Pool:
         attach_log(plan.hidden)
         self._service = Service(
             {"chat": self._chat, "stat": self._stat, "watch": self._watch, "logs": self._logs, "drain": self._drain},
-            path=socket_path(plan.id),
+            path=socket_folder() / f"{plan.id}.sock",
             host=ray.util.get_node_ip_address(),
             token=plan.token.reveal(),
             hidden=plan.hidden,
@@ -92,6 +92,7 @@ class Pool:
 
     async def _start(self) -> None:
         await self._service.start(tcp=len(ray.nodes()) > 1)
+        places.announce(socket_folder(), self._plan.spec.model, self._service.endpoint(self._node))
         self._note(Placed(self._node, os.getpid()))
         self._spawn(self._open())
 
@@ -274,4 +275,5 @@ class Pool:
         for worker in {id(worker): worker for worker in self._workers.values()}.values():
             await worker.close()
         self._service.stop()
+        places.withdraw(socket_folder(), self._plan.spec.model)
         yield wire.DrainResult(unfinished, pids)

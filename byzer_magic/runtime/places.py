@@ -1,0 +1,73 @@
+"""Files that say where things are on this machine. Needs no Ray, whose import alone takes 2 s.
+
+A pool writes its endpoint into a file that only its user can read, so that a shell command or a fresh notebook on
+the same machine reaches it in milliseconds; whoever finds no such file, or nobody listening, asks Ray.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from byzer_magic.runtime.wire import Endpoint
+
+PROBE_SECONDS = 2.0
+
+
+def temp_folder() -> Path:
+    """Return Ray's folder for sessions (RAY_TMPDIR, else TMPDIR, else /tmp, as Ray itself chooses)."""
+    folder = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray"  # noqa: S108 - Ray's own
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def listens(host: str, port: int) -> bool:
+    """Return whether something accepts connections there."""
+    try:
+        with socket.create_connection((host, port), PROBE_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def running_cluster() -> str | None:
+    """Return the address of the Ray that runs on this machine, or None."""
+    file = temp_folder() / "ray_current_cluster"
+    address = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+    host, _, port = address.rpartition(":")
+    return address if port.isdigit() and listens(host, int(port)) else None
+
+
+def announce(folder: Path, alias: str, endpoint: Endpoint) -> None:
+    """Write an alias's endpoint (and its token) where only this user can read it."""
+    file = _file(folder, alias)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as output:
+        output.write(msgspec.json.encode(endpoint))
+
+
+def withdraw(folder: Path, alias: str) -> None:
+    """Take an alias's file away."""
+    _file(folder, alias).unlink(missing_ok=True)
+
+
+def announced(alias: str) -> Endpoint | None:
+    """Return the endpoint of an alias of the running cluster if it is on this machine and listens, else None."""
+    file = _file(temp_folder() / "session_latest" / "byzer", alias)
+    if os.environ.get("RAY_ADDRESS") or not file.exists():
+        return None
+    endpoint = msgspec.json.decode(file.read_bytes(), type=Endpoint)
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(endpoint.path)
+        except OSError:
+            return None
+    return endpoint if running_cluster() else None
+
+
+def _file(folder: Path, alias: str) -> Path:
+    return folder / f"{quote(alias, safe='')}.json"

@@ -1,0 +1,91 @@
+"""The shape of the house: what may import what, how long files get, what the wheel carries."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import byzer_magic
+from byzer_magic import command, completion, spec
+from byzer_magic.backends import registry
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "byzer_magic"
+LONG = {"spec.py": "one table: the options of every command"}
+"""Files over 300 lines, each with its reason."""
+
+
+def test_files_fit_in_the_head() -> None:
+    long = {path.name for path in PACKAGE.rglob("*.py") if len(path.read_text(encoding="utf-8").splitlines()) > 300}
+    assert long == set(LONG)
+
+
+def test_the_top_level_folders_lead_into_the_package() -> None:
+    for name in ("widgets", "backends"):
+        assert (ROOT / name).is_symlink()
+        assert (ROOT / name).resolve() == PACKAGE / name
+        done = subprocess.run(
+            [sys.executable, "-c", f"import {name}"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert f"import byzer_magic.{name}" in done.stderr
+
+
+def test_public_names_exist_and_are_sorted() -> None:
+    assert byzer_magic.__all__ == sorted(byzer_magic.__all__)
+    assert all(callable(getattr(byzer_magic, name)) for name in byzer_magic.__all__)
+
+
+def test_looking_at_every_backend_imports_no_sdk() -> None:
+    code = """
+import sys
+from byzer_magic.backends import registry
+for kind in registry.saas_kinds(): registry.find(kind)
+for engine in registry.engines(): registry.find("custom/auto", engine)
+print(sorted({"openai", "aiohttp", "llama_cpp", "xllamacpp", "ray", "torch", "numpy", "pandas"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("kind", [*registry.saas_kinds(), *registry.engines()])
+def test_every_backend_says_what_it_is(kind: str) -> None:
+    backend = registry.find(kind) if "/" in kind else registry.find("custom/auto", kind)
+    assert backend.info.title
+    assert backend.info.extra
+    assert all(param.help for param in backend.info.params)
+
+
+@pytest.mark.parametrize("cls", spec.COMMANDS.values(), ids=spec.COMMANDS)
+def test_every_option_is_in_every_face(cls: type[spec.Spec]) -> None:
+    name = next(name for name, found in spec.COMMANDS.items() if found is cls)
+    text = command.help_text(name)
+    offered = completion.complete(f"{name} --")
+    for item in fields(cls):  # type: ignore[arg-type]  # every spec is a dataclass
+        assert f"--{item.name}" in text
+        assert f"--{item.name}" in offered
+
+
+def test_every_option_is_told_in_both_languages() -> None:
+    for cls in (*spec.COMMANDS.values(), *spec.EASY_COMMANDS.values(), spec.ChatSpec):
+        assert all(option.help and option.zh for option in spec.options_of(cls))
+
+
+def test_the_wheel_carries_the_whole_package(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
+    sources = {str(path.relative_to(ROOT)) for path in PACKAGE.rglob("*") if path.suffix in (".py", ".toml", ".typed")}
+    assert sources <= names
+    assert not any(name.startswith(("widgets/", "backends/", "tests/")) for name in names)
+
+
+def test_the_command_reference_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/make_commands.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, "run: make docs"
