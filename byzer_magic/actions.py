@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import time
@@ -113,9 +114,10 @@ class Actions:
             return self._frame(item)
         if not item.interval:
             self._draw_stat(item)
-        while item.interval:
-            self._out.refresh(lambda: self._draw_stat(item))
-            time.sleep(item.interval)
+        with contextlib.suppress(KeyboardInterrupt):  # the usual way to end it
+            while item.interval:
+                self._out.refresh(lambda: self._draw_stat(item))
+                time.sleep(item.interval)
         return None
 
     def _draw_stat(self, item: specs.StatSpec) -> None:

@@ -75,6 +75,14 @@ def manager(cluster: Manager) -> Iterator[Manager]:
         cluster.run(cluster.undeploy(UndeploySpec(model=alias, force=True)))
 
 
+def alive(pid: int) -> bool:
+    """Return whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class Shell:
     """Runs `byzerllm` as a user does: another process, its stdout and stderr apart."""
 

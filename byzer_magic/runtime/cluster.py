@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import fcntl
 import json
 import logging
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,37 +70,42 @@ def _leave(here: str) -> None:
 
 
 def _attach(address: str, seconds: float) -> None:
+    """Call ray.init with a deadline, which it does not have: it may block for minutes and cannot be stopped."""
     import ray
 
-    def attach() -> None:
-        logging.getLogger("ray").setLevel(logging.ERROR)  # it warns that this is not the main thread
-        ray.init(
-            address=address,
-            namespace=NAMESPACE,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=False,
-        )
-        # log_to_driver does not cover the raylet's messages: they would land in the cell, or in a shell's stdout.
-        ray._private.worker._worker_logs_enabled = False
+    ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
 
-    # ray.init may block for minutes and cannot be stopped: a daemon-like thread lets us give up on it.
-    pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="byzer-ray-init")
+    def attach() -> None:
+        try:
+            logging.getLogger("ray").setLevel(logging.ERROR)  # it warns that this is not the main thread
+            ray.init(
+                address=address,
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=False,
+            )
+        except Exception as err:  # noqa: BLE001 - told by the thread that waits
+            ended.put(err)
+        else:
+            # log_to_driver does not cover the raylet's messages: they would land in the cell, or in a shell's stdout.
+            ray._private.worker._worker_logs_enabled = False
+            ended.put(None)
+
+    threading.Thread(target=attach, name="byzer-ray-init", daemon=True).start()
     try:
-        pool.submit(attach).result(seconds)
-    except concurrent.futures.TimeoutError as err:
+        failure = ended.get(timeout=seconds)
+    except queue.Empty:
         raise CannotConnect(
             f"Ray at {address} did not answer within {seconds:g} s.",
             "Is it the port of a Ray head, of the same version? A cluster with tokens needs RAY_AUTH_MODE=token.",
-        ) from err
-    except Exception as err:
-        text = str(err).strip().splitlines() or [type(err).__name__]
+        ) from None
+    if failure is not None:
+        text = str(failure).strip().splitlines() or [type(failure).__name__]
         raise CannotConnect(
             f"Ray at {address} refused: {text[0]}",
             "A cluster with tokens needs RAY_AUTH_MODE=token and its token file.",
-        ) from err
-    finally:
-        pool.shutdown(wait=False)
+        ) from failure
 
 
 def _use_token() -> None:

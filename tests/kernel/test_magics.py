@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +13,7 @@ import pytest
 
 import byzer_magic as bz
 from byzer_magic.manager import Manager
+from byzer_magic.types import Placed
 from tests.conftest import KEY
 from tests.kernel.conftest import Kernel
 from tests.servers.process import Process
@@ -84,6 +87,24 @@ def test_interrupt_stops_at_once_and_keeps_the_part(deployed: Kernel, provider: 
 
 def closed_early(provider: Process) -> list[object]:
     return [entry for entry in provider.get("/journal") if "2000@50" in str(entry) and "gone" in entry]
+
+
+def test_a_worker_killed_in_mid_answer_keeps_the_part_and_comes_back(deployed: Kernel, cluster: Manager) -> None:
+    link = cluster.run(cluster._link("m"))
+    pid = next(event.pid for event in cluster.iterate(link.stream("watch")) if isinstance(event, Placed))
+    cell = deployed.run("%%chat m\ntokens:2000@50", on_text=lambda: os.kill(pid, signal.SIGKILL))
+    assert cell.status == "error"
+    assert "the worker died while answering" in cell.everything
+    assert "this part is kept in _chat" in cell.markdown
+    assert deployed.run("print(_chat.interrupted, len(_chat.text) > 0)").text == "True True\n"
+    assert "Echo: again" in deployed.run("%%chat m\nagain").markdown
+
+
+def test_stat_repeats_until_interrupted(deployed: Kernel) -> None:
+    threading.Timer(1.5, deployed.interrupt).start()
+    cell = deployed.run("%byzer stat --model m --interval 0.3")
+    assert cell.status == "ok"
+    assert cell.text.count("total_workers") > 1
 
 
 def test_a_session_remembers(deployed: Kernel) -> None:

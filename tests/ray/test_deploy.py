@@ -16,7 +16,7 @@ from byzer_magic import errors
 from byzer_magic.manager import Manager
 from byzer_magic.spec import DeploySpec, UndeploySpec
 from byzer_magic.types import Event, Placed, Ready
-from tests.conftest import KEY
+from tests.conftest import KEY, alive
 from tests.servers.process import Process
 
 pytestmark = pytest.mark.ray
@@ -51,13 +51,6 @@ def deploy(manager: Manager, spec: DeploySpec) -> list[Event]:
 def pid_of(manager: Manager, alias: str) -> int:
     link = manager.run(manager._link(alias))
     return next(event.pid for event in manager.iterate(link.stream("watch")) if isinstance(event, Placed))
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_saas_model_answers_by_its_alias(manager: Manager, provider: Process) -> None:

@@ -1,0 +1,61 @@
+"""Finding and leaving clusters, as a shell sees it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from byzer_magic.manager import Manager
+from tests.conftest import Shell, alive
+
+pytestmark = pytest.mark.ray
+
+
+def test_a_port_that_is_no_ray_is_given_up(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept_and_say_nothing, args=(server,), daemon=True).start()
+        shell.env["BYZER_CONNECT_SECONDS"] = "3"
+        done = shell("connect", "--ray_address", f"127.0.0.1:{server.getsockname()[1]}")
+    assert done.returncode == 1
+    assert "did not answer within 3 s" in done.stderr
+    assert done.stdout == ""
+
+
+def accept_and_say_nothing(server: socket.socket) -> None:
+    kept = []
+    while True:
+        try:
+            kept.append(server.accept())
+        except OSError:
+            return
+
+
+def test_an_address_connects_to_that_cluster(cluster: Manager, shell: Shell) -> None:
+    address = cluster.connect()
+    done = shell("connect", "--ray_address", address)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert address in done.stderr
+
+
+def test_two_shells_start_one_ray(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = Path(f"/tmp/bz{tmp_path_factory.getbasetemp().name[-6:]}two")  # short: sockets live below it
+    folder.mkdir()
+    shell.env |= {"RAY_TMPDIR": str(folder)}
+    found: list[str] = []
+    threads = [threading.Thread(target=lambda: found.append(shell("connect").stderr)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        head = json.loads((folder / "ray" / "byzer_head.json").read_text())
+        assert all(head["address"] in text for text in found), found
+        assert sum("starting a local one" in text for text in found) == 1
+    finally:
+        assert shell("shutdown").returncode == 0
+    assert not alive(head["pid"])
+    assert "nothing was stopped" in shell("shutdown").stderr
