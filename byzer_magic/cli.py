@@ -32,7 +32,7 @@ def _run(words: list[str]) -> int:
     output = Terminal()
     try:
         item = command.parse(words)
-        value = Actions(Manager(config.load(), output.say), output).run_all([item])
+        value = Actions(Manager(config.load(spare=0), output.say), output).run_all([item])
         if isinstance(value, ChatResult) and value.interrupted:
             return 130
     except command.HelpRequested as wanted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -57,7 +58,14 @@ class Manager:
         if where != self._address:  # links lead to the other cluster
             self._links.clear()
         self._address = where
+        self._prestart()
         return where
+
+    def _prestart(self) -> None:
+        if self.settings.spare:
+            from byzer_magic.runtime import spare
+
+            threading.Thread(target=spare.prestart, name="byzer-spare", daemon=True).start()
 
     def ensure(self, address: str = "auto") -> None:
         """Connect when this process is not connected yet, or when a given address must be checked."""
@@ -141,6 +149,7 @@ class Manager:
         finally:
             if not ready:
                 await asyncio.shield(self._abandon(spec.model, actor, pids))
+        self._prestart()
 
     async def _abandon(self, alias: str, actor: Any, pids: list[int]) -> None:
         from byzer_magic.runtime import registry

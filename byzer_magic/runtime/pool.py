@@ -22,7 +22,7 @@ from byzer_magic import errors
 from byzer_magic.capabilities import capabilities_of
 from byzer_magic.log import get_logger
 from byzer_magic.routing.table import Grant, SlotTable
-from byzer_magic.runtime import places, wire
+from byzer_magic.runtime import places, spare, wire
 from byzer_magic.runtime.engine import Engine, EngineWorker
 from byzer_magic.runtime.host import attach_log, socket_folder, tail
 from byzer_magic.runtime.loop import LOOP
@@ -116,6 +116,8 @@ class Pool:
             failed = errors.EngineFailed(f"{type(err).__name__}: {err}", "See %byzer logs.")
             self._note(Failed(errors.to_wire(failed)))
         else:
+            if ray.get_runtime_context().was_current_actor_reconstructed:  # the restart has used up a spare process
+                await asyncio.to_thread(spare.prestart)
             self._note(Ready(time.monotonic() - self._born, self._plan.spec.num_workers, self._capabilities))
 
     async def _open_saas(self) -> None:

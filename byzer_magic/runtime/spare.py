@@ -1,0 +1,42 @@
+"""A spare process for the next deploy.
+
+Ray takes about 2 s to start the process of an actor, most of it Python importing Ray. Its raylets can start one
+ahead of need, but only C++ drivers have a function for it; the request itself is a plain gRPC call.
+"""
+
+from __future__ import annotations
+
+import grpc
+import ray
+
+from byzer_magic.log import get_logger
+
+KEEP_SECONDS = 3600
+"""How long an unused spare is kept."""
+ANSWER_SECONDS = 2.0
+
+log = get_logger("spare")
+
+
+def prestart() -> None:
+    """Have this driver's node start a process now, for this driver's next actor.
+
+    A Ray that has no such call, or is too busy, costs a later deploy 2 s and nothing else.
+    """
+    try:
+        from ray._private.grpc_utils import init_grpc_channel
+        from ray.core.generated import node_manager_pb2, node_manager_pb2_grpc
+
+        context = ray.get_runtime_context()
+        node = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+        request = node_manager_pb2.PrestartWorkersRequest(
+            language=0,  # Python
+            job_id=bytes.fromhex(context.get_job_id()),
+            num_workers=1,
+            keep_alive_duration_secs=KEEP_SECONDS,
+        )
+        request.runtime_env_info.serialized_runtime_env = "{}"
+        with init_grpc_channel(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}") as channel:
+            node_manager_pb2_grpc.NodeManagerServiceStub(channel).PrestartWorkers(request, timeout=ANSWER_SECONDS)
+    except (ImportError, AttributeError, StopIteration, KeyError, ray.exceptions.RayError, grpc.RpcError) as err:
+        log.debug("no spare process: %s", err)
