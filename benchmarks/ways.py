@@ -31,7 +31,8 @@ def say(text: str) -> None:
 def provider() -> Iterator[str]:
     """Yield the base URL of a running provider; it ends with this process, however that ends."""
     command = [sys.executable, str(Path(__file__).with_name("provider.py"))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **pipes) as process:  # a Ctrl-C is not for it
         assert process.stdout
         yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
         process.terminate()

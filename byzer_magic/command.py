@@ -72,6 +72,8 @@ def parse_chat(text: str, *, chinese: bool = False) -> ChatSpec:
     """
     given = _given(ChatSpec, ChatLine(text), chinese=chinese)
     _check_placeholder("--model", given.get("model", ""))
+    if not given.get("query"):  # a line that ends where its prompt would begin has none
+        given.pop("query", None)
     return _build(ChatSpec, given)
 
 

@@ -6,7 +6,7 @@ ahead of need, but only C++ drivers have a function for it; the request itself i
 
 from __future__ import annotations
 
-import grpc
+import grpc  # Ray has one only in ray[default]: a dependency of ours
 import ray
 
 from byzer_magic.log import get_logger

@@ -69,8 +69,9 @@ def test_every_spec_survives_its_line(cls: type[Spec], data: st.DataObject) -> N
     assert parse(split(line(spec))) == spec
 
 
-@given(specs(ChatSpec))
+@given(specs(ChatSpec).filter(lambda spec: spec.query != ""))
 @example(ChatSpec(model="m", query="'--reset' is a flag"))
+@example(ChatSpec(model="", system="--"))
 def test_every_chat_spec_survives_its_line(spec: ChatSpec) -> None:
     assert parse_chat(line(spec).removeprefix("chat")) == spec
 
