@@ -32,6 +32,8 @@ class Param:
     secret: bool = False
     env: tuple[str, ...] = ()
     """Environment variables that stand in when the setting is not given, the provider's own names."""
+    env_unless: str = ""
+    """A setting that keeps `env` out when it is given: a key of one provider must not go to another's address."""
     aliases: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
 
@@ -106,9 +108,11 @@ def typed_params(info: Info, given: Mapping[str, str], environ: Mapping[str, str
         if param is None:
             raise _unknown(info, name, by_name)
         found[param.name] = _wrap(param, convert(param, text))
+    explicit = set(found)
     for param in info.params:
         if param.name not in found:
-            value = next((environ[name] for name in param.env if environ.get(name)), param.default)
+            env = () if param.env_unless in explicit else param.env
+            value = next((environ[name] for name in env if environ.get(name)), param.default)
             if value is None and param.required:
                 raise _missing(info, param)
             if value is not None:

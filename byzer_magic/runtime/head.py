@@ -28,6 +28,8 @@ def main() -> None:
 
 def hold(cpus: int) -> None:
     """Start Ray with that many CPUs (0: the machine's) and hold it until SIGTERM or SIGINT."""
+    # Ray lowers its workers' priority (nice 15), meant for batch jobs; ours answer people.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray  # after the fork, which Ray's threads would not survive
     from ray._private.utils import write_ray_address
 

@@ -24,7 +24,7 @@ from byzer_magic.log import get_logger
 from byzer_magic.routing.table import Grant, SlotTable
 from byzer_magic.runtime import places, spare, wire
 from byzer_magic.runtime.engine import Engine, EngineWorker
-from byzer_magic.runtime.host import attach_log, socket_folder, tail
+from byzer_magic.runtime.host import attach_log, calm_garbage_collector, socket_folder, tail
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.plan import MAX_QUEUED, Plan
 from byzer_magic.runtime.service import Service
@@ -129,6 +129,7 @@ class Pool:
         for index in range(self._plan.spec.num_workers):
             self._workers[index] = backend  # type: ignore[assignment]  # a backend with chat is a worker
             self._up(index)
+        calm_garbage_collector()
 
     async def _open_engine(self, index: int) -> None:
         spec = self._plan.spec
@@ -190,10 +191,13 @@ class Pool:
             async with asyncio.timeout(request.timeout):
                 worker = await self._admit(ticket)
                 failed = True
+                sent: Dispatched | None = Dispatched(worker, time.monotonic() - started)
                 try:
-                    yield Dispatched(worker, time.monotonic() - started)
                     async with aclosing(self._answer(worker, request)) as chunks:  # type: ignore[type-var]  # a generator
                         async for chunk in chunks:
+                            if sent is not None:  # with the first chunk, in one message
+                                yield sent
+                                sent = None
                             yield chunk
                     failed = False
                 except (GeneratorExit, asyncio.CancelledError):
@@ -214,8 +218,8 @@ class Pool:
                 if not first and (chunk.text or chunk.reasoning):
                     first = time.monotonic()
                     self._first_token.append(first - started)
-                if chunk.usage and first and time.monotonic() > first:
-                    self._speeds.append(chunk.usage.completion_tokens / (time.monotonic() - first))
+                elif chunk.usage and first:  # not for an answer in one piece: it has no speed after its first token
+                    self._speeds.append(chunk.usage.completion_tokens / max(time.monotonic() - first, 1e-3))
                 yield chunk
 
     async def _admit(self, ticket: int) -> int:

@@ -220,3 +220,11 @@ def test_files_that_cannot_be_models(tmp_path: Path) -> None:
         with pytest.raises(errors.BadParameter) as caught:
             _gguf.find(str(tmp_path / name) if name else None)
         assert words in str(caught.value)
+
+
+def test_a_providers_own_key_does_not_go_to_another_address() -> None:
+    info = registry.find("saas/openai").info
+    environ = {"OPENAI_API_KEY": "sk-of-openai"}
+    assert typed_params(info, {"saas.model": "m"}, environ)["saas.api_key"].reveal() == "sk-of-openai"
+    elsewhere = typed_params(info, {"saas.model": "m", "saas.base_url": "http://127.0.0.1:9/v1"}, environ)
+    assert "saas.api_key" not in elsewhere
