@@ -253,7 +253,7 @@ def _flag_words(opt: Option, value: Any) -> list[str]:
         return [flag]
     if opt.kind != "params":
         text = str(value)
-        return [quote(f"{flag}={text}")] if FLAG.fullmatch(text) else [flag, quote(text)]
+        return [quote(f"{flag}={text}")] if text == "--" or FLAG.fullmatch(text) else [flag, quote(text)]
     pairs = [f"{name}={text}" for name, text in value.items()]
     plain = [quote(pair) for pair in pairs if not FLAG.fullmatch(pair)]
     return [*([flag, *plain] if plain else []), *(quote(f"{flag}={pair}") for pair in pairs if FLAG.fullmatch(pair))]

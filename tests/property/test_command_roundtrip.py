@@ -71,7 +71,7 @@ def test_every_spec_survives_its_line(cls: type[Spec], data: st.DataObject) -> N
 
 @given(specs(ChatSpec).filter(lambda spec: spec.query != ""))
 @example(ChatSpec(model="m", query="'--reset' is a flag"))
-@example(ChatSpec(model="", system="--"))
+@example(ChatSpec(model="", system="--", temperature=0.0))
 def test_every_chat_spec_survives_its_line(spec: ChatSpec) -> None:
     assert parse_chat(line(spec).removeprefix("chat")) == spec
 
