@@ -29,13 +29,13 @@ $(VENV)/.dev: $(VENV)/.use
 	@touch $@
 
 demo: $(VENV)/.use  ## install, start a local Ray, deploy a small real model, chat with it, show its stat
-	@echo "== deploy =="
-	$(BIN)/byzerllm deploy --pretrained_model_type custom/auto --infer_backend llama_cpp --model_path "$(MODEL)" \
+	@echo '$$ byzerllm deploy --infer_backend llama_cpp --model_path SmolLM2-135M-Instruct.Q4_1.gguf --model smollm2'
+	@$(BIN)/byzerllm deploy --pretrained_model_type custom/auto --infer_backend llama_cpp --model_path "$(MODEL)" \
 	  --infer_params driver=xllamacpp --model smollm2 --replace
-	@echo "== chat =="
-	$(BIN)/easy-byzerllm chat smollm2 "What is the capital of France? Answer in one sentence."
-	@echo "== stat =="
-	$(BIN)/byzerllm stat --model smollm2
+	@echo '$$ easy-byzerllm chat smollm2 "What is the capital of France? Answer in one sentence."'
+	@$(BIN)/easy-byzerllm chat smollm2 "What is the capital of France? Answer in one sentence."
+	@echo '$$ byzerllm stat --model smollm2'
+	@$(BIN)/byzerllm stat --model smollm2
 	@echo
 	@echo "The same in JupyterLab:  make lab    (opens notebooks/00_quickstart.ipynb)"
 	@echo "Stop the local Ray:      make stop"
