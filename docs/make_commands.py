@@ -1,0 +1,126 @@
+"""Writes docs/commands.md, the reference of commands and parameters, from the declarations in the code.
+
+`python docs/make_commands.py` writes the file; with `--check` it only exits 1 when the file is out of date.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from byzer_magic.backends import registry
+from byzer_magic.backends.base import Info, Param
+from byzer_magic.spec import ChatSpec, Option, Spec, all_commands, options_of
+
+PAGE = Path(__file__).with_name("commands.md")
+VALUES = {
+    "int": "whole number",
+    "float": "number",
+    "bool": "true or false",
+    "json": "JSON",
+    "params": "key=value ...",
+    "flag": "no value",
+}
+ESCAPED = str.maketrans({"|": r"\|", "<": "&lt;", "*": r"\*"})
+"""Characters that Markdown would take for something else."""
+INTRO = """\
+# Commands and parameters
+
+Made by `docs/make_commands.py`; edit the declarations in `byzer_magic/spec.py` and in the backends instead.
+
+In a notebook, write `%byzer` in front of a command; in a shell, `byzerllm`. `easy` commands are `%byzer easy ...` in
+a notebook and `easy-byzerllm ...` in a shell. `%%chat` and `%chat` exist in notebooks only, `sessions` too.
+
+在 notebook 里，命令前写 `%byzer`；在终端里写 `byzerllm`。`easy` 开头的命令，在 notebook 里是 `%byzer easy ...`，
+在终端里是 `easy-byzerllm ...`。`%%chat`、`%chat` 和 `sessions` 只在 notebook 里有。"""
+BACKENDS = """\
+## Parameters of the backends
+
+Settings for `--infer_params`, as `key=value` words. A name that is not in the table is an error. Where a variable is
+named, it stands in when the setting is not given.
+
+`--infer_params` 的参数，写成 `key=value`。表里没有的名字会报错；列出了环境变量的，没有写该参数时取环境变量的值。"""
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Yield a Markdown table, line by line."""
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(cell.translate(ESCAPED) for cell in row)} |"
+
+
+def code(value: object) -> str:
+    """Return a value as inline code, or nothing for None."""
+    return "" if value is None else f"`{value}`"
+
+
+def option_row(opt: Option) -> tuple[str, ...]:
+    """Return the row of one option."""
+    name = opt.name.upper() if opt.positional else f"--{opt.name}"
+    value = ", ".join(map(code, opt.choices)) or VALUES.get(opt.kind, opt.kind)
+    default = "required" if opt.required else "" if opt.kind in ("flag", "params") else code(opt.default)
+    return code(name), value, default, opt.help, opt.zh
+
+
+def command_lines(name: str, cls: type[Spec]) -> Iterator[str]:
+    """Yield the section of one command."""
+    yield f"### {'%%chat' if cls is ChatSpec else name}\n\n{cls.summary}\n\n{cls.summary_zh}。\n"
+    if rows := [option_row(opt) for opt in options_of(cls)]:
+        yield from table(("option", "value", "default", "meaning", "中文"), rows)
+        yield ""
+    yield "\n".join(["```text", *cls.examples, "```", ""])
+
+
+def param_row(param: Param) -> tuple[str, ...]:
+    """Return the row of one parameter of a backend."""
+    notes = [param.help]
+    notes += [f"one of {', '.join(map(code, param.choices))}"] if param.choices else []
+    notes += [f"also {', '.join(map(code, param.aliases))}"] if param.aliases else []
+    notes += [f"variable {', '.join(map(code, param.env))}"] if param.env else []
+    notes += [f"the variable is not used when {code(param.env_unless)} is given"] if param.env_unless else []
+    notes += ["secret"] if param.secret else []
+    default = "required" if param.required else code(param.default)
+    return code(param.name), VALUES.get(param.kind, param.kind), default, "; ".join(notes)
+
+
+def backend_lines() -> Iterator[str]:
+    """Yield a section for the backends of this package, those with the same parameters together."""
+    found = {code(kind): registry.find(kind).info for kind in registry.saas_kinds()}
+    for engine in registry.engines():
+        found[f"`custom/auto` with `--infer_backend {engine}`"] = registry.find("custom/auto", engine).info
+    for params in dict.fromkeys(info.params for info in found.values()):
+        alike = {title: info for title, info in found.items() if info.params == params}
+        yield f"### {', '.join(alike)}\n"
+        yield from (f"{title}: {described(info)}\n" for title, info in alike.items())
+        yield from table(("parameter", "value", "default", "meaning"), map(param_row, params))
+        yield ""
+
+
+def described(info: Info) -> str:
+    """Return what a backend is and what it needs."""
+    return f"{info.title}. Needs {' or '.join(map(code, info.requires))}: `pip install '.[{info.extra}]'`."
+
+
+def page() -> str:
+    """Return the whole page."""
+    lines = [INTRO, "", "## Commands", ""]
+    for name, cls in all_commands().items():
+        lines += command_lines(name, cls)
+    return "\n".join([*lines, BACKENDS, "", *backend_lines()]).rstrip() + "\n"
+
+
+def main() -> int:
+    """Write the page, or check it; return the exit status."""
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(page(), encoding="utf-8")
+        return 0
+    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page():
+        return 0
+    sys.stderr.write(f"{PAGE} is out of date. Run: make docs\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
