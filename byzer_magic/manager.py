@@ -7,6 +7,7 @@ Everything asynchronous is written once, as coroutines and async iterators of `M
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Say = Callable[[str], None]
 
+DRAIN_SECONDS = 5.0
+"""How long a pool may take to close its workers when nothing is in flight."""
 LOAD_SECONDS = 3600.0
 """Nothing that shows no progress for an hour is loading."""
 
@@ -39,6 +42,7 @@ class Manager:
         self.say = say
         self._links: dict[str, Link] = {}
         self._address = ""
+        self._connecting = threading.Lock()
 
     # ---- the bridge
 
@@ -54,11 +58,12 @@ class Manager:
         """Connect to Ray (see `byzer_magic.runtime.cluster.connect`); return the cluster's address."""
         from byzer_magic.runtime import cluster
 
-        where = cluster.connect(address or self.settings.ray_address, self.settings, self.say)
-        if where != self._address:  # links lead to the other cluster
-            self._links.clear()
-        self._address = where
-        self._prestart()
+        with self._connecting:  # threads may ask at the same moment
+            where = cluster.connect(address or self.settings.ray_address, self.settings, self.say)
+            if where != self._address:  # links lead to the other cluster
+                self._links.clear()
+                self._address = where
+                self._prestart()
         return where
 
     def _prestart(self) -> None:
@@ -152,8 +157,11 @@ class Manager:
         self._prestart()
 
     async def _abandon(self, alias: str, actor: Any, pids: list[int]) -> None:
-        from byzer_magic.runtime import registry
+        from byzer_magic.runtime import registry, wire
 
+        with contextlib.suppress(errors.ByzerError, TimeoutError):  # it may not have come so far
+            if (link := self._links.get(alias)) is not None and link.connected:
+                pids += (await asyncio.wait_for(link.call("drain", wire.DrainRequest(0)), DRAIN_SECONDS)).pids
         await registry.remove(actor, pids)
         await self._forget(alias)
 
@@ -187,7 +195,7 @@ class Manager:
         result = wire.DrainResult(0, [])
         try:
             grace = 0.0 if spec.force else spec.grace
-            result = await asyncio.wait_for(link.call("drain", wire.DrainRequest(grace)), grace + 10)
+            result = await asyncio.wait_for(link.call("drain", wire.DrainRequest(grace)), grace + DRAIN_SECONDS)
         except (errors.ByzerError, TimeoutError):
             pass  # a pool that does not answer is killed all the same
         finally:

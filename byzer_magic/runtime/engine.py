@@ -51,6 +51,9 @@ class Engine:
 
     async def _open(self, _: None) -> AsyncIterator[Loading | wire.Opened]:
         """Load the model, telling how far it is; the last item is Opened."""
+        if self._backend is not None:  # the connection was lost, not the process
+            yield wire.Opened(sorted(capabilities_of(self._backend)), os.getpid())
+            return
         stages: asyncio.Queue[Loading | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 

@@ -20,7 +20,7 @@ import ray
 
 from byzer_magic import errors
 from byzer_magic.capabilities import capabilities_of
-from byzer_magic.log import get_logger
+from byzer_magic.log import get_logger, redact
 from byzer_magic.routing.table import Grant, SlotTable
 from byzer_magic.runtime import places, spare, wire
 from byzer_magic.runtime.engine import Engine, EngineWorker
@@ -110,15 +110,20 @@ class Pool:
             else:
                 await self._open_saas()
         except errors.ByzerError as err:
-            self._note(Failed(errors.to_wire(err)))
+            await self._fail(err)
         except Exception as err:
             log.exception("the deployment could not be opened")
-            failed = errors.EngineFailed(f"{type(err).__name__}: {err}", "See %byzer logs.")
-            self._note(Failed(errors.to_wire(failed)))
+            text = redact(f"{type(err).__name__}: {err}", self._plan.hidden)
+            await self._fail(errors.EngineFailed(text, "The lines above it in the pool's log say more."))
         else:
             if ray.get_runtime_context().was_current_actor_reconstructed:  # the restart has used up a spare process
                 await asyncio.to_thread(spare.prestart)
             self._note(Ready(time.monotonic() - self._born, self._plan.spec.num_workers, self._capabilities))
+
+    async def _fail(self, err: errors.ByzerError) -> None:
+        self._draining = True
+        await self._close_workers()
+        self._note(Failed(errors.to_wire(err)))
 
     async def _open_saas(self) -> None:
         setup = self._plan.setup
@@ -266,6 +271,12 @@ class Pool:
             tokens_per_second=sum(self._speeds) / len(self._speeds) if self._speeds else None,
         )
 
+    async def _close_workers(self) -> None:
+        """Close every worker, also those that are still loading."""
+        distinct: dict[int, Worker] = {id(worker): worker for worker in (*self._workers.values(), *self._engines)}
+        for worker in distinct.values():
+            await worker.close()
+
     async def _logs(self, request: wire.LogsRequest) -> AsyncIterator[str]:
         for pid in [os.getpid(), *(worker.pid for worker in self._engines)]:
             for line in tail(pid, request.lines):
@@ -278,8 +289,7 @@ class Pool:
             await asyncio.sleep(0.02)  # the slot table is pure: it tells nobody
         pids = [os.getpid(), *(worker.pid for worker in self._engines)]
         unfinished = self._table.running
-        for worker in {id(worker): worker for worker in self._workers.values()}.values():
-            await worker.close()
+        await self._close_workers()
         self._service.stop()
         places.withdraw(socket_folder(), self._plan.spec.model)
         yield wire.DrainResult(unfinished, pids)
