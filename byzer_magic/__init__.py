@@ -64,6 +64,7 @@ def deploy(line: str) -> Model:
         ByzerError: the line is wrong, or the deployment failed.
     """
     from byzer_magic.command import parse, split
+    from byzer_magic.handle import Model
     from byzer_magic.spec import DeploySpec
 
     words = split(line)
@@ -71,6 +72,8 @@ def deploy(line: str) -> Model:
     if not isinstance(spec, DeploySpec):
         raise TypeError(line)
     plan = default_manager().plan(spec)
+    if spec.dry_run:
+        return Model(spec.model, default_manager())
     default_manager().ensure(spec.ray_address)
     for _ in default_manager().iterate(default_manager().deploy(plan)):
         pass

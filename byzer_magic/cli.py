@@ -14,6 +14,7 @@ from byzer_magic import command, config
 from byzer_magic.actions import Actions
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.manager import Manager
+from byzer_magic.spec import SessionsSpec, StatSpec
 from byzer_magic.terminal import Terminal
 from byzer_magic.types import ChatResult
 
@@ -31,13 +32,7 @@ def easy_main(words: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     output = Terminal()
     try:
-        item = command.parse(words)
-        value = Actions(Manager(config.load(spare=0), output.say), output).run_all([item])
-        if isinstance(value, ChatResult) and value.interrupted:
-            return 130
-    except command.HelpRequested as wanted:
-        output.text(str(wanted))
-        return 0
+        return _do(words, output)
     except CommandError as err:
         output.say(f"Error: {err}")
         return 2
@@ -50,7 +45,19 @@ def _run(words: list[str]) -> int:
     except BrokenPipeError:  # the reader of our stdout has left, e.g. `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+
+
+def _do(words: list[str], output: Terminal) -> int:
+    settings = config.load(spare=0)
+    try:
+        item = command.parse(words, chinese=settings.chinese)
+    except command.HelpRequested as wanted:
+        output.text(str(wanted))
+        return 0
+    if isinstance(item, SessionsSpec) or (isinstance(item, StatSpec) and item.df):
+        raise CommandError("That works in a notebook only.", "In a shell there is stat --json.")
+    value = Actions(Manager(settings, output.say), output).run_all([item])
+    return 130 if isinstance(value, ChatResult) and value.interrupted else 0
 
 
 if __name__ == "__main__":

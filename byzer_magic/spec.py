@@ -21,7 +21,7 @@ HIDDEN = "***"
 """What stands for a value that must not be seen."""
 
 _SECRET_NAME = re.compile(
-    r"(?:api_?key|access_?key|secret_?key|private_?key|token|secret|passw(?:or)?d|credentials?|authorization)$",
+    r"(?:api_?key|access_?key|secret_?key|private_?key|token|secret|passw(?:or)?d|credentials?|authorization|proxy|proxies|headers)$",
     re.IGNORECASE,
 )
 _REFERENCE = re.compile(r"\$\{[^}]*\}")

@@ -107,6 +107,8 @@ def typed_params(info: Info, given: Mapping[str, str], environ: Mapping[str, str
         param = by_name.get(name)
         if param is None:
             raise _unknown(info, name, by_name)
+        if param.secret and not text.strip():
+            raise BadParameter(f"{param.name} is empty.", "Give a value, or leave it out.")
         found[param.name] = _wrap(param, convert(param, text))
     explicit = set(found)
     for param in info.params:

@@ -18,6 +18,7 @@ from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.magics.chat import Chats
 from byzer_magic.magics.show import output_for
 from byzer_magic.spec import SessionsSpec, Spec
+from byzer_magic.types import ChatResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -86,7 +87,7 @@ class ByzerMagics(Magics):
         """Run byzer commands: `%byzer deploy ...`, `%byzer stat`, ... (`%byzer help` lists them)."""
         if cell is not None:
             commands = [self._parse(text) for text in command.split_block(f"{line}\n{cell}")]
-            return self.actions().run_all(commands)
+            return self._kept(self.actions().run_all(commands))
         words = command.split(line)
         if words[:1] in ([], ["help"]):
             raise command.HelpRequested(command.help_text(" ".join(words[1:]) or None, chinese=self.settings.chinese))
@@ -101,7 +102,14 @@ class ByzerMagics(Magics):
     def _run(self, item: Spec) -> Any:
         if isinstance(item, SessionsSpec):
             return self.chats.sessions(item)
-        return self.actions().run_all([item])
+        return self._kept(self.actions().run_all([item]))
+
+    def _kept(self, value: Any) -> Any:
+        """Put an answer, which has been shown, into `_chat` instead of showing it again."""
+        if not isinstance(value, ChatResult):
+            return value
+        self.shell.user_ns["_chat"] = value
+        return None
 
     @no_var_expand
     @line_cell_magic

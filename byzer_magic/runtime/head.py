@@ -31,12 +31,14 @@ def hold(cpus: int) -> None:
     # Ray lowers its workers' priority (nice 15), meant for batch jobs; ours answer people.
     os.environ.setdefault("RAY_worker_niceness", "0")
     import ray  # after the fork, which Ray's threads would not survive
+    from ray._common.utils import reset_ray_address
     from ray._private.utils import write_ray_address
 
     from byzer_magic.runtime.cluster import head_file
 
     done = threading.Event()
     ray.init(
+        address="local",  # a new one, whatever an earlier Ray has left behind
         num_cpus=cpus or None,
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
@@ -50,6 +52,7 @@ def hold(cpus: int) -> None:
     write_ray_address(address)  # so that address="auto", of anyone, finds this cluster
     done.wait()
     head_file().unlink(missing_ok=True)
+    reset_ray_address()
     ray.shutdown()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from byzer_magic.backends import registry
@@ -55,7 +56,7 @@ def resolve(spec: DeploySpec, variables: Mapping[str, Any], environ: Mapping[str
     setup = Setup(
         model=spec.model,
         params=typed_params(backend.info, given, environ),
-        model_path=expand(spec.model_path, variables, environ) if spec.model_path else None,
+        model_path=_absolute(expand(spec.model_path, variables, environ)) if spec.model_path else None,
         concurrency=spec.worker_concurrency,
         cpus=spec.cpus_per_worker,
         gpus=spec.gpus_per_worker,
@@ -63,3 +64,8 @@ def resolve(spec: DeploySpec, variables: Mapping[str, Any], environ: Mapping[str
     backend.check(setup)
     registry.require(backend.info)
     return Plan(spec=spec, setup=setup)
+
+
+def _absolute(path: str) -> str:
+    """Return the path as the workers must see it: they run in another folder."""
+    return str(Path(path).expanduser().absolute())

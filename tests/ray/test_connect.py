@@ -59,3 +59,5 @@ def test_two_shells_start_one_ray(shell: Shell, tmp_path_factory: pytest.TempPat
         assert shell("shutdown").returncode == 0
     assert not alive(head["pid"])
     assert "nothing was stopped" in shell("shutdown").stderr
+    assert "Local Ray is up" in shell("connect").stderr, "it can be started again"
+    assert shell("shutdown").returncode == 0

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import byzer_magic as bz
+from byzer_magic import errors
 from byzer_magic.cli import easy_main, main
+from byzer_magic.runtime.plan import resolve
+from byzer_magic.spec import DeploySpec
 
 SAAS = ("deploy", "--model", "m", "--pretrained_model_type", "saas/openai", "--infer_params", "saas.model=x")
 
@@ -24,6 +30,9 @@ def test_help_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
         ([*SAAS, "saas.api_key=${NOT_SET_ANYWHERE}"], 1, "NOT_SET_ANYWHERE"),
         (["connect", "--ray_address", "127.0.0.1:9"], 1, "Nothing answers"),
         (["connect", "--ray_address", "nowhere"], 1, "not an address"),
+        ([*SAAS, "saas.api_key="], 1, "saas.api_key is empty"),
+        (["stat", "--df"], 2, "notebook only"),
+        (["sessions"], 2, "notebook only"),
     ],
 )
 def test_a_mistake_goes_to_stderr_and_has_its_status(
@@ -37,7 +46,8 @@ def test_a_mistake_goes_to_stderr_and_has_its_status(
 
 
 def test_dry_run_prints_the_spec_without_the_key(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*SAAS, "saas.api_key=sk-planted-123456", "--dry_run"]) == 0
+    more = ["saas.proxies=http://me:planted@h:1", 'saas.extra_headers={"X": "planted"}', "--dry_run"]
+    assert main([*SAAS, "saas.api_key=sk-planted-123456", *more]) == 0
     shown = capsys.readouterr()
     assert "saas.api_key=" in shown.out
     assert "--model m" in shown.out
@@ -56,3 +66,18 @@ def test_presets_are_a_table_and_json(capsys: pytest.CaptureFixture[str]) -> Non
     assert "moonshot-v1-32k" in capsys.readouterr().out
     assert main(["presets", "--json"]) == 0
     assert '"preset": "gpt4o"' in capsys.readouterr().out
+
+
+def test_a_path_is_absolute_in_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gguf: Path) -> None:
+    (tmp_path / "model.gguf").symlink_to(gguf)
+    monkeypatch.chdir(tmp_path)
+    spec = DeploySpec(model="m", infer_backend="llama_cpp", model_path="model.gguf")
+    assert resolve(spec, {}, {}).setup.model_path == str(tmp_path / "model.gguf")
+
+
+def test_deploy_in_python_honours_dry_run() -> None:
+    before = bz.default_manager().connected
+    bz.deploy("--dry_run " + " ".join(SAAS[1:]) + " saas.api_key=sk-planted-123456")
+    assert bz.default_manager().connected == before
+    with pytest.raises(errors.ConfigError):
+        bz.deploy("--dry_run " + " ".join(SAAS[1:]) + " saas.no_such=1")
