@@ -117,4 +117,9 @@ class ByzerMagics(Magics):
     def chat(self, line: str, cell: str | None = None) -> None:
         """Chat with a deployed model: `%%chat alias` with the prompt in the cell, or `%chat alias prompt`."""
         item = command.parse_chat(line)
+        if cell is not None and item.query is not None:
+            raise CommandError(
+                f"%%chat does not understand {item.query!r} on its first line.",
+                "The prompt goes below it. Options begin with two plain dashes: --session, --system, --out, ...",
+            )
         self.chats.chat(self.manager(), item, cell if cell is not None else item.query)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from typing import Any
 
@@ -42,7 +43,7 @@ class Chats:
                 return
         if not (prompt or "").strip():
             raise CommandError("There is no prompt.", "Write it below %%chat alias, or behind %chat alias.")
-        if item.out and not item.out.isidentifier():
+        if item.out and (not item.out.isidentifier() or keyword.iskeyword(item.out)):
             raise CommandError(f"--out {item.out!r} is not a variable name.")
         messages = self._messages(item, fill(str(prompt).strip("\n"), self._shell.user_ns))
         options = {

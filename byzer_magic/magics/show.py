@@ -54,7 +54,7 @@ class Notebook:
         try:
             result = collect(model, items, lambda answer, _: painter.take(answer))
         except RequestError as err:
-            if err.partial is not None and err.partial.text:
+            if err.partial is not None and (err.partial.text or err.partial.reasoning):
                 painter.finish(f"{snapshot.footer(err.partial)} by an error; this part is kept in _chat")
             raise
         painter.finish(snapshot.footer(result))

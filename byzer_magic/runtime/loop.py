@@ -71,17 +71,19 @@ class Loop:
         """Yield from an async iterator; leaving early (break, error, interrupt) closes it and waits for that."""
         arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         pump = asyncio.run_coroutine_threadsafe(_pump(items, arrived.put), self.start())
+        ended = False
         try:
             while True:
                 what, value = arrived.get()
                 if what == "item":
                     yield value
-                elif what == "error":
-                    raise value
-                else:
+                    continue
+                ended = what == "end"
+                if ended:
                     return
+                raise value
         finally:
-            if not pump.done():
+            if not ended:
                 pump.cancel()
                 _wait_for_end(arrived)
 

