@@ -138,10 +138,11 @@ class Manager:
 
         spec = plan.spec
         await self._make_way(spec)
-        actor = await asyncio.to_thread(registry.create, plan)
         pids: list[int] = []
         ready = False
+        creating = asyncio.create_task(asyncio.to_thread(registry.create, plan))
         try:
+            await asyncio.shield(creating)
             link = self._links[spec.model] = registry.link_to(spec.model)
             async with aclosing(_with_deadline(link.stream("watch"), LOAD_SECONDS)) as events:
                 async for event in events:
@@ -153,16 +154,20 @@ class Manager:
                     yield event
         finally:
             if not ready:
-                await asyncio.shield(self._abandon(spec.model, actor, pids))
+                await asyncio.shield(self._abandon(spec.model, creating, pids))
         self._prestart()
 
-    async def _abandon(self, alias: str, actor: Any, pids: list[int]) -> None:
+    async def _abandon(self, alias: str, creating: asyncio.Task[Any], pids: list[int]) -> None:
+        """Take away what a deploy has left, also when it was interrupted while Ray was creating the actor."""
         from byzer_magic.runtime import registry, wire
 
+        await asyncio.wait([creating])
+        if creating.exception() is not None:  # then there is nothing to take away
+            return
         with contextlib.suppress(errors.ByzerError, TimeoutError):  # it may not have come so far
             if (link := self._links.get(alias)) is not None and link.connected:
                 pids += (await asyncio.wait_for(link.call("drain", wire.DrainRequest(0)), DRAIN_SECONDS)).pids
-        await registry.remove(actor, pids)
+        await registry.remove(creating.result(), pids)
         await self._forget(alias)
 
     async def _make_way(self, spec: DeploySpec) -> None:

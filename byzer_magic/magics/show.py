@@ -128,7 +128,7 @@ class _Painter:
         reasoning = self._answer.reasoning if self._answer else ""
         shown = markdown.formatted(text, self._style)
         if reasoning:
-            shown = f"<details><summary>reasoning</summary>\n\n{markdown.safe(reasoning)}\n\n</details>\n\n{shown}"
+            shown = f"{markdown.folded('reasoning', reasoning)}\n\n{shown}"
         plain = text
         if footer:
             shown = f"{shown}\n\n<small>{html.escape(footer)}</small>"

@@ -194,12 +194,13 @@ def shutdown(say: Say) -> bool:
     file = head_file()
     if not file.exists():
         return False
-    pid = int(json.loads(file.read_text(encoding="utf-8"))["pid"])
+    head = json.loads(file.read_text(encoding="utf-8"))
+    pid = int(head["pid"])
     if not _is_head(pid):
         file.unlink(missing_ok=True)
         return False
     say("Stopping the local Ray ...")
-    if ray.is_initialized():
+    if ray.is_initialized() and ray.get_runtime_context().gcs_address == head["address"]:
         ray.shutdown()
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 20

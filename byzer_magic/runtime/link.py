@@ -7,6 +7,7 @@ up again, so a pool that Ray restarts is found without anyone asking.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import time
@@ -75,7 +76,8 @@ class Link:
         finally:
             del self._calls[call_id]
             if not finished and connection is self._connection:
-                await self._send(connection, wire.Cancel(call_id))
+                with contextlib.suppress(errors.WorkerLost):  # then there is nothing left to cancel
+                    await self._send(connection, wire.Cancel(call_id))
 
     async def call(self, method: str, body: Any = None) -> Any:
         """Return the last item of one call (None when there is none)."""

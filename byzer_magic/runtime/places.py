@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -44,10 +45,10 @@ def running_cluster() -> str | None:
 
 def announce(folder: Path, alias: str, endpoint: Endpoint) -> None:
     """Write an alias's endpoint (and its token) where only this user can read it."""
-    file = _file(folder, alias)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor, unfinished = tempfile.mkstemp(dir=folder)  # mode 0600
     with os.fdopen(descriptor, "wb") as output:
         output.write(msgspec.json.encode(endpoint))
+    Path(unfinished).replace(_file(folder, alias))  # whole or not at all
 
 
 def withdraw(folder: Path, alias: str) -> None:
@@ -59,6 +60,8 @@ def announced(alias: str) -> Endpoint | None:
     """Return the endpoint of an alias of the running cluster if it is on this machine and listens, else None."""
     file = _file(temp_folder() / "session_latest" / "byzer", alias)
     if os.environ.get("RAY_ADDRESS") or not file.exists():
+        return None
+    if file.stat().st_uid != os.getuid():  # the folder may be anyone's: prompts go to our own pools only
         return None
     endpoint = msgspec.json.decode(file.read_bytes(), type=Endpoint)
     with socket.socket(socket.AF_UNIX) as probe:

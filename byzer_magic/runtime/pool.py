@@ -179,7 +179,8 @@ class Pool:
     async def _watch(self, _: None) -> AsyncIterator[Event]:
         seen = 0
         while True:
-            for event in self._events[seen:]:
+            while seen < len(self._events):  # more may come while one is being sent
+                event = self._events[seen]
                 seen += 1
                 yield event
                 if isinstance(event, Ready | Failed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from byzer_magic.runtime.link import Link
 from byzer_magic.runtime.plan import Plan
 from byzer_magic.runtime.pool import Pool
 
+ROOM_SECONDS = 2.0
+"""How long Ray may take to count what an undeploy has just given back."""
 PLACE_SECONDS = 30.0
 """How long Ray may take to give a pool its process."""
 
@@ -108,8 +111,12 @@ def check_room(model: str, cpus: float, gpus: float) -> None:
     Raises:
         NoRoom: too little is free.
     """
+    deadline = time.monotonic() + ROOM_SECONDS
     for name, asked in (("CPU", cpus), ("GPU", gpus)):
         free, total = room()[name]
+        while free + 1e-9 < asked <= total and time.monotonic() < deadline:
+            time.sleep(0.1)
+            free, total = room()[name]
         if asked > free + 1e-9:
             flag = "--cpus_per_worker" if name == "CPU" else "--gpus_per_worker"
             raise errors.NoRoom(

@@ -79,9 +79,9 @@ class Service:
         return wire.Endpoint(str(self._path), self._host, self._port, self._token, node, os.getpid())
 
     def stop(self) -> None:
-        """Stop listening and remove the socket file."""
+        """Stop listening and remove the socket file; connections there are stay until their clients leave."""
         for server in self._servers:
-            server.close()
+            server.close(close_connections=False)
         self._path.unlink(missing_ok=True)
 
     def _authorize(self, connection: ServerConnection, request: Request) -> Response | None:

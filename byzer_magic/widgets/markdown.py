@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 
@@ -59,6 +60,12 @@ def _prose(text: str) -> str:
         pieces += [TAG.sub("&lt;", text[end : match.start()]), TAG.sub(instead, match[0])]
         end = match.end()
     return "".join([*pieces, TAG.sub("&lt;", text[end:])])
+
+
+def folded(title: str, text: str) -> str:
+    """Return text that is folded away until it is clicked; as plain text, so that no fence in it stays open."""
+    body = html.escape(text).replace("`", "&#96;").replace("~", "&#126;").replace("$", "&#36;").replace("\n", "<br>")
+    return f"<details><summary>{html.escape(title)}</summary><p>{body}</p></details>"
 
 
 def formatted(text: str, style: str) -> str:

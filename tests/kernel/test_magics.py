@@ -107,6 +107,12 @@ def test_stat_repeats_until_interrupted(deployed: Kernel) -> None:
     assert cell.text.count("total_workers") > 1
 
 
+def test_reasoning_is_folded_and_opens_no_door(deployed: Kernel) -> None:
+    cell = deployed.run("%%chat m\nthink:```<script>x</script>")
+    assert "<summary>reasoning</summary>" in cell.markdown
+    assert "<script" not in cell.markdown
+
+
 def test_a_session_remembers(deployed: Kernel) -> None:
     deployed.run("%%chat m --session s\nsay:one")
     deployed.run("%%chat m --session s\ntwo")

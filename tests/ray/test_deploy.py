@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -278,6 +279,24 @@ def test_an_interrupted_deploy_leaves_nothing(manager: Manager, gguf: Path) -> N
     events.close()  # type: ignore[attr-defined]  # a generator; Ctrl-C ends here too
     assert manager.run(manager.aliases()) == []
     assert not alive(pid)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.02, 0.05, 0.1, 0.3, 0.6])
+def test_a_deploy_interrupted_at_any_moment_leaves_no_name(moment: float, manager: Manager, provider: Process) -> None:
+    events = manager.deploy(manager.plan(saas(provider)))
+
+    async def start_and_stop() -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(drain(events), moment)
+
+    manager.run(start_and_stop())
+    assert eventually(lambda: manager.run(manager.aliases()) == [])
+
+
+async def drain(events: object) -> None:
+    async with contextlib.aclosing(events) as items:  # type: ignore[type-var]  # an async generator
+        async for _ in items:
+            await asyncio.sleep(10)
 
 
 def test_the_key_is_nowhere_in_ray(manager: Manager, provider: Process, ray_env: dict[str, str]) -> None:

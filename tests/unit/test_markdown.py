@@ -61,3 +61,10 @@ def test_what_is_not_json_stays() -> None:
 
 def test_a_fence_cannot_be_closed_from_inside() -> None:
     assert markdown.fence("```\nx", "text").startswith("````text\n")
+
+
+def test_folded_text_cannot_change_what_follows() -> None:
+    shown = markdown.folded("reasoning", "```\n<script>x</script>\n\n</details> $a$")
+    assert "\n" not in shown
+    assert TAGS.findall(shown.replace("<br>", "")) == ["<d", "<s", "</", "<p", "</", "</"]
+    assert not set("`$") & set(shown)
