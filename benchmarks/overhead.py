@@ -128,7 +128,7 @@ def at_rest(bench: Bench) -> None:
                 samples.setdefault("achat", []).extend(runner.run(asked_async(model)))
                 samples.setdefault("chat", []).extend(asked(model))
             figures.append({name: (quantile(found, 0.5), quantile(found, 0.99)) for name, found in samples.items()})
-    labels = {"deployed": "Manager.chat", "achat": "model.achat", "chat": "model.chat", "typed SDK": "typed SDK"}
+    labels = {"deployed": "Manager.ask", "achat": "model.achat", "chat": "model.chat", "typed SDK": "typed SDK"}
     for index, (title, goal) in enumerate((("p50", 0.35), ("p99", 1.5))):
         at = {name: statistics.median(entry[name][index] for entry in figures) for name in figures[0]}
         for name, label in labels.items():

@@ -110,7 +110,7 @@ class Ways:
         self.manager.run(self.manager.undeploy(UndeploySpec(model=alias, force=True)))
 
     async def _deployed(self, asked: ChatRequest) -> AsyncIterator[str]:
-        async for item in self.manager.chat(ALIAS, asked):
+        async for item in self.manager.ask(ALIAS, asked):
             yield getattr(item, "text", "")
 
     async def _direct(self) -> Way:

@@ -15,8 +15,9 @@ from byzer_magic import spec as specs
 from byzer_magic.answer import to_messages
 from byzer_magic.errors import CommandError
 from byzer_magic.manager import Manager
+from byzer_magic.results import ChatResult
 from byzer_magic.stat import ModelStat
-from byzer_magic.types import ChatChunk, ChatRequest, ChatResult, Dispatched, Event
+from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Event
 from byzer_magic.widgets import snapshot
 
 Items = Iterator[ChatChunk | Dispatched]
@@ -206,7 +207,7 @@ class Actions:
     def _easy_chat(self, item: specs.EasyChatSpec) -> ChatResult:
         self._manager.reach(item.model, item.ray_address)
         request = ChatRequest(messages=to_messages(item.query))
-        return self._out.answer(item.model, self._manager.iterate(self._manager.chat(item.model, request)), "markdown")
+        return self._out.answer(item.model, self._manager.iterate(self._manager.ask(item.model, request)), "markdown")
 
     @run.register
     def _logs(self, item: specs.LogsSpec) -> None:

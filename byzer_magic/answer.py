@@ -8,7 +8,8 @@ from contextlib import closing
 from typing import Any
 
 from byzer_magic import errors
-from byzer_magic.types import ChatChunk, ChatResult, Dispatched, Message, Timings, Usage
+from byzer_magic.results import ChatResult, Timings
+from byzer_magic.types import ChatChunk, Dispatched, Message, Usage
 
 
 class Answer:

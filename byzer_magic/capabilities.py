@@ -1,12 +1,11 @@
-"""What a model can do, and how a backend says so: by having the method."""
+"""What a model can do, and how a backend says so: by having the method of that name."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any
 
-from byzer_magic.types import ChatChunk, ChatRequest
+from byzer_magic import types
 
 
 class Capability(StrEnum):
@@ -22,19 +21,40 @@ class Capability(StrEnum):
     IMAGE = "image"
 
 
-@runtime_checkable
-class Chat(Protocol):
-    """A backend that answers conversations."""
+METHODS: dict[Capability, tuple[type[types.Request], Any]] = {
+    Capability.CHAT: (types.ChatRequest, types.ChatChunk),
+    Capability.EMBED: (types.EmbedRequest, types.Vectors),
+    Capability.RERANK: (types.RerankRequest, types.Ranking),
+    Capability.TRANSCRIBE: (types.TranscribeRequest, types.Heard),
+    Capability.SPEAK: (types.SpeakRequest, types.Sound),
+    Capability.IMAGE: (types.ImageRequest, types.Picture),
+}
+"""The abilities that are methods, with what the method takes and what it yields.
 
-    def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Yield the answer as deltas; closing the iterator stops the work and frees what it holds."""
-        ...
+A backend that can embed has ``def embed(self, request: EmbedRequest) -> AsyncIterator[Vectors]``, and so on: each is
+an async generator, and closing it stops the work and frees what it holds.
+"""
 
 
-PROTOCOLS: dict[Capability, type] = {Capability.CHAT: Chat}
-"""The protocol behind each ability that has a method of its own."""
+def methods_of(backend: object) -> frozenset[Capability]:
+    """Return the abilities that `backend` has methods for."""
+    return frozenset(ability for ability in METHODS if hasattr(backend, ability.value))
 
 
-def capabilities_of(backend: object) -> frozenset[Capability]:
-    """Return the abilities that `backend` has methods for (looked up once per deploy: it costs 12 us each)."""
-    return frozenset(ability for ability, protocol in PROTOCOLS.items() if isinstance(backend, protocol))
+def method_for(request: types.Request) -> Capability:
+    """Return the ability that answers `request`."""
+    return next(ability for ability, (kind, _) in METHODS.items() if isinstance(request, kind))
+
+
+def needed_by(request: types.Request) -> frozenset[Capability]:
+    """Return all abilities that `request` asks for: a chat with a picture in it needs vision, too."""
+    needed = {method_for(request)}
+    if isinstance(request, types.ChatRequest):
+        parts = (part for turn in request.messages if isinstance(turn.content, list) for part in turn.content)
+        if any(_shows(part) for part in parts):
+            needed.add(Capability.VISION)
+    return frozenset(needed)
+
+
+def _shows(part: Any) -> bool:
+    return part.is_image if isinstance(part, types.Media) else part.get("type") == "image_url"

@@ -14,9 +14,9 @@ from byzer_magic import command, config
 from byzer_magic.actions import Actions
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.manager import Manager
+from byzer_magic.results import ChatResult
 from byzer_magic.spec import SessionsSpec, StatSpec
 from byzer_magic.terminal import Terminal
-from byzer_magic.types import ChatResult
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from byzer_magic.answer import Answer, to_messages
 from byzer_magic.manager import Manager
+from byzer_magic.results import ChatResult
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.stat import ModelStat
-from byzer_magic.types import ChatChunk, ChatRequest, ChatResult
+from byzer_magic.types import ChatChunk, ChatRequest
 
 if TYPE_CHECKING:
     from byzer_magic.types import Dispatched
@@ -73,13 +74,13 @@ class Model:
 
     async def _collect(self, request: ChatRequest) -> ChatResult:
         answer = Answer(self.alias)
-        async for item in self._manager.chat(self.alias, request):
+        async for item in self._manager.ask(self.alias, request):
             answer.add(item)
         return answer.result()
 
     async def _deltas(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         item: ChatChunk | Dispatched
-        async for item in self._manager.chat(self.alias, request):
+        async for item in self._manager.ask(self.alias, request):
             if isinstance(item, ChatChunk):
                 yield item
 

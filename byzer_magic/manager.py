@@ -13,12 +13,14 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from byzer_magic import config, errors
+from byzer_magic.capabilities import Capability, method_for
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.spec import DeploySpec, UndeploySpec
 from byzer_magic.stat import ModelStat
-from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Event, Failed, Placed, Ready
+from byzer_magic.types import Event, Failed, Placed, Ready, Request
 
 if TYPE_CHECKING:
     from byzer_magic.runtime.link import Link
@@ -41,6 +43,7 @@ class Manager:
         self.settings = settings or config.load()
         self.say = say
         self._links: dict[str, Link] = {}
+        self._abilities: WeakKeyDictionary[Link, frozenset[Capability]] = WeakKeyDictionary()
         self._address = ""
         self._connecting = threading.Lock()
 
@@ -239,17 +242,36 @@ class Manager:
 
     # ---- requests
 
-    async def chat(self, alias: str, request: ChatRequest) -> AsyncIterator[ChatChunk | Dispatched]:
-        """Yield the answer: first Dispatched (which worker), then deltas.
+    async def ask(self, alias: str, request: Request) -> AsyncIterator[Any]:
+        """Yield the answer: first Dispatched (which worker), then the items of what the request is for.
 
         Raises:
             NotDeployed: there is no such alias.
+            Unsupported: the model cannot do that; the hint names models that can.
             RequestError: no whole answer came; what was yielded stands.
         """
         link = await self._link(alias)
-        async with aclosing(link.stream("chat", request)) as items:  # type: ignore[type-var]  # a generator
-            async for item in items:
-                yield item
+        try:
+            async with aclosing(link.stream(method_for(request).value, request)) as items:  # type: ignore[type-var]  # a generator
+                async for item in items:
+                    yield item
+        except errors.Unsupported as err:
+            raise errors.Unsupported(err.message, await self._who_can(err.details["needs"])) from None
+
+    async def _who_can(self, needs: list[str]) -> str:
+        """Return the hint that names the deployments with all these abilities."""
+        await asyncio.to_thread(self.ensure)
+        able = [stat.model for stat in await self.stats() if set(needs) <= set(stat.capabilities)]
+        what = " and ".join(needs)
+        return f"These can {what}: {', '.join(able)}." if able else f"Deploy a model that can {what} (see: presets)."
+
+    async def abilities(self, alias: str) -> frozenset[Capability]:
+        """Return what the model can do (asked once per deployment)."""
+        link = await self._link(alias)
+        if link not in self._abilities:
+            stat: ModelStat = await link.call("stat")
+            self._abilities[link] = frozenset(map(Capability, stat.capabilities))
+        return self._abilities[link]
 
     async def _link(self, alias: str) -> Link:
         link = self._links.get(alias)

@@ -8,7 +8,8 @@ from typing import Any
 
 from byzer_magic.actions import Items
 from byzer_magic.answer import Answer, collect
-from byzer_magic.types import ChatChunk, ChatResult, Dispatched, Event
+from byzer_magic.results import ChatResult
+from byzer_magic.types import ChatChunk, Dispatched, Event
 from byzer_magic.widgets import snapshot
 
 

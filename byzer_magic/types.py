@@ -10,11 +10,30 @@ from typing import Any
 import msgspec
 
 
+class Media(msgspec.Struct, array_like=True, tag="media"):
+    """A picture or a sound: its bytes, or the address where it lies. Base64 is a provider's business, never ours."""
+
+    mime: str
+    """``image/png``, ``audio/wav``, ...; ``image`` or ``audio`` alone where only an address is known."""
+    data: bytes = b""
+    url: str = ""
+    digest: str = ""
+    """Set by the wire where the bytes travel apart from the request that they belong to."""
+
+    @property
+    def is_image(self) -> bool:
+        """Return whether it is a picture."""
+        return self.mime.startswith("image")
+
+    def __repr__(self) -> str:
+        return f"Media({self.mime}, {self.url if self.url else f'{len(self.data)} bytes'})"
+
+
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One turn of a conversation, in OpenAI form."""
+    """One turn of a conversation, in OpenAI form; pictures and sounds among its parts are `Media`."""
 
     role: str
-    content: str | list[dict[str, Any]] | None = None
+    content: str | list[dict[str, Any] | Media] | None = None
     name: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
@@ -28,6 +47,52 @@ class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     stream: bool = True
     timeout: float | None = None
     """Seconds until the whole answer must be there; None waits as long as the backend does."""
+
+
+class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Texts to turn into vectors; `options` are OpenAI's fields (dimensions, ...)."""
+
+    texts: list[str]
+    options: dict[str, Any] = {}
+    timeout: float | None = None
+
+
+class RerankRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Documents to order by how well they answer a query."""
+
+    query: str
+    documents: list[str]
+    options: dict[str, Any] = {}
+    timeout: float | None = None
+
+
+class TranscribeRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Speech to write down; `options` are OpenAI's fields (language, prompt, response_format, ...)."""
+
+    audio: Media
+    options: dict[str, Any] = {}
+    timeout: float | None = None
+
+
+class SpeakRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Text to speak; `options` are OpenAI's fields (voice, response_format, speed, instructions)."""
+
+    text: str
+    options: dict[str, Any] = {}
+    timeout: float | None = None
+
+
+class ImageRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A picture to make, or `images` to change; `options` are OpenAI's fields (size, quality, n, ...)."""
+
+    prompt: str
+    images: list[Media] = []
+    options: dict[str, Any] = {}
+    timeout: float | None = None
+
+
+Request = ChatRequest | EmbedRequest | RerankRequest | TranscribeRequest | SpeakRequest | ImageRequest
+"""What can be asked of a model."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -55,52 +120,85 @@ class ChatChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True
     """What else the provider said and a user may want (logprobs, model, id)."""
 
 
+class Vectors(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="vectors"):
+    """Vectors of the texts from `start` on."""
+
+    start: int
+    dimensions: int
+    data: bytes
+    """Rows of `dimensions` little-endian float32."""
+    usage: Usage | None = None
+
+    @property
+    def rows(self) -> int:
+        """Return how many vectors there are."""
+        return len(self.data) // (4 * self.dimensions) if self.dimensions else 0
+
+    def __repr__(self) -> str:
+        return f"Vectors({self.start}, {self.rows} x {self.dimensions})"
+
+
+class Ranking(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="ranking"):
+    """Documents by their index in the request, the best first, each with its score."""
+
+    order: list[tuple[int, float]]
+    usage: Usage | None = None
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A stretch of a transcript, in seconds from the beginning."""
+
+    start: float
+    end: float
+    text: str
+
+
+class Heard(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="heard"):
+    """A piece of a transcript: always what is new, never the text so far."""
+
+    text: str = ""
+    segments: list[Segment] | None = None
+    language: str | None = None
+    duration: float | None = None
+    """Seconds of the whole sound."""
+    usage: Usage | None = None
+    extra: dict[str, Any] | None = None
+
+
+class Sound(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="sound"):
+    """A piece of spoken text, in the order of its playing; together the pieces are one file of type `mime`."""
+
+    data: bytes
+    mime: str
+    extra: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"Sound({self.mime}, {len(self.data)} bytes)"
+
+
+class Picture(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="picture"):
+    """One picture that a model made: its bytes, or where the provider keeps it for a while."""
+
+    mime: str = ""
+    data: bytes = b""
+    url: str = ""
+    caption: str = ""
+    """The prompt as the provider rewrote it, where it did."""
+    usage: Usage | None = None
+
+    def __repr__(self) -> str:
+        return f"Picture({self.mime}, {self.url if self.url else f'{len(self.data)} bytes'})"
+
+
+Item = ChatChunk | Vectors | Ranking | Heard | Sound | Picture
+"""What answers are made of."""
+
+
 class Dispatched(msgspec.Struct, frozen=True, array_like=True, tag="sent"):
     """A request left the queue for a worker, `queued` seconds after the pool got it."""
 
     worker: int
     queued: float
-
-
-class Timings(msgspec.Struct, frozen=True):
-    """When things happened to one request, in seconds since it was sent."""
-
-    first_token: float | None = None
-    total: float = 0.0
-    queued: float = 0.0
-    """Time spent waiting for a free slot, measured in the pool."""
-
-
-class ChatResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer (or, when `interrupted`, the part of it that arrived)."""
-
-    text: str
-    model: str
-    worker: int | None = None
-    reasoning: str = ""
-    finish: str | None = None
-    usage: Usage | None = None
-    timings: Timings = Timings()
-    tool_calls: list[dict[str, Any]] | None = None
-    interrupted: bool = False
-    raw: dict[str, Any] = {}
-
-    @property
-    def output(self) -> str:
-        """Return the text, under the name that byzer-llm's notebooks use."""
-        return self.text
-
-    @property
-    def tokens_per_second(self) -> float | None:
-        """Return the speed after the first token, or None when it cannot be known."""
-        if self.usage is None or self.timings.first_token is None:
-            return None
-        seconds = self.timings.total - self.timings.first_token
-        tokens = self.usage.completion_tokens - 1
-        return tokens / seconds if tokens > 0 and seconds > 0 else None
-
-    def __str__(self) -> str:
-        return self.text
 
 
 class Placed(msgspec.Struct, frozen=True, tag=True):

@@ -1,8 +1,8 @@
 """The bargain between the pool and a backend.
 
 You provide: a class with `info` (its name, its parameters, what to install), `open`, `close`, and one method
-per ability (`chat`, ...; see `byzer_magic.capabilities`). You get: flags, completion, `--help`, checked and typed
-parameters, expanded secrets, workers, limits, queueing, cancel, retries of nothing behind your back, stat, errors.
+per ability (`chat`, `embed`, ...; see `byzer_magic.capabilities`). You get: flags, completion, `--help`, checked and
+typed parameters, expanded secrets, workers, limits, queueing, cancel, retries before the first token, stat, errors.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import difflib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from byzer_magic.capabilities import Capability
+from byzer_magic.capabilities import METHODS, Capability, methods_of
 from byzer_magic.errors import BadParameter, MissingKey
 from byzer_magic.expand import Secret
+from byzer_magic.types import Item, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,15 @@ class Backend(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Free connections, memory and processes."""
+
+    def abilities(self) -> frozenset[Capability]:
+        """Return what this instance can do: the methods it has, and those of `info.capabilities` that have none."""
+        return methods_of(self) | (self.info.capabilities - METHODS.keys())
+
+    def ask(self, ability: Capability, request: Request) -> AsyncIterator[Item]:
+        """Yield the answer to `request`, by the method that is named like the ability."""
+        answer: AsyncIterator[Item] = getattr(self, ability.value)(request)
+        return answer
 
 
 def typed_params(info: Info, given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from byzer_magic.actions import Actions
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.magics.chat import Chats
 from byzer_magic.magics.show import output_for
+from byzer_magic.results import ChatResult
 from byzer_magic.spec import SessionsSpec, Spec
-from byzer_magic.types import ChatResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 

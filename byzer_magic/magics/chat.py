@@ -10,8 +10,9 @@ from byzer_magic.actions import Output
 from byzer_magic.answer import to_messages
 from byzer_magic.errors import CommandError, RequestError
 from byzer_magic.manager import Manager
+from byzer_magic.results import ChatResult
 from byzer_magic.spec import ChatSpec, SessionsSpec
-from byzer_magic.types import ChatRequest, ChatResult, Message
+from byzer_magic.types import ChatRequest, Message
 
 EXPRESSION = re.compile(r"(?P<literal>\\)?\{\{(?P<code>.+?)\}\}", re.DOTALL)
 """`{{expression}}`; with a backslash in front it stays as typed."""
@@ -52,7 +53,7 @@ class Chats:
         request = ChatRequest(messages=messages, options=options, stream=not item.no_stream, timeout=item.timeout)
         manager.reach(item.model)
         try:
-            result = self._out.answer(item.model, manager.iterate(manager.chat(item.model, request)), item.format)
+            result = self._out.answer(item.model, manager.iterate(manager.ask(item.model, request)), item.format)
         except RequestError as err:
             if err.partial is not None:
                 self._keep(item, messages, err.partial)

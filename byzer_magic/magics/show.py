@@ -12,8 +12,9 @@ from IPython.display import DisplayHandle, display
 from byzer_magic.actions import Items, Output
 from byzer_magic.answer import Answer, collect
 from byzer_magic.errors import RequestError
+from byzer_magic.results import ChatResult
 from byzer_magic.terminal import Terminal
-from byzer_magic.types import ChatResult, Event
+from byzer_magic.types import Event
 from byzer_magic.widgets import markdown, snapshot
 
 PAINT_SECONDS = 0.05

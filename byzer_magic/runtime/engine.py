@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -12,14 +13,14 @@ import ray
 
 from byzer_magic import errors
 from byzer_magic.backends.base import Backend
-from byzer_magic.capabilities import capabilities_of
+from byzer_magic.capabilities import METHODS, Capability
 from byzer_magic.runtime import wire
 from byzer_magic.runtime.host import attach_log, socket_folder
 from byzer_magic.runtime.link import Link
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.plan import Plan
 from byzer_magic.runtime.service import Service
-from byzer_magic.types import ChatChunk, ChatRequest, Loading
+from byzer_magic.types import Item, Loading, Request
 
 START_SECONDS = 60.0
 """How long Ray may take to give an engine its process."""
@@ -33,7 +34,7 @@ class Engine:
         self._backend: Backend | None = None
         attach_log(plan.hidden)
         self._service = Service(
-            {"open": self._open, "chat": self._chat},
+            {"open": self._open, **{ability.value: functools.partial(self._ask, ability) for ability in METHODS}},
             path=socket_folder() / f"{plan.id}-{index}.sock",
             host=ray.util.get_node_ip_address(),
             token=plan.token.reveal(),
@@ -52,7 +53,7 @@ class Engine:
     async def _open(self, _: None) -> AsyncIterator[Loading | wire.Opened]:
         """Load the model, telling how far it is; the last item is Opened."""
         if self._backend is not None:  # the connection was lost, not the process
-            yield wire.Opened(sorted(capabilities_of(self._backend)), os.getpid())
+            yield wire.Opened(sorted(self._backend.abilities()), os.getpid())
             return
         stages: asyncio.Queue[Loading | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
@@ -68,14 +69,14 @@ class Engine:
             self._backend = await work
         finally:
             work.cancel()
-        yield wire.Opened(sorted(capabilities_of(self._backend)), os.getpid())
+        yield wire.Opened(sorted(self._backend.abilities()), os.getpid())
 
-    async def _chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+    async def _ask(self, ability: Capability, request: Request) -> AsyncIterator[Item]:
         if self._backend is None:
             raise errors.WorkerLost(f"{self._plan.spec.model} is still loading.", "Try again in a moment.")
-        async with aclosing(self._backend.chat(request)) as chunks:  # type: ignore[attr-defined]  # it has chat
-            async for chunk in chunks:
-                yield chunk
+        async with aclosing(self._backend.ask(ability, request)) as items:  # type: ignore[type-var]  # a generator
+            async for item in items:
+                yield item
 
 
 class EngineWorker:
@@ -106,9 +107,9 @@ class EngineWorker:
         """Return when the engine's process has died."""
         await self._link.lost()
 
-    def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Yield the answer's deltas."""
-        return self._link.stream("chat", request)
+    def ask(self, ability: Capability, request: Request) -> AsyncIterator[Item]:
+        """Yield the answer's items."""
+        return self._link.stream(ability.value, request)
 
     async def close(self) -> None:
         """Kill the process; Ray does not restart it."""

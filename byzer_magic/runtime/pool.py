@@ -8,6 +8,7 @@ limits are strict and LRU is exact for any number of clients.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import os
 import time
@@ -19,7 +20,8 @@ from typing import Any, Protocol
 import ray
 
 from byzer_magic import errors
-from byzer_magic.capabilities import capabilities_of
+from byzer_magic.backends.wires.retry import retried
+from byzer_magic.capabilities import METHODS, Capability, needed_by
 from byzer_magic.log import get_logger, redact
 from byzer_magic.routing.table import Grant, SlotTable
 from byzer_magic.runtime import places, spare, wire
@@ -29,7 +31,7 @@ from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.plan import MAX_QUEUED, Plan
 from byzer_magic.runtime.service import Service
 from byzer_magic.stat import ModelStat
-from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Event, Failed, Loading, Placed, Ready
+from byzer_magic.types import ChatChunk, Dispatched, Event, Failed, Item, Loading, Placed, Ready, Request
 
 log = get_logger("pool")
 
@@ -40,8 +42,8 @@ LATENCY_WINDOW = 512
 class Worker(Protocol):
     """What the pool sends requests to: a SaaS backend itself, or the far end of an engine process."""
 
-    def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Yield the answer's deltas."""
+    def ask(self, ability: Capability, request: Request) -> AsyncIterator[Item]:
+        """Yield the answer's items."""
         ...
 
     async def close(self) -> None:
@@ -64,16 +66,23 @@ class Pool:
         self._tickets = itertools.count()
         self._workers: dict[int, Worker] = {}
         self._engines: list[EngineWorker] = []
-        self._capabilities: list[str] = []
+        self._capabilities: frozenset[Capability] = frozenset()
         self._events: list[Event] = []
         self._event_added = asyncio.Event()
         self._draining = False
+        self._tries: int = plan.setup.params.get("saas.max_retries", 0)
         self._first_token: deque[float] = deque(maxlen=LATENCY_WINDOW)
         self._speeds: deque[float] = deque(maxlen=LATENCY_WINDOW)
         self._tasks: set[asyncio.Task[None]] = set()
         attach_log(plan.hidden)
         self._service = Service(
-            {"chat": self._chat, "stat": self._stat, "watch": self._watch, "logs": self._logs, "drain": self._drain},
+            {
+                **{ability.value: functools.partial(self._ask, ability) for ability in METHODS},
+                "stat": self._stat,
+                "watch": self._watch,
+                "logs": self._logs,
+                "drain": self._drain,
+            },
             path=socket_folder() / f"{plan.id}.sock",
             host=ray.util.get_node_ip_address(),
             token=plan.token.reveal(),
@@ -118,7 +127,7 @@ class Pool:
         else:
             if ray.get_runtime_context().was_current_actor_reconstructed:  # the restart has used up a spare process
                 await asyncio.to_thread(spare.prestart)
-            self._note(Ready(time.monotonic() - self._born, self._plan.spec.num_workers, self._capabilities))
+            self._note(Ready(time.monotonic() - self._born, self._plan.spec.num_workers, sorted(self._capabilities)))
 
     async def _fail(self, err: errors.ByzerError) -> None:
         self._draining = True
@@ -128,11 +137,9 @@ class Pool:
     async def _open_saas(self) -> None:
         setup = self._plan.setup
         backend = await self._plan.backend.open(setup, lambda stage, part: self._note(Loading(stage, fraction=part)))
-        self._capabilities = sorted(
-            capabilities_of(backend) & (self._plan.backend.info.capabilities or capabilities_of(backend))
-        )
+        self._capabilities = backend.abilities()
         for index in range(self._plan.spec.num_workers):
-            self._workers[index] = backend  # type: ignore[assignment]  # a backend with chat is a worker
+            self._workers[index] = backend
             self._up(index)
         calm_garbage_collector()
 
@@ -149,7 +156,7 @@ class Pool:
             if isinstance(event, Loading):
                 self._note(Loading(event.stage, index, event.fraction))
             else:
-                self._capabilities = event.capabilities
+                self._capabilities = frozenset(map(Capability, event.capabilities))
         self._workers[index] = worker
         self._up(index)
         self._spawn(self._keep_up(index, worker))
@@ -190,7 +197,11 @@ class Pool:
 
     # ---- requests
 
-    async def _chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk | Dispatched]:
+    async def _ask(self, ability: Capability, request: Request) -> AsyncIterator[Item | Dispatched]:
+        if lacking := needed_by(request) - self._capabilities:
+            can = ", ".join(sorted(self._capabilities))
+            message = f"{self._plan.spec.model} cannot {' or '.join(sorted(lacking))}; it can {can}."
+            raise errors.Unsupported(message, needs=sorted(needed_by(request)))
         started = time.monotonic()
         ticket = next(self._tickets)
         try:
@@ -199,7 +210,7 @@ class Pool:
                 failed = True
                 sent: Dispatched | None = Dispatched(worker, time.monotonic() - started)
                 try:
-                    async with aclosing(self._answer(worker, request)) as chunks:  # type: ignore[type-var]  # a generator
+                    async with aclosing(self._answer(worker, ability, request)) as chunks:  # type: ignore[type-var]  # a generator
                         async for chunk in chunks:
                             if sent is not None:  # with the first chunk, in one message
                                 yield sent
@@ -216,17 +227,18 @@ class Pool:
                 f"{self._plan.spec.model} did not finish within {request.timeout:g} s.", "Allow more with --timeout."
             ) from err
 
-    async def _answer(self, worker: int, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+    async def _answer(self, worker: int, ability: Capability, request: Request) -> AsyncIterator[Item]:
         started = time.monotonic()
         first = 0.0
-        async with aclosing(self._workers[worker].chat(request)) as chunks:  # type: ignore[type-var]  # a generator
-            async for chunk in chunks:
-                if not first and (chunk.text or chunk.reasoning):
+        start = functools.partial(self._workers[worker].ask, ability, request)
+        async with aclosing(retried(start, self._tries)) as items:  # type: ignore[type-var]  # a generator
+            async for item in items:
+                if not first and (not isinstance(item, ChatChunk) or item.text or item.reasoning):
                     first = time.monotonic()
                     self._first_token.append(first - started)
-                elif chunk.usage and first:  # not for an answer in one piece: it has no speed after its first token
-                    self._speeds.append(chunk.usage.completion_tokens / max(time.monotonic() - first, 1e-3))
-                yield chunk
+                elif isinstance(item, ChatChunk) and item.usage and first:  # an answer in one piece has no speed
+                    self._speeds.append(item.usage.completion_tokens / max(time.monotonic() - first, 1e-3))
+                yield item
 
     async def _admit(self, ticket: int) -> int:
         """Wait for a slot, first come first served; return its worker."""
@@ -262,7 +274,7 @@ class Pool:
             model=spec.model,
             kind=self._plan.backend.info.kind,
             strategy="lru",
-            capabilities=self._capabilities,
+            capabilities=sorted(self._capabilities),
             workers=self._table.snapshot(now, pids=pids),
             concurrency=spec.worker_concurrency,
             queued=self._table.queued,

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from byzer_magic import capabilities
 from byzer_magic.stat import ModelStat
-from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Event, Loading
+from byzer_magic.types import Dispatched, Event, Loading
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """A larger message closes the connection that sent it."""
@@ -94,7 +95,7 @@ class Opened(msgspec.Struct, frozen=True, tag=True):
 
 
 METHODS: dict[str, tuple[Any, Any]] = {
-    "chat": (ChatRequest, ChatChunk | Dispatched),
+    **{ability.value: (takes, gives | Dispatched) for ability, (takes, gives) in capabilities.METHODS.items()},
     "stat": (None, ModelStat),
     "watch": (None, Event),
     "logs": (LogsRequest, str),

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from byzer_magic.stat import ModelStat
-from byzer_magic.types import ChatResult, Event, Failed, Loading, Placed, Ready
+from byzer_magic.results import ChatResult
+from byzer_magic.types import Event, Failed, Loading, Placed, Ready
 
 STYLE = (
     "border-collapse:collapse;font-size:var(--jp-ui-font-size1,13px);font-variant-numeric:tabular-nums",

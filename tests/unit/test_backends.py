@@ -11,8 +11,10 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import _gguf, registry
-from byzer_magic.backends._openai_wire import Body, Fault, chunk_of, decode, events
 from byzer_magic.backends.base import Backend, Info, Param, typed_params
+from byzer_magic.backends.wires.failures import Fault
+from byzer_magic.backends.wires.openai_shapes import Body, chunk_of, decode
+from byzer_magic.backends.wires.sse import events
 from byzer_magic.expand import Secret
 from byzer_magic.types import ChatChunk, Usage
 

@@ -13,7 +13,7 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.capabilities import Capability, capabilities_of
+from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatRequest, Message, Usage
 from tests.servers.process import Process
 from tests.wire.conftest import ask, collect, opened, setup_of, text_of
@@ -219,12 +219,6 @@ async def test_a_real_model_behind_llama_cpp_server(llama_server: Process) -> No
     with pytest.raises(errors.ContextTooLong):
         await collect(backend, ask("word " * 3000, stream=False))
     await backend.close()
-
-
-def test_it_says_what_it_can() -> None:
-    assert capabilities_of(OPENAI) == {Capability.CHAT}
-    assert registry.find("saas/official_openai").info.kind == "saas/official_openai"
-    assert registry.find("saas/official_openai").info.params == OPENAI.info.params
 
 
 @pytest.mark.parametrize(

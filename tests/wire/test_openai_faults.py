@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends._openai_errors import Caller, retry_after
+from byzer_magic.backends.wires.failures import Caller, retry_after
 from tests.servers.process import Process, free_port
 from tests.wire.conftest import ask, collect, opened
 
@@ -143,13 +143,6 @@ async def test_nobody_listens(key: str, stream: bool) -> None:
     error = await failure(backend, "hi", stream=stream)
     assert type(error) is errors.ProviderUnavailable
     assert f"Cannot reach http://127.0.0.1:{port}/v1" in error.message
-    await backend.close()
-
-
-async def test_the_sdk_tries_again_before_the_first_byte(provider: Process, key: str) -> None:
-    backend = await connect(provider.url, key, max_retries="2")
-    chunks = await collect(backend, ask("fault:flaky=2 eventually"))
-    assert "".join(chunk.text for chunk in chunks) == "Echo: eventually"
     await backend.close()
 
 

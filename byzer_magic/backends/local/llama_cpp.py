@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from byzer_magic.backends import _gguf
-from byzer_magic.backends import _openai_wire as wire
+from byzer_magic.backends.wires import openai_shapes as wire
 from byzer_magic.backends._llama_drivers import (
     XLLAMACPP_SETTINGS,
     Driver,
@@ -31,6 +31,7 @@ from byzer_magic.backends._llama_drivers import (
 )
 from byzer_magic.backends._llama_params import BATCH, CHAT, CONTEXT, LOADING, PARAMS
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
+from byzer_magic.backends.wires.failures import Fault
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import (
     BadParameter,
@@ -124,7 +125,7 @@ class LlamaCppBackend(Backend):
         asked = {name: value for name, value in request.options.items() if value is not None}
         if "max_completion_tokens" in asked:
             asked["max_tokens"] = asked.pop("max_completion_tokens")
-        return {**self._defaults, **asked, "messages": msgspec.to_builtins(request.messages)}
+        return {**self._defaults, **asked, "messages": wire.messages(request.messages)}
 
     async def _generate(self, body: dict[str, Any]) -> AsyncGenerator[ChatChunk, None]:
         loop = asyncio.get_running_loop()
@@ -181,7 +182,7 @@ def _chunk(item: dict[str, Any] | Exception) -> ChatChunk | None:
         raise ProviderError(f"llama.cpp failed: {' '.join(str(item).split())}", "See %byzer logs.") from item
     try:
         return wire.chunk_of(wire.checked(msgspec.convert(item, wire.Body)))
-    except wire.Fault as fault:
+    except Fault as fault:
         raise _refusal(fault.error) from fault
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from byzer_magic.backends.base import Info
-from byzer_magic.backends.openai_sdk import OpenAIBackend, info
+from byzer_magic.backends.wires.openai_backend import OpenAIBackend, info
 
 
 class OfficialOpenAIBackend(OpenAIBackend):

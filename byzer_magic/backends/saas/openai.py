@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from byzer_magic.backends.openai_sdk import OpenAIBackend
+from byzer_magic.backends.wires.openai_backend import OpenAIBackend
 
 BACKEND = OpenAIBackend

@@ -2,20 +2,21 @@
 
 The shapes are those of https://developers.openai.com/api/reference/resources/chat (chat completion object and
 chat completion chunk object), read leniently: compatible providers leave fields out, send null for them, or add
-`reasoning_content` (DeepSeek) and `reasoning` (OpenRouter, vLLM). Server-sent events follow
-https://html.spec.whatwg.org/multipage/server-sent-events.html, split on bytes: splitting decoded text, as SDKs do,
-also breaks at U+2028 inside a JSON string.
+`reasoning_content` (DeepSeek) and `reasoning` (OpenRouter, vLLM).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from byzer_magic.types import ChatChunk, Usage
+from byzer_magic import types
+from byzer_magic.backends.wires.failures import Fault
+from byzer_magic.backends.wires.media import data_url, encoded, extension
+from byzer_magic.types import ChatChunk, Media, Usage
 
 
 class Message(msgspec.Struct):
@@ -49,14 +50,6 @@ class Body(msgspec.Struct):
     error: Any = None
     id: str | None = None
     model: str | None = None
-
-
-class Fault(Exception):
-    """The provider sent `{"error": ...}` where an answer was due; `error` is what it said."""
-
-    def __init__(self, error: Any) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 _DECODER = msgspec.json.Decoder(Body)
@@ -141,21 +134,21 @@ def text_or_json(text: str) -> Any:
     return text
 
 
-async def events(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the data of each server-sent event (one line of data each, as every provider sends them).
+def messages(turns: Sequence[types.Message]) -> list[dict[str, Any]]:
+    """Return a conversation as OpenAI wants it: pictures and sounds as base64 parts."""
+    return [_turn(turn) for turn in turns]
 
-    Comments, `id:` and `retry:` lines are dropped. The data of an `event: error` comes as ``{"error": data}``
-    unless it says so itself. A last line without its line end is data too.
-    """
-    rest = b""
-    failed = False
-    async for block in blocks:
-        *lines, rest = (rest + block).split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:"):
-                data = line[5:].strip()
-                yield b'{"error":' + data + b"}" if failed and not data.startswith(b'{"error"') else data
-            elif line.startswith(b"event:"):
-                failed = line[6:].strip() == b"error"
-    if rest.startswith(b"data:"):
-        yield rest[5:].strip()
+
+def _turn(turn: types.Message) -> dict[str, Any]:
+    if not isinstance(turn.content, list):
+        plain: dict[str, Any] = msgspec.to_builtins(turn)
+        return plain
+    parts = [_part(part) if isinstance(part, Media) else part for part in turn.content]
+    rest: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(turn, content=None))
+    return {**rest, "content": parts}
+
+
+def _part(media: Media) -> dict[str, Any]:
+    if media.is_image:
+        return {"type": "image_url", "image_url": {"url": data_url(media)}}
+    return {"type": "input_audio", "input_audio": {"data": encoded(media), "format": extension(media.mime)}}

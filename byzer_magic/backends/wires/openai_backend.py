@@ -13,49 +13,35 @@ import importlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
-from urllib.parse import urlsplit
 
 import msgspec
 
-from byzer_magic.backends import _openai_wire as wire
-from byzer_magic.backends._openai_errors import Caller, translate
+from byzer_magic.backends.wires import openai_shapes as wire
+from byzer_magic.backends.wires.failures import Caller, Fault, translate
+from byzer_magic.backends.wires.params import CAPABILITIES, CONNECT_SECONDS, CONNECTION, api_key, base_url, check_objects, check_url, connections, reveal, secrets_of
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
+from byzer_magic.backends.wires import sse
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, MissingKey, StreamTruncated
-from byzer_magic.expand import Secret
 from byzer_magic.types import ChatChunk, ChatRequest
 
 BASE_URL = "https://api.openai.com/v1"
-CONNECT_SECONDS = 10.0
-"""How long a connection may take; the answer itself has `saas.timeout`."""
-CONNECTIONS = 1000
-"""Connections allowed at least; more when the deployment's concurrency is higher."""
 DRAIN_SECONDS = 0.2
 """How long the end of a body may come after `[DONE]` before its connection is given up."""
 NOT_STREAMED = ("application/json", "text/html")
 """Content types of servers that answer a stream request in one piece, or that are no API at all."""
 
 _CONNECTION = (
-    Param(
-        name="saas.api_key",
+    api_key(
+        "OPENAI_API_KEY",
+        required=False,
         help="key of the account; not needed when saas.base_url leads to a server that asks for none",
-        secret=True,
-        env=("OPENAI_API_KEY",),
         env_unless="saas.base_url",
     ),
-    Param(name="saas.model", help="model name as the provider spells it", required=True),
-    Param(
-        name="saas.base_url",
-        help=f"address of an OpenAI-compatible API (default {BASE_URL})",
-        env=("OPENAI_BASE_URL",),
-        aliases=("saas.api_base",),
-    ),
-    Param(name="saas.timeout", help="seconds of silence until a request is given up", kind="float", default=600.0),
-    Param(name="saas.max_retries", help="how often a request that failed early is sent again", kind="int", default=2),
+    *CONNECTION,
+    base_url(BASE_URL, "OPENAI_BASE_URL", aliases=("saas.api_base",)),
     Param(name="saas.organization", help="OpenAI organization to bill", env=("OPENAI_ORG_ID",)),
-    Param(name="saas.proxies", help="URL of an HTTP proxy; hidden, since it may have a password", secret=True),
-    Param(name="saas.extra_headers", help="more HTTP headers, as a JSON object", kind="json"),
-    Param(name="saas.extra_body", help="more fields of the request, as a JSON object", kind="json"),
+    CAPABILITIES,
 )
 _NUMBERS = {
     "temperature": ("float", "0 is always the likeliest word, 2 is wild"),
@@ -113,7 +99,7 @@ class OpenAIBackend(Backend):
         self._defaults = defaults(params)
         self._counts = True
         """Whether to ask for token counts in streams; off once a server has refused the question."""
-        self._caller = Caller(self._model, _base_url(params), _secrets(params))
+        self._caller = Caller(self._model, _base_url(params), secrets_of(params))
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -124,16 +110,10 @@ class OpenAIBackend(Backend):
                 f"{cls.info.kind} needs saas.api_key.",
                 "Add --infer_params saas.api_key=${YOUR_KEY} or set OPENAI_API_KEY.",
             )
-        url = urlsplit(_base_url(params))
-        if url.scheme not in ("http", "https") or not url.netloc:
-            raise BadParameter(
-                f"saas.base_url is {_base_url(params)!r}, which is not a URL.", f"For example: {BASE_URL}"
-            )
-        if url.path.rstrip("/").endswith("/chat/completions"):
+        check_url(params, "saas.base_url", BASE_URL)
+        if _base_url(params).rstrip("/").endswith("/chat/completions"):
             raise BadParameter("saas.base_url ends in /chat/completions.", "Leave that part out; the SDK adds it.")
-        for name in ("saas.extra_headers", "saas.extra_body"):
-            if not isinstance(params.get(name, {}), dict):
-                raise BadParameter(f"{name} is not a JSON object.", f"""For example: {name}='{{"name": "value"}}'""")
+        check_objects(params)
 
     @classmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
@@ -179,7 +159,7 @@ class OpenAIBackend(Backend):
                 chunk = wire.chunk_of(wire.decode(await response.read()))
                 yield self._with_id(chunk or ChatChunk(), response.headers)
                 return
-            events = wire.events(response.iter_bytes())
+            events = sse.events(response.iter_bytes())
             async for data in events:
                 if data == b"[DONE]":
                     await _drain(events)
@@ -216,7 +196,7 @@ class OpenAIBackend(Backend):
             body.pop("stream_options", None)
         return {
             "model": body.pop("model", self._model),
-            "messages": msgspec.to_builtins(request.messages),
+            "messages": wire.messages(request.messages),
             "stream": stream,
             "extra_body": body,
             "extra_headers": headers,
@@ -249,16 +229,6 @@ def _base_url(params: Mapping[str, Any]) -> str:
     return str(params.get("saas.base_url") or BASE_URL)
 
 
-def _reveal(value: Secret | None) -> str | None:
-    return value.reveal() if value else None
-
-
-def _secrets(params: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return all texts that no message may have: keys, and whatever the extra headers carry."""
-    keys = [value.reveal() for value in params.values() if isinstance(value, Secret)]
-    return (*keys, *(str(value) for value in params.get("saas.extra_headers", {}).values()))
-
-
 def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
     """Return the SDK's client, the class of its responses, and the exceptions that it, its transport and our reading may raise."""
     import aiohttp  # SDKs are imported by the deployments that use them
@@ -267,17 +237,17 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
     params = setup.params
     # httpx2 for openai 3, httpx for openai 2: the SDK takes the limits of its own library only.
     http = importlib.import_module(openai.Timeout.__init__.__module__.partition(".")[0])
-    connections = max(CONNECTIONS, setup.concurrency)
+    limit = connections(setup)
     client = openai.AsyncOpenAI(
-        api_key=_reveal(params.get("saas.api_key")) or "none",
+        api_key=reveal(params.get("saas.api_key")) or "none",
         base_url=_base_url(params),
         organization=params.get("saas.organization"),
         timeout=openai.Timeout(params["saas.timeout"], connect=CONNECT_SECONDS),
-        max_retries=params["saas.max_retries"],
+        max_retries=0,  # see wires/retry
         default_headers=params.get("saas.extra_headers"),
         http_client=openai.DefaultAioHttpClient(
-            limits=http.Limits(max_connections=connections, max_keepalive_connections=connections),
-            proxy=_reveal(params.get("saas.proxies")),
+            limits=http.Limits(max_connections=limit, max_keepalive_connections=limit),
+            proxy=reveal(params.get("saas.proxies")),
         ),
     )
     _ = client.chat.completions.with_streaming_response  # imports the resource here, not at the first request
@@ -289,4 +259,4 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
         OSError,
         msgspec.MsgspecError,
     )
-    return client, http.Response, (*failures, wire.Fault)
+    return client, http.Response, (*failures, Fault)

@@ -1,6 +1,7 @@
-"""From what the openai SDK raises, or lets through, to our errors: one sentence, one hint, no key.
+"""From what providers and their SDKs say or raise to our errors: one sentence, one hint, no key.
 
-Status codes and error codes: https://developers.openai.com/api/docs/guides/error-codes.
+Status codes and error codes: https://developers.openai.com/api/docs/guides/error-codes; other providers' codes are
+given by their files, as `codes`.
 """
 
 from __future__ import annotations
@@ -8,14 +9,21 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from byzer_magic import errors
-from byzer_magic.backends._openai_wire import Fault
 from byzer_magic.log import redact
+
+class Fault(Exception):
+    """The provider sent an error where a piece of an answer was due; `error` is what it said."""
+
+    def __init__(self, error: Any) -> None:
+        super().__init__(str(error))
+        self.error = error
+
 
 LONGEST_REASON = 400
 """Characters of a provider's own text that are passed on."""
@@ -41,6 +49,9 @@ _HINTS: dict[type[errors.ByzerError], str] = {
     errors.ContextTooLong: "Shorten the conversation, or use a model with a longer context.",
     errors.ContentRefused: "Change the prompt; the provider's filter decides.",
 }
+REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid", "x-tt-logid", "x-requestid")
+"""Headers in which providers name a request."""
+
 _STREAM_STATUS = {
     "invalid_api_key": 401,
     "insufficient_quota": 429,
@@ -48,6 +59,11 @@ _STREAM_STATUS = {
     "rate_limit_error": 429,
     "model_not_found": 404,
     "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "overloaded_error": 529,
 }
 """Statuses of the errors that come inside a stream, where the HTTP status was 200 already."""
 
@@ -59,6 +75,10 @@ class Caller:
     model: str
     base_url: str
     secrets: tuple[str, ...] = ()
+    hints: Mapping[int, str] = field(default_factory=dict)
+    """Next steps by status, where a provider's settings are not named like OpenAI's."""
+    codes: Mapping[str, int] = field(default_factory=dict)
+    """Statuses of the provider's own error codes, for errors that come without one."""
 
     @property
     def host(self) -> str:
@@ -88,47 +108,57 @@ def _without_pieces(text: str, secret: str) -> str:
 def translate(err: Exception, caller: Caller) -> errors.ByzerError:
     """Return the error of ours that says what `err` says.
 
-    It knows the SDK's exceptions, the transport errors and JSON errors that the SDK lets through in the middle of
-    a stream, and `Fault`. Raise the result `from None`: the chain behind it may quote the key.
+    It knows the exceptions of the openai and anthropic SDKs (which are alike), the transport and JSON errors that they
+    let through in the middle of a stream, and `Fault`. Raise the result `from None`: the chain behind it may quote the
+    key.
     """
-    import openai  # heavy: only where a backend has imported it already
-
     if isinstance(err, errors.ByzerError):
         return err
     if isinstance(err, Fault):
-        return _from_fault(err.error, caller)
-    if isinstance(err, openai.APIStatusError):
+        return refused(err.error, caller)
+    if hasattr(err, "status_code") and hasattr(err, "response"):
         return _from_status(err, caller)
-    if isinstance(err, openai.APIConnectionError | OSError) or _is_transport(err):
-        return _from_transport(err, caller)
-    return _garbled(caller, str(err))
+    if isinstance(err, OSError) or _is_transport(err):
+        return from_transport(err, caller)
+    return garbled(caller, str(err))
 
 
 def _from_status(err: Any, caller: Caller) -> errors.ByzerError:
-    code, kind, reason = _parts(err.body if err.body is not None else err.response.text)
+    body = err.body if err.body is not None else err.response.text
+    return refused(body, caller, err.status_code, err.response.headers)
+
+
+def refused(
+    body: Any, caller: Caller, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> errors.ByzerError:
+    """Return the error that a provider's error body says; without a `status`, its code tells what it is."""
+    headers = headers or {}
+    code, kind, reason = parts(body)
+    if status is None:
+        status = _status_of(code, kind, caller)
+    final = code == "insufficient_quota" or headers.get("x-should-retry") == "false"
     details = {
-        "status": err.status_code,
-        "request_id": err.request_id,
-        "retry_after": retry_after(err.response.headers),
+        "status": status,
+        "request_id": next((headers[name] for name in REQUEST_IDS if name in headers), None),
+        "retry_after": retry_after(headers),
         "provider_code": code or kind,
+        "final": True if final else None,
     }
-    return _refusal(err.status_code, code or kind, reason, caller, details)
-
-
-def _from_fault(error: Any, caller: Caller) -> errors.ByzerError:
-    code, kind, reason = _parts(error)
-    status = int(code) if code.isdigit() else _STREAM_STATUS.get(code) or _STREAM_STATUS.get(kind) or 500
-    return _refusal(status, code or kind, reason, caller, {"status": status, "provider_code": code or kind})
-
-
-def _refusal(status: int, code: str, reason: str, caller: Caller, details: dict[str, Any]) -> errors.ByzerError:
-    kind, words, hint = _verdict(status, code, reason)
+    error, words, hint = _verdict(status, code or kind, reason)
+    hint = caller.hints.get(status, hint)
     if code == "insufficient_quota":
         words, hint = "has no quota left", "Check the account's plan and billing; waiting does not help."
     told = caller.hide(reason) or "no reason given"
     known = {name: caller.hide(v) if isinstance(v, str) else v for name, v in details.items() if v not in (None, "")}
     message = f"{caller.model} at {caller.host} {words} ({status}): {told}"
-    return kind(message, hint, provider=caller.host, **known)
+    return error(message, hint, provider=caller.host, **known)
+
+
+def _status_of(code: str, kind: str, caller: Caller) -> int:
+    if code.isdigit() and 400 <= int(code) < 600:
+        return int(code)
+    known = {**_STREAM_STATUS, **caller.codes}
+    return known.get(code) or known.get(kind) or 500
 
 
 def _verdict(status: int, code: str, reason: str) -> tuple[type[errors.RequestError], str, str]:
@@ -144,12 +174,12 @@ def _verdict(status: int, code: str, reason: str) -> tuple[type[errors.RequestEr
     return kind, "did not accept the request", _HINTS.get(kind, "Change what the message names.")
 
 
-def _parts(body: Any) -> tuple[str, str, str]:
+def parts(body: Any) -> tuple[str, str, str]:
     """Return code, type and sentence of an error body, whichever of the usual shapes it has."""
     if isinstance(body, Mapping):
         inner = body.get("error")
         if isinstance(inner, Mapping):
-            return _parts(inner)
+            return parts(inner)
         sentence = body.get("message") or inner or body.get("detail") or body.get("error_msg") or ""
         return str(body.get("code") or ""), str(body.get("type") or ""), _text(sentence)
     return "", "", _text(body)
@@ -187,8 +217,8 @@ def _causes(err: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_transport(err: Exception) -> bool:
-    """Return whether an HTTP library raised it: httpx2, httpx (openai 2) or aiohttp."""
-    return any(cls.__name__ in ("TransportError", "ClientError", "StreamError") for cls in type(err).__mro__)
+    """Return whether an HTTP library raised it: httpx2, httpx (openai 2), aiohttp, or an SDK in their name."""
+    return any(cls.__name__ in ("TransportError", "ClientError", "StreamError", "APIConnectionError") for cls in type(err).__mro__)
 
 
 def _timed_out(err: Exception) -> bool:
@@ -202,26 +232,30 @@ def _timed_out(err: Exception) -> bool:
     return any(found & {"TimeoutError", "TimeoutException", "APITimeoutError"} for found in names)
 
 
-def _from_transport(err: Exception, caller: Caller) -> errors.ByzerError:
+def from_transport(err: Exception, caller: Caller) -> errors.ByzerError:
+    """Return the error for a connection that could not be made, broke, or fell silent."""
     root = list(_causes(err))[-1]
     names = {cls.__name__ for cause in _causes(err) for cls in type(cause).__mro__}
     why = caller.hide(str(root)) or type(root).__name__
-    if _timed_out(err):
+    unreachable = "ConnectionTimeoutError" in names
+    if _timed_out(err) and not unreachable:
         return errors.DeadlineExceeded(
             f"{caller.model} at {caller.host} did not answer in time.",
             "Allow more with saas.timeout.",
             provider=caller.host,
         )
-    if names & {"ClientConnectorError", "ConnectError"}:
+    if unreachable or names & {"ClientConnectorError", "ConnectError"}:
         hint = "Check saas.base_url, the network and the proxy."
         return errors.ProviderUnavailable(f"Cannot reach {caller.address}: {why}", hint, provider=caller.host)
     message = f"{caller.host} closed the connection before {caller.model} had answered: {why}"
     return errors.ProviderUnavailable(message, "Try again.", provider=caller.host)
 
 
-def _garbled(caller: Caller, why: str) -> errors.ByzerError:
+def garbled(caller: Caller, why: str) -> errors.ByzerError:
+    """Return the error for an answer that cannot be read."""
     return errors.ProviderUnavailable(
         f"{caller.host} sent something that is not an answer of {caller.model}: {caller.hide(why)}",
-        "Check that saas.base_url leads to an OpenAI-compatible API (it often ends in /v1).",
+        "Check that saas.base_url leads to the API itself (an OpenAI-compatible one often ends in /v1).",
         provider=caller.host,
+        final=True,
     )

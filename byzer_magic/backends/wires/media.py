@@ -1,0 +1,56 @@
+"""Pictures and sounds in the forms that providers want."""
+
+from __future__ import annotations
+
+import base64
+
+from byzer_magic.errors import BadRequest
+from byzer_magic.types import Media
+
+EXTENSIONS = {
+    "audio/mpeg": "mp3",
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/mp4": "m4a",
+    "audio/x-m4a": "m4a",
+    "audio/flac": "flac",
+    "audio/x-flac": "flac",
+    "audio/ogg": "ogg",
+    "audio/opus": "opus",
+    "audio/webm": "webm",
+    "audio/aac": "aac",
+    "audio/pcm": "pcm",
+    "image/jpeg": "jpg",
+    "image/svg+xml": "svg",
+}
+"""File name extensions of media types that are not named like them."""
+SOUNDS = {
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "opus": "audio/ogg",
+    "aac": "audio/aac",
+    "flac": "audio/flac",
+    "pcm": "audio/pcm",
+}
+"""Media types of the sound formats that text can be spoken in."""
+
+
+def extension(mime: str) -> str:
+    """Return the usual file name extension of a media type, without a dot."""
+    return EXTENSIONS.get(mime) or mime.rpartition("/")[2] or "bin"
+
+
+def encoded(media: Media) -> str:
+    """Return the bytes of a medium as base64 text.
+
+    Raises:
+        BadRequest: there is only an address, and the provider takes none.
+    """
+    if not media.data:
+        raise BadRequest(f"This provider takes no addresses: {media.url}", "Download it, and give the file or its bytes.")
+    return base64.b64encode(media.data).decode()
+
+
+def data_url(media: Media) -> str:
+    """Return the address of a medium: its own, or a ``data:`` URL that holds its bytes."""
+    return media.url or f"data:{media.mime};base64,{encoded(media)}"
