@@ -112,6 +112,11 @@ def openai_wire(key: str = "", models: str = "") -> Process:
     return Process([sys.executable, str(HERE / "openai_wire.py"), "--port", "{port}", "--key", key, "--models", models])
 
 
+def own(name: str, key: str = "") -> Process:
+    """Return a provider of ours, `tests/servers/<name>.py`, that asks for `key`."""
+    return Process([sys.executable, str(HERE / f"{name}.py"), "--port", "{port}", "--key", key])
+
+
 def aimock(fixtures: Path, *flags: str, keys: str = "") -> Process:
     """Return a provider that other people wrote: https://aimock.copilotkit.dev/docs."""
     program = HERE / "node_modules/@copilotkit/aimock/dist/cli.js"

@@ -13,7 +13,6 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatRequest, Message, Usage
 from tests.servers.process import Process
 from tests.wire.conftest import ask, collect, opened, setup_of, text_of

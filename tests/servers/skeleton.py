@@ -1,0 +1,121 @@
+"""What the test providers have in common: knobs in prompts, a journal of what came in, and a main program.
+
+A prompt may begin with knobs: `fault:<name>` for a failure (`retry_after=3` behind it is passed on as a header),
+`slow:50ms` for a pause before the first byte, `say:`, `tool:`, `think:` for what is to be answered. The faults that
+every provider knows, in its own words:
+
+    401 403 404 context 429 500 529   refusals with the provider's own status, code and sentence
+    refuse      the connection is cut before any answer
+    truncate    the stream ends early, without its end mark
+    reset       the connection is cut in mid-stream
+    garbage     bytes that are no answer, in mid-stream (or instead of it, where nothing is streamed)
+    silence     no answer at all
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+KNOB = re.compile(r"(tokens|slow|fault):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S)
+
+JOURNAL: deque[dict[str, Any]] = deque(maxlen=2000)
+NUMBERS = itertools.count(1)
+
+Handler = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
+
+
+def knobs(text: str) -> dict[str, str]:
+    """Return the knobs at the start of a prompt, and the text after them."""
+    found: dict[str, str] = {}
+    rest = text.lstrip()
+    while match := KNOB.match(rest):
+        word, value, wait, tail_word, tail = match.groups()
+        found[word or tail_word] = value or tail
+        if wait:
+            found["retry_after"] = wait
+        rest = rest[match.end() :]
+    found["text"] = rest
+    return found
+
+
+def noted(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Return a handler that writes each request into the journal; it gets the entry, and may add to it."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        entry: dict[str, Any] = {
+            "number": next(NUMBERS),
+            "path": request.path_qs,
+            "at": time.time(),
+            "headers": {name.lower(): value for name, value in request.headers.items() if not _secret(name)},
+        }
+        JOURNAL.append(entry)
+        try:
+            response = await handler(request, entry)
+        except (asyncio.CancelledError, ConnectionError):
+            entry["gone"] = time.time()
+            raise
+        entry["status"] = response.status
+        return response
+
+    return handle
+
+
+def _secret(name: str) -> bool:
+    return bool(re.search("auth|key|token|secret", name, re.I))
+
+
+async def before_answer(request: web.Request, asked: dict[str, str]) -> None:
+    """Do what `slow`, `fault:refuse` and `fault:silence` ask for."""
+    if "slow" in asked:
+        await asyncio.sleep(float(asked["slow"].removesuffix("ms")) / 1000)
+    if asked.get("fault") == "silence":
+        await asyncio.sleep(600)
+    if asked.get("fault") == "refuse":
+        cut(request)
+
+
+def cut(request: web.Request) -> None:
+    """Cut the connection."""
+    if request.transport:
+        request.transport.abort()
+
+
+async def _journal(_: web.Request) -> web.Response:
+    return web.json_response(list(JOURNAL))
+
+
+async def _health(_: web.Request) -> web.Response:
+    return web.json_response({"pid": os.getpid()})
+
+
+def serve(description: str | None, add_routes: Callable[[web.Application], None]) -> None:
+    """Run a provider: ``--port``, and ``--key`` that it asks for (`app["key"]`)."""
+    parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--key", default="")
+    options = parser.parse_args()
+    app = web.Application(client_max_size=2**26)
+    app["key"] = options.key
+    add_routes(app)
+    app.router.add_get("/journal", _journal)
+    app.router.add_get("/health", _health)
+    # A cancelled handler is how a server notices, and writes down, that a client has gone away.
+    web.run_app(
+        app,
+        host="127.0.0.1",
+        port=options.port,
+        handler_cancellation=True,
+        shutdown_timeout=0.2,
+        print=None,
+        access_log=None,
+    )
