@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import sys
+from array import array
+from typing import Any
 
 from byzer_magic.errors import BadRequest
 from byzer_magic.types import Media
@@ -47,10 +50,27 @@ def encoded(media: Media) -> str:
         BadRequest: there is only an address, and the provider takes none.
     """
     if not media.data:
-        raise BadRequest(f"This provider takes no addresses: {media.url}", "Download it, and give the file or its bytes.")
+        raise BadRequest(
+            f"This provider takes no addresses: {media.url}", "Download it, and give the file or its bytes."
+        )
     return base64.b64encode(media.data).decode()
 
 
 def data_url(media: Media) -> str:
     """Return the address of a medium: its own, or a ``data:`` URL that holds its bytes."""
     return media.url or f"data:{media.mime};base64,{encoded(media)}"
+
+
+def packed(embedding: str | list[float] | list[list[float]]) -> bytes:
+    """Return one vector as little-endian float32: from base64 of that, a list, or a list in a list (llama.cpp's server).
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if isinstance(embedding, str):
+        return base64.b64decode(embedding)
+    row: Any = embedding[0] if embedding and isinstance(embedding[0], list) else embedding
+    numbers = array("f", row)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tobytes()
