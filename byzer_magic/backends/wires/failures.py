@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from byzer_magic import errors
 from byzer_magic.log import redact
 
+
 class Fault(Exception):
     """The provider sent an error where a piece of an answer was due; `error` is what it said."""
 
@@ -218,7 +219,8 @@ def _causes(err: BaseException | None) -> Iterator[BaseException]:
 
 def _is_transport(err: Exception) -> bool:
     """Return whether an HTTP library raised it: httpx2, httpx (openai 2), aiohttp, or an SDK in their name."""
-    return any(cls.__name__ in ("TransportError", "ClientError", "StreamError", "APIConnectionError") for cls in type(err).__mro__)
+    known = ("TransportError", "ClientError", "StreamError", "APIConnectionError")
+    return any(cls.__name__ in known for cls in type(err).__mro__)
 
 
 def _timed_out(err: Exception) -> bool:

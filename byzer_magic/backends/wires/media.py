@@ -62,7 +62,7 @@ def data_url(media: Media) -> str:
 
 
 def packed(embedding: str | list[float] | list[list[float]]) -> bytes:
-    """Return one vector as little-endian float32: from base64 of that, a list, or a list in a list (llama.cpp's server).
+    """Return one vector as little-endian float32: from base64 of that, a list, or a list in a list.
 
     Raises:
         ValueError: it is none of these.

@@ -18,7 +18,7 @@ from byzer_magic import catalog
 from byzer_magic.backends.base import Backend, Info, Report, Setup
 from byzer_magic.backends.wires import openai_shapes as shapes
 from byzer_magic.backends.wires import sse
-from byzer_magic.backends.wires.openai_client import Client, connect, plain
+from byzer_magic.backends.wires.openai_client import Client, connect
 from byzer_magic.backends.wires.openai_media import OpenAIMedia
 from byzer_magic.backends.wires.openai_params import BASE_URL, address, defaults, info
 from byzer_magic.backends.wires.params import check_objects, check_url
@@ -67,12 +67,12 @@ class OpenAIBackend(OpenAIMedia, Backend):
     async def open(cls, setup: Setup, report: Report) -> Self:
         """Import the SDK in a thread and make the client; nothing is sent yet."""
         report("importing openai", None)
-        return cls(setup, await asyncio.to_thread(connect, setup, cls.make))
+        return cls(setup, await asyncio.to_thread(cls.connect, setup))
 
-    @staticmethod
-    def make(sdk: Any, common: dict[str, Any]) -> Any:
-        """Return the SDK's client; providers with one of their own override this."""
-        return plain(sdk, common)
+    @classmethod
+    def connect(cls, setup: Setup) -> Client:
+        """Make the SDK's client; a provider that has another kind of client overrides this."""
+        return connect(setup, lambda sdk, common: sdk.AsyncOpenAI(**common))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -80,7 +80,7 @@ class OpenAIBackend(OpenAIMedia, Backend):
 
     def abilities(self) -> frozenset[Capability]:
         """Return what the model can do, as its name or `saas.capabilities` tells: the provider's wire can do all."""
-        return catalog.capabilities(self._model, self._params.get("saas.capabilities"))
+        return catalog.capabilities(self._params["saas.model"], self._params.get("saas.capabilities"))
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         """Yield the answer as it comes; closing the iterator closes the provider's connection.
@@ -89,10 +89,10 @@ class OpenAIBackend(OpenAIMedia, Backend):
             ProviderError: the provider refused or failed; its own sentence is in the message.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        async with self._client.errors():
-            async with aclosing(self._stream(request) if request.stream else self._whole(request)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+        answer = self._stream(request) if request.stream else self._whole(request)
+        async with self._client.errors(), aclosing(answer) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def _whole(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         call = self._call(request, stream=False)

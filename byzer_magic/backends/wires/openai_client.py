@@ -46,11 +46,6 @@ class Client:
             raise translate(err, self.caller) from None  # the chain may quote the key
 
 
-def plain(sdk: Any, common: dict[str, Any]) -> Any:
-    """Return the SDK's client of OpenAI and compatible providers."""
-    return sdk.AsyncOpenAI(**common)
-
-
 def connect(setup: Setup, make: Make) -> Client:
     """Import the SDK (over a second) and make its client; nothing is sent yet."""
     import aiohttp  # SDKs are imported by the deployments that use them

@@ -16,9 +16,7 @@ CONNECTIONS = 1000
 """Connections allowed at least; more when the deployment's concurrency is higher."""
 
 MODEL = Param(name="saas.model", help="model name as the provider spells it", required=True)
-TIMEOUT = Param(
-    name="saas.timeout", help="seconds of silence until a request is given up", kind="float", default=600.0
-)
+TIMEOUT = Param(name="saas.timeout", help="seconds of silence until a request is given up", kind="float", default=600.0)
 RETRIES = Param(
     name="saas.max_retries",
     help="how often a request is sent again that failed (429, 5xx, connection) before its answer began",
@@ -30,7 +28,8 @@ EXTRA_HEADERS = Param(name="saas.extra_headers", help="more HTTP headers, as a J
 EXTRA_BODY = Param(name="saas.extra_body", help="more fields of the request, as a JSON object", kind="json")
 CAPABILITIES = Param(
     name="saas.capabilities",
-    help="what the model can do, when its name does not tell: chat, vision, tools, embed, rerank, transcribe, speak, image",
+    help="what the model can do, when its name does not tell: "
+    "chat, vision, tools, embed, rerank, transcribe, speak, image",
 )
 
 CONNECTION = (MODEL, TIMEOUT, RETRIES, PROXIES, EXTRA_HEADERS, EXTRA_BODY)

@@ -1,0 +1,104 @@
+"""OpenAI's models at Azure: the same wire at an address of one's own, by the SDK's Azure client.
+
+https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle: with the version ``v1`` the address is
+``/openai/v1/`` and knows no dated versions; with a date, requests go to ``/openai/deployments/<name>/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from byzer_magic import catalog
+from byzer_magic.backends.base import Info, Param, Setup
+from byzer_magic.backends.wires import openai_params
+from byzer_magic.backends.wires.openai_backend import OpenAIBackend
+from byzer_magic.backends.wires.openai_client import Client, connect
+from byzer_magic.backends.wires.params import check_objects, check_url, reveal
+from byzer_magic.errors import MissingKey
+
+ENDPOINT = "https://NAME.openai.azure.com/"
+_OTHERS = ("saas.base_url", "saas.organization", "saas.api_key", "saas.model")
+
+
+def _info() -> Info:
+    shared = openai_params.info("saas/azure_openai", "Azure OpenAI")
+    own = (
+        Param(
+            name="saas.azure_endpoint",
+            help=f"address of the resource: {ENDPOINT}",
+            env=("AZURE_OPENAI_ENDPOINT",),
+            required=True,
+            aliases=("saas.base_url",),
+        ),
+        Param(name="saas.api_key", help="key of the resource", secret=True, env=("AZURE_OPENAI_API_KEY",)),
+        Param(
+            name="saas.azure_ad_token",
+            help="Entra ID token, instead of a key",
+            secret=True,
+            env=("AZURE_OPENAI_AD_TOKEN",),
+        ),
+        Param(name="saas.api_version", help="a dated version, or v1", default="v1", env=("OPENAI_API_VERSION",)),
+        Param(name="saas.azure_deployment", help="name of the deployment in Azure; default: saas.model"),
+        Param(name="saas.api_type", help="kept for older commands", choices=("azure", "azure_ad"), default="azure"),
+        Param(name="saas.model", help="name of the model", required=True),
+    )
+    params = (*own, *(param for param in shared.params if param.name not in _OTHERS))
+    return Info(kind=shared.kind, title=shared.title, params=params, requires=shared.requires, extra=shared.extra)
+
+
+class AzureOpenAIBackend(OpenAIBackend):
+    """OpenAI's wire at Azure."""
+
+    info: ClassVar[Info] = _info()
+
+    def __init__(self, setup: Setup, client: Client) -> None:
+        super().__init__(setup, client)
+        self._model = _deployment(setup.params)  # what requests call the model
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        """Check the address, and that there is a key or a token."""
+        params = setup.params
+        check_url(params, "saas.azure_endpoint", ENDPOINT)
+        if "saas.api_key" not in params and "saas.azure_ad_token" not in params:
+            raise MissingKey(
+                "saas/azure_openai needs saas.api_key or saas.azure_ad_token.",
+                "Add --infer_params saas.api_key=${YOUR_KEY} or set AZURE_OPENAI_API_KEY.",
+                param="saas.api_key",
+            )
+        check_objects(params)
+        catalog.capabilities(params["saas.model"], params.get("saas.capabilities"))
+
+    @classmethod
+    def connect(cls, setup: Setup) -> Client:
+        """Make the SDK's Azure client, or its ordinary one at Azure's undated address."""
+        make = _undated if setup.params["saas.api_version"] == "v1" else _dated
+        return connect(setup, lambda sdk, common: make(sdk, common, setup.params))
+
+
+def _deployment(params: Mapping[str, Any]) -> str:
+    return str(params.get("saas.azure_deployment") or params["saas.model"])
+
+
+def _undated(sdk: Any, common: dict[str, Any], params: Mapping[str, Any]) -> Any:
+    url = f"{params['saas.azure_endpoint'].rstrip('/')}/openai/v1/"
+    token = reveal(params.get("saas.azure_ad_token"))
+    headers = {**(common["default_headers"] or {}), **({} if token else {"api-key": common["api_key"]})}
+    own = {"base_url": url, "api_key": token or common["api_key"], "default_headers": headers}
+    return sdk.AsyncOpenAI(**common | own)
+
+
+def _dated(sdk: Any, common: dict[str, Any], params: Mapping[str, Any]) -> Any:
+    token = reveal(params.get("saas.azure_ad_token"))
+    own = {
+        "api_key": None if token else common["api_key"],
+        "azure_ad_token": token,
+        "azure_endpoint": params["saas.azure_endpoint"],
+        "azure_deployment": _deployment(params),
+        "api_version": params["saas.api_version"],
+    }
+    return sdk.AsyncAzureOpenAI(**{name: value for name, value in common.items() if name != "base_url"} | own)
+
+
+BACKEND = AzureOpenAIBackend
