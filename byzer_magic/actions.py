@@ -7,24 +7,28 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
-from byzer_magic import command, presets
+from byzer_magic import command, habits, media, presets
 from byzer_magic import spec as specs
 from byzer_magic.answer import to_messages
 from byzer_magic.errors import CommandError
+from byzer_magic.gather import Gatherer, gatherer
 from byzer_magic.manager import Manager
-from byzer_magic.results import ChatResult
+from byzer_magic.results import Result
 from byzer_magic.stat import ModelStat
-from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Event
+from byzer_magic.types import Event, ImageRequest, Request, SpeakRequest
 from byzer_magic.widgets import snapshot
 
-Items = Iterator[ChatChunk | Dispatched]
+Items = Iterator[Any]
+"""The items of an answer, and who gives it."""
 
 
 class Output(Protocol):
     """How a face shows things."""
+
+    shows_media: bool
+    """Whether sounds and pictures can be shown."""
 
     def say(self, text: str) -> None:
         """Tell how it goes (never part of the answer)."""
@@ -38,12 +42,31 @@ class Output(Protocol):
     def events(self, model: str, events: Iterator[Event]) -> None:
         """Show a deploy while it happens."""
 
-    def answer(self, model: str, items: Items, style: str) -> ChatResult:
-        """Show an answer while it comes, and return it."""
+    def answer(self, gathered: Gatherer, items: Items, style: str) -> Result:
+        """Show an answer while it comes (whatever it is: text, vectors, sound, pictures), and return it."""
+        ...
+
+    def ask_secret(self, prompt: str) -> str | None:
+        """Return what the user types without showing it; None where nobody can be asked."""
         ...
 
     def refresh(self, draw: Callable[[], None]) -> None:
         """Show again what `draw` shows, in place of the last time where that is possible."""
+
+
+def options_in(item: specs.QuerySpec | specs.ChatSpec) -> dict[str, Any]:
+    """Return the request fields that a command gives; numbers, true and JSON in `--params` are read as such."""
+    flags = {name: getattr(item, name) for name in ("temperature", "max_tokens")}
+    return {name: _value(text) for name, text in item.params.items()} | {
+        name: value for name, value in flags.items() if value is not None
+    }
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 class Actions:
@@ -176,38 +199,35 @@ class Actions:
             )
 
     @run.register
-    def _query(self, item: specs.QuerySpec) -> ChatResult:
-        options = {
-            name: getattr(item, name) for name in ("temperature", "max_tokens") if getattr(item, name) is not None
-        }
-        result = self.ask(item.model, item.query, item.system, options, item.timeout, item.ray_address)
-        if item.output_file:
-            Path(item.output_file).expanduser().write_text(result.text, encoding="utf-8")
+    def _query(self, item: specs.QuerySpec) -> Result:
+        if item.query is None and item.audio is None:
+            raise CommandError("query needs --query.", f"It is the prompt. Example: {item.examples[0]}")
+        self._manager.reach(item.model, item.ray_address)
+        request = self._request(item)
+        if isinstance(request, SpeakRequest | ImageRequest) and not (item.output_file or self._out.shows_media):
+            hint = "Say where to put it: --output_file NAME, such as x.mp3 or x.png."
+            raise CommandError(f"{item.model} answers with a file.", hint)
+        items = self._manager.iterate(self._manager.ask(item.model, request))
+        style = "hidden" if item.output_file else "whole"
+        result = self._out.answer(gatherer(item.model, request), items, style)
+        if item.output_file and not result.interrupted:
+            result.save(item.output_file)
             self._out.say(f"Wrote {item.output_file}.")
-        else:
-            self._out.text(result.text)
         return result
 
-    def ask(
-        self,
-        model: str,
-        query: str,
-        system: str | None,
-        options: dict[str, Any],
-        timeout: float | None,
-        address: str = "auto",
-    ) -> ChatResult:
-        """Send one prompt and return the whole answer."""
-        from byzer_magic.handle import Model
-
-        self._manager.reach(model, address)
-        return Model(model, self._manager).chat(query, system=system, timeout=timeout, **options)
+    def _request(self, item: specs.QuerySpec) -> Request:
+        found = [*map(media.image, item.image), *([media.audio(item.audio)] if item.audio else [])]
+        messages = to_messages(item.query or "", item.system, found)
+        abilities = self._manager.run(self._manager.abilities(item.model))
+        return habits.request_for(abilities, messages, options_in(item), stream=False, timeout=item.timeout)
 
     @run.register
-    def _easy_chat(self, item: specs.EasyChatSpec) -> ChatResult:
+    def _easy_chat(self, item: specs.EasyChatSpec) -> Result:
         self._manager.reach(item.model, item.ray_address)
-        request = ChatRequest(messages=to_messages(item.query))
-        return self._out.answer(item.model, self._manager.iterate(self._manager.ask(item.model, request)), "markdown")
+        abilities = self._manager.run(self._manager.abilities(item.model))
+        request = habits.request_for(abilities, to_messages(item.query), {})
+        items = self._manager.iterate(self._manager.ask(item.model, request))
+        return self._out.answer(gatherer(item.model, request), items, "markdown")
 
     @run.register
     def _logs(self, item: specs.LogsSpec) -> None:

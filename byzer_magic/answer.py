@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from byzer_magic import errors
+from byzer_magic import media as load
 from byzer_magic.results import ChatResult, Timings
-from byzer_magic.types import ChatChunk, Dispatched, Message, Usage
+from byzer_magic.types import ChatChunk, Dispatched, Media, Message, Usage
 
 
 class Answer:
@@ -42,7 +42,18 @@ class Answer:
         self._usage = item.usage or self._usage
         for delta in item.tool_calls or []:
             _merge_tool_call(self._tools, delta)
-        self._extra |= item.extra or {}
+        if item.extra:
+            _merge_extra(self._extra, item.extra)
+
+    @property
+    def progress(self) -> str:
+        """Return how far it is, in a few words."""
+        return f"{len(self.text)} characters" if self._first else "waiting"
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it has taken so far."""
+        return time.perf_counter() - self._started
 
     @property
     def text(self) -> str:
@@ -70,26 +81,26 @@ class Answer:
         )
 
 
-def collect(
-    model: str, items: Iterator[ChatChunk | Dispatched], show: Callable[[Answer, ChatChunk | Dispatched], None]
-) -> ChatResult:
-    """Drain a chat, calling `show` after each item; an interrupt ends it early and marks the result.
+def _merge_extra(so_far: dict[str, Any], extra: dict[str, Any]) -> None:
+    """Add what else a chunk says: log probabilities and the other choices come in pieces, all else is a fact."""
+    for name, value in extra.items():
+        if name == "logprobs" and isinstance(so_far.get(name), dict):
+            for part, tokens in value.items():
+                so_far[name] = {**so_far[name], part: [*(so_far[name].get(part) or []), *(tokens or [])]}
+        elif name == "choices":
+            for choice in value:
+                _merge_choice(so_far.setdefault(name, []), choice)
+        else:
+            so_far[name] = value
 
-    Raises:
-        RequestError: the chat failed; its `partial` is what had arrived.
-    """
-    answer = Answer(model)
-    with closing(items) as open_items:  # type: ignore[type-var]  # LOOP.iterate's generators
-        try:
-            for item in open_items:
-                answer.add(item)
-                show(answer, item)
-        except KeyboardInterrupt:
-            return answer.result(interrupted=True)
-        except errors.RequestError as err:
-            err.partial = answer.result(interrupted=True)
-            raise
-    return answer.result()
+
+def _merge_choice(choices: list[dict[str, Any]], delta: dict[str, Any]) -> None:
+    known = next((choice for choice in choices if choice["index"] == delta["index"]), None)
+    if known is None:
+        choices.append(dict(delta))
+        return
+    known["text"] += delta["text"]
+    known["finish"] = delta["finish"] or known["finish"]
 
 
 def _merge_tool_call(calls: list[dict[str, Any]], delta: dict[str, Any]) -> None:
@@ -104,8 +115,10 @@ def _merge_tool_call(calls: list[dict[str, Any]], delta: dict[str, Any]) -> None
     call["function"]["arguments"] += function.get("arguments") or ""
 
 
-def to_messages(prompt: str | Sequence[Mapping[str, Any] | Message], system: str | None = None) -> list[Message]:
-    """Return a prompt, or messages in OpenAI form, as messages.
+def to_messages(
+    prompt: str | Sequence[Mapping[str, Any] | Message], system: str | None = None, media: Sequence[Media] = ()
+) -> list[Message]:
+    """Return a prompt, or messages in OpenAI form, as messages; `media` become parts of the last one.
 
     Raises:
         CommandError: a message has no role.
@@ -114,7 +127,15 @@ def to_messages(prompt: str | Sequence[Mapping[str, Any] | Message], system: str
         turns = [Message("user", prompt)]
     else:
         turns = [item if isinstance(item, Message) else _message(item) for item in prompt]
+    if media and turns:
+        turns[-1] = _with_media(turns[-1], media)
     return [Message("system", system), *turns] if system else turns
+
+
+def _with_media(turn: Message, media: Sequence[Media]) -> Message:
+    text = [{"type": "text", "text": turn.content}] if isinstance(turn.content, str) and turn.content else []
+    parts = turn.content if isinstance(turn.content, list) else text
+    return Message(turn.role, [*parts, *media], turn.name)
 
 
 def _message(item: Mapping[str, Any]) -> Message:
@@ -123,4 +144,17 @@ def _message(item: Mapping[str, Any]) -> Message:
             f"A message has no role: {str(item)[:80]}.", 'Use {"role": "user", "content": "..."}.'
         )
     known = {name: item[name] for name in Message.__struct_fields__ if item.get(name) is not None}
+    if isinstance(known.get("content"), list):
+        known["content"] = [_part(part) for part in known["content"]]
     return Message(**known)
+
+
+def _part(part: Any) -> Any:
+    """Return a part of a message; a picture in a ``data:`` URL as its bytes, and bare objects as what they are."""
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if not isinstance(part, Mapping):
+        return part if isinstance(part, Media) else load.image(part)
+    url = part.get("image_url")
+    url = url.get("url") if isinstance(url, Mapping) and url.keys() <= {"url"} else None
+    return load.image(url) if isinstance(url, str) and url.startswith("data:") else dict(part)

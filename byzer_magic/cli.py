@@ -14,7 +14,7 @@ from byzer_magic import command, config
 from byzer_magic.actions import Actions
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.manager import Manager
-from byzer_magic.results import ChatResult
+from byzer_magic.results import Result
 from byzer_magic.spec import SessionsSpec, StatSpec
 from byzer_magic.terminal import Terminal
 
@@ -57,7 +57,7 @@ def _do(words: list[str], output: Terminal) -> int:
     if isinstance(item, SessionsSpec) or (isinstance(item, StatSpec) and item.df):
         raise CommandError("That works in a notebook only.", "In a shell there is stat --json.")
     value = Actions(Manager(settings, output.say), output).run_all([item])
-    return 130 if isinstance(value, ChatResult) and value.interrupted else 0
+    return 130 if isinstance(value, Result) and value.interrupted else 0
 
 
 if __name__ == "__main__":

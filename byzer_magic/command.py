@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,7 +127,9 @@ def _take_flag(cls: type[Spec], options: Mapping[str, Option], given: dict[str, 
         given[opt.name] = True
     elif opt.kind == "params":
         first = [value] if equals else []
-        given.setdefault(opt.name, {}).update(_pairs([*first, *_until_flag(words)]))
+        given.setdefault(opt.name, {}).update(_pairs(opt.name, [*first, *_until_flag(words)]))
+    elif opt.kind == "texts":
+        given[opt.name] = (*given.get(opt.name, ()), value if equals else _value_of(opt, words))
     else:
         given[opt.name] = value if equals else _value_of(opt, words)
 
@@ -151,13 +154,13 @@ def _until_flag(words: Words) -> Iterable[str]:
         yield words.take()
 
 
-def _pairs(words: Iterable[str]) -> dict[str, str]:
+def _pairs(option: str, words: Iterable[str]) -> dict[str, str]:
     """Return key=value words as a dict; the first = divides, and of equal keys the last wins."""
     found = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise CommandError(f"--infer_params: {redact(word)!r} is not key=value.", _pair_hint(word))
+            raise CommandError(f"--{option}: {redact(word)!r} is not key=value.", _pair_hint(word))
         _check_placeholder(name, value)
         found[name] = value
     return found
@@ -190,7 +193,7 @@ def _with_file(cls: type[Spec], given: dict[str, Any], read_file: Callable[[str]
         return given
     found = options_file.read(cls, read_file(path), path)
     for name, value in found.items():
-        for key, text in value.items() if isinstance(value, Mapping) else [(name, value)]:
+        for key, text in _texts_in(name, value):
             _check_placeholder(f"{key} in {path}", text)
     if "infer_params" in found:
         found["infer_params"] |= given.pop("infer_params", {})
@@ -198,6 +201,12 @@ def _with_file(cls: type[Spec], given: dict[str, Any], read_file: Callable[[str]
         opt.name: _typed(opt, found[opt.name], f"{opt.name} in {path}") for opt in options_of(cls) if opt.name in found
     }
     return typed | given
+
+
+def _texts_in(name: str, value: Any) -> Iterable[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        return list(value.items())
+    return [(name, text) for text in value] if isinstance(value, tuple) else [(name, value)]
 
 
 def _build(cls: type[S], given: Mapping[str, Any]) -> S:
@@ -211,7 +220,7 @@ def _build(cls: type[S], given: Mapping[str, Any]) -> S:
 
 
 def _typed(opt: Option, value: Any, label: str) -> Any:
-    if not isinstance(value, str) or opt.kind in ("text", "params"):
+    if not isinstance(value, str) or opt.kind in ("text", "texts", "params"):
         return value
     if opt.kind == "flag":
         if value.lower() not in _TRUE + _FALSE:
@@ -251,6 +260,8 @@ def _flag_words(opt: Option, value: Any) -> list[str]:
     flag = f"--{opt.name}"
     if opt.kind == "flag":
         return [flag]
+    if opt.kind == "texts":
+        return [word for text in value for word in _flag_words(replace(opt, kind="text"), text)]
     if opt.kind != "params":
         text = str(value)
         return [quote(f"{flag}={text}")] if text == "--" or FLAG.fullmatch(text) else [flag, quote(text)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from byzer_magic.errors import CommandError
 from byzer_magic.spec import ChatSpec, Option, Spec, all_commands, options_of, suggest
 
-_VALUES = {"text": "TEXT", "int": "N", "float": "X", "params": "KEY=VALUE ..."}
+_VALUES = {"text": "TEXT", "texts": "TEXT", "int": "N", "float": "X", "params": "KEY=VALUE ..."}
 _CHINESE = {
     "Usage": "用法",
     "Commands": "命令",
@@ -100,7 +100,7 @@ def _description(opt: Option, *, chinese: bool) -> str:
     notes = []
     if opt.required:
         notes.append(_word("required", chinese=chinese))
-    elif opt.default is not None and opt.kind not in ("flag", "params"):
+    elif opt.default is not None and opt.kind not in ("flag", "params", "texts"):
         notes.append(f"{_word('default', chinese=chinese)}: {opt.default}")
     if opt.choices:
         notes.append(f"{_word('one of', chinese=chinese)}: {', '.join(opt.choices)}")

@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from byzer_magic import config, errors
 from byzer_magic.capabilities import Capability, method_for
-from byzer_magic.runtime.loop import LOOP
+from byzer_magic.runtime.loop import LOOP, with_deadline
 from byzer_magic.spec import DeploySpec, UndeploySpec
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import Event, Failed, Placed, Ready, Request
@@ -25,13 +25,14 @@ from byzer_magic.types import Event, Failed, Placed, Ready, Request
 if TYPE_CHECKING:
     from byzer_magic.runtime.link import Link
     from byzer_magic.runtime.plan import Plan
-    from byzer_magic.runtime.wire import Endpoint
 
 T = TypeVar("T")
 Say = Callable[[str], None]
 
 DRAIN_SECONDS = 5.0
 """How long a pool may take to close its workers when nothing is in flight."""
+LOOK_SECONDS = 0.1
+"""How often a pool that is still loading is looked at."""
 LOAD_SECONDS = 3600.0
 """Nothing that shows no progress for an hour is loading."""
 
@@ -94,7 +95,7 @@ class Manager:
         elif (link := self._links.get(alias)) is not None and link.connected:
             return
         elif places.announced(alias) is not None:
-            self._links.setdefault(alias, _direct(alias))
+            self._links.setdefault(alias, places.link_to(alias))
         else:
             self._links.clear()  # direct ones; from now on Ray is asked
             self.ensure()
@@ -147,7 +148,7 @@ class Manager:
         try:
             await asyncio.shield(creating)
             link = self._links[spec.model] = registry.link_to(spec.model)
-            async with aclosing(_with_deadline(link.stream("watch"), LOAD_SECONDS)) as events:
+            async with aclosing(with_deadline(link.stream("watch"), LOAD_SECONDS)) as events:
                 async for event in events:
                     if isinstance(event, Placed):
                         pids.append(event.pid)
@@ -268,9 +269,12 @@ class Manager:
     async def abilities(self, alias: str) -> frozenset[Capability]:
         """Return what the model can do (asked once per deployment)."""
         link = await self._link(alias)
-        if link not in self._abilities:
+        while link not in self._abilities:
             stat: ModelStat = await link.call("stat")
-            self._abilities[link] = frozenset(map(Capability, stat.capabilities))
+            if stat.capabilities:
+                self._abilities[link] = frozenset(map(Capability, stat.capabilities))
+            else:  # it is loading
+                await asyncio.sleep(LOOK_SECONDS)
         return self._abilities[link]
 
     async def _link(self, alias: str) -> Link:
@@ -288,29 +292,3 @@ class Manager:
     async def _forget(self, alias: str) -> None:
         if link := self._links.pop(alias, None):
             await link.close()
-
-
-def _direct(alias: str) -> Link:
-    """Return a link that finds its pool by the file that the pool wrote."""
-    from byzer_magic.runtime import places
-    from byzer_magic.runtime.link import Link
-
-    async def find() -> Endpoint:
-        if (endpoint := places.announced(alias)) is None:
-            raise ConnectionError(alias)
-        return endpoint
-
-    return Link(alias, find)
-
-
-async def _with_deadline(items: AsyncIterator[T], seconds: float) -> AsyncGenerator[T, None]:
-    """Pass items on; raise DeadlineExceeded when the next one takes longer than `seconds`."""
-    async with aclosing(items) as open_items:  # type: ignore[type-var]  # async generators all
-        while True:
-            try:
-                item = await asyncio.wait_for(anext(open_items), seconds)
-            except StopAsyncIteration:
-                return
-            except TimeoutError as err:
-                raise errors.DeadlineExceeded(f"No sign of life for {seconds:g} s.", "See %byzer logs.") from err
-            yield item

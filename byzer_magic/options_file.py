@@ -32,7 +32,11 @@ def read(cls: type[Spec], text: str, path: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in _load(text, path).items():
         name = key.replace("-", "_")
-        if name in options and options[name].kind != "params":
+        if name in options and options[name].kind == "texts":
+            found[name] = tuple(_scalar(name, item, path) for item in (value if isinstance(value, list) else [value]))
+        elif name in options and name != "infer_params" and options[name].kind == "params":
+            found[name] = _params("", value, path)
+        elif name in options and options[name].kind != "params":
             if value not in _NOTHING:
                 found[name] = _scalar(name, value, path)
         elif "infer_params" in options and (name == "infer_params" or "." in key or isinstance(value, Mapping)):

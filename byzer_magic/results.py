@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from byzer_magic.types import Usage
-
-if TYPE_CHECKING:
-    import numpy as np
+from byzer_magic.errors import CommandError
+from byzer_magic.types import Picture, Segment, Usage
+from byzer_magic.widgets import media
 
 
 class Timings(msgspec.Struct, frozen=True):
@@ -51,29 +52,29 @@ class ChatResult(msgspec.Struct, frozen=True, kw_only=True):
         tokens = self.usage.completion_tokens - 1
         return tokens / seconds if tokens > 0 and seconds > 0 else None
 
+    def save(self, path: str | Path) -> Path:
+        """Write the text; return the path."""
+        return _write(path, self.text.encode())
+
     def __str__(self) -> str:
         return self.text
 
 
-class _File(msgspec.Struct, frozen=True, kw_only=True):
-    """A result that is a file."""
+class _Made(msgspec.Struct, frozen=True, kw_only=True):
+    """What all results tell of how they came about."""
 
-    model: str
-    worker: int | None = None
-    timings: Timings = Timings()
-    interrupted: bool = False
-
-
-class EmbedResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Vectors, one row per text, in the order of the texts."""
-
-    vectors: Any
-    """A numpy array of float32, texts x dimensions."""
     model: str
     worker: int | None = None
     usage: Usage | None = None
     timings: Timings = Timings()
     interrupted: bool = False
+
+
+class EmbedResult(_Made, frozen=True, kw_only=True):
+    """Vectors, one row per text, in the order of the texts."""
+
+    vectors: Any
+    """A numpy array of float32, texts x dimensions."""
 
     @property
     def output(self) -> str:
@@ -81,21 +82,155 @@ class EmbedResult(msgspec.Struct, frozen=True, kw_only=True):
         return json.dumps(self.vectors.tolist())
 
     def save(self, path: str | Path) -> Path:
-        """Write the vectors as JSON, or as numpy's own format for a name that ends in .npy; return the path."""
-        path = Path(path).expanduser()
-        if path.suffix == ".npy":
-            import numpy as np
+        """Write the vectors as JSON, or in numpy's format when the name ends in .npy; return the path."""
+        if Path(path).suffix != ".npy":
+            return _write(path, self.output.encode())
+        buffer = io.BytesIO()
+        import numpy as np
 
-            np.save(path, self.vectors)
-        else:
-            path.write_text(self.output, encoding="utf-8")
-        return path
+        np.save(buffer, self.vectors)
+        return _write(path, buffer.getvalue())
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:  # noqa: FBT001 - numpy's
-        return self.vectors if dtype is None else self.vectors.astype(dtype)  # type: ignore[no-any-return]
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self.vectors if dtype is None else self.vectors.astype(dtype)
 
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def __str__(self) -> str:
+        rows, dimensions = self.vectors.shape
+        return f"{rows} vector{'s'[: rows != 1]} of {dimensions} numbers"
+
     def __repr__(self) -> str:
-        return f"EmbedResult({len(self)} x {self.vectors.shape[1]}, {self.model})"
+        return f"EmbedResult({self}, {self.model})"
+
+
+class RerankResult(_Made, frozen=True, kw_only=True):
+    """Documents in the order of their relevance."""
+
+    order: list[tuple[int, float]]
+    """Index in the request and score of each document, the best first."""
+    documents: list[str]
+    """The documents themselves, in that order."""
+
+    @property
+    def output(self) -> str:
+        """Return index, score and document of each as JSON."""
+        rows = zip(self.order, self.documents, strict=True)
+        return json.dumps(
+            [{"index": index, "score": score, "document": text} for (index, score), text in rows], ensure_ascii=False
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write index, score and document of each as JSON; return the path."""
+        return _write(path, self.output.encode())
+
+    def __str__(self) -> str:
+        rows = zip(self.order, self.documents, strict=True)
+        return "\n".join(f"{score:.4f}  {text}" for (_, score), text in rows)
+
+
+class TranscribeResult(_Made, frozen=True, kw_only=True):
+    """What was said."""
+
+    text: str
+    segments: list[Segment] | None = None
+    language: str | None = None
+    duration: float | None = None
+    """Seconds of the sound."""
+    raw: dict[str, Any] = {}
+
+    @property
+    def output(self) -> str:
+        """Return the transcript as byzer-llm does: JSON with `text`, and what else is known."""
+        found = {"text": self.text, "segments": self.segments, "language": self.language, "duration": self.duration}
+        known = {name: value for name, value in found.items() if value is not None} | self.raw
+        return json.dumps(msgspec.to_builtins(known), ensure_ascii=False)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the text, or all that is known when the name ends in .json; return the path."""
+        return _write(path, (self.output if Path(path).suffix == ".json" else self.text).encode())
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class SpeakResult(_Made, frozen=True, kw_only=True):
+    """Spoken text, as the bytes of a file."""
+
+    data: bytes
+    mime: str
+    text: str
+
+    @property
+    def output(self) -> str:
+        """Return the sound as byzer-llm does: base64 text."""
+        return base64.b64encode(self.data).decode()
+
+    def save(self, path: str | Path) -> Path:
+        """Write the sound; return the path."""
+        return _write(path, self.data)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return media.sound(self.data, self.mime, str(self))
+
+    def __str__(self) -> str:
+        return f"{self.mime}, {media.size(len(self.data))}"
+
+    def __repr__(self) -> str:
+        return f"SpeakResult({self}, {self.model})"
+
+
+class ImageResult(_Made, frozen=True, kw_only=True):
+    """Pictures that a model made."""
+
+    pictures: list[Picture]
+    prompt: str
+
+    @property
+    def data(self) -> bytes:
+        """Return the bytes of the first picture."""
+        return self.pictures[0].data if self.pictures else b""
+
+    @property
+    def output(self) -> str:
+        """Return the first picture as byzer-llm does: base64 text (or its address, where there are no bytes)."""
+        return base64.b64encode(self.data).decode() or next((item.url for item in self.pictures), "")
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture; several get a number before the extension. Return the path of the first.
+
+        Raises:
+            CommandError: the provider has sent an address only.
+        """
+        path = Path(path).expanduser()
+        for number, picture in enumerate(self.pictures):
+            if not picture.data:
+                raise CommandError(f"Picture {number + 1} is an address: {picture.url}", "Download it from there.")
+            _write(path if not number else path.with_stem(f"{path.stem}-{number + 1}"), picture.data)
+        return path
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return media.pictures([(item.data, item.mime, item.url) for item in self.pictures], self.prompt, str(self))
+
+    def __str__(self) -> str:
+        each = [item.url or f"{item.mime}, {media.size(len(item.data))}" for item in self.pictures]
+        return "\n".join(each)
+
+    def __repr__(self) -> str:
+        return f"ImageResult({len(self.pictures)} pictures, {self.model})"
+
+
+Result = ChatResult | EmbedResult | RerankResult | TranscribeResult | SpeakResult | ImageResult
+"""What a request gives."""
+
+
+def _write(path: str | Path, data: bytes) -> Path:
+    path = Path(path).expanduser()
+    try:
+        path.write_bytes(data)
+    except OSError as err:
+        raise CommandError(
+            f"Cannot write {path}: {err.strerror}.", "The result is still in hand; choose another path."
+        ) from err
+    return path

@@ -36,7 +36,7 @@ class Option:
     zh: str
     default: Any
     kind: str
-    """`text`, `int`, `float`, `flag` (no value) or `params` (several key=value words)."""
+    """`text`, `texts` (the flag may be repeated), `int`, `float`, `flag` (no value) or `params` (key=value words)."""
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     required: bool = False
@@ -129,6 +129,18 @@ class Spec:
 
 def _alias(default: Any = MISSING, **more: Any) -> Any:
     return option(default, help="alias of the deployment", zh="部署实例的名字", complete="alias", **more)
+
+
+def _images(text: str, zh: str) -> Any:
+    return option((), help=text, zh=zh, kind="texts", complete="path")
+
+
+def _request_params() -> Any:
+    return option(
+        help="more fields of the request as key=value words (voice, size, n, seed, response_format, ...)",
+        zh="请求参数，key=value",
+        kind="params",
+    )
 
 
 def _ray_address() -> Any:
@@ -232,11 +244,20 @@ class QuerySpec(Spec):
 
     summary = "Send one prompt and print the answer."
     summary_zh = "向模型提问"
-    examples = ('query --model gpt4o_chat --query "Why is the sky blue?"',)
+    examples = (
+        'query --model gpt4o_chat --query "Why is the sky blue?"',
+        'query --model openai_tts --query "Hello" --params voice=nova --output_file hello.mp3',
+        "query --model voice2text --audio talk.m4a",
+    )
 
     model: str = _alias()
-    query: str = option(help="the prompt", zh="问题")
-    output_file: str | None = option(None, help="write the answer to this file", zh="输出文件", complete="path")
+    query: str | None = option(None, help="the prompt", zh="问题")
+    output_file: str | None = option(
+        None, help="write the answer to this file: text, sound, picture or JSON", zh="输出文件", complete="path"
+    )
+    image: tuple[str, ...] = _images("a picture to look at or to change: path or URL; may be repeated", "图片，可重复")
+    audio: str | None = option(None, help="a sound to write down: its path", zh="音频文件", complete="path")
+    params: Mapping[str, str] = _request_params()
     system: str | None = option(None, help="system prompt", zh="系统提示词")
     temperature: float | None = option(None, help="sampling temperature", zh="采样温度", kind="float")
     max_tokens: int | None = option(
@@ -354,9 +375,15 @@ class EasyChatSpec(Spec):
 class ChatSpec(Spec):
     """The first line of `%%chat` (or all of `%chat`)."""
 
-    summary = "Chat with a deployment; the answer streams into the cell."
-    summary_zh = "与模型对话"
-    examples = ("%%chat gpt4o_chat --session tutor", "%chat gpt4o_chat Why is the sky blue?")
+    summary = "Ask a deployment what it is for: chat streams into the cell, speech plays, pictures show."
+    summary_zh = "与模型对话；语音、图片模型直接播放、显示"
+    examples = (
+        "%%chat gpt4o_chat --session tutor",
+        "%chat gpt4o_chat Why is the sky blue?",
+        "%%chat gpt4o_chat --image photo.png",
+        "%%chat openai_tts --params voice=nova speed=1.1 --out speech",
+        "%chat voice2text --audio talk.m4a",
+    )
 
     model: str = _alias(positional=True)
     query: str | None = option(None, help="the prompt, when it is not in the cell", zh="问题", positional=True)
@@ -365,6 +392,13 @@ class ChatSpec(Spec):
     max_tokens: int | None = option(
         None, help="longest answer, in tokens", zh="最大输出 token 数", kind="int", minimum=1
     )
+    image: tuple[str, ...] = _images(
+        "a picture to look at or to change: path, URL or variable; may be repeated", "图片：路径、URL 或变量，可重复"
+    )
+    audio: str | None = option(
+        None, help="a sound to write down: path or variable", zh="音频：路径或变量", complete="path"
+    )
+    params: Mapping[str, str] = _request_params()
     session: str | None = option(None, help="remember the conversation under this name", zh="会话名")
     reset: bool = option(default=False, help="start the session anew", zh="重置会话", kind="flag")
     format: str = option(

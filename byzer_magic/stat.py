@@ -48,6 +48,11 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
         return sum(worker.busy for worker in self.workers)
 
     @property
+    def slots(self) -> int:
+        """Return how many requests can run at once."""
+        return len(self.workers) * self.concurrency
+
+    @property
     def requests(self) -> int:
         """Return the requests dispatched so far, over all workers."""
         return sum(worker.requests for worker in self.workers)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from byzer_magic.actions import Items
-from byzer_magic.answer import Answer, collect
-from byzer_magic.results import ChatResult
-from byzer_magic.types import ChatChunk, Dispatched, Event
+from byzer_magic.answer import Answer
+from byzer_magic.gather import Gatherer, collect
+from byzer_magic.results import ChatResult, EmbedResult, Result
+from byzer_magic.types import ChatChunk, Event
 from byzer_magic.widgets import snapshot
+
+TELL_SECONDS = 2.0
+"""What takes longer tells on stderr how far it is, once in so many seconds."""
 
 
 class Terminal:
     """Output of a shell command, and of IPython in a terminal."""
+
+    shows_media = False
 
     def say(self, text: str) -> None:
         """Write a line to stderr."""
@@ -36,20 +44,41 @@ class Terminal:
         for event in events:
             self.say(snapshot.event_text(model, event))
 
-    def answer(self, model: str, items: Items, style: str) -> ChatResult:
-        """Write the answer to stdout as it comes, its footer to stderr."""
+    def answer(self, gathered: Gatherer, items: Items, style: str) -> Result:
+        """Write the answer to stdout as it comes, its footer to stderr; "whole" and "hidden" wait for its end."""
+        if isinstance(gathered, Answer) and style not in ("whole", "hidden"):
+            return self._streamed(gathered, items)
+        told = time.monotonic()
 
-        def write(_: Answer, item: ChatChunk | Dispatched) -> None:
+        def tell(_: object) -> None:
+            nonlocal told
+            if time.monotonic() - told >= TELL_SECONDS:
+                told = time.monotonic()
+                self.say(f"{gathered.model}: {gathered.progress}, {gathered.seconds:.0f} s")
+
+        result = collect(gathered, items, tell)
+        if style != "hidden":
+            self.text(result.output if isinstance(result, EmbedResult) else str(result))
+        if not isinstance(result, ChatResult):
+            self.say(snapshot.footer(result))
+        return result
+
+    def _streamed(self, answer: Answer, items: Items) -> Result:
+        def write(item: object) -> None:
             if isinstance(item, ChatChunk) and item.text:
                 sys.stdout.write(item.text)
                 sys.stdout.flush()
 
         try:
-            result = collect(model, items, write)
+            result = collect(answer, items, write)
         finally:
             sys.stdout.write("\n")
         self.say(snapshot.footer(result))
         return result
+
+    def ask_secret(self, prompt: str) -> str | None:
+        """Ask on the terminal; None where there is none."""
+        return (getpass.getpass(prompt) or None) if sys.stdin is not None and sys.stdin.isatty() else None
 
     def refresh(self, draw: Callable[[], None]) -> None:
         """Write it once more."""

@@ -20,6 +20,7 @@ VALUES = {
     "bool": "true or false",
     "json": "JSON",
     "params": "key=value ...",
+    "texts": "may be repeated",
     "flag": "no value",
 }
 ESCAPED = str.maketrans({"|": r"\|", "<": "&lt;", "*": r"\*"})

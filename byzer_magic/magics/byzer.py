@@ -17,7 +17,7 @@ from byzer_magic.actions import Actions
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.magics.chat import Chats
 from byzer_magic.magics.show import output_for
-from byzer_magic.results import ChatResult
+from byzer_magic.results import Result
 from byzer_magic.spec import SessionsSpec, Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -106,9 +106,11 @@ class ByzerMagics(Magics):
 
     def _kept(self, value: Any) -> Any:
         """Put an answer, which has been shown, into `_chat` instead of showing it again."""
-        if not isinstance(value, ChatResult):
+        if not isinstance(value, Result):
             return value
         self.shell.user_ns["_chat"] = value
+        if value.interrupted:
+            raise KeyboardInterrupt
         return None
 
     @no_var_expand

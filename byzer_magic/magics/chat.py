@@ -6,13 +6,15 @@ import keyword
 import re
 from typing import Any
 
-from byzer_magic.actions import Output
+from byzer_magic import habits, media
+from byzer_magic.actions import Output, options_in
 from byzer_magic.answer import to_messages
 from byzer_magic.errors import CommandError, RequestError
+from byzer_magic.gather import gatherer
 from byzer_magic.manager import Manager
-from byzer_magic.results import ChatResult
+from byzer_magic.results import ChatResult, Result
 from byzer_magic.spec import ChatSpec, SessionsSpec
-from byzer_magic.types import ChatRequest, Message
+from byzer_magic.types import Message
 
 EXPRESSION = re.compile(r"(?P<literal>\\)?\{\{(?P<code>.+?)\}\}", re.DOTALL)
 """`{{expression}}`; with a backslash in front it stays as typed."""
@@ -42,18 +44,19 @@ class Chats:
             if not (prompt or "").strip():
                 self._out.say(f"Session {item.session} starts anew.")
                 return
-        if not (prompt or "").strip():
+        if not (prompt or "").strip() and not item.audio:
             raise CommandError("There is no prompt.", "Write it below %%chat alias, or behind %chat alias.")
         if item.out and (not item.out.isidentifier() or keyword.iskeyword(item.out)):
             raise CommandError(f"--out {item.out!r} is not a variable name.")
-        messages = self._messages(item, fill(str(prompt).strip("\n"), self._shell.user_ns))
-        options = {
-            name: getattr(item, name) for name in ("temperature", "max_tokens") if getattr(item, name) is not None
-        }
-        request = ChatRequest(messages=messages, options=options, stream=not item.no_stream, timeout=item.timeout)
+        messages = self._messages(item, fill((prompt or "").strip("\n"), self._shell.user_ns))
         manager.reach(item.model)
+        abilities = manager.run(manager.abilities(item.model))
+        request = habits.request_for(
+            abilities, messages, options_in(item), stream=not item.no_stream, timeout=item.timeout
+        )
         try:
-            result = self._out.answer(item.model, manager.iterate(manager.ask(item.model, request)), item.format)
+            items = manager.iterate(manager.ask(item.model, request))
+            result = self._out.answer(gatherer(item.model, request), items, item.format)
         except RequestError as err:
             if err.partial is not None:
                 self._keep(item, messages, err.partial)
@@ -67,13 +70,19 @@ class Chats:
         system = [] if earlier and earlier[0].role == "system" and not item.system else to_messages([], item.system)
         if system and earlier and earlier[0].role == "system":
             earlier = earlier[1:]
-        return [*system, *earlier, Message("user", prompt)]
+        found = [*(media.image(self._object(name)) for name in item.image)]
+        found += [media.audio(self._object(item.audio))] if item.audio else []
+        return [*system, *earlier, *to_messages(prompt, None, found)]
 
-    def _keep(self, item: ChatSpec, messages: list[Message], result: ChatResult) -> None:
+    def _object(self, name: str) -> Any:
+        """Return the notebook's variable of that name, or else the name, which is a path or an address."""
+        return self._shell.user_ns.get(name, name) if name.isidentifier() else name
+
+    def _keep(self, item: ChatSpec, messages: list[Message], result: Result) -> None:
         self._shell.user_ns["_chat"] = result
         if item.out:
             self._shell.user_ns[item.out] = result
-        if item.session and result.text:
+        if item.session and isinstance(result, ChatResult) and result.text:
             self._sessions[item.session] = [*messages, Message("assistant", result.text)]
 
     def sessions(self, item: SessionsSpec) -> None:

@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from byzer_magic import errors
-from byzer_magic.runtime import wire
+from byzer_magic.runtime import apart, wire
 
 RECONNECT_SECONDS = 15.0
 """How long a call looks for a pool that is being restarted."""
@@ -44,6 +44,8 @@ class Link:
         self._connecting = asyncio.Lock()
         self._calls: dict[int, asyncio.Queue[wire.ToClient | None]] = {}
         self._ids = itertools.count(1)
+        self._kept = apart.Kept()
+        self._sending_media = asyncio.Lock()
 
     @property
     def connected(self) -> bool:
@@ -63,7 +65,7 @@ class Link:
         self._calls[call_id] = answers
         finished = False
         try:
-            await self._send(connection, wire.Call(call_id, method, wire.pack(body)))
+            await self._start(connection, call_id, method, body)
             while not isinstance(frame := await answers.get(), wire.Done):
                 if frame is None:
                     finished = True
@@ -105,6 +107,21 @@ class Link:
             "What had arrived is kept. Ray is restarting it; send the prompt again.",
         )
 
+    async def _start(self, connection: ClientConnection, call_id: int, method: str, body: Any) -> None:
+        """Send a call, its large media before it where the other side does not have them yet."""
+        light, media = apart.detach(body)
+        call = wire.Call(call_id, method, wire.pack(light), list(media))
+        if not media:
+            await self._send(connection, call)
+            return
+        async with self._sending_media:  # the other side keeps what comes in this order
+            for digest, data in media.items():
+                if digest not in self._kept:
+                    for piece in apart.pieces(digest, data):
+                        await self._send(connection, piece)
+            self._kept.use({digest: len(data) for digest, data in media.items()})
+            await self._send(connection, call)
+
     async def _send(self, connection: ClientConnection, frame: wire.ToPool) -> None:
         try:
             await connection.send(wire.write([frame]))
@@ -117,6 +134,7 @@ class Link:
         async with self._connecting:
             if self._connection is None:
                 self._connection = await self._dial()
+                self._kept = apart.Kept()
                 self._reader = asyncio.create_task(self._read(self._connection))
             return self._connection
 

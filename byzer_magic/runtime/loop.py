@@ -10,9 +10,11 @@ import asyncio
 import os
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing
 from typing import Any, TypeVar
+
+from byzer_magic.errors import DeadlineExceeded
 
 T = TypeVar("T")
 
@@ -112,6 +114,19 @@ async def _pump(items: AsyncIterator[Any], put: Callable[[tuple[str, Any]], obje
         put(("error", err))
     finally:
         put(("end", None))
+
+
+async def with_deadline(items: AsyncIterator[T], seconds: float) -> AsyncGenerator[T, None]:
+    """Pass items on; raise DeadlineExceeded when the next one takes longer than `seconds`."""
+    async with aclosing(items) as open_items:  # type: ignore[type-var]  # async generators all
+        while True:
+            try:
+                item = await asyncio.wait_for(anext(open_items), seconds)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as err:
+                raise DeadlineExceeded(f"No sign of life for {seconds:g} s.", "See %byzer logs.") from err
+            yield item
 
 
 LOOP = Loop()

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from byzer_magic.runtime.link import Link
 from byzer_magic.runtime.wire import Endpoint
 
 PROBE_SECONDS = 2.0
@@ -74,3 +75,14 @@ def announced(alias: str) -> Endpoint | None:
 
 def _file(folder: Path, alias: str) -> Path:
     return folder / f"{quote(alias, safe='')}.json"
+
+
+def link_to(alias: str) -> Link:
+    """Return a link that finds its pool by the file that the pool wrote."""
+
+    async def find() -> Endpoint:
+        if (endpoint := announced(alias)) is None:
+            raise ConnectionError(alias)
+        return endpoint
+
+    return Link(alias, find)

@@ -12,7 +12,6 @@ import functools
 import itertools
 import os
 import time
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, Protocol
@@ -28,15 +27,13 @@ from byzer_magic.runtime import places, spare, wire
 from byzer_magic.runtime.engine import Engine, EngineWorker
 from byzer_magic.runtime.host import attach_log, calm_garbage_collector, socket_folder, tail
 from byzer_magic.runtime.loop import LOOP
+from byzer_magic.runtime.meter import Meter
 from byzer_magic.runtime.plan import MAX_QUEUED, Plan
 from byzer_magic.runtime.service import Service
 from byzer_magic.stat import ModelStat
-from byzer_magic.types import ChatChunk, Dispatched, Event, Failed, Item, Loading, Placed, Ready, Request
+from byzer_magic.types import Dispatched, Event, Failed, Item, Loading, Placed, Ready, Request
 
 log = get_logger("pool")
-
-LATENCY_WINDOW = 512
-"""Requests that the latency figures of `stat` look back on."""
 
 
 class Worker(Protocol):
@@ -71,8 +68,7 @@ class Pool:
         self._event_added = asyncio.Event()
         self._draining = False
         self._tries: int = plan.setup.params.get("saas.max_retries", 0)
-        self._first_token: deque[float] = deque(maxlen=LATENCY_WINDOW)
-        self._speeds: deque[float] = deque(maxlen=LATENCY_WINDOW)
+        self._meter = Meter()
         self._tasks: set[asyncio.Task[None]] = set()
         attach_log(plan.hidden)
         self._service = Service(
@@ -198,10 +194,8 @@ class Pool:
     # ---- requests
 
     async def _ask(self, ability: Capability, request: Request) -> AsyncIterator[Item | Dispatched]:
-        if lacking := needed_by(request) - self._capabilities:
-            can = ", ".join(sorted(self._capabilities))
-            message = f"{self._plan.spec.model} cannot {' or '.join(sorted(lacking))}; it can {can}."
-            raise errors.Unsupported(message, needs=sorted(needed_by(request)))
+        if self._capabilities:  # unknown while it is loading
+            self._check_ability(request)
         started = time.monotonic()
         ticket = next(self._tickets)
         try:
@@ -210,6 +204,7 @@ class Pool:
                 failed = True
                 sent: Dispatched | None = Dispatched(worker, time.monotonic() - started)
                 try:
+                    self._check_ability(request)
                     async with aclosing(self._answer(worker, ability, request)) as chunks:  # type: ignore[type-var]  # a generator
                         async for chunk in chunks:
                             if sent is not None:  # with the first chunk, in one message
@@ -227,18 +222,15 @@ class Pool:
                 f"{self._plan.spec.model} did not finish within {request.timeout:g} s.", "Allow more with --timeout."
             ) from err
 
-    async def _answer(self, worker: int, ability: Capability, request: Request) -> AsyncIterator[Item]:
-        started = time.monotonic()
-        first = 0.0
+    def _check_ability(self, request: Request) -> None:
+        if lacking := needed_by(request) - self._capabilities:
+            can = ", ".join(sorted(self._capabilities))
+            message = f"{self._plan.spec.model} cannot {' or '.join(sorted(lacking))}; it can {can}."
+            raise errors.Unsupported(message, needs=sorted(needed_by(request)))
+
+    def _answer(self, worker: int, ability: Capability, request: Request) -> AsyncIterator[Item]:
         start = functools.partial(self._workers[worker].ask, ability, request)
-        async with aclosing(retried(start, self._tries)) as items:  # type: ignore[type-var]  # a generator
-            async for item in items:
-                if not first and (not isinstance(item, ChatChunk) or item.text or item.reasoning):
-                    first = time.monotonic()
-                    self._first_token.append(first - started)
-                elif isinstance(item, ChatChunk) and item.usage and first:  # an answer in one piece has no speed
-                    self._speeds.append(item.usage.completion_tokens / max(time.monotonic() - first, 1e-3))
-                yield item
+        return self._meter.measured(retried(start, self._tries))
 
     async def _admit(self, ticket: int) -> int:
         """Wait for a slot, first come first served; return its worker."""
@@ -269,7 +261,6 @@ class Pool:
         now = time.monotonic()
         spec = self._plan.spec
         pids = {index: worker.pid for index, worker in enumerate(self._engines)}
-        first = sorted(self._first_token)
         yield ModelStat(
             model=spec.model,
             kind=self._plan.backend.info.kind,
@@ -279,9 +270,9 @@ class Pool:
             concurrency=spec.worker_concurrency,
             queued=self._table.queued,
             uptime_seconds=now - self._born,
-            first_token_p50=first[len(first) // 2] if first else None,
-            first_token_p99=first[int(len(first) * 0.99)] if first else None,
-            tokens_per_second=sum(self._speeds) / len(self._speeds) if self._speeds else None,
+            first_token_p50=self._meter.first_token(0.5),
+            first_token_p99=self._meter.first_token(0.99),
+            tokens_per_second=self._meter.tokens_per_second,
         )
 
     async def _close_workers(self) -> None:

@@ -22,7 +22,7 @@ from websockets.http11 import Request, Response
 
 from byzer_magic import errors
 from byzer_magic.log import get_logger, redact
-from byzer_magic.runtime import wire
+from byzer_magic.runtime import apart, wire
 
 Handler = Callable[[Any], AsyncIterator[Any]]
 """A method: takes its decoded body, yields its items."""
@@ -99,10 +99,10 @@ class Service:
         finally:
             await peer.close()
 
-    async def answer(self, call: wire.Call, peer: _Peer) -> None:
+    async def answer(self, call: wire.Call, media: dict[str, bytes], peer: _Peer) -> None:
         """Run one call to its end; whatever happens, its client is told."""
         try:
-            body = wire.body_of(call)
+            body = apart.attach(wire.body_of(call), media)
             async with aclosing(self._methods[call.method](body)) as items:  # type: ignore[type-var]  # async generators all
                 async for item in items:
                     await peer.put(wire.Item(call.id, wire.pack(item)))
@@ -127,6 +127,7 @@ class _Peer:
         self._calls: dict[int, asyncio.Task[None]] = {}
         self._unsent: list[wire.ToClient] = []
         self._wake = asyncio.Event()
+        self._kept = apart.Kept()
         self._room = asyncio.Event()
         self._room.set()
 
@@ -143,11 +144,14 @@ class _Peer:
             writer.cancel()
 
     def _take(self, frame: wire.ToPool) -> None:
-        if isinstance(frame, wire.Cancel):
+        if isinstance(frame, wire.Put):
+            self._kept.arrive(frame)
+        elif isinstance(frame, wire.Cancel):
             if task := self._calls.get(frame.id):
                 task.cancel()
         elif frame.id not in self._calls:
-            task = asyncio.create_task(self._service.answer(frame, self))
+            media = self._kept.take(frame.media)
+            task = asyncio.create_task(self._service.answer(frame, media, self))
             self._calls[frame.id] = task
             task.add_done_callback(functools.partial(self._ended, frame.id))
 

@@ -20,17 +20,28 @@ MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """Client to pool: start `method` with `body`."""
+    """Client to pool: start `method` with `body`; `media` are the digests of what has travelled beside it."""
 
     id: int
     method: str
     body: msgspec.Raw
+    media: list[str] = []
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """Client to pool: stop that call and free what it holds."""
 
     id: int
+
+
+class Put(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Client to pool: a piece of a picture or sound that the calls after it may name; see `apart`."""
+
+    digest: str
+    offset: int
+    size: int
+    """Of the whole, in bytes."""
+    data: bytes
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -105,12 +116,12 @@ METHODS: dict[str, tuple[Any, Any]] = {
 """What each method takes and what its items are."""
 
 _encoder = msgspec.msgpack.Encoder()
-_to_pool = msgspec.msgpack.Decoder(list[Call | Cancel])
+_to_pool = msgspec.msgpack.Decoder(list[Call | Cancel | Put])
 _to_client = msgspec.msgpack.Decoder(list[Item | Done | Fail])
 _bodies = {name: msgspec.msgpack.Decoder(takes) for name, (takes, _) in METHODS.items()}
 _items = {name: msgspec.msgpack.Decoder(gives) for name, (_, gives) in METHODS.items()}
 
-ToPool = Call | Cancel
+ToPool = Call | Cancel | Put
 ToClient = Item | Done | Fail
 BadBytes = msgspec.MsgspecError
 """Raised by the read functions for anything that is not a well-formed frame."""

@@ -18,7 +18,7 @@ FENCED = re.compile(r"^(```+|~~~+)[^\n]*\n(.*?)(?:^\1[ \t]*$|\Z)", re.MULTILINE 
 
 
 def safe(text: str) -> str:
-    """Return Markdown whose raw HTML shows as text; `\\(...\\)` and `\\[...\\]` become math that notebooks know.
+    r"""Return Markdown whose raw HTML shows as text; `\(...\)` and `\[...\]` become math that notebooks know.
 
     A notebook trusts what its own kernel printed, so a `<script>` in an answer would run. Only what certainly is a
     fenced block is left alone; everywhere else no `<` begins a tag, whatever a Markdown reader takes the text for.

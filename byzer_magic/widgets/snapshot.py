@@ -6,8 +6,8 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from byzer_magic.results import ChatResult, RerankResult, Result, TranscribeResult
 from byzer_magic.stat import ModelStat
-from byzer_magic.results import ChatResult
 from byzer_magic.types import Event, Failed, Loading, Placed, Ready
 
 STYLE = (
@@ -35,7 +35,7 @@ def stat_rows(stats: Iterable[ModelStat]) -> list[dict[str, Any]]:
             "type": stat.kind,
             "can": " ".join(stat.capabilities),
             "workers": f"{sum(worker.health == 'up' for worker in stat.workers)}/{len(stat.workers)} up",
-            "busy": f"{sum(worker.limit - worker.free for worker in stat.workers)}/{len(stat.workers) * stat.concurrency}",
+            "busy": f"{sum(worker.limit - worker.free for worker in stat.workers)}/{stat.slots}",
             "queued": stat.queued,
             "requests": stat.requests,
             "errors": stat.errors,
@@ -53,7 +53,9 @@ def table_text(rows: Sequence[dict[str, Any]], empty: str) -> str:
         return empty
     lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def table_html(rows: Sequence[dict[str, Any]], empty: str) -> str:
@@ -63,7 +65,8 @@ def table_html(rows: Sequence[dict[str, Any]], empty: str) -> str:
     table, heading, cell = STYLE
     head = "".join(f'<th scope="col" style="{heading}">{html.escape(name)}</th>' for name in rows[0])
     body = "".join(
-        "<tr>" + "".join(f'<td style="{cell}">{html.escape(str(value))}</td>' for value in row.values()) + "</tr>" for row in rows
+        "<tr>" + "".join(f'<td style="{cell}">{html.escape(str(value))}</td>' for value in row.values()) + "</tr>"
+        for row in rows
     )
     return f'<table style="{table}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
@@ -83,19 +86,21 @@ def event_text(model: str, event: Event) -> str:
             return f"{model}: failed"
 
 
-def footer(result: ChatResult) -> str:
+def footer(result: Result) -> str:
     """Return the line under an answer: model, worker, time to first token, tokens, speed, total."""
     parts = [result.model]
     if result.worker is not None:
         parts.append(f"worker {result.worker}")
-    if result.timings.first_token is not None:
+    if isinstance(result, ChatResult) and result.timings.first_token is not None:
         parts.append(f"first token {result.timings.first_token:.2f} s")
     if result.usage:
         parts.append(f"{result.usage.prompt_tokens} + {result.usage.completion_tokens} tokens")
-    if result.tokens_per_second:
+    if isinstance(result, ChatResult) and result.tokens_per_second:
         parts.append(f"{result.tokens_per_second:.0f} tokens/s")
+    if not isinstance(result, ChatResult | TranscribeResult | RerankResult):
+        parts.append(" + ".join(str(result).split("\n")))
     parts.append(f"{result.timings.total:.2f} s")
-    if result.finish not in (None, "stop"):
+    if isinstance(result, ChatResult) and result.finish not in (None, "stop"):
         parts.append(f"stopped: {result.finish}")
     if result.interrupted:
         parts.append("interrupted")

@@ -51,6 +51,7 @@ def values(opt: Option) -> st.SearchStrategy[Any]:
         "float": st.floats(min_value=opt.minimum, allow_nan=False, allow_infinity=False),
         "flag": st.booleans(),
         "params": st.dictionaries(names, texts, max_size=4),
+        "texts": st.lists(texts, max_size=3).map(tuple),
     }
     return numbers.get(opt.kind, texts)
 

@@ -7,7 +7,7 @@ ours, and nothing is tried again: `retry` does that for all backends.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,22 +15,38 @@ from byzer_magic.backends.base import Setup
 from byzer_magic.backends.wires import failures, sse
 from byzer_magic.backends.wires.failures import Caller
 from byzer_magic.backends.wires.params import CONNECT_SECONDS, connections, reveal
+from byzer_magic.errors import ByzerError
 
 if TYPE_CHECKING:
     import aiohttp
+
+Refused = Callable[[Any, Caller, int, Mapping[str, str]], ByzerError]
+"""From the body, status and headers (names in lower case) of a refusal to the error that it says."""
 
 
 class Http:
     """A client of one API; `caller` gives the words and the secrets of its errors."""
 
-    def __init__(self, session: aiohttp.ClientSession, caller: Caller, proxy: str | None) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        caller: Caller,
+        proxy: str | None,
+        refused: Refused = failures.refused,
+    ) -> None:
         self.caller = caller
+        self.refused = refused
         self._session = session
         self._proxy = proxy
 
     @classmethod
-    def open(cls, setup: Setup, caller: Caller, headers: Mapping[str, str]) -> Self:
-        """Make the session; `saas.timeout`, `saas.proxies` and `saas.extra_headers` are respected. Needs a running loop."""
+    def open(
+        cls, setup: Setup, caller: Caller, headers: Mapping[str, str], refused: Refused = failures.refused
+    ) -> Self:
+        """Make the session, with the deployment's timeout, proxy and headers; needs a running loop.
+
+        Providers whose error bodies `failures` cannot read give `refused`.
+        """
         import aiohttp  # SDKs and clients are imported by the deployments that use them
 
         params = setup.params
@@ -41,7 +57,7 @@ class Http:
             headers={**headers, **params.get("saas.extra_headers", {})},
             trust_env=True,
         )
-        return cls(session, caller, reveal(params.get("saas.proxies")))
+        return cls(session, caller, reveal(params.get("saas.proxies")), refused)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -94,7 +110,7 @@ class Http:
             async with self._session.request(method, url, proxy=self._proxy, **more) as response:
                 if response.status >= 400:
                     headers = {name.lower(): value for name, value in response.headers.items()}
-                    raise failures.refused(_body(await response.read()), self.caller, response.status, headers)
+                    raise self.refused(_body(await response.read()), self.caller, response.status, headers)
                 yield response
         except (aiohttp.ClientError, OSError, failures.Fault) as err:  # a TimeoutError is an OSError
             raise failures.translate(err, self.caller) from None  # the chain may quote the key

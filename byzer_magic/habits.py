@@ -1,0 +1,158 @@
+"""What a prompt means to a model: the request that fits what the model is for.
+
+People write text. byzer-llm's notebooks also put JSON into the last user message, where a model speaks, draws, listens
+or sees; these shapes, and no others, are understood:
+
+    speak       {"input": "hello", "voice": "alloy", "response_format": "mp3"}
+    image       {"input": "a cat", "size": "1024x1024", "quality": "standard"}
+    transcribe  {"audio": "data:audio/mp3;base64,..."}
+    embed       ["one text", "another text"]
+    rerank      {"query": "...", "documents": ["...", "..."]}
+    vision      [{"image": "data:image/png;base64,..."}, {"text": "what is in this image?"}]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from byzer_magic import media
+from byzer_magic.capabilities import Capability
+from byzer_magic.errors import CommandError
+from byzer_magic.types import (
+    ChatRequest,
+    EmbedRequest,
+    ImageRequest,
+    Media,
+    Message,
+    Request,
+    RerankRequest,
+    SpeakRequest,
+    TranscribeRequest,
+)
+
+Options = dict[str, Any]
+
+
+def purpose(abilities: frozenset[Capability]) -> Capability:
+    """Return what a model that can do these is asked for by a plain prompt."""
+    order = ("chat", "speak", "image", "transcribe", "embed", "rerank")
+    return next((Capability(name) for name in order if name in abilities), Capability.CHAT)
+
+
+def request_for(
+    abilities: frozenset[Capability],
+    messages: Sequence[Message],
+    options: Options,
+    *,
+    stream: bool = True,
+    timeout: float | None = None,
+) -> Request:
+    """Return the request that a conversation is, to a model with these abilities.
+
+    Raises:
+        CommandError: what the model needs is not in it (a sound to listen to, documents to rank).
+    """
+    what = purpose(abilities)
+    if what == Capability.CHAT:
+        return chat_request(messages, options, stream=stream, timeout=timeout)
+    text, found = _content(messages)
+    return _REQUESTS[what](text, found, options, timeout)
+
+
+def chat_request(
+    messages: Sequence[Message], options: Options, *, stream: bool = True, timeout: float | None = None
+) -> ChatRequest:
+    """Return a conversation as a request to chat."""
+    turns = [*messages[:-1], seeing(messages[-1])] if messages else []
+    return ChatRequest(messages=turns, options=options, stream=stream, timeout=timeout)
+
+
+def seeing(turn: Message) -> Message:
+    """Return a turn whose text is byzer-llm's JSON for vision as one with pictures in it; others as they are."""
+    parts = _json(turn.content, "[")
+    known = isinstance(parts, list) and all(
+        isinstance(part, dict) and part.keys() & {"image", "text"} for part in parts
+    )
+    if not known or not any("image" in part for part in parts):
+        return turn
+    content: list[Any] = [
+        media.image(part["image"]) if "image" in part else {"type": "text", "text": str(part["text"])} for part in parts
+    ]
+    return Message(turn.role, content, turn.name)
+
+
+def _content(messages: Sequence[Message]) -> tuple[str, list[Media]]:
+    """Return the text of the last message, and the pictures and sounds in it."""
+    content = messages[-1].content if messages else ""
+    if not isinstance(content, list):
+        return content or "", []
+    texts = [str(part.get("text", "")) for part in content if isinstance(part, dict)]
+    return "\n".join(filter(None, texts)), [part for part in content if isinstance(part, Media)]
+
+
+def _json(text: Any, opening: str) -> Any:
+    """Return what `text` says as JSON, or None where it is no JSON of that kind: then it is text like any other."""
+    if not isinstance(text, str) or not text.lstrip().startswith(opening):
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _object(text: str, *names: str) -> Options:
+    """Return the JSON object that a text is, when it has these names; else nothing."""
+    found = _json(text, "{")
+    return found if isinstance(found, dict) and all(name in found for name in names) else {}
+
+
+def _speak(text: str, _: list[Media], options: Options, timeout: float | None) -> Request:
+    asked = _object(text, "input")
+    return SpeakRequest(text=str(asked.pop("input", text)), options=asked | options, timeout=timeout)
+
+
+def _image(text: str, found: list[Media], options: Options, timeout: float | None) -> Request:
+    asked = _object(text, "input")
+    prompt = str(asked.pop("input", text))
+    return ImageRequest(prompt=prompt, images=found, options=asked | options, timeout=timeout)
+
+
+def _transcribe(text: str, found: list[Media], options: Options, timeout: float | None) -> Request:
+    asked = _object(text, "audio")
+    sounds = [*found, *([media.audio(asked.pop("audio"))] if asked else [])]
+    if not sounds:
+        raise CommandError(
+            "This model writes down speech, and there is no sound.",
+            "Add --audio FILE_OR_VARIABLE, or call model(alias).transcribe(path).",
+        )
+    if text.strip() and not asked:
+        options = {"prompt": text.strip()} | options
+    return TranscribeRequest(audio=sounds[0], options=asked | options, timeout=timeout)
+
+
+def _embed(text: str, _: list[Media], options: Options, timeout: float | None) -> Request:
+    texts = _json(text, "[")
+    several = isinstance(texts, list) and bool(texts) and all(isinstance(item, str) for item in texts)
+    return EmbedRequest(texts=texts if several else [text], options=options, timeout=timeout)
+
+
+def _rerank(text: str, _: list[Media], options: Options, timeout: float | None) -> Request:
+    asked = _object(text, "query", "documents")
+    if not asked:
+        raise CommandError(
+            "This model orders documents by a query, and the prompt has none.",
+            'Write {"query": "...", "documents": ["...", "..."]}, or call model(alias).rerank(query, documents).',
+        )
+    query, documents = str(asked.pop("query")), [str(item) for item in asked.pop("documents")]
+    return RerankRequest(query=query, documents=documents, options=asked | options, timeout=timeout)
+
+
+_REQUESTS: dict[Capability, Callable[[str, list[Media], Options, float | None], Request]] = {
+    Capability.SPEAK: _speak,
+    Capability.IMAGE: _image,
+    Capability.TRANSCRIBE: _transcribe,
+    Capability.EMBED: _embed,
+    Capability.RERANK: _rerank,
+}
