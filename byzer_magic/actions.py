@@ -7,18 +7,21 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from byzer_magic import command, habits, media, presets
 from byzer_magic import spec as specs
 from byzer_magic.answer import to_messages
-from byzer_magic.errors import CommandError
+from byzer_magic.errors import CommandError, MissingKey
 from byzer_magic.gather import Gatherer, gatherer
 from byzer_magic.manager import Manager
 from byzer_magic.results import Result
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import Event, ImageRequest, Request, SpeakRequest
 from byzer_magic.widgets import snapshot
+
+if TYPE_CHECKING:
+    from byzer_magic.runtime.plan import Plan
 
 Items = Iterator[Any]
 """The items of an answer, and who gives it."""
@@ -76,6 +79,8 @@ class Actions:
         self._manager = manager
         self._out = output
         self._variables = variables or {}
+        self._typed: dict[tuple[str, str], str] = {}
+        """Secrets that were typed in, by alias and parameter; they live as long as the command."""
         manager.say = output.say
 
     def run_all(self, commands: Iterable[specs.Spec]) -> Any:
@@ -83,7 +88,7 @@ class Actions:
         ready = list(commands)
         for item in ready:
             if isinstance(item, specs.DeploySpec | specs.EasyDeploySpec):
-                self._manager.plan(self._plain(item), self._variables)
+                self._plan(self._plain(item))
         value = None
         for item in ready:
             value = self.run(item)
@@ -92,6 +97,19 @@ class Actions:
     @staticmethod
     def _plain(item: specs.DeploySpec | specs.EasyDeploySpec) -> specs.DeploySpec:
         return presets.spec(item) if isinstance(item, specs.EasyDeploySpec) else item
+
+    def _plan(self, item: specs.DeploySpec) -> Plan:
+        """Check a deployment; a missing key is asked for, where somebody can answer."""
+        while True:
+            typed = {param: value for (alias, param), value in self._typed.items() if alias == item.model}
+            try:
+                return self._manager.plan(item, self._variables, typed)
+            except MissingKey as err:
+                param = err.details.get("param")
+                value = self._out.ask_secret(f"{err.message} Type it in for {item.model} (hidden): ") if param else None
+                if not param or not value or (item.model, param) in self._typed:
+                    raise
+                self._typed[item.model, param] = value
 
     @functools.singledispatchmethod
     def run(self, item: specs.Spec) -> Any:
@@ -104,7 +122,7 @@ class Actions:
 
     @run.register
     def _deploy(self, item: specs.DeploySpec) -> None:
-        plan = self._manager.plan(item, self._variables)
+        plan = self._plan(item)
         if item.dry_run:
             self._out.text(command.line(item, masked=True))
             self._out.say(f"{item.model}: every check passed; nothing was deployed (--dry_run).")

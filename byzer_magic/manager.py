@@ -115,8 +115,10 @@ class Manager:
 
     # ---- deployments
 
-    def plan(self, spec: DeploySpec, variables: Mapping[str, Any] | None = None) -> Plan:
-        """Check a spec without Ray: types, parameters, `${NAME}`, files, packages.
+    def plan(
+        self, spec: DeploySpec, variables: Mapping[str, Any] | None = None, typed: Mapping[str, str] | None = None
+    ) -> Plan:
+        """Check a spec without Ray: types, parameters, `${NAME}`, files, packages; `typed` are secrets typed in.
 
         Raises:
             ConfigError: something is unknown, missing or wrong; the text names it.
@@ -126,7 +128,7 @@ class Manager:
         from byzer_magic.runtime.plan import resolve
 
         file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
-        return resolve(spec, variables or {}, {**file, **os.environ})
+        return resolve(spec, variables or {}, {**file, **os.environ}, typed)
 
     async def deploy(self, plan: Plan) -> AsyncIterator[Event]:
         """Create the deployment and yield its events; the last one is Ready.

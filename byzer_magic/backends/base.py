@@ -148,7 +148,11 @@ def _unknown(info: Info, name: str, known: Mapping[str, Param]) -> BadParameter:
 def _missing(info: Info, param: Param) -> MissingKey:
     where = f" or set {' or '.join(param.env)}" if param.env else ""
     value = "${YOUR_KEY}" if param.secret else "..."
-    return MissingKey(f"{info.kind} needs {param.name}.", f"Add --infer_params {param.name}={value}{where}.")
+    return MissingKey(
+        f"{info.kind} needs {param.name}.",
+        f"Add --infer_params {param.name}={value}{where}.",
+        **({"param": param.name} if param.secret else {}),
+    )
 
 
 _TRUE = ("true", "1", "yes", "on")

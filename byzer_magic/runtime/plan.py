@@ -10,7 +10,9 @@ from typing import Any
 
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Backend, Setup, typed_params
+from byzer_magic.errors import MissingKey
 from byzer_magic.expand import Secret, expand
+from byzer_magic.keys import looked_up
 from byzer_magic.spec import DeploySpec
 
 MAX_QUEUED = 10_000
@@ -43,19 +45,34 @@ class Plan:
         return f"Plan({self.spec.model}, {self.spec.pretrained_model_type})"
 
 
-def resolve(spec: DeploySpec, variables: Mapping[str, Any], environ: Mapping[str, str]) -> Plan:
+def resolve(
+    spec: DeploySpec, variables: Mapping[str, Any], environ: Mapping[str, str], typed: Mapping[str, str] | None = None
+) -> Plan:
     """Check a spec completely, without Ray: type, parameters, `${NAME}`, files, installed packages.
 
-    `variables` are the notebook's; `${NAME}` looks there first, then in `environ`.
+    `variables` are the notebook's; `${NAME}` looks there first, then in `environ`. `typed` are secrets that somebody
+    has typed in; they stand in for those of the spec.
 
     Raises:
+        MissingKey: a secret has no value; where somebody can be asked, `details["param"]` is what to ask for.
         ConfigError: something is unknown, missing or of the wrong type; the text names it.
     """
+    typed = typed or {}
     backend = registry.find(spec.pretrained_model_type, spec.infer_backend)
-    given = {name: expand(text, variables, environ) for name, text in spec.infer_params.items()}
+    secret = {name for param in backend.info.params if param.secret for name in (param.name, *param.aliases)}
+    given: dict[str, str] = {}
+    for name, text in spec.infer_params.items():
+        if name in typed:
+            continue
+        try:
+            value = expand(text, variables, environ)
+            given[name] = looked_up(value, variables, environ) if name in secret else value
+        except MissingKey as err:
+            err.details |= {"param": name} if name in secret else {}
+            raise
     setup = Setup(
         model=spec.model,
-        params=typed_params(backend.info, given, environ),
+        params=typed_params(backend.info, given | dict(typed), environ),
         model_path=_absolute(expand(spec.model_path, variables, environ)) if spec.model_path else None,
         concurrency=spec.worker_concurrency,
         cpus=spec.cpus_per_worker,

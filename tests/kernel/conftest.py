@@ -50,10 +50,17 @@ class Kernel:
         self.client: BlockingKernelClient = self._manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
+        self.asked: dict[str, Any] = {}
 
-    def run(self, code: str, *, timeout: float = 120, on_text: Any = None) -> Cell:
-        """Execute a cell; `on_text` is called once, when the first text of an answer is painted."""
-        request = self.client.execute(code, stop_on_error=False)
+    def run(self, code: str, *, timeout: float = 120, on_text: Any = None, typed: str | None = None) -> Cell:
+        """Execute a cell; `on_text` is called once, when the first text of an answer is painted.
+
+        `typed` is what the user answers when the cell asks for something; without it nobody can be asked.
+        """
+        request = self.client.execute(code, stop_on_error=False, allow_stdin=typed is not None)
+        if typed is not None:
+            self.asked = self.client.get_stdin_msg(timeout=timeout)["content"]
+            self.client.input(typed)
         cell = Cell()
         ids: dict[str, int] = {}
         deadline = time.monotonic() + timeout
