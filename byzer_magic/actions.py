@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from byzer_magic import command, habits, media, presets
+from byzer_magic import catalog, command, habits, media, presets
 from byzer_magic import spec as specs
 from byzer_magic.answer import to_messages
 from byzer_magic.errors import CommandError, MissingKey
@@ -127,13 +127,13 @@ class Actions:
             self._out.text(command.line(item, masked=True))
             self._out.say(f"{item.model}: every check passed; nothing was deployed (--dry_run).")
             return
+        if note := catalog.facts(str(plan.setup.params.get("saas.model", ""))).note:
+            self._out.say(f"Note: {note}")
         self._manager.ensure(item.ray_address)
         self._out.events(item.model, self._manager.iterate(self._manager.deploy(plan)))
 
     @run.register
     def _easy_deploy(self, item: specs.EasyDeploySpec) -> None:
-        if note := presets.find(item.preset).note:
-            self._out.say(f"{item.preset}: {note}")
         self.run(presets.spec(item))
 
     @run.register

@@ -7,8 +7,9 @@ import re
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
+from byzer_magic import catalog
+from byzer_magic.capabilities import Capability
 from byzer_magic.errors import UnknownKind
 from byzer_magic.spec import DeploySpec, EasyDeploySpec, suggest
 
@@ -22,25 +23,29 @@ class Preset:
     pretrained_model_type: str
     model: str
     env: str
-    """Variable that holds the key when no token is given."""
-    capabilities: tuple[str, ...]
+    """Variable that holds the key when no token is given; empty where none is needed."""
     base_url: str | None = None
-    """Endpoint, where it is not the SDK's own."""
-    note: str = ""
-    """A retirement or a risk, with the successor."""
-    source: str = ""
-    checked: str = ""
+    """Endpoint, where it is not the type's own."""
+    source: str
+    checked: str
+
+    @property
+    def capabilities(self) -> tuple[Capability, ...]:
+        """Return what the model can do, as the catalog has it."""
+        able = catalog.capabilities(self.model)
+        return tuple(ability for ability in Capability if ability in able)
+
+    @property
+    def note(self) -> str:
+        """Return the model's retirement or risk, with the successor."""
+        return catalog.facts(self.model).note
 
 
 @functools.cache
 def load() -> dict[str, Preset]:
     """Return the presets by name, in the order of the file."""
     text = resources.files("byzer_magic").joinpath("presets.toml").read_text(encoding="utf-8")
-    return {name: _preset(name, row) for name, row in tomllib.loads(text).items()}
-
-
-def _preset(name: str, row: dict[str, Any]) -> Preset:
-    return Preset(name=name, **row | {"capabilities": tuple(row["capabilities"])})
+    return {name: Preset(name=name, **row) for name, row in tomllib.loads(text).items()}
 
 
 def find(name: str) -> Preset:
@@ -63,7 +68,9 @@ def spec(easy: EasyDeploySpec) -> DeploySpec:
     """
     preset = find(easy.preset)
     base_url = easy.base_url or preset.base_url
-    params = {"saas.model": preset.model, "saas.api_key": easy.token or f"${{{preset.env}}}"}
+    params = {"saas.model": preset.model}
+    if key := easy.token or (f"${{{preset.env}}}" if preset.env else ""):
+        params["saas.api_key"] = key
     if base_url:
         params["saas.base_url"] = base_url
     return DeploySpec(

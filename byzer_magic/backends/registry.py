@@ -1,8 +1,8 @@
-"""From a `--pretrained_model_type` to the class behind it: by file name, then by entry point.
+"""From a `--pretrained_model_type` to the class behind it: by file name, by row, then by entry point.
 
-A file `backends/saas/<name>.py` is the provider `saas/<name>`; `backends/local/<engine>.py` is the engine that
-`custom/auto --infer_backend <engine>` names. Third parties add theirs in the entry-point group
-`byzer_magic.backends`. Nothing here imports an SDK: backends import theirs in `open`.
+A file `backends/saas/<name>.py` is the provider `saas/<name>`, and so is a row `[<name>]` of backends/compatible.toml;
+`backends/local/<engine>.py` is the engine that `custom/auto --infer_backend <engine>` names. Third parties add theirs
+in the entry-point group `byzer_magic.backends`. Nothing here imports an SDK: backends import theirs in `open`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import byzer_magic.backends.local
 import byzer_magic.backends.saas
+from byzer_magic.backends import compatible
 from byzer_magic.backends.base import Backend, Info
 from byzer_magic.errors import MissingExtra, UnknownKind
 from byzer_magic.spec import ENGINES
@@ -27,8 +28,12 @@ GROUP = "byzer_magic.backends"
 
 
 def saas_kinds() -> list[str]:
-    """Return `saas/<name>` for every provider file (looks at names, imports nothing)."""
-    return sorted(f"saas/{item.name}" for item in pkgutil.iter_modules(byzer_magic.backends.saas.__path__))
+    """Return `saas/<name>` for every provider, file or row (looks at names, imports nothing)."""
+    return sorted(f"saas/{name}" for name in {*_files(), *compatible.load()})
+
+
+def _files() -> list[str]:
+    return [item.name for item in pkgutil.iter_modules(byzer_magic.backends.saas.__path__)]
 
 
 def engines() -> list[str]:
@@ -44,19 +49,23 @@ def kinds() -> list[str]:
 def find(kind: str, infer_backend: str | None = None) -> type[Backend]:
     """Return the backend class of a type.
 
-    ============== ================= ==========================
-    type           --infer_backend   file
-    ============== ================= ==========================
-    saas/<name>    (ignored)         backends/saas/<name>.py
+    ============== ================= ===========================
+    type           --infer_backend   where
+    ============== ================= ===========================
+    saas/<name>    (ignored)         backends/saas/<name>.py,
+                                     or a row of compatible.toml
     custom/auto    <engine>          backends/local/<engine>.py
     anything else  (ignored)         an entry point of that name
-    ============== ================= ==========================
+    ============== ================= ===========================
 
     Raises:
         UnknownKind: there is none; the nearest names are in the hint.
     """
-    if kind in saas_kinds():
-        return _load(f"byzer_magic.backends.{kind.replace('/', '.')}")
+    family, _, name = kind.partition("/")
+    if family == "saas" and name in _files():
+        return _load(f"byzer_magic.backends.saas.{name}")
+    if family == "saas" and name in compatible.load():
+        return compatible.backend(name)
     if kind == "custom/auto":
         return _engine(infer_backend)
     if kind in (points := _entry_points()):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends import _gguf, registry
-from byzer_magic.backends.base import Backend, Info, Param, typed_params
+from byzer_magic.backends import _gguf, compatible, registry
+from byzer_magic.backends.base import Backend, Info, Param, Setup, typed_params
 from byzer_magic.backends.wires.failures import Fault
+from byzer_magic.backends.wires.openai_backend import OpenAIBackend
 from byzer_magic.backends.wires.openai_shapes import Body, chunk_of, decode
 from byzer_magic.backends.wires.sse import events
 from byzer_magic.expand import Secret
@@ -65,6 +69,56 @@ def test_every_provider_keeps_the_bargain(kind: str) -> None:
     assert len(names) == len(set(names))
 
 
+@pytest.mark.parametrize("row", compatible.load().values(), ids=compatible.load())
+def test_compatible_rows_are_complete(row: compatible.Provider) -> None:
+    assert row.base_url is None or re.fullmatch(r"https://[\w.-]+(/[\w.-]+)*/?", row.base_url)
+    assert all(re.fullmatch(r"[A-Z][A-Z0-9_]+", name) for name in row.env)
+    assert row.source.startswith("https://")
+    date.fromisoformat(row.checked)
+
+
+def test_a_row_is_a_provider_with_its_own_address_key_and_batch() -> None:
+    kind = registry.find("saas/qwen_compat")
+    assert kind is registry.find("saas/qwen_compat")
+    assert issubclass(kind, OpenAIBackend)
+    assert kind.EMBED_BATCH == 10
+    assert OpenAIBackend.EMBED_BATCH > 10
+    found = typed_params(kind.info, {"saas.model": "m"}, {"DASHSCOPE_API_KEY": "k-dash", "OPENAI_API_KEY": "k-open"})
+    assert found["saas.base_url"] == "https://dashscope.aliyuncs.com/compatible-mode/v1"
+    assert found["saas.api_key"] == Secret("k-dash")
+
+
+def test_a_rows_key_does_not_go_to_another_address() -> None:
+    given = {"saas.model": "m", "saas.base_url": "http://127.0.0.1:1/v1"}
+    assert "saas.api_key" not in typed_params(registry.find("saas/groq").info, given, {"GROQ_API_KEY": "k"})
+
+
+def test_a_row_asks_for_its_key_unless_it_has_another_address() -> None:
+    kind = registry.find("saas/groq")
+    with pytest.raises(errors.MissingKey, match="GROQ_API_KEY"):
+        kind.check(Setup(model="a", params=typed_params(kind.info, {"saas.model": "m"}, {"OPENAI_API_KEY": "k"})))
+    own = {"saas.model": "m", "saas.base_url": "http://127.0.0.1:1/v1"}
+    kind.check(Setup(model="a", params=typed_params(kind.info, own, {})))
+
+
+@pytest.mark.parametrize(("other", "name"), [("kimi", "moonshot"), ("doubao", "ark")])
+def test_a_provider_may_have_several_names(other: str, name: str) -> None:
+    info = registry.find(f"saas/{other}").info
+    assert (info.kind, info.params) == (f"saas/{other}", registry.find(f"saas/{name}").info.params)
+
+
+def test_a_new_row_is_a_new_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(compatible.load()["groq"], name="newcomer", title="Newcomer", base_url="https://api.new/v1")
+    monkeypatch.setattr(compatible, "load", lambda: {"newcomer": row})
+    assert "saas/newcomer" in registry.kinds()
+    assert registry.find("saas/newcomer").info.title == "Newcomer"
+
+
+def test_older_names_of_openai_are_openai() -> None:
+    for name in ("official_openai", "reasoning_openai"):
+        assert registry.find(f"saas/{name}").info.params == registry.find("saas/openai").info.params
+
+
 @pytest.mark.parametrize("engine", registry.engines())
 def test_every_engine_keeps_the_bargain(engine: str) -> None:
     backend = registry.find("custom/auto", engine)
@@ -92,6 +146,7 @@ def test_listing_and_finding_import_no_sdk() -> None:
     code = (
         "import sys; from byzer_magic.backends import registry;"
         "registry.kinds();"
+        "assert not any(m.startswith('byzer_magic.backends.wires') for m in sys.modules), 'listing imports wires';"
         "[registry.find(kind) for kind in registry.saas_kinds()];"
         "[registry.find('custom/auto', engine) for engine in registry.engines()];"
         "print([m for m in ('openai', 'aiohttp', 'llama_cpp', 'xllamacpp', 'ray', 'IPython') if m in sys.modules])"

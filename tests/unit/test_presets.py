@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 
 import pytest
 
-from byzer_magic import presets
-from byzer_magic.capabilities import Capability
+from byzer_magic import catalog, presets
+from byzer_magic.backends import registry
+from byzer_magic.backends.base import typed_params
 from byzer_magic.errors import UnknownKind
 from byzer_magic.spec import DeploySpec, EasyDeploySpec
 
@@ -28,18 +30,39 @@ ORIGINAL = {
 }
 
 
+ADDRESSES = {
+    "deepseek-chat": "https://api.deepseek.com/v1",
+    "deepseek-coder": "https://api.deepseek.com/v1",
+    "moonshot-v1-32k": "https://api.moonshot.cn/v1",
+    "deepseek-ai/deepseek-v2-chat": "https://api.siliconflow.cn/v1",
+    "alibaba/Qwen1.5-110B-Chat": "https://api.siliconflow.cn/v1",
+    "alibaba/Qwen2-72B-Instruct": "https://api.siliconflow.cn/v1",
+    "yi-vision": "https://api.lingyiwanwu.com/v1",
+}
+
+
 def test_every_preset_of_the_original_is_there() -> None:
-    assert set(presets.load()) >= ORIGINAL
+    assert list(presets.load())[: len(ORIGINAL)] == sorted(ORIGINAL, key=list(presets.load()).index)
+    assert {name: url for name in ORIGINAL if (url := presets.find(name).base_url)} == ADDRESSES
 
 
 @pytest.mark.parametrize("preset", presets.load().values(), ids=presets.load())
 def test_rows_are_complete(preset: presets.Preset) -> None:
     assert preset.pretrained_model_type.startswith(("saas/", "custom/"))
-    assert re.fullmatch(r"[A-Z][A-Z0-9_]+", preset.env)
-    assert {Capability(ability) for ability in preset.capabilities}
+    assert re.fullmatch(r"[A-Z][A-Z0-9_]+|", preset.env)
     assert preset.base_url is None or preset.base_url.startswith("https://")
-    assert bool(preset.source) == bool(preset.checked)
-    assert preset.source or not preset.note
+    assert re.search(r"https?://|models\.dev", preset.source)
+    date.fromisoformat(preset.checked)
+    assert set(preset.capabilities) == catalog.facts(preset.model).capabilities
+
+
+@pytest.mark.parametrize("preset", presets.load().values(), ids=presets.load())
+def test_each_becomes_a_deployment_that_passes_the_checks(preset: presets.Preset) -> None:
+    info = registry.find(preset.pretrained_model_type).info
+    params = presets.spec(EasyDeploySpec(preset=preset.name, token="k-12345678")).infer_params
+    assert typed_params(info, params, {})["saas.model"] == preset.model
+    key = next(param for param in info.params if param.name == "saas.api_key")
+    assert preset.base_url or preset.env in (key.env or ("",)), "the type knows another variable"
 
 
 def test_a_preset_becomes_a_deployment() -> None:
@@ -63,6 +86,11 @@ def test_no_base_url_where_the_sdk_has_its_own() -> None:
         "saas.model": "gpt-4o",
         "saas.api_key": "k",
     }
+
+
+def test_no_key_where_none_is_needed() -> None:
+    assert presets.spec(EasyDeploySpec(preset="ollama")).infer_params == {"saas.model": "qwen3.5"}
+    assert presets.spec(EasyDeploySpec(preset="ollama", token="k")).infer_params["saas.api_key"] == "k"
 
 
 def test_what_the_user_gives_wins() -> None:

@@ -37,6 +37,13 @@ CASES = [
     Case("saas/openai", "openai_wire", "base_url={url}/v1 api_key={key} model=gpt-4o"),
     Case("saas/groq", "openai_wire", "base_url={url}/v1 api_key={key} model=gpt-4o"),
     Case("saas/claude", "claude", "base_url={url} api_key={key} model=claude-sonnet-5-5"),
+    Case(
+        "saas/aws_bedrock",
+        "bedrock",
+        "endpoint_url={url} aws_access_key=AKIAPLANTED0000000 aws_secret_key=planted/secret+0123456789abcdef"
+        " region_name=us-east-1 model=anthropic.claude-3-5-sonnet-20240620-v1:0",
+        key="AKIAPLANTED0000000:planted/secret+0123456789abcdef",
+    ),
     Case("saas/qianwen", "dashscope", "base_url={url}/api/v1 api_key={key} model=qwen-plus"),
     Case("saas/qianwen_vl", "dashscope", "base_url={url}/api/v1 api_key={key} model=qwen-vl-max"),
 ]

@@ -20,7 +20,6 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from byzer_magic.backends import _gguf
-from byzer_magic.backends.wires import openai_shapes as wire
 from byzer_magic.backends._llama_drivers import (
     XLLAMACPP_SETTINGS,
     Driver,
@@ -31,6 +30,7 @@ from byzer_magic.backends._llama_drivers import (
 )
 from byzer_magic.backends._llama_params import BATCH, CHAT, CONTEXT, LOADING, PARAMS
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
+from byzer_magic.backends.wires import openai_shapes as wire
 from byzer_magic.backends.wires.failures import Fault
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import (

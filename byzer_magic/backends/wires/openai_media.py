@@ -180,7 +180,9 @@ class OpenAIMedia:
         """Yield the pictures; their bytes, unless `response_format` is url."""
         body = {**self._body("image", request.options), "prompt": request.prompt}
         if self._model.startswith("dall-e"):
-            body.setdefault("response_format", "b64_json")  # their addresses live for an hour; gpt-image knows no choice
+            body.setdefault(
+                "response_format", "b64_json"
+            )  # their addresses live for an hour; gpt-image knows no choice
         async with self._client.errors():
             response = await (self._edited(body, request.images) if request.images else self._drawn(body))
             answer = _decode(response.content)

@@ -1,0 +1,287 @@
+"""Text to speech by Azure Speech, over its REST API.
+
+Requests, formats and statuses: https://learn.microsoft.com/azure/ai-services/speech-service/rest-text-to-speech; SSML:
+https://learn.microsoft.com/azure/ai-services/speech-service/speech-synthesis-markup-voice; hosts of the national
+clouds: https://learn.microsoft.com/azure/ai-services/speech-service/sovereign-clouds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
+from xml.sax.saxutils import escape, quoteattr
+
+from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
+from byzer_magic.backends.wires import failures, params
+from byzer_magic.backends.wires.failures import Caller
+from byzer_magic.backends.wires.http import Http
+from byzer_magic.backends.wires.media import SOUNDS
+from byzer_magic.backends.wires.speech import chosen, number, readable, split, spoken
+from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey, ProviderUnavailable
+from byzer_magic.types import Sound, SpeakRequest
+
+VOICE = "zh-CN-XiaoxiaoNeural"
+PATH = "/cognitiveservices/v1"
+LONGEST = 2000
+"""Characters of a request: what comes after ten minutes of speech is cut off without a word."""
+
+FORMATS = {
+    "mp3": "audio-48khz-192kbitrate-mono-mp3",
+    "wav": "riff-24khz-16bit-mono-pcm",
+    "opus": "ogg-48khz-16bit-mono-opus",
+    "pcm": "raw-24khz-16bit-mono-pcm",
+}
+_NAMED = re.compile(r"(audio|riff|raw|ogg|webm)-\d+k?hz-\S+|amr-wb-16000hz|g722-16khz-64kbps")
+_MIMES = {
+    "*-mp3": SOUNDS["mp3"],
+    "riff-*": SOUNDS["wav"],
+    "ogg-*": SOUNDS["opus"],
+    "webm-*": "audio/webm",
+    "raw-*-pcm": SOUNDS["pcm"],
+    "raw-*-mulaw": "audio/basic",
+    "*": "application/octet-stream",
+}
+_PACES = {"x-slow": 0.5, "slow": 0.64, "medium": 1.0, "fast": 1.55, "x-fast": 2.0, "default": 1.0}
+_SPEEDS = (0.5, 2.0)
+_CLOUDS = {"china": "azure.cn", "usgov": "azure.us", "usdod": "azure.us"}
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no XML may have: https://www.w3.org/TR/xml/#charsets."""
+_DOCUMENT = re.compile(r"(<\?xml[^>]*>\s*)?<speak\b.*</speak>", re.DOTALL)
+
+_PROSODY = ("rate", "pitch", "volume")
+_OWN = {
+    "voice": f"who speaks, such as en-US-AvaMultilingualNeural (default {VOICE})",
+    "language": "language to speak in, such as en-US, where the voice knows several; default: the voice's own",
+    "rate": "how fast: 1.2, +20%, slow, ...",
+    "pitch": "how high: +10%, -2st, low, ...",
+    "volume": "how loud: 80, +10%, soft, ...",
+    "style": "mood or role of the voice, such as cheerful or newscast",
+    "styledegree": "how much of the style: 0.01..2",
+    "role": "whom the voice plays, such as Girl or OlderAdultMale",
+}
+_KNOWN = {**{name: name for name in _OWN}, "speed": "rate", "output_format": "format", "response_format": "format"}
+
+_SAID = {
+    400: "the SSML is not well-formed, or the voice, style or format is unknown",
+    401: "the key is wrong, or it belongs to another region",
+    403: "the key may not be used for this",
+    404: "there is no speech service at this address",
+    415: "it takes application/ssml+xml only",
+    429: "the quota or the rate of requests of the resource is used up",
+    502: "its gateway failed, or a header was wrong",
+    503: "the service failed",
+}
+"""What a status means; Azure often sends no body with it."""
+_HINTS = {
+    400: "Check the voice, style, role and format; voices: https://aka.ms/speech/tts-languages",
+    401: "Check saas.api_key and saas.service_region: a key works in its own region only.",
+    404: "Check saas.service_region and saas.base_url.",
+}
+
+
+def _info() -> Info:
+    _, *connection = (param for param in params.CONNECTION if param is not params.EXTRA_BODY)  # there is no model
+    own = (
+        params.api_key("AZURE_SPEECH_KEY", "SPEECH_KEY", help="key of the Speech resource"),
+        Param(
+            name="saas.service_region",
+            help="region of the resource, such as eastus or chinaeast2",
+            env=("AZURE_SPEECH_REGION", "SPEECH_REGION"),
+            aliases=("saas.region",),
+        ),
+        Param(name="saas.base_url", help="address of the service, instead of a region"),
+        Param(name="saas.deployment_id", help="id of the deployment, for a custom voice"),
+        Param(
+            name="saas.output_format",
+            help=f"mp3, wav, opus, pcm, or Azure's own name, such as {FORMATS['wav']} (default mp3)",
+            default="mp3",
+            aliases=("saas.response_format",),
+        ),
+    )
+    voices = tuple(Param(name=f"saas.{name}", help=help_) for name, help_ in _OWN.items())
+    return Info(
+        kind="saas/azure",
+        title="Azure Speech (text to speech)",
+        params=(*own, *connection, *voices),
+        requires=("aiohttp",),
+        extra="openai",
+    )
+
+
+class AzureSpeechBackend(Backend):
+    """Speech over one HTTP session; an instance serves all slots of a pool."""
+
+    info: ClassVar[Info] = _info()
+
+    def __init__(self, setup: Setup, http: Http) -> None:
+        self._http = http
+        self._url = _url(setup.params)
+        self._defaults = chosen({name: setup.params.get(f"saas.{name}") for name in _KNOWN}, _KNOWN)
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        """Check the address and the format."""
+        given = setup.params
+        params.check_url(given, "saas.base_url", f"https://eastus.tts.speech.microsoft.com{PATH}")
+        params.check_objects(given)
+        if "saas.base_url" not in given and "saas.service_region" not in given:
+            raise MissingKey(
+                "saas/azure needs saas.service_region.",
+                "Add --infer_params saas.service_region=eastus or set AZURE_SPEECH_REGION.",
+                param="saas.service_region",
+            )
+        if "saas.base_url" not in given and not _region(given).isalnum():
+            raise BadParameter(f"saas.service_region is {given['saas.service_region']!r}.", "For example: eastus")
+        if ".api.cognitive." in given.get("saas.base_url", ""):
+            raise BadParameter(
+                f"saas.base_url is {given['saas.base_url']}, which gives tokens and does not speak.",
+                "Give saas.service_region alone, such as eastus.",
+            )
+        try:
+            _format(given["saas.output_format"])
+        except BadRequest as err:
+            raise BadParameter(err.message, err.hint) from None
+
+    @classmethod
+    async def open(cls, setup: Setup, report: Report) -> Self:
+        """Make the session; nothing is sent yet."""
+        report("importing aiohttp", None)
+        caller = Caller("Azure Speech", _url(setup.params), params.secrets_of(setup.params), hints=_HINTS)
+        headers = {
+            "Ocp-Apim-Subscription-Key": setup.params["saas.api_key"].reveal(),
+            "Content-Type": "application/ssml+xml",
+            "User-Agent": "byzer-magic",  # required
+        }
+        return cls(setup, Http.open(setup, caller, headers, _refused))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.close()
+
+    async def speak(self, request: SpeakRequest) -> AsyncIterator[Sound]:
+        """Yield the text as sound while it comes; SSML goes as it is, long texts are cut at sentences.
+
+        Raises:
+            ProviderError: Azure refused or failed.
+            BadRequest: an option is unknown, or has a value that cannot be.
+            DeadlineExceeded: nothing came for `saas.timeout` seconds.
+        """
+        options = {**self._defaults, **_asked(request.options)}
+        form = _format(options["format"])
+        headers = {**(request.options.get("extra_headers") or {}), "X-Microsoft-OutputFormat": form}
+        text = _clean(request.text)
+
+        async def say(ssml: str) -> AsyncGenerator[bytes, None]:
+            async with self._http.request("POST", self._url, data=ssml.encode(), headers=headers) as response:
+                heard = False
+                if response.content_type.startswith(("text/", "application/json")):
+                    raise failures.garbled(self._http.caller, f"{response.content_type}, not a sound")
+                async for block in response.content.iter_any():
+                    heard = heard or bool(block)
+                    yield block
+            if not heard:
+                raise _silent(self._http.caller)
+
+        if _DOCUMENT.fullmatch(text):
+            pieces = [text]
+        else:
+            limit = int(LONGEST * min(1.0, _pace(options.get("rate"))))
+            pieces = [_ssml(piece, options) for piece in split(text, limit)]
+        async with aclosing(spoken(pieces, _mime(form), say)) as sounds:  # type: ignore[type-var]  # a generator
+            async for sound in sounds:
+                yield sound
+
+
+def _url(given: Mapping[str, Any]) -> str:
+    """Return where to post; a custom voice has a host of its own, a custom domain a path of its own."""
+    base = given.get("saas.base_url")
+    custom = given.get("saas.deployment_id")
+    if base is None:
+        region = _region(given)
+        cloud = next((host for start, host in _CLOUDS.items() if region.startswith(start)), "microsoft.com")
+        base = f"https://{region}.{'voice' if custom else 'tts'}.speech.{cloud}"
+    if PATH not in base:
+        domain = ".cognitiveservices.azure." in base
+        base = base.rstrip("/") + ("/tts" if domain and not urlsplit(base).path.strip("/") else "") + PATH
+    return f"{base}?deploymentId={custom}" if custom and "?" not in base else base
+
+
+def _region(given: Mapping[str, Any]) -> str:
+    return str(given["saas.service_region"]).replace(" ", "").lower()  # the portal says "East US"
+
+
+def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
+    own = {**options, **(options.get("extra_body") or {})}
+    if own.get("speed") is not None:
+        own["speed"] = f"{number('speed', own['speed'], *_SPEEDS):g}"
+    return chosen(own, _KNOWN)
+
+
+def _pace(rate: Any) -> float:
+    """Return how fast `rate` is, as far as it can be told: slow speech fills ten minutes sooner."""
+    text = str(rate or 1).strip()
+    try:
+        pace = 1 + float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        pace = _PACES.get(text, 1.0)
+    return max(_SPEEDS[0], pace)
+
+
+def _format(name: Any) -> str:
+    """Return Azure's name of a sound format.
+
+    Raises:
+        BadRequest: it has none.
+    """
+    form = FORMATS.get(str(name), str(name))
+    if not _NAMED.fullmatch(form):
+        raise BadRequest(
+            f"Azure Speech has no format {name!r}.", f"Choose {', '.join(FORMATS)}, or Azure's own name of a format."
+        )
+    return form
+
+
+def _mime(form: str) -> str:
+    return next(mime for pattern, mime in _MIMES.items() if fnmatchcase(form, pattern))
+
+
+def _clean(text: str) -> str:
+    """Return `text` with characters that XML can have only; those between words become spaces."""
+    return _FORBIDDEN.sub(lambda found: " " if found.group().isspace() else "", readable(text)).strip()
+
+
+def _ssml(text: str, options: Mapping[str, Any]) -> str:
+    """Return a document that says `text` as the options ask; what may hold what is Azure's rule."""
+    voice = str(options.get("voice") or VOICE)
+    own = re.match(r"[a-z]{2,3}(-[A-Za-z]+)*?-[A-Z]{2}", voice)
+    language = str(options.get("language") or (own and own.group()) or "en-US")
+    body = _element("prosody", escape(text), {name: options.get(name) for name in _PROSODY})
+    if own and language != own.group():
+        body = _element("lang", body, {"xml:lang": language})
+    manner = {name: options.get(name) for name in ("style", "styledegree", "role")}
+    body = _element("voice", _element("mstts:express-as", body, manner), {"name": voice})
+    spaces = 'xmlns="http://www.w3.org/2001/10/synthesis" xmlns:mstts="https://www.w3.org/2001/mstts"'
+    return f'<speak version="1.0" {spaces} xml:lang={quoteattr(language)}>{body}</speak>'
+
+
+def _element(name: str, body: str, attributes: Mapping[str, Any]) -> str:
+    """Return `body` in an element; without any attribute, `body` alone."""
+    said = "".join(f" {key}={quoteattr(str(value))}" for key, value in attributes.items() if value is not None)
+    return f"<{name}{said}>{body}</{name}>" if said else body
+
+
+def _refused(body: Any, caller: Caller, status: int, headers: Mapping[str, str]) -> ByzerError:
+    return failures.refused(body or _SAID.get(status, ""), caller, status, headers)
+
+
+def _silent(caller: Caller) -> ByzerError:
+    hint = "Check that the voice speaks the language of the text, and that there is something to say in it."
+    return ProviderUnavailable(f"{caller.model} at {caller.host} answered without a sound.", hint, final=True)
+
+
+BACKEND = AzureSpeechBackend
