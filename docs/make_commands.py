@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from byzer_magic.backends import registry
+from byzer_magic.backends import compatible, registry
 from byzer_magic.backends.base import Info, Param
 from byzer_magic.spec import ChatSpec, Option, Spec, all_commands, options_of
 
@@ -35,6 +35,13 @@ a notebook and `easy-byzerllm ...` in a shell. `%%chat` and `%chat` exist in not
 
 在 notebook 里，命令前写 `%byzer`；在终端里写 `byzerllm`。`easy` 开头的命令，在 notebook 里是 `%byzer easy ...`，
 在终端里是 `easy-byzerllm ...`。`%%chat`、`%chat` 和 `sessions` 只在 notebook 里有。"""
+PROVIDERS = """\
+## Providers that speak OpenAI's wire
+
+They take the parameters of `saas/openai` (below); address and key variable are filled in. Rows of
+`byzer_magic/backends/compatible.toml`.
+
+它们的参数与 `saas/openai` 相同（见下），地址和存放 key 的环境变量已填好。"""
 BACKENDS = """\
 ## Parameters of the backends
 
@@ -88,7 +95,9 @@ def param_row(param: Param) -> tuple[str, ...]:
 
 def backend_lines() -> Iterator[str]:
     """Yield a section for the backends of this package, those with the same parameters together."""
-    found = {code(kind): registry.find(kind).info for kind in registry.saas_kinds()}
+    rows = compatible.load()
+    kinds = [kind for kind in registry.saas_kinds() if kind.removeprefix("saas/") not in rows]
+    found = {code(kind): registry.find(kind).info for kind in kinds}
     for engine in registry.engines():
         found[f"`custom/auto` with `--infer_backend {engine}`"] = registry.find("custom/auto", engine).info
     for params in dict.fromkeys(info.params for info in found.values()):
@@ -97,6 +106,16 @@ def backend_lines() -> Iterator[str]:
         yield from (f"{title}: {described(info)}\n" for title, info in alike.items())
         yield from table(("parameter", "value", "default", "meaning"), map(param_row, params))
         yield ""
+
+
+def provider_lines() -> Iterator[str]:
+    """Yield the table of the providers that are a row of compatible.toml."""
+    rows = [
+        (code(f"saas/{name}"), row.title, code(row.base_url), ", ".join(map(code, row.env)), row.note)
+        for name, row in compatible.load().items()
+    ]
+    yield from table(("type", "provider", "address", "variable of the key", "note"), rows)
+    yield ""
 
 
 def described(info: Info) -> str:
@@ -109,7 +128,8 @@ def page() -> str:
     lines = [INTRO, "", "## Commands", ""]
     for name, cls in all_commands().items():
         lines += command_lines(name, cls)
-    return "\n".join([*lines, BACKENDS, "", *backend_lines()]).rstrip() + "\n"
+    lines += [PROVIDERS, "", *provider_lines(), BACKENDS, "", *backend_lines()]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def main() -> int:

@@ -57,10 +57,7 @@ class Kernel:
 
         `typed` is what the user answers when the cell asks for something; without it nobody can be asked.
         """
-        request = self.client.execute(code, stop_on_error=False, allow_stdin=typed is not None)
-        if typed is not None:
-            self.asked = self.client.get_stdin_msg(timeout=timeout)["content"]
-            self.client.input(typed)
+        request = self._start(code, typed, timeout)
         cell = Cell()
         ids: dict[str, int] = {}
         deadline = time.monotonic() + timeout
@@ -88,6 +85,13 @@ class Kernel:
                 on_text = None
         cell.status = self.client.get_shell_msg(timeout=10)["content"]["status"]
         return cell
+
+    def _start(self, code: str, typed: str | None, timeout: float) -> str:
+        request: str = self.client.execute(code, stop_on_error=False, allow_stdin=typed is not None)
+        if typed is not None:
+            self.asked = self.client.get_stdin_msg(timeout=timeout)["content"]
+            self.client.input(typed)
+        return request
 
     def interrupt(self) -> None:
         self._manager.interrupt_kernel()

@@ -25,7 +25,8 @@ port, provider, key, out = sys.argv[1:]
 ray.init(num_cpus=2, include_dashboard=True, dashboard_port=int(port), namespace="planted")
 import byzer_magic as bz
 from byzer_magic import errors
-params = f"--infer_params saas.base_url={provider}/v1 saas.api_key={key} saas.model=gpt-4o saas.extra_headers='{{\\"X-Other\\": \\"{key}\\"}}'"
+params = f"--infer_params saas.base_url={provider}/v1 saas.api_key={key} saas.model=gpt-4o"
+params += f" saas.extra_headers='{{\\"X-Other\\": \\"{key}\\"}}'"
 texts = []
 model = bz.deploy(f"deploy --pretrained_model_type saas/openai {params} --model planted")
 texts += [repr(model), model.chat("hello").text, repr(model.stat())]
@@ -39,8 +40,8 @@ try:
 except errors.ByzerError as err:
     texts += [str(err)]
 from ray.util import state
-for name in ("list_actors", "list_tasks", "list_workers", "list_runtime_envs", "list_jobs", "list_nodes", "list_objects"):
-    texts.append(repr(getattr(state, name)(detail=True, raise_on_missing_output=False)))
+for name in ("actors", "tasks", "workers", "runtime_envs", "jobs", "nodes", "objects"):
+    texts.append(repr(getattr(state, f"list_{name}")(detail=True, raise_on_missing_output=False)))
 texts.append(repr(state.get_actor(state.list_actors()[0].actor_id)))
 with open(out, "w") as file:
     json.dump({"texts": texts, "session": ray._private.worker._global_node.get_session_dir_path()}, file)

@@ -2,8 +2,9 @@
 
 Operations: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock_Runtime.html; signing:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html (recomputed with botocore's own code); frames:
-https://docs.aws.amazon.com/transcribe/latest/dg/event-stream.html. The key is ACCESS:SECRET. It answers "Echo: <last user
-text>", word by word; knobs and faults are those of skeleton.py, and `fault:throttle` is an exception in mid-stream.
+https://docs.aws.amazon.com/transcribe/latest/dg/event-stream.html. The key is ACCESS:SECRET.
+It answers "Echo: <last user text>", word by word; knobs and faults are those of skeleton.py, and `fault:throttle` is an
+exception in mid-stream.
 """
 
 from __future__ import annotations
