@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -33,6 +34,7 @@ RERANK = f"{SERVICES}/rerank/text-rerank/text-rerank"
 
 PATHS = {
     "qwen-plus": TEXT,
+    "qwen1.5-32b-chat": TEXT,
     "qwen3.7-max": TEXT,
     "qwen-renamed": MULTIMODAL,  # a name that does not tell
     "qwen3.6-plus": MULTIMODAL,
@@ -130,7 +132,10 @@ def last_text(body: dict[str, Any]) -> str:
     if "query" in given:
         return str(given["query"])
     content = given["messages"][-1]["content"]
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    if isinstance(content, str):
+        return content
+    texts = "".join(part.get("text", "") for part in content)
+    return texts + "".join(f" [{part['image'][:14].removeprefix('data:')}]" for part in content if "image" in part)
 
 
 def fail(request: web.Request, asked: dict[str, str]) -> None:
@@ -260,11 +265,14 @@ async def embed(body: dict[str, Any]) -> web.Response:
     if "dimension" in body["parameters"] and size not in DIMENSIONS.get(model, ()):
         raise invalid(f"dimension {size} is not supported")
     # The first number tells the text; the order is the worst.
-    rows = [
-        {"text_index": index, "embedding": [float(text.split("#")[-1]), *[0.5] * (size - 1)]}
-        for index, text in enumerate(texts)
-    ]
+    rows = [{"text_index": index, "embedding": [number(text), *[0.5] * (size - 1)]} for index, text in enumerate(texts)]
     return answer({"output": {"embeddings": rows[::-1]}, "usage": {"total_tokens": len(texts)}, "request_id": "r-1"})
+
+
+def number(text: str) -> float:
+    """Return what tells a text from others: the number behind its #, or a checksum."""
+    _, mark, digits = text.rpartition("#")
+    return float(digits) if mark else zlib.crc32(text.encode()) / 2**32
 
 
 async def rerank(body: dict[str, Any]) -> web.Response:

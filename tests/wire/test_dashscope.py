@@ -186,7 +186,7 @@ async def test_pictures_go_to_the_multimodal_path(
     address = {"type": "image_url", "image_url": {"url": "https://host/dog.jpg"}}
     turn = Message("user", [PNG, address, Media("image", url="https://host/cat.png"), {"type": "text", "text": "Who?"}])
     chunks = await collect(backend, ChatRequest(messages=[turn], stream=stream))
-    assert text_of(chunks) == "Echo: Who?"
+    assert text_of(chunks) == "Echo: Who? [image/png] [https://host/d] [https://host/c]"
     entry = last(server)
     assert entry["path"].endswith("/multimodal-generation/generation")
     assert entry["body"]["input"]["messages"][0]["content"] == [
@@ -507,7 +507,7 @@ def test_wrong_addresses(kind: str, url: str, words: str, hint: str) -> None:
         ("saas/qianwen", "qwen3.6-plus", {Capability.CHAT, Capability.VISION, Capability.TOOLS}),
         ("saas/qianwen", "text-embedding-v4", {Capability.EMBED}),
         ("saas/qianwen", "gte-rerank-v2", {Capability.RERANK}),
-        ("saas/qianwen_vl", "qwen-vl-max", {Capability.CHAT, Capability.VISION, Capability.TOOLS}),
+        ("saas/qianwen_vl", "qwen-vl-max", {Capability.CHAT, Capability.VISION}),
         ("saas/qianwen_vl", "text-embedding-v4", set()),
     ],
 )
