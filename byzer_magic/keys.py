@@ -44,7 +44,7 @@ def _from_keyring(entry: str) -> str:
             "keyring: needs the package keyring, which is not installed.", "Run: pip install 'byzer-magic[keyring]'"
         ) from None
     try:
-        found = keyring.get_password(service, name)
+        found: str | None = keyring.get_password(service, name)
     except KeyringError as err:  # a server often has none
         raise MissingKey(f"No keyring can be read here: {err}", "Use ${NAME} or env:NAME instead.") from None
     if not found:
