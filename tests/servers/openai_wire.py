@@ -39,9 +39,17 @@ import time
 from collections import deque
 from typing import Any
 
+import openai_media as media
 from aiohttp import web
+from skeleton import before_answer
 
-MODELS = {"gpt-4o", "gpt-4o-mini", "tiny"}
+MODELS = {
+    "gpt-4o", "gpt-4o-mini", "tiny", "text-embedding-3-small", "embedding-floats", "whisper-1", "tts-1", "dall-e-3",
+    "gpt-image-1.5", "bge-reranker-v2-m3",
+}  # fmt: skip
+DEPLOYMENTS = {"gpt-4o-2024-05-13", "my-gpt", "gpt-4o"}
+"""Of the paths that Azure has."""
+AZURE_VERSIONS = ("2024-02-15-preview", "2024-10-21")
 ROLES = ("system", "developer", "user", "assistant", "tool")
 KNOB = re.compile(r"(tokens|slow|fault):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S)
 
@@ -77,6 +85,7 @@ FAULTS = {
     "filter": (400, "The response was filtered by our policy.", "invalid_request_error", "content_filter"),
     "401": (401, "Incorrect API key provided: sk-ab***yz.", "invalid_request_error", "invalid_api_key"),
     "403": (403, "Country, region, or territory not supported.", "request_forbidden", "unsupported_country"),
+    "404": (404, "The model does not exist.", "invalid_request_error", "model_not_found"),
     "429": (429, "Rate limit reached for requests.", "requests", "rate_limit_exceeded"),
 }
 
@@ -97,18 +106,30 @@ def knobs(text: str) -> dict[str, str]:
 
 def last_text(messages: list[dict[str, Any]]) -> str:
     content = messages[-1].get("content") or ""
-    return content if isinstance(content, str) else " ".join(str(part.get("text", "")) for part in content)
+    if isinstance(content, str):
+        return content
+    said = " ".join(str(part.get("text", "")) for part in content if "text" in part)
+    return said + media.images_in(messages, bad)
+
+
+def bad(message: str) -> Refusal:
+    return Refusal(400, message, "invalid_request_error", "invalid_value")
+
+
+def check_model(body: Any) -> None:
+    """Refuse a body without a model, or with one that nobody knows."""
+    if not body.get("model"):
+        raise Refusal(400, "you must provide a model parameter", "invalid_request_error")
+    if body["model"] not in MODELS | DEPLOYMENTS:
+        text = f"The model `{body['model']}` does not exist or you do not have access to it."
+        raise Refusal(404, text, "invalid_request_error", "model_not_found")
 
 
 def check(body: Any) -> None:
     """Refuse what OpenAI refuses."""
     if not isinstance(body, dict):
         raise Refusal(400, "We could not parse the JSON body of your request.", "invalid_request_error")
-    if not body.get("model"):
-        raise Refusal(400, "you must provide a model parameter", "invalid_request_error")
-    if body["model"] not in MODELS:
-        text = f"The model `{body['model']}` does not exist or you do not have access to it."
-        raise Refusal(404, text, "invalid_request_error", "model_not_found")
+    check_model(body)
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise Refusal(
@@ -129,6 +150,8 @@ def check(body: Any) -> None:
 def authorize(request: web.Request) -> None:
     key = request.app["key"]
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if request.path.startswith("/openai/"):
+        given = request.headers.get("api-key") or given
     if key and given != key:
         shown = f"{given[:8]}{'*' * 12}{given[-4:]}"  # OpenAI echoes a masked key in just this manner
         raise Refusal(401, f"Incorrect API key provided: {shown}.", "invalid_request_error", "invalid_api_key")
@@ -310,8 +333,58 @@ async def completions(request: web.Request) -> web.StreamResponse:
         raise
 
 
+def check_azure(request: web.Request) -> None:
+    """Refuse what Azure refuses: https://learn.microsoft.com/azure/ai-foundry/openai/reference."""
+    if "deployment" not in request.match_info:
+        return
+    if request.query.get("api-version") not in AZURE_VERSIONS:
+        raise Refusal(404, "Resource not found", "invalid_request_error", "404")
+    if request.match_info["deployment"] not in DEPLOYMENTS:
+        message = "The API deployment for this resource does not exist."
+        raise Refusal(404, message, "invalid_request_error", "DeploymentNotFound")
+
+
+async def other(request: web.Request) -> web.StreamResponse:
+    """Serve an endpoint beside chat."""
+    entry: dict[str, Any] = {"number": next(NUMBERS), "path": request.path, "at": time.time()}
+    JOURNAL.append(entry)
+    try:
+        authorize(request)
+        check_azure(request)
+        return await served(request, entry)
+    except Refusal as refusal:
+        entry["status"] = refusal.status
+        return refusal.response()
+    except (asyncio.CancelledError, ConnectionError):
+        entry["gone"] = time.time()
+        raise
+
+
+async def served(request: web.Request, entry: dict[str, Any]) -> web.StreamResponse:
+    endpoint = request.match_info["endpoint"]
+    if endpoint == "audio/transcriptions":
+        form = await request.post()
+        fault(request, knobs(str(form.get("prompt", ""))), {})
+        return await media.transcriptions(request, check_model, bad)
+    if endpoint == "images/edits":
+        return await media.edits(request, check_model, bad)
+    body = await request.json()
+    entry["body"] = {name: value if len(str(value)) < 500 else "..." for name, value in body.items()}
+    check_model(body)
+    text = next((body[name] for name in ("input", "prompt", "query") if name in body), "")
+    asked = knobs(text if isinstance(text, str) else str(text[0]))
+    await before_answer(request, asked)
+    fault(request, asked, body)
+    if endpoint == "audio/speech":
+        return await media.speech(request, body, bad)
+    if endpoint == "images/generations":
+        return await media.generations(request, body, bad)
+    return await (media.embeddings if endpoint == "embeddings" else media.rerank)(body, bad)
+
+
 async def answer(request: web.Request, entry: dict[str, Any]) -> web.StreamResponse:
     authorize(request)
+    check_azure(request)
     with contextlib.suppress(ValueError):
         entry["body"] = await request.json()
     body = entry.get("body")
@@ -354,9 +427,13 @@ def main() -> None:
     parser.add_argument("--models", default="", help="more model names that it knows, with commas")
     options = parser.parse_args()
     MODELS.update(name for name in options.models.split(",") if name)
-    app = web.Application()
+    app = web.Application(client_max_size=2**26)
     app["key"] = options.key
-    app.router.add_post("/v1/chat/completions", completions)
+    endpoints = "{endpoint:embeddings|rerank|audio/speech|audio/transcriptions|images/generations|images/edits}"
+    for base in ("/v1", "/openai/v1", "/openai/deployments/{deployment}"):
+        app.router.add_post(f"{base}/chat/completions", completions)
+        app.router.add_post(f"{base}/{endpoints}", other)
+    app.router.add_get("/pictures/{name}.png", media.picture)
     app.router.add_get("/v1/models", models)
     app.router.add_get("/journal", journal)
     app.router.add_get("/health", health)

@@ -35,7 +35,9 @@ class Case:
 
 CASES = [
     Case("saas/openai", "openai_wire", "base_url={url}/v1 api_key={key} model=gpt-4o"),
+    Case("saas/azure_openai", "openai_wire", "azure_endpoint={url} api_key={key} model=gpt-4o api_version=2024-10-21"),
     Case("saas/groq", "openai_wire", "base_url={url}/v1 api_key={key} model=gpt-4o"),
+    Case("saas/ollama", "ollama", "base_url={url} api_key={key} model=llama3:70b-instruct-q4_0"),
     Case("saas/claude", "claude", "base_url={url} api_key={key} model=claude-sonnet-5-5"),
     Case(
         "saas/aws_bedrock",

@@ -61,7 +61,7 @@ def data_url(media: Media) -> str:
     return media.url or f"data:{media.mime};base64,{encoded(media)}"
 
 
-def packed(embedding: str | list[float] | list[list[float]]) -> bytes:
+def packed(embedding: str | list[Any]) -> bytes:
     """Return one vector as little-endian float32: from base64 of that, a list, or a list in a list.
 
     Raises:

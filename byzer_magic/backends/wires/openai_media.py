@@ -56,7 +56,7 @@ class _Counts(msgspec.Struct):
 
 
 class _Vector(msgspec.Struct):
-    embedding: str | list[float] | list[list[float]]
+    embedding: str | list[Any]
     index: int = 0
 
 
@@ -128,8 +128,8 @@ class OpenAIMedia:
         rows = sorted(msgspec.convert(answer.data or [], list[_Vector]), key=lambda row: row.index)
         if len(rows) != len(texts):
             raise msgspec.ValidationError(f"{len(rows)} vectors for {len(texts)} texts")
-        packed = [packed(row.embedding) for row in rows]
-        return Vectors(start, len(packed[0]) // 4, b"".join(packed), answer.usage.usage() if answer.usage else None)
+        data = [packed(row.embedding) for row in rows]
+        return Vectors(start, len(data[0]) // 4, b"".join(data), answer.usage.usage() if answer.usage else None)
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
         """Yield the documents' order, the best first."""

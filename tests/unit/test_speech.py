@@ -1,0 +1,187 @@
+"""Cutting long texts at sentences, and joining what was spoken."""
+
+from __future__ import annotations
+
+import io
+import struct
+import time
+import wave
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from byzer_magic.backends.wires.speech import join_wav, split, spoken, wav
+from byzer_magic.errors import BadRequest, ProviderUnavailable
+from byzer_magic.types import Sound
+
+TEXTS = st.text(st.sampled_from('ab 1.,!?。，！；…\n\u2028"”)你好😀é\u0301\u200d\ufe0f')) | st.text()
+
+
+def utf8(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+# ---- split
+
+
+@given(TEXTS, st.integers(1, 40))
+def test_pieces_fit_and_lose_only_spaces(text: str, limit: int) -> None:
+    pieces = split(text, limit)
+    assert all(len(piece) <= limit for piece in pieces)
+    assert all(piece == piece.strip() != "" for piece in pieces)
+    assert squeezed("".join(pieces)) == squeezed(text)
+
+
+@given(TEXTS, st.integers(4, 60))
+def test_pieces_fit_by_any_measure(text: str, limit: int) -> None:
+    pieces = split(text, limit, utf8)
+    assert all(utf8(piece) <= limit for piece in pieces)
+    assert squeezed("".join(pieces)) == squeezed(text)
+
+
+@given(st.lists(st.sampled_from(["One two.", "Ist das so?", "Pi is 3.14!", "a.b.c is a name."]), min_size=1))
+def test_sentences_stay_whole_when_they_fit(sentences: list[str]) -> None:
+    pieces = split(" ".join(sentences), 16)
+    assert " ".join(pieces) == " ".join(sentences)
+    starts = {len(" ".join(pieces[:number])) for number in range(1, len(pieces) + 1)}
+    assert starts <= {len(" ".join(sentences[:number])) for number in range(1, len(sentences) + 1)}
+
+
+@given(st.lists(st.sampled_from(["今天下雨。", "真的吗？！", "“好的。”", "他说……"]), min_size=1))
+def test_sentences_without_spaces_stay_whole(sentences: list[str]) -> None:
+    pieces = split("".join(sentences), 18, utf8)
+    ends = {len("".join(sentences[:number])) for number in range(1, len(sentences) + 1)}
+    assert {len("".join(pieces[:number])) for number in range(1, len(pieces) + 1)} <= ends
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "pieces"),
+    [
+        ("", 5, []),
+        (" \n ", 5, []),
+        ("abc.  def.", 4, ["abc.", "def."]),
+        ("aa bb. cc.", 9, ["aa bb.", "cc."]),
+        ("aaa, bbb, ccc ddd", 10, ["aaa, bbb,", "ccc ddd"]),
+        ("一二三，四五六七", 6, ["一二三，", "四五六七"]),
+        ("1,234,567,890", 5, ["1,234", ",567,", "890"]),
+        ("abcdefghij", 4, ["abcd", "efgh", "ij"]),
+        ("first line\nsecond line", 12, ["first line", "second line"]),
+        ("aaé\u0301b", 3, ["aa", "é\u0301b"]),
+        ("a👩\u200d🦰", 3, ["a", "👩\u200d🦰"]),
+    ],
+)
+def test_where_texts_are_cut(text: str, limit: int, pieces: list[str]) -> None:
+    assert split(text, limit) == pieces
+
+
+def test_one_character_may_be_too_large_but_is_not_lost() -> None:
+    assert split("你好", 2, utf8) == ["你", "好"]
+
+
+@pytest.mark.parametrize("text", ["." * 200_000 + "x", " " * 200_000, "a" * 200_000, "a, " * 70_000, "啊。" * 100_000])
+def test_long_texts_are_cut_quickly(text: str) -> None:
+    started = time.perf_counter()
+    split(text, 1000, utf8)
+    assert time.perf_counter() - started < 5
+
+
+# ---- spoken
+
+
+async def sounds(pieces: list[str], mime: str, files: dict[str, list[bytes]]) -> list[Sound]:
+    async def say(piece: str) -> AsyncIterator[bytes]:
+        for block in files[piece]:
+            yield block
+
+    return [sound async for sound in spoken(pieces, mime, say)]
+
+
+@pytest.mark.parametrize("mime", ["audio/mpeg", "audio/pcm"])
+async def test_formats_that_follow_each_other_come_as_they_are_made(mime: str) -> None:
+    files = {"a": [b"1", b"", b"2"], "b": [b"3"]}
+    assert await sounds(["a", "b"], mime, files) == [Sound(b"1", mime), Sound(b"2", mime), Sound(b"3", mime)]
+
+
+async def test_one_piece_may_have_any_format() -> None:
+    assert await sounds(["a"], "audio/flac", {"a": [b"1"]}) == [Sound(b"1", "audio/flac")]
+
+
+async def test_pieces_of_wav_are_one_file() -> None:
+    first, second = wav(b"\1\0" * 10, 8000), wav(b"\2\0" * 5, 8000)
+    (sound,) = await sounds(["a", "b"], "audio/wav", {"a": [first[:20], first[20:]], "b": [second]})
+    assert frames(sound.data) == b"\1\0" * 10 + b"\2\0" * 5
+
+
+async def test_other_formats_cannot_be_joined() -> None:
+    with pytest.raises(BadRequest, match="pieces of audio/flac cannot be joined"):
+        await sounds(["a", "b"], "audio/flac", {})
+
+
+async def test_nothing_cannot_be_spoken() -> None:
+    with pytest.raises(BadRequest, match="no text to speak"):
+        await sounds([], "audio/mpeg", {})
+
+
+async def test_closing_closes_what_speaks() -> None:
+    closed = []
+
+    async def say(piece: str) -> AsyncIterator[bytes]:
+        try:
+            yield b"1"
+            yield b"2"
+        finally:
+            closed.append(piece)
+
+    async with aclosing(spoken(["a", "b"], "audio/mpeg", say)) as found:  # type: ignore[type-var]
+        assert await anext(found) == Sound(b"1", "audio/mpeg")
+    assert closed == ["a"]
+
+
+# ---- WAV
+
+
+def frames(data: bytes) -> bytes:
+    with wave.open(io.BytesIO(data)) as file:
+        return file.readframes(file.getnframes())
+
+
+@given(st.lists(st.binary(max_size=9).map(lambda data: data * 2), min_size=1), st.sampled_from([8000, 24000]))
+def test_joined_files_have_all_samples(parts: list[bytes], rate: int) -> None:
+    data = join_wav([wav(part, rate) for part in parts])
+    with wave.open(io.BytesIO(data)) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, rate)
+    assert frames(data) == b"".join(parts)
+    assert struct.unpack_from("<I", data, 4) == (len(data) - 8,)
+
+
+@pytest.mark.parametrize("length", [0, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_files_of_streams_do_not_know_their_length(length: int) -> None:
+    data = bytearray(wav(b"\1\0\2\0", 8000))
+    struct.pack_into("<I", data, 40, length)
+    assert frames(join_wav([bytes(data), wav(b"\3\0", 8000)])) == b"\1\0\2\0\3\0"
+
+
+def test_other_chunks_are_skipped() -> None:
+    data = wav(b"\1\0", 8000)
+    listed = data[:36] + struct.pack("<4sI", b"LIST", 3) + b"abc\0" + data[36:]
+    assert frames(join_wav([listed])) == b"\1\0"
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ([b"ID3 this is mp3", b"x"], "one is no WAV file"),
+        ([wav(b"", 8000)[:36]], "one has no samples"),
+        ([wav(b"\1\0", 8000), wav(b"\1\0", 16000)], "their formats differ"),
+    ],
+)
+def test_what_is_no_wav_cannot_be_joined(files: list[bytes], why: str) -> None:
+    with pytest.raises(ProviderUnavailable, match=why):
+        join_wav(files)
