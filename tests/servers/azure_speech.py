@@ -51,7 +51,7 @@ MAY_HAVE = {
     "voice": {"name", "effect"},
 }
 STATUSES = {"401", "403", "404", "415", "429", "500", "502"}
-OTHERS = {"context": 400, "529": 503}
+OTHERS = {"400": 400, "context": 413, "529": 503}  # Azure tells of no limit; gateways say 413
 BLOCKS = 4
 
 

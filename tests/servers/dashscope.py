@@ -35,6 +35,8 @@ RERANK = f"{SERVICES}/rerank/text-rerank/text-rerank"
 PATHS = {
     "qwen-plus": TEXT,
     "qwen1.5-32b-chat": TEXT,
+    "qwen-max": TEXT,
+    "qwen-vl-chat-v1": MULTIMODAL,
     "qwen3.7-max": TEXT,
     "qwen-renamed": MULTIMODAL,  # a name that does not tell
     "qwen3.6-plus": MULTIMODAL,

@@ -85,11 +85,12 @@ FAULTS = {
 
 
 class Refusal(Exception):
-    def __init__(self, code: int, message: str, status: int = 200) -> None:
+    def __init__(self, code: int, message: str, status: int = 200, **headers: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.status = status
+        self.headers = {**headers, "X-Tt-Logid": "l-1"}
 
 
 def need(fields: Any, wanted: dict[str, Any], code: int) -> None:
@@ -121,6 +122,8 @@ def fail(request: web.Request, asked: dict[str, str], version: int) -> None:
     name = asked.get("fault", "")
     if name in FAULTS:
         code, message = FAULTS[name][version == 3]
+        if "retry_after" in asked:
+            raise Refusal(code, message, 429, **{"Retry-After": asked["retry_after"]})
         raise Refusal(code, message, FAULTS[name][2])
     if name == "leak":
         secret = request.headers.get("Authorization") or request.headers.get("X-Api-Access-Key")
@@ -169,7 +172,7 @@ async def v1(request: web.Request, entry: dict[str, Any]) -> web.StreamResponse:
         fail(request, asked, 1)
     except Refusal as err:
         said = {"reqid": reqid, "code": err.code, "operation": "query", "message": err.message, "sequence": -1}
-        return web.json_response(said, status=err.status, headers={"X-Tt-Logid": "l-1"})
+        return web.json_response(said, status=err.status, headers=err.headers)
     fault, audio = asked.get("fault", ""), body["audio"]
     data = sound(body["request"]["text"], audio.get("encoding", "pcm"), audio.get("rate", 24000))
     good = {
@@ -236,7 +239,7 @@ async def v3(request: web.Request, entry: dict[str, Any]) -> web.StreamResponse:
     except Refusal as err:
         said: dict[str, Any] = {"code": err.code, "message": err.message}
         said = {"header": {"reqid": "r-1", **said}} if err.status != 200 else {"reqid": "r-1", **said, "data": None}
-        return web.Response(text=json.dumps(said) + "\n", status=err.status, headers={"X-Tt-Logid": "l-3"})
+        return web.Response(text=json.dumps(said) + "\n", status=err.status, headers=err.headers)
     if asked.get("fault") == "html":
         return web.Response(text="<html><title>Hello</title></html>", content_type="text/html")
     response = web.StreamResponse(headers={"Content-Type": "application/json", "X-Tt-Logid": "l-3"})

@@ -47,6 +47,16 @@ CASES = [
         key="AKIAPLANTED0000000:planted/secret+0123456789abcdef",
     ),
     Case("saas/qianwen", "dashscope", "base_url={url}/api/v1 api_key={key} model=qwen-plus"),
+    Case(
+        "saas/volcengine", "volcengine", "base_url={url} api_key={key} app_id=6503259792 model=volcano_tts", speaks=True
+    ),
+    Case(
+        "saas/volcengine",
+        "volcengine",
+        "base_url={url} api_key={key} app_id=6503259792 model=seed-tts-2.0",
+        speaks=True,
+    ),
+    Case("saas/azure", "azure_speech", "base_url={url} api_key={key}", speaks=True),
     Case("saas/qianwen_vl", "dashscope", "base_url={url}/api/v1 api_key={key} model=qwen-vl-max"),
 ]
 REFUSALS: list[tuple[str, type[errors.ByzerError], bool]] = [

@@ -286,7 +286,7 @@ REFUSALS = [
     ("fault:401", errors.AuthenticationFailed, "refused the key (401)", 401),
     ("fault:403", errors.AuthenticationFailed, "denies access (403)", 403),
     ("fault:404", errors.ModelNotFound, "was not found (404)", 404),
-    ("fault:context", errors.BadRequest, "did not accept the request (413)", 413),
+    ("fault:context", errors.ContextTooLong, "did not accept the request (413)", 413),
     ("fault:429", errors.RateLimited, "takes no more requests now (429): quota exceeded for types: concurrency", 429),
     ("fault:quota", errors.RateLimited, "has no quota left (429)", 429),
     ("fault:500", errors.ProviderUnavailable, "failed (500)", 500),

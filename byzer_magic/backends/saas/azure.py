@@ -71,6 +71,7 @@ _SAID = {
     401: "the key is wrong, or it belongs to another region",
     403: "the key may not be used for this",
     404: "there is no speech service at this address",
+    413: "the text is too long",
     415: "it takes application/ssml+xml only",
     429: "the quota or the rate of requests of the resource is used up",
     502: "its gateway failed, or a header was wrong",
@@ -81,6 +82,7 @@ _HINTS = {
     400: "Check the voice, style, role and format; voices: https://aka.ms/speech/tts-languages",
     401: "Check saas.api_key and saas.service_region: a key works in its own region only.",
     404: "Check saas.service_region and saas.base_url.",
+    413: "Shorten the text.",
 }
 
 
@@ -276,7 +278,8 @@ def _element(name: str, body: str, attributes: Mapping[str, Any]) -> str:
 
 
 def _refused(body: Any, caller: Caller, status: int, headers: Mapping[str, str]) -> ByzerError:
-    return failures.refused(body or _SAID.get(status, ""), caller, status, headers)
+    said = {"message": body or _SAID.get(status, ""), "code": "context_length_exceeded" if status == 413 else ""}
+    return failures.refused(body if isinstance(body, Mapping) else said, caller, status, headers)
 
 
 def _silent(caller: Caller) -> ByzerError:

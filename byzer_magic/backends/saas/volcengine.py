@@ -198,8 +198,8 @@ class VolcengineBackend(Backend):
 
     async def _whole(self, body: Any, headers: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         async with self._http.request("POST", self._url, json=body, headers=headers) as response:
-            logid = {"x-tt-logid": response.headers.get("X-Tt-Logid", "")}
-            _, sound = shapes.read(await response.read(), self._http.caller, logid)
+            told = {name.lower(): value for name, value in response.headers.items()}
+            _, sound = shapes.read(await response.read(), self._http.caller, told)
         if not sound:
             raise failures.garbled(self._http.caller, "no sound in it")
         yield sound

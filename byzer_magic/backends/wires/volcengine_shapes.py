@@ -23,6 +23,8 @@ from byzer_magic.errors import BadRequest, ByzerError
 WELL = (0, 3000, 20000000)
 END = 20000000
 RESOURCE = "seed-tts-2.0"
+TOO_LONG = "context_length_exceeded"
+"""What `failures` calls texts that are too long."""
 USER = {"uid": "byzer-magic"}
 
 MIMES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm", "ogg_opus": "audio/ogg"}
@@ -177,8 +179,9 @@ def refused(body: Any, caller: Caller, status: int, headers: Mapping[str, str]) 
     told = next((found for words, found in _SENTENCES if re.search(words, sentence, re.IGNORECASE)), None)
     if told is None and "quota exceeded" in sentence:
         return failures.refused({"code": "insufficient_quota", "message": sentence}, caller, 429, headers)
-    said = {"code": code, "message": sentence}
-    return failures.refused(said, caller, told or _status(code, status), headers)
+    status = told or _status(code, status)
+    said = {"code": TOO_LONG if status == 413 else code, "message": sentence}
+    return failures.refused(said, caller, status, headers)
 
 
 def _status(code: str, status: int) -> int:

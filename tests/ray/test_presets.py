@@ -1,0 +1,65 @@
+"""Every preset deploys with one word and a token, and answers on its provider's wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from byzer_magic import presets
+from byzer_magic.actions import Actions
+from byzer_magic.habits import purpose
+from byzer_magic.handle import Model
+from byzer_magic.manager import Manager
+from byzer_magic.spec import EasyDeploySpec
+from byzer_magic.terminal import Terminal
+from tests.conftest import KEY
+from tests.servers.process import Process, openai_wire, own
+
+pytestmark = pytest.mark.ray
+
+OWN = {
+    "saas/qianwen": ("dashscope", "/api/v1"),
+    "saas/qianwen_vl": ("dashscope", "/api/v1"),
+    "saas/claude": ("claude", ""),
+    "saas/ollama": ("ollama", ""),
+}
+"""Providers with a wire of their own: who plays them, and what follows the address. The others speak OpenAI's."""
+ASKED: dict[str, Any] = {
+    "chat": lambda model: model.chat("hello").text == "Echo: hello",
+    "embed": lambda model: model.embed(["a", "b"]).shape[0] == 2,
+    "rerank": lambda model: model.rerank("blue sky", ["no", "the blue sky"]).documents[0] == "the blue sky",
+    "speak": lambda model: len(model.speak("hello").data) > 100,
+    "image": lambda model: model.image("a cat").data.startswith(b"\x89PNG"),
+    "transcribe": lambda model: "bytes of audio.wav" in model.transcribe(b"RIFF\0\0\0\0WAVEfmt ").text,
+}
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[dict[str, Process]]:
+    names = ",".join(preset.model for preset in presets.load().values())
+    with ExitStack() as running:
+        found = {"openai_wire": running.enter_context(openai_wire(KEY, names))}
+        for name, _ in OWN.values():
+            if name not in found:
+                found[name] = running.enter_context(own(name, KEY))
+        yield found
+
+
+@pytest.mark.parametrize("name", presets.load())
+def test_a_preset_deploys_and_answers(
+    name: str, manager: Manager, servers: dict[str, Process], capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset = presets.find(name)
+    server, path = OWN.get(preset.pretrained_model_type, ("openai_wire", "/v1"))
+    given = {"saas.model": "llama3:70b-instruct-q4_0"} if server == "ollama" else {}
+    easy = EasyDeploySpec(
+        preset=name, token=KEY, alias="p", base_url=f"{servers[server].url}{path}", infer_params=given
+    )
+    Actions(manager, Terminal()).run_all([easy])
+    assert ASKED[purpose(manager.run(manager.abilities("p"))).value](Model("p", manager))
+    told = capsys.readouterr()
+    assert KEY not in told.out + told.err
+    assert (preset.note in told.err) == bool(preset.note) or not preset.note
