@@ -121,13 +121,14 @@ def _image(text: str, found: list[Media], options: Options, timeout: float | Non
 
 def _transcribe(text: str, found: list[Media], options: Options, timeout: float | None) -> Request:
     asked = _object(text, "audio")
-    sounds = [*found, *([media.audio(asked.pop("audio"))] if asked else [])]
+    spoken = bool(asked)
+    sounds = [*found, *([media.audio(asked.pop("audio"))] if spoken else [])]
     if not sounds:
         raise CommandError(
             "This model writes down speech, and there is no sound.",
             "Add --audio FILE_OR_VARIABLE, or call model(alias).transcribe(path).",
         )
-    if text.strip() and not asked:
+    if text.strip() and not spoken:
         options = {"prompt": text.strip()} | options
     return TranscribeRequest(audio=sounds[0], options=asked | options, timeout=timeout)
 

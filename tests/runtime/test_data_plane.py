@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from byzer_magic import errors
-from byzer_magic.runtime import wire
+from byzer_magic.runtime import apart, wire
 from byzer_magic.runtime.link import Link
 from byzer_magic.runtime.service import Service
-from byzer_magic.types import ChatChunk, ChatRequest, Message
+from byzer_magic.types import ChatChunk, ChatRequest, ImageRequest, Media, Message, Picture
 
 
 class Far:
@@ -26,7 +27,10 @@ class Far:
     def __init__(self, folder: Path) -> None:
         self.open = 0
         self.service = Service(
-            {"chat": self.chat, "logs": self.boom}, path=folder / "pool.sock", host="127.0.0.1", token="right"
+            {"chat": self.chat, "logs": self.boom, "image": self.image},
+            path=folder / "pool.sock",
+            host="127.0.0.1",
+            token="right",
         )
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
@@ -37,6 +41,10 @@ class Far:
                 await asyncio.sleep(0.001)
         finally:
             self.open -= 1
+
+    async def image(self, request: ImageRequest) -> AsyncIterator[Picture]:
+        for medium in request.images:
+            yield Picture(caption=hashlib.sha256(medium.data).hexdigest())
 
     async def boom(self, _: wire.LogsRequest) -> AsyncIterator[str]:
         raise errors.RateLimited("too fast", "wait", retry_after=3.0)
@@ -175,3 +183,72 @@ async def eventually(true: object, seconds: float = 2.0) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("did not become true")
+
+
+# ---- media
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[wire.Put]:
+    """The pieces of media that have been sent."""
+    found: list[wire.Put] = []
+    pieces = apart.pieces
+
+    def noted(digest: str, data: bytes) -> Iterator[wire.Put]:
+        for piece in pieces(digest, data):
+            found.append(piece)
+            yield piece
+
+    monkeypatch.setattr(apart, "pieces", noted)
+    return found
+
+
+async def seen(link: Link, *blobs: bytes) -> list[str]:
+    request = ImageRequest(prompt="x", images=[Media("image/png", data) for data in blobs])
+    return [item.caption async for item in link.stream("image", request)]
+
+
+def digests(*blobs: bytes) -> list[str]:
+    return [hashlib.sha256(data).hexdigest() for data in blobs]
+
+
+async def test_a_large_picture_travels_once_however_often_it_is_asked_about(link: Link, sent: list[wire.Put]) -> None:
+    large, small = bytes(range(256)) * 20_000, b"small"
+    assert await seen(link, large, small) == digests(large, small)
+    assert sum(len(piece.data) for piece in sent) == len(large)
+    assert await seen(link, large) == digests(large)
+    assert sum(len(piece.data) for piece in sent) == len(large)
+
+
+async def test_a_new_connection_gets_it_again(link: Link, sent: list[wire.Put]) -> None:
+    large = b"x" * 3_000_000
+    await seen(link, large)
+    await link.close()
+    assert await seen(link, large) == digests(large)
+    assert sum(len(piece.data) for piece in sent) == 2 * len(large)
+
+
+async def test_tokens_get_through_while_a_sound_travels(link: Link) -> None:
+    sending = asyncio.create_task(seen(link, b"y" * 60_000_000))
+    assert await texts(link, 5) == list("01234")
+    assert await sending == digests(b"y" * 60_000_000)
+
+
+async def test_a_medium_that_was_given_up_half_way_is_sent_from_its_start(link: Link, sent: list[wire.Put]) -> None:
+    large = b"z" * 40_000_000
+    sending = asyncio.create_task(seen(link, large))
+    while not sent:
+        await asyncio.sleep(0)
+    sending.cancel()
+    await asyncio.wait([sending])
+    assert await seen(link, large) == digests(large)
+
+
+async def test_media_that_never_came_end_that_connection_only(far: Far, link: Link) -> None:
+    hostile = Link("h", far.find)
+    with pytest.raises(errors.WorkerLost):
+        connection = await hostile._connect()
+        await connection.send(wire.write([wire.Call(99, "image", wire.pack(ImageRequest(prompt="x")), ["nobody"])]))
+        await texts(hostile, 1_000_000)
+    assert await texts(link, 2) == ["0", "1"]
+    await hostile.close()

@@ -1,0 +1,78 @@
+"""Media that travel apart: both ends of a connection always agree on what has travelled."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from byzer_magic.runtime import apart
+from byzer_magic.runtime.wire import BadBytes, Put
+from byzer_magic.types import ChatRequest, ImageRequest, Media, Message, Request, TranscribeRequest
+
+SIZES = st.sampled_from([1, 5, apart.APART_BYTES - 1, apart.APART_BYTES, apart.PIECE_BYTES + 3])
+MEDIA = st.builds(lambda size, byte: Media("image/png", bytes([byte]) * size), SIZES, st.integers(0, 5))
+
+
+def requests() -> st.SearchStrategy[Request]:
+    part = MEDIA | st.just({"type": "text", "text": "x"})
+    content = st.text(max_size=3) | st.lists(part, max_size=3)
+    turns = st.lists(content.map(lambda found: Message("user", found)), max_size=2)
+    return st.one_of(
+        turns.map(lambda found: ChatRequest(messages=found)),
+        MEDIA.map(lambda found: TranscribeRequest(audio=found)),
+        st.lists(MEDIA, max_size=2).map(lambda found: ImageRequest(prompt="x", images=found)),
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(requests(), max_size=6))
+def test_whatever_is_sent_arrives_whole_and_large_media_only_once(asked: list[Request]) -> None:
+    client, server = apart.Kept(), apart.Kept()
+    sent: set[str] = set()
+    for request in asked:
+        light, media = apart.detach(request)
+        assert len(msgspec.msgpack.encode(light)) < 8 * apart.APART_BYTES
+        for digest, data in media.items():
+            if digest not in client:
+                assert digest not in sent
+                sent.add(digest)
+                for piece in apart.pieces(digest, data):
+                    server.arrive(piece)
+        client.use({digest: len(data) for digest, data in media.items()})
+        assert apart.attach(light, server.take(list(media))) == request
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True), max_size=20))
+def test_both_ends_forget_the_same(uses: list[list[int]]) -> None:
+    client, server = apart.Kept(), apart.Kept()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apart, "KEPT_BYTES", 25)
+        for numbers in uses:
+            blobs = {hashlib.sha256(bytes([number])).hexdigest(): bytes([number]) * 10 for number in numbers}
+            for digest, data in blobs.items():
+                if digest not in client:
+                    server.arrive(Put(digest, 0, len(data), data))
+            client.use({digest: len(data) for digest, data in blobs.items()})
+            assert server.take(list(blobs)) == blobs, "the client never omits what the server lacks"
+            assert client._sizes == server._sizes
+
+
+def test_pieces_that_do_not_fit_are_refused() -> None:
+    kept = apart.Kept()
+    with pytest.raises(BadBytes):
+        kept.arrive(Put("a", 5, 10, b"12345"))
+    kept.arrive(Put("a", 0, 10, b"12345"))
+    with pytest.raises(BadBytes):
+        kept.arrive(Put("a", 4, 10, b"12345"))
+    with pytest.raises(BadBytes):
+        kept.arrive(Put("b", 0, 2**40, b"1"))
+    with pytest.raises(BadBytes):
+        kept.take(["nobody"])
+    kept.arrive(Put("a", 0, 4, b"12"))  # begun anew, as after a cancel
+    kept.arrive(Put("a", 2, 4, b"34"))
+    assert kept.take(["a"]) == {"a": b"1234"}

@@ -1,0 +1,109 @@
+"""From the items of an answer to a result that can be kept, saved and shown."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from byzer_magic import types
+from byzer_magic.errors import CommandError, RateLimited
+from byzer_magic.gather import collect, gatherer
+from byzer_magic.types import Dispatched, Usage
+
+PNG = types.Picture("image/png", b"\x89PNG<>", caption="a cat")
+
+
+def result(request: types.Request, *items: Any) -> Any:
+    return collect(gatherer("m", request), (item for item in [Dispatched(1, 0.5), *items]), lambda _: None)
+
+
+def vectors(start: int, *rows: list[float]) -> types.Vectors:
+    return types.Vectors(start, len(rows[0]), np.array(rows, dtype="<f4").tobytes(), Usage(len(rows)))
+
+
+def test_vectors_are_joined_and_their_tokens_added() -> None:
+    found = result(types.EmbedRequest(texts=["a", "b", "c"]), vectors(0, [1, 2], [3, 4]), vectors(2, [5, 6]))
+    assert np.array_equal(np.asarray(found), [[1, 2], [3, 4], [5, 6]])
+    assert (found.usage, found.worker, found.timings.queued, len(found)) == (Usage(3), 1, 0.5, 3)
+    assert json.loads(found.output) == [[1, 2], [3, 4], [5, 6]]
+    assert str(found) == "3 vectors of 2 numbers"
+
+
+def test_results_are_saved_as_their_names_say(tmp_path: Path) -> None:
+    found = result(types.EmbedRequest(texts=["a"]), vectors(0, [1, 2]))
+    assert json.loads(found.save(tmp_path / "x.json").read_text()) == [[1, 2]]
+    assert np.array_equal(np.load(found.save(tmp_path / "x.npy")), [[1, 2]])
+    heard = result(
+        types.TranscribeRequest(audio=types.Media("audio/wav")), types.Heard("hi", [types.Segment(0, 1, "hi")])
+    )
+    assert heard.save(tmp_path / "x.txt").read_text() == "hi"
+    assert json.loads(heard.save(tmp_path / "y.json").read_text())["segments"][0]["end"] == 1
+    drawn = result(types.ImageRequest(prompt="a cat"), PNG, PNG)
+    drawn.save(tmp_path / "z.png")
+    assert (tmp_path / "z.png").read_bytes() == (tmp_path / "z-2.png").read_bytes() == PNG.data
+    with pytest.raises(CommandError, match="Cannot write"):
+        drawn.save(tmp_path / "no" / "such" / "z.png")
+
+
+def test_sounds_are_joined_and_played() -> None:
+    found = result(types.SpeakRequest(text="hi"), types.Sound(b"12", "audio/mpeg"), types.Sound(b"34", "audio/mpeg"))
+    assert (found.data, base64.b64decode(found.output)) == (b"1234", b"1234")
+    bundle = found._repr_mimebundle_()
+    assert f"data:audio/mpeg;base64,{found.output}" in bundle["text/html"]
+    assert "1234" not in repr(found)
+
+
+def test_pictures_are_shown_as_themselves_or_as_a_grid() -> None:
+    one = result(types.ImageRequest(prompt='a "cat" <b>'), PNG)._repr_mimebundle_()
+    assert base64.b64decode(one["image/png"]) == PNG.data
+    two = result(types.ImageRequest(prompt='a "cat" <b>'), PNG, PNG)._repr_mimebundle_()
+    assert two["text/html"].count("<img") == 2
+    assert "<b>" not in two["text/html"]
+
+
+def test_large_media_are_not_put_into_the_notebook() -> None:
+    found = result(types.SpeakRequest(text="hi"), types.Sound(bytes(17 * 2**20), "audio/wav"))
+    assert found._repr_mimebundle_().keys() == {"text/plain"}
+    assert ".save(path)" in found._repr_mimebundle_()["text/plain"]
+
+
+def test_a_transcript_is_the_originals_json() -> None:
+    found = result(
+        types.TranscribeRequest(audio=types.Media("audio/wav")), types.Heard("he"), types.Heard("llo", language="en")
+    )
+    assert (found.text, json.loads(found.output)) == ("hello", {"text": "hello", "language": "en"})
+
+
+def test_documents_come_with_their_scores() -> None:
+    found = result(types.RerankRequest(query="q", documents=["a", "b"]), types.Ranking([(1, 0.9), (0, 0.1)]))
+    assert found.documents == ["b", "a"]
+    assert json.loads(found.output)[0] == {"index": 1, "score": 0.9, "document": "b"}
+
+
+def test_what_had_arrived_is_in_the_error() -> None:
+    def items() -> Any:
+        yield types.Sound(b"12", "audio/mpeg")
+        raise RateLimited("no more")
+
+    with pytest.raises(RateLimited) as caught:
+        collect(gatherer("m", types.SpeakRequest(text="hi")), items(), lambda _: None)
+    assert (caught.value.partial.data, caught.value.partial.interrupted) == (b"12", True)
+
+
+def test_other_choices_and_probabilities_grow_with_the_stream() -> None:
+    request = types.ChatRequest(messages=[])
+    found = result(
+        request,
+        types.ChatChunk("a", extra={"logprobs": {"content": [1]}}),
+        types.ChatChunk(extra={"choices": [{"index": 1, "text": "x", "finish": None}]}),
+        types.ChatChunk("b", extra={"logprobs": {"content": [2]}}),
+        types.ChatChunk(extra={"choices": [{"index": 1, "text": "y", "finish": "stop"}]}),
+    )
+    assert found.text == "ab"
+    assert found.raw["logprobs"] == {"content": [1, 2]}
+    assert found.raw["choices"] == [{"index": 1, "text": "xy", "finish": "stop"}]

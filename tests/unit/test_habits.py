@@ -1,0 +1,96 @@
+"""What a prompt means to a model, by what the model is for."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from byzer_magic.answer import to_messages
+from byzer_magic.capabilities import Capability, needed_by
+from byzer_magic.errors import CommandError
+from byzer_magic.habits import purpose, request_for
+from byzer_magic.types import (
+    ChatRequest,
+    EmbedRequest,
+    ImageRequest,
+    Media,
+    Message,
+    Request,
+    RerankRequest,
+    SpeakRequest,
+    TranscribeRequest,
+)
+
+WAV = Media("audio/wav", b"RIFF\0\0\0\0WAVE")
+PNG = Media("image/png", b"\x89PNG")
+URL = f"data:audio/wav;base64,{base64.b64encode(WAV.data).decode()}"
+
+
+def asked(ability: str, prompt: Any, media: Any = (), **options: Any) -> Request:
+    return request_for(frozenset({Capability(ability)}), to_messages(prompt, None, media), options)
+
+
+def test_plain_text_is_what_the_model_is_for() -> None:
+    assert asked("chat", "hi") == ChatRequest(messages=[Message("user", "hi")])
+    assert asked("speak", "hi", voice="nova") == SpeakRequest(text="hi", options={"voice": "nova"})
+    assert asked("image", "a cat") == ImageRequest(prompt="a cat")
+    assert asked("embed", "a text") == EmbedRequest(texts=["a text"])
+    assert asked("transcribe", "", [WAV]) == TranscribeRequest(audio=WAV)
+    assert asked("transcribe", "names: Ann", [WAV]) == TranscribeRequest(audio=WAV, options={"prompt": "names: Ann"})
+
+
+def test_the_json_of_byzer_llms_notebooks() -> None:
+    spoken = json.dumps({"input": "hello", "voice": "alloy", "response_format": "mp3"})
+    assert asked("speak", spoken) == SpeakRequest(text="hello", options={"voice": "alloy", "response_format": "mp3"})
+    assert asked("speak", spoken, voice="nova").options["voice"] == "nova", "what is given beside it wins"
+    drawn = json.dumps({"input": "a cat", "size": "1024x1024", "quality": "standard"})
+    assert asked("image", drawn) == ImageRequest(prompt="a cat", options={"size": "1024x1024", "quality": "standard"})
+    assert asked("transcribe", json.dumps({"audio": URL})) == TranscribeRequest(audio=WAV)
+    assert asked("embed", '["a", "b"]') == EmbedRequest(texts=["a", "b"])
+    ranked = json.dumps({"query": "q", "documents": ["a", "b"], "top_n": 1})
+    assert asked("rerank", ranked) == RerankRequest(query="q", documents=["a", "b"], options={"top_n": 1})
+
+
+def test_a_list_of_pictures_and_texts_is_seen() -> None:
+    url = f"data:image/png;base64,{base64.b64encode(PNG.data).decode()}"
+    request = asked("chat", json.dumps([{"image": url}, {"text": "what is in this image?"}]))
+    assert isinstance(request, ChatRequest)
+    assert request.messages[-1].content == [PNG, {"type": "text", "text": "what is in this image?"}]
+    assert needed_by(request) == {Capability.CHAT, Capability.VISION}
+
+
+@pytest.mark.parametrize(
+    "text", ["null", "[1,2]", '{"a": 1}', "[]", '[{"text": "x"}]', '{"input": ', "true", "[broken"]
+)
+def test_other_json_is_text(text: str) -> None:
+    assert asked("chat", text) == ChatRequest(messages=[Message("user", text)])
+    assert asked("speak", text) == SpeakRequest(text=text)
+    if text != '{"input": ':
+        assert asked("image", text) == ImageRequest(prompt=text)
+    assert asked("embed", text) == EmbedRequest(texts=[text])
+
+
+def test_a_picture_to_an_image_model_is_changed() -> None:
+    assert asked("image", "add a hat", [PNG]) == ImageRequest(prompt="add a hat", images=[PNG])
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(CommandError, match="there is no sound"):
+        asked("transcribe", "hello")
+    with pytest.raises(CommandError, match="orders documents by a query"):
+        asked("rerank", "hello")
+
+
+def test_a_model_that_chats_is_for_chatting() -> None:
+    assert purpose(frozenset(Capability)) == Capability.CHAT
+    assert purpose(frozenset({Capability.EMBED, Capability.RERANK})) == Capability.EMBED
+
+
+def test_messages_take_openais_parts_and_bare_objects() -> None:
+    url = f"data:image/png;base64,{base64.b64encode(PNG.data).decode()}"
+    parts = ["look", {"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "x"}, PNG.data]
+    [turn] = to_messages([{"role": "user", "content": parts}])
+    assert turn.content == [{"type": "text", "text": "look"}, PNG, {"type": "text", "text": "x"}, PNG]

@@ -1,0 +1,136 @@
+"""The one retry loop, and batches that run side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from byzer_magic import errors
+from byzer_magic.backends.wires import batches, retry
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_SECONDS", 0.001)
+
+
+class Source:
+    """Fails as often as it is told, then gives two items."""
+
+    def __init__(self, *failures: errors.ByzerError, after: int = 0) -> None:
+        self.failures = list(failures)
+        self.after = after
+        self.calls = 0
+
+    async def items(self) -> AsyncIterator[int]:
+        self.calls += 1
+        for number in range(2):
+            if self.failures and number == self.after:
+                raise self.failures.pop(0)
+            yield number
+
+
+async def test_what_may_pass_is_tried_again() -> None:
+    source = Source(errors.RateLimited("a"), errors.ProviderUnavailable("b"))
+    assert [item async for item in retry.retried(source.items, 2)] == [0, 1]
+    assert source.calls == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.BadRequest("a"),
+        errors.AuthenticationFailed("a"),
+        errors.ModelNotFound("a"),
+        errors.DeadlineExceeded("a"),
+        errors.StreamTruncated("a"),
+        errors.RateLimited("no quota", final=True),
+        errors.RateLimited("come back tomorrow", retry_after=5000.0),
+    ],
+)
+async def test_what_no_try_changes_is_not(error: errors.ByzerError) -> None:
+    source = Source(error)
+    with pytest.raises(type(error)):
+        [item async for item in retry.retried(source.items, 5)]
+    assert source.calls == 1
+
+
+async def test_tries_are_counted() -> None:
+    source = Source(*(errors.ProviderUnavailable("a") for _ in range(9)))
+    with pytest.raises(errors.ProviderUnavailable):
+        [item async for item in retry.retried(source.items, 3)]
+    assert source.calls == 4
+
+
+async def test_nothing_that_has_begun_is_asked_again() -> None:
+    source = Source(errors.ProviderUnavailable("a"), after=1)
+    seen: list[int] = []
+    with pytest.raises(errors.ProviderUnavailable):
+        async for item in retry.retried(source.items, 5):
+            seen.append(item)  # noqa: PERF401 - what came before the error counts
+    assert (seen, source.calls) == ([0], 1)
+
+
+async def test_a_cancel_ends_the_wait() -> None:
+    source = Source(errors.RateLimited("a", retry_after=100.0))
+
+    async def read() -> None:
+        async with aclosing(retry.retried(source.items, 5)) as items:
+            async for _ in items:
+                pass
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0.05)
+    reading.cancel()
+    await asyncio.wait([reading], timeout=5)
+    assert reading.cancelled()
+
+
+@given(st.integers(0, 20), st.floats(0, 1))
+def test_waits_grow_and_are_bounded(attempt: int, luck: float) -> None:
+    wait = retry.wait_before(attempt, errors.ProviderUnavailable("a"), luck)
+    assert wait is not None
+    longest = min(retry.LONGEST_SECONDS, retry.FIRST_SECONDS * 2**attempt)
+    assert 0.75 * longest <= wait <= longest
+    assert retry.wait_before(attempt, errors.RateLimited("a", retry_after=3.0), luck) == 3.0
+
+
+async def test_batches_run_together_and_come_in_order() -> None:
+    running, most = 0, 0
+
+    async def work(start: int, items: Sequence[int]) -> list[int]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.02 if start == 0 else 0.001)
+        running -= 1
+        return [start, *items]
+
+    found = [batch async for batch in batches.in_order(list(range(25)), 3, work)]
+    assert [batch[0] for batch in found] == list(range(0, 25, 3))
+    assert [item for batch in found for item in batch[1:]] == list(range(25))
+    assert most == batches.AT_ONCE
+
+
+async def test_a_failure_ends_the_other_batches() -> None:
+    cancelled = 0
+
+    async def work(start: int, _: Sequence[int]) -> None:
+        nonlocal cancelled
+        if start == 0:
+            await asyncio.sleep(0.01)
+            raise errors.BadRequest("no")
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            cancelled += 1
+            raise
+
+    with pytest.raises(errors.BadRequest):
+        [item async for item in batches.in_order(list(range(10)), 1, work)]
+    assert cancelled == batches.AT_ONCE - 1
