@@ -22,6 +22,7 @@ SCRIPT = """
 import json, os, sys
 import ray
 port, provider, key, out = sys.argv[1:]
+dashboard = f"http://127.0.0.1:{port}"  # other Rays may run on this machine
 ray.init(num_cpus=2, include_dashboard=True, dashboard_port=int(port), namespace="planted")
 import byzer_magic as bz
 from byzer_magic import errors
@@ -41,8 +42,9 @@ except errors.ByzerError as err:
     texts += [str(err)]
 from ray.util import state
 for name in ("actors", "tasks", "workers", "runtime_envs", "jobs", "nodes", "objects"):
-    texts.append(repr(getattr(state, f"list_{name}")(detail=True, raise_on_missing_output=False)))
-texts.append(repr(state.get_actor(state.list_actors()[0].actor_id)))
+    listed = getattr(state, f"list_{name}")
+    texts.append(repr(listed(address=dashboard, detail=True, raise_on_missing_output=False)))
+texts.append(repr(state.get_actor(state.list_actors(address=dashboard)[0].actor_id, address=dashboard)))
 with open(out, "w") as file:
     json.dump({"texts": texts, "session": ray._private.worker._global_node.get_session_dir_path()}, file)
 print("ready", flush=True)
@@ -64,16 +66,18 @@ def planted(provider: Process) -> Iterator[tuple[list[str], Path, int, int]]:
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert driver.stdin
-        assert driver.stdout
-        for line in driver.stdout:
-            if line.startswith("ready"):
-                break
-        found = json.loads(out.read_text())
-        yield found["texts"], Path(found["session"]), port, driver.pid
-        driver.stdin.close()
-        driver.stdout.close()
-        driver.wait(60)
+        try:
+            assert driver.stdout
+            told = next((line for line in driver.stdout if line.startswith("ready")), "")
+            assert told, "the script has failed: its error is above"
+            found = json.loads(out.read_text())
+            yield found["texts"], Path(found["session"]), port, driver.pid
+        finally:
+            assert driver.stdin
+            assert driver.stdout
+            driver.stdin.close()
+            driver.wait(60)
+            driver.stdout.close()
 
 
 def test_no_text_and_no_state_api_has_it(planted: tuple[list[str], Path, int, int]) -> None:
