@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from byzer_magic import errors
 from byzer_magic import media as load
 from byzer_magic.results import ChatResult, Timings
@@ -150,11 +152,16 @@ def _message(item: Mapping[str, Any]) -> Message:
 
 
 def _part(part: Any) -> Any:
-    """Return a part of a message; a picture in a ``data:`` URL as its bytes, and bare objects as what they are."""
+    """Return a part of a message; pictures and sounds in base64 as their bytes, and bare objects as what they are."""
     if isinstance(part, str):
         return {"type": "text", "text": part}
     if not isinstance(part, Mapping):
         return part if isinstance(part, Media) else load.image(part)
-    url = part.get("image_url")
-    url = url.get("url") if isinstance(url, Mapping) and url.keys() <= {"url"} else None
-    return load.image(url) if isinstance(url, str) and url.startswith("data:") else dict(part)
+    picture, sound = part.get("image_url"), part.get("input_audio")
+    if isinstance(sound, Mapping) and "data" in sound:
+        return load.audio(f"data:audio/{sound.get('format', 'wav')};base64,{sound['data']}")
+    url = picture.get("url") if isinstance(picture, Mapping) else picture
+    if not (isinstance(url, str) and url.startswith("data:")):
+        return dict(part)
+    detail = picture.get("detail", "") if isinstance(picture, Mapping) else ""
+    return msgspec.structs.replace(load.image(url), detail=detail)

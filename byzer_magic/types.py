@@ -19,6 +19,8 @@ class Media(msgspec.Struct, array_like=True, tag="media"):
     url: str = ""
     digest: str = ""
     """Set by the wire where the bytes travel apart from the request that they belong to."""
+    detail: str = ""
+    """How closely to look at a picture, for providers that know that: low, high, auto."""
 
     @property
     def is_image(self) -> bool:

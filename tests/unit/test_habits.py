@@ -94,3 +94,12 @@ def test_messages_take_openais_parts_and_bare_objects() -> None:
     parts = ["look", {"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "x"}, PNG.data]
     [turn] = to_messages([{"role": "user", "content": parts}])
     assert turn.content == [{"type": "text", "text": "look"}, PNG, {"type": "text", "text": "x"}, PNG]
+
+
+def test_base64_of_openais_parts_becomes_bytes() -> None:
+    url = f"data:image/png;base64,{base64.b64encode(PNG.data).decode()}"
+    sound = {"type": "input_audio", "input_audio": {"data": base64.b64encode(WAV.data).decode(), "format": "wav"}}
+    look = {"type": "image_url", "image_url": {"url": url, "detail": "low"}}
+    far = {"type": "image_url", "image_url": {"url": "https://host/a.png", "detail": "low"}}
+    [turn] = to_messages([{"role": "user", "content": [look, sound, far]}])
+    assert turn.content == [Media("image/png", PNG.data, detail="low"), WAV, far]

@@ -171,6 +171,14 @@ async def test_a_picture_comes_as_bytes(models: Models, server: Process) -> None
     assert last(server)["body"]["response_format"] == "b64_json"
 
 
+async def test_an_address_that_will_not_last_is_read_at_once(server: Process) -> None:
+    backend = await connect(server, "tiny", capabilities="image")
+    [picture] = [item async for item in backend.image(ImageRequest(prompt="a cat"))]
+    assert picture.data.startswith(b"\x89PNG")
+    assert picture.url.startswith(server.url)
+    await backend.close()
+
+
 async def test_an_address_is_kept_when_it_is_asked_for(models: Models) -> None:
     result = await models.ask("dall-e-3", ImageRequest(prompt="a cat", options={"response_format": "url"}))
     assert (result.data, result.pictures[0].url[:7]) == (b"", "http://")
@@ -192,6 +200,14 @@ async def test_vision_from_bytes_and_addresses(models: Models) -> None:
     content: Any = [{"type": "text", "text": "look"}, Media("image/png", PNG), Media("image", url="https://host/a.png")]
     result = await models.ask("gpt-4o", ChatRequest(messages=[Message("user", content)]))
     assert result.text == "Echo: look [image/png 12] [https://host/a.png]"
+
+
+async def test_how_closely_to_look_reaches_the_provider(models: Models, server: Process) -> None:
+    content: Any = [Media("image/png", PNG, detail="low"), Media("audio/wav", WAV)]
+    await models.ask("gpt-4o", ChatRequest(messages=[Message("user", content)]))
+    picture, sound = last(server)["body"]["messages"][0]["content"]
+    assert picture["image_url"]["detail"] == "low"
+    assert sound["input_audio"]["format"] == "wav"
 
 
 # ---- what it can do, and how it fails

@@ -179,7 +179,7 @@ class OpenAIMedia:
     async def image(self, request: ImageRequest) -> AsyncIterator[Picture]:
         """Yield the pictures; their bytes, unless `response_format` is url."""
         body = {**self._body("image", request.options), "prompt": request.prompt}
-        if self._model.startswith("dall-e"):
+        if self._params["saas.model"].startswith("dall-e"):
             body.setdefault(
                 "response_format", "b64_json"
             )  # their addresses live for an hour; gpt-image knows no choice
@@ -214,8 +214,12 @@ class OpenAIMedia:
 
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             async with aiohttp.ClientSession(trust_env=True) as session, session.get(url) as response:
-                if response.ok and (response.content_length or 0) <= DOWNLOAD_BYTES:
-                    return await response.read()
+                data = bytearray()
+                async for block in response.content.iter_any():
+                    data += block
+                    if len(data) > DOWNLOAD_BYTES:
+                        return b""
+                return bytes(data) if response.ok else b""
         return b""
 
     def _body(self, ability: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -150,5 +150,6 @@ def _turn(turn: types.Message) -> dict[str, Any]:
 
 def _part(media: Media) -> dict[str, Any]:
     if media.is_image:
-        return {"type": "image_url", "image_url": {"url": data_url(media)}}
+        detail = {"detail": media.detail} if media.detail else {}
+        return {"type": "image_url", "image_url": {"url": data_url(media), **detail}}
     return {"type": "input_audio", "input_audio": {"data": encoded(media), "format": extension(media.mime)}}
