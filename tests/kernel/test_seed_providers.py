@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
 import wave
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -79,6 +81,11 @@ class Servers:
             server = openai_wire(row.key, MODELS) if row.server == "openai_wire" else own(row.server, row.key)
             self._found[row.server, row.key] = self._running.enter_context(server)
         return self._found[row.server, row.key].url
+
+    def journal(self, row: Row) -> list[dict[str, Any]]:
+        """Return what came in."""
+        found: list[dict[str, Any]] = self._found[row.server, row.key].get("/journal")
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -284,3 +291,27 @@ def test_a_missing_key_is_asked_for_and_not_shown(kernel: Kernel, cluster: Manag
     assert "Echo: hi" in kernel.run("%%chat typed\nhi").markdown
     refused = kernel.run(line.replace("typed", "typed2"))
     assert "saas/claude needs saas.api_key" in refused.everything, "where nobody can be asked, it is an error"
+
+
+def test_an_interrupt_ends_speech_and_says_so(kernel: Kernel, cluster: Manager, servers: Servers) -> None:
+    model = Deployed(kernel, servers, "S22")
+    timer = threading.Timer(2.5, kernel.interrupt)
+    timer.start()
+    started = time.monotonic()
+    cell = kernel.run(f"%%chat {model.alias}\nslow:60000ms hello")
+    timer.cancel()
+    assert time.monotonic() - started < 20
+    assert cell.status == "error"
+    assert "Interrupted: the part that arrived is kept in _chat." in cell.everything
+    assert kernel.run("print(_chat.interrupted, _chat.data)").text == "True b''\n"
+    assert "speaking" not in str(cell.shown), "the line that told how far it was is gone"
+    assert cell.updates >= 2
+    entry = next(item for item in reversed(servers.journal(ROWS["S22"])) if item["path"].endswith("/audio/speech"))
+    assert entry["gone"]
+
+
+def test_a_file_that_is_not_there_is_named(kernel: Kernel, cluster: Manager, servers: Servers, png: Path) -> None:
+    model = Deployed(kernel, servers, "S24")
+    cell = kernel.run(f"%%chat {model.alias} --image {png.parent}/dto.png\nwhat?")
+    assert "Cannot read" in cell.everything
+    assert "Did you mean" in cell.everything
