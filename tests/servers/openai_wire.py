@@ -41,7 +41,7 @@ from typing import Any
 
 import openai_media as media
 from aiohttp import web
-from skeleton import before_answer
+from skeleton import before_answer, knobs
 
 MODELS = {
     "gpt-4o", "gpt-4o-mini", "tiny", "text-embedding-3-small", "embedding-floats", "whisper-1", "tts-1", "dall-e-3",
@@ -51,8 +51,6 @@ DEPLOYMENTS = {"gpt-4o-2024-05-13", "my-gpt", "gpt-4o"}
 """Of the paths that Azure has."""
 AZURE_VERSIONS = ("2024-02-15-preview", "2024-10-21")
 ROLES = ("system", "developer", "user", "assistant", "tool")
-KNOB = re.compile(r"(tokens|slow|fault):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S)
-
 JOURNAL: deque[dict[str, Any]] = deque(maxlen=2000)
 NUMBERS = itertools.count(1)
 SEEN: dict[str, int] = {}
@@ -88,20 +86,6 @@ FAULTS = {
     "404": (404, "The model does not exist.", "invalid_request_error", "model_not_found"),
     "429": (429, "Rate limit reached for requests.", "requests", "rate_limit_exceeded"),
 }
-
-
-def knobs(text: str) -> dict[str, str]:
-    """Return the knobs at the start of a prompt, and the text after them."""
-    found: dict[str, str] = {}
-    rest = text.lstrip()
-    while match := KNOB.match(rest):
-        word, value, wait, tail_word, tail = match.groups()
-        found[word or tail_word] = value or tail
-        if wait:
-            found["retry_after"] = wait
-        rest = rest[match.end() :]
-    found["text"] = rest
-    return found
 
 
 def last_text(messages: list[dict[str, Any]]) -> str:

@@ -21,7 +21,7 @@ from byzer_magic.backends.wires import failures, params
 from byzer_magic.backends.wires import volcengine_shapes as shapes
 from byzer_magic.backends.wires.failures import Caller
 from byzer_magic.backends.wires.http import Http
-from byzer_magic.backends.wires.speech import chosen, readable, split, spoken, utf8, wav
+from byzer_magic.backends.wires.speech import chosen, readable, sliced, split, spoken, utf8, wav
 from byzer_magic.errors import BadParameter, BadRequest, MissingKey, StreamTruncated
 from byzer_magic.types import Sound, SpeakRequest
 
@@ -181,7 +181,8 @@ class VolcengineBackend(Backend):
         async with aclosing(spoken(pieces, shapes.MIMES[asked["encoding"]], say)) as sounds:  # type: ignore[type-var]
             if framed:
                 samples = [sound.data async for sound in sounds]
-                yield Sound(wav(b"".join(samples), asked["sample_rate"]), shapes.MIMES["wav"])
+                for sound in sliced(wav(b"".join(samples), asked["sample_rate"]), shapes.MIMES["wav"]):
+                    yield sound
                 return
             async for sound in sounds:
                 yield sound

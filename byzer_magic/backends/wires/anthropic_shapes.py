@@ -12,8 +12,8 @@ from typing import Any
 
 from byzer_magic.backends.wires.failures import Fault
 from byzer_magic.backends.wires.media import encoded
+from byzer_magic.backends.wires.turns import media_of, text_of, tool_call
 from byzer_magic.errors import BadRequest
-from byzer_magic.media import image
 from byzer_magic.types import ChatChunk, ChatRequest, Media, Message, Usage
 
 MAX_TOKENS = 8192
@@ -42,7 +42,7 @@ def body(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, Any]:
     asked = {**defaults, **{name: value for name, value in request.options.items() if value is not None}}
     extra = asked.pop("extra_body", {})
     turns = [turn for turn in request.messages if turn.role not in ("system", "developer")]
-    system = "\n\n".join(_plain(turn) for turn in request.messages if turn.role in ("system", "developer"))
+    system = "\n\n".join(text_of(turn) for turn in request.messages if turn.role in ("system", "developer"))
     limit = asked.pop("max_completion_tokens", None) or asked.pop("max_tokens", None) or MAX_TOKENS
     asked.pop("max_tokens", None)
     found: dict[str, Any] = {"max_tokens": limit, "messages": _joined([_turn(turn) for turn in turns])}
@@ -103,7 +103,7 @@ def _format(value: Any) -> dict[str, Any]:
 
 def _turn(turn: Message) -> dict[str, Any]:
     if turn.role == "tool":
-        result = {"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": _plain(turn)}
+        result = {"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": text_of(turn)}
         return {"role": "user", "content": [result]}
     if isinstance(turn.content, list):
         blocks = [_block(part) for part in turn.content]
@@ -134,13 +134,10 @@ def _is_result(turn: Mapping[str, Any]) -> bool:
     return isinstance(content, list) and bool(content) and content[0]["type"] == "tool_result"
 
 
-def _block(part: dict[str, Any] | Media) -> dict[str, Any]:
-    if isinstance(part, Media):
-        return _image(part)
-    if part.get("type") == "image_url":
-        address = part["image_url"]
-        return _image(image(address["url"] if isinstance(address, Mapping) else address))
-    return part
+def _block(part: Any) -> dict[str, Any]:
+    media = media_of(part)
+    block: dict[str, Any] = part if media is None else _image(media)
+    return block
 
 
 def _image(media: Media) -> dict[str, Any]:
@@ -149,12 +146,6 @@ def _image(media: Media) -> dict[str, Any]:
     if media.url:
         return {"type": "image", "source": {"type": "url", "url": media.url}}
     return {"type": "image", "source": {"type": "base64", "media_type": media.mime, "data": encoded(media)}}
-
-
-def _plain(turn: Message) -> str:
-    if not isinstance(turn.content, list):
-        return turn.content or ""
-    return "\n".join(str(part.get("text", "")) for part in turn.content if isinstance(part, dict))
 
 
 class Reader:
@@ -184,12 +175,7 @@ class Reader:
         elif kind == "content_block_start" and event["content_block"]["type"] == "tool_use":
             block = event["content_block"]
             self._tools[event["index"]] = index = len(self._tools)
-            call = {
-                "index": index,
-                "id": block["id"],
-                "type": "function",
-                "function": {"name": block["name"], "arguments": ""},
-            }
+            call = tool_call(index, block["name"], block["id"])
             return ChatChunk(tool_calls=[call])
         elif kind == "content_block_delta":
             return self._delta(event["index"], event["delta"])
@@ -221,15 +207,8 @@ def whole(message: Mapping[str, Any]) -> ChatChunk:
     if message.get("type") == "error":
         raise Fault(message)
     blocks = message["content"]
-    calls = [
-        {
-            "index": index,
-            "id": block["id"],
-            "type": "function",
-            "function": {"name": block["name"], "arguments": json.dumps(block["input"], ensure_ascii=False)},
-        }
-        for index, block in enumerate(block for block in blocks if block["type"] == "tool_use")
-    ]
+    uses = [block for block in blocks if block["type"] == "tool_use"]
+    calls = [tool_call(index, use["name"], use["id"], use["input"]) for index, use in enumerate(uses)]
     usage = message.get("usage") or {}
     return ChatChunk(
         "".join(block["text"] for block in blocks if block["type"] == "text"),

@@ -21,6 +21,7 @@ _PAUSE = re.compile(r"[,;:，、：](?=\s|[^\x00-\x7f]|$)|\s")
 _GLUE = re.compile(r"[\u0300-\u036f\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]")
 """Marks that belong to the character before them (accents, joiners and skin colours of emoji)."""
 
+SLICE_BYTES = 1024 * 1024
 CHAINED = ("audio/mpeg", "audio/aac", "audio/pcm", "audio/ogg", "audio/basic")
 """Formats whose files may simply follow each other."""
 WAV = ("audio/wav", "audio/x-wav")
@@ -115,7 +116,8 @@ async def spoken(pieces: Sequence[str], mime: str, say: Say) -> AsyncIterator[So
             f"The text is too long for one piece, and pieces of {mime} cannot be joined.",
             "Choose the format mp3 or wav, or shorten the text.",
         )
-    yield Sound(join_wav([await _whole(say, piece) for piece in pieces]), mime)
+    for sound in sliced(join_wav([await _whole(say, piece) for piece in pieces]), mime):
+        yield sound
 
 
 async def _whole(say: Say, piece: str) -> bytes:
@@ -153,6 +155,12 @@ def number(name: str, value: Any, low: float, high: float) -> float:
     if not low <= found <= high:
         raise BadRequest(f"{name} is {value!r}, which is not in {low:g}..{high:g}.", "1 is normal.")
     return found
+
+
+def sliced(data: bytes, mime: str) -> Iterator[Sound]:
+    """Yield one file in pieces that fit into messages, however long it is."""
+    for start in range(0, len(data), SLICE_BYTES):
+        yield Sound(data[start : start + SLICE_BYTES], mime)
 
 
 def join_wav(files: Sequence[bytes]) -> bytes:
