@@ -3,12 +3,14 @@
 Operations: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock_Runtime.html; signing:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html (recomputed with botocore's own code); frames:
 https://docs.aws.amazon.com/transcribe/latest/dg/event-stream.html. The key is ACCESS:SECRET.
-It answers "Echo: <last user text>", word by word; knobs and faults are those of skeleton.py, and `fault:throttle` is an
-exception in mid-stream.
+It answers "Echo: <last user text>", word by word; knobs and faults are those of skeleton.py, and in mid-stream
+`fault:throttle` is an exception, `fault:hang` silence. `fault:limit` and `fault:titan` are other models' words for
+`fault:context`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -25,11 +27,23 @@ from skeleton import before_answer, cut, knobs, noted, serve
 
 MODELS = ("anthropic.claude-3-5-sonnet-20240620-v1:0", "amazon.nova-lite-v1:0")
 VERSION = "bedrock-2023-05-31"
+REGION = "us-east-1"
 FAULTS = {
     "401": (403, "UnrecognizedClientException", "The security token included in the request is invalid."),
     "403": (403, "AccessDeniedException", "You don't have access to the model with the specified model ID."),
     "404": (404, "ResourceNotFoundException", "This model version has reached the end of its life."),
-    "context": (400, "ValidationException", "Input is too long for requested model: prompt is too long."),
+    "context": (400, "ValidationException", "Input is too long for requested model."),
+    "limit": (
+        400,
+        "ValidationException",
+        "The model returned the following errors: input length and `max_tokens` exceed context limit: "
+        "196395 + 64000 > 204698, decrease input length or `max_tokens` and try again",
+    ),
+    "titan": (
+        400,
+        "ValidationException",
+        "400 Bad Request: Too many input tokens. Max input tokens: 4096, request input token count: 7262",
+    ),
     "429": (429, "ThrottlingException", "Too many requests, please wait before trying again."),
     "500": (500, "InternalServerException", "The system encountered an unexpected error during processing."),
     "529": (503, "ServiceUnavailableException", "Bedrock is unable to process your request."),
@@ -59,6 +73,8 @@ def check_signature(request: web.Request, data: bytes) -> None:
         raise Refusal(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
     if found[1] != access:
         raise Refusal(403, "UnrecognizedClientException", "The security token included in the request is invalid.")
+    if (found[2], found[3]) != (REGION, "bedrock"):
+        raise Refusal(403, "InvalidSignatureException", "Credential should be scoped to a valid region.")
     signer = SigV4Auth(Credentials(access, secret, request.headers.get("X-Amz-Security-Token")), found[3], found[2])
     headers = {name: request.headers[name] for name in found[4].split(";")}
     again = AWSRequest("POST", f"http://{request.host}{request.raw_path}", data=data, headers=headers)
@@ -104,8 +120,8 @@ class Converse:
             "additionalModelRequestFields",
         }:
             raise Refusal(400, "ValidationException", f"Unknown parameter: {min(unknown)}")
-        roles = [turn["role"] for turn in body["messages"]]
-        if roles[0] != "user" or any(a == b for a, b in pairwise(roles)):
+        roles = [turn["role"] for turn in body.get("messages", [])]
+        if not roles or roles[0] != "user" or any(a == b for a, b in pairwise(roles)):
             raise Refusal(400, "ValidationException", "A conversation must alternate between user and assistant roles.")
         self.system = " ".join(part["text"] for part in body.get("system", []))
         self.text = " ".join(filter(None, map(self.said, body["messages"][-1]["content"])))
@@ -164,7 +180,13 @@ class Invoke:
             raise Refusal(400, "ValidationException", f"Invalid anthropic_version: {body.get('anthropic_version')}")
         if "max_tokens" not in body or "model" in body or "stream" in body:
             raise Refusal(400, "ValidationException", "max_tokens: Field required; model, stream: not permitted")
-        content = body["messages"][-1]["content"]
+        content = body["messages"][-1]["content"] if body.get("messages") else ""
+        if not content:
+            raise Refusal(400, "ValidationException", "messages: at least one message is required")
+        if any(part.get("source", {}).get("type") == "url" for part in content if isinstance(part, dict)):
+            raise Refusal(
+                400, "ValidationException", "messages.0.content.0.image.source.type: Input should be 'base64'"
+            )
         self.text = content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
 
     def whole(self, blocks: list[dict[str, Any]]) -> dict[str, Any]:
@@ -222,6 +244,8 @@ async def stream(request: web.Request, frames: list[bytes], fault: str) -> web.S
                 await response.write(exception("throttlingException", "Too many tokens, please wait."))
             elif fault == "reset":
                 cut(request)
+            elif fault == "hang":
+                await asyncio.sleep(600)
             return response
         await response.write(data)
     return response

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, closing, suppress
 from typing import Any, ClassVar, Self
+
+import msgspec
 
 from byzer_magic import catalog
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
@@ -31,7 +33,7 @@ from byzer_magic.backends.wires.params import (
     secrets_of,
 )
 from byzer_magic.capabilities import Capability
-from byzer_magic.errors import ByzerError, MissingKey, StreamTruncated
+from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey, StreamTruncated
 from byzer_magic.types import ChatChunk, ChatRequest
 
 ANTHROPIC_VERSION = "bedrock-2023-05-31"
@@ -45,12 +47,20 @@ _OPTIONS = {
 }
 
 
+LEAVE_AGAIN_SECONDS = 0.02
+"""Between two tries to end a request in its thread: one that is still connecting has nothing yet to be shut."""
+
+
 def _secret(name: str, text: str, *env: str) -> Param:
     return Param(name=f"saas.{name}", help=text, secret=True, env=env)
 
 
 def _text(name: str, text: str, *env: str) -> Param:
     return Param(name=f"saas.{name}", help=text, env=env)
+
+
+Answer = Generator[ChatChunk, None, None]
+"""An answer as it is read in a thread."""
 
 
 class BedrockBackend(Backend):
@@ -113,9 +123,13 @@ class BedrockBackend(Backend):
 
     @classmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
-        """Import boto3 in a thread and make the client; nothing is sent yet."""
+        """Import boto3 in a thread and make the client; nothing is sent yet.
+
+        Raises:
+            BadParameter: boto3 does not accept the settings, for example a profile that is not there.
+        """
         report("importing boto3", None)
-        return cls(setup, await asyncio.to_thread(connect, setup))
+        return cls(setup, await asyncio.to_thread(_connected, setup))
 
     async def close(self) -> None:
         """Close all connections; threads end with their requests."""
@@ -134,38 +148,55 @@ class BedrockBackend(Backend):
             ProviderError: the provider refused or failed; its own sentence is in the message.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        answer = self._invoke(request) if self._invokes else self._converse(request)
-        async with aclosing(self._in_thread(answer)) as chunks:
+        async with aclosing(self._in_thread(self._answer(request))) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    def _converse(self, request: ChatRequest) -> Iterator[ChatChunk]:
+    def _answer(self, request: ChatRequest) -> Answer:
+        extra = {**self._defaults.get("extra_body", {}), **(request.options.get("extra_body") or {})}
+        request = msgspec.structs.replace(request, options={**request.options, "extra_body": extra})
+        try:
+            return self._invoke(request) if self._invokes else self._converse(request)
+        except (KeyError, TypeError, AttributeError, ValueError) as err:
+            why = f"{type(err).__name__}: {self._caller.hide(str(err))}"
+            raise BadRequest(
+                f"A message or a tool is not in OpenAI's form: {why}", "Compare it with OpenAI's reference."
+            ) from None
+
+    def _converse(self, request: ChatRequest) -> Answer:
         given = {"modelId": self._model, **bedrock_shapes.arguments(request, self._defaults)}
         if not request.stream:
             return self._one(lambda: self._client.converse(**given), bedrock_shapes.whole)
-        reader = bedrock_shapes.Reader()
-        return self._events(lambda: self._client.converse_stream(**given)["stream"], reader, lambda event: event)
+        events = bedrock_shapes.Reader()
+        return self._events(lambda: self._client.converse_stream(**given), "stream", events, lambda event: event)
 
-    def _invoke(self, request: ChatRequest) -> Iterator[ChatChunk]:
+    def _invoke(self, request: ChatRequest) -> Answer:
         body = {"anthropic_version": self._version, **anthropic_shapes.body(request, self._defaults)}
+        bedrock_shapes.check_pictures(body)
         given = {"modelId": self._model, "contentType": "application/json", "body": json.dumps(body)}
         if not request.stream:
             return self._one(
-                lambda: self._client.invoke_model(**given)["body"].read(),
-                lambda data: anthropic_shapes.whole(json.loads(data)),
+                lambda: self._client.invoke_model(**given),
+                lambda answer: anthropic_shapes.whole(json.loads(answer["body"].read())),
             )
-        start = lambda: self._client.invoke_model_with_response_stream(**given)["body"]  # noqa: E731 - two calls long
-        return self._events(start, anthropic_shapes.Reader(), lambda event: json.loads(event["chunk"]["bytes"]))
+        return self._events(
+            lambda: self._client.invoke_model_with_response_stream(**given),
+            "body",
+            anthropic_shapes.Reader(),
+            lambda event: json.loads(event["chunk"]["bytes"]),
+        )
 
     @staticmethod
-    def _one(call: Callable[[], Any], read: Callable[[Any], ChatChunk]) -> Iterator[ChatChunk]:
-        yield read(call())
+    def _one(call: Callable[[], Any], read: Callable[[Any], ChatChunk]) -> Answer:
+        answer = call()
+        yield bedrock_shapes.named(read(answer), answer)
 
-    def _events(self, start: Callable[[], Any], reader: Any, read: Callable[[Any], Any]) -> Iterator[ChatChunk]:
-        with closing(start()) as events:
+    def _events(self, call: Callable[[], Any], name: str, reader: Any, read: Callable[[Any], Any]) -> Answer:
+        answer = call()
+        with closing(answer[name]) as events:
             for event in events:
                 if chunk := reader.chunk(read(event)):
-                    yield chunk
+                    yield bedrock_shapes.named(chunk, answer) if chunk.finish else chunk
         if not reader.finished:
             raise StreamTruncated(
                 f"{self._caller.host} ended the stream before {self._model} had finished.",
@@ -173,7 +204,7 @@ class BedrockBackend(Backend):
                 provider=self._caller.host,
             )
 
-    async def _in_thread(self, answer: Iterator[ChatChunk]) -> AsyncGenerator[ChatChunk, None]:
+    async def _in_thread(self, answer: Answer) -> AsyncGenerator[ChatChunk, None]:
         """Yield what `answer` yields in a thread; leaving shuts its connection, so that the thread ends, too."""
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[ChatChunk | ByzerError | None] = asyncio.Queue()
@@ -183,25 +214,46 @@ class BedrockBackend(Backend):
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(arrived.put_nowait, item)
 
-        def work() -> None:
-            LINES.line = line
-            try:
-                for chunk in answer:
-                    if line.left:
-                        return
-                    put(chunk)
-                put(None)
-            except Exception as err:  # noqa: BLE001 - whatever it is, it belongs to the request
-                put(said(err, self._caller))
-
-        self._threads.submit(work)
+        talk = self._threads.submit(lambda: put(self._talk(answer, line, put)))
         try:
             while (item := await arrived.get()) is not None:
                 if isinstance(item, ByzerError):
                     raise item
                 yield item
         finally:
-            line.leave()
+            _leave(loop, line, talk)
+
+    def _talk(self, answer: Answer, line: Line, put: Callable[[ChatChunk], None]) -> ByzerError | None:
+        """Hand over what `answer` yields; return the error that ended it, or None."""
+        LINES.line = line
+        try:
+            with closing(answer):
+                while not line.left and (chunk := next(answer, None)) is not None:
+                    put(chunk)
+        except Exception as err:  # noqa: BLE001 - whatever it is, it belongs to the request
+            return bedrock_shapes.failure(err, self._caller) or bedrock_shapes.narrowed(said(err, self._caller))
+        finally:
+            line.connection = None  # it is back in the pool, and may be another request's: it must not be shut now
+        return None
+
+
+def _leave(loop: asyncio.AbstractEventLoop, line: Line, talk: Future[None]) -> None:
+    """Shut the line of a request, again and again until its thread has noticed."""
+    if talk.cancel() or talk.done():
+        return
+    line.leave()
+    loop.call_later(LEAVE_AGAIN_SECONDS, _leave, loop, line, talk)
+
+
+def _connected(setup: Setup) -> Any:
+    from botocore.exceptions import BotoCoreError  # SDKs are imported by the deployments that use them
+
+    try:
+        return connect(setup)
+    except (BotoCoreError, ValueError) as err:
+        why = Caller("", "", secrets_of(setup.params)).hide(str(err))
+        hint = "Check saas.aws_profile, saas.region_name and saas.endpoint_url."
+        raise BadParameter(f"boto3 does not accept the settings: {why}", hint) from None
 
 
 def _defaults(params: Mapping[str, Any]) -> dict[str, Any]:
