@@ -38,6 +38,8 @@ from byzer_magic.types import ChatChunk, ChatRequest
 
 ANTHROPIC_VERSION = "bedrock-2023-05-31"
 """Of InvokeModel's Anthropic body, as Bedrock documents it."""
+_ACCESS = "saas.aws_access_key"
+"""Where it is given, no part of other keys is taken from the environment."""
 _OPTIONS = {
     "max_tokens": ("int", "longest answer, in tokens"),
     "temperature": ("float", "0 is always the likeliest word"),
@@ -51,8 +53,8 @@ LEAVE_AGAIN_SECONDS = 0.02
 """Between two tries to end a request in its thread: one that is still connecting has nothing yet to be shut."""
 
 
-def _secret(name: str, text: str, *env: str) -> Param:
-    return Param(name=f"saas.{name}", help=text, secret=True, env=env)
+def _secret(name: str, text: str, *env: str, env_unless: str = "") -> Param:
+    return Param(name=f"saas.{name}", help=text, secret=True, env=env, env_unless=env_unless)
 
 
 def _text(name: str, text: str, *env: str) -> Param:
@@ -71,9 +73,11 @@ class BedrockBackend(Backend):
         title="AWS Bedrock",
         params=(
             _secret("aws_access_key", "access key; without any, boto3 looks where it always does", "AWS_ACCESS_KEY_ID"),
-            _secret("aws_secret_key", "secret key", "AWS_SECRET_ACCESS_KEY"),
-            _secret("aws_session_token", "session token of temporary keys", "AWS_SESSION_TOKEN"),
-            _secret("api_key", "Bedrock API key, instead of the keys above", "AWS_BEARER_TOKEN_BEDROCK"),
+            _secret("aws_secret_key", "secret key", "AWS_SECRET_ACCESS_KEY", env_unless=_ACCESS),
+            _secret("aws_session_token", "session token of temporary keys", "AWS_SESSION_TOKEN", env_unless=_ACCESS),
+            _secret(
+                "api_key", "Bedrock API key, instead of the keys above", "AWS_BEARER_TOKEN_BEDROCK", env_unless=_ACCESS
+            ),
             _text("aws_profile", "profile of ~/.aws/config to take keys from", "AWS_PROFILE"),
             Param(
                 name="saas.region_name",

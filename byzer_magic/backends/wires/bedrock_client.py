@@ -87,14 +87,33 @@ class Line:
     def __init__(self) -> None:
         self.left = False
         self.connection: Any = None
+        self._wire: Any = None
+        self._held = threading.Lock()
+
+    def take(self, connection: Any) -> None:
+        """Remember the connection; its socket too, which http.client forgets when the answer will end it.
+
+        Raises:
+            ConnectionAbortedError: the talk was left before it began.
+        """
+        with self._held:
+            self.connection, self._wire = connection, connection.sock or self._wire
+            if self.left:
+                raise ConnectionAbortedError
+
+    def drop(self) -> None:
+        """Forget the connection before it goes back to the pool: the next request on it is somebody else's."""
+        with self._held:
+            self.connection = self._wire = None
 
     def leave(self) -> None:
         """Shut the connection if the talk is still on; a thread that waits for bytes wakes up."""
-        self.left = True
-        wire = getattr(self.connection, "sock", None)
-        if wire is not None:
-            with suppress(OSError):
-                wire.shutdown(socket.SHUT_RDWR)
+        with self._held:
+            self.left = True
+            wire = None if self.connection is None else self.connection.sock or self._wire
+            if wire is not None:
+                with suppress(OSError):
+                    wire.shutdown(socket.SHUT_RDWR)
 
 
 LINES = threading.local()
@@ -119,6 +138,8 @@ def connect(setup: Setup) -> Any:
         retries={"total_max_attempts": 1},  # `retry` does that for all backends
         max_pool_connections=threads(setup),
         proxies={"http": proxy, "https": proxy} if proxy else None,
+        # A bearer token in the environment would win over keys that somebody gave.
+        signature_version="v4" if "saas.aws_access_key" in params and "saas.api_key" not in params else None,
     )
     if (token := reveal(params.get("saas.api_key"))) is not None:
         os.environ["AWS_BEARER_TOKEN_BEDROCK"] = (
@@ -139,16 +160,25 @@ def connect(setup: Setup) -> Any:
 def _watch_connections(client: Any) -> None:
     """Let each thread's `Line` know its connection: boto3 itself cannot end a request that is waiting."""
     session = getattr(getattr(client, "_endpoint", None), "http_session", None)
-    manager: Any = getattr(session, "_manager", None)
-    for scheme, pool in dict(getattr(manager, "pool_classes_by_scheme", {})).items():
-        manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, scheme: _watched(pool)}
+    pools = getattr(session, "_pool_classes_by_scheme", {})  # of the direct connections, and of those by a proxy
+    for scheme, pool in list(pools.items()):
+        pools[scheme] = _watched(pool)
 
 
 def _watched(pool: Any) -> Any:
     class Connection(pool.ConnectionCls):  # type: ignore[misc]  # a class that is found at run time
         def request(self, *words: Any, **more: Any) -> Any:
-            if (line := getattr(LINES, "line", None)) is not None:
-                line.connection = self
-            return super().request(*words, **more)
+            line = getattr(LINES, "line", None)
+            if line is None:
+                return super().request(*words, **more)
+            line.take(self)
+            sent = super().request(*words, **more)
+            line.take(self)  # it has a socket now, if it had none
+            return sent
 
-    return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
+    def put(self: Any, connection: Any) -> None:
+        if (line := getattr(LINES, "line", None)) is not None:
+            line.drop()
+        pool._put_conn(self, connection)
+
+    return type(pool.__name__, (pool,), {"ConnectionCls": Connection, "_put_conn": put})
