@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +23,7 @@ class Answer:
         self._started = time.perf_counter()
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._tools: list[dict[str, Any]] = []
+        self._tools: dict[int, dict[str, Any]] = {}
         self._first: float | None = None
         self._worker: int | None = None
         self._queued = 0.0
@@ -77,22 +78,23 @@ class Answer:
             finish=self._finish,
             usage=self._usage,
             timings=Timings(self._first, time.perf_counter() - self._started, self._queued),
-            tool_calls=self._tools or None,
+            tool_calls=[copy.deepcopy(self._tools[index]) for index in sorted(self._tools)] or None,
             interrupted=interrupted,
-            raw=self._extra,
+            raw=copy.deepcopy(self._extra),  # more may come
         )
 
 
 def _merge_extra(so_far: dict[str, Any], extra: dict[str, Any]) -> None:
     """Add what else a chunk says: log probabilities and the other choices come in pieces, all else is a fact."""
     for name, value in extra.items():
-        if name == "logprobs" and isinstance(so_far.get(name), dict):
+        if name == "logprobs" and isinstance(value, dict) and isinstance(so_far.get(name, {}), dict):
+            known = so_far.setdefault(name, {})
             for part, tokens in value.items():
-                so_far[name] = {**so_far[name], part: [*(so_far[name].get(part) or []), *(tokens or [])]}
+                known.setdefault(part, []).extend(tokens or [])
         elif name == "choices":
             for choice in value:
                 _merge_choice(so_far.setdefault(name, []), choice)
-        else:
+        elif value is not None:
             so_far[name] = value
 
 
@@ -105,12 +107,11 @@ def _merge_choice(choices: list[dict[str, Any]], delta: dict[str, Any]) -> None:
     known["finish"] = delta["finish"] or known["finish"]
 
 
-def _merge_tool_call(calls: list[dict[str, Any]], delta: dict[str, Any]) -> None:
+def _merge_tool_call(calls: dict[int, dict[str, Any]], delta: dict[str, Any]) -> None:
     """Add a tool call's delta to the calls so far: arguments come in pieces, by index (OpenAI's streaming form)."""
-    index = delta.get("index", len(calls))
-    while len(calls) <= index:
-        calls.append({"id": None, "type": "function", "function": {"name": "", "arguments": ""}})
-    call = calls[index]
+    index = delta.get("index")
+    empty = {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
+    call = calls.setdefault(len(calls) if index is None else index, empty)
     call["id"] = delta.get("id") or call["id"]
     function = delta.get("function") or {}
     call["function"]["name"] += function.get("name") or ""
@@ -137,7 +138,7 @@ def to_messages(
 def _with_media(turn: Message, media: Sequence[Media]) -> Message:
     text = [{"type": "text", "text": turn.content}] if isinstance(turn.content, str) and turn.content else []
     parts = turn.content if isinstance(turn.content, list) else text
-    return Message(turn.role, [*parts, *media], turn.name)
+    return msgspec.structs.replace(turn, content=[*parts, *media])
 
 
 def _message(item: Mapping[str, Any]) -> Message:

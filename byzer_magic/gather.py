@@ -114,7 +114,7 @@ class Ranked(Gathered[types.RerankRequest]):
 
     def result(self, *, interrupted: bool = False) -> results.RerankResult:
         documents = [self.request.documents[index] for index, _ in self._order]
-        return results.RerankResult(order=self._order, documents=documents, **self.made(interrupted=interrupted))
+        return results.RerankResult(order=[*self._order], documents=documents, **self.made(interrupted=interrupted))
 
 
 class Heard(Gathered[types.TranscribeRequest]):
@@ -141,8 +141,8 @@ class Heard(Gathered[types.TranscribeRequest]):
     def result(self, *, interrupted: bool = False) -> results.TranscribeResult:
         return results.TranscribeResult(
             text="".join(self._text),
-            segments=self._segments or None,
-            raw=self._raw,
+            segments=[*self._segments] or None,
+            raw={**self._raw},
             **self._facts,
             **self.made(interrupted=interrupted),
         )
@@ -187,7 +187,7 @@ class Drawn(Gathered[types.ImageRequest]):
 
     def result(self, *, interrupted: bool = False) -> results.ImageResult:
         made = self.made(interrupted=interrupted)
-        return results.ImageResult(pictures=self._pictures, prompt=self.request.prompt, **made)
+        return results.ImageResult(pictures=[*self._pictures], prompt=self.request.prompt, **made)
 
 
 Gatherer = Answer | Embedded | Ranked | Heard | Spoken | Drawn

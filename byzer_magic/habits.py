@@ -9,6 +9,8 @@ or sees; these shapes, and no others, are understood:
     embed       ["one text", "another text"]
     rerank      {"query": "...", "documents": ["...", "..."]}
     vision      [{"image": "data:image/png;base64,..."}, {"text": "what is in this image?"}]
+
+A picture or sound in JSON is a data: or http(s) address, never a path: a prompt that was pasted must read no files.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import msgspec
 
 from byzer_magic import media
 from byzer_magic.capabilities import Capability
@@ -58,6 +62,7 @@ def request_for(
     if what == Capability.CHAT:
         return chat_request(messages, options, stream=stream, timeout=timeout)
     text, found = _content(messages)
+    _refuse_surplus(what, found)
     return _REQUESTS[what](text, found, options, timeout)
 
 
@@ -65,22 +70,36 @@ def chat_request(
     messages: Sequence[Message], options: Options, *, stream: bool = True, timeout: float | None = None
 ) -> ChatRequest:
     """Return a conversation as a request to chat."""
-    turns = [*messages[:-1], seeing(messages[-1])] if messages else []
-    return ChatRequest(messages=turns, options=options, stream=stream, timeout=timeout)
+    return ChatRequest(messages=[seeing(turn) for turn in messages], options=options, stream=stream, timeout=timeout)
 
 
 def seeing(turn: Message) -> Message:
-    """Return a turn whose text is byzer-llm's JSON for vision as one with pictures in it; others as they are."""
-    parts = _json(turn.content, "[")
-    known = isinstance(parts, list) and all(
-        isinstance(part, dict) and part.keys() & {"image", "text"} for part in parts
-    )
-    if not known or not any("image" in part for part in parts):
+    """Return a user's turn that is byzer-llm's JSON for vision as one with pictures in it; others as they are."""
+    parts = _json(turn.content, "[") if turn.role == "user" else None
+    if not isinstance(parts, list) or not all(isinstance(part, dict) and _sees(part) for part in parts):
         return turn
-    content: list[Any] = [
-        media.image(part["image"]) if "image" in part else {"type": "text", "text": str(part["text"])} for part in parts
-    ]
-    return Message(turn.role, content, turn.name)
+    if not any("image" in part for part in parts):
+        return turn
+    content: list[Any] = []
+    for part in parts:
+        content += [media.image(part["image"])] if "image" in part else []
+        content += [{"type": "text", "text": part["text"]}] if "text" in part else []
+    return msgspec.structs.replace(turn, content=content)
+
+
+def _sees(part: Options) -> bool:
+    """Return whether this is a part of byzer-llm's JSON for vision: a text, a picture, or both."""
+    return (
+        bool(part)
+        and part.keys() <= {"image", "text"}
+        and ("image" not in part or _is_address(part["image"]))
+        and isinstance(part.get("text", ""), str)
+    )
+
+
+def _is_address(value: Any) -> bool:
+    """Return whether this is an address, and no path."""
+    return isinstance(value, str) and value.lower().startswith(("data:", "http://", "https://"))
 
 
 def _content(messages: Sequence[Message]) -> tuple[str, list[Media]]:
@@ -89,7 +108,25 @@ def _content(messages: Sequence[Message]) -> tuple[str, list[Media]]:
     if not isinstance(content, list):
         return content or "", []
     texts = [str(part.get("text", "")) for part in content if isinstance(part, dict)]
-    return "\n".join(filter(None, texts)), [part for part in content if isinstance(part, Media)]
+    found = [part if isinstance(part, Media) else _far_picture(part) for part in content]
+    return "\n".join(filter(None, texts)), [item for item in found if item is not None]
+
+
+def _far_picture(part: Options) -> Media | None:
+    """Return the picture that one of OpenAI's parts gives the address of, or None."""
+    picture = part.get("image_url")
+    url = picture.get("url") if isinstance(picture, dict) else picture
+    return media.image(url) if isinstance(url, str) else None
+
+
+def _refuse_surplus(what: Capability, found: list[Media]) -> None:
+    """Raise CommandError for media that the request would leave out."""
+    pictures = sum(item.is_image for item in found)
+    sounds = len(found) - pictures
+    if pictures and what != Capability.IMAGE:
+        raise CommandError(f"This model can {what}; it takes no pictures.", "Leave the picture out.")
+    if sounds and what != Capability.TRANSCRIBE:
+        raise CommandError(f"This model can {what}; it takes no sounds.", "Leave the sound out.")
 
 
 def _json(text: Any, opening: str) -> Any:
@@ -98,36 +135,39 @@ def _json(text: Any, opening: str) -> Any:
         return None
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for a thousand brackets
         return None
 
 
-def _object(text: str, *names: str) -> Options:
-    """Return the JSON object that a text is, when it has these names; else nothing."""
+def _object(text: str, **kinds: type) -> Options:
+    """Return the JSON object that a text is, when it has these names with such values; else nothing."""
     found = _json(text, "{")
-    return found if isinstance(found, dict) and all(name in found for name in names) else {}
+    fits = isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
+    return found if fits else {}
 
 
 def _speak(text: str, _: list[Media], options: Options, timeout: float | None) -> Request:
-    asked = _object(text, "input")
-    return SpeakRequest(text=str(asked.pop("input", text)), options=asked | options, timeout=timeout)
+    asked = _object(text, input=str)
+    return SpeakRequest(text=asked.pop("input", text), options=asked | options, timeout=timeout)
 
 
 def _image(text: str, found: list[Media], options: Options, timeout: float | None) -> Request:
-    asked = _object(text, "input")
-    prompt = str(asked.pop("input", text))
-    return ImageRequest(prompt=prompt, images=found, options=asked | options, timeout=timeout)
+    asked = _object(text, input=str)
+    return ImageRequest(prompt=asked.pop("input", text), images=found, options=asked | options, timeout=timeout)
 
 
 def _transcribe(text: str, found: list[Media], options: Options, timeout: float | None) -> Request:
-    asked = _object(text, "audio")
-    spoken = bool(asked)
+    asked = _object(text, audio=str)
+    spoken = _is_address(asked.get("audio"))
+    asked = asked if spoken else {}
     sounds = [*found, *([media.audio(asked.pop("audio"))] if spoken else [])]
     if not sounds:
         raise CommandError(
             "This model writes down speech, and there is no sound.",
             "Add --audio FILE_OR_VARIABLE, or call model(alias).transcribe(path).",
         )
+    if len(sounds) > 1:
+        raise CommandError(f"There are {len(sounds)} sounds; the model takes one.", "Send one request for each.")
     if text.strip() and not spoken:
         options = {"prompt": text.strip()} | options
     return TranscribeRequest(audio=sounds[0], options=asked | options, timeout=timeout)
@@ -140,13 +180,13 @@ def _embed(text: str, _: list[Media], options: Options, timeout: float | None) -
 
 
 def _rerank(text: str, _: list[Media], options: Options, timeout: float | None) -> Request:
-    asked = _object(text, "query", "documents")
+    asked = _object(text, query=str, documents=list)
     if not asked:
         raise CommandError(
             "This model orders documents by a query, and the prompt has none.",
             'Write {"query": "...", "documents": ["...", "..."]}, or call model(alias).rerank(query, documents).',
         )
-    query, documents = str(asked.pop("query")), [str(item) for item in asked.pop("documents")]
+    query, documents = asked.pop("query"), [str(item) for item in asked.pop("documents")]
     return RerankRequest(query=query, documents=documents, options=asked | options, timeout=timeout)
 
 

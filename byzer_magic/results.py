@@ -70,7 +70,7 @@ class _Made(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: bool = False
 
 
-class EmbedResult(_Made, frozen=True, kw_only=True):
+class EmbedResult(_Made, frozen=True, kw_only=True, eq=False):
     """Vectors, one row per text, in the order of the texts."""
 
     vectors: Any
@@ -83,7 +83,7 @@ class EmbedResult(_Made, frozen=True, kw_only=True):
 
     def save(self, path: str | Path) -> Path:
         """Write the vectors as JSON, or in numpy's format when the name ends in .npy; return the path."""
-        if Path(path).suffix != ".npy":
+        if Path(path).suffix.lower() != ".npy":
             return _write(path, self.output.encode())
         buffer = io.BytesIO()
         import numpy as np
@@ -92,7 +92,9 @@ class EmbedResult(_Made, frozen=True, kw_only=True):
         return _write(path, buffer.getvalue())
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        return self.vectors if dtype is None else self.vectors.astype(dtype)
+        import numpy as np
+
+        return np.array(self.vectors, dtype=dtype, copy=copy) if copy is not None else np.asarray(self.vectors, dtype)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -149,7 +151,7 @@ class TranscribeResult(_Made, frozen=True, kw_only=True):
 
     def save(self, path: str | Path) -> Path:
         """Write the text, or all that is known when the name ends in .json; return the path."""
-        return _write(path, (self.output if Path(path).suffix == ".json" else self.text).encode())
+        return _write(path, (self.output if Path(path).suffix.lower() == ".json" else self.text).encode())
 
     def __str__(self) -> str:
         return self.text
@@ -168,7 +170,13 @@ class SpeakResult(_Made, frozen=True, kw_only=True):
         return base64.b64encode(self.data).decode()
 
     def save(self, path: str | Path) -> Path:
-        """Write the sound; return the path."""
+        """Write the sound; return the path.
+
+        Raises:
+            CommandError: nothing of it has arrived.
+        """
+        if not self.data:
+            raise CommandError("There is no sound to save: none has arrived.", "Send the request again.")
         return _write(path, self.data)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
@@ -193,20 +201,28 @@ class ImageResult(_Made, frozen=True, kw_only=True):
         return self.pictures[0].data if self.pictures else b""
 
     @property
+    def url(self) -> str:
+        """Return the address of the first picture, where the provider keeps it for a while."""
+        return self.pictures[0].url if self.pictures else ""
+
+    @property
     def output(self) -> str:
         """Return the first picture as byzer-llm does: base64 text (or its address, where there are no bytes)."""
-        return base64.b64encode(self.data).decode() or next((item.url for item in self.pictures), "")
+        return base64.b64encode(self.data).decode() or self.url
 
     def save(self, path: str | Path) -> Path:
         """Write the picture; several get a number before the extension. Return the path of the first.
 
         Raises:
-            CommandError: the provider has sent an address only.
+            CommandError: nothing has arrived, or the provider has sent an address only.
         """
         path = Path(path).expanduser()
+        if not self.pictures:
+            raise CommandError("There is no picture to save: none has arrived.", "Send the request again.")
         for number, picture in enumerate(self.pictures):
             if not picture.data:
                 raise CommandError(f"Picture {number + 1} is an address: {picture.url}", "Download it from there.")
+        for number, picture in enumerate(self.pictures):
             _write(path if not number else path.with_stem(f"{path.stem}-{number + 1}"), picture.data)
         return path
 
@@ -215,7 +231,7 @@ class ImageResult(_Made, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         each = [item.url or f"{item.mime}, {media.size(len(item.data))}" for item in self.pictures]
-        return "\n".join(each)
+        return "\n".join(each) or "no picture"
 
     def __repr__(self) -> str:
         return f"ImageResult({len(self.pictures)} pictures, {self.model})"
@@ -229,8 +245,7 @@ def _write(path: str | Path, data: bytes) -> Path:
     path = Path(path).expanduser()
     try:
         path.write_bytes(data)
-    except OSError as err:
-        raise CommandError(
-            f"Cannot write {path}: {err.strerror}.", "The result is still in hand; choose another path."
-        ) from err
+    except (OSError, ValueError) as err:  # ValueError: a NUL in the name
+        why = getattr(err, "strerror", None) or err
+        raise CommandError(f"Cannot write {path}: {why}.", "The result is still in hand; choose another path.") from err
     return path

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from byzer_magic.errors import CommandError
 from byzer_magic.runtime.wire import BadBytes, Put
 from byzer_magic.types import ChatRequest, ImageRequest, Media, TranscribeRequest
 
@@ -23,6 +24,7 @@ PIECE_BYTES = 1024 * 1024
 KEPT_BYTES = 256 * 1024 * 1024
 """What one connection keeps; the media of one request may be more."""
 LARGEST_BYTES = 1024 * 1024 * 1024
+"""All media of one request together; a pool holds no more than this of what no call has named yet."""
 
 
 class Kept:
@@ -31,7 +33,8 @@ class Kept:
     def __init__(self) -> None:
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._data: dict[str, bytes] = {}
-        self._arriving: dict[str, bytearray] = {}
+        self._arriving = ("", 0, bytearray())
+        """Digest, size and bytes so far of the one medium that is on its way: they come one after the other."""
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._sizes
@@ -47,14 +50,26 @@ class Kept:
 
     def arrive(self, piece: Put) -> None:
         """Take a piece; raises BadBytes for one that does not fit."""
-        if piece.offset == 0:
-            self._arriving[piece.digest] = bytearray()
-        so_far = self._arriving.get(piece.digest)
-        if so_far is None or piece.offset != len(so_far) or piece.size > LARGEST_BYTES:
+        if piece.offset == 0:  # what its client gave up half way is forgotten here
+            self._arriving = (piece.digest, piece.size, bytearray())
+        digest, size, so_far = self._arriving
+        end = piece.offset + len(piece.data)
+        if (piece.digest, piece.size, piece.offset) != (digest, size, len(so_far)) or not end <= size <= LARGEST_BYTES:
             raise BadBytes(f"a piece at {piece.offset}")
         so_far += piece.data
-        if len(so_far) >= piece.size:
-            self._data[piece.digest] = bytes(self._arriving.pop(piece.digest))
+        if end == size:
+            self._arriving = ("", 0, bytearray())
+            self._forget_unused(size)
+            self._data[digest] = bytes(so_far)
+
+    def _forget_unused(self, size: int) -> None:
+        """Make room for a medium among those that no call has named: the calls of the oldest were given up."""
+        unused = [digest for digest in self._data if digest not in self._sizes]
+        total = size + sum(len(self._data[digest]) for digest in unused)
+        for digest in unused:
+            if total <= LARGEST_BYTES:
+                break
+            total -= len(self._data.pop(digest))
 
     def take(self, digests: list[str]) -> dict[str, bytes]:
         """Return the bytes that a call names; raises BadBytes when there are none."""
@@ -66,7 +81,11 @@ class Kept:
 
 
 def detach(body: Any) -> tuple[Any, dict[str, bytes]]:
-    """Return a request without its large media, and these by digest."""
+    """Return a request without its large media, and these by digest.
+
+    Raises:
+        CommandError: they are too many for one request.
+    """
     apart: dict[str, bytes] = {}
 
     def light(media: Media) -> Media:
@@ -76,7 +95,10 @@ def detach(body: Any) -> tuple[Any, dict[str, bytes]]:
         apart[digest] = media.data
         return msgspec.structs.replace(media, data=b"", digest=digest)
 
-    return _changed(body, light), apart
+    lighter = _changed(body, light)
+    if sum(map(len, apart.values())) > LARGEST_BYTES:
+        raise CommandError("The pictures and sounds of the request have more than 1 GB.", "Send fewer at a time.")
+    return lighter, apart
 
 
 def attach(body: Any, blobs: Mapping[str, bytes]) -> Any:

@@ -14,7 +14,7 @@ SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
 
 def size(count: int) -> str:
     """Return a number of bytes as people read it."""
-    return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{max(count, 1) / 1e3:.0f} kB"
+    return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{-(-count // 1000)} kB"
 
 
 def data_url(data: bytes, mime: str) -> str:
@@ -23,12 +23,13 @@ def data_url(data: bytes, mime: str) -> str:
 
 
 def sound(data: bytes, mime: str, text: str) -> dict[str, str]:
-    """Return a player."""
+    """Return a player; of nothing, the text alone."""
+    if not data:
+        return {"text/plain": text}
     if len(data) > EMBED_BYTES:
         return {"text/plain": f"{text}: too large to be shown here; keep it with .save(path)"}
-    player = (
-        f'<audio controls preload="metadata" src="{data_url(data, mime)}" aria-label="{html.escape(text)}"></audio>'
-    )
+    source = html.escape(data_url(data, mime))  # the type is what the provider says it is
+    player = f'<audio controls preload="metadata" src="{source}" aria-label="{html.escape(text)}"></audio>'
     return {"text/html": player, "text/plain": text}
 
 
@@ -36,6 +37,8 @@ def pictures(items: Sequence[tuple[bytes, str, str]], prompt: str, text: str) ->
     """Return pictures (bytes, type and address of each): one as itself, several as a grid."""
     if sum(len(data) for data, _, _ in items) > EMBED_BYTES:
         return {"text/plain": f"{text}: too large to be shown here; keep it with .save(path)"}
+    if not items:
+        return {"text/plain": text}
     if len(items) == 1 and items[0][1] in SHOWN and items[0][0]:
         data, mime, _ = items[0]
         return {mime: base64.b64encode(data).decode(), "text/plain": text}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from byzer_magic.errors import CommandError
 from byzer_magic.runtime import apart
 from byzer_magic.runtime.wire import BadBytes, Put
 from byzer_magic.types import ChatRequest, ImageRequest, Media, Message, Request, TranscribeRequest
@@ -71,8 +72,61 @@ def test_pieces_that_do_not_fit_are_refused() -> None:
         kept.arrive(Put("a", 4, 10, b"12345"))
     with pytest.raises(BadBytes):
         kept.arrive(Put("b", 0, 2**40, b"1"))
+    for bad in (Put("b", 0, -1, b""), Put("b", 0, 2, b"123"), Put("b", -1, 2, b"1"), Put("b", 2**40, 2**41, b"")):
+        with pytest.raises(BadBytes):
+            kept.arrive(bad)
+    kept.arrive(Put("c", 0, 4, b"12"))
+    for bad in (Put("c", 2, 5, b"34"), Put("d", 2, 4, b"34"), Put("c", 2, 4, b"345")):
+        with pytest.raises(BadBytes):
+            kept.arrive(bad)
     with pytest.raises(BadBytes):
         kept.take(["nobody"])
     kept.arrive(Put("a", 0, 4, b"12"))  # begun anew, as after a cancel
     kept.arrive(Put("a", 2, 4, b"34"))
     assert kept.take(["a"]) == {"a": b"1234"}
+
+
+STEPS = st.tuples(
+    st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True),
+    st.none() | st.integers(0, 9),  # the client gives up after so many pieces, before it notes and sends the call
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(STEPS, max_size=20))
+def test_the_client_never_omits_what_the_server_lacks(steps: list[tuple[list[int], int | None]]) -> None:
+    """Requests, some given up between any two frames, as `link` sends them (it notes and writes a call at once)."""
+    client, server = apart.Kept(), apart.Kept()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apart, "KEPT_BYTES", 25)
+        patch.setattr(apart, "PIECE_BYTES", 4)
+        for numbers, patience in steps:
+            blobs = {str(number): bytes([number]) * 10 for number in numbers}
+            missing = {digest: data for digest, data in blobs.items() if digest not in client}
+            frames = [piece for digest, data in missing.items() for piece in apart.pieces(digest, data)]
+            for piece in frames[:patience]:
+                server.arrive(piece)
+            if patience is None or patience > len(frames):
+                client.use({digest: len(data) for digest, data in blobs.items()})
+                assert server.take(list(blobs)) == blobs
+            assert client._sizes == server._sizes
+            assert client._sizes.keys() <= server._data.keys()
+
+
+def test_what_was_given_up_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "LARGEST_BYTES", 100)
+    kept = apart.Kept()
+    for number in range(50):
+        kept.arrive(Put(f"half {number}", 0, 40, b"x" * 20))
+        kept.arrive(Put(f"whole {number}", 0, 40, b"x" * 40))
+    assert sum(map(len, kept._data.values())) <= 100
+    assert len(kept._arriving[2]) <= 20
+    assert kept.take(["whole 48", "whole 49"]), "the latest are there"
+
+
+def test_more_than_one_request_may_carry_is_refused_where_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "LARGEST_BYTES", apart.APART_BYTES * 2 - 1)
+    pictures = [Media("image/png", bytes([number]) * apart.APART_BYTES) for number in range(2)]
+    with pytest.raises(CommandError, match="more than"):
+        apart.detach(ImageRequest(prompt="x", images=pictures))
+    assert len(apart.detach(ImageRequest(prompt="x", images=[pictures[0]] * 2))[1]) == 1, "the same one travels once"

@@ -136,6 +136,13 @@ HOSTILE = {
     "truncated frame": wire.write([wire.Call(1, "chat", wire.pack(ask(3)))])[:-4],
     "unknown frame": b"\x91\x92\x63\x01",
     "text": "hello",
+    "medium without a beginning": wire.write([wire.Put("a", 5, 10, b"12345")]),
+    "medium larger than it says": wire.write([wire.Put("a", 0, 2, b"12345")]),
+    "medium of no size": wire.write([wire.Put("a", 0, -1, b"")]),
+    "medium without end": wire.write([wire.Put("a", 0, 2**50, b"1")]),
+    "medium with another name half way": wire.write([wire.Put("a", 0, 4, b"12"), wire.Put("b", 2, 4, b"34")]),
+    "medium named by a number": msgspec.msgpack.encode([[6, 7, 0, 1, b"1"]]),
+    "medium named in a call only": wire.write([wire.Call(1, "image", wire.pack(None), ["../../etc/passwd"])]),
     "oversized": b"\x00" * (wire.MAX_MESSAGE_BYTES + 1),
 }
 
@@ -228,10 +235,67 @@ async def test_a_new_connection_gets_it_again(link: Link, sent: list[wire.Put]) 
     assert sum(len(piece.data) for piece in sent) == 2 * len(large)
 
 
-async def test_tokens_get_through_while_a_sound_travels(link: Link) -> None:
+async def test_tokens_get_through_while_a_sound_travels(link: Link, sent: list[wire.Put]) -> None:
+    await texts(link, 1)  # connect
     sending = asyncio.create_task(seen(link, b"y" * 60_000_000))
-    assert await texts(link, 5) == list("01234")
+    while not sent:
+        await asyncio.sleep(0)
+    assert await texts(link, 1) == ["0"]
+    assert len(sent) < 58, "most of the sound is still to come"
     assert await sending == digests(b"y" * 60_000_000)
+
+
+async def test_a_picture_in_a_conversation_travels_with_its_first_question(link: Link, far: Far) -> None:
+    asked: list[ChatRequest] = []
+    sizes: list[int] = []
+
+    async def chat(request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        asked.append(request)
+        yield ChatChunk("yes")
+
+    far.service._methods["chat"] = chat
+    picture = Media("image/png", bytes(range(256)) * 20_000, detail="low")
+    first = [Message("user", [{"type": "text", "text": "what is it?"}, picture])]
+    connection = await link._connect()
+    send = connection.send
+
+    async def counted(message: bytes) -> None:
+        sizes.append(len(message))
+        await send(message)
+
+    connection.send = counted  # type: ignore[method-assign]
+    for turns in (first, [*first, Message("assistant", "a cat"), Message("user", "sure?")]):
+        request = ChatRequest(messages=turns)
+        before = sum(sizes)
+        assert [item.text async for item in link.stream("chat", request)] == ["yes"]
+        assert asked[-1] == request
+        sent_now = sum(sizes) - before
+        assert sent_now > len(picture.data) if turns is first else sent_now < 1000
+
+
+async def test_a_connection_that_breaks_half_way_is_made_again(link: Link, far: Far, sent: list[wire.Put]) -> None:
+    large = bytes(range(256)) * 100_000
+    sending = asyncio.create_task(seen(link, large))
+    while len(sent) < 3:
+        await asyncio.sleep(0)
+    assert link._connection is not None
+    link._connection.transport.abort()
+    with pytest.raises(errors.WorkerLost):
+        await sending
+    before = len(sent)
+    assert await seen(link, large) == digests(large)
+    assert sum(len(piece.data) for piece in sent[before:]) == len(large)
+
+
+async def test_what_does_not_fit_any_more_is_sent_again(
+    link: Link, sent: list[wire.Put], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "KEPT_BYTES", 1_000_000)
+    blobs = [bytes([number]) * 400_000 for number in range(3)]
+    for number, pieces in ((0, 1), (1, 2), (0, 2), (2, 3), (0, 3), (1, 4), (0, 4)):
+        assert await seen(link, blobs[number]) == digests(blobs[number])
+        assert len(sent) == pieces, f"{number} was the least recently used, or was not"
+    assert await seen(link, *blobs) == digests(*blobs), "one request may have more than is kept"
 
 
 async def test_a_medium_that_was_given_up_half_way_is_sent_from_its_start(link: Link, sent: list[wire.Put]) -> None:

@@ -63,13 +63,29 @@ def test_a_list_of_pictures_and_texts_is_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["null", "[1,2]", '{"a": 1}', "[]", '[{"text": "x"}]', '{"input": ', "true", "[broken"]
+    "text",
+    [
+        "null",
+        "[1,2]",
+        '{"a": 1}',
+        "[]",
+        '[{"text": "x"}]',
+        '{"input": ',
+        "true",
+        "[broken",
+        '[{"image": "nginx:latest", "text": "x"}]',
+        '[{"image": "/etc/a.png"}]',
+        '{"input": 5}',
+        pytest.param("[" * 100_000, id="brackets"),
+        '[{"image": "https://h/a.png", "price": 3}]',
+        '[{"image": "https://h/a.png", "text": 3}]',
+        "[{}]",
+    ],
 )
 def test_other_json_is_text(text: str) -> None:
     assert asked("chat", text) == ChatRequest(messages=[Message("user", text)])
     assert asked("speak", text) == SpeakRequest(text=text)
-    if text != '{"input": ':
-        assert asked("image", text) == ImageRequest(prompt=text)
+    assert asked("image", text) == ImageRequest(prompt=text)
     assert asked("embed", text) == EmbedRequest(texts=[text])
 
 
@@ -103,3 +119,60 @@ def test_base64_of_openais_parts_becomes_bytes() -> None:
     far = {"type": "image_url", "image_url": {"url": "https://host/a.png", "detail": "low"}}
     [turn] = to_messages([{"role": "user", "content": [look, sound, far]}])
     assert turn.content == [Media("image/png", PNG.data, detail="low"), WAV, far]
+
+
+def test_a_picture_with_its_text_in_one_part_keeps_both() -> None:
+    request = asked("chat", json.dumps([{"image": "https://host/a.png", "text": "what is it?"}]))
+    assert isinstance(request, ChatRequest)
+    assert request.messages[-1].content == [
+        Media("image", url="https://host/a.png"),
+        {"type": "text", "text": "what is it?"},
+    ]
+
+
+def test_what_was_seen_before_is_seen_again_and_tools_answers_stay_text() -> None:
+    seen = json.dumps([{"image": "https://host/a.png"}])
+    turns = [Message("user", seen), Message("assistant", seen), Message("tool", seen, tool_call_id="1")]
+    request = request_for(frozenset({Capability.CHAT}), turns, {})
+    assert isinstance(request, ChatRequest)
+    assert request.messages == [Message("user", [Media("image", url="https://host/a.png")]), *turns[1:]]
+
+
+def test_a_far_picture_to_an_image_model_is_changed_too() -> None:
+    parts = [{"type": "text", "text": "a hat"}, {"type": "image_url", "image_url": {"url": "https://host/a.png"}}]
+    assert asked("image", [{"role": "user", "content": parts}]) == ImageRequest(
+        prompt="a hat", images=[Media("image", url="https://host/a.png")]
+    )
+
+
+@pytest.mark.parametrize(
+    ("ability", "prompt", "found", "words"),
+    [
+        ("speak", "hi", [PNG], "takes no pictures"),
+        ("embed", "hi", [WAV], "takes no sounds"),
+        ("rerank", "hi", [PNG], "takes no pictures"),
+        ("transcribe", "", [PNG], "takes no pictures"),
+        ("image", "a cat", [WAV], "takes no sounds"),
+        ("transcribe", "", [WAV, WAV], "2 sounds"),
+        ("transcribe", json.dumps({"audio": URL}), [WAV], "2 sounds"),
+        ("transcribe", '{"audio": "/etc/talk.wav"}', [], "there is no sound"),
+        ("transcribe", '{"audio": 5}', [], "there is no sound"),
+        ("rerank", '{"query": "q", "documents": "abc"}', [], "orders documents"),
+    ],
+)
+def test_nothing_is_left_out_silently(ability: str, prompt: str, found: list[Media], words: str) -> None:
+    with pytest.raises(CommandError, match=words):
+        asked(ability, prompt, found)
+
+
+@pytest.mark.parametrize(
+    ("abilities", "first"),
+    [("speak embed image", "speak"), ("image transcribe", "image"), ("embed transcribe", "transcribe"), ("", "chat")],
+)
+def test_the_order_of_purposes(abilities: str, first: str) -> None:
+    assert purpose(frozenset(map(Capability, abilities.split()))) == first
+
+
+def test_media_added_to_a_turn_leave_the_rest_of_it() -> None:
+    [turn] = to_messages([Message("tool", "see", tool_call_id="1")], None, [PNG])
+    assert turn == Message("tool", [{"type": "text", "text": "see"}, PNG], tool_call_id="1")

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import base64
+import http.server
 import io
+import tempfile
+import threading
+import urllib.parse
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +24,8 @@ from PIL import Image
 
 from byzer_magic import media
 from byzer_magic.errors import CommandError
-from byzer_magic.types import Media
+from byzer_magic.results import ImageResult
+from byzer_magic.types import Media, Picture
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt  # the backend must be chosen before
@@ -51,10 +57,32 @@ def figure() -> Any:
     return made
 
 
+def written() -> io.BytesIO:
+    file = io.BytesIO()
+    file.write(png())
+    return file
+
+
+def temporary() -> Any:
+    file = tempfile.NamedTemporaryFile()  # noqa: SIM115 - it is the one to read
+    file.write(png())
+    file.seek(0)
+    return file
+
+
 SOURCES: dict[str, Any] = {
     "bytes": png,
     "bytearray": lambda: bytearray(png()),
     "data URL": lambda: f"data:image/png;base64,{base64.b64encode(png()).decode()}",
+    "percent-encoded data URL": lambda: f"data:image/png,{urllib.parse.quote_from_bytes(png())}",
+    "data URL with - and _": lambda: f"data:;base64,{base64.urlsafe_b64encode(png()).decode()}",
+    "data URL with parameters and lines": lambda: f"data:image/png;name=a;BASE64,{base64.encodebytes(png()).decode()}",
+    "PIL for print": lambda: Image.new("CMYK", (2, 2)),
+    "PIL of floats": lambda: Image.new("F", (2, 2)),
+    "array of floats": lambda: np.linspace(0, 1, 12).reshape(2, 2, 3),
+    "array of integers": lambda: np.arange(12).reshape(2, 2, 3),
+    "grey array": lambda: np.zeros((4, 3, 1)),
+    "mask": lambda: np.eye(3) > 0,
     "PIL": lambda: Image.new("RGBA", (2, 2)),
     "PIL palette": lambda: Image.new("P", (2, 2)),
     "figure": figure,
@@ -63,6 +91,9 @@ SOURCES: dict[str, Any] = {
     "IPython": lambda: Shown(data=png()),
     "widget": lambda: SimpleNamespace(value=png()),
     "open file": lambda: io.BytesIO(png()),
+    "file at its end": written,
+    "temporary file": temporary,
+    "what a model has drawn": lambda: ImageResult(model="m", pictures=[Picture("image/png", png())], prompt=""),
 }
 
 
@@ -108,10 +139,23 @@ def test_a_sound_from_samples(samples: Any, channels: int) -> None:
         (lambda folder: folder / "dto.png", "No such file", "dot.png"),
         (lambda folder: folder / "empty.png", "is empty", "Record or load"),
         (lambda folder: folder / "talk.wav", "it is audio/wav data", "PNG"),
-        (lambda folder: folder, "Is a directory", ""),
+        (lambda folder: folder, "is a directory", "path"),
+        (lambda _: "/dev/zero", "is no file", "path"),
+        (lambda folder: folder / "no" / "dot.png", "No such file", "Give the path"),
+        (lambda _: "a\0.png", "null", "path"),
+        (lambda _: "~nobody-here/a.png", "home directory", "path"),
+        (lambda _: "A" * 100_000, "(100000 characters)", "path"),
+        (lambda _: b"", "is empty", "load"),
+        (lambda _: io.BytesIO(), "is empty", "load"),
+        (lambda _: Media("audio/wav", b"x"), "it is audio/wav data", "PNG"),
+        (lambda _: SimpleNamespace(save=lambda path: path), "SimpleNamespace cannot be made a picture", "path"),
+        (lambda _: np.full((2, 2), 70_000), "not in 0..255", "path"),
+        (lambda _: np.zeros((2, 2, 2, 2)), "cannot be made a picture", "path"),
         (lambda _: b"just some text", "no image format", "PNG"),
         (lambda _: 7, "int is no image", "path"),
-        (lambda _: "data:image/png;base64,%%%", "", ""),
+        (lambda _: "data:image/png;base64,%%%", "cannot be read", "base64"),
+        (lambda _: "data:image/png;base64,a", "cannot be read", "base64"),
+        (lambda _: "data:" + "A" * 1_000_000, "no comma", "base64"),
     ],
 )
 def test_what_is_no_picture_is_said_so(folder: Path, make: Any, words: str, hint: str) -> None:
@@ -123,3 +167,119 @@ def test_what_is_no_picture_is_said_so(folder: Path, make: Any, words: str, hint
 
 def test_media_show_no_bytes() -> None:
     assert repr(Media("image/png", b"12345")) == "Media(image/png, 5 bytes)"
+
+
+def test_paths_know_home_and_text_files_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    assert media.image("~/dot.png").data == png()
+    with (folder / "dot.png").open("rb") as file:
+        assert media.image(file).data == png()
+    with (folder / "dot.png").open() as text, pytest.raises(CommandError, match="open as text"):
+        media.image(text)
+
+
+def test_a_near_name_is_found_where_it_lies(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(CommandError) as caught:
+        media.image("pictures/dot.pn")
+    assert caught.value.hint == "Did you mean dot.png?"
+
+
+def test_floats_are_shades() -> None:
+    shown = Image.open(io.BytesIO(media.image(np.array([[0.0, 0.5, 1.0, 2.0]])).data))
+    assert list(shown.tobytes()) == [0, 128, 255, 255]
+
+
+def test_what_lies_at_an_address_stays_there() -> None:
+    url = "https://host/a.png"
+    for source in (
+        url.replace("https", "HTTPS"),
+        Shown(url=url),
+        ImageResult(model="m", pictures=[Picture(url=url)], prompt=""),
+    ):
+        assert media.image(source).url.lower() == url
+
+
+@pytest.mark.parametrize(
+    ("start", "mime"),
+    [
+        (b"\0\0\0\x18ftypheic", "image/heic"),
+        (b"\0\0\0\x18ftypavif", "image/avif"),
+        (b"\xff\xfa\x90", "audio/mpeg"),
+        (b"\xff\xf1\x50", "audio/aac"),
+        (b"\x1aE\xdf\xa3", "audio/webm"),
+        (b"what", None),
+    ],
+)
+def test_first_bytes_tell(start: bytes, mime: str | None) -> None:
+    assert media.mime_of(start) == mime
+
+
+@pytest.mark.parametrize(
+    ("samples", "loud"),
+    [
+        (np.array([0, 1.0, -1.0]), [0, 32767, -32767]),
+        (np.array([0, 5.0, np.nan]), [0, 32767, 0]),
+        (np.array([0, 2**31 - 1, -(2**31)], dtype=np.int32), [0, 32767, -32768]),
+        (np.array([128, 255, 0], dtype=np.uint8), [0, 127 << 8, -32768]),
+        ([0, 1000, -1000], [0, 1000, -1000]),
+    ],
+)
+def test_samples_keep_their_loudness(samples: Any, loud: list[int]) -> None:
+    with wave.open(io.BytesIO(media.audio((samples, np.int64(8000))).data)) as file:
+        assert np.frombuffer(file.readframes(3), dtype="<i2").tolist() == loud
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (([], 8000), "is empty"),
+        (([0, 100_000], 8000), "int64"),
+        ((np.zeros((2, 2, 2)), 8000), "3 dimensions"),
+        ((np.zeros(3), 0), "cannot be made a sound"),
+        (("a", "b"), "cannot be made a sound"),
+        ((1, 2, 3), "tuple is no audio"),
+        (png(), "it is image/png data"),
+    ],
+)
+def test_what_is_no_sound_is_said_so(source: Any, words: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        media.audio(source)
+    assert words in caught.value.message
+
+
+class Sounds(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        data = sound("WAV")
+        self.send_response(404 if "missing" in self.path else 200)
+        self.send_header("Content-Length", str(len(data) + ("short" in self.path)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sounds) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_sound_at_an_address_is_fetched(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert media.audio(f"{address}/talk.wav") == Media("audio/wav", sound("WAV"))
+    monkeypatch.setattr(media, "LARGEST_BYTES", 100)
+    with pytest.raises(CommandError, match="has more than"):
+        media.audio(f"{address}/talk.wav")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("missing", "404"), ("short", "ended too early"), ("with space", "control characters")]
+)
+def test_a_sound_that_does_not_come_is_named_without_its_signature(address: str, path: str, words: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        media.audio(f"{address}/{path}?sig=SECRET")
+    assert words in caught.value.message
+    assert "SECRET" not in str(caught.value)

@@ -48,6 +48,14 @@ async def test_what_may_pass_is_tried_again() -> None:
         errors.AuthenticationFailed("a"),
         errors.ModelNotFound("a"),
         errors.DeadlineExceeded("a"),
+        errors.ContextTooLong("a"),
+        errors.ContentRefused("a"),
+        errors.Unsupported("a"),
+        errors.Overloaded("a"),
+        errors.WorkerLost("a"),
+        errors.ByzerError("a"),
+        errors.ProviderUnavailable("gone for good", final=True),
+        errors.RateLimited("later", retry_after=120.5),
         errors.StreamTruncated("a"),
         errors.RateLimited("no quota", final=True),
         errors.RateLimited("come back tomorrow", retry_after=5000.0),
@@ -134,3 +142,73 @@ async def test_a_failure_ends_the_other_batches() -> None:
     with pytest.raises(errors.BadRequest):
         [item async for item in batches.in_order(list(range(10)), 1, work)]
     assert cancelled == batches.AT_ONCE - 1
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3.25, 120.0])
+async def test_the_wait_is_what_the_provider_asks_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def noted(wait: float) -> None:
+        waits.append(wait)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    source = Source(errors.RateLimited("a", retry_after=seconds), errors.ProviderUnavailable("a", retry_after=seconds))
+    assert [item async for item in retry.retried(source.items, 5)] == [0, 1]
+    assert waits == [seconds, seconds]
+
+
+async def test_no_tries_are_none() -> None:
+    source = Source(errors.RateLimited("a"))
+    with pytest.raises(errors.RateLimited):
+        [item async for item in retry.retried(source.items, 0)]
+    assert source.calls == 1
+
+
+async def test_errors_of_others_pass_at_once() -> None:
+    calls = 0
+
+    async def items() -> AsyncIterator[int]:
+        nonlocal calls
+        calls += 1
+        raise ValueError("a fault in the program")
+        yield 0
+
+    with pytest.raises(ValueError, match="fault"):
+        [item async for item in retry.retried(items, 5)]
+    assert calls == 1
+
+
+async def test_closing_closes_what_was_started() -> None:
+    closed = False
+
+    async def items() -> AsyncIterator[int]:
+        nonlocal closed
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed = True
+
+    async with aclosing(retry.retried(items, 5)) as found:
+        assert await anext(found) == 1
+    assert closed
+
+
+async def test_a_try_is_closed_before_the_next_begins() -> None:
+    journal: list[str] = []
+
+    async def items() -> AsyncIterator[int]:
+        journal.append("open")
+        try:
+            if len(journal) < 4:
+                raise errors.ProviderUnavailable("a")
+            yield 1
+        finally:
+            journal.append("closed")
+
+    assert [item async for item in retry.retried(items, 5)] == [1]
+    assert journal == ["open", "closed"] * 3
+
+
+def test_a_very_late_try_has_a_wait_too() -> None:
+    assert retry.wait_before(5000, errors.ProviderUnavailable("a"), 1.0) == retry.LONGEST_SECONDS

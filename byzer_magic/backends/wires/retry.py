@@ -33,7 +33,7 @@ def wait_before(attempt: int, err: errors.ByzerError, luck: float) -> float | No
     asked: float | None = err.details.get("retry_after")
     if asked is not None:
         return asked if asked <= PATIENCE_SECONDS else None
-    longest: float = min(LONGEST_SECONDS, FIRST_SECONDS * 2**attempt)
+    longest: float = min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(attempt, 32))
     return longest * (0.75 + luck / 4)
 
 

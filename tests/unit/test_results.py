@@ -1,0 +1,155 @@
+"""What people hold after a request, where little or nothing of it has come, and what they do with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from byzer_magic import types
+from byzer_magic.answer import Answer
+from byzer_magic.errors import CommandError
+from byzer_magic.gather import collect, gatherer
+from byzer_magic.results import EmbedResult, ImageResult, SpeakResult
+from byzer_magic.types import ChatChunk, Picture, Usage
+from byzer_magic.widgets import media
+
+REQUESTS: list[types.Request] = [
+    types.ChatRequest(messages=[]),
+    types.EmbedRequest(texts=["a"]),
+    types.RerankRequest(query="q", documents=["a"]),
+    types.TranscribeRequest(audio=types.Media("audio/wav")),
+    types.SpeakRequest(text="hi"),
+    types.ImageRequest(prompt="a cat"),
+]
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda item: type(item).__name__)
+def test_an_interrupt_before_anything_came_leaves_a_result(request_: types.Request) -> None:
+    def items() -> Any:
+        raise KeyboardInterrupt
+        yield
+
+    found = collect(gatherer("m", request_), items(), lambda _: None)
+    assert (found.interrupted, found.usage, found.model) == (True, None, "m")
+    assert "m" in repr(found)
+    assert isinstance(str(found), str)
+    if hasattr(found, "_repr_mimebundle_"):
+        assert found._repr_mimebundle_().keys() == {"text/plain"}
+
+
+def speech(data: bytes = b"RIFFsecretbytes", mime: str = "audio/wav") -> SpeakResult:
+    return SpeakResult(model="m", data=data, mime=mime, text="hi")
+
+
+def drawing(*pictures: Picture) -> ImageResult:
+    return ImageResult(model="m", pictures=list(pictures), prompt="a cat")
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (speech(b""), "no sound"),
+        (drawing(), "no picture"),
+        (drawing(Picture("image/png", b"x"), Picture(url="https://host/a.png")), "is an address"),
+    ],
+)
+def test_what_has_not_arrived_overwrites_nothing(found: Any, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "kept.bin"
+    path.write_bytes(b"earlier")
+    with pytest.raises(CommandError, match=words):
+        found.save(path)
+    assert path.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["", "no/such/x.wav", "a\0b"])
+def test_a_path_that_cannot_be_written_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="Cannot write"):
+        speech().save(tmp_path / name)
+
+
+def test_no_bytes_are_shown() -> None:
+    for found in (speech(), drawing(Picture("image/png", b"secretbytes"))):
+        assert "secretbytes" not in repr(found) + str(found)
+
+
+def test_a_providers_words_stay_words_in_html() -> None:
+    shown = speech(mime='audio/wav" onerror="alert(1)')._repr_mimebundle_()["text/html"]
+    assert ' onerror="' not in shown
+    grid = drawing(*[Picture(url='https://host/"><script>')] * 2)._repr_mimebundle_()["text/html"]
+    assert "<script>" not in grid
+
+
+def test_a_picture_at_an_address_is_shown_from_there() -> None:
+    found = drawing(Picture(url="https://host/a.png"))
+    assert (found.output, str(found)) == ("https://host/a.png", "https://host/a.png")
+    assert 'src="https://host/a.png"' in found._repr_mimebundle_()["text/html"]
+
+
+def test_large_pictures_are_not_embedded() -> None:
+    assert drawing(Picture("image/png", bytes(media.EMBED_BYTES + 1)))._repr_mimebundle_().keys() == {"text/plain"}
+
+
+def test_an_array_made_of_vectors_is_its_own() -> None:
+    found = EmbedResult(model="m", vectors=np.ones((1, 2), dtype="<f4"))
+    made = np.array(found)
+    made[0, 0] = 7
+    assert found.vectors[0, 0] == 1
+    assert np.asarray(found) is found.vectors
+    assert np.asarray(found, dtype=np.float64).dtype == np.float64
+    assert found == found  # numpy's comparison would raise
+    assert hash(found)
+
+
+def test_extensions_are_read_in_any_case(tmp_path: Path) -> None:
+    found = EmbedResult(model="m", vectors=np.ones((1, 2), dtype="<f4"))
+    assert np.load(found.save(tmp_path / "X.NPY")).tolist() == [[1, 1]]
+
+
+def test_a_result_does_not_change_when_more_comes() -> None:
+    answer = Answer("m")
+    call = {"index": 0, "id": "1", "function": {"name": "f", "arguments": "{"}}
+    choice = {"index": 1, "text": "x", "finish": None}
+    answer.add(ChatChunk("a", tool_calls=[call], extra={"logprobs": {"content": [1]}, "choices": [choice]}))
+    before = answer.result()
+    whole = json.dumps([before.tool_calls, before.raw])
+    more = {"index": 0, "function": {"arguments": "}"}}
+    answer.add(ChatChunk("b", tool_calls=[more], extra={"logprobs": {"content": [2]}, "choices": [choice]}))
+    assert json.dumps([before.tool_calls, before.raw]) == whole
+    assert answer.result().tool_calls == [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+
+
+def test_tool_calls_are_those_that_came_whatever_their_numbers() -> None:
+    answer = Answer("m")
+    for index in (10**9, 3):
+        answer.add(ChatChunk(tool_calls=[{"index": index, "id": str(index), "function": {"name": "f"}}]))
+    assert [call["id"] for call in answer.result().tool_calls or []] == ["3", str(10**9)]
+
+
+def test_log_probabilities_bear_gaps_and_leave_the_chunks_alone() -> None:
+    answer = Answer("m")
+    first = ChatChunk("a", extra={"logprobs": {"content": [1], "refusal": None}})
+    for chunk in (
+        first,
+        ChatChunk("b", extra={"logprobs": None}),
+        ChatChunk("c", extra={"logprobs": {"content": [2]}}),
+    ):
+        answer.add(chunk)
+    assert answer.result().raw["logprobs"]["content"] == [1, 2]
+    assert first.extra == {"logprobs": {"content": [1], "refusal": None}}
+
+
+def test_the_last_count_of_a_chat_is_its_count() -> None:
+    answer = Answer("m")
+    for chunk in (ChatChunk("a", usage=Usage(5, 1)), ChatChunk("b", usage=Usage(5, 2)), ChatChunk(finish="stop")):
+        answer.add(chunk)
+    assert answer.result().usage == Usage(5, 2)
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 kB"), (1, "1 kB"), (1001, "2 kB"), (2_500_000, "2.5 MB")])
+def test_sizes_are_read_by_people(count: int, text: str) -> None:
+    assert media.size(count) == text
