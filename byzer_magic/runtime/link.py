@@ -109,6 +109,7 @@ class Link:
 
     async def _start(self, connection: ClientConnection, call_id: int, method: str, body: Any) -> None:
         """Send a call, its large media before it where the other side does not have them yet."""
+        kept = self._kept  # of this connection, also when there is another one by the time it is our turn
         light, media = apart.detach(body)
         call = wire.Call(call_id, method, wire.pack(light), list(media))
         if not media:
@@ -116,11 +117,11 @@ class Link:
             return
         async with self._sending_media:  # the other side keeps what comes in this order
             for digest, data in media.items():
-                if digest not in self._kept:
+                if digest not in kept:
                     for piece in apart.pieces(digest, data):
                         await self._send(connection, piece)
-            self._kept.use({digest: len(data) for digest, data in media.items()})
-            await self._send(connection, call)
+            kept.use({digest: len(data) for digest, data in media.items()})
+            await self._send(connection, call)  # nothing may come between the two: both ends count in this order
 
     async def _send(self, connection: ClientConnection, frame: wire.ToPool) -> None:
         try:
