@@ -127,7 +127,8 @@ def _take_flag(cls: type[Spec], options: Mapping[str, Option], given: dict[str, 
         given[opt.name] = True
     elif opt.kind == "params":
         first = [value] if equals else []
-        given.setdefault(opt.name, {}).update(_pairs(opt.name, [*first, *_until_flag(words)]))
+        taken = _until_flag(words, pairs_only=cls is ChatSpec)  # a prompt may follow
+        given.setdefault(opt.name, {}).update(_pairs(opt.name, [*first, *taken]))
     elif opt.kind == "texts":
         given[opt.name] = (*given.get(opt.name, ()), value if equals else _value_of(opt, words))
     else:
@@ -149,8 +150,10 @@ def _value_of(opt: Option, words: Words) -> str:
     return words.take()
 
 
-def _until_flag(words: Words) -> Iterable[str]:
+def _until_flag(words: Words, *, pairs_only: bool) -> Iterable[str]:
     while (word := words.peek()) is not None and word != "--" and not FLAG.fullmatch(word):
+        if pairs_only and "=" not in word:
+            return
         yield words.take()
 
 
@@ -283,5 +286,5 @@ def _chat_line(spec: ChatSpec, flags: list[str]) -> str:
         words = ["chat", *flags, quote(f"--model={spec.model}")]
     if spec.query is None:
         return " ".join(words)
-    as_is = spec.query[:1].strip() and spec.query[0] not in "-'\"\\"
+    as_is = spec.query[:1].strip() and spec.query[0] not in "-'\"\\" and not spec.params
     return " ".join([*words, spec.query if as_is else f"-- {spec.query}"])

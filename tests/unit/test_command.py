@@ -502,3 +502,10 @@ def test_parameters_need_a_source() -> None:
 def test_list_takes_flags() -> None:
     assert run("list --json") == ListSpec(json=True)
     assert run("undeploy --model m --force --grace 1.5") == UndeploySpec(model="m", force=True, grace=1.5)
+
+
+def test_a_prompt_follows_the_params_of_a_chat_line() -> None:
+    spec = parse_chat("voice --params voice=nova speed=1.1 Hello there, x = y")
+    assert (spec.model, spec.params, spec.query) == ("voice", {"voice": "nova", "speed": "1.1"}, "Hello there, x = y")
+    spec = parse_chat("voice --params voice=nova -- a=b")
+    assert (spec.params, spec.query) == ({"voice": "nova"}, "a=b")
