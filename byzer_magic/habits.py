@@ -116,7 +116,7 @@ def _far_picture(part: Options) -> Media | None:
     """Return the picture that one of OpenAI's parts gives the address of, or None."""
     picture = part.get("image_url")
     url = picture.get("url") if isinstance(picture, dict) else picture
-    return media.image(url) if isinstance(url, str) else None
+    return media.image(url) if _is_address(url) else None
 
 
 def _refuse_surplus(what: Capability, found: list[Media]) -> None:

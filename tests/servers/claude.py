@@ -2,14 +2,18 @@
 
 Shapes, statuses and error bodies follow https://platform.claude.com/docs/en/api/messages, .../api/errors and
 .../build-with-claude/streaming. Since the version 2026-10-21 the API refuses temperature, top_p and top_k.
+Tool calls must be answered in the next turn (.../agents-and-tools/tool-use/handle-tool-calls), and turns of one role
+in a row count as one. A body ends a little after its last event, as it does behind gateways.
 It answers "Echo: <last user text>", word by word; knobs and faults are those of skeleton.py, and `fault:overloaded`
 is an error event in mid-stream.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import itertools
 import json
 import re
 from typing import Any
@@ -28,6 +32,9 @@ FAULTS = {
     "500": (500, "api_error", "Internal server error"),
     "529": (529, "overloaded_error", "Overloaded"),
 }
+PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+END_SECONDS = 0.01
+CHOICES = ("auto", "any", "tool", "none")
 FIELDS = {
     "model", "messages", "max_tokens", "system", "stream", "stop_sequences", "tools", "tool_choice", "metadata",
     "thinking", "output_config", "service_tier", "temperature", "top_p", "top_k",
@@ -55,19 +62,56 @@ def check(request: web.Request, body: Any) -> None:
         raise bad(
             "anthropic-version: header is required" if not version else f"anthropic-version: {version!r} is unknown"
         )
+    check_fields(body)
+    if version != "2023-06-01" and (found := {"temperature", "top_p", "top_k"} & set(body)):
+        raise bad(f"{min(found)}: this parameter is no longer supported")
+    if body["model"] not in MODELS:
+        raise Refusal(404, "not_found_error", f"model: {body['model']}")
+    check_tools(body)
+    for number, turn in enumerate(body["messages"]):
+        check_turn(number, turn)
+    check_answers(body["messages"])
+
+
+def check_fields(body: dict[str, Any]) -> None:
     if unknown := set(body) - FIELDS:
         raise bad(f"{min(unknown)}: Extra inputs are not permitted")
     for name in ("model", "messages", "max_tokens"):
         if name not in body:
             raise bad(f"{name}: Field required")
-    if not isinstance(body["max_tokens"], int) or body["max_tokens"] < 1:
+    if not isinstance(body["max_tokens"], int) or body["max_tokens"] < 0:
         raise bad("max_tokens: Input should be a valid integer")
-    if version != "2023-06-01" and (found := {"temperature", "top_p", "top_k"} & set(body)):
-        raise bad(f"{min(found)}: this parameter is no longer supported")
-    if body["model"] not in MODELS:
-        raise Refusal(404, "not_found_error", f"model: {body['model']}")
-    for number, turn in enumerate(body["messages"]):
-        check_turn(number, turn)
+    if not isinstance(body["messages"], list) or not body["messages"]:
+        raise bad("messages: at least one message is required")
+    if not isinstance(body.get("system", ""), str | list):
+        raise bad("system: Input should be a valid list")
+
+
+def check_tools(body: dict[str, Any]) -> None:
+    for number, tool in enumerate(body.get("tools", [])):
+        if "name" not in tool or not isinstance(tool.get("input_schema"), dict):
+            raise bad(f"tools.{number}.custom.input_schema: Field required")
+        if unknown := set(tool) - {"name", "description", "input_schema", "cache_control", "strict", "type"}:
+            raise bad(f"tools.{number}.custom.{min(unknown)}: Extra inputs are not permitted")
+    choice = body.get("tool_choice", {"type": "auto"})
+    if not isinstance(choice, dict) or choice.get("type") not in CHOICES:
+        raise bad(f"tool_choice: Input tag found using 'type' does not match any of the expected tags: {CHOICES}")
+    if "tool_choice" in body and not body.get("tools"):
+        raise bad("tool_choice may only be specified while providing tools")
+
+
+def check_answers(turns: list[dict[str, Any]]) -> None:
+    """Refuse calls without results in the next turn, and results without calls in the turn before."""
+    open_calls: set[str] = set()
+    for role, group in itertools.groupby(turns, key=lambda turn: turn["role"]):
+        blocks = [block for turn in group if isinstance(turn["content"], list) for block in turn["content"]]
+        if role == "user":
+            results = {block["tool_use_id"] for block in blocks if block["type"] == "tool_result"}
+            if strange := results - open_calls:
+                raise bad(f"unexpected `tool_use_id` found in `tool_result` blocks: {min(strange)}")
+            if missing := open_calls - results:
+                raise bad(f"`tool_use` ids were found without `tool_result` blocks immediately after: {min(missing)}")
+        open_calls = {block["id"] for block in blocks if block["type"] == "tool_use"}
 
 
 def check_turn(number: int, turn: dict[str, Any]) -> None:
@@ -76,7 +120,11 @@ def check_turn(number: int, turn: dict[str, Any]) -> None:
     for block in turn["content"] if isinstance(turn["content"], list) else []:
         if block["type"] not in ("text", "image", "tool_use", "tool_result", "thinking"):
             raise bad(f"messages.{number}.content: Input tag '{block['type']}' is not expected")
+        if block["type"] == "tool_use" and not isinstance(block.get("input"), dict):
+            raise bad(f"messages.{number}.content.tool_use.input: Input should be a valid dictionary")
         if block["type"] == "image" and block["source"]["type"] == "base64":
+            if block["source"]["media_type"] not in PICTURES:
+                raise bad(f"messages.{number}.content.image.source.base64.media_type: Input should be {PICTURES}")
             try:
                 base64.b64decode(block["source"]["data"], validate=True)
             except binascii.Error:
@@ -121,6 +169,7 @@ async def messages(request: web.Request, entry: dict[str, Any]) -> web.StreamRes
     try:
         body = entry["body"] = await request.json()
         entry["version"] = request.headers.get("anthropic-version")
+        entry["peer"] = request.transport.get_extra_info("peername")[1] if request.transport else None
         check(request, body)
         asked = knobs(last_text(body))
         await before_answer(request, asked)
@@ -161,6 +210,7 @@ async def stream(
         await send("content_block_stop", index=index)
     await send("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage={"output_tokens": 5})
     await send("message_stop")
+    await asyncio.sleep(END_SECONDS)
     return response
 
 

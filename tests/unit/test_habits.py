@@ -176,3 +176,9 @@ def test_the_order_of_purposes(abilities: str, first: str) -> None:
 def test_media_added_to_a_turn_leave_the_rest_of_it() -> None:
     [turn] = to_messages([Message("tool", "see", tool_call_id="1")], None, [PNG])
     assert turn == Message("tool", [{"type": "text", "text": "see"}, PNG], tool_call_id="1")
+
+
+def test_a_path_in_an_image_url_reads_no_file() -> None:
+    part = {"type": "image_url", "image_url": {"url": "/etc/hostname"}}
+    request = asked("image", [{"role": "user", "content": [{"type": "text", "text": "a hat"}, part]}])
+    assert request == ImageRequest(prompt="a hat")

@@ -166,3 +166,12 @@ def test_every_provider_with_a_file_of_its_own_is_in_the_table() -> None:
 
     files = {kind for kind in registry.saas_kinds() if kind.partition("/")[2] in registry._files()}
     assert files <= {case.kind for case in CASES}
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "file:///etc/hostname"])
+def test_a_path_in_a_request_reads_no_file(path: str) -> None:
+    from byzer_magic.backends.wires.turns import media_of
+
+    for picture in (path, {"url": path}):
+        with pytest.raises(errors.BadRequest, match="no address"):
+            media_of({"type": "image_url", "image_url": picture})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
@@ -29,12 +30,16 @@ from byzer_magic.backends.wires.params import (
     secrets_of,
 )
 from byzer_magic.capabilities import Capability
-from byzer_magic.errors import StreamTruncated
+from byzer_magic.errors import BadParameter, BadRequest, StreamTruncated
 from byzer_magic.types import ChatChunk, ChatRequest
 
 BASE_URL = "https://api.anthropic.com"
 OLDER_VERSION = "2023-06-01"
 """The version of the API that still takes temperature, top_p and top_k."""
+DRAIN_SECONDS = 0.2
+"""How long the end of a body may come after `message_stop` before its connection is given up."""
+NOT_STREAMED = ("application/json", "text/html")
+"""Content types of servers that answer a stream request in one piece, or that are no API at all."""
 
 _OPTIONS = {
     "max_tokens": ("int", f"longest answer, in tokens (default {shapes.MAX_TOKENS})"),
@@ -74,11 +79,16 @@ class ClaudeBackend(Backend):
         self._model: str = setup.params["saas.model"]
         self._caller = Caller(self._model, str(sdk.base_url), secrets_of(setup.params))
         self._defaults = _defaults(setup.params)
+        self._own_headers = _lower(setup.params.get("saas.extra_headers"))
 
     @classmethod
     def check(cls, setup: Setup) -> None:
         """Check the address and the JSON settings."""
         check_url(setup.params, "saas.base_url", BASE_URL)
+        if (setup.params.get("saas.base_url") or "").rstrip("/").endswith(("/v1", "/v1/messages")):
+            raise BadParameter(
+                "saas.base_url has the /v1 of the API in it.", "Leave it out; the SDK adds /v1/messages."
+            )
         check_objects(setup.params)
         catalog.capabilities(setup.params["saas.model"], setup.params.get("saas.capabilities"))
 
@@ -124,13 +134,16 @@ class ClaudeBackend(Backend):
         create = self._sdk.messages.with_streaming_response.create
         reader = shapes.Reader()
         async with create(**essential, stream=True, extra_body=body, extra_headers=headers) as response:
-            if response.headers.get("content-type", "").startswith("application/json"):
+            if response.headers.get("content-type", "").startswith(NOT_STREAMED):
                 yield _named(shapes.whole(_object(await response.read())), response.headers)
                 return
-            async for data in sse.events(response.iter_bytes()):
+            events = sse.events(response.iter_bytes())
+            async for data in events:
                 if chunk := reader.chunk(_object(data)):
                     yield _named(chunk, response.headers) if chunk.finish else chunk
                 if reader.finished:
+                    with contextlib.suppress(*self._failures):  # the answer is complete, whatever comes now
+                        await _drain(events)
                     break
         if not reader.finished:
             raise StreamTruncated(
@@ -140,12 +153,23 @@ class ClaudeBackend(Backend):
             )
 
     def _body(self, request: ChatRequest) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return the body and the headers of a request."""
+        """Return the body and the headers of a request.
+
+        Raises:
+            BadRequest: a message or a tool is not in OpenAI's form, or Anthropic's API does not have what it asks for.
+        """
         options = dict(request.options)
-        headers = dict(options.pop("extra_headers", None) or {})
+        headers = _lower(options.pop("extra_headers", None))
         request = msgspec.structs.replace(request, options=options)
-        body = {"model": self._model, **shapes.body(request, self._defaults)}
-        if any(name in body for name in shapes.SAMPLING) and "saas.anthropic_version" not in self._params:
+        try:
+            body = {"model": self._model, **shapes.body(request, self._defaults)}
+        except (KeyError, TypeError, AttributeError, ValueError) as err:
+            why = f"{type(err).__name__}: {self._caller.hide(str(err))}"
+            raise BadRequest(
+                f"A message or a tool is not in OpenAI's form: {why}", "Compare it with OpenAI's reference."
+            ) from None
+        chosen = "saas.anthropic_version" in self._params or "anthropic-version" in self._own_headers
+        if any(name in body for name in shapes.SAMPLING) and not chosen:
             headers.setdefault("anthropic-version", OLDER_VERSION)
         return body, headers
 
@@ -154,6 +178,18 @@ def _defaults(params: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: params[f"saas.{name}"] for name in _OPTIONS if f"saas.{name}" in params}
     found |= {name: text_or_json(found[name]) for name in ("stop", "tool_choice") if name in found}
     return {**found, **({"extra_body": params["saas.extra_body"]} if "saas.extra_body" in params else {})}
+
+
+def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return headers by names in lower case: one name in two spellings would be sent twice."""
+    return {name.lower(): value for name, value in (headers or {}).items()}
+
+
+async def _drain(events: AsyncIterator[bytes]) -> None:
+    """Read to the end of the body: only then can its connection serve the next request."""
+    async with asyncio.timeout(DRAIN_SECONDS):
+        async for _ in events:
+            pass
 
 
 def _object(data: bytes) -> dict[str, Any]:
@@ -186,7 +222,7 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
         max_retries=0,  # `retry` does that for all backends
         default_headers={
             **({"anthropic-version": version} if version else {}),
-            **params.get("saas.extra_headers", {}),
+            **_lower(params.get("saas.extra_headers")),
         },
         http_client=anthropic.DefaultAioHttpClient(
             limits=http.Limits(max_connections=limit, max_keepalive_connections=limit),
@@ -195,7 +231,8 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
     )
     _ = sdk.messages.with_streaming_response  # imports the resource here, not at the first request
     failures = (anthropic.AnthropicError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
-    return sdk, http.Response, (*failures, msgspec.MsgspecError, Fault, KeyError, TypeError)
+    unreadable = (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError)
+    return sdk, http.Response, (*failures, *unreadable, Fault)
 
 
 BACKEND = ClaudeBackend

@@ -40,11 +40,11 @@ def body(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, Any]:
         BadRequest: it asks for something that Anthropic's API does not have.
     """
     asked = {**defaults, **{name: value for name, value in request.options.items() if value is not None}}
-    extra = asked.pop("extra_body", {})
+    extra = {**defaults.get("extra_body", {}), **asked.pop("extra_body", {})}
     turns = [turn for turn in request.messages if turn.role not in ("system", "developer")]
-    system = "\n\n".join(text_of(turn) for turn in request.messages if turn.role in ("system", "developer"))
-    limit = asked.pop("max_completion_tokens", None) or asked.pop("max_tokens", None) or MAX_TOKENS
-    asked.pop("max_tokens", None)
+    system = _system([turn for turn in request.messages if turn.role in ("system", "developer")])
+    limit = asked.pop("max_tokens", MAX_TOKENS)  # 0 is a limit, too: it fills the prompt cache only
+    limit = asked.pop("max_completion_tokens", limit)
     found: dict[str, Any] = {"max_tokens": limit, "messages": _joined([_turn(turn) for turn in turns])}
     if system:
         found["system"] = system
@@ -101,14 +101,20 @@ def _format(value: Any) -> dict[str, Any]:
     )
 
 
+def _system(turns: Sequence[Message]) -> str | list[dict[str, Any]]:
+    """Return the system prompt: text, or blocks where a part says more than text (`cache_control`)."""
+    blocks = [block for turn in turns for block in _blocks(turn)]
+    if any(block.keys() != {"type", "text"} for block in blocks):
+        return blocks
+    return "\n\n".join(text_of(turn) for turn in turns)
+
+
 def _turn(turn: Message) -> dict[str, Any]:
+    blocks = _blocks(turn)
     if turn.role == "tool":
-        result = {"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": text_of(turn)}
+        content = blocks if isinstance(turn.content, list) else text_of(turn)
+        result = {"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": content}
         return {"role": "user", "content": [result]}
-    if isinstance(turn.content, list):
-        blocks = [_block(part) for part in turn.content]
-    else:
-        blocks = [{"type": "text", "text": turn.content}] if turn.content else []
     for call in turn.tool_calls or []:
         function = call["function"]
         given = json.loads(function.get("arguments") or "{}")
@@ -134,6 +140,12 @@ def _is_result(turn: Mapping[str, Any]) -> bool:
     return isinstance(content, list) and bool(content) and content[0]["type"] == "tool_result"
 
 
+def _blocks(turn: Message) -> list[dict[str, Any]]:
+    if isinstance(turn.content, list):
+        return [_block(part) for part in turn.content]
+    return [{"type": "text", "text": turn.content}] if turn.content else []
+
+
 def _block(part: Any) -> dict[str, Any]:
     media = media_of(part)
     block: dict[str, Any] = part if media is None else _image(media)
@@ -156,7 +168,9 @@ class Reader:
         """Whether the provider has said that the answer is complete."""
         self._tools: dict[int, int] = {}
         """Which tool call the content block of that index is."""
-        self._prompt_tokens = 0
+        self._inputs: dict[int, Any] = {}
+        """Arguments that a call began with, until a piece of them comes."""
+        self._usage: dict[str, Any] = {}
         self._about: dict[str, Any] = {}
 
     def chunk(self, event: Mapping[str, Any]) -> ChatChunk | None:
@@ -170,31 +184,44 @@ class Reader:
             raise Fault(event)
         if kind == "message_start":
             message = event["message"]
-            self._prompt_tokens = _prompt_tokens(message.get("usage") or {})
+            self._count(message.get("usage"))
             self._about = {name: message[name] for name in ("id", "model") if message.get(name)}
-        elif kind == "content_block_start" and event["content_block"]["type"] == "tool_use":
-            block = event["content_block"]
-            self._tools[event["index"]] = index = len(self._tools)
-            call = tool_call(index, block["name"], block["id"])
-            return ChatChunk(tool_calls=[call])
+        elif kind == "content_block_start":
+            return self._start(event["index"], event["content_block"])
         elif kind == "content_block_delta":
             return self._delta(event["index"], event["delta"])
+        elif kind == "content_block_stop" and event["index"] in self._inputs:
+            return self._arguments(event["index"], json.dumps(self._inputs.pop(event["index"]), ensure_ascii=False))
         elif kind == "message_delta":
-            usage = Usage(self._prompt_tokens, (event.get("usage") or {}).get("output_tokens") or 0)
+            self._count(event.get("usage"))
             reason = event["delta"].get("stop_reason")
-            return ChatChunk(finish=FINISHES.get(reason, reason), usage=usage, extra=self._about or None)
+            return ChatChunk(finish=FINISHES.get(reason, reason), usage=_usage(self._usage), extra=self._about or None)
         self.finished = self.finished or kind == "message_stop"
         return None
+
+    def _count(self, usage: Mapping[str, Any] | None) -> None:
+        """Note counts: those of `message_delta` are cumulative, and may repeat those of the prompt."""
+        self._usage |= {name: count for name, count in (usage or {}).items() if count}
+
+    def _start(self, index: int, block: Mapping[str, Any]) -> ChatChunk | None:
+        if block["type"] != "tool_use":
+            text = block.get("text") if block["type"] == "text" else ""  # empty at Anthropic's own, not everywhere
+            return ChatChunk(text) if text else None
+        self._tools[index] = number = len(self._tools)
+        self._inputs[index] = block.get("input") or {}
+        return ChatChunk(tool_calls=[tool_call(number, block["name"], block["id"])])
+
+    def _arguments(self, index: int, piece: str) -> ChatChunk:
+        return ChatChunk(tool_calls=[{"index": self._tools[index], "function": {"arguments": piece}}])
 
     def _delta(self, index: int, delta: Mapping[str, Any]) -> ChatChunk | None:
         if delta["type"] == "text_delta":
             return ChatChunk(delta["text"])
         if delta["type"] == "thinking_delta":
             return ChatChunk(reasoning=delta["thinking"])
-        if delta["type"] == "input_json_delta" and index in self._tools:
-            return ChatChunk(
-                tool_calls=[{"index": self._tools[index], "function": {"arguments": delta["partial_json"]}}]
-            )
+        if delta["type"] == "input_json_delta" and index in self._tools and delta["partial_json"]:
+            self._inputs.pop(index, None)
+            return self._arguments(index, delta["partial_json"])
         return None
 
 
@@ -209,18 +236,17 @@ def whole(message: Mapping[str, Any]) -> ChatChunk:
     blocks = message["content"]
     uses = [block for block in blocks if block["type"] == "tool_use"]
     calls = [tool_call(index, use["name"], use["id"], use["input"]) for index, use in enumerate(uses)]
-    usage = message.get("usage") or {}
     return ChatChunk(
         "".join(block["text"] for block in blocks if block["type"] == "text"),
         "".join(block.get("thinking", "") for block in blocks if block["type"] == "thinking"),
         FINISHES.get(message.get("stop_reason") or "", message.get("stop_reason")),
-        Usage(_prompt_tokens(usage), usage.get("output_tokens") or 0),
+        _usage(message.get("usage") or {}),
         calls or None,
         {name: message[name] for name in ("id", "model") if message.get(name)} or None,
     )
 
 
-def _prompt_tokens(usage: Mapping[str, Any]) -> int:
-    """Return all tokens of the prompt: those that a cache held are counted apart."""
+def _usage(counts: Mapping[str, Any]) -> Usage:
+    """Return the counts with all tokens of the prompt: those that a cache held are counted apart."""
     names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    return sum(usage.get(name) or 0 for name in names)
+    return Usage(sum(counts.get(name) or 0 for name in names), counts.get("output_tokens") or 0)

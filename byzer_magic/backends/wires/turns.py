@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from byzer_magic.errors import BadRequest
 from byzer_magic.media import image
 from byzer_magic.types import Media, Message
 
@@ -18,13 +19,20 @@ def text_of(turn: Message) -> str:
 
 
 def media_of(part: dict[str, Any] | Media) -> Media | None:
-    """Return the picture or sound that a part is, in our form or in OpenAI's; None for anything else."""
+    """Return the picture or sound that a part is, in our form or in OpenAI's; None for anything else.
+
+    Raises:
+        BadRequest: it gives no address; a path is none, for whoever wrote the request must not have files read here.
+    """
     if isinstance(part, Media):
         return part
     if part.get("type") != "image_url":
         return None
     address = part["image_url"]
-    return image(address["url"] if isinstance(address, Mapping) else address)
+    url = address["url"] if isinstance(address, Mapping) else address
+    if not str(url).lower().startswith(("data:", "http://", "https://")):
+        raise BadRequest("An image_url is no address.", "It begins with https:, http: or data:; give files as Media.")
+    return image(url)
 
 
 def tool_call(index: int, name: str, call_id: str, arguments: Any = None) -> dict[str, Any]:
