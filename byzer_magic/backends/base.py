@@ -61,9 +61,10 @@ class Setup:
     """All that a backend needs to open: typed parameters, secrets still wrapped."""
 
     model: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     model_path: str | None = None
     concurrency: int = 1
+    """Requests that one instance runs at once: a worker's of a local engine, all of the deployment's of an API."""
     cpus: float = 0.0
     gpus: float = 0.0
 
@@ -126,7 +127,7 @@ def typed_params(info: Info, given: Mapping[str, str], environ: Mapping[str, str
             env = () if param.env_unless in explicit else param.env
             value = next((environ[name] for name in env if environ.get(name)), param.default)
             if value is None and param.required:
-                raise _missing(info, param)
+                raise _missing(info, param, unused=bool(param.env) and not env)
             if value is not None:
                 found[param.name] = _wrap(param, value)
     return found
@@ -145,8 +146,10 @@ def _unknown(info: Info, name: str, known: Mapping[str, Param]) -> BadParameter:
     return BadParameter(f"{info.kind} has no parameter {name!r}.", hint)
 
 
-def _missing(info: Info, param: Param) -> MissingKey:
+def _missing(info: Info, param: Param, *, unused: bool) -> MissingKey:
     where = f" or set {' or '.join(param.env)}" if param.env else ""
+    if unused:
+        where = f" ({' and '.join(param.env)} are for the provider's own address, and you give {param.env_unless})"
     value = "${YOUR_KEY}" if param.secret else "..."
     return MissingKey(
         f"{info.kind} needs {param.name}.",

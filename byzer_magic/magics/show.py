@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 import html
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from IPython.core.error import StdinNotImplementedError
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
@@ -92,10 +94,6 @@ class Notebook:
 
     def ask_secret(self, prompt: str) -> str | None:
         """Ask in the input box of the cell; None where the front end has none (nbconvert, papermill)."""
-        import getpass
-
-        from IPython.core.error import StdinNotImplementedError
-
         try:
             return getpass.getpass(prompt) or None
         except (StdinNotImplementedError, EOFError):

@@ -10,6 +10,7 @@ from typing import Any
 
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Backend, Setup, typed_params
+from byzer_magic.backends.wires.params import secrets_of
 from byzer_magic.errors import MissingKey
 from byzer_magic.expand import Secret, expand
 from byzer_magic.keys import looked_up
@@ -38,8 +39,7 @@ class Plan:
     @property
     def hidden(self) -> tuple[str, ...]:
         """Return the secret values, for the filters that keep them out of texts."""
-        params = tuple(value.reveal() for value in self.setup.params.values() if isinstance(value, Secret))
-        return (*params, self.token.reveal())
+        return (*secrets_of(self.setup.params), self.token.reveal())
 
     def __repr__(self) -> str:
         return f"Plan({self.spec.model}, {self.spec.pretrained_model_type})"
@@ -74,7 +74,7 @@ def resolve(
         model=spec.model,
         params=typed_params(backend.info, given | dict(typed), environ),
         model_path=_absolute(expand(spec.model_path, variables, environ)) if spec.model_path else None,
-        concurrency=spec.worker_concurrency,
+        concurrency=spec.worker_concurrency * (1 if backend.info.local else spec.num_workers),
         cpus=spec.cpus_per_worker,
         gpus=spec.gpus_per_worker,
     )

@@ -89,7 +89,7 @@ _HINTS = {
 def _info() -> Info:
     _, *connection = (param for param in params.CONNECTION if param is not params.EXTRA_BODY)  # there is no model
     own = (
-        params.api_key("AZURE_SPEECH_KEY", "SPEECH_KEY", help="key of the Speech resource"),
+        params.api_key("AZURE_SPEECH_KEY", "SPEECH_KEY", help="key of the Speech resource", env_unless="saas.base_url"),
         Param(
             name="saas.service_region",
             help="region of the resource, such as eastus or chinaeast2",
@@ -123,6 +123,7 @@ class AzureSpeechBackend(Backend):
     def __init__(self, setup: Setup, http: Http) -> None:
         self._http = http
         self._url = _url(setup.params)
+        self._tries: int = setup.params["saas.max_retries"]
         self._defaults = chosen({name: setup.params.get(f"saas.{name}") for name in _KNOWN}, _KNOWN)
 
     @classmethod
@@ -135,7 +136,6 @@ class AzureSpeechBackend(Backend):
             raise MissingKey(
                 "saas/azure needs saas.service_region.",
                 "Add --infer_params saas.service_region=eastus or set AZURE_SPEECH_REGION.",
-                param="saas.service_region",
             )
         if "saas.base_url" not in given and not _region(given).isalnum():
             raise BadParameter(f"saas.service_region is {given['saas.service_region']!r}.", "For example: eastus")
@@ -194,7 +194,7 @@ class AzureSpeechBackend(Backend):
         else:
             limit = int(LONGEST * min(1.0, _pace(options.get("rate"))))
             pieces = [_ssml(piece, options) for piece in split(text, limit)]
-        async with aclosing(spoken(pieces, _mime(form), say)) as sounds:  # type: ignore[type-var]  # a generator
+        async with aclosing(spoken(pieces, _mime(form), say, self._tries)) as sounds:
             async for sound in sounds:
                 yield sound
 

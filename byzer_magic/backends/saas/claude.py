@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
@@ -36,8 +35,6 @@ from byzer_magic.types import ChatChunk, ChatRequest
 BASE_URL = "https://api.anthropic.com"
 OLDER_VERSION = "2023-06-01"
 """The version of the API that still takes temperature, top_p and top_k."""
-DRAIN_SECONDS = 0.2
-"""How long the end of a body may come after `message_stop` before its connection is given up."""
 NOT_STREAMED = ("application/json", "text/html")
 """Content types of servers that answer a stream request in one piece, or that are no API at all."""
 
@@ -142,8 +139,7 @@ class ClaudeBackend(Backend):
                 if chunk := reader.chunk(_object(data)):
                     yield _named(chunk, response.headers) if chunk.finish else chunk
                 if reader.finished:
-                    with contextlib.suppress(*self._failures):  # the answer is complete, whatever comes now
-                        await _drain(events)
+                    await sse.drain(events, *self._failures)
                     break
         if not reader.finished:
             raise StreamTruncated(
@@ -183,13 +179,6 @@ def _defaults(params: Mapping[str, Any]) -> dict[str, Any]:
 def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
     """Return headers by names in lower case: one name in two spellings would be sent twice."""
     return {name.lower(): value for name, value in (headers or {}).items()}
-
-
-async def _drain(events: AsyncIterator[bytes]) -> None:
-    """Read to the end of the body: only then can its connection serve the next request."""
-    async with asyncio.timeout(DRAIN_SECONDS):
-        async for _ in events:
-            pass
 
 
 def _object(data: bytes) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class OllamaBackend(Backend):
         self._http = http
         self._model: str = given["saas.model"]
         self._base = _address(given)
+        self._tries: int = given["saas.max_retries"]
         self._stated = given.get("saas.capabilities")
         self._extra = given.get("saas.extra_body", {})
         self._defaults = shapes.defaults(given)
@@ -123,7 +124,7 @@ class OllamaBackend(Backend):
                 raise failures.garbled(self._http.caller, f"{len(rows)} vectors for {len(texts)} texts")
             return Vectors(start, len(rows[0]), b"".join(map(packed, rows)), Usage(answer.prompt_eval_count, 0))
 
-        async with aclosing(in_order(request.texts, EMBED_BATCH, one)) as batches:  # type: ignore[type-var]  # a generator
+        async with aclosing(in_order(request.texts, EMBED_BATCH, one, self._tries)) as batches:
             async for vectors in batches:
                 yield vectors
 

@@ -51,7 +51,7 @@ class QianwenBackend(DashScope):
             return await self._vectors(start, self._body("embed", options, texts=list(texts)))
 
         rows = next(rows for name, rows in ROWS if fnmatchcase(self._model.lower(), name))
-        async with aclosing(in_order(request.texts, rows, one)) as batches:  # type: ignore[type-var]  # a generator
+        async with aclosing(in_order(request.texts, rows, one, self._params["saas.max_retries"])) as batches:
             async for vectors in batches:
                 yield vectors
 

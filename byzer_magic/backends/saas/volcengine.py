@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from asyncio import timeout
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
@@ -22,15 +21,14 @@ from byzer_magic.backends.wires import volcengine_shapes as shapes
 from byzer_magic.backends.wires.failures import Caller
 from byzer_magic.backends.wires.http import Http
 from byzer_magic.backends.wires.speech import chosen, readable, sliced, split, spoken, utf8, wav
-from byzer_magic.errors import BadParameter, BadRequest, MissingKey, StreamTruncated
+from byzer_magic.backends.wires.sse import drain
+from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey, StreamTruncated
 from byzer_magic.types import Sound, SpeakRequest
 
 BASE_URL = "https://openspeech.bytedance.com"
 CLUSTER = "volcano_tts"
 LONGEST = 1024
 """UTF-8 bytes of a request's text."""
-DRAIN_SECONDS = 0.2
-"""How long the end of a body may come after its last line before the connection is given up."""
 _VOICES = (
     (r"volcano_tts$", "BV001_streaming"),  # the other BV voices must be ordered first, even those for 0 yuan
     (r"seed-tts-2", "zh_female_vv_uranus_bigtts"),
@@ -64,6 +62,7 @@ def _info() -> Info:
         "VOLC_TTS_TOKEN",
         "VOLCENGINE_TTS_TOKEN",
         help="access token of the app, or a new API key",
+        env_unless="saas.base_url",
         aliases=("saas.token", "saas.access_token"),
     )
     own = (
@@ -131,7 +130,6 @@ class VolcengineBackend(Backend):
                 "saas/volcengine needs saas.app_id.",
                 "Add --infer_params saas.app_id=... or set VOLC_TTS_APP_ID; "
                 f"a new API key needs none, with saas.model={shapes.RESOURCE}.",
-                param="saas.app_id",
             )
         try:
             shapes.checked(_defaults(setup.params), api)
@@ -178,7 +176,9 @@ class VolcengineBackend(Backend):
         def say(piece: str) -> AsyncGenerator[bytes, None]:
             return send(self._body(piece, asked, request.options), request.options.get("extra_headers") or {})
 
-        async with aclosing(spoken(pieces, shapes.MIMES[asked["encoding"]], say)) as sounds:  # type: ignore[type-var]
+        async with aclosing(
+            spoken(pieces, shapes.MIMES[asked["encoding"]], say, self._params["saas.max_retries"])
+        ) as sounds:
             if framed:
                 samples = [sound.data async for sound in sounds]
                 for sound in sliced(wav(b"".join(samples), asked["sample_rate"]), shapes.MIMES["wav"]):
@@ -215,7 +215,7 @@ class VolcengineBackend(Backend):
                     heard = True
                     yield sound
                 if code == shapes.END:
-                    await _drain(lines)
+                    await drain(lines, ByzerError)
                     break
         if code != shapes.END:
             host = self._http.caller.host
@@ -242,14 +242,6 @@ def _voice(model: str) -> str:
     if voice is None:
         raise BadRequest(f"There is no usual voice of {model}.", "Give one: voice=S_..., or saas.voice in the deploy.")
     return voice
-
-
-async def _drain(lines: AsyncIterator[bytes]) -> None:
-    """Read to the end of the body: only then can its connection serve the next request."""
-    with suppress(TimeoutError):
-        async with timeout(DRAIN_SECONDS):
-            async for _ in lines:
-                pass
 
 
 BACKEND = VolcengineBackend

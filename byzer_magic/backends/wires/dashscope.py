@@ -55,7 +55,9 @@ _NOT_SENT = ("model", "stream", "stream_options", "extra_headers", "extra_body")
 def info(kind: str, title: str, *more: Param) -> Info:
     """Return the description of a provider on this wire."""
     shared = (
-        params.api_key("DASHSCOPE_API_KEY", help="key of Model Studio; it belongs to one region"),
+        params.api_key(
+            "DASHSCOPE_API_KEY", help="key of Model Studio; it belongs to one region", env_unless="saas.base_url"
+        ),
         *params.CONNECTION,
         Param(
             name="saas.base_url",

@@ -28,8 +28,6 @@ from byzer_magic.types import ChatChunk, ChatRequest
 
 __all__ = ["OpenAIBackend", "info"]
 
-DRAIN_SECONDS = 0.2
-"""How long the end of a body may come after `[DONE]` before its connection is given up."""
 NOT_STREAMED = ("application/json", "text/html")
 """Content types of servers that answer a stream request in one piece, or that are no API at all."""
 
@@ -113,7 +111,7 @@ class OpenAIBackend(OpenAIMedia, Backend):
             events = sse.events(response.iter_bytes())
             async for data in events:
                 if data == b"[DONE]":
-                    await _drain(events)
+                    await sse.drain(events, *self._client.failures)
                     break
                 if data and (chunk := shapes.chunk_of(shapes.decode(data))):
                     finished = finished or chunk.finish is not None
@@ -159,11 +157,3 @@ class OpenAIBackend(OpenAIMedia, Backend):
         if request_id is None:
             return chunk
         return msgspec.structs.replace(chunk, extra={**(chunk.extra or {}), "request_id": request_id})
-
-
-async def _drain(events: AsyncIterator[bytes]) -> None:
-    """Read to the end of the body: only then can its connection serve the next request."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            async for _ in events:
-                pass

@@ -99,6 +99,7 @@ class OpenAIMedia:
         self._params = params
         self._client = client
         self._model: str = params["saas.model"]
+        self._tries: int = params["saas.max_retries"]
         self._as_base64 = True
         """Whether to ask for vectors as base64, a quarter of the size; off once a server has refused that."""
 
@@ -109,9 +110,10 @@ class OpenAIMedia:
         body = self._body("embed", request.options)
 
         async def one(start: int, texts: Sequence[str]) -> Vectors:
-            return await self._vectors(start, list(texts), body)
+            async with self._client.errors():
+                return await self._vectors(start, list(texts), body)
 
-        async with self._client.errors(), aclosing(in_order(request.texts, self.EMBED_BATCH, one)) as batches:  # type: ignore[type-var]  # a generator
+        async with aclosing(in_order(request.texts, self.EMBED_BATCH, one, self._tries)) as batches:
             async for vectors in batches:
                 yield vectors
 
@@ -162,7 +164,7 @@ class OpenAIMedia:
         create = self._client.sdk.audio.speech.with_streaming_response.create
 
         async def say(text: str) -> AsyncIterator[bytes]:
-            async with create(input=text, **known, extra_body=fields) as response:
+            async with self._client.errors(), create(input=text, **known, extra_body=fields) as response:
                 if response.headers.get("content-type", "").startswith(("application/json", "text/")):
                     _decode(await response.read())
                     raise msgspec.ValidationError("no sound in it")
@@ -170,7 +172,7 @@ class OpenAIMedia:
                     yield block
 
         pieces = split(request.text, LONGEST_SPEECH)
-        async with self._client.errors(), aclosing(spoken(pieces, mime, say)) as sounds:  # type: ignore[type-var]  # a generator
+        async with aclosing(spoken(pieces, mime, say, self._tries)) as sounds:
             async for sound in sounds:
                 yield sound
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -37,7 +37,7 @@ def wait_before(attempt: int, err: errors.ByzerError, luck: float) -> float | No
     return longest * (0.75 + luck / 4)
 
 
-async def retried(start: Callable[[], AsyncIterator[T]], tries: int) -> AsyncIterator[T]:
+async def retried(start: Callable[[], AsyncIterator[T]], tries: int) -> AsyncGenerator[T, None]:
     """Yield what `start()` yields; start again up to `tries` times while it fails before its first item.
 
     Raises:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from byzer_magic.backends.wires.retry import retried
 from byzer_magic.errors import BadRequest, ProviderUnavailable
 from byzer_magic.types import Sound
 
@@ -95,8 +97,11 @@ def _cut(text: str, limit: int, size: Callable[[str], int]) -> int:
     return whole or end
 
 
-async def spoken(pieces: Sequence[str], mime: str, say: Say) -> AsyncIterator[Sound]:
+async def spoken(pieces: Sequence[str], mime: str, say: Say, tries: int = 0) -> AsyncGenerator[Sound, None]:
     """Yield the sound of all pieces as one file: as it comes, where the format allows.
+
+    Each piece is a request of its own, tried again up to `tries` times before it begins; the first one by the pool, as
+    nothing has come yet.
 
     Raises:
         BadRequest: there is nothing to say, or there are several pieces, and files of this type cannot be joined.
@@ -105,8 +110,9 @@ async def spoken(pieces: Sequence[str], mime: str, say: Say) -> AsyncIterator[So
     if not pieces:
         raise BadRequest("There is no text to speak.", "Give some text.")
     if len(pieces) == 1 or mime in CHAINED:
-        for piece in pieces:
-            async with aclosing(say(piece)) as blocks:  # type: ignore[type-var]  # async generators all
+        for number, piece in enumerate(pieces):
+            start = functools.partial(say, piece)
+            async with aclosing(retried(start, tries if number else 0)) as blocks:
                 async for block in blocks:
                     if block:
                         yield Sound(block, mime)
@@ -116,12 +122,15 @@ async def spoken(pieces: Sequence[str], mime: str, say: Say) -> AsyncIterator[So
             f"The text is too long for one piece, and pieces of {mime} cannot be joined.",
             "Choose the format mp3 or wav, or shorten the text.",
         )
-    for sound in sliced(join_wav([await _whole(say, piece) for piece in pieces]), mime):
+    for sound in sliced(
+        join_wav([await _whole(functools.partial(say, piece), tries if n else 0) for n, piece in enumerate(pieces)]),
+        mime,
+    ):
         yield sound
 
 
-async def _whole(say: Say, piece: str) -> bytes:
-    async with aclosing(say(piece)) as blocks:  # type: ignore[type-var]  # async generators all
+async def _whole(start: Callable[[], AsyncIterator[bytes]], tries: int) -> bytes:
+    async with aclosing(retried(start, tries)) as blocks:
         return b"".join([block async for block in blocks])
 
 

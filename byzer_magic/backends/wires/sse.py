@@ -5,10 +5,26 @@ They are split on bytes: splitting decoded text, as SDKs do, also breaks at U+20
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+
+DRAIN_SECONDS = 0.2
+"""How long the end of a body may come after the end of an answer before its connection is given up."""
 
 
-async def events(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def drain(rest: AsyncIterator[bytes], *failures: type[BaseException]) -> None:
+    """Read what comes after the end of an answer: only then can its connection serve the next request.
+
+    The answer is complete, so none of `failures`, which the transport may raise, makes it less.
+    """
+    with contextlib.suppress(TimeoutError, *failures):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in rest:
+                pass
+
+
+async def events(blocks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """Yield the data of each server-sent event (one line of data each, as every provider sends them).
 
     Comments, `id:` and `retry:` lines are dropped. The data of an `event: error` comes as ``{"error": data}``
