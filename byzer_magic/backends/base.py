@@ -113,6 +113,8 @@ def typed_params(info: Info, given: Mapping[str, str], environ: Mapping[str, str
         MissingKey: a required parameter has no value, not even in the environment.
     """
     by_name = {name: param for param in info.params for name in (param.name, *param.aliases)}
+    if info.local:  # engines' settings are known with and without their family's prefix
+        by_name |= {f"{PREFIX}{name}": param for name, param in by_name.items()}
     found: dict[str, Any] = {}
     for name, text in given.items():
         param = by_name.get(name)
@@ -158,6 +160,8 @@ def _missing(info: Info, param: Param, *, unused: bool) -> MissingKey:
     )
 
 
+PREFIX = "backend."
+"""Stands before the settings of vLLM in the original's lines; every local engine takes it."""
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
 

@@ -1,7 +1,8 @@
 """From a `--pretrained_model_type` to the class behind it: by file name, by row, then by entry point.
 
 A file `backends/saas/<name>.py` is the provider `saas/<name>`, and so is a row `[<name>]` of backends/compatible.toml;
-`backends/local/<engine>.py` is the engine that `custom/auto --infer_backend <engine>` names. Third parties add theirs
+`backends/local/<engine>.py` is the engine that `custom/auto --infer_backend <engine>` names, and
+`backends/custom/<family>.py` the family `custom/<family>`. Third parties add theirs
 in the entry-point group `byzer_magic.backends`. Nothing here imports an SDK: backends import theirs in `open`.
 """
 
@@ -14,6 +15,7 @@ import pkgutil
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import byzer_magic.backends.custom
 import byzer_magic.backends.local
 import byzer_magic.backends.saas
 from byzer_magic.backends import compatible
@@ -41,9 +43,14 @@ def engines() -> list[str]:
     return sorted(item.name for item in pkgutil.iter_modules(byzer_magic.backends.local.__path__))
 
 
+def families() -> list[str]:
+    """Return `custom/<family>` for every family that has a file."""
+    return sorted(f"custom/{item.name}" for item in pkgutil.iter_modules(byzer_magic.backends.custom.__path__))
+
+
 def kinds() -> list[str]:
     """Return every value that `--pretrained_model_type` can have."""
-    return ["custom/auto", *saas_kinds(), *sorted(_entry_points())]
+    return ["custom/auto", *families(), *saas_kinds(), *sorted(_entry_points())]
 
 
 def find(kind: str, infer_backend: str | None = None) -> type[Backend]:
@@ -55,6 +62,7 @@ def find(kind: str, infer_backend: str | None = None) -> type[Backend]:
     saas/<name>    (ignored)         backends/saas/<name>.py,
                                      or a row of compatible.toml
     custom/auto    <engine>          backends/local/<engine>.py
+    custom/<name>  (ignored)         backends/custom/<name>.py
     anything else  (ignored)         an entry point of that name
     ============== ================= ===========================
 
@@ -68,6 +76,8 @@ def find(kind: str, infer_backend: str | None = None) -> type[Backend]:
         return compatible.backend(name)
     if kind == "custom/auto":
         return _engine(infer_backend)
+    if kind in families():
+        return _load(f"byzer_magic.backends.custom.{name}")
     if kind in (points := _entry_points()):
         backend: type[Backend] = points[kind].load()
         return backend

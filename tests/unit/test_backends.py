@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends import _gguf, compatible, registry
+from byzer_magic.backends import compatible, registry
 from byzer_magic.backends.base import Backend, Info, Param, Setup, typed_params
+from byzer_magic.backends.weights import gguf as gguf_file
 from byzer_magic.backends.wires.failures import Fault
 from byzer_magic.backends.wires.openai_backend import OpenAIBackend
 from byzer_magic.backends.wires.openai_shapes import Body, chunk_of, decode
@@ -249,10 +250,10 @@ def test_a_folder_with_one_model_is_that_model(tmp_path: Path) -> None:
     first = gguf(tmp_path / "big-00001-of-00002.gguf")
     gguf(tmp_path / "big-00002-of-00002.gguf")
     gguf(tmp_path / "mmproj-big.gguf")
-    assert _gguf.find(str(tmp_path)) == first
+    assert gguf_file.find(str(tmp_path)) == first
     gguf(tmp_path / "other.gguf")
     with pytest.raises(errors.BadParameter, match=r"2 models in .*: big-00001-of-00002\.gguf, other\.gguf"):
-        _gguf.find(str(tmp_path))
+        gguf_file.find(str(tmp_path))
 
 
 def test_files_that_cannot_be_models(tmp_path: Path) -> None:
@@ -275,7 +276,7 @@ def test_files_that_cannot_be_models(tmp_path: Path) -> None:
     }
     for name, words in cases.items():
         with pytest.raises(errors.BadParameter) as caught:
-            _gguf.find(str(tmp_path / name) if name else None)
+            gguf_file.find(str(tmp_path / name) if name else None)
         assert words in str(caught.value)
 
 

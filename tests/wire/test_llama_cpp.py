@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends import _gguf, registry
-from byzer_magic.backends._llama_drivers import XLLAMACPP_SETTINGS
-from byzer_magic.backends._llama_params import CONTEXT, LOADING
+from byzer_magic.backends import registry
 from byzer_magic.backends.local import llama_cpp as backend_module
+from byzer_magic.backends.weights import gguf as gguf_file
+from byzer_magic.backends.weights.llama_drivers import XLLAMACPP_SETTINGS
+from byzer_magic.backends.weights.llama_params import CONTEXT, LOADING
 from tests.wire.conftest import ask, collect, opened, setup_of, text_of
 
 KIND = "custom/auto@llama_cpp"
@@ -95,7 +96,7 @@ async def test_a_cancelled_task_returns_when_the_model_is_free(backend: Any) -> 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert time.monotonic() - started < 1
-    assert not backend._running
+    assert not backend._turns.running
     assert text_of(await collect(backend, ask(QUESTION))) == "The capital of France is Paris."
 
 
@@ -183,8 +184,8 @@ async def test_a_damaged_file(driver: str, gguf: Path, tmp_path: Path) -> None:
 
 
 def test_the_context_is_read_from_the_file(gguf: Path) -> None:
-    assert _gguf.context_length(gguf) == 8192
-    assert _gguf.damage(gguf) == ""
+    assert gguf_file.context_length(gguf) == 8192
+    assert gguf_file.damage(gguf) == ""
     load = backend_module._load(setup_of(LLAMA, {}, model_path=str(gguf)))
     assert load.settings["n_ctx"] == CONTEXT
     load = backend_module._load(setup_of(LLAMA, {"n_ctx": "0"}, model_path=str(gguf), cpus=2.5))

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
-import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
 import msgspec
 
-from byzer_magic.backends import _gguf
-from byzer_magic.backends._llama_drivers import (
+from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
+from byzer_magic.backends.weights import gguf
+from byzer_magic.backends.weights.blocking import Emit, Turns
+from byzer_magic.backends.weights.llama_drivers import (
     XLLAMACPP_SETTINGS,
     Driver,
     LlamaCppPython,
@@ -28,8 +27,8 @@ from byzer_magic.backends._llama_drivers import (
     XLlamaCpp,
     context_too_long,
 )
-from byzer_magic.backends._llama_params import BATCH, CHAT, CONTEXT, LOADING, PARAMS
-from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
+from byzer_magic.backends.weights.llama_params import BATCH, CHAT, CONTEXT, LOADING, PARAMS
+from byzer_magic.backends.weights.loading import cpu_threads
 from byzer_magic.backends.wires import openai_shapes as wire
 from byzer_magic.backends.wires.failures import Fault
 from byzer_magic.capabilities import Capability
@@ -70,14 +69,12 @@ class LlamaCppBackend(Backend):
     def __init__(self, driver: Driver, defaults: Mapping[str, Any]) -> None:
         self._driver = driver
         self._defaults = defaults
-        self._turns = asyncio.Semaphore(driver.parallel)
-        self._threads = ThreadPoolExecutor(driver.parallel, thread_name_prefix="llama")
-        self._running: set[threading.Event] = set()
+        self._turns = Turns("llama", driver.parallel)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
         """Check that the model file is there and is one, and that the chosen driver knows the parameters."""
-        _gguf.find(setup.model_path)
+        gguf.find(setup.model_path)
         if setup.params.get("driver") == "xllamacpp":
             _check_xllamacpp(setup.params)
 
@@ -101,9 +98,7 @@ class LlamaCppBackend(Backend):
 
     async def close(self) -> None:
         """Stop what runs, then free the model."""
-        for stopped in self._running:
-            stopped.set()
-        await asyncio.to_thread(self._threads.shutdown)
+        await self._turns.close()
         await asyncio.to_thread(self._driver.close)
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
@@ -114,7 +109,7 @@ class LlamaCppBackend(Backend):
             BadRequest: the model or its driver cannot do what is asked.
         """
         body = self._body(request)
-        async with self._turns, aclosing(self._generate(body)) as chunks:
+        async with aclosing(self._generate(body)) as chunks:
             if request.stream:
                 async for chunk in chunks:
                     yield chunk
@@ -128,58 +123,27 @@ class LlamaCppBackend(Backend):
         return {**self._defaults, **asked, "messages": wire.messages(request.messages)}
 
     async def _generate(self, body: dict[str, Any]) -> AsyncGenerator[ChatChunk, None]:
-        loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue()
-        stopped = threading.Event()
+        def work(emit: Emit, stopped: threading.Event) -> None:
+            self._driver.generate(body, emit, stopped)
 
-        def emit(item: dict[str, Any] | Exception | None) -> None:
-            loop.call_soon_threadsafe(queue.put_nowait, item)
-
-        def work() -> None:
-            try:
-                self._driver.generate(body, emit, stopped)
-            except Exception as err:  # noqa: BLE001 - whatever it is, it belongs to the request
-                emit(err)
-            else:
-                emit(None)
-
-        self._running.add(stopped)
-        thread = loop.run_in_executor(self._threads, work)
         finished = False
-        try:
-            while (item := await queue.get()) is not None:
-                chunk = _chunk(item)
-                if chunk:
-                    finished = finished or chunk.finish is not None
-                    yield chunk
-        finally:
-            stopped.set()
+        async with aclosing(self._turns.run(work)) as items:
             try:
-                await _until_done(thread)
-            finally:
-                self._running.discard(stopped)
+                async for item in items:
+                    chunk = _chunk(item)
+                    if chunk:
+                        finished = finished or chunk.finish is not None
+                        yield chunk
+            except ByzerError:
+                raise
+            except Exception as err:
+                raise ProviderError(f"llama.cpp failed: {' '.join(str(err).split())}", "See %byzer logs.") from err
         if not finished:
             raise StreamTruncated("llama.cpp stopped before the answer was complete.", "Ask again; see %byzer logs.")
 
 
-async def _until_done(thread: asyncio.Future[None]) -> None:
-    """Wait for a thread however often the waiting task is cancelled; then let the cancellation through."""
-    cancelled: asyncio.CancelledError | None = None
-    while not thread.done():
-        try:
-            await asyncio.wait([thread])
-        except asyncio.CancelledError as err:
-            cancelled = err
-    if cancelled:
-        raise cancelled
-
-
-def _chunk(item: dict[str, Any] | Exception) -> ChatChunk | None:
+def _chunk(item: dict[str, Any]) -> ChatChunk | None:
     """Return what a driver emitted as our chunk, or raise it as our error."""
-    if isinstance(item, ByzerError):
-        raise item
-    if isinstance(item, Exception):
-        raise ProviderError(f"llama.cpp failed: {' '.join(str(item).split())}", "See %byzer logs.") from item
     try:
         return wire.chunk_of(wire.checked(msgspec.convert(item, wire.Body)))
     except Fault as fault:
@@ -226,25 +190,15 @@ def _check_xllamacpp(params: Mapping[str, Any]) -> None:
 
 
 def _load(setup: Setup) -> Load:
-    path = _gguf.find(setup.model_path)
+    path = gguf.find(setup.model_path)
     settings = {name: setup.params[name] for name in LOADING if name in setup.params}
-    settings.setdefault("n_ctx", min(CONTEXT, _gguf.context_length(path) or CONTEXT))
+    settings.setdefault("n_ctx", min(CONTEXT, gguf.context_length(path) or CONTEXT))
     if settings["n_ctx"] == 0:
-        settings["n_ctx"] = _gguf.context_length(path) or 0
+        settings["n_ctx"] = gguf.context_length(path) or 0
     settings.setdefault("n_batch", BATCH)
-    settings.setdefault("n_threads", _threads(setup.cpus))
+    settings.setdefault("n_threads", cpu_threads(setup.cpus))
     settings.setdefault("n_threads_batch", settings["n_threads"])
     return Load(path=path, settings=settings, parallel=max(1, setup.concurrency))
-
-
-def _threads(cpus: float) -> int:
-    """Return the threads to use: Ray's share when it is a whole CPU or more, else all cores of the machine.
-
-    A share below one (`--cpus_per_worker 0.001`) is a way to say "do not count me", not a wish for one thread.
-    """
-    if cpus >= 1:
-        return int(cpus)
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _loaded(name: str, load: Load) -> Driver:
@@ -254,7 +208,7 @@ def _loaded(name: str, load: Load) -> Driver:
     try:
         return kind(load)
     except (ValueError, RuntimeError, OSError, AssertionError) as err:
-        reason = _gguf.damage(load.path)
+        reason = gguf.damage(load.path)
         if reason:
             hint = "Download it again."
         else:

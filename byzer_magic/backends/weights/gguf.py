@@ -5,10 +5,14 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import math
 import mmap
 import re
 import struct
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +25,24 @@ MOST_ENTRIES = 1_000_000
 """More tensors or metadata entries than any model has: the header is garbage."""
 DEFAULT_ALIGNMENT = 32
 
+_TYPE_NAMES = (
+    "F32 F16 Q4_0 Q4_1 - - Q5_0 Q5_1 Q8_0 Q8_1 Q2_K Q3_K Q4_K Q5_K Q6_K Q8_K IQ2_XXS IQ2_XS IQ3_XXS IQ1_S IQ4_NL "
+    "IQ3_S IQ2_S IQ4_XS I8 I16 I32 I64 F64 IQ1_M BF16"
+)
+TYPES = dict(enumerate(_TYPE_NAMES.split(" ")))
+"""Data types of tensors by ggml's number: https://github.com/ggml-org/ggml/blob/master/include/ggml.h."""
+BLOCKS = {
+    "F32": (1, 4), "F16": (1, 2), "BF16": (1, 2), "Q4_0": (32, 18), "Q4_1": (32, 20), "Q5_0": (32, 22),
+    "Q5_1": (32, 24), "Q8_0": (32, 34), "Q2_K": (256, 84), "Q3_K": (256, 110), "Q4_K": (256, 144),
+    "Q5_K": (256, 176), "Q6_K": (256, 210), "IQ4_NL": (32, 18), "IQ4_XS": (256, 136),
+}  # fmt: skip
+"""Elements and bytes of one block."""
+_UNREADABLE = (OSError, ValueError, struct.error, IndexError, OverflowError)
+
 _FIXED = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING = 8
 _ARRAY = 9
+_FIRST_PART = re.compile(r"-00001-of-(\d{5})\.gguf$")
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
 
 
@@ -140,24 +159,73 @@ class Reader:
         """Return the next metadata entry."""
         return self.text(), self.value(self.number("I"))
 
-    def tensor(self) -> tuple[str, int]:
-        """Return name and offset of the next tensor."""
+    def tensor(self) -> tuple[str, int, int, int]:
+        """Return name, number of elements, type and offset of the next tensor."""
         name = self.text()
-        dimensions = self.number("I")
-        self.at += 8 * dimensions + 4
-        return name, self.number("Q")
+        elements = math.prod([self.number("Q") for _ in range(self.number("I"))])
+        return name, elements, self.number("I"), self.number("Q")
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """Return architecture, context, parameters, data type, files and their bytes, as far as they can be read.
+
+    A model that is split lies in several files; all of them count.
+
+    Raises:
+        BadParameter: a part of a split model is missing.
+    """
+    files = parts(path)
+    meta: dict[str, Any] = {}
+    count: Counter[str] = Counter()
+    for file in files:
+        try:
+            with _reader(file) as reader:
+                meta = dict(reader.entry() for _ in range(reader.entries)) | meta
+                for _ in range(reader.tensors):
+                    _, elements, kind, _ = reader.tensor()
+                    count[TYPES.get(kind, f"type {kind}")] += elements
+        except _UNREADABLE:
+            continue  # the engine says what is wrong with it
+    family = str(meta.get("general.architecture", ""))
+    return {
+        "architecture": family,
+        "context": meta.get(f"{family}.context_length"),
+        "parameters": sum(count.values()) or None,
+        "dtype": count.most_common(1)[0][0] if count else "",
+        "files": files,
+        "size": sum(file.stat().st_size for file in files),
+    }
+
+
+def parts(path: Path) -> tuple[Path, ...]:
+    """Return all files of a model, given its first.
+
+    Raises:
+        BadParameter: one of them is missing.
+    """
+    split = _FIRST_PART.search(path.name)
+    if not split:
+        return (path,)
+    total = int(split[1])
+    found = [path.with_name(f"{path.name[: split.start()]}-{n:05}-of-{total:05}.gguf") for n in range(1, total + 1)]
+    missing = [file.name for file in found if not file.is_file()]
+    if missing:
+        raise BadParameter(
+            f"{path.name} is the first of {total} files; {', '.join(missing[:3])} is not there.",
+            f"Put all of them into {path.parent}.",
+        )
+    return tuple(found)
 
 
 def context_length(path: Path) -> int | None:
     """Return how many tokens the model was trained for, or None when the file does not tell."""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            reader = Reader(data)
+        with _reader(path) as reader:
             for _ in range(reader.entries):
                 name, value = reader.entry()
                 if name.endswith(".context_length"):
                     return int(value)
-    except (OSError, ValueError, struct.error):
+    except _UNREADABLE:
         return None
     return None
 
@@ -166,13 +234,27 @@ def damage(path: Path) -> str:
     """Return why a file cannot be whole, or "" when nothing is wrong with it that can be seen."""
     size = path.stat().st_size
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            reader = Reader(data)
+        with _reader(path) as reader:
             meta = dict(reader.entry() for _ in range(reader.entries))
-            tensors = dict(reader.tensor() for _ in range(reader.tensors))
+            tensors = [reader.tensor() for _ in range(reader.tensors)]
             unit = meta.get("general.alignment") or DEFAULT_ALIGNMENT
-            last, offset = max(tensors.items(), key=lambda item: item[1])
+            last, elements, kind, offset = max(tensors, key=lambda tensor: tensor[3])
             start = -(-reader.at // unit) * unit + offset
-    except (struct.error, IndexError, ValueError):
+    except _UNREADABLE:
         return f"the file ends, after {size:,} bytes, in its description of the model"
-    return f"the file ends after {size:,} bytes, but {last} should start at {start:,}" if start >= size else ""
+    if start >= size:
+        return f"the file ends after {size:,} bytes, but {last} should start at {start:,}"
+    end = start + bytes_of(elements, kind)
+    return f"the file ends after {size:,} bytes, in the middle of {last} (to {end:,})" if end > size else ""
+
+
+def bytes_of(elements: int, kind: int) -> int:
+    """Return the bytes of a tensor, or 0 for a type that is not known here."""
+    block, size = BLOCKS.get(TYPES.get(kind, ""), (1, 0))
+    return elements // block * size
+
+
+@contextlib.contextmanager
+def _reader(path: Path) -> Iterator[Reader]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield Reader(data)

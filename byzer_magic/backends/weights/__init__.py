@@ -1,0 +1,1 @@
+"""Local weights: reading their files, loading them, running what blocks, the parameters and drivers of engines."""

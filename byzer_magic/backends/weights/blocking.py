@@ -1,0 +1,81 @@
+"""Models that block while they work: requests take turns in threads, so that the event loop stays awake."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+Emit = Callable[[Any], None]
+"""Hands an item to the request that waits for it; may be called from any thread."""
+Work = Callable[[Emit, threading.Event], None]
+"""Answers one request: emits its items, returns soon after the event is set, raises what went wrong."""
+
+
+class Turns:
+    """Runs the work of requests, `at_once` at a time; further ones wait for their turn."""
+
+    def __init__(self, name: str, at_once: int = 1) -> None:
+        self._free = asyncio.Semaphore(at_once)
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name)
+        self._running: set[threading.Event] = set()
+
+    @property
+    def running(self) -> int:
+        """Return how many requests are worked on."""
+        return len(self._running)
+
+    async def run(self, work: Work) -> AsyncGenerator[Any, None]:
+        """Yield what `work` emits; closing the iterator stops it, and returns when the model is free again.
+
+        Raises:
+            Exception: whatever `work` raised.
+        """
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        stopped = threading.Event()
+        end = object()
+
+        def emit(item: Any) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+
+        def turn() -> None:
+            try:
+                work(emit, stopped)
+            finally:
+                emit(end)
+
+        async with self._free:
+            self._running.add(stopped)
+            thread = loop.run_in_executor(self._threads, turn)
+            try:
+                while (item := await queue.get()) is not end:
+                    yield item
+                await thread
+            finally:
+                stopped.set()
+                try:
+                    await _until_done(thread)
+                finally:
+                    self._running.discard(stopped)
+
+    async def close(self) -> None:
+        """Stop what runs and wait for its end."""
+        for stopped in self._running:
+            stopped.set()
+        await asyncio.to_thread(self._threads.shutdown)
+
+
+async def _until_done(thread: asyncio.Future[None]) -> None:
+    """Wait for a thread however often the waiting task is cancelled; then let the cancellation through."""
+    cancelled: asyncio.CancelledError | None = None
+    while not thread.done():
+        try:
+            await asyncio.wait([thread])
+        except asyncio.CancelledError as err:
+            cancelled = err
+    thread.exception()  # read it, so that nobody is told of it twice
+    if cancelled:
+        raise cancelled

@@ -1,0 +1,109 @@
+"""Loading weights: how far it is, and why it failed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from byzer_magic.backends.base import Report
+from byzer_magic.errors import ByzerError, EngineFailed
+
+LOOK_SECONDS = 0.5
+
+_REASONS = (
+    (("out of memory", "cannot allocate memory", "bad_alloc", "memoryerror", "no available memory"),
+     "there is not enough memory",
+     "Take a smaller or quantized model, a smaller context, or undeploy something; %byzer doctor shows what is free."),
+    (("tokenizer", "sentencepiece", "vocab.json"),
+     "its tokenizer cannot be loaded",
+     "Copy the tokenizer's files into the folder, or download the model again."),
+    (("trust_remote_code", "trust remote code", "custom code"),
+     "it brings code of its own",
+     "If you trust its author, add backend.trust_remote_code=true."),
+    (("does not recognize this architecture", "unrecognized model", "not supported", "unsupported", "model type"),
+     "its architecture is not supported",
+     "Try another --infer_backend, or a newer version of the engine; %byzer doctor shows what is installed."),
+    (("safetensor", "headertoolarge", "incomplete", "unpickling", "corrupt", "eof", "size mismatch"),
+     "its files are damaged or do not belong together",
+     "Download the model again."),
+)  # fmt: skip
+"""Words in an engine's message, what they mean, and the next step."""
+
+
+def failed(engine: str, path: Path, err: BaseException) -> ByzerError:
+    """Return the error for an engine that could not load `path`: why, and the next step."""
+    if isinstance(err, ByzerError):
+        return err
+    text = " ".join(str(err).split()) or type(err).__name__
+    low = f"{type(err).__name__} {text}".lower()
+    for words, reason, hint in _REASONS:
+        if any(word in low for word in words):
+            return EngineFailed(f"{engine} cannot load {path}: {reason} ({_short(text)}).", hint)
+    return EngineFailed(f"{engine} cannot load {path}: {_short(text)}.", "The log says more: %byzer logs --model ALIAS")
+
+
+def _short(text: str, most: int = 300) -> str:
+    return text if len(text) <= most else f"{text[:most]} ..."
+
+
+@contextlib.contextmanager
+def watched(report: Report, stage: str, size: int) -> Iterator[None]:
+    """Report `stage` while the block runs, with the memory that this process and its children have taken since.
+
+    `size` is the weights' bytes: what the memory is compared with.
+    """
+    done = threading.Event()
+    start = memory()
+
+    def look() -> None:
+        while not done.wait(LOOK_SECONDS):
+            taken = max(0, memory() - start)
+            report(f"{stage} ({taken / 1e6:,.0f} MB in memory, {size / 1e6:,.0f} MB on disk)", None)
+
+    report(stage, None)
+    watcher = threading.Thread(target=look, name="loading", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def memory(pid: int | None = None) -> int:
+    """Return the bytes of memory that a process and its descendants use (0 where that cannot be read)."""
+    import psutil
+
+    try:
+        top = psutil.Process(pid)
+        return sum(process.memory_info().rss for process in (top, *top.children(recursive=True)))
+    except psutil.Error:
+        return 0
+
+
+def cpu_threads(cpus: float) -> int:
+    """Return the threads to use: Ray's share when it is a whole CPU or more, else all cores of the machine.
+
+    A share below one (`--cpus_per_worker 0.001`) is a way to say "do not count me", not a wish for one thread.
+    """
+    if cpus >= 1:
+        return int(cpus)
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def calm_environment(cpus: float) -> int:
+    """Set, before torch is imported, what keeps engines offline and their threads in bounds; return the threads.
+
+    Ray sets OMP_NUM_THREADS to 1 for a share below one CPU. A count that the user gives (`BYZER_ENGINE_THREADS`)
+    goes first.
+    """
+    threads = int(os.environ.get("BYZER_ENGINE_THREADS") or cpu_threads(cpus))
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights are local: no engine has business with a hub
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    return threads
