@@ -249,6 +249,10 @@ class Actions:
 
     @run.register
     def _logs(self, item: specs.LogsSpec) -> None:
+        if failed := self._manager.failed_log(item.model):
+            self._out.say(f"The last deploy of {item.model} failed. Its workers wrote:")
+            self._out.text("\n".join(failed[-item.lines :]))
+            return
         self._manager.reach(item.model, item.ray_address)
         lines = self._manager.run(self._manager.logs(item.model, item.lines))
         self._out.text("\n".join(lines) if lines else f"{item.model} has written nothing.")

@@ -140,7 +140,7 @@ class Manager:
             NoRoom: the cluster has too few CPUs or GPUs.
             DeployError: the model could not be loaded; the text has the reason.
         """
-        from byzer_magic.runtime import registry
+        from byzer_magic.runtime import places, registry
 
         spec = plan.spec
         await self._make_way(spec)
@@ -155,13 +155,24 @@ class Manager:
                     if isinstance(event, Placed):
                         pids.append(event.pid)
                     if isinstance(event, Failed):
-                        raise errors.from_wire(event.error)
+                        raise self._failure(spec.model, errors.from_wire(event.error))
                     ready = isinstance(event, Ready)
                     yield event
         finally:
             if not ready:
                 await asyncio.shield(self._abandon(spec.model, creating, pids))
+        places.forget_log(spec.model)
         self._prestart()
+
+    @staticmethod
+    def _failure(alias: str, err: errors.ByzerError) -> errors.ByzerError:
+        """Return the error of a deploy that failed, its log put where `logs` finds it."""
+        from byzer_magic.runtime import places
+
+        if log := err.details.pop("log", None):
+            places.keep_log(alias, log)
+            err.hint = f"{err.hint} What it wrote: logs --model {alias}".strip()
+        return err
 
     async def _abandon(self, alias: str, creating: asyncio.Task[Any], pids: list[int]) -> None:
         """Take away what a deploy has left, also when it was interrupted while Ray was creating the actor."""
@@ -242,6 +253,12 @@ class Manager:
         link = await self._link(alias)
         async with aclosing(link.stream("logs", wire.LogsRequest(lines))) as items:  # type: ignore[type-var]  # a generator
             return [line async for line in items]
+
+    def failed_log(self, alias: str) -> list[str]:
+        """Return what the workers of an alias wrote whose last deploy failed on this machine, else nothing."""
+        from byzer_magic.runtime import places
+
+        return places.kept_log(alias)
 
     # ---- requests
 

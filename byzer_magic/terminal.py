@@ -12,11 +12,14 @@ from byzer_magic.actions import Items
 from byzer_magic.answer import Answer
 from byzer_magic.gather import Gatherer, collect
 from byzer_magic.results import ChatResult, EmbedResult, Result
-from byzer_magic.types import ChatChunk, Event
+from byzer_magic.types import ChatChunk, Event, Loading
 from byzer_magic.widgets import snapshot
 
 TELL_SECONDS = 2.0
 """What takes longer tells on stderr how far it is, once in so many seconds."""
+
+LOAD_TELL_SECONDS = 5.0
+"""A stage of a deploy that takes longer tells how far it is, once in so many seconds."""
 
 
 class Terminal:
@@ -40,9 +43,16 @@ class Terminal:
             self.say(empty)
 
     def events(self, model: str, events: Iterator[Event]) -> None:
-        """Write a line per event to stderr."""
+        """Write a line per stage to stderr, and while one takes long, how far it is."""
+        started = told = time.monotonic()
+        stage: tuple[object, ...] = ()
         for event in events:
-            self.say(snapshot.event_text(model, event))
+            now = time.monotonic()
+            new = (type(event), *((event.stage, event.worker) if isinstance(event, Loading) else ()))
+            if new != stage or now - told >= LOAD_TELL_SECONDS:
+                late = f", {now - started:.0f} s" if new == stage else ""
+                self.say(f"{snapshot.event_text(model, event)}{late}")
+                stage, told = new, now
 
     def answer(self, gathered: Gatherer, items: Items, style: str) -> Result:
         """Write the answer to stdout as it comes, its footer to stderr; "whole" and "hidden" wait for its end."""

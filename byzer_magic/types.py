@@ -211,11 +211,12 @@ class Placed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Loading(msgspec.Struct, frozen=True, tag=True):
-    """A worker is getting ready; `fraction` is 0..1 when the engine tells."""
+    """A worker is getting ready; `fraction` is 0..1 when the engine tells, `detail` is what changes within a stage."""
 
     stage: str
     worker: int = 0
     fraction: float | None = None
+    detail: str = ""
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):

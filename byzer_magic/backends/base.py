@@ -12,7 +12,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from byzer_magic.capabilities import METHODS, Capability, methods_of
 from byzer_magic.errors import BadParameter, MissingKey
@@ -69,8 +69,11 @@ class Setup:
     gpus: float = 0.0
 
 
-Report = Callable[[str, float | None], None]
-"""Called as `report(stage, fraction)` while a backend opens; fraction is 0..1 or None."""
+class Report(Protocol):
+    """Takes how far a backend is while it opens; may be called from any thread."""
+
+    def __call__(self, stage: str, fraction: float | None = None, detail: str = "", /) -> None:
+        """Tell the stage, its part that is done (0..1) where that is known, and what changes within it."""
 
 
 class Backend(ABC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import html
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from byzer_magic.errors import RequestError
 from byzer_magic.gather import Gatherer, collect
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.terminal import Terminal
-from byzer_magic.types import Event
+from byzer_magic.types import Event, Loading
 from byzer_magic.widgets import markdown, snapshot
 
 PAINT_SECONDS = 0.05
@@ -54,8 +55,11 @@ class Notebook:
     def events(self, model: str, events: Iterator[Event]) -> None:
         """Show the latest event of a deploy in one line that changes."""
         handle = _start({"text/plain": f"{model}: asking Ray for a place ..."})
+        started = time.monotonic()
         for event in events:
-            handle.update(_status(snapshot.event_text(model, event)), raw=True)
+            text = snapshot.event_text(model, event)
+            late = f" · {time.monotonic() - started:.0f} s" if isinstance(event, Loading) else ""
+            handle.update(_status(f"{text}{late}"), raw=True)
 
     def answer(self, gathered: Gatherer, items: Items, style: str) -> Result:
         """Paint a text while it comes, as Markdown, and show other things when they are there; then the footer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from byzer_magic import errors
 from byzer_magic.backends.base import Backend
 from byzer_magic.capabilities import METHODS, Capability
 from byzer_magic.runtime import wire
+from byzer_magic.runtime.guard import watch_over_this_process
 from byzer_magic.runtime.host import attach_log, socket_folder
 from byzer_magic.runtime.link import Link
 from byzer_magic.runtime.loop import LOOP
@@ -24,6 +26,8 @@ from byzer_magic.types import Item, Loading, Request
 
 START_SECONDS = 60.0
 """How long Ray may take to give an engine its process."""
+CLOSE_SECONDS = 2.0
+"""How long an engine may take to close itself before it is killed."""
 
 
 class Engine:
@@ -33,8 +37,13 @@ class Engine:
         self._plan = plan
         self._backend: Backend | None = None
         attach_log(plan.hidden)
+        watch_over_this_process()
         self._service = Service(
-            {"open": self._open, **{ability.value: functools.partial(self._ask, ability) for ability in METHODS}},
+            {
+                "open": self._open,
+                "close": self._close,
+                **{ability.value: functools.partial(self._ask, ability) for ability in METHODS},
+            },
             path=socket_folder() / f"{plan.id}-{index}.sock",
             host=ray.util.get_node_ip_address(),
             token=plan.token.reveal(),
@@ -58,8 +67,8 @@ class Engine:
         stages: asyncio.Queue[Loading | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
-        def report(stage: str, fraction: float | None) -> None:  # engines call this from their loading threads
-            loop.call_soon_threadsafe(stages.put_nowait, Loading(stage, fraction=fraction))
+        def report(stage: str, fraction: float | None = None, detail: str = "", /) -> None:
+            loop.call_soon_threadsafe(stages.put_nowait, Loading(stage, fraction=fraction, detail=detail))
 
         work = asyncio.create_task(self._plan.backend.open(self._plan.setup, report))
         work.add_done_callback(lambda _: stages.put_nowait(None))
@@ -70,6 +79,12 @@ class Engine:
         finally:
             work.cancel()
         yield wire.Opened(sorted(self._backend.abilities()), os.getpid())
+
+    async def _close(self, _: None) -> AsyncIterator[None]:
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            await backend.close()
+        yield None
 
     async def _ask(self, ability: Capability, request: Request) -> AsyncIterator[Item]:
         if self._backend is None:
@@ -83,7 +98,8 @@ class EngineWorker:
     """One engine as the pool sees it: a worker to send requests to, and its comings and goings."""
 
     def __init__(self, name: str, actor: Any) -> None:
-        self.pid = 0
+        self.pids: list[int] = []
+        """Its processes, one after the other; the last is the one that runs."""
         self._name = name
         self._actor = actor
         self._link = Link(name, self._find)
@@ -93,14 +109,19 @@ class EngineWorker:
             endpoint: wire.Endpoint = await asyncio.wait_for(self._actor.endpoint.remote(), START_SECONDS)
         except ray.exceptions.RayError as err:  # between a death and Ray noticing, or while it restarts
             raise ConnectionError(str(err).splitlines()[0]) from err
+        if endpoint.pid not in self.pids:
+            self.pids.append(endpoint.pid)
         return endpoint
+
+    @property
+    def pid(self) -> int:
+        """Return its process, or 0 while it has none."""
+        return self.pids[-1] if self.pids else 0
 
     async def bring_up(self) -> AsyncIterator[Loading | wire.Opened]:
         """Load the model in the (new) process: yields Loading, at last Opened."""
         async with aclosing(self._link.stream("open")) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
-                if isinstance(event, wire.Opened):
-                    self.pid = event.pid
                 yield event
 
     async def lost(self) -> None:
@@ -112,6 +133,9 @@ class EngineWorker:
         return self._link.stream(ability.value, request)
 
     async def close(self) -> None:
-        """Kill the process; Ray does not restart it."""
+        """End the process, by force when it does not go by itself; Ray does not restart it."""
+        if self._link.connected:
+            with contextlib.suppress(errors.ByzerError, TimeoutError):  # engines have shared memory to give back
+                await asyncio.wait_for(self._link.call("close"), CLOSE_SECONDS)
         ray.kill(self._actor, no_restart=True)
         await self._link.close()

@@ -6,6 +6,7 @@ import gc
 import logging
 from pathlib import Path
 
+import psutil
 import ray
 
 from byzer_magic.log import ROOT, RedactingFilter
@@ -42,9 +43,18 @@ def socket_folder() -> Path:
 
 
 def tail(pid: int, lines: int) -> list[str]:
-    """Return the last lines that a Ray worker process wrote to stdout and stderr."""
+    """Return the last lines that a Ray worker process wrote to stdout, and the last to stderr."""
     found: list[str] = []
     for path in sorted((session_folder() / "logs").glob(f"worker-*-{pid}.*")):
         text = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        found += [line for line in text if not line.startswith(":")]  # Ray's own markers
-    return found[-lines:]
+        found += [line for line in text if not line.startswith(":")][-lines:]  # those are Ray's own markers
+    return found
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all that it has started, as far as they run on this node."""
+    try:
+        top = psutil.Process(pid)
+        return [pid, *(child.pid for child in top.children(recursive=True))]
+    except psutil.Error:
+        return []

@@ -6,6 +6,7 @@ the same machine reaches it in milliseconds; whoever finds no such file, or nobo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import tempfile
@@ -71,6 +72,32 @@ def announced(alias: str) -> Endpoint | None:
         except OSError:
             return None
     return endpoint if running_cluster() else None
+
+
+def keep_log(alias: str, lines: list[str]) -> None:
+    """Keep what the workers of a deploy that failed have written: the deployment itself is gone."""
+    file = _log_file(alias)
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text("\n".join(lines), encoding="utf-8")
+
+
+def kept_log(alias: str) -> list[str]:
+    """Return what was kept of an alias's last failed deploy."""
+    try:
+        return _log_file(alias).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+
+
+def forget_log(alias: str) -> None:
+    """Forget what was kept."""
+    with contextlib.suppress(OSError):
+        _log_file(alias).unlink(missing_ok=True)
+
+
+def _log_file(alias: str) -> Path:
+    return temp_folder() / f"byzer-failed-{os.getuid()}" / f"{quote(alias, safe='')}.log"
 
 
 def _file(folder: Path, alias: str) -> Path:

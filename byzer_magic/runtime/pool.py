@@ -24,7 +24,8 @@ from byzer_magic.capabilities import METHODS, Capability, needed_by
 from byzer_magic.log import get_logger, redact
 from byzer_magic.routing.table import Grant, SlotTable
 from byzer_magic.runtime import places, spare, wire
-from byzer_magic.runtime.engine import Engine, EngineWorker
+from byzer_magic.runtime.crew import Crew
+from byzer_magic.runtime.engine import EngineWorker
 from byzer_magic.runtime.host import attach_log, calm_garbage_collector, socket_folder, tail
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.meter import Meter
@@ -62,7 +63,7 @@ class Pool:
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._tickets = itertools.count()
         self._workers: dict[int, Worker] = {}
-        self._engines: list[EngineWorker] = []
+        self._crew = Crew(plan, self._note, self._health)
         self._capabilities: frozenset[Capability] = frozenset()
         self._events: list[Event] = []
         self._event_added = asyncio.Event()
@@ -111,7 +112,7 @@ class Pool:
     async def _open(self) -> None:
         try:
             if self._plan.backend.info.local:
-                await asyncio.gather(*(self._open_engine(index) for index in range(self._plan.spec.num_workers)))
+                await self._crew.open(self._engine_up)
             else:
                 await self._open_saas()
         except errors.ByzerError as err:
@@ -132,48 +133,27 @@ class Pool:
 
     async def _open_saas(self) -> None:
         setup = self._plan.setup
-        backend = await self._plan.backend.open(setup, lambda stage, part: self._note(Loading(stage, fraction=part)))
+
+        def report(stage: str, fraction: float | None = None, detail: str = "", /) -> None:
+            self._note(Loading(stage, fraction=fraction, detail=detail))
+
+        backend = await self._plan.backend.open(setup, report)
         self._capabilities = backend.abilities()
         for index in range(self._plan.spec.num_workers):
             self._workers[index] = backend
             self._up(index)
         calm_garbage_collector()
 
-    async def _open_engine(self, index: int) -> None:
-        spec = self._plan.spec
-        actor = (
-            ray.remote(Engine)
-            .options(num_cpus=spec.cpus_per_worker, num_gpus=spec.gpus_per_worker, max_restarts=-1, max_task_retries=0)
-            .remote(self._plan, index)
-        )
-        worker = EngineWorker(f"{spec.model} worker {index}", actor)
-        self._engines.append(worker)
-        async for event in worker.bring_up():
-            if isinstance(event, Loading):
-                self._note(Loading(event.stage, index, event.fraction))
-            else:
-                self._capabilities = frozenset(map(Capability, event.capabilities))
+    def _engine_up(self, index: int, worker: EngineWorker, abilities: frozenset[Capability]) -> None:
+        self._capabilities = abilities
         self._workers[index] = worker
         self._up(index)
-        self._spawn(self._keep_up(index, worker))
 
-    async def _keep_up(self, index: int, worker: EngineWorker) -> None:
-        """Whenever the engine's process dies, take it out of rotation and bring it back."""
-        while not self._draining:
-            await worker.lost()
-            self._grant(self._table.set_health(index, "down", time.monotonic()))
-            log.warning("worker %s died; Ray restarts it", index)
-            try:
-                async for _ in worker.bring_up():
-                    pass
-            except errors.ByzerError:
-                log.exception("worker %s did not come back", index)
-                await asyncio.sleep(1)
-                continue
-            self._up(index)
+    def _health(self, index: int, state: str) -> None:
+        self._grant(self._table.set_health(index, state, time.monotonic()))
 
     def _up(self, index: int) -> None:
-        self._grant(self._table.set_health(index, "up", time.monotonic()))
+        self._health(index, "up")
 
     def _note(self, event: Event) -> None:
         self._events.append(event)
@@ -260,7 +240,7 @@ class Pool:
     async def _stat(self, _: None) -> AsyncIterator[ModelStat]:
         now = time.monotonic()
         spec = self._plan.spec
-        pids = {index: worker.pid for index, worker in enumerate(self._engines)}
+        pids = {index: worker.pid for index, worker in enumerate(self._crew.workers)}
         yield ModelStat(
             model=spec.model,
             kind=self._plan.backend.info.kind,
@@ -277,21 +257,22 @@ class Pool:
 
     async def _close_workers(self) -> None:
         """Close every worker, also those that are still loading."""
-        distinct: dict[int, Worker] = {id(worker): worker for worker in (*self._workers.values(), *self._engines)}
-        for worker in distinct.values():
+        await self._crew.close()
+        for worker in {
+            id(worker): worker for worker in self._workers.values() if worker not in self._crew.workers
+        }.values():
             await worker.close()
 
     async def _logs(self, request: wire.LogsRequest) -> AsyncIterator[str]:
-        for pid in [os.getpid(), *(worker.pid for worker in self._engines)]:
-            for line in tail(pid, request.lines):
-                yield line
+        for line in [*tail(os.getpid(), request.lines), *self._crew.log(request.lines)]:
+            yield line
 
     async def _drain(self, request: wire.DrainRequest) -> AsyncIterator[wire.DrainResult]:
         self._draining = True
         deadline = time.monotonic() + request.grace
         while (self._table.running or self._table.queued) and time.monotonic() < deadline:  # noqa: ASYNC110 - see below
             await asyncio.sleep(0.02)  # the slot table is pure: it tells nobody
-        pids = [os.getpid(), *(worker.pid for worker in self._engines)]
+        pids = [os.getpid(), *self._crew.family()]
         unfinished = self._table.running
         await self._close_workers()
         self._service.stop()

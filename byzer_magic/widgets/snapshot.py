@@ -76,10 +76,9 @@ def event_text(model: str, event: Event) -> str:
     match event:
         case Placed(pid=pid):
             return f"{model}: placed (process {pid})"
-        case Loading(stage=stage, worker=worker, fraction=None):
-            return f"{model}: worker {worker}: {stage}"
-        case Loading(stage=stage, worker=worker, fraction=fraction):
-            return f"{model}: worker {worker}: {stage} {fraction or 0:.0%}"
+        case Loading(stage=stage, worker=worker, fraction=fraction, detail=detail):
+            part = "" if fraction is None else f" {fraction:.0%}"
+            return f"{model}: worker {worker}: {stage}{part}{f' ({detail})' if detail else ''}"
         case Ready(seconds=took, workers=workers, capabilities=abilities):
             return f"{model}: ready in {took:.1f} s - {workers} worker{'s'[: workers != 1]}, can {', '.join(abilities)}"
         case Failed():

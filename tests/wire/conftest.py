@@ -44,7 +44,7 @@ def setup_of(kind: type[Backend], params: Mapping[str, str], **more: Any) -> Set
 async def opened(kind: str, params: Mapping[str, str], **more: Any) -> Any:
     """Return an open backend."""
     backend = registry.find(*kind.split("@"))
-    return await backend.open(setup_of(backend, params, **more), lambda _stage, _part: None)
+    return await backend.open(setup_of(backend, params, **more), lambda *_: None)
 
 
 def ask(text: str, *, stream: bool = True, timeout: float | None = None, **options: Any) -> ChatRequest:

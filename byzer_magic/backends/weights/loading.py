@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import stat
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from byzer_magic.backends.base import Report
@@ -43,7 +45,7 @@ def failed(engine: str, path: Path, err: BaseException) -> ByzerError:
     for words, reason, hint in _REASONS:
         if any(word in low for word in words):
             return EngineFailed(f"{engine} cannot load {path}: {reason} ({_short(text)}).", hint)
-    return EngineFailed(f"{engine} cannot load {path}: {_short(text)}.", "The log says more: %byzer logs --model ALIAS")
+    return EngineFailed(f"{engine} cannot load {path}: {_short(text)}.", "")
 
 
 def _short(text: str, most: int = 300) -> str:
@@ -62,9 +64,9 @@ def watched(report: Report, stage: str, size: int) -> Iterator[None]:
     def look() -> None:
         while not done.wait(LOOK_SECONDS):
             taken = max(0, memory() - start)
-            report(f"{stage} ({taken / 1e6:,.0f} MB in memory, {size / 1e6:,.0f} MB on disk)", None)
+            report(stage, None, f"{taken / 1e6:,.0f} MB in memory, {size / 1e6:,.0f} MB on disk")
 
-    report(stage, None)
+    report(stage)
     watcher = threading.Thread(target=look, name="loading", daemon=True)
     watcher.start()
     try:
@@ -72,6 +74,41 @@ def watched(report: Report, stage: str, size: int) -> Iterator[None]:
     finally:
         done.set()
         watcher.join()
+
+
+@contextlib.contextmanager
+def overheard() -> Iterator[Callable[[], str]]:
+    """Give a function that returns what this process and its children have written to stderr and stdout meanwhile.
+
+    Engines report the cause of a failure there, from processes of their own. Only files can be read back; Ray's
+    workers write into files.
+    """
+    marks = {}
+    for number in (1, 2):
+        with contextlib.suppress(OSError):
+            status = os.fstat(number)
+            if stat.S_ISREG(status.st_mode):
+                marks[number] = status.st_size
+
+    def said() -> str:
+        text = ""
+        for number, start in marks.items():
+            with contextlib.suppress(OSError), Path(f"/proc/self/fd/{number}").open("rb") as file:
+                file.seek(start)
+                text += file.read().decode(errors="replace")
+        return text
+
+    yield said
+
+
+def cause(text: str) -> str:
+    """Return the last line of an engine's output that names an error other than the consequences of one, or ""."""
+    found = [match[1] for match in _ERROR.finditer(text)]
+    return next((line for line in reversed(found) if not _CONSEQUENCE.search(line)), "")
+
+
+_ERROR = re.compile(r"^(?:\([^)]*\)\s*)?(?:ERROR\s[^\]]*\]\s*)?((?:\w+\.)*\w*(?:Error|Exception): .+)$", re.MULTILINE)
+_CONSEQUENCE = re.compile(r"Engine core initialization failed|WorkerProc initialization failed|EngineDeadError")
 
 
 def memory(pid: int | None = None) -> int:

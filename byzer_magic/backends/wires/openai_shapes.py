@@ -124,6 +124,22 @@ def _other(choice: Choice) -> dict[str, Any]:
     return {"index": choice.index, "text": _joined(said.content), "finish": choice.finish_reason}
 
 
+def merged(chunks: Sequence[ChatChunk]) -> ChatChunk:
+    """Return the chunks of an answer as one (tool calls stay deltas: their reader joins them by index)."""
+    calls = [call for chunk in chunks for call in chunk.tool_calls or []]
+    extra: dict[str, Any] = {}
+    for chunk in chunks:
+        extra |= chunk.extra or {}
+    return ChatChunk(
+        text="".join(chunk.text for chunk in chunks),
+        reasoning="".join(chunk.reasoning for chunk in chunks),
+        finish=next((chunk.finish for chunk in chunks if chunk.finish), None),
+        usage=next((chunk.usage for chunk in chunks if chunk.usage), None),
+        tool_calls=calls or None,
+        extra=extra or None,
+    )
+
+
 def text_or_json(text: str) -> Any:
     """Return the JSON list or object that `text` is, or else `text`."""
     if text.strip()[:1] in ("[", "{"):

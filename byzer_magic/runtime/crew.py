@@ -1,0 +1,155 @@
+"""The engine workers of one deployment: brought up side by side, brought back when they die, ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from byzer_magic import errors
+from byzer_magic.capabilities import Capability
+from byzer_magic.log import get_logger, redact
+from byzer_magic.runtime.engine import START_SECONDS, Engine, EngineWorker
+from byzer_magic.runtime.host import family, tail
+from byzer_magic.runtime.plan import Plan
+from byzer_magic.types import Event, Loading
+
+LOG_LINES = 200
+"""How much of its log a failed load leaves behind."""
+LONGEST_PAUSE_SECONDS = 60.0
+"""Between two attempts to bring a worker back."""
+
+log = get_logger("crew")
+
+
+def loads_at_once() -> int:
+    """Return how many workers may load their model side by side: more would only fight for disk and cores."""
+    return max(2, (os.cpu_count() or 1) // 4)
+
+
+class Crew:
+    """Starts, watches and ends the workers; tells the pool by `note` (events) and `health` (up, down)."""
+
+    def __init__(self, plan: Plan, note: Callable[[Event], None], health: Callable[[int, str], None]) -> None:
+        self.workers: list[EngineWorker] = []
+        self._plan = plan
+        self._note = note
+        self._health = health
+        self._turns = asyncio.Semaphore(loads_at_once())
+        self._groups: list[Any] = []
+        self._keeping: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    async def open(self, ready: Callable[[int, EngineWorker, frozenset[Capability]], None]) -> None:
+        """Load the model in every worker; `ready` is told of each as it comes up.
+
+        Raises:
+            EngineFailed: one of them could not; the log's last lines are in `details["log"]`.
+            NoRoom: no node has the GPUs for a worker.
+        """
+        spec = self._plan.spec
+        for index in range(spec.num_workers):
+            options = await self._options(index)
+            actor = ray.remote(Engine).options(**options).remote(self._plan, index)
+            self.workers.append(EngineWorker(f"{spec.model} worker {index}", actor))
+        try:
+            await asyncio.gather(*(self._bring_up(index, ready) for index in range(spec.num_workers)))
+        except errors.ByzerError as err:
+            err.details["log"] = self.log(LOG_LINES)
+            raise
+
+    async def _options(self, index: int) -> dict[str, Any]:
+        """Return how Ray shall place a worker: several GPUs of one worker are reserved together, on one node."""
+        spec = self._plan.spec
+        options: dict[str, Any] = {
+            "num_cpus": spec.cpus_per_worker, "num_gpus": spec.gpus_per_worker,
+            "max_restarts": -1, "max_task_retries": 0,
+        }  # fmt: skip
+        if spec.gpus_per_worker <= 1:
+            return options
+        bundle = {"GPU": spec.gpus_per_worker} | ({"CPU": spec.cpus_per_worker} if spec.cpus_per_worker else {})
+        group = placement_group([bundle], strategy="STRICT_PACK")
+        self._groups.append(group)
+        try:
+            await asyncio.wait_for(group.ready(), START_SECONDS)
+        except TimeoutError as err:
+            raise errors.NoRoom(
+                f"{spec.model} worker {index} asks for {spec.gpus_per_worker:g} GPUs on one node; none has them free.",
+                "Lower --gpus_per_worker, or undeploy something (`list` shows what runs).",
+            ) from err
+        return options | {"scheduling_strategy": PlacementGroupSchedulingStrategy(group, 0)}
+
+    async def _bring_up(self, index: int, ready: Callable[[int, EngineWorker, frozenset[Capability]], None]) -> None:
+        worker = self.workers[index]
+        abilities: frozenset[Capability] = frozenset()
+        if self._turns.locked():
+            self._note(Loading("waiting for its turn to load", index))
+        async with self._turns:
+            try:
+                async for event in worker.bring_up():
+                    if isinstance(event, Loading):
+                        self._note(Loading(event.stage, index, event.fraction, event.detail))
+                    else:
+                        abilities = frozenset(map(Capability, event.capabilities))
+            except errors.WorkerLost as err:
+                raise errors.EngineFailed(
+                    f"{self._plan.spec.model} worker {index} was killed while it loaded the model.",
+                    "Mostly that is the system running out of memory: %byzer doctor shows what is free and needed.",
+                ) from err
+        ready(index, worker, abilities)
+        task = asyncio.create_task(self._keep_up(index, worker))
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+
+    async def _keep_up(self, index: int, worker: EngineWorker) -> None:
+        """Whenever the engine's process dies, take it out of rotation and bring it back."""
+        while not self._closing:
+            await worker.lost()
+            self._health(index, "down")
+            log.warning("worker %s died; Ray restarts it", index)
+            if await self._back(index, worker):
+                self._health(index, "up")
+
+    async def _back(self, index: int, worker: EngineWorker) -> bool:
+        pause = 1.0
+        while not self._closing:
+            try:
+                async with self._turns:
+                    async for _ in worker.bring_up():
+                        pass
+            except errors.ByzerError:
+                log.exception("worker %s did not come back; the next attempt is in %.0f s", index, pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            else:
+                return True
+        return False
+
+    @property
+    def pids(self) -> list[int]:
+        """Return the workers' processes."""
+        return [worker.pid for worker in self.workers if worker.pid]
+
+    def family(self) -> list[int]:
+        """Return the processes of the workers on this node, and all that they have started."""
+        return [pid for worker in self.pids for pid in family(worker)]
+
+    def log(self, lines: int) -> list[str]:
+        """Return the last lines that each worker wrote, those that have died first, without secrets."""
+        pids = [pid for worker in self.workers for pid in worker.pids]
+        return [redact(line, self._plan.hidden) for pid in pids for line in tail(pid, lines)]
+
+    async def close(self) -> None:
+        """Kill every worker, also those that are still loading."""
+        self._closing = True
+        for task in self._keeping:
+            task.cancel()
+        for worker in self.workers:
+            await worker.close()
+        for group in self._groups:
+            remove_placement_group(group)
