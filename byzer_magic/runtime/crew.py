@@ -97,9 +97,10 @@ class Crew:
                     else:
                         abilities = frozenset(map(Capability, event.capabilities))
             except errors.WorkerLost as err:
+                why = f" Ray says: {worker.trouble}" if worker.trouble else ""
                 raise errors.EngineFailed(
-                    f"{self._plan.spec.model} worker {index} was killed while it loaded the model.",
-                    "Mostly that is the system running out of memory: %byzer doctor shows what is free and needed.",
+                    f"{self._plan.spec.model} worker {index} died while it loaded the model.{why}",
+                    "Mostly the system has run out of memory: %byzer doctor shows what is free and needed.",
                 ) from err
         ready(index, worker, abilities)
         task = asyncio.create_task(self._keep_up(index, worker))

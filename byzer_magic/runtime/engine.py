@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import os
 from collections.abc import AsyncIterator
@@ -16,7 +15,7 @@ from byzer_magic import errors
 from byzer_magic.backends.base import Backend
 from byzer_magic.capabilities import METHODS, Capability
 from byzer_magic.runtime import wire
-from byzer_magic.runtime.guard import watch_over_this_process
+from byzer_magic.runtime.guard import Guard
 from byzer_magic.runtime.host import attach_log, socket_folder
 from byzer_magic.runtime.link import Link
 from byzer_magic.runtime.loop import LOOP
@@ -26,8 +25,6 @@ from byzer_magic.types import Item, Loading, Request
 
 START_SECONDS = 60.0
 """How long Ray may take to give an engine its process."""
-CLOSE_SECONDS = 2.0
-"""How long an engine may take to close itself before it is killed."""
 
 
 class Engine:
@@ -37,11 +34,10 @@ class Engine:
         self._plan = plan
         self._backend: Backend | None = None
         attach_log(plan.hidden)
-        watch_over_this_process()
+        self._guard = Guard()
         self._service = Service(
             {
                 "open": self._open,
-                "close": self._close,
                 **{ability.value: functools.partial(self._ask, ability) for ability in METHODS},
             },
             path=socket_folder() / f"{plan.id}-{index}.sock",
@@ -76,15 +72,10 @@ class Engine:
             while (stage := await stages.get()) is not None:
                 yield stage
             self._backend = await work
+            self._guard.note_shared_memory()
         finally:
             work.cancel()
         yield wire.Opened(sorted(self._backend.abilities()), os.getpid())
-
-    async def _close(self, _: None) -> AsyncIterator[None]:
-        backend, self._backend = self._backend, None
-        if backend is not None:
-            await backend.close()
-        yield None
 
     async def _ask(self, ability: Capability, request: Request) -> AsyncIterator[Item]:
         if self._backend is None:
@@ -100,6 +91,8 @@ class EngineWorker:
     def __init__(self, name: str, actor: Any) -> None:
         self.pids: list[int] = []
         """Its processes, one after the other; the last is the one that runs."""
+        self.trouble = ""
+        """What Ray said when it was last asked for this worker and had none."""
         self._name = name
         self._actor = actor
         self._link = Link(name, self._find)
@@ -108,10 +101,14 @@ class EngineWorker:
         try:
             endpoint: wire.Endpoint = await asyncio.wait_for(self._actor.endpoint.remote(), START_SECONDS)
         except ray.exceptions.RayError as err:  # between a death and Ray noticing, or while it restarts
-            raise ConnectionError(str(err).splitlines()[0]) from err
-        if endpoint.pid not in self.pids:
-            self.pids.append(endpoint.pid)
+            self.trouble = str(err).strip().splitlines()[-1]
+            raise ConnectionError(self.trouble) from err
+        self._runs_as(endpoint.pid)
         return endpoint
+
+    def _runs_as(self, pid: int) -> None:
+        if pid != self.pid:
+            self.pids.append(pid)
 
     @property
     def pid(self) -> int:
@@ -122,6 +119,8 @@ class EngineWorker:
         """Load the model in the (new) process: yields Loading, at last Opened."""
         async with aclosing(self._link.stream("open")) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
+                if isinstance(event, wire.Opened):  # a restarted one listens where the last one did
+                    self._runs_as(event.pid)
                 yield event
 
     async def lost(self) -> None:
@@ -133,9 +132,6 @@ class EngineWorker:
         return self._link.stream(ability.value, request)
 
     async def close(self) -> None:
-        """End the process, by force when it does not go by itself; Ray does not restart it."""
-        if self._link.connected:
-            with contextlib.suppress(errors.ByzerError, TimeoutError):  # engines have shared memory to give back
-                await asyncio.wait_for(self._link.call("close"), CLOSE_SECONDS)
+        """Kill the process, and with it what it has started; Ray does not restart it."""
         ray.kill(self._actor, no_restart=True)
         await self._link.close()

@@ -1,8 +1,9 @@
 """A process that outlives a worker for a moment, to end what the worker has started.
 
 Engines have processes of their own (vLLM has two more per worker). When a worker is killed, nobody closes those, and
-they keep their memory. This script, a process of its own, waits until the worker is gone and kills the rest of its
-process group. It is run with `-S -E` and imports next to nothing: 8 MB.
+they keep their memory; what they share with each other stays even when all are gone. This script, a process of its
+own, waits until the worker is gone, kills the rest of its process group and removes their shared memory. It is run
+with `-S -E` and imports next to nothing: 8 MB.
 """
 
 from __future__ import annotations
@@ -15,25 +16,41 @@ import sys
 import time
 from pathlib import Path
 
-TRACKER = b"resource_tracker"
-"""Python's own helper, which frees shared memory when its family has gone; it ends by itself."""
-TRACKER_SECONDS = 2.0
+SHARED = Path("/dev/shm")  # noqa: S108 - where the system has it
+OWN_NAMES = ("psm_", "sem.")
+"""How names begin that Python's multiprocessing gives to memory and semaphores."""
 GIVE_UP_SECONDS = 10.0
 
 
-def watch_over_this_process() -> None:
-    """See to it that whatever this process starts ends with it, however it ends."""
-    with contextlib.suppress(PermissionError):  # it leads a session, and so a group, already
-        os.setpgid(0, 0)
-    if os.getpgrp() != os.getpid():
-        return
-    read, write = os.pipe()
-    subprocess.Popen(  # noqa: S603 - this file
-        [sys.executable, "-S", "-E", __file__, str(os.getpgrp())],
-        stdin=read, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    os.close(read)
-    os.register_at_fork(after_in_child=lambda: os.close(write))  # only this process may hold it open
+class Guard:
+    """Sees to it that whatever this process starts ends with it, however it ends."""
+
+    def __init__(self) -> None:
+        with contextlib.suppress(PermissionError):  # it leads a session, and so a group, already
+            os.setpgid(0, 0)
+        self._group = os.getpgrp()
+        read, self._write = os.pipe()
+        subprocess.run(  # noqa: S603 - this file
+            [sys.executable, "-S", "-E", __file__, str(self._group)],
+            stdin=read, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, check=True,
+        )  # fmt: skip
+        os.close(read)
+        os.register_at_fork(after_in_child=lambda: os.close(self._write))  # only this process may hold it open
+
+    def note_shared_memory(self) -> None:
+        """Tell the other process what there is to remove: at the end, nobody may be left whom it could look at."""
+        os.write(self._write, "".join(f"{name}\n" for name in shared(members(self._group))).encode())
+
+
+def shared(pids: list[int]) -> set[str]:
+    """Return the names of the shared memory and semaphores that processes have mapped, or made under their number."""
+    found: set[str] = set()
+    for pid in pids:
+        found |= {path.name for path in SHARED.glob(f"sem.loky-{pid}-*")}
+        with contextlib.suppress(OSError):
+            names = (line.rpartition(f"{SHARED}/")[2] for line in Path(f"/proc/{pid}/maps").read_text().splitlines())
+            found |= {name.split()[0] for name in names if name.startswith(OWN_NAMES)}
+    return found
 
 
 def members(group: int) -> list[int]:
@@ -48,24 +65,20 @@ def members(group: int) -> list[int]:
     return found
 
 
-def _is_tracker(pid: int) -> bool:
-    try:
-        return TRACKER in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-
-
 def main(group: int) -> None:
     """Wait for the end of stdin, then for that of the group, by force."""
-    sys.stdin.buffer.read()
+    if os.fork():  # Ray kills the children of a worker that it ends: this must not be one
+        os._exit(0)
+    names = set(sys.stdin.read().split())
     started = time.monotonic()
     while (pids := members(group)) and time.monotonic() - started < GIVE_UP_SECONDS:
-        late = time.monotonic() - started > TRACKER_SECONDS
+        names |= shared(pids)
         for pid in pids:
-            if late or not _is_tracker(pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
+    for name in names:
+        (SHARED / name).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,6 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "logs": (LogsRequest, str),
     "drain": (DrainRequest, DrainResult),
     "open": (None, Loading | Opened),
-    "close": (None, None),
 }
 """What each method takes and what its items are."""
 

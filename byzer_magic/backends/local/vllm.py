@@ -28,6 +28,7 @@ log = get_logger("vllm")
 
 EMBED_BATCH = 256
 """Texts that are given to the engine at once; it batches them itself."""
+CLOSE_SECONDS = 5.0
 LOOK_SECONDS = 0.5
 """How often the engine is looked at."""
 FORMS = ("transformers", "sentence-transformers", "gguf")
@@ -90,7 +91,7 @@ class VllmBackend(Backend):
             try:
                 report("importing vllm", None)
                 await asyncio.to_thread(vllm_engine.load_package)
-                with loading.watched(report, f"loading {weights.path.name}", weights.size):
+                with loading.watched(report, f"loading {weights.path.name}", weights.size, said):
                     running = await vllm_engine.start(setup, weights)
             except Exception as err:
                 why = loading.cause(said())
@@ -100,7 +101,7 @@ class VllmBackend(Backend):
     async def close(self) -> None:
         """End the engine's processes."""
         self._watch.cancel()
-        await asyncio.to_thread(self._running.engine.shutdown, 0)
+        await asyncio.to_thread(self._running.engine.shutdown, CLOSE_SECONDS)
 
     def abilities(self) -> frozenset[Capability]:
         """Return what the model that is loaded can do."""
@@ -133,7 +134,7 @@ class VllmBackend(Backend):
         except Fault as fault:
             raise _refusal(fault.error) from None
         except self._running.refusals as err:
-            raise _refusal({"message": _text(err)}) from err
+            raise _refusal({"message": loading.sentence(err)}) from err
         if not finished:
             raise StreamTruncated("vLLM stopped before the answer was complete.", "Ask again; see %byzer logs.")
 
@@ -164,7 +165,7 @@ class VllmBackend(Backend):
             try:
                 found = await asyncio.gather(*(self._vector(text, dimensions) for text in texts))
             except self._running.refusals as err:
-                raise _refusal({"message": _text(err)}) from err
+                raise _refusal({"message": loading.sentence(err)}) from err
             data = b"".join(vector for vector, _ in found)
             yield Vectors(start, len(found[0][0]) // 4, data, Usage(sum(count for _, count in found)))
 
@@ -178,13 +179,6 @@ _NO_TOKENIZER = ("tokenizer", "skip_tokenizer_init")
 def _error(err: BaseException, why: str) -> BaseException:
     """Return the error to explain: what the engine's process wrote, where the exception only says that it failed."""
     return RuntimeError(why) if why and "initialization failed" in str(err) else err
-
-
-def _text(err: Exception) -> str:
-    """Return what an exception says; pydantic's says it in a list."""
-    if not hasattr(err, "errors"):
-        return str(err)
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in err.errors())
 
 
 def _refusal(error: Mapping[str, Any]) -> Exception:

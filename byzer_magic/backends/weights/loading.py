@@ -40,7 +40,7 @@ def failed(engine: str, path: Path, err: BaseException) -> ByzerError:
     """Return the error for an engine that could not load `path`: why, and the next step."""
     if isinstance(err, ByzerError):
         return err
-    text = " ".join(str(err).split()) or type(err).__name__
+    text = " ".join(sentence(err).split()) or type(err).__name__
     low = f"{type(err).__name__} {text}".lower()
     for words, reason, hint in _REASONS:
         if any(word in low for word in words):
@@ -48,15 +48,25 @@ def failed(engine: str, path: Path, err: BaseException) -> ByzerError:
     return EngineFailed(f"{engine} cannot load {path}: {_short(text)}.", "")
 
 
+def sentence(err: BaseException) -> str:
+    """Return what an exception says; pydantic's says it in a list."""
+    if not hasattr(err, "errors"):
+        return str(err)
+    return "; ".join(
+        ": ".join([*map(str, each["loc"]), each["msg"].removeprefix("Value error, ")]) for each in err.errors()
+    )
+
+
 def _short(text: str, most: int = 300) -> str:
     return text if len(text) <= most else f"{text[:most]} ..."
 
 
 @contextlib.contextmanager
-def watched(report: Report, stage: str, size: int) -> Iterator[None]:
+def watched(report: Report, stage: str, size: int, said: Callable[[], str] = str) -> Iterator[None]:
     """Report `stage` while the block runs, with the memory that this process and its children have taken since.
 
-    `size` is the weights' bytes: what the memory is compared with.
+    `size` is the weights' bytes: what the memory is compared with. `said` gives the engine's output, whose last
+    message tells what it is at.
     """
     done = threading.Event()
     start = memory()
@@ -64,7 +74,8 @@ def watched(report: Report, stage: str, size: int) -> Iterator[None]:
     def look() -> None:
         while not done.wait(LOOK_SECONDS):
             taken = max(0, memory() - start)
-            report(stage, None, f"{taken / 1e6:,.0f} MB in memory, {size / 1e6:,.0f} MB on disk")
+            last = _MESSAGE.findall(said())[-1:]
+            report(stage, None, "; ".join([f"{taken / 1e6:,.0f} MB in memory, {size / 1e6:,.0f} MB on disk", *last]))
 
     report(stage)
     watcher = threading.Thread(target=look, name="loading", daemon=True)
@@ -108,6 +119,7 @@ def cause(text: str) -> str:
 
 
 _ERROR = re.compile(r"^(?:\([^)]*\)\s*)?(?:ERROR\s[^\]]*\]\s*)?((?:\w+\.)*\w*(?:Error|Exception): .+)$", re.MULTILINE)
+_MESSAGE = re.compile(r"INFO\s[^\]\n]*\] (.{1,80})")
 _CONSEQUENCE = re.compile(r"Engine core initialization failed|WorkerProc initialization failed|EngineDeadError")
 
 

@@ -67,7 +67,7 @@ def arguments(setup: Setup, weights: Weights) -> dict[str, Any]:
     }
     if setup.gpus > 1:
         defaults["tensor_parallel_size"] = int(setup.gpus)
-    return defaults | (_on_a_cpu(weights, given) if setup.gpus == 0 and not has_gpu() else {}) | given
+    return defaults | ({} if has_gpu() else _on_a_cpu(weights, given)) | given
 
 
 def _plain(value: Any) -> Any:
@@ -78,11 +78,9 @@ def _on_a_cpu(weights: Weights, given: dict[str, Any]) -> dict[str, Any]:
     """Return defaults for a machine without GPU: float32 unless it computes in bfloat16, and a bounded cache."""
     dtype = given.get("dtype") or ("auto" if _fast_bfloat16() else "float32")
     length = given.get("max_model_len") or min(CPU_CONTEXT, weights.context or CPU_CONTEXT)
-    return {
-        "dtype": dtype,
-        "max_model_len": length,
-        "kv_cache_memory_bytes": cache_bytes(weights.config, length, 4 if "32" in dtype else 2) * FULL_ANSWERS,
-    }
+    room = cache_bytes(weights.config, length, 4 if "32" in dtype else 2) * FULL_ANSWERS
+    shorten = (weights.context or CPU_CONTEXT + 1) > CPU_CONTEXT  # else vLLM finds the model's own length
+    return {"dtype": dtype, "kv_cache_memory_bytes": room} | ({"max_model_len": length} if shorten else {})
 
 
 def _fast_bfloat16() -> bool:
@@ -110,7 +108,7 @@ def set_environment(threads: int, setup: Setup) -> None:
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
     os.environ["DO_NOT_TRACK"] = "1"
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork of a Ray worker keeps its sockets open
-    if not has_gpu() and int(setup.params.get(f"{PREFIX}tensor_parallel_size") or 1) == 1:
+    if not has_gpu() and int(setup.params.get(f"{PREFIX}tensor_parallel_size") or setup.gpus or 1) <= 1:
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # cores are Ray's to share out
     os.environ["OMP_NUM_THREADS"] = str(threads)
 
