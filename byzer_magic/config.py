@@ -26,6 +26,8 @@ class Settings:
     """1: keep a process (about 80 MB) ready for this notebook's next deploy, which saves 2 s; 0: do not."""
     local_cpus: int = 0
     """CPUs the local Ray offers; 0: all of the machine's."""
+    local_gpus: int = -1
+    """GPUs the local Ray offers; -1: those that Ray finds."""
 
     @property
     def chinese(self) -> bool:

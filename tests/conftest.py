@@ -40,9 +40,17 @@ def provider() -> Iterator[Process]:
 @pytest.fixture(scope="session")
 def ray_env() -> Iterator[dict[str, str]]:
     """The environment in which a private Ray is found; processes started with it use that Ray."""
-    # The path must be short: Ray puts Unix sockets below it.
+    # The path must be short: Ray puts Unix sockets below it. The GPUs are a number to Ray: engines use the CPU.
     folder = tempfile.mkdtemp(prefix="bz", dir="/tmp")
-    mine = {"RAY_TMPDIR": folder, "BYZER_LOCAL_CPUS": "4", "BYZER_START_SECONDS": "120", "BYZER_CONNECT_SECONDS": "60"}
+    one_thread = {"BYZER_ENGINE_THREADS": "1", "OMP_NUM_THREADS": "1"}  # two on busy cores take forty times as long
+    mine = {
+        **one_thread,
+        "RAY_TMPDIR": folder,
+        "BYZER_LOCAL_CPUS": "4",
+        "BYZER_LOCAL_GPUS": "2",
+        "BYZER_START_SECONDS": "120",
+        "BYZER_CONNECT_SECONDS": "60",
+    }
     before = {name: os.environ.get(name) for name in [*mine, "RAY_ADDRESS", "OPENAI_API_KEY"]}
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.pop("OPENAI_API_KEY", None)

@@ -155,7 +155,7 @@ def _start(settings: Settings, say: Say) -> str:
             return address
         say("No Ray is running here: starting a local one (it stays until `shutdown`) ...")
         log_path = temp_folder() / "byzer_head.log"
-        pid = _spawn_head(log_path, settings.local_cpus)
+        pid = _spawn_head(log_path, settings.local_cpus, settings.local_gpus)
         try:
             return _await_head(pid, log_path, settings.start_seconds, say)
         except BaseException:
@@ -164,9 +164,9 @@ def _start(settings: Settings, say: Say) -> str:
             raise
 
 
-def _spawn_head(log_path: Path, cpus: int) -> int:
+def _spawn_head(log_path: Path, cpus: int, gpus: int) -> int:
     """Start the process that holds the local Ray, as nobody's child; return its pid."""
-    command = [sys.executable, "-m", "byzer_magic.runtime.head", str(cpus)]
+    command = [sys.executable, "-m", "byzer_magic.runtime.head", str(cpus), str(gpus)]
     with log_path.open("w") as output:
         done = subprocess.run(  # noqa: S603 - our own module
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output, check=True

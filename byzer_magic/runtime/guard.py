@@ -14,11 +14,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 SHARED = Path("/dev/shm")  # noqa: S108 - where the system has it
-OWN_NAMES = ("psm_", "sem.")
-"""How names begin that Python's multiprocessing gives to memory and semaphores."""
 GIVE_UP_SECONDS = 10.0
 
 
@@ -42,26 +41,30 @@ class Guard:
         os.write(self._write, "".join(f"{name}\n" for name in shared(members(self._group))).encode())
 
 
-def shared(pids: list[int]) -> set[str]:
+def shared(pids: Iterable[int]) -> set[str]:
     """Return the names of the shared memory and semaphores that processes have mapped, or made under their number."""
     found: set[str] = set()
     for pid in pids:
         found |= {path.name for path in SHARED.glob(f"sem.loky-{pid}-*")}
         with contextlib.suppress(OSError):
-            names = (line.rpartition(f"{SHARED}/")[2] for line in Path(f"/proc/{pid}/maps").read_text().splitlines())
-            found |= {name.split()[0] for name in names if name.startswith(OWN_NAMES)}
+            lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+            found |= {line.rpartition(f"{SHARED}/")[2] for line in lines if f" {SHARED}/" in line}
     return found
+
+
+def processes() -> list[int]:
+    """Return all processes."""
+    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
 
 
 def members(group: int) -> list[int]:
     """Return the processes of a group that are not merely waiting to be reaped."""
     found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                state, _, pgrp = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
-                if int(pgrp) == group and state != "Z":
-                    found.append(int(folder.name))
+    for pid in processes():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            state, _, pgrp = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:3]
+            if int(pgrp) == group and state != "Z":
+                found.append(pid)
     return found
 
 
@@ -69,7 +72,7 @@ def main(group: int) -> None:
     """Wait for the end of stdin, then for that of the group, by force."""
     if os.fork():  # Ray kills the children of a worker that it ends: this must not be one
         os._exit(0)
-    names = set(sys.stdin.read().split())
+    names = set(sys.stdin.read().splitlines())
     started = time.monotonic()
     while (pids := members(group)) and time.monotonic() - started < GIVE_UP_SECONDS:
         names |= shared(pids)
@@ -77,7 +80,7 @@ def main(group: int) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
-    for name in names:
+    for name in names - shared(processes()):  # what others have mapped is theirs (Ray's object store)
         (SHARED / name).unlink(missing_ok=True)
 
 

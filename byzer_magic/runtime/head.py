@@ -23,11 +23,11 @@ def main() -> None:
         return
     os.setsid()  # a Ctrl-C in the notebook's terminal must not reach it
     os.dup2(2, 1)  # the caller waits for the end of stdout
-    hold(int(sys.argv[1]))
+    hold(*map(int, sys.argv[1:]))
 
 
-def hold(cpus: int) -> None:
-    """Start Ray with that many CPUs (0: the machine's) and hold it until SIGTERM or SIGINT."""
+def hold(cpus: int, gpus: int) -> None:
+    """Start Ray with so many CPUs (0: the machine's) and GPUs (-1: those it finds); hold it until SIGTERM or SIGINT."""
     # Ray lowers its workers' priority (nice 15), meant for batch jobs; ours answer people.
     os.environ.setdefault("RAY_worker_niceness", "0")
     import ray  # after the fork, which Ray's threads would not survive
@@ -40,6 +40,7 @@ def hold(cpus: int) -> None:
     ray.init(
         address="local",  # a new one, whatever an earlier Ray has left behind
         num_cpus=cpus or None,
+        num_gpus=None if gpus < 0 else gpus,
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         log_to_driver=False,

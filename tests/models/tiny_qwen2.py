@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,12 @@ def _tokenizer() -> Any:
     )
     tokenizer.chat_template = TEMPLATE
     return tokenizer
+
+
+def changed(folder: Path, **config: Any) -> Path:
+    """Return a copy of the tiny model with another configuration."""
+    for file in tiny_qwen2().iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    known = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(known | config))
+    return folder

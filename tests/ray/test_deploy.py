@@ -228,7 +228,7 @@ def test_an_alias_that_is_not_deployed_lists_those_that_are(manager: Manager, pr
 
 def test_too_little_room_is_said_at_once(manager: Manager, provider: Process) -> None:
     started = time.monotonic()
-    with pytest.raises(errors.NoRoom, match=r"asks for 3 GPUs; the cluster has 0") as caught:
+    with pytest.raises(errors.NoRoom, match=r"asks for 3 GPUs; the cluster has 2") as caught:
         deploy(manager, saas(provider, gpus_per_worker=1, num_workers=3))
     assert "--gpus_per_worker" in caught.value.hint
     assert time.monotonic() - started < 5

@@ -58,6 +58,7 @@ def sentence(err: BaseException) -> str:
 
 
 def _short(text: str, most: int = 300) -> str:
+    text = text.rstrip(". ")
     return text if len(text) <= most else f"{text[:most]} ..."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 from collections.abc import AsyncGenerator, Callable
@@ -108,9 +109,18 @@ def set_environment(threads: int, setup: Setup) -> None:
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
     os.environ["DO_NOT_TRACK"] = "1"
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork of a Ray worker keeps its sockets open
-    if not has_gpu() and int(setup.params.get(f"{PREFIX}tensor_parallel_size") or setup.gpus or 1) <= 1:
-        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # cores are Ray's to share out
+    ranks = int(setup.params.get(f"{PREFIX}tensor_parallel_size") or setup.gpus or 1)
+    if not has_gpu():
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind" if ranks == 1 else cores_of(ranks))
     os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def cores_of(ranks: int) -> str:
+    """Return the cores of each of an engine's processes, as vLLM wants them on a CPU: ``0,1|2,3``."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    share = max(1, len(cores) // ranks)
+    each = [cores[(rank * share) % len(cores) :][:share] for rank in range(ranks)]
+    return "|".join(",".join(map(str, part)) for part in each)
 
 
 def load_package() -> None:
@@ -135,9 +145,12 @@ async def start(setup: Setup, weights: Weights) -> Running:
     from vllm.v1.engine.async_llm import AsyncLLM
 
     given = arguments(setup, weights)
-    args = make_arg_parser(FlexibleArgumentParser()).parse_args([])
-    for name, value in given.items():
-        setattr(args, name, value)
+    parser = make_arg_parser(FlexibleArgumentParser())
+    args = parser.parse_args([])
+    readers = {action.dest: action.type for action in parser._actions}
+    for name, value in given.items():  # vLLM's own readers turn JSON objects into its configuration classes
+        read = readers.get(name) if isinstance(value, dict) else None
+        setattr(args, name, read(json.dumps(value)) if callable(read) else value)
     engine = await asyncio.to_thread(AsyncLLM.from_engine_args, AsyncEngineArgs.from_cli_args(args))
     try:
         tasks = await engine.get_supported_tasks()

@@ -1,0 +1,199 @@
+"""Engines as workers: loaded, watched, killed and ended, with nothing left of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+
+import byzer_magic as bz
+from byzer_magic import errors
+from byzer_magic.manager import Manager
+from byzer_magic.runtime import places
+from byzer_magic.spec import DeploySpec, UndeploySpec
+from byzer_magic.types import Loading, Ready
+from tests.conftest import alive
+from tests.models.tiny_qwen2 import tiny_qwen2
+from tests.ray.test_deploy import deploy, eventually, llama
+
+pytestmark = [pytest.mark.ray, pytest.mark.engine, pytest.mark.timeout(600)]
+
+
+def vllm(**more: object) -> DeploySpec:
+    params = {"backend.max_model_len": "512", "temperature": "0"}
+    return DeploySpec(
+        model="v",
+        infer_backend="vllm",
+        model_path=str(tiny_qwen2()),
+        infer_params={**params, **more.pop("infer_params", {})},  # type: ignore[dict-item]  # a test's shorthand
+        cpus_per_worker=0.001,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def family(pid: int) -> list[int]:
+    """Return a worker's process and all that it has started."""
+    return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+
+
+def worker_pids(alias: str) -> list[int]:
+    return [worker.pid for worker in bz.model(alias).stat().workers if worker.pid]
+
+
+def shared_memory() -> set[str]:
+    return {path.name for path in Path("/dev/shm").iterdir() if not path.name.startswith("plasma")}
+
+
+def gone(pids: list[int], seconds: float = 5) -> bool:
+    return eventually(lambda: not any(map(alive, pids)), seconds)
+
+
+def test_two_workers_load_side_by_side_and_take_turns(manager: Manager, gguf: Path) -> None:
+    events = deploy(manager, llama(gguf, num_workers=2))
+    loaded = {event.worker for event in events if isinstance(event, Loading)}
+    assert loaded == {0, 1}
+    assert isinstance(events[-1], Ready)
+    assert [bz.model("l").chat("Hi", max_tokens=2).worker for _ in range(4)] == [0, 1, 0, 1]
+
+
+def test_undeploy_frees_the_memory_at_once(manager: Manager, gguf: Path) -> None:
+    deploy(manager, llama(gguf))
+    pids = family(worker_pids("l")[0])
+    manager.run(manager.undeploy(UndeploySpec(model="l")))
+    assert not any(map(alive, pids)), "when the command returns"
+
+
+def test_a_worker_killed_while_it_loads_fails_the_deploy_within_seconds(manager: Manager) -> None:
+    events = manager.iterate(manager.deploy(manager.plan(vllm())))
+    started = 0.0
+    with pytest.raises(errors.EngineFailed, match="worker 0 died while it loaded the model") as caught:
+        for event in events:
+            if isinstance(event, Loading) and not started:
+                [pid] = eventual_pids()
+                os.kill(pid, signal.SIGKILL)
+                started = time.monotonic()
+    assert time.monotonic() - started < 10
+    assert "memory" in caught.value.hint
+    assert manager.run(manager.aliases()) == []
+
+
+def eventual_pids() -> list[int]:
+    assert eventually(lambda: len(worker_pids("v")) == 1)
+    return worker_pids("v")
+
+
+def test_an_interrupted_load_leaves_no_process_and_no_name(manager: Manager) -> None:
+    events = manager.iterate(manager.deploy(manager.plan(vllm())))
+    for event in events:
+        if isinstance(event, Loading) and event.stage.startswith("loading") and len(family(worker_pids("v")[0])) > 1:
+            break
+    pids = family(worker_pids("v")[0])
+    started = time.monotonic()
+    events.close()  # type: ignore[attr-defined]  # a generator; Ctrl-C ends here too
+    print(f"interrupted in {time.monotonic() - started:.2f} s, {len(pids)} processes")
+    assert gone(pids)
+    assert manager.run(manager.aliases()) == []
+
+
+def test_a_failed_load_says_why_and_keeps_its_log(manager: Manager) -> None:
+    """The engine's own process finds that out; what it wrote is the reason that people see."""
+    with pytest.raises(errors.EngineFailed, match=r"not enough memory .*cache") as caught:
+        deploy(manager, vllm(infer_params={"backend.kv_cache_memory_bytes": "1000"}))
+    assert "\n" not in caught.value.message
+    assert "logs --model v" in caught.value.hint
+    assert any("Traceback" in line for line in manager.failed_log("v"))
+    assert manager.run(manager.aliases()) == []
+
+
+def test_several_gpus_of_a_worker_share_the_model_in_one_placement_group(manager: Manager) -> None:
+    before = shared_memory()
+    events = deploy(manager, vllm(gpus_per_worker=2, worker_concurrency=4))
+    ready = events[-1]
+    assert isinstance(ready, Ready)
+    assert ready.capabilities == ["chat", "tools"]
+    groups = [group for group in ray.util.placement_group_table().values() if group["state"] == "CREATED"]
+    assert [(group["strategy"], list(group["bundles"].values())) for group in groups] == [
+        ("STRICT_PACK", [{"GPU": 2.0, "CPU": 0.001}])
+    ]
+    [pid] = worker_pids("v")
+    ranks = [name for name in map(title, family(pid)) if "Worker" in name]
+    assert len(ranks) == 2, "one process for each rank of the tensor parallelism"
+    assert bz.model("v").chat("hello", max_tokens=3).usage.completion_tokens == 3  # type: ignore[union-attr]
+
+    core = next(child for child in family(pid) if "EngineCore" in title(child))
+    stream = bz.model("v").stream("a story", max_tokens=400)
+    next(stream)
+    os.kill(core, signal.SIGKILL)
+    with pytest.raises(errors.RequestError):
+        list(stream)
+    assert eventually(lambda: bz.model("v").stat().workers[0].health != "up", 20), "stat shows it"
+    assert gone([pid], 20)
+    manager.run(manager.undeploy(UndeploySpec(model="v", force=True)))
+    assert eventually(lambda: shared_memory() <= before)
+    assert not [group for group in ray.util.placement_group_table().values() if group["state"] == "CREATED"]
+
+
+def title(pid: int) -> str:
+    try:
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return ""
+
+
+def test_when_the_pool_is_killed_its_engines_end_and_come_back(manager: Manager, gguf: Path) -> None:
+    deploy(manager, llama(gguf))
+    endpoint = places.announced("l")
+    assert endpoint
+    pids = [pid for worker in worker_pids("l") for pid in family(worker)]
+    os.kill(endpoint.pid, signal.SIGKILL)
+    assert gone(pids, 10)
+    assert "Paris" in bz.model("l").chat("What is the capital of France? Answer in one sentence.", temperature=0).text
+
+
+def test_killed_in_the_middle_of_an_answer_nothing_is_repeated(manager: Manager, gguf: Path) -> None:
+    deploy(manager, llama(gguf))
+    stream = bz.model("l").stream("Tell me a very long story about a king.", max_tokens=500)
+    while not next(stream).text:
+        pass
+    os.kill(worker_pids("l")[0], signal.SIGKILL)
+    with pytest.raises(errors.WorkerLost, match="died while answering"):
+        list(stream)
+    assert eventually(lambda: [worker.health for worker in bz.model("l").stat().workers] == ["up"], 30)
+    assert bz.model("l").stat().errors == 1
+    assert "worker 0 died" in "\n".join(manager.run(manager.logs("l", 100)))
+
+
+def test_two_engines_serve_at_once(manager: Manager, gguf: Path) -> None:
+    deploy(manager, llama(gguf))
+    deploy(manager, llama(gguf, "other"))
+    answers: dict[str, str] = {}
+
+    def ask(alias: str) -> None:
+        answers[alias] = bz.model(alias).chat("Hi", max_tokens=5).model
+
+    threads = [threading.Thread(target=ask, args=(alias,)) for alias in ("l", "other")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == {"l": "l", "other": "other"}
+
+
+def test_checking_a_deploy_imports_no_engine(ray_env: dict[str, str]) -> None:
+    code = (
+        "import sys, byzer_magic as bz; from byzer_magic.spec import DeploySpec; manager = bz.default_manager();"
+        f"spec = DeploySpec(model='x', infer_backend='vllm', model_path={str(tiny_qwen2())!r},"
+        " infer_params={'backend.max_model_len': '64'}); manager.plan(spec);"
+        "print([name for name in ('torch', 'vllm', 'transformers', 'ray') if name in sys.modules])"
+    )
+    env = {**ray_env, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
+    assert done.stdout == "[]\n", done.stderr
