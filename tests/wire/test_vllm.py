@@ -111,7 +111,6 @@ async def test_a_tool_that_is_asked_for_is_called(backend: Remote) -> None:
         "type": "function",
         "function": {
             "name": "weather",
-            "strict": True,
             "parameters": {
                 "type": "object",
                 "properties": {"day": {"type": "integer", "maximum": 31}},

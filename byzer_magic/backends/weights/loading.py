@@ -136,10 +136,12 @@ def memory(pid: int | None = None) -> int:
 
 
 def cpu_threads(cpus: float) -> int:
-    """Return the threads to use: Ray's share when it is a whole CPU or more, else all cores of the machine.
+    """Return the threads to use: BYZER_ENGINE_THREADS, else Ray's share when it is a whole CPU, else all cores.
 
     A share below one (`--cpus_per_worker 0.001`) is a way to say "do not count me", not a wish for one thread.
     """
+    if given := os.environ.get("BYZER_ENGINE_THREADS"):
+        return int(given)
     if cpus >= 1:
         return int(cpus)
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
@@ -148,10 +150,9 @@ def cpu_threads(cpus: float) -> int:
 def calm_environment(cpus: float) -> int:
     """Set, before torch is imported, what keeps engines offline and their threads in bounds; return the threads.
 
-    Ray sets OMP_NUM_THREADS to 1 for a share below one CPU. A count that the user gives (`BYZER_ENGINE_THREADS`)
-    goes first.
+    Ray sets OMP_NUM_THREADS to 1 for a share below one CPU.
     """
-    threads = int(os.environ.get("BYZER_ENGINE_THREADS") or cpu_threads(cpus))
+    threads = cpu_threads(cpus)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights are local: no engine has business with a hub

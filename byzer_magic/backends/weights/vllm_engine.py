@@ -65,6 +65,7 @@ def arguments(setup: Setup, weights: Weights) -> dict[str, Any]:
         "enforce_eager": True,  # as the original has it: less memory, a quicker start
         "max_num_seqs": max(1, setup.concurrency),
         "disable_log_stats": True,
+        "tool_strict_level": "parameter",  # the arguments of tools follow their schema, as people expect
     }
     if setup.gpus > 1:
         defaults["tensor_parallel_size"] = int(setup.gpus)
