@@ -70,6 +70,7 @@ class Engine:
         work.add_done_callback(lambda _: stages.put_nowait(None))
         try:
             while (stage := await stages.get()) is not None:
+                self._guard.note_shared_memory()  # also while it loads: it may be interrupted
                 yield stage
             self._backend = await work
             self._guard.note_shared_memory()
