@@ -42,36 +42,50 @@ class Guard:
 
 
 def shared(pids: Iterable[int]) -> set[str]:
-    """Return the names of the shared memory and semaphores that processes have mapped, or made under their number."""
+    """Return the names of the shared memory that processes have mapped."""
     found: set[str] = set()
     for pid in pids:
-        found |= {path.name for path in SHARED.glob(f"sem.loky-{pid}-*")}
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
             found |= {line.rpartition(f"{SHARED}/")[2] for line in lines if f" {SHARED}/" in line}
     return found
 
 
-def processes() -> list[int]:
-    """Return all processes."""
-    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+def orphans(since: float) -> set[str]:
+    """Return the semaphores made since then that bear the number of a process which is gone.
+
+    They are joblib's, which engines load: it makes them too briefly before a kill for anyone to have seen them.
+    """
+    running = set(map(str, processes()))
+    found = set()
+    for path in SHARED.glob("sem.loky-*"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime >= since and path.name.split("-")[1] not in running:
+                found.add(path.name)
+    return found
+
+
+def processes() -> dict[int, int]:
+    """Return all processes that are not merely waiting to be reaped, and their groups."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            state, _, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            if folder.name.isdigit() and state != "Z":
+                found[int(folder.name)] = int(group)
+    return found
 
 
 def members(group: int) -> list[int]:
-    """Return the processes of a group that are not merely waiting to be reaped."""
-    found = []
-    for pid in processes():
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            state, _, pgrp = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:3]
-            if int(pgrp) == group and state != "Z":
-                found.append(pid)
-    return found
+    """Return the processes of a group."""
+    return [pid for pid, of in processes().items() if of == group]
 
 
 def main(group: int) -> None:
     """Wait for the end of stdin, then for that of the group, by force."""
     if os.fork():  # Ray kills the children of a worker that it ends: this must not be one
         os._exit(0)
+    born = time.time()
     names = set(sys.stdin.read().splitlines())
     started = time.monotonic()
     while (pids := members(group)) and time.monotonic() - started < GIVE_UP_SECONDS:
@@ -80,8 +94,9 @@ def main(group: int) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
-    for name in names - shared(processes()):  # what others have mapped is theirs (Ray's object store)
-        (SHARED / name).unlink(missing_ok=True)
+    for name in (names | orphans(born)) - shared(processes()):  # what others have mapped is theirs
+        with contextlib.suppress(OSError):
+            (SHARED / name).unlink()
 
 
 if __name__ == "__main__":
