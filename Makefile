@@ -15,7 +15,7 @@ MODEL := $$($(BIN)/python -c "import importlib.metadata as m; print(m.distributi
 # llama-cpp-python compiles on first install; leaving out what its binding does not use halves that time.
 LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/servers/llama_build.cmake"
 
-.PHONY: help demo lab stop test test-fast check bench docs clean
+.PHONY: help demo lab stop test test-fast check models bench bench-engines docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -53,8 +53,11 @@ lab: $(VENV)/.use  ## open the quickstart notebook in JupyterLab
 stop: $(VENV)/.use  ## stop the local Ray that the demo started
 	$(BIN)/byzerllm shutdown
 
-test: $(VENV)/.dev check  ## install and run all checks and tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev check models  ## install and run all checks and tests
+	$(BIN)/python -m pytest --durations=15
+
+models: $(VENV)/.dev  ## make the tests' models, once (about three minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.models
 
 test-fast: $(VENV)/.dev  ## the tests that need no Ray and no engine, under a minute
 	$(BIN)/python -m pytest tests/unit tests/property tests/shape -q
@@ -67,6 +70,9 @@ check: $(VENV)/.dev  ## format, lint, types, layers
 
 bench: $(VENV)/.dev  ## what a deployment adds to a direct call, measured side by side
 	$(BIN)/python benchmarks/overhead.py
+
+bench-engines: $(VENV)/.dev  ## what a deployment adds to an engine used in process
+	$(BIN)/python benchmarks/engines.py
 
 docs: $(VENV)/.dev  ## write docs/commands.md from the specs
 	$(BIN)/python docs/make_commands.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -129,6 +130,9 @@ class Actions:
             return
         if note := catalog.facts(str(plan.setup.params.get("saas.model", ""))).note:
             self._out.say(f"Note: {note}")
+        if plan.why:
+            chosen = plan.spec.infer_backend or plan.spec.pretrained_model_type
+            self._out.say(f"{item.model}: {chosen}, because {plan.why}.")
         self._manager.ensure(item.ray_address)
         self._out.events(item.model, self._manager.iterate(self._manager.deploy(plan)))
 
@@ -276,3 +280,30 @@ class Actions:
             self._out.text(json.dumps(rows, indent=4, ensure_ascii=False))
         else:
             self._out.table(rows, "There are no presets.")
+
+    @run.register
+    def _models(self, item: specs.ModelsSpec) -> None:
+        from byzer_magic import doctor
+
+        rows = doctor.model_list(item.model_path, dict(os.environ), doctor.look())
+        if item.json:
+            self._out.text(json.dumps(rows, indent=4, ensure_ascii=False))
+            return
+        self._out.table(
+            [row for row in rows if any(row.values())],
+            "No models in the usual caches. Say where they are: --model_path FOLDER, or BYZER_MODELS=FOLDER:FOLDER",
+        )
+
+    @run.register
+    def _doctor(self, item: specs.DoctorSpec) -> None:
+        from byzer_magic import doctor
+
+        machine = doctor.look()
+        parts = {"machine": doctor.machine_rows(machine, self._manager.room()), "engines": doctor.engines(machine)}
+        if item.model_path:
+            parts = {"model": doctor.model_rows(item.model_path, machine)}
+        if item.json:
+            self._out.text(json.dumps(parts, indent=4, ensure_ascii=False))
+            return
+        for rows in parts.values():
+            self._out.table(rows, "")

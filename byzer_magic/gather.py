@@ -12,7 +12,7 @@ from byzer_magic import errors, results, types
 from byzer_magic.answer import Answer
 from byzer_magic.results import Result, Timings
 from byzer_magic.types import Dispatched, Usage
-from byzer_magic.widgets.media import size
+from byzer_magic.widgets.media import measured, size
 
 R = TypeVar("R")
 
@@ -81,8 +81,12 @@ class Embedded(Gathered[types.EmbedRequest]):
     def __init__(self, model: str, request: types.EmbedRequest) -> None:
         super().__init__(model, request)
         self._parts: list[bytes] = []
+        self._cut: types.Cut | None = None
 
     def take(self, item: types.Vectors) -> None:
+        if item.cut:
+            so_far = self._cut.texts if self._cut else []
+            self._cut = types.Cut([*so_far, *item.cut.texts], item.cut.limit)
         self._parts.append(item.data)
         self._rows += item.rows
         self._dimensions = item.dimensions
@@ -95,7 +99,7 @@ class Embedded(Gathered[types.EmbedRequest]):
         import numpy as np  # 70 ms, and only vectors need it
 
         vectors = np.frombuffer(b"".join(self._parts), dtype="<f4").reshape(self._rows, self._dimensions)
-        return results.EmbedResult(vectors=vectors.copy(), **self.made(interrupted=interrupted))
+        return results.EmbedResult(vectors=vectors.copy(), cut=self._cut, **self.made(interrupted=interrupted))
 
 
 class Ranked(Gathered[types.RerankRequest]):
@@ -167,7 +171,10 @@ class Spoken(Gathered[types.SpeakRequest]):
 
     def result(self, *, interrupted: bool = False) -> results.SpeakResult:
         return results.SpeakResult(
-            data=bytes(self._data), mime=self._mime, text=self.request.text, **self.made(interrupted=interrupted)
+            data=measured(bytes(self._data)),
+            mime=self._mime,
+            text=self.request.text,
+            **self.made(interrupted=interrupted),
         )
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from byzer_magic import config, errors
 from byzer_magic.capabilities import Capability, method_for
-from byzer_magic.runtime.loop import LOOP, with_deadline
+from byzer_magic.connection import Connection, Say
+from byzer_magic.runtime.loop import with_deadline
 from byzer_magic.spec import DeploySpec, UndeploySpec
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import Event, Failed, Placed, Ready, Request
@@ -25,9 +25,6 @@ from byzer_magic.types import Event, Failed, Placed, Ready, Request
 if TYPE_CHECKING:
     from byzer_magic.runtime.link import Link
     from byzer_magic.runtime.plan import Plan
-
-T = TypeVar("T")
-Say = Callable[[str], None]
 
 DRAIN_SECONDS = 5.0
 """How long a pool may take to close its workers when nothing is in flight."""
@@ -37,81 +34,12 @@ LOAD_SECONDS = 3600.0
 """Nothing that shows no progress for an hour is loading."""
 
 
-class Manager:
+class Manager(Connection):
     """One process's way to the deployments of one cluster."""
 
     def __init__(self, settings: config.Settings | None = None, say: Say = lambda _: None) -> None:
-        self.settings = settings or config.load()
-        self.say = say
-        self._links: dict[str, Link] = {}
+        super().__init__(settings, say)
         self._abilities: WeakKeyDictionary[Link, frozenset[Capability]] = WeakKeyDictionary()
-        self._address = ""
-        self._connecting = threading.Lock()
-
-    # ---- the bridge
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine of this manager to its end."""
-        return LOOP.run(work)
-
-    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
-        """Iterate over an async iterator of this manager; leaving the loop stops the work behind it."""
-        return LOOP.iterate(items)
-
-    def connect(self, address: str | None = None) -> str:
-        """Connect to Ray (see `byzer_magic.runtime.cluster.connect`); return the cluster's address."""
-        from byzer_magic.runtime import cluster
-
-        with self._connecting:  # threads may ask at the same moment
-            where = cluster.connect(address or self.settings.ray_address, self.settings, self.say)
-            if where != self._address:  # links lead to the other cluster
-                self._links.clear()
-                self._address = where
-                self._prestart()
-        return where
-
-    def _prestart(self) -> None:
-        if self.settings.spare:
-            from byzer_magic.runtime import spare
-
-            threading.Thread(target=spare.prestart, name="byzer-spare", daemon=True).start()
-
-    def ensure(self, address: str = "auto") -> None:
-        """Connect when this process is not connected yet, or when a given address must be checked."""
-        if not self._address or address != "auto":
-            self.connect(None if address == "auto" else address)
-
-    def reach(self, alias: str, address: str = "auto") -> None:
-        """Make sure that requests can reach `alias`: directly when it is on this machine, else by connecting to Ray.
-
-        Raises:
-            CannotConnect: there is no Ray to ask, and none can be started.
-        """
-        from byzer_magic.runtime import places
-
-        usual = address == "auto" and self.settings.ray_address == "auto"
-        if self._address or not usual:
-            self.ensure(address)
-        elif (link := self._links.get(alias)) is not None and link.connected:
-            return
-        elif places.announced(alias) is not None:
-            self._links.setdefault(alias, places.link_to(alias))
-        else:
-            self._links.clear()  # direct ones; from now on Ray is asked
-            self.ensure()
-
-    def shutdown(self) -> bool:
-        """Stop the local Ray; return whether there was one of ours."""
-        from byzer_magic.runtime import cluster
-
-        self._links.clear()
-        self._address = ""
-        return cluster.shutdown(self.say)
-
-    @property
-    def connected(self) -> bool:
-        """Return whether this manager has a cluster already."""
-        return bool(self._address)
 
     # ---- deployments
 

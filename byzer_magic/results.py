@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from byzer_magic.errors import CommandError
-from byzer_magic.types import Picture, Segment, Usage
+from byzer_magic.types import Cut, Picture, Segment, Usage
 from byzer_magic.widgets import media
 
 
@@ -75,6 +75,8 @@ class EmbedResult(_Made, frozen=True, kw_only=True, eq=False):
 
     vectors: Any
     """A numpy array of float32, texts x dimensions."""
+    cut: Cut | None = None
+    """Which texts were too long for the model, so that only their beginning was read (where the backend tells)."""
 
     @property
     def output(self) -> str:
@@ -101,7 +103,8 @@ class EmbedResult(_Made, frozen=True, kw_only=True, eq=False):
 
     def __str__(self) -> str:
         rows, dimensions = self.vectors.shape
-        return f"{rows} vector{'s'[: rows != 1]} of {dimensions} numbers"
+        made = f"{rows} vector{'s'[: rows != 1]} of {dimensions} numbers"
+        return f"{made}; {self.cut}" if self.cut else made
 
     def __repr__(self) -> str:
         return f"EmbedResult({self}, {self.model})"

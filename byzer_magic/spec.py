@@ -304,6 +304,32 @@ class ShutdownSpec(Spec):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
+class ModelsSpec(Spec):
+    """The models on this machine's disk."""
+
+    summary = "List the local models in the usual caches, and what runs each."
+    summary_zh = "列出本机缓存目录里的模型"
+    examples = ("models", "models --model_path /data/models")
+
+    model_path: str | None = option(None, help="look in this folder instead", zh="只在此目录下查找", complete="path")
+    json: bool = option(default=False, help="print plain JSON", zh="输出 JSON", kind="flag")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DoctorSpec(Spec):
+    """What is installed here, and what a model would need."""
+
+    summary = "Show which engines are installed, what is free, and what a model would need."
+    summary_zh = "检查已安装的引擎、空闲资源，以及模型所需内存"
+    examples = ("doctor", "doctor --model_path /data/models/Qwen3-8B")
+
+    model_path: str | None = option(
+        None, help="a model to size up before it is loaded: file or folder", zh="要评估的模型路径", complete="path"
+    )
+    json: bool = option(default=False, help="print plain JSON", zh="输出 JSON", kind="flag")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PresetsSpec(Spec):
     """The table of presets."""
 
@@ -420,6 +446,8 @@ COMMANDS: dict[str, type[Spec]] = {
     "logs": LogsSpec,
     "connect": ConnectSpec,
     "presets": PresetsSpec,
+    "models": ModelsSpec,
+    "doctor": DoctorSpec,
     "sessions": SessionsSpec,
     "shutdown": ShutdownSpec,
 }

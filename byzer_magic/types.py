@@ -122,6 +122,19 @@ class ChatChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True
     """What else the provider said and a user may want (logprobs, model, id)."""
 
 
+class Cut(msgspec.Struct, frozen=True, array_like=True):
+    """Texts of which only the beginning was read."""
+
+    texts: list[int]
+    """Their indexes in the request."""
+    limit: int
+    """The tokens of each that were read."""
+
+    def __str__(self) -> str:
+        count = len(self.texts)
+        return f"{count} text{'s were' if count != 1 else ' was'} cut at {self.limit:,} tokens"
+
+
 class Vectors(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="vectors"):
     """Vectors of the texts from `start` on."""
 
@@ -130,6 +143,8 @@ class Vectors(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, 
     data: bytes
     """Rows of `dimensions` little-endian float32."""
     usage: Usage | None = None
+    cut: Cut | None = None
+    """Which of the texts were too long for the model."""
 
     @property
     def rows(self) -> int:

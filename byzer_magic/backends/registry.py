@@ -20,6 +20,8 @@ import byzer_magic.backends.local
 import byzer_magic.backends.saas
 from byzer_magic.backends import compatible
 from byzer_magic.backends.base import Backend, Info
+from byzer_magic.backends.weights import packages
+from byzer_magic.backends.weights.packages import Package
 from byzer_magic.errors import MissingExtra, UnknownKind
 from byzer_magic.spec import ENGINES
 
@@ -46,6 +48,16 @@ def engines() -> list[str]:
 def families() -> list[str]:
     """Return `custom/<family>` for every family that has a file."""
     return sorted(f"custom/{item.name}" for item in pkgutil.iter_modules(byzer_magic.backends.custom.__path__))
+
+
+def local() -> dict[str, type[Backend]]:
+    """Return what runs local models: engines of custom/auto by their name, families by their type."""
+    return {name: find("custom/auto", name) for name in engines()} | {kind: find(kind) for kind in families()}
+
+
+def installed() -> dict[str, tuple[Package, ...]]:
+    """Return the packages that are there of each engine and family."""
+    return {name: packages.find(backend.info.requires) for name, backend in local().items()}
 
 
 def kinds() -> list[str]:
@@ -89,8 +101,8 @@ def _engine(name: str | None) -> type[Backend]:
     if name in available:
         return _load(f"byzer_magic.backends.local.{name}")
     choices = ", ".join(available)
-    if name in (None, "auto"):
-        raise UnknownKind("custom/auto needs an engine.", f"Add --infer_backend {available[0]} (available: {choices}).")
+    if name in (None, "auto"):  # whoever looks at the model's files chooses one first
+        raise UnknownKind("custom/auto needs an engine.", f"Add --infer_backend (available: {choices}).")
     if name in ENGINES:
         raise UnknownKind(f"The engine {name} is not part of this version.", f"Available: {choices}.")
     raise UnknownKind(f"Unknown --infer_backend {name!r}.", _nearest(str(name), available))

@@ -154,14 +154,22 @@ def _start(settings: Settings, say: Say) -> str:
         if address := running_cluster():
             return address
         say("No Ray is running here: starting a local one (it stays until `shutdown`) ...")
-        log_path = temp_folder() / "byzer_head.log"
-        pid = _spawn_head(log_path, settings.local_cpus, settings.local_gpus)
         try:
-            return _await_head(pid, log_path, settings.start_seconds, say)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGTERM)
-            raise
+            return _start_once(settings, say)
+        except CannotConnect:
+            say("It did not come up (Ray gives itself 30 s, which a busy machine may not have); once more ...")
+            return _start_once(settings, say)
+
+
+def _start_once(settings: Settings, say: Say) -> str:
+    log_path = temp_folder() / "byzer_head.log"
+    pid = _spawn_head(log_path, settings.local_cpus, settings.local_gpus)
+    try:
+        return _await_head(pid, log_path, settings.start_seconds, say)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGTERM)
+        raise
 
 
 def _spawn_head(log_path: Path, cpus: int, gpus: int) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Backend, Setup, typed_params
+from byzer_magic.backends.weights import choose, files, hardware, packages
 from byzer_magic.backends.wires.params import secrets_of
 from byzer_magic.errors import MissingKey
 from byzer_magic.expand import Secret, expand
@@ -26,6 +27,8 @@ class Plan:
 
     spec: DeploySpec
     setup: Setup
+    why: str = ""
+    """Why this type and engine, where nobody named them."""
     id: str = field(default_factory=lambda: secrets.token_hex(6))
     """Names the deployment's sockets: the same after a restart, so that clients need not ask Ray where it is."""
     token: Secret = field(default_factory=lambda: Secret(secrets.token_urlsafe(32)))
@@ -58,7 +61,10 @@ def resolve(
         ConfigError: something is unknown, missing or of the wrong type; the text names it.
     """
     typed = typed or {}
+    path = _absolute(expand(spec.model_path, variables, environ)) if spec.model_path else None
+    spec, why = _with_engine(spec, path)
     backend = registry.find(spec.pretrained_model_type, spec.infer_backend)
+    registry.require(backend.info)
     secret = {name for param in backend.info.params if param.secret for name in (param.name, *param.aliases)}
     given: dict[str, str] = {}
     for name, text in spec.infer_params.items():
@@ -73,14 +79,30 @@ def resolve(
     setup = Setup(
         model=spec.model,
         params=typed_params(backend.info, given | dict(typed), environ),
-        model_path=_absolute(expand(spec.model_path, variables, environ)) if spec.model_path else None,
+        model_path=path,
         concurrency=spec.worker_concurrency * (1 if backend.info.local else spec.num_workers),
         cpus=spec.cpus_per_worker,
         gpus=spec.gpus_per_worker,
     )
     backend.check(setup)
-    registry.require(backend.info)
-    return Plan(spec=spec, setup=setup)
+    return Plan(spec=spec, setup=setup, why=why)
+
+
+def _with_engine(spec: DeploySpec, path: str | None) -> tuple[DeploySpec, str]:
+    """Return the spec with an engine, chosen by the model's files where none is named, and why it was chosen.
+
+    Raises:
+        BadParameter: nothing runs such files, or the engine that is named does not.
+    """
+    if spec.pretrained_model_type != "custom/auto" or not (path or spec.infer_backend in (None, "auto")):
+        return spec, ""
+    weights = files.look(path)
+    if spec.infer_backend not in (None, "auto"):
+        choose.check_pair(str(spec.infer_backend), weights)
+        return spec, ""
+    machine = hardware.look().for_worker(spec.gpus_per_worker)
+    choice = choose.engine(weights, machine, packages.usable(registry.installed()))
+    return replace(spec, pretrained_model_type=choice.kind, infer_backend=choice.engine), choice.why
 
 
 def _absolute(path: str) -> str:

@@ -24,6 +24,8 @@ LARGEST_HEADER = 100 * 1024 * 1024
 """Bytes of a safetensors header; the format's own limit."""
 _CONTEXT = ("max_position_embeddings", "n_positions", "seq_length")
 """What configurations call the tokens that a model was made for."""
+_POINTER = b"version"
+"""How Git LFS's pointers start: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md#the-pointer"""
 _PICKLED = ("pytorch_model*.bin", "model.pt", "model.bin")
 
 
@@ -58,6 +60,7 @@ def look(model_path: str | None) -> Weights:
     path = existing(model_path)
     if path.is_file():
         return _file(path)
+    _refuse_parts(path)
     if (path / "config.json").is_file():
         return _folder(path)
     if (path / "config.yaml").is_file() and (path / "model.pt").is_file():
@@ -72,6 +75,22 @@ def look(model_path: str | None) -> Weights:
         f"{path} holds no model that is known: no config.json, no .gguf (there is {names}).",
         "Give the folder that holds the model's config.json, or the path of a .gguf file.",
     )
+
+
+def _refuse_parts(path: Path) -> None:
+    """Refuse folders that hold no model of their own."""
+    if (path / "model_index.json").is_file():
+        kind = read_json(path / "model_index.json").get("_class_name") or "DiffusionPipeline"
+        raise BadParameter(
+            f"{path} is a model that makes pictures ({kind}), for which there is no engine here.",
+            "Give a model for chat, embeddings or speech; pictures come from saas/ models (presets lists some).",
+        )
+    if (path / "adapter_config.json").is_file() and not any(path.glob("model*.safetensors")):
+        base = read_json(path / "adapter_config.json").get("base_model_name_or_path") or "its base model"
+        raise BadParameter(
+            f"{path} is an adapter (LoRA), not a whole model.",
+            f"Deploy {base} as --model_path, with --infer_backend transformers --infer_params adapter={path}",
+        )
 
 
 def existing(model_path: str | None) -> Path:
@@ -114,6 +133,10 @@ def need_tokenizer(weights: Weights) -> None:
 def _file(path: Path) -> Weights:
     if path.suffix == ".onnx":
         return Weights(path=path, form="piper", **_sizes([path]))
+    if path.suffix == ".safetensors":
+        raise BadParameter(
+            f"{path} is one file of a model.", f"Give the folder that holds its config.json: {path.parent}"
+        )
     file = gguf.find(str(path))
     facts = gguf.facts(file)
     return Weights(path=file, form="gguf", **facts)
@@ -122,7 +145,8 @@ def _file(path: Path) -> Weights:
 def _folder(path: Path) -> Weights:
     config = read_json(path / "config.json")
     form, architecture = _form(path, config)
-    context = next((config[name] for name in _CONTEXT if name in config), None)
+    inner = config.get("text_config") or {}  # of a model that sees, too
+    context = next((part[name] for part in (config, inner) for name in _CONTEXT if part.get(name)), None)
     tensors = _tensors(path, config)
     return Weights(path=path, form=form, architecture=architecture, config=config, context=context, **tensors)
 
@@ -133,13 +157,18 @@ def _form(path: Path, config: dict[str, Any]) -> tuple[str, str]:
         return "ctranslate2", "Whisper"
     if config.get("model_type") == "whisper":
         return "whisper", architecture
+    if architecture.endswith("ForSequenceClassification") and _labels(config) == 1:
+        return "reranker", architecture
     if (path / "modules.json").is_file():
         return "sentence-transformers", architecture
-    if architecture.endswith("ForSequenceClassification") and len(config.get("id2label") or {1: 1}) == 1:
-        return "reranker", architecture
     if config.get("model_type") in ("bert", "xlm-roberta", "roberta", "mpnet") and architecture.endswith("Model"):
         return "sentence-transformers", architecture
     return "transformers", architecture
+
+
+def _labels(config: dict[str, Any]) -> int:
+    """Return the classes that a model tells apart; transformers leaves out of a configuration that they are two."""
+    return len(config.get("id2label") or ()) or int(config.get("num_labels") or 2)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -178,7 +207,15 @@ def _tensors(path: Path, config: dict[str, Any]) -> dict[str, Any]:
             f"{path} holds no weights: no .safetensors, no pytorch_model.bin (there is {names_there}).",
             "Download the model again; a folder of Git LFS pointers is not enough.",
         )
+    for file in files:
+        with file.open("rb") as stream:
+            _refuse_pointer(file, stream.read(len(_POINTER)))
     return _sizes(files) | {"dtype": str(config.get("dtype") or config.get("torch_dtype") or "")}
+
+
+def _refuse_pointer(file: Path, start: bytes) -> None:
+    if start.startswith(_POINTER):
+        raise BadParameter(f"{file} is a Git LFS pointer, not the weights.", "Run git lfs pull, or download it.")
 
 
 def _sizes(files: Iterable[Path]) -> dict[str, Any]:
@@ -204,8 +241,7 @@ def safetensors_header(file: Path) -> dict[str, Any]:
     size = file.stat().st_size
     with file.open("rb") as stream:
         start = stream.read(8)
-        if start.startswith(b"version"):
-            raise BadParameter(f"{file} is a Git LFS pointer, not the weights.", "Run git lfs pull, or download it.")
+        _refuse_pointer(file, start)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 0 < length < min(LARGEST_HEADER, size):
             raise BadParameter(f"{file} is not a whole safetensors file ({size:,} bytes).", "Download it again.")

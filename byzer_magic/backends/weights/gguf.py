@@ -12,7 +12,7 @@ import mmap
 import re
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +37,43 @@ BLOCKS = {
     "Q5_K": (256, 176), "Q6_K": (256, 210), "IQ4_NL": (32, 18), "IQ4_XS": (256, 136),
 }  # fmt: skip
 """Elements and bytes of one block."""
-_UNREADABLE = (OSError, ValueError, struct.error, IndexError, OverflowError)
+UNREADABLE = (OSError, ValueError, struct.error, IndexError, OverflowError)
 
 _FIXED = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING = 8
 _ARRAY = 9
 _FIRST_PART = re.compile(r"-00001-of-(\d{5})\.gguf$")
-_LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
+_LATER_PART = re.compile(r"-(?!00001)\d{5}-of-(\d{5})\.gguf$")
+_OTHER_MAGIC = {
+    b"lmgg": "it is a ggml file: a whisper.cpp model, or one from before GGUF",
+    b"tjgg": "it is a ggml file from before GGUF",
+    b"algg": "it is a ggml LoRA adapter",
+    b"PK\x03\x04": "it is a PyTorch or ZIP file",
+    b"vers": "it is a Git LFS pointer",
+}
+"""What a file that is no GGUF may be, by its first four bytes."""
+_EYE = "the part of a model that sees or hears (an mmproj)"
+_STRANGERS = {
+    "clip": _EYE, "mmproj": _EYE, "whisper": "a speech recognition model", "imatrix": "an importance matrix",
+    "adapter": "a LoRA adapter",
+}  # fmt: skip
+"""What a GGUF file may hold besides a language model, by `general.architecture` or `general.type`."""
+MOST_BYTES = 1 << 30
+"""Longer than any text in a header; llama.cpp has the same limit."""
+LONGEST_NAME = 1024
+MOST_DIMENSIONS = 4
+
+
+def is_later_part(name: str) -> bool:
+    """Return whether a file is a part, but the first, of a model that is split."""
+    return bool(_LATER_PART.search(name))
 
 
 def find(model_path: str | None) -> Path:
-    """Return the model file that `--model_path` means: a file, or the only one in a folder.
+    """Return the model file that `--model_path` means: a file, or the only one in a folder; of a split one the first.
 
     Raises:
-        BadParameter: there is none, there are several, or it is no GGUF file.
+        BadParameter: there is none, there are several, it is no GGUF file, or a part of it is missing.
     """
     if not model_path:
         raise BadParameter("llama_cpp needs --model_path.", "Give the path of a .gguf file.")
@@ -59,7 +82,12 @@ def find(model_path: str | None) -> Path:
         path = _only_one(path)
     elif not path.is_file():
         raise BadParameter(f"No file at {path}.", _near(path))
-    _check_header(path)
+    later = _LATER_PART.search(path.name)
+    if later:
+        first = f"{path.name[: later.start()]}-00001-of-{later[1]}.gguf"
+        raise BadParameter(f"{path.name} is a later part of a split model.", f"Give the first: {path.with_name(first)}")
+    for part in parts(path):
+        _check_header(part)
     return path
 
 
@@ -100,14 +128,15 @@ def _check_header(path: Path) -> None:
     except OSError as err:
         raise BadParameter(f"{path} cannot be read: {err.strerror}.", "Check its permissions.") from err
     if head[:4] != MAGIC:
-        start = f"it starts with {head[:4]!r}" if head else "it is empty"
+        start = _OTHER_MAGIC.get(head[:4], f"it starts with {head[:4]!r}") if head else "it is empty"
         raise BadParameter(
             f"{path} is not a GGUF file ({start}).", "llama_cpp runs GGUF files; convert the model first."
         )
     if len(head) < HEADER.size:
         raise BadParameter(f"{path} ends in its header, after {len(head)} bytes.", "Download it again.")
     _, version, tensors, entries = HEADER.unpack(head)
-    if version not in VERSIONS or not 0 < tensors < MOST_ENTRIES or not 0 < entries < MOST_ENTRIES:
+    least = 0 if _FIRST_PART.search(path.name) else 1  # the first part may hold the description alone
+    if version not in VERSIONS or not least <= tensors < MOST_ENTRIES or not 0 < entries < MOST_ENTRIES:
         raise BadParameter(
             f"{path} has a damaged header (version {version}, {tensors} tensors, {entries} entries).",
             "Download it again.",
@@ -115,7 +144,7 @@ def _check_header(path: Path) -> None:
 
 
 class Reader:
-    """Walks through metadata and tensor descriptions; stops with struct.error or IndexError where the file ends."""
+    """Walks through the header; stops with struct.error or IndexError where the file ends, ValueError at nonsense."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self._data = data
@@ -131,8 +160,19 @@ class Reader:
     def text(self) -> str:
         """Return the next string."""
         length = self.number("Q")
+        if length > MOST_BYTES:
+            raise ValueError(length)
         self.at += length
+        if self.at > len(self._data):
+            raise IndexError(length)
         return self._data[self.at - length : self.at].decode(errors="replace")
+
+    def name(self) -> str:
+        """Return the next name, of an entry or a tensor."""
+        name = self.text()
+        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+            raise ValueError(name[:LONGEST_NAME])
+        return name
 
     def value(self, kind: int) -> Any:
         """Return the next value; arrays are only stepped over."""
@@ -140,29 +180,42 @@ class Reader:
             return self.number(_FIXED[kind])
         if kind == _STRING:
             return self.text()
+        if kind != _ARRAY:
+            raise ValueError(kind)
         inner, length = self.number("I"), self.number("Q")
         if inner in _FIXED:
             self.at += length * struct.calcsize(f"<{_FIXED[inner]}")
+        elif length > MOST_BYTES:
+            raise ValueError(length)
+        elif inner == _STRING:
+            self._step_over_texts(length)
         else:
             for _ in range(length):
-                self._step_over(inner)
+                self.value(inner)
         return None
 
-    def _step_over(self, kind: int) -> None:
-        if kind == _STRING:
-            length = self.number("Q")  # on its own line: it moves `at` itself
-            self.at += length
-        else:
-            self.value(kind)
+    def _step_over_texts(self, count: int) -> None:
+        """Step over the words of a vocabulary: hundreds of thousands, so without a call for each."""
+        data, at, size = self._data, self.at, len(self._data)
+        unpack = struct.Struct("<Q").unpack_from
+        for _ in range(count):
+            (length,) = unpack(data, at)
+            at += 8 + length
+            if at > size:
+                raise ValueError(length) if length > MOST_BYTES else IndexError(length)
+        self.at = at
 
     def entry(self) -> tuple[str, Any]:
         """Return the next metadata entry."""
-        return self.text(), self.value(self.number("I"))
+        return self.name(), self.value(self.number("I"))
 
     def tensor(self) -> tuple[str, int, int, int]:
         """Return name, number of elements, type and offset of the next tensor."""
-        name = self.text()
-        elements = math.prod([self.number("Q") for _ in range(self.number("I"))])
+        name = self.name()
+        dimensions = self.number("I")
+        if dimensions > MOST_DIMENSIONS:
+            raise ValueError(dimensions)
+        elements = math.prod([self.number("Q") for _ in range(dimensions)])
         return name, elements, self.number("I"), self.number("Q")
 
 
@@ -179,12 +232,12 @@ def facts(path: Path) -> dict[str, Any]:
     count: Counter[str] = Counter()
     for file in files:
         try:
-            with _reader(file) as reader:
+            with opened(file) as reader:
                 meta = dict(reader.entry() for _ in range(reader.entries)) | meta
                 for _ in range(reader.tensors):
                     _, elements, kind, _ = reader.tensor()
                     count[TYPES.get(kind, f"type {kind}")] += elements
-        except _UNREADABLE:
+        except UNREADABLE:
             continue  # the engine says what is wrong with it
     family = str(meta.get("general.architecture", ""))
     return {
@@ -194,6 +247,7 @@ def facts(path: Path) -> dict[str, Any]:
         "dtype": count.most_common(1)[0][0] if count else "",
         "files": files,
         "size": sum(file.stat().st_size for file in files),
+        "config": {name: value for name, value in meta.items() if not name.startswith("tokenizer.")},
     }
 
 
@@ -217,35 +271,25 @@ def parts(path: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def context_length(path: Path) -> int | None:
-    """Return how many tokens the model was trained for, or None when the file does not tell."""
+def metadata(path: Path) -> dict[str, Any]:
+    """Return the entries of a file but its arrays; {} when it cannot be read."""
     try:
-        with _reader(path) as reader:
-            for _ in range(reader.entries):
-                name, value = reader.entry()
-                if name.endswith(".context_length"):
-                    return int(value)
-    except _UNREADABLE:
-        return None
-    return None
+        with opened(path) as reader:
+            return dict(reader.entry() for _ in range(reader.entries))
+    except UNREADABLE:
+        return {}
 
 
-def damage(path: Path) -> str:
-    """Return why a file cannot be whole, or "" when nothing is wrong with it that can be seen."""
-    size = path.stat().st_size
-    try:
-        with _reader(path) as reader:
-            meta = dict(reader.entry() for _ in range(reader.entries))
-            tensors = [reader.tensor() for _ in range(reader.tensors)]
-            unit = meta.get("general.alignment") or DEFAULT_ALIGNMENT
-            last, elements, kind, offset = max(tensors, key=lambda tensor: tensor[3])
-            start = -(-reader.at // unit) * unit + offset
-    except _UNREADABLE:
-        return f"the file ends, after {size:,} bytes, in its description of the model"
-    if start >= size:
-        return f"the file ends after {size:,} bytes, but {last} should start at {start:,}"
-    end = start + bytes_of(elements, kind)
-    return f"the file ends after {size:,} bytes, in the middle of {last} (to {end:,})" if end > size else ""
+def stranger(meta: Mapping[str, Any]) -> str:
+    """Return what a file holds that is no language model, or "" when it may be one."""
+    found = (meta.get("general.type"), meta.get("general.architecture"))
+    return next((_STRANGERS[name] for name in found if name in _STRANGERS), "")
+
+
+def context_length(meta: Mapping[str, Any]) -> int | None:
+    """Return how many tokens the model was trained for, or None when its metadata does not tell."""
+    value = meta.get(f"{meta.get('general.architecture')}.context_length")
+    return int(value) if value else None
 
 
 def bytes_of(elements: int, kind: int) -> int:
@@ -255,6 +299,7 @@ def bytes_of(elements: int, kind: int) -> int:
 
 
 @contextlib.contextmanager
-def _reader(path: Path) -> Iterator[Reader]:
+def opened(path: Path) -> Iterator[Reader]:
+    """Give a reader of the file that stands behind the header."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield Reader(data)

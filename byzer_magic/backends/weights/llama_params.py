@@ -11,6 +11,10 @@ from byzer_magic.backends.base import Param
 
 CONTEXT = 4096
 """Tokens of context when `n_ctx` is not given and the model can do at least as many."""
+EMBED_CONTEXT = 2048
+"""The same for embeddings: a text is read in one batch, whose memory grows with its length times the vocabulary."""
+CONTEXT_UNIT = 256
+"""llama.cpp rounds contexts up to a multiple of it, llama-cpp-python's own tables do not: ours are one already."""
 BATCH = 512
 """Tokens of a prompt that are read at once when `n_batch` is not given: a cancel waits for the end of a batch."""
 
@@ -24,13 +28,17 @@ LOADING = {
     "use_mlock": ("bool", "keep the model from being swapped out"),
     "kv_overrides": ("json", "values for the model's own metadata, as a JSON object"),
     "seed": ("int", "seed of the random choice of words"),
-    "n_ctx": ("int", f"tokens of context (default {CONTEXT}, or the model's if that is less; 0 is the model's)"),
+    "n_ctx": (
+        "int",
+        f"tokens of context (default {CONTEXT}, of embeddings {EMBED_CONTEXT}, or the model's if that is less; "
+        "0 is the model's)",
+    ),
     "n_batch": ("int", f"tokens of a prompt that are read at once (default {BATCH}); a cancel waits for so many"),
     "n_ubatch": ("int", "tokens of a prompt that are computed at once"),
     "n_threads": ("int", "CPU threads (default --cpus_per_worker, or all cores when that is below 1)"),
     "n_threads_batch": ("int", "CPU threads for reading a prompt (default n_threads)"),
     "rope_scaling_type": ("int", "RoPE scaling: -1 the model's, 0 none, 1 linear, 2 YaRN"),
-    "pooling_type": ("int", "pooling of embeddings: -1 the model's, 0 none, 1 mean, 2 cls, 3 last"),
+    "pooling_type": ("int", "pooling of embeddings: -1 the model's, or else mean; 1 mean, 2 cls, 3 last, 4 rerank"),
     "attention_type": ("int", "attention of embeddings: -1 the model's, 0 causal, 1 non-causal"),
     "rope_freq_base": ("float", "RoPE base frequency; 0 is the model's"),
     "rope_freq_scale": ("float", "RoPE frequency scale; 0 is the model's"),
@@ -40,7 +48,7 @@ LOADING = {
     "yarn_beta_slow": ("float", "YaRN high correction dimension"),
     "yarn_orig_ctx": ("int", "context that the model was trained with, for YaRN"),
     "logits_all": ("bool", "keep the scores of all tokens (logprobs need it)"),
-    "embedding": ("bool", "make embeddings instead of text"),
+    "embedding": ("bool", "make embeddings instead of text (default: what the model was made for)"),
     "offload_kqv": ("bool", "keep the attention cache on the GPU"),
     "flash_attn": ("bool", "use flash attention"),
     "op_offload": ("bool", "let the GPU help with layers on the CPU"),
@@ -58,6 +66,27 @@ LOADING = {
     "verbose": ("bool", "let llama.cpp write to the worker's log"),
 }
 """The constructor parameters of `llama_cpp.Llama` that text can express (not its tokenizer, draft and chat objects)."""
+
+_LARGE = 2**31 - 1
+BOUNDS = {
+    "split_mode": (0, 3),
+    "main_gpu": (0, 1024),
+    "n_gpu_layers": (-1, _LARGE),
+    "seed": (-1, 2**32 - 1),
+    "n_ctx": (0, _LARGE),
+    "n_batch": (2, _LARGE),
+    "n_ubatch": (1, _LARGE),
+    "n_threads": (1, 512),
+    "n_threads_batch": (1, 512),
+    "rope_scaling_type": (-1, 3),
+    "pooling_type": (-1, 4),
+    "attention_type": (-1, 1),
+    "yarn_orig_ctx": (0, _LARGE),
+    "last_n_tokens_size": (0, _LARGE),
+}
+"""The least and the most that settings may be: beyond it llama.cpp ends the process, or does something else."""
+CACHE_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 20: "IQ4_NL", 30: "BF16"}
+"""What `type_k` and `type_v` may be."""
 
 CHAT = {
     "temperature": ("float", "0 is always the likeliest word (default 0.8 with either driver)"),

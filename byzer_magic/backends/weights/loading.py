@@ -29,7 +29,8 @@ _REASONS = (
     (("does not recognize this architecture", "unrecognized model", "not supported", "unsupported", "model type"),
      "its architecture is not supported",
      "Try another --infer_backend, or a newer version of the engine; %byzer doctor shows what is installed."),
-    (("safetensor", "headertoolarge", "incomplete", "unpickling", "corrupt", "eof", "size mismatch"),
+    (("safetensor", "headertoolarge", "incomplete", "unpickling", "corrupt", "eof", "size mismatch",
+      "payload size", "protobuf parsing"),
      "its files are damaged or do not belong together",
      "Download the model again."),
 )  # fmt: skip

@@ -38,8 +38,8 @@ def load(setup: Setup, weights: Weights, device: str | None = None) -> tuple[Any
     params = setup.params
     transformers.utils.logging.disable_progress_bar()
     source = _source(weights, params)
-    where = {"device_map": device} if device else _placement(setup)
-    dtype = _dtype(params, weights, where["device_map"])
+    where = {"device_map": device} if device else placement(setup)
+    dtype = data_type(params, weights, where["device_map"])
     network, report = _read({**source, **where, "dtype": dtype}, params)
     _check_complete(weights, report)
     if "adapter" in params:
@@ -98,7 +98,7 @@ def _tokenizer(source: dict[str, Any], params: Mapping[str, Any]) -> Any:
     return tokenizer
 
 
-def _placement(setup: Setup) -> dict[str, Any]:
+def placement(setup: Setup) -> dict[str, Any]:
     """Return where the weights go; one device is a map, too: they are read straight into it."""
     params = setup.params
     if setup.gpus and not torch.cuda.is_available() and "device" not in params:
@@ -129,7 +129,7 @@ def _device(name: str) -> str:
     return str(found)
 
 
-def _dtype(params: Mapping[str, Any], weights: Weights, where: Any) -> Any:
+def data_type(params: Mapping[str, Any], weights: Weights, where: Any) -> Any:
     """Return the data type; on a CPU that has no bfloat16, halves would be many times slower than float32."""
     if params["dtype"] != "auto":
         return getattr(torch, params["dtype"])

@@ -12,6 +12,7 @@ from typing import Any
 
 from byzer_magic.backends.wires.retry import retried
 from byzer_magic.errors import BadRequest, ProviderUnavailable
+from byzer_magic.spec import suggest
 from byzer_magic.types import Sound
 
 _STOPS = re.compile(r"[.!?…。！？；]++[\"'”’)」』）】》]*+\s*+|\n\s*+")
@@ -145,7 +146,8 @@ def chosen(options: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, An
         if value is None or name in _NOT_SENT:
             continue
         if name not in known:
-            raise BadRequest(f"This voice has no option {name}.", f"It takes: {', '.join(known)}.")
+            hint = suggest(name, known, f"It takes: {', '.join(known)}.")
+            raise BadRequest(f"This voice has no option {name}.", hint)
         if name == known[name] or known[name] not in found:
             found[known[name]] = value
     return found

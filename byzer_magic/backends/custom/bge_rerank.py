@@ -1,0 +1,138 @@
+"""Reranking by bge-reranker and other cross-encoders on disk, which read a query and a document together.
+
+https://sbert.net/docs/package_reference/cross_encoder/cross_encoder.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any, ClassVar, Self
+
+from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
+from byzer_magic.backends.weights import files, loading, sentences
+from byzer_magic.backends.weights.blocking import Emit, Turns
+from byzer_magic.backends.weights.files import Weights
+from byzer_magic.capabilities import Capability
+from byzer_magic.errors import BadParameter
+from byzer_magic.types import Ranking, RerankRequest, Usage
+
+
+class BgeRerankBackend(Backend):
+    """Order documents by how well they answer a query, with a local model."""
+
+    info: ClassVar[Info] = Info(
+        kind="custom/bge_rerank",
+        title="BGE (reranking)",
+        params=(
+            *sentences.PARAMS,
+            Param(name="max_length", kind="int", aliases=("max_seq_length", "max_model_len"),
+                  help="tokens at which query and document together are cut (default: the model's)"),
+            Param(name="normalize", kind="bool", default=True,
+                  help="scores from 0 to 1; false gives them as the model makes them"),
+        ),
+        requires=("sentence_transformers",),
+        extra="bge",
+        capabilities=frozenset({Capability.RERANK}),
+        local=True,
+    )  # fmt: skip
+
+    def __init__(self, model: Any, weights: Weights, setup: Setup) -> None:
+        import torch
+
+        self._model = model
+        self._limit = sentences.limit(model, weights, setup.params.get("max_length"))
+        self._batch = int(setup.params["batch_size"])
+        self._last = torch.nn.Sigmoid() if setup.params["normalize"] else torch.nn.Identity()
+        self._turns = Turns("bge-rerank")
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        """Check that the files are of a model that gives one score, and that the parameters go with it."""
+        sentences.check(setup, _weights(setup), "max_length")
+
+    @classmethod
+    async def open(cls, setup: Setup, report: Report) -> Self:
+        """Load the model in a thread, and score a word: a model that cannot fails here.
+
+        Raises:
+            EngineFailed: sentence-transformers cannot load the files, or they are not whole.
+        """
+        weights = _weights(setup)
+        threads = loading.calm_environment(setup.cpus)
+        try:
+            report(f"importing {sentences.ENGINE}", None)
+            await asyncio.to_thread(sentences.prepare, threads)
+            with loading.watched(report, f"loading {weights.path.name}", weights.size):
+                model = await asyncio.to_thread(_loaded, setup, weights)
+                backend = cls(model, weights, setup)
+                await asyncio.to_thread(backend._read, "a", ["a"])
+        except Exception as err:
+            raise loading.failed(sentences.ENGINE, weights.path, err) from err
+        return backend
+
+    async def close(self) -> None:
+        """Stop what runs, then free the model."""
+        await self._turns.close()
+        self._model = None
+
+    async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
+        """Yield the documents in their order, once all have been read.
+
+        Raises:
+            BadRequest: an option is unknown, or its value cannot be.
+        """
+        most = sentences.number(sentences.asked(request.options, ("top_n",), "Reranking"), "top_n")
+        documents = request.documents
+        by_length = sorted(range(len(documents)), key=lambda number: len(documents[number]))
+
+        def work(emit: Emit, stopped: threading.Event) -> None:
+            for start in range(0, len(by_length), self._batch):
+                if stopped.is_set():
+                    return
+                rows = by_length[start : start + self._batch]
+                emit((rows, *self._read(request.query, [documents[row] for row in rows])))
+
+        scores: list[tuple[int, float]] = []
+        tokens = 0
+        async with aclosing(sentences.run(self._turns, work)) as items:
+            async for rows, found, read in items:
+                scores += zip(rows, found, strict=True)
+                tokens += read
+        scores.sort(key=lambda item: (-item[1], item[0]))
+        yield Ranking(scores[:most], Usage(tokens))
+
+    def _read(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        """Return the scores of a batch, and the tokens that were read for them."""
+        pairs = [(query, document) for document in documents]
+        scores = self._model.predict(
+            pairs, batch_size=len(pairs), activation_fn=self._last, show_progress_bar=False
+        ).tolist()
+        counts = sentences.lengths(self._model, [query] * len(documents), documents)
+        return scores, sum(min(count, self._limit or count) for count in counts)
+
+
+def _weights(setup: Setup) -> Weights:
+    weights = files.look(setup.model_path)
+    if weights.form == "sentence-transformers":
+        raise BadParameter(f"{weights.path} makes vectors; it gives no score.",
+                           "Deploy it with --pretrained_model_type custom/bge.")  # fmt: skip
+    if weights.form != "reranker":
+        raise BadParameter(
+            f"{weights.path} is no reranker: {weights.architecture or 'unnamed'} ({weights.form}).",
+            "Give the folder of a cross-encoder with one label, e.g. bge-reranker-base.",
+        )
+    return weights
+
+
+def _loaded(setup: Setup, weights: Weights) -> Any:
+    from sentence_transformers import CrossEncoder
+
+    model = CrossEncoder(str(weights.path), **sentences.settings(setup, weights))
+    sentences.check_whole(weights, model)
+    return model
+
+
+BACKEND = BgeRerankBackend

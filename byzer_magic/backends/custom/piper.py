@@ -1,0 +1,279 @@
+"""Text to speech with a Piper voice on disk: sound in a notebook without a key, sentence by sentence.
+
+Voices: https://huggingface.co/rhasspy/piper-voices, two files each. Settings are piper's own
+(https://github.com/OHF-Voice/piper1-gpl/blob/main/docs/API_PYTHON.md), beside OpenAI's names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
+from byzer_magic.backends.weights import files, loading, sound_file
+from byzer_magic.backends.weights.blocking import Emit, Turns
+from byzer_magic.backends.wires.speech import chosen, readable, sliced, split
+from byzer_magic.capabilities import Capability
+from byzer_magic.errors import BadParameter, BadRequest, ByzerError, ProviderError
+from byzer_magic.spec import suggest
+from byzer_magic.types import Sound, SpeakRequest
+
+LONGEST = 400
+"""Characters that are spoken at once, where no sentence ends earlier."""
+
+_OWN = {
+    "voice": ("text", "who speaks, where there are several: a name or a number", ("speaker", "speaker_id")),
+    "speed": ("float", "how fast: 0.25 to 4, 1 is normal", ()),
+    "length_scale": ("float", "how slow: piper's own name for 1 / speed (default: the voice's)", ()),
+    "noise_scale": ("float", "how lively the sound is (default: the voice's)", ()),
+    "noise_w_scale": ("float", "how lively the rhythm is (default: the voice's)", ("noise_w",)),
+    "volume": ("float", "how loud: 1 is normal", ()),
+    "sentence_silence": ("float", "seconds of silence after each sentence", ()),
+    "normalize_audio": ("bool", "make each sentence equally loud (default true)", ()),
+    "response_format": ("text", f"{', '.join(sound_file.MIMES)} (default wav)", ("format",)),
+}  # fmt: skip
+_KNOWN = {alias: name for name, (_, _, aliases) in _OWN.items() for alias in (name, *aliases)}
+_BOUNDS = {
+    "speed": (0.25, 4.0),
+    "length_scale": (0.1, 10.0),
+    "noise_scale": (0.0, 2.0),
+    "noise_w_scale": (0.0, 2.0),
+    "volume": (0.0, 10.0),
+    "sentence_silence": (0.0, 10.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What a voice's .onnx.json says."""
+
+    path: Path
+    config: dict[str, Any]
+
+    @property
+    def rate(self) -> int:
+        """Return the samples per second."""
+        return int(self.config["audio"]["sample_rate"])
+
+    @property
+    def speakers(self) -> dict[str, int]:
+        """Return the speakers' names and numbers; a number is a name, too."""
+        numbers = {str(number): number for number in range(int(self.config["num_speakers"]))}
+        return numbers | {str(name): int(number) for name, number in self.config.get("speaker_id_map", {}).items()}
+
+
+class PiperBackend(Backend):
+    """Speak with a local voice."""
+
+    info: ClassVar[Info] = Info(
+        kind="custom/piper",
+        title="Piper (text to speech)",
+        params=(
+            *(Param(name=name, help=text, kind=kind, aliases=aliases) for name, (kind, text, aliases) in _OWN.items()),
+            Param(name="device", help="where it runs: cpu or cuda (default cpu)", choices=("cpu", "cuda")),
+        ),
+        requires=("piper",),
+        extra="piper",
+        capabilities=frozenset({Capability.SPEAK}),
+        local=True,
+    )
+
+    def __init__(self, voice: Voice, engine: Any, setup: Setup) -> None:
+        self._voice = voice
+        self._engine = engine
+        self._defaults = {name: setup.params[name] for name in _OWN if name in setup.params}
+        self._turns = Turns("piper", max(1, setup.concurrency))
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        """Check that both files of the voice are there, and that it can speak as the parameters want."""
+        voice = find(setup.model_path)
+        _checked({name: setup.params[name] for name in _OWN if name in setup.params}, voice, BadParameter)
+
+    @classmethod
+    async def open(cls, setup: Setup, report: Report) -> Self:
+        """Load the voice in a thread, and say a word to itself: a voice that cannot speak fails here.
+
+        Raises:
+            EngineFailed: piper cannot load the voice, or not speak with it.
+        """
+        voice = find(setup.model_path)
+        threads = loading.calm_environment(setup.cpus)
+        try:
+            report("importing piper", None)
+            await asyncio.to_thread(importlib.import_module, "piper")
+            with loading.watched(report, f"loading {voice.path.name}", voice.path.stat().st_size):
+                engine = await asyncio.to_thread(_loaded, voice, threads, setup.params.get("device"))
+        except Exception as err:
+            raise loading.failed("piper", voice.path, err) from err
+        return cls(voice, engine, setup)
+
+    async def close(self) -> None:
+        """Stop what is being spoken, then free the voice."""
+        await self._turns.close()
+        self._engine = None
+
+    async def speak(self, request: SpeakRequest) -> AsyncIterator[Sound]:
+        """Yield the text as one sound file, sentence by sentence; closing the iterator stops after a sentence.
+
+        Raises:
+            BadRequest: there is nothing to say, or an option is unknown or has a value that cannot be.
+        """
+        options = _checked({**self._defaults, **_asked(request.options)}, self._voice, BadRequest)
+        pieces = split(readable(request.text), LONGEST)
+        if not pieces:
+            raise BadRequest("There is no text to speak.", "Give some text.")
+
+        def work(emit: Emit, stopped: threading.Event) -> None:
+            self._say(pieces, options, emit, stopped)
+
+        async with aclosing(self._turns.run(work)) as sounds:
+            try:
+                async for sound in sounds:
+                    yield sound
+            except ByzerError:
+                raise
+            except Exception as err:
+                raise ProviderError(f"Piper failed: {' '.join(str(err).split())}", "See %byzer logs.") from err
+
+    def _say(self, pieces: list[str], options: Mapping[str, Any], emit: Emit, stopped: threading.Event) -> None:
+        form = options.get("response_format", "wav")
+        file = sound_file.writer(form, self._voice.rate)
+        silence = bytes(2 * int(options.get("sentence_silence", 0.0) * self._voice.rate))
+        spoken = False
+        for piece in pieces:
+            for sentence in self._engine.synthesize(piece, self._manner(options)):
+                if stopped.is_set():
+                    return
+                spoken = True
+                for sound in sliced(file.add(sentence.audio_int16_bytes + silence), sound_file.MIMES[form]):
+                    emit(sound)
+        if not spoken:
+            raise BadRequest("There is nothing in the text that can be spoken.", "Give some words.")
+        for sound in sliced(file.end(), sound_file.MIMES[form]):
+            emit(sound)
+
+    def _manner(self, options: Mapping[str, Any]) -> Any:
+        from piper import SynthesisConfig
+
+        slowness = options.get("length_scale", self._engine.config.length_scale)
+        return SynthesisConfig(
+            speaker_id=self._voice.speakers[options["voice"]] if "voice" in options else None,
+            length_scale=slowness / options.get("speed", 1.0),
+            noise_scale=options.get("noise_scale"),
+            noise_w_scale=options.get("noise_w_scale"),
+            normalize_audio=options.get("normalize_audio", True),
+            volume=options.get("volume", 1.0),
+        )
+
+
+def find(model_path: str | None) -> Voice:
+    """Return the voice at `--model_path`: an .onnx file, or a folder with one, and the .onnx.json beside it.
+
+    Raises:
+        BadParameter: there is none, or more than one, or what belongs to it is missing.
+    """
+    path = files.existing(model_path)
+    if path.is_dir():
+        found = sorted(path.glob("*.onnx"))
+        if len(found) > 1:
+            names = ", ".join(item.name for item in found[:5])
+            raise BadParameter(f"{path} holds {len(found)} voices: {names}.", "Give the path of one of them.")
+        if not found:
+            raise BadParameter(
+                f"{path} holds no Piper voice (no .onnx file).", "Give the path of a voice's .onnx file."
+            )
+        path = found[0]
+    if path.suffix != ".onnx":
+        raise BadParameter(f"{path} is no Piper voice, whose files end in .onnx.", "Give a voice's .onnx file.")
+    about = path.with_name(f"{path.name}.json")
+    if not about.is_file():
+        raise BadParameter(f"{about} is missing; Piper needs it beside the voice.", "Download it from the same place.")
+    config = files.read_json(about)
+    missing = [
+        name for name in ("audio", "espeak", "num_symbols", "num_speakers", "phoneme_id_map") if name not in config
+    ]
+    if missing:
+        raise BadParameter(f"{about} describes no Piper voice: it lacks {', '.join(missing)}.", "Download it again.")
+    return Voice(path, config)
+
+
+def _loaded(voice: Voice, threads: int, device: str | None) -> Any:
+    """Return piper's voice, with as many threads as it may have (its own loader takes all cores)."""
+    import onnxruntime
+    from piper import PiperVoice
+    from piper.config import PiperConfig
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        raise BadParameter("device is cuda, which this onnxruntime cannot use.", "Run: pip install onnxruntime-gpu")
+    session = onnxruntime.InferenceSession(str(voice.path), settings, providers=[provider])
+    engine = PiperVoice(config=PiperConfig.from_dict(voice.config), session=session)
+    for _ in engine.synthesize("a"):
+        pass
+    return engine
+
+
+def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request's options under our names.
+
+    Raises:
+        BadRequest: one is unknown.
+    """
+    return chosen(options, _KNOWN)
+
+
+def _checked(options: Mapping[str, Any], voice: Voice, refused: type[ByzerError]) -> dict[str, Any]:
+    """Return the options with their values as they are used.
+
+    Raises:
+        ByzerError: a value cannot be; of the kind `refused`.
+    """
+    found = dict(options)
+    for name, (low, high) in _BOUNDS.items():
+        if name in found:
+            found[name] = _number(name, found[name], low, high, refused)
+    if "voice" in found:
+        found["voice"] = _speaker(str(found["voice"]), voice, refused)
+    form = found.get("response_format", "wav")
+    if form not in sound_file.MIMES:
+        raise refused(
+            f"response_format is {form!r}, which piper cannot write.", f"It takes: {', '.join(sound_file.MIMES)}."
+        )
+    if not isinstance(found.get("normalize_audio", True), bool):
+        raise refused(f"normalize_audio is {found['normalize_audio']!r}, which is not true or false.", "")
+    return found
+
+
+def _number(name: str, value: Any, low: float, high: float, refused: type[ByzerError]) -> float:
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = float("nan")
+    if not low <= found <= high:
+        raise refused(f"{name} is {value!r}, which is not in {low:g}..{high:g}.", f"It is {_OWN[name][1]}.")
+    return found
+
+
+def _speaker(name: str, voice: Voice, refused: type[ByzerError]) -> str:
+    """Return a speaker as `Voice.speakers` has it; the voice's own name is its only speaker's."""
+    speakers = voice.speakers
+    if name in speakers:
+        return name
+    if len(set(speakers.values())) == 1:
+        if name in (voice.path.stem, str(voice.config.get("dataset"))):
+            return next(iter(speakers))
+        raise refused(f"This voice, {voice.path.stem}, has one speaker, not {name!r}.", "Leave voice out.")
+    names = [*voice.config.get("speaker_id_map", {})] or [*speakers]
+    raise refused(f"This voice has no speaker {name!r}.", suggest(name, names, f"It has: {', '.join(names[:10])}."))
+
+
+BACKEND = PiperBackend

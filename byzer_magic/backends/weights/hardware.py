@@ -1,0 +1,189 @@
+"""What this machine has for models, found without torch and without starting anything.
+
+Files of the kernel: https://docs.kernel.org/filesystems/proc.html, https://docs.kernel.org/gpu/amdgpu/index.html.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+ROOT = Path("/")
+NVIDIA_SECONDS = 3.0
+"""nvidia-smi may hang where a driver has crashed."""
+UNLIMITED = 1 << 60
+"""Limits of memory beyond this are none."""
+MIB = 1024**2
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")
+"""Sets of instructions that engines look for, by the kernel's names."""
+_AMD = "0x1002"
+_QUERY = ("--query-gpu=index,uuid,name,memory.total,memory.free", "--format=csv,noheader,nounits")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU."""
+
+    name: str
+    maker: str = "nvidia"
+    uuid: str = ""
+    memory_total: int | None = None
+    memory_free: int | None = None
+    """Bytes; None where nothing on this machine tells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What models can use."""
+
+    cpus: int
+    """Processors that this process may use."""
+    load: float = 0.0
+    """Processes that wanted to run in the last minute."""
+    memory_total: int = 0
+    memory_free: int = 0
+    """Bytes that can be had without swapping."""
+    machine: str = "x86_64"
+    instructions: frozenset[str] = frozenset()
+    gpus: tuple[Gpu, ...] = ()
+    """Those that may be used (CUDA_VISIBLE_DEVICES and the like leave some out)."""
+
+    @property
+    def runs_vllm(self) -> bool:
+        """Return whether the processor can do what vLLM's build for CPUs needs."""
+        return "avx2" in self.instructions or self.machine in ("aarch64", "arm64", "ppc64le", "s390x")
+
+    @property
+    def fast_bfloat16(self) -> bool:
+        """Return whether the processor multiplies bfloat16 itself; else engines compute in float32."""
+        return bool({"avx512_bf16", "amx_bf16"} & self.instructions)
+
+    @property
+    def gpu_memory_free(self) -> int | None:
+        """Return the free bytes of all GPUs together, or None where that is not known."""
+        free = [gpu.memory_free for gpu in self.gpus if gpu.memory_free is not None]
+        return sum(free) if free and len(free) == len(self.gpus) else None
+
+    def for_worker(self, gpus: float) -> Hardware:
+        """Return what a worker sees that was given so many GPUs: Ray hides the others, and may have more elsewhere."""
+        count = math.ceil(gpus)
+        more = (Gpu(name="GPU"),) * (count - len(self.gpus))
+        return replace(self, gpus=self.gpus[:count] + more)
+
+
+def look(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Hardware:
+    """Return what is here; `root` stands before the paths of the kernel's files."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    limit, used = _memory_limit(root)
+    total = min(memory.total, limit)
+    return Hardware(
+        cpus=_cpus(root),
+        load=os.getloadavg()[0],
+        memory_total=total,
+        memory_free=max(0, min(memory.available, total - used)),
+        machine=platform.machine(),
+        instructions=_instructions(root),
+        gpus=(*visible(_nvidia(root), environ.get("CUDA_VISIBLE_DEVICES")), *_amd(root, environ)),
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _cpus(root: Path) -> int:
+    allowed = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    quota, _, period = _text(root / "sys/fs/cgroup/cpu.max").partition(" ")
+    if quota.isdigit() and period.isdigit() and int(period):
+        allowed = min(allowed, max(1, math.ceil(int(quota) / int(period))))
+    return allowed
+
+
+def _memory_limit(root: Path) -> tuple[int, int]:
+    """Return the bytes that a container may use, and how many of them it uses; caches of files can be given back."""
+    groups = root / "sys/fs/cgroup"
+    for folder, limit, used in (
+        (groups, "memory.max", "memory.current"),
+        (groups / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        most = _text(folder / limit)
+        if most.isdigit() and int(most) < UNLIMITED:
+            cached = re.search(r"^(?:total_)?inactive_file (\d+)", _text(folder / "memory.stat"), re.MULTILINE)
+            return int(most), max(0, int(_text(folder / used) or 0) - int(cached[1] if cached else 0))
+    return UNLIMITED, 0
+
+
+def _instructions(root: Path) -> frozenset[str]:
+    found = re.search(r"^(?:flags|Features)\s*:(.*)", _text(root / "proc/cpuinfo"), re.MULTILINE)
+    return frozenset(found[1].split() if found else ()) & frozenset(INSTRUCTIONS)
+
+
+def _nvidia(root: Path) -> list[Gpu]:
+    """Return NVIDIA's GPUs: nvidia-smi knows their memory, the driver's files only their names."""
+    driver = [
+        re.search(r"^Model:\s*(.+)", _text(file), re.MULTILINE)
+        for file in sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))
+    ]
+    named = [Gpu(name=found[1].strip() if found else "NVIDIA GPU") for found in driver]
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return named
+    try:
+        done = subprocess.run(  # noqa: S603 - NVIDIA's own program
+            [program, *_QUERY], capture_output=True, text=True, timeout=NVIDIA_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return named
+    return parsed(done.stdout) if done.returncode == 0 else named
+
+
+def parsed(answer: str) -> list[Gpu]:
+    """Return the GPUs in an answer of nvidia-smi: number, id, name, MiB in all and MiB free on each line."""
+    found = []
+    for line in answer.splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) == 5 and cells[0].isdigit():
+            total, free = (int(cell) * MIB if cell.isdigit() else None for cell in cells[3:])
+            found.append(Gpu(name=cells[2], uuid=cells[1], memory_total=total, memory_free=free))
+    return found
+
+
+def visible(gpus: list[Gpu], wanted: str | None) -> tuple[Gpu, ...]:
+    """Return those that a variable like CUDA_VISIBLE_DEVICES leaves: by number or id, up to the first unknown one."""
+    if wanted is None:
+        return tuple(gpus)
+    found: list[Gpu] = []
+    for word in (word.strip() for word in wanted.split(",")):
+        if word.isdigit() and int(word) < len(gpus):
+            found.append(gpus[int(word)])
+        elif word and (match := [gpu for gpu in gpus if gpu.uuid.startswith(word)]):
+            found.append(match[0])
+        else:
+            break
+    return tuple(found)
+
+
+def _amd(root: Path, environ: Mapping[str, str]) -> tuple[Gpu, ...]:
+    if not (root / "dev/kfd").exists():
+        return ()
+    found = []
+    for device in sorted((root / "sys/class/drm").glob("card[0-9]*/device")):
+        total, used = (_text(device / f"mem_info_vram_{name}") for name in ("total", "used"))
+        if "-" not in device.parent.name and _text(device / "vendor") == _AMD and total.isdigit():
+            free = int(total) - int(used) if used.isdigit() else None
+            name = _text(device / "product_name") or "AMD GPU"
+            found.append(Gpu(name=name, maker="amd", memory_total=int(total), memory_free=free))
+    return visible(found, environ.get("HIP_VISIBLE_DEVICES", environ.get("ROCR_VISIBLE_DEVICES")))
