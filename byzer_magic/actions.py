@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -124,15 +123,14 @@ class Actions:
     @run.register
     def _deploy(self, item: specs.DeploySpec) -> None:
         plan = self._plan(item)
+        if plan.why:
+            self._out.say(f"{item.model}: {plan.engine}, because {plan.why}.")
         if item.dry_run:
-            self._out.text(command.line(item, masked=True))
+            self._out.text(command.line(plan.spec, masked=True))
             self._out.say(f"{item.model}: every check passed; nothing was deployed (--dry_run).")
             return
         if note := catalog.facts(str(plan.setup.params.get("saas.model", ""))).note:
             self._out.say(f"Note: {note}")
-        if plan.why:
-            chosen = plan.spec.infer_backend or plan.spec.pretrained_model_type
-            self._out.say(f"{item.model}: {chosen}, because {plan.why}.")
         self._manager.ensure(item.ray_address)
         self._out.events(item.model, self._manager.iterate(self._manager.deploy(plan)))
 
@@ -212,13 +210,15 @@ class Actions:
     def _list(self, item: specs.ListSpec) -> None:
         self._manager.ensure(item.ray_address)
         rows = snapshot.stat_rows(self._stats(None))
-        if item.json:
-            self._out.text(json.dumps(rows, indent=4))
+        if not item.json:
+            rows = [{name: row[name] for name in ("model", "type", "can", "workers")} for row in rows]
+        self._rows(rows, "Nothing is deployed.", as_json=item.json)
+
+    def _rows(self, rows: Sequence[dict[str, Any]], empty: str, *, as_json: bool) -> None:
+        if as_json:
+            self._out.text(json.dumps(rows, indent=4, ensure_ascii=False))
         else:
-            self._out.table(
-                [{name: row[name] for name in ("model", "type", "can", "workers")} for row in rows],
-                "Nothing is deployed.",
-            )
+            self._out.table(rows, empty)
 
     @run.register
     def _query(self, item: specs.QuerySpec) -> Result:
@@ -275,35 +275,24 @@ class Actions:
 
     @run.register
     def _presets(self, item: specs.PresetsSpec) -> None:
-        rows = presets.table()
-        if item.json:
-            self._out.text(json.dumps(rows, indent=4, ensure_ascii=False))
-        else:
-            self._out.table(rows, "There are no presets.")
+        self._rows(presets.table(), "There are no presets.", as_json=item.json)
 
     @run.register
     def _models(self, item: specs.ModelsSpec) -> None:
-        from byzer_magic import doctor
+        from byzer_magic import model_folders
 
-        rows = doctor.model_list(item.model_path, dict(os.environ), doctor.look())
-        if item.json:
-            self._out.text(json.dumps(rows, indent=4, ensure_ascii=False))
-            return
-        self._out.table(
-            [row for row in rows if any(row.values())],
-            "No models in the usual caches. Say where they are: --model_path FOLDER, or BYZER_MODELS=FOLDER:FOLDER",
-        )
+        found = model_folders.find(item.model_path)
+        empty = "No models in the usual caches. Say where they are: --model_path FOLDER, or BYZER_MODELS=FOLDER:FOLDER"
+        show = model_folders.plain if item.json else model_folders.rows
+        self._rows(show(found), empty, as_json=item.json)
 
     @run.register
     def _doctor(self, item: specs.DoctorSpec) -> None:
         from byzer_magic import doctor
 
-        machine = doctor.look()
-        parts = {"machine": doctor.machine_rows(machine, self._manager.room()), "engines": doctor.engines(machine)}
-        if item.model_path:
-            parts = {"model": doctor.model_rows(item.model_path, machine)}
+        report = doctor.report(item.model_path, self._manager.room)
         if item.json:
-            self._out.text(json.dumps(parts, indent=4, ensure_ascii=False))
+            self._out.text(json.dumps(report, indent=4, ensure_ascii=False))
             return
-        for rows in parts.values():
+        for rows in doctor.tables(report):
             self._out.table(rows, "")

@@ -1,9 +1,11 @@
-"""What is installed, what is free, what a model would need: rows for tables, and nothing heavy imported."""
+"""What is installed, what is free, what a model would need: plain data and rows; imports nothing heavy."""
 
 from __future__ import annotations
 
 import platform
 import shutil
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,135 +13,220 @@ from byzer_magic import model_folders
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Info
 from byzer_magic.backends.weights import choose, estimate, files, hardware, packages
-from byzer_magic.backends.weights.estimate import Estimate
-from byzer_magic.backends.weights.hardware import Gpu, Hardware
+from byzer_magic.backends.weights.estimate import Estimate, readable
+from byzer_magic.backends.weights.files import Weights
+from byzer_magic.backends.weights.hardware import Hardware
 from byzer_magic.backends.weights.packages import Package
 from byzer_magic.errors import ByzerError
 
 Row = dict[str, Any]
+Room = Callable[[], dict[str, tuple[float, float]] | None]
+"""Asks a Ray that runs how many CPUs and GPUs are free, and of how many; None where none runs."""
+
+WIDTH = 100
+"""Characters of a cell's line: a table fits into a terminal of 120."""
+_INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "asimd": "NEON", "sve": "SVE"}
 
 
-def engines(machine: Hardware) -> list[Row]:
-    """Return one row per engine and family of local models."""
-    found = registry.installed()
-    return [_engine(name, backend.info, found[name], machine) for name, backend in registry.local().items()]
+def report(model_path: str | None, room: Room) -> dict[str, Any]:
+    """Return what is known of a model, or of the machine and its engines, as plain data.
+
+    Raises:
+        BadParameter: nothing is at the path that is known as a model.
+    """
+    here = hardware.look()
+    if model_path:
+        return {"model": model(model_path, here)}
+    return {"machine": machine(here, room), "engines": engines(here)}
 
 
-def _engine(name: str, info: Info, found: tuple[Package, ...], machine: Hardware) -> Row:
-    whole = packages.usable({name: found}).get(name, ())
-    places = sorted({place for package in whole for place in package.here(machine)})
-    missing = sorted({need for package in found for need in package.missing})
+def machine(here: Hardware, room: Room) -> dict[str, Any]:
+    """Return what the machine has and what is free."""
+    disks = {str(path): shutil.disk_usage(path).free for path in (Path.home(), *model_folders.shelves())}
+    ray = next(iter(packages.find(["ray"])), None)
     return {
-        "engine": f"--infer_backend {name}" if "/" not in name else name,
-        "installed": ", ".join(f"{package.name} {package.version}" for package in found) or "no",
-        "can": " ".join(sorted(info.capabilities)),
-        "here": " and ".join(places),
-        "to install": "" if whole else f"pip install {' '.join(missing) or repr(f'byzer-magic[{info.extra}]')}",
+        "cpus": here.cpus,
+        "load": round(here.load, 2),
+        "architecture": here.machine,
+        "instructions": sorted(here.instructions),
+        "memory_total": here.memory_total,
+        "memory_free": here.memory_free,
+        "gpus": [
+            {"name": gpu.name, "memory_total": gpu.memory_total, "memory_free": gpu.memory_free} for gpu in here.gpus
+        ],
+        "disks_free": disks,
+        "python": platform.python_version(),
+        "ray": {"version": ray.version if ray else None, **_cluster(room)},
     }
 
 
-def machine_rows(machine: Hardware, room: dict[str, tuple[float, float]] | None) -> list[Row]:
-    """Return what the machine has and what is free; `room` is that of a Ray which runs."""
-    disk = shutil.disk_usage(Path.home())
-    cluster = ", ".join(f"{free:g} of {total:g} {name}s free" for name, (free, total) in (room or {}).items())
-    ray = "".join(package.version for package in packages.find(["ray"]))
-    facts = {
-        "CPU": f"{machine.cpus} cores ({machine.machine}), load {machine.load:.1f}",
-        "memory": f"{size(machine.memory_free)} of {size(machine.memory_total)} free",
-        "GPU": "; ".join(map(_gpu, machine.gpus)) or "none",
-        "disk (home)": f"{size(disk.free)} free",
-        "Python": platform.python_version(),
-        "Ray": f"{ray}, {cluster or 'not running here'}",
+def _cluster(room: Room) -> dict[str, Any]:
+    try:
+        found = room()
+    except ByzerError as err:  # what is wrong with Ray is news, too
+        return {"running": False, "trouble": err.message}
+    if found is None:
+        return {"running": False}
+    return {"running": True, "free": {name: {"free": free, "total": total} for name, (free, total) in found.items()}}
+
+
+def engines(here: Hardware) -> list[dict[str, Any]]:
+    """Return what is known of each engine and family of local models."""
+    found = registry.installed()
+    return [_engine(name, backend.info, found[name], here) for name, backend in registry.local().items()]
+
+
+def _engine(name: str, info: Info, found: tuple[Package, ...], here: Hardware) -> dict[str, Any]:
+    whole = packages.usable({name: found}).get(name, ())
+    missing = sorted({need for package in found for need in package.missing})
+    line = "" if whole else f"pip install {' '.join(missing) or repr(f'byzer-magic[{info.extra}]')}"
+    return {
+        "engine": name,
+        "installed": {package.name: package.version for package in found},
+        "can": sorted(info.capabilities),
+        "runs_on": sorted({place for package in whole for place in package.here(here)}),
+        "install": line,
     }
-    return [{"what": name, "here": text} for name, text in facts.items()]
 
 
-def _gpu(gpu: Gpu) -> str:
-    if gpu.memory_free is None or gpu.memory_total is None:
-        return gpu.name
-    return f"{gpu.name}, {size(gpu.memory_free)} of {size(gpu.memory_total)} free"
-
-
-def size(number: float) -> str:
-    """Return bytes as people read them."""
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
-
-
-def model_rows(model_path: str, machine: Hardware) -> list[Row]:
+def model(model_path: str, here: Hardware) -> dict[str, Any]:
     """Return what a model's files say, what runs it here, and whether it fits.
 
     Raises:
         BadParameter: nothing is there that is known as a model.
     """
     weights = files.look(model_path)
-    facts = {
+    facts: dict[str, Any] = {
         "path": str(weights.path),
-        "form": f"{weights.form}{f', {weights.architecture}' if weights.architecture else ''}",
-        "parameters": f"{weights.parameters / 1e6:,.0f} million" if weights.parameters else "unknown",
-        "dtype": weights.dtype or "unknown",
-        "on disk": f"{size(weights.size)} in {len(weights.files)} file{'s'[: len(weights.files) != 1]}",
-        "context": f"{weights.context:,} tokens" if weights.context else "unknown",
+        "form": weights.form,
+        "architecture": weights.architecture,
+        "parameters": weights.parameters,
+        "dtype": weights.dtype,
+        "size": weights.size,
+        "files": [path.name for path in weights.files],
+        "context": weights.context,
     }
+    installed = packages.usable(registry.installed())
     try:
-        choice = choose.engine(weights, machine, packages.usable(registry.installed()))
+        choice = choose.engine(weights, here, installed)
     except ByzerError as err:
-        facts["engine"] = f"none: {err.message} {err.hint}"
-        return [{"what": name, "model": text} for name, text in facts.items()]
-    facts["engine"] = f"{choice.name}, because {choice.why}"
-    need = estimate.memory(weights, choice.name, machine)
-    cache = f" + cache of {need.tokens:,} tokens {size(need.cache)}" if need.cache else ""
-    facts["memory"] = f"about {size(need.total)}: weights {size(need.weights)}{cache} + engine {size(need.overhead)}"
-    facts["fits"] = fits(choice.name, machine, need)
-    return [{"what": name, "model": text} for name, text in facts.items()]
+        return facts | {"engine": None, "why": f"{err.message} {err.hint}"}
+    need = estimate.memory(weights, choice.name, here)
+    facts |= {"engine": choice.name, "why": choice.why, "installed": choice.name in installed}
+    return facts | {"memory": _memory(need), "free": _free(need, here)} | _fit(weights, need, here)
 
 
-def fits(engine: str, machine: Hardware, need: Estimate) -> str:
-    """Return whether a model fits into what is free, and if not, what would make it fit."""
-    free = machine.gpu_memory_free if need.gpu else machine.memory_free
-    where = "GPU memory" if need.gpu else "memory"
-    if free is None:
-        return "unknown: nothing here tells how much memory the GPU has"
-    if need.total <= free:
-        return f"yes: {size(free)} of {where} are free"
-    if tokens := need.context_within(free):
-        setting = "n_ctx" if engine == "llama_cpp" else "backend.max_model_len"
-        return f"no: {size(free)} of {where} are free; with {setting}={tokens} it would"
-    return f"no: {size(free)} of {where} are free; take a quantized or smaller model, or undeploy something"
-
-
-def model_list(folder: str | None, environ: dict[str, str], machine: Hardware) -> list[Row]:
-    """Return one row for each local model."""
-    where = [files.existing(folder).absolute()] if folder else model_folders.folders(environ)
-    usable = packages.usable(registry.installed())
-    return [_listed(found) for found in model_folders.find(where, machine, usable)]
-
-
-def _listed(found: model_folders.Found) -> Row:
-    weights = found.weights
+def _memory(need: Estimate) -> dict[str, Any]:
     return {
-        "name": _name(found.path),
-        "form": weights.form if weights else "",
-        "runs on": found.engine or "-",
-        "parameters": f"{weights.parameters / 1e6:,.0f} M" if weights and weights.parameters else "",
-        "dtype": weights.dtype if weights else "",
-        "size": size(weights.size) if weights else "",
-        "path": _short(found.path),
-        "trouble": found.trouble,
+        "total": need.total,
+        "weights": need.weights,
+        "dtype": need.dtype,
+        "cache": need.cache,
+        "cache_tokens": need.tokens,
+        "cache_answers": need.answers,
+        "overhead": need.overhead,
+        "on": "GPU" if need.gpu else "CPU",
     }
 
 
-def _name(path: Path) -> str:
-    """Return a model's name; Hugging Face's cache puts it into a folder two levels above the snapshot."""
-    hub = next((part for part in path.parts if part.startswith("models--")), "")
-    return hub.removeprefix("models--").replace("--", "/") if hub else path.stem if path.is_file() else path.name
+def _free(need: Estimate, here: Hardware) -> int | None:
+    return here.gpu_memory_free if need.gpu else here.memory_free
 
 
-def _short(path: Path) -> str:
-    home = str(Path.home())
-    text = str(path)
-    return f"~{text[len(home) :]}" if text.startswith(f"{home}/") else text
+def _fit(weights: Weights, need: Estimate, here: Hardware) -> dict[str, Any]:
+    """Return whether it fits, and if not, what would make it fit."""
+    free = _free(need, here)
+    if free is None or need.total <= free:
+        return {"fits": None if free is None else True, "to_fit": []}
+    return {"fits": False, "to_fit": list(_advice(weights, need, free))}
 
 
-def look() -> Hardware:
-    """Return the machine as it is now."""
-    return hardware.look()
+def _advice(weights: Weights, need: Estimate, free: int) -> Iterator[str]:
+    if tokens := need.context_within(free):
+        setting = "n_ctx" if need.engine == "llama_cpp" else "backend.max_model_len"
+        yield f"--infer_params {setting}={tokens}"
+    elif need.engine == "vllm" and need.weights + estimate.OVERHEAD["transformers"] < free:
+        yield "--infer_backend transformers, which takes less beside the weights"
+    bits = estimate.quantized_to(weights, need, free)
+    if bits:
+        yield f"a version of it that is quantized to {bits} bits or fewer (GGUF, AWQ, GPTQ)"
+    elif need.cache == 0 or need.context_within(free) is None:
+        yield f"a smaller model, or {readable(need.total - free)} more: undeploy something"
+
+
+# ---- rows
+
+
+def tables(report: dict[str, Any]) -> list[list[Row]]:
+    """Return the tables that show a report: of a model, or of the machine and its engines."""
+    if "model" in report:
+        return [_rows("model", _model_lines(report["model"]))]
+    return [_rows("machine", _machine_lines(report["machine"])), [_engine_row(item) for item in report["engines"]]]
+
+
+def _rows(title: str, lines: Iterable[tuple[str, str]]) -> list[Row]:
+    """Return rows of name and text, long texts in several."""
+    rows = []
+    for name, text in lines:
+        for at, part in enumerate(textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)):
+            rows.append({title: "" if at else name, "": part})
+    return rows
+
+
+def _machine_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    sets = [_INSTRUCTIONS[name] for name in facts["instructions"] if name in _INSTRUCTIONS]
+    sets += ["bfloat16"] if {"avx512_bf16", "amx_bf16", "bf16"} & set(facts["instructions"]) else []
+    yield "CPUs", f"{facts['cpus']}, load {facts['load']:.1f} ({', '.join([facts['architecture'], *sets])})"
+    yield "memory", f"{readable(facts['memory_free'])} of {readable(facts['memory_total'])} free"
+    yield "GPUs", "; ".join(map(_gpu, facts["gpus"])) or "none"
+    for folder, free in facts["disks_free"].items():
+        yield "disk", f"{readable(free)} free at {model_folders.short(Path(folder))}"
+    yield "Python", facts["python"]
+    yield "Ray", f"{facts['ray']['version']}, {_ray(facts['ray'])}"
+
+
+def _gpu(gpu: dict[str, Any]) -> str:
+    if gpu["memory_free"] is None or gpu["memory_total"] is None:
+        return str(gpu["name"])
+    return f"{gpu['name']}, {readable(gpu['memory_free'])} of {readable(gpu['memory_total'])} free"
+
+
+def _ray(facts: dict[str, Any]) -> str:
+    if not facts["running"]:
+        return str(facts.get("trouble", "not running here"))
+    return ", ".join(f"{part['free']:g} of {part['total']:g} {name}s free" for name, part in facts["free"].items())
+
+
+def _engine_row(facts: dict[str, Any]) -> Row:
+    return {
+        "engine": facts["engine"],
+        "installed": ", ".join(f"{name} {version}" for name, version in facts["installed"].items()) or "no",
+        "runs on": ", ".join(facts["runs_on"]) or ("" if facts["install"] else "nothing here"),
+        "can": " ".join(facts["can"]),
+        "to install": facts["install"],
+    }
+
+
+def _model_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "path", model_folders.short(Path(facts["path"]))
+    yield "form", ", ".join(filter(None, (facts["form"], facts["architecture"])))
+    yield "parameters", f"{readable(facts['parameters'], '')} ({facts['dtype']})" if facts["parameters"] else "unknown"
+    count = len(facts["files"])
+    yield "on disk", f"{readable(facts['size'])} in {count} file{'s'[: count != 1]}: {', '.join(facts['files'][:3])}"
+    yield "context", f"{facts['context']:,} tokens" if facts["context"] else "unknown"
+    if facts["engine"] is None:
+        yield "engine", f"none: {facts['why']}"
+        return
+    yield "engine", f"{facts['engine']}{'' if facts['installed'] else ' (not installed)'}, because {facts['why']}"
+    memory = facts["memory"]
+    yield "weights", f"{readable(memory['weights'])} as {memory['dtype'] or 'stored'}"
+    if memory["cache"]:
+        answers = f"{memory['cache_answers']} answers with " if memory["cache_answers"] > 1 else ""
+        yield "KV cache", f"{readable(memory['cache'])} for {answers}a context of {memory['cache_tokens']:,} tokens"
+    yield "overhead", f"{readable(memory['overhead'])} of the engine"
+    where = "GPU memory" if memory["on"] == "GPU" else "memory"
+    yield "in all", f"about {readable(memory['total'])} of {where} for each worker"
+    free = "nothing here tells what is free" if facts["free"] is None else f"{readable(facts['free'])} is free"
+    yield "fits", f"{ {True: 'yes', False: 'no', None: 'unknown'}[facts['fits']] }: {free}"
+    for at, advice in enumerate(facts["to_fit"]):
+        yield "" if at else "would fit", advice

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -222,7 +223,11 @@ class Model:
         lots = []
         for start in range(0, len(rows), TEXTS_AT_ONCE):
             request = EmbedRequest(texts=rows[start : start + TEXTS_AT_ONCE], options=options, timeout=timeout)
-            lots.append(cast("EmbedResult", await self._collect(request)).vectors)
+            result = cast("EmbedResult", await self._collect(request))
+            if result.cut:
+                told = ", ".join(str(start + place) for place in result.cut.texts[:5])
+                warnings.warn(f"Texts cut at {result.cut.limit} tokens, by their place: {told}", stacklevel=2)
+            lots.append(result.vectors)
         vectors = np.concatenate(lots) if lots else np.zeros((0, 0), dtype="<f4")
         return vectors[0] if isinstance(texts, str) else vectors
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from byzer_magic.backends import compatible, registry
 from byzer_magic.backends.base import Info, Param
+from byzer_magic.backends.weights import vllm_params
 from byzer_magic.spec import ChatSpec, Option, Spec, all_commands, options_of
 
 PAGE = Path(__file__).with_name("commands.md")
@@ -49,6 +51,8 @@ Settings for `--infer_params`, as `key=value` words. A name that is not in the t
 named, it stands in when the setting is not given.
 
 `--infer_params` 的参数，写成 `key=value`。表里没有的名字会报错；列出了环境变量的，没有写该参数时取环境变量的值。"""
+
+VLLM = "Every argument of the installed vLLM's engine is a parameter; these are the ones that are set most."
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
@@ -98,8 +102,9 @@ def backend_lines() -> Iterator[str]:
     rows = compatible.load()
     kinds = [kind for kind in registry.saas_kinds() if kind.removeprefix("saas/") not in rows]
     found = {code(kind): registry.find(kind).info for kind in kinds}
-    for engine in registry.engines():
-        found[f"`custom/auto` with `--infer_backend {engine}`"] = registry.find("custom/auto", engine).info
+    for name, backend in registry.local().items():
+        title = code(name) if "/" in name else f"`custom/auto` with `--infer_backend {name}`"
+        found[title] = replace(backend.info, params=vllm_params.usual()) if name == "vllm" else backend.info
     for params in dict.fromkeys(info.params for info in found.values()):
         alike = {title: info for title, info in found.items() if info.params == params}
         yield f"### {', '.join(alike)}\n"
@@ -120,7 +125,8 @@ def provider_lines() -> Iterator[str]:
 
 def described(info: Info) -> str:
     """Return what a backend is and what it needs."""
-    return f"{info.title}. Needs {' or '.join(map(code, info.requires))}: `pip install '.[{info.extra}]'`."
+    more = f" {VLLM}" if info.title == "vLLM" else ""
+    return f"{info.title}. Needs {' or '.join(map(code, info.requires))}: `pip install '.[{info.extra}]'`.{more}"
 
 
 def page() -> str:

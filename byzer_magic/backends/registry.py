@@ -138,3 +138,7 @@ def require(info: Info) -> None:
             f"{info.kind} needs the package {' or '.join(info.requires)}, which is not installed.",
             f"Run: pip install 'byzer-magic[{info.extra}]'",
         )
+    found = packages.find(info.requires) if info.local else ()
+    if found and all(package.missing for package in found):
+        missing = ", ".join(found[0].missing)
+        raise MissingExtra(f"{found[0].name} needs {missing}, which is not installed.", f"Run: pip install {missing}")

@@ -12,7 +12,7 @@ from byzer_magic.backends import registry
 from byzer_magic.backends.base import Backend, Setup, typed_params
 from byzer_magic.backends.weights import choose, files, hardware, packages
 from byzer_magic.backends.wires.params import secrets_of
-from byzer_magic.errors import MissingKey
+from byzer_magic.errors import BadParameter, MissingKey
 from byzer_magic.expand import Secret, expand
 from byzer_magic.keys import looked_up
 from byzer_magic.spec import DeploySpec
@@ -33,6 +33,11 @@ class Plan:
     """Names the deployment's sockets: the same after a restart, so that clients need not ask Ray where it is."""
     token: Secret = field(default_factory=lambda: Secret(secrets.token_urlsafe(32)))
     """Opens the deployment's sockets."""
+
+    @property
+    def engine(self) -> str:
+        """Return what runs it, by the name that says most."""
+        return self.spec.infer_backend or self.spec.pretrained_model_type
 
     @property
     def backend(self) -> type[Backend]:
@@ -96,15 +101,24 @@ def _with_engine(spec: DeploySpec, path: str | None) -> tuple[DeploySpec, str]:
     """
     if spec.pretrained_model_type != "custom/auto" or not (path or spec.infer_backend in (None, "auto")):
         return spec, ""
-    weights = files.look(path)
     if spec.infer_backend not in (None, "auto"):
-        choose.check_pair(str(spec.infer_backend), weights)
+        _check_pair(str(spec.infer_backend), path)
         return spec, ""
-    machine = hardware.look().for_worker(spec.gpus_per_worker)
-    choice = choose.engine(weights, machine, packages.usable(registry.installed()))
-    return replace(spec, pretrained_model_type=choice.kind, infer_backend=choice.engine), choice.why
+    weights = files.look(path)
+    machine = hardware.look()
+    choice = choose.engine(weights, machine.for_worker(spec.gpus_per_worker), packages.usable(registry.installed()))
+    more = "; add --gpus_per_worker 1 to give it the GPU" if machine.gpus and not spec.gpus_per_worker else ""
+    return replace(spec, pretrained_model_type=choice.kind, infer_backend=choice.engine), f"{choice.why}{more}"
+
+
+def _check_pair(engine: str, path: str | None) -> None:
+    try:
+        weights = files.look(path)
+    except BadParameter:
+        return  # the engine's own check says what it misses, or knows the files
+    choose.check_pair(engine, weights)
 
 
 def _absolute(path: str) -> str:
-    """Return the path as the workers must see it: they run in another folder."""
-    return str(Path(path).expanduser().absolute())
+    """Return the path as the workers must see it: they run in another folder, and know nothing of a hub's cache."""
+    return str(files.snapshot(Path(path).expanduser().absolute()))

@@ -132,7 +132,7 @@ def test_every_engine_keeps_the_bargain(engine: str) -> None:
     ("kind", "engine", "words"),
     [
         ("saas/opanai", None, "Did you mean saas/openai"),
-        ("custom/auto", None, "Add --infer_backend llama_cpp"),
+        ("custom/auto", None, "Add --infer_backend (available:"),
         ("custom/auto", "llamacpp", "Did you mean llama_cpp"),
         ("zzz", None, "Available: "),
     ],

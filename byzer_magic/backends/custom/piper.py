@@ -26,6 +26,8 @@ from byzer_magic.types import Sound, SpeakRequest
 
 LONGEST = 400
 """Characters that are spoken at once, where no sentence ends earlier."""
+PAUSE_SECONDS = 0.2
+"""Silence after a sentence; piper itself leaves none, and sentences run into each other."""
 
 _OWN = {
     "voice": ("text", "who speaks, where there are several: a name or a number", ("speaker", "speaker_id")),
@@ -34,7 +36,7 @@ _OWN = {
     "noise_scale": ("float", "how lively the sound is (default: the voice's)", ()),
     "noise_w_scale": ("float", "how lively the rhythm is (default: the voice's)", ("noise_w",)),
     "volume": ("float", "how loud: 1 is normal", ()),
-    "sentence_silence": ("float", "seconds of silence after each sentence", ()),
+    "sentence_silence": ("float", f"seconds of silence after each sentence (default {PAUSE_SECONDS})", ()),
     "normalize_audio": ("bool", "make each sentence equally loud (default true)", ()),
     "response_format": ("text", f"{', '.join(sound_file.MIMES)} (default wav)", ("format",)),
 }  # fmt: skip
@@ -145,7 +147,7 @@ class PiperBackend(Backend):
     def _say(self, pieces: list[str], options: Mapping[str, Any], emit: Emit, stopped: threading.Event) -> None:
         form = options.get("response_format", "wav")
         file = sound_file.writer(form, self._voice.rate)
-        silence = bytes(2 * int(options.get("sentence_silence", 0.0) * self._voice.rate))
+        silence = bytes(2 * int(options.get("sentence_silence", PAUSE_SECONDS) * self._voice.rate))
         spoken = False
         for piece in pieces:
             for sentence in self._engine.synthesize(piece, self._manner(options)):

@@ -27,8 +27,9 @@ FAMILIES = {
 }
 """Type and purpose of the models that one engine runs, by the form of their files."""
 FORM_NAMES = {
-    "gguf": "GGUF", "ctranslate2": "Whisper for CTranslate2", "whisper": "Whisper", "funasr": "FunASR model",
-    "piper": "Piper voice", "sentence-transformers": "embedding model", "reranker": "reranker",
+    "gguf": "a GGUF model", "ctranslate2": "a Whisper for CTranslate2", "whisper": "a Whisper",
+    "funasr": "a FunASR model", "piper": "a Piper voice", "sentence-transformers": "an embedding model",
+    "reranker": "a reranker",
 }  # fmt: skip
 
 _CHAT = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
@@ -80,17 +81,20 @@ class Choice:
 def engine(weights: Weights, hardware: Hardware, installed: Installed) -> Choice:
     """Return the engine that fits a model on this hardware; where only one can run it, also when it is not installed.
 
+    vLLM goes first for text: it answers many at once. Where it cannot run or does not fit, transformers can.
+
     Raises:
         BadParameter: it is a model of a kind that no engine here runs; the text says what it is.
     """
     name = weights.path.name
     check(weights)
+    _check_known(weights)
     if weights.form == "gguf":
         family = f" of the {weights.architecture} family" if weights.architecture else ""
         return Choice(kind="custom/auto", engine="llama_cpp", why=f"{name} is a GGUF model{family}")
     if weights.form in FAMILIES:
         kind, purpose = FAMILIES[weights.form]
-        return Choice(kind=kind, why=f"{name} is a {FORM_NAMES[weights.form]}, which {purpose}")
+        return Choice(kind=kind, why=f"{name} is {FORM_NAMES[weights.form]}, which {purpose}")
     if not writes(weights):
         return Choice(kind="custom/bge", why=f"{name} is a {weights.architecture}, which makes embeddings")
     what = f"{_main_file(weights)} is a {weights.architecture}"
@@ -105,23 +109,17 @@ def _vllm(weights: Weights, hardware: Hardware, packages: tuple[Package, ...]) -
     """Return whether vLLM should run a model, and the facts that decide."""
     places = {place for package in packages for place in package.here(hardware)}
     if "GPU" in places:
-        return True, f"{hardware.gpus[0].name}: vllm on the GPU"
+        return True, f"{hardware.gpus[0].name} is there: vllm on the GPU"
     if "CPU" not in places:
         if not any(package.cpu for package in packages):
             return False, "but it was built for GPUs and there is none for the worker"
         return False, "but the CPU has no AVX2, which it needs"
-    without = replace_gpus(hardware)
-    needs = estimate.memory(weights, "vllm", without).total
+    needs = estimate.memory(weights, "vllm", hardware.for_worker(0)).total
     here = "no GPU" if not hardware.gpus else "it was built for CPUs"
     if needs > hardware.memory_free:
-        free = f"{hardware.memory_free / 1e9:.1f} GB of memory is free"
-        return False, f"but it needs {needs / 1e9:.1f} GB on the CPU, and {free}"
+        free = estimate.readable(hardware.memory_free)
+        return False, f"but it needs {estimate.readable(needs)} on the CPU, and {free} is free"
     return True, f"{here}: vllm on the CPU"
-
-
-def replace_gpus(hardware: Hardware) -> Hardware:
-    """Return the hardware without its GPUs."""
-    return hardware.for_worker(0)
 
 
 def check(weights: Weights) -> None:
@@ -135,6 +133,16 @@ def check(weights: Weights) -> None:
         raise BadParameter(f"{weights.path} {what}.", hint or _UNRUNNABLE)
 
 
+def _check_known(weights: Weights) -> None:
+    """Refuse a folder whose configuration does not tell what it is; whoever names an engine may know better."""
+    hint = "If an engine knows it, name that: --infer_backend transformers (or vllm)."
+    if weights.form != "transformers" or writes(weights) or weights.architecture.endswith("Model"):
+        return
+    if not weights.architecture:
+        raise BadParameter(f"{weights.path} has a config.json that names no architecture.", hint)
+    raise BadParameter(f"{weights.path} is a {weights.architecture}, which is not known here.", hint)
+
+
 def _foreign(weights: Weights) -> tuple[str, str]:
     """Return what a model is and the next step, when no engine here runs it; else nothing."""
     config, architecture = weights.config, weights.architecture
@@ -144,8 +152,6 @@ def _foreign(weights: Weights) -> tuple[str, str]:
         return "", ""
     if "_diffusers_version" in config:
         return f"is a part of a model that makes pictures ({config.get('_class_name')})", ""
-    if not architecture:
-        return "has a config.json that names no architecture", "Name the engine yourself: --infer_backend transformers."
     for ending, purpose, hint in _NO_ENGINE:
         if architecture.endswith(ending):
             return f"is a {architecture}, which {purpose}", hint
@@ -153,8 +159,6 @@ def _foreign(weights: Weights) -> tuple[str, str]:
         return f"is a {architecture} ({config['model_type']}), which works on pictures or sounds", ""
     if config.get("is_encoder_decoder") and writes(weights):
         return f"is a {architecture}, which rewrites a text (an encoder and a decoder) and does not chat", ""
-    if not architecture.endswith((*_CHAT, "Model")):
-        return f"is a {architecture}, which is not known here", "Name the engine yourself: --infer_backend vllm."
     return "", ""
 
 
@@ -181,7 +185,7 @@ def _main_file(weights: Weights) -> str:
 
 _TAKES = {
     "llama_cpp": ("gguf",),
-    "vllm": ("transformers", "sentence-transformers", "reranker", "gguf"),
+    "vllm": ("transformers", "sentence-transformers", "gguf"),
     "transformers": ("transformers", "gguf"),
     "deepspeed": ("transformers", "gguf"),
 }
@@ -194,11 +198,14 @@ def check_pair(name: str, weights: Weights) -> None:
     Raises:
         BadParameter: it cannot; the hint is what can.
     """
-    if weights.form in _TAKES.get(name, (weights.form,)):
+    takes = weights.form in _TAKES.get(name, (weights.form,))
+    if takes or (name == "llama_cpp" and any(weights.path.glob("*.gguf"))):
+        if not weights.architecture.endswith("Model"):  # a network without a head may still make vectors
+            check(weights)
         return
-    what = FORM_NAMES.get(weights.form, "folder of safetensors" if weights.dtype else "Hugging Face folder")
+    what = FORM_NAMES.get(weights.form, "a folder of safetensors" if weights.dtype else "a Hugging Face folder")
     if weights.form in FAMILIES:
         hint = f"Leave --infer_backend out, or use --pretrained_model_type {FAMILIES[weights.form][0]}."
     else:
         hint = "Convert it to GGUF, or use --infer_backend vllm or transformers."
-    raise BadParameter(f"{weights.path} is a {what}, which {name} does not run.", hint)
+    raise BadParameter(f"{weights.path} is {what}, which {name} does not run.", hint)

@@ -11,23 +11,21 @@ from typing import Any
 
 from byzer_magic.backends.weights.files import Weights
 from byzer_magic.backends.weights.hardware import Hardware
-from byzer_magic.backends.weights.llama_params import BATCH, CONTEXT, CONTEXT_UNIT
+from byzer_magic.backends.weights.llama_params import BATCH, CONTEXT, CONTEXT_UNIT, EMBED_CONTEXT
 from byzer_magic.backends.weights.vllm_engine import CPU_CONTEXT, FULL_ANSWERS
 
 MB = 10**6
 OVERHEAD = {
-    "llama_cpp": 120 * MB, "vllm": 2900 * MB, "transformers": 620 * MB, "deepspeed": 900 * MB,
-    "custom/bge": 650 * MB, "custom/bge_rerank": 650 * MB, "custom/whisper": 750 * MB, "custom/sensevoice": 800 * MB,
-    "custom/piper": 150 * MB,
+    "llama_cpp": 150 * MB, "vllm": 2900 * MB, "transformers": 660 * MB, "deepspeed": 900 * MB,
+    "custom/bge": 660 * MB, "custom/bge_rerank": 660 * MB, "custom/whisper": 800 * MB, "custom/sensevoice": 800 * MB,
+    "custom/piper": 180 * MB,
 }  # fmt: skip
 """Bytes of an engine's processes beside weights and cache, Ray's part of them included."""
-CTRANSLATE2 = 180 * MB
+CTRANSLATE2 = 200 * MB
 """The same for a Whisper that needs no torch."""
 ON_GPU = 1000 * MB
 """Bytes on a GPU beside weights and cache: the driver's context, and numbers on their way through the layers."""
 LEAST_CACHE = 64 * 1024**2
-VOCABULARY = 128_000
-"""Words of a model that does not tell."""
 BYTES = {"F64": 8, "F32": 4, "float32": 4, "F16": 2, "BF16": 2, "float16": 2, "bfloat16": 2, "I8": 1, "U8": 1}
 """Bytes of one number, by the names of safetensors and of torch."""
 ROUNDED = 1024
@@ -41,6 +39,7 @@ _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "block_coun
 _HEADS = ("num_attention_heads", "n_head", "n_heads", "attention.head_count")
 _CACHED_HEADS = ("num_key_value_heads", "multi_query_group_num", "n_head_kv", "attention.head_count_kv")
 _WIDTH = ("hidden_size", "n_embd", "d_model", "embedding_length")
+_INNER_WIDTH = ("intermediate_size", "feed_forward_length")
 _HEAD_SIZE = ("head_dim", "kv_channels", "attention.key_length")
 
 
@@ -56,6 +55,8 @@ class Estimate:
     """The data type of the weights in memory."""
     tokens: int = 0
     """The context that the cache is for."""
+    answers: int = 1
+    """Answers of that length that it has room for."""
     per_token: int = 0
     """Bytes of the cache that one more token of context takes."""
     gpu: bool = False
@@ -85,16 +86,15 @@ def memory(weights: Weights, engine: str, hardware: Hardware, tokens: int | None
     overhead = ON_GPU if gpu else CTRANSLATE2 if weights.form == "ctranslate2" else OVERHEAD[engine]
     found = Estimate(engine=engine, weights=size, cache=0, overhead=overhead, dtype=dtype, gpu=gpu)
     if engine == "llama_cpp":
-        buffers = BATCH * (_number(weights.config, ("vocab_size",)) or VOCABULARY) * 4
-        found = replace(found, overhead=overhead + buffers)
+        found = replace(found, overhead=overhead + _prompt_buffers(weights.config))
     each = per_token(weights.config, _cache_bytes(engine, dtype))
-    if weights.form in ENCODER_FORMS or engine.startswith("custom/") or not each:
+    if weights.form in ENCODER_FORMS or engine.startswith("custom/") or _encodes(weights.config) or not each:
         return found
     context = tokens or _context(weights, engine, gpu=gpu)
     answers = FULL_ANSWERS if engine == "vllm" and not gpu else 1
     each *= answers
     least = LEAST_CACHE * answers if engine == "vllm" else 0
-    return replace(found, cache=max(least, each * context), tokens=context, per_token=each)
+    return replace(found, cache=max(least, each * context), tokens=context, answers=answers, per_token=each)
 
 
 def per_token(config: dict[str, Any], element: int) -> int:
@@ -112,6 +112,36 @@ def per_token(config: dict[str, Any], element: int) -> int:
     return 2 * layers * (_number(text, _CACHED_HEADS) or heads) * size * element
 
 
+def quantized_to(weights: Weights, need: Estimate, free: int) -> int | None:
+    """Return the bits per parameter (8 or 4) with which the model would fit, or None."""
+    for bits in (8, 4):
+        size = parameters(weights) * bits // 8
+        if size < need.weights and size + need.cache + need.overhead <= free:
+            return bits
+    return None
+
+
+def readable(number: float, unit: str = "B") -> str:
+    """Return a number of bytes (or of something else) as people read it: 98 MB, 1.5 GB, 135 M."""
+    for size, letter in ((10**9, "G" if unit else "B"), (10**6, "M"), (10**3, "k")):
+        if number >= size:
+            amount = number / size
+            return f"{amount:.1f} {letter}{unit}" if amount < 10 and size > 10**6 else f"{amount:.0f} {letter}{unit}"
+    return f"{number:.0f} {unit}".strip()
+
+
+def _prompt_buffers(config: dict[str, Any]) -> int:
+    """Return the bytes that llama.cpp needs to read a batch of the prompt: some rows of both widths for each token."""
+    batch = EMBED_CONTEXT if _encodes(config) else BATCH
+    return batch * 4 * (4 * _number(config, _WIDTH) + 2 * _number(config, _INNER_WIDTH))
+
+
+def _encodes(config: dict[str, Any]) -> bool:
+    """Return whether a GGUF file is for embeddings: it reads a text at once, and keeps nothing."""
+    family = str(config.get("general.architecture"))
+    return "bert" in family or bool(config.get(f"{family}.pooling_type"))
+
+
 def parameters(weights: Weights) -> int:
     """Return the number of parameters, guessed from the bytes where the files do not tell."""
     return weights.parameters or weights.size // BYTES.get(weights.dtype, 4)
@@ -119,9 +149,8 @@ def parameters(weights: Weights) -> int:
 
 def _loaded(weights: Weights, engine: str, *, gpu: bool, fast_bfloat16: bool) -> tuple[str, int]:
     """Return the data type that weights have in memory, and their bytes there."""
-    if engine in ("llama_cpp", "custom/piper") or "quantization_config" in weights.config:
-        return weights.dtype, weights.size
-    if engine == "vllm" and weights.form == "gguf":
+    as_stored = weights.form in ("gguf", "piper") and engine not in ("transformers", "deepspeed")
+    if as_stored or "quantization_config" in weights.config:
         return weights.dtype, weights.size
     count = parameters(weights)
     stored = _plain_name(weights.dtype)
@@ -146,7 +175,7 @@ def _cache_bytes(engine: str, dtype: str) -> int:
 def _context(weights: Weights, engine: str, *, gpu: bool) -> int:
     longest = weights.context or CONTEXT
     if engine == "llama_cpp":
-        return -(-min(CONTEXT, longest) // CONTEXT_UNIT) * CONTEXT_UNIT
+        return -(-min(CONTEXT, longest) // CONTEXT_UNIT) * CONTEXT_UNIT  # rounded up as llama.cpp does
     return longest if gpu and engine == "vllm" else min(CPU_CONTEXT, longest)
 
 

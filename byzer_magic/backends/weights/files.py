@@ -61,7 +61,7 @@ def look(model_path: str | None) -> Weights:
     if path.is_file():
         return _file(path)
     _refuse_parts(path)
-    if (path / "config.json").is_file():
+    if (path / "config.json").is_file() and not _only_gguf(path):
         return _folder(path)
     if (path / "config.yaml").is_file() and (path / "model.pt").is_file():
         return Weights(path=path, form="funasr", architecture=_yaml_model(path), **_sizes([path / "model.pt"]))
@@ -75,6 +75,12 @@ def look(model_path: str | None) -> Weights:
         f"{path} holds no model that is known: no config.json, no .gguf (there is {names}).",
         "Give the folder that holds the model's config.json, or the path of a .gguf file.",
     )
+
+
+def _only_gguf(path: Path) -> bool:
+    """Return whether a folder's weights are in GGUF files alone: some come with the configuration of the original."""
+    others = (pattern for pattern in ("*.safetensors", *_PICKLED) if any(path.glob(pattern)))
+    return any(path.glob("*.gguf")) and next(others, None) is None
 
 
 def _refuse_parts(path: Path) -> None:
@@ -104,7 +110,19 @@ def existing(model_path: str | None) -> Path:
     path = Path(model_path).expanduser()
     if not path.exists():
         raise BadParameter(f"Nothing is at {path}.", near(path))
-    return path
+    return snapshot(path)
+
+
+def snapshot(path: Path) -> Path:
+    """Return the folder with the files, given that of a repository in Hugging Face's cache; others as they are."""
+    kept = path / "snapshots"
+    if not kept.is_dir():
+        return path
+    main = path / "refs" / "main"
+    if main.is_file() and (found := kept / main.read_text(encoding="utf-8").strip()).is_dir():
+        return found
+    every = sorted(kept.iterdir())
+    return every[0] if len(every) == 1 else path
 
 
 def near(path: Path) -> str:

@@ -292,12 +292,6 @@ def context_length(meta: Mapping[str, Any]) -> int | None:
     return int(value) if value else None
 
 
-def bytes_of(elements: int, kind: int) -> int:
-    """Return the bytes of a tensor, or 0 for a type that is not known here."""
-    block, size = BLOCKS.get(TYPES.get(kind, ""), (1, 0))
-    return elements // block * size
-
-
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Reader]:
     """Give a reader of the file that stands behind the header."""

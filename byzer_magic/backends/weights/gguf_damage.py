@@ -40,7 +40,7 @@ def _wrong_place(tensors: list[tuple[str, int, int, int]], unit: Any) -> str:
     for name, elements, kind, offset in tensors:
         if offset != expected:
             return f"the description of {name} is damaged"
-        length = gguf.bytes_of(elements, kind)
+        length = bytes_of(elements, kind)
         if not length:
             return ""  # of a type that is not known here: no telling where the next one begins
         expected = -(-(offset + length) // unit) * unit
@@ -52,5 +52,11 @@ def _cut_short(tensors: list[tuple[str, int, int, int]], start: int, size: int) 
     begin = start + offset
     if begin >= size:
         return f"the file ends after {size:,} bytes, but {last} should start at {begin:,}"
-    end = begin + gguf.bytes_of(elements, kind)
+    end = begin + bytes_of(elements, kind)
     return f"the file ends after {size:,} bytes, in the middle of {last} (to {end:,})" if end > size else ""
+
+
+def bytes_of(elements: int, kind: int) -> int:
+    """Return the bytes of a tensor, or 0 for a type that is not known here."""
+    block, size = gguf.BLOCKS.get(gguf.TYPES.get(kind, ""), (1, 0))
+    return elements // block * size

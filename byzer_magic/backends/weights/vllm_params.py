@@ -33,19 +33,21 @@ SAMPLING = {
 }  # fmt: skip
 """Request fields that a deployment may set for all of its requests."""
 
-_HELP = {
-    "max_model_len": "longest prompt and answer together, in tokens (default: the model's)",
-    "gpu_memory_utilization": "share of a GPU's memory that the engine takes (default 0.9)",
-    "enforce_eager": "no CUDA graphs: less memory, a little slower (default true)",
-    "trust_remote_code": "run Python code that comes with the model (default false)",
-    "tensor_parallel_size": "GPUs that share the model (default --gpus_per_worker)",
-    "dtype": "data type of the weights: auto, float16, bfloat16, float32",
-    "kv_cache_memory_bytes": "bytes for the attention cache",
-    "quantization": "how the weights are quantized (awq, gptq, fp8, ...)",
-    "tool_call_parser": "how tool calls are read out of the text (hermes, llama3_json, ...)",
-    "reasoning_parser": "how reasoning is read out of the text (deepseek_r1, qwen3, ...)",
-    "chat_template": "chat template: a file, or the template itself",
+USUAL = {
+    "max_model_len": ("int", "longest prompt and answer together, in tokens (default: the model's)"),
+    "gpu_memory_utilization": ("float", "share of a GPU's memory that the engine takes (default 0.9)"),
+    "enforce_eager": ("bool", "no CUDA graphs: less memory, a little slower (default true)"),
+    "trust_remote_code": ("bool", "run Python code that comes with the model (default false)"),
+    "tensor_parallel_size": ("int", "GPUs that share the model (default --gpus_per_worker)"),
+    "dtype": ("text", "data type of the weights: auto, float16, bfloat16, float32"),
+    "kv_cache_memory_bytes": ("int", "bytes for the attention cache"),
+    "quantization": ("text", "how the weights are quantized (awq, gptq, fp8, ...)"),
+    "tool_call_parser": ("text", "how tool calls are read out of the text (hermes, llama3_json, ...)"),
+    "reasoning_parser": ("text", "how reasoning is read out of the text (deepseek_r1, qwen3, ...)"),
+    "chat_template": ("text", "chat template: a file, or the template itself"),
 }
+"""The arguments that people set most, with their types: what the reference page shows of them."""
+_EACH = "default of each request"
 _SCALARS = {"int": "int", "float": "float", "bool": "bool", "str": "text"}
 _LITERAL = re.compile(r"^(\w+)\s*(?::\s*TypeAlias\s*)?=\s*Literal\[", re.MULTILINE)
 
@@ -56,13 +58,26 @@ def params() -> tuple[Param, ...]:
     root = _package()
     fields = dict(_fields(root)) if root else {}
     known = [
-        Param(name=f"{PREFIX}{name}", aliases=(name,), kind=_kind(annotation), help=_HELP.get(name, "see vLLM's docs"),
-              secret=is_secret_name(name))
+        Param(
+            name=f"{PREFIX}{name}",
+            aliases=(name,),
+            kind=_kind(annotation),
+            help=USUAL.get(name, ("", "see vLLM's documentation"))[1],
+            secret=is_secret_name(name),
+        )
         for name, annotation in fields.items()
         if not name.startswith("_") and name not in OURS
-    ]  # fmt: skip
-    sampling = [Param(name=name, kind=kind, help="default of each request") for name, kind in SAMPLING.items()]
+    ]
+    sampling = [Param(name=name, kind=kind, help=_EACH) for name, kind in SAMPLING.items()]
     return (*known, *(param for param in sampling if param.name not in fields))
+
+
+def usual() -> tuple[Param, ...]:
+    """Return the parameters that are documented here, the same for every version of vLLM."""
+    engine = (
+        Param(name=f"{PREFIX}{name}", aliases=(name,), kind=kind, help=text) for name, (kind, text) in USUAL.items()
+    )
+    return (*engine, *(Param(name=name, kind=kind, help=_EACH) for name, kind in SAMPLING.items()))
 
 
 @functools.cache
