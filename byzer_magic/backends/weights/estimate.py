@@ -70,7 +70,7 @@ class Estimate:
     def context_within(self, free: int) -> int | None:
         """Return the tokens of context with which it would fit, or None where no shorter context helps."""
         room = free - self.weights - self.overhead
-        if not self.per_token or room < LEAST_CACHE:
+        if not self.per_token or room < (LEAST_CACHE * self.answers if self.engine == "vllm" else 0):
             return None
         tokens = room // self.per_token // ROUNDED * ROUNDED or SHORTEST
         return tokens if tokens < self.tokens and tokens * self.per_token <= room else None

@@ -1,0 +1,171 @@
+"""Reports on machine, engines and models, as data and as tables."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from byzer_magic import doctor, errors
+from byzer_magic.backends import registry
+from byzer_magic.backends.weights import estimate
+from byzer_magic.backends.weights.hardware import Gpu, Hardware
+from byzer_magic.cli import main
+from byzer_magic.widgets import snapshot
+
+GB = 10**9
+LAPTOP = Hardware(cpus=8, memory_total=32 * GB, memory_free=20 * GB, instructions=frozenset({"avx2"}))
+L4 = Gpu(name="NVIDIA L4", memory_total=24 * GB, memory_free=22 * GB)
+GPU = Hardware(cpus=8, memory_total=32 * GB, memory_free=20 * GB, gpus=(L4, Gpu(name="AMD GPU")))
+
+
+def no_ray() -> None:
+    return None
+
+
+def column(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Return a table of names and texts as one text for each name."""
+    found: dict[str, str] = {}
+    last = ""
+    for row in rows:
+        name, text = row.values()
+        last = name or last
+        found[last] = f"{found[last]} {text}" if last in found else text
+    return found
+
+
+def test_the_machine_in_words() -> None:
+    facts = doctor.machine(LAPTOP, lambda: {"CPU": (3.5, 4.0), "GPU": (0.0, 0.0)})
+    ((rows), _) = doctor.tables({"machine": facts, "engines": []})
+    shown = column(rows)
+    assert shown["CPUs"] == "8, load 0.0 (x86_64, AVX2)"
+    assert shown["memory"] == "20 GB of 32 GB free"
+    assert shown["GPUs"] == "none"
+    assert shown["Ray"].endswith("3.5 of 4 CPUs free, 0 of 0 GPUs free")
+    assert "free at" in shown["disk"]
+    gpus = column(doctor.tables({"machine": doctor.machine(GPU, no_ray), "engines": []})[0])
+    assert gpus["GPUs"] == "NVIDIA L4, 22 GB of 24 GB free; AMD GPU"
+    assert gpus["Ray"].endswith("not running here")
+
+
+def test_a_ray_that_does_not_answer_is_no_failure() -> None:
+    def stuck() -> None:
+        raise errors.CannotConnect("Ray at 127.0.0.1:6379 did not answer within 15 s.")
+
+    facts = doctor.machine(LAPTOP, stuck)
+    assert facts["ray"]["running"] is False
+    assert "did not answer" in column(doctor.tables({"machine": facts, "engines": []})[0])["Ray"]
+
+
+def test_each_engine_has_a_row() -> None:
+    found = {row["engine"]: row for row in doctor.engines(LAPTOP)}
+    assert set(found) == {*registry.engines(), *registry.families()}
+    for row in found.values():
+        assert row["can"]
+        assert bool(row["install"]) != bool(row["installed"]) or row["install"].startswith("pip install ")
+        assert not row["runs_on"] or not row["install"]
+    assert found["llama_cpp"]["runs_on"] == ["CPU"]
+    assert found["llama_cpp"]["installed"]
+
+
+def test_an_engine_that_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    for row in doctor.engines(LAPTOP):
+        assert row["install"].startswith("pip install 'byzer-magic[")
+        assert (row["installed"], row["runs_on"]) == ({}, [])
+
+
+def test_a_model_in_words(gguf: Path) -> None:
+    facts = doctor.model(str(gguf), LAPTOP)
+    assert facts["memory"]["total"] == sum(facts["memory"][name] for name in ("weights", "cache", "overhead"))
+    shown = column(doctor.tables({"model": facts})[0])
+    assert shown["form"] == "gguf, llama"
+    assert shown["parameters"] == "135 M (Q4_1)"
+    assert shown["context"] == "8,192 tokens"
+    assert shown["engine"] == f"llama_cpp, because {gguf.name} is a GGUF model of the llama family"
+    assert shown["KV cache"] == "94 MB for a context of 4,096 tokens"
+    assert shown["fits"] == "yes: 20 GB is free"
+
+
+def test_a_model_that_does_not_fit_says_what_would(gguf: Path) -> None:
+    total = doctor.model(str(gguf), LAPTOP)["memory"]["total"]
+    short = Hardware(cpus=1, memory_total=GB, memory_free=total - 40_000_000)
+    facts = doctor.model(str(gguf), short)
+    assert facts["fits"] is False
+    (setting,) = [advice for advice in facts["to_fit"] if "n_ctx" in advice]
+    tokens = int(setting.partition("n_ctx=")[2])
+    assert estimate.memory(doctor.files.look(str(gguf)), "llama_cpp", short, tokens).total <= short.memory_free
+    shown = column(doctor.tables({"model": facts})[0])
+    assert shown["fits"].startswith("no: ")
+    assert setting in shown["would fit"]
+    nothing = doctor.model(str(gguf), Hardware(cpus=1, memory_total=GB, memory_free=100_000_000))
+    assert any("smaller model" in advice for advice in nothing["to_fit"])
+
+
+def test_what_nothing_runs_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["ViTForImageClassification"]}')
+    (tmp_path / "pytorch_model.bin").write_bytes(bytes(8))
+    shown = column(doctor.tables({"model": doctor.model(str(tmp_path), LAPTOP)})[0])
+    assert shown["engine"].startswith("none: ")
+    assert "sorts pictures into classes" in shown["engine"]
+    with pytest.raises(errors.BadParameter, match="Nothing is at"):
+        doctor.model(str(tmp_path / "no"), LAPTOP)
+
+
+def test_tables_fit_into_120_columns(gguf: Path) -> None:
+    for report in (doctor.report(None, no_ray), doctor.report(str(gguf), no_ray)):
+        for rows in doctor.tables(report):
+            assert max(map(len, snapshot.table_text(rows, "").splitlines())) <= 120
+
+
+# ---- in a shell
+
+
+def test_doctor_and_models_are_tables_and_json(
+    capsys: pytest.CaptureFixture[str], gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert main(["doctor"]) == 0
+    assert "llama_cpp" in capsys.readouterr().out
+    assert main(["doctor", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"machine", "engines"}
+    assert main(["doctor", "--model_path", str(gguf), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"]["engine"] == "llama_cpp"
+    assert main(["doctor", "--model_path", str(tmp_path / "no")]) == 1
+    assert "Nothing is at" in capsys.readouterr().err
+    assert main(["models", "--model_path", str(gguf.parent)]) == 0
+    assert "llama_cpp" in capsys.readouterr().out
+    assert main(["models", "--model_path", str(gguf.parent), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["architecture"] == "llama"
+    assert main(["models", "--model_path", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert main(["models", "--model_path", str(tmp_path)]) == 0
+    assert "No models" in capsys.readouterr().err
+
+
+def test_a_dry_run_shows_what_auto_takes(capsys: pytest.CaptureFixture[str], gguf: Path) -> None:
+    assert main(["deploy", "--model", "m", "--model_path", str(gguf), "--dry_run"]) == 0
+    shown = capsys.readouterr()
+    assert "--infer_backend llama_cpp" in shown.out
+    assert f"m: llama_cpp, because {gguf.name} is a GGUF model" in shown.err
+
+
+def test_the_doctor_is_quick_and_imports_nothing_heavy(gguf: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from byzer_magic.cli import main; main(['doctor', *sys.argv[1:]]);"
+        "heavy = {'torch', 'transformers', 'vllm', 'llama_cpp', 'xllamacpp', 'funasr', 'av', 'ray', 'numpy'};"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    for words in ([], ["--model_path", str(gguf)]):
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, timeout=60,
+            env={"PATH": "", "HOME": str(tmp_path), "RAY_TMPDIR": str(tmp_path), "PYTHONPATH": str(Path.cwd())},
+        )  # fmt: skip
+        assert done.stderr.strip() == "[]"
+        assert time.monotonic() - started < 5  # 0.6 s on an idle machine
