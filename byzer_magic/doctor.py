@@ -194,7 +194,8 @@ def _gpu(gpu: dict[str, Any]) -> str:
 def _ray(facts: dict[str, Any]) -> str:
     if not facts["running"]:
         return str(facts.get("trouble", "not running here"))
-    return ", ".join(f"{part['free']:g} of {part['total']:g} {name}s free" for name, part in facts["free"].items())
+    parts = facts["free"].items()
+    return ", ".join(f"{part['free']:g} of {part['total']:g} {name}s free" for name, part in parts if part["total"])
 
 
 def _engine_row(facts: dict[str, Any]) -> Row:

@@ -186,6 +186,18 @@ def test_stat_in_its_forms(deployed: Kernel, provider: Process) -> None:
     assert frame.text == "DataFrame 1\n"
 
 
+def test_doctor_and_models_are_tables(kernel: Kernel, gguf: Path) -> None:
+    machine, engines = kernel.run("%byzer doctor").shown
+    assert "memory" in machine["text/plain"]
+    assert "<th" in engines["text/html"]
+    assert "llama_cpp" in engines["text/plain"]
+    (model,) = kernel.run(f"%byzer doctor --model_path {gguf}").shown
+    assert "llama_cpp, because" in model["text/plain"]
+    (models,) = kernel.run(f"%byzer models --model_path {gguf.parent}").shown
+    assert gguf.stem in models["text/html"]
+    assert kernel.run("import sys; print({'torch', 'vllm', 'llama_cpp'} & set(sys.modules))").text.strip() == "set()"
+
+
 def test_deployments_outlive_the_kernel(deployed: Kernel) -> None:
     deployed.restart()
     deployed.run("%load_ext byzer_magic")

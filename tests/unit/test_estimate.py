@@ -114,6 +114,8 @@ def test_numbers_as_people_read_them() -> None:
     assert [readable(number, "") for number in (997_000, 134_515_008, 8_030_261_248)] == ["997 k", "135 M", "8.0 B"]
 
 
+RAY = 90 * 10**6
+"""What Ray adds to a process that is a worker."""
 LOAD = """
 import asyncio, json, sys
 from byzer_magic.backends import registry
@@ -143,6 +145,7 @@ def test_llama_cpp_takes_what_was_reckoned(gguf: Path, tokens: int | None) -> No
     words = [sys.executable, "-c", LOAD, str(gguf), *([str(tokens)] if tokens else [])]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
     real = json.loads(done.stdout)
+    real += RAY
     reckoned = memory(files.look(str(gguf)), "llama_cpp", AVX2, tokens).total
     print(f"SmolLM2 in llama.cpp: {readable(real)}, reckoned {readable(reckoned)} ({reckoned / real - 1:+.0%})")
-    assert real < reckoned < 1.5 * real  # Ray's part of a worker, about 50 MB, is in it
+    assert 0.9 < reckoned / real < 1.2

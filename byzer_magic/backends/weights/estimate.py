@@ -16,12 +16,12 @@ from byzer_magic.backends.weights.vllm_engine import CPU_CONTEXT, FULL_ANSWERS
 
 MB = 10**6
 OVERHEAD = {
-    "llama_cpp": 150 * MB, "vllm": 2900 * MB, "transformers": 660 * MB, "deepspeed": 900 * MB,
+    "llama_cpp": 200 * MB, "vllm": 2900 * MB, "transformers": 660 * MB, "deepspeed": 900 * MB,
     "custom/bge": 660 * MB, "custom/bge_rerank": 660 * MB, "custom/whisper": 800 * MB, "custom/sensevoice": 800 * MB,
-    "custom/piper": 180 * MB,
+    "custom/piper": 200 * MB,
 }  # fmt: skip
 """Bytes of an engine's processes beside weights and cache, Ray's part of them included."""
-CTRANSLATE2 = 200 * MB
+CTRANSLATE2 = 220 * MB
 """The same for a Whisper that needs no torch."""
 ON_GPU = 1000 * MB
 """Bytes on a GPU beside weights and cache: the driver's context, and numbers on their way through the layers."""
