@@ -28,6 +28,7 @@ $(VENV)/.use: pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.use
+	@date "+== %T"
 	@echo "== installing engines and test tools (3 GB; llama-cpp-python compiles: about 10 minutes the first time) =="
 	$(LLAMA_BUILD) $(PIP) install -q --progress-bar on -e '.[openai,llama,pandas,notebook,engines,deepspeed]' --group dev
 	$(PIP) uninstall -q -y $(MISFITS)
@@ -54,9 +55,12 @@ stop: $(VENV)/.use  ## stop the local Ray that the demo started
 	$(BIN)/byzerllm shutdown
 
 test: $(VENV)/.dev check models  ## install and run all checks and tests
+	@date "+== %T running the tests"
 	$(BIN)/python -m pytest --durations=15
+	@date "+== %T done"
 
 models: $(VENV)/.dev  ## make the tests' models, once (about three minutes)
+	@date "+== %T making the tests' models"
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.models
 
 test-fast: $(VENV)/.dev  ## the tests that need no Ray and no engine, under a minute
