@@ -69,6 +69,7 @@ def arguments(setup: Setup, weights: Weights) -> dict[str, Any]:
     }
     if setup.gpus > 1:
         defaults["tensor_parallel_size"] = int(setup.gpus)
+        defaults["distributed_executor_backend"] = "mp"  # the GPUs are on this node, and this process has them all
     return defaults | ({} if has_gpu() else _on_a_cpu(weights, given)) | given
 
 
