@@ -30,6 +30,8 @@ from ways import private_ray, say
 
 TOKENS = 64
 STREAMS = 16
+FIRSTS = 10
+"""Requests whose first token is timed in a round of one stream."""
 PROMPT = "Tell me a long story about a king who had {} cats."
 PARAMS = {
     "vllm": {"backend.max_model_len": "512", "backend.dtype": "float32", "temperature": "0"},
@@ -37,8 +39,8 @@ PARAMS = {
 }
 GOAL, FIRST_MS, LOAD_SECONDS = 0.97, 2.0, 2.0
 
-Ask = Callable[[int], AsyncIterator[Any]]
-"""Asks with the prompt of that number; yields something for each token."""
+Ask = Callable[[int, int], AsyncIterator[Any]]
+"""Asks with the prompt of that number for so many tokens; yields something for each: its moment, where it is known."""
 
 
 def spec(engine: str) -> Any:
@@ -60,11 +62,11 @@ async def direct_vllm(backend: Any) -> Ask:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    engine, numbers = backend._running.engine, itertools.count()
-    sampling = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True, output_kind=RequestOutputKind.DELTA)
+    engine, numbers, delta = backend._running.engine, itertools.count(), RequestOutputKind.DELTA
     tokenizer = engine.get_tokenizer()
 
-    async def ask(number: int) -> AsyncIterator[Any]:
+    async def ask(number: int, tokens: int) -> AsyncIterator[Any]:
+        sampling = SamplingParams(temperature=0, max_tokens=tokens, ignore_eos=True, output_kind=delta)
         turns = [{"role": "user", "content": PROMPT.format(number)}]
         prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         async for output in engine.generate(prompt, sampling, f"direct-{next(numbers)}"):
@@ -74,15 +76,17 @@ async def direct_vllm(backend: Any) -> Ask:
 
 
 async def direct_llama(backend: Any) -> Ask:
-    """Return llama-cpp-python's own chat completion, in a thread."""
+    """Return llama-cpp-python's own chat completion, read to its end in a thread."""
     llama = backend._driver._llama
 
-    async def ask(number: int) -> AsyncIterator[Any]:
+    def read(number: int, tokens: int) -> list[float]:
         turns = [{"role": "user", "content": PROMPT.format(number)}]
-        answer = llama.create_chat_completion(turns, temperature=0, max_tokens=TOKENS, stream=True)
-        while (chunk := await asyncio.to_thread(next, answer, None)) is not None:
-            if chunk["choices"][0]["delta"].get("content"):
-                yield chunk
+        answer = llama.create_chat_completion(turns, temperature=0, max_tokens=tokens, stream=True)
+        return [time.perf_counter() for chunk in answer if chunk["choices"][0]["delta"].get("content")]
+
+    async def ask(number: int, tokens: int) -> AsyncIterator[Any]:
+        for moment in await asyncio.to_thread(read, number, tokens):
+            yield moment
 
     return ask
 
@@ -94,9 +98,10 @@ def deployed(manager: Any, alias: str) -> Ask:
     """Return the way through the deployment."""
     from byzer_magic.types import ChatRequest, Message
 
-    options = {"max_tokens": TOKENS} | ({"ignore_eos": True} if alias == "vllm" else {})
+    whole = {"ignore_eos": True} if alias == "vllm" else {}
 
-    async def ask(number: int) -> AsyncIterator[Any]:
+    async def ask(number: int, tokens: int) -> AsyncIterator[Any]:
+        options = {"max_tokens": tokens} | whole
         request = ChatRequest(messages=[Message("user", PROMPT.format(number))], options=options)
         async for item in manager.ask(alias, request):
             if getattr(item, "text", ""):
@@ -110,17 +115,21 @@ async def speed(ask: Ask, streams: int) -> tuple[float, float]:
     first: list[float] = []
     count = 0
 
-    async def one(number: int) -> None:
+    async def one(number: int, tokens: int) -> None:
         nonlocal count
         started, seen = time.perf_counter(), False
-        async for _ in ask(number):
+        async for item in ask(number, tokens):
             count += 1
             if not seen:
-                first.append((time.perf_counter() - started) * 1000)
+                moment = item if isinstance(item, float) else time.perf_counter()
+                first.append((moment - started) * 1000)
                 seen = True
 
-    started = time.perf_counter()
-    await asyncio.gather(*(one(number) for number in range(streams)))
+    if streams == 1:  # one after the other: a single first token says little
+        for number in range(FIRSTS):
+            await one(number, 2)
+    count, started = 0, time.perf_counter()
+    await asyncio.gather(*(one(number, TOKENS) for number in range(streams)))
     return count / (time.perf_counter() - started), statistics.median(first)
 
 
@@ -135,7 +144,7 @@ def throughput(manager: Any, engine: str, rows: list[Row], *, quick: bool) -> No
     ways = {"direct": manager.run(DIRECT[engine](backend)), "deployed": deployed(manager, engine)}
     for streams in (1, STREAMS) if engine == "vllm" else (1,):
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-        for turn in range(1 + (3 if quick else 8)):
+        for turn in range(1 + (5 if quick else 10)):
             for name, ask in ways.items() if turn % 2 else reversed(ways.items()):
                 figures = manager.run(speed(ask, streams))
                 if turn:  # the first warms up
