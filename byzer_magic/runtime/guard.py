@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 SHARED = Path("/dev/shm")  # noqa: S108 - where the system has it
+MADE = ("psm_", "sem.", "vllm_dist_")
+"""How names begin that Python's multiprocessing, joblib and vLLM give to what they share."""
 GIVE_UP_SECONDS = 10.0
 
 
@@ -49,6 +51,17 @@ def shared(pids: Iterable[int]) -> set[str]:
             lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
             found |= {line.rpartition(f"{SHARED}/")[2] for line in lines if f" {SHARED}/" in line}
     return found
+
+
+def is_ours(path: Path, born: float) -> bool:
+    """Return whether multiprocessing made this since the worker began: people keep files of their own there, too.
+
+    A model in /dev/shm is mapped by the worker that loads it, and must outlive it.
+    """
+    try:
+        return path.parent == SHARED and path.name.startswith(MADE) and path.lstat().st_ctime >= born
+    except OSError:
+        return False
 
 
 def orphans(since: float) -> set[str]:
@@ -95,8 +108,9 @@ def main(group: int) -> None:
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
     for name in (names | orphans(born)) - shared(processes()):  # what others have mapped is theirs
-        with contextlib.suppress(OSError):
-            (SHARED / name).unlink()
+        if is_ours(SHARED / name, born):
+            with contextlib.suppress(OSError):
+                (SHARED / name).unlink()
 
 
 if __name__ == "__main__":
