@@ -205,6 +205,9 @@ class Actions:
 
     def _table(self, stats: list[ModelStat]) -> None:
         self._out.table(snapshot.stat_rows(stats), "Nothing is deployed.")
+        for stat in stats:
+            if stat.trouble:
+                self._out.say(f"{stat.model} could not be loaded: {stat.trouble}")
 
     @run.register
     def _list(self, item: specs.ListSpec) -> None:
@@ -253,7 +256,8 @@ class Actions:
 
     @run.register
     def _logs(self, item: specs.LogsSpec) -> None:
-        if failed := self._manager.failed_log(item.model):
+        failed = self._manager.failed_log(item.model)
+        if failed and not self._manager.runs(item.model):
             self._out.say(f"The last deploy of {item.model} failed. Its workers wrote:")
             self._out.text("\n".join(failed[-item.lines :]))
             return

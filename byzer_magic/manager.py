@@ -72,6 +72,7 @@ class Manager(Connection):
 
         spec = plan.spec
         await self._make_way(spec)
+        places.forget_log(spec.model)  # of an older failure
         pids: list[int] = []
         ready = False
         creating = asyncio.create_task(asyncio.to_thread(registry.create, plan))
@@ -88,8 +89,7 @@ class Manager(Connection):
                     yield event
         finally:
             if not ready:
-                await asyncio.shield(self._abandon(spec.model, creating, pids))
-        places.forget_log(spec.model)
+                await asyncio.shield(self._abandon(plan, creating, pids))
         self._prestart()
 
     @staticmethod
@@ -102,17 +102,18 @@ class Manager(Connection):
             err.hint = f"{err.hint} What it wrote: logs --model {alias}".strip()
         return err
 
-    async def _abandon(self, alias: str, creating: asyncio.Task[Any], pids: list[int]) -> None:
+    async def _abandon(self, plan: Plan, creating: asyncio.Task[Any], pids: list[int]) -> None:
         """Take away what a deploy has left, also when it was interrupted while Ray was creating the actor."""
         from byzer_magic.runtime import registry, wire
 
+        alias = plan.spec.model
         await asyncio.wait([creating])
         if creating.exception() is not None:  # then there is nothing to take away
             return
         with contextlib.suppress(errors.ByzerError, TimeoutError):  # it may not have come so far
             if (link := self._links.get(alias)) is not None and link.connected:
                 pids += (await asyncio.wait_for(link.call("drain", wire.DrainRequest(0)), DRAIN_SECONDS)).pids
-        await registry.remove(creating.result(), pids)
+        await registry.remove(creating.result(), pids, alias, plan.id)
         await self._forget(alias)
 
     async def _make_way(self, spec: DeploySpec) -> None:
@@ -130,6 +131,8 @@ class Manager(Connection):
             stat = await asyncio.wait_for(self.stat(alias), 3)
         except (errors.ByzerError, TimeoutError):
             return "it does not answer"
+        if stat.trouble:
+            return f"it could not be loaded ({stat.trouble})"
         return f"{stat.kind}, {len(stat.workers)} worker(s) x {stat.concurrency}, {stat.requests} requests so far"
 
     async def undeploy(self, spec: UndeploySpec) -> int:
@@ -149,7 +152,7 @@ class Manager(Connection):
         except (errors.ByzerError, TimeoutError):
             pass  # a pool that does not answer is killed all the same
         finally:
-            await asyncio.shield(registry.remove(actor, result.pids))
+            await asyncio.shield(registry.remove(actor, result.pids, spec.model))
             await self._forget(spec.model)
         return result.unfinished
 
@@ -188,6 +191,12 @@ class Manager(Connection):
 
         return places.kept_log(alias)
 
+    def runs(self, alias: str) -> bool:
+        """Return whether something is deployed as `alias`, without connecting for it."""
+        from byzer_magic.runtime import places
+
+        return places.announced(alias) is not None or (self.connected and alias in self.run(self.aliases()))
+
     # ---- requests
 
     async def ask(self, alias: str, request: Request) -> AsyncIterator[Any]:
@@ -218,6 +227,10 @@ class Manager(Connection):
         link = await self._link(alias)
         while link not in self._abilities:
             stat: ModelStat = await link.call("stat")
+            if stat.trouble:
+                raise errors.NotDeployed(
+                    f"{alias} could not be loaded: {stat.trouble}", f"See logs --model {alias}; then deploy it again."
+                )
             if stat.capabilities:
                 self._abilities[link] = frozenset(map(Capability, stat.capabilities))
             else:  # it is loading

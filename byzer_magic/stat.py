@@ -38,6 +38,8 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int
     queued: int = 0
     uptime_seconds: float = 0.0
+    trouble: str = ""
+    """Why no worker can answer, where the model could not be loaded again."""
     first_token_p50: float | None = None
     first_token_p99: float | None = None
     tokens_per_second: float | None = None

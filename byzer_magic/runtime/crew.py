@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import ray
-from ray.util.placement_group import placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from byzer_magic import errors
 from byzer_magic.capabilities import Capability
 from byzer_magic.log import get_logger, redact
-from byzer_magic.runtime.engine import START_SECONDS, Engine, EngineWorker
+from byzer_magic.runtime import reserve
+from byzer_magic.runtime.engine import Engine, EngineWorker
 from byzer_magic.runtime.host import family, tail
 from byzer_magic.runtime.plan import Plan
 from byzer_magic.types import Event, Loading
 
 LOG_LINES = 200
 """How much of its log a failed load leaves behind."""
+FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
-"""Between two attempts to bring a worker back."""
+"""Between two attempts to bring a worker back: the first and the longest pause, each twice the one before."""
+STUCK_SECONDS = 1800.0
+"""A load that reports nothing new for so long, not even another number of megabytes, is given up."""
 
 log = get_logger("crew")
 
@@ -41,7 +44,6 @@ class Crew:
         self._note = note
         self._health = health
         self._turns = asyncio.Semaphore(loads_at_once())
-        self._groups: list[Any] = []
         self._keeping: set[asyncio.Task[None]] = set()
         self._closing = False
 
@@ -60,7 +62,8 @@ class Crew:
         try:
             await asyncio.gather(*(self._bring_up(index, ready) for index in range(spec.num_workers)))
         except errors.ByzerError as err:
-            err.details["log"] = self.log(LOG_LINES)
+            if not self._closing:
+                err.details["log"] = self.log(LOG_LINES)
             raise
 
     async def _options(self, index: int) -> dict[str, Any]:
@@ -72,17 +75,7 @@ class Crew:
         }  # fmt: skip
         if spec.gpus_per_worker <= 1:
             return options
-        bundle = {"GPU": spec.gpus_per_worker} | ({"CPU": spec.cpus_per_worker} if spec.cpus_per_worker else {})
-        group = placement_group([bundle], strategy="STRICT_PACK")
-        self._groups.append(group)
-        try:
-            await asyncio.wait_for(group.ready(), START_SECONDS)
-        except TimeoutError as err:
-            raise errors.NoRoom(
-                f"{spec.model} worker {index} asks for {spec.gpus_per_worker:g} GPUs on one node; none has them free.",
-                "Lower --gpus_per_worker, or undeploy something (`list` shows what runs).",
-            ) from err
-        return options | {"scheduling_strategy": PlacementGroupSchedulingStrategy(group, 0)}
+        return options | {"scheduling_strategy": await reserve.one_node(spec, self._plan.id, index)}
 
     async def _bring_up(self, index: int, ready: Callable[[int, EngineWorker, frozenset[Capability]], None]) -> None:
         worker = self.workers[index]
@@ -91,12 +84,14 @@ class Crew:
             self._note(Loading("waiting for its turn to load", index))
         async with self._turns:
             try:
-                async for event in worker.bring_up():
+                async for event in moving(worker.bring_up(), STUCK_SECONDS):
                     if isinstance(event, Loading):
                         self._note(Loading(event.stage, index, event.fraction, event.detail))
                     else:
                         abilities = frozenset(map(Capability, event.capabilities))
             except errors.WorkerLost as err:
+                if self._closing:
+                    raise errors.NotDeployed(f"{self._plan.spec.model} was undeployed while it loaded.") from err
                 why = f" Ray says: {worker.trouble}" if worker.trouble else ""
                 raise errors.EngineFailed(
                     f"{self._plan.spec.model} worker {index} died while it loaded the model.{why}",
@@ -117,13 +112,13 @@ class Crew:
                 self._health(index, "up")
 
     async def _back(self, index: int, worker: EngineWorker) -> bool:
-        pause = 1.0
+        pause = FIRST_PAUSE_SECONDS
         while not self._closing:
             try:
                 async with self._turns:
-                    async for _ in worker.bring_up():
+                    async for _ in moving(worker.bring_up(), STUCK_SECONDS):
                         pass
-            except errors.ByzerError:
+            except Exception:  # whatever it is: nobody else brings the worker back
                 log.exception("worker %s did not come back; the next attempt is in %.0f s", index, pause)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -152,5 +147,24 @@ class Crew:
             task.cancel()
         for worker in self.workers:
             await worker.close()
-        for group in self._groups:
-            remove_placement_group(group)
+        await asyncio.to_thread(reserve.release, self._plan.spec.model, self._plan.id)
+
+
+async def moving(events: AsyncIterator[Any], seconds: float) -> AsyncGenerator[Any, None]:
+    """Pass events on.
+
+    Raises:
+        EngineFailed: for so many seconds there was none that differs from the one before.
+    """
+    last = None
+    try:
+        async with asyncio.timeout(seconds) as patience, aclosing(events) as items:  # type: ignore[type-var]  # a generator
+            async for event in items:
+                if event != last:
+                    patience.reschedule(asyncio.get_running_loop().time() + seconds)
+                last = event
+                yield event
+    except TimeoutError as err:
+        raise errors.EngineFailed(
+            f"The load has made no progress for {seconds / 60:.0f} minutes.", "See what its engine wrote."
+        ) from err

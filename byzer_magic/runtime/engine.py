@@ -23,6 +23,8 @@ from byzer_magic.runtime.plan import Plan
 from byzer_magic.runtime.service import Service
 from byzer_magic.types import Item, Loading, Request
 
+KEPT_PIDS = 3
+"""Of a worker that died again and again, so many processes' logs are shown."""
 START_SECONDS = 60.0
 """How long Ray may take to give an engine its process."""
 
@@ -101,6 +103,11 @@ class EngineWorker:
     async def _find(self) -> wire.Endpoint:
         try:
             endpoint: wire.Endpoint = await asyncio.wait_for(self._actor.endpoint.remote(), START_SECONDS)
+        except TimeoutError as err:  # Ray waits for room, as long as it takes
+            raise errors.NoRoom(
+                f"{self._name}: Ray has found no place for it within {START_SECONDS:g} s.",
+                "`doctor` and `list` show what is free and what runs: undeploy something, or ask for less per worker.",
+            ) from err
         except ray.exceptions.RayError as err:  # between a death and Ray noticing, or while it restarts
             self.trouble = str(err).strip().splitlines()[-1]
             raise ConnectionError(self.trouble) from err
@@ -109,7 +116,7 @@ class EngineWorker:
 
     def _runs_as(self, pid: int) -> None:
         if pid != self.pid:
-            self.pids.append(pid)
+            self.pids = [*self.pids, pid][-KEPT_PIDS:]
 
     @property
     def pid(self) -> int:

@@ -36,11 +36,19 @@ class Guard:
             stdin=read, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, check=True,
         )  # fmt: skip
         os.close(read)
-        os.register_at_fork(after_in_child=lambda: os.close(self._write))  # only this process may hold it open
+        os.register_at_fork(after_in_child=self._let_go)  # only this process may hold it open
+
+    def _let_go(self) -> None:
+        """Close the pipe, once: a child of the child may have opened another file under its number."""
+        if self._write >= 0:
+            os.close(self._write)
+            self._write = -1
 
     def note_shared_memory(self) -> None:
         """Tell the other process what there is to remove: at the end, nobody may be left whom it could look at."""
-        os.write(self._write, "".join(f"{name}\n" for name in shared(members(self._group))).encode())
+        names = "".join(f"{name}\n" for name in shared(members(self._group)))
+        with contextlib.suppress(OSError):  # somebody has killed it: the worker is worth more
+            os.write(self._write, names.encode())
 
 
 def shared(pids: Iterable[int]) -> set[str]:
@@ -80,7 +88,9 @@ def orphans(since: float) -> set[str]:
 
 def processes() -> dict[int, int]:
     """Return all processes that are not merely waiting to be reaped, and their groups."""
-    found = {}
+    found: dict[int, int] = {}
+    if not Path("/proc").is_dir():  # macOS
+        return found
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
             state, _, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
@@ -107,6 +117,9 @@ def main(group: int) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
+    if not Path("/proc").is_dir():  # where they cannot be listed
+        with contextlib.suppress(OSError):
+            os.killpg(group, signal.SIGKILL)
     for name in (names | orphans(born)) - shared(processes()):  # what others have mapped is theirs
         if is_ours(SHARED / name, born):
             with contextlib.suppress(OSError):

@@ -181,7 +181,12 @@ async def _open(endpoint: wire.Endpoint) -> ClientConnection:
         "open_timeout": 5,
     }
     if os.path.exists(endpoint.path):  # noqa: ASYNC240, PTH110 - a stat of a local socket
-        return await unix_connect(endpoint.path, "ws://pool/", ping_interval=None, **common)
+        try:
+            return await unix_connect(endpoint.path, "ws://pool/", ping_interval=None, **common)
+        except ConnectionRefusedError:  # left behind by one that was killed, and is now on another node
+            if not endpoint.port:
+                raise
     if not endpoint.port:
         raise FileNotFoundError(endpoint.path)
-    return await connect(f"ws://{endpoint.host}:{endpoint.port}/", proxy=None, **common)
+    address = f"ws://{endpoint.host}:{endpoint.port}/"
+    return await connect(address, proxy=None, ping_timeout=wire.PING_SECONDS, **common)

@@ -24,7 +24,7 @@ from byzer_magic.capabilities import METHODS, Capability, needed_by
 from byzer_magic.log import get_logger, redact
 from byzer_magic.routing.table import Grant, SlotTable
 from byzer_magic.runtime import places, spare, wire
-from byzer_magic.runtime.crew import Crew
+from byzer_magic.runtime.crew import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Crew
 from byzer_magic.runtime.engine import EngineWorker
 from byzer_magic.runtime.host import attach_log, calm_garbage_collector, socket_folder, tail
 from byzer_magic.runtime.loop import LOOP
@@ -63,11 +63,15 @@ class Pool:
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._tickets = itertools.count()
         self._workers: dict[int, Worker] = {}
-        self._crew = Crew(plan, self._note, self._health)
+        self._crew = self._new_crew()
         self._capabilities: frozenset[Capability] = frozenset()
-        self._events: list[Event] = []
+        self._events: dict[Any, tuple[int, Event]] = {}
+        """Numbered, in their order; of what repeats itself while a worker loads, the last."""
+        self._numbers = itertools.count(1)
         self._event_added = asyncio.Event()
         self._draining = False
+        self._trouble = ""
+        """Why there is no model behind the alias."""
         self._tries: int = plan.setup.params.get("saas.max_retries", 0)
         self._meter = Meter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -109,27 +113,56 @@ class Pool:
 
     # ---- getting ready
 
+    def _new_crew(self) -> Crew:
+        return Crew(self._plan, self._note, self._health)
+
     async def _open(self) -> None:
+        """Open the deployment; after a restart nobody waits who could deploy again, so it is tried until it works."""
+        restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        pause = FIRST_PAUSE_SECONDS
+        while (err := await self._opened()) is not None and not self._draining:
+            await self._close_workers()
+            self._workers.clear()
+            self._broken(err)
+            if not restarted:
+                self._note(Failed(errors.to_wire(err)))
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            self._crew = self._new_crew()
+        if err is not None:  # undeployed meanwhile
+            return
+        self._trouble = ""
+        self._note(Ready(time.monotonic() - self._born, self._plan.spec.num_workers, sorted(self._capabilities)))
+        if restarted:  # which has used up a spare process
+            await asyncio.to_thread(spare.prestart)
+
+    async def _opened(self) -> errors.ByzerError | None:
+        """Open the deployment, or return why it cannot be."""
         try:
-            if self._plan.backend.info.local:
-                await self._crew.open(self._engine_up)
-            else:
-                await self._open_saas()
+            await (self._crew.open(self._engine_up) if self._plan.backend.info.local else self._open_saas())
         except errors.ByzerError as err:
-            await self._fail(err)
+            log.error("the deployment could not be opened: %s", redact(str(err), self._plan.hidden))  # noqa: TRY400 - its text says all
+            return err
         except Exception as err:
             log.exception("the deployment could not be opened")
             text = redact(f"{type(err).__name__}: {err}", self._plan.hidden)
-            await self._fail(errors.EngineFailed(text, "The lines above it in the pool's log say more."))
-        else:
-            if ray.get_runtime_context().was_current_actor_reconstructed:  # the restart has used up a spare process
-                await asyncio.to_thread(spare.prestart)
-            self._note(Ready(time.monotonic() - self._born, self._plan.spec.num_workers, sorted(self._capabilities)))
+            return errors.EngineFailed(text, "The lines above it in the pool's log say more.")
+        return None
 
-    async def _fail(self, err: errors.ByzerError) -> None:
-        self._draining = True
-        await self._close_workers()
-        self._note(Failed(errors.to_wire(err)))
+    def _broken(self, err: errors.ByzerError) -> None:
+        """Tell everyone who asks, and those who wait, that there is no model."""
+        self._trouble = err.message
+        for worker in range(self._plan.spec.num_workers):
+            self._health(worker, "down")
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(self._unusable())
+
+    def _unusable(self) -> errors.NotDeployed:
+        alias = self._plan.spec.model
+        hint = f"See logs --model {alias}; then deploy it again, with --replace."
+        return errors.NotDeployed(f"{alias} could not be loaded: {self._trouble}", hint)
 
     async def _open_saas(self) -> None:
         setup = self._plan.setup
@@ -156,19 +189,21 @@ class Pool:
         self._health(index, "up")
 
     def _note(self, event: Event) -> None:
-        self._events.append(event)
+        number = next(self._numbers)
+        key = (event.worker, event.stage) if isinstance(event, Loading) else number
+        self._events.pop(key, None)
+        self._events[key] = (number, event)
         self._event_added.set()
 
     async def _watch(self, _: None) -> AsyncIterator[Event]:
         seen = 0
         while True:
-            while seen < len(self._events):  # more may come while one is being sent
-                event = self._events[seen]
-                seen += 1
+            self._event_added.clear()
+            for number, event in [new for new in self._events.values() if new[0] > seen]:
+                seen = number
                 yield event
                 if isinstance(event, Ready | Failed):
                     return
-            self._event_added.clear()
             await self._event_added.wait()
 
     # ---- requests
@@ -216,6 +251,8 @@ class Pool:
         """Wait for a slot, first come first served; return its worker."""
         if self._draining:
             raise errors.NotDeployed(f"{self._plan.spec.model} is being undeployed.", "Deploy it again.")
+        if self._trouble:
+            raise self._unusable()
         grant = self._table.acquire(ticket, time.monotonic())
         if grant is not None:
             return grant.worker
@@ -223,7 +260,7 @@ class Pool:
         self._waiting[ticket] = future
         try:
             return await future
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, errors.NotDeployed):
             self._grant(self._table.withdraw(ticket, time.monotonic()))
             raise
         finally:
@@ -250,6 +287,7 @@ class Pool:
             concurrency=spec.worker_concurrency,
             queued=self._table.queued,
             uptime_seconds=now - self._born,
+            trouble=self._trouble,
             first_token_p50=self._meter.first_token(0.5),
             first_token_p99=self._meter.first_token(0.99),
             tokens_per_second=self._meter.tokens_per_second,
@@ -265,10 +303,13 @@ class Pool:
 
     async def _logs(self, request: wire.LogsRequest) -> AsyncIterator[str]:
         for line in [*tail(os.getpid(), request.lines), *self._crew.log(request.lines)]:
-            yield line
+            yield redact(line, self._plan.hidden)  # also what came past our log: from an SDK, from Python itself
 
     async def _drain(self, request: wire.DrainRequest) -> AsyncIterator[wire.DrainResult]:
         self._draining = True
+        if not self._capabilities:  # who waits for it is told now: this process ends soon
+            undeployed = errors.NotDeployed(f"{self._plan.spec.model} was undeployed while it loaded.")
+            self._note(Failed(errors.to_wire(undeployed)))
         deadline = time.monotonic() + request.grace
         while (self._table.running or self._table.queued) and time.monotonic() < deadline:  # noqa: ASYNC110 - see below
             await asyncio.sleep(0.02)  # the slot table is pure: it tells nobody

@@ -11,11 +11,12 @@ from typing import Any
 import ray
 
 from byzer_magic import errors
-from byzer_magic.runtime import wire
+from byzer_magic.runtime import reserve, wire
 from byzer_magic.runtime.cluster import NAMESPACE, room
 from byzer_magic.runtime.link import Link
 from byzer_magic.runtime.plan import Plan
 from byzer_magic.runtime.pool import Pool
+from byzer_magic.spec import DeploySpec
 
 ROOM_SECONDS = 2.0
 """How long Ray may take to count what an undeploy has just given back."""
@@ -86,8 +87,10 @@ def create(plan: Plan) -> Any:
         NameTaken: another notebook was faster.
     """
     spec = plan.spec
-    check_room(spec.model, spec.num_workers * spec.cpus_per_worker, spec.num_workers * spec.gpus_per_worker)
     local = plan.backend.info.local  # its workers have actors, and resources, of their own
+    if local:
+        check_node(spec)
+    check_room(spec.model, spec.num_workers * spec.cpus_per_worker, spec.num_workers * spec.gpus_per_worker)
     workers = 0 if local else spec.num_workers
     options = {
         "name": spec.model,
@@ -125,9 +128,29 @@ def check_room(model: str, cpus: float, gpus: float) -> None:
             )
 
 
-async def remove(actor: Any, pids: list[int]) -> None:
-    """Kill a pool and wait until its processes on this node are gone."""
+def check_node(spec: DeploySpec) -> None:
+    """Compare what one worker asks for with what the nodes have: it cannot be on two.
+
+    Raises:
+        NoRoom: no node is large enough.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for name, asked, flag in (
+        ("CPU", spec.cpus_per_worker, "--cpus_per_worker"),
+        ("GPU", spec.gpus_per_worker, "--gpus_per_worker"),
+    ):
+        largest = max((float(node.get(name, 0)) for node in nodes), default=0.0)
+        if asked > largest + 1e-9:
+            raise errors.NoRoom(
+                f"Each worker of {spec.model} asks for {asked:g} {name}s on one node; the largest has {largest:g}.",
+                f"Lower {flag}, and raise --num_workers instead.",
+            )
+
+
+async def remove(actor: Any, pids: list[int], alias: str, plan_id: str = "") -> None:
+    """Kill a pool, give back what it had reserved, and wait until its processes on this node are gone."""
     ray.kill(actor, no_restart=True)
+    await asyncio.to_thread(reserve.release, alias, plan_id)
     for _ in range(100):
         if not any(_alive(pid) for pid in pids):
             return

@@ -70,7 +70,7 @@ class Service:
             finally:
                 os.umask(old_mask)
         if tcp or not short:
-            server = await serve(self._serve, self._host, 0, **common)
+            server = await serve(self._serve, self._host, 0, ping_timeout=wire.PING_SECONDS, **common)
             self._servers.append(server)
             self._port = next(iter(server.sockets)).getsockname()[1]
 

@@ -17,6 +17,8 @@ from byzer_magic.types import Dispatched, Event, Loading
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """A larger message closes the connection that sent it."""
+PING_SECONDS = 300.0
+"""Between nodes, a side that is silent for so long is gone; an engine that loads holds its process up for a while."""
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True, tag=1):

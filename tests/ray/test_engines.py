@@ -158,6 +158,57 @@ def test_when_the_pool_is_killed_its_engines_end_and_come_back(manager: Manager,
     assert "Paris" in bz.model("l").chat("What is the capital of France? Answer in one sentence.", temperature=0).text
 
 
+def trouble(alias: str) -> str:
+    try:
+        return bz.model(alias).stat().trouble
+    except errors.WorkerLost:  # killed a moment ago
+        return ""
+
+
+def groups() -> list[str]:
+    return [group["name"] for group in ray.util.placement_group_table().values() if group["state"] == "CREATED"]
+
+
+def test_a_pool_that_cannot_load_again_says_so_and_goes_on_trying(manager: Manager, gguf: Path, tmp_path: Path) -> None:
+    """Ray restarts a killed pool; its model's file is away for a while."""
+    model = tmp_path / "model.gguf"
+    model.hardlink_to(gguf)
+    deploy(manager, llama(model, gpus_per_worker=2))
+    assert len(groups()) == 1
+    endpoint = places.announced("l")
+    assert endpoint
+    away = model.rename(tmp_path / "away")
+    os.kill(endpoint.pid, signal.SIGKILL)
+    assert eventually(lambda: trouble("l") != "", 30)
+    with pytest.raises(errors.NotDeployed, match=r"l could not be loaded: No file at .*model\.gguf"):
+        bz.model("l").chat("Hi")
+    with pytest.raises(errors.NotDeployed, match="could not be loaded"):
+        Manager().run(manager.abilities("l"))
+    assert bz.model("l").stat().workers[0].health == "down"
+    away.rename(model)
+    assert eventually(lambda: trouble("l") == "", 60)
+    assert bz.model("l").chat("Hi", max_tokens=2).text
+    assert len(groups()) == 1, "the GPUs are reserved once"
+    manager.run(manager.undeploy(UndeploySpec(model="l")))
+    assert groups() == []
+
+
+def test_a_model_undeployed_while_it_loads_says_that(manager: Manager) -> None:
+    events = manager.iterate(manager.deploy(manager.plan(vllm())))
+    with pytest.raises(errors.NotDeployed, match="undeployed while it loaded"):
+        for event in events:
+            if isinstance(event, Loading):
+                other = Manager()
+                other.connect()
+                other.run(other.undeploy(UndeploySpec(model="v")))
+    assert manager.failed_log("v") == []
+
+
+def test_a_worker_too_large_for_any_node_is_refused_at_once(manager: Manager, gguf: Path) -> None:
+    with pytest.raises(errors.NoRoom, match=r"64 GPUs on one node; the largest has \d"):
+        deploy(manager, llama(gguf, gpus_per_worker=64, num_workers=1))
+
+
 def test_killed_in_the_middle_of_an_answer_nothing_is_repeated(manager: Manager, gguf: Path) -> None:
     deploy(manager, llama(gguf))
     stream = bz.model("l").stream("Tell me a very long story about a king.", max_tokens=500)

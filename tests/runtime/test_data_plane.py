@@ -316,3 +316,17 @@ async def test_media_that_never_came_end_that_connection_only(far: Far, link: Li
         await texts(hostile, 1_000_000)
     assert await texts(link, 2) == ["0", "1"]
     await hostile.close()
+
+
+async def test_a_socket_of_a_killed_worker_leads_to_the_port_of_the_next(far: Far, tmp_path: Path) -> None:
+    """It has come back on another node; the file of its socket here stays behind."""
+    stale = tmp_path / "stale.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(stale))
+
+    async def find() -> wire.Endpoint:
+        return msgspec.structs.replace(far.service.endpoint("node"), path=str(stale))
+
+    link = Link("m", find)
+    assert await texts(link, 2) == ["0", "1"]
+    await link.close()

@@ -29,8 +29,6 @@ log = get_logger("vllm")
 EMBED_BATCH = 256
 """Texts that are given to the engine at once; it batches them itself."""
 CLOSE_SECONDS = 5.0
-LOOK_SECONDS = 0.5
-"""How often the engine is looked at."""
 FORMS = ("transformers", "sentence-transformers", "gguf")
 
 
@@ -56,7 +54,7 @@ class VllmBackend(Backend):
     async def _die_with_the_engine(self) -> None:
         """End this process when the engine's own has died: the pool sees that and starts another worker."""
         while not self._running.engine.errored:  # noqa: ASYNC110 - vLLM has nothing to wait for
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(vllm_engine.LOOK_SECONDS)
         log.error("vLLM's engine has died; so does this worker")
         os._exit(1)
 

@@ -6,18 +6,22 @@ import asyncio
 import json
 import math
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from byzer_magic.backends.base import PREFIX, Setup
 from byzer_magic.backends.weights import vllm_params
 from byzer_magic.backends.weights.files import Weights
+from byzer_magic.backends.wires.failures import Fault
 from byzer_magic.capabilities import Capability
 from byzer_magic.expand import Secret
 
+T = TypeVar("T")
 GIB = 1024**3
+LOOK_SECONDS = 0.5
+"""How often the engine is looked at: vLLM has nothing to wait for."""
 CPU_CONTEXT = 4096
 """Tokens of context on a CPU when `max_model_len` is not given: the attention cache is the computer's own memory."""
 FULL_ANSWERS = 4
@@ -155,12 +159,12 @@ async def start(setup: Setup, weights: Weights) -> Running:
         setattr(args, name, read(json.dumps(value)) if callable(read) else value)
     engine = await asyncio.to_thread(AsyncLLM.from_engine_args, AsyncEngineArgs.from_cli_args(args))
     try:
-        tasks = await engine.get_supported_tasks()
+        tasks = await _unless_dead(engine, engine.get_supported_tasks())
         if "tool_call_parser" not in given and "generate" in tasks:
             args.tool_call_parser = tool_parser(engine)
         args.enable_auto_tool_choice = given.get("enable_auto_tool_choice", bool(args.tool_call_parser))
         state = State()
-        await init_app_state(engine, state, args, tasks)
+        await _unless_dead(engine, init_app_state(engine, state, args, tasks))
     except BaseException:
         engine.shutdown(0)
         raise
@@ -169,7 +173,7 @@ async def start(setup: Setup, weights: Weights) -> Running:
     async def chat(body: dict[str, Any]) -> AsyncGenerator[str, None]:
         answer = await serving.create_chat_completion(ChatCompletionRequest(**body), None)
         if hasattr(answer, "error"):
-            raise ValueError(answer.error.message)
+            raise Fault({"message": answer.error.message, "code": answer.error.code})
         stream: AsyncGenerator[str, None] = answer
         return stream
 
@@ -180,6 +184,16 @@ async def start(setup: Setup, weights: Weights) -> Running:
         options=frozenset(ChatCompletionRequest.model_fields),
         refusals=(VLLMClientError, ValueError, TypeError, NotImplementedError),
     )
+
+
+async def _unless_dead(engine: Any, work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` asks the engine's process, which nobody answers any more when that has died."""
+    asking = asyncio.ensure_future(work)
+    while not (await asyncio.wait([asking], timeout=LOOK_SECONDS))[0]:
+        if engine.errored:
+            asking.cancel()
+            raise RuntimeError("Engine core initialization failed: its process has died.")
+    return await asking
 
 
 TOOL_MARKS = (

@@ -1,0 +1,27 @@
+"""Watching a load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.runtime.crew import moving
+from byzer_magic.types import Loading
+
+
+async def loads(*details: str) -> AsyncIterator[Loading]:
+    for detail in details:
+        await asyncio.sleep(0.03)
+        yield Loading("reading", detail=detail)
+
+
+async def test_a_load_that_goes_on_may_take_long() -> None:
+    assert len([event async for event in moving(loads(*"abcdefgh"), 0.1)]) == 8
+
+
+async def test_a_load_that_tells_the_same_for_too_long_is_given_up() -> None:
+    with pytest.raises(errors.EngineFailed, match="no progress"):
+        [event async for event in moving(loads("1 MB", *["2 MB"] * 20), 0.2)]
