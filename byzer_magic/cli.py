@@ -15,7 +15,7 @@ from byzer_magic.actions import Actions
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.manager import Manager
 from byzer_magic.results import Result
-from byzer_magic.spec import SessionsSpec, StatSpec
+from byzer_magic.spec import StatSpec
 from byzer_magic.terminal import Terminal
 
 
@@ -54,8 +54,8 @@ def _do(words: list[str], output: Terminal) -> int:
     except command.HelpRequested as wanted:
         output.text(str(wanted))
         return 0
-    if isinstance(item, SessionsSpec) or (isinstance(item, StatSpec) and item.df):
-        raise CommandError("That works in a notebook only.", "In a shell there is stat --json.")
+    if item.notebook_only or (isinstance(item, StatSpec) and item.df):
+        raise CommandError("That works in a notebook only.", item.notebook_only or "In a shell there is stat --json.")
     value = Actions(Manager(settings, output.say), output).run_all([item])
     return 130 if isinstance(value, Result) and value.interrupted else 0
 

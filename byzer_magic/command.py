@@ -18,7 +18,8 @@ from byzer_magic.completion import complete
 from byzer_magic.errors import CommandError
 from byzer_magic.help import HelpRequested, help_text
 from byzer_magic.log import redact
-from byzer_magic.spec import COMMANDS, EASY_COMMANDS, ChatSpec, Option, Spec, name_of, options_of, suggest, visible
+from byzer_magic.options import Option, Spec, options_of, suggest, visible
+from byzer_magic.spec import COMMANDS, EASY_COMMANDS, ChatSpec, name_of
 from byzer_magic.words import FLAG, ChatLine, Words, bare, quote, split, split_block
 
 __all__ = ["HelpRequested", "complete", "help_text", "line", "parse", "parse_chat", "split", "split_block"]
@@ -91,10 +92,7 @@ def _command(words: list[str], *, chinese: bool) -> tuple[type[Spec], list[str]]
 def _lookup(word: str, commands: Mapping[str, type[Spec]], before: str, known: Iterable[str]) -> type[Spec]:
     if word in commands:
         return commands[word]
-    if word == "chat":
-        hint = "Did you mean easy chat? In a notebook there is %chat, too."
-    else:
-        hint = suggest(word, known, f"Commands: {', '.join(known)}.")
+    hint = suggest(word, known, f"Commands: {', '.join(known)}.")
     raise CommandError(f"Unknown command {before + word!r}.", hint)
 
 
@@ -281,9 +279,9 @@ def _arranged(command: list[str], flags: list[str], names: list[str]) -> list[st
 
 
 def _chat_line(spec: ChatSpec, flags: list[str]) -> str:
-    words = ["chat", quote(spec.model), *flags]
+    words = ["%chat", quote(spec.model), *flags]
     if FLAG.fullmatch(spec.model) or spec.model in ("--", "-h"):
-        words = ["chat", *flags, quote(f"--model={spec.model}")]
+        words = ["%chat", *flags, quote(f"--model={spec.model}")]
     if spec.query is None:
         return " ".join(words)
     as_is = spec.query[:1].strip() and spec.query[0] not in "-'\"\\" and not spec.params

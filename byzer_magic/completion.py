@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from byzer_magic.errors import CommandError
-from byzer_magic.spec import COMMANDS, EASY_COMMANDS, DeploySpec, Option, QuerySpec, Spec, all_commands, options_of
+from byzer_magic.options import Option, Spec, options_of
+from byzer_magic.spec import COMMANDS, EASY_COMMANDS, DeploySpec, QuerySpec, all_commands
 from byzer_magic.words import bare, split
 
 Params = Callable[[str, str | None], Sequence[str]]
@@ -39,7 +40,7 @@ def complete(
     except CommandError:
         return []
     partial = "" if not words or text_before_cursor[-1:].isspace() else words.pop()
-    words = bare(words)
+    words = words if words[:1] == ["%%chat"] else bare(words)
     cls, rest = _command(words)
     if cls is None:
         return _starting(partial, _command_names(words))

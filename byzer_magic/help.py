@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from byzer_magic.errors import CommandError
-from byzer_magic.spec import ChatSpec, Option, Spec, all_commands, options_of, suggest
+from byzer_magic.options import Option, Spec, options_of, suggest
+from byzer_magic.spec import all_commands
 
 _VALUES = {"text": "TEXT", "texts": "TEXT", "int": "N", "float": "X", "params": "KEY=VALUE ..."}
 _CHINESE = {
@@ -43,7 +44,7 @@ def _word(text: str, *, chinese: bool) -> str:
 
 def _overview(start: str, *, chinese: bool) -> str:
     rows = [
-        (_title(name, cls), cls.summary_zh if chinese else cls.summary)
+        (name, cls.summary_zh if chinese else cls.summary)
         for name, cls in all_commands().items()
         if name.startswith(start)
     ]
@@ -58,10 +59,6 @@ def _overview(start: str, *, chinese: bool) -> str:
             f"{_word('More', chinese=chinese)}: %byzer help COMMAND, byzerllm COMMAND --help",
         ]
     )
-
-
-def _title(name: str, cls: type[Spec]) -> str:
-    return "%%chat" if cls is ChatSpec else name
 
 
 def _command_help(name: str, cls: type[Spec], *, chinese: bool) -> str:
@@ -87,7 +84,7 @@ def _usage(name: str, cls: type[Spec], *, chinese: bool) -> str:
         else []
     )
     names = [opt.name.upper() if opt.required else f"[{opt.name.upper()}]" for opt in options if opt.positional]
-    return " ".join([_title(name, cls), *required, *rest, *names])
+    return " ".join([name, *required, *rest, *names])
 
 
 def _flag(opt: Option) -> str:

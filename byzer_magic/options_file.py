@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from byzer_magic.errors import CommandError
-from byzer_magic.spec import Option, Spec, options_of, suggest
+from byzer_magic.options import Option, Spec, options_of, suggest
 from byzer_magic.words import split
 
 _ENV = re.compile(r"ENV\s*(?=.*\{\{)")

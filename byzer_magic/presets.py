@@ -11,7 +11,8 @@ from importlib import resources
 from byzer_magic import catalog
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import UnknownKind
-from byzer_magic.spec import DeploySpec, EasyDeploySpec, suggest
+from byzer_magic.options import suggest
+from byzer_magic.spec import DeploySpec, EasyDeploySpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

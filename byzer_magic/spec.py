@@ -1,130 +1,19 @@
 """The commands and their options, declared once.
 
 From these dataclasses come the parsers of the magics and of the shell, completion, `--help`, the check of
-`--file`, and the table in the documentation. Adding an option is adding a field.
+`--file`, the fields of the forms, and the table in the documentation. Adding an option is adding a field.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass
 from typing import Any
 
-from byzer_magic.errors import CommandError
+from byzer_magic.options import Spec, option
 
 ENGINES = ("auto", "vllm", "llama_cpp", "transformers", "deepspeed")
 """Values of `--infer_backend`."""
-
-HIDDEN = "***"
-"""What stands for a value that must not be seen."""
-
-_SECRET_NAME = re.compile(
-    r"(?:api_?key|access_?key|secret_?key|private_?key|token|secret|passw(?:or)?d|credentials?|authorization|proxy|proxies|headers)$",
-    re.IGNORECASE,
-)
-_REFERENCE = re.compile(r"\$\{[^}]*\}")
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """How one field appears as a flag."""
-
-    name: str
-    help: str
-    zh: str
-    default: Any
-    kind: str
-    """`text`, `texts` (the flag may be repeated), `int`, `float`, `flag` (no value) or `params` (key=value words)."""
-    choices: tuple[str, ...] = ()
-    minimum: float | None = None
-    required: bool = False
-    positional: bool = False
-    """Taken from the words without a flag; the last of several takes all words that remain."""
-    secret: bool = False
-    complete: str = ""
-    """What completes the value: `alias`, `preset`, `kind`, `path`, `command` or nothing."""
-
-
-def option(default: Any = MISSING, *, help: str, zh: str = "", kind: str = "text", **more: Any) -> Any:  # noqa: A002 - argparse's own word
-    """Declare a field that is also a flag; a field without a default is required."""
-    meta = {"help": help, "zh": zh, "kind": kind, **more}
-    if kind == "params":
-        return field(default_factory=dict, metadata=meta)
-    return field(metadata=meta) if default is MISSING else field(default=default, metadata=meta)
-
-
-def options_of(spec: type[Any] | object) -> tuple[Option, ...]:
-    """Return the options of a spec class, in the order of their declaration."""
-    found = []
-    for item in fields(spec):  # type: ignore[arg-type]  # mypy does not see that every spec is a dataclass
-        meta = dict(item.metadata)
-        required = item.default is MISSING and item.default_factory is MISSING
-        default = None if item.default is MISSING else item.default
-        if item.default_factory is not MISSING:
-            default = item.default_factory()
-        found.append(Option(name=item.name, default=default, required=meta.pop("required", required), **meta))
-    return tuple(found)
-
-
-def check(spec: object) -> None:
-    """Raise CommandError when a value is outside its declared choices or bounds."""
-    for opt in options_of(type(spec)):
-        value = getattr(spec, opt.name)
-        if opt.choices and value is not None and value not in opt.choices:
-            raise CommandError(
-                f"--{opt.name} is {value!r}, which is not one of {', '.join(opt.choices)}.",
-                suggest(str(value), opt.choices),
-            )
-        if opt.minimum is not None and value is not None and value < opt.minimum:
-            raise CommandError(f"--{opt.name} is {value}, which is below its minimum of {opt.minimum:g}.")
-
-
-def suggest(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return the hint "Did you mean ...?" with the known name nearest to `word`, or `otherwise` when none is near."""
-    by_fold = {name.casefold(): name for name in known}
-    near = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
-    return f"Did you mean {by_fold[near[0]]}?" if near else otherwise
-
-
-def is_secret_name(name: str) -> bool:
-    """Return whether a setting of that name holds a secret (`saas.api_key` does, `saas.max_tokens` does not)."""
-    return bool(_SECRET_NAME.search(name.rpartition(".")[2].replace("-", "_")))
-
-
-def hide(value: str) -> str:
-    """Return ``***``, or the value itself where it only names its secret (`${NAME}`) or is empty."""
-    return value if not value or _REFERENCE.fullmatch(value) else HIDDEN
-
-
-def visible(opt: Option, value: Any) -> Any:
-    """Return the value of an option as it may be shown: secrets hidden."""
-    if opt.kind == "params":
-        return {name: hide(text) if is_secret_name(name) else text for name, text in value.items()}
-    return hide(value) if opt.secret and isinstance(value, str) else value
-
-
-class Spec:
-    """Base of all commands: checks its values as it is made, and shows no secret in its repr."""
-
-    __slots__ = ()
-    summary = ""
-    summary_zh = ""
-    examples: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Check choices and bounds.
-
-        Raises:
-            CommandError: a value is not allowed.
-        """
-        check(self)
-
-    def __repr__(self) -> str:
-        values = ((opt, getattr(self, opt.name)) for opt in options_of(self))
-        shown = ", ".join(f"{opt.name}={visible(opt, value)!r}" for opt, value in values if value != opt.default)
-        return f"{type(self).__name__}({shown})"
 
 
 def _alias(default: Any = MISSING, **more: Any) -> Any:
@@ -208,6 +97,52 @@ class UndeploySpec(Spec):
     file: str | None = option(None, help="YAML file with any of these options", zh="YAML 配置文件", complete="path")
 
 
+def _worker(text: str, zh: str) -> Any:
+    return option(None, help=text, zh=zh, kind="int", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ScaleSpec(Spec):
+    """Another number of workers for a deployment that runs."""
+
+    summary = "Change the number of workers of a running deployment; requests go on meanwhile."
+    summary_zh = "在线调整 worker 数量，不中断请求"
+    examples = ("scale --model gpt4o_chat --num_workers 8",)
+
+    model: str = _alias()
+    num_workers: int = option(help="workers that it shall have", zh="目标 worker 数量", kind="int", minimum=1)
+    ray_address: str = _ray_address()
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DrainSpec(Spec):
+    """Workers that shall get no new requests."""
+
+    summary = "Send no new requests to a deployment, or to one worker; those in flight finish. `restart` ends it."
+    summary_zh = "停止向部署或某个 worker 派发新请求，进行中的请求继续完成"
+    examples = ("drain --model gpt4o_chat", "drain --model llama --worker 1")
+
+    model: str = _alias()
+    worker: int | None = _worker("this worker only", "只处理该 worker")
+    ray_address: str = _ray_address()
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RestartSpec(Spec):
+    """Workers that shall begin anew."""
+
+    summary = "Restart the workers one after the other, or one of them; requests in flight finish first."
+    summary_zh = "逐个重启 worker，进行中的请求先完成"
+    examples = ("restart --model llama", "restart --model llama --worker 1")
+
+    model: str = _alias()
+    worker: int | None = _worker("this worker only", "只处理该 worker")
+    grace: float = option(
+        30.0, help="seconds that requests in flight may take to finish", zh="等待秒数", kind="float", minimum=0
+    )
+    ray_address: str = _ray_address()
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class StatSpec(Spec):
     """A look at one deployment, or at all."""
@@ -235,6 +170,67 @@ class ListSpec(Spec):
     examples = ("list",)
 
     json: bool = option(default=False, help="print plain JSON", zh="输出 JSON", kind="flag")
+    ray_address: str = _ray_address()
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PanelSpec(Spec):
+    """The live panel."""
+
+    summary = "Show all deployments, or one, in a panel that stays live while cells run."
+    summary_zh = "实时面板：部署、worker、队列、速度与花费"
+    examples = ("panel", "panel --model gpt4o_chat")
+    notebook_only = "In a shell there is: stat --interval 1"
+
+    model: str | None = _alias(None)
+    ray_address: str = _ray_address()
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PlotSpec(Spec):
+    """A deployment's last minutes as a figure."""
+
+    summary = "Plot latency, throughput and cost of a deployment over the last minutes."
+    summary_zh = "绘制部署最近的延迟、吞吐与花费"
+    examples = ("plot --model gpt4o_chat", "plot --model gpt4o_chat --minutes 2")
+    notebook_only = "In a shell there is: stat --model ALIAS --json"
+
+    model: str = _alias()
+    minutes: float = option(
+        10.0, help="how far back, at most 10", zh="回看的分钟数，最多 10", kind="float", minimum=0.1
+    )
+    ray_address: str = _ray_address()
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FormSpec(Spec):
+    """A form for a deployment."""
+
+    summary = "Fill in a deployment as a form: fields, checks, a test of the connection, the command it stands for."
+    summary_zh = "用表单填写部署：字段、检查、连接测试、对应的命令"
+    examples = ("form", "form deepseek-chat", "form --file deploy.yml")
+    notebook_only = "In a shell there is: deploy --help"
+
+    preset: str | None = option(
+        None, help="preset, type (saas/openai) or engine (vllm) to begin with", zh="预设、类型或引擎",
+        positional=True, complete="preset",
+    )  # fmt: skip
+    file: str | None = option(None, help="YAML file to begin with", zh="YAML 配置文件", complete="path")
+    ray_address: str = _ray_address()
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ChatViewSpec(Spec):
+    """A chat window in a cell."""
+
+    summary = "Open a chat with a deployment: streaming answers, attachments, sessions, settings."
+    summary_zh = "打开聊天窗口：流式回答、附件、会话、参数"
+    examples = ("chat gpt4o_chat", "chat gpt4o_chat --session tutor")
+    notebook_only = "In a shell there is: easy-byzerllm chat ALIAS PROMPT"
+
+    model: str = _alias(positional=True)
+    session: str | None = option(None, help="go on with this session of %%chat", zh="会话名")
+    system: str | None = option(None, help="system prompt", zh="系统提示词")
     ray_address: str = _ray_address()
 
 
@@ -347,6 +343,7 @@ class SessionsSpec(Spec):
     summary = "List the conversation sessions of this notebook, or forget some."
     summary_zh = "列出或清除会话"
     examples = ("sessions", "sessions --reset tutor", "sessions --reset all")
+    notebook_only = "In a shell there are no sessions."
 
     reset: str | None = option(None, help="forget this session (all: every one)", zh="清除会话")
 
@@ -409,9 +406,13 @@ class ChatSpec(Spec):
         "%%chat gpt4o_chat --image photo.png",
         "%%chat openai_tts --params voice=nova speed=1.1 --out speech",
         "%chat voice2text --audio talk.m4a",
+        "%%chat gpt4o_chat,deepseek_chat --judge qwen_max",
     )
 
-    model: str = _alias(positional=True)
+    model: str = option(
+        help="alias of the deployment; several, with commas between, answer side by side",
+        zh="部署实例的名字；用逗号分隔多个，则并排回答", complete="alias", positional=True,
+    )  # fmt: skip
     query: str | None = option(None, help="the prompt, when it is not in the cell", zh="问题", positional=True)
     system: str | None = option(None, help="system prompt", zh="系统提示词")
     temperature: float | None = option(None, help="sampling temperature", zh="采样温度", kind="float")
@@ -422,15 +423,24 @@ class ChatSpec(Spec):
         "a picture to look at or to change: path, URL or variable; may be repeated", "图片：路径、URL 或变量，可重复"
     )
     audio: str | None = option(
-        None, help="a sound to write down: path or variable", zh="音频：路径或变量", complete="path"
-    )
+        None, help="a sound to write down: path or variable; rec: record it here", zh="音频：路径、变量，或 rec 录音",
+        complete="path",
+    )  # fmt: skip
     params: Mapping[str, str] = _request_params()
     session: str | None = option(None, help="remember the conversation under this name", zh="会话名")
     reset: bool = option(default=False, help="start the session anew", zh="重置会话", kind="flag")
     format: str = option(
         "markdown", help="how the answer is shown", zh="显示格式", choices=("markdown", "text", "json", "code")
     )
-    out: str | None = option(None, help="put the result into this variable", zh="结果变量名")
+    out: str | None = option(
+        None, help="put the result (of several models: a list) into this variable", zh="结果变量名"
+    )
+    df: bool = option(
+        default=False, help="put a pandas DataFrame into --out instead", zh="结果为 DataFrame", kind="flag"
+    )
+    judge: str | None = option(
+        None, help="a deployment that compares the answers of several models", zh="比较多个回答的模型", complete="alias"
+    )
     no_stream: bool = option(default=False, help="show the answer when it is complete", zh="不使用流式", kind="flag")
     timeout: float | None = option(
         None, help="seconds to wait for the whole answer", zh="超时（秒）", kind="float", minimum=0
@@ -440,7 +450,14 @@ class ChatSpec(Spec):
 COMMANDS: dict[str, type[Spec]] = {
     "deploy": DeploySpec,
     "undeploy": UndeploySpec,
+    "scale": ScaleSpec,
+    "drain": DrainSpec,
+    "restart": RestartSpec,
     "stat": StatSpec,
+    "panel": PanelSpec,
+    "plot": PlotSpec,
+    "form": FormSpec,
+    "chat": ChatViewSpec,
     "list": ListSpec,
     "query": QuerySpec,
     "logs": LogsSpec,
@@ -463,7 +480,7 @@ EASY_COMMANDS: dict[str, type[Spec]] = {
 
 def all_commands() -> dict[str, type[Spec]]:
     """Return every command by the name that errors, help and completion call it."""
-    return COMMANDS | {f"easy {name}": cls for name, cls in EASY_COMMANDS.items()} | {"chat": ChatSpec}
+    return COMMANDS | {f"easy {name}": cls for name, cls in EASY_COMMANDS.items()} | {"%%chat": ChatSpec}
 
 
 def name_of(cls: type[Spec]) -> str:

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from byzer_magic.actions import Items
 from byzer_magic.answer import Answer
 from byzer_magic.gather import Gatherer, collect
+from byzer_magic.output import Items
 from byzer_magic.results import ChatResult, EmbedResult, Result
 from byzer_magic.types import ChatChunk, Event, Loading
 from byzer_magic.widgets import snapshot

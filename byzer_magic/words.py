@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from byzer_magic.errors import CommandError
 from byzer_magic.log import redact
-from byzer_magic.spec import COMMANDS, HIDDEN, is_secret_name, suggest
+from byzer_magic.options import HIDDEN, is_secret_name, suggest
+from byzer_magic.spec import COMMANDS
 
 FLAG = re.compile(r"--[A-Za-z][\w-]*(?:=.*)?", re.DOTALL)
 """A word that is a flag wherever it stands; a value of that shape is written `--flag=--value`."""

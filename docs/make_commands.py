@@ -13,7 +13,8 @@ from pathlib import Path
 from byzer_magic.backends import compatible, registry
 from byzer_magic.backends.base import Info, Param
 from byzer_magic.backends.weights import vllm_params
-from byzer_magic.spec import ChatSpec, Option, Spec, all_commands, options_of
+from byzer_magic.options import Option, Spec, options_of
+from byzer_magic.spec import all_commands
 
 PAGE = Path(__file__).with_name("commands.md")
 VALUES = {
@@ -78,7 +79,7 @@ def option_row(opt: Option) -> tuple[str, ...]:
 
 def command_lines(name: str, cls: type[Spec]) -> Iterator[str]:
     """Yield the section of one command."""
-    yield f"### {'%%chat' if cls is ChatSpec else name}\n\n{cls.summary}\n\n{cls.summary_zh}。\n"
+    yield f"### {name}\n\n{cls.summary}\n\n{cls.summary_zh}。\n"
     if rows := [option_row(opt) for opt in options_of(cls)]:
         yield from table(("option", "value", "default", "meaning", "中文"), rows)
         yield ""

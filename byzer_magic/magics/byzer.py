@@ -15,10 +15,13 @@ import byzer_magic
 from byzer_magic import command, config
 from byzer_magic.actions import Actions
 from byzer_magic.errors import ByzerError, CommandError
+from byzer_magic.magics import screens
 from byzer_magic.magics.chat import Chats
 from byzer_magic.magics.show import output_for
+from byzer_magic.options import Spec
 from byzer_magic.results import Result
-from byzer_magic.spec import SessionsSpec, Spec
+from byzer_magic.spec import SessionsSpec, name_of
+from byzer_magic.widgets.context import Context
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,14 +74,29 @@ class ByzerMagics(Magics):
         manager.say = self.output.say
         return manager
 
-    def actions(self) -> Actions:
-        """Return the actions of this shell; `${NAME}` looks in the notebook's variables first."""
-        variables = {
+    def variables(self) -> dict[str, Any]:
+        """Return the notebook's variables that `${NAME}` may name."""
+        return {
             name: value
             for name, value in self.shell.user_ns.items()
             if isinstance(value, str | int | float | os.PathLike)
         }
-        return Actions(self.manager(), self.output, variables)
+
+    def actions(self) -> Actions:
+        """Return the actions of this shell; `${NAME}` looks in the notebook's variables first."""
+        return Actions(self.manager(), self.output, self.variables())
+
+    def context(self) -> Context:
+        """Return what screens need of this notebook."""
+        return Context(
+            manager=self.manager(),
+            output=self.output,
+            shell=self.shell,
+            variables=self.variables,
+            sessions=self.chats.kept,
+            chinese=self.settings.chinese,
+            has_kernel=getattr(self.shell, "kernel", None) is not None,
+        )
 
     @no_var_expand
     @line_cell_magic
@@ -95,13 +113,15 @@ class ByzerMagics(Magics):
 
     def _parse(self, text: str) -> Spec:
         item = command.parse(command.split(text))
-        if isinstance(item, SessionsSpec):
-            raise CommandError("sessions works in %byzer only, not in a pasted block.")
+        if item.notebook_only:
+            raise CommandError(f"{name_of(type(item))} works in %byzer only, not in a pasted block.")
         return item
 
     def _run(self, item: Spec) -> Any:
         if isinstance(item, SessionsSpec):
             return self.chats.sessions(item)
+        if item.notebook_only:
+            return screens.show(self.context(), item)
         return self._kept(self.actions().run_all([item]))
 
     def _kept(self, value: Any) -> Any:

@@ -7,11 +7,12 @@ import re
 from typing import Any
 
 from byzer_magic import habits, media
-from byzer_magic.actions import Output, options_in
+from byzer_magic.actions import options_in
 from byzer_magic.answer import to_messages
 from byzer_magic.errors import CommandError, RequestError
 from byzer_magic.gather import gatherer
 from byzer_magic.manager import Manager
+from byzer_magic.output import Output
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.spec import ChatSpec, SessionsSpec
 from byzer_magic.types import Message
@@ -30,7 +31,8 @@ class Chats:
     def __init__(self, shell: Any, output: Output) -> None:
         self._shell = shell
         self._out = output
-        self._sessions: dict[str, list[Message]] = {}
+        self.kept: dict[str, list[Message]] = {}
+        """The sessions, by name."""
 
     def chat(self, manager: Manager, item: ChatSpec, prompt: str | None) -> None:
         """Send a prompt and show its answer; the result goes to `_chat` and to `--out`.
@@ -40,7 +42,7 @@ class Chats:
             RequestError: no whole answer came; the part that arrived is shown and kept.
         """
         if item.reset and item.session:
-            self._sessions.pop(item.session, None)
+            self.kept.pop(item.session, None)
             if not (prompt or "").strip():
                 self._out.say(f"Session {item.session} starts anew.")
                 return
@@ -66,7 +68,7 @@ class Chats:
             raise Interrupted("Interrupted: the part that arrived is kept in _chat.")
 
     def _messages(self, item: ChatSpec, prompt: str) -> list[Message]:
-        earlier = self._sessions.get(item.session, []) if item.session else []
+        earlier = self.kept.get(item.session, []) if item.session else []
         system = [] if earlier and earlier[0].role == "system" and not item.system else to_messages([], item.system)
         if system and earlier and earlier[0].role == "system":
             earlier = earlier[1:]
@@ -83,7 +85,7 @@ class Chats:
         if item.out:
             self._shell.user_ns[item.out] = result
         if item.session and isinstance(result, ChatResult) and result.text:
-            self._sessions[item.session] = [*messages, Message("assistant", result.text)]
+            self.kept[item.session] = [*messages, Message("assistant", result.text)]
 
     def sessions(self, item: SessionsSpec) -> None:
         """List the sessions, or forget one or all.
@@ -92,14 +94,12 @@ class Chats:
             CommandError: there is no session of that name.
         """
         if item.reset == "all":
-            self._sessions.clear()
-        elif item.reset is not None and self._sessions.pop(item.reset, None) is None:
-            raise CommandError(
-                f"There is no session {item.reset!r}.", f"Sessions: {', '.join(self._sessions) or 'none'}."
-            )
+            self.kept.clear()
+        elif item.reset is not None and self.kept.pop(item.reset, None) is None:
+            raise CommandError(f"There is no session {item.reset!r}.", f"Sessions: {', '.join(self.kept) or 'none'}.")
         rows = [
             {"session": name, "turns": sum(turn.role == "user" for turn in turns), "last": str(turns[-1].content)[:60]}
-            for name, turns in self._sessions.items()
+            for name, turns in self.kept.items()
         ]
         self._out.table(rows, "There are no sessions. Start one with %%chat alias --session NAME.")
 

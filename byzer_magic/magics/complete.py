@@ -50,7 +50,7 @@ def candidates(before: str) -> list[str]:
         text = last_command(f"{first.lstrip()[7:]}\n{body}")
     else:
         magic, space, rest = last_command(before).partition(" ")
-        prefix = {"%byzer": "", "%chat": "chat ", "%%chat": "chat "}.get(magic)
+        prefix = {"%byzer": "", "%chat": "%%chat ", "%%chat": "%%chat "}.get(magic)
         if prefix is None or not space:
             return []
         text = prefix + rest

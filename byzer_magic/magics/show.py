@@ -13,10 +13,10 @@ from IPython.core.error import StdinNotImplementedError
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
-from byzer_magic.actions import Items, Output
 from byzer_magic.answer import Answer
 from byzer_magic.errors import RequestError
 from byzer_magic.gather import Gatherer, collect
+from byzer_magic.output import Items, Output
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.terminal import Terminal
 from byzer_magic.types import Event, Loading

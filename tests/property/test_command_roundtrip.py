@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from byzer_magic.command import HelpRequested, line, parse, parse_chat, split, split_block
 from byzer_magic.errors import CommandError
-from byzer_magic.spec import COMMANDS, EASY_COMMANDS, ChatSpec, DeploySpec, EasyChatSpec, Option, Spec, options_of
+from byzer_magic.options import Option, Spec, options_of
+from byzer_magic.spec import COMMANDS, EASY_COMMANDS, ChatSpec, DeploySpec, EasyChatSpec
 
 PLACEHOLDER = re.compile(r"<[^<>]+>")
 HARD = ["", " ", "-", "--", "-h", "--help", "--model", "--model=x", "--a b", "${X}", "k=${a b}", "${", "}", "'", '"']
@@ -74,7 +75,7 @@ def test_every_spec_survives_its_line(cls: type[Spec], data: st.DataObject) -> N
 @example(ChatSpec(model="m", query="'--reset' is a flag"))
 @example(ChatSpec(model="", system="--", temperature=0.0))
 def test_every_chat_spec_survives_its_line(spec: ChatSpec) -> None:
-    assert parse_chat(line(spec).removeprefix("chat")) == spec
+    assert parse_chat(line(spec).removeprefix("%chat")) == spec
 
 
 @given(st.lists(specs(DeploySpec) | specs(EasyChatSpec), max_size=3))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import byzer_magic
-from byzer_magic import command, completion, spec
+from byzer_magic import command, completion, options, spec
 from byzer_magic.backends import registry
 
 ROOT = Path(__file__).parents[2]
@@ -63,18 +62,18 @@ def test_every_backend_says_what_it_is(kind: str) -> None:
 
 
 @pytest.mark.parametrize("cls", spec.COMMANDS.values(), ids=spec.COMMANDS)
-def test_every_option_is_in_every_face(cls: type[spec.Spec]) -> None:
+def test_every_option_is_in_every_face(cls: type[options.Spec]) -> None:
     name = next(name for name, found in spec.COMMANDS.items() if found is cls)
     text = command.help_text(name)
     offered = completion.complete(f"{name} --")
-    for item in fields(cls):  # type: ignore[arg-type]  # every spec is a dataclass
-        assert f"--{item.name}" in text
-        assert f"--{item.name}" in offered
+    for item in options.options_of(cls):
+        assert (item.name.upper() if item.positional else f"--{item.name}") in text
+        assert item.positional or f"--{item.name}" in offered
 
 
 def test_every_option_is_told_in_both_languages() -> None:
     for cls in (*spec.COMMANDS.values(), *spec.EASY_COMMANDS.values(), spec.ChatSpec):
-        assert all(option.help and option.zh for option in spec.options_of(cls))
+        assert all(option.help and option.zh for option in options.options_of(cls))
 
 
 def test_the_wheel_carries_the_whole_package(tmp_path: Path) -> None:

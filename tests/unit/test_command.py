@@ -6,6 +6,7 @@ import pytest
 
 from byzer_magic.command import HelpRequested, complete, help_text, line, parse, parse_chat, split, split_block
 from byzer_magic.errors import CommandError
+from byzer_magic.options import Spec, is_secret_name, options_of
 from byzer_magic.spec import (
     COMMANDS,
     EASY_COMMANDS,
@@ -15,11 +16,8 @@ from byzer_magic.spec import (
     EasyDeploySpec,
     ListSpec,
     QuerySpec,
-    Spec,
     StatSpec,
     UndeploySpec,
-    is_secret_name,
-    options_of,
 )
 
 KEY = "sk-planted0123456789"
@@ -188,7 +186,6 @@ def test_a_prompt_takes_all_words() -> None:
         ("undepoly --model m", "Unknown command 'undepoly'.", "Did you mean undeploy?"),
         ("zzz", "Unknown command 'zzz'.", "Commands: deploy,"),
         ("easy chta m hi", "Unknown command 'easy chta'.", "Did you mean chat?"),
-        ("chat m hi", "Unknown command 'chat'.", "Did you mean easy chat?"),
         ("deploy --model m --num_workers two", "--num_workers is 'two', which is not a whole number.", ""),
         ("deploy --model m --num_workers 1.5", "--num_workers is '1.5', which is not a whole number.", ""),
         ("deploy --model m --cpus_per_worker nan", "--cpus_per_worker is 'nan', which is not a number.", ""),
@@ -340,8 +337,8 @@ def test_chat_lines(text: str, spec: ChatSpec) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "chat needs MODEL."),
-        ("--reset", "chat needs MODEL."),
+        ("", "%%chat needs MODEL."),
+        ("--reset", "%%chat needs MODEL."),
         ("<模型别名> hi", "still the placeholder"),
         ("a --sytem x hi", "Unknown option --sytem."),
         ("a --format html hi", "--format is 'html', which is not one of"),
@@ -472,9 +469,9 @@ def completed(text: str) -> list[str]:
         ("easy deploy gpt4o --to", ["--token"]),
         ("easy chat l", ["llama"]),
         ("easy chat llama hello --", []),
-        ("chat g", ["gpt4o"]),
-        ("chat gpt4o --format m", ["markdown"]),
-        ("chat gpt4o it's ", []),
+        ("%%chat g", ["gpt4o"]),
+        ("%%chat gpt4o --format m", ["markdown"]),
+        ("%%chat gpt4o it's ", []),
         ("deploy --infer_params cus", ["custom/auto.a=", "custom/auto.b="]),
         ("deploy --infer_params a=", []),
     ],

@@ -21,7 +21,7 @@ from byzer_magic.backends.weights.blocking import Emit, Turns
 from byzer_magic.backends.wires.speech import chosen, readable, sliced, split
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, ProviderError
-from byzer_magic.spec import suggest
+from byzer_magic.options import suggest
 from byzer_magic.types import Sound, SpeakRequest
 
 LONGEST = 400

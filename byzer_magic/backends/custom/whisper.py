@@ -23,7 +23,7 @@ from byzer_magic.backends.weights.whisper_params import ENGLISH_VOCABULARY, WIND
 from byzer_magic.backends.weights.whisper_torch import TorchWhisper
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingExtra, ProviderError
-from byzer_magic.spec import suggest
+from byzer_magic.options import suggest
 from byzer_magic.types import Heard, TranscribeRequest
 
 ENGINES = {"whisper": "transformers", "ctranslate2": "faster_whisper"}

@@ -21,7 +21,7 @@ from byzer_magic.backends.wires.failures import Fault
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest, ContextTooLong, ProviderError, StreamTruncated
 from byzer_magic.log import get_logger
-from byzer_magic.spec import suggest
+from byzer_magic.options import suggest
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Usage, Vectors
 
 log = get_logger("vllm")

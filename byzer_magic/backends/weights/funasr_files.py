@@ -18,7 +18,7 @@ from typing import Any
 
 from byzer_magic.backends.weights import files
 from byzer_magic.errors import BadParameter, EngineFailed
-from byzer_magic.spec import suggest
+from byzer_magic.options import suggest
 
 FSMN = "fsmn-vad"
 SILERO = "silero-vad"

@@ -14,7 +14,7 @@ from byzer_magic.backends.base import Param, convert
 from byzer_magic.backends.weights.funasr_files import SILERO
 from byzer_magic.backends.weights.funasr_tags import LANGUAGES
 from byzer_magic.errors import BadParameter, BadRequest
-from byzer_magic.spec import suggest
+from byzer_magic.options import suggest
 
 VAD = "vad_kwargs."
 BOTH_VADS = {

@@ -17,7 +17,7 @@ from byzer_magic.backends.weights import loading
 from byzer_magic.backends.weights.blocking import Emit
 from byzer_magic.backends.weights.llama_drivers import Driver, Load, context_too_long
 from byzer_magic.errors import BadParameter, BadRequest, EngineFailed
-from byzer_magic.spec import suggest
+from byzer_magic.options import suggest
 
 _REFUSALS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError, ctypes.ArgumentError)
 _NO_MEANING = ("stream", "stream_options", "user", "n", "parallel_tool_calls")

@@ -20,7 +20,7 @@ from byzer_magic.backends.weights import loading
 from byzer_magic.backends.weights.blocking import Emit
 from byzer_magic.backends.weights.llama_drivers import Driver, Load, context_too_long
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, EngineFailed, ProviderError
-from byzer_magic.spec import suggest
+from byzer_magic.options import suggest
 
 
 class XLlamaCpp(Driver):

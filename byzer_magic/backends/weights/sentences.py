@@ -17,7 +17,7 @@ from byzer_magic.backends.weights.blocking import Turns, Work
 from byzer_magic.backends.weights.files import Weights
 from byzer_magic.backends.weights.torch_params import DTYPES
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, EngineFailed, ProviderError
-from byzer_magic.spec import suggest
+from byzer_magic.options import suggest
 
 ENGINE = "sentence-transformers"
 PARAMS = (

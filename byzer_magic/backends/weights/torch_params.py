@@ -13,7 +13,7 @@ from typing import Any
 from byzer_magic.backends.base import Param
 from byzer_magic.backends.wires import openai_shapes as wire
 from byzer_magic.errors import BadRequest, Unsupported
-from byzer_magic.spec import suggest
+from byzer_magic.options import suggest
 
 LOADING = {
     "dtype": ("text", "data type of the weights: auto (the model's own; float32 on a CPU without bfloat16), float32, "

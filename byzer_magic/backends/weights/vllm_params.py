@@ -17,7 +17,7 @@ from typing import Any
 
 from byzer_magic.backends.base import PREFIX, Param
 from byzer_magic.errors import BadParameter
-from byzer_magic.spec import is_secret_name, suggest
+from byzer_magic.options import is_secret_name, suggest
 
 SOURCES = (
     ("engine/arg_utils.py", ("EngineArgs", "AsyncEngineArgs")),

@@ -13,7 +13,7 @@ from typing import Any
 
 from byzer_magic.backends.base import Param, convert
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError
-from byzer_magic.spec import suggest
+from byzer_magic.options import suggest
 
 FORMATS = ("text", "json", "verbose_json")
 TASKS = ("transcribe", "translate")

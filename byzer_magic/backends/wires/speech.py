@@ -12,7 +12,7 @@ from typing import Any
 
 from byzer_magic.backends.wires.retry import retried
 from byzer_magic.errors import BadRequest, ProviderUnavailable
-from byzer_magic.spec import suggest
+from byzer_magic.options import suggest
 from byzer_magic.types import Sound
 
 _STOPS = re.compile(r"[.!?…。！？；]++[\"'”’)」』）】》]*+\s*+|\n\s*+")

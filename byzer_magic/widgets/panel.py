@@ -1,0 +1,12 @@
+"""The live panel."""
+
+from __future__ import annotations
+
+from byzer_magic.errors import CommandError
+from byzer_magic.spec import PanelSpec
+from byzer_magic.widgets.context import Context
+
+
+def show(context: Context, item: PanelSpec) -> None:
+    """Open it in the cell that is running."""
+    raise CommandError("That is not built yet.", str((context, item)))
