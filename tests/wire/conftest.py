@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +62,15 @@ async def collect(backend: Any, request: ChatRequest) -> list[ChatChunk]:
 def text_of(chunks: list[ChatChunk]) -> str:
     """Return the text of an answer."""
     return "".join(chunk.text for chunk in chunks)
+
+
+async def closing_stops_it(backend: Any, request: ChatRequest) -> None:
+    """Leave an answer after its first words, and see that the model has stopped within a second."""
+    async with aclosing(backend.chat(request)) as chunks:
+        async for chunk in chunks:
+            if chunk.text:
+                break
+        started = time.monotonic()
+    took = time.monotonic() - started
+    print(f"stopped after {took * 1000:.0f} ms")
+    assert took < 1

@@ -6,7 +6,7 @@ https://github.com/FlagOpen/FlagEmbedding. Vectors come batch by batch, so that 
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import re
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.weights import files, loading, sentences
+from byzer_magic.backends.weights import files, sentences
 from byzer_magic.backends.weights.blocking import Emit, Turns
 from byzer_magic.backends.weights.files import Weights
 from byzer_magic.capabilities import Capability
@@ -62,7 +62,7 @@ class BgeBackend(Backend):
         self._batch = int(setup.params["batch_size"])
         self._normal = bool(setup.params["normalize"])
         self._dimensions = 0
-        self._turns = Turns("bge")
+        self._turns = Turns(sentences.ENGINE)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -83,16 +83,12 @@ class BgeBackend(Backend):
             EngineFailed: sentence-transformers cannot load the files, or they are not whole.
         """
         weights = _weights(setup)
-        threads = loading.calm_environment(setup.cpus)
-        try:
-            report(f"importing {sentences.ENGINE}", None)
-            await asyncio.to_thread(sentences.prepare, threads)
-            with loading.watched(report, f"loading {weights.path.name}", weights.size):
-                model = await asyncio.to_thread(_loaded, setup, weights)
-                backend = cls(model, weights, setup)
-                first, _ = await asyncio.to_thread(backend._read, ["a"], "")
-        except Exception as err:
-            raise loading.failed(sentences.ENGINE, weights.path, err) from err
+        return await sentences.loaded(setup, weights, report, functools.partial(cls._ready, setup, weights))
+
+    @classmethod
+    def _ready(cls, setup: Setup, weights: Weights) -> Self:
+        backend = cls(_loaded(setup, weights), weights, setup)
+        first, _ = backend._read(["a"], "")
         backend._dimensions = first.shape[1]
         return backend
 
@@ -115,7 +111,7 @@ class BgeBackend(Backend):
             for vectors in self._vectors(request.texts, prompt, wanted, stopped):
                 emit(vectors)
 
-        async with aclosing(sentences.run(self._turns, work)) as items:
+        async with aclosing(self._turns.run(work)) as items:
             async for item in items:
                 yield item
 

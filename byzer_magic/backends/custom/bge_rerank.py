@@ -5,14 +5,14 @@ https://sbert.net/docs/package_reference/cross_encoder/cross_encoder.html
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.weights import files, loading, sentences
+from byzer_magic.backends.weights import files, sentences
 from byzer_magic.backends.weights.blocking import Emit, Turns
 from byzer_magic.backends.weights.files import Weights
 from byzer_magic.capabilities import Capability
@@ -46,7 +46,7 @@ class BgeRerankBackend(Backend):
         self._limit = sentences.limit(model, weights, setup.params.get("max_length"))
         self._batch = int(setup.params["batch_size"])
         self._last = torch.nn.Sigmoid() if setup.params["normalize"] else torch.nn.Identity()
-        self._turns = Turns("bge-rerank")
+        self._turns = Turns(sentences.ENGINE)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -61,16 +61,12 @@ class BgeRerankBackend(Backend):
             EngineFailed: sentence-transformers cannot load the files, or they are not whole.
         """
         weights = _weights(setup)
-        threads = loading.calm_environment(setup.cpus)
-        try:
-            report(f"importing {sentences.ENGINE}", None)
-            await asyncio.to_thread(sentences.prepare, threads)
-            with loading.watched(report, f"loading {weights.path.name}", weights.size):
-                model = await asyncio.to_thread(_loaded, setup, weights)
-                backend = cls(model, weights, setup)
-                await asyncio.to_thread(backend._read, "a", ["a"])
-        except Exception as err:
-            raise loading.failed(sentences.ENGINE, weights.path, err) from err
+        return await sentences.loaded(setup, weights, report, functools.partial(cls._ready, setup, weights))
+
+    @classmethod
+    def _ready(cls, setup: Setup, weights: Weights) -> Self:
+        backend = cls(_loaded(setup, weights), weights, setup)
+        backend._read("a", ["a"])
         return backend
 
     async def close(self) -> None:
@@ -97,7 +93,7 @@ class BgeRerankBackend(Backend):
 
         scores: list[tuple[int, float]] = []
         tokens = 0
-        async with aclosing(sentences.run(self._turns, work)) as items:
+        async with aclosing(self._turns.run(work)) as items:
             async for rows, found, read in items:
                 scores += zip(rows, found, strict=True)
                 tokens += read

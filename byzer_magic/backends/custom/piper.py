@@ -20,7 +20,7 @@ from byzer_magic.backends.weights import files, loading, sound_file
 from byzer_magic.backends.weights.blocking import Emit, Turns
 from byzer_magic.backends.wires.speech import chosen, readable, sliced, split
 from byzer_magic.capabilities import Capability
-from byzer_magic.errors import BadParameter, BadRequest, ByzerError, ProviderError
+from byzer_magic.errors import BadParameter, BadRequest, ByzerError
 from byzer_magic.options import suggest
 from byzer_magic.types import Sound, SpeakRequest
 
@@ -90,7 +90,7 @@ class PiperBackend(Backend):
         self._voice = voice
         self._engine = engine
         self._defaults = {name: setup.params[name] for name in _OWN if name in setup.params}
-        self._turns = Turns("piper", max(1, setup.concurrency))
+        self._turns = Turns("Piper", max(1, setup.concurrency))
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -136,13 +136,8 @@ class PiperBackend(Backend):
             self._say(pieces, options, emit, stopped)
 
         async with aclosing(self._turns.run(work)) as sounds:
-            try:
-                async for sound in sounds:
-                    yield sound
-            except ByzerError:
-                raise
-            except Exception as err:
-                raise ProviderError(f"Piper failed: {' '.join(str(err).split())}", "See %byzer logs.") from err
+            async for sound in sounds:
+                yield sound
 
     def _say(self, pieces: list[str], options: Mapping[str, Any], emit: Emit, stopped: threading.Event) -> None:
         form = options.get("response_format", "wav")

@@ -21,7 +21,7 @@ from byzer_magic.backends.weights.funasr_files import SILERO, Detector, Folder
 from byzer_magic.backends.weights.funasr_params import Ask
 from byzer_magic.backends.weights.funasr_tags import Piece
 from byzer_magic.capabilities import Capability
-from byzer_magic.errors import BadRequest, ByzerError, MissingExtra, ProviderError
+from byzer_magic.errors import BadRequest, MissingExtra
 from byzer_magic.types import Heard, Segment, TranscribeRequest
 
 PACKAGES = (("funasr",), ("torch",), ("kaldi_native_fbank", "torchaudio"), ("av",))
@@ -44,7 +44,7 @@ class SenseVoiceBackend(Backend):
     def __init__(self, ears: Ears, setup: Setup) -> None:
         self._ears = ears
         self._defaults = setup.params
-        self._turns = Turns("sensevoice")  # AutoModel keeps a request's settings in itself
+        self._turns = Turns("SenseVoice")  # AutoModel keeps a request's settings in itself
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -98,13 +98,8 @@ class SenseVoiceBackend(Backend):
                     emit(heard)
 
         async with aclosing(self._turns.run(work)) as items:
-            try:
-                async for item in items:
-                    yield item
-            except ByzerError:
-                raise
-            except Exception as err:
-                raise ProviderError(f"SenseVoice failed: {' '.join(str(err).split())}", "See %byzer logs.") from err
+            async for item in items:
+                yield item
 
 
 def _written(pieces: Iterator[Piece], ask: Ask, duration: float) -> Iterator[Heard]:

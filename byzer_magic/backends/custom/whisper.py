@@ -22,7 +22,7 @@ from byzer_magic.backends.weights.whisper_ct2 import FasterWhisper
 from byzer_magic.backends.weights.whisper_params import ENGLISH_VOCABULARY, WINDOW_SECONDS
 from byzer_magic.backends.weights.whisper_torch import TorchWhisper
 from byzer_magic.capabilities import Capability
-from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingExtra, ProviderError
+from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingExtra
 from byzer_magic.options import suggest
 from byzer_magic.types import Heard, TranscribeRequest
 
@@ -51,7 +51,7 @@ class WhisperBackend(Backend):
     def __init__(self, engine: whisper_windows.Engine, setup: Setup, at_once: int) -> None:
         self._engine = engine
         self._defaults = setup.params
-        self._turns = Turns("whisper", at_once)
+        self._turns = Turns("Whisper", at_once)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -103,13 +103,8 @@ class WhisperBackend(Backend):
                 emit(heard)
 
         async with aclosing(self._turns.run(work)) as items:
-            try:
-                async for item in items:
-                    yield item
-            except ByzerError:
-                raise
-            except Exception as err:
-                raise ProviderError(f"Whisper failed: {' '.join(str(err).split())}", "See %byzer logs.") from err
+            async for item in items:
+                yield item
 
 
 def _weights(setup: Setup) -> Weights:

@@ -18,14 +18,14 @@ import msgspec
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.weights import gguf, llama_requests, llama_setup, loading
-from byzer_magic.backends.weights.blocking import Emit, Turns, Work
+from byzer_magic.backends.weights.blocking import Emit, Turns
 from byzer_magic.backends.weights.llama_drivers import RANK, Driver, Load
 from byzer_magic.backends.weights.llama_params import CHAT, PARAMS
 from byzer_magic.backends.weights.llama_x import refusal
 from byzer_magic.backends.wires import openai_shapes as wire
 from byzer_magic.backends.wires.failures import Fault
 from byzer_magic.capabilities import Capability
-from byzer_magic.errors import BadRequest, ByzerError, ProviderError, StreamTruncated
+from byzer_magic.errors import BadRequest, StreamTruncated
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Ranking, RerankRequest, Usage, Vectors
 
 MOST_TEXTS = 32
@@ -56,7 +56,7 @@ class LlamaCppBackend(Backend):
         self._driver = driver
         self._load = load
         self._defaults = defaults
-        self._turns = Turns("llama", driver.parallel)
+        self._turns = Turns("llama.cpp", driver.parallel)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -125,7 +125,7 @@ class LlamaCppBackend(Backend):
             llama_requests.answer(self._driver, body, emit, stopped)
 
         finished = False
-        async with aclosing(self._run(work)) as items:
+        async with aclosing(self._turns.run(work)) as items:
             async for item in items:
                 chunk = _chunk(item)
                 if chunk:
@@ -133,16 +133,6 @@ class LlamaCppBackend(Backend):
                     yield chunk
         if not finished:
             raise StreamTruncated("llama.cpp stopped before the answer was complete.", "Ask again; see %byzer logs.")
-
-    async def _run(self, work: Work) -> AsyncGenerator[Any, None]:
-        async with aclosing(self._turns.run(work)) as items:
-            try:
-                async for item in items:
-                    yield item
-            except ByzerError:
-                raise
-            except Exception as err:
-                raise ProviderError(f"llama.cpp failed: {' '.join(str(err).split())}", "See %byzer logs.") from err
 
     async def embed(self, request: EmbedRequest) -> AsyncIterator[Vectors]:
         """Yield the vectors of the texts, batch after batch, each of length 1 unless `embd_normalize` is -1.
@@ -161,7 +151,7 @@ class LlamaCppBackend(Backend):
                 rows, tokens = self._driver.vectors(texts)
                 emit(_vectors(start, rows, tokens, normal=normal))
 
-        async with aclosing(self._run(work)) as items:
+        async with aclosing(self._turns.run(work)) as items:
             async for item in items:
                 yield item
 
@@ -186,7 +176,7 @@ class LlamaCppBackend(Backend):
                 emit(self._driver.scores(request.query, documents))
 
         read = 0
-        async with aclosing(self._run(work)) as items:
+        async with aclosing(self._turns.run(work)) as items:
             async for found, tokens in items:
                 scores += found
                 read += tokens

@@ -22,9 +22,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.errors import (
     BadParameter,
     BadRequest,
-    ByzerError,
     ContextTooLong,
-    ProviderError,
     StreamTruncated,
     Unsupported,
 )
@@ -52,7 +50,7 @@ class TransformersBackend(Backend):
         given = {name: setup.params[name] for name in torch_params.GENERATION if name in setup.params}
         self._model = model
         self._defaults: Mapping[str, Any] = {**model.defaults, **given}
-        self._batches = Batches("transformers", model.answer, max(1, setup.concurrency))
+        self._batches = Batches(self.info.title, model.answer, max(1, setup.concurrency))
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -122,15 +120,10 @@ class TransformersBackend(Backend):
         wishes = torch_params.wishes(self._defaults, request.options)
         row = await asyncio.to_thread(self._row, request, wishes)
         finished = False
-        try:
-            async with aclosing(self._batches.run(row, wishes.group(len(row.prompt)))) as chunks:
-                async for chunk in chunks:
-                    finished = finished or chunk.finish is not None
-                    yield chunk
-        except ByzerError:
-            raise
-        except Exception as err:
-            raise _failure(self.info.title, err) from err
+        async with aclosing(self._batches.run(row, wishes.group(len(row.prompt)))) as chunks:
+            async for chunk in chunks:
+                finished = finished or chunk.finish is not None
+                yield chunk
         if not finished:
             raise StreamTruncated(
                 f"{self.info.title} stopped before the answer was complete.", "Ask again; see %byzer logs."
@@ -205,16 +198,6 @@ def _need_template(model: Model) -> None:
             "The model's tokenizer has no chat template, so it is not made for chat.",
             "Give one as chat_template=FILE.jinja, or take the model's instruct version.",
         )
-
-
-def _failure(engine: str, err: Exception) -> ProviderError:
-    text = " ".join(str(err).split()) or type(err).__name__
-    if "out of memory" in text.lower() or "can't allocate memory" in text.lower():
-        return ProviderError(
-            f"{engine} ran out of memory: {text[:300]}",
-            "Shorten the conversation, set max_tokens, or lower --worker_concurrency.",
-        )
-    return ProviderError(f"{engine} failed: {text[:300]}", "See %byzer logs.")
 
 
 BACKEND = TransformersBackend

@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from byzer_magic.errors import ByzerError, ProviderError
+
 Emit = Callable[[Any], None]
 """Hands an item to the request that waits for it; may be called from any thread."""
 Work = Callable[[Emit, threading.Event], None]
@@ -15,11 +17,15 @@ Work = Callable[[Emit, threading.Event], None]
 
 
 class Turns:
-    """Runs the work of requests, `at_once` at a time; further ones wait for their turn."""
+    """Runs the work of requests, `at_once` at a time; further ones wait for their turn.
 
-    def __init__(self, name: str, at_once: int = 1) -> None:
+    `engine` is what errors call the one who does the work.
+    """
+
+    def __init__(self, engine: str, at_once: int = 1) -> None:
+        self._engine = engine
         self._free = asyncio.Semaphore(at_once)
-        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name)
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=engine)
         self._running: set[threading.Event] = set()
 
     @property
@@ -31,7 +37,8 @@ class Turns:
         """Yield what `work` emits; closing the iterator stops it, and returns when the model is free again.
 
         Raises:
-            Exception: whatever `work` raised.
+            ByzerError: as `work` raised it.
+            ProviderError: something else went wrong in it.
         """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Any] = asyncio.Queue()
@@ -53,7 +60,7 @@ class Turns:
             try:
                 while (item := await queue.get()) is not end:
                     yield item
-                await thread
+                await self._ended(thread)
             finally:
                 stopped.set()
                 try:
@@ -61,11 +68,27 @@ class Turns:
                 finally:
                     self._running.discard(stopped)
 
+    async def _ended(self, thread: asyncio.Future[None]) -> None:
+        try:
+            await thread
+        except ByzerError:
+            raise
+        except Exception as err:
+            raise _failure(self._engine, err) from err
+
     async def close(self) -> None:
         """Stop what runs and wait for its end."""
         for stopped in self._running:
             stopped.set()
         await asyncio.to_thread(self._threads.shutdown)
+
+
+def _failure(engine: str, err: Exception) -> ProviderError:
+    text = " ".join(str(err).split()) or type(err).__name__
+    if "out of memory" in text.lower() or "can't allocate memory" in text.lower():
+        hint = "Send less at once (a shorter conversation, a smaller max_tokens), or lower --worker_concurrency."
+        return ProviderError(f"{engine} ran out of memory: {text[:300]}", hint)
+    return ProviderError(f"{engine} failed: {text[:300]}", "See %byzer logs.")
 
 
 async def _until_done(thread: asyncio.Future[None]) -> None:

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from byzer_magic.backends.weights import torch_device
 from byzer_magic.backends.weights.audio import RATE
 from byzer_magic.backends.weights.funasr_files import SILERO, Detector, Folder
 from byzer_magic.backends.weights.funasr_params import Ask, vad_arguments
 from byzer_magic.backends.weights.funasr_spans import Span, batches, blocks, merged, quiet_cuts
 from byzer_magic.backends.weights.funasr_tags import Piece
-from byzer_magic.errors import BadParameter, EngineFailed, MissingExtra
+from byzer_magic.errors import EngineFailed, MissingExtra
 
 BLOCK_SECONDS = 60
 """What the detector hears at once; fsmn-vad's own `chunk_size`, so that it finds what it finds in `generate`."""
@@ -85,7 +86,7 @@ def load(folder: Folder, detector: Detector | None, params: Mapping[str, Any], t
     if detector:
         own = {"ignore_init_mismatch": False, **detector.arguments, **vad_arguments(params)}
         if "device" in own:
-            own["device"] = _device(own["device"])
+            own["device"] = torch_device.usable(own["device"])
         more = {"vad_model": detector.name, "vad_kwargs": own}
     trusted = params["trust_remote_code"]
     code = Path(params.get("remote_code", folder.path / "model.py")).expanduser()
@@ -145,26 +146,13 @@ def _place(params: Mapping[str, Any], gpus: float) -> str:
     import torch
 
     if "device" in params:
-        return _device(params["device"])
+        return torch_device.usable(params["device"])
     if gpus and not torch.cuda.is_available():
         raise EngineFailed(
             f"The worker has {gpus:g} GPUs, but torch {torch.__version__} cannot use them.",
             "Install torch for your GPU (https://pytorch.org/get-started), or add --gpus_per_worker 0.",
         )
     return "cuda:0" if torch.cuda.is_available() else "cpu"
-
-
-def _device(name: str) -> str:
-    """Return a device that is there: FunASR would take the CPU without a word."""
-    import torch
-
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError, ValueError, NotImplementedError) as err:
-        reason = " ".join(str(err).split(". ")[0].split())
-        raise BadParameter(f"device is {name!r}, which torch cannot use here: {reason}.",
-                           "E.g. cpu or cuda:0; leave it out to take what is there.") from err  # fmt: skip
-    return name
 
 
 class Ears:

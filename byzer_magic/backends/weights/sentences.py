@@ -5,20 +5,20 @@ Parameters are the engine's own: https://sbert.net/docs/package_reference/senten
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import importlib
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import aclosing
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
-from byzer_magic.backends.base import Param, Setup
-from byzer_magic.backends.weights import files
-from byzer_magic.backends.weights.blocking import Turns, Work
+from byzer_magic.backends.base import Param, Report, Setup
+from byzer_magic.backends.weights import files, loading
 from byzer_magic.backends.weights.files import Weights
 from byzer_magic.backends.weights.torch_params import DTYPES
-from byzer_magic.errors import BadParameter, BadRequest, ByzerError, EngineFailed, ProviderError
+from byzer_magic.errors import BadParameter, BadRequest, EngineFailed
 from byzer_magic.options import suggest
 
+T = TypeVar("T")
 ENGINE = "sentence-transformers"
 PARAMS = (
     Param(name="device", help="where it runs, e.g. cpu or cuda:0 (default: a GPU where there is one)"),
@@ -163,17 +163,17 @@ def choice(name: str, value: Any, known: Sequence[str]) -> str:
     raise BadRequest(f"{name} is {value!r}, which is unknown.", hint)
 
 
-async def run(turns: Turns, work: Work) -> AsyncGenerator[Any, None]:
-    """Yield what `work` emits when it is its turn.
+async def loaded(setup: Setup, weights: Weights, report: Report, load: Callable[[], T]) -> T:
+    """Return what `load` makes of a model, in a thread, telling how far it is.
 
     Raises:
-        ProviderError: the engine failed.
+        EngineFailed: sentence-transformers cannot load the files, or they are not whole.
     """
-    async with aclosing(turns.run(work)) as items:
-        try:
-            async for item in items:
-                yield item
-        except ByzerError:
-            raise
-        except Exception as err:
-            raise ProviderError(f"{ENGINE} failed: {' '.join(str(err).split())}", "See %byzer logs.") from err
+    threads = loading.calm_environment(setup.cpus)
+    try:
+        report(f"importing {ENGINE}", None)
+        await asyncio.to_thread(prepare, threads)
+        with loading.watched(report, f"loading {weights.path.name}", weights.size):
+            return await asyncio.to_thread(load)
+    except Exception as err:
+        raise loading.failed(ENGINE, weights.path, err) from err

@@ -57,7 +57,7 @@ class Batches:
         """Yield the items of one request; closing the iterator takes it out of its batch.
 
         Raises:
-            Exception: whatever went wrong in the batch.
+            ByzerError: something went wrong in the batch.
         """
         place = _Place(row, group)
         self._waiting.append(place)

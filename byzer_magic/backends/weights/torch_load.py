@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from byzer_magic.backends.base import Setup
-from byzer_magic.backends.weights import loading, torch_check
+from byzer_magic.backends.weights import loading, torch_check, torch_device
 from byzer_magic.backends.weights.files import Weights
 from byzer_magic.backends.wires import openai_shapes as wire
 from byzer_magic.errors import BadParameter, EngineFailed
@@ -112,21 +112,10 @@ def placement(setup: Setup) -> dict[str, Any]:
             more["max_memory"] = {int(k) if k.isdigit() else k: size for k, size in params["max_memory"].items()}
         return {"device_map": wire.text_or_json(params["device_map"]), **more}
     if "device" in params:
-        return {"device_map": _device(params["device"])}
+        return {"device_map": torch_device.usable(params["device"])}
     if setup.gpus > 1:
         return {"device_map": "auto"}
     return {"device_map": "cuda:0" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"}
-
-
-def _device(name: str) -> str:
-    try:
-        found = torch.device(name)
-        torch.empty(1, device=found)
-    except (RuntimeError, AssertionError, ValueError, NotImplementedError) as err:
-        reason = " ".join(str(err).split(". ")[0].split())
-        raise BadParameter(f"device is {name!r}, which torch cannot use here: {reason}.",
-                           "E.g. cpu or cuda:0; leave it out to take what is there.") from err  # fmt: skip
-    return str(found)
 
 
 def data_type(params: Mapping[str, Any], weights: Weights, where: Any) -> Any:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from byzer_magic.backends.weights import whisper_words
+from byzer_magic.backends.weights import torch_device, whisper_words
 from byzer_magic.backends.weights.audio import RATE
 from byzer_magic.backends.weights.whisper_params import ENGLISH_VOCABULARY, LANGUAGES, WINDOW_SECONDS, Ask
 from byzer_magic.backends.weights.whisper_windows import SHORTEST_SECONDS, Part, Piece, Stopped, repetitive, split
-from byzer_magic.errors import BadParameter, BadRequest, EngineFailed
+from byzer_magic.errors import BadRequest, EngineFailed
 
 UNSURE_TEMPERATURE = 0.5
 """What was found above it is no context for the next window."""
@@ -264,13 +264,7 @@ def _device(name: str | None) -> Any:
     name = name or "auto"
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(name)
-        torch.empty(1, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as err:
-        why = " ".join(str(err).split(". ")[0].split())
-        raise BadParameter(f"device is {name!r}, which torch cannot use here: {why}.", "Leave it out.") from err
-    return found
+    return torch.device(torch_device.usable(name))
 
 
 def _dtype(name: str, device: Any) -> Any:

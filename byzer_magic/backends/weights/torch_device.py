@@ -1,0 +1,28 @@
+"""The device that torch computes on."""
+
+from __future__ import annotations
+
+from byzer_magic.errors import BadParameter
+
+_REFUSALS = (RuntimeError, AssertionError, ValueError, NotImplementedError)
+"""What torch raises, by the reason: a name it does not know, no such card, built without it, nothing implemented."""
+
+
+def usable(name: str) -> str:
+    """Return the name of a device that is there, as torch writes it.
+
+    Raises:
+        BadParameter: torch cannot use it here; the message has its reason.
+    """
+    import torch
+
+    try:
+        found = torch.device(name)
+        torch.empty(1, device=found)
+    except _REFUSALS as err:
+        reason = " ".join(str(err).split(". ")[0].split())
+        raise BadParameter(
+            f"device is {name!r}, which torch cannot use here: {reason}.",
+            "E.g. cpu or cuda:0; leave it out to take what is there.",
+        ) from err
+    return str(found)
