@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shutil
 import textwrap
@@ -42,7 +43,10 @@ def report(model_path: str | None, room: Room) -> dict[str, Any]:
 
 def machine(here: Hardware, room: Room) -> dict[str, Any]:
     """Return what the machine has and what is free."""
-    disks = {str(path): shutil.disk_usage(path).free for path in (Path.home(), *model_folders.shelves())}
+    disks = {}
+    for path in (Path.home(), *model_folders.shelves()):
+        with contextlib.suppress(OSError):  # a home that is not there, a disk that has gone
+            disks[str(path)] = shutil.disk_usage(path).free
     ray = next(iter(packages.find(["ray"])), None)
     return {
         "cpus": here.cpus,

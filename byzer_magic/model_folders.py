@@ -59,7 +59,7 @@ def shelves(environ: Mapping[str, str] = os.environ) -> list[Path]:
         where = environ.get(variable) if variable else None
         if where or usual:
             named.append(Path(where or usual).expanduser() / (below if where else ""))
-    return list(dict.fromkeys(path.absolute() for path in named if path.is_dir()))
+    return list(dict.fromkeys(path.absolute() for path in named if os.path.isdir(path)))  # noqa: PTH112 - Path.is_dir raises where we may not look
 
 
 def find(folder: str | None = None) -> list[Found]:
@@ -144,7 +144,7 @@ def _trouble(err: Exception, path: Path) -> str:
     """Return what is wrong, without the path, which stands beside it."""
     if isinstance(err, OSError):
         return f"{Path(err.filename or path).name}: {err.strerror}"
-    text = err.message if isinstance(err, ByzerError) else f"its configuration is not what it should be ({err})"
+    text = err.message if isinstance(err, ByzerError) else f"has a configuration that is not a model's ({err})"
     return text.removeprefix(f"{path} ").replace(f"{path}/", "").rstrip(".")
 
 

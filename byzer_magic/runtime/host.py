@@ -46,7 +46,10 @@ def tail(pid: int, lines: int) -> list[str]:
     """Return the last lines that a Ray worker process wrote to stdout, and the last to stderr."""
     found: list[str] = []
     for path in sorted((session_folder() / "logs").glob(f"worker-*-{pid}.*")):
-        text = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:  # Ray has moved it away
+            continue
         found += [line for line in text if not line.startswith(":")][-lines:]  # those are Ray's own markers
     return found
 

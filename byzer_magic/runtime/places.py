@@ -7,8 +7,10 @@ the same machine reaches it in milliseconds; whoever finds no such file, or nobo
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import socket
+import stat
 import tempfile
 from pathlib import Path
 from urllib.parse import quote
@@ -19,6 +21,8 @@ from byzer_magic.runtime.link import Link
 from byzer_magic.runtime.wire import Endpoint
 
 PROBE_SECONDS = 2.0
+LONGEST_NAME = 150
+"""Characters of an alias, quoted, in the name of a file: file systems allow 255 in all."""
 
 
 def temp_folder() -> Path:
@@ -60,32 +64,35 @@ def withdraw(folder: Path, alias: str) -> None:
 
 def announced(alias: str) -> Endpoint | None:
     """Return the endpoint of an alias of the running cluster if it is on this machine and listens, else None."""
+    if os.environ.get("RAY_ADDRESS"):
+        return None
     file = _file(temp_folder() / "session_latest" / "byzer", alias)
-    if os.environ.get("RAY_ADDRESS") or not file.exists():
-        return None
-    if file.stat().st_uid != os.getuid():  # the folder may be anyone's: prompts go to our own pools only
-        return None
-    endpoint = msgspec.json.decode(file.read_bytes(), type=Endpoint)
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(endpoint.path)
-        except OSError:
+    try:
+        if file.stat().st_uid != os.getuid():  # the folder may be anyone's: prompts go to our own pools only
             return None
+        endpoint = msgspec.json.decode(file.read_bytes(), type=Endpoint)
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(endpoint.path)
+    except (OSError, msgspec.DecodeError):  # nothing, nothing for us to read, or nobody there
+        return None
     return endpoint if running_cluster() else None
 
 
 def keep_log(alias: str, lines: list[str]) -> None:
-    """Keep what the workers of a deploy that failed have written: the deployment itself is gone."""
-    file = _log_file(alias)
-    file.parent.mkdir(mode=0o700, exist_ok=True)
-    file.touch(mode=0o600)
-    file.write_text("\n".join(lines), encoding="utf-8")
+    """Keep what the workers of a deploy that failed have written, if that can be: the deployment itself is gone."""
+    with contextlib.suppress(OSError):  # what is lost is less than the error that people wait for
+        file = _log_file(alias)
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        if _is_ours(file.parent):
+            file.touch(mode=0o600)
+            file.write_text("\n".join(lines), encoding="utf-8")
 
 
 def kept_log(alias: str) -> list[str]:
     """Return what was kept of an alias's last failed deploy."""
+    file = _log_file(alias)
     try:
-        return _log_file(alias).read_text(encoding="utf-8").splitlines()
+        return file.read_text(encoding="utf-8").splitlines() if _is_ours(file.parent) else []
     except OSError:
         return []
 
@@ -96,12 +103,26 @@ def forget_log(alias: str) -> None:
         _log_file(alias).unlink(missing_ok=True)
 
 
+def _is_ours(folder: Path) -> bool:
+    """Return whether a folder in a place where all may write is this user's own, and no link to elsewhere."""
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+
+
 def _log_file(alias: str) -> Path:
-    return temp_folder() / f"byzer-failed-{os.getuid()}" / f"{quote(alias, safe='')}.log"
+    return temp_folder() / f"byzer-failed-{os.getuid()}" / f"{_name(alias)}.log"
 
 
 def _file(folder: Path, alias: str) -> Path:
-    return folder / f"{quote(alias, safe='')}.json"
+    return folder / f"{_name(alias)}.json"
+
+
+def _name(alias: str) -> str:
+    """Return the name of an alias's file: one of Chinese characters is nine times as long when quoted."""
+    quoted = quote(alias, safe="")
+    if len(quoted) <= LONGEST_NAME:
+        return quoted
+    return f"{quoted[:LONGEST_NAME]}-{hashlib.sha256(alias.encode()).hexdigest()[:16]}"
 
 
 def link_to(alias: str) -> Link:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from byzer_magic import errors
 from byzer_magic.backends.weights import files
 
+KEYS = (
+    "architectures", "model_type", "text_config", "id2label", "num_labels", "weight_map", "dtype", "n_positions", "a",
+)  # fmt: skip
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a1b\nsize 1302134568\n"
 
 BERT = {"model_type": "bert", "max_position_embeddings": 512}
@@ -155,3 +162,30 @@ def test_no_weights_and_no_configuration(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert "holds no weights" in refused(tmp_path).message
     assert f"Did you mean {tmp_path}?" in refused(tmp_path.with_name(f"{tmp_path.name}x")).hint
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(config=JSON, index=JSON)
+def test_whatever_stands_in_a_configuration_is_a_model_or_a_clear_error(config: Any, index: Any) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        (folder / "pytorch_model.bin").write_bytes(b"weights")
+        with contextlib.suppress(errors.BadParameter):
+            assert isinstance(files.look(name), files.Weights)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).mkdir()
+    with pytest.raises(errors.BadParameter):
+        files.look(str(tmp_path))

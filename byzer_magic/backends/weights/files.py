@@ -57,7 +57,21 @@ def look(model_path: str | None) -> Weights:
     Raises:
         BadParameter: nothing is there, or nothing that is known as a model; damaged and missing files are named.
     """
-    path = existing(model_path)
+    path = Path(model_path or "")
+    try:
+        path = existing(model_path)
+        return _look(path)
+    except OSError as err:
+        where = err.filename or path
+        raise BadParameter(f"{where} cannot be read: {err.strerror or err}.", "Check its permissions.") from err
+    except (LookupError, TypeError, AttributeError, ValueError) as err:  # JSON of another shape than models have
+        raise BadParameter(
+            f"{path} has a configuration that is not a model's ({type(err).__name__}: {err}).",
+            "Download the model again.",
+        ) from err
+
+
+def _look(path: Path) -> Weights:
     if path.is_file():
         return _file(path)
     _refuse_parts(path)
