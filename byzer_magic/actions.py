@@ -112,6 +112,24 @@ class Actions:
         self._out.say(f"{item.model}: undeployed" + (f"; {cut} requests were cut off." if cut else "."))
 
     @run.register
+    def _scale(self, item: specs.ScaleSpec) -> None:
+        self._manager.reach(item.model, item.ray_address)
+        self._out.events(item.model, self._manager.iterate(self._manager.scale(item)))
+
+    @run.register
+    def _restart(self, item: specs.RestartSpec) -> None:
+        self._manager.reach(item.model, item.ray_address)
+        self._out.events(item.model, self._manager.iterate(self._manager.restart(item)))
+
+    @run.register
+    def _drain(self, item: specs.DrainSpec) -> None:
+        self._manager.reach(item.model, item.ray_address)
+        running = self._manager.run(self._manager.drain(item))
+        who = item.model if item.worker is None else f"{item.model} worker {item.worker}"
+        more = f"; {running} in flight finish" if running else ""
+        self._out.say(f"{who} is drained: it gets no new requests{more}. Until: restart --model {item.model}")
+
+    @run.register
     def _easy_undeploy(self, item: specs.EasyUndeploySpec) -> None:
         self.run(specs.UndeploySpec(model=item.model, force=item.force, ray_address=item.ray_address))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from byzer_magic import config
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Say = Callable[[str], None]
+Watch = Callable[[Any], AbstractContextManager[None]]
 
 
 class Connection:
@@ -22,6 +25,8 @@ class Connection:
     def __init__(self, settings: config.Settings | None = None, say: Say = lambda _: None) -> None:
         self.settings = settings or config.load()
         self.say = say
+        self.watch: Watch = contextlib.nullcontext
+        """Shows how far work is while its block runs, where a face can."""
         self._links: dict[str, Link] = {}
         self._address = ""
         self._connecting = threading.Lock()
@@ -88,6 +93,13 @@ class Connection:
     def connected(self) -> bool:
         """Return whether this manager has a cluster already."""
         return bool(self._address)
+
+    def is_alive(self) -> bool:
+        """Return whether this manager is connected to a Ray that still accepts connections."""
+        from byzer_magic.runtime import places
+
+        host, _, port = self._address.rpartition(":")
+        return port.isdigit() and places.listens(host, int(port))
 
     def room(self) -> dict[str, tuple[float, float]] | None:
         """Return how many CPUs and GPUs of a Ray that runs are free, and of how many; None where none runs."""

@@ -16,7 +16,8 @@ from weakref import WeakKeyDictionary
 
 from byzer_magic import config, errors
 from byzer_magic.capabilities import Capability, method_for
-from byzer_magic.connection import Connection, Say
+from byzer_magic.connection import Say
+from byzer_magic.fleet import FleetManager
 from byzer_magic.runtime.loop import with_deadline
 from byzer_magic.spec import DeploySpec, UndeploySpec
 from byzer_magic.stat import ModelStat
@@ -34,7 +35,7 @@ LOAD_SECONDS = 3600.0
 """Nothing that shows no progress for an hour is loading."""
 
 
-class Manager(Connection):
+class Manager(FleetManager):
     """One process's way to the deployments of one cluster."""
 
     def __init__(self, settings: config.Settings | None = None, say: Say = lambda _: None) -> None:

@@ -17,7 +17,7 @@ from byzer_magic.stat import WorkerStat
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HEALTHS = ("up", "loading", "down")
+HEALTHS = ("up", "loading", "down", "drained")
 MIN_RETRY_SECONDS = 1.0
 
 
@@ -67,6 +67,15 @@ class SlotTable:
     def running(self) -> int:
         """Return how many tickets hold a slot."""
         return len(self._running)
+
+    @property
+    def workers(self) -> list[int]:
+        """Return the workers that there are, those that are leaving included."""
+        return sorted(self._workers)
+
+    def busy(self, worker: int) -> int:
+        """Return how many of a worker's slots are in use."""
+        return self._workers[worker].limit - self._workers[worker].free if worker in self._workers else 0
 
     def worker_of(self, ticket: int) -> int | None:
         """Return the worker that runs a ticket, or None if it waits or is unknown."""

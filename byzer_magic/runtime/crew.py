@@ -1,10 +1,10 @@
-"""The engine workers of one deployment: brought up side by side, brought back when they die, ended together."""
+"""The engine workers of one deployment: brought up side by side, brought back when they die, ended one by one."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -17,7 +17,7 @@ from byzer_magic.runtime import reserve
 from byzer_magic.runtime.engine import Engine, EngineWorker
 from byzer_magic.runtime.host import family, tail
 from byzer_magic.runtime.plan import Plan
-from byzer_magic.types import Event, Loading
+from byzer_magic.types import Event, Item, Loading, Request
 
 LOG_LINES = 200
 """How much of its log a failed load leaves behind."""
@@ -26,6 +26,9 @@ LONGEST_PAUSE_SECONDS = 60.0
 """Between two attempts to bring a worker back: the first and the longest pause, each twice the one before."""
 STUCK_SECONDS = 1800.0
 """A load that reports nothing new for so long, not even another number of megabytes, is given up."""
+
+Note = Callable[[Event], None]
+"""Told of how a load goes."""
 
 log = get_logger("crew")
 
@@ -36,35 +39,68 @@ def loads_at_once() -> int:
 
 
 class Crew:
-    """Starts, watches and ends the workers; tells the pool by `note` (events) and `health` (up, down)."""
+    """Starts, watches and ends the workers; tells the pool by `health` (up, down)."""
 
-    def __init__(self, plan: Plan, note: Callable[[Event], None], health: Callable[[int, str], None]) -> None:
-        self.workers: list[EngineWorker] = []
+    def __init__(self, plan: Plan, health: Callable[[int, str], None]) -> None:
+        self.abilities: frozenset[Capability] = frozenset()
+        self._workers: dict[int, EngineWorker] = {}
         self._plan = plan
-        self._note = note
         self._health = health
         self._turns = asyncio.Semaphore(loads_at_once())
-        self._keeping: set[asyncio.Task[None]] = set()
+        self._keeping: dict[int, asyncio.Task[None]] = {}
         self._closing = False
 
-    async def open(self, ready: Callable[[int, EngineWorker, frozenset[Capability]], None]) -> None:
-        """Load the model in every worker; `ready` is told of each as it comes up.
+    async def add(self, indices: Iterable[int], note: Note) -> None:
+        """Load the model in new workers, each of which is `up` as soon as it is ready.
 
         Raises:
             EngineFailed: one of them could not; the log's last lines are in `details["log"]`.
-            NoRoom: no node has the GPUs for a worker.
+            NoRoom: no node has room for a worker.
         """
         spec = self._plan.spec
-        for index in range(spec.num_workers):
+        added = [index for index in indices if index not in self._workers]
+        for index in added:
             options = await self._options(index)
             actor = ray.remote(Engine).options(**options).remote(self._plan, index)
-            self.workers.append(EngineWorker(f"{spec.model} worker {index}", actor))
+            self._workers[index] = EngineWorker(f"{spec.model} worker {index}", actor)
+        loading = [asyncio.create_task(self._bring_up(index, note)) for index in added]
         try:
-            await asyncio.gather(*(self._bring_up(index, ready) for index in range(spec.num_workers)))
+            await asyncio.gather(*loading)
         except errors.ByzerError as err:
             if not self._closing:
                 err.details["log"] = self.log(LOG_LINES)
             raise
+        finally:
+            for task in loading:
+                task.cancel()
+
+    async def renew(self, index: int, note: Note) -> None:
+        """Give a worker a new process.
+
+        Raises:
+            EngineFailed: it could not load the model again; it is tried until it works.
+        """
+        worker = self._workers[index]
+        self._keeping.pop(index).cancel()
+        self._health(index, "loading")
+        try:
+            await worker.renew()
+            await self._bring_up(index, note)
+        except errors.ByzerError:
+            self._keep(index, worker, lost=True)
+            raise
+
+    async def drop(self, index: int) -> None:
+        """End a worker."""
+        if task := self._keeping.pop(index, None):
+            task.cancel()
+        if worker := self._workers.pop(index, None):
+            await worker.close()
+            await asyncio.to_thread(reserve.give_back, self._plan, index)
+
+    def ask(self, index: int, ability: Capability, request: Request) -> AsyncIterator[Item]:
+        """Yield a worker's answer."""
+        return self._workers[index].ask(ability, request)
 
     async def _options(self, index: int) -> dict[str, Any]:
         """Return how Ray shall place a worker: several GPUs of one worker are reserved together, on one node."""
@@ -75,20 +111,19 @@ class Crew:
         }  # fmt: skip
         if spec.gpus_per_worker <= 1:
             return options
-        return options | {"scheduling_strategy": await reserve.one_node(spec, self._plan.id, index)}
+        return options | {"scheduling_strategy": await reserve.one_node(self._plan, index)}
 
-    async def _bring_up(self, index: int, ready: Callable[[int, EngineWorker, frozenset[Capability]], None]) -> None:
-        worker = self.workers[index]
-        abilities: frozenset[Capability] = frozenset()
+    async def _bring_up(self, index: int, note: Note) -> None:
+        worker = self._workers[index]
         if self._turns.locked():
-            self._note(Loading("waiting for its turn to load", index))
+            note(Loading("waiting for its turn to load", index))
         async with self._turns:
             try:
                 async for event in moving(worker.bring_up(), STUCK_SECONDS):
                     if isinstance(event, Loading):
-                        self._note(Loading(event.stage, index, event.fraction, event.detail))
+                        note(Loading(event.stage, index, event.fraction, event.detail))
                     else:
-                        abilities = frozenset(map(Capability, event.capabilities))
+                        self.abilities = frozenset(map(Capability, event.capabilities))
             except errors.WorkerLost as err:
                 if self._closing:
                     raise errors.NotDeployed(f"{self._plan.spec.model} was undeployed while it loaded.") from err
@@ -97,15 +132,18 @@ class Crew:
                     f"{self._plan.spec.model} worker {index} died while it loaded the model.{why}",
                     "Mostly the system has run out of memory: %byzer doctor shows what is free and needed.",
                 ) from err
-        ready(index, worker, abilities)
-        task = asyncio.create_task(self._keep_up(index, worker))
-        self._keeping.add(task)
-        task.add_done_callback(self._keeping.discard)
+        self._health(index, "up")
+        self._keep(index, worker)
 
-    async def _keep_up(self, index: int, worker: EngineWorker) -> None:
+    def _keep(self, index: int, worker: EngineWorker, *, lost: bool = False) -> None:
+        self._keeping[index] = asyncio.create_task(self._keep_up(index, worker, lost=lost))
+
+    async def _keep_up(self, index: int, worker: EngineWorker, *, lost: bool) -> None:
         """Whenever the engine's process dies, take it out of rotation and bring it back."""
         while not self._closing:
-            await worker.lost()
+            if not lost:
+                await worker.lost()
+            lost = False
             self._health(index, "down")
             log.warning("worker %s died; Ray restarts it", index)
             if await self._back(index, worker):
@@ -127,27 +165,24 @@ class Crew:
         return False
 
     @property
-    def pids(self) -> list[int]:
+    def pids(self) -> dict[int, int]:
         """Return the workers' processes."""
-        return [worker.pid for worker in self.workers if worker.pid]
+        return {index: worker.pid for index, worker in self._workers.items() if worker.pid}
 
     def family(self) -> list[int]:
         """Return the processes of the workers on this node, and all that they have started."""
-        return [pid for worker in self.pids for pid in family(worker)]
+        return [pid for worker in self.pids.values() for pid in family(worker)]
 
     def log(self, lines: int) -> list[str]:
         """Return the last lines that each worker wrote, those that have died first, without secrets."""
-        pids = [pid for worker in self.workers for pid in worker.pids]
+        pids = [pid for worker in self._workers.values() for pid in worker.pids]
         return [redact(line, self._plan.hidden) for pid in pids for line in tail(pid, lines)]
 
     async def close(self) -> None:
         """Kill every worker, also those that are still loading."""
         self._closing = True
-        for task in self._keeping:
-            task.cancel()
-        for worker in self.workers:
-            await worker.close()
-        await asyncio.to_thread(reserve.release, self._plan.spec.model, self._plan.id)
+        for index in list(self._workers):
+            await self.drop(index)
 
 
 async def moving(events: AsyncIterator[Any], seconds: float) -> AsyncGenerator[Any, None]:

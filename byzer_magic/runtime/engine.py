@@ -139,6 +139,11 @@ class EngineWorker:
         """Yield the answer's items."""
         return self._link.stream(ability.value, request)
 
+    async def renew(self) -> None:
+        """Kill the process, and let Ray start another."""
+        ray.kill(self._actor, no_restart=False)
+        await self._link.lost()
+
     async def close(self) -> None:
         """Kill the process, and with it what it has started; Ray does not restart it."""
         ray.kill(self._actor, no_restart=True)

@@ -1,4 +1,4 @@
-"""What `stat` tells of speed: how soon answers began, and how fast they went on."""
+"""What a pool counts: how soon answers began, how fast they went on, what they cost, second by second."""
 
 from __future__ import annotations
 
@@ -7,31 +7,94 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from byzer_magic.types import ChatChunk, Item
+from byzer_magic.prices import Price
+from byzer_magic.stat import Sample
+from byzer_magic.types import ChatChunk, Item, Usage
 
 WINDOW = 512
 """Answers that the figures look back on."""
+HISTORY_SECONDS = 600
+"""How far back the history goes, with one sample a second."""
 
 
 class Meter:
-    """Figures over the last answers, in seconds and tokens a second."""
+    """Figures over the last answers, in seconds and tokens a second, and a history."""
 
-    def __init__(self) -> None:
+    def __init__(self, price: Price | None = None) -> None:
+        self.usage = Usage()
+        """All tokens so far."""
+        self.history: deque[Sample] = deque(maxlen=HISTORY_SECONDS)
+        self._price = price
         self._first: deque[float] = deque(maxlen=WINDOW)
         self._speeds: deque[float] = deque(maxlen=WINDOW)
+        self._now = _Second()
 
     async def measured(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
-        """Pass an answer on, and take its times."""
+        """Pass an answer on, and take its times; one that is given up counts as far as it came."""
+        self._now.requests += 1
         started = time.monotonic()
         first = 0.0
-        async with aclosing(items) as answer:  # type: ignore[type-var]  # async generators all
-            async for item in answer:
-                if not first and (not isinstance(item, ChatChunk) or item.text or item.reasoning):
-                    first = time.monotonic()
-                    self._first.append(first - started)
-                elif isinstance(item, ChatChunk) and item.usage and first:  # an answer in one piece has no speed
-                    self._speeds.append(item.usage.completion_tokens / max(time.monotonic() - first, 1e-3))
-                yield item
+        pieces = 0
+        try:
+            async with aclosing(items) as answer:  # type: ignore[type-var]  # async generators all
+                async for item in answer:
+                    if not first and (not isinstance(item, ChatChunk) or item.text or item.reasoning):
+                        first = time.monotonic()
+                        self._began(first - started)
+                    pieces += self._count(item, pieces)
+                    if isinstance(item, ChatChunk) and item.usage and first:  # an answer in one piece has no speed
+                        self._speeds.append(item.usage.completion_tokens / max(time.monotonic() - first, 1e-3))
+                    yield item
+        finally:
+            self._now.latencies.append(time.monotonic() - started)
+
+    def _began(self, seconds: float) -> None:
+        self._first.append(seconds)
+        self._now.firsts.append(seconds)
+
+    def _count(self, item: Item, pieces: int) -> int:
+        """Count the tokens of an item: each piece of text as one, until their true number is told."""
+        usage: Usage | None = getattr(item, "usage", None)
+        if usage is not None:
+            self.usage = Usage(
+                self.usage.prompt_tokens + usage.prompt_tokens,
+                self.usage.completion_tokens + usage.completion_tokens,
+            )
+            self._now.usage = Usage(
+                self._now.usage.prompt_tokens + usage.prompt_tokens,
+                self._now.usage.completion_tokens + usage.completion_tokens,
+            )
+            self._now.tokens += max(0, usage.completion_tokens - pieces)
+            return 0
+        is_text = isinstance(item, ChatChunk) and bool(item.text or item.reasoning)
+        self._now.tokens += is_text
+        return int(is_text)
+
+    def ended(self, *, failed: bool) -> None:
+        """Count a request that has ended."""
+        self._now.errors += failed
+
+    def tick(self, busy: int, queued: int) -> None:
+        """End a second."""
+        now, self._now = self._now, _Second()
+        self.history.append(
+            Sample(
+                at=time.time(),
+                requests=now.requests,
+                errors=now.errors,
+                tokens=now.tokens,
+                first_token=_mean(now.firsts),
+                latency=_mean(now.latencies),
+                busy=busy,
+                queued=queued,
+                cost=self._price.of(now.usage) if self._price else None,
+            )
+        )
+
+    @property
+    def cost(self) -> float | None:
+        """Return what all answers have cost, where that is known."""
+        return self._price.of(self.usage) if self._price else None
 
     def first_token(self, share: float) -> float | None:
         """Return the time within which this share of the answers had begun."""
@@ -41,4 +104,20 @@ class Meter:
     @property
     def tokens_per_second(self) -> float | None:
         """Return the mean speed after the first token."""
-        return sum(self._speeds) / len(self._speeds) if self._speeds else None
+        return _mean(self._speeds)
+
+
+class _Second:
+    """What is counted until the second ends."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.errors = 0
+        self.tokens = 0
+        self.usage = Usage()
+        self.firsts: list[float] = []
+        self.latencies: list[float] = []
+
+
+def _mean(values: list[float] | deque[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -53,7 +53,7 @@ def announce(folder: Path, alias: str, endpoint: Endpoint) -> None:
     """Write an alias's endpoint (and its token) where only this user can read it."""
     descriptor, unfinished = tempfile.mkstemp(dir=folder)  # mode 0600
     with os.fdopen(descriptor, "wb") as output:
-        output.write(msgspec.json.encode(endpoint))
+        output.write(msgspec.json.encode({**msgspec.to_builtins(endpoint), "alias": alias}))
     Path(unfinished).replace(_file(folder, alias))  # whole or not at all
 
 
@@ -76,6 +76,23 @@ def announced(alias: str) -> Endpoint | None:
     except (OSError, msgspec.DecodeError):  # nothing, nothing for us to read, or nobody there
         return None
     return endpoint if running_cluster() else None
+
+
+def aliases() -> list[str] | None:
+    """Return the aliases of the running cluster that have listened on this machine, or None when no Ray runs."""
+    if running_cluster() is None:
+        return None
+    found = []
+    for file in (temp_folder() / "session_latest" / "byzer").glob("*.json"):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            found.append(msgspec.json.decode(file.read_bytes(), type=_Announced).alias)
+    return sorted(found)
+
+
+class _Announced(Endpoint, frozen=True):
+    """An endpoint, and whose it is."""
+
+    alias: str = ""
 
 
 def keep_log(alias: str, lines: list[str]) -> None:

@@ -14,39 +14,34 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import ray
 
-from byzer_magic import errors
+from byzer_magic import errors, prices
 from byzer_magic.backends.wires.retry import retried
 from byzer_magic.capabilities import METHODS, Capability, needed_by
 from byzer_magic.log import get_logger, redact
-from byzer_magic.routing.table import Grant, SlotTable
-from byzer_magic.runtime import places, spare, wire
+from byzer_magic.runtime import places, remembered, spare, wire
 from byzer_magic.runtime.crew import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Crew
-from byzer_magic.runtime.engine import EngineWorker
-from byzer_magic.runtime.host import attach_log, calm_garbage_collector, socket_folder, tail
+from byzer_magic.runtime.gate import Gate
+from byzer_magic.runtime.host import attach_log, socket_folder, tail
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.meter import Meter
-from byzer_magic.runtime.plan import MAX_QUEUED, Plan
+from byzer_magic.runtime.plan import Plan
 from byzer_magic.runtime.service import Service
-from byzer_magic.stat import ModelStat
+from byzer_magic.runtime.slots import Slots
+from byzer_magic.runtime.upkeep import Staff, Upkeep
+from byzer_magic.stat import Delta, ModelStat, Sample, delta, same
 from byzer_magic.types import Dispatched, Event, Failed, Item, Loading, Placed, Ready, Request
 
+FOLLOW_SECONDS = 0.3
+"""How often somebody who follows a deployment is told what has changed."""
+ALIVE_SECONDS = 1.5
+"""How often at least, also when nothing has."""
+
 log = get_logger("pool")
-
-
-class Worker(Protocol):
-    """What the pool sends requests to: a SaaS backend itself, or the far end of an engine process."""
-
-    def ask(self, ability: Capability, request: Request) -> AsyncIterator[Item]:
-        """Yield the answer's items."""
-        ...
-
-    async def close(self) -> None:
-        """End the worker."""
-        ...
 
 
 class Pool:
@@ -57,14 +52,12 @@ class Pool:
         spec = plan.spec
         self._born = time.monotonic()
         self._node = ray.get_runtime_context().get_node_id()
-        self._table = SlotTable(spec.num_workers, spec.worker_concurrency, max_queue=MAX_QUEUED, now=self._born)
-        for worker in range(spec.num_workers):
-            self._table.set_health(worker, "loading", self._born)
-        self._waiting: dict[int, asyncio.Future[int]] = {}
-        self._tickets = itertools.count()
-        self._workers: dict[int, Worker] = {}
-        self._crew = self._new_crew()
+        self._gate = Gate(spec.num_workers, spec.worker_concurrency, health="loading")
+        self._upkeep = Upkeep(plan, self._gate, self._new_staff())
         self._capabilities: frozenset[Capability] = frozenset()
+        self._title = str(plan.setup.params.get("saas.model") or Path(spec.model_path or spec.model).name)
+        self._price = prices.find(spec.pretrained_model_type, self._title)
+        self._meter = Meter(self._price)
         self._events: dict[Any, tuple[int, Event]] = {}
         """Numbered, in their order; of what repeats itself while a worker loads, the last."""
         self._numbers = itertools.count(1)
@@ -73,15 +66,19 @@ class Pool:
         self._trouble = ""
         """Why there is no model behind the alias."""
         self._tries: int = plan.setup.params.get("saas.max_retries", 0)
-        self._meter = Meter()
         self._tasks: set[asyncio.Task[None]] = set()
         attach_log(plan.hidden)
         self._service = Service(
             {
                 **{ability.value: functools.partial(self._ask, ability) for ability in METHODS},
                 "stat": self._stat,
+                "follow": self._follow,
+                "history": self._history,
                 "watch": self._watch,
                 "logs": self._logs,
+                "scale": self._upkeep.scale,
+                "rest": self._rest,
+                "restart": self._upkeep.restart,
                 "drain": self._drain,
             },
             path=socket_folder() / f"{plan.id}.sock",
@@ -105,6 +102,7 @@ class Pool:
         places.announce(socket_folder(), self._plan.spec.model, self._service.endpoint(self._node))
         self._note(Placed(self._node, os.getpid()))
         self._spawn(self._open())
+        self._spawn(self._tick())
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -113,34 +111,41 @@ class Pool:
 
     # ---- getting ready
 
-    def _new_crew(self) -> Crew:
-        return Crew(self._plan, self._note, self._health)
+    def _new_staff(self) -> Staff:
+        return (Crew if self._plan.backend.info.local else Slots)(self._plan, self._health)
+
+    def _health(self, worker: int, state: str) -> None:
+        self._capabilities = self._upkeep.staff.abilities or self._capabilities
+        self._gate.health(worker, state)
 
     async def _open(self) -> None:
         """Open the deployment; after a restart nobody waits who could deploy again, so it is tried until it works."""
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
         pause = FIRST_PAUSE_SECONDS
         while (err := await self._opened()) is not None and not self._draining:
-            await self._close_workers()
-            self._workers.clear()
+            await self._upkeep.staff.close()
             self._broken(err)
             if not restarted:
                 self._note(Failed(errors.to_wire(err)))
                 return
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            self._crew = self._new_crew()
+            self._upkeep.staff = self._new_staff()
         if err is not None:  # undeployed meanwhile
             return
-        self._trouble = ""
-        self._note(Ready(time.monotonic() - self._born, self._plan.spec.num_workers, sorted(self._capabilities)))
+        if self._trouble:
+            self._trouble = ""
+            self._gate.reopen()
+        self._note(Ready(time.monotonic() - self._born, self._upkeep.count, sorted(self._capabilities)))
         if restarted:  # which has used up a spare process
             await asyncio.to_thread(spare.prestart)
 
     async def _opened(self) -> errors.ByzerError | None:
         """Open the deployment, or return why it cannot be."""
         try:
-            await (self._crew.open(self._engine_up) if self._plan.backend.info.local else self._open_saas())
+            await self._upkeep.recall()
+            self._gate.resize(self._upkeep.count, "loading")
+            await self._upkeep.staff.add(range(self._upkeep.count), self._note)
         except errors.ByzerError as err:
             log.error("the deployment could not be opened: %s", redact(str(err), self._plan.hidden))  # noqa: TRY400 - its text says all
             return err
@@ -153,40 +158,11 @@ class Pool:
     def _broken(self, err: errors.ByzerError) -> None:
         """Tell everyone who asks, and those who wait, that there is no model."""
         self._trouble = err.message
-        for worker in range(self._plan.spec.num_workers):
-            self._health(worker, "down")
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(self._unusable())
-
-    def _unusable(self) -> errors.NotDeployed:
+        for worker in self._gate.workers:
+            self._gate.health(worker, "down")
         alias = self._plan.spec.model
         hint = f"See logs --model {alias}; then deploy it again, with --replace."
-        return errors.NotDeployed(f"{alias} could not be loaded: {self._trouble}", hint)
-
-    async def _open_saas(self) -> None:
-        setup = self._plan.setup
-
-        def report(stage: str, fraction: float | None = None, detail: str = "", /) -> None:
-            self._note(Loading(stage, fraction=fraction, detail=detail))
-
-        backend = await self._plan.backend.open(setup, report)
-        self._capabilities = backend.abilities()
-        for index in range(self._plan.spec.num_workers):
-            self._workers[index] = backend
-            self._up(index)
-        calm_garbage_collector()
-
-    def _engine_up(self, index: int, worker: EngineWorker, abilities: frozenset[Capability]) -> None:
-        self._capabilities = abilities
-        self._workers[index] = worker
-        self._up(index)
-
-    def _health(self, index: int, state: str) -> None:
-        self._grant(self._table.set_health(index, state, time.monotonic()))
-
-    def _up(self, index: int) -> None:
-        self._health(index, "up")
+        self._gate.close(errors.NotDeployed(f"{alias} could not be loaded: {self._trouble}", hint))
 
     def _note(self, event: Event) -> None:
         number = next(self._numbers)
@@ -212,10 +188,10 @@ class Pool:
         if self._capabilities:  # unknown while it is loading
             self._check_ability(request)
         started = time.monotonic()
-        ticket = next(self._tickets)
+        ticket = self._gate.ticket()
         try:
             async with asyncio.timeout(request.timeout):
-                worker = await self._admit(ticket)
+                worker = await self._gate.admit(ticket)
                 failed = True
                 sent: Dispatched | None = Dispatched(worker, time.monotonic() - started)
                 try:
@@ -231,7 +207,8 @@ class Pool:
                     failed = False  # the client's wish, not the worker's fault
                     raise
                 finally:
-                    self._grant(self._table.release(ticket, time.monotonic(), failed=failed))
+                    self._gate.release(ticket, failed=failed)
+                    self._meter.ended(failed=failed)
         except TimeoutError as err:
             raise errors.DeadlineExceeded(
                 f"{self._plan.spec.model} did not finish within {request.timeout:g} s.", "Allow more with --timeout."
@@ -244,78 +221,77 @@ class Pool:
             raise errors.Unsupported(message, needs=sorted(needed_by(request)))
 
     def _answer(self, worker: int, ability: Capability, request: Request) -> AsyncIterator[Item]:
-        start = functools.partial(self._workers[worker].ask, ability, request)
+        start = functools.partial(self._upkeep.staff.ask, worker, ability, request)
         return self._meter.measured(retried(start, self._tries))
-
-    async def _admit(self, ticket: int) -> int:
-        """Wait for a slot, first come first served; return its worker."""
-        if self._draining:
-            raise errors.NotDeployed(f"{self._plan.spec.model} is being undeployed.", "Deploy it again.")
-        if self._trouble:
-            raise self._unusable()
-        grant = self._table.acquire(ticket, time.monotonic())
-        if grant is not None:
-            return grant.worker
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting[ticket] = future
-        try:
-            return await future
-        except (asyncio.CancelledError, errors.NotDeployed):
-            self._grant(self._table.withdraw(ticket, time.monotonic()))
-            raise
-        finally:
-            del self._waiting[ticket]
-
-    def _grant(self, grants: list[Grant]) -> None:
-        for grant in grants:
-            future = self._waiting[grant.ticket]
-            if not future.done():
-                future.set_result(grant.worker)
 
     # ---- looking after it
 
-    async def _stat(self, _: None) -> AsyncIterator[ModelStat]:
-        now = time.monotonic()
+    def _look(self) -> ModelStat:
         spec = self._plan.spec
-        pids = {index: worker.pid for index, worker in enumerate(self._crew.workers)}
-        yield ModelStat(
+        return ModelStat(
             model=spec.model,
             kind=self._plan.backend.info.kind,
+            title=self._title,
             strategy="lru",
             capabilities=sorted(self._capabilities),
-            workers=self._table.snapshot(now, pids=pids),
+            workers=self._gate.snapshot(self._upkeep.staff.pids),
             concurrency=spec.worker_concurrency,
-            queued=self._table.queued,
-            uptime_seconds=now - self._born,
+            queued=self._gate.queued,
+            uptime_seconds=time.monotonic() - self._born,
             trouble=self._trouble,
             first_token_p50=self._meter.first_token(0.5),
             first_token_p99=self._meter.first_token(0.99),
             tokens_per_second=self._meter.tokens_per_second,
+            prompt_tokens=self._meter.usage.prompt_tokens,
+            completion_tokens=self._meter.usage.completion_tokens,
+            cost=self._meter.cost,
+            currency=self._price.currency if self._price else "",
         )
 
-    async def _close_workers(self) -> None:
-        """Close every worker, also those that are still loading."""
-        await self._crew.close()
-        for worker in {
-            id(worker): worker for worker in self._workers.values() if worker not in self._crew.workers
-        }.values():
-            await worker.close()
+    async def _stat(self, _: None) -> AsyncIterator[ModelStat]:
+        yield self._look()
+
+    async def _follow(self, _: None) -> AsyncIterator[Delta]:
+        """Yield what changes, as it changes, for as long as somebody listens."""
+        before: ModelStat | None = None
+        told = 0.0
+        while True:
+            now = self._look()
+            news = delta(before, now)
+            if not same(before, now) or time.monotonic() - told >= ALIVE_SECONDS:
+                yield news
+                told = time.monotonic()
+            before = now
+            await asyncio.sleep(FOLLOW_SECONDS)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self._meter.tick(self._gate.running, self._gate.queued)
+
+    async def _history(self, _: None) -> AsyncIterator[Sample]:
+        for sample in list(self._meter.history):
+            yield sample
 
     async def _logs(self, request: wire.LogsRequest) -> AsyncIterator[str]:
-        for line in [*tail(os.getpid(), request.lines), *self._crew.log(request.lines)]:
+        for line in [*tail(os.getpid(), request.lines), *self._upkeep.staff.log(request.lines)]:
             yield redact(line, self._plan.hidden)  # also what came past our log: from an SDK, from Python itself
 
+    async def _rest(self, request: wire.RestRequest) -> AsyncIterator[int]:
+        yield self._upkeep.drain(request.worker)
+
     async def _drain(self, request: wire.DrainRequest) -> AsyncIterator[wire.DrainResult]:
+        """End the deployment; requests that run or wait may finish first."""
         self._draining = True
+        alias = self._plan.spec.model
+        self._gate.closed = errors.NotDeployed(f"{alias} is being undeployed.", "Deploy it again.")
         if not self._capabilities:  # who waits for it is told now: this process ends soon
-            undeployed = errors.NotDeployed(f"{self._plan.spec.model} was undeployed while it loaded.")
+            undeployed = errors.NotDeployed(f"{alias} was undeployed while it loaded.")
             self._note(Failed(errors.to_wire(undeployed)))
-        deadline = time.monotonic() + request.grace
-        while (self._table.running or self._table.queued) and time.monotonic() < deadline:  # noqa: ASYNC110 - see below
-            await asyncio.sleep(0.02)  # the slot table is pure: it tells nobody
-        pids = [os.getpid(), *self._crew.family()]
-        unfinished = self._table.running
-        await self._close_workers()
+        unfinished = await self._gate.empty(request.grace)
+        pids = [os.getpid(), *self._upkeep.staff.family()]
+        await self._upkeep.staff.close()
+        await asyncio.to_thread(remembered.forget, self._plan)
         self._service.stop()
-        places.withdraw(socket_folder(), self._plan.spec.model)
+        places.withdraw(socket_folder(), alias)
         yield wire.DrainResult(unfinished, pids)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,11 @@ import ray
 
 from byzer_magic import errors
 from byzer_magic.runtime import reserve, wire
-from byzer_magic.runtime.cluster import NAMESPACE, room
+from byzer_magic.runtime.cluster import NAMESPACE
 from byzer_magic.runtime.link import Link
 from byzer_magic.runtime.plan import Plan
 from byzer_magic.runtime.pool import Pool
-from byzer_magic.spec import DeploySpec
 
-ROOM_SECONDS = 2.0
-"""How long Ray may take to count what an undeploy has just given back."""
 PLACE_SECONDS = 30.0
 """How long Ray may take to give a pool its process."""
 
@@ -89,8 +85,8 @@ def create(plan: Plan) -> Any:
     spec = plan.spec
     local = plan.backend.info.local  # its workers have actors, and resources, of their own
     if local:
-        check_node(spec)
-    check_room(spec.model, spec.num_workers * spec.cpus_per_worker, spec.num_workers * spec.gpus_per_worker)
+        reserve.check_node(spec)
+    reserve.check_room(spec.model, spec.num_workers * spec.cpus_per_worker, spec.num_workers * spec.gpus_per_worker)
     workers = 0 if local else spec.num_workers
     options = {
         "name": spec.model,
@@ -106,45 +102,6 @@ def create(plan: Plan) -> Any:
         return ray.remote(Pool).options(**options).remote(plan)
     except ValueError as err:
         raise errors.NameTaken(f"{spec.model!r} is deployed already.", "Use --replace, or another --model.") from err
-
-
-def check_room(model: str, cpus: float, gpus: float) -> None:
-    """Compare what is asked with what is free, so that nothing waits for room that will not come.
-
-    Raises:
-        NoRoom: too little is free.
-    """
-    deadline = time.monotonic() + ROOM_SECONDS
-    for name, asked in (("CPU", cpus), ("GPU", gpus)):
-        free, total = room()[name]
-        while free + 1e-9 < asked <= total and time.monotonic() < deadline:
-            time.sleep(0.1)
-            free, total = room()[name]
-        if asked > free + 1e-9:
-            flag = "--cpus_per_worker" if name == "CPU" else "--gpus_per_worker"
-            raise errors.NoRoom(
-                f"{model} asks for {asked:g} {name}s; the cluster has {total:g}, {free:g} of them free.",
-                f"Lower {flag} or --num_workers, undeploy something (`list` shows what runs), or add a node.",
-            )
-
-
-def check_node(spec: DeploySpec) -> None:
-    """Compare what one worker asks for with what the nodes have: it cannot be on two.
-
-    Raises:
-        NoRoom: no node is large enough.
-    """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for name, asked, flag in (
-        ("CPU", spec.cpus_per_worker, "--cpus_per_worker"),
-        ("GPU", spec.gpus_per_worker, "--gpus_per_worker"),
-    ):
-        largest = max((float(node.get(name, 0)) for node in nodes), default=0.0)
-        if asked > largest + 1e-9:
-            raise errors.NoRoom(
-                f"Each worker of {spec.model} asks for {asked:g} {name}s on one node; the largest has {largest:g}.",
-                f"Lower {flag}, and raise --num_workers instead.",
-            )
 
 
 async def remove(actor: Any, pids: list[int], alias: str, plan_id: str = "") -> None:

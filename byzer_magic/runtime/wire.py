@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from byzer_magic import capabilities
-from byzer_magic.stat import ModelStat
+from byzer_magic.stat import Delta, ModelStat, Sample
 from byzer_magic.types import Dispatched, Event, Loading
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
@@ -94,6 +94,25 @@ class DrainResult(msgspec.Struct, frozen=True):
     pids: list[int]
 
 
+class ScaleRequest(msgspec.Struct, frozen=True):
+    """Have so many workers."""
+
+    workers: int
+
+
+class RestartRequest(msgspec.Struct, frozen=True):
+    """Let a worker (None: all, one by one) begin anew, once its requests are done or `grace` seconds are over."""
+
+    worker: int | None
+    grace: float
+
+
+class RestRequest(msgspec.Struct, frozen=True):
+    """Send a worker (None: all) no more requests."""
+
+    worker: int | None
+
+
 class LogsRequest(msgspec.Struct, frozen=True):
     """The last `lines` lines, please."""
 
@@ -113,6 +132,11 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "watch": (None, Event),
     "logs": (LogsRequest, str),
     "drain": (DrainRequest, DrainResult),
+    "scale": (ScaleRequest, Event),
+    "rest": (RestRequest, int),
+    "restart": (RestartRequest, Event),
+    "follow": (None, Delta),
+    "history": (None, Sample),
     "open": (None, Loading | Opened),
 }
 """What each method takes and what its items are."""

@@ -1,0 +1,199 @@
+"""Deployments that change while they run: scaled, drained, restarted, followed."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import byzer_magic as bz
+from byzer_magic import errors
+from byzer_magic.manager import Manager
+from byzer_magic.runtime import places
+from byzer_magic.spec import DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
+from byzer_magic.stat import Fleet
+from byzer_magic.types import Ready
+from tests.conftest import alive
+from tests.ray.test_deploy import deploy, eventually, llama, saas
+from tests.servers.process import Process
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+
+def scale(manager: Manager, alias: str, workers: int) -> list[object]:
+    return list(manager.iterate(manager.scale(ScaleSpec(model=alias, num_workers=workers))))
+
+
+def healths(alias: str) -> list[str]:
+    return [worker.health for worker in bz.model(alias).stat().workers]
+
+
+@contextmanager
+def load(alias: str, streams: int) -> Iterator[list[BaseException]]:
+    """Ask all the time, from several threads; give the errors that came."""
+    wrong: list[BaseException] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            try:
+                bz.model(alias).chat("one two three four five six seven eight")
+            except errors.ByzerError as err:
+                wrong.append(err)
+
+    threads = [threading.Thread(target=ask) for _ in range(streams)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield wrong
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_saas_deployment_grows_and_shrinks_under_load(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+    with load("m", 6) as wrong:
+        last = scale(manager, "m", 5)[-1]
+        assert isinstance(last, Ready)
+        assert last.workers == 5
+        assert eventually(lambda: all(worker.requests for worker in bz.model("m").stat().workers))
+        scale(manager, "m", 2)
+        assert eventually(lambda: healths("m") == ["up", "up"])
+    assert wrong == []
+
+
+def test_more_than_the_cluster_has_is_refused_and_changes_nothing(manager: Manager, provider: Process) -> None:
+    deploy(manager, replace(saas(provider), cpus_per_worker=0.5))
+    with pytest.raises(errors.NoRoom, match=r"99 more of m asks for 49\.5 CPUs"):
+        scale(manager, "m", 100)
+    assert healths("m") == ["up"]
+    assert bz.model("m").chat("hello").text
+
+
+def test_an_engine_grows_and_a_stream_on_the_worker_that_goes_is_not_cut(manager: Manager, gguf: Path) -> None:
+    deploy(manager, llama(gguf))
+    scale(manager, "l", 2)
+    assert [bz.model("l").chat("Hi", max_tokens=2).worker for _ in range(4)] in ([0, 1, 0, 1], [1, 0, 1, 0])
+    pids = [worker.pid for worker in bz.model("l").stat().workers]
+    if bz.model("l").chat("Hi", max_tokens=1).worker == 1:  # so that the stream gets the second
+        bz.model("l").chat("Hi", max_tokens=1)
+    stream = bz.model("l").stream("Tell me a story about a king.", max_tokens=120)
+    first = next(stream)
+    while not first.text:
+        first = next(stream)
+    scale(manager, "l", 1)
+    assert alive(pids[1]), "it finishes what it does"
+    assert len([chunk for chunk in stream if chunk.text]) > 50
+    assert eventually(lambda: not alive(pids[1])), "then its memory is free"
+    assert healths("l") == ["up"]
+
+
+def test_an_interrupted_growth_leaves_what_ran(manager: Manager, gguf: Path) -> None:
+    deploy(manager, llama(gguf))
+    events = manager.iterate(manager.scale(ScaleSpec(model="l", num_workers=3)))
+    next(events)
+    events.close()  # type: ignore[attr-defined]  # a generator; Ctrl-C ends here too
+    assert eventually(lambda: all(health == "up" for health in healths("l")), 20)
+    assert len(healths("l")) < 3
+    assert bz.model("l").chat("Hi", max_tokens=2).text
+
+
+def test_the_number_holds_when_the_pool_is_killed(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+    scale(manager, "m", 3)
+    endpoint = places.announced("m")
+    assert endpoint
+    os.kill(endpoint.pid, signal.SIGKILL)
+    assert eventually(lambda: not alive(endpoint.pid))
+    assert eventually(lambda: healths("m") == ["up"] * 3, 20)
+    assert bz.model("m").chat("hello").text
+
+
+def test_a_drained_deployment_refuses_until_it_is_restarted(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider, num_workers=2))
+    manager.run(manager.drain(DrainSpec(model="m", worker=1)))
+    assert healths("m") == ["up", "drained"]
+    assert [bz.model("m").chat("hello").worker for _ in range(3)] == [0, 0, 0]
+    manager.run(manager.drain(DrainSpec(model="m")))
+    with pytest.raises(errors.NotDeployed, match=r"m is drained") as caught:
+        bz.model("m").chat("hello")
+    assert "restart --model m" in caught.value.hint
+    list(manager.iterate(manager.restart(RestartSpec(model="m"))))
+    assert healths("m") == ["up", "up"]
+    assert bz.model("m").chat("hello").text
+
+
+def test_a_restarted_engine_finishes_its_answer_and_is_a_new_process(manager: Manager, gguf: Path) -> None:
+    deploy(manager, llama(gguf))
+    [before] = [worker.pid for worker in bz.model("l").stat().workers]
+    stream = bz.model("l").stream("Tell me a story about a king.", max_tokens=60)
+    next(stream)
+    restart = threading.Thread(target=lambda: list(manager.iterate(manager.restart(RestartSpec(model="l")))))
+    restart.start()
+    assert len([chunk for chunk in stream if chunk.text]) > 20
+    restart.join()
+    [after] = bz.model("l").stat().workers
+    assert after.pid != before
+    assert after.health == "up"
+    assert bz.model("l").chat("Hi", max_tokens=2).text
+
+
+@pytest.mark.parametrize("spec", [DrainSpec(model="m", worker=7), RestartSpec(model="m", worker=7)])
+def test_a_worker_that_there_is_not(manager: Manager, provider: Process, spec: DrainSpec | RestartSpec) -> None:
+    deploy(manager, saas(provider))
+    with pytest.raises(errors.CommandError, match="m has no worker 7") as caught:
+        if isinstance(spec, DrainSpec):
+            manager.run(manager.drain(spec))
+        else:
+            list(manager.iterate(manager.restart(spec)))
+    assert "0 to 0" in caught.value.hint
+
+
+def test_who_follows_sees_models_come_and_go_and_come_back(manager: Manager, provider: Process) -> None:
+    fleets = manager.iterate(manager.follow())
+    deploy(manager, saas(provider, num_workers=2))
+    assert until(fleets, lambda fleet: "m" in fleet.models)
+    bz.model("m").chat("hello")
+    assert until(fleets, lambda fleet: sum(worker.requests for worker in fleet.models["m"].stat.workers) == 1)
+    endpoint = places.announced("m")
+    assert endpoint
+    os.kill(endpoint.pid, signal.SIGSTOP)
+    assert until(fleets, lambda fleet: time.monotonic() - fleet.models["m"].seen > 3), "silent, and known as such"
+    os.kill(endpoint.pid, signal.SIGKILL)
+    assert until(fleets, lambda fleet: sum(worker.requests for worker in fleet.models["m"].stat.workers) == 0, 20)
+    manager.run(manager.undeploy(UndeploySpec(model="m")))
+    assert until(fleets, lambda fleet: "m" not in fleet.models)
+    fleets.close()  # type: ignore[attr-defined]  # a generator
+
+
+def until(fleets: Iterator[Fleet], true: object, seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if true(next(fleets)):  # type: ignore[operator]  # a test's shorthand
+            return True
+    return False
+
+
+def test_the_history_has_every_second(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+    for _ in range(3):
+        bz.model("m").chat("one two three four")
+    time.sleep(2.2)
+    samples = manager.run(manager.history("m"))
+    assert sum(sample.requests for sample in samples) == 3
+    assert sum(sample.tokens for sample in samples) > 0
+    stat = bz.model("m").stat()
+    assert stat.completion_tokens > 0
+    gaps = [after.at - before.at for before, after in itertools.pairwise(samples)]
+    assert gaps
+    assert max(gaps) < 3

@@ -1,0 +1,57 @@
+"""What followers of a deployment are told, and that it is enough."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from byzer_magic.stat import ModelStat, WorkerStat, delta, merged, same
+
+workers = st.builds(
+    WorkerStat,
+    index=st.integers(0, 5),
+    free=st.integers(0, 2),
+    limit=st.just(2),
+    requests=st.integers(0, 2),
+    errors=st.integers(0, 1),
+    idle_seconds=st.just(0.0),
+    health=st.sampled_from(["up", "down"]),
+)
+stats = st.builds(
+    ModelStat,
+    model=st.just("m"),
+    kind=st.just("saas/openai"),
+    strategy=st.just("lru"),
+    capabilities=st.just(["chat"]),
+    workers=st.lists(workers, unique_by=lambda worker: worker.index, max_size=6).map(
+        lambda found: sorted(found, key=lambda worker: worker.index)
+    ),
+    concurrency=st.just(2),
+    queued=st.integers(0, 2),
+)
+
+
+@given(st.lists(stats, min_size=1, max_size=6))
+def test_whoever_follows_knows_what_there_is(states: list[ModelStat]) -> None:
+    told: ModelStat | None = None
+    known: ModelStat | None = None
+    for state in states:
+        known = merged(known, delta(told, state), 0.0)
+        told = state
+        assert known == state
+
+
+@given(stats, stats)
+def test_only_what_has_changed_is_told(before: ModelStat, now: ModelStat) -> None:
+    old = {worker.index: worker for worker in before.workers}
+    assert all(worker != old.get(worker.index) for worker in delta(before, now).workers)
+    assert same(before, now) == (before == now)
+
+
+@given(stats, st.floats(0, 100))
+def test_the_time_that_passes_is_told_to_nobody(state: ModelStat, seconds: float) -> None:
+    later = [msgspec.structs.replace(worker, idle_seconds=seconds) for worker in state.workers]
+    now = msgspec.structs.replace(state, workers=later, uptime_seconds=seconds)
+    assert same(state, now)
+    assert merged(state, delta(state, now), seconds) == now
