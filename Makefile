@@ -15,7 +15,7 @@ MODEL := $$($(BIN)/python -c "import importlib.metadata as m; print(m.distributi
 # llama-cpp-python compiles on first install; leaving out what its binding does not use halves that time.
 LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/servers/llama_build.cmake"
 
-.PHONY: help demo lab stop test test-fast check models bench bench-engines docs clean
+.PHONY: help demo lab stop test test-fast check models bench bench-engines bench-panel docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -77,6 +77,9 @@ bench: $(VENV)/.dev  ## what a deployment adds to a direct call, measured side b
 
 bench-engines: $(VENV)/.dev  ## what a deployment adds to an engine used in process
 	$(BIN)/python benchmarks/engines.py
+
+bench-panel: $(VENV)/.dev  ## what the live panel costs
+	$(BIN)/python benchmarks/panel.py
 
 docs: $(VENV)/.dev  ## write docs/commands.md from the specs
 	$(BIN)/python docs/make_commands.py

@@ -136,14 +136,6 @@ class Fleet(msgspec.Struct, frozen=True):
     """Why there may be more than these, e.g. because no Ray answers."""
 
 
-def same(before: ModelStat | None, now: ModelStat) -> bool:
-    """Return whether nothing but time has passed."""
-    if before is None:
-        return False
-    news = delta(before, msgspec.structs.replace(now, uptime_seconds=before.uptime_seconds))
-    return not news.workers and not news.gone and news.head == msgspec.structs.replace(before, workers=[])
-
-
 def delta(before: ModelStat | None, now: ModelStat) -> Delta:
     """Return what somebody who knows `before` must be told; idle time passes without anybody telling it."""
     known = {worker.index: worker for worker in before.workers} if before else {}

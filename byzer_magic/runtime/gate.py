@@ -21,6 +21,8 @@ class Gate:
     def __init__(self, workers: int, limit: int, health: str = "up") -> None:
         self.closed: errors.ByzerError | None = None
         """Why no request is admitted, if none is."""
+        self.moves = 0
+        """Counts whatever changes."""
         self._table = SlotTable(0, limit, max_queue=MAX_QUEUED, now=time.monotonic())
         self._table.resize(workers, time.monotonic(), health=health)
         self._waiting: dict[int, asyncio.Future[int]] = {}
@@ -40,6 +42,7 @@ class Gate:
         """
         if self.closed:
             raise self.closed
+        self.moves += 1
         grant = self._table.acquire(ticket, time.monotonic())
         if grant is not None:
             return grant.worker
@@ -58,6 +61,7 @@ class Gate:
         self._grant(self._table.release(ticket, time.monotonic(), failed=failed))
 
     def _grant(self, grants: list[Grant]) -> None:
+        self.moves += 1
         for grant in grants:
             future = self._waiting[grant.ticket]
             if not future.done():
@@ -66,6 +70,7 @@ class Gate:
     def close(self, why: errors.ByzerError) -> None:
         """Admit nobody any more, and send those away who wait."""
         self.closed = why
+        self.moves += 1
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(why)
@@ -73,6 +78,7 @@ class Gate:
     def reopen(self) -> None:
         """Admit requests again."""
         self.closed = None
+        self.moves += 1
 
     # ---- workers
 

@@ -33,7 +33,7 @@ from byzer_magic.runtime.plan import Plan
 from byzer_magic.runtime.service import Service
 from byzer_magic.runtime.slots import Slots
 from byzer_magic.runtime.upkeep import Staff, Upkeep
-from byzer_magic.stat import Delta, ModelStat, Sample, delta, same
+from byzer_magic.stat import Delta, ModelStat, Sample, delta
 from byzer_magic.types import Dispatched, Event, Failed, Item, Loading, Placed, Ready, Request
 
 FOLLOW_SECONDS = 0.3
@@ -254,14 +254,13 @@ class Pool:
     async def _follow(self, _: None) -> AsyncIterator[Delta]:
         """Yield what changes, as it changes, for as long as somebody listens."""
         before: ModelStat | None = None
-        told = 0.0
+        moves = told = -ALIVE_SECONDS
         while True:
-            now = self._look()
-            news = delta(before, now)
-            if not same(before, now) or time.monotonic() - told >= ALIVE_SECONDS:
-                yield news
-                told = time.monotonic()
-            before = now
+            if self._gate.moves != moves or time.monotonic() - told >= ALIVE_SECONDS:
+                moves, told = self._gate.moves, time.monotonic()
+                now = self._look()
+                yield delta(before, now)
+                before = now
             await asyncio.sleep(FOLLOW_SECONDS)
 
     async def _tick(self) -> None:
