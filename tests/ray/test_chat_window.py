@@ -1,0 +1,215 @@
+"""A chat window without its page: messages in, replies out, against a real pool and provider."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from byzer_magic.manager import Manager
+from byzer_magic.spec import DeploySpec
+from byzer_magic.terminal import Terminal
+from byzer_magic.types import Message
+from byzer_magic.widgets.chat_window import Window
+from byzer_magic.widgets.context import Context
+from tests.conftest import KEY
+from tests.servers.process import Process
+from tests.servers.sounds import wav
+
+pytestmark = pytest.mark.ray
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63606060000000040001f61738550000"
+    "000049454e44ae426082"
+)
+
+
+class Page:
+    """Collects what a window sends."""
+
+    def __init__(self, manager: Manager, alias: str, session: str | None = None) -> None:
+        self.got: list[dict[str, Any]] = []
+        self.kept: list[dict[str, str]] = []
+        self.names: dict[str, Any] = {}
+        self.context = Context(
+            manager=manager, output=Terminal(), shell=SimpleNamespace(user_ns=self.names), variables=dict, sessions={},
+            chinese=False, has_kernel=True,
+        )  # fmt: skip
+        self.window = Window(self.context, alias, session, None, self.got.append, self.kept.append)
+
+    def tell(self, do: str, *buffers: bytes, **more: Any) -> None:
+        self.window.receive({"do": do, **more}, buffers)
+
+    def wait(self, true: Callable[[dict[str, Any]], bool], seconds: float = 20.0) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for message in self.got:
+                if true(message):
+                    self.got.remove(message)
+                    return message
+            time.sleep(0.01)
+        raise AssertionError(self.got)
+
+    def ask(self, text: str, **more: Any) -> dict[str, Any]:
+        """Ask and return the turn when it has ended, with its `state`."""
+        self.tell("ask", text=text, **more)
+        ended = self.wait(lambda message: message["is"] == "turn" and message["state"] != "working")
+        return ended["turn"] | {"state": ended["state"]}
+
+    def transcript(self, holds: str) -> dict[str, str]:
+        """Return what stands in the notebook, once this is in it."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            if self.kept and holds in str(self.kept[-1]):
+                return self.kept[-1]
+            time.sleep(0.01)
+        raise AssertionError(self.kept)
+
+
+@pytest.fixture
+def deploy(manager: Manager, provider: Process) -> Callable[..., str]:
+    def one(alias: str, model: str = "gpt-4o") -> str:
+        params = {"saas.base_url": f"{provider.url}/v1", "saas.api_key": KEY, "saas.model": model}
+        spec = DeploySpec(
+            model=alias, pretrained_model_type="saas/openai", cpus_per_worker=0.001, infer_params=params,
+            worker_concurrency=1,
+        )  # fmt: skip
+        for _ in manager.iterate(manager.deploy(manager.plan(spec))):
+            pass
+        return alias
+
+    return one
+
+
+@pytest.fixture
+def page(manager: Manager, deploy: Callable[..., str]) -> Page:
+    return Page(manager, deploy("m"))
+
+
+def test_an_answer_streams_in_blocks_and_is_kept(page: Page) -> None:
+    turn = page.ask("tokens:40@60")
+    assert turn["state"] == "done"
+    assert any(message["is"] == "blocks" for message in page.got)
+    assert "t39" in turn["answer"]
+    assert page.names["_chat"].text == turn["answer"]
+    assert [message.role for message in page.context.sessions["chat-1"]] == ["user", "assistant"]
+    assert "t39" in page.transcript("t39")["text/plain"]
+
+
+def test_only_what_has_changed_is_sent(page: Page) -> None:
+    page.ask("say:" + "\n\n".join(f"paragraph {number}" for number in range(30)))
+    later = [message for message in page.got if message["is"] == "blocks"][1:]
+    assert all(message["from"] > 0 for message in later)
+
+
+def test_stop_frees_the_slot_and_keeps_the_part(page: Page, manager: Manager) -> None:
+    page.tell("ask", text="tokens:2000@50")
+    page.wait(lambda message: message["is"] == "blocks")
+    page.tell("stop")
+    ended = page.wait(lambda message: message["is"] == "turn" and message["state"] == "stopped", 3)
+    assert ended["turn"]["answer"].startswith("t0")
+    assert page.names["_chat"].interrupted
+    deadline = time.monotonic() + 3
+    while manager.run(manager.stat("m")).busy and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert manager.run(manager.stat("m")).busy == 0
+    assert page.ask("again")["answer"] == "Echo: again"
+
+
+def test_the_conversation_goes_on_and_an_edit_replaces_it(page: Page, provider: Process) -> None:
+    page.ask("say:one")
+    second = page.ask("say:two")
+    page.ask("say:three", at=second["id"])
+    assert [message.content for message in page.context.sessions["chat-1"]] == [
+        "say:one", "one", "say:three", "three",
+    ]  # fmt: skip
+    assert page.window.bundle()["text/plain"].count("You: ") == 2
+
+
+def test_an_error_stays_in_its_place_and_is_not_remembered(page: Page) -> None:
+    turn = page.ask("fault:context")
+    assert turn["state"] == "failed"
+    assert "bz-chat-error" in turn["blocks"][-1]
+    assert "maximum context length" in "".join(turn["blocks"])
+    assert "chat-1" not in page.context.sessions
+    assert page.ask("say:fine", at=turn["id"])["answer"] == "fine"
+
+
+def test_one_answer_at_a_time(page: Page) -> None:
+    page.tell("ask", text="tokens:200@50")
+    page.tell("ask", text="other")
+    refused = page.wait(lambda message: message["is"] == "refused")
+    assert refused["prompt"] == "other"
+    page.window.close()
+    page.wait(lambda message: message["is"] == "turn" and message["state"] == "stopped")
+
+
+def test_a_session_is_shared_both_ways(page: Page) -> None:
+    page.ask("say:one")
+    earlier = page.context.sessions["chat-1"]
+    page.context.sessions["chat-1"] = [*earlier, Message("user", "in a cell"), Message("assistant", "two")]
+    page.window.refresh()
+    shown = page.wait(lambda message: message["is"] == "setup")
+    assert [turn["text"] for turn in shown["turns"]] == ["say:one", "in a cell"]
+    assert "worker 0" in shown["turns"][0]["blocks"][-1], "what is known of the first stays"
+    page.tell("session", name="")
+    assert page.wait(lambda message: message["is"] == "setup")["session"] == "chat-2"
+
+
+def test_settings_go_with_the_request(page: Page) -> None:
+    page.tell("settings", system="be brief", temperature="0.5", max_tokens="7", more="seed=1 top_p=0.9")
+    page.wait(lambda message: message["is"] == "settings")
+    page.ask("say:x")
+    assert page.context.sessions["chat-1"][0] == Message("system", "be brief")
+    assert page.window._options == {"temperature": 0.5, "max_tokens": 7, "seed": 1, "top_p": 0.9}
+    page.tell("settings", more="seed")
+    assert "not key=value" in page.wait(lambda message: message["is"] == "refused")["text"]
+    page.tell("settings", max_tokens="many")
+    assert "many" in page.wait(lambda message: message["is"] == "refused")["text"]
+
+
+def test_a_picture_goes_with_the_prompt(page: Page) -> None:
+    half = len(PNG) // 2
+    page.tell("piece", PNG[:half], file="f1", kind="image", at=0, of=2)
+    page.tell("piece", PNG[half:], file="f1", kind="image", at=1, of=2)
+    turn = page.ask("what is it?", files=["f1"])
+    assert turn["state"] == "done"
+    assert "data:image/png" in turn["prompt"]
+    page.tell("piece", b"no picture", file="f2", kind="image", at=0, of=1)
+    assert page.wait(lambda message: message["is"] == "refused")["file"] == "f2"
+
+
+def test_a_sound_needs_a_model_that_listens(page: Page, deploy: Callable[..., str]) -> None:
+    deploy("listen", "whisper-1")
+    page.tell("models")
+    assert "transcribe" in page.wait(lambda message: message["is"] == "models")["models"]["listen"]
+    page.tell("piece", wav("hello there", 16_000), file="f1", kind="audio", at=0, of=1)
+    turn = page.ask("write it down", files=["f1"])
+    assert turn["state"] == "failed"
+    assert "takes no sounds" in "".join(turn["blocks"])
+    assert "These do: listen." in "".join(turn["blocks"])
+    page.tell("model", alias="listen")
+    assert page.ask("", at=turn["id"])["state"] == "done"
+
+
+def test_a_voice_answers_with_a_player(manager: Manager, deploy: Callable[..., str]) -> None:
+    page = Page(manager, deploy("voice", "tts-1"))
+    turn = page.ask("Hello there.")
+    assert turn["state"] == "done"
+    assert "<audio" in "".join(turn["blocks"])
+    assert "<audio" in page.transcript("<audio")["text/html"]
+    assert page.context.sessions == {}
+
+
+def test_export_and_a_model_that_is_gone(page: Page) -> None:
+    page.ask("say:**x**")
+    page.tell("export", to="to_cells")
+    sent = page.wait(lambda message: message["is"] == "export")
+    assert sent["cells"] == ["%%chat m --session chat-1 --reset\nsay:**x**"]
+    assert sent["text"].endswith("**m**\n\n**x**")
+    page.tell("model", alias="nobody")
+    turn = page.ask("hello")
+    assert turn["state"] == "failed"
+    assert "nobody" in turn["blocks"][-1]
