@@ -22,7 +22,10 @@ from byzer_magic.options import Option, Spec, options_of, suggest, visible
 from byzer_magic.spec import COMMANDS, EASY_COMMANDS, ChatSpec, name_of
 from byzer_magic.words import FLAG, ChatLine, Words, bare, quote, split, split_block
 
-__all__ = ["HelpRequested", "complete", "help_text", "line", "parse", "parse_chat", "split", "split_block"]
+__all__ = [
+    "HelpRequested", "build", "check_placeholder", "complete", "help_text", "line", "parse", "parse_chat", "split",
+    "split_block",
+]  # fmt: skip
 
 _PLACEHOLDER = re.compile(r"<[^<>]+>")
 _NUMBERS: dict[str, tuple[Callable[[str], float], str]] = {"int": (int, "a whole number"), "float": (float, "a number")}
@@ -59,8 +62,8 @@ def parse(words: Sequence[str], read_file: Callable[[str], str] = read_text, *, 
     given = _given(cls, Words(rest), chinese=chinese)
     for opt in options_of(cls):
         if isinstance(given.get(opt.name), str):
-            _check_placeholder(f"--{opt.name}", given[opt.name])
-    return _build(cls, _with_file(cls, given, read_file))
+            check_placeholder(f"--{opt.name}", given[opt.name])
+    return build(cls, _with_file(cls, given, read_file))
 
 
 def parse_chat(text: str, *, chinese: bool = False) -> ChatSpec:
@@ -73,10 +76,10 @@ def parse_chat(text: str, *, chinese: bool = False) -> ChatSpec:
         HelpRequested: the line asks for help.
     """
     given = _given(ChatSpec, ChatLine(text), chinese=chinese)
-    _check_placeholder("--model", given.get("model", ""))
+    check_placeholder("--model", given.get("model", ""))
     if not given.get("query"):  # a line that ends where its prompt would begin has none
         given.pop("query", None)
-    return _build(ChatSpec, given)
+    return build(ChatSpec, given)
 
 
 def _command(words: list[str], *, chinese: bool) -> tuple[type[Spec], list[str]]:
@@ -162,7 +165,7 @@ def _pairs(option: str, words: Iterable[str]) -> dict[str, str]:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise CommandError(f"--{option}: {redact(word)!r} is not key=value.", _pair_hint(word))
-        _check_placeholder(name, value)
+        check_placeholder(name, value)
         found[name] = value
     return found
 
@@ -183,7 +186,8 @@ def _take_positional(cls: type[Spec], given: dict[str, Any], words: Words) -> No
     given[free[0]] = words.rest() if takes_rest else words.take()
 
 
-def _check_placeholder(name: str, value: str) -> None:
+def check_placeholder(name: str, value: str) -> None:
+    """Raise CommandError for a value that a guide leaves to its reader."""
     if _PLACEHOLDER.fullmatch(value):
         raise CommandError(f"{name} is still the placeholder {value}.", f"Replace {value} with a real value.")
 
@@ -195,7 +199,7 @@ def _with_file(cls: type[Spec], given: dict[str, Any], read_file: Callable[[str]
     found = options_file.read(cls, read_file(path), path)
     for name, value in found.items():
         for key, text in _texts_in(name, value):
-            _check_placeholder(f"{key} in {path}", text)
+            check_placeholder(f"{key} in {path}", text)
     if "infer_params" in found:
         found["infer_params"] |= given.pop("infer_params", {})
     typed = {
@@ -210,7 +214,12 @@ def _texts_in(name: str, value: Any) -> Iterable[tuple[str, str]]:
     return [(name, text) for text in value] if isinstance(value, tuple) else [(name, value)]
 
 
-def _build(cls: type[S], given: Mapping[str, Any]) -> S:
+def build(cls: type[S], given: Mapping[str, Any]) -> S:
+    """Return the spec that these values are; a text is read as the flag's value is.
+
+    Raises:
+        CommandError: one is missing, not allowed, or of the wrong type.
+    """
     options = options_of(cls)
     values = {opt.name: _typed(opt, given[opt.name], f"--{opt.name}") for opt in options if opt.name in given}
     for opt in options:

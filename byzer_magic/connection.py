@@ -39,12 +39,15 @@ class Connection:
         """Iterate over an async iterator of this manager; leaving the loop stops the work behind it."""
         return LOOP.iterate(items)
 
-    def connect(self, address: str | None = None) -> str:
-        """Connect to Ray (see `byzer_magic.runtime.cluster.connect`); return the cluster's address."""
+    def connect(self, address: str | None = None, say: Say | None = None) -> str:
+        """Connect to Ray (see `byzer_magic.runtime.cluster.connect`); return the cluster's address.
+
+        `say` is told how it goes, instead of whoever this manager tells.
+        """
         from byzer_magic.runtime import cluster
 
         with self._connecting:  # threads may ask at the same moment
-            where = cluster.connect(address or self.settings.ray_address, self.settings, self.say)
+            where = cluster.connect(address or self.settings.ray_address, self.settings, say or self.say)
             if where != self._address:  # links lead to the other cluster
                 self._links.clear()
                 self._address = where
@@ -57,10 +60,10 @@ class Connection:
 
             threading.Thread(target=spare.prestart, name="byzer-spare", daemon=True).start()
 
-    def ensure(self, address: str = "auto") -> None:
+    def ensure(self, address: str = "auto", say: Say | None = None) -> None:
         """Connect when this process is not connected yet, or when a given address must be checked."""
         if not self._address or address != "auto":
-            self.connect(None if address == "auto" else address)
+            self.connect(None if address == "auto" else address, say)
 
     def reach(self, alias: str, address: str = "auto") -> None:
         """Make sure that requests can reach `alias`: directly when it is on this machine, else by connecting to Ray.

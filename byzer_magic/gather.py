@@ -56,6 +56,11 @@ class Gathered(ABC, Generic[R]):
         """Return how far it is, in a few words."""
 
     @property
+    def fraction(self) -> float | None:
+        """Return how much of it is done, 0..1, where that is known."""
+        return None
+
+    @property
     def seconds(self) -> float:
         """Return how long it has taken so far."""
         return time.perf_counter() - self._started
@@ -94,6 +99,15 @@ class Embedded(Gathered[types.EmbedRequest]):
     @property
     def progress(self) -> str:
         return f"{self._rows} of {len(self.request.texts)} texts"
+
+    @property
+    def rows(self) -> int:
+        """Return how many vectors have come."""
+        return self._rows
+
+    @property
+    def fraction(self) -> float | None:
+        return self._rows / len(self.request.texts) if self.request.texts else None
 
     def result(self, *, interrupted: bool = False) -> results.EmbedResult:
         import numpy as np  # 70 ms, and only vectors need it
@@ -146,6 +160,7 @@ class Heard(Gathered[types.TranscribeRequest]):
         return results.TranscribeResult(
             text="".join(self._text),
             segments=[*self._segments] or None,
+            audio=self.request.audio,
             raw={**self._raw},
             **self._facts,
             **self.made(interrupted=interrupted),
@@ -174,6 +189,7 @@ class Spoken(Gathered[types.SpeakRequest]):
             data=measured(bytes(self._data)),
             mime=self._mime,
             text=self.request.text,
+            options=self.request.options,
             **self.made(interrupted=interrupted),
         )
 
@@ -193,8 +209,8 @@ class Drawn(Gathered[types.ImageRequest]):
         return f"drawing, {len(self._pictures)} done" if self._pictures else "drawing"
 
     def result(self, *, interrupted: bool = False) -> results.ImageResult:
-        made = self.made(interrupted=interrupted)
-        return results.ImageResult(pictures=[*self._pictures], prompt=self.request.prompt, **made)
+        asked = self.made(interrupted=interrupted) | {"prompt": self.request.prompt, "options": self.request.options}
+        return results.ImageResult(pictures=[*self._pictures], **asked)
 
 
 Gatherer = Answer | Embedded | Ranked | Heard | Spoken | Drawn

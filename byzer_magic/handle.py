@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from byzer_magic import errors, habits, media
 from byzer_magic.answer import to_messages
-from byzer_magic.gather import gatherer
+from byzer_magic.gather import Embedded, Gatherer, gatherer
 from byzer_magic.manager import Manager
 from byzer_magic.results import (
     EmbedResult,
@@ -37,6 +38,38 @@ if TYPE_CHECKING:
 
 TEXTS_AT_ONCE = 2048
 """More texts than these go to the pool one lot after the other."""
+
+
+class Lots:
+    """How far many texts are on their way to vectors."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.count = 0
+        self.before = 0
+        """Texts of the lots that are done."""
+        self.now: Embedded | None = None
+        self._started = time.monotonic()
+
+    @property
+    def done(self) -> int:
+        """Return how many texts have their vector."""
+        return self.before + (self.now.rows if self.now else 0)
+
+    @property
+    def progress(self) -> str:
+        """Return how far it is, in a few words."""
+        return f"{self.done:,} of {self.count:,} texts"
+
+    @property
+    def fraction(self) -> float | None:
+        """Return how much of it is done, 0..1."""
+        return self.done / self.count if self.count else None
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it has taken so far."""
+        return time.monotonic() - self._started
 
 
 class Model:
@@ -140,12 +173,14 @@ class Model:
             RequestError: the model failed.
         """
         self._manager.reach(self.alias)
-        return cast("np.ndarray[Any, Any]", self._manager.run(self._embed(texts, timeout, options)))
+        lots = Lots(self.alias)
+        with self._manager.watch(lots):
+            return cast("np.ndarray[Any, Any]", self._manager.run(self._embed(texts, timeout, options, lots)))
 
     async def aembed(self, texts: Any, *, timeout: float | None = None, **options: Any) -> np.ndarray[Any, Any]:
         """Like `embed`, for asyncio."""
         await self._areach()
-        return cast("np.ndarray[Any, Any]", await LOOP.adopt(self._embed(texts, timeout, options)))
+        return cast("np.ndarray[Any, Any]", await LOOP.adopt(self._embed(texts, timeout, options, Lots(self.alias))))
 
     def rerank(
         self, query: str, documents: Sequence[str], *, timeout: float | None = None, **options: Any
@@ -179,7 +214,9 @@ class Model:
     def ask(self, request: Request) -> Result:
         """Return the whole answer to a request of `byzer_magic.types`."""
         self._manager.reach(self.alias)
-        return self._manager.run(self._collect(request))
+        gathered = gatherer(self.alias, request)
+        with self._manager.watch(gathered):
+            return self._manager.run(self._collect(request, gathered))
 
     async def aask(self, request: Request) -> Result:
         """Like `ask`, for asyncio."""
@@ -210,20 +247,22 @@ class Model:
             if isinstance(item, ChatChunk):
                 yield item
 
-    async def _collect(self, request: Request) -> Result:
-        gathered = gatherer(self.alias, request)
+    async def _collect(self, request: Request, gathered: Gatherer | None = None) -> Result:
+        gathered = gathered or gatherer(self.alias, request)
         async for item in self._manager.ask(self.alias, request):
             gathered.add(item)
         return gathered.result()
 
-    async def _embed(self, texts: Any, timeout: float | None, options: dict[str, Any]) -> Any:
+    async def _embed(self, texts: Any, timeout: float | None, options: dict[str, Any], work: Lots) -> Any:
         import numpy as np  # 70 ms, and only vectors need it
 
         rows = _texts([texts] if isinstance(texts, str) else texts)
+        work.count = len(rows)
         lots = []
         for start in range(0, len(rows), TEXTS_AT_ONCE):
             request = EmbedRequest(texts=rows[start : start + TEXTS_AT_ONCE], options=options, timeout=timeout)
-            result = cast("EmbedResult", await self._collect(request))
+            work.before, work.now = start, cast("Embedded", gatherer(self.alias, request))
+            result = cast("EmbedResult", await self._collect(request, work.now))
             if result.cut:
                 told = ", ".join(str(start + place) for place in result.cut.texts[:5])
                 warnings.warn(f"Texts cut at {result.cut.limit} tokens, by their place: {told}", stacklevel=2)

@@ -38,6 +38,11 @@ def help_text(name: str | None = None, *, chinese: bool = False) -> str:
     return _command_help(str(name), known[str(name)], chinese=chinese)
 
 
+def option_text(opt: Option, *, chinese: bool) -> str:
+    """Return one option as it stands in the help of its command."""
+    return f"{_flag(opt)}  {_description(opt, chinese=chinese)}"
+
+
 def _word(text: str, *, chinese: bool) -> str:
     return _CHINESE[text] if chinese else text
 

@@ -16,7 +16,7 @@ from byzer_magic.manager import Manager
 from byzer_magic.options import Spec
 from byzer_magic.output import Output
 from byzer_magic.stat import ModelStat
-from byzer_magic.widgets import snapshot
+from byzer_magic.widgets import assets, snapshot, stat_cells
 
 
 class Looks:
@@ -87,7 +87,8 @@ class Looks:
         return [manager.run(manager.stat(alias))] if alias else manager.run(manager.stats())
 
     def _table(self, stats: list[ModelStat]) -> None:
-        self._out.table(snapshot.stat_rows(stats), "Nothing is deployed.")
+        words = assets.texts("panel", chinese=self._manager.settings.chinese)
+        self._out.table(stat_cells.stat_rows(stats, words), words["nothing"])
         for stat in stats:
             if stat.trouble:
                 self._out.say(f"{stat.model} could not be loaded: {stat.trouble}")

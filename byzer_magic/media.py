@@ -80,7 +80,7 @@ def _media(source: Any, kind: str, other: Callable[[Any], bytes | None]) -> Medi
     if isinstance(source, str) and source[:5].lower() == "data:":
         return _from_data_url(source, kind)
     if isinstance(source, str | Path):
-        return _with_type(_read(source, kind), kind)
+        return _with_type(_read(source, kind), kind, name=str(source) if kind == "audio" else "")
     data = _bytes_of(source)
     if not data and isinstance(url := getattr(source, "url", None), str) and ADDRESS.match(url):
         return Media(kind, url=url)
@@ -278,8 +278,8 @@ def _sixteen_bits(samples: Any) -> Any:
     return samples.astype("<i2")
 
 
-def _with_type(data: bytes, kind: str, stated: str = "") -> Media:
-    return Media(mime_of(data) or (stated if stated.startswith(kind) else f"{kind}/unknown"), data)
+def _with_type(data: bytes, kind: str, stated: str = "", name: str = "") -> Media:
+    return Media(mime_of(data) or (stated if stated.startswith(kind) else f"{kind}/unknown"), data, name=name)
 
 
 def _checked(media: Media, kind: str) -> Media:

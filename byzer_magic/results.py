@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic.errors import CommandError
-from byzer_magic.types import Cut, Picture, Segment, Usage
-from byzer_magic.widgets import media
+from byzer_magic.errors import ByzerError, CommandError
+from byzer_magic.types import Cut, Media, Picture, Segment, Usage
+from byzer_magic.widgets import media, picture_view, sound_view, transcript_view
 
 
 class Timings(msgspec.Struct, frozen=True):
@@ -36,6 +36,8 @@ class ChatResult(msgspec.Struct, frozen=True, kw_only=True):
     timings: Timings = Timings()
     tool_calls: list[dict[str, Any]] | None = None
     interrupted: bool = False
+    error: ByzerError | None = None
+    """Why it ended early, in a list of several models' answers; alone, an error is raised instead."""
     raw: dict[str, Any] = {}
 
     @property
@@ -68,6 +70,8 @@ class _Made(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
     timings: Timings = Timings()
     interrupted: bool = False
+    error: ByzerError | None = None
+    """Why it ended early, in a list of several models' answers; alone, an error is raised instead."""
 
 
 class EmbedResult(_Made, frozen=True, kw_only=True, eq=False):
@@ -143,6 +147,8 @@ class TranscribeResult(_Made, frozen=True, kw_only=True):
     language: str | None = None
     duration: float | None = None
     """Seconds of the sound."""
+    audio: Media | None = None
+    """The sound itself, for the player beside the transcript."""
     raw: dict[str, Any] = {}
 
     @property
@@ -156,6 +162,19 @@ class TranscribeResult(_Made, frozen=True, kw_only=True):
         """Write the text, or all that is known when the name ends in .json; return the path."""
         return _write(path, (self.output if Path(path).suffix.lower() == ".json" else self.text).encode())
 
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """Return what is known beside the words, for a caption."""
+        return tuple(filter(None, [self.model, self.language, media.clock(self.duration) if self.duration else ""]))
+
+    @property
+    def sound(self) -> sound_view.Sound | None:
+        """Return the sound as a player shows it, where its bytes are here."""
+        return sound_view.recording(self.audio, self.text) if self.audio is not None and self.audio.data else None
+
+    def _repr_mimebundle_(self, *, chinese: bool | None = None, **_: Any) -> dict[str, str]:
+        return transcript_view.bundle(self.text, self.segments, self.facts, self.sound, chinese=media.chinese(chinese))
+
     def __str__(self) -> str:
         return self.text
 
@@ -166,6 +185,8 @@ class SpeakResult(_Made, frozen=True, kw_only=True):
     data: bytes
     mime: str
     text: str
+    options: dict[str, Any] = {}
+    """What was asked for: voice, speed, ..."""
 
     @property
     def output(self) -> str:
@@ -182,11 +203,20 @@ class SpeakResult(_Made, frozen=True, kw_only=True):
             raise CommandError("There is no sound to save: none has arrived.", "Send the request again.")
         return _write(path, self.data)
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return media.sound(self.data, self.mime, str(self))
+    @property
+    def sound(self) -> sound_view.Sound:
+        """Return the sound as a player shows it."""
+        name = media.file_name(self.model, self.text, self.mime)
+        facts = (self.model, *media.named(self.options))
+        return sound_view.Sound(data=self.data, mime=self.mime, name=name, said=self.text, facts=facts)
+
+    def _repr_mimebundle_(self, *, chinese: bool | None = None, **_: Any) -> dict[str, str]:
+        return sound_view.bundle(self.sound, str(self), chinese=media.chinese(chinese))
 
     def __str__(self) -> str:
-        return f"{self.mime}, {media.size(len(self.data))}"
+        seconds = sound_view.length(self.data, self.mime)
+        known = [self.mime, media.clock(seconds) if seconds else "", media.size(len(self.data))]
+        return ", ".join(filter(None, known))
 
     def __repr__(self) -> str:
         return f"SpeakResult({self}, {self.model})"
@@ -197,6 +227,8 @@ class ImageResult(_Made, frozen=True, kw_only=True):
 
     pictures: list[Picture]
     prompt: str
+    options: dict[str, Any] = {}
+    """What was asked for: size, quality, ..."""
 
     @property
     def data(self) -> bytes:
@@ -229,8 +261,22 @@ class ImageResult(_Made, frozen=True, kw_only=True):
             _write(path if not number else path.with_stem(f"{path.stem}-{number + 1}"), picture.data)
         return path
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return media.pictures([(item.data, item.mime, item.url) for item in self.pictures], self.prompt, str(self))
+    @property
+    def drawings(self) -> list[picture_view.Drawing]:
+        """Return the pictures as a grid shows them."""
+        return [
+            picture_view.Drawing(data=item.data, mime=item.mime, url=item.url, caption=item.caption)
+            for item in self.pictures
+        ]
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """Return what was asked for beside the prompt, for a caption."""
+        return media.named(self.options)
+
+    def _repr_mimebundle_(self, *, chinese: bool | None = None, **_: Any) -> dict[str, str]:
+        about = (self.prompt, self.facts, self.model, str(self))
+        return picture_view.bundle(self.drawings, *about, chinese=media.chinese(chinese))
 
     def __str__(self) -> str:
         each = [item.url or f"{item.mime}, {media.size(len(item.data))}" for item in self.pictures]

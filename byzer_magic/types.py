@@ -21,6 +21,8 @@ class Media(msgspec.Struct, array_like=True, tag="media"):
     """Set by the wire where the bytes travel apart from the request that they belong to."""
     detail: str = ""
     """How closely to look at a picture, for providers that know that: low, high, auto."""
+    name: str = ""
+    """The file that a sound came from, for people; no provider is told."""
 
     @property
     def is_image(self) -> bool:

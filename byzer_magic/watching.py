@@ -68,6 +68,7 @@ class _Watch:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def look(self) -> None:
+        first = True
         while True:
             try:
                 found = await asyncio.wait_for(self._finder.names(), ASK_SECONDS)
@@ -75,6 +76,9 @@ class _Watch:
                 self._tell(err.message if isinstance(err, errors.ByzerError) else "Ray does not answer.")
             else:
                 self._expect({name for name in found if self._alias in (None, name)})
+                if first and not self._tasks:  # that there is nothing is news, too
+                    self.news.set()
+                first = False
             await asyncio.sleep(LOOK_SECONDS)
 
     def _tell(self, trouble: str) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 _ATTRIBUTE = "_byzer_magics"
 
 
 def register(shell: Any) -> None:
-    """Add the magics, their settings and their completion to a shell; a second call does nothing."""
+    """Add the magics, their settings, completion and help to a shell; a second call does nothing."""
+    from byzer_magic.magics import complete, inspect
     from byzer_magic.magics.byzer import ByzerMagics
-    from byzer_magic.magics.complete import install
 
     if getattr(shell, _ATTRIBUTE, None) is None:
         magics = ByzerMagics(shell)
         shell.register_magics(magics)
-        magics.remove_completion = install(shell, magics)
+        magics.remove = [
+            complete.install(shell, magics),
+            inspect.install(shell, lambda: bool(magics.settings.chinese)),
+        ]
         setattr(shell, _ATTRIBUTE, magics)
 
 
@@ -24,7 +28,10 @@ def unregister(shell: Any) -> None:
     magics = getattr(shell, _ATTRIBUTE, None)
     if magics is None:
         return
-    magics.remove_completion()
+    for remove in magics.remove:
+        remove()
+    if (panel := sys.modules.get("byzer_magic.widgets.panel")) is not None:  # if one was ever opened
+        panel.close_all()
     for kind in ("line", "cell"):
         for name in ("byzer", "chat"):
             shell.magics_manager.magics[kind].pop(name, None)

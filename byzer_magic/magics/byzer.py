@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
-from traitlets import Bool, Float, Unicode
+from traitlets import Bool, Float, Unicode, observe
 
 import byzer_magic
 from byzer_magic import command, config
 from byzer_magic.actions import Actions
-from byzer_magic.errors import ByzerError, CommandError
-from byzer_magic.magics import screens
+from byzer_magic.errors import ByzerError, Cancelled, CommandError
+from byzer_magic.magics import errors, screens
 from byzer_magic.magics.chat import Chats
 from byzer_magic.magics.show import output_for
 from byzer_magic.options import Spec
@@ -26,21 +26,21 @@ from byzer_magic.widgets.context import Context
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def one_clean_line(method: F) -> F:
-    """Turn the package's errors into IPython's UsageError: its text without a traceback, and a failed cell."""
+def one_clean_block(method: F) -> F:
+    """Show the package's errors as their text without a traceback, in a cell that has failed."""
 
     @functools.wraps(method)
-    def call(self: ByzerMagics, *words: Any) -> Any:
+    def call(self: ByzerMagics, line: str, cell: str | None = None) -> Any:
         try:
-            return method(self, *words)
+            return method(self, line, cell)
         except command.HelpRequested as wanted:
             self.output.text(str(wanted))
         except KeyboardInterrupt:
-            raise UsageError("Interrupted.") from None
+            raise self.presented(Cancelled("Interrupted."), line, cell) from None
         except ByzerError as err:
             if self.debug:
                 raise
-            raise UsageError(str(err)) from err
+            raise self.presented(err, line, cell) from err.__cause__
 
     return call  # type: ignore[return-value]  # the same call, seen through its wrapper
 
@@ -52,13 +52,22 @@ class ByzerMagics(Magics):
     lang = Unicode("", help="Language of help texts: en, zh, or empty for the locale.").tag(config=True)
     ray_address = Unicode("", help="Ray cluster to use: auto or host:port.").tag(config=True)
     connect_seconds = Float(0.0, help="Seconds a Ray cluster may take to answer.").tag(config=True)
-    debug = Bool(default_value=False, help="Show tracebacks instead of one clean line.").tag(config=True)
+    debug = Bool(default_value=False, help="Show tracebacks instead of one clean block.").tag(config=True)
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self.output = output_for(shell)
-        self.remove_completion: Callable[[], None] = lambda: None
+        self.remove: list[Callable[[], None]] = []
+        """What takes away again what was added to the shell beside the magics."""
+        self._write_docs()
         self.chats = Chats(shell, self.output)
+
+    @observe("lang")
+    def _write_docs(self, _change: object = None) -> None:
+        """Make the help of the commands what `%byzer?` and `%%chat?` show."""
+        chinese = self.settings.chinese
+        for method, name in ((ByzerMagics.byzer, None), (ByzerMagics.chat, "%%chat")):
+            method.__doc__ = command.help_text(name, chinese=chinese)
 
     @property
     def settings(self) -> config.Settings:
@@ -72,6 +81,7 @@ class ByzerMagics(Magics):
         manager = byzer_magic.default_manager()
         manager.settings = self.settings
         manager.say = self.output.say
+        manager.watch = getattr(self.output, "watch", contextlib.nullcontext)
         return manager
 
     def variables(self) -> dict[str, Any]:
@@ -98,9 +108,14 @@ class ByzerMagics(Magics):
             has_kernel=getattr(self.shell, "kernel", None) is not None,
         )
 
+    def presented(self, err: ByzerError, line: str, cell: str | None) -> ByzerError:
+        """Return an error of a magic so that it shows itself as one clean block."""
+        typed = f"{line}\n{cell or ''}"
+        return errors.presented(err, self.shell, self.manager(), typed, chinese=self.settings.chinese)
+
     @no_var_expand
     @line_cell_magic
-    @one_clean_line
+    @one_clean_block
     def byzer(self, line: str, cell: str | None = None) -> Any:
         """Run byzer commands: `%byzer deploy ...`, `%byzer stat`, ... (`%byzer help` lists them)."""
         if cell is not None:
@@ -109,10 +124,10 @@ class ByzerMagics(Magics):
         words = command.split(line)
         if words[:1] in ([], ["help"]):
             raise command.HelpRequested(command.help_text(" ".join(words[1:]) or None, chinese=self.settings.chinese))
-        return self._run(command.parse(words))
+        return self._run(command.parse(words, chinese=self.settings.chinese))
 
     def _parse(self, text: str) -> Spec:
-        item = command.parse(command.split(text))
+        item = command.parse(command.split(text), chinese=self.settings.chinese)
         if item.notebook_only:
             raise CommandError(f"{name_of(type(item))} works in %byzer only, not in a pasted block.")
         return item
@@ -135,10 +150,10 @@ class ByzerMagics(Magics):
 
     @no_var_expand
     @line_cell_magic
-    @one_clean_line
+    @one_clean_block
     def chat(self, line: str, cell: str | None = None) -> None:
         """Chat with a deployed model: `%%chat alias` with the prompt in the cell, or `%chat alias prompt`."""
-        item = command.parse_chat(line)
+        item = command.parse_chat(line, chinese=self.settings.chinese)
         if cell is not None and item.query is not None:
             raise CommandError(
                 f"%%chat does not understand {item.query!r} on its first line.",

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import keyword
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from byzer_magic import habits, media
 from byzer_magic.actions import options_in
 from byzer_magic.answer import to_messages
-from byzer_magic.errors import CommandError, RequestError
+from byzer_magic.answers import Answers, need_pandas
+from byzer_magic.capabilities import Capability
+from byzer_magic.errors import ByzerError, CommandError, RequestError
 from byzer_magic.gather import gatherer
+from byzer_magic.magics import columns
 from byzer_magic.manager import Manager
 from byzer_magic.output import Output
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.spec import ChatSpec, SessionsSpec
-from byzer_magic.types import Message
+from byzer_magic.types import Media, Message, Request
 
 EXPRESSION = re.compile(r"(?P<literal>\\)?\{\{(?P<code>.+?)\}\}", re.DOTALL)
 """`{{expression}}`; with a backslash in front it stays as typed."""
+
+
+REC = "rec"
+"""What --audio says to record in the cell."""
 
 
 class Interrupted(CommandError):
@@ -33,6 +43,8 @@ class Chats:
         self._out = output
         self.kept: dict[str, list[Message]] = {}
         """The sessions, by name."""
+        self._recordings: dict[str, Any] = {}
+        """The recorders that are open, by their cells."""
 
     def chat(self, manager: Manager, item: ChatSpec, prompt: str | None) -> None:
         """Send a prompt and show its answer; the result goes to `_chat` and to `--out`.
@@ -41,16 +53,19 @@ class Chats:
             CommandError: there is no prompt, or an expression in it cannot be evaluated.
             RequestError: no whole answer came; the part that arrived is shown and kept.
         """
-        if item.reset and item.session:
-            self.kept.pop(item.session, None)
-            if not (prompt or "").strip():
-                self._out.say(f"Session {item.session} starts anew.")
-                return
-        if not (prompt or "").strip() and not item.audio:
-            raise CommandError("There is no prompt.", "Write it below %%chat alias, or behind %chat alias.")
-        if item.out and (not item.out.isidentifier() or keyword.iskeyword(item.out)):
-            raise CommandError(f"--out {item.out!r} is not a variable name.")
-        messages = self._messages(item, fill((prompt or "").strip("\n"), self._shell.user_ns))
+        aliases = columns.names(item.model)
+        if self._restarted(item, aliases) and not (prompt or "").strip():
+            self._out.say(f"Session {item.session} starts anew.")
+            return
+        self._check(item, aliases, prompt)
+        text = fill((prompt or "").strip("\n"), self._shell.user_ns)
+        if item.audio == REC:
+            self._record(manager, item, text)
+            return
+        if len(aliases) > 1:
+            self._several(manager, item, aliases, text)
+            return
+        messages = self._messages(item, text)
         manager.reach(item.model)
         abilities = manager.run(manager.abilities(item.model))
         request = habits.request_for(
@@ -67,13 +82,85 @@ class Chats:
         if result.interrupted:
             raise Interrupted("Interrupted: the part that arrived is kept in _chat.")
 
-    def _messages(self, item: ChatSpec, prompt: str) -> list[Message]:
+    def _restarted(self, item: ChatSpec, aliases: list[str]) -> bool:
+        """Forget the session, of several models all of theirs; return whether that was asked for."""
+        if not (item.reset and item.session):
+            return False
+        for name in [_session(item, alias, aliases) for alias in aliases]:
+            self.kept.pop(str(name), None)
+        return True
+
+    @staticmethod
+    def _check(item: ChatSpec, aliases: list[str], prompt: str | None) -> None:
+        if not (prompt or "").strip() and not item.audio:
+            raise CommandError("There is no prompt.", "Write it below %%chat alias, or behind %chat alias.")
+        if item.out and (not item.out.isidentifier() or keyword.iskeyword(item.out)):
+            raise CommandError(f"--out {item.out!r} is not a variable name.")
+        if item.judge and len(aliases) < 2:
+            raise CommandError(
+                "--judge compares several answers, and there is one model.", "Example: %%chat a,b --judge c"
+            )
+        if item.audio == REC and len(aliases) > 1:
+            raise CommandError("--audio rec records for one model.", "For several: record, then give them the file.")
+        if item.df:
+            need_pandas()
+
+    def _several(self, manager: Manager, item: ChatSpec, aliases: list[str], text: str) -> None:
+        """Ask several models at once; the cell fails when none of them answers."""
+        abilities = columns.abilities(manager, aliases)
+        messages = {
+            alias: self._messages(replace(item, session=_session(item, alias, aliases)), text) for alias in aliases
+        }
+        options = options_in(item)
+        requests = {
+            alias: can if isinstance(can, ByzerError) else habits.request_for(
+                can, messages[alias], options, stream=not item.no_stream, timeout=item.timeout
+            )
+            for alias, can in abilities.items()
+        }  # fmt: skip
+        if item.judge:
+            columns.check_judge(manager, item.judge, list(requests.values()))
+        chinese = manager.settings.chinese
+        answers = columns.ask(manager, self._out, requests, item.format, chinese)
+        for alias, result in zip(aliases, answers, strict=True):
+            self._remember(_session(item, alias, aliases), messages[alias], result)
+        self._give(item, answers)
+        if any(result.interrupted and not result.error for result in answers):
+            raise Interrupted("Interrupted: the parts that arrived are kept in _chat.")
+        columns.refuse_silence(answers)
+        if item.judge:
+            columns.judged(manager, self._out, item.judge, text, answers, chinese)
+
+    def _record(self, manager: Manager, item: ChatSpec, text: str) -> None:
+        """Open a recorder; what is sent from it is answered below it, after the cell has ended."""
+        from byzer_magic.magics.recording import Recording  # needs the packages of [notebook]
+
+        if not self._out.shows_media:
+            raise CommandError("Recording needs a notebook.", "Give a file: --audio talk.m4a")
+        manager.reach(item.model)
+        abilities = manager.run(manager.abilities(item.model))
+        if habits.purpose(abilities) not in (Capability.CHAT, Capability.TRANSCRIBE):
+            raise CommandError(f"{item.model} does not listen.", "Name a model that writes down speech, or chats.")
+        sent: list[Message] = []
+
+        def ask(sound: Media) -> Request:
+            sent[:] = self._messages(replace(item, audio=None), text, [sound])
+            return habits.request_for(abilities, sent, options_in(item), timeout=item.timeout)
+
+        cell = str(self._shell.get_parent().get("metadata", {}).get("cellId", ""))
+        if (earlier := self._recordings.pop(cell, None)) is not None:
+            earlier.close()
+        keep = functools.partial(self._keep, item, sent)
+        self._recordings[cell] = Recording(manager, item.model, ask, keep, chinese=manager.settings.chinese)
+        self._recordings[cell].show()
+
+    def _messages(self, item: ChatSpec, prompt: str, sounds: Sequence[Media] = ()) -> list[Message]:
         earlier = self.kept.get(item.session, []) if item.session else []
         system = [] if earlier and earlier[0].role == "system" and not item.system else to_messages([], item.system)
         if system and earlier and earlier[0].role == "system":
             earlier = earlier[1:]
         found = [*(media.image(self._object(name)) for name in item.image)]
-        found += [media.audio(self._object(item.audio))] if item.audio else []
+        found += [*sounds, *([media.audio(self._object(item.audio))] if item.audio else [])]
         return [*system, *earlier, *to_messages(prompt, None, found)]
 
     def _object(self, name: str) -> Any:
@@ -81,11 +168,19 @@ class Chats:
         return self._shell.user_ns.get(name, name) if name.isidentifier() else name
 
     def _keep(self, item: ChatSpec, messages: list[Message], result: Result) -> None:
-        self._shell.user_ns["_chat"] = result
+        self._give(item, Answers([result]) if item.df else result)
+        self._remember(item.session, messages, result)
+
+    def _give(self, item: ChatSpec, found: Result | Answers) -> None:
+        """Put the result where the user finds it: `_chat` and --out; with --df, as a DataFrame."""
+        value = found.frame() if item.df and isinstance(found, Answers) else found
+        self._shell.user_ns["_chat"] = value
         if item.out:
-            self._shell.user_ns[item.out] = result
-        if item.session and isinstance(result, ChatResult) and result.text:
-            self.kept[item.session] = [*messages, Message("assistant", result.text)]
+            self._shell.user_ns[item.out] = value
+
+    def _remember(self, session: str | None, messages: list[Message], result: Result) -> None:
+        if session and isinstance(result, ChatResult) and result.text:
+            self.kept[session] = [*messages, Message("assistant", result.text)]
 
     def sessions(self, item: SessionsSpec) -> None:
         """List the sessions, or forget one or all.
@@ -102,6 +197,11 @@ class Chats:
             for name, turns in self.kept.items()
         ]
         self._out.table(rows, "There are no sessions. Start one with %%chat alias --session NAME.")
+
+
+def _session(item: ChatSpec, alias: str, aliases: list[str]) -> str | None:
+    """Return the name of a conversation: of several models each has its own, `name@alias`."""
+    return f"{item.session}@{alias}" if item.session and len(aliases) > 1 else item.session
 
 
 def fill(prompt: str, variables: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from byzer_magic import command, presets
 from byzer_magic.backends import registry
 from byzer_magic.errors import ByzerError
 
+LAST_WORD = re.compile(r"\S*\Z")
 ALIAS_SECONDS = 1.0
 """Completion gives up asking the cluster after this long."""
 
@@ -24,9 +25,12 @@ def install(shell: Any, magics: Any) -> Callable[[], None]:
 
     @context_matcher(identifier="byzer_magic")
     def matcher(context: CompletionContext) -> SimpleMatcherResult:
-        words = candidates(context.full_text[: _offset(context)])
+        before = context.full_text[: _offset(context)]
+        words = candidates(before)
         return SimpleMatcherResult(
-            completions=[SimpleCompletion(word, type="byzer") for word in words], suppress=bool(words)
+            completions=[SimpleCompletion(word, type="byzer") for word in words],
+            suppress=bool(words),
+            matched_fragment=LAST_WORD.findall(before)[0],  # IPython's own idea of a word ends at = and {
         )
 
     shell.Completer.custom_matchers.append(matcher)
@@ -45,18 +49,24 @@ def _offset(context: CompletionContext) -> int:
 
 def candidates(before: str) -> list[str]:
     """Return the words that may stand at the end of a cell's text before the cursor, in place of its last one."""
-    first, _, body = before.partition("\n")
-    if first.lstrip().startswith("%%byzer"):
-        text = last_command(f"{first.lstrip()[7:]}\n{body}")
-    else:
-        magic, space, rest = last_command(before).partition(" ")
-        prefix = {"%byzer": "", "%chat": "%%chat ", "%%chat": "%%chat "}.get(magic)
-        if prefix is None or not space:
-            return []
-        text = prefix + rest
+    text = command_at(before)
+    if text is None:
+        return []
     return command.complete(
         text, aliases=_aliases(), preset_names=list(presets.load()), kinds=registry.kinds(), params=_params_of
     )
+
+
+def command_at(before: str) -> str | None:
+    """Return the command that a cell's text before the cursor ends in, without its magic; None in other cells."""
+    first, _, body = before.partition("\n")
+    if first.lstrip().startswith("%%byzer"):
+        return last_command(f"{first.lstrip()[7:]}\n{body}")
+    if first.lstrip().startswith("%%chat") and "\n" in before:
+        return None  # the prompt
+    magic, space, rest = last_command(before).partition(" ")
+    prefix = {"%byzer": "", "%chat": "%%chat ", "%%chat": "%%chat "}.get(magic)
+    return None if prefix is None or not space else prefix + rest
 
 
 def last_command(text: str) -> str:

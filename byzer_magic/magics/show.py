@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import html
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from IPython.core.error import StdinNotImplementedError
-from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
+import byzer_magic
 from byzer_magic.answer import Answer
-from byzer_magic.errors import RequestError
+from byzer_magic.errors import ByzerError, RequestError
 from byzer_magic.gather import Gatherer, collect
+from byzer_magic.magics.repaint import Repainted
 from byzer_magic.output import Items, Output
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.terminal import Terminal
-from byzer_magic.types import Event, Loading
-from byzer_magic.widgets import markdown, snapshot
+from byzer_magic.types import Event
+from byzer_magic.widgets import answer_view, progress, snapshot
+from byzer_magic.widgets.answer_view import Shown
+from byzer_magic.widgets.progress import Work
 
 PAINT_SECONDS = 0.05
 """Shortest time between two paintings of a streaming answer."""
 STATUS_SECONDS = 1.0
-"""What takes longer than this shows how far it is, once in so many seconds."""
-LONG_TEXT = 8 * 1024
-"""Each painting sends the whole text: beyond this many characters it is painted less often."""
+"""What takes longer than this shows how far it is."""
+REST = 9
+"""A painting is followed by a rest of so many times what it took, so that painting takes a tenth of a core at most."""
 
 
 def output_for(shell: Any) -> Output:
@@ -53,43 +58,59 @@ class Notebook:
         self._show({"text/html": snapshot.table_html(rows, empty), "text/plain": snapshot.table_text(rows, empty)})
 
     def events(self, model: str, events: Iterator[Event]) -> None:
-        """Show the latest event of a deploy in one line that changes."""
-        handle = _start({"text/plain": f"{model}: asking Ray for a place ..."})
-        started = time.monotonic()
-        for event in events:
-            text = snapshot.event_text(model, event)
-            late = f" · {time.monotonic() - started:.0f} s" if isinstance(event, Loading) else ""
-            handle.update(_status(f"{text}{late}"), raw=True)
+        """Show a deploy in lines that change and tick; one quiet line stays."""
+        deploy, started = progress.Deploy(model, chinese=_chinese()), time.monotonic()
+        board = Repainted(lambda: progress.bundle(deploy.lines(time.monotonic() - started)))
+        try:
+            for event in events:
+                deploy.take(event)
+                board.touch()
+        except ByzerError:
+            deploy.end("failed")
+            raise
+        finally:
+            deploy.end("stopped")
+            board.close()
 
     def answer(self, gathered: Gatherer, items: Items, style: str) -> Result:
         """Paint a text while it comes, as Markdown, and show other things when they are there; then the footer."""
         if isinstance(gathered, Answer) and style not in ("whole", "hidden"):
             return self._painted(gathered, items, style)
-        status = _Status(gathered)
-        try:
+        with self.watch(gathered):
             result = collect(gathered, items, lambda _: None)
-        finally:
-            status.close()
         if style != "hidden":
             self._show_result(result, style)
         return result
 
+    @contextlib.contextmanager
+    def watch(self, work: Work) -> Iterator[None]:
+        """Show how far work is while the block runs, from a second on; nothing of it stays."""
+        if threading.current_thread() is not threading.main_thread():  # which cell's it is, nobody knows
+            yield
+            return
+        board = Repainted(lambda: progress.bundle([progress.of(work)]), after=STATUS_SECONDS)
+        try:
+            yield
+        finally:
+            board.close({"text/plain": ""})
+
     def _painted(self, answer: Answer, items: Items, style: str) -> Result:
-        painter = _Painter(style, answer)
+        painter = _Painter(style, answer, chinese=_chinese())
         try:
             result = collect(answer, items, lambda _: painter.take())
         except RequestError as err:
             if err.partial is not None and (err.partial.text or err.partial.reasoning):
-                painter.finish(f"{snapshot.footer(err.partial)} by an error; this part is kept in _chat")
+                painter.finish(err.partial, f"{snapshot.footer(err.partial)} by an error; this part is kept in _chat")
             raise
-        painter.finish(snapshot.footer(result))
+        if isinstance(result, ChatResult):
+            painter.finish(result, snapshot.footer(result))
         return result
 
     def _show_result(self, result: Result, style: str) -> None:
         if isinstance(result, ChatResult):
             print(result.text, flush=True)
         elif hasattr(result, "_repr_mimebundle_"):
-            self._show(result._repr_mimebundle_())
+            self._show(result._repr_mimebundle_(chinese=_chinese()))
         else:
             print(result, flush=True)
         if style != "whole":
@@ -114,53 +135,27 @@ class Notebook:
         display(data, raw=True)
 
 
+def _chinese() -> bool:
+    return byzer_magic.default_manager().settings.chinese
+
+
 def _start(data: dict[str, str]) -> DisplayHandle:
     handle = DisplayHandle()
     handle.display(data, raw=True)
     return handle
 
 
-def _status(text: str) -> dict[str, str]:
-    return {"text/plain": text, "text/html": f'<div role="status">{html.escape(text)}</div>'}
-
-
-class _Status:
-    """Shows how far an answer is, from a second on, in one output that is emptied when it has come."""
-
-    def __init__(self, gathered: Gatherer) -> None:
-        self._gathered = gathered
-        self._handle: DisplayHandle | None = None
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._repaint, name="byzer-status", daemon=True)
-        self._shell = get_ipython()
-        self._parent = self._shell.get_parent() if hasattr(self._shell, "get_parent") else None
-        self._thread.start()
-
-    def close(self) -> None:
-        """Empty the output; nothing is painted after that."""
-        self._done.set()
-        self._thread.join()
-        if self._handle is not None:
-            self._handle.update({"text/plain": ""}, raw=True)
-
-    def _repaint(self) -> None:
-        while not self._done.wait(STATUS_SECONDS):
-            data = _status(f"{self._gathered.model}: {self._gathered.progress}, {self._gathered.seconds:.0f} s")
-            if self._handle is None:
-                if self._parent is not None:
-                    self._shell.set_parent(self._parent)  # outputs of this thread belong to the cell that started it
-                self._handle = _start(data)
-            else:
-                self._handle.update(data, raw=True)
-
-
 class _Painter:
     """Repaints one output from a thread, so that the last token before a pause is not held back."""
 
-    def __init__(self, style: str, answer: Answer) -> None:
+    def __init__(self, style: str, answer: Answer, *, chinese: bool) -> None:
         self._style = style
+        self._chinese = chinese
+        self._key = secrets.token_hex(4)
+        self._view = answer_view.View(style, chinese=chinese, key=self._key)
         self._handle: DisplayHandle | None = None
         self._answer = answer
+        self._cost = 0.0
         self._dirty = threading.Event()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._repaint, name="byzer-paint", daemon=True)
@@ -168,39 +163,33 @@ class _Painter:
     def take(self) -> None:
         """Note that there is more; the first piece is painted at once."""
         if self._handle is None and (self._answer.text or self._answer.reasoning):
-            self._handle = _start(self._data(""))
+            self._handle = _start(self._data())
             self._thread.start()
         else:
             self._dirty.set()
 
-    def finish(self, footer: str) -> None:
+    def finish(self, result: ChatResult, footer: str) -> None:
         """Paint the whole answer and its footer; nothing is painted after that."""
         self._done.set()
         self._dirty.set()
         if self._thread.is_alive():
             self._thread.join()
+        shown = Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or (), footer=footer)
+        data = answer_view.bundle(shown, self._style, chinese=self._chinese, key=self._key)
         if self._handle is None:
-            self._handle = _start(self._data(footer))
+            self._handle = _start(data)
         else:
-            self._handle.update(self._data(footer), raw=True)
+            self._handle.update(data, raw=True)
 
     def _repaint(self) -> None:
-        while not self._done.wait(self._pause()):
+        while not self._done.wait(max(PAINT_SECONDS, self._cost * REST)):
             self._dirty.wait()
             self._dirty.clear()
             if self._handle is not None and not self._done.is_set():
-                self._handle.update(self._data(""), raw=True)
+                began = time.thread_time()
+                self._handle.update(self._data(), raw=True)
+                self._cost = time.thread_time() - began
 
-    def _pause(self) -> float:
-        return PAINT_SECONDS * max(1, len(self._answer.text) / LONG_TEXT)
-
-    def _data(self, footer: str) -> dict[str, str]:
-        text, reasoning = self._answer.text, self._answer.reasoning
-        shown = markdown.formatted(text, self._style)
-        if reasoning:
-            shown = f"{markdown.folded('reasoning', reasoning)}\n\n{shown}"
-        plain = text
-        if footer:
-            shown = f"{shown}\n\n<small>{html.escape(footer)}</small>"
-            plain = f"{text}\n\n{footer}"
-        return {"text/markdown": shown, "text/plain": plain}
+    def _data(self) -> dict[str, str]:
+        shown = Shown(text=self._answer.text, reasoning=self._answer.reasoning, done=False)
+        return {"text/html": self._view.html(shown), "text/plain": shown.text}

@@ -1,11 +1,20 @@
-"""A model's answer as Markdown that is safe to show, and in the other formats of `--format`."""
+"""A model's answer: as HTML block by block while it comes, in the formats of `--format`, and as safe Markdown."""
 
 from __future__ import annotations
 
 import html
 import json
 import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
+from byzer_magic.widgets.dialect import parser
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
+UNSETTLED = 2
+"""Blocks at the end that may still change: the last line may yet turn out to belong to the one before the last."""
 OPENING = re.compile(r"(`{3,})[^`]*$|(~{3,})")
 """A fence at the very start of a line: there it is one, wherever the line stands."""
 DOUBTFUL = re.compile(r"[\s>*+\-\d.)]*(```|~~~)")
@@ -15,6 +24,81 @@ TAG = re.compile(r"<(?=[A-Za-z/!?])")
 GAP = "<\u200b"
 """A `<` that begins no tag, and looks like one: for code, where an entity would show as it is written."""
 FENCED = re.compile(r"^(```+|~~~+)[^\n]*\n(.*?)(?:^\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def render(text: str, *, chinese: bool = False) -> str:
+    """Return Markdown as HTML; nothing in it becomes a tag that Markdown does not make itself."""
+    return "".join(Stream(chinese=chinese).blocks(text))
+
+
+class Stream:
+    """Renders a growing text: what is settled is rendered once.
+
+    The blocks are always those that `render` would give of the same text.
+    """
+
+    def __init__(self, *, chinese: bool = False) -> None:
+        self._chinese = chinese
+        self._text = ""
+        self._settled: list[str] = []
+        self._from = 0
+        """Where the text begins that is rendered again."""
+        self._references: dict[str, Any] = {}
+        """Addresses that are given by name somewhere in the text, as of the last rendering."""
+        self._kept: dict[str, Any] = {}
+        """Those of them that stand in the settled part."""
+
+    def blocks(self, text: str) -> list[str]:
+        """Return the HTML of each top-level block."""
+        text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
+        if not text.startswith(self._text):
+            self._begin()
+        self._text = text
+        tail, env = self._parsed()
+        if self._from and _named(env) != _named({"references": self._references}):
+            self._begin()  # a name that settled blocks may use has another address now
+            tail, env = self._parsed()
+        self._references = env.get("references", {})
+        shown = [self._html(tokens, env) for _, tokens in tail]
+        settled = shown[: max(0, len(shown) - UNSETTLED)]
+        if settled:
+            self._settle(tail[len(settled)][0], settled)
+        return [*self._settled, *shown[len(settled) :]]
+
+    def _begin(self) -> None:
+        self._settled, self._from, self._kept = [], 0, {}
+
+    def _parsed(self) -> tuple[list[tuple[int, list[Token]]], dict[str, Any]]:
+        """Return the tokens of each unsettled block with the line where it begins, and what they refer to."""
+        env: dict[str, Any] = {"references": dict(self._kept), "chinese": self._chinese}
+        return list(_top_level(parser().parse(self._text[self._from :], env))), env
+
+    @staticmethod
+    def _html(tokens: list[Token], env: dict[str, Any]) -> str:
+        known = parser()
+        return str(known.renderer.render(tokens, known.options, env))
+
+    def _settle(self, line: int, shown: list[str]) -> None:
+        """Keep what stands before a line of the unsettled text."""
+        for name, address in self._references.items():
+            if name not in self._kept and address["map"][0] < line:
+                self._kept[name] = {**address, "map": [-1, -1]}
+        self._settled += shown
+        for _ in range(line):
+            self._from = self._text.index("\n", self._from) + 1
+
+
+def _named(env: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {name: (found["href"], found["title"]) for name, found in env.get("references", {}).items()}
+
+
+def _top_level(tokens: Sequence[Token]) -> Iterator[tuple[int, list[Token]]]:
+    group: list[Token] = []
+    for token in tokens:
+        group.append(token)
+        if token.level == 0 and token.nesting <= 0:
+            yield (group[0].map or [0])[0], group
+            group = []
 
 
 def safe(text: str) -> str:

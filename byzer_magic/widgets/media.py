@@ -1,16 +1,56 @@
-"""Sounds and pictures as what Jupyter shows: pure functions from bytes to MIME bundles."""
+"""What views of sounds, pictures and transcripts share: sizes, addresses, names of files, words."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
+import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePath
+from typing import Any
+from urllib.parse import quote
+
+from byzer_magic import config
+from byzer_magic.errors import ConfigError
+from byzer_magic.widgets import assets
 
 EMBED_BYTES = 16 * 1024 * 1024
-"""Larger media are not put into the notebook file; the text says how to save them."""
-SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
-"""Media types that JupyterLab shows as they are."""
+"""Larger media are not put into the notebook file: they are kept beside it, and linked."""
+KEPT = "byzer_media"
+"""The folder beside the notebook where they are kept."""
+ENDINGS = {
+    "audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/wav": "wav", "audio/x-wav": "wav", "audio/pcm": "wav",
+    "audio/ogg": "ogg", "audio/opus": "opus", "audio/flac": "flac", "audio/aac": "aac", "audio/mp4": "m4a",
+    "audio/webm": "webm", "image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp",
+    "image/bmp": "bmp", "image/svg+xml": "svg",
+}  # fmt: skip
+NAME_LETTERS = 40
+
+Keep = Callable[[bytes, str], str]
+"""Keeps bytes under a name beside the notebook; returns the path, or nothing where that cannot be."""
+
+
+def chinese(known: bool | None = None) -> bool:  # noqa: FBT001 - it is what is returned
+    """Return whether people read Chinese here; a settings file that cannot be read is told of elsewhere."""
+    if known is not None:
+        return known
+    try:
+        return config.load().chinese
+    except ConfigError:
+        return False
+
+
+def named(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the plain ones of a request's options as `name=value`, for a caption."""
+    plain = {name: value for name, value in options.items() if isinstance(value, str | int | float) and value != ""}
+    return tuple(f"{name}={value}" for name, value in plain.items())
+
+
+def words(*, chinese: bool) -> Mapping[str, str]:
+    """Return what people read around media."""
+    return assets.texts("media", chinese=chinese)
 
 
 def size(count: int) -> str:
@@ -18,9 +58,76 @@ def size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{-(-count // 1000)} kB"
 
 
+def clock(seconds: float) -> str:
+    """Return a time in a sound as people read it: 0:07, 12:30, 1:02:03."""
+    whole = int(seconds)
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02}"
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
 def data_url(data: bytes, mime: str) -> str:
     """Return bytes as an address that holds them."""
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+def file_name(model: str, text: str, mime: str) -> str:
+    """Return what a file is called that a model made of a text: `voice-hello-world.mp3`."""
+    said = "-".join(re.findall(r"\w+", text))[:NAME_LETTERS].strip("-")
+    stem = "-".join(filter(None, (re.sub(r"[^\w.-]+", "-", model), said))) or "file"
+    return f"{stem}.{ENDINGS.get(mime.partition(';')[0].strip().lower(), 'bin')}"
+
+
+def tag(name: str, inner: str = "", **attributes: Any) -> str:
+    """Return an element whose attributes are escaped (`inner` is HTML already); those that are None are left out."""
+    pairs = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items() if value is not None)
+    written = "".join(f' {key}="{html.escape(str(value))}"' for key, value in pairs)
+    return f"<{name}{written}>" if name in ("img", "br") else f"<{name}{written}>{inner}</{name}>"
+
+
+def output(inner: str) -> str:
+    """Return what stands in a cell: HTML with the style and the script that it needs."""
+    style, script = assets.read("media.css"), assets.read("media.js")
+    return f'<style>{style}</style><div class="bz-media">{inner}</div><script>{script}</script>'
+
+
+def download(name: str, texts: Mapping[str, str], link: str = "") -> str:
+    """Return the control that saves what its figure shows; of a file that is linked, a plain link."""
+    if link:
+        return tag("a", html.escape(texts["download"]), href=link, download=name)
+    label = f"{texts['download']} {name}"
+    kind = "bz-link bz-download bz-scripted"
+    return tag(
+        "button",
+        html.escape(texts["download"]),
+        type="button",
+        class_=kind,
+        data_bz_name=name,
+        aria_label=label,
+        hidden="",
+    )
+
+
+def linkable(path: str) -> str:
+    """Return the relative address of a file below the notebook's folder; nothing for others, which no page may open."""
+    if not path:
+        return ""
+    whole = Path(path).expanduser().resolve()
+    here = Path.cwd().resolve()
+    return quote(PurePath(whole).relative_to(here).as_posix()) if whole.is_relative_to(here) else ""
+
+
+def kept(data: bytes, name: str) -> str:
+    """Write bytes into the folder beside the notebook; return the path, or nothing where that cannot be."""
+    stem, _, ending = name.rpartition(".")
+    path = Path(KEPT) / f"{stem}-{hashlib.sha256(data).hexdigest()[:8]}.{ending}"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists() or path.stat().st_size != len(data):
+            path.write_bytes(data)
+    except OSError:
+        return ""
+    return path.as_posix()
 
 
 def measured(data: bytes) -> bytes:
@@ -37,32 +144,3 @@ def measured(data: bytes) -> bytes:
             return bytes(whole)
         at += 8 + length + length % 2
     return data
-
-
-def sound(data: bytes, mime: str, text: str) -> dict[str, str]:
-    """Return a player; of nothing, the text alone."""
-    if not data:
-        return {"text/plain": text}
-    if len(data) > EMBED_BYTES:
-        return {"text/plain": f"{text}: too large to be shown here; keep it with .save(path)"}
-    source = html.escape(data_url(data, mime))  # the type is what the provider says it is
-    player = f'<audio controls preload="metadata" src="{source}" aria-label="{html.escape(text)}"></audio>'
-    return {"text/html": player, "text/plain": text}
-
-
-def pictures(items: Sequence[tuple[bytes, str, str]], prompt: str, text: str) -> dict[str, str]:
-    """Return pictures (bytes, type and address of each): one as itself, several as a grid."""
-    if sum(len(data) for data, _, _ in items) > EMBED_BYTES:
-        return {"text/plain": f"{text}: too large to be shown here; keep it with .save(path)"}
-    if not items:
-        return {"text/plain": text}
-    if len(items) == 1 and items[0][1] in SHOWN and items[0][0]:
-        data, mime, _ = items[0]
-        return {mime: base64.b64encode(data).decode(), "text/plain": text}
-    cells = "".join(_picture(data_url(data, mime) if data else url, prompt) for data, mime, url in items)
-    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(240px,1fr));gap:8px"
-    return {"text/html": f'<div style="{grid}">{cells}</div>', "text/plain": text}
-
-
-def _picture(source: str, prompt: str) -> str:
-    return f'<img style="max-width:100%" src="{html.escape(source)}" alt="{html.escape(prompt)}">'

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
-from byzer_magic.results import ChatResult, RerankResult, Result, TranscribeResult
+from byzer_magic.results import ChatResult, EmbedResult, Result
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import Event, Failed, Loading, Placed, Ready
+from byzer_magic.widgets import assets
 
-STYLE = (
-    "border-collapse:collapse;font-size:var(--jp-ui-font-size1,13px);font-variant-numeric:tabular-nums",
-    "text-align:left;padding:2px 10px;border-bottom:1px solid currentColor;font-weight:600",
-    "text-align:left;padding:2px 10px",
-)
-"""Of the table, a heading and a cell; colours come from the page, so both themes are right."""
+NUMBER = re.compile(r"[-+]?[$¥]?[\d,.]+%?( ?(s|ms|min|h|/s|[kKMGT]i?B))?(/\d+)?|")
+"""What a column of numbers has in its cells; it is aligned at the right."""
+LONG = 48
+"""Text that is longer may be broken into lines."""
+
+
+class Cell(str):
+    """A text with its own HTML: for a table that is both."""
+
+    __slots__ = ("html", "number")
+    html: str
+    number: bool
+
+    def __new__(cls, text: str, shown: str, *, number: bool = False) -> Self:
+        """Make one; `shown` is HTML already. A number stands at the right of its column."""
+        made = super().__new__(cls, text)
+        made.html, made.number = shown, number
+        return made
 
 
 def seconds(value: float | None) -> str:
@@ -62,13 +76,25 @@ def table_html(rows: Sequence[dict[str, Any]], empty: str) -> str:
     """Return rows as a plain table that reads well in a saved notebook and in both themes."""
     if not rows:
         return f"<p>{html.escape(empty)}</p>"
-    table, heading, cell = STYLE
-    head = "".join(f'<th scope="col" style="{heading}">{html.escape(name)}</th>' for name in rows[0])
-    body = "".join(
-        "<tr>" + "".join(f'<td style="{cell}">{html.escape(str(value))}</td>' for value in row.values()) + "</tr>"
-        for row in rows
-    )
-    return f'<table style="{table}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    kinds = {name: _kind([row[name] for row in rows]) for name in rows[0]}
+    head = "".join(f'<th scope="col"{kinds[name]}>{html.escape(name)}</th>' for name in rows[0])
+    body = "".join(f"<tr>{''.join(_cell(row[name], kind) for name, kind in kinds.items())}</tr>" for row in rows)
+    style = assets.read("table.css")
+    return f'<style>{style}</style><table class="bz-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _kind(values: Sequence[Any]) -> str:
+    """Return the attribute that says how a column is aligned, from all that is in it."""
+    texts = [str(value) for value in values]
+    numbers = [value.number if isinstance(value, Cell) else NUMBER.fullmatch(str(value)) for value in values]
+    if any(texts) and all(numbers):
+        return ' class="bz-number"'
+    return ' class="bz-wrap"' if max(map(len, texts)) > LONG else ""
+
+
+def _cell(value: Any, kind: str) -> str:
+    shown = value.html if isinstance(value, Cell) else html.escape(str(value))
+    return f"<td{kind}>{shown}</td>"
 
 
 def event_text(model: str, event: Event) -> str:
@@ -96,7 +122,7 @@ def footer(result: Result) -> str:
         parts.append(f"{result.usage.prompt_tokens} + {result.usage.completion_tokens} tokens")
     if isinstance(result, ChatResult) and result.tokens_per_second:
         parts.append(f"{result.tokens_per_second:.0f} tokens/s")
-    if not isinstance(result, ChatResult | TranscribeResult | RerankResult):
+    if isinstance(result, EmbedResult):  # sounds and pictures tell about themselves below them
         parts.append(" + ".join(str(result).split("\n")))
     parts.append(f"{result.timings.total:.2f} s")
     if isinstance(result, ChatResult) and result.finish not in (None, "stop"):

@@ -37,6 +37,10 @@ class Cell:
         return "\n".join(data.get("text/markdown", "") for data in self.shown)
 
     @property
+    def painted(self) -> str:
+        return "\n".join(data.get("text/html", "") + data.get("text/markdown", "") for data in self.shown)
+
+    @property
     def everything(self) -> str:
         return "\n".join([self.text, self.error, self.value, *(str(data) for data in self.shown)])
 
@@ -75,12 +79,12 @@ class Kernel:
             elif kind == "display_data":
                 ids[content.get("transient", {}).get("display_id", "")] = len(cell.shown)
                 cell.shown.append(content["data"])
-            elif kind == "update_display_data":
+            elif kind == "update_display_data" and content["transient"]["display_id"] in ids:  # else of an earlier cell
                 cell.updates += 1
                 cell.shown[ids[content["transient"]["display_id"]]] = content["data"]
             elif kind == "status" and content["execution_state"] == "idle":
                 break
-            if on_text and cell.markdown.strip():
+            if on_text and cell.painted.strip():
                 on_text()
                 on_text = None
         cell.status = self.client.get_shell_msg(timeout=10)["content"]["status"]

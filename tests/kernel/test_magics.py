@@ -111,6 +111,23 @@ def test_reasoning_is_folded_and_opens_no_door(deployed: Kernel) -> None:
     cell = deployed.run("%%chat m\nthink:```<script>x</script>")
     assert "<summary>reasoning</summary>" in cell.markdown
     assert "<script" not in cell.markdown
+    assert "<summary>Reasoning</summary>" in cell.painted
+    assert "&lt;script&gt;" in cell.painted
+    assert "<script>x" not in cell.painted
+
+
+def test_tool_calls_are_shown(deployed: Kernel) -> None:
+    cell = deployed.run("%%chat m\ntool:weather")
+    assert "Tool call <code>weather</code>" in cell.painted
+    assert "weather(" in cell.shown[0]["text/plain"]
+
+
+def test_an_answer_is_html_and_the_text_as_it_was(deployed: Kernel) -> None:
+    cell = deployed.run("%%chat m\nsay:**bold** $x^2$")
+    assert list(cell.shown[0]) == ["text/html", "text/markdown", "text/plain"]
+    assert "<strong>bold</strong>" in cell.shown[0]["text/html"]
+    assert "<msup>" in cell.shown[0]["text/html"]
+    assert cell.shown[0]["text/plain"].startswith("**bold** $x^2$\n\nm · worker 0")
 
 
 def test_a_session_remembers(deployed: Kernel) -> None:

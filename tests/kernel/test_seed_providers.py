@@ -240,7 +240,7 @@ def test_text_to_speech(
 def test_s23_pictures(kernel: Kernel, cluster: Manager, servers: Servers, shell: Shell, tmp_path: Path) -> None:
     model = Deployed(kernel, servers, "S23")
     cell = model.ask("a cat", "--params", "size=1024x1024", "quality=hd")
-    assert any("image/png" in shown for shown in cell.shown)
+    assert any("data:image/png" in shown.get("text/html", "") for shown in cell.shown)
     assert model.python.image("a cat").data.startswith(b"\x89PNG")
     target = tmp_path / "x.png"
     done = shell("query", "--model", model.alias, "--query", "a cat", "--output_file", str(target))

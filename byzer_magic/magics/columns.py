@@ -1,0 +1,237 @@
+"""`%%chat a,b,c`: several models answer at once, side by side; `--judge d` compares."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import re
+import secrets
+import string
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, closing
+
+import msgspec
+
+from byzer_magic import habits, prices
+from byzer_magic.answer import Answer
+from byzer_magic.answers import Answers
+from byzer_magic.capabilities import Capability
+from byzer_magic.errors import ByzerError, CommandError, NotDeployed, RequestError
+from byzer_magic.gather import gatherer
+from byzer_magic.magics.repaint import Repainted
+from byzer_magic.manager import Manager
+from byzer_magic.output import Output
+from byzer_magic.results import ChatResult, Result, TranscribeResult
+from byzer_magic.types import ChatRequest, Message, Request, TranscribeRequest
+from byzer_magic.widgets import assets, columns
+from byzer_magic.widgets.answer_view import View
+
+Abilities = frozenset[Capability]
+
+
+def names(model: str) -> list[str]:
+    """Return the aliases of `a,b,c`.
+
+    Raises:
+        CommandError: one is missing, or there twice.
+    """
+    found = [name.strip() for name in model.split(",")]
+    if not all(found):
+        raise CommandError(f"There is an alias missing in {model!r}.", "Write them without spaces: %%chat a,b,c")
+    if twice := [name for place, name in enumerate(found) if name in found[:place]]:
+        raise CommandError(f"{twice[0]} is there twice in {model!r}.", "Name each model once.")
+    return found
+
+
+def abilities(manager: Manager, aliases: Sequence[str]) -> dict[str, Abilities | ByzerError]:
+    """Return what each model can do; of one that is deployed and does not answer, the error.
+
+    Raises:
+        NotDeployed: one of them is not deployed.
+    """
+    found: dict[str, Abilities | ByzerError] = {}
+    for alias in aliases:
+        try:
+            manager.reach(alias)
+            found[alias] = manager.run(manager.abilities(alias))
+        except NotDeployed as err:
+            if not manager.runs(alias):
+                raise
+            found[alias] = err
+        except RequestError as err:
+            found[alias] = err
+    return found
+
+
+class Asking:
+    """One model while it answers."""
+
+    def __init__(self, alias: str, request: Request | ByzerError, price: prices.Price | None) -> None:
+        self.alias = alias
+        self._price = price
+        self.request = request
+        self.gathered = gatherer(alias, request if not isinstance(request, ByzerError) else _EMPTY)
+        self.result: Result | None = None
+        self._begun = False
+        if isinstance(request, ByzerError):
+            self.end(request)
+
+    async def run(self, manager: Manager, board: Repainted | None) -> Asking:
+        """Gather the answer; an error ends this model's only."""
+        if self.result is not None:
+            return self
+        try:
+            async with aclosing(manager.ask(self.alias, self.request)) as items:  # type: ignore[arg-type, type-var]  # a generator
+                async for item in items:
+                    self.gathered.add(item)
+                    self._begun = True
+                    if board is not None:
+                        board.touch()
+            self.end()
+        except ByzerError as err:
+            self.end(err)
+        return self
+
+    def end(self, error: ByzerError | None = None, *, interrupted: bool = False) -> None:
+        """Keep what has arrived as the result."""
+        if self.result is None:
+            result = self.gathered.result(interrupted=interrupted or error is not None)
+            self.result = msgspec.structs.replace(result, error=error)
+
+    @property
+    def column(self) -> columns.Column:
+        """Return how it is now."""
+        so_far = self.gathered
+        text, reasoning = (so_far.text, so_far.reasoning) if isinstance(so_far, Answer) else ("", "")
+        if self.result is None:
+            state = "answering" if text or reasoning or self._begun else "waiting"
+        else:
+            stopped = "failed" if self.result.error else "stopped"
+            state = stopped if self.result.interrupted else "done"
+        return columns.Column(
+            alias=self.alias, state=state, seconds=so_far.seconds, text=text, reasoning=reasoning,
+            progress=so_far.progress, result=self.result,
+            cost=prices.shown(self.cost, self._price.currency) if self._price else "",
+        )  # fmt: skip
+
+    @property
+    def cost(self) -> float | None:
+        """Return what it has cost, where that is known."""
+        usage = self.result.usage if self.result is not None else None
+        return self._price.of(usage) if self._price and usage else None
+
+
+_EMPTY = ChatRequest(messages=[])
+
+
+def ask(manager: Manager, out: Output, asked: Mapping[str, Request | ByzerError], style: str, chinese: bool) -> Answers:  # noqa: FBT001 - passed on
+    """Ask all at once and show their answers; an interrupt stops all, and what had arrived is kept."""
+    found = {alias: price(manager, alias) for alias in asked}
+    asking = [Asking(alias, request, found[alias]) for alias, request in asked.items()]
+    views = {alias: View(style, chinese=chinese, key=secrets.token_hex(4)) for alias in asked}
+
+    def draw() -> dict[str, str]:
+        return columns.bundle([item.column for item in asking], views, chinese=chinese)
+
+    board = Repainted(draw) if out.shows_media else None
+    try:
+        with closing(manager.iterate(_ended(manager, asking, board))) as finished:  # type: ignore[type-var]  # a generator
+            for item in finished:
+                if board is None:
+                    out.text(columns.plain(item.column, chinese=chinese) + "\n")
+    except KeyboardInterrupt:
+        for item in asking:
+            item.end(interrupted=True)
+    finally:
+        if board is not None:
+            board.close()
+    return Answers([item.result for item in asking if item.result is not None], [item.cost for item in asking])
+
+
+async def _ended(manager: Manager, asking: Sequence[Asking], board: Repainted | None) -> AsyncIterator[Asking]:
+    tasks = [asyncio.create_task(item.run(manager, board)) for item in asking]
+    try:
+        for task in asyncio.as_completed(tasks):
+            ended = await task
+            if board is not None:
+                board.touch()
+            yield ended
+    finally:
+        for open_task in tasks:
+            open_task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def check_judge(manager: Manager, judge: str, requests: Sequence[Request | ByzerError]) -> None:
+    """Raise CommandError where that deployment cannot compare these answers; NotDeployed where there is none."""
+    manager.reach(judge)
+    if Capability.CHAT not in manager.run(manager.abilities(judge)):
+        raise CommandError(f"{judge} cannot judge: it does not chat.", "Name a model that does.")
+    if not all(isinstance(request, ChatRequest | TranscribeRequest | ByzerError) for request in requests):
+        raise CommandError("--judge compares texts, and these models make something else.", "Leave it out.")
+
+
+def judged(manager: Manager, out: Output, judge: str, prompt: str, answers: Answers, chinese: bool) -> None:  # noqa: FBT001 - passed on
+    """Let one more model compare the answers, which it sees under letters; show what it says."""
+    words = assets.texts("columns", chinese=chinese)
+    texts = {item.model: _text(item) for item in answers if not item.error and _text(item)}
+    if len(texts) < 2:
+        out.say(words["no_judge"])
+        return
+    answers.letters = lettered(prompt, list(texts))
+    pairs = ", ".join(f"{letter} = {alias}" for alias, letter in answers.letters.items())
+    request = habits.chat_request(judge_messages(prompt, texts, answers.letters, chinese=chinese), {})
+    out.say(f"{words['judge'].format(judge=judge)}: {pairs}")
+    found = out.answer(gatherer(judge, request), manager.iterate(manager.ask(judge, request)), "markdown")
+    answers.judgement = found if isinstance(found, ChatResult) else None
+
+
+def lettered(prompt: str, aliases: Sequence[str]) -> dict[str, str]:
+    """Return a letter for each model, in an order that tells nothing and is the same for the same prompt."""
+    seed = hashlib.sha256(json.dumps([prompt, sorted(aliases)]).encode()).digest()
+    mixed = sorted(aliases)
+    random.Random(seed).shuffle(mixed)  # noqa: S311 - it hides nothing from anybody who computes
+    return dict(zip(mixed, _letters(len(mixed)), strict=True))
+
+
+def _letters(count: int) -> list[str]:
+    alphabet = string.ascii_uppercase
+    return [alphabet[at] if at < 26 else f"{alphabet[at // 26 - 1]}{alphabet[at % 26]}" for at in range(count)]
+
+
+def judge_messages(
+    prompt: str, texts: Mapping[str, str], letters: Mapping[str, str], *, chinese: bool
+) -> list[Message]:
+    """Return what the judge is asked; the answers stand in the order of their letters."""
+    words = assets.texts("judge", chinese=chinese)
+    each = [words["answer"].format(letter=letter, text=_quoted(texts[alias])) for alias, letter in letters.items()]
+    answers = "\n\n".join(map(str.strip, each))
+    asked = words["prompt"].format(request=_quoted(prompt), answers=answers).strip()
+    return [Message("system", words["system"].strip()), Message("user", asked)]
+
+
+def _quoted(text: str) -> str:
+    """Return a text that cannot end its own quotation, nor begin another."""
+    return re.sub(r"<(?=/?\s*(?:answer|request)\b)", "&lt;", text, flags=re.IGNORECASE)
+
+
+def _text(result: Result) -> str:
+    return result.text if isinstance(result, ChatResult | TranscribeResult) else ""
+
+
+def price(manager: Manager, alias: str) -> prices.Price | None:
+    """Return what a deployment's tokens cost, where that is known."""
+    try:
+        stat = manager.run(manager.stat(alias))
+    except ByzerError:
+        return None
+    return prices.find(stat.kind, getattr(stat, "title", ""))
+
+
+def refuse_silence(answers: Answers) -> None:
+    """Raise RequestError when nobody answered."""
+    if all(item.error for item in answers):
+        aliases = ", ".join(item.model for item in answers)
+        raise RequestError(f"None of {aliases} answered.", "Each of them says why above.")

@@ -1,0 +1,83 @@
+"""Errors of the magics: one clean block in the cell, and a cell that has failed.
+
+IPython asks an exception that nobody has caught how it wants to be shown (`_render_traceback_`). Ours answers with its
+message and its next step. What more is known comes below, folded. It is the exception of the package that is raised,
+so that code which calls the magics can tell one error from another.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from byzer_magic.errors import ByzerError, DeployError
+from byzer_magic.log import redact
+from byzer_magic.options import is_secret_name
+from byzer_magic.widgets import assets, failure
+from byzer_magic.widgets.failure import Details
+
+SECRET_WORD = re.compile(r"(?:key|token|secret|password)=[\"']?([^\s\"'$]+)", re.IGNORECASE)
+"""A secret that somebody has typed into the command itself."""
+SHORTEST_SECRET = 8
+ALIAS = re.compile(r"--model[ =](\S+)")
+
+
+def presented(err: ByzerError, shell: Any, manager: Any, typed: str, *, chinese: bool) -> ByzerError:
+    """Return the error, without secrets, and able to show itself in this shell; `typed` is the cell that failed."""
+    hidden = tuple(secrets(typed, shell.user_ns, os.environ))
+    err.message, err.hint = redact(err.message, hidden), redact(err.hint, hidden)
+    err.args = (err.message,)
+    known = failure.details(err, log(err, manager, typed), hidden, chinese=chinese)
+    block = Block(err, known, shell, chinese=chinese)
+    err._render_traceback_ = block.lines  # type: ignore[attr-defined]  # a name of IPython's
+    return err
+
+
+def secrets(typed: str, variables: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield what may not be shown: values of variables that are named like secrets, and keys that were typed."""
+    for source in (variables, environ):
+        for name, value in list(source.items()):
+            if isinstance(value, str) and len(value) >= SHORTEST_SECRET and is_secret_name(name):
+                yield value
+    yield from (word for word in SECRET_WORD.findall(typed) if len(word) >= SHORTEST_SECRET)
+
+
+def log(err: ByzerError, manager: Any, typed: str) -> list[str]:
+    """Return what the workers of a model wrote that could not be deployed."""
+    if not isinstance(err, DeployError):
+        return []
+    logs = (manager.failed_log(alias) for alias in ALIAS.findall(typed) if not manager.runs(alias))
+    return next(filter(None, logs), [])
+
+
+class Block:
+    """Shows one error: its text as the cell's error, then its details."""
+
+    def __init__(self, err: ByzerError, known: Details, shell: Any, *, chinese: bool) -> None:
+        self._err = err
+        self._known = known
+        self._shell = shell
+        self._chinese = chinese
+        self._shown = False
+
+    def lines(self) -> list[str]:
+        """Return the text of the error; the second time, for `%tb`, with its details."""
+        text = str(self._err).split("\n")
+        if not self._known:
+            return text
+        if self._shown:
+            return [*text, *failure.to_text(self._known, chinese=self._chinese).split("\n")]
+        self._shown = True
+        if getattr(self._shell, "kernel", None) is None:
+            return [*text, assets.texts("failure", chinese=self._chinese)["again"]]
+        self._shell.events.register("post_run_cell", self._show_details)
+        return text
+
+    def _show_details(self, _result: Any) -> None:
+        """Show the fold below the error, which has been sent when the cell has run."""
+        from IPython.display import display
+
+        self._shell.events.unregister("post_run_cell", self._show_details)
+        display(failure.bundle(self._known, chinese=self._chinese), raw=True)

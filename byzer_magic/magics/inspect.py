@@ -1,0 +1,120 @@
+"""Shift-Tab in a notebook: the help of the command that the cursor is in, and of the option that it is at.
+
+A front end sends the whole cell and the cursor, but IPython looks up one word of it as an object, and a flag is no
+object. There is no hook before that look-up. So the shell's `object_inspect_mime` is asked through us while the
+extension is loaded; all that is not ours goes on to it untouched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from byzer_magic import command
+from byzer_magic.backends import registry
+from byzer_magic.backends.base import Param
+from byzer_magic.errors import ByzerError, CommandError
+from byzer_magic.help import help_text, option_text
+from byzer_magic.magics.complete import command_at
+from byzer_magic.options import Option, Spec, options_of
+from byzer_magic.spec import DeploySpec, all_commands
+from byzer_magic.widgets import help_sheet
+
+WIDEST_PARAM = 28
+
+
+def install(shell: Any, chinese: Callable[[], bool]) -> Callable[[], None]:
+    """Answer Shift-Tab in cells of ours; return what ends that."""
+    original = shell.object_inspect_mime
+
+    def answer(oname: str, *args: Any, **kwargs: Any) -> Any:
+        text = help_at(*_cell(shell), chinese=chinese())
+        return original(oname, *args, **kwargs) if text is None else _bundle(text)
+
+    shell.object_inspect_mime = answer
+
+    def remove() -> None:
+        with contextlib.suppress(AttributeError):
+            if vars(shell).get("object_inspect_mime") is answer:
+                del shell.object_inspect_mime
+
+    return remove
+
+
+def _cell(shell: Any) -> tuple[str, int]:
+    """Return the code and the cursor of the request that the kernel answers; nothing where it answers no such one."""
+    kernel = getattr(shell, "kernel", None)
+    request = kernel.get_parent("shell") if kernel is not None else {}
+    if request.get("header", {}).get("msg_type") != "inspect_request":
+        return "", 0
+    return request["content"]["code"], request["content"]["cursor_pos"]
+
+
+def _bundle(text: str) -> dict[str, str]:
+    return {"text/plain": text, "text/html": help_sheet.to_html(text)}
+
+
+def help_at(code: str, cursor: int, *, chinese: bool) -> str | None:
+    """Return the help for a place in a cell; None where the cell is not one of ours."""
+    end = code.find("\n", cursor)
+    line = code[: len(code) if end < 0 else end]  # the command of the line, also where the cursor is at its start
+    typed = command_at(line)
+    if typed is None:
+        typed = command_at(f"{line} ")  # the magic alone
+    if typed is None:
+        return None
+    try:
+        words = command.split(typed)
+    except CommandError:
+        words = typed.split()
+    name, cls = _command(words)
+    if cls is None:
+        return help_text("easy" if words[:1] == ["easy"] else None, chinese=chinese)
+    before = command_at(code[:cursor]) or ""
+    here = _option_at(cls, before.split())
+    parts = [help_text(name, chinese=chinese)]
+    if here is not None and here.kind == "params" and cls is DeploySpec:
+        parts.insert(0, _params(words, chinese=chinese))
+    if here is not None:
+        parts.insert(0, option_text(here, chinese=chinese))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _command(words: list[str]) -> tuple[str, type[Spec] | None]:
+    known = all_commands()
+    for taken in (2, 1):
+        name = " ".join(words[:taken])
+        if name in known:
+            return name, known[name]
+    return "", None
+
+
+def _option_at(cls: type[Spec], before: list[str]) -> Option | None:
+    """Return the option whose name or value stands before the cursor."""
+    flags = {f"--{opt.name}": opt for opt in options_of(cls)}
+    last = next((word for word in reversed(before) if word.startswith("--")), "")
+    found = flags.get(last.partition("=")[0])
+    if found is None and last:
+        near = [opt for flag, opt in flags.items() if flag.startswith(last)]
+        found = near[0] if len(near) == 1 else None
+    if found is None or found.kind in ("params", "texts") or before[-1] == last:
+        return found
+    return found if found.kind != "flag" and before[-2:-1] == [last] else None
+
+
+def _params(words: list[str], *, chinese: bool) -> str:
+    """Return the settings that `--infer_params` of this type and engine may have."""
+    said = dict(itertools.pairwise(words))
+    kind = said.get("--pretrained_model_type", "custom/auto")
+    try:
+        params = registry.find(kind, said.get("--infer_backend")).info.params
+    except ByzerError:
+        return ""
+    return "\n".join(_param(param, chinese=chinese) for param in params)
+
+
+def _param(param: Param, *, chinese: bool) -> str:
+    text = (getattr(param, "zh", "") if chinese else "") or param.help
+    return f"  {param.name + '=':{WIDEST_PARAM}} {text}"

@@ -1,0 +1,120 @@
+"""`%%chat alias --audio rec`: record in the cell, and get the answer below the recorder."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from contextlib import aclosing
+
+from IPython.display import DisplayHandle
+
+from byzer_magic import media
+from byzer_magic.errors import ByzerError
+from byzer_magic.gather import Gatherer, gatherer
+from byzer_magic.magics.repaint import Repainted
+from byzer_magic.manager import Manager
+from byzer_magic.results import ChatResult, Result
+from byzer_magic.runtime.loop import LOOP
+from byzer_magic.types import Media, Request
+from byzer_magic.widgets import answer_view, progress, recorder, snapshot
+from byzer_magic.widgets.answer_view import Shown
+
+Ask = Callable[[Media], Request]
+Keep = Callable[[Result], None]
+
+
+class Recording:
+    """A recorder and the place below it, from its cell's run until something was sent, or the cell runs again."""
+
+    def __init__(self, manager: Manager, alias: str, ask: Ask, keep: Keep, *, chinese: bool) -> None:
+        self._manager = manager
+        self._alias = alias
+        self._ask = ask
+        self._keep = keep
+        self._words = recorder.words(alias, chinese=chinese)
+        self._chinese = chinese
+        self._job: Future[None] | None = None
+        self._place = f"bz{uuid.uuid4().hex[:12]}"
+        self._widget = recorder.widget(self._place, self._words, self._take, self.cancel)
+        self._above, self._below = DisplayHandle(), DisplayHandle()
+
+    def show(self) -> None:
+        """Put both into the cell that is running."""
+        self._above.display(recorder.mount(self._place, self._words), raw=True)
+        self._below.display({"text/plain": ""}, raw=True)
+
+    def close(self) -> None:
+        """Take the recorder away and stop what it began; what stands below it stays."""
+        self.cancel()
+        self._end()
+
+    def cancel(self) -> None:
+        """Stop the answer that is coming."""
+        if self._job is not None:
+            self._job.cancel()
+
+    def _take(self, data: bytes, name: str) -> None:
+        threading.Thread(target=self._answer, args=(data, name), name="byzer-recording", daemon=True).start()
+
+    def _answer(self, data: bytes, name: str) -> None:
+        try:
+            found = media.audio(data)
+            found.name = name
+            request = self._ask(found)
+        except ByzerError as err:
+            self._failed(str(err))
+            return
+        gathered = gatherer(self._alias, request)
+        board = Repainted(lambda: self._status(gathered), handle=self._below)
+        try:
+            self._job = asyncio.run_coroutine_threadsafe(self._gather(gathered, request), LOOP.start())
+            self._job.result()
+        except CancelledError:
+            board.close({"text/plain": ""})
+            self._failed(self._words["cancelled"])
+            return
+        except ByzerError as err:
+            board.close(trouble(str(err)))
+            self._failed(err.message)
+            return
+        result = gathered.result()
+        board.close(shown(result, chinese=self._chinese))
+        self._keep(result)
+        self._end()
+
+    def _end(self) -> None:
+        """Take the recorder away; in a saved notebook nothing tells that there was one."""
+        self._widget.send({"kind": "end"})
+        self._widget.close()
+        self._above.update({"text/plain": ""}, raw=True)
+
+    async def _gather(self, gathered: Gatherer, request: Request) -> None:
+        async with aclosing(self._manager.ask(self._alias, request)) as items:  # type: ignore[type-var]  # a generator
+            async for item in items:
+                gathered.add(item)
+
+    def _status(self, gathered: Gatherer) -> dict[str, str]:
+        return progress.bundle([progress.of(gathered)])
+
+    def _failed(self, text: str) -> None:
+        self._widget.send({"kind": "failed", "text": text})
+
+
+def shown(result: Result, *, chinese: bool) -> dict[str, str]:
+    """Return an answer as the place below the recorder shows it."""
+    footer = snapshot.footer(result)
+    if isinstance(result, ChatResult):
+        whole = Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or (), footer=footer)
+        return answer_view.bundle(whole, chinese=chinese)
+    data: dict[str, str] = result._repr_mimebundle_(chinese=chinese) if hasattr(result, "_repr_mimebundle_") else {}
+    return data or {"text/plain": f"{result}\n\n{footer}"}
+
+
+def trouble(text: str) -> dict[str, str]:
+    """Return an error as the place below the recorder shows it."""
+    style = "border-left:3px solid var(--jp-error-color1,#d32f2f);padding-left:8px;white-space:pre-wrap"
+    return {"text/html": f'<p role="alert" style="{style}">{html.escape(text)}</p>', "text/plain": text}

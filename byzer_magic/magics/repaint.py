@@ -1,0 +1,73 @@
+"""One output of a cell that a thread paints again and again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from IPython.core.getipython import get_ipython
+from IPython.display import DisplayHandle
+
+PAINT_SECONDS = 0.1
+"""Shortest time between two paintings."""
+TICK_SECONDS = 1.0
+"""It is painted so often when nothing is new, for its clock."""
+LARGE = 32 * 1024
+"""Each painting sends everything: beyond so many characters it is painted less often."""
+
+Draw = Callable[[], dict[str, str]]
+"""Returns what is to be seen now, as a MIME bundle."""
+
+
+class Repainted:
+    """Paints when something is new, and once a second; stays live while the cell runs, and in a saved notebook.
+
+    With `after`, nothing is shown before so many seconds: what is over sooner leaves no trace. With `handle`, it is
+    an output that there is already.
+    """
+
+    def __init__(self, draw: Draw, *, after: float = 0.0, handle: DisplayHandle | None = None) -> None:
+        self._draw = draw
+        self._after = after
+        self._size = 0
+        self._news = threading.Event()
+        self._done = threading.Event()
+        self._handle = handle
+        self._shell = get_ipython()
+        self._parent = self._shell.get_parent() if hasattr(self._shell, "get_parent") else None
+        if not after:
+            self._paint(draw())
+        self._thread = threading.Thread(target=self._run, name="byzer-paint", daemon=True)
+        self._thread.start()
+
+    def touch(self) -> None:
+        """Note that there is something new."""
+        self._news.set()
+
+    def close(self, last: dict[str, str] | None = None) -> None:
+        """Show how it ended, or `last`, and nothing after it; where nothing was shown yet, nothing at all."""
+        self._done.set()
+        self._news.set()
+        self._thread.join()  # only one thread at a time draws
+        if self._handle is not None:
+            self._handle.update(self._draw() if last is None else last, raw=True)
+
+    def _run(self) -> None:
+        if self._after and self._done.wait(self._after):
+            return
+        while not self._done.is_set():
+            self._paint(self._draw())
+            if self._done.wait(PAINT_SECONDS * max(1.0, self._size / LARGE)):
+                return
+            self._news.wait(TICK_SECONDS)
+            self._news.clear()
+
+    def _paint(self, data: dict[str, str]) -> None:
+        self._size = len(data.get("text/html", ""))
+        if self._handle is not None:
+            self._handle.update(data, raw=True)
+            return
+        if threading.current_thread() is not threading.main_thread() and self._parent is not None:
+            self._shell.set_parent(self._parent)  # what this thread shows belongs to the cell that started it
+        self._handle = DisplayHandle()
+        self._handle.display(data, raw=True)

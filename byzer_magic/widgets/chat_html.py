@@ -1,0 +1,129 @@
+"""A conversation as HTML and text: pure functions of its turns."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from byzer_magic.answer import Answer
+from byzer_magic.errors import ByzerError
+from byzer_magic.gather import Gatherer
+from byzer_magic.results import ChatResult, Result
+from byzer_magic.types import Media, Message
+from byzer_magic.widgets import answer_view, assets, chat_turns, media, snapshot
+from byzer_magic.widgets.answer_view import Shown, View
+from byzer_magic.widgets.chat_turns import Turn
+
+Words = Mapping[str, str]
+
+
+def prompt_html(prompt: Message) -> str:
+    """Return what somebody asked: the text as it was typed, and what was attached."""
+    text = html.escape(chat_turns.text_of(prompt))
+    return "".join(map(_attached, chat_turns.media_of(prompt))) + (f"<p>{text}</p>" if text else "")
+
+
+def _attached(item: Media) -> str:
+    name = item.name or item.mime
+    if not item.data:
+        return f'<span class="bz-chip">{html.escape(item.url or name)}</span>'
+    source = media.data_url(item.data, item.mime)
+    if item.is_image:
+        return media.tag("img", src=source, alt=name)
+    return media.tag("audio", src=source, controls="", preload="metadata", aria_label=name)
+
+
+def so_far(gathered: Gatherer) -> Shown:
+    """Return what is to be seen of an answer that is still coming."""
+    if isinstance(gathered, Answer):
+        return Shown(text=gathered.text, reasoning=gathered.reasoning, done=False)
+    return Shown(footer=f"{gathered.progress}, {gathered.seconds:.0f} s", done=False)
+
+
+def of_turn(turn: Turn, words: Words) -> Shown:
+    """Return what is to be seen of an answer that has come."""
+    result = turn.result
+    if result is None:
+        return Shown(text=turn.text)
+    footer = snapshot.footer(result)
+    if not isinstance(result, ChatResult):
+        return Shown(media=_made(result), footer=footer)
+    empty = not (result.text or result.reasoning or result.tool_calls or turn.error or result.interrupted)
+    note = f"{words['empty']} · {footer}" if empty else footer
+    return Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or (), footer=note)
+
+
+def _made(result: Result) -> str:
+    """Return a sound, pictures, a transcript, or whatever else a model makes."""
+    bundle = result._repr_mimebundle_() if hasattr(result, "_repr_mimebundle_") else {}
+    return bundle.get("text/html") or f"<pre>{html.escape(bundle.get('text/plain') or str(result))}</pre>"
+
+
+def error_html(error: ByzerError) -> str:
+    """Return what went wrong, and what to do."""
+    hint = f"<p>{html.escape(error.hint)}</p>" if error.hint else ""
+    return f'<div class="bz-chat-error"><p>{html.escape(error.message)}</p>{hint}</div>'
+
+
+def blocks(turn: Turn, view: View, shown: Shown) -> list[str]:
+    """Return the blocks of a turn's answer; an error is the last one."""
+    found = view.blocks(shown)
+    return [*found, error_html(turn.error)] if turn.error else found
+
+
+def entry(turn: Turn, words: Words, *, chinese: bool) -> dict[str, Any]:
+    """Return a turn as the page draws it."""
+    if turn.drawn is not None:
+        return turn.drawn
+    view = View(chinese=chinese, key=f"t{turn.number}")
+    drawn = {
+        "id": turn.number,
+        "text": chat_turns.text_of(turn.prompt),
+        "prompt": prompt_html(turn.prompt),
+        "alias": turn.alias,
+        "running": turn.running,
+        "answer": turn.text,
+        "blocks": [] if turn.running else blocks(turn, view, of_turn(turn, words)),
+    }
+    turn.drawn = None if turn.running else drawn
+    return drawn
+
+
+def transcript(turns: Sequence[Turn], system: str, alias: str, words: Words, *, chinese: bool) -> dict[str, str]:
+    """Return the conversation as it can be read without a kernel.
+
+    A page in which the window lives hides it; where the window cannot live, it is shown in the window's place.
+    """
+    parts = [_said(words["system"], f"<p>{html.escape(system)}</p>", "")] if system else []
+    for turn in turns:
+        drawn = entry(turn, words, chinese=chinese)
+        parts.append(_said(words["you"], drawn["prompt"], " bz-chat-you"))
+        parts.append(_said(turn.alias or alias, "".join(drawn["blocks"]), ""))
+    empty = f"<p>{html.escape(words['nothing'])}</p>" if not parts else ""
+    title = html.escape(words["title"].format(alias=alias))
+    styles = "".join(map(assets.read, ("answer.css", "transcript.css", "beside.css")))
+    return {
+        "text/html": (
+            f'<style>{styles}</style><section class="bz-instead bz-chat-kept mathjax_ignore tex2jax_ignore" '
+            f'aria-label="{title}"><p class="bz-footer">{title}</p>{"".join(parts)}{empty}</section>'
+        ),
+        "text/plain": plain(turns, system, alias, words),
+    }
+
+
+def _said(who: str, body: str, kind: str) -> str:
+    return f'<div class="bz-answer{kind}"><strong>{html.escape(who)}</strong>{body}</div>'
+
+
+def plain(turns: Sequence[Turn], system: str, alias: str, words: Words) -> str:
+    """Return the conversation as text."""
+    lines = [words["title"].format(alias=alias)]
+    lines += [f"{words['system']}: {system}"] if system else []
+    for turn in turns:
+        media_types = "".join(f"[{item.mime}] " for item in chat_turns.media_of(turn.prompt))
+        lines.append(f"{words['you']}: {media_types}{chat_turns.text_of(turn.prompt)}")
+        calls = answer_view.plain(of_turn(turn, words)) if isinstance(turn.result, ChatResult) else turn.text
+        trouble = str(turn.error) if turn.error else ""
+        lines.append("\n".join(filter(None, [f"{turn.alias or alias}: {calls}", trouble])))
+    return "\n\n".join(lines) if turns else f"{lines[0]}: {words['nothing']}"

@@ -1,0 +1,145 @@
+"""A conversation as a chat window has it: prompts, each with what came of it. Data only; nothing is drawn or sent."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from byzer_magic.errors import ByzerError
+from byzer_magic.results import ChatResult, Result
+from byzer_magic.types import Media, Message
+
+NUMBERS = itertools.count(1)
+
+
+@dataclass
+class Turn:
+    """One prompt and what came of it."""
+
+    prompt: Message
+    alias: str = ""
+    """Who answers; nothing where another cell asked."""
+    replies: list[Message] = field(default_factory=list)
+    """What a session has after the prompt, up to the next one."""
+    result: Result | None = None
+    error: ByzerError | None = None
+    running: bool = False
+    number: int = field(default_factory=lambda: next(NUMBERS))
+    drawn: dict[str, Any] | None = None
+    """As it was drawn, once nothing of it changes any more."""
+
+    def take(self, result: Result) -> None:
+        """Keep what was answered; only a chat's text goes on to the next prompt."""
+        self.result = result
+        text = isinstance(result, ChatResult) and result.text
+        self.replies = [Message("assistant", text)] if text else []
+
+    @property
+    def text(self) -> str:
+        """Return the answer's text, whoever asked for it."""
+        if self.result is not None:
+            return str(self.result)
+        return "\n\n".join(filter(None, map(text_of, self.replies)))
+
+
+class Conversation:
+    """The turns of one session; `messages` is what `%%chat --session` has of it."""
+
+    def __init__(self, messages: Sequence[Message] = (), system: str | None = None) -> None:
+        self.turns: list[Turn] = []
+        self.system = ""
+        self.read(messages)
+        self.system = system if system is not None else self.system
+
+    def read(self, messages: Sequence[Message]) -> None:
+        """Become what a session is now; turns that are the same in it keep what is known of them."""
+        first = messages[0] if messages and messages[0].role == "system" else None
+        self.system = text_of(first) if first is not None else self.system
+        found = list(_turns(messages[1:] if first is not None else messages))
+        kept: list[Turn] = []
+        for turn in self.turns:
+            if not turn.replies:  # it failed, or what answered does not chat: no session knows of it
+                kept.append(turn)
+            elif found and (turn.prompt, turn.replies) == (found[0].prompt, found[0].replies):
+                kept.append(turn)
+                found.pop(0)
+            else:
+                break
+        self.turns = [*kept, *found]
+
+    def messages(self) -> list[Message]:
+        """Return it as a session remembers it: what got an answer."""
+        system = [Message("system", self.system)] if self.system else []
+        return [*system, *(part for turn in self.turns if turn.replies for part in (turn.prompt, *turn.replies))]
+
+    def asking(self, prompt: Message) -> list[Message]:
+        """Return what is sent to a model that is asked this next."""
+        return [*self.messages(), prompt]
+
+    def turn(self, number: int) -> Turn | None:
+        """Return the turn of that number."""
+        return next((turn for turn in self.turns if turn.number == number), None)
+
+    def cut(self, number: int) -> Turn | None:
+        """Drop a turn and all that follow; return it."""
+        found = self.turn(number)
+        if found is not None:
+            self.turns = self.turns[: self.turns.index(found)]
+        return found
+
+
+def _turns(messages: Iterable[Message]) -> Iterable[Turn]:
+    turn: Turn | None = None
+    for message in messages:
+        if message.role == "user" or turn is None:
+            if turn is not None:
+                yield turn
+            begins = message.role == "user"
+            turn = Turn(message if begins else Message("user", ""), replies=[] if begins else [message])
+        else:
+            turn.replies.append(message)
+    if turn is not None:
+        yield turn
+
+
+def text_of(message: Message) -> str:
+    """Return the text in a message."""
+    if not isinstance(message.content, list):
+        return message.content or ""
+    return "\n".join(str(part.get("text") or "") for part in message.content if isinstance(part, dict)).strip()
+
+
+def media_of(message: Message) -> list[Media]:
+    """Return the pictures and sounds in a message."""
+    parts: list[Any] = message.content if isinstance(message.content, list) else []
+    return [part for part in parts if isinstance(part, Media)]
+
+
+def as_cells(turns: Sequence[Turn], system: str, alias: str, session: str) -> list[str]:
+    """Return prompts as `%%chat` cells, which ask them again one after the other; without what was attached."""
+    cells = []
+    for number, turn in enumerate(turns):
+        line = f"%%chat {turn.alias or alias} --session {_word(session)}"
+        if number == 0:
+            line += " --reset" + (f" --system {_word(system)}" if system else "")
+        text = text_of(turn.prompt).replace("{{", "\\{{")
+        cells.append(f"{line}\n{text}")
+    return cells
+
+
+def _word(text: str) -> str:
+    return shlex.quote(text.replace("\n", " "))
+
+
+def as_markdown(turns: Sequence[Turn], system: str, alias: str, words: Mapping[str, str]) -> str:
+    """Return the conversation as Markdown, each answer as the model wrote it."""
+    parts = [f"**{words['system']}**\n\n{system}"] if system else []
+    for turn in turns:
+        media = [f"*({item.mime})*" for item in media_of(turn.prompt)]
+        parts.append("\n\n".join([f"**{words['you']}**", *media, text_of(turn.prompt)]))
+        trouble = f"*{turn.error.message}*" if turn.error else ""
+        parts.append("\n\n".join(filter(None, [f"**{turn.alias or alias}**", turn.text, trouble])))
+    return "\n\n---\n\n".join(parts)

@@ -1,0 +1,168 @@
+"""Answers of several models side by side: pure functions from what has arrived to HTML and text."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from byzer_magic.errors import ByzerError
+from byzer_magic.results import (
+    ChatResult,
+    EmbedResult,
+    ImageResult,
+    RerankResult,
+    Result,
+    SpeakResult,
+    TranscribeResult,
+)
+from byzer_magic.widgets import assets, media, picture_view, snapshot, sound_view, transcript_view
+from byzer_magic.widgets.answer_view import Shown, View
+
+SIGNS = {"waiting": "○", "answering": "◐", "done": "✓", "failed": "✗", "stopped": "■"}
+"""So that no state is told by colour alone."""
+ROWS = 50
+"""More vectors or documents are not shown; the result has them all."""
+NUMBERS = 4
+"""Numbers of a vector that are shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One model's answer at one moment."""
+
+    alias: str
+    state: str
+    """One of `SIGNS`."""
+    seconds: float = 0.0
+    text: str = ""
+    """Of an answer that is still coming."""
+    reasoning: str = ""
+    progress: str = ""
+    """How far an answer is that is no text."""
+    result: Result | None = None
+    """The whole, or the part that had arrived, once there will be no more."""
+    cost: str = ""
+
+    @property
+    def error(self) -> ByzerError | None:
+        """Return why it failed."""
+        return self.result.error if self.result is not None else None
+
+
+def bundle(columns: Sequence[Column], views: Mapping[str, View], *, chinese: bool) -> dict[str, str]:
+    """Return the columns as Jupyter shows them; each chat is drawn by its view, by alias."""
+    words = assets.texts("columns", chinese=chinese)
+    over = all(column.result is not None for column in columns)
+    each = "".join(_column(column, views[column.alias], words, over=over, chinese=chinese) for column in columns)
+    label = words["group"].format(count=len(columns))
+    shown = media.tag("div", each, class_="bz-columns", role="group", aria_label=label)
+    return {
+        "text/html": f"<style>{assets.read('answer.css')}{assets.read('columns.css')}</style>{media.output(shown)}",
+        "text/plain": "\n\n".join(plain(column, chinese=chinese) for column in columns),
+    }
+
+
+def plain(column: Column, *, chinese: bool) -> str:
+    """Return one column as text under a heading."""
+    words = assets.texts("columns", chinese=chinese)
+    said = str(column.result) if column.result is not None else column.text or column.progress
+    trouble = f"{words['failed']}: {column.error}" if column.error else ""
+    lines = [f"== {column.alias} ==", said, trouble, footer(column, words)]
+    return "\n".join(filter(None, lines))
+
+
+def footer(column: Column, words: Mapping[str, str]) -> str:
+    """Return the line under an answer: time to first token, tokens, speed, total, cost."""
+    result = column.result
+    if result is None:
+        return ""
+    parts: list[str] = []
+    if isinstance(result, ChatResult) and result.timings.first_token is not None:
+        parts.append(words["first_token"].format(time=f"{result.timings.first_token:.2f} s"))
+    if result.usage:
+        parts.append(words["tokens"].format(into=result.usage.prompt_tokens, out=result.usage.completion_tokens))
+    if isinstance(result, ChatResult) and result.tokens_per_second:
+        parts.append(words["speed"].format(speed=f"{result.tokens_per_second:.0f}"))
+    parts += [f"{result.timings.total:.2f} s", column.cost]
+    if isinstance(result, ChatResult) and result.finish not in (None, "stop"):
+        parts.append(words["finish"].format(why=result.finish))
+    return " · ".join(filter(None, parts))
+
+
+def _column(column: Column, view: View, words: Mapping[str, str], *, over: bool, chinese: bool) -> str:
+    state = f"{SIGNS[column.state]} {words[column.state]}"
+    if column.result is None:
+        state += f" · {column.seconds:.0f} s"
+    head = media.tag("strong", html.escape(column.alias)) + media.tag("span", html.escape(state))
+    body = _trouble(column, words) + _body(column, view, words, over=over, chinese=chinese)
+    foot = footer(column, words)
+    inner = media.tag("header", head) + media.tag("div", body, class_="bz-body")
+    inner += media.tag("footer", html.escape(foot), class_="bz-quiet") if foot else ""
+    return media.tag("section", inner, class_=f"bz-column bz-{column.state}", aria_label=column.alias)
+
+
+def _trouble(column: Column, words: Mapping[str, str]) -> str:
+    error = column.error
+    if error is None:
+        return ""
+    shown = media.tag("p", html.escape(str(error)), class_="bz-error", role="note")
+    partial = isinstance(column.result, ChatResult) and column.result.text
+    return shown + (media.tag("p", html.escape(words["part"]), class_="bz-quiet") if partial else "")
+
+
+def _body(column: Column, view: View, words: Mapping[str, str], *, over: bool, chinese: bool) -> str:
+    """Return the answer itself. Sounds and pictures come when all is over: until then, repainting would stop them."""
+    match column.result:
+        case None if column.text or column.reasoning:
+            return view.inner(Shown(text=column.text, reasoning=column.reasoning, done=False))
+        case None:
+            return media.tag("p", html.escape(column.progress), class_="bz-quiet")
+        case ChatResult() as result:
+            return _chat(result, view, words)
+        case EmbedResult() as result:
+            return _vectors(result, words)
+        case RerankResult() as result:
+            return _ranking(result, words)
+        case result if not over:
+            return media.tag("p", html.escape(f"{result}: {words['later']}"), class_="bz-quiet")
+        case SpeakResult() as result:
+            return sound_view.figure(result.sound, media.words(chinese=chinese))[0] if result.data else ""
+        case ImageResult() as result:
+            about = (result.prompt, result.facts, "", media.words(chinese=chinese))
+            return picture_view.grid(result.drawings, *about)[0]
+        case TranscribeResult() as result:
+            return _transcript(result, chinese=chinese)
+
+
+def _transcript(result: TranscribeResult, *, chinese: bool) -> str:
+    about = (result.text, result.segments, result.facts[1:], result.sound, media.words(chinese=chinese))
+    return transcript_view.section(*about)[0]
+
+
+def _chat(result: ChatResult, view: View, words: Mapping[str, str]) -> str:
+    if not (result.text or result.reasoning or result.tool_calls):
+        empty = not (result.error or result.interrupted)
+        return media.tag("p", html.escape(words["empty"]), class_="bz-quiet") if empty else ""
+    return view.inner(Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or ()))
+
+
+def _vectors(result: EmbedResult, words: Mapping[str, str]) -> str:
+    rows = [
+        {
+            words["text"]: number + 1,
+            words["length"]: f"{sum(float(value) ** 2 for value in row) ** 0.5:.3f}",
+            words["begins"]: " ".join(f"{value:.3f}" for value in row[:NUMBERS]) + " …",
+        }
+        for number, row in enumerate(result.vectors[:ROWS])
+    ]
+    return snapshot.table_html(rows, "") + media.tag("p", html.escape(str(result)), class_="bz-quiet")
+
+
+def _ranking(result: RerankResult, words: Mapping[str, str]) -> str:
+    pairs = zip(result.order[:ROWS], result.documents, strict=False)
+    rows = [
+        {words["place"]: place, words["score"]: f"{score:.4f}", words["text"]: text}
+        for place, ((_, score), text) in enumerate(pairs, 1)
+    ]
+    return snapshot.table_html(rows, "")

@@ -1,0 +1,129 @@
+"""What is wrong with a form's fields, each in one sentence: by the checks that the command line has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from byzer_magic import command
+from byzer_magic.backends.base import Info, typed_params
+from byzer_magic.errors import ByzerError, MissingKey
+from byzer_magic.expand import expand
+from byzer_magic.options import options_of
+from byzer_magic.spec import DeploySpec
+from byzer_magic.widgets.form_values import PARAM, Values, flag_of, is_secret, param_of, params_of, trouble_in
+
+TYPED = "typed-in"
+"""Stands for a secret while only the other fields are checked."""
+
+
+@dataclass(kw_only=True)
+class Verdict:
+    """What is to be said of a form."""
+
+    errors: dict[str, str] = field(default_factory=dict)
+    """Sentences about given values, by field; of the whole under the empty name."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Sentences about fields that are still empty."""
+
+    @property
+    def ok(self) -> bool:
+        """Return whether nothing is wrong."""
+        return not (self.errors or self.missing)
+
+
+def sentence(err: ByzerError) -> str:
+    """Return an error in one line."""
+    return re.sub(r"\s*\n\s*", " ", str(err))
+
+
+def check(
+    values: Values,
+    typed: Iterable[str],
+    info: Info | None,
+    variables: Mapping[str, Any],
+    environ: Mapping[str, str],
+) -> Verdict:
+    """Return what is wrong with each field by itself; `typed` are the secrets that are given beside `values`."""
+    found = Verdict()
+    for name, text in values.items():
+        if problem := _problem(name, text, info, variables, environ):
+            found.errors[name] = problem
+    for opt in options_of(DeploySpec):
+        if opt.required and not values.get(opt.name):
+            found.errors.pop(opt.name, None)
+            found.missing[opt.name] = _needs(flag_of(opt.name))
+    if info is not None:
+        found.missing |= _missing(values, set(typed), info, environ)
+    return found
+
+
+def _needs(name: str) -> str:
+    return f"{name} is needed."
+
+
+def _problem(name: str, text: str, info: Info | None, variables: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    try:
+        command.check_placeholder(flag_of(name), text)
+        if not name.startswith(PARAM):
+            return trouble_in(name, text)
+        value = expand(text, variables, environ)
+        if info is not None:
+            hidden = is_secret(name, info) and param_of(name, info) is not None
+            _alone(
+                info, name.removeprefix(PARAM), TYPED if hidden and value.strip() and _is_text(name, info) else value
+            )
+    except ByzerError as err:
+        return sentence(err)
+    return ""
+
+
+def _is_text(name: str, info: Info) -> bool:
+    param = param_of(name, info)
+    return param is not None and param.kind == "text"
+
+
+def _alone(info: Info, name: str, value: str) -> None:
+    """Check one setting of a backend, whatever the others are."""
+    free = tuple(replace(param, required=False, env=()) for param in info.params)
+    typed_params(replace(info, params=free), {name: value}, {})
+
+
+def _missing(values: Values, typed: set[str], info: Info, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return a sentence for each setting that is required and has no value, not even in the environment."""
+    names = {param_of(name, info) for name in (*values, *typed) if values.get(name) or name in typed}
+    given = {param.name for param in names if param is not None}
+    found = {}
+    for one in info.params:
+        if not one.required or one.name in given:
+            continue
+        only = tuple(replace(param, required=param is one, kind="text", choices=()) for param in info.params)
+        others = {name: TYPED for name in given}
+        try:
+            typed_params(replace(info, params=only), others, environ)
+        except MissingKey as err:
+            found[f"{PARAM}{one.name}"] = sentence(err)
+    return found
+
+
+def attribute(err: ByzerError, values: Values, keys: Iterable[str]) -> str:
+    """Return the field that an error of the whole is about, or nothing: the one that its text names."""
+    if param := err.details.get("param"):
+        return f"{PARAM}{param}"
+    path = values.get("model_path", "")
+    if path and path in err.message:
+        return "model_path"
+    by_length = sorted({*keys, *values}, key=len, reverse=True)
+    return next((key for key in by_length if _names(flag_of(key), err.message)), "")
+
+
+def _names(flag: str, text: str) -> bool:
+    """Return whether a text has a flag or a setting as a word of its own."""
+    return ("." in flag or "_" in flag) and bool(re.search(rf"(?<![\w.-]){re.escape(flag)}(?![\w])", text))
+
+
+def settings(values: Values) -> dict[str, str]:
+    """Return the backend's settings for a check that must not look into keyrings."""
+    return {name: TYPED if text.startswith("keyring:") else text for name, text in params_of(values).items()}

@@ -1,0 +1,147 @@
+"""What a deploy form can begin with: presets, providers, engines, models on this machine. Plain data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from byzer_magic import model_folders, presets
+from byzer_magic.backends import compatible, registry
+from byzer_magic.backends.weights.estimate import readable
+from byzer_magic.errors import UnknownKind
+from byzer_magic.model_folders import Found
+from byzer_magic.options import suggest
+from byzer_magic.spec import DeploySpec, EasyDeploySpec
+from byzer_magic.widgets import assets
+from byzer_magic.widgets.form_values import PARAM, Values, is_secret, values_of
+
+PRESET, PROVIDER, ENGINE, HERE = "preset", "provider", "engine", "here"
+"""Groups, in the order they are shown in."""
+_SAAS = {"worker_concurrency": "1000", "cpus_per_worker": "0.001"}
+"""A provider's worker is a slot, so it takes next to nothing; presets say the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One row of the chooser."""
+
+    id: str
+    """`preset:gpt4o`, `saas/openai`, `vllm`, `custom/bge`, or `path:` and a model's path."""
+    group: str
+    title: str
+    detail: str
+    note: str = ""
+    """A retirement, or what is missing to run it."""
+
+
+def choices(*, chinese: bool) -> list[Choice]:
+    """Return the presets, providers and engines."""
+    words = assets.texts("form", chinese=chinese)
+    return [*_presets(), *_providers(), *_engines(words)]
+
+
+def _presets() -> Iterable[Choice]:
+    for row in presets.load().values():
+        able = ", ".join(row.capabilities)
+        detail = " · ".join(filter(None, (row.provider, row.model if row.model != row.name else "", able)))
+        yield Choice(id=f"preset:{row.name}", group=PRESET, title=row.name, detail=detail, note=row.note)
+
+
+def _providers() -> Iterable[Choice]:
+    rows = compatible.load()
+    for kind in registry.saas_kinds():
+        row = rows.get(kind.removeprefix("saas/"))
+        title, note = (row.title, row.note) if row else (registry.find(kind).info.title, "")
+        yield Choice(id=kind, group=PROVIDER, title=title, detail=" · ".join(filter(None, (kind, note))))
+
+
+def _engines(words: Mapping[str, str]) -> Iterable[Choice]:
+    installed = registry.installed()
+    yield Choice(id="auto", group=ENGINE, title=words["auto_engine"], detail="custom/auto")
+    for name, backend in registry.local().items():
+        missing = "" if installed[name] else words["to_install"].format(extra=backend.info.extra)
+        can = ", ".join(sorted(backend.info.capabilities))
+        detail = " · ".join(filter(None, (name, can)))
+        yield Choice(id=name, group=ENGINE, title=backend.info.title, detail=detail, note=missing)
+
+
+def models(found: Iterable[Found], words: Mapping[str, str]) -> list[Choice]:
+    """Return the models on this machine; those that nothing runs say why."""
+    return [_model(item, words) for item in found]
+
+
+def _model(item: Found, words: Mapping[str, str]) -> Choice:
+    weights = item.weights
+    facts = [item.engine, weights.form if weights else "", readable(weights.size) if weights else ""]
+    note = item.trouble or ("" if item.installed else words["not_installed"].format(engine=item.engine))
+    detail = " · ".join([*dict.fromkeys(filter(None, facts)), model_folders.short(item.path)])
+    return Choice(id=f"path:{item.path}", group=HERE, title=model_folders.name_of(item.path), detail=detail, note=note)
+
+
+def find(word: str) -> str:
+    """Return the id of the preset, type or engine of that name.
+
+    Raises:
+        UnknownKind: there is none; the nearest is in the hint.
+    """
+    if word in presets.load():
+        return f"preset:{word}"
+    kinds = [*registry.saas_kinds(), *registry.local(), "auto"]
+    if word in kinds:
+        return word
+    if word == "custom/auto":
+        return "auto"
+    hint = suggest(word, [*presets.load(), *kinds], "%byzer presets lists the presets; %byzer form lets you choose.")
+    raise UnknownKind(f"There is no preset, type or engine {word!r}.", hint)
+
+
+def chosen(choice: str, kept: Values, known: Iterable[Found], names: Iterable[str]) -> dict[str, str]:
+    """Return the fields of a choice; `kept` are those that stay as somebody filled them in.
+
+    `known` are the models on this machine; `names` are the variables that have values: of others no key is taken.
+    Settings of the backend before are left out, since a key of one provider must not go to another.
+    """
+    values = _values(choice, known)
+    there = {f"${{{name}}}" for name in names}
+    values = {name: text for name, text in values.items() if not is_secret(name, None) or text in there}
+    return values | {name: text for name, text in kept.items() if not name.startswith(PARAM)}
+
+
+def _values(choice: str, known: Iterable[Found]) -> dict[str, str]:
+    kind, _, name = choice.partition(":")
+    if kind == "preset":
+        return values_of(presets.spec(EasyDeploySpec(preset=name)))
+    if kind == "path":
+        item = next((item for item in known if str(item.path) == name), None)
+        return {"model": alias_of(choice), "model_path": name} | engine(item.engine if item else "")
+    if choice.startswith("saas/"):
+        return {"model": alias_of(choice), "pretrained_model_type": choice, **_SAAS}
+    return {"model": alias_of(choice) if choice != "auto" else ""} | engine("" if choice == "auto" else choice)
+
+
+def engine(name: str) -> dict[str, str]:
+    """Return the fields that name an engine of `custom/auto`, a family of `custom/`, or neither."""
+    if name.startswith("custom/"):
+        return {"pretrained_model_type": name}
+    return {"infer_backend": name} if name else {}
+
+
+def alias_of(choice: str) -> str:
+    """Return an alias to begin with."""
+    if choice.startswith("path:"):
+        path = choice.removeprefix("path:")
+        choice = path.rpartition("/")[2].removesuffix(".gguf").removesuffix(".onnx")
+    return re.sub(r"\W+", "_", choice.rpartition("/")[2].lower()).strip("_")
+
+
+def id_of(spec: DeploySpec) -> str:
+    """Return the choice that a deployment is an example of: a preset with the same model and address, or its type."""
+    kind, params = spec.pretrained_model_type, spec.infer_params
+    for row in presets.load().values():
+        same = row.pretrained_model_type == kind and row.model == params.get("saas.model")
+        if same and row.base_url == params.get("saas.base_url"):
+            return f"preset:{row.name}"
+    if kind == "custom/auto":
+        return f"path:{spec.model_path}" if spec.model_path else spec.infer_backend or "auto"
+    return f"path:{spec.model_path}" if spec.model_path else kind

@@ -1,0 +1,167 @@
+"""The fields of a deploy form, made from the command's options and the backend's settings: plain data, no widget."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from byzer_magic.backends.base import PREFIX, Info, Param
+from byzer_magic.options import Option, options_of
+from byzer_magic.spec import DeploySpec
+from byzer_magic.widgets import assets
+from byzer_magic.widgets.form_values import PARAM, Values, is_secret
+
+MODEL, CAPACITY, SETTINGS, ADVANCED = "model", "capacity", "settings", "advanced"
+GROUPS = (MODEL, CAPACITY, SETTINGS, ADVANCED)
+"""The sections of a form, from top to bottom."""
+
+_GROUP_OF = {
+    "model": MODEL, "model_path": MODEL, "infer_backend": MODEL, "num_workers": CAPACITY,
+    "worker_concurrency": CAPACITY, "cpus_per_worker": CAPACITY, "gpus_per_worker": CAPACITY,
+}  # fmt: skip
+_LOCAL_ONLY = ("model_path", "infer_backend", "gpus_per_worker")
+"""Options that a provider far away does not look at."""
+_NOT_SHOWN = ("file", "infer_params")
+_ESSENTIAL = ("saas.model", "saas.api_key", "saas.base_url")
+"""Settings that stand beside the alias, in this order."""
+_SAME_HELP = 3
+"""A help text that more settings have than this says nothing about any of them."""
+_SAAS_WORKERS = 32
+"""Where the slider for the workers of a provider ends; more can be typed in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What the cluster has; without one, what this machine has."""
+
+    cpus: float
+    gpus: float
+    free_cpus: float | None = None
+    free_gpus: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field of a form."""
+
+    key: str
+    label: str
+    code: str
+    """Its name on the command line."""
+    help: str
+    kind: str
+    """`text`, `int`, `float`, `flag`, `bool`, `json`, `secret`, `choice` or `path`."""
+    group: str
+    default: str = ""
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    """Where a slider ends; the value may be larger where the cluster grows."""
+    step: float | None = None
+    required: bool = False
+    env: tuple[str, ...] = ()
+    """Variables that stand in when nothing is given."""
+    known: bool = True
+    """False for a setting that the backend does not have, or has no words for."""
+
+
+def fields_of(info: Info | None, values: Values, bounds: Bounds, *, chinese: bool) -> tuple[Field, ...]:
+    """Return the fields for a backend, in the order of the form; those of `values` that it does not know come last."""
+    words = assets.texts("form", chinese=chinese)
+    local = info.local if info else not values.get("pretrained_model_type", "").startswith("saas/")
+    options = [
+        _of_option(opt, words, bounds, local=local, chinese=chinese)
+        for opt in options_of(DeploySpec)
+        if opt.name not in _NOT_SHOWN and (local or opt.name not in _LOCAL_ONLY or opt.name in values)
+    ]
+    params = _of_params(info, values, words) if info else []
+    taken = {field.key for field in params}
+    others = [_unknown(name, info) for name in values if name.startswith(PARAM) and name not in taken]
+    return tuple(sorted([*options, *params, *others], key=_place))
+
+
+def _place(field: Field) -> tuple[int, int, int]:
+    """Return where a field stands: by section, essentials first, what has no words of its own last."""
+    first = ("--model", *_ESSENTIAL, "--model_path", "--infer_backend")
+    return (
+        GROUPS.index(field.group),
+        first.index(field.code) if field.code in first else len(first) + (not field.required),
+        0 if field.known else 1,
+    )
+
+
+def _of_option(opt: Option, words: Mapping[str, str], bounds: Bounds, *, local: bool, chinese: bool) -> Field:
+    kind = {"path": "path"}.get(opt.complete, "choice" if opt.choices else opt.kind)
+    return Field(
+        key=opt.name,
+        label=words.get(f"label_{opt.name}", opt.name),
+        code=f"--{opt.name}",
+        help=(chinese and opt.zh) or opt.help,
+        kind=kind,
+        group=_GROUP_OF.get(opt.name, ADVANCED),
+        default="" if opt.default in (None, False) else f"{opt.default}",
+        choices=opt.choices,
+        minimum=opt.minimum,
+        required=opt.required,
+        **_slider(opt.name, bounds, local=local),
+    )
+
+
+def _slider(name: str, bounds: Bounds, *, local: bool) -> dict[str, float]:
+    """Return where the slider of a resource ends, and its step."""
+    if name == "num_workers":
+        return {"maximum": max(1, int(bounds.cpus)) if local else _SAAS_WORKERS, "step": 1}
+    if name == "cpus_per_worker" and local:
+        return {"maximum": bounds.cpus, "step": 0.5 if bounds.cpus <= 16 else 1}
+    if name == "gpus_per_worker" and bounds.gpus:
+        return {"maximum": bounds.gpus, "step": 0.25 if bounds.gpus <= 4 else 1}
+    return {}
+
+
+def _of_params(info: Info, values: Values, words: Mapping[str, str]) -> list[Field]:
+    often = {text for text, count in Counter(param.help for param in info.params).items() if count > _SAME_HELP}
+    given = {name.removeprefix(PARAM) for name in values if name.startswith(PARAM)}
+    return [_of_param(param, info, given, words, known=param.help not in often) for param in info.params]
+
+
+def _of_param(param: Param, info: Info, given: set[str], words: Mapping[str, str], *, known: bool) -> Field:
+    names = [param.name, *param.aliases]
+    names += [f"{PREFIX}{name}" for name in names] if info.local else []
+    name = next((name for name in names if name in given), param.name)  # as it was typed, so that nothing changes
+    tail = param.name.removeprefix("saas.").removeprefix(PREFIX)
+    key = f"{PARAM}{name}"
+    essential = param.required or bool(param.env) or param.name in _ESSENTIAL
+    return Field(
+        key=key,
+        label=words.get(f"param_{tail}", tail),
+        code=name,
+        help=words.get(f"help_{param.name}") or param.help,
+        kind="secret" if is_secret(key, info) else "choice" if param.choices else param.kind,
+        group=MODEL if essential else SETTINGS,
+        default=_text(param.default),
+        choices=param.choices,
+        required=param.required,
+        env=param.env,
+        known=known,
+    )
+
+
+def _text(default: object) -> str:
+    if default is None:
+        return ""
+    return (
+        str(default).lower()
+        if isinstance(default, bool)
+        else f"{default:g}"
+        if isinstance(default, float)
+        else f"{default}"
+    )
+
+
+def _unknown(name: str, info: Info | None) -> Field:
+    code = name.removeprefix(PARAM)
+    return Field(
+        key=name, label=code, code=code, help="", known=False, group=SETTINGS,
+        kind="secret" if is_secret(name, info) else "text",
+    )  # fmt: skip

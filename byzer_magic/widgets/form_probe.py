@@ -1,0 +1,143 @@
+"""A small real request through a backend that is not deployed: whether key, address and model are right."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+import wave
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from byzer_magic import doctor
+from byzer_magic.backends.base import Backend
+from byzer_magic.capabilities import Capability, method_for
+from byzer_magic.errors import BadRequest, ByzerError, DeadlineExceeded, RequestError
+from byzer_magic.habits import purpose
+from byzer_magic.log import redact
+from byzer_magic.types import (
+    ChatRequest,
+    EmbedRequest,
+    Item,
+    Media,
+    Message,
+    Request,
+    RerankRequest,
+    SpeakRequest,
+    TranscribeRequest,
+)
+
+if TYPE_CHECKING:
+    from byzer_magic.runtime.plan import Plan
+
+DEADLINE_SECONDS = 30.0
+"""How long a test may take."""
+SHORTEST = ({"max_tokens": 1}, {"max_completion_tokens": 16}, {})
+"""What keeps an answer short, in the words of different providers and models."""
+SILENCE_SECONDS = 1
+RATE = 16_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What a test has found."""
+
+    seconds: float
+    ability: Capability
+    asked: bool = True
+    """False where a request would cost too much to be sent as a test."""
+
+
+async def ask(plan: Plan) -> Probe:
+    """Send the cheapest request that the model can answer, once, and return how long it took.
+
+    Raises:
+        ByzerError: it failed; neither text nor hint has the key in it.
+    """
+    setup = plan.setup
+    params = {name: value for name, value in setup.params.items()}
+    params |= {"saas.max_retries": 0} if "saas.max_retries" in params else {}
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            backend = await plan.backend.open(replace(setup, params=params), _silent)
+            try:
+                return await _ask(backend)
+            finally:
+                await backend.close()
+    except TimeoutError as err:
+        raise DeadlineExceeded(
+            f"No answer within {DEADLINE_SECONDS:.0f} s.", "Check the address, and whether a proxy is needed."
+        ) from err
+    except ByzerError as err:
+        err.message, err.hint = redact(err.message, plan.hidden), redact(err.hint, plan.hidden)
+        raise
+    except Exception as err:  # an SDK may raise anything: here it becomes a sentence, as it would in a pool
+        raise RequestError(redact(f"{type(err).__name__}: {err}", plan.hidden)) from None
+
+
+def _silent(_stage: str, _fraction: float | None = None, _detail: str = "", /) -> None:
+    """Take no report: the request itself is what counts."""
+
+
+async def _ask(backend: Backend) -> Probe:
+    ability = purpose(backend.abilities())
+    began = time.monotonic()
+    requests = list(_requests(ability))
+    for number, request in enumerate(requests):
+        try:
+            async with aclosing(_items(backend, request)) as items:  # type: ignore[type-var]  # async generators all
+                async for _ in items:
+                    break
+        except BadRequest:  # the key and the model were accepted; only the words for "short" differ
+            if number + 1 == len(requests):
+                raise
+        else:
+            break
+    return Probe(seconds=time.monotonic() - began, ability=ability, asked=bool(requests))
+
+
+def _items(backend: Backend, request: Request) -> AsyncIterator[Item]:
+    return backend.ask(method_for(request), request)
+
+
+def _requests(ability: Capability) -> Iterable[Request]:
+    """Yield requests to try one after the other, while a provider does not know a field; none for pictures."""
+    match ability:
+        case Capability.EMBED:
+            yield EmbedRequest(texts=["hi"])
+        case Capability.RERANK:
+            yield RerankRequest(query="hi", documents=["hi"])
+        case Capability.SPEAK:
+            yield SpeakRequest(text="hi")
+        case Capability.TRANSCRIBE:
+            yield TranscribeRequest(audio=_silence())
+        case Capability.IMAGE:
+            return
+        case _:
+            for options in SHORTEST:
+                yield ChatRequest(messages=[Message(role="user", content="hi")], options=options, stream=False)
+
+
+def _silence() -> Media:
+    """Return the shortest sound that providers take."""
+    data = io.BytesIO()
+    with wave.open(data, "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(bytes(2 * RATE * SILENCE_SECONDS))
+    return Media(mime="audio/wav", data=data.getvalue(), name="silence.wav")
+
+
+def size_up(model_path: str) -> list[tuple[str, str]]:
+    """Return what a local model would need here, as rows of name and text: what `doctor` says of it.
+
+    Raises:
+        BadParameter: nothing is at the path that is known as a model.
+    """
+    report = doctor.report(model_path, lambda: None)
+    rows: list[tuple[str, str]] = []
+    for row in (row for table in doctor.tables(report) for row in table):
+        name, text = row.values()
+        rows.append((str(name), str(text)))
+    return rows

@@ -1,0 +1,184 @@
+"""A deployment as the texts in a form's fields, and back: the parser and the checks are those of the command line.
+
+`Values` holds what is given, by field: an option by its name, a setting of the backend by `infer_params.` and its
+name as typed. What is not in it has its default; what is in it may be an empty text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from byzer_magic import command, presets
+from byzer_magic.backends.base import Info, Param
+from byzer_magic.errors import CommandError
+from byzer_magic.options import is_secret_name, options_of
+from byzer_magic.spec import DeploySpec, EasyDeploySpec, name_of
+
+Values = Mapping[str, str]
+
+PARAM = "infer_params."
+"""Begins the key of a backend's setting."""
+UNNAMED = "<alias>"
+"""Stands in a line for an alias that nobody has given yet; the parser refuses it."""
+_MARK = "\u2060"
+"""Put before `<...>` while a pasted command is parsed, so that the form can show what is still to be filled in."""
+_PLACEHOLDER = re.compile(r"(^|=)(?=<[^<>]+>$)")
+_REFERENCE = re.compile(r"\$\{[^}]*\}|env:\w+|keyring:.+")
+_CELL_MAGIC = re.compile(r"\A\s*%%byzer[ \t]*(?:\n|\Z)")
+
+
+def values_of(spec: DeploySpec) -> dict[str, str]:
+    """Return what the fields of a form say for a deployment; `spec_of` gives the same deployment back."""
+    found: dict[str, str] = {}
+    for opt in options_of(spec):
+        value = getattr(spec, opt.name)
+        if opt.kind == "params":
+            found |= {f"{PARAM}{name}": text for name, text in value.items()}
+        elif opt.required or value != opt.default:
+            found[opt.name] = "true" if value is True else str(value)
+    return found
+
+
+def spec_of(values: Values) -> DeploySpec:
+    """Return the deployment that the fields stand for.
+
+    Raises:
+        CommandError: a field is wrong or missing; the text names its flag.
+    """
+    for name, text in values.items():
+        command.check_placeholder(flag_of(name), text)
+    return _built(values)
+
+
+def _built(values: Values) -> DeploySpec:
+    options = {name: text for name, text in values.items() if not name.startswith(PARAM)}
+    return command.build(DeploySpec, {**options, "infer_params": params_of(values)})
+
+
+def params_of(values: Values) -> dict[str, str]:
+    """Return the settings of the backend by their names."""
+    return {name.removeprefix(PARAM): text for name, text in values.items() if name.startswith(PARAM)}
+
+
+def flag_of(name: str) -> str:
+    """Return what a field is called on the command line."""
+    return name.removeprefix(PARAM) if name.startswith(PARAM) else f"--{name}"
+
+
+# ---- commands
+
+
+def from_text(text: str) -> DeploySpec:
+    """Return the deployment of a pasted command: `deploy` or `easy deploy`, from a cell, a shell or a guide.
+
+    Placeholders such as `<path>` stay in it, and a missing alias is empty: the form shows both.
+
+    Raises:
+        CommandError: it is no such command, or cannot be understood.
+    """
+    commands = command.split_block(_CELL_MAGIC.sub("", text))
+    if not commands:
+        raise CommandError("There is no command in it.", "Paste a line that begins with deploy or easy deploy.")
+    return _parsed([_PLACEHOLDER.sub(rf"\1{_MARK}", word) for word in command.split(commands[0])])
+
+
+def from_file(path: str) -> DeploySpec:
+    """Return the deployment of a YAML file, as `deploy --file` reads it.
+
+    Raises:
+        CommandError: the file cannot be read or understood.
+    """
+    return _parsed(["deploy", "--file", path])
+
+
+def _parsed(words: list[str]) -> DeploySpec:
+    try:
+        found = command.parse(words)
+    except command.HelpRequested:
+        raise CommandError("That asks for help.", "Paste a command that deploys something.") from None
+    except CommandError as err:
+        if not (err.message.endswith("needs --model.") and words[:1] == ["deploy"]):
+            raise
+        found = command.parse([*words, "--model="])
+    if isinstance(found, EasyDeploySpec):
+        found = presets.spec(found)
+    if not isinstance(found, DeploySpec):
+        raise CommandError(
+            f"That is the command {name_of(type(found))}, which deploys nothing.", "The form takes deploy, easy deploy."
+        )
+    values = {name: text.replace(_MARK, "") for name, text in values_of(found).items()}
+    return _built(values)
+
+
+# ---- secrets
+
+
+def is_reference(text: str) -> bool:
+    """Return whether a text only says where a secret is (`${NAME}`, `env:NAME`, `keyring:SERVICE/NAME`)."""
+    return bool(_REFERENCE.fullmatch(text))
+
+
+def is_secret(name: str, info: Info | None) -> bool:
+    """Return whether a field holds a secret: by its name, or because the backend says so."""
+    if not name.startswith(PARAM):
+        return False
+    param = param_of(name, info)
+    return is_secret_name(name) or (param is not None and param.secret)
+
+
+def param_of(name: str, info: Info | None) -> Param | None:
+    """Return the backend's setting that a field is for, by its own name or another one that it answers to."""
+    bare = name.removeprefix(PARAM)
+    for param in info.params if info else ():
+        names = (param.name, *param.aliases)
+        if bare in names or (info and info.local and bare.removeprefix("backend.") in names):
+            return param
+    return None
+
+
+def apart(values: Values, info: Info | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the fields that may be seen, and the secrets, which may not."""
+    hidden = {name: text for name, text in values.items() if is_secret(name, info) and text and not is_reference(text)}
+    return {name: text for name, text in values.items() if name not in hidden}, hidden
+
+
+def reference(name: str, values: Values, info: Info | None) -> str:
+    """Return the `${NAME}` that a line has in place of a secret: the provider's own variable, where it is its own."""
+    param = param_of(name, info)
+    address = values.get(f"{PARAM}saas.base_url", "")
+    if param is not None and param.env and not (param.env_unless and f"{PARAM}{param.env_unless}" in values):
+        return f"${{{param.env[0]}}}"
+    known = next((row.env for row in presets.load().values() if row.env and row.base_url == address), "")
+    if known and name.endswith(".api_key"):
+        return f"${{{known}}}"
+    host = urlsplit(address).hostname or ""
+    owner = values.get("model") or host or values.get("pretrained_model_type", "").rpartition("/")[2]
+    return f"${{{_variable(owner, name.rpartition('.')[2])}}}"
+
+
+def _variable(*parts: str) -> str:
+    name = re.sub(r"\W+", "_", "_".join(filter(None, parts)), flags=re.ASCII).strip("_").upper()
+    return f"KEY_{name}" if name[:1].isdigit() else name
+
+
+def line_of(values: Values, typed: Iterable[str], info: Info | None) -> str:
+    """Return the command that the form stands for; in place of secrets (those of `typed`, too) it has `${NAME}`.
+
+    Fields whose values no command can have are left out.
+    """
+    seen, hidden = apart(values, info)
+    shown = seen | {name: reference(name, values, info) for name in (*hidden, *typed)}
+    wrong = {name for name, text in shown.items() if not name.startswith(PARAM) and trouble_in(name, text)}
+    kept = {name: text for name, text in shown.items() if name not in wrong}
+    return f"%byzer {command.line(_built({**kept, 'model': kept.get('model') or UNNAMED}))}"
+
+
+def trouble_in(name: str, text: str) -> str:
+    """Return what is wrong with an option's value by itself, or nothing."""
+    try:
+        command.build(DeploySpec, {"model": "x", name: text})
+    except CommandError as err:
+        return " ".join(filter(None, (err.message, err.hint)))
+    return ""

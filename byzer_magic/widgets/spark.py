@@ -1,0 +1,83 @@
+"""Numbers over time as small inline SVG, in the colours of the page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterable, Sequence
+
+from byzer_magic.stat import Sample
+
+HEIGHT = 20
+"""Of a spark's own coordinates; CSS gives it its size."""
+
+Series = list[float | None]
+
+
+def rate(samples: Iterable[Sample], end: int, seconds: int, step: int, pick: Callable[[Sample], float]) -> Series:
+    """Return how many a second there were in each `step` of the `seconds` before `end`."""
+    sums = [0.0] * (seconds // step)
+    for place, sample in _placed(samples, end, seconds, step):
+        sums[place] += pick(sample)
+    return [value / step for value in sums]
+
+
+def mean(
+    samples: Iterable[Sample], end: int, seconds: int, step: int, pick: Callable[[Sample], float | None]
+) -> Series:
+    """Return the mean of what there was in each `step` of the `seconds` before `end`; None where there was nothing."""
+    found: list[list[float]] = [[] for _ in range(seconds // step)]
+    for place, sample in _placed(samples, end, seconds, step):
+        if (value := pick(sample)) is not None:
+            found[place].append(value)
+    return [sum(values) / len(values) if values else None for values in found]
+
+
+def _placed(samples: Iterable[Sample], end: int, seconds: int, step: int) -> Iterable[tuple[int, Sample]]:
+    """Yield samples with their place; places begin at multiples of `step`, so that a picture moves step by step."""
+    last = -(-end // step) * step
+    first = last - seconds
+    for sample in samples:
+        place = int((sample.at - first) // step)
+        if 0 <= place < seconds // step:
+            yield place, sample
+
+
+def spark(values: Sequence[float | None], label: str) -> str:
+    """Return a line over time with its area; screen readers and tooltips say the label."""
+    high = max((value for value in values if value is not None), default=0.0)
+    title = html.escape(label)
+    width = max(len(values) - 1, 1)
+    head = f'<svg class="bz-spark" viewBox="0 0 {width} {HEIGHT}" preserveAspectRatio="none" role="img"'
+    if high <= 0:
+        flat = f'<path class="bz-still" d="M0 {HEIGHT - 1}H{width}"/>'
+        return f'{head} aria-label="{title}"><title>{title}</title>{flat}</svg>'
+    scale = (HEIGHT - 2) / high
+    runs = [[(x, HEIGHT - 1 - value * scale) for x, value in run] for run in runs_of(values)]
+    line = "".join(_line(run) for run in runs if len(run) > 1)
+    dots = "".join(f"{_line(run)}h.01" for run in runs if len(run) == 1)
+    alone = f'<path class="bz-dot" d="{dots}"/>' if dots else ""
+    area = "".join(f"{_line(run)}V{HEIGHT}H{run[0][0]}Z" for run in runs)
+    return (
+        f'{head} aria-label="{title}"><title>{title}</title>'
+        f'<path class="bz-area" d="{area}"/><path class="bz-line" d="{line}"/>{alone}</svg>'
+    )
+
+
+def runs_of(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
+    """Return the stretches without a gap, as places and values."""
+    runs: list[list[tuple[int, float]]] = []
+    open_run = False
+    for place, value in enumerate(values):
+        if value is None:
+            open_run = False
+        elif open_run:
+            runs[-1].append((place, value))
+        else:
+            runs.append([(place, value)])
+            open_run = True
+    return runs
+
+
+def _line(run: Sequence[tuple[float, float]]) -> str:
+    (x, y), *others = run
+    return f"M{x:g} {y:.1f}" + "".join(f"L{x:g} {y:.1f}" for x, y in others)

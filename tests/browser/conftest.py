@@ -1,0 +1,160 @@
+"""One JupyterLab and one Chromium page for all browser tests; a new notebook for each test.
+
+Playwright's sync API keeps an event loop running in this thread while it is open. Its fixtures therefore end with this
+folder's tests (scope "package"), before the asyncio tests of other folders begin.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from byzer_magic.manager import Manager
+from byzer_magic.spec import DeploySpec
+from tests.browser.driver import CHROMIUM_FLAGS, CLOSE, TOKEN, Notebook, Server, Watch, chromium, write_notebook
+from tests.conftest import KEY
+from tests.servers.process import Process, own
+
+SIZE = {"width": 1280, "height": 900}
+START_SECONDS = 90
+NUMBERS = itertools.count(1)
+
+
+@dataclass
+class Lab:
+    """JupyterLab in a browser."""
+
+    server: Server
+    page: Page
+    watch: Watch
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of the server and of its kernels."""
+        return self.server.env
+
+    @property
+    def folder(self) -> Path:
+        """Where notebooks lie; kernels start here."""
+        return self.server.folder
+
+    def url(self, path: str) -> str:
+        """Return an address on the server, with its token."""
+        return f"{self.server.url}/{path}{'&' if '?' in path else '?'}token={TOKEN}"
+
+
+@pytest.fixture(scope="package")
+def server(cluster: Manager, ray_env: dict[str, str]) -> Iterator[Server]:
+    """JupyterLab (and Notebook 7), whose kernels find the private Ray of the tests."""
+    assert cluster.connected
+    folder = Path(tempfile.mkdtemp(prefix="bzlab", dir="/tmp"))
+    with Server(folder, ray_env) as running:
+        yield running
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="package")
+def lab(server: Server) -> Iterator[Lab]:
+    """One page with JupyterLab in it."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
+        rights = ["clipboard-read", "clipboard-write", "microphone"]
+        context = browser.new_context(viewport=SIZE, locale="en-US", permissions=rights)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        found = Lab(server, page, Watch(page))
+        page.goto(found.url(f"lab/workspaces/tests-{os.getpid()}?reset"), timeout=START_SECONDS * 1000)
+        page.wait_for_function("window.jupyterapp !== undefined", timeout=START_SECONDS * 1000)
+        page.evaluate("window.jupyterapp.restored")
+        page.evaluate("window.jupyterapp.shell.collapseLeft()")
+        yield found
+        browser.close()
+
+
+@pytest.fixture
+def notebook(lab: Lab, manager: Manager) -> Iterator[Callable[..., Notebook]]:
+    """Open a new notebook with these cells, its kernel ready.
+
+    After the test the theme is light again, all kernels have ended, what was deployed is gone; errors in the console
+    and requests that left the machine fail it.
+    """
+    assert manager.connected
+
+    def make(cells: Sequence[str], name: str = "") -> Notebook:
+        path = lab.folder / f"{name or 'test'}{next(NUMBERS)}.ipynb"
+        write_notebook(path, cells)
+        opened = Notebook(lab.page, path)
+        opened.open()
+        return opened
+
+    lab.watch.forget()
+    yield make
+    lab.page.keyboard.press("Escape")
+    lab.page.evaluate(CLOSE)
+    lab.page.set_viewport_size(SIZE)  # type: ignore[arg-type]  # a TypedDict of the same shape
+    if lab.page.evaluate("document.body.dataset.jpThemeLight") == "false":
+        Notebook(lab.page, lab.folder).dark(on=False)
+    lab.watch.check()
+
+
+@pytest.fixture(scope="package")
+def claude() -> Iterator[Process]:
+    """A provider of another wire."""
+    with own("claude", KEY) as running:
+        yield running
+
+
+class Models:
+    """Deploys fake SaaS models for a test."""
+
+    def __init__(self, manager: Manager, provider: Process) -> None:
+        self.manager = manager
+        self.provider = provider
+
+    def deploy(self, alias: str, model: str = "gpt-4o", *, key: str = KEY, **more: object) -> str:
+        """Deploy a model of the provider and return its alias; `more` are fields of DeploySpec."""
+        params = {"saas.base_url": f"{self.provider.url}/v1", "saas.api_key": key, "saas.model": model}
+        fields = {"cpus_per_worker": 0.001, "worker_concurrency": 4, "replace": True} | more
+        spec = DeploySpec(model=alias, pretrained_model_type="saas/openai", infer_params=params, **fields)  # type: ignore[arg-type]
+        for _ in self.manager.iterate(self.manager.deploy(self.manager.plan(spec))):
+            pass
+        return alias
+
+    def line(self, alias: str, model: str = "gpt-4o", more: str = "") -> str:
+        """Return the same as a cell; it needs `KEY = ...` in a cell before."""
+        return (
+            f"%byzer deploy --pretrained_model_type saas/openai --cpus_per_worker 0.001 --worker_concurrency 4 {more} "
+            f"--infer_params saas.base_url={self.provider.url}/v1 saas.api_key=${{KEY}} saas.model={model} "
+            f"--model {alias}"
+        )
+
+
+@pytest.fixture
+def models(manager: Manager, provider: Process) -> Models:
+    """Deploys fake models: `models.deploy("a")`, `models.deploy("voice", "tts-1")`; removed after the test."""
+    return Models(manager, provider)
+
+
+@pytest.fixture
+def ipython(server: Server) -> Callable[..., str]:
+    """Run cells in IPython in a process of its own and return what its terminal showed."""
+
+    def run(cells: Sequence[str], seconds: float = 120) -> str:
+        code = f"for cell in {list(cells)!r}: get_ipython().run_cell(cell)"
+        command = [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor", "-c", code]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, env=server.env, cwd=server.folder, check=False
+        )
+        return done.stdout + done.stderr
+
+    return run

@@ -1,0 +1,282 @@
+"""Chat in a real JupyterLab: the window of `%byzer chat`, and the answers of `%%chat`."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.driver import Notebook, to_html
+
+pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(300)]
+Opener = Callable[[list[str]], Notebook]
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63606060000000040001f61738550000"
+    "000049454e44ae426082"
+)
+ANSWER = r"""## Load
+
+The load is $\rho = \lambda / \mu$; it costs $5 or $6.
+
+| worker | slots |
+|--------|------:|
+| a      | 16    |
+
+```python
+def answer(prompt: str) -> str:
+    return prompt.upper()  # loud
+```
+
+$$
+L_q = \frac{\rho^2}{1 - \rho}
+$$
+"""
+
+
+class Chat:
+    """The window of a cell."""
+
+    def __init__(self, book: Notebook, index: int) -> None:
+        self.root: Locator = book.cell(index).locator(".bz-chat")
+        self.input = self.root.locator(".bz-chat-row textarea")
+        self.status = self.root.locator(".bz-chat-status")
+        self.turns = self.root.locator(".bz-chat-turn")
+        self.page = book.page
+
+    def send(self, text: str) -> None:
+        self.input.fill(text)
+        self.input.press("Enter")
+
+    def ask(self, text: str) -> Locator:
+        """Ask, and return the turn once it has ended."""
+        count = self.turns.count()
+        self.send(text)
+        expect(self.turns).to_have_count(count + 1)
+        expect(self.turns.last).to_have_attribute("aria-busy", "false", timeout=20_000)
+        return self.turns.last
+
+    def button(self, name: str) -> Locator:
+        return self.root.get_by_role("button", name=name, exact=True)
+
+    def act(self, turn: Locator, name: str) -> None:
+        turn.locator(".bz-chat-tools").get_by_role("button", name=re.compile(f"^{name}")).click()
+
+    def choose(self, label: str, value: str) -> None:
+        self.root.get_by_label(label, exact=True).select_option(value)
+
+
+@pytest.fixture
+def opened(notebook: Opener, models) -> Callable[..., tuple[Notebook, Chat]]:  # type: ignore[no-untyped-def]  # of the conftest
+    def one(*cells: str, alias: str = "m", model: str = "gpt-4o") -> tuple[Notebook, Chat]:
+        models.deploy(alias, model)
+        book = notebook(["%load_ext byzer_magic", f"%byzer chat {alias}", *cells])
+        book.run(0)
+        book.run(1)
+        chat = Chat(book, 1)
+        expect(chat.input).to_be_visible()
+        return book, chat
+
+    return one
+
+
+def test_an_answer_streams_and_can_be_stopped(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    book, chat = opened()
+    chat.send("tokens:400@40")
+    expect(chat.turns.last).to_contain_text("t10")
+    assert "t300" not in chat.turns.last.inner_text()
+    chat.button("Stop").click()
+    expect(chat.status).to_have_text("Stopped; what had arrived is kept.")
+    assert "interrupted" in chat.turns.last.inner_text()
+    assert chat.input.evaluate("node => node === document.activeElement"), "the focus is where one writes"
+    turn = chat.ask(f"say:{ANSWER}")
+    expect(turn.locator("math")).to_have_count(2)
+    expect(turn.locator("td").first).to_have_text("a")
+    book.screenshot("chat-light", book.cell(1))
+    book.dark()
+    book.screenshot("chat-dark", book.cell(1))
+
+
+def test_the_reader_who_scrolls_up_is_left_alone(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    _, chat = opened()
+    chat.ask("say:" + "\n\n".join(f"line {number}" for number in range(60)))
+    log = chat.root.locator(".bz-chat-log")
+    assert log.evaluate("node => node.scrollHeight - node.scrollTop - node.clientHeight") < 3
+    chat.send("tokens:400@60")
+    expect(chat.turns.last).to_contain_text("t30")
+    assert log.evaluate("node => node.scrollHeight - node.scrollTop - node.clientHeight") < 60
+    log.evaluate("node => { node.scrollTop = 100; }")
+    expect(chat.turns.last).to_contain_text("t120")
+    assert log.evaluate("node => node.scrollTop") == 100
+    chat.button("Stop").click()
+    expect(chat.turns.last).to_have_attribute("aria-busy", "false")
+
+
+def test_it_works_while_a_cell_runs(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    book, chat = opened("import time; time.sleep(12)")
+    book.run(2, wait=False)
+    time.sleep(0.5)
+    began = time.monotonic()
+    chat.ask("tokens:20@20")
+    assert time.monotonic() - began < 8
+    book.wait(2)
+
+
+def test_code_and_answers_are_copied(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    _, chat = opened()
+    turn = chat.ask(f"say:{ANSWER}")
+    turn.locator(".bz-copy").click()
+    expect(turn.locator(".bz-copy")).to_have_text("Copied")
+    assert chat.page.evaluate("navigator.clipboard.readText()").startswith("def answer(prompt: str)")
+    chat.act(turn, "Copy")
+    expect(chat.status).to_have_text("Copied.")
+    assert "| worker | slots |" in chat.page.evaluate("navigator.clipboard.readText()")
+
+
+def test_edit_and_retry_replace_what_followed(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    _, chat = opened()
+    first = chat.ask("say:one")
+    chat.ask("say:two")
+    chat.act(first, "Edit")
+    place = chat.turns.first.locator("textarea")
+    place.fill("say:three")
+    place.press("Enter")
+    expect(chat.turns).to_have_count(1)
+    expect(chat.turns.first.locator(".bz-answer")).to_contain_text("three")
+    expect(chat.turns.first).to_have_attribute("aria-busy", "false")
+    number = chat.turns.first.get_attribute("data-turn")
+    chat.act(chat.turns.first, "Retry")
+    expect(chat.turns.first).not_to_have_attribute("data-turn", str(number))
+    expect(chat.turns.first.locator(".bz-answer")).to_contain_text("three")
+    chat.act(chat.turns.first, "Edit")
+    chat.turns.first.locator("textarea").press("Escape")
+    expect(chat.turns.first.locator("textarea")).to_have_count(0)
+    expect(chat.turns.first.locator(".bz-chat-you")).to_have_text("say:three")
+
+
+def test_pictures_are_attached_and_sounds_refused(opened, tmp_path) -> None:  # type: ignore[no-untyped-def]  # fixtures
+    book, chat = opened()
+    file = tmp_path / "photo.png"
+    file.write_bytes(PNG)
+    chat.root.locator("input[type=file]").set_input_files(file)
+    chip = chat.root.locator(".bz-chat-chips .bz-chip")
+    expect(chip).to_contain_text("photo.png")
+    chip.get_by_role("button", name="Remove photo.png").click()
+    expect(chip).to_have_count(0)
+    chat.page.evaluate(
+        """([root, bytes]) => {
+            const data = new DataTransfer();
+            data.items.add(new File([Uint8Array.from(bytes)], 'dropped.png', {type: 'image/png'}));
+            root.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}));
+        }""",
+        [chat.root.element_handle(), list(PNG)],
+    )
+    expect(chip).to_contain_text("dropped.png")
+    turn = chat.ask("What is it?")
+    expect(turn.locator(".bz-chat-you img")).to_have_count(1)
+    expect(turn.locator(".bz-answer")).to_contain_text("Echo")
+    book.screenshot("chat-picture", book.cell(1))
+    sound = tmp_path / "talk.wav"
+    sound.write_bytes(b"RIFF")
+    chat.root.locator("input[type=file]").set_input_files(sound)
+    expect(chat.status).to_contain_text("m takes no sounds.")
+    expect(chip).to_have_count(0)
+
+
+def test_a_session_is_shared_with_cells(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    book, chat = opened("%%chat m --session chat-1\nsay:from a cell", "%byzer sessions")
+    chat.ask("say:from the window")
+    book.run(2)
+    expect(chat.turns).to_have_count(2)
+    expect(chat.turns.last.locator(".bz-answer")).to_contain_text("from a cell")
+    book.run(3)
+    assert re.search(r"chat-1\s+2", book.output(3).inner_text())
+    chat.choose("Session", "")
+    expect(chat.turns).to_have_count(0)
+    chat.ask("say:anew")
+    chat.choose("Session", "chat-1")
+    expect(chat.turns).to_have_count(2)
+
+
+def test_settings_and_other_models(opened, models, provider) -> None:  # type: ignore[no-untyped-def]  # fixtures
+    _, chat = opened()
+    models.deploy("voice", "tts-1")
+    chat.button("Settings").click()
+    chat.root.get_by_label("System prompt").fill("be brief")
+    chat.root.get_by_label("Temperature").fill("0.3")
+    chat.root.get_by_label("More, as key=value").fill("seed=7")
+    chat.button("Settings").click()
+    chat.ask("hello")
+    sent = next(entry for entry in reversed(provider.get("/journal")) if "be brief" in str(entry))
+    assert "0.3" in str(sent)
+    chat.root.get_by_label("Model", exact=True).focus()
+    expect(chat.root.get_by_label("Model", exact=True).locator("option")).to_have_count(2)
+    chat.choose("Model", "voice")
+    expect(chat.button("Attach")).to_be_hidden()
+    turn = chat.ask("Hello there.")
+    expect(turn.locator("audio")).to_have_count(1)
+
+
+def test_export_to_cells_and_markdown(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    book, chat = opened()
+    chat.ask("say:**one**")
+    chat.root.get_by_label("Export the conversation").select_option("to_cells")
+    expect(chat.status).to_have_text("Added 1 cells below.")
+    assert book.source(2) == "%%chat m --session chat-1 --reset\nsay:**one**"
+    chat.root.get_by_label("Export the conversation").select_option("to_note")
+    expect(chat.status).to_have_text("Added 1 cells below.")
+    assert book.source(2).endswith("**m**\n\n**one**")
+    chat.root.get_by_label("Export the conversation").select_option("to_clipboard")
+    expect(chat.status).to_have_text("Copied.")
+    with chat.page.expect_download() as waiting:
+        chat.root.get_by_label("Export the conversation").select_option("to_file")
+    assert waiting.value.suggested_filename == "chat-1.md"
+
+
+def test_an_error_is_told_in_its_place(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    book, chat = opened()
+    turn = chat.ask("fault:context")
+    expect(turn.locator(".bz-chat-error")).to_contain_text("maximum context length")
+    assert chat.ask("say:fine").locator(".bz-answer").inner_text().startswith("fine")
+    book.screenshot("chat-error", book.cell(1))
+
+
+def test_running_the_cell_again_stops_what_runs(opened, manager) -> None:  # type: ignore[no-untyped-def]  # fixtures
+    book, chat = opened()
+    chat.send("tokens:4000@40")
+    expect(chat.turns.last).to_contain_text("t10")
+    book.run(1)
+    expect(book.cell(1).locator(".bz-chat")).to_have_count(1)
+    deadline = time.monotonic() + 5
+    while manager.run(manager.stat("m")).busy and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert manager.run(manager.stat("m")).busy == 0
+
+
+def test_the_next_day_it_can_be_read(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    book, chat = opened()
+    chat.ask(f"say:{ANSWER}")
+    assert not book.cell(1).locator(".bz-chat-kept").is_visible(), "the window is there instead"
+    book.reopen()
+    kept = book.cell(1).locator(".bz-chat-kept")
+    expect(kept).to_be_visible()
+    assert "def answer(prompt: str)" in kept.inner_text()
+    assert "not found" not in book.cell(1).inner_text()
+    book.screenshot("chat-next-day", book.cell(1))
+    assert "def answer" not in str(book.saved()["metadata"])
+    assert "bz-chat-kept" in to_html(book.path).read_text()
+
+
+def test_a_cell_streams_without_jumping_and_keeps_what_is_unfolded(notebook, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
+    models.deploy("m")
+    book = notebook(["%load_ext byzer_magic", "%%chat m\nthink:" + "hm " * 30 + "\ntokens:300@60", "x = 1\n" * 30])
+    book.run(0)
+    cell = book.run(1, wait=False)
+    fold = cell.locator("details.bz-fold")
+    fold.locator("summary").click()
+    book.wait(1)
+    assert fold.evaluate("node => node.open"), "what the reader unfolded stays so"
+    assert cell.locator(".bz-answer").count() == 1
+    assert "Reasoning" in fold.locator("summary").inner_text()

@@ -1,0 +1,119 @@
+"""Several models side by side in a real JupyterLab: they stream at once, and nothing jumps when one fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.checks import accessible, english
+from tests.browser.conftest import Models
+from tests.browser.driver import Notebook, to_html
+
+pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(300)]
+Opener = Callable[[list[str]], Notebook]
+TOPS = "cell => [...cell.querySelectorAll('.bz-column')].map(node => node.getBoundingClientRect().top)"
+"""In one go: a column may be painted anew between two questions."""
+
+
+@pytest.fixture
+def opened(notebook: Opener, models: Models) -> Callable[..., Notebook]:
+    """Open a notebook in which `a` and `b` answer, `bad` has a wrong key, `voice` speaks and `draw` draws."""
+    for alias, model in {"a": "gpt-4o", "b": "gpt-4o", "voice": "tts-1", "draw": "gpt-image-1.5"}.items():
+        models.deploy(alias, model)
+    models.deploy("bad", key="wrong")
+
+    def open_one(*cells: str) -> Notebook:
+        book = notebook(["%load_ext byzer_magic", *cells])
+        book.run(0)
+        return book
+
+    return open_one
+
+
+def test_columns_stream_at_once_and_one_may_fail(opened: Callable[..., Notebook]) -> None:
+    book = opened("%%chat a,bad,b\ntokens:120@25")
+    cell = book.run(1, wait=False)
+    columns = cell.locator(".bz-column")
+    expect(columns.nth(0)).to_contain_text("t20", timeout=20_000)
+    assert "t15" in columns.nth(2).inner_text(), "they stream side by side"
+    expect(columns.nth(1)).to_contain_text("failed")
+    expect(columns.nth(1)).to_contain_text("refused the key")
+    tops = cell.evaluate(TOPS)
+    assert len(set(tops)) == 1, "in one row"
+    book.screenshot("columns-streaming", cell)
+    book.wait(1)
+    expect(columns.nth(0)).to_contain_text("7 + 120 tokens")
+    assert not book.failed(1)
+    accessible(book.output(1))
+    book.screenshot("columns-light", cell)
+    book.dark()
+    accessible(book.output(1))
+    book.screenshot("columns-dark", cell)
+    book.dark(on=False)
+    book.save()
+    page = to_html(book.path).read_text()
+    assert page.count('class="bz-column ') == 3
+    book.reopen()
+    expect(book.cell(1).locator(".bz-column")).to_have_count(3)
+
+
+def test_on_a_narrow_screen_they_stand_below_each_other(opened: Callable[..., Notebook]) -> None:
+    book = opened("%%chat a,b\nhello")
+    before = book.page.viewport_size
+    cell = book.run(1)
+    book.page.set_viewport_size({"width": 520, "height": 900})
+    book.page.wait_for_function(
+        "() => { const [a, b] = document.querySelectorAll('.bz-column'); "
+        "return a.getBoundingClientRect().bottom <= b.getBoundingClientRect().top }"
+    )
+    book.screenshot("columns-narrow", cell)
+    if before:
+        book.page.set_viewport_size(before)
+
+
+def test_an_interrupt_stops_all(opened: Callable[..., Notebook]) -> None:
+    book = opened("%%chat a,b\ntokens:3000@50", "print([item.interrupted for item in _chat])")
+    cell = book.run(1, wait=False)
+    expect(cell.locator(".bz-column").nth(1)).to_contain_text("t10", timeout=20_000)
+    began = time.monotonic()
+    book.interrupt()
+    book.wait(1)
+    assert time.monotonic() - began < 5
+    expect(cell.locator(".bz-stopped")).to_have_count(2)
+    expect(book.run(2)).to_contain_text("[True, True]")
+
+
+def test_a_judge_answers_below_and_media_stand_in_a_grid(opened: Callable[..., Notebook]) -> None:
+    book = opened("%%chat a,b --judge a\nhello", "%%chat a,voice,draw\nhello there")
+    cell = book.run(1)
+    expect(cell).to_contain_text("a compares: ")
+    expect(cell.locator(".bz-answer").last).to_contain_text("Compare the answers.")
+    book.screenshot("columns-judge", cell)
+    grid = book.run(2)
+    expect(grid.locator(".bz-column audio")).to_have_count(1)
+    grid.get_by_role("button", name="Enlarge picture 1 of 1: hello there").click()
+    expect(book.page.locator("dialog.bz-lightbox")).to_be_visible()
+    book.page.keyboard.press("Escape")
+    book.screenshot("columns-media", grid)
+
+
+def test_they_are_told_in_chinese(opened: Callable[..., Notebook]) -> None:
+    book = opened("%config ByzerMagics.lang = 'zh'", "%%chat a,bad\nthink:因为\n你好")
+    book.run(1)
+    expect(book.run(2)).to_contain_text("首个 token")
+    assert not english(book.output(2).inner_text(), "columns")
+    book.screenshot("columns-chinese", book.cell(2))
+
+
+def test_in_a_terminal_they_come_one_after_the_other(ipython: Callable[[list[str]], str], models: Models) -> None:
+    models.deploy("a")
+    models.deploy("b")
+    models.deploy("bad", key="wrong")
+    shown = ipython(["%load_ext byzer_magic", "%%chat a,bad,b --out all\nhello", "print([item.model for item in all])"])
+    assert "== a ==\nEcho: hello\nfirst token" in shown
+    assert "== b ==\nEcho: hello" in shown
+    assert "== bad ==\nfailed: " in shown
+    assert "['a', 'bad', 'b']" in shown

@@ -1,0 +1,227 @@
+"""The live panel in a real JupyterLab: live while a cell runs, quiet when nobody looks, gone when it is closed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.driver import Notebook, to_html
+from tests.conftest import KEY
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+Opener = Callable[[list[str]], Notebook]
+PANEL = 2
+ASK = """async (expression) => {
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    const done = kernel.requestExecute({code: '', silent: true, user_expressions: {found: expression}});
+    return (await done.done).content.user_expressions.found.data['text/plain'];
+}"""
+
+
+@pytest.fixture
+def opened(notebook: Opener) -> Callable[..., Notebook]:
+    """Open a notebook whose third cell is a panel of deployments that are only data."""
+
+    def open_one(*more: str, models: int = 3, workers: int = 2) -> Notebook:
+        data = f"from tests.fleets import pretend, ill; manager = pretend({models}, {workers})"
+        book = notebook(["%load_ext byzer_magic", data, "%byzer panel", *more])
+        for index in range(3):
+            book.run(index)
+        expect(panel(book)).to_be_visible(timeout=10_000)
+        return book
+
+    return open_one
+
+
+def panel(book: Notebook) -> Locator:
+    return book.output(PANEL).locator("[data-bz-mount] .bz-panel")
+
+
+def row(book: Notebook, alias: str) -> Locator:
+    return panel(book).locator(f'tr.bz-model[data-group="{alias}"]')
+
+
+def requests(book: Notebook, alias: str = "model_00") -> int:
+    return int(row(book, alias).locator('[data-cell="requests"]').inner_text().replace(",", ""))
+
+
+def following(book: Notebook) -> int:
+    """Ask the kernel without a cell, which would scroll the notebook."""
+    return int(book.page.evaluate(ASK, "manager.following"))
+
+
+def wait_until(true: Callable[[], Any], seconds: float = 12.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_numbers_and_clicks_are_live_while_a_cell_runs(opened: Callable[..., Notebook]) -> None:
+    book = opened("import time\nfor _ in range(60): time.sleep(0.1)")
+    book.run(3, wait=False)
+    before = requests(book)
+    wait_until(lambda: requests(book) > before + 4, 5)
+    row(book, "model_01").locator(".bz-twist").click()
+    expect(panel(book).locator('tr.bz-worker[data-group="model_01"]')).to_have_count(2, timeout=3000)
+    assert book.cell(3).locator(".jp-InputPrompt").inner_text().strip() == "[*]:", "the cell still runs"
+    assert panel(book).locator('tr.bz-worker[data-group="model_00"]').count() == 0
+    assert panel(book).locator(".bz-plots svg").count() == 3
+    book.screenshot("panel-light", book.output(PANEL))
+    book.wait(3)
+    book.dark()
+    book.screenshot("panel-dark", book.output(PANEL))
+    book.dark(on=False)
+
+
+def test_the_focus_stays_while_numbers_change(opened: Callable[..., Notebook]) -> None:
+    book = opened()
+    chat = row(book, "model_01").locator('[data-do="chat"]')
+    chat.focus()
+    before = requests(book)
+    wait_until(lambda: requests(book) > before + 4)
+    assert chat.evaluate("node => node === document.activeElement")
+    book.page.keyboard.press("Tab")
+    assert "bz-icon" in book.page.evaluate("document.activeElement.className")
+
+
+def test_scaling_by_keyboard_where_there_is_little_room(opened: Callable[..., Notebook]) -> None:
+    book = opened()
+    book.page.set_viewport_size({"width": 980, "height": 900})
+    row(book, "model_00").locator('[data-do="more"]').click()
+    panel(book).locator('.bz-tray [data-do="scale"]').press("Enter")
+    field = panel(book).locator(".bz-tray input[type=number]")
+    expect(field).to_be_focused()
+    assert field.input_value() == "2"
+    book.page.keyboard.type("4")
+    book.page.keyboard.press("Enter")
+    said = panel(book).locator(".bz-tray .bz-said")
+    expect(said).to_contain_text("loading", timeout=5000)
+    expect(said).to_have_text("Done.", timeout=5000)
+    expect(row(book, "model_00").locator('[data-cell="slots"]')).to_contain_text("/16", timeout=5000)
+    field.fill("99")
+    book.page.keyboard.press("Enter")
+    expect(said).to_contain_text("There is room for 20 workers.", timeout=5000)
+    book.screenshot("panel-error", book.output(PANEL))
+    book.page.keyboard.press("Escape")
+    expect(said).to_have_count(0)
+
+
+def test_undeploy_asks_first(opened: Callable[..., Notebook]) -> None:
+    book = opened()
+    row(book, "model_02").locator('[data-do="undeploy"]').click()
+    asks = panel(book).locator(".bz-tray")
+    expect(asks).to_contain_text("Undeploy model_02?")
+    asks.get_by_role("button", name="Keep it").click()
+    expect(asks).to_have_count(0)
+    row(book, "model_02").locator('[data-do="undeploy"]').click()
+    asks.get_by_role("button", name="Undeploy").click()
+    expect(row(book, "model_02")).to_have_count(0, timeout=5000)
+    expect(panel(book).locator(".bz-summary")).to_contain_text("2 deployments")
+
+
+def test_logs_are_text_and_chat_opens_a_cell(opened: Callable[..., Notebook]) -> None:
+    book = opened()
+    row(book, "model_00").locator('[data-do="logs"]').click()
+    expect(panel(book).locator("pre.bz-log")).to_contain_text("model_00 wrote <b>line 199</b>", timeout=5000)
+    row(book, "model_01").locator('[data-do="chat"]').click()
+    wait_until(lambda: book.source(PANEL + 1) == "%byzer chat model_01")
+
+
+@pytest.mark.parametrize("how", ["close", "clear", "again", "delete", "restart"])
+def test_nothing_is_left_running(opened: Callable[..., Notebook], how: str) -> None:
+    book = opened()
+    assert following(book) == 1
+    if how == "close":
+        panel(book).locator('[data-do="close"]').click()
+        expect(book.output(PANEL).locator(".bz-snapshot")).to_be_visible()
+        expect(book.output(PANEL)).to_contain_text("as of")
+    elif how == "clear":
+        book.page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 2")
+        book.command("notebook:clear-cell-output")
+    elif how == "again":
+        book.run(PANEL)
+        expect(panel(book)).to_be_visible()
+        wait_until(lambda: following(book) == 1)
+        assert panel(book).count() == 1
+        return
+    elif how == "delete":
+        book.page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 2")
+        book.command("notebook:delete-cell")
+        wait_until(lambda: following(book) == 0, 15)
+        return
+    else:
+        book.restart()
+        expect(panel(book)).to_have_count(0, timeout=10_000)
+        expect(book.output(PANEL).locator(".bz-snapshot")).to_be_visible()
+        return
+    wait_until(lambda: following(book) == 0, 15)
+
+
+def test_it_pauses_while_it_is_out_of_sight(opened: Callable[..., Notebook]) -> None:
+    book = opened("\n".join(["#"] * 120))
+    book.cell(3).locator(".cm-line").last.scroll_into_view_if_needed()
+    wait_until(lambda: following(book) == 0, 15)
+    book.cell(PANEL).scroll_into_view_if_needed()
+    before = requests(book)
+    wait_until(lambda: requests(book) > before, 8)
+
+
+def test_stale_numbers_and_trouble_are_told(opened: Callable[..., Notebook]) -> None:
+    lost = "import time; manager.silent['model_01'] = time.monotonic() - 20; manager.trouble = 'No Ray answers.'"
+    book = opened(lost, "manager.silent.clear(); manager.trouble = ''")
+    book.run(3)
+    expect(row(book, "model_01")).to_contain_text("no word for", timeout=5000)
+    expect(panel(book).locator(".bz-alarm")).to_have_text("No Ray answers.")
+    book.screenshot("panel-stale", book.output(PANEL))
+    book.run(4)
+    expect(row(book, "model_01")).not_to_contain_text("no word for", timeout=5000)
+    expect(panel(book).locator(".bz-alarm")).to_be_hidden()
+
+
+def test_fifty_deployments_of_a_hundred_workers(opened: Callable[..., Notebook]) -> None:
+    book = opened(models=50, workers=100)
+    expect(panel(book).locator("tr.bz-model")).to_have_count(50, timeout=10_000)
+    row(book, "model_49").locator(".bz-twist").click()
+    expect(panel(book).locator("tr.bz-worker")).to_have_count(100, timeout=5000)
+    panel(book).get_by_role("searchbox").fill("_4")
+    expect(panel(book).locator("tr.bz-model:visible")).to_have_count(10)
+    assert panel(book).evaluate("node => node.innerHTML.length") < 1_000_000
+    book.screenshot("panel-fifty", book.output(PANEL))
+
+
+def test_a_saved_panel_reads_well_without_its_kernel(opened: Callable[..., Notebook]) -> None:
+    book = opened()
+    panel(book).locator('[data-do="close"]').click()
+    expect(book.output(PANEL)).to_contain_text("as of")
+    book.reopen()
+    out = book.output(PANEL)
+    expect(out.locator(".bz-snapshot")).to_be_visible()
+    assert "3 deployments" in out.inner_text()
+    assert "model not found" not in book.page.inner_text("body").lower()
+    out.locator("summary").click()
+    expect(out).to_contain_text("model_02 worker 1")
+    book.screenshot("panel-reopened", out)
+    outputs = book.saved()["cells"][PANEL]["outputs"]
+    assert all({"text/html", "text/plain"} == set(output["data"]) for output in outputs)
+    assert "3 deployments" in to_html(book.path).read_text()
+
+
+@pytest.mark.ray
+def test_a_real_deployment_and_no_key(notebook: Opener, models: Any) -> None:
+    models.deploy("m")
+    book = notebook(["%load_ext byzer_magic", "%chat m hello", "%byzer panel"])
+    book.run_all()
+    expect(row(book, "m")).to_be_visible(timeout=10_000)
+    assert requests(book, "m") >= 1
+    row(book, "m").locator('[data-do="drain"]').click()
+    book.page.keyboard.press("Enter")
+    expect(row(book, "m")).to_contain_text("drained", timeout=10_000)
+    row(book, "m").locator('[data-do="restart"]').click()
+    expect(row(book, "m")).not_to_contain_text("drained", timeout=20_000)
+    book.save()
+    assert KEY not in book.path.read_text()

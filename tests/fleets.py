@@ -1,0 +1,132 @@
+"""Deployments as plain data, for what draws them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+
+from byzer_magic.errors import NoRoom
+from byzer_magic.runtime.loop import LOOP
+from byzer_magic.spec import ScaleSpec, UndeploySpec
+from byzer_magic.stat import Fleet, Followed, ModelStat, Sample, WorkerStat
+from byzer_magic.types import Event, Loading
+
+
+def worker(index: int = 0, busy: int = 0, limit: int = 4, **more: Any) -> WorkerStat:
+    """A worker that is up and has done something."""
+    known = {"requests": 10, "errors": 0, "idle_seconds": 5.0, "pid": 100 + index} | more
+    return WorkerStat(index=index, free=limit - busy, limit=limit, **known)
+
+
+def model(alias: str = "m", workers: int = 2, busy: int = 1, **more: Any) -> ModelStat:
+    """A deployment whose workers are up."""
+    known: dict[str, Any] = {"kind": "saas/openai", "title": "gpt-4o", "strategy": "lru", "capabilities": ["chat"]}
+    known |= {"workers": [worker(index, busy) for index in range(workers)], "concurrency": 4}
+    known |= {
+        "first_token_p50": 0.21,
+        "first_token_p99": 12.3,
+        "tokens_per_second": 52.4,
+        "cost": 1.5,
+        "currency": "USD",
+    }
+    return ModelStat(model=alias, **(known | more))
+
+
+def fleet(*models: ModelStat, trouble: str = "", age: float = 0.0) -> Fleet:
+    """These deployments, last heard of `age` seconds ago."""
+    seen = time.monotonic() - age
+    return Fleet({each.model: Followed(each, seen) for each in models}, trouble)
+
+
+def ill(stat: ModelStat, *healths: str) -> ModelStat:
+    """The deployment with the first of its workers in these states."""
+    changed = [msgspec.structs.replace(each, health=how) for each, how in zip(stat.workers, healths, strict=False)]
+    return msgspec.structs.replace(stat, workers=[*changed, *stat.workers[len(changed) :]])
+
+
+def steady(end: float, seconds: int = 600, requests: int = 2) -> list[Sample]:
+    """A past in which every second had the same number of requests."""
+    return [
+        Sample(
+            at=end - seconds + number, requests=requests, tokens=40, first_token=0.2, latency=1.5, busy=2, cost=0.001
+        )
+        for number in range(1, seconds + 1)
+    ]
+
+
+class Pretended:
+    """A manager of deployments that are only data: fifty of them fit into a test."""
+
+    def __init__(self, *models: ModelStat) -> None:
+        self.models = {each.model: each for each in models}
+        self.settings = SimpleNamespace(ray_address="auto", chinese=False)
+        self.trouble = ""
+        self.silent: dict[str, float] = {}
+        """When these were last heard of."""
+        self.following = 0
+        """How many follow it at this moment."""
+
+    def ensure(self, *_: Any) -> None:
+        """There is no Ray."""
+
+    reach = ensure
+
+    def run(self, work: Any) -> Any:
+        return LOOP.run(work)
+
+    async def names(self) -> list[str]:
+        return list(self.models)
+
+    async def stat(self, alias: str) -> ModelStat:
+        return self.models[alias]
+
+    async def stats(self) -> list[ModelStat]:
+        return list(self.models.values())
+
+    async def history(self, alias: str) -> list[Sample]:
+        return steady(time.time())
+
+    async def follow(self, alias: str | None = None) -> AsyncIterator[Fleet]:
+        self.following += 1
+        try:
+            while True:
+                for name, stat in self.models.items():
+                    workers = [msgspec.structs.replace(each, requests=each.requests + 1) for each in stat.workers]
+                    self.models[name] = msgspec.structs.replace(stat, workers=workers)
+                seen = {
+                    name: Followed(stat, self.silent.get(name, time.monotonic())) for name, stat in self.models.items()
+                }
+                yield Fleet(seen, self.trouble)
+                await asyncio.sleep(0.3)
+        finally:
+            self.following -= 1
+
+    async def scale(self, spec: ScaleSpec) -> AsyncIterator[Event]:
+        if spec.num_workers > 20:
+            raise NoRoom("There is room for 20 workers.", "Undeploy something.")
+        for index in range(len(self.models[spec.model].workers), spec.num_workers):
+            yield Loading(worker=index, stage="loading", fraction=0.5)
+            await asyncio.sleep(0.3)
+        workers = [worker(index) for index in range(spec.num_workers)]
+        self.models[spec.model] = msgspec.structs.replace(self.models[spec.model], workers=workers)
+
+    async def undeploy(self, spec: UndeploySpec) -> int:
+        del self.models[spec.model]
+        return 0
+
+    async def logs(self, alias: str, lines: int) -> list[str]:
+        return [f"{alias} wrote <b>line {number}</b>" for number in range(lines)]
+
+
+def pretend(count: int = 3, workers: int = 2) -> Pretended:
+    """Let this process's magics look after deployments that are only data; return their manager."""
+    import byzer_magic
+
+    manager = Pretended(*(model(f"model_{number:02}", workers) for number in range(count)))
+    byzer_magic.default_manager = lambda: manager  # type: ignore[assignment,return-value]  # it has what screens need
+    return manager

@@ -1,0 +1,138 @@
+"""`%%chat a,b,c` in a real kernel: several models at once, failing ones, judges, tables, interrupts."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+import pytest
+
+from tests.conftest import KEY
+from tests.kernel.conftest import Cell, Kernel
+from tests.servers.process import Process
+
+pytestmark = [pytest.mark.kernel, pytest.mark.ray]
+MODELS = {"a": "gpt-4o", "b": "gpt-4o", "voice": "tts-1", "draw": "gpt-image-1.5", "emb": "text-embedding-3-small"}
+
+
+@pytest.fixture(scope="module")
+def deployed(kernel: Kernel, provider: Process) -> Kernel:
+    kernel.run(f"KEY = {KEY!r}")
+    line = "deploy --pretrained_model_type saas/openai --cpus_per_worker 0.001 --worker_concurrency 4 --infer_params "
+    lines = [
+        f"{line} saas.base_url={provider.url}/v1 saas.api_key=${{KEY}} saas.model={model} --model {alias}"
+        for alias, model in MODELS.items()
+    ]
+    lines.append(f"{line} saas.base_url={provider.url}/v1 saas.api_key=wrong-key saas.model=gpt-4o --model bad")
+    cell = kernel.run("%%byzer\n" + "\n".join(lines))
+    assert cell.status == "ok", cell.everything
+    return kernel
+
+
+def columns(cell: Cell) -> str:
+    return cell.shown[0]["text/html"].partition("</style>")[2].partition("<style>")[2].partition("</style>")[2]
+
+
+def states(cell: Cell) -> list[str]:
+    return re.findall(r'class="bz-column bz-(\w+)"', cell.shown[0]["text/html"])
+
+
+def test_they_answer_at_once_in_one_output(deployed: Kernel) -> None:
+    cell = deployed.run("%%chat a,b --out both\ntokens:30@20")
+    assert cell.status == "ok", cell.everything
+    assert len(cell.shown) == 1
+    assert 5 <= cell.updates <= 22, "painted as they came, at most ten times a second"
+    assert states(cell) == ["done", "done"]
+    assert columns(cell).count("first token") == 2
+    assert "== a ==" in cell.shown[0]["text/plain"]
+    said = "print([type(item).__name__ for item in both], [item.model for item in both], both is _chat)"
+    assert deployed.run(said).text == "['ChatResult', 'ChatResult'] ['a', 'b'] True\n"
+    took = float(deployed.run("print(max(item.timings.total for item in both))").text)
+    assert took < 2.5, "1.5 s each, and at the same time"
+
+
+def test_one_that_fails_does_not_stop_the_others(deployed: Kernel) -> None:
+    cell = deployed.run("%%chat a,bad,b --out all\nhello")
+    assert cell.status == "ok", cell.everything
+    assert states(cell) == ["done", "failed", "done"]
+    assert "saas.api_key" in columns(cell) or "key" in columns(cell)
+    assert KEY not in cell.everything
+    said = "print([item.error is None for item in all], type(all[1].error).__name__, repr(all[1].text))"
+    assert deployed.run(said).text == "[True, False, True] AuthenticationFailed ''\n"
+
+
+def test_nobody_answers_and_the_cell_fails(deployed: Kernel) -> None:
+    cell = deployed.run("%%chat a,b\nfault:429")
+    assert cell.status == "error"
+    assert "None of a, b answered" in cell.text
+    assert states(cell) == ["failed", "failed"]
+    assert "Traceback" not in cell.text
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("%%chat a,nobody\nhi", "nobody"),
+        ("%%chat a,a\nhi", "twice"),
+        ("%%chat a,\nhi", "missing"),
+        ("%%chat a --judge b\nhi", "one model"),
+        ("%%chat a,b --judge nobody\nhi", "nobody"),
+        ("%%chat a,b --judge voice\nhi", "does not chat"),
+        ("%%chat voice,draw --judge a\nhi", "compares texts"),
+    ],
+)
+def test_a_mistake_is_said_before_anything_is_sent(deployed: Kernel, provider: Process, line: str, says: str) -> None:
+    before = len(provider.get("/journal"))
+    cell = deployed.run(line)
+    assert cell.status == "error"
+    assert says in cell.text
+    assert not cell.shown
+    assert len(provider.get("/journal")) == before
+
+
+def test_a_frame_has_a_row_per_model(deployed: Kernel) -> None:
+    assert deployed.run("%%chat a,bad --df --out table\nhello").status == "ok"
+    wanted = ["model", "text", "first_token", "total", "tokens", "tokens_per_second", "cost", "error"]
+    assert deployed.run("print(list(table.columns))").text == f"{wanted}\n"
+    said = "print(list(table.model), list(table.text), table.error.isna().tolist(), table is _chat)"
+    assert deployed.run(said).text == "['a', 'bad'] ['Echo: hello', ''] [True, False] True\n"
+
+
+def test_each_model_has_its_own_conversation(deployed: Kernel) -> None:
+    deployed.run("%%chat a,b --session s\nsay:one")
+    deployed.run("%%chat a,b --session s\ntwo")
+    sessions = str(deployed.run("%byzer sessions").shown[0]["text/plain"])
+    assert re.search(r"s@a +2", sessions)
+    assert re.search(r"s@b +2", sessions)
+    assert deployed.run("%chat a,b --session s --reset").status == "ok"
+    assert "no sessions" in deployed.run("%byzer sessions").everything
+
+
+def test_a_judge_compares_without_knowing_who_is_who(deployed: Kernel, provider: Process) -> None:
+    cell = deployed.run("%%chat a,bad,b --judge a --out all\nhello")
+    assert cell.status == "ok", cell.everything
+    assert '<answer id="A">' in deployed.run("print(all.judgement.text)").text
+    assert deployed.run(
+        "print(sorted(all.letters.items(), key=lambda item: item[0])[0][0], len(all.letters))"
+    ).text == ("a 2\n")
+    assert "a compares:" in cell.text
+
+
+def test_interrupt_stops_all_and_keeps_what_came(deployed: Kernel) -> None:
+    threading.Timer(1.5, deployed.interrupt).start()
+    cell = deployed.run("%%chat a,b --out part\ntokens:2000@50")
+    assert cell.status == "error"
+    assert "Interrupted" in cell.text
+    assert states(cell) == ["stopped", "stopped"]
+    said = "print([item.interrupted for item in part], all(item.text for item in list(part)))"
+    assert deployed.run("del all\n" + said).text == "[True, True] True\n"
+
+
+def test_sounds_and_pictures_stand_side_by_side(deployed: Kernel) -> None:
+    cell = deployed.run("%%chat a,voice,draw,emb --out all\nhello", timeout=60)
+    assert cell.status == "ok", cell.everything
+    shown = columns(cell)
+    assert states(cell) == ["done"] * 4
+    assert "data:audio/mpeg;base64," in shown
+    assert "data:image/png;base64," in shown
+    assert "<table" in shown

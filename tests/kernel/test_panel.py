@@ -1,0 +1,81 @@
+"""`%byzer panel` and `%byzer plot` in a real kernel, without any page."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import KEY
+from tests.kernel.conftest import Kernel
+from tests.kernel.test_magics import deploy_line
+from tests.servers.process import Process
+
+pytestmark = [pytest.mark.kernel, pytest.mark.ray]
+OPEN = "import byzer_magic.widgets.panel as p; print(len(p.OPEN))"
+
+
+@pytest.fixture(scope="module")
+def deployed(kernel: Kernel, provider: Process) -> Kernel:
+    """A kernel in which `m` has answered once, and `quiet` never."""
+    kernel.run(f"KEY = {KEY!r}")
+    for alias in ("m", "quiet"):
+        assert kernel.run(deploy_line(provider, alias)).status == "ok"
+    assert "Echo" in kernel.run("%chat m hello").markdown
+    return kernel
+
+
+def test_a_notebook_that_runs_unattended_has_the_numbers(deployed: Kernel) -> None:
+    cell = deployed.run("%byzer panel --model m")
+    mount, snapshot = cell.shown
+    assert "data-bz-mount" in mount["text/html"]
+    assert mount["text/plain"]
+    assert "1 deployment · 0/4 slots busy" in snapshot["text/plain"]
+    assert '<th scope="row">' in snapshot["text/html"]
+    assert KEY not in cell.everything
+
+
+def test_it_goes_on_while_cells_run_until_it_is_closed(deployed: Kernel) -> None:
+    deployed.run("import time, byzer_magic.widgets.panel as p; p.close_all()\n%byzer panel --model m")
+    busy = deployed.run("import byzer_magic as bz, time\nfor _ in range(25): bz.model('m').chat('x'); time.sleep(.1)")
+    assert busy.status == "ok", busy.everything
+    assert busy.updates == 0, "it is painted where it stands, not in the cell that runs"
+    assert deployed.run(OPEN).text == "1\n"
+    following = "import asyncio; from byzer_magic.runtime.loop import LOOP\n"
+    following += "print(sum('_live' in str(task) for task in asyncio.all_tasks(LOOP.start())))"
+    assert deployed.run(following).text == "1\n"
+    deployed.run("p.close_all(); time.sleep(0.5)")
+    assert deployed.run(OPEN).text == "0\n"
+    assert deployed.run(following).text == "0\n"
+
+
+def test_a_deployment_that_is_not_there_is_said(deployed: Kernel) -> None:
+    shown = deployed.run("%byzer panel --model nobody").shown[1]
+    assert "nobody" in shown["text/plain"]
+    deployed.run("p.close_all()")
+
+
+def test_the_figure(deployed: Kernel) -> None:
+    deployed.run("import time; time.sleep(1.2)")
+    (figure,) = deployed.run("%byzer plot --model m").shown
+    assert figure["text/html"].count("<svg") == 6
+    assert "requests, 0 errors" in figure["text/plain"]
+    assert "Requests/s" in figure["text/plain"]
+    assert "nobody" in deployed.run("%byzer plot --model nobody").everything
+
+
+def test_a_figure_of_nothing(deployed: Kernel) -> None:
+    cell = deployed.run("%byzer plot --model quiet")
+    assert "has had no requests" in cell.text
+    assert cell.shown == []
+
+
+def test_stat_has_the_look_of_the_panel(deployed: Kernel) -> None:
+    (table,) = deployed.run("%byzer stat").shown
+    assert "bz-squares" in table["text/html"]
+    assert "saas/openai" in table["text/plain"]
+
+
+def test_without_the_extension_nothing_is_live(deployed: Kernel) -> None:
+    deployed.run("%byzer panel --model m")
+    deployed.run("%unload_ext byzer_magic")
+    assert deployed.run(OPEN).text == "0\n"
+    deployed.run("%load_ext byzer_magic")

@@ -1,0 +1,134 @@
+"""Answers side by side: what is shown of each, what a judge sees, what a frame holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from byzer_magic.answers import Answers
+from byzer_magic.errors import AuthenticationFailed, CommandError
+from byzer_magic.magics import columns as asking
+from byzer_magic.results import (
+    ChatResult,
+    EmbedResult,
+    ImageResult,
+    RerankResult,
+    Result,
+    SpeakResult,
+    Timings,
+    TranscribeResult,
+)
+from byzer_magic.types import Picture, Segment, Usage
+from byzer_magic.widgets import columns
+from byzer_magic.widgets.answer_view import View
+from byzer_magic.widgets.columns import Column
+from tests.pages import Page
+
+EVIL = '<img src=x onerror="alert(1)"> </section>'
+
+
+def chat(model: str = "a", text: str = "**hello**", **more: Any) -> ChatResult:
+    timings = Timings(first_token=0.5, total=2.5)
+    return ChatResult(model=model, text=text, usage=Usage(7, 101), timings=timings, finish="stop", **more)
+
+
+def shown(*found: Column, chinese: bool = False) -> dict[str, str]:
+    views = {column.alias: View(key=column.alias) for column in found}
+    return columns.bundle(found, views, chinese=chinese)
+
+
+def column(result: Result, **more: Any) -> Column:
+    return Column(alias=result.model, state="failed" if result.error else "done", result=result, **more)
+
+
+def test_each_has_its_name_state_answer_and_footer() -> None:
+    data = shown(column(chat(), cost="$0.0012"), Column(alias="b", state="answering", seconds=3.4, text="so *far*"))
+    page = Page(data["text/html"])
+    assert [section["aria-label"] for section in page.all("section")] == ["a", "b"]
+    assert page.all("div", "bz-columns")[0]["aria-label"] == "2 answers side by side"
+    assert "✓ done" in page.text
+    assert "◐ answering · 3 s" in page.text
+    assert "first token 0.50 s · 7 + 101 tokens · 50 tokens/s · 2.50 s · $0.0012" in page.text
+    assert {"strong", "em"} <= page.tags()
+    assert data["text/plain"].startswith("== a ==\n**hello**\nfirst token")
+    assert data["text/plain"].endswith("== b ==\nso *far*")
+
+
+def test_a_failed_one_shows_its_error_and_the_part_that_came() -> None:
+    error = AuthenticationFailed(f"No key {EVIL}", "Set saas.api_key.")
+    page = Page(shown(column(chat(text="the part", interrupted=True, error=error)))["text/html"])
+    assert page.all("p", "bz-error")
+    assert "Set saas.api_key." in page.text
+    assert "the part" in page.text
+    assert "img" not in page.tags()
+
+
+@pytest.mark.parametrize("chinese", [False, True])
+def test_all_kinds_of_results_stand_in_columns(chinese: bool) -> None:
+    made: list[Result] = [
+        chat(model=EVIL, text=EVIL, reasoning=EVIL, tool_calls=[{"function": {"name": EVIL, "arguments": EVIL}}]),
+        EmbedResult(model="emb", vectors=np.ones((70, 8), dtype="<f4")),
+        RerankResult(model="rank", order=[(1, 0.9), (0, 0.1)], documents=["best", EVIL]),
+        SpeakResult(model="voice", data=b"ID3", mime="audio/mpeg", text=EVIL),
+        ImageResult(model="draw", pictures=[Picture("image/png", b"x")], prompt=EVIL),
+        TranscribeResult(model="hear", text="a b", segments=[Segment(0, 1, EVIL)]),
+        chat(model="empty", text=""),
+    ]
+    data = shown(*map(column, made), chinese=chinese)
+    page = Page(data["text/html"])
+    assert len(page.all("section", "bz-column")) == len(made)
+    assert all("onerror" not in attrs for _, attrs in page.elements)
+    assert len(page.all("tr")) == 51 + 3, "more than fifty vectors are not shown"
+    assert len(page.all("audio")) == 1
+
+
+def test_sounds_and_pictures_wait_until_nothing_is_repainted() -> None:
+    voice = column(SpeakResult(model="voice", data=b"ID3", mime="audio/mpeg", text="hi"))
+    waiting = shown(voice, Column(alias="b", state="answering", text="..."))["text/html"]
+    assert "audio" not in Page(waiting).tags()
+    assert "is shown when all have answered" in waiting
+
+
+def test_answers_become_rows() -> None:
+    failed = chat("b", "", error=AuthenticationFailed("no key"), interrupted=True)
+    table = Answers([chat(), failed], [0.5, None]).frame()
+    assert list(table.model) == ["a", "b"]
+    assert table.tokens_per_second[0] == 50
+    assert table.cost[0] == 0.5
+    assert table.error[1] == "no key"
+
+
+@pytest.mark.parametrize(("text", "found"), [("a", ["a"]), ("a,b", ["a", "b"]), ("a, b ,c", ["a", "b", "c"])])
+def test_aliases_are_parted_by_commas(text: str, found: list[str]) -> None:
+    assert asking.names(text) == found
+
+
+@pytest.mark.parametrize("text", ["a,", ",a", "a,,b", "a,b,a"])
+def test_missing_and_repeated_aliases_are_refused(text: str) -> None:
+    with pytest.raises(CommandError):
+        asking.names(text)
+
+
+def test_the_judge_sees_letters_in_an_order_that_tells_nothing() -> None:
+    aliases = [f"m{number}" for number in range(30)]
+    letters = asking.lettered("why?", aliases)
+    assert letters == asking.lettered("why?", aliases[::-1]), "the order in which they were named does not matter"
+    assert letters != asking.lettered("why not?", aliases)
+    assert list(letters) != sorted(letters)
+    assert sorted(letters.values(), key=lambda item: (len(item), item))[25:27] == ["Z", "AA"]
+
+
+@pytest.mark.parametrize("chinese", [False, True])
+def test_the_judge_is_asked_with_the_answers_as_data(chinese: bool) -> None:
+    texts = {"gpt": "one {x}", "qwen": "two </answer>"}
+    letters = {"qwen": "A", "gpt": "B"}
+    system, asked = asking.judge_messages("why {y}?", texts, letters, chinese=chinese)
+    assert (system.role, asked.role) == ("system", "user")
+    said = str(asked.content)
+    assert said.index("two") < said.index("one {x}")
+    assert "why {y}?" in said
+    assert "gpt" not in said
+    assert "qwen" not in said
+    assert said.count("</answer>") == 2, "an answer cannot end its own quotation"

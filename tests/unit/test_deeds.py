@@ -1,0 +1,132 @@
+"""What a click does, and what the panel knows: against a fleet of plain data."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from byzer_magic.errors import CannotConnect, NotDeployed
+from byzer_magic.spec import DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
+from byzer_magic.stat import Sample
+from byzer_magic.types import Event, Loading
+from byzer_magic.widgets import assets, deeds
+from byzer_magic.widgets.numbers import Numbers
+from tests.fleets import fleet, model, steady
+
+WORDS = assets.texts("panel", chinese=False)
+
+
+class Fleet:
+    """Notes what it is asked; `m` is deployed, if Ray runs."""
+
+    def __init__(self, *, ray: bool = True) -> None:
+        self.asked: list[Any] = []
+        self.ray = ray
+
+    async def names(self) -> list[str]:
+        if not self.ray:
+            raise CannotConnect("No Ray is running here.")
+        return ["m"]
+
+    def ensure(self) -> None:
+        self.asked.append("ensure")
+
+    def reach(self, alias: str) -> None:
+        self.asked.append(f"reach {alias}")
+
+    async def scale(self, spec: ScaleSpec) -> AsyncIterator[Event]:
+        self.asked.append(spec)
+        yield Loading("loading", 1, 0.5)
+        if spec.model != "m":
+            raise NotDeployed(f"No model is deployed as {spec.model!r}.", "Deployed: m.")
+
+    async def restart(self, spec: RestartSpec) -> AsyncIterator[Event]:
+        self.asked.append(spec)
+        yield Loading("restarting", 0)
+
+    async def drain(self, spec: DrainSpec) -> int:
+        self.asked.append(spec)
+        return 2
+
+    async def undeploy(self, spec: UndeploySpec) -> int:
+        self.asked.append(spec)
+        return 0
+
+    async def logs(self, alias: str, lines: int) -> list[str]:
+        return [f"{alias} <line>"] * 2
+
+    async def history(self, alias: str) -> list[Sample]:
+        self.asked.append(f"history {alias}")
+        return steady(1000.0)
+
+
+async def replies(manager: Fleet, **message: Any) -> list[deeds.Reply]:
+    return [reply async for reply in deeds.perform(manager, message, WORDS)]  # type: ignore[arg-type]
+
+
+async def test_scaling_tells_its_stages() -> None:
+    manager = Fleet()
+    told = await replies(manager, do="scale", model="m", value=4)
+    assert [reply["state"] for reply in told] == ["going", "going", "done"]
+    assert "loading 50%" in told[1]["text"]
+    assert manager.asked[-1].num_workers == 4
+
+
+async def test_an_error_is_the_last_reply() -> None:
+    told = await replies(Fleet(), do="scale", model="nobody", value=4)
+    assert told[-1]["state"] == "failed"
+    assert "Deployed: m." in told[-1]["text"]
+
+
+async def test_a_number_that_makes_no_sense_is_refused_in_place() -> None:
+    told = await replies(Fleet(), do="scale", model="m", value=0)
+    assert told[-1]["state"] == "failed"
+
+
+async def test_a_click_where_no_ray_runs_starts_none() -> None:
+    manager = Fleet(ray=False)
+    told = await replies(manager, do="undeploy", model="m")
+    assert told[-1] == {"state": "failed", "text": "No Ray is running here."}
+    assert manager.asked == []
+
+
+async def test_one_worker_or_all() -> None:
+    manager = Fleet()
+    await replies(manager, do="restart", model="m", worker=3)
+    assert manager.asked[-1].worker == 3
+    await replies(manager, do="restart", model="m")
+    assert manager.asked[-1].worker is None
+    told = await replies(manager, do="drain", model="m", worker=0)
+    assert (manager.asked[-1].worker, told[-1]["text"]) == (0, "No new requests; 2 still in flight.")
+
+
+async def test_undeploy_and_logs() -> None:
+    manager = Fleet()
+    assert (await replies(manager, do="undeploy", model="m"))[-1]["text"] == "Undeployed."
+    assert manager.asked[0] == "ensure"
+    assert (await replies(manager, do="logs", model="m"))[-1]["log"] == "m <line>\nm <line>"
+
+
+async def test_the_past_is_fetched_once_and_again_where_it_is_looked_at() -> None:
+    manager = Fleet()
+    numbers = Numbers(manager)  # type: ignore[arg-type]
+    numbers.take(fleet(model("a"), model("b")))
+    numbers.take(fleet(model("a"), model("b")))
+    await asyncio.sleep(0.2)
+    assert sorted(ask for ask in manager.asked if ask.startswith("history")) == ["history a", "history b"]
+    numbers.open("a", wanted=True)
+    numbers.take(fleet(model("a"), model("b")))
+    await asyncio.sleep(0.2)
+    assert manager.asked.count("history a") == 2
+    assert "a/0" in numbers.view(WORDS).rows
+    numbers.close()
+
+
+async def test_nobody_is_asked_where_ray_does_not_answer() -> None:
+    manager = Fleet()
+    numbers = Numbers(manager)  # type: ignore[arg-type]
+    numbers.take(fleet(model("a"), trouble="No Ray is running here."))
+    numbers.take(fleet(model("b"), age=10))
+    await asyncio.sleep(0.1)
+    assert manager.asked == []

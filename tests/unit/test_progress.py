@@ -1,0 +1,69 @@
+"""Long work, as lines."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from byzer_magic.types import Event, Failed, Loading, Placed, Ready
+from byzer_magic.widgets import progress
+from byzer_magic.widgets.progress import Deploy, Progress
+from tests.pages import Page
+
+
+def deploy(*events: Event) -> Deploy:
+    made = Deploy("llama")
+    for event in events:
+        made.take(event)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("events", "text"),
+    [
+        ((), "llama: asking Ray for a place · 3 s"),
+        ((Placed("n", 7),), "llama: placed (process 7) · 3 s"),
+        ((Loading("weights", fraction=0.4),), "llama: worker 0: weights 40% · 3 s"),
+        ((Loading("weights", detail="shard 2"),), "llama: worker 0: weights (shard 2) · 3 s"),
+        ((Loading("weights"), Ready(2.34, 1, ["chat"])), "llama: ready in 2.3 s - 1 worker, can chat"),
+        ((Ready(2.34, 2, ["chat", "tools"]),), "llama: ready in 2.3 s - 2 workers, can chat, tools"),
+        ((Loading("weights"), Failed({})), "llama: failed · 3 s"),
+    ],
+)
+def test_a_deploy_is_told_in_a_line(events: tuple[Event, ...], text: str) -> None:
+    assert progress.bundle(deploy(*events).lines(3.2))["text/plain"] == text
+
+
+def test_workers_that_load_have_a_line_each_up_to_a_point() -> None:
+    made = deploy(*(Loading("weights", worker=number, fraction=0.5) for number in range(12)))
+    lines = progress.bundle(made.lines(1))["text/plain"].split("\n")
+    assert len(lines) == 9
+    assert lines[3] == "llama: worker 3: weights 50% · 1 s"
+    assert lines[-1] == "llama: + 4 workers"
+
+
+def test_the_first_end_is_the_end() -> None:
+    made = deploy(Ready(1.0, 1, ["chat"]))
+    made.end("stopped")
+    assert made.lines(9)[0].state == "ready"
+
+
+def test_a_bar_is_there_where_a_part_is_known() -> None:
+    page = Page(progress.bundle([Progress(what="m", stage="texts", fraction=0.254)])["text/html"])
+    assert page.all("progress")[0] == {"max": "100", "value": "25", "aria-label": "m: texts"}
+    assert not Page(progress.bundle([Progress(what="m", stage="texts")])["text/html"]).all("progress")
+    done = progress.bundle([Progress(what="m", stage="ready", fraction=1.0, state="ready")])["text/html"]
+    assert not Page(done).all("progress")
+
+
+@given(st.text(), st.text(), st.one_of(st.none(), st.floats(-1, 2)), st.sampled_from(sorted(progress.SIGNS)))
+def test_whatever_is_told_stays_text(what: str, stage: str, fraction: float | None, state: str) -> None:
+    shown = progress.bundle([Progress(what=what, stage=stage, fraction=fraction, seconds=1.0, state=state)])
+    assert Page(shown["text/html"]).tags() <= {"style", "div", "span", "strong", "progress"}
+
+
+def test_it_is_told_in_chinese_too() -> None:
+    made = Deploy("llama", chinese=True)
+    made.take(Ready(2.34, 1, ["chat"]))
+    assert progress.bundle(made.lines(3))["text/plain"] == "llama: 2.3 秒后就绪 - 1 个 worker，能力：chat"

@@ -1,0 +1,42 @@
+"""A recording that comes in pieces."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from byzer_magic.widgets import recorder
+from byzer_magic.widgets.recorder import Pieces
+from tests.pages import Page
+
+
+@given(st.binary(min_size=1), st.integers(1, 20))
+def test_pieces_become_the_whole(data: bytes, size: int) -> None:
+    parts = [data[at : at + size] for at in range(0, len(data), size)]
+    pieces = Pieces()
+    for _ in range(2):  # a second one after the first
+        found = [pieces.add(at, len(parts), part) for at, part in enumerate(parts)]
+        assert found == [None] * (len(parts) - 1) + [data]
+
+
+def test_a_piece_out_of_order_is_no_part_of_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = Pieces()
+    assert pieces.add(0, 3, b"a") is None
+    assert pieces.add(2, 3, b"c") is None
+    assert pieces.add(1, 3, b"b") is None
+    assert pieces.add(0, 1, b"new") == b"new"
+    monkeypatch.setattr(recorder, "LARGEST_BYTES", 3)
+    assert pieces.add(0, 2, b"ab") is None
+    assert pieces.add(1, 2, b"cd") is None
+    assert pieces.size == 0
+
+
+@pytest.mark.parametrize("chinese", [False, True])
+def test_a_saved_notebook_has_a_sentence_in_its_place(chinese: bool) -> None:
+    words = recorder.words("<b>", chinese=chinese)
+    shown = recorder.mount('x"y', words)
+    page = Page(shown["text/html"])
+    assert page.tags() == {"style", "div", "p"}
+    assert "<b>" in page.text
+    assert shown["text/plain"] == words["plain"]

@@ -1,0 +1,130 @@
+"""The panel's rows, how they change, and its snapshot."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import msgspec
+import pytest
+
+from byzer_magic.widgets import assets, sheet
+from byzer_magic.widgets.history import History
+from byzer_magic.widgets.stat_cells import COLUMNS
+from tests.fleets import fleet, ill, model, steady
+from tests.pages import Page
+
+WORDS = assets.texts("panel", chinese=False)
+
+
+def seen(found, opened=(), at=None, histories=None):
+    return sheet.view(found, histories or {}, opened, (at or time.time(), time.monotonic()), WORDS)
+
+
+def test_only_opened_deployments_bring_their_workers() -> None:
+    found = fleet(model("a", workers=100), model("b", workers=3))
+    assert list(seen(found).rows) == ["a", "b"]
+    assert list(seen(found, {"b", "nobody"}).rows) == ["a", "b", "b/~", "b/0", "b/1", "b/2"]
+
+
+def test_trouble_is_told_below_its_row() -> None:
+    shown = seen(fleet(ill(model("a", trouble="no <memory>"), "down", "down")))
+    assert list(shown.rows) == ["a", "a/!"]
+    assert "no &lt;memory&gt;" in sheet.row("a/!", shown.rows["a/!"], WORDS, live=True)
+
+
+def test_the_summary() -> None:
+    stats = [model("a"), model("b", cost=2.0, currency="CNY", queued=3), ill(model("c", cost=None), "down", "down")]
+    line = sheet.summary(stats, WORDS)
+    assert line == "3 deployments · 1 not up · 6/24 slots busy · 3 waiting · ¥2.00 + $1.50"
+    assert sheet.summary([], WORDS) == "Nothing is deployed."
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("key", ["a<b", "a<b/0", "a<b/~", "a<b/!"])
+def test_rows_are_whole(key: str, *, live: bool) -> None:
+    shown = seen(fleet(model("a<b", trouble="x")), {"a<b"})
+    html = sheet.row(key, shown.rows[key], WORDS, live=live)
+    page = Page(f"<table><tbody>{html}</tbody></table>")
+    width = sum(int(attrs.get("colspan", 1)) for tag, attrs in page.elements if tag in ("td", "th"))
+    assert width == len(COLUMNS) + live
+    assert ("button" in {tag for tag, _ in page.elements}) == (live and key in ("a<b", "a<b/0"))
+
+
+def test_every_button_says_what_it_does_and_to_whom() -> None:
+    shown = seen(fleet(model("gpt")), {"gpt"})
+    html = "".join(sheet.row(key, cells, WORDS, live=True) for key, cells in shown.rows.items())
+    labels = [attrs["aria-label"] for tag, attrs in Page(html).elements if tag == "button"]
+    assert len(labels) == len(set(labels)) == 1 + 7 + 2 * 2
+    assert all("gpt" in label for label in labels)
+
+
+def test_a_page_is_told_new_rows_whole_and_of_others_the_cells_that_changed() -> None:
+    one = seen(fleet(model("a"), model("b")), at=1000.0)
+    first = sheet.difference(None, one, WORDS)
+    assert first["order"] == ["a", "b"]
+    assert set(first["rows"]) == {"a", "b"}
+    assert sheet.difference(one, one, WORDS) == {"cells": {}}
+    two = seen(fleet(model("a", queued=5), model("b")), at=1000.0)
+    assert sheet.difference(one, two, WORDS)["cells"] == {"a": {"queue": "5"}}
+    three = seen(fleet(model("a"), model("b"), model("c")), at=1000.0)
+    told = sheet.difference(one, three, WORDS)
+    assert told["order"] == ["a", "b", "c"]
+    assert set(told["rows"]) == {"c"}
+    assert "3 deployments" in told["summary"]
+    gone = sheet.difference(three, seen(fleet(model("b"), trouble="No Ray."), at=1000.0), WORDS)
+    assert (gone["order"], gone["rows"], gone["trouble"]) == (["b"], {}, "No Ray.")
+
+
+def test_closed_rows_are_light_with_fifty_deployments_of_a_hundred_workers() -> None:
+    models = [model(f"m{number:02}", workers=100) for number in range(50)]
+    told = sheet.difference(None, seen(fleet(*models)), WORDS)
+    assert told["many"]
+    assert len(json.dumps(told)) < 50 * 6_000
+    busier = [msgspec.structs.replace(each, queued=1) for each in models]
+    small = sheet.difference(seen(fleet(*models), at=1000.0), seen(fleet(*busier), at=1000.0), WORDS)
+    assert len(json.dumps(small)) < 50 * 60
+
+
+def test_the_frame_is_whole_and_its_fields_have_labels() -> None:
+    page = Page(sheet.frame(WORDS))
+    fields = [attrs for tag, attrs in page.elements if tag == "input"]
+    assert [field["type"] for field in fields] == ["search", "number"]
+    assert "aria-label" in fields[0]
+    trays = {attrs["data-tray"] for tag, attrs in page.elements if tag == "template"}
+    assert trays == {"more", "scale", "drain", "undeploy", "logs", "line", "said"}
+
+
+def test_the_snapshot_has_all_that_there_was_and_no_controls() -> None:
+    found = fleet(model("a"), ill(model("b", trouble="no memory"), "down", "down"), trouble="No Ray answers.")
+    stats = [each.stat for each in found.models.values()]
+    html, text = sheet.snapshot(seen(found, {"a"}), stats, "2026-11-23 19:00:00", WORDS)
+    page = Page(html)
+    names = [tag for tag, _ in page.elements]
+    assert {"button", "input", "script", "template"}.isdisjoint(names)
+    assert names.count("table") == 2, "the deployments, and the workers folded away"
+    assert "as of 2026-11-23 19:00:00" in page.text
+    assert "b worker 1" in page.text
+    for part in ("a ", "b (down)", "b: could not be loaded: no memory", "No Ray answers.", "as of 2026-11-23 19:00:00"):
+        assert part in text
+
+
+def test_the_snapshot_of_very_many_workers_does_not_list_them() -> None:
+    found = fleet(model("a", workers=200))
+    html, _ = sheet.snapshot(seen(found), [found.models["a"].stat], "now", WORDS)
+    assert "<details>" not in html
+
+
+def test_stale_rows_say_how_old_they_are() -> None:
+    assert "no word for 14 s" in seen(fleet(model("a"), age=14)).rows["a"]["model"].html
+
+
+def test_the_past_is_drawn_once_a_second() -> None:
+    past = History()
+    past.fill(steady(1000.0))
+    found = fleet(model("a"))
+    one = seen(found, {"a"}, 1000.2, {"a": past}).rows
+    two = seen(found, {"a"}, 1000.7, {"a": past}).rows
+    assert one["a"]["rate"] is two["a"]["rate"]
+    assert one["a/~"]["note"] is two["a/~"]["note"]
+    assert one["a/~"]["note"].html.count("<svg") == 3

@@ -1,0 +1,131 @@
+"""Cells of the panel, its snapshot and `stat`."""
+
+from __future__ import annotations
+
+import pytest
+
+from byzer_magic.widgets import assets, snapshot, stat_cells
+from tests.fleets import ill, model, steady, worker
+from tests.pages import Page
+
+WORDS = assets.texts("panel", chinese=False)
+NO_RATE = stat_cells.plain("")
+
+
+@pytest.mark.parametrize(
+    ("healths", "trouble", "age", "kind", "text"),
+    [
+        (("up", "up"), "", 0.0, "up", "up"),
+        (("up", "down"), "", 0.0, "part", "1 of 2 up"),
+        (("up", "drained"), "", 0.0, "part", "1 of 2 up"),
+        (("loading", "loading"), "", 0.0, "loading", "loading"),
+        (("loading", "down"), "", 0.0, "loading", "loading"),
+        (("drained", "drained"), "", 0.0, "drained", "drained"),
+        (("down", "down"), "", 0.0, "down", "down"),
+        (("loading", "loading"), "no memory", 0.0, "down", "down"),
+        (("up", "up"), "", 3.5, "stale", "no word for 4 s"),
+        (("down", "down"), "", 700.0, "stale", "no word for 12 min"),
+    ],
+)
+def test_the_state_of_a_deployment(healths: tuple[str, ...], trouble: str, age: float, kind: str, text: str) -> None:
+    stat = ill(model(trouble=trouble), *healths)
+    assert stat_cells.state_of(stat, age, WORDS) == (kind, text)
+
+
+def test_one_without_workers_is_loading() -> None:
+    assert stat_cells.state_of(model(workers=0), 0.0, WORDS).kind == "loading"
+
+
+def test_a_row_has_every_column_and_its_numbers() -> None:
+    stat = model(workers=3, busy=1, queued=7)
+    cells = stat_cells.model_cells(stat, NO_RATE, 0.0, WORDS)
+    assert tuple(cells) == stat_cells.COLUMNS
+    assert [str(cells[name]) for name in ("model", "slots", "queue", "requests", "errors")] == [
+        "m",
+        "3/12",
+        "7",
+        "30",
+        "0",
+    ]
+    assert [str(cells[name]) for name in ("speed", "first", "last", "cost")] == ["52", "0.21 / 12 s", "5 s", "$1.50"]
+
+
+def test_what_nobody_knows_is_empty() -> None:
+    stat = model(first_token_p50=None, first_token_p99=None, tokens_per_second=None, cost=None, currency="")
+    cells = stat_cells.model_cells(stat, NO_RATE, 0.0, WORDS)
+    assert [str(cells[name]) for name in ("speed", "first", "cost")] == ["", "", ""]
+
+
+def test_names_from_outside_stay_text() -> None:
+    stat = model("<b>x", title='"><script>', kind="saas/<i>")
+    cells = stat_cells.model_cells(stat, NO_RATE, 0.0, WORDS)
+    page = Page(cells["model"].html)
+    assert {tag for tag, _ in page.elements} == {"span"}
+    assert "<b>x" in page.text
+
+
+def test_slots_are_squares_then_a_bar() -> None:
+    assert stat_cells.slots(3, 8).html.count('class="bz-on"') == 3
+    assert stat_cells.slots(3, 8).html.count("<i ") == 8
+    many = stat_cells.slots(50, 200)
+    assert "<i " not in many.html
+    assert "width:25%" in many.html
+    assert many == "50/200"
+    assert "0/0" in stat_cells.slots(0, 0).html
+
+
+def test_errors_are_marked_and_nothing_is_quiet() -> None:
+    assert "bz-bad" in stat_cells.count(3, bad=True).html
+    assert "bz-zero" in stat_cells.count(0, bad=True).html
+    assert stat_cells.count(1234567).html == "1,234,567"
+
+
+def test_a_worker_that_never_worked_says_so() -> None:
+    assert stat_cells.worker_cells(worker(requests=0), WORDS)["last"] == "never"
+    assert stat_cells.worker_cells(worker(idle_seconds=0.2), WORDS)["last"] == "now"
+    assert stat_cells.worker_cells(worker(2), WORDS, "m")["model"] == "m worker 2"
+    assert "drained" in stat_cells.worker_cells(worker(health="drained"), WORDS)["model"]
+
+
+@pytest.mark.parametrize(
+    ("cost", "currency", "shown"),
+    [(None, "USD", ""), (1.0, "", ""), (0.0, "USD", "$0"), (0.00003, "USD", "<$0.0001"),
+     (0.00421, "USD", "$0.0042"), (12.345, "CNY", "¥12.35"),
+     (1234.5, "EUR", "€1,234"), (2.0, "CHF", "CHF 2.00")],
+)  # fmt: skip
+def test_money(cost: float | None, currency: str, shown: str) -> None:
+    assert stat_cells.money(cost, currency) == shown
+
+
+def test_the_last_minute_in_numbers_and_as_a_picture() -> None:
+    cell = stat_cells.minute(steady(1000.0, 60), 1000.0, WORDS)
+    assert cell == "2.0/s"
+    assert Page(cell.html).elements[0][0] == "svg"
+    assert "highest 2.0" in cell.html
+
+
+def test_stat_is_the_same_cells_as_a_table() -> None:
+    rows = stat_cells.stat_rows([model(), ill(model("n"), "down", "down")], WORDS)
+    page = Page(snapshot.table_html(rows, "none"))
+    assert "bz-squares" in snapshot.table_html(rows, "none")
+    assert "down" in page.text
+    lines = snapshot.table_text(rows, "none").splitlines()
+    assert lines[0].split()[:4] == ["Model", "Type", "Can", "Workers"]
+    assert "saas/openai" in lines[1]
+    assert "$1.50" in lines[1]
+    assert lines[2].startswith("n (down)")
+
+
+def test_numbers_of_other_tables_stand_at_the_right() -> None:
+    html = snapshot.table_html(
+        [{"name": "a", "size": "4.1 GB", "count": 3}, {"name": "b", "size": "", "count": 12}], ""
+    )
+    assert html.count('<td class="bz-number">') == 4
+    assert '<th scope="col">name' in html
+    assert snapshot.table_html([], "<none>") == "<p>&lt;none&gt;</p>"
+
+
+def test_both_languages_have_the_same_words() -> None:
+    chinese = assets.texts("panel", chinese=True)
+    assert chinese.keys() == WORDS.keys()
+    assert {name for name in WORDS if WORDS[name].count("{") != chinese[name].count("{")} == set()
