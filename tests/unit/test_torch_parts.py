@@ -13,6 +13,7 @@ from byzer_magic import errors
 from byzer_magic.backends.weights.torch_batch import Batches
 from byzer_magic.backends.weights.torch_params import GENERATION, wishes
 from byzer_magic.backends.weights.torch_text import Text
+from byzer_magic.errors import ProviderError
 
 
 def decode(tokens: list[int]) -> str:
@@ -168,8 +169,9 @@ async def test_a_failure_reaches_all_of_its_batch_and_nobody_else() -> None:
     first, second = await asyncio.gather(
         read(batches, Row(100)), read(batches, Row(-1)), return_exceptions=True
     )  # fmt: skip
-    assert isinstance(first, ValueError)
-    assert isinstance(second, ValueError)
+    assert isinstance(first, ProviderError)
+    assert isinstance(second, ProviderError)
+    assert "negative" in str(first)
     assert await read(batches, Row(2)) == [0, 1]
     await batches.close()
 
