@@ -28,7 +28,7 @@ def install(shell: Any, magics: Any) -> Callable[[], None]:
         before = context.full_text[: _offset(context)]
         words = candidates(before)
         return SimpleMatcherResult(
-            completions=[SimpleCompletion(word, type="byzer") for word in words],
+            completions=[SimpleCompletion(word, type=_type(word)) for word in words],
             suppress=bool(words),
             matched_fragment=LAST_WORD.findall(before)[0],  # IPython's own idea of a word ends at = and {
         )
@@ -40,6 +40,11 @@ def install(shell: Any, magics: Any) -> Callable[[], None]:
             shell.Completer.custom_matchers.remove(matcher)
 
     return remove
+
+
+def _type(word: str) -> str:
+    """Return what the menu writes beside a word."""
+    return "option" if word.startswith("--") else "setting" if word.endswith("=") else "value"
 
 
 def _offset(context: CompletionContext) -> int:

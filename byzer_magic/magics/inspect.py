@@ -8,21 +8,25 @@ extension is loaded; all that is not ours goes on to it untouched.
 from __future__ import annotations
 
 import contextlib
+import html
 import itertools
+import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
 from byzer_magic import command
 from byzer_magic.backends import registry
-from byzer_magic.backends.base import Param
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.help import help_text, option_text
 from byzer_magic.magics.complete import command_at
 from byzer_magic.options import Option, Spec, options_of
 from byzer_magic.spec import DeploySpec, all_commands
-from byzer_magic.widgets import help_sheet
 
-WIDEST_PARAM = 28
+WIDTH = 76
+"""A tooltip is about so many characters wide."""
+ROW = re.compile(r"(?P<left> *\S.*?  +)\S.*")
+"""A line of two columns."""
 
 
 def install(shell: Any, chinese: Callable[[], bool]) -> Callable[[], None]:
@@ -53,7 +57,7 @@ def _cell(shell: Any) -> tuple[str, int]:
 
 
 def _bundle(text: str) -> dict[str, str]:
-    return {"text/plain": text, "text/html": help_sheet.to_html(text)}
+    return {"text/plain": text, "text/html": f"<pre>{html.escape(text)}</pre>"}
 
 
 def help_at(code: str, cursor: int, *, chinese: bool) -> str | None:
@@ -76,10 +80,18 @@ def help_at(code: str, cursor: int, *, chinese: bool) -> str | None:
     here = _option_at(cls, before.split())
     parts = [help_text(name, chinese=chinese)]
     if here is not None and here.kind == "params" and cls is DeploySpec:
-        parts.insert(0, _params(words, chinese=chinese))
+        parts.insert(0, _params(words))
     if here is not None:
         parts.insert(0, option_text(here, chinese=chinese))
-    return "\n\n".join(part for part in parts if part)
+    return "\n".join(map(_wrapped, "\n\n".join(part for part in parts if part).split("\n")))
+
+
+def _wrapped(line: str) -> str:
+    """Return a line that is too long as several, each below the begin of its last column."""
+    row = ROW.fullmatch(line)
+    indent = " " * (len(row["left"]) if row else 4)
+    kept = textwrap.wrap(line, WIDTH, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False)
+    return "\n".join(kept) if len(line) > WIDTH else line
 
 
 def _command(words: list[str]) -> tuple[str, type[Spec] | None]:
@@ -104,7 +116,7 @@ def _option_at(cls: type[Spec], before: list[str]) -> Option | None:
     return found if found.kind != "flag" and before[-2:-1] == [last] else None
 
 
-def _params(words: list[str], *, chinese: bool) -> str:
+def _params(words: list[str]) -> str:
     """Return the settings that `--infer_params` of this type and engine may have."""
     said = dict(itertools.pairwise(words))
     kind = said.get("--pretrained_model_type", "custom/auto")
@@ -112,9 +124,5 @@ def _params(words: list[str], *, chinese: bool) -> str:
         params = registry.find(kind, said.get("--infer_backend")).info.params
     except ByzerError:
         return ""
-    return "\n".join(_param(param, chinese=chinese) for param in params)
-
-
-def _param(param: Param, *, chinese: bool) -> str:
-    text = (getattr(param, "zh", "") if chinese else "") or param.help
-    return f"  {param.name + '=':{WIDEST_PARAM}} {text}"
+    width = max((len(param.name) for param in params), default=0) + 1
+    return "\n".join(f"  {param.name + '=':{width}}  {param.help}" for param in params)
