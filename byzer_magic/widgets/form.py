@@ -7,14 +7,11 @@ buttons say. A secret comes here in the message of one button only, and is kept 
 from __future__ import annotations
 
 import asyncio
-import atexit
-import functools
 import os
 import queue
 import threading
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future, wait
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from byzer_magic.errors import ByzerError, MissingExtra
@@ -25,6 +22,7 @@ from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.form_checks import sentence
 from byzer_magic.widgets.form_desk import Desk
 from byzer_magic.widgets.form_job import CANCEL_SECONDS, Jobs, Told
+from byzer_magic.widgets.page import Page
 
 Message = Mapping[str, Any]
 
@@ -48,22 +46,24 @@ def show(context: Context, item: FormSpec) -> None:
     cell = _cell_id(context.shell)
     if (older := OPEN.get(cell)) is not None:
         older.close()
-    OPEN[cell] = Form(context, values, choice, cell)
+    OPEN[cell] = Form(context, Desk(context, values, choice), cell)
 
 
 def close_all() -> None:
     """End all forms, with what they are doing."""
-    ending = [form.close() for form in list(OPEN.values())]
-    wait([work for work in ending if work is not None], timeout=CANCEL_SECONDS)
+    ending = list(OPEN.values())
+    for form in ending:
+        form.close()
+    for form in ending:
+        form.ended.wait(CANCEL_SECONDS)
 
 
 def _beginning(item: FormSpec, context: Context) -> tuple[dict[str, str], str]:
-    """Return the first fields of a form and the choice that they belong to."""
+    """Return the first fields of a form, and the choice that they belong to."""
     values: dict[str, str] = {}
     choice = form_choices.find(item.preset) if item.preset else ""
     if choice:
-        names = {**os.environ, **context.variables()}
-        values = form_choices.chosen(choice, {}, (), names)
+        values = form_choices.chosen(choice, {}, (), {**os.environ, **context.variables()})
     if item.file:
         spec = form_values.from_file(item.file)
         values |= form_values.values_of(spec)
@@ -82,82 +82,168 @@ def _cell_id(shell: Any) -> str:
 class Form:
     """A form, from its cell's run until the cell runs again or goes away."""
 
-    def __init__(self, context: Context, values: dict[str, str], choice: str, cell: str) -> None:
+    def __init__(self, context: Context, desk: Desk, cell: str) -> None:
         from IPython.display import DisplayHandle, display
 
         self._cell = cell
-        self._id = f"bz{uuid.uuid4().hex[:12]}"
+        self._desk = desk
         self._chinese = context.chinese
         self._words = assets.texts("form", chinese=context.chinese)
-        self._desk = Desk(context, values, choice)
         self._jobs = Jobs(context.manager, self._words, self._tell)
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        self._work: Future[None] | None = None
+        self._work: Any = None
+        self.ended = threading.Event()
+        """Set while nothing is under way."""
+        self.ended.set()
         self._told: Told | None = None
         """How the last piece of work stands, for a page that is loaded again."""
-        self._shown: tuple[str, tuple[str, ...], str] = ("", (), "")
         self._outcome = ""
         self._closed = False
-        self._widget = _widget(self._id, self._words, self._hear)
-        display(form_still.mount(self._id, chinese=self._chinese), raw=True)
+        place = f"bz{uuid.uuid4().hex[:12]}"
+        self._page = self._open_page(place)
+        display(form_still.mount(place, chinese=self._chinese), raw=True)
+        self._shown = self._still_data()
         self._still = DisplayHandle()
-        self._still.display(self._still_data(), raw=True)
+        self._still.display(self._shown, raw=True)
         threading.Thread(target=self._serve, name="byzer-form", daemon=True).start()
+        threading.Thread(target=self._look_around, name="byzer-form-look", daemon=True).start()
+
+    def _open_page(self, place: str) -> Page:
+        try:
+            return Page("form.js", {"place": place, "words": dict(self._words)}, self._hear)
+        except ImportError as err:
+            raise MissingExtra(
+                "A form needs the package anywidget.", "Run: pip install 'byzer-magic[notebook]'; or %byzer help deploy"
+            ) from err
 
     # ---- life
 
-    def close(self) -> Future[None] | None:
-        """End it, and cancel what it does; return the work that is being cancelled, if there is some."""
+    def close(self) -> None:
+        """End it, and cancel what it does; `ended` tells when that has tidied up."""
         if self._closed:
-            return None
+            return
         self._closed = True
         OPEN.pop(self._cell, None)
         self._inbox.put(None)
-        if self._work is not None:
-            self._work.cancel()
-        self._send({"is": "end"})
-        self._widget.close()
-        return self._ended
+        self._cancel()
+        self._page.send({"is": "end"})
+        self._page.close()
 
-    @property
-    def _ended(self) -> Future[None] | None:
-        return self._work_ended if self._work is not None and not self._work_ended.done() else None
+    def _cancel(self) -> None:
+        if self._work is not None:
+            LOOP.start().call_soon_threadsafe(self._work.cancel)
 
     def _hear(self, message: Message) -> None:
         """Take a message of the page; this thread must not be held up."""
-        if message.get("do") == "cancel":
-            if self._work is not None:
-                self._work.cancel()
-        elif message.get("do") == "gone":
-            self.close()
-        else:
-            self._inbox.put(message)
+        match message.get("do"):
+            case "cancel":
+                self._cancel()
+            case "gone":
+                self.close()
+            case _:
+                self._inbox.put(message)
 
     def _serve(self) -> None:
-        """Answer the page, one message after the other; of checks that wait, only the last counts."""
-        waiting: list[Message | None] = []
-        while True:
-            waiting.append(self._inbox.get())
-            while not self._inbox.empty():
-                waiting.append(self._inbox.get_nowait())
-            message = waiting.pop(0)
-            if message is None or self._closed:
-                return
-            later = waiting[0] if waiting else None
-            if message.get("do") == "check" and later is not None and later.get("do") == "check":
+        """Answer the page, one message after the other; a check that others have overtaken is left out."""
+        while (message := self._inbox.get()) is not None:
+            if message.get("do") == "check" and not self._inbox.empty():
                 continue
-            while waiting or message is not None:
-                if message is None:
-                    return
-                self._answer(message)
-                message = waiting.pop(0) if waiting else None
-                if message is None:
-                    break
+            try:
+                getattr(self, f"_do_{message.get('do')}")(message)
+                self._repaint()
+            except ByzerError as err:
+                self._send("trouble", what=message.get("do"), text=sentence(err))
+            except Exception as err:  # noqa: BLE001 - the page must hear of it, and this thread must live on
+                self._send("trouble", what=message.get("do"), text=f"{type(err).__name__}: {err}")
 
-    def _answer(self, message: Message) -> None:
+    def _send(self, kind: str, **more: Any) -> None:
+        if not self._closed:
+            self._page.send({"is": kind, **more})
+
+    def _look_around(self) -> None:
         try:
-            getattr(self, f"_do_{message.get('do')}")(message)
+            self._send("around", **self._desk.look_around())
+        except Exception as err:  # noqa: BLE001 - whatever lies in people's folders: the form does without
+            self._send("around", models=[], room=f"{type(err).__name__}: {err}")
+
+    # ---- what the page asks for
+
+    def _do_ready(self, _: Message) -> None:
+        self._send("form", **self._desk.opening(), work=self._told)
+
+    def _do_check(self, message: Message) -> None:
+        found = self._desk.check(message.get("values", {}), tuple(message.get("typed", ())))
+        self._send("checked", number=message.get("number"), **found)
+
+    def _do_choose(self, message: Message) -> None:
+        self._desk.choose(str(message["choice"]), message.get("kept", {}))
+        self._send("form", **self._desk.form())
+
+    def _do_paste(self, message: Message) -> None:
+        self._desk.paste(str(message["text"]))
+        self._send("form", **self._desk.form(), pasted=True)
+
+    def _do_keys(self, message: Message) -> None:
+        self._send("keys", **self._desk.entries(str(message["key"])))
+
+    def _do_deploy(self, message: Message) -> None:
+        self._plan_and("deploy", message)
+
+    def _do_test(self, message: Message) -> None:
+        self._plan_and("test", message)
+
+    def _plan_and(self, what: str, message: Message) -> None:
+        """Check all, secrets too, and begin; where something is wrong, the fields say it."""
+        if not self.ended.is_set():
+            return
+        values, secrets = message.get("values", {}), message.get("secrets", {})
+        try:
+            plan = self._desk.plan(values, secrets)
         except ByzerError as err:
-            self._send({"is": "trouble", "what": message.get("do"), "text": sentence(err)})
-        except Exception as err:  # noqa: BLE001 - the page must hear of it, and the thread must live on
-            self._send({"is": "trouble", "what": message.get("do"), "text": f"{type(err).__name__}: {err}"})
+            self._jobs.failed(err, "", tuple(secrets.values()))
+            return
+        if plan is None:
+            self._send("refused", **self._desk.check(values, tuple(secrets)))
+        else:
+            self._begin(getattr(self._jobs, what)(plan))
+
+    def _do_undeploy(self, message: Message) -> None:
+        if self.ended.is_set():
+            self._begin(self._jobs.undeploy(str(message["alias"]), self._desk.values.get("ray_address", "auto")))
+
+    # ---- work
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self.ended.clear()
+
+        async def run() -> None:
+            try:
+                await work
+            finally:
+                self.ended.set()
+
+        def start() -> None:
+            self._work = asyncio.get_running_loop().create_task(run())
+            if self._closed:
+                self._work.cancel()
+
+        LOOP.start().call_soon_threadsafe(start)
+
+    def _tell(self, told: Told) -> None:
+        self._told = told
+        if told["state"] != "running":
+            self._outcome = str(told["stage"])
+            self._repaint()
+        self._send("work", **told)
+
+    # ---- what stays in the notebook
+
+    def _still_data(self) -> dict[str, str]:
+        desk = self._desk
+        return form_still.still(desk.line, desk.references, self._outcome, chinese=self._chinese)
+
+    def _repaint(self) -> None:
+        data = self._still_data()
+        if data != self._shown:
+            self._shown = data
+            self._still.update(data, raw=True)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Collection
 
 from byzer_magic import command
 from byzer_magic.widgets import assets
 
-_REFERENCE = re.compile(r"\$\{[^}]*\}")
-
 
 def mount(token: str, *, chinese: bool) -> dict[str, str]:
     """Return the place that the live form draws itself into; by itself it shows nothing."""
     words = assets.texts("form", chinese=chinese)
-    return {"text/html": f'<div data-bz-mount="{token}"></div>', "text/plain": words["plain"]}
+    style = f"<style>{assets.read('form.css')}</style>"
+    return {"text/html": f'{style}<div data-bz-mount="{token}"></div>', "text/plain": words["plain"]}
 
 
 def still(line: str, typed: Collection[str], outcome: str, *, chinese: bool) -> dict[str, str]:
@@ -46,8 +44,3 @@ def terminal(line: str, *, chinese: bool) -> str:
     """Return what stands in for a form where there is text only: the help, and a line to edit."""
     words = assets.texts("form", chinese=chinese)
     return f"{command.help_text('deploy', chinese=chinese)}\n\n{words['no_screen']}\n{line}"
-
-
-def references(line: str) -> list[str]:
-    """Return the `${NAME}` in a line."""
-    return list(dict.fromkeys(_REFERENCE.findall(line)))

@@ -43,7 +43,7 @@ def cells(url: str, folder: Path) -> list[str]:
         '%%chat rank\n{"query": "blue sky", "documents": ["no", "the blue sky"]}',
         "%%chat voice\nHello, this is a sentence.",
         "%%chat draw --params n=2\na cat on a mat",
-        f"%chat listen --audio {speech.story()}",
+        f"%chat listen --audio {speech.sentence(1)}",
         "%%chat m,other,locked\nhello",
         "%%chat locked\nhello",
         "%byzer deploy --model x --num_worker 2",
