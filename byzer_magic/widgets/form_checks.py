@@ -100,7 +100,7 @@ def _missing(values: Values, typed: set[str], info: Info, environ: Mapping[str, 
         if not one.required or one.name in given:
             continue
         only = tuple(replace(param, required=param is one, kind="text", choices=()) for param in info.params)
-        others = {name: TYPED for name in given}
+        others = dict.fromkeys(given, TYPED)
         try:
             typed_params(replace(info, params=only), others, environ)
         except MissingKey as err:

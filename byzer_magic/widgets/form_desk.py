@@ -247,8 +247,9 @@ class Desk:
                     parts = {"wanted": f"{wanted:g}", "free": f"{total if free is None else free:g}"}
                     notes[key] = self._words["too_many"].format(what=what, total=f"{total:g}", **parts)
         alias = values.get("model", "")
-        if alias and values.get("replace") != "true" and self._context.manager.runs(alias):
-            notes["model"] = self._words["taken"].format(alias=alias)
+        with contextlib.suppress(ByzerError):  # a Ray that does not answer says so when it is needed
+            if alias and values.get("replace") != "true" and self._context.manager.runs(alias):
+                notes["model"] = self._words["taken"].format(alias=alias)
         return notes
 
     def _models(self) -> list[Answer]:

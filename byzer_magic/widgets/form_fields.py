@@ -93,6 +93,7 @@ def _place(field: Field) -> tuple[int, int, int]:
 
 def _of_option(opt: Option, words: Mapping[str, str], bounds: Bounds, *, local: bool, chinese: bool) -> Field:
     kind = {"path": "path"}.get(opt.complete, "choice" if opt.choices else opt.kind)
+    maximum, step = _slider(opt.name, bounds, local=local)
     return Field(
         key=opt.name,
         label=words.get(f"label_{opt.name}", opt.name),
@@ -104,19 +105,20 @@ def _of_option(opt: Option, words: Mapping[str, str], bounds: Bounds, *, local: 
         choices=opt.choices,
         minimum=opt.minimum,
         required=opt.required,
-        **_slider(opt.name, bounds, local=local),
+        maximum=maximum,
+        step=step,
     )
 
 
-def _slider(name: str, bounds: Bounds, *, local: bool) -> dict[str, float]:
+def _slider(name: str, bounds: Bounds, *, local: bool) -> tuple[float | None, float | None]:
     """Return where the slider of a resource ends, and its step."""
     if name == "num_workers":
-        return {"maximum": max(1, int(bounds.cpus)) if local else _SAAS_WORKERS, "step": 1}
+        return (max(1, int(bounds.cpus)) if local else _SAAS_WORKERS), 1
     if name == "cpus_per_worker" and local:
-        return {"maximum": bounds.cpus, "step": 0.5 if bounds.cpus <= 16 else 1}
+        return bounds.cpus, 0.5 if bounds.cpus <= 16 else 1
     if name == "gpus_per_worker" and bounds.gpus:
-        return {"maximum": bounds.gpus, "step": 0.25 if bounds.gpus <= 4 else 1}
-    return {}
+        return bounds.gpus, 0.25 if bounds.gpus <= 4 else 1
+    return None, None
 
 
 def _of_params(info: Info, values: Values, words: Mapping[str, str]) -> list[Field]:

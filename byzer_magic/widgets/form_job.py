@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from byzer_magic import catalog
+from byzer_magic import catalog, command
 from byzer_magic.errors import ByzerError
 from byzer_magic.log import redact
 from byzer_magic.manager import Manager
-from byzer_magic.spec import UndeploySpec
+from byzer_magic.spec import ChatViewSpec, UndeploySpec
 from byzer_magic.types import Loading, Placed, Ready
 from byzer_magic.widgets import form_probe
+from byzer_magic.words import quote
 
 if TYPE_CHECKING:
     from byzer_magic.runtime.plan import Plan
@@ -71,7 +72,7 @@ class Jobs:
                 return {"state": "running", "stage": where, "fraction": fraction}
             case Ready(workers=workers, capabilities=can):
                 text = self._words["ready"].format(alias=alias, workers=workers, can=", ".join(can))
-                return {"state": "ready", "stage": text, "can": list(can)}
+                return {"state": "ready", "stage": text, "chat": _chat_cell(alias, can)}
             case Placed(pid=pid):
                 return {"state": "running", "stage": f"pid {pid}"}
         return {"state": "running", "stage": ""}
@@ -121,6 +122,13 @@ class Jobs:
     def stopped(self, alias: str) -> None:
         """Tell that it was cancelled; of a deployment, that nothing is left."""
         self._tell({"state": "stopped", "stage": self._words["cancelled" if alias else "stopped"]})
+
+
+def _chat_cell(alias: str, can: Sequence[str]) -> str:
+    """Return the cell with which one goes on."""
+    if "chat" in can:
+        return f"%byzer {command.line(ChatViewSpec(model=alias))}"
+    return f"%%chat {quote(alias)}\n"
 
 
 class _Failures:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DEADLINE_SECONDS = 30.0
 """How long a test may take."""
-SHORTEST = ({"max_tokens": 1}, {"max_completion_tokens": 16}, {})
+SHORTEST: tuple[dict[str, int], ...] = ({"max_tokens": 1}, {"max_completion_tokens": 16}, {})
 """What keeps an answer short, in the words of different providers and models."""
 SILENCE_SECONDS = 1
 RATE = 16_000
@@ -57,8 +57,8 @@ async def ask(plan: Plan) -> Probe:
         ByzerError: it failed; neither text nor hint has the key in it.
     """
     setup = plan.setup
-    params = {name: value for name, value in setup.params.items()}
-    params |= {"saas.max_retries": 0} if "saas.max_retries" in params else {}
+    once = {"saas.max_retries": 0} if "saas.max_retries" in setup.params else {}
+    params = {**setup.params, **once}
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             backend = await plan.backend.open(replace(setup, params=params), _silent)
@@ -73,7 +73,7 @@ async def ask(plan: Plan) -> Probe:
     except ByzerError as err:
         err.message, err.hint = redact(err.message, plan.hidden), redact(err.hint, plan.hidden)
         raise
-    except Exception as err:  # an SDK may raise anything: here it becomes a sentence, as it would in a pool
+    except Exception as err:  # noqa: BLE001 - an SDK may raise anything: here it becomes a sentence, as it would in a pool
         raise RequestError(redact(f"{type(err).__name__}: {err}", plan.hidden)) from None
 
 
