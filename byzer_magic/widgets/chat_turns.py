@@ -143,3 +143,8 @@ def as_markdown(turns: Sequence[Turn], system: str, alias: str, words: Mapping[s
         trouble = f"*{turn.error.message}*" if turn.error else ""
         parts.append("\n\n".join(filter(None, [f"**{turn.alias or alias}**", turn.text, trouble])))
     return "\n\n---\n\n".join(parts)
+
+
+def free_name(sessions: Mapping[str, Any]) -> str:
+    """Return a name that no session has."""
+    return next(name for number in range(1, len(sessions) + 2) if (name := f"chat-{number}") not in sessions)

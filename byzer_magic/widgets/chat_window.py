@@ -15,10 +15,9 @@ from byzer_magic.answer import to_messages
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import ByzerError, CommandError, RequestError
 from byzer_magic.gather import Gatherer, gatherer
-from byzer_magic.results import Result
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.types import Media, Request
-from byzer_magic.widgets import assets, chat_html, chat_turns
+from byzer_magic.widgets import assets, chat_html, chat_settings, chat_turns
 from byzer_magic.widgets.answer_view import View
 from byzer_magic.widgets.chat_turns import Conversation, Turn
 from byzer_magic.widgets.context import Context
@@ -48,7 +47,7 @@ class Window:
         self._send = send
         self._keep = keep
         self.alias = alias
-        self.session = session or free_name(context.sessions)
+        self.session = session or chat_turns.free_name(context.sessions)
         self._seen = context.sessions.get(self.session, [])
         """The session as this window last read or wrote it."""
         self.talk = Conversation(self._seen, system)
@@ -140,7 +139,7 @@ class Window:
 
     def _enter(self, content: dict[str, Any]) -> None:
         self._idle()
-        self.session = str(content.get("name") or "") or free_name(self._context.sessions)
+        self.session = str(content.get("name") or "") or chat_turns.free_name(self._context.sessions)
         self._seen = self._context.sessions.get(self.session, [])
         self.talk = Conversation(self._seen)
         self._show()
@@ -157,7 +156,7 @@ class Window:
 
     def _set(self, content: dict[str, Any]) -> None:
         self.talk.system = str(content.get("system") or "").strip()
-        self._options = settings_in(content, self._words)
+        self._options = chat_settings.settings_in(content, self._words)
         self._send({"is": "settings"})
 
     def _seek(self, _: dict[str, Any]) -> None:
@@ -291,47 +290,11 @@ class Window:
 
     def _write(self, turn: Turn) -> None:
         """Give what was answered to the notebook: as `_chat`, and to the session."""
-        result: Result | None = turn.result
-        if result is not None:
-            self._context.shell.user_ns["_chat"] = result
+        if turn.result is not None:
+            self._context.shell.user_ns["_chat"] = turn.result
         messages = self.talk.messages()
         if messages and any(known.replies for known in self.talk.turns):
             self._context.sessions[self.session] = self._seen = messages
 
     async def _kept(self) -> None:
         self._keep(await asyncio.to_thread(self.bundle))
-
-
-def free_name(sessions: Mapping[str, Any]) -> str:
-    """Return a name that no session has."""
-    return next(name for number in range(1, len(sessions) + 2) if (name := f"chat-{number}") not in sessions)
-
-
-def settings_in(content: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
-    """Return the request fields that the drawer says.
-
-    Raises:
-        CommandError: something in it cannot be understood.
-    """
-    from byzer_magic.actions import options_in
-    from byzer_magic.spec import ChatSpec
-
-    pairs = str(content.get("more") or "").split()
-    if wrong := next((pair for pair in pairs if "=" not in pair), None):
-        raise CommandError(words["wrong_setting"].format(what=wrong))
-    return options_in(
-        ChatSpec(
-            model="-",
-            temperature=_number(content, "temperature", float, words),
-            max_tokens=_number(content, "max_tokens", int, words),
-            params=dict(pair.split("=", 1) for pair in pairs),
-        )
-    )
-
-
-def _number(content: Mapping[str, Any], name: str, kind: Callable[[Any], Any], words: Mapping[str, str]) -> Any:
-    text = str(content.get(name) or "").strip()
-    try:
-        return kind(text) if text else None
-    except ValueError as err:
-        raise CommandError(words["wrong_number"].format(what=f"{words[name]}: {text}")) from err

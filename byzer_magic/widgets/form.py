@@ -156,9 +156,9 @@ class Form:
             except Exception as err:  # noqa: BLE001 - the page must hear of it, and this thread must live on
                 self._send("trouble", what=message.get("do"), text=f"{type(err).__name__}: {err}")
 
-    def _send(self, kind: str, **more: Any) -> None:
+    def _send(self, what: str, /, **more: Any) -> None:
         if not self._closed:
-            self._page.send({"is": kind, **more})
+            self._page.send({"is": what, **more})
 
     def _look_around(self) -> None:
         try:

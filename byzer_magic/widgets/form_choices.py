@@ -50,10 +50,12 @@ def _presets() -> Iterable[Choice]:
 
 def _providers() -> Iterable[Choice]:
     rows = compatible.load()
+    found = []
     for kind in registry.saas_kinds():
         row = rows.get(kind.removeprefix("saas/"))
         title, note = (row.title, row.note) if row else (registry.find(kind).info.title, "")
-        yield Choice(id=kind, group=PROVIDER, title=title, detail=" · ".join(filter(None, (kind, note))))
+        found.append(Choice(id=kind, group=PROVIDER, title=title, detail=" · ".join(filter(None, (kind, note)))))
+    return sorted(found, key=lambda row: (row.title.lower(), " · " in row.detail))  # older names last
 
 
 def _engines(words: Mapping[str, str]) -> Iterable[Choice]:

@@ -101,7 +101,7 @@ def _of_option(opt: Option, words: Mapping[str, str], bounds: Bounds, *, local: 
         help=(chinese and opt.zh) or opt.help,
         kind=kind,
         group=_GROUP_OF.get(opt.name, ADVANCED),
-        default="" if opt.default in (None, False) else f"{opt.default}",
+        default="auto" if opt.name == "infer_backend" else _text(opt.default),
         choices=opt.choices,
         minimum=opt.minimum,
         required=opt.required,
@@ -150,15 +150,9 @@ def _of_param(param: Param, info: Info, given: set[str], words: Mapping[str, str
 
 
 def _text(default: object) -> str:
-    if default is None:
-        return ""
-    return (
-        str(default).lower()
-        if isinstance(default, bool)
-        else f"{default:g}"
-        if isinstance(default, float)
-        else f"{default}"
-    )
+    if isinstance(default, bool):
+        return str(default).lower()
+    return "" if default is None else f"{default:g}" if isinstance(default, float) else f"{default}"
 
 
 def _unknown(name: str, info: Info | None) -> Field:

@@ -107,6 +107,27 @@ def notebook(lab: Lab, manager: Manager) -> Iterator[Callable[..., Notebook]]:
     lab.watch.check()
 
 
+@pytest.fixture
+def seven(lab: Lab, manager: Manager) -> Iterator[Callable[..., Notebook]]:
+    """Open a new notebook in Notebook 7, in a page of its own; the same is checked after the test."""
+    assert manager.connected
+    page = lab.page.context.new_page()
+    watch = Watch(page)
+
+    def make(cells: Sequence[str]) -> Notebook:
+        path = lab.folder / f"seven{next(NUMBERS)}.ipynb"
+        write_notebook(path, cells)
+        page.goto(lab.url(f"notebooks/{path.name}"), timeout=START_SECONDS * 1000)
+        opened = Notebook(page, path)
+        opened.started()
+        return opened
+
+    yield make
+    page.evaluate("window.jupyterapp?.shell.currentWidget?.sessionContext.shutdown()")
+    page.close()
+    watch.check()
+
+
 @pytest.fixture(scope="package")
 def claude() -> Iterator[Process]:
     """A provider of another wire."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import ConsoleMessage, Locator, Page, Request
+from playwright.sync_api import ConsoleMessage, Locator, Page, Request, TimeoutError  # noqa: A004 - playwright's
 
 from tests.servers.process import Process
 
@@ -196,7 +196,12 @@ class Notebook:
 
     def wait(self, index: int, seconds: float = CELL_SECONDS) -> None:
         """Wait until a cell has ended."""
-        self.page.wait_for_function(ENDED, arg=index, timeout=seconds * 1000)
+        try:
+            self.page.wait_for_function(ENDED, arg=index, timeout=seconds * 1000)
+        except TimeoutError as err:
+            self.screenshot("stuck")
+            shown = self.cell(index).inner_text()[-2000:]
+            raise AssertionError(f"cell {index} has not ended after {seconds:.0f} s; it shows:\n{shown}") from err
 
     def cell(self, index: int) -> Locator:
         """Return the cell."""
@@ -291,6 +296,13 @@ class Notebook:
         self.page.wait_for_function(
             "window.jupyterapp.shell.currentWidget.content.widgets.every((cell) => cell.isAttached)", timeout=30_000
         )
+
+    def started(self, seconds: float = CELL_SECONDS) -> None:
+        """Wait until a notebook that came with its page (Notebook 7) has its kernel."""
+        self.page.wait_for_function(
+            "window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady", timeout=seconds * 1000
+        )
+        self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.info")
 
     def screenshot(self, name: str, target: Locator | None = None) -> Path:
         """Keep a picture of the notebook, or of one element of it, in test-artefacts/."""

@@ -223,11 +223,12 @@ def test_export_to_cells_and_markdown(opened) -> None:  # type: ignore[no-untype
     book, chat = opened()
     chat.ask("say:**one**")
     chat.root.get_by_label("Export the conversation").select_option("to_cells")
-    expect(chat.status).to_have_text("Added 1 cells below.")
+    expect(chat.status).to_have_text("Cells added below: 1.")
     assert book.source(2) == "%%chat m --session chat-1 --reset\nsay:**one**"
+    chat.ask("say:two")
     chat.root.get_by_label("Export the conversation").select_option("to_note")
-    expect(chat.status).to_have_text("Added 1 cells below.")
-    assert book.source(2).endswith("**m**\n\n**one**")
+    expect(chat.status).to_have_text("Cells added below: 1.")
+    assert book.source(2).endswith("**m**\n\ntwo")
     chat.root.get_by_label("Export the conversation").select_option("to_clipboard")
     expect(chat.status).to_have_text("Copied.")
     with chat.page.expect_download() as waiting:

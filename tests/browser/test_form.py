@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, expect
 
 from byzer_magic.manager import Manager
-from tests.browser.checks import accessible, english, walk
-from tests.browser.driver import Notebook, to_html
+from tests.browser.driver import Notebook
 from tests.conftest import KEY
 from tests.servers.process import Process
 
@@ -67,9 +64,53 @@ def opened(notebook: Opener) -> Callable[..., Form]:
     return one
 
 
-def test_a_provider_is_filled_in_tested_and_deployed(opened: Callable[..., Form], provider: Process) -> None:
-    form = opened("%byzer form")
-    form.book.screenshot("form-empty", form.book.cell(1))
+def fill(form: Form, provider: Process, alias: str) -> None:
+    """Fill in the fields of the test provider, all but the key."""
     form.pick("openai", "OpenAI and compatible APIs")
     expect(form.input("model")).to_have_value("openai")
-    form.book.screenshot("form-chosen", form.book.cell(1))
+    form.input("model").fill(alias)
+    form.input("infer_params.saas.model").fill("gpt-4o")
+    form.input("infer_params.saas.base_url").fill(f"{provider.url}/v1")
+
+
+def test_a_provider_is_filled_in_tested_and_deployed(
+    opened: Callable[..., Form], provider: Process, manager: Manager
+) -> None:
+    form = opened("%byzer form", "%chat form_a hello")
+    book = form.book
+    fill(form, provider, "form_a")
+    key = form.input("infer_params.saas.api_key")
+    expect(key).to_have_attribute("type", "password")
+    key.fill(WRONG)
+    expect(form.line).to_contain_text("saas.api_key=${FORM_A_API_KEY}")
+    expect(form.line).to_contain_text(f"saas.base_url={provider.url}/v1")
+    form.button("Test connection").click()
+    time.sleep(4)
+    book.screenshot("form-debug")
+    print(form.root.inner_html()[-3000:])
+    print(form.line.inner_text())
+    form.state("failed")
+    assert re.search("key|401", form.stage.inner_text()), form.stage.inner_text()
+    assert WRONG not in book.page.content()
+    book.screenshot("form-wrong-key", book.cell(1))
+    key.fill(KEY)
+    form.button("Test connection").click()
+    form.state("done")
+    expect(form.stage).to_contain_text("It answers: chat, after")
+    key.press("Enter")
+    form.state("ready")
+    expect(form.stage).to_contain_text("form_a is ready: 1 worker(s), can chat")
+    book.dark()
+    book.screenshot("form-ready-dark", book.cell(1))
+    book.run(2)
+    expect(book.output(2)).to_contain_text("Echo: hello")
+    form.button("Chat").click()
+    assert book.source(2) == "%byzer chat form_a"
+    book.save()
+    text = book.path.read_text()
+    assert KEY not in text
+    assert WRONG not in text
+    assert "saas.api_key=${FORM_A_API_KEY}" in text
+    form.button("Undeploy").click()
+    expect(form.stage).to_have_text("form_a is undeployed.", timeout=DEPLOYED)
+    assert manager.run(manager.aliases()) == []

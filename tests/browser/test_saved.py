@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(600)]
 BROKEN = ("model not found", "Error displaying widget", "Error creating widget", "Loading widget", "[object Object]")
 READS = {
     "%%chat m": "Title",
-    "%%chat vectors": "1 x",
+    "%%chat vectors": "1 vector of",
     "%%chat rank": "the blue sky",
     "%%chat m,other,locked": "Echo: hello",
     "%%chat locked": "refused the key",
@@ -37,10 +37,10 @@ def test_a_saved_notebook_reads_well_without_its_kernel(
 ) -> None:
     sources = saved.cells(provider.url, lab.folder)
     book = notebook(sources)
-    book.run_all()
+    book.run_all(seconds=240)
     book.save()
     file = book.saved()
-    assert saved.faults(file) == []
+    assert "\n".join(saved.faults(file)) == ""
     assert saved.leaks(book.path.read_text()) == []
     print(saved.sizes(file))
 
@@ -70,7 +70,7 @@ def reads(book: Notebook, sources: list[str]) -> None:
 def test_nbconvert_shows_the_same(notebook: Callable[[list[str]], Notebook], lab: Lab, provider: Process) -> None:
     sources = saved.cells(provider.url, lab.folder)
     book = notebook(sources)
-    book.run_all()
+    book.run_all(seconds=240)
     page = to_html(book.save())
     assert saved.leaks(page.read_text()) == []
     other = lab.page.context.new_page()

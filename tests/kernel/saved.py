@@ -79,6 +79,8 @@ def faults(notebook: dict[str, Any]) -> list[str]:
         if output["output_type"] not in SHOWN:
             continue
         data = output["data"]
+        if set(data) == {"text/plain"} and not text_of(data["text/plain"]):
+            continue  # a progress that has been emptied
         if not text_of(data.get("text/plain", "")).strip():
             found.append(f"{cell}: an output without text/plain: {sorted(data)}")
         if set(data) - {"text/plain"} and "text/html" not in data:

@@ -12,7 +12,10 @@ function render({ model, el }) {
     return node;
   };
   const button = (key, act, kind = "") => make("button", { type: "button", className: kind, textContent: words[key], onclick: act });
-  const labelled = (key, control) => make("label", {}, make("span", { textContent: words[key] }), control);
+  const labelled = (key, control) => {
+    control.setAttribute("aria-label", words[key]);  // a select's own words would be part of its label's
+    return make("label", {}, make("span", { textContent: words[key] }), control);
+  };
 
   let now = model.get("start");
   let running = now.running;
