@@ -40,7 +40,7 @@ def show(context: Context, item: ChatViewSpec) -> None:
     page, kept = _page(words), DisplayHandle()
     window = Window(context, item.model, item.session, item.system, page.send, lambda data: kept.update(data, raw=True))
     window.known({item.model: sorted(ability.value for ability in abilities)})
-    page.start = window.setup()
+    page.start = {**window.setup(), "id": page.model_id}
     page.on_msg(lambda _, content, buffers: window.receive(content, buffers))
     context.shell.events.register("post_run_cell", window.refresh)
 

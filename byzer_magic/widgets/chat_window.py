@@ -97,7 +97,7 @@ class Window:
 
     def _take(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         known: dict[str, Callable[[dict[str, Any]], None]] = {
-            "ready": lambda _: self._show(), "ask": self._ask, "stop": lambda _: self._stop(), "model": self._choose,
+            "ready": self._ready, "ask": self._ask, "stop": lambda _: self._stop(), "model": self._choose,
             "session": self._enter, "settings": self._set, "models": self._seek,
             "export": self._export, "gone": lambda _: self._stop(),
         }  # fmt: skip
@@ -118,6 +118,11 @@ class Window:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def _ready(self, content: dict[str, Any]) -> None:
+        self._show()
+        if self._context.manager.connected:  # else it takes a while, and is done when somebody asks for it
+            self._seek(content)
 
     def _show(self) -> None:
         self._send({"is": "setup", **self.setup()})

@@ -25,6 +25,8 @@ _LOCAL_ONLY = ("model_path", "infer_backend", "gpus_per_worker")
 _NOT_SHOWN = ("file", "infer_params")
 _ESSENTIAL = ("saas.model", "saas.api_key", "saas.base_url")
 """Settings that stand beside the alias, in this order."""
+_ASIDE = ("saas.organization", "saas.aws_profile")
+"""Settings that a variable may give, and that few accounts need."""
 _SAME_HELP = 3
 """A help text that more settings have than this says nothing about any of them."""
 _SAAS_WORKERS = 32
@@ -133,7 +135,7 @@ def _of_param(param: Param, info: Info, given: set[str], words: Mapping[str, str
     name = next((name for name in names if name in given), param.name)  # as it was typed, so that nothing changes
     tail = param.name.removeprefix("saas.").removeprefix(PREFIX)
     key = f"{PARAM}{name}"
-    essential = param.required or bool(param.env) or param.name in _ESSENTIAL
+    essential = param.required or param.name in _ESSENTIAL or (bool(param.env) and param.name not in _ASIDE)
     return Field(
         key=key,
         label=words.get(f"param_{tail}", tail),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from byzer_magic.manager import Manager
 from byzer_magic.spec import ChatViewSpec, UndeploySpec
 from byzer_magic.types import Loading, Placed, Ready
 from byzer_magic.widgets import form_probe
+from byzer_magic.widgets.form_values import PARAM
 from byzer_magic.words import quote
 
 if TYPE_CHECKING:
@@ -117,11 +119,18 @@ class Jobs:
             "stage": redact(message, hidden),
             "hint": redact(hint, hidden),
             "log": redact("\n".join(log), hidden),
+            "field": _field(f"{message} {hint}"),
         })  # fmt: skip
 
     def stopped(self, alias: str) -> None:
         """Tell that it was cancelled; of a deployment, that nothing is left."""
         self._tell({"state": "stopped", "stage": self._words["cancelled" if alias else "stopped"]})
+
+
+def _field(text: str) -> str:
+    """Return the setting that an error asks to be looked at, or nothing."""
+    found = re.search(r"\bsaas\.\w+", text)
+    return f"{PARAM}{found[0]}" if found else ""
 
 
 def _chat_cell(alias: str, can: Sequence[str]) -> str:

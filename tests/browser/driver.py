@@ -44,6 +44,8 @@ ALLOWED_ERRORS = (
     # JupyterLab asks for a thread for widgets' messages, and its kernel is restarted meanwhile.
     r"Canceled future for (create|delete)_subshell_request",
     r"Could not restore the debugger state: Canceled future",
+    # Notebook 7's own, as it starts: settings of a plugin that only JupyterLab has.
+    r"reading 'schema'[\s\S]*notebook_core",
     # A connection that ends with its kernel (restart, shutdown) is written by the browser as an error.
     r"WebSocket connection to .* failed",
 )

@@ -55,8 +55,8 @@ class Chat:
         count = self.turns.count()
         self.send(text)
         expect(self.turns).to_have_count(count + 1)
-        expect(self.turns.last).to_have_attribute("aria-busy", "false", timeout=20_000)
-        return self.turns.last
+        expect(self.turns.nth(count)).to_have_attribute("aria-busy", "false", timeout=20_000)
+        return self.turns.nth(count)
 
     def button(self, name: str) -> Locator:
         return self.root.get_by_role("button", name=name, exact=True)
@@ -212,7 +212,7 @@ def test_settings_and_other_models(opened, models, provider) -> None:  # type: i
     sent = next(entry for entry in reversed(provider.get("/journal")) if "be brief" in str(entry))
     assert "0.3" in str(sent)
     chat.root.get_by_label("Model", exact=True).focus()
-    expect(chat.root.get_by_label("Model", exact=True).locator("option")).to_have_count(2)
+    expect(chat.root.get_by_label("Model", exact=True).locator("option")).to_have_count(2, timeout=60_000)
     chat.choose("Model", "voice")
     expect(chat.button("Attach")).to_be_hidden()
     turn = chat.ask("Hello there.")

@@ -114,3 +114,174 @@ def test_a_provider_is_filled_in_tested_and_deployed(
     form.button("Undeploy").click()
     expect(form.stage).to_have_text("form_a is undeployed.", timeout=DEPLOYED)
     assert manager.run(manager.aliases()) == []
+
+
+def test_what_is_wrong_is_said_while_one_types(opened: Callable[..., Form]) -> None:
+    form = opened("%byzer form saas/claude")
+    expect(form.input("infer_params.saas.model")).to_be_visible()
+    form.input("num_workers").fill("0")
+    expect(form.said("num_workers")).to_contain_text("below its minimum of 1")
+    expect(form.input("num_workers")).to_have_attribute("aria-invalid", "true")
+    expect(form.line).not_to_contain_text("num_workers")
+    form.input("num_workers").fill("2")
+    expect(form.said("num_workers")).to_contain_text("workers of this deployment")
+    expect(form.line).to_contain_text("--num_workers 2")
+    form.input("num_workers").press("ArrowUp")
+    expect(form.line).to_contain_text("--num_workers 3")
+    form.root.get_by_text("Settings of saas/claude").click()
+    form.input("infer_params.saas.extra_body").fill("{")
+    expect(form.said("infer_params.saas.extra_body")).to_contain_text("not valid JSON")
+    form.button("Deploy").click()
+    form.state("failed")
+    expect(form.stage).to_contain_text("3 fields need a look")
+    expect(form.said("infer_params.saas.model")).to_contain_text("needs saas.model")
+    expect(form.input("infer_params.saas.model")).to_be_focused()
+    form.book.screenshot("form-errors", form.book.cell(1))
+    accessible(form.root)
+    form.book.dark()
+    accessible(form.root)
+
+
+def test_a_pasted_command_fills_the_form(opened: Callable[..., Form]) -> None:
+    form = opened()
+    form.button("Paste a command").click()
+    area = form.root.get_by_role("textbox", name="Paste a command")
+    area.fill("byzerllm stat --model a")
+    form.button("Fill the form").click()
+    expect(form.root.locator(".bz-paste .bz-bad")).to_contain_text("deploys nothing")
+    area.fill(
+        "byzerllm deploy --pretrained_model_type saas/azure_openai --worker_concurrency 10 --num_workers 2 "
+        f'--infer_params saas.azure_endpoint="https://x.openai.azure.com/" saas.api_key="{KEY}" saas.model=gpt-4o '
+        "--model gpt4o_chat"
+    )
+    area.press("Control+Enter")
+    expect(form.input("infer_params.saas.azure_endpoint")).to_have_value("https://x.openai.azure.com/")
+    expect(form.input("infer_params.saas.api_key")).to_have_value(KEY)
+    expect(form.input("num_workers")).to_have_value("2")
+    expect(form.line).to_contain_text("saas.api_key=${AZURE_OPENAI_API_KEY}")
+    form.button("Insert as cell").click()
+    assert form.book.source(2).startswith("%byzer deploy --model gpt4o_chat")
+    form.book.save()
+    assert KEY not in form.book.path.read_text()
+    assert "metadata.widgets" not in form.book.path.read_text()
+
+
+def test_a_key_is_taken_from_a_variable_and_a_yaml_file_is_read(opened: Callable[..., Form], lab) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    Path(lab.folder, "deploy.yml").write_text(
+        f"model: from_file\npretrained_model_type: saas/openai\nsaas.model: gpt-4o\nsaas.api_key: {KEY}\n"
+    )
+    form = opened("import os; os.environ['MY_TEST_TOKEN'] = 'k-12345'\n%byzer form --file deploy.yml")
+    expect(form.input("infer_params.saas.api_key")).to_have_value(KEY)
+    source = form.field("infer_params.saas.api_key").locator("select")
+    source.select_option("${MY_TEST_TOKEN}")
+    expect(form.line).to_contain_text("saas.api_key=${MY_TEST_TOKEN}")
+    expect(form.input("infer_params.saas.api_key")).to_have_attribute("type", "text")
+    expect(form.said("infer_params.saas.api_key")).not_to_have_class(re.compile("bz-bad"))
+
+
+def test_a_local_model_is_picked_checked_cancelled_and_deployed(
+    opened: Callable[..., Form], gguf: Path, manager: Manager
+) -> None:
+    form = opened(f"import os; os.environ['BYZER_MODELS'] = {str(gguf.parent)!r}\n%byzer form", "%chat smol hi")
+    chooser = form.root.get_by_role("combobox", name="Preset, provider")
+    option = form.root.get_by_role("option").filter(has_text=gguf.stem)
+    chooser.fill("smollm2")
+    expect(option.first).to_be_visible(timeout=30_000)
+    form.book.screenshot("form-chooser", form.book.cell(1))
+    chooser.press("Enter")
+    expect(form.input("model_path")).to_have_value(str(gguf))
+    expect(form.input("infer_backend")).to_have_value("llama_cpp")
+    form.input("model").fill("smol")
+    form.button("Check the model").click()
+    form.state("done")
+    expect(form.after).to_contain_text("in all")
+    form.book.screenshot("form-checked", form.book.cell(1))
+    form.button("Deploy").click()
+    form.state("running")
+    expect(form.button("Cancel")).to_be_focused()
+    form.book.page.keyboard.press("Escape")
+    form.state("stopped")
+    expect(form.stage).to_contain_text("Nothing is left of it")
+    assert manager.run(manager.aliases()) == []
+    form.button("Deploy").click()
+    form.state("ready")
+    form.book.run(2)
+    assert not form.book.failed(2)
+    form.book.screenshot("form-local-ready", form.book.cell(1))
+
+
+def test_the_cell_that_runs_again_cancels_the_deploy(opened: Callable[..., Form], gguf: Path, manager: Manager) -> None:
+    form = opened("%byzer form llama_cpp")
+    form.input("model").fill("again")
+    form.input("model_path").fill(str(gguf))
+    form.button("Deploy").click()
+    form.state("running")
+    form.book.run(1)
+    again = Form(form.book, 1)
+    expect(again.root).to_have_count(1)
+    deadline = time.monotonic() + 30
+    while manager.run(manager.aliases()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert manager.run(manager.aliases()) == []
+
+
+def test_it_goes_on_while_a_cell_runs(opened: Callable[..., Form]) -> None:
+    form = opened("%byzer form deepseek-chat", "import time; time.sleep(15)")
+    form.book.run(2, wait=False)
+    time.sleep(0.5)
+    began = time.monotonic()
+    form.input("model").fill("while_busy")
+    expect(form.line).to_contain_text("while_busy", timeout=10_000)
+    assert time.monotonic() - began < 8
+    form.book.interrupt()
+
+
+def test_what_is_saved_is_a_command_and_no_widget(opened: Callable[..., Form]) -> None:
+    form = opened("%byzer form deepseek-chat")
+    form.input("infer_params.saas.api_key").fill(KEY)
+    expect(form.line).to_contain_text("${DEEPSEEK_API_KEY}")
+    expect(form.book.cell(1).locator(".bz-form-still")).to_be_hidden()
+    form.book.reopen()
+    cell = form.book.cell(1)
+    expect(cell.locator(".bz-form-still")).to_be_visible()
+    expect(cell).to_contain_text("saas.api_key=${DEEPSEEK_API_KEY}")
+    expect(cell).to_contain_text("kept nowhere")
+    assert "not found" not in cell.inner_text()
+    form.book.screenshot("form-saved", cell)
+    outputs = form.book.saved()["cells"][1]["outputs"]
+    assert all("text/plain" in output["data"] and "text/html" in output["data"] for output in outputs)
+    assert not any("widget" in kind for output in outputs for kind in output["data"])
+    page = to_html(form.book.path).read_text()
+    assert "deploy --model deepseek_chat" in page
+    assert KEY not in page + json.dumps(form.book.saved())
+
+
+def test_a_restarted_kernel_is_told(opened: Callable[..., Form]) -> None:
+    form = opened("%byzer form deepseek-chat")
+    form.book.restart()
+    cell = form.book.cell(1)
+    expect(cell).to_contain_text("The kernel was restarted. Run this cell again")
+    expect(cell.locator(".bz-form-still")).to_be_visible()
+
+
+def test_it_is_walked_with_the_keyboard_and_speaks_chinese(opened: Callable[..., Form]) -> None:
+    form = opened("%config ByzerMagics.lang = 'zh'\n%byzer form deepseek-chat")
+    stops = walk(form.root)
+    assert stops[0] == "input 预设、服务商、引擎或本地模型"
+    assert "button 部署" in stops
+    assert stops.index("input 别名*") < stops.index("button 部署")
+    assert english(form.root.inner_text(), "form") == []
+    form.book.screenshot("form-chinese", form.book.cell(1))
+    accessible(form.root)
+    chooser = form.root.get_by_role("combobox")
+    chooser.focus()
+    chooser.press("ArrowDown")
+    accessible(form.root)
+    chooser.press("Escape")
+    expect(form.root.get_by_role("listbox")).to_be_hidden()
+
+
+def test_a_terminal_gets_the_help_and_the_line(ipython: Callable[..., str]) -> None:
+    text = ipython(["%load_ext byzer_magic", "%byzer form deepseek-chat"])
+    assert "%byzer deploy --model deepseek_chat" in text
+    assert "--num_workers" in text

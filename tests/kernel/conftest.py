@@ -87,8 +87,16 @@ class Kernel:
             if on_text and cell.painted.strip():
                 on_text()
                 on_text = None
-        cell.status = self.client.get_shell_msg(timeout=10)["content"]["status"]
+        cell.status = self._reply(request)["status"]
         return cell
+
+    def _reply(self, request: str) -> dict[str, Any]:
+        """Return the answer to one request: a slow kernel may still answer an earlier one, such as that of its start."""
+        while True:
+            message = self.client.get_shell_msg(timeout=10)
+            if message["parent_header"].get("msg_id") == request:
+                content: dict[str, Any] = message["content"]
+                return content
 
     def _start(self, code: str, typed: str | None, timeout: float) -> str:
         request: str = self.client.execute(code, stop_on_error=False, allow_stdin=typed is not None)
@@ -105,9 +113,7 @@ class Kernel:
         self.client.wait_for_ready(timeout=60)
 
     def complete(self, code: str) -> list[str]:
-        self.client.complete(code)
-        content = self.client.get_shell_msg(timeout=10)["content"]
-        return list(content["matches"])
+        return list(self._reply(self.client.complete(code))["matches"])
 
     def close(self) -> None:
         self.client.stop_channels()

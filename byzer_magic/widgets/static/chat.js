@@ -243,7 +243,10 @@ function render({ model, el }) {
   const heard = {
     taken() { clearTimeout(asked); if (status.textContent === words.busy) status.textContent = ""; },
     setup,
-    models(message) { now.models = message.models; setup({ ...now, turns: now.turns, running }); },
+    models(message) {
+      if (status.textContent === words.looking) status.textContent = "";
+      setup({ ...now, models: message.models, running });
+    },
     turn(message) {
       following(() => { if (message.cut) cut(message.cut); draw(message.turn); });
       if (message.state === "working") log.scrollTop = log.scrollHeight;
@@ -297,7 +300,7 @@ function render({ model, el }) {
   function insert(sources, kind) {  // below this cell, in front ends that let a widget do that
     const notebook = model.widget_manager?.context?.model;
     if (!notebook?.sharedModel?.insertCells) return false;
-    const mine = model.model_id ?? model.widget_id;
+    const mine = model.get("start").id;
     const holds = (cell) => JSON.stringify(cell.outputs?.toJSON?.() ?? []).includes(mine);
     const at = [...notebook.cells].findIndex(holds);
     notebook.sharedModel.insertCells(at + 1 || notebook.cells.length, sources.map((source) => ({ cell_type: kind, source })));
@@ -332,7 +335,11 @@ function render({ model, el }) {
     [...event.dataTransfer.files].forEach(add);
   });
   picker.onchange = () => { [...picker.files].forEach(add); picker.value = ""; };
-  models.onmousedown = models.onfocus = () => { if (Object.keys(now.models).length < 2) tell({ do: "models" }); };
+  models.onfocus = () => {
+    if (Object.keys(now.models).length > 1) return;
+    status.textContent = words.looking;
+    tell({ do: "models" });
+  };
   models.onchange = () => tell({ do: "model", alias: models.value });
   sessions.onchange = () => tell({ do: "session", name: sessions.value });
   for (const control of [system, temperature, tokens, more]) {

@@ -6,6 +6,7 @@ const REFERENCE = /^(\$\{[^}]*\}|env:\w+|keyring:.+)$/;
 const SIGNS = { running: "◐", ready: "✓", done: "✓", failed: "✗", stopped: "■" };
 const GROUPS = ["preset", "provider", "engine", "here"];
 const CHECK_AFTER = 150;
+const BLUR_AFTER = 250;
 const BUSY_AFTER = 2000;
 const GONE_AFTER = 4000;
 const SHOWN_SETTINGS = 24;  // more are found by typing
@@ -138,7 +139,9 @@ class Field {
     this.input = this.control(id);
     this.input.setAttribute("aria-describedby", this.said.id);
     if (spec.required) this.input.setAttribute("aria-required", "true");
-    this.input.addEventListener("blur", () => { if (!this.touched) { this.touched = true; this.say(); } });
+    this.input.addEventListener("blur", () => setTimeout(() => {  // a button that is being pressed must not move away
+      if (!this.touched) { this.touched = true; this.say(); }
+    }, BLUR_AFTER));
     const code = spec.code === spec.label ? null : make("code", { textContent: spec.code });
     const label = make("label", { for: id }, spec.label, spec.required ? make("span", { className: "bz-must", textContent: "*", "aria-hidden": "true" }) : null);
     const head = make("div", { className: "bz-label" }, label, code);
@@ -468,7 +471,7 @@ class Form {
   // ---- what the kernel says
 
   take(message) {
-    if (message.is !== "work" && message.is !== "around") this.asked = undefined;
+    if (message.is !== "around") this.asked = undefined;
     if (message.is === "end") this.end();
     else if (message.is === "form") this.begin(message);
     else if (message.is === "around") this.around(message);
@@ -548,7 +551,7 @@ class Form {
   }
 
   count() {
-    const given = (group) => [...this.fields.values()].filter((field) => field.spec.group === group && (field.spec.key in this.values || field.spec.key in this.secrets)).length;
+    const given = (group) => [...this.fields.values()].filter((field) => field.spec.group === group && field.spec.key !== "pretrained_model_type" && (field.spec.key in this.values || field.spec.key in this.secrets)).length;
     const title = (text, group) => given(group) ? `${text} · ${fill(this.words.set_count, { count: given(group) })}` : text;
     this.settingsName.textContent = title(fill(this.words.group_settings, { kind: this.kind }), "settings");
     this.advancedName.textContent = title(this.words.group_advanced, "advanced");
@@ -625,6 +628,7 @@ class Form {
       parts.push(make("div", { className: "bz-row" }, chat, button(this.words.undeploy, () => this.send({ do: "undeploy", alias: work.alias }))));
     }
     this.after.replaceChildren(...parts);
+    if (this.fields.has(work.field)) this.told = { ...this.told, errors: { ...this.told.errors, [work.field]: work.stage } };
     for (const field of this.fields.values()) field.say();
   }
 }

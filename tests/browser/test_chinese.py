@@ -1,0 +1,60 @@
+"""Chinese screens: no English of ours is left on them, and they are as accessible as the English ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator
+
+from tests.browser.checks import accessible, english
+from tests.browser.conftest import Lab, Models
+from tests.browser.driver import Notebook
+from tests.models import speech
+
+pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(400)]
+SCREENS = {
+    "%byzer panel": "panel",
+    "%byzer stat": "panel",
+    "%byzer plot --model m": "panel",
+    "%byzer form deepseek-chat": "form",
+    "%byzer chat m": "chat",
+    "%%chat m\nthink:well": "chat",
+    "%%chat m,other\nhello": "columns",
+    "%%chat voice\nHello.": "media",
+    "%%chat draw\na cat": "media",
+    f"%chat listen --audio {speech.sentence(1)}": "media",
+    "%%chat locked\nhello": "failure",
+}
+"""Cells, and the file of texts that their screens are written from."""
+NAMES = """node => [...node.querySelectorAll('[aria-label], [title], [placeholder], [alt]')].flatMap(
+    (each) => ['aria-label', 'title', 'placeholder', 'alt'].map((name) => each.getAttribute(name) || '')
+).join('\\n')"""
+
+
+@pytest.mark.parametrize("how", ["config", "environment"])
+def test_no_english_is_left_on_a_chinese_screen(
+    notebook: Callable[[list[str]], Notebook], models: Models, lab: Lab, how: str
+) -> None:
+    for alias, model in {"m": "gpt-4o", "other": "gpt-4o", "voice": "tts-1", "draw": "gpt-image-1.5"}.items():
+        models.deploy(alias, model)
+    models.deploy("listen", "whisper-1")
+    models.deploy("locked", key="sk-wrong-0123456789abcdef")
+    said = {"config": "%config ByzerMagics.lang = 'zh'", "environment": "import os; os.environ['BYZER_LANG'] = 'zh'"}
+    book = notebook(["%load_ext byzer_magic", said[how], *SCREENS])
+    book.run_all(seconds=120)
+    book.page.set_viewport_size({"width": 1280, "height": 5200})
+    book.page.wait_for_timeout(1500)  # for what scripts draw
+    book.screenshot(f"chinese-{how}")
+    left = {
+        source: english(readable(book.output(index)), screen)
+        for index, (source, screen) in enumerate(SCREENS.items(), start=2)
+    }
+    assert {source: words for source, words in left.items() if words} == {}
+    for index in range(2, len(SCREENS) + 2):
+        accessible(book.output(index))
+
+
+def readable(output: Locator) -> str:
+    """Return what is read of an output, also by those who hear it."""
+    return f"{output.inner_text()}\n{output.evaluate(NAMES)}"
