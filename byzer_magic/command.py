@@ -193,7 +193,7 @@ def check_placeholder(name: str, value: str) -> None:
 
 
 def _with_file(cls: type[Spec], given: dict[str, Any], read_file: Callable[[str], str]) -> dict[str, Any]:
-    path = given.pop("file", None)
+    path = None if cls.keeps_file else given.pop("file", None)
     if path is None:
         return given
     found = options_file.read(cls, read_file(path), path)

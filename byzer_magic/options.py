@@ -107,6 +107,8 @@ class Spec:
     examples: tuple[str, ...] = ()
     notebook_only = ""
     """What to do in a shell instead, where the command needs a notebook."""
+    keeps_file = False
+    """Whether `--file` names options of another command, so that the parser leaves it alone."""
 
     def __post_init__(self) -> None:
         """Check choices and bounds.

@@ -210,6 +210,7 @@ class FormSpec(Spec):
     summary_zh = "用表单填写部署：字段、检查、连接测试、对应的命令"
     examples = ("form", "form deepseek-chat", "form --file deploy.yml")
     notebook_only = "In a shell there is: deploy --help"
+    keeps_file = True
 
     preset: str | None = option(
         None, help="preset, type (saas/openai) or engine (vllm) to begin with", zh="预设、类型或引擎",

@@ -237,9 +237,10 @@ class Window:
 
     @staticmethod
     def _part(turn: Turn, gathered: Gatherer | None) -> None:
-        """Keep what had arrived."""
-        if gathered is not None:
-            turn.take(gathered.result(interrupted=True))
+        """Keep what had arrived; of an error that came before anything, there is the error alone."""
+        result = gathered.result(interrupted=True) if gathered is not None else None
+        if result is not None and (str(result) or not turn.error):
+            turn.take(result)
 
     async def _request(self, turn: Turn) -> Request:
         manager = self._context.manager

@@ -104,7 +104,7 @@ def _missing(values: Values, typed: set[str], info: Info, environ: Mapping[str, 
         try:
             typed_params(replace(info, params=only), others, environ)
         except MissingKey as err:
-            found[f"{PARAM}{one.name}"] = sentence(err)
+            found[f"{PARAM}{one.name}"] = err.message
     return found
 
 

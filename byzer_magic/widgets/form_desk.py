@@ -15,7 +15,7 @@ from byzer_magic import keys, model_folders
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Info
 from byzer_magic.backends.weights import choose, files, hardware, packages
-from byzer_magic.errors import ByzerError, UnknownKind
+from byzer_magic.errors import ByzerError, MissingKey, UnknownKind
 from byzer_magic.model_folders import Found
 from byzer_magic.options import is_secret_name
 from byzer_magic.widgets import assets, form_checks, form_choices, form_values
@@ -45,6 +45,7 @@ class Desk:
         self._typed: tuple[str, ...] = ()
         self._found: list[Found] = []
         self._room: dict[str, tuple[float, float]] | None = None
+        self._looked = False
         self._fields: tuple[Field, ...] = ()
         self._engines: dict[str, str] = {}
         self._given: dict[str, str] = {}
@@ -109,6 +110,7 @@ class Desk:
         """Return the models on this machine, and what the cluster has; may take seconds, and starts nothing."""
         with contextlib.suppress(ByzerError):  # a Ray that does not answer has no room to tell
             self._room = self._context.manager.room()
+        self._looked = True
         self._found = model_folders.find()
         described = self._described(self._info_of(self.values), always=False)
         return {"models": self._models(), "room": self._room_text(), **described}
@@ -169,8 +171,11 @@ class Desk:
         try:
             self._context.manager.plan(form_values.spec_of(shown), variables, typed)
         except ByzerError as err:
-            keys_there = [field.key for field in self._fields]
-            found.errors[form_checks.attribute(err, values, keys_there)] = form_checks.sentence(err)
+            key = form_checks.attribute(err, values, [field.key for field in self._fields])
+            if isinstance(err, MissingKey) and key not in values:
+                found.missing[key] = err.message
+            else:
+                found.errors[key] = form_checks.sentence(err)
         return found
 
     def _is_text(self, name: str, info: Info | None) -> bool:
@@ -226,6 +231,8 @@ class Desk:
 
     def _room_text(self) -> str:
         bounds, words = self._bounds(), self._words
+        if not self._looked:
+            return ""
         if bounds.free_cpus is None:
             return words["no_ray"].format(total=f"{bounds.cpus:g}")
         text = words["room"].format(free=f"{bounds.free_cpus:g}", total=f"{bounds.cpus:g}")

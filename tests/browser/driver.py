@@ -306,6 +306,12 @@ class Notebook:
         )
         self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.info")
 
+    def whole(self, height: int = 6000) -> None:
+        """Make the page so high that nothing is out of sight, and wait until scripts have drawn."""
+        self.page.set_viewport_size({"width": 1280, "height": height})
+        self.cell(0).scroll_into_view_if_needed()
+        self.page.wait_for_timeout(1500)
+
     def screenshot(self, name: str, target: Locator | None = None) -> Path:
         """Keep a picture of the notebook, or of one element of it, in test-artefacts/."""
         ARTEFACTS.mkdir(exist_ok=True)

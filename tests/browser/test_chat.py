@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, expect
 
+from tests.browser.checks import accessible, walk
 from tests.browser.driver import Notebook, to_html
 
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(300)]
@@ -270,14 +271,81 @@ def test_the_next_day_it_can_be_read(opened) -> None:  # type: ignore[no-untyped
     assert "bz-chat-kept" in to_html(book.path).read_text()
 
 
-def test_a_cell_streams_without_jumping_and_keeps_what_is_unfolded(notebook, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
+def test_everybody_can_use_it(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    book, chat = opened()
+    chat.ask(f"say:{ANSWER}")
+    chat.button("Settings").click()
+    stops = walk(chat.root)
+    assert {"select Model", "select Session", "button Settings", "textarea System prompt", "button Send"} <= set(stops)
+    for dark in (False, True):
+        book.dark(on=dark)
+        accessible(chat.root)
+
+
+def test_it_lives_in_notebook_7(seven, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
     models.deploy("m")
-    book = notebook(["%load_ext byzer_magic", "%%chat m\nthink:" + "hm " * 30 + "\ntokens:300@60", "x = 1\n" * 30])
+    book = seven(["%load_ext byzer_magic", "%byzer chat m"])
+    book.run(0)
+    book.run(1)
+    chat = Chat(book, 1)
+    expect(chat.ask(f"say:{ANSWER}").locator("math")).to_have_count(2)
+    assert not book.cell(1).locator(".bz-chat-kept").is_visible()
+    book.screenshot("chat-seven")
+
+
+GROWTH = """cell => new Promise(done => {
+    const heights = [];
+    const look = () => {
+        heights.push(cell.querySelector('.jp-Cell-outputArea').offsetHeight);
+        if (cell.querySelector('.bz-footer')) done(heights);
+        else requestAnimationFrame(look);
+    };
+    look();
+})"""
+
+
+def test_a_cell_grows_and_never_shrinks_or_jumps(notebook, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
+    models.deploy("m")
+    book = notebook(["%load_ext byzer_magic", "%%chat m\ntokens:300@100"])
+    book.run(0)
+    cell = book.run(1, wait=False)
+    expect(cell.locator(".bz-answer")).to_contain_text("t5")
+    heights = cell.evaluate(GROWTH)
+    assert len(heights) > 20
+    assert heights == sorted(heights), "between two frames it is never empty"
+
+
+def test_what_the_reader_unfolds_stays_unfolded(notebook, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
+    models.deploy("m")
+    cells = ["%load_ext byzer_magic", STREAM]
+    book = notebook(cells)
     book.run(0)
     cell = book.run(1, wait=False)
     fold = cell.locator("details.bz-fold")
+    expect(fold.locator("summary")).to_have_text("Thinking …")
     fold.locator("summary").click()
+    expect(cell.locator(".bz-answer")).to_contain_text("word 20")
+    assert fold.evaluate("node => node.open"), "many paintings later"
     book.wait(1)
-    assert fold.evaluate("node => node.open"), "what the reader unfolded stays so"
+    assert fold.evaluate("node => node.open"), "in the last one, too"
+    assert fold.locator("summary").inner_text() == "Reasoning"
     assert cell.locator(".bz-answer").count() == 1
-    assert "Reasoning" in fold.locator("summary").inner_text()
+    assert not book.failed(1)
+
+
+STREAM = """
+import time
+from byzer_magic.answer import Answer
+from byzer_magic.magics.show import output_for
+from byzer_magic.types import ChatChunk
+
+def items():
+    for number in range(60):
+        time.sleep(0.05)
+        yield ChatChunk(reasoning=f"thought {number} ")
+    for number in range(60):
+        time.sleep(0.03)
+        yield ChatChunk(text=f"word {number} ")
+
+_ = output_for(get_ipython()).answer(Answer("m"), items(), "markdown")
+"""

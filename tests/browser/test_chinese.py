@@ -43,8 +43,7 @@ def test_no_english_is_left_on_a_chinese_screen(
     said = {"config": "%config ByzerMagics.lang = 'zh'", "environment": "import os; os.environ['BYZER_LANG'] = 'zh'"}
     book = notebook(["%load_ext byzer_magic", said[how], *SCREENS])
     book.run_all(seconds=120)
-    book.page.set_viewport_size({"width": 1280, "height": 5200})
-    book.page.wait_for_timeout(1500)  # for what scripts draw
+    book.whole()
     book.screenshot(f"chinese-{how}")
     left = {
         source: english(readable(book.output(index)), screen)
@@ -53,6 +52,15 @@ def test_no_english_is_left_on_a_chinese_screen(
     assert {source: words for source, words in left.items() if words} == {}
     for index in range(2, len(SCREENS) + 2):
         accessible(book.output(index))
+
+
+def test_the_search_for_english_finds_it(notebook: Callable[[list[str]], Notebook], models: Models) -> None:
+    models.deploy("m")
+    book = notebook(["%load_ext byzer_magic", "%byzer stat", "%byzer form deepseek-chat"])
+    book.run_all()
+    book.whole(3000)
+    assert "Queue" in english(readable(book.output(1)), "panel")
+    assert len(english(readable(book.output(2)), "form")) > 10
 
 
 def readable(output: Locator) -> str:

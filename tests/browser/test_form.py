@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, expect
 
 from byzer_magic.manager import Manager
-from tests.browser.driver import Notebook
+from tests.browser.checks import accessible, english, walk
+from tests.browser.driver import Notebook, to_html
 from tests.conftest import KEY
 from tests.servers.process import Process
 
@@ -273,7 +276,7 @@ def test_it_is_walked_with_the_keyboard_and_speaks_chinese(opened: Callable[...,
     assert english(form.root.inner_text(), "form") == []
     form.book.screenshot("form-chinese", form.book.cell(1))
     accessible(form.root)
-    chooser = form.root.get_by_role("combobox")
+    chooser = form.root.get_by_role("combobox").first
     chooser.focus()
     chooser.press("ArrowDown")
     accessible(form.root)

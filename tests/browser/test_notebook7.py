@@ -23,7 +23,7 @@ def test_every_output_shows_as_in_jupyterlab(seven: Opener, lab: Lab, provider: 
     sources = saved.cells(provider.url, lab.folder)
     book = seven(sources)
     book.run_all(seconds=240)
-    book.page.set_viewport_size({"width": 1280, "height": 6000})
+    book.whole()
     reads(book, sources)
     book.screenshot("notebook7")
     assert "\n".join(fault for place in range(len(sources)) for fault in violations(book.output(place))) == ""

@@ -1,4 +1,4 @@
-"""A notebook with every kind of output, run in JupyterLab, saved, and opened again: without its kernel, with a new one."""
+"""A notebook with every kind of output, run in JupyterLab, saved, and opened again without its kernel."""
 
 from __future__ import annotations
 
@@ -47,8 +47,7 @@ def test_a_saved_notebook_reads_well_without_its_kernel(
     for kernel in (False, True):
         book.reopen(kernel=kernel)
         reads(book, sources)
-    book.page.set_viewport_size({"width": 1280, "height": 6000})
-    book.page.wait_for_timeout(500)
+    book.whole()
     book.screenshot("saved-light")
     wrong = [fault for place in range(len(sources)) for fault in violations(book.output(place))]
     assert wrong == []

@@ -13,9 +13,14 @@ from tests.models import speech
 SHOWN = ("display_data", "execute_result")
 WIDGETS = "application/vnd.jupyter.widget"
 MODELS = {
-    "m": "gpt-4o", "other": "gpt-4o-mini", "vectors": "text-embedding-3-small", "voice": "tts-1", "draw": "gpt-image-1.5",
-    "listen": "whisper-1", "rank": "bge-reranker-v2-m3",
-}  # fmt: skip
+    "m": "gpt-4o",
+    "other": "gpt-4o-mini",
+    "vectors": "text-embedding-3-small",
+    "voice": "tts-1",
+    "draw": "gpt-image-1.5",
+    "listen": "whisper-1",
+    "rank": "bge-reranker-v2-m3",
+}
 MARKDOWN = "say:# Title\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n$x^2$\n\n```python\nprint(1)\n```\n"
 WRONG = "sk-wrong-7d1f0a9b8c6e"
 SECRETS = (KEY, WRONG)

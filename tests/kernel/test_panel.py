@@ -64,7 +64,7 @@ def test_the_figure(deployed: Kernel) -> None:
 
 def test_a_figure_of_nothing(deployed: Kernel) -> None:
     cell = deployed.run("%byzer plot --model quiet")
-    assert "has had no requests" in cell.text
+    assert "has had no requests" in cell.everything
     assert cell.shown == []
 
 

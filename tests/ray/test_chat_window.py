@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from byzer_magic.types import Message
 from byzer_magic.widgets.chat_window import Window
 from byzer_magic.widgets.context import Context
 from tests.conftest import KEY
+from tests.ray.test_deploy import llama
 from tests.servers.process import Process
 from tests.servers.sounds import wav
 
@@ -213,3 +215,19 @@ def test_export_and_a_model_that_is_gone(page: Page) -> None:
     turn = page.ask("hello")
     assert turn["state"] == "failed"
     assert "nobody" in turn["blocks"][-1]
+
+
+@pytest.mark.engine
+def test_a_real_model_stops_when_it_is_told(manager: Manager, gguf: Path) -> None:
+    for _ in manager.iterate(manager.deploy(manager.plan(llama(gguf)))):
+        pass
+    page = Page(manager, "l")
+    page.tell("settings", temperature="0", max_tokens="600")
+    page.tell("ask", text="Write a long story about the sea.")
+    page.wait(lambda message: message["is"] == "blocks", 60)
+    page.tell("stop")
+    ended = page.wait(lambda message: message["is"] == "turn" and message["state"] == "stopped", 10)
+    assert ended["turn"]["answer"]
+    turn = page.ask("Say hello.")
+    assert turn["state"] == "done"
+    assert len(page.context.sessions["chat-1"]) == 4

@@ -20,7 +20,7 @@ from byzer_magic.errors import ByzerError, CommandError, UnknownKind
 from byzer_magic.manager import Manager
 from byzer_magic.model_folders import Found
 from byzer_magic.output import Output
-from byzer_magic.spec import DeploySpec, EasyDeploySpec
+from byzer_magic.spec import DeploySpec, EasyDeploySpec, FormSpec
 from byzer_magic.widgets import assets, form_checks, form_choices, form_still, form_values
 from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.form_desk import Desk
@@ -113,7 +113,7 @@ def test_what_a_guide_leaves_to_its_reader_is_shown_in_its_field(name: str) -> N
 @pytest.mark.parametrize(
     "text",
     [
-        "%%byzer\nbyzerllm deploy --pretrained_model_type saas/openai \\\n  --infer_params saas.model=m \\\n  --model a",
+        "%%byzer\nbyzerllm deploy --pretrained_model_type saas/openai \\\n --infer_params saas.model=m \\\n --model a",
         "!byzerllm deploy --pretrained_model_type saas/openai --infer_params saas.model=m --model a\n",
         "%byzer deploy --pretrained_model_type saas/openai --infer_params saas.model=m --model a",
         "```\nbyzerllm deploy --pretrained_model_type saas/openai --infer_params saas.model=m --model a\n```",
@@ -147,6 +147,7 @@ def test_what_is_no_deployment_is_refused_in_a_sentence(text: str, says: str) ->
 
 
 def test_a_yaml_file_fills_the_form(tmp_path: Path) -> None:
+    assert parse(split("form --file deploy.yml")) == FormSpec(file="deploy.yml")
     file = tmp_path / "deploy.yml"
     file.write_text("pretrained_model_type: saas/openai\nnum_workers: 2\nsaas.model: gpt-4o\n")
     assert values_of(form_values.from_file(str(file))) == {
@@ -224,7 +225,7 @@ def test_an_error_of_the_whole_goes_to_its_field(monkeypatch: pytest.MonkeyPatch
     found = azure.check(azure.values, (API_KEY,))
     assert "lacks a slash" in found["errors"][f"{PARAM}saas.azure_endpoint"]
     openai = desk({"model": "a", "pretrained_model_type": "saas/openai", f"{PARAM}saas.model": "m"})
-    assert "needs saas.api_key" in openai.check(openai.values, ())["errors"][API_KEY]
+    assert "needs saas.api_key" in openai.check(openai.values, ())["missing"][API_KEY]
     local = desk({"model": "a", "infer_backend": "llama_cpp", "model_path": "/nowhere/x.gguf"})
     assert "No file at /nowhere/x.gguf" in local.check(local.values, ())["errors"]["model_path"]
     nobody = desk({"model": "a", "pretrained_model_type": "saas/opnai"})

@@ -122,6 +122,9 @@ function render({ model, el }) {
 
   // ---- from the kernel
 
+  let stuck = true;  // to the end of the log
+  log.addEventListener("scroll", () => { stuck = low(); });
+  log.addEventListener("load", () => { if (stuck) log.scrollTop = log.scrollHeight; }, true);  // a picture has its size now
   const low = () => log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_PX;
 
   function following(change) {  // the reader who has scrolled up is left alone

@@ -56,7 +56,7 @@ class Chooser {
   show(rows, current) {
     this.rows = rows;
     this.current = current;
-    if (this.list.hidden) this.name();
+    if (this.list.hidden) this.name(); else this.open(this.sought);
   }
 
   name() {
@@ -65,6 +65,7 @@ class Chooser {
   }
 
   open(text) {
+    this.sought = text;
     const terms = text.toLowerCase().split(/\s+/).filter(Boolean);
     const fits = this.rows.filter((row) => terms.every((term) => `${row.title} ${row.detail} ${row.id}`.toLowerCase().includes(term)));
     const groups = GROUPS.map((name) => [name, fits.slice(0, SHOWN_CHOICES).filter((row) => row.group === name)]);
@@ -173,12 +174,14 @@ class Field {
     return input;
   }
 
+  get hint() { return this.spec.kind === "secret" && this.spec.group === "model" ? this.form.words.key_missing : this.spec.default; }
+
   word(value) { return this.spec.kind === "bool" ? this.form.words[value === "true" ? "yes" : "no"] : value; }
 
   /** A key that is typed is never shown, and no browser shall remember it; one that is only named is a text. */
   secret(input) {
     const { words } = this.form;
-    Object.assign(input, { type: "password", autocomplete: "new-password", placeholder: words.key_missing });
+    Object.assign(input, { type: "password", autocomplete: "new-password", placeholder: this.hint });
     for (const name of ["1pIgnore", "lpignore", "bwignore"]) input.dataset[name] = "true";
     this.source = make("select", { "aria-label": fill(words.key_source, { label: this.spec.label }),
       onchange: () => {
@@ -259,7 +262,7 @@ class Field {
     this.said.title = wrong || noted ? "" : spec.help;
     this.input.setAttribute("aria-invalid", String(Boolean(wrong)));
     if (this.input.tagName === "INPUT" && spec.kind !== "flag") {
-      this.input.placeholder = stand_ins[spec.key] ?? (spec.kind === "secret" ? form.words.key_missing : spec.default);
+      this.input.placeholder = stand_ins[spec.key] ?? this.hint;
     }
     return Boolean(wrong);
   }
@@ -439,6 +442,7 @@ class Form {
     this.tried = true;
     this.asked ??= performance.now();
     this.send({ do: what, values: this.values, secrets: this.secrets });
+    this.check();
   }
 
   async copy(text = this.line.textContent, where = this.copyButton) {
