@@ -30,8 +30,9 @@ def unregister(shell: Any) -> None:
         return
     for remove in magics.remove:
         remove()
-    if (panel := sys.modules.get("byzer_magic.widgets.panel")) is not None:  # if one was ever opened
-        panel.close_all()
+    for name in ("panel", "form"):
+        if (screen := sys.modules.get(f"byzer_magic.widgets.{name}")) is not None:  # if one was ever opened
+            screen.close_all()
     for kind in ("line", "cell"):
         for name in ("byzer", "chat"):
             shell.magics_manager.magics[kind].pop(name, None)

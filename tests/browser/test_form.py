@@ -115,6 +115,7 @@ def test_a_provider_is_filled_in_tested_and_deployed(
     assert WRONG not in text
     assert "saas.api_key=${FORM_A_API_KEY}" in text
     form.button("Undeploy").click()
+    form.button("Really undeploy form_a?").click()
     expect(form.stage).to_have_text("form_a is undeployed.", timeout=DEPLOYED)
     assert manager.run(manager.aliases()) == []
 
@@ -288,3 +289,42 @@ def test_a_terminal_gets_the_help_and_the_line(ipython: Callable[..., str]) -> N
     text = ipython(["%load_ext byzer_magic", "%byzer form deepseek-chat"])
     assert "%byzer deploy --model deepseek_chat" in text
     assert "--num_workers" in text
+
+
+THREADS = "import threading; print(*(one.name for one in threading.enumerate() if one.name == 'byzer-form'), 'end')"
+
+
+def test_two_forms_know_nothing_of_each_other_and_leave_nothing(opened: Callable[..., Form]) -> None:
+    first = opened("%byzer form deepseek-chat", "%byzer form llama_cpp", THREADS)
+    book = first.book
+    book.run(2)
+    second = Form(book, 2)
+    first.root.get_by_label("Alias").fill("one")
+    second.root.get_by_label("Alias").fill("two")
+    expect(first.line).to_contain_text("--model one")
+    expect(second.line).to_contain_text("--model two --infer_backend llama_cpp")
+    book.run(3)
+    expect(book.output(3)).to_have_text("byzer-form byzer-form end")
+    book.run(2)
+    book.run(3)
+    expect(book.output(3)).to_have_text("byzer-form byzer-form end"), "the older form of the cell has ended"
+    book.run(2)
+    book.command("notebook:delete-cell")
+    deadline = time.monotonic() + 20
+    while book.run(2).inner_text().count("byzer-form ") != 1 + THREADS.count("byzer-form "):
+        assert time.monotonic() < deadline, book.output(2).inner_text()
+        time.sleep(1)
+    book.run(0)
+    expect(first.line).to_contain_text("--model one")
+
+
+def test_an_engine_that_fails_shows_its_log_in_place(opened: Callable[..., Form], gguf: Path) -> None:
+    form = opened("%byzer form llama_cpp")
+    form.input("model").fill("broken")
+    form.input("model_path").fill(str(gguf))
+    form.root.get_by_text("Settings of").click()
+    form.input("infer_params.chat_format").fill("nonsense")
+    form.button("Deploy").click()
+    form.state("failed")
+    expect(form.stage).to_contain_text("nonsense")
+    form.book.screenshot("form-failed", form.book.cell(1))

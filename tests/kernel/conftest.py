@@ -91,7 +91,7 @@ class Kernel:
         return cell
 
     def _reply(self, request: str) -> dict[str, Any]:
-        """Return the answer to one request: a slow kernel may still answer an earlier one, such as that of its start."""
+        """Return the answer to one request: a slow kernel may still answer an earlier one, e.g. that of its start."""
         while True:
             message = self.client.get_shell_msg(timeout=10)
             if message["parent_header"].get("msg_id") == request:

@@ -11,6 +11,7 @@ const BUSY_AFTER = 2000;
 const GONE_AFTER = 4000;
 const SHOWN_SETTINGS = 24;  // more are found by typing
 const SHOWN_CHOICES = 200;
+const OURS = Math.random().toString(36).slice(2, 8);  // each form of a page is a copy of this script
 let ids = 0;
 
 function make(tag, props = {}, ...children) {
@@ -34,7 +35,7 @@ class Chooser {
     this.rows = [];
     this.current = "";
     this.at = -1;
-    const id = `bz-choice-${++ids}`;
+    const id = `bz-choice-${OURS}${++ids}`;
     this.input = make("input", { id, type: "text", autocomplete: "off", spellcheck: false, placeholder: words.choose_hint,
       role: "combobox", "aria-expanded": "false", "aria-controls": `${id}-list`, "aria-autocomplete": "list" });
     this.list = make("div", { id: `${id}-list`, className: "bz-list", role: "listbox", hidden: true, "aria-label": words.choose });
@@ -78,9 +79,9 @@ class Chooser {
   }
 
   group(name, rows) {
-    const id = `bz-group-${++ids}`;
+    const id = `bz-group-${OURS}${++ids}`;
     const options = rows.map((row) => {
-      const node = make("div", { id: `bz-option-${++ids}`, role: "option", "aria-selected": String(row.id === this.current) },
+      const node = make("div", { id: `bz-option-${OURS}${++ids}`, role: "option", "aria-selected": String(row.id === this.current) },
         make("strong", { textContent: row.title }), make("span", { className: "bz-quiet", textContent: row.detail }),
         row.note ? make("span", { className: "bz-note", textContent: row.note }) : null);
       node.dataset.id = row.id;
@@ -135,7 +136,7 @@ class Field {
   constructor(form, spec) {
     this.form = form;
     this.spec = spec;
-    const id = `bz-field-${++ids}`;
+    const id = `bz-field-${OURS}${++ids}`;
     this.said = make("p", { id: `${id}-said`, className: "bz-said" });
     this.input = this.control(id);
     this.input.setAttribute("aria-describedby", this.said.id);
@@ -344,7 +345,7 @@ class Form {
   draw() {
     const { words } = this;
     this.chooser = new Chooser(words, (choice) => this.choose(choice));
-    this.paths = make("datalist", { id: `bz-paths-${++ids}` });
+    this.paths = make("datalist", { id: `bz-paths-${OURS}${++ids}` });
     this.pasted = make("textarea", { rows: 4, spellcheck: false, className: "bz-code", "aria-label": words.paste, placeholder: words.paste_help });
     this.pasteSaid = make("p", { className: "bz-said bz-bad", role: "status" });
     this.paste = make("div", { className: "bz-paste", hidden: true }, this.pasted, this.pasteSaid,
@@ -629,7 +630,12 @@ class Form {
     if (work.rows) parts.push(make("dl", { className: "bz-facts" }, ...work.rows.flatMap(([name, text]) => [make("dt", { textContent: name }), make("dd", { textContent: text })])));
     if (work.state === "ready") {
       const chat = button(this.words.chat, () => this.insert(work.chat, chat));
-      parts.push(make("div", { className: "bz-row" }, chat, button(this.words.undeploy, () => this.send({ do: "undeploy", alias: work.alias }))));
+      const undeploy = button(this.words.undeploy, () => {  // asks first: by being pressed twice
+        if (undeploy.textContent === this.words.undeploy) undeploy.textContent = fill(this.words.sure, { alias: work.alias });
+        else this.send({ do: "undeploy", alias: work.alias });
+      });
+      undeploy.onblur = () => { undeploy.textContent = this.words.undeploy; };
+      parts.push(make("div", { className: "bz-row" }, chat, undeploy));
     }
     this.after.replaceChildren(...parts);
     if (this.fields.has(work.field)) this.told = { ...this.told, errors: { ...this.told.errors, [work.field]: work.stage } };
