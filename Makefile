@@ -15,7 +15,7 @@ MODEL := $$($(BIN)/python -c "import importlib.metadata as m; print(m.distributi
 # llama-cpp-python compiles on first install; leaving out what its binding does not use halves that time.
 LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/servers/llama_build.cmake"
 
-.PHONY: help demo lab stop test test-fast check browser models bench bench-engines bench-panel docs clean
+.PHONY: help demo lab stop test test-browser test-fast check browser models bench bench-engines bench-panel docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -54,10 +54,13 @@ lab: $(VENV)/.use  ## open the quickstart notebook in JupyterLab
 stop: $(VENV)/.use  ## stop the local Ray that the demo started
 	$(BIN)/byzerllm shutdown
 
-test: browser $(VENV)/.dev check models  ## install and run all checks and tests
+test: $(VENV)/.dev check models  ## install and run all checks and tests, but those in a browser
 	@date "+== %T running the tests"
-	$(BIN)/python -m pytest --durations=15
+	$(BIN)/python -m pytest -m "not browser" --durations=15
 	@date "+== %T done"
+
+test-browser: browser $(VENV)/.dev models  ## run the tests in JupyterLab and Chromium (wants a quiet machine)
+	$(BIN)/python -m pytest tests/browser --durations=15
 
 browser:  ## get the Chromium of the browser tests, where there is none
 	@sh tests/browser/get_chromium.sh

@@ -39,9 +39,14 @@ def secrets(typed: str, variables: Mapping[str, Any], environ: Mapping[str, str]
     """Yield what may not be shown: values of variables that are named like secrets, and keys that were typed."""
     for source in (variables, environ):
         for name, value in list(source.items()):
-            if isinstance(value, str) and len(value) >= SHORTEST_SECRET and is_secret_name(name):
+            if isinstance(value, str) and len(value) >= SHORTEST_SECRET and _is_secret(name):
                 yield value
     yield from (word for word in SECRET_WORD.findall(typed) if len(word) >= SHORTEST_SECRET)
+
+
+def _is_secret(name: str) -> bool:
+    """Return whether a variable of that name holds a secret: here a `KEY` is one."""
+    return is_secret_name(name) or name.lower().rpartition("_")[2] in ("key", "keys")
 
 
 def log(err: ByzerError, manager: Any, typed: str) -> list[str]:

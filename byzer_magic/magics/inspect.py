@@ -77,7 +77,7 @@ def help_at(code: str, cursor: int, *, chinese: bool) -> str | None:
     if cls is None:
         return help_text("easy" if words[:1] == ["easy"] else None, chinese=chinese)
     before = command_at(code[:cursor]) or ""
-    here = _option_at(cls, before.split())
+    here = _option_at(cls, before)
     parts = [help_text(name, chinese=chinese)]
     if here is not None and here.kind == "params" and cls is DeploySpec:
         parts.insert(0, _params(words))
@@ -103,17 +103,21 @@ def _command(words: list[str]) -> tuple[str, type[Spec] | None]:
     return "", None
 
 
-def _option_at(cls: type[Spec], before: list[str]) -> Option | None:
+def _option_at(cls: type[Spec], before: str) -> Option | None:
     """Return the option whose name or value stands before the cursor."""
-    flags = {f"--{opt.name}": opt for opt in options_of(cls)}
-    last = next((word for word in reversed(before) if word.startswith("--")), "")
-    found = flags.get(last.partition("=")[0])
-    if found is None and last:
-        near = [opt for flag, opt in flags.items() if flag.startswith(last)]
-        found = near[0] if len(near) == 1 else None
-    if found is None or found.kind in ("params", "texts") or before[-1] == last:
+    words = before.split()
+    if before[-1:].isspace():
+        words.append("")
+    places = [place for place, word in enumerate(words) if word.startswith("--")]
+    if not places:
+        return None
+    name = words[places[-1]].partition("=")[0].removeprefix("--")
+    near = [opt for opt in options_of(cls) if opt.name.startswith(name)]
+    found = next((opt for opt in near if opt.name == name), near[0] if len(near) == 1 else None)
+    since = len(words) - 1 - places[-1]
+    if found is None or found.kind == "params" or since == 0:
         return found
-    return found if found.kind != "flag" and before[-2:-1] == [last] else None
+    return found if since == 1 and (found.kind != "flag" or not words[-1]) else None
 
 
 def _params(words: list[str]) -> str:

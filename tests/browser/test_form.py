@@ -323,6 +323,7 @@ def test_an_engine_that_fails_shows_its_log_in_place(opened: Callable[..., Form]
     form.input("model").fill("broken")
     form.input("model_path").fill(str(gguf))
     form.root.get_by_text("Settings of").click()
+    form.root.get_by_role("searchbox", name="Find a setting").fill("chat_format")
     form.input("infer_params.chat_format").fill("nonsense")
     form.button("Deploy").click()
     form.state("failed")

@@ -1,0 +1,51 @@
+"""The help for a place in a cell, as Shift-Tab asks for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from byzer_magic.magics.inspect import WIDTH, help_at
+
+
+def at(marked: str, *, chinese: bool = False) -> str | None:
+    """Return the help where the `|` is."""
+    return help_at(marked.replace("|", ""), marked.index("|"), chinese=chinese)
+
+
+@pytest.mark.parametrize(
+    ("marked", "begins"),
+    [
+        ("%byzer|", "Usage: %byzer COMMAND"),
+        ("|%byzer", "Usage: %byzer COMMAND"),
+        ("%byzer nonsense |", "Usage: %byzer COMMAND"),
+        ("%byzer dep|loy --model x", "Deploy a SaaS model"),
+        ("%byzer deploy --num_wor|", "--num_workers N  workers of this deployment"),
+        ("%byzer deploy --num_workers |", "--num_workers N"),
+        ("%byzer deploy --num_workers 2 |", "Deploy a SaaS model"),
+        ("%byzer deploy --replace |", "--replace  replace what runs"),
+        ("%byzer deploy \\\n  --infer_backend |", "--infer_backend TEXT"),
+        ("%%byzer\nbyzerllm stat\nbyzerllm undeploy --model |", "--model TEXT"),
+        ("%byzer easy deploy |", "Deploy a preset"),
+        ("%%chat m --sess|", "--session TEXT"),
+        ("x = 1\n%chat |", "Ask a deployment"),
+    ],
+)
+def test_the_help_is_of_what_the_cursor_is_in(marked: str, begins: str) -> None:
+    assert str(at(marked)).startswith(begins)
+
+
+@pytest.mark.parametrize("marked", ["len(|", "", "|", "%%chat m\nhello |", "%time x|", "# %byzer|"])
+def test_other_cells_are_not_ours(marked: str) -> None:
+    assert at(marked if "|" in marked else "|") is None
+
+
+def test_the_settings_of_a_type_are_listed() -> None:
+    text = at("%byzer deploy --pretrained_model_type saas/openai --infer_params saas.model=x |")
+    assert "  saas.base_url=" in str(text)
+    assert "  n_ctx=" in str(at("%byzer deploy --infer_backend llama_cpp --infer_params |"))
+
+
+def test_lines_fit_a_tooltip_and_both_languages_have_words() -> None:
+    text = str(at("%byzer deploy --infer_params |"))
+    assert max(map(len, text.split("\n"))) <= WIDTH
+    assert "用法: undeploy" in str(at("%byzer undeploy |", chinese=True))
