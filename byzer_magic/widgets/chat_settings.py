@@ -1,13 +1,15 @@
-"""What people set in a chat window's drawer."""
+"""What people set in a chat window's drawer, and what its model takes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from byzer_magic.actions import options_in
+from byzer_magic.capabilities import Capability
 from byzer_magic.errors import CommandError
 from byzer_magic.spec import ChatSpec
+from byzer_magic.widgets.chat_turns import Turn, media_of
 
 
 def settings_in(content: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
@@ -35,3 +37,24 @@ def _number(content: Mapping[str, Any], name: str, kind: Callable[[Any], Any], w
         return kind(text) if text else None
     except ValueError as err:
         raise CommandError(words["wrong_number"].format(what=f"{words[name]}: {text}")) from err
+
+
+def check(
+    turn: Turn, abilities: frozenset[Capability], models: Mapping[str, Sequence[str]], words: Mapping[str, str]
+) -> None:
+    """Refuse pictures and sounds that the model would not take.
+
+    Raises:
+        CommandError: there are some; the hint names the models that would take them.
+    """
+    found = media_of(turn.prompt)
+    pictures = Capability.VISION in abilities or Capability.IMAGE in abilities
+    if any(item.is_image for item in found) and not pictures:
+        raise CommandError(words["no_pictures"].format(alias=turn.alias), _others("vision", models, words))
+    if any(not item.is_image for item in found) and Capability.TRANSCRIBE not in abilities:
+        raise CommandError(words["no_sounds"].format(alias=turn.alias), _others("transcribe", models, words))
+
+
+def _others(ability: str, models: Mapping[str, Sequence[str]], words: Mapping[str, str]) -> str:
+    names = ", ".join(name for name, can in models.items() if ability in can)
+    return words["others"].format(names=names) if names else ""

@@ -12,7 +12,6 @@ from typing import Any
 from byzer_magic import habits
 from byzer_magic import media as load
 from byzer_magic.answer import to_messages
-from byzer_magic.capabilities import Capability
 from byzer_magic.errors import ByzerError, CommandError, RequestError
 from byzer_magic.gather import Gatherer, gatherer
 from byzer_magic.runtime.loop import LOOP
@@ -247,21 +246,8 @@ class Window:
         await asyncio.to_thread(manager.reach, turn.alias)
         abilities = await manager.abilities(turn.alias)
         self.known({turn.alias: [ability.value for ability in abilities]})
-        self._check(turn, abilities)
+        chat_settings.check(turn, abilities, self._models, self._words)
         return habits.request_for(abilities, self.talk.asking(turn.prompt), self._options)
-
-    def _check(self, turn: Turn, abilities: frozenset[Capability]) -> None:
-        """Refuse pictures and sounds that the model would not take."""
-        found = chat_turns.media_of(turn.prompt)
-        pictures = Capability.VISION in abilities or Capability.IMAGE in abilities
-        if any(item.is_image for item in found) and not pictures:
-            raise CommandError(self._words["no_pictures"].format(alias=turn.alias), self._others("vision"))
-        if any(not item.is_image for item in found) and Capability.TRANSCRIBE not in abilities:
-            raise CommandError(self._words["no_sounds"].format(alias=turn.alias), self._others("transcribe"))
-
-    def _others(self, ability: str) -> str:
-        names = ", ".join(name for name, can in self._models.items() if ability in can)
-        return self._words["others"].format(names=names) if names else ""
 
     async def _collect(self, turn: Turn, request: Request, gathered: Gatherer) -> None:
         news = asyncio.Event()

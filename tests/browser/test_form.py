@@ -328,4 +328,8 @@ def test_an_engine_that_fails_shows_its_log_in_place(opened: Callable[..., Form]
     form.button("Deploy").click()
     form.state("failed")
     expect(form.stage).to_contain_text("nonsense")
+    expect(form.said("infer_params.chat_format")).to_have_class(re.compile("bz-bad"))
+    expect(form.after.locator("details")).not_to_have_attribute("open", "")
+    form.after.locator("summary").click()
+    expect(form.after.locator("pre")).not_to_be_empty()
     form.book.screenshot("form-failed", form.book.cell(1))

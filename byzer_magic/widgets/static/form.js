@@ -616,6 +616,13 @@ class Form {
     else this.after.replaceChildren(...this.remarks(work));
   }
 
+  /** The field that an error is about: the one that the kernel names, or a setting that was given and that the error names. */
+  blamed({ field, stage }) {
+    if (this.fields.has(field)) return field;
+    const words = stage.split(/[^\w.]+/);
+    return Object.keys(this.values).find((key) => key.startsWith("infer_params.") && this.fields.has(key) && words.includes(this.fields.get(key).spec.code));
+  }
+
   clock() {
     const took = this.since === undefined ? 0 : (performance.now() - this.since) / 1000;
     this.seconds.textContent = this.work.state === "running" && took >= 1 ? fill(this.words.seconds, { seconds: Math.floor(took) }) : "";
@@ -638,7 +645,8 @@ class Form {
       parts.push(make("div", { className: "bz-row" }, chat, undeploy));
     }
     this.after.replaceChildren(...parts);
-    if (this.fields.has(work.field)) this.told = { ...this.told, errors: { ...this.told.errors, [work.field]: work.stage } };
+    const blamed = work.state === "failed" ? this.blamed(work) : undefined;
+    if (blamed) this.told = { ...this.told, errors: { ...this.told.errors, [blamed]: work.stage } };
     for (const field of this.fields.values()) field.say();
   }
 }

@@ -1,0 +1,68 @@
+"""`Test connection`: one small real request, to a provider that counts them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.manager import Manager
+from byzer_magic.runtime.plan import Plan
+from byzer_magic.spec import DeploySpec
+from byzer_magic.widgets import form_probe
+from tests.conftest import KEY
+from tests.servers.process import Process, openai_wire
+
+
+def plan(url: str, model: str, key: str = KEY, **more: str) -> Plan:
+    params = {"saas.base_url": url, "saas.api_key": key, "saas.model": model}
+    params |= {f"saas.{name}": text for name, text in more.items()}
+    return Manager().plan(DeploySpec(model="a", pretrained_model_type="saas/openai", infer_params=params))
+
+
+@pytest.mark.parametrize(
+    ("model", "ability"),
+    [
+        ("gpt-4o", "chat"),
+        ("text-embedding-3-small", "embed"),
+        ("whisper-1", "transcribe"),
+        ("tts-1", "speak"),
+        ("bge-reranker-v2-m3", "rerank"),
+    ],
+)
+async def test_each_model_gets_the_cheapest_request_it_can_answer(model: str, ability: str) -> None:
+    with openai_wire(KEY, "text-embedding-3-small,whisper-1,tts-1,bge-reranker-v2-m3") as server:
+        found = await form_probe.ask(plan(f"{server.url}/v1", model))
+        assert (found.ability, found.asked) == (ability, True)
+        assert found.seconds < 5
+
+
+async def test_no_picture_is_paid_for(provider: Process) -> None:
+    found = await form_probe.ask(plan(f"{provider.url}/v1", "dall-e-3"))
+    assert (found.ability, found.asked) == ("image", False)
+
+
+async def test_a_wrong_key_is_an_error_without_the_key(provider: Process) -> None:
+    wrong = "planted-wrong-key-3141"
+    with pytest.raises(errors.AuthenticationFailed) as caught:
+        await form_probe.ask(plan(f"{provider.url}/v1", "gpt-4o", wrong))
+    assert wrong not in str(caught.value)
+
+
+async def test_an_address_where_nobody_is_fails_at_once_and_is_not_tried_again() -> None:
+    began = time.monotonic()
+    with pytest.raises(errors.ProviderUnavailable):
+        await form_probe.ask(plan("http://127.0.0.1:9/v1", "gpt-4o", max_retries="5"))
+    assert time.monotonic() - began < 5
+
+
+async def test_an_unknown_model_is_told(provider: Process) -> None:
+    with pytest.raises(errors.ProviderError):
+        await form_probe.ask(plan(f"{provider.url}/v1", "gpt-nonsense"))
+
+
+async def test_silence_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(form_probe, "DEADLINE_SECONDS", 0.0)
+    with openai_wire(KEY) as server, pytest.raises(errors.DeadlineExceeded):
+        await form_probe.ask(plan(f"{server.url}/v1", "gpt-4o"))
