@@ -291,6 +291,18 @@ def test_a_terminal_gets_the_help_and_the_line(ipython: Callable[..., str]) -> N
     assert "--num_workers" in text
 
 
+def test_it_works_in_notebook_7(seven: Opener) -> None:
+    book = seven(["%load_ext byzer_magic", "%byzer form deepseek-chat"])
+    book.run(0)
+    book.run(1)
+    form = Form(book, 1)
+    form.input("model").fill("seven")
+    expect(form.line).to_contain_text("--model seven")
+    form.button("Insert as cell").click()
+    expect(book.cell(2)).to_contain_text("%byzer deploy --model seven")
+    book.screenshot("form-notebook7")
+
+
 THREADS = "import threading; print(*(one.name for one in threading.enumerate() if one.name == 'byzer-form'), 'end')"
 
 

@@ -326,7 +326,8 @@ class Form {
   tick() {
     this.place();
     const now = performance.now();
-    if (this.root.isConnected || this.root.closest(".jp-Cell") || this.cellAt() >= 0) this.lost = 0;
+    const there = this.root.isConnected || (this.book ? this.cellAt() >= 0 : this.root.closest(".cell"));
+    if (there) this.lost = 0;
     else if (!this.lost) this.lost = now;
     else if (now - this.lost > GONE_AFTER) { this.send({ do: "gone" }); this.end(); return; }
     this.waits.hidden = !(this.asked && now - this.asked > BUSY_AFTER);
