@@ -270,9 +270,9 @@ class Desk:
 
     def _stand_ins(self) -> dict[str, str]:
         """Return, for fields that may stay empty, the variable that the backend takes instead."""
-        environ, found = self._environ(), {}
+        environ, info, found = self._environ(), self._info_of(self.values), {}
         for field in self._fields:
-            param = form_values.param_of(field.key, self._info_of(self.values))
+            param = form_values.param_of(field.key, info) if field.env else None
             if param is None or field.key in self.values or f"{PARAM}{param.env_unless}" in self.values:
                 continue
             name = next((name for name in param.env if environ.get(name)), "")
