@@ -7,6 +7,7 @@ import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib import resources
+from urllib.parse import urlsplit
 
 from byzer_magic.types import Usage
 
@@ -19,6 +20,10 @@ class Price:
 
     match: str
     """Shell patterns for the provider's names of the model, with spaces."""
+    kinds: str
+    """The types of deployment that reach this provider by themselves, with spaces."""
+    at: str
+    """The provider's hosts, with spaces: at somebody else's address the same name may cost anything."""
     currency: str
     """`USD` or `CNY`."""
     input: float
@@ -28,9 +33,13 @@ class Price:
     source: str
     checked: str
     """The day on which the source said so."""
+    up_to: int = 0
+    """Longer prompts, in tokens, have other prices; 0: none have."""
 
-    def of(self, usage: Usage) -> float:
-        """Return what these tokens cost."""
+    def of(self, usage: Usage) -> float | None:
+        """Return what one answer has cost, or None where this price does not hold."""
+        if self.up_to and usage.prompt_tokens > self.up_to:
+            return None
         return (usage.prompt_tokens * self.input + usage.completion_tokens * self.output) / MILLION
 
 
@@ -41,15 +50,18 @@ def load() -> tuple[Price, ...]:
     return tuple(Price(**row) for row in tomllib.loads(text)["price"])
 
 
-def find(kind: str, model: str) -> Price | None:
+def find(kind: str, model: str, base_url: str = "") -> Price | None:
     """Return the price of a provider's model, or None where none is known.
 
-    A model that runs here, or behind somebody's own address, has no list price: only what is called a provider's is.
+    A model that runs here, or at an address that is not its provider's own, has no list price.
     """
-    if not kind.startswith("saas/"):
-        return None
+    host = urlsplit(base_url).hostname or ""
     name = model.lower().rpartition("/")[2]
-    return next((row for row in load() if any(fnmatchcase(name, pattern) for pattern in row.match.split())), None)
+    for row in load():
+        is_there = host in row.at.split() if base_url else kind in row.kinds.split()
+        if is_there and any(fnmatchcase(name, pattern) for pattern in row.match.split()):
+            return row
+    return None
 
 
 def shown(cost: float | None, currency: str) -> str:

@@ -69,11 +69,18 @@ class _Watch:
 
     async def look(self) -> None:
         first = True
+        asking: asyncio.Task[list[str]] | None = None
         while True:
+            asking = asking or asyncio.create_task(self._finder.names())
+            await asyncio.wait({asking}, timeout=ASK_SECONDS)
+            if not asking.done():  # asking again and again would use up the threads that wait
+                self._tell("Ray does not answer.")
+                continue
+            asked, asking = asking, None
             try:
-                found = await asyncio.wait_for(self._finder.names(), ASK_SECONDS)
-            except (errors.ByzerError, TimeoutError) as err:
-                self._tell(err.message if isinstance(err, errors.ByzerError) else "Ray does not answer.")
+                found = asked.result()
+            except errors.ByzerError as err:
+                self._tell(err.message)
             else:
                 self._expect({name for name in found if self._alias in (None, name)})
                 if first and not self._tasks:  # that there is nothing is news, too

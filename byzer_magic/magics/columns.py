@@ -227,7 +227,7 @@ def price(manager: Manager, alias: str) -> prices.Price | None:
         stat = manager.run(manager.stat(alias))
     except ByzerError:
         return None
-    return prices.find(stat.kind, getattr(stat, "title", ""))
+    return prices.find(stat.kind, stat.title) if stat.currency else None
 
 
 def refuse_silence(answers: Answers) -> None:

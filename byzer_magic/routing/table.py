@@ -15,7 +15,7 @@ from byzer_magic.routing.policy import POLICIES, Candidates, Worker
 from byzer_magic.stat import WorkerStat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 HEALTHS = ("up", "loading", "down", "drained")
 MIN_RETRY_SECONDS = 1.0
@@ -56,7 +56,9 @@ class SlotTable:
         # Ticket -> since when. Not a dict: taking its first item again and again is slow.
         self._waiting: OrderedDict[int, float] = OrderedDict()
         self._dispatches = 0
-        self.resize(workers, now)
+        if workers < 0:
+            raise ValueError(f"cannot have {workers} workers")
+        self.resize(range(workers), now)
 
     @property
     def queued(self) -> int:
@@ -72,6 +74,14 @@ class SlotTable:
     def workers(self) -> list[int]:
         """Return the workers that there are, those that are leaving included."""
         return sorted(self._workers)
+
+    def health(self, worker: int) -> str | None:
+        """Return a worker's health, or None when there is no such worker."""
+        return self._workers[worker].health if worker in self._workers else None
+
+    def tickets(self, worker: int) -> list[int]:
+        """Return the tickets that a worker runs."""
+        return [ticket for ticket, holder in self._running.items() if holder.index == worker]
 
     def busy(self, worker: int) -> int:
         """Return how many of a worker's slots are in use."""
@@ -137,21 +147,21 @@ class SlotTable:
         self._candidates.offer(self._workers[worker])
         return self._serve(now)
 
-    def resize(self, workers: int, now: float, *, health: str = "up") -> list[Grant]:
-        """Grow with new workers of the given health, or let the highest ones finish and go."""
-        if workers < 0 or health not in HEALTHS:
-            raise ValueError(f"cannot have {workers} workers of health {health!r}")
+    def resize(self, wanted: Collection[int], now: float, *, health: str = "up") -> list[Grant]:
+        """Have these workers: new ones begin with the given health, the others finish what they do and go."""
+        if health not in HEALTHS or any(index < 0 for index in wanted):
+            raise ValueError(f"cannot have workers {list(wanted)} of health {health!r}")
         for worker in list(self._workers.values()):
-            worker.leaving = worker.index >= workers
+            worker.leaving = worker.index not in wanted
             self._remove_if_idle(worker)
-        for index in range(workers):
+        for index in wanted:
             if index not in self._workers:
                 self._workers[index] = Worker(index, self._limit, self._limit, 0, now, health)
             self._candidates.offer(self._workers[index])
         return self._serve(now)
 
     def snapshot(self, now: float, pids: Mapping[int, int] | None = None) -> list[WorkerStat]:
-        """Return every worker's counters, by index."""
+        """Return every worker's counters, by index; one that is leaving is drained, as others that get no requests."""
         return [
             WorkerStat(
                 index=index,
@@ -160,7 +170,7 @@ class SlotTable:
                 requests=worker.requests,
                 errors=worker.errors,
                 idle_seconds=now - worker.last_time,
-                health=worker.health,
+                health="drained" if worker.leaving and worker.health == "up" else worker.health,
                 pid=(pids or {}).get(index, 0),
             )
             for index, worker in sorted(self._workers.items())

@@ -48,6 +48,8 @@ class Crew:
         self._health = health
         self._turns = asyncio.Semaphore(loads_at_once())
         self._keeping: dict[int, asyncio.Task[None]] = {}
+        self._failed: list[int] = []
+        """Processes of workers that were given up, for their logs."""
         self._closing = False
 
     async def add(self, indices: Iterable[int], note: Note) -> None:
@@ -68,21 +70,28 @@ class Crew:
             await asyncio.gather(*loading)
         except errors.ByzerError as err:
             if not self._closing:
+                self._failed = [pid for index in added for pid in self._workers[index].pids]
                 err.details["log"] = self.log(LOG_LINES)
             raise
         finally:
             for task in loading:
                 task.cancel()
 
-    async def renew(self, index: int, note: Note) -> None:
-        """Give a worker a new process.
+    async def renew(self, index: int, note: Note, *, first: bool) -> None:
+        """Give a worker a new process; it gets one also when nobody waits for that any more.
 
         Raises:
             EngineFailed: it could not load the model again; it is tried until it works.
         """
-        worker = self._workers[index]
-        self._keeping.pop(index).cancel()
+        if task := self._keeping.pop(index, None):
+            task.cancel()
         self._health(index, "loading")
+        renewal = asyncio.create_task(self._renew(index, self._workers[index], note))
+        renewal.add_done_callback(lambda done: done.cancelled() or done.exception())  # somebody has looked
+        self._keeping[index] = renewal
+        await asyncio.shield(renewal)
+
+    async def _renew(self, index: int, worker: EngineWorker, note: Note) -> None:
         try:
             await worker.renew()
             await self._bring_up(index, note)
@@ -175,8 +184,8 @@ class Crew:
 
     def log(self, lines: int) -> list[str]:
         """Return the last lines that each worker wrote, those that have died first, without secrets."""
-        pids = [pid for worker in self._workers.values() for pid in worker.pids]
-        return [redact(line, self._plan.hidden) for pid in pids for line in tail(pid, lines)]
+        pids = [*self._failed, *(pid for worker in self._workers.values() for pid in worker.pids)]
+        return [redact(line, self._plan.hidden) for pid in dict.fromkeys(pids) for line in tail(pid, lines)]
 
     async def close(self) -> None:
         """Kill every worker, also those that are still loading."""

@@ -26,6 +26,8 @@ RECONNECT_SECONDS = 15.0
 SAME_PLACE_SECONDS = 4.0
 """After this long it is looked up again: it may have come back on another node."""
 RETRY_SECONDS = 0.05
+"""Pause before it is dialled again, and after the first seconds:"""
+SLOW_RETRY_SECONDS = 0.5
 
 Find = Callable[[], Awaitable[wire.Endpoint]]
 
@@ -155,7 +157,7 @@ class Link:
                     raise errors.WorkerLost(
                         f"{self._name} does not answer.", "See %byzer stat, or deploy it again with --replace."
                     ) from err
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS if waited < SAME_PLACE_SECONDS else SLOW_RETRY_SECONDS)
 
     async def _read(self, connection: ClientConnection) -> None:
         try:

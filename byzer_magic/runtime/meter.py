@@ -23,6 +23,8 @@ class Meter:
     def __init__(self, price: Price | None = None) -> None:
         self.usage = Usage()
         """All tokens so far."""
+        self.cost: float | None = 0.0 if price else None
+        """What all answers have cost, where that is known."""
         self.history: deque[Sample] = deque(maxlen=HISTORY_SECONDS)
         self._price = price
         self._first: deque[float] = deque(maxlen=WINDOW)
@@ -60,15 +62,20 @@ class Meter:
                 self.usage.prompt_tokens + usage.prompt_tokens,
                 self.usage.completion_tokens + usage.completion_tokens,
             )
-            self._now.usage = Usage(
-                self._now.usage.prompt_tokens + usage.prompt_tokens,
-                self._now.usage.completion_tokens + usage.completion_tokens,
-            )
             self._now.tokens += max(0, usage.completion_tokens - pieces)
+            self._pay(usage)
             return 0
         is_text = isinstance(item, ChatChunk) and bool(item.text or item.reasoning)
         self._now.tokens += is_text
         return int(is_text)
+
+    def _pay(self, usage: Usage) -> None:
+        cost = self._price.of(usage) if self._price else None
+        if cost is None:  # what is not known of one answer is not known of all
+            self.cost = None
+        elif self.cost is not None:
+            self.cost += cost
+            self._now.cost += cost
 
     def ended(self, *, failed: bool) -> None:
         """Count a request that has ended."""
@@ -87,14 +94,9 @@ class Meter:
                 latency=_mean(now.latencies),
                 busy=busy,
                 queued=queued,
-                cost=self._price.of(now.usage) if self._price else None,
+                cost=None if self.cost is None else now.cost,
             )
         )
-
-    @property
-    def cost(self) -> float | None:
-        """Return what all answers have cost, where that is known."""
-        return self._price.of(self.usage) if self._price else None
 
     def first_token(self, share: float) -> float | None:
         """Return the time within which this share of the answers had begun."""
@@ -114,7 +116,7 @@ class _Second:
         self.requests = 0
         self.errors = 0
         self.tokens = 0
-        self.usage = Usage()
+        self.cost = 0.0
         self.firsts: list[float] = []
         self.latencies: list[float] = []
 

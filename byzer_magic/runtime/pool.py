@@ -56,7 +56,8 @@ class Pool:
         self._upkeep = Upkeep(plan, self._gate, self._new_staff())
         self._capabilities: frozenset[Capability] = frozenset()
         self._title = str(plan.setup.params.get("saas.model") or Path(spec.model_path or spec.model).name)
-        self._price = prices.find(spec.pretrained_model_type, self._title)
+        address = str(plan.setup.params.get("saas.base_url") or "")
+        self._price = prices.find(spec.pretrained_model_type, self._title, address)
         self._meter = Meter(self._price)
         self._events: dict[Any, tuple[int, Event]] = {}
         """Numbered, in their order; of what repeats itself while a worker loads, the last."""
@@ -77,7 +78,7 @@ class Pool:
                 "watch": self._watch,
                 "logs": self._logs,
                 "scale": self._upkeep.scale,
-                "rest": self._rest,
+                "rest": self._upkeep.drain,
                 "restart": self._upkeep.restart,
                 "drain": self._drain,
             },
@@ -143,9 +144,7 @@ class Pool:
     async def _opened(self) -> errors.ByzerError | None:
         """Open the deployment, or return why it cannot be."""
         try:
-            await self._upkeep.recall()
-            self._gate.resize(self._upkeep.count, "loading")
-            await self._upkeep.staff.add(range(self._upkeep.count), self._note)
+            await self._upkeep.open(self._note)
         except errors.ByzerError as err:
             log.error("the deployment could not be opened: %s", redact(str(err), self._plan.hidden))  # noqa: TRY400 - its text says all
             return err
@@ -190,8 +189,8 @@ class Pool:
         started = time.monotonic()
         ticket = self._gate.ticket()
         try:
-            async with asyncio.timeout(request.timeout):
-                worker = await self._gate.admit(ticket)
+            async with asyncio.timeout(request.timeout) as deadline:
+                worker = await self._gate.admit(ticket, deadline)
                 failed = True
                 sent: Dispatched | None = Dispatched(worker, time.monotonic() - started)
                 try:
@@ -210,7 +209,7 @@ class Pool:
                     self._gate.release(ticket, failed=failed)
                     self._meter.ended(failed=failed)
         except TimeoutError as err:
-            raise errors.DeadlineExceeded(
+            raise self._gate.why_cut(ticket) or errors.DeadlineExceeded(
                 f"{self._plan.spec.model} did not finish within {request.timeout:g} s.", "Allow more with --timeout."
             ) from err
 
@@ -276,14 +275,11 @@ class Pool:
         for line in [*tail(os.getpid(), request.lines), *self._upkeep.staff.log(request.lines)]:
             yield redact(line, self._plan.hidden)  # also what came past our log: from an SDK, from Python itself
 
-    async def _rest(self, request: wire.RestRequest) -> AsyncIterator[int]:
-        yield self._upkeep.drain(request.worker)
-
     async def _drain(self, request: wire.DrainRequest) -> AsyncIterator[wire.DrainResult]:
         """End the deployment; requests that run or wait may finish first."""
         self._draining = True
         alias = self._plan.spec.model
-        self._gate.closed = errors.NotDeployed(f"{alias} is being undeployed.", "Deploy it again.")
+        self._gate.close(errors.NotDeployed(f"{alias} is being undeployed.", "Deploy it again."), at_once=False)
         if not self._capabilities:  # who waits for it is told now: this process ends soon
             undeployed = errors.NotDeployed(f"{alias} was undeployed while it loaded.")
             self._note(Failed(errors.to_wire(undeployed)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from ray.experimental import internal_kv
 
 from byzer_magic.runtime.plan import Plan
@@ -9,15 +10,23 @@ from byzer_magic.runtime.plan import Plan
 _SPACE = b"byzer"
 
 
-def remember(plan: Plan, workers: int) -> None:
-    """Keep the number of workers that somebody wanted."""
-    internal_kv._internal_kv_put(_key(plan), str(workers).encode(), overwrite=True, namespace=_SPACE)
+class Wanted(msgspec.Struct, frozen=True):
+    """What somebody wanted of the workers."""
+
+    workers: int
+    drained: list[int] = []
+    """By their place in the row: after a restart the workers are numbered anew."""
 
 
-def workers(plan: Plan) -> int | None:
-    """Return that number, or None where nobody has changed it."""
+def remember(plan: Plan, wanted: Wanted) -> None:
+    """Keep it."""
+    internal_kv._internal_kv_put(_key(plan), msgspec.json.encode(wanted), overwrite=True, namespace=_SPACE)
+
+
+def recall(plan: Plan) -> Wanted:
+    """Return it; where nobody has changed anything, it is what was deployed."""
     found = internal_kv._internal_kv_get(_key(plan), namespace=_SPACE)
-    return int(found) if found else None
+    return msgspec.json.decode(found, type=Wanted) if found else Wanted(plan.spec.num_workers)
 
 
 def forget(plan: Plan) -> None:

@@ -34,7 +34,7 @@ async def one_node(plan: Plan, index: int) -> PlacementGroupSchedulingStrategy:
         NoRoom: no node has it free.
     """
     spec = plan.spec
-    group = await _reserved(_prefix(spec.model, plan.id) + str(index), _bundle(spec, 1))
+    group = await _reserved(_prefix(spec.model, plan.id) + str(index), [_bundle(spec)])
     if group is None:
         raise errors.NoRoom(
             f"{spec.model} worker {index} asks for {spec.gpus_per_worker:g} GPUs on one node; none has them free.",
@@ -43,25 +43,31 @@ async def one_node(plan: Plan, index: int) -> PlacementGroupSchedulingStrategy:
     return PlacementGroupSchedulingStrategy(group, 0)
 
 
-async def for_more(plan: Plan, workers: int) -> None:
-    """Reserve what so many workers more need than those that the pool's actor was made with.
+async def for_more(plan: Plan, workers: int, before: int) -> None:
+    """Reserve what so many workers need beyond those that the pool's actor was made with; `before` is what is.
 
     Raises:
-        NoRoom: no node has it free.
+        NoRoom: the nodes have too little free; what was reserved stays.
     """
     spec = plan.spec
-    name = _prefix(spec.model, plan.id) + EXTRA
-    bundle = _bundle(spec, workers)
-    await asyncio.to_thread(_remove, name)
-    if workers <= 0 or not bundle:
+    bundle = _bundle(spec)
+    if not bundle:
         return
-    asked = (workers * spec.cpus_per_worker, workers * spec.gpus_per_worker)
-    await asyncio.to_thread(check_room, f"{workers} more of {spec.model}", *asked)
-    if await _reserved(name, bundle) is None:
-        raise errors.NoRoom(
-            f"{workers} more workers of {spec.model} do not fit on one node.",
-            "Ask for fewer, or undeploy something (`list` shows what runs).",
-        )
+    name = _prefix(spec.model, plan.id) + EXTRA
+    if not before:  # there may be one of a process that was killed
+        await asyncio.to_thread(_remove, name)
+    if (more := workers - before) > 0:
+        asked = (more * spec.cpus_per_worker, more * spec.gpus_per_worker)
+        await asyncio.to_thread(check_room, f"{more} more of {spec.model}", *asked)
+    await asyncio.to_thread(_remove, name)
+    if not workers or await _reserved(name, [bundle] * workers):
+        return
+    if before:
+        await _reserved(name, [bundle] * before)
+    raise errors.NoRoom(
+        f"Ray finds no place for {more} more workers of {spec.model}.",
+        "Ask for fewer, or undeploy something (`list` shows what runs).",
+    )
 
 
 def check_room(model: str, cpus: float, gpus: float) -> None:
@@ -108,23 +114,23 @@ def give_back(plan: Plan, index: int) -> None:
     _remove(_prefix(plan.spec.model, plan.id) + str(index))
 
 
-async def _reserved(name: str, bundle: dict[str, float]) -> PlacementGroup | None:
-    """Return a new group of that name, or None when there is no room for it."""
+async def _reserved(name: str, bundles: list[dict[str, float]]) -> PlacementGroup | None:
+    """Return a new group of that name, or None when there is no room for it; each bundle is on one node."""
     await asyncio.to_thread(_remove, name)  # of the same before a restart, or of another size
-    group = placement_group([bundle], strategy="STRICT_PACK", name=name)
+    group = placement_group(bundles, strategy="PACK", name=name)
     try:
-        await asyncio.wait_for(group.ready(), READY_SECONDS)
-    except TimeoutError:
-        remove_placement_group(group)
-        return None
+        placed = await asyncio.to_thread(group.wait, READY_SECONDS)  # ready() would start a process to tell
     except BaseException:  # whoever wanted it has gone
         remove_placement_group(group)
         raise
-    return group
+    if placed:
+        return group
+    remove_placement_group(group)
+    return None
 
 
-def _bundle(spec: DeploySpec, workers: int) -> dict[str, float]:
-    needs = {"GPU": spec.gpus_per_worker * workers, "CPU": spec.cpus_per_worker * workers}
+def _bundle(spec: DeploySpec) -> dict[str, float]:
+    needs = {"GPU": spec.gpus_per_worker, "CPU": spec.cpus_per_worker}
     return {name: amount for name, amount in needs.items() if amount}
 
 

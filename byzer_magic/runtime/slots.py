@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from byzer_magic.backends.base import Backend
 from byzer_magic.capabilities import Capability
 from byzer_magic.runtime.crew import Note
 from byzer_magic.runtime.host import calm_garbage_collector
-from byzer_magic.runtime.plan import Plan
+from byzer_magic.runtime.plan import MAX_QUEUED, Plan
 from byzer_magic.types import Item, Loading, Request
 
 
@@ -41,21 +42,25 @@ class Slots:
         def report(stage: str, fraction: float | None = None, detail: str = "", /) -> None:
             note(Loading(stage, fraction=fraction, detail=detail))
 
-        backend: Backend = await self._plan.backend.open(self._plan.setup, report)
+        setup = self._plan.setup  # with connections also for workers that may be added
+        setup = replace(setup, concurrency=max(setup.concurrency, MAX_QUEUED))
+        backend: Backend = await self._plan.backend.open(setup, report)
         self.abilities = backend.abilities()
         return backend
 
-    async def renew(self, index: int, note: Note) -> None:
-        """Give a worker new connections.
+    async def renew(self, index: int, note: Note, *, first: bool) -> None:
+        """Give a worker new connections: those that the first one of several has got.
 
         Raises:
             ByzerError: the backend could not be opened; the worker goes on with the old one.
         """
         old = self._backends[index]
-        if old is self._latest:  # the first that is renewed; the others follow
-            self._latest = await self._open(note)
-        self._backends[index] = self._latest or old
-        self._health(index, "up")
+        try:
+            if first:
+                self._latest = await self._open(note)
+            self._backends[index] = self._latest or old
+        finally:
+            self._health(index, "up")
         await self._close_unused(old)
 
     async def drop(self, index: int) -> None:

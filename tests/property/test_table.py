@@ -32,7 +32,7 @@ class NaiveTable:
     def __init__(self, policy: str, workers: int, limit: int, now: float) -> None:
         self.policy = policy
         self.limit = limit
-        self.target = workers
+        self.target = set(range(workers))
         self.workers = {index: NaiveWorker(now) for index in range(workers)}
         self.waiting: list[int] = []
         self.dispatches: list[int] = []
@@ -42,7 +42,7 @@ class NaiveTable:
         return [
             index
             for index, worker in sorted(self.workers.items())
-            if worker.health == "up" and len(worker.running) < self.limit and index < self.target
+            if worker.health == "up" and len(worker.running) < self.limit and index in self.target
         ]
 
     def pick(self) -> int:
@@ -81,13 +81,13 @@ class NaiveTable:
 
     def sweep(self) -> None:
         for index, worker in list(self.workers.items()):
-            if index >= self.target and not worker.running:
+            if index not in self.target and not worker.running:
                 self.gone.append(self.workers.pop(index))
 
-    def resize(self, workers: int, now: float, health: str) -> list[Grant]:
-        self.target = workers
+    def resize(self, wanted: set[int], now: float, health: str) -> list[Grant]:
+        self.target = wanted
         self.sweep()
-        for index in range(workers):
+        for index in sorted(wanted):
             self.workers.setdefault(index, NaiveWorker(now, health))
         return self.serve(now)
 
@@ -173,16 +173,16 @@ class TableMachine(RuleBasedStateMachine):
             self.naive.workers[worker].health = health
         self.agree(actual, self.naive.serve(self.now))
 
-    @rule(workers=st.integers(0, MAX_WORKERS), health=st.sampled_from(HEALTHS))
-    def resize(self, workers: int, health: str) -> None:
-        actual = self.table.resize(workers, self.now, health=health)
-        self.agree(actual, self.naive.resize(workers, self.now, health))
+    @rule(wanted=st.sets(st.integers(0, MAX_WORKERS - 1)), health=st.sampled_from(HEALTHS))
+    def resize(self, wanted: set[int], health: str) -> None:
+        actual = self.table.resize(sorted(wanted), self.now, health=health)
+        self.agree(actual, self.naive.resize(wanted, self.now, health))
 
     @precondition(lambda self: self.naive.waiting)
     @rule(newest=st.booleans())
     def starve_nobody(self, newest: bool) -> None:
         """Everyone who waits is served after at most as many releases as there are tickets."""
-        self.resize(max(1, self.naive.target), "up")
+        self.resize(self.naive.target | {0}, "up")
         self.set_health(0, "up")
         for _ in range(len(self.naive.running) + len(self.naive.waiting)):
             if self.naive.running:
@@ -211,7 +211,7 @@ class TableMachine(RuleBasedStateMachine):
         stats = self.table.snapshot(self.now)
         assert all(0 <= stat.free <= stat.limit for stat in stats)
         assert sum(stat.limit - stat.free for stat in stats) == self.table.running
-        idle = [stat for stat in stats if stat.health == "up" and stat.free and stat.index < self.naive.target]
+        idle = [stat for stat in stats if stat.health == "up" and stat.free and stat.index in self.naive.target]
         assert not (idle and self.table.queued)
 
     @invariant()
@@ -225,7 +225,8 @@ class TableMachine(RuleBasedStateMachine):
             worker = self.naive.workers[stat.index]
             assert (stat.requests, stat.errors) == (len(worker.dispatched), worker.errors)
             assert stat.idle_seconds == self.now - (worker.dispatched[-1][1] if worker.dispatched else worker.added)
-            assert (stat.health, stat.pid) == (worker.health, 0 if stat.index else 41)
+            leaving = worker.health == "up" and stat.index not in self.naive.target
+            assert (stat.health, stat.pid) == ("drained" if leaving else worker.health, 0 if stat.index else 41)
 
 
 TestTable = TableMachine.TestCase

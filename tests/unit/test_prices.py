@@ -7,6 +7,7 @@ import re
 import pytest
 
 from byzer_magic import prices
+from byzer_magic.backends import registry
 from byzer_magic.types import Usage
 
 
@@ -24,9 +25,46 @@ def test_the_cost_of_an_answer() -> None:
     assert price.of(Usage(1_000_000, 100_000)) == pytest.approx(price.input + price.output / 10)
 
 
-@pytest.mark.parametrize(("kind", "model"), [("saas/openai", "something-new"), ("custom/auto", "gpt-4o")])
-def test_a_model_without_a_known_price_has_none(kind: str, model: str) -> None:
-    assert prices.find(kind, model) is None
+@pytest.mark.parametrize(
+    ("kind", "model", "address"),
+    [
+        ("saas/openai", "something-new", ""),
+        ("custom/auto", "gpt-4o", ""),
+        ("saas/openai", "gpt-4o", "http://127.0.0.1:8000/v1"),
+        ("saas/openai", "gpt-4o", "https://my-proxy.example/api.openai.com"),
+        ("saas/ollama", "gpt-oss-120b", ""),
+        ("saas/openrouter", "openai/gpt-oss-120b", ""),
+    ],
+)
+def test_a_model_without_a_known_price_has_none(kind: str, model: str, address: str) -> None:
+    assert prices.find(kind, model, address) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "address"),
+    [
+        ("saas/groq", "openai/gpt-oss-120b", ""),
+        ("saas/openai", "openai/gpt-oss-120b", "https://api.groq.com/openai/v1"),
+        ("saas/openai", "gpt-4o", "https://api.openai.com/v1"),
+    ],
+)
+def test_a_provider_has_its_price_however_it_is_reached(kind: str, model: str, address: str) -> None:
+    assert prices.find(kind, model, address)
+
+
+def test_a_prompt_that_is_too_long_for_the_price_has_none() -> None:
+    price = prices.find("saas/openai", "gpt-6-luna")
+    assert price
+    assert price.of(Usage(price.up_to, 1)) is not None
+    assert price.of(Usage(price.up_to + 1, 1)) is None
+
+
+def test_every_row_fits_a_deployment_of_the_kinds_it_names() -> None:
+    for row in prices.load():
+        for kind in row.kinds.split():
+            assert registry.find(kind).info.kind
+            for name in row.match.split():
+                assert prices.find(kind, name.replace("*", "")) is row
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_lru_goes_by_dispatch_not_by_release() -> None:
 def test_a_worker_never_dispatched_counts_as_oldest() -> None:
     table = SlotTable(2, 4)
     workers_of(table, range(2))
-    table.resize(4, 1.0)
+    table.resize(range(4), 1.0)
     assert workers_of(table, range(10, 14)) == [2, 3, 0, 1]
 
 
@@ -117,21 +117,21 @@ def test_a_ticket_on_a_worker_that_goes_down_keeps_its_slot() -> None:
 def test_growing_serves_the_queue() -> None:
     table = SlotTable(1, 1)
     workers_of(table, range(4))
-    assert table.resize(3, 1.0) == [Grant(1, 1), Grant(2, 2)]
-    assert table.resize(4, 1.0, health="loading") == []
+    assert table.resize(range(3), 1.0) == [Grant(1, 1), Grant(2, 2)]
+    assert table.resize(range(4), 1.0, health="loading") == []
     assert table.set_health(3, "up", 2.0) == [Grant(3, 3)]
 
 
 def test_shrinking_lets_requests_finish() -> None:
     table = SlotTable(3, 1)
     workers_of(table, range(4))
-    assert table.resize(1, 1.0) == []
+    assert table.resize(range(1), 1.0) == []
     assert [stat.index for stat in table.snapshot(1.0)] == [0, 1, 2]
     assert table.release(1, 2.0) == []
     assert [stat.index for stat in table.snapshot(2.0)] == [0, 2]
     assert table.set_health(1, "down", 2.0) == []
     assert table.release(0, 2.0) == [Grant(3, 0)]
-    assert table.resize(3, 3.0) == []
+    assert table.resize(range(3), 3.0) == []
     assert workers_of(table, range(10, 11)) == [1]
     assert table.release(2, 3.0) == []
     assert [stat.index for stat in table.snapshot(3.0)] == [0, 1, 2]
@@ -155,8 +155,8 @@ def test_snapshot() -> None:
         lambda table: table.release(1, 0.0),
         lambda table: table.release(9, 0.0),
         lambda table: table.set_health(0, "fine", 0.0),
-        lambda table: table.resize(-1, 0.0),
-        lambda table: table.resize(2, 0.0, health="fine"),
+        lambda table: table.resize([-1], 0.0),
+        lambda table: table.resize(range(2), 0.0, health="fine"),
         lambda _: SlotTable(1, 0),
         lambda _: SlotTable(-1, 1),
         lambda _: SlotTable(1, 1, max_queue=-1),

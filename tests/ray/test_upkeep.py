@@ -1,0 +1,163 @@
+"""Changes of a deployment that go wrong, are broken off, or meet each other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import byzer_magic as bz
+from byzer_magic import errors
+from byzer_magic.manager import Manager
+from byzer_magic.runtime import places
+from byzer_magic.spec import DrainSpec, RestartSpec, ScaleSpec
+from byzer_magic.types import ChatChunk, Loading, Ready
+from tests.ray.test_deploy import deploy, eventually, llama, saas
+from tests.ray.test_scale import healths, scale
+from tests.servers.process import Process
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+SLOW = "tokens:30@10 please"
+"""An answer of thirty pieces in three seconds."""
+
+
+def whole(stream: Iterator[ChatChunk]) -> bool:
+    """Return whether the rest of such an answer, without its first chunk, comes to its end."""
+    return sum(bool(chunk.text) for chunk in stream) >= 28
+
+
+def restart(manager: Manager, alias: str, **more: object) -> list[object]:
+    return list(manager.iterate(manager.restart(RestartSpec(model=alias, **more))))  # type: ignore[arg-type]
+
+
+def test_a_drained_deployment_that_grows_answers_with_what_is_new(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+    manager.run(manager.drain(DrainSpec(model="m")))
+    scale(manager, "m", 2)
+    assert healths("m") == ["drained", "up"]
+    assert bz.model("m").chat("hello").worker == 1
+    scale(manager, "m", 1)
+    with pytest.raises(errors.NotDeployed, match="m is drained"):  # only the drained one is left
+        bz.model("m").chat("hello", timeout=5)
+
+
+def test_a_restart_that_is_broken_off_while_it_waits_changes_nothing(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+    stream = bz.model("m").stream(SLOW)
+    next(stream)
+    events = manager.iterate(manager.restart(RestartSpec(model="m")))
+    first = next(events)
+    assert isinstance(first, Loading)
+    assert "1 request in flight" in first.stage
+    events.close()  # type: ignore[attr-defined]  # a generator; Ctrl-C ends here too
+    assert eventually(lambda: healths("m") == ["up"])
+    assert whole(stream)
+    assert bz.model("m").chat("hello", timeout=5).text
+
+
+def test_a_restart_cuts_what_has_not_finished_after_its_grace(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+    stream = bz.model("m").stream(SLOW)
+    next(stream)
+    started = time.monotonic()
+    assert isinstance(restart(manager, "m", grace=0.3)[-1], Ready)
+    assert time.monotonic() - started < 3
+    with pytest.raises(errors.WorkerLost, match=r"m worker 0 was restarted") as caught:
+        list(stream)
+    assert "--grace" in caught.value.hint
+    assert bz.model("m").chat("hello", timeout=5).text
+    assert bz.model("m").stat().errors == 0, "it was not the worker's fault"
+
+
+def test_an_engine_whose_restart_is_broken_off_comes_back(manager: Manager, gguf: Path) -> None:
+    deploy(manager, llama(gguf))
+    [before] = [worker.pid for worker in bz.model("l").stat().workers]
+    events = manager.iterate(manager.restart(RestartSpec(model="l")))
+    next(events)
+    events.close()  # type: ignore[attr-defined]  # a generator; Ctrl-C ends here too
+    assert eventually(lambda: healths("l") == ["up"], 30)
+    assert bz.model("l").chat("Hi", max_tokens=2).text
+    assert [worker.pid for worker in bz.model("l").stat().workers] != [before]
+
+
+def test_an_engine_that_cannot_load_leaves_the_others(manager: Manager, gguf: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model.gguf"
+    model.symlink_to(gguf)
+    deploy(manager, llama(model))
+    model.unlink()
+    with pytest.raises(errors.ByzerError, match=r"model\.gguf"):
+        scale(manager, "l", 2)
+    assert healths("l") == ["up"]
+    assert bz.model("l").chat("Hi", max_tokens=2).text
+    model.symlink_to(gguf)
+    scale(manager, "l", 2)
+    assert healths("l") == ["up", "up"]
+
+
+def test_changes_wait_for_each_other_and_say_so(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+    stream = bz.model("m").stream(SLOW)
+    next(stream)
+    first = threading.Thread(target=lambda: restart(manager, "m"))
+    first.start()
+    assert eventually(lambda: healths("m") == ["loading"])
+    events = list(manager.iterate(manager.scale(ScaleSpec(model="m", num_workers=3))))
+    first.join()
+    assert isinstance(events[0], Loading)
+    assert "another change" in events[0].stage
+    assert whole(stream)
+    assert healths("m") == ["up"] * 3
+
+
+def test_more_engines_than_there_is_room_for_are_refused_at_once(manager: Manager, gguf: Path) -> None:
+    deploy(manager, replace(llama(gguf), cpus_per_worker=1.0))
+    started = time.monotonic()
+    with pytest.raises(errors.NoRoom, match=r"8 more of l asks for 8 CPUs"):
+        scale(manager, "l", 9)
+    assert time.monotonic() - started < 10
+    assert healths("l") == ["up"]
+
+
+def test_a_refused_growth_keeps_what_was_reserved(manager: Manager, provider: Process) -> None:
+    deploy(manager, replace(saas(provider), cpus_per_worker=0.5))
+    scale(manager, "m", 4)
+    free = manager.room()
+    assert free
+    assert free["CPU"][0] == pytest.approx(2.0)
+    with pytest.raises(errors.NoRoom, match=r"16 more of m"):
+        scale(manager, "m", 20)
+    assert eventually(lambda: (manager.room() or {})["CPU"][0] == pytest.approx(2.0))
+    scale(manager, "m", 1)
+    assert eventually(lambda: (manager.room() or {})["CPU"][0] == pytest.approx(3.5))
+
+
+def test_a_drain_holds_when_the_pool_is_killed(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider, num_workers=2))
+    manager.run(manager.drain(DrainSpec(model="m", worker=1)))
+    endpoint = places.announced("m")
+    assert endpoint
+    os.kill(endpoint.pid, signal.SIGKILL)
+    assert eventually(lambda: (found := places.announced("m")) is not None and found.pid != endpoint.pid, 30)
+    assert eventually(lambda: healths("m") == ["up", "drained"], 20)
+    restart(manager, "m", worker=1)
+    assert healths("m") == ["up", "up"]
+
+
+def test_a_worker_that_goes_is_shown_as_drained(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider, num_workers=2))
+    streams = [bz.model("m").stream(SLOW) for _ in range(2)]
+    for stream in streams:
+        next(stream)
+    scale(manager, "m", 1)
+    assert healths("m") == ["up", "drained"]
+    scale(manager, "m", 2)
+    assert all(whole(stream) for stream in streams)
+    assert eventually(lambda: healths("m") == ["up", "up"])
+    assert {bz.model("m").chat("hello").worker for _ in range(2)} == {0, bz.model("m").stat().workers[1].index}

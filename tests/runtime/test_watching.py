@@ -1,0 +1,128 @@
+"""Following deployments that come, go, fall silent and come back, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from byzer_magic import errors, watching
+from byzer_magic.runtime import wire
+from byzer_magic.runtime.link import Link
+from byzer_magic.runtime.service import Service
+from byzer_magic.stat import Delta, Fleet, ModelStat, WorkerStat
+
+QUIET = ModelStat(model="m", kind="saas/openai", strategy="lru", capabilities=["chat"], workers=[], concurrency=1)
+
+
+class Far:
+    """A pool that tells a change as often as it is told to, and who is following it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.followers = 0
+        self.requests = 0
+        self.silent = False
+        self.service = Service({"follow": self.follow}, path=folder / "m.sock", host="127.0.0.1", token="right")
+
+    async def follow(self, _: None) -> AsyncIterator[Delta]:
+        self.followers += 1
+        try:
+            while not self.silent:
+                yield Delta(QUIET, [WorkerStat(0, 1, 1, self.requests, 0, 0.0)])
+                await asyncio.sleep(0.05)
+        finally:
+            self.followers -= 1
+
+
+class Finder:
+    """Knows the deployments as a manager does, or cannot tell."""
+
+    def __init__(self, far: Far) -> None:
+        self.far = far
+        self.found: list[str] = ["m"]
+        self.trouble: errors.ByzerError | None = None
+        self.hangs = False
+        self.asked = 0
+
+    async def names(self) -> list[str]:
+        self.asked += 1
+        if self.hangs:
+            await asyncio.sleep(3600)
+        if self.trouble:
+            raise self.trouble
+        return self.found
+
+    async def link(self, alias: str) -> Link:
+        async def find() -> wire.Endpoint:
+            return self.far.service.endpoint("node")
+
+        return Link(alias, find)
+
+
+@pytest.fixture
+async def finder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Finder]:
+    for name, seconds in {"LOOK_SECONDS": 0.05, "ASK_SECONDS": 0.3, "AGAIN_SECONDS": 0.05}.items():
+        monkeypatch.setattr(watching, name, seconds)
+    far = Far(tmp_path)
+    await far.service.start(tcp=False)
+    yield Finder(far)
+    far.service.stop()
+
+
+async def until(fleets: AsyncIterator[Fleet], true: Callable[[Fleet], bool]) -> Fleet:
+    async with asyncio.timeout(8):
+        async for fleet in fleets:
+            if true(fleet):
+                return fleet
+    raise AssertionError("following never ends by itself")
+
+
+async def test_a_deployment_is_followed_until_it_goes(finder: Finder) -> None:
+    async with aclosing(watching.follow(finder, None)) as fleets:
+        await until(fleets, lambda fleet: "m" in fleet.models)
+        finder.far.requests = 7
+        await until(fleets, lambda fleet: fleet.models["m"].stat.requests == 7)
+        finder.found = []
+        await until(fleets, lambda fleet: not fleet.models)
+    await asyncio.sleep(0.1)
+    assert finder.far.followers == 0, "nothing is left behind"
+
+
+async def test_a_cluster_that_does_not_answer_is_asked_once_and_said_to_be_silent(finder: Finder) -> None:
+    async with aclosing(watching.follow(finder, None)) as fleets:
+        await until(fleets, lambda fleet: "m" in fleet.models)
+        finder.hangs = True
+        asked = finder.asked
+        fleet = await until(fleets, lambda fleet: fleet.trouble == "Ray does not answer.")
+        assert "m" in fleet.models, "what was there is still shown"
+        await asyncio.sleep(1.0)
+        assert finder.asked <= asked + 1, "each question holds a thread"
+
+
+async def test_a_cluster_that_goes_and_comes_back(finder: Finder) -> None:
+    async with aclosing(watching.follow(finder, None)) as fleets:
+        await until(fleets, lambda fleet: "m" in fleet.models)
+        finder.trouble = errors.CannotConnect("No Ray is running here.")
+        await until(fleets, lambda fleet: fleet.trouble == "No Ray is running here.")
+        finder.trouble = None
+        await until(fleets, lambda fleet: not fleet.trouble and "m" in fleet.models)
+
+
+async def test_a_pool_that_falls_silent_is_known_by_its_age_and_followed_again(finder: Finder) -> None:
+    async with aclosing(watching.follow(finder, "m")) as fleets:
+        await until(fleets, lambda fleet: "m" in fleet.models)
+        finder.far.silent = True
+        await until(fleets, lambda fleet: time.monotonic() - fleet.models["m"].seen > 0.5)
+        finder.far.requests = 3
+        finder.far.silent = False
+        await until(fleets, lambda fleet: fleet.models["m"].stat.requests == 3)
+
+
+async def test_an_alias_that_is_not_there_is_said_so(finder: Finder) -> None:
+    async with aclosing(watching.follow(finder, "other")) as fleets:
+        fleet = await until(fleets, lambda fleet: bool(fleet.trouble))
+    assert fleet == Fleet({}, "No model is deployed as 'other'.")
