@@ -12,8 +12,9 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).parent.parent))  # tests.fleets makes the data
 
 from byzer_magic.stat import ModelStat
-from byzer_magic.widgets import assets, sheet
-from byzer_magic.widgets.history import History
+from byzer_magic.widgets import assets
+from byzer_magic.widgets.stats import sheet
+from byzer_magic.widgets.stats.history import History
 from tests.fleets import fleet, model, steady
 
 PAINTS_PER_SECOND = 3.5

@@ -7,8 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from byzer_magic import catalog, command, habits, media, presets
-from byzer_magic import spec as specs
+from byzer_magic import catalog, command, habits, media, presets, spec as specs
 from byzer_magic.answer import to_messages
 from byzer_magic.errors import CommandError, MissingKey
 from byzer_magic.gather import gatherer

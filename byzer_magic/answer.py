@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic import errors
-from byzer_magic import media as load
+from byzer_magic import errors, media as load
 from byzer_magic.results import ChatResult, Timings
 from byzer_magic.types import ChatChunk, Dispatched, Media, Message, Usage
 

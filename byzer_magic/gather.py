@@ -12,7 +12,7 @@ from byzer_magic import errors, results, types
 from byzer_magic.answer import Answer
 from byzer_magic.results import Result, Timings
 from byzer_magic.types import Dispatched, Usage
-from byzer_magic.widgets.media import measured, size
+from byzer_magic.widgets.media.base import measured, size
 
 R = TypeVar("R")
 

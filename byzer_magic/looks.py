@@ -9,14 +9,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from byzer_magic import presets
-from byzer_magic import spec as specs
+from byzer_magic import presets, spec as specs
 from byzer_magic.errors import CommandError
 from byzer_magic.manager import Manager
 from byzer_magic.options import Spec
 from byzer_magic.output import Output
 from byzer_magic.stat import ModelStat
-from byzer_magic.widgets import assets, snapshot, stat_cells
+from byzer_magic.widgets import assets, snapshot
+from byzer_magic.widgets.stats import cells as stat_cells
 
 
 class Looks:

@@ -12,7 +12,12 @@ import msgspec
 
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.types import Cut, Media, Picture, Segment, Usage
-from byzer_magic.widgets import media, picture_view, sound_view, transcript_view
+from byzer_magic.widgets.media import (
+    base as media,
+    picture as picture_view,
+    sound as sound_view,
+    transcript as transcript_view,
+)
 
 
 class Timings(msgspec.Struct, frozen=True):

@@ -25,8 +25,9 @@ from byzer_magic.manager import Manager
 from byzer_magic.output import Output
 from byzer_magic.results import ChatResult, Result, TranscribeResult
 from byzer_magic.types import ChatRequest, Message, Request, TranscribeRequest
-from byzer_magic.widgets import assets, columns
-from byzer_magic.widgets.answer_view import View
+from byzer_magic.widgets import assets
+from byzer_magic.widgets.answer import columns
+from byzer_magic.widgets.answer.view import View
 
 Abilities = frozenset[Capability]
 

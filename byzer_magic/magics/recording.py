@@ -20,8 +20,10 @@ from byzer_magic.manager import Manager
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.types import Media, Request
-from byzer_magic.widgets import answer_view, progress, recorder, snapshot
-from byzer_magic.widgets.answer_view import Shown
+from byzer_magic.widgets import progress, snapshot
+from byzer_magic.widgets.answer import view as answer_view
+from byzer_magic.widgets.answer.view import Shown
+from byzer_magic.widgets.media import recorder
 
 Ask = Callable[[Media], Request]
 Keep = Callable[[Result], None]

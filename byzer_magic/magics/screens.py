@@ -17,19 +17,19 @@ def show(context: Context, item: Spec) -> Any:
         CommandError: there is no such screen.
     """
     if isinstance(item, PanelSpec):
-        from byzer_magic.widgets import panel
+        from byzer_magic.widgets.stats import panel
 
         return panel.show(context, item)
     if isinstance(item, PlotSpec):
-        from byzer_magic.widgets import plot
+        from byzer_magic.widgets.stats import plot
 
         return plot.show(context, item)
     if isinstance(item, FormSpec):
-        from byzer_magic.widgets import form
+        from byzer_magic.widgets.form import view as form
 
         return form.show(context, item)
     if isinstance(item, ChatViewSpec):
-        from byzer_magic.widgets import chat_view
+        from byzer_magic.widgets.chat import view as chat_view
 
         return chat_view.show(context, item)
     raise CommandError(f"{type(item).__name__} is not available here.")

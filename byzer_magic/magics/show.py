@@ -23,8 +23,9 @@ from byzer_magic.output import Items, Output
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.terminal import Terminal
 from byzer_magic.types import Event
-from byzer_magic.widgets import answer_view, progress, snapshot
-from byzer_magic.widgets.answer_view import Shown
+from byzer_magic.widgets import progress, snapshot
+from byzer_magic.widgets.answer import view as answer_view
+from byzer_magic.widgets.answer.view import Shown
 from byzer_magic.widgets.progress import Work
 
 PAINT_SECONDS = 0.05

@@ -6,8 +6,7 @@ import hashlib
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from byzer_magic.errors import CommandError
 from byzer_magic.runtime import apart

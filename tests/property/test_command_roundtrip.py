@@ -7,8 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from byzer_magic.command import HelpRequested, line, parse, parse_chat, split, split_block
 from byzer_magic.errors import CommandError

@@ -14,7 +14,7 @@ from byzer_magic.manager import Manager
 from byzer_magic.spec import DeploySpec
 from byzer_magic.terminal import Terminal
 from byzer_magic.types import Message
-from byzer_magic.widgets.chat_window import Window
+from byzer_magic.widgets.chat.window import Window
 from byzer_magic.widgets.context import Context
 from tests.conftest import KEY
 from tests.ray.test_deploy import llama

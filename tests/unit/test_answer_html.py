@@ -6,11 +6,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from byzer_magic.widgets import listing, markdown
-from byzer_magic.widgets.answer_view import Shown, View, as_markdown, bundle
+from byzer_magic.widgets.answer import listing, markdown
+from byzer_magic.widgets.answer.view import Shown, View, as_markdown, bundle
 
 OURS = re.compile(
     "a|blockquote|br|button|code|del|details|div|em|h[1-6]|hr|img|li|ol|p|pre|s|script|small|span|strong|style|summary|"

@@ -7,8 +7,9 @@ from byzer_magic.answer import to_messages
 from byzer_magic.errors import BadRequest
 from byzer_magic.results import ChatResult, SpeakResult
 from byzer_magic.types import Media, Message
-from byzer_magic.widgets import assets, chat_html, chat_turns
-from byzer_magic.widgets.chat_turns import Conversation, Turn
+from byzer_magic.widgets import assets
+from byzer_magic.widgets.chat import html as chat_html, turns as chat_turns
+from byzer_magic.widgets.chat.turns import Conversation, Turn
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
 WORDS = assets.texts("chat", chinese=False)

@@ -21,9 +21,9 @@ from byzer_magic.results import (
     TranscribeResult,
 )
 from byzer_magic.types import Picture, Segment, Usage
-from byzer_magic.widgets import columns
-from byzer_magic.widgets.answer_view import View
-from byzer_magic.widgets.columns import Column
+from byzer_magic.widgets.answer import columns
+from byzer_magic.widgets.answer.columns import Column
+from byzer_magic.widgets.answer.view import View
 from tests.pages import Page
 
 EVIL = '<img src=x onerror="alert(1)"> </section>'

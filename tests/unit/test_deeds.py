@@ -10,8 +10,9 @@ from byzer_magic.errors import CannotConnect, NotDeployed
 from byzer_magic.spec import DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
 from byzer_magic.stat import Sample
 from byzer_magic.types import Event, Loading
-from byzer_magic.widgets import assets, deeds
-from byzer_magic.widgets.numbers import Numbers
+from byzer_magic.widgets import assets
+from byzer_magic.widgets.stats import deeds
+from byzer_magic.widgets.stats.numbers import Numbers
 from tests.fleets import fleet, model, steady
 
 WORDS = assets.texts("panel", chinese=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from byzer_magic.stat import Sample
-from byzer_magic.widgets import assets, figure
+from byzer_magic.widgets import assets
+from byzer_magic.widgets.stats import figure
 from tests.fleets import steady
 from tests.pages import Page
 

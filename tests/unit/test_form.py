@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from byzer_magic import presets
 from byzer_magic.backends import registry
@@ -21,11 +20,17 @@ from byzer_magic.manager import Manager
 from byzer_magic.model_folders import Found
 from byzer_magic.output import Output
 from byzer_magic.spec import DeploySpec, EasyDeploySpec, FormSpec
-from byzer_magic.widgets import assets, form_checks, form_choices, form_still, form_values
+from byzer_magic.widgets import assets
 from byzer_magic.widgets.context import Context
-from byzer_magic.widgets.form_desk import Desk
-from byzer_magic.widgets.form_fields import GROUPS, Bounds, fields_of
-from byzer_magic.widgets.form_values import PARAM, from_text, line_of, spec_of, values_of
+from byzer_magic.widgets.form import (
+    checks as form_checks,
+    choices as form_choices,
+    still as form_still,
+    values as form_values,
+)
+from byzer_magic.widgets.form.desk import Desk
+from byzer_magic.widgets.form.fields import GROUPS, Bounds, fields_of
+from byzer_magic.widgets.form.values import PARAM, from_text, line_of, spec_of, values_of
 from tests.property.test_command_roundtrip import specs
 from tests.unit.test_seed import COMMANDS, filled_in
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from byzer_magic.stat import ModelStat, Sample
-from byzer_magic.widgets import spark
-from byzer_magic.widgets.history import SECONDS, History
+from byzer_magic.widgets.stats import spark
+from byzer_magic.widgets.stats.history import SECONDS, History
 from tests.fleets import model, steady
 from tests.pages import Page
 

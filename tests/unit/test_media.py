@@ -18,8 +18,7 @@ import matplotlib
 import numpy as np
 import pytest
 import soundfile
-from IPython.display import Audio
-from IPython.display import Image as Shown
+from IPython.display import Audio, Image as Shown
 from PIL import Image
 
 from byzer_magic import media

@@ -12,14 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image
 
 from byzer_magic.types import Media, Segment
-from byzer_magic.widgets import media, picture_view, sound_view, transcript_view
-from byzer_magic.widgets.picture_view import Drawing
-from byzer_magic.widgets.sound_view import Sound
+from byzer_magic.widgets.media import (
+    base as media,
+    picture as picture_view,
+    sound as sound_view,
+    transcript as transcript_view,
+)
+from byzer_magic.widgets.media.picture import Drawing
+from byzer_magic.widgets.media.sound import Sound
 from tests.pages import Page
 
 WORDS = media.words(chinese=False)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from byzer_magic.widgets import recorder
-from byzer_magic.widgets.recorder import Pieces
+from byzer_magic.widgets.media import recorder
+from byzer_magic.widgets.media.recorder import Pieces
 from tests.pages import Page
 
 

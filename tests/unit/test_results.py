@@ -15,7 +15,7 @@ from byzer_magic.errors import CommandError
 from byzer_magic.gather import collect, gatherer
 from byzer_magic.results import EmbedResult, ImageResult, SpeakResult
 from byzer_magic.types import ChatChunk, Picture, Usage
-from byzer_magic.widgets import media
+from byzer_magic.widgets.media import base as media
 from tests.pages import Page
 
 REQUESTS: list[types.Request] = [

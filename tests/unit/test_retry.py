@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from byzer_magic import errors
 from byzer_magic.backends.wires import batches, retry

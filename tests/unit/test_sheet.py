@@ -8,9 +8,10 @@ import time
 import msgspec
 import pytest
 
-from byzer_magic.widgets import assets, sheet
-from byzer_magic.widgets.history import History
-from byzer_magic.widgets.stat_cells import COLUMNS
+from byzer_magic.widgets import assets
+from byzer_magic.widgets.stats import sheet
+from byzer_magic.widgets.stats.cells import COLUMNS
+from byzer_magic.widgets.stats.history import History
 from tests.fleets import fleet, ill, model, steady
 from tests.pages import Page
 

@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from byzer_magic.backends.wires.speech import join_wav, split, spoken, wav
 from byzer_magic.errors import BadRequest, ProviderUnavailable

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from byzer_magic.widgets import assets, snapshot, stat_cells
+from byzer_magic.widgets import assets, snapshot
+from byzer_magic.widgets.stats import cells as stat_cells
 from tests.fleets import ill, model, steady, worker
 from tests.pages import Page
 

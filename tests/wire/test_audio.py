@@ -14,7 +14,7 @@ from byzer_magic.backends.weights import audio, sound_file
 from byzer_magic.backends.wires.speech import wav
 from byzer_magic.errors import BadRequest
 from byzer_magic.types import Media
-from byzer_magic.widgets.media import measured
+from byzer_magic.widgets.media.base import measured
 from tests.wire.sounds import FILES, made
 
 pytestmark = pytest.mark.engine

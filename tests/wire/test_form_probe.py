@@ -10,7 +10,7 @@ from byzer_magic import errors
 from byzer_magic.manager import Manager
 from byzer_magic.runtime.plan import Plan
 from byzer_magic.spec import DeploySpec
-from byzer_magic.widgets import form_probe
+from byzer_magic.widgets.form import probe as form_probe
 from tests.conftest import KEY
 from tests.servers.process import Process, openai_wire
 

@@ -12,8 +12,7 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.weights import gguf as gguf_file
-from byzer_magic.backends.weights import llama_setup
+from byzer_magic.backends.weights import gguf as gguf_file, llama_setup
 from byzer_magic.backends.weights.gguf_damage import damage
 from tests.models.gguf_split import PARTS, split
 from tests.models.gguf_vision import mmproj

@@ -12,8 +12,7 @@ import msgspec
 
 from byzer_magic import catalog
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.wires import anthropic_shapes as shapes
-from byzer_magic.backends.wires import sse
+from byzer_magic.backends.wires import anthropic_shapes as shapes, sse
 from byzer_magic.backends.wires.failures import Caller, Fault, translate
 from byzer_magic.backends.wires.openai_shapes import text_or_json
 from byzer_magic.backends.wires.params import (

@@ -16,8 +16,7 @@ import msgspec
 
 from byzer_magic import catalog
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.wires import failures, params
-from byzer_magic.backends.wires import ollama_shapes as shapes
+from byzer_magic.backends.wires import failures, ollama_shapes as shapes, params
 from byzer_magic.backends.wires.batches import in_order
 from byzer_magic.backends.wires.http import Http
 from byzer_magic.backends.wires.media import packed

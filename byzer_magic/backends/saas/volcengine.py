@@ -16,8 +16,7 @@ from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.wires import failures, params
-from byzer_magic.backends.wires import volcengine_shapes as shapes
+from byzer_magic.backends.wires import failures, params, volcengine_shapes as shapes
 from byzer_magic.backends.wires.failures import Caller
 from byzer_magic.backends.wires.http import Http
 from byzer_magic.backends.wires.speech import chosen, readable, sliced, split, spoken, utf8, wav

@@ -19,8 +19,7 @@ import msgspec
 
 from byzer_magic import catalog
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.wires import dashscope_shapes as shapes
-from byzer_magic.backends.wires import failures, params, sse
+from byzer_magic.backends.wires import dashscope_shapes as shapes, failures, params, sse
 from byzer_magic.backends.wires.http import Http
 from byzer_magic.backends.wires.openai_shapes import text_or_json
 from byzer_magic.capabilities import Capability, methods_of

@@ -16,8 +16,7 @@ import msgspec
 
 from byzer_magic import catalog
 from byzer_magic.backends.base import Backend, Info, Report, Setup
-from byzer_magic.backends.wires import openai_shapes as shapes
-from byzer_magic.backends.wires import sse
+from byzer_magic.backends.wires import openai_shapes as shapes, sse
 from byzer_magic.backends.wires.openai_client import Client, connect
 from byzer_magic.backends.wires.openai_media import OpenAIMedia
 from byzer_magic.backends.wires.openai_params import BASE_URL, address, defaults, info

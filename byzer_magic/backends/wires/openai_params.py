@@ -7,8 +7,7 @@ from typing import Any
 
 from byzer_magic.backends.base import Info, Param
 from byzer_magic.backends.wires import openai_shapes as shapes
-from byzer_magic.backends.wires.params import CAPABILITIES, CONNECTION, api_key
-from byzer_magic.backends.wires.params import base_url as url_param
+from byzer_magic.backends.wires.params import CAPABILITIES, CONNECTION, api_key, base_url as url_param
 
 BASE_URL = "https://api.openai.com/v1"
 

@@ -14,8 +14,8 @@ from byzer_magic.log import redact
 from byzer_magic.manager import Manager
 from byzer_magic.spec import ChatViewSpec, UndeploySpec
 from byzer_magic.types import Loading, Placed, Ready
-from byzer_magic.widgets import form_probe
-from byzer_magic.widgets.form_values import PARAM
+from byzer_magic.widgets.form import probe as form_probe
+from byzer_magic.widgets.form.values import PARAM
 from byzer_magic.words import quote
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 from byzer_magic.errors import MissingExtra
 from byzer_magic.spec import ChatViewSpec
 from byzer_magic.widgets import assets
-from byzer_magic.widgets.chat_window import Window
+from byzer_magic.widgets.chat.window import Window
 from byzer_magic.widgets.context import Context
 
 ATTACH_BYTES = 20_000_000

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from byzer_magic.spec import PlotSpec
-from byzer_magic.widgets import assets, figure, stat_cells
+from byzer_magic.widgets import assets
 from byzer_magic.widgets.context import Context
+from byzer_magic.widgets.stats import cells as stat_cells, figure
 
 MINUTES = 10.0
 """As far back as a deployment remembers."""

@@ -9,18 +9,18 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from byzer_magic import habits
-from byzer_magic import media as load
+from byzer_magic import habits, media as load
 from byzer_magic.answer import to_messages
 from byzer_magic.errors import ByzerError, CommandError, RequestError
 from byzer_magic.gather import Gatherer, gatherer
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.types import Media, Request
-from byzer_magic.widgets import assets, chat_html, chat_settings, chat_turns
-from byzer_magic.widgets.answer_view import View
-from byzer_magic.widgets.chat_turns import Conversation, Turn
+from byzer_magic.widgets import assets
+from byzer_magic.widgets.answer.view import View
+from byzer_magic.widgets.chat import html as chat_html, settings as chat_settings, turns as chat_turns
+from byzer_magic.widgets.chat.turns import Conversation, Turn
 from byzer_magic.widgets.context import Context
-from byzer_magic.widgets.recorder import Pieces
+from byzer_magic.widgets.media.recorder import Pieces
 
 PAINT_SECONDS = 0.05
 """Shortest time between two messages of a streaming answer."""

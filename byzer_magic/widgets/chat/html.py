@@ -11,9 +11,12 @@ from byzer_magic.errors import ByzerError
 from byzer_magic.gather import Gatherer
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.types import Media, Message
-from byzer_magic.widgets import answer_view, assets, chat_turns, media, snapshot
-from byzer_magic.widgets.answer_view import Shown, View
-from byzer_magic.widgets.chat_turns import Turn
+from byzer_magic.widgets import assets, snapshot
+from byzer_magic.widgets.answer import view as answer_view
+from byzer_magic.widgets.answer.view import Shown, View
+from byzer_magic.widgets.chat import turns as chat_turns
+from byzer_magic.widgets.chat.turns import Turn
+from byzer_magic.widgets.media import base as media
 
 Words = Mapping[str, str]
 

@@ -11,8 +11,9 @@ from itertools import accumulate
 from statistics import median
 
 from byzer_magic.stat import Sample
-from byzer_magic.widgets import assets, stat_cells
-from byzer_magic.widgets.spark import Series, runs_of
+from byzer_magic.widgets import assets
+from byzer_magic.widgets.stats import cells as stat_cells
+from byzer_magic.widgets.stats.spark import Series, runs_of
 
 POINTS = 120
 """Of a plot, at most."""

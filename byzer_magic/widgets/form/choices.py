@@ -14,7 +14,7 @@ from byzer_magic.model_folders import Found
 from byzer_magic.options import suggest
 from byzer_magic.spec import DeploySpec, EasyDeploySpec
 from byzer_magic.widgets import assets
-from byzer_magic.widgets.form_values import PARAM, Values, is_secret, values_of
+from byzer_magic.widgets.form.values import PARAM, Values, is_secret, values_of
 
 PRESET, PROVIDER, ENGINE, HERE = "preset", "provider", "engine", "here"
 """Groups, in the order they are shown in."""

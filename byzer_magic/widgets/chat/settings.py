@@ -9,7 +9,7 @@ from byzer_magic.actions import options_in
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import CommandError
 from byzer_magic.spec import ChatSpec
-from byzer_magic.widgets.chat_turns import Turn, media_of
+from byzer_magic.widgets.chat.turns import Turn, media_of
 
 
 def settings_in(content: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, Any]:

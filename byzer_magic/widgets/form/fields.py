@@ -10,7 +10,7 @@ from byzer_magic.backends.base import PREFIX, Info, Param
 from byzer_magic.options import Option, options_of
 from byzer_magic.spec import DeploySpec
 from byzer_magic.widgets import assets
-from byzer_magic.widgets.form_values import PARAM, Values, is_secret
+from byzer_magic.widgets.form.values import PARAM, Values, is_secret
 
 MODEL, CAPACITY, SETTINGS, ADVANCED = "model", "capacity", "settings", "advanced"
 GROUPS = (MODEL, CAPACITY, SETTINGS, ADVANCED)

@@ -16,8 +16,14 @@ from byzer_magic.results import (
     SpeakResult,
     TranscribeResult,
 )
-from byzer_magic.widgets import assets, media, picture_view, snapshot, sound_view, transcript_view
-from byzer_magic.widgets.answer_view import Shown, View
+from byzer_magic.widgets import assets, snapshot
+from byzer_magic.widgets.answer.view import Shown, View
+from byzer_magic.widgets.media import (
+    base as media,
+    picture as picture_view,
+    sound as sound_view,
+    transcript as transcript_view,
+)
 
 SIGNS = {"waiting": "○", "answering": "◐", "done": "✓", "failed": "✗", "stopped": "■"}
 """So that no state is told by colour alone."""

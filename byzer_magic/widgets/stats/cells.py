@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from byzer_magic.stat import ModelStat, Sample, WorkerStat
-from byzer_magic.widgets import spark
 from byzer_magic.widgets.snapshot import Cell
+from byzer_magic.widgets.stats import spark
 
 COLUMNS = (
     "model", "slots", "queue", "requests", "errors", "rate", "speed", "first", "last", "cost",

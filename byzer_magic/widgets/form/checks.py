@@ -13,7 +13,7 @@ from byzer_magic.errors import ByzerError, MissingKey
 from byzer_magic.expand import expand
 from byzer_magic.options import options_of
 from byzer_magic.spec import DeploySpec
-from byzer_magic.widgets.form_values import PARAM, Values, flag_of, is_secret, param_of, params_of, trouble_in
+from byzer_magic.widgets.form.values import PARAM, Values, flag_of, is_secret, param_of, params_of, trouble_in
 
 TYPED = "typed-in"
 """Stands for a secret while only the other fields are checked."""

@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any
 
 from byzer_magic.stat import Fleet, ModelStat, Sample
-from byzer_magic.widgets import assets, controls, spark, stat_cells
-from byzer_magic.widgets.history import History
+from byzer_magic.widgets import assets
 from byzer_magic.widgets.snapshot import Cell, table_text
-from byzer_magic.widgets.stat_cells import COLUMNS, Cells, Words
+from byzer_magic.widgets.stats import cells as stat_cells, controls, spark
+from byzer_magic.widgets.stats.cells import COLUMNS, Cells, Words
+from byzer_magic.widgets.stats.history import History
 
 LISTED = 128
 """A snapshot lists the workers, unless there are more."""

@@ -17,11 +17,12 @@ from typing import Any
 from byzer_magic.errors import ByzerError, MissingExtra
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.spec import FormSpec
-from byzer_magic.widgets import assets, form_choices, form_still, form_values
+from byzer_magic.widgets import assets
 from byzer_magic.widgets.context import Context
-from byzer_magic.widgets.form_checks import sentence
-from byzer_magic.widgets.form_desk import Desk
-from byzer_magic.widgets.form_job import CANCEL_SECONDS, Jobs, Told
+from byzer_magic.widgets.form import choices as form_choices, still as form_still, values as form_values
+from byzer_magic.widgets.form.checks import sentence
+from byzer_magic.widgets.form.desk import Desk
+from byzer_magic.widgets.form.job import CANCEL_SECONDS, Jobs, Told
 from byzer_magic.widgets.page import Page
 
 Message = Mapping[str, Any]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.types import Media
-from byzer_magic.widgets import media
+from byzer_magic.widgets.media import base as media
 
 BARS = 160
 """Strokes of a waveform."""

@@ -17,9 +17,10 @@ from byzer_magic.runtime import places
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.spec import PanelSpec
 from byzer_magic.stat import Fleet
-from byzer_magic.widgets import assets, deeds, page, sheet, stat_cells
+from byzer_magic.widgets import assets, page
 from byzer_magic.widgets.context import Context
-from byzer_magic.widgets.numbers import Numbers
+from byzer_magic.widgets.stats import cells as stat_cells, deeds, sheet
+from byzer_magic.widgets.stats.numbers import Numbers
 
 FIRST_SECONDS = 3.0
 """How long the cell waits for the first numbers, so that a notebook that runs unattended has them."""

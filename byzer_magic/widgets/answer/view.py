@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from byzer_magic.widgets import assets, listing, markdown
+from byzer_magic.widgets import assets
+from byzer_magic.widgets.answer import listing, markdown
 
 KEEP_FOLDS = (
     "{const b=document.currentScript.parentNode,m=window.bzFolds??={};b.querySelectorAll('details').forEach(d=>{"

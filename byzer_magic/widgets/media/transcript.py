@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 from byzer_magic.types import Segment
-from byzer_magic.widgets import media, sound_view
+from byzer_magic.widgets.media import base as media, sound as sound_view
 
 
 def section(

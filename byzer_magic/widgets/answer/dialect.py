@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from byzer_magic.widgets import formulas, listing
+from byzer_magic.widgets.answer import formulas, listing
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

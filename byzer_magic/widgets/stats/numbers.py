@@ -10,9 +10,9 @@ from typing import Any
 from byzer_magic.errors import ByzerError
 from byzer_magic.manager import Manager
 from byzer_magic.stat import Fleet, ModelStat
-from byzer_magic.widgets import sheet
-from byzer_magic.widgets.history import History
-from byzer_magic.widgets.stat_cells import STALE_SECONDS, Words
+from byzer_magic.widgets.stats import sheet
+from byzer_magic.widgets.stats.cells import STALE_SECONDS, Words
+from byzer_magic.widgets.stats.history import History
 
 REFILL_SECONDS = 10.0
 """How often the history of an opened deployment is fetched: only that tells of first tokens, second by second."""

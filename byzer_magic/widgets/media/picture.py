@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from byzer_magic.widgets import media
+from byzer_magic.widgets.media import base as media
 
 SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/svg+xml", "image/avif")
 """Media types that browsers show."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from byzer_magic.widgets.stat_cells import Words
+from byzer_magic.widgets.stats.cells import Words
 
 ICONS = {
     "chat": "M2 3h12v8H7l-3 3v-3H2z",

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from byzer_magic.widgets.dialect import parser
+from byzer_magic.widgets.answer.dialect import parser
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

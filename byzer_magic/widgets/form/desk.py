@@ -18,11 +18,12 @@ from byzer_magic.backends.weights import choose, files, hardware, packages
 from byzer_magic.errors import ByzerError, MissingKey, UnknownKind
 from byzer_magic.model_folders import Found
 from byzer_magic.options import is_secret_name
-from byzer_magic.widgets import assets, form_checks, form_choices, form_values
+from byzer_magic.widgets import assets
 from byzer_magic.widgets.context import Context
-from byzer_magic.widgets.form_checks import TYPED, Verdict
-from byzer_magic.widgets.form_fields import Bounds, Field, fields_of
-from byzer_magic.widgets.form_values import PARAM, Values
+from byzer_magic.widgets.form import checks as form_checks, choices as form_choices, values as form_values
+from byzer_magic.widgets.form.checks import TYPED, Verdict
+from byzer_magic.widgets.form.fields import Bounds, Field, fields_of
+from byzer_magic.widgets.form.values import PARAM, Values
 
 if TYPE_CHECKING:
     from byzer_magic.runtime.plan import Plan

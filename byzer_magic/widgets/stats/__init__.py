@@ -1,0 +1,1 @@
+"""The numbers of deployments: tables, the live panel, plots."""
