@@ -22,6 +22,7 @@ from byzer_magic.output import Output
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.spec import ChatSpec, SessionsSpec
 from byzer_magic.types import Media, Message, Request
+from byzer_magic.widgets.context import cell_of
 
 EXPRESSION = re.compile(r"(?P<literal>\\)?\{\{(?P<code>.+?)\}\}", re.DOTALL)
 """`{{expression}}`; with a backslash in front it stays as typed."""
@@ -147,7 +148,7 @@ class Chats:
             sent[:] = self._messages(replace(item, audio=None), text, [sound])
             return habits.request_for(abilities, sent, options_in(item), timeout=item.timeout)
 
-        cell = str(self._shell.get_parent().get("metadata", {}).get("cellId", ""))
+        cell = cell_of(self._shell)
         if (earlier := self._recordings.pop(cell, None)) is not None:
             earlier.close()
         keep = functools.partial(self._keep, item, sent)

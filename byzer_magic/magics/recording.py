@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import html
 import threading
-import uuid
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing
@@ -40,13 +39,12 @@ class Recording:
         self._words = recorder.words(alias, chinese=chinese)
         self._chinese = chinese
         self._job: Future[None] | None = None
-        self._place = f"bz{uuid.uuid4().hex[:12]}"
-        self._widget = recorder.widget(self._place, self._words, self._take, self.cancel)
+        self._page = recorder.open_page(self._words, self._take, self.cancel)
         self._above, self._below = DisplayHandle(), DisplayHandle()
 
     def show(self) -> None:
         """Put both into the cell that is running."""
-        self._above.display(recorder.mount(self._place, self._words), raw=True)
+        self._above.display(recorder.mount(self._page, self._words), raw=True)
         self._below.display({"text/plain": ""}, raw=True)
 
     def close(self) -> None:
@@ -90,8 +88,8 @@ class Recording:
 
     def _end(self) -> None:
         """Take the recorder away; in a saved notebook nothing tells that there was one."""
-        self._widget.send({"kind": "end"})
-        self._widget.close()
+        self._page.send({"kind": "end"})
+        self._page.close()
         self._above.update({"text/plain": ""}, raw=True)
 
     async def _gather(self, gathered: Gatherer, request: Request) -> None:
@@ -103,7 +101,7 @@ class Recording:
         return progress.bundle([progress.of(gathered)])
 
     def _failed(self, text: str) -> None:
-        self._widget.send({"kind": "failed", "text": text})
+        self._page.send({"kind": "failed", "text": text})
 
 
 def shown(result: Result, *, chinese: bool) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,3 +28,14 @@ class Context:
     chinese: bool
     has_kernel: bool
     """False in IPython in a terminal, where there is text only."""
+
+    @property
+    def cell(self) -> str:
+        """The id of the cell that runs; where the front end does not tell it, a new one."""
+        return cell_of(self.shell) or uuid.uuid4().hex
+
+
+def cell_of(shell: Any) -> str:
+    """Return the id of the cell that runs, or nothing where the front end does not tell it."""
+    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    return str((parent.get("metadata") or {}).get("cellId") or "")

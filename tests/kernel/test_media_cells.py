@@ -66,7 +66,7 @@ def test_a_recorder_opens_and_the_cell_returns(deployed: Kernel) -> None:
     cell = deployed.run("%chat listen --audio rec")
     assert cell.status == "ok", cell.everything
     assert cell.shown[0].keys() == {"text/html", "text/plain"}, "a widget that is shown is missed in a saved notebook"
-    assert "data-bz-recorder" in cell.shown[0]["text/html"]
+    assert "data-bz-mount" in cell.shown[0]["text/html"]
     assert cell.shown[0]["text/plain"] == "A recorder for listen: run this cell to use it."
 
 
@@ -82,7 +82,7 @@ def test_who_cannot_be_recorded_for_is_said(deployed: Kernel, line: str, says: s
     cell = deployed.run(line)
     assert cell.status == "error"
     assert says in cell.error
-    assert "data-bz-recorder" not in str(cell.shown)
+    assert "data-bz-mount" not in str(cell.shown)
 
 
 def test_a_batch_shows_how_far_it_is_and_can_be_interrupted(deployed: Kernel) -> None:

@@ -46,12 +46,7 @@ def new(sources: list[str]) -> Any:
 
 
 def test_every_output_reads_without_a_kernel(notebook: Any) -> None:
-    assert [fault for fault in saved.faults(notebook) if not fault.startswith("%byzer chat")] == []
-
-
-@pytest.mark.xfail(reason="the chat window still displays its widget; it is to become a page as the panel is")
-def test_the_chat_window_reads_without_a_kernel(notebook: Any) -> None:
-    assert [fault for fault in saved.faults(notebook) if fault.startswith("%byzer chat")] == []
+    assert saved.faults(notebook) == []
 
 
 def test_only_those_cells_failed_that_should(notebook: Any) -> None:

@@ -34,7 +34,7 @@ def test_a_piece_out_of_order_is_no_part_of_anything(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("chinese", [False, True])
 def test_a_saved_notebook_has_a_sentence_in_its_place(chinese: bool) -> None:
     words = recorder.words("<b>", chinese=chinese)
-    shown = recorder.mount('x"y', words)
+    shown = recorder.mount(recorder.open_page(words, lambda *_: None, lambda: None), words)
     page = Page(shown["text/html"])
     assert page.tags() == {"style", "div", "p"}
     assert "<b>" in page.text

@@ -96,7 +96,7 @@ def entry(turn: Turn, words: Words, *, chinese: bool) -> dict[str, Any]:
 def transcript(turns: Sequence[Turn], system: str, alias: str, words: Words, *, chinese: bool) -> dict[str, str]:
     """Return the conversation as it can be read without a kernel.
 
-    A page in which the window lives hides it; where the window cannot live, it is shown in the window's place.
+    A page in which the window lives hides it.
     """
     parts = [_said(words["system"], f"<p>{html.escape(system)}</p>", "")] if system else []
     for turn in turns:
@@ -105,10 +105,10 @@ def transcript(turns: Sequence[Turn], system: str, alias: str, words: Words, *, 
         parts.append(_said(turn.alias or alias, "".join(drawn["blocks"]), ""))
     empty = f"<p>{html.escape(words['nothing'])}</p>" if not parts else ""
     title = html.escape(words["title"].format(alias=alias))
-    styles = "".join(map(assets.read, ("answer.css", "transcript.css", "beside.css")))
+    styles = "".join(map(assets.read, ("answer.css", "transcript.css")))
     return {
         "text/html": (
-            f'<style>{styles}</style><section class="bz-instead bz-chat-kept mathjax_ignore tex2jax_ignore" '
+            f'<style>{styles}</style><section class="bz-still bz-chat-kept mathjax_ignore tex2jax_ignore" '
             f'aria-label="{title}"><p class="bz-footer">{title}</p>{"".join(parts)}{empty}</section>'
         ),
         "text/plain": plain(turns, system, alias, words),

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from byzer_magic.errors import MissingExtra
 from byzer_magic.spec import ChatViewSpec
 from byzer_magic.widgets import assets
 from byzer_magic.widgets.chat.window import Window
 from byzer_magic.widgets.context import Context
+from byzer_magic.widgets.page import Message, Page
 
 ATTACH_BYTES = 20_000_000
 """A larger file is not sent through the page."""
+STYLES = ("answer.css", "transcript.css", "chat.css")
 OPEN: dict[str, Callable[[], None]] = {}
 """What closes the window of a cell, by the cell."""
 
 
 def show(context: Context, item: ChatViewSpec) -> None:
-    """Open it in the cell that is running.
+    """Open it in the cell that is running; an older one of the same cell ends.
 
     Raises:
         NotDeployed: nothing runs under the alias.
@@ -35,52 +35,33 @@ def show(context: Context, item: ChatViewSpec) -> None:
 
     from IPython.display import DisplayHandle, display
 
-    cell = _cell(context.shell)
-    OPEN.pop(cell, lambda: None)()
-    page, kept = _page(words), DisplayHandle()
-    window = Window(context, item.model, item.session, item.system, page.send, lambda data: kept.update(data, raw=True))
-    window.known({item.model: sorted(ability.value for ability in abilities)})
-    page.start = {**window.setup(), "id": page.model_id}
-    page.on_msg(lambda _, content, buffers: window.receive(content, buffers))
-    context.shell.events.register("post_run_cell", window.refresh)
+    cell, kept = context.cell, DisplayHandle()
+    if (close_older := OPEN.get(cell)) is not None:
+        close_older()
 
     def close() -> None:
+        OPEN.pop(cell, None)
         window.close()
         with contextlib.suppress(ValueError):  # somebody has reset the events
             context.shell.events.unregister("post_run_cell", window.refresh)
         page.close()
 
+    def hear(message: Message, buffers: Sequence[bytes]) -> None:
+        if message.get("do") == "gone":
+            close()
+        else:
+            window.receive(message, buffers)
+
+    page = Page("chat.js", {"words": dict(words), "limit": ATTACH_BYTES}, hear)
+    window = Window(context, item.model, item.session, item.system, page.send, lambda data: kept.update(data, raw=True))
+    window.known({item.model: sorted(ability.value for ability in abilities)})
+    context.shell.events.register("post_run_cell", window.refresh)
     OPEN[cell] = close
-    display(page)
+    display(page.mount(STYLES, words["title"].format(alias=item.model)), raw=True)
     kept.display(window.bundle(), raw=True)
 
 
-def _cell(shell: Any) -> str:
-    """Return the name of the running cell; nothing where the front end does not say it."""
-    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
-    return str((parent.get("metadata") or {}).get("cellId") or "")
-
-
-def _page(words: Mapping[str, str]) -> Any:
-    try:
-        import anywidget
-        import traitlets
-    except ImportError as err:
-        raise MissingExtra(
-            "A chat window needs the package anywidget.", "Run: pip install 'byzer-magic[notebook]'"
-        ) from err
-
-    class Chat(anywidget.AnyWidget):
-        """The window's face. Its state is what it was opened with; all that is said goes by in messages."""
-
-        _esm = assets.read("chat.js")
-        _css = "".join(map(assets.read, ("answer.css", "transcript.css", "chat.css")))
-        words = traitlets.Dict().tag(sync=True)
-        start = traitlets.Dict().tag(sync=True)
-        limit = traitlets.Int(ATTACH_BYTES).tag(sync=True)
-
-    made = Chat(words=dict(words))
-    with contextlib.suppress(AttributeError):
-        # ipykernel 7 would let a click wait for the cell that runs, as the page has it in a thread of its own
-        made.comm._reply_subshell_for = lambda _data, asked: asked
-    return made
+def close_all() -> None:
+    """End all windows, with the answers that are coming; what was said stays."""
+    for close in list(OPEN.values()):
+        close()

@@ -98,7 +98,7 @@ class Window:
         known: dict[str, Callable[[dict[str, Any]], None]] = {
             "ready": self._ready, "ask": self._ask, "stop": lambda _: self._stop(), "model": self._choose,
             "session": self._enter, "settings": self._set, "models": self._seek,
-            "export": self._export, "gone": lambda _: self._stop(),
+            "export": self._export,
         }  # fmt: skip
         self._send({"is": "taken"})
         try:

@@ -9,13 +9,6 @@ from byzer_magic import command
 from byzer_magic.widgets import assets
 
 
-def mount(token: str, *, chinese: bool) -> dict[str, str]:
-    """Return the place that the live form draws itself into; by itself it shows nothing."""
-    words = assets.texts("form", chinese=chinese)
-    style = f"<style>{assets.read('form.css')}</style>"
-    return {"text/html": f'{style}<div data-bz-mount="{token}"></div>', "text/plain": words["plain"]}
-
-
 def still(line: str, typed: Collection[str], outcome: str, *, chinese: bool) -> dict[str, str]:
     """Return the command that the form stood for; the live form hides this while it is there.
 
@@ -35,7 +28,7 @@ def still(line: str, typed: Collection[str], outcome: str, *, chinese: bool) -> 
     ]
     body = "".join(parts)
     return {
-        "text/html": f'<div class="bz-form-still">{body}</div>',
+        "text/html": f'<div class="bz-form-still bz-still">{body}</div>',
         "text/plain": "\n".join(filter(None, (line, note, outcome))),
     }
 

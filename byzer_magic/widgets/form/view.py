@@ -10,11 +10,10 @@ import asyncio
 import os
 import queue
 import threading
-import uuid
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from byzer_magic.errors import ByzerError, MissingExtra
+from byzer_magic.errors import ByzerError
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.spec import FormSpec
 from byzer_magic.widgets import assets
@@ -23,9 +22,7 @@ from byzer_magic.widgets.form import choices as form_choices, still as form_stil
 from byzer_magic.widgets.form.checks import sentence
 from byzer_magic.widgets.form.desk import Desk
 from byzer_magic.widgets.form.job import CANCEL_SECONDS, Jobs, Told
-from byzer_magic.widgets.page import Page
-
-Message = Mapping[str, Any]
+from byzer_magic.widgets.page import Message, Page
 
 OPEN: dict[str, Form] = {}
 """The forms that are live, by the cell that they are in."""
@@ -44,7 +41,7 @@ def show(context: Context, item: FormSpec) -> None:
         line = form_values.line_of(values, (), None)
         context.output.text(form_still.terminal(line, chinese=context.chinese))
         return
-    cell = _cell_id(context.shell)
+    cell = context.cell
     if (older := OPEN.get(cell)) is not None:
         older.close()
     OPEN[cell] = Form(context, Desk(context, values, choice), cell)
@@ -74,12 +71,6 @@ def _beginning(item: FormSpec, context: Context) -> tuple[dict[str, str], str]:
     return values, choice
 
 
-def _cell_id(shell: Any) -> str:
-    """Return the id of the cell that runs; where the front end does not tell, one of its own."""
-    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
-    return str((parent.get("metadata") or {}).get("cellId") or uuid.uuid4().hex)
-
-
 class Form:
     """A form, from its cell's run until the cell runs again or goes away."""
 
@@ -100,22 +91,13 @@ class Form:
         """How the last piece of work stands, for a page that is loaded again."""
         self._outcome = ""
         self._closed = False
-        place = f"bz{uuid.uuid4().hex[:12]}"
-        self._page = self._open_page(place)
-        display(form_still.mount(place, chinese=self._chinese), raw=True)
+        self._page = Page("form.js", {"words": dict(self._words)}, self._hear)
+        display(self._page.mount(("form.css",), self._words["plain"]), raw=True)
         self._shown = self._still_data()
         self._still = DisplayHandle()
         self._still.display(self._shown, raw=True)
         threading.Thread(target=self._serve, name="byzer-form", daemon=True).start()
         threading.Thread(target=self._look_around, name="byzer-form-look", daemon=True).start()
-
-    def _open_page(self, place: str) -> Page:
-        try:
-            return Page("form.js", {"place": place, "words": dict(self._words)}, self._hear)
-        except ImportError as err:
-            raise MissingExtra(
-                "A form needs the package anywidget.", "Run: pip install 'byzer-magic[notebook]'; or %byzer help deploy"
-            ) from err
 
     # ---- life
 
@@ -134,7 +116,7 @@ class Form:
         if self._work is not None:
             LOOP.start().call_soon_threadsafe(self._work.cancel)
 
-    def _hear(self, message: Message) -> None:
+    def _hear(self, message: Message, _: Sequence[bytes]) -> None:
         """Take a message of the page; this thread must not be held up."""
         match message.get("do"):
             case "cancel":

@@ -3,8 +3,8 @@ const PIECE = 1024 * 1024;  // a websocket takes 10 MB at a time, no more
 const ANSWER_MS = 700;  // a kernel that is free answers sooner
 const NEAR_PX = 48;  // so near to its end the log follows what comes
 
-function render({ model, el }) {
-  const words = model.get("words");
+function initialize({ model }) {
+  const { words, limit } = model.get("state");
   const say = (key, values = {}) => words[key].replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
   const make = (tag, set = {}, ...inside) => {
     const node = Object.assign(document.createElement(tag), set);
@@ -17,8 +17,8 @@ function render({ model, el }) {
     return make("label", {}, make("span", { textContent: words[key] }), control);
   };
 
-  let now = model.get("start");
-  let running = now.running;
+  let now = { alias: "", models: {}, session: "", sessions: [], system: "", turns: [], running: false };
+  let running = false;
   let asked;  // a timer: is there a kernel that listens?
   const files = new Map();
 
@@ -58,10 +58,8 @@ function render({ model, el }) {
   const send = button("send", () => submit(), "bz-chat-send");
   const stop = button("stop", () => tell({ do: "stop" }), "bz-chat-stop");
   const form = make("div", { className: "bz-chat-form" }, chips, make("div", { className: "bz-chat-row" }, input, attach, picker, send, stop));
-  const root = make("div", { className: "bz-chat bz-living" }, bar, drawer, log, status, form);
+  const root = make("div", { className: "bz-chat" }, bar, drawer, log, status, form);
   root.setAttribute("role", "group");
-  root.dataset.lmSuppressShortcuts = "true";
-  el.append(root);
 
   // ---- to the kernel
 
@@ -91,7 +89,6 @@ function render({ model, el }) {
     const kind = /^(image|audio)\//.exec(file.type)?.[1] ?? (file.type === "video/webm" ? "audio" : "");
     const able = kind === "image" ? ["vision", "image"] : ["transcribe"];
     const others = Object.keys(now.models).filter((name) => now.models[name].some((ability) => able.includes(ability)));
-    const limit = model.get("limit");
     if (!kind) status.textContent = say("no_kind", file);
     else if (!takes(kind)) {
       const hint = others.length ? ` ${say("others", { names: others.join(", ") })}` : "";
@@ -276,7 +273,7 @@ function render({ model, el }) {
       else {
         const made = to === "to_cells" ? cells : [text];
         const kind = to === "to_cells" ? "code" : "markdown";
-        if (insert(made, kind)) done = say("exported", { count: made.length }) + (lost && kind === "code" ? ` ${words.lost}` : "");
+        if (mount.insert(made, kind)) done = say("exported", { count: made.length }) + (lost && kind === "code" ? ` ${words.lost}` : "");
         else { await copy(made.join("\n\n")); done = words.no_cells; }
       }
       status.textContent = to === "to_file" ? "" : done;
@@ -300,16 +297,6 @@ function render({ model, el }) {
     URL.revokeObjectURL(link.href);
   }
 
-  function insert(sources, kind) {  // below this cell, in front ends that let a widget do that
-    const notebook = model.widget_manager?.context?.model;
-    if (!notebook?.sharedModel?.insertCells) return false;
-    const mine = model.get("start").id;
-    const holds = (cell) => JSON.stringify(cell.outputs?.toJSON?.() ?? []).includes(mine);
-    const at = [...notebook.cells].findIndex(holds);
-    notebook.sharedModel.insertCells(at + 1 || notebook.cells.length, sources.map((source) => ({ cell_type: kind, source })));
-    return true;
-  }
-
   // ---- keys and files
 
   const enters = (event) => event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229;
@@ -317,7 +304,6 @@ function render({ model, el }) {
     text.style.height = "auto";
     text.style.height = `${Math.min(text.scrollHeight + 2, 200)}px`;
   }
-  root.addEventListener("keydown", (event) => event.stopPropagation());  // the notebook has keys of its own
   input.onkeydown = (event) => {
     if (enters(event)) { event.preventDefault(); submit(); }
     if (event.key === "Escape" && running) tell({ do: "stop" });
@@ -352,14 +338,25 @@ function render({ model, el }) {
 
   const hear = (message) => heard[message.is]?.(message);
   model.on("msg:custom", hear);
-  setup(now);
-  log.scrollTop = log.scrollHeight;
+  state("");
+  const mount = new Mount(model, root, {
+    gone: () => { model.send({ do: "gone" }); end(); },
+    dead: () => end(words.gone),
+    placed: () => { log.scrollTop = log.scrollHeight; },
+  });
   tell({ do: "ready" });
-  return () => {
+
+  /** What somebody had begun to write stays to be read. */
+  function end(why) {
     clearTimeout(asked);
     model.off("msg:custom", hear);
-    model.send({ do: "gone" });
-  };
+    if (why) {
+      const left = input.value.trim() ? [make("br"), input.value] : [];
+      root.replaceWith(make("p", { className: "bz-chat-status", role: "status" }, why, ...left));
+    }
+    mount.end();
+  }
+  return () => end();
 }
 
-export default { render };
+export default { initialize };

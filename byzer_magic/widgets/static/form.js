@@ -1,14 +1,12 @@
 // The deploy form: it draws the fields that the kernel describes, holds what people type (keys too, which leave this
 // page only in the message of a button), and shows what the kernel says of them.
 
-const DEAD = ["restarting", "autorestarting", "dead", "terminating"];
 const REFERENCE = /^(\$\{[^}]*\}|env:\w+|keyring:.+)$/;
 const SIGNS = { running: "◐", ready: "✓", done: "✓", failed: "✗", stopped: "■" };
 const GROUPS = ["preset", "provider", "engine", "here"];
 const CHECK_AFTER = 150;
 const BLUR_AFTER = 250;
 const BUSY_AFTER = 2000;
-const GONE_AFTER = 4000;
 const SHOWN_SETTINGS = 24;  // more are found by typing
 const SHOWN_CHOICES = 200;
 const OURS = Math.random().toString(36).slice(2, 8);  // each form of a page is a copy of this script
@@ -272,9 +270,7 @@ class Field {
 class Form {
   constructor(model) {
     this.model = model;
-    const state = model.get("state");
-    this.id = state.place;
-    this.words = state.words;
+    this.words = model.get("state").words;
     this.values = {};
     this.secrets = {};
     this.mine = new Set();  // what somebody has filled in, which another choice leaves alone
@@ -285,15 +281,14 @@ class Form {
     this.work = {};
     this.tried = false;
     this.number = 0;
-    this.lost = 0;
     this.draw();
     this.onMessage = (message) => this.take(message);
     model.on("msg:custom", this.onMessage);
-    this.session = model.widget_manager?.context?.sessionContext;
-    this.onStatus = (_, status) => { if (DEAD.includes(status)) this.end(this.words.gone); };
-    this.session?.statusChanged.connect(this.onStatus);
-    this.timer = setInterval(() => this.tick(), 500);
-    this.place();
+    this.mount = new Mount(model, this.root, {
+      gone: () => { this.send({ do: "gone" }); this.end(); },
+      dead: () => this.end(this.words.gone),
+      tick: () => this.tick(),
+    });
     this.send({ do: "ready" });
   }
 
@@ -302,43 +297,16 @@ class Form {
   end(text) {
     if (this.ended) return;
     this.ended = true;
-    clearInterval(this.timer);
     clearTimeout(this.checking);
     this.model.off("msg:custom", this.onMessage);
-    this.session?.statusChanged.disconnect(this.onStatus);
-    if (this.area) delete this.area.dataset.bzLive;
     if (text) this.root.replaceWith(make("p", { className: "bz-form-gone", textContent: text, role: "status" }));
-    this.root.remove();
+    this.mount.end();
     this.secrets = {};
   }
 
-  // ---- where it is
-
-  place() {
-    if (this.root.isConnected) return;
-    const mount = document.querySelector(`[data-bz-mount="${this.id}"]`);
-    if (!mount) return;
-    mount.append(this.root);
-    this.area = mount.closest(".jp-OutputArea, .output, .cell-output") ?? mount.parentElement;
-    this.area.dataset.bzLive = this.id;
-  }
-
   tick() {
-    this.place();
-    const now = performance.now();
-    const there = this.root.isConnected || (this.book ? this.cellAt() >= 0 : this.root.closest(".cell"));
-    if (there) this.lost = 0;
-    else if (!this.lost) this.lost = now;
-    else if (now - this.lost > GONE_AFTER) { this.send({ do: "gone" }); this.end(); return; }
-    this.waits.hidden = !(this.asked && now - this.asked > BUSY_AFTER);
+    this.waits.hidden = !(this.asked && performance.now() - this.asked > BUSY_AFTER);
     if (this.work.state === "running") this.clock();
-  }
-
-  get book() { return this.model.widget_manager?.context?.model?.sharedModel; }
-
-  cellAt() {
-    const cells = this.book?.cells ?? [];
-    return cells.findIndex((cell) => cell.cell_type === "code" && JSON.stringify(cell.outputs ?? []).includes(this.id));
   }
 
   // ---- what it is made of
@@ -386,15 +354,12 @@ class Form {
       this.after,
       make("div", { className: "bz-command" }, make("div", { className: "bz-row" }, make("span", { className: "bz-title", textContent: words.command }), this.copyButton, this.insertButton),
         make("pre", { tabIndex: 0, role: "region", "aria-label": words.command }, this.line)));
-    this.root.dataset.lmSuppressShortcuts = "true";
     this.root.addEventListener("keydown", (event) => this.key(event));
   }
 
   key(event) {
-    const save = event.key.toLowerCase() === "s" && (event.ctrlKey || event.metaKey);
     const field = event.target.tagName === "INPUT" && event.target.closest(".bz-grid");
-    if (save) this.model.widget_manager?.context?.save?.();  // the notebook's keys do not reach it from here
-    else if (event.key === "Enter" && event.target === this.pasted && (event.ctrlKey || event.metaKey)) this.send({ do: "paste", text: this.pasted.value });
+    if (event.key === "Enter" && event.target === this.pasted && (event.ctrlKey || event.metaKey)) this.send({ do: "paste", text: this.pasted.value });
     else if (event.key === "Enter" && field) this.act("deploy");
     else if (event.key === "Escape" && !this.paste.hidden) this.showPaste(false);
     else if (event.key === "Escape" && this.work.state === "running") this.send({ do: "cancel" });
@@ -464,14 +429,12 @@ class Form {
   }
 
   insert(text, where) {
-    const at = this.cellAt();
-    if (at < 0 || !this.book.insertCell) {
-      this.copy(text, where);
-      this.stage.textContent = this.words.not_inserted;
+    if (this.mount.insert([text])) {
+      this.flash(where, this.words.inserted);
       return;
     }
-    this.book.insertCell(at + 1, { cell_type: "code", source: text, metadata: { trusted: true } });
-    this.flash(where, this.words.inserted);
+    this.copy(text, where);
+    this.stage.textContent = this.words.not_inserted;
   }
 
   // ---- what the kernel says

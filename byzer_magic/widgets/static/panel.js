@@ -3,25 +3,20 @@
 
 const HIDDEN_AFTER = 4000;  // scrolling past is no hiding
 const SILENT_AFTER = 8000;
-const GONE_AFTER = 4000;
 const QUEUED_AFTER = 600;
-const DEAD = ["restarting", "autorestarting", "dead", "terminating"];
 
 class Panel {
   constructor(model) {
     this.model = model;
-    const { panel, words, frame } = model.get("state");
-    this.id = panel;
+    const { words, frame } = model.get("state");
     this.words = words;
     this.waiting = new Map();  // messages that the kernel has not answered, by number
     this.trays = new Map();  // the open tray of each group
     this.number = 0;
     this.heard = performance.now();
-    this.lost = 0;
     this.shown = null;
     this.root = document.createElement("div");
     this.root.className = "bz-panel";
-    this.root.dataset.lmSuppressShortcuts = "true";
     this.root.innerHTML = frame;
     this.body = this.root.querySelector("tbody");
     this.root.addEventListener("click", (event) => this.click(event));
@@ -36,26 +31,24 @@ class Panel {
     document.addEventListener("visibilitychange", this.onVisible);
     this.onLeave = () => { if (this.shown) this.tell(false); };
     window.addEventListener("pagehide", this.onLeave);
-    this.timer = setInterval(() => this.tick(), 500);
-    this.session = model.widget_manager?.context?.sessionContext;
-    this.onStatus = (_, status) => { if (DEAD.includes(status)) this.end(); };
-    this.session?.statusChanged.connect(this.onStatus);
-    this.place();
+    this.mount = new Mount(model, this.root, {
+      gone: () => { this.send({ do: "close" }); this.end(); },
+      dead: () => this.end(),
+      placed: () => this.look(),
+      tick: () => this.tick(),
+    });
     this.send({ do: "hello" });
   }
 
   end() {
     if (this.ended) return;
     this.ended = true;
-    clearInterval(this.timer);
     clearTimeout(this.hiding);
     this.watch.disconnect();
     document.removeEventListener("visibilitychange", this.onVisible);
     window.removeEventListener("pagehide", this.onLeave);
-    this.session?.statusChanged.disconnect(this.onStatus);
     this.model.off("msg:custom", this.onMessage);
-    this.leave();
-    this.root.remove();
+    this.mount.end();
   }
 
   send(message) {
@@ -64,40 +57,12 @@ class Panel {
     return id;
   }
 
-  // ---- where it is
-
-  /** Put the panel into its mount; a cell's snapshot is hidden as long as the panel is there. */
-  place() {
-    if (this.root.isConnected) return;
-    const mount = document.querySelector(`[data-bz-mount="${this.id}"]`);
-    if (!mount) return;
-    this.leave();
-    mount.append(this.root);
-    this.area = mount.closest(".jp-OutputArea, .output, .cell-output") ?? mount.parentElement;
-    this.area.dataset.bzLive = this.id;
-    this.look();
-  }
-
-  leave() {
-    if (this.area) delete this.area.dataset.bzLive;
-    this.area = null;
-  }
+  // ---- who looks at it
 
   tick() {
-    this.place();
-    const now = performance.now();
-    if (this.root.isConnected || this.root.closest(".jp-Cell") || this.stored()) this.lost = 0;
-    else if (!this.lost) this.lost = now;
-    else if (now - this.lost > GONE_AFTER) { this.send({ do: "close" }); this.end(); return; }
-    const silent = now - this.heard;
+    const silent = performance.now() - this.heard;
     this.alarm(this.shown && silent > SILENT_AFTER
       ? this.words.silent.replace("{age}", `${Math.round(silent / 1000)} s`) : this.trouble);
-  }
-
-  /** Whether the notebook still has the panel's cell, e.g. one that is far outside of the window and so not on the page. */
-  stored() {
-    const cells = this.model.widget_manager?.context?.model?.sharedModel?.cells ?? [];
-    return cells.some((cell) => cell.cell_type === "code" && JSON.stringify(cell.outputs ?? []).includes(this.id));
   }
 
   look() {
@@ -322,14 +287,7 @@ class Panel {
 
   /** Put a command into a new cell below; where the page cannot do that, show it to be copied. */
   insert(group, line) {
-    const book = this.model.widget_manager?.context?.model?.sharedModel;
-    const at = book?.cells?.findIndex((cell) => cell.cell_type === "code" && JSON.stringify(cell.outputs ?? []).includes(this.id)) ?? -1;
-    if (at >= 0 && book.insertCell) {
-      book.insertCell(at + 1, { cell_type: "code", source: line, metadata: { trusted: true } });
-      const cell = this.root.closest(".jp-Cell");
-      setTimeout(() => cell?.nextElementSibling?.querySelector(".cm-content")?.focus(), 150);
-      return;
-    }
+    if (this.mount.insert([line])) return;
     const button = group && this.row(group)?.querySelector('[data-do="chat"]');
     if (button) this.open(group, "line", button, (tray) => { tray.querySelector("code").textContent = line; });
     else this.alarm(this.trouble = `${this.words.below} ${line}`);

@@ -3,19 +3,11 @@ const PIECE = 1024 * 1024;
 const KINDS = ["audio/webm;codecs=opus", "audio/webm", "audio/ogg;codecs=opus", "audio/mp4"];
 
 function initialize({ model }) {
-  const words = model.get("words");
+  const { words } = model.get("state");
   const root = document.createElement("div");
   root.className = "bz-recorder";
-  root.dataset.lmSuppressShortcuts = "true";
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", words.title);
-
-  // The kernel left a place for it in the cell, which the notebook may draw anew at any time.
-  function place() {
-    const mount = document.querySelector(`[data-bz-recorder="${model.get("place")}"]`);
-    if (mount && root.parentNode !== mount) mount.replaceChildren(root);
-  }
-  const placing = setInterval(place, 300);
 
   const add = (tag, set = {}) => root.appendChild(Object.assign(document.createElement(tag), set));
   const button = (name) => add("button", { type: "button", className: `bz-${name}`, textContent: words[name] });
@@ -126,12 +118,6 @@ function initialize({ model }) {
   };
   cancel.onclick = () => model.send({ kind: "cancel" });
   picker.onchange = () => picker.files[0] && take(picker.files[0], picker.files[0].name);
-  // The notebook must not take the keys that are meant for these controls.
-  root.addEventListener("keydown", (event) => event.stopPropagation());
-  const session = model.widget_manager?.context?.sessionContext;
-  const gone = (_, status) => ["restarting", "autorestarting", "dead", "terminating"].includes(status) && end();
-  session?.statusChanged.connect(gone);
-
   function answered(message) {
     if (message.kind === "failed") show(sound ? "recorded" : "ready", message.text);
     else if (message.kind === "end") end();
@@ -139,16 +125,14 @@ function initialize({ model }) {
   model.on("msg:custom", answered);
 
   function end() {
-    clearInterval(placing);
-    session?.statusChanged.disconnect(gone);
     model.off("msg:custom", answered);
     quiet();
     if (address) URL.revokeObjectURL(address);
-    root.replaceWith(Object.assign(document.createElement("p"), { textContent: words.plain }));
+    mount.end();
   }
 
   show("ready", able ? words.ready : words.cannot);
-  place();
+  const mount = new Mount(model, root, { gone: () => { model.send({ kind: "cancel" }); end(); }, dead: end });
   return end;
 }
 

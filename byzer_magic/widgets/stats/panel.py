@@ -6,12 +6,11 @@ import asyncio
 import os
 import threading
 import time
-import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
-from byzer_magic.errors import ByzerError
+from byzer_magic.errors import ByzerError, MissingExtra
 from byzer_magic.manager import Manager
 from byzer_magic.runtime import places
 from byzer_magic.runtime.loop import LOOP
@@ -46,7 +45,7 @@ def show(context: Context, item: PanelSpec) -> None:
         return
     if item.ray_address != "auto":
         context.manager.ensure(item.ray_address)
-    cell = _cell_id(context.shell)
+    cell = context.cell
     if (older := OPEN.get(cell)) is not None:
         older.close()
     panel = OPEN[cell] = Panel(context.manager, item.model, words, cell)
@@ -71,12 +70,6 @@ def _print(context: Context, item: PanelSpec, words: Mapping[str, str]) -> None:
     context.output.say(words["terminal"])
 
 
-def _cell_id(shell: Any) -> str:
-    """Return the id of the cell that runs; where the front end does not tell, one of its own."""
-    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
-    return str((parent.get("metadata") or {}).get("cellId") or uuid.uuid4().hex)
-
-
 class Panel:
     """What is live behind one cell. All but `start` and `close` runs on the background loop."""
 
@@ -87,7 +80,6 @@ class Panel:
         self._alias = alias
         self._words = words
         self._cell = cell
-        self._id = f"bz{uuid.uuid4().hex[:12]}"
         self._numbers = Numbers(manager)
         self._sent: sheet.View | None = None
         """What the page has; None: nothing yet, or it begins anew."""
@@ -101,19 +93,19 @@ class Panel:
         self._painted = 0.0
         self._first = threading.Event()
         self._work: Any = None
-        mount = sheet.output(f'<div data-bz-mount="{self._id}"></div>')
-        display({"text/html": mount, "text/plain": words["title"]}, raw=True)
-        self._snapshot = DisplayHandle()
-        looking = f'<div class="bz-panel bz-snapshot"><p>{words["nothing_yet"]}</p></div>'
-        self._snapshot.display({"text/html": looking, "text/plain": words["nothing_yet"]}, raw=True)
         self._page = self._open_page()
+        mount = self._page.mount(sheet.STYLES, words["title"]) if self._page else {"text/html": sheet.styles()}
+        display({"text/plain": words["title"], **mount}, raw=True)
+        self._snapshot = DisplayHandle()
+        looking = f'<div class="bz-panel bz-snapshot bz-still"><p>{words["nothing_yet"]}</p></div>'
+        self._snapshot.display({"text/html": looking, "text/plain": words["nothing_yet"]}, raw=True)
 
     def _open_page(self) -> page.Page | None:
         """Bring the panel's script into the page; without anywidget the panel is its snapshot, painted more often."""
-        state = {"panel": self._id, "words": dict(self._words), "frame": sheet.frame(self._words)}
+        state = {"words": dict(self._words), "frame": sheet.frame(self._words)}
         try:
             return page.Page("panel.js", state, self._hear)
-        except ImportError:
+        except MissingExtra:
             return None
 
     # ---- life
@@ -196,7 +188,7 @@ class Panel:
 
     # ---- the page
 
-    def _hear(self, message: Mapping[str, Any]) -> None:
+    def _hear(self, message: page.Message, _: Sequence[bytes]) -> None:
         """Take a message of the page; this thread must not be held up."""
         if threading.current_thread() is not threading.main_thread():
             self._prompt = True

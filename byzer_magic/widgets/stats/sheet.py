@@ -20,6 +20,7 @@ LISTED = 128
 FILTERED = 8
 """With more deployments than this the panel can be filtered."""
 TEN_MINUTES = 600
+STYLES = ("table.css", "panel.css")
 STEP = 10
 """Seconds of one point in the plots of ten minutes."""
 LEFT = ("slots", "rate")
@@ -185,7 +186,7 @@ def snapshot(shown: View, stats: Sequence[ModelStat], clock: str, words: Words) 
     ]
     notes = [f"{key.partition('/')[0]}: {cells['note']}" for key, cells in rows.items() if "note" in cells]
     text = "\n".join(filter(None, [table_text(plain, ""), *notes, shown.trouble, line]))
-    return f'<div class="bz-panel bz-snapshot">{page}</div>', text
+    return f'<div class="bz-panel bz-snapshot bz-still">{page}</div>', text
 
 
 def _workers(stats: Sequence[ModelStat], words: Words) -> str:
@@ -202,6 +203,6 @@ def _workers(stats: Sequence[ModelStat], words: Words) -> str:
     return f"<details><summary>{said}</summary>{table(body, words, live=False)}</details>"
 
 
-def output(inner: str) -> str:
-    """Return HTML with the styles that it needs."""
-    return f"<style>{assets.read('table.css')}{assets.read('panel.css')}</style>{inner}"
+def styles() -> str:
+    """Return the styles of panel and snapshot as HTML."""
+    return f"<style>{''.join(map(assets.read, STYLES))}</style>"
