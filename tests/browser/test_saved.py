@@ -38,6 +38,7 @@ def test_a_saved_notebook_reads_well_without_its_kernel(
     sources = saved.cells(provider.url, lab.folder)
     book = notebook(sources)
     book.run_all(seconds=240)
+    settled(book, sources)
     book.save()
     file = book.saved()
     assert "\n".join(saved.faults(file)) == ""
@@ -57,6 +58,13 @@ def test_a_saved_notebook_reads_well_without_its_kernel(
     assert wrong == []
 
 
+def settled(book: Notebook, sources: list[str]) -> None:
+    """Wait until the snapshot under the live panel has all deployments."""
+    snapshot = book.output(sources.index("%byzer panel")).locator(".bz-snapshot")
+    for alias in (*saved.MODELS, "locked", "one"):
+        expect(snapshot).to_contain_text(alias, timeout=15_000)
+
+
 def reads(book: Notebook, sources: list[str]) -> None:
     """Fail where an output does not show what it should."""
     firsts = [source.split("\n")[0] for source in sources]
@@ -70,6 +78,7 @@ def test_nbconvert_shows_the_same(notebook: Callable[[list[str]], Notebook], lab
     sources = saved.cells(provider.url, lab.folder)
     book = notebook(sources)
     book.run_all(seconds=240)
+    settled(book, sources)
     page = to_html(book.save())
     assert saved.leaks(page.read_text()) == []
     other = lab.page.context.new_page()

@@ -121,7 +121,7 @@ def test_several_gpus_of_a_worker_share_the_model_in_one_placement_group(manager
     assert ready.capabilities == ["chat", "tools"]
     groups = [group for group in ray.util.placement_group_table().values() if group["state"] == "CREATED"]
     assert [(group["strategy"], list(group["bundles"].values())) for group in groups] == [
-        ("STRICT_PACK", [{"GPU": 2.0, "CPU": 0.001}])
+        ("PACK", [{"GPU": 2.0, "CPU": 0.001}])
     ]
     [pid] = worker_pids("v")
     ranks = [name for name in map(title, family(pid)) if "Worker" in name]

@@ -19,12 +19,17 @@ from byzer_magic.widgets.chat.turns import Turn
 from byzer_magic.widgets.media import base as media
 
 Words = Mapping[str, str]
+LONG_TEXT = 800
+LONG_LINES = 8
+"""A prompt that is longer is shown in a box of its own that scrolls, by the keyboard too."""
 
 
 def prompt_html(prompt: Message) -> str:
     """Return what somebody asked: the text as it was typed, and what was attached."""
-    text = html.escape(chat_turns.text_of(prompt))
-    return "".join(map(_attached, chat_turns.media_of(prompt))) + (f"<p>{text}</p>" if text else "")
+    text = chat_turns.text_of(prompt)
+    scrolls = ' tabindex="0"' if len(text) > LONG_TEXT or text.count("\n") > LONG_LINES else ""
+    said = f"<p{scrolls}>{html.escape(text)}</p>" if text else ""
+    return "".join(map(_attached, chat_turns.media_of(prompt))) + said
 
 
 def _attached(item: Media) -> str:

@@ -27,6 +27,8 @@ SNAPSHOT_SECONDS = 5.0
 """How often the snapshot is painted while a page draws the panel itself."""
 ALONE_SECONDS = 1.0
 """How often it is painted where no page does."""
+COMING_SECONDS = 0.5
+"""How often it is painted while deployments come and go."""
 RETRY_SECONDS = 2.0
 
 OPEN: dict[str, Panel] = {}
@@ -91,6 +93,8 @@ class Panel:
         self._wake = asyncio.Event()
         self._closed = False
         self._painted = 0.0
+        self._members: set[str] = set()
+        """The deployments that the snapshot has."""
         self._first = threading.Event()
         self._work: Any = None
         self._page = self._open_page()
@@ -173,6 +177,8 @@ class Panel:
         if self._closed:
             return
         every = SNAPSHOT_SECONDS if self._drawn else ALONE_SECONDS
+        if self._members != self._numbers.fleet.models.keys():
+            every = COMING_SECONDS
         if time.monotonic() - self._painted > every:
             self._paint_snapshot()
         if self._page is not None and self._visible:
@@ -182,6 +188,7 @@ class Panel:
 
     def _paint_snapshot(self) -> None:
         self._painted = time.monotonic()
+        self._members = set(self._numbers.fleet.models)
         when = time.strftime("%Y-%m-%d %H:%M:%S")
         shown, text = sheet.snapshot(self._numbers.view(self._words), self._numbers.stats, when, self._words)
         self._snapshot.update({"text/html": shown, "text/plain": text}, raw=True)
