@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -53,6 +55,7 @@ class Process:
             stdin=subprocess.DEVNULL,
             env=self._env,
             text=True,
+            start_new_session=True,  # some are started by a script, which does not hand signals on
         )
         try:
             self._wait()
@@ -63,13 +66,18 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         if self._process:
-            self._process.terminate()
+            self._signal(signal.SIGTERM)
             try:
                 self._process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                self._process.kill()
+                self._signal(signal.SIGKILL)
                 self._process.wait()
         self._log.close()
+
+    def _signal(self, number: int) -> None:
+        assert self._process
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
     @property
     def pid(self) -> int:
