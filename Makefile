@@ -84,8 +84,9 @@ bench: $(VENV)/.dev  ## what a deployment adds to a direct call, measured side b
 bench-engines: $(VENV)/.dev  ## what a deployment adds to an engine used in process
 	$(BIN)/python benchmarks/engines.py
 
-bench-panel: $(VENV)/.dev  ## what the live panel costs
+bench-panel: $(VENV)/.dev  ## what the live panel costs, and how soon it is on the screen
 	$(BIN)/python benchmarks/panel.py
+	$(BIN)/python benchmarks/first_paint.py
 
 docs: $(VENV)/.dev  ## write docs/commands.md from the specs
 	$(BIN)/python docs/make_commands.py

@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 
 from byzer_magic import errors, media as load
-from byzer_magic.results import ChatResult, Timings
+from byzer_magic.origin import Timings
+from byzer_magic.results import ChatResult
 from byzer_magic.types import ChatChunk, Dispatched, Media, Message, Usage
+from byzer_magic.widgets import assets
 
 
 class Answer:
@@ -47,10 +49,10 @@ class Answer:
         if item.extra:
             _merge_extra(self._extra, item.extra)
 
-    @property
-    def progress(self) -> str:
+    def progress(self, *, chinese: bool) -> str:
         """Return how far it is, in a few words."""
-        return f"{len(self.text)} characters" if self._first else "waiting"
+        words = assets.texts("progress", chinese=chinese)
+        return words["characters"].format(count=len(self.text)) if self._first else words["waiting"]
 
     @property
     def seconds(self) -> float:

@@ -15,10 +15,8 @@ class Answers(list[Result]):
     Of a model that failed it has what had arrived, and its `error` says why; of the others `error` is None.
     """
 
-    def __init__(self, found: Iterable[Result] = (), costs: Iterable[float | None] = ()) -> None:
+    def __init__(self, found: Iterable[Result] = ()) -> None:
         super().__init__(found)
-        self.costs = [*costs] or [None] * len(self)
-        """What each has cost, where prices are known."""
         self.judgement: ChatResult | None = None
         """What `--judge` said of them."""
         self.letters: dict[str, str] = {}
@@ -33,20 +31,20 @@ class Answers(list[Result]):
         need_pandas()
         import pandas as pd
 
-        return pd.DataFrame([self._row(place) for place in range(len(self))])
+        return pd.DataFrame([_row(result) for result in self])
 
-    def _row(self, place: int) -> dict[str, Any]:
-        result = self[place]
-        return {
-            "model": result.model,
-            "text": result.text if isinstance(result, ChatResult) else str(result),
-            "first_token": result.timings.first_token,
-            "total": result.timings.total,
-            "tokens": result.usage.completion_tokens if result.usage else None,
-            "tokens_per_second": result.tokens_per_second if isinstance(result, ChatResult) else None,
-            "cost": self.costs[place],
-            "error": str(result.error) if result.error else None,
-        }
+
+def _row(result: Result) -> dict[str, Any]:
+    return {
+        "model": result.model,
+        "text": result.text if isinstance(result, ChatResult) else str(result),
+        "first_token": result.timings.first_token,
+        "total": result.timings.total,
+        "tokens": result.usage.completion_tokens if result.usage else None,
+        "tokens_per_second": result.tokens_per_second if isinstance(result, ChatResult) else None,
+        "cost": result.cost,
+        "error": str(result.error) if result.error else None,
+    }
 
 
 def need_pandas() -> None:

@@ -10,8 +10,10 @@ from typing import Any, Generic, TypeVar
 
 from byzer_magic import errors, results, types
 from byzer_magic.answer import Answer
-from byzer_magic.results import Result, Timings
+from byzer_magic.origin import Timings
+from byzer_magic.results import Result
 from byzer_magic.types import Dispatched, Usage
+from byzer_magic.widgets import assets
 from byzer_magic.widgets.media.base import measured, size
 
 R = TypeVar("R")
@@ -36,10 +38,7 @@ class Gathered(ABC, Generic[R]):
         if self._first is None:
             self._first = time.perf_counter() - self._started
         if (usage := getattr(item, "usage", None)) is not None:
-            so_far = self.usage or Usage()
-            self.usage = Usage(
-                so_far.prompt_tokens + usage.prompt_tokens, so_far.completion_tokens + usage.completion_tokens
-            )
+            self.usage = usage if self.usage is None else self.usage + usage
         self.take(item)
 
     @abstractmethod
@@ -50,9 +49,8 @@ class Gathered(ABC, Generic[R]):
     def result(self, *, interrupted: bool = False) -> Result:
         """Return what has arrived."""
 
-    @property
     @abstractmethod
-    def progress(self) -> str:
+    def progress(self, *, chinese: bool) -> str:
         """Return how far it is, in a few words."""
 
     @property
@@ -96,9 +94,9 @@ class Embedded(Gathered[types.EmbedRequest]):
         self._rows += item.rows
         self._dimensions = item.dimensions
 
-    @property
-    def progress(self) -> str:
-        return f"{self._rows} of {len(self.request.texts)} texts"
+    def progress(self, *, chinese: bool) -> str:
+        words = assets.texts("progress", chinese=chinese)
+        return words["texts"].format(done=f"{self._rows:,}", count=f"{len(self.request.texts):,}")
 
     @property
     def rows(self) -> int:
@@ -122,17 +120,20 @@ class Ranked(Gathered[types.RerankRequest]):
     def __init__(self, model: str, request: types.RerankRequest) -> None:
         super().__init__(model, request)
         self._order: list[tuple[int, float]] = []
+        self._cut: types.Cut | None = None
 
     def take(self, item: types.Ranking) -> None:
         self._order += item.order
+        self._cut = item.cut or self._cut
 
-    @property
-    def progress(self) -> str:
-        return f"{len(self.request.documents)} documents"
+    def progress(self, *, chinese: bool) -> str:
+        words = assets.texts("progress", chinese=chinese)
+        return words["documents"].format(count=len(self.request.documents))
 
     def result(self, *, interrupted: bool = False) -> results.RerankResult:
         documents = [self.request.documents[index] for index, _ in self._order]
-        return results.RerankResult(order=[*self._order], documents=documents, **self.made(interrupted=interrupted))
+        made = self.made(interrupted=interrupted)
+        return results.RerankResult(order=[*self._order], documents=documents, cut=self._cut, **made)
 
 
 class Heard(Gathered[types.TranscribeRequest]):
@@ -152,9 +153,8 @@ class Heard(Gathered[types.TranscribeRequest]):
         self._facts |= {name: value for name, value in known.items() if value is not None}
         self._raw |= item.extra or {}
 
-    @property
-    def progress(self) -> str:
-        return "".join(self._text)[-60:] or "listening"
+    def progress(self, *, chinese: bool) -> str:
+        return "".join(self._text)[-60:] or assets.texts("progress", chinese=chinese)["listening"]
 
     def result(self, *, interrupted: bool = False) -> results.TranscribeResult:
         return results.TranscribeResult(
@@ -180,9 +180,9 @@ class Spoken(Gathered[types.SpeakRequest]):
         self._data += item.data
         self._mime = item.mime
 
-    @property
-    def progress(self) -> str:
-        return f"speaking, {size(len(self._data))}" if self._data else "speaking"
+    def progress(self, *, chinese: bool) -> str:
+        words = assets.texts("progress", chinese=chinese)
+        return words["spoken"].format(size=size(len(self._data))) if self._data else words["speaking"]
 
     def result(self, *, interrupted: bool = False) -> results.SpeakResult:
         return results.SpeakResult(
@@ -204,9 +204,9 @@ class Drawn(Gathered[types.ImageRequest]):
     def take(self, item: types.Picture) -> None:
         self._pictures.append(item)
 
-    @property
-    def progress(self) -> str:
-        return f"drawing, {len(self._pictures)} done" if self._pictures else "drawing"
+    def progress(self, *, chinese: bool) -> str:
+        words = assets.texts("progress", chinese=chinese)
+        return words["drawn"].format(count=len(self._pictures)) if self._pictures else words["drawing"]
 
     def result(self, *, interrupted: bool = False) -> results.ImageResult:
         asked = self.made(interrupted=interrupted) | {"prompt": self.request.prompt, "options": self.request.options}

@@ -32,6 +32,7 @@ from byzer_magic.types import (
     SpeakRequest,
     TranscribeRequest,
 )
+from byzer_magic.widgets import assets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,10 +57,10 @@ class Lots:
         """Return how many texts have their vector."""
         return self.before + (self.now.rows if self.now else 0)
 
-    @property
-    def progress(self) -> str:
+    def progress(self, *, chinese: bool) -> str:
         """Return how far it is, in a few words."""
-        return f"{self.done:,} of {self.count:,} texts"
+        words = assets.texts("progress", chinese=chinese)
+        return words["texts"].format(done=f"{self.done:,}", count=f"{self.count:,}")
 
     @property
     def fraction(self) -> float | None:

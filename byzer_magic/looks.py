@@ -139,5 +139,4 @@ class Looks:
         if item.json:
             self._out.text(json.dumps(report, indent=4, ensure_ascii=False))
             return
-        for rows in doctor.tables(report):
-            self._out.table(rows, "")
+        self._out.tables(doctor.tables(report))

@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from importlib import resources
 from urllib.parse import urlsplit
 
+import msgspec
+
 from byzer_magic.types import Usage
 
 MILLION = 1_000_000
@@ -35,6 +37,11 @@ class Price:
     """The day on which the source said so."""
     up_to: int = 0
     """Longer prompts, in tokens, have other prices; 0: none have."""
+
+    def on(self, usage: Usage) -> Usage:
+        """Return the tokens of one answer with what they cost, where this price holds."""
+        cost = self.of(usage)
+        return usage if cost is None else msgspec.structs.replace(usage, cost=cost, currency=self.currency)
 
     def of(self, usage: Usage) -> float | None:
         """Return what one answer has cost, or None where this price does not hold."""

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic.errors import ByzerError, CommandError
-from byzer_magic.types import Cut, Media, Picture, Segment, Usage
+from byzer_magic.errors import CommandError
+from byzer_magic.origin import Origin
+from byzer_magic.types import Cut, Media, Picture, Segment
 from byzer_magic.widgets.media import (
     base as media,
     picture as picture_view,
@@ -20,29 +21,13 @@ from byzer_magic.widgets.media import (
 )
 
 
-class Timings(msgspec.Struct, frozen=True):
-    """When things happened to one request, in seconds since it was sent."""
-
-    first_token: float | None = None
-    total: float = 0.0
-    queued: float = 0.0
-    """Time spent waiting for a free slot, measured in the pool."""
-
-
-class ChatResult(msgspec.Struct, frozen=True, kw_only=True):
+class ChatResult(Origin, frozen=True, kw_only=True):
     """A whole answer (or, when `interrupted`, the part of it that arrived)."""
 
     text: str
-    model: str
-    worker: int | None = None
     reasoning: str = ""
     finish: str | None = None
-    usage: Usage | None = None
-    timings: Timings = Timings()
     tool_calls: list[dict[str, Any]] | None = None
-    interrupted: bool = False
-    error: ByzerError | None = None
-    """Why it ended early, in a list of several models' answers; alone, an error is raised instead."""
     raw: dict[str, Any] = {}
 
     @property
@@ -67,19 +52,7 @@ class ChatResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.text
 
 
-class _Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What all results tell of how they came about."""
-
-    model: str
-    worker: int | None = None
-    usage: Usage | None = None
-    timings: Timings = Timings()
-    interrupted: bool = False
-    error: ByzerError | None = None
-    """Why it ended early, in a list of several models' answers; alone, an error is raised instead."""
-
-
-class EmbedResult(_Made, frozen=True, kw_only=True, eq=False):
+class EmbedResult(Origin, frozen=True, kw_only=True, eq=False):
     """Vectors, one row per text, in the order of the texts."""
 
     vectors: Any
@@ -119,13 +92,15 @@ class EmbedResult(_Made, frozen=True, kw_only=True, eq=False):
         return f"EmbedResult({self}, {self.model})"
 
 
-class RerankResult(_Made, frozen=True, kw_only=True):
+class RerankResult(Origin, frozen=True, kw_only=True):
     """Documents in the order of their relevance."""
 
     order: list[tuple[int, float]]
     """Index in the request and score of each document, the best first."""
     documents: list[str]
     """The documents themselves, in that order."""
+    cut: Cut | None = None
+    """Which of them, by their index in the request, were too long to be read whole (where the backend tells)."""
 
     @property
     def output(self) -> str:
@@ -144,7 +119,7 @@ class RerankResult(_Made, frozen=True, kw_only=True):
         return "\n".join(f"{score:.4f}  {text}" for (_, score), text in rows)
 
 
-class TranscribeResult(_Made, frozen=True, kw_only=True):
+class TranscribeResult(Origin, frozen=True, kw_only=True):
     """What was said."""
 
     text: str
@@ -184,7 +159,7 @@ class TranscribeResult(_Made, frozen=True, kw_only=True):
         return self.text
 
 
-class SpeakResult(_Made, frozen=True, kw_only=True):
+class SpeakResult(Origin, frozen=True, kw_only=True):
     """Spoken text, as the bytes of a file."""
 
     data: bytes
@@ -227,7 +202,7 @@ class SpeakResult(_Made, frozen=True, kw_only=True):
         return f"SpeakResult({self}, {self.model})"
 
 
-class ImageResult(_Made, frozen=True, kw_only=True):
+class ImageResult(Origin, frozen=True, kw_only=True):
     """Pictures that a model made."""
 
     pictures: list[Picture]

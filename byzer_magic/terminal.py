@@ -14,6 +14,7 @@ from byzer_magic.output import Items
 from byzer_magic.results import ChatResult, EmbedResult, Result
 from byzer_magic.types import ChatChunk, Event, Loading
 from byzer_magic.widgets import snapshot
+from byzer_magic.widgets.media import base as media
 
 TELL_SECONDS = 2.0
 """What takes longer tells on stderr how far it is, once in so many seconds."""
@@ -26,6 +27,10 @@ class Terminal:
     """Output of a shell command, and of IPython in a terminal."""
 
     shows_media = False
+
+    def __init__(self, chinese: Callable[[], bool] = media.chinese) -> None:
+        self._chinese = chinese
+        """Tells the language when something is said: a setting may change meanwhile."""
 
     def say(self, text: str) -> None:
         """Write a line to stderr."""
@@ -42,35 +47,40 @@ class Terminal:
         else:
             self.say(empty)
 
+    def tables(self, tables: Sequence[Sequence[dict[str, Any]]]) -> None:
+        """Write tables to stdout, with an empty line between them."""
+        self.text(snapshot.tables(tables)["text/plain"])
+
     def events(self, model: str, events: Iterator[Event]) -> None:
         """Write a line per stage to stderr, and while one takes long, how far it is."""
         started = told = time.monotonic()
+        chinese = self._chinese()
         stage: tuple[object, ...] = ()
         for event in events:
             now = time.monotonic()
             new = (type(event), *((event.stage, event.worker) if isinstance(event, Loading) else ()))
             if new != stage or now - told >= LOAD_TELL_SECONDS:
                 late = f", {now - started:.0f} s" if new == stage else ""
-                self.say(f"{snapshot.event_text(model, event)}{late}")
+                self.say(f"{snapshot.event_text(model, event, chinese=chinese)}{late}")
                 stage, told = new, now
 
     def answer(self, gathered: Gatherer, items: Items, style: str) -> Result:
         """Write the answer to stdout as it comes, its footer to stderr; "whole" and "hidden" wait for its end."""
         if isinstance(gathered, Answer) and style not in ("whole", "hidden"):
             return self._streamed(gathered, items)
-        told = time.monotonic()
+        told, chinese = time.monotonic(), self._chinese()
 
         def tell(_: object) -> None:
             nonlocal told
             if time.monotonic() - told >= TELL_SECONDS:
                 told = time.monotonic()
-                self.say(f"{gathered.model}: {gathered.progress}, {gathered.seconds:.0f} s")
+                self.say(f"{gathered.model}: {gathered.progress(chinese=chinese)} · {gathered.seconds:.0f} s")
 
         result = collect(gathered, items, tell)
         if style != "hidden":
             self.text(result.output if isinstance(result, EmbedResult) else str(result))
         if not isinstance(result, ChatResult):
-            self.say(snapshot.footer(result))
+            self.say(snapshot.footer(result, chinese=chinese))
         return result
 
     def _streamed(self, answer: Answer, items: Items) -> Result:
@@ -83,7 +93,7 @@ class Terminal:
             result = collect(answer, items, write)
         finally:
             sys.stdout.write("\n")
-        self.say(snapshot.footer(result))
+        self.say(snapshot.footer(result, chinese=self._chinese()))
         return result
 
     def ask_secret(self, prompt: str) -> str | None:

@@ -99,16 +99,30 @@ Request = ChatRequest | EmbedRequest | RerankRequest | TranscribeRequest | Speak
 """What can be asked of a model."""
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Tokens counted by whoever ran the model."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float | None = None
+    """What they cost, where the pool knows the price of its model."""
+    currency: str = ""
+    """`USD` or `CNY`, where the cost is known."""
 
     @property
     def total_tokens(self) -> int:
         """Return prompt and completion together."""
         return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, more: Usage) -> Usage:
+        """Return the tokens of both; their cost is known where that of both is."""
+        cost = None if self.cost is None or more.cost is None else self.cost + more.cost
+        return Usage(
+            self.prompt_tokens + more.prompt_tokens,
+            self.completion_tokens + more.completion_tokens,
+            cost,
+            more.currency if cost is not None else "",
+        )
 
 
 class ChatChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="chunk"):
@@ -162,6 +176,8 @@ class Ranking(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, 
 
     order: list[tuple[int, float]]
     usage: Usage | None = None
+    cut: Cut | None = None
+    """Which of the documents were too long for the model, together with the query."""
 
 
 class Segment(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from contextlib import aclosing, closing
 
 import msgspec
 
-from byzer_magic import habits, prices
+from byzer_magic import habits
 from byzer_magic.answer import Answer
 from byzer_magic.answers import Answers
 from byzer_magic.capabilities import Capability
@@ -69,9 +69,8 @@ def abilities(manager: Manager, aliases: Sequence[str]) -> dict[str, Abilities |
 class Asking:
     """One model while it answers."""
 
-    def __init__(self, alias: str, request: Request | ByzerError, price: prices.Price | None) -> None:
+    def __init__(self, alias: str, request: Request | ByzerError) -> None:
         self.alias = alias
-        self._price = price
         self.request = request
         self.gathered = gatherer(alias, request if not isinstance(request, ByzerError) else _EMPTY)
         self.result: Result | None = None
@@ -101,8 +100,7 @@ class Asking:
             result = self.gathered.result(interrupted=interrupted or error is not None)
             self.result = msgspec.structs.replace(result, error=error)
 
-    @property
-    def column(self) -> columns.Column:
+    def column(self, *, chinese: bool) -> columns.Column:
         """Return how it is now."""
         so_far = self.gathered
         text, reasoning = (so_far.text, so_far.reasoning) if isinstance(so_far, Answer) else ("", "")
@@ -113,15 +111,8 @@ class Asking:
             state = stopped if self.result.interrupted else "done"
         return columns.Column(
             alias=self.alias, state=state, seconds=so_far.seconds, text=text, reasoning=reasoning,
-            progress=so_far.progress, result=self.result,
-            cost=prices.shown(self.cost, self._price.currency) if self._price else "",
+            progress=so_far.progress(chinese=chinese), result=self.result,
         )  # fmt: skip
-
-    @property
-    def cost(self) -> float | None:
-        """Return what it has cost, where that is known."""
-        usage = self.result.usage if self.result is not None else None
-        return self._price.of(usage) if self._price and usage else None
 
 
 _EMPTY = ChatRequest(messages=[])
@@ -129,26 +120,25 @@ _EMPTY = ChatRequest(messages=[])
 
 def ask(manager: Manager, out: Output, asked: Mapping[str, Request | ByzerError], style: str, chinese: bool) -> Answers:  # noqa: FBT001 - passed on
     """Ask all at once and show their answers; an interrupt stops all, and what had arrived is kept."""
-    found = {alias: price(manager, alias) for alias in asked}
-    asking = [Asking(alias, request, found[alias]) for alias, request in asked.items()]
+    asking = [Asking(alias, request) for alias, request in asked.items()]
     views = {alias: View(style, chinese=chinese, key=secrets.token_hex(4)) for alias in asked}
 
     def draw() -> dict[str, str]:
-        return columns.bundle([item.column for item in asking], views, chinese=chinese)
+        return columns.bundle([item.column(chinese=chinese) for item in asking], views, chinese=chinese)
 
     board = Repainted(draw) if out.shows_media else None
     try:
         with closing(manager.iterate(_ended(manager, asking, board))) as finished:  # type: ignore[type-var]  # a generator
             for item in finished:
                 if board is None:
-                    out.text(columns.plain(item.column, chinese=chinese) + "\n")
+                    out.text(columns.plain(item.column(chinese=chinese), chinese=chinese) + "\n")
     except KeyboardInterrupt:
         for item in asking:
             item.end(interrupted=True)
     finally:
         if board is not None:
             board.close()
-    return Answers([item.result for item in asking if item.result is not None], [item.cost for item in asking])
+    return Answers(item.result for item in asking if item.result is not None)
 
 
 async def _ended(manager: Manager, asking: Sequence[Asking], board: Repainted | None) -> AsyncIterator[Asking]:
@@ -220,15 +210,6 @@ def _quoted(text: str) -> str:
 
 def _text(result: Result) -> str:
     return result.text if isinstance(result, ChatResult | TranscribeResult) else ""
-
-
-def price(manager: Manager, alias: str) -> prices.Price | None:
-    """Return what a deployment's tokens cost, where that is known."""
-    try:
-        stat = manager.run(manager.stat(alias))
-    except ByzerError:
-        return None
-    return prices.find(stat.kind, stat.title) if stat.currency else None
 
 
 def refuse_silence(answers: Answers) -> None:

@@ -98,7 +98,7 @@ class Recording:
                 gathered.add(item)
 
     def _status(self, gathered: Gatherer) -> dict[str, str]:
-        return progress.bundle([progress.of(gathered)])
+        return progress.bundle([progress.of(gathered, chinese=self._chinese)])
 
     def _failed(self, text: str) -> None:
         self._page.send({"kind": "failed", "text": text})
@@ -106,12 +106,14 @@ class Recording:
 
 def shown(result: Result, *, chinese: bool) -> dict[str, str]:
     """Return an answer as the place below the recorder shows it."""
-    footer = snapshot.footer(result)
+    footer = snapshot.footer(result, chinese=chinese)
     if isinstance(result, ChatResult):
         whole = Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or (), footer=footer)
         return answer_view.bundle(whole, chinese=chinese)
     data: dict[str, str] = result._repr_mimebundle_(chinese=chinese) if hasattr(result, "_repr_mimebundle_") else {}
-    return data or {"text/plain": f"{result}\n\n{footer}"}
+    below = snapshot.footer_bundle(footer)
+    plain = f"{data.get('text/plain', result)}\n\n{footer}"
+    return {"text/plain": plain} | ({"text/html": data["text/html"] + below["text/html"]} if "text/html" in data else {})
 
 
 def trouble(text: str) -> dict[str, str]:

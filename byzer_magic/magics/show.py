@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import html
 import secrets
 import threading
 import time
@@ -38,7 +37,7 @@ REST = 9
 
 def output_for(shell: Any) -> Output:
     """Return the output that fits the shell: a kernel's cells, or a terminal."""
-    return Notebook() if getattr(shell, "kernel", None) is not None else Terminal()
+    return Notebook() if getattr(shell, "kernel", None) is not None else Terminal(_chinese)
 
 
 class Notebook:
@@ -57,6 +56,10 @@ class Notebook:
     def table(self, rows: Sequence[dict[str, Any]], empty: str) -> None:
         """Show rows as a table, with a text form for terminals and diffs."""
         self._show({"text/html": snapshot.table_html(rows, empty), "text/plain": snapshot.table_text(rows, empty)})
+
+    def tables(self, tables: Sequence[Sequence[dict[str, Any]]]) -> None:
+        """Show several tables in one output, one below the other."""
+        self._show(snapshot.tables(tables))
 
     def events(self, model: str, events: Iterator[Event]) -> None:
         """Show a deploy in lines that change and tick; one quiet line stays."""
@@ -89,22 +92,24 @@ class Notebook:
         if threading.current_thread() is not threading.main_thread():  # which cell's it is, nobody knows
             yield
             return
-        board = Repainted(lambda: progress.bundle([progress.of(work)]), after=STATUS_SECONDS)
+        chinese = _chinese()
+        board = Repainted(lambda: progress.bundle([progress.of(work, chinese=chinese)]), after=STATUS_SECONDS)
         try:
             yield
         finally:
             board.close({"text/plain": ""})
 
     def _painted(self, answer: Answer, items: Items, style: str) -> Result:
-        painter = _Painter(style, answer, chinese=_chinese())
+        chinese = _chinese()
+        painter = _Painter(style, answer, chinese=chinese)
         try:
             result = collect(answer, items, lambda _: painter.take())
         except RequestError as err:
             if err.partial is not None and (err.partial.text or err.partial.reasoning):
-                painter.finish(err.partial, f"{snapshot.footer(err.partial)} by an error; this part is kept in _chat")
+                painter.finish(err.partial, snapshot.footer(err.partial, chinese=chinese, by_error=True))
             raise
         if isinstance(result, ChatResult):
-            painter.finish(result, snapshot.footer(result))
+            painter.finish(result, snapshot.footer(result, chinese=chinese))
         return result
 
     def _show_result(self, result: Result, style: str) -> None:
@@ -115,8 +120,7 @@ class Notebook:
         else:
             print(result, flush=True)
         if style != "whole":
-            footer = snapshot.footer(result)
-            self._show({"text/html": f"<small>{html.escape(footer)}</small>", "text/plain": footer})
+            self._show(snapshot.footer_bundle(snapshot.footer(result, chinese=_chinese())))
 
     def ask_secret(self, prompt: str) -> str | None:
         """Ask in the input box of the cell; None where the front end has none (nbconvert, papermill)."""

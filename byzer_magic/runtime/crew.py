@@ -13,9 +13,9 @@ import ray
 from byzer_magic import errors
 from byzer_magic.capabilities import Capability
 from byzer_magic.log import get_logger, redact
-from byzer_magic.runtime import reserve
+from byzer_magic.runtime import logs, reserve
 from byzer_magic.runtime.engine import Engine, EngineWorker
-from byzer_magic.runtime.host import family, tail
+from byzer_magic.runtime.host import family
 from byzer_magic.runtime.plan import Plan
 from byzer_magic.types import Event, Item, Loading, Request
 
@@ -48,7 +48,7 @@ class Crew:
         self._health = health
         self._turns = asyncio.Semaphore(loads_at_once())
         self._keeping: dict[int, asyncio.Task[None]] = {}
-        self._failed: list[int] = []
+        self._failed: list[logs.Home] = []
         """Processes of workers that were given up, for their logs."""
         self._closing = False
 
@@ -70,8 +70,8 @@ class Crew:
             await asyncio.gather(*loading)
         except errors.ByzerError as err:
             if not self._closing:
-                self._failed = [pid for index in added for pid in self._workers[index].pids]
-                err.details["log"] = self.log(LOG_LINES)
+                self._failed = [home for index in added for home in self._workers[index].homes]
+                err.details["log"] = await self.log(LOG_LINES)
             raise
         finally:
             for task in loading:
@@ -180,12 +180,13 @@ class Crew:
 
     def family(self) -> list[int]:
         """Return the processes of the workers on this node, and all that they have started."""
-        return [pid for worker in self.pids.values() for pid in family(worker)]
+        homes = [worker.homes[-1] for worker in self._workers.values() if worker.homes]
+        return [pid for home in homes if home.node == logs.here() for pid in family(home.pid)]
 
-    def log(self, lines: int) -> list[str]:
+    async def log(self, lines: int) -> list[str]:
         """Return the last lines that each worker wrote, those that have died first, without secrets."""
-        pids = [*self._failed, *(pid for worker in self._workers.values() for pid in worker.pids)]
-        return [redact(line, self._plan.hidden) for pid in dict.fromkeys(pids) for line in tail(pid, lines)]
+        homes = [*self._failed, *(home for worker in self._workers.values() for home in worker.homes)]
+        return [redact(line, self._plan.hidden) for line in await logs.tails(homes, lines)]
 
     async def close(self) -> None:
         """Kill every worker, also those that are still loading."""

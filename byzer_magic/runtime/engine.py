@@ -18,12 +18,13 @@ from byzer_magic.runtime import wire
 from byzer_magic.runtime.guard import Guard
 from byzer_magic.runtime.host import attach_log, socket_folder
 from byzer_magic.runtime.link import Link
+from byzer_magic.runtime.logs import Home, here
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.plan import Plan
 from byzer_magic.runtime.service import Service
 from byzer_magic.types import Item, Loading, Request
 
-KEPT_PIDS = 3
+KEPT_HOMES = 3
 """Of a worker that died again and again, so many processes' logs are shown."""
 START_SECONDS = 60.0
 """How long Ray may take to give an engine its process."""
@@ -55,12 +56,12 @@ class Engine:
     async def endpoint(self) -> wire.Endpoint:
         """Return where the pool connects."""
         await asyncio.wrap_future(self._started)
-        return self._service.endpoint(ray.get_runtime_context().get_node_id())
+        return self._service.endpoint(here())
 
     async def _open(self, _: None) -> AsyncIterator[Loading | wire.Opened]:
         """Load the model, telling how far it is; the last item is Opened."""
         if self._backend is not None:  # the connection was lost, not the process
-            yield wire.Opened(sorted(self._backend.abilities()), os.getpid())
+            yield self._opened(self._backend)
             return
         stages: asyncio.Queue[Loading | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
@@ -78,7 +79,10 @@ class Engine:
             self._guard.note_shared_memory()
         finally:
             work.cancel()
-        yield wire.Opened(sorted(self._backend.abilities()), os.getpid())
+        yield self._opened(self._backend)
+
+    def _opened(self, backend: Backend) -> wire.Opened:
+        return wire.Opened(sorted(backend.abilities()), here(), os.getpid())
 
     async def _ask(self, ability: Capability, request: Request) -> AsyncIterator[Item]:
         if self._backend is None:
@@ -92,7 +96,7 @@ class EngineWorker:
     """One engine as the pool sees it: a worker to send requests to, and its comings and goings."""
 
     def __init__(self, name: str, actor: Any) -> None:
-        self.pids: list[int] = []
+        self.homes: list[Home] = []
         """Its processes, one after the other; the last is the one that runs."""
         self.trouble = ""
         """What Ray said when it was last asked for this worker and had none."""
@@ -111,24 +115,24 @@ class EngineWorker:
         except ray.exceptions.RayError as err:  # between a death and Ray noticing, or while it restarts
             self.trouble = str(err).strip().splitlines()[-1]
             raise ConnectionError(self.trouble) from err
-        self._runs_as(endpoint.pid)
+        self._runs_in(Home(endpoint.node, endpoint.pid))
         return endpoint
 
-    def _runs_as(self, pid: int) -> None:
-        if pid != self.pid:
-            self.pids = [*self.pids, pid][-KEPT_PIDS:]
+    def _runs_in(self, home: Home) -> None:
+        if [home] != self.homes[-1:]:
+            self.homes = [*self.homes, home][-KEPT_HOMES:]
 
     @property
     def pid(self) -> int:
         """Return its process, or 0 while it has none."""
-        return self.pids[-1] if self.pids else 0
+        return self.homes[-1].pid if self.homes else 0
 
     async def bring_up(self) -> AsyncIterator[Loading | wire.Opened]:
         """Load the model in the (new) process: yields Loading, at last Opened."""
         async with aclosing(self._link.stream("open")) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
                 if isinstance(event, wire.Opened):  # a restarted one listens where the last one did
-                    self._runs_as(event.pid)
+                    self._runs_in(Home(event.node, event.pid))
                 yield event
 
     async def lost(self) -> None:

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+import msgspec
+
 from byzer_magic.prices import Price
 from byzer_magic.stat import Sample
 from byzer_magic.types import ChatChunk, Item, Usage
@@ -32,14 +34,15 @@ class Meter:
         self._now = _Second()
 
     async def measured(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
-        """Pass an answer on, and take its times; one that is given up counts as far as it came."""
+        """Pass an answer on with what it costs, and take its times; one given up counts as far as it came."""
         self._now.requests += 1
         started = time.monotonic()
         first = 0.0
         pieces = 0
         try:
             async with aclosing(items) as answer:  # type: ignore[type-var]  # async generators all
-                async for item in answer:
+                async for found in answer:
+                    item = self._priced(found)
                     if not first and (not isinstance(item, ChatChunk) or item.text or item.reasoning):
                         first = time.monotonic()
                         self._began(first - started)
@@ -50,6 +53,13 @@ class Meter:
         finally:
             self._now.latencies.append(time.monotonic() - started)
 
+    def _priced(self, item: Item) -> Item:
+        """Return an item of which the tokens, where it tells them, have their cost."""
+        usage: Usage | None = getattr(item, "usage", None)
+        if usage is None or self._price is None:
+            return item
+        return msgspec.structs.replace(item, usage=self._price.on(usage))
+
     def _began(self, seconds: float) -> None:
         self._first.append(seconds)
         self._now.firsts.append(seconds)
@@ -58,10 +68,7 @@ class Meter:
         """Count the tokens of an item: each piece of text as one, until their true number is told."""
         usage: Usage | None = getattr(item, "usage", None)
         if usage is not None:
-            self.usage = Usage(
-                self.usage.prompt_tokens + usage.prompt_tokens,
-                self.usage.completion_tokens + usage.completion_tokens,
-            )
+            self.usage += usage
             self._now.tokens += max(0, usage.completion_tokens - pieces)
             self._pay(usage)
             return 0
@@ -70,12 +77,11 @@ class Meter:
         return int(is_text)
 
     def _pay(self, usage: Usage) -> None:
-        cost = self._price.of(usage) if self._price else None
-        if cost is None:  # what is not known of one answer is not known of all
+        if usage.cost is None:  # what is not known of one answer is not known of all
             self.cost = None
         elif self.cost is not None:
-            self.cost += cost
-            self._now.cost += cost
+            self.cost += usage.cost
+            self._now.cost += usage.cost
 
     def ended(self, *, failed: bool) -> None:
         """Count a request that has ended."""

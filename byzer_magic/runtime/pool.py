@@ -272,7 +272,7 @@ class Pool:
             yield sample
 
     async def _logs(self, request: wire.LogsRequest) -> AsyncIterator[str]:
-        for line in [*tail(os.getpid(), request.lines), *self._upkeep.staff.log(request.lines)]:
+        for line in [*tail(os.getpid(), request.lines), *await self._upkeep.staff.log(request.lines)]:
             yield redact(line, self._plan.hidden)  # also what came past our log: from an SDK, from Python itself
 
     async def _drain(self, request: wire.DrainRequest) -> AsyncIterator[wire.DrainResult]:

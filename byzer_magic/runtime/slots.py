@@ -80,7 +80,7 @@ class Slots:
         """Return the processes that the workers have: none of their own."""
         return []
 
-    def log(self, _: int) -> list[str]:
+    async def log(self, _: int) -> list[str]:
         """Return what they wrote besides the pool: nothing."""
         return []
 

@@ -52,7 +52,7 @@ class Staff(Protocol):
         """Return the processes on this node that end with the workers."""
         ...
 
-    def log(self, lines: int) -> list[str]:
+    async def log(self, lines: int) -> list[str]:
         """Return the last lines that they wrote."""
         ...
 

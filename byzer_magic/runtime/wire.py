@@ -120,9 +120,10 @@ class LogsRequest(msgspec.Struct, frozen=True):
 
 
 class Opened(msgspec.Struct, frozen=True, tag=True):
-    """An engine has its model: what it can do, and in which process."""
+    """An engine has its model: what it can do, and in which process of which node."""
 
     capabilities: list[str]
+    node: str
     pid: int
 
 

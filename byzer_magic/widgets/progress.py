@@ -39,19 +39,19 @@ class Work(Protocol):
 
     model: str
 
-    @property
-    def progress(self) -> str:
+    def progress(self, *, chinese: bool) -> str:
         """Return how far it is, in a few words."""
+        ...
 
     @property
     def seconds(self) -> float:
         """Return how long it has taken so far."""
 
 
-def of(work: Work) -> Progress:
+def of(work: Work, *, chinese: bool) -> Progress:
     """Return where some work is now."""
     fraction = getattr(work, "fraction", None)
-    return Progress(what=work.model, stage=work.progress, fraction=fraction, seconds=work.seconds)
+    return Progress(what=work.model, stage=work.progress(chinese=chinese), fraction=fraction, seconds=work.seconds)
 
 
 class Deploy:

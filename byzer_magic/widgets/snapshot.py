@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
+from byzer_magic import prices
 from byzer_magic.results import ChatResult, EmbedResult, Result
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import Event, Failed, Loading, Placed, Ready
@@ -83,6 +84,14 @@ def table_html(rows: Sequence[dict[str, Any]], empty: str) -> str:
     return f'<style>{style}</style><table class="bz-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
+def tables(tables: Sequence[Sequence[dict[str, Any]]]) -> dict[str, str]:
+    """Return several tables, one below the other, as Jupyter shows them."""
+    return {
+        "text/html": "".join(table_html(rows, "") for rows in tables if rows),
+        "text/plain": "\n\n".join(table_text(rows, "") for rows in tables if rows),
+    }
+
+
 def _kind(values: Sequence[Any]) -> str:
     """Return the attribute that says how a column is aligned, from all that is in it."""
     texts = [str(value) for value in values]
@@ -97,36 +106,65 @@ def _cell(value: Any, kind: str) -> str:
     return f"<td{kind}>{shown}</td>"
 
 
-def event_text(model: str, event: Event) -> str:
+def event_text(model: str, event: Event, *, chinese: bool) -> str:
     """Return one line about a deploy's event."""
+    return f"{model}: {_event(event, assets.texts('progress', chinese=chinese))}"
+
+
+def _event(event: Event, words: Mapping[str, str]) -> str:
     match event:
         case Placed(pid=pid):
-            return f"{model}: placed (process {pid})"
+            return words["placed"].format(pid=pid)
         case Loading(stage=stage, worker=worker, fraction=fraction, detail=detail):
             part = "" if fraction is None else f" {fraction:.0%}"
-            return f"{model}: worker {worker}: {stage}{part}{f' ({detail})' if detail else ''}"
+            return words["loading"].format(worker=worker, stage=stage) + part + (f" ({detail})" if detail else "")
         case Ready(seconds=took, workers=workers, capabilities=abilities):
-            return f"{model}: ready in {took:.1f} s - {workers} worker{'s'[: workers != 1]}, can {', '.join(abilities)}"
+            told = words["ready_one" if workers == 1 else "ready"]
+            return told.format(took=f"{took:.1f}", workers=workers, abilities=", ".join(abilities))
         case Failed():
-            return f"{model}: failed"
+            return words["failed"]
 
 
-def footer(result: Result) -> str:
-    """Return the line under an answer: model, worker, time to first token, tokens, speed, total."""
+def footer(result: Result, *, chinese: bool, by_error: bool = False) -> str:
+    """Return the line under an answer: model, worker, and its figures; `by_error`: what ended it is shown beside it."""
+    words = assets.texts("footer", chinese=chinese)
     parts = [result.model]
     if result.worker is not None:
-        parts.append(f"worker {result.worker}")
-    if isinstance(result, ChatResult) and result.timings.first_token is not None:
-        parts.append(f"first token {result.timings.first_token:.2f} s")
-    if result.usage:
-        parts.append(f"{result.usage.prompt_tokens} + {result.usage.completion_tokens} tokens")
-    if isinstance(result, ChatResult) and result.tokens_per_second:
-        parts.append(f"{result.tokens_per_second:.0f} tokens/s")
+        parts.append(words["worker"].format(number=result.worker))
     if isinstance(result, EmbedResult):  # sounds and pictures tell about themselves below them
-        parts.append(" + ".join(str(result).split("\n")))
-    parts.append(f"{result.timings.total:.2f} s")
-    if isinstance(result, ChatResult) and result.finish not in (None, "stop"):
-        parts.append(f"stopped: {result.finish}")
+        parts.append(_vectors(result, words))
+    parts += figures(result, chinese=chinese)
     if result.interrupted:
-        parts.append("interrupted")
+        parts.append(words["by_error" if by_error else "interrupted"])
     return " · ".join(parts)
+
+
+def figures(result: Result, *, chinese: bool) -> list[str]:
+    """Return what an answer took: time to its first token, tokens, speed, total, cost where known, an early end."""
+    words = assets.texts("footer", chinese=chinese)
+    parts = []
+    if isinstance(result, ChatResult) and result.timings.first_token is not None:
+        parts.append(words["first_token"].format(time=f"{result.timings.first_token:.2f} s"))
+    if result.usage:
+        parts.append(words["tokens"].format(into=result.usage.prompt_tokens, out=result.usage.completion_tokens))
+    if isinstance(result, ChatResult) and result.tokens_per_second:
+        parts.append(words["speed"].format(speed=f"{result.tokens_per_second:.0f}"))
+    parts += [f"{result.timings.total:.2f} s", prices.shown(result.cost, result.currency)]
+    if isinstance(result, ChatResult) and result.finish not in (None, "stop"):
+        parts.append(words["finish"].format(why=result.finish))
+    return list(filter(None, parts))
+
+
+def _vectors(result: EmbedResult, words: Mapping[str, str]) -> str:
+    rows, dimensions = result.vectors.shape
+    made = words["vector" if rows == 1 else "vectors"].format(rows=rows, dimensions=dimensions)
+    if not result.cut:
+        return made
+    count = len(result.cut.texts)
+    return f"{made}; " + words["cut_one" if count == 1 else "cut"].format(count=count, limit=f"{result.cut.limit:,}")
+
+
+def footer_bundle(text: str) -> dict[str, str]:
+    """Return a footer as Jupyter shows it under what has no place for one: sounds, pictures, tables."""
+    shown = f'<style>{assets.read("footer.css")}</style><div class="bz-footer">{html.escape(text)}</div>'
+    return {"text/html": shown, "text/plain": text}

@@ -93,7 +93,7 @@ class _Host:
         self._backend = await backend.open(setup_of(backend, self._given.pop("params"), **self._given), report)
         for stage in stages:
             yield stage
-        yield wire.Opened(sorted(self._backend.abilities()), 0)
+        yield wire.Opened(sorted(self._backend.abilities()), "", 0)
 
     async def ask(self, ability: Capability, request: Any) -> AsyncIterator[Any]:
         items = self._backend.ask(ability, request)

@@ -17,7 +17,7 @@ from byzer_magic.backends.weights.blocking import Emit, Turns
 from byzer_magic.backends.weights.files import Weights
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter
-from byzer_magic.types import Ranking, RerankRequest, Usage
+from byzer_magic.types import Cut, Ranking, RerankRequest, Usage
 
 
 class BgeRerankBackend(Backend):
@@ -75,7 +75,7 @@ class BgeRerankBackend(Backend):
         self._model = None
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
-        """Yield the documents in their order, once all have been read.
+        """Yield the documents in their order, once all have been read; those that were cut are named.
 
         Raises:
             BadRequest: an option is unknown, or its value cannot be.
@@ -92,22 +92,24 @@ class BgeRerankBackend(Backend):
                 emit((rows, *self._read(request.query, [documents[row] for row in rows])))
 
         scores: list[tuple[int, float]] = []
-        tokens = 0
+        counts: dict[int, int] = {}
         async with aclosing(self._turns.run(work)) as items:
             async for rows, found, read in items:
                 scores += zip(rows, found, strict=True)
-                tokens += read
+                counts |= zip(rows, read, strict=True)
         scores.sort(key=lambda item: (-item[1], item[0]))
-        yield Ranking(scores[:most], Usage(tokens))
+        limit = self._limit
+        long = sorted(row for row, count in counts.items() if limit and count > limit)
+        tokens = sum(min(count, limit or count) for count in counts.values())
+        yield Ranking(scores[:most], Usage(tokens), Cut(long, limit) if long and limit else None)
 
-    def _read(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
-        """Return the scores of a batch, and the tokens that were read for them."""
+    def _read(self, query: str, documents: Sequence[str]) -> tuple[list[float], list[int]]:
+        """Return the scores of a batch, and the tokens of each document with the query before any was cut."""
         pairs = [(query, document) for document in documents]
         scores = self._model.predict(
             pairs, batch_size=len(pairs), activation_fn=self._last, show_progress_bar=False
         ).tolist()
-        counts = sentences.lengths(self._model, [query] * len(documents), documents)
-        return scores, sum(min(count, self._limit or count) for count in counts)
+        return scores, sentences.lengths(self._model, [query] * len(documents), documents)
 
 
 def _weights(setup: Setup) -> Weights:

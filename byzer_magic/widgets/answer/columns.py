@@ -48,7 +48,6 @@ class Column:
     """How far an answer is that is no text."""
     result: Result | None = None
     """The whole, or the part that had arrived, once there will be no more."""
-    cost: str = ""
 
     @property
     def error(self) -> ByzerError | None:
@@ -63,8 +62,9 @@ def bundle(columns: Sequence[Column], views: Mapping[str, View], *, chinese: boo
     each = "".join(_column(column, views[column.alias], words, over=over, chinese=chinese) for column in columns)
     label = words["group"].format(count=len(columns))
     shown = media.tag("div", each, class_="bz-columns", role="group", aria_label=label)
+    styles = "".join(map(assets.read, ("answer.css", "columns.css", "footer.css")))
     return {
-        "text/html": f"<style>{assets.read('answer.css')}{assets.read('columns.css')}</style>{media.output(shown)}",
+        "text/html": f"<style>{styles}</style>{media.output(shown)}",
         "text/plain": "\n\n".join(plain(column, chinese=chinese) for column in columns),
     }
 
@@ -74,26 +74,13 @@ def plain(column: Column, *, chinese: bool) -> str:
     words = assets.texts("columns", chinese=chinese)
     said = str(column.result) if column.result is not None else column.text or column.progress
     trouble = f"{words['failed']}: {column.error}" if column.error else ""
-    lines = [f"== {column.alias} ==", said, trouble, footer(column, words)]
+    lines = [f"== {column.alias} ==", said, trouble, footer(column, chinese=chinese)]
     return "\n".join(filter(None, lines))
 
 
-def footer(column: Column, words: Mapping[str, str]) -> str:
-    """Return the line under an answer: time to first token, tokens, speed, total, cost."""
-    result = column.result
-    if result is None:
-        return ""
-    parts: list[str] = []
-    if isinstance(result, ChatResult) and result.timings.first_token is not None:
-        parts.append(words["first_token"].format(time=f"{result.timings.first_token:.2f} s"))
-    if result.usage:
-        parts.append(words["tokens"].format(into=result.usage.prompt_tokens, out=result.usage.completion_tokens))
-    if isinstance(result, ChatResult) and result.tokens_per_second:
-        parts.append(words["speed"].format(speed=f"{result.tokens_per_second:.0f}"))
-    parts += [f"{result.timings.total:.2f} s", column.cost]
-    if isinstance(result, ChatResult) and result.finish not in (None, "stop"):
-        parts.append(words["finish"].format(why=result.finish))
-    return " · ".join(filter(None, parts))
+def footer(column: Column, *, chinese: bool) -> str:
+    """Return the line under an answer: what it took."""
+    return " · ".join(snapshot.figures(column.result, chinese=chinese)) if column.result is not None else ""
 
 
 def _column(column: Column, view: View, words: Mapping[str, str], *, over: bool, chinese: bool) -> str:
@@ -102,9 +89,9 @@ def _column(column: Column, view: View, words: Mapping[str, str], *, over: bool,
         state += f" · {column.seconds:.0f} s"
     head = media.tag("strong", html.escape(column.alias)) + media.tag("span", html.escape(state))
     body = _trouble(column, words) + _body(column, view, words, over=over, chinese=chinese)
-    foot = footer(column, words)
+    foot = footer(column, chinese=chinese)
     inner = media.tag("header", head) + media.tag("div", body, class_="bz-body")
-    inner += media.tag("footer", html.escape(foot), class_="bz-quiet") if foot else ""
+    inner += media.tag("footer", html.escape(foot), class_="bz-footer") if foot else ""
     return media.tag("section", inner, class_=f"bz-column bz-{column.state}", aria_label=column.alias)
 
 

@@ -61,7 +61,7 @@ class View:
 
     def html(self, shown: Shown) -> str:
         """Return it with all that a cell needs to show it."""
-        return f"<style>{assets.read('answer.css')}</style>{self.inner(shown)}"
+        return f"<style>{assets.read('answer.css')}{assets.read('footer.css')}</style>{self.inner(shown)}"
 
     def inner(self, shown: Shown) -> str:
         """Return it without its style, for an output that shows several."""

@@ -42,29 +42,29 @@ def _attached(item: Media) -> str:
     return media.tag("audio", src=source, controls="", preload="metadata", aria_label=name)
 
 
-def so_far(gathered: Gatherer) -> Shown:
+def so_far(gathered: Gatherer, *, chinese: bool) -> Shown:
     """Return what is to be seen of an answer that is still coming."""
     if isinstance(gathered, Answer):
         return Shown(text=gathered.text, reasoning=gathered.reasoning, done=False)
-    return Shown(footer=f"{gathered.progress}, {gathered.seconds:.0f} s", done=False)
+    return Shown(footer=f"{gathered.progress(chinese=chinese)} · {gathered.seconds:.0f} s", done=False)
 
 
-def of_turn(turn: Turn, words: Words) -> Shown:
+def of_turn(turn: Turn, words: Words, *, chinese: bool) -> Shown:
     """Return what is to be seen of an answer that has come."""
     result = turn.result
     if result is None:
         return Shown(text=turn.text)
-    footer = snapshot.footer(result)
+    footer = snapshot.footer(result, chinese=chinese)
     if not isinstance(result, ChatResult):
-        return Shown(media=_made(result), footer=footer)
+        return Shown(media=_made(result, chinese=chinese), footer=footer)
     empty = not (result.text or result.reasoning or result.tool_calls or turn.error or result.interrupted)
     note = f"{words['empty']} · {footer}" if empty else footer
     return Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or (), footer=note)
 
 
-def _made(result: Result) -> str:
+def _made(result: Result, *, chinese: bool) -> str:
     """Return a sound, pictures, a transcript, or whatever else a model makes."""
-    bundle = result._repr_mimebundle_() if hasattr(result, "_repr_mimebundle_") else {}
+    bundle = result._repr_mimebundle_(chinese=chinese) if hasattr(result, "_repr_mimebundle_") else {}
     return bundle.get("text/html") or f"<pre>{html.escape(bundle.get('text/plain') or str(result))}</pre>"
 
 
@@ -92,7 +92,7 @@ def entry(turn: Turn, words: Words, *, chinese: bool) -> dict[str, Any]:
         "alias": turn.alias,
         "running": turn.running,
         "answer": turn.text,
-        "blocks": [] if turn.running else blocks(turn, view, of_turn(turn, words)),
+        "blocks": [] if turn.running else blocks(turn, view, of_turn(turn, words, chinese=chinese)),
     }
     turn.drawn = None if turn.running else drawn
     return drawn
@@ -110,13 +110,13 @@ def transcript(turns: Sequence[Turn], system: str, alias: str, words: Words, *, 
         parts.append(_said(turn.alias or alias, "".join(drawn["blocks"]), ""))
     empty = f"<p>{html.escape(words['nothing'])}</p>" if not parts else ""
     title = html.escape(words["title"].format(alias=alias))
-    styles = "".join(map(assets.read, ("answer.css", "transcript.css")))
+    styles = "".join(map(assets.read, ("answer.css", "footer.css", "transcript.css")))
     return {
         "text/html": (
             f'<style>{styles}</style><section class="bz-still bz-chat-kept mathjax_ignore tex2jax_ignore" '
             f'aria-label="{title}"><p class="bz-footer">{title}</p>{"".join(parts)}{empty}</section>'
         ),
-        "text/plain": plain(turns, system, alias, words),
+        "text/plain": plain(turns, system, alias, words, chinese=chinese),
     }
 
 
@@ -124,14 +124,15 @@ def _said(who: str, body: str, kind: str) -> str:
     return f'<div class="bz-answer{kind}"><strong>{html.escape(who)}</strong>{body}</div>'
 
 
-def plain(turns: Sequence[Turn], system: str, alias: str, words: Words) -> str:
+def plain(turns: Sequence[Turn], system: str, alias: str, words: Words, *, chinese: bool) -> str:
     """Return the conversation as text."""
     lines = [words["title"].format(alias=alias)]
     lines += [f"{words['system']}: {system}"] if system else []
     for turn in turns:
         media_types = "".join(f"[{item.mime}] " for item in chat_turns.media_of(turn.prompt))
         lines.append(f"{words['you']}: {media_types}{chat_turns.text_of(turn.prompt)}")
-        calls = answer_view.plain(of_turn(turn, words)) if isinstance(turn.result, ChatResult) else turn.text
+        has_calls = isinstance(turn.result, ChatResult)
+        calls = answer_view.plain(of_turn(turn, words, chinese=chinese)) if has_calls else turn.text
         trouble = str(turn.error) if turn.error else ""
         lines.append("\n".join(filter(None, [f"{turn.alias or alias}: {calls}", trouble])))
     return "\n\n".join(lines) if turns else f"{lines[0]}: {words['nothing']}"

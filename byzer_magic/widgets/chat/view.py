@@ -13,7 +13,7 @@ from byzer_magic.widgets.page import Message, Page
 
 ATTACH_BYTES = 20_000_000
 """A larger file is not sent through the page."""
-STYLES = ("answer.css", "transcript.css", "chat.css")
+STYLES = ("answer.css", "footer.css", "transcript.css", "chat.css")
 OPEN: dict[str, Callable[[], None]] = {}
 """What closes the window of a cell, by the cell."""
 

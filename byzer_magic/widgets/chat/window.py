@@ -272,7 +272,7 @@ class Window:
                     await news.wait()
             news.clear()
             began = time.perf_counter()
-            now = await asyncio.to_thread(lambda: view.blocks(chat_html.so_far(gathered)))
+            now = await asyncio.to_thread(lambda: view.blocks(chat_html.so_far(gathered, chinese=self._context.chinese)))
             same = next((at for at, (old, new) in enumerate(zip(sent, now, strict=False)) if old != new), len(sent))
             same = min(same, len(now))
             if now != sent:
