@@ -6,7 +6,7 @@ import asyncio
 import time
 import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from byzer_magic import errors, habits, media
 from byzer_magic.answer import to_messages
@@ -37,6 +37,7 @@ from byzer_magic.widgets import assets
 if TYPE_CHECKING:
     import numpy as np
 
+R = TypeVar("R", EmbedResult, RerankResult)
 TEXTS_AT_ONCE = 2048
 """More texts than these go to the pool one lot after the other."""
 
@@ -188,7 +189,7 @@ class Model:
     ) -> RerankResult:
         """Return the documents in the order of their relevance to `query`, with scores; ``top_n=3`` keeps the best."""
         request = RerankRequest(query=query, documents=_texts(documents), options=options, timeout=timeout)
-        return cast("RerankResult", self.ask(request))
+        return _warned(cast("RerankResult", self.ask(request)))
 
     def transcribe(self, audio: Any, *, timeout: float | None = None, **options: Any) -> TranscribeResult:
         """Return what is said in a sound: a path, bytes, an audio widget, or (samples, rate).
@@ -263,10 +264,7 @@ class Model:
         for start in range(0, len(rows), TEXTS_AT_ONCE):
             request = EmbedRequest(texts=rows[start : start + TEXTS_AT_ONCE], options=options, timeout=timeout)
             work.before, work.now = start, cast("Embedded", gatherer(self.alias, request))
-            result = cast("EmbedResult", await self._collect(request, work.now))
-            if result.cut:
-                told = ", ".join(str(start + place) for place in result.cut.texts[:5])
-                warnings.warn(f"Texts cut at {result.cut.limit} tokens, by their place: {told}", stacklevel=2)
+            result = _warned(cast("EmbedResult", await self._collect(request, work.now)), start)
             lots.append(result.vectors)
         vectors = np.concatenate(lots) if lots else np.zeros((0, 0), dtype="<f4")
         return vectors[0] if isinstance(texts, str) else vectors
@@ -276,6 +274,14 @@ def _media(image: Any, audio: Any) -> list[Media]:
     several = isinstance(image, list | tuple)
     pictures = [] if image is None else [media.image(item) for item in (image if several else [image])]
     return [*pictures, *([] if audio is None else [media.audio(audio)])]
+
+
+def _warned(result: R, start: int = 0) -> R:
+    """Return a result, after a warning when the model has read only the beginning of some texts."""
+    if result.cut:
+        told = ", ".join(str(start + place) for place in result.cut.texts[:5])
+        warnings.warn(f"Texts cut at {result.cut.limit} tokens, by their place: {told}", stacklevel=3)
+    return result
 
 
 def _texts(texts: Any) -> list[str]:

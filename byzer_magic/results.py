@@ -28,7 +28,7 @@ class ChatResult(Origin, frozen=True, kw_only=True):
     reasoning: str = ""
     finish: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
-    raw: dict[str, Any] = {}
+    raw: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @property
     def output(self) -> str:
@@ -129,7 +129,7 @@ class TranscribeResult(Origin, frozen=True, kw_only=True):
     """Seconds of the sound."""
     audio: Media | None = None
     """The sound itself, for the player beside the transcript."""
-    raw: dict[str, Any] = {}
+    raw: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @property
     def output(self) -> str:
@@ -165,7 +165,7 @@ class SpeakResult(Origin, frozen=True, kw_only=True):
     data: bytes
     mime: str
     text: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
     """What was asked for: voice, speed, ..."""
 
     @property
@@ -207,7 +207,7 @@ class ImageResult(Origin, frozen=True, kw_only=True):
 
     pictures: list[Picture]
     prompt: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
     """What was asked for: size, quality, ..."""
 
     @property

@@ -111,9 +111,10 @@ def shown(result: Result, *, chinese: bool) -> dict[str, str]:
         whole = Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or (), footer=footer)
         return answer_view.bundle(whole, chinese=chinese)
     data: dict[str, str] = result._repr_mimebundle_(chinese=chinese) if hasattr(result, "_repr_mimebundle_") else {}
-    below = snapshot.footer_bundle(footer)
-    plain = f"{data.get('text/plain', result)}\n\n{footer}"
-    return {"text/plain": plain} | ({"text/html": data["text/html"] + below["text/html"]} if "text/html" in data else {})
+    plain = {"text/plain": f"{data.get('text/plain', result)}\n\n{footer}"}
+    if "text/html" not in data:
+        return plain
+    return {"text/html": data["text/html"] + snapshot.footer_bundle(footer)["text/html"], **plain}
 
 
 def trouble(text: str) -> dict[str, str]:

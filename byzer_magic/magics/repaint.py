@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
-PAINT_SECONDS = 0.1
+PAINT_SECONDS = 0.05
 """Shortest time between two paintings."""
+REST = 9
+"""A painting is followed by a rest of so many times what it took, so that painting takes a tenth of a core at most."""
 TICK_SECONDS = 1.0
 """It is painted so often when nothing is new, for its clock."""
 LARGE = 32 * 1024
@@ -22,14 +25,13 @@ Draw = Callable[[], dict[str, str]]
 class Repainted:
     """Paints when something is new, and once a second; stays live while the cell runs, and in a saved notebook.
 
-    With `after`, nothing is shown before so many seconds: what is over sooner leaves no trace. With `handle`, it is
-    an output that there is already.
+    With `after`, nothing is shown before so many seconds, or before something is new: what is over sooner leaves no
+    trace. With `handle`, it is an output that there is already.
     """
 
     def __init__(self, draw: Draw, *, after: float = 0.0, handle: DisplayHandle | None = None) -> None:
         self._draw = draw
         self._after = after
-        self._size = 0
         self._news = threading.Event()
         self._done = threading.Event()
         self._handle = handle
@@ -44,26 +46,30 @@ class Repainted:
         """Note that there is something new."""
         self._news.set()
 
-    def close(self, last: dict[str, str] | None = None) -> None:
-        """Show how it ended, or `last`, and nothing after it; where nothing was shown yet, nothing at all."""
+    def close(self, last: dict[str, str] | None = None, *, always: bool = False) -> None:
+        """Show how it ended, or `last`, and nothing after it; where nothing was shown yet, only if `always`."""
+        if self._done.is_set():
+            return
         self._done.set()
         self._news.set()
         self._thread.join()  # only one thread at a time draws
-        if self._handle is not None:
-            self._handle.update(self._draw() if last is None else last, raw=True)
+        if self._handle is not None or always:
+            self._paint(self._draw() if last is None else last)
 
     def _run(self) -> None:
-        if self._after and self._done.wait(self._after):
-            return
+        if self._after:
+            self._news.wait(self._after)
         while not self._done.is_set():
-            self._paint(self._draw())
-            if self._done.wait(PAINT_SECONDS * max(1.0, self._size / LARGE)):
+            self._news.clear()
+            began = time.thread_time()
+            data = self._draw()
+            self._paint(data)
+            large = PAINT_SECONDS * len(data.get("text/html", "")) / LARGE
+            if self._done.wait(max(PAINT_SECONDS, large, REST * (time.thread_time() - began))):
                 return
             self._news.wait(TICK_SECONDS)
-            self._news.clear()
 
     def _paint(self, data: dict[str, str]) -> None:
-        self._size = len(data.get("text/html", ""))
         if self._handle is not None:
             self._handle.update(data, raw=True)
             return

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from IPython.core.error import StdinNotImplementedError
-from IPython.display import DisplayHandle, display
+from IPython.display import display
 
 import byzer_magic
 from byzer_magic.answer import Answer
@@ -27,12 +27,8 @@ from byzer_magic.widgets.answer import view as answer_view
 from byzer_magic.widgets.answer.view import Shown
 from byzer_magic.widgets.progress import Work
 
-PAINT_SECONDS = 0.05
-"""Shortest time between two paintings of a streaming answer."""
 STATUS_SECONDS = 1.0
 """What takes longer than this shows how far it is."""
-REST = 9
-"""A painting is followed by a rest of so many times what it took, so that painting takes a tenth of a core at most."""
 
 
 def output_for(shell: Any) -> Output:
@@ -100,16 +96,35 @@ class Notebook:
             board.close({"text/plain": ""})
 
     def _painted(self, answer: Answer, items: Items, style: str) -> Result:
-        chinese = _chinese()
-        painter = _Painter(style, answer, chinese=chinese)
+        """Paint a text as it comes; while nothing has come yet, for how long it is waited for."""
+        chinese, key = _chinese(), secrets.token_hex(4)
+        view = answer_view.View(style, chinese=chinese, key=key)
+
+        def draw() -> dict[str, str]:
+            if not (answer.text or answer.reasoning):
+                return progress.bundle([progress.of(answer, chinese=chinese)])
+            shown = Shown(text=answer.text, reasoning=answer.reasoning, done=False)
+            return {"text/html": view.html(shown), "text/plain": shown.text}
+
+        def whole(result: ChatResult, *, by_error: bool = False) -> dict[str, str]:
+            footer = snapshot.footer(result, chinese=chinese, by_error=by_error)
+            calls = result.tool_calls or ()
+            shown = Shown(text=result.text, reasoning=result.reasoning, tool_calls=calls, footer=footer)
+            return answer_view.bundle(shown, style, chinese=chinese, key=key)
+
+        board = Repainted(draw, after=STATUS_SECONDS)
+        result: Result | None = None
         try:
-            result = collect(answer, items, lambda _: painter.take())
+            result = collect(answer, items, lambda _: board.touch())
         except RequestError as err:
-            if err.partial is not None and (err.partial.text or err.partial.reasoning):
-                painter.finish(err.partial, snapshot.footer(err.partial, chinese=chinese, by_error=True))
+            if isinstance(err.partial, ChatResult) and (err.partial.text or err.partial.reasoning):
+                board.close(whole(err.partial, by_error=True), always=True)
             raise
-        if isinstance(result, ChatResult):
-            painter.finish(result, snapshot.footer(result, chinese=chinese))
+        finally:
+            if isinstance(result, ChatResult):
+                board.close(whole(result), always=True)
+            else:
+                board.close({"text/plain": ""})
         return result
 
     def _show_result(self, result: Result, style: str) -> None:
@@ -142,59 +157,3 @@ class Notebook:
 
 def _chinese() -> bool:
     return byzer_magic.default_manager().settings.chinese
-
-
-def _start(data: dict[str, str]) -> DisplayHandle:
-    handle = DisplayHandle()
-    handle.display(data, raw=True)
-    return handle
-
-
-class _Painter:
-    """Repaints one output from a thread, so that the last token before a pause is not held back."""
-
-    def __init__(self, style: str, answer: Answer, *, chinese: bool) -> None:
-        self._style = style
-        self._chinese = chinese
-        self._key = secrets.token_hex(4)
-        self._view = answer_view.View(style, chinese=chinese, key=self._key)
-        self._handle: DisplayHandle | None = None
-        self._answer = answer
-        self._cost = 0.0
-        self._dirty = threading.Event()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._repaint, name="byzer-paint", daemon=True)
-
-    def take(self) -> None:
-        """Note that there is more; the first piece is painted at once."""
-        if self._handle is None and (self._answer.text or self._answer.reasoning):
-            self._handle = _start(self._data())
-            self._thread.start()
-        else:
-            self._dirty.set()
-
-    def finish(self, result: ChatResult, footer: str) -> None:
-        """Paint the whole answer and its footer; nothing is painted after that."""
-        self._done.set()
-        self._dirty.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        shown = Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or (), footer=footer)
-        data = answer_view.bundle(shown, self._style, chinese=self._chinese, key=self._key)
-        if self._handle is None:
-            self._handle = _start(data)
-        else:
-            self._handle.update(data, raw=True)
-
-    def _repaint(self) -> None:
-        while not self._done.wait(max(PAINT_SECONDS, self._cost * REST)):
-            self._dirty.wait()
-            self._dirty.clear()
-            if self._handle is not None and not self._done.is_set():
-                began = time.thread_time()
-                self._handle.update(self._data(), raw=True)
-                self._cost = time.thread_time() - began
-
-    def _data(self) -> dict[str, str]:
-        shown = Shown(text=self._answer.text, reasoning=self._answer.reasoning, done=False)
-        return {"text/html": self._view.html(shown), "text/plain": shown.text}

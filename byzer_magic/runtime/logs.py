@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from byzer_magic.runtime.host import tail
 
-NODE_SECONDS = 10.0
+NODE_SECONDS = 20.0
 """How long another node may take to read its files; Ray may have to start a process for it."""
 
 
@@ -48,12 +48,13 @@ async def _of_node(node: str, pids: list[int], lines: int) -> dict[int, list[str
     try:
         return await asyncio.wait_for(_of_other_node(node, pids, lines), NODE_SECONDS)
     except TimeoutError:
-        why = f"it has not answered for {NODE_SECONDS:g} s"
+        why = f"has not answered for {NODE_SECONDS:g} s"
+    except ray.exceptions.TaskUnschedulableError:
+        why = "is gone, or about to go"
     except ray.exceptions.RayError as err:
-        why = str(err).strip().splitlines()[-1]
-    address, alive = await asyncio.to_thread(_known, node)
-    why = why if alive else "it is gone"
-    return {pid: [f"(Process {pid} ran on node {address}, whose files cannot be read: {why}.)"] for pid in pids}
+        why = f"could not be asked: {str(err).strip().splitlines()[-1]}"
+    address = await asyncio.to_thread(_address, node)
+    return {pid: [f"(What process {pid} wrote is on node {address}, which {why}.)"] for pid in pids}
 
 
 async def _of_other_node(node: str, pids: list[int], lines: int) -> dict[int, list[str]]:
@@ -67,9 +68,5 @@ def _read(pids: list[int], lines: int) -> dict[int, list[str]]:
     return {pid: tail(pid, lines) for pid in pids}
 
 
-def _known(node: str) -> tuple[str, bool]:
-    """Return a node's address, and whether Ray still has it."""
-    for each in ray.nodes():
-        if each["NodeID"] == node:
-            return str(each["NodeManagerAddress"]), bool(each["Alive"])
-    return node[:8], False
+def _address(node: str) -> str:
+    return next((str(each["NodeManagerAddress"]) for each in ray.nodes() if each["NodeID"] == node), node[:8])

@@ -12,6 +12,7 @@ import functools
 import itertools
 import os
 import time
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -121,7 +122,8 @@ class Pool:
 
     async def _open(self) -> None:
         """Open the deployment; after a restart nobody waits who could deploy again, so it is tried until it works."""
-        restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        with warnings.catch_warnings(action="ignore"):  # Ray's, about itself
+            restarted = ray.get_runtime_context().was_current_actor_reconstructed
         pause = FIRST_PAUSE_SECONDS
         while (err := await self._opened()) is not None and not self._draining:
             await self._upkeep.staff.close()

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from byzer_magic import prices
-from byzer_magic.results import ChatResult, EmbedResult, Result
+from byzer_magic.results import ChatResult, EmbedResult, RerankResult, Result
 from byzer_magic.stat import ModelStat
-from byzer_magic.types import Event, Failed, Loading, Placed, Ready
+from byzer_magic.types import Cut, Event, Failed, Loading, Placed, Ready
 from byzer_magic.widgets import assets
 
 NUMBER = re.compile(r"[-+]?[$¥]?[\d,.]+%?( ?(s|ms|min|h|/s|[kKMGT]i?B))?(/\d+)?|")
@@ -133,6 +133,8 @@ def footer(result: Result, *, chinese: bool, by_error: bool = False) -> str:
         parts.append(words["worker"].format(number=result.worker))
     if isinstance(result, EmbedResult):  # sounds and pictures tell about themselves below them
         parts.append(_vectors(result, words))
+    if isinstance(result, RerankResult) and result.cut:
+        parts.append(_cut(result.cut, words))
     parts += figures(result, chinese=chinese)
     if result.interrupted:
         parts.append(words["by_error" if by_error else "interrupted"])
@@ -158,10 +160,12 @@ def figures(result: Result, *, chinese: bool) -> list[str]:
 def _vectors(result: EmbedResult, words: Mapping[str, str]) -> str:
     rows, dimensions = result.vectors.shape
     made = words["vector" if rows == 1 else "vectors"].format(rows=rows, dimensions=dimensions)
-    if not result.cut:
-        return made
-    count = len(result.cut.texts)
-    return f"{made}; " + words["cut_one" if count == 1 else "cut"].format(count=count, limit=f"{result.cut.limit:,}")
+    return f"{made}; {_cut(result.cut, words)}" if result.cut else made
+
+
+def _cut(cut: Cut, words: Mapping[str, str]) -> str:
+    count = len(cut.texts)
+    return words["cut_one" if count == 1 else "cut"].format(count=count, limit=f"{cut.limit:,}")
 
 
 def footer_bundle(text: str) -> dict[str, str]:

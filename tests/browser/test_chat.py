@@ -271,6 +271,23 @@ def test_the_next_day_it_can_be_read(opened) -> None:  # type: ignore[no-untyped
     assert "bz-chat-kept" in to_html(book.path).read_text()
 
 
+def test_what_was_said_outlives_its_kernel(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    book, chat = opened()
+    chat.ask("say:the first answer")
+    chat.send("tokens:400@20")
+    expect(chat.turns.last).to_contain_text("t80", timeout=15_000)
+    chat.input.fill("half a thought")
+    book.restart()
+    expect(chat.status).to_have_text(re.compile("Run the cell again.\\s*half a thought"))
+    expect(chat.turns.last).to_contain_text("t80")
+    expect(chat.root.get_by_role("button")).to_have_count(0)
+    book.reopen()
+    kept = book.cell(1).locator(".bz-chat-kept")
+    expect(kept).to_be_visible()
+    for text in ("the first answer", "tokens:400@20", "t10"):
+        expect(kept).to_contain_text(text)
+
+
 def test_everybody_can_use_it(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
     book, chat = opened()
     chat.ask(f"say:{ANSWER}")
@@ -313,6 +330,17 @@ def test_a_cell_grows_and_never_shrinks_or_jumps(notebook, models) -> None:  # t
     heights = cell.evaluate(GROWTH)
     assert len(heights) > 20
     assert heights == sorted(heights), "between two frames it is never empty"
+
+
+def test_a_slow_provider_is_waited_for_visibly(notebook, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
+    models.deploy("m")
+    book = notebook(["%load_ext byzer_magic", "%%chat m\nslow:4000ms hello"])
+    book.run(0)
+    cell = book.run(1, wait=False)
+    expect(cell.locator(".bz-progress")).to_have_text(re.compile(r"m waiting [12] s"))
+    book.wait(1)
+    expect(cell.locator(".bz-answer")).to_contain_text("Echo")
+    expect(cell.locator(".bz-progress")).to_have_count(0)
 
 
 def test_what_the_reader_unfolds_stays_unfolded(notebook, models) -> None:  # type: ignore[no-untyped-def]  # fixtures

@@ -104,7 +104,7 @@ def test_they_are_told_in_chinese(opened: Callable[..., Notebook]) -> None:
     book = opened("%config ByzerMagics.lang = 'zh'", "%%chat a,bad\nthink:因为\n你好")
     book.run(1)
     expect(book.run(2)).to_contain_text("首个 token")
-    assert not english(book.output(2).inner_text(), "columns")
+    assert not english(book.output(2).inner_text(), "columns", "footer")
     book.screenshot("columns-chinese", book.cell(2))
 
 

@@ -160,7 +160,7 @@ def test_all_of_it_is_told_in_chinese(opened: Callable[..., Notebook]) -> None:
         book.run(place)
     expect(book.cell(4).get_by_role("button", name="录音")).to_be_visible()
     for place in range(2, 5):
-        assert not english(book.output(place).inner_text(), "media", "recorder", "progress")
+        assert not english(book.output(place).inner_text(), "media", "recorder", "progress", "footer")
     book.screenshot("media-chinese")
 
 

@@ -52,6 +52,17 @@ def test_an_answer_streams_into_the_cell_with_a_footer(deployed: Kernel) -> None
     assert len(cell.shown) == 1
 
 
+def test_a_footer_speaks_the_users_language(deployed: Kernel) -> None:
+    deployed.run("%config ByzerMagics.lang = 'zh'")
+    cell = deployed.run("%%chat m\nhello")
+    whole = deployed.run("%%chat m --no_stream\nhello")
+    deployed.run("%config ByzerMagics.lang = ''")
+    for shown in (cell.shown[0], whole.shown[-1]):
+        assert "m · worker 0 · 首个 token" in shown["text/html"]
+        assert "个 token" in shown["text/plain"]
+    assert "first token" in deployed.run("%%chat m\nhello").markdown
+
+
 def test_single_braces_are_literal_and_double_ones_are_filled_in(deployed: Kernel) -> None:
     deployed.run("city = 'Paris'")
     cell = deployed.run('%%chat m --out answer\nsay:{"a": {city}} $HOME {{city.upper()}} \\{{city}}')
@@ -204,10 +215,11 @@ def test_stat_in_its_forms(deployed: Kernel, provider: Process) -> None:
 
 
 def test_doctor_and_models_are_tables(kernel: Kernel, gguf: Path) -> None:
-    machine, engines = kernel.run("%byzer doctor").shown
-    assert "memory" in machine["text/plain"]
-    assert "<th" in engines["text/html"]
-    assert "llama_cpp" in engines["text/plain"]
+    (both,) = kernel.run("%byzer doctor").shown
+    assert both["text/html"].count("<table") == 2
+    machine, engines = both["text/plain"].split("\n\n")
+    assert "memory" in machine
+    assert "llama_cpp" in engines
     (model,) = kernel.run(f"%byzer doctor --model_path {gguf}").shown
     assert "llama_cpp, because" in model["text/plain"]
     (models,) = kernel.run(f"%byzer models --model_path {gguf.parent}").shown

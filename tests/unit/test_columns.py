@@ -10,6 +10,7 @@ import pytest
 from byzer_magic.answers import Answers
 from byzer_magic.errors import AuthenticationFailed, CommandError
 from byzer_magic.magics import columns as asking
+from byzer_magic.origin import Timings
 from byzer_magic.results import (
     ChatResult,
     EmbedResult,
@@ -17,7 +18,6 @@ from byzer_magic.results import (
     RerankResult,
     Result,
     SpeakResult,
-    Timings,
     TranscribeResult,
 )
 from byzer_magic.types import Picture, Segment, Usage
@@ -31,7 +31,7 @@ EVIL = '<img src=x onerror="alert(1)"> </section>'
 
 def chat(model: str = "a", text: str = "**hello**", **more: Any) -> ChatResult:
     timings = Timings(first_token=0.5, total=2.5)
-    return ChatResult(model=model, text=text, usage=Usage(7, 101), timings=timings, finish="stop", **more)
+    return ChatResult(model=model, text=text, timings=timings, finish="stop", **{"usage": Usage(7, 101)} | more)
 
 
 def shown(*found: Column, chinese: bool = False) -> dict[str, str]:
@@ -39,12 +39,13 @@ def shown(*found: Column, chinese: bool = False) -> dict[str, str]:
     return columns.bundle(found, views, chinese=chinese)
 
 
-def column(result: Result, **more: Any) -> Column:
-    return Column(alias=result.model, state="failed" if result.error else "done", result=result, **more)
+def column(result: Result) -> Column:
+    return Column(alias=result.model, state="failed" if result.error else "done", result=result)
 
 
 def test_each_has_its_name_state_answer_and_footer() -> None:
-    data = shown(column(chat(), cost="$0.0012"), Column(alias="b", state="answering", seconds=3.4, text="so *far*"))
+    paid = chat(usage=Usage(7, 101, 0.0012, "USD"))
+    data = shown(column(paid), Column(alias="b", state="answering", seconds=3.4, text="so *far*"))
     page = Page(data["text/html"])
     assert [section["aria-label"] for section in page.all("section")] == ["a", "b"]
     assert page.all("div", "bz-columns")[0]["aria-label"] == "2 answers side by side"
@@ -93,7 +94,7 @@ def test_sounds_and_pictures_wait_until_nothing_is_repainted() -> None:
 
 def test_answers_become_rows() -> None:
     failed = chat("b", "", error=AuthenticationFailed("no key"), interrupted=True)
-    table = Answers([chat(), failed], [0.5, None]).frame()
+    table = Answers([chat(usage=Usage(7, 101, 0.5, "USD")), failed]).frame()
     assert list(table.model) == ["a", "b"]
     assert table.tokens_per_second[0] == 50
     assert table.cost[0] == 0.5

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect, NotDeployed
 from byzer_magic.spec import DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
 from byzer_magic.stat import Sample
@@ -20,6 +21,8 @@ WORDS = assets.texts("panel", chinese=False)
 
 class Fleet:
     """Notes what it is asked; `m` is deployed, if Ray runs."""
+
+    settings = Settings(lang="en")
 
     def __init__(self, *, ray: bool = True) -> None:
         self.asked: list[Any] = []

@@ -14,6 +14,7 @@ from byzer_magic import types
 from byzer_magic.errors import CommandError, RateLimited
 from byzer_magic.gather import collect, gatherer
 from byzer_magic.types import Dispatched, Usage
+from byzer_magic.widgets import progress, snapshot
 
 PNG = types.Picture("image/png", b"\x89PNG<>", caption="a cat")
 
@@ -86,6 +87,15 @@ def test_documents_come_with_their_scores() -> None:
     found = result(types.RerankRequest(query="q", documents=["a", "b"]), types.Ranking([(1, 0.9), (0, 0.1)]))
     assert found.documents == ["b", "a"]
     assert json.loads(found.output)[0] == {"index": 1, "score": 0.9, "document": "b"}
+    assert "cut" not in snapshot.footer(found, chinese=False)
+
+
+def test_documents_that_were_not_read_whole_are_told() -> None:
+    request = types.RerankRequest(query="q", documents=["a", "b"])
+    found = result(request, types.Ranking([(1, 0.9), (0, 0.1)], types.Usage(9), types.Cut([0], 64)))
+    assert found.cut == types.Cut([0], 64)
+    assert " · 1 text was cut at 64 tokens · 9 + 0 tokens" in snapshot.footer(found, chinese=False)
+    assert "cut" not in str(found), "what people copy is the ranking"
 
 
 def test_what_had_arrived_is_in_the_error() -> None:
@@ -110,3 +120,29 @@ def test_other_choices_and_probabilities_grow_with_the_stream() -> None:
     assert found.text == "ab"
     assert found.raw["logprobs"] == {"content": [1, 2]}
     assert found.raw["choices"] == [{"index": 1, "text": "xy", "finish": "stop"}]
+
+
+@pytest.mark.parametrize(
+    ("request_", "items", "english", "chinese"),
+    [
+        (types.ChatRequest(messages=[]), [], "waiting", "等待中"),
+        (types.ChatRequest(messages=[]), [types.ChatChunk("hello")], "5 characters", "5 个字符"),
+        (types.EmbedRequest(texts=["a"] * 3), [vectors(0, [1, 2])], "1 of 3 texts", "1/3 条文本"),
+        (types.RerankRequest(query="q", documents=["a", "b"]), [], "2 documents", "2 篇文档"),
+        (types.TranscribeRequest(audio=types.Media("audio/wav")), [], "listening", "正在转写"),
+        (types.TranscribeRequest(audio=types.Media("audio/wav")), [types.Heard("so far")], "so far", "so far"),
+        (types.SpeakRequest(text="hi"), [], "speaking", "正在合成语音"),
+        (types.SpeakRequest(text="hi"), [types.Sound(b"1", "audio/wav")], "speaking, 1 kB", "正在合成语音，1 kB"),
+        (types.ImageRequest(prompt="a"), [], "drawing", "正在画图"),
+        (types.ImageRequest(prompt="a"), [PNG], "drawing, 1 done", "正在画图，已完成 1 张"),
+    ],
+)
+def test_how_far_it_is_is_told_in_both_languages(
+    request_: types.Request, items: list[Any], english: str, chinese: str
+) -> None:
+    gathered = gatherer("m", request_)
+    for item in items:
+        gathered.add(item)
+    assert (gathered.progress(chinese=False), gathered.progress(chinese=True)) == (english, chinese)
+    told = progress.bundle([progress.of(gathered, chinese=True)])
+    assert chinese in told["text/plain"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,10 +20,10 @@ async def items(*given: ChatChunk | Vectors) -> AsyncIterator[ChatChunk | Vector
         yield item
 
 
-async def answered(meter: Meter, *given: ChatChunk | Vectors) -> None:
-    async for _ in meter.measured(items(*given)):
-        pass
+async def answered(meter: Meter, *given: ChatChunk | Vectors) -> list[Any]:
+    found = [item async for item in meter.measured(items(*given))]
     meter.ended(failed=False)
+    return found
 
 
 async def test_tokens_and_costs_are_added_up() -> None:
@@ -51,8 +52,19 @@ async def test_one_answer_of_an_unknown_price_leaves_the_sum_unknown() -> None:
 
 async def test_without_a_price_nothing_costs_anything() -> None:
     meter = Meter()
-    await answered(meter, ChatChunk(usage=Usage(1, 1)))
+    assert await answered(meter, ChatChunk(usage=Usage(1, 1))) == [ChatChunk(usage=Usage(1, 1))]
     assert meter.cost is None
+
+
+async def test_an_answer_tells_what_it_has_cost() -> None:
+    assert PRICE
+    text, end = await answered(Meter(PRICE), ChatChunk("hi"), ChatChunk(finish="stop", usage=Usage(1_000_000, 0)))
+    assert text == ChatChunk("hi")
+    assert (end.finish, end.usage) == ("stop", Usage(1_000_000, 0, PRICE.input, "USD"))
+    [part] = await answered(Meter(PRICE), Vectors(0, 1, b"", usage=Usage(0, 1_000_000)))
+    assert part.usage.cost == PRICE.output
+    [long] = await answered(Meter(replace(PRICE, up_to=10)), ChatChunk(usage=Usage(11, 1)))
+    assert long.usage == Usage(11, 1), "a price that does not hold is none"
 
 
 def test_the_history_is_no_longer_than_ten_minutes() -> None:

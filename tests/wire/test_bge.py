@@ -251,6 +251,8 @@ async def test_scores_are_those_of_the_model(ranker: Any) -> None:
     assert [index for index, _ in best.order] == [index for index, _ in found.order[:2]]
     assert (await rank(ranker, QUERY, [])).order == []
     assert (await rank(ranker, "cat", ["mat", "cat " * 200])).usage.prompt_tokens == 5 + 64
+    assert found.cut == Cut([6], 64)
+    assert best.cut == Cut([6], 64), "it might have been among the best"
     plain = await opened(RANK, {"normalize": "false"}, model_path=str(models.reranker()))
     found = await rank(plain, QUERY, documents)
     await plain.close()

@@ -158,4 +158,5 @@ def _ranking(result: RerankResult, words: Mapping[str, str]) -> str:
         {words["place"]: place, words["score"]: f"{score:.4f}", words["text"]: text}
         for place, ((_, score), text) in enumerate(pairs, 1)
     ]
-    return snapshot.table_html(rows, "")
+    cut = media.tag("p", html.escape(str(result.cut)), class_="bz-quiet") if result.cut else ""
+    return snapshot.table_html(rows, "") + cut

@@ -92,7 +92,7 @@ def entry(turn: Turn, words: Words, *, chinese: bool) -> dict[str, Any]:
         "alias": turn.alias,
         "running": turn.running,
         "answer": turn.text,
-        "blocks": [] if turn.running else blocks(turn, view, of_turn(turn, words, chinese=chinese)),
+        "blocks": turn.part if turn.running else blocks(turn, view, of_turn(turn, words, chinese=chinese)),
     }
     turn.drawn = None if turn.running else drawn
     return drawn

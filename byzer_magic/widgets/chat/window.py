@@ -28,6 +28,8 @@ REST = 9
 """A painting is followed by a rest of so many times what it took."""
 CLOCK_SECONDS = 1.0
 """What is no text tells so often how far it is."""
+KEEP_SECONDS = 3.0
+"""So often what has come of an answer is kept in the notebook: its kernel may end any time."""
 LOOK_SECONDS = 10.0
 """So long the deployments may take to say what they can."""
 
@@ -208,6 +210,7 @@ class Window:
         self.talk.turns.append(turn)
         self._send({"is": "turn", "cut": at, "turn": self._entry(turn), "state": "working"})
         self._answering = self._run(self._answer(turn))
+        self._run(self._kept())
 
     async def _answer(self, turn: Turn) -> None:
         gathered: Gatherer | None = None
@@ -264,20 +267,25 @@ class Window:
 
     async def _paint(self, turn: Turn, gathered: Gatherer, news: asyncio.Event) -> None:
         """Send what is new of an answer: the blocks that have changed."""
-        view = View(chinese=self._context.chinese, key=f"t{turn.number}")
+        chinese = self._context.chinese
+        view = View(chinese=chinese, key=f"t{turn.number}")
         sent: list[str] = []
+        kept = time.monotonic()
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOCK_SECONDS):  # wait_for loses a cancel that comes with the news
                     await news.wait()
             news.clear()
             began = time.perf_counter()
-            now = await asyncio.to_thread(lambda: view.blocks(chat_html.so_far(gathered, chinese=self._context.chinese)))
+            now = await asyncio.to_thread(lambda: view.blocks(chat_html.so_far(gathered, chinese=chinese)))
             same = next((at for at, (old, new) in enumerate(zip(sent, now, strict=False)) if old != new), len(sent))
             same = min(same, len(now))
             if now != sent:
                 self._send({"is": "blocks", "turn": turn.number, "from": same, "blocks": now[same:]})
-            sent = now
+            sent = turn.part = now
+            if time.monotonic() - kept > KEEP_SECONDS:
+                kept = time.monotonic()
+                await self._kept()
             await asyncio.sleep(max(PAINT_SECONDS, REST * (time.perf_counter() - began)))
 
     def _write(self, turn: Turn) -> None:

@@ -341,22 +341,30 @@ function initialize({ model }) {
   state("");
   const mount = new Mount(model, root, {
     gone: () => { model.send({ do: "gone" }); end(); },
-    dead: () => end(words.gone),
+    dead: freeze,
     placed: () => { log.scrollTop = log.scrollHeight; },
   });
   tell({ do: "ready" });
 
-  /** What somebody had begun to write stays to be read. */
-  function end(why) {
+  function deaf() {
     clearTimeout(asked);
     model.off("msg:custom", hear);
-    if (why) {
-      const left = input.value.trim() ? [make("br"), input.value] : [];
-      root.replaceWith(make("p", { className: "bz-chat-status", role: "status" }, why, ...left));
-    }
+  }
+
+  /** Without its kernel nothing can be done here any more; what was said, and what somebody had begun to write, stays. */
+  function freeze() {
+    deaf();
+    mount.freeze();
+    for (const part of [bar, drawer, form, ...log.querySelectorAll(".bz-chat-tools, .bz-chat-edit")]) part.remove();
+    for (const turn of log.children) turn.classList.remove("bz-running");
+    status.textContent = [words.gone, input.value.trim()].filter(Boolean).join("\n\n");
+  }
+
+  function end() {
+    deaf();
     mount.end();
   }
-  return () => end();
+  return end;
 }
 
 export default { initialize };

@@ -23,6 +23,9 @@ class Mount {
     this.soon(FIRST_FRAMES);
   }
 
+  /** Leave the root where it is, until the notebook takes it away. */
+  freeze() { this.frozen = true; }
+
   end() {
     this.ended = true;
     clearInterval(this.timer);
@@ -55,6 +58,10 @@ class Mount {
   }
 
   look() {
+    if (this.frozen) {
+      if (!this.root.isConnected) this.end();
+      return;
+    }
     const there = this.place() || (this.book ? this.cellAt() >= 0 : Boolean(this.root.closest(".cell")));
     if (there) this.lost = 0;
     else if (!this.lost) this.lost = performance.now();

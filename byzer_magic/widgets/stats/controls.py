@@ -19,8 +19,8 @@ ICONS = {
 """Strokes in a square of 16."""
 MODEL_DEEDS = ("chat", "logs", "scale", "restart", "drain", "undeploy")
 WORKER_DEEDS = ("restart", "drain")
-FIRST = ("chat", "more")
-"""Those that a row has however narrow it is."""
+FIRST = {"chat": "bz-icon bz-first", "more": "bz-icon bz-first bz-more"}
+"""Those that a row has however narrow it is, and their classes."""
 
 
 def twist(alias: str, words: Words, *, opened: bool) -> str:
@@ -42,7 +42,7 @@ def icon(name: str, label: str) -> str:
     """Return a button that is an icon; its label is a tooltip too."""
     said = html.escape(label)
     drawn = f'<svg viewBox="0 0 16 16" aria-hidden="true"><path d="{ICONS[name]}"/></svg>'
-    kind = f"bz-icon bz-first bz-{name}" if name in FIRST else "bz-icon"
+    kind = FIRST.get(name, "bz-icon")
     return f'<button type="button" class="{kind}" data-do="{name}" title="{said}" aria-label="{said}">{drawn}</button>'
 
 

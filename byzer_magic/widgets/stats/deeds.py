@@ -35,13 +35,16 @@ async def _deed(manager: Manager, message: Mapping[str, Any], words: Words) -> A
     alias, worker = str(message.get("model")), message.get("worker")
     await manager.names()  # a click where no Ray runs any more starts none
     await asyncio.to_thread(manager.ensure if message.get("do") == "undeploy" else lambda: manager.reach(alias))
+    chinese = manager.settings.chinese
     match message.get("do"):
         case "scale":
             number = int(message.get("value") or 0)
-            async for reply in _told(alias, manager.scale(ScaleSpec(model=alias, num_workers=number)), words):
+            events = manager.scale(ScaleSpec(model=alias, num_workers=number))
+            async for reply in _told(alias, events, words, chinese=chinese):
                 yield reply
         case "restart":
-            async for reply in _told(alias, manager.restart(RestartSpec(model=alias, worker=worker)), words):
+            events = manager.restart(RestartSpec(model=alias, worker=worker))
+            async for reply in _told(alias, events, words, chinese=chinese):
                 yield reply
         case "drain":
             left = await manager.drain(DrainSpec(model=alias, worker=worker))
@@ -55,9 +58,9 @@ async def _deed(manager: Manager, message: Mapping[str, Any], words: Words) -> A
             yield {"state": "done", "text": "" if lines else words["no_logs"], "log": "\n".join(lines)}
 
 
-async def _told(alias: str, events: AsyncIterator[Event], words: Words) -> AsyncIterator[Reply]:
+async def _told(alias: str, events: AsyncIterator[Event], words: Words, *, chinese: bool) -> AsyncIterator[Reply]:
     async with aclosing(events) as stages:  # type: ignore[type-var]  # a generator
         async for event in stages:
-            text = snapshot.event_text(alias, event).removeprefix(f"{alias}: ")
+            text = snapshot.event_text(alias, event, chinese=chinese).removeprefix(f"{alias}: ")
             yield {"state": "going", "text": text}
     yield {"state": "done", "text": words["done"]}

@@ -30,7 +30,9 @@ def show(context: Context, item: PlotSpec) -> None:
     shown = figure.window(minutes, time.time())
     within = [sample for sample in samples if sample.at > shown.start]
     if not any(sample.requests or sample.tokens or sample.busy for sample in within):
-        context.output.say(words["no_work"].format(alias=item.model, minutes=f"{max(minutes, 0.1):.1f}".removesuffix(".0")))
+        context.output.say(
+            words["no_work"].format(alias=item.model, minutes=f"{max(minutes, 0.1):.1f}".removesuffix(".0"))
+        )
         return
     made = figure.plots(within, shown, stat.currency, words)
     title = words["figure"].format(alias=item.model, start=f"{time.strftime('%Y-%m-%d')} {figure.clock(shown.start)}",

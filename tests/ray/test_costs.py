@@ -1,0 +1,47 @@
+"""What an answer costs, from the pool to whoever asked: prices hold at the provider's own address only."""
+
+from __future__ import annotations
+
+import pytest
+
+import byzer_magic as bz
+from byzer_magic import prices
+from byzer_magic.manager import Manager
+from byzer_magic.results import ChatResult
+from byzer_magic.spec import DeploySpec
+from byzer_magic.widgets import snapshot
+from tests.conftest import KEY
+from tests.servers.process import Process
+
+pytestmark = pytest.mark.ray
+
+
+def deploy(manager: Manager, alias: str, **params: str) -> None:
+    known = {"saas.api_key": KEY, "saas.model": "gpt-4o"} | {f"saas.{name}": text for name, text in params.items()}
+    spec = DeploySpec(model=alias, pretrained_model_type="saas/openai", cpus_per_worker=0.001, infer_params=known)
+    for _ in manager.iterate(manager.deploy(manager.plan(spec))):
+        pass
+
+
+def test_an_answer_knows_its_cost(manager: Manager, provider: Process) -> None:
+    # Our provider plays the proxy on the way to OpenAI: the address is OpenAI's own, and no request leaves the machine.
+    deploy(manager, "priced", base_url="http://api.openai.com/v1", proxies=provider.url)
+    result = bz.model("priced").chat("hello")
+    price = prices.find("saas/openai", "gpt-4o")
+    assert isinstance(result, ChatResult)
+    assert price
+    assert result.usage
+    assert result.cost == pytest.approx(price.of(result.usage))
+    assert result.currency == "USD"
+    assert prices.shown(result.cost, "USD") in snapshot.footer(result, chinese=False)
+    pieces = list(bz.model("priced").stream("hello"))
+    assert [piece.usage.cost for piece in pieces if piece.usage] == [result.cost]
+    assert bz.model("priced").stat().cost == pytest.approx(2 * result.cost)
+
+
+def test_elsewhere_the_same_name_has_no_price(manager: Manager, provider: Process) -> None:
+    deploy(manager, "cheap", base_url=f"{provider.url}/v1")
+    result = bz.model("cheap").chat("hello")
+    assert result.usage
+    assert (result.cost, result.currency) == (None, "")
+    assert "$" not in snapshot.footer(result, chinese=False)

@@ -1,0 +1,97 @@
+"""A worker on another node than its pool: another Ray node on this machine, with files of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import Shell
+from tests.ray.test_deploy import eventually
+
+pytestmark = [pytest.mark.ray, pytest.mark.engine, pytest.mark.timeout(600)]
+
+GPUS = 5
+"""More than the first node has (conftest's BYZER_LOCAL_GPUS): whoever wants them all is on the other one."""
+
+
+@contextlib.contextmanager
+def other_node(address: str, folder: Path) -> Iterator[psutil.Process]:
+    """Hold a second node; yields the process that Ray's processes of that node are children of."""
+    command = [
+        sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--address={address}",
+        f"--temp-dir={folder}", "--num-cpus=2", f"--num-gpus={GPUS}", "--object-store-memory=80000000",
+        "--disable-usage-stats",
+    ]  # fmt: skip
+    env = {
+        **os.environ,
+        "RAY_AUTH_MODE": "token",
+        "RAY_TMPDIR": str(folder),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    with (folder / "start.log").open("w") as output:
+        node = subprocess.Popen(command, env=env, stdout=output, stderr=output, start_new_session=True)
+    try:
+        yield psutil.Process(node.pid)
+    finally:
+        node.terminate()  # Ray gives what runs there up to 30 s
+        node.wait(60)
+
+
+@pytest.fixture
+def folders() -> Iterator[tuple[Path, Path]]:
+    made = [Path(tempfile.mkdtemp(prefix="bz", dir="/tmp")) for _ in range(2)]  # short: sockets live below them
+    yield made[0], made[1]
+    for folder in made:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_what_a_worker_on_another_node_wrote_is_read_there(
+    shell: Shell, folders: tuple[Path, Path], gguf: Path
+) -> None:
+    first, second = folders
+    shell.env |= {"RAY_TMPDIR": str(first)}
+    assert shell("connect").returncode == 0
+    try:
+        address = json.loads((first / "ray" / "byzer_head.json").read_text())["address"]
+        with other_node(address, second) as node:
+            assert eventually(lambda: "Ray runtime started" in (second / "start.log").read_text(), 60)
+            deploy(shell, gguf)
+            assert MARK not in "".join(path.read_text() for path in first.rglob("worker-*")), (
+                "it runs on the other node"
+            )
+            assert MARK in shell("logs", "--model", "l").stdout
+            end(node, "Engine")
+            assert MARK in shell("logs", "--model", "l").stdout, "also of a process that has died"
+            end(node, "raylet")
+            assert eventually(lambda: "wrote is on node" in shell("logs", "--model", "l").stdout, 60)
+    finally:
+        assert shell("shutdown").returncode == 0
+
+
+MARK = "chat eos_token"
+"""llama.cpp writes it when it loads a model."""
+
+
+def deploy(shell: Shell, gguf: Path) -> None:
+    done = shell(
+        "deploy", "--model", "l", "--infer_backend", "llama_cpp", "--model_path", str(gguf),
+        "--gpus_per_worker", str(GPUS), "--cpus_per_worker", "0.001", "--infer_params", "verbose=true",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def end(node: psutil.Process, name: str) -> None:
+    """Kill a process of a node, and wait until it has gone."""
+    [found] = [child for child in node.children(recursive=True) if name in " ".join(child.cmdline()[:1])]
+    found.kill()
+    found.wait(10)

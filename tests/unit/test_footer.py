@@ -1,0 +1,151 @@
+"""The line under an answer, in both languages, wherever it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from byzer_magic.gather import gatherer
+from byzer_magic.magics import recording
+from byzer_magic.origin import Timings
+from byzer_magic.results import ChatResult, EmbedResult, Result, SpeakResult, TranscribeResult
+from byzer_magic.terminal import Terminal
+from byzer_magic.types import ChatChunk, ChatRequest, Cut, Dispatched, EmbedRequest, Segment, Usage, Vectors
+from byzer_magic.widgets import assets, snapshot
+from byzer_magic.widgets.answer import columns
+from byzer_magic.widgets.answer.view import Shown, View, bundle as answer_bundle
+from tests.pages import Page
+
+EVIL = '<img src=x onerror="alert(1)">'
+
+
+def chat(**more: Any) -> ChatResult:
+    timings = Timings(first_token=0.5, total=2.5)
+    usage = Usage(7, 101, 0.0012, "USD")
+    known: dict[str, Any] = {"text": "hi", "model": "gpt", "worker": 0, "usage": usage, "timings": timings}
+    return ChatResult(**known | {"finish": "stop"} | more)
+
+
+def vectors(rows: int, cut: Cut | None = None) -> EmbedResult:
+    return EmbedResult(model="m", vectors=np.ones((rows, 8), dtype="<f4"), cut=cut, timings=Timings(total=1.0))
+
+
+@pytest.mark.parametrize(
+    ("result", "english", "chinese"),
+    [
+        (
+            chat(),
+            "gpt · worker 0 · first token 0.50 s · 7 + 101 tokens · 50 tokens/s · 2.50 s · $0.0012",
+            "gpt · worker 0 · 首个 token 0.50 s · 7 + 101 个 token · 50 token/s · 2.50 s · $0.0012",
+        ),
+        (
+            chat(usage=None, finish="length"),
+            "gpt · worker 0 · first token 0.50 s · 2.50 s · stopped: length",
+            "gpt · worker 0 · 首个 token 0.50 s · 2.50 s · 停止原因：length",
+        ),
+        (
+            chat(worker=None, usage=Usage(7, 1), interrupted=True, finish=None),
+            "gpt · first token 0.50 s · 7 + 1 tokens · 2.50 s · interrupted",
+            "gpt · 首个 token 0.50 s · 7 + 1 个 token · 2.50 s · 已中断",
+        ),
+        (vectors(1), "m · 1 vector of 8 numbers · 1.00 s", "m · 1 个 8 维向量 · 1.00 s"),
+        (
+            vectors(3, Cut([0, 2], 8192)),
+            "m · 3 vectors of 8 numbers; 2 texts were cut at 8,192 tokens · 1.00 s",
+            "m · 3 个 8 维向量; 2 条文本在 8,192 个 token 处截断 · 1.00 s",
+        ),
+        (vectors(1, Cut([0], 512)), "m · 1 vector of 8 numbers; 1 text was cut at 512 tokens · 1.00 s", None),
+    ],
+)
+def test_it_tells_what_an_answer_took(result: Result, english: str, chinese: str | None) -> None:
+    assert snapshot.footer(result, chinese=False) == english
+    assert chinese is None or snapshot.footer(result, chinese=True) == chinese
+
+
+@pytest.mark.parametrize("chinese", [False, True])
+def test_columns_say_the_same_without_the_name(chinese: bool) -> None:
+    result = chat()
+    column = columns.footer(columns.Column(alias="gpt", state="done", result=result), chinese=chinese)
+    assert snapshot.footer(result, chinese=chinese) == f"gpt · worker 0 · {column}"
+
+
+def test_a_part_that_an_error_left_says_where_it_is() -> None:
+    part = chat(interrupted=True)
+    said = snapshot.footer(part, chinese=False, by_error=True)
+    assert said.endswith("· interrupted by an error; this part is kept in _chat")
+    assert "_chat" in snapshot.footer(part, chinese=True, by_error=True)
+
+
+def test_a_cost_and_its_currency_are_those_of_the_tokens() -> None:
+    assert (chat().cost, chat().currency) == (0.0012, "USD")
+    for unknown in (chat(usage=None), chat(usage=Usage(7, 101))):
+        assert (unknown.cost, unknown.currency) == (None, "")
+    spoken = SpeakResult(model="m", data=b"x", mime="audio/mpeg", text="hi", usage=Usage(1, 2, 0.5, "CNY"))
+    assert (spoken.cost, spoken.currency) == (0.5, "CNY")
+    assert snapshot.footer(spoken, chinese=False).endswith("¥0.5000")
+
+
+def test_tokens_of_several_parts_have_a_cost_where_all_have() -> None:
+    known, unknown = Usage(1, 2, 0.25, "USD"), Usage(1, 2)
+    assert known + known == Usage(2, 4, 0.5, "USD")
+    assert known + unknown == unknown + known == Usage(2, 4)
+
+
+@pytest.mark.parametrize(("costs", "whole"), [((0.25, 0.5), 0.75), ((0.25, None), None), ((None, 0.25), None)])
+def test_an_answer_in_parts_costs_their_sum(costs: tuple[float | None, ...], whole: float | None) -> None:
+    gathered = gatherer("m", EmbedRequest(texts=["a", "b"]))
+    for start, cost in enumerate(costs):
+        usage = Usage(3, 0, cost, "USD" if cost else "")
+        gathered.add(Vectors(start, 1, np.ones(1, dtype="<f4").tobytes(), usage))
+    assert gathered.result().cost == whole
+
+
+def test_a_side_that_knows_no_costs_understands_one_that_does() -> None:
+    class Old(msgspec.Struct):
+        prompt_tokens: int = 0
+        completion_tokens: int = 0
+
+    found = msgspec.msgpack.decode(msgspec.msgpack.encode(Usage(7, 3, 0.5, "USD")), type=Old)
+    assert (found.prompt_tokens, found.completion_tokens) == (7, 3)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(Old(7, 3)), type=Usage) == Usage(7, 3)
+
+
+def test_all_footers_have_one_style() -> None:
+    style = assets.read("footer.css")
+    alone = snapshot.footer_bundle(EVIL)["text/html"]
+    view = answer_bundle(Shown(text="hi", footer=EVIL))["text/html"]
+    heard = TranscribeResult(model="m", text="a b", segments=[Segment(0, 1, "a b")], timings=Timings(total=1.0))
+    below = recording.shown(heard, chinese=True)
+    column = columns.Column(alias="gpt", state="done", result=chat())
+    beside = columns.bundle([column], {"gpt": View(key="gpt")}, chinese=False)["text/html"]
+    for shown in (alone, view, below["text/html"], beside):
+        assert style in shown
+        assert Page(shown).all("div", "bz-footer") or Page(shown).all("footer", "bz-footer")
+        assert "img" not in Page(shown).tags()
+    assert below["text/plain"].endswith("m · 1.00 s")
+
+
+def test_tables_in_one_output_stand_apart() -> None:
+    data = snapshot.tables([[{"a": 1}], [], [{"b": 2}]])
+    assert data["text/plain"] == "a\n1\n\nb\n2"
+    assert len(Page(data["text/html"]).all("table", "bz-table")) == 2
+    assert "~ .bz-table.bz-table { margin-top:" in assets.read("table.css")
+
+
+def items(*given: Any) -> Iterator[Any]:
+    yield from [Dispatched(2, 0.0), *given]
+
+
+@pytest.mark.parametrize(("chinese", "said"), [(False, "5 + 1 tokens"), (True, "5 + 1 个 token")])
+def test_a_shell_speaks_the_users_language(chinese: bool, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    request = ChatRequest(messages=[])
+    chunks = (ChatChunk("hi"), ChatChunk(finish="stop", usage=Usage(5, 1, 0.02, "USD")))
+    Terminal(lambda: chinese).answer(gatherer("m", request), items(*chunks), "markdown")
+    shown = capsys.readouterr()
+    assert shown.out == "hi\n"
+    assert said in shown.err
+    assert "· $0.0200" in shown.err
