@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -25,7 +26,7 @@ class Price:
     kinds: str
     """The types of deployment that reach this provider by themselves, with spaces."""
     at: str
-    """The provider's hosts, with spaces: at somebody else's address the same name may cost anything."""
+    """The provider's hosts, with spaces."""
     currency: str
     """`USD` or `CNY`."""
     input: float
@@ -60,15 +61,25 @@ def load() -> tuple[Price, ...]:
 def find(kind: str, model: str, base_url: str = "") -> Price | None:
     """Return the price of a provider's model, or None where none is known.
 
-    A model that runs here, or at an address that is not its provider's own, has no list price.
+    The address is to be the provider's own, or one of somebody's own network, where a proxy leads to the provider. What
+    runs under the same name at other public addresses may cost anything.
     """
     host = urlsplit(base_url).hostname or ""
     name = model.lower().rpartition("/")[2]
+    is_default = not base_url or _is_near(host)
     for row in load():
-        is_there = host in row.at.split() if base_url else kind in row.kinds.split()
+        is_there = host in row.at.split() or (is_default and kind in row.kinds.split())
         if is_there and any(fnmatchcase(name, pattern) for pattern in row.match.split()):
             return row
     return None
+
+
+def _is_near(host: str) -> bool:
+    """Tell whether a host is of this machine or of a private network."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".internal", ".lan"))
 
 
 def shown(cost: float | None, currency: str) -> str:

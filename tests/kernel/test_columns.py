@@ -41,7 +41,7 @@ def test_they_answer_at_once_in_one_output(deployed: Kernel) -> None:
     cell = deployed.run("%%chat a,b --out both\ntokens:30@20")
     assert cell.status == "ok", cell.everything
     assert len(cell.shown) == 1
-    assert 5 <= cell.updates <= 22, "painted as they came, at most ten times a second"
+    assert 5 <= cell.updates <= 40, "painted as they came, at most twenty times a second"
     assert states(cell) == ["done", "done"]
     assert columns(cell).count("first token") == 2
     assert "== a ==" in cell.shown[0]["text/plain"]

@@ -56,7 +56,7 @@ def test_a_deployment_that_is_not_there_is_said(deployed: Kernel) -> None:
 def test_the_figure(deployed: Kernel) -> None:
     deployed.run("import time; time.sleep(1.2)")
     (figure,) = deployed.run("%byzer plot --model m").shown
-    assert figure["text/html"].count("<svg") == 5, "there is no cost: what the model costs at this address is not known"
+    assert figure["text/html"].count("<svg") == 6
     assert "requests, 0 errors" in figure["text/plain"]
     assert "Requests/s" in figure["text/plain"]
     assert "nobody" in deployed.run("%byzer plot --model nobody").everything

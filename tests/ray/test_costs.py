@@ -1,4 +1,4 @@
-"""What an answer costs, from the pool to whoever asked: prices hold at the provider's own address only."""
+"""What an answer costs, from the pool to whoever asked."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ def deploy(manager: Manager, alias: str, **params: str) -> None:
 
 
 def test_an_answer_knows_its_cost(manager: Manager, provider: Process) -> None:
-    # Our provider plays the proxy on the way to OpenAI: the address is OpenAI's own, and no request leaves the machine.
-    deploy(manager, "priced", base_url="http://api.openai.com/v1", proxies=provider.url)
+    deploy(manager, "priced", base_url=f"{provider.url}/v1")
     result = bz.model("priced").chat("hello")
     price = prices.find("saas/openai", "gpt-4o")
     assert isinstance(result, ChatResult)
@@ -40,7 +39,8 @@ def test_an_answer_knows_its_cost(manager: Manager, provider: Process) -> None:
 
 
 def test_elsewhere_the_same_name_has_no_price(manager: Manager, provider: Process) -> None:
-    deploy(manager, "cheap", base_url=f"{provider.url}/v1")
+    # Our provider is the HTTP proxy on the way to another address, so that no request leaves the machine.
+    deploy(manager, "cheap", base_url="http://models.example.com/v1", proxies=provider.url)
     result = bz.model("cheap").chat("hello")
     assert result.usage
     assert (result.cost, result.currency) == (None, "")

@@ -73,6 +73,8 @@ def test_what_a_worker_on_another_node_wrote_is_read_there(
             end(node, "Engine")
             assert MARK in shell("logs", "--model", "l").stdout, "also of a process that has died"
             end(node, "raylet")
+            print(shell("logs", "--model", "l"))
+            print(shell("logs", "--model", "l"))
             assert eventually(lambda: "wrote is on node" in shell("logs", "--model", "l").stdout, 60)
     finally:
         assert shell("shutdown").returncode == 0

@@ -30,7 +30,7 @@ def test_the_cost_of_an_answer() -> None:
     [
         ("saas/openai", "something-new", ""),
         ("custom/auto", "gpt-4o", ""),
-        ("saas/openai", "gpt-4o", "http://127.0.0.1:8000/v1"),
+        ("saas/openai", "gpt-4o", "https://8.8.8.8/v1"),
         ("saas/openai", "gpt-4o", "https://my-proxy.example/api.openai.com"),
         ("saas/ollama", "gpt-oss-120b", ""),
         ("saas/openrouter", "openai/gpt-oss-120b", ""),
@@ -46,6 +46,9 @@ def test_a_model_without_a_known_price_has_none(kind: str, model: str, address: 
         ("saas/groq", "openai/gpt-oss-120b", ""),
         ("saas/openai", "openai/gpt-oss-120b", "https://api.groq.com/openai/v1"),
         ("saas/openai", "gpt-4o", "https://api.openai.com/v1"),
+        ("saas/openai", "gpt-4o", "http://127.0.0.1:4000/v1"),
+        ("saas/openai", "gpt-4o", "http://litellm:4000/v1"),
+        ("saas/openai", "gpt-4o", "https://proxy.corp.internal/v1"),
     ],
 )
 def test_a_provider_has_its_price_however_it_is_reached(kind: str, model: str, address: str) -> None:
