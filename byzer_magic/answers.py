@@ -43,6 +43,7 @@ def _row(result: Result) -> dict[str, Any]:
         "tokens": result.usage.completion_tokens if result.usage else None,
         "tokens_per_second": result.tokens_per_second if isinstance(result, ChatResult) else None,
         "cost": result.cost,
+        "currency": result.currency or None,
         "error": str(result.error) if result.error else None,
     }
 

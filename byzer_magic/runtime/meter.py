@@ -39,6 +39,7 @@ class Meter:
         started = time.monotonic()
         first = 0.0
         pieces = 0
+        told: Usage | None = None
         try:
             async with aclosing(items) as answer:  # type: ignore[type-var]  # async generators all
                 async for found in answer:
@@ -46,12 +47,19 @@ class Meter:
                     if not first and (not isinstance(item, ChatChunk) or item.text or item.reasoning):
                         first = time.monotonic()
                         self._began(first - started)
-                    pieces += self._count(item, pieces)
-                    if isinstance(item, ChatChunk) and item.usage and first:  # an answer in one piece has no speed
-                        self._speeds.append(item.usage.completion_tokens / max(time.monotonic() - first, 1e-3))
+                    if isinstance(item, ChatChunk):
+                        pieces += self._piece(item)
+                        told = item.usage or told  # some providers tell the sum so far with every piece
+                    elif (usage := getattr(item, "usage", None)) is not None:
+                        self._count(usage, 0)
                     yield item
         finally:
-            self._now.latencies.append(time.monotonic() - started)
+            ended = time.monotonic()
+            self._now.latencies.append(ended - started)
+            if told is not None:
+                self._count(told, pieces)
+                if first:  # an answer in one piece has no speed
+                    self._speeds.append(told.completion_tokens / max(ended - first, 1e-3))
 
     def _priced(self, item: Item) -> Item:
         """Return an item of which the tokens, where it tells them, have their cost."""
@@ -64,17 +72,17 @@ class Meter:
         self._first.append(seconds)
         self._now.firsts.append(seconds)
 
-    def _count(self, item: Item, pieces: int) -> int:
-        """Count the tokens of an item: each piece of text as one, until their true number is told."""
-        usage: Usage | None = getattr(item, "usage", None)
-        if usage is not None:
-            self.usage += usage
-            self._now.tokens += max(0, usage.completion_tokens - pieces)
-            self._pay(usage)
-            return 0
-        is_text = isinstance(item, ChatChunk) and bool(item.text or item.reasoning)
+    def _piece(self, item: ChatChunk) -> int:
+        """Count a piece of text as one token, until their true number is told."""
+        is_text = bool(item.text or item.reasoning)
         self._now.tokens += is_text
         return int(is_text)
+
+    def _count(self, usage: Usage, pieces: int) -> None:
+        """Count tokens of which so many have been counted as pieces."""
+        self.usage += usage
+        self._now.tokens += max(0, usage.completion_tokens - pieces)
+        self._pay(usage)
 
     def _pay(self, usage: Usage) -> None:
         if usage.cost is None:  # what is not known of one answer is not known of all

@@ -92,7 +92,7 @@ def test_a_mistake_is_said_before_anything_is_sent(deployed: Kernel, provider: P
 
 def test_a_frame_has_a_row_per_model(deployed: Kernel) -> None:
     assert deployed.run("%%chat a,bad --df --out table\nhello").status == "ok"
-    wanted = ["model", "text", "first_token", "total", "tokens", "tokens_per_second", "cost", "error"]
+    wanted = ["model", "text", "first_token", "total", "tokens", "tokens_per_second", "cost", "currency", "error"]
     assert deployed.run("print(list(table.columns))").text == f"{wanted}\n"
     said = "print(list(table.model), list(table.text), table.error.isna().tolist(), table is _chat)"
     assert deployed.run(said).text == "['a', 'bad'] ['Echo: hello', ''] [True, False] True\n"

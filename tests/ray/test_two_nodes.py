@@ -20,8 +20,8 @@ from tests.ray.test_deploy import eventually
 
 pytestmark = [pytest.mark.ray, pytest.mark.engine, pytest.mark.timeout(600)]
 
-GPUS = 5
-"""More than the first node has (conftest's BYZER_LOCAL_GPUS): whoever wants them all is on the other one."""
+GPUS = 2
+"""Of each node: those of the first are conftest's BYZER_LOCAL_GPUS."""
 
 
 @contextlib.contextmanager
@@ -32,12 +32,8 @@ def other_node(address: str, folder: Path) -> Iterator[psutil.Process]:
         f"--temp-dir={folder}", "--num-cpus=2", f"--num-gpus={GPUS}", "--object-store-memory=80000000",
         "--disable-usage-stats",
     ]  # fmt: skip
-    env = {
-        **os.environ,
-        "RAY_AUTH_MODE": "token",
-        "RAY_TMPDIR": str(folder),
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }
+    root = Path(__file__).parents[2]
+    env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_TMPDIR": str(folder), "PYTHONPATH": str(root)}
     with (folder / "start.log").open("w") as output:
         node = subprocess.Popen(command, env=env, stdout=output, stderr=output, start_new_session=True)
     try:
@@ -62,29 +58,33 @@ def test_what_a_worker_on_another_node_wrote_is_read_there(
     shell.env |= {"RAY_TMPDIR": str(first)}
     assert shell("connect").returncode == 0
     try:
+        deploy(shell, gguf)
         address = json.loads((first / "ray" / "byzer_head.json").read_text())["address"]
         with other_node(address, second) as node:
             assert eventually(lambda: "Ray runtime started" in (second / "start.log").read_text(), 60)
-            deploy(shell, gguf)
-            assert MARK not in "".join(path.read_text() for path in first.rglob("worker-*")), (
-                "it runs on the other node"
-            )
-            assert MARK in shell("logs", "--model", "l").stdout
+            done = shell("scale", "--model", "l", "--num_workers", "2")
+            assert done.returncode == 0, done.stderr
+            assert loads(shell) == 2
+            assert sum(path.read_text().count(MARK) for path in first.rglob("worker-*")) == 1, "of one of the two"
             end(node, "Engine")
-            assert MARK in shell("logs", "--model", "l").stdout, "also of a process that has died"
+            assert eventually(lambda: loads(shell) == 3, 60), "that of the process that has died, and of the new one"
             end(node, "raylet")
-            print(shell("logs", "--model", "l"))
-            print(shell("logs", "--model", "l"))
             assert eventually(lambda: "wrote is on node" in shell("logs", "--model", "l").stdout, 60)
+            assert loads(shell) == 1
     finally:
         assert shell("shutdown").returncode == 0
 
 
 MARK = "chat eos_token"
-"""llama.cpp writes it when it loads a model."""
+"""The engine writes it once when it loads a model."""
+
+
+def loads(shell: Shell) -> int:
+    return shell("logs", "--model", "l").stdout.count(MARK)
 
 
 def deploy(shell: Shell, gguf: Path) -> None:
+    """Deploy a worker that takes all GPUs of the first node, so that another one goes elsewhere."""
     done = shell(
         "deploy", "--model", "l", "--infer_backend", "llama_cpp", "--model_path", str(gguf),
         "--gpus_per_worker", str(GPUS), "--cpus_per_worker", "0.001", "--infer_params", "verbose=true",

@@ -97,7 +97,7 @@ def test_answers_become_rows() -> None:
     table = Answers([chat(usage=Usage(7, 101, 0.5, "USD")), failed]).frame()
     assert list(table.model) == ["a", "b"]
     assert table.tokens_per_second[0] == 50
-    assert table.cost[0] == 0.5
+    assert (table.cost[0], table.currency[0]) == (0.5, "USD")
     assert table.error[1] == "no key"
 
 

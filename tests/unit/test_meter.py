@@ -41,6 +41,13 @@ async def test_tokens_and_costs_are_added_up() -> None:
     assert (meter.history[-1].cost, meter.history[-1].requests) == (0.0, 0)
 
 
+async def test_of_sums_that_come_with_every_piece_the_last_one_counts() -> None:
+    meter = Meter(PRICE)
+    await answered(meter, *(ChatChunk(text="a", usage=Usage(1_000_000, number)) for number in range(1, 6)))
+    assert meter.usage == Usage(1_000_000, 5)
+    assert meter.cost == pytest.approx(2.5 + 5 * 10 / 1_000_000)
+
+
 async def test_one_answer_of_an_unknown_price_leaves_the_sum_unknown() -> None:
     assert PRICE
     meter = Meter(replace(PRICE, up_to=10))
