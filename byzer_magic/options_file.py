@@ -45,6 +45,25 @@ def read(cls: type[Spec], text: str, path: str) -> dict[str, Any]:
     return found
 
 
+def write(spec: Spec) -> str:
+    """Return the YAML that `read` makes the same options of: those that were given."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for opt in options_of(spec):
+        value = getattr(spec, opt.name)
+        if opt.name != "file" and (opt.required or value != opt.default):
+            plain = isinstance(value, bool | int | float)
+            found[opt.name] = value if plain else _writable(value)
+    return yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=1_000_000)
+
+
+def _writable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: str(text) for name, text in value.items()}
+    return [*value] if isinstance(value, tuple | list) else str(value)
+
+
 def _load(text: str, path: str) -> dict[str, Any]:
     import yaml  # a fifth of the time of %load_ext, and only --file needs it
 

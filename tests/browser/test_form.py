@@ -165,6 +165,11 @@ def test_a_pasted_command_fills_the_form(opened: Callable[..., Form]) -> None:
     expect(form.line).to_contain_text("saas.api_key=${AZURE_OPENAI_API_KEY}")
     form.button("Insert as cell").click()
     assert form.book.source(2).startswith("%byzer deploy --model gpt4o_chat")
+    form.button("As YAML").click()
+    expect(form.line).to_contain_text("saas.api_key: ${AZURE_OPENAI_API_KEY}")
+    form.button("Insert as cell").click()
+    assert form.book.source(2).startswith("%%writefile gpt4o_chat.yml\nmodel: gpt4o_chat\n")
+    assert form.book.source(3) == "%byzer deploy --file gpt4o_chat.yml"
     form.book.save()
     assert KEY not in form.book.path.read_text()
     assert "metadata.widgets" not in form.book.path.read_text()

@@ -7,9 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import example, given, strategies as st
+from hypothesis import assume, example, given, strategies as st
 
-from byzer_magic.command import HelpRequested, line, parse, parse_chat, split, split_block
+from byzer_magic import options_file
+from byzer_magic.command import HelpRequested, build, line, parse, parse_chat, split, split_block
 from byzer_magic.errors import CommandError
 from byzer_magic.options import Option, Spec, options_of
 from byzer_magic.spec import COMMANDS, EASY_COMMANDS, ChatSpec, DeploySpec, EasyChatSpec
@@ -68,6 +69,14 @@ def specs(cls: type[Spec]) -> st.SearchStrategy[Any]:
 def test_every_spec_survives_its_line(cls: type[Spec], data: st.DataObject) -> None:
     spec = data.draw(specs(cls))
     assert parse(split(line(spec))) == spec
+
+
+@given(specs(DeploySpec))
+def test_every_deployment_survives_its_file(spec: DeploySpec) -> None:
+    options = [getattr(spec, opt.name) for opt in options_of(spec)]
+    assume(not {"", "null", "~"} & {text for text in options if isinstance(text, str)})  # there: not given
+    assume(not any(str(text).startswith("ENV") for text in (*options, *spec.infer_params.values())))  # a variable there
+    assert build(DeploySpec, options_file.read(DeploySpec, options_file.write(spec), "a.yml")) == spec
 
 
 @given(specs(ChatSpec).filter(lambda spec: spec.query != ""))

@@ -87,6 +87,7 @@ class Desk:
             "missing": verdict.missing,
             "notes": self._notes(),
             "line": self.line,
+            "yaml": form_values.yaml_of(self.values, self._typed, info),
             "stand_ins": self._stand_ins(),
             **self._described(info, always=False),
         }

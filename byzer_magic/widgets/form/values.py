@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from byzer_magic import command, presets
+from byzer_magic import command, options_file, presets
 from byzer_magic.backends.base import Info, Param
 from byzer_magic.errors import CommandError
 from byzer_magic.options import is_secret_name, options_of
@@ -168,11 +168,20 @@ def line_of(values: Values, typed: Iterable[str], info: Info | None) -> str:
 
     Fields whose values no command can have are left out.
     """
+    return f"%byzer {command.line(_without_secrets(values, typed, info))}"
+
+
+def yaml_of(values: Values, typed: Iterable[str], info: Info | None) -> str:
+    """Return the same deployment as the YAML that `deploy --file` takes."""
+    return options_file.write(_without_secrets(values, typed, info))
+
+
+def _without_secrets(values: Values, typed: Iterable[str], info: Info | None) -> DeploySpec:
     seen, hidden = apart(values, info)
     shown = seen | {name: reference(name, values, info) for name in (*hidden, *typed)}
     wrong = {name for name, text in shown.items() if not name.startswith(PARAM) and trouble_in(name, text)}
     kept = {name: text for name, text in shown.items() if name not in wrong}
-    return f"%byzer {command.line(_built({**kept, 'model': kept.get('model') or UNNAMED}))}"
+    return _built({**kept, "model": kept.get("model") or UNNAMED})
 
 
 def trouble_in(name: str, text: str) -> str:

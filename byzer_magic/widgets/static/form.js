@@ -348,11 +348,14 @@ class Form {
     this.after = make("div", { className: "bz-after" });
     this.line = make("code");
     this.copyButton = button(words.copy, () => this.copy());
-    this.insertButton = button(words.insert, () => this.insert(this.line.textContent, this.insertButton));
+    this.insertButton = button(words.insert, () => this.insert(this.cells, this.insertButton));
+    this.yamlButton = button(words.yaml, () => this.showLine(this.yamlButton.getAttribute("aria-pressed") !== "true"));
+    this.yamlButton.title = words.yaml_help;
+    this.yamlButton.setAttribute("aria-pressed", "false");
     this.root = make("div", { className: "bz-form", role: "group", "aria-label": words.title }, this.all, this.whole,
       make("div", { className: "bz-row bz-acts" }, this.deployButton, this.testButton, this.cancelButton, this.sign, this.bar, this.stage, this.seconds, this.waits),
       this.after,
-      make("div", { className: "bz-command" }, make("div", { className: "bz-row" }, make("span", { className: "bz-title", textContent: words.command }), this.copyButton, this.insertButton),
+      make("div", { className: "bz-command" }, make("div", { className: "bz-row" }, make("span", { className: "bz-title", textContent: words.command }), this.yamlButton, this.copyButton, this.insertButton),
         make("pre", { tabIndex: 0, role: "region", "aria-label": words.command }, this.line)));
     this.root.addEventListener("keydown", (event) => this.key(event));
   }
@@ -412,6 +415,21 @@ class Form {
     this.check();
   }
 
+  get asYaml() { return this.yamlButton.getAttribute("aria-pressed") === "true"; }
+
+  /** Show the command, or what a file for `deploy --file` has instead. */
+  showLine(asYaml = this.asYaml) {
+    this.yamlButton.setAttribute("aria-pressed", String(asYaml));
+    this.line.textContent = (asYaml ? this.told.yaml : this.told.line) ?? "";
+  }
+
+  /** The cells that do what is shown. */
+  get cells() {
+    if (!this.asYaml) return [this.told.line];
+    const file = `${(this.values.model || "deploy").replace(/[^\w.-]+/g, "_")}.yml`;
+    return [`%%writefile ${file}\n${this.told.yaml}`, `%byzer deploy --file ${file}`];
+  }
+
   async copy(text = this.line.textContent, where = this.copyButton) {
     try {
       await navigator.clipboard.writeText(text);
@@ -428,12 +446,12 @@ class Form {
     setTimeout(() => { where.textContent = before; }, 1500);
   }
 
-  insert(text, where) {
-    if (this.mount.insert([text])) {
+  insert(cells, where) {
+    if (this.mount.insert(cells)) {
       this.flash(where, this.words.inserted);
       return;
     }
-    this.copy(text, where);
+    this.copy(cells.join("\n\n"), where);
     this.stage.textContent = this.words.not_inserted;
   }
 
@@ -530,7 +548,7 @@ class Form {
     if (message.number !== undefined && message.number < this.number) return;
     this.told = message;
     if (message.fields) this.describe(message);
-    this.line.textContent = message.line;
+    this.showLine();
     const wrong = [...this.fields.values()].filter((field) => field.say());
     const rest = message.errors[""] ?? Object.entries(message.errors).find(([key]) => !this.fields.has(key))?.[1];
     this.whole.textContent = rest ?? "";
@@ -600,7 +618,7 @@ class Form {
     if (work.log) parts.push(make("details", {}, make("summary", { textContent: this.words.log }), make("pre", { className: "bz-log", tabIndex: 0, textContent: work.log })));
     if (work.rows) parts.push(make("dl", { className: "bz-facts" }, ...work.rows.flatMap(([name, text]) => [make("dt", { textContent: name }), make("dd", { textContent: text })])));
     if (work.state === "ready") {
-      const chat = button(this.words.chat, () => this.insert(work.chat, chat));
+      const chat = button(this.words.chat, () => this.insert([work.chat], chat));
       const undeploy = button(this.words.undeploy, () => {  // asks first: by being pressed twice
         if (undeploy.textContent === this.words.undeploy) undeploy.textContent = fill(this.words.sure, { alias: work.alias });
         else this.send({ do: "undeploy", alias: work.alias });
