@@ -54,12 +54,12 @@ lab: $(VENV)/.use  ## open the quickstart notebook in JupyterLab
 stop: $(VENV)/.use  ## stop the local Ray that the demo started
 	$(BIN)/byzerllm shutdown
 
-test: browser $(VENV)/.dev check models  ## install, then run all checks and tests
+test: $(VENV)/.dev check models  ## install, then run all checks and tests, but those in a browser
 	@date "+== %T running the tests"
-	$(BIN)/python -m pytest --durations=15
+	$(BIN)/python -m pytest -m "not browser" --durations=15
 	@date "+== %T done"
 
-test-browser: browser $(VENV)/.dev models  ## run the tests in JupyterLab and Chromium only
+test-browser: browser $(VENV)/.dev models  ## run the tests in JupyterLab and Chromium (wants a quiet machine)
 	$(BIN)/python -m pytest tests/browser --durations=15
 
 browser:  ## get the Chromium of the browser tests, where there is none

@@ -52,7 +52,7 @@ ALLOWED_ERRORS = (
 SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
-    "@jupyterlab/completer-extension/manager": {"autoCompletion": False},
+    "@jupyterlab/completer-extension/manager": {"autoCompletion": False, "providerTimeout": 15000},
 }
 
 OPEN = """async ([path, preference]) => {

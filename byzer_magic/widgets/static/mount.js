@@ -58,8 +58,9 @@ class Mount {
   }
 
   look() {
-    if (this.frozen) {
-      if (!this.root.isConnected) this.end();
+    const closed = this.model.widget_manager?.context?.isDisposed;  // opened again, it gets a mount of its own
+    if (closed || this.frozen) {
+      if (closed || !this.root.isConnected) this.end();
       return;
     }
     const there = this.place() || (this.book ? this.cellAt() >= 0 : Boolean(this.root.closest(".cell")));
