@@ -92,7 +92,10 @@ class Mount {
     if (at < 0 || !this.book.insertCells) return false;
     this.book.insertCells(at + 1, sources.map((source) => ({ cell_type: kind, source, metadata: { trusted: true } })));
     const cell = this.root.closest(".jp-Cell");
-    setTimeout(() => cell?.nextElementSibling?.querySelector(".cm-content")?.focus(), 150);
+    const focused = document.activeElement;
+    setTimeout(() => {  // the cell is there by now; whoever has gone on to something else is left there
+      if (document.activeElement === focused) cell?.nextElementSibling?.querySelector(".cm-content")?.focus();
+    }, 150);
     return true;
   }
 }
