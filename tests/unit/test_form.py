@@ -170,6 +170,7 @@ def test_no_line_has_a_secret(kind: str) -> None:
     values = {"model": "a", "pretrained_model_type": kind} | {f"{PARAM}{name}": KEY for name in hidden}
     text = line_of(values, (), info)
     assert KEY not in text
+    assert KEY not in form_values.yaml_of(values, (), info)
     assert "***" not in text, "a line with *** would deploy with that as the key"
     seen, apart = form_values.apart(values, info)
     assert KEY not in str(seen)

@@ -58,6 +58,7 @@ class Window:
         self._attached: dict[str, Media] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._answering: asyncio.Task[None] | None = None
+        self._keeping = asyncio.Lock()
 
     # ---- from outside, out of any thread
 
@@ -204,9 +205,8 @@ class Window:
         found = [self._attached.pop(str(file)) for file in content.get("files") or [] if str(file) in self._attached]
         if not (text or found or earlier):
             return
-        (prompt,) = to_messages(text, None, [*earlier, *found])
         self.talk.cut(at)
-        turn = Turn(prompt, self.alias, running=True)
+        turn = Turn(to_messages(text, None, [*earlier, *found])[0], self.alias, running=True)
         self.talk.turns.append(turn)
         self._send({"is": "turn", "cut": at, "turn": self._entry(turn), "state": "working"})
         self._answering = self._run(self._answer(turn))
@@ -224,8 +224,7 @@ class Window:
             state = "stopped"
             self._part(turn, gathered)
         except ByzerError as err:
-            state = "failed"
-            turn.error = err
+            state, turn.error = "failed", err
             if isinstance(err, RequestError):
                 self._part(turn, gathered)
         except Exception as err:  # noqa: BLE001 - nobody else sees what happens in this task
@@ -278,8 +277,8 @@ class Window:
             news.clear()
             began = time.perf_counter()
             now = await asyncio.to_thread(lambda: view.blocks(chat_html.so_far(gathered, chinese=chinese)))
-            same = next((at for at, (old, new) in enumerate(zip(sent, now, strict=False)) if old != new), len(sent))
-            same = min(same, len(now))
+            pairs = enumerate(zip(sent, now, strict=False))
+            same = next((at for at, (old, new) in pairs if old != new), min(len(sent), len(now)))
             if now != sent:
                 self._send({"is": "blocks", "turn": turn.number, "from": same, "blocks": now[same:]})
             sent = turn.part = now
@@ -297,4 +296,5 @@ class Window:
             self._context.sessions[self.session] = self._seen = messages
 
     async def _kept(self) -> None:
-        self._keep(await asyncio.to_thread(self.bundle))
+        async with self._keeping:  # or an older picture could come last
+            self._keep(await asyncio.to_thread(self.bundle))
