@@ -205,8 +205,8 @@ class Window:
         found = [self._attached.pop(str(file)) for file in content.get("files") or [] if str(file) in self._attached]
         if not (text or found or earlier):
             return
-        self.talk.cut(at)
         turn = Turn(to_messages(text, None, [*earlier, *found])[0], self.alias, running=True)
+        self.talk.cut(at)
         self.talk.turns.append(turn)
         self._send({"is": "turn", "cut": at, "turn": self._entry(turn), "state": "working"})
         self._answering = self._run(self._answer(turn))
