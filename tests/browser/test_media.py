@@ -17,6 +17,16 @@ from tests.models import speech, whisper
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(300)]
 Opener = Callable[[list[str]], Notebook]
 STORY_SECONDS = 50
+WATCH_MICROPHONE = """() => {
+    const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+    window.bzTracks = [];
+    devices.getUserMedia = async (wanted) => {
+        const stream = await ask(wanted);
+        window.bzTracks.push(...stream.getTracks());
+        return stream;
+    };
+}"""
+LISTENING = "window.bzTracks.some((track) => track.readyState === 'live')"
 
 
 @pytest.fixture
@@ -146,6 +156,18 @@ def test_a_recording_is_discarded_or_a_file_chosen(opened: Callable[..., Noteboo
     cell.get_by_role("button", name="Send").click()
     expect(cell.locator(".bz-transcript")).to_contain_text("bytes of", timeout=20_000)
     expect(cell.get_by_role("button", name="Download sentence-0.wav")).to_have_count(1)
+
+
+def test_the_microphone_is_off_when_the_notebook_is_closed(opened: Callable[..., Notebook]) -> None:
+    book = opened("%chat far --audio rec", far="whisper-1")
+    cell = book.run(1)
+    book.page.evaluate(WATCH_MICROPHONE)
+    cell.get_by_role("button", name="Record").click()
+    expect(cell.get_by_role("status")).to_contain_text("Recording 0:01", timeout=10_000)
+    assert book.page.evaluate(LISTENING)
+    book.page.evaluate("window.jupyterapp.shell.currentWidget.dispose()")
+    book.page.wait_for_function(f"!{LISTENING}", timeout=5000)
+    book.open()
 
 
 def test_all_of_it_is_told_in_chinese(opened: Callable[..., Notebook]) -> None:

@@ -27,8 +27,12 @@ from tests.ray.test_deploy import deploy, eventually, llama
 pytestmark = [pytest.mark.ray, pytest.mark.engine, pytest.mark.timeout(600)]
 
 
+LONG = {"max_tokens": 1900, "extra_body": {"ignore_eos": True}}
+"""An answer that is still going on when its engine is killed."""
+
+
 def vllm(**more: object) -> DeploySpec:
-    params = {"backend.max_model_len": "512", "temperature": "0"}
+    params = {"backend.max_model_len": "2048", "temperature": "0"}
     return DeploySpec(
         model="v",
         infer_backend="vllm",
@@ -129,7 +133,7 @@ def test_several_gpus_of_a_worker_share_the_model_in_one_placement_group(manager
     assert bz.model("v").chat("hello", max_tokens=3).usage.completion_tokens == 3  # type: ignore[union-attr]
 
     core = next(child for child in family(pid) if "EngineCore" in title(child))
-    stream = bz.model("v").stream("a story", max_tokens=400)
+    stream = bz.model("v").stream("a story", **LONG)
     next(stream)
     os.kill(core, signal.SIGKILL)
     with pytest.raises(errors.RequestError):

@@ -7,7 +7,8 @@ const GONE_AFTER = 4000;  // a cell that is cut and pasted is gone for a moment
 const FIRST_FRAMES = 120;
 
 class Mount {
-  /** `on.gone`: the cell has been deleted; `on.dead`: the kernel has ended; `on.placed` and `on.tick` if they matter. */
+  /** `on.gone`: the cell has been deleted; `on.dead`: the kernel has ended; `on.closed` (the notebook's tab has been),
+   *  `on.placed` and `on.tick` if they matter. */
   constructor(model, root, on) {
     this.model = model;
     this.root = root;
@@ -61,6 +62,7 @@ class Mount {
     const closed = this.model.widget_manager?.context?.isDisposed;  // opened again, it gets a mount of its own
     if (closed || this.frozen) {
       if (closed || !this.root.isConnected) this.end();
+      if (closed) this.on.closed?.();
       return;
     }
     const there = this.place() || (this.book ? this.cellAt() >= 0 : Boolean(this.root.closest(".cell")));

@@ -34,6 +34,7 @@ class Panel {
     this.mount = new Mount(model, this.root, {
       gone: () => { this.send({ do: "close" }); this.end(); },
       dead: () => this.end(),
+      closed: () => this.end(),
       placed: () => this.look(),
       tick: () => this.tick(),
     });

@@ -132,7 +132,7 @@ function initialize({ model }) {
   }
 
   show("ready", able ? words.ready : words.cannot);
-  const mount = new Mount(model, root, { gone: () => { model.send({ kind: "cancel" }); end(); }, dead: end });
+  const mount = new Mount(model, root, { gone: () => { model.send({ kind: "cancel" }); end(); }, dead: end, closed: end });
   return end;
 }
 
