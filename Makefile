@@ -54,12 +54,12 @@ lab: $(VENV)/.use  ## open the quickstart notebook in JupyterLab
 stop: $(VENV)/.use  ## stop the local Ray that the demo started
 	$(BIN)/byzerllm shutdown
 
-test: $(VENV)/.dev check models  ## install, then run all checks and tests, but those in a browser
+test: browser $(VENV)/.dev check models  ## install, then run all checks and tests
 	@date "+== %T running the tests"
-	$(BIN)/python -m pytest -m "not browser" --durations=15
+	$(BIN)/python -m pytest --durations=15
 	@date "+== %T done"
 
-test-browser: browser $(VENV)/.dev models  ## run the tests in JupyterLab and Chromium (wants a quiet machine)
+test-browser: browser $(VENV)/.dev models  ## of the tests, only those in JupyterLab and Chromium
 	$(BIN)/python -m pytest tests/browser --durations=15
 
 browser:  ## get the Chromium of the browser tests, where there is none
