@@ -131,10 +131,7 @@ def footer(result: Result, *, chinese: bool, by_error: bool = False) -> str:
     parts = [result.model]
     if result.worker is not None:
         parts.append(words["worker"].format(number=result.worker))
-    if isinstance(result, EmbedResult):  # sounds and pictures tell about themselves below them
-        parts.append(_vectors(result, words))
-    if isinstance(result, RerankResult) and result.cut:
-        parts.append(_cut(result.cut, words))
+    parts += filter(None, [made(result, chinese=chinese)])  # sounds and pictures tell about themselves below them
     parts += figures(result, chinese=chinese)
     if result.interrupted:
         parts.append(words["by_error" if by_error else "interrupted"])
@@ -157,10 +154,16 @@ def figures(result: Result, *, chinese: bool) -> list[str]:
     return list(filter(None, parts))
 
 
-def _vectors(result: EmbedResult, words: Mapping[str, str]) -> str:
-    rows, dimensions = result.vectors.shape
-    made = words["vector" if rows == 1 else "vectors"].format(rows=rows, dimensions=dimensions)
-    return f"{made}; {_cut(result.cut, words)}" if result.cut else made
+def made(result: Result, *, chinese: bool) -> str:
+    """Return how many vectors there are, and how many texts were too long for a model that reads."""
+    if not isinstance(result, EmbedResult | RerankResult):
+        return ""
+    words = assets.texts("footer", chinese=chinese)
+    parts = [_cut(result.cut, words)] if result.cut else []
+    if isinstance(result, EmbedResult):
+        rows, dimensions = result.vectors.shape
+        parts.insert(0, words["vector" if rows == 1 else "vectors"].format(rows=rows, dimensions=dimensions))
+    return "; ".join(parts)
 
 
 def _cut(cut: Cut, words: Mapping[str, str]) -> str:

@@ -20,7 +20,7 @@ from byzer_magic.results import (
     SpeakResult,
     TranscribeResult,
 )
-from byzer_magic.types import Picture, Segment, Usage
+from byzer_magic.types import Cut, Picture, Segment, Usage
 from byzer_magic.widgets.answer import columns
 from byzer_magic.widgets.answer.columns import Column
 from byzer_magic.widgets.answer.view import View
@@ -119,6 +119,16 @@ def test_the_judge_sees_letters_in_an_order_that_tells_nothing() -> None:
     assert letters != asking.lettered("why not?", aliases)
     assert list(letters) != sorted(letters)
     assert sorted(letters.values(), key=lambda item: (len(item), item))[25:27] == ["Z", "AA"]
+
+
+def test_vectors_and_rankings_say_in_chinese_what_was_cut() -> None:
+    cut = Cut([1], 512)
+    vectors = EmbedResult(model="emb", vectors=np.ones((2, 8), dtype="<f4"), cut=cut)
+    ranking = RerankResult(model="rank", order=[(0, 0.9)], documents=["best"], cut=cut)
+    data = shown(column(vectors), column(ranking), chinese=True)
+    for text in (Page(data["text/html"]).text, data["text/plain"]):
+        assert text.count("1 条文本在 512 个 token 处截断") == 2
+        assert "2 个 8 维向量" in text
 
 
 @pytest.mark.parametrize("chinese", [False, True])

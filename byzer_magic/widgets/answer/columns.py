@@ -72,10 +72,15 @@ def bundle(columns: Sequence[Column], views: Mapping[str, View], *, chinese: boo
 def plain(column: Column, *, chinese: bool) -> str:
     """Return one column as text under a heading."""
     words = assets.texts("columns", chinese=chinese)
-    said = str(column.result) if column.result is not None else column.text or column.progress
+    said = column.text or column.progress if column.result is None else _text(column.result, chinese=chinese)
     trouble = f"{words['failed']}: {column.error}" if column.error else ""
     lines = [f"== {column.alias} ==", said, trouble, footer(column, chinese=chinese)]
     return "\n".join(filter(None, lines))
+
+
+def _text(result: Result, *, chinese: bool) -> str:
+    shown = "" if isinstance(result, EmbedResult) else str(result)
+    return "\n".join(filter(None, [shown, snapshot.made(result, chinese=chinese)]))
 
 
 def footer(column: Column, *, chinese: bool) -> str:
@@ -114,9 +119,9 @@ def _body(column: Column, view: View, words: Mapping[str, str], *, over: bool, c
         case ChatResult() as result:
             return _chat(result, view, words)
         case EmbedResult() as result:
-            return _vectors(result, words)
+            return snapshot.table_html(_vectors(result, words), "") + _made(result, chinese=chinese)
         case RerankResult() as result:
-            return _ranking(result, words)
+            return snapshot.table_html(_ranking(result, words), "") + _made(result, chinese=chinese)
         case result if not over:
             return media.tag("p", html.escape(f"{result}: {words['later']}"), class_="bz-quiet")
         case SpeakResult() as result:
@@ -140,8 +145,13 @@ def _chat(result: ChatResult, view: View, words: Mapping[str, str]) -> str:
     return view.inner(Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or ()))
 
 
-def _vectors(result: EmbedResult, words: Mapping[str, str]) -> str:
-    rows = [
+def _made(result: Result, *, chinese: bool) -> str:
+    text = snapshot.made(result, chinese=chinese)
+    return media.tag("p", html.escape(text), class_="bz-quiet") if text else ""
+
+
+def _vectors(result: EmbedResult, words: Mapping[str, str]) -> list[dict[str, object]]:
+    return [
         {
             words["text"]: number + 1,
             words["length"]: f"{sum(float(value) ** 2 for value in row) ** 0.5:.3f}",
@@ -149,14 +159,11 @@ def _vectors(result: EmbedResult, words: Mapping[str, str]) -> str:
         }
         for number, row in enumerate(result.vectors[:ROWS])
     ]
-    return snapshot.table_html(rows, "") + media.tag("p", html.escape(str(result)), class_="bz-quiet")
 
 
-def _ranking(result: RerankResult, words: Mapping[str, str]) -> str:
+def _ranking(result: RerankResult, words: Mapping[str, str]) -> list[dict[str, object]]:
     pairs = zip(result.order[:ROWS], result.documents, strict=False)
-    rows = [
+    return [
         {words["place"]: place, words["score"]: f"{score:.4f}", words["text"]: text}
         for place, ((_, score), text) in enumerate(pairs, 1)
     ]
-    cut = media.tag("p", html.escape(str(result.cut)), class_="bz-quiet") if result.cut else ""
-    return snapshot.table_html(rows, "") + cut
