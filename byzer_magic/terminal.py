@@ -13,7 +13,7 @@ from byzer_magic.gather import Gatherer, collect
 from byzer_magic.output import Items
 from byzer_magic.results import ChatResult, EmbedResult, Result
 from byzer_magic.types import ChatChunk, Event, Loading
-from byzer_magic.widgets import snapshot
+from byzer_magic.widgets import progress, snapshot
 from byzer_magic.widgets.media import base as media
 
 TELL_SECONDS = 2.0
@@ -61,7 +61,7 @@ class Terminal:
             new = (type(event), *((event.stage, event.worker) if isinstance(event, Loading) else ()))
             if new != stage or now - told >= LOAD_TELL_SECONDS:
                 late = f", {now - started:.0f} s" if new == stage else ""
-                self.say(f"{snapshot.event_text(model, event, chinese=chinese)}{late}")
+                self.say(f"{model}: {progress.event_text(event, chinese=chinese)}{late}")
                 stage, told = new, now
 
     def answer(self, gathered: Gatherer, items: Items, style: str) -> Result:

@@ -54,12 +54,35 @@ def of(work: Work, *, chinese: bool) -> Progress:
     return Progress(what=work.model, stage=work.progress(chinese=chinese), fraction=fraction, seconds=work.seconds)
 
 
+def stage(event: Event, *, chinese: bool) -> str:
+    """Return what a deploy is doing, or how it ended; a fraction is shown apart."""
+    words = assets.texts("progress", chinese=chinese)
+    match event:
+        case Placed(pid=pid):
+            return words["placed"].format(pid=pid)
+        case Loading(stage=doing, worker=worker, detail=detail):
+            told = words["loading"].format(worker=worker, stage=doing)
+            return f"{told} ({detail})" if detail else told
+        case Ready(seconds=took, workers=workers, capabilities=abilities):
+            told = words["ready_one" if workers == 1 else "ready"]
+            return told.format(took=f"{took:.1f}", workers=workers, abilities=", ".join(abilities))
+        case Failed():
+            return words["failed"]
+
+
+def event_text(event: Event, *, chinese: bool) -> str:
+    """Return a deploy's event as a line of text."""
+    part = f" {_whole(event.fraction)}%" if isinstance(event, Loading) and event.fraction is not None else ""
+    return stage(event, chinese=chinese) + part
+
+
 class Deploy:
     """A deployment while it is made: what its events have told so far."""
 
     def __init__(self, model: str, *, chinese: bool = False) -> None:
         self.model = model
         self.words = assets.texts("progress", chinese=chinese)
+        self._chinese = chinese
         self.stage = self.words["asking"]
         self.state = "running"
         self.workers: dict[int, Loading] = {}
@@ -68,13 +91,12 @@ class Deploy:
     def take(self, event: Event) -> None:
         """Note the next event."""
         match event:
-            case Placed(pid=pid):
-                self.stage = self.words["placed"].format(pid=pid)
+            case Placed():
+                self.stage = stage(event, chinese=self._chinese)
             case Loading(worker=worker):
                 self.workers[worker] = event
-            case Ready(seconds=took, workers=workers, capabilities=abilities):
-                told = self.words["ready_one" if workers == 1 else "ready"]
-                self.end("ready", told.format(took=f"{took:.1f}", workers=workers, abilities=", ".join(abilities)))
+            case Ready():
+                self.end("ready", stage(event, chinese=self._chinese))
             case Failed():
                 self.end("failed")
 
@@ -92,16 +114,12 @@ class Deploy:
             return [Progress(what=self.model, stage=self.stage, state=self.state, seconds=took)]
         loading = [workers[number] for number in sorted(workers)]
         lines = [
-            Progress(what=self.model, stage=self._loading(item), fraction=item.fraction, seconds=seconds)
+            Progress(what=self.model, stage=stage(item, chinese=self._chinese), fraction=item.fraction, seconds=seconds)
             for item in loading[:LINES]
         ]
         more = len(loading) - LINES
         last = Progress(what=self.model, stage=self.words["more"].format(count=more))
         return [*lines, *([last] if more > 0 else [])]
-
-    def _loading(self, item: Loading) -> str:
-        told = self.words["loading"].format(worker=item.worker, stage=item.stage)
-        return f"{told} ({item.detail})" if item.detail else told
 
 
 def bundle(items: Sequence[Progress]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from byzer_magic import prices
 from byzer_magic.results import ChatResult, EmbedResult, RerankResult, Result
 from byzer_magic.stat import ModelStat
-from byzer_magic.types import Cut, Event, Failed, Loading, Placed, Ready
+from byzer_magic.types import Cut
 from byzer_magic.widgets import assets
 
 NUMBER = re.compile(r"[-+]?[$¥]?[\d,.]+%?( ?(s|ms|min|h|/s|[kKMGT]i?B))?(/\d+)?|")
@@ -104,25 +104,6 @@ def _kind(values: Sequence[Any]) -> str:
 def _cell(value: Any, kind: str) -> str:
     shown = value.html if isinstance(value, Cell) else html.escape(str(value))
     return f"<td{kind}>{shown}</td>"
-
-
-def event_text(model: str, event: Event, *, chinese: bool) -> str:
-    """Return one line about a deploy's event."""
-    return f"{model}: {_event(event, assets.texts('progress', chinese=chinese))}"
-
-
-def _event(event: Event, words: Mapping[str, str]) -> str:
-    match event:
-        case Placed(pid=pid):
-            return words["placed"].format(pid=pid)
-        case Loading(stage=stage, worker=worker, fraction=fraction, detail=detail):
-            part = "" if fraction is None else f" {fraction:.0%}"
-            return words["loading"].format(worker=worker, stage=stage) + part + (f" ({detail})" if detail else "")
-        case Ready(seconds=took, workers=workers, capabilities=abilities):
-            told = words["ready_one" if workers == 1 else "ready"]
-            return told.format(took=f"{took:.1f}", workers=workers, abilities=", ".join(abilities))
-        case Failed():
-            return words["failed"]
 
 
 def footer(result: Result, *, chinese: bool, by_error: bool = False) -> str:

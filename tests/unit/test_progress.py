@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from byzer_magic.types import Event, Failed, Loading, Placed, Ready
-from byzer_magic.widgets import progress, snapshot
+from byzer_magic.widgets import progress
 from byzer_magic.widgets.progress import Deploy, Progress
 from tests.pages import Page
 
@@ -37,23 +37,23 @@ def test_a_deploy_is_told_in_a_line(events: tuple[Event, ...], text: str) -> Non
 @pytest.mark.parametrize(
     ("event", "english", "chinese"),
     [
-        (Placed("n", 7), "m: placed (process 7)", "m: 已分配（进程 7）"),
+        (Placed("n", 7), "placed (process 7)", "已分配（进程 7）"),
         (
             Loading("weights", 1, 0.4, "shard 2"),
-            "m: worker 1: weights 40% (shard 2)",
-            "m: worker 1：weights 40% (shard 2)",
+            "worker 1: weights (shard 2) 40%",
+            "worker 1：weights (shard 2) 40%",
         ),
         (
             Ready(2.34, 1, ["chat"]),
-            "m: ready in 2.3 s - 1 worker, can chat",
-            "m: 2.3 秒后就绪 - 1 个 worker，能力：chat",
+            "ready in 2.3 s - 1 worker, can chat",
+            "2.3 秒后就绪 - 1 个 worker，能力：chat",
         ),
-        (Failed({}), "m: failed", "m: 失败"),
+        (Failed({}), "failed", "失败"),
     ],
 )
 def test_a_shell_tells_each_stage_in_a_line(event: Event, english: str, chinese: str) -> None:
-    assert snapshot.event_text("m", event, chinese=False) == english
-    assert snapshot.event_text("m", event, chinese=True) == chinese
+    assert progress.event_text(event, chinese=False) == english
+    assert progress.event_text(event, chinese=True) == chinese
 
 
 def test_workers_that_load_have_a_line_each_up_to_a_point() -> None:

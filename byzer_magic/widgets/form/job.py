@@ -13,7 +13,8 @@ from byzer_magic.errors import ByzerError
 from byzer_magic.log import redact
 from byzer_magic.manager import Manager
 from byzer_magic.spec import ChatViewSpec, UndeploySpec
-from byzer_magic.types import Loading, Placed, Ready
+from byzer_magic.types import Event, Loading, Ready
+from byzer_magic.widgets import progress
 from byzer_magic.widgets.form import probe as form_probe
 from byzer_magic.widgets.form.values import PARAM
 from byzer_magic.words import quote
@@ -34,10 +35,11 @@ Tell = Callable[[Told], None]
 class Jobs:
     """Runs one thing at a time for one form."""
 
-    def __init__(self, manager: Manager, words: Mapping[str, str], tell: Tell) -> None:
+    def __init__(self, manager: Manager, words: Mapping[str, str], tell: Tell, *, chinese: bool) -> None:
         self._manager = manager
         self._words = words
         self._tell = tell
+        self._chinese = chinese
 
     async def deploy(self, plan: Plan) -> None:
         """Deploy, telling each stage."""
@@ -67,17 +69,14 @@ class Jobs:
         why = self._words["why"].format(engine=plan.engine, why=plan.why) if plan.why else ""
         return [text for text in (why, note) if text]
 
-    def _event(self, alias: str, event: Any) -> Told:
+    def _event(self, alias: str, event: Event) -> Told:
+        told = {"state": "running", "stage": progress.stage(event, chinese=self._chinese)}
         match event:
-            case Loading(stage=stage, worker=worker, fraction=fraction, detail=detail):
-                where = f"worker {worker}: {stage}" + (f" ({detail})" if detail else "")
-                return {"state": "running", "stage": where, "fraction": fraction}
-            case Ready(workers=workers, capabilities=can):
-                text = self._words["ready"].format(alias=alias, workers=workers, can=", ".join(can))
-                return {"state": "ready", "stage": text, "chat": _chat_cell(alias, can)}
-            case Placed(pid=pid):
-                return {"state": "running", "stage": f"pid {pid}"}
-        return {"state": "running", "stage": ""}
+            case Loading(fraction=fraction):
+                return {**told, "fraction": fraction}
+            case Ready(capabilities=can):
+                return {**told, "state": "ready", "chat": _chat_cell(alias, can)}
+        return told
 
     async def test(self, plan: Plan) -> None:
         """Send a small request to a provider, or read what a local model needs."""

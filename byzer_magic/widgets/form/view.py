@@ -81,7 +81,7 @@ class Form:
         self._desk = desk
         self._chinese = context.chinese
         self._words = assets.texts("form", chinese=context.chinese)
-        self._jobs = Jobs(context.manager, self._words, self._tell)
+        self._jobs = Jobs(context.manager, self._words, self._tell, chinese=context.chinese)
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._work: Any = None
         self.ended = threading.Event()

@@ -11,7 +11,7 @@ from byzer_magic.errors import ByzerError
 from byzer_magic.manager import Manager
 from byzer_magic.spec import DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
 from byzer_magic.types import Event
-from byzer_magic.widgets import snapshot
+from byzer_magic.widgets import progress
 
 LOG_LINES = 200
 
@@ -40,11 +40,11 @@ async def _deed(manager: Manager, message: Mapping[str, Any], words: Words) -> A
         case "scale":
             number = int(message.get("value") or 0)
             events = manager.scale(ScaleSpec(model=alias, num_workers=number))
-            async for reply in _told(alias, events, words, chinese=chinese):
+            async for reply in _told(events, words, chinese=chinese):
                 yield reply
         case "restart":
             events = manager.restart(RestartSpec(model=alias, worker=worker))
-            async for reply in _told(alias, events, words, chinese=chinese):
+            async for reply in _told(events, words, chinese=chinese):
                 yield reply
         case "drain":
             left = await manager.drain(DrainSpec(model=alias, worker=worker))
@@ -58,9 +58,8 @@ async def _deed(manager: Manager, message: Mapping[str, Any], words: Words) -> A
             yield {"state": "done", "text": "" if lines else words["no_logs"], "log": "\n".join(lines)}
 
 
-async def _told(alias: str, events: AsyncIterator[Event], words: Words, *, chinese: bool) -> AsyncIterator[Reply]:
+async def _told(events: AsyncIterator[Event], words: Words, *, chinese: bool) -> AsyncIterator[Reply]:
     async with aclosing(events) as stages:  # type: ignore[type-var]  # a generator
         async for event in stages:
-            text = snapshot.event_text(alias, event, chinese=chinese).removeprefix(f"{alias}: ")
-            yield {"state": "going", "text": text}
+            yield {"state": "going", "text": progress.event_text(event, chinese=chinese)}
     yield {"state": "done", "text": words["done"]}
