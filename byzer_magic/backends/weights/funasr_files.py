@@ -242,6 +242,7 @@ def unreachable(hub: str) -> str:
     if hub == "hf" and os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         return "HF_HUB_OFFLINE is set"
     answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+    late = f"no answer in {REACH_SECONDS:g} s"
 
     def ask() -> None:
         try:
@@ -251,10 +252,11 @@ def unreachable(hub: str) -> str:
             err.close()
             answers.put("")  # somebody answers, and that is the question
         except (OSError, ValueError) as err:
-            answers.put(str(getattr(err, "reason", err)))
+            reason = getattr(err, "reason", err)
+            answers.put(late if isinstance(reason, TimeoutError) else str(reason))
 
     threading.Thread(target=ask, name="hub", daemon=True).start()  # looking up a name obeys no timeout
     try:
         return answers.get(timeout=REACH_SECONDS)
     except queue.Empty:
-        return f"no answer in {REACH_SECONDS:g} s"
+        return late
