@@ -29,6 +29,8 @@ ALONE_SECONDS = 1.0
 """How often it is painted where no page does."""
 COMING_SECONDS = 0.5
 """How often it is painted while deployments come and go."""
+CONNECT_SECONDS = 1.0
+"""How long importing Ray waits for the deployments of this machine to be drawn: it would hold them up for seconds."""
 RETRY_SECONDS = 2.0
 
 OPEN: dict[str, Panel] = {}
@@ -136,7 +138,6 @@ class Panel:
             self._page.close()
 
     async def _live(self) -> None:
-        self._numbers.spawn(asyncio.to_thread(self._connect))
         while True:
             if self._paused:
                 await self._wake.wait()
@@ -147,8 +148,13 @@ class Panel:
                 self._take(Fleet(self._numbers.fleet.models, str(err)))
                 await asyncio.sleep(RETRY_SECONDS)
 
-    def _connect(self) -> None:
+    async def _reach_others(self) -> None:
         """Connect to a Ray that runs: it knows deployments that are not on this machine. None is started for a look."""
+        if self._numbers.fleet.models:
+            await asyncio.sleep(CONNECT_SECONDS)
+        await asyncio.to_thread(self._connect)
+
+    def _connect(self) -> None:
         known = self._manager.settings.ray_address != "auto" or "RAY_ADDRESS" in os.environ
         with suppress(ByzerError):  # following tells of it
             if known or places.running_cluster() is not None:
@@ -171,20 +177,22 @@ class Panel:
     def _take(self, found: Fleet) -> None:
         self._numbers.take(found)
         self._paint()
-        self._first.set()
+        if not self._first.is_set():
+            self._first.set()
+            self._numbers.spawn(self._reach_others())
 
     def _paint(self) -> None:
         if self._closed:
             return
+        if self._page is not None and self._visible:
+            shown = self._numbers.view(self._words)
+            self._page.send(sheet.difference(self._sent, shown, self._words))
+            self._sent = shown
         every = SNAPSHOT_SECONDS if self._drawn else ALONE_SECONDS
         if self._members != self._numbers.fleet.models.keys():
             every = COMING_SECONDS
         if time.monotonic() - self._painted > every:
             self._paint_snapshot()
-        if self._page is not None and self._visible:
-            shown = self._numbers.view(self._words)
-            self._page.send(sheet.difference(self._sent, shown, self._words))
-            self._sent = shown
 
     def _paint_snapshot(self) -> None:
         self._painted = time.monotonic()
@@ -206,6 +214,7 @@ class Panel:
         match message.get("do"):
             case "hello":
                 self._drawn, self._sent = True, None
+                self._painted = time.monotonic()  # the page draws first; the snapshot has time
                 self._paint()
             case "look":
                 self._visible = bool(message.get("visible"))
