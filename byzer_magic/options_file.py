@@ -47,15 +47,20 @@ def read(cls: type[Spec], text: str, path: str) -> dict[str, Any]:
 
 def write(spec: Spec) -> str:
     """Return the YAML that `read` makes the same options of: those that were given."""
-    import yaml
-
     found: dict[str, Any] = {}
     for opt in options_of(spec):
         value = getattr(spec, opt.name)
         if opt.name != "file" and (opt.required or value != opt.default):
             plain = isinstance(value, bool | int | float)
             found[opt.name] = value if plain else _writable(value)
-    return yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=1_000_000)
+    text = _dumped(found, readable=True)
+    return _dumped(found, readable=False) if "\x85" in text else text  # unescaped, YAML takes it for the end of a line
+
+
+def _dumped(found: Mapping[str, Any], *, readable: bool) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(found, sort_keys=False, allow_unicode=readable, width=1_000_000))
 
 
 def _writable(value: Any) -> Any:

@@ -72,6 +72,7 @@ def test_every_spec_survives_its_line(cls: type[Spec], data: st.DataObject) -> N
 
 
 @given(specs(DeploySpec))
+@example(DeploySpec(model="\x85"))
 def test_every_deployment_survives_its_file(spec: DeploySpec) -> None:
     options = [getattr(spec, opt.name) for opt in options_of(spec)]
     assume(not {"", "null", "~"} & {text for text in options if isinstance(text, str)})  # there: not given
