@@ -45,7 +45,7 @@ Ask = Callable[[int, int], AsyncIterator[Any]]
 
 def spec(engine: str) -> Any:
     """Return what is deployed, and opened in process."""
-    from byzer_magic.spec import DeploySpec
+    from byzer_magic.commands.spec import DeploySpec
     from tests.models.smollm2 import smollm2, smollm2_gguf
 
     path = smollm2() if engine == "vllm" else smollm2_gguf()
@@ -165,13 +165,13 @@ def throughput(manager: Any, engine: str, rows: list[Row], *, quick: bool) -> No
 
 def family_mb(pid: int) -> float:
     """Return the memory of a process and all that it has started."""
-    from byzer_magic.runtime.host import family
+    from byzer_magic.runtime.cluster.node import family
 
     return sum(megabytes(each) for each in family(pid))
 
 
 def remove(manager: Any, alias: str) -> None:
-    from byzer_magic.spec import UndeploySpec
+    from byzer_magic.commands.spec import UndeploySpec
 
     manager.run(manager.undeploy(UndeploySpec(model=alias, force=True)))
 

@@ -11,10 +11,10 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # tests.fleets makes the data
 
+from byzer_magic.rendering import assets
+from byzer_magic.rendering.deployments import table
+from byzer_magic.rendering.deployments.history import History
 from byzer_magic.stat import ModelStat
-from byzer_magic.widgets import assets
-from byzer_magic.widgets.stats import sheet
-from byzer_magic.widgets.stats.history import History
 from tests.fleets import fleet, model, steady
 
 PAINTS_PER_SECOND = 3.5
@@ -39,8 +39,8 @@ def painting(deployments: int, workers: int, opened: int, paints: int = 40) -> d
         started = time.process_time()
         for stat in stats:
             histories[stat.model].add(stat, at)
-        shown = sheet.view(found, histories, list(histories)[:opened], (at, time.monotonic()), words)
-        told = json.dumps(sheet.difference(before, shown, words))
+        shown = table.view(found, histories, list(histories)[:opened], (at, time.monotonic()), words)
+        told = json.dumps(table.difference(before, shown, words))
         if before is not None:  # the first is the whole table
             used += time.process_time() - started
             sent += len(told)

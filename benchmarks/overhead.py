@@ -256,7 +256,7 @@ def killing(bench: Bench) -> None:
     """`kill -9` the pool: how long until the alias answers again, asked by someone who just tries again."""
     import byzer_magic
     from byzer_magic.errors import RequestError
-    from byzer_magic.runtime.registry import actor_of, endpoint_of
+    from byzer_magic.runtime.cluster.deployments import actor_of, endpoint_of
 
     assert bench.ways
     model, found = byzer_magic.model(ALIAS), []

@@ -24,7 +24,7 @@ import psutil
 from ways import Ways, private_ray, provider, request, say
 
 if TYPE_CHECKING:
-    from byzer_magic.manager import Manager
+    from byzer_magic.client.manager import Manager
 
 CASES = ((1, 1), (1, 100), (50, 1))
 """Deployments, and workers of each."""

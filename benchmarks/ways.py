@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # Ray reads the environment when it is imported, and that is made here first
-    from byzer_magic.manager import Manager
+    from byzer_magic.client.manager import Manager
     from byzer_magic.types import ChatRequest
 
 ALIAS = "bench"
@@ -84,7 +84,7 @@ class Ways:
             self.manager.run(close())  # type: ignore[arg-type]  # coroutines all
 
     def _plan(self, alias: str, workers: int, cpus: float) -> Any:
-        from byzer_magic.spec import DeploySpec
+        from byzer_magic.commands.spec import DeploySpec
 
         spec = DeploySpec(
             model=alias,
@@ -105,7 +105,7 @@ class Ways:
 
     def undeploy(self, alias: str) -> None:
         """Remove a deployment at once."""
-        from byzer_magic.spec import UndeploySpec
+        from byzer_magic.commands.spec import UndeploySpec
 
         self.manager.run(self.manager.undeploy(UndeploySpec(model=alias, force=True)))
 

@@ -13,8 +13,8 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from byzer_magic.handle import Model
-    from byzer_magic.manager import Manager
+    from byzer_magic.client.manager import Manager
+    from byzer_magic.client.model import Model
 
 __all__ = [
     "connect",
@@ -31,7 +31,7 @@ __version__ = "0.1.0"
 @functools.cache
 def default_manager() -> Manager:
     """Return this process's manager."""
-    from byzer_magic.manager import Manager
+    from byzer_magic.client.manager import Manager
 
     return Manager()
 
@@ -51,7 +51,7 @@ def model(alias: str) -> Model:
     Raises:
         NotDeployed: when it is used and nothing runs under the alias.
     """
-    from byzer_magic.handle import Model
+    from byzer_magic.client.model import Model
 
     default_manager().reach(alias)
     return Model(alias, default_manager())
@@ -63,9 +63,9 @@ def deploy(line: str) -> Model:
     Raises:
         ByzerError: the line is wrong, or the deployment failed.
     """
-    from byzer_magic.command import parse, split
-    from byzer_magic.handle import Model
-    from byzer_magic.spec import DeploySpec
+    from byzer_magic.client.model import Model
+    from byzer_magic.commands.parser import parse, split
+    from byzer_magic.commands.spec import DeploySpec
 
     words = split(line)
     spec = parse(words if words[:1] == ["deploy"] else ["deploy", *words])
@@ -86,7 +86,7 @@ def undeploy(alias: str, *, force: bool = False) -> None:
     Raises:
         NotDeployed: nothing runs under the alias.
     """
-    from byzer_magic.spec import UndeploySpec
+    from byzer_magic.commands.spec import UndeploySpec
 
     default_manager().ensure()
     default_manager().run(default_manager().undeploy(UndeploySpec(model=alias, force=force)))

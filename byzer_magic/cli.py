@@ -10,13 +10,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from byzer_magic import command, config
-from byzer_magic.actions import Actions
+from byzer_magic import config
+from byzer_magic.actions.actions import Actions
+from byzer_magic.actions.terminal import Terminal
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands import parser
+from byzer_magic.commands.spec import StatSpec
 from byzer_magic.errors import ByzerError, CommandError
-from byzer_magic.manager import Manager
 from byzer_magic.results import Result
-from byzer_magic.spec import StatSpec
-from byzer_magic.terminal import Terminal
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -50,8 +51,8 @@ def _run(words: list[str]) -> int:
 def _do(words: list[str], output: Terminal) -> int:
     settings = config.load(spare=0)
     try:
-        item = command.parse(words, chinese=settings.chinese)
-    except command.HelpRequested as wanted:
+        item = parser.parse(words, chinese=settings.chinese)
+    except parser.HelpRequested as wanted:
         output.text(str(wanted))
         return 0
     if item.notebook_only or (isinstance(item, StatSpec) and item.df):

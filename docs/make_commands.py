@@ -12,9 +12,9 @@ from pathlib import Path
 
 from byzer_magic.backends import compatible, registry
 from byzer_magic.backends.base import Info, Param
-from byzer_magic.backends.weights import vllm_params
-from byzer_magic.options import Option, Spec, options_of
-from byzer_magic.spec import all_commands
+from byzer_magic.backends.local.vllm import params as vllm_params
+from byzer_magic.commands.options import Option, Spec, options_of
+from byzer_magic.commands.spec import all_commands
 
 PAGE = Path(__file__).with_name("commands.md")
 VALUES = {

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from byzer_magic.manager import Manager
-from byzer_magic.spec import UndeploySpec
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import UndeploySpec
 from tests.servers.process import Process, openai_wire
 
 KEY = "sk-planted-5f0c9d1e7a"

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
+from byzer_magic.commands.spec import ScaleSpec, UndeploySpec
 from byzer_magic.errors import NoRoom
 from byzer_magic.runtime.loop import LOOP
-from byzer_magic.spec import ScaleSpec, UndeploySpec
 from byzer_magic.stat import Fleet, Followed, ModelStat, Sample, WorkerStat
 from byzer_magic.types import Event, Loading
 

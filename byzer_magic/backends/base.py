@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
 from byzer_magic.capabilities import METHODS, Capability, methods_of
+from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import BadParameter, MissingKey
-from byzer_magic.expand import Secret
 from byzer_magic.types import Item, Request
 
 

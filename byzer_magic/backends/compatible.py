@@ -44,7 +44,7 @@ def load() -> dict[str, Provider]:
 @functools.cache
 def backend(name: str) -> type[Backend]:
     """Return the class of the row `name`: always the same one."""
-    from byzer_magic.backends.wires.openai_backend import OpenAIBackend, info  # listing names needs no wire
+    from byzer_magic.backends.openai.backend import OpenAIBackend, info  # listing names needs no wire
 
     row = load()[name]
     title = f"{row.title} ({row.note})" if row.note else row.title

@@ -20,10 +20,10 @@ import byzer_magic.backends.local
 import byzer_magic.backends.saas
 from byzer_magic.backends import compatible
 from byzer_magic.backends.base import Backend, Info
-from byzer_magic.backends.weights import packages
-from byzer_magic.backends.weights.packages import Package
+from byzer_magic.commands.spec import ENGINES
 from byzer_magic.errors import MissingExtra, UnknownKind
-from byzer_magic.spec import ENGINES
+from byzer_magic.local_models import installed as installed_engines
+from byzer_magic.local_models.installed import Package
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -57,7 +57,7 @@ def local() -> dict[str, type[Backend]]:
 
 def installed() -> dict[str, tuple[Package, ...]]:
     """Return the packages that are there of each engine and family."""
-    return {name: packages.find(backend.info.requires) for name, backend in local().items()}
+    return {name: installed_engines.find(backend.info.requires) for name, backend in local().items()}
 
 
 def kinds() -> list[str]:
@@ -138,7 +138,7 @@ def require(info: Info) -> None:
             f"{info.kind} needs the package {' or '.join(info.requires)}, which is not installed.",
             f"Run: pip install 'byzer-magic[{info.extra}]'",
         )
-    found = packages.find(info.requires) if info.local else ()
+    found = installed_engines.find(info.requires) if info.local else ()
     if found and all(package.missing for package in found):
         missing = ", ".join(found[0].missing)
         raise MissingExtra(f"{found[0].name} needs {missing}, which is not installed.", f"Run: pip install {missing}")

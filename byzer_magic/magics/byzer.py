@@ -12,15 +12,16 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from traitlets import Bool, Float, Unicode, observe
 
 import byzer_magic
-from byzer_magic import command, config
-from byzer_magic.actions import Actions
+from byzer_magic import config
+from byzer_magic.actions.actions import Actions
+from byzer_magic.commands import parser
+from byzer_magic.commands.options import Spec
+from byzer_magic.commands.spec import SessionsSpec, name_of
 from byzer_magic.errors import ByzerError, Cancelled, CommandError
 from byzer_magic.magics import errors, screens
 from byzer_magic.magics.chat import Chats
 from byzer_magic.magics.show import output_for
-from byzer_magic.options import Spec
 from byzer_magic.results import Result
-from byzer_magic.spec import SessionsSpec, name_of
 from byzer_magic.widgets.context import Context
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,7 +34,7 @@ def one_clean_block(method: F) -> F:
     def call(self: ByzerMagics, line: str, cell: str | None = None) -> Any:
         try:
             return method(self, line, cell)
-        except command.HelpRequested as wanted:
+        except parser.HelpRequested as wanted:
             self.output.text(str(wanted))
         except KeyboardInterrupt:
             raise self.presented(Cancelled("Interrupted."), line, cell) from None
@@ -67,7 +68,7 @@ class ByzerMagics(Magics):
         """Make the help of the commands what `%byzer?` and `%%chat?` show."""
         chinese = self.settings.chinese
         for method, name in ((ByzerMagics.byzer, None), (ByzerMagics.chat, "%%chat")):
-            method.__doc__ = command.help_text(name, chinese=chinese)
+            method.__doc__ = parser.help_text(name, chinese=chinese)
 
     @property
     def settings(self) -> config.Settings:
@@ -119,15 +120,15 @@ class ByzerMagics(Magics):
     def byzer(self, line: str, cell: str | None = None) -> Any:
         """Run byzer commands: `%byzer deploy ...`, `%byzer stat`, ... (`%byzer help` lists them)."""
         if cell is not None:
-            commands = [self._parse(text) for text in command.split_block(f"{line}\n{cell}")]
+            commands = [self._parse(text) for text in parser.split_block(f"{line}\n{cell}")]
             return self._kept(self.actions().run_all(commands))
-        words = command.split(line)
+        words = parser.split(line)
         if words[:1] in ([], ["help"]):
-            raise command.HelpRequested(command.help_text(" ".join(words[1:]) or None, chinese=self.settings.chinese))
-        return self._run(command.parse(words, chinese=self.settings.chinese))
+            raise parser.HelpRequested(parser.help_text(" ".join(words[1:]) or None, chinese=self.settings.chinese))
+        return self._run(parser.parse(words, chinese=self.settings.chinese))
 
     def _parse(self, text: str) -> Spec:
-        item = command.parse(command.split(text), chinese=self.settings.chinese)
+        item = parser.parse(parser.split(text), chinese=self.settings.chinese)
         if item.notebook_only:
             raise CommandError(f"{name_of(type(item))} works in %byzer only, not in a pasted block.")
         return item
@@ -153,7 +154,7 @@ class ByzerMagics(Magics):
     @one_clean_block
     def chat(self, line: str, cell: str | None = None) -> None:
         """Chat with a deployed model: `%%chat alias` with the prompt in the cell, or `%chat alias prompt`."""
-        item = command.parse_chat(line, chinese=self.settings.chinese)
+        item = parser.parse_chat(line, chinese=self.settings.chinese)
         if cell is not None and item.query is not None:
             raise CommandError(
                 f"%%chat does not understand {item.query!r} on its first line.",

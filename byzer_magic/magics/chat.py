@@ -9,18 +9,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from byzer_magic import habits, media
-from byzer_magic.actions import options_in
-from byzer_magic.answer import to_messages
-from byzer_magic.answers import Answers, need_pandas
+from byzer_magic import media
+from byzer_magic.actions.actions import options_in
+from byzer_magic.actions.output import Output
 from byzer_magic.capabilities import Capability
+from byzer_magic.client import requests
+from byzer_magic.client.answer import to_messages
+from byzer_magic.client.collect import gatherer
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import ChatSpec, SessionsSpec
 from byzer_magic.errors import ByzerError, CommandError, RequestError
-from byzer_magic.gather import gatherer
 from byzer_magic.magics import columns
-from byzer_magic.manager import Manager
-from byzer_magic.output import Output
 from byzer_magic.results import ChatResult, Result
-from byzer_magic.spec import ChatSpec, SessionsSpec
+from byzer_magic.results.comparison import Answers, need_pandas
 from byzer_magic.types import Media, Message, Request
 from byzer_magic.widgets.context import cell_of
 
@@ -69,7 +70,7 @@ class Chats:
         messages = self._messages(item, text)
         manager.reach(item.model)
         abilities = manager.run(manager.abilities(item.model))
-        request = habits.request_for(
+        request = requests.request_for(
             abilities, messages, options_in(item), stream=not item.no_stream, timeout=item.timeout
         )
         try:
@@ -114,7 +115,7 @@ class Chats:
         }
         options = options_in(item)
         requests = {
-            alias: can if isinstance(can, ByzerError) else habits.request_for(
+            alias: can if isinstance(can, ByzerError) else requests.request_for(
                 can, messages[alias], options, stream=not item.no_stream, timeout=item.timeout
             )
             for alias, can in abilities.items()
@@ -140,13 +141,13 @@ class Chats:
             raise CommandError("Recording needs a notebook.", "Give a file: --audio talk.m4a")
         manager.reach(item.model)
         abilities = manager.run(manager.abilities(item.model))
-        if habits.purpose(abilities) not in (Capability.CHAT, Capability.TRANSCRIBE):
+        if requests.purpose(abilities) not in (Capability.CHAT, Capability.TRANSCRIBE):
             raise CommandError(f"{item.model} does not listen.", "Name a model that writes down speech, or chats.")
         sent: list[Message] = []
 
         def ask(sound: Media) -> Request:
             sent[:] = self._messages(replace(item, audio=None), text, [sound])
-            return habits.request_for(abilities, sent, options_in(item), timeout=item.timeout)
+            return requests.request_for(abilities, sent, options_in(item), timeout=item.timeout)
 
         cell = cell_of(self._shell)
         if (earlier := self._recordings.pop(cell, None)) is not None:

@@ -14,20 +14,20 @@ from contextlib import aclosing, closing
 
 import msgspec
 
-from byzer_magic import habits
-from byzer_magic.answer import Answer
-from byzer_magic.answers import Answers
+from byzer_magic.actions.output import Output
 from byzer_magic.capabilities import Capability
+from byzer_magic.client import requests
+from byzer_magic.client.answer import Answer
+from byzer_magic.client.collect import gatherer
+from byzer_magic.client.manager import Manager
 from byzer_magic.errors import ByzerError, CommandError, NotDeployed, RequestError
-from byzer_magic.gather import gatherer
 from byzer_magic.magics.repaint import Repainted
-from byzer_magic.manager import Manager
-from byzer_magic.output import Output
+from byzer_magic.rendering import assets
+from byzer_magic.rendering.answer import columns
+from byzer_magic.rendering.answer.view import View
 from byzer_magic.results import ChatResult, Result, TranscribeResult
+from byzer_magic.results.comparison import Answers
 from byzer_magic.types import ChatRequest, Message, Request, TranscribeRequest
-from byzer_magic.widgets import assets
-from byzer_magic.widgets.answer import columns
-from byzer_magic.widgets.answer.view import View
 
 Abilities = frozenset[Capability]
 
@@ -173,7 +173,7 @@ def judged(manager: Manager, out: Output, judge: str, prompt: str, answers: Answ
         return
     answers.letters = lettered(prompt, list(texts))
     pairs = ", ".join(f"{letter} = {alias}" for alias, letter in answers.letters.items())
-    request = habits.chat_request(judge_messages(prompt, texts, answers.letters, chinese=chinese), {})
+    request = requests.chat_request(judge_messages(prompt, texts, answers.letters, chinese=chinese), {})
     out.say(f"{words['judge'].format(judge=judge)}: {pairs}")
     found = out.answer(gatherer(judge, request), manager.iterate(manager.ask(judge, request)), "markdown")
     answers.judgement = found if isinstance(found, ChatResult) else None

@@ -11,8 +11,9 @@ from typing import Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 import byzer_magic
-from byzer_magic import command, presets
 from byzer_magic.backends import registry
+from byzer_magic.catalog import presets
+from byzer_magic.commands import parser
 from byzer_magic.errors import ByzerError
 
 LAST_WORD = re.compile(r"\S*\Z")
@@ -57,7 +58,7 @@ def candidates(before: str) -> list[str]:
     text = command_at(before)
     if text is None:
         return []
-    return command.complete(
+    return parser.complete(
         text, aliases=_aliases(), preset_names=list(presets.load()), kinds=registry.kinds(), params=_params_of
     )
 

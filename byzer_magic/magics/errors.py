@@ -12,11 +12,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from byzer_magic.commands.options import is_secret_name
 from byzer_magic.errors import ByzerError, DeployError
 from byzer_magic.log import redact
-from byzer_magic.options import is_secret_name
-from byzer_magic.widgets import assets, failure
-from byzer_magic.widgets.failure import Details
+from byzer_magic.rendering import assets, error_details
+from byzer_magic.rendering.error_details import Details
 
 SECRET_WORD = re.compile(r"(?:key|token|secret|password)=[\"']?([^\s\"'$]+)", re.IGNORECASE)
 """A secret that somebody has typed into the command itself."""
@@ -29,7 +29,7 @@ def presented(err: ByzerError, shell: Any, manager: Any, typed: str, *, chinese:
     hidden = tuple(secrets(typed, shell.user_ns, os.environ))
     err.message, err.hint = redact(err.message, hidden), redact(err.hint, hidden)
     err.args = (err.message,)
-    known = failure.details(err, log(err, manager, typed), hidden, chinese=chinese)
+    known = error_details.details(err, log(err, manager, typed), hidden, chinese=chinese)
     block = Block(err, known, shell, chinese=chinese)
     err._render_traceback_ = block.lines  # type: ignore[attr-defined]  # a name of IPython's
     return err
@@ -73,7 +73,7 @@ class Block:
         if not self._known:
             return text
         if self._shown:
-            return [*text, *failure.to_text(self._known, chinese=self._chinese).split("\n")]
+            return [*text, *error_details.to_text(self._known, chinese=self._chinese).split("\n")]
         self._shown = True
         if getattr(self._shell, "kernel", None) is None:
             return [*text, assets.texts("failure", chinese=self._chinese)["again"]]
@@ -85,4 +85,4 @@ class Block:
         from IPython.display import display
 
         self._shell.events.unregister("post_run_cell", self._show_details)
-        display(failure.bundle(self._known, chinese=self._chinese), raw=True)
+        display(error_details.bundle(self._known, chinese=self._chinese), raw=True)

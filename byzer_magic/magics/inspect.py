@@ -15,13 +15,13 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from byzer_magic import command
 from byzer_magic.backends import registry
+from byzer_magic.commands import parser
+from byzer_magic.commands.help import help_text, option_text
+from byzer_magic.commands.options import Option, Spec, options_of
+from byzer_magic.commands.spec import DeploySpec, all_commands
 from byzer_magic.errors import ByzerError, CommandError
-from byzer_magic.help import help_text, option_text
 from byzer_magic.magics.complete import command_at
-from byzer_magic.options import Option, Spec, options_of
-from byzer_magic.spec import DeploySpec, all_commands
 
 WIDTH = 76
 """A tooltip is about so many characters wide."""
@@ -70,7 +70,7 @@ def help_at(code: str, cursor: int, *, chinese: bool) -> str | None:
     if typed is None:
         return None
     try:
-        words = command.split(typed)
+        words = parser.split(typed)
     except CommandError:
         words = typed.split()
     name, cls = _command(words)

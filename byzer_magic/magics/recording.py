@@ -12,17 +12,17 @@ from contextlib import aclosing
 from IPython.display import DisplayHandle
 
 from byzer_magic import media
+from byzer_magic.client.collect import Gatherer, gatherer
+from byzer_magic.client.manager import Manager
 from byzer_magic.errors import ByzerError
-from byzer_magic.gather import Gatherer, gatherer
 from byzer_magic.magics.repaint import Repainted
-from byzer_magic.manager import Manager
+from byzer_magic.rendering import progress, snapshot
+from byzer_magic.rendering.answer import view as answer_view
+from byzer_magic.rendering.answer.view import Shown
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.types import Media, Request
-from byzer_magic.widgets import progress, snapshot
-from byzer_magic.widgets.answer import view as answer_view
-from byzer_magic.widgets.answer.view import Shown
-from byzer_magic.widgets.media import recorder
+from byzer_magic.widgets import recorder
 
 Ask = Callable[[Media], Request]
 Keep = Callable[[Result], None]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from byzer_magic.commands.options import Spec
+from byzer_magic.commands.spec import ChatViewSpec, FormSpec, PanelSpec, PlotSpec
 from byzer_magic.errors import CommandError
-from byzer_magic.options import Spec
-from byzer_magic.spec import ChatViewSpec, FormSpec, PanelSpec, PlotSpec
 from byzer_magic.widgets.context import Context
 
 
@@ -17,19 +17,19 @@ def show(context: Context, item: Spec) -> Any:
         CommandError: there is no such screen.
     """
     if isinstance(item, PanelSpec):
-        from byzer_magic.widgets.stats import panel
+        from byzer_magic.widgets.panel import screen as panel_screen
 
-        return panel.show(context, item)
+        return panel_screen.show(context, item)
     if isinstance(item, PlotSpec):
-        from byzer_magic.widgets.stats import plot
+        from byzer_magic.widgets import plot
 
         return plot.show(context, item)
     if isinstance(item, FormSpec):
-        from byzer_magic.widgets.form import view as form
+        from byzer_magic.widgets.form import screen as form
 
         return form.show(context, item)
     if isinstance(item, ChatViewSpec):
-        from byzer_magic.widgets.chat import view as chat_view
+        from byzer_magic.widgets.chat import screen as chat_view
 
         return chat_view.show(context, item)
     raise CommandError(f"{type(item).__name__} is not available here.")

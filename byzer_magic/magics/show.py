@@ -14,18 +14,18 @@ from IPython.core.error import StdinNotImplementedError
 from IPython.display import display
 
 import byzer_magic
-from byzer_magic.answer import Answer
+from byzer_magic.actions.output import Items, Output
+from byzer_magic.actions.terminal import Terminal
+from byzer_magic.client.answer import Answer
+from byzer_magic.client.collect import Gatherer, collect
 from byzer_magic.errors import ByzerError, RequestError
-from byzer_magic.gather import Gatherer, collect
 from byzer_magic.magics.repaint import Repainted
-from byzer_magic.output import Items, Output
+from byzer_magic.rendering import progress, snapshot
+from byzer_magic.rendering.answer import view as answer_view
+from byzer_magic.rendering.answer.view import Shown
+from byzer_magic.rendering.progress import Work
 from byzer_magic.results import ChatResult, Result
-from byzer_magic.terminal import Terminal
 from byzer_magic.types import Event
-from byzer_magic.widgets import progress, snapshot
-from byzer_magic.widgets.answer import view as answer_view
-from byzer_magic.widgets.answer.view import Shown
-from byzer_magic.widgets.progress import Work
 
 STATUS_SECONDS = 1.0
 """What takes longer than this shows how far it is."""

@@ -20,20 +20,22 @@ from typing import Any
 
 import ray
 
-from byzer_magic import errors, prices
-from byzer_magic.backends.wires.retry import retried
+from byzer_magic import errors
+from byzer_magic.backends.http.retry import retried
 from byzer_magic.capabilities import METHODS, Capability, needed_by
+from byzer_magic.catalog import prices
 from byzer_magic.log import get_logger, redact
-from byzer_magic.runtime import places, remembered, spare, wire
-from byzer_magic.runtime.crew import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Crew
-from byzer_magic.runtime.gate import Gate
-from byzer_magic.runtime.host import attach_log, socket_folder, tail
+from byzer_magic.plan import Plan
+from byzer_magic.runtime.admission import Gate
+from byzer_magic.runtime.cluster import desired_state, discovery, prestart
+from byzer_magic.runtime.cluster.node import attach_log, socket_folder, tail
 from byzer_magic.runtime.loop import LOOP
-from byzer_magic.runtime.meter import Meter
-from byzer_magic.runtime.plan import Plan
-from byzer_magic.runtime.service import Service
-from byzer_magic.runtime.slots import Slots
-from byzer_magic.runtime.upkeep import Staff, Upkeep
+from byzer_magic.runtime.metrics import Meter
+from byzer_magic.runtime.transport import protocol
+from byzer_magic.runtime.transport.server import Service
+from byzer_magic.runtime.workers.api_workers import Slots
+from byzer_magic.runtime.workers.engine_workers import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Crew
+from byzer_magic.runtime.workers.lifecycle import Staff, Upkeep
 from byzer_magic.stat import Delta, ModelStat, Sample, delta
 from byzer_magic.types import Dispatched, Event, Failed, Item, Loading, Placed, Ready, Request
 
@@ -94,14 +96,14 @@ class Pool:
     def __repr__(self) -> str:
         return f"Pool({self._plan.spec.model})"
 
-    async def endpoint(self) -> wire.Endpoint:
+    async def endpoint(self) -> protocol.Endpoint:
         """Return where clients connect."""
         await asyncio.wrap_future(self._started)
         return self._service.endpoint(self._node)
 
     async def _start(self) -> None:
         await self._service.start(tcp=len(ray.nodes()) > 1)
-        places.announce(socket_folder(), self._plan.spec.model, self._service.endpoint(self._node))
+        discovery.announce(socket_folder(), self._plan.spec.model, self._service.endpoint(self._node))
         self._note(Placed(self._node, os.getpid()))
         self._spawn(self._open())
         self._spawn(self._tick())
@@ -141,7 +143,7 @@ class Pool:
             self._gate.reopen()
         self._note(Ready(time.monotonic() - self._born, self._upkeep.count, sorted(self._capabilities)))
         if restarted:  # which has used up a spare process
-            await asyncio.to_thread(spare.prestart)
+            await asyncio.to_thread(prestart.prestart)
 
     async def _opened(self) -> errors.ByzerError | None:
         """Open the deployment, or return why it cannot be."""
@@ -273,11 +275,11 @@ class Pool:
         for sample in list(self._meter.history):
             yield sample
 
-    async def _logs(self, request: wire.LogsRequest) -> AsyncIterator[str]:
+    async def _logs(self, request: protocol.LogsRequest) -> AsyncIterator[str]:
         for line in [*tail(os.getpid(), request.lines), *await self._upkeep.staff.log(request.lines)]:
             yield redact(line, self._plan.hidden)  # also what came past our log: from an SDK, from Python itself
 
-    async def _drain(self, request: wire.DrainRequest) -> AsyncIterator[wire.DrainResult]:
+    async def _drain(self, request: protocol.DrainRequest) -> AsyncIterator[protocol.DrainResult]:
         """End the deployment; requests that run or wait may finish first."""
         self._draining = True
         alias = self._plan.spec.model
@@ -288,7 +290,7 @@ class Pool:
         unfinished = await self._gate.empty(request.grace)
         pids = [os.getpid(), *self._upkeep.staff.family()]
         await self._upkeep.staff.close()
-        await asyncio.to_thread(remembered.forget, self._plan)
+        await asyncio.to_thread(desired_state.forget, self._plan)
         self._service.stop()
-        places.withdraw(socket_folder(), alias)
-        yield wire.DrainResult(unfinished, pids)
+        discovery.withdraw(socket_folder(), alias)
+        yield protocol.DrainResult(unfinished, pids)

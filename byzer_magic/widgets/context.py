@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from byzer_magic.manager import Manager
-from byzer_magic.output import Output
+from byzer_magic.actions.output import Output
+from byzer_magic.client.manager import Manager
 from byzer_magic.types import Message
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from byzer_magic.errors import MissingExtra
-from byzer_magic.widgets import assets
+from byzer_magic.rendering import assets
 
 Message = Mapping[str, Any]
 Hear = Callable[[Message, Sequence[bytes]], None]

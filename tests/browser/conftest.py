@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from byzer_magic.manager import Manager
-from byzer_magic.spec import DeploySpec
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import DeploySpec
 from tests.browser.driver import CHROMIUM_FLAGS, CLOSE, TOKEN, Notebook, Server, Watch, chromium, write_notebook
 from tests.conftest import KEY
 from tests.servers.process import Process, own

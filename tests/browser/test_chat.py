@@ -363,7 +363,7 @@ def test_what_the_reader_unfolds_stays_unfolded(notebook, models) -> None:  # ty
 
 STREAM = """
 import time
-from byzer_magic.answer import Answer
+from byzer_magic.client.answer import Answer
 from byzer_magic.magics.show import output_for
 from byzer_magic.types import ChatChunk
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, expect
 
-from byzer_magic.manager import Manager
+from byzer_magic.client.manager import Manager
 from tests.browser.checks import accessible, english, walk
 from tests.browser.driver import Notebook, to_html
 from tests.conftest import KEY

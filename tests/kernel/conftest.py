@@ -12,8 +12,8 @@ import pytest
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
-from byzer_magic.manager import Manager
-from byzer_magic.spec import UndeploySpec
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import UndeploySpec
 
 ROOT = Path(__file__).parent.parent.parent
 

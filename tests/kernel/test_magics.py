@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import byzer_magic as bz
-from byzer_magic.manager import Manager
+from byzer_magic.client.manager import Manager
 from byzer_magic.types import Placed
 from tests.conftest import KEY
 from tests.kernel.conftest import Kernel

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from byzer_magic.manager import Manager
+from byzer_magic.client.manager import Manager
 from tests.conftest import KEY
 from tests.servers.process import Process
 

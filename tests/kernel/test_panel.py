@@ -10,7 +10,7 @@ from tests.kernel.test_magics import deploy_line
 from tests.servers.process import Process
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ray]
-OPEN = "import byzer_magic.widgets.stats.panel as p; print(len(p.OPEN))"
+OPEN = "import byzer_magic.widgets.panel.screen as p; print(len(p.OPEN))"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_a_notebook_that_runs_unattended_has_the_numbers(deployed: Kernel) -> No
 
 
 def test_it_goes_on_while_cells_run_until_it_is_closed(deployed: Kernel) -> None:
-    deployed.run("import time, byzer_magic.widgets.stats.panel as p; p.close_all()\n%byzer panel --model m")
+    deployed.run("import time, byzer_magic.widgets.panel.screen as p; p.close_all()\n%byzer panel --model m")
     busy = deployed.run("import byzer_magic as bz, time\nfor _ in range(25): bz.model('m').chat('x'); time.sleep(.1)")
     assert busy.status == "ok", busy.everything
     assert busy.updates == 0, "it is painted where it stands, not in the cell that runs"

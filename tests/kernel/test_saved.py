@@ -10,8 +10,8 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from byzer_magic.manager import Manager
-from byzer_magic.spec import UndeploySpec
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import UndeploySpec
 from tests.conftest import KEY
 from tests.kernel import saved
 from tests.kernel.saved import cells

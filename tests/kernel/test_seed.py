@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from byzer_magic.manager import Manager
+from byzer_magic.client.manager import Manager
 from tests.conftest import KEY, Shell
 from tests.kernel.conftest import Kernel
 from tests.servers.process import Process

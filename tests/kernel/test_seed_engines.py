@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from byzer_magic.manager import Manager
+from byzer_magic.client.manager import Manager
 from tests.kernel.conftest import Kernel
 from tests.kernel.test_seed import SEED
 from tests.models import packaged

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import byzer_magic as bz
-from byzer_magic.manager import Manager
+from byzer_magic.client.manager import Manager
 from tests.conftest import KEY, Shell
 from tests.kernel.conftest import Kernel
 from tests.kernel.test_seed import SEED

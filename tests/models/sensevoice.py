@@ -79,7 +79,7 @@ def clip(name: str, speed: float = 1.0) -> Path:
 
 def samples(name: str, speed: float = 1.0) -> Any:
     """Return one of the `PHRASES` as a numpy array of float32 at 16 kHz."""
-    from byzer_magic.backends.weights import audio
+    from byzer_magic.backends.engine import audio
 
     return audio.samples(Media("audio/wav", clip(name, speed).read_bytes()))
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from byzer_magic.errors import CommandError
-from byzer_magic.runtime import apart
-from byzer_magic.runtime.wire import BadBytes, Put
+from byzer_magic.runtime.transport import attachments
+from byzer_magic.runtime.transport.protocol import BadBytes, Put
 from byzer_magic.types import ChatRequest, ImageRequest, Media, Message, Request, TranscribeRequest
 
-SIZES = st.sampled_from([1, 5, apart.APART_BYTES - 1, apart.APART_BYTES, apart.PIECE_BYTES + 3])
+SIZES = st.sampled_from([1, 5, attachments.APART_BYTES - 1, attachments.APART_BYTES, attachments.PIECE_BYTES + 3])
 MEDIA = st.builds(lambda size, byte: Media("image/png", bytes([byte]) * size), SIZES, st.integers(0, 5))
 
 
@@ -31,27 +31,27 @@ def requests() -> st.SearchStrategy[Request]:
 @settings(max_examples=30, deadline=None)
 @given(st.lists(requests(), max_size=6))
 def test_whatever_is_sent_arrives_whole_and_large_media_only_once(asked: list[Request]) -> None:
-    client, server = apart.Kept(), apart.Kept()
+    client, server = attachments.Kept(), attachments.Kept()
     sent: set[str] = set()
     for request in asked:
-        light, media = apart.detach(request)
-        assert len(msgspec.msgpack.encode(light)) < 8 * apart.APART_BYTES
+        light, media = attachments.detach(request)
+        assert len(msgspec.msgpack.encode(light)) < 8 * attachments.APART_BYTES
         for digest, data in media.items():
             if digest not in client:
                 assert digest not in sent
                 sent.add(digest)
-                for piece in apart.pieces(digest, data):
+                for piece in attachments.pieces(digest, data):
                     server.arrive(piece)
         client.use({digest: len(data) for digest, data in media.items()})
-        assert apart.attach(light, server.take(list(media))) == request
+        assert attachments.attach(light, server.take(list(media))) == request
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True), max_size=20))
 def test_both_ends_forget_the_same(uses: list[list[int]]) -> None:
-    client, server = apart.Kept(), apart.Kept()
+    client, server = attachments.Kept(), attachments.Kept()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(apart, "KEPT_BYTES", 25)
+        patch.setattr(attachments, "KEPT_BYTES", 25)
         for numbers in uses:
             blobs = {hashlib.sha256(bytes([number])).hexdigest(): bytes([number]) * 10 for number in numbers}
             for digest, data in blobs.items():
@@ -63,7 +63,7 @@ def test_both_ends_forget_the_same(uses: list[list[int]]) -> None:
 
 
 def test_pieces_that_do_not_fit_are_refused() -> None:
-    kept = apart.Kept()
+    kept = attachments.Kept()
     with pytest.raises(BadBytes):
         kept.arrive(Put("a", 5, 10, b"12345"))
     kept.arrive(Put("a", 0, 10, b"12345"))
@@ -95,14 +95,14 @@ STEPS = st.tuples(
 @given(st.lists(STEPS, max_size=20))
 def test_the_client_never_omits_what_the_server_lacks(steps: list[tuple[list[int], int | None]]) -> None:
     """Requests, some given up between any two frames, as `link` sends them (it notes and writes a call at once)."""
-    client, server = apart.Kept(), apart.Kept()
+    client, server = attachments.Kept(), attachments.Kept()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(apart, "KEPT_BYTES", 25)
-        patch.setattr(apart, "PIECE_BYTES", 4)
+        patch.setattr(attachments, "KEPT_BYTES", 25)
+        patch.setattr(attachments, "PIECE_BYTES", 4)
         for numbers, patience in steps:
             blobs = {str(number): bytes([number]) * 10 for number in numbers}
             missing = {digest: data for digest, data in blobs.items() if digest not in client}
-            frames = [piece for digest, data in missing.items() for piece in apart.pieces(digest, data)]
+            frames = [piece for digest, data in missing.items() for piece in attachments.pieces(digest, data)]
             for piece in frames[:patience]:
                 server.arrive(piece)
             if patience is None or patience > len(frames):
@@ -113,8 +113,8 @@ def test_the_client_never_omits_what_the_server_lacks(steps: list[tuple[list[int
 
 
 def test_what_was_given_up_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apart, "LARGEST_BYTES", 100)
-    kept = apart.Kept()
+    monkeypatch.setattr(attachments, "LARGEST_BYTES", 100)
+    kept = attachments.Kept()
     for number in range(50):
         kept.arrive(Put(f"half {number}", 0, 40, b"x" * 20))
         kept.arrive(Put(f"whole {number}", 0, 40, b"x" * 40))
@@ -124,8 +124,10 @@ def test_what_was_given_up_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_more_than_one_request_may_carry_is_refused_where_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apart, "LARGEST_BYTES", apart.APART_BYTES * 2 - 1)
-    pictures = [Media("image/png", bytes([number]) * apart.APART_BYTES) for number in range(2)]
+    monkeypatch.setattr(attachments, "LARGEST_BYTES", attachments.APART_BYTES * 2 - 1)
+    pictures = [Media("image/png", bytes([number]) * attachments.APART_BYTES) for number in range(2)]
     with pytest.raises(CommandError, match="more than"):
-        apart.detach(ImageRequest(prompt="x", images=pictures))
-    assert len(apart.detach(ImageRequest(prompt="x", images=[pictures[0]] * 2))[1]) == 1, "the same one travels once"
+        attachments.detach(ImageRequest(prompt="x", images=pictures))
+    assert len(attachments.detach(ImageRequest(prompt="x", images=[pictures[0]] * 2))[1]) == 1, (
+        "the same one travels once"
+    )

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import assume, example, given, strategies as st
 
-from byzer_magic import options_file
-from byzer_magic.command import HelpRequested, build, line, parse, parse_chat, split, split_block
+from byzer_magic.commands import yaml_file
+from byzer_magic.commands.options import Option, Spec, options_of
+from byzer_magic.commands.parser import HelpRequested, build, line, parse, parse_chat, split, split_block
+from byzer_magic.commands.spec import COMMANDS, EASY_COMMANDS, ChatSpec, DeploySpec, EasyChatSpec
 from byzer_magic.errors import CommandError
-from byzer_magic.options import Option, Spec, options_of
-from byzer_magic.spec import COMMANDS, EASY_COMMANDS, ChatSpec, DeploySpec, EasyChatSpec
 
 PLACEHOLDER = re.compile(r"<[^<>]+>")
 HARD = ["", " ", "-", "--", "-h", "--help", "--model", "--model=x", "--a b", "${X}", "k=${a b}", "${", "}", "'", '"']
@@ -77,7 +77,7 @@ def test_every_deployment_survives_its_file(spec: DeploySpec) -> None:
     options = [getattr(spec, opt.name) for opt in options_of(spec)]
     assume(not {"", "null", "~"} & {text for text in options if isinstance(text, str)})  # there: not given
     assume(not any(str(text).startswith("ENV") for text in (*options, *spec.infer_params.values())))  # a variable there
-    assert build(DeploySpec, options_file.read(DeploySpec, options_file.write(spec), "a.yml")) == spec
+    assert build(DeploySpec, yaml_file.read(DeploySpec, yaml_file.write(spec), "a.yml")) == spec
 
 
 @given(specs(ChatSpec).filter(lambda spec: spec.query != ""))

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from byzer_magic.manager import Manager
-from byzer_magic.spec import DeploySpec
-from byzer_magic.terminal import Terminal
+from byzer_magic.actions.terminal import Terminal
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.types import Message
-from byzer_magic.widgets.chat.window import Window
+from byzer_magic.widgets.chat.controller import Window
 from byzer_magic.widgets.context import Context
 from tests.conftest import KEY
 from tests.ray.test_deploy import llama

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from byzer_magic.manager import Manager
+from byzer_magic.client.manager import Manager
 from tests.conftest import Shell, alive
 
 pytestmark = pytest.mark.ray

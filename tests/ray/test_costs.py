@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 import byzer_magic as bz
-from byzer_magic import prices
-from byzer_magic.manager import Manager
+from byzer_magic.catalog import prices
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.rendering import snapshot
 from byzer_magic.results import ChatResult
-from byzer_magic.spec import DeploySpec
-from byzer_magic.widgets import snapshot
 from tests.conftest import KEY
 from tests.servers.process import Process
 

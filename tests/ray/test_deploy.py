@@ -14,8 +14,8 @@ import pytest
 
 import byzer_magic as bz
 from byzer_magic import errors
-from byzer_magic.manager import Manager
-from byzer_magic.spec import DeploySpec, UndeploySpec
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import DeploySpec, UndeploySpec
 from byzer_magic.types import Event, Placed, Ready
 from tests.conftest import KEY, alive
 from tests.servers.process import Process

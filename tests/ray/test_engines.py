@@ -16,9 +16,9 @@ import ray
 
 import byzer_magic as bz
 from byzer_magic import errors
-from byzer_magic.manager import Manager
-from byzer_magic.runtime import places
-from byzer_magic.spec import DeploySpec, UndeploySpec
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import DeploySpec, UndeploySpec
+from byzer_magic.runtime.cluster import discovery
 from byzer_magic.types import Loading, Ready
 from tests.conftest import alive
 from tests.models.tiny_qwen2 import tiny_qwen2
@@ -154,7 +154,7 @@ def title(pid: int) -> str:
 
 def test_when_the_pool_is_killed_its_engines_end_and_come_back(manager: Manager, gguf: Path) -> None:
     deploy(manager, llama(gguf))
-    endpoint = places.announced("l")
+    endpoint = discovery.announced("l")
     assert endpoint
     pids = [pid for worker in worker_pids("l") for pid in family(worker)]
     os.kill(endpoint.pid, signal.SIGKILL)
@@ -179,7 +179,7 @@ def test_a_pool_that_cannot_load_again_says_so_and_goes_on_trying(manager: Manag
     model.hardlink_to(gguf)
     deploy(manager, llama(model, gpus_per_worker=2))
     assert len(groups()) == 1
-    endpoint = places.announced("l")
+    endpoint = discovery.announced("l")
     assert endpoint
     away = model.rename(tmp_path / "away")
     os.kill(endpoint.pid, signal.SIGKILL)
@@ -244,7 +244,7 @@ def test_two_engines_serve_at_once(manager: Manager, gguf: Path) -> None:
 
 def test_checking_a_deploy_imports_no_engine(ray_env: dict[str, str]) -> None:
     code = (
-        "import sys, byzer_magic as bz; from byzer_magic.spec import DeploySpec; manager = bz.default_manager();"
+        "import sys, byzer_magic as bz; from byzer_magic.commands.spec import DeploySpec; manager = bz.default_manager();"
         f"spec = DeploySpec(model='x', infer_backend='vllm', model_path={str(tiny_qwen2())!r},"
         " infer_params={'backend.max_model_len': '64'}); manager.plan(spec);"
         "print([name for name in ('torch', 'vllm', 'transformers', 'ray') if name in sys.modules])"

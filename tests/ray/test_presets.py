@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from byzer_magic import presets
-from byzer_magic.actions import Actions
-from byzer_magic.habits import purpose
-from byzer_magic.handle import Model
-from byzer_magic.manager import Manager
-from byzer_magic.spec import EasyDeploySpec
-from byzer_magic.terminal import Terminal
+from byzer_magic.actions.actions import Actions
+from byzer_magic.actions.terminal import Terminal
+from byzer_magic.catalog import presets
+from byzer_magic.client.manager import Manager
+from byzer_magic.client.model import Model
+from byzer_magic.client.requests import purpose
+from byzer_magic.commands.spec import EasyDeploySpec
 from tests.conftest import KEY
 from tests.servers.process import Process, openai_wire, own
 

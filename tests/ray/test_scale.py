@@ -16,9 +16,9 @@ import pytest
 
 import byzer_magic as bz
 from byzer_magic import errors
-from byzer_magic.manager import Manager
-from byzer_magic.runtime import places
-from byzer_magic.spec import DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
+from byzer_magic.runtime.cluster import discovery
 from byzer_magic.stat import Fleet
 from byzer_magic.types import Ready
 from tests.conftest import alive
@@ -111,10 +111,10 @@ def test_an_interrupted_growth_leaves_what_ran(manager: Manager, gguf: Path) -> 
 def test_the_number_holds_when_the_pool_is_killed(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     scale(manager, "m", 3)
-    endpoint = places.announced("m")
+    endpoint = discovery.announced("m")
     assert endpoint
     os.kill(endpoint.pid, signal.SIGKILL)
-    assert eventually(lambda: (found := places.announced("m")) is not None and found.pid != endpoint.pid, 30)
+    assert eventually(lambda: (found := discovery.announced("m")) is not None and found.pid != endpoint.pid, 30)
     assert eventually(lambda: healths("m") == ["up"] * 3, 20)
     assert bz.model("m").chat("hello").text
 
@@ -165,7 +165,7 @@ def test_who_follows_sees_models_come_and_go_and_come_back(manager: Manager, pro
     assert until(fleets, lambda fleet: "m" in fleet.models)
     bz.model("m").chat("hello")
     assert until(fleets, lambda fleet: sum(worker.requests for worker in fleet.models["m"].stat.workers) == 1)
-    endpoint = places.announced("m")
+    endpoint = discovery.announced("m")
     assert endpoint
     os.kill(endpoint.pid, signal.SIGSTOP)
     assert until(fleets, lambda fleet: time.monotonic() - fleet.models["m"].seen > 3), "silent, and known as such"

@@ -14,9 +14,9 @@ import pytest
 
 import byzer_magic as bz
 from byzer_magic import errors
-from byzer_magic.manager import Manager
-from byzer_magic.runtime import places
-from byzer_magic.spec import DrainSpec, RestartSpec, ScaleSpec
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import DrainSpec, RestartSpec, ScaleSpec
+from byzer_magic.runtime.cluster import discovery
 from byzer_magic.types import ChatChunk, Loading, Ready
 from tests.ray.test_deploy import deploy, eventually, llama, saas
 from tests.ray.test_scale import healths, scale
@@ -141,10 +141,10 @@ def test_a_refused_growth_keeps_what_was_reserved(manager: Manager, provider: Pr
 def test_a_drain_holds_when_the_pool_is_killed(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider, num_workers=2))
     manager.run(manager.drain(DrainSpec(model="m", worker=1)))
-    endpoint = places.announced("m")
+    endpoint = discovery.announced("m")
     assert endpoint
     os.kill(endpoint.pid, signal.SIGKILL)
-    assert eventually(lambda: (found := places.announced("m")) is not None and found.pid != endpoint.pid, 30)
+    assert eventually(lambda: (found := discovery.announced("m")) is not None and found.pid != endpoint.pid, 30)
     assert eventually(lambda: healths("m") == ["up", "drained"], 20)
     restart(manager, "m", worker=1)
     assert healths("m") == ["up", "up"]

@@ -15,9 +15,9 @@ from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from byzer_magic import errors
-from byzer_magic.runtime import apart, wire
-from byzer_magic.runtime.link import Link
-from byzer_magic.runtime.service import Service
+from byzer_magic.runtime.transport import attachments, protocol
+from byzer_magic.runtime.transport.client import Link
+from byzer_magic.runtime.transport.server import Service
 from byzer_magic.types import ChatChunk, ChatRequest, ImageRequest, Media, Message, Picture
 
 
@@ -46,11 +46,11 @@ class Far:
         for medium in request.images:
             yield Picture(caption=hashlib.sha256(medium.data).hexdigest())
 
-    async def boom(self, _: wire.LogsRequest) -> AsyncIterator[str]:
+    async def boom(self, _: protocol.LogsRequest) -> AsyncIterator[str]:
         raise errors.RateLimited("too fast", "wait", retry_after=3.0)
         yield ""
 
-    async def find(self) -> wire.Endpoint:
+    async def find(self) -> protocol.Endpoint:
         return self.service.endpoint("node")
 
 
@@ -105,7 +105,7 @@ async def test_closing_the_connection_stops_its_calls(link: Link, far: Far) -> N
 
 async def test_an_error_arrives_as_the_same_error(link: Link) -> None:
     with pytest.raises(errors.RateLimited, match="too fast") as caught:
-        await link.call("logs", wire.LogsRequest(1))
+        await link.call("logs", protocol.LogsRequest(1))
     assert caught.value.details == {"retry_after": 3.0}
     assert caught.value.hint == "wait"
 
@@ -113,7 +113,7 @@ async def test_an_error_arrives_as_the_same_error(link: Link) -> None:
 async def test_tcp_carries_calls_too(far: Far) -> None:
     endpoint = far.service.endpoint("node")
 
-    async def find() -> wire.Endpoint:
+    async def find() -> protocol.Endpoint:
         return msgspec.structs.replace(endpoint, path="")
 
     link = Link("m", find)
@@ -133,17 +133,21 @@ async def test_the_socket_is_for_its_owner_only(far: Far) -> None:
 
 HOSTILE = {
     "not msgpack": b"\xff\x00garbage",
-    "truncated frame": wire.write([wire.Call(1, "chat", wire.pack(ask(3)))])[:-4],
+    "truncated frame": protocol.write([protocol.Call(1, "chat", protocol.pack(ask(3)))])[:-4],
     "unknown frame": b"\x91\x92\x63\x01",
     "text": "hello",
-    "medium without a beginning": wire.write([wire.Put("a", 5, 10, b"12345")]),
-    "medium larger than it says": wire.write([wire.Put("a", 0, 2, b"12345")]),
-    "medium of no size": wire.write([wire.Put("a", 0, -1, b"")]),
-    "medium without end": wire.write([wire.Put("a", 0, 2**50, b"1")]),
-    "medium with another name half way": wire.write([wire.Put("a", 0, 4, b"12"), wire.Put("b", 2, 4, b"34")]),
+    "medium without a beginning": protocol.write([protocol.Put("a", 5, 10, b"12345")]),
+    "medium larger than it says": protocol.write([protocol.Put("a", 0, 2, b"12345")]),
+    "medium of no size": protocol.write([protocol.Put("a", 0, -1, b"")]),
+    "medium without end": protocol.write([protocol.Put("a", 0, 2**50, b"1")]),
+    "medium with another name half way": protocol.write(
+        [protocol.Put("a", 0, 4, b"12"), protocol.Put("b", 2, 4, b"34")]
+    ),
     "medium named by a number": msgspec.msgpack.encode([[6, 7, 0, 1, b"1"]]),
-    "medium named in a call only": wire.write([wire.Call(1, "image", wire.pack(None), ["../../etc/passwd"])]),
-    "oversized": b"\x00" * (wire.MAX_MESSAGE_BYTES + 1),
+    "medium named in a call only": protocol.write(
+        [protocol.Call(1, "image", protocol.pack(None), ["../../etc/passwd"])]
+    ),
+    "oversized": b"\x00" * (protocol.MAX_MESSAGE_BYTES + 1),
 }
 
 
@@ -175,12 +179,16 @@ async def test_a_bad_call_fails_alone(far: Far, link: Link) -> None:
     endpoint = far.service.endpoint("")
     token = {"Authorization": f"Bearer {endpoint.token}"}
     raw = await unix_connect(endpoint.path, "ws://x/", additional_headers=token)
-    await raw.send(wire.write([wire.Call(1, "no_such_method", wire.pack(None)), wire.Call(2, "chat", wire.pack(7))]))
+    await raw.send(
+        protocol.write(
+            [protocol.Call(1, "no_such_method", protocol.pack(None)), protocol.Call(2, "chat", protocol.pack(7))]
+        )
+    )
     failed: list[object] = []
     while len(failed) < 2:
         message = await asyncio.wait_for(raw.recv(decode=False), 5)
-        failed += wire.read_answers(message)
-    assert all(isinstance(frame, wire.Fail) for frame in failed)
+        failed += protocol.read_answers(message)
+    assert all(isinstance(frame, protocol.Fail) for frame in failed)
     await raw.close()
 
 
@@ -196,17 +204,17 @@ async def eventually(true: object, seconds: float = 2.0) -> None:
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[wire.Put]:
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[protocol.Put]:
     """The pieces of media that have been sent."""
-    found: list[wire.Put] = []
-    pieces = apart.pieces
+    found: list[protocol.Put] = []
+    pieces = attachments.pieces
 
-    def noted(digest: str, data: bytes) -> Iterator[wire.Put]:
+    def noted(digest: str, data: bytes) -> Iterator[protocol.Put]:
         for piece in pieces(digest, data):
             found.append(piece)
             yield piece
 
-    monkeypatch.setattr(apart, "pieces", noted)
+    monkeypatch.setattr(attachments, "pieces", noted)
     return found
 
 
@@ -219,7 +227,9 @@ def digests(*blobs: bytes) -> list[str]:
     return [hashlib.sha256(data).hexdigest() for data in blobs]
 
 
-async def test_a_large_picture_travels_once_however_often_it_is_asked_about(link: Link, sent: list[wire.Put]) -> None:
+async def test_a_large_picture_travels_once_however_often_it_is_asked_about(
+    link: Link, sent: list[protocol.Put]
+) -> None:
     large, small = bytes(range(256)) * 20_000, b"small"
     assert await seen(link, large, small) == digests(large, small)
     assert sum(len(piece.data) for piece in sent) == len(large)
@@ -227,7 +237,7 @@ async def test_a_large_picture_travels_once_however_often_it_is_asked_about(link
     assert sum(len(piece.data) for piece in sent) == len(large)
 
 
-async def test_a_new_connection_gets_it_again(link: Link, sent: list[wire.Put]) -> None:
+async def test_a_new_connection_gets_it_again(link: Link, sent: list[protocol.Put]) -> None:
     large = b"x" * 3_000_000
     await seen(link, large)
     await link.close()
@@ -235,7 +245,7 @@ async def test_a_new_connection_gets_it_again(link: Link, sent: list[wire.Put]) 
     assert sum(len(piece.data) for piece in sent) == 2 * len(large)
 
 
-async def test_tokens_get_through_while_a_sound_travels(link: Link, sent: list[wire.Put]) -> None:
+async def test_tokens_get_through_while_a_sound_travels(link: Link, sent: list[protocol.Put]) -> None:
     await texts(link, 1)  # connect
     sending = asyncio.create_task(seen(link, b"y" * 60_000_000))
     while not sent:
@@ -273,7 +283,7 @@ async def test_a_picture_in_a_conversation_travels_with_its_first_question(link:
         assert sent_now > len(picture.data) if turns is first else sent_now < 1000
 
 
-async def test_a_connection_that_breaks_half_way_is_made_again(link: Link, far: Far, sent: list[wire.Put]) -> None:
+async def test_a_connection_that_breaks_half_way_is_made_again(link: Link, far: Far, sent: list[protocol.Put]) -> None:
     large = bytes(range(256)) * 100_000
     sending = asyncio.create_task(seen(link, large))
     while len(sent) < 3:
@@ -288,9 +298,9 @@ async def test_a_connection_that_breaks_half_way_is_made_again(link: Link, far: 
 
 
 async def test_what_does_not_fit_any_more_is_sent_again(
-    link: Link, sent: list[wire.Put], monkeypatch: pytest.MonkeyPatch
+    link: Link, sent: list[protocol.Put], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apart, "KEPT_BYTES", 1_000_000)
+    monkeypatch.setattr(attachments, "KEPT_BYTES", 1_000_000)
     blobs = [bytes([number]) * 400_000 for number in range(3)]
     for number, pieces in ((0, 1), (1, 2), (0, 2), (2, 3), (0, 3), (1, 4), (0, 4)):
         assert await seen(link, blobs[number]) == digests(blobs[number])
@@ -298,7 +308,7 @@ async def test_what_does_not_fit_any_more_is_sent_again(
     assert await seen(link, *blobs) == digests(*blobs), "one request may have more than is kept"
 
 
-async def test_a_medium_that_was_given_up_half_way_is_sent_from_its_start(link: Link, sent: list[wire.Put]) -> None:
+async def test_a_medium_that_was_given_up_half_way_is_sent_from_its_start(link: Link, sent: list[protocol.Put]) -> None:
     large = b"z" * 40_000_000
     sending = asyncio.create_task(seen(link, large))
     while not sent:
@@ -312,7 +322,9 @@ async def test_media_that_never_came_end_that_connection_only(far: Far, link: Li
     hostile = Link("h", far.find)
     with pytest.raises(errors.WorkerLost):
         connection = await hostile._connect()
-        await connection.send(wire.write([wire.Call(99, "image", wire.pack(ImageRequest(prompt="x")), ["nobody"])]))
+        await connection.send(
+            protocol.write([protocol.Call(99, "image", protocol.pack(ImageRequest(prompt="x")), ["nobody"])])
+        )
         await texts(hostile, 1_000_000)
     assert await texts(link, 2) == ["0", "1"]
     await hostile.close()
@@ -324,7 +336,7 @@ async def test_a_socket_of_a_killed_worker_leads_to_the_port_of_the_next(far: Fa
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(stale))
 
-    async def find() -> wire.Endpoint:
+    async def find() -> protocol.Endpoint:
         return msgspec.structs.replace(far.service.endpoint("node"), path=str(stale))
 
     link = Link("m", find)

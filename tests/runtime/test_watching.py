@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from byzer_magic import errors, watching
-from byzer_magic.runtime import wire
-from byzer_magic.runtime.link import Link
-from byzer_magic.runtime.service import Service
+from byzer_magic import errors
+from byzer_magic.client import follow
+from byzer_magic.runtime.transport import protocol
+from byzer_magic.runtime.transport.client import Link
+from byzer_magic.runtime.transport.server import Service
 from byzer_magic.stat import Delta, Fleet, ModelStat, WorkerStat
 
 QUIET = ModelStat(model="m", kind="saas/openai", strategy="lru", capabilities=["chat"], workers=[], concurrency=1)
@@ -57,7 +58,7 @@ class Finder:
         return self.found
 
     async def link(self, alias: str) -> Link:
-        async def find() -> wire.Endpoint:
+        async def find() -> protocol.Endpoint:
             return self.far.service.endpoint("node")
 
         return Link(alias, find)
@@ -66,7 +67,7 @@ class Finder:
 @pytest.fixture
 async def finder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Finder]:
     for name, seconds in {"LOOK_SECONDS": 0.05, "ASK_SECONDS": 0.3, "AGAIN_SECONDS": 0.05}.items():
-        monkeypatch.setattr(watching, name, seconds)
+        monkeypatch.setattr(follow, name, seconds)
     far = Far(tmp_path)
     await far.service.start(tcp=False)
     yield Finder(far)
@@ -82,7 +83,7 @@ async def until(fleets: AsyncIterator[Fleet], true: Callable[[Fleet], bool]) -> 
 
 
 async def test_a_deployment_is_followed_until_it_goes(finder: Finder) -> None:
-    async with aclosing(watching.follow(finder, None)) as fleets:
+    async with aclosing(follow.follow(finder, None)) as fleets:
         await until(fleets, lambda fleet: "m" in fleet.models)
         finder.far.requests = 7
         await until(fleets, lambda fleet: fleet.models["m"].stat.requests == 7)
@@ -93,7 +94,7 @@ async def test_a_deployment_is_followed_until_it_goes(finder: Finder) -> None:
 
 
 async def test_a_cluster_that_does_not_answer_is_asked_once_and_said_to_be_silent(finder: Finder) -> None:
-    async with aclosing(watching.follow(finder, None)) as fleets:
+    async with aclosing(follow.follow(finder, None)) as fleets:
         await until(fleets, lambda fleet: "m" in fleet.models)
         finder.hangs = True
         asked = finder.asked
@@ -104,7 +105,7 @@ async def test_a_cluster_that_does_not_answer_is_asked_once_and_said_to_be_silen
 
 
 async def test_a_cluster_that_goes_and_comes_back(finder: Finder) -> None:
-    async with aclosing(watching.follow(finder, None)) as fleets:
+    async with aclosing(follow.follow(finder, None)) as fleets:
         await until(fleets, lambda fleet: "m" in fleet.models)
         finder.trouble = errors.CannotConnect("No Ray is running here.")
         await until(fleets, lambda fleet: fleet.trouble == "No Ray is running here.")
@@ -113,7 +114,7 @@ async def test_a_cluster_that_goes_and_comes_back(finder: Finder) -> None:
 
 
 async def test_a_pool_that_falls_silent_is_known_by_its_age_and_followed_again(finder: Finder) -> None:
-    async with aclosing(watching.follow(finder, "m")) as fleets:
+    async with aclosing(follow.follow(finder, "m")) as fleets:
         await until(fleets, lambda fleet: "m" in fleet.models)
         finder.far.silent = True
         await until(fleets, lambda fleet: time.monotonic() - fleet.models["m"].seen > 0.5)
@@ -123,6 +124,6 @@ async def test_a_pool_that_falls_silent_is_known_by_its_age_and_followed_again(f
 
 
 async def test_an_alias_that_is_not_there_is_said_so(finder: Finder) -> None:
-    async with aclosing(watching.follow(finder, "other")) as fleets:
+    async with aclosing(follow.follow(finder, "other")) as fleets:
         fleet = await until(fleets, lambda fleet: bool(fleet.trouble))
     assert fleet == Fleet({}, "No model is deployed as 'other'.")

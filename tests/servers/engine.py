@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.capabilities import METHODS, Capability
-from byzer_magic.runtime import wire
-from byzer_magic.runtime.link import Link
-from byzer_magic.runtime.service import Service
+from byzer_magic.runtime.transport import protocol
+from byzer_magic.runtime.transport.client import Link
+from byzer_magic.runtime.transport.server import Service
 from byzer_magic.types import Loading
 
 TOKEN = "of-the-test"
@@ -39,7 +39,7 @@ class Remote:
 
     async def unfinished(self) -> int:
         """Return how many requests vLLM works on."""
-        return int(await self._link.call("logs", wire.LogsRequest(0)))
+        return int(await self._link.call("logs", protocol.LogsRequest(0)))
 
 
 @asynccontextmanager
@@ -62,7 +62,7 @@ async def hosted(
             if isinstance(event, Loading) and stages is not None:
                 stages.append(event)
             opened = event
-        assert isinstance(opened, wire.Opened), (folder / "engine.log").read_text()[-2000:]
+        assert isinstance(opened, protocol.Opened), (folder / "engine.log").read_text()[-2000:]
         yield Remote(link, opened.capabilities)
     finally:
         await link.close()
@@ -70,8 +70,8 @@ async def hosted(
         process.wait(20)
 
 
-async def _endpoint(path: Path) -> wire.Endpoint:
-    return wire.Endpoint(str(path), "127.0.0.1", 0, TOKEN, "", 0)
+async def _endpoint(path: Path) -> protocol.Endpoint:
+    return protocol.Endpoint(str(path), "127.0.0.1", 0, TOKEN, "", 0)
 
 
 class _Host:
@@ -93,7 +93,7 @@ class _Host:
         self._backend = await backend.open(setup_of(backend, self._given.pop("params"), **self._given), report)
         for stage in stages:
             yield stage
-        yield wire.Opened(sorted(self._backend.abilities()), "", 0)
+        yield protocol.Opened(sorted(self._backend.abilities()), "", 0)
 
     async def ask(self, ability: Capability, request: Any) -> AsyncIterator[Any]:
         items = self._backend.ask(ability, request)

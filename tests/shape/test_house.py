@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import byzer_magic
-from byzer_magic import command, completion, options, spec
 from byzer_magic.backends import registry
+from byzer_magic.commands import completion, options, parser, spec
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "byzer_magic"
@@ -64,7 +64,7 @@ def test_every_backend_says_what_it_is(kind: str) -> None:
 @pytest.mark.parametrize("cls", spec.COMMANDS.values(), ids=spec.COMMANDS)
 def test_every_option_is_in_every_face(cls: type[options.Spec]) -> None:
     name = next(name for name, found in spec.COMMANDS.items() if found is cls)
-    text = command.help_text(name)
+    text = parser.help_text(name)
     offered = completion.complete(f"{name} --")
     for item in options.options_of(cls):
         assert (item.name.upper() if item.positional else f"--{item.name}") in text

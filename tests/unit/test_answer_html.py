@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from byzer_magic.widgets.answer import listing, markdown
-from byzer_magic.widgets.answer.view import Shown, View, as_markdown, bundle
+from byzer_magic.rendering.answer import code, markdown
+from byzer_magic.rendering.answer.view import Shown, View, as_markdown, bundle
 
 OURS = re.compile(
     "a|blockquote|br|button|code|del|details|div|em|h[1-6]|hr|img|li|ol|p|pre|s|script|small|span|strong|style|summary|"
@@ -56,7 +56,7 @@ def check_safe(page: str) -> None:
     for name, value in found.attributes:
         assert ATTRIBUTES.fullmatch(name)
         if name == "onclick":
-            assert value == listing.COPY
+            assert value == code.COPY
         if name == "href":
             assert re.match(r"https?://|mailto:", value or "", re.IGNORECASE)
         if name == "src":

@@ -15,12 +15,12 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import compatible, registry
 from byzer_magic.backends.base import Backend, Info, Param, Setup, typed_params
-from byzer_magic.backends.weights import gguf as gguf_file
-from byzer_magic.backends.wires.failures import Fault
-from byzer_magic.backends.wires.openai_backend import OpenAIBackend
-from byzer_magic.backends.wires.openai_shapes import Body, chunk_of, decode
-from byzer_magic.backends.wires.sse import events
-from byzer_magic.expand import Secret
+from byzer_magic.backends.http.errors import Fault
+from byzer_magic.backends.http.sse import events
+from byzer_magic.backends.openai.backend import OpenAIBackend
+from byzer_magic.backends.openai.schema import Body, chunk_of, decode
+from byzer_magic.commands.secrets import Secret
+from byzer_magic.local_models import gguf as gguf_file
 from byzer_magic.types import ChatChunk, Usage
 
 INFO = Info(

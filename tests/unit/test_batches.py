@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from byzer_magic.backends.wires import batches
-from byzer_magic.backends.wires.batches import in_order
+from byzer_magic.backends.http import batches
+from byzer_magic.backends.http.batches import in_order
 
 
 class Work:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from byzer_magic import catalog
 from byzer_magic.capabilities import Capability
+from byzer_magic.catalog import model_facts
 from byzer_magic.errors import BadParameter
 
 GUIDE = Path(__file__).parents[1] / "seed_commands.tsv"
@@ -40,22 +40,22 @@ CASES = [(name, set(abilities.split())) for abilities, names in MODELS.items() f
 
 @pytest.mark.parametrize(("name", "abilities"), CASES, ids=[name for name, _ in CASES])
 def test_a_name_tells_what_a_model_can_do(name: str, abilities: set[str]) -> None:
-    assert catalog.capabilities(name) == abilities
+    assert model_facts.capabilities(name) == abilities
 
 
 def test_of_an_unknown_model_nothing_is_refused() -> None:
-    assert catalog.capabilities("my-own-model") == {Capability.CHAT, Capability.VISION, Capability.TOOLS}
-    assert catalog.facts("my-own-model").note == ""
+    assert model_facts.capabilities("my-own-model") == {Capability.CHAT, Capability.VISION, Capability.TOOLS}
+    assert model_facts.facts("my-own-model").note == ""
 
 
 def test_what_is_stated_wins() -> None:
-    assert catalog.capabilities("deepseek-chat", "chat, vision") == {Capability.CHAT, Capability.VISION}
+    assert model_facts.capabilities("deepseek-chat", "chat, vision") == {Capability.CHAT, Capability.VISION}
     with pytest.raises(BadParameter, match="'fly', which is no ability"):
-        catalog.capabilities("m", "fly")
+        model_facts.capabilities("m", "fly")
 
 
-@pytest.mark.parametrize("row", catalog.load(), ids=[row.match[:40] for row in catalog.load()])
-def test_rows_are_complete(row: catalog.Facts) -> None:
+@pytest.mark.parametrize("row", model_facts.load(), ids=[row.match[:40] for row in model_facts.load()])
+def test_rows_are_complete(row: model_facts.Facts) -> None:
     assert row.match == row.match.lower()
     assert row.capabilities
     assert bool(row.source) == bool(row.checked)
@@ -67,10 +67,10 @@ def test_rows_are_complete(row: catalog.Facts) -> None:
 
 
 def test_no_row_is_hidden_by_one_above_it() -> None:
-    rows = catalog.load()
+    rows = model_facts.load()
     for row in rows:
         if not re.search(r"[*?\[]", row.match):
-            assert all(catalog.facts(name) is row for name in row.match.split()), row.match
+            assert all(model_facts.facts(name) is row for name in row.match.split()), row.match
 
 
 RETIRED = {
@@ -98,13 +98,13 @@ RETIRED = {
 
 @pytest.mark.parametrize(("name", "successor"), RETIRED.items())
 def test_a_retired_model_names_its_successor(name: str, successor: str) -> None:
-    assert successor in catalog.facts(name).note
+    assert successor in model_facts.facts(name).note
 
 
 def test_every_provider_model_of_the_guide_was_looked_up() -> None:
     commands = [row["command (line continuations joined, otherwise verbatim)"] for row in _guide()]
     models = {match[1] for command in commands for match in re.finditer(r"saas\.model=(\S+)", command)}
-    unknown = {name for name in models if not catalog.facts(name).source}
+    unknown = {name for name in models if not model_facts.facts(name).source}
     assert unknown == {"xxxxx", "llama3:70b-instruct-q4_0", "volcano_tts"}, "a placeholder, open weights, a cluster"
 
 

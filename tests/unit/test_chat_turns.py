@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from byzer_magic import media
-from byzer_magic.answer import to_messages
+from byzer_magic.client.answer import to_messages
 from byzer_magic.errors import BadRequest
+from byzer_magic.rendering import assets
 from byzer_magic.results import ChatResult, SpeakResult
 from byzer_magic.types import Media, Message
-from byzer_magic.widgets import assets
 from byzer_magic.widgets.chat import html as chat_html, turns as chat_turns
 from byzer_magic.widgets.chat.turns import Conversation, Turn
 

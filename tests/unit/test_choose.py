@@ -9,12 +9,12 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.weights import choose, files
-from byzer_magic.backends.weights.files import Weights
-from byzer_magic.backends.weights.hardware import Gpu, Hardware
-from byzer_magic.backends.weights.packages import Package
-from byzer_magic.runtime.plan import resolve
-from byzer_magic.spec import DeploySpec
+from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.local_models import engine_choice, files
+from byzer_magic.local_models.files import Weights
+from byzer_magic.local_models.hardware import Gpu, Hardware
+from byzer_magic.local_models.installed import Package
+from byzer_magic.plan import resolve
 
 GB = 10**9
 LAPTOP = Hardware(cpus=8, memory_total=32 * GB, memory_free=20 * GB, instructions=frozenset({"avx2"}))
@@ -65,7 +65,7 @@ def gguf(architecture: str = "qwen2", **config: Any) -> Weights:
 def test_text_goes_to_vllm_where_it_runs(
     hardware: Hardware, installed: dict[str, tuple[Package, ...]], engine: str, says: str
 ) -> None:
-    choice = choose.engine(folder(), hardware, installed)
+    choice = engine_choice.engine(folder(), hardware, installed)
     assert (choice.kind, choice.engine) == ("custom/auto", engine)
     assert choice.why.startswith("thing/model.safetensors is a Qwen2ForCausalLM, ")
     assert says in choice.why
@@ -89,7 +89,7 @@ def test_text_goes_to_vllm_where_it_runs(
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_each_form_has_its_engine(weights: Weights, name: str, says: str) -> None:
-    choice = choose.engine(weights, LAPTOP, BOTH)
+    choice = engine_choice.engine(weights, LAPTOP, BOTH)
     assert choice.name == name
     assert says in choice.why
     registry.find(choice.kind, choice.engine)
@@ -116,7 +116,7 @@ def test_each_form_has_its_engine(weights: Weights, name: str, says: str) -> Non
 )
 def test_what_no_engine_runs_is_called_by_its_name(weights: Weights, says: str) -> None:
     with pytest.raises(errors.BadParameter) as caught:
-        choose.engine(weights, LAPTOP, BOTH)
+        engine_choice.engine(weights, LAPTOP, BOTH)
     assert says in str(caught.value)
     assert caught.value.hint
 
@@ -133,13 +133,13 @@ def test_what_no_engine_runs_is_called_by_its_name(weights: Weights, says: str) 
 )
 def test_an_engine_that_cannot_run_the_files_is_refused(name: str, weights: Weights, says: str) -> None:
     with pytest.raises(errors.BadParameter, match=says):
-        choose.check_pair(name, weights)
+        engine_choice.check_pair(name, weights)
 
 
 def test_an_engine_that_may_know_the_files_is_not() -> None:
     for name, weights in (("vllm", gguf()), ("vllm", folder("NewForCausalLM")), ("vllm", folder("", "transformers")),
                           ("transformers", gguf()), ("vllm", folder("CLIPModel", model_type="clip"))):  # fmt: skip
-        choose.check_pair(name, weights)
+        engine_choice.check_pair(name, weights)
 
 
 # ---- in a deployment

@@ -9,8 +9,8 @@ import pytest
 import byzer_magic as bz
 from byzer_magic import errors
 from byzer_magic.cli import easy_main, main
-from byzer_magic.runtime.plan import resolve
-from byzer_magic.spec import DeploySpec
+from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.plan import resolve
 
 SAAS = ("deploy", "--model", "m", "--pretrained_model_type", "saas/openai", "--infer_params", "saas.model=x")
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from byzer_magic.answers import Answers
 from byzer_magic.errors import AuthenticationFailed, CommandError
 from byzer_magic.magics import columns as asking
-from byzer_magic.origin import Timings
+from byzer_magic.rendering.answer import columns
+from byzer_magic.rendering.answer.columns import Column
+from byzer_magic.rendering.answer.view import View
 from byzer_magic.results import (
     ChatResult,
     EmbedResult,
@@ -20,10 +21,9 @@ from byzer_magic.results import (
     SpeakResult,
     TranscribeResult,
 )
+from byzer_magic.results.comparison import Answers
+from byzer_magic.results.metadata import Timings
 from byzer_magic.types import Cut, Picture, Segment, Usage
-from byzer_magic.widgets.answer import columns
-from byzer_magic.widgets.answer.columns import Column
-from byzer_magic.widgets.answer.view import View
 from tests.pages import Page
 
 EVIL = '<img src=x onerror="alert(1)"> </section>'

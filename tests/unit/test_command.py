@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from byzer_magic.command import HelpRequested, complete, help_text, line, parse, parse_chat, split, split_block
-from byzer_magic.errors import CommandError
-from byzer_magic.options import Spec, is_secret_name, options_of
-from byzer_magic.spec import (
+from byzer_magic.commands.options import Spec, is_secret_name, options_of
+from byzer_magic.commands.parser import HelpRequested, complete, help_text, line, parse, parse_chat, split, split_block
+from byzer_magic.commands.spec import (
     COMMANDS,
     EASY_COMMANDS,
     ChatSpec,
@@ -19,6 +18,7 @@ from byzer_magic.spec import (
     StatSpec,
     UndeploySpec,
 )
+from byzer_magic.errors import CommandError
 
 KEY = "sk-planted0123456789"
 

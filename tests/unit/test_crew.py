@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.runtime.crew import moving
+from byzer_magic.runtime.workers.engine_workers import moving
 from byzer_magic.types import Loading
 
 

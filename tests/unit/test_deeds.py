@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from byzer_magic.commands.spec import DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
 from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect, NotDeployed
-from byzer_magic.spec import DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
+from byzer_magic.rendering import assets
 from byzer_magic.stat import Sample
 from byzer_magic.types import Event, Loading
-from byzer_magic.widgets import assets
-from byzer_magic.widgets.stats import deeds
-from byzer_magic.widgets.stats.numbers import Numbers
+from byzer_magic.widgets.panel import actions as panel_actions
+from byzer_magic.widgets.panel.state import Numbers
 from tests.fleets import fleet, model, steady
 
 WORDS = assets.texts("panel", chinese=False)
@@ -65,8 +65,8 @@ class Fleet:
         return steady(1000.0)
 
 
-async def replies(manager: Fleet, **message: Any) -> list[deeds.Reply]:
-    return [reply async for reply in deeds.perform(manager, message, WORDS)]  # type: ignore[arg-type]
+async def replies(manager: Fleet, **message: Any) -> list[panel_actions.Reply]:
+    return [reply async for reply in panel_actions.perform(manager, message, WORDS)]  # type: ignore[arg-type]
 
 
 async def test_scaling_tells_its_stages() -> None:

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from byzer_magic import doctor, errors
+from byzer_magic import errors
+from byzer_magic.actions import doctor
 from byzer_magic.backends import registry
-from byzer_magic.backends.weights import estimate
-from byzer_magic.backends.weights.hardware import Gpu, Hardware
 from byzer_magic.cli import main
-from byzer_magic.widgets import snapshot
+from byzer_magic.local_models import memory
+from byzer_magic.local_models.hardware import Gpu, Hardware
+from byzer_magic.rendering import snapshot
 
 GB = 10**9
 LAPTOP = Hardware(cpus=8, memory_total=32 * GB, memory_free=20 * GB, instructions=frozenset({"avx2"}))
@@ -99,7 +100,7 @@ def test_a_model_that_does_not_fit_says_what_would(gguf: Path) -> None:
     assert facts["fits"] is False
     (setting,) = [advice for advice in facts["to_fit"] if "n_ctx" in advice]
     tokens = int(setting.partition("n_ctx=")[2])
-    assert estimate.memory(doctor.files.look(str(gguf)), "llama_cpp", short, tokens).total <= short.memory_free
+    assert memory.memory(doctor.files.look(str(gguf)), "llama_cpp", short, tokens).total <= short.memory_free
     shown = column(doctor.tables({"model": facts})[0])
     assert shown["fits"].startswith("no: ")
     assert setting in shown["would fit"]

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from byzer_magic.backends.weights import estimate, files
-from byzer_magic.backends.weights.estimate import memory, per_token, readable
-from byzer_magic.backends.weights.files import Weights
-from byzer_magic.backends.weights.hardware import Gpu, Hardware
+from byzer_magic.local_models import files, memory
+from byzer_magic.local_models.files import Weights
+from byzer_magic.local_models.hardware import Gpu, Hardware
+from byzer_magic.local_models.memory import memory, per_token, readable
 
 MIB = 1024**2
 GB = 10**9
@@ -96,9 +96,9 @@ def test_what_would_fit() -> None:
     assert need.context_within(4 * GB) is None
     assert need.context_within(60 * GB) is None
     whole = memory(model(), "transformers", AVX2)
-    assert estimate.quantized_to(model(), whole, 12 * GB) == 8
-    assert estimate.quantized_to(model(), whole, 7 * GB) == 4
-    assert estimate.quantized_to(model(), whole, 3 * GB) is None
+    assert memory.quantized_to(model(), whole, 12 * GB) == 8
+    assert memory.quantized_to(model(), whole, 7 * GB) == 4
+    assert memory.quantized_to(model(), whole, 3 * GB) is None
 
 
 def test_embedding_models_in_llama_cpp_keep_nothing() -> None:
@@ -120,7 +120,7 @@ LOAD = """
 import asyncio, json, sys
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Setup, typed_params
-from byzer_magic.backends.weights.loading import memory
+from byzer_magic.backends.engine.loading import memory
 from byzer_magic.types import ChatRequest, Message
 
 async def main():

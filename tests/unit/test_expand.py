@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
+from byzer_magic.commands.secrets import Secret, expand, names_in
 from byzer_magic.errors import MissingKey
-from byzer_magic.expand import Secret, expand, names_in
 
 KEY = "planted-key-0123456789"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from byzer_magic import errors
 from byzer_magic.magics.errors import presented, secrets
-from byzer_magic.widgets import failure
+from byzer_magic.rendering import error_details
 
 
 def chained() -> errors.ByzerError:
@@ -24,24 +24,24 @@ def chained() -> errors.ByzerError:
 
 
 def test_details_have_the_status_and_the_chain_without_secrets() -> None:
-    known = failure.details(chained(), ["line token-0123456789"], ("token-0123456789",), chinese=False)
+    known = error_details.details(chained(), ["line token-0123456789"], ("token-0123456789",), chinese=False)
     assert dict(known.rows[:3]) == {"Error": "ProviderUnavailable", "HTTP status": "503", "Retry after": "2.0 s"}
     assert [text for name, text in known.rows if name == "Because"] == [
         "ValueError: <b>bad</b>",
         "OSError: no route for ***",
     ]
-    page = failure.to_html(known, chinese=False)
+    page = error_details.to_html(known, chinese=False)
     assert "<b>" not in page
     assert "&lt;b&gt;bad" in page
-    assert "0123456789" not in page + failure.to_text(known, chinese=False)
-    assert "显示详情" in failure.to_html(known, chinese=True)
+    assert "0123456789" not in page + error_details.to_text(known, chinese=False)
+    assert "显示详情" in error_details.to_html(known, chinese=True)
 
 
 def test_an_error_that_has_said_all_has_no_details() -> None:
-    assert not failure.details(errors.CommandError("No.", "Do."), chinese=False)
+    assert not error_details.details(errors.CommandError("No.", "Do."), chinese=False)
     again = errors.DeployError("It said: disk full")
     again.__cause__ = OSError("disk full")
-    assert failure.causes(again) == []
+    assert error_details.causes(again) == []
 
 
 def test_a_chain_that_never_ends_is_cut() -> None:
@@ -50,7 +50,7 @@ def test_a_chain_that_never_ends_is_cut() -> None:
     for number in range(20):
         link.__cause__ = ValueError(f"cause {number}")
         link = link.__cause__
-    assert len(failure.causes(first)) == failure.LONGEST_CHAIN
+    assert len(error_details.causes(first)) == error_details.LONGEST_CHAIN
 
 
 def test_secrets_are_those_by_name_and_those_typed() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from byzer_magic.rendering import assets
+from byzer_magic.rendering.deployments import figure
 from byzer_magic.stat import Sample
-from byzer_magic.widgets import assets
-from byzer_magic.widgets.stats import figure
 from tests.fleets import steady
 from tests.pages import Page
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from byzer_magic import errors
-from byzer_magic.backends.weights import files
+from byzer_magic.local_models import files
 
 KEYS = (
     "architectures", "model_type", "text_config", "id2label", "num_labels", "weight_map", "dtype", "n_positions", "a",

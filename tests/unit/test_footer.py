@@ -9,15 +9,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from byzer_magic.gather import gatherer
+from byzer_magic.actions.terminal import Terminal
+from byzer_magic.client.collect import gatherer
 from byzer_magic.magics import recording
-from byzer_magic.origin import Timings
+from byzer_magic.rendering import assets, snapshot
+from byzer_magic.rendering.answer import columns
+from byzer_magic.rendering.answer.view import Shown, View, bundle as answer_bundle
 from byzer_magic.results import ChatResult, EmbedResult, Result, SpeakResult, TranscribeResult
-from byzer_magic.terminal import Terminal
+from byzer_magic.results.metadata import Timings
 from byzer_magic.types import ChatChunk, ChatRequest, Cut, Dispatched, EmbedRequest, Segment, Usage, Vectors
-from byzer_magic.widgets import assets, snapshot
-from byzer_magic.widgets.answer import columns
-from byzer_magic.widgets.answer.view import Shown, View, bundle as answer_bundle
 from tests.pages import Page
 
 EVIL = '<img src=x onerror="alert(1)">'

@@ -11,24 +11,24 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, strategies as st
 
-from byzer_magic import presets
+from byzer_magic.actions.model_search import Found
+from byzer_magic.actions.output import Output
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Info
-from byzer_magic.command import parse, split
+from byzer_magic.catalog import presets
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.parser import parse, split
+from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec, FormSpec
 from byzer_magic.errors import ByzerError, CommandError, UnknownKind
-from byzer_magic.manager import Manager
-from byzer_magic.model_folders import Found
-from byzer_magic.output import Output
-from byzer_magic.spec import DeploySpec, EasyDeploySpec, FormSpec
-from byzer_magic.widgets import assets
+from byzer_magic.rendering import assets
 from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.form import (
     checks as form_checks,
     choices as form_choices,
-    still as form_still,
+    saved as form_still,
     values as form_values,
 )
-from byzer_magic.widgets.form.desk import Desk
+from byzer_magic.widgets.form.controller import Desk
 from byzer_magic.widgets.form.fields import GROUPS, Bounds, fields_of
 from byzer_magic.widgets.form.values import PARAM, from_text, line_of, spec_of, values_of
 from tests.property.test_command_roundtrip import specs

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.runtime.gate import Gate
+from byzer_magic.runtime.admission import Gate
 
 RESTS = errors.NotDeployed("m is drained")
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from byzer_magic import types
+from byzer_magic.client.collect import collect, gatherer
 from byzer_magic.errors import CommandError, RateLimited
-from byzer_magic.gather import collect, gatherer
+from byzer_magic.rendering import progress, snapshot
 from byzer_magic.types import Dispatched, Usage
-from byzer_magic.widgets import progress, snapshot
 
 PNG = types.Picture("image/png", b"\x89PNG<>", caption="a cat")
 

@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from byzer_magic.runtime.guard import SHARED
+from byzer_magic.runtime.workers.reaper import SHARED
 
 CODE = """
 import mmap, sys, time
-from byzer_magic.runtime.guard import Guard
+from byzer_magic.runtime.workers.reaper import Guard
 guard = Guard()
 time.sleep(0.2)
 for name in sys.argv[1:3]:

@@ -11,9 +11,9 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Info
-from byzer_magic.backends.weights import hardware, packages
-from byzer_magic.backends.weights.hardware import Gpu, Hardware
-from byzer_magic.backends.weights.packages import Package
+from byzer_magic.local_models import hardware, installed as installed_engines
+from byzer_magic.local_models.hardware import Gpu, Hardware
+from byzer_magic.local_models.installed import Package
 
 MIB = 1024**2
 SMI = """0, GPU-aaaa-1, NVIDIA L40S, 46068, 45500
@@ -113,7 +113,7 @@ def test_a_worker_sees_the_gpus_that_it_was_given() -> None:
 
 
 def test_installed_packages_have_versions() -> None:
-    (found,) = packages.find(["psutil", "no_such_package_here"])
+    (found,) = installed_engines.find(["psutil", "no_such_package_here"])
     assert found.name == "psutil"
     assert found.version
 
@@ -124,10 +124,10 @@ def test_an_engine_without_what_it_needs_is_not_usable(tmp_path: Path, monkeypat
     )
     (tmp_path / "lonely_engine-1.5.dist-info/METADATA").write_text("Name: lonely-engine\nVersion: 1.5\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(packages.BESIDE, "lonely_engine", ("no_such_package_here",))
-    found = packages.find(["lonely_engine"])
+    monkeypatch.setitem(installed_engines.BESIDE, "lonely_engine", ("no_such_package_here",))
+    found = installed_engines.find(["lonely_engine"])
     assert (found[0].name, found[0].version, found[0].missing) == ("lonely-engine", "1.5", ("no-such-package-here",))
-    assert packages.usable({"lonely": found}) == {}
+    assert installed_engines.usable({"lonely": found}) == {}
     info = Info(kind="custom/lonely", title="", params=(), requires=("lonely_engine",), extra="x", local=True)
     with pytest.raises(errors.MissingExtra, match=r"lonely-engine needs no-such-package-here, which is not installed"):
         registry.require(info)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from byzer_magic.rendering.deployments import sparkline
+from byzer_magic.rendering.deployments.history import SECONDS, History
 from byzer_magic.stat import ModelStat, Sample
-from byzer_magic.widgets.stats import spark
-from byzer_magic.widgets.stats.history import SECONDS, History
 from tests.fleets import model, steady
 from tests.pages import Page
 
@@ -65,17 +65,17 @@ def test_the_last_ones() -> None:
 def test_rates_and_means_by_steps() -> None:
     samples = [Sample(at=90.5, requests=4, first_token=0.2), Sample(at=91.5, requests=2, first_token=0.4),
                Sample(at=99.0, requests=1), Sample(at=50.0, requests=99)]  # fmt: skip
-    assert spark.rate(samples, 100, 20, 10, lambda sample: sample.requests) == [0.0, 0.7]
-    first = spark.mean(samples, 100, 20, 10, lambda sample: sample.first_token)
+    assert sparkline.rate(samples, 100, 20, 10, lambda sample: sample.requests) == [0.0, 0.7]
+    first = sparkline.mean(samples, 100, 20, 10, lambda sample: sample.first_token)
     assert first[0] is None
     assert first[1] is not None
     assert abs(first[1] - 0.3) < 1e-9
 
 
 def test_a_spark_is_a_picture_with_a_name() -> None:
-    html = spark.spark([0, 1, None, 2, 3, None, 1], "a <name>")
+    html = sparkline.spark([0, 1, None, 2, 3, None, 1], "a <name>")
     (svg, attrs), *_ = Page(html).elements
     assert (svg, attrs["role"], attrs["aria-label"]) == ("svg", "img", "a <name>")
     assert html.count("bz-dot") == 1, "a point alone is a dot"
-    assert "bz-still" in spark.spark([0, 0, None], "nothing")
-    assert "bz-still" in spark.spark([], "nothing")
+    assert "bz-still" in sparkline.spark([0, 0, None], "nothing")
+    assert "bz-still" in sparkline.spark([], "nothing")

@@ -10,10 +10,10 @@ import pytest
 from keyring.errors import NoKeyringError
 
 from byzer_magic import errors
-from byzer_magic.expand import Secret
-from byzer_magic.keys import looked_up
-from byzer_magic.runtime.plan import resolve
-from byzer_magic.spec import DeploySpec
+from byzer_magic.commands.keys import looked_up
+from byzer_magic.commands.secrets import Secret
+from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.plan import resolve
 
 
 class Ring(keyring.backend.KeyringBackend):

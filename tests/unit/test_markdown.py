@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from byzer_magic.widgets.answer import markdown
+from byzer_magic.rendering.answer import markdown
 
 TAGS = re.compile(r"<[A-Za-z/!?]")
 

@@ -15,15 +15,15 @@ import soundfile
 from hypothesis import given, strategies as st
 from PIL import Image
 
-from byzer_magic.types import Media, Segment
-from byzer_magic.widgets.media import (
+from byzer_magic.rendering.media import (
+    audio as sound_view,
     base as media,
-    picture as picture_view,
-    sound as sound_view,
+    image as picture_view,
     transcript as transcript_view,
 )
-from byzer_magic.widgets.media.picture import Drawing
-from byzer_magic.widgets.media.sound import Sound
+from byzer_magic.rendering.media.audio import Sound
+from byzer_magic.rendering.media.image import Drawing
+from byzer_magic.types import Media, Segment
 from tests.pages import Page
 
 WORDS = media.words(chinese=False)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from byzer_magic import prices
-from byzer_magic.runtime.meter import HISTORY_SECONDS, Meter
+from byzer_magic.catalog import prices
+from byzer_magic.runtime.metrics import HISTORY_SECONDS, Meter
 from byzer_magic.types import ChatChunk, Usage, Vectors
 
 PRICE = prices.find("saas/openai", "gpt-4o")

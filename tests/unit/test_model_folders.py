@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from byzer_magic import errors, model_folders
-from byzer_magic.backends.weights import files
+from byzer_magic import errors
+from byzer_magic.actions import model_search
+from byzer_magic.local_models import files
 
 QWEN = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "max_position_embeddings": 32768}
 
@@ -42,7 +43,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def listed(folder: str | None = None) -> dict[str, dict[str, Any]]:
-    return {row["name"]: row for row in model_folders.plain(model_folders.find(folder))}
+    return {row["name"]: row for row in model_search.plain(model_search.find(folder))}
 
 
 def hub(home: Path) -> Path:
@@ -85,11 +86,11 @@ def test_the_usual_places(home: Path, gguf: Path) -> None:
 def test_a_repository_of_the_hub_is_its_main_snapshot(home: Path) -> None:
     repository = hub(home)
     assert files.look(str(repository)).path == repository / "snapshots" / "abc123"
-    (row,) = model_folders.rows(model_folders.find())
+    (row,) = model_search.rows(model_search.find())
     assert row["path"] == "~/.cache/huggingface/hub/models--Qwen--Qwen2.5-0.5B"
     folder(repository / "snapshots" / "def456")
     assert files.look(str(repository)).path.name == "abc123"
-    assert [row["path"][-6:] for row in model_folders.rows(model_folders.find())] == ["5-0.5B", "def456"]
+    assert [row["path"][-6:] for row in model_search.rows(model_search.find())] == ["5-0.5B", "def456"]
     (repository / "refs/main").unlink()
     assert files.snapshot(repository) == repository
 
@@ -151,7 +152,7 @@ def test_what_is_broken_is_listed_with_what_is_wrong(home: Path) -> None:
         assert text in found[name]["trouble"], name
         assert str(models) not in found[name]["trouble"]
         assert found[name]["engine"] is None
-    rows = model_folders.rows(model_folders.find())
+    rows = model_search.rows(model_search.find())
     assert all(row["engine"] == "-" and row["trouble"] for row in rows)
 
 
@@ -165,7 +166,7 @@ def test_other_folders_are_no_models(home: Path) -> None:
     (project / "mmproj-model.gguf").write_bytes(b"GGUF")
     (project / "m-00002-of-00002.gguf").write_bytes(b"GGUF")
     assert listed(str(project)) == {}
-    assert "trouble" not in "".join(model_folders.rows([]))
+    assert "trouble" not in "".join(model_search.rows([]))
 
 
 def test_thousands_of_files_are_looked_through_quickly(home: Path) -> None:

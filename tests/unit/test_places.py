@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from byzer_magic.runtime import places
+from byzer_magic.runtime.cluster import discovery
 
 LONG = "模型" * 60
 
@@ -16,7 +16,7 @@ LONG = "模型" * 60
 def temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    return places.temp_folder()
+    return discovery.temp_folder()
 
 
 def kept_in(temp: Path) -> Path:
@@ -25,32 +25,32 @@ def kept_in(temp: Path) -> Path:
 
 @pytest.mark.parametrize("alias", ["m", "a/b", LONG])
 def test_the_log_of_a_failed_deploy_is_kept_until_it_is_forgotten(alias: str) -> None:
-    places.keep_log(alias, ["one", "two"])
-    assert places.kept_log(alias) == ["one", "two"]
-    places.forget_log(alias)
-    assert places.kept_log(alias) == []
+    discovery.keep_log(alias, ["one", "two"])
+    assert discovery.kept_log(alias) == ["one", "two"]
+    discovery.forget_log(alias)
+    assert discovery.kept_log(alias) == []
 
 
 def test_long_names_that_begin_alike_have_files_of_their_own() -> None:
-    places.keep_log(f"{LONG}1", ["1"])
-    places.keep_log(f"{LONG}2", ["2"])
-    assert places.kept_log(f"{LONG}1") == ["1"]
+    discovery.keep_log(f"{LONG}1", ["1"])
+    discovery.keep_log(f"{LONG}2", ["2"])
+    assert discovery.kept_log(f"{LONG}1") == ["1"]
 
 
 def test_a_folder_that_leads_elsewhere_gets_no_log(temp: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     kept_in(temp).symlink_to(elsewhere)
-    places.keep_log("m", ["secret"])
+    discovery.keep_log("m", ["secret"])
     assert list(elsewhere.iterdir()) == []
     (elsewhere / "m.log").write_text("planted")
-    assert places.kept_log("m") == []
+    assert discovery.kept_log("m") == []
 
 
 def test_a_log_that_cannot_be_kept_is_no_error(temp: Path) -> None:
     kept_in(temp).write_text("a file, where the folder should be")
-    places.keep_log("m", ["lost"])
-    assert places.kept_log("m") == []
+    discovery.keep_log("m", ["lost"])
+    assert discovery.kept_log("m") == []
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"path": 3}'])
@@ -58,9 +58,9 @@ def test_what_is_no_endpoint_is_nobody(temp: Path, content: bytes) -> None:
     folder = temp / "session_latest" / "byzer"
     folder.mkdir(parents=True)
     (folder / "m.json").write_bytes(content)
-    assert places.announced("m") is None
+    assert discovery.announced("m") is None
 
 
 def test_a_folder_in_the_place_of_an_endpoint_is_nobody(temp: Path) -> None:
     (temp / "session_latest" / "byzer" / "m.json").mkdir(parents=True)
-    assert places.announced("m") is None
+    assert discovery.announced("m") is None

@@ -5,11 +5,11 @@ from datetime import date
 
 import pytest
 
-from byzer_magic import catalog, presets
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import typed_params
+from byzer_magic.catalog import model_facts, presets
+from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec
 from byzer_magic.errors import UnknownKind
-from byzer_magic.spec import DeploySpec, EasyDeploySpec
 
 ORIGINAL = {
     "gpt-3.5-turbo-0125",
@@ -53,7 +53,7 @@ def test_rows_are_complete(preset: presets.Preset) -> None:
     assert preset.base_url is None or preset.base_url.startswith("https://")
     assert re.search(r"https?://|models\.dev", preset.source)
     date.fromisoformat(preset.checked)
-    assert set(preset.capabilities) == catalog.facts(preset.model).capabilities
+    assert set(preset.capabilities) == model_facts.facts(preset.model).capabilities
 
 
 @pytest.mark.parametrize("preset", presets.load().values(), ids=presets.load())

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from byzer_magic import prices
 from byzer_magic.backends import registry
+from byzer_magic.catalog import prices
 from byzer_magic.types import Usage
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
+from byzer_magic.rendering import progress
+from byzer_magic.rendering.progress import Deploy, Progress
 from byzer_magic.types import Event, Failed, Loading, Placed, Ready
-from byzer_magic.widgets import progress
-from byzer_magic.widgets.progress import Deploy, Progress
 from tests.pages import Page
 
 

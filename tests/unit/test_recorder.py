@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from byzer_magic.widgets.media import recorder
-from byzer_magic.widgets.media.recorder import Pieces
+from byzer_magic.widgets import recorder
+from byzer_magic.widgets.recorder import Pieces
 from tests.pages import Page
 
 

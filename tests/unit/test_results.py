@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from byzer_magic import types
-from byzer_magic.answer import Answer
+from byzer_magic.client.answer import Answer
+from byzer_magic.client.collect import collect, gatherer
 from byzer_magic.errors import CommandError
-from byzer_magic.gather import collect, gatherer
+from byzer_magic.rendering.media import base as media
 from byzer_magic.results import EmbedResult, ImageResult, SpeakResult
 from byzer_magic.types import ChatChunk, Picture, Usage
-from byzer_magic.widgets.media import base as media
 from tests.pages import Page
 
 REQUESTS: list[types.Request] = [

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from byzer_magic import errors
-from byzer_magic.backends.wires import batches, retry
+from byzer_magic.backends.http import batches, retry
 
 
 @pytest.fixture(autouse=True)

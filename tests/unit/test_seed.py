@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from byzer_magic.command import line, parse, split, split_block
+from byzer_magic.commands.parser import line, parse, split, split_block
+from byzer_magic.commands.spec import DeploySpec, EasyChatSpec, EasyDeploySpec, StatSpec
 from byzer_magic.errors import CommandError
-from byzer_magic.spec import DeploySpec, EasyChatSpec, EasyDeploySpec, StatSpec
 
 with (Path(__file__).parents[1] / "seed_commands.tsv").open(encoding="utf-8", newline="") as rows:
     SEED = {row["id"]: row for row in csv.DictReader(rows, delimiter="\t", quoting=csv.QUOTE_NONE)}

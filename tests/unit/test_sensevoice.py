@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from byzer_magic.backends.weights import funasr_spans as spans
-from byzer_magic.backends.weights.audio import RATE
-from byzer_magic.backends.weights.funasr_tags import Piece, joint, summary
+from byzer_magic.backends.custom.sensevoice import spans
+from byzer_magic.backends.custom.sensevoice.tags import Piece, joint, summary
+from byzer_magic.backends.engine.audio import RATE
 
 
 def test_tags_are_told_apart() -> None:

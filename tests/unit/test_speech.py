@@ -12,7 +12,7 @@ from contextlib import aclosing
 import pytest
 from hypothesis import given, strategies as st
 
-from byzer_magic.backends.wires.speech import join_wav, split, spoken, wav
+from byzer_magic.backends.http.speech import join_wav, split, spoken, wav
 from byzer_magic.errors import BadRequest, ProviderUnavailable
 from byzer_magic.types import Sound
 

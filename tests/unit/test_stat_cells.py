@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from byzer_magic.widgets import assets, snapshot
-from byzer_magic.widgets.stats import cells as stat_cells
+from byzer_magic.rendering import assets, snapshot
+from byzer_magic.rendering.deployments import cells as stat_cells
 from tests.fleets import ill, model, steady, worker
 from tests.pages import Page
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends.weights.torch_batch import Batches
-from byzer_magic.backends.weights.torch_params import GENERATION, wishes
-from byzer_magic.backends.weights.torch_text import Text
+from byzer_magic.backends.local.transformers.batch import Batches
+from byzer_magic.backends.local.transformers.params import GENERATION, wishes
+from byzer_magic.backends.local.transformers.text import Text
 from byzer_magic.errors import ProviderError
 
 

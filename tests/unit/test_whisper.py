@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from byzer_magic.backends.weights import whisper_params, whisper_windows
+from byzer_magic.backends.custom.whisper import params as whisper_params, windows
 
 SENTENCE = "Every morning before sunrise, the old fisherman walked down the narrow path to the harbour."
 
@@ -19,18 +19,18 @@ def test_a_window_is_split_where_the_timestamps_say() -> None:
         return begin + round(seconds / 0.02)
 
     ends = [at(0), 1, 2, at(2), at(2.5), 3, at(4)]
-    assert whisper_windows.split(ends, begin, 30) == ([(0, 2, [1, 2]), (2.5, 4, [3])], 30)
+    assert windows.split(ends, begin, 30) == ([(0, 2, [1, 2]), (2.5, 4, [3])], 30)
     goes_on = [at(0), 1, at(2), at(2), 2, at(28), at(28)]
-    assert whisper_windows.split(goes_on, begin, 30) == ([(0, 2, [1]), (2, 28, [2])], 28)
+    assert windows.split(goes_on, begin, 30) == ([(0, 2, [1]), (2, 28, [2])], 28)
     cut_off = [at(0), 1, at(2), at(2), 2, 3]
-    assert whisper_windows.split(cut_off, begin, 30) == ([(0, 2, [1])], 2)
-    assert whisper_windows.split([at(0), 1, 2], begin, 7.5) == ([(0, 7.5, [1, 2])], 7.5)
-    assert whisper_windows.split([at(0), at(0)], begin, 30)[1] == 30, "no window is heard for ever"
-    assert whisper_windows.split([], begin, 5) == ([(0, 5, [])], 5)
+    assert windows.split(cut_off, begin, 30) == ([(0, 2, [1])], 2)
+    assert windows.split([at(0), 1, 2], begin, 7.5) == ([(0, 7.5, [1, 2])], 7.5)
+    assert windows.split([at(0), at(0)], begin, 30)[1] == 30, "no window is heard for ever"
+    assert windows.split([], begin, 5) == ([(0, 5, [])], 5)
 
 
 def test_the_clock_of_a_sound_of_which_parts_are_left() -> None:
-    clock = whisper_windows.Clock([(0, 16_000), (160_000, 320_000)])
+    clock = windows.Clock([(0, 16_000), (160_000, 320_000)])
     assert len(clock.cut(np.zeros(400_000, np.float32))) == 176_000
     assert clock.span(0, 0.5) == (0, 0.5)
     assert clock.span(2, 3) == (11, 12)
@@ -40,9 +40,9 @@ def test_the_clock_of_a_sound_of_which_parts_are_left() -> None:
 
 
 def test_text_that_repeats_itself() -> None:
-    assert whisper_windows.repetitive("you and me and " * 20, 2.4)
-    assert not whisper_windows.repetitive(SENTENCE, 2.4)
-    assert not whisper_windows.repetitive("", 2.4)
+    assert windows.repetitive("you and me and " * 20, 2.4)
+    assert not windows.repetitive(SENTENCE, 2.4)
+    assert not windows.repetitive("", 2.4)
 
 
 @pytest.mark.parametrize(

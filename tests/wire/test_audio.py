@@ -10,11 +10,11 @@ import wave
 import numpy as np
 import pytest
 
-from byzer_magic.backends.weights import audio, sound_file
-from byzer_magic.backends.wires.speech import wav
+from byzer_magic.backends.engine import audio, audio_stream
+from byzer_magic.backends.http.speech import wav
 from byzer_magic.errors import BadRequest
+from byzer_magic.rendering.media.base import measured
 from byzer_magic.types import Media
-from byzer_magic.widgets.media.base import measured
 from tests.wire.sounds import FILES, made
 
 pytestmark = pytest.mark.engine
@@ -122,26 +122,26 @@ def test_decoding_can_be_stopped() -> None:
     assert not len(audio.samples(made("wav", sweep(), 16_000), stopped=stopped))
 
 
-@pytest.mark.parametrize("form", [form for form in sound_file.MIMES if form != "pcm"])
+@pytest.mark.parametrize("form", [form for form in audio_stream.MIMES if form != "pcm"])
 def test_what_is_written_piece_by_piece_is_one_file(form: str) -> None:
-    writer = sound_file.writer(form, 22_050)
+    writer = audio_stream.writer(form, 22_050)
     data = (sweep(22_050) * 32767).astype("<i2").tobytes()
     parts = [writer.add(data[at : at + 11_000]) for at in range(0, len(data), 11_000)]
     file = b"".join([*parts, writer.end()])
-    assert any(parts) == (form not in sound_file.WHOLE)
-    found = audio.samples(Media(sound_file.MIMES[form], file))
+    assert any(parts) == (form not in audio_stream.WHOLE)
+    found = audio.samples(Media(audio_stream.MIMES[form], file))
     assert likeness(found, sweep()) > 0.98
     assert len(found) / audio.RATE == pytest.approx(SECONDS, abs=0.15)
 
 
 def test_bare_samples_have_the_rate_that_openai_gives_them() -> None:
-    writer = sound_file.writer("pcm", 22_050)
+    writer = audio_stream.writer("pcm", 22_050)
     file = writer.add((sweep(22_050) * 32767).astype("<i2").tobytes()) + writer.end()
-    assert len(file) / 2 / sound_file.PCM_RATE == pytest.approx(SECONDS, abs=0.01)
+    assert len(file) / 2 / audio_stream.PCM_RATE == pytest.approx(SECONDS, abs=0.01)
 
 
 def test_a_wav_file_knows_its_length_when_it_is_whole() -> None:
-    writer = sound_file.writer("wav", 8_000)
+    writer = audio_stream.writer("wav", 8_000)
     sent = writer.add(b"\1\0" * 100) + writer.add(b"\2\0" * 100) + writer.end()
     assert struct.unpack_from("<I", sent, 40) == (0xFFFFFFFF,)
     with wave.open(io.BytesIO(measured(sent))) as file:

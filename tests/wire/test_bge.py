@@ -18,9 +18,9 @@ import pytest_asyncio
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.custom import bge as module
-from byzer_magic.backends.weights import files
 from byzer_magic.capabilities import Capability
-from byzer_magic.gather import gatherer
+from byzer_magic.client.collect import gatherer
+from byzer_magic.local_models import files
 from byzer_magic.types import Cut, EmbedRequest, RerankRequest
 from tests.models import bge as models
 from tests.wire.conftest import opened, setup_of

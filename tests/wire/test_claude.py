@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends.wires import anthropic_shapes, sse
+from byzer_magic.backends.anthropic import schema as anthropic_schema
+from byzer_magic.backends.http import sse
 from byzer_magic.types import ChatRequest, Media, Message, Usage
 from tests.servers.process import Process, own
 from tests.wire.conftest import ask, collect, opened, text_of
@@ -191,7 +192,7 @@ async def test_what_the_api_lacks_is_refused_by_name(backend: Any, options: dict
 
 
 def read(*events: dict[str, Any]) -> list[Any]:
-    reader = anthropic_shapes.Reader()
+    reader = anthropic_schema.Reader()
     chunks = [chunk for event in events if (chunk := reader.chunk(event))]
     assert reader.finished is (events[-1]["type"] == "message_stop")
     return chunks

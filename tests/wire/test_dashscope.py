@@ -14,8 +14,8 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.wires import dashscope_shapes as shapes
-from byzer_magic.backends.wires.failures import Caller
+from byzer_magic.backends.dashscope import schema as shapes
+from byzer_magic.backends.http.errors import Caller
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Media, Message, RerankRequest, Usage, Vectors
 from tests.servers.process import Process, free_port, own

@@ -134,7 +134,7 @@ async def test_parameters_that_cannot_work(params: dict[str, str], more: dict[st
 
 
 async def test_gpus_decide_how_often_the_model_is_split() -> None:
-    from byzer_magic.backends.local.deepspeed import split
+    from byzer_magic.backends.local.deepspeed.backend import split
 
     assert split(setup_of(DEEPSPEED, {}, model_path=str(tiny_qwen2()), gpus=2.0)) == 2
     assert split(setup_of(DEEPSPEED, {}, model_path=str(tiny_qwen2()), gpus=0.5)) == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends.wires import retry
+from byzer_magic.backends.http import retry
 from byzer_magic.types import Request, SpeakRequest
 from tests.conftest import KEY
 from tests.servers import process
@@ -170,7 +170,7 @@ def test_every_provider_with_a_file_of_its_own_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "file:///etc/hostname"])
 def test_a_path_in_a_request_reads_no_file(path: str) -> None:
-    from byzer_magic.backends.wires.turns import media_of
+    from byzer_magic.backends.http.messages import media_of
 
     for picture in (path, {"url": path}):
         with pytest.raises(errors.BadRequest, match="no address"):

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.manager import Manager
-from byzer_magic.runtime.plan import Plan
-from byzer_magic.spec import DeploySpec
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.plan import Plan
 from byzer_magic.widgets.form import probe as form_probe
 from tests.conftest import KEY
 from tests.servers.process import Process, openai_wire

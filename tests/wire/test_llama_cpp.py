@@ -17,9 +17,9 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.weights import llama_setup
-from byzer_magic.backends.weights.llama_params import CONTEXT, LOADING
-from byzer_magic.backends.weights.llama_x import SETTINGS
+from byzer_magic.backends.local.llama_cpp import load as llama_load
+from byzer_magic.backends.local.llama_cpp.params import CONTEXT, LOADING
+from byzer_magic.backends.local.llama_cpp.xllama import SETTINGS
 from tests.wire.conftest import ask, collect, opened, setup_of, text_of
 
 KIND = "custom/auto@llama_cpp"
@@ -32,7 +32,7 @@ OBJECTS = {"self", "model_path", "chat_handler", "draft_model", "tokenizer", "kw
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture(params=list(llama_setup.DRIVERS))
+@pytest.fixture(params=list(llama_load.DRIVERS))
 def driver(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -172,16 +172,16 @@ async def test_options_that_are_unknown_are_refused_by_name(backend: Any) -> Non
 
 def test_the_context_is_read_from_the_file(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BYZER_ENGINE_THREADS", raising=False)
-    _, load = llama_setup.load_of(setup_of(LLAMA, {}, model_path=str(gguf)))
+    _, load = llama_load.load_of(setup_of(LLAMA, {}, model_path=str(gguf)))
     assert (load.settings["n_ctx"], load.longest) == (CONTEXT, 8192)
-    _, load = llama_setup.load_of(setup_of(LLAMA, {"n_ctx": "0"}, model_path=str(gguf), cpus=2.5))
+    _, load = llama_load.load_of(setup_of(LLAMA, {"n_ctx": "0"}, model_path=str(gguf), cpus=2.5))
     assert (load.settings["n_ctx"], load.settings["n_threads"]) == (8192, 2)
 
 
 def test_a_share_of_a_cpu_is_not_a_thread_count(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("BYZER_ENGINE_THREADS", raising=False)
-    _, load = llama_setup.load_of(setup_of(LLAMA, {}, model_path=str(gguf), cpus=0.001))
+    _, load = llama_load.load_of(setup_of(LLAMA, {}, model_path=str(gguf), cpus=0.001))
     assert load.settings["n_threads"] == len(os.sched_getaffinity(0))
 
 
@@ -290,7 +290,7 @@ async def test_every_setting_that_xllamacpp_has_is_accepted(gguf: Path) -> None:
 def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(errors.MissingExtra) as caught:
-        llama_setup.driver_name({"driver": "llama-cpp-python"})
+        llama_load.driver_name({"driver": "llama-cpp-python"})
     assert "byzer-magic[llama-cpp-python]" in caught.value.hint
     with pytest.raises(errors.MissingExtra, match="llama-cpp-python or xllamacpp is not installed"):
-        llama_setup.driver_name({})
+        llama_load.driver_name({})

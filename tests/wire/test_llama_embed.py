@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.weights import llama_setup
+from byzer_magic.backends.local.llama_cpp import load as llama_load
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import EmbedRequest, RerankRequest
 from tests.models.gguf_bert import QUERY, TEXTS, expected, minilm
@@ -27,7 +27,7 @@ LLAMA = registry.find("custom/auto", "llama_cpp")
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(llama_setup.DRIVERS))
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(llama_load.DRIVERS))
 async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     """MiniLM; that it embeds is in the file."""
     params = {"driver": request.param, "n_threads": "1"}
@@ -122,7 +122,7 @@ async def test_the_loop_stays_awake(backend: Any) -> None:
     await task
 
 
-@pytest.mark.parametrize("driver", list(llama_setup.DRIVERS))
+@pytest.mark.parametrize("driver", list(llama_load.DRIVERS))
 async def test_a_chat_model_embeds_when_it_is_told_to(driver: str, gguf: Path) -> None:
     params = {"driver": driver, "n_threads": "1", "n_ctx": "256", "embedding": "true"}
     backend = await opened(KIND, params, model_path=str(gguf))
@@ -139,7 +139,7 @@ async def test_a_chat_model_embeds_when_it_is_told_to(driver: str, gguf: Path) -
 
 async def test_drivers_make_the_same_vectors(gguf: Path) -> None:
     found = []
-    for driver in llama_setup.DRIVERS:
+    for driver in llama_load.DRIVERS:
         params = {"driver": driver, "n_threads": "1", "n_ctx": "256", "embedding": "true"}
         backend = await opened(KIND, params, model_path=str(gguf))
         found.append((await vectors(backend, list(TEXTS)))[0])

@@ -12,8 +12,9 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.weights import gguf as gguf_file, llama_setup
-from byzer_magic.backends.weights.gguf_damage import damage
+from byzer_magic.backends.local.llama_cpp import load as llama_load
+from byzer_magic.local_models import gguf as gguf_file
+from byzer_magic.local_models.gguf_check import damage
 from tests.models.gguf_split import PARTS, split
 from tests.models.gguf_vision import mmproj
 from tests.wire.conftest import ask, collect, opened, setup_of, text_of
@@ -25,7 +26,7 @@ QUESTION = "What is the capital of France? Answer in one sentence."
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture(params=list(llama_setup.DRIVERS))
+@pytest.fixture(params=list(llama_load.DRIVERS))
 def driver(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

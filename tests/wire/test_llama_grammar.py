@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 
 from byzer_magic import errors
-from byzer_magic.answer import Answer
-from byzer_magic.backends.weights import llama_setup
-from byzer_magic.backends.weights.llama_requests import WORDS
+from byzer_magic.backends.local.llama_cpp import load as llama_load
+from byzer_magic.backends.local.llama_cpp.requests import WORDS
+from byzer_magic.client.answer import Answer
 from byzer_magic.types import ChatRequest, Message
 from tests.models.gguf_split import with_tools
 from tests.wire.conftest import ask, collect, opened, text_of
@@ -48,7 +48,7 @@ RAIN = "What is the weather in Paris?"
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(llama_setup.DRIVERS))
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(llama_load.DRIVERS))
 async def backend(request: pytest.FixtureRequest, gguf: Path) -> AsyncIterator[Any]:
     """A model whose chat template knows nothing of tools."""
     params = {"driver": request.param, "n_threads": "1", "n_ctx": "1024", "temperature": "0", "max_tokens": "100"}
@@ -57,7 +57,7 @@ async def backend(request: pytest.FixtureRequest, gguf: Path) -> AsyncIterator[A
     await backend.close()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(llama_setup.DRIVERS))
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(llama_load.DRIVERS))
 async def with_template(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     """A model whose chat template shows tools."""
     params = {"driver": request.param, "n_threads": "1", "n_ctx": "1024", "temperature": "0", "max_tokens": "100"}

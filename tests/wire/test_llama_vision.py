@@ -15,7 +15,7 @@ from PIL import Image
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.weights import llama_python
+from byzer_magic.backends.local.llama_cpp import llama_python
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatRequest, Media, Message
 from tests.models.gguf_vision import PATCHES, mmproj

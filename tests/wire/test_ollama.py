@@ -15,8 +15,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import typed_params
-from byzer_magic.backends.saas import ollama
-from byzer_magic.backends.wires import ollama_shapes as shapes
+from byzer_magic.backends.saas.ollama import backend as ollama, schema as shapes
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Media, Message, Usage
 from tests.servers.process import Process, free_port, own

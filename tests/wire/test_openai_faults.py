@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends.wires.failures import Caller, retry_after
+from byzer_magic.backends.http.errors import Caller, retry_after
 from tests.servers.process import Process, free_port
 from tests.wire.conftest import ask, collect, opened
 

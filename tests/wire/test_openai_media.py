@@ -13,9 +13,9 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.wires.openai_backend import OpenAIBackend
+from byzer_magic.backends.openai.backend import OpenAIBackend
 from byzer_magic.capabilities import Capability
-from byzer_magic.gather import gatherer
+from byzer_magic.client.collect import gatherer
 from byzer_magic.media import mime_of
 from byzer_magic.types import (
     ChatRequest,

@@ -25,8 +25,9 @@ import pytest_asyncio
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.weights import funasr_files, funasr_params, loading
-from byzer_magic.backends.weights.funasr_engine import SILERO_SECONDS
+from byzer_magic.backends.custom.sensevoice import files as sensevoice_files, params as sensevoice_params
+from byzer_magic.backends.custom.sensevoice.engine import SILERO_SECONDS
+from byzer_magic.backends.engine import loading
 from byzer_magic.types import Heard, Media, TranscribeRequest
 from tests.models import fsmn_vad, sensevoice, speech
 from tests.wire.conftest import opened, setup_of
@@ -216,7 +217,7 @@ async def test_ten_minutes_take_little_memory(backend: Any) -> None:
 
 @shared
 async def test_a_batch_is_heard_like_its_sounds(backend: Any) -> None:
-    ask = funasr_params.asked({}, {})
+    ask = sensevoice_params.asked({}, {})
     sounds = [spoken(name, pause=0.2) for name in ("hello", "fox", "nihao")]
     together = await asyncio.to_thread(backend._ears.hear, sounds, ask)
     assert [text.rpartition(">")[2].strip() for text in together] == [
@@ -353,11 +354,11 @@ def test_every_setting_of_fsmn_vad_is_accepted(folder: Path) -> None:
     model = importlib.import_module("funasr.models.fsmn_vad_streaming.model")
     theirs = set(inspect.signature(model.VADXOptions.__init__).parameters) - {"self", "kwargs"}
     used = set(re.findall(r'kwargs\.get\(\s*"(\w+)"', inspect.getsource(model.FsmnVADStreaming)))
-    ours = {*funasr_params.FSMN_VAD, *funasr_params.BOTH_VADS} - {"device"}
+    ours = {*sensevoice_params.FSMN_VAD, *sensevoice_params.BOTH_VADS} - {"device"}
     assert theirs <= ours
     assert ours - theirs == {"dynamic_silence", "silence_schedule"} & used
     given = {"float": "0.5", "int": "8", "bool": "true", "json": "[0]"}
-    params = {f"vad_kwargs.{name}": given[kind] for name, (kind, _) in funasr_params.FSMN_VAD.items()}
+    params = {f"vad_kwargs.{name}": given[kind] for name, (kind, _) in sensevoice_params.FSMN_VAD.items()}
     setup_of(SENSEVOICE, {"vad_model": "fsmn-vad", **params}, model_path=str(folder))
 
 
@@ -398,17 +399,17 @@ def test_the_usual_caches_are_known(number: int, tmp_path: Path, monkeypatch: py
     for name, value in {"HOME": str(tmp_path / "home"), **variables}.items():
         monkeypatch.setenv(name, value)
     model = tmp_path / "models/own"
-    assert funasr_files.detector("fsmn-vad", model) is None
+    assert sensevoice_files.detector("fsmn-vad", model) is None
     place.parent.mkdir(parents=True)
     place.symlink_to(source)
-    assert funasr_files.detector("fsmn-vad", model) == funasr_files.Detector(str(place))
+    assert sensevoice_files.detector("fsmn-vad", model) == sensevoice_files.Detector(str(place))
 
 
 def test_a_detector_beside_or_inside_the_model_goes_first(copy: Path) -> None:
     for place in (copy / "fsmn-vad", copy.parent / "fsmn-vad", copy.parent / HUB_NAME, copy / "my-vad"):
         place.symlink_to(fsmn_vad.fsmn_vad())
         name = "my-vad" if place.name == "my-vad" else "fsmn-vad"
-        assert funasr_files.detector(name, copy) == funasr_files.Detector(str(place))
+        assert sensevoice_files.detector(name, copy) == sensevoice_files.Detector(str(place))
         place.unlink()
 
 
@@ -418,7 +419,7 @@ async def test_without_a_network_the_error_comes_at_once(copy: Path, monkeypatch
         monkeypatch.setenv("MODELSCOPE_DOMAIN", f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        monkeypatch.setattr(funasr_files, "REACH_SECONDS", 1.0)
+        monkeypatch.setattr(sensevoice_files, "REACH_SECONDS", 1.0)
         started = time.monotonic()
         with pytest.raises(errors.EngineFailed) as caught:
             await opened(KIND, SEED, model_path=str(copy))

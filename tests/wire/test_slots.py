@@ -7,9 +7,9 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.capabilities import Capability
-from byzer_magic.runtime.plan import Plan, resolve
-from byzer_magic.runtime.slots import Slots
-from byzer_magic.spec import DeploySpec
+from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.plan import Plan, resolve
+from byzer_magic.runtime.workers.api_workers import Slots
 from byzer_magic.types import ChatRequest, Message
 from tests.conftest import KEY
 from tests.servers.process import Process

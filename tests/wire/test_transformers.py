@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.weights import torch_batch
+from byzer_magic.backends.local.transformers import batch as transformers_batch
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatRequest, Media, Message
 from tests.models.smollm2 import smollm2, smollm2_gguf
@@ -162,7 +162,7 @@ async def test_each_of_a_batch_has_its_own_end(backend: Any) -> None:
 
 
 async def test_one_of_a_batch_can_leave_it(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_batch, "JOIN_SECONDS", 2.0)  # however busy the machine, the two meet
+    monkeypatch.setattr(transformers_batch, "JOIN_SECONDS", 2.0)  # however busy the machine, the two meet
     await asyncio.sleep(0.5)  # a model that is just done with a test before would take the first one at once
     backend._batches.sizes.clear()
     other = asyncio.create_task(collect(backend, ask(STORY, max_tokens=30)))
@@ -307,7 +307,7 @@ async def test_a_template_may_refuse_the_messages(folder: Path) -> None:
 
 
 async def test_tools_reach_the_template_and_calls_are_read(folder: Path) -> None:
-    from byzer_magic.backends.weights import torch_engine, torch_params
+    from byzer_magic.backends.local.transformers import engine as transformers_engine, params as transformers_params
 
     (folder.parent / "responses.json").write_text(json.dumps(RESPONSES))
     params = {"response_template": str(folder.parent / "responses.json")}
@@ -321,9 +321,9 @@ async def test_tools_reach_the_template_and_calls_are_read(folder: Path) -> None
     assert with_tools.finish == "length"
 
     model = backend._model
-    wishes = torch_params.wishes({}, {"tools": TOOLS})
+    wishes = transformers_params.wishes({}, {"tools": TOOLS})
     prompt = model.tokenizer("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")["input_ids"]
-    read = torch_engine.tool_reader(model, prompt, wishes)
+    read = transformers_engine.tool_reader(model, prompt, wishes)
     text = 'I look.<tool_call>{"name": "weather", "arguments": {"city": "Paris", "days": "2"}}</tool_call>'
     chunk = read([*model.tokenizer(text)["input_ids"], *model.ends], "stop")
     assert chunk is not None

@@ -8,7 +8,7 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.weights import vllm_engine, vllm_params
+from byzer_magic.backends.local.vllm import engine as vllm_engine, params as vllm_params
 from tests.models.tiny_qwen2 import changed, tiny_qwen2
 from tests.wire.conftest import setup_of
 

@@ -16,8 +16,8 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import typed_params
-from byzer_magic.backends.wires import volcengine_shapes as shapes
-from byzer_magic.backends.wires.failures import Caller
+from byzer_magic.backends.http.errors import Caller
+from byzer_magic.backends.saas.volcengine import schema as shapes
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import Sound, SpeakRequest
 from tests.servers import sounds

@@ -20,7 +20,7 @@ import pytest_asyncio
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.weights import audio
+from byzer_magic.backends.engine import audio
 from byzer_magic.types import Heard, Media, Segment, TranscribeRequest
 from tests.models import speech, whisper
 from tests.wire.conftest import opened, setup_of

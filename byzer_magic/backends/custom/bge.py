@@ -14,11 +14,12 @@ from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.weights import files, sentences
-from byzer_magic.backends.weights.blocking import Emit, Turns
-from byzer_magic.backends.weights.files import Weights
+from byzer_magic.backends.engine import sentence_models
+from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest
+from byzer_magic.local_models import files
+from byzer_magic.local_models.files import Weights
 from byzer_magic.types import Cut, EmbedRequest, Usage, Vectors
 
 CHINESE = "为这个句子生成表示以用于检索相关文章："
@@ -39,7 +40,7 @@ class BgeBackend(Backend):
         kind="custom/bge",
         title="BGE (embeddings)",
         params=(
-            *sentences.PARAMS,
+            *sentence_models.PARAMS,
             Param(name="max_seq_length", kind="int", help="tokens at which texts are cut (default: the model's)",
                   aliases=("max_length", "max_model_len")),
             Param(name="normalize", kind="bool", default=True, aliases=("normalize_embeddings",),
@@ -57,18 +58,18 @@ class BgeBackend(Backend):
 
     def __init__(self, model: Any, weights: Weights, setup: Setup) -> None:
         self._model = model
-        self._limit = sentences.limit(model, weights, setup.params.get("max_seq_length"))
+        self._limit = sentence_models.limit(model, weights, setup.params.get("max_seq_length"))
         self._instruction = instruction(weights, setup.params)
         self._batch = int(setup.params["batch_size"])
         self._normal = bool(setup.params["normalize"])
         self._dimensions = 0
-        self._turns = Turns(sentences.ENGINE)
+        self._turns = Turns(sentence_models.ENGINE)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
         """Check that the files are of a model that embeds, and that the parameters go with it."""
         weights = _weights(setup)
-        sentences.check(setup, weights, "max_seq_length")
+        sentence_models.check(setup, weights, "max_seq_length")
         instruction(weights, setup.params)
         if "pooling" in setup.params and (weights.path / "modules.json").is_file():
             raise BadParameter(
@@ -83,7 +84,7 @@ class BgeBackend(Backend):
             EngineFailed: sentence-transformers cannot load the files, or they are not whole.
         """
         weights = _weights(setup)
-        return await sentences.loaded(setup, weights, report, functools.partial(cls._ready, setup, weights))
+        return await sentence_models.loaded(setup, weights, report, functools.partial(cls._ready, setup, weights))
 
     @classmethod
     def _ready(cls, setup: Setup, weights: Weights) -> Self:
@@ -103,8 +104,8 @@ class BgeBackend(Backend):
         Raises:
             BadRequest: an option is unknown, or its value cannot be.
         """
-        options = sentences.asked(request.options, OPTIONS, "Embedding")
-        wanted = sentences.number(options, "dimensions", self._dimensions)
+        options = sentence_models.asked(request.options, OPTIONS, "Embedding")
+        wanted = sentence_models.number(options, "dimensions", self._dimensions)
         prompt = self._before(options)
 
         def work(emit: Emit, stopped: threading.Event) -> None:
@@ -118,7 +119,7 @@ class BgeBackend(Backend):
     def _before(self, options: Mapping[str, Any]) -> str:
         """Return what a request wants before each of its texts."""
         given = options.get("query_instruction")
-        kind = sentences.choice("input_type", options.get("input_type", "document" if given is None else "query"),
+        kind = sentence_models.choice("input_type", options.get("input_type", "document" if given is None else "query"),
                                 INPUT_TYPES)  # fmt: skip
         if given is not None and not isinstance(given, str):
             raise BadRequest(f"query_instruction is {given!r}, which is not a text.", "")
@@ -148,7 +149,7 @@ class BgeBackend(Backend):
     def _read(self, texts: list[str], prompt: str) -> tuple[Any, list[int]]:
         """Return the vectors of a batch, and the tokens of its texts before any was cut."""
         rows = self._model.encode(texts, prompt=prompt, batch_size=len(texts), show_progress_bar=False)
-        return rows, sentences.lengths(self._model, [prompt + text for text in texts])
+        return rows, sentence_models.lengths(self._model, [prompt + text for text in texts])
 
     def _packed(self, start: int, table: Any, counts: list[int], wanted: int | None) -> Vectors:
         import numpy as np
@@ -199,7 +200,7 @@ def _loaded(setup: Setup, weights: Weights) -> Any:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
-    how = sentences.settings(setup, weights)
+    how = sentence_models.settings(setup, weights)
     if (weights.path / "modules.json").is_file():
         model = SentenceTransformer(str(weights.path), **how)
     else:
@@ -212,7 +213,7 @@ def _loaded(setup: Setup, weights: Weights) -> Any:
         )
         pooling = Pooling(network.get_embedding_dimension(), setup.params.get("pooling", "cls"))
         model = SentenceTransformer(modules=[network, pooling], device=how["device"])
-    sentences.check_whole(weights, model)
+    sentence_models.check_whole(weights, model)
     return model
 
 

@@ -12,11 +12,12 @@ from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.weights import files, sentences
-from byzer_magic.backends.weights.blocking import Emit, Turns
-from byzer_magic.backends.weights.files import Weights
+from byzer_magic.backends.engine import sentence_models
+from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter
+from byzer_magic.local_models import files
+from byzer_magic.local_models.files import Weights
 from byzer_magic.types import Cut, Ranking, RerankRequest, Usage
 
 
@@ -27,7 +28,7 @@ class BgeRerankBackend(Backend):
         kind="custom/bge_rerank",
         title="BGE (reranking)",
         params=(
-            *sentences.PARAMS,
+            *sentence_models.PARAMS,
             Param(name="max_length", kind="int", aliases=("max_seq_length", "max_model_len"),
                   help="tokens at which query and document together are cut (default: the model's)"),
             Param(name="normalize", kind="bool", default=True,
@@ -43,15 +44,15 @@ class BgeRerankBackend(Backend):
         import torch
 
         self._model = model
-        self._limit = sentences.limit(model, weights, setup.params.get("max_length"))
+        self._limit = sentence_models.limit(model, weights, setup.params.get("max_length"))
         self._batch = int(setup.params["batch_size"])
         self._last = torch.nn.Sigmoid() if setup.params["normalize"] else torch.nn.Identity()
-        self._turns = Turns(sentences.ENGINE)
+        self._turns = Turns(sentence_models.ENGINE)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
         """Check that the files are of a model that gives one score, and that the parameters go with it."""
-        sentences.check(setup, _weights(setup), "max_length")
+        sentence_models.check(setup, _weights(setup), "max_length")
 
     @classmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
@@ -61,7 +62,7 @@ class BgeRerankBackend(Backend):
             EngineFailed: sentence-transformers cannot load the files, or they are not whole.
         """
         weights = _weights(setup)
-        return await sentences.loaded(setup, weights, report, functools.partial(cls._ready, setup, weights))
+        return await sentence_models.loaded(setup, weights, report, functools.partial(cls._ready, setup, weights))
 
     @classmethod
     def _ready(cls, setup: Setup, weights: Weights) -> Self:
@@ -80,7 +81,7 @@ class BgeRerankBackend(Backend):
         Raises:
             BadRequest: an option is unknown, or its value cannot be.
         """
-        most = sentences.number(sentences.asked(request.options, ("top_n",), "Reranking"), "top_n")
+        most = sentence_models.number(sentence_models.asked(request.options, ("top_n",), "Reranking"), "top_n")
         documents = request.documents
         by_length = sorted(range(len(documents)), key=lambda number: len(documents[number]))
 
@@ -109,7 +110,7 @@ class BgeRerankBackend(Backend):
         scores = self._model.predict(
             pairs, batch_size=len(pairs), activation_fn=self._last, show_progress_bar=False
         ).tolist()
-        return scores, sentences.lengths(self._model, [query] * len(documents), documents)
+        return scores, sentence_models.lengths(self._model, [query] * len(documents), documents)
 
 
 def _weights(setup: Setup) -> Weights:
@@ -128,8 +129,8 @@ def _weights(setup: Setup) -> Weights:
 def _loaded(setup: Setup, weights: Weights) -> Any:
     from sentence_transformers import CrossEncoder
 
-    model = CrossEncoder(str(weights.path), **sentences.settings(setup, weights))
-    sentences.check_whole(weights, model)
+    model = CrossEncoder(str(weights.path), **sentence_models.settings(setup, weights))
+    sentence_models.check_whole(weights, model)
     return model
 
 

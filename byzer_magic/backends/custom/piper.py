@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.weights import files, loading, sound_file
-from byzer_magic.backends.weights.blocking import Emit, Turns
-from byzer_magic.backends.wires.speech import chosen, readable, sliced, split
+from byzer_magic.backends.engine import audio_stream, loading
+from byzer_magic.backends.engine.threads import Emit, Turns
+from byzer_magic.backends.http.speech import chosen, readable, sliced, split
 from byzer_magic.capabilities import Capability
+from byzer_magic.commands.options import suggest
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError
-from byzer_magic.options import suggest
+from byzer_magic.local_models import files
 from byzer_magic.types import Sound, SpeakRequest
 
 LONGEST = 400
@@ -38,7 +39,7 @@ _OWN = {
     "volume": ("float", "how loud: 1 is normal", ()),
     "sentence_silence": ("float", f"seconds of silence after each sentence (default {PAUSE_SECONDS})", ()),
     "normalize_audio": ("bool", "make each sentence equally loud (default true)", ()),
-    "response_format": ("text", f"{', '.join(sound_file.MIMES)} (default wav)", ("format",)),
+    "response_format": ("text", f"{', '.join(audio_stream.MIMES)} (default wav)", ("format",)),
 }  # fmt: skip
 _KNOWN = {alias: name for name, (_, _, aliases) in _OWN.items() for alias in (name, *aliases)}
 _BOUNDS = {
@@ -141,7 +142,7 @@ class PiperBackend(Backend):
 
     def _say(self, pieces: list[str], options: Mapping[str, Any], emit: Emit, stopped: threading.Event) -> None:
         form = options.get("response_format", "wav")
-        file = sound_file.writer(form, self._voice.rate)
+        file = audio_stream.writer(form, self._voice.rate)
         silence = bytes(2 * int(options.get("sentence_silence", PAUSE_SECONDS) * self._voice.rate))
         spoken = False
         for piece in pieces:
@@ -149,11 +150,11 @@ class PiperBackend(Backend):
                 if stopped.is_set():
                     return
                 spoken = True
-                for sound in sliced(file.add(sentence.audio_int16_bytes + silence), sound_file.MIMES[form]):
+                for sound in sliced(file.add(sentence.audio_int16_bytes + silence), audio_stream.MIMES[form]):
                     emit(sound)
         if not spoken:
             raise BadRequest("There is nothing in the text that can be spoken.", "Give some words.")
-        for sound in sliced(file.end(), sound_file.MIMES[form]):
+        for sound in sliced(file.end(), audio_stream.MIMES[form]):
             emit(sound)
 
     def _manner(self, options: Mapping[str, Any]) -> Any:
@@ -241,9 +242,9 @@ def _checked(options: Mapping[str, Any], voice: Voice, refused: type[ByzerError]
     if "voice" in found:
         found["voice"] = _speaker(str(found["voice"]), voice, refused)
     form = found.get("response_format", "wav")
-    if form not in sound_file.MIMES:
+    if form not in audio_stream.MIMES:
         raise refused(
-            f"response_format is {form!r}, which piper cannot write.", f"It takes: {', '.join(sound_file.MIMES)}."
+            f"response_format is {form!r}, which piper cannot write.", f"It takes: {', '.join(audio_stream.MIMES)}."
         )
     if not isinstance(found.get("normalize_audio", True), bool):
         raise refused(f"normalize_audio is {found['normalize_audio']!r}, which is not true or false.", "")

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 from xml.sax.saxutils import escape, quoteattr
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.wires import failures, params
-from byzer_magic.backends.wires.failures import Caller
-from byzer_magic.backends.wires.http import Http
-from byzer_magic.backends.wires.media import SOUNDS
-from byzer_magic.backends.wires.speech import chosen, number, readable, split, spoken
+from byzer_magic.backends.http import errors as http_errors, params
+from byzer_magic.backends.http.client import Http
+from byzer_magic.backends.http.errors import Caller
+from byzer_magic.backends.http.media import SOUNDS
+from byzer_magic.backends.http.speech import chosen, number, readable, split, spoken
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey, ProviderUnavailable
 from byzer_magic.types import Sound, SpeakRequest
 
@@ -182,7 +182,7 @@ class AzureSpeechBackend(Backend):
             async with self._http.request("POST", self._url, data=ssml.encode(), headers=headers) as response:
                 heard = False
                 if response.content_type.startswith(("text/", "application/json")):
-                    raise failures.garbled(self._http.caller, f"{response.content_type}, not a sound")
+                    raise http_errors.garbled(self._http.caller, f"{response.content_type}, not a sound")
                 async for block in response.content.iter_any():
                     heard = heard or bool(block)
                     yield block
@@ -279,7 +279,7 @@ def _element(name: str, body: str, attributes: Mapping[str, Any]) -> str:
 
 def _refused(body: Any, caller: Caller, status: int, headers: Mapping[str, str]) -> ByzerError:
     said = {"message": body or _SAID.get(status, ""), "code": "context_length_exceeded" if status == 413 else ""}
-    return failures.refused(body if isinstance(body, Mapping) else said, caller, status, headers)
+    return http_errors.refused(body if isinstance(body, Mapping) else said, caller, status, headers)
 
 
 def _silent(caller: Caller) -> ByzerError:

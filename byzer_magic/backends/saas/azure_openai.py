@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from byzer_magic import catalog
 from byzer_magic.backends.base import Info, Param, Setup
-from byzer_magic.backends.wires import openai_params
-from byzer_magic.backends.wires.openai_backend import OpenAIBackend
-from byzer_magic.backends.wires.openai_client import Client, connect
-from byzer_magic.backends.wires.params import check_objects, check_url, reveal
+from byzer_magic.backends.http.params import check_objects, check_url, reveal
+from byzer_magic.backends.openai import params as openai_params
+from byzer_magic.backends.openai.backend import OpenAIBackend
+from byzer_magic.backends.openai.client import Client, connect
+from byzer_magic.catalog import model_facts
 from byzer_magic.errors import MissingKey
 
 ENDPOINT = "https://NAME.openai.azure.com/"
@@ -68,7 +68,7 @@ class AzureOpenAIBackend(OpenAIBackend):
                 param="saas.api_key",
             )
         check_objects(params)
-        catalog.capabilities(params["saas.model"], params.get("saas.capabilities"))
+        model_facts.capabilities(params["saas.model"], params.get("saas.capabilities"))
 
     @classmethod
     def connect(cls, setup: Setup) -> Client:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from byzer_magic.backends.wires.openai_backend import OpenAIBackend
+from byzer_magic.backends.openai.backend import OpenAIBackend
 
 BACKEND = OpenAIBackend

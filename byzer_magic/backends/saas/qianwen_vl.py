@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from byzer_magic.backends.base import Info
-from byzer_magic.backends.wires.dashscope import MULTIMODAL, DashScope, info
+from byzer_magic.backends.dashscope.backend import MULTIMODAL, DashScope, info
 
 
 class QianwenVLBackend(DashScope):

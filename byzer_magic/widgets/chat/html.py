@@ -6,17 +6,17 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from byzer_magic.answer import Answer
+from byzer_magic.client.answer import Answer
+from byzer_magic.client.collect import Gatherer
 from byzer_magic.errors import ByzerError
-from byzer_magic.gather import Gatherer
+from byzer_magic.rendering import assets, snapshot
+from byzer_magic.rendering.answer import view as answer_view
+from byzer_magic.rendering.answer.view import Shown, View
+from byzer_magic.rendering.media import base as media
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.types import Media, Message
-from byzer_magic.widgets import assets, snapshot
-from byzer_magic.widgets.answer import view as answer_view
-from byzer_magic.widgets.answer.view import Shown, View
 from byzer_magic.widgets.chat import turns as chat_turns
 from byzer_magic.widgets.chat.turns import Turn
-from byzer_magic.widgets.media import base as media
 
 Words = Mapping[str, str]
 LONG_TEXT = 800

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from byzer_magic.actions import options_in
+from byzer_magic.actions.actions import options_in
 from byzer_magic.capabilities import Capability
+from byzer_magic.commands.spec import ChatSpec
 from byzer_magic.errors import CommandError
-from byzer_magic.spec import ChatSpec
 from byzer_magic.widgets.chat.turns import Turn, media_of
 
 

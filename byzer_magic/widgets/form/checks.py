@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from byzer_magic import command
 from byzer_magic.backends.base import Info, typed_params
+from byzer_magic.commands import parser
+from byzer_magic.commands.options import options_of
+from byzer_magic.commands.secrets import expand
+from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import ByzerError, MissingKey
-from byzer_magic.expand import expand
-from byzer_magic.options import options_of
-from byzer_magic.spec import DeploySpec
 from byzer_magic.widgets.form.values import PARAM, Values, flag_of, is_secret, param_of, params_of, trouble_in
 
 TYPED = "typed-in"
@@ -66,7 +66,7 @@ def _needs(name: str) -> str:
 
 def _problem(name: str, text: str, info: Info | None, variables: Mapping[str, Any], environ: Mapping[str, str]) -> str:
     try:
-        command.check_placeholder(flag_of(name), text)
+        parser.check_placeholder(flag_of(name), text)
         if not name.startswith(PARAM):
             return trouble_in(name, text)
         value = expand(text, variables, environ)

@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from byzer_magic import model_folders, presets
+from byzer_magic.actions import model_search
+from byzer_magic.actions.model_search import Found
 from byzer_magic.backends import compatible, registry
-from byzer_magic.backends.weights.estimate import readable
+from byzer_magic.catalog import presets
+from byzer_magic.commands.options import suggest
+from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec
 from byzer_magic.errors import UnknownKind
-from byzer_magic.model_folders import Found
-from byzer_magic.options import suggest
-from byzer_magic.spec import DeploySpec, EasyDeploySpec
-from byzer_magic.widgets import assets
+from byzer_magic.local_models.memory import readable
+from byzer_magic.rendering import assets
 from byzer_magic.widgets.form.values import PARAM, Values, is_secret, values_of
 
 PRESET, PROVIDER, ENGINE, HERE = "preset", "provider", "engine", "here"
@@ -77,8 +78,8 @@ def _model(item: Found, words: Mapping[str, str]) -> Choice:
     weights = item.weights
     facts = [item.engine, weights.form if weights else "", readable(weights.size) if weights else ""]
     note = item.trouble or ("" if item.installed else words["not_installed"].format(engine=item.engine))
-    detail = " · ".join([*dict.fromkeys(filter(None, facts)), model_folders.short(item.path)])
-    return Choice(id=f"path:{item.path}", group=HERE, title=model_folders.name_of(item.path), detail=detail, note=note)
+    detail = " · ".join([*dict.fromkeys(filter(None, facts)), model_search.short(item.path)])
+    return Choice(id=f"path:{item.path}", group=HERE, title=model_search.name_of(item.path), detail=detail, note=note)
 
 
 def find(word: str) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from byzer_magic.backends.base import PREFIX, Info, Param
-from byzer_magic.options import Option, options_of
-from byzer_magic.spec import DeploySpec
-from byzer_magic.widgets import assets
+from byzer_magic.commands.options import Option, options_of
+from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.rendering import assets
 from byzer_magic.widgets.form.values import PARAM, Values, is_secret
 
 MODEL, CAPACITY, SETTINGS, ADVANCED = "model", "capacity", "settings", "advanced"

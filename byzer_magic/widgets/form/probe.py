@@ -11,11 +11,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from byzer_magic import doctor
+from byzer_magic.actions import doctor
 from byzer_magic.backends.base import Backend
 from byzer_magic.capabilities import Capability, method_for
+from byzer_magic.client.requests import purpose
 from byzer_magic.errors import BadRequest, ByzerError, DeadlineExceeded, RequestError
-from byzer_magic.habits import purpose
 from byzer_magic.log import redact
 from byzer_magic.types import (
     ChatRequest,
@@ -30,7 +30,7 @@ from byzer_magic.types import (
 )
 
 if TYPE_CHECKING:
-    from byzer_magic.runtime.plan import Plan
+    from byzer_magic.plan import Plan
 
 DEADLINE_SECONDS = 30.0
 """How long a test may take."""

@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from byzer_magic import command, options_file, presets
 from byzer_magic.backends.base import Info, Param
+from byzer_magic.catalog import presets
+from byzer_magic.commands import parser, yaml_file
+from byzer_magic.commands.options import is_secret_name, options_of
+from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec, name_of
 from byzer_magic.errors import CommandError
-from byzer_magic.options import is_secret_name, options_of
-from byzer_magic.spec import DeploySpec, EasyDeploySpec, name_of
 
 Values = Mapping[str, str]
 
@@ -48,13 +49,13 @@ def spec_of(values: Values) -> DeploySpec:
         CommandError: a field is wrong or missing; the text names its flag.
     """
     for name, text in values.items():
-        command.check_placeholder(flag_of(name), text)
+        parser.check_placeholder(flag_of(name), text)
     return _built(values)
 
 
 def _built(values: Values) -> DeploySpec:
     options = {name: text for name, text in values.items() if not name.startswith(PARAM)}
-    return command.build(DeploySpec, {**options, "infer_params": params_of(values)})
+    return parser.build(DeploySpec, {**options, "infer_params": params_of(values)})
 
 
 def params_of(values: Values) -> dict[str, str]:
@@ -78,10 +79,10 @@ def from_text(text: str) -> DeploySpec:
     Raises:
         CommandError: it is no such command, or cannot be understood.
     """
-    commands = command.split_block(_CELL_MAGIC.sub("", text))
+    commands = parser.split_block(_CELL_MAGIC.sub("", text))
     if not commands:
         raise CommandError("There is no command in it.", "Paste a line that begins with deploy or easy deploy.")
-    return _parsed([_PLACEHOLDER.sub(rf"\1{_MARK}", word) for word in command.split(commands[0])])
+    return _parsed([_PLACEHOLDER.sub(rf"\1{_MARK}", word) for word in parser.split(commands[0])])
 
 
 def from_file(path: str) -> DeploySpec:
@@ -95,13 +96,13 @@ def from_file(path: str) -> DeploySpec:
 
 def _parsed(words: list[str]) -> DeploySpec:
     try:
-        found = command.parse(words)
-    except command.HelpRequested:
+        found = parser.parse(words)
+    except parser.HelpRequested:
         raise CommandError("That asks for help.", "Paste a command that deploys something.") from None
     except CommandError as err:
         if not (err.message.endswith("needs --model.") and words[:1] == ["deploy"]):
             raise
-        found = command.parse([*words, "--model="])
+        found = parser.parse([*words, "--model="])
     if isinstance(found, EasyDeploySpec):
         found = presets.spec(found)
     if not isinstance(found, DeploySpec):
@@ -168,12 +169,12 @@ def line_of(values: Values, typed: Iterable[str], info: Info | None) -> str:
 
     Fields whose values no command can have are left out.
     """
-    return f"%byzer {command.line(_without_secrets(values, typed, info))}"
+    return f"%byzer {parser.line(_without_secrets(values, typed, info))}"
 
 
 def yaml_of(values: Values, typed: Iterable[str], info: Info | None) -> str:
     """Return the same deployment as the YAML that `deploy --file` takes."""
-    return options_file.write(_without_secrets(values, typed, info))
+    return yaml_file.write(_without_secrets(values, typed, info))
 
 
 def _without_secrets(values: Values, typed: Iterable[str], info: Info | None) -> DeploySpec:
@@ -187,7 +188,7 @@ def _without_secrets(values: Values, typed: Iterable[str], info: Info | None) ->
 def trouble_in(name: str, text: str) -> str:
     """Return what is wrong with an option's value by itself, or nothing."""
     try:
-        command.build(DeploySpec, {"model": "x", name: text})
+        parser.build(DeploySpec, {"model": "x", name: text})
     except CommandError as err:
         return " ".join(filter(None, (err.message, err.hint)))
     return ""

@@ -1,0 +1,1 @@
+"""What each command does, written once for all faces; results go to an `Output`."""

@@ -1,0 +1,1 @@
+"""The Anthropic Messages API, shared by saas/claude and saas/aws_bedrock."""

@@ -1,0 +1,252 @@
+"""Anthropic's Messages as plain data: a request's body from ours, and `ChatChunk` from its messages and events.
+
+Shapes: https://platform.claude.com/docs/en/api/messages and .../build-with-claude/streaming. Bedrock's InvokeModel
+carries the same body, with a version in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from byzer_magic.backends.http.errors import Fault
+from byzer_magic.backends.http.media import encoded
+from byzer_magic.backends.http.messages import media_of, text_of, tool_call
+from byzer_magic.errors import BadRequest
+from byzer_magic.types import ChatChunk, ChatRequest, Media, Message, Usage
+
+MAX_TOKENS = 8192
+"""The API wants a limit; this one when nobody has given any."""
+SAMPLING = ("temperature", "top_p", "top_k")
+"""What the newest version of the API refuses, and the older ones know."""
+FINISHES = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+_SAME = (*SAMPLING, "thinking", "metadata", "service_tier", "context_management", "output_config", "container")
+"""Fields that Anthropic knows by these names."""
+
+
+def body(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of a request, without `model` and `stream`; `defaults` are options that the request may override.
+
+    Raises:
+        BadRequest: it asks for something that Anthropic's API does not have.
+    """
+    asked = {**defaults, **{name: value for name, value in request.options.items() if value is not None}}
+    extra = {**defaults.get("extra_body", {}), **asked.pop("extra_body", {})}
+    turns = [turn for turn in request.messages if turn.role not in ("system", "developer")]
+    system = _system([turn for turn in request.messages if turn.role in ("system", "developer")])
+    limit = asked.pop("max_tokens", MAX_TOKENS)  # 0 is a limit, too: it fills the prompt cache only
+    limit = asked.pop("max_completion_tokens", limit)
+    found: dict[str, Any] = {"max_tokens": limit, "messages": _joined([_turn(turn) for turn in turns])}
+    if system:
+        found["system"] = system
+    for name, value in asked.items():
+        found |= _option(name, value)
+    return {**found, **extra}
+
+
+def _option(name: str, value: Any) -> dict[str, Any]:
+    """Return an option of OpenAI's in Anthropic's words."""
+    if name in _SAME:
+        return {name: value}
+    if name == "stop":
+        return {"stop_sequences": [value] if isinstance(value, str) else list(value)}
+    if name == "tools":
+        return {"tools": [_tool(tool) for tool in value]}
+    if name == "tool_choice":
+        return {"tool_choice": _choice(value)}
+    if name == "user":
+        return {"metadata": {"user_id": value}}
+    if name == "response_format":
+        return _format(value)
+    if name == "reasoning_effort":
+        return {"output_config": {"effort": value}}
+    if name in ("n", "stream_options", "parallel_tool_calls") and value in (1, True, None):
+        return {}
+    raise BadRequest(f"Anthropic's API has no {name}.", "Leave it out, or put the API's own fields into extra_body.")
+
+
+def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    function = tool.get("function")
+    if not isinstance(function, Mapping):
+        return dict(tool)  # one of Anthropic's own
+    found = {"name": function["name"], "input_schema": function.get("parameters") or {"type": "object"}}
+    return found | ({"description": function["description"]} if function.get("description") else {})
+
+
+def _choice(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        name = value.get("function", {}).get("name")
+        return {"type": "tool", "name": name} if name else dict(value)
+    return {"type": {"required": "any"}.get(value, value)}
+
+
+def _format(value: Any) -> dict[str, Any]:
+    """Return how the answer is to be shaped: https://platform.claude.com/docs/en/build-with-claude/structured-outputs."""
+    if isinstance(value, Mapping) and value.get("type") == "json_schema":
+        schema = value["json_schema"].get("schema", {})
+        return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+    if value in ("text", {"type": "text"}):
+        return {}
+    raise BadRequest(
+        "Anthropic's API knows JSON by a schema only.", 'Use {"type": "json_schema", "json_schema": {...}}.'
+    )
+
+
+def _system(turns: Sequence[Message]) -> str | list[dict[str, Any]]:
+    """Return the system prompt: text, or blocks where a part says more than text (`cache_control`)."""
+    blocks = [block for turn in turns for block in _blocks(turn)]
+    if any(block.keys() != {"type", "text"} for block in blocks):
+        return blocks
+    return "\n\n".join(text_of(turn) for turn in turns)
+
+
+def _turn(turn: Message) -> dict[str, Any]:
+    blocks = _blocks(turn)
+    if turn.role == "tool":
+        content = blocks if isinstance(turn.content, list) else text_of(turn)
+        result = {"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": content}
+        return {"role": "user", "content": [result]}
+    for call in turn.tool_calls or []:
+        function = call["function"]
+        given = json.loads(function.get("arguments") or "{}")
+        blocks.append({"type": "tool_use", "id": call["id"], "name": function["name"], "input": given})
+    if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
+        return {"role": turn.role, "content": blocks[0]["text"]}
+    return {"role": turn.role, "content": blocks}
+
+
+def _joined(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return turns with the results of several tools in one, as the API wants them."""
+    found: list[dict[str, Any]] = []
+    for turn in turns:
+        if found and _is_result(turn) and _is_result(found[-1]):
+            found[-1] = {**found[-1], "content": [*found[-1]["content"], *turn["content"]]}
+        else:
+            found.append(turn)
+    return found
+
+
+def _is_result(turn: Mapping[str, Any]) -> bool:
+    content = turn["content"]
+    return isinstance(content, list) and bool(content) and content[0]["type"] == "tool_result"
+
+
+def _blocks(turn: Message) -> list[dict[str, Any]]:
+    if isinstance(turn.content, list):
+        return [_block(part) for part in turn.content]
+    return [{"type": "text", "text": turn.content}] if turn.content else []
+
+
+def _block(part: Any) -> dict[str, Any]:
+    media = media_of(part)
+    block: dict[str, Any] = part if media is None else _image(media)
+    return block
+
+
+def _image(media: Media) -> dict[str, Any]:
+    if not media.is_image:
+        raise BadRequest("Anthropic's API takes no sounds.", "Write them down first, with a model that can transcribe.")
+    if media.url:
+        return {"type": "image", "source": {"type": "url", "url": media.url}}
+    return {"type": "image", "source": {"type": "base64", "media_type": media.mime, "data": encoded(media)}}
+
+
+class Reader:
+    """Reads the events of one stream."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        """Whether the provider has said that the answer is complete."""
+        self._tools: dict[int, int] = {}
+        """Which tool call the content block of that index is."""
+        self._inputs: dict[int, Any] = {}
+        """Arguments that a call began with, until a piece of them comes."""
+        self._usage: dict[str, Any] = {}
+        self._about: dict[str, Any] = {}
+
+    def chunk(self, event: Mapping[str, Any]) -> ChatChunk | None:
+        """Return what an event adds to the answer, or None.
+
+        Raises:
+            Fault: the event is an error.
+        """
+        kind = event.get("type")
+        if kind == "error":
+            raise Fault(event)
+        if kind == "message_start":
+            message = event["message"]
+            self._count(message.get("usage"))
+            self._about = {name: message[name] for name in ("id", "model") if message.get(name)}
+        elif kind == "content_block_start":
+            return self._start(event["index"], event["content_block"])
+        elif kind == "content_block_delta":
+            return self._delta(event["index"], event["delta"])
+        elif kind == "content_block_stop" and event["index"] in self._inputs:
+            return self._arguments(event["index"], json.dumps(self._inputs.pop(event["index"]), ensure_ascii=False))
+        elif kind == "message_delta":
+            self._count(event.get("usage"))
+            reason = event["delta"].get("stop_reason")
+            return ChatChunk(finish=FINISHES.get(reason, reason), usage=_usage(self._usage), extra=self._about or None)
+        self.finished = self.finished or kind == "message_stop"
+        return None
+
+    def _count(self, usage: Mapping[str, Any] | None) -> None:
+        """Note counts: those of `message_delta` are cumulative, and may repeat those of the prompt."""
+        self._usage |= {name: count for name, count in (usage or {}).items() if count}
+
+    def _start(self, index: int, block: Mapping[str, Any]) -> ChatChunk | None:
+        if block["type"] != "tool_use":
+            text = block.get("text") if block["type"] == "text" else ""  # empty at Anthropic's own, not everywhere
+            return ChatChunk(text) if text else None
+        self._tools[index] = number = len(self._tools)
+        self._inputs[index] = block.get("input") or {}
+        return ChatChunk(tool_calls=[tool_call(number, block["name"], block["id"])])
+
+    def _arguments(self, index: int, piece: str) -> ChatChunk:
+        return ChatChunk(tool_calls=[{"index": self._tools[index], "function": {"arguments": piece}}])
+
+    def _delta(self, index: int, delta: Mapping[str, Any]) -> ChatChunk | None:
+        if delta["type"] == "text_delta":
+            return ChatChunk(delta["text"])
+        if delta["type"] == "thinking_delta":
+            return ChatChunk(reasoning=delta["thinking"])
+        if delta["type"] == "input_json_delta" and index in self._tools and delta["partial_json"]:
+            self._inputs.pop(index, None)
+            return self._arguments(index, delta["partial_json"])
+        return None
+
+
+def whole(message: Mapping[str, Any]) -> ChatChunk:
+    """Return a complete message.
+
+    Raises:
+        Fault: it is an error.
+    """
+    if message.get("type") == "error":
+        raise Fault(message)
+    blocks = message["content"]
+    uses = [block for block in blocks if block["type"] == "tool_use"]
+    calls = [tool_call(index, use["name"], use["id"], use["input"]) for index, use in enumerate(uses)]
+    return ChatChunk(
+        "".join(block["text"] for block in blocks if block["type"] == "text"),
+        "".join(block.get("thinking", "") for block in blocks if block["type"] == "thinking"),
+        FINISHES.get(message.get("stop_reason") or "", message.get("stop_reason")),
+        _usage(message.get("usage") or {}),
+        calls or None,
+        {name: message[name] for name in ("id", "model") if message.get(name)} or None,
+    )
+
+
+def _usage(counts: Mapping[str, Any]) -> Usage:
+    """Return the counts with all tokens of the prompt: those that a cache held are counted apart."""
+    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    return Usage(sum(counts.get(name) or 0 for name in names), counts.get("output_tokens") or 0)

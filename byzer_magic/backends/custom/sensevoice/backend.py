@@ -1,0 +1,158 @@
+"""Speech to text with a SenseVoice on disk, through FunASR: Chinese, Cantonese, English, Japanese, Korean.
+
+It hears emotions and events, too; they are in `raw` of the answer. https://github.com/FunAudioLLM/SenseVoice
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from typing import ClassVar, Self
+
+from byzer_magic.backends.base import Backend, Info, Report, Setup
+from byzer_magic.backends.custom.sensevoice import engine, files as sensevoice_files, params as sensevoice_params, tags
+from byzer_magic.backends.custom.sensevoice.engine import Ears
+from byzer_magic.backends.custom.sensevoice.files import SILERO, Detector, Folder
+from byzer_magic.backends.custom.sensevoice.params import Ask
+from byzer_magic.backends.custom.sensevoice.tags import Piece
+from byzer_magic.backends.engine import audio, loading
+from byzer_magic.backends.engine.threads import Emit, Turns
+from byzer_magic.capabilities import Capability
+from byzer_magic.errors import BadRequest, MissingExtra
+from byzer_magic.types import Heard, Segment, TranscribeRequest
+
+PACKAGES = (("funasr",), ("torch",), ("kaldi_native_fbank", "torchaudio"), ("av",))
+"""Import names that are needed, one of each row."""
+
+
+class SenseVoiceBackend(Backend):
+    """Write down speech with a local SenseVoice."""
+
+    info: ClassVar[Info] = Info(
+        kind="custom/sensevoice",
+        title="SenseVoice (speech to text)",
+        params=sensevoice_params.PARAMS,
+        requires=("funasr",),
+        extra="sensevoice",
+        capabilities=frozenset({Capability.TRANSCRIBE}),
+        local=True,
+    )
+
+    def __init__(self, ears: Ears, setup: Setup) -> None:
+        self._ears = ears
+        self._defaults = setup.params
+        self._turns = Turns("SenseVoice")  # AutoModel keeps a request's settings in itself
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        """Check that the folders are whole, and that the parameters go together."""
+        sensevoice_params.check(setup.params)
+        folder = sensevoice_files.sensevoice(setup.model_path)
+        _detector(setup, folder)
+        _check_packages(setup)
+
+    @classmethod
+    async def open(cls, setup: Setup, report: Report) -> Self:
+        """Load the model in a thread, so that the event loop stays responsive.
+
+        Raises:
+            EngineFailed: FunASR cannot load it, or the detector is neither on this machine nor to be had.
+        """
+        folder = sensevoice_files.sensevoice(setup.model_path)
+        try:
+            detector = await _found_or_remote(setup, folder, report)
+            threads = loading.calm_environment(setup.cpus)
+            report("importing funasr", None)
+            await asyncio.to_thread(engine.load_package)
+            with loading.watched(report, f"reading {folder.path.name}", folder.size):
+                ears = await asyncio.to_thread(engine.load, folder, detector, setup.params, threads, setup.gpus)
+        except Exception as err:
+            raise loading.failed("FunASR", folder.path, err) from err
+        report("model read", 1.0)
+        return cls(ears, setup)
+
+    async def close(self) -> None:
+        """Stop what runs, then free the model."""
+        await self._turns.close()
+        del self._ears
+
+    async def transcribe(self, request: TranscribeRequest) -> AsyncIterator[Heard]:
+        """Yield what is said, stretch after stretch; the last item has language, emotion and events.
+
+        Closing the iterator stops the model after the stretch that it is at.
+
+        Raises:
+            BadRequest: the sound cannot be decoded, or an option is unknown or wrong.
+        """
+        if not request.audio.data:
+            raise BadRequest("There is no sound in the request.", "Give a file, bytes, or an audio widget.")
+        ask = sensevoice_params.asked(self._defaults, request.options)
+
+        def work(emit: Emit, stopped: threading.Event) -> None:
+            samples = audio.samples(request.audio, stopped=stopped)
+            if not stopped.is_set():
+                for heard in _written(self._ears.listen(samples, ask, stopped), ask, len(samples) / audio.RATE):
+                    emit(heard)
+
+        async with aclosing(self._turns.run(work)) as items:
+            async for item in items:
+                yield item
+
+
+def _written(pieces: Iterator[Piece], ask: Ask, duration: float) -> Iterator[Heard]:
+    """Yield what to tell of each piece, and of all of them."""
+    heard: list[Piece] = []
+    before = ""
+    for piece in pieces:
+        heard.append(piece)
+        text = _text(piece, ask.tags)
+        if text:
+            segment = Segment(piece.start, piece.end, text)
+            yield Heard(tags.joint(before, text) + text, segments=[segment], duration=duration)
+            before = text
+    found = tags.summary(heard)
+    yield Heard(language=found["language"], duration=duration, extra=found)
+
+
+def _text(piece: Piece, tags: str) -> str:
+    if tags == "keep":
+        return piece.raw
+    if tags == "emoji":
+        from funasr.utils.postprocess_utils import rich_transcription_postprocess
+
+        return str(rich_transcription_postprocess(piece.raw))
+    return piece.text
+
+
+def _detector(setup: Setup, folder: Folder) -> Detector | None:
+    """Return the detector where one is wanted and on this machine."""
+    name = setup.params.get("vad_model")
+    return sensevoice_files.detector(name, folder.path) if name else None
+
+
+async def _found_or_remote(setup: Setup, folder: Folder, report: Report) -> Detector | None:
+    found = _detector(setup, folder)
+    if found or "vad_model" not in setup.params:
+        return found
+    name, hub = setup.params["vad_model"], setup.params.get("hub", "")
+    report(f"looking for {name} on a hub", None)
+    remote = await asyncio.to_thread(sensevoice_files.remote, name, hub, folder.path)
+    os.environ.setdefault("HF_HUB_OFFLINE", "0")  # before it is set to 1, as for weights that are local
+    return remote
+
+
+def _check_packages(setup: Setup) -> None:
+    for names in PACKAGES:
+        if not any(importlib.util.find_spec(name) for name in names):
+            raise MissingExtra(f"custom/sensevoice needs the package {' or '.join(names)}, which is not installed.",
+                               "Run: pip install 'byzer-magic[sensevoice]'")  # fmt: skip
+    if setup.params.get("vad_model") in (SILERO, "silero_vad") and not importlib.util.find_spec("silero_vad"):
+        raise MissingExtra(f"vad_model={SILERO} needs the package {SILERO}, which is not installed.",
+                           f"Run: pip install {SILERO}")  # fmt: skip
+
+
+BACKEND = SenseVoiceBackend

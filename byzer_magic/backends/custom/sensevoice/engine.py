@@ -1,0 +1,236 @@
+"""SenseVoice through FunASR's AutoModel: loaded once, then fed stretch after stretch of a sound.
+
+`AutoModel.generate` hears a sound to its end before it says a word, and cannot be stopped. Here its two models take
+turns by their own `inference`: the detector hears a minute, then the stretches of speech in it are written down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from byzer_magic.backends.custom.sensevoice.files import SILERO, Detector, Folder
+from byzer_magic.backends.custom.sensevoice.params import Ask, vad_arguments
+from byzer_magic.backends.custom.sensevoice.spans import Span, batches, blocks, merged, quiet_cuts
+from byzer_magic.backends.custom.sensevoice.tags import Piece
+from byzer_magic.backends.engine import torch_device
+from byzer_magic.backends.engine.audio import RATE
+from byzer_magic.errors import EngineFailed, MissingExtra
+
+BLOCK_SECONDS = 60
+"""What the detector hears at once; fsmn-vad's own `chunk_size`, so that it finds what it finds in `generate`."""
+SILERO_SECONDS = 300
+"""The same for Silero, which hears every block anew."""
+SHORTEST_SECONDS = 0.2
+"""FunASR makes no features of less."""
+
+
+@contextlib.contextmanager
+def calm() -> Iterator[Callable[[], str]]:
+    """Give a function that returns what FunASR has printed meanwhile, which goes to stderr; undo its logging setup."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    said = _Copied()
+    try:
+        with contextlib.redirect_stdout(said):
+            yield said.getvalue
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+class _Copied(io.StringIO):
+    """Takes what is printed, and passes it on to stderr."""
+
+    def write(self, text: str) -> int:
+        sys.stderr.write(text)
+        return super().write(text)
+
+
+def load_package() -> None:
+    """Import what takes long.
+
+    Raises:
+        MissingExtra: FunASR came without a part that it needs, which it would tell much later.
+    """
+    with calm():
+        import funasr
+        from funasr.auto import auto_model  # noqa: F401
+        from funasr.register import tables
+
+    needed = {"SenseVoiceSmall": tables.model_classes, "WavFrontend": tables.frontend_classes}
+    if missing := [name for name, known in needed.items() if name not in known]:
+        faults: dict[str, str] = getattr(funasr, "get_import_errors", dict)()
+        why = next((text for name, text in faults.items() if "sense_voice" in name or "frontend" in name), "")
+        raise MissingExtra(f"FunASR lacks {' and '.join(missing)} ({why or 'it does not say why'}).",
+                           "Run: pip install 'byzer-magic[sensevoice]'")  # fmt: skip
+
+
+def load(folder: Folder, detector: Detector | None, params: Mapping[str, Any], threads: int, gpus: float) -> Ears:
+    """Return the model with its detector, ready to listen.
+
+    Raises:
+        EngineFailed: the weights are not the model's, or a hub did not give the detector.
+        BadParameter: the device is not there.
+    """
+    from funasr import AutoModel
+
+    more: dict[str, Any] = {}
+    if detector:
+        own = {"ignore_init_mismatch": False, **detector.arguments, **vad_arguments(params)}
+        if "device" in own:
+            own["device"] = torch_device.usable(own["device"])
+        more = {"vad_model": detector.name, "vad_kwargs": own}
+    trusted = params["trust_remote_code"]
+    code = Path(params.get("remote_code", folder.path / "model.py")).expanduser()
+    if trusted and code.is_file():
+        more["remote_code"] = str(code)
+    with calm() as said:
+        try:
+            model = AutoModel(
+                model=str(folder.path),
+                device=_place(params, gpus),
+                ncpu=params.get("ncpu", threads),
+                trust_remote_code=trusted,
+                ignore_init_mismatch=False,
+                disable_update=True,
+                disable_pbar=True,
+                disable_log=True,
+                log_level="WARNING",
+                **more,
+            )
+        except Exception as err:
+            raise _explained(said(), err) from err
+    if "remote_code" in more and (found := _CODE.search(said())):
+        raise EngineFailed(f"The model's own code cannot be loaded: {found[1][:300]}.", "Check remote_code.")
+    _check_whole(said(), model)
+    return Ears(model, params)
+
+
+_FETCH = re.compile(r"^Download: (.+) failed!: (.+)", re.MULTILINE)
+_MISSING = re.compile(r"^Warning, miss key in ckpt: ([^,]+), (.+)$", re.MULTILINE)
+_CODE = re.compile(r"^Loading remote code failed: (.+)$", re.MULTILINE)
+
+
+def _explained(said: str, err: Exception) -> Exception:
+    """Return the error that FunASR printed instead of raising it, or the one it raised."""
+    if found := _FETCH.search(said):
+        return EngineFailed(
+            f"FunASR could not download {found[1]}: {found[2][:300]}.",
+            f"Download it where that works, and give its folder as vad_model; or take vad_model={SILERO}.",
+        )
+    return err
+
+
+def _check_whole(said: str, model: Any) -> None:
+    """Raise an error when weights were missing: FunASR only prints that, and goes on with random ones."""
+    missing = _MISSING.findall(said)
+    if missing:
+        models = (model.model, model.vad_model)
+        total = sum(len(found.state_dict()) for found in models if found is not None)
+        names = ", ".join(name for name, _ in missing[:3])
+        raise EngineFailed(
+            f"{missing[0][1]} lacks {len(missing)} of {total} weights ({names}, ...): it belongs to another model.",
+            "Download the model again.",
+        )
+
+
+def _place(params: Mapping[str, Any], gpus: float) -> str:
+    import torch
+
+    if "device" in params:
+        return torch_device.usable(params["device"])
+    if gpus and not torch.cuda.is_available():
+        raise EngineFailed(
+            f"The worker has {gpus:g} GPUs, but torch {torch.__version__} cannot use them.",
+            "Install torch for your GPU (https://pytorch.org/get-started), or add --gpus_per_worker 0.",
+        )
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+class Ears:
+    """A loaded model; one sound at a time."""
+
+    def __init__(self, model: Any, params: Mapping[str, Any]) -> None:
+        self._model = model
+        self._params = params
+        on_cpu = model.kwargs["device"] == "cpu"
+        self._batch_seconds = 0 if on_cpu else params["batch_size_s"]  # padding costs a CPU more than it saves
+
+    def listen(self, samples: Any, ask: Ask, stopped: threading.Event) -> Iterator[Piece]:
+        """Yield what is said in each stretch of speech, in order, until the event is set."""
+        spans = self._spans(_padded(samples), stopped)
+        if self._params["merge_vad"]:
+            spans = merged(spans, round(self._params["merge_length_s"] * 1000))
+        for group in batches(spans, self._batch_seconds * 1000):
+            if stopped.is_set():
+                return
+            sounds = [_padded(samples[start * RATE // 1000 : end * RATE // 1000]) for start, end in group]
+            yield from map(_piece, group, self.hear(sounds, ask))
+
+    def hear(self, sounds: list[Any], ask: Ask) -> list[str]:
+        """Return what the model writes for short sounds, in one batch."""
+        wishes = {"ban_emo_unk": True} if self._params["ban_emo_unk"] else {}
+        found = self._model.inference(
+            sounds, batch_size=len(sounds), language=ask.language, use_itn=ask.use_itn, **wishes
+        )
+        return [str(result["text"]) for result in found]
+
+    def _spans(self, samples: Any, stopped: threading.Event) -> Iterator[Span]:
+        if self._model.vad_model is None:
+            return quiet_cuts(samples)
+        if hasattr(self._model.vad_model, "init_cache"):
+            return self._streamed(samples, stopped)
+        return self._block_wise(samples, stopped)
+
+    def _streamed(self, samples: Any, stopped: threading.Event) -> Iterator[Span]:
+        """Yield what fsmn-vad finds; it remembers what went before in a cache."""
+        cache: dict[str, Any] = {}
+        for start, end in blocks(len(samples), BLOCK_SECONDS * RATE):
+            if stopped.is_set():
+                return
+            yield from self._detected(
+                samples[start:end],
+                cache=cache,
+                is_streaming_input=False,
+                is_final=end == len(samples),
+                # the last block may be a little longer, and must not be cut in two
+                chunk_size=1000 * max(BLOCK_SECONDS, -(-(end - start + 1) // RATE)),
+            )
+
+    def _block_wise(self, samples: Any, stopped: threading.Event) -> Iterator[Span]:
+        """Yield what is found in block after block; speech that reaches a block's end is heard again with the next."""
+        start, size = 0, SILERO_SECONDS * RATE
+        while start < len(samples) and not stopped.is_set():
+            end = min(start + size, len(samples))
+            found = self._detected(samples[start:end])
+            following = end
+            if found and end < len(samples) and found[-1][0] > 0 and found[-1][1] * RATE // 1000 > end - start - RATE:
+                following = start + found.pop()[0] * RATE // 1000
+            for first, last in found:
+                yield first + start * 1000 // RATE, last + start * 1000 // RATE
+            start = following
+
+    def _detected(self, samples: Any, **more: Any) -> list[Span]:
+        model = self._model
+        settings = dict(model.vad_kwargs)  # `inference` keeps what it is told in there
+        [found] = model.inference(samples, model=model.vad_model, kwargs=settings, **more)
+        return [(int(start), int(end)) for start, end in found["value"]]
+
+
+def _piece(span: Span, raw: str) -> Piece:
+    return Piece(span[0] / 1000, span[1] / 1000, raw.strip())
+
+
+def _padded(samples: Any) -> Any:
+    import numpy as np
+
+    missing = int(SHORTEST_SECONDS * RATE) - len(samples)
+    return np.pad(samples, (0, missing)) if missing > 0 else samples

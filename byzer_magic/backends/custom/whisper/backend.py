@@ -1,0 +1,188 @@
+"""Speech to text with a Whisper on disk: a Hugging Face folder in transformers, a CTranslate2 one in faster-whisper.
+
+The files decide which; `--infer_backend` need not be given. Sounds of any format are decoded by PyAV.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from byzer_magic.backends.base import Backend, Info, Report, Setup
+from byzer_magic.backends.custom.whisper import params as whisper_params, torch_model, windows
+from byzer_magic.backends.custom.whisper.ctranslate2 import FasterWhisper
+from byzer_magic.backends.custom.whisper.params import ENGLISH_VOCABULARY, WINDOW_SECONDS
+from byzer_magic.backends.custom.whisper.torch_model import TorchWhisper
+from byzer_magic.backends.engine import audio, loading
+from byzer_magic.backends.engine.threads import Emit, Turns
+from byzer_magic.capabilities import Capability
+from byzer_magic.commands.options import suggest
+from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingExtra
+from byzer_magic.local_models import files
+from byzer_magic.local_models.files import Weights
+from byzer_magic.types import Heard, TranscribeRequest
+
+ENGINES = {"whisper": "transformers", "ctranslate2": "faster_whisper"}
+"""The package that runs a model, by the form of its files."""
+DTYPES = {
+    "whisper": ("auto", "float32", "float16", "bfloat16"),
+    "ctranslate2": ("auto", "default", "float32", "float16", "bfloat16", "int16", "int8", "int8_float32",
+                    "int8_float16", "int8_bfloat16"),
+}  # fmt: skip
+
+
+class WhisperBackend(Backend):
+    """Write down speech with a local Whisper."""
+
+    info: ClassVar[Info] = Info(
+        kind="custom/whisper",
+        title="Whisper (speech to text)",
+        params=whisper_params.PARAMS,
+        requires=("transformers", "faster_whisper"),
+        extra="whisper",
+        capabilities=frozenset({Capability.TRANSCRIBE}),
+        local=True,
+    )
+
+    def __init__(self, engine: windows.Engine, setup: Setup, at_once: int) -> None:
+        self._engine = engine
+        self._defaults = setup.params
+        self._turns = Turns("Whisper", at_once)
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        """Check that the files are a whole Whisper, and that it and its engine know the parameters."""
+        weights = _weights(setup)
+        _check_packages(weights.form, setup.params)
+        _check_loading(weights.form, setup.params)
+        whisper_params.checked(setup.params, english_only=_english_only(weights))
+
+    @classmethod
+    async def open(cls, setup: Setup, report: Report) -> Self:
+        """Load the model in a thread, so that the event loop stays responsive.
+
+        Raises:
+            EngineFailed: the engine cannot load the files.
+        """
+        weights = _weights(setup)
+        name = ENGINES[weights.form]
+        threads = loading.calm_environment(setup.cpus)
+        at_once = max(1, setup.concurrency) if weights.form == "ctranslate2" else 1
+        try:
+            report(f"importing {name}", None)
+            await asyncio.to_thread(_import, name, setup.params)
+            with loading.watched(report, f"loading {weights.path.name}", weights.size):
+                engine = await asyncio.to_thread(_engine, weights, setup.params, threads, at_once)
+        except Exception as err:
+            raise loading.failed(name.replace("_", "-"), weights.path, err) from err
+        return cls(engine, setup, at_once)
+
+    async def close(self) -> None:
+        """Stop what runs, then free the model."""
+        await self._turns.close()
+        await asyncio.to_thread(self._engine.close)
+
+    async def transcribe(self, request: TranscribeRequest) -> AsyncIterator[Heard]:
+        """Yield what is said, as soon as each window of 30 s is done; the last item has language and duration.
+
+        Raises:
+            BadRequest: the sound cannot be decoded, or an option is unknown, wrong or beyond the model.
+        """
+        if not request.audio.data:
+            raise BadRequest("There is no sound in the request.", "Give a file, bytes, or an audio widget.")
+        ask = whisper_params.asked(self._defaults, request.options, english_only=self._engine.english_only)
+        _check_engine_has(ask.more, isinstance(self._engine, TorchWhisper), BadRequest)
+
+        def work(emit: Emit, stopped: threading.Event) -> None:
+            samples = audio.samples(request.audio, stopped=stopped)
+            for heard in windows.listen(self._engine, samples, ask, stopped):
+                emit(heard)
+
+        async with aclosing(self._turns.run(work)) as items:
+            async for item in items:
+                yield item
+
+
+def _weights(setup: Setup) -> Weights:
+    weights = files.look(setup.model_path)
+    if weights.form not in ENGINES:
+        raise BadParameter(
+            f"{weights.path} is no Whisper: it is a {weights.form} model ({weights.architecture or 'unnamed'}).",
+            "Give the folder of a Whisper; other models are deployed as custom/auto, custom/bge, custom/sensevoice.",
+        )
+    return weights
+
+
+def _check_packages(form: str, params: Mapping[str, Any]) -> None:
+    needed = [ENGINES[form], "av", *(["faster_whisper"] if params["vad_filter"] else [])]
+    for name in needed:
+        if not importlib.util.find_spec(name):
+            use = " (or vad_filter=false)" if name == "faster_whisper" and form == "whisper" else ""
+            raise MissingExtra(f"custom/whisper needs the package {name}, which is not installed.",
+                               f"Run: pip install 'byzer-magic[whisper]'{use}")  # fmt: skip
+
+
+def _check_loading(form: str, params: Mapping[str, Any]) -> None:
+    """Check the parameters that `Param` cannot: each engine has others."""
+    if params["dtype"] not in DTYPES[form]:
+        raise BadParameter(f"dtype is {params['dtype']!r}, which {ENGINES[form]} does not know for Whisper.",
+                           suggest(params["dtype"], DTYPES[form], f"It takes: {', '.join(DTYPES[form])}."))  # fmt: skip
+    if not 1 <= params["chunk_length_s"] <= WINDOW_SECONDS:
+        raise BadParameter(
+            f"chunk_length_s is {params['chunk_length_s']:g}, which is not in 1..{WINDOW_SECONDS:g}.",
+            "Whisper hears 30 s at once; longer sounds are heard window after window by itself.",
+        )
+    if form == "ctranslate2" and "attn_implementation" in params:
+        raise BadParameter("attn_implementation is for Hugging Face folders, and this is a CTranslate2 one.", "")
+    _check_engine_has(params, form == "whisper", BadParameter)
+
+
+def _check_engine_has(settings: Mapping[str, Any], in_transformers: bool, refused: type[ByzerError]) -> None:  # noqa: FBT001
+    if in_transformers and settings.get("hotwords"):
+        raise refused("hotwords are for CTranslate2 folders, and this is a Hugging Face one.", "Use prompt.")
+
+
+def _english_only(weights: Weights) -> bool:
+    """Return whether the model has the vocabulary of English alone, as its files say."""
+    if weights.form == "whisper":
+        files.need_tokenizer(weights)
+        path = weights.path / "generation_config.json"
+        return torch_model.english_only(files.read_json(path) if path.is_file() else {}, weights.config)
+    if not (weights.path / "tokenizer.json").is_file():
+        raise BadParameter(f"{weights.path} has no tokenizer.json.", "Copy it from the model that was converted.")
+    return _vocabulary(weights.path) <= ENGLISH_VOCABULARY
+
+
+def _vocabulary(path: Path) -> int:
+    """Return how many tokens a CTranslate2 folder lists."""
+    for name in ("vocabulary.json", "vocabulary.txt"):
+        if (path / name).is_file():
+            text = (path / name).read_text(encoding="utf-8")
+            return len(json.loads(text)) if name.endswith("json") else text.count("\n")
+    raise BadParameter(f"{path} has no vocabulary.json (or .txt).", "Convert or download the model again.")
+
+
+def _import(name: str, params: Mapping[str, Any]) -> None:
+    """Import what takes long, and load what finds speech."""
+    importlib.import_module("av")
+    if name == "transformers":
+        importlib.import_module("torch")
+        importlib.import_module("transformers.models.whisper.modeling_whisper")
+    if params["vad_filter"] or name == "faster_whisper":
+        importlib.import_module("faster_whisper.vad").get_vad_model()
+
+
+def _engine(weights: Weights, params: Mapping[str, Any], threads: int, at_once: int) -> windows.Engine:
+    if weights.form == "whisper":
+        importlib.import_module("torch").set_num_threads(threads)
+        return TorchWhisper(weights.path, params)
+    return FasterWhisper(weights.path, params, threads=threads, at_once=at_once)
+
+
+BACKEND = WhisperBackend

@@ -1,0 +1,1 @@
+"""The DashScope API, shared by saas/qianwen and saas/qianwen_vl."""

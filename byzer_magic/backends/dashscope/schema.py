@@ -1,0 +1,263 @@
+"""DashScope's bodies: conversations in its form out, `ChatChunk` and our errors in.
+
+https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope and, for the codes,
+https://www.alibabacloud.com/help/en/model-studio/error-code. Until a choice is finished its finish_reason is the
+string "null".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from byzer_magic import errors, types
+from byzer_magic.backends.http import errors as http_errors
+from byzer_magic.backends.http.errors import Caller, Fault
+from byzer_magic.backends.http.media import data_url
+from byzer_magic.types import ChatChunk, Media, Usage
+
+STATUSES = {
+    "InvalidApiKey": 401,
+    "invalid_api_key": 401,
+    "Arrearage": 402,
+    "AccessDenied": 403,
+    "Model.AccessDenied": 403,
+    "WorkSpace.AccessDenied": 403,
+    "Workspace.AccessDenied": 403,
+    "AllocationQuota": 403,
+    "ModelNotFound": 404,
+    "model_not_found": 404,
+    "RequestTimeOut": 408,
+    "Throttling": 429,
+    "LimitRequests": 429,
+    "limit_requests": 429,
+    "InvalidParameter": 400,
+    "invalid_parameter_error": 400,
+    "invalid_request_error": 400,
+    "BadRequest": 400,
+    "InvalidURL": 400,
+    "UnsupportedOperation": 400,
+    "NotSupported": 400,
+    "DataInspectionFailed": 400,
+    "data_inspection_failed": 400,
+    "InternalError.Algo.InvalidParameter": 400,
+    "InternalError.Algo.DataInspectionFailed": 400,
+    "ModelServingError": 503,
+    "ModelUnavailable": 503,
+    "ServiceUnavailable": 503,
+}
+"""Statuses of error codes and, by a dot, of what is below them: in a stream the HTTP status was 200 already."""
+
+_SPECIAL: tuple[tuple[type[errors.ProviderError], str, str], ...] = (
+    (
+        errors.ContextTooLong,
+        r"range of input length|input is too long|message token length exceed",
+        "Shorten the conversation, or use a model with a longer context.",
+    ),
+    (
+        errors.ContentRefused,
+        r"data_?inspection_?failed|inappropriate content",
+        "Change the prompt; the provider's filter decides.",
+    ),
+    (errors.ModelNotFound, r"model not exist", "Check saas.model, and that the region of saas.base_url has it."),
+)
+"""What a 400 is, by code and sentence."""
+
+
+class Message(msgspec.Struct):
+    content: str | list[dict[str, Any]] | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class Choice(msgspec.Struct):
+    index: int | None = None
+    message: Message | None = None
+    finish_reason: str | None = None
+    logprobs: Any = None
+
+
+class Vector(msgspec.Struct):
+    embedding: list[float]
+    text_index: int = 0
+
+
+class Score(msgspec.Struct):
+    index: int
+    relevance_score: float
+
+
+class Output(msgspec.Struct):
+    choices: list[Choice] | None = None
+    search_info: dict[str, Any] | None = None
+    embeddings: list[Vector] | None = None
+    results: list[Score] | None = None
+
+
+class Counts(msgspec.Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+
+    def usage(self) -> Usage:
+        """Return the counts as ours; of vectors and rankings there is but a total."""
+        return Usage(self.input_tokens or (self.total_tokens or 0) - (self.output_tokens or 0), self.output_tokens or 0)
+
+
+class Body(msgspec.Struct):
+    """One event of a stream, or a whole answer of any of the services."""
+
+    output: Output | None = None
+    usage: Counts | None = None
+    request_id: str | None = None
+    code: str | None = None
+    message: str | None = None
+    error: Any = None
+
+
+_DECODER = msgspec.json.Decoder(Body)
+
+
+def decode(data: bytes) -> Body:
+    """Return a body.
+
+    Raises:
+        msgspec.DecodeError: it is not JSON, or not of this shape.
+        Fault: it is an error.
+    """
+    body = _DECODER.decode(data)
+    if body.error is not None:  # as wires.sse marks an `event:error`
+        raise Fault(body.error)
+    if body.code:
+        raise Fault({"code": body.code, "message": body.message, "request_id": body.request_id})
+    return body
+
+
+def chunk_of(body: Body, model: str) -> ChatChunk | None:
+    """Return what a body adds to the answer; None when that is nothing."""
+    choices = (body.output and body.output.choices) or []
+    first = next((choice for choice in choices if not choice.index), Choice())
+    said = first.message or Message()
+    finish = _finish(first)
+    chunk = ChatChunk(
+        _text(said.content),
+        said.reasoning_content or "",
+        finish,
+        body.usage.usage() if body.usage and (finish or not choices) else None,  # each event has the counts so far
+        [_delta(call, index) for index, call in enumerate(said.tool_calls)] if said.tool_calls else None,
+        _extra(body, choices, {"model": model, "request_id": body.request_id} if finish else {}),
+    )
+    return None if chunk == ChatChunk() else chunk
+
+
+def _finish(choice: Choice) -> str | None:
+    return None if choice.finish_reason in (None, "", "null") else choice.finish_reason
+
+
+def _text(content: str | list[dict[str, Any]] | None) -> str:
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content)
+    return content or ""
+
+
+def _delta(call: dict[str, Any], index: int) -> dict[str, Any]:
+    """Return a tool call in OpenAI's form, where pieces after the first have no id; here they have an empty one."""
+    return {"index": index, **{name: value for name, value in call.items() if name != "id" or value}}
+
+
+def _extra(body: Body, choices: Sequence[Choice], known: dict[str, Any]) -> dict[str, Any] | None:
+    search = body.output.search_info if body.output else None
+    others = [choice for choice in choices if choice.index]
+    found = {
+        **known,
+        "logprobs": next((choice.logprobs for choice in choices if not choice.index), None),
+        "search_info": search if search and search.get("search_results") else None,
+        "choices": [_other(choice) for choice in others] or None,
+    }
+    return {name: value for name, value in found.items() if value is not None} or None
+
+
+def _other(choice: Choice) -> dict[str, Any]:
+    return {"index": choice.index, "text": _text((choice.message or Message()).content), "finish": _finish(choice)}
+
+
+# ---- conversations
+
+
+def has_media(turns: Sequence[types.Message]) -> bool:
+    """Return whether there is more than text in a conversation."""
+    return any(not _is_text(part) for turn in turns if isinstance(turn.content, list) for part in turn.content)
+
+
+def _is_text(part: Any) -> bool:
+    return not isinstance(part, Media) and part.get("type", "text") == "text" and "text" in part
+
+
+def messages(turns: Sequence[types.Message], *, parts: bool) -> list[dict[str, Any]]:
+    """Return a conversation as DashScope wants it: contents are lists of `parts`, or else plain text."""
+    return [_turn(turn, parts=parts) for turn in turns]
+
+
+def _turn(turn: types.Message, *, parts: bool) -> dict[str, Any]:
+    rest: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(turn, content=None))
+    content = turn.content if isinstance(turn.content, list) else [{"text": turn.content}] if turn.content else []
+    native = [_part(part) for part in content]
+    return {**rest, "content": native if parts else _text(native)}
+
+
+def _part(part: dict[str, Any] | Media) -> dict[str, Any]:
+    """Return a part of a content: OpenAI's and ours become DashScope's, which is left as it is."""
+    if isinstance(part, Media):
+        return {part.mime.partition("/")[0]: data_url(part)}  # image, audio or video
+    kind = part.get("type")
+    if kind == "text":
+        return {"text": part["text"]}
+    if kind in ("image_url", "video_url"):
+        url = part[kind]
+        return {kind.removesuffix("_url"): url["url"] if isinstance(url, Mapping) else url}
+    if kind == "input_audio":
+        sound = part[kind]
+        return {"audio": f"data:audio/{sound.get('format', 'wav')};base64,{sound['data']}"}
+    return part
+
+
+# ---- errors
+
+
+def refused(
+    body: Any, caller: Caller, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> errors.ByzerError:
+    """Return the error that a refusal says; in a stream, where no `status` came with it, its code tells."""
+    body = _in_event(body)
+    code, _, reason = http_errors.parts(body)
+    status = _status_of(code) if status is None or code == "Arrearage" else status
+    known = dict(headers or {})
+    if isinstance(body, Mapping) and body.get("request_id"):
+        known.setdefault("x-request-id", str(body["request_id"]))
+    if code == "Arrearage":
+        known["x-should-retry"] = "false"  # waiting pays no bill
+    error = http_errors.refused(body, caller, status, known)
+    if type(error) is errors.BadRequest:
+        for kind, pattern, hint in _SPECIAL:
+            if re.search(pattern, f"{code} {reason}", re.IGNORECASE):
+                return kind(error.message, hint, **error.details)
+    return error
+
+
+def _status_of(code: str) -> int:
+    names = code.split(".")
+    prefixes = (".".join(names[:end]) for end in range(len(names), 0, -1))
+    return next((STATUSES[prefix] for prefix in prefixes if prefix in STATUSES), 500)
+
+
+def _in_event(body: Any) -> Any:
+    """Return the JSON of an error that came as the text of a server-sent event."""
+    match = re.search(r"^data:(.*)$", body, re.MULTILINE) if isinstance(body, str) else None
+    try:
+        return json.loads(match[1]) if match else body
+    except ValueError:
+        return body

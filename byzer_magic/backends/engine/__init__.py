@@ -1,0 +1,1 @@
+"""What local engines share: audio decoding, worker threads, devices, loading progress."""

@@ -1,0 +1,180 @@
+"""What embedding and reranking models in sentence-transformers have in common.
+
+Parameters are the engine's own: https://sbert.net/docs/package_reference/sentence_transformer/model.html.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import importlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+from byzer_magic.backends.base import Param, Report, Setup
+from byzer_magic.backends.engine import loading
+from byzer_magic.backends.local.transformers.params import DTYPES
+from byzer_magic.commands.options import suggest
+from byzer_magic.errors import BadParameter, BadRequest, EngineFailed
+from byzer_magic.local_models import files
+from byzer_magic.local_models.files import Weights
+
+T = TypeVar("T")
+ENGINE = "sentence-transformers"
+PARAMS = (
+    Param(name="device", help="where it runs, e.g. cpu or cuda:0 (default: a GPU where there is one)"),
+    Param(name="dtype", help="type of the numbers (default auto: the weights' own, float32 on slow CPUs)",
+          default="auto", choices=DTYPES, aliases=("torch_dtype",)),
+    Param(name="batch_size", kind="int", default=32, help="texts that are read at once"),
+    Param(name="trust_remote_code", kind="bool", default=False, help="run code that comes with the model"),
+)  # fmt: skip
+_NOT_SENT = ("model", "user", "encoding_format", "extra_headers")
+"""Fields of OpenAI's clients that mean nothing to a model on disk."""
+_OFFSET_POSITIONS = ("xlm-roberta", "roberta", "camembert", "mpnet")
+"""Families that count positions from the one after the padding's."""
+_AS_NAMED = ("bert", "xlm-roberta", "roberta", "distilbert", "mpnet")
+"""Families whose files and networks name the weights alike."""
+_SPARE = ("pooler.", "position_ids", "token_type_ids")
+"""Parts of a network that are not used, or not kept in files."""
+
+
+def longest(weights: Weights) -> int | None:
+    """Return the tokens that a model can read at most, as its configuration says."""
+    if weights.context and weights.config.get("model_type") in _OFFSET_POSITIONS:
+        return weights.context - int(weights.config.get("pad_token_id") or 0) - 1
+    return weights.context
+
+
+def check(setup: Setup, weights: Weights, length: str) -> None:
+    """Check the tokenizer and the parameters that models of both kinds have; `length` names the one for the limit.
+
+    Raises:
+        BadParameter: there is no tokenizer, or a number cannot be.
+    """
+    files.need_tokenizer(weights)
+    if setup.params["batch_size"] < 1:
+        raise BadParameter(f"batch_size is {setup.params['batch_size']}.", "Give 1 or more; 32 is the default.")
+    wanted, most = setup.params.get(length), longest(weights)
+    if wanted is not None and not 1 < wanted <= (most or wanted):
+        limit = f", but the model was made for {most:,} tokens" if most else ""
+        raise BadParameter(f"{length} is {wanted:,}{limit}.", f"Give at most {most}, or leave it out." if most else "")
+
+
+def prepare(threads: int) -> None:
+    """Import what takes long."""
+    importlib.import_module("torch").set_num_threads(threads)
+    importlib.import_module("transformers").utils.logging.disable_progress_bar()
+    importlib.import_module("sentence_transformers")
+
+
+def settings(setup: Setup, weights: Weights) -> dict[str, Any]:
+    """Return what sentence-transformers is told about loading: where, in which numbers, nothing from a hub.
+
+    Raises:
+        BadParameter: the device is not there.
+        EngineFailed: the worker's GPU cannot be used.
+    """
+    from byzer_magic.backends.local.transformers import load as transformers_load
+
+    where = transformers_load.placement(setup)["device_map"]
+    where = "cuda:0" if where == "auto" else where  # these models fit into one GPU
+    return {
+        "device": where,
+        "trust_remote_code": setup.params["trust_remote_code"],
+        "local_files_only": True,
+        "model_kwargs": {"dtype": transformers_load.data_type(setup.params, weights, where)},
+    }
+
+
+def limit(model: Any, weights: Weights, wanted: int | None) -> int | None:
+    """Set the tokens at which texts are cut, and return them; a tokenizer may promise more than the model can."""
+    known = [number for number in (wanted or model.max_seq_length, longest(weights)) if number]
+    if not known:
+        return None
+    model.max_seq_length = min(known)
+    return min(known)
+
+
+def check_whole(weights: Weights, model: Any) -> None:
+    """Refuse a model of which parts would be random numbers: the engine only logs that.
+
+    Raises:
+        EngineFailed: the files lack weights.
+    """
+    if weights.config.get("model_type") not in _AS_NAMED or weights.files[0].suffix != ".safetensors":
+        return
+    there = {name.replace("gamma", "weight").replace("beta", "bias")
+             for file in weights.files for name in files.safetensors_header(file)}  # fmt: skip
+    there |= {name.partition(".")[2] for name in there}  # the network may be within a larger one
+    wanted = [name for name in model.transformers_model.state_dict() if not any(part in name for part in _SPARE)]
+    if missing := [name for name in wanted if name not in there]:
+        raise EngineFailed(
+            f"{weights.path} does not hold all weights of a {weights.architecture}: {', '.join(missing[:3])} "
+            f"would be random ({len(missing)} of {len(wanted)}).",
+            "Download the model again.",
+        )
+
+
+def lengths(model: Any, *texts: Sequence[str]) -> list[int]:
+    """Return the tokens of each text (or pair of texts), uncut."""
+    read = model.tokenizer(*(list(each) for each in texts), truncation=False, padding=False, verbose=False)
+    return [len(row) for row in read["input_ids"]]
+
+
+def asked(options: Mapping[str, Any], known: Collection[str], what: str) -> dict[str, Any]:
+    """Return the options that a request gives a value.
+
+    Raises:
+        BadRequest: one is unknown; the nearest is named.
+    """
+    found = {name: value for name, value in options.items() if value is not None and name not in _NOT_SENT}
+    found |= found.pop("extra_body", {})
+    for name in found:
+        if name not in known:
+            raise BadRequest(f"{what} has no option {name!r}.", suggest(name, known, f"It takes: {', '.join(known)}."))
+    return found
+
+
+def number(options: Mapping[str, Any], name: str, most: int | None = None) -> int | None:
+    """Return an option that is a whole number of 1 or more.
+
+    Raises:
+        BadRequest: it is something else, or more than `most`.
+    """
+    value = options.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise BadRequest(f"{name} is {value!r}, which is not a whole number of 1 or more.", "")
+    if most is not None and value > most:
+        raise BadRequest(f"{name} is {value}, but the model has {most}.", f"Give at most {most}, or leave it out.")
+    return value
+
+
+def choice(name: str, value: Any, known: Sequence[str]) -> str:
+    """Return the value of an option that is one of `known`.
+
+    Raises:
+        BadRequest: it is not; the nearest is named.
+    """
+    if value in known:
+        return str(value)
+    near = difflib.get_close_matches(str(value), known, n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"It takes: {', '.join(known)}."
+    raise BadRequest(f"{name} is {value!r}, which is unknown.", hint)
+
+
+async def loaded(setup: Setup, weights: Weights, report: Report, load: Callable[[], T]) -> T:
+    """Return what `load` makes of a model, in a thread, telling how far it is.
+
+    Raises:
+        EngineFailed: sentence-transformers cannot load the files, or they are not whole.
+    """
+    threads = loading.calm_environment(setup.cpus)
+    try:
+        report(f"importing {ENGINE}", None)
+        await asyncio.to_thread(prepare, threads)
+        with loading.watched(report, f"loading {weights.path.name}", weights.size):
+            return await asyncio.to_thread(load)
+    except Exception as err:
+        raise loading.failed(ENGINE, weights.path, err) from err

@@ -1,0 +1,1 @@
+"""What providers over HTTP share: client, server-sent events, retries, errors, parameters, messages, speech."""

@@ -1,0 +1,120 @@
+"""Models through DeepSpeed's inference engine, which stands around the one of transformers.
+
+On one GPU it can put its own kernels in; on several it splits the model's matrices over them, one process each:
+https://deepspeed.readthedocs.io/en/latest/inference-init.html.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from byzer_magic.backends.base import Info, Param, Setup
+from byzer_magic.backends.local.transformers import check as transformers_check, params as transformers_params
+from byzer_magic.backends.local.transformers.backend import TransformersBackend
+from byzer_magic.errors import BadParameter
+from byzer_magic.local_models.files import Weights
+
+if TYPE_CHECKING:
+    from byzer_magic.backends.local.transformers.engine import Model
+
+OWN = (
+    Param(
+        name="replace_with_kernel_inject",
+        kind="bool",
+        default=False,
+        help="put DeepSpeed's own kernels into the model (GPUs, and architectures that it knows)",
+    ),
+    Param(
+        name="tp_size",
+        kind="int",
+        aliases=("tensor_parallel_size", "mp_size"),
+        help="processes that the model is split over (default --gpus_per_worker)",
+    ),
+    Param(name="enable_cuda_graph", kind="bool", default=False, help="record the model as a CUDA graph"),
+    Param(name="max_out_tokens", kind="int", help="longest prompt that the engine takes (default: the context)"),
+    Param(name="init_inference", kind="json", help="further arguments of deepspeed.init_inference, as a JSON object"),
+)
+NOT_HERE = ("device", "device_map", "max_memory", "offload_folder", "quantization", "quantization_config")
+"""Parameters of transformers that say what DeepSpeed decides."""
+
+
+class DeepSpeedBackend(TransformersBackend):
+    """Chat with a causal language model that DeepSpeed runs."""
+
+    info: ClassVar[Info] = replace(
+        TransformersBackend.info,
+        kind="custom/auto (deepspeed)",
+        title="DeepSpeed",
+        params=(*OWN, *(param for param in transformers_params.PARAMS if param.name not in NOT_HERE)),
+        requires=("deepspeed",),
+        extra="deepspeed",
+    )
+    packages: ClassVar[str] = "torch, transformers and deepspeed"
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        """Check files and parameters, and that the model can be split as it is wanted."""
+        weights = transformers_check.check(setup)
+        if setup.params["replace_with_kernel_inject"] and not setup.gpus:
+            raise BadParameter(
+                "DeepSpeed has no kernels of its own for CPUs (replace_with_kernel_inject).",
+                "Add --gpus_per_worker 1, or leave it out.",
+            )
+        if not isinstance(setup.params.get("init_inference", {}), dict):
+            raise BadParameter("init_inference is not a JSON object.", 'E.g. init_inference={"use_triton": true}.')
+        _check_split(weights, setup)
+
+    @classmethod
+    def _import(cls, threads: int) -> None:
+        super()._import(threads)
+        importlib.import_module("byzer_magic.backends.local.deepspeed.rank_processes")
+
+    @classmethod
+    def _load(cls, setup: Setup, weights: Weights) -> Model:
+        import torch
+
+        from byzer_magic.backends.local.deepspeed import rank_processes
+        from byzer_magic.backends.local.transformers import engine as transformers_engine
+
+        ranks = split(setup)
+        followers = rank_processes.Followers(setup, ranks, torch.get_num_threads()) if ranks > 1 else None
+        try:
+            engine, network, tokenizer, context = rank_processes.wrapped(setup, weights, ranks)
+            if followers:
+                followers.join()
+        except BaseException:
+            if followers:
+                followers.close()
+            raise
+        model = transformers_engine.Model(network, tokenizer, context, followers)
+        model.generate = engine.generate
+        return model
+
+    async def close(self) -> None:
+        """Stop what runs, then end all processes of the model."""
+        lockstep: Any = self._model.lockstep
+        await super().close()
+        if not lockstep.alone:
+            await asyncio.to_thread(lockstep.close)
+
+
+def split(setup: Setup) -> int:
+    """Return how many processes share the model."""
+    return int(setup.params.get("tp_size", max(1, int(setup.gpus))))
+
+
+def _check_split(weights: Weights, setup: Setup) -> None:
+    ranks = split(setup)
+    heads = weights.config.get("num_attention_heads")
+    if ranks < 1 or (setup.gpus and ranks > max(1, setup.gpus)):
+        raise BadParameter(
+            f"tp_size is {ranks}, but the worker has {setup.gpus:g} GPUs.", f"Add --gpus_per_worker {max(1, ranks)}."
+        )
+    if heads and ranks > heads:
+        raise BadParameter(f"tp_size is {ranks}, but the model has {heads} attention heads.", "Take fewer.")
+
+
+BACKEND = DeepSpeedBackend

@@ -1,0 +1,241 @@
+"""GGUF models through llama.cpp, one process per worker.
+
+Two packages can drive it, with the same parameters: llama-cpp-python is taken when it is installed (it is compiled
+for the machine), xllamacpp otherwise, and for pictures and reranking (it comes ready-made, with all of llama.cpp's
+server); `driver=` decides. Parameters are those of `llama_cpp.Llama`:
+https://llama-cpp-python.readthedocs.io/en/latest/api-reference/#llama_cpp.Llama
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, ClassVar, Self
+
+import msgspec
+
+from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
+from byzer_magic.backends.engine import loading
+from byzer_magic.backends.engine.threads import Emit, Turns
+from byzer_magic.backends.http.errors import Fault
+from byzer_magic.backends.local.llama_cpp import load as llama_load, requests as llama_requests
+from byzer_magic.backends.local.llama_cpp.drivers import RANK, Driver, Load
+from byzer_magic.backends.local.llama_cpp.params import CHAT, PARAMS
+from byzer_magic.backends.local.llama_cpp.xllama import refusal
+from byzer_magic.backends.openai import schema as wire
+from byzer_magic.capabilities import Capability
+from byzer_magic.errors import BadRequest, StreamTruncated
+from byzer_magic.local_models import gguf
+from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Ranking, RerankRequest, Usage, Vectors
+
+MOST_TEXTS = 32
+MOST_CHARACTERS = 4096
+"""Texts, and their characters together, that are read at once: a cancel waits for the end of that."""
+
+
+class LlamaCppBackend(Backend):
+    """Chat with a local GGUF model, embed or rerank by one."""
+
+    info: ClassVar[Info] = Info(
+        kind="custom/auto (llama_cpp)",
+        title="llama.cpp",
+        params=(
+            *PARAMS,
+            Param(name="clip_model_path", help="the model's mmproj file, with which it sees pictures"),
+            Param(name="driver", help="the package that drives llama.cpp", choices=tuple(llama_load.DRIVERS)),
+        ),
+        requires=("llama_cpp", "xllamacpp"),
+        extra="llama",
+        capabilities=frozenset(
+            {Capability.CHAT, Capability.TOOLS, Capability.VISION, Capability.EMBED, Capability.RERANK}
+        ),
+        local=True,
+    )
+
+    def __init__(self, driver: Driver, load: Load, defaults: Mapping[str, Any]) -> None:
+        self._driver = driver
+        self._load = load
+        self._defaults = defaults
+        self._turns = Turns("llama.cpp", driver.parallel)
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        """Check that the files are there and are models, and that the chosen driver can do what is asked."""
+        llama_load.check(setup)
+
+    @classmethod
+    async def open(cls, setup: Setup, report: Report) -> Self:
+        """Load the model in a thread, so that the event loop stays responsive.
+
+        Raises:
+            EngineFailed: llama.cpp cannot load the file.
+            MissingExtra: the package that `driver` asks for is not installed.
+        """
+        name, load = llama_load.load_of(setup)
+        size = sum(part.stat().st_size for part in gguf.parts(load.path))
+        with loading.watched(report, f"reading {load.path.name} with {name}", size):
+            driver = await asyncio.to_thread(llama_load.loaded, name, load)
+        report("model read", 1.0)
+        defaults = {name: setup.params[name] for name in CHAT if name in setup.params}
+        if "stop" in defaults:
+            defaults["stop"] = wire.text_or_json(defaults["stop"])
+        return cls(driver, load, defaults)
+
+    async def close(self) -> None:
+        """Stop what runs, then free the model."""
+        await self._turns.close()
+        await asyncio.to_thread(self._driver.close)
+
+    def abilities(self) -> frozenset[Capability]:
+        """Return what the model can do that is loaded."""
+        if self._load.settings.get("embedding"):
+            ranks = self._load.settings.get("pooling_type") == RANK
+            return frozenset({Capability.RERANK if ranks else Capability.EMBED})
+        sees = {Capability.VISION} if self._load.mmproj else set()
+        return frozenset({Capability.CHAT, Capability.TOOLS, *sees})
+
+    async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        """Yield the answer as it is made; closing the iterator returns when the model is free again.
+
+        Raises:
+            ContextTooLong: the prompt does not fit into `n_ctx`.
+            BadRequest: the model or its driver cannot do what is asked.
+        """
+        body = self._body(request)
+        async with aclosing(self._generate(body)) as chunks:
+            if request.stream:
+                async for chunk in chunks:
+                    yield chunk
+            else:
+                yield wire.merged([chunk async for chunk in chunks])
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        asked = {name: value for name, value in request.options.items() if value is not None}
+        asked |= asked.pop("extra_body", {})
+        if "max_completion_tokens" in asked:
+            asked["max_tokens"] = asked.pop("max_completion_tokens")
+        defaults = dict(self._defaults)
+        if asked.get("grammar") or asked.get("tools"):
+            defaults.pop("response_format", None)  # what a request asks for itself goes before
+        messages = wire.messages(request.messages)
+        return llama_requests.constrained({**defaults, **asked, "messages": messages})
+
+    async def _generate(self, body: dict[str, Any]) -> AsyncGenerator[ChatChunk, None]:
+        def work(emit: Emit, stopped: threading.Event) -> None:
+            llama_requests.answer(self._driver, body, emit, stopped)
+
+        finished = False
+        async with aclosing(self._turns.run(work)) as items:
+            async for item in items:
+                chunk = _chunk(item)
+                if chunk:
+                    finished = finished or chunk.finish is not None
+                    yield chunk
+        if not finished:
+            raise StreamTruncated("llama.cpp stopped before the answer was complete.", "Ask again; see %byzer logs.")
+
+    async def embed(self, request: EmbedRequest) -> AsyncIterator[Vectors]:
+        """Yield the vectors of the texts, batch after batch, each of length 1 unless `embd_normalize` is -1.
+
+        Raises:
+            ContextTooLong: a text is longer than the context.
+            BadRequest: a text is empty, or an option is unknown.
+        """
+        normal = _normal(request.options)
+        _check_texts(request.texts)
+
+        def work(emit: Emit, stopped: threading.Event) -> None:
+            for start, texts in _batches(request.texts):
+                if stopped.is_set():
+                    return
+                rows, tokens = self._driver.vectors(texts)
+                emit(_vectors(start, rows, tokens, normal=normal))
+
+        async with aclosing(self._turns.run(work)) as items:
+            async for item in items:
+                yield item
+
+    async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
+        """Yield the documents in their order, with the model's scores as they are (not between 0 and 1).
+
+        Raises:
+            ContextTooLong: a document is, with the query, longer than the context.
+            BadRequest: a text is empty, or an option is unknown.
+        """
+        options = {name: value for name, value in request.options.items() if value is not None}
+        most = options.pop("top_n", len(request.documents))
+        if options:
+            raise BadRequest(f"llama.cpp's reranking has no option {next(iter(options))!r}.", "It takes: top_n.")
+        _check_texts([request.query, *request.documents])
+        scores: list[float] = []
+
+        def work(emit: Emit, stopped: threading.Event) -> None:
+            for _, documents in _batches(request.documents):
+                if stopped.is_set():
+                    return
+                emit(self._driver.scores(request.query, documents))
+
+        read = 0
+        async with aclosing(self._turns.run(work)) as items:
+            async for found, tokens in items:
+                scores += found
+                read += tokens
+        order = sorted(enumerate(scores), key=lambda item: -item[1])
+        yield Ranking(order[:most], Usage(read))
+
+
+def _chunk(item: dict[str, Any]) -> ChatChunk | None:
+    """Return what a driver emitted as our chunk, or raise it as our error."""
+    try:
+        return wire.chunk_of(wire.checked(msgspec.convert(item, wire.Body)))
+    except Fault as fault:
+        raise refusal(fault.error) from fault
+
+
+def _normal(options: Mapping[str, Any]) -> bool:
+    """Return whether vectors are brought to length 1, llama.cpp's option `embd_normalize`.
+
+    Raises:
+        BadRequest: there is another option, or another way to do it.
+    """
+    asked = {name: value for name, value in options.items() if value is not None and name != "encoding_format"}
+    how = asked.pop("embd_normalize", 2)
+    if asked:
+        raise BadRequest(f"llama.cpp's embeddings have no option {next(iter(asked))!r}.", "It takes: embd_normalize.")
+    if how not in (-1, 2):
+        raise BadRequest(f"embd_normalize is {how!r}.", "It is 2 (length 1) or -1 (as the model makes them).")
+    return bool(how == 2)
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    for number, text in enumerate(texts, 1):
+        if not text:
+            raise BadRequest(f"Text {number} of {len(texts)} is empty.", "Leave it out.")
+
+
+def _batches(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the texts a few at a time, each batch with the number of its first."""
+    start, length = 0, 0
+    for number, text in enumerate(texts):
+        full = number - start == MOST_TEXTS or length + len(text) > MOST_CHARACTERS
+        if full and number > start:
+            yield start, list(texts[start:number])
+            start, length = number, 0
+        length += len(text)
+    if texts:
+        yield start, list(texts[start:])
+
+
+def _vectors(start: int, rows: list[Any], tokens: int, *, normal: bool) -> Vectors:
+    import numpy as np  # 70 ms, and only vectors need it
+
+    table = np.asarray(rows, dtype="<f4")
+    if normal:
+        lengths = np.linalg.norm(table, axis=1, keepdims=True)
+        table = table / np.where(lengths == 0, 1, lengths).astype("<f4")
+    return Vectors(start, table.shape[1], table.astype("<f4").tobytes(), Usage(tokens))
+
+
+BACKEND = LlamaCppBackend

@@ -1,0 +1,90 @@
+"""What a driver of llama.cpp does; `llama_python` and `llama_x` are the two.
+
+Both block while they work, with the GIL released, so the backend runs them in threads; both emit the chunks of
+OpenAI's chat completion stream as dicts.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from byzer_magic.backends.engine.threads import Emit
+from byzer_magic.errors import ContextTooLong
+
+RANK = 4
+"""llama.cpp's number of the pooling that scores a query with a document."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a driver loads."""
+
+    path: Path
+    settings: Mapping[str, Any]
+    """Constructor parameters by llama-cpp-python's names, only those that are set."""
+    parallel: int
+    longest: int | None = None
+    """Tokens of context that the model was made for."""
+    mmproj: Path | None = None
+    """The part of the model that sees."""
+    tools: bool = False
+    """Whether the model's chat template has a place for tools."""
+
+
+class Driver(ABC):
+    """A loaded model.
+
+    A request's body is OpenAI's, with `schema` (a JSON schema that the answer has to fit; {} for any JSON object)
+    in the place of `response_format`.
+    """
+
+    parallel: int = 1
+    """Answers that it can make at the same time."""
+    finds_calls: bool = False
+    """Whether it shows the model its tools, and reads calls of them out of its answers."""
+    shows_tools: bool = False
+    """Whether the calls of tools in a conversation, and their results, get into the model's prompt."""
+
+    @abstractmethod
+    def generate(self, body: dict[str, Any], emit: Emit, stopped: threading.Event) -> None:
+        """Answer an OpenAI request body chunk by chunk; return soon after `stopped` is set.
+
+        Raises:
+            BadRequest: the request cannot be answered.
+        """
+
+    @abstractmethod
+    def vectors(self, texts: Sequence[str]) -> tuple[list[Any], int]:
+        """Return a vector for each text, as the model makes them, and the tokens that were read.
+
+        Raises:
+            ContextTooLong: a text has more tokens than the context.
+        """
+
+    def scores(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        """Return how well each document answers the query, and the tokens that were read.
+
+        Raises:
+            ContextTooLong: a document has, with the query, more tokens than the context.
+        """
+        raise NotImplementedError
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the model's memory."""
+
+
+def context_too_long(tokens: int, context: int, what: str = "The prompt") -> ContextTooLong:
+    """Return the error for a prompt or text that does not fit."""
+    advice = "Shorten the conversation" if what == "The prompt" else "Cut it into pieces"
+    return ContextTooLong(
+        f"{what} has {tokens} tokens, but the context holds {context}.",
+        f"{advice}, or deploy with a larger n_ctx, up to what the model was made for.",
+        prompt_tokens=tokens,
+        n_ctx=context,
+    )

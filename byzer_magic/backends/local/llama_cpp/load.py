@@ -1,0 +1,238 @@
+"""From the settings of a deployment to a loaded model: which driver, which files, and why it did not load."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from byzer_magic.backends.base import Setup
+from byzer_magic.backends.engine import loading
+from byzer_magic.backends.local.llama_cpp import llama_python, xllama
+from byzer_magic.backends.local.llama_cpp.drivers import RANK, Driver, Load
+from byzer_magic.backends.local.llama_cpp.params import (
+    BATCH,
+    BOUNDS,
+    CACHE_TYPES,
+    CONTEXT,
+    CONTEXT_UNIT,
+    EMBED_CONTEXT,
+    LOADING,
+)
+from byzer_magic.errors import BadParameter, ByzerError, EngineFailed, MissingExtra
+from byzer_magic.local_models import gguf, gguf_check
+
+DRIVERS: dict[str, tuple[str, Callable[[Load], Driver], str]] = {
+    "llama-cpp-python": (
+        "llama_cpp", llama_python.LlamaCppPython, "pip install 'byzer-magic[llama-cpp-python]'"
+    ),
+    "xllamacpp": ("xllamacpp", xllama.XLlamaCpp, "pip install 'byzer-magic[llama]'"),
+}  # fmt: skip
+"""Import name, class and install line of each driver, the preferred one first."""
+MEAN = 1
+"""llama.cpp's number of the pooling that is taken for models that name none."""
+_ENCODERS = ("bert", "t5encoder", "gemma-embedding")
+"""What is in the architecture's name of models that cannot write."""
+
+
+def check(setup: Setup) -> None:
+    """Check what can be seen without loading: the files, what they hold, and what the driver can do.
+
+    Raises:
+        BadParameter: the deployment cannot work.
+    """
+    path = gguf.find(setup.model_path)
+    meta = gguf.metadata(path)
+    params = setup.params
+    _check_values(params)
+    if what := gguf.stranger(meta):
+        hint = "Give it as clip_model_path, and the language model as --model_path." if "mmproj" in what else ""
+        raise BadParameter(f"{path} is no language model but {what}.", hint or "Give the model's own file.")
+    if "lora_path" in params:
+        adapter(params["lora_path"])
+    embeds = embedding(params, meta)
+    if clip := params.get("clip_model_path"):
+        if embeds:
+            raise BadParameter("An embedding model has no use for clip_model_path.", "Leave it out.")
+        mmproj(clip)
+    if embeds and pooling(params, meta) == 0:
+        raise BadParameter("pooling_type=0 makes a vector of each token, not of a text.", "Take 1 (mean), 2 or 3.")
+    _check_driver(params, ranks=embeds and pooling(params, meta) == RANK)
+
+
+def _check_values(params: Mapping[str, Any]) -> None:
+    for name, (least, most) in BOUNDS.items():
+        if name in params and not least <= params[name] <= most:
+            between = f"It is {least} to {most}." if most < 2**31 - 1 else f"It is {least} or more."
+            raise BadParameter(f"{name} is {params[name]}, which llama.cpp does not take.", between)
+    for name in ("type_k", "type_v"):
+        if name in params and params[name] not in CACHE_TYPES:
+            known = ", ".join(f"{number} ({kind})" for number, kind in CACHE_TYPES.items())
+            raise BadParameter(f"{name} is {params[name]}, which llama.cpp does not take.", f"It is one of {known}.")
+    for name, (fits, form) in _FORMS.items():
+        if name in params and not fits(params[name]):
+            raise BadParameter(f"{name} is {json.dumps(params[name])}, which llama.cpp does not take.", form)
+    if params.get("vocab_only"):
+        raise BadParameter("vocab_only=true loads no weights: the model could not answer.", "Leave it out.")
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, int | float) for item in value)
+
+
+_FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "tensor_split": (_numbers, "It is a JSON list of numbers, e.g. [0.5, 0.5]."),
+    "kv_overrides": (
+        lambda value: isinstance(value, dict),
+        'It is a JSON object, e.g. {"llama.context_length": 1024}.',
+    ),
+    "numa": (lambda value: value in (0, 1, 2, 3, 4), "It is true, false, or a number from 0 to 4."),
+}
+"""What settings that are given as JSON have to be."""
+
+
+def adapter(lora: str) -> Path:
+    """Return the file that `lora_path` names.
+
+    Raises:
+        BadParameter: it is none, or no LoRA adapter.
+    """
+    path = gguf.find(lora)
+    meta = gguf.metadata(path)
+    if meta and "LoRA" not in gguf.stranger(meta):
+        raise BadParameter(
+            f"{path} is not a LoRA adapter.", "lora_path is a GGUF file made by convert_lora_to_gguf.py."
+        )
+    return path
+
+
+def _check_driver(params: Mapping[str, Any], *, ranks: bool) -> None:
+    if params.get("driver") == "xllamacpp":
+        for name in LOADING:
+            if name in params and name not in xllama.SETTINGS:
+                raise xllama.missing(name)
+    if params.get("driver") == "llama-cpp-python":
+        if ranks:
+            raise BadParameter("llama-cpp-python does not rerank.", "Add driver=xllamacpp.")
+        if "clip_model_path" in params and importlib.util.find_spec("llama_cpp") and not llama_python.can_see():
+            raise llama_python.blind()
+
+
+def mmproj(clip: str) -> Path:
+    """Return the file that `clip_model_path` names.
+
+    Raises:
+        BadParameter: it is none, or a model of another kind.
+    """
+    path = Path(clip).expanduser()
+    if path.is_dir():
+        raise BadParameter(f"clip_model_path is the folder {path}.", "Name the mmproj file in it.")
+    path = gguf.find(clip)
+    meta = gguf.metadata(path)
+    if meta and "mmproj" not in gguf.stranger(meta):
+        raise BadParameter(f"{path} is not an mmproj.", "clip_model_path is the model's mmproj-*.gguf.")
+    return path
+
+
+def embedding(params: Mapping[str, Any], meta: Mapping[str, Any]) -> bool:
+    """Return whether the model makes vectors or scores: as it is told, or as it was made for."""
+    family = str(meta.get("general.architecture", ""))
+    made_for_it = bool(meta.get(f"{family}.pooling_type")) or any(name in family for name in _ENCODERS)
+    return bool(params.get("embedding", made_for_it))
+
+
+def pooling(params: Mapping[str, Any], meta: Mapping[str, Any]) -> int:
+    """Return how a text's tokens become one vector: as it is told, as the model says, or else their mean."""
+    told = params.get("pooling_type", -1)
+    own = meta.get(f"{meta.get('general.architecture')}.pooling_type") or MEAN
+    return int(own if told < 0 else told)
+
+
+def driver_name(params: Mapping[str, Any], *, fuller: bool = False) -> str:
+    """Return the driver that is asked for, or else the first that is installed; `fuller` prefers the one that can more.
+
+    Raises:
+        MissingExtra: it is not installed; the hint is the line that installs it.
+    """
+    known = sorted(DRIVERS, reverse=fuller)
+    wanted = [params["driver"]] if "driver" in params else known
+    for name in wanted:
+        if importlib.util.find_spec(DRIVERS[name][0]):
+            return name
+    raise MissingExtra(f"{' or '.join(wanted)} is not installed.", f"Run: {DRIVERS[max(wanted)][2]}")
+
+
+def load_of(setup: Setup) -> tuple[str, Load]:
+    """Return the driver's name, and what it is to load, with the defaults that depend on the model and the machine."""
+    path = gguf.find(setup.model_path)
+    meta = gguf.metadata(path)
+    longest = gguf.context_length(meta)
+    settings = {name: setup.params[name] for name in LOADING if name in setup.params}
+    embeds = embedding(setup.params, meta)
+    most = EMBED_CONTEXT if embeds else CONTEXT
+    settings.setdefault("n_ctx", min(most, longest or most))
+    settings["n_ctx"] = settings["n_ctx"] or longest or most
+    batch = BATCH
+    if embeds:  # a text is read at once, all of it
+        settings |= {"embedding": True, "pooling_type": pooling(setup.params, meta)}
+        batch = settings["n_ctx"]
+        settings.setdefault("n_ubatch", batch)
+    settings["n_ctx"] = -(-settings["n_ctx"] // CONTEXT_UNIT) * CONTEXT_UNIT
+    settings.setdefault("n_batch", batch)
+    if "seed" in settings:
+        settings["seed"] %= 2**32  # -1 is llama.cpp's number for a random one
+    settings.setdefault("n_threads", loading.cpu_threads(setup.cpus))
+    settings.setdefault("n_threads_batch", settings["n_threads"])
+    clip = setup.params.get("clip_model_path")
+    name = driver_name(setup.params, fuller=bool(clip) or settings.get("pooling_type") == RANK)
+    _check_driver({**settings, "driver": name, **({"clip_model_path": clip} if clip else {})}, ranks=False)
+    template = str(meta.get("tokenizer.chat_template", ""))
+    return name, Load(
+        path=path,
+        settings=settings,
+        parallel=max(1, setup.concurrency),
+        longest=longest,
+        mmproj=mmproj(clip) if clip else None,
+        tools="tools" in template or "tokenizer.chat_template.tool_use" in meta,
+    )
+
+
+def loaded(name: str, load: Load) -> Driver:
+    """Return the loaded model.
+
+    Raises:
+        EngineFailed: llama.cpp cannot load it, because of what the message says.
+    """
+    lora = load.settings.get("lora_path")
+    for path in filter(None, (load.path, load.mmproj, lora and Path(lora).expanduser())):
+        if reason := gguf_check.damage(path):  # llama.cpp only says that it failed, if it does not crash
+            raise EngineFailed(f"llama.cpp cannot load {path}: {reason}.", "Download it again.")
+    try:
+        return DRIVERS[name][1](load)
+    except (ByzerError, ValueError, RuntimeError, OSError, AssertionError) as err:
+        raise _failed(load, err) from err
+
+
+def _failed(load: Load, err: Exception) -> ByzerError:
+    if isinstance(err, ByzerError) and not isinstance(err, EngineFailed):
+        return err
+    text = str(err)
+    path = load.mmproj if load.mmproj and _OF_THE_EYE.search(text) else load.path
+    if unknown := _ARCHITECTURE.search(text):
+        return EngineFailed(
+            f"llama.cpp cannot load {path}: its architecture is {unknown[1]}, which this llama.cpp does not know.",
+            "Update llama-cpp-python or xllamacpp, or try another --infer_backend.",
+        )
+    reasons = [match[1] for match in (_REASON.search(text), _LINE.search(text)) if match]
+    return loading.failed("llama.cpp", path, RuntimeError(reasons[0] if reasons else text))
+
+
+_ARCHITECTURE = re.compile(r"unknown model architecture: '([^']*)'")
+_REASON = re.compile(
+    r"(?:error loading model|failed to load model '[^']*'|mtmd_init_from_file: error): (?!Failed to load CLIP)(.+)"
+)
+_LINE = re.compile(r"^(?:[\d.]+ E )?(?:\w[\w ]*: )*(.+)", re.MULTILINE)
+_OF_THE_EYE = re.compile(r"clip|mmproj|mtmd|multimodal")

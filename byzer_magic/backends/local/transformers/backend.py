@@ -1,0 +1,204 @@
+"""Models through Hugging Face transformers: folders of weights as they are published, and GGUF files.
+
+Slower than vLLM, but it runs nearly everything on anything. Requests of one worker are answered in batches where they
+agree in their options: https://huggingface.co/docs/transformers/llm_tutorial.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from byzer_magic.backends.base import Backend, Info, Report, Setup
+from byzer_magic.backends.engine import loading
+from byzer_magic.backends.local.transformers import check as transformers_check, params as transformers_params
+from byzer_magic.backends.local.transformers.batch import Batches
+from byzer_magic.backends.local.transformers.params import Wishes
+from byzer_magic.backends.openai import schema as wire
+from byzer_magic.capabilities import Capability
+from byzer_magic.errors import (
+    BadParameter,
+    BadRequest,
+    ContextTooLong,
+    StreamTruncated,
+    Unsupported,
+)
+from byzer_magic.local_models.files import Weights
+from byzer_magic.types import ChatChunk, ChatRequest
+
+if TYPE_CHECKING:
+    from byzer_magic.backends.local.transformers.engine import Model, Row
+
+
+class TransformersBackend(Backend):
+    """Chat with a causal language model in this process."""
+
+    info: ClassVar[Info] = Info(
+        kind="custom/auto (transformers)",
+        title="transformers",
+        params=transformers_params.PARAMS,
+        requires=("transformers",),
+        extra="transformers",
+        capabilities=frozenset({Capability.CHAT, Capability.TOOLS}),
+        local=True,
+    )
+    packages: ClassVar[str] = "torch and transformers"
+
+    def __init__(self, model: Model, setup: Setup) -> None:
+        given = {name: setup.params[name] for name in transformers_params.GENERATION if name in setup.params}
+        self._model = model
+        self._defaults: Mapping[str, Any] = {**model.defaults, **given}
+        self._batches = Batches(self.info.title, model.answer, max(1, setup.concurrency))
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        """Check files, parameters and packages, as far as nothing heavy need be imported for it."""
+        transformers_check.check(setup)
+
+    @classmethod
+    async def open(cls, setup: Setup, report: Report) -> Self:
+        """Load the model in a thread, so that the event loop stays responsive.
+
+        Raises:
+            EngineFailed: transformers cannot load it, or the files do not hold all of it.
+            BadParameter: it has no chat template, or its device is not there.
+        """
+        weights = transformers_check.check(setup)
+        threads = loading.calm_environment(setup.cpus)
+        try:
+            report(f"importing {cls.packages}", None)
+            await asyncio.to_thread(cls._import, threads)
+            with loading.watched(report, f"reading {weights.path.name}", weights.size):
+                model = await asyncio.to_thread(cls._load, setup, weights)
+            _need_template(model)
+        except Exception as err:
+            raise loading.failed(cls.info.title, weights.path, err) from err
+        report("model read", 1.0)
+        return cls(model, setup)
+
+    @classmethod
+    def _import(cls, threads: int) -> None:
+        import torch
+
+        importlib.import_module("byzer_magic.backends.local.transformers.load")
+        torch.set_num_threads(threads)
+
+    @classmethod
+    def _load(cls, setup: Setup, weights: Weights) -> Model:
+        from byzer_magic.backends.local.transformers import engine as transformers_engine, load as transformers_load
+
+        return transformers_engine.Model(*transformers_load.load(setup, weights))
+
+    async def close(self) -> None:
+        """Stop what runs, then free the model."""
+        await self._batches.close()
+        del self._model
+
+    def abilities(self) -> frozenset[Capability]:
+        """Return what the model can do: tools are among it when its tokenizer knows how calls are written."""
+        can = getattr(self._model.tokenizer, "response_template", None)
+        return frozenset({Capability.CHAT, Capability.TOOLS} if can else {Capability.CHAT})
+
+    async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        """Yield the answer as it is made; closing the iterator takes the request out of its batch.
+
+        Raises:
+            ContextTooLong: the prompt does not fit into the context.
+            BadRequest: an option is unknown or wrong, or the chat template refuses the messages.
+            Unsupported: the model or transformers cannot do what is asked.
+        """
+        async with aclosing(self._generate(request)) as chunks:
+            if request.stream:
+                async for chunk in chunks:
+                    yield chunk
+            else:
+                yield wire.merged([chunk async for chunk in chunks])
+
+    async def _generate(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+        wishes = transformers_params.wishes(self._defaults, request.options)
+        row = await asyncio.to_thread(self._row, request, wishes)
+        finished = False
+        async with aclosing(self._batches.run(row, wishes.group(len(row.prompt)))) as chunks:
+            async for chunk in chunks:
+                finished = finished or chunk.finish is not None
+                yield chunk
+        if not finished:
+            raise StreamTruncated(
+                f"{self.info.title} stopped before the answer was complete.", "Ask again; see %byzer logs."
+            )
+
+    def _row(self, request: ChatRequest, wishes: Wishes) -> Row:
+        from byzer_magic.backends.local.transformers.engine import Row, tool_reader
+        from byzer_magic.backends.local.transformers.text import Text
+
+        model = self._model
+        prompt = _prompt(model, request, wishes)
+        room = model.context - len(prompt)
+        if room < 1:
+            raise ContextTooLong(
+                f"The prompt has {len(prompt)} tokens, but the context holds {model.context}.",
+                "Shorten the conversation, or deploy with a larger max_model_len, if the model can do more.",
+                prompt_tokens=len(prompt),
+                n_ctx=model.context,
+            )
+        return Row(
+            prompt=prompt,
+            wishes=wishes,
+            limit=min(wishes.limit or room, room),
+            text=Text(model.decode, wishes.stops),
+            finish=tool_reader(model, prompt, wishes) if wishes.tools else None,
+        )
+
+
+def _prompt(model: Model, request: ChatRequest, wishes: Wishes) -> list[int]:
+    """Return the tokens of a conversation, written by the model's chat template."""
+    from jinja2 import TemplateError
+
+    tokenizer = model.tokenizer
+    tools = list(wishes.tools) or None
+    if tools and not getattr(tokenizer, "response_template", None):
+        raise Unsupported(
+            "transformers cannot read this model's tool calls: its tokenizer has no response_template.",
+            "Deploy with response_template=FILE.json, or with --infer_backend vllm or llama_cpp.",
+        )
+    if tools and "tools" not in tokenizer.get_chat_template(None, tools):
+        raise Unsupported("The model's chat template knows no tools.", "Give one that does, as chat_template=FILE.")
+    try:
+        found = tokenizer.apply_chat_template(
+            _plain(request), tools=tools, add_generation_prompt=True, return_dict=True, **dict(wishes.template)
+        )
+    except (TemplateError, ValueError, TypeError, KeyError) as err:
+        reason = " ".join(str(err).split())
+        raise BadRequest(f"The model's chat template refuses the messages: {reason}", "Change what it names.") from err
+    prompt: list[int] = list(found["input_ids"])
+    return prompt
+
+
+def _plain(request: ChatRequest) -> list[dict[str, Any]]:
+    """Return the messages with their parts joined to one text, which is what templates of text models take."""
+    return [{**turn, "content": _text(turn.get("content"))} for turn in map(_checked, wire.messages(request.messages))]
+
+
+def _checked(turn: dict[str, Any]) -> dict[str, Any]:
+    for part in turn["content"] if isinstance(turn.get("content"), list) else []:
+        if part.get("type") != "text":
+            raise Unsupported("transformers chats in text here, without pictures or sounds.", "Send text only.")
+    return turn
+
+
+def _text(content: Any) -> Any:
+    return "".join(part["text"] for part in content) if isinstance(content, list) else content or ""
+
+
+def _need_template(model: Model) -> None:
+    if not model.tokenizer.chat_template:
+        raise BadParameter(
+            "The model's tokenizer has no chat template, so it is not made for chat.",
+            "Give one as chat_template=FILE.jinja, or take the model's instruct version.",
+        )
+
+
+BACKEND = TransformersBackend

@@ -1,0 +1,141 @@
+"""Requests that wait while a model works are answered together when it is free, where they ask for the same thing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from byzer_magic.backends.engine.threads import Emit, Turns
+
+JOIN_SECONDS = 0.01
+"""How long a free model waits for others to join a request: those sent together are answered together."""
+
+
+class Joinable(Protocol):
+    """A request that may be answered together with others."""
+
+    stopped: threading.Event
+    done: bool
+
+
+Answer = Callable[[Sequence[Any], Callable[[Any, Any], None], threading.Event], None]
+"""Answers several requests; emits items with the request that they are for, and None where one only ends."""
+
+
+class _Place:
+    """A request's place in the queue, and where its answer comes out."""
+
+    def __init__(self, row: Joinable, group: object) -> None:
+        self.row, self.group = row, group
+        self.items: asyncio.Queue[Any] = asyncio.Queue()
+        self.left = asyncio.Event()
+
+
+class Batches:
+    """Runs `answer` for up to `most` requests at once, in a thread."""
+
+    def __init__(self, name: str, answer: Answer, most: int) -> None:
+        self._answer, self._most = answer, most
+        self._turns = Turns(name)
+        self._waiting: list[_Place] = []
+        self._arrived = asyncio.Event()
+        self._end = object()
+        self.sizes: list[int] = []
+        """How many requests the last batches answered."""
+        self._task = asyncio.create_task(self._serve(), name=f"{name} batches")
+
+    @property
+    def running(self) -> int:
+        """Return how many batches are worked on."""
+        return self._turns.running
+
+    async def run(self, row: Joinable, group: object) -> AsyncGenerator[Any, None]:
+        """Yield the items of one request; closing the iterator takes it out of its batch.
+
+        Raises:
+            ByzerError: something went wrong in the batch.
+        """
+        place = _Place(row, group)
+        self._waiting.append(place)
+        self._arrived.set()
+        try:
+            while (item := await place.items.get()) is not self._end:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            row.stopped.set()
+            if place in self._waiting:
+                self._waiting.remove(place)
+            else:
+                await _patiently(place.left)
+
+    async def close(self) -> None:
+        """Stop what runs and wait for its end."""
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        for place in self._waiting:
+            self._leave(place)
+        await self._turns.close()
+
+    async def _serve(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            if self._most > 1:
+                await asyncio.sleep(JOIN_SECONDS)
+            while batch := self._next():
+                await self._one(batch)
+
+    def _next(self) -> list[_Place]:
+        """Take the request that has waited longest, and those that can be answered with it."""
+        if not self._waiting:
+            return []
+        first = self._waiting[0]
+        batch = [place for place in self._waiting if place.group == first.group][: self._most]
+        self._waiting = [place for place in self._waiting if place not in batch]
+        return batch
+
+    async def _one(self, batch: list[_Place]) -> None:
+        places = {id(place.row): place for place in batch}
+        self.sizes = [*self.sizes[-99:], len(batch)]
+
+        def work(emit: Emit, stopped: threading.Event) -> None:
+            self._answer([place.row for place in batch], lambda row, item: emit((id(row), item, row.done)), stopped)
+
+        failure: BaseException | None = None
+        try:
+            async with aclosing(self._turns.run(work)) as items:
+                async for row, item, last in items:
+                    if item is not None:
+                        places[row].items.put_nowait(item)
+                    if last:
+                        self._leave(places[row])
+        except Exception as err:  # noqa: BLE001 - it belongs to those who wait for the batch
+            failure = err
+        finally:
+            for place in batch:
+                if failure and not place.row.done:
+                    place.items.put_nowait(failure)
+                self._leave(place)
+
+    def _leave(self, place: _Place) -> None:
+        place.items.put_nowait(self._end)
+        place.left.set()
+
+
+async def _patiently(event: asyncio.Event) -> None:
+    """Wait however often the waiting task is cancelled; then let the cancellation through."""
+    cancelled: asyncio.CancelledError | None = None
+    while not event.is_set():
+        try:
+            await event.wait()
+        except asyncio.CancelledError as err:
+            cancelled = err
+    if cancelled:
+        raise cancelled

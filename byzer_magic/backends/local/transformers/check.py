@@ -1,0 +1,189 @@
+"""What can be said of a model for transformers before anything is imported: files, architecture, packages."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from byzer_magic.backends.base import Setup
+from byzer_magic.backends.local.transformers import params as transformers_params
+from byzer_magic.errors import BadParameter, ByzerError, MissingExtra
+from byzer_magic.local_models import files
+
+PACKAGES = {
+    "bitsandbytes": "bitsandbytes", "bitsandbytes_4bit": "bitsandbytes", "bitsandbytes_8bit": "bitsandbytes",
+    "gptq": "gptqmodel", "awq": "gptqmodel", "aqlm": "aqlm", "hqq": "hqq", "torchao": "torchao", "eetq": "eetq",
+    "quanto": "optimum.quanto", "compressed-tensors": "compressed_tensors", "vptq": "vptq", "spqr": "spqr_quant",
+    "auto-round": "auto_round", "quark": "quark", "fp_quant": "fp_quant",
+}  # fmt: skip
+"""Import name of what each quantization needs: https://huggingface.co/docs/transformers/quantization/overview."""
+_PIP_NAMES = {"optimum.quanto": "optimum-quanto", "compressed_tensors": "compressed-tensors",
+              "auto_round": "auto-round", "quark": "amd-quark"}  # fmt: skip
+_NO_TEXT = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering",
+            "ForMultipleChoice", "ForImageClassification", "ForPreTraining", "Model", "ForCTC")  # fmt: skip
+"""Endings of architectures that write no text."""
+_OTHERS = {
+    "sentence-transformers": "It makes embeddings: deploy it with --pretrained_model_type custom/bge.",
+    "reranker": "It orders documents: deploy it with --pretrained_model_type custom/bge_rerank.",
+    "whisper": "It writes down speech: deploy it with --pretrained_model_type custom/whisper.",
+    "ctranslate2": "It writes down speech: deploy it with --pretrained_model_type custom/whisper.",
+    "funasr": "It writes down speech: deploy it with --pretrained_model_type custom/sensevoice.",
+    "piper": "It speaks: deploy it with --pretrained_model_type custom/piper.",
+}
+
+
+def check(setup: Setup) -> files.Weights:
+    """Return what the files say, when a causal language model can be loaded from them as the parameters want.
+
+    Raises:
+        BadParameter: they hold another kind of model, lack a tokenizer, or parameters do not go together.
+        MissingExtra: a package is missing that the parameters or the weights need.
+    """
+    weights = files.look(setup.model_path)
+    if weights.form in _OTHERS:
+        raise BadParameter(f"{weights.path} is no model that writes text ({weights.form}).", _OTHERS[weights.form])
+    params = setup.params
+    if weights.form == "gguf":
+        _check_gguf(weights, params)
+    else:
+        _check_architecture(weights)
+        if "tokenizer" not in params:
+            files.need_tokenizer(weights)
+    _check_folders(params)
+    _check_length(weights, params)
+    _check_quantization(weights, params)
+    _check_devices(params)
+    text_or_file("chat_template", params)
+    response_template(params)
+    defaults = {name: params[name] for name in transformers_params.GENERATION if name in params}
+    try:
+        transformers_params.wishes({}, defaults)
+    except ByzerError as err:
+        raise BadParameter(err.message, err.hint) from err
+    return weights
+
+
+def text_or_file(name: str, params: Mapping[str, Any]) -> str | None:
+    """Return the text that a parameter gives, or that lies in the file which it names.
+
+    Raises:
+        BadParameter: it looks like a path, but there is no such file.
+    """
+    value: str | None = params.get(name)
+    if value is None or any(mark in value for mark in ("{{", "{%", "{", "\n")):
+        return value
+    path = Path(value).expanduser()
+    if not path.is_file():
+        raise BadParameter(f"{name} is {value!r}, but there is no such file, and it is no template.", files.near(path))
+    return path.read_text(encoding="utf-8")
+
+
+def response_template(params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the response template that is given.
+
+    Raises:
+        BadParameter: it is no JSON object.
+    """
+    text = text_or_file("response_template", params)
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError as err:
+        raise BadParameter(f"response_template is not valid JSON: {err}.", "Give a file, or JSON.") from err
+    if not isinstance(found, dict):
+        raise BadParameter("response_template is not a JSON object.", "Give a file, or JSON.")
+    return found
+
+
+def _check_gguf(weights: files.Weights, params: Mapping[str, Any]) -> None:
+    if importlib.util.find_spec("gguf") is None:
+        raise MissingExtra("transformers reads .gguf files with the package gguf, which is not installed.",
+                           "Run: pip install gguf")  # fmt: skip
+    if len(weights.files) > 1:
+        raise BadParameter(
+            f"{weights.path.name} is split into {len(weights.files)} files, which transformers cannot read.",
+            "Use --infer_backend llama_cpp.",
+        )
+    for name in ("quantization", "quantization_config", "adapter"):
+        if name in params:
+            raise BadParameter(f"{name} does not go with a .gguf file.", "Leave it out, or take a folder of weights.")
+
+
+def _check_architecture(weights: files.Weights) -> None:
+    own_code = weights.config.get("auto_map", {})
+    if weights.architecture.endswith(_NO_TEXT) and "AutoModelForCausalLM" not in own_code:
+        raise BadParameter(
+            f"{weights.path} is a {weights.architecture}, which writes no text.",
+            "Give a model for chat (its config.json names a ...ForCausalLM).",
+        )
+
+
+def _check_folders(params: Mapping[str, Any]) -> None:
+    for name, file in (("tokenizer", ""), ("adapter", "adapter_config.json")):
+        if name in params:
+            path = Path(params[name]).expanduser()
+            if not path.is_dir():
+                raise BadParameter(f"{name} is {params[name]!r}, but there is no such folder.", files.near(path))
+            if file and not (path / file).is_file():
+                raise BadParameter(f"{path} is no adapter: it has no {file}.", "Give the folder that holds one.")
+    if "adapter" in params and importlib.util.find_spec("peft") is None:
+        raise MissingExtra("An adapter needs the package peft, which is not installed.", "Run: pip install peft")
+
+
+def _check_length(weights: files.Weights, params: Mapping[str, Any]) -> None:
+    wanted = params.get("max_model_len")
+    if wanted is not None and wanted < 1:
+        raise BadParameter(f"max_model_len is {wanted}.", "Give a number of tokens, or leave it out.")
+    if wanted and weights.context and wanted > weights.context:
+        raise BadParameter(
+            f"max_model_len is {wanted:,}, but the model was made for {weights.context:,} tokens.",
+            f"Give at most {weights.context}, or leave it out.",
+        )
+
+
+def _check_quantization(weights: files.Weights, params: Mapping[str, Any]) -> None:
+    config = params.get("quantization_config")
+    if config is not None and "quantization" in params:
+        raise BadParameter("quantization and quantization_config say the same thing twice.", "Leave one out.")
+    if config is not None and not (isinstance(config, dict) and (_method(config))):
+        raise BadParameter(
+            "quantization_config does not say its quant_method.",
+            'E.g. {"quant_method": "hqq", "nbits": 4}; see transformers\' page on quantization.',
+        )
+    own = weights.config.get("quantization_config") or {}
+    method = "bitsandbytes" if "quantization" in params else _method(config or own)
+    package = PACKAGES.get(method)
+    if package and not _installed(package):
+        whose = "The weights are quantized with" if not (config or "quantization" in params) else "Quantization by"
+        raise MissingExtra(
+            f"{whose} {method}, which needs the package {package}; it is not installed.",
+            f"Run: pip install {_PIP_NAMES.get(package, package)}",
+        )
+
+
+def _method(config: Mapping[str, Any]) -> str:
+    if config.get("load_in_4bit") or config.get("load_in_8bit"):
+        return "bitsandbytes"
+    return str(config.get("quant_method") or "")
+
+
+def _installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # the parent of a dotted name
+        return False
+
+
+def _check_devices(params: Mapping[str, Any]) -> None:
+    if "device" in params and "device_map" in params:
+        raise BadParameter("device and device_map exclude each other.", "Leave one of them out.")
+    if ("device_map" in params or "quantization" in params) and not _installed("accelerate"):
+        raise MissingExtra("device_map needs the package accelerate, which is not installed.",
+                           "Run: pip install accelerate")  # fmt: skip
+    for name in ("max_memory", "offload_folder"):
+        if name in params and "device_map" not in params:
+            raise BadParameter(f"{name} means nothing without device_map.", "Add device_map=auto.")

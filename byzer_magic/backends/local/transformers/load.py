@@ -1,0 +1,172 @@
+"""Loading a causal language model into transformers, as the parameters want it.
+
+Imports torch and transformers, so it is imported in workers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from byzer_magic.backends.base import Setup
+from byzer_magic.backends.engine import loading, torch_device
+from byzer_magic.backends.local.transformers import check as transformers_check
+from byzer_magic.backends.openai import schema as wire
+from byzer_magic.errors import BadParameter, EngineFailed
+from byzer_magic.local_models.files import Weights
+
+_REFUSALS = {"attn_implementation": "attn_implementation", "quantization_config": "quantization type"}
+"""Parameters that transformers alone can judge, and words by which it does."""
+SHOWN = 3
+"""Missing weights that an error names."""
+ABSURD_LENGTH = 10**9
+"""Tokenizers that know no limit say a number beyond this."""
+FALLBACK_CONTEXT = 4096
+"""Tokens of context when neither model nor tokenizer knows a limit."""
+
+
+def load(setup: Setup, weights: Weights, device: str | None = None) -> tuple[Any, Any, int]:
+    """Return the network, its tokenizer and the tokens that its context holds; `device` goes before the parameters.
+
+    Raises:
+        EngineFailed: weights are missing, or the device is not there.
+        Exception: whatever transformers raises.
+    """
+    params = setup.params
+    transformers.utils.logging.disable_progress_bar()
+    source = _source(weights, params)
+    where = {"device_map": device} if device else placement(setup)
+    dtype = data_type(params, weights, where["device_map"])
+    network, report = _read({**source, **where, "dtype": dtype}, params)
+    _check_complete(weights, report)
+    if "adapter" in params:
+        _adapt(network, Path(params["adapter"]).expanduser())
+    tokenizer = _tokenizer(source, params)
+    return network.eval(), tokenizer, _context(network, tokenizer, params)
+
+
+def _read(settings: dict[str, Any], params: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the network, and what transformers says of its weights."""
+    try:
+        found: tuple[Any, dict[str, Any]] = transformers.AutoModelForCausalLM.from_pretrained(
+            **settings,
+            attn_implementation=params.get("attn_implementation"),
+            quantization_config=_quantization(params),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # `_check_complete` refuses them, by name
+        )
+    except ValueError as err:
+        for name, words in _REFUSALS.items():
+            if name in params and words in str(err):
+                reason = " ".join(str(err).split())[:400]
+                raise BadParameter(
+                    f"transformers refuses {name}: {reason}", f"Change {name}, or leave it out."
+                ) from err
+        raise
+    return found
+
+
+def _adapt(network: Any, path: Path) -> None:
+    try:
+        network.load_adapter(str(path))
+    except Exception as err:
+        raise loading.failed("peft", path, err) from err
+
+
+def _source(weights: Weights, params: Mapping[str, Any]) -> dict[str, Any]:
+    common = {"trust_remote_code": bool(params.get("trust_remote_code")), "local_files_only": True}
+    if weights.form == "gguf":
+        return {"pretrained_model_name_or_path": str(weights.path.parent), "gguf_file": weights.path.name, **common}
+    return {"pretrained_model_name_or_path": str(weights.path), **common}
+
+
+def _tokenizer(source: dict[str, Any], params: Mapping[str, Any]) -> Any:
+    if "tokenizer" in params:
+        source = {
+            name: value for name, value in source.items() if name != "gguf_file"
+        } | {"pretrained_model_name_or_path": str(Path(params["tokenizer"]).expanduser())}  # fmt: skip
+    tokenizer = transformers.AutoTokenizer.from_pretrained(**source)
+    template = transformers_check.text_or_file("chat_template", params)
+    if template is not None:
+        tokenizer.chat_template = template
+    answer = transformers_check.response_template(params)
+    if answer is not None:
+        tokenizer.response_template = answer
+    return tokenizer
+
+
+def placement(setup: Setup) -> dict[str, Any]:
+    """Return where the weights go; one device is a map, too: they are read straight into it."""
+    params = setup.params
+    if setup.gpus and not torch.cuda.is_available() and "device" not in params:
+        raise EngineFailed(
+            f"The worker has {setup.gpus:g} GPUs, but torch {torch.__version__} cannot use them.",
+            "Install torch for your GPU (https://pytorch.org/get-started), or add --gpus_per_worker 0.",
+        )
+    if "device_map" in params:
+        more = {name: params[name] for name in ("offload_folder",) if name in params}
+        if "max_memory" in params:
+            more["max_memory"] = {int(k) if k.isdigit() else k: size for k, size in params["max_memory"].items()}
+        return {"device_map": wire.text_or_json(params["device_map"]), **more}
+    if "device" in params:
+        return {"device_map": torch_device.usable(params["device"])}
+    if setup.gpus > 1:
+        return {"device_map": "auto"}
+    return {"device_map": "cuda:0" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"}
+
+
+def data_type(params: Mapping[str, Any], weights: Weights, where: Any) -> Any:
+    """Return the data type; on a CPU that has no bfloat16, halves would be many times slower than float32."""
+    if params["dtype"] != "auto":
+        return getattr(torch, params["dtype"])
+    if params.get("quantization") == "8bit":
+        return torch.float16  # what bitsandbytes computes in; it complains of all others, layer by layer
+    if where == "cpu" and (weights.form == "gguf" or not torch.backends.mkldnn.is_available() or not _fast_bfloat16()):
+        return torch.float32
+    if weights.form == "gguf":
+        return torch.float16 if where != "cpu" else torch.float32
+    return "auto"
+
+
+def _fast_bfloat16() -> bool:
+    look = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(look and look())
+
+
+def _quantization(params: Mapping[str, Any]) -> Any:
+    if "quantization" in params:
+        return transformers.BitsAndBytesConfig(**{f"load_in_{params['quantization']}": True})
+    return params.get("quantization_config")
+
+
+def _check_complete(weights: Weights, report: Mapping[str, Any]) -> None:
+    """Refuse a model of which parts would be random numbers: transformers only logs that."""
+    wrong = sorted(report.get("mismatched_keys") or (), key=str)
+    if wrong:
+        name, theirs, ours = wrong[0]
+        more = f" ({len(wrong)} weights are like that)" if len(wrong) > 1 else ""
+        raise EngineFailed(
+            f"{weights.path} has files that do not belong together: {name} has the shape {list(theirs)}, "
+            f"but config.json says {list(ours)}{more}.",
+            "Download the model again.",
+        )
+    missing = sorted(report.get("missing_keys") or ())
+    if missing:
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        raise EngineFailed(
+            f"{weights.path} does not hold all weights of a {weights.architecture or 'causal language model'}: "
+            f"{', '.join(missing[:SHOWN])}{more} would be random.",
+            "Download the model again; if it is made for embeddings, deploy it as custom/bge.",
+        )
+
+
+def _context(network: Any, tokenizer: Any, params: Mapping[str, Any]) -> int:
+    config = network.config.get_text_config()
+    own = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    if own is None and tokenizer.model_max_length < ABSURD_LENGTH:
+        own = tokenizer.model_max_length
+    return int(params.get("max_model_len") or own or FALLBACK_CONTEXT)

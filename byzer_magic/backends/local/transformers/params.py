@@ -1,0 +1,209 @@
+"""What models in transformers can be told: parameters of a deployment, and options of a request.
+
+Loading: https://huggingface.co/docs/transformers/main_classes/model#transformers.PreTrainedModel.from_pretrained.
+Generation: https://huggingface.co/docs/transformers/main_classes/text_generation; OpenAI's names stand beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from byzer_magic.backends.base import Param
+from byzer_magic.backends.openai import schema as wire
+from byzer_magic.commands.options import suggest
+from byzer_magic.errors import BadRequest, Unsupported
+
+LOADING = {
+    "dtype": ("text", "data type of the weights: auto (the model's own; float32 on a CPU without bfloat16), float32, "
+              "bfloat16, float16"),
+    "device": ("text", "where the model runs: cpu, cuda, cuda:1, mps (default: a GPU when the worker has one)"),
+    "device_map": ("text", "how layers spread over devices: auto, balanced, sequential, or JSON (default auto on "
+                   "several GPUs)"),
+    "max_memory": ("json", 'most memory per device, for device_map, e.g. {"0": "20GiB", "cpu": "30GiB"}'),
+    "offload_folder": ("text", "where device_map puts layers that fit nowhere else"),
+    "quantization": ("text", "load the weights as 8bit or 4bit, through bitsandbytes"),
+    "quantization_config": ("json", 'any other quantization, e.g. {"quant_method": "hqq", "nbits": 4}'),
+    "attn_implementation": ("text", "attention: sdpa, eager, flash_attention_2, ..."),
+    "trust_remote_code": ("bool", "run Python code that comes with the model (default false)"),
+    "chat_template": ("text", "chat template (Jinja): a file, or the template itself"),
+    "response_template": ("text", "how tool calls are read out of the text (transformers' response_template): a file, "
+                          "or JSON"),
+    "tokenizer": ("text", "folder of the tokenizer, when it is not the model's"),
+    "adapter": ("text", "folder of a LoRA or other PEFT adapter"),
+    "max_model_len": ("int", "longest prompt and answer together, in tokens (default: the model's)"),
+}  # fmt: skip
+"""Type and help of the parameters that say how a model is loaded."""
+
+GENERATION = {
+    "temperature": ("float", "0 is always the likeliest word (default: the model's generation_config.json)"),
+    "top_p": ("float", "choose from the likeliest words that make up this share"),
+    "top_k": ("int", "choose from this many words; 0 is from all"),
+    "min_p": ("float", "leave out words less likely than this share of the likeliest"),
+    "typical_p": ("float", "locally typical sampling; 1 is off"),
+    "repetition_penalty": ("float", "against repeating prompt and answer; 1 is off"),
+    "no_repeat_ngram_size": ("int", "no sequence of so many tokens twice; 0 is off"),
+    "frequency_penalty": ("float", "against words that came often in the answer"),
+    "presence_penalty": ("float", "against words that came in the answer at all"),
+    "do_sample": ("bool", "choose by chance (default: when temperature is above 0)"),
+    "max_tokens": ("int", "longest answer, in tokens"),
+    "stop": ("text", "text, or a JSON list of texts, at which the answer ends"),
+    "seed": ("int", "seed of the random choice of words"),
+}
+"""Request fields that a deployment may set for all of its requests."""
+
+ALIASES = {"max_completion_tokens": "max_tokens", "max_new_tokens": "max_tokens", "stop_strings": "stop"}
+REQUEST_ONLY = ("tools", "tool_choice", "chat_template_kwargs", "response_format", "n", "extra_body")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+_CHOICES = {"dtype": DTYPES, "quantization": ("4bit", "8bit")}
+_DEFAULTS: dict[str, Any] = {"dtype": "auto", "trust_remote_code": False}
+_PARAM_ALIASES = {"max_tokens": ("max_new_tokens",), "dtype": ("torch_dtype",), "adapter": ("lora_path",)}
+
+PARAMS = tuple(
+    Param(name=name, kind=kind, help=text, default=_DEFAULTS.get(name), choices=_CHOICES.get(name, ()),
+          aliases=_PARAM_ALIASES.get(name, ()))
+    for name, (kind, text) in (LOADING | GENERATION).items()
+)  # fmt: skip
+
+_INFINITE = float("inf")
+_BOUNDS: dict[str, tuple[type, float, float]] = {
+    "temperature": (float, 0, _INFINITE),
+    "top_p": (float, 1e-9, 1),
+    "top_k": (int, -1, _INFINITE),
+    "min_p": (float, 0, 1),
+    "typical_p": (float, 1e-9, 1),
+    "repetition_penalty": (float, 1e-9, _INFINITE),
+    "no_repeat_ngram_size": (int, 0, _INFINITE),
+    "frequency_penalty": (float, -2, 2),
+    "presence_penalty": (float, -2, 2),
+    "max_tokens": (int, 1, _INFINITE),
+    "seed": (int, -(2**63), 2**63 - 1),
+}
+_CHANCE = ("top_p", "top_k", "min_p", "typical_p")
+"""Options that mean nothing unless words are chosen by chance."""
+_NEUTRAL = {"repetition_penalty": 1, "no_repeat_ngram_size": 0, "frequency_penalty": 0, "presence_penalty": 0}
+_PADDING_MATTERS = ("repetition_penalty", "no_repeat_ngram_size")
+"""Options that look at the prompt, and would take the padding before it for a part of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How one answer is to be made."""
+
+    sampling: tuple[tuple[str, Any], ...]
+    """What `generate` is told; requests that agree in it can be answered together."""
+    limit: int | None = None
+    stops: tuple[str, ...] = ()
+    seed: int | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    template: tuple[tuple[str, Any], ...] = ()
+    """Variables for the chat template."""
+
+    def group(self, prompt: int) -> tuple[Any, ...]:
+        """Return what two requests must have in common to be answered together, given this one's prompt length."""
+        named = dict(self.sampling)
+        same_length = prompt if any(name in named for name in _PADDING_MATTERS) else None
+        alone = object() if named["do_sample"] and self.seed is not None else None
+        return (self.sampling, same_length, alone)
+
+
+def wishes(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> Wishes:
+    """Return how to answer, from the deployment's defaults and a request's options.
+
+    Raises:
+        BadRequest: an option is unknown (the nearest is named) or out of bounds.
+        Unsupported: transformers cannot do that.
+    """
+    own = _named({**options, **(options.get("extra_body") or {})})
+    given = _named(defaults)
+    if "temperature" in own:
+        given.pop("do_sample", None)  # a temperature says it, too
+    asked = {**given, **own}
+    for name, value in asked.items():
+        _check(name, value)
+    _refuse_what_others_can(asked)
+    return Wishes(
+        sampling=tuple(sorted(_sampling(asked).items())),
+        limit=asked.get("max_tokens"),
+        stops=_stops(asked.get("stop")),
+        seed=asked.get("seed"),
+        tools=() if asked.get("tool_choice") == "none" else tuple(asked.get("tools") or ()),
+        template=tuple((asked.get("chat_template_kwargs") or {}).items()),
+    )
+
+
+def _named(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are set, under the names of `GENERATION`."""
+    found = {}
+    for name, value in options.items():
+        ours = ALIASES.get(name, name)
+        if ours not in GENERATION and ours not in REQUEST_ONLY:
+            known = (*GENERATION, *ALIASES, *REQUEST_ONLY)
+            raise BadRequest(
+                f"transformers has no option {name!r}.", suggest(name, known, f"It takes: {', '.join(GENERATION)}.")
+            )
+        if value is not None:
+            found[ours] = value
+    found.pop("extra_body", None)
+    return found
+
+
+def _check(name: str, value: Any) -> None:
+    kind, least, most = _BOUNDS.get(name, (None, 0, 0))
+    if name == "do_sample" and not isinstance(value, bool):
+        raise BadRequest(f"{name} is {value!r}, which is not true or false.", "Change it.")
+    if kind is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else int):
+        raise BadRequest(
+            f"{name} is {value!r}, which is not a {'' if kind is float else 'whole '}number.", "Change it."
+        )
+    if not least <= value <= most:
+        upper = "" if most == _INFINITE else f" and at most {most:g}"
+        lower = "above 0" if least == 1e-9 else f"at least {least:g}"
+        raise BadRequest(f"{name} is {value}; it must be {lower}{upper}.", "Change it.")
+
+
+def _refuse_what_others_can(asked: Mapping[str, Any]) -> None:
+    form = asked.get("response_format")
+    if form and not (isinstance(form, dict) and form.get("type") == "text"):
+        raise Unsupported(
+            "transformers cannot force the form of an answer (response_format).",
+            "Deploy the model with --infer_backend vllm or llama_cpp.",
+        )
+    if asked.get("n", 1) != 1:
+        raise Unsupported("transformers gives one answer to a request here (n=1).", "Ask several times.")
+    if asked.get("tool_choice", "auto") not in ("auto", "none"):
+        raise Unsupported(
+            "transformers cannot force a tool call (tool_choice).",
+            "Leave it at auto, or deploy the model with --infer_backend vllm.",
+        )
+
+
+def _sampling(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `generate` is told: whether words are chosen by chance, and how."""
+    names = [name for name in asked if name in _BOUNDS and name not in ("max_tokens", "seed")]
+    found = {name: _BOUNDS[name][0](asked[name]) for name in names}  # transformers insists on floats
+    if found.get("top_k") == -1:
+        found["top_k"] = 0
+    for name, neutral in _NEUTRAL.items():
+        if found.get(name) == neutral:
+            del found[name]
+    chance = asked.get("do_sample")
+    if "temperature" in asked and (chance is None or asked["temperature"] == 0):
+        chance = asked["temperature"] > 0
+    if chance is None:
+        chance = any(name in asked for name in _CHANCE)
+    if not chance:
+        found = {name: value for name, value in found.items() if name not in ("temperature", *_CHANCE)}
+    return {**found, "do_sample": chance}
+
+
+def _stops(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = wire.text_or_json(value)
+    found = (value,) if isinstance(value, str) else tuple(value or ())
+    if not all(isinstance(text, str) and text for text in found):
+        raise BadRequest(f"stop is {value!r}, which is not a text or a list of texts.", "Change it.")
+    return found

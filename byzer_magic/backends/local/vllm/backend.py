@@ -1,0 +1,193 @@
+"""Models through vLLM, one engine per worker: many requests at once, each batched with the others token by token.
+
+Requests go through the serving classes of `vllm serve`, inside the worker's process: chat templates, tools, reasoning,
+structured outputs and limits are vLLM's own. Settings are its engine's arguments:
+https://docs.vllm.ai/en/latest/configuration/engine_args/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any, ClassVar, Self
+
+from byzer_magic.backends.base import PREFIX, Backend, Info, Report, Setup
+from byzer_magic.backends.engine import loading
+from byzer_magic.backends.http.errors import Fault
+from byzer_magic.backends.local.vllm import engine as vllm_engine, params as vllm_params
+from byzer_magic.backends.openai import schema as wire
+from byzer_magic.capabilities import Capability
+from byzer_magic.commands.options import suggest
+from byzer_magic.errors import BadParameter, BadRequest, ContextTooLong, ProviderError, StreamTruncated
+from byzer_magic.local_models import files
+from byzer_magic.log import get_logger
+from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Usage, Vectors
+
+log = get_logger("vllm")
+
+EMBED_BATCH = 256
+"""Texts that are given to the engine at once; it batches them itself."""
+CLOSE_SECONDS = 5.0
+FORMS = ("transformers", "sentence-transformers", "gguf")
+
+
+class VllmBackend(Backend):
+    """Chat with, or embed by, a model that vLLM runs."""
+
+    info: ClassVar[Info] = Info(
+        kind="custom/auto (vllm)",
+        title="vLLM",
+        params=vllm_params.params(),
+        requires=("vllm",),
+        extra="vllm",
+        capabilities=frozenset({Capability.CHAT, Capability.TOOLS, Capability.EMBED}),
+        local=True,
+    )
+
+    def __init__(self, running: vllm_engine.Running, defaults: Mapping[str, Any]) -> None:
+        self._running = running
+        self._defaults = defaults
+        self._numbers = itertools.count()
+        self._watch = asyncio.create_task(self._die_with_the_engine())
+
+    async def _die_with_the_engine(self) -> None:
+        """End this process when the engine's own has died: the pool sees that and starts another worker."""
+        while not self._running.engine.errored:  # noqa: ASYNC110 - vLLM has nothing to wait for
+            await asyncio.sleep(vllm_engine.LOOK_SECONDS)
+        log.error("vLLM's engine has died; so does this worker")
+        os._exit(1)
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        """Check that the files are a whole model and that choices are among vLLM's."""
+        weights = files.look(setup.model_path)
+        if weights.form not in FORMS:
+            raise BadParameter(
+                f"{weights.path} is a {weights.form} model, which vLLM does not run.", "Leave --infer_backend out."
+            )
+        if weights.form != "gguf" and not any(setup.params.get(f"{PREFIX}{name}") for name in _NO_TOKENIZER):
+            files.need_tokenizer(weights)
+        for name, value in setup.params.items():
+            vllm_params.checked(name.removeprefix(PREFIX), value)
+        vllm_engine.arguments(setup, weights)
+
+    @classmethod
+    async def open(cls, setup: Setup, report: Report) -> Self:
+        """Start the engine's processes and load the model.
+
+        Raises:
+            EngineFailed: vLLM could not; the message is the cause that its processes wrote.
+        """
+        weights = files.look(setup.model_path)
+        threads = loading.calm_environment(setup.cpus)
+        vllm_engine.set_environment(threads, setup)
+        defaults = {name: setup.params[name] for name in vllm_params.SAMPLING if name in setup.params}
+        if "stop" in defaults:
+            defaults["stop"] = wire.text_or_json(defaults["stop"])
+        with loading.overheard() as said:
+            try:
+                report("importing vllm", None)
+                await asyncio.to_thread(vllm_engine.load_package)
+                with loading.watched(report, f"loading {weights.path.name}", weights.size, said):
+                    running = await vllm_engine.start(setup, weights)
+            except Exception as err:
+                why = loading.cause(said())
+                raise loading.failed("vLLM", weights.path, _error(err, why)) from err
+        return cls(running, defaults)
+
+    async def close(self) -> None:
+        """End the engine's processes."""
+        self._watch.cancel()
+        await asyncio.to_thread(self._running.engine.shutdown, CLOSE_SECONDS)
+
+    def abilities(self) -> frozenset[Capability]:
+        """Return what the model that is loaded can do."""
+        return self._running.abilities
+
+    async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        """Yield the answer as it is made; closing the iterator takes the request out of the engine's batch.
+
+        Raises:
+            ContextTooLong: prompt and answer do not fit into max_model_len.
+            BadRequest: vLLM does not accept the request; its own sentence is in the message.
+        """
+        async with aclosing(self._stream(request)) as chunks:
+            if request.stream:
+                async for chunk in chunks:
+                    yield chunk
+            else:
+                yield wire.merged([chunk async for chunk in chunks])
+
+    async def _stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+        finished = False
+        try:
+            answer = await self._running.chat(self._body(request))
+            async with aclosing(answer) as events:
+                async for event in events:
+                    data = event.removeprefix("data: ").strip()
+                    if data and data != "[DONE]" and (chunk := wire.chunk_of(wire.decode(data.encode()))):
+                        finished = finished or chunk.finish is not None
+                        yield chunk
+        except Fault as fault:
+            raise _refusal(fault.error) from None
+        except self._running.refusals as err:
+            raise _refusal({"message": loading.sentence(err)}) from err
+        if not finished:
+            raise StreamTruncated("vLLM stopped before the answer was complete.", "Ask again; see %byzer logs.")
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        asked = {name: value for name, value in request.options.items() if value is not None}
+        asked |= asked.pop("extra_body", {})
+        for name in asked:
+            if name not in self._running.options:
+                raise BadRequest(
+                    f"vLLM has no option {name!r}.", suggest(name, self._running.options, "Leave the option out.")
+                )
+        stream = {"stream": True, "stream_options": {"include_usage": True}}
+        return {**self._defaults, **asked, **stream, "messages": wire.messages(request.messages)}
+
+    async def embed(self, request: EmbedRequest) -> AsyncIterator[Vectors]:
+        """Yield the vectors of the texts, batch after batch, normalised as the model's configuration says.
+
+        Raises:
+            ContextTooLong: a text is longer than max_model_len.
+        """
+        asked = dict(request.options)
+        dimensions = asked.pop("dimensions", None)
+        asked.pop("encoding_format", None)
+        if asked:
+            raise BadRequest(f"vLLM's embeddings have no option {next(iter(asked))!r}.", "It takes: dimensions.")
+        for start in range(0, len(request.texts), EMBED_BATCH):
+            texts = request.texts[start : start + EMBED_BATCH]
+            try:
+                found = await asyncio.gather(*(self._vector(text, dimensions) for text in texts))
+            except self._running.refusals as err:
+                raise _refusal({"message": loading.sentence(err)}) from err
+            data = b"".join(vector for vector, _ in found)
+            yield Vectors(start, len(found[0][0]) // 4, data, Usage(sum(count for _, count in found)))
+
+    async def _vector(self, text: str, dimensions: int | None) -> tuple[bytes, int]:
+        return await self._running.vector(text, dimensions, f"embed-{next(self._numbers)}")
+
+
+_NO_TOKENIZER = ("tokenizer", "skip_tokenizer_init")
+
+
+def _error(err: BaseException, why: str) -> BaseException:
+    """Return the error to explain: what the engine's process wrote, where the exception only says that it failed."""
+    return RuntimeError(why) if why and "initialization failed" in str(err) else err
+
+
+def _refusal(error: Mapping[str, Any]) -> Exception:
+    text = " ".join(str(error.get("message", error)).split())
+    if "maximum context length" in text or "longer than the maximum" in text:
+        return ContextTooLong(text, "Shorten the conversation, or deploy with a larger backend.max_model_len.")
+    if int(error.get("code") or 400) >= 500:
+        return ProviderError(f"vLLM failed: {text}", "See %byzer logs.")
+    return BadRequest(f"vLLM did not accept the request: {text}", "Change what the message names.")
+
+
+BACKEND = VllmBackend

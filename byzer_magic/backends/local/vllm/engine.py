@@ -1,0 +1,223 @@
+"""A running vLLM engine: its processes, and the serving classes of `vllm serve` on top of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from byzer_magic.backends.base import PREFIX, Setup
+from byzer_magic.backends.http.errors import Fault
+from byzer_magic.backends.local.vllm import params as vllm_params
+from byzer_magic.capabilities import Capability
+from byzer_magic.commands.secrets import Secret
+from byzer_magic.local_models.files import Weights
+
+T = TypeVar("T")
+GIB = 1024**3
+LOOK_SECONDS = 0.5
+"""How often the engine is looked at: vLLM has nothing to wait for."""
+CPU_CONTEXT = 4096
+"""Tokens of context on a CPU when `max_model_len` is not given: the attention cache is the computer's own memory."""
+FULL_ANSWERS = 4
+"""Answers of full length that the attention cache on a CPU has room for, unless `kv_cache_memory_bytes` is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """What a backend asks."""
+
+    engine: Any
+    chat: Callable[[dict[str, Any]], Any]
+    """Takes an OpenAI body, returns an async generator of server-sent events."""
+    abilities: frozenset[Capability]
+    options: frozenset[str]
+    """Request fields that vLLM knows."""
+    refusals: tuple[type[Exception], ...]
+    """What vLLM raises when a request is at fault."""
+
+    async def vector(self, text: str, dimensions: int | None, request_id: str) -> tuple[bytes, int]:
+        """Return the vector of a text as little-endian float32, and the text's tokens."""
+        from vllm import PoolingParams
+
+        pooling = PoolingParams(task="embed", dimensions=dimensions)
+        async for output in self.engine.encode(text, pooling, request_id):
+            final = output
+        return final.outputs.data.float().numpy().astype("<f4").tobytes(), len(final.prompt_token_ids)
+
+
+def has_gpu() -> bool:
+    """Return whether this machine has an accelerator's device file."""
+    return any(Path(name).exists() for name in ("/dev/nvidiactl", "/dev/kfd"))
+
+
+def arguments(setup: Setup, weights: Weights) -> dict[str, Any]:
+    """Return the engine's arguments: those that are given, and defaults that fit this machine."""
+    given = {
+        name.removeprefix(PREFIX): vllm_params.checked(name.removeprefix(PREFIX), _plain(value))
+        for name, value in setup.params.items()
+        if name.startswith(PREFIX)
+    }
+    defaults: dict[str, Any] = {
+        "model": str(weights.path),
+        "served_model_name": [setup.model],
+        "enforce_eager": True,  # as the original has it: less memory, a quicker start
+        "max_num_seqs": max(1, setup.concurrency),
+        "disable_log_stats": True,
+        "tool_strict_level": "parameter",  # the arguments of tools follow their schema, as people expect
+    }
+    if setup.gpus > 1:
+        defaults["tensor_parallel_size"] = int(setup.gpus)
+        defaults["distributed_executor_backend"] = "mp"  # the GPUs are on this node, and this process has them all
+    return defaults | ({} if has_gpu() else _on_a_cpu(weights, given)) | given
+
+
+def _plain(value: Any) -> Any:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def _on_a_cpu(weights: Weights, given: dict[str, Any]) -> dict[str, Any]:
+    """Return defaults for a machine without GPU: float32 unless it computes in bfloat16, and a bounded cache."""
+    dtype = given.get("dtype") or ("auto" if _fast_bfloat16() else "float32")
+    length = given.get("max_model_len") or min(CPU_CONTEXT, weights.context or CPU_CONTEXT)
+    room = cache_bytes(weights.config, length, 4 if "32" in dtype else 2) * FULL_ANSWERS
+    shorten = (weights.context or CPU_CONTEXT + 1) > CPU_CONTEXT  # else vLLM finds the model's own length
+    return {"dtype": dtype, "kv_cache_memory_bytes": room} | ({"max_model_len": length} if shorten else {})
+
+
+def _fast_bfloat16() -> bool:
+    """Return whether the CPU multiplies bfloat16 itself; others take five times as long with it as with float32."""
+    try:
+        return any(flag in Path("/proc/cpuinfo").read_text(encoding="utf-8") for flag in ("avx512_bf16", "amx_bf16"))
+    except OSError:
+        return False
+
+
+def cache_bytes(config: dict[str, Any], tokens: int, element: int) -> int:
+    """Return the bytes of the attention cache for `tokens`, at least 64 MiB.
+
+    Keys and values, of each layer, of each key-value head.
+    """
+    text = config.get("text_config", config)
+    heads = text.get("num_attention_heads") or 32
+    size = text.get("head_dim") or (text.get("hidden_size") or 4096) // heads
+    each = 2 * (text.get("num_hidden_layers") or 32) * (text.get("num_key_value_heads") or heads) * size * element
+    return max(64 * 1024**2, math.ceil(each * tokens))
+
+
+def set_environment(threads: int, setup: Setup) -> None:
+    """Set what vLLM reads from the environment, before it is imported."""
+    os.environ["VLLM_NO_USAGE_STATS"] = "1"
+    os.environ["DO_NOT_TRACK"] = "1"
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork of a Ray worker keeps its sockets open
+    ranks = int(setup.params.get(f"{PREFIX}tensor_parallel_size") or setup.gpus or 1)
+    if not has_gpu():
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind" if ranks == 1 else cores_of(ranks))
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def cores_of(ranks: int) -> str:
+    """Return the cores of each of an engine's processes, as vLLM wants them on a CPU: ``0,1|2,3``."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    share = max(1, len(cores) // ranks)
+    each = [cores[(rank * share) % len(cores) :][:share] for rank in range(ranks)]
+    return "|".join(",".join(map(str, part)) for part in each)
+
+
+def load_package() -> None:
+    """Import what takes long."""
+    import vllm.entrypoints.launchers.api_server.app_state
+    import vllm.v1.engine.async_llm  # noqa: F401
+
+
+async def start(setup: Setup, weights: Weights) -> Running:
+    """Start the engine, and the serving classes on top of it.
+
+    Raises:
+        Exception: whatever vLLM raises.
+    """
+    from starlette.datastructures import State
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+    from vllm.exceptions import VLLMClientError
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    given = arguments(setup, weights)
+    parser = make_arg_parser(FlexibleArgumentParser())
+    args = parser.parse_args([])
+    readers = {action.dest: action.type for action in parser._actions}
+    for name, value in given.items():  # vLLM's own readers turn JSON objects into its configuration classes
+        read = readers.get(name) if isinstance(value, dict) else None
+        setattr(args, name, read(json.dumps(value)) if callable(read) else value)
+    engine = await asyncio.to_thread(AsyncLLM.from_engine_args, AsyncEngineArgs.from_cli_args(args))
+    try:
+        tasks = await _unless_dead(engine, engine.get_supported_tasks())
+        if "tool_call_parser" not in given and "generate" in tasks:
+            args.tool_call_parser = tool_parser(engine)
+        args.enable_auto_tool_choice = given.get("enable_auto_tool_choice", bool(args.tool_call_parser))
+        state = State()
+        await _unless_dead(engine, init_app_state(engine, state, args, tasks))
+    except BaseException:
+        engine.shutdown(0)
+        raise
+    serving: Any = getattr(state, "openai_serving_chat", None)
+
+    async def chat(body: dict[str, Any]) -> AsyncGenerator[str, None]:
+        answer = await serving.create_chat_completion(ChatCompletionRequest(**body), None)
+        if hasattr(answer, "error"):
+            raise Fault({"message": answer.error.message, "code": answer.error.code})
+        stream: AsyncGenerator[str, None] = answer
+        return stream
+
+    return Running(
+        engine=engine,
+        chat=chat,
+        abilities=_abilities(engine, tasks, serving),
+        options=frozenset(ChatCompletionRequest.model_fields),
+        refusals=(VLLMClientError, ValueError, TypeError, NotImplementedError),
+    )
+
+
+async def _unless_dead(engine: Any, work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` asks the engine's process, which nobody answers any more when that has died."""
+    asking = asyncio.ensure_future(work)
+    while not (await asyncio.wait([asking], timeout=LOOK_SECONDS))[0]:
+        if engine.errored:
+            asking.cancel()
+            raise RuntimeError("Engine core initialization failed: its process has died.")
+    return await asking
+
+
+TOOL_MARKS = (
+    ("[TOOL_CALLS]", "mistral"),
+    ("<|python_tag|>", "llama3_json"),
+    ("<｜tool▁calls▁begin｜>", "deepseek_v3"),
+    ("<tool_call>", "hermes"),
+)
+"""What a chat template says when it teaches a model to call tools, and vLLM's parser for that form."""
+
+
+def tool_parser(engine: Any) -> str:
+    """Return the parser for tool calls that fits the model's chat template (one named tool works with any)."""
+    template = getattr(engine.get_tokenizer(), "chat_template", None) or ""
+    return next((parser for mark, parser in TOOL_MARKS if mark in str(template)), "hermes")
+
+
+def _abilities(engine: Any, tasks: tuple[str, ...], serving: Any) -> frozenset[Capability]:
+    """Return what the loaded model can do, by the tasks that vLLM supports with it."""
+    found = set()
+    if "generate" in tasks and serving is not None:
+        found |= {Capability.CHAT, Capability.TOOLS}
+        if engine.model_config.is_multimodal_model:
+            found.add(Capability.VISION)
+    if "embed" in tasks:
+        found.add(Capability.EMBED)
+    return frozenset(found)

@@ -1,0 +1,1 @@
+"""The OpenAI API, which many providers share."""

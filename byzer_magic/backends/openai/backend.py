@@ -1,0 +1,159 @@
+"""Every provider that speaks OpenAI's wire, through the official SDK: chat here, the other abilities in openai_media.
+
+The answer is read raw, because the SDK's typed chunks cost 200 us of CPU a token and `openai_shapes` costs 10.
+Fields: https://developers.openai.com/api/reference/resources/chat/subresources/completions/methods/create.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any, ClassVar, Self
+
+import msgspec
+
+from byzer_magic.backends.base import Backend, Info, Report, Setup
+from byzer_magic.backends.http import sse
+from byzer_magic.backends.http.params import check_objects, check_url
+from byzer_magic.backends.openai import schema as shapes
+from byzer_magic.backends.openai.client import Client, connect
+from byzer_magic.backends.openai.media import OpenAIMedia
+from byzer_magic.backends.openai.params import BASE_URL, address, defaults, info
+from byzer_magic.capabilities import Capability
+from byzer_magic.catalog import model_facts
+from byzer_magic.errors import BadParameter, MissingKey, StreamTruncated
+from byzer_magic.types import ChatChunk, ChatRequest
+
+__all__ = ["OpenAIBackend", "info"]
+
+NOT_STREAMED = ("application/json", "text/html")
+"""Content types of servers that answer a stream request in one piece, or that are no API at all."""
+
+
+class OpenAIBackend(OpenAIMedia, Backend):
+    """All abilities over one shared client; an instance serves all slots of a pool."""
+
+    info: ClassVar[Info] = info("saas/openai", "OpenAI and compatible APIs")
+
+    def __init__(self, setup: Setup, client: Client) -> None:
+        super().__init__(setup.params, client)
+        self._defaults = defaults(setup.params)
+        self._counts = True
+        """Whether to ask for token counts in streams; off once a server has refused the question."""
+
+    @classmethod
+    def check(cls, setup: Setup) -> None:
+        """Check that there is a key or a server of one's own, and that the address can be one."""
+        params = setup.params
+        own = next((param.default for param in cls.info.params if param.name == "saas.base_url"), None)
+        if "saas.api_key" not in params and params.get("saas.base_url") == own:
+            env = next(param.env for param in cls.info.params if param.name == "saas.api_key")
+            raise MissingKey(
+                f"{cls.info.kind} needs saas.api_key.",
+                f"Add --infer_params saas.api_key=${{YOUR_KEY}} or set {' or '.join(env)}.",
+                param="saas.api_key",
+            )
+        check_url(params, "saas.base_url", BASE_URL)
+        if address(params).rstrip("/").endswith("/chat/completions"):
+            raise BadParameter("saas.base_url ends in /chat/completions.", "Leave that part out; the SDK adds it.")
+        check_objects(params)
+        model_facts.capabilities(params["saas.model"], params.get("saas.capabilities"))
+
+    @classmethod
+    async def open(cls, setup: Setup, report: Report) -> Self:
+        """Import the SDK in a thread and make the client; nothing is sent yet."""
+        report("importing openai", None)
+        return cls(setup, await asyncio.to_thread(cls.connect, setup))
+
+    @classmethod
+    def connect(cls, setup: Setup) -> Client:
+        """Make the SDK's client; a provider that has another kind of client overrides this."""
+        return connect(setup, lambda sdk, common: sdk.AsyncOpenAI(**common))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.sdk.close()
+
+    def abilities(self) -> frozenset[Capability]:
+        """Return what the model can do, as its name or `saas.capabilities` tells: the provider's wire can do all."""
+        return model_facts.capabilities(self._params["saas.model"], self._params.get("saas.capabilities"))
+
+    async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        """Yield the answer as it comes; closing the iterator closes the provider's connection.
+
+        Raises:
+            ProviderError: the provider refused or failed; its own sentence is in the message.
+            DeadlineExceeded: nothing came for `saas.timeout` seconds.
+        """
+        answer = self._stream(request) if request.stream else self._whole(request)
+        async with self._client.errors(), aclosing(answer) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _whole(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+        call = self._call(request, stream=False)
+        headers, timeout = call.pop("extra_headers"), call.pop("timeout", None)
+        body = {**call, **call.pop("extra_body")}
+        response = await self._client.post("/chat/completions", body, headers=headers, timeout=timeout)
+        chunk = shapes.chunk_of(shapes.decode(response.content))
+        yield self._with_id(chunk or ChatChunk(), response.headers)
+
+    async def _stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+        finished = False
+        async with contextlib.AsyncExitStack() as closing:
+            response = await self._started(closing, request)
+            if response.headers.get("content-type", "").startswith(NOT_STREAMED):
+                chunk = shapes.chunk_of(shapes.decode(await response.read()))
+                yield self._with_id(chunk or ChatChunk(), response.headers)
+                return
+            events = sse.events(response.iter_bytes())
+            async for data in events:
+                if data == b"[DONE]":
+                    await sse.drain(events, *self._client.failures)
+                    break
+                if data and (chunk := shapes.chunk_of(shapes.decode(data))):
+                    finished = finished or chunk.finish is not None
+                    yield self._with_id(chunk, response.headers) if chunk.finish else chunk
+        if not finished:
+            raise StreamTruncated(
+                f"{self._client.caller.host} ended the stream before {self._model} had finished.",
+                "The text so far is incomplete; ask again.",
+                provider=self._client.caller.host,
+            )
+
+    async def _started(self, closing: contextlib.AsyncExitStack, request: ChatRequest) -> Any:
+        """Return the response, asked for once more if the server does not know the field `stream_options`."""
+        create = self._client.sdk.chat.completions.with_streaming_response.create
+        try:
+            return await closing.enter_async_context(create(**self._call(request, stream=True)))
+        except self._client.failures as err:
+            if not (self._counts and getattr(err, "status_code", 0) in (400, 422) and "stream_options" in str(err)):
+                raise
+        self._counts = False
+        return await closing.enter_async_context(create(**self._call(request, stream=True)))
+
+    def _call(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+        """Return the arguments of `create`; all but the essential go in `extra_body`, unchanged by the SDK."""
+        asked = {name: value for name, value in request.options.items() if value is not None}
+        headers = asked.pop("extra_headers", None)
+        body = {**self._defaults, **asked.pop("extra_body", {}), **asked}
+        if stream and self._counts:
+            body["stream_options"] = {"include_usage": True, **body.get("stream_options", {})}
+        elif not self._counts or not stream:
+            body.pop("stream_options", None)
+        return {
+            "model": body.pop("model", self._model),
+            "messages": shapes.messages(request.messages),
+            "stream": stream,
+            "extra_body": body,
+            "extra_headers": headers,
+            **({"timeout": request.timeout} if request.timeout else {}),
+        }
+
+    def _with_id(self, chunk: ChatChunk, headers: Mapping[str, str]) -> ChatChunk:
+        request_id = headers.get("x-request-id")
+        if request_id is None:
+            return chunk
+        return msgspec.structs.replace(chunk, extra={**(chunk.extra or {}), "request_id": request_id})

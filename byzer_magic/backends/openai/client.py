@@ -1,0 +1,74 @@
+"""The official SDK as our client: it signs and sends; bodies are built and read by us.
+
+Its aiohttp transport is 1.3 to 1.6 times as fast as its default one, and does not collapse at 64 requests at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from byzer_magic.backends.base import Setup
+from byzer_magic.backends.http.errors import Caller, Fault, translate
+from byzer_magic.backends.http.params import CONNECT_SECONDS, connections, reveal, secrets_of
+from byzer_magic.backends.openai.params import address
+
+Make = Callable[[Any, dict[str, Any]], Any]
+"""Makes a client of the SDK (its module is the first argument) from what all its clients take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One SDK client, and what can go wrong with it."""
+
+    sdk: Any
+    raw: type
+    """The class of the transport's responses: asking for it gives the body as it came."""
+    failures: tuple[type[Exception], ...]
+    caller: Caller
+
+    async def post(self, path: str, body: dict[str, Any], **options: Any) -> Any:
+        """Return the response, read, to a JSON body; the SDK looks at nothing in it."""
+        # Its `create` methods look at every field of every message again, which is a fifth of a request's CPU.
+        return await self.sdk.post(path, cast_to=self.raw, body=body, options={k: v for k, v in options.items() if v})
+
+    @asynccontextmanager
+    async def errors(self) -> AsyncIterator[None]:
+        """Turn what the SDK, its transport and our reading raise inside the block into errors of ours."""
+        try:
+            yield
+        except self.failures as err:
+            raise translate(err, self.caller) from None  # the chain may quote the key
+
+
+def connect(setup: Setup, make: Make) -> Client:
+    """Import the SDK (over a second) and make its client; nothing is sent yet."""
+    import aiohttp  # SDKs are imported by the deployments that use them
+    import openai
+
+    params = setup.params
+    # httpx2 for openai 3, httpx for openai 2: the SDK takes the limits of its own library only.
+    http = importlib.import_module(openai.Timeout.__init__.__module__.partition(".")[0])
+    limit = connections(setup)
+    common = {
+        "api_key": reveal(params.get("saas.api_key")) or "none",
+        "base_url": address(params),
+        "organization": params.get("saas.organization"),
+        "timeout": openai.Timeout(params["saas.timeout"], connect=CONNECT_SECONDS),
+        "max_retries": 0,  # `retry` does that for all backends
+        "default_headers": params.get("saas.extra_headers"),
+        "http_client": openai.DefaultAioHttpClient(
+            limits=http.Limits(max_connections=limit, max_keepalive_connections=limit),
+            proxy=reveal(params.get("saas.proxies")),
+        ),
+    }
+    sdk = make(openai, common)
+    _ = sdk.chat.completions.with_streaming_response  # imports the resource here, not at the first request
+    failures = (openai.OpenAIError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
+    caller = Caller(params["saas.model"], str(sdk.base_url), secrets_of(params))
+    return Client(sdk, http.Response, (*failures, msgspec.MsgspecError, Fault), caller)

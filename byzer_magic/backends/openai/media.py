@@ -1,0 +1,259 @@
+"""OpenAI's wire beyond chat: vectors, rankings, transcripts, speech, pictures.
+
+Fields: https://developers.openai.com/api/reference/resources/embeddings/methods/create and, below
+resources/audio/subresources and resources/images, `transcriptions`, `speech`, `generate` and `edit`. `/rerank` is
+Cohere's (https://docs.cohere.com/reference/rerank), as Jina and SiliconFlow speak it, too.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, ClassVar
+
+import msgspec
+
+from byzer_magic import media
+from byzer_magic.backends.http.batches import in_order
+from byzer_magic.backends.http.errors import Fault
+from byzer_magic.backends.http.media import SOUNDS, extension, packed
+from byzer_magic.backends.http.speech import split, spoken
+from byzer_magic.backends.openai.client import Client
+from byzer_magic.backends.openai.params import defaults
+from byzer_magic.errors import BadRequest
+from byzer_magic.types import (
+    EmbedRequest,
+    Heard,
+    ImageRequest,
+    Media,
+    Picture,
+    Ranking,
+    RerankRequest,
+    Segment,
+    Sound,
+    SpeakRequest,
+    TranscribeRequest,
+    Usage,
+    Vectors,
+)
+
+LONGEST_SPEECH = 4096
+"""Characters that /audio/speech takes at once."""
+DOWNLOAD_BYTES = 64 * 1024 * 1024
+"""A larger picture stays where the provider keeps it."""
+
+
+class _Counts(msgspec.Struct):
+    prompt_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+
+    def usage(self) -> Usage:
+        return Usage(self.prompt_tokens or self.input_tokens or self.total_tokens or 0, self.output_tokens or 0)
+
+
+class _Vector(msgspec.Struct):
+    embedding: str | list[Any]
+    index: int = 0
+
+
+class _Score(msgspec.Struct):
+    index: int
+    relevance_score: float
+
+
+class _Transcript(msgspec.Struct):
+    text: str
+    segments: list[Segment] | None = None
+    language: str | None = None
+    duration: float | None = None
+    words: Any = None
+
+
+class _Picture(msgspec.Struct):
+    b64_json: str | None = None
+    url: str | None = None
+    revised_prompt: str | None = None
+
+
+class _Body(msgspec.Struct):
+    """What may come back, of any of these endpoints."""
+
+    data: list[dict[str, Any]] | None = None
+    images: list[dict[str, Any]] | None = None
+    results: list[_Score] | None = None
+    usage: _Counts | None = None
+    error: Any = None
+
+
+class OpenAIMedia:
+    """The abilities besides chat, over the same client."""
+
+    EMBED_BATCH: ClassVar[int] = 256
+    """Texts in one request for vectors; OpenAI takes 2,048, of 300,000 tokens together."""
+
+    def __init__(self, params: Mapping[str, Any], client: Client) -> None:
+        self._params = params
+        self._client = client
+        self._model: str = params["saas.model"]
+        self._tries: int = params["saas.max_retries"]
+        self._as_base64 = True
+        """Whether to ask for vectors as base64, a quarter of the size; off once a server has refused that."""
+
+    # ---- texts
+
+    async def embed(self, request: EmbedRequest) -> AsyncIterator[Vectors]:
+        """Yield the vectors of all texts, in order, as each batch of `EMBED_BATCH` is done."""
+        body = self._body("embed", request.options)
+
+        async def one(start: int, texts: Sequence[str]) -> Vectors:
+            async with self._client.errors():
+                return await self._vectors(start, list(texts), body)
+
+        async with aclosing(in_order(request.texts, self.EMBED_BATCH, one, self._tries)) as batches:
+            async for vectors in batches:
+                yield vectors
+
+    async def _vectors(self, start: int, texts: list[str], body: dict[str, Any]) -> Vectors:
+        encoding = {"encoding_format": "base64"} if self._as_base64 and "encoding_format" not in body else {}
+        try:
+            response = await self._client.post("/embeddings", {**body, **encoding, "input": texts})
+        except self._client.failures as err:
+            if not (encoding and getattr(err, "status_code", 0) in (400, 422) and "encoding_format" in str(err)):
+                raise
+            self._as_base64 = False
+            return await self._vectors(start, texts, body)
+        answer = _decode(response.content)
+        rows = sorted(msgspec.convert(answer.data or [], list[_Vector]), key=lambda row: row.index)
+        if len(rows) != len(texts):
+            raise msgspec.ValidationError(f"{len(rows)} vectors for {len(texts)} texts")
+        data = [packed(row.embedding) for row in rows]
+        return Vectors(start, len(data[0]) // 4, b"".join(data), answer.usage.usage() if answer.usage else None)
+
+    async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
+        """Yield the documents' order, the best first."""
+        body = {**self._body("rerank", request.options), "query": request.query, "documents": request.documents}
+        async with self._client.errors():
+            response = await self._client.post("/rerank", body)
+            answer = _decode(response.content)
+            order = [(row.index, row.relevance_score) for row in answer.results or []]
+        yield Ranking(order, answer.usage.usage() if answer.usage else None)
+
+    # ---- sounds
+
+    async def transcribe(self, request: TranscribeRequest) -> AsyncIterator[Heard]:
+        """Yield what was said; `response_format` verbose_json gives segments, and text, srt or vtt come as they are."""
+        if not request.audio.data:
+            raise BadRequest("There is no sound in the request.", "Give a file, bytes, or an audio widget.")
+        fields = self._body("transcribe", request.options)
+        known = {name: fields.pop(name) for name in list(fields) if name in _TRANSCRIBE}
+        file = (f"audio.{extension(request.audio.mime)}", request.audio.data, request.audio.mime)
+        create = self._client.sdk.audio.transcriptions.with_raw_response.create
+        async with self._client.errors():
+            response = await create(file=file, **known, extra_body=fields)
+            yield _heard(response.content, response.headers.get("content-type", ""))
+
+    async def speak(self, request: SpeakRequest) -> AsyncIterator[Sound]:
+        """Yield the text as sound while it comes; long texts are cut at sentences and sound like one."""
+        fields = {"voice": "alloy", "response_format": "mp3", **self._body("speak", request.options)}
+        mime = SOUNDS.get(fields["response_format"], f"audio/{fields['response_format']}")
+        known = {name: fields.pop(name) for name in ("model", "voice", "response_format")}
+        create = self._client.sdk.audio.speech.with_streaming_response.create
+
+        async def say(text: str) -> AsyncIterator[bytes]:
+            async with self._client.errors(), create(input=text, **known, extra_body=fields) as response:
+                if response.headers.get("content-type", "").startswith(("application/json", "text/")):
+                    _decode(await response.read())
+                    raise msgspec.ValidationError("no sound in it")
+                async for block in response.iter_bytes():
+                    yield block
+
+        pieces = split(request.text, LONGEST_SPEECH)
+        async with aclosing(spoken(pieces, mime, say, self._tries)) as sounds:
+            async for sound in sounds:
+                yield sound
+
+    # ---- pictures
+
+    async def image(self, request: ImageRequest) -> AsyncIterator[Picture]:
+        """Yield the pictures; their bytes, unless `response_format` is url."""
+        body = {**self._body("image", request.options), "prompt": request.prompt}
+        if self._params["saas.model"].startswith("dall-e"):
+            body.setdefault(
+                "response_format", "b64_json"
+            )  # their addresses live for an hour; gpt-image knows no choice
+        async with self._client.errors():
+            response = await (self._edited(body, request.images) if request.images else self._drawn(body))
+            answer = _decode(response.content)
+            rows = msgspec.convert(answer.data or answer.images or [], list[_Picture])
+            if not rows:
+                raise msgspec.ValidationError("no picture in it")
+            for number, row in enumerate(rows):
+                usage = answer.usage.usage() if answer.usage and not number else None
+                yield await self._picture(row, usage, keep_url=body.get("response_format") == "url")
+
+    async def _drawn(self, body: dict[str, Any]) -> Any:
+        return await self._client.post("/images/generations", body)
+
+    async def _edited(self, body: dict[str, Any], images: Sequence[Media]) -> Any:
+        files = [(f"image{i}.{extension(item.mime)}", item.data, item.mime) for i, item in enumerate(images)]
+        known = {name: body.pop(name) for name in ("model", "prompt")}
+        return await self._client.sdk.images.with_raw_response.edit(image=files, **known, extra_body=body)
+
+    async def _picture(self, row: _Picture, usage: Usage | None, *, keep_url: bool) -> Picture:
+        data = base64.b64decode(row.b64_json) if row.b64_json else b""
+        if row.url and not data and not keep_url:
+            data = await self._downloaded(row.url)
+        mime = media.mime_of(data) or "image/png" if data else "image"
+        return Picture(mime, data, row.url or "", row.revised_prompt or "", usage)
+
+    async def _downloaded(self, url: str) -> bytes:
+        """Return the bytes of a picture that is kept for a while only; none when it cannot be had."""
+        import aiohttp
+
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with aiohttp.ClientSession(trust_env=True) as session, session.get(url) as response:
+                data = bytearray()
+                async for block in response.content.iter_any():
+                    data += block
+                    if len(data) > DOWNLOAD_BYTES:
+                        return b""
+                return bytes(data) if response.ok else b""
+        return b""
+
+    def _body(self, ability: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        asked = {name: value for name, value in options.items() if value is not None}
+        return {"model": self._model, **defaults(self._params, ability), **asked.pop("extra_body", {}), **asked}
+
+
+_TRANSCRIBE = (
+    "model",
+    "language",
+    "prompt",
+    "response_format",
+    "temperature",
+    "timestamp_granularities",
+    "include",
+    "chunking_strategy",
+)
+"""Fields that the SDK sends as parts of a form; others go beside them."""
+
+
+def _decode(data: bytes) -> _Body:
+    body = msgspec.json.decode(data, type=_Body)
+    if body.error is not None:
+        raise Fault(body.error)
+    return body
+
+
+def _heard(data: bytes, content_type: str) -> Heard:
+    if "json" not in content_type and not data.lstrip().startswith(b"{"):
+        return Heard(data.decode())
+    if b'"error"' in data[:64]:
+        _decode(data)
+    found = msgspec.json.decode(data, type=_Transcript)
+    extra = {"words": found.words} if found.words else None
+    return Heard(found.text, found.segments, found.language, found.duration, extra=extra)

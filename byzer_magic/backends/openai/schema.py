@@ -1,0 +1,171 @@
+"""OpenAI's chat completion bodies, read fast: bytes of a provider in, `ChatChunk` out.
+
+The shapes are those of https://developers.openai.com/api/reference/resources/chat (chat completion object and
+chat completion chunk object), read leniently: compatible providers leave fields out, send null for them, or add
+`reasoning_content` (DeepSeek) and `reasoning` (OpenRouter, vLLM).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from byzer_magic import types
+from byzer_magic.backends.http.errors import Fault
+from byzer_magic.backends.http.media import data_url, encoded, extension
+from byzer_magic.types import ChatChunk, Media, Usage
+
+
+class Message(msgspec.Struct):
+    """A `delta` of a stream, or the `message` of a whole answer."""
+
+    content: str | list[Any] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class Choice(msgspec.Struct):
+    index: int = 0
+    delta: Message | None = None
+    message: Message | None = None
+    finish_reason: str | None = None
+    logprobs: dict[str, Any] | None = None
+
+
+class Counts(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class Body(msgspec.Struct):
+    """One event of a stream, or a whole answer: they differ only in `delta` and `message`."""
+
+    choices: list[Choice] | None = None
+    usage: Counts | None = None
+    error: Any = None
+    id: str | None = None
+    model: str | None = None
+
+
+_DECODER = msgspec.json.Decoder(Body)
+
+
+def decode(data: bytes) -> Body:
+    """Return a body.
+
+    Raises:
+        msgspec.DecodeError: it is not JSON, or not of this shape.
+        Fault: it is an error.
+    """
+    return checked(_DECODER.decode(data))
+
+
+def checked(body: Body) -> Body:
+    """Return `body`, or raise Fault when it is an error."""
+    if body.error is not None:
+        raise Fault(body.error)
+    return body
+
+
+def chunk_of(body: Body) -> ChatChunk | None:
+    """Return what a body adds to the answer; None when that is nothing (a role, a keep-alive)."""
+    usage = _usage(body.usage)
+    if not body.choices:
+        return ChatChunk(usage=usage) if usage else None
+    choice = body.choices[0]
+    said = choice.delta or choice.message
+    if said is None:
+        said = Message()
+    text = said.content if type(said.content) is str else _joined(said.content)
+    text = text or said.refusal or ""
+    reasoning = said.reasoning_content or said.reasoning or ""
+    finish = choice.finish_reason
+    if choice.index or len(body.choices) > 1 or choice.logprobs or finish:
+        extra = _extra(body)
+        if choice.index:
+            return ChatChunk(usage=usage, extra=extra)
+        return ChatChunk(text, reasoning, finish, usage, said.tool_calls, extra)
+    if text or reasoning or usage or said.tool_calls:
+        return ChatChunk(text, reasoning, None, usage, said.tool_calls)
+    return None
+
+
+def _usage(counts: Counts | None) -> Usage | None:
+    return Usage(counts.prompt_tokens or 0, counts.completion_tokens or 0) if counts else None
+
+
+def _joined(content: str | list[Any] | None) -> str:
+    """Return the text of content parts, the form that some providers answer in."""
+    if not isinstance(content, list):
+        return content or ""
+    return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+
+
+def _extra(body: Body) -> dict[str, Any] | None:
+    """Return what a user may want besides the text: id, model, log probabilities, the choices after the first."""
+    choices = body.choices or []
+    others = [choice for choice in choices if choice.index]
+    found = {
+        "id": body.id if choices[0].finish_reason else None,
+        "model": body.model if choices[0].finish_reason else None,
+        "logprobs": None if choices[0].index else choices[0].logprobs,
+        "choices": [_other(choice) for choice in others] or None,
+    }
+    return {name: value for name, value in found.items() if value is not None} or None
+
+
+def _other(choice: Choice) -> dict[str, Any]:
+    said = choice.delta or choice.message or Message()
+    return {"index": choice.index, "text": _joined(said.content), "finish": choice.finish_reason}
+
+
+def merged(chunks: Sequence[ChatChunk]) -> ChatChunk:
+    """Return the chunks of an answer as one (tool calls stay deltas: their reader joins them by index)."""
+    calls = [call for chunk in chunks for call in chunk.tool_calls or []]
+    extra: dict[str, Any] = {}
+    for chunk in chunks:
+        extra |= chunk.extra or {}
+    return ChatChunk(
+        text="".join(chunk.text for chunk in chunks),
+        reasoning="".join(chunk.reasoning for chunk in chunks),
+        finish=next((chunk.finish for chunk in chunks if chunk.finish), None),
+        usage=next((chunk.usage for chunk in chunks if chunk.usage), None),
+        tool_calls=calls or None,
+        extra=extra or None,
+    )
+
+
+def text_or_json(text: str) -> Any:
+    """Return the JSON list or object that `text` is, or else `text`."""
+    if text.strip()[:1] in ("[", "{"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def messages(turns: Sequence[types.Message]) -> list[dict[str, Any]]:
+    """Return a conversation as OpenAI wants it: pictures and sounds as base64 parts."""
+    return [_turn(turn) for turn in turns]
+
+
+def _turn(turn: types.Message) -> dict[str, Any]:
+    if not isinstance(turn.content, list):
+        plain: dict[str, Any] = msgspec.to_builtins(turn)
+        return plain
+    parts = [_part(part) if isinstance(part, Media) else part for part in turn.content]
+    rest: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(turn, content=None))
+    return {**rest, "content": parts}
+
+
+def _part(media: Media) -> dict[str, Any]:
+    if media.is_image:
+        detail = {"detail": media.detail} if media.detail else {}
+        return {"type": "image_url", "image_url": {"url": data_url(media), **detail}}
+    return {"type": "input_audio", "input_audio": {"data": encoded(media), "format": extension(media.mime)}}

@@ -1,0 +1,184 @@
+"""boto3 as our client: how it is made, what it raises, and how a request that waits in a thread is ended.
+
+Settings: https://boto3.amazonaws.com/v1/documentation/api/latest/reference/services/bedrock-runtime.html.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from byzer_magic.backends.base import Setup
+from byzer_magic.backends.http.errors import Caller, refused, translate
+from byzer_magic.backends.http.params import CONNECT_SECONDS, reveal
+from byzer_magic.errors import ByzerError
+
+THREADS = (64, 512)
+"""Requests that may run at once: at least, and at most."""
+
+CODES = {
+    "AccessDeniedException": 403,
+    "UnrecognizedClientException": 401,
+    "InvalidSignatureException": 401,
+    "SignatureDoesNotMatch": 401,
+    "InvalidClientTokenId": 401,
+    "IncompleteSignature": 401,
+    "MissingAuthenticationTokenException": 401,
+    "ExpiredTokenException": 401,
+    "ResourceNotFoundException": 404,
+    "ValidationException": 400,
+    "ThrottlingException": 429,
+    "ServiceQuotaExceededException": 429,
+    "ModelNotReadyException": 429,
+    "ModelTimeoutException": 408,
+    "InternalServerException": 500,
+    "ModelErrorException": 424,
+    "ModelStreamErrorException": 500,
+    "ServiceUnavailableException": 503,
+}
+"""Statuses of Bedrock's errors: in mid-stream they come without one, and wrong keys are a 403 over HTTP."""
+HINTS = {
+    401: "Check saas.aws_access_key, saas.aws_secret_key and the session token.",
+    403: "Check that the account may use this model in this region.",
+    404: "Check saas.model and saas.region_name.",
+}
+
+
+def said(err: Exception, caller: Caller) -> ByzerError:
+    """Return botocore's exceptions as ours: they carry their codes in `response`."""
+    response = getattr(err, "response", None)
+    if not isinstance(response, Mapping):
+        known = _TRANSPORT.get(type(err).__name__)
+        return _calm(translate(known(err) if known else err, caller))
+    error = response.get("Error", {})
+    code, about = str(error.get("Code", "")), response.get("ResponseMetadata", {})
+    status = CODES.get(code) or about.get("HTTPStatusCode") or CODES.get(code[:1].upper() + code[1:]) or 500
+    if code.isdigit() or not code:
+        status = about.get("HTTPStatusCode", status)
+    headers = {**about.get("HTTPHeaders", {}), "x-amzn-requestid": about.get("RequestId", "")}
+    return _calm(refused({"code": code, "message": error.get("Message", "")}, caller, status, headers))
+
+
+def _calm(err: ByzerError) -> ByzerError:
+    """Return an error without the chain behind it, which may quote keys."""
+    err.__suppress_context__ = True
+    err.__context__ = None
+    return err
+
+
+_TRANSPORT: dict[str, Callable[[Exception], Exception]] = {
+    "ReadTimeoutError": lambda _: TimeoutError(),
+    "ConnectTimeoutError": lambda err: ConnectionRefusedError(str(err)),
+    "EndpointConnectionError": lambda err: ConnectionRefusedError(str(err)),
+    "ConnectionClosedError": lambda err: ConnectionResetError(str(err)),
+    "ResponseStreamingError": lambda err: ConnectionResetError(str(err)),
+    "ProtocolError": lambda err: ConnectionResetError(str(err)),
+}
+"""botocore's names for what every transport has."""
+
+
+class Line:
+    """The connection that a thread talks over, for whoever wants to end the talk."""
+
+    def __init__(self) -> None:
+        self.left = False
+        self.connection: Any = None
+        self._wire: Any = None
+        self._held = threading.Lock()
+
+    def take(self, connection: Any) -> None:
+        """Remember the connection; its socket too, which http.client forgets when the answer will end it.
+
+        Raises:
+            ConnectionAbortedError: the talk was left before it began.
+        """
+        with self._held:
+            self.connection, self._wire = connection, connection.sock or self._wire
+            if self.left:
+                raise ConnectionAbortedError
+
+    def drop(self) -> None:
+        """Forget the connection before it goes back to the pool: the next request on it is somebody else's."""
+        with self._held:
+            self.connection = self._wire = None
+
+    def leave(self) -> None:
+        """Shut the connection if the talk is still on; a thread that waits for bytes wakes up."""
+        with self._held:
+            self.left = True
+            wire = None if self.connection is None else self.connection.sock or self._wire
+            if wire is not None:
+                with suppress(OSError):
+                    wire.shutdown(socket.SHUT_RDWR)
+
+
+LINES = threading.local()
+"""`LINES.line` is that of the request that the thread serves."""
+
+
+def threads(setup: Setup) -> int:
+    """Return how many requests a deployment may have in flight."""
+    return min(THREADS[1], max(THREADS[0], setup.concurrency))
+
+
+def connect(setup: Setup) -> Any:
+    """Import boto3 (240 ms) and make its client; nothing is sent yet."""
+    import boto3  # SDKs are imported by the deployments that use them
+    from botocore.config import Config
+
+    params = setup.params
+    proxy = reveal(params.get("saas.proxies"))
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=params["saas.timeout"],
+        retries={"total_max_attempts": 1},  # `retry` does that for all backends
+        max_pool_connections=threads(setup),
+        proxies={"http": proxy, "https": proxy} if proxy else None,
+        # A bearer token in the environment would win over keys that somebody gave.
+        signature_version="v4" if "saas.aws_access_key" in params and "saas.api_key" not in params else None,
+    )
+    if (token := reveal(params.get("saas.api_key"))) is not None:
+        os.environ["AWS_BEARER_TOKEN_BEDROCK"] = (
+            token  # boto3's only way to be told; this process is the deployment's own
+        )
+    session = boto3.Session(
+        aws_access_key_id=reveal(params.get("saas.aws_access_key")),
+        aws_secret_access_key=reveal(params.get("saas.aws_secret_key")),
+        aws_session_token=reveal(params.get("saas.aws_session_token")),
+        profile_name=params.get("saas.aws_profile"),
+        region_name=params["saas.region_name"],
+    )
+    client = session.client("bedrock-runtime", endpoint_url=params.get("saas.endpoint_url"), config=config)
+    _watch_connections(client)
+    return client
+
+
+def _watch_connections(client: Any) -> None:
+    """Let each thread's `Line` know its connection: boto3 itself cannot end a request that is waiting."""
+    session = getattr(getattr(client, "_endpoint", None), "http_session", None)
+    pools = getattr(session, "_pool_classes_by_scheme", {})  # of the direct connections, and of those by a proxy
+    for scheme, pool in list(pools.items()):
+        pools[scheme] = _watched(pool)
+
+
+def _watched(pool: Any) -> Any:
+    class Connection(pool.ConnectionCls):  # type: ignore[misc]  # a class that is found at run time
+        def request(self, *words: Any, **more: Any) -> Any:
+            line = getattr(LINES, "line", None)
+            if line is None:
+                return super().request(*words, **more)
+            line.take(self)
+            sent = super().request(*words, **more)
+            line.take(self)  # it has a socket now, if it had none
+            return sent
+
+    def put(self: Any, connection: Any) -> None:
+        if (line := getattr(LINES, "line", None)) is not None:
+            line.drop()
+        pool._put_conn(self, connection)
+
+    return type(pool.__name__, (pool,), {"ConnectionCls": Connection, "_put_conn": put})

@@ -1,0 +1,247 @@
+"""Bedrock's Converse as plain data: a request from ours, `ChatChunk` from its answers and events, and its failures.
+
+Shapes: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and ..._ConverseStream.html.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from byzer_magic import errors
+from byzer_magic.backends.http.errors import Caller
+from byzer_magic.backends.http.media import extension
+from byzer_magic.backends.http.messages import media_of, text_of, tool_call
+from byzer_magic.errors import BadRequest
+from byzer_magic.types import ChatChunk, ChatRequest, Media, Message, Usage
+
+FINISHES = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "guardrail_intervened": "content_filter",
+    "content_filtered": "content_filter",
+}
+_INFERENCE = {
+    "max_tokens": "maxTokens",
+    "max_completion_tokens": "maxTokens",
+    "temperature": "temperature",
+    "top_p": "topP",
+}
+_SAME = ("guardrailConfig", "performanceConfig", "requestMetadata", "serviceTier")
+"""Fields that Converse knows by these names."""
+_PLAIN = (("n", 1), ("response_format", "text"), ("response_format", {"type": "text"}))
+"""Options that ask for what Converse does anyway."""
+
+
+_NO_KEYS = (
+    errors.AuthenticationFailed,
+    "boto3 has no keys",
+    "Give saas.aws_access_key and saas.aws_secret_key, or saas.aws_profile.",
+)
+_UNREACHED = (
+    errors.ProviderUnavailable,
+    "Cannot reach Bedrock",
+    "Check saas.region_name, saas.endpoint_url, the network and the proxy.",
+)
+_RAISED: dict[str, tuple[type[errors.ProviderError], str, str]] = {
+    "NoCredentialsError": _NO_KEYS,
+    "PartialCredentialsError": _NO_KEYS,
+    "CredentialRetrievalError": _NO_KEYS,
+    "TokenRetrievalError": _NO_KEYS,
+    "NoAuthTokenError": _NO_KEYS,
+    "SSOError": _NO_KEYS,
+    "EndpointConnectionError": _UNREACHED,
+    "ConnectTimeoutError": _UNREACHED,
+    "ProxyConnectionError": _UNREACHED,
+    "SSLError": _UNREACHED,
+    "ParamValidationError": (BadRequest, "boto3 does not accept the request", "Change what the message names."),
+    "InvalidEndpointConfigurationError": (BadRequest, "boto3 does not accept the address", "Check saas.endpoint_url."),
+}
+"""What botocore raises without having had an answer: https://docs.aws.amazon.com/boto3/latest/guide/error-handling.html."""
+_TOO_LONG = re.compile(
+    r"input is too long|exceed context limit|too many input tokens|input tokens exceed", re.IGNORECASE
+)
+"""How Bedrock and its models put it: https://github.com/aws-samples/bedrock-chat/issues/95 and
+https://github.com/RooCodeInc/Roo-Code/issues/3713."""
+
+
+def arguments(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `converse`, without `modelId`; `defaults` are options that the request may override.
+
+    Raises:
+        BadRequest: it asks for something that Converse does not have.
+    """
+    asked = {**defaults, **{name: value for name, value in request.options.items() if value is not None}}
+    extra = asked.pop("extra_body", {})
+    system = [{"text": text_of(turn)} for turn in request.messages if turn.role in ("system", "developer")]
+    turns = [_turn(turn) for turn in request.messages if turn.role not in ("system", "developer")]
+    found: dict[str, Any] = {"messages": _alternating(turns)}
+    inference = {_INFERENCE[name]: asked.pop(name) for name in list(asked) if name in _INFERENCE}
+    if "stop" in asked:
+        stop = asked.pop("stop")
+        inference["stopSequences"] = [stop] if isinstance(stop, str) else list(stop)
+    choice = asked.pop("tool_choice", None)
+    if (tools := asked.pop("tools", None)) and choice != "none":
+        found["toolConfig"] = {"tools": [_tool(tool) for tool in tools], **_choice(choice)}
+    found |= {name: asked.pop(name) for name in _SAME if name in asked}
+    if unknown := [name for name, value in asked.items() if (name, value) not in _PLAIN]:
+        hint = "Leave it out, or put the model's own fields into extra_body."
+        raise BadRequest(f"Bedrock's Converse has no {unknown[0]}.", hint)
+    parts = {"system": system, "inferenceConfig": inference, "additionalModelRequestFields": extra}
+    return found | {name: value for name, value in parts.items() if value}
+
+
+def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    function = tool["function"]
+    spec = {"name": function["name"], "inputSchema": {"json": function.get("parameters") or {"type": "object"}}}
+    return {"toolSpec": spec | ({"description": function["description"]} if function.get("description") else {})}
+
+
+def _choice(value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if isinstance(value, Mapping):
+        return {"toolChoice": {"tool": {"name": value["function"]["name"]}}}
+    return {"toolChoice": {"any": {}} if value == "required" else {"auto": {}}}
+
+
+def _turn(turn: Message) -> dict[str, Any]:
+    if turn.role == "tool":
+        result = {"toolUseId": turn.tool_call_id, "content": [{"text": text_of(turn)}]}
+        return {"role": "user", "content": [{"toolResult": result}]}
+    blocks = [_block(part) for part in turn.content] if isinstance(turn.content, list) else []
+    if isinstance(turn.content, str) and turn.content:
+        blocks = [{"text": turn.content}]
+    for call in turn.tool_calls or []:
+        function = call["function"]
+        given = json.loads(function.get("arguments") or "{}")
+        blocks.append({"toolUse": {"toolUseId": call["id"], "name": function["name"], "input": given}})
+    return {"role": turn.role, "content": blocks}
+
+
+def _alternating(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return turns with neighbours of the same role in one: Converse wants them to alternate."""
+    found: list[dict[str, Any]] = []
+    for turn in turns:
+        if found and found[-1]["role"] == turn["role"]:
+            found[-1] = {**turn, "content": [*found[-1]["content"], *turn["content"]]}
+        else:
+            found.append(turn)
+    return found
+
+
+def _block(part: Any) -> dict[str, Any]:
+    media = media_of(part)
+    if media is not None:
+        return _image(media)
+    return {"text": part["text"]} if part.get("type") == "text" else dict(part)
+
+
+def _image(media: Media) -> dict[str, Any]:
+    if not media.is_image:
+        raise BadRequest(
+            "Bedrock's Converse takes no sounds.", "Write them down first, with a model that can transcribe."
+        )
+    if not media.data:
+        raise BadRequest(
+            f"Bedrock takes no addresses: {media.url}", "Download the picture, and give the file or its bytes."
+        )
+    kind = extension(media.mime)
+    return {"image": {"format": "jpeg" if kind == "jpg" else kind, "source": {"bytes": media.data}}}
+
+
+class Reader:
+    """Reads the events of one stream."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        """Whether Bedrock has said that the answer is complete."""
+        self._tools: dict[int, int] = {}
+
+    def chunk(self, event: Mapping[str, Any]) -> ChatChunk | None:
+        """Return what an event adds to the answer, or None."""
+        (kind, said), *_ = event.items()
+        if kind == "contentBlockStart" and "toolUse" in said.get("start", {}):
+            use = said["start"]["toolUse"]
+            self._tools[said["contentBlockIndex"]] = index = len(self._tools)
+            return ChatChunk(tool_calls=[tool_call(index, use["name"], use["toolUseId"])])
+        if kind == "contentBlockDelta":
+            return self._delta(said["contentBlockIndex"], said["delta"])
+        if kind == "messageStop":
+            self.finished = True
+            return ChatChunk(finish=FINISHES.get(said["stopReason"], said["stopReason"]))
+        if kind == "metadata" and said.get("usage"):
+            return ChatChunk(usage=_usage(said["usage"]))
+        return None
+
+    def _delta(self, index: int, delta: Mapping[str, Any]) -> ChatChunk | None:
+        if "text" in delta:
+            return ChatChunk(delta["text"])
+        if "reasoningContent" in delta:
+            thought = delta["reasoningContent"].get("text")  # or a signature, or what must not be read
+            return ChatChunk(reasoning=thought) if thought else None
+        if "toolUse" in delta:
+            return ChatChunk(
+                tool_calls=[{"index": self._tools[index], "function": {"arguments": delta["toolUse"]["input"]}}]
+            )
+        return None
+
+
+def whole(answer: Mapping[str, Any]) -> ChatChunk:
+    """Return a complete answer."""
+    blocks = answer["output"]["message"]["content"]
+    uses = [block["toolUse"] for block in blocks if "toolUse" in block]
+    calls = [tool_call(index, use["name"], use["toolUseId"], use["input"]) for index, use in enumerate(uses)]
+    thoughts = [block["reasoningContent"].get("reasoningText", {}) for block in blocks if "reasoningContent" in block]
+    reason = answer["stopReason"]
+    return ChatChunk(
+        "".join(block.get("text", "") for block in blocks),
+        "".join(thought.get("text", "") for thought in thoughts),
+        FINISHES.get(reason, reason),
+        _usage(answer["usage"]),
+        calls or None,
+    )
+
+
+def _usage(counts: Mapping[str, Any]) -> Usage:
+    names = ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
+    return Usage(sum(counts.get(name) or 0 for name in names), counts.get("outputTokens") or 0)
+
+
+def named(chunk: ChatChunk, answer: Mapping[str, Any]) -> ChatChunk:
+    """Return a chunk with AWS's number of the request, by which its support finds it."""
+    number = answer.get("ResponseMetadata", {}).get("RequestId")
+    return msgspec.structs.replace(chunk, extra={**(chunk.extra or {}), "request_id": number}) if number else chunk
+
+
+def check_pictures(body: Mapping[str, Any]) -> None:
+    """Check that InvokeModel gets the bytes of pictures, as it wants them: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages-request-response.html."""
+    turns = (turn["content"] for turn in body["messages"] if isinstance(turn["content"], list))
+    sources = (block.get("source") or {} for blocks in turns for block in blocks)
+    if found := [source for source in sources if source.get("type") == "url"]:
+        hint = "Download the picture, and give the file or its bytes."
+        raise BadRequest(f"Bedrock takes no addresses: {found[0]['url']}", hint)
+
+
+def failure(err: Exception, caller: Caller) -> errors.ByzerError | None:
+    """Return the error of ours for what is botocore's or Bedrock's own way to fail; None: it fails like others."""
+    for name in (cls.__name__ for cls in type(err).__mro__):
+        if name in _RAISED:
+            kind, words, hint = _RAISED[name]
+            return kind(f"{words}: {caller.hide(str(err))}", hint, provider=caller.host)
+    return None
+
+
+def narrowed(error: errors.ByzerError) -> errors.ByzerError:
+    """Return the error, or a narrower one where only Bedrock's sentence tells what it is."""
+    if type(error) is not BadRequest or not _TOO_LONG.search(error.message):
+        return error
+    hint = "Shorten the conversation, or use a model with a longer context."
+    return errors.ContextTooLong(error.message, hint, **error.details)

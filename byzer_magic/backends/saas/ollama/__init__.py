@@ -1,0 +1,5 @@
+"""Ollama by its native API."""
+
+from byzer_magic.backends.saas.ollama.backend import BACKEND
+
+__all__ = ["BACKEND"]

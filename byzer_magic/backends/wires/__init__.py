@@ -1,1 +1,0 @@
-"""How providers are spoken to: what several files of `backends/saas` share (clients, shapes, failures, parameters)."""

@@ -1,0 +1,129 @@
+"""Following deployments: what a live panel shows, for as long as it shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Protocol
+
+from byzer_magic import errors
+from byzer_magic.stat import Fleet, Followed, ModelStat, merged
+
+if TYPE_CHECKING:
+    from byzer_magic.runtime.transport.client import Link
+
+SHORTEST_SECONDS = 0.25
+"""Between two pictures of the fleet."""
+LONGEST_SECONDS = 2.0
+LOOK_SECONDS = 1.0
+"""How often somebody looks who has come and who has gone."""
+ASK_SECONDS = 5.0
+"""How long Ray may take to say that."""
+AGAIN_SECONDS = 0.5
+"""Pause before a deployment that was lost is followed again."""
+
+
+class Finder(Protocol):
+    """What knows the deployments: a manager."""
+
+    async def names(self) -> list[str]:
+        """Return the aliases of all deployments."""
+        ...
+
+    async def link(self, alias: str) -> Link:
+        """Return a new link to one."""
+        ...
+
+
+async def follow(finder: Finder, alias: str | None) -> AsyncIterator[Fleet]:
+    """Yield the deployments, or the one that is named, whenever something has changed; never ends by itself.
+
+    Whoever comes appears, whoever is undeployed goes; one that is silent stays, with its last sign of life.
+    """
+    watch = _Watch(finder, alias)
+    looking = asyncio.create_task(watch.look())
+    try:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(watch.news.wait(), LONGEST_SECONDS)
+            watch.news.clear()
+            yield Fleet(dict(sorted(watch.models.items())), watch.trouble)
+            await asyncio.sleep(SHORTEST_SECONDS)
+    finally:
+        looking.cancel()
+        watch.close()
+
+
+class _Watch:
+    """The deployments that are followed, each by a task of its own."""
+
+    def __init__(self, finder: Finder, alias: str | None) -> None:
+        self.models: dict[str, Followed] = {}
+        self.trouble = ""
+        self.news = asyncio.Event()
+        self._finder = finder
+        self._alias = alias
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def look(self) -> None:
+        first = True
+        asking: asyncio.Task[list[str]] | None = None
+        while True:
+            asking = asking or asyncio.create_task(self._finder.names())
+            await asyncio.wait({asking}, timeout=ASK_SECONDS)
+            if not asking.done():  # asking again and again would use up the threads that wait
+                self._tell("Ray does not answer.")
+                continue
+            asked, asking = asking, None
+            try:
+                found = asked.result()
+            except errors.ByzerError as err:
+                self._tell(err.message)
+            else:
+                self._expect({name for name in found if self._alias in (None, name)})
+                if first and not self._tasks:  # that there is nothing is news, too
+                    self.news.set()
+                first = False
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            self.trouble = trouble
+            self.news.set()
+
+    def _expect(self, names: set[str]) -> None:
+        for name in names - set(self._tasks):
+            self._tasks[name] = asyncio.create_task(self._follow(name))
+        for name in set(self._tasks) - names:
+            self._tasks.pop(name).cancel()
+            self.models.pop(name, None)
+            self.news.set()
+        self._tell(f"No model is deployed as {self._alias!r}." if self._alias and not names else "")
+
+    async def _follow(self, name: str) -> None:
+        """Follow one deployment, again and again: its pool may be restarted."""
+        while True:
+            with suppress(errors.ByzerError):
+                link = await self._finder.link(name)
+                try:
+                    await self._take(name, link)
+                finally:
+                    await link.close()
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _take(self, name: str, link: Link) -> None:
+        before: ModelStat | None = None
+        seen = time.monotonic()
+        async with aclosing(link.stream("follow")) as deltas:  # type: ignore[type-var]  # a generator
+            async for news in deltas:
+                now = time.monotonic()
+                before = merged(before, news, now - seen)
+                seen = now
+                self.models[name] = Followed(before, seen)
+                self.news.set()
+
+    def close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()

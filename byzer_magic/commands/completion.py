@@ -1,0 +1,119 @@
+"""What may come next on a command line: completion as a pure function of the text before the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from byzer_magic.commands.options import Option, Spec, options_of
+from byzer_magic.commands.spec import COMMANDS, EASY_COMMANDS, DeploySpec, QuerySpec, all_commands
+from byzer_magic.commands.tokens import bare, split
+from byzer_magic.errors import CommandError
+
+Params = Callable[[str, str | None], Sequence[str]]
+"""Gives the parameters of a type and engine as `saas.model=` words."""
+
+
+@dataclass
+class _Seen:
+    """What the words before the last one have said."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    params: list[str] = field(default_factory=list)
+    waiting: Option | None = None
+    """The option whose value comes next."""
+
+
+def complete(
+    text_before_cursor: str,
+    aliases: Sequence[str] = (),
+    preset_names: Sequence[str] = (),
+    kinds: Sequence[str] = (),
+    params: Params | None = None,
+) -> list[str]:
+    """Return the words that may stand in place of the last (partial) word, which is empty after a space.
+
+    Paths are the caller's to complete: for them, and where nothing is known, the list is empty.
+    """
+    try:
+        words = split(text_before_cursor)
+    except CommandError:
+        return []
+    partial = "" if not words or text_before_cursor[-1:].isspace() else words.pop()
+    words = words if words[:1] == ["%%chat"] else bare(words)
+    cls, rest = _command(words)
+    if cls is None:
+        return _starting(partial, _command_names(words))
+    sources = {"alias": aliases, "preset": preset_names, "kind": kinds}
+    return _starting(partial, _candidates(cls, rest, partial, sources, params))
+
+
+def _starting(partial: str, candidates: Sequence[str]) -> list[str]:
+    return [word for word in candidates if word.startswith(partial)]
+
+
+def _command(words: list[str]) -> tuple[type[Spec] | None, list[str]]:
+    taken = 2 if words[:1] == ["easy"] else 1
+    return all_commands().get(" ".join(words[:taken])), words[taken:]
+
+
+def _command_names(words: list[str]) -> Sequence[str]:
+    if words == ["easy"]:
+        return list(EASY_COMMANDS)
+    if words == ["help"]:
+        return [*COMMANDS, "easy"]
+    return [*COMMANDS, "easy", "help"] if not words else []
+
+
+def _candidates(
+    cls: type[Spec], rest: list[str], partial: str, sources: Mapping[str, Sequence[str]], params: Params | None
+) -> list[str]:
+    seen = _look(cls, rest)
+    if "query" in seen.values and cls is not QuerySpec:  # the prompt has begun
+        return []
+    flags = [f"--{opt.name}" for opt in options_of(cls) if opt.name not in seen.values and not opt.positional]
+    if partial.startswith("--"):
+        name, equals, _ = partial.partition("=")
+        opt = {f"--{opt.name}": opt for opt in options_of(cls)}.get(name)
+        return [f"{name}={value}" for value in _values(opt, sources)] if equals and opt else flags
+    if seen.waiting is not None and seen.waiting.kind == "params":
+        return [*_params(cls, seen, params), *flags]
+    if seen.waiting is not None:
+        return _values(seen.waiting, sources)
+    free = [opt for opt in options_of(cls) if opt.positional and opt.name not in seen.values]
+    return _values(free[0], sources) if free else flags
+
+
+def _look(cls: type[Spec], words: list[str]) -> _Seen:
+    options = {opt.name: opt for opt in options_of(cls)}
+    seen = _Seen()
+    for word in words:
+        name, equals, value = word.removeprefix("--").replace("-", "_").partition("=")
+        if word.startswith("--") and name in options:
+            seen.values[name] = value
+            seen.waiting = None if equals or options[name].kind == "flag" else options[name]
+        else:
+            _take(seen, options, word)
+    return seen
+
+
+def _take(seen: _Seen, options: dict[str, Option], word: str) -> None:
+    if seen.waiting is not None and seen.waiting.kind == "params":
+        seen.params.append(word.partition("=")[0])
+    elif seen.waiting is not None:
+        seen.values[seen.waiting.name] = word
+        seen.waiting = None
+    else:
+        free = [opt.name for opt in options.values() if opt.positional and opt.name not in seen.values]
+        seen.values.update(dict.fromkeys(free[:1], word))
+
+
+def _values(opt: Option | None, sources: Mapping[str, Sequence[str]]) -> list[str]:
+    return [] if opt is None else list(opt.choices or sources.get(opt.complete, ()))
+
+
+def _params(cls: type[Spec], seen: _Seen, params: Params | None) -> list[str]:
+    if params is None or cls is not DeploySpec:
+        return []
+    kind = seen.values.get("pretrained_model_type", "custom/auto")
+    return [name for name in params(kind, seen.values.get("infer_backend")) if name.rstrip("=") not in seen.params]

@@ -1,0 +1,241 @@
+"""Text into words and back, and pasted cells into commands.
+
+Words follow the POSIX shell, with three differences that pasting needs: `${NAME}` is never touched, `#` is an
+ordinary character, and a line break behind a backslash may have lost itself on the way.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+from byzer_magic.commands.options import HIDDEN, is_secret_name, suggest
+from byzer_magic.commands.spec import COMMANDS
+from byzer_magic.errors import CommandError
+from byzer_magic.log import redact
+
+FLAG = re.compile(r"--[A-Za-z][\w-]*(?:=.*)?", re.DOTALL)
+"""A word that is a flag wherever it stands; a value of that shape is written `--flag=--value`."""
+
+_PARTS = re.compile(
+    r"""
+      (?P<single> '[^']*' )
+    | (?P<double> "(?:\\.|[^"\\])*" )
+    | (?P<joint>  \\[^\S\n]*\n | \\\s*\Z | \\[ \t]+(?=--[A-Za-z]) | [\u00a0\u3000] )
+    | (?P<escape> \\. )
+    | (?P<reference> \$\{[^}\n]*\} )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""What needs care in a line. A joint separates words: a continuation, or a space that a web page put there."""
+
+_PLAIN = re.compile(r"(?:[\w@%+=:,./-]|\$\{\w+\}|\*\*\*)+", re.ASCII)
+"""Words that need no quotes."""
+
+_RAW_WORD = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|\$\{[^}\n]*\}|[^\s'"\\])+(?!\S)""", re.DOTALL)
+"""One word with its quotes on."""
+
+_PREFIX = re.compile(r"[!%$\s]*(?:(?:byzerllm|byzer|(easy)-byzerllm)(?:\s+|$))?")
+"""What may stand before a command in a shell, a notebook or a guide."""
+
+
+def split(text: str) -> list[str]:
+    """Return the words of a command line.
+
+    Raises:
+        CommandError: a quote is never closed.
+    """
+    try:
+        return shlex.split(_PARTS.sub(_plain, text))
+    except ValueError as err:
+        raise CommandError(
+            f"A quote is opened and never closed: {_short(text)}",
+            "Close it, or put text that has an apostrophe in it between double quotes.",
+        ) from err
+
+
+def _plain(match: re.Match[str]) -> str:
+    if match["joint"]:
+        return " "
+    if match["reference"]:
+        return shlex.quote(match[0])
+    return re.sub(r"\\\r?\n", "", match[0]) if match["double"] else match[0]
+
+
+def quote(word: str) -> str:
+    """Return the word as `split` reads it back, with quotes only where it needs them."""
+    return word if _PLAIN.fullmatch(word) else shlex.quote(word)
+
+
+def bare(words: list[str]) -> list[str]:
+    """Return words without a leading `byzerllm` or `!`, and with `easy` for `easy-byzerllm`."""
+    if not words:
+        return []
+    first = words[0].lstrip("!%$")
+    if first in ("", "byzerllm", "byzer"):
+        return bare(words[1:])
+    return ["easy" if first == "easy-byzerllm" else first, *words[1:]]
+
+
+def split_block(cell: str) -> list[str]:
+    """Return the commands of a pasted cell, one text each, without `byzerllm` or `!` before them.
+
+    Blank lines and Markdown fences end a command; lines that start with `#` are left out. A line that starts with
+    `--flag` belongs to the command above it even when the backslash between them was lost.
+
+    Raises:
+        CommandError: a line is no command, or a quote is never closed.
+    """
+    commands: list[str] = []
+    above = False
+    for line in map(_normal, _logical_lines(cell)):
+        if _is_break(line):
+            above = False
+        elif not FLAG.match(line):
+            _check_command(line, above=above)
+            commands.append(line)
+            above = True
+        elif above:
+            commands[-1] += f" {line}"
+        else:
+            raise CommandError(f"This line belongs to no command: {_short(line)}", "Remove the blank line before it.")
+    for command in commands:
+        split(command)
+    return commands
+
+
+def _logical_lines(cell: str) -> Iterator[str]:
+    """Yield lines without comments, each with its continuations: behind a backslash, or inside a quote."""
+    lines = iter(cell.split("\n"))
+    for line in lines:
+        if line.lstrip().startswith("#"):
+            continue
+        whole = line
+        while joint := _joint(whole):
+            following = next(lines, None)
+            if following is None:
+                break
+            if joint == "\n":
+                whole += f"\n{following}"
+            elif _is_break(following):
+                whole = _without_backslash(whole)
+            elif not following.lstrip().startswith("#"):
+                whole = f"{_without_backslash(whole)} {following.strip()}"
+        yield whole
+
+
+def _joint(line: str) -> str:
+    """Return what joins the next line to this one: a space, a line break (inside a quote), or nothing."""
+    rest = _PARTS.sub(lambda match: match[0] if match["joint"] else "", line)
+    if re.search(r"['\"]", rest) and (_is_command(normal := _normal(line)) or FLAG.match(normal)):
+        return "\n"
+    return " " if rest.rstrip().endswith("\\") else ""
+
+
+def _without_backslash(line: str) -> str:
+    return line.rstrip()[:-1].rstrip()
+
+
+def _is_break(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("```")
+
+
+def _normal(line: str) -> str:
+    match = _PREFIX.match(line)
+    rest = line[match.end() :].strip() if match else line.strip()
+    return f"easy {rest}" if match and match[1] else rest
+
+
+def _is_command(line: str) -> bool:
+    return "".join(line.split(maxsplit=1)[:1]) in (*COMMANDS, "easy")
+
+
+def _check_command(line: str, *, above: bool) -> None:
+    if _is_command(line):
+        return
+    known = (*COMMANDS, "easy")
+    near = suggest(line.split(maxsplit=1)[0], known)
+    lost = r"If it continues the line above, end that one with \." if above else ""
+    every = f"A command starts with one of: {', '.join(known)}."
+    raise CommandError(f"This line is not a command: {_short(line)}", " ".join(filter(None, (near, lost, every))))
+
+
+def _short(text: str, length: int = 60) -> str:
+    """Return the beginning of a text for a message, without secrets."""
+    shown, secret = [], False
+    for word in text.split():
+        name, equals, _ = word.partition("=")
+        hidden = f"{name}={HIDDEN}" if equals and is_secret_name(name) else word
+        shown.append(HIDDEN if secret else hidden)
+        secret = not equals and name.startswith("--") and is_secret_name(name)
+    text = redact(" ".join(shown))
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+class Words:
+    """The words of a command, one after the other, or all that remain as one text."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._words = words
+
+    def peek(self) -> str | None:
+        """Return the next word, or None at the end."""
+        return self._words[0] if self._words else None
+
+    def take(self) -> str:
+        """Return the next word and go on.
+
+        Raises:
+            CommandError: a quote in it is never closed.
+        """
+        return self._words.pop(0)
+
+    def rest(self) -> str:
+        """Return all that remains as one text, and end."""
+        text, self._words = " ".join(self._words), []
+        return text
+
+
+class ChatLine(Words):
+    """The words of a `%chat` line, read one at a time, because a prompt may have half a pair of quotes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__([])
+        self._text = text.lstrip()
+        self._ended = False
+        self._verbatim = False
+
+    def peek(self) -> str | None:
+        """Return the next word, or None at the end; behind `--`, everything is one word."""
+        if self._ended or not (self._text or self._verbatim):
+            return None
+        if self._verbatim:
+            return self._text
+        try:
+            return self._word()
+        except CommandError:
+            return self._raw()
+
+    def take(self) -> str:
+        """Return the next word and go on.
+
+        Raises:
+            CommandError: a quote in it is never closed.
+        """
+        word, self._text = self._word(), self._text[len(self._raw()) :]
+        self._verbatim = word == "--"
+        self._text = self._text[1:] if self._verbatim else self._text.lstrip()
+        return word
+
+    def rest(self) -> str:
+        """Return all that remains, exactly as typed, and end."""
+        self._ended = True
+        return self._text
+
+    def _word(self) -> str:
+        return "".join(split(self._raw())[:1])
+
+    def _raw(self) -> str:
+        match = _RAW_WORD.match(self._text)
+        return match[0] if match else self._text.split(maxsplit=1)[0]

@@ -1,0 +1,1 @@
+"""Values to HTML and text: pure functions, no widget, no state."""

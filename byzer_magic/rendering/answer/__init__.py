@@ -1,0 +1,1 @@
+"""Rendered answers: Markdown, formulas, code, columns side by side."""

@@ -1,0 +1,169 @@
+"""Answers of several models side by side: pure functions from what has arrived to HTML and text."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from byzer_magic.errors import ByzerError
+from byzer_magic.rendering import assets, snapshot
+from byzer_magic.rendering.answer.view import Shown, View
+from byzer_magic.rendering.media import (
+    audio as sound_view,
+    base as media,
+    image as picture_view,
+    transcript as transcript_view,
+)
+from byzer_magic.results import (
+    ChatResult,
+    EmbedResult,
+    ImageResult,
+    RerankResult,
+    Result,
+    SpeakResult,
+    TranscribeResult,
+)
+
+SIGNS = {"waiting": "○", "answering": "◐", "done": "✓", "failed": "✗", "stopped": "■"}
+"""So that no state is told by colour alone."""
+ROWS = 50
+"""More vectors or documents are not shown; the result has them all."""
+NUMBERS = 4
+"""Numbers of a vector that are shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One model's answer at one moment."""
+
+    alias: str
+    state: str
+    """One of `SIGNS`."""
+    seconds: float = 0.0
+    text: str = ""
+    """Of an answer that is still coming."""
+    reasoning: str = ""
+    progress: str = ""
+    """How far an answer is that is no text."""
+    result: Result | None = None
+    """The whole, or the part that had arrived, once there will be no more."""
+
+    @property
+    def error(self) -> ByzerError | None:
+        """Return why it failed."""
+        return self.result.error if self.result is not None else None
+
+
+def bundle(columns: Sequence[Column], views: Mapping[str, View], *, chinese: bool) -> dict[str, str]:
+    """Return the columns as Jupyter shows them; each chat is drawn by its view, by alias."""
+    words = assets.texts("columns", chinese=chinese)
+    over = all(column.result is not None for column in columns)
+    each = "".join(_column(column, views[column.alias], words, over=over, chinese=chinese) for column in columns)
+    label = words["group"].format(count=len(columns))
+    shown = media.tag("div", each, class_="bz-columns", role="group", aria_label=label)
+    styles = "".join(map(assets.read, ("answer.css", "columns.css", "footer.css")))
+    return {
+        "text/html": f"<style>{styles}</style>{media.output(shown)}",
+        "text/plain": "\n\n".join(plain(column, chinese=chinese) for column in columns),
+    }
+
+
+def plain(column: Column, *, chinese: bool) -> str:
+    """Return one column as text under a heading."""
+    words = assets.texts("columns", chinese=chinese)
+    said = column.text or column.progress if column.result is None else _text(column.result, chinese=chinese)
+    trouble = f"{words['failed']}: {column.error}" if column.error else ""
+    lines = [f"== {column.alias} ==", said, trouble, footer(column, chinese=chinese)]
+    return "\n".join(filter(None, lines))
+
+
+def _text(result: Result, *, chinese: bool) -> str:
+    shown = "" if isinstance(result, EmbedResult) else str(result)
+    return "\n".join(filter(None, [shown, snapshot.made(result, chinese=chinese)]))
+
+
+def footer(column: Column, *, chinese: bool) -> str:
+    """Return the line under an answer: what it took."""
+    return " · ".join(snapshot.figures(column.result, chinese=chinese)) if column.result is not None else ""
+
+
+def _column(column: Column, view: View, words: Mapping[str, str], *, over: bool, chinese: bool) -> str:
+    state = f"{SIGNS[column.state]} {words[column.state]}"
+    if column.result is None:
+        state += f" · {column.seconds:.0f} s"
+    head = media.tag("strong", html.escape(column.alias)) + media.tag("span", html.escape(state))
+    body = _trouble(column, words) + _body(column, view, words, over=over, chinese=chinese)
+    foot = footer(column, chinese=chinese)
+    inner = media.tag("header", head) + media.tag("div", body, class_="bz-body")
+    inner += media.tag("footer", html.escape(foot), class_="bz-footer") if foot else ""
+    return media.tag("section", inner, class_=f"bz-column bz-{column.state}", aria_label=column.alias)
+
+
+def _trouble(column: Column, words: Mapping[str, str]) -> str:
+    error = column.error
+    if error is None:
+        return ""
+    shown = media.tag("p", html.escape(str(error)), class_="bz-error", role="note")
+    partial = isinstance(column.result, ChatResult) and column.result.text
+    return shown + (media.tag("p", html.escape(words["part"]), class_="bz-quiet") if partial else "")
+
+
+def _body(column: Column, view: View, words: Mapping[str, str], *, over: bool, chinese: bool) -> str:
+    """Return the answer itself. Sounds and pictures come when all is over: until then, repainting would stop them."""
+    match column.result:
+        case None if column.text or column.reasoning:
+            return view.inner(Shown(text=column.text, reasoning=column.reasoning, done=False))
+        case None:
+            return media.tag("p", html.escape(column.progress), class_="bz-quiet")
+        case ChatResult() as result:
+            return _chat(result, view, words)
+        case EmbedResult() as result:
+            return snapshot.table_html(_vectors(result, words), "") + _made(result, chinese=chinese)
+        case RerankResult() as result:
+            return snapshot.table_html(_ranking(result, words), "") + _made(result, chinese=chinese)
+        case result if not over:
+            return media.tag("p", html.escape(f"{result}: {words['later']}"), class_="bz-quiet")
+        case SpeakResult() as result:
+            return sound_view.figure(result.sound, media.words(chinese=chinese))[0] if result.data else ""
+        case ImageResult() as result:
+            about = (result.prompt, result.facts, "", media.words(chinese=chinese))
+            return picture_view.grid(result.drawings, *about)[0]
+        case TranscribeResult() as result:
+            return _transcript(result, chinese=chinese)
+
+
+def _transcript(result: TranscribeResult, *, chinese: bool) -> str:
+    about = (result.text, result.segments, result.facts[1:], result.sound, media.words(chinese=chinese))
+    return transcript_view.section(*about)[0]
+
+
+def _chat(result: ChatResult, view: View, words: Mapping[str, str]) -> str:
+    if not (result.text or result.reasoning or result.tool_calls):
+        empty = not (result.error or result.interrupted)
+        return media.tag("p", html.escape(words["empty"]), class_="bz-quiet") if empty else ""
+    return view.inner(Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or ()))
+
+
+def _made(result: Result, *, chinese: bool) -> str:
+    text = snapshot.made(result, chinese=chinese)
+    return media.tag("p", html.escape(text), class_="bz-quiet") if text else ""
+
+
+def _vectors(result: EmbedResult, words: Mapping[str, str]) -> list[dict[str, object]]:
+    return [
+        {
+            words["text"]: number + 1,
+            words["length"]: f"{sum(float(value) ** 2 for value in row) ** 0.5:.3f}",
+            words["begins"]: " ".join(f"{value:.3f}" for value in row[:NUMBERS]) + " …",
+        }
+        for number, row in enumerate(result.vectors[:ROWS])
+    ]
+
+
+def _ranking(result: RerankResult, words: Mapping[str, str]) -> list[dict[str, object]]:
+    pairs = zip(result.order[:ROWS], result.documents, strict=False)
+    return [
+        {words["place"]: place, words["score"]: f"{score:.4f}", words["text"]: text}
+        for place, ((_, score), text) in enumerate(pairs, 1)
+    ]

@@ -1,0 +1,127 @@
+"""The Markdown of models' answers: what of it becomes which HTML."""
+
+from __future__ import annotations
+
+import functools
+import html
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from byzer_magic.rendering.answer import code, formulas
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_core import StateCore
+    from markdown_it.rules_inline import StateInline
+    from markdown_it.token import Token
+
+LINK = re.compile(r"(?:https?://|mailto:)\S", re.IGNORECASE)
+"""Addresses that become links; no other kind does."""
+PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+\Z")
+"""Pictures that an answer has in it: these are shown. Others would tell their server who reads the answer, and when."""
+BARE = re.compile(
+    r"https?://[^\s<>\"'`|\\\u3000-\u303f\uff00-\uffef]+[^\s<>\"'`|\\.,;:!?)\]}*_~\u3000-\u303f\uff00-\uffef]"
+)
+"""An address in running text."""
+BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+"""The only way to a new line in a table's cell, so models write it: it is read as one."""
+
+
+@functools.cache
+def parser() -> MarkdownIt:
+    """Return the one Markdown parser."""
+    from markdown_it import MarkdownIt
+
+    made = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    made.validateLink = lambda address: bool(LINK.match(address) or PICTURE.match(address))  # type: ignore[method-assign,assignment]  # its own way of configuring
+    formulas.install(made)
+    made.inline.ruler.before("escape", "break", _break)
+    made.core.ruler.push("bare_links", _bare_links)
+    rules: dict[str, Any] = {
+        "fence": _fence, "code_block": _code, "image": _image, "link_open": _link_open, "table_open": _table_open,
+        "table_close": _table_close, "math_inline": formulas.shown, "math_inline_double": formulas.shown,
+        "math_block": formulas.shown,
+    }  # fmt: skip
+    made.renderer.rules.update(rules)  # type: ignore[attr-defined]  # of the HTML renderer, which it is
+    return made
+
+
+def _break(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - markdown-it calls it so
+    found = BREAK.match(state.src, state.pos) if state.src[state.pos] == "<" else None
+    if found is None:
+        return False
+    if not silent:
+        state.push("hardbreak", "br", 0)
+    state.pos = found.end()
+    return True
+
+
+def _bare_links(state: StateCore) -> None:
+    """Make links of addresses in running text."""
+    for token in state.tokens:
+        if token.type == "inline" and "://" in token.content:
+            token.children = list(_linked(token.children or []))
+
+
+def _linked(tokens: Sequence[Token]) -> Iterator[Token]:
+    from markdown_it.token import Token
+
+    inside = 0
+    for token in tokens:
+        inside += (token.type == "link_open") - (token.type == "link_close")
+        if token.type != "text" or inside or "://" not in token.content:
+            yield token
+            continue
+        end = 0
+        for found in BARE.finditer(token.content):
+            yield Token("text", "", 0, content=token.content[end : found.start()])
+            yield Token("link_open", "a", 1, attrs={"href": parser().normalizeLink(found[0])})
+            yield Token("text", "", 0, content=found[0])
+            yield Token("link_close", "a", -1)
+            end = found.end()
+        yield Token("text", "", 0, content=token.content[end:])
+
+
+def _fence(tokens: Sequence[Token], index: int, _: Any, env: dict[str, Any]) -> str:
+    token = tokens[index]
+    language = (token.info.split() or [""])[0]
+    return code.block(token.content, language.strip("{}."), chinese=env.get("chinese", False))
+
+
+def _code(tokens: Sequence[Token], index: int, _: Any, env: dict[str, Any]) -> str:
+    return code.block(tokens[index].content, "", chinese=env.get("chinese", False))
+
+
+def _link_open(tokens: Sequence[Token], index: int, _: Any, __: Any) -> str:
+    return _opened(str(tokens[index].attrs.get("href", "")), str(tokens[index].attrs.get("title", "")))
+
+
+def _opened(address: str, title: str) -> str:
+    hint = f' title="{html.escape(title)}"' if title else ""
+    return f'<a href="{html.escape(address)}"{hint} target="_blank" rel="noopener noreferrer">'
+
+
+def _image(tokens: Sequence[Token], index: int, _: Any, env: dict[str, Any]) -> str:
+    """Show a picture that is in the answer; one that is elsewhere becomes a link to it."""
+    token = tokens[index]
+    known = parser()
+    about = known.renderer.renderInlineAsText(token.children, known.options, env)  # type: ignore[attr-defined]  # as above
+    source = str(token.attrs.get("src", ""))
+    if PICTURE.match(source):
+        return f'<img src="{html.escape(source)}" alt="{html.escape(about)}">'
+    try:
+        host = urlsplit(source).hostname or source
+    except ValueError:
+        host = source
+    label = ": ".join(filter(None, ["图片" if env.get("chinese") else "picture", about]))
+    return f"{_opened(source, '')}{html.escape(f'{label} ({host})')}</a>"
+
+
+def _table_open(*_: Any) -> str:
+    return '<div class="bz-scroll" tabindex="0"><table>\n'
+
+
+def _table_close(*_: Any) -> str:
+    return "</table></div>\n"

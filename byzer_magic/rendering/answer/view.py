@@ -1,0 +1,116 @@
+"""One answer as Jupyter shows it: a pure function of what has arrived."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from byzer_magic.rendering import assets
+from byzer_magic.rendering.answer import code, markdown
+
+KEEP_FOLDS = (
+    "{const b=document.currentScript.parentNode,m=window.bzFolds??={};b.querySelectorAll('details').forEach(d=>{"
+    "const k=b.dataset.key+d.dataset.fold;if(k in m)d.open=m[k];d.addEventListener('toggle',()=>{m[k]=d.open})})}"
+)
+"""A painting replaces the one before; what the reader had unfolded there stays unfolded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """All that is to be seen of an answer."""
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: Sequence[Mapping[str, Any]] = ()
+    media: str = ""
+    """Sounds and pictures, as HTML of ours."""
+    footer: str = ""
+    done: bool = True
+
+
+class View:
+    """Draws one answer again and again; what is settled of it is rendered once.
+
+    What it draws is always what a new view would draw of the same.
+    """
+
+    def __init__(self, style: str = "markdown", *, chinese: bool = False, key: str = "") -> None:
+        self._style = style
+        self._chinese = chinese
+        self._key = key
+        self._words = assets.texts("chat", chinese=chinese)
+        self._text = markdown.Stream(chinese=chinese)
+        self._reasoning = markdown.Stream(chinese=chinese)
+
+    def blocks(self, shown: Shown) -> list[str]:
+        """Return the HTML of each block of the answer, the first ones of which rarely change."""
+        text = markdown.formatted(shown.text, self._style) if self._style != "markdown" else shown.text
+        first = [self.thoughts(shown)] if shown.reasoning else []
+        calls = [self._call(number, call) for number, call in enumerate(shown.tool_calls)]
+        media = [f'<div class="bz-attached">{shown.media}</div>'] if shown.media else []
+        footer = [f'<div class="bz-footer">{html.escape(shown.footer)}</div>'] if shown.footer else []
+        return [*first, *self._text.blocks(text), *calls, *media, *footer]
+
+    def thoughts(self, shown: Shown) -> str:
+        """Return the reasoning, folded."""
+        body = "".join(self._reasoning.blocks(shown.reasoning))
+        thinking = not shown.done and not shown.text
+        return _fold("reasoning", html.escape(self._words["thinking" if thinking else "reasoning"]), body)
+
+    def html(self, shown: Shown) -> str:
+        """Return it with all that a cell needs to show it."""
+        return f"<style>{assets.read('answer.css')}{assets.read('footer.css')}</style>{self.inner(shown)}"
+
+    def inner(self, shown: Shown) -> str:
+        """Return it without its style, for an output that shows several."""
+        body = "".join(self.blocks(shown))
+        folds = f"<script>{KEEP_FOLDS}</script>" if "<details" in body else ""
+        # MathJax, which looks for dollars in every output, is told that there is nothing for it
+        kind = "bz-answer mathjax_ignore tex2jax_ignore"
+        return f'<div class="{kind}" data-key="{html.escape(self._key)}">{body}{folds}</div>'
+
+    def _call(self, number: int, call: Mapping[str, Any]) -> str:
+        function = call.get("function") or {}
+        arguments = str(function.get("arguments") or "")
+        title = f"{html.escape(self._words['tool'])} <code>{html.escape(str(function.get('name') or '?'))}</code>"
+        body = code.block(markdown.pretty_json(arguments), "json", chinese=self._chinese)
+        return _fold(f"tool{number}", title, body)
+
+
+def _fold(name: str, title: str, body: str) -> str:
+    return f'<details class="bz-fold" data-fold="{name}"><summary>{title}</summary><div>{body}</div></details>'
+
+
+def bundle(shown: Shown, style: str = "markdown", *, chinese: bool = False, key: str = "") -> dict[str, str]:
+    """Return a whole answer as a MIME bundle.
+
+    Jupyter and nbconvert's HTML take the first kind, PDF and LaTeX the second, terminals and diffs the third.
+    """
+    return {
+        "text/html": View(style, chinese=chinese, key=key).html(shown),
+        "text/markdown": as_markdown(shown, style),
+        "text/plain": plain(shown),
+    }
+
+
+def as_markdown(shown: Shown, style: str = "markdown") -> str:
+    """Return it as Markdown in which nothing that a model wrote is HTML."""
+    parts = [
+        markdown.folded("reasoning", shown.reasoning) if shown.reasoning else "",
+        markdown.formatted(shown.text, style),
+        *(markdown.fence(_call_line(call), "text") for call in shown.tool_calls),
+        f"<small>{html.escape(shown.footer)}</small>" if shown.footer else "",
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def plain(shown: Shown) -> str:
+    """Return it as text: the answer as the model wrote it, its tool calls, the footer."""
+    return "\n\n".join(filter(None, [shown.text, *map(_call_line, shown.tool_calls), shown.footer]))
+
+
+def _call_line(call: Mapping[str, Any]) -> str:
+    function = call.get("function") or {}
+    return f"{function.get('name') or '?'}({function.get('arguments') or ''})"

@@ -1,0 +1,1 @@
+"""Rendered deployments: table cells, history, figures, sparklines."""

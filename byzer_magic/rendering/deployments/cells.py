@@ -1,0 +1,185 @@
+"""Deployments and workers as cells of a table: the same in the live panel, in its snapshot and in `stat`."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from byzer_magic.rendering.deployments import sparkline
+from byzer_magic.rendering.snapshot import Cell
+from byzer_magic.stat import ModelStat, Sample, WorkerStat
+
+COLUMNS = (
+    "model", "slots", "queue", "requests", "errors", "rate", "speed", "first", "last", "cost",
+)  # fmt: skip
+"""In the order in which people read them."""
+SQUARES = 8
+"""With so many slots or fewer each is a square, with more there is one bar."""
+STALE_SECONDS = 3.0
+"""A deployment that has been silent for so long is shown as stale."""
+SMALLEST = 0.0001
+"""A cost below this is said to be below it."""
+SIGNS = {"USD": "$", "CNY": "¥", "EUR": "€"}
+MINUTE = 60
+STEP = 2
+"""Seconds of one point in the picture of the last minute."""
+
+Cells = dict[str, Cell]
+Words = Mapping[str, str]
+
+
+class State(NamedTuple):
+    """How a deployment or a worker is."""
+
+    kind: str
+    """up, part, loading, down, drained or stale: the colour and shape of its sign."""
+    text: str
+    """Said aloud where it is not simply up."""
+
+
+def state_of(stat: ModelStat, age: float, words: Words) -> State:
+    """Return how a deployment is; what has not been heard of for a while is stale, whatever it was."""
+    if age > STALE_SECONDS:
+        return State("stale", words["stale"].format(age=ago(age, words)))
+    healths = [worker.health for worker in stat.workers]
+    up = healths.count("up")
+    if up == len(healths) > 0:
+        return State("up", words["up"])
+    if up:
+        return State("part", words["partly"].format(up=up, count=len(healths)))
+    if stat.trouble:
+        return State("down", words["down"])
+    if "loading" in healths or not healths:
+        return State("loading", words["loading"])
+    return State("drained", words["drained"]) if "drained" in healths else State("down", words["down"])
+
+
+def model_cells(stat: ModelStat, rate: Cell, age: float, words: Words) -> Cells:
+    """Return a deployment's row; `rate` is its last minute, `age` the seconds since it was last heard of."""
+    busy = sum(worker.limit - worker.free for worker in stat.workers)
+    idle = min((worker.idle_seconds for worker in stat.workers if worker.requests), default=None)
+    return {
+        "model": _name(stat.model, _about(stat), state_of(stat, age, words), len(stat.workers)),
+        "slots": slots(busy, sum(worker.limit for worker in stat.workers)),
+        "queue": count(stat.queued),
+        "requests": count(stat.requests),
+        "errors": count(stat.errors, bad=True),
+        "rate": rate,
+        "speed": right("" if stat.tokens_per_second is None else figure(stat.tokens_per_second)),
+        "first": right(first_token(stat, words)),
+        "last": right(words["never"] if idle is None else ago(idle, words)),
+        "cost": right(money(stat.cost, stat.currency)),
+    }
+
+
+def worker_cells(worker: WorkerStat, words: Words, model: str = "") -> Cells:
+    """Return a worker's row; what only the deployment knows is empty. It is named after `model` where that is given."""
+    name = " ".join(filter(None, (model, words["worker"].format(index=worker.index))))
+    health = worker.health if worker.health in ("up", "loading", "down", "drained") else "down"
+    process = words["process"].format(pid=worker.pid) if worker.pid else ""
+    cells = dict.fromkeys(COLUMNS, plain(""))
+    cells |= {
+        "model": _name(name, process, State(health, words[health])),
+        "slots": slots(worker.limit - worker.free, worker.limit),
+        "requests": count(worker.requests),
+        "errors": count(worker.errors, bad=True),
+        "last": right(ago(worker.idle_seconds, words) if worker.requests else words["never"]),
+    }
+    return cells
+
+
+def stat_rows(stats: Sequence[ModelStat], words: Words) -> list[dict[str, Any]]:
+    """Return the rows of `stat`'s table: the panel's cells, without the history that only the panel has."""
+    rows = []
+    for stat in stats:
+        cells = model_cells(stat, plain(""), 0.0, words)
+        name = _name(stat.model, "", state_of(stat, 0.0, words))
+        facts = {"model": name, "type": plain(stat.kind), "can": plain(" ".join(stat.capabilities))}
+        facts["workers"] = right(f"{sum(worker.health == 'up' for worker in stat.workers)}/{len(stat.workers)}")
+        rest = {name: cells[name] for name in COLUMNS if name not in ("model", "rate")}
+        rows.append({words[name]: cell for name, cell in (facts | rest).items()})
+    return rows
+
+
+def minute(samples: Iterable[Sample], now: float, words: Words) -> Cell:
+    """Return the requests of the last minute: how many a second there are now, and how it was."""
+    values = [value or 0.0 for value in sparkline.rate(samples, int(now), MINUTE, STEP, lambda sample: sample.requests)]
+    latest, high = figure(sum(values[-3:]) / 3), figure(max(values))
+    drawn = sparkline.spark(values, words["peak"].format(name=words["rate_long"], now=latest, high=high))
+    return Cell(f"{latest}/s", f'{drawn}<span class="bz-of">{latest}/s</span>')
+
+
+def slots(busy: int, limit: int) -> Cell:
+    """Return slots as squares that are filled, or as a bar, with their numbers beside them."""
+    text = f"{busy:,}/{limit:,}"
+    if 0 < limit <= SQUARES:
+        shape = "".join(f'<i class="bz-{"on" if place < busy else "off"}"></i>' for place in range(limit))
+    else:
+        shape = f'<b style="width:{100 * busy / limit if limit else 0:.0f}%"></b>'
+    kind = "bz-squares" if 0 < limit <= SQUARES else "bz-gauge"
+    return Cell(text, f'<span class="{kind}" aria-hidden="true">{shape}</span><span class="bz-of">{text}</span>')
+
+
+def count(number: int, *, bad: bool = False) -> Cell:
+    """Return a number; nothing at all is quiet, and what should not be is marked."""
+    text = f"{number:,}"
+    kind = "bz-zero" if not number else "bz-bad" if bad else ""
+    return Cell(text, f'<span class="{kind}">{text}</span>' if kind else text, number=True)
+
+
+def plain(text: str) -> Cell:
+    """Return text as a cell."""
+    return Cell(text, html.escape(text))
+
+
+def right(text: str) -> Cell:
+    """Return a number with its unit as a cell."""
+    return Cell(text, html.escape(text), number=True)
+
+
+def _about(stat: ModelStat) -> str:
+    return " · ".join(filter(None, (stat.title, stat.kind)))
+
+
+def _name(name: str, about: str, state: State, workers: int = 0) -> Cell:
+    said = "" if state.kind == "up" else f' <span class="bz-state">{html.escape(state.text)}</span>'
+    sign = f'<span class="bz-sign bz-{state.kind}" role="img" aria-label="{html.escape(state.text)}"></span>'
+    count = f' data-workers="{workers}"' if workers else ""  # a form to scale begins with it
+    shown = f'{sign}<span class="bz-name"{count}>{html.escape(name)}</span>{said}'
+    quiet = f' <span class="bz-about" title="{html.escape(about)}">{html.escape(about)}</span>' if about else ""
+    text = " ".join(filter(None, (name, "" if state.kind == "up" else f"({state.text})")))
+    return Cell(text, shown + quiet)
+
+
+def first_token(stat: ModelStat, words: Words) -> str:
+    """Return the time to the first token: what half of the answers took at most, and what 99 of 100 did."""
+    times = [time for time in (stat.first_token_p50, stat.first_token_p99) if time is not None]
+    shown = " / ".join(f"{time:.2f}" if time < 10 else f"{time:.0f}" for time in times)
+    return f"{shown} {words['seconds_unit']}" if times else ""
+
+
+def ago(value: float, words: Words) -> str:
+    """Return how long ago something was, in a unit that does not change all the time."""
+    if value < 2:
+        return words["now"]
+    if value < 120:
+        return f"{value:.0f} {words['seconds_unit']}"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.0f} h"
+
+
+def figure(value: float) -> str:
+    """Return a number as short as it can be read."""
+    return f"{value:.1f}" if 0 < value < 10 else f"{value:,.0f}"
+
+
+def money(value: float | None, currency: str) -> str:
+    """Return a cost; nothing where no price is known."""
+    if value is None or not currency:
+        return ""
+    sign = SIGNS.get(currency, f"{currency} ")
+    if 0 < value < SMALLEST:
+        return f"<{sign}{SMALLEST}"
+    if value == 0 or value >= 100:
+        return f"{sign}{value:,.0f}"
+    return f"{sign}{value:.2f}" if value >= 1 else f"{sign}{value:.4f}"

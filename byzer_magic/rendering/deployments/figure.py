@@ -1,0 +1,231 @@
+"""A deployment's last minutes as a figure of small plots: inline SVG in the colours of the page, and text."""
+
+from __future__ import annotations
+
+import html
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from statistics import median
+
+from byzer_magic.rendering import assets
+from byzer_magic.rendering.deployments import cells as stat_cells
+from byzer_magic.rendering.deployments.sparkline import Series, runs_of
+from byzer_magic.stat import Sample
+
+POINTS = 120
+"""Of a plot, at most."""
+WIDTH, HEIGHT = 380, 132
+LEFT, RIGHT, TOP, BOTTOM = 44, 10, 24, 20
+"""Around the lines: room for the axes' numbers."""
+BLOCKS = "▁▂▃▄▅▆▇█"
+"""What draws a plot as text, this many letters wide."""
+LETTERS = 40
+SPANS = (1, 2, 5, 10, 15, 30, 60, 120, 300)
+"""Seconds between two times on the axis."""
+
+Words = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One small plot: a line, and perhaps a dashed one."""
+
+    name: str
+    about: str
+    values: Series
+    second: Series | None = None
+    filled: bool = True
+
+    @property
+    def known(self) -> list[float]:
+        """Return the values of the line, without gaps."""
+        return [value for value in self.values if value is not None]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The time that is shown: whole steps, up to `end` (as time.time() has it)."""
+
+    end: float
+    seconds: float
+    step: int
+
+    @property
+    def start(self) -> float:
+        """Return when it begins."""
+        return self.end - self.seconds
+
+
+def window(minutes: float, now: float) -> Window:
+    """Return the last minutes, in steps that give a readable number of points."""
+    step = max(1, math.ceil(minutes * 60 / POINTS))
+    count = max(2, math.ceil(minutes * 60 / step))
+    end = math.ceil(now / step) * step
+    return Window(end, count * step, step)
+
+
+def plots(samples: Sequence[Sample], shown: Window, currency: str, words: Words) -> list[Plot]:
+    """Return what a deployment's samples have to show; the cost only where it is known."""
+    groups = _grouped(samples, shown)
+    first = [_middle([item.first_token for item in group if item.first_token is not None]) for group in groups]
+    whole = [_mean([item.latency for item in group if item.latency is not None]) for group in groups]
+    requests = [sum(item.requests for item in group) / shown.step for group in groups]
+    errors = [sum(item.errors for item in group) / shown.step for group in groups]
+    tokens = [sum(item.tokens for item in group) / shown.step for group in groups]
+    busy = [_mean([float(item.busy) for item in group]) for group in groups]
+    waiting = [_mean([float(item.queued) for item in group]) for group in groups]
+    made = [
+        Plot(words["wait_plot"], words["wait_about"], first, filled=False),
+        Plot(words["whole_plot"], words["whole_about"], whole, filled=False),
+        Plot(words["requests_plot"], words["requests_about"], [*requests], [*errors]),
+        Plot(words["tokens_plot"], words["tokens_about"], [*tokens]),
+        Plot(words["slots_plot"], words["slots_about"], busy, waiting),
+    ]
+    if currency and any(item.cost is not None for item in samples):
+        costs = list(accumulate(sum(item.cost or 0.0 for item in group) for group in groups))
+        since = words["cost_about"].format(start=clock(shown.start))
+        made.append(Plot(words["cost_plot"].format(sign=stat_cells.SIGNS.get(currency, currency)), since, [*costs]))
+    return made
+
+
+def _grouped(samples: Sequence[Sample], shown: Window) -> list[list[Sample]]:
+    groups: list[list[Sample]] = [[] for _ in range(int(shown.seconds // shown.step))]
+    for sample in samples:
+        place = int((sample.at - shown.start) // shown.step)
+        if 0 <= place < len(groups):
+            groups[place].append(sample)
+    return groups
+
+
+def _middle(values: Sequence[float]) -> float | None:
+    return median(values) if values else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def page(title: str, summary: str, made: Sequence[Plot], shown: Window, words: Words) -> str:
+    """Return the figure as HTML with its own style."""
+    drawn = "".join(svg(plot, shown, words) for plot in made)
+    said = f"<figcaption><b>{html.escape(title)}</b> <span>{html.escape(summary)}</span></figcaption>"
+    return f'<style>{assets.read("plot.css")}</style><figure class="bz-figure">{said}<div>{drawn}</div></figure>'
+
+
+def text(title: str, summary: str, made: Sequence[Plot], words: Words) -> str:
+    """Return the figure as text: each plot as a line of blocks with its highest and last value."""
+    width = max(len(plot.name) for plot in made)
+    lines = [f"{plot.name:<{width}}  {blocks(plot.values)}  {_label(plot, words).partition(': ')[2]}" for plot in made]
+    return "\n".join([title, summary, *lines])
+
+
+def blocks(values: Series) -> str:
+    """Return a series as a line of blocks."""
+    share = len(values) / min(LETTERS, len(values))
+    groups = [values[int(place * share) : int((place + 1) * share)] for place in range(min(LETTERS, len(values)))]
+    means = [_mean([value for value in group if value is not None]) for group in groups]
+    high = max((value for value in means if value is not None), default=0.0)
+    return "".join(
+        " " if value is None else BLOCKS[round(value / high * (len(BLOCKS) - 1)) if high else 0] for value in means
+    )
+
+
+def svg(plot: Plot, shown: Window, words: Words) -> str:
+    """Return one plot with its axes; screen readers are told its range."""
+    known = [*plot.known, *(value for value in plot.second or () if value is not None)]
+    marks = ticks(max(known, default=0.0))
+    label = html.escape(_label(plot, words))
+    head = (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}"><title>{label}</title>'
+        f'<text class="bz-title" x="0" y="12">{html.escape(plot.name)}'
+        f'<tspan class="bz-about" dx="8">{html.escape(plot.about)}</tspan></text>'
+    )
+    lines = _lines(plot.values, shown, marks[-1], filled=plot.filled)
+    if plot.second and any(plot.second):
+        lines += _lines(without_zeros(plot.second), shown, marks[-1], filled=False, kind="bz-second")
+    if not plot.known:
+        lines = f'<text class="bz-none" x="{WIDTH / 2}" y="{HEIGHT / 2}">{html.escape(words["no_data"])}</text>'
+    return f"{head}{_up_axis(marks)}{_time_axis(shown)}{lines}</svg>"
+
+
+def without_zeros(values: Series) -> Series:
+    """Return a series with gaps for stretches of nothing, which a second line would draw over the axis."""
+    around = [*values, None]
+    return [value if value or around[place - 1] or around[place + 1] else None for place, value in enumerate(values)]
+
+
+def _label(plot: Plot, words: Words) -> str:
+    if not plot.known:
+        return f"{plot.name}: {words['no_data']}"
+    low, high, last = (number(value) for value in (min(plot.known), max(plot.known), plot.known[-1]))
+    return words["plot_label"].format(name=plot.name, low=low, high=high, last=last)
+
+
+def _lines(values: Series, shown: Window, top: float, *, filled: bool, kind: str = "bz-line") -> str:
+    inner = WIDTH - LEFT - RIGHT
+    wide = inner * shown.step / shown.seconds
+    runs = [[(LEFT + (place + 0.5) * wide, height(value, top)) for place, value in run] for run in runs_of(values)]
+    path = "".join(
+        f"M{run[0][0]:.1f} {run[0][1]:.1f}" + "".join(f"L{x:.1f} {y:.1f}" for x, y in run[1:]) for run in runs
+    )
+    dots = "".join(f"M{run[0][0]:.1f} {run[0][1]:.1f}h.01" for run in runs if len(run) == 1)
+    floor = HEIGHT - BOTTOM
+    area = "".join(
+        f"M{run[0][0]:.1f} {floor}" + "".join(f"L{x:.1f} {y:.1f}" for x, y in run) + f"V{floor}Z" for run in runs
+    )
+    under = f'<path class="bz-area" d="{area}"/>' if filled else ""
+    alone = f'<path class="{kind} bz-dot" d="{dots}"/>' if dots else ""
+    return f'{under}<path class="{kind}" d="{path}"/>{alone}'
+
+
+def height(value: float, top: float) -> float:
+    """Return where a value is drawn, when the axis ends at `top`."""
+    return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * value / top
+
+
+def ticks(high: float) -> list[float]:
+    """Return the numbers of an axis from nothing to at least `high`: three or more, round, evenly apart."""
+    if high <= 0:
+        return [0.0, 1.0]
+    rough = high / 3
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
+    return [step * place for place in range(math.ceil(high / step - 1e-9) + 1)]
+
+
+def number(value: float) -> str:
+    """Return a number of an axis as short as it can be read."""
+    if value >= 10_000:
+        return f"{value / 1000:g}k" if value < 1e6 else f"{value / 1e6:g}M"
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def _up_axis(marks: Sequence[float]) -> str:
+    drawn = []
+    for mark in marks:
+        y = height(mark, marks[-1])
+        kind = "bz-floor" if mark == 0 else "bz-grid"
+        drawn.append(f'<path class="{kind}" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
+        drawn.append(f'<text class="bz-up" x="{LEFT - 6}" y="{y + 3.5:.1f}">{number(mark)}</text>')
+    return "".join(drawn)
+
+
+def _time_axis(shown: Window) -> str:
+    span = next((span for span in SPANS if shown.seconds / span <= 6), SPANS[-1])
+    first = math.ceil(shown.start / span) * span
+    drawn = []
+    for at in range(int(first), int(shown.end) + 1, span):
+        x = LEFT + (WIDTH - LEFT - RIGHT) * (at - shown.start) / shown.seconds
+        said = clock(at, short=span % 60 == 0)
+        if LEFT + 8 <= x <= WIDTH - RIGHT - 8:
+            drawn.append(f'<path class="bz-tick" d="M{x:.1f} {HEIGHT - BOTTOM}v4"/>')
+            drawn.append(f'<text class="bz-time" x="{x:.1f}" y="{HEIGHT - 5}">{said}</text>')
+    return "".join(drawn)
+
+
+def clock(at: float, *, short: bool = False) -> str:
+    """Return a time of the day."""
+    return time.strftime("%H:%M" if short else "%H:%M:%S", time.localtime(at))

@@ -1,0 +1,209 @@
+"""What the panel shows: its rows, how they change, and the snapshot that stays in the notebook. Pure functions."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from byzer_magic.rendering import assets
+from byzer_magic.rendering.deployments import cells as stat_cells, sparkline
+from byzer_magic.rendering.deployments.cells import COLUMNS, Cells, Words
+from byzer_magic.rendering.deployments.history import History
+from byzer_magic.rendering.snapshot import Cell, table_text
+from byzer_magic.stat import Fleet, ModelStat, Sample
+from byzer_magic.widgets.panel import controls
+
+LISTED = 128
+"""A snapshot lists the workers, unless there are more."""
+FILTERED = 8
+"""With more deployments than this the panel can be filtered."""
+TEN_MINUTES = 600
+STYLES = ("table.css", "panel.css")
+STEP = 10
+"""Seconds of one point in the plots of ten minutes."""
+LEFT = ("slots", "rate")
+"""Columns whose cells have a width of their own; the others are numbers."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown at one moment: cells by the key of their row, in order.
+
+    A key is an alias, or an alias, `/`, and what belongs to it: a worker's index, `!` for trouble, `~` for plots.
+    """
+
+    rows: dict[str, Cells] = field(default_factory=dict)
+    summary: str = ""
+    trouble: str = ""
+
+
+def view(
+    found: Fleet, histories: Mapping[str, History], opened: Iterable[str], clocks: tuple[float, float], words: Words
+) -> View:
+    """Return what is shown; only opened deployments bring their workers.
+
+    Args:
+        found: the deployments.
+        histories: what is known of their past.
+        opened: aliases.
+        clocks: now, as time.time() and as time.monotonic() have it.
+        words: in the language of whoever reads.
+    """
+    rows: dict[str, Cells] = {}
+    wanted = set(opened)
+    at, now = clocks
+    for alias, followed in sorted(found.models.items()):
+        stat = followed.stat
+        past = histories.get(alias) or History()
+        rate = past.once("minute", partial(stat_cells.minute, past.last(stat_cells.MINUTE), at, words))
+        rows[alias] = stat_cells.model_cells(stat, rate, now - followed.seen, words)
+        if stat.trouble:
+            rows[f"{alias}/!"] = {"note": stat_cells.plain(words["could_not"].format(why=stat.trouble))}
+        if alias in wanted:
+            rows[f"{alias}/~"] = {"note": past.once("plots", partial(plots, past.samples, at, words))}
+            rows |= {f"{alias}/{worker.index}": stat_cells.worker_cells(worker, words) for worker in stat.workers}
+    return View(rows, summary([followed.stat for followed in found.models.values()], words), found.trouble)
+
+
+def summary(stats: Sequence[ModelStat], words: Words) -> str:
+    """Return the line over the table."""
+    if not stats:
+        return words["nothing"]
+    busy = sum(worker.limit - worker.free for stat in stats for worker in stat.workers)
+    slots = sum(worker.limit for stat in stats for worker in stat.workers)
+    waiting = sum(stat.queued for stat in stats)
+    ailing = sum(stat_cells.state_of(stat, 0.0, words).kind != "up" for stat in stats)
+    costs: dict[str, float] = {}
+    for stat in stats:
+        if stat.cost is not None:
+            costs[stat.currency] = costs.get(stat.currency, 0.0) + stat.cost
+    parts = [
+        words["sum_model"] if len(stats) == 1 else words["sum_models"].format(count=len(stats)),
+        words["sum_down"].format(count=ailing) if ailing else "",
+        words["sum_busy"].format(busy=f"{busy:,}", slots=f"{slots:,}"),
+        words["sum_queue"].format(count=waiting) if waiting else "",
+        " + ".join(filter(None, (stat_cells.money(cost, currency) for currency, cost in sorted(costs.items())))),
+    ]
+    return " · ".join(filter(None, parts))
+
+
+def plots(samples: Iterable[Sample], at: float, words: Words) -> Cell:
+    """Return the last ten minutes of a deployment: requests, speed, time to the first token."""
+    known = list(samples)
+    end = int(at)
+    requests = sparkline.rate(known, end, TEN_MINUTES, STEP, lambda sample: sample.requests)
+    tokens = sparkline.rate(known, end, TEN_MINUTES, STEP, lambda sample: sample.tokens)
+    wait = sparkline.mean(known, end, TEN_MINUTES, STEP, lambda sample: sample.first_token)
+    drawn = [
+        _plot(words["requests_rate"], requests, "", words),
+        _plot(words["tokens_rate"], tokens, "", words),
+        _plot(words["first"], wait, words["seconds_unit"], words),
+    ]
+    return Cell("", f'<div class="bz-plots">{"".join(drawn)}</div>')
+
+
+def _plot(name: str, values: sparkline.Series, unit: str, words: Words) -> str:
+    known = [value for value in values if value is not None] or [0.0]
+    high, last = (f"{value:.2f} {unit}" if unit else stat_cells.figure(value) for value in (max(known), known[-1]))
+    label = words["peak"].format(name=f"{name}, {words['ten_minutes']}", now=last, high=high)
+    said = f"{html.escape(name)} <span>{html.escape(words['ten_minutes'])}</span><b>{html.escape(last)}</b>"
+    return f"<figure><figcaption>{said}</figcaption>{sparkline.spark(values, label)}</figure>"
+
+
+def row(key: str, cells: Cells, words: Words, *, live: bool, opened: bool = False) -> str:
+    """Return a row; a live one has buttons, and names its cells so that the page can change each alone."""
+    alias, _, part = key.partition("/")
+    group = f' data-group="{html.escape(alias)}" data-key="{html.escape(key)}"' if live else ""
+    named = {name: f' data-cell="{name}"' if live else "" for name in cells}
+    if "note" in cells:
+        kind = "bz-trouble" if part == "!" else "bz-plots-row"
+        inner = f'<td colspan="{len(COLUMNS) + live}"{named["note"]}>{cells["note"].html}</td>'
+        return f'<tr class="{kind}"{group}>{inner}</tr>'
+    twist = controls.twist(alias, words, opened=opened) if live and not part else ""
+    body = "".join(f"<td{_align(name)}{named[name]}>{cells[name].html}</td>" for name in COLUMNS[1:])
+    acts = f'<td class="bz-acts">{controls.of_row(alias, part, words)}</td>' if live else ""
+    kind = "bz-worker" if part else "bz-model"
+    first = f"{twist}<span{named['model']}>{cells['model'].html}</span>"
+    return f'<tr class="{kind}"{group}><th scope="row">{first}</th>{body}{acts}</tr>'
+
+
+def _align(name: str) -> str:
+    return "" if name in (COLUMNS[0], *LEFT) else ' class="bz-number"'
+
+
+def difference(before: View | None, now: View, words: Words) -> dict[str, Any]:
+    """Return what a page that shows `before` must be told: new rows whole, of others the cells that changed."""
+    told: dict[str, Any] = {}
+    known = before.rows if before else {}
+    if before is None or list(known) != list(now.rows):
+        told["order"] = list(now.rows)
+        told["rows"] = {key: row(key, cells, words, live=True) for key, cells in now.rows.items() if key not in known}
+        told["many"] = sum("/" not in key for key in now.rows) > FILTERED
+    cells = {key: _changed(known[key], cells) for key, cells in now.rows.items() if key in known}
+    told["cells"] = {key: changed for key, changed in cells.items() if changed}
+    for name in ("summary", "trouble"):
+        if before is None or getattr(before, name) != getattr(now, name):
+            told[name] = getattr(now, name)
+    return told
+
+
+def _changed(before: Cells, now: Cells) -> dict[str, str]:
+    return {name: cell.html for name, cell in now.items() if name not in before or before[name].html != cell.html}
+
+
+def table(body: str, words: Words, *, live: bool) -> str:
+    """Return the table around rows."""
+    heads = "".join(_heading(name, words) for name in COLUMNS)
+    hidden = f'<span class="bz-hidden">{html.escape(words["actions"])}</span>'
+    acts = f'<th scope="col" class="bz-acts">{hidden}</th>' if live else ""
+    return f'<table class="bz-table"><thead><tr>{heads}{acts}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _heading(name: str, words: Words) -> str:
+    long = words.get(f"{name}_long", "")
+    title = f' title="{html.escape(long)}"' if long else ""
+    return f'<th scope="col"{_align(name)}{title}>{html.escape(words[name])}</th>'
+
+
+def frame(words: Words) -> str:
+    """Return the live panel before its first rows."""
+    return controls.frame(table("", words, live=True), words)
+
+
+def snapshot(shown: View, stats: Sequence[ModelStat], clock: str, words: Words) -> tuple[str, str]:
+    """Return what stays in the saved notebook: the rows as they were at `clock`, and the same as text."""
+    rows = {key: cells for key, cells in shown.rows.items() if "/" not in key or key.endswith("/!")}
+    body = "".join(row(key, cells, words, live=False) for key, cells in rows.items())
+    line = " · ".join(filter(None, (shown.summary, words["as_of"].format(time=clock))))
+    alarm = f'<p class="bz-alarm">{html.escape(shown.trouble)}</p>' if shown.trouble else ""
+    inner = f'<div class="bz-scroll" tabindex="0">{table(body, words, live=False)}</div>' if body else ""
+    head = f'<div class="bz-head"><span class="bz-summary">{html.escape(line)}</span></div>'
+    page = f"{head}{alarm}{inner}{_workers(stats, words)}"
+    plain = [
+        {words[name]: cells[name] for name in COLUMNS if name != "rate"} for cells in rows.values() if "model" in cells
+    ]
+    notes = [f"{key.partition('/')[0]}: {cells['note']}" for key, cells in rows.items() if "note" in cells]
+    text = "\n".join(filter(None, [table_text(plain, ""), *notes, shown.trouble, line]))
+    return f'<div class="bz-panel bz-snapshot bz-still">{page}</div>', text
+
+
+def _workers(stats: Sequence[ModelStat], words: Words) -> str:
+    """Return all workers, folded away."""
+    total = sum(len(stat.workers) for stat in stats)
+    if not 1 < total <= LISTED:
+        return ""
+    body = "".join(
+        row(f"{stat.model}/{worker.index}", stat_cells.worker_cells(worker, words, stat.model), words, live=False)
+        for stat in stats
+        for worker in stat.workers
+    )
+    said = html.escape(words["all_workers"].format(count=total))
+    return f"<details><summary>{said}</summary>{table(body, words, live=False)}</details>"
+
+
+def styles() -> str:
+    """Return the styles of panel and snapshot as HTML."""
+    return f"<style>{''.join(map(assets.read, STYLES))}</style>"

@@ -1,0 +1,86 @@
+"""What is known of an error beside its message and hint: folded away in HTML, indented in text."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from byzer_magic.errors import ByzerError
+from byzer_magic.log import redact
+from byzer_magic.rendering import assets
+
+LONGEST_CHAIN = 5
+LONGEST_CAUSE = 400
+LOG_LINES = 30
+SHOWN = ("status", "provider_code", "request_id", "retry_after")
+"""Those of an error's details that people can use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """Rows of a name and a value, and the end of a log; without secrets."""
+
+    rows: tuple[tuple[str, str], ...] = ()
+    log: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.log)
+
+
+def details(err: ByzerError, log: Sequence[str] = (), hidden: tuple[str, ...] = (), *, chinese: bool) -> Details:
+    """Gather what an error says beside its text; empty when that is only its name."""
+    words = assets.texts("failure", chinese=chinese)
+    rows = [(words[name], _value(name, err.details[name], words["seconds"])) for name in SHOWN if err.details.get(name)]
+    rows += [(words["because"], text) for text in causes(err)]
+    if rows or log:
+        rows.insert(0, (words["kind"], err.code))
+    return Details(
+        rows=tuple((name, redact(text, hidden)) for name, text in rows),
+        log=tuple(redact(line, hidden) for line in log[-LOG_LINES:]),
+    )
+
+
+def _value(name: str, value: object, seconds: str) -> str:
+    return seconds.format(n=value) if name == "retry_after" else str(value)
+
+
+def causes(err: BaseException) -> list[str]:
+    """Return what led to an error, nearest first, each in one line: what repeats the one before is left out."""
+    found: list[str] = []
+    said = str(err)
+    cause = err.__cause__
+    while cause is not None and len(found) < LONGEST_CHAIN:
+        text = " ".join(str(cause).split())
+        if text not in said:
+            name = type(cause).__name__
+            found.append(f"{name}: {text[:LONGEST_CAUSE]}" if text else name)
+            said = text
+        cause = cause.__cause__
+    return found
+
+
+def bundle(known: Details, *, chinese: bool) -> dict[str, str]:
+    """Return the details as the MIME bundle that a cell shows below the error."""
+    return {"text/html": to_html(known, chinese=chinese), "text/plain": to_text(known, chinese=chinese)}
+
+
+def to_html(known: Details, *, chinese: bool) -> str:
+    """Return a fold that says `Show details`."""
+    words = assets.texts("failure", chinese=chinese)
+    rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in known.rows)
+    if known.log:
+        label, lines = html.escape(words["log"]), html.escape("\n".join(known.log))
+        rows += f'<dt>{label}</dt><dd><pre tabindex="0" role="region" aria-label="{label}">{lines}</pre></dd>'
+    return (
+        f'<div class="bz-failure"><style>{assets.read("failure.css")}</style>'
+        f"<details><summary>{html.escape(words['show'])}</summary><dl>{rows}</dl></details></div>"
+    )
+
+
+def to_text(known: Details, *, chinese: bool) -> str:
+    """Return the same as lines."""
+    words = assets.texts("failure", chinese=chinese)
+    rows = [f"  {name}: {text}" for name, text in known.rows]
+    log = [f"  {words['log']}:", *(f"    {line}" for line in known.log)] if known.log else []
+    return "\n".join([f"{words['details']}:", *rows, *log])

@@ -1,0 +1,1 @@
+"""Rendered audio, images and transcripts."""

@@ -1,0 +1,199 @@
+"""A sound in a cell: player, waveform, length, download, and the words that are spoken."""
+
+from __future__ import annotations
+
+import array
+import html
+import io
+import math
+import struct
+import sys
+import wave
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from byzer_magic.rendering.media import base as media
+from byzer_magic.types import Media
+
+BARS = 160
+"""Strokes of a waveform."""
+LOOKED_AT = 2_000_000
+"""Samples that a waveform looks at; of longer sounds every second, third, ... one."""
+PCM_RATE = 24_000
+"""Samples per second of bare PCM, as OpenAI has it."""
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+"""Formats of WAV files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    """What there is to show."""
+
+    data: bytes
+    mime: str
+    name: str
+    """Of the file, when somebody downloads it."""
+    label: str = ""
+    """For whoever cannot see the player."""
+    said: str = ""
+    """The words that are spoken, shown beside it."""
+    facts: tuple[str, ...] = ()
+    """More for its caption: the model, the voice, ..."""
+    path: str = ""
+    """Where it lies already, if anywhere."""
+
+
+@dataclass(frozen=True)
+class Wave:
+    """The samples of an uncompressed sound, all channels in turn."""
+
+    samples: array.array[Any]
+    channels: int
+    rate: int
+    full: float
+    """The loudest that a sample can be."""
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it is."""
+        return len(self.samples) / self.channels / self.rate
+
+
+def wave_of(data: bytes) -> Wave | None:
+    """Return the samples of a WAV file; None of what is none, or compressed."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        return None
+    at, form = 12, b""
+    while at + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, at)
+        body = data[at + 8 : at + 8 + length]
+        if name == b"fmt ":
+            form = body
+        elif name == b"data":
+            return _decoded(form, body)
+        at += 8 + length + length % 2
+    return None
+
+
+def _decoded(form: bytes, body: bytes) -> Wave | None:
+    if len(form) < 16:
+        return None
+    kind, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", form)
+    if kind == EXTENSIBLE and len(form) >= 26:
+        kind = struct.unpack_from("<H", form, 24)[0]
+    if not channels or not rate:
+        return None
+    if kind == FLOAT and bits in (32, 64):
+        return Wave(_numbers("f" if bits == 32 else "d", body), channels, rate, 1.0)
+    if kind == PCM and bits in (8, 16, 24, 32):
+        return Wave(_numbers("h", _sixteen(body, bits // 8)), channels, rate, 32768.0)
+    return None
+
+
+def _numbers(code: str, body: bytes) -> array.array[Any]:
+    found: array.array[Any] = array.array(code)
+    found.frombytes(body[: len(body) - len(body) % found.itemsize])
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found
+
+
+def _sixteen(body: bytes, width: int) -> bytes:
+    """Return samples of any width as 16 bits: of wider ones the two upper bytes."""
+    if width == 2:
+        return body
+    whole = len(body) // width
+    made = bytearray(2 * whole)
+    if width == 1:  # its silence is 128
+        made[1::2] = body.translate(bytes(value ^ 0x80 for value in range(256)))
+    else:
+        made[0::2] = body[width - 2 : whole * width : width]
+        made[1::2] = body[width - 1 : whole * width : width]
+    return bytes(made)
+
+
+def peaks(sound: Wave, count: int = BARS) -> list[float]:
+    """Return how loud each of `count` stretches is, 0..1; the loudest of all is 1, unless there is silence only."""
+    total = len(sound.samples)
+    step = max(1, total // LOOKED_AT) | 1  # odd, so that it meets the samples of both channels
+    found = []
+    for number in range(min(count, total)):
+        part = sound.samples[number * total // count : max((number + 1) * total // count, 1) : step]
+        loudest = max(max(part, default=0), -min(part, default=0)) / sound.full
+        found.append(min(loudest, 1.0) if math.isfinite(loudest) else 0.0)
+    top = max(found, default=0.0)
+    return [value / top for value in found] if top > 0 else found
+
+
+def playable(data: bytes, mime: str) -> tuple[bytes, str]:
+    """Return a sound as browsers play it: bare PCM becomes a WAV file, others stay as they are."""
+    if mime.partition(";")[0] not in ("audio/pcm", "audio/l16"):
+        return data, mime
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, PCM_RATE, 0, "NONE", ""))
+        file.writeframes(data[: len(data) & ~1])
+    return buffer.getvalue(), "audio/wav"
+
+
+def length(data: bytes, mime: str) -> float | None:
+    """Return the seconds of a sound, where its file tells that plainly."""
+    found = wave_of(playable(data, mime)[0])
+    return found.seconds if found else None
+
+
+def figure(sound: Sound, texts: Mapping[str, str], keep: media.Keep = media.kept) -> tuple[str, str]:
+    """Return a sound as HTML, and the line of text that stands for it."""
+    data, mime = playable(sound.data, sound.mime)
+    found = wave_of(data)
+    facts = [*sound.facts, mime, *([media.clock(found.seconds)] if found else []), media.size(len(sound.data))]
+    source, link = media.data_url(data, mime), ""
+    if len(data) > media.EMBED_BYTES:
+        path = sound.path or keep(data, sound.name)
+        facts.append(texts["lies" if sound.path else "kept" if path else "too_large"].format(path=path))
+        source = link = media.linkable(path)
+    shown = _player(source, sound, texts) if source else ""
+    saver = media.download(sound.name, texts, link) if source else ""
+    body = [
+        _strokes(found, texts) if found and source else "",
+        shown,
+        media.tag("p", html.escape(sound.said), class_="bz-said") if sound.said else "",
+        media.tag(
+            "figcaption", " · ".join(filter(None, [html.escape(" · ".join(facts)), saver])), class_="bz-quiet"
+        ),
+    ]  # fmt: skip
+    return media.tag("figure", "".join(body), class_="bz-sound"), " · ".join(facts)
+
+
+def recording(heard: Media, text: str) -> Sound:
+    """Return a sound that somebody gave, under its own name if it has one."""
+    name = Path(heard.name).name or media.file_name("recording", text, heard.mime)
+    return Sound(data=heard.data, mime=heard.mime, name=name, label=name, path=heard.name)
+
+
+def bundle(sound: Sound, text: str, *, chinese: bool, keep: media.Keep = media.kept) -> dict[str, str]:
+    """Return a sound as Jupyter shows it; of nothing, the text alone."""
+    if not sound.data:
+        return {"text/plain": text}
+    shown, line = figure(sound, media.words(chinese=chinese), keep)
+    return {"text/html": media.output(shown), "text/plain": line}
+
+
+def _player(source: str, sound: Sound, texts: Mapping[str, str]) -> str:
+    label = f"{texts['sound']}: {sound.label or sound.said or sound.name}"
+    return media.tag("audio", controls="", preload="metadata", src=source, aria_label=label)
+
+
+def _strokes(found: Wave, texts: Mapping[str, str]) -> str:
+    """Return the waveform, on which a click plays from there."""
+    path = "".join(
+        f"M{2 * number + 1} {20 - max(0.3, 18 * value):.1f}v{2 * max(0.3, 18 * value):.1f}"
+        for number, value in enumerate(peaks(found))
+    )
+    label = texts["waveform"].format(length=media.clock(found.seconds))
+    line = media.tag("path", d=path)
+    picture = media.tag("svg", line, viewBox=f"0 0 {2 * BARS} 40", preserveAspectRatio="none", role="img",
+                        aria_label=label)  # fmt: skip
+    return media.tag("div", f"{picture}<i></i>", class_="bz-wave", data_seconds=f"{found.seconds:.3f}")

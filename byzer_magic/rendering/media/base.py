@@ -1,0 +1,146 @@
+"""What views of sounds, pictures and transcripts share: sizes, addresses, names of files, words."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePath
+from typing import Any
+from urllib.parse import quote
+
+from byzer_magic import config
+from byzer_magic.errors import ConfigError
+from byzer_magic.rendering import assets
+
+EMBED_BYTES = 16 * 1024 * 1024
+"""Larger media are not put into the notebook file: they are kept beside it, and linked."""
+KEPT = "byzer_media"
+"""The folder beside the notebook where they are kept."""
+ENDINGS = {
+    "audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/wav": "wav", "audio/x-wav": "wav", "audio/pcm": "wav",
+    "audio/ogg": "ogg", "audio/opus": "opus", "audio/flac": "flac", "audio/aac": "aac", "audio/mp4": "m4a",
+    "audio/webm": "webm", "image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp",
+    "image/bmp": "bmp", "image/svg+xml": "svg",
+}  # fmt: skip
+NAME_LETTERS = 40
+
+Keep = Callable[[bytes, str], str]
+"""Keeps bytes under a name beside the notebook; returns the path, or nothing where that cannot be."""
+
+
+def chinese(known: bool | None = None) -> bool:  # noqa: FBT001 - it is what is returned
+    """Return whether people read Chinese here; a settings file that cannot be read is told of elsewhere."""
+    if known is not None:
+        return known
+    try:
+        return config.load().chinese
+    except ConfigError:
+        return False
+
+
+def named(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the plain ones of a request's options as `name=value`, for a caption."""
+    plain = {name: value for name, value in options.items() if isinstance(value, str | int | float) and value != ""}
+    return tuple(f"{name}={value}" for name, value in plain.items())
+
+
+def words(*, chinese: bool) -> Mapping[str, str]:
+    """Return what people read around media."""
+    return assets.texts("media", chinese=chinese)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people read it."""
+    return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{-(-count // 1000)} kB"
+
+
+def clock(seconds: float) -> str:
+    """Return a time in a sound as people read it: 0:07, 12:30, 1:02:03."""
+    whole = int(seconds)
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02}"
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def data_url(data: bytes, mime: str) -> str:
+    """Return bytes as an address that holds them."""
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+def file_name(model: str, text: str, mime: str) -> str:
+    """Return what a file is called that a model made of a text: `voice-hello-world.mp3`."""
+    said = "-".join(re.findall(r"\w+", text))[:NAME_LETTERS].strip("-")
+    stem = "-".join(filter(None, (re.sub(r"[^\w.-]+", "-", model), said))) or "file"
+    return f"{stem}.{ENDINGS.get(mime.partition(';')[0].strip().lower(), 'bin')}"
+
+
+def tag(name: str, inner: str = "", **attributes: Any) -> str:
+    """Return an element whose attributes are escaped (`inner` is HTML already); those that are None are left out."""
+    pairs = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items() if value is not None)
+    written = "".join(f' {key}="{html.escape(str(value))}"' for key, value in pairs)
+    return f"<{name}{written}>" if name in ("img", "br") else f"<{name}{written}>{inner}</{name}>"
+
+
+def output(inner: str) -> str:
+    """Return what stands in a cell: HTML with the style and the script that it needs."""
+    style, script = assets.read("media.css"), assets.read("media.js")
+    return f'<style>{style}</style><div class="bz-media">{inner}</div><script>{script}</script>'
+
+
+def download(name: str, texts: Mapping[str, str], link: str = "") -> str:
+    """Return the control that saves what its figure shows; of a file that is linked, a plain link."""
+    if link:
+        return tag("a", html.escape(texts["download"]), href=link, download=name)
+    label = f"{texts['download']} {name}"
+    kind = "bz-link bz-download bz-scripted"
+    return tag(
+        "button",
+        html.escape(texts["download"]),
+        type="button",
+        class_=kind,
+        data_bz_name=name,
+        aria_label=label,
+        hidden="",
+    )
+
+
+def linkable(path: str) -> str:
+    """Return the relative address of a file below the notebook's folder; nothing for others, which no page may open."""
+    if not path:
+        return ""
+    whole = Path(path).expanduser().resolve()
+    here = Path.cwd().resolve()
+    return quote(PurePath(whole).relative_to(here).as_posix()) if whole.is_relative_to(here) else ""
+
+
+def kept(data: bytes, name: str) -> str:
+    """Write bytes into the folder beside the notebook; return the path, or nothing where that cannot be."""
+    stem, _, ending = name.rpartition(".")
+    path = Path(KEPT) / f"{stem}-{hashlib.sha256(data).hexdigest()[:8]}.{ending}"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists() or path.stat().st_size != len(data):
+            path.write_bytes(data)
+    except OSError:
+        return ""
+    return path.as_posix()
+
+
+def measured(data: bytes) -> bytes:
+    """Return a WAV file with its true length in its header, where that was sent before anyone knew it."""
+    at = 12
+    while data[:4] == b"RIFF" and data[8:12] == b"WAVE" and at + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, at)
+        if name == b"data":
+            if at + 8 + length <= len(data):
+                return data
+            whole = bytearray(data)
+            struct.pack_into("<I", whole, 4, len(data) - 8)
+            struct.pack_into("<I", whole, at + 4, len(data) - at - 8)
+            return bytes(whole)
+        at += 8 + length + length % 2
+    return data

@@ -1,0 +1,107 @@
+"""Pictures in a cell: a grid in which each can be enlarged and saved, with its prompt and parameters below."""
+
+from __future__ import annotations
+
+import html
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from byzer_magic.rendering.media import base as media
+
+SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/svg+xml", "image/avif")
+"""Media types that browsers show."""
+JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Segments of a JPEG that tell its size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """One picture: its bytes, or where it lies."""
+
+    data: bytes = b""
+    mime: str = ""
+    url: str = ""
+    caption: str = ""
+    """The prompt as the provider rewrote it."""
+
+
+def dimensions(data: bytes) -> tuple[int, int] | None:
+    """Return width and height of a PNG, GIF or JPEG; None where its first bytes do not tell."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
+        return struct.unpack_from(">II", data, 16)
+    if data[:4] == b"GIF8" and len(data) >= 10:
+        return struct.unpack_from("<HH", data, 6)
+    at = 2
+    while data[:2] == b"\xff\xd8" and at + 9 <= len(data) and data[at] == 0xFF:
+        kind, length = struct.unpack_from(">BH", data, at + 1)
+        if kind in JPEG_SIZES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        at += 2 + max(length, 2)
+    return None
+
+
+def grid(
+    drawings: Sequence[Drawing], prompt: str, facts: Sequence[str], model: str, texts: Mapping[str, str],
+    keep: media.Keep = media.kept,
+) -> tuple[str, str]:  # fmt: skip
+    """Return pictures as HTML, and the text that stands for them."""
+    embed = sum(len(item.data) for item in drawings) <= media.EMBED_BYTES
+    cells, lines = [], []
+    for number, item in enumerate(drawings, 1):
+        name = media.file_name(model, prompt + (f" {number}" if len(drawings) > 1 else ""), item.mime)
+        path = "" if embed or not item.data else keep(item.data, name)
+        about = _about(item, texts, embed=embed, path=path)
+        place = {"number": number, "count": len(drawings)}
+        source = media.data_url(item.data, item.mime) if item.data and embed else media.linkable(path) or item.url
+        cells.append(_cell(item, source, name, about, prompt, texts["enlarge"].format(**place), texts))
+        lines.append(about)
+    about_all = " · ".join(filter(None, [model, *facts]))
+    below = media.tag("p", html.escape(prompt), class_="bz-said") if prompt else ""
+    below += media.tag("p", html.escape(about_all), class_="bz-quiet") if about_all else ""
+    labels = {"data_close": texts["close"], "data_previous": texts["previous"], "data_next": texts["next"]}
+    kind = "bz-pictures" if len(drawings) > 1 else "bz-pictures bz-single"
+    return media.tag("div", "".join(cells), class_=kind, **labels) + below, "\n".join([*lines, prompt, about_all])
+
+
+def bundle(
+    drawings: Sequence[Drawing], prompt: str, facts: Sequence[str], model: str, text: str, *, chinese: bool,
+    keep: media.Keep = media.kept,
+) -> dict[str, str]:  # fmt: skip
+    """Return pictures as Jupyter shows them; of none, the text alone."""
+    if not drawings:
+        return {"text/plain": text}
+    shown, lines = grid(drawings, prompt, facts, model, media.words(chinese=chinese), keep)
+    return {"text/html": media.output(shown), "text/plain": lines}
+
+
+def _about(item: Drawing, texts: Mapping[str, str], *, embed: bool, path: str) -> str:
+    size = dimensions(item.data)
+    known = [f"{size[0]} x {size[1]}" if size else "", item.mime, media.size(len(item.data)) if item.data else ""]
+    if item.url and not item.data:
+        known += [item.url, texts["far"]]
+    if item.data and not embed:
+        known.append(texts["kept" if path else "too_large"].format(path=path))
+    if item.caption:
+        known.append(texts["rewritten"].format(text=item.caption))
+    return " · ".join(filter(None, known))
+
+
+def _cell(
+    item: Drawing, source: str, name: str, about: str, prompt: str, label: str, texts: Mapping[str, str]
+) -> str:  # fmt: skip
+    size = dimensions(item.data)
+    visible = bool(source) and (not item.data or item.mime in SHOWN)
+    shown = ""
+    if visible:
+        alt = prompt or texts["no_words"]
+        width, height = size or (None, None)
+        image = media.tag("img", src=source, alt=alt, width=width, height=height, loading="lazy")
+        shown = media.tag("button", image, type="button", class_="bz-enlarge", aria_label=f"{label}: {alt}")
+    saver = ""
+    if source:
+        plain = "" if source.startswith("data:") else source
+        saver = media.download(name, texts, plain) if visible or plain else ""
+    caption = " · ".join(filter(None, [html.escape(about), saver]))
+    return media.tag("figure", shown + media.tag("figcaption", caption, class_="bz-quiet"), class_="bz-picture")

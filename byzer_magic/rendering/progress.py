@@ -1,0 +1,159 @@
+"""How far long work is: one look for deploys, loading, batches and answers. Pure: data in, HTML and text out."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from byzer_magic.rendering import assets
+from byzer_magic.types import Event, Failed, Loading, Placed, Ready
+
+SIGNS = {"running": "◐", "ready": "✓", "failed": "✗", "stopped": "■"}
+"""So that no state is told by colour alone."""
+
+
+LINES = 8
+"""Workers that are shown one by one while they load."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """One piece of work at one moment."""
+
+    what: str
+    """Whose work it is: an alias."""
+    stage: str
+    """What it is doing, or how it ended."""
+    fraction: float | None = None
+    """How much of the stage is done, 0..1, where that is known."""
+    seconds: float | None = None
+    """How long it has taken so far."""
+    state: str = "running"
+    """One of `SIGNS`."""
+
+
+class Work(Protocol):
+    """What can tell how far it is: an answer that is gathered, a batch."""
+
+    model: str
+
+    def progress(self, *, chinese: bool) -> str:
+        """Return how far it is, in a few words."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it has taken so far."""
+
+
+def of(work: Work, *, chinese: bool) -> Progress:
+    """Return where some work is now."""
+    fraction = getattr(work, "fraction", None)
+    return Progress(what=work.model, stage=work.progress(chinese=chinese), fraction=fraction, seconds=work.seconds)
+
+
+def stage(event: Event, *, chinese: bool) -> str:
+    """Return what a deploy is doing, or how it ended; a fraction is shown apart."""
+    words = assets.texts("progress", chinese=chinese)
+    match event:
+        case Placed(pid=pid):
+            return words["placed"].format(pid=pid)
+        case Loading(stage=doing, worker=worker, detail=detail):
+            told = words["loading"].format(worker=worker, stage=doing)
+            return f"{told} ({detail})" if detail else told
+        case Ready(seconds=took, workers=workers, capabilities=abilities):
+            told = words["ready_one" if workers == 1 else "ready"]
+            return told.format(took=f"{took:.1f}", workers=workers, abilities=", ".join(abilities))
+        case Failed():
+            return words["failed"]
+
+
+def event_text(event: Event, *, chinese: bool) -> str:
+    """Return a deploy's event as a line of text."""
+    part = f" {_whole(event.fraction)}%" if isinstance(event, Loading) and event.fraction is not None else ""
+    return stage(event, chinese=chinese) + part
+
+
+class Deploy:
+    """A deployment while it is made: what its events have told so far."""
+
+    def __init__(self, model: str, *, chinese: bool = False) -> None:
+        self.model = model
+        self.words = assets.texts("progress", chinese=chinese)
+        self._chinese = chinese
+        self.stage = self.words["asking"]
+        self.state = "running"
+        self.workers: dict[int, Loading] = {}
+        """The last word of each worker that is loading."""
+
+    def take(self, event: Event) -> None:
+        """Note the next event."""
+        match event:
+            case Placed():
+                self.stage = stage(event, chinese=self._chinese)
+            case Loading(worker=worker):
+                self.workers[worker] = event
+            case Ready():
+                self.end("ready", stage(event, chinese=self._chinese))
+            case Failed():
+                self.end("failed")
+
+    def end(self, state: str, stage: str = "") -> None:
+        """Note how it ended; the first end is the end."""
+        if self.state == "running":
+            self.state, self.stage = state, stage or self.words[state]
+            self.workers = {}  # not emptied: another thread may be drawing it
+
+    def lines(self, seconds: float) -> list[Progress]:
+        """Return it as lines: one, or while several workers load, one for each of the first ones."""
+        workers = dict(self.workers)
+        if self.state != "running" or not workers:
+            took = seconds if self.state != "ready" else None
+            return [Progress(what=self.model, stage=self.stage, state=self.state, seconds=took)]
+        loading = [workers[number] for number in sorted(workers)]
+        lines = [
+            Progress(what=self.model, stage=stage(item, chinese=self._chinese), fraction=item.fraction, seconds=seconds)
+            for item in loading[:LINES]
+        ]
+        more = len(loading) - LINES
+        last = Progress(what=self.model, stage=self.words["more"].format(count=more))
+        return [*lines, *([last] if more > 0 else [])]
+
+
+def bundle(items: Sequence[Progress]) -> dict[str, str]:
+    """Return work as Jupyter shows it, one line each."""
+    lines = "".join(_line(item) for item in items)
+    style = f"<style>{assets.read('progress.css')}</style>"
+    return {
+        "text/html": f'{style}<div class="bz-progress">{lines}</div>',
+        "text/plain": "\n".join(text(item) for item in items),
+    }
+
+
+def text(item: Progress) -> str:
+    """Return one line of text."""
+    part = "" if item.fraction is None else f" {_whole(item.fraction)}%"
+    took = "" if item.seconds is None else f" · {item.seconds:.0f} s"
+    return f"{item.what}: {item.stage}{part}{took}"
+
+
+def _whole(fraction: float) -> int:
+    return round(100 * min(max(fraction, 0.0), 1.0))
+
+
+def _line(item: Progress) -> str:
+    what, stage = html.escape(item.what), html.escape(item.stage)
+    parts = [
+        f'<span class="bz-sign" aria-hidden="true">{SIGNS.get(item.state, "")}</span>',
+        f"<strong>{what}</strong>",
+        f'<span class="bz-quiet">{stage}</span>',
+    ]
+    if item.fraction is not None and item.state == "running":
+        percent = _whole(item.fraction)
+        parts.append(f'<progress max="100" value="{percent}" aria-label="{what}: {stage}">{percent}%</progress>')
+        parts.append(f'<span class="bz-quiet">{percent}%</span>')
+    if item.seconds is not None:
+        parts.append(f'<span class="bz-quiet">{item.seconds:.0f} s</span>')
+    return f'<div class="bz-{html.escape(item.state)}" role="status">{" ".join(parts)}</div>'

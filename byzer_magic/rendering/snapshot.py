@@ -1,0 +1,158 @@
+"""Deployments, events and results as text and HTML: pure functions, no widget, no state."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from byzer_magic.catalog import prices
+from byzer_magic.rendering import assets
+from byzer_magic.results import ChatResult, EmbedResult, RerankResult, Result
+from byzer_magic.stat import ModelStat
+from byzer_magic.types import Cut
+
+NUMBER = re.compile(r"[-+]?[$¥]?[\d,.]+%?( ?(s|ms|min|h|/s|[kKMGT]i?B))?(/\d+)?|")
+"""What a column of numbers has in its cells; it is aligned at the right."""
+LONG = 48
+"""Text that is longer may be broken into lines."""
+
+
+class Cell(str):
+    """A text with its own HTML: for a table that is both."""
+
+    __slots__ = ("html", "number")
+    html: str
+    number: bool
+
+    def __new__(cls, text: str, shown: str, *, number: bool = False) -> Self:
+        """Make one; `shown` is HTML already. A number stands at the right of its column."""
+        made = super().__new__(cls, text)
+        made.html, made.number = shown, number
+        return made
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration as people read it: ``0.21 s``, ``3 min``, or nothing for None."""
+    if value is None:
+        return ""
+    if value < 10:
+        return f"{value:.2f} s"
+    return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.0f} h"
+
+
+def stat_rows(stats: Iterable[ModelStat]) -> list[dict[str, Any]]:
+    """Return one row per deployment, columns in display order."""
+    return [
+        {
+            "model": stat.model,
+            "type": stat.kind,
+            "can": " ".join(stat.capabilities),
+            "workers": f"{sum(worker.health == 'up' for worker in stat.workers)}/{len(stat.workers)} up",
+            "busy": f"{sum(worker.limit - worker.free for worker in stat.workers)}/{stat.slots}",
+            "queued": stat.queued,
+            "requests": stat.requests,
+            "errors": stat.errors,
+            "first token": seconds(stat.first_token_p50),
+            "tokens/s": f"{stat.tokens_per_second:.0f}" if stat.tokens_per_second else "",
+            "last work": seconds(min((worker.idle_seconds for worker in stat.workers), default=None)),
+        }
+        for stat in stats
+    ]
+
+
+def table_text(rows: Sequence[dict[str, Any]], empty: str) -> str:
+    """Return rows as aligned text."""
+    if not rows:
+        return empty
+    lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def table_html(rows: Sequence[dict[str, Any]], empty: str) -> str:
+    """Return rows as a plain table that reads well in a saved notebook and in both themes."""
+    if not rows:
+        return f"<p>{html.escape(empty)}</p>"
+    kinds = {name: _kind([row[name] for row in rows]) for name in rows[0]}
+    head = "".join(f'<th scope="col"{kinds[name]}>{html.escape(name)}</th>' for name in rows[0])
+    body = "".join(f"<tr>{''.join(_cell(row[name], kind) for name, kind in kinds.items())}</tr>" for row in rows)
+    style = assets.read("table.css")
+    return f'<style>{style}</style><table class="bz-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def tables(tables: Sequence[Sequence[dict[str, Any]]]) -> dict[str, str]:
+    """Return several tables, one below the other, as Jupyter shows them."""
+    return {
+        "text/html": "".join(table_html(rows, "") for rows in tables if rows),
+        "text/plain": "\n\n".join(table_text(rows, "") for rows in tables if rows),
+    }
+
+
+def _kind(values: Sequence[Any]) -> str:
+    """Return the attribute that says how a column is aligned, from all that is in it."""
+    texts = [str(value) for value in values]
+    numbers = [value.number if isinstance(value, Cell) else NUMBER.fullmatch(str(value)) for value in values]
+    if any(texts) and all(numbers):
+        return ' class="bz-number"'
+    return ' class="bz-wrap"' if max(map(len, texts)) > LONG else ""
+
+
+def _cell(value: Any, kind: str) -> str:
+    shown = value.html if isinstance(value, Cell) else html.escape(str(value))
+    return f"<td{kind}>{shown}</td>"
+
+
+def footer(result: Result, *, chinese: bool, by_error: bool = False) -> str:
+    """Return the line under an answer: model, worker, and its figures; `by_error`: what ended it is shown beside it."""
+    words = assets.texts("footer", chinese=chinese)
+    parts = [result.model]
+    if result.worker is not None:
+        parts.append(words["worker"].format(number=result.worker))
+    parts += filter(None, [made(result, chinese=chinese)])  # sounds and pictures tell about themselves below them
+    parts += figures(result, chinese=chinese)
+    if result.interrupted:
+        parts.append(words["by_error" if by_error else "interrupted"])
+    return " · ".join(parts)
+
+
+def figures(result: Result, *, chinese: bool) -> list[str]:
+    """Return what an answer took: time to its first token, tokens, speed, total, cost where known, an early end."""
+    words = assets.texts("footer", chinese=chinese)
+    parts = []
+    if isinstance(result, ChatResult) and result.timings.first_token is not None:
+        parts.append(words["first_token"].format(time=f"{result.timings.first_token:.2f} s"))
+    if result.usage:
+        parts.append(words["tokens"].format(into=result.usage.prompt_tokens, out=result.usage.completion_tokens))
+    if isinstance(result, ChatResult) and result.tokens_per_second:
+        parts.append(words["speed"].format(speed=f"{result.tokens_per_second:.0f}"))
+    parts += [f"{result.timings.total:.2f} s", prices.shown(result.cost, result.currency)]
+    if isinstance(result, ChatResult) and result.finish not in (None, "stop"):
+        parts.append(words["finish"].format(why=result.finish))
+    return list(filter(None, parts))
+
+
+def made(result: Result, *, chinese: bool) -> str:
+    """Return how many vectors there are, and how many texts were too long for a model that reads."""
+    if not isinstance(result, EmbedResult | RerankResult):
+        return ""
+    words = assets.texts("footer", chinese=chinese)
+    parts = [_cut(result.cut, words)] if result.cut else []
+    if isinstance(result, EmbedResult):
+        rows, dimensions = result.vectors.shape
+        parts.insert(0, words["vector" if rows == 1 else "vectors"].format(rows=rows, dimensions=dimensions))
+    return "; ".join(parts)
+
+
+def _cut(cut: Cut, words: Mapping[str, str]) -> str:
+    count = len(cut.texts)
+    return words["cut_one" if count == 1 else "cut"].format(count=count, limit=f"{cut.limit:,}")
+
+
+def footer_bundle(text: str) -> dict[str, str]:
+    """Return a footer as Jupyter shows it under what has no place for one: sounds, pictures, tables."""
+    shown = f'<style>{assets.read("footer.css")}</style><div class="bz-footer">{html.escape(text)}</div>'
+    return {"text/html": shown, "text/plain": text}

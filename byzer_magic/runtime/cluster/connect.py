@@ -1,0 +1,235 @@
+"""Finding, starting and leaving a Ray cluster, each with a deadline and a plain error."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from byzer_magic.config import Settings
+from byzer_magic.errors import CannotConnect
+from byzer_magic.runtime.cluster.discovery import listens, running_cluster, temp_folder
+
+NAMESPACE = "byzer"
+"""Ray's namespaces hide names from each other; all deployments live in this one."""
+POLL_SECONDS = 0.1
+
+Say = Callable[[str], None]
+
+_OURS: set[str] = set()
+"""Addresses that `connect` has connected this process to."""
+
+
+def connect(address: str, settings: Settings, say: Say) -> str:
+    """Connect this process to Ray; return the cluster's address.
+
+    `auto` means the cluster that runs on this machine (or that RAY_ADDRESS names), else a local one is started.
+    A process that is connected stays connected when the address is `auto` or the same.
+
+    Raises:
+        CannotConnect: nothing answers at the address, or not in time, or Ray refuses.
+    """
+    _use_token()
+    import ray
+
+    if ray.is_initialized():
+        here: str = ray.get_runtime_context().gcs_address
+        if address in ("auto", here):
+            return here
+        _probe(address)
+        _leave(here)
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or running_cluster() or _start(settings, say)
+        _use_token()  # the first start on a machine has just written it
+    _probe(address)
+    _attach(address, settings.connect_seconds)
+    _OURS.add(address)
+    return address
+
+
+def _leave(here: str) -> None:
+    """Disconnect from a cluster that `connect` connected to; what the notebook did itself stays as it is."""
+    import ray
+
+    if here not in _OURS:
+        raise CannotConnect(
+            f"This process connected itself to the Ray at {here}.", "Call ray.shutdown() first, then connect again."
+        )
+    ray.shutdown()
+
+
+def _attach(address: str, seconds: float) -> None:
+    """Call ray.init with a deadline, which it does not have: it may block for minutes and cannot be stopped."""
+    import ray
+
+    ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+
+    def attach() -> None:
+        try:
+            logging.getLogger("ray").setLevel(logging.ERROR)  # it warns that this is not the main thread
+            ray.init(
+                address=address,
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=False,
+            )
+        except Exception as err:  # noqa: BLE001 - told by the thread that waits
+            ended.put(err)
+        else:
+            # log_to_driver does not cover the raylet's messages: they would land in the cell, or in a shell's stdout.
+            ray._private.worker._worker_logs_enabled = False
+            ended.put(None)
+
+    threading.Thread(target=attach, name="byzer-ray-init", daemon=True).start()
+    try:
+        failure = ended.get(timeout=seconds)
+    except queue.Empty:
+        raise CannotConnect(
+            f"Ray at {address} did not answer within {seconds:g} s.",
+            "Is it the port of a Ray head, of the same version? A cluster with tokens needs RAY_AUTH_MODE=token.",
+        ) from None
+    if failure is not None:
+        text = str(failure).strip().splitlines() or [type(failure).__name__]
+        raise CannotConnect(
+            f"Ray at {address} refused: {text[0]}",
+            "A cluster with tokens needs RAY_AUTH_MODE=token and its token file.",
+        ) from failure
+
+
+def _use_token() -> None:
+    """Use the token that `ray start` wrote: Ray by itself does so for address="auto" only.
+
+    Ray reads RAY_AUTH_MODE when it is imported, so this comes first; where a notebook has imported Ray already,
+    Ray's own switch (which has no public name) is used.
+    """
+    if "RAY_AUTH_MODE" in os.environ or not (Path.home() / ".ray" / "auth_token").exists():
+        return
+    os.environ["RAY_AUTH_MODE"] = "token"
+    if "ray" in sys.modules:
+        from ray._raylet import Config  # type: ignore[attr-defined]  # not in its stub
+
+        Config.initialize("")
+
+
+def _probe(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://") or not host or not port.isdigit():
+        raise CannotConnect(
+            f"{address!r} is not an address of a Ray head.", "Use auto or host:port, e.g. --ray_address 10.0.0.5:6379."
+        )
+    if not listens(host, int(port)):
+        raise CannotConnect(
+            f"Nothing answers at {address}.",
+            "Start Ray there (ray start --head), or use --ray_address auto for a local one.",
+        )
+
+
+def head_file() -> Path:
+    """Return the file that says where the local Ray is, and which process holds it."""
+    return temp_folder() / "byzer_head.json"
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    with (temp_folder() / "byzer_head.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _start(settings: Settings, say: Say) -> str:
+    """Start the local Ray in a process of its own, once for however many notebooks ask at the same moment."""
+    with _one_at_a_time():
+        if address := running_cluster():
+            return address
+        say("No Ray is running here: starting a local one (it stays until `shutdown`) ...")
+        try:
+            return _start_once(settings, say)
+        except CannotConnect:
+            say("It did not come up (Ray gives itself 30 s, which a busy machine may not have); once more ...")
+            return _start_once(settings, say)
+
+
+def _start_once(settings: Settings, say: Say) -> str:
+    log_path = temp_folder() / "byzer_head.log"
+    pid = _spawn_head(log_path, settings.local_cpus, settings.local_gpus)
+    try:
+        return _await_head(pid, log_path, settings.start_seconds, say)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGTERM)
+        raise
+
+
+def _spawn_head(log_path: Path, cpus: int, gpus: int) -> int:
+    """Start the process that holds the local Ray, as nobody's child; return its pid."""
+    command = [sys.executable, "-m", "byzer_magic.runtime.cluster.local_head", str(cpus), str(gpus)]
+    with log_path.open("w") as output:
+        done = subprocess.run(  # noqa: S603 - our own module
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output, check=True
+        )
+    return int(done.stdout)
+
+
+def _await_head(pid: int, log_path: Path, seconds: float, say: Say) -> str:
+    started = time.monotonic()
+    while time.monotonic() - started < seconds:
+        if not _is_head(pid):
+            lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
+            raise CannotConnect("The local Ray could not start.", "\n".join([f"From {log_path}:", *lines]))
+        if address := running_cluster():
+            say(f"Local Ray is up after {time.monotonic() - started:.1f} s.")
+            return address
+        time.sleep(POLL_SECONDS)
+    raise CannotConnect(f"The local Ray did not start within {seconds:g} s.", f"See {log_path}.")
+
+
+def shutdown(say: Say) -> bool:
+    """Stop the local Ray that `connect` started, and nothing else; return whether there was one."""
+    import ray
+
+    file = head_file()
+    if not file.exists():
+        return False
+    head = json.loads(file.read_text(encoding="utf-8"))
+    pid = int(head["pid"])
+    if not _is_head(pid):
+        file.unlink(missing_ok=True)
+        return False
+    say("Stopping the local Ray ...")
+    if ray.is_initialized() and ray.get_runtime_context().gcs_address == head["address"]:
+        ray.shutdown()
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 20
+    while _is_head(pid) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def _is_head(pid: int) -> bool:
+    """Return whether that process is ours: pids are reused."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        return state != "Z" and b"byzer_magic.runtime.cluster.local_head" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def room() -> dict[str, tuple[float, float]]:
+    """Return, for CPU and GPU, how much is free and how much there is in all."""
+    import ray
+
+    free: dict[str, Any] = ray.available_resources()
+    total: dict[str, Any] = ray.cluster_resources()
+    return {name: (float(free.get(name, 0)), float(total.get(name, 0))) for name in ("CPU", "GPU")}

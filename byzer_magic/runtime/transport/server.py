@@ -1,0 +1,187 @@
+"""The listening end of the data plane: authenticates, runs calls, batches what they yield.
+
+A connection is the lease of its calls: when it closes they are cancelled, and whatever slot they held is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hmac
+import http
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from byzer_magic import errors
+from byzer_magic.log import get_logger, redact
+from byzer_magic.runtime.transport import attachments, protocol
+
+Handler = Callable[[Any], AsyncIterator[Any]]
+"""A method: takes its decoded body, yields its items."""
+
+HIGH_WATER_FRAMES = 4096
+"""A call whose client reads too slowly waits at this many unsent frames."""
+UNIX_PATH_BYTES = 100
+"""Longer socket paths do not fit into the kernel's address structure."""
+
+log = get_logger("service")
+
+
+class Service:
+    """Serves `methods` on a Unix socket of this node and on TCP, both behind the same random token."""
+
+    def __init__(
+        self, methods: dict[str, Handler], *, path: Path, host: str, token: str, hidden: tuple[str, ...] = ()
+    ) -> None:
+        self._methods = methods
+        self._path = path
+        self._host = host
+        self._token = token
+        self._hidden = hidden
+        self._servers: list[Server] = []
+        self._port = 0
+
+    async def start(self, *, tcp: bool) -> None:
+        """Listen; on TCP too when `tcp` (clients on other nodes), or when the socket's path is too long."""
+        quiet = logging.getLogger("byzer_magic.service.handshake")
+        quiet.setLevel(logging.CRITICAL)  # garbage on the socket is not worth a traceback in the log
+        common: dict[str, Any] = {
+            "process_request": self._authorize,
+            "max_size": protocol.MAX_MESSAGE_BYTES,
+            "compression": None,
+            "logger": quiet,
+            "server_header": None,
+        }
+        short = len(str(self._path)) <= UNIX_PATH_BYTES
+        if short:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._path.unlink(missing_ok=True)  # of a process that was killed
+            old_mask = os.umask(0o177)
+            try:
+                self._servers.append(await unix_serve(self._serve, str(self._path), ping_interval=None, **common))
+            finally:
+                os.umask(old_mask)
+        if tcp or not short:
+            server = await serve(self._serve, self._host, 0, ping_timeout=protocol.PING_SECONDS, **common)
+            self._servers.append(server)
+            self._port = next(iter(server.sockets)).getsockname()[1]
+
+    def endpoint(self, node: str) -> protocol.Endpoint:
+        """Return where this service listens."""
+        return protocol.Endpoint(str(self._path), self._host, self._port, self._token, node, os.getpid())
+
+    def stop(self) -> None:
+        """Stop listening and remove the socket file; connections there are stay until their clients leave."""
+        for server in self._servers:
+            server.close(close_connections=False)
+        self._path.unlink(missing_ok=True)
+
+    def _authorize(self, connection: ServerConnection, request: Request) -> Response | None:
+        given = request.headers.get("Authorization", "")
+        if hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            return None
+        return connection.respond(http.HTTPStatus.UNAUTHORIZED, "wrong token\n")
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        peer = _Peer(connection, self)
+        try:
+            await peer.run()
+        except (ConnectionClosed, protocol.BadBytes) as err:
+            log.debug("connection ended: %s", type(err).__name__)
+        finally:
+            await peer.close()
+
+    async def answer(self, call: protocol.Call, media: dict[str, bytes], peer: _Peer) -> None:
+        """Run one call to its end; whatever happens, its client is told."""
+        try:
+            body = attachments.attach(protocol.body_of(call), media)
+            async with aclosing(self._methods[call.method](body)) as items:  # type: ignore[type-var]  # async generators all
+                async for item in items:
+                    await peer.put(protocol.Item(call.id, protocol.pack(item)))
+            await peer.put(protocol.Done(call.id))
+        except errors.ByzerError as err:
+            log.warning("%s failed: %s: %s", call.method, err.code, err.message)
+            await peer.put(protocol.Fail(call.id, errors.to_wire(err)))
+        except (KeyError, protocol.BadBytes) as err:
+            await peer.put(
+                protocol.Fail(call.id, errors.to_wire(errors.CommandError(f"Bad call {call.method!r}: {err}.")))
+            )
+        except Exception as err:
+            log.exception("call %s failed", call.method)
+            text = redact(f"{type(err).__name__}: {err}", self._hidden)
+            await peer.put(protocol.Fail(call.id, errors.to_wire(errors.RequestError(text, "See %byzer logs."))))
+
+
+class _Peer:
+    """One connection: its running calls and its unsent frames."""
+
+    def __init__(self, connection: ServerConnection, service: Service) -> None:
+        self._connection = connection
+        self._service = service
+        self._calls: dict[int, asyncio.Task[None]] = {}
+        self._unsent: list[protocol.ToClient] = []
+        self._wake = asyncio.Event()
+        self._kept = attachments.Kept()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def run(self) -> None:
+        """Read calls until the connection ends."""
+        writer = asyncio.create_task(self._write())
+        try:
+            async for message in self._connection:
+                if isinstance(message, str):
+                    raise protocol.BadBytes("text frame")
+                for frame in protocol.read_calls(message):
+                    self._take(frame)
+        finally:
+            writer.cancel()
+
+    def _take(self, frame: protocol.ToPool) -> None:
+        if isinstance(frame, protocol.Put):
+            self._kept.arrive(frame)
+        elif isinstance(frame, protocol.Cancel):
+            if task := self._calls.get(frame.id):
+                task.cancel()
+        elif frame.id not in self._calls:
+            media = self._kept.take(frame.media)
+            task = asyncio.create_task(self._service.answer(frame, media, self))
+            self._calls[frame.id] = task
+            task.add_done_callback(functools.partial(self._ended, frame.id))
+
+    def _ended(self, call_id: int, _: asyncio.Task[None]) -> None:
+        self._calls.pop(call_id, None)
+
+    async def put(self, frame: protocol.ToClient) -> None:
+        """Queue a frame; waits while the client is far behind."""
+        self._unsent.append(frame)
+        self._wake.set()
+        if len(self._unsent) > HIGH_WATER_FRAMES:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            frames, self._unsent = self._unsent, []
+            if frames:
+                await self._connection.send(protocol.write(frames))
+            self._room.set()
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait until it has let go of its slots."""
+        tasks = list(self._calls.values())
+        for task in tasks:
+            task.cancel()
+        self._room.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._connection.close()

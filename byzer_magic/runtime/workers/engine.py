@@ -1,0 +1,154 @@
+"""A local worker: one process with one model, and the pool's view of it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import ray
+
+from byzer_magic import errors
+from byzer_magic.backends.base import Backend
+from byzer_magic.capabilities import METHODS, Capability
+from byzer_magic.plan import Plan
+from byzer_magic.runtime.cluster.logs import Home, here
+from byzer_magic.runtime.cluster.node import attach_log, socket_folder
+from byzer_magic.runtime.loop import LOOP
+from byzer_magic.runtime.transport import protocol
+from byzer_magic.runtime.transport.client import Link
+from byzer_magic.runtime.transport.server import Service
+from byzer_magic.runtime.workers.reaper import Guard
+from byzer_magic.types import Item, Loading, Request
+
+KEPT_HOMES = 3
+"""Of a worker that died again and again, so many processes' logs are shown."""
+START_SECONDS = 60.0
+"""How long Ray may take to give an engine its process."""
+
+
+class Engine:
+    """The actor of one worker. Ray calls only `endpoint`; the pool calls the rest over the socket."""
+
+    def __init__(self, plan: Plan, index: int) -> None:
+        self._plan = plan
+        self._backend: Backend | None = None
+        attach_log(plan.hidden)
+        self._guard = Guard()
+        self._service = Service(
+            {
+                "open": self._open,
+                **{ability.value: functools.partial(self._ask, ability) for ability in METHODS},
+            },
+            path=socket_folder() / f"{plan.id}-{index}.sock",
+            host=ray.util.get_node_ip_address(),
+            token=plan.token.reveal(),
+            hidden=plan.hidden,
+        )
+        self._started = asyncio.run_coroutine_threadsafe(self._service.start(tcp=len(ray.nodes()) > 1), LOOP.start())
+
+    def __repr__(self) -> str:
+        return f"Engine({self._plan.spec.model})"
+
+    async def endpoint(self) -> protocol.Endpoint:
+        """Return where the pool connects."""
+        await asyncio.wrap_future(self._started)
+        return self._service.endpoint(here())
+
+    async def _open(self, _: None) -> AsyncIterator[Loading | protocol.Opened]:
+        """Load the model, telling how far it is; the last item is Opened."""
+        if self._backend is not None:  # the connection was lost, not the process
+            yield self._opened(self._backend)
+            return
+        stages: asyncio.Queue[Loading | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def report(stage: str, fraction: float | None = None, detail: str = "", /) -> None:
+            loop.call_soon_threadsafe(stages.put_nowait, Loading(stage, fraction=fraction, detail=detail))
+
+        work = asyncio.create_task(self._plan.backend.open(self._plan.setup, report))
+        work.add_done_callback(lambda _: stages.put_nowait(None))
+        try:
+            while (stage := await stages.get()) is not None:
+                self._guard.note_shared_memory()  # also while it loads: it may be interrupted
+                yield stage
+            self._backend = await work
+            self._guard.note_shared_memory()
+        finally:
+            work.cancel()
+        yield self._opened(self._backend)
+
+    def _opened(self, backend: Backend) -> protocol.Opened:
+        return protocol.Opened(sorted(backend.abilities()), here(), os.getpid())
+
+    async def _ask(self, ability: Capability, request: Request) -> AsyncIterator[Item]:
+        if self._backend is None:
+            raise errors.WorkerLost(f"{self._plan.spec.model} is still loading.", "Try again in a moment.")
+        async with aclosing(self._backend.ask(ability, request)) as items:  # type: ignore[type-var]  # a generator
+            async for item in items:
+                yield item
+
+
+class EngineWorker:
+    """One engine as the pool sees it: a worker to send requests to, and its comings and goings."""
+
+    def __init__(self, name: str, actor: Any) -> None:
+        self.homes: list[Home] = []
+        """Its processes, one after the other; the last is the one that runs."""
+        self.trouble = ""
+        """What Ray said when it was last asked for this worker and had none."""
+        self._name = name
+        self._actor = actor
+        self._link = Link(name, self._find)
+
+    async def _find(self) -> protocol.Endpoint:
+        try:
+            endpoint: protocol.Endpoint = await asyncio.wait_for(self._actor.endpoint.remote(), START_SECONDS)
+        except TimeoutError as err:  # Ray waits for room, as long as it takes
+            raise errors.NoRoom(
+                f"{self._name}: Ray has found no place for it within {START_SECONDS:g} s.",
+                "`doctor` and `list` show what is free and what runs: undeploy something, or ask for less per worker.",
+            ) from err
+        except ray.exceptions.RayError as err:  # between a death and Ray noticing, or while it restarts
+            self.trouble = str(err).strip().splitlines()[-1]
+            raise ConnectionError(self.trouble) from err
+        self._runs_in(Home(endpoint.node, endpoint.pid))
+        return endpoint
+
+    def _runs_in(self, home: Home) -> None:
+        if [home] != self.homes[-1:]:
+            self.homes = [*self.homes, home][-KEPT_HOMES:]
+
+    @property
+    def pid(self) -> int:
+        """Return its process, or 0 while it has none."""
+        return self.homes[-1].pid if self.homes else 0
+
+    async def bring_up(self) -> AsyncIterator[Loading | protocol.Opened]:
+        """Load the model in the (new) process: yields Loading, at last Opened."""
+        async with aclosing(self._link.stream("open")) as events:  # type: ignore[type-var]  # a generator
+            async for event in events:
+                if isinstance(event, protocol.Opened):  # a restarted one listens where the last one did
+                    self._runs_in(Home(event.node, event.pid))
+                yield event
+
+    async def lost(self) -> None:
+        """Return when the engine's process has died."""
+        await self._link.lost()
+
+    def ask(self, ability: Capability, request: Request) -> AsyncIterator[Item]:
+        """Yield the answer's items."""
+        return self._link.stream(ability.value, request)
+
+    async def renew(self) -> None:
+        """Kill the process, and let Ray start another."""
+        ray.kill(self._actor, no_restart=False)
+        await self._link.lost()
+
+    async def close(self) -> None:
+        """Kill the process, and with it what it has started; Ray does not restart it."""
+        ray.kill(self._actor, no_restart=True)
+        await self._link.close()

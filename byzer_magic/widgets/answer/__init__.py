@@ -1,1 +1,0 @@
-"""An answer as it is shown: Markdown, formulas, code, columns side by side."""

@@ -1,0 +1,301 @@
+"""What a chat window does: messages of the page in, replies out. All of it happens on the background loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from byzer_magic import media as load
+from byzer_magic.client import requests
+from byzer_magic.client.answer import to_messages
+from byzer_magic.client.collect import Gatherer, gatherer
+from byzer_magic.errors import ByzerError, CommandError, RequestError
+from byzer_magic.rendering import assets
+from byzer_magic.rendering.answer.view import View
+from byzer_magic.runtime.loop import LOOP
+from byzer_magic.types import Media, Request
+from byzer_magic.widgets.chat import html as chat_html, settings as chat_settings, turns as chat_turns
+from byzer_magic.widgets.chat.turns import Conversation, Turn
+from byzer_magic.widgets.context import Context
+from byzer_magic.widgets.recorder import Pieces
+
+PAINT_SECONDS = 0.05
+"""Shortest time between two messages of a streaming answer."""
+REST = 9
+"""A painting is followed by a rest of so many times what it took."""
+CLOCK_SECONDS = 1.0
+"""What is no text tells so often how far it is."""
+KEEP_SECONDS = 3.0
+"""So often what has come of an answer is kept in the notebook: its kernel may end any time."""
+LOOK_SECONDS = 10.0
+"""So long the deployments may take to say what they can."""
+
+Send = Callable[[dict[str, Any]], None]
+
+
+class Window:
+    """One chat window; `send` reaches its page, `keep` gets what stands in the notebook without a kernel."""
+
+    def __init__(
+        self, context: Context, alias: str, session: str | None, system: str | None, send: Send,
+        keep: Callable[[dict[str, str]], None],
+    ) -> None:  # fmt: skip
+        self._context = context
+        self._words = assets.texts("chat", chinese=context.chinese)
+        self._send = send
+        self._keep = keep
+        self.alias = alias
+        self.session = session or chat_turns.free_name(context.sessions)
+        self._seen = context.sessions.get(self.session, [])
+        """The session as this window last read or wrote it."""
+        self.talk = Conversation(self._seen, system)
+        self._options: dict[str, Any] = {}
+        self._models: dict[str, list[str]] = {}
+        self._coming: dict[str, Pieces] = {}
+        self._attached: dict[str, Media] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._answering: asyncio.Task[None] | None = None
+        self._keeping = asyncio.Lock()
+
+    # ---- from outside, out of any thread
+
+    def receive(self, content: Mapping[str, Any], buffers: Sequence[Any] = ()) -> None:
+        """Take a message of the page."""
+        LOOP.start().call_soon_threadsafe(self._take, dict(content), [bytes(buffer) for buffer in buffers])
+
+    def refresh(self, *_: Any) -> None:
+        """Look whether other cells have gone on with the session."""
+        LOOP.start().call_soon_threadsafe(self._pull)
+
+    def close(self) -> None:
+        """Stop what runs."""
+        LOOP.start().call_soon_threadsafe(self._stop)
+
+    def known(self, models: Mapping[str, Sequence[str]]) -> None:
+        """Say what deployments can do."""
+        self._models |= {name: [str(ability) for ability in can] for name, can in models.items()}
+
+    def setup(self) -> dict[str, Any]:
+        """Return all that the page needs to draw the window."""
+        return {
+            "alias": self.alias,
+            "models": self._models,
+            "session": self.session,
+            "sessions": sorted({*self._context.sessions, self.session}),
+            "system": self.talk.system,
+            "turns": [self._entry(turn) for turn in self.talk.turns],
+            "running": self._answering is not None,
+        }
+
+    def bundle(self) -> dict[str, str]:
+        """Return what stands in the notebook where no kernel is."""
+        about = (self.talk.turns, self.talk.system, self.alias, self._words)
+        return chat_html.transcript(*about, chinese=self._context.chinese)
+
+    # ---- on the loop
+
+    def _take(self, content: dict[str, Any], buffers: list[bytes]) -> None:
+        known: dict[str, Callable[[dict[str, Any]], None]] = {
+            "ready": self._ready, "ask": self._ask, "stop": lambda _: self._stop(), "model": self._choose,
+            "session": self._enter, "settings": self._set, "models": self._seek,
+            "export": self._export,
+        }  # fmt: skip
+        self._send({"is": "taken"})
+        try:
+            if content.get("do") == "piece" and buffers:
+                self._piece(content, buffers[0])
+            elif content.get("do") in known:
+                known[content["do"]](content)
+        except ByzerError as err:
+            self._refuse(err, content)
+
+    def _refuse(self, err: ByzerError, content: Mapping[str, Any]) -> None:
+        self._send({"is": "refused", "text": str(err), "file": content.get("file"), "prompt": content.get("text")})
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _ready(self, content: dict[str, Any]) -> None:
+        self._show()
+        if self._context.manager.connected:  # else it takes a while, and is done when somebody asks for it
+            self._seek(content)
+
+    def _show(self) -> None:
+        self._send({"is": "setup", **self.setup()})
+
+    def _entry(self, turn: Turn) -> dict[str, Any]:
+        return chat_html.entry(turn, self._words, chinese=self._context.chinese)
+
+    def _stop(self) -> None:
+        if self._answering is not None:
+            self._answering.cancel()
+
+    def _idle(self) -> None:
+        if self._answering is not None:
+            raise CommandError(self._words["running"])
+
+    def _choose(self, content: dict[str, Any]) -> None:
+        self.alias = str(content["alias"])
+        self._show()
+
+    def _enter(self, content: dict[str, Any]) -> None:
+        self._idle()
+        self.session = str(content.get("name") or "") or chat_turns.free_name(self._context.sessions)
+        self._seen = self._context.sessions.get(self.session, [])
+        self.talk = Conversation(self._seen)
+        self._show()
+        self._run(self._kept())
+
+    def _pull(self) -> None:
+        now = self._context.sessions.get(self.session, [])
+        if now == self._seen or self._answering is not None:
+            return
+        self._seen = now
+        self.talk.read(now)
+        self._show()
+        self._run(self._kept())
+
+    def _set(self, content: dict[str, Any]) -> None:
+        self.talk.system = str(content.get("system") or "").strip()
+        self._options = chat_settings.settings_in(content, self._words)
+        self._send({"is": "settings"})
+
+    def _seek(self, _: dict[str, Any]) -> None:
+        self._run(self._look())
+
+    async def _look(self) -> None:
+        """Ask all deployments what they can do."""
+        with contextlib.suppress(ByzerError, TimeoutError):
+            await asyncio.to_thread(self._context.manager.ensure)
+            stats = await asyncio.wait_for(self._context.manager.stats(), LOOK_SECONDS)
+            self._models = {stat.model: list(stat.capabilities) for stat in stats if stat.capabilities}
+        self._send({"is": "models", "models": self._models})
+
+    def _piece(self, content: dict[str, Any], data: bytes) -> None:
+        file = str(content["file"])
+        whole = self._coming.setdefault(file, Pieces()).add(int(content["at"]), int(content["of"]), data)
+        if whole is None:
+            return
+        self._coming.pop(file)
+        source = load.image if str(content.get("kind")) == "image" else load.audio
+        self._attached[file] = source(whole)
+
+    def _export(self, content: dict[str, Any]) -> None:
+        turns = self.talk.turns
+        text = chat_turns.as_markdown(turns, self.talk.system, self.alias, self._words)
+        cells = chat_turns.as_cells(turns, self.talk.system, self.alias, self.session)
+        lost = any(chat_turns.media_of(turn.prompt) for turn in turns)
+        self._send({"is": "export", "to": content.get("to"), "text": text, "cells": cells, "lost": lost})
+
+    # ---- answers
+
+    def _ask(self, content: dict[str, Any]) -> None:
+        """Ask the model; with `at`, in place of an earlier turn and all that followed it."""
+        self._idle()
+        at = int(content.get("at") or 0)
+        before = self.talk.turn(at)
+        earlier = chat_turns.media_of(before.prompt) if before is not None else []
+        text = str(content.get("text") or "").strip()
+        found = [self._attached.pop(str(file)) for file in content.get("files") or [] if str(file) in self._attached]
+        if not (text or found or earlier):
+            return
+        turn = Turn(to_messages(text, None, [*earlier, *found])[0], self.alias, running=True)
+        self.talk.cut(at)
+        self.talk.turns.append(turn)
+        self._send({"is": "turn", "cut": at, "turn": self._entry(turn), "state": "working"})
+        self._answering = self._run(self._answer(turn))
+        self._run(self._kept())
+
+    async def _answer(self, turn: Turn) -> None:
+        gathered: Gatherer | None = None
+        state = "done"
+        try:
+            request = await self._request(turn)
+            gathered = gatherer(turn.alias, request)
+            await self._collect(turn, request, gathered)
+            turn.take(gathered.result())
+        except asyncio.CancelledError:
+            state = "stopped"
+            self._part(turn, gathered)
+        except ByzerError as err:
+            state, turn.error = "failed", err
+            if isinstance(err, RequestError):
+                self._part(turn, gathered)
+        except Exception as err:  # noqa: BLE001 - nobody else sees what happens in this task
+            state, turn.error = "failed", ByzerError(f"{type(err).__name__}: {err}")
+        turn.running = False
+        self._answering = None
+        self._write(turn)
+        names = sorted({*self._context.sessions, self.session})
+        self._send({"is": "turn", "cut": 0, "turn": self._entry(turn), "state": state, "sessions": names})
+        await self._kept()
+
+    @staticmethod
+    def _part(turn: Turn, gathered: Gatherer | None) -> None:
+        """Keep what had arrived; of an error that came before anything, there is the error alone."""
+        result = gathered.result(interrupted=True) if gathered is not None else None
+        if result is not None and (str(result) or not turn.error):
+            turn.take(result)
+
+    async def _request(self, turn: Turn) -> Request:
+        manager = self._context.manager
+        await asyncio.to_thread(manager.reach, turn.alias)
+        abilities = await manager.abilities(turn.alias)
+        self.known({turn.alias: [ability.value for ability in abilities]})
+        chat_settings.check(turn, abilities, self._models, self._words)
+        return requests.request_for(abilities, self.talk.asking(turn.prompt), self._options)
+
+    async def _collect(self, turn: Turn, request: Request, gathered: Gatherer) -> None:
+        news = asyncio.Event()
+        painting = asyncio.create_task(self._paint(turn, gathered, news))
+        try:
+            async with aclosing(self._context.manager.ask(turn.alias, request)) as items:  # type: ignore[type-var]  # a generator
+                async for item in items:
+                    gathered.add(item)
+                    news.set()
+        finally:
+            painting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await painting
+
+    async def _paint(self, turn: Turn, gathered: Gatherer, news: asyncio.Event) -> None:
+        """Send what is new of an answer: the blocks that have changed."""
+        chinese = self._context.chinese
+        view = View(chinese=chinese, key=f"t{turn.number}")
+        sent: list[str] = []
+        kept = time.monotonic()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOCK_SECONDS):  # wait_for loses a cancel that comes with the news
+                    await news.wait()
+            news.clear()
+            began = time.perf_counter()
+            now = await asyncio.to_thread(lambda: view.blocks(chat_html.so_far(gathered, chinese=chinese)))
+            pairs = enumerate(zip(sent, now, strict=False))
+            same = next((at for at, (old, new) in pairs if old != new), min(len(sent), len(now)))
+            if now != sent:
+                self._send({"is": "blocks", "turn": turn.number, "from": same, "blocks": now[same:]})
+            sent = turn.part = now
+            if time.monotonic() - kept > KEEP_SECONDS:
+                kept = time.monotonic()
+                await self._kept()
+            await asyncio.sleep(max(PAINT_SECONDS, REST * (time.perf_counter() - began)))
+
+    def _write(self, turn: Turn) -> None:
+        """Give what was answered to the notebook: as `_chat`, and to the session."""
+        if turn.result is not None:
+            self._context.shell.user_ns["_chat"] = turn.result
+        messages = self.talk.messages()
+        if messages and any(known.replies for known in self.talk.turns):
+            self._context.sessions[self.session] = self._seen = messages
+
+    async def _kept(self) -> None:
+        async with self._keeping:  # or an older picture could come last
+            self._keep(await asyncio.to_thread(self.bundle))

@@ -1,0 +1,67 @@
+"""A chat window in a cell."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+
+from byzer_magic.commands.spec import ChatViewSpec
+from byzer_magic.rendering import assets
+from byzer_magic.widgets.chat.controller import Window
+from byzer_magic.widgets.context import Context
+from byzer_magic.widgets.page import Message, Page
+
+ATTACH_BYTES = 20_000_000
+"""A larger file is not sent through the page."""
+STYLES = ("answer.css", "footer.css", "transcript.css", "chat.css")
+OPEN: dict[str, Callable[[], None]] = {}
+"""What closes the window of a cell, by the cell."""
+
+
+def show(context: Context, item: ChatViewSpec) -> None:
+    """Open it in the cell that is running; an older one of the same cell ends.
+
+    Raises:
+        NotDeployed: nothing runs under the alias.
+        MissingExtra: anywidget is not installed.
+    """
+    words = assets.texts("chat", chinese=context.chinese)
+    if not context.has_kernel:
+        context.output.say(words["terminal"].format(alias=item.model))
+        return
+    manager = context.manager
+    manager.reach(item.model, item.ray_address)
+    abilities = manager.run(manager.abilities(item.model))
+
+    from IPython.display import DisplayHandle, display
+
+    cell, kept = context.cell, DisplayHandle()
+    if (close_older := OPEN.get(cell)) is not None:
+        close_older()
+
+    def close() -> None:
+        OPEN.pop(cell, None)
+        window.close()
+        with contextlib.suppress(ValueError):  # somebody has reset the events
+            context.shell.events.unregister("post_run_cell", window.refresh)
+        page.close()
+
+    def hear(message: Message, buffers: Sequence[bytes]) -> None:
+        if message.get("do") == "gone":
+            close()
+        else:
+            window.receive(message, buffers)
+
+    page = Page("chat.js", {"words": dict(words), "limit": ATTACH_BYTES}, hear)
+    window = Window(context, item.model, item.session, item.system, page.send, lambda data: kept.update(data, raw=True))
+    window.known({item.model: sorted(ability.value for ability in abilities)})
+    context.shell.events.register("post_run_cell", window.refresh)
+    OPEN[cell] = close
+    display(page.mount(STYLES, words["title"].format(alias=item.model)), raw=True)
+    kept.display(window.bundle(), raw=True)
+
+
+def close_all() -> None:
+    """End all windows, with the answers that are coming; what was said stays."""
+    for close in list(OPEN.values()):
+        close()

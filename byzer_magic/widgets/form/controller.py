@@ -1,0 +1,295 @@
+"""What a deploy form knows and answers: its fields, what is wrong with them, the command they stand for.
+
+Nothing here draws or waits for Ray; the answers are plain data for the page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from byzer_magic.actions import model_search
+from byzer_magic.actions.model_search import Found
+from byzer_magic.backends import registry
+from byzer_magic.backends.base import Info
+from byzer_magic.commands import keys
+from byzer_magic.commands.options import is_secret_name
+from byzer_magic.errors import ByzerError, MissingKey, UnknownKind
+from byzer_magic.local_models import engine_choice, files, hardware, installed as installed_engines
+from byzer_magic.rendering import assets
+from byzer_magic.widgets.context import Context
+from byzer_magic.widgets.form import checks as form_checks, choices as form_choices, values as form_values
+from byzer_magic.widgets.form.checks import TYPED, Verdict
+from byzer_magic.widgets.form.fields import Bounds, Field, fields_of
+from byzer_magic.widgets.form.values import PARAM, Values
+
+if TYPE_CHECKING:
+    from byzer_magic.plan import Plan
+
+SERVICES = ("byzer-magic", "byzerllm")
+"""Services of a keyring whose entries are offered."""
+_NOT_KEYS = ("JPY_", "JUPYTER", "_")
+"""How variables begin that hold secrets, but none of a provider."""
+
+Answer = dict[str, Any]
+
+
+class Desk:
+    """The form's own memory; secrets that were typed in are not in it."""
+
+    def __init__(self, context: Context, values: Mapping[str, str], choice: str) -> None:
+        self._context = context
+        self._words = assets.texts("form", chinese=context.chinese)
+        self._choice = choice
+        self._typed: tuple[str, ...] = ()
+        self._found: list[Found] = []
+        self._room: dict[str, tuple[float, float]] | None = None
+        self._looked = False
+        self._fields: tuple[Field, ...] = ()
+        self._engines: dict[str, str] = {}
+        self._given: dict[str, str] = {}
+        """Secrets of a pasted command or a file, until the page has them in its fields."""
+        self._take(values)
+
+    def _take(self, values: Values) -> None:
+        info = self._info_of(values)
+        self.values, hidden = form_values.apart(values, info)
+        self._given = hidden
+        self._typed = tuple(hidden)
+
+    # ---- what the page asks for
+
+    def opening(self) -> Answer:
+        """Return all that a page begins with."""
+        rows = [asdict(choice) for choice in form_choices.choices(chinese=self._context.chinese)]
+        return {"choices": rows, "models": self._models(), "room": self._room_text(), **self.form()}
+
+    def form(self) -> Answer:
+        """Return the fields and their values; secrets that came with a command are in it once."""
+        given, self._given = self._given, {}
+        return {
+            "values": self.values,
+            "secrets": given,
+            "choice": self._choice,
+            "keys": self._key_names(),
+            **self._described(self._info_of(self.values), always=True),
+        }
+
+    def check(self, values: Values, typed: tuple[str, ...]) -> Answer:
+        """Return what is wrong with the fields, and the command that they stand for."""
+        self._see(values, typed)
+        info = self._info_of(self.values)
+        verdict = self._verdict(info)
+        return {
+            "errors": verdict.errors,
+            "missing": verdict.missing,
+            "notes": self._notes(),
+            "line": self.line,
+            "yaml": form_values.yaml_of(self.values, self._typed, info),
+            "stand_ins": self._stand_ins(),
+            **self._described(info, always=False),
+        }
+
+    def choose(self, choice: str, kept: Values) -> None:
+        """Begin anew from a preset, provider, engine or model; `kept` stays as somebody filled it in."""
+        names = [name for name, value in {**self._environ(), **self._context.variables()}.items() if value]
+        self._choice = choice
+        self._take(form_choices.chosen(choice, kept, self._found, names))
+
+    def paste(self, text: str) -> None:
+        """Take all fields from a command.
+
+        Raises:
+            CommandError: it deploys nothing, or cannot be understood.
+        """
+        spec = form_values.from_text(text)
+        self._choice = form_choices.id_of(spec)
+        self._take(form_values.values_of(spec))
+
+    def look_around(self) -> Answer:
+        """Return the models on this machine, and what the cluster has; may take seconds, and starts nothing."""
+        with contextlib.suppress(ByzerError):  # a Ray that does not answer has no room to tell
+            self._room = self._context.manager.room()
+        self._looked = True
+        self._found = model_search.find()
+        described = self._described(self._info_of(self.values), always=False)
+        return {"models": self._models(), "room": self._room_text(), **described}
+
+    def entries(self, name: str) -> Answer:
+        """Return the entries of the keyring that may hold a secret."""
+        info = self._info_of(self.values)
+        param = form_values.param_of(name, info)
+        names = [*(param.env if param else ()), form_values.reference(name, self.values, info)[2:-1]]
+        entries = [f"{service}/{entry}" for service in SERVICES for entry in dict.fromkeys(names)]
+        return {"key": name, "entries": [f"keyring:{entry}" for entry in entries if _in_keyring(entry)]}
+
+    def plan(self, values: Values, secrets: Mapping[str, str]) -> Plan | None:
+        """Return what to deploy, or None where `check` has something to say.
+
+        Raises:
+            ByzerError: something is wrong with the whole that no check has seen.
+        """
+        self._see(values, tuple(secrets))
+        if not self._verdict(self._info_of(self.values)).ok:
+            return None
+        typed = {name.removeprefix(PARAM): text for name, text in secrets.items()}
+        return self._context.manager.plan(form_values.spec_of(self.values), self._context.variables(), typed)
+
+    # ---- what it knows
+
+    @property
+    def line(self) -> str:
+        """Return the command, without secrets."""
+        return form_values.line_of(self.values, self._typed, self._info_of(self.values))
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Return the `${NAME}` that stand in the command for secrets that were typed in."""
+        info = self._info_of(self.values)
+        return tuple(form_values.reference(name, self.values, info) for name in self._typed)
+
+    def _see(self, values: Values, typed: tuple[str, ...]) -> None:
+        self.values, hidden = form_values.apart(values, self._info_of(values))
+        self._typed = tuple(dict.fromkeys((*typed, *hidden)))  # the page sends none; should one come, it goes
+
+    def _environ(self) -> dict[str, str]:
+        from dotenv import dotenv_values
+
+        return {**{name: text for name, text in dotenv_values(".env").items() if text}, **os.environ}
+
+    def _verdict(self, info: Info | None) -> Verdict:
+        values, variables = self.values, self._context.variables()
+        found = form_checks.check(values, self._typed, info, variables, self._environ())
+        if info is None:
+            self._explain_type(found)
+        if not found.ok:
+            return found
+        typed = {name.removeprefix(PARAM): TYPED for name in self._typed if self._is_text(name, info)}
+        rings = {name for name, text in values.items() if text.startswith("keyring:")}  # reading them may open a dialog
+        typed |= {name.removeprefix(PARAM): TYPED for name in rings}
+        shown = {name: text for name, text in values.items() if name not in rings}
+        try:
+            self._context.manager.plan(form_values.spec_of(shown), variables, typed)
+        except ByzerError as err:
+            key = form_checks.attribute(err, values, [field.key for field in self._fields])
+            if isinstance(err, MissingKey) and key not in values:
+                found.missing[key] = err.message
+            else:
+                found.errors[key] = form_checks.sentence(err)
+        return found
+
+    def _is_text(self, name: str, info: Info | None) -> bool:
+        param = form_values.param_of(name, info)
+        return param is not None and param.kind == "text"
+
+    def _explain_type(self, found: Verdict) -> None:
+        """Say what is wrong with the type or the engine, where that is why there are no settings."""
+        kind, engine = _kind_of(self.values)
+        try:
+            registry.find(kind, engine)
+        except UnknownKind as err:
+            if kind == "custom/auto" and engine in (None, "auto"):
+                if not self.values.get("model_path"):
+                    found.missing["model_path"] = self._words["needs_path"]
+                return
+            found.errors.setdefault("infer_backend" if kind == "custom/auto" else "", form_checks.sentence(err))
+
+    def _info_of(self, values: Values) -> Info | None:
+        kind, engine = _kind_of(values)
+        if kind == "custom/auto" and engine in (None, "auto") and (path := values.get("model_path")):
+            chosen = form_choices.engine(self._engine_for(path))
+            kind, engine = chosen.get("pretrained_model_type", kind), chosen.get("infer_backend")
+        try:
+            return registry.find(kind, engine).info
+        except UnknownKind:
+            return None
+
+    def _engine_for(self, path: str) -> str:
+        """Return the engine that a model's files choose, or nothing."""
+        if path not in self._engines:
+            self._engines[path] = ""
+            with contextlib.suppress(ByzerError):
+                weights = files.look(path)
+                usable = installed_engines.usable(registry.installed())
+                self._engines[path] = engine_choice.engine(weights, hardware.look(), usable).name
+        return self._engines[path]
+
+    def _described(self, info: Info | None, *, always: bool) -> Answer:
+        """Return the fields when the page has others."""
+        fields = fields_of(info, self.values, self._bounds(), chinese=self._context.chinese)
+        if fields == self._fields and not always:
+            return {}
+        self._fields = fields
+        local = info.local if info else not _kind_of(self.values)[0].startswith("saas/")
+        return {"fields": [asdict(field) for field in fields], "kind": info.kind if info else "", "local": local}
+
+    def _bounds(self) -> Bounds:
+        if self._room is None:
+            return Bounds(cpus=float(os.cpu_count() or 1), gpus=float(len(hardware.look().gpus)))
+        (free_cpus, cpus), (free_gpus, gpus) = self._room["CPU"], self._room["GPU"]
+        return Bounds(cpus=cpus, gpus=gpus, free_cpus=free_cpus, free_gpus=free_gpus)
+
+    def _room_text(self) -> str:
+        bounds, words = self._bounds(), self._words
+        if not self._looked:
+            return ""
+        if bounds.free_cpus is None:
+            return words["no_ray"].format(total=f"{bounds.cpus:g}")
+        text = words["room"].format(free=f"{bounds.free_cpus:g}", total=f"{bounds.cpus:g}")
+        if bounds.gpus:
+            text += words["room_gpu"].format(free=f"{bounds.free_gpus:g}", total=f"{bounds.gpus:g}")
+        return text
+
+    def _notes(self) -> dict[str, str]:
+        """Return remarks on fields that are right and may still not work."""
+        notes = {}
+        bounds, values = self._bounds(), self.values
+        for what, key, free, total in (
+            ("CPU", "cpus_per_worker", bounds.free_cpus, bounds.cpus),
+            ("GPU", "gpus_per_worker", bounds.free_gpus, bounds.gpus),
+        ):
+            with contextlib.suppress(ValueError):  # that it is no number is said elsewhere
+                wanted = int(values.get("num_workers", 1)) * float(values.get(key, 0))
+                if wanted > (total if free is None else free):
+                    parts = {"wanted": f"{wanted:g}", "free": f"{total if free is None else free:g}"}
+                    notes[key] = self._words["too_many"].format(what=what, total=f"{total:g}", **parts)
+        alias = values.get("model", "")
+        with contextlib.suppress(ByzerError):  # a Ray that does not answer says so when it is needed
+            if alias and values.get("replace") != "true" and self._context.manager.runs(alias):
+                notes["model"] = self._words["taken"].format(alias=alias)
+        return notes
+
+    def _models(self) -> list[Answer]:
+        return [asdict(row) for row in form_choices.models(self._found, self._words)]
+
+    def _key_names(self) -> list[str]:
+        """Return the variables that may hold a key, the notebook's first."""
+        names = [*self._context.variables(), *sorted(self._environ())]
+        fits = (name for name in dict.fromkeys(names) if is_secret_name(name) and not name.startswith(_NOT_KEYS))
+        return list(fits)
+
+    def _stand_ins(self) -> dict[str, str]:
+        """Return, for fields that may stay empty, the variable that the backend takes instead."""
+        environ, info, found = self._environ(), self._info_of(self.values), {}
+        for field in self._fields:
+            param = form_values.param_of(field.key, info) if field.env else None
+            if param is None or field.key in self.values or f"{PARAM}{param.env_unless}" in self.values:
+                continue
+            name = next((name for name in param.env if environ.get(name)), "")
+            if name:
+                found[field.key] = self._words["from_env"].format(name=name)
+        return found
+
+
+def _kind_of(values: Values) -> tuple[str, str | None]:
+    return values.get("pretrained_model_type", "custom/auto"), values.get("infer_backend")
+
+
+def _in_keyring(entry: str) -> bool:
+    try:
+        return bool(keys.looked_up(f"keyring:{entry}", {}))
+    except ByzerError:
+        return False

@@ -1,0 +1,161 @@
+"""What the buttons of a deploy form do, as coroutines for the background loop that tell how far they are."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from byzer_magic.catalog import model_facts
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands import parser
+from byzer_magic.commands.spec import ChatViewSpec, UndeploySpec
+from byzer_magic.commands.tokens import quote
+from byzer_magic.errors import ByzerError
+from byzer_magic.log import redact
+from byzer_magic.rendering import progress
+from byzer_magic.types import Event, Loading, Ready
+from byzer_magic.widgets.form import probe as form_probe
+from byzer_magic.widgets.form.values import PARAM
+
+if TYPE_CHECKING:
+    from byzer_magic.plan import Plan
+
+LOG_LINES = 40
+"""Lines of a failed deployment's log that are shown."""
+CANCEL_SECONDS = 10.0
+"""How long what is cancelled may take to tidy up when the kernel ends."""
+
+Told = Mapping[str, Any]
+"""What the page shows of a piece of work: `state` (running, ready, done, failed, stopped) and words."""
+Tell = Callable[[Told], None]
+
+
+class Jobs:
+    """Runs one thing at a time for one form."""
+
+    def __init__(self, manager: Manager, words: Mapping[str, str], tell: Tell, *, chinese: bool) -> None:
+        self._manager = manager
+        self._words = words
+        self._tell = tell
+        self._chinese = chinese
+
+    async def deploy(self, plan: Plan) -> None:
+        """Deploy, telling each stage."""
+        spec, words = plan.spec, self._words
+        alias = spec.model
+        told = {"alias": alias, "notes": self._notes(plan)}
+        if spec.dry_run:
+            self._tell({**told, "state": "done", "stage": words["dry"]})
+            return
+        self._tell({**told, "state": "running", "stage": words["placing"]})
+        async with self._failures(alias, plan.hidden):
+            await self._connect(spec.ray_address, told)
+            async with aclosing(self._manager.deploy(plan)) as events:  # type: ignore[type-var]  # a generator
+                async for event in events:
+                    self._tell({**told, **self._event(alias, event)})
+
+    async def _connect(self, address: str, told: Told) -> None:
+        """Connect to Ray, starting one where none runs; a cancel leaves that to itself, since others may need it."""
+
+        def say(text: str) -> None:
+            self._tell({**told, "state": "running", "stage": text})
+
+        await asyncio.to_thread(self._manager.ensure, address, say)
+
+    def _notes(self, plan: Plan) -> list[str]:
+        note = model_facts.facts(str(plan.setup.params.get("saas.model", ""))).note
+        why = self._words["why"].format(engine=plan.engine, why=plan.why) if plan.why else ""
+        return [text for text in (why, note) if text]
+
+    def _event(self, alias: str, event: Event) -> Told:
+        told = {"state": "running", "stage": progress.stage(event, chinese=self._chinese)}
+        match event:
+            case Loading(fraction=fraction):
+                return {**told, "fraction": fraction}
+            case Ready(capabilities=can):
+                return {**told, "state": "ready", "chat": _chat_cell(alias, can)}
+        return told
+
+    async def test(self, plan: Plan) -> None:
+        """Send a small request to a provider, or read what a local model needs."""
+        words, model = self._words, str(plan.setup.params.get("saas.model") or plan.spec.model)
+        if plan.backend.info.local:
+            await self._size_up(plan)
+            return
+        self._tell({"state": "running", "stage": words["testing"].format(model=model)})
+        async with self._failures("", plan.hidden):
+            found = await form_probe.ask(plan)
+            text = words["tested"].format(ability=found.ability, seconds=f"{found.seconds:.2f}")
+            self._tell({"state": "done", "stage": text if found.asked else words["not_asked"]})
+
+    async def _size_up(self, plan: Plan) -> None:
+        self._tell({"state": "running", "stage": self._words["sizing"]})
+        async with self._failures("", plan.hidden):
+            rows = await asyncio.to_thread(form_probe.size_up, str(plan.setup.model_path))
+            text = self._words["sized"].format(engine=plan.engine)
+            self._tell({"state": "done", "stage": text, "rows": rows, "notes": self._notes(plan)})
+
+    async def undeploy(self, alias: str, address: str) -> None:
+        """Remove what the form has deployed."""
+        self._tell({"alias": alias, "state": "running", "stage": self._words["undeploying"]})
+        async with self._failures("", ()):
+            await asyncio.to_thread(self._manager.ensure, address)
+            await self._manager.undeploy(UndeploySpec(model=alias))
+            self._tell({"alias": alias, "state": "done", "stage": self._words["undeployed"].format(alias=alias)})
+
+    def _failures(self, alias: str, hidden: tuple[str, ...]) -> _Failures:
+        return _Failures(self, alias, hidden)
+
+    def failed(self, err: BaseException, alias: str, hidden: tuple[str, ...]) -> None:
+        """Tell an error, with what the workers wrote where there is something."""
+        message, hint = (err.message, err.hint) if isinstance(err, ByzerError) else (f"{type(err).__name__}: {err}", "")
+        log = self._manager.failed_log(alias)[-LOG_LINES:] if alias else []
+        self._tell({
+            "state": "failed",
+            "alias": alias,
+            "stage": redact(message, hidden),
+            "hint": redact(hint, hidden),
+            "log": redact("\n".join(log), hidden),
+            "field": _field(f"{message} {hint}"),
+        })  # fmt: skip
+
+    def stopped(self, alias: str) -> None:
+        """Tell that it was cancelled; of a deployment, that nothing is left."""
+        self._tell({"state": "stopped", "stage": self._words["cancelled" if alias else "stopped"]})
+
+
+def _field(text: str) -> str:
+    """Return the setting that an error asks to be looked at, or nothing."""
+    found = re.search(r"\bsaas\.\w+", text)
+    return f"{PARAM}{found[0]}" if found else ""
+
+
+def _chat_cell(alias: str, can: Sequence[str]) -> str:
+    """Return the cell with which one goes on."""
+    if "chat" in can:
+        return f"%byzer {parser.line(ChatViewSpec(model=alias))}"
+    return f"%%chat {quote(alias)}\n"
+
+
+class _Failures:
+    """Turns what ends a piece of work into something to show; a cancel goes on after it was told."""
+
+    def __init__(self, jobs: Jobs, alias: str, hidden: tuple[str, ...]) -> None:
+        self._jobs = jobs
+        self._alias = alias
+        self._hidden = hidden
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, _kind: object, err: BaseException | None, _trace: object) -> bool:
+        if isinstance(err, asyncio.CancelledError):
+            self._jobs.stopped(self._alias)
+            return False
+        if isinstance(err, Exception):  # nobody else would show it: the page waits for an end
+            self._jobs.failed(err, self._alias, self._hidden)
+            return True
+        return False

@@ -1,0 +1,232 @@
+"""Deployments as forms: what is live behind one cell.
+
+The page draws and holds the fields, secrets too; the kernel says what fields there are, checks them, and does what the
+buttons say. A secret comes here in the message of one button only, and is kept no longer than its work takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from byzer_magic.commands.spec import FormSpec
+from byzer_magic.errors import ByzerError
+from byzer_magic.rendering import assets
+from byzer_magic.runtime.loop import LOOP
+from byzer_magic.widgets.context import Context
+from byzer_magic.widgets.form import choices as form_choices, saved as form_still, values as form_values
+from byzer_magic.widgets.form.checks import sentence
+from byzer_magic.widgets.form.controller import Desk
+from byzer_magic.widgets.form.jobs import CANCEL_SECONDS, Jobs, Told
+from byzer_magic.widgets.page import Message, Page
+
+OPEN: dict[str, Form] = {}
+"""The forms that are live, by the cell that they are in."""
+
+
+def show(context: Context, item: FormSpec) -> None:
+    """Open a form in the cell that is running; an older one of the same cell ends, with what it was doing.
+
+    Raises:
+        UnknownKind: there is no such preset, type or engine.
+        CommandError: the YAML file cannot be read.
+        MissingExtra: anywidget is not installed.
+    """
+    values, choice = _beginning(item, context)
+    if not context.has_kernel:
+        line = form_values.line_of(values, (), None)
+        context.output.text(form_still.terminal(line, chinese=context.chinese))
+        return
+    cell = context.cell
+    if (older := OPEN.get(cell)) is not None:
+        older.close()
+    OPEN[cell] = Form(context, Desk(context, values, choice), cell)
+
+
+def close_all() -> None:
+    """End all forms, with what they are doing."""
+    ending = list(OPEN.values())
+    for form in ending:
+        form.close()
+    for form in ending:
+        form.ended.wait(CANCEL_SECONDS)
+
+
+def _beginning(item: FormSpec, context: Context) -> tuple[dict[str, str], str]:
+    """Return the first fields of a form, and the choice that they belong to."""
+    values: dict[str, str] = {}
+    choice = form_choices.find(item.preset) if item.preset else ""
+    if choice:
+        values = form_choices.chosen(choice, {}, (), {**os.environ, **context.variables()})
+    if item.file:
+        spec = form_values.from_file(item.file)
+        values |= form_values.values_of(spec)
+        choice = choice or form_choices.id_of(spec)
+    if item.ray_address != "auto":
+        values["ray_address"] = item.ray_address
+    return values, choice
+
+
+class Form:
+    """A form, from its cell's run until the cell runs again or goes away."""
+
+    def __init__(self, context: Context, desk: Desk, cell: str) -> None:
+        from IPython.display import DisplayHandle, display
+
+        self._cell = cell
+        self._desk = desk
+        self._chinese = context.chinese
+        self._words = assets.texts("form", chinese=context.chinese)
+        self._jobs = Jobs(context.manager, self._words, self._tell, chinese=context.chinese)
+        self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._work: Any = None
+        self.ended = threading.Event()
+        """Set while nothing is under way."""
+        self.ended.set()
+        self._told: Told | None = None
+        """How the last piece of work stands, for a page that is loaded again."""
+        self._outcome = ""
+        self._closed = False
+        self._page = Page("form.js", {"words": dict(self._words)}, self._hear)
+        display(self._page.mount(("form.css",), self._words["plain"]), raw=True)
+        self._shown = self._still_data()
+        self._still = DisplayHandle()
+        self._still.display(self._shown, raw=True)
+        threading.Thread(target=self._serve, name="byzer-form", daemon=True).start()
+        threading.Thread(target=self._look_around, name="byzer-form-look", daemon=True).start()
+
+    # ---- life
+
+    def close(self) -> None:
+        """End it, and cancel what it does; `ended` tells when that has tidied up."""
+        if self._closed:
+            return
+        self._closed = True
+        OPEN.pop(self._cell, None)
+        self._inbox.put(None)
+        self._cancel()
+        self._page.send({"is": "end"})
+        self._page.close()
+
+    def _cancel(self) -> None:
+        if self._work is not None:
+            LOOP.start().call_soon_threadsafe(self._work.cancel)
+
+    def _hear(self, message: Message, _: Sequence[bytes]) -> None:
+        """Take a message of the page; this thread must not be held up."""
+        match message.get("do"):
+            case "cancel":
+                self._cancel()
+            case "gone":
+                self.close()
+            case _:
+                self._inbox.put(message)
+
+    def _serve(self) -> None:
+        """Answer the page, one message after the other; a check that others have overtaken is left out."""
+        while (message := self._inbox.get()) is not None:
+            if message.get("do") == "check" and not self._inbox.empty():
+                continue
+            try:
+                getattr(self, f"_do_{message.get('do')}")(message)
+                self._repaint()
+            except ByzerError as err:
+                self._send("trouble", what=message.get("do"), text=sentence(err))
+            except Exception as err:  # noqa: BLE001 - the page must hear of it, and this thread must live on
+                self._send("trouble", what=message.get("do"), text=f"{type(err).__name__}: {err}")
+
+    def _send(self, what: str, /, **more: Any) -> None:
+        if not self._closed:
+            self._page.send({"is": what, **more})
+
+    def _look_around(self) -> None:
+        try:
+            self._send("around", **self._desk.look_around())
+        except Exception as err:  # noqa: BLE001 - whatever lies in people's folders: the form does without
+            self._send("around", models=[], room=f"{type(err).__name__}: {err}")
+
+    # ---- what the page asks for
+
+    def _do_ready(self, _: Message) -> None:
+        self._send("form", **self._desk.opening(), work=self._told)
+
+    def _do_check(self, message: Message) -> None:
+        found = self._desk.check(message.get("values", {}), tuple(message.get("typed", ())))
+        self._send("checked", number=message.get("number"), **found)
+
+    def _do_choose(self, message: Message) -> None:
+        self._desk.choose(str(message["choice"]), message.get("kept", {}))
+        self._send("form", **self._desk.form())
+
+    def _do_paste(self, message: Message) -> None:
+        self._desk.paste(str(message["text"]))
+        self._send("form", **self._desk.form(), pasted=True)
+
+    def _do_keys(self, message: Message) -> None:
+        self._send("keys", **self._desk.entries(str(message["key"])))
+
+    def _do_deploy(self, message: Message) -> None:
+        self._plan_and("deploy", message)
+
+    def _do_test(self, message: Message) -> None:
+        self._plan_and("test", message)
+
+    def _plan_and(self, what: str, message: Message) -> None:
+        """Check all, secrets too, and begin; where something is wrong, the fields say it."""
+        if not self.ended.is_set():
+            return
+        values, secrets = message.get("values", {}), message.get("secrets", {})
+        try:
+            plan = self._desk.plan(values, secrets)
+        except ByzerError as err:
+            self._jobs.failed(err, "", tuple(secrets.values()))
+            return
+        if plan is None:
+            self._send("refused", **self._desk.check(values, tuple(secrets)))
+        else:
+            self._begin(getattr(self._jobs, what)(plan))
+
+    def _do_undeploy(self, message: Message) -> None:
+        if self.ended.is_set():
+            self._begin(self._jobs.undeploy(str(message["alias"]), self._desk.values.get("ray_address", "auto")))
+
+    # ---- work
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self.ended.clear()
+
+        async def run() -> None:
+            try:
+                await work
+            finally:
+                self.ended.set()
+
+        def start() -> None:
+            self._work = asyncio.get_running_loop().create_task(run())
+            if self._closed:
+                self._work.cancel()
+
+        LOOP.start().call_soon_threadsafe(start)
+
+    def _tell(self, told: Told) -> None:
+        self._told = told
+        if told["state"] != "running":
+            self._outcome = str(told["stage"])
+            self._repaint()
+        self._send("work", **told)
+
+    # ---- what stays in the notebook
+
+    def _still_data(self) -> dict[str, str]:
+        desk = self._desk
+        return form_still.still(desk.line, desk.references, self._outcome, chinese=self._chinese)
+
+    def _repaint(self) -> None:
+        data = self._still_data()
+        if data != self._shown:
+            self._shown = data
+            self._still.update(data, raw=True)

@@ -1,1 +1,0 @@
-"""Sound, pictures and transcripts, and the recorder."""

@@ -1,0 +1,239 @@
+"""The live panel: one subscription, painted in a cell; in the saved notebook its last numbers stay."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
+from typing import Any
+
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import PanelSpec
+from byzer_magic.errors import ByzerError, MissingExtra
+from byzer_magic.rendering import assets
+from byzer_magic.rendering.deployments import cells as stat_cells, table
+from byzer_magic.runtime.cluster import discovery
+from byzer_magic.runtime.loop import LOOP
+from byzer_magic.stat import Fleet
+from byzer_magic.widgets import page
+from byzer_magic.widgets.context import Context
+from byzer_magic.widgets.panel import actions as panel_actions
+from byzer_magic.widgets.panel.state import Numbers
+
+FIRST_SECONDS = 3.0
+"""How long the cell waits for the first numbers, so that a notebook that runs unattended has them."""
+SNAPSHOT_SECONDS = 5.0
+"""How often the snapshot is painted while a page draws the panel itself."""
+ALONE_SECONDS = 1.0
+"""How often it is painted where no page does."""
+COMING_SECONDS = 0.5
+"""How often it is painted while deployments come and go."""
+CONNECT_SECONDS = 1.0
+"""How long importing Ray waits for the deployments of this machine to be drawn: it would hold them up for seconds."""
+RETRY_SECONDS = 2.0
+
+OPEN: dict[str, Panel] = {}
+"""The panels that are live, by the cell that they are in."""
+
+
+def show(context: Context, item: PanelSpec) -> None:
+    """Open it in the cell that is running; an older one of the same cell ends.
+
+    Raises:
+        CannotConnect: the Ray that was asked for does not answer.
+    """
+    words = assets.texts("panel", chinese=context.chinese)
+    if not context.has_kernel:
+        _print(context, item, words)
+        return
+    if item.ray_address != "auto":
+        context.manager.ensure(item.ray_address)
+    cell = context.cell
+    if (older := OPEN.get(cell)) is not None:
+        older.close()
+    panel = OPEN[cell] = Panel(context.manager, item.model, words, cell)
+    try:
+        panel.start()
+    except BaseException:  # an interrupt too leaves nothing running
+        panel.close()
+        raise
+
+
+def close_all() -> None:
+    """End all panels; their last numbers stay."""
+    for panel in list(OPEN.values()):
+        panel.close()
+
+
+def _print(context: Context, item: PanelSpec, words: Mapping[str, str]) -> None:
+    manager = context.manager
+    manager.ensure(item.ray_address)
+    stats = [manager.run(manager.stat(item.model))] if item.model else manager.run(manager.stats())
+    context.output.table(stat_cells.stat_rows(stats, words), words["nothing"])
+    context.output.say(words["terminal"])
+
+
+class Panel:
+    """What is live behind one cell. All but `start` and `close` runs on the background loop."""
+
+    def __init__(self, manager: Manager, alias: str | None, words: Mapping[str, str], cell: str) -> None:
+        from IPython.display import DisplayHandle, display
+
+        self._manager = manager
+        self._alias = alias
+        self._words = words
+        self._cell = cell
+        self._numbers = Numbers(manager)
+        self._sent: table.View | None = None
+        """What the page has; None: nothing yet, or it begins anew."""
+        self._drawn = False
+        """Whether a page draws the panel itself."""
+        self._prompt = False
+        """Whether its messages come while a cell runs."""
+        self._visible = True
+        self._wake = asyncio.Event()
+        self._closed = False
+        self._painted = 0.0
+        self._members: set[str] = set()
+        """The deployments that the snapshot has."""
+        self._first = threading.Event()
+        self._work: Any = None
+        self._page = self._open_page()
+        mount = self._page.mount(table.STYLES, words["title"]) if self._page else {"text/html": table.styles()}
+        display({"text/plain": words["title"], **mount}, raw=True)
+        self._snapshot = DisplayHandle()
+        looking = f'<div class="bz-panel bz-snapshot bz-still"><p>{words["nothing_yet"]}</p></div>'
+        self._snapshot.display({"text/html": looking, "text/plain": words["nothing_yet"]}, raw=True)
+
+    def _open_page(self) -> page.Page | None:
+        """Bring the panel's script into the page; without anywidget the panel is its snapshot, painted more often."""
+        state = {"words": dict(self._words), "frame": table.frame(self._words)}
+        try:
+            return page.Page("panel.js", state, self._hear)
+        except MissingExtra:
+            return None
+
+    # ---- life
+
+    def start(self) -> None:
+        """Follow the deployments; return when the first numbers are there."""
+        self._work = asyncio.run_coroutine_threadsafe(self._live(), LOOP.start())
+        self._first.wait(FIRST_SECONDS)
+
+    def close(self) -> None:
+        """End it; the snapshot stays as it is now."""
+        if not self._closed:
+            self._closed = True
+            OPEN.pop(self._cell, None)
+            LOOP.start().call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
+        self._numbers.close()
+        self._paint_snapshot()
+        if self._page is not None:
+            self._page.send({"end": True})
+            self._page.close()
+
+    async def _live(self) -> None:
+        while True:
+            if self._paused:
+                await self._wake.wait()
+                self._numbers.forget()
+            try:
+                await self._follow()
+            except Exception as err:  # noqa: BLE001 - whatever it is, the panel tells it and tries again
+                self._take(Fleet(self._numbers.fleet.models, str(err)))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _reach_others(self) -> None:
+        """Connect to a Ray that runs: it knows deployments that are not on this machine. None is started for a look."""
+        if self._numbers.fleet.models:
+            await asyncio.sleep(CONNECT_SECONDS)
+        await asyncio.to_thread(self._connect)
+
+    def _connect(self) -> None:
+        known = self._manager.settings.ray_address != "auto" or "RAY_ADDRESS" in os.environ
+        with suppress(ByzerError):  # following tells of it
+            if known or discovery.running_cluster() is not None:
+                self._manager.ensure()
+
+    async def _follow(self) -> None:
+        async with aclosing(self._manager.follow(self._alias)) as fleets:  # type: ignore[type-var]  # a generator
+            async for found in fleets:
+                self._take(found)
+                if self._paused:
+                    return
+
+    @property
+    def _paused(self) -> bool:
+        """Whether nobody looks; a page whose messages wait for the running cell could not say that somebody does."""
+        return not self._visible and self._prompt
+
+    # ---- painting
+
+    def _take(self, found: Fleet) -> None:
+        self._numbers.take(found)
+        self._paint()
+        if not self._first.is_set():
+            self._first.set()
+            self._numbers.spawn(self._reach_others())
+
+    def _paint(self) -> None:
+        if self._closed:
+            return
+        if self._page is not None and self._visible:
+            shown = self._numbers.view(self._words)
+            self._page.send(table.difference(self._sent, shown, self._words))
+            self._sent = shown
+        every = SNAPSHOT_SECONDS if self._drawn else ALONE_SECONDS
+        if self._members != self._numbers.fleet.models.keys():
+            every = COMING_SECONDS
+        if time.monotonic() - self._painted > every:
+            self._paint_snapshot()
+
+    def _paint_snapshot(self) -> None:
+        self._painted = time.monotonic()
+        self._members = set(self._numbers.fleet.models)
+        when = time.strftime("%Y-%m-%d %H:%M:%S")
+        shown, text = table.snapshot(self._numbers.view(self._words), self._numbers.stats, when, self._words)
+        self._snapshot.update({"text/html": shown, "text/plain": text}, raw=True)
+
+    # ---- the page
+
+    def _hear(self, message: page.Message, _: Sequence[bytes]) -> None:
+        """Take a message of the page; this thread must not be held up."""
+        if threading.current_thread() is not threading.main_thread():
+            self._prompt = True
+        if not self._closed:
+            LOOP.start().call_soon_threadsafe(self._answer, message)
+
+    def _answer(self, message: Mapping[str, Any]) -> None:
+        match message.get("do"):
+            case "hello":
+                self._drawn, self._sent = True, None
+                self._painted = time.monotonic()  # the page draws first; the snapshot has time
+                self._paint()
+            case "look":
+                self._visible = bool(message.get("visible"))
+                (self._wake.set if self._visible else self._wake.clear)()
+            case "open":
+                self._numbers.open(str(message.get("model")), wanted=bool(message.get("open")))
+                self._reply(message, {"state": "done"})
+                self._take(self._numbers.fleet)
+            case "close":
+                self.close()
+            case _:
+                self._numbers.spawn(self._perform(message))
+
+    async def _perform(self, message: Mapping[str, Any]) -> None:
+        async for reply in panel_actions.perform(self._manager, message, self._words):
+            self._reply(message, reply)
+
+    def _reply(self, message: Mapping[str, Any], reply: panel_actions.Reply) -> None:
+        if self._page is not None and not self._closed:
+            self._page.send({"reply": message.get("id"), **reply})

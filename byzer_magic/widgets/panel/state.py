@@ -1,0 +1,95 @@
+"""What a live panel knows: the deployments as they are, and the last ten minutes of each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from byzer_magic.client.manager import Manager
+from byzer_magic.errors import ByzerError
+from byzer_magic.rendering.deployments import table
+from byzer_magic.rendering.deployments.cells import STALE_SECONDS, Words
+from byzer_magic.rendering.deployments.history import History
+from byzer_magic.stat import Fleet, ModelStat
+
+REFILL_SECONDS = 10.0
+"""How often the history of an opened deployment is fetched: only that tells of first tokens, second by second."""
+FETCHES = 4
+"""Histories that are fetched at once."""
+
+
+class Numbers:
+    """Lives on the background loop."""
+
+    def __init__(self, manager: Manager) -> None:
+        self.fleet = Fleet({})
+        self.opened: set[str] = set()
+        """Deployments whose workers are shown."""
+        self._manager = manager
+        self._histories: dict[str, History] = {}
+        self._fetching = asyncio.Semaphore(FETCHES)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._refilled = 0.0
+
+    def take(self, found: Fleet) -> None:
+        """Take the deployments as they are now; the past of a new one is fetched meanwhile."""
+        self.fleet = found
+        at = time.time()
+        for alias in self._histories.keys() - found.models.keys():
+            del self._histories[alias]
+        for alias, followed in found.models.items():
+            if alias not in self._histories:
+                self._histories[alias] = History()
+                self._fetch(alias)
+            if time.monotonic() - followed.seen < STALE_SECONDS:  # of the time since then nothing is known
+                self._histories[alias].add(followed.stat, at)
+        if self.opened and at - self._refilled > REFILL_SECONDS:
+            self._refilled = at
+            for alias in self.opened & found.models.keys():
+                self._fetch(alias)
+
+    def open(self, alias: str, *, wanted: bool) -> None:
+        """Show a deployment's workers and past, or no longer."""
+        (self.opened.add if wanted else self.opened.discard)(alias)
+        self._refilled = 0.0
+
+    def forget(self) -> None:
+        """Begin anew after a pause, of which nothing is known."""
+        self._histories.clear()
+
+    @property
+    def stats(self) -> list[ModelStat]:
+        """Return the deployments by alias."""
+        return [followed.stat for _, followed in sorted(self.fleet.models.items())]
+
+    def view(self, words: Words) -> table.View:
+        """Return what is shown now."""
+        return table.view(self.fleet, self._histories, self.opened, (time.time(), time.monotonic()), words)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside; it ends with the panel."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """End what runs beside."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _fetch(self, alias: str) -> None:
+        stale = time.monotonic() - self.fleet.models[alias].seen > STALE_SECONDS
+        if not stale and not self.fleet.trouble:  # asking where no Ray answers would start one
+            self.spawn(self._fill(alias))
+
+    async def _fill(self, alias: str) -> None:
+        async with self._fetching:
+            try:
+                await asyncio.to_thread(self._manager.reach, alias)
+                samples = await self._manager.history(alias)
+            except (ByzerError, TimeoutError):
+                return  # it goes on from what is counted here
+        if alias in self._histories:
+            self._histories[alias].fill(samples)

@@ -1,0 +1,51 @@
+"""Latency, throughput and cost of a deployment over its last minutes, as a figure that stays in the notebook."""
+
+from __future__ import annotations
+
+import time
+
+from byzer_magic.commands.spec import PlotSpec
+from byzer_magic.rendering import assets
+from byzer_magic.rendering.deployments import cells as stat_cells, figure
+from byzer_magic.widgets.context import Context
+
+MINUTES = 10.0
+"""As far back as a deployment remembers."""
+SHORTEST = 0.5
+"""A deployment that is younger is shown for half a minute all the same."""
+
+
+def show(context: Context, item: PlotSpec) -> None:
+    """Draw it in the cell that is running.
+
+    Raises:
+        NotDeployed: there is no such alias.
+    """
+    manager = context.manager
+    manager.reach(item.model, item.ray_address)
+    stat = manager.run(manager.stat(item.model))
+    samples = manager.run(manager.history(item.model))
+    words = assets.texts("panel", chinese=context.chinese)
+    minutes = min(item.minutes, MINUTES, max(stat.uptime_seconds / 60, SHORTEST))
+    shown = figure.window(minutes, time.time())
+    within = [sample for sample in samples if sample.at > shown.start]
+    if not any(sample.requests or sample.tokens or sample.busy for sample in within):
+        context.output.say(
+            words["no_work"].format(alias=item.model, minutes=f"{max(minutes, 0.1):.1f}".removesuffix(".0"))
+        )
+        return
+    made = figure.plots(within, shown, stat.currency, words)
+    title = words["figure"].format(alias=item.model, start=f"{time.strftime('%Y-%m-%d')} {figure.clock(shown.start)}",
+                                   end=figure.clock(shown.end))  # fmt: skip
+    sums = {name: f"{sum(getattr(sample, name) for sample in within):,}" for name in ("requests", "errors", "tokens")}
+    cost = (
+        stat_cells.money(sum(sample.cost or 0.0 for sample in within), stat.currency) if stat.cost is not None else ""
+    )
+    summary = ", ".join(filter(None, (words["figure_sum"].format(**sums), cost)))
+    text = figure.text(title, summary, made, words)
+    if not context.has_kernel:
+        context.output.text(text)
+        return
+    from IPython.display import display
+
+    display({"text/html": figure.page(title, summary, made, shown, words), "text/plain": text}, raw=True)

@@ -1,1 +1,0 @@
-"""The numbers of deployments: tables, the live panel, plots."""
