@@ -244,7 +244,8 @@ def test_two_engines_serve_at_once(manager: Manager, gguf: Path) -> None:
 
 def test_checking_a_deploy_imports_no_engine(ray_env: dict[str, str]) -> None:
     code = (
-        "import sys, byzer_magic as bz; from byzer_magic.commands.spec import DeploySpec; manager = bz.default_manager();"
+        "import sys, byzer_magic as bz; from byzer_magic.commands.spec import DeploySpec;"
+        "manager = bz.default_manager();"
         f"spec = DeploySpec(model='x', infer_backend='vllm', model_path={str(tiny_qwen2())!r},"
         " infer_params={'backend.max_model_len': '64'}); manager.plan(spec);"
         "print([name for name in ('torch', 'vllm', 'transformers', 'ray') if name in sys.modules])"

@@ -82,7 +82,7 @@ class _Host:
 
     async def open(self, _: None) -> AsyncIterator[Any]:
         from byzer_magic.backends import registry
-        from tests.wire.conftest import setup_of
+        from tests.backends import setup_of
 
         backend = registry.find(*self._kind.split("@"))
         stages: list[Loading] = []

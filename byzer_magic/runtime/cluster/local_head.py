@@ -1,4 +1,4 @@
-"""`python -m byzer_magic.runtime.cluster.local_head`: keeps the local Ray alive, apart from the notebook that asked for it.
+"""`python -m byzer_magic.runtime.cluster.local_head`: keeps the local Ray alive, apart from the notebook that asked.
 
 A Ray that a notebook starts for itself dies with its kernel, and so would every deployment. This process owns the
 node instead: it starts Ray, says where it is, and takes it down again when it gets SIGTERM.

@@ -1,0 +1,148 @@
+"""llama.cpp's files: split ones, damaged ones, and those that are no language model, through both drivers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.backends import registry
+from byzer_magic.backends.local.llama_cpp import load as llama_load
+from byzer_magic.local_models import gguf as gguf_file
+from byzer_magic.local_models.gguf_check import damage
+from tests.backends import ask, collect, opened, setup_of, text_of
+from tests.models.gguf_split import PARTS, split
+from tests.models.gguf_vision import mmproj
+
+KIND = "custom/auto@llama_cpp"
+LLAMA = registry.find("custom/auto", "llama_cpp")
+QUESTION = "What is the capital of France? Answer in one sentence."
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(params=list(llama_load.DRIVERS))
+def driver(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+async def test_all_parts_of_a_split_model_are_loaded(driver: str) -> None:
+    params = {"driver": driver, "n_threads": "1", "n_ctx": "512", "temperature": "0"}
+    backend = await opened(KIND, params, model_path=str(split()))
+    assert text_of(await collect(backend, ask(QUESTION))) == "The capital of France is Paris."
+    await backend.close()
+
+
+def test_the_folder_of_a_split_model_is_enough() -> None:
+    assert gguf_file.find(str(split().parent)) == split()
+    setup_of(LLAMA, {}, model_path=str(split().parent))
+
+
+def test_a_missing_part_is_named_before_the_deploy(tmp_path: Path) -> None:
+    first = Path(shutil.copy(split(), tmp_path))
+    with pytest.raises(errors.BadParameter, match=f"is the first of {PARTS} files; model-00002-of-00003.gguf, "):
+        setup_of(LLAMA, {}, model_path=str(first))
+
+
+def test_a_later_part_points_to_the_first() -> None:
+    second = split().with_name(split().name.replace("00001", "00002"))
+    with pytest.raises(errors.BadParameter, match="is a later part of a split model") as caught:
+        setup_of(LLAMA, {}, model_path=str(second))
+    assert str(split()) in caught.value.hint
+
+
+async def test_a_part_that_is_cut_short_is_named(driver: str, tmp_path: Path) -> None:
+    for file in split().parent.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    last = tmp_path / split().name.replace("00001", "00003")
+    whole = last.read_bytes()
+    last.unlink()
+    last.write_bytes(whole[:-100])
+    with pytest.raises(errors.EngineFailed, match=r"in model-00003-of-00003.gguf, the file ends after"):
+        await opened(KIND, {"driver": driver, "n_threads": "1"}, model_path=str(tmp_path))
+
+
+def _cut_in_the_header(whole: bytearray) -> bytes:
+    return whole[:200_000]
+
+
+def _cut_before_the_last(whole: bytearray) -> bytes:
+    return whole[:5_000_000]
+
+
+def _cut_in_the_last(whole: bytearray) -> bytes:
+    return whole[:-1000]
+
+
+def _noise(whole: bytearray) -> bytes:
+    whole[300_000:300_064] = os.urandom(64)
+    return whole
+
+
+def _flipped(whole: bytearray) -> bytes:
+    at = whole.index(b"blk.7.ffn_up.weight") + len("blk.7.ffn_up.weight") + 4
+    whole[at] ^= 0x40  # of its first dimension
+    return whole
+
+
+def _unknown(whole: bytearray) -> bytes:
+    return whole.replace(b"\x05\0\0\0\0\0\0\0llama\x0c", b"\x05\0\0\0\0\0\0\0foooo\x0c", 1)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_cut_in_the_header, "in its description of the model"),
+        (_cut_before_the_last, "should start at"),
+        (_cut_in_the_last, "in the middle of output_norm.weight"),
+        (_noise, "the description of the model at the start of the file is damaged"),
+        (_flipped, r"the description of \S+ is damaged"),
+        (_unknown, "its architecture is foooo, which this llama.cpp does not know"),
+    ],
+)
+async def test_a_damaged_file_says_where(
+    driver: str, gguf: Path, tmp_path: Path, spoil: Callable[[bytearray], bytes], words: str
+) -> None:
+    spoilt = tmp_path / "model.gguf"
+    spoilt.write_bytes(spoil(bytearray(gguf.read_bytes())))
+    started = time.monotonic()
+    with pytest.raises(errors.EngineFailed, match=words) as caught:
+        await opened(KIND, {"driver": driver, "n_threads": "1"}, model_path=str(spoilt))
+    assert time.monotonic() - started < 3
+    assert "Download it again" in caught.value.hint or "Update" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "it is empty"),
+        (b"GGUF", "ends in its header"),
+        (b"GGUF" + b"\xff" * 40, "damaged header"),
+        (b"lmgg" + bytes(100), "it is a ggml file: a whisper.cpp model"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer"),
+        (b"PK\x03\x04" + bytes(100), "it is a PyTorch or ZIP file"),
+    ],
+)
+def test_what_is_no_gguf_is_named_before_the_deploy(data: bytes, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(data)
+    with pytest.raises(errors.BadParameter, match=words):
+        setup_of(LLAMA, {}, model_path=str(file))
+
+
+def test_an_mmproj_is_no_language_model() -> None:
+    with pytest.raises(errors.BadParameter, match="is no language model but the part of a model that sees") as caught:
+        setup_of(LLAMA, {}, model_path=str(mmproj()))
+    assert "clip_model_path" in caught.value.hint
+
+
+def test_whole_files_have_no_damage(gguf: Path) -> None:
+    started = time.monotonic()
+    assert [damage(path) for path in (gguf, split(), mmproj())] == ["", "", ""]
+    print(f"{(time.monotonic() - started) * 1000:.0f} ms")

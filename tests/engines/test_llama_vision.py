@@ -1,0 +1,137 @@
+"""Pictures through llama.cpp: a small real model that sees colours (see tests/models/gguf_vision.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from byzer_magic import errors
+from byzer_magic.backends import registry
+from byzer_magic.backends.local.llama_cpp import llama_python
+from byzer_magic.capabilities import Capability
+from byzer_magic.types import ChatRequest, Media, Message
+from tests.backends import ask, collect, opened, setup_of, text_of
+from tests.models.gguf_vision import PATCHES, mmproj
+
+KIND = "custom/auto@llama_cpp"
+LLAMA = registry.find("custom/auto", "llama_cpp")
+TASK = "is the colour of the picture."
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def backend(gguf: Path) -> AsyncIterator[Any]:
+    params = {"n_threads": "1", "n_ctx": "1024", "temperature": "0", "max_tokens": "12"}
+    backend = await opened(KIND, {**params, "clip_model_path": str(mmproj())}, model_path=str(gguf))
+    yield backend
+    await backend.close()
+
+
+def picture(colour: tuple[int, int, int], form: str = "PNG") -> Media:
+    data = io.BytesIO()
+    Image.new("RGB", (50, 40), colour).save(data, form)
+    return Media(f"image/{form.lower()}", data.getvalue())
+
+
+def look(*media: Media, text: str = TASK, stream: bool = True) -> ChatRequest:
+    return ChatRequest(messages=[Message("user", [*media, {"type": "text", "text": text}])], stream=stream)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+@pytest.mark.parametrize("name", list(COLOURS))
+async def test_the_model_sees_the_picture(backend: Any, name: str, form: str) -> None:
+    said = text_of(await collect(backend, look(picture(COLOURS[name], form))))
+    assert said == f"The colour of the picture is {name}."
+
+
+async def test_pictures_are_tokens_of_the_prompt(backend: Any) -> None:
+    counts = []
+    for pictures in range(3):
+        [chunk] = await collect(backend, look(*[picture((255, 0, 0))] * pictures, stream=False))
+        counts.append(chunk.usage.prompt_tokens)
+    assert counts == [counts[0], counts[0] + PATCHES, counts[0] + 2 * PATCHES]
+
+
+async def test_vision_is_an_ability_only_with_the_eye(backend: Any, gguf: Path) -> None:
+    assert backend.abilities() == {Capability.CHAT, Capability.TOOLS, Capability.VISION}
+    blind = await opened(KIND, {"driver": "xllamacpp", "n_threads": "1", "n_ctx": "256"}, model_path=str(gguf))
+    assert blind.abilities() == {Capability.CHAT, Capability.TOOLS}
+    await blind.close()
+
+
+async def test_a_chat_without_pictures_is_as_before(backend: Any) -> None:
+    said = text_of(await collect(backend, ask("What is the capital of France? Answer in one sentence.")))
+    assert said == "The capital of France is Paris."
+
+
+async def test_a_picture_that_is_none_is_refused(backend: Any) -> None:
+    for media in (Media("image/png", b"no picture"), Media("image/png", url="file:///etc/hostname")):
+        with pytest.raises(errors.BadRequest):
+            await collect(backend, look(media))
+    assert "red" in text_of(await collect(backend, look(picture(COLOURS["red"]))))
+
+
+async def test_a_request_with_a_picture_can_be_left(backend: Any) -> None:
+    task = asyncio.create_task(collect(backend, look(*[picture((255, 0, 0))] * 20, text="Tell a story.")))
+    await asyncio.sleep(0.3)
+    started = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    print(f"left after {time.monotonic() - started:.2f} s")
+    assert time.monotonic() - started < 3
+    assert "green" in text_of(await collect(backend, look(picture(COLOURS["green"]))))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b"", b"", "in the middle of mm.1.bias"),
+        (b"janus_pro", b"janus_foo", "unknown projector type: janus_foo"),
+        (b"mm.1.weight", b"mm.9.weight", "unable to find tensor mm.1.weight"),
+        (b"clip.vision.patch_size", b"clip.vision.patch_syze", "patch_size"),
+    ],
+)
+async def test_a_damaged_mmproj_says_why(gguf: Path, tmp_path: Path, old: bytes, new: bytes, words: str) -> None:
+    eye = tmp_path / "mmproj.gguf"
+    eye.write_bytes(mmproj().read_bytes().replace(old, new) if old else mmproj().read_bytes()[:-100])
+    started = time.monotonic()
+    with pytest.raises(errors.EngineFailed, match=words) as caught:
+        await opened(KIND, {"n_threads": "1", "n_ctx": "256", "clip_model_path": str(eye)}, model_path=str(gguf))
+    assert str(eye) in caught.value.message
+    assert time.monotonic() - started < 5
+
+
+async def test_what_is_no_mmproj_is_said_before_the_deploy(gguf: Path, tmp_path: Path) -> None:
+    for path, words in ((gguf, "is not an mmproj"), (tmp_path / "x.gguf", "No file at"), (tmp_path, "is the folder")):
+        with pytest.raises(errors.BadParameter, match=words):
+            setup_of(LLAMA, {"clip_model_path": str(path)}, model_path=str(gguf))
+
+
+async def test_llama_cpp_python_sees_when_it_was_compiled_for_that(gguf: Path) -> None:
+    params = {"driver": "llama-cpp-python", "clip_model_path": str(mmproj()), "temperature": "0", "n_threads": "1"}
+    if not llama_python.can_see():  # LLAVA_BUILD=OFF, as in CI
+        with pytest.raises(errors.BadParameter, match="was compiled without libmtmd") as caught:
+            setup_of(LLAMA, params, model_path=str(gguf))
+        assert "driver=xllamacpp" in caught.value.hint
+        return
+    backend = await opened(KIND, params, model_path=str(gguf))
+    assert Capability.VISION in backend.abilities()
+    for name, colour in COLOURS.items():
+        assert text_of(await collect(backend, look(picture(colour)))) == f"The colour of the picture is {name}."
+    for media in (Media("image/png", b"no picture"), Media("image/png", url="file:///etc/hostname")):
+        with pytest.raises(errors.BadRequest):
+            await collect(backend, look(media))
+    said = text_of(await collect(backend, ask("What is the capital of France? Answer in one sentence.")))
+    assert said == "The capital of France is Paris."
+    await backend.close()

@@ -1,0 +1,226 @@
+"""Piper with a real voice, and a Whisper that writes down what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import shutil
+import time
+import wave
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from byzer_magic import errors
+from byzer_magic.backends import registry
+from byzer_magic.backends.engine import audio, audio_stream
+from byzer_magic.client.collect import Spoken
+from byzer_magic.types import Media, Sound, SpeakRequest, TranscribeRequest
+from tests.backends import opened, setup_of
+from tests.engines.sounds import word_error_rate
+from tests.models import speech, whisper
+
+KIND = "custom/piper"
+PIPER = registry.find(KIND)
+TEXT = " ".join(speech.STORY[:3])
+CALM = {"noise_scale": 0, "noise_w": 0}
+"""No chance in it: always the same samples."""
+SPEAKERS = b"\x3a\x13\x5a\x11\x0a\x03sid\x12\x0a\x0a\x08\x08\x07\x12\x04\x0a\x02\x08\x01"
+"""ONNX for "the graph has an input sid, too, of one int64": what a voice of several speakers has (protobuf merges).
+
+The voice uses that name inside for something else.
+"""
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def piper() -> AsyncIterator[Any]:
+    backend = await opened(KIND, {}, model_path=str(speech.voice()))
+    yield backend
+    await backend.close()
+
+
+async def say(backend: Any, text: str, **options: Any) -> list[Sound]:
+    return [sound async for sound in backend.speak(SpeakRequest(text=text, options=options))]
+
+
+def file_of(sounds: list[Sound]) -> Media:
+    return Media(sounds[0].mime, b"".join(sound.data for sound in sounds))
+
+
+def seconds(sounds: list[Sound]) -> float:
+    return len(audio.samples(file_of(sounds))) / audio.RATE
+
+
+async def test_what_it_says_is_understood(piper: Any) -> None:
+    sound = file_of(await say(piper, TEXT))
+    listener = await opened("custom/whisper", {}, model_path=str(whisper.tiny_en_ct2()))
+    request = TranscribeRequest(audio=sound)
+    heard = "".join([item.text async for item in listener.transcribe(request)])
+    await listener.close()
+    rate = word_error_rate(TEXT, heard)
+    print(f"said {TEXT!r}\nheard {heard!r}: {rate:.1%} of the words are wrong")
+    assert rate < 0.15
+
+
+async def test_sentences_come_one_by_one_and_are_one_file(piper: Any) -> None:
+    request = SpeakRequest(text=TEXT)
+    gathered = Spoken("alias", request)
+    arrived = []
+    async for sound in piper.speak(request):
+        arrived.append(time.monotonic())
+        gathered.add(sound)
+    assert len(arrived) == 3
+    assert arrived[-1] - arrived[0] > 0.2
+    result = gathered.result()
+    with wave.open(io.BytesIO(result.data)) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 22_050)
+        assert 8 < file.getnframes() / file.getframerate() < 16
+        assert len(file.readframes(file.getnframes())) == 2 * file.getnframes() == len(result.data) - 44
+
+
+@pytest.mark.parametrize("form", audio_stream.MIMES)
+async def test_every_format(piper: Any, form: str) -> None:
+    sounds = await say(piper, speech.STORY[2], response_format=form, model="tts-1", **CALM)
+    assert {sound.mime for sound in sounds} == {audio_stream.MIMES[form]}
+    wanted = seconds(await say(piper, speech.STORY[2], **CALM))
+    if form == "pcm":
+        assert len(file_of(sounds).data) / 2 / 24_000 == pytest.approx(wanted, abs=0.05)
+    else:
+        assert seconds(sounds) == pytest.approx(wanted, abs=0.15)
+
+
+async def test_speed_volume_and_silence(piper: Any) -> None:
+    normal = await say(piper, speech.STORY[2], **CALM)
+    assert file_of(normal) == file_of(await say(piper, speech.STORY[2], **CALM))
+    fast = await say(piper, speech.STORY[2], speed=2, **CALM)
+    assert 0.45 < seconds(fast) / seconds(normal) < 0.75, "no phoneme is shorter than a frame"
+    assert file_of(fast) == file_of(await say(piper, speech.STORY[2], length_scale="0.5", **CALM))
+    apart = await say(piper, speech.STORY[2], sentence_silence=1, **CALM)
+    assert seconds(apart) == pytest.approx(seconds(normal) + 0.8, abs=0.01)
+    soft = await say(piper, speech.STORY[2], volume=0.1, **CALM)
+    loudest = [np.abs(audio.samples(file_of(sounds))).max() for sounds in (soft, normal)]
+    assert loudest[0] == pytest.approx(loudest[1] / 10, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "hint"),
+    [
+        ({"voice": "alloy"}, "has one speaker, not 'alloy'", "Leave voice out"),
+        ({"speed": 9}, "speed is 9, which is not in 0.25..4", "how fast"),
+        ({"speed": "quick"}, "speed is 'quick'", "how fast"),
+        ({"response_format": "midi"}, "response_format is 'midi'", "wav, mp3"),
+        ({"voluem": 1}, "no option voluem", "Did you mean volume?"),
+        ({"instructions": "be kind"}, "no option instructions", "It takes"),
+        ({"normalize_audio": "much"}, "normalize_audio is 'much'", ""),
+    ],
+)
+async def test_what_cannot_be_is_said_in_one_sentence(piper: Any, options: Any, message: str, hint: str) -> None:
+    with pytest.raises(errors.BadRequest) as caught:
+        await say(piper, "Hello.", **options)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "   \n", "\ud800"])
+async def test_there_must_be_something_to_say(piper: Any, text: str) -> None:
+    with pytest.raises(errors.BadRequest, match="There is no"):
+        await say(piper, text)
+
+
+async def test_the_voices_own_name_is_its_speaker(piper: Any) -> None:
+    for name in ("en_US-joe-medium", "0", 0):
+        assert await say(piper, "Hello.", voice=name)
+
+
+async def test_long_text_without_an_end_is_cut(piper: Any) -> None:
+    sounds = await say(piper, "and so on " * 60, speed=4)
+    assert len(sounds) == 2
+    assert seconds(sounds) > 5
+
+
+async def test_closing_stops_after_a_sentence(piper: Any) -> None:
+    async with aclosing(piper.speak(SpeakRequest(text=" ".join(speech.STORY * 5)))) as sounds:
+        async for _ in sounds:
+            break
+        started = time.monotonic()
+    took = time.monotonic() - started
+    print(f"piper stopped after {took:.2f} s")
+    assert took < 4
+    assert not piper._turns.running
+    assert await say(piper, "Hello.")
+
+
+async def test_requests_wait_for_each_other(piper: Any) -> None:
+    first, second = await asyncio.gather(say(piper, speech.STORY[2], **CALM), say(piper, "Hello.", **CALM))
+    assert seconds(first) > seconds(second)
+
+
+async def test_a_voice_of_several_speakers(tmp_path: Path) -> None:
+    voice = tmp_path / "pair.onnx"
+    voice.write_bytes(speech.voice().read_bytes().replace(b"\x03sid", b"\x03own") + SPEAKERS)
+    about = json.loads(speech.voice().with_name(f"{speech.voice().name}.json").read_text())
+    about |= {"num_speakers": 2, "speaker_id_map": {"anna": 0, "bert": 1}}
+    voice.with_name("pair.onnx.json").write_text(json.dumps(about))
+    backend = await opened(KIND, {"voice": "bert", "speed": "2"}, model_path=str(tmp_path))
+    assert await say(backend, "Hello.")
+    for name in ("anna", 1, "1"):
+        assert await say(backend, "Hello.", voice=name)
+    with pytest.raises(errors.BadRequest, match="no speaker 'bart'") as caught:
+        await say(backend, "Hello.", voice="bart")
+    assert caught.value.hint == "Did you mean bert?"
+    await backend.close()
+    with pytest.raises(errors.BadParameter, match="no speaker '2'"):
+        setup_of(PIPER, {"speaker_id": "2"}, model_path=str(voice))
+
+
+# ---- deploying
+
+
+async def test_the_deployment_sets_what_requests_leave_out() -> None:
+    params = {"backend.speed": "4", "noise_scale": "0", "noise_w": "0", "response_format": "mp3"}
+    backend = await opened(KIND, params, model_path=str(speech.voice().parent), concurrency=2)
+    fast, slow = await asyncio.gather(say(backend, TEXT), say(backend, TEXT, speed=1))
+    assert {sound.mime for sound in (*fast, *slow)} == {"audio/mpeg"}
+    assert seconds(slow) > 1.5 * seconds(fast)
+    await backend.close()
+
+
+async def test_files_that_are_no_voice(tmp_path: Path) -> None:
+    voice = tmp_path / "voice.onnx"
+    shutil.copy(speech.voice(), voice)
+    about = tmp_path / "voice.onnx.json"
+    for path in (voice, tmp_path):
+        with pytest.raises(errors.BadParameter, match=r"voice\.onnx\.json is missing"):
+            setup_of(PIPER, {}, model_path=str(path))
+    about.write_text("{}")
+    with pytest.raises(errors.BadParameter, match="describes no Piper voice: it lacks audio"):
+        setup_of(PIPER, {}, model_path=str(voice))
+    shutil.copy(speech.voice().with_name(f"{speech.voice().name}.json"), about)
+    setup_of(PIPER, {}, model_path=str(tmp_path))
+    (tmp_path / "other.onnx").touch()
+    with pytest.raises(errors.BadParameter, match=r"holds 2 voices: other\.onnx, voice\.onnx"):
+        setup_of(PIPER, {}, model_path=str(tmp_path))
+    with pytest.raises(errors.BadParameter, match="is no Piper voice"):
+        setup_of(PIPER, {}, model_path=str(about))
+    with pytest.raises(errors.BadParameter, match="Nothing is at") as caught:
+        setup_of(PIPER, {}, model_path=str(tmp_path / "voise.onnx"))
+    assert "voice.onnx" in caught.value.hint
+    with pytest.raises(errors.BadParameter, match=r"speed is 0\.0"):
+        setup_of(PIPER, {"speed": "0"}, model_path=str(voice))
+
+
+async def test_a_damaged_voice_is_named(tmp_path: Path) -> None:
+    voice = tmp_path / "short.onnx"
+    voice.write_bytes(speech.voice().read_bytes()[:1_000_000])
+    shutil.copy(speech.voice().with_name(f"{speech.voice().name}.json"), tmp_path / "short.onnx.json")
+    with pytest.raises(errors.EngineFailed, match=r"piper cannot load .*short\.onnx: its files are damaged") as caught:
+        await opened(KIND, {}, model_path=str(voice))
+    assert caught.value.hint == "Download the model again."

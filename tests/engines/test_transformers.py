@@ -1,0 +1,505 @@
+"""transformers with real models: SmolLM2 where the text matters, a tiny Qwen2 where only the plumbing does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from byzer_magic import errors
+from byzer_magic.backends import registry
+from byzer_magic.backends.local.transformers import batch as transformers_batch
+from byzer_magic.capabilities import Capability
+from byzer_magic.types import ChatRequest, Media, Message
+from tests.backends import ask, closing_stops_it, collect, opened, setup_of, text_of
+from tests.models.smollm2 import smollm2, smollm2_gguf
+from tests.models.tiny_qwen2 import CONTEXT, TEMPLATE, tiny_qwen2
+
+KIND = "custom/auto@transformers"
+TRANSFORMERS = registry.find("custom/auto", "transformers")
+QUESTION = "What is the capital of France? Answer in one sentence."
+ANSWER = "The capital of France is Paris."
+STORY = "Tell a long story about a cat and a dog."
+TOGETHER = 4
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "description": "Tell the weather.",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}},
+        },
+    }
+]
+RESPONSES = {
+    "version": 1,
+    "defaults": {"role": "assistant"},
+    "start_anchor": "<|im_start|>assistant\n",
+    "fields": {
+        "tool_calls": {
+            "open": "<tool_call>",
+            "close": "</tool_call>",
+            "content": "json",
+            "repeats": True,
+            "transform": {"type": "function", "function": "{content}"},
+        },
+        "content": {"close": "<tool_call>"},
+    },
+}
+"""How transformers reads calls in the form of Qwen and Hermes."""
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BYZER_ENGINE_THREADS", "1")
+        yield
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def backend() -> AsyncIterator[Any]:
+    backend = await opened(KIND, {"temperature": "0"}, model_path=str(smollm2()), concurrency=TOGETHER)
+    yield backend
+    await backend.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def tiny() -> AsyncIterator[Any]:
+    backend = await opened(KIND, {"temperature": "1", "seed": "7"}, model_path=str(tiny_qwen2()))
+    yield backend
+    await backend.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the tiny model that a test may change."""
+    return Path(shutil.copytree(tiny_qwen2(), tmp_path / "model"))
+
+
+def change(folder: Path, **values: Any) -> None:
+    """Change a model's config.json."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **values}))
+
+
+async def failure(folder: Path | str, **params: str) -> errors.ByzerError:
+    """Return the error with which a deployment fails, in the driver or in the worker."""
+    with pytest.raises(errors.ByzerError) as caught:
+        await (await opened(KIND, params, model_path=str(folder))).close()
+    print(caught.value)
+    return caught.value
+
+
+async def test_it_answers_token_by_token(backend: Any) -> None:
+    chunks = await collect(backend, ask(QUESTION))
+    assert text_of(chunks) == ANSWER
+    assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"]
+    assert [(use.prompt_tokens, use.completion_tokens) for use in (chunk.usage for chunk in chunks) if use] == [(42, 8)]
+    assert [chunk.text for chunk in chunks[:3]] == ["The", " capital", " of"]
+
+
+async def test_a_whole_answer_is_one_chunk(backend: Any) -> None:
+    [chunk] = await collect(backend, ask(QUESTION, stream=False))
+    assert (chunk.text, chunk.finish) == (ANSWER, "stop")
+    assert chunk.usage is not None
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_new_tokens"])
+async def test_the_length_can_be_limited(backend: Any, name: str) -> None:
+    chunks = await collect(backend, ask(STORY, **{name: 3}))
+    assert [chunk.finish for chunk in chunks if chunk.finish] == ["length"]
+    assert [chunk.usage.completion_tokens for chunk in chunks if chunk.usage] == [3]
+
+
+async def test_stop_texts_end_an_answer_and_are_not_in_it(backend: Any) -> None:
+    chunks = await collect(backend, ask(QUESTION, stop=["ital of", "Paris"]))
+    assert text_of(chunks) == "The cap"
+    assert chunks[-1].finish == "stop"
+
+
+async def test_characters_of_several_tokens_are_whole(backend: Any) -> None:
+    chunks = await collect(backend, ask("Repeat exactly: 😀 日本語", max_tokens=25))
+    assert "😀" in text_of(chunks)
+    assert not any("\ufffd" in chunk.text for chunk in chunks)
+
+
+async def test_parts_of_a_message_are_one_text(backend: Any) -> None:
+    parts: list[Any] = [{"type": "text", "text": word} for word in (QUESTION[:10], QUESTION[10:])]
+    assert text_of(await collect(backend, ChatRequest(messages=[Message("user", parts)]))) == ANSWER
+
+
+async def test_requests_that_come_together_are_answered_together(backend: Any) -> None:
+    questions = [QUESTION, STORY, "Write about the sea, at length.", "Explain in detail how bread is made."]
+    started = time.monotonic()
+    alone = [await collect(backend, ask(text, max_tokens=16)) for text in questions]
+    middle = time.monotonic()
+    backend._batches.sizes.clear()
+    joined = await asyncio.gather(*(collect(backend, ask(text, max_tokens=16)) for text in questions))
+    ended = time.monotonic()
+    tokens = sum(chunk.usage.completion_tokens for chunks in alone for chunk in chunks if chunk.usage)
+    rates = tokens / (middle - started), tokens / (ended - middle)
+    print(f"{TOGETHER} one after the other {rates[0]:.1f} tokens/s, together {rates[1]:.1f}, {backend._batches.sizes}")
+    assert [text_of(chunks) for chunks in joined] == [text_of(chunks) for chunks in alone]
+    assert max(backend._batches.sizes) > 1
+    assert rates[1] > rates[0]
+
+
+async def test_each_of_a_batch_has_its_own_end(backend: Any) -> None:
+    wanted = [{"max_tokens": 2}, {"stop": " is"}, {}]
+    answers = await asyncio.gather(*(collect(backend, ask(QUESTION, **options)) for options in wanted))
+    assert [text_of(chunks) for chunks in answers] == ["The capital", "The capital of France", ANSWER]
+    assert [chunks[-1].finish for chunks in answers] == ["length", "stop", "stop"]
+
+
+async def test_one_of_a_batch_can_leave_it(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformers_batch, "JOIN_SECONDS", 2.0)  # however busy the machine, the two meet
+    await asyncio.sleep(0.5)  # a model that is just done with a test before would take the first one at once
+    backend._batches.sizes.clear()
+    other = asyncio.create_task(collect(backend, ask(STORY, max_tokens=30)))
+    async with aclosing(backend.chat(ask(STORY, max_tokens=300))) as chunks:
+        async for chunk in chunks:
+            if chunk.text:
+                break
+        started = time.monotonic()
+    took = time.monotonic() - started
+    assert not other.done()
+    chunks = await other
+    print(f"left a batch of {max(backend._batches.sizes)} after {took * 1000:.0f} ms")
+    assert took < 1
+    assert chunks[-1].usage.completion_tokens == 30
+    assert backend._batches.sizes == [2]
+
+
+async def test_only_equal_options_are_answered_together(backend: Any) -> None:
+    backend._batches.sizes.clear()
+    options: list[dict[str, Any]] = [{}, {"temperature": 1, "seed": 1}, {"temperature": 1, "seed": 1}, {"top_p": 0.5}]
+    answers = await asyncio.gather(*(collect(backend, ask(STORY, max_tokens=6, **each)) for each in options))
+    assert text_of(answers[1]) == text_of(answers[2])
+    assert sum(backend._batches.sizes) == len(options)
+    assert max(backend._batches.sizes) <= 2, "greedy ones (top_p alone does not undo temperature 0)"
+
+
+async def test_closing_stops_the_model_and_leaves_it_ready(backend: Any) -> None:
+    await closing_stops_it(backend, ask(STORY))
+    assert text_of(await collect(backend, ask(QUESTION))) == ANSWER
+
+
+async def test_a_prompt_can_be_given_up_while_it_is_read(backend: Any) -> None:
+    task = asyncio.create_task(collect(backend, ask("word " * 3000)))
+    await asyncio.sleep(1)
+    started = time.monotonic()
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    print(f"left a prompt of 3000 tokens after {time.monotonic() - started:.2f} s")
+    assert time.monotonic() - started < 2
+    assert text_of(await collect(backend, ask(QUESTION))) == ANSWER
+
+
+async def test_the_loop_stays_awake_while_the_model_works(backend: Any) -> None:
+    task = asyncio.create_task(collect(backend, ask(STORY, max_tokens=20)))
+    longest, last = 0.0, time.monotonic()
+    while not task.done():
+        await asyncio.sleep(0.002)
+        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    print(f"longest pause of the loop {longest * 1000:.0f} ms")
+    assert longest < 0.3
+
+
+async def test_a_prompt_that_is_too_long(tiny: Any) -> None:
+    with pytest.raises(errors.ContextTooLong, match=rf"has \d{{4}} tokens, but the context holds {CONTEXT}") as caught:
+        await collect(tiny, ask("word " * 4000))
+    assert caught.value.details["n_ctx"] == CONTEXT
+    assert caught.value.details["prompt_tokens"] > CONTEXT
+
+
+async def test_an_answer_ends_where_the_context_does() -> None:
+    backend = await opened(KIND, {"temperature": "0", "max_model_len": "64"}, model_path=str(tiny_qwen2()))
+    chunks = await collect(backend, ask("Hello"))
+    assert chunks[-1].finish == "length"
+    assert chunks[-1].usage.total_tokens == 64
+    await backend.close()
+
+
+async def test_seeds_decide_and_defaults_can_be_overruled(tiny: Any) -> None:
+    first, same, other, greedy = [
+        text_of(await collect(tiny, ask("Hello", max_tokens=12, **more)))
+        for more in ({}, {"seed": 7}, {"seed": 8}, {"temperature": 0})
+    ]
+    assert first == same != other
+    assert greedy not in (first, other)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"top_k": 1},
+        {"top_p": 1e-6},
+        {"min_p": 1.0},
+        {"typical_p": 1.0, "do_sample": False},
+        {"repetition_penalty": 1.0, "temperature": 0.0},
+        {"presence_penalty": 0, "frequency_penalty": 0, "temperature": 0, "n": 1, "response_format": {"type": "text"}},
+    ],
+)
+async def test_ways_to_take_the_likeliest_word(tiny: Any, options: dict[str, Any]) -> None:
+    greedy = text_of(await collect(tiny, ask("Hello", max_tokens=8, temperature=0)))
+    assert text_of(await collect(tiny, ask("Hello", max_tokens=8, **options))) == greedy
+
+
+@pytest.mark.parametrize("options", [{"presence_penalty": 2}, {"repetition_penalty": 5}, {"no_repeat_ngram_size": 1}])
+async def test_penalties_against_repeating(tiny: Any, options: dict[str, Any]) -> None:
+    plain, varied = [
+        text_of(await collect(tiny, ask("Hello", max_tokens=12, temperature=0, **more))) for more in ({}, options)
+    ]
+    assert len(set(plain)) == 1, "it says the same again and again"
+    assert varied != plain
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words", "hint"),
+    [
+        ({"temprature": 0}, errors.BadRequest, "no option 'temprature'", "Did you mean temperature?"),
+        ({"temperature": "hot"}, errors.BadRequest, "is 'hot', which is not a number", ""),
+        ({"temperature": -1}, errors.BadRequest, "at least 0", ""),
+        ({"top_p": 0}, errors.BadRequest, "above 0 and at most 1", ""),
+        ({"max_tokens": 0}, errors.BadRequest, "at least 1", ""),
+        ({"max_tokens": 2.5}, errors.BadRequest, "not a whole number", ""),
+        ({"stop": [1]}, errors.BadRequest, "not a text or a list of texts", ""),
+        ({"do_sample": 1}, errors.BadRequest, "not true or false", ""),
+        ({"response_format": {"type": "json_object"}}, errors.Unsupported, "form of an answer", "vllm"),
+        ({"n": 2}, errors.Unsupported, "one answer", ""),
+        ({"tools": TOOLS}, errors.Unsupported, "no response_template", "response_template="),
+        ({"tools": TOOLS, "tool_choice": "required"}, errors.Unsupported, "cannot force a tool call", ""),
+    ],
+)
+async def test_requests_that_make_no_sense(
+    tiny: Any, options: dict[str, Any], kind: type[errors.ByzerError], words: str, hint: str
+) -> None:
+    with pytest.raises(kind, match=words) as caught:
+        await collect(tiny, ask("Hello", **options))
+    assert hint in caught.value.hint
+
+
+async def test_pictures_are_refused(tiny: Any) -> None:
+    parts: list[Any] = [Media(mime="image/png", data=b"x"), {"type": "text", "text": "What is this?"}]
+    with pytest.raises(errors.Unsupported, match="without pictures"):
+        await collect(tiny, ChatRequest(messages=[Message("user", parts)]))
+
+
+async def test_a_template_may_refuse_the_messages(folder: Path) -> None:
+    template = "{% if messages[0].role != 'user' %}{{ raise_exception('The user speaks first.') }}{% endif %}hello"
+    backend = await opened(KIND, {"chat_template": template}, model_path=str(folder))
+    with pytest.raises(errors.BadRequest, match="refuses the messages: The user speaks first"):
+        await collect(backend, ChatRequest(messages=[Message("system", "Be kind.")]))
+    await backend.close()
+
+
+async def test_tools_reach_the_template_and_calls_are_read(folder: Path) -> None:
+    from byzer_magic.backends.local.transformers import engine as transformers_engine, params as transformers_params
+
+    (folder.parent / "responses.json").write_text(json.dumps(RESPONSES))
+    params = {"response_template": str(folder.parent / "responses.json")}
+    backend = await opened(KIND, params, model_path=str(folder))
+    assert Capability.TOOLS in backend.abilities()
+    with_tools, without = [
+        (await collect(backend, ask("Hello", max_tokens=3, tools=TOOLS, tool_choice=choice)))[-1]
+        for choice in ("auto", "none")
+    ]
+    assert with_tools.usage.prompt_tokens > without.usage.prompt_tokens + 20
+    assert with_tools.finish == "length"
+
+    model = backend._model
+    wishes = transformers_params.wishes({}, {"tools": TOOLS})
+    prompt = model.tokenizer("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")["input_ids"]
+    read = transformers_engine.tool_reader(model, prompt, wishes)
+    text = 'I look.<tool_call>{"name": "weather", "arguments": {"city": "Paris", "days": "2"}}</tool_call>'
+    chunk = read([*model.tokenizer(text)["input_ids"], *model.ends], "stop")
+    assert chunk is not None
+    assert (chunk.text, chunk.finish) == ("I look.", "tool_calls")
+    [call] = chunk.tool_calls or []
+    assert call["function"]["name"] == "weather"
+    assert json.loads(call["function"]["arguments"]) == {"city": "Paris", "days": 2}, "typed by the tool's schema"
+    assert read(model.tokenizer('<tool_call>{"name":')["input_ids"], "length") is None, "cut off: its text is kept"
+    await backend.close()
+
+
+async def test_a_gguf_file_and_its_own_chat_template() -> None:
+    stages: list[str] = []
+    setup = setup_of(TRANSFORMERS, {"temperature": "0"}, model_path=str(smollm2_gguf()))
+    started = time.monotonic()
+    backend: Any = await TRANSFORMERS.open(setup, lambda stage, *_: stages.append(stage))
+    print(f"read a GGUF file in {time.monotonic() - started:.1f} s")
+    assert stages[0].startswith("importing torch")
+    assert stages[-1] == "model read"
+    assert f"reading {smollm2_gguf().name}" in stages
+    assert text_of(await collect(backend, ask(QUESTION))) == ANSWER
+    await backend.close()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"dtype": "bfloat16", "attn_implementation": "eager"},
+        {"dtype": "float16", "backend.device": "cpu"},
+        {"torch_dtype": "float32", "device_map": "auto", "max_memory": '{"cpu": "1GiB"}'},
+    ],
+)
+async def test_ways_to_load(params: dict[str, str]) -> None:
+    backend = await opened(KIND, params, model_path=str(tiny_qwen2()), cpus=1.0)
+    wanted = params.get("dtype") or params["torch_dtype"]
+    assert str(backend._model.network.dtype) == f"torch.{wanted}"
+    assert (await collect(backend, ask("Hello", max_tokens=2)))[-1].usage.completion_tokens == 2
+    await backend.close()
+
+
+async def test_a_model_recommends_its_own_options(folder: Path) -> None:
+    recommended = {
+        "do_sample": True,
+        "temperature": 0.6,
+        "top_p": 0.9,
+        "repetition_penalty": 1.1,
+        "eos_token_id": [2, 5],
+    }
+    (folder / "generation_config.json").write_text(json.dumps(recommended))
+    backend = await opened(KIND, {"top_p": "0.5"}, model_path=str(folder))
+    assert backend._defaults["temperature"] == 0.6
+    assert backend._defaults["top_p"] == 0.5
+    assert backend._model.ends == {2, 5}
+    assert (await collect(backend, ask("Hello", max_tokens=2)))[-1].finish
+    await backend.close()
+
+
+async def test_no_chat_template(folder: Path) -> None:
+    (folder / "chat_template.jinja").unlink()
+    error = await failure(folder)
+    assert "no chat template" in error.message
+    assert "chat_template=" in error.hint
+    file = folder.parent / "own.jinja"
+    file.write_text(TEMPLATE)
+    for given in (str(file), TEMPLATE):
+        backend = await opened(KIND, {"chat_template": given, "max_tokens": "2"}, model_path=str(folder))
+        assert await collect(backend, ask("Hello"))
+        await backend.close()
+    assert "no such file" in (await failure(folder, chat_template="/nowhere.jinja")).message
+
+
+async def test_no_tokenizer(folder: Path) -> None:
+    for file in (*folder.glob("tokenizer*"), folder / "chat_template.jinja"):
+        file.unlink()
+    error = await failure(folder)
+    assert isinstance(error, errors.BadParameter)
+    assert "has no tokenizer" in error.message
+    backend = await opened(KIND, {"tokenizer": str(tiny_qwen2()), "max_tokens": "2"}, model_path=str(folder))
+    assert await collect(backend, ask("Hello"))
+    await backend.close()
+
+
+async def test_damaged_weights(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1000])
+    assert "its header describes" in (await failure(folder)).message
+    weights.write_bytes(whole)
+    change(folder, hidden_size=128)
+    error = await failure(folder)
+    assert isinstance(error, errors.EngineFailed)
+    assert "do not belong together" in error.message
+    assert "has the shape [2000, 64], but config.json says [2000, 128]" in error.message
+
+
+async def test_weights_that_are_not_there(folder: Path) -> None:
+    change(folder, tie_word_embeddings=False)
+    error = await failure(folder)
+    assert "lm_head.weight would be random" in error.message
+
+
+async def test_architectures(folder: Path) -> None:
+    change(folder, architectures=["BertForMaskedLM"])
+    assert "a BertForMaskedLM, which writes no text" in (await failure(folder)).message
+    change(folder, architectures=["FrobnicateForCausalLM"], model_type="frobnicate")
+    error = await failure(folder)
+    assert isinstance(error, errors.EngineFailed)
+    assert "architecture is not supported" in error.message
+    change(folder, architectures=["T5ForConditionalGeneration"], model_type="t5")
+    assert "architecture is not supported" in (await failure(folder)).message
+    (folder / "modules.json").write_text("[]")
+    error = await failure(folder)
+    assert "no model that writes text" in error.message
+    assert "custom/bge" in error.hint
+
+
+async def test_code_of_a_model_runs_only_when_it_may(folder: Path) -> None:
+    mark = folder.parent / "ran"
+    (folder / "own.py").write_text(
+        f"import pathlib\npathlib.Path({str(mark)!r}).touch()\n"
+        "from transformers import Qwen2Config, Qwen2ForCausalLM\n"
+        "class OwnConfig(Qwen2Config):\n    model_type = 'own'\n"
+        "class OwnForCausalLM(Qwen2ForCausalLM):\n    config_class = OwnConfig\n"
+    )
+    names = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnForCausalLM"}
+    change(folder, model_type="own", architectures=["OwnForCausalLM"], auto_map=names)
+    error = await failure(folder)
+    assert "code of its own" in error.message
+    assert "trust_remote_code=true" in error.hint
+    assert not mark.exists()
+    backend = await opened(KIND, {"backend.trust_remote_code": "true", "max_tokens": "2"}, model_path=str(folder))
+    assert mark.exists()
+    assert await collect(backend, ask("Hello"))
+    await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("params", "words", "hint"),
+    [
+        ({"quantization": "4bit"}, "needs the package bitsandbytes", "pip install bitsandbytes"),
+        ({"quantization": "8bit", "quantization_config": "{}"}, "the same thing twice", ""),
+        ({"quantization": "3bit"}, "not one of 4bit, 8bit", ""),
+        ({"quantization_config": '{"bits": 4}'}, "does not say its quant_method", ""),
+        ({"quantization_config": '{"quant_method": "hqq"}'}, "needs the package hqq", "pip install hqq"),
+        ({"quantization_config": '{"quant_method": "magic"}'}, "refuses quantization_config: .* got magic", ""),
+        ({"dtype": "int3"}, "not one of auto, float32", ""),
+        ({"device": "cuda:0"}, "torch cannot use here", "leave it out"),
+        ({"device": "toaster"}, "torch cannot use here", ""),
+        ({"device": "cpu", "device_map": "auto"}, "exclude each other", ""),
+        ({"max_memory": '{"cpu": "1GiB"}'}, "nothing without device_map", ""),
+        ({"attn_implementation": "psychic"}, "refuses attn_implementation", ""),
+        ({"max_model_len": "4096"}, "made for 2,048 tokens", "at most 2048"),
+        ({"temperature": "-1"}, "at least 0", ""),
+        ({"adapter": "/nowhere/at/all"}, "no such folder", ""),
+        ({"response_template": "{"}, "not valid JSON", ""),
+        ({"trust_remote_cod": "true"}, "no parameter 'trust_remote_cod'", "trust_remote_code"),
+    ],
+)
+async def test_parameters_that_cannot_work(params: dict[str, str], words: str, hint: str) -> None:
+    with pytest.raises(errors.ByzerError, match=words) as caught:
+        await (await opened(KIND, params, model_path=str(tiny_qwen2()))).close()
+    print(caught.value)
+    assert hint in caught.value.hint
+
+
+async def test_a_gpu_that_torch_cannot_use_is_named() -> None:
+    with pytest.raises(errors.EngineFailed, match="has 1 GPUs, but torch"):
+        await opened(KIND, {}, model_path=str(tiny_qwen2()), gpus=1.0)
+
+
+async def test_close_ends_what_runs_and_what_waits() -> None:
+    backend = await opened(KIND, {"temperature": "0"}, model_path=str(tiny_qwen2()))
+    tasks = [asyncio.create_task(collect(backend, ask("Hello"))) for _ in range(2)]
+    while not backend._batches.running:
+        await asyncio.sleep(0.01)
+    await backend.close()
+    for task in tasks:
+        with pytest.raises(errors.StreamTruncated, match="before the answer was complete"):
+            await task

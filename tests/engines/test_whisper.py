@@ -1,0 +1,373 @@
+"""Whisper with real weights and real speech, in both of its engines."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from byzer_magic import errors
+from byzer_magic.backends import registry
+from byzer_magic.backends.engine import audio
+from byzer_magic.types import Heard, Media, Segment, TranscribeRequest
+from tests.backends import opened, setup_of
+from tests.engines.sounds import made, word_error_rate
+from tests.models import speech, whisper
+
+KIND = "custom/whisper"
+WHISPER = registry.find(KIND, "transformers")
+TINY = {"transformers": whisper.tiny_en, "faster-whisper": whisper.tiny_en_ct2}
+STORY = " ".join(speech.STORY)
+MOST_WRONG = 0.1
+"""Words of a hundred that tiny.en may get wrong; it is about 0.04."""
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(TINY))
+async def tiny(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    backend = await opened(KIND, {}, model_path=str(TINY[request.param]()))
+    yield backend
+    await backend.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def base() -> AsyncIterator[Any]:
+    backend = await opened(KIND, {}, model_path=str(whisper.base()))
+    yield backend
+    await backend.close()
+
+
+def wav(path: Path) -> Media:
+    return Media("audio/wav", path.read_bytes())
+
+
+def begin(seconds: float) -> Media:
+    """The story as far as that."""
+    return made("wav", audio.samples(wav(speech.story()))[: int(seconds * audio.RATE)], audio.RATE)
+
+
+def samples(seconds: float, loudness: float = 0.0) -> np.ndarray:
+    chance = np.random.default_rng(1)
+    return (chance.standard_normal(int(seconds * audio.RATE)) * loudness).astype(np.float32)
+
+
+async def hear(backend: Any, sound: Media, **options: Any) -> list[Heard]:
+    return [item async for item in backend.transcribe(TranscribeRequest(audio=sound, options=options))]
+
+
+def text_of(items: list[Heard]) -> str:
+    return "".join(item.text for item in items)
+
+
+def segments_of(items: list[Heard]) -> list[Segment]:
+    return [segment for item in items for segment in item.segments or []]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def story(tiny: Any) -> list[tuple[float, Heard]]:
+    """What is heard of the story, and after how many seconds each piece came."""
+    started = time.monotonic()
+    request = TranscribeRequest(audio=wav(speech.story()))
+    return [(time.monotonic() - started, item) async for item in tiny.transcribe(request)]
+
+
+async def test_few_words_are_wrong(tiny: Any, story: list[tuple[float, Heard]]) -> None:
+    rates = {"story": word_error_rate(STORY, text_of([item for _, item in story]))}
+    for number, said in enumerate(speech.SENTENCES):
+        rates[f"sentence {number}"] = word_error_rate(said, text_of(await hear(tiny, wav(speech.sentence(number)))))
+    shown = ", ".join(f"{name} {rate:.1%}" for name, rate in rates.items())
+    took, last = story[-1]
+    print(f"{type(tiny._engine).__name__}, words wrong: {shown}; {last.duration} s of sound in {took:.1f} s")
+    assert max(rates.values()) < MOST_WRONG
+
+
+async def test_a_long_sound_comes_piece_by_piece(story: list[tuple[float, Heard]]) -> None:
+    assert story[-1][0] - story[0][0] > 0.3, "the first pieces do not wait for the last window"
+    items = [item for _, item in story]
+    *pieces, last = items
+    assert len(pieces) > 5
+    assert all(piece.text and piece.segments for piece in pieces)
+    assert (last.language, last.duration) == ("en", pytest.approx(50.68, abs=0.1))
+    text = text_of(items)
+    assert text == text.strip()
+    assert "  " not in text
+    segments = segments_of(items)
+    assert text == " ".join(segment.text for segment in segments)
+    assert segments[0].start < 0.5
+    assert 48 < segments[-1].end <= 50.8
+    for one, other in itertools.pairwise(segments):
+        assert one.start < one.end <= other.start + 0.01
+
+
+async def test_times_are_those_of_the_whole_sound_though_silence_was_left_out(tiny: Any) -> None:
+    items = await hear(tiny, wav(speech.pause()))
+    assert word_error_rate(" ".join(speech.SENTENCES[:2]), text_of(items)) < MOST_WRONG
+    first, *_, last = segments_of(items)
+    assert first.start < 0.5
+    assert first.end < 5.5
+    assert last.end == pytest.approx(49.5, abs=0.5)
+    assert all(segment.end < 5.5 or segment.start > 44 for segment in segments_of(items))
+
+
+@pytest.mark.parametrize(
+    "sound", [samples(8), samples(8, 0.01), samples(8, 0.2), samples(0.01)], ids=["nothing", "noise", "loud", "short"]
+)
+async def test_nothing_is_invented_where_nobody_speaks(tiny: Any, sound: np.ndarray) -> None:
+    [item] = await hear(tiny, made("wav", sound, audio.RATE))
+    assert (item.text, item.segments) == ("", [])
+    assert item.duration == pytest.approx(len(sound) / audio.RATE, abs=0.01)
+
+
+async def test_noise_alone_makes_no_endless_text() -> None:
+    backend = await opened(KIND, {"vad_filter": "false"}, model_path=str(whisper.tiny_en()))
+    text = text_of(await hear(backend, made("wav", samples(20, 0.01), audio.RATE)))
+    print(f"heard in 20 s of noise without a filter: {text!r}")
+    assert len(text) < 100
+    await backend.close()
+
+
+async def test_every_word_has_its_time(tiny: Any) -> None:
+    items = await hear(tiny, wav(speech.sentence(0)), timestamp_granularities=["word"])
+    found = items[-1].extra["words"]
+    assert word_error_rate(speech.SENTENCES[0], " ".join(word["word"] for word in found)) < MOST_WRONG
+    times = {word["word"].lower(): (word["start"], word["end"]) for word in found}
+    for word, start in {"quick": 0.26, "jumps": 1.16, "watches": 3.1, "wooden": 4.14}.items():
+        assert times[word][0] == pytest.approx(start, abs=0.2), word
+    for one, other in itertools.pairwise(found):
+        assert one["start"] <= one["end"] <= other["end"]
+    assert found[-1]["end"] <= items[-1].duration
+
+
+@pytest.mark.parametrize(("form", "rate", "channels"), [("mp3", 44_100, 2), ("m4a", 44_100, 1), ("webm", 48_000, 2)])
+async def test_any_format_is_heard(tiny: Any, form: str, rate: int, channels: int) -> None:
+    voice = audio.samples(wav(speech.sentence(0)))
+    items = await hear(tiny, made(form, voice, rate, channels=channels))
+    assert word_error_rate(speech.SENTENCES[0], text_of(items)) < MOST_WRONG
+
+
+async def test_the_forms_of_an_answer(tiny: Any) -> None:
+    for form in ("text", "json"):
+        items = await hear(tiny, wav(speech.sentence(0)), response_format=form, model="whisper-1", temperature=0)
+        assert text_of(items).startswith("The quick brown fox")
+        assert not any(item.segments or item.duration or item.extra for item in items)
+    items = await hear(tiny, wav(speech.sentence(0)), response_format="verbose_json", language="en")
+    assert segments_of(items)
+    assert items[-1].language == "en"
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "hint"),
+    [
+        ({"response_format": "srt"}, "response_format is 'srt'", "text, json, verbose_json"),
+        ({"langauge": "en"}, "no option 'langauge'", "Did you mean language?"),
+        ({"language": "klingon"}, "no language 'klingon'", "Give a code"),
+        ({"language": "germann"}, "no language 'germann'", "Did you mean german?"),
+        ({"language": "zh"}, "knows English only: it does not hear Chinese", "multilingual"),
+        ({"task": "translate"}, "knows English only: it translates nothing", "multilingual"),
+        ({"task": "sing"}, "not one of transcribe, translate", "into English"),
+        ({"temperature": 2}, "temperature is 2, which is not in 0..1", "0 is exact"),
+        ({"temperature": "hot"}, "temperature is 'hot'", "likeliest"),
+        ({"num_beams": 0}, "num_beams is 0, which is not in 1..32", ""),
+        ({"num_beams": 2.5}, "num_beams is 2.5", "beams"),
+        ({"vad_filter": "perhaps"}, "vad_filter is 'perhaps'", "speech"),
+    ],
+)
+async def test_what_cannot_be_is_said_in_one_sentence(tiny: Any, options: Any, message: str, hint: str) -> None:
+    with pytest.raises(errors.BadRequest) as caught:
+        await hear(tiny, wav(speech.sentence(0)), **options)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+async def test_a_request_without_sound(tiny: Any) -> None:
+    with pytest.raises(errors.BadRequest, match="There is no sound"):
+        await hear(tiny, Media("audio/wav"))
+    with pytest.raises(errors.BadRequest, match="cannot be decoded"):
+        await hear(tiny, Media("audio/wav", b"no sound"))
+    assert text_of(await hear(tiny, wav(speech.sentence(0)))), "the model is as ready as before"
+
+
+async def test_options_reach_the_model(tiny: Any) -> None:
+    plain = text_of(await hear(tiny, begin(4.9)))
+    told = text_of(await hear(tiny, begin(4.9), prompt="the harbour, the colour, my neighbour", num_beams="2"))
+    assert plain.endswith("harbor.")
+    assert told.endswith("harbour.")
+
+
+async def test_closing_stops_the_model_and_leaves_it_ready(tiny: Any) -> None:
+    async with aclosing(tiny.transcribe(TranscribeRequest(audio=wav(speech.story())))) as items:
+        async for _ in items:
+            break
+        started = time.monotonic()
+    took = time.monotonic() - started
+    print(f"{type(tiny._engine).__name__} stopped after {took:.2f} s")
+    assert took < 5
+    assert not tiny._turns.running
+    assert "fox" in text_of(await hear(tiny, wav(speech.sentence(0))))
+
+
+async def test_a_cancelled_request_ends_in_the_middle_of_a_window(tiny: Any) -> None:
+    task = asyncio.create_task(hear(tiny, wav(speech.story())))
+    await asyncio.sleep(1)
+    started = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - started < 8
+    assert "fox" in text_of(await hear(tiny, wav(speech.sentence(0))))
+
+
+async def test_requests_wait_for_each_other(tiny: Any) -> None:
+    heard = await asyncio.gather(*(hear(tiny, wav(speech.sentence(number))) for number in (0, 1)))
+    assert "fox" in text_of(heard[0])
+    assert "passport" in text_of(heard[1])
+
+
+async def test_two_at_once_with_ctranslate2() -> None:
+    path = str(whisper.tiny_en_ct2())
+    backend = await opened(KIND, {"compute_type": "int8", "beam_size": "1"}, model_path=path, concurrency=2)
+    tasks = [asyncio.create_task(hear(backend, wav(speech.sentence(number)))) for number in (0, 1)]
+    await asyncio.sleep(0.1)
+    assert backend._turns.running == 2
+    for said, items in zip(speech.SENTENCES, await asyncio.gather(*tasks), strict=False):
+        assert word_error_rate(said, text_of(items)) < 2 * MOST_WRONG
+    await backend.close()
+
+
+async def test_the_language_is_found_out_and_told(base: Any) -> None:
+    items = await hear(base, wav(speech.sentence(0)))
+    assert items[-1].language == "en"
+    assert word_error_rate(speech.SENTENCES[0], text_of(items)) < MOST_WRONG
+    items = await hear(base, wav(speech.sentence(0)), language="English", task="translate")
+    assert items[-1].language == "en"
+    assert "fox" in text_of(items)
+
+
+async def test_the_language_that_is_given_goes_before_what_is_heard(base: Any) -> None:
+    items = await hear(base, wav(speech.sentence(0)), language="de-AT", temperature=[0])
+    print(f"English heard as German: {text_of(items)!r}")
+    assert items[-1].language == "de"
+    assert "the quick brown" not in text_of(items).lower()
+
+
+async def test_a_language_that_came_with_newer_models(base: Any) -> None:
+    with pytest.raises(errors.BadRequest, match="not made for Cantonese"):
+        await hear(base, wav(speech.sentence(0)), language="yue")
+
+
+async def test_multilingual_with_ctranslate2() -> None:
+    backend = await opened(KIND, {"num_beams": "1"}, model_path=str(whisper.base_ct2()))
+    items = await hear(backend, wav(speech.sentence(2)))
+    assert items[-1].language == "en"
+    assert word_error_rate(speech.SENTENCES[2], text_of(items)) < 2 * MOST_WRONG
+    await backend.close()
+
+
+async def test_shorter_windows_and_what_was_said_before() -> None:
+    params = {"chunk_length_s": "12", "condition_on_prev_tokens": "true", "language": "en", "num_beams": "2"}
+    backend = await opened(KIND, params, model_path=str(whisper.tiny_en()))
+    items = await hear(backend, begin(22.1))
+    assert word_error_rate(" ".join(speech.STORY[:5]), text_of(items)) < 1.5 * MOST_WRONG
+    assert segments_of(items)[-1].end == pytest.approx(21.6, abs=0.8)
+    await backend.close()
+
+
+# ---- deploying
+
+
+async def test_the_seeds_own_line_and_the_originals_prefix() -> None:
+    setup = setup_of(WHISPER, {"backend.num_beams": "3", "torch_dtype": "float32"}, model_path=str(whisper.tiny_en()))
+    assert (setup.params["num_beams"], setup.params["dtype"]) == (3, "float32")
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "message"),
+    [
+        (whisper.tiny_en, {"language": "fr"}, "does not hear French"),
+        (whisper.tiny_en_ct2, {"task": "translate"}, "translates nothing"),
+        (whisper.tiny_en, {"dtype": "int8"}, "dtype is 'int8', which transformers does not know"),
+        (whisper.tiny_en_ct2, {"dtype": "floot16"}, "which faster_whisper does not know"),
+        (whisper.tiny_en, {"chunk_length_s": "60"}, "chunk_length_s is 60"),
+        (whisper.tiny_en, {"hotwords": "Byzer"}, "hotwords are for CTranslate2 folders"),
+        (whisper.tiny_en_ct2, {"attn_implementation": "sdpa"}, "is for Hugging Face folders"),
+        (whisper.tiny_en, {"temprature": "0"}, "no parameter 'temprature'"),
+        (speech.voice, {}, "is no Whisper: it is a piper model"),
+    ],
+)
+async def test_parameters_are_checked_before_anything_starts(path: Any, params: Any, message: str) -> None:
+    with pytest.raises(errors.BadParameter) as caught:
+        setup_of(WHISPER, params, model_path=str(path()))
+    assert message in caught.value.message
+
+
+async def test_checking_imports_nothing_heavy() -> None:
+    code = """
+import sys
+from byzer_magic.backends import registry
+from byzer_magic.backends.base import Setup, typed_params
+for kind, path in (("custom/whisper", sys.argv[1]), ("custom/whisper", sys.argv[2]), ("custom/piper", sys.argv[3])):
+    backend = registry.find(kind)
+    registry.require(backend.info)
+    backend.check(Setup(model="a", params=typed_params(backend.info, {}, {}), model_path=path))
+heavy = {"torch", "transformers", "faster_whisper", "ctranslate2", "av", "onnxruntime", "piper", "numpy", "tokenizers"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    paths = [str(path()) for path in (whisper.tiny_en, whisper.tiny_en_ct2, speech.voice)]
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+async def test_a_folder_without_tokenizer(tmp_path: Path) -> None:
+    for source, name in ((whisper.tiny_en(), "model.safetensors"), (whisper.tiny_en_ct2(), "model.bin")):
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in ("config.json", "generation_config.json", "vocabulary.txt"):
+            if (source / file).is_file():
+                shutil.copy(source / file, folder)
+        (folder / name).symlink_to(source / name)
+        with pytest.raises(errors.BadParameter, match="has no tokenizer"):
+            setup_of(WHISPER, {}, model_path=str(folder))
+
+
+async def test_damaged_weights_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(whisper.tiny_en_ct2(), folder)
+    (folder / "model.bin").write_bytes((folder / "model.bin").read_bytes()[:1_000_000])
+    with pytest.raises(errors.EngineFailed, match=r"faster-whisper cannot load .* its files are damaged") as caught:
+        await opened(KIND, {}, model_path=str(folder))
+    assert caught.value.hint == "Download the model again."
+    shutil.copytree(whisper.tiny_en(), folder, dirs_exist_ok=True)
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1_000_000])
+    with pytest.raises(errors.BadParameter, match="Download it again"):
+        setup_of(WHISPER, {}, model_path=str(folder))
+
+
+async def test_a_fine_tuned_model_without_generation_config(tmp_path: Path) -> None:
+    folder = tmp_path / "tuned"
+    shutil.copytree(whisper.tiny_en(), folder)
+    (folder / "generation_config.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"forced_decoder_ids": [[1, 50362]]}))
+    backend = await opened(KIND, {}, model_path=str(folder))
+    items = await hear(backend, wav(speech.sentence(0)), word_timestamps=True)
+    assert word_error_rate(speech.SENTENCES[0], text_of(items)) < MOST_WRONG
+    assert len(items[-1].extra["words"]) == len(speech.SENTENCES[0].split())
+    await backend.close()
+
+
+async def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(errors.BadParameter, match="torch cannot use here"):
+        await opened(KIND, {"device": "cuda:7"}, model_path=str(whisper.tiny_en()))

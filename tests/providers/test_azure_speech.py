@@ -1,0 +1,344 @@
+"""`saas/azure` against a strict Azure Speech of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import time
+import wave
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.backends import registry
+from byzer_magic.backends.base import typed_params
+from byzer_magic.backends.saas import azure
+from byzer_magic.capabilities import Capability
+from byzer_magic.types import Sound, SpeakRequest
+from tests.backends import opened, setup_of
+from tests.servers import sounds
+from tests.servers.process import Process, free_port, own
+
+HARD = "你好 🙂 a\u2028b <b>&amp; \"quoted\" 'too' ]]> 世界"
+
+
+@pytest.fixture(scope="module")
+def server(key: str) -> Iterator[Process]:
+    with own("azure_speech", key) as process:
+        yield process
+
+
+async def connect(url: str, key: str, **params: str) -> Any:
+    given = {"saas.base_url": url, "saas.api_key": key}
+    return await opened("saas/azure", given | {f"saas.{name}": value for name, value in params.items()})
+
+
+@pytest.fixture
+async def backend(server: Process, key: str) -> AsyncIterator[Any]:
+    backend = await connect(server.url, key)
+    yield backend
+    await backend.close()
+
+
+async def say(backend: Any, text: str, **options: Any) -> list[Sound]:
+    return [sound async for sound in backend.speak(SpeakRequest(text=text, options=options))]
+
+
+async def heard(backend: Any, text: str, **options: Any) -> bytes:
+    return b"".join(sound.data for sound in await say(backend, text, **options))
+
+
+async def failure(backend: Any, text: str, **options: Any) -> errors.ByzerError:
+    with pytest.raises(errors.ByzerError) as caught:
+        await say(backend, text, **options)
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+def last(server: Process) -> Any:
+    return server.get("/journal")[-1]
+
+
+# ---- sounds
+
+
+async def test_it_can_speak_and_nothing_else(backend: Any) -> None:
+    assert backend.abilities() == {Capability.SPEAK}
+
+
+async def test_sound_comes_in_pieces_that_are_one_file(backend: Any) -> None:
+    found = await say(backend, "Hello there.")
+    assert len(found) > 1
+    assert {sound.mime for sound in found} == {"audio/mpeg"}
+    assert b"".join(sound.data for sound in found) == sounds.mp3("Hello there.")
+
+
+async def test_sound_comes_before_the_last_of_it_is_made(backend: Any) -> None:
+    async def first() -> Sound:
+        async for sound in backend.speak(SpeakRequest(text="fault:hang some words")):
+            return sound
+        raise AssertionError
+
+    found = await asyncio.wait_for(first(), 2)
+    assert found.data
+
+
+@pytest.mark.parametrize(
+    ("form", "azures", "mime", "start"),
+    [
+        ("mp3", "audio-48khz-192kbitrate-mono-mp3", "audio/mpeg", b"\xff\xf3"),
+        ("wav", "riff-24khz-16bit-mono-pcm", "audio/wav", b"RIFF"),
+        ("opus", "ogg-48khz-16bit-mono-opus", "audio/ogg", b"OggS"),
+        ("pcm", "raw-24khz-16bit-mono-pcm", "audio/pcm", b"\0\0"),
+        ("webm-24khz-16bit-mono-opus", "webm-24khz-16bit-mono-opus", "audio/webm", b""),
+    ],
+)
+async def test_formats(server: Process, backend: Any, form: str, azures: str, mime: str, start: bytes) -> None:
+    found = await say(backend, "Hi.", response_format=form)
+    assert last(server)["headers"]["x-microsoft-outputformat"] == azures
+    assert {sound.mime for sound in found} == {mime}
+    assert found[0].data.startswith(start)
+
+
+async def test_a_deployment_has_its_own_format_and_voice(server: Process, key: str) -> None:
+    format_ = "riff-16khz-16bit-mono-pcm"
+    backend = await connect(server.url, key, output_format=format_, voice="zh-CN-YunxiNeural", rate="slow")
+    data = await heard(backend, "Hi.")
+    with wave.open(io.BytesIO(data)) as file:
+        assert (file.getframerate(), file.getnframes()) == (16000, int(sounds.seconds("Hi.") * 16000))
+    assert 'name="zh-CN-YunxiNeural"' in last(server)["ssml"]
+    assert '<prosody rate="slow">Hi.</prosody>' in last(server)["ssml"]
+    await backend.close()
+
+
+@pytest.mark.parametrize("form", ["mp3", "wav"])
+async def test_long_texts_are_spoken_in_pieces_and_sound_like_one(server: Process, backend: Any, form: str) -> None:
+    sentence = "这是一个句子。"
+    number = last(server)["number"] if server.get("/journal") else 0
+    data = await heard(backend, sentence * 600, response_format=form)
+    texts = [entry["text"] for entry in server.get("/journal") if entry["number"] > number]
+    assert "".join(texts) == sentence * 600
+    assert len(texts) == 3
+    assert all(len(text) <= 2000 and text.endswith("。") for text in texts)
+    if form == "mp3":
+        assert data == b"".join(sounds.mp3(text) for text in texts)
+    else:
+        with wave.open(io.BytesIO(data)) as file:
+            assert file.getnframes() == sum(int(sounds.seconds(text) * 24000) for text in texts)
+
+
+async def test_slow_speech_fills_ten_minutes_sooner(server: Process, backend: Any) -> None:
+    await heard(backend, "这是一个句子。" * 200, speed=0.5)
+    assert len(last(server)["text"]) <= 1000
+
+
+# ---- SSML
+
+
+async def test_all_text_arrives_intact(server: Process, backend: Any) -> None:
+    await heard(backend, HARD)
+    assert last(server)["text"] == HARD
+
+
+async def test_characters_that_xml_forbids_are_dropped(server: Process, backend: Any) -> None:
+    await heard(backend, "a\x00b\x0bc \ud83d\ude42 \ud800d\ufffe\tx")
+    assert last(server)["text"] == "ab c 🙂 d\tx"
+
+
+async def test_options_become_ssml(server: Process, backend: Any) -> None:
+    options = {"voice": "en-US-AvaMultilingualNeural", "language": "fr-FR", "speed": 1.25, "pitch": "+5%", "volume": 80}
+    await heard(backend, "Salut", **options, style="cheerful", styledegree=1.5, role="Girl", instructions=None)
+    assert last(server)["ssml"] == (
+        '<speak version="1.0" xmlns="http://www.w3.org/2001/10/synthesis" '
+        'xmlns:mstts="https://www.w3.org/2001/mstts" xml:lang="fr-FR"><voice name="en-US-AvaMultilingualNeural">'
+        '<mstts:express-as style="cheerful" styledegree="1.5" role="Girl"><lang xml:lang="fr-FR">'
+        '<prosody rate="1.25" pitch="+5%" volume="80">Salut</prosody></lang></mstts:express-as></voice></speak>'
+    )
+
+
+async def test_the_default_voice_and_its_language(server: Process, backend: Any) -> None:
+    await heard(backend, "你好")
+    assert 'xml:lang="zh-CN"><voice name="zh-CN-XiaoxiaoNeural">你好</voice>' in last(server)["ssml"]
+
+
+async def test_values_cannot_break_out_of_their_attribute(server: Process, backend: Any) -> None:
+    error = await failure(backend, "Hi", voice='x"/><voice name="zh-CN-XiaoxiaoNeural')
+    assert type(error) is errors.BadRequest
+    assert last(server)["why"] == "unknown voice"
+
+
+async def test_ssml_is_sent_as_it_is(server: Process, backend: Any) -> None:
+    ssml = (
+        "<speak version='1.0' xmlns='http://www.w3.org/2001/10/synthesis' xml:lang='zh-CN'>"
+        "<voice name='zh-CN-YunxiNeural'>你好<break time='1s'/>世界</voice></speak>"
+    )
+    await heard(backend, f"\n<?xml version='1.0'?>{ssml}\n", voice="ignored")
+    assert last(server)["ssml"] == f"<?xml version='1.0'?>{ssml}"
+
+
+async def test_what_only_begins_like_ssml_is_text(server: Process, backend: Any) -> None:
+    await heard(backend, "<speak> is an element")
+    assert last(server)["text"] == "<speak> is an element"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"speed": 5}, "speed is 5, which is not in 0.5..2"),
+        ({"speed": "fast"}, "speed is 'fast'"),
+        ({"response_format": "flac"}, "has no format 'flac'"),
+        ({"instructions": "be merry"}, "no option instructions"),
+        ({"tone": "merry"}, "no option tone"),
+    ],
+)
+async def test_options_that_cannot_be(backend: Any, options: dict[str, Any], words: str) -> None:
+    error = await failure(backend, "Hi", **options)
+    assert type(error) is errors.BadRequest
+    assert words in error.message
+    assert error.hint
+
+
+async def test_nothing_cannot_be_spoken(backend: Any) -> None:
+    assert "no text to speak" in (await failure(backend, " \x00\n")).message
+
+
+# ---- failures
+
+REFUSALS = [
+    ("fault:401", errors.AuthenticationFailed, "refused the key (401): the key is wrong, or it belongs to another"),
+    ("fault:403", errors.AuthenticationFailed, "denies access (403)"),
+    ("fault:404", errors.ModelNotFound, "there is no speech service at this address"),
+    ("fault:context", errors.ContextTooLong, "did not accept the request (413): the text is too long"),
+    ("fault:400", errors.BadRequest, "(400): the SSML is not well-formed, or the voice, style or format"),
+    ("fault:415", errors.BadRequest, "(415): it takes application/ssml+xml only"),
+    ("fault:429 retry_after=3", errors.RateLimited, "(429): the quota or the rate"),
+    ("fault:500", errors.ProviderUnavailable, "failed (500)"),
+    ("fault:502", errors.ProviderUnavailable, "failed (502): its gateway failed"),
+    ("fault:529", errors.ProviderUnavailable, "failed (503): the service failed"),
+    ("fault:refuse", errors.ProviderUnavailable, "closed the connection before Azure Speech had answered"),
+    ("fault:garbage", errors.ProviderUnavailable, "text/html, not a sound"),
+    ("fault:html", errors.ProviderUnavailable, "text/html, not a sound"),
+    ("fault:empty", errors.ProviderUnavailable, "answered without a sound"),
+    ("fault:leak", errors.AuthenticationFailed, "Access denied with key ***"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "words"), REFUSALS, ids=[row[0] for row in REFUSALS])
+async def test_refusals(backend: Any, key: str, text: str, kind: type[Exception], words: str) -> None:
+    error = await failure(backend, text)
+    assert type(error) is kind
+    assert words in error.message
+    assert error.hint
+    assert key not in f"{error} {error!r} {error.details}"
+
+
+async def test_details_of_a_refusal(backend: Any) -> None:
+    error = await failure(backend, "fault:429 retry_after=3")
+    assert {"status": 429, "retry_after": 3.0, "request_id": "r-1"}.items() <= error.details.items()
+
+
+@pytest.mark.parametrize("fault", ["truncate", "reset"])
+async def test_faults_in_mid_stream(backend: Any, fault: str) -> None:
+    seen: list[bytes] = []
+
+    async def read() -> None:
+        async for sound in backend.speak(SpeakRequest(text=f"fault:{fault} some words")):
+            seen.append(sound.data)  # noqa: PERF401 - the list must keep what came before the error
+
+    with pytest.raises(errors.ProviderUnavailable, match="closed the connection"):
+        await read()
+    whole = sounds.mp3(f"fault:{fault} some words")
+    assert b"".join(seen) == whole[: len(b"".join(seen))] != b""
+
+
+async def test_a_wrong_key(server: Process) -> None:
+    wrong = "azure-wrong-abcdefgh0123456789"
+    backend = await connect(server.url, wrong)
+    error = await failure(backend, "Hi")
+    assert type(error) is errors.AuthenticationFailed
+    assert "region" in error.hint
+    assert wrong[:8] not in f"{error} {error.details}"
+    await backend.close()
+
+
+async def test_silence_ends_at_the_timeout(server: Process, key: str) -> None:
+    backend = await connect(server.url, key, timeout="0.3")
+    assert type(await failure(backend, "fault:silence")) is errors.DeadlineExceeded
+    assert type(await failure(backend, "fault:hang some words")) is errors.DeadlineExceeded
+    await backend.close()
+
+
+async def test_nobody_listens(key: str) -> None:
+    port = free_port()
+    backend = await connect(f"http://127.0.0.1:{port}", key)
+    error = await failure(backend, "Hi")
+    assert f"Cannot reach http://127.0.0.1:{port}/cognitiveservices/v1" in error.message
+    await backend.close()
+
+
+async def test_closing_closes_the_connection(server: Process, backend: Any) -> None:
+    answer = backend.speak(SpeakRequest(text="fault:hang gone"))
+    assert (await anext(answer)).data
+    started = time.time()
+    await answer.aclose()
+    while "gone" not in last(server):
+        assert time.time() - started < 2
+        await asyncio.sleep(0.01)
+    assert last(server)["gone"] - started < 0.1
+
+
+# ---- settings
+
+
+@pytest.mark.parametrize(
+    ("params", "url"),
+    [
+        ({"service_region": "eastus"}, "https://eastus.tts.speech.microsoft.com/cognitiveservices/v1"),
+        ({"service_region": "East US 2"}, "https://eastus2.tts.speech.microsoft.com/cognitiveservices/v1"),
+        ({"service_region": "chinaeast2"}, "https://chinaeast2.tts.speech.azure.cn/cognitiveservices/v1"),
+        ({"service_region": "usgovvirginia"}, "https://usgovvirginia.tts.speech.azure.us/cognitiveservices/v1"),
+        (
+            {"service_region": "eastus", "deployment_id": "d1"},
+            "https://eastus.voice.speech.microsoft.com/cognitiveservices/v1?deploymentId=d1",
+        ),
+        ({"base_url": "http://host:1/"}, "http://host:1/cognitiveservices/v1"),
+        (
+            {"base_url": "http://host/cognitiveservices/v1?deploymentId=d"},
+            "http://host/cognitiveservices/v1?deploymentId=d",
+        ),
+        (
+            {"base_url": "https://me.cognitiveservices.azure.com/"},
+            "https://me.cognitiveservices.azure.com/tts/cognitiveservices/v1",
+        ),
+    ],
+)
+def test_addresses(params: dict[str, str], url: str) -> None:
+    given = {"saas.api_key": "k", **{f"saas.{name}": value for name, value in params.items()}}
+    assert azure._url(setup_of(registry.find("saas/azure"), given).params) == url
+
+
+@pytest.mark.parametrize(
+    ("params", "kind", "words"),
+    [
+        ({}, errors.MissingKey, "needs saas.service_region"),
+        ({"service_region": "east/us"}, errors.BadParameter, "saas.service_region is 'east/us'"),
+        ({"service_region": "eastus", "output_format": "flac"}, errors.BadParameter, "has no format 'flac'"),
+        ({"base_url": "https://eastus.api.cognitive.microsoft.com/"}, errors.BadParameter, "does not speak"),
+        ({"base_url": "eastus"}, errors.BadParameter, "is not a URL"),
+    ],
+)
+def test_settings_that_cannot_be(params: dict[str, str], kind: type[Exception], words: str) -> None:
+    given = {"saas.api_key": "k", **{f"saas.{name}": value for name, value in params.items()}}
+    with pytest.raises(kind, match=re.escape(words)):
+        setup_of(registry.find("saas/azure"), given)
+
+
+@pytest.mark.parametrize("prefix", ["AZURE_SPEECH", "SPEECH"])
+def test_the_providers_own_variables_stand_in(prefix: str) -> None:
+    found = typed_params(
+        registry.find("saas/azure").info, {}, {f"{prefix}_KEY": "k-123", f"{prefix}_REGION": "westeurope"}
+    )
+    assert (found["saas.api_key"].reveal(), found["saas.service_region"]) == ("k-123", "westeurope")

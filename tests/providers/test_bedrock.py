@@ -1,0 +1,299 @@
+"""`saas/aws_bedrock`: boto3 against a strict Bedrock of ours; the decoding of its frames is botocore's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.types import ChatRequest, Media, Message, Usage
+from tests.backends import ask, collect, opened, text_of
+from tests.servers.process import Process, free_port, own
+
+ACCESS, SECRET = "AKIAPLANTED0000000", "planted/secret+0123456789abcdef"
+MODEL = "anthropic.claude-3-5-sonnet-20240620-v1:0"
+GONE_SECONDS = 0.5  # a tenth is usual; the rest is for two processes on a busy machine
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Process]:
+    with own("bedrock", f"{ACCESS}:{SECRET}") as process:
+        yield process
+
+
+async def connect(server: Process, *, slots: int = 1, **params: str) -> Any:
+    given = {"aws_access_key": ACCESS, "aws_secret_key": SECRET, "region_name": "us-east-1", "model": MODEL}
+    given |= {"endpoint_url": server.url} | params
+    named = {f"saas.{name}": value for name, value in given.items()}
+    return await opened("saas/aws_bedrock", named, concurrency=slots)
+
+
+@pytest.fixture(params=["converse", "invoke"])
+async def backend(request: pytest.FixtureRequest, server: Process) -> AsyncIterator[Any]:
+    backend = await connect(server, bedrock_api=request.param)
+    yield backend
+    await backend.close()
+
+
+@pytest.fixture
+async def converse(server: Process) -> AsyncIterator[Any]:
+    backend = await connect(server)
+    yield backend
+    await backend.close()
+
+
+def last(server: Process) -> Any:
+    return server.get("/journal")[-1]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_both_apis_answer_streamed_and_whole(backend: Any, stream: bool) -> None:
+    chunks = await collect(backend, ask("one two", stream=stream))
+    assert text_of(chunks) == "Echo: one two"
+    assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"]
+    assert next(chunk.usage for chunk in chunks if chunk.usage) == Usage(7, 3)
+    assert len(chunks) > 3 or not stream
+    said = '日本語 😀 a\u2028b \\ " {x}'
+    assert text_of(await collect(backend, ask(f"say:{said}", stream=stream))) == said
+
+
+async def test_a_version_asks_for_invoke_model(server: Process) -> None:
+    backend = await connect(server, model_api_version="bedrock-2023-05-31")
+    await collect(backend, ask("hi"))
+    assert "/invoke" in last(server)["path"]
+    assert last(server)["body"]["anthropic_version"] == "bedrock-2023-05-31"
+    await backend.close()
+    wrong = await connect(server, model_api_version="xxxx")
+    with pytest.raises(errors.BadRequest, match="Invalid anthropic_version: xxxx"):
+        await collect(wrong, ask("hi"))
+    await wrong.close()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_thoughts_and_tools(converse: Any, server: Process, stream: bool) -> None:
+    chunks = await collect(converse, ask("think:hmm", stream=stream))
+    assert "".join(chunk.reasoning for chunk in chunks) == "hmm"
+    chunks = await collect(converse, ask("tool:weather", stream=stream, tools=[TOOL], tool_choice="required"))
+    calls = [call for chunk in chunks for call in chunk.tool_calls or []]
+    assert (calls[0]["id"], calls[0]["function"]["name"]) == ("t1", "weather")
+    assert json.loads("".join(call["function"]["arguments"] for call in calls)) == {"city": "Paris"}
+    assert last(server)["body"]["toolConfig"]["toolChoice"] == {"any": {}}
+
+
+async def test_system_pictures_options_and_results_of_tools(converse: Any, server: Process) -> None:
+    look = Message("user", [{"type": "text", "text": "look"}, Media("image/jpeg", b"\xff\xd8\xff12")])
+    answer = await collect(
+        converse, ChatRequest(messages=[Message("system", "Be brief."), look], options={"stop": "x"})
+    )
+    assert text_of(answer) == "Echo: look [jpeg 5] (Be brief.)"
+    assert last(server)["body"]["inferenceConfig"] == {"stopSequences": ["x"]}
+    call = {"id": "t1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    turns = [
+        Message("user", "?"),
+        Message("assistant", None, tool_calls=[call]),
+        Message("tool", "sun", tool_call_id="t1"),
+    ]
+    assert text_of(await collect(converse, ChatRequest(messages=turns))) == "Echo: <t1: sun>"
+    far = Message("user", [Media("image", url="https://host/a.png")])
+    with pytest.raises(errors.BadRequest, match="takes no addresses"):
+        await collect(converse, ChatRequest(messages=[far]))
+
+
+@pytest.mark.parametrize("wrong", [{"aws_secret_key": "other/secret"}, {"aws_access_key": "AKIAOTHER"}])
+async def test_a_wrong_key_is_refused(server: Process, wrong: dict[str, str]) -> None:
+    backend = await connect(server, **wrong)
+    with pytest.raises(errors.AuthenticationFailed) as caught:
+        await collect(backend, ask("hi"))
+    assert caught.value.details["status"] == 401
+    assert not any(secret in str(caught.value) for secret in (SECRET, ACCESS, "other/secret", "AKIAOTHER"))
+    await backend.close()
+
+
+async def test_a_session_token_is_signed(server: Process) -> None:
+    backend = await connect(server, aws_session_token="temporary")
+    assert text_of(await collect(backend, ask("hi"))) == "Echo: hi"
+    await backend.close()
+
+
+async def test_half_a_pair_of_keys_is_an_error_before_anything_starts(server: Process) -> None:
+    with pytest.raises(errors.MissingKey, match=r"saas.aws_access_key needs saas.aws_secret_key"):
+        await opened("saas/aws_bedrock", {"saas.aws_access_key": "a", "saas.region_name": "r", "saas.model": "m"})
+
+
+FAULTS = [
+    ("fault:401", errors.AuthenticationFailed, "security token included"),
+    ("fault:403", errors.AuthenticationFailed, "don't have access"),
+    ("fault:404", errors.ModelNotFound, "end of its life"),
+    ("fault:context", errors.ContextTooLong, "Input is too long"),
+    ("fault:limit", errors.ContextTooLong, "exceed context limit"),
+    ("fault:titan", errors.ContextTooLong, "Too many input tokens"),
+    ("fault:429", errors.RateLimited, "Too many requests"),
+    ("fault:500", errors.ProviderUnavailable, "unexpected error"),
+    ("fault:529", errors.ProviderUnavailable, "unable to process"),
+    ("fault:refuse", errors.ProviderUnavailable, "closed the connection"),
+    ("fault:silence", errors.DeadlineExceeded, "did not answer in time"),
+]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("api", ["converse", "invoke"])
+async def test_refusals(server: Process, api: str, stream: bool) -> None:
+    backend = await connect(server, bedrock_api=api, timeout="0.5")
+    for text, kind, words in FAULTS:
+        with pytest.raises(errors.ByzerError) as caught:
+            await collect(backend, ask(text, stream=stream))
+        assert type(caught.value) is kind, caught.value
+        assert words in caught.value.message
+        assert not any(part in repr(caught.value.details) + str(caught.value) for part in (ACCESS, SECRET))
+    await backend.close()
+
+
+@pytest.mark.parametrize("fault", ["truncate", "reset", "garbage", "throttle", "hang"])
+async def test_what_came_before_a_fault_in_mid_stream_is_kept(server: Process, fault: str) -> None:
+    kinds = {"truncate": errors.StreamTruncated, "throttle": errors.RateLimited, "hang": errors.DeadlineExceeded}
+    for api in ("converse", "invoke"):
+        backend, seen = await connect(server, bedrock_api=api, timeout="0.5"), list[str]()
+        with pytest.raises(kinds.get(fault, errors.ProviderUnavailable)):
+            async for chunk in backend.chat(ask(f"fault:{fault} some words, enough for a few pieces")):
+                seen.append(chunk.text)
+        assert "".join(seen).startswith("Echo:")
+        await backend.close()
+
+
+async def test_the_number_of_the_request_comes_with_the_finish(backend: Any) -> None:
+    for stream in (True, False):
+        chunks = await collect(backend, ask("hi", stream=stream))
+        assert [(chunk.extra or {}).get("request_id") for chunk in chunks if chunk.finish] == ["r-1"]
+
+
+async def test_what_is_not_in_form_is_a_bad_request(converse: Any) -> None:
+    for options in ({"tools": [{"x": 1}]}, {"temperature": "warm"}):
+        with pytest.raises(errors.BadRequest):
+            await collect(converse, ask("hi", **options))
+    call = {"id": "t1", "type": "function", "function": {"name": "weather", "arguments": "{no"}}
+    turns = [Message("user", "?"), Message("assistant", None, tool_calls=[call])]
+    with pytest.raises(errors.BadRequest, match="not in OpenAI's form"):
+        await collect(converse, ChatRequest(messages=turns))
+
+
+async def test_invoke_model_gets_pictures_by_their_bytes_only(server: Process) -> None:
+    backend = await connect(server, bedrock_api="invoke")
+    far = Message("user", [{"type": "image_url", "image_url": {"url": "https://host/a.png"}}])
+    with pytest.raises(errors.BadRequest, match="takes no addresses"):
+        await collect(backend, ChatRequest(messages=[far]))
+    near = Message("user", [{"type": "text", "text": "look"}, Media("image/png", b"\x89PNG")])
+    assert text_of(await collect(backend, ChatRequest(messages=[near]))).startswith("Echo: look")
+    await backend.close()
+
+
+async def test_extra_bodies_of_deployment_and_request_are_merged(server: Process) -> None:
+    backend = await connect(server, extra_body='{"top_k": 5, "a": 1}')
+    await collect(backend, ask("hi", extra_body={"a": 2}))
+    assert last(server)["body"]["additionalModelRequestFields"] == {"top_k": 5, "a": 2}
+    await backend.close()
+
+
+async def test_without_any_keys_the_error_says_which_to_give(server: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_BEARER_TOKEN_BEDROCK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    given = {"saas.region_name": "us-east-1", "saas.model": MODEL}
+    backend = await opened("saas/aws_bedrock", given | {"saas.endpoint_url": server.url})
+    with pytest.raises(errors.AuthenticationFailed, match="boto3 has no keys"):
+        await collect(backend, ask("hi"))
+    await backend.close()
+    with pytest.raises(errors.BadParameter, match="nobody"):
+        await opened("saas/aws_bedrock", given | {"saas.aws_profile": "nobody"})
+
+
+async def test_an_address_where_nobody_listens_cannot_be_reached(server: Process) -> None:
+    for wrong in ({"endpoint_url": f"http://127.0.0.1:{free_port()}"}, {"proxies": f"http://127.0.0.1:{free_port()}"}):
+        backend = await connect(server, **wrong)
+        with pytest.raises(errors.ProviderUnavailable, match="Cannot reach Bedrock"):
+            await collect(backend, ask("hi"))
+        await backend.close()
+
+
+async def test_an_api_key_is_sent_as_a_bearer_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.awsrequest import AWSResponse
+
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "")  # opening sets it: that is boto3's way; this restores it
+    backend = await opened(
+        "saas/aws_bedrock", {"saas.api_key": "bearer-planted", "saas.region_name": "us-east-1", "saas.model": MODEL}
+    )
+    sent, body = list[Any](), SimpleNamespace(stream=lambda: [b'{"message": "No access for bearer-planted."}'])
+
+    def answer(request: Any, **_: Any) -> Any:
+        sent.append(request.headers["Authorization"])
+        return AWSResponse(request.url, 403, {"x-amzn-ErrorType": "AccessDeniedException"}, body)
+
+    backend._client.meta.events.register("before-send.bedrock-runtime", answer)
+    with pytest.raises(errors.AuthenticationFailed) as caught:
+        await collect(backend, ask("hi", stream=False))
+    assert [header.decode() if isinstance(header, bytes) else header for header in sent] == ["Bearer bearer-planted"]
+    assert "bearer-planted" not in str(caught.value)
+    await backend.close()
+
+
+@pytest.mark.parametrize("text", ["fault:silence", "fault:hang some words"])
+async def test_leaving_closes_the_connection_and_frees_the_thread(converse: Any, server: Process, text: str) -> None:
+    reading = asyncio.create_task(collect_from(converse.chat(ask(text))))
+    await asyncio.sleep(0.5)
+    left = time.time()
+    reading.cancel()
+    await asyncio.wait([reading])
+    await asyncio.sleep(GONE_SECONDS)
+    assert last(server)["gone"] - left < GONE_SECONDS
+    await converse.close()
+    await asyncio.sleep(0.2)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("bedrock")]
+
+
+async def collect_from(chunks: Any) -> None:
+    async with aclosing(chunks):
+        async for _ in chunks:
+            pass
+
+
+async def test_a_request_that_is_left_at_once_is_not_held_by_the_provider(converse: Any, server: Process) -> None:
+    before = len(server.get("/journal"))
+    for _ in range(5):
+        reading = asyncio.create_task(collect_from(converse.chat(ask("fault:silence"))))
+        await asyncio.wait([reading], timeout=0.001)
+        reading.cancel()
+        await asyncio.wait([reading])
+    await asyncio.sleep(1)
+    assert all("gone" in entry for entry in server.get("/journal")[before:])
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_requests_that_follow_each_other_do_not_cut_each_other_off(converse: Any, stream: bool) -> None:
+    numbers = iter(range(300))
+
+    async def several() -> None:
+        for number in numbers:
+            assert text_of(await collect(converse, ask(f"n {number}", stream=stream))) == f"Echo: n {number}"
+
+    await asyncio.gather(*(several() for _ in range(24)))
+
+
+async def test_as_many_at_once_as_the_deployment_has_slots(server: Process) -> None:
+    backend = await connect(server, slots=100)
+    before = len(server.get("/journal"))
+    asked = [collect(backend, ask(f"slow:1500ms {number}")) for number in range(100)]
+    texts = [text_of(chunks) for chunks in await asyncio.gather(*asked)]
+    assert texts == [f"Echo: {number}" for number in range(100)]
+    came = [entry["at"] for entry in server.get("/journal")[before:]]
+    assert max(came) - min(came) < 1.5, "the last came before the first was answered"
+    await backend.close()

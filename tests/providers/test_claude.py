@@ -1,0 +1,294 @@
+"""`saas/claude` against a strict Anthropic of ours, and against aimock, which others wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.backends.anthropic import schema as anthropic_schema
+from byzer_magic.backends.http import sse
+from byzer_magic.types import ChatRequest, Media, Message, Usage
+from tests.backends import ask, collect, opened, text_of
+from tests.servers.process import Process, own
+
+GONE_SECONDS = 1.0
+"""How late the server may notice that a client has left: the goal is 0.1 s, on a machine that does nothing else."""
+PNG = Media("image/png", b"\x89PNG1234")
+TOOL = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": {"type": "object"}}}
+
+
+@pytest.fixture(scope="module")
+def server(key: str) -> Iterator[Process]:
+    with own("claude", key) as process:
+        yield process
+
+
+async def connect(url: str, key: str, **params: str) -> Any:
+    given = {"saas.base_url": url, "saas.api_key": key, "saas.model": "claude-sonnet-5-5"}
+    return await opened("saas/claude", given | {f"saas.{name}": value for name, value in params.items()})
+
+
+@pytest.fixture
+async def backend(server: Process, key: str) -> AsyncIterator[Any]:
+    backend = await connect(server.url, key)
+    yield backend
+    await backend.close()
+
+
+def last(server: Process) -> Any:
+    return server.get("/journal")[-1]
+
+
+async def test_a_stream_is_deltas_then_reason_and_counts(backend: Any) -> None:
+    chunks = await collect(backend, ask("one two"))
+    assert [chunk.text for chunk in chunks] == ["Echo:", " one", " two", ""]
+    assert chunks[-1].finish == "stop"
+    assert chunks[-1].usage == Usage(10, 5), "cached tokens of the prompt are counted, too"
+    assert chunks[-1].extra == {"id": "msg_1", "model": "claude-sonnet-5-5", "request_id": "req_1"}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_text_thoughts_and_tools(backend: Any, stream: bool) -> None:
+    chunks = await collect(backend, ask("think:hmm", stream=stream))
+    assert "".join(chunk.reasoning for chunk in chunks) == "hmm"
+    said = '日本語 😀 a\u2028b \\ " {x}'
+    assert text_of(await collect(backend, ask(f"say:{said}", stream=stream))) == said
+    chunks = await collect(backend, ask("tool:weather", stream=stream, tools=[TOOL], tool_choice="required"))
+    calls = [call for chunk in chunks for call in chunk.tool_calls or []]
+    assert (calls[0]["id"], calls[0]["function"]["name"]) == ("toolu_1", "weather")
+    assert json.loads("".join(call["function"]["arguments"] for call in calls)) == {"city": "Paris"}
+    assert chunks[-1].finish == "tool_calls"
+
+
+async def test_the_system_prompt_and_a_default_limit(backend: Any, server: Process) -> None:
+    turns = [Message("system", "Be brief."), Message("user", "hi")]
+    assert text_of(await collect(backend, ChatRequest(messages=turns))) == "Echo: hi (Be brief.)"
+    assert last(server)["body"]["max_tokens"] == 8192
+    await collect(backend, ask("hi", max_tokens=5, stop="x", user="me"))
+    assert (
+        last(server)["body"] | {"max_tokens": 5, "stop_sequences": ["x"], "metadata": {"user_id": "me"}}
+        == last(server)["body"]
+    )
+
+
+async def test_pictures_as_bytes_addresses_and_data_urls(backend: Any, server: Process) -> None:
+    urls = ("https://host/a.png", "data:image/jpeg;base64,/9j/4AAQ")
+    parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    turn = Message("user", [{"type": "text", "text": "look"}, PNG, *parts])
+    await collect(backend, ChatRequest(messages=[turn]))
+    assert [block.get("source") for block in last(server)["body"]["messages"][0]["content"]] == [
+        None,
+        {"type": "base64", "media_type": "image/png", "data": "iVBORzEyMzQ="},
+        {"type": "url", "url": "https://host/a.png"},
+        {"type": "base64", "media_type": "image/jpeg", "data": "/9j/4AAQ"},
+    ]
+
+
+async def test_results_of_tools_go_back_together(backend: Any, server: Process) -> None:
+    calls = [
+        {"id": name, "type": "function", "function": {"name": "weather", "arguments": '{"city": "x"}'}} for name in "ab"
+    ]
+    turns = [
+        Message("user", "weather?"),
+        Message("assistant", "Looking.", tool_calls=calls),
+        Message("tool", "sunny", tool_call_id="a"),
+        Message("tool", "rain", tool_call_id="b"),
+    ]
+    assert text_of(await collect(backend, ChatRequest(messages=turns))) == "Echo: <a: sunny> <b: rain>"
+    assert [turn["role"] for turn in last(server)["body"]["messages"]] == ["user", "assistant", "user"]
+
+
+async def test_a_tool_may_answer_with_a_picture(backend: Any, server: Process) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "plot", "arguments": ""}}
+    turns = [
+        Message("user", "plot!"),
+        Message("assistant", tool_calls=[call]),
+        Message("tool", [{"type": "text", "text": "see"}, PNG], tool_call_id="a"),
+    ]
+    await collect(backend, ChatRequest(messages=turns))
+    result = last(server)["body"]["messages"][-1]["content"][0]
+    assert [block["type"] for block in result["content"]] == ["text", "image"]
+
+
+async def test_a_system_prompt_keeps_its_mark_for_the_cache(backend: Any, server: Process) -> None:
+    part = {"type": "text", "text": "Long.", "cache_control": {"type": "ephemeral"}}
+    turns = [Message("system", [part]), Message("user", "hi")]
+    await collect(backend, ChatRequest(messages=turns))
+    assert last(server)["body"]["system"] == [part]
+
+
+async def test_extra_fields_of_deployment_and_request_are_both_sent(server: Process, key: str) -> None:
+    backend = await connect(server.url, key, extra_body='{"metadata": {"user_id": "me"}, "service_tier": "auto"}')
+    await collect(backend, ask("hi", extra_body={"service_tier": "standard_only"}))
+    body = last(server)["body"]
+    assert (body["metadata"], body["service_tier"]) == ({"user_id": "me"}, "standard_only")
+    await backend.close()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_messages_and_tools_of_another_form_are_the_askers_fault(backend: Any, stream: bool) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "w", "arguments": "{bad"}}
+    turns = [Message("user", "w"), Message("assistant", tool_calls=[call]), Message("tool", "x", tool_call_id="a")]
+    for request in (
+        ChatRequest(messages=turns, stream=stream),
+        ChatRequest(messages=[Message("user", [{"type": "image_url"}])], stream=stream),
+        ask("hi", stream=stream, tools=["weather"]),
+        ask("hi", stream=stream, tools=[{"type": "function", "function": {}}]),
+    ):
+        with pytest.raises(errors.BadRequest, match="not in OpenAI's form") as caught:
+            await collect(backend, request)
+        assert caught.value.__suppress_context__
+
+
+async def test_no_tokens_at_all_are_a_limit_too(backend: Any, server: Process) -> None:
+    await collect(backend, ask("hi", max_tokens=0))
+    assert last(server)["body"]["max_tokens"] == 0
+
+
+async def test_streams_share_a_connection(backend: Any, server: Process) -> None:
+    for _ in range(5):
+        await collect(backend, ask("one two"))
+    assert len({entry["peer"] for entry in server.get("/journal")[-5:]}) == 1
+
+
+@pytest.mark.parametrize("ending", ["/v1", "/v1/", "/v1/messages"])
+async def test_the_version_in_the_address_is_refused_with_advice(server: Process, key: str, ending: str) -> None:
+    with pytest.raises(errors.BadParameter, match="the SDK adds"):
+        await connect(server.url + ending, key)
+
+
+async def test_sampling_asks_for_the_version_that_knows_it(backend: Any, server: Process, key: str) -> None:
+    await collect(backend, ask("hi"))
+    assert last(server)["version"] == "2026-10-21"
+    await collect(backend, ask("hi", temperature=0.5))
+    assert (last(server)["version"], last(server)["body"]["temperature"]) == ("2023-06-01", 0.5)
+    fixed = await connect(server.url, key, anthropic_version="2026-10-21")
+    with pytest.raises(errors.BadRequest, match="no longer supported"):
+        await collect(fixed, ask("hi", temperature=0.5))
+    await fixed.close()
+    fixed = await connect(server.url, key, extra_headers='{"Anthropic-Version": "2026-10-21"}')
+    with pytest.raises(errors.BadRequest, match="no longer supported"):
+        await collect(fixed, ask("hi", temperature=0.5))
+    await fixed.close()
+
+
+async def test_a_schema_shapes_the_answer(backend: Any, server: Process) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+    await collect(backend, ask("hi", response_format=form))
+    assert last(server)["body"]["output_config"]["format"] == {"type": "json_schema", "schema": {"type": "object"}}
+
+
+@pytest.mark.parametrize("options", [{"seed": 1}, {"n": 2}, {"response_format": {"type": "json_object"}}])
+async def test_what_the_api_lacks_is_refused_by_name(backend: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(errors.BadRequest, match="Anthropic's API"):
+        await collect(backend, ask("hi", **options))
+
+
+def read(*events: dict[str, Any]) -> list[Any]:
+    reader = anthropic_schema.Reader()
+    chunks = [chunk for event in events if (chunk := reader.chunk(event))]
+    assert reader.finished is (events[-1]["type"] == "message_stop")
+    return chunks
+
+
+START = {"type": "message_start", "message": {"usage": {"input_tokens": 4, "output_tokens": 1}}}
+STOP = {"type": "message_stop"}
+
+
+def test_counts_are_cumulative_to_the_last() -> None:
+    def counted(reason: str | None, **usage: Any) -> dict[str, Any]:
+        return {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage}
+
+    first = counted(None, input_tokens=50, output_tokens=3)
+    second = counted("end_turn", input_tokens=90, cache_read_input_tokens=10, output_tokens=9)
+    assert read(START, first, second, STOP)[-1].usage == Usage(100, 9)
+    assert read(START, counted("end_turn", input_tokens=None, output_tokens=2), STOP)[-1].usage == Usage(4, 2)
+
+
+@pytest.mark.parametrize(("given", "pieces"), [({}, [""]), ({"city": "x"}, [""]), ({}, ["", '{"ci', 'ty": "x"}'])])
+def test_arguments_of_a_call_are_json_however_they_come(given: dict[str, Any], pieces: list[str]) -> None:
+    block = {"type": "tool_use", "id": "t", "name": "now", "input": given}
+    deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+    chunks = read(
+        START,
+        {"type": "content_block_start", "index": 1, "content_block": block},
+        *({"type": "content_block_delta", "index": 1, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": 1},
+    )
+    calls = [call for chunk in chunks for call in chunk.tool_calls]
+    expected = {"city": "x"} if given or len(pieces) > 1 else {}
+    assert json.loads("".join(call["function"]["arguments"] for call in calls)) == expected
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [{"type": "message_start", "message": "x"}],
+        [{"type": "message_start", "message": {"usage": [1]}}],
+        [START, {"type": "message_delta", "delta": "x"}],
+        [START, {"type": "content_block_delta", "index": 0, "delta": None}],
+    ],
+)
+async def test_events_of_another_form_are_the_providers_fault(
+    backend: Any, monkeypatch: pytest.MonkeyPatch, events: list[dict[str, Any]]
+) -> None:
+    async def sent(_: Any) -> AsyncIterator[bytes]:
+        for event in events:
+            yield json.dumps(event).encode()
+
+    monkeypatch.setattr(sse, "events", sent)
+    with pytest.raises(errors.ProviderUnavailable, match="not an answer of claude-sonnet-5-5"):
+        await collect(backend, ask("hi"))
+
+
+def test_text_that_a_block_begins_with_is_kept() -> None:
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hel"}}
+    delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "lo"}}
+    assert text_of(read(START, block, delta)) == "Hello"
+
+
+async def test_what_breaks_after_the_end_mark_breaks_nothing(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def sent(_: Any) -> AsyncIterator[bytes]:
+        for event in (START, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, STOP):
+            yield json.dumps(event).encode()
+        raise ConnectionResetError
+
+    monkeypatch.setattr(sse, "events", sent)
+    assert (await collect(backend, ask("hi")))[-1].finish == "stop"
+
+
+async def test_an_overload_in_mid_stream_keeps_what_came(backend: Any) -> None:
+    seen: list[str] = []
+    with pytest.raises(errors.ProviderUnavailable, match=r"failed \(529\): Overloaded"):
+        async for chunk in backend.chat(ask("fault:overloaded some words")):
+            seen.append(chunk.text)  # noqa: PERF401 - the list must keep what came before the error
+    assert seen == ["Echo:", " some"]
+
+
+async def test_leaving_closes_the_connection(backend: Any, server: Process) -> None:
+    async with aclosing(backend.chat(ask("slow:100ms " + "word " * 50_000))) as chunks:
+        async for _ in chunks:
+            break
+        left = time.time()
+    for _ in range(100):
+        if gone := last(server).get("gone"):
+            assert gone - left < GONE_SECONDS
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("the server still has its client")
+
+
+async def test_aimock_answers(aimock: Process, key: str) -> None:
+    backend = await connect(aimock.url, key)
+    for stream in (True, False):
+        chunks = await collect(backend, ask("What is the capital of France?", stream=stream))
+        assert text_of(chunks) == "The capital of France is Paris."
+        assert chunks[-1].finish == "stop"
+    await backend.close()

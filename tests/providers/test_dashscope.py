@@ -1,0 +1,517 @@
+"""`saas/qianwen` and `saas/qianwen_vl` against a strict DashScope of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import struct
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.backends import registry
+from byzer_magic.backends.dashscope import schema as shapes
+from byzer_magic.backends.http.errors import Caller
+from byzer_magic.capabilities import Capability
+from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Media, Message, RerankRequest, Usage, Vectors
+from tests.backends import ask, collect, opened, setup_of, text_of
+from tests.servers.process import Process, free_port, own
+
+PNG = Media("image/png", b"\x89PNG")
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+HARD = "你好 🙂 a\u2028b 世界"
+
+
+@pytest.fixture(scope="module")
+def server(key: str) -> Iterator[Process]:
+    with own("dashscope", key) as process:
+        yield process
+
+
+async def connect(url: str, key: str, model: str = "qwen-plus", kind: str = "saas/qianwen", **params: str) -> Any:
+    given = {"saas.base_url": url + "/api/v1", "saas.api_key": key, "saas.model": model}
+    return await opened(kind, given | {f"saas.{name}": value for name, value in params.items()})
+
+
+@pytest.fixture
+async def backend(server: Process, key: str) -> AsyncIterator[Any]:
+    backend = await connect(server.url, key)
+    yield backend
+    await backend.close()
+
+
+def last(server: Process) -> Any:
+    return server.get("/journal")[-1]
+
+
+# ---- chat
+
+
+async def test_a_stream_is_deltas_with_finish_usage_and_request_id(backend: Any) -> None:
+    chunks = await collect(backend, ask("one two"))
+    assert [chunk.text for chunk in chunks] == ["Echo: ", "one ", "two"]
+    assert [chunk.usage for chunk in chunks] == [None, None, Usage(7, 3)]
+    assert chunks[-1].finish == "stop"
+    assert chunks[-1].extra == {"model": "qwen-plus", "request_id": "r-1"}
+
+
+async def test_a_whole_answer_is_one_chunk(backend: Any) -> None:
+    chunks = await collect(backend, ask("one two", stream=False))
+    extra = {"model": "qwen-plus", "request_id": "r-1"}
+    assert chunks == [ChatChunk("Echo: one two", finish="stop", usage=Usage(7, 3), extra=extra)]
+
+
+@pytest.mark.parametrize("model", ["qwen-plus", "qwen-vl-max"])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_all_text_arrives_intact(server: Process, key: str, model: str, stream: bool) -> None:
+    backend = await connect(server.url, key, model)
+    assert text_of(await collect(backend, ask("say:" + HARD, stream=stream))) == HARD
+    await backend.close()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_tool_calls(backend: Any, stream: bool) -> None:
+    chunks = await collect(backend, ask("tool:weather", stream=stream, tools=[TOOL], tool_choice=None))
+    calls = [call for chunk in chunks for call in chunk.tool_calls or []]
+    assert [call["index"] for call in calls] == [0] * len(calls)
+    assert [call["id"] for call in calls if "id" in call] == ["call_1"]
+    assert calls[0]["function"]["name"] == "weather"
+    assert "".join(call["function"]["arguments"] for call in calls) == '{"city": "杭州"}'
+    assert chunks[-1].finish == "tool_calls"
+
+
+@pytest.mark.parametrize("model", ["qwen-plus", "qwen-vl-max"])
+async def test_a_conversation_with_tools(server: Process, key: str, model: str) -> None:
+    backend = await connect(server.url, key, model)
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    turns = [
+        Message("system", "Be brief."),
+        Message("user", [{"type": "text", "text": "Weather"}, {"type": "text", "text": "?"}]),
+        Message("assistant", None, tool_calls=[call]),
+        Message("tool", "sunny", tool_call_id="call_1"),
+    ]
+    assert text_of(await collect(backend, ChatRequest(messages=turns))) == "Echo: sunny"
+    sent = last(server)["body"]["input"]["messages"]
+    texts = ["Be brief.", "Weather?", "", "sunny"]
+    flat = [turn["content"] if model == "qwen-plus" else shapes._text(turn["content"]) for turn in sent]
+    assert flat == texts
+    assert sent[2]["tool_calls"] == [call]
+    assert sent[3]["tool_call_id"] == "call_1"
+    await backend.close()
+
+
+async def test_reasoning_comes_apart_from_the_answer(server: Process, key: str) -> None:
+    backend = await connect(server.url, key, enable_thinking="true")
+    chunks = await collect(backend, ask("think:so it is"))
+    assert "".join(chunk.reasoning for chunk in chunks) == "so it is"
+    assert text_of(chunks) == "Echo: so it is"
+    assert last(server)["body"]["parameters"]["enable_thinking"] is True
+    error = await failure(backend, "hi", stream=False)
+    assert "must be set to false for non-streaming calls" in error.message
+    await backend.close()
+
+
+async def test_settings_become_parameters(server: Process, key: str) -> None:
+    settings = {"temperature": "0.5", "top_k": "9", "stop": '["x", "y"]', "seed": "7", "repetition_penalty": "1.1"}
+    backend = await connect(server.url, key, **settings, extra_body='{"search_options": {"forced_search": true}}')
+    request = ask("hi", temperature=0.1, max_completion_tokens=5, top_p=None, extra_body={"thinking_budget": 3})
+    await collect(backend, request)
+    assert last(server)["body"]["parameters"] == {
+        "temperature": 0.1,
+        "top_k": 9,
+        "stop": ["x", "y"],
+        "seed": 7,
+        "repetition_penalty": 1.1,
+        "search_options": {"forced_search": True},
+        "thinking_budget": 3,
+        "max_tokens": 5,
+        "result_format": "message",
+        "incremental_output": True,
+    }
+    await backend.close()
+
+
+async def test_search_results_and_further_answers_are_extra(server: Process, key: str) -> None:
+    backend = await connect(server.url, key, enable_search="true", n="2")
+    chunks = await collect(backend, ask("one"))
+    assert text_of(chunks) == "Echo: one"
+    assert chunks[0].extra is not None
+    assert chunks[0].extra["search_info"]["search_results"][0]["url"] == "http://t"
+    others = [other for chunk in chunks for other in (chunk.extra or {})["choices"]]
+    assert [other["text"] for other in others] == ["Echo: ", "one"]
+    assert [other["finish"] for other in others] == [None, "stop"]
+    await backend.close()
+
+
+async def test_headers_say_the_workspace_and_the_stream(server: Process, key: str) -> None:
+    backend = await connect(
+        server.url, key, workspace="llm-1", extra_headers='{"X-DashScope-OssResourceResolve": "enable"}'
+    )
+    await collect(backend, ask("hi", stream=False))
+    headers = last(server)["headers"]
+    assert headers["x-dashscope-workspace"] == "llm-1"
+    assert headers["x-dashscope-ossresourceresolve"] == "enable"
+    assert "x-dashscope-sse" not in headers
+    await collect(backend, ask("hi", extra_headers={"X-Own": "1"}))
+    headers = last(server)["headers"]
+    assert (headers["x-dashscope-sse"], headers["x-own"]) == ("enable", "1")
+    await backend.close()
+
+
+async def test_closing_the_iterator_closes_the_connection(server: Process, backend: Any) -> None:
+    async with aclosing(backend.chat(ask("say:" + "word " * 2000))) as chunks:
+        async for _ in chunks:
+            break
+        closed = time.time()
+    await asyncio.sleep(0.2)
+    assert last(server)["gone"] - closed < 0.1
+
+
+# ---- pictures
+
+
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [("saas/qianwen_vl", "qwen-vl-max"), ("saas/qianwen", "qwen-vl-max"), ("saas/qianwen", "qwen3.6-plus")],
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_pictures_go_to_the_multimodal_path(
+    server: Process, key: str, kind: str, model: str, stream: bool
+) -> None:
+    backend = await connect(server.url, key, model, kind)
+    address = {"type": "image_url", "image_url": {"url": "https://host/dog.jpg"}}
+    turn = Message("user", [PNG, address, Media("image", url="https://host/cat.png"), {"type": "text", "text": "Who?"}])
+    chunks = await collect(backend, ChatRequest(messages=[turn], stream=stream))
+    assert text_of(chunks) == "Echo: Who? [image/png] [https://host/d] [https://host/c]"
+    entry = last(server)
+    assert entry["path"].endswith("/multimodal-generation/generation")
+    assert entry["body"]["input"]["messages"][0]["content"] == [
+        {"image": "data:image/png;base64,iVBORw=="},
+        {"image": "https://host/dog.jpg"},
+        {"image": "https://host/cat.png"},
+        {"text": "Who?"},
+    ]
+    await backend.close()
+
+
+async def test_a_model_without_eyes_is_not_asked_again_with_a_picture(server: Process, backend: Any) -> None:
+    before = len(server.get("/journal"))
+    with pytest.raises(errors.BadRequest, match="url error"):
+        await collect(backend, ChatRequest(messages=[Message("user", [PNG])]))
+    assert len(server.get("/journal")) == before + 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("model", ["qwen-renamed", "qwen3.6-odd"])
+async def test_the_path_that_the_name_does_not_tell_is_learned(
+    server: Process, key: str, model: str, stream: bool
+) -> None:
+    backend = await connect(server.url, key, model)
+    before = len(server.get("/journal"))
+    for _ in range(2):
+        assert text_of(await collect(backend, ask("hi", stream=stream))) == "Echo: hi"
+    assert len(server.get("/journal")) == before + 3, "one wrong guess, then never again"
+    await backend.close()
+
+
+@pytest.mark.parametrize(("model", "path"), [("qwen3.7-max", "text"), ("qwen3.6-plus", "multimodal")])
+async def test_most_names_tell_the_path(server: Process, key: str, model: str, path: str) -> None:
+    backend = await connect(server.url, key, model)
+    before = len(server.get("/journal"))
+    await collect(backend, ask("hi"))
+    journal = server.get("/journal")
+    assert len(journal) == before + 1
+    assert f"/{path}-generation/" in journal[-1]["path"]
+    await backend.close()
+
+
+def test_other_media_and_native_parts() -> None:
+    turn = Message(
+        "user",
+        [
+            Media("audio/wav", b"RIFF"),
+            {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}},
+            {"type": "video_url", "video_url": {"url": "https://host/v.mp4"}},
+            {"image": "oss://bucket/a.png"},
+        ],
+    )
+    assert shapes.messages([turn], parts=True)[0]["content"] == [
+        {"audio": "data:audio/wav;base64,UklGRg=="},
+        {"audio": "data:audio/mp3;base64,AAAA"},
+        {"video": "https://host/v.mp4"},
+        {"image": "oss://bucket/a.png"},
+    ]
+
+
+# ---- vectors and rankings
+
+
+def firsts(batch: Vectors) -> list[int]:
+    step = batch.dimensions * 4
+    return [int(struct.unpack_from("<f", batch.data, row * step)[0]) for row in range(batch.rows)]
+
+
+@pytest.mark.parametrize(
+    ("model", "rows"), [("text-embedding-v2", 25), ("text-embedding-v4", 10), ("qwen3.7-text-embedding", 20)]
+)
+async def test_vectors_come_in_batches_and_in_order(server: Process, key: str, model: str, rows: int) -> None:
+    backend = await connect(server.url, key, model)
+    texts = [f"slow:{20 if i < rows else 0}ms #{i}" for i in range(rows * 5 + 1)]  # the first batch is the slowest
+    batches = [batch async for batch in backend.embed(EmbedRequest(texts=texts))]
+    assert [batch.start for batch in batches] == [rows * n for n in range(6)]
+    assert [number for batch in batches for number in firsts(batch)] == list(range(len(texts)))
+    assert batches[0].usage == Usage(rows, 0)
+    await backend.close()
+
+
+async def test_four_batches_are_under_way_at_once(server: Process, key: str) -> None:
+    backend = await connect(server.url, key, "text-embedding-v4")
+    texts = [f"slow:300ms #{i}" for i in range(40)]
+    started = time.monotonic()
+    assert len([batch async for batch in backend.embed(EmbedRequest(texts=texts))]) == 4
+    assert time.monotonic() - started < 0.9
+    await backend.close()
+
+
+async def test_the_length_of_vectors_can_be_chosen(server: Process, key: str) -> None:
+    backend = await connect(server.url, key, "text-embedding-v4", dimensions="64", text_type="query")
+    (batch,) = [
+        batch async for batch in backend.embed(EmbedRequest(texts=["#1"], options={"encoding_format": "float"}))
+    ]
+    assert batch.dimensions == 64
+    assert last(server)["body"]["parameters"] == {"dimension": 64, "text_type": "query"}
+    (batch,) = [batch async for batch in backend.embed(EmbedRequest(texts=["#1"], options={"dimensions": 128}))]
+    assert batch.dimensions == 128
+    with pytest.raises(errors.BadRequest, match="dimension 5 is not supported"):
+        _ = [batch async for batch in backend.embed(EmbedRequest(texts=["#1"], options={"dimensions": 5}))]
+    await backend.close()
+
+
+async def test_a_failed_batch_ends_the_rest(server: Process, key: str) -> None:
+    backend = await connect(server.url, key, "text-embedding-v4")
+    texts = [*(f"#{i}" for i in range(10)), "fault:429 #10", *(f"slow:5000ms #{i}" for i in range(11, 40))]
+    seen = []
+    started = time.monotonic()
+    with pytest.raises(errors.RateLimited):
+        async for batch in backend.embed(EmbedRequest(texts=texts)):
+            seen += firsts(batch)
+    assert seen == list(range(10))
+    assert time.monotonic() - started < 2
+    await backend.close()
+
+
+async def test_documents_are_ranked(server: Process, key: str) -> None:
+    backend = await connect(server.url, key, "gte-rerank-v2")
+    documents = ["aa", "aaaa", "a"]
+    (ranking,) = [item async for item in backend.rerank(RerankRequest(query="a?", documents=documents))]
+    assert ranking.order == [(1, 0.04), (0, 0.02), (2, 0.01)]
+    assert ranking.usage == Usage(9, 0)
+    request = RerankRequest(query="a?", documents=documents, options={"top_n": 1})
+    (ranking,) = [item async for item in backend.rerank(request)]
+    assert ranking.order == [(1, 0.04)]
+    await backend.close()
+
+
+# ---- failures
+
+
+async def failure(backend: Any, text: str, *, stream: bool = True, **options: Any) -> errors.ByzerError:
+    with pytest.raises(errors.ByzerError) as caught:
+        await collect(backend, ask(text, stream=stream, **options))
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None, "the chain behind an error may quote the key"
+    return error
+
+
+REFUSALS = [
+    ("fault:401", errors.AuthenticationFailed, "refused the key (401): Invalid API-key provided."),
+    ("fault:403", errors.AuthenticationFailed, "denies access (403): Access denied."),
+    ("fault:unpurchased", errors.AuthenticationFailed, "denies access (403): Access to model denied."),
+    ("fault:404", errors.ModelNotFound, "was not found (404): Model can not be found."),
+    ("fault:context", errors.ContextTooLong, "(400): Range of input length should be [1, 30720]"),
+    ("fault:filter", errors.ContentRefused, "(400): Input or output data may contain inappropriate content."),
+    ("fault:429", errors.RateLimited, "takes no more requests now (429): Requests rate limit exceeded"),
+    ("fault:arrearage", errors.RateLimited, "wants to be paid (402): Access denied, please make sure"),
+    ("fault:500", errors.ProviderUnavailable, "failed (500): An internal error has occured"),
+    ("fault:529", errors.ProviderUnavailable, "failed (503): Too many requests."),
+    ("fault:leak", errors.AuthenticationFailed, "refused the key (401): Invalid API-key provided: ***"),
+    ("fault:refuse", errors.ProviderUnavailable, "closed the connection before qwen-plus had answered"),
+    ("fault:garbage one two", errors.ProviderUnavailable, "sent something that is not an answer"),
+    ("fault:html", errors.ProviderUnavailable, "sent something that is not an answer"),
+]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("text", "kind", "words"), REFUSALS, ids=[row[0] for row in REFUSALS])
+async def test_refusals(
+    backend: Any, key: str, text: str, kind: type[Exception], words: str, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = await failure(backend, text, stream=stream)
+    assert type(error) is kind
+    assert words in error.message
+    assert error.hint
+    assert not any(key in said for said in (str(error), repr(error), str(error.details), caplog.text))
+
+
+IN_STREAM = [
+    ("fault:truncate", errors.StreamTruncated, "ended the stream before qwen-plus had finished"),
+    ("fault:reset", errors.ProviderUnavailable, "closed the connection"),
+    ("fault:garbage", errors.ProviderUnavailable, "sent something that is not an answer"),
+    ("fault:error", errors.ContentRefused, "(400): Output data may contain inappropriate content."),
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "words"), IN_STREAM, ids=[row[0] for row in IN_STREAM])
+async def test_faults_in_the_middle_of_a_stream(backend: Any, text: str, kind: type[Exception], words: str) -> None:
+    seen: list[str] = []
+
+    async def read() -> None:
+        async for chunk in backend.chat(ask(text + " some words that were said")):
+            seen.append(chunk.text)  # noqa: PERF401 - the list must keep what came before the error
+
+    with pytest.raises(kind, match=re.escape(words)):
+        await read()
+    assert seen == ["Echo: ", "some "], "what came before the fault is passed on"
+
+
+@pytest.mark.parametrize("ability", ["embed", "rerank"])
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("401", errors.AuthenticationFailed),
+        ("404", errors.ModelNotFound),
+        ("429", errors.RateLimited),
+        ("500", errors.ProviderUnavailable),
+        ("garbage", errors.ProviderUnavailable),
+        ("refuse", errors.ProviderUnavailable),
+    ],
+)
+async def test_vectors_and_rankings_fail_alike(
+    server: Process, key: str, ability: str, fault: str, kind: type[Exception]
+) -> None:
+    backend = await connect(server.url, key, "text-embedding-v4" if ability == "embed" else "gte-rerank-v2")
+    text = f"fault:{fault} #1"
+    request = EmbedRequest(texts=[text]) if ability == "embed" else RerankRequest(query=text, documents=["a"])
+    with pytest.raises(kind):
+        _ = [item async for item in getattr(backend, ability)(request)]
+    await backend.close()
+
+
+@pytest.mark.parametrize("text", ["fault:silence", "fault:hang one two three"])
+async def test_silence_ends_at_the_timeout(server: Process, key: str, text: str) -> None:
+    backend = await connect(server.url, key, timeout="0.4")
+    started = time.monotonic()
+    assert type(await failure(backend, text)) is errors.DeadlineExceeded
+    assert 0.3 < time.monotonic() - started < 2
+    await backend.close()
+
+
+async def test_details_of_a_refusal(backend: Any) -> None:
+    error = await failure(backend, "fault:429 retry_after=3")
+    wanted = {"status": 429, "retry_after": 3.0, "provider_code": "Throttling.RateQuota", "request_id": "r-refused"}
+    assert wanted.items() <= error.details.items()
+    error = await failure(backend, "fault:unpurchased")
+    wanted = {"status": 403, "provider_code": "AccessDenied.Unpurchased", "request_id": "r-refused"}
+    assert wanted.items() <= error.details.items()
+    assert (await failure(backend, "fault:arrearage", stream=False)).details["final"] is True, "waiting pays no bill"
+
+
+async def test_an_answer_without_choices_is_none(backend: Any) -> None:
+    assert "no answer in it" in (await failure(backend, "fault:empty", stream=False)).message
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_wrong_key_is_in_no_text(server: Process, stream: bool) -> None:
+    wrong = "sk-wrong-abcdefgh0123456789"
+    backend = await connect(server.url, wrong)
+    error = await failure(backend, "hi", stream=stream)
+    assert type(error) is errors.AuthenticationFailed
+    assert "the key's region" in error.hint
+    assert wrong[-8:] not in str(error) + repr(error) + str(error.details)
+    await backend.close()
+
+
+async def test_nobody_listens(key: str) -> None:
+    port = free_port()
+    backend = await connect(f"http://127.0.0.1:{port}", key)
+    error = await failure(backend, "hi")
+    assert type(error) is errors.ProviderUnavailable
+    assert f"Cannot reach http://127.0.0.1:{port}/api/v1" in error.message
+    await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence", "kind"),
+    [
+        ("Throttling.AllocationQuota", "Allocated quota exceeded", errors.RateLimited),
+        ("Throttling", "Requests throttling triggered.", errors.RateLimited),
+        ("InvalidParameter.DataInspection", "The media format is not supported", errors.BadRequest),
+        ("InternalError.Algo.InvalidParameter", "Range of input length should be [1, 6000]", errors.ContextTooLong),
+        ("InvalidParameter", "Model not exist.", errors.ModelNotFound),
+        ("AllocationQuota.FreeTierOnly", "The free tier of the model is exhausted.", errors.AuthenticationFailed),
+        ("InternalError", "An internal error has occured", errors.ProviderUnavailable),
+        ("SystemError", "An system error has occured", errors.ProviderUnavailable),
+    ],
+)
+def test_codes_of_errors_in_streams(code: str, sentence: str, kind: type[Exception]) -> None:
+    caller = Caller("qwen-plus", "https://dashscope.aliyuncs.com/api/v1")
+    error = shapes.refused({"code": code, "message": sentence, "request_id": "r"}, caller)
+    assert type(error) is kind
+    assert error.details["request_id"] == "r"
+
+
+def test_a_refusal_in_the_form_of_an_event() -> None:
+    caller = Caller("qwen-plus", "https://dashscope.aliyuncs.com/api/v1")
+    text = 'id:1\nevent:error\n:HTTP_STATUS/429\ndata:{"code":"Throttling","message":"Slow down.","request_id":"r"}\n'
+    error = shapes.refused(text, caller, 429, {})
+    assert type(error) is errors.RateLimited
+    assert error.message.endswith("(429): Slow down.")
+
+
+# ---- deploying
+
+
+@pytest.mark.parametrize(
+    ("url", "words", "hint"),
+    [
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "speaks OpenAI's wire", "saas/openai"),
+        (
+            "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+            "speaks OpenAI's wire",
+            "https://dashscope-intl.aliyuncs.com/api/v1",
+        ),
+        (
+            "https://h/api/v1/services/aigc/text-generation/generation",
+            "not the native address",
+            "https://h/api/v1",
+        ),
+        ("dashscope.aliyuncs.com/api/v1", "not a URL", "https://dashscope.aliyuncs.com/api/v1"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["saas/qianwen", "saas/qianwen_vl"])
+def test_wrong_addresses(kind: str, url: str, words: str, hint: str) -> None:
+    given = {"saas.api_key": "sk-1", "saas.model": "qwen-plus", "saas.base_url": url}
+    with pytest.raises(errors.BadParameter, match=words) as caught:
+        setup_of(registry.find(kind), given)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "able"),
+    [
+        ("saas/qianwen", "qwen3.6-plus", {Capability.CHAT, Capability.VISION, Capability.TOOLS}),
+        ("saas/qianwen", "text-embedding-v4", {Capability.EMBED}),
+        ("saas/qianwen", "gte-rerank-v2", {Capability.RERANK}),
+        ("saas/qianwen_vl", "qwen-vl-max", {Capability.CHAT, Capability.VISION}),
+        ("saas/qianwen_vl", "text-embedding-v4", set()),
+    ],
+)
+async def test_abilities_follow_the_name(kind: str, model: str, able: set[Capability]) -> None:
+    backend = await connect("http://127.0.0.1:9", "sk-1", model, kind)
+    assert backend.abilities() == able
+    await backend.close()

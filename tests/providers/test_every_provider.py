@@ -1,0 +1,177 @@
+"""Every provider through every failure: the same classes, the same retries, no key in any text, whoever it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.backends.http import retry
+from byzer_magic.types import Request, SpeakRequest
+from tests.backends import ask, opened
+from tests.conftest import KEY
+from tests.servers import process
+
+TRIES = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """One provider: its type, the server that plays it, its settings (``{url}`` and ``{key}`` are filled in)."""
+
+    kind: str
+    server: str
+    params: str
+    speaks: bool = False
+    key: str = KEY
+
+    def request(self, text: str, *, stream: bool) -> Request:
+        return SpeakRequest(text=text) if self.speaks else ask(text, stream=stream)
+
+
+CASES = [
+    Case("saas/openai", "openai_wire", "base_url={url}/v1 api_key={key} model=gpt-4o"),
+    Case("saas/azure_openai", "openai_wire", "azure_endpoint={url} api_key={key} model=gpt-4o api_version=2024-10-21"),
+    Case("saas/groq", "openai_wire", "base_url={url}/v1 api_key={key} model=gpt-4o"),
+    Case("saas/ollama", "ollama", "base_url={url} api_key={key} model=llama3:70b-instruct-q4_0"),
+    Case("saas/claude", "claude", "base_url={url} api_key={key} model=claude-sonnet-5-5"),
+    Case(
+        "saas/aws_bedrock",
+        "bedrock",
+        "endpoint_url={url} aws_access_key=AKIAPLANTED0000000 aws_secret_key=planted/secret+0123456789abcdef"
+        " region_name=us-east-1 model=anthropic.claude-3-5-sonnet-20240620-v1:0",
+        key="AKIAPLANTED0000000:planted/secret+0123456789abcdef",
+    ),
+    Case("saas/qianwen", "dashscope", "base_url={url}/api/v1 api_key={key} model=qwen-plus"),
+    Case(
+        "saas/volcengine", "volcengine", "base_url={url} api_key={key} app_id=6503259792 model=volcano_tts", speaks=True
+    ),
+    Case(
+        "saas/volcengine",
+        "volcengine",
+        "base_url={url} api_key={key} app_id=6503259792 model=seed-tts-2.0",
+        speaks=True,
+    ),
+    Case("saas/azure", "azure_speech", "base_url={url} api_key={key}", speaks=True),
+    Case("saas/qianwen_vl", "dashscope", "base_url={url}/api/v1 api_key={key} model=qwen-vl-max"),
+]
+REFUSALS: list[tuple[str, type[errors.ByzerError], bool]] = [
+    ("401", errors.AuthenticationFailed, False),
+    ("403", errors.AuthenticationFailed, False),
+    ("404", errors.ModelNotFound, False),
+    ("context", errors.ContextTooLong, False),
+    ("429", errors.RateLimited, True),
+    ("500", errors.ProviderUnavailable, True),
+    ("529", errors.ProviderUnavailable, True),
+    ("refuse", errors.ProviderUnavailable, True),
+    ("silence", errors.DeadlineExceeded, False),
+]
+"""Fault, the error that it must become, and whether it is tried again."""
+IN_STREAM: list[tuple[str, tuple[type[errors.ByzerError], ...]]] = [
+    ("truncate", (errors.StreamTruncated, errors.ProviderUnavailable)),
+    ("reset", (errors.ProviderUnavailable, errors.StreamTruncated)),
+    ("garbage", (errors.ProviderUnavailable,)),
+]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=[case.kind for case in CASES])
+def case(request: pytest.FixtureRequest) -> Case:
+    found: Case = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(case: Case) -> Iterator[process.Process]:
+    with process.own(case.server, case.key) as running:
+        yield running
+
+
+@pytest.fixture
+async def backend(case: Case, server: process.Process, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    monkeypatch.setattr(retry, "FIRST_SECONDS", 0.01)
+    given = case.params.format(url=server.url, key=case.key) + " timeout=1"
+    params = {f"saas.{name}": value for name, _, value in (word.partition("=") for word in given.split())}
+    backend = await opened(case.kind, params)
+    yield backend
+    await backend.close()
+
+
+async def outcome(backend: Any, request: Request) -> tuple[list[Any], errors.ByzerError]:
+    """Return what came, and the error that ended it, by the way that a pool goes."""
+    items: list[Any] = []
+    ability = "speak" if isinstance(request, SpeakRequest) else "chat"
+    with pytest.raises(errors.ByzerError) as caught:
+        async with aclosing(retry.retried(lambda: getattr(backend, ability)(request), TRIES)) as answer:  # type: ignore[type-var]  # a generator
+            async for item in answer:
+                items.append(item)  # noqa: PERF401 - what came before the error counts
+    return items, caught.value
+
+
+def check_text(error: errors.ByzerError, case: Case) -> None:
+    for text in (str(error), repr(error), str(error.details), repr(error.__cause__)):
+        assert not any(part in text for part in case.key.split(":"))
+    assert "\n" not in error.message
+    assert error.hint
+    assert error.__suppress_context__ or error.__context__ is None, "the chain behind an error may quote the key"
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize(("fault", "kind", "again"), REFUSALS, ids=[row[0] for row in REFUSALS])
+async def test_refusals(
+    case: Case,
+    server: process.Process,
+    backend: Any,
+    fault: str,
+    kind: type[errors.ByzerError],
+    again: bool,
+    stream: bool,
+) -> None:
+    before = len(server.get("/journal"))
+    items, error = await outcome(backend, case.request(f"fault:{fault} hello", stream=stream))
+    assert type(error) is kind, error
+    assert items == []
+    assert len(server.get("/journal")) - before == (TRIES + 1 if again else 1)
+    check_text(error, case)
+
+
+@pytest.mark.parametrize(("fault", "kinds"), IN_STREAM, ids=[row[0] for row in IN_STREAM])
+async def test_faults_after_the_first_piece_are_not_repeated(
+    case: Case,
+    server: process.Process,
+    backend: Any,
+    fault: str,
+    kinds: tuple[type[errors.ByzerError], ...],
+) -> None:
+    before = len(server.get("/journal"))
+    text = f"fault:{fault} these are some words, enough for several pieces. " + "And one more sentence. " * 5
+    items, error = await outcome(backend, case.request(text, stream=True))
+    assert type(error) in kinds, error
+    if items:
+        assert len(server.get("/journal")) - before == 1, "nothing that has begun is asked again"
+    check_text(error, case)
+
+
+async def test_retry_after_is_what_the_provider_said(case: Case, backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "PATIENCE_SECONDS", 2.0)
+    _, error = await outcome(backend, case.request("fault:429 retry_after=3 hello", stream=False))
+    assert error.details["retry_after"] == 3.0
+
+
+def test_every_provider_with_a_file_of_its_own_is_in_the_table() -> None:
+    from byzer_magic.backends import registry
+
+    files = {kind for kind in registry.saas_kinds() if kind.partition("/")[2] in registry._files()}
+    assert files <= {case.kind for case in CASES}
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "file:///etc/hostname"])
+def test_a_path_in_a_request_reads_no_file(path: str) -> None:
+    from byzer_magic.backends.http.messages import media_of
+
+    for picture in (path, {"url": path}):
+        with pytest.raises(errors.BadRequest, match="no address"):
+            media_of({"type": "image_url", "image_url": picture})

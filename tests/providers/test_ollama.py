@@ -1,0 +1,447 @@
+"""`saas/ollama` against a strict Ollama of ours, and against aimock's."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import struct
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.backends import registry
+from byzer_magic.backends.base import typed_params
+from byzer_magic.backends.saas.ollama import backend as ollama, schema as shapes
+from byzer_magic.capabilities import Capability
+from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Media, Message, Usage
+from tests.backends import ask, collect, opened, setup_of, text_of
+from tests.servers.process import Process, free_port, own
+
+OLLAMA = registry.find("saas/ollama")
+MODEL = "llama3:70b-instruct-q4_0"
+PNG = Media("image/png", b"\x89PNG")
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+HARD = "你好 🙂 a\u2028b 世界"
+
+
+@pytest.fixture(scope="module")
+def server(key: str) -> Iterator[Process]:
+    with own("ollama", key) as process:
+        yield process
+
+
+async def connect(url: str, key: str | None, model: str = MODEL, **params: str) -> Any:
+    given = {"saas.base_url": url, "saas.model": model} | ({"saas.api_key": key} if key else {})
+    return await opened("saas/ollama", given | {f"saas.{name}": value for name, value in params.items()})
+
+
+@pytest.fixture
+async def backend(server: Process, key: str) -> AsyncIterator[Any]:
+    backend = await connect(server.url, key)
+    yield backend
+    await backend.close()
+
+
+def last(server: Process) -> Any:
+    return server.get("/journal")[-1]
+
+
+# ---- chat
+
+
+async def test_a_stream_is_deltas_with_finish_and_usage(backend: Any) -> None:
+    assert await collect(backend, ask("one two")) == [
+        ChatChunk("Echo: "),
+        ChatChunk("one "),
+        ChatChunk("two"),
+        ChatChunk(finish="stop", usage=Usage(7, 3), extra={"model": MODEL}),
+    ]
+
+
+async def test_a_whole_answer_is_one_chunk(backend: Any) -> None:
+    chunks = await collect(backend, ask("one two", stream=False))
+    assert chunks == [ChatChunk("Echo: one two", finish="stop", usage=Usage(7, 3), extra={"model": MODEL})]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_all_text_arrives_intact(backend: Any, stream: bool) -> None:
+    assert text_of(await collect(backend, ask("say:" + HARD, stream=stream))) == HARD
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_was_cut(backend: Any, stream: bool) -> None:
+    chunks = await collect(backend, ask("a b c", stream=stream, max_tokens=2))
+    assert (text_of(chunks), chunks[-1].finish) == ("Echo: a ", "length")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_reasoning_is_apart(server: Process, key: str, stream: bool) -> None:
+    backend = await connect(server.url, key, "qwen3", think="true")
+    chunks = await collect(backend, ask("think:hm well", stream=stream))
+    assert "".join(chunk.reasoning for chunk in chunks) == "hm well"
+    assert text_of(chunks) == "Echo: hm well"
+    await backend.close()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_tool_calls(backend: Any, stream: bool) -> None:
+    chunks = await collect(backend, ask("tool:weather", stream=stream, tools=[TOOL], tool_choice="auto"))
+    function = {"name": "weather", "arguments": '{"city": "杭州"}'}
+    assert [call for chunk in chunks for call in chunk.tool_calls or []] == [
+        {"index": 0, "id": "call_a1", "type": "function", "function": function},
+        {"index": 1, "id": "call_1", "type": "function", "function": function},
+    ]
+    assert chunks[-1].finish == "tool_calls"
+
+
+async def test_a_conversation_with_tools_and_pictures(server: Process, key: str) -> None:
+    backend = await connect(server.url, key, "llava")
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "杭州"}'}}
+    turns = [
+        Message("developer", "short"),
+        Message("assistant", tool_calls=[call]),
+        Message("tool", "12 degrees", tool_call_id="c1"),
+        Message(
+            "user",
+            [
+                {"type": "text", "text": "what "},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+                PNG,
+                {"type": "text", "text": "is it?"},
+            ],
+        ),
+    ]
+    assert text_of(await collect(backend, ChatRequest(messages=turns))) == "Echo: what is it?"
+    assert last(server)["body"]["messages"] == [
+        {"role": "system", "content": "short"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "c1", "function": {"name": "weather", "arguments": {"city": "杭州"}}}],
+        },
+        {"role": "tool", "content": "12 degrees", "tool_call_id": "c1", "tool_name": "weather"},
+        {"role": "user", "content": "what is it?", "images": ["iVBORw==", "iVBORw=="]},
+    ]
+    await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"type": "image_url", "image_url": {"url": "https://host/a.png"}}, "takes no addresses: https://host/a.png"),
+        (Media("image", url="https://host/a.png"), "takes no addresses: https://host/a.png"),
+        (Media("audio/wav", b"RIFF"), "text and pictures only"),
+        ({"type": "input_audio", "input_audio": {}}, "text and pictures only"),
+    ],
+)
+async def test_what_ollama_cannot_take(backend: Any, part: Any, words: str) -> None:
+    with pytest.raises(errors.BadRequest, match=re.escape(words)):
+        await collect(backend, ChatRequest(messages=[Message("user", [part])]))
+
+
+async def test_arguments_that_are_no_json_are_not_sent(backend: Any) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{nonsense"}}
+    with pytest.raises(errors.BadRequest, match="not JSON"):
+        await collect(backend, ChatRequest(messages=[Message("assistant", tool_calls=[call])]))
+
+
+# ---- requests
+
+
+async def test_settings_and_options_arrive_and_the_request_wins(server: Process, key: str) -> None:
+    params = {
+        "temperature": "0.5",
+        "num_ctx": "8192",
+        "num_predict": "9",
+        "stop": '["###"]',
+        "keep_alive": "-1",
+        "extra_body": '{"options": {"min_p": 0.1}, "truncate": false}',
+        "extra_headers": '{"X-Title": "mine"}',
+    }
+    backend = await connect(server.url, key, **params)
+    asked = {"temperature": 0.9, "max_tokens": 5, "top_p": None, "n": 1, "user": "me", "stream_options": {}}
+    await collect(backend, ask("hi", **asked, extra_body={"shift": True}, extra_headers={"X-More": "yes"}))
+    await backend.close()
+    entry = last(server)
+    assert {name: value for name, value in entry["body"].items() if name not in ("messages", "stream")} == {
+        "model": MODEL,
+        "keep_alive": -1,
+        "truncate": False,
+        "shift": True,
+        "options": {"temperature": 0.9, "num_ctx": 8192, "num_predict": 5, "stop": ["###"], "min_p": 0.1},
+    }
+    assert {"x-title", "x-more"} <= set(entry["headers"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ({"response_format": {"type": "json_object"}}, {"format": "json"}),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "object"}}}},
+         {"format": {"type": "object"}}),
+        ({"response_format": {"type": "text"}}, {}),
+        ({"reasoning_effort": "none"}, {"think": False}),
+        ({"reasoning_effort": "minimal"}, {"think": "low"}),
+        ({"reasoning_effort": "xhigh"}, {"think": "max"}),
+        ({"tools": [TOOL], "tool_choice": "none"}, {}),
+        ({"tools": [TOOL], "tool_choice": "auto"}, {"tools": [TOOL]}),
+        ({"logprobs": True, "top_logprobs": 2}, {"logprobs": True, "top_logprobs": 2}),
+    ],
+)  # fmt: skip
+def test_openais_words_become_ollamas(asked: dict[str, Any], sent: dict[str, Any]) -> None:
+    assert shapes.body(asked, {}, model="m") == {"model": "m", "options": {}, **sent}
+
+
+def test_a_tool_cannot_be_forced() -> None:
+    with pytest.raises(errors.BadRequest, match="cannot be told to use a tool"):
+        shapes.body({"tool_choice": "required"}, {})
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("192.168.3.106", "http://192.168.3.106:11434"),
+        ("localhost:8080", "http://localhost:8080"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("0.0.0.0:80", "http://127.0.0.1:80"),
+        ("[::]:11434", "http://127.0.0.1:11434"),
+        ("http://[::1]:11434/", "http://[::1]:11434"),
+        ("https://ollama.com/api", "https://ollama.com"),
+    ],
+)
+def test_addresses_as_ollama_host_may_have_them(host: str, url: str) -> None:
+    assert shapes.address(host) == url
+
+
+def test_the_environment_tells_where_ollama_is() -> None:
+    found = typed_params(OLLAMA.info, {"saas.model": "m"}, {"OLLAMA_HOST": "gpu-box"})
+    assert shapes.address(found["saas.base_url"]) == "http://gpu-box:11434"
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"saas.base_url": "http://h:11434/v1/"}, "speaks OpenAI's wire"),
+        ({"saas.base_url": "ftp://h"}, "is not a URL"),
+        ({"saas.extra_body": "[1]"}, "is not a JSON object"),
+        ({"saas.capabilities": "fly"}, "which is no ability"),
+    ],
+)
+def test_wrong_parameters(params: dict[str, str], words: str) -> None:
+    with pytest.raises(errors.BadParameter, match=re.escape(words)):
+        setup_of(OLLAMA, {"saas.model": "m", **params})
+
+
+def test_no_key_is_needed() -> None:
+    assert "saas.api_key" not in setup_of(OLLAMA, {"saas.model": "m"}).params
+
+
+@pytest.mark.parametrize(
+    ("model", "abilities"),
+    [
+        ("llama3:70b-instruct-q4_0", {Capability.CHAT, Capability.TOOLS}),
+        ("llama3.2-vision:11b", {Capability.CHAT, Capability.VISION, Capability.TOOLS}),
+        ("nomic-embed-text", {Capability.EMBED}),
+        ("whisper", set()),
+    ],
+)
+async def test_abilities_by_name(server: Process, model: str, abilities: set[Capability]) -> None:
+    backend = await connect(server.url, None, model)
+    assert backend.abilities() == abilities
+    await backend.close()
+
+
+# ---- vectors
+
+
+async def test_vectors_of_many_texts_in_order(server: Process, key: str) -> None:
+    backend = await connect(server.url, key, "nomic-embed-text", keep_alive="5m")
+    texts = [f"text#{number}" for number in range(2 * ollama.EMBED_BATCH + 1)]
+    items = [item async for item in backend.embed(EmbedRequest(texts=texts, options={"dimensions": 3}))]
+    assert [(item.start, item.rows, item.dimensions) for item in items] == [(0, 64, 3), (64, 64, 3), (128, 1, 3)]
+    firsts = [row[0] for item in items for row in struct.iter_unpack("<3f", item.data)]
+    assert firsts == [float(number) for number in range(len(texts))]
+    assert sum(item.usage.prompt_tokens for item in items) == len(texts)
+    assert last(server)["body"]["keep_alive"] == "5m"
+    await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("fault:truncate #1", errors.ProviderUnavailable), ("fault:context #1", errors.ContextTooLong)],
+)
+async def test_vectors_that_did_not_come(server: Process, key: str, text: str, kind: type[Exception]) -> None:
+    backend = await connect(server.url, key, "bge-m3")
+    with pytest.raises(kind):
+        _ = [item async for item in backend.embed(EmbedRequest(texts=[text, "#2"]))]
+    await backend.close()
+
+
+# ---- faults
+
+
+async def failure(backend: Any, text: str, *, stream: bool = True, **options: Any) -> errors.ByzerError:
+    with pytest.raises(errors.ByzerError) as caught:
+        await collect(backend, ask(text, stream=stream, **options))
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None, "the chain behind an error may quote the key"
+    assert error.hint
+    return error
+
+
+REFUSALS = [
+    ("fault:401", errors.AuthenticationFailed, "refused the key (401): unauthorized"),
+    ("fault:403", errors.AuthenticationFailed, "denies access (403)"),
+    ("fault:404", errors.ModelNotFound, "was not found (404): model 'gone' not found"),
+    ("fault:context", errors.ContextTooLong, "exceeds the context length"),
+    ("fault:429 retry_after=3", errors.RateLimited, "takes no more requests now (429): you've reached"),
+    ("fault:500", errors.ProviderUnavailable, "failed (500): the model failed to generate"),
+    ("fault:529", errors.ProviderUnavailable, "failed (503): server busy"),
+    ("fault:load", errors.ProviderUnavailable, "requires more system memory (40.2 GiB)"),
+    ("fault:refuse", errors.ProviderUnavailable, "closed the connection before"),
+    ("fault:garbage", errors.ProviderUnavailable, "sent something that is not an answer"),
+]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("text", "kind", "words"), REFUSALS, ids=[row[0] for row in REFUSALS])
+async def test_refusals(backend: Any, key: str, text: str, kind: type[Exception], words: str, stream: bool) -> None:
+    error = await failure(backend, text + " a b c", stream=stream)
+    assert type(error) is kind
+    assert words in error.message
+    assert key not in f"{error!r} {error} {error.details}"
+    if "retry_after" in text:
+        assert error.details["retry_after"] == 3.0
+
+
+IN_STREAM = [
+    ("fault:truncate", errors.StreamTruncated, "ended the stream before"),
+    ("fault:error", errors.ProviderUnavailable, "an error was encountered while running the model"),
+    ("fault:reset", errors.ProviderUnavailable, "closed the connection"),
+    ("fault:garbage", errors.ProviderUnavailable, "sent something that is not an answer"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "words"), IN_STREAM, ids=[row[0] for row in IN_STREAM])
+async def test_faults_in_the_middle_of_a_stream(
+    backend: Any, key: str, text: str, kind: type[Exception], words: str
+) -> None:
+    seen: list[str] = []
+
+    async def read() -> None:
+        async for chunk in backend.chat(ask(text + " some words that were said")):
+            seen.append(chunk.text)  # noqa: PERF401 - the list must keep what came before the error
+
+    with pytest.raises(kind, match=re.escape(words)) as caught:
+        await read()
+    assert seen == ["Echo: ", "some "], "what came before the fault is passed on"
+    assert key not in f"{caught.value!r} {caught.value}"
+
+
+async def test_a_model_that_is_not_there_names_the_command(backend: Any) -> None:
+    error = await failure(backend, "hi", model="gone")
+    assert type(error) is errors.ModelNotFound
+    assert "ollama pull" in error.hint
+
+
+async def test_a_field_that_ollama_refuses(backend: Any) -> None:
+    assert type(await failure(backend, "hi", temperature="hot")) is errors.BadRequest
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_silence_ends_at_the_timeout(server: Process, key: str, stream: bool) -> None:
+    backend = await connect(server.url, key, timeout="0.4")
+    started = time.monotonic()
+    error = await failure(backend, "fault:silence", stream=stream)
+    assert type(error) is errors.DeadlineExceeded
+    assert 0.3 < time.monotonic() - started < 2
+    await backend.close()
+
+
+async def test_nobody_listens() -> None:
+    port = free_port()
+    backend = await connect(f"127.0.0.1:{port}", None)
+    error = await failure(backend, "hi")
+    assert type(error) is errors.ProviderUnavailable
+    assert f"Cannot reach http://127.0.0.1:{port}" in error.message
+    await backend.close()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_key_is_in_no_text(server: Process, key: str, stream: bool) -> None:
+    wrong = "sk-wrong-abcdefgh0123456789"
+    for given, text in ((wrong, "hi"), (key, "fault:leak")):
+        backend = await connect(server.url, given)
+        error = await failure(backend, text, stream=stream)
+        assert type(error) is errors.AuthenticationFailed
+        assert not any(given[i : i + 8] in f"{error!r} {error} {error.details}" for i in range(len(given) - 8))
+        await backend.close()
+
+
+# ---- cancel
+
+
+@pytest.mark.parametrize("text", ["fault:hang a b c", "fault:silence"])
+async def test_cancelling_closes_the_connection(backend: Any, server: Process, text: str) -> None:
+    async def read() -> None:
+        async for _ in backend.chat(ask(text)):
+            pass
+
+    task = asyncio.create_task(read())
+    await asyncio.sleep(0.2)
+    since = time.time()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await gone_after(server, since) < 0.5
+
+
+async def test_closing_the_iterator_closes_the_connection(backend: Any, server: Process) -> None:
+    async with aclosing(backend.chat(ask("fault:hang a b c"))) as chunks:
+        assert (await anext(chunks)).text == "Echo: "
+        since = time.time()
+    assert await gone_after(server, since) < 0.5
+
+
+async def gone_after(server: Process, since: float) -> float:
+    """Return the seconds until the server saw its client go."""
+    for _ in range(50):
+        if gone := last_gone(server):
+            return max(0.0, gone - since)
+        await asyncio.sleep(0.02)
+    raise AssertionError("the connection stayed open")
+
+
+def last_gone(server: Process) -> float | None:
+    found = [entry for entry in server.get("/journal") if entry["path"].startswith("/api/")]
+    gone: float | None = found[-1].get("gone")
+    return gone
+
+
+# ---- other people's Ollama
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_aimock_chats(aimock: Process, key: str, stream: bool) -> None:
+    backend = await connect(aimock.url, key)
+    chunks = await collect(backend, ask("What is the capital of France?", stream=stream))
+    assert (text_of(chunks), chunks[-1].finish) == ("The capital of France is Paris.", "stop")
+    chunks = await collect(backend, ask("weather", stream=stream, tools=[TOOL]))
+    calls = [call for chunk in chunks for call in chunk.tool_calls or []]
+    assert calls[0]["function"] == {"name": "weather", "arguments": '{"city": "Paris"}'}
+    assert chunks[-1].finish == "tool_calls"
+    await backend.close()
+
+
+async def test_aimock_faults(aimock: Process, key: str) -> None:
+    backend = await connect(aimock.url, key)
+    error = await failure(backend, "too many")
+    assert (type(error), error.details["retry_after"]) == (errors.RateLimited, 7.0)
+    assert type(await failure(backend, "cut off")) in (errors.StreamTruncated, errors.ProviderUnavailable)
+    stranger = await connect(aimock.url, "sk-other-key-000000")
+    assert type(await failure(stranger, "hi")) is errors.AuthenticationFailed
+    await asyncio.gather(backend.close(), stranger.close())

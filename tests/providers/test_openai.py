@@ -1,0 +1,238 @@
+"""saas/openai against servers that speak OpenAI: our strict one, aimock, and llama-cpp-python with a real model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.backends import registry
+from byzer_magic.types import ChatRequest, Message, Usage
+from tests.backends import ask, collect, opened, setup_of, text_of
+from tests.servers.process import Process
+
+OPENAI = registry.find("saas/openai")
+
+
+@pytest.fixture
+async def backend(provider: Process, key: str) -> AsyncIterator[Any]:
+    params = {
+        "saas.base_url": provider.url + "/v1",
+        "saas.api_key": key,
+        "saas.model": "gpt-4o",
+        "saas.max_retries": "0",
+    }
+    backend = await opened("saas/openai", params)
+    yield backend
+    await backend.close()
+
+
+def last(provider: Process) -> dict[str, Any]:
+    entry: dict[str, Any] = provider.get("/journal")[-1]
+    return entry
+
+
+async def gone_after(provider: Process, since: float) -> float:
+    """Return the seconds from `since` until the server noticed that its client has gone."""
+    while time.time() < since + 3:
+        if gone := last(provider).get("gone"):
+            return float(gone) - since
+        await asyncio.sleep(0.02)
+    raise AssertionError("the server still has its client")
+
+
+async def test_a_stream_is_deltas_then_the_reason_then_the_counts(backend: Any) -> None:
+    chunks = await collect(backend, ask("hello there"))
+    assert [chunk.text for chunk in chunks] == ["Echo:", " hello", " there", "", ""]
+    assert [chunk.finish for chunk in chunks] == [None, None, None, "stop", None]
+    assert chunks[-1].usage == Usage(7, 3)
+    assert chunks[3].extra is not None
+    assert chunks[3].extra["model"] == "gpt-4o"
+    assert chunks[3].extra["request_id"].startswith("req_")
+
+
+async def test_a_whole_answer_is_one_chunk(backend: Any) -> None:
+    [chunk] = await collect(backend, ask("hello there", stream=False))
+    assert (chunk.text, chunk.finish, chunk.usage) == ("Echo: hello there", "stop", Usage(7, 3))
+
+
+async def test_text_comes_unbroken_whatever_its_bytes(backend: Any) -> None:
+    said = '日本語 😀 a\u2028b \\ " {x}'
+    assert text_of(await collect(backend, ask(f"say:{said}"))) == said
+    assert text_of(await collect(backend, ask(f"say:{said}", stream=False))) == said
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_reasoning_is_apart_from_the_text(backend: Any, stream: bool) -> None:
+    chunks = await collect(backend, ask("think:hmm", stream=stream))
+    assert "".join(chunk.reasoning for chunk in chunks) == "hmm"
+    assert "hmm" not in text_of(chunks)
+
+
+async def test_tool_calls_are_passed_on(backend: Any) -> None:
+    chunks = await collect(backend, ask("tool:weather"))
+    deltas = [call for chunk in chunks for call in chunk.tool_calls or []]
+    assert deltas[0]["function"]["name"] == "weather"
+    assert json.loads("".join(call["function"]["arguments"] for call in deltas)) == {"city": "Paris"}
+    assert "tool_calls" in [chunk.finish for chunk in chunks]
+    [whole] = await collect(backend, ask("tool:weather", stream=False))
+    assert whole.tool_calls is not None
+    assert whole.tool_calls[0]["function"]["arguments"] == '{"city": "Paris"}'
+
+
+async def test_further_answers_are_in_extra(backend: Any) -> None:
+    [chunk] = await collect(backend, ask("hi", stream=False, n=2))
+    assert chunk.text == "Echo: hi"
+    assert chunk.extra is not None
+    assert chunk.extra["choices"] == [{"index": 1, "text": "Echo: hi", "finish": "stop"}]
+
+
+async def test_request_fields_arrive_and_the_request_wins(provider: Process, key: str) -> None:
+    params = {
+        "saas.api_base": provider.url + "/v1/",
+        "saas.api_key": key,
+        "saas.model": "tiny",
+        "saas.temperature": "0.5",
+        "saas.max_tokens": "2",
+        "saas.stop": '["###"]',
+        "saas.extra_body": '{"top_k": 5}',
+        "saas.extra_headers": '{"X-Title": "mine"}',
+    }
+    backend = await opened("saas/official_openai", params)
+    chunks = await collect(backend, ask("a b c d", temperature=0.9, seed=None, extra_body={"min_p": 0.1}))
+    await backend.close()
+    entry = last(provider)
+    assert text_of(chunks) == "Echo: a"
+    fields = {name: value for name, value in entry["body"].items() if name not in ("messages", "stream_options")}
+    assert fields == {
+        "model": "tiny",
+        "stream": True,
+        "temperature": 0.9,
+        "max_tokens": 2,
+        "stop": ["###"],
+        "top_k": 5,
+        "min_p": 0.1,
+    }
+    assert "x-title" in entry["headers"]
+    assert not {"http-referer", "referer", "cookie"} & set(entry["headers"])
+
+
+async def test_pictures_go_as_they_are(backend: Any, provider: Process) -> None:
+    parts = [
+        {"type": "text", "text": "what?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
+    ]
+    await collect(backend, ChatRequest(messages=[Message("system", "short"), Message("user", parts)]))
+    assert last(provider)["body"]["messages"] == [
+        {"role": "system", "content": "short"},
+        {"role": "user", "content": parts},
+    ]
+
+
+async def test_a_server_without_stream_options_is_asked_once_more(backend: Any, provider: Process) -> None:
+    chunks = await collect(backend, ask("fault:usage hi"))
+    assert text_of(chunks) == "Echo: hi"
+    assert "stream_options" not in last(provider)["body"]
+    before = len(provider.get("/journal"))
+    await collect(backend, ask("fault:usage hi"))
+    assert len(provider.get("/journal")) == before + 1, "the next stream knows already"
+
+
+async def test_closing_the_iterator_closes_the_connection(backend: Any, provider: Process) -> None:
+    async with aclosing(backend.chat(ask("tokens:500@50"))) as chunks:
+        async for chunk in chunks:
+            if chunk.text == "t5 ":
+                break
+        since = time.time()
+    took = await gone_after(provider, since)
+    print(f"disconnect after {took * 1000:.0f} ms")
+    assert took < 0.5
+
+
+@pytest.mark.parametrize("text", ["tokens:500@50", "fault:silence"])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_cancelling_the_task_closes_the_connection(
+    backend: Any, provider: Process, text: str, stream: bool
+) -> None:
+    text = text if stream else "fault:silence"
+    task = asyncio.create_task(collect(backend, ask(text, stream=stream)))
+    await asyncio.sleep(0.3)
+    since = time.time()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await gone_after(provider, since) < 0.5
+
+
+async def test_a_finished_stream_leaves_its_connection_for_the_next(backend: Any, provider: Process) -> None:
+    clients = []
+    for _ in range(3):
+        await collect(backend, ask("hi"))
+        clients.append(last(provider)["client"])
+    assert clients == [clients[0]] * 3
+
+
+async def test_many_streams_at_once(backend: Any) -> None:
+    started = time.monotonic()
+    answers = await asyncio.gather(*(collect(backend, ask("tokens:50@50")) for _ in range(64)))
+    assert {text_of(chunks) for chunks in answers} == {"".join(f"t{i} " for i in range(50))}
+    assert time.monotonic() - started < 5, "64 streams of one second run side by side"
+
+
+async def test_more_than_a_hundred_connections(backend: Any) -> None:
+    started = time.monotonic()
+    await asyncio.gather(*(collect(backend, ask("slow:1000ms hi", stream=False)) for _ in range(130)))
+    assert time.monotonic() - started < 2.9, "the libraries' default limit of 100 would take three rounds of a second"
+
+
+async def test_aimock_streams(aimock: Process, key: str) -> None:
+    params = {"saas.base_url": aimock.url + "/v1", "saas.api_key": key, "saas.model": "gpt-4o", "saas.max_retries": "0"}
+    backend = await opened("saas/openai", params)
+    chunks = await collect(backend, ask("the capital of France"))
+    assert text_of(chunks) == "The capital of France is Paris."
+    assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"]
+    assert chunks[-1].usage is not None
+    [whole] = await collect(backend, ask("the capital of France", stream=False))
+    assert whole.text == "The capital of France is Paris."
+    tools = [call for chunk in await collect(backend, ask("what is the weather")) for call in chunk.tool_calls or []]
+    assert json.loads("".join(call["function"].get("arguments", "") for call in tools)) == {"city": "Paris"}
+    await backend.close()
+
+
+@pytest.mark.engine
+async def test_a_real_model_behind_llama_cpp_server(llama_server: Process) -> None:
+    params = {"saas.base_url": llama_server.url + "/v1", "saas.model": "smollm", "saas.temperature": "0"}
+    backend = await opened("saas/openai", params)
+    question = "What is the capital of France? Answer in one sentence."
+    chunks = await collect(backend, ask(question))
+    assert "Paris" in text_of(chunks)
+    [whole] = await collect(backend, ask(question, stream=False))
+    assert whole.text == text_of(chunks)
+    assert whole.usage is not None
+    with pytest.raises(errors.ContextTooLong):
+        await collect(backend, ask("word " * 3000, stream=False))
+    await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("params", "kind", "words"),
+    [
+        ({"saas.model": "m"}, errors.MissingKey, "saas/openai needs saas.api_key."),
+        ({"saas.api_key": "k"}, errors.MissingKey, "saas/openai needs saas.model."),
+        ({"saas.model": "m", "saas.base_url": "localhost:1"}, errors.BadParameter, "not a URL"),
+        ({"saas.model": "m", "saas.base_url": "http://x/v1/chat/completions"}, errors.BadParameter, "chat/completions"),
+        ({"saas.model": "m", "saas.base_url": "http://x", "saas.extra_body": "[]"}, errors.BadParameter, "JSON object"),
+        ({"saas.modle": "m"}, errors.BadParameter, "Did you mean saas.model?"),
+    ],
+)
+def test_wrong_parameters_are_found_before_the_deploy(
+    params: dict[str, str], kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words.replace("?", r"\?")):
+        setup_of(OPENAI, params)

@@ -1,0 +1,203 @@
+"""What a user reads when a provider refuses or fails; the same whether the answer was to be streamed or not."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.backends.http.errors import Caller, retry_after
+from tests.backends import ask, collect, opened
+from tests.servers.process import Process, free_port
+
+
+async def connect(url: str, key: str, **params: str) -> Any:
+    given = {"saas.base_url": url + "/v1", "saas.api_key": key, "saas.model": "gpt-4o", "saas.max_retries": "0"}
+    return await opened("saas/openai", given | {f"saas.{name}": value for name, value in params.items()})
+
+
+@pytest.fixture
+async def backend(provider: Process, key: str) -> AsyncIterator[Any]:
+    backend = await connect(provider.url, key)
+    yield backend
+    await backend.close()
+
+
+async def failure(backend: Any, text: str, *, stream: bool = True, **options: Any) -> errors.ByzerError:
+    """Return the error that a request ends with; it must survive both ways out of the process."""
+    with pytest.raises(errors.ByzerError) as caught:
+        await collect(backend, ask(text, stream=stream, **options))
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None, "the chain behind an error may quote the key"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    again = errors.from_wire(msgspec.msgpack.decode(msgspec.msgpack.encode(errors.to_wire(error))))
+    assert (type(again), again.details) == (type(error), error.details)
+    assert "\n" not in error.message
+    return error
+
+
+REFUSALS = [
+    (
+        "fault:401",
+        errors.AuthenticationFailed,
+        "refused the key (401): Incorrect API key provided: ***",
+        {"status": 401},
+    ),
+    (
+        "fault:403",
+        errors.AuthenticationFailed,
+        "denies access (403): Country",
+        {"provider_code": "unsupported_country"},
+    ),
+    (
+        "fault:429 retry_after=3",
+        errors.RateLimited,
+        "takes no more requests now (429): Rate limit",
+        {"retry_after": 3.0},
+    ),
+    ("fault:quota", errors.RateLimited, "has no quota left (429)", {"provider_code": "insufficient_quota"}),
+    ("fault:context", errors.ContextTooLong, "maximum context length is 8192", {"status": 400}),
+    ("fault:filter", errors.ContentRefused, "filtered", {"provider_code": "content_filter"}),
+    ("fault:500", errors.ProviderUnavailable, "failed (500): The server had an error.", {"status": 500}),
+    ("fault:503", errors.ProviderUnavailable, "failed (503)", {"status": 503}),
+    ("fault:418", errors.BadRequest, "did not accept the request (418)", {"status": 418}),
+    ("fault:refuse", errors.ProviderUnavailable, "closed the connection before gpt-4o had answered", {}),
+    ("fault:html", errors.ProviderUnavailable, "sent something that is not an answer", {}),
+    ("fault:garbage", errors.ProviderUnavailable, "sent something that is not an answer", {}),
+]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("text", "kind", "words", "details"), REFUSALS, ids=[row[0] for row in REFUSALS])
+async def test_refusals(
+    backend: Any, text: str, kind: type[Exception], words: str, details: dict[str, Any], stream: bool
+) -> None:
+    error = await failure(backend, text, stream=stream)
+    assert type(error) is kind
+    assert words in error.message
+    assert error.hint
+    assert details.items() <= error.details.items()
+
+
+IN_STREAM = [
+    ("fault:truncate", errors.StreamTruncated, "ended the stream before gpt-4o had finished"),
+    ("fault:error", errors.ProviderUnavailable, "failed (500): The engine is overloaded."),
+    ("fault:reset", errors.ProviderUnavailable, "closed the connection"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "words"), IN_STREAM, ids=[row[0] for row in IN_STREAM])
+async def test_faults_in_the_middle_of_a_stream(backend: Any, text: str, kind: type[Exception], words: str) -> None:
+    seen: list[str] = []
+
+    async def read() -> None:
+        async for chunk in backend.chat(ask(text + " some words that were said")):
+            seen.append(chunk.text)  # noqa: PERF401 - the list must keep what came before the error
+
+    with pytest.raises(kind, match=re.escape(words)):
+        await read()
+    assert seen == ["Echo:", " some"], "what came before the fault is passed on"
+
+
+async def test_an_error_body_with_status_200(backend: Any) -> None:
+    error = await failure(backend, "fault:error", stream=False)
+    assert type(error) is errors.ProviderUnavailable
+    assert "failed (502): Upstream is gone." in error.message
+
+
+async def test_a_request_that_openai_would_refuse(backend: Any) -> None:
+    error = await failure(backend, "hi", model="gpt-99")
+    assert type(error) is errors.ModelNotFound
+    assert "`gpt-99` does not exist" in error.message
+    error = await failure(backend, "hi", temperature="hot")
+    assert type(error) is errors.BadRequest
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_silence_ends_at_the_timeout(provider: Process, key: str, stream: bool) -> None:
+    backend = await connect(provider.url, key, timeout="0.4")
+    started = time.monotonic()
+    error = await failure(backend, "fault:hang", stream=stream)
+    assert type(error) is errors.DeadlineExceeded
+    assert 0.3 < time.monotonic() - started < 2
+    await backend.close()
+
+
+async def test_the_requests_own_timeout_counts_too(backend: Any) -> None:
+    with pytest.raises(errors.DeadlineExceeded):
+        await collect(backend, ask("fault:silence", timeout=0.3))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_nobody_listens(key: str, stream: bool) -> None:
+    port = free_port()
+    backend = await connect(f"http://127.0.0.1:{port}", key)
+    error = await failure(backend, "hi", stream=stream)
+    assert type(error) is errors.ProviderUnavailable
+    assert f"Cannot reach http://127.0.0.1:{port}/v1" in error.message
+    await backend.close()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_key_is_in_no_text(
+    provider: Process, key: str, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = "sk-wrong-abcdefgh0123456789"
+    backend = await connect(provider.url, wrong)
+    error = await failure(backend, "hi", stream=stream)
+    for text in (str(error), repr(error), str(error.details), caplog.text):
+        assert not any(wrong[i : i + 8] in text for i in range(len(wrong) - 8))
+        assert wrong[-4:] not in text
+    assert "gpt-4o at 127.0.0.1" in error.message
+    assert "refused the key (401): Incorrect API key provided: ***" in error.message
+    await backend.close()
+    backend = await connect(provider.url, key)
+    assert key not in str(await failure(backend, "fault:leak", stream=stream))
+    await backend.close()
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["no 'my-own-key-123456' here", "key my-own-k***3456 is bad", "Basic my-own-key-12...", "KEY=my-own-key-123456."],
+)
+def test_keys_of_any_shape_are_hidden(said: str) -> None:
+    hidden = Caller("m", "http://user:secret@host/v1", ("my-own-key-123456",)).hide(said)
+    assert "my-own" not in hidden
+    assert "3456" not in hidden
+
+
+def test_addresses_are_shown_without_their_password() -> None:
+    caller = Caller("m", "https://user:secret@host:1/v1")
+    assert (caller.host, caller.address) == ("host:1", "https://host:1/v1")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "2.5"}, 2.5),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "soon"}, None),
+    ],
+)
+def test_retry_after_is_seconds(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
+
+
+async def test_aimock_faults(aimock: Process, key: str) -> None:
+    backend = await connect(aimock.url, key)
+    error = await failure(backend, "too many")
+    assert (type(error), error.details["retry_after"]) == (errors.RateLimited, 7.0)
+    assert type(await failure(backend, "cut off")) in (errors.StreamTruncated, errors.ProviderUnavailable)
+    stranger = await connect(aimock.url, "sk-other-key-000000")
+    assert type(await failure(stranger, "hi")) is errors.AuthenticationFailed
+    await asyncio.gather(backend.close(), stranger.close())

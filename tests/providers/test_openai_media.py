@@ -1,0 +1,345 @@
+"""OpenAI's wire beyond chat, through the real SDK: vectors, rankings, transcripts, speech, pictures, vision."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import wave
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.backends import registry
+from byzer_magic.backends.openai.backend import OpenAIBackend
+from byzer_magic.capabilities import Capability
+from byzer_magic.client.collect import gatherer
+from byzer_magic.media import mime_of
+from byzer_magic.types import (
+    ChatRequest,
+    EmbedRequest,
+    ImageRequest,
+    Media,
+    Message,
+    Request,
+    RerankRequest,
+    SpeakRequest,
+    TranscribeRequest,
+)
+from tests.backends import ask, collect, opened, text_of
+from tests.conftest import KEY
+from tests.servers.process import Process, openai_wire
+from tests.servers.sounds import wav
+
+PNG = b"\x89PNG\r\n\x1a\n1234"
+WAV = wav("a second or so of a tone, to be written down", 16000)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Process]:
+    with openai_wire(KEY) as process:
+        yield process
+
+
+async def connect(server: Process, model: str, **params: str) -> Any:
+    given = {"base_url": f"{server.url}/v1", "api_key": KEY, "model": model} | params
+    return await opened("saas/openai", {f"saas.{name}": value for name, value in given.items()})
+
+
+class Models:
+    """Backends by model name, each opened once."""
+
+    def __init__(self, server: Process) -> None:
+        self._server = server
+        self.open: dict[str, Any] = {}
+
+    async def ask(self, model: str, request: Request) -> Any:
+        """Return the whole answer of a model."""
+        if model not in self.open:
+            self.open[model] = await connect(self._server, model)
+        gathered = gatherer(model, request)
+        async for item in self.open[model].ask(_ability(request), request):
+            gathered.add(item)
+        return gathered.result()
+
+
+def _ability(request: Request) -> Capability:
+    from byzer_magic.capabilities import method_for
+
+    return method_for(request)
+
+
+@pytest.fixture
+async def models(server: Process) -> AsyncIterator[Models]:
+    found = Models(server)
+    yield found
+    for backend in found.open.values():
+        await backend.close()
+
+
+def last(server: Process) -> Any:
+    return server.get("/journal")[-1]
+
+
+# ---- texts
+
+
+async def test_many_texts_go_in_batches_and_come_back_in_order(models: Models, server: Process) -> None:
+    texts = [f"text {number}" for number in range(2 * OpenAIBackend.EMBED_BATCH + 7)]
+    before = len(server.get("/journal"))
+    result = await models.ask("text-embedding-3-small", EmbedRequest(texts=texts))
+    assert result.vectors.shape == (len(texts), 8)
+    assert len(server.get("/journal")) - before == 3
+    one = await models.ask("text-embedding-3-small", EmbedRequest(texts=[texts[300]]))
+    assert np.array_equal(result.vectors[300], one.vectors[0])
+    assert result.usage.prompt_tokens == len(texts)
+
+
+async def test_dimensions_are_passed_on(models: Models) -> None:
+    result = await models.ask("text-embedding-3-small", EmbedRequest(texts=["a"], options={"dimensions": 3}))
+    assert result.vectors.shape == (1, 3)
+
+
+async def test_a_server_that_knows_no_base64_gives_the_same_numbers(models: Models) -> None:
+    packed = await models.ask("text-embedding-3-small", EmbedRequest(texts=["a", "b"]))
+    plain = await models.ask("embedding-floats", EmbedRequest(texts=["a", "b"]))
+    assert np.allclose(packed.vectors, plain.vectors)
+
+
+async def test_a_vector_too_few_is_an_error_not_a_shift(models: Models) -> None:
+    with pytest.raises(errors.ProviderUnavailable, match="1 vectors for 2 texts"):
+        await models.ask("text-embedding-3-small", EmbedRequest(texts=["fault:short", "b"]))
+
+
+async def test_documents_come_in_order_of_relevance(models: Models) -> None:
+    documents = ["nothing here", "the sky is blue", "blue"]
+    request = RerankRequest(query="blue sky", documents=documents, options={"top_n": 2})
+    result = await models.ask("bge-reranker-v2-m3", request)
+    assert result.documents == ["the sky is blue", "blue"]
+    assert result.order == [(1, 1.0), (2, 0.5)]
+
+
+# ---- sounds
+
+
+@pytest.mark.parametrize("kind", ["json", "text", "verbose_json", "srt", "vtt"])
+async def test_every_form_of_a_transcript(models: Models, kind: str) -> None:
+    options = {"response_format": kind, "language": "en", "prompt": "names"}
+    result = await models.ask("whisper-1", TranscribeRequest(audio=Media("audio/wav", WAV), options=options))
+    assert f"{len(WAV)} bytes of audio.wav in en: names" in result.text
+    assert bool(result.segments) == (kind == "verbose_json")
+    if kind == "verbose_json":
+        assert result.segments[0].end == result.duration > 0.5
+
+
+@pytest.mark.parametrize(("mime", "name"), [("audio/mpeg", "mp3"), ("audio/mp4", "m4a"), ("audio/flac", "flac")])
+async def test_a_file_is_named_as_what_it_is(models: Models, mime: str, name: str) -> None:
+    result = await models.ask("whisper-1", TranscribeRequest(audio=Media(mime, b"1234")))
+    assert f"4 bytes of audio.{name}" in result.text
+
+
+async def test_speech_comes_in_pieces(models: Models, server: Process) -> None:
+    result = await models.ask("tts-1", SpeakRequest(text="Hello. " * 50, options={"voice": "nova", "speed": 1.1}))
+    assert (result.mime, mime_of(result.data)) == ("audio/mpeg", "audio/mpeg")
+    assert last(server)["body"] | {"voice": "nova", "speed": 1.1, "response_format": "mp3"} == last(server)["body"]
+    pieces = [item async for item in models.open["tts-1"].speak(SpeakRequest(text="Hello. " * 50))]
+    assert len(pieces) > 1
+
+
+async def test_a_long_text_is_one_sound(models: Models, server: Process) -> None:
+    sentence = "A sentence of some length. "
+    before = len(server.get("/journal"))
+    long = await models.ask("tts-1", SpeakRequest(text=sentence * 400, options={"response_format": "wav"}))
+    assert len(server.get("/journal")) - before == 3
+    short = await models.ask("tts-1", SpeakRequest(text=sentence * 100, options={"response_format": "wav"}))
+    with wave.open(io.BytesIO(long.data)) as one, wave.open(io.BytesIO(short.data)) as other:
+        assert one.getnframes() / other.getnframes() == pytest.approx(4, rel=0.02)
+    joined = await models.ask("tts-1", SpeakRequest(text=sentence * 400))
+    assert joined.data.count(b"\xff\xf3") > 1000
+
+
+# ---- pictures
+
+
+async def test_a_picture_comes_as_bytes(models: Models, server: Process) -> None:
+    request = ImageRequest(prompt="a cat", options={"size": "1792x1024", "quality": "hd"})
+    result = await models.ask("dall-e-3", request)
+    assert result.data.startswith(b"\x89PNG")
+    assert result.pictures[0].caption == "A picture of a cat."
+    assert last(server)["body"]["response_format"] == "b64_json"
+
+
+async def test_an_address_that_will_not_last_is_read_at_once(server: Process) -> None:
+    backend = await connect(server, "tiny", capabilities="image")
+    [picture] = [item async for item in backend.image(ImageRequest(prompt="a cat"))]
+    assert picture.data.startswith(b"\x89PNG")
+    assert picture.url.startswith(server.url)
+    await backend.close()
+
+
+async def test_an_address_is_kept_when_it_is_asked_for(models: Models) -> None:
+    result = await models.ask("dall-e-3", ImageRequest(prompt="a cat", options={"response_format": "url"}))
+    assert (result.data, result.pictures[0].url[:7]) == (b"", "http://")
+
+
+async def test_newer_models_give_several(models: Models) -> None:
+    result = await models.ask("gpt-image-1.5", ImageRequest(prompt="a cat", options={"n": 3, "quality": "low"}))
+    assert len(result.pictures) == 3
+    assert result.usage.completion_tokens == 90
+
+
+async def test_pictures_are_changed(models: Models) -> None:
+    images = [Media("image/png", PNG), Media("image/png", PNG)]
+    result = await models.ask("gpt-image-1.5", ImageRequest(prompt="add a hat", images=images))
+    assert result.data.startswith(b"\x89PNG")
+
+
+async def test_vision_from_bytes_and_addresses(models: Models) -> None:
+    content: Any = [{"type": "text", "text": "look"}, Media("image/png", PNG), Media("image", url="https://host/a.png")]
+    result = await models.ask("gpt-4o", ChatRequest(messages=[Message("user", content)]))
+    assert result.text == "Echo: look [image/png 12] [https://host/a.png]"
+
+
+async def test_how_closely_to_look_reaches_the_provider(models: Models, server: Process) -> None:
+    content: Any = [Media("image/png", PNG, detail="low"), Media("audio/wav", WAV)]
+    await models.ask("gpt-4o", ChatRequest(messages=[Message("user", content)]))
+    picture, sound = last(server)["body"]["messages"][0]["content"]
+    assert picture["image_url"]["detail"] == "low"
+    assert sound["input_audio"]["format"] == "wav"
+
+
+# ---- what it can do, and how it fails
+
+
+@pytest.mark.parametrize(
+    ("model", "can"),
+    [("gpt-4o", "chat tools vision"), ("tts-1", "speak"), ("dall-e-3", "image"), ("whisper-1", "transcribe")],
+)
+async def test_the_name_tells_what_a_model_can(server: Process, model: str, can: str) -> None:
+    backend = await connect(server, model)
+    assert sorted(backend.abilities()) == can.split()
+    await backend.close()
+
+
+async def test_saas_capabilities_tells_it_too(server: Process) -> None:
+    backend = await connect(server, "my-own", capabilities="embed, rerank")
+    assert backend.abilities() == {Capability.EMBED, Capability.RERANK}
+    await backend.close()
+    with pytest.raises(errors.BadParameter, match="'dance', which is no ability"):
+        await connect(server, "my-own", capabilities="dance")
+
+
+FAULTS = [
+    ("401", errors.AuthenticationFailed),
+    ("404", errors.ModelNotFound),
+    ("429", errors.RateLimited),
+    ("500", errors.ProviderUnavailable),
+    ("refuse", errors.ProviderUnavailable),
+    ("garbage", errors.ProviderUnavailable),
+]
+
+
+@pytest.mark.parametrize(("fault", "kind"), FAULTS, ids=[row[0] for row in FAULTS])
+@pytest.mark.parametrize("model", ["text-embedding-3-small", "tts-1", "dall-e-3", "whisper-1"])
+async def test_failures_are_the_same_for_all(models: Models, model: str, fault: str, kind: type[Exception]) -> None:
+    if (model, fault) == ("text-embedding-3-small", "garbage"):
+        fault = "short"
+    text = f"fault:{fault} hello"
+    request: Request = {
+        "text-embedding-3-small": EmbedRequest(texts=[text, "more"]),
+        "tts-1": SpeakRequest(text=text),
+        "dall-e-3": ImageRequest(prompt=text),
+        "whisper-1": TranscribeRequest(audio=Media("audio/wav", WAV), options={"prompt": text}),
+    }[model]
+    with pytest.raises(errors.ByzerError) as caught:
+        await models.ask(model, request)
+    assert type(caught.value) is kind, caught.value
+    assert KEY not in str(caught.value) + repr(caught.value.details)
+
+
+@pytest.mark.parametrize("fault", ["reset", "truncate"])
+async def test_half_a_sound_is_not_taken_for_a_whole_one(models: Models, fault: str) -> None:
+    with pytest.raises(errors.ProviderError):
+        await models.ask("tts-1", SpeakRequest(text=f"fault:{fault} {'hello ' * 20}"))
+
+
+async def test_leaving_ends_the_requests(models: Models, server: Process) -> None:
+    texts = ["slow:5000ms x"] * (OpenAIBackend.EMBED_BATCH * 3)
+    asking = asyncio.create_task(models.ask("text-embedding-3-small", EmbedRequest(texts=texts)))
+    await asyncio.sleep(0.4)
+    asking.cancel()
+    await asyncio.wait([asking])
+    await asyncio.sleep(0.3)
+    assert all(entry.get("gone") for entry in server.get("/journal")[-3:])
+
+
+# ---- Azure
+
+
+async def azure(server: Process, **params: str) -> Any:
+    given = {"azure_endpoint": server.url, "api_key": KEY, "model": "gpt-4o", "max_retries": "0"} | params
+    return await opened("saas/azure_openai", {f"saas.{name}": value for name, value in given.items() if value})
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"api_version": "2024-02-15-preview", "azure_deployment": "gpt-4o-2024-05-13", "api_type": "azure"},
+        {"api_version": "2024-10-21"},
+        {"api_version": "v1", "azure_deployment": "my-gpt"},
+        {},
+        {"api_key": "", "azure_ad_token": KEY, "api_version": "2024-10-21"},
+        {"api_key": "", "azure_ad_token": KEY},
+    ],
+    ids=["seed", "dated", "v1", "default", "token dated", "token v1"],
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_azure_by_version_and_key(server: Process, params: dict[str, str], stream: bool) -> None:
+    backend = await azure(server, **params)
+    assert text_of(await collect(backend, ask("hello", stream=stream))) == "Echo: hello"
+    path = last(server)["path"]
+    deployment = params.get("azure_deployment", "gpt-4o")
+    dated = params.get("api_version", "v1") != "v1"
+    assert path == (f"/openai/deployments/{deployment}/chat/completions" if dated else "/openai/v1/chat/completions")
+    await backend.close()
+
+
+async def test_azure_says_what_is_wrong(server: Process) -> None:
+    for params, kind in (
+        ({"api_key": "wrong-key-0123456789"}, errors.AuthenticationFailed),
+        ({"api_version": "2024-10-21", "azure_deployment": "nobody"}, errors.ModelNotFound),
+    ):
+        backend = await azure(server, **params)
+        with pytest.raises(kind):
+            await collect(backend, ask("hello"))
+        await backend.close()
+    with pytest.raises(errors.BadParameter, match="lacks a slash") as slip:
+        await azure(server, azure_endpoint="https:/xxx.openai.azure.com/")
+    assert slip.value.hint == "Write saas.azure_endpoint=https://xxx.openai.azure.com/"
+    with pytest.raises(errors.MissingKey, match="or saas"):
+        await azure(server, api_key="")
+
+
+async def test_azure_beyond_chat(server: Process) -> None:
+    backend = await azure(server, model="text-embedding-3-small", azure_deployment="my-gpt", api_version="2024-10-21")
+    [vectors] = [item async for item in backend.embed(EmbedRequest(texts=["a", "b"]))]
+    assert vectors.rows == 2
+    await backend.close()
+
+
+# ---- a provider that others wrote
+
+
+async def test_aimock_draws_speaks_and_embeds(aimock: Process) -> None:
+    url = f"{aimock.url}/v1"
+    params = {"saas.base_url": url, "saas.api_key": KEY, "saas.model": "text-embedding-3-small"}
+    backend = await opened("saas/openai", params)
+    [vectors] = [item async for item in backend.embed(EmbedRequest(texts=["some text", "other text"]))]
+    assert (vectors.rows, vectors.dimensions > 100) == (2, True)
+    await backend.close()
+
+
+def test_the_older_name_is_the_same_wire() -> None:
+    assert issubclass(registry.find("saas/official_openai"), OpenAIBackend)

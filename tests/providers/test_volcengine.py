@@ -1,0 +1,482 @@
+"""`saas/volcengine` against a strict Volcengine of ours, by both of its APIs."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+import time
+import wave
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.backends import registry
+from byzer_magic.backends.base import typed_params
+from byzer_magic.backends.http.errors import Caller
+from byzer_magic.backends.saas.volcengine import schema as shapes
+from byzer_magic.capabilities import Capability
+from byzer_magic.types import Sound, SpeakRequest
+from tests.backends import opened, setup_of
+from tests.servers import sounds
+from tests.servers.process import Process, free_port, own
+
+APP = "6503259792"
+HARD = '你好 🙂 a\u2028b "quoted" <b>&amp; 世界'
+MODELS = {"v1": "volcano_tts", "v3": "seed-tts-2.0"}
+BOTH = pytest.mark.parametrize("api", ["v1", "v3"])
+
+
+@pytest.fixture(scope="module")
+def server(key: str) -> Iterator[Process]:
+    with own("volcengine", key) as process:
+        yield process
+
+
+async def connect(url: str, key: str, model: str = "volcano_tts", **params: str) -> Any:
+    given = {"saas.base_url": url, "saas.api_key": key, "saas.model": model, "saas.app_id": APP}
+    given |= {f"saas.{name}": value for name, value in params.items()}
+    return await opened("saas/volcengine", {name: value for name, value in given.items() if value})
+
+
+@pytest.fixture
+async def backend(server: Process, key: str, api: str) -> AsyncIterator[Any]:
+    backend = await connect(server.url, key, MODELS[api])
+    yield backend
+    await backend.close()
+
+
+async def say(backend: Any, text: str, **options: Any) -> list[Sound]:
+    return [sound async for sound in backend.speak(SpeakRequest(text=text, options=options))]
+
+
+async def heard(backend: Any, text: str, **options: Any) -> bytes:
+    return b"".join(sound.data for sound in await say(backend, text, **options))
+
+
+async def failure(backend: Any, text: str, **options: Any) -> errors.ByzerError:
+    with pytest.raises(errors.ByzerError) as caught:
+        await say(backend, text, **options)
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+def last(server: Process) -> Any:
+    return server.get("/journal")[-1]
+
+
+def spoken_text(entry: Any) -> str:
+    body = entry["body"]
+    text: str = body["req_params"]["text"] if "req_params" in body else body["request"]["text"]
+    return text
+
+
+# ---- sounds
+
+
+@BOTH
+async def test_it_can_speak_and_nothing_else(backend: Any) -> None:
+    assert backend.abilities() == {Capability.SPEAK}
+
+
+@BOTH
+async def test_text_becomes_one_file(backend: Any) -> None:
+    found = await say(backend, "Hello there.")
+    assert {sound.mime for sound in found} == {"audio/mpeg"}
+    assert b"".join(sound.data for sound in found) == sounds.mp3("Hello there.")
+
+
+@pytest.mark.parametrize("api", ["v3"])
+async def test_sound_comes_before_the_last_of_it_is_made(backend: Any) -> None:
+    answer = backend.speak(SpeakRequest(text="fault:hang some words"))
+    assert (await asyncio.wait_for(anext(answer), 2)).data
+    await answer.aclose()
+
+
+@BOTH
+async def test_all_text_arrives_intact(server: Process, backend: Any, api: str) -> None:
+    await heard(backend, HARD)
+    assert spoken_text(last(server)) == HARD
+
+
+@BOTH
+async def test_halves_of_characters_are_united(server: Process, backend: Any, api: str) -> None:
+    await heard(backend, "a \ud83d\ude42 \ud800b")
+    assert spoken_text(last(server)) == "a 🙂 b"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("form", "volcs", "mime", "start"),
+    [
+        ("mp3", "mp3", "audio/mpeg", b"\xff\xf3"),
+        ("wav", "wav", "audio/wav", b"RIFF"),
+        ("opus", "ogg_opus", "audio/ogg", b"OggS"),
+        ("pcm", "pcm", "audio/pcm", b"\0\0"),
+    ],
+)
+async def test_formats(server: Process, backend: Any, api: str, form: str, volcs: str, mime: str, start: bytes) -> None:
+    found = await say(backend, "Hi.", response_format=form)
+    body = last(server)["body"]
+    if api == "v1":
+        assert body["audio"]["encoding"] == volcs
+    else:
+        assert body["req_params"]["audio_params"]["format"] == volcs.replace("wav", "pcm")
+    assert {sound.mime for sound in found} == {mime}
+    assert found[0].data.startswith(start)
+
+
+@BOTH
+@pytest.mark.parametrize("form", ["mp3", "wav"])
+async def test_long_texts_are_spoken_in_pieces_and_sound_like_one(
+    server: Process, backend: Any, api: str, form: str
+) -> None:
+    sentence = "这是一个句子。"  # 21 bytes
+    number = max((entry["number"] for entry in server.get("/journal")), default=0)
+    data = await heard(backend, sentence * 100, response_format=form, sample_rate=16000)
+    texts = [spoken_text(entry) for entry in server.get("/journal") if entry["number"] > number]
+    assert "".join(texts) == sentence * 100
+    assert len(texts) == 3
+    assert all(len(text.encode()) <= 1024 and text.endswith("。") for text in texts)
+    if form == "mp3":
+        assert data == b"".join(sounds.mp3(text) for text in texts)
+    else:
+        with wave.open(io.BytesIO(data)) as file:
+            assert file.getframerate() == 16000
+            assert file.getnframes() == sum(int(sounds.seconds(text) * 16000) for text in texts)
+
+
+# ---- requests
+
+
+async def test_the_command_of_the_guide(server: Process, key: str) -> None:
+    backend = await connect(server.url, key)
+    await heard(backend, "Hi.")
+    body = last(server)["body"]
+    assert last(server)["path"] == "/api/v1/tts"
+    assert body["app"] == {"appid": APP, "token": "access_token", "cluster": "volcano_tts"}
+    assert body["audio"] == {"voice_type": "BV001_streaming", "encoding": "mp3", "rate": 24000}
+    assert key not in str(body)
+    await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "resource"),
+    [
+        ({"model": ""}, "/api/v1/tts", None),
+        ({"model": "odd-name", "cluster": "volcano_tts", "voice": "BV002_streaming"}, "/api/v1/tts", None),
+        ({"model": "", "api": "v3"}, "/api/v3/tts/unidirectional", "seed-tts-2.0"),
+        ({"model": "seed-tts-1.0"}, "/api/v3/tts/unidirectional", "seed-tts-1.0"),
+        ({"model": "volc.service_type.10029"}, "/api/v3/tts/unidirectional", "volc.service_type.10029"),
+        ({"model": "seed-icl-2.0", "voice": "S_mine"}, "/api/v3/tts/unidirectional", "seed-icl-2.0"),
+        ({"model": "seed-tts-2.0", "app_id": ""}, "/api/v3/tts/unidirectional", "seed-tts-2.0"),
+    ],
+)
+async def test_the_model_tells_the_api(
+    server: Process, key: str, given: dict[str, str], path: str, resource: str | None
+) -> None:
+    backend = await connect(server.url, key, **given)
+    assert await heard(backend, "Hi.")
+    assert (last(server)["path"], last(server).get("resource")) == (path, resource)
+    await backend.close()
+
+
+async def test_settings_of_v1(server: Process, key: str) -> None:
+    body = '{"audio": {"compression_rate": 2}}'
+    backend = await connect(server.url, key, speed_ratio="0.2", volume="2", emotion="happy", extra_body=body)
+    options = {"speed": 1.5, "pitch": 0.9, "language": "en", "voice": "BV701_streaming", "user": None}
+    await heard(backend, "Hi.", **options, extra_body={"audio": {"rate": 8000}})
+    assert last(server)["body"]["audio"] == {
+        "voice_type": "BV701_streaming",
+        "encoding": "mp3",
+        "rate": 8000,
+        "speed_ratio": 1.5,
+        "volume_ratio": 2.0,
+        "pitch_ratio": 0.9,
+        "emotion": "happy",
+        "language": "en",
+        "compression_rate": 2,
+    }
+    await backend.close()
+
+
+@pytest.mark.parametrize("api", ["v1"])
+async def test_large_voices_have_other_names_for_some_settings(server: Process, backend: Any) -> None:
+    await heard(backend, "Hi.", voice="zh_male_M392_conversation_wvae_bigtts", volume=2, emotion="sad", language="en")
+    audio = last(server)["body"]["audio"]
+    assert (audio["loudness_ratio"], audio["enable_emotion"], audio["explicit_language"]) == (2.0, True, "en")
+
+
+@pytest.mark.parametrize("api", ["v3"])
+async def test_settings_of_v3(server: Process, backend: Any) -> None:
+    options = {"speed": 2, "volume": 0.5, "pitch": 0.5, "emotion": "happy", "sample_rate": 16000}
+    told = {"language": "ja", "instructions": "Be merry.", "response_format": "pcm"}
+    extra = {"req_params": {"additions": {"disable_markdown_filter": True}}}
+    await heard(backend, "Hi.", **options, **told, extra_body=extra)
+    asked = last(server)["body"]["req_params"]
+    assert asked["speaker"] == "zh_female_vv_uranus_bigtts"
+    assert asked["audio_params"] == {
+        "format": "pcm",
+        "sample_rate": 16000,
+        "speech_rate": 100,
+        "loudness_rate": -50,
+        "emotion": "happy",
+    }
+    assert json.loads(asked["additions"]) == {
+        "explicit_language": "ja",
+        "context_texts": ["Be merry."],
+        "post_process": {"pitch": -12},
+        "disable_markdown_filter": True,
+    }
+
+
+@BOTH
+async def test_ssml_goes_as_it_is(server: Process, backend: Any, api: str) -> None:
+    ssml = "<speak>" + "你好<break time='1s'/>" * 20 + "</speak>"
+    await heard(backend, f" {ssml}\n")
+    body = last(server)["body"]
+    if api == "v1":
+        assert (body["request"]["text_type"], body["request"]["text"]) == ("ssml", ssml)
+    else:
+        assert body["req_params"]["ssml"] == ssml
+        assert "text" not in body["req_params"]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"speed": 5}, "speed is 5, which is not in"),
+        ({"volume": "loud"}, "volume is 'loud'"),
+        ({"sample_rate": "high"}, "sample_rate is 'high'"),
+        ({"response_format": "flac"}, "encoding is 'flac', which Volcengine has not"),
+        ({"response_format": ["mp3"]}, "which Volcengine has not"),
+        ({"tone": "merry"}, "no option tone"),
+    ],
+)
+async def test_options_that_cannot_be(backend: Any, api: str, options: dict[str, Any], words: str) -> None:
+    error = await failure(backend, "Hi", **options)
+    assert type(error) is errors.BadRequest
+    assert words in error.message
+    assert error.hint
+
+
+@pytest.mark.parametrize("api", ["v1"])
+async def test_instructions_are_for_v3(backend: Any) -> None:
+    assert "instructions are for v3 only" in (await failure(backend, "Hi", instructions="Be merry.")).message
+
+
+async def test_cloned_voices_must_be_named(server: Process, key: str) -> None:
+    backend = await connect(server.url, key, "seed-icl-2.0")
+    assert "no usual voice of seed-icl-2.0" in (await failure(backend, "Hi")).message
+    await backend.close()
+
+
+@BOTH
+async def test_nothing_cannot_be_spoken(backend: Any, api: str) -> None:
+    assert "no text to speak" in (await failure(backend, " \n")).message
+
+
+# ---- failures
+
+REFUSALS = [
+    ("fault:401", errors.AuthenticationFailed, "refused the key (401)", 401),
+    ("fault:403", errors.AuthenticationFailed, "denies access (403)", 403),
+    ("fault:404", errors.ModelNotFound, "was not found (404)", 404),
+    ("fault:context", errors.ContextTooLong, "did not accept the request (413)", 413),
+    ("fault:429", errors.RateLimited, "takes no more requests now (429): quota exceeded for types: concurrency", 429),
+    ("fault:quota", errors.RateLimited, "has no quota left (429)", 429),
+    ("fault:500", errors.ProviderUnavailable, "failed (500)", 500),
+    ("fault:529", errors.ProviderUnavailable, "failed (50", None),
+    ("fault:busy", errors.ProviderUnavailable, "failed (50", None),
+    ("fault:refuse", errors.ProviderUnavailable, "closed the connection before", None),
+    ("fault:html", errors.ProviderUnavailable, "sent something that is not an answer", None),
+    ("fault:empty", errors.ProviderUnavailable, "no sound in it", None),
+    ("fault:leak", errors.AuthenticationFailed, "***", 401),
+    ("。。。", errors.BadRequest, "did not accept the request (400)", 400),
+]
+
+
+@BOTH
+@pytest.mark.parametrize(("text", "kind", "words", "status"), REFUSALS, ids=[row[0] for row in REFUSALS])
+async def test_refusals(
+    backend: Any, key: str, api: str, text: str, kind: type[Exception], words: str, status: int | None
+) -> None:
+    error = await failure(backend, text)
+    assert type(error) is kind
+    assert words in error.message
+    assert error.hint
+    assert status is None or error.details["status"] == status
+    assert key not in f"{error} {error!r} {error.details}"
+
+
+@BOTH
+async def test_quota_that_is_used_up_is_not_waited_for(backend: Any, api: str) -> None:
+    assert (await failure(backend, "fault:quota")).details["final"] is True
+    assert "final" not in (await failure(backend, "fault:429")).details
+
+
+@pytest.mark.parametrize("api", ["v1"])
+async def test_refusals_of_v1_have_the_logid_and_the_code(backend: Any) -> None:
+    error = await failure(backend, "fault:429")
+    assert {"request_id": "l-1", "provider_code": "3003"}.items() <= error.details.items()
+
+
+@pytest.mark.parametrize("api", ["v3"])
+async def test_a_voice_of_another_resource(backend: Any) -> None:
+    error = await failure(backend, "Hi", voice="zh_female_shuangkuaisisi_moon_bigtts")
+    assert type(error) is errors.ModelNotFound
+    assert "saas.voice" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind", "found"),
+    [
+        ({"code": 3999, "message": "?"}, 200, errors.ProviderUnavailable, 500),
+        ({"code": 3001, "message": "operation"}, 500, errors.BadRequest, 400),
+        ({"code": 3006, "message": "reqid"}, 200, errors.ProviderUnavailable, 503),
+        ({"code": 3040, "message": "link"}, 200, errors.ProviderUnavailable, 502),
+        ({"code": 45009999, "message": "?"}, 200, errors.BadRequest, 400),
+        ({"header": {"code": 45000030, "message": "requested resource not granted"}}, 403, errors.ProviderError, 403),
+        ({"code": 3001, "message": "Init Engine Instance failed"}, 200, errors.ModelNotFound, 404),
+        ("<html><title>Bad Gateway</title></html>", 502, errors.ProviderUnavailable, 502),
+        ("", 429, errors.RateLimited, 429),
+    ],
+)
+def test_statuses_of_codes(body: Any, status: int, kind: type[Exception], found: int) -> None:
+    error = shapes.refused(body, Caller("m", "http://host"), status, {})
+    assert isinstance(error, kind)
+    assert error.details["status"] == found
+
+
+IN_STREAM = [
+    ("fault:truncate", errors.StreamTruncated, "ended the stream before seed-tts-2.0 had finished"),
+    ("fault:error", errors.ProviderUnavailable, "failed (500): Service internal error"),
+    ("fault:garbage", errors.ProviderUnavailable, "sent something that is not an answer"),
+    ("fault:reset", errors.ProviderUnavailable, "closed the connection"),
+]
+
+
+@pytest.mark.parametrize("api", ["v3"])
+@pytest.mark.parametrize(("text", "kind", "words"), IN_STREAM, ids=[row[0] for row in IN_STREAM])
+async def test_faults_in_mid_stream(backend: Any, text: str, kind: type[Exception], words: str) -> None:
+    seen: list[bytes] = []
+
+    async def read() -> None:
+        async for sound in backend.speak(SpeakRequest(text=text + " some words")):
+            seen.append(sound.data)  # noqa: PERF401 - the list must keep what came before the error
+
+    with pytest.raises(kind, match=re.escape(words)):
+        await read()
+    whole = sounds.mp3(text + " some words")
+    assert b"".join(seen) == whole[: len(b"".join(seen))] != b"", "what came before the fault is passed on"
+
+
+@pytest.mark.parametrize("api", ["v1"])
+@pytest.mark.parametrize("fault", ["truncate", "reset", "garbage"])
+async def test_broken_answers_of_v1(backend: Any, fault: str) -> None:
+    assert type(await failure(backend, f"fault:{fault} some words")) is errors.ProviderUnavailable
+
+
+@pytest.mark.parametrize("api", ["v3"])
+async def test_a_body_that_does_not_end_is_not_waited_for(backend: Any) -> None:
+    started = time.monotonic()
+    assert await heard(backend, "fault:late words") == sounds.mp3("fault:late words")
+    assert time.monotonic() - started < 2
+
+
+@BOTH
+async def test_a_wrong_key(server: Process, api: str) -> None:
+    wrong = "volc-wrong-abcdefgh0123456789"
+    backend = await connect(server.url, wrong, MODELS[api])
+    error = await failure(backend, "Hi")
+    assert type(error) is errors.AuthenticationFailed
+    assert "saas.app_id" in error.hint
+    assert wrong[:8] not in f"{error} {error.details}"
+    await backend.close()
+
+
+@BOTH
+async def test_silence_ends_at_the_timeout(server: Process, key: str, api: str) -> None:
+    backend = await connect(server.url, key, MODELS[api], timeout="0.3")
+    assert type(await failure(backend, "fault:silence")) is errors.DeadlineExceeded
+    assert type(await failure(backend, "fault:hang some words")) is errors.DeadlineExceeded
+    await backend.close()
+
+
+@BOTH
+async def test_nobody_listens(key: str, api: str) -> None:
+    port = free_port()
+    backend = await connect(f"http://127.0.0.1:{port}", key, MODELS[api])
+    assert f"Cannot reach http://127.0.0.1:{port}" in (await failure(backend, "Hi")).message
+    await backend.close()
+
+
+async def gone(server: Process, started: float) -> float:
+    """Return how long after `started` the server saw its client go."""
+    while "gone" not in last(server):
+        assert time.time() - started < 2
+        await asyncio.sleep(0.01)
+    return float(last(server)["gone"]) - started
+
+
+@pytest.mark.parametrize("api", ["v3"])
+async def test_closing_closes_the_connection(server: Process, backend: Any) -> None:
+    answer = backend.speak(SpeakRequest(text="fault:hang gone"))
+    assert (await anext(answer)).data
+    started = time.time()
+    await answer.aclose()
+    assert await gone(server, started) < 0.1
+
+
+@BOTH
+async def test_cancelling_closes_the_connection(server: Process, backend: Any, api: str) -> None:
+    task = asyncio.create_task(say(backend, f"fault:silence cancelled {api}"))
+    while not server.get("/journal") or f"cancelled {api}" not in str(last(server).get("body")):
+        await asyncio.sleep(0.01)
+    started = time.time()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await gone(server, started) < 0.1
+
+
+# ---- settings
+
+
+@pytest.mark.parametrize(
+    ("params", "kind", "words"),
+    [
+        ({}, errors.MissingKey, "needs saas.app_id"),
+        ({"model": "seed-tts-2.0", "speed": "3"}, errors.BadParameter, "saas.speed is 3.0, which is not in 0.5..2"),
+        ({"app_id": "1", "speed": "4"}, errors.BadParameter, "saas.speed is 4.0, which is not in 0.2..3"),
+        ({"app_id": "1", "encoding": "flac"}, errors.BadParameter, "saas.encoding is 'flac'"),
+        ({"app_id": "1", "api": "v2"}, errors.BadParameter, "not one of auto, v1, v3"),
+        ({"app_id": "1", "base_url": "host"}, errors.BadParameter, "is not a URL"),
+    ],
+)
+def test_settings_that_cannot_be(params: dict[str, str], kind: type[Exception], words: str) -> None:
+    given = {"saas.api_key": "k", **{f"saas.{name}": value for name, value in params.items()}}
+    with pytest.raises(kind, match=re.escape(words)):
+        setup_of(registry.find("saas/volcengine"), given)
+
+
+@pytest.mark.parametrize("prefix", ["VOLC_TTS", "VOLCENGINE_TTS"])
+def test_the_providers_own_variables_stand_in(prefix: str) -> None:
+    environ = {f"{prefix}_TOKEN": "k-123", f"{prefix}_APP_ID": "42"}
+    found = typed_params(registry.find("saas/volcengine").info, {}, environ)
+    assert (found["saas.api_key"].reveal(), found["saas.app_id"]) == ("k-123", "42")
+
+
+def test_older_names_of_settings() -> None:
+    given = {
+        "saas.access_token": "k",
+        "saas.appid": "1",
+        "saas.voice_type": "BV002_streaming",
+        "saas.api_base": "http://h",
+    }
+    found = typed_params(registry.find("saas/volcengine").info, given, {})
+    assert (found["saas.app_id"], found["saas.voice"], found["saas.base_url"]) == ("1", "BV002_streaming", "http://h")
