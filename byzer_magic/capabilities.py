@@ -9,7 +9,7 @@ from byzer_magic import types
 
 
 class Capability(StrEnum):
-    """One ability of a model, named as `%byzer list` shows it."""
+    """One capability of a model, named as `%byzer list` shows it."""
 
     CHAT = "chat"
     VISION = "vision"
@@ -23,31 +23,31 @@ class Capability(StrEnum):
 
 METHODS: dict[Capability, tuple[type[types.Request], Any]] = {
     Capability.CHAT: (types.ChatRequest, types.ChatChunk),
-    Capability.EMBED: (types.EmbedRequest, types.Vectors),
+    Capability.EMBED: (types.EmbedRequest, types.EmbeddingBatch),
     Capability.RERANK: (types.RerankRequest, types.Ranking),
-    Capability.TRANSCRIBE: (types.TranscribeRequest, types.Heard),
-    Capability.SPEAK: (types.SpeakRequest, types.Sound),
-    Capability.IMAGE: (types.ImageRequest, types.Picture),
+    Capability.TRANSCRIBE: (types.TranscribeRequest, types.TranscriptChunk),
+    Capability.SPEAK: (types.SpeakRequest, types.AudioChunk),
+    Capability.IMAGE: (types.ImageRequest, types.ImageItem),
 }
-"""The abilities that are methods, with what the method takes and what it yields.
+"""The capabilities that are methods, with what the method takes and what it yields.
 
-A backend that can embed has ``def embed(self, request: EmbedRequest) -> AsyncIterator[Vectors]``, and so on: each is
-an async generator, and closing it stops the work and frees what it holds.
+A backend that can embed has ``def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]``, and so on:
+each is an async generator, and closing it stops the work and frees what it holds.
 """
 
 
 def methods_of(backend: object) -> frozenset[Capability]:
-    """Return the abilities that `backend` has methods for."""
-    return frozenset(ability for ability in METHODS if hasattr(backend, ability.value))
+    """Return the capabilities that `backend` has methods for."""
+    return frozenset(capability for capability in METHODS if hasattr(backend, capability.value))
 
 
 def method_for(request: types.Request) -> Capability:
-    """Return the ability that answers `request`."""
-    return next(ability for ability, (kind, _) in METHODS.items() if isinstance(request, kind))
+    """Return the capability that answers `request`."""
+    return next(capability for capability, (kind, _) in METHODS.items() if isinstance(request, kind))
 
 
 def needed_by(request: types.Request) -> frozenset[Capability]:
-    """Return all abilities that `request` asks for: a chat with a picture in it needs vision, too."""
+    """Return all capabilities that `request` asks for: a chat with a picture in it needs vision, too."""
     needed = {method_for(request)}
     if isinstance(request, types.ChatRequest):
         parts = (part for turn in request.messages if isinstance(turn.content, list) for part in turn.content)

@@ -17,7 +17,7 @@
         DeadlineExceeded         no answer in time
         Cancelled                stopped on request
         WorkerLost               the worker died while answering
-        Unsupported              the model lacks that ability
+        Unsupported              the model lacks that capability
         ProviderError            the provider refused or failed
           AuthenticationFailed   401, 403
           ModelNotFound          404
@@ -38,6 +38,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from byzer_magic.i18n import Text, join, localized, pack, unpack
+
 
 class ByzerError(Exception):
     """Base of all errors: `message` is what happened, `hint` is the next step."""
@@ -53,8 +55,17 @@ class ByzerError(Exception):
         """The name a program can test, e.g. ``"RateLimited"``."""
         return type(self).__name__
 
+    @property
+    def text(self) -> Text:
+        """Message and hint, each a line, still to be translated; `str()` of the error is the same in English."""
+        return join(self.message, self.hint, separator="\n")
+
+    def localized(self) -> str:
+        """Return message and hint in the active language."""
+        return str(localized(self.text))
+
     def __str__(self) -> str:
-        return f"{self.message}\n{self.hint}" if self.hint else self.message
+        return str(self.text)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self).__name__, self.message, self.hint, self.details)
@@ -190,9 +201,10 @@ def _rebuild(code: str, message: str, hint: str, details: dict[str, Any]) -> Byz
 
 def to_wire(error: ByzerError) -> dict[str, Any]:
     """Return the error as plain data that msgpack can carry."""
-    return {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details}
+    message, hint = pack(error.message), pack(error.hint)
+    return {"code": error.code, "message": message, "hint": hint, "details": error.details}
 
 
 def from_wire(data: dict[str, Any]) -> ByzerError:
     """Rebuild what `to_wire` made; an unknown code becomes a plain ByzerError."""
-    return _rebuild(data["code"], data["message"], data.get("hint", ""), data.get("details", {}))
+    return _rebuild(data["code"], unpack(data["message"]), unpack(data.get("hint", "")), data.get("details", {}))

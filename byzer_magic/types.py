@@ -138,7 +138,7 @@ class ChatChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True
     """What else the provider said and a user may want (logprobs, model, id)."""
 
 
-class Cut(msgspec.Struct, frozen=True, array_like=True):
+class Truncation(msgspec.Struct, frozen=True, array_like=True):
     """Texts of which only the beginning was read."""
 
     texts: list[int]
@@ -151,15 +151,15 @@ class Cut(msgspec.Struct, frozen=True, array_like=True):
         return f"{count} text{'s were' if count != 1 else ' was'} cut at {self.limit:,} tokens"
 
 
-class Vectors(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="vectors"):
-    """Vectors of the texts from `start` on."""
+class EmbeddingBatch(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="vectors"):
+    """EmbeddingBatch of the texts from `start` on."""
 
     start: int
     dimensions: int
     data: bytes
     """Rows of `dimensions` little-endian float32."""
     usage: Usage | None = None
-    cut: Cut | None = None
+    truncated: Truncation | None = None
     """Which of the texts were too long for the model."""
 
     @property
@@ -168,7 +168,7 @@ class Vectors(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, 
         return len(self.data) // (4 * self.dimensions) if self.dimensions else 0
 
     def __repr__(self) -> str:
-        return f"Vectors({self.start}, {self.rows} x {self.dimensions})"
+        return f"EmbeddingBatch({self.start}, {self.rows} x {self.dimensions})"
 
 
 class Ranking(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="ranking"):
@@ -176,7 +176,7 @@ class Ranking(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, 
 
     order: list[tuple[int, float]]
     usage: Usage | None = None
-    cut: Cut | None = None
+    truncated: Truncation | None = None
     """Which of the documents were too long for the model, together with the query."""
 
 
@@ -188,7 +188,7 @@ class Segment(msgspec.Struct, frozen=True):
     text: str
 
 
-class Heard(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="heard"):
+class TranscriptChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="heard"):
     """A piece of a transcript: always what is new, never the text so far."""
 
     text: str = ""
@@ -200,7 +200,7 @@ class Heard(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, ta
     extra: dict[str, Any] | None = None
 
 
-class Sound(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="sound"):
+class AudioChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="sound"):
     """A piece of spoken text, in the order of its playing; together the pieces are one file of type `mime`."""
 
     data: bytes
@@ -208,10 +208,10 @@ class Sound(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, ta
     extra: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
-        return f"Sound({self.mime}, {len(self.data)} bytes)"
+        return f"AudioChunk({self.mime}, {len(self.data)} bytes)"
 
 
-class Picture(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="picture"):
+class ImageItem(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="picture"):
     """One picture that a model made: its bytes, or where the provider keeps it for a while."""
 
     mime: str = ""
@@ -222,10 +222,10 @@ class Picture(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, 
     usage: Usage | None = None
 
     def __repr__(self) -> str:
-        return f"Picture({self.mime}, {self.url if self.url else f'{len(self.data)} bytes'})"
+        return f"ImageItem({self.mime}, {self.url if self.url else f'{len(self.data)} bytes'})"
 
 
-Item = ChatChunk | Vectors | Ranking | Heard | Sound | Picture
+Item = ChatChunk | EmbeddingBatch | Ranking | TranscriptChunk | AudioChunk | ImageItem
 """What answers are made of."""
 
 

@@ -13,7 +13,7 @@ from byzer_magic.actions.output import Output
 from byzer_magic.catalog import model_facts, presets
 from byzer_magic.client import requests
 from byzer_magic.client.answer import to_messages
-from byzer_magic.client.collect import gatherer
+from byzer_magic.client.collect import collector_for
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands import parser, spec as specs
 from byzer_magic.commands.options import Spec
@@ -146,7 +146,7 @@ class Actions:
             raise CommandError(f"{item.model} answers with a file.", hint)
         items = self._manager.iterate(self._manager.ask(item.model, request))
         style = "hidden" if item.output_file else "whole"
-        result = self._out.answer(gatherer(item.model, request), items, style)
+        result = self._out.answer(collector_for(item.model, request), items, style)
         if item.output_file and not result.interrupted:
             result.save(item.output_file)
             self._out.say(f"Wrote {item.output_file}.")
@@ -155,16 +155,16 @@ class Actions:
     def _request(self, item: specs.QuerySpec) -> Request:
         found = [*map(media.image, item.image), *([media.audio(item.audio)] if item.audio else [])]
         messages = to_messages(item.query or "", item.system, found)
-        abilities = self._manager.run(self._manager.abilities(item.model))
-        return requests.request_for(abilities, messages, options_in(item), stream=False, timeout=item.timeout)
+        capabilities = self._manager.run(self._manager.capabilities(item.model))
+        return requests.request_for(capabilities, messages, options_in(item), stream=False, timeout=item.timeout)
 
     @run.register
     def _easy_chat(self, item: specs.EasyChatSpec) -> Result:
         self._manager.reach(item.model, item.ray_address)
-        abilities = self._manager.run(self._manager.abilities(item.model))
-        request = requests.request_for(abilities, to_messages(item.query), {})
+        capabilities = self._manager.run(self._manager.capabilities(item.model))
+        request = requests.request_for(capabilities, to_messages(item.query), {})
         items = self._manager.iterate(self._manager.ask(item.model, request))
-        return self._out.answer(gatherer(item.model, request), items, "markdown")
+        return self._out.answer(collector_for(item.model, request), items, "markdown")
 
     @run.register
     def _connect(self, item: specs.ConnectSpec) -> None:

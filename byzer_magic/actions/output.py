@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from byzer_magic.client.collect import Gatherer
+from byzer_magic.client.collect import AnyCollector
 from byzer_magic.results import Result
 from byzer_magic.types import Event
 
@@ -34,7 +34,7 @@ class Output(Protocol):
     def events(self, model: str, events: Iterator[Event]) -> None:
         """Show a deploy while it happens."""
 
-    def answer(self, gathered: Gatherer, items: Items, style: str) -> Result:
+    def answer(self, collector: AnyCollector, items: Items, style: str) -> Result:
         """Show an answer while it comes (whatever it is: text, vectors, sound, pictures), and return it."""
         ...
 

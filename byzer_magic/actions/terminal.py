@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from byzer_magic.actions.output import Items
-from byzer_magic.client.answer import Answer
-from byzer_magic.client.collect import Gatherer, collect
+from byzer_magic.client.answer import ChatCollector
+from byzer_magic.client.collect import AnyCollector, collect
 from byzer_magic.rendering import progress, snapshot
 from byzer_magic.rendering.media import base as media
 from byzer_magic.results import ChatResult, EmbedResult, Result
@@ -64,26 +64,26 @@ class Terminal:
                 self.say(f"{model}: {progress.event_text(event, chinese=chinese)}{late}")
                 stage, told = new, now
 
-    def answer(self, gathered: Gatherer, items: Items, style: str) -> Result:
+    def answer(self, collector: AnyCollector, items: Items, style: str) -> Result:
         """Write the answer to stdout as it comes, its footer to stderr; "whole" and "hidden" wait for its end."""
-        if isinstance(gathered, Answer) and style not in ("whole", "hidden"):
-            return self._streamed(gathered, items)
+        if isinstance(collector, ChatCollector) and style not in ("whole", "hidden"):
+            return self._streamed(collector, items)
         told, chinese = time.monotonic(), self._chinese()
 
         def tell(_: object) -> None:
             nonlocal told
             if time.monotonic() - told >= TELL_SECONDS:
                 told = time.monotonic()
-                self.say(f"{gathered.model}: {gathered.progress(chinese=chinese)} · {gathered.seconds:.0f} s")
+                self.say(f"{collector.model}: {collector.progress(chinese=chinese)} · {collector.seconds:.0f} s")
 
-        result = collect(gathered, items, tell)
+        result = collect(collector, items, tell)
         if style != "hidden":
             self.text(result.output if isinstance(result, EmbedResult) else str(result))
         if not isinstance(result, ChatResult):
             self.say(snapshot.footer(result, chinese=chinese))
         return result
 
-    def _streamed(self, answer: Answer, items: Items) -> Result:
+    def _streamed(self, answer: ChatCollector, items: Items) -> Result:
         def write(item: object) -> None:
             if isinstance(item, ChatChunk) and item.text:
                 sys.stdout.write(item.text)

@@ -1,7 +1,7 @@
 """The bargain between the pool and a backend.
 
 You provide: a class with `info` (its name, its parameters, what to install), `open`, `close`, and one method
-per ability (`chat`, `embed`, ...; see `byzer_magic.capabilities`). You get: flags, completion, `--help`, checked and
+per capability (`chat`, `embed`, ...; see `byzer_magic.capabilities`). You get: flags, completion, `--help`, checked and
 typed parameters, expanded secrets, workers, limits, queueing, cancel, retries before the first token, stat, errors.
 """
 
@@ -98,13 +98,13 @@ class Backend(ABC):
     async def close(self) -> None:
         """Free connections, memory and processes."""
 
-    def abilities(self) -> frozenset[Capability]:
+    def capabilities(self) -> frozenset[Capability]:
         """Return what this instance can do: the methods it has, and those of `info.capabilities` that have none."""
         return methods_of(self) | (self.info.capabilities - METHODS.keys())
 
-    def ask(self, ability: Capability, request: Request) -> AsyncIterator[Item]:
-        """Yield the answer to `request`, by the method that is named like the ability."""
-        answer: AsyncIterator[Item] = getattr(self, ability.value)(request)
+    def ask(self, capability: Capability, request: Request) -> AsyncIterator[Item]:
+        """Yield the answer to `request`, by the method that is named like the capability."""
+        answer: AsyncIterator[Item] = getattr(self, capability.value)(request)
         return answer
 
 

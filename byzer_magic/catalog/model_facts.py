@@ -51,7 +51,7 @@ def capabilities(name: str, stated: str | None = None) -> frozenset[Capability]:
     """Return what a model can do: as `stated` (names with commas), else by its name.
 
     Raises:
-        BadParameter: a stated ability does not exist.
+        BadParameter: a stated capability does not exist.
     """
     if not stated:
         return facts(name).capabilities
@@ -59,6 +59,7 @@ def capabilities(name: str, stated: str | None = None) -> frozenset[Capability]:
     unknown = [word for word in words if word not in list(Capability)]
     if unknown:
         raise BadParameter(
-            f"saas.capabilities has {unknown[0]!r}, which is no ability.", f"Choose from: {', '.join(Capability)}."
+            f"saas.capabilities has {unknown[0]!r}, which is no capability.",
+            f"Choose from: {', '.join(Capability)}.",
         )
     return frozenset(map(Capability, words))

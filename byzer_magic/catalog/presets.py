@@ -34,7 +34,7 @@ class Preset:
     def capabilities(self) -> tuple[Capability, ...]:
         """Return what the model can do, as the catalog has it."""
         able = model_facts.capabilities(self.model)
-        return tuple(ability for ability in Capability if ability in able)
+        return tuple(capability for capability in Capability if capability in able)
 
     @property
     def note(self) -> str:

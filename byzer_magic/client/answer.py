@@ -16,7 +16,7 @@ from byzer_magic.results.metadata import Timings
 from byzer_magic.types import ChatChunk, Dispatched, Media, Message, Usage
 
 
-class Answer:
+class ChatCollector:
     """Collects the items of one chat into a ChatResult; can be read at any time, also after an error."""
 
     def __init__(self, model: str) -> None:

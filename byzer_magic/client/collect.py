@@ -1,4 +1,4 @@
-"""From the items of an answer to the whole, for every ability."""
+"""From the items of an answer to the whole, for every capability."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any, Generic, TypeVar
 
 from byzer_magic import errors, results, types
-from byzer_magic.client.answer import Answer
+from byzer_magic.client.answer import ChatCollector
 from byzer_magic.rendering import assets
 from byzer_magic.rendering.media.base import measured, size
 from byzer_magic.results import Result
@@ -19,7 +19,7 @@ from byzer_magic.types import Dispatched, Usage
 R = TypeVar("R")
 
 
-class Gathered(ABC, Generic[R]):
+class Collector(ABC, Generic[R]):
     """The items of one answer so far; can be read at any time, also after an error."""
 
     def __init__(self, model: str, request: R) -> None:
@@ -75,8 +75,8 @@ class Gathered(ABC, Generic[R]):
         }
 
 
-class Embedded(Gathered[types.EmbedRequest]):
-    """Vectors, batch after batch."""
+class EmbeddingCollector(Collector[types.EmbedRequest]):
+    """EmbeddingBatch, batch after batch."""
 
     _rows = 0
     _dimensions = 0
@@ -84,12 +84,12 @@ class Embedded(Gathered[types.EmbedRequest]):
     def __init__(self, model: str, request: types.EmbedRequest) -> None:
         super().__init__(model, request)
         self._parts: list[bytes] = []
-        self._cut: types.Cut | None = None
+        self._cut: types.Truncation | None = None
 
-    def take(self, item: types.Vectors) -> None:
-        if item.cut:
+    def take(self, item: types.EmbeddingBatch) -> None:
+        if item.truncated:
             so_far = self._cut.texts if self._cut else []
-            self._cut = types.Cut([*so_far, *item.cut.texts], item.cut.limit)
+            self._cut = types.Truncation([*so_far, *item.truncated.texts], item.truncated.limit)
         self._parts.append(item.data)
         self._rows += item.rows
         self._dimensions = item.dimensions
@@ -111,20 +111,20 @@ class Embedded(Gathered[types.EmbedRequest]):
         import numpy as np  # 70 ms, and only vectors need it
 
         vectors = np.frombuffer(b"".join(self._parts), dtype="<f4").reshape(self._rows, self._dimensions)
-        return results.EmbedResult(vectors=vectors.copy(), cut=self._cut, **self.made(interrupted=interrupted))
+        return results.EmbedResult(vectors=vectors.copy(), truncated=self._cut, **self.made(interrupted=interrupted))
 
 
-class Ranked(Gathered[types.RerankRequest]):
+class RankingCollector(Collector[types.RerankRequest]):
     """Documents in their new order."""
 
     def __init__(self, model: str, request: types.RerankRequest) -> None:
         super().__init__(model, request)
         self._order: list[tuple[int, float]] = []
-        self._cut: types.Cut | None = None
+        self._cut: types.Truncation | None = None
 
     def take(self, item: types.Ranking) -> None:
         self._order += item.order
-        self._cut = item.cut or self._cut
+        self._cut = item.truncated or self._cut
 
     def progress(self, *, chinese: bool) -> str:
         words = assets.texts("progress", chinese=chinese)
@@ -133,10 +133,10 @@ class Ranked(Gathered[types.RerankRequest]):
     def result(self, *, interrupted: bool = False) -> results.RerankResult:
         documents = [self.request.documents[index] for index, _ in self._order]
         made = self.made(interrupted=interrupted)
-        return results.RerankResult(order=[*self._order], documents=documents, cut=self._cut, **made)
+        return results.RerankResult(order=[*self._order], documents=documents, truncated=self._cut, **made)
 
 
-class Heard(Gathered[types.TranscribeRequest]):
+class TranscriptCollector(Collector[types.TranscribeRequest]):
     """A transcript."""
 
     def __init__(self, model: str, request: types.TranscribeRequest) -> None:
@@ -146,7 +146,7 @@ class Heard(Gathered[types.TranscribeRequest]):
         self._facts: dict[str, Any] = {}
         self._raw: dict[str, Any] = {}
 
-    def take(self, item: types.Heard) -> None:
+    def take(self, item: types.TranscriptChunk) -> None:
         self._text.append(item.text)
         self._segments += item.segments or []
         known = {"language": item.language, "duration": item.duration}
@@ -167,7 +167,7 @@ class Heard(Gathered[types.TranscribeRequest]):
         )
 
 
-class Spoken(Gathered[types.SpeakRequest]):
+class AudioCollector(Collector[types.SpeakRequest]):
     """A sound."""
 
     _mime = ""
@@ -176,7 +176,7 @@ class Spoken(Gathered[types.SpeakRequest]):
         super().__init__(model, request)
         self._data = bytearray()
 
-    def take(self, item: types.Sound) -> None:
+    def take(self, item: types.AudioChunk) -> None:
         self._data += item.data
         self._mime = item.mime
 
@@ -194,14 +194,14 @@ class Spoken(Gathered[types.SpeakRequest]):
         )
 
 
-class Drawn(Gathered[types.ImageRequest]):
+class ImageCollector(Collector[types.ImageRequest]):
     """Pictures."""
 
     def __init__(self, model: str, request: types.ImageRequest) -> None:
         super().__init__(model, request)
-        self._pictures: list[types.Picture] = []
+        self._pictures: list[types.ImageItem] = []
 
-    def take(self, item: types.Picture) -> None:
+    def take(self, item: types.ImageItem) -> None:
         self._pictures.append(item)
 
     def progress(self, *, chinese: bool) -> str:
@@ -213,24 +213,26 @@ class Drawn(Gathered[types.ImageRequest]):
         return results.ImageResult(pictures=[*self._pictures], **asked)
 
 
-Gatherer = Answer | Embedded | Ranked | Heard | Spoken | Drawn
+AnyCollector = (
+    ChatCollector | EmbeddingCollector | RankingCollector | TranscriptCollector | AudioCollector | ImageCollector
+)
 
-_GATHERERS: dict[type, Callable[[str, Any], Gatherer]] = {
-    types.ChatRequest: lambda model, _: Answer(model),
-    types.EmbedRequest: Embedded,
-    types.RerankRequest: Ranked,
-    types.TranscribeRequest: Heard,
-    types.SpeakRequest: Spoken,
-    types.ImageRequest: Drawn,
+_COLLECTORS: dict[type, Callable[[str, Any], AnyCollector]] = {
+    types.ChatRequest: lambda model, _: ChatCollector(model),
+    types.EmbedRequest: EmbeddingCollector,
+    types.RerankRequest: RankingCollector,
+    types.TranscribeRequest: TranscriptCollector,
+    types.SpeakRequest: AudioCollector,
+    types.ImageRequest: ImageCollector,
 }
 
 
-def gatherer(model: str, request: types.Request) -> Gatherer:
+def collector_for(model: str, request: types.Request) -> AnyCollector:
     """Return what collects the answer to `request`."""
-    return _GATHERERS[type(request)](model, request)
+    return _COLLECTORS[type(request)](model, request)
 
 
-def collect(gathered: Gatherer, items: Iterator[Any], show: Callable[[Any], None]) -> Result:
+def collect(collector: AnyCollector, items: Iterator[Any], show: Callable[[Any], None]) -> Result:
     """Drain an answer, calling `show` after each item; an interrupt ends it early and marks the result.
 
     Raises:
@@ -239,11 +241,11 @@ def collect(gathered: Gatherer, items: Iterator[Any], show: Callable[[Any], None
     with closing(items) as open_items:  # type: ignore[type-var]  # LOOP.iterate's generators
         try:
             for item in open_items:
-                gathered.add(item)
+                collector.add(item)
                 show(item)
         except KeyboardInterrupt:
-            return gathered.result(interrupted=True)
+            return collector.result(interrupted=True)
         except errors.RequestError as err:
-            err.partial = gathered.result(interrupted=True)
+            err.partial = collector.result(interrupted=True)
             raise
-    return gathered.result()
+    return collector.result()

@@ -40,7 +40,7 @@ class Manager(FleetManager):
 
     def __init__(self, settings: config.Settings | None = None, say: Say = lambda _: None) -> None:
         super().__init__(settings, say)
-        self._abilities: WeakKeyDictionary[Link, frozenset[Capability]] = WeakKeyDictionary()
+        self._capabilities: WeakKeyDictionary[Link, frozenset[Capability]] = WeakKeyDictionary()
 
     # ---- deployments
 
@@ -219,26 +219,26 @@ class Manager(FleetManager):
             raise errors.Unsupported(err.message, await self._who_can(err.details["needs"])) from None
 
     async def _who_can(self, needs: list[str]) -> str:
-        """Return the hint that names the deployments with all these abilities."""
+        """Return the hint that names the deployments with all these capabilities."""
         await asyncio.to_thread(self.ensure)
         able = [stat.model for stat in await self.stats() if set(needs) <= set(stat.capabilities)]
         what = " and ".join(needs)
         return f"These can {what}: {', '.join(able)}." if able else f"Deploy a model that can {what} (see: presets)."
 
-    async def abilities(self, alias: str) -> frozenset[Capability]:
+    async def capabilities(self, alias: str) -> frozenset[Capability]:
         """Return what the model can do (asked once per deployment)."""
         link = await self._link(alias)
-        while link not in self._abilities:
+        while link not in self._capabilities:
             stat: ModelStat = await link.call("stat")
             if stat.trouble:
                 raise errors.NotDeployed(
                     f"{alias} could not be loaded: {stat.trouble}", f"See logs --model {alias}; then deploy it again."
                 )
             if stat.capabilities:
-                self._abilities[link] = frozenset(map(Capability, stat.capabilities))
+                self._capabilities[link] = frozenset(map(Capability, stat.capabilities))
             else:  # it is loading
                 await asyncio.sleep(LOOK_SECONDS)
-        return self._abilities[link]
+        return self._capabilities[link]
 
     async def _link(self, alias: str) -> Link:
         link = self._links.get(alias)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from byzer_magic import errors, media
 from byzer_magic.client import requests
 from byzer_magic.client.answer import to_messages
-from byzer_magic.client.collect import Embedded, Gatherer, gatherer
+from byzer_magic.client.collect import AnyCollector, EmbeddingCollector, collector_for
 from byzer_magic.client.manager import Manager
 from byzer_magic.rendering import assets
 from byzer_magic.results import (
@@ -51,7 +51,7 @@ class Lots:
         self.count = 0
         self.before = 0
         """Texts of the lots that are done."""
-        self.now: Embedded | None = None
+        self.now: EmbeddingCollector | None = None
         self._started = time.monotonic()
 
     @property
@@ -161,7 +161,7 @@ class Model:
         self._manager.reach(self.alias)
         return LOOP.adopt_iterate(self._deltas(prompt, system, _media(image, audio), timeout, options))
 
-    # ---- the other abilities
+    # ---- the other capabilities
 
     def embed(self, texts: Any, *, timeout: float | None = None, **options: Any) -> np.ndarray[Any, Any]:
         """Return vectors as float32: of one text its vector, of many (a list, a pandas Series) one row each, in order.
@@ -217,9 +217,9 @@ class Model:
     def ask(self, request: Request) -> Result:
         """Return the whole answer to a request of `byzer_magic.types`."""
         self._manager.reach(self.alias)
-        gathered = gatherer(self.alias, request)
-        with self._manager.watch(gathered):
-            return self._manager.run(self._collect(request, gathered))
+        collector = collector_for(self.alias, request)
+        with self._manager.watch(collector):
+            return self._manager.run(self._collect(request, collector))
 
     async def aask(self, request: Request) -> Result:
         """Like `ask`, for asyncio."""
@@ -238,9 +238,9 @@ class Model:
     async def _chat(
         self, prompt: Any, system: str | None, found: list[Media], timeout: float | None, options: dict[str, Any]
     ) -> Result:
-        abilities = await self._manager.abilities(self.alias)
+        capabilities = await self._manager.capabilities(self.alias)
         messages = to_messages(prompt, system, found)
-        return await self._collect(requests.request_for(abilities, messages, options, stream=False, timeout=timeout))
+        return await self._collect(requests.request_for(capabilities, messages, options, stream=False, timeout=timeout))
 
     async def _deltas(
         self, prompt: Any, system: str | None, found: list[Media], timeout: float | None, options: dict[str, Any]
@@ -250,11 +250,11 @@ class Model:
             if isinstance(item, ChatChunk):
                 yield item
 
-    async def _collect(self, request: Request, gathered: Gatherer | None = None) -> Result:
-        gathered = gathered or gatherer(self.alias, request)
+    async def _collect(self, request: Request, collector: AnyCollector | None = None) -> Result:
+        collector = collector or collector_for(self.alias, request)
         async for item in self._manager.ask(self.alias, request):
-            gathered.add(item)
-        return gathered.result()
+            collector.add(item)
+        return collector.result()
 
     async def _embed(self, texts: Any, timeout: float | None, options: dict[str, Any], work: Lots) -> Any:
         import numpy as np  # 70 ms, and only vectors need it
@@ -264,7 +264,7 @@ class Model:
         lots = []
         for start in range(0, len(rows), TEXTS_AT_ONCE):
             request = EmbedRequest(texts=rows[start : start + TEXTS_AT_ONCE], options=options, timeout=timeout)
-            work.before, work.now = start, cast("Embedded", gatherer(self.alias, request))
+            work.before, work.now = start, cast("EmbeddingCollector", collector_for(self.alias, request))
             result = _warned(cast("EmbedResult", await self._collect(request, work.now)), start)
             lots.append(result.vectors)
         vectors = np.concatenate(lots) if lots else np.zeros((0, 0), dtype="<f4")
@@ -279,9 +279,9 @@ def _media(image: Any, audio: Any) -> list[Media]:
 
 def _warned(result: R, start: int = 0) -> R:
     """Return a result, after a warning when the model has read only the beginning of some texts."""
-    if result.cut:
-        told = ", ".join(str(start + place) for place in result.cut.texts[:5])
-        warnings.warn(f"Texts cut at {result.cut.limit} tokens, by their place: {told}", stacklevel=3)
+    if result.truncated:
+        told = ", ".join(str(start + place) for place in result.truncated.texts[:5])
+        warnings.warn(f"Texts cut at {result.truncated.limit} tokens, by their place: {told}", stacklevel=3)
     return result
 
 

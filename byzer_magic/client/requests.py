@@ -39,26 +39,26 @@ from byzer_magic.types import (
 Options = dict[str, Any]
 
 
-def purpose(abilities: frozenset[Capability]) -> Capability:
+def purpose(capabilities: frozenset[Capability]) -> Capability:
     """Return what a model that can do these is asked for by a plain prompt."""
     order = ("chat", "speak", "image", "transcribe", "embed", "rerank")
-    return next((Capability(name) for name in order if name in abilities), Capability.CHAT)
+    return next((Capability(name) for name in order if name in capabilities), Capability.CHAT)
 
 
 def request_for(
-    abilities: frozenset[Capability],
+    capabilities: frozenset[Capability],
     messages: Sequence[Message],
     options: Options,
     *,
     stream: bool = True,
     timeout: float | None = None,
 ) -> Request:
-    """Return the request that a conversation is, to a model with these abilities.
+    """Return the request that a conversation is, to a model with these capabilities.
 
     Raises:
         CommandError: what the model needs is not in it (a sound to listen to, documents to rank).
     """
-    what = purpose(abilities)
+    what = purpose(capabilities)
     if what == Capability.CHAT:
         return chat_request(messages, options, stream=stream, timeout=timeout)
     text, found = _content(messages)

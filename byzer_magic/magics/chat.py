@@ -15,7 +15,7 @@ from byzer_magic.actions.output import Output
 from byzer_magic.capabilities import Capability
 from byzer_magic.client import requests
 from byzer_magic.client.answer import to_messages
-from byzer_magic.client.collect import gatherer
+from byzer_magic.client.collect import collector_for
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import ChatSpec, SessionsSpec
 from byzer_magic.errors import ByzerError, CommandError, RequestError
@@ -69,13 +69,13 @@ class Chats:
             return
         messages = self._messages(item, text)
         manager.reach(item.model)
-        abilities = manager.run(manager.abilities(item.model))
+        capabilities = manager.run(manager.capabilities(item.model))
         request = requests.request_for(
-            abilities, messages, options_in(item), stream=not item.no_stream, timeout=item.timeout
+            capabilities, messages, options_in(item), stream=not item.no_stream, timeout=item.timeout
         )
         try:
             items = manager.iterate(manager.ask(item.model, request))
-            result = self._out.answer(gatherer(item.model, request), items, item.format)
+            result = self._out.answer(collector_for(item.model, request), items, item.format)
         except RequestError as err:
             if err.partial is not None:
                 self._keep(item, messages, err.partial)
@@ -109,7 +109,7 @@ class Chats:
 
     def _several(self, manager: Manager, item: ChatSpec, aliases: list[str], text: str) -> None:
         """Ask several models at once; the cell fails when none of them answers."""
-        abilities = columns.abilities(manager, aliases)
+        capabilities = columns.capabilities(manager, aliases)
         messages = {
             alias: self._messages(replace(item, session=_session(item, alias, aliases)), text) for alias in aliases
         }
@@ -118,7 +118,7 @@ class Chats:
             alias: can if isinstance(can, ByzerError) else requests.request_for(
                 can, messages[alias], options, stream=not item.no_stream, timeout=item.timeout
             )
-            for alias, can in abilities.items()
+            for alias, can in capabilities.items()
         }  # fmt: skip
         if item.judge:
             columns.check_judge(manager, item.judge, list(requests.values()))
@@ -140,14 +140,14 @@ class Chats:
         if not self._out.shows_media:
             raise CommandError("Recording needs a notebook.", "Give a file: --audio talk.m4a")
         manager.reach(item.model)
-        abilities = manager.run(manager.abilities(item.model))
-        if requests.purpose(abilities) not in (Capability.CHAT, Capability.TRANSCRIBE):
+        capabilities = manager.run(manager.capabilities(item.model))
+        if requests.purpose(capabilities) not in (Capability.CHAT, Capability.TRANSCRIBE):
             raise CommandError(f"{item.model} does not listen.", "Name a model that writes down speech, or chats.")
         sent: list[Message] = []
 
         def ask(sound: Media) -> Request:
             sent[:] = self._messages(replace(item, audio=None), text, [sound])
-            return requests.request_for(abilities, sent, options_in(item), timeout=item.timeout)
+            return requests.request_for(capabilities, sent, options_in(item), timeout=item.timeout)
 
         cell = cell_of(self._shell)
         if (earlier := self._recordings.pop(cell, None)) is not None:

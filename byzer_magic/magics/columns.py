@@ -17,8 +17,8 @@ import msgspec
 from byzer_magic.actions.output import Output
 from byzer_magic.capabilities import Capability
 from byzer_magic.client import requests
-from byzer_magic.client.answer import Answer
-from byzer_magic.client.collect import gatherer
+from byzer_magic.client.answer import ChatCollector
+from byzer_magic.client.collect import collector_for
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import ByzerError, CommandError, NotDeployed, RequestError
 from byzer_magic.magics.repaint import Repainted
@@ -29,7 +29,7 @@ from byzer_magic.results import ChatResult, Result, TranscribeResult
 from byzer_magic.results.comparison import Answers
 from byzer_magic.types import ChatRequest, Message, Request, TranscribeRequest
 
-Abilities = frozenset[Capability]
+Capabilities = frozenset[Capability]
 
 
 def names(model: str) -> list[str]:
@@ -46,17 +46,17 @@ def names(model: str) -> list[str]:
     return found
 
 
-def abilities(manager: Manager, aliases: Sequence[str]) -> dict[str, Abilities | ByzerError]:
+def capabilities(manager: Manager, aliases: Sequence[str]) -> dict[str, Capabilities | ByzerError]:
     """Return what each model can do; of one that is deployed and does not answer, the error.
 
     Raises:
         NotDeployed: one of them is not deployed.
     """
-    found: dict[str, Abilities | ByzerError] = {}
+    found: dict[str, Capabilities | ByzerError] = {}
     for alias in aliases:
         try:
             manager.reach(alias)
-            found[alias] = manager.run(manager.abilities(alias))
+            found[alias] = manager.run(manager.capabilities(alias))
         except NotDeployed as err:
             if not manager.runs(alias):
                 raise
@@ -72,7 +72,7 @@ class Asking:
     def __init__(self, alias: str, request: Request | ByzerError) -> None:
         self.alias = alias
         self.request = request
-        self.gathered = gatherer(alias, request if not isinstance(request, ByzerError) else _EMPTY)
+        self.collector = collector_for(alias, request if not isinstance(request, ByzerError) else _EMPTY)
         self.result: Result | None = None
         self._begun = False
         if isinstance(request, ByzerError):
@@ -85,7 +85,7 @@ class Asking:
         try:
             async with aclosing(manager.ask(self.alias, self.request)) as items:  # type: ignore[arg-type, type-var]  # a generator
                 async for item in items:
-                    self.gathered.add(item)
+                    self.collector.add(item)
                     self._begun = True
                     if board is not None:
                         board.touch()
@@ -97,13 +97,13 @@ class Asking:
     def end(self, error: ByzerError | None = None, *, interrupted: bool = False) -> None:
         """Keep what has arrived as the result."""
         if self.result is None:
-            result = self.gathered.result(interrupted=interrupted or error is not None)
+            result = self.collector.result(interrupted=interrupted or error is not None)
             self.result = msgspec.structs.replace(result, error=error)
 
     def column(self, *, chinese: bool) -> columns.Column:
         """Return how it is now."""
-        so_far = self.gathered
-        text, reasoning = (so_far.text, so_far.reasoning) if isinstance(so_far, Answer) else ("", "")
+        so_far = self.collector
+        text, reasoning = (so_far.text, so_far.reasoning) if isinstance(so_far, ChatCollector) else ("", "")
         if self.result is None:
             state = "answering" if text or reasoning or self._begun else "waiting"
         else:
@@ -158,7 +158,7 @@ async def _ended(manager: Manager, asking: Sequence[Asking], board: Repainted | 
 def check_judge(manager: Manager, judge: str, requests: Sequence[Request | ByzerError]) -> None:
     """Raise CommandError where that deployment cannot compare these answers; NotDeployed where there is none."""
     manager.reach(judge)
-    if Capability.CHAT not in manager.run(manager.abilities(judge)):
+    if Capability.CHAT not in manager.run(manager.capabilities(judge)):
         raise CommandError(f"{judge} cannot judge: it does not chat.", "Name a model that does.")
     if not all(isinstance(request, ChatRequest | TranscribeRequest | ByzerError) for request in requests):
         raise CommandError("--judge compares texts, and these models make something else.", "Leave it out.")
@@ -175,7 +175,7 @@ def judged(manager: Manager, out: Output, judge: str, prompt: str, answers: Answ
     pairs = ", ".join(f"{letter} = {alias}" for alias, letter in answers.letters.items())
     request = requests.chat_request(judge_messages(prompt, texts, answers.letters, chinese=chinese), {})
     out.say(f"{words['judge'].format(judge=judge)}: {pairs}")
-    found = out.answer(gatherer(judge, request), manager.iterate(manager.ask(judge, request)), "markdown")
+    found = out.answer(collector_for(judge, request), manager.iterate(manager.ask(judge, request)), "markdown")
     answers.judgement = found if isinstance(found, ChatResult) else None
 
 

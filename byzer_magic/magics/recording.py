@@ -12,7 +12,7 @@ from contextlib import aclosing
 from IPython.display import DisplayHandle
 
 from byzer_magic import media
-from byzer_magic.client.collect import Gatherer, gatherer
+from byzer_magic.client.collect import AnyCollector, collector_for
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import ByzerError
 from byzer_magic.magics.repaint import Repainted
@@ -68,10 +68,10 @@ class Recording:
         except ByzerError as err:
             self._failed(str(err))
             return
-        gathered = gatherer(self._alias, request)
-        board = Repainted(lambda: self._status(gathered), handle=self._below)
+        collector = collector_for(self._alias, request)
+        board = Repainted(lambda: self._status(collector), handle=self._below)
         try:
-            self._job = asyncio.run_coroutine_threadsafe(self._gather(gathered, request), LOOP.start())
+            self._job = asyncio.run_coroutine_threadsafe(self._gather(collector, request), LOOP.start())
             self._job.result()
         except CancelledError:
             board.close({"text/plain": ""})
@@ -81,7 +81,7 @@ class Recording:
             board.close(trouble(str(err)))
             self._failed(err.message)
             return
-        result = gathered.result()
+        result = collector.result()
         board.close(shown(result, chinese=self._chinese))
         self._keep(result)
         self._end()
@@ -92,13 +92,13 @@ class Recording:
         self._page.close()
         self._above.update({"text/plain": ""}, raw=True)
 
-    async def _gather(self, gathered: Gatherer, request: Request) -> None:
+    async def _gather(self, collector: AnyCollector, request: Request) -> None:
         async with aclosing(self._manager.ask(self._alias, request)) as items:  # type: ignore[type-var]  # a generator
             async for item in items:
-                gathered.add(item)
+                collector.add(item)
 
-    def _status(self, gathered: Gatherer) -> dict[str, str]:
-        return progress.bundle([progress.of(gathered, chinese=self._chinese)])
+    def _status(self, collector: AnyCollector) -> dict[str, str]:
+        return progress.bundle([progress.of(collector, chinese=self._chinese)])
 
     def _failed(self, text: str) -> None:
         self._page.send({"kind": "failed", "text": text})

@@ -16,8 +16,8 @@ from IPython.display import display
 import byzer_magic
 from byzer_magic.actions.output import Items, Output
 from byzer_magic.actions.terminal import Terminal
-from byzer_magic.client.answer import Answer
-from byzer_magic.client.collect import Gatherer, collect
+from byzer_magic.client.answer import ChatCollector
+from byzer_magic.client.collect import AnyCollector, collect
 from byzer_magic.errors import ByzerError, RequestError
 from byzer_magic.magics.repaint import Repainted
 from byzer_magic.rendering import progress, snapshot
@@ -72,12 +72,12 @@ class Notebook:
             deploy.end("stopped")
             board.close()
 
-    def answer(self, gathered: Gatherer, items: Items, style: str) -> Result:
+    def answer(self, collector: AnyCollector, items: Items, style: str) -> Result:
         """Paint a text while it comes, as Markdown, and show other things when they are there; then the footer."""
-        if isinstance(gathered, Answer) and style not in ("whole", "hidden"):
-            return self._painted(gathered, items, style)
-        with self.watch(gathered):
-            result = collect(gathered, items, lambda _: None)
+        if isinstance(collector, ChatCollector) and style not in ("whole", "hidden"):
+            return self._painted(collector, items, style)
+        with self.watch(collector):
+            result = collect(collector, items, lambda _: None)
         if style != "hidden":
             self._show_result(result, style)
         return result
@@ -95,7 +95,7 @@ class Notebook:
         finally:
             board.close({"text/plain": ""})
 
-    def _painted(self, answer: Answer, items: Items, style: str) -> Result:
+    def _painted(self, answer: ChatCollector, items: Items, style: str) -> Result:
         """Paint a text as it comes; while nothing has come yet, for how long it is waited for."""
         chinese, key = _chinese(), secrets.token_hex(4)
         view = answer_view.View(style, chinese=chinese, key=key)

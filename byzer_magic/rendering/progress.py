@@ -63,9 +63,9 @@ def stage(event: Event, *, chinese: bool) -> str:
         case Loading(stage=doing, worker=worker, detail=detail):
             told = words["loading"].format(worker=worker, stage=doing)
             return f"{told} ({detail})" if detail else told
-        case Ready(seconds=took, workers=workers, capabilities=abilities):
+        case Ready(seconds=took, workers=workers, capabilities=capabilities):
             told = words["ready_one" if workers == 1 else "ready"]
-            return told.format(took=f"{took:.1f}", workers=workers, abilities=", ".join(abilities))
+            return told.format(took=f"{took:.1f}", workers=workers, capabilities=", ".join(capabilities))
         case Failed():
             return words["failed"]
 

@@ -11,7 +11,7 @@ from byzer_magic.catalog import prices
 from byzer_magic.rendering import assets
 from byzer_magic.results import ChatResult, EmbedResult, RerankResult, Result
 from byzer_magic.stat import ModelStat
-from byzer_magic.types import Cut
+from byzer_magic.types import Truncation
 
 NUMBER = re.compile(r"[-+]?[$¥]?[\d,.]+%?( ?(s|ms|min|h|/s|[kKMGT]i?B))?(/\d+)?|")
 """What a column of numbers has in its cells; it is aligned at the right."""
@@ -140,14 +140,14 @@ def made(result: Result, *, chinese: bool) -> str:
     if not isinstance(result, EmbedResult | RerankResult):
         return ""
     words = assets.texts("footer", chinese=chinese)
-    parts = [_cut(result.cut, words)] if result.cut else []
+    parts = [_cut(result.truncated, words)] if result.truncated else []
     if isinstance(result, EmbedResult):
         rows, dimensions = result.vectors.shape
         parts.insert(0, words["vector" if rows == 1 else "vectors"].format(rows=rows, dimensions=dimensions))
     return "; ".join(parts)
 
 
-def _cut(cut: Cut, words: Mapping[str, str]) -> str:
+def _cut(cut: Truncation, words: Mapping[str, str]) -> str:
     count = len(cut.texts)
     return words["cut_one" if count == 1 else "cut"].format(count=count, limit=f"{cut.limit:,}")
 

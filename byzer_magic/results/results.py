@@ -18,7 +18,7 @@ from byzer_magic.rendering.media import (
     transcript as transcript_view,
 )
 from byzer_magic.results.metadata import Origin
-from byzer_magic.types import Cut, Media, Picture, Segment
+from byzer_magic.types import ImageItem, Media, Segment, Truncation
 
 
 class ChatResult(Origin, frozen=True, kw_only=True):
@@ -53,11 +53,11 @@ class ChatResult(Origin, frozen=True, kw_only=True):
 
 
 class EmbedResult(Origin, frozen=True, kw_only=True, eq=False):
-    """Vectors, one row per text, in the order of the texts."""
+    """EmbeddingBatch, one row per text, in the order of the texts."""
 
     vectors: Any
     """A numpy array of float32, texts x dimensions."""
-    cut: Cut | None = None
+    truncated: Truncation | None = None
     """Which texts were too long for the model, so that only their beginning was read (where the backend tells)."""
 
     @property
@@ -86,7 +86,7 @@ class EmbedResult(Origin, frozen=True, kw_only=True, eq=False):
     def __str__(self) -> str:
         rows, dimensions = self.vectors.shape
         made = f"{rows} vector{'s'[: rows != 1]} of {dimensions} numbers"
-        return f"{made}; {self.cut}" if self.cut else made
+        return f"{made}; {self.truncated}" if self.truncated else made
 
     def __repr__(self) -> str:
         return f"EmbedResult({self}, {self.model})"
@@ -99,7 +99,7 @@ class RerankResult(Origin, frozen=True, kw_only=True):
     """Index in the request and score of each document, the best first."""
     documents: list[str]
     """The documents themselves, in that order."""
-    cut: Cut | None = None
+    truncated: Truncation | None = None
     """Which of them, by their index in the request, were too long to be read whole (where the backend tells)."""
 
     @property
@@ -148,7 +148,7 @@ class TranscribeResult(Origin, frozen=True, kw_only=True):
         return tuple(filter(None, [self.model, self.language, media.clock(self.duration) if self.duration else ""]))
 
     @property
-    def sound(self) -> sound_view.Sound | None:
+    def sound(self) -> sound_view.AudioView | None:
         """Return the sound as a player shows it, where its bytes are here."""
         return sound_view.recording(self.audio, self.text) if self.audio is not None and self.audio.data else None
 
@@ -184,11 +184,11 @@ class SpeakResult(Origin, frozen=True, kw_only=True):
         return _write(path, self.data)
 
     @property
-    def sound(self) -> sound_view.Sound:
+    def sound(self) -> sound_view.AudioView:
         """Return the sound as a player shows it."""
         name = media.file_name(self.model, self.text, self.mime)
         facts = (self.model, *media.named(self.options))
-        return sound_view.Sound(data=self.data, mime=self.mime, name=name, said=self.text, facts=facts)
+        return sound_view.AudioView(data=self.data, mime=self.mime, name=name, said=self.text, facts=facts)
 
     def _repr_mimebundle_(self, *, chinese: bool | None = None, **_: Any) -> dict[str, str]:
         return sound_view.bundle(self.sound, str(self), chinese=media.chinese(chinese))
@@ -205,7 +205,7 @@ class SpeakResult(Origin, frozen=True, kw_only=True):
 class ImageResult(Origin, frozen=True, kw_only=True):
     """Pictures that a model made."""
 
-    pictures: list[Picture]
+    pictures: list[ImageItem]
     prompt: str
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     """What was asked for: size, quality, ..."""
@@ -236,7 +236,7 @@ class ImageResult(Origin, frozen=True, kw_only=True):
             raise CommandError("There is no picture to save: none has arrived.", "Send the request again.")
         for number, picture in enumerate(self.pictures):
             if not picture.data:
-                raise CommandError(f"Picture {number + 1} is an address: {picture.url}", "Download it from there.")
+                raise CommandError(f"Image {number + 1} is an address: {picture.url}", "Download it from there.")
         for number, picture in enumerate(self.pictures):
             _write(path if not number else path.with_stem(f"{path.stem}-{number + 1}"), picture.data)
         return path

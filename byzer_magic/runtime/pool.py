@@ -74,7 +74,7 @@ class Pool:
         attach_log(plan.hidden)
         self._service = Service(
             {
-                **{ability.value: functools.partial(self._ask, ability) for ability in METHODS},
+                **{capability.value: functools.partial(self._ask, capability) for capability in METHODS},
                 "stat": self._stat,
                 "follow": self._follow,
                 "history": self._history,
@@ -119,7 +119,7 @@ class Pool:
         return (Crew if self._plan.backend.info.local else Slots)(self._plan, self._health)
 
     def _health(self, worker: int, state: str) -> None:
-        self._capabilities = self._upkeep.staff.abilities or self._capabilities
+        self._capabilities = self._upkeep.staff.capabilities or self._capabilities
         self._gate.health(worker, state)
 
     async def _open(self) -> None:
@@ -187,9 +187,9 @@ class Pool:
 
     # ---- requests
 
-    async def _ask(self, ability: Capability, request: Request) -> AsyncIterator[Item | Dispatched]:
+    async def _ask(self, capability: Capability, request: Request) -> AsyncIterator[Item | Dispatched]:
         if self._capabilities:  # unknown while it is loading
-            self._check_ability(request)
+            self._check_capability(request)
         started = time.monotonic()
         ticket = self._gate.ticket()
         try:
@@ -198,8 +198,8 @@ class Pool:
                 failed = True
                 sent: Dispatched | None = Dispatched(worker, time.monotonic() - started)
                 try:
-                    self._check_ability(request)
-                    async with aclosing(self._answer(worker, ability, request)) as chunks:  # type: ignore[type-var]  # a generator
+                    self._check_capability(request)
+                    async with aclosing(self._answer(worker, capability, request)) as chunks:  # type: ignore[type-var]  # a generator
                         async for chunk in chunks:
                             if sent is not None:  # with the first chunk, in one message
                                 yield sent
@@ -217,14 +217,14 @@ class Pool:
                 f"{self._plan.spec.model} did not finish within {request.timeout:g} s.", "Allow more with --timeout."
             ) from err
 
-    def _check_ability(self, request: Request) -> None:
+    def _check_capability(self, request: Request) -> None:
         if lacking := needed_by(request) - self._capabilities:
             can = ", ".join(sorted(self._capabilities))
             message = f"{self._plan.spec.model} cannot {' or '.join(sorted(lacking))}; it can {can}."
             raise errors.Unsupported(message, needs=sorted(needed_by(request)))
 
-    def _answer(self, worker: int, ability: Capability, request: Request) -> AsyncIterator[Item]:
-        start = functools.partial(self._upkeep.staff.ask, worker, ability, request)
+    def _answer(self, worker: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
+        start = functools.partial(self._upkeep.staff.ask, worker, capability, request)
         return self._meter.measured(retried(start, self._tries))
 
     # ---- looking after it

@@ -1,4 +1,4 @@
-"""Vectors and ranks by sentence-transformers: a real MiniLM, and small models made as BGE's are."""
+"""EmbeddingBatch and ranks by sentence-transformers: a real MiniLM, and small models made as BGE's are."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.custom import bge as module
 from byzer_magic.capabilities import Capability
-from byzer_magic.client.collect import gatherer
+from byzer_magic.client.collect import collector_for
 from byzer_magic.local_models import files
-from byzer_magic.types import Cut, EmbedRequest, RerankRequest
+from byzer_magic.types import EmbedRequest, RerankRequest, Truncation
 from tests.backends import opened, setup_of
 from tests.models import bge as models
 
@@ -63,7 +63,7 @@ async def ranker() -> AsyncIterator[Any]:
 
 async def embed(backend: Any, texts: list[str], **options: Any) -> Any:
     """Return the whole result, having checked that its parts follow each other."""
-    whole = gatherer("m", request := EmbedRequest(texts=texts, options=options))
+    whole = collector_for("m", request := EmbedRequest(texts=texts, options=options))
     done = 0
     async for item in backend.embed(request):
         assert item.start == done
@@ -113,7 +113,7 @@ def scores_by_hand(query: str, documents: list[str]) -> Any:
 
 
 async def test_related_texts_are_near(minilm: Any) -> None:
-    assert minilm.abilities() == {Capability.EMBED}
+    assert minilm.capabilities() == {Capability.EMBED}
     found = await embed(minilm, [text for pair in PAIRS for text in pair] + [OTHER])
     table = found.vectors @ found.vectors.T
     print(np.round(table, 3))
@@ -152,14 +152,14 @@ async def test_order_and_counts_over_many_batches(tiny: Any) -> None:
 async def test_texts_that_are_too_long_are_named(tiny: Any) -> None:
     texts = ["short"] * 5 + ["cat " * 62, "cat " * 63] + ["short"] * 5 + ["cat " * 500]
     found = await embed(tiny, texts)
-    assert found.cut == Cut([6, 12], 64), "62 words and two marks just fit"
+    assert found.truncated == Truncation([6, 12], 64), "62 words and two marks just fit"
     assert str(found) == "13 vectors of 32 numbers; 2 texts were cut at 64 tokens"
     np.testing.assert_allclose(found.vectors, unit(by_hand(texts)), atol=2e-6)
     assert found.usage.prompt_tokens == 10 * 3 + 3 * 64
     shorter = await opened(KIND, {"max_seq_length": "16"}, model_path=str(models.bge()))
     cut = await embed(shorter, ["cat " * 15, "cat " * 14])
     await shorter.close()
-    assert cut.cut == Cut([0], 16)
+    assert cut.cut == Truncation([0], 16)
     assert str(cut.cut) == "1 text was cut at 16 tokens"
     np.testing.assert_allclose(cut.vectors, unit(by_hand(["cat " * 15, "cat " * 14], limit=16)), atol=2e-6)
 
@@ -172,7 +172,7 @@ async def test_queries_get_an_instruction_and_documents_none(tiny: Any) -> None:
     for more in ({}, {"input_type": "query"}):
         found = await embed(tiny, [QUERY], query_instruction="Find: ", **more)
         np.testing.assert_allclose(found.vectors, unit(by_hand([f"Find: {QUERY}"])), atol=2e-6)
-    assert (await embed(tiny, ["cat " * 60], input_type="query")).cut == Cut([0], 64), "it takes room"
+    assert (await embed(tiny, ["cat " * 60], input_type="query")).cut == Truncation([0], 64), "it takes room"
 
 
 async def test_the_instruction_comes_from_the_model(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ async def test_closing_stops_between_batches_and_others_take_their_turn(minilm: 
 
 
 async def test_scores_are_those_of_the_model(ranker: Any) -> None:
-    assert ranker.abilities() == {Capability.RERANK}
+    assert ranker.capabilities() == {Capability.RERANK}
     documents = [*PAIRS[0], OTHER, *PAIRS[1], "", "cat " * 200, "x", "mat"]
     found = await rank(ranker, QUERY, documents)
     raw = scores_by_hand(QUERY, documents)
@@ -251,8 +251,8 @@ async def test_scores_are_those_of_the_model(ranker: Any) -> None:
     assert [index for index, _ in best.order] == [index for index, _ in found.order[:2]]
     assert (await rank(ranker, QUERY, [])).order == []
     assert (await rank(ranker, "cat", ["mat", "cat " * 200])).usage.prompt_tokens == 5 + 64
-    assert found.cut == Cut([6], 64)
-    assert best.cut == Cut([6], 64), "it might have been among the best"
+    assert found.truncated == Truncation([6], 64)
+    assert best.cut == Truncation([6], 64), "it might have been among the best"
     plain = await opened(RANK, {"normalize": "false"}, model_path=str(models.reranker()))
     found = await rank(plain, QUERY, documents)
     await plain.close()

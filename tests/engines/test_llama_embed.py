@@ -1,4 +1,4 @@
-"""Vectors and ranks by llama.cpp, through its drivers: a real MiniLM, and a chat model that embeds."""
+"""EmbeddingBatch and ranks by llama.cpp, through its drivers: a real MiniLM, and a chat model that embeds."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def vectors(backend: Any, texts: list[str], **options: Any) -> tuple[Any, 
 
 
 async def test_vectors_are_those_of_the_model(backend: Any) -> None:
-    assert backend.abilities() == {Capability.EMBED}
+    assert backend.capabilities() == {Capability.EMBED}
     found, [item] = await vectors(backend, list(TEXTS))
     known = np.array(expected()["vectors"])
     assert found.shape == (3, 384)
@@ -126,7 +126,7 @@ async def test_the_loop_stays_awake(backend: Any) -> None:
 async def test_a_chat_model_embeds_when_it_is_told_to(driver: str, gguf: Path) -> None:
     params = {"driver": driver, "n_threads": "1", "n_ctx": "256", "embedding": "true"}
     backend = await opened(KIND, params, model_path=str(gguf))
-    assert backend.abilities() == {Capability.EMBED}
+    assert backend.capabilities() == {Capability.EMBED}
     found, [item] = await vectors(backend, list(TEXTS))
     assert found.shape == (3, 576)
     assert np.linalg.norm(found, axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
@@ -148,7 +148,7 @@ async def test_drivers_make_the_same_vectors(gguf: Path) -> None:
 
 
 async def test_documents_are_ranked_as_the_model_scores(ranker: Any) -> None:
-    assert ranker.abilities() == {Capability.RERANK}
+    assert ranker.capabilities() == {Capability.RERANK}
     [ranking] = [item async for item in ranker.rerank(RerankRequest(query=QUERY, documents=list(TEXTS)))]
     scores = dict(ranking.order)
     assert [scores[index] for index in range(3)] == pytest.approx(expected()["scores"], abs=0.05)

@@ -63,9 +63,9 @@ async def test_pictures_are_tokens_of_the_prompt(backend: Any) -> None:
 
 
 async def test_vision_is_an_ability_only_with_the_eye(backend: Any, gguf: Path) -> None:
-    assert backend.abilities() == {Capability.CHAT, Capability.TOOLS, Capability.VISION}
+    assert backend.capabilities() == {Capability.CHAT, Capability.TOOLS, Capability.VISION}
     blind = await opened(KIND, {"driver": "xllamacpp", "n_threads": "1", "n_ctx": "256"}, model_path=str(gguf))
-    assert blind.abilities() == {Capability.CHAT, Capability.TOOLS}
+    assert blind.capabilities() == {Capability.CHAT, Capability.TOOLS}
     await blind.close()
 
 
@@ -126,7 +126,7 @@ async def test_llama_cpp_python_sees_when_it_was_compiled_for_that(gguf: Path) -
         assert "driver=xllamacpp" in caught.value.hint
         return
     backend = await opened(KIND, params, model_path=str(gguf))
-    assert Capability.VISION in backend.abilities()
+    assert Capability.VISION in backend.capabilities()
     for name, colour in COLOURS.items():
         assert text_of(await collect(backend, look(picture(colour)))) == f"The colour of the picture is {name}."
     for media in (Media("image/png", b"no picture"), Media("image/png", url="file:///etc/hostname")):

@@ -20,8 +20,8 @@ import pytest_asyncio
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.engine import audio, audio_stream
-from byzer_magic.client.collect import Spoken
-from byzer_magic.types import Media, Sound, SpeakRequest, TranscribeRequest
+from byzer_magic.client.collect import AudioCollector
+from byzer_magic.types import AudioChunk, Media, SpeakRequest, TranscribeRequest
 from tests.backends import opened, setup_of
 from tests.engines.sounds import word_error_rate
 from tests.models import speech, whisper
@@ -47,15 +47,15 @@ async def piper() -> AsyncIterator[Any]:
     await backend.close()
 
 
-async def say(backend: Any, text: str, **options: Any) -> list[Sound]:
+async def say(backend: Any, text: str, **options: Any) -> list[AudioChunk]:
     return [sound async for sound in backend.speak(SpeakRequest(text=text, options=options))]
 
 
-def file_of(sounds: list[Sound]) -> Media:
+def file_of(sounds: list[AudioChunk]) -> Media:
     return Media(sounds[0].mime, b"".join(sound.data for sound in sounds))
 
 
-def seconds(sounds: list[Sound]) -> float:
+def seconds(sounds: list[AudioChunk]) -> float:
     return len(audio.samples(file_of(sounds))) / audio.RATE
 
 
@@ -72,14 +72,14 @@ async def test_what_it_says_is_understood(piper: Any) -> None:
 
 async def test_sentences_come_one_by_one_and_are_one_file(piper: Any) -> None:
     request = SpeakRequest(text=TEXT)
-    gathered = Spoken("alias", request)
+    collector = AudioCollector("alias", request)
     arrived = []
     async for sound in piper.speak(request):
         arrived.append(time.monotonic())
-        gathered.add(sound)
+        collector.add(sound)
     assert len(arrived) == 3
     assert arrived[-1] - arrived[0] > 0.2
-    result = gathered.result()
+    result = collector.result()
     with wave.open(io.BytesIO(result.data)) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 22_050)
         assert 8 < file.getnframes() / file.getframerate() < 16

@@ -28,7 +28,7 @@ from byzer_magic.backends import registry
 from byzer_magic.backends.custom.sensevoice import files as sensevoice_files, params as sensevoice_params
 from byzer_magic.backends.custom.sensevoice.engine import SILERO_SECONDS
 from byzer_magic.backends.engine import loading
-from byzer_magic.types import Heard, Media, TranscribeRequest
+from byzer_magic.types import Media, TranscribeRequest, TranscriptChunk
 from tests.backends import opened, setup_of
 from tests.models import fsmn_vad, sensevoice, speech
 
@@ -79,12 +79,12 @@ def wav(samples: Any) -> Media:
     return Media("audio/wav", file.getvalue())
 
 
-async def hear(backend: Any, sound: Media | Any, **options: Any) -> list[Heard]:
+async def hear(backend: Any, sound: Media | Any, **options: Any) -> list[TranscriptChunk]:
     media = sound if isinstance(sound, Media) else wav(sound)
     return [item async for item in backend.transcribe(TranscribeRequest(audio=media, options=options))]
 
 
-def text_of(items: list[Heard]) -> str:
+def text_of(items: list[TranscriptChunk]) -> str:
     return "".join(item.text for item in items)
 
 

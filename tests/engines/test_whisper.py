@@ -21,7 +21,7 @@ import pytest_asyncio
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.engine import audio
-from byzer_magic.types import Heard, Media, Segment, TranscribeRequest
+from byzer_magic.types import Media, Segment, TranscribeRequest, TranscriptChunk
 from tests.backends import opened, setup_of
 from tests.engines.sounds import made, word_error_rate
 from tests.models import speech, whisper
@@ -64,27 +64,27 @@ def samples(seconds: float, loudness: float = 0.0) -> np.ndarray:
     return (chance.standard_normal(int(seconds * audio.RATE)) * loudness).astype(np.float32)
 
 
-async def hear(backend: Any, sound: Media, **options: Any) -> list[Heard]:
+async def hear(backend: Any, sound: Media, **options: Any) -> list[TranscriptChunk]:
     return [item async for item in backend.transcribe(TranscribeRequest(audio=sound, options=options))]
 
 
-def text_of(items: list[Heard]) -> str:
+def text_of(items: list[TranscriptChunk]) -> str:
     return "".join(item.text for item in items)
 
 
-def segments_of(items: list[Heard]) -> list[Segment]:
+def segments_of(items: list[TranscriptChunk]) -> list[Segment]:
     return [segment for item in items for segment in item.segments or []]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def story(tiny: Any) -> list[tuple[float, Heard]]:
+async def story(tiny: Any) -> list[tuple[float, TranscriptChunk]]:
     """What is heard of the story, and after how many seconds each piece came."""
     started = time.monotonic()
     request = TranscribeRequest(audio=wav(speech.story()))
     return [(time.monotonic() - started, item) async for item in tiny.transcribe(request)]
 
 
-async def test_few_words_are_wrong(tiny: Any, story: list[tuple[float, Heard]]) -> None:
+async def test_few_words_are_wrong(tiny: Any, story: list[tuple[float, TranscriptChunk]]) -> None:
     rates = {"story": word_error_rate(STORY, text_of([item for _, item in story]))}
     for number, said in enumerate(speech.SENTENCES):
         rates[f"sentence {number}"] = word_error_rate(said, text_of(await hear(tiny, wav(speech.sentence(number)))))
@@ -94,7 +94,7 @@ async def test_few_words_are_wrong(tiny: Any, story: list[tuple[float, Heard]]) 
     assert max(rates.values()) < MOST_WRONG
 
 
-async def test_a_long_sound_comes_piece_by_piece(story: list[tuple[float, Heard]]) -> None:
+async def test_a_long_sound_comes_piece_by_piece(story: list[tuple[float, TranscriptChunk]]) -> None:
     assert story[-1][0] - story[0][0] > 0.3, "the first pieces do not wait for the last window"
     items = [item for _, item in story]
     *pieces, last = items

@@ -17,7 +17,7 @@ from byzer_magic.backends import registry
 from byzer_magic.backends.base import typed_params
 from byzer_magic.backends.saas import azure
 from byzer_magic.capabilities import Capability
-from byzer_magic.types import Sound, SpeakRequest
+from byzer_magic.types import AudioChunk, SpeakRequest
 from tests.backends import opened, setup_of
 from tests.servers import sounds
 from tests.servers.process import Process, free_port, own
@@ -43,7 +43,7 @@ async def backend(server: Process, key: str) -> AsyncIterator[Any]:
     await backend.close()
 
 
-async def say(backend: Any, text: str, **options: Any) -> list[Sound]:
+async def say(backend: Any, text: str, **options: Any) -> list[AudioChunk]:
     return [sound async for sound in backend.speak(SpeakRequest(text=text, options=options))]
 
 
@@ -66,7 +66,7 @@ def last(server: Process) -> Any:
 
 
 async def test_it_can_speak_and_nothing_else(backend: Any) -> None:
-    assert backend.abilities() == {Capability.SPEAK}
+    assert backend.capabilities() == {Capability.SPEAK}
 
 
 async def test_sound_comes_in_pieces_that_are_one_file(backend: Any) -> None:
@@ -77,7 +77,7 @@ async def test_sound_comes_in_pieces_that_are_one_file(backend: Any) -> None:
 
 
 async def test_sound_comes_before_the_last_of_it_is_made(backend: Any) -> None:
-    async def first() -> Sound:
+    async def first() -> AudioChunk:
         async for sound in backend.speak(SpeakRequest(text="fault:hang some words")):
             return sound
         raise AssertionError

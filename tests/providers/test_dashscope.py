@@ -17,7 +17,7 @@ from byzer_magic.backends import registry
 from byzer_magic.backends.dashscope import schema as shapes
 from byzer_magic.backends.http.errors import Caller
 from byzer_magic.capabilities import Capability
-from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Media, Message, RerankRequest, Usage, Vectors
+from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Media, Message, RerankRequest, Usage
 from tests.backends import ask, collect, opened, setup_of, text_of
 from tests.servers.process import Process, free_port, own
 
@@ -250,7 +250,7 @@ def test_other_media_and_native_parts() -> None:
 # ---- vectors and rankings
 
 
-def firsts(batch: Vectors) -> list[int]:
+def firsts(batch: EmbeddingBatch) -> list[int]:
     step = batch.dimensions * 4
     return [int(struct.unpack_from("<f", batch.data, row * step)[0]) for row in range(batch.rows)]
 
@@ -379,7 +379,7 @@ async def test_faults_in_the_middle_of_a_stream(backend: Any, text: str, kind: t
     assert seen == ["Echo: ", "some "], "what came before the fault is passed on"
 
 
-@pytest.mark.parametrize("ability", ["embed", "rerank"])
+@pytest.mark.parametrize("capability", ["embed", "rerank"])
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
@@ -392,13 +392,13 @@ async def test_faults_in_the_middle_of_a_stream(backend: Any, text: str, kind: t
     ],
 )
 async def test_vectors_and_rankings_fail_alike(
-    server: Process, key: str, ability: str, fault: str, kind: type[Exception]
+    server: Process, key: str, capability: str, fault: str, kind: type[Exception]
 ) -> None:
-    backend = await connect(server.url, key, "text-embedding-v4" if ability == "embed" else "gte-rerank-v2")
+    backend = await connect(server.url, key, "text-embedding-v4" if capability == "embed" else "gte-rerank-v2")
     text = f"fault:{fault} #1"
-    request = EmbedRequest(texts=[text]) if ability == "embed" else RerankRequest(query=text, documents=["a"])
+    request = EmbedRequest(texts=[text]) if capability == "embed" else RerankRequest(query=text, documents=["a"])
     with pytest.raises(kind):
-        _ = [item async for item in getattr(backend, ability)(request)]
+        _ = [item async for item in getattr(backend, capability)(request)]
     await backend.close()
 
 
@@ -511,7 +511,7 @@ def test_wrong_addresses(kind: str, url: str, words: str, hint: str) -> None:
         ("saas/qianwen_vl", "text-embedding-v4", set()),
     ],
 )
-async def test_abilities_follow_the_name(kind: str, model: str, able: set[Capability]) -> None:
+async def test_capabilities_follow_the_name(kind: str, model: str, able: set[Capability]) -> None:
     backend = await connect("http://127.0.0.1:9", "sk-1", model, kind)
-    assert backend.abilities() == able
+    assert backend.capabilities() == able
     await backend.close()

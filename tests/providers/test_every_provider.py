@@ -103,9 +103,9 @@ async def backend(case: Case, server: process.Process, monkeypatch: pytest.Monke
 async def outcome(backend: Any, request: Request) -> tuple[list[Any], errors.ByzerError]:
     """Return what came, and the error that ended it, by the way that a pool goes."""
     items: list[Any] = []
-    ability = "speak" if isinstance(request, SpeakRequest) else "chat"
+    capability = "speak" if isinstance(request, SpeakRequest) else "chat"
     with pytest.raises(errors.ByzerError) as caught:
-        async with aclosing(retry.retried(lambda: getattr(backend, ability)(request), TRIES)) as answer:  # type: ignore[type-var]  # a generator
+        async with aclosing(retry.retried(lambda: getattr(backend, capability)(request), TRIES)) as answer:  # type: ignore[type-var]  # a generator
             async for item in answer:
                 items.append(item)  # noqa: PERF401 - what came before the error counts
     return items, caught.value

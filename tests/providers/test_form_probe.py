@@ -22,7 +22,7 @@ def plan(url: str, model: str, key: str = KEY, **more: str) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("model", "ability"),
+    ("model", "capability"),
     [
         ("gpt-4o", "chat"),
         ("text-embedding-3-small", "embed"),
@@ -31,16 +31,16 @@ def plan(url: str, model: str, key: str = KEY, **more: str) -> Plan:
         ("bge-reranker-v2-m3", "rerank"),
     ],
 )
-async def test_each_model_gets_the_cheapest_request_it_can_answer(model: str, ability: str) -> None:
+async def test_each_model_gets_the_cheapest_request_it_can_answer(model: str, capability: str) -> None:
     with openai_wire(KEY, "text-embedding-3-small,whisper-1,tts-1,bge-reranker-v2-m3") as server:
         found = await form_probe.ask(plan(f"{server.url}/v1", model))
-        assert (found.ability, found.asked) == (ability, True)
+        assert (found.capability, found.asked) == (capability, True)
         assert found.seconds < 5
 
 
 async def test_no_picture_is_paid_for(provider: Process) -> None:
     found = await form_probe.ask(plan(f"{provider.url}/v1", "dall-e-3"))
-    assert (found.ability, found.asked) == ("image", False)
+    assert (found.capability, found.asked) == ("image", False)
 
 
 async def test_a_wrong_key_is_an_error_without_the_key(provider: Process) -> None:

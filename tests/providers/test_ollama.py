@@ -228,7 +228,7 @@ def test_the_environment_tells_where_ollama_is() -> None:
         ({"saas.base_url": "http://h:11434/v1/"}, "speaks OpenAI's wire"),
         ({"saas.base_url": "ftp://h"}, "is not a URL"),
         ({"saas.extra_body": "[1]"}, "is not a JSON object"),
-        ({"saas.capabilities": "fly"}, "which is no ability"),
+        ({"saas.capabilities": "fly"}, "which is no capability"),
     ],
 )
 def test_wrong_parameters(params: dict[str, str], words: str) -> None:
@@ -241,7 +241,7 @@ def test_no_key_is_needed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "abilities"),
+    ("model", "capabilities"),
     [
         ("llama3:70b-instruct-q4_0", {Capability.CHAT, Capability.TOOLS}),
         ("llama3.2-vision:11b", {Capability.CHAT, Capability.VISION, Capability.TOOLS}),
@@ -249,9 +249,9 @@ def test_no_key_is_needed() -> None:
         ("whisper", set()),
     ],
 )
-async def test_abilities_by_name(server: Process, model: str, abilities: set[Capability]) -> None:
+async def test_capabilities_by_name(server: Process, model: str, capabilities: set[Capability]) -> None:
     backend = await connect(server.url, None, model)
-    assert backend.abilities() == abilities
+    assert backend.capabilities() == capabilities
     await backend.close()
 
 

@@ -15,7 +15,7 @@ from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.openai.backend import OpenAIBackend
 from byzer_magic.capabilities import Capability
-from byzer_magic.client.collect import gatherer
+from byzer_magic.client.collect import collector_for
 from byzer_magic.media import mime_of
 from byzer_magic.types import (
     ChatRequest,
@@ -59,13 +59,13 @@ class Models:
         """Return the whole answer of a model."""
         if model not in self.open:
             self.open[model] = await connect(self._server, model)
-        gathered = gatherer(model, request)
-        async for item in self.open[model].ask(_ability(request), request):
-            gathered.add(item)
-        return gathered.result()
+        collector = collector_for(model, request)
+        async for item in self.open[model].ask(_capability(request), request):
+            collector.add(item)
+        return collector.result()
 
 
-def _ability(request: Request) -> Capability:
+def _capability(request: Request) -> Capability:
     from byzer_magic.capabilities import method_for
 
     return method_for(request)
@@ -219,15 +219,15 @@ async def test_how_closely_to_look_reaches_the_provider(models: Models, server: 
 )
 async def test_the_name_tells_what_a_model_can(server: Process, model: str, can: str) -> None:
     backend = await connect(server, model)
-    assert sorted(backend.abilities()) == can.split()
+    assert sorted(backend.capabilities()) == can.split()
     await backend.close()
 
 
 async def test_saas_capabilities_tells_it_too(server: Process) -> None:
     backend = await connect(server, "my-own", capabilities="embed, rerank")
-    assert backend.abilities() == {Capability.EMBED, Capability.RERANK}
+    assert backend.capabilities() == {Capability.EMBED, Capability.RERANK}
     await backend.close()
-    with pytest.raises(errors.BadParameter, match="'dance', which is no ability"):
+    with pytest.raises(errors.BadParameter, match="'dance', which is no capability"):
         await connect(server, "my-own", capabilities="dance")
 
 

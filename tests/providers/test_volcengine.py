@@ -19,7 +19,7 @@ from byzer_magic.backends.base import typed_params
 from byzer_magic.backends.http.errors import Caller
 from byzer_magic.backends.saas.volcengine import schema as shapes
 from byzer_magic.capabilities import Capability
-from byzer_magic.types import Sound, SpeakRequest
+from byzer_magic.types import AudioChunk, SpeakRequest
 from tests.backends import opened, setup_of
 from tests.servers import sounds
 from tests.servers.process import Process, free_port, own
@@ -49,7 +49,7 @@ async def backend(server: Process, key: str, api: str) -> AsyncIterator[Any]:
     await backend.close()
 
 
-async def say(backend: Any, text: str, **options: Any) -> list[Sound]:
+async def say(backend: Any, text: str, **options: Any) -> list[AudioChunk]:
     return [sound async for sound in backend.speak(SpeakRequest(text=text, options=options))]
 
 
@@ -79,7 +79,7 @@ def spoken_text(entry: Any) -> str:
 
 @BOTH
 async def test_it_can_speak_and_nothing_else(backend: Any) -> None:
-    assert backend.abilities() == {Capability.SPEAK}
+    assert backend.capabilities() == {Capability.SPEAK}
 
 
 @BOTH

@@ -187,7 +187,7 @@ def test_a_pool_that_cannot_load_again_says_so_and_goes_on_trying(manager: Manag
     with pytest.raises(errors.NotDeployed, match=r"l could not be loaded: No file at .*model\.gguf"):
         bz.model("l").chat("Hi")
     with pytest.raises(errors.NotDeployed, match="could not be loaded"):
-        Manager().run(manager.abilities("l"))
+        Manager().run(manager.capabilities("l"))
     assert bz.model("l").stat().workers[0].health == "down"
     away.rename(model)
     assert eventually(lambda: trouble("l") == "", 60)

@@ -59,7 +59,7 @@ def test_a_preset_deploys_and_answers(
         preset=name, token=KEY, alias="p", base_url=f"{servers[server].url}{path}", infer_params=given
     )
     Actions(manager, Terminal()).run_all([easy])
-    assert ASKED[purpose(manager.run(manager.abilities("p"))).value](Model("p", manager))
+    assert ASKED[purpose(manager.run(manager.capabilities("p"))).value](Model("p", manager))
     told = capsys.readouterr()
     assert KEY not in told.out + told.err
     assert (preset.note in told.err) == bool(preset.note) or not preset.note

@@ -25,17 +25,17 @@ TOKEN = "of-the-test"
 
 
 class Remote:
-    """The engine as a test sees it: its abilities are async iterators, as a backend's are."""
+    """The engine as a test sees it: its capabilities are async iterators, as a backend's are."""
 
-    def __init__(self, link: Link, abilities: list[str]) -> None:
+    def __init__(self, link: Link, capabilities: list[str]) -> None:
         self._link = link
-        self._abilities = abilities
-        for ability in METHODS:
-            setattr(self, ability.value, functools.partial(link.stream, ability.value))
+        self._capabilities = capabilities
+        for capability in METHODS:
+            setattr(self, capability.value, functools.partial(link.stream, capability.value))
 
-    def abilities(self) -> set[Capability]:
+    def capabilities(self) -> set[Capability]:
         """Return what the engine said when it had opened."""
-        return set(map(Capability, self._abilities))
+        return set(map(Capability, self._capabilities))
 
     async def unfinished(self) -> int:
         """Return how many requests vLLM works on."""
@@ -93,10 +93,10 @@ class _Host:
         self._backend = await backend.open(setup_of(backend, self._given.pop("params"), **self._given), report)
         for stage in stages:
             yield stage
-        yield protocol.Opened(sorted(self._backend.abilities()), "", 0)
+        yield protocol.Opened(sorted(self._backend.capabilities()), "", 0)
 
-    async def ask(self, ability: Capability, request: Any) -> AsyncIterator[Any]:
-        items = self._backend.ask(ability, request)
+    async def ask(self, capability: Capability, request: Any) -> AsyncIterator[Any]:
+        items = self._backend.ask(capability, request)
         try:
             async for item in items:
                 yield item
@@ -116,7 +116,7 @@ async def main(kind: str, path: str, given: str) -> None:
     import signal
 
     host = _Host(kind, json.loads(given))
-    methods = {ability.value: functools.partial(host.ask, ability) for ability in METHODS}
+    methods = {capability.value: functools.partial(host.ask, capability) for capability in METHODS}
     service = Service(
         {"open": host.open, "logs": host.unfinished, **methods}, path=Path(path), host="127.0.0.1", token=TOKEN
     )

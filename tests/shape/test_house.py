@@ -16,11 +16,11 @@ from byzer_magic.commands import completion, options, parser, spec
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "byzer_magic"
 LONG = {"spec.py": "one table: the options of every command"}
-"""Files over 300 lines, each with its reason."""
+"""Files over 400 lines, each with its reason."""
 
 
 def test_files_fit_in_the_head() -> None:
-    long = {path.name for path in PACKAGE.rglob("*.py") if len(path.read_text(encoding="utf-8").splitlines()) > 300}
+    long = {path.name for path in PACKAGE.rglob("*.py") if len(path.read_text(encoding="utf-8").splitlines()) > 400}
     assert long == set(LONG)
 
 

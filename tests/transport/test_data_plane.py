@@ -18,7 +18,7 @@ from byzer_magic import errors
 from byzer_magic.runtime.transport import attachments, protocol
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Service
-from byzer_magic.types import ChatChunk, ChatRequest, ImageRequest, Media, Message, Picture
+from byzer_magic.types import ChatChunk, ChatRequest, ImageItem, ImageRequest, Media, Message
 
 
 class Far:
@@ -42,9 +42,9 @@ class Far:
         finally:
             self.open -= 1
 
-    async def image(self, request: ImageRequest) -> AsyncIterator[Picture]:
+    async def image(self, request: ImageRequest) -> AsyncIterator[ImageItem]:
         for medium in request.images:
-            yield Picture(caption=hashlib.sha256(medium.data).hexdigest())
+            yield ImageItem(caption=hashlib.sha256(medium.data).hexdigest())
 
     async def boom(self, _: protocol.LogsRequest) -> AsyncIterator[str]:
         raise errors.RateLimited("too fast", "wait", retry_after=3.0)

@@ -1,7 +1,7 @@
 """Embeddings by BGE and other sentence-transformers models on disk.
 
 What the models were trained with (first token, length 1, an instruction before queries):
-https://github.com/FlagOpen/FlagEmbedding. Vectors come batch by batch, so that a cancel need not wait for all.
+https://github.com/FlagOpen/FlagEmbedding. EmbeddingBatch come batch by batch, so that a cancel need not wait for all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest
 from byzer_magic.local_models import files
 from byzer_magic.local_models.files import Weights
-from byzer_magic.types import Cut, EmbedRequest, Usage, Vectors
+from byzer_magic.types import EmbeddingBatch, EmbedRequest, Truncation, Usage
 
 CHINESE = "为这个句子生成表示以用于检索相关文章："
 ENGLISH = "Represent this sentence for searching relevant passages: "
@@ -98,7 +98,7 @@ class BgeBackend(Backend):
         await self._turns.close()
         self._model = None
 
-    async def embed(self, request: EmbedRequest) -> AsyncIterator[Vectors]:
+    async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
         """Yield the vectors batch by batch, in the order of the texts; those that were cut are named.
 
         Raises:
@@ -129,7 +129,7 @@ class BgeBackend(Backend):
 
     def _vectors(
         self, texts: Sequence[str], prompt: str, wanted: int | None, stopped: threading.Event
-    ) -> Iterator[Vectors]:
+    ) -> Iterator[EmbeddingBatch]:
         import numpy as np  # 70 ms, and only vectors need it
 
         for start in range(0, len(texts), self._batch * BATCHES_SORTED):
@@ -151,7 +151,7 @@ class BgeBackend(Backend):
         rows = self._model.encode(texts, prompt=prompt, batch_size=len(texts), show_progress_bar=False)
         return rows, sentence_models.lengths(self._model, [prompt + text for text in texts])
 
-    def _packed(self, start: int, table: Any, counts: list[int], wanted: int | None) -> Vectors:
+    def _packed(self, start: int, table: Any, counts: list[int], wanted: int | None) -> EmbeddingBatch:
         import numpy as np
 
         if wanted:
@@ -162,7 +162,9 @@ class BgeBackend(Backend):
         long = [start + row for row, count in enumerate(counts) if most and count > most]
         tokens = sum(min(count, most or count) for count in counts)
         data = np.ascontiguousarray(table, dtype="<f4").tobytes()
-        return Vectors(start, table.shape[1], data, Usage(tokens), Cut(long, most) if long and most else None)
+        return EmbeddingBatch(
+            start, table.shape[1], data, Usage(tokens), Truncation(long, most) if long and most else None
+        )
 
 
 def _weights(setup: Setup) -> Weights:

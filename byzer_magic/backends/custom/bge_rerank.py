@@ -18,7 +18,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter
 from byzer_magic.local_models import files
 from byzer_magic.local_models.files import Weights
-from byzer_magic.types import Cut, Ranking, RerankRequest, Usage
+from byzer_magic.types import Ranking, RerankRequest, Truncation, Usage
 
 
 class BgeRerankBackend(Backend):
@@ -102,7 +102,7 @@ class BgeRerankBackend(Backend):
         limit = self._limit
         long = sorted(row for row, count in counts.items() if limit and count > limit)
         tokens = sum(min(count, limit or count) for count in counts.values())
-        yield Ranking(scores[:most], Usage(tokens), Cut(long, limit) if long and limit else None)
+        yield Ranking(scores[:most], Usage(tokens), Truncation(long, limit) if long and limit else None)
 
     def _read(self, query: str, documents: Sequence[str]) -> tuple[list[float], list[int]]:
         """Return the scores of a batch, and the tokens of each document with the query before any was cut."""

@@ -23,7 +23,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.commands.options import suggest
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError
 from byzer_magic.local_models import files
-from byzer_magic.types import Sound, SpeakRequest
+from byzer_magic.types import AudioChunk, SpeakRequest
 
 LONGEST = 400
 """Characters that are spoken at once, where no sentence ends earlier."""
@@ -122,7 +122,7 @@ class PiperBackend(Backend):
         await self._turns.close()
         self._engine = None
 
-    async def speak(self, request: SpeakRequest) -> AsyncIterator[Sound]:
+    async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
         """Yield the text as one sound file, sentence by sentence; closing the iterator stops after a sentence.
 
         Raises:

@@ -126,7 +126,7 @@ class DashScope(Backend):
         """Close all connections."""
         await self._http.close()
 
-    def abilities(self) -> frozenset[Capability]:
+    def capabilities(self) -> frozenset[Capability]:
         """Return what the model can do, as its name or `saas.capabilities` tells, and this wire has."""
         own = methods_of(self) | {Capability.VISION, Capability.TOOLS}
         return model_facts.capabilities(self._model, self._params.get("saas.capabilities")) & own
@@ -185,13 +185,13 @@ class DashScope(Backend):
             raise http_errors.garbled(self._http.caller, "no answer in it")
         return chunk
 
-    def _body(self, ability: str, options: Mapping[str, Any], **asked: Any) -> dict[str, Any]:
+    def _body(self, capability: str, options: Mapping[str, Any], **asked: Any) -> dict[str, Any]:
         """Return a request: what is asked in `input`, the deployment's and the request's settings in `parameters`."""
         own = {name: value for name, value in options.items() if value is not None and name not in _NOT_SENT}
         if "max_completion_tokens" in own:
             own["max_tokens"] = own.pop("max_completion_tokens")
         settings = {
-            **(self._defaults() if ability == "chat" else {}),
+            **(self._defaults() if capability == "chat" else {}),
             **self._params.get("saas.extra_body", {}),
             **(options.get("extra_body") or {}),
             **own,

@@ -13,7 +13,7 @@ from typing import Any
 from byzer_magic.backends.http.retry import retried
 from byzer_magic.commands.options import suggest
 from byzer_magic.errors import BadRequest, ProviderUnavailable
-from byzer_magic.types import Sound
+from byzer_magic.types import AudioChunk
 
 _STOPS = re.compile(r"[.!?…。！？；]++[\"'”’)」』）】》]*+\s*+|\n\s*+")
 """What may end a sentence, with the space behind it; possessive: a long row of dots costs no more than words do."""
@@ -98,7 +98,7 @@ def _cut(text: str, limit: int, size: Callable[[str], int]) -> int:
     return whole or end
 
 
-async def spoken(pieces: Sequence[str], mime: str, say: Say, tries: int = 0) -> AsyncGenerator[Sound, None]:
+async def spoken(pieces: Sequence[str], mime: str, say: Say, tries: int = 0) -> AsyncGenerator[AudioChunk, None]:
     """Yield the sound of all pieces as one file: as it comes, where the format allows.
 
     Each piece is a request of its own, tried again up to `tries` times before it begins; the first one by the pool, as
@@ -116,7 +116,7 @@ async def spoken(pieces: Sequence[str], mime: str, say: Say, tries: int = 0) -> 
             async with aclosing(retried(start, tries if number else 0)) as blocks:
                 async for block in blocks:
                     if block:
-                        yield Sound(block, mime)
+                        yield AudioChunk(block, mime)
         return
     if mime not in WAV:
         raise BadRequest(
@@ -168,10 +168,10 @@ def number(name: str, value: Any, low: float, high: float) -> float:
     return found
 
 
-def sliced(data: bytes, mime: str) -> Iterator[Sound]:
+def sliced(data: bytes, mime: str) -> Iterator[AudioChunk]:
     """Yield one file in pieces that fit into messages, however long it is."""
     for start in range(0, len(data), SLICE_BYTES):
-        yield Sound(data[start : start + SLICE_BYTES], mime)
+        yield AudioChunk(data[start : start + SLICE_BYTES], mime)
 
 
 def join_wav(files: Sequence[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""Every provider that speaks OpenAI's wire, through the official SDK: chat here, the other abilities in openai_media.
+"""Every provider of the OpenAI API, through the official SDK: chat here, the other capabilities in `media`.
 
 The answer is read raw, because the SDK's typed chunks cost 200 us of CPU a token and `openai_shapes` costs 10.
 Fields: https://developers.openai.com/api/reference/resources/chat/subresources/completions/methods/create.
@@ -33,7 +33,7 @@ NOT_STREAMED = ("application/json", "text/html")
 
 
 class OpenAIBackend(OpenAIMedia, Backend):
-    """All abilities over one shared client; an instance serves all slots of a pool."""
+    """All capabilities over one shared client; an instance serves all slots of a pool."""
 
     info: ClassVar[Info] = info("saas/openai", "OpenAI and compatible APIs")
 
@@ -76,7 +76,7 @@ class OpenAIBackend(OpenAIMedia, Backend):
         """Close all connections."""
         await self._client.sdk.close()
 
-    def abilities(self) -> frozenset[Capability]:
+    def capabilities(self) -> frozenset[Capability]:
         """Return what the model can do, as its name or `saas.capabilities` tells: the provider's wire can do all."""
         return model_facts.capabilities(self._params["saas.model"], self._params.get("saas.capabilities"))
 

@@ -24,19 +24,19 @@ from byzer_magic.backends.openai.client import Client
 from byzer_magic.backends.openai.params import defaults
 from byzer_magic.errors import BadRequest
 from byzer_magic.types import (
+    AudioChunk,
+    EmbeddingBatch,
     EmbedRequest,
-    Heard,
+    ImageItem,
     ImageRequest,
     Media,
-    Picture,
     Ranking,
     RerankRequest,
     Segment,
-    Sound,
     SpeakRequest,
     TranscribeRequest,
+    TranscriptChunk,
     Usage,
-    Vectors,
 )
 
 LONGEST_SPEECH = 4096
@@ -90,7 +90,7 @@ class _Body(msgspec.Struct):
 
 
 class OpenAIMedia:
-    """The abilities besides chat, over the same client."""
+    """The capabilities besides chat, over the same client."""
 
     EMBED_BATCH: ClassVar[int] = 256
     """Texts in one request for vectors; OpenAI takes 2,048, of 300,000 tokens together."""
@@ -105,11 +105,11 @@ class OpenAIMedia:
 
     # ---- texts
 
-    async def embed(self, request: EmbedRequest) -> AsyncIterator[Vectors]:
+    async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
         """Yield the vectors of all texts, in order, as each batch of `EMBED_BATCH` is done."""
         body = self._body("embed", request.options)
 
-        async def one(start: int, texts: Sequence[str]) -> Vectors:
+        async def one(start: int, texts: Sequence[str]) -> EmbeddingBatch:
             async with self._client.errors():
                 return await self._vectors(start, list(texts), body)
 
@@ -117,7 +117,7 @@ class OpenAIMedia:
             async for vectors in batches:
                 yield vectors
 
-    async def _vectors(self, start: int, texts: list[str], body: dict[str, Any]) -> Vectors:
+    async def _vectors(self, start: int, texts: list[str], body: dict[str, Any]) -> EmbeddingBatch:
         encoding = {"encoding_format": "base64"} if self._as_base64 and "encoding_format" not in body else {}
         try:
             response = await self._client.post("/embeddings", {**body, **encoding, "input": texts})
@@ -131,7 +131,7 @@ class OpenAIMedia:
         if len(rows) != len(texts):
             raise msgspec.ValidationError(f"{len(rows)} vectors for {len(texts)} texts")
         data = [packed(row.embedding) for row in rows]
-        return Vectors(start, len(data[0]) // 4, b"".join(data), answer.usage.usage() if answer.usage else None)
+        return EmbeddingBatch(start, len(data[0]) // 4, b"".join(data), answer.usage.usage() if answer.usage else None)
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
         """Yield the documents' order, the best first."""
@@ -144,7 +144,7 @@ class OpenAIMedia:
 
     # ---- sounds
 
-    async def transcribe(self, request: TranscribeRequest) -> AsyncIterator[Heard]:
+    async def transcribe(self, request: TranscribeRequest) -> AsyncIterator[TranscriptChunk]:
         """Yield what was said; `response_format` verbose_json gives segments, and text, srt or vtt come as they are."""
         if not request.audio.data:
             raise BadRequest("There is no sound in the request.", "Give a file, bytes, or an audio widget.")
@@ -156,7 +156,7 @@ class OpenAIMedia:
             response = await create(file=file, **known, extra_body=fields)
             yield _heard(response.content, response.headers.get("content-type", ""))
 
-    async def speak(self, request: SpeakRequest) -> AsyncIterator[Sound]:
+    async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
         """Yield the text as sound while it comes; long texts are cut at sentences and sound like one."""
         fields = {"voice": "alloy", "response_format": "mp3", **self._body("speak", request.options)}
         mime = SOUNDS.get(fields["response_format"], f"audio/{fields['response_format']}")
@@ -178,7 +178,7 @@ class OpenAIMedia:
 
     # ---- pictures
 
-    async def image(self, request: ImageRequest) -> AsyncIterator[Picture]:
+    async def image(self, request: ImageRequest) -> AsyncIterator[ImageItem]:
         """Yield the pictures; their bytes, unless `response_format` is url."""
         body = {**self._body("image", request.options), "prompt": request.prompt}
         if self._params["saas.model"].startswith("dall-e"):
@@ -203,12 +203,12 @@ class OpenAIMedia:
         known = {name: body.pop(name) for name in ("model", "prompt")}
         return await self._client.sdk.images.with_raw_response.edit(image=files, **known, extra_body=body)
 
-    async def _picture(self, row: _Picture, usage: Usage | None, *, keep_url: bool) -> Picture:
+    async def _picture(self, row: _Picture, usage: Usage | None, *, keep_url: bool) -> ImageItem:
         data = base64.b64decode(row.b64_json) if row.b64_json else b""
         if row.url and not data and not keep_url:
             data = await self._downloaded(row.url)
         mime = media.mime_of(data) or "image/png" if data else "image"
-        return Picture(mime, data, row.url or "", row.revised_prompt or "", usage)
+        return ImageItem(mime, data, row.url or "", row.revised_prompt or "", usage)
 
     async def _downloaded(self, url: str) -> bytes:
         """Return the bytes of a picture that is kept for a while only; none when it cannot be had."""
@@ -224,9 +224,9 @@ class OpenAIMedia:
                 return bytes(data) if response.ok else b""
         return b""
 
-    def _body(self, ability: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    def _body(self, capability: str, options: Mapping[str, Any]) -> dict[str, Any]:
         asked = {name: value for name, value in options.items() if value is not None}
-        return {"model": self._model, **defaults(self._params, ability), **asked.pop("extra_body", {}), **asked}
+        return {"model": self._model, **defaults(self._params, capability), **asked.pop("extra_body", {}), **asked}
 
 
 _TRANSCRIBE = (
@@ -249,11 +249,11 @@ def _decode(data: bytes) -> _Body:
     return body
 
 
-def _heard(data: bytes, content_type: str) -> Heard:
+def _heard(data: bytes, content_type: str) -> TranscriptChunk:
     if "json" not in content_type and not data.lstrip().startswith(b"{"):
-        return Heard(data.decode())
+        return TranscriptChunk(data.decode())
     if b'"error"' in data[:64]:
         _decode(data)
     found = msgspec.json.decode(data, type=_Transcript)
     extra = {"words": found.words} if found.words else None
-    return Heard(found.text, found.segments, found.language, found.duration, extra=extra)
+    return TranscriptChunk(found.text, found.segments, found.language, found.duration, extra=extra)

@@ -52,7 +52,7 @@ FIELDS = {
     "speak": "voice speed instructions response_format",
     "image": "n size quality response_format user",
 }
-"""Which of a deployment's settings belong to the requests of which ability."""
+"""Which of a deployment's settings belong to the requests of which capability."""
 
 
 def info(kind: str, title: str, base_url: str | None = None, env: tuple[str, ...] = ("OPENAI_API_KEY",)) -> Info:
@@ -82,9 +82,9 @@ def info(kind: str, title: str, base_url: str | None = None, env: tuple[str, ...
     return Info(kind=kind, title=title, params=params, requires=("openai",), extra="openai")
 
 
-def defaults(params: Mapping[str, Any], ability: str = "chat") -> dict[str, Any]:
+def defaults(params: Mapping[str, Any], capability: str = "chat") -> dict[str, Any]:
     """Return the request fields that the deployment sets, without their `saas.`; `saas.extra_body` comes last."""
-    given = {name: params[f"saas.{name}"] for name in FIELDS[ability].split() if f"saas.{name}" in params}
+    given = {name: params[f"saas.{name}"] for name in FIELDS[capability].split() if f"saas.{name}" in params}
     for name in ("stop", "tool_choice", "response_format"):
         if name in given:
             given[name] = shapes.text_or_json(given[name])

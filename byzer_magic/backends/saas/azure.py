@@ -22,7 +22,7 @@ from byzer_magic.backends.http.errors import Caller
 from byzer_magic.backends.http.media import SOUNDS
 from byzer_magic.backends.http.speech import chosen, number, readable, split, spoken
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey, ProviderUnavailable
-from byzer_magic.types import Sound, SpeakRequest
+from byzer_magic.types import AudioChunk, SpeakRequest
 
 VOICE = "zh-CN-XiaoxiaoNeural"
 PATH = "/cognitiveservices/v1"
@@ -165,7 +165,7 @@ class AzureSpeechBackend(Backend):
         """Close all connections."""
         await self._http.close()
 
-    async def speak(self, request: SpeakRequest) -> AsyncIterator[Sound]:
+    async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
         """Yield the text as sound while it comes; SSML goes as it is, long texts are cut at sentences.
 
         Raises:

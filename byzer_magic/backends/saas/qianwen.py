@@ -1,6 +1,6 @@
 """Qwen and the other models of Alibaba Cloud Model Studio (DashScope), by their native wire.
 
-Chat: see `wires.dashscope`. Vectors: https://help.aliyun.com/zh/model-studio/text-embedding-api; rankings:
+Chat: see `wires.dashscope`. EmbeddingBatch: https://help.aliyun.com/zh/model-studio/text-embedding-api; rankings:
 https://www.alibabacloud.com/help/en/model-studio/text-rerank-api.
 """
 
@@ -16,7 +16,7 @@ from byzer_magic.backends.dashscope.backend import DashScope, info
 from byzer_magic.backends.http import errors as http_errors
 from byzer_magic.backends.http.batches import in_order
 from byzer_magic.backends.http.media import packed
-from byzer_magic.types import EmbedRequest, Ranking, RerankRequest, Usage, Vectors
+from byzer_magic.types import EmbeddingBatch, EmbedRequest, Ranking, RerankRequest, Usage
 
 EMBED = "/services/embeddings/text-embedding/text-embedding"
 RERANK = "/services/rerank/text-rerank/text-rerank"
@@ -37,7 +37,7 @@ class QianwenBackend(DashScope):
         Param(name="saas.text_type", help="what the texts are", choices=("query", "document")),
     )
 
-    async def embed(self, request: EmbedRequest) -> AsyncIterator[Vectors]:
+    async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
         """Yield the vectors of all texts, in order, as each batch is done."""
         options = {
             "dimensions": self._params.get("saas.dimensions"),
@@ -47,7 +47,7 @@ class QianwenBackend(DashScope):
         options["dimension"] = options.pop("dimensions")
         options.pop("encoding_format", None)  # OpenAI's; here vectors are always lists
 
-        async def one(start: int, texts: Sequence[str]) -> Vectors:
+        async def one(start: int, texts: Sequence[str]) -> EmbeddingBatch:
             return await self._vectors(start, self._body("embed", options, texts=list(texts)))
 
         rows = next(rows for name, rows in ROWS if fnmatchcase(self._model.lower(), name))
@@ -55,14 +55,14 @@ class QianwenBackend(DashScope):
             async for vectors in batches:
                 yield vectors
 
-    async def _vectors(self, start: int, body: dict[str, Any]) -> Vectors:
+    async def _vectors(self, start: int, body: dict[str, Any]) -> EmbeddingBatch:
         answer = await self._post(EMBED, body)
         found = sorted((answer.output and answer.output.embeddings) or [], key=lambda row: row.text_index)
         asked = len(body["input"]["texts"])
         if len(found) != asked:
             raise http_errors.garbled(self._http.caller, f"{len(found)} vectors for {asked} texts")
         data = [packed(row.embedding) for row in found]
-        return Vectors(start, len(data[0]) // 4, b"".join(data), self._usage(answer))
+        return EmbeddingBatch(start, len(data[0]) // 4, b"".join(data), self._usage(answer))
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
         """Yield the documents' order, the best first."""

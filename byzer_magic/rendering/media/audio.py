@@ -28,7 +28,7 @@ PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sound:
+class AudioView:
     """What there is to show."""
 
     data: bytes
@@ -144,7 +144,7 @@ def length(data: bytes, mime: str) -> float | None:
     return found.seconds if found else None
 
 
-def figure(sound: Sound, texts: Mapping[str, str], keep: media.Keep = media.kept) -> tuple[str, str]:
+def figure(sound: AudioView, texts: Mapping[str, str], keep: media.Keep = media.kept) -> tuple[str, str]:
     """Return a sound as HTML, and the line of text that stands for it."""
     data, mime = playable(sound.data, sound.mime)
     found = wave_of(data)
@@ -167,13 +167,13 @@ def figure(sound: Sound, texts: Mapping[str, str], keep: media.Keep = media.kept
     return media.tag("figure", "".join(body), class_="bz-sound"), " · ".join(facts)
 
 
-def recording(heard: Media, text: str) -> Sound:
+def recording(heard: Media, text: str) -> AudioView:
     """Return a sound that somebody gave, under its own name if it has one."""
     name = Path(heard.name).name or media.file_name("recording", text, heard.mime)
-    return Sound(data=heard.data, mime=heard.mime, name=name, label=name, path=heard.name)
+    return AudioView(data=heard.data, mime=heard.mime, name=name, label=name, path=heard.name)
 
 
-def bundle(sound: Sound, text: str, *, chinese: bool, keep: media.Keep = media.kept) -> dict[str, str]:
+def bundle(sound: AudioView, text: str, *, chinese: bool, keep: media.Keep = media.kept) -> dict[str, str]:
     """Return a sound as Jupyter shows it; of nothing, the text alone."""
     if not sound.data:
         return {"text/plain": text}
@@ -181,7 +181,7 @@ def bundle(sound: Sound, text: str, *, chinese: bool, keep: media.Keep = media.k
     return {"text/html": media.output(shown), "text/plain": line}
 
 
-def _player(source: str, sound: Sound, texts: Mapping[str, str]) -> str:
+def _player(source: str, sound: AudioView, texts: Mapping[str, str]) -> str:
     label = f"{texts['sound']}: {sound.label or sound.said or sound.name}"
     return media.tag("audio", controls="", preload="metadata", src=source, aria_label=label)
 

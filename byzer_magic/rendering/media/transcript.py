@@ -10,7 +10,7 @@ from byzer_magic.types import Segment
 
 
 def section(
-    text: str, segments: Sequence[Segment] | None, facts: Sequence[str], sound: sound_view.Sound | None,
+    text: str, segments: Sequence[Segment] | None, facts: Sequence[str], sound: sound_view.AudioView | None,
     texts: Mapping[str, str],
 ) -> tuple[str, str]:  # fmt: skip
     """Return a transcript as HTML with its player, and as text."""
@@ -33,7 +33,7 @@ def section(
 
 
 def bundle(
-    text: str, segments: Sequence[Segment] | None, facts: Sequence[str], sound: sound_view.Sound | None, *,
+    text: str, segments: Sequence[Segment] | None, facts: Sequence[str], sound: sound_view.AudioView | None, *,
     chinese: bool,
 ) -> dict[str, str]:  # fmt: skip
     """Return a transcript as Jupyter shows it; of nothing, the text alone."""

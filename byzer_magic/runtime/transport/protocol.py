@@ -128,7 +128,7 @@ class Opened(msgspec.Struct, frozen=True, tag=True):
 
 
 METHODS: dict[str, tuple[Any, Any]] = {
-    **{ability.value: (takes, gives | Dispatched) for ability, (takes, gives) in capabilities.METHODS.items()},
+    **{capability.value: (takes, gives | Dispatched) for capability, (takes, gives) in capabilities.METHODS.items()},
     "stat": (None, ModelStat),
     "watch": (None, Event),
     "logs": (LogsRequest, str),

@@ -18,7 +18,7 @@ class Slots:
     """Opens the backend, and gives it to the workers; has the same methods as a `Crew` of engines."""
 
     def __init__(self, plan: Plan, health: Callable[[int, str], None]) -> None:
-        self.abilities: frozenset[Capability] = frozenset()
+        self.capabilities: frozenset[Capability] = frozenset()
         self.pids: dict[int, int] = {}
         self._plan = plan
         self._health = health
@@ -45,7 +45,7 @@ class Slots:
         setup = self._plan.setup  # with connections also for workers that may be added
         setup = replace(setup, concurrency=max(setup.concurrency, MAX_QUEUED))
         backend: Backend = await self._plan.backend.open(setup, report)
-        self.abilities = backend.abilities()
+        self.capabilities = backend.capabilities()
         return backend
 
     async def renew(self, index: int, note: Note, *, first: bool) -> None:
@@ -72,9 +72,9 @@ class Slots:
         if old is not self._latest and old not in self._backends.values():
             await old.close()
 
-    def ask(self, index: int, ability: Capability, request: Request) -> AsyncIterator[Item]:
+    def ask(self, index: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
         """Yield a worker's answer."""
-        return self._backends[index].ask(ability, request)
+        return self._backends[index].ask(capability, request)
 
     def family(self) -> list[int]:
         """Return the processes that the workers have: none of their own."""

@@ -41,7 +41,7 @@ class Engine:
         self._service = Service(
             {
                 "open": self._open,
-                **{ability.value: functools.partial(self._ask, ability) for ability in METHODS},
+                **{capability.value: functools.partial(self._ask, capability) for capability in METHODS},
             },
             path=socket_folder() / f"{plan.id}-{index}.sock",
             host=ray.util.get_node_ip_address(),
@@ -82,12 +82,12 @@ class Engine:
         yield self._opened(self._backend)
 
     def _opened(self, backend: Backend) -> protocol.Opened:
-        return protocol.Opened(sorted(backend.abilities()), here(), os.getpid())
+        return protocol.Opened(sorted(backend.capabilities()), here(), os.getpid())
 
-    async def _ask(self, ability: Capability, request: Request) -> AsyncIterator[Item]:
+    async def _ask(self, capability: Capability, request: Request) -> AsyncIterator[Item]:
         if self._backend is None:
             raise errors.WorkerLost(f"{self._plan.spec.model} is still loading.", "Try again in a moment.")
-        async with aclosing(self._backend.ask(ability, request)) as items:  # type: ignore[type-var]  # a generator
+        async with aclosing(self._backend.ask(capability, request)) as items:  # type: ignore[type-var]  # a generator
             async for item in items:
                 yield item
 
@@ -139,9 +139,9 @@ class EngineWorker:
         """Return when the engine's process has died."""
         await self._link.lost()
 
-    def ask(self, ability: Capability, request: Request) -> AsyncIterator[Item]:
+    def ask(self, capability: Capability, request: Request) -> AsyncIterator[Item]:
         """Yield the answer's items."""
-        return self._link.stream(ability.value, request)
+        return self._link.stream(capability.value, request)
 
     async def renew(self) -> None:
         """Kill the process, and let Ray start another."""

@@ -42,7 +42,7 @@ class Crew:
     """Starts, watches and ends the workers; tells the pool by `health` (up, down)."""
 
     def __init__(self, plan: Plan, health: Callable[[int, str], None]) -> None:
-        self.abilities: frozenset[Capability] = frozenset()
+        self.capabilities: frozenset[Capability] = frozenset()
         self._workers: dict[int, EngineWorker] = {}
         self._plan = plan
         self._health = health
@@ -107,9 +107,9 @@ class Crew:
             await worker.close()
             await asyncio.to_thread(placement.give_back, self._plan, index)
 
-    def ask(self, index: int, ability: Capability, request: Request) -> AsyncIterator[Item]:
+    def ask(self, index: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
         """Yield a worker's answer."""
-        return self._workers[index].ask(ability, request)
+        return self._workers[index].ask(capability, request)
 
     async def _options(self, index: int) -> dict[str, Any]:
         """Return how Ray shall place a worker: several GPUs of one worker are reserved together, on one node."""
@@ -132,7 +132,7 @@ class Crew:
                     if isinstance(event, Loading):
                         note(Loading(event.stage, index, event.fraction, event.detail))
                     else:
-                        self.abilities = frozenset(map(Capability, event.capabilities))
+                        self.capabilities = frozenset(map(Capability, event.capabilities))
             except errors.WorkerLost as err:
                 if self._closing:
                     raise errors.NotDeployed(f"{self._plan.spec.model} was undeployed while it loaded.") from err

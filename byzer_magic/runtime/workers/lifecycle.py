@@ -26,7 +26,7 @@ CUT_SECONDS = 5.0
 class Staff(Protocol):
     """The workers of a deployment, whatever they are: `Crew` or `Slots`."""
 
-    abilities: frozenset[Capability]
+    capabilities: frozenset[Capability]
 
     @property
     def pids(self) -> dict[int, int]:
@@ -45,7 +45,7 @@ class Staff(Protocol):
     async def close(self) -> None:
         """End all workers, also those that are still loading."""
 
-    def ask(self, index: int, ability: Capability, request: Request) -> AsyncIterator[Item]:
+    def ask(self, index: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
         """Yield a worker's answer."""
         ...
 
@@ -183,7 +183,7 @@ class Upkeep:
         await asyncio.to_thread(desired_state.remember, self._plan, desired_state.Wanted(self.count, drained))
 
     def _ready(self, started: float) -> Ready:
-        return Ready(time.monotonic() - started, self.count, sorted(self.staff.abilities))
+        return Ready(time.monotonic() - started, self.count, sorted(self.staff.capabilities))
 
     # ---- rest, and begin anew
 

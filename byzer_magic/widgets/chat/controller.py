@@ -12,7 +12,7 @@ from typing import Any
 from byzer_magic import media as load
 from byzer_magic.client import requests
 from byzer_magic.client.answer import to_messages
-from byzer_magic.client.collect import Gatherer, gatherer
+from byzer_magic.client.collect import AnyCollector, collector_for
 from byzer_magic.errors import ByzerError, CommandError, RequestError
 from byzer_magic.rendering import assets
 from byzer_magic.rendering.answer.view import View
@@ -77,7 +77,7 @@ class Window:
 
     def known(self, models: Mapping[str, Sequence[str]]) -> None:
         """Say what deployments can do."""
-        self._models |= {name: [str(ability) for ability in can] for name, can in models.items()}
+        self._models |= {name: [str(capability) for capability in can] for name, can in models.items()}
 
     def setup(self) -> dict[str, Any]:
         """Return all that the page needs to draw the window."""
@@ -214,20 +214,20 @@ class Window:
         self._run(self._kept())
 
     async def _answer(self, turn: Turn) -> None:
-        gathered: Gatherer | None = None
+        collector: AnyCollector | None = None
         state = "done"
         try:
             request = await self._request(turn)
-            gathered = gatherer(turn.alias, request)
-            await self._collect(turn, request, gathered)
-            turn.take(gathered.result())
+            collector = collector_for(turn.alias, request)
+            await self._collect(turn, request, collector)
+            turn.take(collector.result())
         except asyncio.CancelledError:
             state = "stopped"
-            self._part(turn, gathered)
+            self._part(turn, collector)
         except ByzerError as err:
             state, turn.error = "failed", err
             if isinstance(err, RequestError):
-                self._part(turn, gathered)
+                self._part(turn, collector)
         except Exception as err:  # noqa: BLE001 - nobody else sees what happens in this task
             state, turn.error = "failed", ByzerError(f"{type(err).__name__}: {err}")
         turn.running = False
@@ -238,34 +238,34 @@ class Window:
         await self._kept()
 
     @staticmethod
-    def _part(turn: Turn, gathered: Gatherer | None) -> None:
+    def _part(turn: Turn, collector: AnyCollector | None) -> None:
         """Keep what had arrived; of an error that came before anything, there is the error alone."""
-        result = gathered.result(interrupted=True) if gathered is not None else None
+        result = collector.result(interrupted=True) if collector is not None else None
         if result is not None and (str(result) or not turn.error):
             turn.take(result)
 
     async def _request(self, turn: Turn) -> Request:
         manager = self._context.manager
         await asyncio.to_thread(manager.reach, turn.alias)
-        abilities = await manager.abilities(turn.alias)
-        self.known({turn.alias: [ability.value for ability in abilities]})
-        chat_settings.check(turn, abilities, self._models, self._words)
-        return requests.request_for(abilities, self.talk.asking(turn.prompt), self._options)
+        capabilities = await manager.capabilities(turn.alias)
+        self.known({turn.alias: [capability.value for capability in capabilities]})
+        chat_settings.check(turn, capabilities, self._models, self._words)
+        return requests.request_for(capabilities, self.talk.asking(turn.prompt), self._options)
 
-    async def _collect(self, turn: Turn, request: Request, gathered: Gatherer) -> None:
+    async def _collect(self, turn: Turn, request: Request, collector: AnyCollector) -> None:
         news = asyncio.Event()
-        painting = asyncio.create_task(self._paint(turn, gathered, news))
+        painting = asyncio.create_task(self._paint(turn, collector, news))
         try:
             async with aclosing(self._context.manager.ask(turn.alias, request)) as items:  # type: ignore[type-var]  # a generator
                 async for item in items:
-                    gathered.add(item)
+                    collector.add(item)
                     news.set()
         finally:
             painting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await painting
 
-    async def _paint(self, turn: Turn, gathered: Gatherer, news: asyncio.Event) -> None:
+    async def _paint(self, turn: Turn, collector: AnyCollector, news: asyncio.Event) -> None:
         """Send what is new of an answer: the blocks that have changed."""
         chinese = self._context.chinese
         view = View(chinese=chinese, key=f"t{turn.number}")
@@ -277,7 +277,7 @@ class Window:
                     await news.wait()
             news.clear()
             began = time.perf_counter()
-            now = await asyncio.to_thread(lambda: view.blocks(chat_html.so_far(gathered, chinese=chinese)))
+            now = await asyncio.to_thread(lambda: view.blocks(chat_html.so_far(collector, chinese=chinese)))
             pairs = enumerate(zip(sent, now, strict=False))
             same = next((at for at, (old, new) in pairs if old != new), min(len(sent), len(now)))
             if now != sent:

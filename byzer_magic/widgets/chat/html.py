@@ -6,8 +6,8 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from byzer_magic.client.answer import Answer
-from byzer_magic.client.collect import Gatherer
+from byzer_magic.client.answer import ChatCollector
+from byzer_magic.client.collect import AnyCollector
 from byzer_magic.errors import ByzerError
 from byzer_magic.rendering import assets, snapshot
 from byzer_magic.rendering.answer import view as answer_view
@@ -42,11 +42,11 @@ def _attached(item: Media) -> str:
     return media.tag("audio", src=source, controls="", preload="metadata", aria_label=name)
 
 
-def so_far(gathered: Gatherer, *, chinese: bool) -> Shown:
+def so_far(collector: AnyCollector, *, chinese: bool) -> Shown:
     """Return what is to be seen of an answer that is still coming."""
-    if isinstance(gathered, Answer):
-        return Shown(text=gathered.text, reasoning=gathered.reasoning, done=False)
-    return Shown(footer=f"{gathered.progress(chinese=chinese)} · {gathered.seconds:.0f} s", done=False)
+    if isinstance(collector, ChatCollector):
+        return Shown(text=collector.text, reasoning=collector.reasoning, done=False)
+    return Shown(footer=f"{collector.progress(chinese=chinese)} · {collector.seconds:.0f} s", done=False)
 
 
 def of_turn(turn: Turn, words: Words, *, chinese: bool) -> Shown:

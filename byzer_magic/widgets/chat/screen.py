@@ -31,7 +31,7 @@ def show(context: Context, item: ChatViewSpec) -> None:
         return
     manager = context.manager
     manager.reach(item.model, item.ray_address)
-    abilities = manager.run(manager.abilities(item.model))
+    capabilities = manager.run(manager.capabilities(item.model))
 
     from IPython.display import DisplayHandle, display
 
@@ -54,7 +54,7 @@ def show(context: Context, item: ChatViewSpec) -> None:
 
     page = Page("chat.js", {"words": dict(words), "limit": ATTACH_BYTES}, hear)
     window = Window(context, item.model, item.session, item.system, page.send, lambda data: kept.update(data, raw=True))
-    window.known({item.model: sorted(ability.value for ability in abilities)})
+    window.known({item.model: sorted(capability.value for capability in capabilities)})
     context.shell.events.register("post_run_cell", window.refresh)
     OPEN[cell] = close
     display(page.mount(STYLES, words["title"].format(alias=item.model)), raw=True)

@@ -40,7 +40,7 @@ def _number(content: Mapping[str, Any], name: str, kind: Callable[[Any], Any], w
 
 
 def check(
-    turn: Turn, abilities: frozenset[Capability], models: Mapping[str, Sequence[str]], words: Mapping[str, str]
+    turn: Turn, capabilities: frozenset[Capability], models: Mapping[str, Sequence[str]], words: Mapping[str, str]
 ) -> None:
     """Refuse pictures and sounds that the model would not take.
 
@@ -48,13 +48,13 @@ def check(
         CommandError: there are some; the hint names the models that would take them.
     """
     found = media_of(turn.prompt)
-    pictures = Capability.VISION in abilities or Capability.IMAGE in abilities
+    pictures = Capability.VISION in capabilities or Capability.IMAGE in capabilities
     if any(item.is_image for item in found) and not pictures:
         raise CommandError(words["no_pictures"].format(alias=turn.alias), _others("vision", models, words))
-    if any(not item.is_image for item in found) and Capability.TRANSCRIBE not in abilities:
+    if any(not item.is_image for item in found) and Capability.TRANSCRIBE not in capabilities:
         raise CommandError(words["no_sounds"].format(alias=turn.alias), _others("transcribe", models, words))
 
 
-def _others(ability: str, models: Mapping[str, Sequence[str]], words: Mapping[str, str]) -> str:
-    names = ", ".join(name for name, can in models.items() if ability in can)
+def _others(capability: str, models: Mapping[str, Sequence[str]], words: Mapping[str, str]) -> str:
+    names = ", ".join(name for name, can in models.items() if capability in can)
     return words["others"].format(names=names) if names else ""

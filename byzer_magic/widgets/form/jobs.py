@@ -88,7 +88,7 @@ class Jobs:
         self._tell({"state": "running", "stage": words["testing"].format(model=model)})
         async with self._failures("", plan.hidden):
             found = await form_probe.ask(plan)
-            text = words["tested"].format(ability=found.ability, seconds=f"{found.seconds:.2f}")
+            text = words["tested"].format(capability=found.capability, seconds=f"{found.seconds:.2f}")
             self._tell({"state": "done", "stage": text if found.asked else words["not_asked"]})
 
     async def _size_up(self, plan: Plan) -> None:

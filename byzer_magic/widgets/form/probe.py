@@ -45,7 +45,7 @@ class Probe:
     """What a test has found."""
 
     seconds: float
-    ability: Capability
+    capability: Capability
     asked: bool = True
     """False where a request would cost too much to be sent as a test."""
 
@@ -82,9 +82,9 @@ def _silent(_stage: str, _fraction: float | None = None, _detail: str = "", /) -
 
 
 async def _ask(backend: Backend) -> Probe:
-    ability = purpose(backend.abilities())
+    capability = purpose(backend.capabilities())
     began = time.monotonic()
-    requests = list(_requests(ability))
+    requests = list(_requests(capability))
     for number, request in enumerate(requests):
         try:
             async with aclosing(_items(backend, request)) as items:  # type: ignore[type-var]  # async generators all
@@ -95,16 +95,16 @@ async def _ask(backend: Backend) -> Probe:
                 raise
         else:
             break
-    return Probe(seconds=time.monotonic() - began, ability=ability, asked=bool(requests))
+    return Probe(seconds=time.monotonic() - began, capability=capability, asked=bool(requests))
 
 
 def _items(backend: Backend, request: Request) -> AsyncIterator[Item]:
     return backend.ask(method_for(request), request)
 
 
-def _requests(ability: Capability) -> Iterable[Request]:
+def _requests(capability: Capability) -> Iterable[Request]:
     """Yield requests to try one after the other, while a provider does not know a field; none for pictures."""
-    match ability:
+    match capability:
         case Capability.EMBED:
             yield EmbedRequest(texts=["hi"])
         case Capability.RERANK:

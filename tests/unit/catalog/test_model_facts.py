@@ -35,22 +35,26 @@ MODELS = {
     "chat vision": "yi-vision qwen-vl-max qwen-vl-plus qwen-vl-chat-v1 llava:13b deepseek-ai/deepseek-vl2",
     "chat vision image": "gemini-2.5-flash-image gemini-3-pro-image-preview",
 }
-CASES = [(name, set(abilities.split())) for abilities, names in MODELS.items() for name in names.split()]
+CASES = [(name, set(capabilities.split())) for capabilities, names in MODELS.items() for name in names.split()]
 
 
-@pytest.mark.parametrize(("name", "abilities"), CASES, ids=[name for name, _ in CASES])
-def test_a_name_tells_what_a_model_can_do(name: str, abilities: set[str]) -> None:
-    assert model_facts.capabilities(name) == abilities
+@pytest.mark.parametrize(("name", "capabilities"), CASES, ids=[name for name, _ in CASES])
+def test_a_name_tells_what_a_model_can_do(name: str, capabilities: set[str]) -> None:
+    assert model_facts.capabilities(name) == capabilities
 
 
 def test_of_an_unknown_model_nothing_is_refused() -> None:
-    assert model_facts.capabilities("my-own-model") == {Capability.CHAT, Capability.VISION, Capability.TOOLS}
+    assert model_facts.capabilities("my-own-model") == {
+        Capability.CHAT,
+        Capability.VISION,
+        Capability.TOOLS,
+    }
     assert model_facts.facts("my-own-model").note == ""
 
 
 def test_what_is_stated_wins() -> None:
     assert model_facts.capabilities("deepseek-chat", "chat, vision") == {Capability.CHAT, Capability.VISION}
-    with pytest.raises(BadParameter, match="'fly', which is no ability"):
+    with pytest.raises(BadParameter, match="'fly', which is no capability"):
         model_facts.capabilities("m", "fly")
 
 

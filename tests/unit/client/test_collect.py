@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 
 from byzer_magic import types
-from byzer_magic.client.collect import collect, gatherer
+from byzer_magic.client.collect import collect, collector_for
 from byzer_magic.errors import CommandError, RateLimited
 from byzer_magic.rendering import progress, snapshot
 from byzer_magic.types import Dispatched, Usage
 
-PNG = types.Picture("image/png", b"\x89PNG<>", caption="a cat")
+PNG = types.ImageItem("image/png", b"\x89PNG<>", caption="a cat")
 
 
 def result(request: types.Request, *items: Any) -> Any:
-    return collect(gatherer("m", request), (item for item in [Dispatched(1, 0.5), *items]), lambda _: None)
+    return collect(collector_for("m", request), (item for item in [Dispatched(1, 0.5), *items]), lambda _: None)
 
 
-def vectors(start: int, *rows: list[float]) -> types.Vectors:
-    return types.Vectors(start, len(rows[0]), np.array(rows, dtype="<f4").tobytes(), Usage(len(rows)))
+def vectors(start: int, *rows: list[float]) -> types.EmbeddingBatch:
+    return types.EmbeddingBatch(start, len(rows[0]), np.array(rows, dtype="<f4").tobytes(), Usage(len(rows)))
 
 
 def test_vectors_are_joined_and_their_tokens_added() -> None:
@@ -40,7 +40,8 @@ def test_results_are_saved_as_their_names_say(tmp_path: Path) -> None:
     assert json.loads(found.save(tmp_path / "x.json").read_text()) == [[1, 2]]
     assert np.array_equal(np.load(found.save(tmp_path / "x.npy")), [[1, 2]])
     heard = result(
-        types.TranscribeRequest(audio=types.Media("audio/wav")), types.Heard("hi", [types.Segment(0, 1, "hi")])
+        types.TranscribeRequest(audio=types.Media("audio/wav")),
+        types.TranscriptChunk("hi", [types.Segment(0, 1, "hi")]),
     )
     assert heard.save(tmp_path / "x.txt").read_text() == "hi"
     assert json.loads(heard.save(tmp_path / "y.json").read_text())["segments"][0]["end"] == 1
@@ -52,7 +53,9 @@ def test_results_are_saved_as_their_names_say(tmp_path: Path) -> None:
 
 
 def test_sounds_are_joined_and_played() -> None:
-    found = result(types.SpeakRequest(text="hi"), types.Sound(b"12", "audio/mpeg"), types.Sound(b"34", "audio/mpeg"))
+    found = result(
+        types.SpeakRequest(text="hi"), types.AudioChunk(b"12", "audio/mpeg"), types.AudioChunk(b"34", "audio/mpeg")
+    )
     assert (found.data, base64.b64decode(found.output)) == (b"1234", b"1234")
     bundle = found._repr_mimebundle_()
     assert f"data:audio/mpeg;base64,{found.output}" in bundle["text/html"]
@@ -69,7 +72,7 @@ def test_pictures_are_shown_in_a_figure_that_lets_nothing_of_the_prompt_through(
 def test_large_media_are_kept_beside_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data = bytes(17 * 2**20)
-    shown = result(types.SpeakRequest(text="hi"), types.Sound(data, "audio/wav"))._repr_mimebundle_()
+    shown = result(types.SpeakRequest(text="hi"), types.AudioChunk(data, "audio/wav"))._repr_mimebundle_()
     [kept] = (tmp_path / "byzer_media").iterdir()
     assert kept.read_bytes() == data
     assert f"byzer_media/{kept.name}" in shown["text/plain"]
@@ -78,7 +81,9 @@ def test_large_media_are_kept_beside_the_notebook(tmp_path: Path, monkeypatch: p
 
 def test_a_transcript_is_the_originals_json() -> None:
     found = result(
-        types.TranscribeRequest(audio=types.Media("audio/wav")), types.Heard("he"), types.Heard("llo", language="en")
+        types.TranscribeRequest(audio=types.Media("audio/wav")),
+        types.TranscriptChunk("he"),
+        types.TranscriptChunk("llo", language="en"),
     )
     assert (found.text, json.loads(found.output)) == ("hello", {"text": "hello", "language": "en"})
 
@@ -92,19 +97,19 @@ def test_documents_come_with_their_scores() -> None:
 
 def test_documents_that_were_not_read_whole_are_told() -> None:
     request = types.RerankRequest(query="q", documents=["a", "b"])
-    found = result(request, types.Ranking([(1, 0.9), (0, 0.1)], types.Usage(9), types.Cut([0], 64)))
-    assert found.cut == types.Cut([0], 64)
+    found = result(request, types.Ranking([(1, 0.9), (0, 0.1)], types.Usage(9), types.Truncation([0], 64)))
+    assert found.truncated == types.Truncation([0], 64)
     assert " · 1 text was cut at 64 tokens · 9 + 0 tokens" in snapshot.footer(found, chinese=False)
     assert "cut" not in str(found), "what people copy is the ranking"
 
 
 def test_what_had_arrived_is_in_the_error() -> None:
     def items() -> Any:
-        yield types.Sound(b"12", "audio/mpeg")
+        yield types.AudioChunk(b"12", "audio/mpeg")
         raise RateLimited("no more")
 
     with pytest.raises(RateLimited) as caught:
-        collect(gatherer("m", types.SpeakRequest(text="hi")), items(), lambda _: None)
+        collect(collector_for("m", types.SpeakRequest(text="hi")), items(), lambda _: None)
     assert (caught.value.partial.data, caught.value.partial.interrupted) == (b"12", True)
 
 
@@ -130,9 +135,14 @@ def test_other_choices_and_probabilities_grow_with_the_stream() -> None:
         (types.EmbedRequest(texts=["a"] * 3), [vectors(0, [1, 2])], "1 of 3 texts", "1/3 条文本"),
         (types.RerankRequest(query="q", documents=["a", "b"]), [], "2 documents", "2 篇文档"),
         (types.TranscribeRequest(audio=types.Media("audio/wav")), [], "listening", "正在转写"),
-        (types.TranscribeRequest(audio=types.Media("audio/wav")), [types.Heard("so far")], "so far", "so far"),
+        (
+            types.TranscribeRequest(audio=types.Media("audio/wav")),
+            [types.TranscriptChunk("so far")],
+            "so far",
+            "so far",
+        ),
         (types.SpeakRequest(text="hi"), [], "speaking", "正在合成语音"),
-        (types.SpeakRequest(text="hi"), [types.Sound(b"1", "audio/wav")], "speaking, 1 kB", "正在合成语音，1 kB"),
+        (types.SpeakRequest(text="hi"), [types.AudioChunk(b"1", "audio/wav")], "speaking, 1 kB", "正在合成语音，1 kB"),
         (types.ImageRequest(prompt="a"), [], "drawing", "正在画图"),
         (types.ImageRequest(prompt="a"), [PNG], "drawing, 1 done", "正在画图，已完成 1 张"),
     ],
@@ -140,9 +150,9 @@ def test_other_choices_and_probabilities_grow_with_the_stream() -> None:
 def test_how_far_it_is_is_told_in_both_languages(
     request_: types.Request, items: list[Any], english: str, chinese: str
 ) -> None:
-    gathered = gatherer("m", request_)
+    collector = collector_for("m", request_)
     for item in items:
-        gathered.add(item)
-    assert (gathered.progress(chinese=False), gathered.progress(chinese=True)) == (english, chinese)
-    told = progress.bundle([progress.of(gathered, chinese=True)])
+        collector.add(item)
+    assert (collector.progress(chinese=False), collector.progress(chinese=True)) == (english, chinese)
+    told = progress.bundle([progress.of(collector, chinese=True)])
     assert chinese in told["text/plain"]

@@ -29,8 +29,8 @@ PNG = Media("image/png", b"\x89PNG")
 URL = f"data:audio/wav;base64,{base64.b64encode(WAV.data).decode()}"
 
 
-def asked(ability: str, prompt: Any, media: Any = (), **options: Any) -> Request:
-    return request_for(frozenset({Capability(ability)}), to_messages(prompt, None, media), options)
+def asked(capability: str, prompt: Any, media: Any = (), **options: Any) -> Request:
+    return request_for(frozenset({Capability(capability)}), to_messages(prompt, None, media), options)
 
 
 def test_plain_text_is_what_the_model_is_for() -> None:
@@ -146,7 +146,7 @@ def test_a_far_picture_to_an_image_model_is_changed_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ability", "prompt", "found", "words"),
+    ("capability", "prompt", "found", "words"),
     [
         ("speak", "hi", [PNG], "takes no pictures"),
         ("embed", "hi", [WAV], "takes no sounds"),
@@ -160,17 +160,17 @@ def test_a_far_picture_to_an_image_model_is_changed_too() -> None:
         ("rerank", '{"query": "q", "documents": "abc"}', [], "orders documents"),
     ],
 )
-def test_nothing_is_left_out_silently(ability: str, prompt: str, found: list[Media], words: str) -> None:
+def test_nothing_is_left_out_silently(capability: str, prompt: str, found: list[Media], words: str) -> None:
     with pytest.raises(CommandError, match=words):
-        asked(ability, prompt, found)
+        asked(capability, prompt, found)
 
 
 @pytest.mark.parametrize(
-    ("abilities", "first"),
+    ("capabilities", "first"),
     [("speak embed image", "speak"), ("image transcribe", "image"), ("embed transcribe", "transcribe"), ("", "chat")],
 )
-def test_the_order_of_purposes(abilities: str, first: str) -> None:
-    assert purpose(frozenset(map(Capability, abilities.split()))) == first
+def test_the_order_of_purposes(capabilities: str, first: str) -> None:
+    assert purpose(frozenset(map(Capability, capabilities.split()))) == first
 
 
 def test_media_added_to_a_turn_leave_the_rest_of_it() -> None:

@@ -145,7 +145,7 @@ def test_where_a_build_runs() -> None:
 
 def test_looking_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from byzer_magic.backends.weights import hardware; from byzer_magic.backends import registry;"
+        "import sys; from byzer_magic.local_models import hardware; from byzer_magic.backends import registry;"
         "hardware.look(); registry.installed();"
         "print(sorted({'torch', 'transformers', 'vllm', 'llama_cpp', 'funasr', 'numpy', 'ray'} & set(sys.modules)))"
     )

@@ -24,7 +24,7 @@ from PIL import Image
 from byzer_magic import media
 from byzer_magic.errors import CommandError
 from byzer_magic.results import ImageResult
-from byzer_magic.types import Media, Picture
+from byzer_magic.types import ImageItem, Media
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt  # the backend must be chosen before
@@ -92,7 +92,7 @@ SOURCES: dict[str, Any] = {
     "open file": lambda: io.BytesIO(png()),
     "file at its end": written,
     "temporary file": temporary,
-    "what a model has drawn": lambda: ImageResult(model="m", pictures=[Picture("image/png", png())], prompt=""),
+    "what a model has drawn": lambda: ImageResult(model="m", pictures=[ImageItem("image/png", png())], prompt=""),
 }
 
 
@@ -194,7 +194,7 @@ def test_what_lies_at_an_address_stays_there() -> None:
     for source in (
         url.replace("https", "HTTPS"),
         Shown(url=url),
-        ImageResult(model="m", pictures=[Picture(url=url)], prompt=""),
+        ImageResult(model="m", pictures=[ImageItem(url=url)], prompt=""),
     ):
         assert media.image(source).url.lower() == url
 
@@ -269,7 +269,7 @@ def address() -> Iterator[str]:
 
 def test_a_sound_at_an_address_is_fetched(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert media.audio(f"{address}/talk.wav") == Media("audio/wav", sound("WAV"))
-    monkeypatch.setattr(media, "LARGEST_BYTES", 100)
+    monkeypatch.setattr("byzer_magic.media.inputs.LARGEST_BYTES", 100)
     with pytest.raises(CommandError, match="has more than"):
         media.audio(f"{address}/talk.wav")
 

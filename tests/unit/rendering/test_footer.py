@@ -10,14 +10,23 @@ import numpy as np
 import pytest
 
 from byzer_magic.actions.terminal import Terminal
-from byzer_magic.client.collect import gatherer
+from byzer_magic.client.collect import collector_for
 from byzer_magic.magics import recording
 from byzer_magic.rendering import assets, snapshot
 from byzer_magic.rendering.answer import columns
 from byzer_magic.rendering.answer.view import Shown, View, bundle as answer_bundle
 from byzer_magic.results import ChatResult, EmbedResult, Result, SpeakResult, TranscribeResult
 from byzer_magic.results.metadata import Timings
-from byzer_magic.types import ChatChunk, ChatRequest, Cut, Dispatched, EmbedRequest, Segment, Usage, Vectors
+from byzer_magic.types import (
+    ChatChunk,
+    ChatRequest,
+    Dispatched,
+    EmbeddingBatch,
+    EmbedRequest,
+    Segment,
+    Truncation,
+    Usage,
+)
 from tests.pages import Page
 
 EVIL = '<img src=x onerror="alert(1)">'
@@ -30,8 +39,8 @@ def chat(**more: Any) -> ChatResult:
     return ChatResult(**known | {"finish": "stop"} | more)
 
 
-def vectors(rows: int, cut: Cut | None = None) -> EmbedResult:
-    return EmbedResult(model="m", vectors=np.ones((rows, 8), dtype="<f4"), cut=cut, timings=Timings(total=1.0))
+def vectors(rows: int, cut: Truncation | None = None) -> EmbedResult:
+    return EmbedResult(model="m", vectors=np.ones((rows, 8), dtype="<f4"), truncated=cut, timings=Timings(total=1.0))
 
 
 @pytest.mark.parametrize(
@@ -54,11 +63,11 @@ def vectors(rows: int, cut: Cut | None = None) -> EmbedResult:
         ),
         (vectors(1), "m · 1 vector of 8 numbers · 1.00 s", "m · 1 个 8 维向量 · 1.00 s"),
         (
-            vectors(3, Cut([0, 2], 8192)),
+            vectors(3, Truncation([0, 2], 8192)),
             "m · 3 vectors of 8 numbers; 2 texts were cut at 8,192 tokens · 1.00 s",
             "m · 3 个 8 维向量; 2 条文本在 8,192 个 token 处截断 · 1.00 s",
         ),
-        (vectors(1, Cut([0], 512)), "m · 1 vector of 8 numbers; 1 text was cut at 512 tokens · 1.00 s", None),
+        (vectors(1, Truncation([0], 512)), "m · 1 vector of 8 numbers; 1 text was cut at 512 tokens · 1.00 s", None),
     ],
 )
 def test_it_tells_what_an_answer_took(result: Result, english: str, chinese: str | None) -> None:
@@ -97,11 +106,11 @@ def test_tokens_of_several_parts_have_a_cost_where_all_have() -> None:
 
 @pytest.mark.parametrize(("costs", "whole"), [((0.25, 0.5), 0.75), ((0.25, None), None), ((None, 0.25), None)])
 def test_an_answer_in_parts_costs_their_sum(costs: tuple[float | None, ...], whole: float | None) -> None:
-    gathered = gatherer("m", EmbedRequest(texts=["a", "b"]))
+    collector = collector_for("m", EmbedRequest(texts=["a", "b"]))
     for start, cost in enumerate(costs):
         usage = Usage(3, 0, cost, "USD" if cost else "")
-        gathered.add(Vectors(start, 1, np.ones(1, dtype="<f4").tobytes(), usage))
-    assert gathered.result().cost == whole
+        collector.add(EmbeddingBatch(start, 1, np.ones(1, dtype="<f4").tobytes(), usage))
+    assert collector.result().cost == whole
 
 
 def test_a_side_that_knows_no_costs_understands_one_that_does() -> None:
@@ -144,7 +153,7 @@ def items(*given: Any) -> Iterator[Any]:
 def test_a_shell_speaks_the_users_language(chinese: bool, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     request = ChatRequest(messages=[])
     chunks = (ChatChunk("hi"), ChatChunk(finish="stop", usage=Usage(5, 1, 0.02, "USD")))
-    Terminal(lambda: chinese).answer(gatherer("m", request), items(*chunks), "markdown")
+    Terminal(lambda: chinese).answer(collector_for("m", request), items(*chunks), "markdown")
     shown = capsys.readouterr()
     assert shown.out == "hi\n"
     assert said in shown.err

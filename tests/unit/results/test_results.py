@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from byzer_magic import types
-from byzer_magic.client.answer import Answer
-from byzer_magic.client.collect import collect, gatherer
+from byzer_magic.client.answer import ChatCollector
+from byzer_magic.client.collect import collect, collector_for
 from byzer_magic.errors import CommandError
 from byzer_magic.rendering.media import base as media
 from byzer_magic.results import EmbedResult, ImageResult, SpeakResult
-from byzer_magic.types import ChatChunk, Picture, Usage
+from byzer_magic.types import ChatChunk, ImageItem, Usage
 from tests.pages import Page
 
 REQUESTS: list[types.Request] = [
@@ -34,7 +34,7 @@ def test_an_interrupt_before_anything_came_leaves_a_result(request_: types.Reque
         raise KeyboardInterrupt
         yield
 
-    found = collect(gatherer("m", request_), items(), lambda _: None)
+    found = collect(collector_for("m", request_), items(), lambda _: None)
     assert (found.interrupted, found.usage, found.model) == (True, None, "m")
     assert "m" in repr(found)
     assert isinstance(str(found), str)
@@ -46,7 +46,7 @@ def speech(data: bytes = b"RIFFsecretbytes", mime: str = "audio/wav") -> SpeakRe
     return SpeakResult(model="m", data=data, mime=mime, text="hi")
 
 
-def drawing(*pictures: Picture) -> ImageResult:
+def drawing(*pictures: ImageItem) -> ImageResult:
     return ImageResult(model="m", pictures=list(pictures), prompt="a cat")
 
 
@@ -55,7 +55,7 @@ def drawing(*pictures: Picture) -> ImageResult:
     [
         (speech(b""), "no sound"),
         (drawing(), "no picture"),
-        (drawing(Picture("image/png", b"x"), Picture(url="https://host/a.png")), "is an address"),
+        (drawing(ImageItem("image/png", b"x"), ImageItem(url="https://host/a.png")), "is an address"),
     ],
 )
 def test_what_has_not_arrived_overwrites_nothing(found: Any, words: str, tmp_path: Path) -> None:
@@ -74,26 +74,26 @@ def test_a_path_that_cannot_be_written_is_named(name: str, tmp_path: Path) -> No
 
 
 def test_no_bytes_are_shown() -> None:
-    for found in (speech(), drawing(Picture("image/png", b"secretbytes"))):
+    for found in (speech(), drawing(ImageItem("image/png", b"secretbytes"))):
         assert "secretbytes" not in repr(found) + str(found)
 
 
 def test_a_providers_words_stay_words_in_html() -> None:
     shown = speech(mime='audio/wav" onerror="alert(1)')._repr_mimebundle_()["text/html"]
     assert ' onerror="' not in shown
-    grid = drawing(*[Picture(url='https://host/"><script>')] * 2)._repr_mimebundle_()["text/html"]
+    grid = drawing(*[ImageItem(url='https://host/"><script>')] * 2)._repr_mimebundle_()["text/html"]
     assert [tag for tag, _ in Page(grid).elements].count("script") == 1, "our own"
 
 
 def test_a_picture_at_an_address_is_shown_from_there() -> None:
-    found = drawing(Picture(url="https://host/a.png"))
+    found = drawing(ImageItem(url="https://host/a.png"))
     assert (found.output, str(found)) == ("https://host/a.png", "https://host/a.png")
     assert 'src="https://host/a.png"' in found._repr_mimebundle_()["text/html"]
 
 
 def test_large_pictures_are_not_embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    shown = drawing(Picture("image/png", bytes(media.EMBED_BYTES + 1)))._repr_mimebundle_()
+    shown = drawing(ImageItem("image/png", bytes(media.EMBED_BYTES + 1)))._repr_mimebundle_()
     assert len(shown["text/html"]) < 20_000
     assert "16.8 MB · too large to be put into the notebook; kept in byzer_media/" in shown["text/plain"]
 
@@ -115,7 +115,7 @@ def test_extensions_are_read_in_any_case(tmp_path: Path) -> None:
 
 
 def test_a_result_does_not_change_when_more_comes() -> None:
-    answer = Answer("m")
+    answer = ChatCollector("m")
     call = {"index": 0, "id": "1", "function": {"name": "f", "arguments": "{"}}
     choice = {"index": 1, "text": "x", "finish": None}
     answer.add(ChatChunk("a", tool_calls=[call], extra={"logprobs": {"content": [1]}, "choices": [choice]}))
@@ -128,14 +128,14 @@ def test_a_result_does_not_change_when_more_comes() -> None:
 
 
 def test_tool_calls_are_those_that_came_whatever_their_numbers() -> None:
-    answer = Answer("m")
+    answer = ChatCollector("m")
     for index in (10**9, 3):
         answer.add(ChatChunk(tool_calls=[{"index": index, "id": str(index), "function": {"name": "f"}}]))
     assert [call["id"] for call in answer.result().tool_calls or []] == ["3", str(10**9)]
 
 
 def test_log_probabilities_bear_gaps_and_leave_the_chunks_alone() -> None:
-    answer = Answer("m")
+    answer = ChatCollector("m")
     first = ChatChunk("a", extra={"logprobs": {"content": [1], "refusal": None}})
     for chunk in (
         first,
@@ -148,7 +148,7 @@ def test_log_probabilities_bear_gaps_and_leave_the_chunks_alone() -> None:
 
 
 def test_the_last_count_of_a_chat_is_its_count() -> None:
-    answer = Answer("m")
+    answer = ChatCollector("m")
     for chunk in (ChatChunk("a", usage=Usage(5, 1)), ChatChunk("b", usage=Usage(5, 2)), ChatChunk(finish="stop")):
         answer.add(chunk)
     assert answer.result().usage == Usage(5, 2)

@@ -10,17 +10,17 @@ import pytest
 
 from byzer_magic.catalog import prices
 from byzer_magic.runtime.metrics import HISTORY_SECONDS, Meter
-from byzer_magic.types import ChatChunk, Usage, Vectors
+from byzer_magic.types import ChatChunk, EmbeddingBatch, Usage
 
 PRICE = prices.find("saas/openai", "gpt-4o")
 
 
-async def items(*given: ChatChunk | Vectors) -> AsyncIterator[ChatChunk | Vectors]:
+async def items(*given: ChatChunk | EmbeddingBatch) -> AsyncIterator[ChatChunk | EmbeddingBatch]:
     for item in given:
         yield item
 
 
-async def answered(meter: Meter, *given: ChatChunk | Vectors) -> list[Any]:
+async def answered(meter: Meter, *given: ChatChunk | EmbeddingBatch) -> list[Any]:
     found = [item async for item in meter.measured(items(*given))]
     meter.ended(failed=False)
     return found
@@ -30,7 +30,7 @@ async def test_tokens_and_costs_are_added_up() -> None:
     meter = Meter(PRICE)
     assert meter.cost == 0.0
     await answered(meter, ChatChunk(text="a"), ChatChunk(text="b"), ChatChunk(usage=Usage(1_000_000, 5)))
-    await answered(meter, Vectors(0, 1, b"", usage=Usage(1_000_000, 0)))
+    await answered(meter, EmbeddingBatch(0, 1, b"", usage=Usage(1_000_000, 0)))
     assert meter.usage == Usage(2_000_000, 5)
     assert meter.cost == pytest.approx(5.0 + 5 * 10 / 1_000_000)
     meter.tick(3, 4)
@@ -68,7 +68,7 @@ async def test_an_answer_tells_what_it_has_cost() -> None:
     text, end = await answered(Meter(PRICE), ChatChunk("hi"), ChatChunk(finish="stop", usage=Usage(1_000_000, 0)))
     assert text == ChatChunk("hi")
     assert (end.finish, end.usage) == ("stop", Usage(1_000_000, 0, PRICE.input, "USD"))
-    [part] = await answered(Meter(PRICE), Vectors(0, 1, b"", usage=Usage(0, 1_000_000)))
+    [part] = await answered(Meter(PRICE), EmbeddingBatch(0, 1, b"", usage=Usage(0, 1_000_000)))
     assert part.usage.cost == PRICE.output
     [long] = await answered(Meter(replace(PRICE, up_to=10)), ChatChunk(usage=Usage(11, 1)))
     assert long.usage == Usage(11, 1), "a price that does not hold is none"

@@ -23,7 +23,7 @@ from byzer_magic.backends.engine import audio, loading
 from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadRequest, MissingExtra
-from byzer_magic.types import Heard, Segment, TranscribeRequest
+from byzer_magic.types import Segment, TranscribeRequest, TranscriptChunk
 
 PACKAGES = (("funasr",), ("torch",), ("kaldi_native_fbank", "torchaudio"), ("av",))
 """Import names that are needed, one of each row."""
@@ -80,7 +80,7 @@ class SenseVoiceBackend(Backend):
         await self._turns.close()
         del self._ears
 
-    async def transcribe(self, request: TranscribeRequest) -> AsyncIterator[Heard]:
+    async def transcribe(self, request: TranscribeRequest) -> AsyncIterator[TranscriptChunk]:
         """Yield what is said, stretch after stretch; the last item has language, emotion and events.
 
         Closing the iterator stops the model after the stretch that it is at.
@@ -103,7 +103,7 @@ class SenseVoiceBackend(Backend):
                 yield item
 
 
-def _written(pieces: Iterator[Piece], ask: Ask, duration: float) -> Iterator[Heard]:
+def _written(pieces: Iterator[Piece], ask: Ask, duration: float) -> Iterator[TranscriptChunk]:
     """Yield what to tell of each piece, and of all of them."""
     heard: list[Piece] = []
     before = ""
@@ -112,10 +112,10 @@ def _written(pieces: Iterator[Piece], ask: Ask, duration: float) -> Iterator[Hea
         text = _text(piece, ask.tags)
         if text:
             segment = Segment(piece.start, piece.end, text)
-            yield Heard(tags.joint(before, text) + text, segments=[segment], duration=duration)
+            yield TranscriptChunk(tags.joint(before, text) + text, segments=[segment], duration=duration)
             before = text
     found = tags.summary(heard)
-    yield Heard(language=found["language"], duration=duration, extra=found)
+    yield TranscriptChunk(language=found["language"], duration=duration, extra=found)
 
 
 def _text(piece: Piece, tags: str) -> str:

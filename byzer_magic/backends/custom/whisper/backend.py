@@ -26,7 +26,7 @@ from byzer_magic.commands.options import suggest
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingExtra
 from byzer_magic.local_models import files
 from byzer_magic.local_models.files import Weights
-from byzer_magic.types import Heard, TranscribeRequest
+from byzer_magic.types import TranscribeRequest, TranscriptChunk
 
 ENGINES = {"whisper": "transformers", "ctranslate2": "faster_whisper"}
 """The package that runs a model, by the form of its files."""
@@ -88,7 +88,7 @@ class WhisperBackend(Backend):
         await self._turns.close()
         await asyncio.to_thread(self._engine.close)
 
-    async def transcribe(self, request: TranscribeRequest) -> AsyncIterator[Heard]:
+    async def transcribe(self, request: TranscribeRequest) -> AsyncIterator[TranscriptChunk]:
         """Yield what is said, as soon as each window of 30 s is done; the last item has language and duration.
 
         Raises:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from byzer_magic.backends.custom.whisper.params import UNSPACED, Ask
 from byzer_magic.backends.engine.audio import RATE
-from byzer_magic.types import Heard, Segment
+from byzer_magic.types import Segment, TranscriptChunk
 
 TICK_SECONDS = 0.02
 """What one timestamp token counts."""
@@ -70,7 +70,7 @@ class Engine(Protocol):
         """Free the memory."""
 
 
-def listen(engine: Engine, samples: Any, ask: Ask, stopped: threading.Event) -> Iterator[Heard]:
+def listen(engine: Engine, samples: Any, ask: Ask, stopped: threading.Event) -> Iterator[TranscriptChunk]:
     """Yield the transcript of 16 kHz samples piece by piece, with times in seconds of the whole sound."""
     clock = Clock(_speech(samples, stopped) if ask.vad_filter else [(0, len(samples))])
     heard = clock.cut(samples)
@@ -83,12 +83,14 @@ def listen(engine: Engine, samples: Any, ask: Ask, stopped: threading.Event) -> 
             so_far = _joined(so_far, piece.text, spaced=language not in UNSPACED)
             segment = Segment(*clock.span(piece.start, piece.end), piece.text.strip())
             words += [_word(word, clock) for word in piece.words]
-            yield Heard(so_far, [segment] if ask.verbose else None)
+            yield TranscriptChunk(so_far, [segment] if ask.verbose else None)
     if ask.verbose:
         duration = round(len(samples) / RATE, 3)
-        yield Heard(segments=[], language=language, duration=duration, extra={"words": words} if words else None)
+        yield TranscriptChunk(
+            segments=[], language=language, duration=duration, extra={"words": words} if words else None
+        )
     else:
-        yield Heard()
+        yield TranscriptChunk()
 
 
 def _joined(before: str, text: str, *, spaced: bool) -> str:

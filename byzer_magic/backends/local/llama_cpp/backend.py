@@ -28,7 +28,7 @@ from byzer_magic.backends.openai import schema as wire
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadRequest, StreamTruncated
 from byzer_magic.local_models import gguf
-from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Ranking, RerankRequest, Usage, Vectors
+from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Ranking, RerankRequest, Usage
 
 MOST_TEXTS = 32
 MOST_CHARACTERS = 4096
@@ -88,7 +88,7 @@ class LlamaCppBackend(Backend):
         await self._turns.close()
         await asyncio.to_thread(self._driver.close)
 
-    def abilities(self) -> frozenset[Capability]:
+    def capabilities(self) -> frozenset[Capability]:
         """Return what the model can do that is loaded."""
         if self._load.settings.get("embedding"):
             ranks = self._load.settings.get("pooling_type") == RANK
@@ -136,7 +136,7 @@ class LlamaCppBackend(Backend):
         if not finished:
             raise StreamTruncated("llama.cpp stopped before the answer was complete.", "Ask again; see %byzer logs.")
 
-    async def embed(self, request: EmbedRequest) -> AsyncIterator[Vectors]:
+    async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
         """Yield the vectors of the texts, batch after batch, each of length 1 unless `embd_normalize` is -1.
 
         Raises:
@@ -228,14 +228,14 @@ def _batches(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         yield start, list(texts[start:])
 
 
-def _vectors(start: int, rows: list[Any], tokens: int, *, normal: bool) -> Vectors:
+def _vectors(start: int, rows: list[Any], tokens: int, *, normal: bool) -> EmbeddingBatch:
     import numpy as np  # 70 ms, and only vectors need it
 
     table = np.asarray(rows, dtype="<f4")
     if normal:
         lengths = np.linalg.norm(table, axis=1, keepdims=True)
         table = table / np.where(lengths == 0, 1, lengths).astype("<f4")
-    return Vectors(start, table.shape[1], table.astype("<f4").tobytes(), Usage(tokens))
+    return EmbeddingBatch(start, table.shape[1], table.astype("<f4").tobytes(), Usage(tokens))
 
 
 BACKEND = LlamaCppBackend

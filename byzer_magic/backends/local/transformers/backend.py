@@ -97,7 +97,7 @@ class TransformersBackend(Backend):
         await self._batches.close()
         del self._model
 
-    def abilities(self) -> frozenset[Capability]:
+    def capabilities(self) -> frozenset[Capability]:
         """Return what the model can do: tools are among it when its tokenizer knows how calls are written."""
         can = getattr(self._model.tokenizer, "response_template", None)
         return frozenset({Capability.CHAT, Capability.TOOLS} if can else {Capability.CHAT})

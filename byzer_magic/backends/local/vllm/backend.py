@@ -24,7 +24,7 @@ from byzer_magic.commands.options import suggest
 from byzer_magic.errors import BadParameter, BadRequest, ContextTooLong, ProviderError, StreamTruncated
 from byzer_magic.local_models import files
 from byzer_magic.log import get_logger
-from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Usage, Vectors
+from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Usage
 
 log = get_logger("vllm")
 
@@ -103,9 +103,9 @@ class VllmBackend(Backend):
         self._watch.cancel()
         await asyncio.to_thread(self._running.engine.shutdown, CLOSE_SECONDS)
 
-    def abilities(self) -> frozenset[Capability]:
+    def capabilities(self) -> frozenset[Capability]:
         """Return what the model that is loaded can do."""
-        return self._running.abilities
+        return self._running.capabilities
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         """Yield the answer as it is made; closing the iterator takes the request out of the engine's batch.
@@ -149,7 +149,7 @@ class VllmBackend(Backend):
         stream = {"stream": True, "stream_options": {"include_usage": True}}
         return {**self._defaults, **asked, **stream, "messages": wire.messages(request.messages)}
 
-    async def embed(self, request: EmbedRequest) -> AsyncIterator[Vectors]:
+    async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
         """Yield the vectors of the texts, batch after batch, normalised as the model's configuration says.
 
         Raises:
@@ -167,7 +167,7 @@ class VllmBackend(Backend):
             except self._running.refusals as err:
                 raise _refusal({"message": loading.sentence(err)}) from err
             data = b"".join(vector for vector, _ in found)
-            yield Vectors(start, len(found[0][0]) // 4, data, Usage(sum(count for _, count in found)))
+            yield EmbeddingBatch(start, len(found[0][0]) // 4, data, Usage(sum(count for _, count in found)))
 
     async def _vector(self, text: str, dimensions: int | None) -> tuple[bytes, int]:
         return await self._running.vector(text, dimensions, f"embed-{next(self._numbers)}")

@@ -35,7 +35,7 @@ class Running:
     engine: Any
     chat: Callable[[dict[str, Any]], Any]
     """Takes an OpenAI body, returns an async generator of server-sent events."""
-    abilities: frozenset[Capability]
+    capabilities: frozenset[Capability]
     options: frozenset[str]
     """Request fields that vLLM knows."""
     refusals: tuple[type[Exception], ...]
@@ -180,7 +180,7 @@ async def start(setup: Setup, weights: Weights) -> Running:
     return Running(
         engine=engine,
         chat=chat,
-        abilities=_abilities(engine, tasks, serving),
+        capabilities=_capabilities(engine, tasks, serving),
         options=frozenset(ChatCompletionRequest.model_fields),
         refusals=(VLLMClientError, ValueError, TypeError, NotImplementedError),
     )
@@ -211,7 +211,7 @@ def tool_parser(engine: Any) -> str:
     return next((parser for mark, parser in TOOL_MARKS if mark in str(template)), "hermes")
 
 
-def _abilities(engine: Any, tasks: tuple[str, ...], serving: Any) -> frozenset[Capability]:
+def _capabilities(engine: Any, tasks: tuple[str, ...], serving: Any) -> frozenset[Capability]:
     """Return what the loaded model can do, by the tasks that vLLM supports with it."""
     found = set()
     if "generate" in tasks and serving is not None:

@@ -141,7 +141,7 @@ class BedrockBackend(Backend):
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
-    def abilities(self) -> frozenset[Capability]:
+    def capabilities(self) -> frozenset[Capability]:
         """Return what the model can do, as its name or `saas.capabilities` tells."""
         can = frozenset({Capability.CHAT, Capability.VISION, Capability.TOOLS})
         return can & model_facts.capabilities(self._model, self._params.get("saas.capabilities"))

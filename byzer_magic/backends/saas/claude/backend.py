@@ -99,7 +99,7 @@ class ClaudeBackend(Backend):
         """Close all connections."""
         await self._sdk.close()
 
-    def abilities(self) -> frozenset[Capability]:
+    def capabilities(self) -> frozenset[Capability]:
         """Return what the model can do, as its name or `saas.capabilities` tells."""
         can = frozenset({Capability.CHAT, Capability.VISION, Capability.TOOLS})
         return can & model_facts.capabilities(self._model, self._params.get("saas.capabilities"))

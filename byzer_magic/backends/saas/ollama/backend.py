@@ -23,7 +23,7 @@ from byzer_magic.backends.saas.ollama import schema as shapes
 from byzer_magic.capabilities import Capability, methods_of
 from byzer_magic.catalog import model_facts
 from byzer_magic.errors import BadParameter, StreamTruncated
-from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Usage, Vectors
+from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Usage
 
 BASE_URL = "http://127.0.0.1:11434"
 EMBED_BATCH = 64
@@ -86,7 +86,7 @@ class OllamaBackend(Backend):
         """Close all connections."""
         await self._http.close()
 
-    def abilities(self) -> frozenset[Capability]:
+    def capabilities(self) -> frozenset[Capability]:
         """Return what the model can do, as its name or `saas.capabilities` tells, and this API has."""
         own = methods_of(self) | {Capability.VISION, Capability.TOOLS}
         return model_facts.capabilities(self._model, self._stated) & own
@@ -113,18 +113,18 @@ class OllamaBackend(Backend):
             why = f"{self._http.caller.host} ended the stream before {self._model} had finished."
             raise StreamTruncated(why, "The text so far is incomplete; ask again.", provider=self._http.caller.host)
 
-    async def embed(self, request: EmbedRequest) -> AsyncIterator[Vectors]:
+    async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
         """Yield the vectors of all texts, in order, as each batch of `EMBED_BATCH` is done."""
         url, headers = f"{self._base}/api/embed", request.options.get("extra_headers") or {}
 
-        async def one(start: int, texts: Sequence[str]) -> Vectors:
+        async def one(start: int, texts: Sequence[str]) -> EmbeddingBatch:
             body = self._body(request.options, input=texts)
             async with self._http.request("POST", url, json=body, headers=headers) as response:
                 answer = self._read(await response.read())
             rows = answer.embeddings or []
             if len(rows) != len(texts):
                 raise http_errors.garbled(self._http.caller, f"{len(rows)} vectors for {len(texts)} texts")
-            return Vectors(start, len(rows[0]), b"".join(map(packed, rows)), Usage(answer.prompt_eval_count, 0))
+            return EmbeddingBatch(start, len(rows[0]), b"".join(map(packed, rows)), Usage(answer.prompt_eval_count, 0))
 
         async with aclosing(in_order(request.texts, EMBED_BATCH, one, self._tries)) as batches:
             async for vectors in batches:

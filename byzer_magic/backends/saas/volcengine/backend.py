@@ -23,7 +23,7 @@ from byzer_magic.backends.http.speech import chosen, readable, sliced, split, sp
 from byzer_magic.backends.http.sse import drain
 from byzer_magic.backends.saas.volcengine import schema as shapes
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey, StreamTruncated
-from byzer_magic.types import Sound, SpeakRequest
+from byzer_magic.types import AudioChunk, SpeakRequest
 
 BASE_URL = "https://openspeech.bytedance.com"
 CLUSTER = "volcano_tts"
@@ -155,7 +155,7 @@ class VolcengineBackend(Backend):
         """Close all connections."""
         await self._http.close()
 
-    async def speak(self, request: SpeakRequest) -> AsyncIterator[Sound]:
+    async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
         """Yield the text as sound, with v3 while it comes; SSML goes as it is, long texts are cut at sentences.
 
         Raises:

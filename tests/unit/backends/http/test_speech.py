@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 
 from byzer_magic.backends.http.speech import join_wav, split, spoken, wav
 from byzer_magic.errors import BadRequest, ProviderUnavailable
-from byzer_magic.types import Sound
+from byzer_magic.types import AudioChunk
 
 TEXTS = st.text(st.sampled_from('ab 1.,!?。，！；…\n\u2028"”)你好😀é\u0301\u200d\ufe0f')) | st.text()
 
@@ -94,7 +94,7 @@ def test_long_texts_are_cut_quickly(text: str) -> None:
 # ---- spoken
 
 
-async def sounds(pieces: list[str], mime: str, files: dict[str, list[bytes]]) -> list[Sound]:
+async def sounds(pieces: list[str], mime: str, files: dict[str, list[bytes]]) -> list[AudioChunk]:
     async def say(piece: str) -> AsyncIterator[bytes]:
         for block in files[piece]:
             yield block
@@ -105,11 +105,15 @@ async def sounds(pieces: list[str], mime: str, files: dict[str, list[bytes]]) ->
 @pytest.mark.parametrize("mime", ["audio/mpeg", "audio/pcm"])
 async def test_formats_that_follow_each_other_come_as_they_are_made(mime: str) -> None:
     files = {"a": [b"1", b"", b"2"], "b": [b"3"]}
-    assert await sounds(["a", "b"], mime, files) == [Sound(b"1", mime), Sound(b"2", mime), Sound(b"3", mime)]
+    assert await sounds(["a", "b"], mime, files) == [
+        AudioChunk(b"1", mime),
+        AudioChunk(b"2", mime),
+        AudioChunk(b"3", mime),
+    ]
 
 
 async def test_one_piece_may_have_any_format() -> None:
-    assert await sounds(["a"], "audio/flac", {"a": [b"1"]}) == [Sound(b"1", "audio/flac")]
+    assert await sounds(["a"], "audio/flac", {"a": [b"1"]}) == [AudioChunk(b"1", "audio/flac")]
 
 
 async def test_pieces_of_wav_are_one_file() -> None:
@@ -139,7 +143,7 @@ async def test_closing_closes_what_speaks() -> None:
             closed.append(piece)
 
     async with aclosing(spoken(["a", "b"], "audio/mpeg", say)) as found:  # type: ignore[type-var]
-        assert await anext(found) == Sound(b"1", "audio/mpeg")
+        assert await anext(found) == AudioChunk(b"1", "audio/mpeg")
     assert closed == ["a"]
 
 

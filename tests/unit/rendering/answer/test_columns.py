@@ -23,7 +23,7 @@ from byzer_magic.results import (
 )
 from byzer_magic.results.comparison import Answers
 from byzer_magic.results.metadata import Timings
-from byzer_magic.types import Cut, Picture, Segment, Usage
+from byzer_magic.types import ImageItem, Segment, Truncation, Usage
 from tests.pages import Page
 
 EVIL = '<img src=x onerror="alert(1)"> </section>'
@@ -73,7 +73,7 @@ def test_all_kinds_of_results_stand_in_columns(chinese: bool) -> None:
         EmbedResult(model="emb", vectors=np.ones((70, 8), dtype="<f4")),
         RerankResult(model="rank", order=[(1, 0.9), (0, 0.1)], documents=["best", EVIL]),
         SpeakResult(model="voice", data=b"ID3", mime="audio/mpeg", text=EVIL),
-        ImageResult(model="draw", pictures=[Picture("image/png", b"x")], prompt=EVIL),
+        ImageResult(model="draw", pictures=[ImageItem("image/png", b"x")], prompt=EVIL),
         TranscribeResult(model="hear", text="a b", segments=[Segment(0, 1, EVIL)]),
         chat(model="empty", text=""),
     ]
@@ -122,9 +122,9 @@ def test_the_judge_sees_letters_in_an_order_that_tells_nothing() -> None:
 
 
 def test_vectors_and_rankings_say_in_chinese_what_was_cut() -> None:
-    cut = Cut([1], 512)
-    vectors = EmbedResult(model="emb", vectors=np.ones((2, 8), dtype="<f4"), cut=cut)
-    ranking = RerankResult(model="rank", order=[(0, 0.9)], documents=["best"], cut=cut)
+    cut = Truncation([1], 512)
+    vectors = EmbedResult(model="emb", vectors=np.ones((2, 8), dtype="<f4"), truncated=cut)
+    ranking = RerankResult(model="rank", order=[(0, 0.9)], documents=["best"], truncated=cut)
     data = shown(column(vectors), column(ranking), chinese=True)
     for text in (Page(data["text/html"]).text, data["text/plain"]):
         assert text.count("1 条文本在 512 个 token 处截断") == 2

@@ -21,7 +21,7 @@ from byzer_magic.rendering.media import (
     image as picture_view,
     transcript as transcript_view,
 )
-from byzer_magic.rendering.media.audio import Sound
+from byzer_magic.rendering.media.audio import AudioView
 from byzer_magic.rendering.media.image import Drawing
 from byzer_magic.types import Media, Segment
 from tests.pages import Page
@@ -42,8 +42,8 @@ def tone(seconds: float = 1.0, rate: int = 8000) -> bytes:
     return wav(array.array("h", [int(9000 * math.sin(i / 5)) for i in range(int(seconds * rate))]).tobytes(), rate=rate)
 
 
-def sound(data: bytes, mime: str = "audio/wav", **more: str) -> Sound:
-    return Sound(data=data, mime=mime, name="voice.wav", **more)  # type: ignore[arg-type]  # they are all text
+def sound(data: bytes, mime: str = "audio/wav", **more: str) -> AudioView:
+    return AudioView(data=data, mime=mime, name="voice.wav", **more)  # type: ignore[arg-type]  # they are all text
 
 
 # ---- waveforms
@@ -116,7 +116,7 @@ def test_bare_pcm_can_be_played_and_what_is_compressed_has_no_waveform() -> None
 
 @pytest.mark.parametrize("chinese", [False, True])
 def test_foreign_words_stay_words(chinese: bool) -> None:
-    bad = Sound(data=tone(0.1), mime=f"audio/wav{EVIL}", name=EVIL, said=EVIL, facts=(EVIL,), label=EVIL)
+    bad = AudioView(data=tone(0.1), mime=f"audio/wav{EVIL}", name=EVIL, said=EVIL, facts=(EVIL,), label=EVIL)
     drawn = Drawing(data=b"x", mime="image/png", caption=EVIL), Drawing(url=f"https://h/{EVIL}")
     heard = transcript_view.bundle(EVIL, [Segment(0, 1, EVIL)], (EVIL,), bad, chinese=chinese)
     for shown in (

@@ -1,0 +1,58 @@
+"""Which language texts are shown in: one for the process, which `using` overrides for a block of code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+LOCALE_DIR = Path(__file__).parent / "locale"
+LANGUAGES = ("en", *sorted(folder.name for folder in LOCALE_DIR.iterdir() if folder.is_dir()))
+"""English, and every language that has a catalog."""
+
+_override: ContextVar[str] = ContextVar("byzer_magic_language", default="")
+_process_language = ""
+
+
+def language_of(name: str) -> str:
+    """Return the language that a locale name stands for, one of `LANGUAGES`; English when there is no catalog for it.
+
+    Example:
+        >>> language_of("zh_TW.UTF-8"), language_of("zh"), language_of("C.UTF-8")
+        ('zh_CN', 'zh_CN', 'en')
+    """
+    plain = name.partition(".")[0].replace("-", "_")
+    exact = [known for known in LANGUAGES if known.lower() == plain.lower()]
+    prefix = plain.partition("_")[0].lower()
+    related = [known for known in LANGUAGES if known.partition("_")[0].lower() == prefix]
+    return [*exact, *related, "en"][0]
+
+
+def language() -> str:
+    """Return the language of texts shown now: of the enclosing `using`, else of the process, else of `LANG`."""
+    return _override.get() or _process_language or language_of(os.environ.get("LANG", ""))
+
+
+def set_language(name: str) -> None:
+    """Set the language of this process (`zh`, `zh_CN`, `en`, ...); empty: that of `LANG`."""
+    global _process_language
+    _process_language = language_of(name) if name else ""
+
+
+@contextmanager
+def using(name: str) -> Iterator[None]:
+    """Show texts in this language within the block, also in tasks that are started in it.
+
+    Example:
+        >>> from byzer_magic.i18n import language
+        >>> with using("zh"):
+        ...     language()
+        'zh_CN'
+    """
+    token = _override.set(language_of(name))
+    try:
+        yield
+    finally:
+        _override.reset(token)
