@@ -45,9 +45,9 @@ CODE = """    def method_{n}(self, value: int = {n}) -> str:
 MATH = "\\[ x_{{{n}}} = \\frac{{-b \\pm \\sqrt{{b^2 - 4ac}}}}{{2a}} + \\sum_{{i=1}}^{{n}} i^2 \\]\n\n"
 CELL = """
 import itertools, json, re, resource, time
-from byzer_magic.client.answer import ChatCollector
+from byzer_magic.client.collect import ChatCollector
 from byzer_magic.magics.show import output_for
-from byzer_magic.types import ChatChunk, Usage
+from byzer_magic.types import ChatChunk, ChatRequest, Usage
 
 def cpu():
     return (lambda used: used.ru_utime + used.ru_stime)(resource.getrusage(resource.RUSAGE_SELF))
@@ -61,7 +61,7 @@ def items():
 
 output = output_for(get_ipython())
 before, began = cpu(), time.perf_counter()
-result = output.answer(ChatCollector("m"), items(), "markdown")
+result = output.answer(ChatCollector("m", ChatRequest(messages=[])), items(), "markdown")
 took = time.perf_counter() - began
 print(json.dumps({"seconds": took, "cpu": cpu() - before, "whole": result.text == "".join(tokens)}))
 """

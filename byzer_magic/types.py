@@ -229,6 +229,28 @@ Item = ChatChunk | EmbeddingBatch | Ranking | TranscriptChunk | AudioChunk | Ima
 """What answers are made of."""
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """How much of an answer has arrived: `done` of `total` units."""
+
+    done: int
+    total: int | None
+    """None where it is not known before the end."""
+    unit: str
+    """``characters``, ``texts``, ``documents``, ``segments``, ``bytes`` or ``images``."""
+    detail: str = ""
+    """The last words of a transcript."""
+
+    @property
+    def fraction(self) -> float | None:
+        """Return the part that is done, 0..1; None before anything is, and where the total is not known.
+
+        Example:
+            >>> Progress(1, 4, "texts").fraction
+            0.25
+        """
+        return self.done / self.total if self.done and self.total else None
+
+
 class Dispatched(msgspec.Struct, frozen=True, array_like=True, tag="sent"):
     """A request left the queue for a worker, `queued` seconds after the pool got it."""
 

@@ -12,9 +12,9 @@ from byzer_magic.actions.inspect import Looks
 from byzer_magic.actions.output import Output
 from byzer_magic.catalog import model_facts, presets
 from byzer_magic.client import requests
-from byzer_magic.client.answer import to_messages
 from byzer_magic.client.collect import collector_for
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.requests import to_messages
 from byzer_magic.commands import parser, spec as specs
 from byzer_magic.commands.options import Spec
 from byzer_magic.errors import CommandError, MissingKey

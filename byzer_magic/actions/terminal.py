@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from byzer_magic.actions.output import Items
-from byzer_magic.client.answer import ChatCollector
-from byzer_magic.client.collect import AnyCollector, collect
+from byzer_magic.client.collect import AnyCollector, ChatCollector, collect
 from byzer_magic.rendering import progress, snapshot
 from byzer_magic.rendering.media import base as media
 from byzer_magic.results import ChatResult, EmbedResult, Result
@@ -74,7 +73,9 @@ class Terminal:
             nonlocal told
             if time.monotonic() - told >= TELL_SECONDS:
                 told = time.monotonic()
-                self.say(f"{collector.model}: {collector.progress(chinese=chinese)} · {collector.seconds:.0f} s")
+                self.say(
+                    f"{collector.model}: {progress.of(collector, chinese=chinese).stage} · {collector.seconds:.0f} s"
+                )
 
         result = collect(collector, items, tell)
         if style != "hidden":

@@ -1,7 +1,12 @@
-"""From the items of an answer to the whole, for every capability."""
+"""From the chunks of a response to its result: one collector per capability.
+
+A collector is fed as the chunks arrive and can be read at any time, also after an error. Which one belongs to a
+request is a field of its row in `byzer_magic.capabilities`.
+"""
 
 from __future__ import annotations
 
+import copy
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -9,216 +14,286 @@ from contextlib import closing
 from typing import Any, Generic, TypeVar
 
 from byzer_magic import errors, results, types
-from byzer_magic.client.answer import ChatCollector
-from byzer_magic.rendering import assets
-from byzer_magic.rendering.media.base import measured, size
+from byzer_magic.client import chat_merge
+from byzer_magic.media import wav
 from byzer_magic.results import Result
 from byzer_magic.results.metadata import Timings
-from byzer_magic.types import Dispatched, Usage
+from byzer_magic.types import Dispatched, Progress, Usage
 
-R = TypeVar("R")
+RequestT = TypeVar("RequestT", bound=types.Request)
+ResultT = TypeVar("ResultT", bound=Result, covariant=True)
+
+DETAIL_CHARACTERS = 60
+"""How much of a transcript's end is shown while it is coming."""
 
 
-class Collector(ABC, Generic[R]):
-    """The items of one answer so far; can be read at any time, also after an error."""
+class Collector(ABC, Generic[RequestT, ResultT]):
+    """The chunks of one response so far.
 
-    def __init__(self, model: str, request: R) -> None:
+    A subclass provides `take`, `progress` and `result`; it gets the worker, the timings and the usage.
+    """
+
+    def __init__(self, model: str, request: RequestT) -> None:
         self.model = model
         self.request = request
-        self.usage: Usage | None = None
+        self._usage: Usage | None = None
         self._started = time.perf_counter()
         self._first: float | None = None
-        self._sent: Dispatched | None = None
+        self._dispatched: Dispatched | None = None
 
     def add(self, item: Any) -> None:
-        """Take the next item."""
+        """Take the next item: `Dispatched`, which comes first, or a chunk."""
         if isinstance(item, Dispatched):
-            self._sent = item
+            self._dispatched = item
             return
-        if self._first is None:
-            self._first = time.perf_counter() - self._started
+        if self._first is None and self._is_output(item):
+            self._first = self.seconds
         if (usage := getattr(item, "usage", None)) is not None:
-            self.usage = usage if self.usage is None else self.usage + usage
+            self._count(usage)
         self.take(item)
 
     @abstractmethod
-    def take(self, item: Any) -> None:
-        """Keep an item."""
+    def take(self, chunk: Any) -> None:
+        """Keep a chunk."""
 
     @abstractmethod
-    def result(self, *, interrupted: bool = False) -> Result:
+    def result(self, *, interrupted: bool = False) -> ResultT:
         """Return what has arrived."""
 
-    @abstractmethod
-    def progress(self, *, chinese: bool) -> str:
-        """Return how far it is, in a few words."""
-
     @property
-    def fraction(self) -> float | None:
-        """Return how much of it is done, 0..1, where that is known."""
-        return None
+    @abstractmethod
+    def progress(self) -> Progress:
+        """Return how much has arrived, as data: faces put it into words."""
 
     @property
     def seconds(self) -> float:
-        """Return how long it has taken so far."""
+        """Return the seconds since the request was sent."""
         return time.perf_counter() - self._started
 
-    def made(self, *, interrupted: bool) -> dict[str, Any]:
+    def _is_output(self, _chunk: Any) -> bool:
+        """Return whether this chunk ends the time to first token."""
+        return True
+
+    def _count(self, usage: Usage) -> None:
+        """Add the usage of a chunk."""
+        self._usage = usage if self._usage is None else self._usage + usage
+
+    def _metadata(self, *, interrupted: bool) -> dict[str, Any]:
         """Return the fields that all results have."""
-        queued = self._sent.queued if self._sent else 0.0
+        queued = self._dispatched.queued if self._dispatched else 0.0
         return {
             "model": self.model,
-            "worker": self._sent.worker if self._sent else None,
-            "usage": self.usage,
+            "worker": self._dispatched.worker if self._dispatched else None,
+            "usage": self._usage,
             "timings": Timings(self._first, self.seconds, queued),
             "interrupted": interrupted,
         }
 
 
-class EmbeddingCollector(Collector[types.EmbedRequest]):
-    """EmbeddingBatch, batch after batch."""
+AnyCollector = Collector[Any, Result]
 
-    _rows = 0
-    _dimensions = 0
+
+class ChatCollector(Collector[types.ChatRequest, results.ChatResult]):
+    """Text, reasoning and tool calls.
+
+    Example:
+        >>> collector = ChatCollector("gpt4o", types.ChatRequest(messages=[]))
+        >>> for chunk in (types.ChatChunk("Hel"), types.ChatChunk("lo", finish="stop")):
+        ...     collector.add(chunk)
+        >>> collector.result().text
+        'Hello'
+    """
+
+    def __init__(self, model: str, request: types.ChatRequest) -> None:
+        super().__init__(model, request)
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._tools: dict[int, dict[str, Any]] = {}
+        self._finish: str | None = None
+        self._extra: dict[str, Any] = {}
+
+    def take(self, chunk: types.ChatChunk) -> None:
+        self._text.append(chunk.text)
+        self._reasoning.append(chunk.reasoning)
+        self._finish = chunk.finish or self._finish
+        for delta in chunk.tool_calls or []:
+            chat_merge.add_tool_call(self._tools, delta)
+        if chunk.extra:
+            chat_merge.add_extra(self._extra, chunk.extra)
+
+    def _is_output(self, chunk: types.ChatChunk) -> bool:
+        return bool(chunk.text or chunk.reasoning)
+
+    def _count(self, usage: Usage) -> None:
+        self._usage = usage  # providers that count more than once send the total so far
+
+    @property
+    def progress(self) -> Progress:
+        return Progress(len(self.text), None, "characters")
+
+    @property
+    def text(self) -> str:
+        """Return the text so far."""
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """Return the reasoning so far."""
+        return "".join(self._reasoning)
+
+    def result(self, *, interrupted: bool = False) -> results.ChatResult:
+        return results.ChatResult(
+            text=self.text,
+            reasoning=self.reasoning,
+            finish=self._finish,
+            tool_calls=[copy.deepcopy(self._tools[index]) for index in sorted(self._tools)] or None,
+            raw=copy.deepcopy(self._extra),  # more may come
+            **self._metadata(interrupted=interrupted),
+        )
+
+
+class EmbeddingCollector(Collector[types.EmbedRequest, results.EmbedResult]):
+    """Embeddings, batch after batch."""
 
     def __init__(self, model: str, request: types.EmbedRequest) -> None:
         super().__init__(model, request)
-        self._parts: list[bytes] = []
-        self._cut: types.Truncation | None = None
+        self._data: list[bytes] = []
+        self._rows = 0
+        self._dimensions = 0
+        self._truncated: types.Truncation | None = None
 
-    def take(self, item: types.EmbeddingBatch) -> None:
-        if item.truncated:
-            so_far = self._cut.texts if self._cut else []
-            self._cut = types.Truncation([*so_far, *item.truncated.texts], item.truncated.limit)
-        self._parts.append(item.data)
-        self._rows += item.rows
-        self._dimensions = item.dimensions
-
-    def progress(self, *, chinese: bool) -> str:
-        words = assets.texts("progress", chinese=chinese)
-        return words["texts"].format(done=f"{self._rows:,}", count=f"{len(self.request.texts):,}")
+    def take(self, chunk: types.EmbeddingBatch) -> None:
+        if chunk.truncated:
+            so_far = self._truncated.texts if self._truncated else []
+            self._truncated = types.Truncation([*so_far, *chunk.truncated.texts], chunk.truncated.limit)
+        self._data.append(chunk.data)
+        self._rows += chunk.rows
+        self._dimensions = chunk.dimensions
 
     @property
-    def rows(self) -> int:
-        """Return how many vectors have come."""
-        return self._rows
-
-    @property
-    def fraction(self) -> float | None:
-        return self._rows / len(self.request.texts) if self.request.texts else None
+    def progress(self) -> Progress:
+        return Progress(self._rows, len(self.request.texts), "texts")
 
     def result(self, *, interrupted: bool = False) -> results.EmbedResult:
-        import numpy as np  # 70 ms, and only vectors need it
+        import numpy as np  # 70 ms, and only embeddings need it
 
-        vectors = np.frombuffer(b"".join(self._parts), dtype="<f4").reshape(self._rows, self._dimensions)
-        return results.EmbedResult(vectors=vectors.copy(), truncated=self._cut, **self.made(interrupted=interrupted))
+        vectors = np.frombuffer(b"".join(self._data), dtype="<f4").reshape(self._rows, self._dimensions)
+        return results.EmbedResult(
+            vectors=vectors.copy(), truncated=self._truncated, **self._metadata(interrupted=interrupted)
+        )
 
 
-class RankingCollector(Collector[types.RerankRequest]):
-    """Documents in their new order."""
+class RankingCollector(Collector[types.RerankRequest, results.RerankResult]):
+    """Documents in the order of their relevance."""
 
     def __init__(self, model: str, request: types.RerankRequest) -> None:
         super().__init__(model, request)
         self._order: list[tuple[int, float]] = []
-        self._cut: types.Truncation | None = None
+        self._truncated: types.Truncation | None = None
 
-    def take(self, item: types.Ranking) -> None:
-        self._order += item.order
-        self._cut = item.truncated or self._cut
+    def take(self, chunk: types.Ranking) -> None:
+        self._order += chunk.order
+        self._truncated = chunk.truncated or self._truncated
 
-    def progress(self, *, chinese: bool) -> str:
-        words = assets.texts("progress", chinese=chinese)
-        return words["documents"].format(count=len(self.request.documents))
+    @property
+    def progress(self) -> Progress:
+        return Progress(len(self._order), len(self.request.documents), "documents")
 
     def result(self, *, interrupted: bool = False) -> results.RerankResult:
-        documents = [self.request.documents[index] for index, _ in self._order]
-        made = self.made(interrupted=interrupted)
-        return results.RerankResult(order=[*self._order], documents=documents, truncated=self._cut, **made)
+        return results.RerankResult(
+            order=[*self._order],
+            documents=[self.request.documents[index] for index, _ in self._order],
+            truncated=self._truncated,
+            **self._metadata(interrupted=interrupted),
+        )
 
 
-class TranscriptCollector(Collector[types.TranscribeRequest]):
-    """A transcript."""
+class TranscriptCollector(Collector[types.TranscribeRequest, results.TranscribeResult]):
+    """A transcript with its segments."""
 
     def __init__(self, model: str, request: types.TranscribeRequest) -> None:
         super().__init__(model, request)
         self._text: list[str] = []
         self._segments: list[types.Segment] = []
-        self._facts: dict[str, Any] = {}
+        self._language: str | None = None
+        self._duration: float | None = None
         self._raw: dict[str, Any] = {}
 
-    def take(self, item: types.TranscriptChunk) -> None:
-        self._text.append(item.text)
-        self._segments += item.segments or []
-        known = {"language": item.language, "duration": item.duration}
-        self._facts |= {name: value for name, value in known.items() if value is not None}
-        self._raw |= item.extra or {}
+    def take(self, chunk: types.TranscriptChunk) -> None:
+        self._text.append(chunk.text)
+        self._segments += chunk.segments or []
+        self._language = chunk.language if chunk.language is not None else self._language
+        self._duration = chunk.duration if chunk.duration is not None else self._duration
+        self._raw |= chunk.extra or {}
 
-    def progress(self, *, chinese: bool) -> str:
-        return "".join(self._text)[-60:] or assets.texts("progress", chinese=chinese)["listening"]
+    @property
+    def progress(self) -> Progress:
+        text = "".join(self._text)
+        return Progress(len(text), None, "segments", text[-DETAIL_CHARACTERS:])
 
     def result(self, *, interrupted: bool = False) -> results.TranscribeResult:
         return results.TranscribeResult(
             text="".join(self._text),
             segments=[*self._segments] or None,
+            language=self._language,
+            duration=self._duration,
             audio=self.request.audio,
             raw={**self._raw},
-            **self._facts,
-            **self.made(interrupted=interrupted),
+            **self._metadata(interrupted=interrupted),
         )
 
 
-class AudioCollector(Collector[types.SpeakRequest]):
-    """A sound."""
-
-    _mime = ""
+class AudioCollector(Collector[types.SpeakRequest, results.SpeakResult]):
+    """Generated speech, as one file."""
 
     def __init__(self, model: str, request: types.SpeakRequest) -> None:
         super().__init__(model, request)
         self._data = bytearray()
+        self._mime = ""
 
-    def take(self, item: types.AudioChunk) -> None:
-        self._data += item.data
-        self._mime = item.mime
+    def take(self, chunk: types.AudioChunk) -> None:
+        self._data += chunk.data
+        self._mime = chunk.mime
 
-    def progress(self, *, chinese: bool) -> str:
-        words = assets.texts("progress", chinese=chinese)
-        return words["spoken"].format(size=size(len(self._data))) if self._data else words["speaking"]
+    @property
+    def progress(self) -> Progress:
+        return Progress(len(self._data), None, "bytes")
 
     def result(self, *, interrupted: bool = False) -> results.SpeakResult:
         return results.SpeakResult(
-            data=measured(bytes(self._data)),
+            data=wav.with_length(bytes(self._data)),
             mime=self._mime,
             text=self.request.text,
             options=self.request.options,
-            **self.made(interrupted=interrupted),
+            **self._metadata(interrupted=interrupted),
         )
 
 
-class ImageCollector(Collector[types.ImageRequest]):
-    """Pictures."""
+class ImageCollector(Collector[types.ImageRequest, results.ImageResult]):
+    """Generated images."""
 
     def __init__(self, model: str, request: types.ImageRequest) -> None:
         super().__init__(model, request)
-        self._pictures: list[types.ImageItem] = []
+        self._images: list[types.ImageItem] = []
 
-    def take(self, item: types.ImageItem) -> None:
-        self._pictures.append(item)
+    def take(self, chunk: types.ImageItem) -> None:
+        self._images.append(chunk)
 
-    def progress(self, *, chinese: bool) -> str:
-        words = assets.texts("progress", chinese=chinese)
-        return words["drawn"].format(count=len(self._pictures)) if self._pictures else words["drawing"]
+    @property
+    def progress(self) -> Progress:
+        return Progress(len(self._images), None, "images")
 
     def result(self, *, interrupted: bool = False) -> results.ImageResult:
-        asked = self.made(interrupted=interrupted) | {"prompt": self.request.prompt, "options": self.request.options}
-        return results.ImageResult(pictures=[*self._pictures], **asked)
+        return results.ImageResult(
+            pictures=[*self._images],
+            prompt=self.request.prompt,
+            options=self.request.options,
+            **self._metadata(interrupted=interrupted),
+        )
 
-
-AnyCollector = (
-    ChatCollector | EmbeddingCollector | RankingCollector | TranscriptCollector | AudioCollector | ImageCollector
-)
 
 _COLLECTORS: dict[type, Callable[[str, Any], AnyCollector]] = {
-    types.ChatRequest: lambda model, _: ChatCollector(model),
+    types.ChatRequest: ChatCollector,
     types.EmbedRequest: EmbeddingCollector,
     types.RerankRequest: RankingCollector,
     types.TranscribeRequest: TranscriptCollector,
@@ -228,7 +303,7 @@ _COLLECTORS: dict[type, Callable[[str, Any], AnyCollector]] = {
 
 
 def collector_for(model: str, request: types.Request) -> AnyCollector:
-    """Return what collects the answer to `request`."""
+    """Return an empty collector for the response to `request`."""
     return _COLLECTORS[type(request)](model, request)
 
 

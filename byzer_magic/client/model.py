@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from byzer_magic import errors, media
 from byzer_magic.client import requests
-from byzer_magic.client.answer import to_messages
-from byzer_magic.client.collect import AnyCollector, EmbeddingCollector, collector_for
+from byzer_magic.client.collect import AnyCollector, collector_for
 from byzer_magic.client.manager import Manager
-from byzer_magic.rendering import assets
+from byzer_magic.client.requests import to_messages
 from byzer_magic.results import (
     EmbedResult,
     ImageResult,
@@ -29,6 +28,7 @@ from byzer_magic.types import (
     EmbedRequest,
     ImageRequest,
     Media,
+    Progress,
     Request,
     RerankRequest,
     SpeakRequest,
@@ -40,38 +40,28 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", EmbedResult, RerankResult)
 TEXTS_AT_ONCE = 2048
-"""More texts than these go to the pool one lot after the other."""
+"""A longer list of texts goes to the pool in parts of this size."""
 
 
-class Lots:
-    """How far many texts are on their way to vectors."""
+class EmbeddingProgress:
+    """How many texts of a large `embed` call have their embeddings; each part of it is a request of its own."""
 
     def __init__(self, model: str) -> None:
         self.model = model
-        self.count = 0
-        self.before = 0
-        """Texts of the lots that are done."""
-        self.now: EmbeddingCollector | None = None
+        self.total = 0
+        self.finished = 0
+        """Texts of the parts that are complete."""
+        self.current: AnyCollector | None = None
         self._started = time.monotonic()
 
     @property
-    def done(self) -> int:
-        """Return how many texts have their vector."""
-        return self.before + (self.now.rows if self.now else 0)
-
-    def progress(self, *, chinese: bool) -> str:
-        """Return how far it is, in a few words."""
-        words = assets.texts("progress", chinese=chinese)
-        return words["texts"].format(done=f"{self.done:,}", count=f"{self.count:,}")
-
-    @property
-    def fraction(self) -> float | None:
-        """Return how much of it is done, 0..1."""
-        return self.done / self.count if self.count else None
+    def progress(self) -> Progress:
+        """Return how many texts are done."""
+        return Progress(self.finished + (self.current.progress.done if self.current else 0), self.total, "texts")
 
     @property
     def seconds(self) -> float:
-        """Return how long it has taken so far."""
+        """Return the seconds since the call."""
         return time.monotonic() - self._started
 
 
@@ -176,14 +166,17 @@ class Model:
             RequestError: the model failed.
         """
         self._manager.reach(self.alias)
-        lots = Lots(self.alias)
-        with self._manager.watch(lots):
-            return cast("np.ndarray[Any, Any]", self._manager.run(self._embed(texts, timeout, options, lots)))
+        work = EmbeddingProgress(self.alias)
+        with self._manager.watch(work):
+            return cast("np.ndarray[Any, Any]", self._manager.run(self._embed(texts, timeout, options, work)))
 
     async def aembed(self, texts: Any, *, timeout: float | None = None, **options: Any) -> np.ndarray[Any, Any]:
         """Like `embed`, for asyncio."""
         await self._areach()
-        return cast("np.ndarray[Any, Any]", await LOOP.adopt(self._embed(texts, timeout, options, Lots(self.alias))))
+        return cast(
+            "np.ndarray[Any, Any]",
+            await LOOP.adopt(self._embed(texts, timeout, options, EmbeddingProgress(self.alias))),
+        )
 
     def rerank(
         self, query: str, documents: Sequence[str], *, timeout: float | None = None, **options: Any
@@ -256,18 +249,18 @@ class Model:
             collector.add(item)
         return collector.result()
 
-    async def _embed(self, texts: Any, timeout: float | None, options: dict[str, Any], work: Lots) -> Any:
+    async def _embed(self, texts: Any, timeout: float | None, options: dict[str, Any], work: EmbeddingProgress) -> Any:
         import numpy as np  # 70 ms, and only vectors need it
 
         rows = _texts([texts] if isinstance(texts, str) else texts)
-        work.count = len(rows)
-        lots = []
+        work.total = len(rows)
+        parts = []
         for start in range(0, len(rows), TEXTS_AT_ONCE):
             request = EmbedRequest(texts=rows[start : start + TEXTS_AT_ONCE], options=options, timeout=timeout)
-            work.before, work.now = start, cast("EmbeddingCollector", collector_for(self.alias, request))
-            result = _warned(cast("EmbedResult", await self._collect(request, work.now)), start)
-            lots.append(result.vectors)
-        vectors = np.concatenate(lots) if lots else np.zeros((0, 0), dtype="<f4")
+            work.finished, work.current = start, collector_for(self.alias, request)
+            result = _warned(cast("EmbedResult", await self._collect(request, work.current)), start)
+            parts.append(result.vectors)
+        vectors = np.concatenate(parts) if parts else np.zeros((0, 0), dtype="<f4")
         return vectors[0] if isinstance(texts, str) else vectors
 
 

@@ -16,7 +16,7 @@ A picture or sound in JSON is a data: or http(s) address, never a path: a prompt
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +37,54 @@ from byzer_magic.types import (
 )
 
 Options = dict[str, Any]
+
+
+def to_messages(
+    prompt: str | Sequence[Mapping[str, Any] | Message], system: str | None = None, attached: Sequence[Media] = ()
+) -> list[Message]:
+    """Return a prompt, or messages in OpenAI form, as messages; `attached` become parts of the last one.
+
+    Raises:
+        CommandError: a message has no role.
+    """
+    if isinstance(prompt, str):
+        turns = [Message("user", prompt)]
+    else:
+        turns = [item if isinstance(item, Message) else _message(item) for item in prompt]
+    if attached and turns:
+        turns[-1] = _with_media(turns[-1], attached)
+    return [Message("system", system), *turns] if system else turns
+
+
+def _with_media(turn: Message, attached: Sequence[Media]) -> Message:
+    text = [{"type": "text", "text": turn.content}] if isinstance(turn.content, str) and turn.content else []
+    parts = turn.content if isinstance(turn.content, list) else text
+    return msgspec.structs.replace(turn, content=[*parts, *attached])
+
+
+def _message(item: Mapping[str, Any]) -> Message:
+    if "role" not in item:
+        raise CommandError(f"A message has no role: {str(item)[:80]}.", 'Use {"role": "user", "content": "..."}.')
+    known = {name: item[name] for name in Message.__struct_fields__ if item.get(name) is not None}
+    if isinstance(known.get("content"), list):
+        known["content"] = [_part(part) for part in known["content"]]
+    return Message(**known)
+
+
+def _part(part: Any) -> Any:
+    """Return a part of a message; pictures and sounds in base64 as their bytes, and bare objects as what they are."""
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if not isinstance(part, Mapping):
+        return part if isinstance(part, Media) else media.image(part)
+    picture, sound = part.get("image_url"), part.get("input_audio")
+    if isinstance(sound, Mapping) and "data" in sound:
+        return media.audio(f"data:audio/{sound.get('format', 'wav')};base64,{sound['data']}")
+    url = picture.get("url") if isinstance(picture, Mapping) else picture
+    if not (isinstance(url, str) and url.startswith("data:")):
+        return dict(part)
+    detail = picture.get("detail", "") if isinstance(picture, Mapping) else ""
+    return msgspec.structs.replace(media.image(url), detail=detail)
 
 
 def purpose(capabilities: frozenset[Capability]) -> Capability:

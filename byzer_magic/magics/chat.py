@@ -14,9 +14,9 @@ from byzer_magic.actions.actions import options_in
 from byzer_magic.actions.output import Output
 from byzer_magic.capabilities import Capability
 from byzer_magic.client import requests
-from byzer_magic.client.answer import to_messages
 from byzer_magic.client.collect import collector_for
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.requests import to_messages
 from byzer_magic.commands.spec import ChatSpec, SessionsSpec
 from byzer_magic.errors import ByzerError, CommandError, RequestError
 from byzer_magic.magics import columns

@@ -17,12 +17,11 @@ import msgspec
 from byzer_magic.actions.output import Output
 from byzer_magic.capabilities import Capability
 from byzer_magic.client import requests
-from byzer_magic.client.answer import ChatCollector
-from byzer_magic.client.collect import collector_for
+from byzer_magic.client.collect import ChatCollector, collector_for
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import ByzerError, CommandError, NotDeployed, RequestError
 from byzer_magic.magics.repaint import Repainted
-from byzer_magic.rendering import assets
+from byzer_magic.rendering import assets, progress
 from byzer_magic.rendering.answer import columns
 from byzer_magic.rendering.answer.view import View
 from byzer_magic.results import ChatResult, Result, TranscribeResult
@@ -111,7 +110,7 @@ class Asking:
             state = stopped if self.result.interrupted else "done"
         return columns.Column(
             alias=self.alias, state=state, seconds=so_far.seconds, text=text, reasoning=reasoning,
-            progress=so_far.progress(chinese=chinese), result=self.result,
+            progress=progress.of(so_far, chinese=chinese).stage, result=self.result,
         )  # fmt: skip
 
 

@@ -16,8 +16,7 @@ from IPython.display import display
 import byzer_magic
 from byzer_magic.actions.output import Items, Output
 from byzer_magic.actions.terminal import Terminal
-from byzer_magic.client.answer import ChatCollector
-from byzer_magic.client.collect import AnyCollector, collect
+from byzer_magic.client.collect import AnyCollector, ChatCollector, collect
 from byzer_magic.errors import ByzerError, RequestError
 from byzer_magic.magics.repaint import Repainted
 from byzer_magic.rendering import progress, snapshot

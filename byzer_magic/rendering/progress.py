@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from byzer_magic import types
+from byzer_magic.i18n import gettext as _, ngettext, using
 from byzer_magic.rendering import assets
+from byzer_magic.rendering.media import base as media
 from byzer_magic.types import Event, Failed, Loading, Placed, Ready
 
 SIGNS = {"running": "◐", "ready": "✓", "failed": "✗", "stopped": "■"}
@@ -39,8 +42,9 @@ class Work(Protocol):
 
     model: str
 
-    def progress(self, *, chinese: bool) -> str:
-        """Return how far it is, in a few words."""
+    @property
+    def progress(self) -> types.Progress:
+        """Return how much of it is done."""
         ...
 
     @property
@@ -50,8 +54,42 @@ class Work(Protocol):
 
 def of(work: Work, *, chinese: bool) -> Progress:
     """Return where some work is now."""
-    fraction = getattr(work, "fraction", None)
-    return Progress(what=work.model, stage=work.progress(chinese=chinese), fraction=fraction, seconds=work.seconds)
+    now = work.progress
+    with using("zh" if chinese else "en"):
+        return Progress(what=work.model, stage=words(now), fraction=now.fraction, seconds=work.seconds)
+
+
+def words(now: types.Progress) -> str:
+    """Return how much has arrived, in a few words.
+
+    Example:
+        >>> words(types.Progress(1, 4, "texts"))
+        '1 of 4 texts'
+    """
+    if not now.done and now.unit in _BEFORE:
+        return _BEFORE[now.unit]()
+    match now.unit:
+        case "characters":
+            return ngettext("{count} character", "{count} characters", count=now.done)
+        case "texts":
+            done, total = f"{now.done:,}", f"{now.total or 0:,}"
+            return _("{done} of {total} texts", done=done, total=total)
+        case "documents":
+            return ngettext("{count} document", "{count} documents", count=now.total or now.done)
+        case "bytes":
+            return _("generating audio, {size}", size=media.size(now.done))
+        case "images":
+            return _("generating images, {count} done", count=now.done)
+    return now.detail
+
+
+_BEFORE: dict[str, Callable[[], str]] = {
+    "characters": lambda: _("waiting"),
+    "segments": lambda: _("transcribing"),
+    "bytes": lambda: _("generating audio"),
+    "images": lambda: _("generating images"),
+}
+"""What is shown before anything has arrived."""
 
 
 def stage(event: Event, *, chinese: bool) -> str:

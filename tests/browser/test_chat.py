@@ -363,9 +363,9 @@ def test_what_the_reader_unfolds_stays_unfolded(notebook, models) -> None:  # ty
 
 STREAM = """
 import time
-from byzer_magic.client.answer import ChatCollector
+from byzer_magic.client.collect import ChatCollector
 from byzer_magic.magics.show import output_for
-from byzer_magic.types import ChatChunk
+from byzer_magic.types import ChatChunk, ChatRequest
 
 def items():
     for number in range(60):
@@ -375,5 +375,5 @@ def items():
         time.sleep(0.03)
         yield ChatChunk(text=f"word {number} ")
 
-_ = output_for(get_ipython()).answer(ChatCollector("m"), items(), "markdown")
+_ = output_for(get_ipython()).answer(ChatCollector("m", ChatRequest(messages=[])), items(), "markdown")
 """

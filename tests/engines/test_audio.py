@@ -13,7 +13,7 @@ import pytest
 from byzer_magic.backends.engine import audio, audio_stream
 from byzer_magic.backends.http.speech import wav
 from byzer_magic.errors import BadRequest
-from byzer_magic.rendering.media.base import measured
+from byzer_magic.media.wav import with_length
 from byzer_magic.types import Media
 from tests.engines.sounds import FILES, made
 
@@ -144,9 +144,9 @@ def test_a_wav_file_knows_its_length_when_it_is_whole() -> None:
     writer = audio_stream.writer("wav", 8_000)
     sent = writer.add(b"\1\0" * 100) + writer.add(b"\2\0" * 100) + writer.end()
     assert struct.unpack_from("<I", sent, 40) == (0xFFFFFFFF,)
-    with wave.open(io.BytesIO(measured(sent))) as file:
+    with wave.open(io.BytesIO(with_length(sent))) as file:
         assert (file.getnframes(), file.getframerate()) == (200, 8_000)
-    assert struct.unpack_from("<I", measured(sent), 4) == (len(sent) - 8,)
-    assert measured(measured(sent)) == measured(sent)
+    assert struct.unpack_from("<I", with_length(sent), 4) == (len(sent) - 8,)
+    assert with_length(with_length(sent)) == with_length(sent)
     for other in (b"", b"ID3", b"RIFF", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVEfmt "):
-        assert measured(other) == other
+        assert with_length(other) == other

@@ -13,7 +13,7 @@ import pytest_asyncio
 from byzer_magic import errors
 from byzer_magic.backends.local.llama_cpp import load as llama_load
 from byzer_magic.backends.local.llama_cpp.requests import WORDS
-from byzer_magic.client.answer import ChatCollector
+from byzer_magic.client.collect import ChatCollector
 from byzer_magic.types import ChatRequest, Message
 from tests.backends import ask, collect, opened, text_of
 from tests.models.gguf_split import with_tools
@@ -67,7 +67,7 @@ async def with_template(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
 
 
 async def answered(backend: Any, request: ChatRequest) -> Any:
-    answer = ChatCollector("alias")
+    answer = ChatCollector("alias", request)
     async for chunk in backend.chat(request):
         answer.add(chunk)
     return answer.result()

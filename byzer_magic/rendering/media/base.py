@@ -6,7 +6,6 @@ import base64
 import hashlib
 import html
 import re
-import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -128,19 +127,3 @@ def kept(data: bytes, name: str) -> str:
     except OSError:
         return ""
     return path.as_posix()
-
-
-def measured(data: bytes) -> bytes:
-    """Return a WAV file with its true length in its header, where that was sent before anyone knew it."""
-    at = 12
-    while data[:4] == b"RIFF" and data[8:12] == b"WAVE" and at + 8 <= len(data):
-        name, length = struct.unpack_from("<4sI", data, at)
-        if name == b"data":
-            if at + 8 + length <= len(data):
-                return data
-            whole = bytearray(data)
-            struct.pack_into("<I", whole, 4, len(data) - 8)
-            struct.pack_into("<I", whole, at + 4, len(data) - at - 8)
-            return bytes(whole)
-        at += 8 + length + length % 2
-    return data

@@ -11,8 +11,8 @@ from typing import Any
 
 from byzer_magic import media as load
 from byzer_magic.client import requests
-from byzer_magic.client.answer import to_messages
 from byzer_magic.client.collect import AnyCollector, collector_for
+from byzer_magic.client.requests import to_messages
 from byzer_magic.errors import ByzerError, CommandError, RequestError
 from byzer_magic.rendering import assets
 from byzer_magic.rendering.answer.view import View

@@ -6,10 +6,9 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from byzer_magic.client.answer import ChatCollector
-from byzer_magic.client.collect import AnyCollector
+from byzer_magic.client.collect import AnyCollector, ChatCollector
 from byzer_magic.errors import ByzerError
-from byzer_magic.rendering import assets, snapshot
+from byzer_magic.rendering import assets, progress, snapshot
 from byzer_magic.rendering.answer import view as answer_view
 from byzer_magic.rendering.answer.view import Shown, View
 from byzer_magic.rendering.media import base as media
@@ -46,7 +45,7 @@ def so_far(collector: AnyCollector, *, chinese: bool) -> Shown:
     """Return what is to be seen of an answer that is still coming."""
     if isinstance(collector, ChatCollector):
         return Shown(text=collector.text, reasoning=collector.reasoning, done=False)
-    return Shown(footer=f"{collector.progress(chinese=chinese)} · {collector.seconds:.0f} s", done=False)
+    return Shown(footer=f"{progress.of(collector, chinese=chinese).stage} · {collector.seconds:.0f} s", done=False)
 
 
 def of_turn(turn: Turn, words: Words, *, chinese: bool) -> Shown:

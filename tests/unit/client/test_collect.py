@@ -134,17 +134,22 @@ def test_other_choices_and_probabilities_grow_with_the_stream() -> None:
         (types.ChatRequest(messages=[]), [types.ChatChunk("hello")], "5 characters", "5 个字符"),
         (types.EmbedRequest(texts=["a"] * 3), [vectors(0, [1, 2])], "1 of 3 texts", "1/3 条文本"),
         (types.RerankRequest(query="q", documents=["a", "b"]), [], "2 documents", "2 篇文档"),
-        (types.TranscribeRequest(audio=types.Media("audio/wav")), [], "listening", "正在转写"),
+        (types.TranscribeRequest(audio=types.Media("audio/wav")), [], "transcribing", "正在转写"),
         (
             types.TranscribeRequest(audio=types.Media("audio/wav")),
             [types.TranscriptChunk("so far")],
             "so far",
             "so far",
         ),
-        (types.SpeakRequest(text="hi"), [], "speaking", "正在合成语音"),
-        (types.SpeakRequest(text="hi"), [types.AudioChunk(b"1", "audio/wav")], "speaking, 1 kB", "正在合成语音，1 kB"),
-        (types.ImageRequest(prompt="a"), [], "drawing", "正在画图"),
-        (types.ImageRequest(prompt="a"), [PNG], "drawing, 1 done", "正在画图，已完成 1 张"),
+        (types.SpeakRequest(text="hi"), [], "generating audio", "正在合成语音"),
+        (
+            types.SpeakRequest(text="hi"),
+            [types.AudioChunk(b"1", "audio/wav")],
+            "generating audio, 1 kB",
+            "正在合成语音，1 kB",
+        ),
+        (types.ImageRequest(prompt="a"), [], "generating images", "正在生成图片"),
+        (types.ImageRequest(prompt="a"), [PNG], "generating images, 1 done", "正在生成图片，已完成 1 张"),
     ],
 )
 def test_how_far_it_is_is_told_in_both_languages(
@@ -153,6 +158,7 @@ def test_how_far_it_is_is_told_in_both_languages(
     collector = collector_for("m", request_)
     for item in items:
         collector.add(item)
-    assert (collector.progress(chinese=False), collector.progress(chinese=True)) == (english, chinese)
-    told = progress.bundle([progress.of(collector, chinese=True)])
-    assert chinese in told["text/plain"]
+    stages = tuple(progress.of(collector, chinese=flag).stage for flag in (False, True))
+    assert stages == (english, chinese)
+    shown = progress.bundle([progress.of(collector, chinese=True)])
+    assert chinese in shown["text/plain"]

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from byzer_magic.capabilities import Capability, needed_by
-from byzer_magic.client.answer import to_messages
-from byzer_magic.client.requests import purpose, request_for
+from byzer_magic.client.requests import purpose, request_for, to_messages
 from byzer_magic.errors import CommandError
 from byzer_magic.types import (
     ChatRequest,

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from byzer_magic import types
-from byzer_magic.client.answer import ChatCollector
-from byzer_magic.client.collect import collect, collector_for
+from byzer_magic.client.collect import ChatCollector, collect, collector_for
 from byzer_magic.errors import CommandError
 from byzer_magic.rendering.media import base as media
 from byzer_magic.results import EmbedResult, ImageResult, SpeakResult
-from byzer_magic.types import ChatChunk, ImageItem, Usage
+from byzer_magic.types import ChatChunk, ChatRequest, ImageItem, Usage
 from tests.pages import Page
 
 REQUESTS: list[types.Request] = [
@@ -115,7 +114,7 @@ def test_extensions_are_read_in_any_case(tmp_path: Path) -> None:
 
 
 def test_a_result_does_not_change_when_more_comes() -> None:
-    answer = ChatCollector("m")
+    answer = ChatCollector("m", ChatRequest(messages=[]))
     call = {"index": 0, "id": "1", "function": {"name": "f", "arguments": "{"}}
     choice = {"index": 1, "text": "x", "finish": None}
     answer.add(ChatChunk("a", tool_calls=[call], extra={"logprobs": {"content": [1]}, "choices": [choice]}))
@@ -128,14 +127,14 @@ def test_a_result_does_not_change_when_more_comes() -> None:
 
 
 def test_tool_calls_are_those_that_came_whatever_their_numbers() -> None:
-    answer = ChatCollector("m")
+    answer = ChatCollector("m", ChatRequest(messages=[]))
     for index in (10**9, 3):
         answer.add(ChatChunk(tool_calls=[{"index": index, "id": str(index), "function": {"name": "f"}}]))
     assert [call["id"] for call in answer.result().tool_calls or []] == ["3", str(10**9)]
 
 
 def test_log_probabilities_bear_gaps_and_leave_the_chunks_alone() -> None:
-    answer = ChatCollector("m")
+    answer = ChatCollector("m", ChatRequest(messages=[]))
     first = ChatChunk("a", extra={"logprobs": {"content": [1], "refusal": None}})
     for chunk in (
         first,
@@ -148,7 +147,7 @@ def test_log_probabilities_bear_gaps_and_leave_the_chunks_alone() -> None:
 
 
 def test_the_last_count_of_a_chat_is_its_count() -> None:
-    answer = ChatCollector("m")
+    answer = ChatCollector("m", ChatRequest(messages=[]))
     for chunk in (ChatChunk("a", usage=Usage(5, 1)), ChatChunk("b", usage=Usage(5, 2)), ChatChunk(finish="stop")):
         answer.add(chunk)
     assert answer.result().usage == Usage(5, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from byzer_magic import media
-from byzer_magic.client.answer import to_messages
+from byzer_magic.client.requests import to_messages
 from byzer_magic.errors import BadRequest
 from byzer_magic.rendering import assets
 from byzer_magic.results import ChatResult, SpeakResult
