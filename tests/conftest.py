@@ -21,6 +21,22 @@ KEY = "sk-planted-5f0c9d1e7a"
 """The key of the test provider; no test output may contain it."""
 
 
+GROUPS = ("browser", "kernel", "ray", "engines")
+"""Folders whose tests start slow things and share them: each is one group, or one a file, longest first."""
+WHOLE = ("browser", "kernel", "ray")
+"""Groups that stay on one worker, since they share a Ray, a JupyterLab or a page."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the group that stays on one xdist worker (`-n 3 --dist loadgroup`), the longest groups first."""
+    for item in items:
+        folder = item.nodeid.split("/")[1] if item.nodeid.startswith("tests/") else "doctest"
+        group = folder if folder in WHOLE else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    place = {name: index for index, name in enumerate(GROUPS)}
+    items.sort(key=lambda item: place.get(item.nodeid.split("/")[1] if "/" in item.nodeid else "", len(place)))
+
+
 @pytest.fixture(scope="session")
 def gguf() -> Path:
     """A real chat model: SmolLM2-135M-Instruct."""

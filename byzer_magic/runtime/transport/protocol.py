@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from byzer_magic import capabilities
+from byzer_magic.i18n import Text
 from byzer_magic.stat import Delta, ModelStat, Sample
 from byzer_magic.types import Dispatched, Event, Loading
 
@@ -142,7 +143,15 @@ METHODS: dict[str, tuple[Any, Any]] = {
 }
 """What each method takes and what its items are."""
 
-_encoder = msgspec.msgpack.Encoder()
+
+def _english(value: Any) -> Any:
+    """Encode a translatable text as its English form; errors carry template and values apart (`errors.to_wire`)."""
+    if isinstance(value, Text):
+        return str(value)
+    raise NotImplementedError(type(value).__name__)
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_english)
 _to_pool = msgspec.msgpack.Decoder(list[Call | Cancel | Put])
 _to_client = msgspec.msgpack.Decoder(list[Item | Done | Fail])
 _bodies = {name: msgspec.msgpack.Decoder(takes) for name, (takes, _) in METHODS.items()}
