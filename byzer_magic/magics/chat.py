@@ -114,16 +114,16 @@ class Chats:
             alias: self._messages(replace(item, session=_session(item, alias, aliases)), text) for alias in aliases
         }
         options = options_in(item)
-        requests = {
+        asked = {
             alias: can if isinstance(can, ByzerError) else requests.request_for(
                 can, messages[alias], options, stream=not item.no_stream, timeout=item.timeout
             )
             for alias, can in capabilities.items()
         }  # fmt: skip
         if item.judge:
-            columns.check_judge(manager, item.judge, list(requests.values()))
+            columns.check_judge(manager, item.judge, list(asked.values()))
         chinese = manager.settings.chinese
-        answers = columns.ask(manager, self._out, requests, item.format, chinese)
+        answers = columns.ask(manager, self._out, asked, item.format, chinese)
         for alias, result in zip(aliases, answers, strict=True):
             self._remember(_session(item, alias, aliases), messages[alias], result)
         self._give(item, answers)
