@@ -15,6 +15,7 @@ from byzer_magic.backends.base import Info, Param
 from byzer_magic.backends.local.vllm import params as vllm_params
 from byzer_magic.commands.options import Option, Spec, options_of
 from byzer_magic.commands.spec import all_commands
+from byzer_magic.i18n import localized
 
 PAGE = Path(__file__).with_name("commands.md")
 VALUES = {
@@ -24,7 +25,6 @@ VALUES = {
     "json": "JSON",
     "params": "key=value ...",
     "texts": "may be repeated",
-    "flag": "no value",
 }
 ESCAPED = str.maketrans({"|": r"\|", "<": "&lt;", "*": r"\*"})
 """Characters that Markdown would take for something else."""
@@ -72,14 +72,14 @@ def code(value: object) -> str:
 def option_row(opt: Option) -> tuple[str, ...]:
     """Return the row of one option."""
     name = opt.name.upper() if opt.positional else f"--{opt.name}"
-    value = ", ".join(map(code, opt.choices)) or VALUES.get(opt.kind, opt.kind)
-    default = "required" if opt.required else "" if opt.kind in ("flag", "params") else code(opt.default)
-    return code(name), value, default, opt.help, opt.zh
+    value = ", ".join(map(code, opt.choices)) or ("no value" if opt.kind == "bool" else VALUES.get(opt.kind, opt.kind))
+    default = "required" if opt.required else "" if opt.kind in ("bool", "params") else code(opt.default)
+    return code(name), value, default, opt.help, localized(opt.help, "zh")
 
 
 def command_lines(name: str, cls: type[Spec]) -> Iterator[str]:
     """Yield the section of one command."""
-    yield f"### {name}\n\n{cls.summary}\n\n{cls.summary_zh}。\n"
+    yield f"### {name}\n\n{cls.summary}\n\n{localized(cls.summary, 'zh')}。\n"
     if rows := [option_row(opt) for opt in options_of(cls)]:
         yield from table(("option", "value", "default", "meaning", "中文"), rows)
         yield ""

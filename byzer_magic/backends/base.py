@@ -8,35 +8,27 @@ typed parameters, expanded secrets, workers, limits, queueing, cancel, retries b
 from __future__ import annotations
 
 import difflib
-import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
 from byzer_magic.capabilities import METHODS, Capability, methods_of
+from byzer_magic.commands import options
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import BadParameter, MissingKey
 from byzer_magic.types import Item, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Param:
+class Param(options.Setting):
     """One setting of a backend, named as users type it (`saas.model`, `n_ctx`)."""
 
-    name: str
-    help: str
-    kind: str = "text"
-    """`text`, `int`, `float`, `bool` or `json`."""
-    default: Any = None
-    required: bool = False
-    secret: bool = False
     env: tuple[str, ...] = ()
     """Environment variables that stand in when the setting is not given, the provider's own names."""
     env_unless: str = ""
-    """A setting that keeps `env` out when it is given: a key of one provider must not go to another's address."""
+    """A setting that keeps `env` out when it is given: a key of one provider must not go to another's URL."""
     aliases: tuple[str, ...] = ()
-    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +157,6 @@ def _missing(info: Info, param: Param, *, unused: bool) -> MissingKey:
 
 PREFIX = "backend."
 """Stands before the settings of vLLM in the original's lines; every local engine takes it."""
-_TRUE = ("true", "1", "yes", "on")
-_FALSE = ("false", "0", "no", "off")
 
 
 def convert(param: Param, text: str) -> Any:
@@ -174,29 +164,9 @@ def convert(param: Param, text: str) -> Any:
 
     Raises:
         BadParameter: it cannot be read as that type, or is not one of the choices.
+
+    Example:
+        >>> convert(Param(name="n_ctx", help="", kind="int"), "4096")
+        4096
     """
-    shown = "***" if param.secret else repr(text)
-    try:
-        value = _CONVERTERS[param.kind](text)
-    except ValueError as err:
-        raise BadParameter(f"{param.name} is {shown}, which is not {_NAMES[param.kind]}.") from err
-    if param.choices and value not in param.choices:
-        raise BadParameter(f"{param.name} is {shown}, which is not one of {', '.join(param.choices)}.")
-    return value
-
-
-def _bool(text: str) -> bool:
-    low = text.strip().lower()
-    if low not in _TRUE + _FALSE:
-        raise ValueError(text)
-    return low in _TRUE
-
-
-_CONVERTERS: dict[str, Callable[[str], Any]] = {
-    "text": str,
-    "int": int,
-    "float": float,
-    "bool": _bool,
-    "json": json.loads,
-}
-_NAMES = {"int": "a whole number", "float": "a number", "bool": "true or false", "json": "valid JSON", "text": "text"}
+    return options.convert(param, text, error=BadParameter)

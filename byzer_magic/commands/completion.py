@@ -91,7 +91,7 @@ def _look(cls: type[Spec], words: list[str]) -> _Seen:
         name, equals, value = word.removeprefix("--").replace("-", "_").partition("=")
         if word.startswith("--") and name in options:
             seen.values[name] = value
-            seen.waiting = None if equals or options[name].kind == "flag" else options[name]
+            seen.waiting = None if equals or options[name].kind == "bool" else options[name]
         else:
             _take(seen, options, word)
     return seen

@@ -1,23 +1,18 @@
-"""Help texts, made from the specs alone."""
+"""Help texts in the active language, made from the specs alone."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+
+from wcwidth import wcswidth
 
 from byzer_magic.commands.options import Option, Spec, options_of, suggest
 from byzer_magic.commands.spec import all_commands
 from byzer_magic.errors import CommandError
+from byzer_magic.i18n import gettext as _, lazy_gettext, localized, using
 
 _VALUES = {"text": "TEXT", "texts": "TEXT", "int": "N", "float": "X", "params": "KEY=VALUE ..."}
-_CHINESE = {
-    "Usage": "用法",
-    "Commands": "命令",
-    "Options": "选项",
-    "Examples": "示例",
-    "options": "选项",
-    "required": "必填",
-    "default": "默认",
-    "one of": "可选",
-    "More": "更多",
-}
 
 
 class HelpRequested(Exception):
@@ -29,65 +24,65 @@ def help_text(name: str | None = None, *, chinese: bool = False) -> str:
 
     Raises:
         CommandError: there is no such command.
+
+    Example:
+        >>> print(help_text("shutdown").splitlines()[0])
+        Stop the local Ray that byzer-magic started, with all its deployments.
     """
     known = all_commands()
-    if name in (None, "", "easy"):
-        return _overview("easy " if name else "", chinese=chinese)
-    if name not in known:
-        raise CommandError(f"Unknown command {name!r}.", suggest(str(name), known, f"Known: {', '.join(known)}."))
-    return _command_help(str(name), known[str(name)], chinese=chinese)
+    with _language(chinese=chinese):
+        if name in (None, "", "easy"):
+            return _overview("easy " if name else "")
+        if name not in known:
+            hint = suggest(str(name), known, lazy_gettext("Commands: {names}.", names=", ".join(known)))
+            raise CommandError(lazy_gettext("Unknown command {name}.", name=repr(name)), hint)
+        return _command_help(str(name), known[str(name)])
 
 
-def option_text(opt: Option, *, chinese: bool) -> str:
-    """Return one option as it stands in the help of its command."""
-    return f"{_flag(opt)}  {_description(opt, chinese=chinese)}"
+def option_text(opt: Option, *, chinese: bool = False) -> str:
+    """Return one option as the help of its command shows it."""
+    with _language(chinese=chinese):
+        return f"{_flag(opt)}  {_description(opt)}"
 
 
-def _word(text: str, *, chinese: bool) -> str:
-    return _CHINESE[text] if chinese else text
+def _language(*, chinese: bool) -> AbstractContextManager[None]:
+    return using("zh") if chinese else nullcontext()
 
 
-def _overview(start: str, *, chinese: bool) -> str:
-    rows = [
-        (name, cls.summary_zh if chinese else cls.summary)
-        for name, cls in all_commands().items()
-        if name.startswith(start)
-    ]
-    width = max(len(left) for left, _ in rows)
+def _overview(start: str) -> str:
+    rows = [(name, localized(cls.summary)) for name, cls in all_commands().items() if name.startswith(start)]
+    usage = "%byzer COMMAND ... | byzerllm COMMAND ..."
+    more = "%byzer help COMMAND, byzerllm COMMAND --help"
     return "\n".join(
-        [
-            f"{_word('Usage', chinese=chinese)}: %byzer COMMAND ... | byzerllm COMMAND ...",
-            "",
-            f"{_word('Commands', chinese=chinese)}:",
-            *(f"  {left:{width}}  {right}" for left, right in rows),
-            "",
-            f"{_word('More', chinese=chinese)}: %byzer help COMMAND, byzerllm COMMAND --help",
-        ]
+        [_("Usage: {line}", line=usage), "", _("Commands:"), *columns(rows), "", _("More: {line}", line=more)]
     )
 
 
-def _command_help(name: str, cls: type[Spec], *, chinese: bool) -> str:
-    rows = [(_flag(opt), _description(opt, chinese=chinese)) for opt in options_of(cls)]
-    width = max([len(left) for left, _ in rows], default=0)
-    lines = [
-        cls.summary_zh if chinese else cls.summary,
-        "",
-        f"{_word('Usage', chinese=chinese)}: {_usage(name, cls, chinese=chinese)}",
-    ]
+def _command_help(name: str, cls: type[Spec]) -> str:
+    rows = [(_flag(opt), _description(opt)) for opt in options_of(cls)]
+    lines = [localized(cls.summary), "", _("Usage: {line}", line=_usage(name, cls))]
     if rows:
-        lines += ["", f"{_word('Options', chinese=chinese)}:", *(f"  {left:{width}}  {right}" for left, right in rows)]
-    lines += ["", f"{_word('Examples', chinese=chinese)}:", *(f"  {example}" for example in cls.examples)]
+        lines += ["", _("Options:"), *columns(rows)]
+    lines += ["", _("Examples:"), *(f"  {example}" for example in cls.examples)]
     return "\n".join(lines)
 
 
-def _usage(name: str, cls: type[Spec], *, chinese: bool) -> str:
+def columns(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Return rows as lines of two aligned columns; a Chinese character is two cells wide.
+
+    Example:
+        >>> columns([("模型", "model"), ("a", "b")])
+        ['  模型  model', '  a     b']
+    """
+    rows = list(rows)
+    width = max((wcswidth(left) for left, _right in rows), default=0)
+    return [f"  {left}{' ' * (width - wcswidth(left))}  {right}" for left, right in rows]
+
+
+def _usage(name: str, cls: type[Spec]) -> str:
     options = options_of(cls)
     required = [_flag(opt) for opt in options if opt.required and not opt.positional]
-    rest = (
-        [f"[{_word('options', chinese=chinese)}]"]
-        if any(not opt.required and not opt.positional for opt in options)
-        else []
-    )
+    rest = [_("[options]")] if any(not opt.required and not opt.positional for opt in options) else []
     names = [opt.name.upper() if opt.required else f"[{opt.name.upper()}]" for opt in options if opt.positional]
     return " ".join([name, *required, *rest, *names])
 
@@ -98,13 +93,12 @@ def _flag(opt: Option) -> str:
     return f"--{opt.name} {_VALUES[opt.kind]}" if opt.kind in _VALUES else f"--{opt.name}"
 
 
-def _description(opt: Option, *, chinese: bool) -> str:
+def _description(opt: Option) -> str:
     notes = []
     if opt.required:
-        notes.append(_word("required", chinese=chinese))
-    elif opt.default is not None and opt.kind not in ("flag", "params", "texts"):
-        notes.append(f"{_word('default', chinese=chinese)}: {opt.default}")
+        notes.append(_("required"))
+    elif opt.default is not None and opt.kind not in ("bool", "params", "texts"):
+        notes.append(_("default: {value}", value=opt.default))
     if opt.choices:
-        notes.append(f"{_word('one of', chinese=chinese)}: {', '.join(opt.choices)}")
-    text = (opt.zh if chinese else opt.help) or opt.help
-    return f"{text} ({'; '.join(notes)})" if notes else text
+        notes.append(_("one of: {choices}", choices=", ".join(opt.choices)))
+    return f"{localized(opt.help)} ({'; '.join(notes)})" if notes else str(localized(opt.help))

@@ -1,14 +1,17 @@
-"""How a command's options are declared: each field of a spec is a flag, with its help, its default and its checks."""
+"""How settings are declared and converted: options of commands, each a field of a spec, and parameters of backends."""
 
 from __future__ import annotations
 
 import difflib
+import json
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
-from byzer_magic.errors import CommandError
+from byzer_magic.errors import ByzerError, CommandError
+from byzer_magic.i18n import Text, lazy_gettext as _
 
 HIDDEN = "***"
 """What stands for a value that must not be seen."""
@@ -20,32 +23,100 @@ _SECRET_NAME = re.compile(
 _REFERENCE = re.compile(r"\$\{[^}]*\}")
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """How one field appears as a flag."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One named, typed value that users give: an option of a command, or a parameter of a backend (`Param`)."""
 
     name: str
     help: str
-    zh: str
-    default: Any
-    kind: str
-    """`text`, `texts` (the flag may be repeated), `int`, `float`, `flag` (no value) or `params` (key=value words)."""
-    choices: tuple[str, ...] = ()
-    minimum: float | None = None
+    """What it means: a lazy text, shown by `localized`."""
+    kind: str = "text"
+    """`text`, `int`, `float`, `bool` or `json`; of options also `texts` (may be repeated) and `params` (key=value)."""
+    default: Any = None
     required: bool = False
+    secret: bool = False
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option(Setting):
+    """One field of a spec as a flag; one of kind `bool` takes no value."""
+
+    minimum: float | None = None
     positional: bool = False
     """Taken from the words without a flag; the last of several takes all words that remain."""
-    secret: bool = False
     complete: str = ""
     """What completes the value: `alias`, `preset`, `kind`, `path`, `command` or nothing."""
 
 
-def option(default: Any = MISSING, *, help: str, zh: str = "", kind: str = "text", **more: Any) -> Any:  # noqa: A002 - argparse's own word
+def option(default: Any = MISSING, *, help: str, kind: str = "text", **more: Any) -> Any:  # noqa: A002 - argparse's own word
     """Declare a field that is also a flag; a field without a default is required."""
-    meta = {"help": help, "zh": zh, "kind": kind, **more}
+    meta = {"help": help, "kind": kind, **more}
     if kind == "params":
         return field(default_factory=dict, metadata=meta)
     return field(metadata=meta) if default is MISSING else field(default=default, metadata=meta)
+
+
+TRUE = ("true", "1", "yes", "on")
+FALSE = ("false", "0", "no", "off")
+_KINDS = {"int": _("a whole number"), "float": _("a number"), "bool": _("true or false"), "json": _("valid JSON")}
+
+
+def convert(setting: Setting, text: str, label: str = "", error: type[ByzerError] = CommandError) -> Any:
+    """Return `text` as the setting's type.
+
+    Args:
+        setting: what it is the value of.
+        text: the value as typed.
+        label: how an error calls the setting; its name by default.
+        error: the class of the errors raised.
+
+    Raises:
+        ByzerError: it cannot be read as that type, or is not one of the choices; of class `error`.
+
+    Example:
+        >>> convert(Setting(name="saas.fast", help="", kind="bool"), "yes")
+        True
+    """
+    label = label or setting.name
+    shown = HIDDEN if setting.secret else repr(text)
+    try:
+        value = _CONVERTERS[setting.kind](text)
+    except ValueError as err:
+        wanted = _KINDS[setting.kind]
+        raise error(_("{name} is {value}, which is not {kind}.", name=label, value=shown, kind=wanted)) from err
+    if setting.choices and value not in setting.choices:
+        raise error(not_a_choice(label, shown, setting.choices), suggest(text, setting.choices))
+    return value
+
+
+def not_a_choice(label: str, shown: str, choices: Iterable[str]) -> Text:
+    """Return the message for a value that is not one of the choices."""
+    known = ", ".join(choices)
+    return _("{name} is {value}, which is not one of {choices}.", name=label, value=shown, choices=known)
+
+
+def _bool(text: str) -> bool:
+    low = text.strip().lower()
+    if low not in TRUE + FALSE:
+        raise ValueError(text)
+    return low in TRUE
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+_CONVERTERS: dict[str, Callable[[str], Any]] = {
+    "text": str,
+    "int": int,
+    "float": _float,
+    "bool": _bool,
+    "json": json.loads,
+}
 
 
 def options_of(spec: type[Any] | object) -> tuple[Option, ...]:
@@ -67,18 +138,22 @@ def check(spec: object) -> None:
         value = getattr(spec, opt.name)
         if opt.choices and value is not None and value not in opt.choices:
             raise CommandError(
-                f"--{opt.name} is {value!r}, which is not one of {', '.join(opt.choices)}.",
-                suggest(str(value), opt.choices),
+                not_a_choice(f"--{opt.name}", repr(value), opt.choices), suggest(str(value), opt.choices)
             )
         if opt.minimum is not None and value is not None and value < opt.minimum:
-            raise CommandError(f"--{opt.name} is {value}, which is below its minimum of {opt.minimum:g}.")
+            raise CommandError(
+                _(
+                    "--{name} is {value}, which is below its minimum of {least:g}.",
+                    name=opt.name, value=value, least=opt.minimum,
+                )
+            )  # fmt: skip
 
 
 def suggest(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """Return the hint "Did you mean ...?" with the known name nearest to `word`, or `otherwise` when none is near."""
     by_fold = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
-    return f"Did you mean {by_fold[near[0]]}?" if near else otherwise
+    return _("Did you mean {name}?", name=by_fold[near[0]]) if near else otherwise
 
 
 def is_secret_name(name: str) -> bool:
@@ -102,12 +177,12 @@ class Spec:
     """Base of all commands: checks its values as it is made, and shows no secret in its repr."""
 
     __slots__ = ()
-    summary = ""
-    summary_zh = ""
-    examples: tuple[str, ...] = ()
-    notebook_only = ""
+    summary: ClassVar[str] = ""
+    """What the command does, in one sentence: a lazy text."""
+    examples: ClassVar[tuple[str, ...]] = ()
+    notebook_only: ClassVar[str] = ""
     """What to do in a shell instead, where the command needs a notebook."""
-    keeps_file = False
+    keeps_file: ClassVar[bool] = False
     """Whether `--file` names options of another command, so that the parser leaves it alone."""
 
     def __post_init__(self) -> None:

@@ -6,7 +6,6 @@ typed, values may begin with dashes, and every error is one sentence with the ne
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 from byzer_magic.commands import yaml_file
 from byzer_magic.commands.completion import complete
 from byzer_magic.commands.help import HelpRequested, help_text
-from byzer_magic.commands.options import Option, Spec, options_of, suggest, visible
+from byzer_magic.commands.options import Option, Spec, convert, options_of, suggest, visible
 from byzer_magic.commands.spec import COMMANDS, EASY_COMMANDS, ChatSpec, name_of
 from byzer_magic.commands.tokens import FLAG, ChatLine, Words, bare, quote, split, split_block
 from byzer_magic.errors import CommandError
@@ -28,9 +27,6 @@ __all__ = [
 ]  # fmt: skip
 
 _PLACEHOLDER = re.compile(r"<[^<>]+>")
-_NUMBERS: dict[str, tuple[Callable[[str], float], str]] = {"int": (int, "a whole number"), "float": (float, "a number")}
-_TRUE = ("true", "yes", "on", "1")
-_FALSE = ("false", "no", "off", "0")
 
 S = TypeVar("S", bound=Spec)
 
@@ -122,7 +118,7 @@ def _take_flag(cls: type[Spec], options: Mapping[str, Option], given: dict[str, 
     opt = options.get(typed.replace("-", "_"))
     if opt is None:
         raise CommandError(f"Unknown option --{typed}.", _near_flag(cls, typed))
-    if opt.kind == "flag":
+    if opt.kind == "bool":
         if equals:
             raise CommandError(f"--{opt.name} takes no value.", f"Write --{opt.name} alone, or leave it out.")
         given[opt.name] = True
@@ -232,18 +228,7 @@ def build(cls: type[S], given: Mapping[str, Any]) -> S:
 def _typed(opt: Option, value: Any, label: str) -> Any:
     if not isinstance(value, str) or opt.kind in ("text", "texts", "params"):
         return value
-    if opt.kind == "flag":
-        if value.lower() not in _TRUE + _FALSE:
-            raise CommandError(f"{label} is {value!r}, which is not true or false.")
-        return value.lower() in _TRUE
-    convert, wanted = _NUMBERS[opt.kind]
-    try:
-        number = convert(value)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise CommandError(f"{label} is {value!r}, which is not {wanted}.")
-    return number
+    return convert(opt, value, label)
 
 
 def line(spec: Spec, *, masked: bool = False) -> str:
@@ -268,7 +253,7 @@ def line(spec: Spec, *, masked: bool = False) -> str:
 
 def _flag_words(opt: Option, value: Any) -> list[str]:
     flag = f"--{opt.name}"
-    if opt.kind == "flag":
+    if opt.kind == "bool":
         return [flag]
     if opt.kind == "texts":
         return [word for text in value for word in _flag_words(replace(opt, kind="text"), text)]

@@ -112,7 +112,7 @@ def _differs(message: Message) -> bool:
 
 def _forms(texts: Any) -> list[str]:
     """Return a text's forms: one, or one for each plural."""
-    return [texts] if isinstance(texts, str) else list(texts)
+    return [texts or ""] if isinstance(texts, str | None) else list(texts)
 
 
 def _fields(template: str) -> set[str]:

@@ -21,6 +21,7 @@ from byzer_magic.commands.help import help_text, option_text
 from byzer_magic.commands.options import Option, Spec, options_of
 from byzer_magic.commands.spec import DeploySpec, all_commands
 from byzer_magic.errors import ByzerError, CommandError
+from byzer_magic.i18n import localized
 from byzer_magic.magics.complete import command_at
 
 WIDTH = 76
@@ -117,7 +118,7 @@ def _option_at(cls: type[Spec], before: str) -> Option | None:
     since = len(words) - 1 - places[-1]
     if found is None or found.kind == "params" or since == 0:
         return found
-    return found if since == 1 and (found.kind != "flag" or not words[-1]) else None
+    return found if since == 1 and (found.kind != "bool" or not words[-1]) else None
 
 
 def _params(words: list[str]) -> str:
@@ -129,4 +130,4 @@ def _params(words: list[str]) -> str:
     except ByzerError:
         return ""
     width = max((len(param.name) for param in params), default=0) + 1
-    return "\n".join(f"  {param.name + '=':{width}}  {param.help}" for param in params)
+    return "\n".join(f"  {param.name + '=':{width}}  {localized(param.help)}" for param in params)

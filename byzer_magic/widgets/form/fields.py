@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from byzer_magic.backends.base import PREFIX, Info, Param
 from byzer_magic.commands.options import Option, options_of
 from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.i18n import localized
 from byzer_magic.rendering import assets
 from byzer_magic.widgets.form.values import PARAM, Values, is_secret
 
@@ -94,13 +95,14 @@ def _place(field: Field) -> tuple[int, int, int]:
 
 
 def _of_option(opt: Option, words: Mapping[str, str], bounds: Bounds, *, local: bool, chinese: bool) -> Field:
-    kind = {"path": "path"}.get(opt.complete, "choice" if opt.choices else opt.kind)
+    kind = "choice" if opt.choices else "flag" if opt.kind == "bool" else opt.kind
+    kind = "path" if opt.complete == "path" else kind
     maximum, step = _slider(opt.name, bounds, local=local)
     return Field(
         key=opt.name,
         label=words.get(f"label_{opt.name}", opt.name),
         code=f"--{opt.name}",
-        help=(chinese and opt.zh) or opt.help,
+        help=localized(opt.help, "zh" if chinese else "en"),
         kind=kind,
         group=_GROUP_OF.get(opt.name, ADVANCED),
         default="auto" if opt.name == "infer_backend" else _text(opt.default),
@@ -140,7 +142,7 @@ def _of_param(param: Param, info: Info, given: set[str], words: Mapping[str, str
         key=key,
         label=words.get(f"param_{tail}", tail),
         code=name,
-        help=words.get(f"help_{param.name}") or param.help,
+        help=words.get(f"help_{param.name}") or localized(param.help),
         kind="secret" if is_secret(key, info) else "choice" if param.choices else param.kind,
         group=MODEL if essential else SETTINGS,
         default=_text(param.default),
