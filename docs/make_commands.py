@@ -127,7 +127,8 @@ def provider_lines() -> Iterator[str]:
 def described(info: Info) -> str:
     """Return what a backend is and what it needs."""
     more = f" {VLLM}" if info.title == "vLLM" else ""
-    return f"{info.title}. Needs {' or '.join(map(code, info.requires))}: `pip install '.[{info.extra}]'`.{more}"
+    needs = f" Needs {' or '.join(map(code, info.requires))}: `pip install '.[{info.extra}]'`." if info.requires else ""
+    return f"{info.title}.{needs}{more}"
 
 
 def page() -> str:

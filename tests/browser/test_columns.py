@@ -40,7 +40,7 @@ def test_columns_stream_at_once_and_one_may_fail(opened: Callable[..., Notebook]
     expect(columns.nth(0)).to_contain_text("t20", timeout=20_000)
     assert "t15" in columns.nth(2).inner_text(), "they stream side by side"
     expect(columns.nth(1)).to_contain_text("failed")
-    expect(columns.nth(1)).to_contain_text("refused the key")
+    expect(columns.nth(1)).to_contain_text("invalid API key")
     tops = cell.evaluate(TOPS)
     assert len(set(tops)) == 1, "in one row"
     book.screenshot("columns-streaming", cell)

@@ -24,8 +24,8 @@ def test_a_refused_key_is_one_block_with_details(notebook: Opener, models: Model
     book.run(0)
     cell = book.run(1)
     assert book.failed(1)
-    expect(cell).to_contain_text("refused the key (401)")
-    assert cell.inner_text().count("refused the key") == 1, "told once"
+    expect(cell).to_contain_text("invalid API key (401)")
+    assert cell.inner_text().count("invalid API key") == 1, "told once"
     assert "Traceback" not in cell.inner_text()
     fold = cell.locator(".bz-failure details")
     expect(fold).not_to_have_attribute("open", "")
@@ -91,7 +91,7 @@ def test_code_can_tell_errors_apart_and_sees_no_block(notebook: Opener) -> None:
 def test_the_terminal_shows_text_and_its_details_by_tb(ipython: Callable[..., str], models: Models) -> None:
     models.deploy("m", key="sk-wrong-0123456789abcdef")
     shown = ipython(["%load_ext byzer_magic", "%chat m hello"])
-    assert shown.count("refused the key (401)") == 1
+    assert shown.count("invalid API key (401)") == 1
     assert "Details: %tb" in shown
     assert "Traceback" not in shown
     assert "sk-wrong" not in shown

@@ -21,7 +21,7 @@ READS = {
     "%%chat vectors": "1 vector of",
     "%%chat rank": "the blue sky",
     "%%chat m,other,locked": "Echo: hello",
-    "%%chat locked": "refused the key",
+    "%%chat locked": "invalid API key",
     "%byzer deploy --model x --num_worker 2": "Did you mean --num_workers?",
     "%byzer stat": "listen",
     "%byzer panel": "listen",

@@ -27,7 +27,7 @@ def test_every_output_is_text(ipython: Runner, lab: Lab, provider: Process, mode
     assert not re.search(r"</?(div|span|table|details|style)\b", shown), "no HTML in a terminal"
     assert "Traceback" not in shown
     assert "<IPython" not in shown
-    for text in ("Echo: hello", "the blue sky", "refused the key (401)", "Did you mean --num_workers?", "saas/openai"):
+    for text in ("Echo: hello", "the blue sky", "invalid API key (401)", "Did you mean --num_workers?", "saas/openai"):
         assert text in shown
     assert models.manager.connected
 

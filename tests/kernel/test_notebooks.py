@@ -58,5 +58,5 @@ def test_a_saved_notebook_and_its_history_have_no_key(
     target = tmp_path / "saved.ipynb"
     nbformat.write(book, target)
     assert "Echo: hello" in target.read_text()
-    assert "refused the key" in target.read_text()
+    assert "invalid API key" in target.read_text()
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]

@@ -139,8 +139,8 @@ FAULTS = [
     ("fault:429", errors.RateLimited, "Too many requests"),
     ("fault:500", errors.ProviderUnavailable, "unexpected error"),
     ("fault:529", errors.ProviderUnavailable, "unable to process"),
-    ("fault:refuse", errors.ProviderUnavailable, "closed the connection"),
-    ("fault:silence", errors.DeadlineExceeded, "did not answer in time"),
+    ("fault:refuse", errors.ProviderUnavailable, "connection closed"),
+    ("fault:silence", errors.DeadlineExceeded, "timed out"),
 ]
 
 

@@ -244,7 +244,7 @@ async def test_events_of_another_form_are_the_providers_fault(
             yield json.dumps(event).encode()
 
     monkeypatch.setattr(sse, "events", sent)
-    with pytest.raises(errors.ProviderUnavailable, match="not an answer of claude-sonnet-5-5"):
+    with pytest.raises(errors.ProviderUnavailable, match="unreadable response from claude-sonnet-5-5"):
         await collect(backend, ask("hi"))
 
 
@@ -266,7 +266,7 @@ async def test_what_breaks_after_the_end_mark_breaks_nothing(backend: Any, monke
 
 async def test_an_overload_in_mid_stream_keeps_what_came(backend: Any) -> None:
     seen: list[str] = []
-    with pytest.raises(errors.ProviderUnavailable, match=r"failed \(529\): Overloaded"):
+    with pytest.raises(errors.ProviderUnavailable, match=r"\(529\): Overloaded"):
         async for chunk in backend.chat(ask("fault:overloaded some words")):
             seen.append(chunk.text)  # noqa: PERF401 - the list must keep what came before the error
     assert seen == ["Echo:", " some"]

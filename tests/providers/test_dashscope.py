@@ -14,8 +14,8 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.dashscope import schema as shapes
-from byzer_magic.backends.http.errors import Caller
+from byzer_magic.backends.dashscope import schema
+from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Media, Message, RerankRequest, Usage
 from tests.backends import ask, collect, opened, setup_of, text_of
@@ -97,7 +97,7 @@ async def test_a_conversation_with_tools(server: Process, key: str, model: str) 
     assert text_of(await collect(backend, ChatRequest(messages=turns))) == "Echo: sunny"
     sent = last(server)["body"]["input"]["messages"]
     texts = ["Be brief.", "Weather?", "", "sunny"]
-    flat = [turn["content"] if model == "qwen-plus" else shapes._text(turn["content"]) for turn in sent]
+    flat = [turn["content"] if model == "qwen-plus" else schema._text(turn["content"]) for turn in sent]
     assert flat == texts
     assert sent[2]["tool_calls"] == [call]
     assert sent[3]["tool_call_id"] == "call_1"
@@ -239,7 +239,7 @@ def test_other_media_and_native_parts() -> None:
             {"image": "oss://bucket/a.png"},
         ],
     )
-    assert shapes.messages([turn], parts=True)[0]["content"] == [
+    assert schema.messages([turn], parts=True)[0]["content"] == [
         {"audio": "data:audio/wav;base64,UklGRg=="},
         {"audio": "data:audio/mp3;base64,AAAA"},
         {"video": "https://host/v.mp4"},
@@ -329,20 +329,20 @@ async def failure(backend: Any, text: str, *, stream: bool = True, **options: An
 
 
 REFUSALS = [
-    ("fault:401", errors.AuthenticationFailed, "refused the key (401): Invalid API-key provided."),
-    ("fault:403", errors.AuthenticationFailed, "denies access (403): Access denied."),
-    ("fault:unpurchased", errors.AuthenticationFailed, "denies access (403): Access to model denied."),
-    ("fault:404", errors.ModelNotFound, "was not found (404): Model can not be found."),
+    ("fault:401", errors.AuthenticationFailed, "invalid API key (401): Invalid API-key provided."),
+    ("fault:403", errors.AuthenticationFailed, "denied (403): Access denied."),
+    ("fault:unpurchased", errors.AuthenticationFailed, "denied (403): Access to model denied."),
+    ("fault:404", errors.ModelNotFound, "not found (404): Model can not be found."),
     ("fault:context", errors.ContextTooLong, "(400): Range of input length should be [1, 30720]"),
     ("fault:filter", errors.ContentRefused, "(400): Input or output data may contain inappropriate content."),
-    ("fault:429", errors.RateLimited, "takes no more requests now (429): Requests rate limit exceeded"),
-    ("fault:arrearage", errors.RateLimited, "wants to be paid (402): Access denied, please make sure"),
-    ("fault:500", errors.ProviderUnavailable, "failed (500): An internal error has occured"),
-    ("fault:529", errors.ProviderUnavailable, "failed (503): Too many requests."),
-    ("fault:leak", errors.AuthenticationFailed, "refused the key (401): Invalid API-key provided: ***"),
-    ("fault:refuse", errors.ProviderUnavailable, "closed the connection before qwen-plus had answered"),
-    ("fault:garbage one two", errors.ProviderUnavailable, "sent something that is not an answer"),
-    ("fault:html", errors.ProviderUnavailable, "sent something that is not an answer"),
+    ("fault:429", errors.RateLimited, "(429): Requests rate limit exceeded"),
+    ("fault:arrearage", errors.RateLimited, "(402): Access denied, please make sure"),
+    ("fault:500", errors.ProviderUnavailable, "(500): An internal error has occured"),
+    ("fault:529", errors.ProviderUnavailable, "(503): Too many requests."),
+    ("fault:leak", errors.AuthenticationFailed, "invalid API key (401): Invalid API-key provided: ***"),
+    ("fault:refuse", errors.ProviderUnavailable, "connection closed before qwen-plus finished"),
+    ("fault:garbage one two", errors.ProviderUnavailable, "unreadable response"),
+    ("fault:html", errors.ProviderUnavailable, "unreadable response"),
 ]
 
 
@@ -359,9 +359,9 @@ async def test_refusals(
 
 
 IN_STREAM = [
-    ("fault:truncate", errors.StreamTruncated, "ended the stream before qwen-plus had finished"),
-    ("fault:reset", errors.ProviderUnavailable, "closed the connection"),
-    ("fault:garbage", errors.ProviderUnavailable, "sent something that is not an answer"),
+    ("fault:truncate", errors.StreamTruncated, "stream from qwen-plus ended before"),
+    ("fault:reset", errors.ProviderUnavailable, "connection closed"),
+    ("fault:garbage", errors.ProviderUnavailable, "unreadable response"),
     ("fault:error", errors.ContentRefused, "(400): Output data may contain inappropriate content."),
 ]
 
@@ -441,7 +441,7 @@ async def test_nobody_listens(key: str) -> None:
     backend = await connect(f"http://127.0.0.1:{port}", key)
     error = await failure(backend, "hi")
     assert type(error) is errors.ProviderUnavailable
-    assert f"Cannot reach http://127.0.0.1:{port}/api/v1" in error.message
+    assert f"Cannot connect to http://127.0.0.1:{port}/api/v1" in error.message
     await backend.close()
 
 
@@ -459,16 +459,16 @@ async def test_nobody_listens(key: str) -> None:
     ],
 )
 def test_codes_of_errors_in_streams(code: str, sentence: str, kind: type[Exception]) -> None:
-    caller = Caller("qwen-plus", "https://dashscope.aliyuncs.com/api/v1")
-    error = shapes.refused({"code": code, "message": sentence, "request_id": "r"}, caller)
+    endpoint = Endpoint("qwen-plus", "https://dashscope.aliyuncs.com/api/v1", patterns=schema.PATTERNS)
+    error = schema.from_response({"code": code, "message": sentence, "request_id": "r"}, endpoint)
     assert type(error) is kind
     assert error.details["request_id"] == "r"
 
 
 def test_a_refusal_in_the_form_of_an_event() -> None:
-    caller = Caller("qwen-plus", "https://dashscope.aliyuncs.com/api/v1")
+    endpoint = Endpoint("qwen-plus", "https://dashscope.aliyuncs.com/api/v1")
     text = 'id:1\nevent:error\n:HTTP_STATUS/429\ndata:{"code":"Throttling","message":"Slow down.","request_id":"r"}\n'
-    error = shapes.refused(text, caller, 429, {})
+    error = schema.from_response(text, endpoint, 429, {})
     assert type(error) is errors.RateLimited
     assert error.message.endswith("(429): Slow down.")
 

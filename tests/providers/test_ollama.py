@@ -15,7 +15,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import typed_params
-from byzer_magic.backends.saas.ollama import backend as ollama, schema as shapes
+from byzer_magic.backends.saas.ollama import backend as ollama, schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Media, Message, Usage
 from tests.backends import ask, collect, opened, setup_of, text_of
@@ -193,12 +193,12 @@ async def test_settings_and_options_arrive_and_the_request_wins(server: Process,
     ],
 )  # fmt: skip
 def test_openais_words_become_ollamas(asked: dict[str, Any], sent: dict[str, Any]) -> None:
-    assert shapes.body(asked, {}, model="m") == {"model": "m", "options": {}, **sent}
+    assert schema.body(asked, {}, model="m") == {"model": "m", "options": {}, **sent}
 
 
 def test_a_tool_cannot_be_forced() -> None:
     with pytest.raises(errors.BadRequest, match="cannot be told to use a tool"):
-        shapes.body({"tool_choice": "required"}, {})
+        schema.body({"tool_choice": "required"}, {})
 
 
 @pytest.mark.parametrize(
@@ -214,12 +214,12 @@ def test_a_tool_cannot_be_forced() -> None:
     ],
 )
 def test_addresses_as_ollama_host_may_have_them(host: str, url: str) -> None:
-    assert shapes.address(host) == url
+    assert schema.address(host) == url
 
 
 def test_the_environment_tells_where_ollama_is() -> None:
     found = typed_params(OLLAMA.info, {"saas.model": "m"}, {"OLLAMA_HOST": "gpu-box"})
-    assert shapes.address(found["saas.base_url"]) == "http://gpu-box:11434"
+    assert schema.address(found["saas.base_url"]) == "http://gpu-box:11434"
 
 
 @pytest.mark.parametrize(
@@ -295,16 +295,16 @@ async def failure(backend: Any, text: str, *, stream: bool = True, **options: An
 
 
 REFUSALS = [
-    ("fault:401", errors.AuthenticationFailed, "refused the key (401): unauthorized"),
-    ("fault:403", errors.AuthenticationFailed, "denies access (403)"),
-    ("fault:404", errors.ModelNotFound, "was not found (404): model 'gone' not found"),
+    ("fault:401", errors.AuthenticationFailed, "invalid API key (401): unauthorized"),
+    ("fault:403", errors.AuthenticationFailed, "denied (403)"),
+    ("fault:404", errors.ModelNotFound, "not found (404): model 'gone' not found"),
     ("fault:context", errors.ContextTooLong, "exceeds the context length"),
-    ("fault:429 retry_after=3", errors.RateLimited, "takes no more requests now (429): you've reached"),
-    ("fault:500", errors.ProviderUnavailable, "failed (500): the model failed to generate"),
-    ("fault:529", errors.ProviderUnavailable, "failed (503): server busy"),
+    ("fault:429 retry_after=3", errors.RateLimited, "(429): you've reached"),
+    ("fault:500", errors.ProviderUnavailable, "(500): the model failed to generate"),
+    ("fault:529", errors.ProviderUnavailable, "(503): server busy"),
     ("fault:load", errors.ProviderUnavailable, "requires more system memory (40.2 GiB)"),
-    ("fault:refuse", errors.ProviderUnavailable, "closed the connection before"),
-    ("fault:garbage", errors.ProviderUnavailable, "sent something that is not an answer"),
+    ("fault:refuse", errors.ProviderUnavailable, "connection closed before"),
+    ("fault:garbage", errors.ProviderUnavailable, "unreadable response"),
 ]
 
 
@@ -320,10 +320,10 @@ async def test_refusals(backend: Any, key: str, text: str, kind: type[Exception]
 
 
 IN_STREAM = [
-    ("fault:truncate", errors.StreamTruncated, "ended the stream before"),
+    ("fault:truncate", errors.StreamTruncated, "ended before the response was complete"),
     ("fault:error", errors.ProviderUnavailable, "an error was encountered while running the model"),
-    ("fault:reset", errors.ProviderUnavailable, "closed the connection"),
-    ("fault:garbage", errors.ProviderUnavailable, "sent something that is not an answer"),
+    ("fault:reset", errors.ProviderUnavailable, "connection closed"),
+    ("fault:garbage", errors.ProviderUnavailable, "unreadable response"),
 ]
 
 
@@ -368,7 +368,7 @@ async def test_nobody_listens() -> None:
     backend = await connect(f"127.0.0.1:{port}", None)
     error = await failure(backend, "hi")
     assert type(error) is errors.ProviderUnavailable
-    assert f"Cannot reach http://127.0.0.1:{port}" in error.message
+    assert f"Cannot connect to http://127.0.0.1:{port}" in error.message
     await backend.close()
 
 

@@ -16,8 +16,8 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import typed_params
-from byzer_magic.backends.http.errors import Caller
-from byzer_magic.backends.saas.volcengine import schema as shapes
+from byzer_magic.backends.http.errors import Endpoint
+from byzer_magic.backends.saas.volcengine import schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import AudioChunk, SpeakRequest
 from tests.backends import opened, setup_of
@@ -283,20 +283,20 @@ async def test_nothing_cannot_be_spoken(backend: Any, api: str) -> None:
 # ---- failures
 
 REFUSALS = [
-    ("fault:401", errors.AuthenticationFailed, "refused the key (401)", 401),
-    ("fault:403", errors.AuthenticationFailed, "denies access (403)", 403),
-    ("fault:404", errors.ModelNotFound, "was not found (404)", 404),
-    ("fault:context", errors.ContextTooLong, "did not accept the request (413)", 413),
-    ("fault:429", errors.RateLimited, "takes no more requests now (429): quota exceeded for types: concurrency", 429),
-    ("fault:quota", errors.RateLimited, "has no quota left (429)", 429),
-    ("fault:500", errors.ProviderUnavailable, "failed (500)", 500),
-    ("fault:529", errors.ProviderUnavailable, "failed (50", None),
-    ("fault:busy", errors.ProviderUnavailable, "failed (50", None),
-    ("fault:refuse", errors.ProviderUnavailable, "closed the connection before", None),
-    ("fault:html", errors.ProviderUnavailable, "sent something that is not an answer", None),
+    ("fault:401", errors.AuthenticationFailed, "invalid API key (401)", 401),
+    ("fault:403", errors.AuthenticationFailed, "denied (403)", 403),
+    ("fault:404", errors.ModelNotFound, "not found (404)", 404),
+    ("fault:context", errors.ContextTooLong, "(413)", 413),
+    ("fault:429", errors.RateLimited, "(429): quota exceeded for types: concurrency", 429),
+    ("fault:quota", errors.RateLimited, "(429)", 429),
+    ("fault:500", errors.ProviderUnavailable, "(500)", 500),
+    ("fault:529", errors.ProviderUnavailable, "(50", None),
+    ("fault:busy", errors.ProviderUnavailable, "(50", None),
+    ("fault:refuse", errors.ProviderUnavailable, "connection closed before", None),
+    ("fault:html", errors.ProviderUnavailable, "unreadable response", None),
     ("fault:empty", errors.ProviderUnavailable, "no sound in it", None),
     ("fault:leak", errors.AuthenticationFailed, "***", 401),
-    ("。。。", errors.BadRequest, "did not accept the request (400)", 400),
+    ("。。。", errors.BadRequest, "rejected (400)", 400),
 ]
 
 
@@ -347,16 +347,16 @@ async def test_a_voice_of_another_resource(backend: Any) -> None:
     ],
 )
 def test_statuses_of_codes(body: Any, status: int, kind: type[Exception], found: int) -> None:
-    error = shapes.refused(body, Caller("m", "http://host"), status, {})
+    error = schema.from_response(body, Endpoint("m", "http://host"), status, {})
     assert isinstance(error, kind)
     assert error.details["status"] == found
 
 
 IN_STREAM = [
-    ("fault:truncate", errors.StreamTruncated, "ended the stream before seed-tts-2.0 had finished"),
-    ("fault:error", errors.ProviderUnavailable, "failed (500): Service internal error"),
-    ("fault:garbage", errors.ProviderUnavailable, "sent something that is not an answer"),
-    ("fault:reset", errors.ProviderUnavailable, "closed the connection"),
+    ("fault:truncate", errors.StreamTruncated, "stream from seed-tts-2.0 ended before"),
+    ("fault:error", errors.ProviderUnavailable, "(500): Service internal error"),
+    ("fault:garbage", errors.ProviderUnavailable, "unreadable response"),
+    ("fault:reset", errors.ProviderUnavailable, "connection closed"),
 ]
 
 
@@ -411,7 +411,7 @@ async def test_silence_ends_at_the_timeout(server: Process, key: str, api: str) 
 async def test_nobody_listens(key: str, api: str) -> None:
     port = free_port()
     backend = await connect(f"http://127.0.0.1:{port}", key, MODELS[api])
-    assert f"Cannot reach http://127.0.0.1:{port}" in (await failure(backend, "Hi")).message
+    assert f"Cannot connect to http://127.0.0.1:{port}" in (await failure(backend, "Hi")).message
     await backend.close()
 
 

@@ -10,8 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from byzer_magic.backends.http.errors import Fault
-from byzer_magic.backends.http.media import encoded
+from byzer_magic.backends.http.errors import ErrorResponse
+from byzer_magic.backends.http.media import to_base64
 from byzer_magic.backends.http.messages import media_of, text_of, tool_call
 from byzer_magic.errors import BadRequest
 from byzer_magic.types import ChatChunk, ChatRequest, Media, Message, Usage
@@ -157,7 +157,7 @@ def _image(media: Media) -> dict[str, Any]:
         raise BadRequest("Anthropic's API takes no sounds.", "Write them down first, with a model that can transcribe.")
     if media.url:
         return {"type": "image", "source": {"type": "url", "url": media.url}}
-    return {"type": "image", "source": {"type": "base64", "media_type": media.mime, "data": encoded(media)}}
+    return {"type": "image", "source": {"type": "base64", "media_type": media.mime, "data": to_base64(media)}}
 
 
 class Reader:
@@ -177,11 +177,11 @@ class Reader:
         """Return what an event adds to the answer, or None.
 
         Raises:
-            Fault: the event is an error.
+            ErrorResponse: the event is an error.
         """
         kind = event.get("type")
         if kind == "error":
-            raise Fault(event)
+            raise ErrorResponse(event)
         if kind == "message_start":
             message = event["message"]
             self._count(message.get("usage"))
@@ -225,14 +225,14 @@ class Reader:
         return None
 
 
-def whole(message: Mapping[str, Any]) -> ChatChunk:
+def complete(message: Mapping[str, Any]) -> ChatChunk:
     """Return a complete message.
 
     Raises:
-        Fault: it is an error.
+        ErrorResponse: it is an error.
     """
     if message.get("type") == "error":
-        raise Fault(message)
+        raise ErrorResponse(message)
     blocks = message["content"]
     uses = [block for block in blocks if block["type"] == "tool_use"]
     calls = [tool_call(index, use["name"], use["id"], use["input"]) for index, use in enumerate(uses)]

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.engine import audio_stream, loading
 from byzer_magic.backends.engine.threads import Emit, Turns
-from byzer_magic.backends.http.speech import chosen, readable, sliced, split
+from byzer_magic.backends.http.speech import audio_chunks, known_options, split, without_lone_surrogates
 from byzer_magic.capabilities import Capability
 from byzer_magic.commands.options import suggest
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError
@@ -129,7 +129,7 @@ class PiperBackend(Backend):
             BadRequest: there is nothing to say, or an option is unknown or has a value that cannot be.
         """
         options = _checked({**self._defaults, **_asked(request.options)}, self._voice, BadRequest)
-        pieces = split(readable(request.text), LONGEST)
+        pieces = split(without_lone_surrogates(request.text), LONGEST)
         if not pieces:
             raise BadRequest("There is no text to speak.", "Give some text.")
 
@@ -150,11 +150,11 @@ class PiperBackend(Backend):
                 if stopped.is_set():
                     return
                 spoken = True
-                for sound in sliced(file.add(sentence.audio_int16_bytes + silence), audio_stream.MIMES[form]):
+                for sound in audio_chunks(file.add(sentence.audio_int16_bytes + silence), audio_stream.MIMES[form]):
                     emit(sound)
         if not spoken:
             raise BadRequest("There is nothing in the text that can be spoken.", "Give some words.")
-        for sound in sliced(file.end(), audio_stream.MIMES[form]):
+        for sound in audio_chunks(file.end(), audio_stream.MIMES[form]):
             emit(sound)
 
     def _manner(self, options: Mapping[str, Any]) -> Any:
@@ -226,7 +226,7 @@ def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         BadRequest: one is unknown.
     """
-    return chosen(options, _KNOWN)
+    return known_options(options, _KNOWN)
 
 
 def _checked(options: Mapping[str, Any], voice: Voice, refused: type[ByzerError]) -> dict[str, Any]:

@@ -15,16 +15,14 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
-import msgspec
-
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.dashscope import schema as shapes
+from byzer_magic.backends.dashscope import schema
 from byzer_magic.backends.http import errors as http_errors, params, sse
 from byzer_magic.backends.http.client import Http
 from byzer_magic.backends.openai.schema import text_or_json
 from byzer_magic.capabilities import Capability, methods_of
 from byzer_magic.catalog import model_facts
-from byzer_magic.errors import BadParameter, BadRequest, StreamTruncated
+from byzer_magic.errors import BadParameter, BadRequest
 from byzer_magic.types import ChatChunk, ChatRequest
 
 BASE_URL = "https://dashscope.aliyuncs.com/api/v1"
@@ -71,7 +69,7 @@ def info(kind: str, title: str, *more: Param) -> Info:
         params.CAPABILITIES,
         *(Param(name=f"saas.{name}", kind=kind_, help=help_) for name, (kind_, help_) in _NUMBERS.items()),
     )
-    return Info(kind=kind, title=title, params=(*shared, *more), requires=("aiohttp",), extra="openai")
+    return Info(kind=kind, title=title, params=(*shared, *more))
 
 
 class DashScope(Backend):
@@ -108,7 +106,7 @@ class DashScope(Backend):
     async def open(cls, setup: Setup, report: Report) -> Self:
         """Make the session; nothing is sent yet."""
         report("importing aiohttp", None)
-        caller = http_errors.Caller(
+        endpoint = http_errors.Endpoint(
             setup.params["saas.model"],
             setup.params["saas.base_url"],
             params.secrets_of(setup.params),
@@ -116,11 +114,12 @@ class DashScope(Backend):
                 401: "Check saas.api_key, and that saas.base_url is the address of the key's region.",
                 404: "Check saas.model and saas.base_url (it ends in /api/v1).",
             },
+            patterns=schema.PATTERNS,
         )
-        headers = {"Authorization": f"Bearer {setup.params['saas.api_key'].reveal()}"}
+        headers = params.bearer(setup.params)
         if "saas.workspace" in setup.params:
             headers["X-DashScope-WorkSpace"] = setup.params["saas.workspace"]
-        return cls(setup, Http.open(setup, caller, headers, shapes.refused))
+        return cls(setup, Http.open(setup, endpoint, headers, schema.from_response))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -138,7 +137,7 @@ class DashScope(Backend):
             ProviderError: the provider refused or failed; its own sentence is in the message.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        shows = shapes.has_media(request.messages)
+        shows = schema.has_media(request.messages)
         path = MULTIMODAL if shows else self._path
         try:
             async with aclosing(self._answer(path, request)) as chunks:
@@ -155,7 +154,7 @@ class DashScope(Backend):
                 yield chunk
 
     async def _answer(self, path: str, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
-        body = self._body("chat", request.options, messages=shapes.messages(request.messages, parts=path == MULTIMODAL))
+        body = self._body("chat", request.options, messages=schema.messages(request.messages, parts=path == MULTIMODAL))
         body["parameters"] |= {"result_format": "message"}
         headers = dict(request.options.get("extra_headers") or {})
         if request.stream:
@@ -167,22 +166,17 @@ class DashScope(Backend):
                 yield self._whole(await response.read())
                 return
             async for data in sse.events(response.content.iter_any()):
-                if data and (chunk := shapes.chunk_of(self._read(data), self._model)):
+                if data and (chunk := schema.chunk_of(self._read(data), self._model)):
                     finished = finished or chunk.finish is not None
                     yield chunk
         if not finished:
-            host = self._http.caller.host
-            raise StreamTruncated(
-                f"{host} ended the stream before {self._model} had finished.",
-                "The text so far is incomplete; ask again.",
-                provider=host,
-            )
+            raise http_errors.truncated(self._http.endpoint)
 
     def _whole(self, data: bytes) -> ChatChunk:
         body = self._read(data)
-        chunk = shapes.chunk_of(body, self._model)
+        chunk = schema.chunk_of(body, self._model)
         if chunk is None or not (body.output and body.output.choices):
-            raise http_errors.garbled(self._http.caller, "no answer in it")
+            raise http_errors.unreadable(self._http.endpoint, "no answer in it")
         return chunk
 
     def _body(self, capability: str, options: Mapping[str, Any], **asked: Any) -> dict[str, Any]:
@@ -204,17 +198,14 @@ class DashScope(Backend):
             given["stop"] = text_or_json(given["stop"])
         return given
 
-    async def _post(self, path: str, body: Any) -> shapes.Body:
+    async def _post(self, path: str, body: Any) -> schema.Body:
         async with self._http.request("POST", self._base + path, json=body) as response:
             return self._read(await response.read())
 
-    def _read(self, data: bytes) -> shapes.Body:
-        try:
-            body = shapes.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as err:
-            raise http_errors.garbled(self._http.caller, str(err)) from None
-        except http_errors.Fault as err:
-            raise shapes.refused(err.error, self._http.caller) from None
+    def _read(self, data: bytes) -> schema.Body:
+        body = self._http.decode(data, schema.Body)
+        if body.code:
+            raise self._http.error({"code": body.code, "message": body.message, "request_id": body.request_id})
         return body
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from byzer_magic import errors, types
 from byzer_magic.backends.http import errors as http_errors
-from byzer_magic.backends.http.errors import Caller, Fault
+from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.media import data_url
 from byzer_magic.types import ChatChunk, Media, Usage
 
@@ -52,18 +52,10 @@ STATUSES = {
 }
 """Statuses of error codes and, by a dot, of what is below them: in a stream the HTTP status was 200 already."""
 
-_SPECIAL: tuple[tuple[type[errors.ProviderError], str, str], ...] = (
-    (
-        errors.ContextTooLong,
-        r"range of input length|input is too long|message token length exceed",
-        "Shorten the conversation, or use a model with a longer context.",
-    ),
-    (
-        errors.ContentRefused,
-        r"data_?inspection_?failed|inappropriate content",
-        "Change the prompt; the provider's filter decides.",
-    ),
-    (errors.ModelNotFound, r"model not exist", "Check saas.model, and that the region of saas.base_url has it."),
+PATTERNS: tuple[tuple[type[errors.ProviderError], str], ...] = (
+    (errors.ContextTooLong, r"range of input length|input is too long|message token length exceed"),
+    (errors.ContentRefused, r"data_?inspection_?failed|inappropriate content"),
+    (errors.ModelNotFound, r"model not exist"),
 )
 """What a 400 is, by code and sentence."""
 
@@ -116,25 +108,6 @@ class Body(msgspec.Struct):
     request_id: str | None = None
     code: str | None = None
     message: str | None = None
-    error: Any = None
-
-
-_DECODER = msgspec.json.Decoder(Body)
-
-
-def decode(data: bytes) -> Body:
-    """Return a body.
-
-    Raises:
-        msgspec.DecodeError: it is not JSON, or not of this shape.
-        Fault: it is an error.
-    """
-    body = _DECODER.decode(data)
-    if body.error is not None:  # as wires.sse marks an `event:error`
-        raise Fault(body.error)
-    if body.code:
-        raise Fault({"code": body.code, "message": body.message, "request_id": body.request_id})
-    return body
 
 
 def chunk_of(body: Body, model: str) -> ChatChunk | None:
@@ -228,24 +201,19 @@ def _part(part: dict[str, Any] | Media) -> dict[str, Any]:
 # ---- errors
 
 
-def refused(
-    body: Any, caller: Caller, status: int | None = None, headers: Mapping[str, str] | None = None
+def from_response(
+    body: Any, endpoint: Endpoint, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> errors.ByzerError:
-    """Return the error that a refusal says; in a stream, where no `status` came with it, its code tells."""
+    """Return the error for an error body; in a stream, where the status was 200 already, its code decides."""
     body = _in_event(body)
-    code, _, reason = http_errors.parts(body)
+    code, _, _ = http_errors.error_fields(body)
     status = _status_of(code) if status is None or code == "Arrearage" else status
     known = dict(headers or {})
     if isinstance(body, Mapping) and body.get("request_id"):
         known.setdefault("x-request-id", str(body["request_id"]))
     if code == "Arrearage":
         known["x-should-retry"] = "false"  # waiting pays no bill
-    error = http_errors.refused(body, caller, status, known)
-    if type(error) is errors.BadRequest:
-        for kind, pattern, hint in _SPECIAL:
-            if re.search(pattern, f"{code} {reason}", re.IGNORECASE):
-                return kind(error.message, hint, **error.details)
-    return error
+    return http_errors.from_response(body, endpoint, status, known)
 
 
 def _status_of(code: str) -> int:

@@ -1,6 +1,6 @@
-"""Plain HTTP for providers whose wire is simpler than their SDK: JSON in, JSON, events, lines or bytes out.
+"""Plain HTTP for providers whose API is simpler than their SDK: JSON out; JSON, lines or bytes back.
 
-One session per deployment, on aiohttp (0.6 ms a call, 2 us a streamed block). Every failure leaves as an error of
+One session per deployment, on aiohttp (0.6 ms a request, 2 us a streamed block). Every failure leaves as an error of
 ours, and nothing is tried again: `retry` does that for all backends.
 """
 
@@ -8,45 +8,57 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import msgspec
 
 from byzer_magic.backends.base import Setup
-from byzer_magic.backends.http import errors as http_errors, sse
-from byzer_magic.backends.http.errors import Caller
+from byzer_magic.backends.http import errors as http_errors
+from byzer_magic.backends.http.errors import Endpoint, ErrorResponse
 from byzer_magic.backends.http.params import CONNECT_SECONDS, connections, reveal
 from byzer_magic.errors import ByzerError
 
 if TYPE_CHECKING:
     import aiohttp
 
-Refused = Callable[[Any, Caller, int, Mapping[str, str]], ByzerError]
-"""From the body, status and headers (names in lower case) of a refusal to the error that it says."""
+T = TypeVar("T")
+
+ErrorReader = Callable[[Any, Endpoint, int | None, Mapping[str, str] | None], ByzerError]
+"""From the body, the endpoint, the status and the headers (names in lower case) of an error response to our error."""
 
 
 class Http:
-    """A client of one API; `caller` gives the words and the secrets of its errors."""
+    """A client of one API.
+
+    Args:
+        session: the connections.
+        endpoint: the API and model that errors name.
+        proxy: the URL of a proxy.
+        read_error: reads error bodies that `http.errors` cannot read.
+    """
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        caller: Caller,
-        proxy: str | None,
-        refused: Refused = http_errors.refused,
+        endpoint: Endpoint,
+        proxy: str | None = None,
+        read_error: ErrorReader = http_errors.from_response,
     ) -> None:
-        self.caller = caller
-        self.refused = refused
+        self.endpoint = endpoint
         self._session = session
         self._proxy = proxy
+        self._read_error = read_error
 
     @classmethod
     def open(
-        cls, setup: Setup, caller: Caller, headers: Mapping[str, str], refused: Refused = http_errors.refused
+        cls,
+        setup: Setup,
+        endpoint: Endpoint,
+        headers: Mapping[str, str],
+        read_error: ErrorReader = http_errors.from_response,
     ) -> Self:
-        """Make the session, with the deployment's timeout, proxy and headers; needs a running loop.
-
-        Providers whose error bodies `failures` cannot read give `refused`.
-        """
+        """Make the session, with the deployment's timeout, proxy and headers; needs a running loop."""
         import aiohttp  # SDKs and clients are imported by the deployments that use them
 
         params = setup.params
@@ -57,31 +69,27 @@ class Http:
             headers={**headers, **params.get("saas.extra_headers", {})},
             trust_env=True,
         )
-        return cls(session, caller, reveal(params.get("saas.proxies")), refused)
+        return cls(session, endpoint, reveal(params.get("saas.proxies")), read_error)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
 
-    async def post(self, url: str, body: Any, **more: Any) -> Any:
-        """Return the JSON that the provider answers to the JSON `body`."""
-        async with self.request("POST", url, json=body, **more) as response:
-            data = await response.read()
-            try:
-                return json.loads(data)
-            except ValueError as err:
-                raise http_errors.garbled(self.caller, str(err)) from None
+    async def post(self, url: str, body: Any, kind: type[T], **options: Any) -> T:
+        """Return the response to the JSON `body`, read by `decode`; `options` are those of aiohttp's requests."""
+        async with self.request("POST", url, json=body, **options) as response:
+            return self.decode(await response.read(), kind)
 
-    async def events(self, url: str, body: Any, **more: Any) -> AsyncGenerator[bytes, None]:
-        """Yield the data of each server-sent event."""
-        async with self.request("POST", url, json=body, **more) as response:
-            async for data in sse.events(response.content.iter_any()):
-                yield data
+    async def json_lines(self, url: str, body: Any, kind: type[T], **options: Any) -> AsyncGenerator[T, None]:
+        """Yield the lines of the response (https://jsonlines.org), each read by `decode`."""
+        async with aclosing(self.lines(url, body, **options)) as lines:
+            async for line in lines:
+                yield self.decode(line, kind)
 
-    async def lines(self, url: str, body: Any, **more: Any) -> AsyncGenerator[bytes, None]:
-        """Yield the lines of the answer (a JSON object each, where providers stream so)."""
+    async def lines(self, url: str, body: Any, **options: Any) -> AsyncGenerator[bytes, None]:
+        """Yield the lines of the response that are not empty, without their ends."""
         rest = b""
-        async with self.request("POST", url, json=body, **more) as response:
+        async with self.request("POST", url, json=body, **options) as response:
             async for block in response.content.iter_any():
                 *lines, rest = (rest + block).split(b"\n")
                 for line in lines:
@@ -90,30 +98,44 @@ class Http:
         if rest.strip():
             yield rest
 
-    async def blocks(self, url: str, **more: Any) -> AsyncGenerator[bytes, None]:
-        """Yield the answer's bytes as they come."""
-        async with self.request("POST", url, **more) as response:
-            async for block in response.content.iter_any():
-                yield block
-
-    @asynccontextmanager
-    async def request(self, method: str, url: str, **more: Any) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request; inside the block its answer can be read, and failures to do so are errors of ours.
+    def decode(self, data: bytes, kind: type[T]) -> T:
+        """Return JSON as a `kind`, a msgspec.Struct for example; fields that it does not have are ignored.
 
         Raises:
-            ProviderError: the provider refused, failed, or cannot be reached.
+            ProviderError: the JSON has an `error`; its class follows from the error's code and sentence.
+            ProviderUnavailable: it is not JSON, or not of that kind.
+        """
+        try:
+            if b'"error"' in data:  # a hint only, since the text of an answer may have it, too
+                found = msgspec.json.decode(data)
+                if isinstance(found, Mapping) and found.get("error") is not None:
+                    raise self.error(found["error"])
+            return msgspec.json.decode(data, type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as err:
+            raise http_errors.unreadable(self.endpoint, str(err)) from None
+
+    def error(self, body: Any, status: int | None = None, headers: Mapping[str, str] | None = None) -> ByzerError:
+        """Return the error of ours for a provider's error body; without a `status`, its code decides."""
+        return self._read_error(body, self.endpoint, status, headers)
+
+    @asynccontextmanager
+    async def request(self, method: str, url: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request; inside the block its response can be read, and failures to do so are errors of ours.
+
+        Raises:
+            ProviderError: the provider refused or failed, or cannot be reached.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
         import aiohttp
 
         try:
-            async with self._session.request(method, url, proxy=self._proxy, **more) as response:
+            async with self._session.request(method, url, proxy=self._proxy, **options) as response:
                 if response.status >= 400:
                     headers = {name.lower(): value for name, value in response.headers.items()}
-                    raise self.refused(_body(await response.read()), self.caller, response.status, headers)
+                    raise self.error(_body(await response.read()), response.status, headers)
                 yield response
-        except (aiohttp.ClientError, OSError, http_errors.Fault) as err:  # a TimeoutError is an OSError
-            raise http_errors.translate(err, self.caller) from None  # the chain may quote the key
+        except (aiohttp.ClientError, OSError, ErrorResponse) as err:  # a TimeoutError is an OSError
+            raise http_errors.from_exception(err, self.endpoint) from None  # the chain may quote the key
 
 
 def _body(data: bytes) -> Any:

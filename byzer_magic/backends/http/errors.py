@@ -1,58 +1,102 @@
-"""From what providers and their SDKs say or raise to our errors: one sentence, one hint, no key.
+"""Providers' errors and their SDKs' exceptions as ours: what happened in one sentence, the next step, and no key.
 
-Status codes and error codes: https://developers.openai.com/api/docs/guides/error-codes; other providers' codes are
-given by their files, as `codes`.
+Status codes and error codes: https://developers.openai.com/api/docs/guides/error-codes; a provider with other codes
+gives them in its `Endpoint`.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from byzer_magic import errors
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import redact
 
-
-class Fault(Exception):
-    """The provider sent an error where a piece of an answer was due; `error` is what it said."""
-
-    def __init__(self, error: Any) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-LONGEST_REASON = 400
-"""Characters of a provider's own text that are passed on."""
-
-SHORTEST_PIECE = 8
+MAX_REASON_CHARS = 400
+"""Longest text of a provider's own that is passed on."""
+MIN_SECRET_CHARS = 8
 """Characters of a key in a row that are hidden wherever they appear."""
+REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid", "x-tt-logid", "x-requestid")
+"""Headers in which providers identify a request."""
 
-_SAID: dict[int, tuple[type[errors.RequestError], str, str]] = {
-    401: (errors.AuthenticationFailed, "refused the key", "Check saas.api_key."),
-    402: (errors.RateLimited, "wants to be paid", "Check the account's balance and billing."),
-    403: (errors.AuthenticationFailed, "denies access", "Check what the key may use, and the region."),
-    404: (errors.ModelNotFound, "was not found", "Check saas.model and saas.base_url."),
-    408: (errors.DeadlineExceeded, "gave up waiting", "Try again, or allow more with saas.timeout."),
-    429: (errors.RateLimited, "takes no more requests now", "Wait, or lower --worker_concurrency."),
+_Verdict = tuple[type[errors.RequestError], str, str]
+"""The class of an error, the template of its message, and its hint."""
+
+_INVALID: _Verdict = (
+    errors.BadRequest,
+    _("{host}: request to {model} rejected ({status}): {reason}"),
+    _("Correct what the message names."),
+)
+_BY_STATUS: dict[int, _Verdict] = {
+    401: (
+        errors.AuthenticationFailed,
+        _("{host}: invalid API key ({status}): {reason}"),
+        _("Check saas.api_key."),
+    ),
+    402: (
+        errors.RateLimited,
+        _("{host}: payment required for {model} ({status}): {reason}"),
+        _("Check the account's balance and billing."),
+    ),
+    403: (
+        errors.AuthenticationFailed,
+        _("{host}: access to {model} denied ({status}): {reason}"),
+        _("Check the permissions of the key, and the region."),
+    ),
+    404: (
+        errors.ModelNotFound,
+        _("{host}: {model} not found ({status}): {reason}"),
+        _("Check saas.model and saas.base_url."),
+    ),
+    408: (
+        errors.DeadlineExceeded,
+        _("{host}: {model} timed out ({status}): {reason}"),
+        _("Try again, or increase saas.timeout."),
+    ),
+    429: (
+        errors.RateLimited,
+        _("{host}: rate limit exceeded for {model} ({status}): {reason}"),
+        _("Wait a moment, or lower --worker_concurrency."),
+    ),
 }
-_CODES = {
+_SERVER_ERROR: _Verdict = (
+    errors.ProviderUnavailable,
+    _("{host}: server error for {model} ({status}): {reason}"),
+    _("Try again; the error is on the provider's side."),
+)
+_QUOTA: _Verdict = (
+    errors.RateLimited,
+    _("{host}: quota exceeded for {model} ({status}): {reason}"),
+    _("Check the account's plan and billing; waiting does not help."),
+)
+_BY_CLASS: dict[type[errors.ProviderError], _Verdict] = {
+    errors.ContextTooLong: (
+        errors.ContextTooLong,
+        _("{host}: prompt too long for {model} ({status}): {reason}"),
+        _("Shorten the conversation, or use a model with a longer context."),
+    ),
+    errors.ContentRefused: (
+        errors.ContentRefused,
+        _("{host}: content filter blocked the request to {model} ({status}): {reason}"),
+        _("Change the prompt."),
+    ),
+    errors.ModelNotFound: _BY_STATUS[404],
+}
+"""What a 400 can be, when the code or the provider's sentence shows it."""
+
+_CODES: dict[str, type[errors.ProviderError]] = {
     "context_length_exceeded": errors.ContextTooLong,
     "exceed_context_size_error": errors.ContextTooLong,
     "content_filter": errors.ContentRefused,
     "content_policy_violation": errors.ContentRefused,
 }
-_HINTS: dict[type[errors.ByzerError], str] = {
-    errors.ContextTooLong: "Shorten the conversation, or use a model with a longer context.",
-    errors.ContentRefused: "Change the prompt; the provider's filter decides.",
-}
-REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid", "x-tt-logid", "x-requestid")
-"""Headers in which providers name a request."""
-
+_TOO_LONG = r"context (length|size|window)|too many tokens|prompt is too long"
 _STREAM_STATUS = {
     "invalid_api_key": 401,
     "insufficient_quota": 429,
@@ -66,20 +110,30 @@ _STREAM_STATUS = {
     "request_too_large": 413,
     "overloaded_error": 529,
 }
-"""Statuses of the errors that come inside a stream, where the HTTP status was 200 already."""
+"""Statuses of errors that come inside a stream, where the HTTP status was 200 already."""
+
+
+class ErrorResponse(Exception):
+    """The provider sent an error object where a chunk or a response was expected; `error` is that object."""
+
+    def __init__(self, error: Any) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asked what of whom: the words that a message needs, and the secrets that it must not have."""
+class Endpoint:
+    """The API and the model that requests go to: what its errors name, and the secrets they must not contain."""
 
     model: str
     base_url: str
     secrets: tuple[str, ...] = ()
     hints: Mapping[int, str] = field(default_factory=dict)
-    """Next steps by status, where a provider's settings are not named like OpenAI's."""
+    """Next steps by status, for a provider whose settings have other names than OpenAI's."""
     codes: Mapping[str, int] = field(default_factory=dict)
-    """Statuses of the provider's own error codes, for errors that come without one."""
+    """Statuses of the provider's own error codes, for errors that come without a status."""
+    patterns: Sequence[tuple[type[errors.ProviderError], str]] = ()
+    """What a 400 is, by a pattern of its code and sentence: a class of `_BY_CLASS` each."""
 
     @property
     def host(self) -> str:
@@ -87,56 +141,73 @@ class Caller:
         return urlsplit(self.base_url).netloc.rpartition("@")[2] or self.base_url
 
     @property
-    def address(self) -> str:
-        """Return the base URL without a password that it may have."""
+    def url(self) -> str:
+        """Return the base URL without its password."""
         return re.sub(r"//[^/@]*@", "//", self.base_url)
 
-    def hide(self, text: str) -> str:
-        """Return `text` in one line, without keys, parts of keys or what looks like one."""
+    def redacted(self, text: str) -> str:
+        """Return `text` on one line, without keys, parts of keys, or anything that looks like one.
+
+        Example:
+            >>> Endpoint("gpt-4o", "https://api.x.com/v1", ("my-own-key-123456",)).redacted("no key my-own-key-12")
+            'no key ***'
+        """
         for secret in self.secrets:
-            text = _without_pieces(redact(text, (secret,)), secret)
+            text = _without_parts(redact(text, (secret,)), secret)
         text = re.sub(r"\S*\*{3,}[^\s.,;]*", "***", redact(text))  # providers echo keys as sk-ab***yz
         text = " ".join(text.split())
-        return text if len(text) <= LONGEST_REASON else text[:LONGEST_REASON] + "..."
+        return text if len(text) <= MAX_REASON_CHARS else text[:MAX_REASON_CHARS] + "..."
 
 
-def _without_pieces(text: str, secret: str) -> str:
-    for start in range(len(secret) - SHORTEST_PIECE + 1):
-        text = text.replace(secret[start : start + SHORTEST_PIECE], "***")
+def _without_parts(text: str, secret: str) -> str:
+    for start in range(len(secret) - MIN_SECRET_CHARS + 1):
+        text = text.replace(secret[start : start + MIN_SECRET_CHARS], "***")
     return text
 
 
-def translate(err: Exception, caller: Caller) -> errors.ByzerError:
-    """Return the error of ours that says what `err` says.
+def from_exception(err: Exception, endpoint: Endpoint) -> errors.ByzerError:
+    """Return the error of ours for an exception of an SDK or of an HTTP library.
 
     It knows the exceptions of the openai and anthropic SDKs (which are alike), the transport and JSON errors that they
-    let through in the middle of a stream, and `Fault`. Raise the result `from None`: the chain behind it may quote the
-    key.
+    let through in the middle of a stream, and `ErrorResponse`. Raise the result `from None`: the chain behind it may
+    quote the key.
     """
     if isinstance(err, errors.ByzerError):
         return err
-    if isinstance(err, Fault):
-        return refused(err.error, caller)
+    if isinstance(err, ErrorResponse):
+        return from_response(err.error, endpoint)
     if hasattr(err, "status_code") and hasattr(err, "response"):
-        return _from_status(err, caller)
+        return _from_status_error(err, endpoint)
     if isinstance(err, OSError) or _is_transport(err):
-        return from_transport(err, caller)
-    return garbled(caller, str(err))
+        return from_transport(err, endpoint)
+    return unreadable(endpoint, str(err))
 
 
-def _from_status(err: Any, caller: Caller) -> errors.ByzerError:
+def _from_status_error(err: Any, endpoint: Endpoint) -> errors.ByzerError:
     body = err.body if err.body is not None else err.response.text
-    return refused(body, caller, err.status_code, err.response.headers)
+    return from_response(body, endpoint, err.status_code, err.response.headers)
 
 
-def refused(
-    body: Any, caller: Caller, status: int | None = None, headers: Mapping[str, str] | None = None
+def from_response(
+    body: Any, endpoint: Endpoint, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> errors.ByzerError:
-    """Return the error that a provider's error body says; without a `status`, its code tells what it is."""
+    """Return the error of ours for a provider's error body.
+
+    Args:
+        body: the JSON of the body, or its text.
+        endpoint: where the request went.
+        status: the HTTP status; None in the middle of a stream, where the error's code decides.
+        headers: the response's headers, by names in lower case.
+
+    Example:
+        >>> error = from_response({"error": "slow down"}, Endpoint("gpt-4o", "https://api.x.com/v1"), 429)
+        >>> error.message
+        'api.x.com: rate limit exceeded for gpt-4o (429): slow down'
+    """
     headers = headers or {}
-    code, kind, reason = parts(body)
+    code, kind, reason = error_fields(body)
     if status is None:
-        status = _status_of(code, kind, caller)
+        status = _status_of(code, kind, endpoint)
     final = code == "insufficient_quota" or headers.get("x-should-retry") == "false"
     details = {
         "status": status,
@@ -145,42 +216,60 @@ def refused(
         "provider_code": code or kind,
         "final": True if final else None,
     }
-    error, words, hint = _verdict(status, code or kind, reason)
-    hint = caller.hints.get(status, hint)
-    if code == "insufficient_quota":
-        words, hint = "has no quota left", "Check the account's plan and billing; waiting does not help."
-    told = caller.hide(reason) or "no reason given"
-    known = {name: caller.hide(v) if isinstance(v, str) else v for name, v in details.items() if v not in (None, "")}
-    message = f"{caller.model} at {caller.host} {words} ({status}): {told}"
-    return error(message, hint, provider=caller.host, **known)
+    error, template, hint = _verdict(status, code, kind, reason, endpoint)
+    known = {name: endpoint.redacted(v) if isinstance(v, str) else v for name, v in details.items()}
+    message = _(
+        getattr(template, "template", template),
+        host=endpoint.host,
+        model=endpoint.model,
+        status=status,
+        reason=endpoint.redacted(reason) or _("no reason given"),
+    )
+    return error(message, hint, provider=endpoint.host, **{k: v for k, v in known.items() if v not in (None, "")})
 
 
-def _status_of(code: str, kind: str, caller: Caller) -> int:
+def _status_of(code: str, kind: str, endpoint: Endpoint) -> int:
     if code.isdigit() and 400 <= int(code) < 600:
         return int(code)
-    known = {**_STREAM_STATUS, **caller.codes}
+    known = {**_STREAM_STATUS, **endpoint.codes}
     return known.get(code) or known.get(kind) or 500
 
 
-def _verdict(status: int, code: str, reason: str) -> tuple[type[errors.RequestError], str, str]:
-    """Return class, words and hint of a refusal."""
+def _verdict(status: int, code: str, kind: str, reason: str, endpoint: Endpoint) -> _Verdict:
+    """Return class, template and hint of an error response."""
+    if code == "insufficient_quota":
+        return _QUOTA
     if status >= 500:
-        return errors.ProviderUnavailable, "failed", "Try again; the fault is the provider's."
-    if status in _SAID:
-        return _SAID[status]
-    special = _CODES.get(code)
-    if special is None and re.search(r"context (length|size|window)|too many tokens|prompt is too long", reason, re.I):
-        special = errors.ContextTooLong
-    kind = special or errors.BadRequest
-    return kind, "did not accept the request", _HINTS.get(kind, "Change what the message names.")
+        error, template, hint = _SERVER_ERROR
+    elif status in _BY_STATUS:
+        error, template, hint = _BY_STATUS[status]
+    else:
+        special = _CODES.get(code or kind) or _by_pattern(f"{code} {reason}", endpoint)
+        error, template, hint = _BY_CLASS[special] if special else _INVALID
+    return error, template, endpoint.hints.get(status, hint)
 
 
-def parts(body: Any) -> tuple[str, str, str]:
-    """Return code, type and sentence of an error body, whichever of the usual shapes it has."""
+def _by_pattern(text: str, endpoint: Endpoint) -> type[errors.ProviderError] | None:
+    default: tuple[type[errors.ProviderError], str] = (errors.ContextTooLong, _TOO_LONG)
+    patterns = (*endpoint.patterns, default)
+    return next((found for found, pattern in patterns if re.search(pattern, text, re.IGNORECASE)), None)
+
+
+def error_fields(body: Any) -> tuple[str, str, str]:
+    """Return code, type and sentence of an error body, in any of the usual schemas.
+
+    Example:
+        >>> error_fields({"error": {"code": "invalid_api_key", "type": "auth", "message": "Wrong key."}})
+        ('invalid_api_key', 'auth', 'Wrong key.')
+        >>> error_fields({"error": "model 'x' not found"})
+        ('', '', "model 'x' not found")
+        >>> error_fields("<html><title>502 Bad Gateway</title></html>")
+        ('', '', '502 Bad Gateway')
+    """
     if isinstance(body, Mapping):
         inner = body.get("error")
         if isinstance(inner, Mapping):
-            return parts(inner)
+            return error_fields(inner)
         sentence = body.get("message") or inner or body.get("detail") or body.get("error_msg") or ""
         return str(body.get("code") or ""), str(body.get("type") or ""), _text(sentence)
     return "", "", _text(body)
@@ -190,12 +279,19 @@ def _text(value: Any) -> str:
     text = value if isinstance(value, str) else str(value or "")
     if text.lstrip()[:1] == "<":  # a gateway's HTML page
         title = re.search(r"<title>(.*?)</title>", text, re.I | re.S)
-        return title[1] if title else "an HTML page instead of an answer"
+        return title[1] if title else "an HTML page"
     return text
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return how long the provider asks to wait, in seconds; its three spellings are understood."""
+    """Return how long the provider asks to wait, in seconds; None when it does not say.
+
+    Seconds and dates: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after; milliseconds are OpenAI's and Azure's.
+
+    Example:
+        >>> retry_after({"retry-after": "2.5"}), retry_after({"retry-after-ms": "1500"}), retry_after({})
+        (2.5, 1.5, None)
+    """
     try:
         if "retry-after-ms" in headers:
             return float(headers["retry-after-ms"]) / 1000
@@ -218,7 +314,7 @@ def _causes(err: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_transport(err: Exception) -> bool:
-    """Return whether an HTTP library raised it: httpx2, httpx (openai 2), aiohttp, or an SDK in their name."""
+    """Return whether an HTTP library raised it: httpx2, httpx (openai 2), aiohttp, or an SDK on their behalf."""
     known = ("TransportError", "ClientError", "StreamError", "APIConnectionError")
     return any(cls.__name__ in known for cls in type(err).__mro__)
 
@@ -226,7 +322,7 @@ def _is_transport(err: Exception) -> bool:
 def _timed_out(err: Exception) -> bool:
     """Return whether time ran out.
 
-    The SDK cannot be asked: its aiohttp transport reports a refused connection as a timeout. The cause tells.
+    The SDK's exception does not tell: its aiohttp transport reports a refused connection as a timeout. The cause does.
     """
     names = [{cls.__name__ for cls in type(cause).__mro__} for cause in _causes(err)]
     if any("ClientError" in found for found in names):
@@ -234,30 +330,49 @@ def _timed_out(err: Exception) -> bool:
     return any(found & {"TimeoutError", "TimeoutException", "APITimeoutError"} for found in names)
 
 
-def from_transport(err: Exception, caller: Caller) -> errors.ByzerError:
-    """Return the error for a connection that could not be made, broke, or fell silent."""
+def from_transport(err: Exception, endpoint: Endpoint) -> errors.ByzerError:
+    """Return the error for a connection that could not be made, was closed, or timed out."""
     root = list(_causes(err))[-1]
     names = {cls.__name__ for cause in _causes(err) for cls in type(cause).__mro__}
-    why = caller.hide(str(root)) or type(root).__name__
+    values = {"host": endpoint.host, "model": endpoint.model}
+    reason = endpoint.redacted(str(root)) or type(root).__name__
     unreachable = "ConnectionTimeoutError" in names
     if _timed_out(err) and not unreachable:
-        return errors.DeadlineExceeded(
-            f"{caller.model} at {caller.host} did not answer in time.",
-            "Allow more with saas.timeout.",
-            provider=caller.host,
-        )
+        message = _("{host}: request to {model} timed out.", **values)
+        return errors.DeadlineExceeded(message, _("Increase saas.timeout."), provider=endpoint.host)
     if unreachable or names & {"ClientConnectorError", "ConnectError"}:
-        hint = "Check saas.base_url, the network and the proxy."
-        return errors.ProviderUnavailable(f"Cannot reach {caller.address}: {why}", hint, provider=caller.host)
-    message = f"{caller.host} closed the connection before {caller.model} had answered: {why}"
-    return errors.ProviderUnavailable(message, "Try again.", provider=caller.host)
+        message = _("Cannot connect to {url}: {reason}", url=endpoint.url, reason=reason)
+        hint = _("Check saas.base_url, the network and the proxy.")
+        return errors.ProviderUnavailable(message, hint, provider=endpoint.host)
+    message = _("{host}: connection closed before {model} finished its response: {reason}", **values, reason=reason)
+    return errors.ProviderUnavailable(message, _("Try again."), provider=endpoint.host)
 
 
-def garbled(caller: Caller, why: str) -> errors.ByzerError:
-    """Return the error for an answer that cannot be read."""
+def unreadable(endpoint: Endpoint, reason: str) -> errors.ProviderUnavailable:
+    """Return the error for a response that cannot be read; it is not tried again.
+
+    Args:
+        endpoint: where the request went.
+        reason: what is wrong with the response; a text of ours, or an exception's, which may quote the response.
+    """
     return errors.ProviderUnavailable(
-        f"{caller.host} sent something that is not an answer of {caller.model}: {caller.hide(why)}",
-        "Check that saas.base_url leads to the API itself (an OpenAI-compatible one often ends in /v1).",
-        provider=caller.host,
+        _(
+            "{host}: unreadable response from {model}: {reason}",
+            host=endpoint.host,
+            model=endpoint.model,
+            reason=reason if hasattr(reason, "template") else endpoint.redacted(reason),
+        ),
+        _("Check that saas.base_url is the URL of the API itself (an OpenAI-compatible one often ends in /v1)."),
+        provider=endpoint.host,
         final=True,
+    )
+
+
+def truncated(endpoint: Endpoint) -> errors.StreamTruncated:
+    """Return the error for a stream that ended before the provider marked the response as complete."""
+    values = {"host": endpoint.host, "model": endpoint.model}
+    return errors.StreamTruncated(
+        _("{host}: stream from {model} ended before the response was complete.", **values),
+        _("Send the request again; the response so far is incomplete."),
+        provider=endpoint.host,
     )

@@ -27,7 +27,7 @@ EXTENSIONS = {
     "image/svg+xml": "svg",
 }
 """File name extensions of media types that are not named like them."""
-SOUNDS = {
+AUDIO_TYPES = {
     "mp3": "audio/mpeg",
     "wav": "audio/wav",
     "opus": "audio/ogg",
@@ -43,7 +43,7 @@ def extension(mime: str) -> str:
     return EXTENSIONS.get(mime) or mime.rpartition("/")[2] or "bin"
 
 
-def encoded(media: Media) -> str:
+def to_base64(media: Media) -> str:
     """Return the bytes of a medium as base64 text.
 
     Raises:
@@ -58,10 +58,10 @@ def encoded(media: Media) -> str:
 
 def data_url(media: Media) -> str:
     """Return the address of a medium: its own, or a ``data:`` URL that holds its bytes."""
-    return media.url or f"data:{media.mime};base64,{encoded(media)}"
+    return media.url or f"data:{media.mime};base64,{to_base64(media)}"
 
 
-def packed(embedding: str | list[Any]) -> bytes:
+def to_float32(embedding: str | list[Any]) -> bytes:
     """Return one vector as little-endian float32: from base64 of that, a list, or a list in a list.
 
     Raises:

@@ -42,8 +42,14 @@ def api_key(*env: str, required: bool = True, help: str = "key of the account", 
 
 
 def base_url(default: str, *env: str, aliases: tuple[str, ...] = ()) -> Param:
-    """Return the parameter of a provider's address."""
-    return Param(name="saas.base_url", help=f"address of the API (default {default})", env=env, aliases=aliases)
+    """Return the parameter of a provider's base URL; `env` are the provider's own variables that stand in for it."""
+    return Param(name="saas.base_url", help="URL of the API", default=default, env=env, aliases=aliases)
+
+
+def bearer(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the header that carries `saas.api_key`; none without a key."""
+    key = reveal(params.get("saas.api_key"))
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def reveal(value: Secret | None) -> str | None:

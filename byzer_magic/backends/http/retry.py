@@ -16,25 +16,25 @@ from byzer_magic import errors
 
 T = TypeVar("T")
 
-FIRST_SECONDS = 0.5
+FIRST_DELAY_SECONDS = 0.5
 """The wait before the second try; each further one is twice as long."""
-LONGEST_SECONDS = 8.0
-PATIENCE_SECONDS = 120.0
+MAX_DELAY_SECONDS = 8.0
+MAX_RETRY_AFTER_SECONDS = 120.0
 """A provider that asks to wait longer than this is believed, and not asked again."""
 
 
-def wait_before(attempt: int, err: errors.ByzerError, luck: float) -> float | None:
+def retry_delay(attempt: int, err: errors.ByzerError, jitter: float) -> float | None:
     """Return the seconds to wait after `attempt` (0 is the first) failed with `err`; None: it is not worth a try.
 
-    `luck` is 0..1: it spreads the tries of many clients, unless the provider has said when to come back.
+    `jitter` is 0..1: it spreads the tries of many clients, unless the provider has said when to come back.
     """
     if not isinstance(err, errors.RateLimited | errors.ProviderUnavailable) or err.details.get("final"):
         return None
     asked: float | None = err.details.get("retry_after")
     if asked is not None:
-        return asked if asked <= PATIENCE_SECONDS else None
-    longest: float = min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(attempt, 32))
-    return longest * (0.75 + luck / 4)
+        return asked if asked <= MAX_RETRY_AFTER_SECONDS else None
+    longest: float = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(attempt, 32))
+    return longest * (0.75 + jitter / 4)
 
 
 async def retried(start: Callable[[], AsyncIterator[T]], tries: int) -> AsyncGenerator[T, None]:
@@ -52,7 +52,7 @@ async def retried(start: Callable[[], AsyncIterator[T]], tries: int) -> AsyncGen
                     yield item
                 return
         except errors.ByzerError as err:
-            wait = wait_before(attempt, err, random.random())  # noqa: S311 - no secret hangs on it
+            wait = retry_delay(attempt, err, random.random())  # noqa: S311 - no secret hangs on it
             if begun or attempt >= tries or wait is None:
                 raise
         await asyncio.sleep(wait)

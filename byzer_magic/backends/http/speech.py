@@ -36,7 +36,7 @@ Say = Callable[[str], AsyncIterator[bytes]]
 """Speaks one piece of text, yielding the file's bytes as they come."""
 
 
-def readable(text: str) -> str:
+def without_lone_surrogates(text: str) -> str:
     """Return `text` with the halves of characters united (JSON may bring emoji so), and without lone ones."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
 
@@ -98,7 +98,7 @@ def _cut(text: str, limit: int, size: Callable[[str], int]) -> int:
     return whole or end
 
 
-async def spoken(pieces: Sequence[str], mime: str, say: Say, tries: int = 0) -> AsyncGenerator[AudioChunk, None]:
+async def synthesized(pieces: Sequence[str], mime: str, say: Say, tries: int = 0) -> AsyncGenerator[AudioChunk, None]:
     """Yield the sound of all pieces as one file: as it comes, where the format allows.
 
     Each piece is a request of its own, tried again up to `tries` times before it begins; the first one by the pool, as
@@ -123,7 +123,7 @@ async def spoken(pieces: Sequence[str], mime: str, say: Say, tries: int = 0) -> 
             f"The text is too long for one piece, and pieces of {mime} cannot be joined.",
             "Choose the format mp3 or wav, or shorten the text.",
         )
-    for sound in sliced(
+    for sound in audio_chunks(
         join_wav([await _whole(functools.partial(say, piece), tries if n else 0) for n, piece in enumerate(pieces)]),
         mime,
     ):
@@ -135,7 +135,7 @@ async def _whole(start: Callable[[], AsyncIterator[bytes]], tries: int) -> bytes
         return b"".join([block async for block in blocks])
 
 
-def chosen(options: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
+def known_options(options: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
     """Return what a request asks for, in our names; `known` leads there from all names that it may use.
 
     Raises:
@@ -168,7 +168,7 @@ def number(name: str, value: Any, low: float, high: float) -> float:
     return found
 
 
-def sliced(data: bytes, mime: str) -> Iterator[AudioChunk]:
+def audio_chunks(data: bytes, mime: str) -> Iterator[AudioChunk]:
     """Yield one file in pieces that fit into messages, however long it is."""
     for start in range(0, len(data), SLICE_BYTES):
         yield AudioChunk(data[start : start + SLICE_BYTES], mime)

@@ -16,14 +16,15 @@ import msgspec
 
 from byzer_magic.backends.base import Backend, Info, Report, Setup
 from byzer_magic.backends.http import sse
+from byzer_magic.backends.http.errors import truncated
 from byzer_magic.backends.http.params import check_objects, check_url
-from byzer_magic.backends.openai import schema as shapes
+from byzer_magic.backends.openai import schema
 from byzer_magic.backends.openai.client import Client, connect
 from byzer_magic.backends.openai.media import OpenAIMedia
 from byzer_magic.backends.openai.params import BASE_URL, address, defaults, info
 from byzer_magic.capabilities import Capability
 from byzer_magic.catalog import model_facts
-from byzer_magic.errors import BadParameter, MissingKey, StreamTruncated
+from byzer_magic.errors import BadParameter, MissingKey
 from byzer_magic.types import ChatChunk, ChatRequest
 
 __all__ = ["OpenAIBackend", "info"]
@@ -97,7 +98,7 @@ class OpenAIBackend(OpenAIMedia, Backend):
         headers, timeout = call.pop("extra_headers"), call.pop("timeout", None)
         body = {**call, **call.pop("extra_body")}
         response = await self._client.post("/chat/completions", body, headers=headers, timeout=timeout)
-        chunk = shapes.chunk_of(shapes.decode(response.content))
+        chunk = schema.chunk_of(schema.decode(response.content))
         yield self._with_id(chunk or ChatChunk(), response.headers)
 
     async def _stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
@@ -105,30 +106,26 @@ class OpenAIBackend(OpenAIMedia, Backend):
         async with contextlib.AsyncExitStack() as closing:
             response = await self._started(closing, request)
             if response.headers.get("content-type", "").startswith(NOT_STREAMED):
-                chunk = shapes.chunk_of(shapes.decode(await response.read()))
+                chunk = schema.chunk_of(schema.decode(await response.read()))
                 yield self._with_id(chunk or ChatChunk(), response.headers)
                 return
             events = sse.events(response.iter_bytes())
             async for data in events:
                 if data == b"[DONE]":
-                    await sse.drain(events, *self._client.failures)
+                    await sse.drain(events, *self._client.exceptions)
                     break
-                if data and (chunk := shapes.chunk_of(shapes.decode(data))):
+                if data and (chunk := schema.chunk_of(schema.decode(data))):
                     finished = finished or chunk.finish is not None
                     yield self._with_id(chunk, response.headers) if chunk.finish else chunk
         if not finished:
-            raise StreamTruncated(
-                f"{self._client.caller.host} ended the stream before {self._model} had finished.",
-                "The text so far is incomplete; ask again.",
-                provider=self._client.caller.host,
-            )
+            raise truncated(self._client.endpoint)
 
     async def _started(self, closing: contextlib.AsyncExitStack, request: ChatRequest) -> Any:
         """Return the response, asked for once more if the server does not know the field `stream_options`."""
         create = self._client.sdk.chat.completions.with_streaming_response.create
         try:
             return await closing.enter_async_context(create(**self._call(request, stream=True)))
-        except self._client.failures as err:
+        except self._client.exceptions as err:
             if not (self._counts and getattr(err, "status_code", 0) in (400, 422) and "stream_options" in str(err)):
                 raise
         self._counts = False
@@ -145,7 +142,7 @@ class OpenAIBackend(OpenAIMedia, Backend):
             body.pop("stream_options", None)
         return {
             "model": body.pop("model", self._model),
-            "messages": shapes.messages(request.messages),
+            "messages": schema.messages(request.messages),
             "stream": stream,
             "extra_body": body,
             "extra_headers": headers,

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from byzer_magic.backends.base import Setup
-from byzer_magic.backends.http.errors import Caller, Fault, translate
+from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception
 from byzer_magic.backends.http.params import CONNECT_SECONDS, connections, reveal, secrets_of
 from byzer_magic.backends.openai.params import address
 
@@ -29,8 +29,8 @@ class Client:
     sdk: Any
     raw: type
     """The class of the transport's responses: asking for it gives the body as it came."""
-    failures: tuple[type[Exception], ...]
-    caller: Caller
+    exceptions: tuple[type[Exception], ...]
+    endpoint: Endpoint
 
     async def post(self, path: str, body: dict[str, Any], **options: Any) -> Any:
         """Return the response, read, to a JSON body; the SDK looks at nothing in it."""
@@ -42,8 +42,8 @@ class Client:
         """Turn what the SDK, its transport and our reading raise inside the block into errors of ours."""
         try:
             yield
-        except self.failures as err:
-            raise translate(err, self.caller) from None  # the chain may quote the key
+        except self.exceptions as err:
+            raise from_exception(err, self.endpoint) from None  # the chain may quote the key
 
 
 def connect(setup: Setup, make: Make) -> Client:
@@ -69,6 +69,6 @@ def connect(setup: Setup, make: Make) -> Client:
     }
     sdk = make(openai, common)
     _ = sdk.chat.completions.with_streaming_response  # imports the resource here, not at the first request
-    failures = (openai.OpenAIError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
-    caller = Caller(params["saas.model"], str(sdk.base_url), secrets_of(params))
-    return Client(sdk, http.Response, (*failures, msgspec.MsgspecError, Fault), caller)
+    exceptions = (openai.OpenAIError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
+    endpoint = Endpoint(params["saas.model"], str(sdk.base_url), secrets_of(params))
+    return Client(sdk, http.Response, (*exceptions, msgspec.MsgspecError, ErrorResponse), endpoint)

@@ -17,9 +17,9 @@ import msgspec
 
 from byzer_magic import media
 from byzer_magic.backends.http.batches import in_order
-from byzer_magic.backends.http.errors import Fault
-from byzer_magic.backends.http.media import SOUNDS, extension, packed
-from byzer_magic.backends.http.speech import split, spoken
+from byzer_magic.backends.http.errors import ErrorResponse
+from byzer_magic.backends.http.media import AUDIO_TYPES, extension, to_float32
+from byzer_magic.backends.http.speech import split, synthesized
 from byzer_magic.backends.openai.client import Client
 from byzer_magic.backends.openai.params import defaults
 from byzer_magic.errors import BadRequest
@@ -121,7 +121,7 @@ class OpenAIMedia:
         encoding = {"encoding_format": "base64"} if self._as_base64 and "encoding_format" not in body else {}
         try:
             response = await self._client.post("/embeddings", {**body, **encoding, "input": texts})
-        except self._client.failures as err:
+        except self._client.exceptions as err:
             if not (encoding and getattr(err, "status_code", 0) in (400, 422) and "encoding_format" in str(err)):
                 raise
             self._as_base64 = False
@@ -130,7 +130,7 @@ class OpenAIMedia:
         rows = sorted(msgspec.convert(answer.data or [], list[_Vector]), key=lambda row: row.index)
         if len(rows) != len(texts):
             raise msgspec.ValidationError(f"{len(rows)} vectors for {len(texts)} texts")
-        data = [packed(row.embedding) for row in rows]
+        data = [to_float32(row.embedding) for row in rows]
         return EmbeddingBatch(start, len(data[0]) // 4, b"".join(data), answer.usage.usage() if answer.usage else None)
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
@@ -159,7 +159,7 @@ class OpenAIMedia:
     async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
         """Yield the text as sound while it comes; long texts are cut at sentences and sound like one."""
         fields = {"voice": "alloy", "response_format": "mp3", **self._body("speak", request.options)}
-        mime = SOUNDS.get(fields["response_format"], f"audio/{fields['response_format']}")
+        mime = AUDIO_TYPES.get(fields["response_format"], f"audio/{fields['response_format']}")
         known = {name: fields.pop(name) for name in ("model", "voice", "response_format")}
         create = self._client.sdk.audio.speech.with_streaming_response.create
 
@@ -172,7 +172,7 @@ class OpenAIMedia:
                     yield block
 
         pieces = split(request.text, LONGEST_SPEECH)
-        async with aclosing(spoken(pieces, mime, say, self._tries)) as sounds:
+        async with aclosing(synthesized(pieces, mime, say, self._tries)) as sounds:
             async for sound in sounds:
                 yield sound
 
@@ -245,7 +245,7 @@ _TRANSCRIBE = (
 def _decode(data: bytes) -> _Body:
     body = msgspec.json.decode(data, type=_Body)
     if body.error is not None:
-        raise Fault(body.error)
+        raise ErrorResponse(body.error)
     return body
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from byzer_magic.backends.base import Info, Param
 from byzer_magic.backends.http.params import CAPABILITIES, CONNECTION, api_key, base_url as url_param
-from byzer_magic.backends.openai import schema as shapes
+from byzer_magic.backends.openai import schema
 
 BASE_URL = "https://api.openai.com/v1"
 
@@ -87,7 +87,7 @@ def defaults(params: Mapping[str, Any], capability: str = "chat") -> dict[str, A
     given = {name: params[f"saas.{name}"] for name in FIELDS[capability].split() if f"saas.{name}" in params}
     for name in ("stop", "tool_choice", "response_format"):
         if name in given:
-            given[name] = shapes.text_or_json(given[name])
+            given[name] = schema.text_or_json(given[name])
     return {**given, **params.get("saas.extra_body", {})}
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from byzer_magic import types
-from byzer_magic.backends.http.errors import Fault
-from byzer_magic.backends.http.media import data_url, encoded, extension
+from byzer_magic.backends.http.errors import ErrorResponse
+from byzer_magic.backends.http.media import data_url, extension, to_base64
 from byzer_magic.types import ChatChunk, Media, Usage
 
 
@@ -60,15 +60,15 @@ def decode(data: bytes) -> Body:
 
     Raises:
         msgspec.DecodeError: it is not JSON, or not of this shape.
-        Fault: it is an error.
+        ErrorResponse: it is an error.
     """
     return checked(_DECODER.decode(data))
 
 
 def checked(body: Body) -> Body:
-    """Return `body`, or raise Fault when it is an error."""
+    """Return `body`, or raise ErrorResponse when it is an error."""
     if body.error is not None:
-        raise Fault(body.error)
+        raise ErrorResponse(body.error)
     return body
 
 
@@ -168,4 +168,4 @@ def _part(media: Media) -> dict[str, Any]:
     if media.is_image:
         detail = {"detail": media.detail} if media.detail else {}
         return {"type": "image_url", "image_url": {"url": data_url(media), **detail}}
-    return {"type": "input_audio", "input_audio": {"data": encoded(media), "format": extension(media.mime)}}
+    return {"type": "input_audio", "input_audio": {"data": to_base64(media), "format": extension(media.mime)}}

@@ -18,9 +18,9 @@ from xml.sax.saxutils import escape, quoteattr
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.http import errors as http_errors, params
 from byzer_magic.backends.http.client import Http
-from byzer_magic.backends.http.errors import Caller
-from byzer_magic.backends.http.media import SOUNDS
-from byzer_magic.backends.http.speech import chosen, number, readable, split, spoken
+from byzer_magic.backends.http.errors import Endpoint
+from byzer_magic.backends.http.media import AUDIO_TYPES
+from byzer_magic.backends.http.speech import known_options, number, split, synthesized, without_lone_surrogates
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey, ProviderUnavailable
 from byzer_magic.types import AudioChunk, SpeakRequest
 
@@ -37,11 +37,11 @@ FORMATS = {
 }
 _NAMED = re.compile(r"(audio|riff|raw|ogg|webm)-\d+k?hz-\S+|amr-wb-16000hz|g722-16khz-64kbps")
 _MIMES = {
-    "*-mp3": SOUNDS["mp3"],
-    "riff-*": SOUNDS["wav"],
-    "ogg-*": SOUNDS["opus"],
+    "*-mp3": AUDIO_TYPES["mp3"],
+    "riff-*": AUDIO_TYPES["wav"],
+    "ogg-*": AUDIO_TYPES["opus"],
     "webm-*": "audio/webm",
-    "raw-*-pcm": SOUNDS["pcm"],
+    "raw-*-pcm": AUDIO_TYPES["pcm"],
     "raw-*-mulaw": "audio/basic",
     "*": "application/octet-stream",
 }
@@ -110,8 +110,6 @@ def _info() -> Info:
         kind="saas/azure",
         title="Azure Speech (text to speech)",
         params=(*own, *connection, *voices),
-        requires=("aiohttp",),
-        extra="openai",
     )
 
 
@@ -124,7 +122,7 @@ class AzureSpeechBackend(Backend):
         self._http = http
         self._url = _url(setup.params)
         self._tries: int = setup.params["saas.max_retries"]
-        self._defaults = chosen({name: setup.params.get(f"saas.{name}") for name in _KNOWN}, _KNOWN)
+        self._defaults = known_options({name: setup.params.get(f"saas.{name}") for name in _KNOWN}, _KNOWN)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -153,13 +151,13 @@ class AzureSpeechBackend(Backend):
     async def open(cls, setup: Setup, report: Report) -> Self:
         """Make the session; nothing is sent yet."""
         report("importing aiohttp", None)
-        caller = Caller("Azure Speech", _url(setup.params), params.secrets_of(setup.params), hints=_HINTS)
+        endpoint = Endpoint("Azure Speech", _url(setup.params), params.secrets_of(setup.params), hints=_HINTS)
         headers = {
             "Ocp-Apim-Subscription-Key": setup.params["saas.api_key"].reveal(),
             "Content-Type": "application/ssml+xml",
             "User-Agent": "byzer-magic",  # required
         }
-        return cls(setup, Http.open(setup, caller, headers, _refused))
+        return cls(setup, Http.open(setup, endpoint, headers, _from_response))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -182,19 +180,19 @@ class AzureSpeechBackend(Backend):
             async with self._http.request("POST", self._url, data=ssml.encode(), headers=headers) as response:
                 heard = False
                 if response.content_type.startswith(("text/", "application/json")):
-                    raise http_errors.garbled(self._http.caller, f"{response.content_type}, not a sound")
+                    raise http_errors.unreadable(self._http.endpoint, f"{response.content_type}, not a sound")
                 async for block in response.content.iter_any():
                     heard = heard or bool(block)
                     yield block
             if not heard:
-                raise _silent(self._http.caller)
+                raise _silent(self._http.endpoint)
 
         if _DOCUMENT.fullmatch(text):
             pieces = [text]
         else:
             limit = int(LONGEST * min(1.0, _pace(options.get("rate"))))
             pieces = [_ssml(piece, options) for piece in split(text, limit)]
-        async with aclosing(spoken(pieces, _mime(form), say, self._tries)) as sounds:
+        async with aclosing(synthesized(pieces, _mime(form), say, self._tries)) as sounds:
             async for sound in sounds:
                 yield sound
 
@@ -221,7 +219,7 @@ def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
     own = {**options, **(options.get("extra_body") or {})}
     if own.get("speed") is not None:
         own["speed"] = f"{number('speed', own['speed'], *_SPEEDS):g}"
-    return chosen(own, _KNOWN)
+    return known_options(own, _KNOWN)
 
 
 def _pace(rate: Any) -> float:
@@ -254,7 +252,7 @@ def _mime(form: str) -> str:
 
 def _clean(text: str) -> str:
     """Return `text` with characters that XML can have only; those between words become spaces."""
-    return _FORBIDDEN.sub(lambda found: " " if found.group().isspace() else "", readable(text)).strip()
+    return _FORBIDDEN.sub(lambda found: " " if found.group().isspace() else "", without_lone_surrogates(text)).strip()
 
 
 def _ssml(text: str, options: Mapping[str, Any]) -> str:
@@ -277,14 +275,16 @@ def _element(name: str, body: str, attributes: Mapping[str, Any]) -> str:
     return f"<{name}{said}>{body}</{name}>" if said else body
 
 
-def _refused(body: Any, caller: Caller, status: int, headers: Mapping[str, str]) -> ByzerError:
-    said = {"message": body or _SAID.get(status, ""), "code": "context_length_exceeded" if status == 413 else ""}
-    return http_errors.refused(body if isinstance(body, Mapping) else said, caller, status, headers)
+def _from_response(
+    body: Any, endpoint: Endpoint, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> ByzerError:
+    said = {"message": body or _SAID.get(status or 0, ""), "code": "context_length_exceeded" if status == 413 else ""}
+    return http_errors.from_response(body if isinstance(body, Mapping) else said, endpoint, status, headers)
 
 
-def _silent(caller: Caller) -> ByzerError:
+def _silent(endpoint: Endpoint) -> ByzerError:
     hint = "Check that the voice speaks the language of the text, and that there is something to say in it."
-    return ProviderUnavailable(f"{caller.model} at {caller.host} answered without a sound.", hint, final=True)
+    return ProviderUnavailable(f"{endpoint.model} at {endpoint.host} answered without a sound.", hint, final=True)
 
 
 BACKEND = AzureSpeechBackend

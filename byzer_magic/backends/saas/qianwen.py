@@ -15,7 +15,7 @@ from byzer_magic.backends.base import Info, Param
 from byzer_magic.backends.dashscope.backend import DashScope, info
 from byzer_magic.backends.http import errors as http_errors
 from byzer_magic.backends.http.batches import in_order
-from byzer_magic.backends.http.media import packed
+from byzer_magic.backends.http.media import to_float32
 from byzer_magic.types import EmbeddingBatch, EmbedRequest, Ranking, RerankRequest, Usage
 
 EMBED = "/services/embeddings/text-embedding/text-embedding"
@@ -60,8 +60,8 @@ class QianwenBackend(DashScope):
         found = sorted((answer.output and answer.output.embeddings) or [], key=lambda row: row.text_index)
         asked = len(body["input"]["texts"])
         if len(found) != asked:
-            raise http_errors.garbled(self._http.caller, f"{len(found)} vectors for {asked} texts")
-        data = [packed(row.embedding) for row in found]
+            raise http_errors.unreadable(self._http.endpoint, f"{len(found)} vectors for {asked} texts")
+        data = [to_float32(row.embedding) for row in found]
         return EmbeddingBatch(start, len(data[0]) // 4, b"".join(data), self._usage(answer))
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
@@ -69,7 +69,7 @@ class QianwenBackend(DashScope):
         body = self._body("rerank", request.options, query=request.query, documents=request.documents)
         answer = await self._post(RERANK, body)
         if answer.output is None or answer.output.results is None:
-            raise http_errors.garbled(self._http.caller, "no ranking in it")
+            raise http_errors.unreadable(self._http.endpoint, "no ranking in it")
         yield Ranking([(row.index, row.relevance_score) for row in answer.output.results], self._usage(answer))
 
     @staticmethod

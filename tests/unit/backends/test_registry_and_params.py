@@ -15,7 +15,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import compatible, registry
 from byzer_magic.backends.base import Backend, Info, Param, Setup, typed_params
-from byzer_magic.backends.http.errors import Fault
+from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.http.sse import events
 from byzer_magic.backends.openai.backend import OpenAIBackend
 from byzer_magic.backends.openai.schema import Body, chunk_of, decode
@@ -213,7 +213,7 @@ def test_an_empty_body_is_nothing() -> None:
 
 
 def test_error_bodies_are_faults() -> None:
-    with pytest.raises(Fault):
+    with pytest.raises(ErrorResponse):
         decode(b'{"error": {"message": "no"}}')
 
 

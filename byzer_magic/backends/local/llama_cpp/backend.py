@@ -19,7 +19,7 @@ import msgspec
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.engine.threads import Emit, Turns
-from byzer_magic.backends.http.errors import Fault
+from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.local.llama_cpp import load as llama_load, requests as llama_requests
 from byzer_magic.backends.local.llama_cpp.drivers import RANK, Driver, Load
 from byzer_magic.backends.local.llama_cpp.params import CHAT, PARAMS
@@ -190,7 +190,7 @@ def _chunk(item: dict[str, Any]) -> ChatChunk | None:
     """Return what a driver emitted as our chunk, or raise it as our error."""
     try:
         return wire.chunk_of(wire.checked(msgspec.convert(item, wire.Body)))
-    except Fault as fault:
+    except ErrorResponse as fault:
         raise refusal(fault.error) from fault
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 
 from byzer_magic.backends.base import PREFIX, Backend, Info, Report, Setup
 from byzer_magic.backends.engine import loading
-from byzer_magic.backends.http.errors import Fault
+from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.local.vllm import engine as vllm_engine, params as vllm_params
 from byzer_magic.backends.openai import schema as wire
 from byzer_magic.capabilities import Capability
@@ -131,7 +131,7 @@ class VllmBackend(Backend):
                     if data and data != "[DONE]" and (chunk := wire.chunk_of(wire.decode(data.encode()))):
                         finished = finished or chunk.finish is not None
                         yield chunk
-        except Fault as fault:
+        except ErrorResponse as fault:
             raise _refusal(fault.error) from None
         except self._running.refusals as err:
             raise _refusal({"message": loading.sentence(err)}) from err

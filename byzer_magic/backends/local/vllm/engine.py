@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from byzer_magic.backends.base import PREFIX, Setup
-from byzer_magic.backends.http.errors import Fault
+from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.local.vllm import params as vllm_params
 from byzer_magic.capabilities import Capability
 from byzer_magic.commands.secrets import Secret
@@ -173,7 +173,7 @@ async def start(setup: Setup, weights: Weights) -> Running:
     async def chat(body: dict[str, Any]) -> AsyncGenerator[str, None]:
         answer = await serving.create_chat_completion(ChatCompletionRequest(**body), None)
         if hasattr(answer, "error"):
-            raise Fault({"message": answer.error.message, "code": answer.error.code})
+            raise ErrorResponse({"message": answer.error.message, "code": answer.error.code})
         stream: AsyncGenerator[str, None] = answer
         return stream
 

@@ -17,7 +17,7 @@ import msgspec
 
 from byzer_magic.backends.anthropic import schema as anthropic_schema
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.http.errors import Caller
+from byzer_magic.backends.http.errors import Endpoint, truncated
 from byzer_magic.backends.http.params import (
     CAPABILITIES,
     EXTRA_BODY,
@@ -34,7 +34,7 @@ from byzer_magic.backends.saas.aws_bedrock import schema
 from byzer_magic.backends.saas.aws_bedrock.client import CODES, HINTS, LINES, Line, connect, said, threads
 from byzer_magic.capabilities import Capability
 from byzer_magic.catalog import model_facts
-from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey, StreamTruncated
+from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey
 from byzer_magic.types import ChatChunk, ChatRequest
 
 ANTHROPIC_VERSION = "bedrock-2023-05-31"
@@ -111,7 +111,8 @@ class BedrockBackend(Backend):
         )
         self._version = params.get("saas.model_api_version", ANTHROPIC_VERSION)
         self._defaults = _defaults(params)
-        self._caller = Caller(self._model, client.meta.endpoint_url, secrets_of(params), HINTS, CODES)
+        url, secrets = client.meta.endpoint_url, secrets_of(params)
+        self._endpoint = Endpoint(self._model, url, secrets, HINTS, CODES, schema.PATTERNS)
         self._threads = ThreadPoolExecutor(threads(setup), thread_name_prefix="bedrock")
 
     @classmethod
@@ -163,7 +164,7 @@ class BedrockBackend(Backend):
         try:
             return self._invoke(request) if self._invokes else self._converse(request)
         except (KeyError, TypeError, AttributeError, ValueError) as err:
-            why = f"{type(err).__name__}: {self._caller.hide(str(err))}"
+            why = f"{type(err).__name__}: {self._endpoint.redacted(str(err))}"
             raise BadRequest(
                 f"A message or a tool is not in OpenAI's form: {why}", "Compare it with OpenAI's reference."
             ) from None
@@ -171,7 +172,7 @@ class BedrockBackend(Backend):
     def _converse(self, request: ChatRequest) -> Answer:
         given = {"modelId": self._model, **schema.arguments(request, self._defaults)}
         if not request.stream:
-            return self._one(lambda: self._client.converse(**given), schema.whole)
+            return self._one(lambda: self._client.converse(**given), schema.complete)
         events = schema.Reader()
         return self._events(lambda: self._client.converse_stream(**given), "stream", events, lambda event: event)
 
@@ -182,7 +183,7 @@ class BedrockBackend(Backend):
         if not request.stream:
             return self._one(
                 lambda: self._client.invoke_model(**given),
-                lambda answer: anthropic_schema.whole(json.loads(answer["body"].read())),
+                lambda answer: anthropic_schema.complete(json.loads(answer["body"].read())),
             )
         return self._events(
             lambda: self._client.invoke_model_with_response_stream(**given),
@@ -203,11 +204,7 @@ class BedrockBackend(Backend):
                 if chunk := reader.chunk(read(event)):
                     yield schema.named(chunk, answer) if chunk.finish else chunk
         if not reader.finished:
-            raise StreamTruncated(
-                f"{self._caller.host} ended the stream before {self._model} had finished.",
-                "The text so far is incomplete; ask again.",
-                provider=self._caller.host,
-            )
+            raise truncated(self._endpoint)
 
     async def _in_thread(self, answer: Answer) -> AsyncGenerator[ChatChunk, None]:
         """Yield what `answer` yields in a thread; leaving shuts its connection, so that the thread ends, too."""
@@ -236,7 +233,7 @@ class BedrockBackend(Backend):
                 while not line.left and (chunk := next(answer, None)) is not None:
                     put(chunk)
         except Exception as err:  # noqa: BLE001 - whatever it is, it belongs to the request
-            return schema.failure(err, self._caller) or schema.narrowed(said(err, self._caller))
+            return schema.failure(err, self._endpoint) or said(err, self._endpoint)
         finally:
             line.connection = None  # it is back in the pool, and may be another request's: it must not be shut now
         return None
@@ -256,7 +253,7 @@ def _connected(setup: Setup) -> Any:
     try:
         return connect(setup)
     except (BotoCoreError, ValueError) as err:
-        why = Caller("", "", secrets_of(setup.params)).hide(str(err))
+        why = Endpoint("", "", secrets_of(setup.params)).redacted(str(err))
         hint = "Check saas.aws_profile, saas.region_name and saas.endpoint_url."
         raise BadParameter(f"boto3 does not accept the settings: {why}", hint) from None
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from byzer_magic.backends.base import Setup
-from byzer_magic.backends.http.errors import Caller, refused, translate
+from byzer_magic.backends.http.errors import Endpoint, from_exception, from_response
 from byzer_magic.backends.http.params import CONNECT_SECONDS, reveal
 from byzer_magic.errors import ByzerError
 
@@ -48,19 +48,19 @@ HINTS = {
 }
 
 
-def said(err: Exception, caller: Caller) -> ByzerError:
+def said(err: Exception, endpoint: Endpoint) -> ByzerError:
     """Return botocore's exceptions as ours: they carry their codes in `response`."""
     response = getattr(err, "response", None)
     if not isinstance(response, Mapping):
         known = _TRANSPORT.get(type(err).__name__)
-        return _calm(translate(known(err) if known else err, caller))
+        return _calm(from_exception(known(err) if known else err, endpoint))
     error = response.get("Error", {})
     code, about = str(error.get("Code", "")), response.get("ResponseMetadata", {})
     status = CODES.get(code) or about.get("HTTPStatusCode") or CODES.get(code[:1].upper() + code[1:]) or 500
     if code.isdigit() or not code:
         status = about.get("HTTPStatusCode", status)
     headers = {**about.get("HTTPHeaders", {}), "x-amzn-requestid": about.get("RequestId", "")}
-    return _calm(refused({"code": code, "message": error.get("Message", "")}, caller, status, headers))
+    return _calm(from_response({"code": code, "message": error.get("Message", "")}, endpoint, status, headers))
 
 
 def _calm(err: ByzerError) -> ByzerError:

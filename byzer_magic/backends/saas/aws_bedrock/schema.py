@@ -6,14 +6,13 @@ Shapes: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Conv
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from byzer_magic import errors
-from byzer_magic.backends.http.errors import Caller
+from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.media import extension
 from byzer_magic.backends.http.messages import media_of, text_of, tool_call
 from byzer_magic.errors import BadRequest
@@ -65,8 +64,8 @@ _RAISED: dict[str, tuple[type[errors.ProviderError], str, str]] = {
     "InvalidEndpointConfigurationError": (BadRequest, "boto3 does not accept the address", "Check saas.endpoint_url."),
 }
 """What botocore raises without having had an answer: https://docs.aws.amazon.com/boto3/latest/guide/error-handling.html."""
-_TOO_LONG = re.compile(
-    r"input is too long|exceed context limit|too many input tokens|input tokens exceed", re.IGNORECASE
+PATTERNS: tuple[tuple[type[errors.ProviderError], str], ...] = (
+    (errors.ContextTooLong, r"input is too long|exceed context limit|too many input tokens|input tokens exceed"),
 )
 """How Bedrock and its models put it: https://github.com/aws-samples/bedrock-chat/issues/95 and
 https://github.com/RooCodeInc/Roo-Code/issues/3713."""
@@ -194,7 +193,7 @@ class Reader:
         return None
 
 
-def whole(answer: Mapping[str, Any]) -> ChatChunk:
+def complete(answer: Mapping[str, Any]) -> ChatChunk:
     """Return a complete answer."""
     blocks = answer["output"]["message"]["content"]
     uses = [block["toolUse"] for block in blocks if "toolUse" in block]
@@ -230,18 +229,10 @@ def check_pictures(body: Mapping[str, Any]) -> None:
         raise BadRequest(f"Bedrock takes no addresses: {found[0]['url']}", hint)
 
 
-def failure(err: Exception, caller: Caller) -> errors.ByzerError | None:
+def failure(err: Exception, endpoint: Endpoint) -> errors.ByzerError | None:
     """Return the error of ours for what is botocore's or Bedrock's own way to fail; None: it fails like others."""
     for name in (cls.__name__ for cls in type(err).__mro__):
         if name in _RAISED:
             kind, words, hint = _RAISED[name]
-            return kind(f"{words}: {caller.hide(str(err))}", hint, provider=caller.host)
+            return kind(f"{words}: {endpoint.redacted(str(err))}", hint, provider=endpoint.host)
     return None
-
-
-def narrowed(error: errors.ByzerError) -> errors.ByzerError:
-    """Return the error, or a narrower one where only Bedrock's sentence tells what it is."""
-    if type(error) is not BadRequest or not _TOO_LONG.search(error.message):
-        return error
-    hint = "Shorten the conversation, or use a model with a longer context."
-    return errors.ContextTooLong(error.message, hint, **error.details)

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
-from byzer_magic.backends.anthropic import schema as shapes
+from byzer_magic.backends.anthropic import schema
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.http import sse
-from byzer_magic.backends.http.errors import Caller, Fault, translate
+from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception, truncated
 from byzer_magic.backends.http.params import (
     CAPABILITIES,
     CONNECT_SECONDS,
@@ -29,7 +29,7 @@ from byzer_magic.backends.http.params import (
 from byzer_magic.backends.openai.schema import text_or_json
 from byzer_magic.capabilities import Capability
 from byzer_magic.catalog import model_facts
-from byzer_magic.errors import BadParameter, BadRequest, StreamTruncated
+from byzer_magic.errors import BadParameter, BadRequest
 from byzer_magic.types import ChatChunk, ChatRequest
 
 BASE_URL = "https://api.anthropic.com"
@@ -39,7 +39,7 @@ NOT_STREAMED = ("application/json", "text/html")
 """Content types of servers that answer a stream request in one piece, or that are no API at all."""
 
 _OPTIONS = {
-    "max_tokens": ("int", f"longest answer, in tokens (default {shapes.MAX_TOKENS})"),
+    "max_tokens": ("int", f"longest answer, in tokens (default {schema.MAX_TOKENS})"),
     "temperature": ("float", f"0..1; only API version {OLDER_VERSION} knows it, which is then asked for"),
     "top_p": ("float", f"choose from the likeliest words; only API version {OLDER_VERSION} knows it"),
     "top_k": ("int", f"choose from so many words; only API version {OLDER_VERSION} knows it"),
@@ -74,7 +74,7 @@ class ClaudeBackend(Backend):
         self._raw = raw
         self._failures = failures
         self._model: str = setup.params["saas.model"]
-        self._caller = Caller(self._model, str(sdk.base_url), secrets_of(setup.params))
+        self._endpoint = Endpoint(self._model, str(sdk.base_url), secrets_of(setup.params))
         self._defaults = _defaults(setup.params)
         self._own_headers = _lower(setup.params.get("saas.extra_headers"))
 
@@ -82,7 +82,7 @@ class ClaudeBackend(Backend):
     def check(cls, setup: Setup) -> None:
         """Check the address and the JSON settings."""
         check_url(setup.params, "saas.base_url", BASE_URL)
-        if (setup.params.get("saas.base_url") or "").rstrip("/").endswith(("/v1", "/v1/messages")):
+        if setup.params["saas.base_url"].rstrip("/").endswith(("/v1", "/v1/messages")):
             raise BadParameter(
                 "saas.base_url has the /v1 of the API in it.", "Leave it out; the SDK adds /v1/messages."
             )
@@ -117,22 +117,22 @@ class ClaudeBackend(Backend):
                 async for chunk in chunks:
                     yield chunk
         except self._failures as err:
-            raise translate(err, self._caller) from None  # the chain may quote the key
+            raise from_exception(err, self._endpoint) from None  # the chain may quote the key
 
     async def _whole(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         body, headers = self._body(request)
         options = {"headers": headers, **({"timeout": request.timeout} if request.timeout else {})}
         response = await self._sdk.post("/v1/messages", cast_to=self._raw, body=body, options=options)
-        yield _named(shapes.whole(_object(response.content)), response.headers)
+        yield _named(schema.complete(_object(response.content)), response.headers)
 
     async def _stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         body, headers = self._body(request)
         essential = {name: body.pop(name) for name in ("model", "messages", "max_tokens")}
         create = self._sdk.messages.with_streaming_response.create
-        reader = shapes.Reader()
+        reader = schema.Reader()
         async with create(**essential, stream=True, extra_body=body, extra_headers=headers) as response:
             if response.headers.get("content-type", "").startswith(NOT_STREAMED):
-                yield _named(shapes.whole(_object(await response.read())), response.headers)
+                yield _named(schema.complete(_object(await response.read())), response.headers)
                 return
             events = sse.events(response.iter_bytes())
             async for data in events:
@@ -142,11 +142,7 @@ class ClaudeBackend(Backend):
                     await sse.drain(events, *self._failures)
                     break
         if not reader.finished:
-            raise StreamTruncated(
-                f"{self._caller.host} ended the stream before {self._model} had finished.",
-                "The text so far is incomplete; ask again.",
-                provider=self._caller.host,
-            )
+            raise truncated(self._endpoint)
 
     def _body(self, request: ChatRequest) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the body and the headers of a request.
@@ -158,14 +154,14 @@ class ClaudeBackend(Backend):
         headers = _lower(options.pop("extra_headers", None))
         request = msgspec.structs.replace(request, options=options)
         try:
-            body = {"model": self._model, **shapes.body(request, self._defaults)}
+            body = {"model": self._model, **schema.body(request, self._defaults)}
         except (KeyError, TypeError, AttributeError, ValueError) as err:
-            why = f"{type(err).__name__}: {self._caller.hide(str(err))}"
+            why = f"{type(err).__name__}: {self._endpoint.redacted(str(err))}"
             raise BadRequest(
                 f"A message or a tool is not in OpenAI's form: {why}", "Compare it with OpenAI's reference."
             ) from None
         chosen = "saas.anthropic_version" in self._params or "anthropic-version" in self._own_headers
-        if any(name in body for name in shapes.SAMPLING) and not chosen:
+        if any(name in body for name in schema.SAMPLING) and not chosen:
             headers.setdefault("anthropic-version", OLDER_VERSION)
         return body, headers
 
@@ -182,10 +178,10 @@ def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _object(data: bytes) -> dict[str, Any]:
-    """Return a JSON object; raises MsgspecError for anything else, and Fault for an error that `sse` has wrapped."""
+    """Return a JSON object; raise ErrorResponse where `sse` has wrapped an error, MsgspecError for anything else."""
     found = msgspec.json.decode(data, type=dict[str, Any])
     if "type" not in found:
-        raise Fault(found) if "error" in found else msgspec.ValidationError("no message of Anthropic's")
+        raise ErrorResponse(found) if "error" in found else msgspec.ValidationError("no message of Anthropic's")
     return found
 
 
@@ -206,7 +202,7 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
     version = params.get("saas.anthropic_version")
     sdk = anthropic.AsyncAnthropic(
         api_key=reveal(params["saas.api_key"]),
-        base_url=params.get("saas.base_url") or BASE_URL,
+        base_url=params["saas.base_url"],
         timeout=anthropic.Timeout(params["saas.timeout"], connect=CONNECT_SECONDS),
         max_retries=0,  # `retry` does that for all backends
         default_headers={
@@ -221,7 +217,7 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
     _ = sdk.messages.with_streaming_response  # imports the resource here, not at the first request
     failures = (anthropic.AnthropicError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
     unreadable = (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError)
-    return sdk, http.Response, (*failures, *unreadable, Fault)
+    return sdk, http.Response, (*failures, *unreadable, ErrorResponse)
 
 
 BACKEND = ClaudeBackend

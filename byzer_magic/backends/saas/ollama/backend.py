@@ -12,17 +12,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
-import msgspec
-
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.http import errors as http_errors, params
 from byzer_magic.backends.http.batches import in_order
 from byzer_magic.backends.http.client import Http
-from byzer_magic.backends.http.media import packed
-from byzer_magic.backends.saas.ollama import schema as shapes
+from byzer_magic.backends.http.media import to_float32
+from byzer_magic.backends.saas.ollama import schema
 from byzer_magic.capabilities import Capability, methods_of
 from byzer_magic.catalog import model_facts
-from byzer_magic.errors import BadParameter, StreamTruncated
+from byzer_magic.errors import BadParameter
 from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Usage
 
 BASE_URL = "http://127.0.0.1:11434"
@@ -41,26 +39,24 @@ class OllamaBackend(Backend):
             params.api_key(required=False, help="key, where the server or a proxy before it asks for one"),
             *params.CONNECTION,
             params.CAPABILITIES,
-            *(Param(name=f"saas.{name}", kind=kind, help=text) for name, (kind, text) in shapes.SETTINGS.items()),
+            *(Param(name=f"saas.{name}", kind=kind, help=text) for name, (kind, text) in schema.SETTINGS.items()),
         ),
-        requires=("aiohttp",),
-        extra="openai",
     )
 
     def __init__(self, setup: Setup, http: Http) -> None:
         given = setup.params
         self._http = http
         self._model: str = given["saas.model"]
-        self._base = _address(given)
+        self._base = _base_url(given)
         self._tries: int = given["saas.max_retries"]
         self._stated = given.get("saas.capabilities")
         self._extra = given.get("saas.extra_body", {})
-        self._defaults = shapes.defaults(given)
+        self._defaults = schema.defaults(given)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
         """Check that the address is one of the native API."""
-        url = _address(setup.params)
+        url = _base_url(setup.params)
         params.check_url({"saas.base_url": url}, "saas.base_url", BASE_URL)
         params.check_objects(setup.params)
         model_facts.capabilities(setup.params["saas.model"], setup.params.get("saas.capabilities"))
@@ -76,11 +72,10 @@ class OllamaBackend(Backend):
         report("importing aiohttp", None)
         model = setup.params["saas.model"]
         missing = f"Run: ollama pull {model} (where Ollama runs), or check saas.model and saas.base_url."
-        caller = http_errors.Caller(
-            model, _address(setup.params), params.secrets_of(setup.params), hints={404: missing}
+        endpoint = http_errors.Endpoint(
+            model, _base_url(setup.params), params.secrets_of(setup.params), hints={404: missing}
         )
-        key = params.reveal(setup.params.get("saas.api_key"))
-        return cls(setup, Http.open(setup, caller, {"Authorization": f"Bearer {key}"} if key else {}))
+        return cls(setup, Http.open(setup, endpoint, params.bearer(setup.params)))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -99,19 +94,18 @@ class OllamaBackend(Backend):
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
         headers = request.options.get("extra_headers") or {}
-        body = self._body(request.options, messages=shapes.messages(request.messages), stream=request.stream)
+        body = self._body(request.options, messages=schema.messages(request.messages), stream=request.stream)
         numbers = itertools.count()
         done = called = False
-        async with aclosing(self._http.lines(f"{self._base}/api/chat", body, headers=headers)) as lines:
-            async for line in lines:
-                answer = self._read(line)
-                chunk = shapes.chunk(answer, numbers, called=called)
+        url = f"{self._base}/api/chat"
+        async with aclosing(self._http.json_lines(url, body, schema.Answer, headers=headers)) as answers:
+            async for answer in answers:
+                chunk = schema.chunk(answer, numbers, called=called)
                 done, called = answer.done, called or bool(chunk.tool_calls)
                 if chunk != ChatChunk():
                     yield chunk
         if not done:
-            why = f"{self._http.caller.host} ended the stream before {self._model} had finished."
-            raise StreamTruncated(why, "The text so far is incomplete; ask again.", provider=self._http.caller.host)
+            raise http_errors.truncated(self._http.endpoint)
 
     async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
         """Yield the vectors of all texts, in order, as each batch of `EMBED_BATCH` is done."""
@@ -119,12 +113,12 @@ class OllamaBackend(Backend):
 
         async def one(start: int, texts: Sequence[str]) -> EmbeddingBatch:
             body = self._body(request.options, input=texts)
-            async with self._http.request("POST", url, json=body, headers=headers) as response:
-                answer = self._read(await response.read())
+            answer = await self._http.post(url, body, schema.Answer, headers=headers)
             rows = answer.embeddings or []
             if len(rows) != len(texts):
-                raise http_errors.garbled(self._http.caller, f"{len(rows)} vectors for {len(texts)} texts")
-            return EmbeddingBatch(start, len(rows[0]), b"".join(map(packed, rows)), Usage(answer.prompt_eval_count, 0))
+                raise http_errors.unreadable(self._http.endpoint, f"{len(rows)} vectors for {len(texts)} texts")
+            vectors = b"".join(map(to_float32, rows))
+            return EmbeddingBatch(start, len(rows[0]), vectors, Usage(answer.prompt_eval_count, 0))
 
         async with aclosing(in_order(request.texts, EMBED_BATCH, one, self._tries)) as batches:
             async for vectors in batches:
@@ -134,20 +128,11 @@ class OllamaBackend(Backend):
         asked = {name: value for name, value in given.items() if value is not None}
         asked.pop("extra_headers", None)
         extra = {**self._extra, **asked.pop("extra_body", {})}
-        return shapes.body({**self._defaults, **asked}, extra, model=self._model, **own)
-
-    def _read(self, data: bytes) -> shapes.Answer:
-        try:
-            answer = msgspec.json.decode(data, type=shapes.Answer)
-        except msgspec.MsgspecError as err:
-            raise http_errors.garbled(self._http.caller, str(err)) from None
-        if answer.error is not None:
-            raise http_errors.refused({"error": answer.error}, self._http.caller)
-        return answer
+        return schema.body({**self._defaults, **asked}, extra, model=self._model, **own)
 
 
-def _address(given: Mapping[str, Any]) -> str:
-    return shapes.address(given.get("saas.base_url") or BASE_URL)
+def _base_url(given: Mapping[str, Any]) -> str:
+    return schema.base_url(given["saas.base_url"])
 
 
 BACKEND = OllamaBackend

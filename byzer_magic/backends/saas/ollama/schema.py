@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic.backends.http.media import encoded
+from byzer_magic.backends.http.media import to_base64
 from byzer_magic.backends.openai.schema import text_or_json
 from byzer_magic.errors import BadRequest
 from byzer_magic.types import ChatChunk, Media, Message, Usage
@@ -80,11 +80,15 @@ class Answer(msgspec.Struct):
     eval_count: int = 0
     logprobs: list[Any] | None = None
     embeddings: list[list[float]] | None = None
-    error: Any = None
 
 
-def address(text: str) -> str:
-    """Return the address that a base URL, or `OLLAMA_HOST`, means: scheme and port may be missing in the latter."""
+def base_url(text: str) -> str:
+    """Return the base URL for what `saas.base_url` or `OLLAMA_HOST` has: scheme and port may be missing in the latter.
+
+    Example:
+        >>> base_url("localhost"), base_url("0.0.0.0:80"), base_url("https://ollama.x.com/api/")
+        ('http://localhost:11434', 'http://127.0.0.1:80', 'https://ollama.x.com')
+    """
     text = text.strip().rstrip("/").removesuffix("/api")
     if "://" not in text:
         text = f"http://{text}" if re.search(r":\d+$", text) else f"http://{text}:{PORT}"
@@ -161,12 +165,12 @@ def _turn(turn: Message, names: Mapping[str | None, str]) -> dict[str, Any]:
 
 def _image(part: dict[str, Any] | Media) -> str:
     if isinstance(part, Media) and part.is_image:
-        return encoded(part)
+        return to_base64(part)
     if isinstance(part, Media) or part.get("type") != "image_url":
         raise BadRequest("Ollama takes text and pictures only.", "Leave the other parts out.")
     url: str = part["image_url"]["url"]
     head, found, data = url.partition(";base64,")
-    return data if found and head.startswith("data:") else encoded(Media("image", url=url))
+    return data if found and head.startswith("data:") else to_base64(Media("image", url=url))
 
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:

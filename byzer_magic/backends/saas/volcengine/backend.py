@@ -18,11 +18,19 @@ from typing import Any, ClassVar, Self
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.http import errors as http_errors, params
 from byzer_magic.backends.http.client import Http
-from byzer_magic.backends.http.errors import Caller
-from byzer_magic.backends.http.speech import chosen, readable, sliced, split, spoken, utf8, wav
+from byzer_magic.backends.http.errors import Endpoint
+from byzer_magic.backends.http.speech import (
+    audio_chunks,
+    known_options,
+    split,
+    synthesized,
+    utf8,
+    wav,
+    without_lone_surrogates,
+)
 from byzer_magic.backends.http.sse import drain
-from byzer_magic.backends.saas.volcengine import schema as shapes
-from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey, StreamTruncated
+from byzer_magic.backends.saas.volcengine import schema
+from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey
 from byzer_magic.types import AudioChunk, SpeakRequest
 
 BASE_URL = "https://openspeech.bytedance.com"
@@ -74,7 +82,7 @@ def _info() -> Info:
         ),
         Param(
             name="saas.model",
-            help=f"resource of v3, such as {shapes.RESOURCE}, or cluster of v1 (default {CLUSTER})",
+            help=f"resource of v3, such as {schema.RESOURCE}, or cluster of v1 (default {CLUSTER})",
             aliases=("saas.resource_id",),
         ),
         Param(name="saas.cluster", help="cluster of v1, when saas.model is another name"),
@@ -100,8 +108,6 @@ def _info() -> Info:
         kind="saas/volcengine",
         title="Volcengine (text to speech)",
         params=(key, *own, *connection, *voices),
-        requires=("aiohttp",),
-        extra="openai",
     )
 
 
@@ -114,7 +120,7 @@ class VolcengineBackend(Backend):
         self._http = http
         self._params = setup.params
         self._api, self._model = _target(setup.params)
-        base = setup.params.get("saas.base_url", BASE_URL).rstrip("/")
+        base = setup.params["saas.base_url"].rstrip("/")
         path = "/api/v3/tts/unidirectional" if self._api == "v3" else "/api/v1/tts"
         self._url = base if "/api/v" in base else base + path
         self._defaults = _defaults(setup.params)
@@ -129,10 +135,10 @@ class VolcengineBackend(Backend):
             raise MissingKey(
                 "saas/volcengine needs saas.app_id.",
                 "Add --infer_params saas.app_id=... or set VOLC_TTS_APP_ID; "
-                f"a new API key needs none, with saas.model={shapes.RESOURCE}.",
+                f"a new API key needs none, with saas.model={schema.RESOURCE}.",
             )
         try:
-            shapes.checked(_defaults(setup.params), api)
+            schema.checked(_defaults(setup.params), api)
         except BadRequest as err:
             raise BadParameter(f"saas.{err.message}", err.hint) from None
 
@@ -141,15 +147,15 @@ class VolcengineBackend(Backend):
         """Make the session; nothing is sent yet."""
         report("importing aiohttp", None)
         api, model = _target(setup.params)
-        base = setup.params.get("saas.base_url", BASE_URL)
-        caller = Caller(model, base, params.secrets_of(setup.params), hints=shapes.HINTS)
+        base = setup.params["saas.base_url"]
+        endpoint = Endpoint(model, base, params.secrets_of(setup.params), hints=schema.HINTS)
         key, app = setup.params["saas.api_key"].reveal(), setup.params.get("saas.app_id")
         if api == "v1":
             headers = {"Authorization": f"Bearer;{key}"}  # with a semicolon, indeed
         else:
             own = {"X-Api-App-Id": app, "X-Api-Access-Key": key} if app else {"X-Api-Key": key}
             headers = {**own, "X-Api-Resource-Id": model}
-        return cls(setup, Http.open(setup, caller, headers, shapes.refused))
+        return cls(setup, Http.open(setup, endpoint, headers, schema.from_response))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -163,12 +169,12 @@ class VolcengineBackend(Backend):
             BadRequest: an option is unknown, or has a value that cannot be.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        asked = shapes.checked({**self._defaults, **chosen(request.options, _KNOWN)}, self._api)
+        asked = schema.checked({**self._defaults, **known_options(request.options, _KNOWN)}, self._api)
         asked["voice"] = str(asked.get("voice") or _voice(self._model))
         framed = asked["encoding"] == "wav" and self._api == "v3"  # whose pieces would have a header each
         if framed:
             asked["encoding"] = "pcm"
-        text = readable(request.text).strip()
+        text = without_lone_surrogates(request.text).strip()
         asked["ssml"] = text.startswith("<speak")
         pieces = [text] if asked["ssml"] else split(text, LONGEST, utf8)
         send = self._streamed if self._api == "v3" else self._whole
@@ -177,11 +183,11 @@ class VolcengineBackend(Backend):
             return send(self._body(piece, asked, request.options), request.options.get("extra_headers") or {})
 
         async with aclosing(
-            spoken(pieces, shapes.MIMES[asked["encoding"]], say, self._params["saas.max_retries"])
+            synthesized(pieces, schema.MIMES[asked["encoding"]], say, self._params["saas.max_retries"])
         ) as sounds:
             if framed:
                 samples = [sound.data async for sound in sounds]
-                for sound in sliced(wav(b"".join(samples), asked["sample_rate"]), shapes.MIMES["wav"]):
+                for sound in audio_chunks(wav(b"".join(samples), asked["sample_rate"]), schema.MIMES["wav"]):
                     yield sound
                 return
             async for sound in sounds:
@@ -190,9 +196,9 @@ class VolcengineBackend(Backend):
     def _body(self, text: str, asked: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
         cluster = self._params.get("saas.cluster") or self._model
         app = self._params.get("saas.app_id")
-        body = shapes.v3(text, asked) if self._api == "v3" else shapes.v1(text, asked, app, cluster)
+        body = schema.v3(text, asked) if self._api == "v3" else schema.v1(text, asked, app, cluster)
         for extra in (self._params.get("saas.extra_body"), options.get("extra_body")):
-            body = shapes.merged(body, extra or {})
+            body = schema.merged(body, extra or {})
         if isinstance(additions := body.get("req_params", {}).get("additions"), Mapping):
             body["req_params"]["additions"] = json.dumps(additions, ensure_ascii=False)  # JSON in JSON, indeed
         return body
@@ -200,9 +206,9 @@ class VolcengineBackend(Backend):
     async def _whole(self, body: Any, headers: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         async with self._http.request("POST", self._url, json=body, headers=headers) as response:
             told = {name.lower(): value for name, value in response.headers.items()}
-            _, sound = shapes.read(await response.read(), self._http.caller, told)
+            _, sound = schema.read(await response.read(), self._http.endpoint, told)
         if not sound:
-            raise http_errors.garbled(self._http.caller, "no sound in it")
+            raise http_errors.unreadable(self._http.endpoint, "no sound in it")
         yield sound
 
     async def _streamed(self, body: Any, headers: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
@@ -210,19 +216,17 @@ class VolcengineBackend(Backend):
         headers = {"X-Api-Request-Id": str(uuid.uuid4()), **headers}
         async with aclosing(self._http.lines(self._url, body, headers=headers)) as lines:
             async for line in lines:
-                code, sound = shapes.read(line, self._http.caller, {})
+                code, sound = schema.read(line, self._http.endpoint, {})
                 if sound:
                     heard = True
                     yield sound
-                if code == shapes.END:
+                if code == schema.END:
                     await drain(lines, ByzerError)
                     break
-        if code != shapes.END:
-            host = self._http.caller.host
-            message = f"{host} ended the stream before {self._model} had finished."
-            raise StreamTruncated(message, "The sound so far is incomplete; ask again.", provider=host)
+        if code != schema.END:
+            raise http_errors.truncated(self._http.endpoint)
         if not heard:
-            raise http_errors.garbled(self._http.caller, "no sound in it")
+            raise http_errors.unreadable(self._http.endpoint, "no sound in it")
 
 
 def _target(given: Mapping[str, Any]) -> tuple[str, str]:
@@ -230,7 +234,7 @@ def _target(given: Mapping[str, Any]) -> tuple[str, str]:
     api, model = given["saas.api"], given.get("saas.model")
     if api == "auto":
         api = "v3" if re.match(r"seed-|volc\.", model or "") else "v1"
-    return api, str(model or (shapes.RESOURCE if api == "v3" else CLUSTER))
+    return api, str(model or (schema.RESOURCE if api == "v3" else CLUSTER))
 
 
 def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from byzer_magic.backends.http import errors as http_errors
-from byzer_magic.backends.http.errors import Caller
+from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.speech import number
 from byzer_magic.errors import BadRequest, ByzerError
 
@@ -150,7 +150,7 @@ def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     return {**body, **both}
 
 
-def read(data: bytes, caller: Caller, headers: Mapping[str, str]) -> tuple[int, bytes]:
+def read(data: bytes, endpoint: Endpoint, headers: Mapping[str, str]) -> tuple[int, bytes]:
     """Return the code and the sound of an answer of v1, or of a line of v3.
 
     Raises:
@@ -161,9 +161,9 @@ def read(data: bytes, caller: Caller, headers: Mapping[str, str]) -> tuple[int, 
         code = int(_inner(body)["code"])
         sound = base64.b64decode(body.get("data") or "", validate=True)
     except (ValueError, TypeError, KeyError, AttributeError) as err:
-        raise http_errors.garbled(caller, f"{type(err).__name__}: {err}") from None
+        raise http_errors.unreadable(endpoint, f"{type(err).__name__}: {err}") from None
     if code not in WELL:
-        raise refused(body, caller, 200, headers)
+        raise from_response(body, endpoint, 200, headers)
     return code, sound
 
 
@@ -173,15 +173,17 @@ def _inner(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return header if isinstance(header, Mapping) else body
 
 
-def refused(body: Any, caller: Caller, status: int, headers: Mapping[str, str]) -> ByzerError:
+def from_response(
+    body: Any, endpoint: Endpoint, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> ByzerError:
     """Return the error that a refusal says, whichever of the two APIs it is of."""
-    code, _, sentence = http_errors.parts(_inner(body) if isinstance(body, Mapping) else body)
+    code, _, sentence = http_errors.error_fields(_inner(body) if isinstance(body, Mapping) else body)
     told = next((found for words, found in _SENTENCES if re.search(words, sentence, re.IGNORECASE)), None)
     if told is None and "quota exceeded" in sentence:
-        return http_errors.refused({"code": "insufficient_quota", "message": sentence}, caller, 429, headers)
-    status = told or _status(code, status)
+        return http_errors.from_response({"code": "insufficient_quota", "message": sentence}, endpoint, 429, headers)
+    status = told or _status(code, status or 200)
     said = {"code": TOO_LONG if status == 413 else code, "message": sentence}
-    return http_errors.refused(said, caller, status, headers)
+    return http_errors.from_response(said, endpoint, status, headers)
 
 
 def _status(code: str, status: int) -> int:

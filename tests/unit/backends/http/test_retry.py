@@ -15,7 +15,7 @@ from byzer_magic.backends.http import batches, retry
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_SECONDS", 0.001)
+    monkeypatch.setattr(retry, "FIRST_DELAY_SECONDS", 0.001)
 
 
 class Source:
@@ -99,12 +99,12 @@ async def test_a_cancel_ends_the_wait() -> None:
 
 
 @given(st.integers(0, 20), st.floats(0, 1))
-def test_waits_grow_and_are_bounded(attempt: int, luck: float) -> None:
-    wait = retry.wait_before(attempt, errors.ProviderUnavailable("a"), luck)
+def test_waits_grow_and_are_bounded(attempt: int, jitter: float) -> None:
+    wait = retry.retry_delay(attempt, errors.ProviderUnavailable("a"), jitter)
     assert wait is not None
-    longest = min(retry.LONGEST_SECONDS, retry.FIRST_SECONDS * 2**attempt)
+    longest = min(retry.MAX_DELAY_SECONDS, retry.FIRST_DELAY_SECONDS * 2**attempt)
     assert 0.75 * longest <= wait <= longest
-    assert retry.wait_before(attempt, errors.RateLimited("a", retry_after=3.0), luck) == 3.0
+    assert retry.retry_delay(attempt, errors.RateLimited("a", retry_after=3.0), jitter) == 3.0
 
 
 async def test_batches_run_together_and_come_in_order() -> None:
@@ -210,4 +210,4 @@ async def test_a_try_is_closed_before_the_next_begins() -> None:
 
 
 def test_a_very_late_try_has_a_wait_too() -> None:
-    assert retry.wait_before(5000, errors.ProviderUnavailable("a"), 1.0) == retry.LONGEST_SECONDS
+    assert retry.retry_delay(5000, errors.ProviderUnavailable("a"), 1.0) == retry.MAX_DELAY_SECONDS

@@ -12,7 +12,7 @@ from contextlib import aclosing
 import pytest
 from hypothesis import given, strategies as st
 
-from byzer_magic.backends.http.speech import join_wav, split, spoken, wav
+from byzer_magic.backends.http.speech import join_wav, split, synthesized, wav
 from byzer_magic.errors import BadRequest, ProviderUnavailable
 from byzer_magic.types import AudioChunk
 
@@ -99,7 +99,7 @@ async def sounds(pieces: list[str], mime: str, files: dict[str, list[bytes]]) ->
         for block in files[piece]:
             yield block
 
-    return [sound async for sound in spoken(pieces, mime, say)]
+    return [sound async for sound in synthesized(pieces, mime, say)]
 
 
 @pytest.mark.parametrize("mime", ["audio/mpeg", "audio/pcm"])
@@ -142,7 +142,7 @@ async def test_closing_closes_what_speaks() -> None:
         finally:
             closed.append(piece)
 
-    async with aclosing(spoken(["a", "b"], "audio/mpeg", say)) as found:  # type: ignore[type-var]
+    async with aclosing(synthesized(["a", "b"], "audio/mpeg", say)) as found:  # type: ignore[type-var]
         assert await anext(found) == AudioChunk(b"1", "audio/mpeg")
     assert closed == ["a"]
 
