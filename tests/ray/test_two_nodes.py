@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from byzer_magic.runtime.cluster.ray_import import child_environment
 from tests.conftest import Shell
 from tests.ray.test_deploy import eventually
 
@@ -34,6 +35,7 @@ def other_node(address: str, folder: Path) -> Iterator[psutil.Process]:
     ]  # fmt: skip
     root = Path(__file__).parents[2]
     env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_TMPDIR": str(folder), "PYTHONPATH": str(root)}
+    env = child_environment(env)  # as the first node has it
     with (folder / "start.log").open("w") as output:
         node = subprocess.Popen(command, env=env, stdout=output, stderr=output, start_new_session=True)
     try:

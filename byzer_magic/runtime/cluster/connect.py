@@ -20,6 +20,7 @@ from typing import Any
 from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect
 from byzer_magic.runtime.cluster.discovery import listens, running_cluster, temp_folder
+from byzer_magic.runtime.cluster.ray_import import child_environment, import_ray
 
 NAMESPACE = "byzer"
 """Ray's namespaces hide names from each other; all deployments live in this one."""
@@ -41,8 +42,7 @@ def connect(address: str, settings: Settings, say: Say) -> str:
         CannotConnect: nothing answers at the address, or not in time, or Ray refuses.
     """
     _use_token()
-    import ray
-
+    ray = import_ray()
     if ray.is_initialized():
         here: str = ray.get_runtime_context().gcs_address
         if address in ("auto", here):
@@ -60,8 +60,7 @@ def connect(address: str, settings: Settings, say: Say) -> str:
 
 def _leave(here: str) -> None:
     """Disconnect from a cluster that `connect` connected to; what the notebook did itself stays as it is."""
-    import ray
-
+    ray = import_ray()
     if here not in _OURS:
         raise CannotConnect(
             f"This process connected itself to the Ray at {here}.", "Call ray.shutdown() first, then connect again."
@@ -71,8 +70,7 @@ def _leave(here: str) -> None:
 
 def _attach(address: str, seconds: float) -> None:
     """Call ray.init with a deadline, which it does not have: it may block for minutes and cannot be stopped."""
-    import ray
-
+    ray = import_ray()
     ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
 
     def attach() -> None:
@@ -177,7 +175,8 @@ def _spawn_head(log_path: Path, cpus: int, gpus: int) -> int:
     command = [sys.executable, "-m", "byzer_magic.runtime.cluster.local_head", str(cpus), str(gpus)]
     with log_path.open("w") as output:
         done = subprocess.run(  # noqa: S603 - our own module
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output, check=True
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output, check=True,
+            env=child_environment(os.environ),
         )
     return int(done.stdout)
 
@@ -197,8 +196,6 @@ def _await_head(pid: int, log_path: Path, seconds: float, say: Say) -> str:
 
 def shutdown(say: Say) -> bool:
     """Stop the local Ray that `connect` started, and nothing else; return whether there was one."""
-    import ray
-
     file = head_file()
     if not file.exists():
         return False
@@ -208,7 +205,8 @@ def shutdown(say: Say) -> bool:
         file.unlink(missing_ok=True)
         return False
     say("Stopping the local Ray ...")
-    if ray.is_initialized() and ray.get_runtime_context().gcs_address == head["address"]:
+    ray = sys.modules.get("ray")  # without it, this process is connected to nothing
+    if ray is not None and ray.is_initialized() and ray.get_runtime_context().gcs_address == head["address"]:
         ray.shutdown()
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 20
@@ -228,8 +226,7 @@ def _is_head(pid: int) -> bool:
 
 def room() -> dict[str, tuple[float, float]]:
     """Return, for CPU and GPU, how much is free and how much there is in all."""
-    import ray
-
+    ray = import_ray()
     free: dict[str, Any] = ray.available_resources()
     total: dict[str, Any] = ray.cluster_resources()
     return {name: (float(free.get(name, 0)), float(total.get(name, 0))) for name in ("CPU", "GPU")}

@@ -1,0 +1,63 @@
+"""What the stand-in for rfc3987_syntax changes for other code of the process: nothing but when the grammar is read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from byzer_magic.runtime.cluster.ray_import import FOLDER, child_environment
+
+pytest.importorskip("rfc3987_syntax", reason="JupyterLab brings it")
+
+CHECK = """
+import jsonschema, sys
+assert "lark" not in sys.modules, "the grammar was compiled by an import"
+formats = jsonschema.FormatChecker()
+assert formats.conforms("http://example.com/\\u00fc", "iri") and not formats.conforms("not an iri", "iri")
+assert "lark" in sys.modules
+from rfc3987_syntax import RFC3987_SYNTAX_TERMS, is_valid_syntax_iri
+import rfc3987_syntax.utils
+print(rfc3987_syntax.__file__)
+"""
+
+
+def run(code: str, env: dict[str, str] | None = None) -> str:
+    """Run Python code in a new process; return the last line that it printed."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_deferred_import_keeps_the_format_and_leaves_the_package_to_others() -> None:
+    block = "from byzer_magic.runtime.cluster.ray_import import deferred\nwith deferred():\n    import jsonschema\n"
+    path = run(block + CHECK)
+    assert path.endswith("__init__.py")
+    assert not path.startswith(FOLDER)
+
+
+def test_child_environment_defers_in_child_processes() -> None:
+    path = run(CHECK, child_environment(os.environ))
+    assert path.startswith(FOLDER)
+
+
+def test_deferred_import_leaves_a_package_alone_that_is_loaded() -> None:
+    run(
+        "import sys, rfc3987_syntax as before\n"
+        "from byzer_magic.runtime.cluster.ray_import import deferred\n"
+        "with deferred():\n    import rfc3987_syntax\n"
+        "assert rfc3987_syntax is before and sys.modules['rfc3987_syntax'] is before"
+    )
+
+
+def test_stand_in_is_not_found_where_the_package_is_not_installed() -> None:
+    run(
+        "import sys\n"
+        "sys.path = [entry for entry in sys.path if 'site-packages' not in entry]\n"
+        f"sys.path.insert(0, {FOLDER!r})\n"
+        "try:\n    import rfc3987_syntax\n"
+        "except ModuleNotFoundError as err:\n    assert err.name == 'rfc3987_syntax'\n"
+        "else:\n    raise AssertionError('found')"
+    )
