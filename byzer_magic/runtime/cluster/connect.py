@@ -175,7 +175,11 @@ def _spawn_head(log_path: Path, cpus: int, gpus: int) -> int:
     command = [sys.executable, "-m", "byzer_magic.runtime.cluster.local_head", str(cpus), str(gpus)]
     with log_path.open("w") as output:
         done = subprocess.run(  # noqa: S603 - our own module
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output, check=True,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            check=True,
             env=child_environment(os.environ),
         )
     return int(done.stdout)

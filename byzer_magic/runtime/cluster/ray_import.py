@@ -7,6 +7,7 @@ grammar. This process and those of the local Ray find a stand-in first, which lo
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,8 +22,7 @@ NAME = "rfc3987_syntax"
 def import_ray() -> ModuleType:
     """Import Ray and return it; all else in this process goes on to import what it wants."""
     with deferred():
-        import ray
-    return ray
+        return importlib.import_module("ray")
 
 
 @contextlib.contextmanager
