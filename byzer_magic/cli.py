@@ -11,10 +11,12 @@ import sys
 from collections.abc import Sequence
 
 from byzer_magic import config
-from byzer_magic.actions.actions import Actions
+from byzer_magic.actions.actions import run_all
+from byzer_magic.actions.context import Context
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands import parser
+from byzer_magic.commands.registry import command_of
 from byzer_magic.commands.spec import StatSpec
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.results import Result
@@ -55,9 +57,10 @@ def _do(words: list[str], output: Terminal) -> int:
     except parser.HelpRequested as wanted:
         output.text(str(wanted))
         return 0
-    if item.notebook_only or (isinstance(item, StatSpec) and item.df):
-        raise CommandError("That works in a notebook only.", item.notebook_only or "In a shell there is stat --json.")
-    value = Actions(Manager(settings, output.say), output).run_all([item])
+    hint = command_of(item).notebook_only
+    if hint or (isinstance(item, StatSpec) and item.df):
+        raise CommandError("That works in a notebook only.", hint or "In a shell there is stat --json.")
+    value = run_all(Context(manager=Manager(settings, output.say), output=output), [item])
     return 130 if isinstance(value, Result) and value.interrupted else 0
 
 

@@ -180,8 +180,6 @@ class Spec:
     summary: ClassVar[str] = ""
     """What the command does, in one sentence: a lazy text."""
     examples: ClassVar[tuple[str, ...]] = ()
-    notebook_only: ClassVar[str] = ""
-    """What to do in a shell instead, where the command needs a notebook."""
     keeps_file: ClassVar[bool] = False
     """Whether `--file` names options of another command, so that the parser leaves it alone."""
 

@@ -7,10 +7,11 @@ From these dataclasses come the parsers of the magics and of the shell, completi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING
 from typing import Any
 
 from byzer_magic.commands.options import Spec, option
+from byzer_magic.commands.registry import CELL, EASY, REGISTRY, command, command_of
 from byzer_magic.i18n import lazy_gettext as _
 
 ENGINES = ("auto", "vllm", "llama_cpp", "transformers", "deepspeed")
@@ -39,7 +40,7 @@ def _ray_address() -> Any:
     )
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("deploy", run="byzer_magic.actions.actions:deploy")
 class DeploySpec(Spec):
     """A model to deploy. Text stays as typed: `${NAME}` is expanded beside the spec, never in it."""
 
@@ -71,7 +72,7 @@ class DeploySpec(Spec):
     dry_run: bool = option(default=False, help=_("check everything, deploy nothing"), kind="bool")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("undeploy", run="byzer_magic.actions.actions:undeploy")
 class UndeploySpec(Spec):
     """A deployment to remove."""
 
@@ -89,7 +90,7 @@ def _worker(text: str) -> Any:
     return option(None, help=text, kind="int", minimum=0)
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("scale", run="byzer_magic.actions.actions:scale")
 class ScaleSpec(Spec):
     """Another number of workers for a deployment that runs."""
 
@@ -101,7 +102,7 @@ class ScaleSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("drain", run="byzer_magic.actions.actions:drain")
 class DrainSpec(Spec):
     """Workers that shall get no new requests."""
 
@@ -113,7 +114,7 @@ class DrainSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("restart", run="byzer_magic.actions.actions:restart")
 class RestartSpec(Spec):
     """Workers that shall begin anew."""
 
@@ -126,7 +127,7 @@ class RestartSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("stat", run="byzer_magic.actions.inspect:stat")
 class StatSpec(Spec):
     """A look at one deployment, or at all."""
 
@@ -141,7 +142,7 @@ class StatSpec(Spec):
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("list", run="byzer_magic.actions.inspect:list_deployments")
 class ListSpec(Spec):
     """All deployments."""
 
@@ -152,38 +153,37 @@ class ListSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command(
+    "panel", run="byzer_magic.widgets.panel.screen:show", notebook_only=_("In a shell there is: stat --interval 1")
+)
 class PanelSpec(Spec):
     """The live panel."""
 
     summary = _("Show all deployments, or one, in a panel that stays live while cells run.")
     examples = ("panel", "panel --model gpt4o_chat")
-    notebook_only = _("In a shell there is: stat --interval 1")
 
     model: str | None = _alias(None)
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("plot", run="byzer_magic.widgets.plot:show", notebook_only=_("In a shell there is: stat --model ALIAS --json"))
 class PlotSpec(Spec):
     """A deployment's last minutes as a figure."""
 
     summary = _("Plot latency, throughput and cost of a deployment over the last minutes.")
     examples = ("plot --model gpt4o_chat", "plot --model gpt4o_chat --minutes 2")
-    notebook_only = _("In a shell there is: stat --model ALIAS --json")
 
     model: str = _alias()
     minutes: float = option(10.0, help=_("how far back, at most 10"), kind="float", minimum=0.1)
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("form", run="byzer_magic.widgets.form.screen:show", notebook_only=_("In a shell there is: deploy --help"))
 class FormSpec(Spec):
     """A form for a deployment."""
 
     summary = _("Fill in a deployment as a form: fields, checks, a test of the connection, the command it stands for.")
     examples = ("form", "form deepseek-chat", "form --file deploy.yml")
-    notebook_only = _("In a shell there is: deploy --help")
     keeps_file = True
 
     preset: str | None = option(
@@ -193,13 +193,16 @@ class FormSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command(
+    "chat",
+    run="byzer_magic.widgets.chat.screen:show",
+    notebook_only=_("In a shell there is: easy-byzerllm chat ALIAS PROMPT"),
+)
 class ChatViewSpec(Spec):
     """A chat window in a cell."""
 
     summary = _("Open a chat with a deployment: streaming answers, attachments, sessions, settings.")
     examples = ("chat gpt4o_chat", "chat gpt4o_chat --session tutor")
-    notebook_only = _("In a shell there is: easy-byzerllm chat ALIAS PROMPT")
 
     model: str = _alias(positional=True)
     session: str | None = option(
@@ -213,7 +216,7 @@ class ChatViewSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("query", run="byzer_magic.actions.actions:query")
 class QuerySpec(Spec):
     """One prompt to one deployment."""
 
@@ -246,7 +249,7 @@ class QuerySpec(Spec):
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("logs", run="byzer_magic.actions.inspect:logs")
 class LogsSpec(Spec):
     """The log of one deployment."""
 
@@ -258,7 +261,7 @@ class LogsSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("connect", run="byzer_magic.actions.actions:connect")
 class ConnectSpec(Spec):
     """A cluster to use."""
 
@@ -268,7 +271,7 @@ class ConnectSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("shutdown", run="byzer_magic.actions.actions:shutdown")
 class ShutdownSpec(Spec):
     """The end of the local Ray."""
 
@@ -276,7 +279,7 @@ class ShutdownSpec(Spec):
     examples = ("shutdown",)
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("models", run="byzer_magic.actions.inspect:list_models")
 class ModelsSpec(Spec):
     """The models on this machine's disk."""
 
@@ -287,7 +290,7 @@ class ModelsSpec(Spec):
     json: bool = option(default=False, help=_("print plain JSON"), kind="bool")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("doctor", run="byzer_magic.actions.inspect:diagnose")
 class DoctorSpec(Spec):
     """What is installed here, and what a model would need."""
 
@@ -300,7 +303,7 @@ class DoctorSpec(Spec):
     json: bool = option(default=False, help=_("print plain JSON"), kind="bool")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("presets", run="byzer_magic.actions.inspect:list_presets")
 class PresetsSpec(Spec):
     """The table of presets."""
 
@@ -310,13 +313,12 @@ class PresetsSpec(Spec):
     json: bool = option(default=False, help=_("print plain JSON"), kind="bool")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("sessions", run="byzer_magic.magics.chat:sessions", notebook_only=_("In a shell there are no sessions."))
 class SessionsSpec(Spec):
     """The conversations that `%%chat --session` remembers."""
 
     summary = _("List the conversation sessions of this notebook, or forget some.")
     examples = ("sessions", "sessions --reset tutor", "sessions --reset all")
-    notebook_only = _("In a shell there are no sessions.")
 
     reset: str | None = option(
         None,
@@ -324,7 +326,7 @@ class SessionsSpec(Spec):
     )
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("easy deploy", run="byzer_magic.actions.actions:easy_deploy")
 class EasyDeploySpec(Spec):
     """A preset to deploy."""
 
@@ -347,7 +349,7 @@ class EasyDeploySpec(Spec):
     dry_run: bool = option(default=False, help=_("check everything, deploy nothing"), kind="bool")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("easy undeploy", run="byzer_magic.actions.actions:easy_undeploy")
 class EasyUndeploySpec(Spec):
     """A deployment to remove, named without a flag."""
 
@@ -359,7 +361,7 @@ class EasyUndeploySpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("easy chat", run="byzer_magic.actions.actions:easy_chat")
 class EasyChatSpec(Spec):
     """One prompt to one deployment, named without flags."""
 
@@ -371,7 +373,7 @@ class EasyChatSpec(Spec):
     ray_address: str = _ray_address()
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@command("%%chat", run="byzer_magic.magics.byzer:ByzerMagics.chat")
 class ChatSpec(Spec):
     """The first line of `%%chat` (or all of `%chat`)."""
 
@@ -419,42 +421,23 @@ class ChatSpec(Spec):
     timeout: float | None = option(None, help=_("seconds to wait for the whole answer"), kind="float", minimum=0)
 
 
-COMMANDS: dict[str, type[Spec]] = {
-    "deploy": DeploySpec,
-    "undeploy": UndeploySpec,
-    "scale": ScaleSpec,
-    "drain": DrainSpec,
-    "restart": RestartSpec,
-    "stat": StatSpec,
-    "panel": PanelSpec,
-    "plot": PlotSpec,
-    "form": FormSpec,
-    "chat": ChatViewSpec,
-    "list": ListSpec,
-    "query": QuerySpec,
-    "logs": LogsSpec,
-    "connect": ConnectSpec,
-    "presets": PresetsSpec,
-    "models": ModelsSpec,
-    "doctor": DoctorSpec,
-    "sessions": SessionsSpec,
-    "shutdown": ShutdownSpec,
-}
+COMMANDS = {name: row.spec for name, row in REGISTRY.items() if not name.startswith((EASY, CELL))}
 """Subcommands of `%byzer` and `byzerllm`."""
 
-EASY_COMMANDS: dict[str, type[Spec]] = {
-    "deploy": EasyDeploySpec,
-    "undeploy": EasyUndeploySpec,
-    "chat": EasyChatSpec,
-}
+EASY_COMMANDS = {name.removeprefix(EASY): row.spec for name, row in REGISTRY.items() if name.startswith(EASY)}
 """Subcommands of `%byzer easy` and `easy-byzerllm`."""
 
 
 def all_commands() -> dict[str, type[Spec]]:
-    """Return every command by the name that errors, help and completion call it."""
-    return COMMANDS | {f"easy {name}": cls for name, cls in EASY_COMMANDS.items()} | {"%%chat": ChatSpec}
+    """Return every command by the name that errors, help and completion use for it."""
+    return {name: row.spec for name, row in REGISTRY.items()}
 
 
 def name_of(cls: type[Spec]) -> str:
-    """Return the name of a command, e.g. `easy deploy`."""
-    return next(name for name, known in all_commands().items() if known is cls)
+    """Return the name of a command.
+
+    Example:
+        >>> name_of(EasyDeploySpec)
+        'easy deploy'
+    """
+    return command_of(cls).name

@@ -30,7 +30,7 @@ def unregister(shell: Any) -> None:
         return
     for remove in magics.remove:
         remove()
-    for name in ("stats.panel", "form.view", "chat.view"):
+    for name in ("panel.screen", "form.screen", "chat.screen"):
         if (screen := sys.modules.get(f"byzer_magic.widgets.{name}")) is not None:  # if one was ever opened
             screen.close_all()
     for kind in ("line", "cell"):

@@ -13,12 +13,12 @@ from traitlets import Bool, Float, Unicode, observe
 
 import byzer_magic
 from byzer_magic import config
-from byzer_magic.actions.actions import Actions
+from byzer_magic.actions.actions import run_all
 from byzer_magic.commands import parser
 from byzer_magic.commands.options import Spec
-from byzer_magic.commands.spec import SessionsSpec, name_of
+from byzer_magic.commands.registry import command_of
 from byzer_magic.errors import ByzerError, Cancelled, CommandError
-from byzer_magic.magics import errors, screens
+from byzer_magic.magics import errors
 from byzer_magic.magics.chat import Chats
 from byzer_magic.magics.show import output_for
 from byzer_magic.results import Result
@@ -93,12 +93,8 @@ class ByzerMagics(Magics):
             if isinstance(value, str | int | float | os.PathLike)
         }
 
-    def actions(self) -> Actions:
-        """Return the actions of this shell; `${NAME}` looks in the notebook's variables first."""
-        return Actions(self.manager(), self.output, self.variables())
-
     def context(self) -> Context:
-        """Return what screens need of this notebook."""
+        """Return what commands run with in this notebook."""
         return Context(
             manager=self.manager(),
             output=self.output,
@@ -121,7 +117,7 @@ class ByzerMagics(Magics):
         """Run byzer commands: `%byzer deploy ...`, `%byzer stat`, ... (`%byzer help` lists them)."""
         if cell is not None:
             commands = [self._parse(text) for text in parser.split_block(f"{line}\n{cell}")]
-            return self._kept(self.actions().run_all(commands))
+            return self._kept(run_all(self.context(), commands))
         words = parser.split(line)
         if words[:1] in ([], ["help"]):
             raise parser.HelpRequested(parser.help_text(" ".join(words[1:]) or None, chinese=self.settings.chinese))
@@ -129,16 +125,12 @@ class ByzerMagics(Magics):
 
     def _parse(self, text: str) -> Spec:
         item = parser.parse(parser.split(text), chinese=self.settings.chinese)
-        if item.notebook_only:
-            raise CommandError(f"{name_of(type(item))} works in %byzer only, not in a pasted block.")
+        if (row := command_of(item)).notebook_only:
+            raise CommandError(f"{row.name} works in %byzer only, not in a pasted block.")
         return item
 
     def _run(self, item: Spec) -> Any:
-        if isinstance(item, SessionsSpec):
-            return self.chats.sessions(item)
-        if item.notebook_only:
-            return screens.show(self.context(), item)
-        return self._kept(self.actions().run_all([item]))
+        return self._kept(run_all(self.context(), [item]))
 
     def _kept(self, value: Any) -> Any:
         """Put an answer, which has been shown, into `_chat` instead of showing it again."""

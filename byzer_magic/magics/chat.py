@@ -23,7 +23,7 @@ from byzer_magic.magics import columns
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.results.comparison import Answers, need_pandas
 from byzer_magic.types import Media, Message, Request
-from byzer_magic.widgets.context import cell_of
+from byzer_magic.widgets.context import Context, cell_of
 
 EXPRESSION = re.compile(r"(?P<literal>\\)?\{\{(?P<code>.+?)\}\}", re.DOTALL)
 """`{{expression}}`; with a backslash in front it stays as typed."""
@@ -184,21 +184,24 @@ class Chats:
         if session and isinstance(result, ChatResult) and result.text:
             self.kept[session] = [*messages, Message("assistant", result.text)]
 
-    def sessions(self, item: SessionsSpec) -> None:
-        """List the sessions, or forget one or all.
 
-        Raises:
-            CommandError: there is no session of that name.
-        """
-        if item.reset == "all":
-            self.kept.clear()
-        elif item.reset is not None and self.kept.pop(item.reset, None) is None:
-            raise CommandError(f"There is no session {item.reset!r}.", f"Sessions: {', '.join(self.kept) or 'none'}.")
-        rows = [
-            {"session": name, "turns": sum(turn.role == "user" for turn in turns), "last": str(turns[-1].content)[:60]}
-            for name, turns in self.kept.items()
-        ]
-        self._out.table(rows, "There are no sessions. Start one with %%chat alias --session NAME.")
+def sessions(context: Context, item: SessionsSpec) -> None:
+    """List the sessions, or forget one or all.
+
+    Raises:
+        CommandError: there is no session of that name.
+    """
+    if item.reset == "all":
+        context.sessions.clear()
+    elif item.reset is not None and context.sessions.pop(item.reset, None) is None:
+        raise CommandError(
+            f"There is no session {item.reset!r}.", f"Sessions: {', '.join(context.sessions) or 'none'}."
+        )
+    rows = [
+        {"session": name, "turns": sum(turn.role == "user" for turn in turns), "last": str(turns[-1].content)[:60]}
+        for name, turns in context.sessions.items()
+    ]
+    context.output.table(rows, "There are no sessions. Start one with %%chat alias --session NAME.")
 
 
 def _session(item: ChatSpec, alias: str, aliases: list[str]) -> str | None:

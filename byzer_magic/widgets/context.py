@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from byzer_magic.actions.output import Output
-from byzer_magic.client.manager import Manager
+from byzer_magic.actions import context
 from byzer_magic.types import Message
 
 
 @dataclass(frozen=True, kw_only=True)
-class Context:
-    """Handed to whatever opens a screen (`open(context, spec)`)."""
+class Context(context.Context):
+    """Handed to the function that opens a screen, with the command's spec."""
 
-    manager: Manager
-    output: Output
-    """Shows plain things in the cell that is running."""
     shell: Any
     """IPython's shell: `user_ns`, `set_next_input`."""
-    variables: Callable[[], Mapping[str, Any]]
-    """Gives the notebook's simple variables, where `${NAME}` looks first."""
     sessions: dict[str, list[Message]]
     """The conversations of `%%chat --session`, which a chat window continues."""
     chinese: bool

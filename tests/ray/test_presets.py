@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from byzer_magic.actions.actions import Actions
+from byzer_magic.actions.actions import run_all
+from byzer_magic.actions.context import Context
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.catalog import presets
 from byzer_magic.client.manager import Manager
@@ -58,7 +59,7 @@ def test_a_preset_deploys_and_answers(
     easy = EasyDeploySpec(
         preset=name, token=KEY, alias="p", base_url=f"{servers[server].url}{path}", infer_params=given
     )
-    Actions(manager, Terminal()).run_all([easy])
+    run_all(Context(manager=manager, output=Terminal()), [easy])
     assert ASKED[purpose(manager.run(manager.capabilities("p"))).value](Model("p", manager))
     told = capsys.readouterr()
     assert KEY not in told.out + told.err

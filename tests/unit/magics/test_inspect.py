@@ -48,4 +48,4 @@ def test_the_settings_of_a_type_are_listed() -> None:
 def test_lines_fit_a_tooltip_and_both_languages_have_words() -> None:
     text = str(at("%byzer deploy --infer_params |"))
     assert max(map(len, text.split("\n"))) <= WIDTH
-    assert "undeploy" in str(at("%byzer undeploy |", chinese=True))
+    assert "用法：undeploy" in str(at("%byzer undeploy |", chinese=True))

@@ -1,0 +1,23 @@
+"""What a command runs with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from byzer_magic.actions.output import Output
+from byzer_magic.client.manager import Manager
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Handed by a face to the function that runs a command, with the command's spec."""
+
+    manager: Manager
+    output: Output
+    """Shows results in the face's own way."""
+    variables: Callable[[], Mapping[str, Any]] = dict
+    """Returns the variables in which `${NAME}` is looked up first."""
+    typed: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
+    """Secrets that the user typed in, by alias and parameter; kept as long as the command runs."""

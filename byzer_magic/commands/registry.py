@@ -1,0 +1,92 @@
+"""The table of commands: each has a name, a spec, the faces it is offered in, and the function that runs it.
+
+A spec enters it by its decorator. The function is named as text, as in an entry point, since it belongs to a layer
+above and some pull in heavy packages; it is imported when the command runs first:
+
+    @command("stat", run="byzer_magic.actions.inspect:stat")
+    class StatSpec(Spec): ...
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar, dataclass_transform
+
+from byzer_magic.commands.options import Spec
+
+S = TypeVar("S", bound=Spec)
+Runner = Callable[[Any, Any], Any]
+"""Takes a face's `Context` and the spec; what it returns is the value of the cell."""
+
+EASY = "easy "
+"""How the names of the commands begin that take their values without flags."""
+CELL = "%%"
+"""How the name of a magic of its own begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A row of the table."""
+
+    name: str
+    spec: type[Spec]
+    run: str
+    """Where its function is, `package.module:function`."""
+    notebook_only: str = ""
+    """For a command that needs a notebook: what to do in a shell instead."""
+
+    @property
+    def faces(self) -> tuple[str, ...]:
+        """Return where it is offered: `magic` (`%byzer NAME`), `shell` (`byzerllm NAME`), or `cell` (`%%NAME`)."""
+        if self.name.startswith(CELL):
+            return ("cell",)
+        return ("magic",) if self.notebook_only else ("magic", "shell")
+
+    @property
+    def runner(self) -> Runner:
+        """Return the function that runs it."""
+        found: Runner = pkgutil.resolve_name(self.run)
+        return found
+
+
+REGISTRY: dict[str, Command] = {}
+"""All commands by name (`deploy`, `easy deploy`, `%%chat`), in the order of help."""
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def command(name: str, *, run: str, notebook_only: str = "") -> Callable[[type[S]], type[S]]:
+    """Make a class the spec of a command, and register it.
+
+    Args:
+        name: what users type.
+        run: the function that runs it, as `package.module:function`; it takes a `Context` and the spec.
+        notebook_only: for a command that needs a notebook, what to do in a shell instead.
+    """
+
+    def register(cls: type[S]) -> type[S]:
+        spec = dataclass(frozen=True, kw_only=True, repr=False)(cls)
+        REGISTRY[name] = Command(name=name, spec=spec, run=run, notebook_only=notebook_only)
+        return spec
+
+    return register
+
+
+def command_of(spec: Spec | type[Spec]) -> Command:
+    """Return the command of a spec or of its class."""
+    cls = spec if isinstance(spec, type) else type(spec)
+    return next(row for row in REGISTRY.values() if row.spec is cls)
+
+
+def faults() -> Iterator[str]:
+    """Yield what is wrong with the table, a line each: a function that is missing or takes other arguments."""
+    for row in REGISTRY.values():
+        try:
+            runner = row.runner
+            inspect.signature(runner).bind("context", "spec")
+        except (ImportError, AttributeError, TypeError, ValueError) as err:
+            yield f"{row.name}: {row.run} cannot run it: {err}"
+        if not (row.spec.summary and row.spec.examples):
+            yield f"{row.name}: {row.spec.__name__} needs a summary and an example"
