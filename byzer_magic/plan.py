@@ -15,7 +15,8 @@ from byzer_magic.commands.keys import looked_up
 from byzer_magic.commands.secrets import Secret, expand
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import BadParameter, MissingKey
-from byzer_magic.local_models import engine_choice, files, hardware, installed as installed_engines
+from byzer_magic.local_models import engine_choice, files, hardware
+from byzer_magic.local_models.installed import file_formats
 
 MAX_QUEUED = 10_000
 """Requests that may wait in one pool before it answers Overloaded."""
@@ -104,21 +105,21 @@ def _with_engine(spec: DeploySpec, path: str | None) -> tuple[DeploySpec, str]:
     if spec.infer_backend not in (None, "auto"):
         _check_pair(str(spec.infer_backend), path)
         return spec, ""
-    weights = files.look(path)
+    engines = registry.engines()
+    weights = files.look(path, file_formats(engines))
     machine = hardware.look()
-    choice = engine_choice.engine(
-        weights, machine.for_worker(spec.gpus_per_worker), installed_engines.usable(registry.installed())
-    )
+    choice = engine_choice.choose(weights, machine.for_worker(spec.gpus_per_worker), engines)
     more = "; add --gpus_per_worker 1 to give it the GPU" if machine.gpus and not spec.gpus_per_worker else ""
     return replace(spec, pretrained_model_type=choice.kind, infer_backend=choice.engine), f"{choice.why}{more}"
 
 
 def _check_pair(engine: str, path: str | None) -> None:
+    engines = registry.engines()
     try:
-        weights = files.look(path)
+        weights = files.look(path, file_formats(engines))
     except BadParameter:
-        return  # the engine's own check says what it misses, or knows the files
-    engine_choice.check_pair(engine, weights)
+        return  # the engine's own check names what is missing, or knows the files
+    engine_choice.check_pair(engine, weights, engines)
 
 
 def _absolute(path: str) -> str:

@@ -127,7 +127,7 @@ def provider_lines() -> Iterator[str]:
 def described(info: Info) -> str:
     """Return what a backend is and what it needs."""
     more = f" {VLLM}" if info.title == "vLLM" else ""
-    needs = f" Needs {' or '.join(map(code, info.requires))}: `pip install '.[{info.extra}]'`." if info.requires else ""
+    needs = f" Needs {' or '.join(map(code, info.modules))}: `pip install '.[{info.extra}]'`." if info.modules else ""
     return f"{info.title}.{needs}{more}"
 
 

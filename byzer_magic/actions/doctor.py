@@ -1,4 +1,4 @@
-"""What is installed, what is free, what a model would need: plain data and rows; imports nothing heavy."""
+"""What is installed, what is free, what a model would need: plain data, and rows of tables; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -14,23 +14,28 @@ from byzer_magic.actions import model_search
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Info
 from byzer_magic.errors import ByzerError
-from byzer_magic.local_models import engine_choice, files, hardware, installed as installed_engines, memory
+from byzer_magic.i18n import gettext as _, join, lazy_gettext, localized, ngettext
+from byzer_magic.local_models import engine_choice, files, hardware, installed, memory
 from byzer_magic.local_models.files import Weights
 from byzer_magic.local_models.hardware import Hardware
-from byzer_magic.local_models.installed import Package
+from byzer_magic.local_models.installed import Engine, Engines, file_formats
 from byzer_magic.local_models.memory import Estimate, readable
 
 Row = dict[str, Any]
-Room = Callable[[], dict[str, tuple[float, float]] | None]
-"""Asks a Ray that runs how many CPUs and GPUs are free, and of how many; None where none runs."""
+FreeResources = Callable[[], dict[str, tuple[float, float]] | None]
+"""Returns, of a running Ray, the free and all CPUs and GPUs; None when no Ray runs."""
 
 WIDTH = 100
 """Characters of a cell's line: a table fits into a terminal of 120."""
 _INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "asimd": "NEON", "sve": "SVE"}
 
 
-def report(model_path: str | None, room: Room) -> dict[str, Any]:
+def report(model_path: str | None, free_resources: FreeResources) -> dict[str, Any]:
     """Return what is known of a model, or of the machine and its engines, as plain data.
+
+    Args:
+        model_path: the model; None reports on the machine.
+        free_resources: asks the running Ray.
 
     Raises:
         BadParameter: nothing is at the path that is known as a model.
@@ -38,16 +43,15 @@ def report(model_path: str | None, room: Room) -> dict[str, Any]:
     here = hardware.look()
     if model_path:
         return {"model": model(model_path, here)}
-    return {"machine": machine(here, room), "engines": engines(here)}
+    return {"machine": machine(here, free_resources), "engines": engines(here)}
 
 
-def machine(here: Hardware, room: Room) -> dict[str, Any]:
-    """Return what the machine has and what is free."""
+def machine(here: Hardware, free_resources: FreeResources) -> dict[str, Any]:
+    """Return what the machine has and what is free; memory and disks in bytes."""
     disks = {}
-    for path in (Path.home(), *model_search.shelves()):
-        with contextlib.suppress(OSError):  # a home that is not there, a disk that has gone
+    for path in (Path.home(), *model_search.model_folders()):
+        with contextlib.suppress(OSError):  # a home that does not exist, a disk that is gone
             disks[str(path)] = shutil.disk_usage(path).free
-    ray = next(iter(installed_engines.find(["ray"])), None)
     return {
         "cpus": here.cpus,
         "load": round(here.load, 2),
@@ -60,15 +64,15 @@ def machine(here: Hardware, room: Room) -> dict[str, Any]:
         ],
         "disks_free": disks,
         "python": platform.python_version(),
-        "ray": {"version": ray.version if ray else None, **_cluster(room)},
+        "ray": {"version": installed.version("ray") or None, **_cluster(free_resources)},
     }
 
 
-def _cluster(room: Room) -> dict[str, Any]:
+def _cluster(free_resources: FreeResources) -> dict[str, Any]:
     try:
-        found = room()
-    except ByzerError as err:  # what is wrong with Ray is news, too
-        return {"running": False, "trouble": err.message}
+        found = free_resources()
+    except ByzerError as err:  # an error of Ray belongs into the report
+        return {"running": False, "error": err.message}
     if found is None:
         return {"running": False}
     return {"running": True, "free": {name: {"free": free, "total": total} for name, (free, total) in found.items()}}
@@ -76,33 +80,32 @@ def _cluster(room: Room) -> dict[str, Any]:
 
 def engines(here: Hardware) -> list[dict[str, Any]]:
     """Return what is known of each engine and family of local models."""
-    found = registry.installed()
-    return [_engine(name, backend.info, found[name], here) for name, backend in registry.local().items()]
+    found = registry.engines()
+    return [_engine(found[name], backend.info, here) for name, backend in registry.local().items()]
 
 
-def _engine(name: str, info: Info, found: tuple[Package, ...], here: Hardware) -> dict[str, Any]:
-    whole = installed_engines.usable({name: found}).get(name, ())
-    missing = sorted({need for package in found for need in package.missing})
-    line = "" if whole else f"pip install {' '.join(missing) or repr(f'byzer-magic[{info.extra}]')}"
+def _engine(engine: Engine, info: Info, here: Hardware) -> dict[str, Any]:
+    companions = f"pip install {' '.join(engine.missing)}" if engine.missing else ""
     return {
-        "engine": name,
-        "installed": {package.name: package.version for package in found},
+        "engine": engine.name,
+        "installed": {package.name: package.version for package in engine.packages},
         "can": sorted(info.capabilities),
-        "runs_on": sorted({place for package in whole for place in package.here(here)}),
-        "install": line,
+        "runs_on": list(engine.runs_on(here)),
+        "install": "" if engine.usable else companions or info.install_command,
     }
 
 
 def model(model_path: str, here: Hardware) -> dict[str, Any]:
-    """Return what a model's files say, what runs it here, and whether it fits.
+    """Return what a model's files say, which engine runs it here, and whether it fits; sizes in bytes.
 
     Raises:
         BadParameter: nothing is there that is known as a model.
     """
-    weights = files.look(model_path)
+    engines = registry.engines()
+    weights = files.look(model_path, file_formats(engines))
     facts: dict[str, Any] = {
         "path": str(weights.path),
-        "form": weights.form,
+        "format": weights.format,
         "architecture": weights.architecture,
         "parameters": weights.parameters,
         "dtype": weights.dtype,
@@ -110,14 +113,14 @@ def model(model_path: str, here: Hardware) -> dict[str, Any]:
         "files": [path.name for path in weights.files],
         "context": weights.context,
     }
-    installed = installed_engines.usable(registry.installed())
     try:
-        choice = engine_choice.engine(weights, here, installed)
+        choice = engine_choice.choose(weights, here, engines)
     except ByzerError as err:
-        return facts | {"engine": None, "why": f"{err.message} {err.hint}"}
-    need = memory.memory(weights, choice.name, here)
-    facts |= {"engine": choice.name, "why": choice.why, "installed": choice.name in installed}
-    return facts | {"memory": _memory(need), "free": _free(need, here)} | _fit(weights, need, here)
+        return facts | {"engine": None, "why": join(err.message, err.hint)}
+    engine = engines[choice.name]
+    need = memory.estimate(weights, engine, here)
+    facts |= {"engine": engine.name, "why": choice.why, "installed": bool(engine.usable)}
+    return facts | {"memory": _memory(need), "free": _free(need, here)} | _fit(weights, need, here, engines)
 
 
 def _memory(need: Estimate) -> dict[str, Any]:
@@ -137,35 +140,45 @@ def _free(need: Estimate, here: Hardware) -> int | None:
     return here.gpu_memory_free if need.gpu else here.memory_free
 
 
-def _fit(weights: Weights, need: Estimate, here: Hardware) -> dict[str, Any]:
+def _fit(weights: Weights, need: Estimate, here: Hardware, engines: Engines) -> dict[str, Any]:
     """Return whether it fits, and if not, what would make it fit."""
     free = _free(need, here)
     if free is None or need.total <= free:
         return {"fits": None if free is None else True, "to_fit": []}
-    return {"fits": False, "to_fit": list(_advice(weights, need, free))}
+    return {"fits": False, "to_fit": list(_advice(weights, need, free, engines))}
 
 
-def _advice(weights: Weights, need: Estimate, free: int) -> Iterator[str]:
-    if tokens := need.context_within(free):
-        setting = "n_ctx" if need.engine == "llama_cpp" else "backend.max_model_len"
-        yield f"--infer_params {setting}={tokens}"
-    elif need.engine == "vllm" and need.weights + memory.OVERHEAD["transformers"] < free:
-        yield "--infer_backend transformers, which takes less beside the weights"
-    bits = memory.quantized_to(weights, need, free)
-    if bits:
-        yield f"a version of it that is quantized to {bits} bits or fewer (GGUF, AWQ, GPTQ)"
-    elif need.cache == 0 or need.context_within(free) is None:
-        yield f"a smaller model, or {readable(need.total - free)} more: undeploy something"
+def _advice(weights: Weights, need: Estimate, free: int, engines: Engines) -> Iterator[str]:
+    facts = engines[need.engine].facts
+    tokens = need.context_within(free)
+    if tokens and facts.context_param:
+        yield f"--infer_params {facts.context_param}={tokens}"
+    elif lighter := _lighter(weights, need, free, engines):
+        yield lazy_gettext("--infer_backend {engine}, which takes less memory besides the weights", engine=lighter)
+    if bits := memory.quantized_to(weights, need, free):
+        yield lazy_gettext("a version quantized to {bits} bits or fewer (GGUF, AWQ, GPTQ)", bits=bits)
+    elif not tokens:
+        more = readable(need.total - free)
+        yield lazy_gettext("a smaller model, or {amount} more: undeploy something", amount=more)
+
+
+def _lighter(weights: Weights, need: Estimate, free: int, engines: Engines) -> str:
+    """Return another engine that `auto` could take, whose overhead leaves room for the weights."""
+    for name, engine in engines.items():
+        overhead = engine.facts.memory.overhead_bytes
+        if weights.format in engine.facts.auto and overhead < need.overhead and need.weights + overhead < free:
+            return name
+    return ""
 
 
 # ---- rows
 
 
 def tables(report: dict[str, Any]) -> list[list[Row]]:
-    """Return the tables that show a report: of a model, or of the machine and its engines."""
+    """Return the tables that show a report, in the active language: of a model, or of the machine and its engines."""
     if "model" in report:
-        return [_rows("model", _model_lines(report["model"]))]
-    return [_rows("machine", _machine_lines(report["machine"])), [_engine_row(item) for item in report["engines"]]]
+        return [_rows(_("model"), _model_lines(report["model"]))]
+    return [_rows(_("machine"), _machine_lines(report["machine"])), [_engine_row(item) for item in report["engines"]]]
 
 
 def _rows(title: str, lines: Iterable[tuple[str, str]]) -> list[Row]:
@@ -180,58 +193,110 @@ def _rows(title: str, lines: Iterable[tuple[str, str]]) -> list[Row]:
 def _machine_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     sets = [_INSTRUCTIONS[name] for name in facts["instructions"] if name in _INSTRUCTIONS]
     sets += ["bfloat16"] if {"avx512_bf16", "amx_bf16", "bf16"} & set(facts["instructions"]) else []
-    yield "CPUs", f"{facts['cpus']}, load {facts['load']:.1f} ({', '.join([facts['architecture'], *sets])})"
-    yield "memory", f"{readable(facts['memory_free'])} of {readable(facts['memory_total'])} free"
-    yield "GPUs", "; ".join(map(_gpu, facts["gpus"])) or "none"
+    details = ", ".join([facts["architecture"], *sets])
+    yield (
+        _("CPUs"),
+        _("{cpus}, load {load} ({details})", cpus=facts["cpus"], load=f"{facts['load']:.1f}", details=details),
+    )
+    yield _("memory"), _share(facts)
+    yield _("GPUs"), "; ".join(map(_gpu, facts["gpus"])) or _("none")
     for folder, free in facts["disks_free"].items():
-        yield "disk", f"{readable(free)} free at {model_search.short(Path(folder))}"
-    yield "Python", facts["python"]
-    yield "Ray", f"{facts['ray']['version']}, {_ray(facts['ray'])}"
+        yield _("disk"), _("{free} free at {folder}", free=readable(free), folder=model_search.short(Path(folder)))
+    yield _("Python"), facts["python"]
+    yield _("Ray"), f"{facts['ray']['version']}, {_ray(facts['ray'])}"
+
+
+def _share(facts: dict[str, Any]) -> str:
+    free, total = readable(facts["memory_free"]), readable(facts["memory_total"])
+    return _("{free} of {total} free", free=free, total=total)
 
 
 def _gpu(gpu: dict[str, Any]) -> str:
     if gpu["memory_free"] is None or gpu["memory_total"] is None:
         return str(gpu["name"])
-    return f"{gpu['name']}, {readable(gpu['memory_free'])} of {readable(gpu['memory_total'])} free"
+    return f"{gpu['name']}, {_share(gpu)}"
 
 
 def _ray(facts: dict[str, Any]) -> str:
     if not facts["running"]:
-        return str(facts.get("trouble", "not running here"))
-    parts = facts["free"].items()
-    return ", ".join(f"{part['free']:g} of {part['total']:g} {name}s free" for name, part in parts if part["total"])
+        return str(localized(facts.get("error"))) if "error" in facts else _("not running here")
+    return ", ".join(
+        _("{free} of {total} {resource}s free", free=f"{part['free']:g}", total=f"{part['total']:g}", resource=name)
+        for name, part in facts["free"].items()
+        if part["total"]
+    )
 
 
 def _engine_row(facts: dict[str, Any]) -> Row:
+    versions = ", ".join(f"{name} {version}" for name, version in facts["installed"].items())
     return {
-        "engine": facts["engine"],
-        "installed": ", ".join(f"{name} {version}" for name, version in facts["installed"].items()) or "no",
-        "runs on": ", ".join(facts["runs_on"]) or ("" if facts["install"] else "nothing here"),
-        "can": " ".join(facts["can"]),
-        "to install": facts["install"],
+        _("engine"): facts["engine"],
+        _("installed"): versions or _("no"),
+        _("runs on"): ", ".join(facts["runs_on"]) or ("" if facts["install"] else _("nothing here")),
+        _("capabilities"): " ".join(facts["can"]),
+        _("to install"): facts["install"],
     }
 
 
 def _model_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "path", model_search.short(Path(facts["path"]))
-    yield "form", ", ".join(filter(None, (facts["form"], facts["architecture"])))
-    yield "parameters", f"{readable(facts['parameters'], '')} ({facts['dtype']})" if facts["parameters"] else "unknown"
-    count = len(facts["files"])
-    yield "on disk", f"{readable(facts['size'])} in {count} file{'s'[: count != 1]}: {', '.join(facts['files'][:3])}"
-    yield "context", f"{facts['context']:,} tokens" if facts["context"] else "unknown"
+    yield _("path"), model_search.short(Path(facts["path"]))
+    yield _("format"), ", ".join(filter(None, (facts["format"], facts["architecture"])))
+    count = readable(facts["parameters"], "") if facts["parameters"] else ""
+    yield _("parameters"), f"{count} ({facts['dtype']})" if count else _("unknown")
+    yield _("on disk"), _on_disk(facts)
+    yield _("context"), _("{count} tokens", count=f"{facts['context']:,}") if facts["context"] else _("unknown")
+    why = localized(facts["why"])
     if facts["engine"] is None:
-        yield "engine", f"none: {facts['why']}"
+        yield _("engine"), _("none: {why}", why=why)
         return
-    yield "engine", f"{facts['engine']}{'' if facts['installed'] else ' (not installed)'}, because {facts['why']}"
-    memory = facts["memory"]
-    yield "weights", f"{readable(memory['weights'])} as {memory['dtype'] or 'stored'}"
-    if memory["cache"]:
-        answers = f"{memory['cache_answers']} answers with " if memory["cache_answers"] > 1 else ""
-        yield "KV cache", f"{readable(memory['cache'])} for {answers}a context of {memory['cache_tokens']:,} tokens"
-    yield "overhead", f"{readable(memory['overhead'])} of the engine"
-    where = "GPU memory" if memory["on"] == "GPU" else "memory"
-    yield "in all", f"about {readable(memory['total'])} of {where} for each worker"
-    free = "nothing here tells what is free" if facts["free"] is None else f"{readable(facts['free'])} is free"
-    yield "fits", f"{ {True: 'yes', False: 'no', None: 'unknown'}[facts['fits']] }: {free}"
+    if facts["installed"]:
+        yield _("engine"), _("{engine}, because {why}", engine=facts["engine"], why=why)
+    else:
+        yield _("engine"), _("{engine} (not installed), because {why}", engine=facts["engine"], why=why)
+    yield from _memory_lines(facts["memory"])
+    yield _("fits"), _fits(facts)
     for at, advice in enumerate(facts["to_fit"]):
-        yield "" if at else "would fit", advice
+        yield "" if at else _("would fit"), localized(advice)
+
+
+def _on_disk(facts: dict[str, Any]) -> str:
+    size, names = readable(facts["size"]), ", ".join(facts["files"][:3])
+    return ngettext(
+        "{size} in {count} file: {names}",
+        "{size} in {count} files: {names}",
+        len(facts["files"]),
+        size=size,
+        names=names,
+    )
+
+
+def _memory_lines(memory: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    weights, tokens = readable(memory["weights"]), f"{memory['cache_tokens']:,}"
+    if memory["dtype"]:
+        yield _("weights"), _("{size} as {dtype}", size=weights, dtype=memory["dtype"])
+    else:
+        yield _("weights"), _("{size} as stored", size=weights)
+    if memory["cache"]:
+        yield (
+            _("KV cache"),
+            ngettext(
+                "{size} for a context of {tokens} tokens",
+                "{size} for {count} requests with a context of {tokens} tokens each",
+                memory["cache_answers"],
+                size=readable(memory["cache"]),
+                tokens=tokens,
+            ),
+        )
+    yield _("overhead"), _("{size} of the engine", size=readable(memory["overhead"]))
+    total = readable(memory["total"])
+    if memory["on"] == "GPU":
+        yield _("total"), _("about {size} of GPU memory per worker", size=total)
+    else:
+        yield _("total"), _("about {size} of memory per worker", size=total)
+
+
+def _fits(facts: dict[str, Any]) -> str:
+    if facts["free"] is None:
+        return _("unknown: the free memory cannot be read")
+    free = readable(facts["free"])
+    return _("yes: {free} is free", free=free) if facts["fits"] else _("no: {free} is free", free=free)

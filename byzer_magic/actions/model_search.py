@@ -1,24 +1,27 @@
-"""The models on this machine's disk: in the caches that hubs and programs keep, and where people put them."""
+"""The models on this machine's disk: in the caches of hubs and programs, and in the usual folders."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from byzer_magic.backends import registry
 from byzer_magic.errors import ByzerError
-from byzer_magic.local_models import engine_choice, files, hardware, installed as installed_engines
+from byzer_magic.i18n import gettext, lazy_gettext as _, localized
+from byzer_magic.local_models import engine_choice, files, hardware
+from byzer_magic.local_models.engine_facts import FileFormat
 from byzer_magic.local_models.files import Weights
 from byzer_magic.local_models.gguf import is_later_part
 from byzer_magic.local_models.hardware import Hardware
+from byzer_magic.local_models.installed import Engines, file_formats
 from byzer_magic.local_models.memory import readable
 
-DEEPEST = 6
-"""Folders below a cache that are looked into."""
-MOST = 1000
+MAX_DEPTH = 6
+"""Levels of folders below a cache that are searched."""
+MAX_MODELS = 1000
 """Models that are listed."""
 CACHES = (
     ("HF_HUB_CACHE", "", "~/.cache/huggingface/hub"),
@@ -31,14 +34,14 @@ CACHES = (
     ("", "", "~/models"),
     ("", "", "models"),
 )
-"""Variable that says where, folder below it, and where it is when the variable is not set."""
+"""Environment variable with a folder, the folder below it, and the default when the variable is not set."""
 ALONE = ("adapter_config.json", "model_index.json")
-"""Files that make a folder a model (or a part of one) whatever else is in it."""
+"""Files that make a folder a model, or a part of one, whatever else is in it."""
 WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".pt")
 SKIPPED = ("blobs", "refs", "node_modules", "site-packages", "__pycache__")
-"""Folders in which no model lies that does not lie elsewhere, too."""
-_WRONG = (ByzerError, OSError, ValueError, TypeError, LookupError, AttributeError)
-"""What reading the files of a broken model may raise: configurations are whatever somebody wrote."""
+"""Folders without models of their own: what they hold is linked from elsewhere."""
+_READ_ERRORS = (ByzerError, OSError, ValueError, TypeError, LookupError, AttributeError)
+"""What reading the files of a broken model may raise: a config.json may hold anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +52,11 @@ class Found:
     weights: Weights | None = None
     engine: str = ""
     installed: bool = True
-    trouble: str = ""
+    error: str = ""
 
 
-def shelves(environ: Mapping[str, str] = os.environ) -> list[Path]:
-    """Return the folders of models that exist, those of BYZER_MODELS (with colons between) first."""
+def model_folders(environ: Mapping[str, str] = os.environ) -> list[Path]:
+    """Return the folders of models that exist, those of BYZER_MODELS (separated by colons) first."""
     named = [Path(part).expanduser() for part in environ.get("BYZER_MODELS", "").split(os.pathsep) if part]
     for variable, below, usual in CACHES:
         where = environ.get(variable) if variable else None
@@ -63,47 +66,62 @@ def shelves(environ: Mapping[str, str] = os.environ) -> list[Path]:
 
 
 def find(folder: str | None = None) -> list[Found]:
-    """Return the models below a folder, or else in the usual ones and right here, sorted by path.
+    """Return the models below a folder, or in the usual folders and the current one, sorted by path.
+
+    Args:
+        folder: where to search; None searches the usual folders.
 
     Raises:
-        BadParameter: the folder that is named does not exist.
+        BadParameter: the folder does not exist.
     """
-    where = [files.existing(folder).absolute()] if folder else shelves()
+    engines = registry.engines()
+    search = _Search(own_formats=file_formats(engines))
+    where = [files.existing(folder).absolute()] if folder else model_folders()
     paths: dict[Path, Path] = {}
-    seen: set[tuple[int, int]] = set()
-    for path in (*_all(where, DEEPEST, seen), *([] if folder else _all([Path.cwd()], 1, seen))):
+    for path in (*search.below(where, MAX_DEPTH), *([] if folder else search.below([Path.cwd()], 1))):
         paths.setdefault(path.resolve(), path)
-        if len(paths) >= MOST:
+        if len(paths) >= MAX_MODELS:
             break
-    here, installed = hardware.look(), installed_engines.usable(registry.installed())
-    return [_found(path, here, installed) for path in sorted(paths.values())]
+    here = hardware.look()
+    return [_found(path, here, engines) for path in sorted(paths.values())]
 
 
-def _all(where: Iterable[Path], depth: int, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    for folder in where:
-        yield from [folder] if folder.is_file() else _models(folder, depth, seen)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    """A walk through folders that enters each of them once, however many links lead to it."""
 
+    own_formats: tuple[FileFormat, ...]
+    seen: set[tuple[int, int]] = field(default_factory=set)
 
-def _models(folder: Path, depth: int, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """Yield folders with a model, and single files; a folder that several links lead to is looked into once."""
-    try:
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in seen:
+    def below(self, folders: Iterable[Path], depth: int) -> Iterator[Path]:
+        """Yield the models in these folders, and those of them that are files."""
+        for folder in folders:
+            yield from [folder] if folder.is_file() else self._models(folder, depth)
+
+    def _models(self, folder: Path, depth: int) -> Iterator[Path]:
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in self.seen:
+                return
+            self.seen.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                names = {entry.name: _is_folder(entry) for entry in entries}
+        except OSError:
             return
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as entries:
-            names = {entry.name: _is_folder(entry) for entry in entries}
-    except OSError:
-        return
-    if _is_model(names):
-        yield folder
-        return
-    for name in sorted(names):
-        if names[name]:
-            if depth and not name.startswith(".") and name not in SKIPPED:
-                yield from _models(folder / name, depth - 1, seen)
-        elif _is_model_file(name, names):
-            yield folder / name
+        if _is_model(names):
+            yield folder
+            return
+        for name in sorted(names):
+            if names[name]:
+                if depth and not name.startswith(".") and name not in SKIPPED:
+                    yield from self._models(folder / name, depth - 1)
+            elif self._is_model_file(folder / name):
+                yield folder / name
+
+    def _is_model_file(self, path: Path) -> bool:
+        if path.suffix == ".gguf":
+            return not is_later_part(path.name) and "mmproj" not in path.name.lower()
+        return any(form.complete(path) for form in self.own_formats)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -114,63 +132,68 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_model(names: Mapping[str, bool]) -> bool:
-    """Return whether files of these names make a folder a model: whole, or at least meant as one."""
+    """Return whether files of these names make a folder a model, complete or not."""
     if any(name in names for name in ALONE) or {"config.yaml", "model.pt"} <= names.keys():
         return True
     if "config.json" not in names:
         return False
     only_gguf = not any(name.endswith(WEIGHTS) for name in names) and any(name.endswith(".gguf") for name in names)
-    meant = any(name.endswith(WEIGHTS) or name in files.TOKENIZERS for name in names)
-    return meant and not only_gguf
+    intended = any(name.endswith(WEIGHTS) or name in files.TOKENIZERS for name in names)
+    return intended and not only_gguf
 
 
-def _is_model_file(name: str, names: Mapping[str, bool]) -> bool:
-    if name.endswith(".onnx"):
-        return f"{name}.json" in names
-    return name.endswith(".gguf") and not is_later_part(name) and "mmproj" not in name.lower()
-
-
-def _found(path: Path, here: Hardware, installed: engine_choice.Installed) -> Found:
+def _found(path: Path, here: Hardware, engines: Engines) -> Found:
     weights = None
     try:
-        weights = files.look(str(path))
-        choice = engine_choice.engine(weights, here, installed)
-    except _WRONG as err:
-        return Found(path=path, weights=weights, trouble=_trouble(err, path))
-    return Found(path=path, weights=weights, engine=choice.name, installed=choice.name in installed)
+        weights = files.look(str(path), file_formats(engines))
+        choice = engine_choice.choose(weights, here, engines)
+    except _READ_ERRORS as err:
+        return Found(path=path, weights=weights, error=_error(err, path))
+    return Found(path=path, weights=weights, engine=choice.name, installed=bool(engines[choice.name].usable))
 
 
-def _trouble(err: Exception, path: Path) -> str:
-    """Return what is wrong, without the path, which stands beside it."""
+def _error(err: Exception, path: Path) -> str:
     if isinstance(err, OSError):
-        return f"{Path(err.filename or path).name}: {err.strerror}"
-    text = err.message if isinstance(err, ByzerError) else f"has a configuration that is not a model's ({err})"
-    return text.removeprefix(f"{path} ").replace(f"{path}/", "").rstrip(".")
+        return _("{file}: {reason}", file=Path(err.filename or path).name, reason=err.strerror)
+    if isinstance(err, ByzerError):
+        return err.message
+    return _("{path} has a configuration that is not a model's ({error}).", path=path, error=err)
+
+
+def error_of(found: Found) -> str:
+    """Return what is wrong with a model in the active language, without its path, which is shown beside it."""
+    return _without_path(localized(found.error), found)
+
+
+def _without_path(text: str, found: Found) -> str:
+    return text.removeprefix(f"{found.path} ").replace(f"{found.path}/", "").rstrip(".。")
 
 
 # ---- rows
 
 
 def rows(found: Iterable[Found]) -> list[dict[str, Any]]:
-    """Return one row for each model; that something is wrong has a column where it is so."""
+    """Return one row for each model; the column of errors is left out when there are none."""
     table = [_row(item) for item in found]
-    if not any(row["trouble"] for row in table):
+    column = gettext("error")
+    if not any(row[column] for row in table):
         for row in table:
-            del row["trouble"]
+            del row[column]
     return table
 
 
 def _row(found: Found) -> dict[str, Any]:
     weights = found.weights
+    engine = found.engine if found.installed else gettext("{engine} (not installed)", engine=found.engine)
     return {
-        "name": name_of(found.path),
-        "form": weights.form if weights else "",
-        "engine": f"{found.engine}{'' if found.installed else ' (to install)'}" or "-",
-        "parameters": readable(weights.parameters, "") if weights and weights.parameters else "",
-        "dtype": weights.dtype if weights else "",
-        "size": readable(weights.size) if weights else "",
-        "trouble": found.trouble,
-        "path": short(_repository(found.path)),
+        gettext("name"): name_of(found.path),
+        gettext("format"): weights.format if weights else "",
+        gettext("engine"): engine or "-",
+        gettext("parameters"): readable(weights.parameters, "") if weights and weights.parameters else "",
+        gettext("dtype"): weights.dtype if weights else "",
+        gettext("size"): readable(weights.size) if weights else "",
+        gettext("error"): error_of(found),
+        gettext("path"): short(_repository(found.path)),
     }
 
 
@@ -182,10 +205,11 @@ def plain(found: Iterable[Found]) -> list[dict[str, Any]]:
             "path": str(item.path),
             "engine": item.engine or None,
             "installed": item.installed if item.engine else None,
-            "trouble": item.trouble or None,
+            "error": _without_path(str(item.error), item) or None,
+            "format": item.weights.format if item.weights else None,
             **{
                 name: getattr(item.weights, name, None) or None
-                for name in ("form", "architecture", "parameters", "dtype", "size", "context")
+                for name in ("architecture", "parameters", "dtype", "size", "context")
             },
         }
         for item in found

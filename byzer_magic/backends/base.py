@@ -17,6 +17,7 @@ from byzer_magic.capabilities import METHODS, Capability, methods_of
 from byzer_magic.commands import options
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import BadParameter, MissingKey
+from byzer_magic.local_models.engine_facts import EngineFacts
 from byzer_magic.types import Item, Request
 
 
@@ -40,12 +41,30 @@ class Info:
     title: str
     params: tuple[Param, ...]
     requires: tuple[str, ...] = ()
-    """Import names of which one must be installed."""
+    """Import names of which one must be installed; an engine has them in `engine.packages`."""
     extra: str = ""
-    """The extra of byzer-magic that installs it."""
+    """The extra of byzer-magic that installs it; empty for a backend of another package."""
     capabilities: frozenset[Capability] = frozenset()
-    local: bool = False
-    """Local engines run one process per worker; SaaS workers are slots in the pool's process."""
+    engine: EngineFacts | None = None
+    """For an engine of local models: its formats, packages and memory."""
+
+    @property
+    def local(self) -> bool:
+        """Return whether it runs local models, in one process per worker; SaaS workers are slots in the pool."""
+        return self.engine is not None
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Return the import names of which one must be installed."""
+        return tuple(package.module for package in self.engine.packages) if self.engine else self.requires
+
+    @property
+    def install_command(self) -> str:
+        """Return the command that installs what it needs."""
+        if self.extra:
+            return f"pip install 'byzer-magic[{self.extra}]'"
+        first = self.engine.packages[0].distributions[:1] if self.engine else ()
+        return f"pip install {(*first, *self.modules)[0].replace('_', '-')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -35,7 +35,8 @@ class Setting:
     default: Any = None
     required: bool = False
     secret: bool = False
-    choices: tuple[str, ...] = ()
+    choices: Sequence[str] = ()
+    """The allowed values; a sequence may compute them when it is read, as that of the engines does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ def check(spec: object) -> None:
     """Raise CommandError when a value is outside its declared choices or bounds."""
     for opt in options_of(type(spec)):
         value = getattr(spec, opt.name)
-        if opt.choices and value is not None and value not in opt.choices:
+        if value is not None and opt.choices and value not in opt.choices:
             raise CommandError(
                 not_a_choice(f"--{opt.name}", repr(value), opt.choices), suggest(str(value), opt.choices)
             )

@@ -13,9 +13,7 @@ from typing import Any
 from byzer_magic.commands.options import Spec, option
 from byzer_magic.commands.registry import CELL, EASY, REGISTRY, command, command_of
 from byzer_magic.i18n import lazy_gettext as _
-
-ENGINES = ("auto", "vllm", "llama_cpp", "transformers", "deepspeed")
-"""Values of `--infer_backend`."""
+from byzer_magic.plugins import EngineChoices
 
 
 def _alias(default: Any = MISSING, **more: Any) -> Any:
@@ -56,7 +54,7 @@ class DeploySpec(Spec):
         help=_("name of this deployment, unique in the cluster"),
     )
     pretrained_model_type: str = option("custom/auto", help=_("saas/<provider> or custom/<family>"), complete="kind")
-    infer_backend: str | None = option(None, help=_("engine of a local model"), choices=ENGINES)
+    infer_backend: str | None = option(None, help=_("engine of a local model"), choices=EngineChoices())
     model_path: str | None = option(None, help=_("weights of a local model: file or folder"), complete="path")
     num_workers: int = option(1, help=_("workers of this deployment"), kind="int", minimum=1)
     worker_concurrency: int = option(1, help=_("requests one worker runs at once"), kind="int", minimum=1)

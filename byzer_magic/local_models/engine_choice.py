@@ -1,65 +1,53 @@
-"""Which engine fits a model: what `--infer_backend auto` takes, and why.
+"""Which engine fits a model: what `--infer_backend auto` chooses, and why.
 
-Pure: from what the files say, the hardware, and what is installed.
+Pure: from what the files say, the hardware, and the engines with what is installed of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from byzer_magic.errors import BadParameter
-from byzer_magic.local_models import gguf, memory
+from byzer_magic.i18n import join, lazy_gettext as _
+from byzer_magic.local_models import files, gguf, memory
+from byzer_magic.local_models.engine_facts import CPU, GPU, HEADLESS
 from byzer_magic.local_models.files import Weights
 from byzer_magic.local_models.hardware import Hardware
-from byzer_magic.local_models.installed import Package
-
-Installed = Mapping[str, tuple[Package, ...]]
-"""The usable engines (`vllm`, `custom/whisper`, ...), each with the packages that can run it."""
-
-FAMILIES = {
-    "sentence-transformers": ("custom/bge", "makes embeddings"),
-    "reranker": ("custom/bge_rerank", "orders documents"),
-    "whisper": ("custom/whisper", "writes down speech"),
-    "ctranslate2": ("custom/whisper", "writes down speech"),
-    "funasr": ("custom/sensevoice", "writes down speech"),
-    "piper": ("custom/piper", "speaks"),
-}
-"""Type and purpose of the models that one engine runs, by the form of their files."""
-FORM_NAMES = {
-    "gguf": "a GGUF model", "ctranslate2": "a Whisper for CTranslate2", "whisper": "a Whisper",
-    "funasr": "a FunASR model", "piper": "a Piper voice", "sentence-transformers": "an embedding model",
-    "reranker": "a reranker",
-}  # fmt: skip
+from byzer_magic.local_models.installed import Engine, Engines, file_formats
 
 _CHAT = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
-"""Endings of architectures that write text."""
-_NO_ENGINE = (
-    ("ForMaskedLM", "fills gaps in a text", "For the vectors of its layers, add --pretrained_model_type custom/bge."),
-    ("ForPreTraining", "is made for further training", "For its vectors, add --pretrained_model_type custom/bge."),
-    ("ForSequenceClassification", "sorts texts into classes", ""),
-    ("ForTokenClassification", "marks words in a text", ""),
-    ("ForQuestionAnswering", "marks answers in a text", ""),
-    ("ForMultipleChoice", "picks one of several texts", ""),
-    ("ForImageClassification", "sorts pictures into classes", ""),
-    ("ForObjectDetection", "finds things in pictures", ""),
-    ("Segmentation", "finds things in pictures", ""),
-    ("ForDepthEstimation", "measures depth in pictures", ""),
-    ("ForAudioClassification", "sorts sounds into classes", ""),
-    ("ForCTC", "writes down speech in a way that no engine here does", "Whisper and SenseVoice models work."),
-    ("ForSpeechSeq2Seq", "writes down speech in a way that no engine here does", "Whisper and SenseVoice work."),
-)
-"""Endings of architectures that no engine here runs, what those models do, and the next step."""
+"""Endings of architectures that generate text."""
+_TASKS = {
+    "ForMaskedLM": _("masked language modeling"),
+    "ForPreTraining": _("pretraining"),
+    "ForSequenceClassification": _("text classification"),
+    "ForTokenClassification": _("token classification"),
+    "ForQuestionAnswering": _("extractive question answering"),
+    "ForMultipleChoice": _("multiple choice"),
+    "ForImageClassification": _("image classification"),
+    "ForObjectDetection": _("object detection"),
+    "Segmentation": _("image segmentation"),
+    "ForDepthEstimation": _("depth estimation"),
+    "ForAudioClassification": _("audio classification"),
+    "ForCTC": _("speech recognition with CTC"),
+    "ForSpeechSeq2Seq": _("speech recognition (other than Whisper)"),
+}
+"""Tasks, in Hugging Face's terms, that no engine here runs, by the ending of the architecture."""
+_TASK_HINTS = {
+    "ForMaskedLM": _("For embeddings from its last layer, add --pretrained_model_type custom/bge."),
+    "ForPreTraining": _("For embeddings from its last layer, add --pretrained_model_type custom/bge."),
+    "ForCTC": _("Use a Whisper or SenseVoice model."),
+    "ForSpeechSeq2Seq": _("Use a Whisper or SenseVoice model."),
+}
 _NO_TEXT = (
     " clip siglip siglip2 chinese_clip clap vit deit beit swin swinv2 dinov2 dinov3_vit resnet convnext sam sam2 vits"
     " wav2vec2 wav2vec2-bert hubert wavlm unispeech encodec dac musicgen bark audio-spectrogram-transformer "
 )
 """`model_type` of networks that end in Model but do not read text, or not only."""
-_PICTURE_MAKERS = (
+_IMAGE_GENERATORS = (
     "flux", "sd1", "sd2", "sd3", "sdxl", "wan", "ltxv", "hidream", "qwen_image", "lumina2", "aura", "cosmos", "hyvid",
 )  # fmt: skip
-"""Architectures of GGUF files that make pictures or films."""
-_UNRUNNABLE = "No engine of byzer-magic runs it; %byzer doctor shows what the engines can do."
+"""Architectures of GGUF files that generate images or video."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,52 +62,96 @@ class Choice:
 
     @property
     def name(self) -> str:
-        """Return the name that says it all: the engine's, or the family's."""
+        """Return the engine's name, or the family's type: the key in `Engines`."""
         return self.engine or self.kind
 
 
-def engine(weights: Weights, hardware: Hardware, installed: Installed) -> Choice:
-    """Return the engine that fits a model on this hardware; where only one can run it, also when it is not installed.
+def choose(weights: Weights, hardware: Hardware, engines: Engines) -> Choice:
+    """Return the engine that fits a model on this hardware.
 
-    vLLM goes first for text: it answers many at once. Where it cannot run or does not fit, transformers can.
+    Of the engines that `auto` may take for the format, the first by rank that is installed and fits; when there is
+    none, the last by rank, which is the least demanding.
+
+    Args:
+        weights: the model.
+        hardware: what a worker can use.
+        engines: all engines, installed or not.
 
     Raises:
-        BadParameter: it is a model of a kind that no engine here runs; the text says what it is.
+        BadParameter: it is a model of a kind that no engine runs; the text says what it is.
     """
-    name = weights.path.name
     check(weights)
     _check_known(weights)
-    if weights.form == "gguf":
-        family = f" of the {weights.architecture} family" if weights.architecture else ""
-        return Choice(kind="custom/auto", engine="llama_cpp", why=f"{name} is a GGUF model{family}")
-    if weights.form in FAMILIES:
-        kind, purpose = FAMILIES[weights.form]
-        return Choice(kind=kind, why=f"{name} is {FORM_NAMES[weights.form]}, which {purpose}")
-    if not writes(weights):
-        return Choice(kind="custom/bge", why=f"{name} is a {weights.architecture}, which makes embeddings")
-    what = f"{_main_file(weights)} is a {weights.architecture}"
-    if "vllm" not in installed:
-        return Choice(kind="custom/auto", engine="transformers", why=f"{what}, and vllm is not installed")
-    fits, why = _vllm(weights, hardware, installed["vllm"])
-    chosen = "vllm" if fits or "transformers" not in installed else "transformers"
-    return Choice(kind="custom/auto", engine=chosen, why=f"{what}, vllm is installed, {why}")
+    form = HEADLESS if weights.format == "transformers" and not generates_text(weights) else weights.format
+    candidates = _candidates(form, engines)
+    if not candidates:
+        raise BadParameter(
+            _("No engine loads {path} ({format}).", path=weights.path, format=form),
+            _("Run %byzer doctor to see the engines."),
+        )
+    reasons = []
+    for engine in candidates[:-1]:
+        fits, reason = _fits(weights, hardware, engine)
+        reasons.append(reason)
+        if fits:
+            return _choice(engine, weights, reasons, engines)
+    last = candidates[-1]
+    others = [engine for engine in candidates[:-1] if engine.usable]
+    if last.usable or not others:
+        return _choice(last, weights, reasons, engines)
+    reasons.append(_("{engine} is not installed", engine=last.name))
+    return _choice(others[0], weights, reasons, engines)
 
 
-def _vllm(weights: Weights, hardware: Hardware, packages: tuple[Package, ...]) -> tuple[bool, str]:
-    """Return whether vLLM should run a model, and the facts that decide."""
-    places = {place for package in packages for place in package.here(hardware)}
-    if "GPU" in places:
-        return True, f"{hardware.gpus[0].name} is there: vllm on the GPU"
-    if "CPU" not in places:
-        if not any(package.cpu for package in packages):
-            return False, "but it was built for GPUs and there is none for the worker"
-        return False, "but the CPU has no AVX2, which it needs"
-    needs = memory.memory(weights, "vllm", hardware.for_worker(0)).total
-    here = "no GPU" if not hardware.gpus else "it was built for CPUs"
-    if needs > hardware.memory_free:
-        free = memory.readable(hardware.memory_free)
-        return False, f"but it needs {memory.readable(needs)} on the CPU, and {free} is free"
-    return True, f"{here}: vllm on the CPU"
+def _candidates(form: str, engines: Engines) -> list[Engine]:
+    """Return the engines that `auto` may choose for a format, by rank."""
+    found = [engine for engine in engines.values() if form in engine.facts.auto]
+    return sorted(found, key=lambda engine: (engine.facts.auto[form], engine.name))
+
+
+def _choice(engine: Engine, weights: Weights, reasons: list[str], engines: Engines) -> Choice:
+    why = join(_described(weights, engines), *reasons, separator="; ")
+    if "/" in engine.name:
+        return Choice(kind=engine.name, why=why)
+    return Choice(kind="custom/auto", engine=engine.name, why=why)
+
+
+def _described(weights: Weights, engines: Engines) -> str:
+    """Return what a model is."""
+    name = _main_file(weights)
+    if weights.format == "transformers":
+        return _("{name} is a {architecture}", name=name, architecture=weights.architecture)
+    if weights.format == "gguf" and weights.architecture:
+        return _("{name} is a GGUF model of the {family} family", name=name, family=weights.architecture)
+    return _("{name} is {format}", name=weights.path.name, format=_title(weights, engines))
+
+
+def _title(weights: Weights, engines: Engines) -> str:
+    """Return what a model's format is called."""
+    own = {form.name: form.title for form in file_formats(engines)}
+    if weights.format == "transformers" and weights.dtype:
+        return _("a folder of safetensors")
+    return (files.FORMATS | own).get(weights.format, weights.format)
+
+
+def _fits(weights: Weights, hardware: Hardware, engine: Engine) -> tuple[bool, str]:
+    """Return whether an engine can run a model on this hardware, and the fact that decides."""
+    name, devices = engine.name, engine.runs_on(hardware)
+    if not engine.usable:
+        return False, _("{engine} is not installed", engine=name)
+    if GPU in devices:
+        return True, _("{engine} runs on the GPU ({gpu})", engine=name, gpu=hardware.gpus[0].name)
+    if CPU not in devices:
+        if not any(CPU in package.devices for package in engine.usable):
+            return False, _("{engine} was built for GPUs, and the worker has none", engine=name)
+        return False, _("{engine} needs a CPU with AVX2", engine=name)
+    need = memory.estimate(weights, engine, hardware.for_worker(0)).total
+    if need > hardware.memory_free:
+        amounts = {"needed": memory.readable(need), "free": memory.readable(hardware.memory_free)}
+        return False, _("{engine} needs {needed} of memory, and {free} is free", engine=name, **amounts)
+    if hardware.gpus:
+        return True, _("{engine} was built for CPUs and runs on the CPU", engine=name)
+    return True, _("{engine} runs on the CPU, as there is no GPU", engine=name)
 
 
 def check(weights: Weights) -> None:
@@ -128,84 +160,93 @@ def check(weights: Weights) -> None:
     Raises:
         BadParameter: it is one; the text says what it is.
     """
-    what, hint = _foreign(weights)
-    if what:
-        raise BadParameter(f"{weights.path} {what}.", hint or _UNRUNNABLE)
+    if weights.format == "gguf":
+        _check_gguf(weights)
+    elif weights.format == "transformers" and "AutoModelForCausalLM" not in weights.config.get("auto_map", {}):
+        _check_task(weights)
+
+
+def _check_gguf(weights: Weights) -> None:
+    if weights.architecture in _IMAGE_GENERATORS:
+        raise _unsupported(weights, _("image generation"))
+    if what := gguf.stranger(weights.config):
+        raise BadParameter(
+            _("{path} is not a language model but {what}.", path=weights.path, what=what),
+            _("Give the file of the language model."),
+        )
+
+
+def _check_task(weights: Weights) -> None:
+    config, architecture = weights.config, weights.architecture
+    if "_diffusers_version" in config:
+        raise BadParameter(
+            _("{path} is part of a model that generates images ({name}).", path=weights.path,
+              name=config.get("_class_name")),
+            _("Run %byzer doctor to see what the engines can do."),
+        )  # fmt: skip
+    for ending, task in _TASKS.items():
+        if architecture.endswith(ending):
+            raise _unsupported(weights, task, _TASK_HINTS.get(ending, ""))
+    if f" {config.get('model_type')} " in _NO_TEXT:
+        raise _unsupported(weights, _("images or audio"))
+    if config.get("is_encoder_decoder") and generates_text(weights):
+        raise _unsupported(weights, _("text to text (encoder and decoder) without chat"))
+
+
+def _unsupported(weights: Weights, task: str, hint: str = "") -> BadParameter:
+    facts = {"path": weights.path, "architecture": weights.architecture, "task": task}
+    return BadParameter(
+        _("{path} is a model for {task} ({architecture}), which no engine runs.", **facts),
+        hint or _("Run %byzer doctor to see what the engines can do."),
+    )
 
 
 def _check_known(weights: Weights) -> None:
-    """Refuse a folder whose configuration does not tell what it is; whoever names an engine may know better."""
-    hint = "If an engine knows it, name that: --infer_backend transformers (or vllm)."
-    if weights.form != "transformers" or writes(weights) or weights.architecture.endswith("Model"):
+    """Refuse a folder whose configuration does not tell what it is; a user who names an engine may know better."""
+    if weights.format != "transformers" or generates_text(weights) or weights.architecture.endswith("Model"):
         return
+    hint = _("If an engine supports it, name that engine: --infer_backend transformers (or vllm).")
     if not weights.architecture:
-        raise BadParameter(f"{weights.path} has a config.json that names no architecture.", hint)
-    raise BadParameter(f"{weights.path} is a {weights.architecture}, which is not known here.", hint)
+        raise BadParameter(_("{path} has a config.json that names no architecture.", path=weights.path), hint)
+    facts = {"path": weights.path, "architecture": weights.architecture}
+    raise BadParameter(_("{path} has an unknown architecture: {architecture}.", **facts), hint)
 
 
-def _foreign(weights: Weights) -> tuple[str, str]:
-    """Return what a model is and the next step, when no engine here runs it; else nothing."""
-    config, architecture = weights.config, weights.architecture
-    if weights.form == "gguf":
-        return _foreign_gguf(weights)
-    if weights.form != "transformers" or "AutoModelForCausalLM" in config.get("auto_map", {}):
-        return "", ""
-    if "_diffusers_version" in config:
-        return f"is a part of a model that makes pictures ({config.get('_class_name')})", ""
-    for ending, purpose, hint in _NO_ENGINE:
-        if architecture.endswith(ending):
-            return f"is a {architecture}, which {purpose}", hint
-    if f" {config.get('model_type')} " in _NO_TEXT:
-        return f"is a {architecture} ({config['model_type']}), which works on pictures or sounds", ""
-    if config.get("is_encoder_decoder") and writes(weights):
-        return f"is a {architecture}, which rewrites a text (an encoder and a decoder) and does not chat", ""
-    return "", ""
-
-
-def _foreign_gguf(weights: Weights) -> tuple[str, str]:
-    if weights.architecture in _PICTURE_MAKERS:
-        return f"is a model that makes pictures ({weights.architecture})", ""
-    what = gguf.stranger(weights.config)
-    return (f"is no language model but {what}", "Give the language model's own file.") if what else ("", "")
-
-
-def writes(weights: Weights) -> bool:
-    """Return whether a model writes text, by its architecture's name or by the code that it brings."""
+def generates_text(weights: Weights) -> bool:
+    """Return whether a model generates text, by its architecture's name or by the code that comes with it."""
     return weights.architecture.endswith(_CHAT) or "AutoModelForCausalLM" in weights.config.get("auto_map", {})
 
 
 def _main_file(weights: Weights) -> str:
-    """Return the file that stands for a folder's weights, with the folder's name where that says more."""
-    files = len(weights.files)
-    return f"{weights.path.name}/{weights.files[0].name}" if files == 1 else f"{weights.path.name} ({files} files)"
+    """Return the name of a folder's only file with weights, after the folder's; else how many files there are."""
+    count = len(weights.files)
+    if weights.format != "transformers":
+        return weights.path.name
+    return f"{weights.path.name}/{weights.files[0].name}" if count == 1 else f"{weights.path.name} ({count} files)"
 
 
 # ---- an engine that the user names
 
 
-_TAKES = {
-    "llama_cpp": ("gguf",),
-    "vllm": ("transformers", "sentence-transformers", "gguf"),
-    "transformers": ("transformers", "gguf"),
-    "deepspeed": ("transformers", "gguf"),
-}
-"""Forms that each engine of custom/auto can be given."""
-
-
-def check_pair(name: str, weights: Weights) -> None:
-    """Refuse an engine that the user named where it cannot run the model.
+def check_pair(name: str, weights: Weights, engines: Engines) -> None:
+    """Refuse an engine that the user named when it cannot load the model.
 
     Raises:
         BadParameter: it cannot; the hint is what can.
     """
-    takes = weights.form in _TAKES.get(name, (weights.form,))
-    if takes or (name == "llama_cpp" and any(weights.path.glob("*.gguf"))):
-        if not weights.architecture.endswith("Model"):  # a network without a head may still make vectors
+    formats = engines[name].facts.formats if name in engines else (weights.format,)
+    if weights.format in formats or ("gguf" in formats and any(weights.path.glob("*.gguf"))):
+        if not weights.architecture.endswith("Model"):  # a network without a head may still make embeddings
             check(weights)
         return
-    what = FORM_NAMES.get(weights.form, "a folder of safetensors" if weights.dtype else "a Hugging Face folder")
-    if weights.form in FAMILIES:
-        hint = f"Leave --infer_backend out, or use --pretrained_model_type {FAMILIES[weights.form][0]}."
-    else:
-        hint = "Convert it to GGUF, or use --infer_backend vllm or transformers."
-    raise BadParameter(f"{weights.path} is {what}, which {name} does not run.", hint)
+    facts = {"path": weights.path, "format": _title(weights, engines), "engine": name}
+    message = _("{path} is {format}, which {engine} does not load.", **facts)
+    able = [engine for engine in engines.values() if weights.format in engine.facts.formats]
+    if family := next((engine.name for engine in able if "/" in engine.name), ""):
+        raise BadParameter(
+            message, _("Leave --infer_backend out, or use --pretrained_model_type {family}.", family=family)
+        )
+    names = ", ".join(engine.name for engine in able)
+    if "gguf" in formats:
+        raise BadParameter(message, _("Convert it to GGUF, or use another engine: {engines}.", engines=names))
+    raise BadParameter(message, _("Leave --infer_backend out, or use another engine: {engines}.", engines=names))

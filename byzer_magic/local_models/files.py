@@ -16,14 +16,26 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.errors import BadParameter
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import gguf
+from byzer_magic.local_models.engine_facts import FileFormat
 
+FORMATS = {
+    "gguf": _("a GGUF model"),
+    "transformers": _("a Hugging Face folder"),
+    "sentence-transformers": _("an embedding model"),
+    "reranker": _("a reranker"),
+    "whisper": _("a Whisper model"),
+    "ctranslate2": _("a Whisper model for CTranslate2"),
+    "funasr": _("a FunASR model"),
+}
+"""Formats that are recognized here, with their titles for sentences; engines add their own (`FileFormat`)."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tokenizer_config.json")
 """Files of which one must be there; the last alone serves tokenizers that are code."""
 LARGEST_HEADER = 100 * 1024 * 1024
 """Bytes of a safetensors header; the format's own limit."""
 _CONTEXT = ("max_position_embeddings", "n_positions", "seq_length")
-"""What configurations call the tokens that a model was made for."""
+"""Names of a model's context length in configurations, in tokens."""
 _POINTER = b"version"
 """How Git LFS's pointers start: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md#the-pointer"""
 _PICKLED = ("pytorch_model*.bin", "model.pt", "model.bin")
@@ -34,8 +46,8 @@ class Weights:
     """A model as its files describe it."""
 
     path: Path
-    form: str
-    """`gguf`, `transformers`, `sentence-transformers`, `reranker`, `whisper`, `ctranslate2`, `funasr` or `piper`."""
+    format: str
+    """Its format: a name of `FORMATS`, or of a `FileFormat` of an engine."""
     architecture: str = ""
     """The class or family that its configuration names (`LlamaForCausalLM`, `llama`)."""
     size: int = 0
@@ -44,15 +56,19 @@ class Weights:
     dtype: str = ""
     """The data type of most of its weights."""
     context: int | None = None
-    """Tokens that it was made for."""
+    """Tokens of its context length."""
     files: tuple[Path, ...] = ()
     """The files with weights."""
     config: dict[str, Any] = field(default_factory=dict, repr=False)
     """Its config.json (or what stands for it)."""
 
 
-def look(model_path: str | None) -> Weights:
-    """Return what lies at `--model_path`: a file, or a folder with one model.
+def look(model_path: str | None, own_formats: Iterable[FileFormat] = ()) -> Weights:
+    """Return what is at `--model_path`: a file, or a folder with one model.
+
+    Args:
+        model_path: the path as the user gives it; `~` is expanded.
+        own_formats: the formats of single engines, recognized besides `FORMATS`.
 
     Raises:
         BadParameter: nothing is there, or nothing that is known as a model; damaged and missing files are named.
@@ -60,34 +76,41 @@ def look(model_path: str | None) -> Weights:
     path = Path(model_path or "")
     try:
         path = existing(model_path)
-        return _look(path)
+        return _look(path, tuple(own_formats))
     except OSError as err:
-        where = err.filename or path
-        raise BadParameter(f"{where} cannot be read: {err.strerror or err}.", "Check its permissions.") from err
+        raise BadParameter(
+            _("{path} cannot be read: {reason}.", path=err.filename or path, reason=err.strerror or err),
+            _("Check its permissions."),
+        ) from err
     except (LookupError, TypeError, AttributeError, ValueError) as err:  # JSON of another shape than models have
         raise BadParameter(
-            f"{path} has a configuration that is not a model's ({type(err).__name__}: {err}).",
-            "Download the model again.",
+            _(
+                "{path} has a configuration that is not a model's ({error}).",
+                path=path,
+                error=f"{type(err).__name__}: {err}",
+            ),
+            _("Download the model again."),
         ) from err
 
 
-def _look(path: Path) -> Weights:
+def _look(path: Path, own_formats: tuple[FileFormat, ...]) -> Weights:
     if path.is_file():
-        return _file(path)
+        return _file(path, own_formats)
     _refuse_parts(path)
     if (path / "config.json").is_file() and not _only_gguf(path):
         return _folder(path)
     if (path / "config.yaml").is_file() and (path / "model.pt").is_file():
-        return Weights(path=path, form="funasr", architecture=_yaml_model(path), **_sizes([path / "model.pt"]))
+        return Weights(path=path, format="funasr", architecture=_yaml_model(path), **_sizes([path / "model.pt"]))
     if any(path.glob("*.gguf")):
         return _file(gguf.find(str(path)))
-    voices = [item for item in path.glob("*.onnx") if item.with_name(f"{item.name}.json").is_file()]
-    if voices:
-        return Weights(path=path, form="piper", **_sizes(voices[:1]))
-    names = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "nothing"
+    for item in sorted(path.iterdir()):
+        for form in own_formats:
+            if form.complete(item):
+                return Weights(path=path, format=form.name, **_sizes([item]))
+    names = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or _("nothing")
     raise BadParameter(
-        f"{path} holds no model that is known: no config.json, no .gguf (there is {names}).",
-        "Give the folder that holds the model's config.json, or the path of a .gguf file.",
+        _("{path} contains no known model: no config.json, no .gguf (it contains {names}).", path=path, names=names),
+        _("Give the folder that contains the model's config.json, or the path of a .gguf file."),
     )
 
 
@@ -98,32 +121,35 @@ def _only_gguf(path: Path) -> bool:
 
 
 def _refuse_parts(path: Path) -> None:
-    """Refuse folders that hold no model of their own."""
+    """Refuse folders without a complete model of their own."""
     if (path / "model_index.json").is_file():
         kind = read_json(path / "model_index.json").get("_class_name") or "DiffusionPipeline"
         raise BadParameter(
-            f"{path} is a model that makes pictures ({kind}), for which there is no engine here.",
-            "Give a model for chat, embeddings or speech; pictures come from saas/ models (presets lists some).",
+            _("{path} is a model that generates images ({kind}), which no engine runs.", path=path, kind=kind),
+            _("Give a model for chat, embeddings or speech; for images, use a saas/ model (see %byzer presets)."),
         )
     if (path / "adapter_config.json").is_file() and not any(path.glob("model*.safetensors")):
-        base = read_json(path / "adapter_config.json").get("base_model_name_or_path") or "its base model"
+        base = read_json(path / "adapter_config.json").get("base_model_name_or_path") or _("its base model")
         raise BadParameter(
-            f"{path} is an adapter (LoRA), not a whole model.",
-            f"Deploy {base} as --model_path, with --infer_backend transformers --infer_params adapter={path}",
-        )
+            _("{path} is an adapter (LoRA), not a complete model.", path=path),
+            _("Deploy {base} as --model_path, with --infer_backend transformers --infer_params adapter={path}",
+              base=base, path=path),
+        )  # fmt: skip
 
 
 def existing(model_path: str | None) -> Path:
     """Return the path when something is there.
 
     Raises:
-        BadParameter: it is not; the nearest name is in the hint.
+        BadParameter: nothing is there; the nearest name is in the hint.
     """
     if not model_path:
-        raise BadParameter("A local model needs --model_path.", "Give the folder, or the .gguf file, of the model.")
+        raise BadParameter(
+            _("A local model needs --model_path."), _("Give the folder of the model, or its .gguf file.")
+        )
     path = Path(model_path).expanduser()
     if not path.exists():
-        raise BadParameter(f"Nothing is at {path}.", near(path))
+        raise BadParameter(_("{path} does not exist.", path=path), near(path))
     return snapshot(path)
 
 
@@ -143,10 +169,13 @@ def near(path: Path) -> str:
     """Return the hint for a path that does not exist: the nearest one that does."""
     folder = next((item for item in path.parents if item.is_dir()), Path())
     if folder != path.parent:
-        return f"The folder {folder} exists, but not {path.relative_to(folder).parts[0]} in it."
+        missing = path.relative_to(folder).parts[0]
+        return _("The folder {folder} exists, but it has no {name}.", folder=folder, name=missing)
     names = sorted(item.name for item in folder.iterdir())
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
-    return f"Did you mean {folder / close[0]}?" if close else f"In {folder} there is: {', '.join(names[:5])}."
+    if close:
+        return _("Did you mean {name}?", name=folder / close[0])
+    return _("{folder} contains: {names}.", folder=folder, names=", ".join(names[:5]))
 
 
 def need_tokenizer(weights: Weights) -> None:
@@ -157,21 +186,23 @@ def need_tokenizer(weights: Weights) -> None:
     """
     if not any((weights.path / name).is_file() for name in TOKENIZERS):
         raise BadParameter(
-            f"{weights.path} has no tokenizer (none of {', '.join(TOKENIZERS[:5])}).",
-            "Copy the tokenizer's files into the folder, or download the model again.",
+            _("{path} has no tokenizer (none of {names}).", path=weights.path, names=", ".join(TOKENIZERS[:5])),
+            _("Copy the tokenizer's files into the folder, or download the model again."),
         )
 
 
-def _file(path: Path) -> Weights:
-    if path.suffix == ".onnx":
-        return Weights(path=path, form="piper", **_sizes([path]))
+def _file(path: Path, own_formats: tuple[FileFormat, ...] = ()) -> Weights:
+    for form in own_formats:
+        if form.matches(path):
+            return Weights(path=path, format=form.name, **_sizes([path]))
     if path.suffix == ".safetensors":
         raise BadParameter(
-            f"{path} is one file of a model.", f"Give the folder that holds its config.json: {path.parent}"
+            _("{path} is one file of a model.", path=path),
+            _("Give the folder that contains its config.json: {folder}", folder=path.parent),
         )
     file = gguf.find(str(path))
     facts = gguf.facts(file)
-    return Weights(path=file, form="gguf", **facts)
+    return Weights(path=file, format="gguf", **facts)
 
 
 def _folder(path: Path) -> Weights:
@@ -180,7 +211,7 @@ def _folder(path: Path) -> Weights:
     inner = config.get("text_config") or {}  # of a model that sees, too
     context = next((part[name] for part in (config, inner) for name in _CONTEXT if part.get(name)), None)
     tensors = _tensors(path, config)
-    return Weights(path=path, form=form, architecture=architecture, config=config, context=context, **tensors)
+    return Weights(path=path, format=form, architecture=architecture, config=config, context=context, **tensors)
 
 
 def _form(path: Path, config: dict[str, Any]) -> tuple[str, str]:
@@ -207,14 +238,16 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return a JSON file of a model.
 
     Raises:
-        BadParameter: it is no JSON object.
+        BadParameter: it is not a JSON object.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as err:
-        raise BadParameter(f"{path} cannot be read: {err}.", "Download the model again.") from err
+        raise BadParameter(
+            _("{path} cannot be read: {reason}.", path=path, reason=err), _("Download the model again.")
+        ) from err
     if not isinstance(found, dict):
-        raise BadParameter(f"{path} is not a JSON object.", "Download the model again.")
+        raise BadParameter(_("{path} is not a JSON object.", path=path), _("Download the model again."))
     return found
 
 
@@ -226,8 +259,14 @@ def _tensors(path: Path, config: dict[str, Any]) -> dict[str, Any]:
         missing = [name for name in names if not (path / name).is_file()]
         if missing:
             raise BadParameter(
-                f"{path} lacks {len(missing)} of {len(names)} files with weights: {', '.join(missing[:3])}.",
-                "Download them again.",
+                _(
+                    "{path} lacks {missing} of {total} weight files: {names}.",
+                    path=path,
+                    missing=len(missing),
+                    total=len(names),
+                    names=", ".join(missing[:3]),
+                ),
+                _("Download them again."),
             )
         return _safetensors([path / name for name in names])
     if files := sorted(path.glob("*.safetensors")):
@@ -236,8 +275,12 @@ def _tensors(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     if not files:
         names_there = ", ".join(sorted(item.name for item in path.iterdir())[:8])
         raise BadParameter(
-            f"{path} holds no weights: no .safetensors, no pytorch_model.bin (there is {names_there}).",
-            "Download the model again; a folder of Git LFS pointers is not enough.",
+            _(
+                "{path} contains no weights: no .safetensors, no pytorch_model.bin (it contains {names}).",
+                path=path,
+                names=names_there,
+            ),
+            _("Download the model again; a folder of Git LFS pointers is not enough."),
         )
     for file in files:
         with file.open("rb") as stream:
@@ -247,7 +290,9 @@ def _tensors(path: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_pointer(file: Path, start: bytes) -> None:
     if start.startswith(_POINTER):
-        raise BadParameter(f"{file} is a Git LFS pointer, not the weights.", "Run git lfs pull, or download it.")
+        raise BadParameter(
+            _("{path} is a Git LFS pointer, not the weights.", path=file), _("Run git lfs pull, or download it.")
+        )
 
 
 def _sizes(files: Iterable[Path]) -> dict[str, Any]:
@@ -265,10 +310,10 @@ def _safetensors(files: list[Path]) -> dict[str, Any]:
 
 
 def safetensors_header(file: Path) -> dict[str, Any]:
-    """Return the description of each tensor in a safetensors file.
+    """Return the description of each tensor in a safetensors file, by name.
 
     Raises:
-        BadParameter: the file is none, or it is not whole.
+        BadParameter: it is not a safetensors file, or not a complete one.
     """
     size = file.stat().st_size
     with file.open("rb") as stream:
@@ -276,15 +321,21 @@ def safetensors_header(file: Path) -> dict[str, Any]:
         _refuse_pointer(file, start)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 0 < length < min(LARGEST_HEADER, size):
-            raise BadParameter(f"{file} is not a whole safetensors file ({size:,} bytes).", "Download it again.")
+            raise BadParameter(
+                _("{path} is not a complete safetensors file ({size:,} bytes).", path=file, size=size),
+                _("Download it again."),
+            )
         try:
             header: dict[str, Any] = json.loads(stream.read(length))
             header.pop("__metadata__", None)
             end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
         except (ValueError, LookupError, TypeError, AttributeError) as err:
-            raise BadParameter(f"{file} has a damaged header.", "Download it again.") from err
+            raise BadParameter(_("{path} has a damaged header.", path=file), _("Download it again.")) from err
     if end != size:
-        raise BadParameter(f"{file} has {size:,} bytes, but its header describes {end:,}.", "Download it again.")
+        raise BadParameter(
+            _("{path} has {size:,} bytes, but its header describes {end:,}.", path=file, size=size, end=end),
+            _("Download it again."),
+        )
     return header
 
 
@@ -294,5 +345,8 @@ def _yaml_model(path: Path) -> str:
     try:
         found = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as err:
-        raise BadParameter(f"{path / 'config.yaml'} cannot be read: {err}.", "Download the model again.") from err
+        raise BadParameter(
+            _("{path} cannot be read: {reason}.", path=path / "config.yaml", reason=err),
+            _("Download the model again."),
+        ) from err
     return str(found.get("model", "")) if isinstance(found, dict) else ""

@@ -57,8 +57,8 @@ class Hardware:
     """Those that may be used (CUDA_VISIBLE_DEVICES and the like leave some out)."""
 
     @property
-    def runs_vllm(self) -> bool:
-        """Return whether the processor can do what vLLM's build for CPUs needs."""
+    def has_avx2(self) -> bool:
+        """Return whether the CPU has AVX2, or is of a kind that needs none."""
         return "avx2" in self.instructions or self.machine in ("aarch64", "arm64", "ppc64le", "s390x")
 
     @property

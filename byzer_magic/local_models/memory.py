@@ -1,6 +1,6 @@
-"""How much memory a model will need, reckoned from what its files say; engines' own shares were measured.
+"""How much memory a model will need, estimated from what its files say and from the engine's measured facts.
 
-Weights in the data type that the engine computes in, keys and values for a context, and what the engine itself takes.
+Weights in the data type that the engine computes in, keys and values for a context, and the engine's own processes.
 """
 
 from __future__ import annotations
@@ -9,31 +9,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from byzer_magic.backends.local.llama_cpp.params import BATCH, CONTEXT, CONTEXT_UNIT, EMBED_CONTEXT
-from byzer_magic.backends.local.vllm.engine import CPU_CONTEXT, FULL_ANSWERS
+from byzer_magic.local_models.engine_facts import EngineFacts, MemoryFacts
 from byzer_magic.local_models.files import Weights
 from byzer_magic.local_models.hardware import Hardware
+from byzer_magic.local_models.installed import Engine
 
-MB = 10**6
-OVERHEAD = {
-    "llama_cpp": 200 * MB, "vllm": 2900 * MB, "transformers": 660 * MB, "deepspeed": 900 * MB,
-    "custom/bge": 660 * MB, "custom/bge_rerank": 660 * MB, "custom/whisper": 800 * MB, "custom/sensevoice": 800 * MB,
-    "custom/piper": 200 * MB,
-}  # fmt: skip
-"""Bytes of an engine's processes beside weights and cache, Ray's part of them included."""
-CTRANSLATE2 = 220 * MB
-"""The same for a Whisper that needs no torch."""
-ON_GPU = 1000 * MB
-"""Bytes on a GPU beside weights and cache: the driver's context, and numbers on their way through the layers."""
-LEAST_CACHE = 64 * 1024**2
+GPU_OVERHEAD_BYTES = 1_000_000_000
+"""Bytes on a GPU beside weights and cache: the driver's context and the layers' activations."""
 BYTES = {"F64": 8, "F32": 4, "float32": 4, "F16": 2, "BF16": 2, "float16": 2, "bfloat16": 2, "I8": 1, "U8": 1}
 """Bytes of one number, by the names of safetensors and of torch."""
-ROUNDED = 1024
-"""A context that is proposed is a multiple of it."""
-SHORTEST = 512
+CONTEXT_STEP = 1024
+"""A proposed context is a multiple of it."""
+SHORTEST_CONTEXT = 512
 """Tokens below which a context is of no use."""
-ENCODER_FORMS = ("sentence-transformers", "reranker", "whisper", "ctranslate2", "funasr", "piper")
-"""Forms of models that keep nothing between tokens, or too little to count."""
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "block_count")
 _HEADS = ("num_attention_heads", "n_head", "n_heads", "attention.head_count")
@@ -59,42 +47,55 @@ class Estimate:
     """Answers of that length that it has room for."""
     per_token: int = 0
     """Bytes of the cache that one more token of context takes."""
+    least_cache: int = 0
+    """Bytes that the cache takes at least."""
     gpu: bool = False
-    """Whether it is the GPU's memory that it takes."""
+    """Whether it is memory of the GPU."""
 
     @property
     def total(self) -> int:
-        """Return all of it."""
+        """Return the bytes of all parts together."""
         return self.weights + self.cache + self.overhead
 
     def context_within(self, free: int) -> int | None:
-        """Return the tokens of context with which it would fit, or None where no shorter context helps."""
+        """Return the tokens of context with which it fits in `free` bytes, or None when no shorter context helps."""
         room = free - self.weights - self.overhead
-        if not self.per_token or room < (LEAST_CACHE * self.answers if self.engine == "vllm" else 0):
+        if not self.per_token or room < self.least_cache:
             return None
-        tokens = room // self.per_token // ROUNDED * ROUNDED or SHORTEST
+        tokens = room // self.per_token // CONTEXT_STEP * CONTEXT_STEP or SHORTEST_CONTEXT
         return tokens if tokens < self.tokens and tokens * self.per_token <= room else None
 
 
-def memory(weights: Weights, engine: str, hardware: Hardware, tokens: int | None = None) -> Estimate:
-    """Return what a model takes in an engine (`llama_cpp`, `custom/whisper`, ...) on this hardware.
+def estimate(weights: Weights, engine: Engine, hardware: Hardware, tokens: int | None = None) -> Estimate:
+    """Return the memory that one worker needs for a model.
 
-    `tokens` are those of the context; without them, what the engine takes when nothing is said.
+    Args:
+        weights: the model.
+        engine: the engine that runs it.
+        hardware: what the worker can use.
+        tokens: the context; None is the engine's default.
     """
-    gpu = bool(hardware.gpus) and engine != "custom/piper"
-    dtype, size = _loaded(weights, engine, gpu=gpu, fast_bfloat16=hardware.fast_bfloat16)
-    overhead = ON_GPU if gpu else CTRANSLATE2 if weights.form == "ctranslate2" else OVERHEAD[engine]
-    found = Estimate(engine=engine, weights=size, cache=0, overhead=overhead, dtype=dtype, gpu=gpu)
-    if engine == "llama_cpp":
-        found = replace(found, overhead=overhead + _prompt_buffers(weights.config))
-    each = per_token(weights.config, _cache_bytes(engine, dtype))
-    if weights.form in ENCODER_FORMS or engine.startswith("custom/") or _encodes(weights.config) or not each:
+    facts = engine.facts.memory
+    gpu = bool(hardware.gpus) and facts.gpu
+    dtype, size = _loaded(weights, engine.facts, gpu=gpu, fast_bfloat16=hardware.fast_bfloat16)
+    overhead = facts.format_overhead_bytes.get(weights.format, facts.overhead_bytes)
+    found = Estimate(
+        engine=engine.name,
+        weights=size,
+        cache=0,
+        overhead=(GPU_OVERHEAD_BYTES if gpu else overhead) + _prompt_buffers(weights.config, facts),
+        dtype=dtype,
+        gpu=gpu,
+    )
+    each = per_token(weights.config, BYTES.get(facts.cache_dtype or dtype, 2))
+    if not facts.cache or weights.format == "sentence-transformers" or _encodes(weights.config) or not each:
         return found
-    context = tokens or _context(weights, engine, gpu=gpu)
-    answers = FULL_ANSWERS if engine == "vllm" and not gpu else 1
+    context = tokens or _context(weights, facts, gpu=gpu)
+    answers = 1 if gpu else facts.answers_on_cpu
     each *= answers
-    least = LEAST_CACHE * answers if engine == "vllm" else 0
-    return replace(found, cache=max(least, each * context), tokens=context, answers=answers, per_token=each)
+    least = facts.least_cache_bytes * answers
+    cache = max(least, each * context)
+    return replace(found, cache=cache, tokens=context, answers=answers, per_token=each, least_cache=least)
 
 
 def per_token(config: dict[str, Any], element: int) -> int:
@@ -122,7 +123,7 @@ def quantized_to(weights: Weights, need: Estimate, free: int) -> int | None:
 
 
 def readable(number: float, unit: str = "B") -> str:
-    """Return a number of bytes (or of something else) as people read it: 98 MB, 1.5 GB, 135 M."""
+    """Return a number of bytes (or of something else) in a readable unit: 98 MB, 1.5 GB, 135 M."""
     for size, letter in ((10**9, "G" if unit else "B"), (10**6, "M"), (10**3, "k")):
         if number >= size:
             amount = number / size
@@ -130,10 +131,10 @@ def readable(number: float, unit: str = "B") -> str:
     return f"{number:.0f} {unit}".strip()
 
 
-def _prompt_buffers(config: dict[str, Any]) -> int:
-    """Return the bytes that llama.cpp needs to read a batch of the prompt: some rows of both widths for each token."""
-    batch = EMBED_CONTEXT if _encodes(config) else BATCH
-    return batch * 4 * (4 * _number(config, _WIDTH) + 2 * _number(config, _INNER_WIDTH))
+def _prompt_buffers(config: dict[str, Any], facts: MemoryFacts) -> int:
+    """Return the bytes to compute a batch of the prompt: some float32 rows of both widths for each token."""
+    batch = facts.embed_batch if _encodes(config) else facts.prompt_batch
+    return batch * BYTES["F32"] * (4 * _number(config, _WIDTH) + 2 * _number(config, _INNER_WIDTH))
 
 
 def _encodes(config: dict[str, Any]) -> bool:
@@ -147,18 +148,19 @@ def parameters(weights: Weights) -> int:
     return weights.parameters or weights.size // BYTES.get(weights.dtype, 4)
 
 
-def _loaded(weights: Weights, engine: str, *, gpu: bool, fast_bfloat16: bool) -> tuple[str, int]:
+def _loaded(weights: Weights, engine: EngineFacts, *, gpu: bool, fast_bfloat16: bool) -> tuple[str, int]:
     """Return the data type that weights have in memory, and their bytes there."""
-    as_stored = weights.form in ("gguf", "piper") and engine not in ("transformers", "deepspeed")
-    if as_stored or "quantization_config" in weights.config:
+    facts = engine.memory
+    own = weights.format in (form.name for form in engine.own_formats)
+    if own or (weights.format == "gguf" and not facts.unpacks) or "quantization_config" in weights.config:
         return weights.dtype, weights.size
     count = parameters(weights)
     stored = _plain_name(weights.dtype)
-    if weights.form == "gguf":  # transformers unpacks it
+    if weights.format == "gguf":
         return ("float16", count * 2) if gpu else ("float32", count * 4)
-    if not gpu and (engine.startswith("custom/") or not fast_bfloat16):
+    if not gpu and (facts.float32_on_cpu or not fast_bfloat16):
         return "float32", count * 4
-    if engine == "vllm" and stored == "float32":  # it halves float32 by itself
+    if facts.narrows_float32 and stored == "float32":
         return "bfloat16", count * 2
     return stored, count * BYTES.get(stored, 4)
 
@@ -167,16 +169,11 @@ def _plain_name(dtype: str) -> str:
     return {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "": "float32"}.get(dtype, dtype)
 
 
-def _cache_bytes(engine: str, dtype: str) -> int:
-    """Return the bytes of one number in the cache: llama.cpp keeps halves, the others the type they compute in."""
-    return 2 if engine == "llama_cpp" else BYTES.get(dtype, 2)
-
-
-def _context(weights: Weights, engine: str, *, gpu: bool) -> int:
-    longest = weights.context or CONTEXT
-    if engine == "llama_cpp":
-        return -(-min(CONTEXT, longest) // CONTEXT_UNIT) * CONTEXT_UNIT  # rounded up as llama.cpp does
-    return longest if gpu and engine == "vllm" else min(CPU_CONTEXT, longest)
+def _context(weights: Weights, facts: MemoryFacts, *, gpu: bool) -> int:
+    longest = weights.context or facts.context
+    if gpu and facts.full_context_on_gpu:
+        return longest
+    return -(-min(facts.context, longest) // facts.context_unit) * facts.context_unit
 
 
 def _number(config: dict[str, Any], names: Iterable[str]) -> int:

@@ -210,7 +210,7 @@ async def test_files_that_are_no_voice(tmp_path: Path) -> None:
         setup_of(PIPER, {}, model_path=str(tmp_path))
     with pytest.raises(errors.BadParameter, match="is no Piper voice"):
         setup_of(PIPER, {}, model_path=str(about))
-    with pytest.raises(errors.BadParameter, match="Nothing is at") as caught:
+    with pytest.raises(errors.BadParameter, match="does not exist") as caught:
         setup_of(PIPER, {}, model_path=str(tmp_path / "voise.onnx"))
     assert "voice.onnx" in caught.value.hint
     with pytest.raises(errors.BadParameter, match=r"speed is 0\.0"):

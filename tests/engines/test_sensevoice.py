@@ -311,7 +311,7 @@ def test_other_models_are_told(tmp_path: Path) -> None:
         (fsmn_vad.fsmn_vad(), "lacks bpe.model"),
         (speech.voice().parent, "is no SenseVoice"),
         (sensevoice.sensevoice() / "model.pt", "is a file"),
-        (tmp_path / "nothing", "Nothing is at"),
+        (tmp_path / "nothing", "does not exist"),
     ):
         with pytest.raises(errors.BadParameter, match=words):
             setup_of(SENSEVOICE, {}, model_path=str(path))

@@ -59,7 +59,7 @@ def test_what_the_engine_does_not_know_is_refused(given: dict[str, str], words: 
 
 def test_several_gpus_share_the_model() -> None:
     setup = setup_of(VLLM, {}, model_path=str(tiny_qwen2()), gpus=2.0, concurrency=7)
-    weights = vllm_engine.Weights(path=tiny_qwen2(), form="transformers")
+    weights = vllm_engine.Weights(path=tiny_qwen2(), format="transformers")
     arguments = vllm_engine.arguments(setup, weights)
     assert (arguments["tensor_parallel_size"], arguments["max_num_seqs"]) == (2, 7)
     assert vllm_engine.arguments(setup_of(VLLM, {"backend.tensor_parallel_size": "4"}, model_path=str(tiny_qwen2()),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import byzer_magic
+from byzer_magic import plugins
 from byzer_magic.backends import registry
 from byzer_magic.commands import completion, options, parser, spec
 from byzer_magic.i18n import localized
@@ -54,7 +55,7 @@ print(sorted(heavy & set(sys.modules)))
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("kind", [*registry.saas_kinds(), *registry.engines(), *registry.families()])
+@pytest.mark.parametrize("kind", [*registry.saas_kinds(), *plugins.builtin_engines(), *registry.families()])
 def test_every_backend_says_what_it_is(kind: str) -> None:
     backend = registry.find(kind) if "/" in kind else registry.find("custom/auto", kind)
     assert backend.info.title

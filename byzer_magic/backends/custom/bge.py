@@ -19,6 +19,7 @@ from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest
 from byzer_magic.local_models import files
+from byzer_magic.local_models.engine_facts import HEADLESS, MB, EngineFacts, EnginePackage, MemoryFacts, as_torch
 from byzer_magic.local_models.files import Weights
 from byzer_magic.types import EmbeddingBatch, EmbedRequest, Truncation, Usage
 
@@ -50,10 +51,14 @@ class BgeBackend(Backend):
             Param(name="query_instruction", aliases=("query_instruction_for_retrieval",),
                   help="what stands before queries (input_type=query); may be empty (default: the model's)"),
         ),
-        requires=("sentence_transformers",),
         extra="bge",
         capabilities=frozenset({Capability.EMBED}),
-        local=True,
+        engine=EngineFacts(
+            packages=(EnginePackage(module="sentence_transformers", companions=("torch",), devices=as_torch),),
+            formats=("sentence-transformers",),
+            auto={"sentence-transformers": 10, HEADLESS: 10},
+            memory=MemoryFacts(overhead_bytes=660 * MB, float32_on_cpu=True, cache=False),
+        ),
     )  # fmt: skip
 
     def __init__(self, model: Any, weights: Weights, setup: Setup) -> None:
@@ -169,13 +174,13 @@ class BgeBackend(Backend):
 
 def _weights(setup: Setup) -> Weights:
     weights = files.look(setup.model_path)
-    if weights.form == "reranker":
+    if weights.format == "reranker":
         raise BadParameter(f"{weights.path} orders documents; it makes no vectors.",
                            "Deploy it with --pretrained_model_type custom/bge_rerank.")  # fmt: skip
-    bare = weights.form == "transformers" and weights.architecture.endswith(("Model", "ForMaskedLM"))
-    if weights.form != "sentence-transformers" and not bare:
+    bare = weights.format == "transformers" and weights.architecture.endswith(("Model", "ForMaskedLM"))
+    if weights.format != "sentence-transformers" and not bare:
         raise BadParameter(
-            f"{weights.path} is no model for embeddings: {weights.architecture or 'unnamed'} ({weights.form}).",
+            f"{weights.path} is no model for embeddings: {weights.architecture or 'unnamed'} ({weights.format}).",
             "Give the folder of a BGE or sentence-transformers model; others go with custom/auto and --infer_backend.",
         )
     return weights

@@ -17,6 +17,7 @@ from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter
 from byzer_magic.local_models import files
+from byzer_magic.local_models.engine_facts import MB, EngineFacts, EnginePackage, MemoryFacts, as_torch
 from byzer_magic.local_models.files import Weights
 from byzer_magic.types import Ranking, RerankRequest, Truncation, Usage
 
@@ -34,10 +35,14 @@ class BgeRerankBackend(Backend):
             Param(name="normalize", kind="bool", default=True,
                   help="scores from 0 to 1; false gives them as the model makes them"),
         ),
-        requires=("sentence_transformers",),
         extra="bge",
         capabilities=frozenset({Capability.RERANK}),
-        local=True,
+        engine=EngineFacts(
+            packages=(EnginePackage(module="sentence_transformers", companions=("torch",), devices=as_torch),),
+            formats=("reranker",),
+            auto={"reranker": 10},
+            memory=MemoryFacts(overhead_bytes=660 * MB, float32_on_cpu=True, cache=False),
+        ),
     )  # fmt: skip
 
     def __init__(self, model: Any, weights: Weights, setup: Setup) -> None:
@@ -115,12 +120,12 @@ class BgeRerankBackend(Backend):
 
 def _weights(setup: Setup) -> Weights:
     weights = files.look(setup.model_path)
-    if weights.form == "sentence-transformers":
+    if weights.format == "sentence-transformers":
         raise BadParameter(f"{weights.path} makes vectors; it gives no score.",
                            "Deploy it with --pretrained_model_type custom/bge.")  # fmt: skip
-    if weights.form != "reranker":
+    if weights.format != "reranker":
         raise BadParameter(
-            f"{weights.path} is no reranker: {weights.architecture or 'unnamed'} ({weights.form}).",
+            f"{weights.path} is no reranker: {weights.architecture or 'unnamed'} ({weights.format}).",
             "Give the folder of a cross-encoder with one label, e.g. bge-reranker-base.",
         )
     return weights

@@ -22,7 +22,18 @@ from byzer_magic.backends.http.speech import audio_chunks, known_options, split,
 from byzer_magic.capabilities import Capability
 from byzer_magic.commands.options import suggest
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import files
+from byzer_magic.local_models.engine_facts import (
+    CPU,
+    GPU,
+    MB,
+    Distribution,
+    EngineFacts,
+    EnginePackage,
+    FileFormat,
+    MemoryFacts,
+)
 from byzer_magic.types import AudioChunk, SpeakRequest
 
 LONGEST = 400
@@ -71,6 +82,20 @@ class Voice:
         return numbers | {str(name): int(number) for name, number in self.config.get("speaker_id_map", {}).items()}
 
 
+VOICE = FileFormat(name="piper", pattern="*.onnx", companion=".json", title=_("a Piper voice"))
+
+
+def _devices(_package: Distribution) -> tuple[str, ...]:
+    """Return what Piper runs on: what the installed build of ONNX Runtime does, whose name alone says it."""
+    from importlib import metadata
+
+    try:
+        metadata.version("onnxruntime-gpu")
+    except metadata.PackageNotFoundError:
+        return (CPU,)
+    return (CPU, GPU)
+
+
 class PiperBackend(Backend):
     """Speak with a local voice."""
 
@@ -81,10 +106,19 @@ class PiperBackend(Backend):
             *(Param(name=name, help=text, kind=kind, aliases=aliases) for name, (kind, text, aliases) in _OWN.items()),
             Param(name="device", help="where it runs: cpu or cuda (default cpu)", choices=("cpu", "cuda")),
         ),
-        requires=("piper",),
         extra="piper",
         capabilities=frozenset({Capability.SPEAK}),
-        local=True,
+        engine=EngineFacts(
+            packages=(
+                EnginePackage(
+                    module="piper", distributions=("piper-tts",), companions=("onnxruntime",), devices=_devices
+                ),
+            ),
+            formats=("piper",),
+            auto={"piper": 10},
+            own_formats=(VOICE,),
+            memory=MemoryFacts(overhead_bytes=200 * MB, float32_on_cpu=True, cache=False, gpu=False),
+        ),
     )
 
     def __init__(self, voice: Voice, engine: Any, setup: Setup) -> None:
@@ -215,8 +249,7 @@ def _loaded(voice: Voice, threads: int, device: str | None) -> Any:
         raise BadParameter("device is cuda, which this onnxruntime cannot use.", "Run: pip install onnxruntime-gpu")
     session = onnxruntime.InferenceSession(str(voice.path), settings, providers=[provider])
     engine = PiperVoice(config=PiperConfig.from_dict(voice.config), session=session)
-    for _ in engine.synthesize("a"):
-        pass
+    list(engine.synthesize("a"))  # a generator: it works only when it is read
     return engine
 
 

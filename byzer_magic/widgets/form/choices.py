@@ -60,10 +60,10 @@ def _providers() -> Iterable[Choice]:
 
 
 def _engines(words: Mapping[str, str]) -> Iterable[Choice]:
-    installed = registry.installed()
+    engines = registry.engines()
     yield Choice(id="auto", group=ENGINE, title=words["auto_engine"], detail="custom/auto")
     for name, backend in registry.local().items():
-        missing = "" if installed[name] else words["to_install"].format(extra=backend.info.extra)
+        missing = "" if engines[name].packages else words["to_install"].format(command=backend.info.install_command)
         can = ", ".join(sorted(backend.info.capabilities))
         detail = " · ".join(filter(None, (name, can)))
         yield Choice(id=name, group=ENGINE, title=backend.info.title, detail=detail, note=missing)
@@ -76,8 +76,8 @@ def models(found: Iterable[Found], words: Mapping[str, str]) -> list[Choice]:
 
 def _model(item: Found, words: Mapping[str, str]) -> Choice:
     weights = item.weights
-    facts = [item.engine, weights.form if weights else "", readable(weights.size) if weights else ""]
-    note = item.trouble or ("" if item.installed else words["not_installed"].format(engine=item.engine))
+    facts = [item.engine, weights.format if weights else "", readable(weights.size) if weights else ""]
+    note = model_search.error_of(item) or ("" if item.installed else words["not_installed"].format(engine=item.engine))
     detail = " · ".join([*dict.fromkeys(filter(None, facts)), model_search.short(item.path)])
     return Choice(id=f"path:{item.path}", group=HERE, title=model_search.name_of(item.path), detail=detail, note=note)
 

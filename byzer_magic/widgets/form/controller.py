@@ -18,7 +18,8 @@ from byzer_magic.backends.base import Info
 from byzer_magic.commands import keys
 from byzer_magic.commands.options import is_secret_name
 from byzer_magic.errors import ByzerError, MissingKey, UnknownKind
-from byzer_magic.local_models import engine_choice, files, hardware, installed as installed_engines
+from byzer_magic.local_models import engine_choice, files, hardware
+from byzer_magic.local_models.installed import file_formats
 from byzer_magic.rendering import assets
 from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.form import checks as form_checks, choices as form_choices, values as form_values
@@ -212,9 +213,9 @@ class Desk:
         if path not in self._engines:
             self._engines[path] = ""
             with contextlib.suppress(ByzerError):
-                weights = files.look(path)
-                usable = installed_engines.usable(registry.installed())
-                self._engines[path] = engine_choice.engine(weights, hardware.look(), usable).name
+                engines = registry.engines()
+                weights = files.look(path, file_formats(engines))
+                self._engines[path] = engine_choice.choose(weights, hardware.look(), engines).name
         return self._engines[path]
 
     def _described(self, info: Info | None, *, always: bool) -> Answer:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from byzer_magic import errors
+from byzer_magic import errors, plugins
 from byzer_magic.actions import doctor
 from byzer_magic.backends import registry
 from byzer_magic.cli import main
@@ -65,7 +65,7 @@ def test_a_ray_that_does_not_answer_is_no_failure() -> None:
 
 def test_each_engine_has_a_row() -> None:
     found = {row["engine"]: row for row in doctor.engines(LAPTOP)}
-    assert set(found) == {*registry.engines(), *registry.families()}
+    assert set(found) == {*plugins.builtin_engines(), *registry.families()}
     for row in found.values():
         assert row["can"]
         assert bool(row["install"]) != bool(row["installed"]) or row["install"].startswith("pip install ")
@@ -85,7 +85,7 @@ def test_a_model_in_words(gguf: Path) -> None:
     facts = doctor.model(str(gguf), LAPTOP)
     assert facts["memory"]["total"] == sum(facts["memory"][name] for name in ("weights", "cache", "overhead"))
     shown = column(doctor.tables({"model": facts})[0])
-    assert shown["form"] == "gguf, llama"
+    assert shown["format"] == "gguf, llama"
     assert shown["parameters"] == "135 M (Q4_1)"
     assert shown["context"] == "8,192 tokens"
     assert shown["engine"] == f"llama_cpp, because {gguf.name} is a GGUF model of the llama family"
@@ -100,7 +100,10 @@ def test_a_model_that_does_not_fit_says_what_would(gguf: Path) -> None:
     assert facts["fits"] is False
     (setting,) = [advice for advice in facts["to_fit"] if "n_ctx" in advice]
     tokens = int(setting.partition("n_ctx=")[2])
-    assert memory.memory(doctor.files.look(str(gguf)), "llama_cpp", short, tokens).total <= short.memory_free
+    assert (
+        memory.estimate(doctor.files.look(str(gguf)), registry.engines()["llama_cpp"], short, tokens).total
+        <= short.memory_free
+    )
     shown = column(doctor.tables({"model": facts})[0])
     assert shown["fits"].startswith("no: ")
     assert setting in shown["would fit"]
@@ -113,8 +116,8 @@ def test_what_nothing_runs_is_told(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(bytes(8))
     shown = column(doctor.tables({"model": doctor.model(str(tmp_path), LAPTOP)})[0])
     assert shown["engine"].startswith("none: ")
-    assert "sorts pictures into classes" in shown["engine"]
-    with pytest.raises(errors.BadParameter, match="Nothing is at"):
+    assert "image classification" in shown["engine"]
+    with pytest.raises(errors.BadParameter, match="does not exist"):
         doctor.model(str(tmp_path / "no"), LAPTOP)
 
 
@@ -138,7 +141,7 @@ def test_doctor_and_models_are_tables_and_json(
     assert main(["doctor", "--model_path", str(gguf), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["model"]["engine"] == "llama_cpp"
     assert main(["doctor", "--model_path", str(tmp_path / "no")]) == 1
-    assert "Nothing is at" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err
     assert main(["models", "--model_path", str(gguf.parent)]) == 0
     assert "llama_cpp" in capsys.readouterr().out
     assert main(["models", "--model_path", str(gguf.parent), "--json"]) == 0

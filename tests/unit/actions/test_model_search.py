@@ -126,7 +126,7 @@ def test_links_are_followed_but_not_round_and_round(home: Path) -> None:
     found = listed()
     assert set(found) <= {"linked", "one", "gone"}
     assert len(found) == 2
-    assert found["gone"]["trouble"]
+    assert found["gone"]["error"]
 
 
 def test_what_is_broken_is_listed_with_what_is_wrong(home: Path) -> None:
@@ -143,17 +143,17 @@ def test_what_is_broken_is_listed_with_what_is_wrong(home: Path) -> None:
     (models / "half.gguf").write_bytes(b"GGUF\x03")
     found = listed()
     says = {
-        "partial": "holds no weights", "cut": "its header describes", "pointer": "Git LFS pointer",
-        "nonsense": "configuration", "vit": "sorts pictures", "lora": "adapter", "flux": "makes pictures",
+        "partial": "contains no weights", "cut": "its header describes", "pointer": "Git LFS pointer",
+        "nonsense": "configuration", "vit": "image classification", "lora": "adapter", "flux": "generates images",
         "half": "ends in its header",
     }  # fmt: skip
     assert set(found) == set(says)
     for name, text in says.items():
-        assert text in found[name]["trouble"], name
-        assert str(models) not in found[name]["trouble"]
+        assert text in found[name]["error"], name
+        assert str(models) not in found[name]["error"]
         assert found[name]["engine"] is None
     rows = model_search.rows(model_search.find())
-    assert all(row["engine"] == "-" and row["trouble"] for row in rows)
+    assert all(row["engine"] == "-" and row["error"] for row in rows)
 
 
 def test_other_folders_are_no_models(home: Path) -> None:
@@ -166,7 +166,7 @@ def test_other_folders_are_no_models(home: Path) -> None:
     (project / "mmproj-model.gguf").write_bytes(b"GGUF")
     (project / "m-00002-of-00002.gguf").write_bytes(b"GGUF")
     assert listed(str(project)) == {}
-    assert "trouble" not in "".join(model_search.rows([]))
+    assert "error" not in "".join(model_search.rows([]))
 
 
 def test_thousands_of_files_are_looked_through_quickly(home: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from byzer_magic import errors
+from byzer_magic import errors, plugins
 from byzer_magic.backends import compatible, registry
 from byzer_magic.backends.base import Backend, Info, Param, Setup, typed_params
 from byzer_magic.backends.http.errors import ErrorResponse
@@ -120,7 +120,7 @@ def test_older_names_of_openai_are_openai() -> None:
         assert registry.find(f"saas/{name}").info.params == registry.find("saas/openai").info.params
 
 
-@pytest.mark.parametrize("engine", registry.engines())
+@pytest.mark.parametrize("engine", plugins.builtin_engines())
 def test_every_engine_keeps_the_bargain(engine: str) -> None:
     backend = registry.find("custom/auto", engine)
     assert issubclass(backend, Backend)
@@ -145,11 +145,11 @@ def test_unknown_kinds_name_the_near_ones(kind: str, engine: str | None, words: 
 
 def test_listing_and_finding_import_no_sdk() -> None:
     code = (
-        "import sys; from byzer_magic.backends import registry;"
+        "import sys; from byzer_magic import plugins; from byzer_magic.backends import registry;"
         "registry.kinds();"
-        "assert not any(m.startswith('byzer_magic.backends.wires') for m in sys.modules), 'listing imports wires';"
+        "assert not any(m.startswith('byzer_magic.backends.http') for m in sys.modules), 'listing imports http';"
         "[registry.find(kind) for kind in registry.saas_kinds()];"
-        "[registry.find('custom/auto', engine) for engine in registry.engines()];"
+        "[registry.find('custom/auto', engine) for engine in plugins.builtin_engines()];"
         "print([m for m in ('openai', 'aiohttp', 'llama_cpp', 'xllamacpp', 'ray', 'IPython') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
@@ -166,7 +166,7 @@ def test_entry_points_are_loaded_only_when_wanted(monkeypatch: pytest.MonkeyPatc
             loaded.append(self.name)
             return registry.find("saas/openai")
 
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Point()] if group == registry.GROUP else [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Point()] if group == plugins.GROUP else [])
     assert "saas/third" in registry.kinds()
     with pytest.raises(errors.UnknownKind):
         registry.find("saas/fourth")

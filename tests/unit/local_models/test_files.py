@@ -102,15 +102,15 @@ def refused(path: Path) -> errors.BadParameter:
 def test_published_configurations(tmp_path: Path, name: str) -> None:
     config, form, context = PUBLISHED[name]
     found = files.look(str(folder(tmp_path, config)))
-    assert (found.form, found.context or 0) == (form, context)
+    assert (found.format, found.context or 0) == (form, context)
     assert found.architecture == config["architectures"][0]
     assert (found.parameters, found.dtype) == (6, "F16")
 
 
 def test_a_reranker_that_sentence_transformers_saved_is_one(tmp_path: Path) -> None:
     (tmp_path / "modules.json").write_text("[]")
-    assert files.look(str(folder(tmp_path, PUBLISHED["bge-reranker-base"][0]))).form == "reranker"
-    assert files.look(str(folder(tmp_path, PUBLISHED["Qwen2-0.5B-Instruct"][0]))).form == "sentence-transformers"
+    assert files.look(str(folder(tmp_path, PUBLISHED["bge-reranker-base"][0]))).format == "reranker"
+    assert files.look(str(folder(tmp_path, PUBLISHED["Qwen2-0.5B-Instruct"][0]))).format == "sentence-transformers"
 
 
 def test_an_adapter_alone_is_no_model(tmp_path: Path) -> None:
@@ -147,19 +147,19 @@ def test_a_file_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     for name in names[::2]:
         (tmp_path / name).write_bytes(tensors(a=[2, 3]))
-    assert refused(tmp_path).message == f"{tmp_path} lacks 1 of 3 files with weights: {names[1]}."
+    assert refused(tmp_path).message == f"{tmp_path} lacks 1 of 3 weight files: {names[1]}."
     (tmp_path / names[1]).write_bytes(tensors(b=[1, 1]))
     assert files.look(str(tmp_path)).parameters == 13
 
 
 def test_no_weights_and_no_configuration(tmp_path: Path) -> None:
-    assert "there is nothing" in refused(tmp_path).message
+    assert "it contains nothing" in refused(tmp_path).message
     (tmp_path / "config.json").write_text("{")
     assert "cannot be read" in refused(tmp_path).message
     (tmp_path / "config.json").write_text("[]")
     assert "not a JSON object" in refused(tmp_path).message
     (tmp_path / "config.json").write_text("{}")
-    assert "holds no weights" in refused(tmp_path).message
+    assert "contains no weights" in refused(tmp_path).message
     assert f"Did you mean {tmp_path}?" in refused(tmp_path.with_name(f"{tmp_path.name}x")).hint
 
 

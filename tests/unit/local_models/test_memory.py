@@ -1,4 +1,4 @@
-"""How much memory a model takes: reckoned from its files, and compared with a real load."""
+"""Memory of a model: estimated from its files, and compared with a real load."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from byzer_magic.local_models import files, memory as memory_estimate
+from byzer_magic.backends import registry
+from byzer_magic.local_models import files, memory
 from byzer_magic.local_models.files import Weights
 from byzer_magic.local_models.hardware import Gpu, Hardware
-from byzer_magic.local_models.memory import memory, per_token, readable
+from byzer_magic.local_models.installed import Engine
+from byzer_magic.local_models.memory import Estimate, per_token, readable
 
 MIB = 1024**2
 GB = 10**9
@@ -27,9 +29,15 @@ LLAMA_3_8B = {
 }  # fmt: skip
 
 
+def estimate(weights: Weights, name: str, hardware: Hardware, tokens: int | None = None) -> Estimate:
+    facts = registry.local()[name].info.engine
+    assert facts
+    return memory.estimate(weights, Engine(name=name, facts=facts), hardware, tokens)
+
+
 def model(config: dict[str, Any] = LLAMA_3_8B, **more: Any) -> Weights:
     given = {
-        "path": Path("/m"), "form": "transformers", "architecture": "LlamaForCausalLM", "size": 16_060_522_496,
+        "path": Path("/m"), "format": "transformers", "architecture": "LlamaForCausalLM", "size": 16_060_522_496,
         "parameters": 8_030_261_248, "dtype": "BF16", "context": 8192, "config": config,
     }  # fmt: skip
     return Weights(**{**given, **more})
@@ -53,11 +61,11 @@ def model(config: dict[str, Any] = LLAMA_3_8B, **more: Any) -> Weights:
     ],
     ids=["llama-3-8b", "qwen2.5-0.5b", "qwen3-4b", "gpt2", "inside", "latent", "gguf", "unknown-gguf", "nothing"],
 )  # fmt: skip
-def test_cache_of_one_token_in_halves(config: dict[str, Any], kib: int) -> None:
+def test_per_token_in_float16(config: dict[str, Any], kib: int) -> None:
     assert per_token(config, 2) // 1024 == kib
 
 
-def test_the_data_type_depends_on_engine_and_hardware() -> None:
+def test_estimate_data_type_depends_on_engine_and_hardware() -> None:
     eight = 8_030_261_248
     cases = [
         ("transformers", AVX2, "float32", eight * 4),
@@ -67,48 +75,50 @@ def test_the_data_type_depends_on_engine_and_hardware() -> None:
         ("vllm", AVX512, "bfloat16", eight * 2),
     ]
     for engine, hardware, dtype, size in cases:
-        found = memory(model(), engine, hardware)
+        found = estimate(model(), engine, hardware)
         assert (found.dtype, found.weights, found.gpu) == (dtype, size, bool(hardware.gpus))
     whole = model(dtype="F32", size=eight * 4)
-    assert memory(whole, "vllm", AVX512).weights == eight * 2  # it halves float32 where that is fast
-    assert memory(whole, "transformers", AVX512).weights == eight * 4
+    assert estimate(whole, "vllm", AVX512).weights == eight * 2  # it halves float32 where that is fast
+    assert estimate(whole, "transformers", AVX512).weights == eight * 4
     packed = model({**LLAMA_3_8B, "quantization_config": {"quant_method": "awq"}}, size=5_700_000_000)
-    assert memory(packed, "vllm", GPU).weights == 5_700_000_000
+    assert estimate(packed, "vllm", GPU).weights == 5_700_000_000
     unknown = model(parameters=None, dtype="float16", size=2000)
-    assert memory(unknown, "transformers", AVX2).weights == 4000
+    assert estimate(unknown, "transformers", AVX2).weights == 4000
 
 
-def test_contexts_are_those_that_engines_take_by_themselves() -> None:
-    assert memory(model(), "vllm", AVX2).tokens == 4096
-    assert memory(model(), "vllm", AVX2).answers == 4
-    assert memory(model(), "vllm", GPU).tokens == 8192
-    assert memory(model(context=300), "llama_cpp", AVX2).tokens == 512
-    assert memory(model(), "transformers", AVX512, tokens=1000).cache == 1000 * 128 * 1024
-    assert memory(model(form="whisper"), "custom/whisper", AVX2).cache == 0
+def test_estimate_context_is_the_default_of_the_engine() -> None:
+    assert estimate(model(), "vllm", AVX2).tokens == 4096
+    assert estimate(model(), "vllm", AVX2).answers == 4
+    assert estimate(model(), "vllm", GPU).tokens == 8192
+    assert estimate(model(context=300), "llama_cpp", AVX2).tokens == 512
+    assert estimate(model(), "transformers", AVX512, tokens=1000).cache == 1000 * 128 * 1024
+    assert estimate(model(format="whisper"), "custom/whisper", AVX2).cache == 0
 
 
-def test_what_would_fit() -> None:
-    need = memory(model(form="gguf", size=5 * GB), "llama_cpp", AVX2)
+def test_context_within_and_quantized_to_find_what_fits() -> None:
+    need = estimate(model(format="gguf", size=5 * GB), "llama_cpp", AVX2)
     assert need.cache == 4096 * 128 * 1024
     shorter = need.context_within(need.total - 200 * MIB)
     assert shorter == 2048
-    assert memory(model(form="gguf", size=5 * GB), "llama_cpp", AVX2, tokens=shorter).total <= need.total - 200 * MIB
+    assert (
+        estimate(model(format="gguf", size=5 * GB), "llama_cpp", AVX2, tokens=shorter).total <= need.total - 200 * MIB
+    )
     assert need.context_within(4 * GB) is None
     assert need.context_within(60 * GB) is None
-    whole = memory(model(), "transformers", AVX2)
-    assert memory_estimate.quantized_to(model(), whole, 12 * GB) == 8
-    assert memory_estimate.quantized_to(model(), whole, 7 * GB) == 4
-    assert memory_estimate.quantized_to(model(), whole, 3 * GB) is None
+    whole = estimate(model(), "transformers", AVX2)
+    assert memory.quantized_to(model(), whole, 12 * GB) == 8
+    assert memory.quantized_to(model(), whole, 7 * GB) == 4
+    assert memory.quantized_to(model(), whole, 3 * GB) is None
 
 
-def test_embedding_models_in_llama_cpp_keep_nothing() -> None:
+def test_estimate_of_an_embedding_model_in_llama_cpp_has_no_cache() -> None:
     config = {"general.architecture": "bert", "bert.block_count": 6, "bert.attention.head_count": 12,
               "bert.embedding_length": 384, "bert.feed_forward_length": 1536}  # fmt: skip
-    found = memory(model(config, form="gguf", size=91 * 10**6), "llama_cpp", AVX2)
+    found = estimate(model(config, format="gguf", size=91 * 10**6), "llama_cpp", AVX2)
     assert found.cache == 0
 
 
-def test_numbers_as_people_read_them() -> None:
+def test_readable_rounds_to_two_digits() -> None:
     shown = [readable(number) for number in (0, 90_055, 98_362_432, 1_500_000_000, 23_206_117_376)]
     assert shown == ["0 B", "90 kB", "98 MB", "1.5 GB", "23 GB"]
     assert [readable(number, "") for number in (997_000, 134_515_008, 8_030_261_248)] == ["997 k", "135 M", "8.0 B"]
@@ -141,11 +151,11 @@ if __name__ == "__main__":
 
 @pytest.mark.engine
 @pytest.mark.parametrize("tokens", [None, 8192])
-def test_llama_cpp_takes_what_was_reckoned(gguf: Path, tokens: int | None) -> None:
+def test_estimate_is_near_what_llama_cpp_takes(gguf: Path, tokens: int | None) -> None:
     words = [sys.executable, "-c", LOAD, str(gguf), *([str(tokens)] if tokens else [])]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
     real = json.loads(done.stdout)
     real += RAY
-    reckoned = memory(files.look(str(gguf)), "llama_cpp", AVX2, tokens).total
-    print(f"SmolLM2 in llama.cpp: {readable(real)}, reckoned {readable(reckoned)} ({reckoned / real - 1:+.0%})")
-    assert 0.9 < reckoned / real < 1.2
+    estimated = estimate(files.look(str(gguf)), "llama_cpp", AVX2, tokens).total
+    print(f"SmolLM2 in llama.cpp: {readable(real)}, estimated {readable(estimated)} ({estimated / real - 1:+.0%})")
+    assert 0.9 < estimated / real < 1.2

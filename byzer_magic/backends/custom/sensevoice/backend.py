@@ -23,6 +23,7 @@ from byzer_magic.backends.engine import audio, loading
 from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadRequest, MissingExtra
+from byzer_magic.local_models.engine_facts import MB, EngineFacts, EnginePackage, MemoryFacts, as_torch
 from byzer_magic.types import Segment, TranscribeRequest, TranscriptChunk
 
 PACKAGES = (("funasr",), ("torch",), ("kaldi_native_fbank", "torchaudio"), ("av",))
@@ -36,10 +37,14 @@ class SenseVoiceBackend(Backend):
         kind="custom/sensevoice",
         title="SenseVoice (speech to text)",
         params=sensevoice_params.PARAMS,
-        requires=("funasr",),
         extra="sensevoice",
         capabilities=frozenset({Capability.TRANSCRIBE}),
-        local=True,
+        engine=EngineFacts(
+            packages=(EnginePackage(module="funasr", companions=("torch",), devices=as_torch),),
+            formats=("funasr",),
+            auto={"funasr": 10},
+            memory=MemoryFacts(overhead_bytes=800 * MB, float32_on_cpu=True, cache=False),
+        ),
     )
 
     def __init__(self, ears: Ears, setup: Setup) -> None:

@@ -74,7 +74,7 @@ def sensevoice(model_path: str | None) -> Folder:
     if path.is_file():
         raise BadParameter(f"{path} is a file.", f"Give the folder that it is in: {path.parent}.")
     if not any((path / name).is_file() for name in ("config.yaml", "configuration.json", "model.pt")):
-        form = files.look(model_path).form
+        form = files.look(model_path).format
         raise BadParameter(f"{path} is no SenseVoice: it is a {form} model.", "Give a folder with a config.yaml.")
     found = folder(path, tokenizer=True)
     if not found.model.startswith("SenseVoice"):

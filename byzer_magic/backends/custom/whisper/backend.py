@@ -25,6 +25,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.commands.options import suggest
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingExtra
 from byzer_magic.local_models import files
+from byzer_magic.local_models.engine_facts import MB, EngineFacts, EnginePackage, MemoryFacts, as_torch, on_both
 from byzer_magic.local_models.files import Weights
 from byzer_magic.types import TranscribeRequest, TranscriptChunk
 
@@ -44,10 +45,22 @@ class WhisperBackend(Backend):
         kind="custom/whisper",
         title="Whisper (speech to text)",
         params=whisper_params.PARAMS,
-        requires=("transformers", "faster_whisper"),
         extra="whisper",
         capabilities=frozenset({Capability.TRANSCRIBE}),
-        local=True,
+        engine=EngineFacts(
+            packages=(
+                EnginePackage(module="transformers", companions=("torch",), devices=as_torch),
+                EnginePackage(module="faster_whisper", companions=("ctranslate2",), devices=on_both),
+            ),
+            formats=("whisper", "ctranslate2"),
+            auto={"whisper": 10, "ctranslate2": 10},
+            memory=MemoryFacts(
+                overhead_bytes=800 * MB,
+                float32_on_cpu=True,
+                cache=False,
+                format_overhead_bytes={"ctranslate2": 220 * MB},
+            ),
+        ),
     )
 
     def __init__(self, engine: windows.Engine, setup: Setup, at_once: int) -> None:
@@ -59,8 +72,8 @@ class WhisperBackend(Backend):
     def check(cls, setup: Setup) -> None:
         """Check that the files are a whole Whisper, and that it and its engine know the parameters."""
         weights = _weights(setup)
-        _check_packages(weights.form, setup.params)
-        _check_loading(weights.form, setup.params)
+        _check_packages(weights.format, setup.params)
+        _check_loading(weights.format, setup.params)
         whisper_params.checked(setup.params, english_only=_english_only(weights))
 
     @classmethod
@@ -71,9 +84,9 @@ class WhisperBackend(Backend):
             EngineFailed: the engine cannot load the files.
         """
         weights = _weights(setup)
-        name = ENGINES[weights.form]
+        name = ENGINES[weights.format]
         threads = loading.calm_environment(setup.cpus)
-        at_once = max(1, setup.concurrency) if weights.form == "ctranslate2" else 1
+        at_once = max(1, setup.concurrency) if weights.format == "ctranslate2" else 1
         try:
             report(f"importing {name}", None)
             await asyncio.to_thread(_import, name, setup.params)
@@ -111,9 +124,9 @@ class WhisperBackend(Backend):
 
 def _weights(setup: Setup) -> Weights:
     weights = files.look(setup.model_path)
-    if weights.form not in ENGINES:
+    if weights.format not in ENGINES:
         raise BadParameter(
-            f"{weights.path} is no Whisper: it is a {weights.form} model ({weights.architecture or 'unnamed'}).",
+            f"{weights.path} is no Whisper: it is a {weights.format} model ({weights.architecture or 'unnamed'}).",
             "Give the folder of a Whisper; other models are deployed as custom/auto, custom/bge, custom/sensevoice.",
         )
     return weights
@@ -150,7 +163,7 @@ def _check_engine_has(settings: Mapping[str, Any], in_transformers: bool, refuse
 
 def _english_only(weights: Weights) -> bool:
     """Return whether the model has the vocabulary of English alone, as its files say."""
-    if weights.form == "whisper":
+    if weights.format == "whisper":
         files.need_tokenizer(weights)
         path = weights.path / "generation_config.json"
         return torch_model.english_only(files.read_json(path) if path.is_file() else {}, weights.config)
@@ -179,7 +192,7 @@ def _import(name: str, params: Mapping[str, Any]) -> None:
 
 
 def _engine(weights: Weights, params: Mapping[str, Any], threads: int, at_once: int) -> windows.Engine:
-    if weights.form == "whisper":
+    if weights.format == "whisper":
         importlib.import_module("torch").set_num_threads(threads)
         return TorchWhisper(weights.path, params)
     return FasterWhisper(weights.path, params, threads=threads, at_once=at_once)

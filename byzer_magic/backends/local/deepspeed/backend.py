@@ -15,6 +15,7 @@ from byzer_magic.backends.base import Info, Param, Setup
 from byzer_magic.backends.local.transformers import check as transformers_check, params as transformers_params
 from byzer_magic.backends.local.transformers.backend import TransformersBackend
 from byzer_magic.errors import BadParameter
+from byzer_magic.local_models.engine_facts import MB, EngineFacts, EnginePackage, MemoryFacts, as_torch
 from byzer_magic.local_models.files import Weights
 
 if TYPE_CHECKING:
@@ -49,8 +50,13 @@ class DeepSpeedBackend(TransformersBackend):
         kind="custom/auto (deepspeed)",
         title="DeepSpeed",
         params=(*OWN, *(param for param in transformers_params.PARAMS if param.name not in NOT_HERE)),
-        requires=("deepspeed",),
         extra="deepspeed",
+        engine=EngineFacts(  # never chosen by auto: it helps on several GPUs only
+            packages=(EnginePackage(module="deepspeed", companions=("torch", "transformers"), devices=as_torch),),
+            formats=("transformers", "gguf"),
+            memory=MemoryFacts(overhead_bytes=900 * MB, unpacks=True),
+            context_param="backend.max_model_len",
+        ),
     )
     packages: ClassVar[str] = "torch, transformers and deepspeed"
 

@@ -9,6 +9,7 @@ https://llama-cpp-python.readthedocs.io/en/latest/api-reference/#llama_cpp.Llama
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -22,17 +23,32 @@ from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.local.llama_cpp import load as llama_load, requests as llama_requests
 from byzer_magic.backends.local.llama_cpp.drivers import RANK, Driver, Load
-from byzer_magic.backends.local.llama_cpp.params import CHAT, PARAMS
+from byzer_magic.backends.local.llama_cpp.params import BATCH, CHAT, CONTEXT, CONTEXT_UNIT, EMBED_CONTEXT, PARAMS
 from byzer_magic.backends.local.llama_cpp.xllama import refusal
 from byzer_magic.backends.openai import schema as wire
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadRequest, StreamTruncated
 from byzer_magic.local_models import gguf
+from byzer_magic.local_models.engine_facts import CPU, GPU, MB, Distribution, EngineFacts, EnginePackage, MemoryFacts
 from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Ranking, RerankRequest, Usage
 
 MOST_TEXTS = 32
 MOST_CHARACTERS = 4096
 """Texts, and their characters together, that are read at once: a cancel waits for the end of that."""
+
+
+_GPU_LIBRARIES = re.compile(r"ggml-(?:cuda|hip|vulkan|metal|sycl)")
+
+
+def _llama_cpp_python_devices(package: Distribution) -> tuple[str, ...]:
+    """Return what a build runs on: GPUs when it has ggml's library for them."""
+    gpu = any(_GPU_LIBRARIES.search(item.name) for item in package.folder.glob("lib/*"))
+    return (CPU, GPU) if gpu else (CPU,)
+
+
+def _xllamacpp_devices(package: Distribution) -> tuple[str, ...]:
+    """Return what a build runs on: its wheels for GPUs differ in their version alone."""
+    return (CPU, GPU) if any(word in package.version for word in ("cu1", "rocm", "vulkan")) else (CPU,)
 
 
 class LlamaCppBackend(Backend):
@@ -46,12 +62,29 @@ class LlamaCppBackend(Backend):
             Param(name="clip_model_path", help="the model's mmproj file, with which it sees pictures"),
             Param(name="driver", help="the package that drives llama.cpp", choices=tuple(llama_load.DRIVERS)),
         ),
-        requires=("llama_cpp", "xllamacpp"),
         extra="llama",
         capabilities=frozenset(
             {Capability.CHAT, Capability.TOOLS, Capability.VISION, Capability.EMBED, Capability.RERANK}
         ),
-        local=True,
+        engine=EngineFacts(
+            packages=(
+                EnginePackage(
+                    module="llama_cpp", distributions=("llama-cpp-python",), devices=_llama_cpp_python_devices
+                ),
+                EnginePackage(module="xllamacpp", devices=_xllamacpp_devices),
+            ),
+            formats=("gguf",),
+            auto={"gguf": 10},
+            context_param="n_ctx",
+            memory=MemoryFacts(
+                overhead_bytes=200 * MB,
+                cache_dtype="float16",
+                context=CONTEXT,
+                context_unit=CONTEXT_UNIT,
+                prompt_batch=BATCH,
+                embed_batch=EMBED_CONTEXT,
+            ),
+        ),
     )
 
     def __init__(self, driver: Driver, load: Load, defaults: Mapping[str, Any]) -> None:

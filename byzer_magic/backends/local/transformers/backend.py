@@ -26,6 +26,7 @@ from byzer_magic.errors import (
     StreamTruncated,
     Unsupported,
 )
+from byzer_magic.local_models.engine_facts import MB, EngineFacts, EnginePackage, MemoryFacts, as_torch
 from byzer_magic.local_models.files import Weights
 from byzer_magic.types import ChatChunk, ChatRequest
 
@@ -40,10 +41,15 @@ class TransformersBackend(Backend):
         kind="custom/auto (transformers)",
         title="transformers",
         params=transformers_params.PARAMS,
-        requires=("transformers",),
         extra="transformers",
         capabilities=frozenset({Capability.CHAT, Capability.TOOLS}),
-        local=True,
+        engine=EngineFacts(
+            packages=(EnginePackage(module="transformers", companions=("torch",), devices=as_torch),),
+            formats=("transformers", "gguf"),
+            auto={"transformers": 20},
+            memory=MemoryFacts(overhead_bytes=660 * MB, unpacks=True),
+            context_param="backend.max_model_len",
+        ),
     )
     packages: ClassVar[str] = "torch and transformers"
 

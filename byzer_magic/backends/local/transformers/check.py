@@ -43,10 +43,10 @@ def check(setup: Setup) -> files.Weights:
         MissingExtra: a package is missing that the parameters or the weights need.
     """
     weights = files.look(setup.model_path)
-    if weights.form in _OTHERS:
-        raise BadParameter(f"{weights.path} is no model that writes text ({weights.form}).", _OTHERS[weights.form])
+    if weights.format in _OTHERS:
+        raise BadParameter(f"{weights.path} is no model that writes text ({weights.format}).", _OTHERS[weights.format])
     params = setup.params
-    if weights.form == "gguf":
+    if weights.format == "gguf":
         _check_gguf(weights, params)
     else:
         _check_architecture(weights)

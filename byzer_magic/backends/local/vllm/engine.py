@@ -24,6 +24,8 @@ LOOK_SECONDS = 0.5
 """How often the engine is looked at: vLLM has nothing to wait for."""
 CPU_CONTEXT = 4096
 """Tokens of context on a CPU when `max_model_len` is not given: the attention cache is the computer's own memory."""
+LEAST_CACHE = 64 * 1024**2
+"""Bytes of the attention cache at least."""
 FULL_ANSWERS = 4
 """Answers of full length that the attention cache on a CPU has room for, unless `kv_cache_memory_bytes` is given."""
 
@@ -107,7 +109,7 @@ def cache_bytes(config: dict[str, Any], tokens: int, element: int) -> int:
     heads = text.get("num_attention_heads") or 32
     size = text.get("head_dim") or (text.get("hidden_size") or 4096) // heads
     each = 2 * (text.get("num_hidden_layers") or 32) * (text.get("num_key_value_heads") or heads) * size * element
-    return max(64 * 1024**2, math.ceil(each * tokens))
+    return max(LEAST_CACHE, math.ceil(each * tokens))
 
 
 def set_environment(threads: int, setup: Setup) -> None:
