@@ -45,10 +45,10 @@ def private_ray() -> Iterator[Manager]:
     for name in ("RAY_ADDRESS", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID"):
         os.environ.pop(name, None)
     os.environ |= {"RAY_TMPDIR": folder, "BYZER_LOCAL_CPUS": "4", "BYZER_START_SECONDS": "120"}
-    from byzer_magic import default_manager
+    from byzer_magic.actions.terminal import Terminal
+    from byzer_magic.client.manager import Manager
 
-    manager = default_manager()
-    manager.say = say
+    manager = Manager(reporter=Terminal())
     try:
         manager.ensure()
         yield manager

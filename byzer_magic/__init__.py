@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,35 +31,50 @@ __version__ = "0.1.0"
 
 @functools.cache
 def default_manager() -> Manager:
-    """Return this process's manager."""
+    """Return the manager of this process, which reports nothing; its connection is shared by all faces."""
     from byzer_magic.client.manager import Manager
 
     return Manager()
 
 
+def _manager() -> Manager:
+    """Return the manager for calls from Python: in a notebook with the magics, it shows progress in the cell."""
+    magics = sys.modules.get("byzer_magic.magics")  # %load_ext imports it
+    return (magics.current_manager() if magics is not None else None) or default_manager()
+
+
 def connect(ray_address: str | None = None) -> str:
-    """Connect to a Ray cluster and return its address; `auto` starts a local one when none runs.
+    """Connect to a Ray cluster and return its address.
+
+    Args:
+        ray_address: ``host:port``, or ``auto``, which starts a local Ray when none runs; by default that of the
+            settings.
 
     Raises:
         CannotConnect: nothing answers there.
     """
-    return default_manager().connect(ray_address)
+    return _manager().connect(ray_address)
 
 
 def model(alias: str) -> Model:
-    """Return a handle on a deployed model.
+    """Return a deployed model.
 
     Raises:
-        NotDeployed: when it is used and nothing runs under the alias.
+        CannotConnect: there is no Ray to ask, and none can be started.
+        NotDeployed: nothing is deployed as `alias`; raised at the first use.
     """
     from byzer_magic.client.model import Model
 
-    default_manager().reach(alias)
-    return Model(alias, default_manager())
+    manager = _manager()
+    manager.reach(alias)
+    return Model(alias, manager)
 
 
 def deploy(line: str) -> Model:
-    """Deploy what a command line says, e.g. ``deploy("--pretrained_model_type saas/openai ... --model m")``.
+    """Deploy a model, given as the options of `byzerllm deploy`.
+
+    Args:
+        line: e.g. ``"--pretrained_model_type saas/openai --infer_params saas.model=gpt-4o --model gpt4o"``.
 
     Raises:
         ByzerError: the line is wrong, or the deployment failed.
@@ -71,25 +87,31 @@ def deploy(line: str) -> Model:
     spec = parse(words if words[:1] == ["deploy"] else ["deploy", *words])
     if not isinstance(spec, DeploySpec):
         raise TypeError(line)
-    plan = default_manager().plan(spec)
-    if spec.dry_run:
-        return Model(spec.model, default_manager())
-    default_manager().ensure(spec.ray_address)
-    for _ in default_manager().iterate(default_manager().deploy(plan)):
-        pass
-    return model(spec.model)
+    manager = _manager()
+    plan = manager.plan(spec)
+    if not spec.dry_run:
+        manager.ensure(spec.ray_address)
+        for _event in manager.iterate(manager.deploy(plan)):
+            pass
+        manager.reach(spec.model)
+    return Model(spec.model, manager)
 
 
 def undeploy(alias: str, *, force: bool = False) -> None:
-    """Remove a deployment; unless `force`, requests in flight may finish.
+    """Remove a deployment.
+
+    Args:
+        alias: its name.
+        force: cancel the requests in flight instead of letting them finish.
 
     Raises:
-        NotDeployed: nothing runs under the alias.
+        NotDeployed: nothing is deployed as `alias`.
     """
     from byzer_magic.commands.spec import UndeploySpec
 
-    default_manager().ensure()
-    default_manager().run(default_manager().undeploy(UndeploySpec(model=alias, force=force)))
+    manager = _manager()
+    manager.ensure()
+    manager.run(manager.undeploy(UndeploySpec(model=alias, force=force)))
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -100,7 +122,7 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Remove all that `load_ipython_extension` added."""
+    """Remove what `load_ipython_extension` added."""
     from byzer_magic.magics import unregister
 
     unregister(shell)

@@ -60,7 +60,7 @@ def _do(words: list[str], output: Terminal) -> int:
     hint = command_of(item).notebook_only
     if hint or (isinstance(item, StatSpec) and item.df):
         raise CommandError("That works in a notebook only.", hint or "In a shell there is stat --json.")
-    value = run_all(Context(manager=Manager(settings, output.say), output=output), [item])
+    value = run_all(Context(manager=Manager(settings, output), output=output), [item])
     return 130 if isinstance(value, Result) and value.interrupted else 0
 
 

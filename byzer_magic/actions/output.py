@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from byzer_magic.client.collect import AnyCollector
@@ -40,6 +41,10 @@ class Output(Protocol):
 
     def ask_secret(self, prompt: str) -> str | None:
         """Return what the user types without showing it; None where nobody can be asked."""
+        ...
+
+    def watch(self, work: Any) -> AbstractContextManager[None]:
+        """Show the progress of `work` while the block runs, where the face can."""
         ...
 
     def refresh(self, draw: Callable[[], None]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from byzer_magic.actions.output import Items
@@ -100,6 +102,10 @@ class Terminal:
     def ask_secret(self, prompt: str) -> str | None:
         """Ask on the terminal; None where there is none."""
         return (getpass.getpass(prompt) or None) if sys.stdin is not None and sys.stdin.isatty() else None
+
+    def watch(self, _work: object) -> AbstractContextManager[None]:
+        """Show nothing: a blocking call from Python is silent on a terminal."""
+        return contextlib.nullcontext()
 
     def refresh(self, draw: Callable[[], None]) -> None:
         """Write it once more."""

@@ -1,71 +1,72 @@
-"""A process's way to one Ray cluster: found, started or left alone, and the links that lead to its deployments."""
+"""Connection to one Ray cluster, with the cached links to its deployments.
+
+The managers of a process share one `Connection`; what differs between them (settings, where they report) is passed in.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
-from byzer_magic import config
-from byzer_magic.runtime.loop import LOOP
+from byzer_magic import errors
+from byzer_magic.capabilities import Capability
+from byzer_magic.config import Settings
+from byzer_magic.i18n import lazy_gettext as _
 
 if TYPE_CHECKING:
     from byzer_magic.runtime.transport.client import Link
+    from byzer_magic.stat import ModelStat
 
-T = TypeVar("T")
 Say = Callable[[str], None]
-Watch = Callable[[Any], AbstractContextManager[None]]
+
+POLL_SECONDS = 0.1
+"""How often a deployment that is still loading is asked for its capabilities."""
 
 
 class Connection:
-    """What a manager stands on."""
+    """A process's connection to one cluster; safe to share between threads."""
 
-    def __init__(self, settings: config.Settings | None = None, say: Say = lambda _: None) -> None:
-        self.settings = settings or config.load()
-        self.say = say
-        self.watch: Watch = contextlib.nullcontext
-        """Shows how far work is while its block runs, where a face can."""
-        self._links: dict[str, Link] = {}
+    def __init__(self) -> None:
         self._address = ""
+        self._links: dict[str, Link] = {}
+        self._capabilities: WeakKeyDictionary[Link, frozenset[Capability]] = WeakKeyDictionary()
         self._connecting = threading.Lock()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine of this manager to its end."""
-        return LOOP.run(work)
+    # ---- the cluster
 
-    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
-        """Iterate over an async iterator of this manager; leaving the loop stops the work behind it."""
-        return LOOP.iterate(items)
+    @property
+    def connected(self) -> bool:
+        """Return whether there is a cluster already."""
+        return bool(self._address)
 
-    def connect(self, address: str | None = None, say: Say | None = None) -> str:
-        """Connect to Ray (see `byzer_magic.runtime.cluster.connect.connect`); return the cluster's address.
-
-        `say` is told how it goes, instead of whoever this manager tells.
-        """
+    def connect(self, address: str, settings: Settings, say: Say) -> str:
+        """Connect to Ray (see `byzer_magic.runtime.cluster.connect.connect`); return the cluster's address."""
         from byzer_magic.runtime.cluster import connect
 
         with self._connecting:  # threads may ask at the same moment
-            where = connect.connect(address or self.settings.ray_address, self.settings, say or self.say)
-            if where != self._address:  # links lead to the other cluster
+            found = connect.connect(address, settings, say)
+            if found != self._address:  # the links lead to the other cluster
                 self._links.clear()
-                self._address = where
-                self._prestart()
-        return where
+                self._address = found
+                self.prestart(settings)
+        return found
 
-    def _prestart(self) -> None:
-        if self.settings.spare:
+    def prestart(self, settings: Settings) -> None:
+        """Start the process that the next deployment will use, unless the settings forbid it."""
+        if settings.spare:
             from byzer_magic.runtime.cluster import prestart
 
             threading.Thread(target=prestart.prestart, name="byzer-spare", daemon=True).start()
 
-    def ensure(self, address: str = "auto", say: Say | None = None) -> None:
+    def ensure(self, address: str, settings: Settings, say: Say) -> None:
         """Connect when this process is not connected yet, or when a given address must be checked."""
         if not self._address or address != "auto":
-            self.connect(None if address == "auto" else address, say)
+            self.connect(settings.ray_address if address == "auto" else address, settings, say)
 
-    def reach(self, alias: str, address: str = "auto") -> None:
+    def reach(self, alias: str, address: str, settings: Settings, say: Say) -> None:
         """Make sure that requests can reach `alias`: directly when it is on this machine, else by connecting to Ray.
 
         Raises:
@@ -73,44 +74,116 @@ class Connection:
         """
         from byzer_magic.runtime.cluster import discovery
 
-        usual = address == "auto" and self.settings.ray_address == "auto"
-        if self._address or not usual:
-            self.ensure(address)
+        default = address == "auto" and settings.ray_address == "auto"
+        if self._address or not default:
+            self.ensure(address, settings, say)
         elif (link := self._links.get(alias)) is not None and link.connected:
             return
         elif discovery.announced(alias) is not None:
             self._links.setdefault(alias, discovery.link_to(alias))
         else:
             self._links.clear()  # direct ones; from now on Ray is asked
-            self.ensure()
+            self.ensure("auto", settings, say)
 
-    def shutdown(self) -> bool:
-        """Stop the local Ray; return whether there was one of ours."""
+    def shutdown(self, say: Say) -> bool:
+        """Stop the local Ray; return whether there was one that byzer-magic had started."""
         from byzer_magic.runtime.cluster import connect
 
         self._links.clear()
         self._address = ""
-        return connect.shutdown(self.say)
-
-    @property
-    def connected(self) -> bool:
-        """Return whether this manager has a cluster already."""
-        return bool(self._address)
+        return connect.shutdown(say)
 
     def is_alive(self) -> bool:
-        """Return whether this manager is connected to a Ray that still accepts connections."""
+        """Return whether this process is connected to a Ray that still accepts connections."""
         from byzer_magic.runtime.cluster import discovery
 
-        host, _, port = self._address.rpartition(":")
+        host, _colon, port = self._address.rpartition(":")
         return port.isdigit() and discovery.listens(host, int(port))
 
-    def room(self) -> dict[str, tuple[float, float]] | None:
-        """Return how many CPUs and GPUs of a Ray that runs are free, and of how many; None where none runs."""
+    # ---- deployments
+
+    async def aliases(self) -> list[str]:
+        """Return the aliases of all deployments."""
+        from byzer_magic.runtime.cluster import deployments
+
+        return await asyncio.to_thread(deployments.aliases)
+
+    async def names(self) -> list[str]:
+        """Return the aliases of all deployments, without starting a Ray or waiting for one that has gone.
+
+        Raises:
+            CannotConnect: no Ray runs here.
+        """
         from byzer_magic.runtime.cluster import discovery
 
-        if not self._address and discovery.running_cluster() is None:
-            return None
-        from byzer_magic.runtime.cluster import connect
+        local = await asyncio.to_thread(discovery.aliases)
+        alive = await asyncio.to_thread(self.is_alive)  # a Ray that has gone would not answer for a minute
+        if local is None and not alive:
+            raise errors.CannotConnect(_("No Ray is running here."), _("Deploy a model: that starts one."))
+        return sorted({*(local or []), *(await self.aliases() if alive else [])})
 
-        self.ensure()
-        return connect.room()
+    async def link(self, alias: str) -> Link:
+        """Return the link that requests to an alias share.
+
+        Raises:
+            NotDeployed: there is no such alias.
+        """
+        link = self._links.get(alias)
+        if link is not None and (link.connected or not self._address):  # without an address: a direct one
+            return link
+        from byzer_magic.runtime.cluster import deployments
+
+        found = await asyncio.to_thread(deployments.link_to, alias, link)  # it may be gone, or another one by now
+        if link is not None and found is not link:
+            await link.close()
+        self._links[alias] = found
+        return found
+
+    async def open_link(self, alias: str) -> Link:
+        """Return a new link to a deployment, which the caller closes.
+
+        Raises:
+            NotDeployed: there is no such alias.
+        """
+        from byzer_magic.runtime.cluster import discovery
+
+        local = await asyncio.to_thread(lambda: discovery.announced(alias) is not None)
+        if local or not self.connected:
+            return discovery.link_to(alias)
+        from byzer_magic.runtime.cluster import deployments
+
+        return await asyncio.to_thread(deployments.link_to, alias)
+
+    def cached(self, alias: str) -> Link | None:
+        """Return the link to an alias where one is open."""
+        link = self._links.get(alias)
+        return link if link is not None and link.connected else None
+
+    def keep(self, alias: str, link: Link) -> None:
+        """Let requests to an alias take this link from now on."""
+        self._links[alias] = link
+
+    async def forget(self, alias: str) -> None:
+        """Close the link to an alias that is gone."""
+        if link := self._links.pop(alias, None):
+            await link.close()
+
+    async def capabilities(self, alias: str) -> frozenset[Capability]:
+        """Return the capabilities of a deployment, which is asked once; wait while it is loading.
+
+        Raises:
+            NotDeployed: there is no such alias, or its model could not be loaded.
+        """
+        link = await self.link(alias)
+        while link not in self._capabilities:
+            stat: ModelStat = await link.call("stat")
+            if stat.trouble:
+                raise errors.NotDeployed(
+                    _("{alias} could not be loaded: {error}", alias=alias, error=stat.trouble),
+                    _("See logs --model {alias}; then deploy it again.", alias=alias),
+                )
+            if stat.capabilities:
+                self._capabilities[link] = frozenset(map(Capability, stat.capabilities))
+            else:
+                await asyncio.sleep(POLL_SECONDS)
+        return self._capabilities[link]

@@ -32,8 +32,8 @@ class Finder(Protocol):
         """Return the aliases of all deployments."""
         ...
 
-    async def link(self, alias: str) -> Link:
-        """Return a new link to one."""
+    async def open_link(self, alias: str) -> Link:
+        """Return a new link to one, which the caller closes."""
         ...
 
 
@@ -106,7 +106,7 @@ class _Watch:
         """Follow one deployment, again and again: its pool may be restarted."""
         while True:
             with suppress(errors.ByzerError):
-                link = await self._finder.link(name)
+                link = await self._finder.open_link(name)
                 try:
                     await self._take(name, link)
                 finally:

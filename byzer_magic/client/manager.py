@@ -1,7 +1,7 @@
 """Deploying, asking and removing models: what all faces call.
 
 Everything asynchronous is written once, as coroutines and async iterators of `Manager`; the faces run them with
-`run` and `iterate`, which block, show Ctrl-C, and tidy up.
+`run` and `iterate`, which block, show Ctrl-C, and clean up.
 """
 
 from __future__ import annotations
@@ -9,45 +9,130 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from byzer_magic import config, errors
 from byzer_magic.capabilities import Capability, method_for
-from byzer_magic.client.connection import Say
-from byzer_magic.client.fleet import FleetManager
-from byzer_magic.commands.spec import DeploySpec, UndeploySpec
-from byzer_magic.runtime.loop import with_deadline
-from byzer_magic.stat import ModelStat
+from byzer_magic.client import follow
+from byzer_magic.client.connection import Connection, Say
+from byzer_magic.client.reporter import Reporter, Silent
+from byzer_magic.commands.spec import DeploySpec, DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
+from byzer_magic.i18n import join, lazy_gettext as _, lazy_ngettext
+from byzer_magic.runtime.loop import LOOP, with_deadline
+from byzer_magic.stat import Fleet, ModelStat, Sample
 from byzer_magic.types import Event, Failed, Placed, Ready, Request
 
 if TYPE_CHECKING:
     from byzer_magic.plan import Plan
     from byzer_magic.runtime.transport.client import Link
 
-DRAIN_SECONDS = 5.0
+T = TypeVar("T")
+
+CLOSE_SECONDS = 5.0
 """How long a pool may take to close its workers when nothing is in flight."""
-LOOK_SECONDS = 0.1
-"""How often a pool that is still loading is looked at."""
 LOAD_SECONDS = 3600.0
-"""Nothing that shows no progress for an hour is loading."""
+"""Without any progress for an hour, a deployment has failed."""
+STAT_SECONDS = 5.0
+"""How long a deployment may take to return its counters when all are asked."""
 
 
-class Manager(FleetManager):
-    """One process's way to the deployments of one cluster."""
+class Manager:
+    """One face's access to the deployments of one cluster; cheap to create on a connection that exists.
 
-    def __init__(self, settings: config.Settings | None = None, say: Say = lambda _: None) -> None:
-        super().__init__(settings, say)
-        self._capabilities: WeakKeyDictionary[Link, frozenset[Capability]] = WeakKeyDictionary()
+    Args:
+        settings: by default those of the user's file and environment.
+        reporter: where progress is shown, by default nowhere.
+        connection: shared with other managers; by default a new one.
+    """
 
-    # ---- deployments
+    def __init__(
+        self,
+        settings: config.Settings | None = None,
+        reporter: Reporter | None = None,
+        connection: Connection | None = None,
+    ) -> None:
+        self.settings = settings or config.load()
+        self.reporter: Reporter = reporter or Silent()
+        self.connection = connection or Connection()
+
+    def reporting_to(self, reporter: Reporter, settings: config.Settings) -> Manager:
+        """Return a manager on the same connection for another face."""
+        return Manager(settings, reporter, self.connection)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine of this manager to its end."""
+        return LOOP.run(work)
+
+    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """Iterate over an async iterator of this manager; leaving the loop stops the work behind it."""
+        return LOOP.iterate(items)
+
+    # ---- the cluster
+
+    @property
+    def connected(self) -> bool:
+        """Return whether there is a cluster already."""
+        return self.connection.connected
+
+    def connect(self, address: str | None = None) -> str:
+        """Connect to Ray; return the cluster's address.
+
+        Args:
+            address: ``auto`` or ``host:port``; by default that of the settings.
+
+        Raises:
+            CannotConnect: nothing answers there.
+        """
+        return self.connection.connect(address or self.settings.ray_address, self.settings, self.reporter.say)
+
+    def ensure(self, address: str = "auto", say: Say | None = None) -> None:
+        """Connect when this process is not connected yet, or when a given address must be checked.
+
+        Args:
+            address: ``auto`` or ``host:port``.
+            say: shows how it goes, in place of the reporter.
+
+        Raises:
+            CannotConnect: nothing answers there.
+        """
+        self.connection.ensure(address, self.settings, say or self.reporter.say)
+
+    def reach(self, alias: str, address: str = "auto") -> None:
+        """Make sure that requests can reach `alias`: directly when it is on this machine, else by connecting to Ray.
+
+        Raises:
+            CannotConnect: there is no Ray to ask, and none can be started.
+        """
+        self.connection.reach(alias, address, self.settings, self.reporter.say)
+
+    def shutdown(self) -> bool:
+        """Stop the local Ray; return whether there was one that byzer-magic had started."""
+        return self.connection.shutdown(self.reporter.say)
+
+    def room(self) -> dict[str, tuple[float, float]] | None:
+        """Return the free and the total CPUs and GPUs of a Ray that runs; None where none runs."""
+        from byzer_magic.runtime.cluster import discovery
+
+        if not self.connected and discovery.running_cluster() is None:
+            return None
+        from byzer_magic.runtime.cluster import connect
+
+        self.ensure()
+        return connect.room()
+
+    # ---- deploying
 
     def plan(
         self, spec: DeploySpec, variables: Mapping[str, Any] | None = None, typed: Mapping[str, str] | None = None
     ) -> Plan:
-        """Check a spec without Ray: types, parameters, `${NAME}`, files, packages; `typed` are secrets typed in.
+        """Check a spec without Ray: types, parameters, `${NAME}`, files, packages.
+
+        Args:
+            spec: what to deploy.
+            variables: where `${NAME}` is looked up first, before the environment and `.env`.
+            typed: secrets that the user has typed in, by parameter.
 
         Raises:
             ConfigError: something is unknown, missing or wrong; the text names it.
@@ -65,7 +150,7 @@ class Manager(FleetManager):
         Leaving early (interrupt) or failing leaves nothing behind.
 
         Raises:
-            NameTaken: the alias runs already and the spec does not say `replace`.
+            NameTaken: the alias is in use and the spec does not say `replace`.
             NoRoom: the cluster has too few CPUs or GPUs.
             DeployError: the model could not be loaded; the text has the reason.
         """
@@ -79,7 +164,8 @@ class Manager(FleetManager):
         creating = asyncio.create_task(asyncio.to_thread(deployments.create, plan))
         try:
             await asyncio.shield(creating)
-            link = self._links[spec.model] = deployments.link_to(spec.model)
+            link = deployments.link_to(spec.model)
+            self.connection.keep(spec.model, link)
             async with aclosing(with_deadline(link.stream("watch"), LOAD_SECONDS)) as events:
                 async for event in events:
                     if isinstance(event, Placed):
@@ -91,54 +177,57 @@ class Manager(FleetManager):
         finally:
             if not ready:
                 await asyncio.shield(self._abandon(plan, creating, pids))
-        self._prestart()
+        self.connection.prestart(self.settings)
 
     @staticmethod
     def _failure(alias: str, err: errors.ByzerError) -> errors.ByzerError:
-        """Return the error of a deploy that failed, its log put where `logs` finds it."""
+        """Return the error of a deploy that failed, its log stored where `logs` finds it."""
         from byzer_magic.runtime.cluster import discovery
 
         if log := err.details.pop("log", None):
             discovery.keep_log(alias, log)
-            err.hint = f"{err.hint} What it wrote: logs --model {alias}".strip()
+            err.hint = join(err.hint, _("See its log: logs --model {alias}", alias=alias))
         return err
 
     async def _abandon(self, plan: Plan, creating: asyncio.Task[Any], pids: list[int]) -> None:
-        """Take away what a deploy has left, also when it was interrupted while Ray was creating the actor."""
+        """Remove what a deploy has left, also when it was interrupted while Ray was creating the actor."""
         from byzer_magic.runtime.cluster import deployments
         from byzer_magic.runtime.transport import protocol
 
         alias = plan.spec.model
         await asyncio.wait([creating])
-        if creating.exception() is not None:  # then there is nothing to take away
+        if creating.exception() is not None:  # then there is nothing to remove
             return
         with contextlib.suppress(errors.ByzerError, TimeoutError):  # it may not have come so far
-            if (link := self._links.get(alias)) is not None and link.connected:
-                pids += (await asyncio.wait_for(link.call("drain", protocol.DrainRequest(0)), DRAIN_SECONDS)).pids
+            if (link := self.connection.cached(alias)) is not None:
+                closing = link.call("drain", protocol.DrainRequest(0))
+                pids += (await asyncio.wait_for(closing, CLOSE_SECONDS)).pids
         await deployments.remove(creating.result(), pids, alias, plan.id)
-        await self._forget(alias)
+        await self.connection.forget(alias)
 
     async def _make_way(self, spec: DeploySpec) -> None:
         if spec.model not in await self.aliases():
             return
         if not spec.replace:
             raise errors.NameTaken(
-                f"{spec.model!r} is deployed already: {await self._describe(spec.model)}.",
-                "Add --replace to replace it, or choose another --model.",
+                _("{alias!r} is already deployed: {state}.", alias=spec.model, state=await self._describe(spec.model)),
+                _("Add --replace to replace it, or choose another --model."),
             )
         await self.undeploy(UndeploySpec(model=spec.model))
 
     async def _describe(self, alias: str) -> str:
         try:
-            stat = await asyncio.wait_for(self.stat(alias), 3)
+            stat = await asyncio.wait_for(self.stat(alias), STAT_SECONDS)
         except (errors.ByzerError, TimeoutError):
-            return "it does not answer"
+            return _("it does not answer")
         if stat.trouble:
-            return f"it could not be loaded ({stat.trouble})"
-        return f"{stat.kind}, {len(stat.workers)} worker(s) x {stat.concurrency}, {stat.requests} requests so far"
+            return _("it could not be loaded ({error})", error=stat.trouble)
+        workers = lazy_ngettext("{count} worker", "{count} workers", count=len(stat.workers))
+        requests = lazy_ngettext("{count} request so far", "{count} requests so far", count=stat.requests)
+        return join(stat.kind, workers, requests, separator=", ")
 
     async def undeploy(self, spec: UndeploySpec) -> int:
-        """Remove a deployment; return how many requests were cut off.
+        """Remove a deployment; return how many requests were cancelled.
 
         Raises:
             NotDeployed: there is no such alias.
@@ -146,53 +235,85 @@ class Manager(FleetManager):
         from byzer_magic.runtime.cluster import deployments
         from byzer_magic.runtime.transport import protocol
 
-        link = await self._link(spec.model)
+        link = await self.connection.link(spec.model)
         actor = await asyncio.to_thread(deployments.actor_of, spec.model)
         result = protocol.DrainResult(0, [])
         try:
             grace = 0.0 if spec.force else spec.grace
-            result = await asyncio.wait_for(link.call("drain", protocol.DrainRequest(grace)), grace + DRAIN_SECONDS)
+            result = await asyncio.wait_for(link.call("drain", protocol.DrainRequest(grace)), grace + CLOSE_SECONDS)
         except (errors.ByzerError, TimeoutError):
             pass  # a pool that does not answer is killed all the same
         finally:
             await asyncio.shield(deployments.remove(actor, result.pids, spec.model))
-            await self._forget(spec.model)
+            await self.connection.forget(spec.model)
         return result.unfinished
+
+    # ---- deployments that run
+
+    def scale(self, spec: ScaleSpec) -> AsyncIterator[Event]:
+        """Change the number of a deployment's workers and yield what happens; the last event is Ready.
+
+        Leaving early keeps the new workers that are up.
+
+        Raises:
+            NotDeployed: there is no such alias.
+            NoRoom: the cluster has too little for more workers.
+            EngineFailed: a new worker could not load the model.
+        """
+        from byzer_magic.runtime.transport import protocol
+
+        return self._change(spec.model, "scale", protocol.ScaleRequest(spec.num_workers))
+
+    def restart(self, spec: RestartSpec) -> AsyncIterator[Event]:
+        """Restart a deployment's workers one after the other, or one, and yield what happens; the last event is Ready.
+
+        Raises:
+            NotDeployed: there is no such alias.
+            CommandError: there is no such worker.
+            EngineFailed: a worker could not load its model again.
+        """
+        from byzer_magic.runtime.transport import protocol
+
+        return self._change(spec.model, "restart", protocol.RestartRequest(spec.worker, spec.grace))
+
+    async def _change(self, alias: str, method: str, request: Any) -> AsyncIterator[Event]:
+        link = await self.connection.link(alias)
+        async with aclosing(link.stream(method, request)) as events:  # type: ignore[type-var]  # a generator
+            async for event in events:
+                yield event
+
+    async def drain(self, spec: DrainSpec) -> int:
+        """Send a deployment, or one worker, no more requests; return how many are still in flight there.
+
+        Raises:
+            NotDeployed: there is no such alias.
+            CommandError: there is no such worker.
+        """
+        from byzer_magic.runtime.transport import protocol
+
+        link = await self.connection.link(spec.model)
+        running: int = await link.call("rest", protocol.RestRequest(spec.worker))
+        return running
 
     async def aliases(self) -> list[str]:
         """Return the aliases of all deployments."""
-        from byzer_magic.runtime.cluster import deployments
+        return await self.connection.aliases()
 
-        return await asyncio.to_thread(deployments.aliases)
+    async def names(self) -> list[str]:
+        """Return the aliases of all deployments, without starting a Ray or waiting for one that has gone.
 
-    async def stat(self, alias: str) -> ModelStat:
-        """Return the counters of one deployment.
+        Raises:
+            CannotConnect: no Ray runs here.
+        """
+        return await self.connection.names()
+
+    async def open_link(self, alias: str) -> Link:
+        """Return a new link to a deployment, which the caller closes.
 
         Raises:
             NotDeployed: there is no such alias.
         """
-        stat: ModelStat = await (await self._link(alias)).call("stat")
-        return stat
-
-    async def stats(self) -> list[ModelStat]:
-        """Return the counters of all deployments that answer, by alias."""
-        asked = [asyncio.wait_for(self.stat(alias), 5) for alias in await self.aliases()]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        return [answer for answer in answers if isinstance(answer, ModelStat)]
-
-    async def logs(self, alias: str, lines: int) -> list[str]:
-        """Return the last lines that the deployment's processes wrote."""
-        from byzer_magic.runtime.transport import protocol
-
-        link = await self._link(alias)
-        async with aclosing(link.stream("logs", protocol.LogsRequest(lines))) as items:  # type: ignore[type-var]  # a generator
-            return [line async for line in items]
-
-    def failed_log(self, alias: str) -> list[str]:
-        """Return what the workers of an alias wrote whose last deploy failed on this machine, else nothing."""
-        from byzer_magic.runtime.cluster import discovery
-
-        return discovery.kept_log(alias)
+        return await self.connection.open_link(alias)
 
     def runs(self, alias: str) -> bool:
         """Return whether something is deployed as `alias`, without connecting for it."""
@@ -200,58 +321,85 @@ class Manager(FleetManager):
 
         return discovery.announced(alias) is not None or (self.connected and alias in self.run(self.aliases()))
 
-    # ---- requests
+    def follow(self, alias: str | None = None) -> AsyncIterator[Fleet]:
+        """Yield all deployments, or one, whenever something changes (see `byzer_magic.client.follow.follow`)."""
+        return follow.follow(self, alias)
 
-    async def ask(self, alias: str, request: Request) -> AsyncIterator[Any]:
-        """Yield the answer: first Dispatched (which worker), then the items of what the request is for.
+    async def stat(self, alias: str) -> ModelStat:
+        """Return the counters of one deployment.
 
         Raises:
             NotDeployed: there is no such alias.
-            Unsupported: the model cannot do that; the hint names models that can.
-            RequestError: no whole answer came; what was yielded stands.
         """
-        link = await self._link(alias)
+        stat: ModelStat = await (await self.connection.link(alias)).call("stat")
+        return stat
+
+    async def stats(self) -> list[ModelStat]:
+        """Return the counters of all deployments that answer, by alias."""
+        asked = [asyncio.wait_for(self.stat(alias), STAT_SECONDS) for alias in await self.aliases()]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return [answer for answer in answers if isinstance(answer, ModelStat)]
+
+    async def history(self, alias: str) -> list[Sample]:
+        """Return a sample for each of the last seconds, ten minutes at most.
+
+        Raises:
+            NotDeployed: there is no such alias.
+        """
+        return await self._all(alias, "history")
+
+    async def logs(self, alias: str, lines: int) -> list[str]:
+        """Return the last lines that the deployment's processes wrote.
+
+        Raises:
+            NotDeployed: there is no such alias.
+        """
+        from byzer_magic.runtime.transport import protocol
+
+        return await self._all(alias, "logs", protocol.LogsRequest(lines))
+
+    async def _all(self, alias: str, method: str, *request: Any) -> list[Any]:
+        link = await self.connection.link(alias)
+        async with aclosing(link.stream(method, *request)) as items:  # type: ignore[type-var]  # a generator
+            return [item async for item in items]
+
+    def failed_log(self, alias: str) -> list[str]:
+        """Return what the workers of an alias wrote whose last deploy failed on this machine, else nothing."""
+        from byzer_magic.runtime.cluster import discovery
+
+        return discovery.kept_log(alias)
+
+    # ---- requests
+
+    async def ask(self, alias: str, request: Request) -> AsyncIterator[Any]:
+        """Yield the response: first Dispatched (which worker), then the chunks of the request's capability.
+
+        Raises:
+            NotDeployed: there is no such alias.
+            Unsupported: the model lacks the capability; the hint names models that have it.
+            RequestError: the response is incomplete; what was yielded is valid.
+        """
+        link = await self.connection.link(alias)
         try:
             async with aclosing(link.stream(method_for(request).value, request)) as items:  # type: ignore[type-var]  # a generator
                 async for item in items:
                     yield item
         except errors.Unsupported as err:
-            raise errors.Unsupported(err.message, await self._who_can(err.details["needs"])) from None
+            raise errors.Unsupported(err.message, await self._capable_of(err.details["needs"])) from None
 
-    async def _who_can(self, needs: list[str]) -> str:
+    async def _capable_of(self, needs: list[str]) -> str:
         """Return the hint that names the deployments with all these capabilities."""
         await asyncio.to_thread(self.ensure)
-        able = [stat.model for stat in await self.stats() if set(needs) <= set(stat.capabilities)]
-        what = " and ".join(needs)
-        return f"These can {what}: {', '.join(able)}." if able else f"Deploy a model that can {what} (see: presets)."
+        capable = [stat.model for stat in await self.stats() if set(needs) <= set(stat.capabilities)]
+        what = " + ".join(needs)
+        if capable:
+            return _("These models have the capability {what}: {aliases}.", what=what, aliases=", ".join(capable))
+        return _("Deploy a model with the capability {what} (see: presets).", what=what)
 
     async def capabilities(self, alias: str) -> frozenset[Capability]:
-        """Return what the model can do (asked once per deployment)."""
-        link = await self._link(alias)
-        while link not in self._capabilities:
-            stat: ModelStat = await link.call("stat")
-            if stat.trouble:
-                raise errors.NotDeployed(
-                    f"{alias} could not be loaded: {stat.trouble}", f"See logs --model {alias}; then deploy it again."
-                )
-            if stat.capabilities:
-                self._capabilities[link] = frozenset(map(Capability, stat.capabilities))
-            else:  # it is loading
-                await asyncio.sleep(LOOK_SECONDS)
-        return self._capabilities[link]
+        """Return the capabilities of a deployment; wait while it is loading.
 
-    async def _link(self, alias: str) -> Link:
-        link = self._links.get(alias)
-        if link is not None and (link.connected or not self._address):  # without an address: a direct one
-            return link
-        from byzer_magic.runtime.cluster import deployments
-
-        found = await asyncio.to_thread(deployments.link_to, alias, link)  # it may be gone, or another one by now
-        if link is not None and found is not link:
-            await link.close()
-        self._links[alias] = found
-        return found
-
-    async def _forget(self, alias: str) -> None:
-        if link := self._links.pop(alias, None):
-            await link.close()
+        Raises:
+            NotDeployed: there is no such alias, or its model could not be loaded.
+        """
+        return await self.connection.capabilities(alias)

@@ -167,7 +167,7 @@ class Model:
         """
         self._manager.reach(self.alias)
         work = EmbeddingProgress(self.alias)
-        with self._manager.watch(work):
+        with self._manager.reporter.watch(work):
             return cast("np.ndarray[Any, Any]", self._manager.run(self._embed(texts, timeout, options, work)))
 
     async def aembed(self, texts: Any, *, timeout: float | None = None, **options: Any) -> np.ndarray[Any, Any]:
@@ -211,7 +211,7 @@ class Model:
         """Return the whole answer to a request of `byzer_magic.types`."""
         self._manager.reach(self.alias)
         collector = collector_for(self.alias, request)
-        with self._manager.watch(collector):
+        with self._manager.reporter.watch(collector):
             return self._manager.run(self._collect(request, collector))
 
     async def aask(self, request: Request) -> Result:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from byzer_magic.client.manager import Manager
 
 _ATTRIBUTE = "_byzer_magics"
 
@@ -21,6 +24,14 @@ def register(shell: Any) -> None:
             inspect.install(shell, lambda: bool(magics.settings.chinese)),
         ]
         setattr(shell, _ATTRIBUTE, magics)
+
+
+def current_manager() -> Manager | None:
+    """Return the manager of the notebook that this process runs, where the magics are loaded."""
+    from IPython.core.getipython import get_ipython
+
+    magics = getattr(get_ipython(), _ATTRIBUTE, None)
+    return magics.manager() if magics is not None else None
 
 
 def unregister(shell: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from traitlets import Bool, Float, Unicode, observe
 import byzer_magic
 from byzer_magic import config
 from byzer_magic.actions.actions import run_all
+from byzer_magic.client.manager import Manager
 from byzer_magic.commands import parser
 from byzer_magic.commands.options import Spec
 from byzer_magic.commands.registry import command_of
@@ -77,13 +77,9 @@ class ByzerMagics(Magics):
             lang=self.lang or None, ray_address=self.ray_address or None, connect_seconds=self.connect_seconds or None
         )
 
-    def manager(self) -> Any:
-        """Return the process's manager, with this shell's settings and voice."""
-        manager = byzer_magic.default_manager()
-        manager.settings = self.settings
-        manager.say = self.output.say
-        manager.watch = getattr(self.output, "watch", contextlib.nullcontext)
-        return manager
+    def manager(self) -> Manager:
+        """Return a manager on the process's connection, with this shell's settings; it reports in its cells."""
+        return byzer_magic.default_manager().reporting_to(self.output, self.settings)
 
     def variables(self) -> dict[str, Any]:
         """Return the notebook's variables that `${NAME}` may name."""

@@ -101,7 +101,7 @@ def closed_early(provider: Process) -> list[object]:
 
 
 def test_a_worker_killed_in_mid_answer_keeps_the_part_and_comes_back(deployed: Kernel, cluster: Manager) -> None:
-    link = cluster.run(cluster._link("m"))
+    link = cluster.run(cluster.connection.link("m"))
     pid = next(event.pid for event in cluster.iterate(link.stream("watch")) if isinstance(event, Placed))
     cell = deployed.run("%%chat m\ntokens:2000@50", on_text=lambda: os.kill(pid, signal.SIGKILL))
     assert cell.status == "error"

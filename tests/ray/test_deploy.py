@@ -50,7 +50,7 @@ def deploy(manager: Manager, spec: DeploySpec) -> list[Event]:
 
 
 def pid_of(manager: Manager, alias: str) -> int:
-    link = manager.run(manager._link(alias))
+    link = manager.run(manager.connection.link(alias))
     return next(event.pid for event in manager.iterate(link.stream("watch")) if isinstance(event, Placed))
 
 
@@ -154,7 +154,7 @@ def test_force_does_not_wait(manager: Manager, provider: Process) -> None:
 
 def test_a_local_engine_leaves_no_process(manager: Manager, gguf: Path) -> None:
     deploy(manager, llama(gguf, num_workers=2))
-    link = manager.run(manager._link("l"))
+    link = manager.run(manager.connection.link("l"))
     pids = [pid_of(manager, "l"), *engine_pids(manager)]
     assert len(pids) == 3
     manager.run(manager.undeploy(UndeploySpec(model="l")))

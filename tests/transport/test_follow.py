@@ -57,7 +57,7 @@ class Finder:
             raise self.trouble
         return self.found
 
-    async def link(self, alias: str) -> Link:
+    async def open_link(self, alias: str) -> Link:
         async def find() -> protocol.Endpoint:
             return self.far.service.endpoint("node")
 
