@@ -25,7 +25,7 @@ CASES = ((1, 100, 1), (10, 10, 1), (50, 100, 0), (50, 100, 1))
 
 def painting(deployments: int, workers: int, opened: int, paints: int = 40) -> dict[str, float]:
     """Return what one painting takes when every worker has got a request since the last one."""
-    words = assets.texts("panel", chinese=False)
+    words = assets.texts("panel")
     stats = [model(f"model_{number:02}", workers) for number in range(deployments)]
     now = time.time()
     histories = {stat.model: History() for stat in stats}

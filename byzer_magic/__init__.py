@@ -33,8 +33,11 @@ __version__ = "0.1.0"
 def default_manager() -> Manager:
     """Return the manager of this process, which reports nothing; its connection is shared by all faces."""
     from byzer_magic.client.manager import Manager
+    from byzer_magic.i18n import set_language
 
-    return Manager()
+    manager = Manager()
+    set_language(manager.settings.lang)
+    return manager
 
 
 def _manager() -> Manager:

@@ -19,6 +19,7 @@ from byzer_magic.commands import parser
 from byzer_magic.commands.registry import command_of
 from byzer_magic.commands.spec import StatSpec
 from byzer_magic.errors import ByzerError, CommandError
+from byzer_magic.i18n import set_language
 from byzer_magic.results import Result
 
 
@@ -52,6 +53,7 @@ def _run(words: list[str]) -> int:
 
 def _do(words: list[str], output: Terminal) -> int:
     settings = config.load(spare=0)
+    set_language(settings.lang)
     try:
         item = parser.parse(words, chinese=settings.chinese)
     except parser.HelpRequested as wanted:

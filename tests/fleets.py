@@ -64,7 +64,7 @@ class Pretended:
 
     def __init__(self, *models: ModelStat) -> None:
         self.models = {each.model: each for each in models}
-        self.settings = SimpleNamespace(ray_address="auto", chinese=False)
+        self.settings = SimpleNamespace(ray_address="auto")
         self.trouble = ""
         self.silent: dict[str, float] = {}
         """When these were last heard of."""

@@ -12,7 +12,8 @@ from byzer_magic.actions.context import Context
 from byzer_magic.catalog import presets
 from byzer_magic.commands import spec as specs
 from byzer_magic.errors import CommandError
-from byzer_magic.rendering import assets, snapshot
+from byzer_magic.i18n import gettext as _
+from byzer_magic.rendering import snapshot
 from byzer_magic.rendering.deployments import cells as stat_cells
 from byzer_magic.stat import ModelStat
 
@@ -77,11 +78,10 @@ def _stats(context: Context, alias: str | None) -> list[ModelStat]:
 
 
 def _table(context: Context, stats: list[ModelStat]) -> None:
-    words = assets.texts("panel", chinese=context.manager.settings.chinese)
-    context.output.table(stat_cells.stat_rows(stats, words), words["nothing"])
+    context.output.table(stat_cells.stat_rows(stats), _("Nothing is deployed."))
     for stat in stats:
         if stat.trouble:
-            context.output.say(f"{stat.model} could not be loaded: {stat.trouble}")
+            context.output.say(_("{alias}: loading failed: {why}", alias=stat.model, why=stat.trouble))
 
 
 def list_deployments(context: Context, item: specs.ListSpec) -> None:

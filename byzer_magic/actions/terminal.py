@@ -13,7 +13,6 @@ from typing import Any
 from byzer_magic.actions.output import Items
 from byzer_magic.client.collect import AnyCollector, ChatCollector, collect
 from byzer_magic.rendering import progress, snapshot
-from byzer_magic.rendering.media import base as media
 from byzer_magic.results import ChatResult, EmbedResult, Result
 from byzer_magic.types import ChatChunk, Event, Loading
 
@@ -28,10 +27,6 @@ class Terminal:
     """Output of a shell command, and of IPython in a terminal."""
 
     shows_media = False
-
-    def __init__(self, chinese: Callable[[], bool] = media.chinese) -> None:
-        self._chinese = chinese
-        """Tells the language when something is said: a setting may change meanwhile."""
 
     def say(self, text: str) -> None:
         """Write a line to stderr."""
@@ -55,35 +50,32 @@ class Terminal:
     def events(self, model: str, events: Iterator[Event]) -> None:
         """Write a line per stage to stderr, and while one takes long, how far it is."""
         started = told = time.monotonic()
-        chinese = self._chinese()
         stage: tuple[object, ...] = ()
         for event in events:
             now = time.monotonic()
             new = (type(event), *((event.stage, event.worker) if isinstance(event, Loading) else ()))
             if new != stage or now - told >= LOAD_TELL_SECONDS:
                 late = f", {now - started:.0f} s" if new == stage else ""
-                self.say(f"{model}: {progress.event_text(event, chinese=chinese)}{late}")
+                self.say(f"{model}: {progress.event_text(event)}{late}")
                 stage, told = new, now
 
     def answer(self, collector: AnyCollector, items: Items, style: str) -> Result:
         """Write the answer to stdout as it comes, its footer to stderr; "whole" and "hidden" wait for its end."""
         if isinstance(collector, ChatCollector) and style not in ("whole", "hidden"):
             return self._streamed(collector, items)
-        told, chinese = time.monotonic(), self._chinese()
+        told = time.monotonic()
 
         def tell(_: object) -> None:
             nonlocal told
             if time.monotonic() - told >= TELL_SECONDS:
                 told = time.monotonic()
-                self.say(
-                    f"{collector.model}: {progress.of(collector, chinese=chinese).stage} · {collector.seconds:.0f} s"
-                )
+                self.say(f"{collector.model}: {progress.of(collector).stage} · {collector.seconds:.0f} s")
 
         result = collect(collector, items, tell)
         if style != "hidden":
             self.text(result.output if isinstance(result, EmbedResult) else str(result))
         if not isinstance(result, ChatResult):
-            self.say(snapshot.footer(result, chinese=chinese))
+            self.say(snapshot.footer(result))
         return result
 
     def _streamed(self, answer: ChatCollector, items: Items) -> Result:
@@ -96,7 +88,7 @@ class Terminal:
             result = collect(answer, items, write)
         finally:
             sys.stdout.write("\n")
-        self.say(snapshot.footer(result, chinese=self._chinese()))
+        self.say(snapshot.footer(result))
         return result
 
     def ask_secret(self, prompt: str) -> str | None:

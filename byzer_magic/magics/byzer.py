@@ -18,6 +18,7 @@ from byzer_magic.commands import parser
 from byzer_magic.commands.options import Spec
 from byzer_magic.commands.registry import command_of
 from byzer_magic.errors import ByzerError, Cancelled, CommandError
+from byzer_magic.i18n import set_language
 from byzer_magic.magics import errors
 from byzer_magic.magics.chat import Chats
 from byzer_magic.magics.show import output_for
@@ -33,6 +34,7 @@ def one_clean_block(method: F) -> F:
     @functools.wraps(method)
     def call(self: ByzerMagics, line: str, cell: str | None = None) -> Any:
         try:
+            set_language(self.settings.lang)
             return method(self, line, cell)
         except parser.HelpRequested as wanted:
             self.output.text(str(wanted))
@@ -79,7 +81,10 @@ class ByzerMagics(Magics):
 
     def manager(self) -> Manager:
         """Return a manager on the process's connection, with this shell's settings; it reports in its cells."""
-        return byzer_magic.default_manager().reporting_to(self.output, self.settings)
+        settings = self.settings
+        manager = byzer_magic.default_manager().reporting_to(self.output, settings)
+        set_language(settings.lang)
+        return manager
 
     def variables(self) -> dict[str, Any]:
         """Return the notebook's variables that `${NAME}` may name."""
@@ -97,14 +102,13 @@ class ByzerMagics(Magics):
             shell=self.shell,
             variables=self.variables,
             sessions=self.chats.kept,
-            chinese=self.settings.chinese,
             has_kernel=getattr(self.shell, "kernel", None) is not None,
         )
 
     def presented(self, err: ByzerError, line: str, cell: str | None) -> ByzerError:
         """Return an error of a magic so that it shows itself as one clean block."""
         typed = f"{line}\n{cell or ''}"
-        return errors.presented(err, self.shell, self.manager(), typed, chinese=self.settings.chinese)
+        return errors.presented(err, self.shell, self.manager(), typed)
 
     @no_var_expand
     @line_cell_magic

@@ -122,8 +122,7 @@ class Chats:
         }  # fmt: skip
         if item.judge:
             columns.check_judge(manager, item.judge, list(asked.values()))
-        chinese = manager.settings.chinese
-        answers = columns.ask(manager, self._out, asked, item.format, chinese)
+        answers = columns.ask(manager, self._out, asked, item.format)
         for alias, result in zip(aliases, answers, strict=True):
             self._remember(_session(item, alias, aliases), messages[alias], result)
         self._give(item, answers)
@@ -131,7 +130,7 @@ class Chats:
             raise Interrupted("Interrupted: the parts that arrived are kept in _chat.")
         columns.refuse_silence(answers)
         if item.judge:
-            columns.judged(manager, self._out, item.judge, text, answers, chinese)
+            columns.judged(manager, self._out, item.judge, text, answers)
 
     def _record(self, manager: Manager, item: ChatSpec, text: str) -> None:
         """Open a recorder; what is sent from it is answered below it, after the cell has ended."""
@@ -153,7 +152,7 @@ class Chats:
         if (earlier := self._recordings.pop(cell, None)) is not None:
             earlier.close()
         keep = functools.partial(self._keep, item, sent)
-        self._recordings[cell] = Recording(manager, item.model, ask, keep, chinese=manager.settings.chinese)
+        self._recordings[cell] = Recording(manager, item.model, ask, keep)
         self._recordings[cell].show()
 
     def _messages(self, item: ChatSpec, prompt: str, sounds: Sequence[Media] = ()) -> list[Message]:

@@ -20,8 +20,10 @@ from byzer_magic.client import requests
 from byzer_magic.client.collect import ChatCollector, collector_for
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import ByzerError, CommandError, NotDeployed, RequestError
+from byzer_magic.i18n import gettext as _
+from byzer_magic.magics import judge_prompts
 from byzer_magic.magics.repaint import Repainted
-from byzer_magic.rendering import assets, progress
+from byzer_magic.rendering import progress
 from byzer_magic.rendering.answer import columns
 from byzer_magic.rendering.answer.view import View
 from byzer_magic.results import ChatResult, Result, TranscribeResult
@@ -99,7 +101,7 @@ class Asking:
             result = self.collector.result(interrupted=interrupted or error is not None)
             self.result = msgspec.structs.replace(result, error=error)
 
-    def column(self, *, chinese: bool) -> columns.Column:
+    def column(self) -> columns.Column:
         """Return how it is now."""
         so_far = self.collector
         text, reasoning = (so_far.text, so_far.reasoning) if isinstance(so_far, ChatCollector) else ("", "")
@@ -110,27 +112,27 @@ class Asking:
             state = stopped if self.result.interrupted else "done"
         return columns.Column(
             alias=self.alias, state=state, seconds=so_far.seconds, text=text, reasoning=reasoning,
-            progress=progress.of(so_far, chinese=chinese).stage, result=self.result,
+            progress=progress.of(so_far).stage, result=self.result,
         )  # fmt: skip
 
 
 _EMPTY = ChatRequest(messages=[])
 
 
-def ask(manager: Manager, out: Output, asked: Mapping[str, Request | ByzerError], style: str, chinese: bool) -> Answers:  # noqa: FBT001 - passed on
+def ask(manager: Manager, out: Output, asked: Mapping[str, Request | ByzerError], style: str) -> Answers:
     """Ask all at once and show their answers; an interrupt stops all, and what had arrived is kept."""
     asking = [Asking(alias, request) for alias, request in asked.items()]
-    views = {alias: View(style, chinese=chinese, key=secrets.token_hex(4)) for alias in asked}
+    views = {alias: View(style, key=secrets.token_hex(4)) for alias in asked}
 
     def draw() -> dict[str, str]:
-        return columns.bundle([item.column(chinese=chinese) for item in asking], views, chinese=chinese)
+        return columns.bundle([item.column() for item in asking], views)
 
     board = Repainted(draw) if out.shows_media else None
     try:
         with closing(manager.iterate(_ended(manager, asking, board))) as finished:  # type: ignore[type-var]  # a generator
             for item in finished:
                 if board is None:
-                    out.text(columns.plain(item.column(chinese=chinese), chinese=chinese) + "\n")
+                    out.text(columns.plain(item.column()) + "\n")
     except KeyboardInterrupt:
         for item in asking:
             item.end(interrupted=True)
@@ -163,17 +165,16 @@ def check_judge(manager: Manager, judge: str, requests: Sequence[Request | Byzer
         raise CommandError("--judge compares texts, and these models make something else.", "Leave it out.")
 
 
-def judged(manager: Manager, out: Output, judge: str, prompt: str, answers: Answers, chinese: bool) -> None:  # noqa: FBT001 - passed on
+def judged(manager: Manager, out: Output, judge: str, prompt: str, answers: Answers) -> None:
     """Let one more model compare the answers, which it sees under letters; show what it says."""
-    words = assets.texts("columns", chinese=chinese)
     texts = {item.model: _text(item) for item in answers if not item.error and _text(item)}
     if len(texts) < 2:
-        out.say(words["no_judge"])
+        out.say(_("Fewer than two models answered, so there is nothing to compare."))
         return
     answers.letters = lettered(prompt, list(texts))
     pairs = ", ".join(f"{letter} = {alias}" for alias, letter in answers.letters.items())
-    request = requests.chat_request(judge_messages(prompt, texts, answers.letters, chinese=chinese), {})
-    out.say(f"{words['judge'].format(judge=judge)}: {pairs}")
+    request = requests.chat_request(judge_messages(prompt, texts, answers.letters), {})
+    out.say(_("{judge} compares: {pairs}", judge=judge, pairs=pairs))
     found = out.answer(collector_for(judge, request), manager.iterate(manager.ask(judge, request)), "markdown")
     answers.judgement = found if isinstance(found, ChatResult) else None
 
@@ -191,15 +192,11 @@ def _letters(count: int) -> list[str]:
     return [alphabet[at] if at < 26 else f"{alphabet[at // 26 - 1]}{alphabet[at % 26]}" for at in range(count)]
 
 
-def judge_messages(
-    prompt: str, texts: Mapping[str, str], letters: Mapping[str, str], *, chinese: bool
-) -> list[Message]:
-    """Return what the judge is asked; the answers stand in the order of their letters."""
-    words = assets.texts("judge", chinese=chinese)
-    each = [words["answer"].format(letter=letter, text=_quoted(texts[alias])) for alias, letter in letters.items()]
-    answers = "\n\n".join(map(str.strip, each))
-    asked = words["prompt"].format(request=_quoted(prompt), answers=answers).strip()
-    return [Message("system", words["system"].strip()), Message("user", asked)]
+def judge_messages(prompt: str, texts: Mapping[str, str], letters: Mapping[str, str]) -> list[Message]:
+    """Return the messages for the judge; the answers are in the order of their letters."""
+    answers = [judge_prompts.answer(letter, _quoted(texts[alias])) for alias, letter in letters.items()]
+    question = judge_prompts.question(_quoted(prompt), "\n\n".join(answers))
+    return [Message("system", judge_prompts.system()), Message("user", question)]
 
 
 def _quoted(text: str) -> str:

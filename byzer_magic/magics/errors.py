@@ -14,8 +14,9 @@ from typing import Any
 
 from byzer_magic.commands.options import is_secret_name
 from byzer_magic.errors import ByzerError, DeployError
+from byzer_magic.i18n import gettext as _
 from byzer_magic.log import redact
-from byzer_magic.rendering import assets, error_details
+from byzer_magic.rendering import error_details
 from byzer_magic.rendering.error_details import Details
 
 SECRET_WORD = re.compile(r"(?:key|token|secret|password)=[\"']?([^\s\"'$]+)", re.IGNORECASE)
@@ -24,13 +25,13 @@ SHORTEST_SECRET = 8
 ALIAS = re.compile(r"--model[ =](\S+)")
 
 
-def presented(err: ByzerError, shell: Any, manager: Any, typed: str, *, chinese: bool) -> ByzerError:
+def presented(err: ByzerError, shell: Any, manager: Any, typed: str) -> ByzerError:
     """Return the error, without secrets, and able to show itself in this shell; `typed` is the cell that failed."""
     hidden = tuple(secrets(typed, shell.user_ns, os.environ))
     err.message, err.hint = redact(err.message, hidden), redact(err.hint, hidden)
     err.args = (err.message,)
-    known = error_details.details(err, log(err, manager, typed), hidden, chinese=chinese)
-    block = Block(err, known, shell, chinese=chinese)
+    known = error_details.details(err, log(err, manager, typed), hidden)
+    block = Block(err, known, shell)
     err._render_traceback_ = block.lines  # type: ignore[attr-defined]  # a name of IPython's
     return err
 
@@ -60,11 +61,10 @@ def log(err: ByzerError, manager: Any, typed: str) -> list[str]:
 class Block:
     """Shows one error: its text as the cell's error, then its details."""
 
-    def __init__(self, err: ByzerError, known: Details, shell: Any, *, chinese: bool) -> None:
+    def __init__(self, err: ByzerError, known: Details, shell: Any) -> None:
         self._err = err
         self._known = known
         self._shell = shell
-        self._chinese = chinese
         self._shown = False
 
     def lines(self) -> list[str]:
@@ -73,10 +73,10 @@ class Block:
         if not self._known:
             return text
         if self._shown:
-            return [*text, *error_details.to_text(self._known, chinese=self._chinese).split("\n")]
+            return [*text, *error_details.to_text(self._known).split("\n")]
         self._shown = True
         if getattr(self._shell, "kernel", None) is None:
-            return [*text, assets.texts("failure", chinese=self._chinese)["again"]]
+            return [*text, _("Details: %tb")]
         self._shell.events.register("post_run_cell", self._show_details)
         return text
 
@@ -85,4 +85,4 @@ class Block:
         from IPython.display import display
 
         self._shell.events.unregister("post_run_cell", self._show_details)
-        display(error_details.bundle(self._known, chinese=self._chinese), raw=True)
+        display(error_details.bundle(self._known), raw=True)

@@ -15,6 +15,7 @@ from byzer_magic import media
 from byzer_magic.client.collect import AnyCollector, collector_for
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import ByzerError
+from byzer_magic.i18n import gettext as _
 from byzer_magic.magics.repaint import Repainted
 from byzer_magic.rendering import progress, snapshot
 from byzer_magic.rendering.answer import view as answer_view
@@ -31,20 +32,18 @@ Keep = Callable[[Result], None]
 class Recording:
     """A recorder and the place below it, from its cell's run until something was sent, or the cell runs again."""
 
-    def __init__(self, manager: Manager, alias: str, ask: Ask, keep: Keep, *, chinese: bool) -> None:
+    def __init__(self, manager: Manager, alias: str, ask: Ask, keep: Keep) -> None:
         self._manager = manager
         self._alias = alias
         self._ask = ask
         self._keep = keep
-        self._words = recorder.words(alias, chinese=chinese)
-        self._chinese = chinese
         self._job: Future[None] | None = None
-        self._page = recorder.open_page(self._words, self._take, self.cancel)
+        self._page = recorder.open_page(alias, self._take, self.cancel)
         self._above, self._below = DisplayHandle(), DisplayHandle()
 
     def show(self) -> None:
         """Put both into the cell that is running."""
-        self._above.display(recorder.mount(self._page, self._words), raw=True)
+        self._above.display(recorder.mount(self._page, self._alias), raw=True)
         self._below.display({"text/plain": ""}, raw=True)
 
     def close(self) -> None:
@@ -75,14 +74,14 @@ class Recording:
             self._job.result()
         except CancelledError:
             board.close({"text/plain": ""})
-            self._failed(self._words["cancelled"])
+            self._failed(_("Cancelled."))
             return
         except ByzerError as err:
             board.close(trouble(str(err)))
             self._failed(err.message)
             return
         result = collector.result()
-        board.close(shown(result, chinese=self._chinese))
+        board.close(shown(result))
         self._keep(result)
         self._end()
 
@@ -98,19 +97,19 @@ class Recording:
                 collector.add(item)
 
     def _status(self, collector: AnyCollector) -> dict[str, str]:
-        return progress.bundle([progress.of(collector, chinese=self._chinese)])
+        return progress.bundle([progress.of(collector)])
 
     def _failed(self, text: str) -> None:
         self._page.send({"kind": "failed", "text": text})
 
 
-def shown(result: Result, *, chinese: bool) -> dict[str, str]:
+def shown(result: Result) -> dict[str, str]:
     """Return an answer as the place below the recorder shows it."""
-    footer = snapshot.footer(result, chinese=chinese)
+    footer = snapshot.footer(result)
     if isinstance(result, ChatResult):
         whole = Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or (), footer=footer)
-        return answer_view.bundle(whole, chinese=chinese)
-    data: dict[str, str] = result._repr_mimebundle_(chinese=chinese) if hasattr(result, "_repr_mimebundle_") else {}
+        return answer_view.bundle(whole)
+    data: dict[str, str] = result._repr_mimebundle_() if hasattr(result, "_repr_mimebundle_") else {}
     plain = {"text/plain": f"{data.get('text/plain', result)}\n\n{footer}"}
     if "text/html" not in data:
         return plain

@@ -13,7 +13,6 @@ from typing import Any
 from IPython.core.error import StdinNotImplementedError
 from IPython.display import display
 
-import byzer_magic
 from byzer_magic.actions.output import Items, Output
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.client.collect import AnyCollector, ChatCollector, collect
@@ -32,7 +31,7 @@ STATUS_SECONDS = 1.0
 
 def output_for(shell: Any) -> Output:
     """Return the output that fits the shell: a kernel's cells, or a terminal."""
-    return Notebook() if getattr(shell, "kernel", None) is not None else Terminal(_chinese)
+    return Notebook() if getattr(shell, "kernel", None) is not None else Terminal()
 
 
 class Notebook:
@@ -58,7 +57,7 @@ class Notebook:
 
     def events(self, model: str, events: Iterator[Event]) -> None:
         """Show a deploy in lines that change and tick; one quiet line stays."""
-        deploy, started = progress.Deploy(model, chinese=_chinese()), time.monotonic()
+        deploy, started = progress.Deploy(model), time.monotonic()
         board = Repainted(lambda: progress.bundle(deploy.lines(time.monotonic() - started)))
         try:
             for event in events:
@@ -87,8 +86,7 @@ class Notebook:
         if threading.current_thread() is not threading.main_thread():  # which cell's it is, nobody knows
             yield
             return
-        chinese = _chinese()
-        board = Repainted(lambda: progress.bundle([progress.of(work, chinese=chinese)]), after=STATUS_SECONDS)
+        board = Repainted(lambda: progress.bundle([progress.of(work)]), after=STATUS_SECONDS)
         try:
             yield
         finally:
@@ -96,20 +94,20 @@ class Notebook:
 
     def _painted(self, answer: ChatCollector, items: Items, style: str) -> Result:
         """Paint a text as it comes; while nothing has come yet, for how long it is waited for."""
-        chinese, key = _chinese(), secrets.token_hex(4)
-        view = answer_view.View(style, chinese=chinese, key=key)
+        key = secrets.token_hex(4)
+        view = answer_view.View(style, key=key)
 
         def draw() -> dict[str, str]:
             if not (answer.text or answer.reasoning):
-                return progress.bundle([progress.of(answer, chinese=chinese)])
+                return progress.bundle([progress.of(answer)])
             shown = Shown(text=answer.text, reasoning=answer.reasoning, done=False)
             return {"text/html": view.html(shown), "text/plain": shown.text}
 
         def whole(result: ChatResult, *, by_error: bool = False) -> dict[str, str]:
-            footer = snapshot.footer(result, chinese=chinese, by_error=by_error)
+            footer = snapshot.footer(result, by_error=by_error)
             calls = result.tool_calls or ()
             shown = Shown(text=result.text, reasoning=result.reasoning, tool_calls=calls, footer=footer)
-            return answer_view.bundle(shown, style, chinese=chinese, key=key)
+            return answer_view.bundle(shown, style, key=key)
 
         board = Repainted(draw, after=STATUS_SECONDS)
         result: Result | None = None
@@ -130,11 +128,11 @@ class Notebook:
         if isinstance(result, ChatResult):
             print(result.text, flush=True)
         elif hasattr(result, "_repr_mimebundle_"):
-            self._show(result._repr_mimebundle_(chinese=_chinese()))
+            self._show(result._repr_mimebundle_())
         else:
             print(result, flush=True)
         if style != "whole":
-            self._show(snapshot.footer_bundle(snapshot.footer(result, chinese=_chinese())))
+            self._show(snapshot.footer_bundle(snapshot.footer(result)))
 
     def ask_secret(self, prompt: str) -> str | None:
         """Ask in the input box of the cell; None where the front end has none (nbconvert, papermill)."""
@@ -152,7 +150,3 @@ class Notebook:
 
     def _show(self, data: dict[str, str]) -> None:
         display(data, raw=True)
-
-
-def _chinese() -> bool:
-    return byzer_magic.default_manager().settings.chinese

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from byzer_magic.errors import ByzerError
+from byzer_magic.i18n import gettext as _
 from byzer_magic.log import redact
 from byzer_magic.rendering import assets
 
 LONGEST_CHAIN = 5
 LONGEST_CAUSE = 400
 LOG_LINES = 30
-SHOWN = ("status", "provider_code", "request_id", "retry_after")
-"""Those of an error's details that people can use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,21 +27,26 @@ class Details:
         return bool(self.rows or self.log)
 
 
-def details(err: ByzerError, log: Sequence[str] = (), hidden: tuple[str, ...] = (), *, chinese: bool) -> Details:
+def details(err: ByzerError, log: Sequence[str] = (), hidden: tuple[str, ...] = ()) -> Details:
     """Gather what an error says beside its text; empty when that is only its name."""
-    words = assets.texts("failure", chinese=chinese)
-    rows = [(words[name], _value(name, err.details[name], words["seconds"])) for name in SHOWN if err.details.get(name)]
-    rows += [(words["because"], text) for text in causes(err)]
+    labels = {
+        "status": _("HTTP status"),
+        "provider_code": _("Provider error code"),
+        "request_id": _("Request ID"),
+        "retry_after": _("Retry after"),
+    }
+    rows = [(label, _value(name, err.details[name])) for name, label in labels.items() if err.details.get(name)]
+    rows += [(_("Caused by"), text) for text in causes(err)]
     if rows or log:
-        rows.insert(0, (words["kind"], err.code))
+        rows.insert(0, (_("Error"), err.code))
     return Details(
         rows=tuple((name, redact(text, hidden)) for name, text in rows),
         log=tuple(redact(line, hidden) for line in log[-LOG_LINES:]),
     )
 
 
-def _value(name: str, value: object, seconds: str) -> str:
-    return seconds.format(n=value) if name == "retry_after" else str(value)
+def _value(name: str, value: object) -> str:
+    return _("{n} s", n=value) if name == "retry_after" else str(value)
 
 
 def causes(err: BaseException) -> list[str]:
@@ -60,27 +64,27 @@ def causes(err: BaseException) -> list[str]:
     return found
 
 
-def bundle(known: Details, *, chinese: bool) -> dict[str, str]:
+def bundle(known: Details) -> dict[str, str]:
     """Return the details as the MIME bundle that a cell shows below the error."""
-    return {"text/html": to_html(known, chinese=chinese), "text/plain": to_text(known, chinese=chinese)}
+    return {"text/html": to_html(known), "text/plain": to_text(known)}
 
 
-def to_html(known: Details, *, chinese: bool) -> str:
+def to_html(known: Details) -> str:
     """Return a fold that says `Show details`."""
-    words = assets.texts("failure", chinese=chinese)
+    summary = html.escape(_("Show details"))
     rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in known.rows)
     if known.log:
-        label, lines = html.escape(words["log"]), html.escape("\n".join(known.log))
+        label, lines = html.escape(_("Last lines of the worker log")), html.escape("\n".join(known.log))
         rows += f'<dt>{label}</dt><dd><pre tabindex="0" role="region" aria-label="{label}">{lines}</pre></dd>'
     return (
         f'<div class="bz-failure"><style>{assets.read("failure.css")}</style>'
-        f"<details><summary>{html.escape(words['show'])}</summary><dl>{rows}</dl></details></div>"
+        f"<details><summary>{summary}</summary><dl>{rows}</dl></details></div>"
     )
 
 
-def to_text(known: Details, *, chinese: bool) -> str:
+def to_text(known: Details) -> str:
     """Return the same as lines."""
-    words = assets.texts("failure", chinese=chinese)
     rows = [f"  {name}: {text}" for name, text in known.rows]
-    log = [f"  {words['log']}:", *(f"    {line}" for line in known.log)] if known.log else []
-    return "\n".join([f"{words['details']}:", *rows, *log])
+    title = _("Last lines of the worker log")
+    log = [f"  {title}:", *(f"    {line}" for line in known.log)] if known.log else []
+    return "\n".join([_("Details:"), *rows, *log])

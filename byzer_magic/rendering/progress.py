@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from byzer_magic import types
-from byzer_magic.i18n import gettext as _, ngettext, using
+from byzer_magic.i18n import gettext as _, ngettext
 from byzer_magic.rendering import assets
 from byzer_magic.rendering.media import base as media
 from byzer_magic.types import Event, Failed, Loading, Placed, Ready
@@ -52,11 +52,10 @@ class Work(Protocol):
         """Return how long it has taken so far."""
 
 
-def of(work: Work, *, chinese: bool) -> Progress:
+def of(work: Work) -> Progress:
     """Return where some work is now."""
     now = work.progress
-    with using("zh" if chinese else "en"):
-        return Progress(what=work.model, stage=words(now), fraction=now.fraction, seconds=work.seconds)
+    return Progress(what=work.model, stage=words(now), fraction=now.fraction, seconds=work.seconds)
 
 
 def words(now: types.Progress) -> str:
@@ -92,36 +91,36 @@ _BEFORE: dict[str, Callable[[], str]] = {
 """What is shown before anything has arrived."""
 
 
-def stage(event: Event, *, chinese: bool) -> str:
+def stage(event: Event) -> str:
     """Return what a deploy is doing, or how it ended; a fraction is shown apart."""
-    words = assets.texts("progress", chinese=chinese)
     match event:
         case Placed(pid=pid):
-            return words["placed"].format(pid=pid)
+            return _("placed (process {pid})", pid=pid)
         case Loading(stage=doing, worker=worker, detail=detail):
-            told = words["loading"].format(worker=worker, stage=doing)
+            told = _("worker {worker}: {stage}", worker=worker, stage=doing)
             return f"{told} ({detail})" if detail else told
         case Ready(seconds=took, workers=workers, capabilities=capabilities):
-            told = words["ready_one" if workers == 1 else "ready"]
-            return told.format(took=f"{took:.1f}", workers=workers, capabilities=", ".join(capabilities))
+            return ngettext(
+                "ready in {took} s - {count} worker, capabilities: {capabilities}",
+                "ready in {took} s - {count} workers, capabilities: {capabilities}",
+                count=workers, took=f"{took:.1f}", capabilities=", ".join(capabilities),
+            )  # fmt: skip
         case Failed():
-            return words["failed"]
+            return _("failed")
 
 
-def event_text(event: Event, *, chinese: bool) -> str:
+def event_text(event: Event) -> str:
     """Return a deploy's event as a line of text."""
     part = f" {_whole(event.fraction)}%" if isinstance(event, Loading) and event.fraction is not None else ""
-    return stage(event, chinese=chinese) + part
+    return stage(event) + part
 
 
 class Deploy:
     """A deployment while it is made: what its events have told so far."""
 
-    def __init__(self, model: str, *, chinese: bool = False) -> None:
+    def __init__(self, model: str) -> None:
         self.model = model
-        self.words = assets.texts("progress", chinese=chinese)
-        self._chinese = chinese
-        self.stage = self.words["asking"]
+        self.stage = _("requesting resources from Ray")
         self.state = "running"
         self.workers: dict[int, Loading] = {}
         """The last word of each worker that is loading."""
@@ -130,18 +129,18 @@ class Deploy:
         """Note the next event."""
         match event:
             case Placed():
-                self.stage = stage(event, chinese=self._chinese)
+                self.stage = stage(event)
             case Loading(worker=worker):
                 self.workers[worker] = event
             case Ready():
-                self.end("ready", stage(event, chinese=self._chinese))
+                self.end("ready", stage(event))
             case Failed():
                 self.end("failed")
 
     def end(self, state: str, stage: str = "") -> None:
         """Note how it ended; the first end is the end."""
         if self.state == "running":
-            self.state, self.stage = state, stage or self.words[state]
+            self.state, self.stage = state, stage or (_("failed") if state == "failed" else _("stopped"))
             self.workers = {}  # not emptied: another thread may be drawing it
 
     def lines(self, seconds: float) -> list[Progress]:
@@ -152,11 +151,11 @@ class Deploy:
             return [Progress(what=self.model, stage=self.stage, state=self.state, seconds=took)]
         loading = [workers[number] for number in sorted(workers)]
         lines = [
-            Progress(what=self.model, stage=stage(item, chinese=self._chinese), fraction=item.fraction, seconds=seconds)
+            Progress(what=self.model, stage=stage(item), fraction=item.fraction, seconds=seconds)
             for item in loading[:LINES]
         ]
         more = len(loading) - LINES
-        last = Progress(what=self.model, stage=self.words["more"].format(count=more))
+        last = Progress(what=self.model, stage=_("+ {count} workers", count=more))
         return [*lines, *([last] if more > 0 else [])]
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from byzer_magic.catalog import prices
+from byzer_magic.i18n import gettext as _, ngettext
 from byzer_magic.rendering import assets
 from byzer_magic.results import ChatResult, EmbedResult, RerankResult, Result
 from byzer_magic.stat import ModelStat
@@ -106,50 +107,53 @@ def _cell(value: Any, kind: str) -> str:
     return f"<td{kind}>{shown}</td>"
 
 
-def footer(result: Result, *, chinese: bool, by_error: bool = False) -> str:
+def footer(result: Result, *, by_error: bool = False) -> str:
     """Return the line under an answer: model, worker, and its figures; `by_error`: what ended it is shown beside it."""
-    words = assets.texts("footer", chinese=chinese)
     parts = [result.model]
     if result.worker is not None:
-        parts.append(words["worker"].format(number=result.worker))
-    parts += filter(None, [made(result, chinese=chinese)])  # sounds and pictures tell about themselves below them
-    parts += figures(result, chinese=chinese)
+        parts.append(_("worker {index}", index=result.worker))
+    parts += filter(None, [made(result)])  # sounds and pictures tell about themselves below them
+    parts += figures(result)
     if result.interrupted:
-        parts.append(words["by_error" if by_error else "interrupted"])
+        parts.append(_("interrupted by an error; the partial answer is in _chat") if by_error else _("interrupted"))
     return " · ".join(parts)
 
 
-def figures(result: Result, *, chinese: bool) -> list[str]:
+def figures(result: Result) -> list[str]:
     """Return what an answer took: time to its first token, tokens, speed, total, cost where known, an early end."""
-    words = assets.texts("footer", chinese=chinese)
     parts = []
     if isinstance(result, ChatResult) and result.timings.first_token is not None:
-        parts.append(words["first_token"].format(time=f"{result.timings.first_token:.2f} s"))
+        parts.append(_("TTFT {time}", time=f"{result.timings.first_token:.2f} s"))
     if result.usage:
-        parts.append(words["tokens"].format(into=result.usage.prompt_tokens, out=result.usage.completion_tokens))
+        parts.append(_("{into} + {out} tokens", into=result.usage.prompt_tokens, out=result.usage.completion_tokens))
     if isinstance(result, ChatResult) and result.tokens_per_second:
-        parts.append(words["speed"].format(speed=f"{result.tokens_per_second:.0f}"))
+        parts.append(_("{speed} tokens/s", speed=f"{result.tokens_per_second:.0f}"))
     parts += [f"{result.timings.total:.2f} s", prices.shown(result.cost, result.currency)]
     if isinstance(result, ChatResult) and result.finish not in (None, "stop"):
-        parts.append(words["finish"].format(why=result.finish))
+        parts.append(_("finish reason: {why}", why=result.finish))
     return list(filter(None, parts))
 
 
-def made(result: Result, *, chinese: bool) -> str:
+def made(result: Result) -> str:
     """Return how many vectors there are, and how many texts were too long for a model that reads."""
     if not isinstance(result, EmbedResult | RerankResult):
         return ""
-    words = assets.texts("footer", chinese=chinese)
-    parts = [_cut(result.truncated, words)] if result.truncated else []
+    parts = [_cut(result.truncated)] if result.truncated else []
     if isinstance(result, EmbedResult):
         rows, dimensions = result.vectors.shape
-        parts.insert(0, words["vector" if rows == 1 else "vectors"].format(rows=rows, dimensions=dimensions))
+        embeddings = ngettext(
+            "{count} embedding, {dimensions} dimensions", "{count} embeddings, {dimensions} dimensions",
+            count=rows, dimensions=dimensions,
+        )  # fmt: skip
+        parts.insert(0, embeddings)
     return "; ".join(parts)
 
 
-def _cut(cut: Truncation, words: Mapping[str, str]) -> str:
-    count = len(cut.texts)
-    return words["cut_one" if count == 1 else "cut"].format(count=count, limit=f"{cut.limit:,}")
+def _cut(cut: Truncation) -> str:
+    return ngettext(
+        "{count} text was truncated at {limit} tokens", "{count} texts were truncated at {limit} tokens",
+        count=len(cut.texts), limit=f"{cut.limit:,}",
+    )  # fmt: skip
 
 
 def footer_bundle(text: str) -> dict[str, str]:

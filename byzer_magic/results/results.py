@@ -152,8 +152,8 @@ class TranscribeResult(Origin, frozen=True, kw_only=True):
         """Return the sound as a player shows it, where its bytes are here."""
         return sound_view.recording(self.audio, self.text) if self.audio is not None and self.audio.data else None
 
-    def _repr_mimebundle_(self, *, chinese: bool | None = None, **_: Any) -> dict[str, str]:
-        return transcript_view.bundle(self.text, self.segments, self.facts, self.sound, chinese=media.chinese(chinese))
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return transcript_view.bundle(self.text, self.segments, self.facts, self.sound)
 
     def __str__(self) -> str:
         return self.text
@@ -190,8 +190,8 @@ class SpeakResult(Origin, frozen=True, kw_only=True):
         facts = (self.model, *media.named(self.options))
         return sound_view.AudioView(data=self.data, mime=self.mime, name=name, said=self.text, facts=facts)
 
-    def _repr_mimebundle_(self, *, chinese: bool | None = None, **_: Any) -> dict[str, str]:
-        return sound_view.bundle(self.sound, str(self), chinese=media.chinese(chinese))
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return sound_view.bundle(self.sound, str(self))
 
     def __str__(self) -> str:
         seconds = sound_view.length(self.data, self.mime)
@@ -254,9 +254,9 @@ class ImageResult(Origin, frozen=True, kw_only=True):
         """Return what was asked for beside the prompt, for a caption."""
         return media.named(self.options)
 
-    def _repr_mimebundle_(self, *, chinese: bool | None = None, **_: Any) -> dict[str, str]:
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         about = (self.prompt, self.facts, self.model, str(self))
-        return picture_view.bundle(self.drawings, *about, chinese=media.chinese(chinese))
+        return picture_view.bundle(self.drawings, *about)
 
     def __str__(self) -> str:
         each = [item.url or f"{item.mime}, {media.size(len(item.data))}" for item in self.pictures]

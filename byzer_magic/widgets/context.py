@@ -18,7 +18,6 @@ class Context(context.Context):
     """IPython's shell: `user_ns`, `set_next_input`."""
     sessions: dict[str, list[Message]]
     """The conversations of `%%chat --session`, which a chat window continues."""
-    chinese: bool
     has_kernel: bool
     """False in IPython in a terminal, where there is text only."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from byzer_magic.commands.spec import PlotSpec
-from byzer_magic.rendering import assets
+from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.deployments import cells as stat_cells, figure
 from byzer_magic.widgets.context import Context
 
@@ -25,27 +25,30 @@ def show(context: Context, item: PlotSpec) -> None:
     manager.reach(item.model, item.ray_address)
     stat = manager.run(manager.stat(item.model))
     samples = manager.run(manager.history(item.model))
-    words = assets.texts("panel", chinese=context.chinese)
     minutes = min(item.minutes, MINUTES, max(stat.uptime_seconds / 60, SHORTEST))
     shown = figure.window(minutes, time.time())
     within = [sample for sample in samples if sample.at > shown.start]
     if not any(sample.requests or sample.tokens or sample.busy for sample in within):
         context.output.say(
-            words["no_work"].format(alias=item.model, minutes=f"{max(minutes, 0.1):.1f}".removesuffix(".0"))
+            _(
+                "{alias} has had no requests in the last {minutes} min.",
+                alias=item.model,
+                minutes=f"{max(minutes, 0.1):.1f}".removesuffix(".0"),
+            )
         )
         return
-    made = figure.plots(within, shown, stat.currency, words)
-    title = words["figure"].format(alias=item.model, start=f"{time.strftime('%Y-%m-%d')} {figure.clock(shown.start)}",
-                                   end=figure.clock(shown.end))  # fmt: skip
+    made = figure.plots(within, shown, stat.currency)
+    start = f"{time.strftime('%Y-%m-%d')} {figure.clock(shown.start)}"
+    title = _("{alias}, {start} to {end}", alias=item.model, start=start, end=figure.clock(shown.end))
     sums = {name: f"{sum(getattr(sample, name) for sample in within):,}" for name in ("requests", "errors", "tokens")}
     cost = (
         stat_cells.money(sum(sample.cost or 0.0 for sample in within), stat.currency) if stat.cost is not None else ""
     )
-    summary = ", ".join(filter(None, (words["figure_sum"].format(**sums), cost)))
-    text = figure.text(title, summary, made, words)
+    summary = ", ".join(filter(None, (_("{requests} requests, {errors} errors, {tokens} tokens", **sums), cost)))
+    text = figure.text(title, summary, made)
     if not context.has_kernel:
         context.output.text(text)
         return
     from IPython.display import display
 
-    display({"text/html": figure.page(title, summary, made, shown, words), "text/plain": text}, raw=True)
+    display({"text/html": figure.page(title, summary, made, shown), "text/plain": text}, raw=True)

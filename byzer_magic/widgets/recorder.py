@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from byzer_magic.rendering import assets
+from byzer_magic.i18n import gettext as _
 from byzer_magic.widgets.page import Message, Page
 
 LARGEST_BYTES = 512 * 1024 * 1024
@@ -36,17 +36,37 @@ class Pieces:
         return whole
 
 
-def words(alias: str, *, chinese: bool) -> Mapping[str, str]:
-    """Return what people read on it."""
-    texts = assets.texts("recorder", chinese=chinese)
-    filled = {name: texts[name].format(alias=alias) for name in ("plain", "title")}
-    return {**texts, **filled}
+def script_texts(alias: str) -> dict[str, str]:
+    """Return the texts of the script by key, in the active language."""
+    return {
+        "title": _("Record for {alias}", alias=alias),
+        "record": _("Record"),
+        "again": _("Record again"),
+        "stop": _("Stop"),
+        "send": _("Send"),
+        "discard": _("Discard"),
+        "cancel": _("Cancel"),
+        "choose": _("or choose an audio file"),
+        "level": _("Level"),
+        "ready": _("Ready."),
+        "recording": _("Recording"),
+        "recorded": _("Recorded. Play it back, then send it."),
+        "sending": _("Sent; the answer appears below."),
+        "cannot": _(
+            "This page cannot record: browsers allow it on https and localhost only. Choose an audio file instead."
+        ),
+        "denied": _("The microphone cannot be used ({why}). Allow it for this page, or choose an audio file."),
+        "empty": _("Nothing was recorded. Try again."),
+    }
 
 
-def open_page(texts: Mapping[str, str], on_sound: Callable[[bytes, str], None], on_cancel: Callable[[], None]) -> Page:
-    """Return what talks with the page; no sound is ever part of its state.
+def open_page(alias: str, on_audio: Callable[[bytes, str], None], on_cancel: Callable[[], None]) -> Page:
+    """Open the connection to the page; no audio is ever part of its state.
 
-    `on_sound` gets what was recorded and, of a chosen file, its name. Both calls must return at once.
+    Args:
+        alias: the model that gets the recording.
+        on_audio: gets the audio and, of a chosen file, its name; must return at once.
+        on_cancel: called when the user cancels; must return at once.
 
     Raises:
         MissingExtra: anywidget is not installed.
@@ -59,11 +79,12 @@ def open_page(texts: Mapping[str, str], on_sound: Callable[[bytes, str], None], 
         elif message.get("kind") == "piece" and buffers:
             whole = pieces.add(int(message["at"]), int(message["of"]), buffers[0])
             if whole is not None:
-                on_sound(whole, str(message.get("name", "")))
+                on_audio(whole, str(message.get("name", "")))
 
-    return Page("recorder.js", {"words": dict(texts)}, hear)
+    return Page("recorder.js", {"words": script_texts(alias)}, hear)
 
 
-def mount(page: Page, texts: Mapping[str, str]) -> dict[str, str]:
-    """Return the place in a cell where the page draws the recorder; a saved notebook has its sentence only."""
-    return page.mount(("recorder.css",), texts["plain"], f'<p class="bz-still">{html.escape(texts["plain"])}</p>')
+def mount(page: Page, alias: str) -> dict[str, str]:
+    """Return the place in a cell where the page shows the recorder; a saved notebook has one sentence instead."""
+    text = _("A recorder for {alias}; run this cell to use it.", alias=alias)
+    return page.mount(("recorder.css",), text, f'<p class="bz-still">{html.escape(text)}</p>')

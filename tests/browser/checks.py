@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+from babel.messages.pofile import read_po
 from playwright.sync_api import Locator
 
 from tests.browser.driver import ROOT
 
 AXE = ROOT / "tests/servers/node_modules/axe-core/axe.min.js"
-TEXTS = ROOT / "byzer_magic/widgets/texts"
+CATALOG = ROOT / "byzer_magic/i18n/locale/zh_CN/LC_MESSAGES/byzer_magic.po"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 STEPS = 200
 """No screen of ours has more stops than this."""
@@ -85,18 +85,19 @@ def walk(target: Locator) -> list[str]:
 
 
 def english(text: str, *screens: str) -> list[str]:
-    """Return the English phrases of these screens' texts (all, without a name) that `text` has."""
+    """Return the English phrases in `text` that the catalog has for modules whose paths contain one of `screens`."""
     return [phrase for phrase in _phrases(screens) if re.search(rf"(?<![\w./-]){re.escape(phrase)}(?![\w/-])", text)]
 
 
 def _phrases(screens: tuple[str, ...]) -> Iterator[str]:
-    for file in sorted(TEXTS.glob("*.toml")):
-        if screens and file.stem not in screens:
+    with CATALOG.open("rb") as file:
+        catalog = read_po(file, locale="zh_CN")
+    for message in catalog:
+        paths = [path for path, _ in message.locations]
+        if not message.id or (screens and not any(screen in path for path in paths for screen in screens)):
             continue
-        for entry in tomllib.loads(file.read_text(encoding="utf-8")).values():
-            if not isinstance(entry, dict) or entry.get("en") == entry.get("zh"):
-                continue
-            for piece in re.split(r"\{[^}]*\}|\n", str(entry.get("en", ""))):
-                phrase = piece.strip(" .,:;()…·-\t")
-                if len(phrase) > 3 and re.search("[A-Za-z]{3}", phrase) and phrase not in str(entry.get("zh")):
-                    yield phrase
+        english, chinese = str(message.id), str(message.string)
+        for piece in re.split(r"\{[^}]*\}|\n", english):
+            phrase = piece.strip(" .,:;()…·-\t")
+            if len(phrase) > 3 and re.search("[A-Za-z]{3}", phrase) and phrase not in chinese:
+                yield phrase

@@ -89,7 +89,7 @@ def test_an_answer_streams_and_can_be_stopped(opened) -> None:  # type: ignore[n
     expect(chat.turns.last).to_contain_text("t10")
     assert "t300" not in chat.turns.last.inner_text()
     chat.button("Stop").click()
-    expect(chat.status).to_have_text("Stopped; what had arrived is kept.")
+    expect(chat.status).to_have_text("Stopped. The partial answer is kept.")
     assert "interrupted" in chat.turns.last.inner_text()
     assert chat.input.evaluate("node => node === document.activeElement"), "the focus is where one writes"
     turn = chat.ask(f"say:{ANSWER}")
@@ -182,7 +182,7 @@ def test_pictures_are_attached_and_sounds_refused(opened, tmp_path) -> None:  # 
     sound = tmp_path / "talk.wav"
     sound.write_bytes(b"RIFF")
     chat.root.locator("input[type=file]").set_input_files(sound)
-    expect(chat.status).to_contain_text("m takes no sounds.")
+    expect(chat.status).to_contain_text("m does not accept audio.")
     expect(chip).to_have_count(0)
 
 
@@ -207,7 +207,7 @@ def test_settings_and_other_models(opened, models, provider) -> None:  # type: i
     chat.button("Settings").click()
     chat.root.get_by_label("System prompt").fill("be brief")
     chat.root.get_by_label("Temperature").fill("0.3")
-    chat.root.get_by_label("More, as key=value").fill("seed=7")
+    chat.root.get_by_label("Other parameters (key=value)").fill("seed=7")
     chat.button("Settings").click()
     chat.ask("hello")
     sent = next(entry for entry in reversed(provider.get("/journal")) if "be brief" in str(entry))

@@ -94,7 +94,7 @@ def test_a_judge_answers_below_and_media_stand_in_a_grid(opened: Callable[..., N
     book.screenshot("columns-judge", cell)
     grid = book.run(2)
     expect(grid.locator(".bz-column audio")).to_have_count(1)
-    grid.get_by_role("button", name="Enlarge picture 1 of 1: hello there").click()
+    grid.get_by_role("button", name="Enlarge image 1 of 1: hello there").click()
     expect(book.page.locator("dialog.bz-lightbox")).to_be_visible()
     book.page.keyboard.press("Escape")
     book.screenshot("columns-media", grid)
@@ -113,7 +113,7 @@ def test_in_a_terminal_they_come_one_after_the_other(ipython: Callable[[list[str
     models.deploy("b")
     models.deploy("bad", key="wrong")
     shown = ipython(["%load_ext byzer_magic", "%%chat a,bad,b --out all\nhello", "print([item.model for item in all])"])
-    assert "== a ==\nEcho: hello\nfirst token" in shown
+    assert "== a ==\nEcho: hello\nTTFT" in shown
     assert "== b ==\nEcho: hello" in shown
     assert "== bad ==\nfailed: " in shown
     assert "['a', 'bad', 'b']" in shown

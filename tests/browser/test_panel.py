@@ -116,7 +116,7 @@ def test_undeploy_asks_first(opened: Callable[..., Notebook]) -> None:
     row(book, "model_02").locator('[data-do="undeploy"]').click()
     asks = panel(book).locator(".bz-tray")
     expect(asks).to_contain_text("Undeploy model_02?")
-    asks.get_by_role("button", name="Keep it").click()
+    asks.get_by_role("button", name="Keep").click()
     expect(asks).to_have_count(0)
     row(book, "model_02").locator('[data-do="undeploy"]').click()
     asks.get_by_role("button", name="Undeploy").click()
@@ -175,11 +175,11 @@ def test_stale_numbers_and_trouble_are_told(opened: Callable[..., Notebook]) -> 
     lost = "import time; manager.silent['model_01'] = time.monotonic() - 20; manager.trouble = 'No Ray answers.'"
     book = opened(lost, "manager.silent.clear(); manager.trouble = ''")
     book.run(3)
-    expect(row(book, "model_01")).to_contain_text("no word for", timeout=5000)
+    expect(row(book, "model_01")).to_contain_text("no update for", timeout=5000)
     expect(panel(book).locator(".bz-alarm")).to_have_text("No Ray answers.")
     book.screenshot("panel-stale", book.output(PANEL))
     book.run(4)
-    expect(row(book, "model_01")).not_to_contain_text("no word for", timeout=5000)
+    expect(row(book, "model_01")).not_to_contain_text("no update for", timeout=5000)
     expect(panel(book).locator(".bz-alarm")).to_be_hidden()
 
 

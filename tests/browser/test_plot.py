@@ -20,7 +20,7 @@ def test_the_figure_survives(notebook: Callable[[list[str]], Notebook]) -> None:
     plots = book.output(CELL).locator(".bz-figure svg")
     assert plots.count() == 6
     names = [plots.nth(place).get_attribute("aria-label") or "" for place in range(6)]
-    assert names[0].startswith("First token, s: 0.2 to 0.2")
+    assert names[0].startswith("Time to first token, s: 0.2 to 0.2")
     colours = [_line_colour(book)]
     book.screenshot("plot-light", book.output(CELL))
     book.dark()

@@ -43,7 +43,7 @@ def test_they_answer_at_once_in_one_output(deployed: Kernel) -> None:
     assert len(cell.shown) == 1
     assert 5 <= cell.updates <= 40, "painted as they came, at most twenty times a second"
     assert states(cell) == ["done", "done"]
-    assert columns(cell).count("first token") == 2
+    assert columns(cell).count("TTFT") == 2
     assert "== a ==" in cell.shown[0]["text/plain"]
     said = "print([type(item).__name__ for item in both], [item.model for item in both], both is _chat)"
     assert deployed.run(said).text == "['ChatResult', 'ChatResult'] ['a', 'b'] True\n"

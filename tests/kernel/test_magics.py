@@ -47,7 +47,7 @@ def test_an_answer_streams_into_the_cell_with_a_footer(deployed: Kernel) -> None
     cell = deployed.run("%%chat m\ntokens:30@60")
     assert cell.status == "ok"
     assert 3 <= cell.updates <= 14, "painted as it came, at most 20 times a second"
-    assert "first token" in cell.markdown
+    assert "TTFT" in cell.markdown
     assert "worker 0" in cell.markdown
     assert len(cell.shown) == 1
 
@@ -60,7 +60,7 @@ def test_a_footer_speaks_the_users_language(deployed: Kernel) -> None:
     for shown in (cell.shown[0], whole.shown[-1]):
         assert "m · worker 0 · 首个 token" in shown["text/html"]
         assert "个 token" in shown["text/plain"]
-    assert "first token" in deployed.run("%%chat m\nhello").markdown
+    assert "TTFT" in deployed.run("%%chat m\nhello").markdown
 
 
 def test_single_braces_are_literal_and_double_ones_are_filled_in(deployed: Kernel) -> None:
@@ -106,7 +106,7 @@ def test_a_worker_killed_in_mid_answer_keeps_the_part_and_comes_back(deployed: K
     cell = deployed.run("%%chat m\ntokens:2000@50", on_text=lambda: os.kill(pid, signal.SIGKILL))
     assert cell.status == "error"
     assert "the worker died while answering" in cell.everything
-    assert "this part is kept in _chat" in cell.markdown
+    assert "the partial answer is in _chat" in cell.markdown
     assert deployed.run("print(_chat.interrupted, len(_chat.text) > 0)").text == "True True\n"
     assert "Echo: again" in deployed.run("%%chat m\nagain").markdown
 

@@ -37,7 +37,7 @@ class Page:
         self.names: dict[str, Any] = {}
         self.context = Context(
             manager=manager, output=Terminal(), shell=SimpleNamespace(user_ns=self.names), variables=dict, sessions={},
-            chinese=False, has_kernel=True,
+            has_kernel=True,
         )  # fmt: skip
         self.window = Window(self.context, alias, session, None, self.got.append, self.kept.append)
 
@@ -190,8 +190,8 @@ def test_a_sound_needs_a_model_that_listens(page: Page, deploy: Callable[..., st
     page.tell("piece", wav("hello there", 16_000), file="f1", kind="audio", at=0, of=1)
     turn = page.ask("write it down", files=["f1"])
     assert turn["state"] == "failed"
-    assert "takes no sounds" in "".join(turn["blocks"])
-    assert "These do: listen." in "".join(turn["blocks"])
+    assert "does not accept audio" in "".join(turn["blocks"])
+    assert "Models that do: listen." in "".join(turn["blocks"])
     page.tell("model", alias="listen")
     assert page.ask("", at=turn["id"])["state"] == "done"
 

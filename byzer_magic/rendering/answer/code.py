@@ -7,6 +7,8 @@ import html
 from collections.abc import Iterator
 from typing import Any
 
+from byzer_magic.i18n import gettext as _
+
 LONGEST = 100_000
 """Longer code has no colours."""
 CLASSES = {
@@ -24,9 +26,9 @@ COPY = (
 """A page that did not come over https has no navigator.clipboard."""
 
 
-def block(code: str, language: str, *, chinese: bool) -> str:
+def block(code: str, language: str) -> str:
     """Return a block of code."""
-    copy, done = ("复制", "已复制") if chinese else ("Copy", "Copied")
+    copy, done = html.escape(_("Copy")), html.escape(_("Copied"))
     name = html.escape(language)
     label = f'<span class="bz-lang">{name}</span>' if name else ""
     # hidden, until answer.css shows it: where styles are stripped, scripts are, too

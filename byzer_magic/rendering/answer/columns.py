@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from byzer_magic.errors import ByzerError
+from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering import assets, snapshot
 from byzer_magic.rendering.answer.view import Shown, View
 from byzer_magic.rendering.media import (
@@ -55,61 +56,74 @@ class Column:
         return self.result.error if self.result is not None else None
 
 
-def bundle(columns: Sequence[Column], views: Mapping[str, View], *, chinese: bool) -> dict[str, str]:
+def state_text(state: str) -> str:
+    """Return the name of a column's state, one of `SIGNS`, in the active language."""
+    match state:
+        case "waiting":
+            return _("waiting")
+        case "answering":
+            return _("answering")
+        case "done":
+            return _("done")
+        case "failed":
+            return _("failed")
+        case _unknown:
+            return _("stopped")
+
+
+def bundle(columns: Sequence[Column], views: Mapping[str, View]) -> dict[str, str]:
     """Return the columns as Jupyter shows them; each chat is drawn by its view, by alias."""
-    words = assets.texts("columns", chinese=chinese)
     over = all(column.result is not None for column in columns)
-    each = "".join(_column(column, views[column.alias], words, over=over, chinese=chinese) for column in columns)
-    label = words["group"].format(count=len(columns))
+    each = "".join(_column(column, views[column.alias], over=over) for column in columns)
+    label = _("{count} answers side by side", count=len(columns))
     shown = media.tag("div", each, class_="bz-columns", role="group", aria_label=label)
     styles = "".join(map(assets.read, ("answer.css", "columns.css", "footer.css")))
     return {
         "text/html": f"<style>{styles}</style>{media.output(shown)}",
-        "text/plain": "\n\n".join(plain(column, chinese=chinese) for column in columns),
+        "text/plain": "\n\n".join(plain(column) for column in columns),
     }
 
 
-def plain(column: Column, *, chinese: bool) -> str:
+def plain(column: Column) -> str:
     """Return one column as text under a heading."""
-    words = assets.texts("columns", chinese=chinese)
-    said = column.text or column.progress if column.result is None else _text(column.result, chinese=chinese)
-    trouble = f"{words['failed']}: {column.error}" if column.error else ""
-    lines = [f"== {column.alias} ==", said, trouble, footer(column, chinese=chinese)]
+    shown = column.text or column.progress if column.result is None else _text(column.result)
+    failure = f"{state_text('failed')}: {column.error.localized()}" if column.error else ""
+    lines = [f"== {column.alias} ==", shown, failure, footer(column)]
     return "\n".join(filter(None, lines))
 
 
-def _text(result: Result, *, chinese: bool) -> str:
+def _text(result: Result) -> str:
     shown = "" if isinstance(result, EmbedResult) else str(result)
-    return "\n".join(filter(None, [shown, snapshot.made(result, chinese=chinese)]))
+    return "\n".join(filter(None, [shown, snapshot.made(result)]))
 
 
-def footer(column: Column, *, chinese: bool) -> str:
+def footer(column: Column) -> str:
     """Return the line under an answer: what it took."""
-    return " · ".join(snapshot.figures(column.result, chinese=chinese)) if column.result is not None else ""
+    return " · ".join(snapshot.figures(column.result)) if column.result is not None else ""
 
 
-def _column(column: Column, view: View, words: Mapping[str, str], *, over: bool, chinese: bool) -> str:
-    state = f"{SIGNS[column.state]} {words[column.state]}"
+def _column(column: Column, view: View, *, over: bool) -> str:
+    state = f"{SIGNS[column.state]} {state_text(column.state)}"
     if column.result is None:
         state += f" · {column.seconds:.0f} s"
     head = media.tag("strong", html.escape(column.alias)) + media.tag("span", html.escape(state))
-    body = _trouble(column, words) + _body(column, view, words, over=over, chinese=chinese)
-    foot = footer(column, chinese=chinese)
+    body = _trouble(column) + _body(column, view, over=over)
+    foot = footer(column)
     inner = media.tag("header", head) + media.tag("div", body, class_="bz-body")
     inner += media.tag("footer", html.escape(foot), class_="bz-footer") if foot else ""
     return media.tag("section", inner, class_=f"bz-column bz-{column.state}", aria_label=column.alias)
 
 
-def _trouble(column: Column, words: Mapping[str, str]) -> str:
+def _trouble(column: Column) -> str:
     error = column.error
     if error is None:
         return ""
-    shown = media.tag("p", html.escape(str(error)), class_="bz-error", role="note")
+    shown = media.tag("p", html.escape(error.localized()), class_="bz-error", role="note")
     partial = isinstance(column.result, ChatResult) and column.result.text
-    return shown + (media.tag("p", html.escape(words["part"]), class_="bz-quiet") if partial else "")
+    return shown + (media.tag("p", html.escape(_("Partial answer:")), class_="bz-quiet") if partial else "")
 
 
-def _body(column: Column, view: View, words: Mapping[str, str], *, over: bool, chinese: bool) -> str:
+def _body(column: Column, view: View, *, over: bool) -> str:
     """Return the answer itself. Sounds and pictures come when all is over: until then, repainting would stop them."""
     match column.result:
         case None if column.text or column.reasoning:
@@ -117,53 +131,57 @@ def _body(column: Column, view: View, words: Mapping[str, str], *, over: bool, c
         case None:
             return media.tag("p", html.escape(column.progress), class_="bz-quiet")
         case ChatResult() as result:
-            return _chat(result, view, words)
+            return _chat(result, view)
         case EmbedResult() as result:
-            return snapshot.table_html(_vectors(result, words), "") + _made(result, chinese=chinese)
+            return snapshot.table_html(_vectors(result), "") + _made(result)
         case RerankResult() as result:
-            return snapshot.table_html(_ranking(result, words), "") + _made(result, chinese=chinese)
+            return snapshot.table_html(_ranking(result), "") + _made(result)
         case result if not over:
-            return media.tag("p", html.escape(f"{result}: {words['later']}"), class_="bz-quiet")
+            return media.tag(
+                "p",
+                html.escape(_("{result}: shown when all models have finished", result=str(result))),
+                class_="bz-quiet",
+            )
         case SpeakResult() as result:
-            return sound_view.figure(result.sound, media.words(chinese=chinese))[0] if result.data else ""
+            return sound_view.figure(result.sound)[0] if result.data else ""
         case ImageResult() as result:
-            about = (result.prompt, result.facts, "", media.words(chinese=chinese))
+            about = (result.prompt, result.facts, "")
             return picture_view.grid(result.drawings, *about)[0]
         case TranscribeResult() as result:
-            return _transcript(result, chinese=chinese)
+            return _transcript(result)
 
 
-def _transcript(result: TranscribeResult, *, chinese: bool) -> str:
-    about = (result.text, result.segments, result.facts[1:], result.sound, media.words(chinese=chinese))
+def _transcript(result: TranscribeResult) -> str:
+    about = (result.text, result.segments, result.facts[1:], result.sound)
     return transcript_view.section(*about)[0]
 
 
-def _chat(result: ChatResult, view: View, words: Mapping[str, str]) -> str:
+def _chat(result: ChatResult, view: View) -> str:
     if not (result.text or result.reasoning or result.tool_calls):
         empty = not (result.error or result.interrupted)
-        return media.tag("p", html.escape(words["empty"]), class_="bz-quiet") if empty else ""
+        return media.tag("p", html.escape(_("(empty answer)")), class_="bz-quiet") if empty else ""
     return view.inner(Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or ()))
 
 
-def _made(result: Result, *, chinese: bool) -> str:
-    text = snapshot.made(result, chinese=chinese)
+def _made(result: Result) -> str:
+    text = snapshot.made(result)
     return media.tag("p", html.escape(text), class_="bz-quiet") if text else ""
 
 
-def _vectors(result: EmbedResult, words: Mapping[str, str]) -> list[dict[str, object]]:
+def _vectors(result: EmbedResult) -> list[dict[str, object]]:
     return [
         {
-            words["text"]: number + 1,
-            words["length"]: f"{sum(float(value) ** 2 for value in row) ** 0.5:.3f}",
-            words["begins"]: " ".join(f"{value:.3f}" for value in row[:NUMBERS]) + " …",
+            _("text"): number + 1,
+            _("norm"): f"{sum(float(value) ** 2 for value in row) ** 0.5:.3f}",
+            _("first values"): " ".join(f"{value:.3f}" for value in row[:NUMBERS]) + " …",
         }
         for number, row in enumerate(result.vectors[:ROWS])
     ]
 
 
-def _ranking(result: RerankResult, words: Mapping[str, str]) -> list[dict[str, object]]:
+def _ranking(result: RerankResult) -> list[dict[str, object]]:
     pairs = zip(result.order[:ROWS], result.documents, strict=False)
     return [
-        {words["place"]: place, words["score"]: f"{score:.4f}", words["text"]: text}
-        for place, ((_, score), text) in enumerate(pairs, 1)
+        {_("rank"): place, _("score"): f"{score:.4f}", _("text"): text}
+        for place, ((_index, score), text) in enumerate(pairs, 1)
     ]

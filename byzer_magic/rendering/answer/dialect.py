@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.answer import code, formulas
 
 if TYPE_CHECKING:
@@ -84,14 +85,14 @@ def _linked(tokens: Sequence[Token]) -> Iterator[Token]:
         yield Token("text", "", 0, content=token.content[end:])
 
 
-def _fence(tokens: Sequence[Token], index: int, _: Any, env: dict[str, Any]) -> str:
+def _fence(tokens: Sequence[Token], index: int, *_: Any) -> str:
     token = tokens[index]
     language = (token.info.split() or [""])[0]
-    return code.block(token.content, language.strip("{}."), chinese=env.get("chinese", False))
+    return code.block(token.content, language.strip("{}."))
 
 
-def _code(tokens: Sequence[Token], index: int, _: Any, env: dict[str, Any]) -> str:
-    return code.block(tokens[index].content, "", chinese=env.get("chinese", False))
+def _code(tokens: Sequence[Token], index: int, *_: Any) -> str:
+    return code.block(tokens[index].content, "")
 
 
 def _link_open(tokens: Sequence[Token], index: int, _: Any, __: Any) -> str:
@@ -103,7 +104,7 @@ def _opened(address: str, title: str) -> str:
     return f'<a href="{html.escape(address)}"{hint} target="_blank" rel="noopener noreferrer">'
 
 
-def _image(tokens: Sequence[Token], index: int, _: Any, env: dict[str, Any]) -> str:
+def _image(tokens: Sequence[Token], index: int, _options: Any, env: dict[str, Any]) -> str:
     """Show a picture that is in the answer; one that is elsewhere becomes a link to it."""
     token = tokens[index]
     known = parser()
@@ -115,7 +116,7 @@ def _image(tokens: Sequence[Token], index: int, _: Any, env: dict[str, Any]) -> 
         host = urlsplit(source).hostname or source
     except ValueError:
         host = source
-    label = ": ".join(filter(None, ["图片" if env.get("chinese") else "picture", about]))
+    label = ": ".join(filter(None, [_("image"), about]))
     return f"{_opened(source, '')}{html.escape(f'{label} ({host})')}</a>"
 
 

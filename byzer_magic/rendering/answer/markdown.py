@@ -26,9 +26,9 @@ GAP = "<\u200b"
 FENCED = re.compile(r"^(```+|~~~+)[^\n]*\n(.*?)(?:^\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 
 
-def render(text: str, *, chinese: bool = False) -> str:
+def render(text: str) -> str:
     """Return Markdown as HTML; nothing in it becomes a tag that Markdown does not make itself."""
-    return "".join(Stream(chinese=chinese).blocks(text))
+    return "".join(Stream().blocks(text))
 
 
 class Stream:
@@ -37,8 +37,7 @@ class Stream:
     The blocks are always those that `render` would give of the same text.
     """
 
-    def __init__(self, *, chinese: bool = False) -> None:
-        self._chinese = chinese
+    def __init__(self) -> None:
         self._text = ""
         self._settled: list[str] = []
         self._from = 0
@@ -70,7 +69,7 @@ class Stream:
 
     def _parsed(self) -> tuple[list[tuple[int, list[Token]]], dict[str, Any]]:
         """Return the tokens of each unsettled block with the line where it begins, and what they refer to."""
-        env: dict[str, Any] = {"references": dict(self._kept), "chinese": self._chinese}
+        env: dict[str, Any] = {"references": dict(self._kept)}
         return list(_top_level(parser().parse(self._text[self._from :], env))), env
 
     @staticmethod

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering import assets
 from byzer_magic.rendering.answer import code, markdown
 
@@ -36,13 +37,11 @@ class View:
     What it draws is always what a new view would draw of the same.
     """
 
-    def __init__(self, style: str = "markdown", *, chinese: bool = False, key: str = "") -> None:
+    def __init__(self, style: str = "markdown", *, key: str = "") -> None:
         self._style = style
-        self._chinese = chinese
         self._key = key
-        self._words = assets.texts("chat", chinese=chinese)
-        self._text = markdown.Stream(chinese=chinese)
-        self._reasoning = markdown.Stream(chinese=chinese)
+        self._text = markdown.Stream()
+        self._reasoning = markdown.Stream()
 
     def blocks(self, shown: Shown) -> list[str]:
         """Return the HTML of each block of the answer, the first ones of which rarely change."""
@@ -57,7 +56,7 @@ class View:
         """Return the reasoning, folded."""
         body = "".join(self._reasoning.blocks(shown.reasoning))
         thinking = not shown.done and not shown.text
-        return _fold("reasoning", html.escape(self._words["thinking" if thinking else "reasoning"]), body)
+        return _fold("reasoning", html.escape(_("Thinking …") if thinking else _("Reasoning")), body)
 
     def html(self, shown: Shown) -> str:
         """Return it with all that a cell needs to show it."""
@@ -74,8 +73,9 @@ class View:
     def _call(self, number: int, call: Mapping[str, Any]) -> str:
         function = call.get("function") or {}
         arguments = str(function.get("arguments") or "")
-        title = f"{html.escape(self._words['tool'])} <code>{html.escape(str(function.get('name') or '?'))}</code>"
-        body = code.block(markdown.pretty_json(arguments), "json", chinese=self._chinese)
+        name = html.escape(_("Tool call"))
+        title = f"{name} <code>{html.escape(str(function.get('name') or '?'))}</code>"
+        body = code.block(markdown.pretty_json(arguments), "json")
         return _fold(f"tool{number}", title, body)
 
 
@@ -83,13 +83,13 @@ def _fold(name: str, title: str, body: str) -> str:
     return f'<details class="bz-fold" data-fold="{name}"><summary>{title}</summary><div>{body}</div></details>'
 
 
-def bundle(shown: Shown, style: str = "markdown", *, chinese: bool = False, key: str = "") -> dict[str, str]:
+def bundle(shown: Shown, style: str = "markdown", *, key: str = "") -> dict[str, str]:
     """Return a whole answer as a MIME bundle.
 
     Jupyter and nbconvert's HTML take the first kind, PDF and LaTeX the second, terminals and diffs the third.
     """
     return {
-        "text/html": View(style, chinese=chinese, key=key).html(shown),
+        "text/html": View(style, key=key).html(shown),
         "text/markdown": as_markdown(shown, style),
         "text/plain": plain(shown),
     }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from byzer_magic.i18n import gettext as _, lazy_gettext as _l, localized
 from byzer_magic.rendering.deployments import sparkline
 from byzer_magic.rendering.snapshot import Cell
 from byzer_magic.stat import ModelStat, Sample, WorkerStat
@@ -26,7 +27,35 @@ STEP = 2
 """Seconds of one point in the picture of the last minute."""
 
 Cells = dict[str, Cell]
-Words = Mapping[str, str]
+
+
+HEADINGS = {
+    "model": _l("Model"), "type": _l("Type"), "can": _l("Capabilities"), "workers": _l("Workers"),
+    "slots": _l("Slots"), "queue": _l("Queue"), "requests": _l("Requests"), "errors": _l("Errors"),
+    "rate": _l("Last 60 s"), "speed": _l("Tokens/s"), "first": _l("TTFT"), "last": _l("Last request"),
+    "cost": _l("Cost"),
+}  # fmt: skip
+EXPLANATIONS = {
+    "slots": _l("Running requests / maximum concurrent requests"),
+    "queue": _l("Requests waiting for a slot"),
+    "rate": _l("Requests per second over the last minute"),
+    "speed": _l("Tokens per second after the first token, mean of the last 512 answers"),
+    "first": _l("Time to first token, p50 / p99 of the last 512 answers"),
+    "last": _l("Time since a request was last sent to a worker"),
+    "cost": _l("Total cost so far, where the price is known"),
+}
+"""Tooltips of headings."""
+HEALTHS = {"up": _l("up"), "loading": _l("loading"), "down": _l("down"), "drained": _l("drained")}
+
+
+def heading(name: str) -> str:
+    """Return a column's heading in the active language."""
+    return str(localized(HEADINGS[name]))
+
+
+def health_text(health: str) -> str:
+    """Return a worker's health in the active language."""
+    return str(localized(HEALTHS[health]))
 
 
 class State(NamedTuple):
@@ -38,75 +67,78 @@ class State(NamedTuple):
     """Said aloud where it is not simply up."""
 
 
-def state_of(stat: ModelStat, age: float, words: Words) -> State:
+def state_of(stat: ModelStat, age: float) -> State:
     """Return how a deployment is; what has not been heard of for a while is stale, whatever it was."""
     if age > STALE_SECONDS:
-        return State("stale", words["stale"].format(age=ago(age, words)))
+        return State("stale", _("no update for {age}", age=ago(age)))
     healths = [worker.health for worker in stat.workers]
     up = healths.count("up")
     if up == len(healths) > 0:
-        return State("up", words["up"])
+        return State("up", _("up"))
     if up:
-        return State("part", words["partly"].format(up=up, count=len(healths)))
+        return State("part", _("{up} of {count} up", up=up, count=len(healths)))
     if stat.trouble:
-        return State("down", words["down"])
+        return State("down", _("down"))
     if "loading" in healths or not healths:
-        return State("loading", words["loading"])
-    return State("drained", words["drained"]) if "drained" in healths else State("down", words["down"])
+        return State("loading", _("loading"))
+    return State("drained", _("drained")) if "drained" in healths else State("down", _("down"))
 
 
-def model_cells(stat: ModelStat, rate: Cell, age: float, words: Words) -> Cells:
+def model_cells(stat: ModelStat, rate: Cell, age: float) -> Cells:
     """Return a deployment's row; `rate` is its last minute, `age` the seconds since it was last heard of."""
     busy = sum(worker.limit - worker.free for worker in stat.workers)
     idle = min((worker.idle_seconds for worker in stat.workers if worker.requests), default=None)
     return {
-        "model": _name(stat.model, _about(stat), state_of(stat, age, words), len(stat.workers)),
+        "model": _name(stat.model, _about(stat), state_of(stat, age), len(stat.workers)),
         "slots": slots(busy, sum(worker.limit for worker in stat.workers)),
         "queue": count(stat.queued),
         "requests": count(stat.requests),
         "errors": count(stat.errors, bad=True),
         "rate": rate,
         "speed": right("" if stat.tokens_per_second is None else figure(stat.tokens_per_second)),
-        "first": right(first_token(stat, words)),
-        "last": right(words["never"] if idle is None else ago(idle, words)),
+        "first": right(first_token(stat)),
+        "last": right(_("never") if idle is None else ago(idle)),
         "cost": right(money(stat.cost, stat.currency)),
     }
 
 
-def worker_cells(worker: WorkerStat, words: Words, model: str = "") -> Cells:
+def worker_cells(worker: WorkerStat, model: str = "") -> Cells:
     """Return a worker's row; what only the deployment knows is empty. It is named after `model` where that is given."""
-    name = " ".join(filter(None, (model, words["worker"].format(index=worker.index))))
+    name = " ".join(filter(None, (model, _("worker {index}", index=worker.index))))
     health = worker.health if worker.health in ("up", "loading", "down", "drained") else "down"
-    process = words["process"].format(pid=worker.pid) if worker.pid else ""
+    process = _("process {pid}", pid=worker.pid) if worker.pid else ""
     cells = dict.fromkeys(COLUMNS, plain(""))
     cells |= {
-        "model": _name(name, process, State(health, words[health])),
+        "model": _name(name, process, State(health, health_text(health))),
         "slots": slots(worker.limit - worker.free, worker.limit),
         "requests": count(worker.requests),
         "errors": count(worker.errors, bad=True),
-        "last": right(ago(worker.idle_seconds, words) if worker.requests else words["never"]),
+        "last": right(ago(worker.idle_seconds) if worker.requests else _("never")),
     }
     return cells
 
 
-def stat_rows(stats: Sequence[ModelStat], words: Words) -> list[dict[str, Any]]:
+def stat_rows(stats: Sequence[ModelStat]) -> list[dict[str, Any]]:
     """Return the rows of `stat`'s table: the panel's cells, without the history that only the panel has."""
     rows = []
     for stat in stats:
-        cells = model_cells(stat, plain(""), 0.0, words)
-        name = _name(stat.model, "", state_of(stat, 0.0, words))
+        cells = model_cells(stat, plain(""), 0.0)
+        name = _name(stat.model, "", state_of(stat, 0.0))
         facts = {"model": name, "type": plain(stat.kind), "can": plain(" ".join(stat.capabilities))}
         facts["workers"] = right(f"{sum(worker.health == 'up' for worker in stat.workers)}/{len(stat.workers)}")
         rest = {name: cells[name] for name in COLUMNS if name not in ("model", "rate")}
-        rows.append({words[name]: cell for name, cell in (facts | rest).items()})
+        rows.append({heading(name): cell for name, cell in (facts | rest).items()})
     return rows
 
 
-def minute(samples: Iterable[Sample], now: float, words: Words) -> Cell:
+def minute(samples: Iterable[Sample], now: float) -> Cell:
     """Return the requests of the last minute: how many a second there are now, and how it was."""
     values = [value or 0.0 for value in sparkline.rate(samples, int(now), MINUTE, STEP, lambda sample: sample.requests)]
     latest, high = figure(sum(values[-3:]) / 3), figure(max(values))
-    drawn = sparkline.spark(values, words["peak"].format(name=words["rate_long"], now=latest, high=high))
+    drawn = sparkline.spark(
+        values,
+        _("{name}: now {now}, peak {high}", name=str(localized(EXPLANATIONS["rate"])), now=latest, high=high),
+    )
     return Cell(f"{latest}/s", f'{drawn}<span class="bz-of">{latest}/s</span>')
 
 
@@ -152,19 +184,19 @@ def _name(name: str, about: str, state: State, workers: int = 0) -> Cell:
     return Cell(text, shown + quiet)
 
 
-def first_token(stat: ModelStat, words: Words) -> str:
+def first_token(stat: ModelStat) -> str:
     """Return the time to the first token: what half of the answers took at most, and what 99 of 100 did."""
     times = [time for time in (stat.first_token_p50, stat.first_token_p99) if time is not None]
     shown = " / ".join(f"{time:.2f}" if time < 10 else f"{time:.0f}" for time in times)
-    return f"{shown} {words['seconds_unit']}" if times else ""
+    return _("{seconds} s", seconds=shown) if times else ""
 
 
-def ago(value: float, words: Words) -> str:
+def ago(value: float) -> str:
     """Return how long ago something was, in a unit that does not change all the time."""
     if value < 2:
-        return words["now"]
+        return _("now")
     if value < 120:
-        return f"{value:.0f} {words['seconds_unit']}"
+        return _("{seconds} s", seconds=f"{value:.0f}")
     return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.0f} h"
 
 

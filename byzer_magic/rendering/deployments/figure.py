@@ -5,11 +5,12 @@ from __future__ import annotations
 import html
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import median
 
+from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering import assets
 from byzer_magic.rendering.deployments import cells as stat_cells
 from byzer_magic.rendering.deployments.sparkline import Series, runs_of
@@ -25,8 +26,6 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 LETTERS = 40
 SPANS = (1, 2, 5, 10, 15, 30, 60, 120, 300)
 """Seconds between two times on the axis."""
-
-Words = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def window(minutes: float, now: float) -> Window:
     return Window(end, count * step, step)
 
 
-def plots(samples: Sequence[Sample], shown: Window, currency: str, words: Words) -> list[Plot]:
+def plots(samples: Sequence[Sample], shown: Window, currency: str) -> list[Plot]:
     """Return what a deployment's samples have to show; the cost only where it is known."""
     groups = _grouped(samples, shown)
     first = [_middle([item.first_token for item in group if item.first_token is not None]) for group in groups]
@@ -78,16 +77,16 @@ def plots(samples: Sequence[Sample], shown: Window, currency: str, words: Words)
     busy = [_mean([float(item.busy) for item in group]) for group in groups]
     waiting = [_mean([float(item.queued) for item in group]) for group in groups]
     made = [
-        Plot(words["wait_plot"], words["wait_about"], first, filled=False),
-        Plot(words["whole_plot"], words["whole_about"], whole, filled=False),
-        Plot(words["requests_plot"], words["requests_about"], [*requests], [*errors]),
-        Plot(words["tokens_plot"], words["tokens_about"], [*tokens]),
-        Plot(words["slots_plot"], words["slots_about"], busy, waiting),
+        Plot(_("Time to first token, s"), _("p50"), first, filled=False),
+        Plot(_("Total time, s"), _("mean"), whole, filled=False),
+        Plot(_("Requests/s"), _("dashed: errors"), [*requests], [*errors]),
+        Plot(_("Tokens/s"), _("all answers"), [*tokens]),
+        Plot(_("Busy slots"), _("dashed: queued"), busy, waiting),
     ]
     if currency and any(item.cost is not None for item in samples):
         costs = list(accumulate(sum(item.cost or 0.0 for item in group) for group in groups))
-        since = words["cost_about"].format(start=clock(shown.start))
-        made.append(Plot(words["cost_plot"].format(sign=stat_cells.SIGNS.get(currency, currency)), since, [*costs]))
+        since = _("since {start}", start=clock(shown.start))
+        made.append(Plot(_("Cost, {sign}", sign=stat_cells.SIGNS.get(currency, currency)), since, [*costs]))
     return made
 
 
@@ -108,17 +107,17 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def page(title: str, summary: str, made: Sequence[Plot], shown: Window, words: Words) -> str:
+def page(title: str, summary: str, made: Sequence[Plot], shown: Window) -> str:
     """Return the figure as HTML with its own style."""
-    drawn = "".join(svg(plot, shown, words) for plot in made)
+    drawn = "".join(svg(plot, shown) for plot in made)
     said = f"<figcaption><b>{html.escape(title)}</b> <span>{html.escape(summary)}</span></figcaption>"
     return f'<style>{assets.read("plot.css")}</style><figure class="bz-figure">{said}<div>{drawn}</div></figure>'
 
 
-def text(title: str, summary: str, made: Sequence[Plot], words: Words) -> str:
+def text(title: str, summary: str, made: Sequence[Plot]) -> str:
     """Return the figure as text: each plot as a line of blocks with its highest and last value."""
     width = max(len(plot.name) for plot in made)
-    lines = [f"{plot.name:<{width}}  {blocks(plot.values)}  {_label(plot, words).partition(': ')[2]}" for plot in made]
+    lines = [f"{plot.name:<{width}}  {blocks(plot.values)}  {_label(plot).partition(': ')[2]}" for plot in made]
     return "\n".join([title, summary, *lines])
 
 
@@ -133,11 +132,11 @@ def blocks(values: Series) -> str:
     )
 
 
-def svg(plot: Plot, shown: Window, words: Words) -> str:
+def svg(plot: Plot, shown: Window) -> str:
     """Return one plot with its axes; screen readers are told its range."""
     known = [*plot.known, *(value for value in plot.second or () if value is not None)]
     marks = ticks(max(known, default=0.0))
-    label = html.escape(_label(plot, words))
+    label = html.escape(_label(plot))
     head = (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}"><title>{label}</title>'
         f'<text class="bz-title" x="0" y="12">{html.escape(plot.name)}'
@@ -147,7 +146,8 @@ def svg(plot: Plot, shown: Window, words: Words) -> str:
     if plot.second and any(plot.second):
         lines += _lines(without_zeros(plot.second), shown, marks[-1], filled=False, kind="bz-second")
     if not plot.known:
-        lines = f'<text class="bz-none" x="{WIDTH / 2}" y="{HEIGHT / 2}">{html.escape(words["no_data"])}</text>'
+        note = html.escape(_("no data"))
+        lines = f'<text class="bz-none" x="{WIDTH / 2}" y="{HEIGHT / 2}">{note}</text>'
     return f"{head}{_up_axis(marks)}{_time_axis(shown)}{lines}</svg>"
 
 
@@ -157,11 +157,11 @@ def without_zeros(values: Series) -> Series:
     return [value if value or around[place - 1] or around[place + 1] else None for place, value in enumerate(values)]
 
 
-def _label(plot: Plot, words: Words) -> str:
+def _label(plot: Plot) -> str:
     if not plot.known:
-        return f"{plot.name}: {words['no_data']}"
+        return _("{name}: no data", name=plot.name)
     low, high, last = (number(value) for value in (min(plot.known), max(plot.known), plot.known[-1]))
-    return words["plot_label"].format(name=plot.name, low=low, high=high, last=last)
+    return _("{name}: {low} to {high}, last {last}", name=plot.name, low=low, high=high, last=last)
 
 
 def _lines(values: Series, shown: Window, top: float, *, filled: bool, kind: str = "bz-line") -> str:

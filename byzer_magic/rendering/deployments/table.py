@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from byzer_magic.i18n import gettext as _, localized, ngettext
 from byzer_magic.rendering import assets
-from byzer_magic.rendering.deployments import cells as stat_cells, sparkline
-from byzer_magic.rendering.deployments.cells import COLUMNS, Cells, Words
+from byzer_magic.rendering.deployments import cells as stat_cells, controls, sparkline
+from byzer_magic.rendering.deployments.cells import COLUMNS, Cells
 from byzer_magic.rendering.deployments.history import History
 from byzer_magic.rendering.snapshot import Cell, table_text
 from byzer_magic.stat import Fleet, ModelStat, Sample
-from byzer_magic.widgets.panel import controls
 
 LISTED = 128
 """A snapshot lists the workers, unless there are more."""
@@ -40,9 +40,7 @@ class View:
     trouble: str = ""
 
 
-def view(
-    found: Fleet, histories: Mapping[str, History], opened: Iterable[str], clocks: tuple[float, float], words: Words
-) -> View:
+def view(found: Fleet, histories: Mapping[str, History], opened: Iterable[str], clocks: tuple[float, float]) -> View:
     """Return what is shown; only opened deployments bring their workers.
 
     Args:
@@ -50,7 +48,6 @@ def view(
         histories: what is known of their past.
         opened: aliases.
         clocks: now, as time.time() and as time.monotonic() have it.
-        words: in the language of whoever reads.
     """
     rows: dict[str, Cells] = {}
     wanted = set(opened)
@@ -58,39 +55,39 @@ def view(
     for alias, followed in sorted(found.models.items()):
         stat = followed.stat
         past = histories.get(alias) or History()
-        rate = past.once("minute", partial(stat_cells.minute, past.last(stat_cells.MINUTE), at, words))
-        rows[alias] = stat_cells.model_cells(stat, rate, now - followed.seen, words)
+        rate = past.once("minute", partial(stat_cells.minute, past.last(stat_cells.MINUTE), at))
+        rows[alias] = stat_cells.model_cells(stat, rate, now - followed.seen)
         if stat.trouble:
-            rows[f"{alias}/!"] = {"note": stat_cells.plain(words["could_not"].format(why=stat.trouble))}
+            rows[f"{alias}/!"] = {"note": stat_cells.plain(_("loading failed: {why}", why=stat.trouble))}
         if alias in wanted:
-            rows[f"{alias}/~"] = {"note": past.once("plots", partial(plots, past.samples, at, words))}
-            rows |= {f"{alias}/{worker.index}": stat_cells.worker_cells(worker, words) for worker in stat.workers}
-    return View(rows, summary([followed.stat for followed in found.models.values()], words), found.trouble)
+            rows[f"{alias}/~"] = {"note": past.once("plots", partial(plots, past.samples, at))}
+            rows |= {f"{alias}/{worker.index}": stat_cells.worker_cells(worker) for worker in stat.workers}
+    return View(rows, summary([followed.stat for followed in found.models.values()]), found.trouble)
 
 
-def summary(stats: Sequence[ModelStat], words: Words) -> str:
+def summary(stats: Sequence[ModelStat]) -> str:
     """Return the line over the table."""
     if not stats:
-        return words["nothing"]
+        return _("Nothing is deployed.")
     busy = sum(worker.limit - worker.free for stat in stats for worker in stat.workers)
     slots = sum(worker.limit for stat in stats for worker in stat.workers)
     waiting = sum(stat.queued for stat in stats)
-    ailing = sum(stat_cells.state_of(stat, 0.0, words).kind != "up" for stat in stats)
+    ailing = sum(stat_cells.state_of(stat, 0.0).kind != "up" for stat in stats)
     costs: dict[str, float] = {}
     for stat in stats:
         if stat.cost is not None:
             costs[stat.currency] = costs.get(stat.currency, 0.0) + stat.cost
     parts = [
-        words["sum_model"] if len(stats) == 1 else words["sum_models"].format(count=len(stats)),
-        words["sum_down"].format(count=ailing) if ailing else "",
-        words["sum_busy"].format(busy=f"{busy:,}", slots=f"{slots:,}"),
-        words["sum_queue"].format(count=waiting) if waiting else "",
+        ngettext("{count} deployment", "{count} deployments", count=len(stats)),
+        _("{count} not up", count=ailing) if ailing else "",
+        _("{busy}/{slots} slots busy", busy=f"{busy:,}", slots=f"{slots:,}"),
+        _("{count} queued", count=waiting) if waiting else "",
         " + ".join(filter(None, (stat_cells.money(cost, currency) for currency, cost in sorted(costs.items())))),
     ]
     return " · ".join(filter(None, parts))
 
 
-def plots(samples: Iterable[Sample], at: float, words: Words) -> Cell:
+def plots(samples: Iterable[Sample], at: float) -> Cell:
     """Return the last ten minutes of a deployment: requests, speed, time to the first token."""
     known = list(samples)
     end = int(at)
@@ -98,22 +95,23 @@ def plots(samples: Iterable[Sample], at: float, words: Words) -> Cell:
     tokens = sparkline.rate(known, end, TEN_MINUTES, STEP, lambda sample: sample.tokens)
     wait = sparkline.mean(known, end, TEN_MINUTES, STEP, lambda sample: sample.first_token)
     drawn = [
-        _plot(words["requests_rate"], requests, "", words),
-        _plot(words["tokens_rate"], tokens, "", words),
-        _plot(words["first"], wait, words["seconds_unit"], words),
+        _plot(_("Requests/s"), requests, ""),
+        _plot(_("Tokens/s, total"), tokens, ""),
+        _plot(_("TTFT"), wait, _("s")),
     ]
     return Cell("", f'<div class="bz-plots">{"".join(drawn)}</div>')
 
 
-def _plot(name: str, values: sparkline.Series, unit: str, words: Words) -> str:
+def _plot(name: str, values: sparkline.Series, unit: str) -> str:
     known = [value for value in values if value is not None] or [0.0]
     high, last = (f"{value:.2f} {unit}" if unit else stat_cells.figure(value) for value in (max(known), known[-1]))
-    label = words["peak"].format(name=f"{name}, {words['ten_minutes']}", now=last, high=high)
-    said = f"{html.escape(name)} <span>{html.escape(words['ten_minutes'])}</span><b>{html.escape(last)}</b>"
+    period = _("last 10 min")
+    label = _("{name}: now {now}, peak {high}", name=f"{name}, {period}", now=last, high=high)
+    said = f"{html.escape(name)} <span>{html.escape(period)}</span><b>{html.escape(last)}</b>"
     return f"<figure><figcaption>{said}</figcaption>{sparkline.spark(values, label)}</figure>"
 
 
-def row(key: str, cells: Cells, words: Words, *, live: bool, opened: bool = False) -> str:
+def row(key: str, cells: Cells, *, live: bool, opened: bool = False) -> str:
     """Return a row; a live one has buttons, and names its cells so that the page can change each alone."""
     alias, _, part = key.partition("/")
     group = f' data-group="{html.escape(alias)}" data-key="{html.escape(key)}"' if live else ""
@@ -122,9 +120,9 @@ def row(key: str, cells: Cells, words: Words, *, live: bool, opened: bool = Fals
         kind = "bz-trouble" if part == "!" else "bz-plots-row"
         inner = f'<td colspan="{len(COLUMNS) + live}"{named["note"]}>{cells["note"].html}</td>'
         return f'<tr class="{kind}"{group}>{inner}</tr>'
-    twist = controls.twist(alias, words, opened=opened) if live and not part else ""
+    twist = controls.twist(alias, opened=opened) if live and not part else ""
     body = "".join(f"<td{_align(name)}{named[name]}>{cells[name].html}</td>" for name in COLUMNS[1:])
-    acts = f'<td class="bz-acts">{controls.of_row(alias, part, words)}</td>' if live else ""
+    acts = f'<td class="bz-acts">{controls.of_row(alias, part)}</td>' if live else ""
     kind = "bz-worker" if part else "bz-model"
     first = f"{twist}<span{named['model']}>{cells['model'].html}</span>"
     return f'<tr class="{kind}"{group}><th scope="row">{first}</th>{body}{acts}</tr>'
@@ -134,13 +132,13 @@ def _align(name: str) -> str:
     return "" if name in (COLUMNS[0], *LEFT) else ' class="bz-number"'
 
 
-def difference(before: View | None, now: View, words: Words) -> dict[str, Any]:
+def difference(before: View | None, now: View) -> dict[str, Any]:
     """Return what a page that shows `before` must be told: new rows whole, of others the cells that changed."""
     told: dict[str, Any] = {}
     known = before.rows if before else {}
     if before is None or list(known) != list(now.rows):
         told["order"] = list(now.rows)
-        told["rows"] = {key: row(key, cells, words, live=True) for key, cells in now.rows.items() if key not in known}
+        told["rows"] = {key: row(key, cells, live=True) for key, cells in now.rows.items() if key not in known}
         told["many"] = sum("/" not in key for key in now.rows) > FILTERED
     cells = {key: _changed(known[key], cells) for key, cells in now.rows.items() if key in known}
     told["cells"] = {key: changed for key, changed in cells.items() if changed}
@@ -154,54 +152,57 @@ def _changed(before: Cells, now: Cells) -> dict[str, str]:
     return {name: cell.html for name, cell in now.items() if name not in before or before[name].html != cell.html}
 
 
-def table(body: str, words: Words, *, live: bool) -> str:
+def table(body: str, *, live: bool) -> str:
     """Return the table around rows."""
-    heads = "".join(_heading(name, words) for name in COLUMNS)
-    hidden = f'<span class="bz-hidden">{html.escape(words["actions"])}</span>'
+    heads = "".join(_heading(name) for name in COLUMNS)
+    actions = html.escape(_("Actions"))
+    hidden = f'<span class="bz-hidden">{actions}</span>'
     acts = f'<th scope="col" class="bz-acts">{hidden}</th>' if live else ""
     return f'<table class="bz-table"><thead><tr>{heads}{acts}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _heading(name: str, words: Words) -> str:
-    long = words.get(f"{name}_long", "")
+def _heading(name: str) -> str:
+    long = localized(stat_cells.EXPLANATIONS.get(name, ""))
     title = f' title="{html.escape(long)}"' if long else ""
-    return f'<th scope="col"{_align(name)}{title}>{html.escape(words[name])}</th>'
+    return f'<th scope="col"{_align(name)}{title}>{html.escape(stat_cells.heading(name))}</th>'
 
 
-def frame(words: Words) -> str:
+def frame() -> str:
     """Return the live panel before its first rows."""
-    return controls.frame(table("", words, live=True), words)
+    return controls.frame(table("", live=True))
 
 
-def snapshot(shown: View, stats: Sequence[ModelStat], clock: str, words: Words) -> tuple[str, str]:
+def snapshot(shown: View, stats: Sequence[ModelStat], clock: str) -> tuple[str, str]:
     """Return what stays in the saved notebook: the rows as they were at `clock`, and the same as text."""
     rows = {key: cells for key, cells in shown.rows.items() if "/" not in key or key.endswith("/!")}
-    body = "".join(row(key, cells, words, live=False) for key, cells in rows.items())
-    line = " · ".join(filter(None, (shown.summary, words["as_of"].format(time=clock))))
+    body = "".join(row(key, cells, live=False) for key, cells in rows.items())
+    line = " · ".join(filter(None, (shown.summary, _("as of {time}", time=clock))))
     alarm = f'<p class="bz-alarm">{html.escape(shown.trouble)}</p>' if shown.trouble else ""
-    inner = f'<div class="bz-scroll" tabindex="0">{table(body, words, live=False)}</div>' if body else ""
+    inner = f'<div class="bz-scroll" tabindex="0">{table(body, live=False)}</div>' if body else ""
     head = f'<div class="bz-head"><span class="bz-summary">{html.escape(line)}</span></div>'
-    page = f"{head}{alarm}{inner}{_workers(stats, words)}"
+    page = f"{head}{alarm}{inner}{_workers(stats)}"
     plain = [
-        {words[name]: cells[name] for name in COLUMNS if name != "rate"} for cells in rows.values() if "model" in cells
+        {stat_cells.heading(name): cells[name] for name in COLUMNS if name != "rate"}
+        for cells in rows.values()
+        if "model" in cells
     ]
     notes = [f"{key.partition('/')[0]}: {cells['note']}" for key, cells in rows.items() if "note" in cells]
     text = "\n".join(filter(None, [table_text(plain, ""), *notes, shown.trouble, line]))
     return f'<div class="bz-panel bz-snapshot bz-still">{page}</div>', text
 
 
-def _workers(stats: Sequence[ModelStat], words: Words) -> str:
+def _workers(stats: Sequence[ModelStat]) -> str:
     """Return all workers, folded away."""
     total = sum(len(stat.workers) for stat in stats)
     if not 1 < total <= LISTED:
         return ""
     body = "".join(
-        row(f"{stat.model}/{worker.index}", stat_cells.worker_cells(worker, words, stat.model), words, live=False)
+        row(f"{stat.model}/{worker.index}", stat_cells.worker_cells(worker, stat.model), live=False)
         for stat in stats
         for worker in stat.workers
     )
-    said = html.escape(words["all_workers"].format(count=total))
-    return f"<details><summary>{said}</summary>{table(body, words, live=False)}</details>"
+    said = html.escape(ngettext("{count} worker", "{count} workers", count=total))
+    return f"<details><summary>{said}</summary>{table(body, live=False)}</details>"
 
 
 def styles() -> str:

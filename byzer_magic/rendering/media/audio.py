@@ -9,11 +9,11 @@ import math
 import struct
 import sys
 import wave
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.media import base as media
 from byzer_magic.types import Media
 
@@ -144,7 +144,7 @@ def length(data: bytes, mime: str) -> float | None:
     return found.seconds if found else None
 
 
-def figure(sound: AudioView, texts: Mapping[str, str], keep: media.Keep = media.kept) -> tuple[str, str]:
+def figure(sound: AudioView, keep: media.Keep = media.kept) -> tuple[str, str]:
     """Return a sound as HTML, and the line of text that stands for it."""
     data, mime = playable(sound.data, sound.mime)
     found = wave_of(data)
@@ -152,12 +152,12 @@ def figure(sound: AudioView, texts: Mapping[str, str], keep: media.Keep = media.
     source, link = media.data_url(data, mime), ""
     if len(data) > media.EMBED_BYTES:
         path = sound.path or keep(data, sound.name)
-        facts.append(texts["lies" if sound.path else "kept" if path else "too_large"].format(path=path))
+        facts.append(_("too large to embed; the file is {path}", path=path) if sound.path else media.too_large(path))
         source = link = media.linkable(path)
-    shown = _player(source, sound, texts) if source else ""
-    saver = media.download(sound.name, texts, link) if source else ""
+    shown = _player(source, sound) if source else ""
+    saver = media.download(sound.name, link) if source else ""
     body = [
-        _strokes(found, texts) if found and source else "",
+        _strokes(found) if found and source else "",
         shown,
         media.tag("p", html.escape(sound.said), class_="bz-said") if sound.said else "",
         media.tag(
@@ -173,26 +173,26 @@ def recording(heard: Media, text: str) -> AudioView:
     return AudioView(data=heard.data, mime=heard.mime, name=name, label=name, path=heard.name)
 
 
-def bundle(sound: AudioView, text: str, *, chinese: bool, keep: media.Keep = media.kept) -> dict[str, str]:
+def bundle(sound: AudioView, text: str, *, keep: media.Keep = media.kept) -> dict[str, str]:
     """Return a sound as Jupyter shows it; of nothing, the text alone."""
     if not sound.data:
         return {"text/plain": text}
-    shown, line = figure(sound, media.words(chinese=chinese), keep)
+    shown, line = figure(sound, keep)
     return {"text/html": media.output(shown), "text/plain": line}
 
 
-def _player(source: str, sound: AudioView, texts: Mapping[str, str]) -> str:
-    label = f"{texts['sound']}: {sound.label or sound.said or sound.name}"
+def _player(source: str, sound: AudioView) -> str:
+    label = _("Audio: {name}", name=sound.label or sound.said or sound.name)
     return media.tag("audio", controls="", preload="metadata", src=source, aria_label=label)
 
 
-def _strokes(found: Wave, texts: Mapping[str, str]) -> str:
+def _strokes(found: Wave) -> str:
     """Return the waveform, on which a click plays from there."""
     path = "".join(
         f"M{2 * number + 1} {20 - max(0.3, 18 * value):.1f}v{2 * max(0.3, 18 * value):.1f}"
         for number, value in enumerate(peaks(found))
     )
-    label = texts["waveform"].format(length=media.clock(found.seconds))
+    label = _("Waveform, {length}: click to play from there", length=media.clock(found.seconds))
     line = media.tag("path", d=path)
     picture = media.tag("svg", line, viewBox=f"0 0 {2 * BARS} 40", preserveAspectRatio="none", role="img",
                         aria_label=label)  # fmt: skip

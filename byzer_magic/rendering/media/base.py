@@ -11,8 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
-from byzer_magic import config
-from byzer_magic.errors import ConfigError
+from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering import assets
 
 EMBED_BYTES = 16 * 1024 * 1024
@@ -31,25 +30,17 @@ Keep = Callable[[bytes, str], str]
 """Keeps bytes under a name beside the notebook; returns the path, or nothing where that cannot be."""
 
 
-def chinese(known: bool | None = None) -> bool:  # noqa: FBT001 - it is what is returned
-    """Return whether people read Chinese here; a settings file that cannot be read is told of elsewhere."""
-    if known is not None:
-        return known
-    try:
-        return config.load().chinese
-    except ConfigError:
-        return False
-
-
 def named(options: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the plain ones of a request's options as `name=value`, for a caption."""
     plain = {name: value for name, value in options.items() if isinstance(value, str | int | float) and value != ""}
     return tuple(f"{name}={value}" for name, value in plain.items())
 
 
-def words(*, chinese: bool) -> Mapping[str, str]:
-    """Return what people read around media."""
-    return assets.texts("media", chinese=chinese)
+def too_large(path: str) -> str:
+    """Return what stands for media that are not embedded: where they were saved, if anywhere."""
+    if path:
+        return _("too large to embed; saved to {path}", path=path)
+    return _("too large to display; save it with .save(path)")
 
 
 def size(count: int) -> str:
@@ -90,15 +81,15 @@ def output(inner: str) -> str:
     return f'<style>{style}</style><div class="bz-media">{inner}</div><script>{script}</script>'
 
 
-def download(name: str, texts: Mapping[str, str], link: str = "") -> str:
+def download(name: str, link: str = "") -> str:
     """Return the control that saves what its figure shows; of a file that is linked, a plain link."""
     if link:
-        return tag("a", html.escape(texts["download"]), href=link, download=name)
-    label = f"{texts['download']} {name}"
+        return tag("a", html.escape(_("Download")), href=link, download=name)
+    label = _("Download {name}", name=name)
     kind = "bz-link bz-download bz-scripted"
     return tag(
         "button",
-        html.escape(texts["download"]),
+        html.escape(_("Download")),
         type="button",
         class_=kind,
         data_bz_name=name,

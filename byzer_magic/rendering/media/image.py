@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.media import base as media
 
 SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/svg+xml", "image/avif")
@@ -43,7 +44,7 @@ def dimensions(data: bytes) -> tuple[int, int] | None:
 
 
 def grid(
-    drawings: Sequence[Drawing], prompt: str, facts: Sequence[str], model: str, texts: Mapping[str, str],
+    drawings: Sequence[Drawing], prompt: str, facts: Sequence[str], model: str,
     keep: media.Keep = media.kept,
 ) -> tuple[str, str]:  # fmt: skip
     """Return pictures as HTML, and the text that stands for them."""
@@ -52,56 +53,56 @@ def grid(
     for number, item in enumerate(drawings, 1):
         name = media.file_name(model, prompt + (f" {number}" if len(drawings) > 1 else ""), item.mime)
         path = "" if embed or not item.data else keep(item.data, name)
-        about = _about(item, texts, embed=embed, path=path)
+        about = _about(item, embed=embed, path=path)
         place = {"number": number, "count": len(drawings)}
         source = media.data_url(item.data, item.mime) if item.data and embed else media.linkable(path) or item.url
-        cells.append(_cell(item, source, name, about, prompt, texts["enlarge"].format(**place), texts))
+        cells.append(_cell(item, source, name, about, prompt, _("Enlarge image {number} of {count}", **place)))
         lines.append(about)
     about_all = " · ".join(filter(None, [model, *facts]))
     below = media.tag("p", html.escape(prompt), class_="bz-said") if prompt else ""
     below += media.tag("p", html.escape(about_all), class_="bz-quiet") if about_all else ""
-    labels = {"data_close": texts["close"], "data_previous": texts["previous"], "data_next": texts["next"]}
+    labels = {"data_close": _("Close"), "data_previous": _("Previous image"), "data_next": _("Next image")}
     kind = "bz-pictures" if len(drawings) > 1 else "bz-pictures bz-single"
     return media.tag("div", "".join(cells), class_=kind, **labels) + below, "\n".join([*lines, prompt, about_all])
 
 
 def bundle(
-    drawings: Sequence[Drawing], prompt: str, facts: Sequence[str], model: str, text: str, *, chinese: bool,
+    drawings: Sequence[Drawing], prompt: str, facts: Sequence[str], model: str, text: str, *,
     keep: media.Keep = media.kept,
 ) -> dict[str, str]:  # fmt: skip
     """Return pictures as Jupyter shows them; of none, the text alone."""
     if not drawings:
         return {"text/plain": text}
-    shown, lines = grid(drawings, prompt, facts, model, media.words(chinese=chinese), keep)
+    shown, lines = grid(drawings, prompt, facts, model, keep)
     return {"text/html": media.output(shown), "text/plain": lines}
 
 
-def _about(item: Drawing, texts: Mapping[str, str], *, embed: bool, path: str) -> str:
+def _about(item: Drawing, *, embed: bool, path: str) -> str:
     size = dimensions(item.data)
     known = [f"{size[0]} x {size[1]}" if size else "", item.mime, media.size(len(item.data)) if item.data else ""]
     if item.url and not item.data:
-        known += [item.url, texts["far"]]
+        known += [item.url, _("stored temporarily by the provider")]
     if item.data and not embed:
-        known.append(texts["kept" if path else "too_large"].format(path=path))
+        known.append(media.too_large(path))
     if item.caption:
-        known.append(texts["rewritten"].format(text=item.caption))
+        known.append(_("rewritten by the provider: {text}", text=item.caption))
     return " · ".join(filter(None, known))
 
 
 def _cell(
-    item: Drawing, source: str, name: str, about: str, prompt: str, label: str, texts: Mapping[str, str]
+    item: Drawing, source: str, name: str, about: str, prompt: str, label: str
 ) -> str:  # fmt: skip
     size = dimensions(item.data)
     visible = bool(source) and (not item.data or item.mime in SHOWN)
     shown = ""
     if visible:
-        alt = prompt or texts["no_words"]
+        alt = prompt or _("no prompt")
         width, height = size or (None, None)
         image = media.tag("img", src=source, alt=alt, width=width, height=height, loading="lazy")
         shown = media.tag("button", image, type="button", class_="bz-enlarge", aria_label=f"{label}: {alt}")
     saver = ""
     if source:
         plain = "" if source.startswith("data:") else source
-        saver = media.download(name, texts, plain) if visible or plain else ""
+        saver = media.download(name, plain) if visible or plain else ""
     caption = " · ".join(filter(None, [html.escape(about), saver]))
     return media.tag("figure", shown + media.tag("figcaption", caption, class_="bz-quiet"), class_="bz-picture")

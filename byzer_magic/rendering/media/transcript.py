@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.media import audio as sound_view, base as media
 from byzer_magic.types import Segment
 
 
 def section(
     text: str, segments: Sequence[Segment] | None, facts: Sequence[str], sound: sound_view.AudioView | None,
-    texts: Mapping[str, str],
 ) -> tuple[str, str]:  # fmt: skip
     """Return a transcript as HTML with its player, and as text."""
     player, about = "", " · ".join(facts)
     if sound is not None:
-        player, line = sound_view.figure(sound, texts)
+        player, line = sound_view.figure(sound)
         about = " · ".join(filter(None, [about, line]))
     playing = "<audio" in player
-    lines = "".join(_line(item, texts, playing=playing) for item in segments or [])
-    said = text.strip() or texts["nothing_said"]
+    lines = "".join(_line(item, playing=playing) for item in segments or [])
+    said = text.strip() or _("(no speech)")
     reach = None if playing else "0"  # what scrolls must be reachable by keyboard
     body = (
         media.tag("ol", lines, class_="bz-lines", tabindex=reach)
@@ -28,18 +28,17 @@ def section(
         else media.tag("p", html.escape(said), class_="bz-said")
     )
     facts_line = media.tag("p", html.escape(" · ".join(facts)), class_="bz-quiet") if facts else ""
-    shown = media.tag("section", player + body + facts_line, class_="bz-transcript", aria_label=texts["transcript"])
+    shown = media.tag("section", player + body + facts_line, class_="bz-transcript", aria_label=_("Transcript"))
     return shown, f"{plain(said, segments)}\n\n{about}" if about else plain(said, segments)
 
 
 def bundle(
-    text: str, segments: Sequence[Segment] | None, facts: Sequence[str], sound: sound_view.AudioView | None, *,
-    chinese: bool,
+    text: str, segments: Sequence[Segment] | None, facts: Sequence[str], sound: sound_view.AudioView | None,
 ) -> dict[str, str]:  # fmt: skip
     """Return a transcript as Jupyter shows it; of nothing, the text alone."""
     if not text and not segments and sound is None:
         return {"text/plain": text}
-    shown, line = section(text, segments, facts, sound, media.words(chinese=chinese))
+    shown, line = section(text, segments, facts, sound)
     return {"text/html": media.output(shown), "text/plain": line}
 
 
@@ -50,11 +49,11 @@ def plain(text: str, segments: Sequence[Segment] | None) -> str:
     return "\n".join(f"[{media.clock(item.start)}] {item.text.strip()}" for item in segments)
 
 
-def _line(item: Segment, texts: Mapping[str, str], *, playing: bool) -> str:
+def _line(item: Segment, *, playing: bool) -> str:
     time = media.clock(item.start)
     shown = media.tag("time", time)
     if playing:
-        label = texts["play_from"].format(time=time)
+        label = _("Play from {time}", time=time)
         shown = media.tag("button", time, type="button", class_="bz-link", data_bz_seek=f"{item.start:.2f}",
                           aria_label=label)  # fmt: skip
     return media.tag("li", f"{shown}<span>{html.escape(item.text.strip())}</span>")

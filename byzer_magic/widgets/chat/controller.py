@@ -14,7 +14,7 @@ from byzer_magic.client import requests
 from byzer_magic.client.collect import AnyCollector, collector_for
 from byzer_magic.client.requests import to_messages
 from byzer_magic.errors import ByzerError, CommandError, RequestError
-from byzer_magic.rendering import assets
+from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.answer.view import View
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.types import Media, Request
@@ -45,7 +45,6 @@ class Window:
         keep: Callable[[dict[str, str]], None],
     ) -> None:  # fmt: skip
         self._context = context
-        self._words = assets.texts("chat", chinese=context.chinese)
         self._send = send
         self._keep = keep
         self.alias = alias
@@ -93,8 +92,7 @@ class Window:
 
     def bundle(self) -> dict[str, str]:
         """Return what stands in the notebook where no kernel is."""
-        about = (self.talk.turns, self.talk.system, self.alias, self._words)
-        return chat_html.transcript(*about, chinese=self._context.chinese)
+        return chat_html.transcript(self.talk.turns, self.talk.system, self.alias)
 
     # ---- on the loop
 
@@ -114,7 +112,9 @@ class Window:
             self._refuse(err, content)
 
     def _refuse(self, err: ByzerError, content: Mapping[str, Any]) -> None:
-        self._send({"is": "refused", "text": str(err), "file": content.get("file"), "prompt": content.get("text")})
+        self._send(
+            {"is": "refused", "text": err.localized(), "file": content.get("file"), "prompt": content.get("text")}
+        )
 
     def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -131,7 +131,7 @@ class Window:
         self._send({"is": "setup", **self.setup()})
 
     def _entry(self, turn: Turn) -> dict[str, Any]:
-        return chat_html.entry(turn, self._words, chinese=self._context.chinese)
+        return chat_html.entry(turn)
 
     def _stop(self) -> None:
         if self._answering is not None:
@@ -139,7 +139,7 @@ class Window:
 
     def _idle(self) -> None:
         if self._answering is not None:
-            raise CommandError(self._words["running"])
+            raise CommandError(_("An answer is still streaming. Stop it first."))
 
     def _choose(self, content: dict[str, Any]) -> None:
         self.alias = str(content["alias"])
@@ -164,7 +164,7 @@ class Window:
 
     def _set(self, content: dict[str, Any]) -> None:
         self.talk.system = str(content.get("system") or "").strip()
-        self._options = chat_settings.settings_in(content, self._words)
+        self._options = chat_settings.settings_in(content)
         self._send({"is": "settings"})
 
     def _seek(self, _: dict[str, Any]) -> None:
@@ -189,7 +189,7 @@ class Window:
 
     def _export(self, content: dict[str, Any]) -> None:
         turns = self.talk.turns
-        text = chat_turns.as_markdown(turns, self.talk.system, self.alias, self._words)
+        text = chat_turns.as_markdown(turns, self.talk.system, self.alias)
         cells = chat_turns.as_cells(turns, self.talk.system, self.alias, self.session)
         lost = any(chat_turns.media_of(turn.prompt) for turn in turns)
         self._send({"is": "export", "to": content.get("to"), "text": text, "cells": cells, "lost": lost})
@@ -249,7 +249,7 @@ class Window:
         await asyncio.to_thread(manager.reach, turn.alias)
         capabilities = await manager.capabilities(turn.alias)
         self.known({turn.alias: [capability.value for capability in capabilities]})
-        chat_settings.check(turn, capabilities, self._models, self._words)
+        chat_settings.check(turn, capabilities, self._models)
         return requests.request_for(capabilities, self.talk.asking(turn.prompt), self._options)
 
     async def _collect(self, turn: Turn, request: Request, collector: AnyCollector) -> None:
@@ -267,8 +267,7 @@ class Window:
 
     async def _paint(self, turn: Turn, collector: AnyCollector, news: asyncio.Event) -> None:
         """Send what is new of an answer: the blocks that have changed."""
-        chinese = self._context.chinese
-        view = View(chinese=chinese, key=f"t{turn.number}")
+        view = View(key=f"t{turn.number}")
         sent: list[str] = []
         kept = time.monotonic()
         while True:
@@ -277,7 +276,7 @@ class Window:
                     await news.wait()
             news.clear()
             began = time.perf_counter()
-            now = await asyncio.to_thread(lambda: view.blocks(chat_html.so_far(collector, chinese=chinese)))
+            now = await asyncio.to_thread(lambda: view.blocks(chat_html.so_far(collector)))
             pairs = enumerate(zip(sent, now, strict=False))
             same = next((at for at, (old, new) in pairs if old != new), min(len(sent), len(now)))
             if now != sent:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from byzer_magic.client.collect import AnyCollector, ChatCollector
 from byzer_magic.errors import ByzerError
+from byzer_magic.i18n import gettext as _, localized
 from byzer_magic.rendering import assets, progress, snapshot
 from byzer_magic.rendering.answer import view as answer_view
 from byzer_magic.rendering.answer.view import Shown, View
@@ -17,7 +18,6 @@ from byzer_magic.types import Media, Message
 from byzer_magic.widgets.chat import turns as chat_turns
 from byzer_magic.widgets.chat.turns import Turn
 
-Words = Mapping[str, str]
 LONG_TEXT = 800
 LONG_LINES = 8
 """A prompt that is longer is shown in a box of its own that scrolls, by the keyboard too."""
@@ -41,36 +41,36 @@ def _attached(item: Media) -> str:
     return media.tag("audio", src=source, controls="", preload="metadata", aria_label=name)
 
 
-def so_far(collector: AnyCollector, *, chinese: bool) -> Shown:
+def so_far(collector: AnyCollector) -> Shown:
     """Return what is to be seen of an answer that is still coming."""
     if isinstance(collector, ChatCollector):
         return Shown(text=collector.text, reasoning=collector.reasoning, done=False)
-    return Shown(footer=f"{progress.of(collector, chinese=chinese).stage} · {collector.seconds:.0f} s", done=False)
+    return Shown(footer=f"{progress.of(collector).stage} · {collector.seconds:.0f} s", done=False)
 
 
-def of_turn(turn: Turn, words: Words, *, chinese: bool) -> Shown:
+def of_turn(turn: Turn) -> Shown:
     """Return what is to be seen of an answer that has come."""
     result = turn.result
     if result is None:
         return Shown(text=turn.text)
-    footer = snapshot.footer(result, chinese=chinese)
+    footer = snapshot.footer(result)
     if not isinstance(result, ChatResult):
-        return Shown(media=_made(result, chinese=chinese), footer=footer)
+        return Shown(media=_made(result), footer=footer)
     empty = not (result.text or result.reasoning or result.tool_calls or turn.error or result.interrupted)
-    note = f"{words['empty']} · {footer}" if empty else footer
+    note = " · ".join([_("The model returned an empty answer"), footer]) if empty else footer
     return Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or (), footer=note)
 
 
-def _made(result: Result, *, chinese: bool) -> str:
+def _made(result: Result) -> str:
     """Return a sound, pictures, a transcript, or whatever else a model makes."""
-    bundle = result._repr_mimebundle_(chinese=chinese) if hasattr(result, "_repr_mimebundle_") else {}
+    bundle = result._repr_mimebundle_() if hasattr(result, "_repr_mimebundle_") else {}
     return bundle.get("text/html") or f"<pre>{html.escape(bundle.get('text/plain') or str(result))}</pre>"
 
 
 def error_html(error: ByzerError) -> str:
     """Return what went wrong, and what to do."""
-    hint = f"<p>{html.escape(error.hint)}</p>" if error.hint else ""
-    return f'<div class="bz-chat-error"><p>{html.escape(error.message)}</p>{hint}</div>'
+    hint = f"<p>{html.escape(localized(error.hint))}</p>" if error.hint else ""
+    return f'<div class="bz-chat-error"><p>{html.escape(localized(error.message))}</p>{hint}</div>'
 
 
 def blocks(turn: Turn, view: View, shown: Shown) -> list[str]:
@@ -79,11 +79,11 @@ def blocks(turn: Turn, view: View, shown: Shown) -> list[str]:
     return [*found, error_html(turn.error)] if turn.error else found
 
 
-def entry(turn: Turn, words: Words, *, chinese: bool) -> dict[str, Any]:
+def entry(turn: Turn) -> dict[str, Any]:
     """Return a turn as the page draws it."""
     if turn.drawn is not None:
         return turn.drawn
-    view = View(chinese=chinese, key=f"t{turn.number}")
+    view = View(key=f"t{turn.number}")
     drawn = {
         "id": turn.number,
         "text": chat_turns.text_of(turn.prompt),
@@ -91,31 +91,32 @@ def entry(turn: Turn, words: Words, *, chinese: bool) -> dict[str, Any]:
         "alias": turn.alias,
         "running": turn.running,
         "answer": turn.text,
-        "blocks": turn.part if turn.running else blocks(turn, view, of_turn(turn, words, chinese=chinese)),
+        "blocks": turn.part if turn.running else blocks(turn, view, of_turn(turn)),
     }
     turn.drawn = None if turn.running else drawn
     return drawn
 
 
-def transcript(turns: Sequence[Turn], system: str, alias: str, words: Words, *, chinese: bool) -> dict[str, str]:
+def transcript(turns: Sequence[Turn], system: str, alias: str) -> dict[str, str]:
     """Return the conversation as it can be read without a kernel.
 
     A page in which the window lives hides it.
     """
-    parts = [_said(words["system"], f"<p>{html.escape(system)}</p>", "")] if system else []
+    parts = [_said(_("System prompt"), f"<p>{html.escape(system)}</p>", "")] if system else []
     for turn in turns:
-        drawn = entry(turn, words, chinese=chinese)
-        parts.append(_said(words["you"], drawn["prompt"], " bz-chat-you"))
+        drawn = entry(turn)
+        parts.append(_said(_("You"), drawn["prompt"], " bz-chat-you"))
         parts.append(_said(turn.alias or alias, "".join(drawn["blocks"]), ""))
-    empty = f"<p>{html.escape(words['nothing'])}</p>" if not parts else ""
-    title = html.escape(words["title"].format(alias=alias))
+    nothing = html.escape(_("No messages yet."))
+    empty = "" if parts else f"<p>{nothing}</p>"
+    title = html.escape(_("Chat with {alias}", alias=alias))
     styles = "".join(map(assets.read, ("answer.css", "footer.css", "transcript.css")))
     return {
         "text/html": (
             f'<style>{styles}</style><section class="bz-still bz-chat-kept mathjax_ignore tex2jax_ignore" '
             f'aria-label="{title}"><p class="bz-footer">{title}</p>{"".join(parts)}{empty}</section>'
         ),
-        "text/plain": plain(turns, system, alias, words, chinese=chinese),
+        "text/plain": plain(turns, system, alias),
     }
 
 
@@ -123,15 +124,15 @@ def _said(who: str, body: str, kind: str) -> str:
     return f'<div class="bz-answer{kind}"><strong>{html.escape(who)}</strong>{body}</div>'
 
 
-def plain(turns: Sequence[Turn], system: str, alias: str, words: Words, *, chinese: bool) -> str:
+def plain(turns: Sequence[Turn], system: str, alias: str) -> str:
     """Return the conversation as text."""
-    lines = [words["title"].format(alias=alias)]
-    lines += [f"{words['system']}: {system}"] if system else []
+    lines = [_("Chat with {alias}", alias=alias)]
+    lines += [_("System prompt: {text}", text=system)] if system else []
     for turn in turns:
         media_types = "".join(f"[{item.mime}] " for item in chat_turns.media_of(turn.prompt))
-        lines.append(f"{words['you']}: {media_types}{chat_turns.text_of(turn.prompt)}")
+        lines.append(_("You: {text}", text=f"{media_types}{chat_turns.text_of(turn.prompt)}"))
         has_calls = isinstance(turn.result, ChatResult)
-        calls = answer_view.plain(of_turn(turn, words, chinese=chinese)) if has_calls else turn.text
-        trouble = str(turn.error) if turn.error else ""
-        lines.append("\n".join(filter(None, [f"{turn.alias or alias}: {calls}", trouble])))
-    return "\n\n".join(lines) if turns else f"{lines[0]}: {words['nothing']}"
+        calls = answer_view.plain(of_turn(turn)) if has_calls else turn.text
+        failure = turn.error.localized() if turn.error else ""
+        lines.append("\n".join(filter(None, [f"{turn.alias or alias}: {calls}", failure])))
+    return "\n\n".join(lines) if turns else ": ".join([lines[0], _("No messages yet.")])

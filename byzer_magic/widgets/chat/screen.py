@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Callable, Sequence
 
 from byzer_magic.commands.spec import ChatViewSpec
-from byzer_magic.rendering import assets
+from byzer_magic.i18n import gettext as _
 from byzer_magic.widgets.chat.controller import Window
+from byzer_magic.widgets.chat.texts import script_texts
 from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.page import Message, Page
 
@@ -25,9 +26,10 @@ def show(context: Context, item: ChatViewSpec) -> None:
         NotDeployed: nothing runs under the alias.
         MissingExtra: anywidget is not installed.
     """
-    words = assets.texts("chat", chinese=context.chinese)
     if not context.has_kernel:
-        context.output.say(words["terminal"].format(alias=item.model))
+        context.output.say(
+            _("The chat window needs a notebook. In a terminal, use: %chat {alias} your prompt", alias=item.model)
+        )
         return
     manager = context.manager
     manager.reach(item.model, item.ray_address)
@@ -52,12 +54,12 @@ def show(context: Context, item: ChatViewSpec) -> None:
         else:
             window.receive(message, buffers)
 
-    page = Page("chat.js", {"words": dict(words), "limit": ATTACH_BYTES}, hear)
+    page = Page("chat.js", {"words": script_texts(), "limit": ATTACH_BYTES}, hear)
     window = Window(context, item.model, item.session, item.system, page.send, lambda data: kept.update(data, raw=True))
     window.known({item.model: sorted(capability.value for capability in capabilities)})
     context.shell.events.register("post_run_cell", window.refresh)
     OPEN[cell] = close
-    display(page.mount(STYLES, words["title"].format(alias=item.model)), raw=True)
+    display(page.mount(STYLES, _("Chat with {alias}", alias=item.model)), raw=True)
     kept.display(window.bundle(), raw=True)
 
 

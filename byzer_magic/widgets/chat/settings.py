@@ -9,10 +9,11 @@ from byzer_magic.actions.actions import options_in
 from byzer_magic.capabilities import Capability
 from byzer_magic.commands.spec import ChatSpec
 from byzer_magic.errors import CommandError
+from byzer_magic.i18n import gettext as _
 from byzer_magic.widgets.chat.turns import Turn, media_of
 
 
-def settings_in(content: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
+def settings_in(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request fields that the drawer says.
 
     Raises:
@@ -20,28 +21,26 @@ def settings_in(content: Mapping[str, Any], words: Mapping[str, str]) -> dict[st
     """
     pairs = str(content.get("more") or "").split()
     if wrong := next((pair for pair in pairs if "=" not in pair), None):
-        raise CommandError(words["wrong_setting"].format(what=wrong))
+        raise CommandError(_("{what} is not key=value.", what=wrong))
     return options_in(
         ChatSpec(
             model="-",
-            temperature=_number(content, "temperature", float, words),
-            max_tokens=_number(content, "max_tokens", int, words),
+            temperature=_number(content, "temperature", _("Temperature"), float),
+            max_tokens=_number(content, "max_tokens", _("Max tokens"), int),
             params=dict(pair.split("=", 1) for pair in pairs),
         )
     )
 
 
-def _number(content: Mapping[str, Any], name: str, kind: Callable[[Any], Any], words: Mapping[str, str]) -> Any:
+def _number(content: Mapping[str, Any], name: str, label: str, kind: Callable[[Any], Any]) -> Any:
     text = str(content.get(name) or "").strip()
     try:
         return kind(text) if text else None
     except ValueError as err:
-        raise CommandError(words["wrong_number"].format(what=f"{words[name]}: {text}")) from err
+        raise CommandError(_("{what} is not a valid number.", what=f"{label}: {text}")) from err
 
 
-def check(
-    turn: Turn, capabilities: frozenset[Capability], models: Mapping[str, Sequence[str]], words: Mapping[str, str]
-) -> None:
+def check(turn: Turn, capabilities: frozenset[Capability], models: Mapping[str, Sequence[str]]) -> None:
     """Refuse pictures and sounds that the model would not take.
 
     Raises:
@@ -50,11 +49,11 @@ def check(
     found = media_of(turn.prompt)
     pictures = Capability.VISION in capabilities or Capability.IMAGE in capabilities
     if any(item.is_image for item in found) and not pictures:
-        raise CommandError(words["no_pictures"].format(alias=turn.alias), _others("vision", models, words))
+        raise CommandError(_("{alias} does not accept images.", alias=turn.alias), _others("vision", models))
     if any(not item.is_image for item in found) and Capability.TRANSCRIBE not in capabilities:
-        raise CommandError(words["no_sounds"].format(alias=turn.alias), _others("transcribe", models, words))
+        raise CommandError(_("{alias} does not accept audio.", alias=turn.alias), _others("transcribe", models))
 
 
-def _others(capability: str, models: Mapping[str, Sequence[str]], words: Mapping[str, str]) -> str:
+def _others(capability: str, models: Mapping[str, Sequence[str]]) -> str:
     names = ", ".join(name for name, can in models.items() if capability in can)
-    return words["others"].format(names=names) if names else ""
+    return _("Models that do: {names}.", names=names) if names else ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from byzer_magic.errors import ByzerError
+from byzer_magic.i18n import gettext as _, localized
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.types import Media, Message
 
@@ -136,14 +137,15 @@ def _word(text: str) -> str:
     return shlex.quote(text.replace("\n", " "))
 
 
-def as_markdown(turns: Sequence[Turn], system: str, alias: str, words: Mapping[str, str]) -> str:
+def as_markdown(turns: Sequence[Turn], system: str, alias: str) -> str:
     """Return the conversation as Markdown, each answer as the model wrote it."""
-    parts = [f"**{words['system']}**\n\n{system}"] if system else []
+    system_title, you = _("System prompt"), _("You")
+    parts = [f"**{system_title}**\n\n{system}"] if system else []
     for turn in turns:
         media = [f"*({item.mime})*" for item in media_of(turn.prompt)]
-        parts.append("\n\n".join([f"**{words['you']}**", *media, text_of(turn.prompt)]))
-        trouble = f"*{turn.error.message}*" if turn.error else ""
-        parts.append("\n\n".join(filter(None, [f"**{turn.alias or alias}**", turn.text, trouble])))
+        parts.append("\n\n".join([f"**{you}**", *media, text_of(turn.prompt)]))
+        failure = f"*{localized(turn.error.message)}*" if turn.error else ""
+        parts.append("\n\n".join(filter(None, [f"**{turn.alias or alias}**", turn.text, failure])))
     return "\n\n---\n\n".join(parts)
 
 

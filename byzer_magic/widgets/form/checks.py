@@ -13,6 +13,7 @@ from byzer_magic.commands.options import options_of
 from byzer_magic.commands.secrets import expand
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import ByzerError, MissingKey
+from byzer_magic.i18n import gettext as _, localized
 from byzer_magic.widgets.form.values import PARAM, Values, flag_of, is_secret, param_of, params_of, trouble_in
 
 TYPED = "typed-in"
@@ -36,7 +37,7 @@ class Verdict:
 
 def sentence(err: ByzerError) -> str:
     """Return an error in one line."""
-    return re.sub(r"\s*\n\s*", " ", str(err))
+    return re.sub(r"\s*\n\s*", " ", err.localized())
 
 
 def check(
@@ -61,7 +62,7 @@ def check(
 
 
 def _needs(name: str) -> str:
-    return f"{name} is needed."
+    return _("{name} is required.", name=name)
 
 
 def _problem(name: str, text: str, info: Info | None, variables: Mapping[str, Any], environ: Mapping[str, str]) -> str:
@@ -104,7 +105,7 @@ def _missing(values: Values, typed: set[str], info: Info, environ: Mapping[str, 
         try:
             typed_params(replace(info, params=only), others, environ)
         except MissingKey as err:
-            found[f"{PARAM}{one.name}"] = err.message
+            found[f"{PARAM}{one.name}"] = localized(err.message)
     return found
 
 

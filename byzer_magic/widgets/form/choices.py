@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from byzer_magic.actions import model_search
@@ -13,8 +13,8 @@ from byzer_magic.catalog import presets
 from byzer_magic.commands.options import suggest
 from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec
 from byzer_magic.errors import UnknownKind
+from byzer_magic.i18n import gettext as _
 from byzer_magic.local_models.memory import readable
-from byzer_magic.rendering import assets
 from byzer_magic.widgets.form.values import PARAM, Values, is_secret, values_of
 
 PRESET, PROVIDER, ENGINE, HERE = "preset", "provider", "engine", "here"
@@ -36,10 +36,9 @@ class Choice:
     """A retirement, or what is missing to run it."""
 
 
-def choices(*, chinese: bool) -> list[Choice]:
+def choices() -> list[Choice]:
     """Return the presets, providers and engines."""
-    words = assets.texts("form", chinese=chinese)
-    return [*_presets(), *_providers(), *_engines(words)]
+    return [*_presets(), *_providers(), *_engines()]
 
 
 def _presets() -> Iterable[Choice]:
@@ -59,25 +58,26 @@ def _providers() -> Iterable[Choice]:
     return sorted(found, key=lambda row: (row.title.lower(), " · " in row.detail))  # older names last
 
 
-def _engines(words: Mapping[str, str]) -> Iterable[Choice]:
+def _engines() -> Iterable[Choice]:
     engines = registry.engines()
-    yield Choice(id="auto", group=ENGINE, title=words["auto_engine"], detail="custom/auto")
+    yield Choice(id="auto", group=ENGINE, title=_("Local model, engine chosen by its files"), detail="custom/auto")
     for name, backend in registry.local().items():
-        missing = "" if engines[name].packages else words["to_install"].format(command=backend.info.install_command)
+        command = backend.info.install_command
+        missing = "" if engines[name].packages else _("not installed: {command}", command=command)
         can = ", ".join(sorted(backend.info.capabilities))
         detail = " · ".join(filter(None, (name, can)))
         yield Choice(id=name, group=ENGINE, title=backend.info.title, detail=detail, note=missing)
 
 
-def models(found: Iterable[Found], words: Mapping[str, str]) -> list[Choice]:
+def models(found: Iterable[Found]) -> list[Choice]:
     """Return the models on this machine; those that nothing runs say why."""
-    return [_model(item, words) for item in found]
+    return [_model(item) for item in found]
 
 
-def _model(item: Found, words: Mapping[str, str]) -> Choice:
+def _model(item: Found) -> Choice:
     weights = item.weights
     facts = [item.engine, weights.format if weights else "", readable(weights.size) if weights else ""]
-    note = model_search.error_of(item) or ("" if item.installed else words["not_installed"].format(engine=item.engine))
+    note = model_search.error_of(item) or ("" if item.installed else _("{engine} is not installed", engine=item.engine))
     detail = " · ".join([*dict.fromkeys(filter(None, facts)), model_search.short(item.path)])
     return Choice(id=f"path:{item.path}", group=HERE, title=model_search.name_of(item.path), detail=detail, note=note)
 

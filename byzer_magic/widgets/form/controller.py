@@ -18,9 +18,9 @@ from byzer_magic.backends.base import Info
 from byzer_magic.commands import keys
 from byzer_magic.commands.options import is_secret_name
 from byzer_magic.errors import ByzerError, MissingKey, UnknownKind
+from byzer_magic.i18n import gettext as _, localized
 from byzer_magic.local_models import engine_choice, files, hardware
 from byzer_magic.local_models.installed import file_formats
-from byzer_magic.rendering import assets
 from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.form import checks as form_checks, choices as form_choices, values as form_values
 from byzer_magic.widgets.form.checks import TYPED, Verdict
@@ -43,7 +43,6 @@ class Desk:
 
     def __init__(self, context: Context, values: Mapping[str, str], choice: str) -> None:
         self._context = context
-        self._words = assets.texts("form", chinese=context.chinese)
         self._choice = choice
         self._typed: tuple[str, ...] = ()
         self._found: list[Found] = []
@@ -65,7 +64,7 @@ class Desk:
 
     def opening(self) -> Answer:
         """Return all that a page begins with."""
-        rows = [asdict(choice) for choice in form_choices.choices(chinese=self._context.chinese)]
+        rows = [asdict(choice) for choice in form_choices.choices()]
         return {"choices": rows, "models": self._models(), "room": self._room_text(), **self.form()}
 
     def form(self) -> Answer:
@@ -177,7 +176,7 @@ class Desk:
         except ByzerError as err:
             key = form_checks.attribute(err, values, [field.key for field in self._fields])
             if isinstance(err, MissingKey) and key not in values:
-                found.missing[key] = err.message
+                found.missing[key] = localized(err.message)
             else:
                 found.errors[key] = form_checks.sentence(err)
         return found
@@ -194,7 +193,7 @@ class Desk:
         except UnknownKind as err:
             if kind == "custom/auto" and engine in (None, "auto"):
                 if not self.values.get("model_path"):
-                    found.missing["model_path"] = self._words["needs_path"]
+                    found.missing["model_path"] = _("A local model needs its path, or choose one above.")
                 return
             found.errors.setdefault("infer_backend" if kind == "custom/auto" else "", form_checks.sentence(err))
 
@@ -220,7 +219,7 @@ class Desk:
 
     def _described(self, info: Info | None, *, always: bool) -> Answer:
         """Return the fields when the page has others."""
-        fields = fields_of(info, self.values, self._bounds(), chinese=self._context.chinese)
+        fields = fields_of(info, self.values, self._bounds())
         if fields == self._fields and not always:
             return {}
         self._fields = fields
@@ -234,15 +233,18 @@ class Desk:
         return Bounds(cpus=cpus, gpus=gpus, free_cpus=free_cpus, free_gpus=free_gpus)
 
     def _room_text(self) -> str:
-        bounds, words = self._bounds(), self._words
+        bounds = self._bounds()
         if not self._looked:
             return ""
         if bounds.free_cpus is None:
-            return words["no_ray"].format(total=f"{bounds.cpus:g}")
-        text = words["room"].format(free=f"{bounds.free_cpus:g}", total=f"{bounds.cpus:g}")
-        if bounds.gpus:
-            text += words["room_gpu"].format(free=f"{bounds.free_gpus:g}", total=f"{bounds.gpus:g}")
-        return text
+            return _(
+                "Ray is not running; this machine has {total} CPUs. Deploying starts it.", total=f"{bounds.cpus:g}"
+            )
+        text = _("{free} of {total} CPUs free", free=f"{bounds.free_cpus:g}", total=f"{bounds.cpus:g}")
+        if not bounds.gpus:
+            return text
+        gpus = _("{free} of {total} GPUs free", free=f"{bounds.free_gpus:g}", total=f"{bounds.gpus:g}")
+        return _("{cpus}, {gpus}", cpus=text, gpus=gpus)
 
     def _notes(self) -> dict[str, str]:
         """Return remarks on fields that are right and may still not work."""
@@ -256,15 +258,23 @@ class Desk:
                 wanted = int(values.get("num_workers", 1)) * float(values.get(key, 0))
                 if wanted > (total if free is None else free):
                     parts = {"wanted": f"{wanted:g}", "free": f"{total if free is None else free:g}"}
-                    notes[key] = self._words["too_many"].format(what=what, total=f"{total:g}", **parts)
+                    notes[key] = _(
+                        "This needs {wanted} {what}s; {free} of {total} are free.",
+                        what=what,
+                        total=f"{total:g}",
+                        **parts,
+                    )
         alias = values.get("model", "")
         with contextlib.suppress(ByzerError):  # a Ray that does not answer says so when it is needed
             if alias and values.get("replace") != "true" and self._context.manager.runs(alias):
-                notes["model"] = self._words["taken"].format(alias=alias)
+                notes["model"] = _(
+                    "{alias} is already deployed. Turn on Replace (under Advanced), or choose another alias.",
+                    alias=alias,
+                )
         return notes
 
     def _models(self) -> list[Answer]:
-        return [asdict(row) for row in form_choices.models(self._found, self._words)]
+        return [asdict(row) for row in form_choices.models(self._found)]
 
     def _key_names(self) -> list[str]:
         """Return the variables that may hold a key, the notebook's first."""
@@ -281,7 +291,7 @@ class Desk:
                 continue
             name = next((name for name in param.env if environ.get(name)), "")
             if name:
-                found[field.key] = self._words["from_env"].format(name=name)
+                found[field.key] = _("from {name}", name=name)
         return found
 
 

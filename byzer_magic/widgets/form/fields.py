@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from byzer_magic.backends.base import PREFIX, Info, Param
 from byzer_magic.commands.options import Option, options_of
 from byzer_magic.commands.spec import DeploySpec
-from byzer_magic.i18n import localized
-from byzer_magic.rendering import assets
+from byzer_magic.i18n import lazy_gettext as _, localized
 from byzer_magic.widgets.form.values import PARAM, Values, is_secret
 
 MODEL, CAPACITY, SETTINGS, ADVANCED = "model", "capacity", "settings", "advanced"
@@ -32,6 +30,43 @@ _SAME_HELP = 3
 """A help text that more settings have than this says nothing about any of them."""
 _SAAS_WORKERS = 32
 """Where the slider for the workers of a provider ends; more can be typed in."""
+
+LABELS = {
+    "model": _("Alias"),
+    "pretrained_model_type": _("Type"),
+    "infer_backend": _("Engine"),
+    "model_path": _("Model path"),
+    "num_workers": _("Workers"),
+    "worker_concurrency": _("Concurrency"),
+    "cpus_per_worker": _("CPUs per worker"),
+    "gpus_per_worker": _("GPUs per worker"),
+    "ray_address": _("Ray cluster"),
+    "replace": _("Replace"),
+    "dry_run": _("Check only"),
+}
+"""Options of `deploy`, by name."""
+PARAM_LABELS = {
+    "api_key": _("API key"),
+    "model": _("Model name"),
+    "base_url": _("Base URL"),
+    "organization": _("Organization"),
+    "timeout": _("Timeout"),
+    "max_retries": _("Retries"),
+    "proxies": _("Proxy"),
+    "extra_headers": _("Extra headers"),
+    "extra_body": _("Extra fields"),
+    "capabilities": _("Capabilities"),
+    "temperature": _("Temperature"),
+    "max_tokens": _("Max tokens"),
+    "app_id": _("App id"),
+    "region_name": _("Region"),
+    "service_region": _("Region"),
+    "azure_endpoint": _("Endpoint"),
+    "azure_deployment": _("Deployment"),
+    "api_version": _("API version"),
+    "voice": _("Voice"),
+}
+"""Settings of backends, by the last part of their names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +104,15 @@ class Field:
     """False for a setting that the backend does not have, or has no words for."""
 
 
-def fields_of(info: Info | None, values: Values, bounds: Bounds, *, chinese: bool) -> tuple[Field, ...]:
+def fields_of(info: Info | None, values: Values, bounds: Bounds) -> tuple[Field, ...]:
     """Return the fields for a backend, in the order of the form; those of `values` that it does not know come last."""
-    words = assets.texts("form", chinese=chinese)
     local = info.local if info else not values.get("pretrained_model_type", "").startswith("saas/")
     options = [
-        _of_option(opt, words, bounds, local=local, chinese=chinese)
+        _of_option(opt, bounds, local=local)
         for opt in options_of(DeploySpec)
         if opt.name not in _NOT_SHOWN and (local or opt.name not in _LOCAL_ONLY or opt.name in values)
     ]
-    params = _of_params(info, values, words) if info else []
+    params = _of_params(info, values) if info else []
     taken = {field.key for field in params}
     others = [_unknown(name, info) for name in values if name.startswith(PARAM) and name not in taken]
     return tuple(sorted([*options, *params, *others], key=_place))
@@ -94,15 +128,15 @@ def _place(field: Field) -> tuple[int, int, int]:
     )
 
 
-def _of_option(opt: Option, words: Mapping[str, str], bounds: Bounds, *, local: bool, chinese: bool) -> Field:
+def _of_option(opt: Option, bounds: Bounds, *, local: bool) -> Field:
     kind = "choice" if opt.choices else "flag" if opt.kind == "bool" else opt.kind
     kind = "path" if opt.complete == "path" else kind
     maximum, step = _slider(opt.name, bounds, local=local)
     return Field(
         key=opt.name,
-        label=words.get(f"label_{opt.name}", opt.name),
+        label=localized(LABELS.get(opt.name, opt.name)),
         code=f"--{opt.name}",
-        help=localized(opt.help, "zh" if chinese else "en"),
+        help=localized(opt.help),
         kind=kind,
         group=_GROUP_OF.get(opt.name, ADVANCED),
         default="auto" if opt.name == "infer_backend" else _text(opt.default),
@@ -125,13 +159,13 @@ def _slider(name: str, bounds: Bounds, *, local: bool) -> tuple[float | None, fl
     return None, None
 
 
-def _of_params(info: Info, values: Values, words: Mapping[str, str]) -> list[Field]:
+def _of_params(info: Info, values: Values) -> list[Field]:
     often = {text for text, count in Counter(param.help for param in info.params).items() if count > _SAME_HELP}
     given = {name.removeprefix(PARAM) for name in values if name.startswith(PARAM)}
-    return [_of_param(param, info, given, words, known=param.help not in often) for param in info.params]
+    return [_of_param(param, info, given, known=param.help not in often) for param in info.params]
 
 
-def _of_param(param: Param, info: Info, given: set[str], words: Mapping[str, str], *, known: bool) -> Field:
+def _of_param(param: Param, info: Info, given: set[str], *, known: bool) -> Field:
     names = [param.name, *param.aliases]
     names += [f"{PREFIX}{name}" for name in names] if info.local else []
     name = next((name for name in names if name in given), param.name)  # as it was typed, so that nothing changes
@@ -140,9 +174,9 @@ def _of_param(param: Param, info: Info, given: set[str], words: Mapping[str, str
     essential = param.required or param.name in _ESSENTIAL or (bool(param.env) and param.name not in _ASIDE)
     return Field(
         key=key,
-        label=words.get(f"param_{tail}", tail),
+        label=localized(PARAM_LABELS.get(tail, tail)),
         code=name,
-        help=words.get(f"help_{param.name}") or localized(param.help),
+        help=localized(param.help),
         kind="secret" if is_secret(key, info) else "choice" if param.choices else param.kind,
         group=MODEL if essential else SETTINGS,
         default=_text(param.default),

@@ -14,6 +14,7 @@ from byzer_magic.commands import parser
 from byzer_magic.commands.spec import ChatViewSpec, UndeploySpec
 from byzer_magic.commands.tokens import quote
 from byzer_magic.errors import ByzerError
+from byzer_magic.i18n import gettext as _, localized
 from byzer_magic.log import redact
 from byzer_magic.rendering import progress
 from byzer_magic.types import Event, Loading, Ready
@@ -36,21 +37,19 @@ Tell = Callable[[Told], None]
 class Jobs:
     """Runs one thing at a time for one form."""
 
-    def __init__(self, manager: Manager, words: Mapping[str, str], tell: Tell, *, chinese: bool) -> None:
+    def __init__(self, manager: Manager, tell: Tell) -> None:
         self._manager = manager
-        self._words = words
         self._tell = tell
-        self._chinese = chinese
 
     async def deploy(self, plan: Plan) -> None:
         """Deploy, telling each stage."""
-        spec, words = plan.spec, self._words
+        spec = plan.spec
         alias = spec.model
         told = {"alias": alias, "notes": self._notes(plan)}
         if spec.dry_run:
-            self._tell({**told, "state": "done", "stage": words["dry"]})
+            self._tell({**told, "state": "done", "stage": _("All checks passed; nothing was deployed (--dry_run).")})
             return
-        self._tell({**told, "state": "running", "stage": words["placing"]})
+        self._tell({**told, "state": "running", "stage": _("requesting resources from Ray")})
         async with self._failures(alias, plan.hidden):
             await self._connect(spec.ray_address, told)
             async with aclosing(self._manager.deploy(plan)) as events:  # type: ignore[type-var]  # a generator
@@ -67,11 +66,11 @@ class Jobs:
 
     def _notes(self, plan: Plan) -> list[str]:
         note = model_facts.facts(str(plan.setup.params.get("saas.model", ""))).note
-        why = self._words["why"].format(engine=plan.engine, why=plan.why) if plan.why else ""
+        why = _("{engine}, because {why}.", engine=plan.engine, why=plan.why) if plan.why else ""
         return [text for text in (why, note) if text]
 
     def _event(self, alias: str, event: Event) -> Told:
-        told = {"state": "running", "stage": progress.stage(event, chinese=self._chinese)}
+        told = {"state": "running", "stage": progress.stage(event)}
         match event:
             case Loading(fraction=fraction):
                 return {**told, "fraction": fraction}
@@ -81,30 +80,39 @@ class Jobs:
 
     async def test(self, plan: Plan) -> None:
         """Send a small request to a provider, or read what a local model needs."""
-        words, model = self._words, str(plan.setup.params.get("saas.model") or plan.spec.model)
+        model = str(plan.setup.params.get("saas.model") or plan.spec.model)
         if plan.backend.info.local:
             await self._size_up(plan)
             return
-        self._tell({"state": "running", "stage": words["testing"].format(model=model)})
+        self._tell({"state": "running", "stage": _("Requesting one token from {model} …", model=model)})
         async with self._failures("", plan.hidden):
             found = await form_probe.ask(plan)
-            text = words["tested"].format(capability=found.capability, seconds=f"{found.seconds:.2f}")
-            self._tell({"state": "done", "stage": text if found.asked else words["not_asked"]})
+            text = _(
+                "Connection works: {capability}, {seconds} s.",
+                capability=found.capability,
+                seconds=f"{found.seconds:.2f}",
+            )
+            if not found.asked:
+                text = _(
+                    "URL and key are well-formed. A test would generate an image, which costs money, "
+                    "so no request was sent."
+                )
+            self._tell({"state": "done", "stage": text})
 
     async def _size_up(self, plan: Plan) -> None:
-        self._tell({"state": "running", "stage": self._words["sizing"]})
+        self._tell({"state": "running", "stage": _("Reading the model's files …")})
         async with self._failures("", plan.hidden):
             rows = await asyncio.to_thread(form_probe.size_up, str(plan.setup.model_path))
-            text = self._words["sized"].format(engine=plan.engine)
+            text = _("The checks passed: {engine}.", engine=plan.engine)
             self._tell({"state": "done", "stage": text, "rows": rows, "notes": self._notes(plan)})
 
     async def undeploy(self, alias: str, address: str) -> None:
         """Remove what the form has deployed."""
-        self._tell({"alias": alias, "state": "running", "stage": self._words["undeploying"]})
+        self._tell({"alias": alias, "state": "running", "stage": _("undeploying")})
         async with self._failures("", ()):
             await asyncio.to_thread(self._manager.ensure, address)
             await self._manager.undeploy(UndeploySpec(model=alias))
-            self._tell({"alias": alias, "state": "done", "stage": self._words["undeployed"].format(alias=alias)})
+            self._tell({"alias": alias, "state": "done", "stage": _("{alias} is undeployed.", alias=alias)})
 
     def _failures(self, alias: str, hidden: tuple[str, ...]) -> _Failures:
         return _Failures(self, alias, hidden)
@@ -116,15 +124,15 @@ class Jobs:
         self._tell({
             "state": "failed",
             "alias": alias,
-            "stage": redact(message, hidden),
-            "hint": redact(hint, hidden),
+            "stage": redact(localized(message), hidden),
+            "hint": redact(localized(hint), hidden),
             "log": redact("\n".join(log), hidden),
             "field": _field(f"{message} {hint}"),
         })  # fmt: skip
 
     def stopped(self, alias: str) -> None:
         """Tell that it was cancelled; of a deployment, that nothing is left."""
-        self._tell({"state": "stopped", "stage": self._words["cancelled" if alias else "stopped"]})
+        self._tell({"state": "stopped", "stage": _("Cancelled. Nothing was left behind.") if alias else _("Stopped.")})
 
 
 def _field(text: str) -> str:

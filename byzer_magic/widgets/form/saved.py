@@ -6,23 +6,27 @@ import html
 from collections.abc import Collection
 
 from byzer_magic.commands import parser
-from byzer_magic.rendering import assets
+from byzer_magic.i18n import gettext as _, language
 
 
-def still(line: str, typed: Collection[str], outcome: str, *, chinese: bool) -> dict[str, str]:
+def still(line: str, typed: Collection[str], outcome: str) -> dict[str, str]:
     """Return the command that the form stood for; the live form hides this while it is there.
 
     `typed` are the `${NAME}` that stand in the line for secrets somebody typed in; `outcome` is how it ended.
     """
-    words = assets.texts("form", chinese=chinese)
-    note = words["still_typed"].format(names=", ".join(typed)) if typed else ""
+    note = (
+        _("The key was typed in and is not stored: set {names}, or type it again.", names=", ".join(typed))
+        if typed
+        else ""
+    )
+    intro = html.escape(_("A deployment form. Run this cell to open it again. Its command:"))
     quiet = 'style="margin:0;opacity:.8"'
     code = (
         '<pre style="margin:4px 0;padding:6px 8px;white-space:pre-wrap;overflow-wrap:anywhere;'
         f'border:1px solid var(--jp-border-color2,#8884)"><code>{html.escape(line)}</code></pre>'
     )
     parts = [
-        f"<p {quiet}>{html.escape(words['still'])}</p>",
+        f"<p {quiet}>{intro}</p>",
         code,
         *(f"<p {quiet}>{html.escape(text)}</p>" for text in (note, outcome) if text),
     ]
@@ -33,7 +37,8 @@ def still(line: str, typed: Collection[str], outcome: str, *, chinese: bool) -> 
     }
 
 
-def terminal(line: str, *, chinese: bool) -> str:
+def terminal(line: str) -> str:
     """Return what stands in for a form where there is text only: the help, and a line to edit."""
-    words = assets.texts("form", chinese=chinese)
-    return f"{parser.help_text('deploy', chinese=chinese)}\n\n{words['no_screen']}\n{line}"
+    help_text = parser.help_text("deploy", chinese=language() != "en")
+    note = _("A form needs Jupyter. Here is the command to edit:")
+    return f"{help_text}\n\n{note}\n{line}"

@@ -15,13 +15,14 @@ from typing import Any
 
 from byzer_magic.commands.spec import FormSpec
 from byzer_magic.errors import ByzerError
-from byzer_magic.rendering import assets
+from byzer_magic.i18n import gettext as _
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.form import choices as form_choices, saved as form_still, values as form_values
 from byzer_magic.widgets.form.checks import sentence
 from byzer_magic.widgets.form.controller import Desk
 from byzer_magic.widgets.form.jobs import CANCEL_SECONDS, Jobs, Told
+from byzer_magic.widgets.form.texts import script_texts
 from byzer_magic.widgets.page import Message, Page
 
 OPEN: dict[str, Form] = {}
@@ -39,7 +40,7 @@ def show(context: Context, item: FormSpec) -> None:
     values, choice = _beginning(item, context)
     if not context.has_kernel:
         line = form_values.line_of(values, (), None)
-        context.output.text(form_still.terminal(line, chinese=context.chinese))
+        context.output.text(form_still.terminal(line))
         return
     cell = context.cell
     if (older := OPEN.get(cell)) is not None:
@@ -79,9 +80,7 @@ class Form:
 
         self._cell = cell
         self._desk = desk
-        self._chinese = context.chinese
-        self._words = assets.texts("form", chinese=context.chinese)
-        self._jobs = Jobs(context.manager, self._words, self._tell, chinese=context.chinese)
+        self._jobs = Jobs(context.manager, self._tell)
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._work: Any = None
         self.ended = threading.Event()
@@ -91,8 +90,8 @@ class Form:
         """How the last piece of work stands, for a page that is loaded again."""
         self._outcome = ""
         self._closed = False
-        self._page = Page("form.js", {"words": dict(self._words)}, self._hear)
-        display(self._page.mount(("form.css",), self._words["plain"]), raw=True)
+        self._page = Page("form.js", {"words": script_texts()}, self._hear)
+        display(self._page.mount(("form.css",), _("A deployment form; run this cell to open it.")), raw=True)
         self._shown = self._still_data()
         self._still = DisplayHandle()
         self._still.display(self._shown, raw=True)
@@ -223,7 +222,7 @@ class Form:
 
     def _still_data(self) -> dict[str, str]:
         desk = self._desk
-        return form_still.still(desk.line, desk.references, self._outcome, chinese=self._chinese)
+        return form_still.still(desk.line, desk.references, self._outcome)
 
     def _repaint(self) -> None:
         data = self._still_data()

@@ -16,6 +16,7 @@ from byzer_magic.commands import parser, yaml_file
 from byzer_magic.commands.options import is_secret_name, options_of
 from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec, name_of
 from byzer_magic.errors import CommandError
+from byzer_magic.i18n import localized
 
 Values = Mapping[str, str]
 
@@ -190,5 +191,5 @@ def trouble_in(name: str, text: str) -> str:
     try:
         parser.build(DeploySpec, {"model": "x", name: text})
     except CommandError as err:
-        return " ".join(filter(None, (err.message, err.hint)))
+        return " ".join(filter(None, (localized(err.message), localized(err.hint))))
     return ""

@@ -10,56 +10,61 @@ from typing import Any
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
 from byzer_magic.errors import ByzerError
+from byzer_magic.i18n import gettext as _, ngettext
 from byzer_magic.rendering import progress
 from byzer_magic.types import Event
 
 LOG_LINES = 200
 
-Words = Mapping[str, str]
 Reply = dict[str, Any]
 """What the page shows: `state` (going, done, failed), `text`, of `logs` also `log`."""
 
 
-async def perform(manager: Manager, message: Mapping[str, Any], words: Words) -> AsyncIterator[Reply]:
+async def perform(manager: Manager, message: Mapping[str, Any]) -> AsyncIterator[Reply]:
     """Do what somebody clicked, and tell how it goes; an error is the last reply."""
-    yield {"state": "going", "text": words["working"]}
+    yield {"state": "going", "text": _("Working …")}
     try:
-        async with aclosing(_deed(manager, message, words)) as replies:  # type: ignore[type-var]  # a generator
+        async with aclosing(_deed(manager, message)) as replies:  # type: ignore[type-var]  # a generator
             async for reply in replies:
                 yield reply
     except ByzerError as err:
-        yield {"state": "failed", "text": str(err)}
+        yield {"state": "failed", "text": err.localized()}
 
 
-async def _deed(manager: Manager, message: Mapping[str, Any], words: Words) -> AsyncIterator[Reply]:
+async def _deed(manager: Manager, message: Mapping[str, Any]) -> AsyncIterator[Reply]:
     alias, worker = str(message.get("model")), message.get("worker")
     await manager.names()  # a click where no Ray runs any more starts none
     await asyncio.to_thread(manager.ensure if message.get("do") == "undeploy" else lambda: manager.reach(alias))
-    chinese = manager.settings.chinese
     match message.get("do"):
         case "scale":
             number = int(message.get("value") or 0)
             events = manager.scale(ScaleSpec(model=alias, num_workers=number))
-            async for reply in _told(events, words, chinese=chinese):
+            async for reply in _told(events):
                 yield reply
         case "restart":
             events = manager.restart(RestartSpec(model=alias, worker=worker))
-            async for reply in _told(events, words, chinese=chinese):
+            async for reply in _told(events):
                 yield reply
         case "drain":
             left = await manager.drain(DrainSpec(model=alias, worker=worker))
-            yield {"state": "done", "text": words["drained_done"].format(count=left)}
+            yield {"state": "done", "text": _("No new requests are sent; {count} still in flight.", count=left)}
         case "undeploy":
             cut = await manager.undeploy(UndeploySpec(model=alias))
-            text = words["undeployed_cut"].format(count=cut) if cut else words["undeployed"]
+            text = (
+                ngettext(
+                    "Undeployed; {count} request was aborted.", "Undeployed; {count} requests were aborted.", count=cut
+                )
+                if cut
+                else _("Undeployed.")
+            )
             yield {"state": "done", "text": text}
         case "logs":
             lines = await manager.logs(alias, LOG_LINES)
-            yield {"state": "done", "text": "" if lines else words["no_logs"], "log": "\n".join(lines)}
+            yield {"state": "done", "text": "" if lines else _("The log is empty."), "log": "\n".join(lines)}
 
 
-async def _told(events: AsyncIterator[Event], words: Words, *, chinese: bool) -> AsyncIterator[Reply]:
+async def _told(events: AsyncIterator[Event]) -> AsyncIterator[Reply]:
     async with aclosing(events) as stages:  # type: ignore[type-var]  # a generator
         async for event in stages:
-            yield {"state": "going", "text": progress.event_text(event, chinese=chinese)}
-    yield {"state": "done", "text": words["done"]}
+            yield {"state": "going", "text": progress.event_text(event)}
+    yield {"state": "done", "text": _("Done.")}

@@ -13,7 +13,7 @@ from typing import Any
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import PanelSpec
 from byzer_magic.errors import ByzerError, MissingExtra
-from byzer_magic.rendering import assets
+from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.deployments import cells as stat_cells, table
 from byzer_magic.runtime.cluster import discovery
 from byzer_magic.runtime.loop import LOOP
@@ -22,6 +22,7 @@ from byzer_magic.widgets import page
 from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.panel import actions as panel_actions
 from byzer_magic.widgets.panel.state import Numbers
+from byzer_magic.widgets.panel.texts import script_texts
 
 FIRST_SECONDS = 3.0
 """How long the cell waits for the first numbers, so that a notebook that runs unattended has them."""
@@ -45,16 +46,15 @@ def show(context: Context, item: PanelSpec) -> None:
     Raises:
         CannotConnect: the Ray that was asked for does not answer.
     """
-    words = assets.texts("panel", chinese=context.chinese)
     if not context.has_kernel:
-        _print(context, item, words)
+        _print(context, item)
         return
     if item.ray_address != "auto":
         context.manager.ensure(item.ray_address)
     cell = context.cell
     if (older := OPEN.get(cell)) is not None:
         older.close()
-    panel = OPEN[cell] = Panel(context.manager, item.model, words, cell)
+    panel = OPEN[cell] = Panel(context.manager, item.model, cell)
     try:
         panel.start()
     except BaseException:  # an interrupt too leaves nothing running
@@ -68,23 +68,22 @@ def close_all() -> None:
         panel.close()
 
 
-def _print(context: Context, item: PanelSpec, words: Mapping[str, str]) -> None:
+def _print(context: Context, item: PanelSpec) -> None:
     manager = context.manager
     manager.ensure(item.ray_address)
     stats = [manager.run(manager.stat(item.model))] if item.model else manager.run(manager.stats())
-    context.output.table(stat_cells.stat_rows(stats, words), words["nothing"])
-    context.output.say(words["terminal"])
+    context.output.table(stat_cells.stat_rows(stats), _("Nothing is deployed."))
+    context.output.say(_("For a table that refreshes: %byzer stat --interval 1"))
 
 
 class Panel:
     """What is live behind one cell. All but `start` and `close` runs on the background loop."""
 
-    def __init__(self, manager: Manager, alias: str | None, words: Mapping[str, str], cell: str) -> None:
+    def __init__(self, manager: Manager, alias: str | None, cell: str) -> None:
         from IPython.display import DisplayHandle, display
 
         self._manager = manager
         self._alias = alias
-        self._words = words
         self._cell = cell
         self._numbers = Numbers(manager)
         self._sent: table.View | None = None
@@ -102,15 +101,20 @@ class Panel:
         self._first = threading.Event()
         self._work: Any = None
         self._page = self._open_page()
-        mount = self._page.mount(table.STYLES, words["title"]) if self._page else {"text/html": table.styles()}
-        display({"text/plain": words["title"], **mount}, raw=True)
+        mount = (
+            self._page.mount(table.STYLES, _("Deployments, live while their notebook runs"))
+            if self._page
+            else {"text/html": table.styles()}
+        )
+        display({"text/plain": _("Deployments, live while their notebook runs"), **mount}, raw=True)
         self._snapshot = DisplayHandle()
-        looking = f'<div class="bz-panel bz-snapshot bz-still"><p>{words["nothing_yet"]}</p></div>'
-        self._snapshot.display({"text/html": looking, "text/plain": words["nothing_yet"]}, raw=True)
+        looking = _("Looking for deployments …")
+        snapshot = f'<div class="bz-panel bz-snapshot bz-still"><p>{looking}</p></div>'
+        self._snapshot.display({"text/html": snapshot, "text/plain": looking}, raw=True)
 
     def _open_page(self) -> page.Page | None:
         """Bring the panel's script into the page; without anywidget the panel is its snapshot, painted more often."""
-        state = {"words": dict(self._words), "frame": table.frame(self._words)}
+        state = {"words": script_texts(), "frame": table.frame()}
         try:
             return page.Page("panel.js", state, self._hear)
         except MissingExtra:
@@ -187,8 +191,8 @@ class Panel:
         if self._closed:
             return
         if self._page is not None and self._visible:
-            shown = self._numbers.view(self._words)
-            self._page.send(table.difference(self._sent, shown, self._words))
+            shown = self._numbers.view()
+            self._page.send(table.difference(self._sent, shown))
             self._sent = shown
         every = SNAPSHOT_SECONDS if self._drawn else ALONE_SECONDS
         if self._members != self._numbers.fleet.models.keys():
@@ -200,7 +204,7 @@ class Panel:
         self._painted = time.monotonic()
         self._members = set(self._numbers.fleet.models)
         when = time.strftime("%Y-%m-%d %H:%M:%S")
-        shown, text = table.snapshot(self._numbers.view(self._words), self._numbers.stats, when, self._words)
+        shown, text = table.snapshot(self._numbers.view(), self._numbers.stats, when)
         self._snapshot.update({"text/html": shown, "text/plain": text}, raw=True)
 
     # ---- the page
@@ -231,7 +235,7 @@ class Panel:
                 self._numbers.spawn(self._perform(message))
 
     async def _perform(self, message: Mapping[str, Any]) -> None:
-        async for reply in panel_actions.perform(self._manager, message, self._words):
+        async for reply in panel_actions.perform(self._manager, message):
             self._reply(message, reply)
 
     def _reply(self, message: Mapping[str, Any], reply: panel_actions.Reply) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import ByzerError
 from byzer_magic.rendering.deployments import table
-from byzer_magic.rendering.deployments.cells import STALE_SECONDS, Words
+from byzer_magic.rendering.deployments.cells import STALE_SECONDS
 from byzer_magic.rendering.deployments.history import History
 from byzer_magic.stat import Fleet, ModelStat
 
@@ -64,9 +64,9 @@ class Numbers:
         """Return the deployments by alias."""
         return [followed.stat for _, followed in sorted(self.fleet.models.items())]
 
-    def view(self, words: Words) -> table.View:
+    def view(self) -> table.View:
         """Return what is shown now."""
-        return table.view(self.fleet, self._histories, self.opened, (time.time(), time.monotonic()), words)
+        return table.view(self.fleet, self._histories, self.opened, (time.time(), time.monotonic()))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside; it ends with the panel."""

@@ -94,7 +94,7 @@ def test_large_pictures_are_not_embedded(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     shown = drawing(ImageItem("image/png", bytes(media.EMBED_BYTES + 1)))._repr_mimebundle_()
     assert len(shown["text/html"]) < 20_000
-    assert "16.8 MB · too large to be put into the notebook; kept in byzer_media/" in shown["text/plain"]
+    assert "16.8 MB · too large to embed; saved to byzer_media/" in shown["text/plain"]
 
 
 def test_an_array_made_of_vectors_is_its_own() -> None:

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from byzer_magic.rendering import assets
 from byzer_magic.rendering.deployments import figure
 from byzer_magic.stat import Sample
 from tests.fleets import steady
 from tests.pages import Page
 
-WORDS = assets.texts("panel", chinese=False)
 NOW = 1_800_000_000.0
 
 
 def made(samples, minutes=10.0, currency="USD"):
     shown = figure.window(minutes, NOW)
-    return shown, figure.plots(samples, shown, currency, WORDS)
+    return shown, figure.plots(samples, shown, currency)
 
 
 def test_each_plot_has_its_numbers() -> None:
     _, plots = made(steady(NOW))
     values = {plot.name: plot.known for plot in plots}
-    assert values["First token, s"][0] == pytest.approx(0.2)
-    assert values["Whole answer, s"][0] == pytest.approx(1.5)
+    assert values["Time to first token, s"][0] == pytest.approx(0.2)
+    assert values["Total time, s"][0] == pytest.approx(1.5)
     assert values["Requests/s"][5] == pytest.approx(2)
     assert values["Tokens/s"][5] == pytest.approx(40)
-    assert values["Slots busy"][5] == 2
+    assert values["Busy slots"][5] == 2
     assert values["Cost, $"][-1] == pytest.approx(0.6, rel=0.01), "it adds up"
 
 
@@ -56,7 +54,7 @@ def test_ticks_are_round_and_reach_above(high: float) -> None:
 def test_lines_stay_within_the_axes() -> None:
     shown, plots = made(steady(NOW))
     for plot in plots:
-        page = Page(figure.svg(plot, shown, WORDS))
+        page = Page(figure.svg(plot, shown))
         svg = page.elements[0][1]
         assert svg["role"] == "img"
         assert plot.name in svg["aria-label"]
@@ -67,7 +65,7 @@ def test_lines_stay_within_the_axes() -> None:
 def test_gaps_are_gaps_and_lonely_points_are_dots() -> None:
     samples = [Sample(at=NOW - 100, first_token=0.3, requests=1), Sample(at=NOW - 20, first_token=0.3, requests=1)]
     shown, plots = made(samples)
-    html = figure.svg(plots[0], shown, WORDS)
+    html = figure.svg(plots[0], shown)
     assert "bz-dot" in html
     assert html.count("h.01") == 2
 
@@ -75,22 +73,22 @@ def test_gaps_are_gaps_and_lonely_points_are_dots() -> None:
 def test_errors_are_drawn_only_where_there_are_some() -> None:
     assert figure.without_zeros([0, 0, 1, 0, 0, 0]) == [None, 0, 1, 0, None, None]
     shown, plots = made(steady(NOW))
-    assert "bz-second" not in figure.svg(plots[2], shown, WORDS)
+    assert "bz-second" not in figure.svg(plots[2], shown)
     broken = [*steady(NOW), Sample(at=NOW - 9, errors=3)]
-    assert "bz-second" in figure.svg(made(broken)[1][2], shown, WORDS)
+    assert "bz-second" in figure.svg(made(broken)[1][2], shown)
 
 
 def test_nothing_to_draw_says_so() -> None:
     shown, plots = made([Sample(at=NOW - 3, requests=1)])
-    assert "nothing" in figure.svg(plots[0], shown, WORDS)
+    assert "no data" in figure.svg(plots[0], shown)
 
 
 def test_the_page_and_the_text() -> None:
     shown, plots = made(steady(NOW))
-    page = Page(figure.page("m <1>", "2 requests", plots, shown, WORDS))
+    page = Page(figure.page("m <1>", "2 requests", plots, shown))
     assert "m <1>" in page.text
     assert [tag for tag, _ in page.elements].count("svg") == 6
-    text = figure.text("m", "2 requests", plots, WORDS)
+    text = figure.text("m", "2 requests", plots)
     assert text.splitlines()[:2] == ["m", "2 requests"]
     assert any(line.startswith("Requests/s ") and "█" in line for line in text.splitlines())
     assert max(map(len, text.splitlines())) < 100

@@ -8,18 +8,15 @@ import time
 import msgspec
 import pytest
 
-from byzer_magic.rendering import assets
 from byzer_magic.rendering.deployments import table
 from byzer_magic.rendering.deployments.cells import COLUMNS
 from byzer_magic.rendering.deployments.history import History
 from tests.fleets import fleet, ill, model, steady
 from tests.pages import Page
 
-WORDS = assets.texts("panel", chinese=False)
-
 
 def seen(found, opened=(), at=None, histories=None):
-    return table.view(found, histories or {}, opened, (at or time.time(), time.monotonic()), WORDS)
+    return table.view(found, histories or {}, opened, (at or time.time(), time.monotonic()))
 
 
 def test_only_opened_deployments_bring_their_workers() -> None:
@@ -31,21 +28,21 @@ def test_only_opened_deployments_bring_their_workers() -> None:
 def test_trouble_is_told_below_its_row() -> None:
     shown = seen(fleet(ill(model("a", trouble="no <memory>"), "down", "down")))
     assert list(shown.rows) == ["a", "a/!"]
-    assert "no &lt;memory&gt;" in table.row("a/!", shown.rows["a/!"], WORDS, live=True)
+    assert "no &lt;memory&gt;" in table.row("a/!", shown.rows["a/!"], live=True)
 
 
 def test_the_summary() -> None:
     stats = [model("a"), model("b", cost=2.0, currency="CNY", queued=3), ill(model("c", cost=None), "down", "down")]
-    line = table.summary(stats, WORDS)
-    assert line == "3 deployments · 1 not up · 6/24 slots busy · 3 waiting · ¥2.00 + $1.50"
-    assert table.summary([], WORDS) == "Nothing is deployed."
+    line = table.summary(stats)
+    assert line == "3 deployments · 1 not up · 6/24 slots busy · 3 queued · ¥2.00 + $1.50"
+    assert table.summary([]) == "Nothing is deployed."
 
 
 @pytest.mark.parametrize("live", [True, False])
 @pytest.mark.parametrize("key", ["a<b", "a<b/0", "a<b/~", "a<b/!"])
 def test_rows_are_whole(key: str, *, live: bool) -> None:
     shown = seen(fleet(model("a<b", trouble="x")), {"a<b"})
-    html = table.row(key, shown.rows[key], WORDS, live=live)
+    html = table.row(key, shown.rows[key], live=live)
     page = Page(f"<table><tbody>{html}</tbody></table>")
     width = sum(int(attrs.get("colspan", 1)) for tag, attrs in page.elements if tag in ("td", "th"))
     assert width == len(COLUMNS) + live
@@ -54,7 +51,7 @@ def test_rows_are_whole(key: str, *, live: bool) -> None:
 
 def test_every_button_says_what_it_does_and_to_whom() -> None:
     shown = seen(fleet(model("gpt")), {"gpt"})
-    html = "".join(table.row(key, cells, WORDS, live=True) for key, cells in shown.rows.items())
+    html = "".join(table.row(key, cells, live=True) for key, cells in shown.rows.items())
     labels = [attrs["aria-label"] for tag, attrs in Page(html).elements if tag == "button"]
     assert len(labels) == len(set(labels)) == 1 + 7 + 2 * 2
     assert all("gpt" in label for label in labels)
@@ -62,33 +59,33 @@ def test_every_button_says_what_it_does_and_to_whom() -> None:
 
 def test_a_page_is_told_new_rows_whole_and_of_others_the_cells_that_changed() -> None:
     one = seen(fleet(model("a"), model("b")), at=1000.0)
-    first = table.difference(None, one, WORDS)
+    first = table.difference(None, one)
     assert first["order"] == ["a", "b"]
     assert set(first["rows"]) == {"a", "b"}
-    assert table.difference(one, one, WORDS) == {"cells": {}}
+    assert table.difference(one, one) == {"cells": {}}
     two = seen(fleet(model("a", queued=5), model("b")), at=1000.0)
-    assert table.difference(one, two, WORDS)["cells"] == {"a": {"queue": "5"}}
+    assert table.difference(one, two)["cells"] == {"a": {"queue": "5"}}
     three = seen(fleet(model("a"), model("b"), model("c")), at=1000.0)
-    told = table.difference(one, three, WORDS)
+    told = table.difference(one, three)
     assert told["order"] == ["a", "b", "c"]
     assert set(told["rows"]) == {"c"}
     assert "3 deployments" in told["summary"]
-    gone = table.difference(three, seen(fleet(model("b"), trouble="No Ray."), at=1000.0), WORDS)
+    gone = table.difference(three, seen(fleet(model("b"), trouble="No Ray."), at=1000.0))
     assert (gone["order"], gone["rows"], gone["trouble"]) == (["b"], {}, "No Ray.")
 
 
 def test_closed_rows_are_light_with_fifty_deployments_of_a_hundred_workers() -> None:
     models = [model(f"m{number:02}", workers=100) for number in range(50)]
-    told = table.difference(None, seen(fleet(*models)), WORDS)
+    told = table.difference(None, seen(fleet(*models)))
     assert told["many"]
     assert len(json.dumps(told)) < 50 * 6_000
     busier = [msgspec.structs.replace(each, queued=1) for each in models]
-    small = table.difference(seen(fleet(*models), at=1000.0), seen(fleet(*busier), at=1000.0), WORDS)
+    small = table.difference(seen(fleet(*models), at=1000.0), seen(fleet(*busier), at=1000.0))
     assert len(json.dumps(small)) < 50 * 60
 
 
 def test_the_frame_is_whole_and_its_fields_have_labels() -> None:
-    page = Page(table.frame(WORDS))
+    page = Page(table.frame())
     fields = [attrs for tag, attrs in page.elements if tag == "input"]
     assert [field["type"] for field in fields] == ["search", "number"]
     assert "aria-label" in fields[0]
@@ -99,25 +96,25 @@ def test_the_frame_is_whole_and_its_fields_have_labels() -> None:
 def test_the_snapshot_has_all_that_there_was_and_no_controls() -> None:
     found = fleet(model("a"), ill(model("b", trouble="no memory"), "down", "down"), trouble="No Ray answers.")
     stats = [each.stat for each in found.models.values()]
-    html, text = table.snapshot(seen(found, {"a"}), stats, "2026-11-23 19:00:00", WORDS)
+    html, text = table.snapshot(seen(found, {"a"}), stats, "2026-11-23 19:00:00")
     page = Page(html)
     names = [tag for tag, _ in page.elements]
     assert {"button", "input", "script", "template"}.isdisjoint(names)
     assert names.count("table") == 2, "the deployments, and the workers folded away"
     assert "as of 2026-11-23 19:00:00" in page.text
     assert "b worker 1" in page.text
-    for part in ("a ", "b (down)", "b: could not be loaded: no memory", "No Ray answers.", "as of 2026-11-23 19:00:00"):
+    for part in ("a ", "b (down)", "b: loading failed: no memory", "No Ray answers.", "as of 2026-11-23 19:00:00"):
         assert part in text
 
 
 def test_the_snapshot_of_very_many_workers_does_not_list_them() -> None:
     found = fleet(model("a", workers=200))
-    html, _ = table.snapshot(seen(found), [found.models["a"].stat], "now", WORDS)
+    html, _ = table.snapshot(seen(found), [found.models["a"].stat], "now")
     assert "<details>" not in html
 
 
 def test_stale_rows_say_how_old_they_are() -> None:
-    assert "no word for 14 s" in seen(fleet(model("a"), age=14)).rows["a"]["model"].html
+    assert "no update for 14 s" in seen(fleet(model("a"), age=14)).rows["a"]["model"].html
 
 
 def test_the_past_is_drawn_once_a_second() -> None:

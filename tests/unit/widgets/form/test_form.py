@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +21,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.commands.parser import parse, split
 from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec, FormSpec
 from byzer_magic.errors import ByzerError, CommandError, UnknownKind
+from byzer_magic.i18n import LANGUAGES, using
 from byzer_magic.rendering import assets
 from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.form import (
@@ -30,6 +32,7 @@ from byzer_magic.widgets.form import (
 )
 from byzer_magic.widgets.form.controller import Desk
 from byzer_magic.widgets.form.fields import GROUPS, Bounds, fields_of
+from byzer_magic.widgets.form.texts import script_texts
 from byzer_magic.widgets.form.values import PARAM, from_text, line_of, spec_of, values_of
 from tests.property.test_command_roundtrip import specs
 from tests.unit.commands.test_seed import COMMANDS, filled_in
@@ -48,7 +51,7 @@ def infos() -> list[Info]:
 def desk(values: Mapping[str, str], variables: Mapping[str, Any] | None = None, choice: str = "") -> Desk:
     context = Context(
         manager=Manager(), output=cast("Output", None), shell=None, variables=lambda: variables or {}, sessions={},
-        chinese=False, has_kernel=True,
+        has_kernel=True,
     )  # fmt: skip
     return Desk(context, values, choice)
 
@@ -64,8 +67,9 @@ def test_any_deployment_survives_the_form(spec: DeploySpec) -> None:
 @pytest.mark.parametrize("info", infos(), ids=lambda info: info.kind)
 def test_every_backend_gives_fields_for_all_it_takes(info: Info) -> None:
     kind = {"pretrained_model_type": info.kind} if "/" in info.kind else {"infer_backend": info.kind}
-    for chinese in (False, True):
-        fields = fields_of(info, kind, BOUNDS, chinese=chinese)
+    for lang in LANGUAGES:
+        with using(lang):
+            fields = fields_of(info, kind, BOUNDS)
         keys = [field.key for field in fields]
         assert len(set(keys)) == len(keys)
         assert {f"{PARAM}{param.name}" for param in info.params} <= set(keys)
@@ -77,9 +81,9 @@ def test_every_backend_gives_fields_for_all_it_takes(info: Info) -> None:
 
 
 def test_options_that_a_provider_does_not_look_at_are_no_fields_of_it() -> None:
-    names = {field.key for field in fields_of(registry.find("saas/openai").info, {}, BOUNDS, chinese=False)}
+    names = {field.key for field in fields_of(registry.find("saas/openai").info, {}, BOUNDS)}
     assert not names & {"model_path", "infer_backend", "gpus_per_worker", "file"}
-    local = fields_of(registry.find("custom/auto", "llama_cpp").info, {}, BOUNDS, chinese=False)
+    local = fields_of(registry.find("custom/auto", "llama_cpp").info, {}, BOUNDS)
     assert {"model_path", "infer_backend", "gpus_per_worker"} <= {field.key for field in local}
     cpus = next(field for field in local if field.key == "cpus_per_worker")
     assert (cpus.minimum, cpus.maximum) == (0, 4)
@@ -88,7 +92,7 @@ def test_options_that_a_provider_does_not_look_at_are_no_fields_of_it() -> None:
 def test_a_setting_keeps_the_name_it_was_typed_with() -> None:
     info = registry.find("saas/openai").info
     values = {f"{PARAM}saas.api_base": "http://x/v1", f"{PARAM}saas.nonsense": "1"}
-    keys = [field.key for field in fields_of(info, values, BOUNDS, chinese=False)]
+    keys = [field.key for field in fields_of(info, values, BOUNDS)]
     assert f"{PARAM}saas.api_base" in keys
     assert f"{PARAM}saas.base_url" not in keys
     assert keys.count(f"{PARAM}saas.nonsense") == 1
@@ -242,7 +246,7 @@ def test_an_error_of_the_whole_goes_to_its_field(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_chooser_has_presets_providers_and_engines() -> None:
-    rows = form_choices.choices(chinese=False)
+    rows = form_choices.choices()
     assert len({row.id for row in rows}) == len(rows) > 60
     assert {row.group for row in rows} == {"preset", "provider", "engine"}
     for row in rows:
@@ -265,7 +269,7 @@ def test_a_model_on_disk_brings_its_engine_and_an_alias() -> None:
     values = form_choices.chosen(f"path:{path}", {}, found, ())
     assert values == {"model": "smollm2_135m_q4_1", "model_path": str(path), "infer_backend": "llama_cpp"}
     assert form_choices.chosen("path:/m/w", {}, found, ())["pretrained_model_type"] == "custom/whisper"
-    rows = form_choices.models(found, assets.texts("form", chinese=True))
+    rows = form_choices.models(found)
     assert [row.group for row in rows] == ["here", "here"]
 
 
@@ -291,7 +295,7 @@ def test_an_unknown_word_is_refused_with_the_nearest() -> None:
 @pytest.mark.parametrize("name", [name for name in DEPLOYS if "<" not in COMMANDS[name]])
 def test_a_pasted_command_names_its_choice(name: str) -> None:
     choice = form_choices.id_of(from_text(COMMANDS[name]))
-    assert choice.startswith("path:") or choice in {row.id for row in form_choices.choices(chinese=False)}
+    assert choice.startswith("path:") or choice in {row.id for row in form_choices.choices()}
 
 
 # ---- the desk
@@ -331,7 +335,7 @@ def test_more_than_there_is_is_remarked(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     form = desk({"model": "a", "infer_backend": "llama_cpp"})
     notes = form.check({"model": "a", "infer_backend": "llama_cpp", "num_workers": "3", "cpus_per_worker": "2"}, ())
-    assert "6 CPUs in all; 4 of 4" in notes["notes"]["cpus_per_worker"]
+    assert "needs 6 CPUs; 4 of 4" in notes["notes"]["cpus_per_worker"]
 
 
 def test_a_file_chooses_its_engine(gguf: Path) -> None:
@@ -352,20 +356,19 @@ def test_variables_of_providers_are_offered() -> None:
 
 
 def test_what_is_saved_reads_without_the_form() -> None:
-    for chinese in (False, True):
-        data = form_still.still("%byzer deploy --model '<a>'", ["${K}"], "a is ready", chinese=chinese)
+    for lang in LANGUAGES:
+        with using(lang):
+            data = form_still.still("%byzer deploy --model '<a>'", ["${K}"], "a is ready")
+            text = form_still.terminal("%byzer deploy")
         assert "&lt;a&gt;" in data["text/html"]
         assert data["text/plain"].startswith("%byzer deploy --model '<a>'")
         assert "${K}" in data["text/plain"]
-        assert "--num_workers" in form_still.terminal("%byzer deploy", chinese=chinese)
+        assert "--num_workers" in text
 
 
-def test_all_words_are_there_in_both_languages() -> None:
-    english, chinese = assets.texts("form", chinese=False), assets.texts("form", chinese=True)
-    assert english.keys() == chinese.keys()
-    assert all(chinese.values())
-    script = assets.read("form.js")
-    used = {name for name in english if f"words.{name}" in script or f'["{name}"]' in script}
+def test_form_script_finds_all_its_texts() -> None:
+    used = set(re.findall(r"words\.(\w+)\b(?!\()", assets.read("form.js")))
     assert len(used) > 30
+    assert used <= script_texts().keys()
     with pytest.raises(ByzerError):
         form_choices.find("no-such-thing")

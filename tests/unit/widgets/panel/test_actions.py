@@ -9,14 +9,11 @@ from typing import Any
 from byzer_magic.commands.spec import DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
 from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect, NotDeployed
-from byzer_magic.rendering import assets
 from byzer_magic.stat import Sample
 from byzer_magic.types import Event, Loading
 from byzer_magic.widgets.panel import actions as panel_actions
 from byzer_magic.widgets.panel.state import Numbers
 from tests.fleets import fleet, model, steady
-
-WORDS = assets.texts("panel", chinese=False)
 
 
 class Fleet:
@@ -66,7 +63,7 @@ class Fleet:
 
 
 async def replies(manager: Fleet, **message: Any) -> list[panel_actions.Reply]:
-    return [reply async for reply in panel_actions.perform(manager, message, WORDS)]  # type: ignore[arg-type]
+    return [reply async for reply in panel_actions.perform(manager, message)]  # type: ignore[arg-type]
 
 
 async def test_scaling_tells_its_stages() -> None:
@@ -102,7 +99,7 @@ async def test_one_worker_or_all() -> None:
     await replies(manager, do="restart", model="m")
     assert manager.asked[-1].worker is None
     told = await replies(manager, do="drain", model="m", worker=0)
-    assert (manager.asked[-1].worker, told[-1]["text"]) == (0, "No new requests; 2 still in flight.")
+    assert (manager.asked[-1].worker, told[-1]["text"]) == (0, "No new requests are sent; 2 still in flight.")
 
 
 async def test_undeploy_and_logs() -> None:
@@ -123,7 +120,7 @@ async def test_the_past_is_fetched_once_and_again_where_it_is_looked_at() -> Non
     numbers.take(fleet(model("a"), model("b")))
     await asyncio.sleep(0.2)
     assert manager.asked.count("history a") == 2
-    assert "a/0" in numbers.view(WORDS).rows
+    assert "a/0" in numbers.view().rows
     numbers.close()
 
 

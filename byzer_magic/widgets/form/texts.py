@@ -1,0 +1,61 @@
+"""The texts of the deploy form's script."""
+
+from __future__ import annotations
+
+from byzer_magic.i18n import gettext as _
+
+
+def script_texts() -> dict[str, str]:
+    """Return the texts of the script by key, in the active language; the script fills in their `{fields}`."""
+    return {
+        "title": _("Deploy a model"),
+        "choose": _("Preset, provider, engine or local model"),
+        "choose_hint": _("Type to search"),
+        "group_preset": _("Presets"),
+        "group_provider": _("Providers"),
+        "group_engine": _("Engines"),
+        "group_here": _("Models on this machine"),
+        "no_match": _("No matches. Clear the search to see all."),
+        "found": _("{count} choices"),
+        "paste": _("Paste a command"),
+        "paste_help": _("byzerllm deploy …, easy-byzerllm deploy …, %byzer deploy …: from a guide, a shell or a cell"),
+        "paste_do": _("Fill the form"),
+        "close": _("Close"),
+        "group_capacity": _("Capacity"),
+        "group_settings": _("Settings of {kind}"),
+        "group_advanced": _("Advanced"),
+        "set_count": _("{count} set"),
+        "search_settings": _("Find a setting"),
+        "more_settings": _("{count} more: type to find one"),
+        "by_default": _("default: {value}"),
+        "unset": _("not set"),
+        "yes": _("yes"),
+        "no": _("no"),
+        "key_typed": _("typed"),
+        "key_source": _("Where {label} comes from"),
+        "key_env": _("Variables"),
+        "key_ring": _("Keyring"),
+        "key_missing": _("type it, or choose a source"),
+        "key_note": _("Typed keys stay in this page; they are never stored in the notebook or the command."),
+        "deploy": _("Deploy"),
+        "test": _("Test connection"),
+        "check": _("Check the model"),
+        "cancel": _("Cancel"),
+        "undeploy": _("Undeploy"),
+        "sure": _("Really undeploy {alias}?"),
+        "chat": _("Chat"),
+        "busy_kernel": _("The kernel is busy; the form continues when it is free."),
+        "gone": _("The kernel was restarted. Run this cell again to use the form."),
+        "fix": _("Cannot deploy yet: check {count} field."),
+        "fix_many": _("Cannot deploy yet: check {count} fields."),
+        "log": _("Worker log"),
+        "seconds": _("{seconds} s"),
+        "command": _("The command"),
+        "yaml": _("As YAML"),
+        "yaml_help": _("As a file for deploy --file"),
+        "copy": _("Copy"),
+        "copied": _("Copied"),
+        "insert": _("Insert as cell"),
+        "inserted": _("Inserted below"),
+        "not_inserted": _("Cells cannot be added in this environment; the command was copied instead."),
+    }
