@@ -36,9 +36,11 @@ and `from_wire` carry them between a pool and its clients, pickle carries them t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import PurePath
 from typing import Any
 
-from byzer_magic.i18n import Text, join, localized, pack, unpack
+from byzer_magic.i18n import Text, join, lazy_gettext as _, localized, pack, unpack
 
 
 class ByzerError(Exception):
@@ -208,3 +210,39 @@ def to_wire(error: ByzerError) -> dict[str, Any]:
 def from_wire(data: dict[str, Any]) -> ByzerError:
     """Rebuild what `to_wire` made; an unknown code becomes a plain ByzerError."""
     return _rebuild(data["code"], unpack(data["message"]), unpack(data.get("hint", "")), data.get("details", {}))
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return the known name that `word` was probably meant to be, or "" when none is similar; case is ignored.
+
+    Args:
+        word: what the user typed.
+        known: the names that exist.
+        cutoff: least similarity, from 0 to 1 (`difflib.get_close_matches`).
+
+    Example:
+        >>> nearest("deplyo", ["deploy", "undeploy", "stat"])
+        'deploy'
+    """
+    import difflib
+
+    by_fold = {name.casefold(): name for name in known}
+    found = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=cutoff)
+    return by_fold[found[0]] if found else ""
+
+
+def suggest(word: str, known: Iterable[str], otherwise: str = "", *, folder: PurePath | None = None) -> str:
+    """Return the hint "Did you mean ...?" with the nearest known name, or `otherwise` when none is similar.
+
+    Args:
+        word: what the user typed.
+        known: the names that exist.
+        otherwise: the hint when none is similar; list the names in it.
+        folder: where the names are files, the folder that they are in.
+
+    Example:
+        >>> str(suggest("deplyo", ["deploy", "undeploy", "stat"]))
+        'Did you mean deploy?'
+    """
+    name = nearest(word, known)
+    return _("Did you mean {name}?", name=folder / name if folder else name) if name else otherwise

@@ -7,7 +7,6 @@ typed parameters, expanded secrets, workers, limits, queueing, cancel, retries b
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ from typing import Any, ClassVar, Protocol, Self
 from byzer_magic.capabilities import METHODS, Capability, methods_of
 from byzer_magic.commands import options
 from byzer_magic.commands.secrets import Secret
-from byzer_magic.errors import BadParameter, MissingKey
+from byzer_magic.errors import BadParameter, MissingKey, nearest, suggest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models.engine_facts import EngineFacts
 from byzer_magic.types import Item, Request
 
@@ -155,11 +155,10 @@ def _wrap(param: Param, value: Any) -> Any:
 
 def _unknown(info: Info, name: str, known: Mapping[str, Param]) -> BadParameter:
     tail = {key.rpartition(".")[2]: key for key in known}
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or [
-        tail[key] for key in difflib.get_close_matches(name.rpartition(".")[2], tail, n=1, cutoff=0.7)
-    ]
-    hint = f"Did you mean {near[0]}?" if near else f"It takes: {', '.join(sorted(p.name for p in info.params))}."
-    return BadParameter(f"{info.kind} has no parameter {name!r}.", hint)
+    near = nearest(name, known) or tail.get(nearest(name.rpartition(".")[2], tail, cutoff=0.7), "")
+    names = ", ".join(sorted(param.name for param in info.params))
+    hint = suggest(near, [near]) if near else _("Parameters: {names}.", names=names)
+    return BadParameter(_("{kind} has no parameter {name!r}.", kind=info.kind, name=name), hint)
 
 
 def _missing(info: Info, param: Param, *, unused: bool) -> MissingKey:

@@ -8,7 +8,6 @@ backends/compatible.toml; `backends/local/<engine>` is the engine that `custom/a
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import pkgutil
@@ -19,7 +18,7 @@ import byzer_magic.backends.saas
 from byzer_magic import plugins
 from byzer_magic.backends import compatible
 from byzer_magic.backends.base import Backend, Info
-from byzer_magic.errors import MissingExtra, UnknownKind
+from byzer_magic.errors import MissingExtra, UnknownKind, suggest
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import installed
 from byzer_magic.local_models.installed import Engine
@@ -132,10 +131,7 @@ def _load(module: str) -> type[Backend]:
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     known = list(known)
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    if near:
-        return _("Did you mean {names}?", names=", ".join(near))
-    return _("Available: {names}.", names=", ".join(known))
+    return suggest(word, known, _("Available: {names}.", names=", ".join(known)))
 
 
 def require(info: Info) -> None:

@@ -10,9 +10,8 @@ from importlib import resources
 
 from byzer_magic.capabilities import Capability
 from byzer_magic.catalog import model_facts
-from byzer_magic.commands.options import suggest
 from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec
-from byzer_magic.errors import UnknownKind
+from byzer_magic.errors import UnknownKind, suggest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

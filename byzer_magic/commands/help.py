@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 from wcwidth import wcswidth
 
-from byzer_magic.commands.options import Option, Spec, options_of, suggest
+from byzer_magic.commands.options import Option, Spec, options_of
 from byzer_magic.commands.spec import all_commands
-from byzer_magic.errors import CommandError
+from byzer_magic.errors import CommandError, suggest
 from byzer_magic.i18n import gettext as _, lazy_gettext, localized, using
 
 _VALUES = {"text": "TEXT", "texts": "TEXT", "int": "N", "float": "X", "params": "KEY=VALUE ..."}

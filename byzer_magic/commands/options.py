@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -10,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
-from byzer_magic.errors import ByzerError, CommandError
+from byzer_magic.errors import ByzerError, CommandError, suggest
 from byzer_magic.i18n import Text, lazy_gettext as _
 
 HIDDEN = "***"
@@ -148,13 +147,6 @@ def check(spec: object) -> None:
                     name=opt.name, value=value, least=opt.minimum,
                 )
             )  # fmt: skip
-
-
-def suggest(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return the hint "Did you mean ...?" with the known name nearest to `word`, or `otherwise` when none is near."""
-    by_fold = {name.casefold(): name for name in known}
-    near = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
-    return _("Did you mean {name}?", name=by_fold[near[0]]) if near else otherwise
 
 
 def is_secret_name(name: str) -> bool:

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 from byzer_magic.commands import yaml_file
 from byzer_magic.commands.completion import complete
 from byzer_magic.commands.help import HelpRequested, help_text
-from byzer_magic.commands.options import Option, Spec, convert, options_of, suggest, visible
+from byzer_magic.commands.options import Option, Spec, convert, options_of, visible
 from byzer_magic.commands.spec import COMMANDS, EASY_COMMANDS, ChatSpec, name_of
 from byzer_magic.commands.tokens import FLAG, ChatLine, Words, bare, quote, split, split_block
-from byzer_magic.errors import CommandError
+from byzer_magic.errors import CommandError, suggest
 from byzer_magic.log import redact
 
 __all__ = [

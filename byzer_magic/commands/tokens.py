@@ -10,9 +10,9 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from byzer_magic.commands.options import HIDDEN, is_secret_name, suggest
+from byzer_magic.commands.options import HIDDEN, is_secret_name
 from byzer_magic.commands.spec import COMMANDS
-from byzer_magic.errors import CommandError
+from byzer_magic.errors import CommandError, suggest
 from byzer_magic.log import redact
 
 FLAG = re.compile(r"--[A-Za-z][\w-]*(?:=.*)?", re.DOTALL)

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from byzer_magic.commands.options import Option, Spec, options_of, suggest
+from byzer_magic.commands.options import Option, Spec, options_of
 from byzer_magic.commands.tokens import split
-from byzer_magic.errors import CommandError
+from byzer_magic.errors import CommandError, suggest
 
 _ENV = re.compile(r"ENV\s*(?=.*\{\{)")
 _NAME = re.compile(r"\{\{\s*(.*?)\s*\}\}")

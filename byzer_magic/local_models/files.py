@@ -5,7 +5,6 @@ Safetensors: https://github.com/huggingface/safetensors#format. GGUF: see `byzer
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import struct
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from byzer_magic.errors import BadParameter
+from byzer_magic.errors import BadParameter, suggest
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import gguf
 from byzer_magic.local_models.engine_facts import FileFormat
@@ -172,10 +171,8 @@ def near(path: Path) -> str:
         missing = path.relative_to(folder).parts[0]
         return _("The folder {folder} exists, but it has no {name}.", folder=folder, name=missing)
     names = sorted(item.name for item in folder.iterdir())
-    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
-    if close:
-        return _("Did you mean {name}?", name=folder / close[0])
-    return _("{folder} contains: {names}.", folder=folder, names=", ".join(names[:5]))
+    otherwise = _("{folder} contains: {names}.", folder=folder, names=", ".join(names[:5]))
+    return suggest(path.name, names, otherwise, folder=folder)
 
 
 def need_tokenizer(weights: Weights) -> None:

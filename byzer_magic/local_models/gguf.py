@@ -6,7 +6,6 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 import mmap
 import re
@@ -16,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from byzer_magic.errors import BadParameter
+from byzer_magic.errors import BadParameter, suggest
 
 MAGIC = b"GGUF"
 HEADER = struct.Struct("<4sIQQ")
@@ -114,10 +113,9 @@ def _near(path: Path) -> str:
     if folder != path.parent:
         return f"The folder {folder} exists, but not {path.relative_to(folder).parts[0]} in it."
     names = sorted(item.name for item in folder.iterdir())
-    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
     models = [name for name in names if name.endswith(".gguf")]
-    if near:
-        return f"Did you mean {folder / near[0]}?"
+    if hint := suggest(path.name, names, folder=folder):
+        return hint
     return f"In {folder} there is: {', '.join(models[:5])}." if models else f"There is no .gguf file in {folder}."
 
 

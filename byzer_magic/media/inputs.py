@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import difflib
 import http.client
 import io
 import re
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from byzer_magic.errors import CommandError
+from byzer_magic.errors import CommandError, suggest
 from byzer_magic.types import Media
 
 SIGNATURES = (
@@ -149,8 +148,8 @@ def _near(text: str, kind: str) -> str:
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         folder = path.expanduser().parent
         folder = folder if folder.is_dir() else Path()
-        if near := difflib.get_close_matches(path.name, [item.name for item in folder.iterdir()], n=1):
-            return f"Did you mean {folder / near[0]}?"
+        if hint := suggest(path.name, [item.name for item in folder.iterdir()], folder=folder):
+            return hint
     return f"Give the path of the {kind}, a data: URL, or a variable."
 
 

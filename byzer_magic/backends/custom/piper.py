@@ -20,8 +20,7 @@ from byzer_magic.backends.engine import audio_stream, loading
 from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.backends.http.speech import audio_chunks, known_options, split, without_lone_surrogates
 from byzer_magic.capabilities import Capability
-from byzer_magic.commands.options import suggest
-from byzer_magic.errors import BadParameter, BadRequest, ByzerError
+from byzer_magic.errors import BadParameter, BadRequest, ByzerError, suggest
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import files
 from byzer_magic.local_models.engine_facts import (

@@ -6,7 +6,6 @@ Parameters are the engine's own: https://sbert.net/docs/package_reference/senten
 from __future__ import annotations
 
 import asyncio
-import difflib
 import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
@@ -14,8 +13,7 @@ from typing import Any, TypeVar
 from byzer_magic.backends.base import Param, Report, Setup
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.local.transformers.params import DTYPES
-from byzer_magic.commands.options import suggest
-from byzer_magic.errors import BadParameter, BadRequest, EngineFailed
+from byzer_magic.errors import BadParameter, BadRequest, EngineFailed, suggest
 from byzer_magic.local_models import files
 from byzer_magic.local_models.files import Weights
 
@@ -159,8 +157,7 @@ def choice(name: str, value: Any, known: Sequence[str]) -> str:
     """
     if value in known:
         return str(value)
-    near = difflib.get_close_matches(str(value), known, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"It takes: {', '.join(known)}."
+    hint = suggest(str(value), known, f"It takes: {', '.join(known)}.")
     raise BadRequest(f"{name} is {value!r}, which is unknown.", hint)
 
 

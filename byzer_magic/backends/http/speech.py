@@ -11,8 +11,7 @@ from contextlib import aclosing
 from typing import Any
 
 from byzer_magic.backends.http.retry import retried
-from byzer_magic.commands.options import suggest
-from byzer_magic.errors import BadRequest, ProviderUnavailable
+from byzer_magic.errors import BadRequest, ProviderUnavailable, suggest
 from byzer_magic.types import AudioChunk
 
 _STOPS = re.compile(r"[.!?…。！？；]++[\"'”’)」』）】》]*+\s*+|\n\s*+")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from byzer_magic import errors
+from byzer_magic.i18n import join
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster import placement
 from byzer_magic.runtime.cluster.connect import NAMESPACE
@@ -44,9 +44,8 @@ def not_deployed(alias: str, known: list[str]) -> errors.NotDeployed:
     """Return the error for an alias that nothing runs under."""
     if not known:
         return errors.NotDeployed(f"No model is deployed as {alias!r}.", "Nothing is deployed. See: deploy --help")
-    near = difflib.get_close_matches(alias, known, n=1)
-    guess = f"Did you mean {near[0]}? " if near else ""
-    return errors.NotDeployed(f"No model is deployed as {alias!r}.", f"{guess}Deployed: {', '.join(known)}.")
+    hint = join(errors.suggest(alias, known), f"Deployed: {', '.join(known)}.")
+    return errors.NotDeployed(f"No model is deployed as {alias!r}.", hint)
 
 
 async def endpoint_of(actor: Any, seconds: float = PLACE_SECONDS) -> protocol.Endpoint:

@@ -10,9 +10,8 @@ from byzer_magic.actions import model_search
 from byzer_magic.actions.model_search import Found
 from byzer_magic.backends import compatible, registry
 from byzer_magic.catalog import presets
-from byzer_magic.commands.options import suggest
 from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec
-from byzer_magic.errors import UnknownKind
+from byzer_magic.errors import UnknownKind, suggest
 from byzer_magic.i18n import gettext as _
 from byzer_magic.local_models.memory import readable
 from byzer_magic.widgets.form.values import PARAM, Values, is_secret, values_of

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from byzer_magic.commands.options import suggest
-from byzer_magic.errors import BadParameter, EngineFailed
+from byzer_magic.errors import BadParameter, EngineFailed, suggest
 from byzer_magic.local_models import files
 
 FSMN = "fsmn-vad"

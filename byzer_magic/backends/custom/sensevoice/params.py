@@ -13,8 +13,7 @@ from typing import Any
 from byzer_magic.backends.base import Param, convert
 from byzer_magic.backends.custom.sensevoice.files import SILERO
 from byzer_magic.backends.custom.sensevoice.tags import LANGUAGES
-from byzer_magic.commands.options import suggest
-from byzer_magic.errors import BadParameter, BadRequest
+from byzer_magic.errors import BadParameter, BadRequest, suggest
 
 VAD = "vad_kwargs."
 BOTH_VADS = {

@@ -22,8 +22,7 @@ from byzer_magic.backends.custom.whisper.torch_model import TorchWhisper
 from byzer_magic.backends.engine import audio, loading
 from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.capabilities import Capability
-from byzer_magic.commands.options import suggest
-from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingExtra
+from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingExtra, suggest
 from byzer_magic.local_models import files
 from byzer_magic.local_models.engine_facts import MB, EngineFacts, EnginePackage, MemoryFacts, as_torch, on_both
 from byzer_magic.local_models.files import Weights

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from byzer_magic.backends.base import Param, convert
-from byzer_magic.commands.options import suggest
-from byzer_magic.errors import BadParameter, BadRequest, ByzerError
+from byzer_magic.errors import BadParameter, BadRequest, ByzerError, suggest
 
 FORMATS = ("text", "json", "verbose_json")
 TASKS = ("transcribe", "translate")

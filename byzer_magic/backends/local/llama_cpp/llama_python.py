@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import difflib
 import importlib.util
 import inspect
 import json
@@ -16,8 +15,7 @@ from typing import Any
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.engine.threads import Emit
 from byzer_magic.backends.local.llama_cpp.drivers import Driver, Load, context_too_long
-from byzer_magic.commands.options import suggest
-from byzer_magic.errors import BadParameter, BadRequest, EngineFailed
+from byzer_magic.errors import BadParameter, BadRequest, EngineFailed, suggest
 
 _REFUSALS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError, ctypes.ArgumentError)
 _NO_MEANING = ("stream", "stream_options", "user", "n", "parallel_tool_calls")
@@ -105,8 +103,7 @@ class LlamaCppPython(Driver):
         grammar = self._grammar(found.pop("grammar", None), found.pop("schema", None))
         for name in found:
             if name not in self._known:
-                near = difflib.get_close_matches(name, self._known, n=1)
-                hint = f"Did you mean {near[0]}?" if near else "Leave it out, or deploy with driver=xllamacpp."
+                hint = suggest(name, self._known, "Leave it out, or deploy with driver=xllamacpp.")
                 raise BadRequest(f"llama-cpp-python has no option {name!r}.", hint)
         return found | ({"grammar": grammar} if grammar else {})
 

@@ -19,8 +19,7 @@ from typing import Any
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.engine.threads import Emit
 from byzer_magic.backends.local.llama_cpp.drivers import Driver, Load, context_too_long
-from byzer_magic.commands.options import suggest
-from byzer_magic.errors import BadParameter, BadRequest, ByzerError, EngineFailed, ProviderError
+from byzer_magic.errors import BadParameter, BadRequest, ByzerError, EngineFailed, ProviderError, suggest
 
 
 class XLlamaCpp(Driver):

@@ -12,8 +12,7 @@ from typing import Any
 
 from byzer_magic.backends.base import Param
 from byzer_magic.backends.openai import schema as wire
-from byzer_magic.commands.options import suggest
-from byzer_magic.errors import BadRequest, Unsupported
+from byzer_magic.errors import BadRequest, Unsupported, suggest
 
 LOADING = {
     "dtype": ("text", "data type of the weights: auto (the model's own; float32 on a CPU without bfloat16), float32, "

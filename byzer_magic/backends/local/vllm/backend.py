@@ -20,8 +20,7 @@ from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.local.vllm import engine as vllm_engine, params as vllm_params
 from byzer_magic.backends.openai import schema as wire
 from byzer_magic.capabilities import Capability
-from byzer_magic.commands.options import suggest
-from byzer_magic.errors import BadParameter, BadRequest, ContextTooLong, ProviderError, StreamTruncated
+from byzer_magic.errors import BadParameter, BadRequest, ContextTooLong, ProviderError, StreamTruncated, suggest
 from byzer_magic.local_models import files
 from byzer_magic.local_models.engine_facts import CPU, GPU, MB, Distribution, EngineFacts, EnginePackage, MemoryFacts
 from byzer_magic.log import get_logger

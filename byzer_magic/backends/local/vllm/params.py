@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.backends.base import PREFIX, Param
-from byzer_magic.commands.options import is_secret_name, suggest
-from byzer_magic.errors import BadParameter
+from byzer_magic.commands.options import is_secret_name
+from byzer_magic.errors import BadParameter, suggest
 
 SOURCES = (
     ("engine/arg_utils.py", ("EngineArgs", "AsyncEngineArgs")),
