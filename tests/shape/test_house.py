@@ -92,3 +92,8 @@ def test_the_command_reference_is_up_to_date() -> None:
         [sys.executable, "docs/make_commands.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, "run: make docs"
+
+
+def test_contributing_has_the_map_of_the_layers_as_they_are() -> None:
+    done = subprocess.run([sys.executable, "docs/make_map.py", "--check"], cwd=ROOT, check=False)
+    assert done.returncode == 0, "run: make docs"
