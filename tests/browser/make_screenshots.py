@@ -40,7 +40,8 @@ def ask(alias, pause):
         bz.model(alias).chat({question!r})
 
 enough = threading.Event()
-for alias, pause in [("gpt4o_chat", 0.2), ("gpt4o_chat", 0.6), ("gpt4o_chat", 0.9), ("deepseek_chat", 0.5), ("qwen_chat", 1.5)]:
+pauses = {{"gpt4o_chat": (0.2, 0.6, 0.9), "deepseek_chat": (0.5,), "qwen_chat": (1.5,)}}
+for alias, pause in ((alias, pause) for alias, each in pauses.items() for pause in each):
     threading.Thread(target=ask, args=(alias, pause), daemon=True).start()
 """
 

@@ -27,7 +27,7 @@ ANSWERS = {
         ),
         "deepseek-chat": (
             "Sunlight contains all colors. As it crosses the atmosphere, gas molecules redirect mostly the blue part, "
-            "so the whole sky glows blue.\n\n- **Noon:** short path, blue sky\n- **Sunset:** long path, only red is left"
+            "so the whole sky glows blue.\n\n- **Noon:** short path, blue sky\n- **Sunset:** long path, red sky"
         ),
         "qwen-max": (
             "Because of **Rayleigh scattering**: nitrogen and oxygen scatter blue light (about 450 nm) some four times "
@@ -78,7 +78,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     await asyncio.sleep(pause * 12)
     for token in tokens:
         await _send(response, head | {"choices": [{"index": 0, "delta": {"content": token}, "finish_reason": None}]})
-        await asyncio.sleep(pause * random.uniform(0.6, 1.4))  # noqa: S311 - how a network sounds, not a secret
+        await asyncio.sleep(pause * random.uniform(0.6, 1.4))
     await _send(response, head | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     await _send(response, head | {"choices": [], "usage": usage})
     await response.write(b"data: [DONE]\n\n")
