@@ -9,18 +9,22 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from babel.messages.pofile import read_po
 
 from byzer_magic import config
 from byzer_magic.commands import spec
 from byzer_magic.commands.help import HelpRequested
 from byzer_magic.commands.parser import parse, parse_chat, split
+from byzer_magic.i18n import language_of
+from byzer_magic.i18n.__main__ import po_file
 from tests.docs.exceptions import DRY_RUN, NOT_RUN
-from tests.docs.pages import COMMANDS, DOCS, ENGLISH, ROOT, Block, Page, same_code, shell_commands, words
+from tests.docs.pages import COMMANDS, DOCS, ENGLISH, INLINE, ROOT, Block, Page, same_code, shell_commands, words
 
 PAGES = [Page(path) for path in ENGLISH]
 CHINESE = [page.chinese for page in PAGES]
 ALL = [*PAGES, *CHINESE]
 COMMANDS_OF_BYZER = tuple(spec.COMMANDS)
+TROUBLESHOOTING = {"en": "## Troubleshooting", "zh": "## 常见问题"}
 MAGICS = ("%byzer", "%%chat", "%chat")
 
 
@@ -166,3 +170,25 @@ def test_settings_file_of_the_page_loads(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv("BYZER_CONFIG", str(path))
         assert config.load() != config.Settings()
     assert texts
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_troubleshooting_quotes_messages_that_exist(language: str) -> None:
+    page = Page(DOCS / "errors.md") if language == "en" else Page(DOCS / "zh" / "errors.md")
+    table = page.text.partition(TROUBLESHOOTING[language])[2]
+    quoted = [span for row in re.findall(r"^\| (.*?) \| ", table, re.MULTILINE) for span in INLINE.findall(row)]
+    assert len(quoted) > 15
+    known = list(messages(language))
+    for message in quoted:
+        pattern = ".*?".join(re.escape(part.strip()) for part in message.split("..."))
+        assert any(re.search(pattern, text, re.DOTALL) for text in known), f"no message says: {message}"
+
+
+def messages(language: str) -> Iterator[str]:
+    """Yield every text of the product in a language, its fields left out."""
+    with po_file(language_of("zh")).open("rb") as file:
+        catalog = read_po(file)
+    for message in catalog:
+        forms = message.id if language == "en" else message.string
+        for text in [forms] if isinstance(forms, str) else forms:
+            yield re.sub(r"\{[^{}]*\}", "\0", text)
