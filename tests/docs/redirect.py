@@ -6,6 +6,7 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
+from byzer_magic.backends import registry
 from tests.conftest import KEY
 from tests.servers.process import Process, openai_wire, own
 
@@ -56,11 +57,14 @@ class Redirect:
     def _deploy(self, match: re.Match[str]) -> str:
         server, setting = OWN.get(match[1], OPENAI)
         setting = setting.format(url=self._url(server))
+        text = match[0]
+        if "saas.api_key=" not in text and (variable := key_variable(match[1])):
+            text = text.replace("--infer_params ", f"--infer_params saas.api_key=env:{variable} ", 1)
         name = setting.partition("=")[0]
         given = re.compile(rf"{re.escape(name)}=\S+")
-        if given.search(match[0]):
-            return given.sub(setting, match[0])
-        return match[0].replace("--infer_params ", f"--infer_params {setting} ", 1)
+        if given.search(text):
+            return given.sub(setting, text)
+        return text.replace("--infer_params ", f"--infer_params {setting} ", 1)
 
     def _url(self, server: str) -> str:
         if server not in self._servers:
@@ -68,3 +72,9 @@ class Redirect:
             made = openai_wire(key, MODELS) if server == "openai_wire" else own(server, key)
             self._servers[server] = self._running.enter_context(made)
         return self._servers[server].url
+
+
+def key_variable(kind: str) -> str:
+    """Return the variable that stands in for a missing key, but not at another URL than the provider's own."""
+    params = registry.find(kind).info.params
+    return next((param.env[0] for param in params if param.name == "saas.api_key" and param.env), "")

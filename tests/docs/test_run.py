@@ -29,6 +29,8 @@ ALIASES = {
     "reranker": "bge-reranker-v2-m3",
 }
 """The deployments that a page may use without making them, and their models at the test provider."""
+DEPLOY = re.compile(r"(?<!un)deploy\b(?:[^\n]|\\\n|\n(?=--)|(?<=\()\n)*")
+"""A deploy with its continuation lines, or the call of `bz.deploy`."""
 RUN = [page for page in map(Page, ENGLISH) if any(block.language in ("bash", "python") for block in page.blocks)]
 
 
@@ -99,7 +101,8 @@ def matches(expected: str, output: str) -> bool:
 
 def prepare(page: Page, manager: Manager, redirect: Redirect) -> None:
     """Leave exactly the deployments that the page uses and does not make."""
-    made = set(re.findall(r"--(?:model|alias) ([\w.]+)", "\n".join(deploys(page))))
+    commands = (command for block in page.blocks for command in DEPLOY.findall(block.text))
+    made = {alias for command in commands for alias in re.findall(r"--(?:model|alias) ([\w.]+)", command)}
     used = {alias for alias in ALIASES if any(re.search(rf"\b{alias}\b", block.text) for block in page.blocks)}
     running = set(manager.run(manager.aliases()))
     for alias in running - (used - made):
@@ -112,11 +115,6 @@ def prepare(page: Page, manager: Manager, redirect: Redirect) -> None:
         )  # fmt: skip
         for _ in manager.iterate(manager.deploy(manager.plan(spec))):
             pass
-
-
-def deploys(page: Page) -> list[str]:
-    """Return the blocks of a page that deploy something."""
-    return [block.text for block in page.blocks if block.language in ("bash", "python") and "deploy" in block.text]
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
