@@ -20,7 +20,7 @@ WHEELS := $(VENV)/wheels
 PARALLEL := -n 3 --dist loadgroup --no-loadscope-reorder
 LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/servers/llama_build.cmake"
 
-.PHONY: help demo lab llama stop translations test test-browser test-fast check browser models bench bench-engines bench-panel docs clean
+.PHONY: help demo lab llama stop translations test test-browser test-fast check browser models bench bench-engines bench-panel screenshots docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -84,7 +84,7 @@ models: $(VENV)/.dev  ## make the tests' models, once (about three minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.models
 
 test-fast: $(VENV)/.dev  ## the tests that need no Ray and no engine, under a minute
-	$(BIN)/python -m pytest tests/unit tests/property tests/shape -q
+	$(BIN)/python -m pytest tests/unit tests/property tests/shape tests/docs/test_texts.py -q
 
 check: $(VENV)/.dev  ## format, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -105,6 +105,9 @@ bench-engines: $(VENV)/.dev  ## what a deployment adds to an engine used in proc
 bench-panel: $(VENV)/.dev  ## what the live panel costs, and how soon it is on the screen
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/first_paint.py
+
+screenshots: browser $(VENV)/.dev  ## make the pictures in docs/images again
+	$(BIN)/python -m pytest tests/browser/make_screenshots.py -q
 
 docs: $(VENV)/.dev  ## write docs/commands.md and the map in CONTRIBUTING.md from the code
 	$(BIN)/python docs/make_commands.py

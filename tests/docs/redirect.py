@@ -13,7 +13,7 @@ from tests.servers.process import Process, openai_wire, own
 MODELS = "deepseek-chat,qwen-max,moonshot-v1-32k,llama3.2"
 LOCAL_MODELS = "/models/"
 """Where the pages keep weights; the tests have a folder of their own with the same names in it."""
-DEPLOY = re.compile(r"--pretrained_model_type (saas/\w+)(?:[^\n]|\\\n|\n(?=--))*")
+DEPLOY = re.compile(r"--pretrained_model_type (saas/\w+)(?:\\\n|[^\n]|\n(?=--))*")
 EASY = re.compile(r"((?:easy-byzerllm|%byzer easy) deploy \S+)")
 YAML = re.compile(r"^infer_params:\n", re.MULTILINE)
 OWN = {

@@ -29,7 +29,7 @@ ALIASES = {
     "reranker": "bge-reranker-v2-m3",
 }
 """The deployments that a page may use without making them, and their models at the test provider."""
-DEPLOY = re.compile(r"(?<!un)deploy\b(?:[^\n]|\\\n|\n(?=--)|(?<=\()\n)*")
+DEPLOY = re.compile(r"(?<!un)deploy\b(?:\\\n|[^\n]|\n(?=--)|(?<=\()\n)*")
 """A deploy with its continuation lines, or the call of `bz.deploy`."""
 RUN = [page for page in map(Page, ENGLISH) if any(block.language in ("bash", "python") for block in page.blocks)]
 
