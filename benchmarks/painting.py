@@ -44,24 +44,25 @@ CODE = """    def method_{n}(self, value: int = {n}) -> str:
 """
 MATH = "\\[ x_{{{n}}} = \\frac{{-b \\pm \\sqrt{{b^2 - 4ac}}}}{{2a}} + \\sum_{{i=1}}^{{n}} i^2 \\]\n\n"
 CELL = """
-import itertools, json, re, resource, time
-from byzer_magic.client.collect import ChatCollector
+import asyncio, itertools, json, re, resource, time
+from types import SimpleNamespace
+from byzer_magic.client.converse import Exchange
 from byzer_magic.magics.show import output_for
 from byzer_magic.types import ChatChunk, ChatRequest, Usage
 
 def cpu():
     return (lambda used: used.ru_utime + used.ru_stime)(resource.getrusage(resource.RUSAGE_SELF))
 
-def items():
+async def ask(*_):
     began = time.perf_counter()
     for number, token in enumerate(tokens):
-        time.sleep(max(0.0, began + number / rate - time.perf_counter()))
+        await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
         yield ChatChunk(text=token)
     yield ChatChunk(finish="stop", usage=Usage(10, len(tokens)))
 
 output = output_for(get_ipython())
 before, began = cpu(), time.perf_counter()
-result = output.answer(ChatCollector("m", ChatRequest(messages=[])), items(), "markdown")
+result = output.answer(Exchange(SimpleNamespace(ask=ask), "m", ChatRequest(messages=[])), "markdown")
 took = time.perf_counter() - began
 print(json.dumps({"seconds": took, "cpu": cpu() - before, "whole": result.text == "".join(tokens)}))
 """

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 from byzer_magic import media
 from byzer_magic.actions.context import Context
 from byzer_magic.catalog import model_facts, presets
-from byzer_magic.client import requests
-from byzer_magic.client.collect import collector_for
-from byzer_magic.client.requests import to_messages
+from byzer_magic.client.converse import converse
 from byzer_magic.commands import parser, spec as specs
 from byzer_magic.commands.options import Spec
 from byzer_magic.commands.registry import command_of
 from byzer_magic.errors import CommandError, MissingKey
 from byzer_magic.results import Result
-from byzer_magic.types import ImageRequest, Request, SpeakRequest
+from byzer_magic.types import ImageRequest, SpeakRequest
 
 if TYPE_CHECKING:
     from byzer_magic.plan import Plan
@@ -131,34 +129,32 @@ def query(context: Context, item: specs.QuerySpec) -> Result:
     """Send one prompt; return the result."""
     if item.query is None and item.audio is None:
         raise CommandError("query needs --query.", f"It is the prompt. Example: {item.examples[0]}")
-    context.manager.reach(item.model, item.ray_address)
-    request = _request(context, item)
-    if isinstance(request, SpeakRequest | ImageRequest) and not (item.output_file or context.output.shows_media):
+    exchange = converse(
+        context.manager,
+        item.model,
+        item.query or "",
+        address=item.ray_address,
+        system=item.system,
+        attached=[*map(media.image, item.image), *([media.audio(item.audio)] if item.audio else [])],
+        options=options_in(item),
+        stream=False,
+        timeout=item.timeout,
+    )
+    makes_file = isinstance(exchange.request, SpeakRequest | ImageRequest)
+    if makes_file and not (item.output_file or context.output.shows_media):
         hint = "Say where to put it: --output_file NAME, such as x.mp3 or x.png."
         raise CommandError(f"{item.model} answers with a file.", hint)
-    items = context.manager.iterate(context.manager.ask(item.model, request))
-    style = "hidden" if item.output_file else "whole"
-    result = context.output.answer(collector_for(item.model, request), items, style)
+    result = context.output.answer(exchange, "hidden" if item.output_file else "complete")
     if item.output_file and not result.interrupted:
         result.save(item.output_file)
         context.output.say(f"Wrote {item.output_file}.")
     return result
 
 
-def _request(context: Context, item: specs.QuerySpec) -> Request:
-    found = [*map(media.image, item.image), *([media.audio(item.audio)] if item.audio else [])]
-    messages = to_messages(item.query or "", item.system, found)
-    capabilities = context.manager.run(context.manager.capabilities(item.model))
-    return requests.request_for(capabilities, messages, options_in(item), stream=False, timeout=item.timeout)
-
-
 def easy_chat(context: Context, item: specs.EasyChatSpec) -> Result:
     """Send one prompt and show the response as it comes; return the result."""
-    context.manager.reach(item.model, item.ray_address)
-    capabilities = context.manager.run(context.manager.capabilities(item.model))
-    request = requests.request_for(capabilities, to_messages(item.query), {})
-    items = context.manager.iterate(context.manager.ask(item.model, request))
-    return context.output.answer(collector_for(item.model, request), items, "markdown")
+    exchange = converse(context.manager, item.model, item.query, address=item.ray_address)
+    return context.output.answer(exchange, "markdown")
 
 
 def connect(context: Context, item: specs.ConnectSpec) -> None:

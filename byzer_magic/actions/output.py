@@ -6,12 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from byzer_magic.client.collect import AnyCollector
+from byzer_magic.client.converse import Exchange
 from byzer_magic.results import Result
 from byzer_magic.types import Event
-
-Items = Iterator[Any]
-"""The items of an answer, and who gives it."""
 
 
 class Output(Protocol):
@@ -35,8 +32,13 @@ class Output(Protocol):
     def events(self, model: str, events: Iterator[Event]) -> None:
         """Show a deploy while it happens."""
 
-    def answer(self, collector: AnyCollector, items: Items, style: str) -> Result:
-        """Show an answer while it comes (whatever it is: text, vectors, sound, pictures), and return it."""
+    def answer(self, exchange: Exchange, style: str) -> Result:
+        """Send a request, show its response while it comes, and return the result.
+
+        Args:
+            exchange: the request; its collector has what arrived so far.
+            style: `markdown`, `text`, ... for a chat; `complete`: text only, at the end; `hidden`: nothing.
+        """
         ...
 
     def ask_secret(self, prompt: str) -> str | None:

@@ -10,17 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from byzer_magic.actions.output import Items
-from byzer_magic.client.collect import AnyCollector, ChatCollector, collect
+from byzer_magic.client.converse import Exchange
 from byzer_magic.rendering import progress, snapshot
 from byzer_magic.results import ChatResult, EmbedResult, Result
-from byzer_magic.types import ChatChunk, Event, Loading
+from byzer_magic.types import ChatChunk, ChatRequest, Event, Loading
 
-TELL_SECONDS = 2.0
-"""What takes longer tells on stderr how far it is, once in so many seconds."""
-
-LOAD_TELL_SECONDS = 5.0
-"""A stage of a deploy that takes longer tells how far it is, once in so many seconds."""
+PROGRESS_SECONDS = 2.0
+"""How often the progress of a response is written to stderr."""
+LOAD_PROGRESS_SECONDS = 5.0
+"""How often the progress within one stage of a deploy is written."""
 
 
 class Terminal:
@@ -49,43 +47,43 @@ class Terminal:
 
     def events(self, model: str, events: Iterator[Event]) -> None:
         """Write a line per stage to stderr, and while one takes long, how far it is."""
-        started = told = time.monotonic()
+        started = shown = time.monotonic()
         stage: tuple[object, ...] = ()
         for event in events:
             now = time.monotonic()
             new = (type(event), *((event.stage, event.worker) if isinstance(event, Loading) else ()))
-            if new != stage or now - told >= LOAD_TELL_SECONDS:
+            if new != stage or now - shown >= LOAD_PROGRESS_SECONDS:
                 late = f", {now - started:.0f} s" if new == stage else ""
                 self.say(f"{model}: {progress.event_text(event)}{late}")
-                stage, told = new, now
+                stage, shown = new, now
 
-    def answer(self, collector: AnyCollector, items: Items, style: str) -> Result:
-        """Write the answer to stdout as it comes, its footer to stderr; "whole" and "hidden" wait for its end."""
-        if isinstance(collector, ChatCollector) and style not in ("whole", "hidden"):
-            return self._streamed(collector, items)
-        told = time.monotonic()
+    def answer(self, exchange: Exchange, style: str) -> Result:
+        """Write the response to stdout as it comes, its footer to stderr; `complete` and `hidden` wait for its end."""
+        if isinstance(exchange.request, ChatRequest) and style not in ("complete", "hidden"):
+            return self._streamed(exchange)
+        shown = time.monotonic()
 
-        def tell(_: object) -> None:
-            nonlocal told
-            if time.monotonic() - told >= TELL_SECONDS:
-                told = time.monotonic()
-                self.say(f"{collector.model}: {progress.of(collector).stage} · {collector.seconds:.0f} s")
+        def show_progress(_item: object) -> None:
+            nonlocal shown
+            if time.monotonic() - shown >= PROGRESS_SECONDS:
+                shown = time.monotonic()
+                self.say(progress.text(progress.of(exchange.collector)))
 
-        result = collect(collector, items, tell)
+        result = exchange.wait(show_progress)
         if style != "hidden":
             self.text(result.output if isinstance(result, EmbedResult) else str(result))
         if not isinstance(result, ChatResult):
             self.say(snapshot.footer(result))
         return result
 
-    def _streamed(self, answer: ChatCollector, items: Items) -> Result:
+    def _streamed(self, exchange: Exchange) -> Result:
         def write(item: object) -> None:
             if isinstance(item, ChatChunk) and item.text:
                 sys.stdout.write(item.text)
                 sys.stdout.flush()
 
         try:
-            result = collect(answer, items, write)
+            result = exchange.wait(write)
         finally:
             sys.stdout.write("\n")
         self.say(snapshot.footer(result))

@@ -9,11 +9,10 @@ from __future__ import annotations
 import copy
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from byzer_magic import errors, results, types
+from byzer_magic import results, types
 from byzer_magic.client import chat_merge
 from byzer_magic.media import wav
 from byzer_magic.results import Result
@@ -40,6 +39,10 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         self._started = time.perf_counter()
         self._first: float | None = None
         self._dispatched: Dispatched | None = None
+
+    def start(self) -> None:
+        """Start the clock: the request is being sent."""
+        self._started = time.perf_counter()
 
     def add(self, item: Any) -> None:
         """Take the next item: `Dispatched`, which comes first, or a chunk."""
@@ -305,22 +308,3 @@ _COLLECTORS: dict[type, Callable[[str, Any], AnyCollector]] = {
 def collector_for(model: str, request: types.Request) -> AnyCollector:
     """Return an empty collector for the response to `request`."""
     return _COLLECTORS[type(request)](model, request)
-
-
-def collect(collector: AnyCollector, items: Iterator[Any], show: Callable[[Any], None]) -> Result:
-    """Drain an answer, calling `show` after each item; an interrupt ends it early and marks the result.
-
-    Raises:
-        RequestError: it failed; its `partial` is what had arrived.
-    """
-    with closing(items) as open_items:  # type: ignore[type-var]  # LOOP.iterate's generators
-        try:
-            for item in open_items:
-                collector.add(item)
-                show(item)
-        except KeyboardInterrupt:
-            return collector.result(interrupted=True)
-        except errors.RequestError as err:
-            err.partial = collector.result(interrupted=True)
-            raise
-    return collector.result()

@@ -6,14 +6,17 @@ import asyncio
 import time
 import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from byzer_magic import errors, media
-from byzer_magic.client import requests
-from byzer_magic.client.collect import AnyCollector, collector_for
+from byzer_magic import media
+from byzer_magic.capabilities import Capability
+from byzer_magic.client.collect import AnyCollector
+from byzer_magic.client.converse import Exchange, Prompt, aconverse
 from byzer_magic.client.manager import Manager
-from byzer_magic.client.requests import to_messages
+from byzer_magic.errors import CommandError
+from byzer_magic.i18n import lazy_gettext as _, localized
 from byzer_magic.results import (
+    ChatResult,
     EmbedResult,
     ImageResult,
     RerankResult,
@@ -25,6 +28,7 @@ from byzer_magic.runtime.loop import LOOP
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import (
     ChatChunk,
+    ChatRequest,
     EmbedRequest,
     ImageRequest,
     Media,
@@ -66,7 +70,16 @@ class EmbeddingProgress:
 
 
 class Model:
-    """A handle on an alias; cheap to make, safe to share between threads and event loops."""
+    """A deployed model; cheap to create, safe to share between threads and event loops.
+
+    Every method raises `NotDeployed` when nothing is deployed as its alias, and `RequestError` (such as `Overloaded`,
+    `DeadlineExceeded`, `ProviderError`) when the response is not complete; the error's `partial` is what had arrived.
+
+    Example:
+        >>> import byzer_magic as bz
+        >>> bz.model("gpt4o_chat").chat("Why is the sky blue?").text  # doctest: +SKIP
+        'Because air scatters blue light more than red.'
+    """
 
     def __init__(self, alias: str, manager: Manager) -> None:
         self.alias = alias
@@ -79,39 +92,42 @@ class Model:
 
     def chat(
         self,
-        prompt: Any,
+        prompt: Prompt,
         *,
         system: str | None = None,
         image: Any = None,
         audio: Any = None,
         timeout: float | None = None,
         **options: Any,
-    ) -> Any:
-        """Return the whole answer to a prompt (text, or messages in OpenAI form).
+    ) -> ChatResult:
+        """Return the complete response to a prompt.
 
-        A model that is for something else does that: one for speech speaks the prompt, and so on.
+        A model without the capability chat returns the result of its own capability, as notebooks written for
+        byzer-llm expect; call `embed`, `speak`, `image`, ... for a typed result.
 
         Args:
-            prompt: the text, or a list of ``{"role": ..., "content": ...}``.
-            system: a system prompt put in front.
-            image: a picture to go with the prompt, or a list of them: path, URL, bytes, PIL image, figure.
-            audio: a sound to go with it: path, bytes, audio widget.
-            timeout: seconds until the whole answer must be there.
+            prompt: a text, or a list of messages ``{"role": ..., "content": ...}``.
+            system: a system prompt to put in front.
+            image: an image to go with the prompt, or a list of them: path, URL, bytes, PIL image, figure.
+            audio: audio to go with the prompt: path, bytes, audio widget.
+            timeout: seconds until the response must be complete.
             options: OpenAI's request fields, e.g. ``temperature=0.2``, ``max_tokens=100``.
 
-        Returns:
-            A ChatResult; of models that do not chat, the result of what they do.
-
         Raises:
-            NotDeployed: nothing runs under the alias.
-            RequestError: no whole answer came.
+            NotDeployed: nothing is deployed as this alias.
+            RequestError: the response is not complete.
+
+        Example:
+            >>> model = bz.model("gpt4o_chat")  # doctest: +SKIP
+            >>> model.chat("Say hi in French.", temperature=0).text  # doctest: +SKIP
+            'Salut !'
         """
         self._manager.reach(self.alias)
         return self._manager.run(self._chat(prompt, system, _media(image, audio), timeout, options))
 
     def stream(
         self,
-        prompt: Any,
+        prompt: Prompt,
         *,
         system: str | None = None,
         image: Any = None,
@@ -119,27 +135,38 @@ class Model:
         timeout: float | None = None,
         **options: Any,
     ) -> Iterator[ChatChunk]:
-        """Yield the answer's deltas; breaking out of the loop stops the model. Arguments as in `chat`."""
+        """Yield the deltas of a chat's response; breaking out of the loop stops the model. Arguments as in `chat`.
+
+        Raises:
+            NotDeployed: nothing is deployed as this alias.
+            Unsupported: the model has no capability chat.
+            RequestError: the response is not complete.
+
+        Example:
+            >>> for chunk in bz.model("gpt4o_chat").stream("Count to three."):  # doctest: +SKIP
+            ...     print(chunk.text, end="")
+            1, 2, 3
+        """
         self._manager.reach(self.alias)
         return self._manager.iterate(self._deltas(prompt, system, _media(image, audio), timeout, options))
 
     async def achat(
         self,
-        prompt: Any,
+        prompt: Prompt,
         *,
         system: str | None = None,
         image: Any = None,
         audio: Any = None,
         timeout: float | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> ChatResult:
         """Like `chat`, for asyncio."""
         await self._areach()
         return await LOOP.adopt(self._chat(prompt, system, _media(image, audio), timeout, options))
 
     def astream(
         self,
-        prompt: Any,
+        prompt: Prompt,
         *,
         system: str | None = None,
         image: Any = None,
@@ -154,16 +181,24 @@ class Model:
     # ---- the other capabilities
 
     def embed(self, texts: Any, *, timeout: float | None = None, **options: Any) -> np.ndarray[Any, Any]:
-        """Return vectors as float32: of one text its vector, of many (a list, a pandas Series) one row each, in order.
+        """Return embeddings as float32.
 
         Args:
-            texts: a text, or any sequence of texts.
-            timeout: seconds until all vectors must be there.
+            texts: a text, or any sequence of texts (a list, a pandas Series).
+            timeout: seconds until all embeddings must be there.
             options: e.g. ``dimensions=256``.
 
+        Returns:
+            Of one text an array of shape (dimensions,); of a sequence one of shape (texts, dimensions), in order.
+
         Raises:
-            CommandError: something among them is no text; its place is named.
+            CommandError: an item is not a text; its index is named.
+            NotDeployed: nothing is deployed as this alias.
             RequestError: the model failed.
+
+        Example:
+            >>> bz.model("bge").embed(["one text", "another"]).shape  # doctest: +SKIP
+            (2, 384)
         """
         self._manager.reach(self.alias)
         work = EmbeddingProgress(self.alias)
@@ -173,54 +208,129 @@ class Model:
     async def aembed(self, texts: Any, *, timeout: float | None = None, **options: Any) -> np.ndarray[Any, Any]:
         """Like `embed`, for asyncio."""
         await self._areach()
-        return cast(
-            "np.ndarray[Any, Any]",
-            await LOOP.adopt(self._embed(texts, timeout, options, EmbeddingProgress(self.alias))),
-        )
+        work = EmbeddingProgress(self.alias)
+        return cast("np.ndarray[Any, Any]", await LOOP.adopt(self._embed(texts, timeout, options, work)))
 
     def rerank(
         self, query: str, documents: Sequence[str], *, timeout: float | None = None, **options: Any
     ) -> RerankResult:
-        """Return the documents in the order of their relevance to `query`, with scores; ``top_n=3`` keeps the best."""
-        request = RerankRequest(query=query, documents=_texts(documents), options=options, timeout=timeout)
-        return _warned(cast("RerankResult", self.ask(request)))
-
-    def transcribe(self, audio: Any, *, timeout: float | None = None, **options: Any) -> TranscribeResult:
-        """Return what is said in a sound: a path, bytes, an audio widget, or (samples, rate).
+        """Return documents in the order of their relevance to a query, with scores.
 
         Args:
-            audio: the sound.
-            timeout: seconds until the transcript must be there.
-            options: e.g. ``language="zh"``, ``prompt="names: ..."``, ``response_format="verbose_json"`` for segments.
+            query: what the documents are compared with.
+            documents: a sequence of texts.
+            timeout: seconds until the result must be there.
+            options: e.g. ``top_n=3`` to get the best three only.
+
+        Raises:
+            CommandError: a document is not a text; its index is named.
+            NotDeployed: nothing is deployed as this alias.
+            RequestError: the model failed.
+
+        Example:
+            >>> bz.model("reranker").rerank("sky", ["grass is green", "the sky is blue"]).documents[0]  # doctest: +SKIP
+            'the sky is blue'
         """
-        request = TranscribeRequest(audio=media.audio(audio), options=options, timeout=timeout)
-        return cast("TranscribeResult", self.ask(request))
+        request = RerankRequest(query=query, documents=_texts(documents), options=options, timeout=timeout)
+        return _warned(self.ask(request))
+
+    def transcribe(self, audio: Any, *, timeout: float | None = None, **options: Any) -> TranscribeResult:
+        """Return the transcript of audio.
+
+        Args:
+            audio: a path, bytes, an audio widget, or ``(samples, rate)`` with the rate in Hz.
+            timeout: seconds until the transcript must be complete.
+            options: e.g. ``language="zh"``, ``prompt="names: ..."``, ``response_format="verbose_json"`` for segments.
+
+        Raises:
+            CommandError: there is no audio in it.
+            NotDeployed: nothing is deployed as this alias.
+            RequestError: the model failed.
+
+        Example:
+            >>> bz.model("whisper").transcribe("talk.m4a").text  # doctest: +SKIP
+            'Good morning.'
+        """
+        return self.ask(TranscribeRequest(audio=media.audio(audio), options=options, timeout=timeout))
 
     def speak(self, text: str, *, timeout: float | None = None, **options: Any) -> SpeakResult:
-        """Return a text as sound, which a notebook plays; e.g. ``voice="nova", response_format="wav", speed=1.1``."""
-        return cast("SpeakResult", self.ask(SpeakRequest(text=text, options=options, timeout=timeout)))
+        """Return a text as audio, which a notebook plays.
+
+        Args:
+            text: what to speak.
+            timeout: seconds until the audio must be complete.
+            options: e.g. ``voice="nova"``, ``response_format="wav"``, ``speed=1.1``.
+
+        Raises:
+            NotDeployed: nothing is deployed as this alias.
+            RequestError: the model failed.
+
+        Example:
+            >>> bz.model("tts").speak("Good morning.", voice="nova").save("morning.mp3")  # doctest: +SKIP
+            PosixPath('morning.mp3')
+        """
+        return self.ask(SpeakRequest(text=text, options=options, timeout=timeout))
 
     def image(self, prompt: str, *, images: Any = None, timeout: float | None = None, **options: Any) -> ImageResult:
-        """Return pictures of a prompt, or changed ones of `images`; e.g. ``size="1024x1024", quality="hd", n=2``."""
+        """Return generated images, which a notebook shows.
+
+        Args:
+            prompt: what they show.
+            images: an image to change, or a list of them: path, URL, bytes, PIL image, figure.
+            timeout: seconds until all images must be there.
+            options: e.g. ``size="1024x1024"``, ``quality="hd"``, ``n=2``.
+
+        Raises:
+            CommandError: something in `images` is not an image.
+            NotDeployed: nothing is deployed as this alias.
+            RequestError: the model failed.
+
+        Example:
+            >>> bz.model("dalle").image("a cat on a mat", size="512x512").save("cat.png")  # doctest: +SKIP
+            PosixPath('cat.png')
+        """
         request = ImageRequest(prompt=prompt, images=_media(images, None), options=options, timeout=timeout)
-        return cast("ImageResult", self.ask(request))
+        return self.ask(request)
 
     # ---- any request
 
+    @overload
+    def ask(self, request: ChatRequest) -> ChatResult: ...
+    @overload
+    def ask(self, request: EmbedRequest) -> EmbedResult: ...
+    @overload
+    def ask(self, request: RerankRequest) -> RerankResult: ...
+    @overload
+    def ask(self, request: TranscribeRequest) -> TranscribeResult: ...
+    @overload
+    def ask(self, request: SpeakRequest) -> SpeakResult: ...
+    @overload
+    def ask(self, request: ImageRequest) -> ImageResult: ...
+
     def ask(self, request: Request) -> Result:
-        """Return the whole answer to a request of `byzer_magic.types`."""
+        """Return the complete result of a request of `byzer_magic.types`.
+
+        Raises:
+            NotDeployed: nothing is deployed as this alias.
+            Unsupported: the model lacks the capability.
+            RequestError: the response is not complete.
+        """
         self._manager.reach(self.alias)
-        collector = collector_for(self.alias, request)
-        with self._manager.reporter.watch(collector):
-            return self._manager.run(self._collect(request, collector))
+        exchange = Exchange(self._manager, self.alias, request)
+        with self._manager.reporter.watch(exchange.collector):
+            return self._manager.run(exchange.run())
 
     async def aask(self, request: Request) -> Result:
         """Like `ask`, for asyncio."""
         await self._areach()
-        return await LOOP.adopt(self._collect(request))
+        return await LOOP.adopt(Exchange(self._manager, self.alias, request).run())
 
     def stat(self) -> ModelStat:
-        """Return the deployment's counters."""
+        """Return the deployment's counters.
+
+        Raises:
+            NotDeployed: nothing is deployed as this alias.
+        """
         self._manager.reach(self.alias)
         return self._manager.run(self._manager.stat(self.alias))
 
@@ -229,52 +339,66 @@ class Model:
             await asyncio.to_thread(self._manager.reach, self.alias)
 
     async def _chat(
-        self, prompt: Any, system: str | None, found: list[Media], timeout: float | None, options: dict[str, Any]
-    ) -> Result:
-        capabilities = await self._manager.capabilities(self.alias)
-        messages = to_messages(prompt, system, found)
-        return await self._collect(requests.request_for(capabilities, messages, options, stream=False, timeout=timeout))
+        self, prompt: Prompt, system: str | None, attached: list[Media], timeout: float | None, options: dict[str, Any]
+    ) -> ChatResult:
+        exchange = await aconverse(
+            self._manager,
+            self.alias,
+            prompt,
+            system=system,
+            attached=attached,
+            options=options,
+            stream=False,
+            timeout=timeout,
+        )
+        return cast("ChatResult", await exchange.run())  # the docstring of `chat` names the exception
 
     async def _deltas(
-        self, prompt: Any, system: str | None, found: list[Media], timeout: float | None, options: dict[str, Any]
+        self, prompt: Prompt, system: str | None, attached: list[Media], timeout: float | None, options: dict[str, Any]
     ) -> AsyncIterator[ChatChunk]:
-        request = requests.chat_request(to_messages(prompt, system, found), options, stream=True, timeout=timeout)
-        async for item in self._manager.ask(self.alias, request):
+        exchange = await aconverse(
+            self._manager,
+            self.alias,
+            prompt,
+            system=system,
+            attached=attached,
+            options=options,
+            timeout=timeout,
+            capability=Capability.CHAT,
+        )
+        async for item in exchange.items():
             if isinstance(item, ChatChunk):
                 yield item
 
-    async def _collect(self, request: Request, collector: AnyCollector | None = None) -> Result:
-        collector = collector or collector_for(self.alias, request)
-        async for item in self._manager.ask(self.alias, request):
-            collector.add(item)
-        return collector.result()
-
     async def _embed(self, texts: Any, timeout: float | None, options: dict[str, Any], work: EmbeddingProgress) -> Any:
-        import numpy as np  # 70 ms, and only vectors need it
+        import numpy as np  # 70 ms, and only embeddings need it
 
         rows = _texts([texts] if isinstance(texts, str) else texts)
         work.total = len(rows)
         parts = []
         for start in range(0, len(rows), TEXTS_AT_ONCE):
             request = EmbedRequest(texts=rows[start : start + TEXTS_AT_ONCE], options=options, timeout=timeout)
-            work.finished, work.current = start, collector_for(self.alias, request)
-            result = _warned(cast("EmbedResult", await self._collect(request, work.current)), start)
+            exchange = Exchange(self._manager, self.alias, request)
+            work.finished, work.current = start, exchange.collector
+            result = _warned(cast("EmbedResult", await exchange.run()), start)
             parts.append(result.vectors)
         vectors = np.concatenate(parts) if parts else np.zeros((0, 0), dtype="<f4")
         return vectors[0] if isinstance(texts, str) else vectors
 
 
 def _media(image: Any, audio: Any) -> list[Media]:
-    several = isinstance(image, list | tuple)
-    pictures = [] if image is None else [media.image(item) for item in (image if several else [image])]
-    return [*pictures, *([] if audio is None else [media.audio(audio)])]
+    """Return what was attached to a prompt."""
+    images = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
+    return [*map(media.image, images), *([] if audio is None else [media.audio(audio)])]
 
 
 def _warned(result: R, start: int = 0) -> R:
-    """Return a result, after a warning when the model has read only the beginning of some texts."""
+    """Return a result, after a warning when texts were truncated; `start` is the index of the first one."""
     if result.truncated:
-        told = ", ".join(str(start + place) for place in result.truncated.texts[:5])
-        warnings.warn(f"Texts cut at {result.truncated.limit} tokens, by their place: {told}", stacklevel=3)
+        indexes = ", ".join(str(start + index) for index in result.truncated.texts[:5])
+        limit = result.truncated.limit
+        text = _("Texts truncated at {limit} tokens, by index: {indexes}", limit=limit, indexes=indexes)
+        warnings.warn(str(localized(text)), stacklevel=3)
     return result
 
 
@@ -282,13 +406,14 @@ def _texts(texts: Any) -> list[str]:
     """Return a sequence of texts as a list.
 
     Raises:
-        CommandError: something among them is no text.
+        CommandError: an item is not a text.
     """
     found = list(texts)
-    for place, text in enumerate(found):
+    for index, text in enumerate(found):
         if not isinstance(text, str):
-            raise errors.CommandError(
-                f"Text {place} of {len(found)} is {text!r}, a {type(text).__name__}.",
-                "Give texts only; of a pandas Series, first call .fillna('') or .astype(str).",
-            )
+            raise CommandError(
+                _("Text {index} of {count} is {value}, a {type}.", index=index, count=len(found), value=repr(text),
+                  type=type(text).__name__),
+                _("Pass texts only; for a pandas Series, call .fillna('') or .astype(str) first."),
+            )  # fmt: skip
     return found

@@ -94,31 +94,28 @@ def purpose(capabilities: frozenset[Capability]) -> Capability:
 
 
 def request_for(
-    capabilities: frozenset[Capability],
+    capability: Capability,
     messages: Sequence[Message],
     options: Options,
     *,
     stream: bool = True,
     timeout: float | None = None,
 ) -> Request:
-    """Return the request that a conversation is, to a model with these capabilities.
+    """Return a conversation as a request for a capability.
 
     Raises:
-        CommandError: what the model needs is not in it (a sound to listen to, documents to rank).
+        CommandError: what the capability needs is not in it (audio to transcribe, documents to rank).
+
+    Example:
+        >>> request_for(Capability.SPEAK, to_messages("hello"), {"voice": "nova"})
+        SpeakRequest(text='hello', options={'voice': 'nova'}, timeout=None)
     """
-    what = purpose(capabilities)
-    if what == Capability.CHAT:
-        return chat_request(messages, options, stream=stream, timeout=timeout)
+    if capability == Capability.CHAT:
+        turns = [seeing(turn) for turn in messages]
+        return ChatRequest(messages=turns, options=options, stream=stream, timeout=timeout)
     text, found = _content(messages)
-    _refuse_surplus(what, found)
-    return _REQUESTS[what](text, found, options, timeout)
-
-
-def chat_request(
-    messages: Sequence[Message], options: Options, *, stream: bool = True, timeout: float | None = None
-) -> ChatRequest:
-    """Return a conversation as a request to chat."""
-    return ChatRequest(messages=[seeing(turn) for turn in messages], options=options, stream=stream, timeout=timeout)
+    _refuse_surplus(capability, found)
+    return _REQUESTS[capability](text, found, options, timeout)
 
 
 def seeing(turn: Message) -> Message:

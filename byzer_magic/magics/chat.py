@@ -14,15 +14,15 @@ from byzer_magic.actions.actions import options_in
 from byzer_magic.actions.output import Output
 from byzer_magic.capabilities import Capability
 from byzer_magic.client import requests
-from byzer_magic.client.collect import collector_for
+from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.requests import to_messages
 from byzer_magic.commands.spec import ChatSpec, SessionsSpec
-from byzer_magic.errors import ByzerError, CommandError, RequestError
+from byzer_magic.errors import CommandError, RequestError
 from byzer_magic.magics import columns
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.results.comparison import Answers, need_pandas
-from byzer_magic.types import Media, Message, Request
+from byzer_magic.types import Media, Message
 from byzer_magic.widgets.context import Context, cell_of
 
 EXPRESSION = re.compile(r"(?P<literal>\\)?\{\{(?P<code>.+?)\}\}", re.DOTALL)
@@ -68,14 +68,8 @@ class Chats:
             self._several(manager, item, aliases, text)
             return
         messages = self._messages(item, text)
-        manager.reach(item.model)
-        capabilities = manager.run(manager.capabilities(item.model))
-        request = requests.request_for(
-            capabilities, messages, options_in(item), stream=not item.no_stream, timeout=item.timeout
-        )
         try:
-            items = manager.iterate(manager.ask(item.model, request))
-            result = self._out.answer(collector_for(item.model, request), items, item.format)
+            result = self._out.answer(self._exchange(manager, item, item.model, messages), item.format)
         except RequestError as err:
             if err.partial is not None:
                 self._keep(item, messages, err.partial)
@@ -83,6 +77,11 @@ class Chats:
         self._keep(item, messages, result)
         if result.interrupted:
             raise Interrupted("Interrupted: the part that arrived is kept in _chat.")
+
+    @staticmethod
+    def _exchange(manager: Manager, item: ChatSpec, alias: str, messages: list[Message]) -> Exchange:
+        options = options_in(item)
+        return converse(manager, alias, messages, options=options, stream=not item.no_stream, timeout=item.timeout)
 
     def _restarted(self, item: ChatSpec, aliases: list[str]) -> bool:
         """Forget the session, of several models all of theirs; return whether that was asked for."""
@@ -109,17 +108,10 @@ class Chats:
 
     def _several(self, manager: Manager, item: ChatSpec, aliases: list[str], text: str) -> None:
         """Ask several models at once; the cell fails when none of them answers."""
-        capabilities = columns.capabilities(manager, aliases)
         messages = {
             alias: self._messages(replace(item, session=_session(item, alias, aliases)), text) for alias in aliases
         }
-        options = options_in(item)
-        asked = {
-            alias: can if isinstance(can, ByzerError) else requests.request_for(
-                can, messages[alias], options, stream=not item.no_stream, timeout=item.timeout
-            )
-            for alias, can in capabilities.items()
-        }  # fmt: skip
+        asked = columns.exchanges(manager, aliases, lambda alias: self._exchange(manager, item, alias, messages[alias]))
         if item.judge:
             columns.check_judge(manager, item.judge, list(asked.values()))
         answers = columns.ask(manager, self._out, asked, item.format)
@@ -144,24 +136,24 @@ class Chats:
             raise CommandError(f"{item.model} does not listen.", "Name a model that writes down speech, or chats.")
         sent: list[Message] = []
 
-        def ask(sound: Media) -> Request:
-            sent[:] = self._messages(replace(item, audio=None), text, [sound])
-            return requests.request_for(capabilities, sent, options_in(item), timeout=item.timeout)
+        def ask(recorded: Media) -> Exchange:
+            sent[:] = self._messages(replace(item, audio=None), text, [recorded])
+            return self._exchange(manager, item, item.model, sent)
 
         cell = cell_of(self._shell)
         if (earlier := self._recordings.pop(cell, None)) is not None:
             earlier.close()
         keep = functools.partial(self._keep, item, sent)
-        self._recordings[cell] = Recording(manager, item.model, ask, keep)
+        self._recordings[cell] = Recording(item.model, ask, keep)
         self._recordings[cell].show()
 
-    def _messages(self, item: ChatSpec, prompt: str, sounds: Sequence[Media] = ()) -> list[Message]:
+    def _messages(self, item: ChatSpec, prompt: str, recorded: Sequence[Media] = ()) -> list[Message]:
         earlier = self.kept.get(item.session, []) if item.session else []
         system = [] if earlier and earlier[0].role == "system" and not item.system else to_messages([], item.system)
         if system and earlier and earlier[0].role == "system":
             earlier = earlier[1:]
         found = [*(media.image(self._object(name)) for name in item.image)]
-        found += [*sounds, *([media.audio(self._object(item.audio))] if item.audio else [])]
+        found += [*recorded, *([media.audio(self._object(item.audio))] if item.audio else [])]
         return [*system, *earlier, *to_messages(prompt, None, found)]
 
     def _object(self, name: str) -> Any:

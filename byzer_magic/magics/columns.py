@@ -9,15 +9,15 @@ import random
 import re
 import secrets
 import string
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, closing
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import closing
 
 import msgspec
 
 from byzer_magic.actions.output import Output
 from byzer_magic.capabilities import Capability
-from byzer_magic.client import requests
-from byzer_magic.client.collect import ChatCollector, collector_for
+from byzer_magic.client.collect import ChatCollector
+from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import ByzerError, CommandError, NotDeployed, RequestError
 from byzer_magic.i18n import gettext as _
@@ -28,9 +28,7 @@ from byzer_magic.rendering.answer import columns
 from byzer_magic.rendering.answer.view import View
 from byzer_magic.results import ChatResult, Result, TranscribeResult
 from byzer_magic.results.comparison import Answers
-from byzer_magic.types import ChatRequest, Message, Request, TranscribeRequest
-
-Capabilities = frozenset[Capability]
+from byzer_magic.types import ChatRequest, Message, TranscribeRequest
 
 
 def names(model: str) -> list[str]:
@@ -47,17 +45,19 @@ def names(model: str) -> list[str]:
     return found
 
 
-def capabilities(manager: Manager, aliases: Sequence[str]) -> dict[str, Capabilities | ByzerError]:
-    """Return what each model can do; of one that is deployed and does not answer, the error.
+def exchanges(
+    manager: Manager, aliases: Sequence[str], open_exchange: Callable[[str], Exchange]
+) -> dict[str, Exchange | ByzerError]:
+    """Return the exchange with each model; of one that is deployed and does not answer, the error.
 
     Raises:
         NotDeployed: one of them is not deployed.
+        CommandError: the prompt lacks what one of them needs.
     """
-    found: dict[str, Capabilities | ByzerError] = {}
+    found: dict[str, Exchange | ByzerError] = {}
     for alias in aliases:
         try:
-            manager.reach(alias)
-            found[alias] = manager.run(manager.capabilities(alias))
+            found[alias] = open_exchange(alias)
         except NotDeployed as err:
             if not manager.runs(alias):
                 raise
@@ -70,58 +70,56 @@ def capabilities(manager: Manager, aliases: Sequence[str]) -> dict[str, Capabili
 class Asking:
     """One model while it answers."""
 
-    def __init__(self, alias: str, request: Request | ByzerError) -> None:
+    def __init__(self, alias: str, exchange: Exchange | ByzerError) -> None:
         self.alias = alias
-        self.request = request
-        self.collector = collector_for(alias, request if not isinstance(request, ByzerError) else _EMPTY)
         self.result: Result | None = None
+        self._exchange = None if isinstance(exchange, ByzerError) else exchange
         self._begun = False
-        if isinstance(request, ByzerError):
-            self.end(request)
+        if isinstance(exchange, ByzerError):
+            self.result = ChatResult(model=alias, text="", interrupted=True, error=exchange)
 
-    async def run(self, manager: Manager, board: Repainted | None) -> Asking:
-        """Gather the answer; an error ends this model's only."""
-        if self.result is not None:
-            return self
-        try:
-            async with aclosing(manager.ask(self.alias, self.request)) as items:  # type: ignore[arg-type, type-var]  # a generator
-                async for item in items:
-                    self.collector.add(item)
-                    self._begun = True
-                    if board is not None:
-                        board.touch()
-            self.end()
-        except ByzerError as err:
-            self.end(err)
+    async def run(self, board: Repainted | None) -> Asking:
+        """Drain the response; an error ends this model's only."""
+
+        def show(_item: object) -> None:
+            self._begun = True
+            if board is not None:
+                board.touch()
+
+        if self._exchange is not None:
+            try:
+                self.result = await self._exchange.run(show)
+            except ByzerError as err:
+                self.end(err)
         return self
 
-    def end(self, error: ByzerError | None = None, *, interrupted: bool = False) -> None:
+    def end(self, error: ByzerError | None = None) -> None:
         """Keep what has arrived as the result."""
-        if self.result is None:
-            result = self.collector.result(interrupted=interrupted or error is not None)
+        if self.result is None and self._exchange is not None:
+            result = self._exchange.collector.result(interrupted=True)
             self.result = msgspec.structs.replace(result, error=error)
 
     def column(self) -> columns.Column:
         """Return how it is now."""
-        so_far = self.collector
+        if self.result is not None or self._exchange is None:
+            stopped = "failed" if self.result and self.result.error else "stopped"
+            state = stopped if self.result and self.result.interrupted else "done"
+            return columns.Column(alias=self.alias, state=state, result=self.result)
+        so_far = self._exchange.collector
         text, reasoning = (so_far.text, so_far.reasoning) if isinstance(so_far, ChatCollector) else ("", "")
-        if self.result is None:
-            state = "answering" if text or reasoning or self._begun else "waiting"
-        else:
-            stopped = "failed" if self.result.error else "stopped"
-            state = stopped if self.result.interrupted else "done"
         return columns.Column(
-            alias=self.alias, state=state, seconds=so_far.seconds, text=text, reasoning=reasoning,
-            progress=progress.of(so_far).stage, result=self.result,
-        )  # fmt: skip
+            alias=self.alias,
+            state="answering" if self._begun else "waiting",
+            seconds=so_far.seconds,
+            text=text,
+            reasoning=reasoning,
+            progress=progress.of(so_far).stage,
+        )
 
 
-_EMPTY = ChatRequest(messages=[])
-
-
-def ask(manager: Manager, out: Output, asked: Mapping[str, Request | ByzerError], style: str) -> Answers:
+def ask(manager: Manager, out: Output, asked: Mapping[str, Exchange | ByzerError], style: str) -> Answers:
     """Ask all at once and show their answers; an interrupt stops all, and what had arrived is kept."""
-    asking = [Asking(alias, request) for alias, request in asked.items()]
+    asking = [Asking(alias, exchange) for alias, exchange in asked.items()]
     views = {alias: View(style, key=secrets.token_hex(4)) for alias in asked}
 
     def draw() -> dict[str, str]:
@@ -129,21 +127,21 @@ def ask(manager: Manager, out: Output, asked: Mapping[str, Request | ByzerError]
 
     board = Repainted(draw) if out.shows_media else None
     try:
-        with closing(manager.iterate(_ended(manager, asking, board))) as finished:  # type: ignore[type-var]  # a generator
+        with closing(manager.iterate(_ended(asking, board))) as finished:  # type: ignore[type-var]  # a generator
             for item in finished:
                 if board is None:
                     out.text(columns.plain(item.column()) + "\n")
     except KeyboardInterrupt:
         for item in asking:
-            item.end(interrupted=True)
+            item.end()
     finally:
         if board is not None:
             board.close()
     return Answers(item.result for item in asking if item.result is not None)
 
 
-async def _ended(manager: Manager, asking: Sequence[Asking], board: Repainted | None) -> AsyncIterator[Asking]:
-    tasks = [asyncio.create_task(item.run(manager, board)) for item in asking]
+async def _ended(asking: Sequence[Asking], board: Repainted | None) -> AsyncIterator[Asking]:
+    tasks = [asyncio.create_task(item.run(board)) for item in asking]
     try:
         for task in asyncio.as_completed(tasks):
             ended = await task
@@ -156,12 +154,13 @@ async def _ended(manager: Manager, asking: Sequence[Asking], board: Repainted | 
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def check_judge(manager: Manager, judge: str, requests: Sequence[Request | ByzerError]) -> None:
+def check_judge(manager: Manager, judge: str, asked: Sequence[Exchange | ByzerError]) -> None:
     """Raise CommandError where that deployment cannot compare these answers; NotDeployed where there is none."""
     manager.reach(judge)
     if Capability.CHAT not in manager.run(manager.capabilities(judge)):
         raise CommandError(f"{judge} cannot judge: it does not chat.", "Name a model that does.")
-    if not all(isinstance(request, ChatRequest | TranscribeRequest | ByzerError) for request in requests):
+    requests = [item.request for item in asked if isinstance(item, Exchange)]
+    if not all(isinstance(request, ChatRequest | TranscribeRequest) for request in requests):
         raise CommandError("--judge compares texts, and these models make something else.", "Leave it out.")
 
 
@@ -173,9 +172,8 @@ def judged(manager: Manager, out: Output, judge: str, prompt: str, answers: Answ
         return
     answers.letters = lettered(prompt, list(texts))
     pairs = ", ".join(f"{letter} = {alias}" for alias, letter in answers.letters.items())
-    request = requests.chat_request(judge_messages(prompt, texts, answers.letters), {})
     out.say(_("{judge} compares: {pairs}", judge=judge, pairs=pairs))
-    found = out.answer(collector_for(judge, request), manager.iterate(manager.ask(judge, request)), "markdown")
+    found = out.answer(converse(manager, judge, judge_messages(prompt, texts, answers.letters)), "markdown")
     answers.judgement = found if isinstance(found, ChatResult) else None
 
 

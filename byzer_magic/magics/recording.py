@@ -7,13 +7,11 @@ import html
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from contextlib import aclosing
 
 from IPython.display import DisplayHandle
 
 from byzer_magic import media
-from byzer_magic.client.collect import AnyCollector, collector_for
-from byzer_magic.client.manager import Manager
+from byzer_magic.client.converse import Exchange
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _
 from byzer_magic.magics.repaint import Repainted
@@ -22,22 +20,21 @@ from byzer_magic.rendering.answer import view as answer_view
 from byzer_magic.rendering.answer.view import Shown
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.runtime.loop import LOOP
-from byzer_magic.types import Media, Request
+from byzer_magic.types import Media
 from byzer_magic.widgets import recorder
 
-Ask = Callable[[Media], Request]
+Ask = Callable[[Media], Exchange]
 Keep = Callable[[Result], None]
 
 
 class Recording:
     """A recorder and the place below it, from its cell's run until something was sent, or the cell runs again."""
 
-    def __init__(self, manager: Manager, alias: str, ask: Ask, keep: Keep) -> None:
-        self._manager = manager
+    def __init__(self, alias: str, ask: Ask, keep: Keep) -> None:
         self._alias = alias
         self._ask = ask
         self._keep = keep
-        self._job: Future[None] | None = None
+        self._job: Future[Result] | None = None
         self._page = recorder.open_page(alias, self._take, self.cancel)
         self._above, self._below = DisplayHandle(), DisplayHandle()
 
@@ -63,15 +60,14 @@ class Recording:
         try:
             found = media.audio(data)
             found.name = name
-            request = self._ask(found)
+            exchange = self._ask(found)
         except ByzerError as err:
             self._failed(str(err))
             return
-        collector = collector_for(self._alias, request)
-        board = Repainted(lambda: self._status(collector), handle=self._below)
+        board = Repainted(lambda: self._status(exchange), handle=self._below)
         try:
-            self._job = asyncio.run_coroutine_threadsafe(self._gather(collector, request), LOOP.start())
-            self._job.result()
+            self._job = asyncio.run_coroutine_threadsafe(exchange.run(), LOOP.start())
+            result = self._job.result()
         except CancelledError:
             board.close({"text/plain": ""})
             self._failed(_("Cancelled."))
@@ -80,7 +76,6 @@ class Recording:
             board.close(trouble(str(err)))
             self._failed(err.message)
             return
-        result = collector.result()
         board.close(shown(result))
         self._keep(result)
         self._end()
@@ -91,13 +86,8 @@ class Recording:
         self._page.close()
         self._above.update({"text/plain": ""}, raw=True)
 
-    async def _gather(self, collector: AnyCollector, request: Request) -> None:
-        async with aclosing(self._manager.ask(self._alias, request)) as items:  # type: ignore[type-var]  # a generator
-            async for item in items:
-                collector.add(item)
-
-    def _status(self, collector: AnyCollector) -> dict[str, str]:
-        return progress.bundle([progress.of(collector)])
+    def _status(self, exchange: Exchange) -> dict[str, str]:
+        return progress.bundle([progress.of(exchange.collector)])
 
     def _failed(self, text: str) -> None:
         self._page.send({"kind": "failed", "text": text})

@@ -13,9 +13,10 @@ from typing import Any
 from IPython.core.error import StdinNotImplementedError
 from IPython.display import display
 
-from byzer_magic.actions.output import Items, Output
+from byzer_magic.actions.output import Output
 from byzer_magic.actions.terminal import Terminal
-from byzer_magic.client.collect import AnyCollector, ChatCollector, collect
+from byzer_magic.client.collect import ChatCollector
+from byzer_magic.client.converse import Exchange
 from byzer_magic.errors import ByzerError, RequestError
 from byzer_magic.magics.repaint import Repainted
 from byzer_magic.rendering import progress, snapshot
@@ -70,12 +71,13 @@ class Notebook:
             deploy.end("stopped")
             board.close()
 
-    def answer(self, collector: AnyCollector, items: Items, style: str) -> Result:
-        """Paint a text while it comes, as Markdown, and show other things when they are there; then the footer."""
-        if isinstance(collector, ChatCollector) and style not in ("whole", "hidden"):
-            return self._painted(collector, items, style)
+    def answer(self, exchange: Exchange, style: str) -> Result:
+        """Paint a chat while it comes, and show other results when they are complete; then the footer."""
+        collector = exchange.collector
+        if isinstance(collector, ChatCollector) and style not in ("complete", "hidden"):
+            return self._painted(exchange, collector, style)
         with self.watch(collector):
-            result = collect(collector, items, lambda _: None)
+            result = exchange.wait()
         if style != "hidden":
             self._show_result(result, style)
         return result
@@ -92,8 +94,8 @@ class Notebook:
         finally:
             board.close({"text/plain": ""})
 
-    def _painted(self, answer: ChatCollector, items: Items, style: str) -> Result:
-        """Paint a text as it comes; while nothing has come yet, for how long it is waited for."""
+    def _painted(self, exchange: Exchange, answer: ChatCollector, style: str) -> Result:
+        """Paint a chat as it comes; before its first token, how long it has been waiting."""
         key = secrets.token_hex(4)
         view = answer_view.View(style, key=key)
 
@@ -103,7 +105,7 @@ class Notebook:
             shown = Shown(text=answer.text, reasoning=answer.reasoning, done=False)
             return {"text/html": view.html(shown), "text/plain": shown.text}
 
-        def whole(result: ChatResult, *, by_error: bool = False) -> dict[str, str]:
+        def complete(result: ChatResult, *, by_error: bool = False) -> dict[str, str]:
             footer = snapshot.footer(result, by_error=by_error)
             calls = result.tool_calls or ()
             shown = Shown(text=result.text, reasoning=result.reasoning, tool_calls=calls, footer=footer)
@@ -112,14 +114,14 @@ class Notebook:
         board = Repainted(draw, after=STATUS_SECONDS)
         result: Result | None = None
         try:
-            result = collect(answer, items, lambda _: board.touch())
+            result = exchange.wait(lambda _item: board.touch())
         except RequestError as err:
             if isinstance(err.partial, ChatResult) and (err.partial.text or err.partial.reasoning):
-                board.close(whole(err.partial, by_error=True), always=True)
+                board.close(complete(err.partial, by_error=True), always=True)
             raise
         finally:
             if isinstance(result, ChatResult):
-                board.close(whole(result), always=True)
+                board.close(complete(result), always=True)
             else:
                 board.close({"text/plain": ""})
         return result
@@ -131,7 +133,7 @@ class Notebook:
             self._show(result._repr_mimebundle_())
         else:
             print(result, flush=True)
-        if style != "whole":
+        if style != "complete":
             self._show(snapshot.footer_bundle(snapshot.footer(result)))
 
     def ask_secret(self, prompt: str) -> str | None:

@@ -362,18 +362,19 @@ def test_what_the_reader_unfolds_stays_unfolded(notebook, models) -> None:  # ty
 
 
 STREAM = """
-import time
-from byzer_magic.client.collect import ChatCollector
+import asyncio
+from types import SimpleNamespace
+from byzer_magic.client.converse import Exchange
 from byzer_magic.magics.show import output_for
 from byzer_magic.types import ChatChunk, ChatRequest
 
-def items():
+async def ask(*_):
     for number in range(60):
-        time.sleep(0.05)
+        await asyncio.sleep(0.05)
         yield ChatChunk(reasoning=f"thought {number} ")
     for number in range(60):
-        time.sleep(0.03)
+        await asyncio.sleep(0.03)
         yield ChatChunk(text=f"word {number} ")
 
-_ = output_for(get_ipython()).answer(ChatCollector("m", ChatRequest(messages=[])), items(), "markdown")
+_ = output_for(get_ipython()).answer(Exchange(SimpleNamespace(ask=ask), "m", ChatRequest(messages=[])), "markdown")
 """

@@ -6,18 +6,18 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing
 from typing import Any
 
 from byzer_magic import media as load
-from byzer_magic.client import requests
-from byzer_magic.client.collect import AnyCollector, collector_for
+from byzer_magic.client.collect import AnyCollector
+from byzer_magic.client.converse import Exchange, aconverse
 from byzer_magic.client.requests import to_messages
 from byzer_magic.errors import ByzerError, CommandError, RequestError
 from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.answer.view import View
+from byzer_magic.results import Result
 from byzer_magic.runtime.loop import LOOP
-from byzer_magic.types import Media, Request
+from byzer_magic.types import Media
 from byzer_magic.widgets.chat import html as chat_html, settings as chat_settings, turns as chat_turns
 from byzer_magic.widgets.chat.turns import Conversation, Turn
 from byzer_magic.widgets.context import Context
@@ -214,20 +214,18 @@ class Window:
         self._run(self._kept())
 
     async def _answer(self, turn: Turn) -> None:
-        collector: AnyCollector | None = None
+        exchange: Exchange | None = None
         state = "done"
         try:
-            request = await self._request(turn)
-            collector = collector_for(turn.alias, request)
-            await self._collect(turn, request, collector)
-            turn.take(collector.result())
+            exchange = await self._exchange(turn)
+            turn.take(await self._drained(turn, exchange))
         except asyncio.CancelledError:
             state = "stopped"
-            self._part(turn, collector)
+            self._part(turn, exchange)
         except ByzerError as err:
             state, turn.error = "failed", err
             if isinstance(err, RequestError):
-                self._part(turn, collector)
+                self._part(turn, exchange)
         except Exception as err:  # noqa: BLE001 - nobody else sees what happens in this task
             state, turn.error = "failed", ByzerError(f"{type(err).__name__}: {err}")
         turn.running = False
@@ -238,28 +236,25 @@ class Window:
         await self._kept()
 
     @staticmethod
-    def _part(turn: Turn, collector: AnyCollector | None) -> None:
+    def _part(turn: Turn, exchange: Exchange | None) -> None:
         """Keep what had arrived; of an error that came before anything, there is the error alone."""
-        result = collector.result(interrupted=True) if collector is not None else None
+        result = exchange.collector.result(interrupted=True) if exchange is not None else None
         if result is not None and (str(result) or not turn.error):
             turn.take(result)
 
-    async def _request(self, turn: Turn) -> Request:
+    async def _exchange(self, turn: Turn) -> Exchange:
         manager = self._context.manager
         await asyncio.to_thread(manager.reach, turn.alias)
         capabilities = await manager.capabilities(turn.alias)
         self.known({turn.alias: [capability.value for capability in capabilities]})
         chat_settings.check(turn, capabilities, self._models)
-        return requests.request_for(capabilities, self.talk.asking(turn.prompt), self._options)
+        return await aconverse(manager, turn.alias, self.talk.asking(turn.prompt), options=self._options)
 
-    async def _collect(self, turn: Turn, request: Request, collector: AnyCollector) -> None:
+    async def _drained(self, turn: Turn, exchange: Exchange) -> Result:
         news = asyncio.Event()
-        painting = asyncio.create_task(self._paint(turn, collector, news))
+        painting = asyncio.create_task(self._paint(turn, exchange.collector, news))
         try:
-            async with aclosing(self._context.manager.ask(turn.alias, request)) as items:  # type: ignore[type-var]  # a generator
-                async for item in items:
-                    collector.add(item)
-                    news.set()
+            return await exchange.run(lambda _item: news.set())
         finally:
             painting.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 from byzer_magic import types
-from byzer_magic.client.collect import collect, collector_for
+from byzer_magic.client.collect import collector_for
 from byzer_magic.errors import CommandError, RateLimited
 from byzer_magic.i18n import using
 from byzer_magic.rendering import progress, snapshot
-from byzer_magic.types import Dispatched, Usage
+from byzer_magic.types import Usage
+from tests.exchanges import exchange
 
 PNG = types.ImageItem("image/png", b"\x89PNG<>", caption="a cat")
 
 
 def result(request: types.Request, *items: Any) -> Any:
-    return collect(collector_for("m", request), (item for item in [Dispatched(1, 0.5), *items]), lambda _: None)
+    return exchange(request, *items).wait()
 
 
 def vectors(start: int, *rows: list[float]) -> types.EmbeddingBatch:
@@ -105,12 +106,8 @@ def test_documents_that_were_not_read_whole_are_told() -> None:
 
 
 def test_what_had_arrived_is_in_the_error() -> None:
-    def items() -> Any:
-        yield types.AudioChunk(b"12", "audio/mpeg")
-        raise RateLimited("no more")
-
     with pytest.raises(RateLimited) as caught:
-        collect(collector_for("m", types.SpeakRequest(text="hi")), items(), lambda _: None)
+        result(types.SpeakRequest(text="hi"), types.AudioChunk(b"12", "audio/mpeg"), RateLimited("no more"))
     assert (caught.value.partial.data, caught.value.partial.interrupted) == (b"12", True)
 
 

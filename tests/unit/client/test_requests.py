@@ -29,7 +29,7 @@ URL = f"data:audio/wav;base64,{base64.b64encode(WAV.data).decode()}"
 
 
 def asked(capability: str, prompt: Any, media: Any = (), **options: Any) -> Request:
-    return request_for(frozenset({Capability(capability)}), to_messages(prompt, None, media), options)
+    return request_for(Capability(capability), to_messages(prompt, None, media), options)
 
 
 def test_plain_text_is_what_the_model_is_for() -> None:
@@ -132,7 +132,7 @@ def test_a_picture_with_its_text_in_one_part_keeps_both() -> None:
 def test_what_was_seen_before_is_seen_again_and_tools_answers_stay_text() -> None:
     seen = json.dumps([{"image": "https://host/a.png"}])
     turns = [Message("user", seen), Message("assistant", seen), Message("tool", seen, tool_call_id="1")]
-    request = request_for(frozenset({Capability.CHAT}), turns, {})
+    request = request_for(Capability.CHAT, turns, {})
     assert isinstance(request, ChatRequest)
     assert request.messages == [Message("user", [Media("image", url="https://host/a.png")]), *turns[1:]]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -21,13 +20,13 @@ from byzer_magic.results.metadata import Timings
 from byzer_magic.types import (
     ChatChunk,
     ChatRequest,
-    Dispatched,
     EmbeddingBatch,
     EmbedRequest,
     Segment,
     Truncation,
     Usage,
 )
+from tests.exchanges import exchange
 from tests.pages import Page
 
 EVIL = '<img src=x onerror="alert(1)">'
@@ -154,17 +153,13 @@ def test_tables_in_one_output_stand_apart() -> None:
     assert "~ .bz-table.bz-table { margin-top:" in assets.read("table.css")
 
 
-def items(*given: Any) -> Iterator[Any]:
-    yield from [Dispatched(2, 0.0), *given]
-
-
 @pytest.mark.parametrize(("lang", "said"), [("en", "5 + 1 tokens"), ("zh", "5 + 1 个 token")])
 @pytest.mark.skip(reason="its texts are not in the catalog yet")
 def test_a_shell_speaks_the_users_language(lang: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     request = ChatRequest(messages=[])
     chunks = (ChatChunk("hi"), ChatChunk(finish="stop", usage=Usage(5, 1, 0.02, "USD")))
     with using(lang):
-        Terminal().answer(collector_for("m", request), items(*chunks), "markdown")
+        Terminal().answer(exchange(request, *chunks, worker=2), "markdown")
     shown = capsys.readouterr()
     assert shown.out == "hi\n"
     assert said in shown.err

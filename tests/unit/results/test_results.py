@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from byzer_magic import types
-from byzer_magic.client.collect import ChatCollector, collect, collector_for
+from byzer_magic.client.collect import ChatCollector
 from byzer_magic.errors import CommandError
 from byzer_magic.rendering.media import base as media
 from byzer_magic.results import EmbedResult, ImageResult, SpeakResult
 from byzer_magic.types import ChatChunk, ChatRequest, ImageItem, Usage
+from tests.exchanges import exchange, interrupt
 from tests.pages import Page
 
 REQUESTS: list[types.Request] = [
@@ -29,11 +30,7 @@ REQUESTS: list[types.Request] = [
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda item: type(item).__name__)
 def test_an_interrupt_before_anything_came_leaves_a_result(request_: types.Request) -> None:
-    def items() -> Any:
-        raise KeyboardInterrupt
-        yield
-
-    found = collect(collector_for("m", request_), items(), lambda _: None)
+    found = exchange(request_).wait(interrupt)
     assert (found.interrupted, found.usage, found.model) == (True, None, "m")
     assert "m" in repr(found)
     assert isinstance(str(found), str)
