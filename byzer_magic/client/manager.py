@@ -200,7 +200,7 @@ class Manager:
             return
         with contextlib.suppress(errors.ByzerError, TimeoutError):  # it may not have come so far
             if (link := self.connection.cached(alias)) is not None:
-                closing = link.call("drain", protocol.DrainRequest(0))
+                closing = link.call("undeploy", protocol.UndeployRequest(0))
                 pids += (await asyncio.wait_for(closing, CLOSE_SECONDS)).pids
         await deployments.remove(creating.result(), pids, alias, plan.id)
         await self.connection.forget(alias)
@@ -237,10 +237,10 @@ class Manager:
 
         link = await self.connection.link(spec.model)
         actor = await asyncio.to_thread(deployments.actor_of, spec.model)
-        result = protocol.DrainResult(0, [])
+        result = protocol.UndeployResult(0, [])
         try:
             grace = 0.0 if spec.force else spec.grace
-            result = await asyncio.wait_for(link.call("drain", protocol.DrainRequest(grace)), grace + CLOSE_SECONDS)
+            result = await asyncio.wait_for(link.call("undeploy", protocol.UndeployRequest(grace)), grace + CLOSE_SECONDS)
         except (errors.ByzerError, TimeoutError):
             pass  # a pool that does not answer is killed all the same
         finally:
@@ -292,7 +292,7 @@ class Manager:
         from byzer_magic.runtime.transport import protocol
 
         link = await self.connection.link(spec.model)
-        running: int = await link.call("rest", protocol.RestRequest(spec.worker))
+        running: int = await link.call("drain", protocol.DrainRequest(spec.worker))
         return running
 
     async def aliases(self) -> list[str]:

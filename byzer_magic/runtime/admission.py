@@ -33,7 +33,7 @@ class Gate:
         self._wanted: set[int] = set(range(workers))
         self._drained: set[int] = set()
         self._closed: errors.ByzerError | None = None
-        self._rests: errors.ByzerError = errors.NotDeployed("It is drained.")
+        self._why_drained: errors.ByzerError = errors.NotDeployed("It is drained.")
         """What requests are told when all workers are drained."""
 
     def ticket(self) -> int:
@@ -102,7 +102,7 @@ class Gate:
         """Return why no request is admitted, if none is."""
         if self._closed is not None:
             return self._closed
-        return self._rests if self._drained and self._drained == self._wanted else None
+        return self._why_drained if self._drained and self._drained == self._wanted else None
 
     def close(self, why: errors.ByzerError, *, at_once: bool = True) -> None:
         """Admit nobody any more, and send those away who wait (unless they may wait on)."""
@@ -144,7 +144,7 @@ class Gate:
 
     def drain(self, worker: int, why: errors.ByzerError) -> None:
         """Send a worker no more requests; when all are drained, `why` is what requests are told."""
-        self._rests = why
+        self._why_drained = why
         self._drained.add(worker)
         if self.state(worker) == "up":
             self.health(worker, "up")

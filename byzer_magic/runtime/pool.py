@@ -66,7 +66,7 @@ class Pool:
         """Numbered, in their order; of what repeats itself while a worker loads, the last."""
         self._numbers = itertools.count(1)
         self._event_added = asyncio.Event()
-        self._draining = False
+        self._undeploying = False
         self._trouble = ""
         """Why there is no model behind the alias."""
         self._tries: int = plan.setup.params.get("saas.max_retries", 0)
@@ -81,9 +81,9 @@ class Pool:
                 "watch": self._watch,
                 "logs": self._logs,
                 "scale": self._upkeep.scale,
-                "rest": self._upkeep.drain,
+                "drain": self._upkeep.drain,
                 "restart": self._upkeep.restart,
-                "drain": self._drain,
+                "undeploy": self._undeploy,
             },
             path=socket_folder() / f"{plan.id}.sock",
             host=ray.util.get_node_ip_address(),
@@ -127,7 +127,7 @@ class Pool:
         with warnings.catch_warnings(action="ignore"):  # Ray's, about itself
             restarted = ray.get_runtime_context().was_current_actor_reconstructed
         pause = FIRST_PAUSE_SECONDS
-        while (err := await self._opened()) is not None and not self._draining:
+        while (err := await self._opened()) is not None and not self._undeploying:
             await self._upkeep.staff.close()
             self._broken(err)
             if not restarted:
@@ -279,9 +279,9 @@ class Pool:
         for line in [*tail(os.getpid(), request.lines), *await self._upkeep.staff.log(request.lines)]:
             yield redact(line, self._plan.hidden)  # also what came past our log: from an SDK, from Python itself
 
-    async def _drain(self, request: protocol.DrainRequest) -> AsyncIterator[protocol.DrainResult]:
+    async def _undeploy(self, request: protocol.UndeployRequest) -> AsyncIterator[protocol.UndeployResult]:
         """End the deployment; requests that run or wait may finish first."""
-        self._draining = True
+        self._undeploying = True
         alias = self._plan.spec.model
         self._gate.close(errors.NotDeployed(f"{alias} is being undeployed.", "Deploy it again."), at_once=False)
         if not self._capabilities:  # who waits for it is told now: this process ends soon
@@ -293,4 +293,4 @@ class Pool:
         await asyncio.to_thread(desired_state.forget, self._plan)
         self._service.stop()
         discovery.withdraw(socket_folder(), alias)
-        yield protocol.DrainResult(unfinished, pids)
+        yield protocol.UndeployResult(unfinished, pids)

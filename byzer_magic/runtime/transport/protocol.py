@@ -82,13 +82,13 @@ class Endpoint(msgspec.Struct, frozen=True):
         return f"Endpoint({self.path or f'{self.host}:{self.port}'})"
 
 
-class DrainRequest(msgspec.Struct, frozen=True):
+class UndeployRequest(msgspec.Struct, frozen=True):
     """Stop taking requests, and wait up to `grace` seconds for those in flight."""
 
     grace: float
 
 
-class DrainResult(msgspec.Struct, frozen=True):
+class UndeployResult(msgspec.Struct, frozen=True):
     """What was still running when the grace time ended, and the processes that end with the deployment."""
 
     unfinished: int
@@ -108,7 +108,7 @@ class RestartRequest(msgspec.Struct, frozen=True):
     grace: float
 
 
-class RestRequest(msgspec.Struct, frozen=True):
+class DrainRequest(msgspec.Struct, frozen=True):
     """Send a worker (None: all) no more requests."""
 
     worker: int | None
@@ -133,9 +133,9 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "stat": (None, ModelStat),
     "watch": (None, Event),
     "logs": (LogsRequest, str),
-    "drain": (DrainRequest, DrainResult),
+    "undeploy": (UndeployRequest, UndeployResult),
     "scale": (ScaleRequest, Event),
-    "rest": (RestRequest, int),
+    "drain": (DrainRequest, int),
     "restart": (RestartRequest, Event),
     "follow": (None, Delta),
     "history": (None, Sample),

@@ -90,7 +90,7 @@ class Upkeep:
             self._workers = list(range(wanted.workers))
             self._gate.resize(self._workers, "loading")
             for index in wanted.drained:
-                self._gate.drain(index, self._rests())
+                self._gate.drain(index, self._drained())
             await self.staff.add(self._workers, note)
 
     @asynccontextmanager
@@ -185,9 +185,9 @@ class Upkeep:
     def _ready(self, started: float) -> Ready:
         return Ready(time.monotonic() - started, self.count, sorted(self.staff.capabilities))
 
-    # ---- rest, and begin anew
+    # ---- drain and restart
 
-    async def drain(self, request: protocol.RestRequest) -> AsyncIterator[int]:
+    async def drain(self, request: protocol.DrainRequest) -> AsyncIterator[int]:
         """Send a worker, or all, no more requests; yield how many it is still working on.
 
         Raises:
@@ -195,7 +195,7 @@ class Upkeep:
         """
         chosen = self._chosen(request.worker)
         for index in chosen:
-            self._gate.drain(index, self._rests())
+            self._gate.drain(index, self._drained())
         await self._remember()
         yield sum(self._gate.busy(index) for index in chosen)
 
