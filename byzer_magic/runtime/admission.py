@@ -16,7 +16,7 @@ LOOK_SECONDS = 0.02
 """How often somebody looks who waits for workers to become idle: the slot table is pure, it tells nobody."""
 
 
-class Gate:
+class Admission:
     """Admits requests to workers, first come first served; keeps those out that nobody can answer."""
 
     def __init__(self, workers: int, limit: int, health: str = "up") -> None:
@@ -94,7 +94,7 @@ class Gate:
 
     @property
     def broken(self) -> errors.ByzerError | None:
-        """Return why there is nothing behind the gate, if so; drained workers are something."""
+        """Return why there is nothing behind the admission, if so; drained workers are something."""
         return self._closed
 
     @property

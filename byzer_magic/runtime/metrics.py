@@ -19,7 +19,7 @@ HISTORY_SECONDS = 600
 """How far back the history goes, with one sample a second."""
 
 
-class Meter:
+class Metrics:
     """Figures over the last answers, in seconds and tokens a second, and a history."""
 
     def __init__(self, price: Price | None = None) -> None:

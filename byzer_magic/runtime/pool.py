@@ -26,16 +26,16 @@ from byzer_magic.capabilities import METHODS, Capability, needed_by
 from byzer_magic.catalog import prices
 from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
-from byzer_magic.runtime.admission import Gate
+from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, discovery, prestart
 from byzer_magic.runtime.cluster.node import attach_log, socket_folder, tail
 from byzer_magic.runtime.loop import LOOP
-from byzer_magic.runtime.metrics import Meter
+from byzer_magic.runtime.metrics import Metrics
 from byzer_magic.runtime.transport import protocol
-from byzer_magic.runtime.transport.server import Service
-from byzer_magic.runtime.workers.api_workers import Slots
-from byzer_magic.runtime.workers.engine_workers import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Crew
-from byzer_magic.runtime.workers.lifecycle import Staff, Upkeep
+from byzer_magic.runtime.transport.server import Server
+from byzer_magic.runtime.workers.api_workers import ApiWorkers
+from byzer_magic.runtime.workers.engine_workers import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, EngineWorkers
+from byzer_magic.runtime.workers.lifecycle import Lifecycle, Workers
 from byzer_magic.stat import Delta, ModelStat, Sample, delta
 from byzer_magic.types import Dispatched, Event, Failed, Item, Loading, Placed, Ready, Request
 
@@ -55,13 +55,13 @@ class Pool:
         spec = plan.spec
         self._born = time.monotonic()
         self._node = ray.get_runtime_context().get_node_id()
-        self._gate = Gate(spec.num_workers, spec.worker_concurrency, health="loading")
-        self._upkeep = Upkeep(plan, self._gate, self._new_staff())
+        self._admission = Admission(spec.num_workers, spec.worker_concurrency, health="loading")
+        self._lifecycle = Lifecycle(plan, self._admission, self._new_workers())
         self._capabilities: frozenset[Capability] = frozenset()
         self._title = str(plan.setup.params.get("saas.model") or Path(spec.model_path or spec.model).name)
         address = str(plan.setup.params.get("saas.base_url") or "")
         self._price = prices.find(spec.pretrained_model_type, self._title, address)
-        self._meter = Meter(self._price)
+        self._metrics = Metrics(self._price)
         self._events: dict[Any, tuple[int, Event]] = {}
         """Numbered, in their order; of what repeats itself while a worker loads, the last."""
         self._numbers = itertools.count(1)
@@ -72,7 +72,7 @@ class Pool:
         self._tries: int = plan.setup.params.get("saas.max_retries", 0)
         self._tasks: set[asyncio.Task[None]] = set()
         attach_log(plan.hidden)
-        self._service = Service(
+        self._server = Server(
             {
                 **{capability.value: functools.partial(self._ask, capability) for capability in METHODS},
                 "stat": self._stat,
@@ -80,9 +80,9 @@ class Pool:
                 "history": self._history,
                 "watch": self._watch,
                 "logs": self._logs,
-                "scale": self._upkeep.scale,
-                "drain": self._upkeep.drain,
-                "restart": self._upkeep.restart,
+                "scale": self._lifecycle.scale,
+                "drain": self._lifecycle.drain,
+                "restart": self._lifecycle.restart,
                 "undeploy": self._undeploy,
             },
             path=socket_folder() / f"{plan.id}.sock",
@@ -99,11 +99,11 @@ class Pool:
     async def endpoint(self) -> protocol.Endpoint:
         """Return where clients connect."""
         await asyncio.wrap_future(self._started)
-        return self._service.endpoint(self._node)
+        return self._server.endpoint(self._node)
 
     async def _start(self) -> None:
-        await self._service.start(tcp=len(ray.nodes()) > 1)
-        discovery.announce(socket_folder(), self._plan.spec.model, self._service.endpoint(self._node))
+        await self._server.start(tcp=len(ray.nodes()) > 1)
+        discovery.announce(socket_folder(), self._plan.spec.model, self._server.endpoint(self._node))
         self._note(Placed(self._node, os.getpid()))
         self._spawn(self._open())
         self._spawn(self._tick())
@@ -115,12 +115,12 @@ class Pool:
 
     # ---- getting ready
 
-    def _new_staff(self) -> Staff:
-        return (Crew if self._plan.backend.info.local else Slots)(self._plan, self._health)
+    def _new_workers(self) -> Workers:
+        return (EngineWorkers if self._plan.backend.info.local else ApiWorkers)(self._plan, self._health)
 
     def _health(self, worker: int, state: str) -> None:
-        self._capabilities = self._upkeep.staff.capabilities or self._capabilities
-        self._gate.health(worker, state)
+        self._capabilities = self._lifecycle.workers.capabilities or self._capabilities
+        self._admission.health(worker, state)
 
     async def _open(self) -> None:
         """Open the deployment; after a restart nobody waits who could deploy again, so it is tried until it works."""
@@ -128,27 +128,27 @@ class Pool:
             restarted = ray.get_runtime_context().was_current_actor_reconstructed
         pause = FIRST_PAUSE_SECONDS
         while (err := await self._opened()) is not None and not self._undeploying:
-            await self._upkeep.staff.close()
+            await self._lifecycle.workers.close()
             self._broken(err)
             if not restarted:
                 self._note(Failed(errors.to_wire(err)))
                 return
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            self._upkeep.staff = self._new_staff()
+            self._lifecycle.workers = self._new_workers()
         if err is not None:  # undeployed meanwhile
             return
         if self._trouble:
             self._trouble = ""
-            self._gate.reopen()
-        self._note(Ready(time.monotonic() - self._born, self._upkeep.count, sorted(self._capabilities)))
+            self._admission.reopen()
+        self._note(Ready(time.monotonic() - self._born, self._lifecycle.count, sorted(self._capabilities)))
         if restarted:  # which has used up a spare process
             await asyncio.to_thread(prestart.prestart)
 
     async def _opened(self) -> errors.ByzerError | None:
         """Open the deployment, or return why it cannot be."""
         try:
-            await self._upkeep.open(self._note)
+            await self._lifecycle.open(self._note)
         except errors.ByzerError as err:
             log.error("the deployment could not be opened: %s", redact(str(err), self._plan.hidden))  # noqa: TRY400 - its text says all
             return err
@@ -161,11 +161,11 @@ class Pool:
     def _broken(self, err: errors.ByzerError) -> None:
         """Tell everyone who asks, and those who wait, that there is no model."""
         self._trouble = err.message
-        for worker in self._gate.workers:
-            self._gate.health(worker, "down")
+        for worker in self._admission.workers:
+            self._admission.health(worker, "down")
         alias = self._plan.spec.model
         hint = f"See logs --model {alias}; then deploy it again, with --replace."
-        self._gate.close(errors.NotDeployed(f"{alias} could not be loaded: {self._trouble}", hint))
+        self._admission.close(errors.NotDeployed(f"{alias} could not be loaded: {self._trouble}", hint))
 
     def _note(self, event: Event) -> None:
         number = next(self._numbers)
@@ -191,10 +191,10 @@ class Pool:
         if self._capabilities:  # unknown while it is loading
             self._check_capability(request)
         started = time.monotonic()
-        ticket = self._gate.ticket()
+        ticket = self._admission.ticket()
         try:
             async with asyncio.timeout(request.timeout) as deadline:
-                worker = await self._gate.admit(ticket, deadline)
+                worker = await self._admission.admit(ticket, deadline)
                 failed = True
                 sent: Dispatched | None = Dispatched(worker, time.monotonic() - started)
                 try:
@@ -210,10 +210,10 @@ class Pool:
                     failed = False  # the client's wish, not the worker's fault
                     raise
                 finally:
-                    self._gate.release(ticket, failed=failed)
-                    self._meter.ended(failed=failed)
+                    self._admission.release(ticket, failed=failed)
+                    self._metrics.ended(failed=failed)
         except TimeoutError as err:
-            raise self._gate.why_cut(ticket) or errors.DeadlineExceeded(
+            raise self._admission.why_cut(ticket) or errors.DeadlineExceeded(
                 f"{self._plan.spec.model} did not finish within {request.timeout:g} s.", "Allow more with --timeout."
             ) from err
 
@@ -224,8 +224,8 @@ class Pool:
             raise errors.Unsupported(message, needs=sorted(needed_by(request)))
 
     def _answer(self, worker: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
-        start = functools.partial(self._upkeep.staff.ask, worker, capability, request)
-        return self._meter.measured(retried(start, self._tries))
+        start = functools.partial(self._lifecycle.workers.ask, worker, capability, request)
+        return self._metrics.measured(retried(start, self._tries))
 
     # ---- looking after it
 
@@ -237,17 +237,17 @@ class Pool:
             title=self._title,
             strategy="lru",
             capabilities=sorted(self._capabilities),
-            workers=self._gate.snapshot(self._upkeep.staff.pids),
+            workers=self._admission.snapshot(self._lifecycle.workers.pids),
             concurrency=spec.worker_concurrency,
-            queued=self._gate.queued,
+            queued=self._admission.queued,
             uptime_seconds=time.monotonic() - self._born,
             trouble=self._trouble,
-            first_token_p50=self._meter.first_token(0.5),
-            first_token_p99=self._meter.first_token(0.99),
-            tokens_per_second=self._meter.tokens_per_second,
-            prompt_tokens=self._meter.usage.prompt_tokens,
-            completion_tokens=self._meter.usage.completion_tokens,
-            cost=self._meter.cost,
+            first_token_p50=self._metrics.first_token(0.5),
+            first_token_p99=self._metrics.first_token(0.99),
+            tokens_per_second=self._metrics.tokens_per_second,
+            prompt_tokens=self._metrics.usage.prompt_tokens,
+            completion_tokens=self._metrics.usage.completion_tokens,
+            cost=self._metrics.cost,
             currency=self._price.currency if self._price else "",
         )
 
@@ -259,8 +259,8 @@ class Pool:
         before: ModelStat | None = None
         moves = told = -ALIVE_SECONDS
         while True:
-            if self._gate.moves != moves or time.monotonic() - told >= ALIVE_SECONDS:
-                moves, told = self._gate.moves, time.monotonic()
+            if self._admission.moves != moves or time.monotonic() - told >= ALIVE_SECONDS:
+                moves, told = self._admission.moves, time.monotonic()
                 now = self._look()
                 yield delta(before, now)
                 before = now
@@ -269,28 +269,28 @@ class Pool:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(1)
-            self._meter.tick(self._gate.running, self._gate.queued)
+            self._metrics.tick(self._admission.running, self._admission.queued)
 
     async def _history(self, _: None) -> AsyncIterator[Sample]:
-        for sample in list(self._meter.history):
+        for sample in list(self._metrics.history):
             yield sample
 
     async def _logs(self, request: protocol.LogsRequest) -> AsyncIterator[str]:
-        for line in [*tail(os.getpid(), request.lines), *await self._upkeep.staff.log(request.lines)]:
+        for line in [*tail(os.getpid(), request.lines), *await self._lifecycle.workers.log(request.lines)]:
             yield redact(line, self._plan.hidden)  # also what came past our log: from an SDK, from Python itself
 
     async def _undeploy(self, request: protocol.UndeployRequest) -> AsyncIterator[protocol.UndeployResult]:
         """End the deployment; requests that run or wait may finish first."""
         self._undeploying = True
         alias = self._plan.spec.model
-        self._gate.close(errors.NotDeployed(f"{alias} is being undeployed.", "Deploy it again."), at_once=False)
+        self._admission.close(errors.NotDeployed(f"{alias} is being undeployed.", "Deploy it again."), at_once=False)
         if not self._capabilities:  # who waits for it is told now: this process ends soon
             undeployed = errors.NotDeployed(f"{alias} was undeployed while it loaded.")
             self._note(Failed(errors.to_wire(undeployed)))
-        unfinished = await self._gate.empty(request.grace)
-        pids = [os.getpid(), *self._upkeep.staff.family()]
-        await self._upkeep.staff.close()
-        await asyncio.to_thread(desired_state.forget, self._plan)
-        self._service.stop()
+        unfinished = await self._admission.empty(request.grace)
+        pids = [os.getpid(), *self._lifecycle.workers.family()]
+        await self._lifecycle.workers.close()
+        await asyncio.to_thread(desired_state.delete, self._plan)
+        self._server.stop()
         discovery.withdraw(socket_folder(), alias)
         yield protocol.UndeployResult(unfinished, pids)

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from byzer_magic import errors
 from byzer_magic.runtime.transport import attachments, protocol
 from byzer_magic.runtime.transport.client import Link
-from byzer_magic.runtime.transport.server import Service
+from byzer_magic.runtime.transport.server import Server
 from byzer_magic.types import ChatChunk, ChatRequest, ImageItem, ImageRequest, Media, Message
 
 
@@ -26,7 +26,7 @@ class Far:
 
     def __init__(self, folder: Path) -> None:
         self.open = 0
-        self.service = Service(
+        self.service = Server(
             {"chat": self.chat, "logs": self.boom, "image": self.image},
             path=folder / "pool.sock",
             host="127.0.0.1",
@@ -136,12 +136,12 @@ HOSTILE = {
     "truncated frame": protocol.write([protocol.Call(1, "chat", protocol.pack(ask(3)))])[:-4],
     "unknown frame": b"\x91\x92\x63\x01",
     "text": "hello",
-    "medium without a beginning": protocol.write([protocol.Put("a", 5, 10, b"12345")]),
-    "medium larger than it says": protocol.write([protocol.Put("a", 0, 2, b"12345")]),
-    "medium of no size": protocol.write([protocol.Put("a", 0, -1, b"")]),
-    "medium without end": protocol.write([protocol.Put("a", 0, 2**50, b"1")]),
+    "medium without a beginning": protocol.write([protocol.AttachmentChunk("a", 5, 10, b"12345")]),
+    "medium larger than it says": protocol.write([protocol.AttachmentChunk("a", 0, 2, b"12345")]),
+    "medium of no size": protocol.write([protocol.AttachmentChunk("a", 0, -1, b"")]),
+    "medium without end": protocol.write([protocol.AttachmentChunk("a", 0, 2**50, b"1")]),
     "medium with another name half way": protocol.write(
-        [protocol.Put("a", 0, 4, b"12"), protocol.Put("b", 2, 4, b"34")]
+        [protocol.AttachmentChunk("a", 0, 4, b"12"), protocol.AttachmentChunk("b", 2, 4, b"34")]
     ),
     "medium named by a number": msgspec.msgpack.encode([[6, 7, 0, 1, b"1"]]),
     "medium named in a call only": protocol.write(
@@ -204,17 +204,17 @@ async def eventually(true: object, seconds: float = 2.0) -> None:
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[protocol.Put]:
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[protocol.AttachmentChunk]:
     """The pieces of media that have been sent."""
-    found: list[protocol.Put] = []
-    pieces = attachments.pieces
+    found: list[protocol.AttachmentChunk] = []
+    chunks = attachments.chunks
 
-    def noted(digest: str, data: bytes) -> Iterator[protocol.Put]:
-        for piece in pieces(digest, data):
+    def noted(digest: str, data: bytes) -> Iterator[protocol.AttachmentChunk]:
+        for piece in chunks(digest, data):
             found.append(piece)
             yield piece
 
-    monkeypatch.setattr(attachments, "pieces", noted)
+    monkeypatch.setattr(attachments, "chunks", noted)
     return found
 
 
@@ -228,7 +228,7 @@ def digests(*blobs: bytes) -> list[str]:
 
 
 async def test_a_large_picture_travels_once_however_often_it_is_asked_about(
-    link: Link, sent: list[protocol.Put]
+    link: Link, sent: list[protocol.AttachmentChunk]
 ) -> None:
     large, small = bytes(range(256)) * 20_000, b"small"
     assert await seen(link, large, small) == digests(large, small)
@@ -237,7 +237,7 @@ async def test_a_large_picture_travels_once_however_often_it_is_asked_about(
     assert sum(len(piece.data) for piece in sent) == len(large)
 
 
-async def test_a_new_connection_gets_it_again(link: Link, sent: list[protocol.Put]) -> None:
+async def test_a_new_connection_gets_it_again(link: Link, sent: list[protocol.AttachmentChunk]) -> None:
     large = b"x" * 3_000_000
     await seen(link, large)
     await link.close()
@@ -245,7 +245,7 @@ async def test_a_new_connection_gets_it_again(link: Link, sent: list[protocol.Pu
     assert sum(len(piece.data) for piece in sent) == 2 * len(large)
 
 
-async def test_tokens_get_through_while_a_sound_travels(link: Link, sent: list[protocol.Put]) -> None:
+async def test_tokens_get_through_while_a_sound_travels(link: Link, sent: list[protocol.AttachmentChunk]) -> None:
     await texts(link, 1)  # connect
     sending = asyncio.create_task(seen(link, b"y" * 60_000_000))
     while not sent:
@@ -283,7 +283,9 @@ async def test_a_picture_in_a_conversation_travels_with_its_first_question(link:
         assert sent_now > len(picture.data) if turns is first else sent_now < 1000
 
 
-async def test_a_connection_that_breaks_half_way_is_made_again(link: Link, far: Far, sent: list[protocol.Put]) -> None:
+async def test_a_connection_that_breaks_half_way_is_made_again(
+    link: Link, far: Far, sent: list[protocol.AttachmentChunk]
+) -> None:
     large = bytes(range(256)) * 100_000
     sending = asyncio.create_task(seen(link, large))
     while len(sent) < 3:
@@ -298,9 +300,9 @@ async def test_a_connection_that_breaks_half_way_is_made_again(link: Link, far: 
 
 
 async def test_what_does_not_fit_any_more_is_sent_again(
-    link: Link, sent: list[protocol.Put], monkeypatch: pytest.MonkeyPatch
+    link: Link, sent: list[protocol.AttachmentChunk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attachments, "KEPT_BYTES", 1_000_000)
+    monkeypatch.setattr(attachments, "CACHE_BYTES", 1_000_000)
     blobs = [bytes([number]) * 400_000 for number in range(3)]
     for number, pieces in ((0, 1), (1, 2), (0, 2), (2, 3), (0, 3), (1, 4), (0, 4)):
         assert await seen(link, blobs[number]) == digests(blobs[number])
@@ -308,7 +310,9 @@ async def test_what_does_not_fit_any_more_is_sent_again(
     assert await seen(link, *blobs) == digests(*blobs), "one request may have more than is kept"
 
 
-async def test_a_medium_that_was_given_up_half_way_is_sent_from_its_start(link: Link, sent: list[protocol.Put]) -> None:
+async def test_a_medium_that_was_given_up_half_way_is_sent_from_its_start(
+    link: Link, sent: list[protocol.AttachmentChunk]
+) -> None:
     large = b"z" * 40_000_000
     sending = asyncio.create_task(seen(link, large))
     while not sent:

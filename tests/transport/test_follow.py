@@ -14,7 +14,7 @@ from byzer_magic import errors
 from byzer_magic.client import follow
 from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.transport.client import Link
-from byzer_magic.runtime.transport.server import Service
+from byzer_magic.runtime.transport.server import Server
 from byzer_magic.stat import Delta, Fleet, ModelStat, WorkerStat
 
 QUIET = ModelStat(model="m", kind="saas/openai", strategy="lru", capabilities=["chat"], workers=[], concurrency=1)
@@ -27,7 +27,7 @@ class Far:
         self.followers = 0
         self.requests = 0
         self.silent = False
-        self.service = Service({"follow": self.follow}, path=folder / "m.sock", host="127.0.0.1", token="right")
+        self.service = Server({"follow": self.follow}, path=folder / "m.sock", host="127.0.0.1", token="right")
 
     async def follow(self, _: None) -> AsyncIterator[Delta]:
         self.followers += 1

@@ -10,7 +10,7 @@ from byzer_magic.plan import Plan
 _SPACE = b"byzer"
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class DesiredState(msgspec.Struct, frozen=True):
     """What somebody wanted of the workers."""
 
     workers: int
@@ -18,18 +18,18 @@ class Wanted(msgspec.Struct, frozen=True):
     """By their place in the row: after a restart the workers are numbered anew."""
 
 
-def remember(plan: Plan, wanted: Wanted) -> None:
+def save(plan: Plan, wanted: DesiredState) -> None:
     """Keep it."""
     internal_kv._internal_kv_put(_key(plan), msgspec.json.encode(wanted), overwrite=True, namespace=_SPACE)
 
 
-def recall(plan: Plan) -> Wanted:
+def load(plan: Plan) -> DesiredState:
     """Return it; where nobody has changed anything, it is what was deployed."""
     found = internal_kv._internal_kv_get(_key(plan), namespace=_SPACE)
-    return msgspec.json.decode(found, type=Wanted) if found else Wanted(plan.spec.num_workers)
+    return msgspec.json.decode(found, type=DesiredState) if found else DesiredState(plan.spec.num_workers)
 
 
-def forget(plan: Plan) -> None:
+def delete(plan: Plan) -> None:
     """Forget it: the deployment ends."""
     internal_kv._internal_kv_del(_key(plan), namespace=_SPACE)
 

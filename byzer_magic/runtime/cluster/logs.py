@@ -19,7 +19,7 @@ NODE_SECONDS = 20.0
 """How long another node may take to read its files; Ray may have to start a process for it."""
 
 
-class Home(NamedTuple):
+class ProcessId(NamedTuple):
     """Where a process runs or ran: different nodes may have processes of the same number."""
 
     node: str
@@ -31,15 +31,17 @@ def here() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
-async def tails(homes: Iterable[Home], lines: int) -> list[str]:
+async def tails(processes: Iterable[ProcessId], lines: int) -> list[str]:
     """Return the last lines that each process wrote; where they cannot be read, a line says why."""
-    homes = list(dict.fromkeys(homes))
+    processes = list(dict.fromkeys(processes))
     by_node: dict[str, list[int]] = {}
-    for home in homes:
+    for home in processes:
         by_node.setdefault(home.node, []).append(home.pid)
     read = await asyncio.gather(*(_of_node(node, pids, lines) for node, pids in by_node.items()))
-    found = {Home(node, pid): text for node, texts in zip(by_node, read, strict=True) for pid, text in texts.items()}
-    return [line for home in homes for line in found[home]]
+    found = {
+        ProcessId(node, pid): text for node, texts in zip(by_node, read, strict=True) for pid, text in texts.items()
+    }
+    return [line for home in processes for line in found[home]]
 
 
 async def _of_node(node: str, pids: list[int], lines: int) -> dict[int, list[str]]:

@@ -15,7 +15,7 @@ KEEP_SECONDS = 3600
 """How long an unused spare is kept."""
 ANSWER_SECONDS = 2.0
 
-log = get_logger("spare")
+log = get_logger("prestart")
 
 
 def prestart() -> None:

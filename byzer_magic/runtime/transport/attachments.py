@@ -15,19 +15,19 @@ from typing import Any
 import msgspec
 
 from byzer_magic.errors import CommandError
-from byzer_magic.runtime.transport.protocol import BadBytes, Put
+from byzer_magic.runtime.transport.protocol import AttachmentChunk, ProtocolError
 from byzer_magic.types import ChatRequest, ImageRequest, Media, TranscribeRequest
 
-APART_BYTES = 256 * 1024
+ATTACHMENT_BYTES = 256 * 1024
 """Smaller media stay in their requests."""
-PIECE_BYTES = 1024 * 1024
-KEPT_BYTES = 256 * 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
+CACHE_BYTES = 256 * 1024 * 1024
 """What one connection keeps; the media of one request may be more."""
-LARGEST_BYTES = 1024 * 1024 * 1024
+MAX_REQUEST_BYTES = 1024 * 1024 * 1024
 """All media of one request together; a pool holds no more than this of what no call has named yet."""
 
 
-class Kept:
+class AttachmentCache:
     """What has travelled over one connection, the latest last; the same on both ends."""
 
     def __init__(self) -> None:
@@ -44,18 +44,22 @@ class Kept:
         for digest, size in sizes.items():
             self._sizes[digest] = size
             self._sizes.move_to_end(digest)
-        while sum(self._sizes.values()) > KEPT_BYTES and len(self._sizes) > len(sizes):
+        while sum(self._sizes.values()) > CACHE_BYTES and len(self._sizes) > len(sizes):
             digest, _ = self._sizes.popitem(last=False)
             self._data.pop(digest, None)
 
-    def arrive(self, piece: Put) -> None:
-        """Take a piece; raises BadBytes for one that does not fit."""
+    def arrive(self, piece: AttachmentChunk) -> None:
+        """Take a piece; raises ProtocolError for one that does not fit."""
         if piece.offset == 0:  # what its client gave up half way is forgotten here
             self._arriving = (piece.digest, piece.size, bytearray())
         digest, size, so_far = self._arriving
         end = piece.offset + len(piece.data)
-        if (piece.digest, piece.size, piece.offset) != (digest, size, len(so_far)) or not end <= size <= LARGEST_BYTES:
-            raise BadBytes(f"a piece at {piece.offset}")
+        if (piece.digest, piece.size, piece.offset) != (
+            digest,
+            size,
+            len(so_far),
+        ) or not end <= size <= MAX_REQUEST_BYTES:
+            raise ProtocolError(f"a piece at {piece.offset}")
         so_far += piece.data
         if end == size:
             self._arriving = ("", 0, bytearray())
@@ -67,14 +71,14 @@ class Kept:
         unused = [digest for digest in self._data if digest not in self._sizes]
         total = size + sum(len(self._data[digest]) for digest in unused)
         for digest in unused:
-            if total <= LARGEST_BYTES:
+            if total <= MAX_REQUEST_BYTES:
                 break
             total -= len(self._data.pop(digest))
 
     def take(self, digests: list[str]) -> dict[str, bytes]:
-        """Return the bytes that a call names; raises BadBytes when there are none."""
+        """Return the bytes that a call names; raises ProtocolError when there are none."""
         if missing := [digest for digest in digests if digest not in self._data]:
-            raise BadBytes(f"no media {missing[0][:8]}")
+            raise ProtocolError(f"no media {missing[0][:8]}")
         found = {digest: self._data[digest] for digest in digests}
         self.use({digest: len(data) for digest, data in found.items()})
         return found
@@ -89,35 +93,35 @@ def detach(body: Any) -> tuple[Any, dict[str, bytes]]:
     apart: dict[str, bytes] = {}
 
     def light(media: Media) -> Media:
-        if len(media.data) < APART_BYTES:
+        if len(media.data) < ATTACHMENT_BYTES:
             return media
         digest = hashlib.sha256(media.data).hexdigest()
         apart[digest] = media.data
         return msgspec.structs.replace(media, data=b"", digest=digest)
 
     lighter = _changed(body, light)
-    if sum(map(len, apart.values())) > LARGEST_BYTES:
+    if sum(map(len, apart.values())) > MAX_REQUEST_BYTES:
         raise CommandError("The pictures and sounds of the request have more than 1 GB.", "Send fewer at a time.")
     return lighter, apart
 
 
 def attach(body: Any, blobs: Mapping[str, bytes]) -> Any:
-    """Return a request with its large media back in their places; raises BadBytes for one that is not there."""
+    """Return a request with its large media back in their places; raises ProtocolError for one that is not there."""
 
     def whole(media: Media) -> Media:
         if not media.digest:
             return media
         if media.digest not in blobs:
-            raise BadBytes(f"no media {media.digest[:8]}")
+            raise ProtocolError(f"no media {media.digest[:8]}")
         return msgspec.structs.replace(media, data=blobs[media.digest], digest="")
 
     return _changed(body, whole)
 
 
-def pieces(digest: str, data: bytes) -> Iterator[Put]:
+def chunks(digest: str, data: bytes) -> Iterator[AttachmentChunk]:
     """Yield a medium in pieces."""
-    for offset in range(0, len(data), PIECE_BYTES):
-        yield Put(digest, offset, len(data), data[offset : offset + PIECE_BYTES])
+    for offset in range(0, len(data), CHUNK_BYTES):
+        yield AttachmentChunk(digest, offset, len(data), data[offset : offset + CHUNK_BYTES])
 
 
 def _changed(body: Any, change: Any) -> Any:

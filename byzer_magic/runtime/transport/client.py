@@ -46,7 +46,7 @@ class Link:
         self._connecting = asyncio.Lock()
         self._calls: dict[int, asyncio.Queue[protocol.ToClient | None]] = {}
         self._ids = itertools.count(1)
-        self._kept = attachments.Kept()
+        self._kept = attachments.AttachmentCache()
         self._sending_media = asyncio.Lock()
 
     @property
@@ -120,7 +120,7 @@ class Link:
         async with self._sending_media:  # the other side keeps what comes in this order
             for digest, data in media.items():
                 if digest not in kept:
-                    for piece in attachments.pieces(digest, data):
+                    for piece in attachments.chunks(digest, data):
                         await self._send(connection, piece)
             kept.use({digest: len(data) for digest, data in media.items()})
             await self._send(connection, call)  # nothing may come between the two: both ends count in this order
@@ -137,7 +137,7 @@ class Link:
         async with self._connecting:
             if self._connection is None:
                 self._connection = await self._dial()
-                self._kept = attachments.Kept()
+                self._kept = attachments.AttachmentCache()
                 self._reader = asyncio.create_task(self._read(self._connection))
             return self._connection
 
@@ -162,10 +162,10 @@ class Link:
     async def _read(self, connection: ClientConnection) -> None:
         try:
             async for message in connection:
-                for frame in protocol.read_answers(message):  # type: ignore[arg-type]  # text would raise BadBytes
+                for frame in protocol.read_answers(message):  # type: ignore[arg-type]  # text would raise ProtocolError
                     if queue := self._calls.get(frame.id):
                         queue.put_nowait(frame)
-        except (ConnectionClosed, protocol.BadBytes):
+        except (ConnectionClosed, protocol.ProtocolError):
             pass
         finally:
             if self._connection is connection:

@@ -37,7 +37,7 @@ class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=2):
     id: int
 
 
-class Put(msgspec.Struct, frozen=True, array_like=True, tag=6):
+class AttachmentChunk(msgspec.Struct, frozen=True, array_like=True, tag=6):
     """Client to pool: a piece of a picture or sound that the calls after it may name; see `apart`."""
 
     digest: str
@@ -152,14 +152,14 @@ def _english(value: Any) -> Any:
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_english)
-_to_pool = msgspec.msgpack.Decoder(list[Call | Cancel | Put])
+_to_pool = msgspec.msgpack.Decoder(list[Call | Cancel | AttachmentChunk])
 _to_client = msgspec.msgpack.Decoder(list[Item | Done | Fail])
 _bodies = {name: msgspec.msgpack.Decoder(takes) for name, (takes, _) in METHODS.items()}
 _items = {name: msgspec.msgpack.Decoder(gives) for name, (_, gives) in METHODS.items()}
 
-ToPool = Call | Cancel | Put
+ToPool = Call | Cancel | AttachmentChunk
 ToClient = Item | Done | Fail
-BadBytes = msgspec.MsgspecError
+ProtocolError = msgspec.MsgspecError
 """Raised by the read functions for anything that is not a well-formed frame."""
 
 
@@ -174,20 +174,20 @@ def write(frames: list[ToPool] | list[ToClient]) -> bytes:
 
 
 def read_calls(message: bytes) -> list[ToPool]:
-    """Decode a client's message; raises BadBytes."""
+    """Decode a client's message; raises ProtocolError."""
     return _to_pool.decode(message)
 
 
 def read_answers(message: bytes) -> list[ToClient]:
-    """Decode a pool's message; raises BadBytes."""
+    """Decode a pool's message; raises ProtocolError."""
     return _to_client.decode(message)
 
 
 def body_of(call: Call) -> Any:
-    """Decode what a call's method takes; raises BadBytes, or KeyError for an unknown method."""
+    """Decode what a call's method takes; raises ProtocolError, or KeyError for an unknown method."""
     return _bodies[call.method].decode(call.body)
 
 
 def item_of(method: str, item: Item) -> Any:
-    """Decode an item of a method's answer; raises BadBytes."""
+    """Decode an item of a method's answer; raises ProtocolError."""
     return _items[method].decode(item.body)

@@ -16,7 +16,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
+from websockets.asyncio.server import Server as WebSocketServer, ServerConnection, serve, unix_serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
@@ -32,10 +32,10 @@ HIGH_WATER_FRAMES = 4096
 UNIX_PATH_BYTES = 100
 """Longer socket paths do not fit into the kernel's address structure."""
 
-log = get_logger("service")
+log = get_logger("server")
 
 
-class Service:
+class Server:
     """Serves `methods` on a Unix socket of this node and on TCP, both behind the same random token."""
 
     def __init__(
@@ -46,12 +46,12 @@ class Service:
         self._host = host
         self._token = token
         self._hidden = hidden
-        self._servers: list[Server] = []
+        self._servers: list[WebSocketServer] = []
         self._port = 0
 
     async def start(self, *, tcp: bool) -> None:
         """Listen; on TCP too when `tcp` (clients on other nodes), or when the socket's path is too long."""
-        quiet = logging.getLogger("byzer_magic.service.handshake")
+        quiet = logging.getLogger("byzer_magic.server.handshake")
         quiet.setLevel(logging.CRITICAL)  # garbage on the socket is not worth a traceback in the log
         common: dict[str, Any] = {
             "process_request": self._authorize,
@@ -94,7 +94,7 @@ class Service:
         peer = _Peer(connection, self)
         try:
             await peer.run()
-        except (ConnectionClosed, protocol.BadBytes) as err:
+        except (ConnectionClosed, protocol.ProtocolError) as err:
             log.debug("connection ended: %s", type(err).__name__)
         finally:
             await peer.close()
@@ -110,7 +110,7 @@ class Service:
         except errors.ByzerError as err:
             log.warning("%s failed: %s: %s", call.method, err.code, err.message)
             await peer.put(protocol.Fail(call.id, errors.to_wire(err)))
-        except (KeyError, protocol.BadBytes) as err:
+        except (KeyError, protocol.ProtocolError) as err:
             await peer.put(
                 protocol.Fail(call.id, errors.to_wire(errors.CommandError(f"Bad call {call.method!r}: {err}.")))
             )
@@ -123,13 +123,13 @@ class Service:
 class _Peer:
     """One connection: its running calls and its unsent frames."""
 
-    def __init__(self, connection: ServerConnection, service: Service) -> None:
+    def __init__(self, connection: ServerConnection, server: Server) -> None:
         self._connection = connection
-        self._service = service
+        self._server = server
         self._calls: dict[int, asyncio.Task[None]] = {}
         self._unsent: list[protocol.ToClient] = []
         self._wake = asyncio.Event()
-        self._kept = attachments.Kept()
+        self._kept = attachments.AttachmentCache()
         self._room = asyncio.Event()
         self._room.set()
 
@@ -139,21 +139,21 @@ class _Peer:
         try:
             async for message in self._connection:
                 if isinstance(message, str):
-                    raise protocol.BadBytes("text frame")
+                    raise protocol.ProtocolError("text frame")
                 for frame in protocol.read_calls(message):
                     self._take(frame)
         finally:
             writer.cancel()
 
     def _take(self, frame: protocol.ToPool) -> None:
-        if isinstance(frame, protocol.Put):
+        if isinstance(frame, protocol.AttachmentChunk):
             self._kept.arrive(frame)
         elif isinstance(frame, protocol.Cancel):
             if task := self._calls.get(frame.id):
                 task.cancel()
         elif frame.id not in self._calls:
             media = self._kept.take(frame.media)
-            task = asyncio.create_task(self._service.answer(frame, media, self))
+            task = asyncio.create_task(self._server.answer(frame, media, self))
             self._calls[frame.id] = task
             task.add_done_callback(functools.partial(self._ended, frame.id))
 

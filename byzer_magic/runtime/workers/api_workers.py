@@ -10,12 +10,12 @@ from byzer_magic.backends.base import Backend
 from byzer_magic.capabilities import Capability
 from byzer_magic.plan import MAX_QUEUED, Plan
 from byzer_magic.runtime.cluster.node import calm_garbage_collector
-from byzer_magic.runtime.workers.engine_workers import Note
+from byzer_magic.runtime.workers.engine_workers import Notify
 from byzer_magic.types import Item, Loading, Request
 
 
-class Slots:
-    """Opens the backend, and gives it to the workers; has the same methods as a `Crew` of engines."""
+class ApiWorkers:
+    """Opens the backend, and gives it to the workers; has the same methods as `EngineWorkers`."""
 
     def __init__(self, plan: Plan, health: Callable[[int, str], None]) -> None:
         self.capabilities: frozenset[Capability] = frozenset()
@@ -25,7 +25,7 @@ class Slots:
         self._latest: Backend | None = None
         self._backends: dict[int, Backend] = {}
 
-    async def add(self, indices: Iterable[int], note: Note) -> None:
+    async def add(self, indices: Iterable[int], note: Notify) -> None:
         """Let more workers take requests.
 
         Raises:
@@ -38,7 +38,7 @@ class Slots:
             self._backends[index] = self._latest
             self._health(index, "up")
 
-    async def _open(self, note: Note) -> Backend:
+    async def _open(self, note: Notify) -> Backend:
         def report(stage: str, fraction: float | None = None, detail: str = "", /) -> None:
             note(Loading(stage, fraction=fraction, detail=detail))
 
@@ -48,7 +48,7 @@ class Slots:
         self.capabilities = backend.capabilities()
         return backend
 
-    async def renew(self, index: int, note: Note, *, first: bool) -> None:
+    async def renew(self, index: int, note: Notify, *, first: bool) -> None:
         """Give a worker new connections: those that the first one of several has got.
 
         Raises:

@@ -15,16 +15,16 @@ from byzer_magic import errors
 from byzer_magic.backends.base import Backend
 from byzer_magic.capabilities import METHODS, Capability
 from byzer_magic.plan import Plan
-from byzer_magic.runtime.cluster.logs import Home, here
+from byzer_magic.runtime.cluster.logs import ProcessId, here
 from byzer_magic.runtime.cluster.node import attach_log, socket_folder
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.transport.client import Link
-from byzer_magic.runtime.transport.server import Service
-from byzer_magic.runtime.workers.reaper import Guard
+from byzer_magic.runtime.transport.server import Server
+from byzer_magic.runtime.workers.reaper import Reaper
 from byzer_magic.types import Item, Loading, Request
 
-KEPT_HOMES = 3
+KEPT_PROCESSES = 3
 """Of a worker that died again and again, so many processes' logs are shown."""
 START_SECONDS = 60.0
 """How long Ray may take to give an engine its process."""
@@ -37,8 +37,8 @@ class Engine:
         self._plan = plan
         self._backend: Backend | None = None
         attach_log(plan.hidden)
-        self._guard = Guard()
-        self._service = Service(
+        self._reaper = Reaper()
+        self._server = Server(
             {
                 "open": self._open,
                 **{capability.value: functools.partial(self._ask, capability) for capability in METHODS},
@@ -48,7 +48,7 @@ class Engine:
             token=plan.token.reveal(),
             hidden=plan.hidden,
         )
-        self._started = asyncio.run_coroutine_threadsafe(self._service.start(tcp=len(ray.nodes()) > 1), LOOP.start())
+        self._started = asyncio.run_coroutine_threadsafe(self._server.start(tcp=len(ray.nodes()) > 1), LOOP.start())
 
     def __repr__(self) -> str:
         return f"Engine({self._plan.spec.model})"
@@ -56,7 +56,7 @@ class Engine:
     async def endpoint(self) -> protocol.Endpoint:
         """Return where the pool connects."""
         await asyncio.wrap_future(self._started)
-        return self._service.endpoint(here())
+        return self._server.endpoint(here())
 
     async def _open(self, _: None) -> AsyncIterator[Loading | protocol.Opened]:
         """Load the model, telling how far it is; the last item is Opened."""
@@ -73,10 +73,10 @@ class Engine:
         work.add_done_callback(lambda _: stages.put_nowait(None))
         try:
             while (stage := await stages.get()) is not None:
-                self._guard.note_shared_memory()  # also while it loads: it may be interrupted
+                self._reaper.note_shared_memory()  # also while it loads: it may be interrupted
                 yield stage
             self._backend = await work
-            self._guard.note_shared_memory()
+            self._reaper.note_shared_memory()
         finally:
             work.cancel()
         yield self._opened(self._backend)
@@ -96,7 +96,7 @@ class EngineWorker:
     """One engine as the pool sees it: a worker to send requests to, and its comings and goings."""
 
     def __init__(self, name: str, actor: Any) -> None:
-        self.homes: list[Home] = []
+        self.processes: list[ProcessId] = []
         """Its processes, one after the other; the last is the one that runs."""
         self.trouble = ""
         """What Ray said when it was last asked for this worker and had none."""
@@ -115,24 +115,24 @@ class EngineWorker:
         except ray.exceptions.RayError as err:  # between a death and Ray noticing, or while it restarts
             self.trouble = str(err).strip().splitlines()[-1]
             raise ConnectionError(self.trouble) from err
-        self._runs_in(Home(endpoint.node, endpoint.pid))
+        self._runs_in(ProcessId(endpoint.node, endpoint.pid))
         return endpoint
 
-    def _runs_in(self, home: Home) -> None:
-        if [home] != self.homes[-1:]:
-            self.homes = [*self.homes, home][-KEPT_HOMES:]
+    def _runs_in(self, home: ProcessId) -> None:
+        if [home] != self.processes[-1:]:
+            self.processes = [*self.processes, home][-KEPT_PROCESSES:]
 
     @property
     def pid(self) -> int:
         """Return its process, or 0 while it has none."""
-        return self.homes[-1].pid if self.homes else 0
+        return self.processes[-1].pid if self.processes else 0
 
     async def bring_up(self) -> AsyncIterator[Loading | protocol.Opened]:
         """Load the model in the (new) process: yields Loading, at last Opened."""
         async with aclosing(self._link.stream("open")) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
                 if isinstance(event, protocol.Opened):  # a restarted one listens where the last one did
-                    self._runs_in(Home(event.node, event.pid))
+                    self._runs_in(ProcessId(event.node, event.pid))
                 yield event
 
     async def lost(self) -> None:

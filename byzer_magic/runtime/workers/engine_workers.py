@@ -24,13 +24,13 @@ LOG_LINES = 200
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 """Between two attempts to bring a worker back: the first and the longest pause, each twice the one before."""
-STUCK_SECONDS = 1800.0
+STALL_SECONDS = 1800.0
 """A load that reports nothing new for so long, not even another number of megabytes, is given up."""
 
-Note = Callable[[Event], None]
+Notify = Callable[[Event], None]
 """Told of how a load goes."""
 
-log = get_logger("crew")
+log = get_logger("engine_workers")
 
 
 def loads_at_once() -> int:
@@ -38,7 +38,7 @@ def loads_at_once() -> int:
     return max(2, (os.cpu_count() or 1) // 4)
 
 
-class Crew:
+class EngineWorkers:
     """Starts, watches and ends the workers; tells the pool by `health` (up, down)."""
 
     def __init__(self, plan: Plan, health: Callable[[int, str], None]) -> None:
@@ -48,11 +48,11 @@ class Crew:
         self._health = health
         self._turns = asyncio.Semaphore(loads_at_once())
         self._keeping: dict[int, asyncio.Task[None]] = {}
-        self._failed: list[logs.Home] = []
+        self._failed: list[logs.ProcessId] = []
         """Processes of workers that were given up, for their logs."""
         self._closing = False
 
-    async def add(self, indices: Iterable[int], note: Note) -> None:
+    async def add(self, indices: Iterable[int], note: Notify) -> None:
         """Load the model in new workers, each of which is `up` as soon as it is ready.
 
         Raises:
@@ -70,14 +70,14 @@ class Crew:
             await asyncio.gather(*loading)
         except errors.ByzerError as err:
             if not self._closing:
-                self._failed = [home for index in added for home in self._workers[index].homes]
+                self._failed = [home for index in added for home in self._workers[index].processes]
                 err.details["log"] = await self.log(LOG_LINES)
             raise
         finally:
             for task in loading:
                 task.cancel()
 
-    async def renew(self, index: int, note: Note, *, first: bool) -> None:
+    async def renew(self, index: int, note: Notify, *, first: bool) -> None:
         """Give a worker a new process; it gets one also when nobody waits for that any more.
 
         Raises:
@@ -91,7 +91,7 @@ class Crew:
         self._keeping[index] = renewal
         await asyncio.shield(renewal)
 
-    async def _renew(self, index: int, worker: EngineWorker, note: Note) -> None:
+    async def _renew(self, index: int, worker: EngineWorker, note: Notify) -> None:
         try:
             await worker.renew()
             await self._bring_up(index, note)
@@ -122,13 +122,13 @@ class Crew:
             return options
         return options | {"scheduling_strategy": await placement.one_node(self._plan, index)}
 
-    async def _bring_up(self, index: int, note: Note) -> None:
+    async def _bring_up(self, index: int, note: Notify) -> None:
         worker = self._workers[index]
         if self._turns.locked():
             note(Loading("waiting for its turn to load", index))
         async with self._turns:
             try:
-                async for event in moving(worker.bring_up(), STUCK_SECONDS):
+                async for event in with_stall_timeout(worker.bring_up(), STALL_SECONDS):
                     if isinstance(event, Loading):
                         note(Loading(event.stage, index, event.fraction, event.detail))
                     else:
@@ -163,7 +163,7 @@ class Crew:
         while not self._closing:
             try:
                 async with self._turns:
-                    async for _ in moving(worker.bring_up(), STUCK_SECONDS):
+                    async for _ in with_stall_timeout(worker.bring_up(), STALL_SECONDS):
                         pass
             except Exception:  # whatever it is: nobody else brings the worker back
                 log.exception("worker %s did not come back; the next attempt is in %.0f s", index, pause)
@@ -180,13 +180,13 @@ class Crew:
 
     def family(self) -> list[int]:
         """Return the processes of the workers on this node, and all that they have started."""
-        homes = [worker.homes[-1] for worker in self._workers.values() if worker.homes]
-        return [pid for home in homes if home.node == logs.here() for pid in family(home.pid)]
+        processes = [worker.processes[-1] for worker in self._workers.values() if worker.processes]
+        return [pid for home in processes if home.node == logs.here() for pid in family(home.pid)]
 
     async def log(self, lines: int) -> list[str]:
         """Return the last lines that each worker wrote, those that have died first, without secrets."""
-        homes = [*self._failed, *(home for worker in self._workers.values() for home in worker.homes)]
-        return [redact(line, self._plan.hidden) for line in await logs.tails(homes, lines)]
+        processes = [*self._failed, *(home for worker in self._workers.values() for home in worker.processes)]
+        return [redact(line, self._plan.hidden) for line in await logs.tails(processes, lines)]
 
     async def close(self) -> None:
         """Kill every worker, also those that are still loading."""
@@ -195,7 +195,7 @@ class Crew:
             await self.drop(index)
 
 
-async def moving(events: AsyncIterator[Any], seconds: float) -> AsyncGenerator[Any, None]:
+async def with_stall_timeout(events: AsyncIterator[Any], seconds: float) -> AsyncGenerator[Any, None]:
     """Pass events on.
 
     Raises:

@@ -13,18 +13,18 @@ from typing import Any, Protocol
 from byzer_magic import errors
 from byzer_magic.capabilities import Capability
 from byzer_magic.plan import Plan
-from byzer_magic.runtime.admission import Gate
+from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, placement
 from byzer_magic.runtime.transport import protocol
-from byzer_magic.runtime.workers.engine_workers import Note
+from byzer_magic.runtime.workers.engine_workers import Notify
 from byzer_magic.types import Event, Item, Loading, Ready, Request
 
 CUT_SECONDS = 5.0
 """How long requests that are cut may take to let go of their worker."""
 
 
-class Staff(Protocol):
-    """The workers of a deployment, whatever they are: `Crew` or `Slots`."""
+class Workers(Protocol):
+    """The workers of a deployment, whatever they are: `EngineWorkers` or `ApiWorkers`."""
 
     capabilities: frozenset[Capability]
 
@@ -33,10 +33,10 @@ class Staff(Protocol):
         """Return the processes of those that have one."""
         ...
 
-    async def add(self, indices: Collection[int], note: Note) -> None:
+    async def add(self, indices: Collection[int], note: Notify) -> None:
         """Bring up more workers."""
 
-    async def renew(self, index: int, note: Note, *, first: bool) -> None:
+    async def renew(self, index: int, note: Notify, *, first: bool) -> None:
         """Let a worker begin anew; it is the first one of several, or not."""
 
     async def drop(self, index: int) -> None:
@@ -58,14 +58,14 @@ class Staff(Protocol):
         ...
 
 
-class Upkeep:
+class Lifecycle:
     """Does one change after the other."""
 
-    def __init__(self, plan: Plan, gate: Gate, staff: Staff) -> None:
-        self.staff = staff
+    def __init__(self, plan: Plan, admission: Admission, workers: Workers) -> None:
+        self.workers = workers
         self._plan = plan
-        self._gate = gate
-        self._workers = list(range(plan.spec.num_workers))
+        self._admission = admission
+        self._indices = list(range(plan.spec.num_workers))
         """The indices of those that the deployment shall have."""
         self._reserved = 0
         """For how many workers more is reserved than the pool's actor was made with."""
@@ -75,9 +75,9 @@ class Upkeep:
     @property
     def count(self) -> int:
         """Return how many workers the deployment shall have."""
-        return len(self._workers)
+        return len(self._indices)
 
-    async def open(self, note: Note) -> None:
+    async def open(self, note: Notify) -> None:
         """Bring up the workers: those that were deployed, or what was wanted before the pool's process was restarted.
 
         Raises:
@@ -85,13 +85,13 @@ class Upkeep:
             ByzerError: a backend could not be opened, or Ray has no room any more.
         """
         async with self._one:
-            wanted: desired_state.Wanted = await asyncio.to_thread(desired_state.recall, self._plan)
+            wanted: desired_state.DesiredState = await asyncio.to_thread(desired_state.load, self._plan)
             await self._reserve(wanted.workers)
-            self._workers = list(range(wanted.workers))
-            self._gate.resize(self._workers, "loading")
+            self._indices = list(range(wanted.workers))
+            self._admission.resize(self._indices, "loading")
             for index in wanted.drained:
-                self._gate.drain(index, self._drained())
-            await self.staff.add(self._workers, note)
+                self._admission.drain(index, self._drained_error())
+            await self.workers.add(self._indices, note)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -101,7 +101,7 @@ class Upkeep:
             NotDeployed: there is no model that could be changed.
         """
         async with self._one:
-            if why := self._gate.broken:
+            if why := self._admission.broken:
                 raise why
             yield
 
@@ -121,16 +121,16 @@ class Upkeep:
             yield event
         async with self._turn():
             started = time.monotonic()
-            stay, go = self._workers[: request.workers], self._workers[request.workers :]
+            stay, go = self._indices[: request.workers], self._indices[request.workers :]
             new = self._unused(request.workers - len(stay))
             await self._make_room(request.workers)
-            self._workers = sorted([*stay, *new])
-            self._gate.resize(self._workers, "loading")
+            self._indices = sorted([*stay, *new])
+            self._admission.resize(self._indices, "loading")
             for index in go:
                 self._retire(index)
             try:
                 if new:
-                    async with aclosing(noted(lambda note: self.staff.add(new, note))) as events:  # type: ignore[type-var]  # a generator
+                    async with aclosing(events_of(lambda note: self.workers.add(new, note))) as events:  # type: ignore[type-var]  # a generator
                         async for event in events:
                             yield event
             finally:
@@ -139,7 +139,7 @@ class Upkeep:
 
     def _unused(self, count: int) -> list[int]:
         """Return indices for new workers; those that are still finishing what they do keep theirs."""
-        used = {*self._workers, *self._retiring}
+        used = {*self._indices, *self._retiring}
         return list(itertools.islice((index for index in itertools.count() if index not in used), max(0, count)))
 
     async def _make_room(self, count: int) -> None:
@@ -163,27 +163,27 @@ class Upkeep:
 
     async def _settle(self, new: list[int]) -> None:
         """Keep the new workers that have come up, and let the others go."""
-        for index in [index for index in new if self._gate.state(index) == "loading"]:
-            self._workers.remove(index)
-            self._gate.resize(self._workers, "loading")
-            await self.staff.drop(index)
+        for index in [index for index in new if self._admission.state(index) == "loading"]:
+            self._indices.remove(index)
+            self._admission.resize(self._indices, "loading")
+            await self.workers.drop(index)
         await self._reserve(self.count)
         await self._remember()
 
     def _retire(self, index: int) -> None:
         async def when_idle() -> None:
-            await self._gate.idle(index, math.inf)
-            await self.staff.drop(index)
+            await self._admission.idle(index, math.inf)
+            await self.workers.drop(index)
             del self._retiring[index]
 
         self._retiring[index] = asyncio.create_task(when_idle())
 
     async def _remember(self) -> None:
-        drained = [place for place, index in enumerate(self._workers) if index in self._gate.drained]
-        await asyncio.to_thread(desired_state.remember, self._plan, desired_state.Wanted(self.count, drained))
+        drained = [place for place, index in enumerate(self._indices) if index in self._admission.drained]
+        await asyncio.to_thread(desired_state.save, self._plan, desired_state.DesiredState(self.count, drained))
 
     def _ready(self, started: float) -> Ready:
-        return Ready(time.monotonic() - started, self.count, sorted(self.staff.capabilities))
+        return Ready(time.monotonic() - started, self.count, sorted(self.workers.capabilities))
 
     # ---- drain and restart
 
@@ -195,11 +195,11 @@ class Upkeep:
         """
         chosen = self._chosen(request.worker)
         for index in chosen:
-            self._gate.drain(index, self._drained())
+            self._admission.drain(index, self._drained_error())
         await self._remember()
-        yield sum(self._gate.busy(index) for index in chosen)
+        yield sum(self._admission.busy(index) for index in chosen)
 
-    def _rests(self) -> errors.NotDeployed:
+    def _drained_error(self) -> errors.NotDeployed:
         alias = self._plan.spec.model
         return errors.NotDeployed(
             f"{alias} is drained: it takes no requests.", f"restart --model {alias} lets it work again."
@@ -226,23 +226,23 @@ class Upkeep:
             yield self._ready(started)
 
     async def _renewed(self, index: int, grace: float, *, first: bool) -> AsyncIterator[Event]:
-        before = self._gate.state(index)
-        self._gate.health(index, "loading")
+        before = self._admission.state(index)
+        self._admission.health(index, "loading")
         waited = False
         try:
-            if busy := self._gate.busy(index):
+            if busy := self._admission.busy(index):
                 yield Loading(f"waiting for {busy} request{'s'[: busy != 1]} in flight", index)
-            if not await self._gate.idle(index, grace):
-                self._gate.cut(index, self._cut_short(index, grace))
-                await self._gate.idle(index, CUT_SECONDS)
+            if not await self._admission.idle(index, grace):
+                self._admission.cut(index, self._cut_short(index, grace))
+                await self._admission.idle(index, CUT_SECONDS)
             waited = True
         finally:
             if not waited and before:  # whoever wanted it has gone
-                self._gate.health(index, "up" if before == "drained" else before)
-        async with aclosing(noted(lambda note: self.staff.renew(index, note, first=first))) as events:  # type: ignore[type-var]  # a generator
+                self._admission.health(index, "up" if before == "drained" else before)
+        async with aclosing(events_of(lambda note: self.workers.renew(index, note, first=first))) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
                 yield event
-        self._gate.undrain(index)
+        self._admission.undrain(index)
         await self._remember()
 
     def _cut_short(self, index: int, grace: float) -> errors.WorkerLost:
@@ -254,17 +254,17 @@ class Upkeep:
 
     def _chosen(self, worker: int | None) -> list[int]:
         if worker is None:
-            return list(self._workers)
-        if worker not in self._workers:
+            return list(self._indices)
+        if worker not in self._indices:
             alias = self._plan.spec.model
-            known = ", ".join(map(str, self._workers))
-            if self._workers == list(range(self.count)):
+            known = ", ".join(map(str, self._indices))
+            if self._indices == list(range(self.count)):
                 known = f"0 to {self.count - 1}"
             raise errors.CommandError(f"{alias} has no worker {worker}.", f"Its workers: {known}.")
         return [worker]
 
 
-async def noted(work: Callable[[Note], Coroutine[Any, Any, None]]) -> AsyncIterator[Event]:
+async def events_of(work: Callable[[Notify], Coroutine[Any, Any, None]]) -> AsyncIterator[Event]:
     """Yield what `work` notes while it runs; leaving early stops it."""
     events: asyncio.Queue[Event | None] = asyncio.Queue()
     task = asyncio.create_task(work(events.put_nowait))

@@ -23,7 +23,7 @@ MADE = ("psm_", "sem.", "vllm_dist_")
 GIVE_UP_SECONDS = 10.0
 
 
-class Guard:
+class Reaper:
     """Sees to it that whatever this process starts ends with it, however it ends."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from byzer_magic.catalog import prices
-from byzer_magic.runtime.metrics import HISTORY_SECONDS, Meter
+from byzer_magic.runtime.metrics import HISTORY_SECONDS, Metrics
 from byzer_magic.types import ChatChunk, EmbeddingBatch, Usage
 
 PRICE = prices.find("saas/openai", "gpt-4o")
@@ -20,62 +20,62 @@ async def items(*given: ChatChunk | EmbeddingBatch) -> AsyncIterator[ChatChunk |
         yield item
 
 
-async def answered(meter: Meter, *given: ChatChunk | EmbeddingBatch) -> list[Any]:
-    found = [item async for item in meter.measured(items(*given))]
-    meter.ended(failed=False)
+async def answered(metrics: Metrics, *given: ChatChunk | EmbeddingBatch) -> list[Any]:
+    found = [item async for item in metrics.measured(items(*given))]
+    metrics.ended(failed=False)
     return found
 
 
 async def test_tokens_and_costs_are_added_up() -> None:
-    meter = Meter(PRICE)
-    assert meter.cost == 0.0
-    await answered(meter, ChatChunk(text="a"), ChatChunk(text="b"), ChatChunk(usage=Usage(1_000_000, 5)))
-    await answered(meter, EmbeddingBatch(0, 1, b"", usage=Usage(1_000_000, 0)))
-    assert meter.usage == Usage(2_000_000, 5)
-    assert meter.cost == pytest.approx(5.0 + 5 * 10 / 1_000_000)
-    meter.tick(3, 4)
-    [sample] = meter.history
+    metrics = Metrics(PRICE)
+    assert metrics.cost == 0.0
+    await answered(metrics, ChatChunk(text="a"), ChatChunk(text="b"), ChatChunk(usage=Usage(1_000_000, 5)))
+    await answered(metrics, EmbeddingBatch(0, 1, b"", usage=Usage(1_000_000, 0)))
+    assert metrics.usage == Usage(2_000_000, 5)
+    assert metrics.cost == pytest.approx(5.0 + 5 * 10 / 1_000_000)
+    metrics.tick(3, 4)
+    [sample] = metrics.history
     assert (sample.requests, sample.tokens, sample.busy, sample.queued) == (2, 5, 3, 4)
-    assert sample.cost == pytest.approx(meter.cost)
-    meter.tick(0, 0)
-    assert (meter.history[-1].cost, meter.history[-1].requests) == (0.0, 0)
+    assert sample.cost == pytest.approx(metrics.cost)
+    metrics.tick(0, 0)
+    assert (metrics.history[-1].cost, metrics.history[-1].requests) == (0.0, 0)
 
 
 async def test_of_sums_that_come_with_every_piece_the_last_one_counts() -> None:
-    meter = Meter(PRICE)
-    await answered(meter, *(ChatChunk(text="a", usage=Usage(1_000_000, number)) for number in range(1, 6)))
-    assert meter.usage == Usage(1_000_000, 5)
-    assert meter.cost == pytest.approx(2.5 + 5 * 10 / 1_000_000)
+    metrics = Metrics(PRICE)
+    await answered(metrics, *(ChatChunk(text="a", usage=Usage(1_000_000, number)) for number in range(1, 6)))
+    assert metrics.usage == Usage(1_000_000, 5)
+    assert metrics.cost == pytest.approx(2.5 + 5 * 10 / 1_000_000)
 
 
 async def test_one_answer_of_an_unknown_price_leaves_the_sum_unknown() -> None:
     assert PRICE
-    meter = Meter(replace(PRICE, up_to=10))
-    await answered(meter, ChatChunk(usage=Usage(11, 1)))
-    await answered(meter, ChatChunk(usage=Usage(1, 1)))
-    meter.tick(0, 0)
-    assert (meter.cost, meter.history[-1].cost) == (None, None)
+    metrics = Metrics(replace(PRICE, up_to=10))
+    await answered(metrics, ChatChunk(usage=Usage(11, 1)))
+    await answered(metrics, ChatChunk(usage=Usage(1, 1)))
+    metrics.tick(0, 0)
+    assert (metrics.cost, metrics.history[-1].cost) == (None, None)
 
 
 async def test_without_a_price_nothing_costs_anything() -> None:
-    meter = Meter()
-    assert await answered(meter, ChatChunk(usage=Usage(1, 1))) == [ChatChunk(usage=Usage(1, 1))]
-    assert meter.cost is None
+    metrics = Metrics()
+    assert await answered(metrics, ChatChunk(usage=Usage(1, 1))) == [ChatChunk(usage=Usage(1, 1))]
+    assert metrics.cost is None
 
 
 async def test_an_answer_tells_what_it_has_cost() -> None:
     assert PRICE
-    text, end = await answered(Meter(PRICE), ChatChunk("hi"), ChatChunk(finish="stop", usage=Usage(1_000_000, 0)))
+    text, end = await answered(Metrics(PRICE), ChatChunk("hi"), ChatChunk(finish="stop", usage=Usage(1_000_000, 0)))
     assert text == ChatChunk("hi")
     assert (end.finish, end.usage) == ("stop", Usage(1_000_000, 0, PRICE.input, "USD"))
-    [part] = await answered(Meter(PRICE), EmbeddingBatch(0, 1, b"", usage=Usage(0, 1_000_000)))
+    [part] = await answered(Metrics(PRICE), EmbeddingBatch(0, 1, b"", usage=Usage(0, 1_000_000)))
     assert part.usage.cost == PRICE.output
-    [long] = await answered(Meter(replace(PRICE, up_to=10)), ChatChunk(usage=Usage(11, 1)))
+    [long] = await answered(Metrics(replace(PRICE, up_to=10)), ChatChunk(usage=Usage(11, 1)))
     assert long.usage == Usage(11, 1), "a price that does not hold is none"
 
 
 def test_the_history_is_no_longer_than_ten_minutes() -> None:
-    meter = Meter()
+    metrics = Metrics()
     for _ in range(HISTORY_SECONDS + 5):
-        meter.tick(0, 0)
-    assert len(meter.history) == HISTORY_SECONDS == 600
+        metrics.tick(0, 0)
+    assert len(metrics.history) == HISTORY_SECONDS == 600

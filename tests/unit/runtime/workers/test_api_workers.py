@@ -9,7 +9,7 @@ from byzer_magic import errors
 from byzer_magic.capabilities import Capability
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.plan import Plan, resolve
-from byzer_magic.runtime.workers.api_workers import Slots
+from byzer_magic.runtime.workers.api_workers import ApiWorkers
 from byzer_magic.types import ChatRequest, Message
 from tests.conftest import KEY
 from tests.servers.process import Process
@@ -31,14 +31,14 @@ def connections(provider: Process) -> set[int]:
     }
 
 
-async def ask(slots: Slots, worker: int) -> str:
+async def ask(slots: ApiWorkers, worker: int) -> str:
     request = ChatRequest(messages=[Message("user", "hello")])
     return "".join([getattr(item, "text", "") async for item in slots.ask(worker, Capability.CHAT, request)])
 
 
 async def test_a_restart_makes_new_connections_and_shares_them(plan: Plan, provider: Process) -> None:
     told: list[tuple[int, str]] = []
-    slots = Slots(plan, lambda worker, health: told.append((worker, health)))
+    slots = ApiWorkers(plan, lambda worker, health: told.append((worker, health)))
     await slots.add(range(2), lambda _: None)
     assert told == [(0, "up"), (1, "up")]
     for worker in (0, 1):
@@ -60,7 +60,7 @@ async def test_a_restart_makes_new_connections_and_shares_them(plan: Plan, provi
 
 async def test_a_restart_that_fails_goes_on_with_what_there_was(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, str]] = []
-    slots = Slots(plan, lambda worker, health: told.append((worker, health)))
+    slots = ApiWorkers(plan, lambda worker, health: told.append((worker, health)))
     await slots.add(range(1), lambda _: None)
 
     async def broken(*_: object) -> None:

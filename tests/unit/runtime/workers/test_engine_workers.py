@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.runtime.workers.engine_workers import moving
+from byzer_magic.runtime.workers.engine_workers import with_stall_timeout
 from byzer_magic.types import Loading
 
 
@@ -19,9 +19,9 @@ async def loads(*details: str) -> AsyncIterator[Loading]:
 
 
 async def test_a_load_that_goes_on_may_take_long() -> None:
-    assert len([event async for event in moving(loads(*"abcdefgh"), 0.1)]) == 8
+    assert len([event async for event in with_stall_timeout(loads(*"abcdefgh"), 0.1)]) == 8
 
 
 async def test_a_load_that_tells_the_same_for_too_long_is_given_up() -> None:
     with pytest.raises(errors.EngineFailed, match="no progress"):
-        [event async for event in moving(loads("1 MB", *["2 MB"] * 20), 0.2)]
+        [event async for event in with_stall_timeout(loads("1 MB", *["2 MB"] * 20), 0.2)]

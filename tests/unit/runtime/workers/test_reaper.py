@@ -1,4 +1,4 @@
-"""What the guard may remove when a worker has ended."""
+"""What the reaper may remove when a worker has ended."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from byzer_magic.runtime.workers.reaper import SHARED
 
 CODE = """
 import mmap, sys, time
-from byzer_magic.runtime.workers.reaper import Guard
-guard = Guard()
+from byzer_magic.runtime.workers.reaper import Reaper
+reaper = Reaper()
 time.sleep(0.2)
 for name in sys.argv[1:3]:
     open(name, "ab").write(b"x" * 4096)
 files = [open(name, "r+b") for name in sys.argv[1:]]
 maps = [mmap.mmap(file.fileno(), 0) for file in files]
-guard.note_shared_memory()
+reaper.note_shared_memory()
 """
 
 

@@ -10,10 +10,12 @@ from hypothesis import given, settings, strategies as st
 
 from byzer_magic.errors import CommandError
 from byzer_magic.runtime.transport import attachments
-from byzer_magic.runtime.transport.protocol import BadBytes, Put
+from byzer_magic.runtime.transport.protocol import AttachmentChunk, ProtocolError
 from byzer_magic.types import ChatRequest, ImageRequest, Media, Message, Request, TranscribeRequest
 
-SIZES = st.sampled_from([1, 5, attachments.APART_BYTES - 1, attachments.APART_BYTES, attachments.PIECE_BYTES + 3])
+SIZES = st.sampled_from(
+    [1, 5, attachments.ATTACHMENT_BYTES - 1, attachments.ATTACHMENT_BYTES, attachments.CHUNK_BYTES + 3]
+)
 MEDIA = st.builds(lambda size, byte: Media("image/png", bytes([byte]) * size), SIZES, st.integers(0, 5))
 
 
@@ -31,16 +33,16 @@ def requests() -> st.SearchStrategy[Request]:
 @settings(max_examples=30, deadline=None)
 @given(st.lists(requests(), max_size=6))
 def test_whatever_is_sent_arrives_whole_and_large_media_only_once(asked: list[Request]) -> None:
-    client, server = attachments.Kept(), attachments.Kept()
+    client, server = attachments.AttachmentCache(), attachments.AttachmentCache()
     sent: set[str] = set()
     for request in asked:
         light, media = attachments.detach(request)
-        assert len(msgspec.msgpack.encode(light)) < 8 * attachments.APART_BYTES
+        assert len(msgspec.msgpack.encode(light)) < 8 * attachments.ATTACHMENT_BYTES
         for digest, data in media.items():
             if digest not in client:
                 assert digest not in sent
                 sent.add(digest)
-                for piece in attachments.pieces(digest, data):
+                for piece in attachments.chunks(digest, data):
                     server.arrive(piece)
         client.use({digest: len(data) for digest, data in media.items()})
         assert attachments.attach(light, server.take(list(media))) == request
@@ -49,39 +51,48 @@ def test_whatever_is_sent_arrives_whole_and_large_media_only_once(asked: list[Re
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True), max_size=20))
 def test_both_ends_forget_the_same(uses: list[list[int]]) -> None:
-    client, server = attachments.Kept(), attachments.Kept()
+    client, server = attachments.AttachmentCache(), attachments.AttachmentCache()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attachments, "KEPT_BYTES", 25)
+        patch.setattr(attachments, "CACHE_BYTES", 25)
         for numbers in uses:
             blobs = {hashlib.sha256(bytes([number])).hexdigest(): bytes([number]) * 10 for number in numbers}
             for digest, data in blobs.items():
                 if digest not in client:
-                    server.arrive(Put(digest, 0, len(data), data))
+                    server.arrive(AttachmentChunk(digest, 0, len(data), data))
             client.use({digest: len(data) for digest, data in blobs.items()})
             assert server.take(list(blobs)) == blobs, "the client never omits what the server lacks"
             assert client._sizes == server._sizes
 
 
 def test_pieces_that_do_not_fit_are_refused() -> None:
-    kept = attachments.Kept()
-    with pytest.raises(BadBytes):
-        kept.arrive(Put("a", 5, 10, b"12345"))
-    kept.arrive(Put("a", 0, 10, b"12345"))
-    with pytest.raises(BadBytes):
-        kept.arrive(Put("a", 4, 10, b"12345"))
-    with pytest.raises(BadBytes):
-        kept.arrive(Put("b", 0, 2**40, b"1"))
-    for bad in (Put("b", 0, -1, b""), Put("b", 0, 2, b"123"), Put("b", -1, 2, b"1"), Put("b", 2**40, 2**41, b"")):
-        with pytest.raises(BadBytes):
+    kept = attachments.AttachmentCache()
+    with pytest.raises(ProtocolError):
+        kept.arrive(AttachmentChunk("a", 5, 10, b"12345"))
+    kept.arrive(AttachmentChunk("a", 0, 10, b"12345"))
+    with pytest.raises(ProtocolError):
+        kept.arrive(AttachmentChunk("a", 4, 10, b"12345"))
+    with pytest.raises(ProtocolError):
+        kept.arrive(AttachmentChunk("b", 0, 2**40, b"1"))
+    for bad in (
+        AttachmentChunk("b", 0, -1, b""),
+        AttachmentChunk("b", 0, 2, b"123"),
+        AttachmentChunk("b", -1, 2, b"1"),
+        AttachmentChunk("b", 2**40, 2**41, b""),
+    ):
+        with pytest.raises(ProtocolError):
             kept.arrive(bad)
-    kept.arrive(Put("c", 0, 4, b"12"))
-    for bad in (Put("c", 2, 5, b"34"), Put("d", 2, 4, b"34"), Put("c", 2, 4, b"345")):
-        with pytest.raises(BadBytes):
+    kept.arrive(AttachmentChunk("c", 0, 4, b"12"))
+    for bad in (
+        AttachmentChunk("c", 2, 5, b"34"),
+        AttachmentChunk("d", 2, 4, b"34"),
+        AttachmentChunk("c", 2, 4, b"345"),
+    ):
+        with pytest.raises(ProtocolError):
             kept.arrive(bad)
-    with pytest.raises(BadBytes):
+    with pytest.raises(ProtocolError):
         kept.take(["nobody"])
-    kept.arrive(Put("a", 0, 4, b"12"))  # begun anew, as after a cancel
-    kept.arrive(Put("a", 2, 4, b"34"))
+    kept.arrive(AttachmentChunk("a", 0, 4, b"12"))  # begun anew, as after a cancel
+    kept.arrive(AttachmentChunk("a", 2, 4, b"34"))
     assert kept.take(["a"]) == {"a": b"1234"}
 
 
@@ -95,14 +106,14 @@ STEPS = st.tuples(
 @given(st.lists(STEPS, max_size=20))
 def test_the_client_never_omits_what_the_server_lacks(steps: list[tuple[list[int], int | None]]) -> None:
     """Requests, some given up between any two frames, as `link` sends them (it notes and writes a call at once)."""
-    client, server = attachments.Kept(), attachments.Kept()
+    client, server = attachments.AttachmentCache(), attachments.AttachmentCache()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attachments, "KEPT_BYTES", 25)
-        patch.setattr(attachments, "PIECE_BYTES", 4)
+        patch.setattr(attachments, "CACHE_BYTES", 25)
+        patch.setattr(attachments, "CHUNK_BYTES", 4)
         for numbers, patience in steps:
             blobs = {str(number): bytes([number]) * 10 for number in numbers}
             missing = {digest: data for digest, data in blobs.items() if digest not in client}
-            frames = [piece for digest, data in missing.items() for piece in attachments.pieces(digest, data)]
+            frames = [piece for digest, data in missing.items() for piece in attachments.chunks(digest, data)]
             for piece in frames[:patience]:
                 server.arrive(piece)
             if patience is None or patience > len(frames):
@@ -113,19 +124,19 @@ def test_the_client_never_omits_what_the_server_lacks(steps: list[tuple[list[int
 
 
 def test_what_was_given_up_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attachments, "LARGEST_BYTES", 100)
-    kept = attachments.Kept()
+    monkeypatch.setattr(attachments, "MAX_REQUEST_BYTES", 100)
+    kept = attachments.AttachmentCache()
     for number in range(50):
-        kept.arrive(Put(f"half {number}", 0, 40, b"x" * 20))
-        kept.arrive(Put(f"whole {number}", 0, 40, b"x" * 40))
+        kept.arrive(AttachmentChunk(f"half {number}", 0, 40, b"x" * 20))
+        kept.arrive(AttachmentChunk(f"whole {number}", 0, 40, b"x" * 40))
     assert sum(map(len, kept._data.values())) <= 100
     assert len(kept._arriving[2]) <= 20
     assert kept.take(["whole 48", "whole 49"]), "the latest are there"
 
 
 def test_more_than_one_request_may_carry_is_refused_where_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attachments, "LARGEST_BYTES", attachments.APART_BYTES * 2 - 1)
-    pictures = [Media("image/png", bytes([number]) * attachments.APART_BYTES) for number in range(2)]
+    monkeypatch.setattr(attachments, "MAX_REQUEST_BYTES", attachments.ATTACHMENT_BYTES * 2 - 1)
+    pictures = [Media("image/png", bytes([number]) * attachments.ATTACHMENT_BYTES) for number in range(2)]
     with pytest.raises(CommandError, match="more than"):
         attachments.detach(ImageRequest(prompt="x", images=pictures))
     assert len(attachments.detach(ImageRequest(prompt="x", images=[pictures[0]] * 2))[1]) == 1, (
