@@ -240,7 +240,9 @@ class Manager:
         result = protocol.UndeployResult(0, [])
         try:
             grace = 0.0 if spec.force else spec.grace
-            result = await asyncio.wait_for(link.call("undeploy", protocol.UndeployRequest(grace)), grace + CLOSE_SECONDS)
+            result = await asyncio.wait_for(
+                link.call("undeploy", protocol.UndeployRequest(grace)), grace + CLOSE_SECONDS
+            )
         except (errors.ByzerError, TimeoutError):
             pass  # a pool that does not answer is killed all the same
         finally:
