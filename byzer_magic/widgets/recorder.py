@@ -74,9 +74,9 @@ def open_page(alias: str, on_audio: Callable[[bytes, str], None], on_cancel: Cal
     pieces = Pieces()
 
     def hear(message: Message, buffers: Sequence[bytes]) -> None:
-        if message.get("kind") == "cancel":
+        if message.get("type") in ("cancel", "close"):
             on_cancel()
-        elif message.get("kind") == "piece" and buffers:
+        elif message.get("type") == "piece" and buffers:
             whole = pieces.add(int(message["at"]), int(message["of"]), buffers[0])
             if whole is not None:
                 on_audio(whole, str(message.get("name", "")))

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator
 
 from tests.browser.driver import ROOT
 
-AXE = ROOT / "tests/servers/node_modules/axe-core/axe.min.js"
+AXE = ROOT / "tests/js/node_modules/axe-core/axe.min.js"
 CATALOG = ROOT / "byzer_magic/i18n/locale/zh_CN/LC_MESSAGES/byzer_magic.po"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 STEPS = 200
@@ -30,7 +30,7 @@ NAME = """(root) => {
 
 def violations(target: Locator) -> list[str]:
     """Return what axe-core finds wrong within an element: the rule, and the first nodes that break it."""
-    assert AXE.is_file(), "axe-core is not installed; run: npm ci --prefix tests/servers"
+    assert AXE.is_file(), "axe-core is not installed; run: npm ci --prefix tests/js"
     if not target.page.evaluate("typeof window.axe === 'object'"):
         target.page.evaluate(f"(() => {{ {AXE.read_text()} }})()")  # from the disk; a script tag would ask for a URL
     found = target.evaluate(

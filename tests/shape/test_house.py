@@ -19,10 +19,12 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "byzer_magic"
 LONG = {"spec.py": "one table: the options of every command"}
 """Files over 400 lines, each with its reason."""
+SHIPPED = (".py", ".toml", ".typed", ".js", ".css")
 
 
 def test_files_fit_in_the_head() -> None:
-    long = {path.name for path in PACKAGE.rglob("*.py") if len(path.read_text(encoding="utf-8").splitlines()) > 400}
+    files = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.js")]
+    long = {path.name for path in files if len(path.read_text(encoding="utf-8").splitlines()) > 400}
     assert long == set(LONG)
 
 
@@ -82,7 +84,7 @@ def test_the_wheel_carries_the_whole_package(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
-    sources = {str(path.relative_to(ROOT)) for path in PACKAGE.rglob("*") if path.suffix in (".py", ".toml", ".typed")}
+    sources = {str(path.relative_to(ROOT)) for path in PACKAGE.rglob("*") if path.suffix in SHIPPED}
     assert sources <= names
     assert not any(name.startswith(("widgets/", "backends/", "tests/")) for name in names)
 

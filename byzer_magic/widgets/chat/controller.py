@@ -34,7 +34,8 @@ KEEP_SECONDS = 3.0
 LOOK_SECONDS = 10.0
 """So long the deployments may take to say what they can."""
 
-Send = Callable[[dict[str, Any]], None]
+Send = Callable[..., None]
+"""`Page.send`."""
 
 
 class Window:
@@ -102,19 +103,20 @@ class Window:
             "session": self._enter, "settings": self._set, "models": self._seek,
             "export": self._export,
         }  # fmt: skip
-        self._send({"is": "taken"})
+        self._reply(content, "received")
         try:
-            if content.get("do") == "piece" and buffers:
+            if content.get("type") == "piece" and buffers:
                 self._piece(content, buffers[0])
-            elif content.get("do") in known:
-                known[content["do"]](content)
+            elif content.get("type") in known:
+                known[content["type"]](content)
         except ByzerError as err:
             self._refuse(err, content)
 
     def _refuse(self, err: ByzerError, content: Mapping[str, Any]) -> None:
-        self._send(
-            {"is": "refused", "text": err.localized(), "file": content.get("file"), "prompt": content.get("text")}
-        )
+        self._reply(content, "refused", text=err.localized(), file=content.get("file"), prompt=content.get("text"))
+
+    def _reply(self, content: Mapping[str, Any], kind: str, **fields: Any) -> None:
+        self._send(kind, reply_to=int(content.get("id", 0)), **fields)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -128,7 +130,7 @@ class Window:
             self._seek(content)
 
     def _show(self) -> None:
-        self._send({"is": "setup", **self.setup()})
+        self._send("setup", **self.setup())
 
     def _entry(self, turn: Turn) -> dict[str, Any]:
         return chat_html.entry(turn)
@@ -165,7 +167,7 @@ class Window:
     def _set(self, content: dict[str, Any]) -> None:
         self.talk.system = str(content.get("system") or "").strip()
         self._options = chat_settings.settings_in(content)
-        self._send({"is": "settings"})
+        self._reply(content, "settings")
 
     def _seek(self, _: dict[str, Any]) -> None:
         self._run(self._look())
@@ -176,7 +178,7 @@ class Window:
             await asyncio.to_thread(self._context.manager.ensure)
             stats = await asyncio.wait_for(self._context.manager.stats(), LOOK_SECONDS)
             self._models = {stat.model: list(stat.capabilities) for stat in stats if stat.capabilities}
-        self._send({"is": "models", "models": self._models})
+        self._send("models", models=self._models)
 
     def _piece(self, content: dict[str, Any], data: bytes) -> None:
         file = str(content["file"])
@@ -192,7 +194,7 @@ class Window:
         text = chat_turns.as_markdown(turns, self.talk.system, self.alias)
         cells = chat_turns.as_cells(turns, self.talk.system, self.alias, self.session)
         lost = any(chat_turns.media_of(turn.prompt) for turn in turns)
-        self._send({"is": "export", "to": content.get("to"), "text": text, "cells": cells, "lost": lost})
+        self._reply(content, "export", to=content.get("to"), text=text, cells=cells, lost=lost)
 
     # ---- answers
 
@@ -209,7 +211,7 @@ class Window:
         turn = Turn(to_messages(text, None, [*earlier, *found])[0], self.alias, running=True)
         self.talk.cut(at)
         self.talk.turns.append(turn)
-        self._send({"is": "turn", "cut": at, "turn": self._entry(turn), "state": "working"})
+        self._send("turn", replaces=at, turn=self._entry(turn), state="working")
         self._answering = self._run(self._answer(turn))
         self._run(self._kept())
 
@@ -232,7 +234,7 @@ class Window:
         self._answering = None
         self._write(turn)
         names = sorted({*self._context.sessions, self.session})
-        self._send({"is": "turn", "cut": 0, "turn": self._entry(turn), "state": state, "sessions": names})
+        self._send("turn", replaces=0, turn=self._entry(turn), state=state, sessions=names)
         await self._kept()
 
     @staticmethod
@@ -275,7 +277,7 @@ class Window:
             pairs = enumerate(zip(sent, now, strict=False))
             same = next((at for at, (old, new) in pairs if old != new), min(len(sent), len(now)))
             if now != sent:
-                self._send({"is": "blocks", "turn": turn.number, "from": same, "blocks": now[same:]})
+                self._send("blocks", turn=turn.number, begin=same, blocks=now[same:])
             sent = turn.part = now
             if time.monotonic() - kept > KEEP_SECONDS:
                 kept = time.monotonic()

@@ -49,12 +49,12 @@ def show(context: Context, item: ChatViewSpec) -> None:
         page.close()
 
     def hear(message: Message, buffers: Sequence[bytes]) -> None:
-        if message.get("do") == "gone":
+        if message.get("type") == "close":
             close()
         else:
             window.receive(message, buffers)
 
-    page = Page("chat.js", {"words": script_texts(), "limit": ATTACH_BYTES}, hear)
+    page = Page("chat/screen.js", {"words": script_texts(), "limit": ATTACH_BYTES}, hear)
     window = Window(context, item.model, item.session, item.system, page.send, lambda data: kept.update(data, raw=True))
     window.known({item.model: sorted(capability.value for capability in capabilities)})
     context.shell.events.register("post_run_cell", window.refresh)

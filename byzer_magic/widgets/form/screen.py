@@ -90,7 +90,7 @@ class Form:
         """How the last piece of work stands, for a page that is loaded again."""
         self._outcome = ""
         self._closed = False
-        self._page = Page("form.js", {"words": script_texts()}, self._hear)
+        self._page = Page("form/screen.js", {"words": script_texts()}, self._hear)
         display(self._page.mount(("form.css",), _("A deployment form; run this cell to open it.")), raw=True)
         self._shown = self._still_data()
         self._still = DisplayHandle()
@@ -108,7 +108,7 @@ class Form:
         OPEN.pop(self._cell, None)
         self._inbox.put(None)
         self._cancel()
-        self._page.send({"is": "end"})
+        self._page.send("end")
         self._page.close()
 
     def _cancel(self) -> None:
@@ -117,10 +117,10 @@ class Form:
 
     def _hear(self, message: Message, _: Sequence[bytes]) -> None:
         """Take a message of the page; this thread must not be held up."""
-        match message.get("do"):
+        match message.get("type"):
             case "cancel":
                 self._cancel()
-            case "gone":
+            case "close":
                 self.close()
             case _:
                 self._inbox.put(message)
@@ -128,45 +128,48 @@ class Form:
     def _serve(self) -> None:
         """Answer the page, one message after the other; a check that others have overtaken is left out."""
         while (message := self._inbox.get()) is not None:
-            if message.get("do") == "check" and not self._inbox.empty():
+            if message.get("type") == "check" and not self._inbox.empty():
                 continue
             try:
-                getattr(self, f"_do_{message.get('do')}")(message)
+                getattr(self, f"_do_{message.get('type')}")(message)
                 self._repaint()
             except ByzerError as err:
-                self._send("trouble", what=message.get("do"), text=sentence(err))
+                self._reply(message, "error", request=message.get("type"), text=sentence(err))
             except Exception as err:  # noqa: BLE001 - the page must hear of it, and this thread must live on
-                self._send("trouble", what=message.get("do"), text=f"{type(err).__name__}: {err}")
+                self._reply(message, "error", request=message.get("type"), text=f"{type(err).__name__}: {err}")
 
-    def _send(self, what: str, /, **more: Any) -> None:
+    def _send(self, kind: str, /, **fields: Any) -> None:
         if not self._closed:
-            self._page.send({"is": what, **more})
+            self._page.send(kind, **fields)
+
+    def _reply(self, message: Message, kind: str, /, **fields: Any) -> None:
+        self._send(kind, reply_to=int(message.get("id", 0)), **fields)
 
     def _look_around(self) -> None:
         try:
-            self._send("around", **self._desk.look_around())
+            self._send("machine", **self._desk.look_around())
         except Exception as err:  # noqa: BLE001 - whatever lies in people's folders: the form does without
-            self._send("around", models=[], room=f"{type(err).__name__}: {err}")
+            self._send("machine", models=[], room=f"{type(err).__name__}: {err}")
 
     # ---- what the page asks for
 
-    def _do_ready(self, _: Message) -> None:
-        self._send("form", **self._desk.opening(), work=self._told)
+    def _do_ready(self, message: Message) -> None:
+        self._reply(message, "form", **self._desk.opening(), work=self._told)
 
     def _do_check(self, message: Message) -> None:
         found = self._desk.check(message.get("values", {}), tuple(message.get("typed", ())))
-        self._send("checked", number=message.get("number"), **found)
+        self._reply(message, "checked", **found)
 
     def _do_choose(self, message: Message) -> None:
         self._desk.choose(str(message["choice"]), message.get("kept", {}))
-        self._send("form", **self._desk.form())
+        self._reply(message, "form", **self._desk.form())
 
     def _do_paste(self, message: Message) -> None:
         self._desk.paste(str(message["text"]))
-        self._send("form", **self._desk.form(), pasted=True)
+        self._reply(message, "form", **self._desk.form(), pasted=True)
 
     def _do_keys(self, message: Message) -> None:
-        self._send("keys", **self._desk.entries(str(message["key"])))
+        self._reply(message, "keys", **self._desk.entries(str(message["key"])))
 
     def _do_deploy(self, message: Message) -> None:
         self._plan_and("deploy", message)
@@ -185,7 +188,7 @@ class Form:
             self._jobs.failed(err, "", tuple(secrets.values()))
             return
         if plan is None:
-            self._send("refused", **self._desk.check(values, tuple(secrets)))
+            self._reply(message, "refused", **self._desk.check(values, tuple(secrets)))
         else:
             self._begin(getattr(self._jobs, what)(plan))
 
@@ -216,7 +219,7 @@ class Form:
         if told["state"] != "running":
             self._outcome = str(told["stage"])
             self._repaint()
-        self._send("work", **told)
+        self._send("progress", **told)
 
     # ---- what stays in the notebook
 

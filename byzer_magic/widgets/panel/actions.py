@@ -34,8 +34,8 @@ async def perform(manager: Manager, message: Mapping[str, Any]) -> AsyncIterator
 async def _deed(manager: Manager, message: Mapping[str, Any]) -> AsyncIterator[Reply]:
     alias, worker = str(message.get("model")), message.get("worker")
     await manager.names()  # a click where no Ray runs any more starts none
-    await asyncio.to_thread(manager.ensure if message.get("do") == "undeploy" else lambda: manager.reach(alias))
-    match message.get("do"):
+    await asyncio.to_thread(manager.ensure if message.get("type") == "undeploy" else lambda: manager.reach(alias))
+    match message.get("type"):
         case "scale":
             number = int(message.get("value") or 0)
             events = manager.scale(ScaleSpec(model=alias, num_workers=number))

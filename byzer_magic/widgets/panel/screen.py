@@ -116,7 +116,7 @@ class Panel:
         """Bring the panel's script into the page; without anywidget the panel is its snapshot, painted more often."""
         state = {"words": script_texts(), "frame": table.frame()}
         try:
-            return page.Page("panel.js", state, self._hear)
+            return page.Page("panel/screen.js", state, self._hear)
         except MissingExtra:
             return None
 
@@ -140,7 +140,7 @@ class Panel:
         self._numbers.close()
         self._paint_snapshot()
         if self._page is not None:
-            self._page.send({"end": True})
+            self._page.send("end")
             self._page.close()
 
     async def _live(self) -> None:
@@ -192,7 +192,7 @@ class Panel:
             return
         if self._page is not None and self._visible:
             shown = self._numbers.view()
-            self._page.send(table.difference(self._sent, shown))
+            self._page.send("update", **table.difference(self._sent, shown))
             self._sent = shown
         every = SNAPSHOT_SECONDS if self._drawn else ALONE_SECONDS
         if self._members != self._numbers.fleet.models.keys():
@@ -217,12 +217,12 @@ class Panel:
             LOOP.start().call_soon_threadsafe(self._answer, message)
 
     def _answer(self, message: Mapping[str, Any]) -> None:
-        match message.get("do"):
-            case "hello":
+        match message.get("type"):
+            case "ready":
                 self._drawn, self._sent = True, None
                 self._painted = time.monotonic()  # the page draws first; the snapshot has time
                 self._paint()
-            case "look":
+            case "visible":
                 self._visible = bool(message.get("visible"))
                 (self._wake.set if self._visible else self._wake.clear)()
             case "open":
@@ -240,4 +240,4 @@ class Panel:
 
     def _reply(self, message: Mapping[str, Any], reply: panel_actions.Reply) -> None:
         if self._page is not None and not self._closed:
-            self._page.send({"reply": message.get("id"), **reply})
+            self._page.send("reply", reply_to=int(message.get("id", 0)), **reply)

@@ -1,139 +1,212 @@
-// Records in the page, and sends the sound to the kernel in pieces: a websocket takes 10 MB at a time, no more.
-const PIECE = 1024 * 1024;
-const KINDS = ["audio/webm;codecs=opus", "audio/webm", "audio/ogg;codecs=opus", "audio/mp4"];
+// The recorder: it records in the page and sends the audio to the kernel, in chunks.
+import { announce, button, Channel, clock, fill, make } from "./kit.js";
+import { Mount } from "./mount.js";
 
-function initialize({ model }) {
-  const { words } = model.get("state");
-  const root = document.createElement("div");
-  root.className = "bz-recorder";
-  root.setAttribute("role", "group");
-  root.setAttribute("aria-label", words.title);
+const TYPES = ["audio/webm;codecs=opus", "audio/webm", "audio/ogg;codecs=opus", "audio/mp4"];
+const FILES = "audio/*,video/webm,.m4a,.mp3,.wav,.ogg,.opus,.flac,.aac,.webm";
+const LEVEL_MS = 100;
+const CHUNK_MS = 1000;
+const FAR_SECONDS = 1e7;
 
-  const add = (tag, set = {}) => root.appendChild(Object.assign(document.createElement(tag), set));
-  const button = (name) => add("button", { type: "button", className: `bz-${name}`, textContent: words[name] });
-  const record = button("record");
-  const stop = button("stop");
-  const meter = add("meter", { min: 0, max: 1, value: 0 });
-  meter.setAttribute("aria-label", words.level);
-  const preview = add("audio", { controls: true });
-  preview.setAttribute("aria-label", words.recorded);
-  const send = button("send");
-  const discard = button("discard");
-  const cancel = button("cancel");
-  const label = add("label");
-  const picker = document.createElement("input");
-  Object.assign(picker, { type: "file", accept: "audio/*,video/webm,.m4a,.mp3,.wav,.ogg,.opus,.flac,.aac,.webm" });
-  label.append(`${words.choose} `, picker);
-  const status = add("p");
-  status.setAttribute("role", "status");
+/** @typedef {"ready" | "recording" | "recorded" | "sending"} State */
 
-  preview.addEventListener("loadedmetadata", () => {  // a fresh recording does not know its length before its end is looked for
-    if (preview.duration !== Infinity) return;
-    preview.addEventListener("timeupdate", () => { preview.currentTime = 0; }, { once: true });
-    preview.currentTime = 1e7;
-  });
-
-  let stream, recorder, sound, meterTimer, context, address;
-  const able = Boolean(navigator.mediaDevices?.getUserMedia && window.MediaRecorder);
-
-  function show(state, text) {
-    record.hidden = !able || !["ready", "recorded"].includes(state);
-    record.textContent = state === "recorded" ? words.again : words.record;
-    stop.hidden = meter.hidden = state !== "recording";
-    preview.hidden = send.hidden = discard.hidden = state !== "recorded";
-    cancel.hidden = state !== "sending";
-    label.hidden = !["ready", "recorded"].includes(state);
-    status.textContent = text;
-  }
-
-  function quiet() {
-    clearInterval(meterTimer);
-    stream?.getTracks().forEach((track) => track.stop());
-    context?.close().catch(() => {});
-    stream = recorder = context = undefined;
-  }
-
-  function listen() {  // shows how loud it is, and how long it has been
-    context = new AudioContext();
-    const analyser = context.createAnalyser();
-    context.createMediaStreamSource(stream).connect(analyser);
-    const samples = new Float32Array(analyser.fftSize);
-    const started = Date.now();
-    meterTimer = setInterval(() => {
-      analyser.getFloatTimeDomainData(samples);
-      meter.value = Math.min(1, 3 * Math.sqrt(samples.reduce((sum, value) => sum + value * value, 0) / samples.length));
-      const seconds = Math.floor((Date.now() - started) / 1000);
-      const time = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-      if (!status.textContent.endsWith(time)) status.textContent = `${words.recording} ${time}`;
-    }, 100);
-  }
-
-  function take(blob, name) {
-    if (!blob.size) return show("ready", words.empty);
-    sound = { blob, name };
-    if (address) URL.revokeObjectURL(address);
-    address = preview.src = URL.createObjectURL(blob);
-    show("recorded", words.recorded);
-    send.focus();
-  }
-
-  async function begin() {
-    try {
-      stream = await navigator.mediaDevices.getUserMedia({ audio: true });
-    } catch (error) {
-      return show("ready", words.denied.replace("{why}", error.name));
-    }
-    const type = KINDS.find((kind) => MediaRecorder.isTypeSupported(kind));
-    recorder = new MediaRecorder(stream, type ? { mimeType: type } : {});
-    const parts = [];
-    recorder.ondataavailable = (event) => parts.push(event.data);
-    recorder.onstop = () => {
-      const blob = new Blob(parts, { type: recorder?.mimeType || type });
-      quiet();
-      take(blob, "");
-    };
-    recorder.start(1000);
-    show("recording", `${words.recording} 0:00`);
-    listen();
-    stop.focus();
-  }
-
-  async function post() {
-    const bytes = await sound.blob.arrayBuffer();
-    const of = Math.ceil(bytes.byteLength / PIECE);
-    show("sending", words.sending);
-    for (let at = 0; at < of; at++) {
-      const piece = bytes.slice(at * PIECE, (at + 1) * PIECE);
-      model.send({ kind: "piece", at, of, name: sound.name }, undefined, [piece]);
-    }
-  }
-
-  record.onclick = begin;
-  stop.onclick = () => recorder?.stop();
-  send.onclick = post;
-  discard.onclick = () => {
-    sound = undefined;
-    show("ready", words.ready);
-    record.focus();
-  };
-  cancel.onclick = () => model.send({ kind: "cancel" });
-  picker.onchange = () => picker.files[0] && take(picker.files[0], picker.files[0].name);
-  function answered(message) {
-    if (message.kind === "failed") show(sound ? "recorded" : "ready", message.text);
-    else if (message.kind === "end") end();
-  }
-  model.on("msg:custom", answered);
-
-  function end() {
-    model.off("msg:custom", answered);
-    quiet();
-    if (address) URL.revokeObjectURL(address);
-    mount.end();
-  }
-
-  show("ready", able ? words.ready : words.cannot);
-  const mount = new Mount(model, root, { gone: () => { model.send({ kind: "cancel" }); end(); }, dead: end, closed: end });
-  return end;
+/**
+ * Return the names of the parts that a state shows; `canRecord`: the browser has a microphone and lets pages use it.
+ * @param {State} state
+ * @param {boolean} canRecord
+ */
+export function partsOf(state, canRecord) {
+  return {
+    ready: canRecord ? ["record", "choose"] : ["choose"],
+    recording: ["stop", "meter"],
+    recorded: canRecord ? ["record", "choose", "preview", "send", "discard"] : ["choose", "preview", "send", "discard"],
+    sending: ["cancel"],
+  }[state];
 }
 
-export default { initialize };
+/**
+ * Return how loud samples between -1 and 1 are, for a meter from 0 to 1.
+ * @param {Float32Array} samples
+ */
+export function level(samples) {
+  const power = samples.reduce((sum, value) => sum + value * value, 0) / samples.length;
+  return Math.min(1, 3 * Math.sqrt(power));
+}
+
+/**
+ * A browser does not know the length of what it has recorded before it was asked for the end.
+ * @param {HTMLAudioElement} audio
+ */
+function findDuration(audio) {
+  if (audio.duration !== Number.POSITIVE_INFINITY) return;
+  const rewind = () => {
+    audio.currentTime = 0;
+  };
+  audio.addEventListener("timeupdate", rewind, { once: true });
+  audio.currentTime = FAR_SECONDS;
+}
+
+export class Recorder {
+  /** @param {import("./kit.js").Model} model */
+  constructor(model) {
+    /** @type {import("./kit.js").Words} */
+    const words = model.get("state").words;
+    this.words = words;
+    this.canRecord = "mediaDevices" in navigator && "MediaRecorder" in window;
+    /** @type {{blob: Blob, name: string} | undefined} */
+    this.audio = undefined;
+    /** @type {MediaStream | undefined} */
+    this.stream = undefined;
+    /** @type {MediaRecorder | undefined} */
+    this.recorder = undefined;
+    /** @type {AudioContext | undefined} */
+    this.context = undefined;
+    /** @type {ReturnType<typeof setInterval> | undefined} */
+    this.levelTimer = undefined;
+    this.url = "";
+    const act = (/** @type {string} */ name, /** @type {() => void} */ click) =>
+      button(words[name], click, `bz-${name}`);
+    this.preview = make("audio", { controls: true, "aria-label": words.recorded });
+    this.preview.onloadedmetadata = () => findDuration(this.preview);
+    this.picker = make("input", { type: "file", accept: FILES });
+    this.picker.onchange = () => {
+      const file = this.picker.files?.[0];
+      if (file) this.take(file, file.name);
+    };
+    /** @type {Record<string, HTMLElement>} */
+    this.parts = {
+      record: act("record", () => this.record()),
+      stop: act("stop", () => this.recorder?.stop()),
+      meter: make("meter", { min: 0, max: 1, value: 0, "aria-label": words.level }),
+      preview: this.preview,
+      send: act("send", () => this.send()),
+      discard: act("discard", () => this.discard()),
+      cancel: act("cancel", () => this.channel.send("cancel")),
+      choose: make("label", {}, `${words.choose} `, this.picker),
+    };
+    this.status = make("p", { role: "status" });
+    const attributes = { className: "bz-recorder", role: "group", "aria-label": words.title };
+    this.root = make("div", attributes, ...Object.values(this.parts), this.status);
+    this.channel = new Channel(model, {
+      failed: ({ text }) => this.show(this.audio ? "recorded" : "ready", text),
+      end: () => this.end(),
+    });
+    this.show("ready", this.canRecord ? this.words.ready : this.words.cannot);
+    const end = () => this.end();
+    this.mount = new Mount(model, this.root, { gone: () => this.close(), dead: end, closed: end });
+  }
+
+  /**
+   * @param {State} state
+   * @param {string} text
+   */
+  show(state, text) {
+    const shown = partsOf(state, this.canRecord);
+    for (const [name, part] of Object.entries(this.parts)) part.hidden = !shown.includes(name);
+    this.parts.record.textContent = state === "recorded" ? this.words.again : this.words.record;
+    announce(this.status, text);
+  }
+
+  // ---- recording
+
+  async record() {
+    try {
+      this.stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    } catch (error) {
+      this.show("ready", fill(this.words.denied, { why: /** @type {Error} */ (error).name }));
+      return;
+    }
+    const type = TYPES.find((one) => MediaRecorder.isTypeSupported(one));
+    const recorder = new MediaRecorder(this.stream, type ? { mimeType: type } : {});
+    /** @type {Blob[]} */
+    const chunks = [];
+    recorder.ondataavailable = (event) => chunks.push(event.data);
+    recorder.onstop = () => {
+      this.release();
+      this.take(new Blob(chunks, { type: recorder.mimeType || type }), "");
+    };
+    recorder.start(CHUNK_MS);
+    this.recorder = recorder;
+    this.show("recording", `${this.words.recording} 0:00`);
+    this.showLevel(this.stream);
+    this.parts.stop.focus();
+  }
+
+  /**
+   * Show how loud it is, and for how long it has been recording.
+   * @param {MediaStream} stream
+   */
+  showLevel(stream) {
+    this.context = new AudioContext();
+    const analyser = this.context.createAnalyser();
+    this.context.createMediaStreamSource(stream).connect(analyser);
+    const samples = new Float32Array(analyser.fftSize);
+    const started = Date.now();
+    this.levelTimer = setInterval(() => {
+      analyser.getFloatTimeDomainData(samples);
+      /** @type {HTMLMeterElement} */ (this.parts.meter).value = level(samples);
+      announce(this.status, `${this.words.recording} ${clock((Date.now() - started) / 1000)}`);
+    }, LEVEL_MS);
+  }
+
+  /** Give the microphone back. */
+  release() {
+    clearInterval(this.levelTimer);
+    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.context?.close().catch(() => {});
+    this.stream = this.recorder = this.context = undefined;
+  }
+
+  // ---- what was recorded or chosen
+
+  /**
+   * @param {Blob} blob
+   * @param {string} name
+   */
+  take(blob, name) {
+    if (!blob.size) {
+      this.show("ready", this.words.empty);
+      return;
+    }
+    this.audio = { blob, name };
+    if (this.url) URL.revokeObjectURL(this.url);
+    this.url = this.preview.src = URL.createObjectURL(blob);
+    this.show("recorded", this.words.recorded);
+    this.parts.send.focus();
+  }
+
+  discard() {
+    this.audio = undefined;
+    this.show("ready", this.words.ready);
+    this.parts.record.focus();
+  }
+
+  async send() {
+    if (!this.audio) return;
+    const { blob, name } = this.audio;
+    this.show("sending", this.words.sending);
+    await this.channel.upload(blob, { name });
+  }
+
+  // ---- the end
+
+  close() {
+    this.channel.send("close");
+    this.end();
+  }
+
+  end() {
+    this.channel.close();
+    this.release();
+    if (this.url) URL.revokeObjectURL(this.url);
+    this.mount.end();
+  }
+}
+
+export default {
+  /** @param {{model: import("./kit.js").Model}} context */
+  initialize({ model }) {
+    const recorder = new Recorder(model);
+    return () => recorder.end();
+  },
+};

@@ -23,6 +23,7 @@ from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec, FormSpec
 from byzer_magic.errors import ByzerError, CommandError, UnknownKind
 from byzer_magic.i18n import LANGUAGES, using
 from byzer_magic.rendering import assets
+from byzer_magic.widgets.bundle import bundle
 from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.form import (
     checks as form_checks,
@@ -367,7 +368,7 @@ def test_what_is_saved_reads_without_the_form() -> None:
 
 
 def test_form_script_finds_all_its_texts() -> None:
-    used = set(re.findall(r"words\.(\w+)\b(?!\()", assets.read("form.js")))
+    used = set(re.findall(r"words\.(\w+)\b(?!\()", bundle("form/screen.js")))
     assert len(used) > 30
     assert used <= script_texts().keys()
     with pytest.raises(ByzerError):

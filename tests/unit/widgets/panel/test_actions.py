@@ -68,45 +68,45 @@ async def replies(manager: Fleet, **message: Any) -> list[panel_actions.Reply]:
 
 async def test_scaling_tells_its_stages() -> None:
     manager = Fleet()
-    told = await replies(manager, do="scale", model="m", value=4)
+    told = await replies(manager, type="scale", model="m", value=4)
     assert [reply["state"] for reply in told] == ["going", "going", "done"]
     assert "loading 50%" in told[1]["text"]
     assert manager.asked[-1].num_workers == 4
 
 
 async def test_an_error_is_the_last_reply() -> None:
-    told = await replies(Fleet(), do="scale", model="nobody", value=4)
+    told = await replies(Fleet(), type="scale", model="nobody", value=4)
     assert told[-1]["state"] == "failed"
     assert "Deployed: m." in told[-1]["text"]
 
 
 async def test_a_number_that_makes_no_sense_is_refused_in_place() -> None:
-    told = await replies(Fleet(), do="scale", model="m", value=0)
+    told = await replies(Fleet(), type="scale", model="m", value=0)
     assert told[-1]["state"] == "failed"
 
 
 async def test_a_click_where_no_ray_runs_starts_none() -> None:
     manager = Fleet(ray=False)
-    told = await replies(manager, do="undeploy", model="m")
+    told = await replies(manager, type="undeploy", model="m")
     assert told[-1] == {"state": "failed", "text": "No Ray is running here."}
     assert manager.asked == []
 
 
 async def test_one_worker_or_all() -> None:
     manager = Fleet()
-    await replies(manager, do="restart", model="m", worker=3)
+    await replies(manager, type="restart", model="m", worker=3)
     assert manager.asked[-1].worker == 3
-    await replies(manager, do="restart", model="m")
+    await replies(manager, type="restart", model="m")
     assert manager.asked[-1].worker is None
-    told = await replies(manager, do="drain", model="m", worker=0)
+    told = await replies(manager, type="drain", model="m", worker=0)
     assert (manager.asked[-1].worker, told[-1]["text"]) == (0, "No new requests are sent; 2 still in flight.")
 
 
 async def test_undeploy_and_logs() -> None:
     manager = Fleet()
-    assert (await replies(manager, do="undeploy", model="m"))[-1]["text"] == "Undeployed."
+    assert (await replies(manager, type="undeploy", model="m"))[-1]["text"] == "Undeployed."
     assert manager.asked[0] == "ensure"
-    assert (await replies(manager, do="logs", model="m"))[-1]["log"] == "m <line>\nm <line>"
+    assert (await replies(manager, type="logs", model="m"))[-1]["log"] == "m <line>\nm <line>"
 
 
 async def test_the_past_is_fetched_once_and_again_where_it_is_looked_at() -> None:
