@@ -6,8 +6,8 @@ import { Kernel, openPage, press, wait, words } from "./page.js";
 
 const WORDS = words({
   no_kind: "{name} is not an image",
-  no_pictures: "{alias} takes no images.",
-  no_sounds: "{alias} takes no audio.",
+  no_images: "{alias} takes no images.",
+  no_audio: "{alias} takes no audio.",
   others: "These do: {names}.",
   too_large: "{name} is larger than {limit} MB",
   working: "working",

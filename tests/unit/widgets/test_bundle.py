@@ -7,7 +7,11 @@ import re
 import pytest
 
 from byzer_magic.rendering import assets
+from byzer_magic.widgets import recorder
 from byzer_magic.widgets.bundle import bundle, files
+from byzer_magic.widgets.chat import texts as chat_texts
+from byzer_magic.widgets.form import texts as form_texts
+from byzer_magic.widgets.panel import texts as panel_texts
 
 SCREENS = ("panel/screen.js", "form/screen.js", "chat/screen.js", "recorder.js")
 TOP_LEVEL = re.compile(r"^(?:async )?(?:function|class|const|let) (\w+)", re.MULTILINE)
@@ -36,3 +40,17 @@ def test_bundle_puts_a_module_behind_those_that_it_imports(entry: str) -> None:
         imported = re.findall(r'^import [^;]*? from ".*?([\w-]+\.js)";', assets.read(name), re.MULTILINE)
         assert set(imported) <= {other.rsplit("/", 1)[-1] for other in seen}
         seen.add(name)
+
+
+TEXTS = {
+    "panel/screen.js": panel_texts.script_texts,
+    "form/screen.js": form_texts.script_texts,
+    "chat/screen.js": chat_texts.script_texts,
+    "recorder.js": lambda: recorder.script_texts("m"),
+}
+
+
+@pytest.mark.parametrize("entry", SCREENS)
+def test_bundle_finds_all_its_texts(entry: str) -> None:
+    used = set(re.findall(r"\bwords\.(\w+)\b(?!\()", bundle(entry)))
+    assert used <= TEXTS[entry]().keys()

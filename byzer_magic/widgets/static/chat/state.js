@@ -72,7 +72,7 @@ export function refusal(setup, file, limit, words) {
   if (!accepts(setup, kind)) {
     const others = Object.keys(setup.models).filter((name) => accepts(setup, kind, name));
     const hint = others.length ? ` ${fill(words.others, { names: others.join(", ") })}` : "";
-    return fill(kind === "image" ? words.no_pictures : words.no_sounds, setup) + hint;
+    return fill(kind === "image" ? words.no_images : words.no_audio, setup) + hint;
   }
   return file.size > limit ? fill(words.too_large, { name: file.name, limit: limit / 1e6 }) : "";
 }

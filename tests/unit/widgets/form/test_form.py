@@ -22,7 +22,6 @@ from byzer_magic.commands.parser import parse, split
 from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec, FormSpec
 from byzer_magic.errors import ByzerError, CommandError, UnknownKind
 from byzer_magic.i18n import LANGUAGES, using
-from byzer_magic.rendering import assets
 from byzer_magic.widgets.bundle import bundle
 from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.form import (
