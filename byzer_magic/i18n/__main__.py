@@ -1,47 +1,39 @@
-"""`python -m byzer_magic.i18n update | check`: the gettext catalogs, made from the code by Babel (a development tool).
+"""`python -m byzer_magic.i18n update | check`: the gettext catalogs, made from the code.
 
 `update` extracts the templates, merges them into every `locale/<language>/LC_MESSAGES/byzer_magic.po` and compiles
-the `.mo` files; `--language NAME` starts a new catalog. `check` fails when a translation is missing or fuzzy, when its
-fields differ from those of its template, or when a compiled file is out of date.
+the `.mo` files; `--language NAME` starts a new catalog. `check` fails when a template cannot be filled in, when a
+translation is missing or fuzzy, when its fields differ from those of its template, or when a compiled file is out of
+date. Babel, a development tool, reads and writes the catalogs.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import string
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from babel.messages.catalog import Catalog, Message
-from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from byzer_magic.i18n import extract
+from byzer_magic.i18n.extract import PACKAGE
 from byzer_magic.i18n.language import LANGUAGES, LOCALE_DIR
 from byzer_magic.i18n.text import DOMAIN
 
-PACKAGE = Path(__file__).parent.parent
-KEYWORDS: dict[str, Any] = {
-    "_": (1,),
-    "gettext": (1,),
-    "lazy_gettext": (1,),
-    "ngettext": (1, 2),
-    "lazy_ngettext": (1, 2),
-}
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-METHODS: list[tuple[str, Any]] = [("**.py", "python")]
 
 
 def extracted() -> Catalog:
-    """Return all templates in the code, with where they stand."""
+    """Return all templates in the code, with the files that they are in."""
     template = Catalog(project="byzer-magic", charset="utf-8")
-    for path, _, message, comments, context in extract_from_dir(
-        PACKAGE, METHODS, keywords=KEYWORDS, comment_tags=("translators:",), strip_comment_tags=True
-    ):
-        template.add(message, None, [(path, 0)], auto_comments=comments, context=context)
+    for found in extract.extracted():
+        if found.forms:
+            message = found.forms[0] if len(found.forms) == 1 else found.forms
+            template.add(message, None, [(f"byzer_magic/{found.path}", 0)], auto_comments=found.comments)
     return template
 
 
@@ -99,6 +91,11 @@ def faults(language: str) -> list[str]:
     return found
 
 
+def wrong_calls() -> list[str]:
+    """Return the calls whose template cannot be translated or filled in, a line each."""
+    return [f"{call.path}:{call.line}: {call.fault}" for call in extract.extracted() if call.fault]
+
+
 def _complete(message: Message) -> bool:
     return all(_forms(message.string)) and not message.fuzzy
 
@@ -117,7 +114,7 @@ def _forms(texts: Any) -> list[str]:
 
 def _fields(template: str) -> set[str]:
     try:
-        return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+        return extract.fields_of(template)
     except ValueError:  # a text with braces that is never formatted
         return set()
 
@@ -132,7 +129,7 @@ def main() -> int:
     if arguments.command == "update":
         update([arguments.language] if arguments.language else languages)
         return 0
-    found = [line for language in languages for line in faults(language)]
+    found = [*wrong_calls(), *(line for language in languages for line in faults(language))]
     print("\n".join(found) or "All texts are translated.")
     return 1 if found else 0
 

@@ -31,12 +31,17 @@ def language_of(name: str) -> str:
 
 
 def language() -> str:
-    """Return the language of texts shown now: of the enclosing `using`, else of the process, else of `LANG`."""
-    return _override.get() or _process_language or language_of(os.environ.get("LANG", ""))
+    """Return the language of texts shown now: of the enclosing `using`, else of the process, else of the locale."""
+    return _override.get() or _process_language or language_of(_locale())
+
+
+def _locale() -> str:
+    """Return the locale's name for messages, by the variables that POSIX has for it, in its order."""
+    return next((name for variable in ("LC_ALL", "LC_MESSAGES", "LANG") if (name := os.environ.get(variable))), "")
 
 
 def set_language(name: str) -> None:
-    """Set the language of this process (`zh`, `zh_CN`, `en`, ...); empty: that of `LANG`."""
+    """Set the language of this process (`zh`, `zh_CN`, `en`, ...); empty: that of the locale."""
     global _process_language
     _process_language = language_of(name) if name else ""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import gettext as stdlib_gettext
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any
 
 from byzer_magic.i18n.language import LOCALE_DIR, language, language_of
@@ -18,7 +17,10 @@ DOMAIN = "byzer_magic"
 
 
 class Text(str):
-    """A text that can still be translated; as a `str` it is the English text, complete with its values."""
+    """A text that can still be translated; as a `str` it is the English text, complete with its values.
+
+    Concatenation (`+`) keeps the translation. An f-string and the methods of `str` do not: they return plain English.
+    """
 
     template: str
     plural: str
@@ -29,27 +31,48 @@ class Text(str):
         """Fill in the values; `count` among them chooses between `template` and `plural`."""
         plain = {name: _plain(value) for name, value in (values or {}).items()}
         self = super().__new__(cls, _filled(_english(template, plural, plain), plain))
-        self.template, self.plural, self.values = template, plural, plain
+        self.template, self.plural, self.values = str(template), str(plural), plain
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Text, (self.template, self.plural, dict(self.values))
 
+    def __add__(self, other: str) -> Text:
+        return join(self, other, separator="")
+
+    def __radd__(self, other: str) -> Text:
+        return join(other, self, separator="")
+
     def translated(self, name: str = "") -> str:
-        """Return the text in a language, by default the active one; English where the catalog lacks it."""
+        """Return the text in a language, by default the active one; English where the catalog lacks it.
+
+        Example:
+            >>> lazy_gettext("Unknown command {name}.", name="depoly").translated("zh")
+            '未知命令 depoly。'
+        """
         catalog = _catalog(language_of(name) if name else language())
         if self.plural:
             found = catalog.ngettext(self.template, self.plural, self.values["count"])
         else:
             found = catalog.gettext(self.template) if self.template else ""  # "" is the catalog's own header
-        return _filled(found, {key: localized(value, name) for key, value in self.values.items()})
+        values = {key: localized(value, name) for key, value in self.values.items()}
+        try:
+            return _filled(found, values)
+        except (KeyError, IndexError, ValueError, AttributeError):  # a catalog of another version
+            return _filled(_english(self.template, self.plural, self.values), values)
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that msgpack carries: objects become their text."""
-    if isinstance(value, str | int | float) or value is None:
+    """Return a value as one that msgpack carries: an error becomes its text, other objects become theirs."""
+    if isinstance(value, Text) or value is None or type(value) in (str, int, float, bool):
         return value
-    return str(value) if isinstance(value, PurePath | BaseException) or not isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    for kind in (str, int, float):  # an enum's member or a number of numpy
+        if isinstance(value, kind):
+            return kind(value)
+    text = getattr(value, "text", None) if isinstance(value, BaseException) else None  # of a ByzerError
+    return text if isinstance(text, Text) else str(value)
 
 
 def _english(template: str, plural: str, values: Mapping[str, Any]) -> str:
@@ -141,7 +164,7 @@ def unpack(data: Any) -> Any:
         >>> unpack(pack(lazy_gettext("{count} texts", count=3))).template
         '{count} texts'
     """
-    if not (isinstance(data, list) and len(data) == 3 and isinstance(data[2], dict)):
-        return data
-    template, plural, values = data
-    return Text(template, plural, {name: unpack(value) for name, value in values.items()})
+    match data:
+        case [str(template), str(plural), dict(values)]:
+            return Text(template, plural, {name: unpack(value) for name, value in values.items()})
+    return data
