@@ -14,6 +14,7 @@ from byzer_magic.commands.options import Spec, option
 from byzer_magic.commands.registry import CELL, EASY, REGISTRY, command, command_of
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plugins import EngineChoices
+from byzer_magic.routing.policy import POLICIES
 
 
 def _alias(default: Any = MISSING, **more: Any) -> Any:
@@ -58,6 +59,11 @@ class DeploySpec(Spec):
     model_path: str | None = option(None, help=_("weights of a local model: file or folder"), complete="path")
     num_workers: int = option(1, help=_("workers of this deployment"), kind="int", minimum=1)
     worker_concurrency: int = option(1, help=_("requests one worker runs at once"), kind="int", minimum=1)
+    load_balance: str = option(
+        "lru",
+        help=_("next worker: lru (least recently used), least_busy (fewest requests) or round_robin (in turn)"),
+        choices=tuple(POLICIES),
+    )
     cpus_per_worker: float = option(0.01, help=_("CPUs Ray reserves per worker"), kind="float", minimum=0)
     gpus_per_worker: float = option(0.0, help=_("GPUs Ray reserves per worker"), kind="float", minimum=0)
     infer_params: Mapping[str, str] = option(

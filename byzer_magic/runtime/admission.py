@@ -19,10 +19,10 @@ LOOK_SECONDS = 0.02
 class Admission:
     """Admits requests to workers, first come first served; keeps those out that nobody can answer."""
 
-    def __init__(self, workers: int, limit: int, health: str = "up") -> None:
+    def __init__(self, workers: int, limit: int, *, policy: str = "lru", health: str = "up") -> None:
         self.moves = 0
         """Counts whatever changes."""
-        self._table = SlotTable(0, limit, max_queue=MAX_QUEUED, now=time.monotonic())
+        self._table = SlotTable(0, limit, policy=policy, max_queue=MAX_QUEUED, now=time.monotonic())
         self._table.resize(range(workers), time.monotonic(), health=health)
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._deadlines: dict[int, asyncio.Timeout] = {}

@@ -55,7 +55,9 @@ class Pool:
         spec = plan.spec
         self._born = time.monotonic()
         self._node = ray.get_runtime_context().get_node_id()
-        self._admission = Admission(spec.num_workers, spec.worker_concurrency, health="loading")
+        self._admission = Admission(
+            spec.num_workers, spec.worker_concurrency, policy=spec.load_balance, health="loading"
+        )
         self._lifecycle = Lifecycle(plan, self._admission, self._new_workers())
         self._capabilities: frozenset[Capability] = frozenset()
         self._title = str(plan.setup.params.get("saas.model") or Path(spec.model_path or spec.model).name)
@@ -235,7 +237,7 @@ class Pool:
             model=spec.model,
             kind=self._plan.backend.info.kind,
             title=self._title,
-            strategy="lru",
+            strategy=spec.load_balance,
             capabilities=sorted(self._capabilities),
             workers=self._admission.snapshot(self._lifecycle.workers.pids),
             concurrency=spec.worker_concurrency,

@@ -72,6 +72,28 @@ def test_a_saas_deployment_grows_and_shrinks_under_load(manager: Manager, provid
     assert wrong == []
 
 
+@pytest.mark.parametrize(
+    ("policy", "concurrency", "during", "after"),
+    [
+        ("lru", 2, [1, 2, 0, 1], [2, 0, 1]),  # worker 0 has a free slot while it streams
+        ("least_busy", 2, [1, 2, 1, 2], [0, 1, 2]),
+        ("round_robin", 1, [1, 2, 1, 2], [0, 1, 2]),  # and worker 0 has none
+    ],
+)
+def test_load_balance_chooses_the_worker(
+    policy: str, concurrency: int, during: list[int], after: list[int], manager: Manager, provider: Process
+) -> None:
+    deploy(manager, saas(provider, num_workers=3, worker_concurrency=concurrency, load_balance=policy))
+    model = bz.model("m")
+    stream = model.stream("tokens:5000@50")
+    next(stream)
+    assert [model.chat("hi").worker for _ in during] == during
+    stream.close()  # type: ignore[attr-defined]  # a generator
+    assert eventually(lambda: model.stat().busy == 0)
+    assert [model.chat("hi").worker for _ in after] == after
+    assert model.stat().legacy()["load_balance_strategy"] == policy
+
+
 def test_more_than_the_cluster_has_is_refused_and_changes_nothing(manager: Manager, provider: Process) -> None:
     deploy(manager, replace(saas(provider), cpus_per_worker=0.5))
     with pytest.raises(errors.NoRoom, match=r"99 more of m asks for 49\.5 CPUs"):

@@ -17,7 +17,7 @@ GROUPS = (MODEL, CAPACITY, SETTINGS, ADVANCED)
 
 _GROUP_OF = {
     "model": MODEL, "model_path": MODEL, "infer_backend": MODEL, "num_workers": CAPACITY,
-    "worker_concurrency": CAPACITY, "cpus_per_worker": CAPACITY, "gpus_per_worker": CAPACITY,
+    "worker_concurrency": CAPACITY, "load_balance": CAPACITY, "cpus_per_worker": CAPACITY, "gpus_per_worker": CAPACITY,
 }  # fmt: skip
 _LOCAL_ONLY = ("model_path", "infer_backend", "gpus_per_worker")
 """Options that a provider far away does not look at."""
@@ -38,6 +38,7 @@ LABELS = {
     "model_path": _("Model path"),
     "num_workers": _("Workers"),
     "worker_concurrency": _("Concurrency"),
+    "load_balance": _("Load balancing"),
     "cpus_per_worker": _("CPUs per worker"),
     "gpus_per_worker": _("GPUs per worker"),
     "ray_address": _("Ray cluster"),

@@ -151,3 +151,15 @@ async def test_an_error_that_many_are_told_does_not_grow() -> None:
             await admit(admission, admission.ticket())
         depths.append(len(caught.traceback))
     assert len(set(depths)) == 1
+
+
+@pytest.mark.parametrize(("policy", "third"), [("lru", 1), ("least_busy", 1), ("round_robin", 0)])
+async def test_admission_follows_its_policy(policy: str, third: int) -> None:
+    admission = Admission(2, 2, policy=policy)
+    held, done = admission.ticket(), admission.ticket()
+    assert [await admit(admission, held), await admit(admission, done)] == [0, 1]
+    if policy == "lru":  # worker 0 has the more recent request of the two
+        admission.release(held, failed=False)
+        assert await admit(admission, admission.ticket()) == 0
+    admission.release(done, failed=False)
+    assert await admit(admission, admission.ticket()) == third

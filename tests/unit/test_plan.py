@@ -1,0 +1,38 @@
+"""A spec becomes a plan without Ray, and without starting anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from byzer_magic.commands.options import options_of
+from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.errors import CommandError
+from byzer_magic.plan import resolve
+from byzer_magic.routing.policy import POLICIES
+
+
+def spec(**more: object) -> DeploySpec:
+    params = {"saas.model": "x", "saas.api_key": "sk-planted-2b1f"}
+    return DeploySpec(model="m", pretrained_model_type="saas/openai", infer_params=params, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_plan_keeps_the_load_balancing_policy(policy: str) -> None:
+    assert resolve(spec(load_balance=policy), {}, {}).spec.load_balance == policy
+
+
+def test_load_balance_offers_every_policy() -> None:
+    option = next(option for option in options_of(DeploySpec) if option.name == "load_balance")
+    assert set(option.choices) == set(POLICIES)
+
+
+def test_load_balance_suggests_the_policy_that_was_meant() -> None:
+    with pytest.raises(CommandError, match="least_busy") as caught:
+        spec(load_balance="least_buzy")
+    assert "Did you mean least_busy?" in caught.value.hint
+
+
+def test_plan_repr_shows_no_secret() -> None:
+    plan = resolve(spec(), {}, {})
+    assert "sk-planted" not in repr(plan)
+    assert "sk-planted-2b1f" in plan.hidden
