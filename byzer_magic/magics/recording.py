@@ -15,10 +15,8 @@ from byzer_magic.client.converse import Exchange
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _
 from byzer_magic.magics.repaint import Repainted
-from byzer_magic.rendering import progress, snapshot
-from byzer_magic.rendering.answer import view as answer_view
-from byzer_magic.rendering.answer.view import Shown
-from byzer_magic.results import ChatResult, Result
+from byzer_magic.rendering import progress, results
+from byzer_magic.results import Result
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.types import Media
 from byzer_magic.widgets import recorder
@@ -76,7 +74,7 @@ class Recording:
             board.close(trouble(str(err)))
             self._failed(err.message)
             return
-        board.close(shown(result))
+        board.close(results.with_footer(result))
         self._keep(result)
         self._end()
 
@@ -91,19 +89,6 @@ class Recording:
 
     def _failed(self, text: str) -> None:
         self._page.send("failed", text=text)
-
-
-def shown(result: Result) -> dict[str, str]:
-    """Return an answer as the place below the recorder shows it."""
-    footer = snapshot.footer(result)
-    if isinstance(result, ChatResult):
-        whole = Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or (), footer=footer)
-        return answer_view.bundle(whole)
-    data: dict[str, str] = result._repr_mimebundle_() if hasattr(result, "_repr_mimebundle_") else {}
-    plain = {"text/plain": f"{data.get('text/plain', result)}\n\n{footer}"}
-    if "text/html" not in data:
-        return plain
-    return {"text/html": data["text/html"] + snapshot.footer_bundle(footer)["text/html"], **plain}
 
 
 def trouble(text: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from byzer_magic.client.collect import ChatCollector
 from byzer_magic.client.converse import Exchange
 from byzer_magic.errors import ByzerError, RequestError
 from byzer_magic.magics.repaint import Repainted
-from byzer_magic.rendering import progress, snapshot
+from byzer_magic.rendering import progress, results, snapshot
 from byzer_magic.rendering.answer import view as answer_view
 from byzer_magic.rendering.answer.view import Shown
 from byzer_magic.rendering.progress import Work
@@ -129,8 +129,8 @@ class Notebook:
     def _show_result(self, result: Result, style: str) -> None:
         if isinstance(result, ChatResult):
             print(result.text, flush=True)
-        elif hasattr(result, "_repr_mimebundle_"):
-            self._show(result._repr_mimebundle_())
+        elif "text/html" in (data := results.bundle(result)):
+            self._show(data)
         else:
             print(result, flush=True)
         if style != "complete":

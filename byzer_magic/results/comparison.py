@@ -1,26 +1,33 @@
-"""What several models answered to one prompt."""
+"""The results of several models for one prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 from byzer_magic.errors import CommandError
-from byzer_magic.results import ChatResult, Result
+from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.results.results import ChatResult, Result
 
 
 class Answers(list[Result]):
     """The results in the order of the aliases.
 
-    Of a model that failed it has what had arrived, and its `error` says why; of the others `error` is None.
+    The result of a model that failed has what had arrived, and its `error`; that of the others has no error.
+
+    Example:
+        >>> answers = Answers([ChatResult(model="a", text="yes"), ChatResult(model="b", text="no")])
+        >>> [str(result) for result in answers]
+        ['yes', 'no']
     """
 
     def __init__(self, found: Iterable[Result] = ()) -> None:
         super().__init__(found)
         self.judgement: ChatResult | None = None
-        """What `--judge` said of them."""
+        """The comparison by the model of `--judge`."""
         self.letters: dict[str, str] = {}
-        """Under which letter the judge saw each model."""
+        """The letter that each model had in it."""
 
     def frame(self) -> Any:
         """Return a pandas DataFrame with a row per model.
@@ -44,13 +51,11 @@ def _row(result: Result) -> dict[str, Any]:
         "tokens_per_second": result.tokens_per_second if isinstance(result, ChatResult) else None,
         "cost": result.cost,
         "currency": result.currency or None,
-        "error": str(result.error) if result.error else None,
+        "error": result.error.localized() if result.error else None,
     }
 
 
 def need_pandas() -> None:
-    """Raise CommandError where there is no pandas."""
-    from importlib.util import find_spec
-
+    """Raise CommandError where pandas is not installed."""
     if find_spec("pandas") is None:
-        raise CommandError("--df needs pandas.", "Run: pip install 'byzer-magic[pandas]'")
+        raise CommandError(_("--df needs pandas."), _("Run: pip install 'byzer-magic[pandas]'"))

@@ -1,4 +1,4 @@
-"""How a result came about: which worker made it, how long it took, of how many tokens, at what cost."""
+"""How a result came about: which worker made it, how long it took, how many tokens it used, what it cost."""
 
 from __future__ import annotations
 
@@ -12,28 +12,32 @@ class Timings(msgspec.Struct, frozen=True):
     """When things happened to one request, in seconds since it was sent."""
 
     first_token: float | None = None
+    """Time to first token (TTFT); None when nothing arrived."""
     total: float = 0.0
     queued: float = 0.0
     """Time spent waiting for a free slot, measured in the pool."""
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """What all results tell of how they came about."""
+class Metadata(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields that all results have."""
 
     model: str
+    """The alias that was asked."""
     worker: int | None = None
     usage: Usage | None = None
+    """Tokens, where the provider or engine counts them."""
     timings: Timings = Timings()
     interrupted: bool = False
+    """Whether the result is only what had arrived when the request was stopped or failed."""
     error: ByzerError | None = None
-    """Why it ended early, in a list of several models' answers; alone, an error is raised instead."""
+    """Why it ended early, in a list of several models' results; of a single model the error is raised instead."""
 
     @property
     def cost(self) -> float | None:
-        """Return what it has cost, or None where the price is not known, or the end with its tokens did not come."""
+        """Return the cost in `currency`; None where the price is unknown or the usage did not arrive."""
         return self.usage.cost if self.usage else None
 
     @property
     def currency(self) -> str:
-        """Return what `cost` is counted in, `USD` or `CNY`; nothing where the cost is not known."""
+        """Return `USD` or `CNY`; empty where the cost is unknown."""
         return self.usage.currency if self.usage else ""

@@ -1,34 +1,56 @@
-"""What people hold after a request: whole answers, with ways to save and to show them."""
+"""Results returned to the user: complete responses that can be saved and displayed.
+
+A result is a value and knows no HTML. When Jupyter displays one, it calls `_repr_mimebundle_`, which looks up the
+renderer by name (`RENDERER`): rendering is a layer above this one, knows every result class, and is imported only
+when something is displayed. A program that only calls models never loads it.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
+import pkgutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from byzer_magic.errors import CommandError
-from byzer_magic.rendering.media import (
-    audio as sound_view,
-    base as media,
-    image as picture_view,
-    transcript as transcript_view,
-)
-from byzer_magic.results.metadata import Origin
+from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.media import describe, wav
+from byzer_magic.results.metadata import Metadata
 from byzer_magic.types import ImageItem, Media, Segment, Truncation
 
+RENDERER = "byzer_magic.rendering.results:bundle"
+"""The function that returns a result as a MIME bundle."""
 
-class ChatResult(Origin, frozen=True, kw_only=True):
-    """A whole answer (or, when `interrupted`, the part of it that arrived)."""
+
+class Displayed(Metadata, frozen=True, kw_only=True):
+    """A result that a notebook shows as media."""
+
+    def _repr_mimebundle_(self, **_formats: Any) -> dict[str, str]:
+        bundle: dict[str, str] = pkgutil.resolve_name(RENDERER)(self)
+        return bundle
+
+
+class ChatResult(Metadata, frozen=True, kw_only=True):
+    """A complete chat response, or the part that had arrived when it was `interrupted`.
+
+    Example:
+        >>> result = ChatResult(model="gpt4o_chat", text="Hello!", finish="stop")
+        >>> str(result), result.finish
+        ('Hello!', 'stop')
+    """
 
     text: str
     reasoning: str = ""
     finish: str | None = None
+    """Why the model stopped: ``stop``, ``length``, ``tool_calls``, ..."""
     tool_calls: list[dict[str, Any]] | None = None
+    """In OpenAI's form, arguments complete."""
     raw: dict[str, Any] = msgspec.field(default_factory=dict)
+    """What else the provider sent: log probabilities, other choices, its own id."""
 
     @property
     def output(self) -> str:
@@ -37,7 +59,7 @@ class ChatResult(Origin, frozen=True, kw_only=True):
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Return the speed after the first token, or None when it cannot be known."""
+        """Return the speed after the first token; None when it is unknown."""
         if self.usage is None or self.timings.first_token is None:
             return None
         seconds = self.timings.total - self.timings.first_token
@@ -45,28 +67,43 @@ class ChatResult(Origin, frozen=True, kw_only=True):
         return tokens / seconds if tokens > 0 and seconds > 0 else None
 
     def save(self, path: str | Path) -> Path:
-        """Write the text; return the path."""
+        """Write the text; return the path.
+
+        Raises:
+            CommandError: the file cannot be written.
+        """
         return _write(path, self.text.encode())
 
     def __str__(self) -> str:
         return self.text
 
 
-class EmbedResult(Origin, frozen=True, kw_only=True, eq=False):
-    """EmbeddingBatch, one row per text, in the order of the texts."""
+class EmbedResult(Metadata, frozen=True, kw_only=True, eq=False):
+    """Embeddings, one row per text, in the order of the texts; numpy takes it as an array.
+
+    Example:
+        >>> import numpy as np
+        >>> result = EmbedResult(model="bge", vectors=np.zeros((2, 384), dtype="float32"))
+        >>> np.asarray(result).shape, str(result)
+        ((2, 384), '2 vectors of 384 dimensions')
+    """
 
     vectors: Any
-    """A numpy array of float32, texts x dimensions."""
+    """A numpy array of float32, shape (texts, dimensions)."""
     truncated: Truncation | None = None
-    """Which texts were too long for the model, so that only their beginning was read (where the backend tells)."""
+    """Which texts were longer than the model's limit, where the backend reports that."""
 
     @property
     def output(self) -> str:
-        """Return the vectors as JSON: a list of lists of numbers."""
+        """Return the embeddings as JSON: a list of lists of numbers."""
         return json.dumps(self.vectors.tolist())
 
     def save(self, path: str | Path) -> Path:
-        """Write the vectors as JSON, or in numpy's format when the name ends in .npy; return the path."""
+        """Write the embeddings as JSON, or in numpy's format when the name ends in .npy; return the path.
+
+        Raises:
+            CommandError: the file cannot be written.
+        """
         if Path(path).suffix.lower() != ".npy":
             return _write(path, self.output.encode())
         buffer = io.BytesIO()
@@ -85,22 +122,28 @@ class EmbedResult(Origin, frozen=True, kw_only=True, eq=False):
 
     def __str__(self) -> str:
         rows, dimensions = self.vectors.shape
-        made = f"{rows} vector{'s'[: rows != 1]} of {dimensions} numbers"
-        return f"{made}; {self.truncated}" if self.truncated else made
+        text = f"{rows} vector{'s'[: rows != 1]} of {dimensions} dimensions"
+        return f"{text}; {self.truncated}" if self.truncated else text
 
     def __repr__(self) -> str:
         return f"EmbedResult({self}, {self.model})"
 
 
-class RerankResult(Origin, frozen=True, kw_only=True):
-    """Documents in the order of their relevance."""
+class RerankResult(Metadata, frozen=True, kw_only=True):
+    """Documents in the order of their relevance.
+
+    Example:
+        >>> print(RerankResult(model="reranker", order=[(1, 0.9), (0, 0.1)], documents=["blue sky", "green grass"]))
+        0.9000  blue sky
+        0.1000  green grass
+    """
 
     order: list[tuple[int, float]]
     """Index in the request and score of each document, the best first."""
     documents: list[str]
-    """The documents themselves, in that order."""
+    """The documents, in that order."""
     truncated: Truncation | None = None
-    """Which of them, by their index in the request, were too long to be read whole (where the backend tells)."""
+    """Which documents, by index in the request, were longer than the limit, where the backend reports that."""
 
     @property
     def output(self) -> str:
@@ -111,24 +154,33 @@ class RerankResult(Origin, frozen=True, kw_only=True):
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write index, score and document of each as JSON; return the path."""
+        """Write index, score and document of each as JSON; return the path.
+
+        Raises:
+            CommandError: the file cannot be written.
+        """
         return _write(path, self.output.encode())
 
     def __str__(self) -> str:
         rows = zip(self.order, self.documents, strict=True)
-        return "\n".join(f"{score:.4f}  {text}" for (_, score), text in rows)
+        return "\n".join(f"{score:.4f}  {text}" for (_index, score), text in rows)
 
 
-class TranscribeResult(Origin, frozen=True, kw_only=True):
-    """What was said."""
+class TranscribeResult(Displayed, frozen=True, kw_only=True):
+    """A transcript.
+
+    Example:
+        >>> TranscribeResult(model="whisper", text="Good morning.", language="en").output
+        '{"text": "Good morning.", "language": "en"}'
+    """
 
     text: str
     segments: list[Segment] | None = None
     language: str | None = None
     duration: float | None = None
-    """Seconds of the sound."""
+    """Seconds of the audio."""
     audio: Media | None = None
-    """The sound itself, for the player beside the transcript."""
+    """The audio that was transcribed, for the player beside the transcript."""
     raw: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @property
@@ -139,135 +191,114 @@ class TranscribeResult(Origin, frozen=True, kw_only=True):
         return json.dumps(msgspec.to_builtins(known), ensure_ascii=False)
 
     def save(self, path: str | Path) -> Path:
-        """Write the text, or all that is known when the name ends in .json; return the path."""
+        """Write the text, or all that is known when the name ends in .json; return the path.
+
+        Raises:
+            CommandError: the file cannot be written.
+        """
         return _write(path, (self.output if Path(path).suffix.lower() == ".json" else self.text).encode())
-
-    @property
-    def facts(self) -> tuple[str, ...]:
-        """Return what is known beside the words, for a caption."""
-        return tuple(filter(None, [self.model, self.language, media.clock(self.duration) if self.duration else ""]))
-
-    @property
-    def sound(self) -> sound_view.AudioView | None:
-        """Return the sound as a player shows it, where its bytes are here."""
-        return sound_view.recording(self.audio, self.text) if self.audio is not None and self.audio.data else None
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return transcript_view.bundle(self.text, self.segments, self.facts, self.sound)
 
     def __str__(self) -> str:
         return self.text
 
 
-class SpeakResult(Origin, frozen=True, kw_only=True):
-    """Spoken text, as the bytes of a file."""
+class SpeakResult(Displayed, frozen=True, kw_only=True):
+    """Generated speech, as the bytes of a file.
+
+    Example:
+        >>> print(SpeakResult(model="tts", data=bytes(4_000), mime="audio/mpeg", text="hi"))
+        audio/mpeg, 4 kB
+    """
 
     data: bytes
     mime: str
+    """The media type, e.g. ``audio/mpeg``."""
     text: str
+    """What was spoken."""
     options: dict[str, Any] = msgspec.field(default_factory=dict)
-    """What was asked for: voice, speed, ..."""
+    """The request's options: voice, speed, ..."""
 
     @property
     def output(self) -> str:
-        """Return the sound as byzer-llm does: base64 text."""
+        """Return the audio as byzer-llm does: base64 text."""
         return base64.b64encode(self.data).decode()
 
     def save(self, path: str | Path) -> Path:
-        """Write the sound; return the path.
+        """Write the audio; return the path.
 
         Raises:
-            CommandError: nothing of it has arrived.
+            CommandError: no audio has arrived, or the file cannot be written.
         """
         if not self.data:
-            raise CommandError("There is no sound to save: none has arrived.", "Send the request again.")
+            raise CommandError(_("There is no audio to save: none has arrived."), _("Send the request again."))
         return _write(path, self.data)
 
-    @property
-    def sound(self) -> sound_view.AudioView:
-        """Return the sound as a player shows it."""
-        name = media.file_name(self.model, self.text, self.mime)
-        facts = (self.model, *media.named(self.options))
-        return sound_view.AudioView(data=self.data, mime=self.mime, name=name, said=self.text, facts=facts)
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return sound_view.bundle(self.sound, str(self))
-
     def __str__(self) -> str:
-        seconds = sound_view.length(self.data, self.mime)
-        known = [self.mime, media.clock(seconds) if seconds else "", media.size(len(self.data))]
+        seconds = wav.seconds(self.data, self.mime)
+        known = [self.mime, describe.clock(seconds) if seconds else "", describe.size(len(self.data))]
         return ", ".join(filter(None, known))
 
     def __repr__(self) -> str:
         return f"SpeakResult({self}, {self.model})"
 
 
-class ImageResult(Origin, frozen=True, kw_only=True):
-    """Pictures that a model made."""
+class ImageResult(Displayed, frozen=True, kw_only=True):
+    """Generated images.
+
+    Example:
+        >>> image = ImageItem("image/png", bytes(4_000))
+        >>> print(ImageResult(model="dalle", pictures=[image], prompt="a cat"))
+        image/png, 4 kB
+    """
 
     pictures: list[ImageItem]
     prompt: str
     options: dict[str, Any] = msgspec.field(default_factory=dict)
-    """What was asked for: size, quality, ..."""
+    """The request's options: size, quality, ..."""
 
     @property
     def data(self) -> bytes:
-        """Return the bytes of the first picture."""
+        """Return the bytes of the first image."""
         return self.pictures[0].data if self.pictures else b""
 
     @property
     def url(self) -> str:
-        """Return the address of the first picture, where the provider keeps it for a while."""
+        """Return the URL of the first image, where the provider stores it for a while."""
         return self.pictures[0].url if self.pictures else ""
 
     @property
     def output(self) -> str:
-        """Return the first picture as byzer-llm does: base64 text (or its address, where there are no bytes)."""
+        """Return the first image as byzer-llm does: base64 text, or its URL where there are no bytes."""
         return base64.b64encode(self.data).decode() or self.url
 
     def save(self, path: str | Path) -> Path:
-        """Write the picture; several get a number before the extension. Return the path of the first.
+        """Write the images; of several, the others get a number before the extension. Return the path of the first.
 
         Raises:
-            CommandError: nothing has arrived, or the provider has sent an address only.
+            CommandError: no image has arrived, one is only a URL, or the file cannot be written.
         """
         path = Path(path).expanduser()
         if not self.pictures:
-            raise CommandError("There is no picture to save: none has arrived.", "Send the request again.")
-        for number, picture in enumerate(self.pictures):
+            raise CommandError(_("There is no image to save: none has arrived."), _("Send the request again."))
+        for number, picture in enumerate(self.pictures, 1):
             if not picture.data:
-                raise CommandError(f"Image {number + 1} is an address: {picture.url}", "Download it from there.")
-        for number, picture in enumerate(self.pictures):
-            _write(path if not number else path.with_stem(f"{path.stem}-{number + 1}"), picture.data)
+                raise CommandError(
+                    _("Image {number} is a URL: {url}", number=number, url=picture.url), _("Download it from there.")
+                )
+        for number, picture in enumerate(self.pictures, 1):
+            _write(path if number == 1 else path.with_stem(f"{path.stem}-{number}"), picture.data)
         return path
 
-    @property
-    def drawings(self) -> list[picture_view.Drawing]:
-        """Return the pictures as a grid shows them."""
-        return [
-            picture_view.Drawing(data=item.data, mime=item.mime, url=item.url, caption=item.caption)
-            for item in self.pictures
-        ]
-
-    @property
-    def facts(self) -> tuple[str, ...]:
-        """Return what was asked for beside the prompt, for a caption."""
-        return media.named(self.options)
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        about = (self.prompt, self.facts, self.model, str(self))
-        return picture_view.bundle(self.drawings, *about)
-
     def __str__(self) -> str:
-        each = [item.url or f"{item.mime}, {media.size(len(item.data))}" for item in self.pictures]
-        return "\n".join(each) or "no picture"
+        each = [item.url or f"{item.mime}, {describe.size(len(item.data))}" for item in self.pictures]
+        return "\n".join(each) or "no image"
 
     def __repr__(self) -> str:
-        return f"ImageResult({len(self.pictures)} pictures, {self.model})"
+        return f"ImageResult({len(self.pictures)} images, {self.model})"
 
 
 Result = ChatResult | EmbedResult | RerankResult | TranscribeResult | SpeakResult | ImageResult
-"""What a request gives."""
+"""What a request returns."""
 
 
 def _write(path: str | Path, data: bytes) -> Path:
@@ -275,6 +306,9 @@ def _write(path: str | Path, data: bytes) -> Path:
     try:
         path.write_bytes(data)
     except (OSError, ValueError) as err:  # ValueError: a NUL in the name
-        why = getattr(err, "strerror", None) or err
-        raise CommandError(f"Cannot write {path}: {why}.", "The result is still in hand; choose another path.") from err
+        reason = getattr(err, "strerror", None) or str(err)
+        raise CommandError(
+            _("Cannot write {path}: {reason}.", path=path, reason=reason),
+            _("The result is still available; choose another path."),
+        ) from err
     return path

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _
-from byzer_magic.rendering import assets, snapshot
+from byzer_magic.rendering import assets, results, snapshot
 from byzer_magic.rendering.answer.view import Shown, View
 from byzer_magic.rendering.media import (
     audio as sound_view,
@@ -143,16 +143,16 @@ def _body(column: Column, view: View, *, over: bool) -> str:
                 class_="bz-quiet",
             )
         case SpeakResult() as result:
-            return sound_view.figure(result.sound)[0] if result.data else ""
+            return sound_view.figure(results.speech(result))[0] if result.data else ""
         case ImageResult() as result:
-            about = (result.prompt, result.facts, "")
-            return picture_view.grid(result.drawings, *about)[0]
+            about = (result.prompt, results.options(result.options), "")
+            return picture_view.grid(results.drawings(result), *about)[0]
         case TranscribeResult() as result:
             return _transcript(result)
 
 
 def _transcript(result: TranscribeResult) -> str:
-    about = (result.text, result.segments, result.facts[1:], result.sound)
+    about = (result.text, result.segments, results.transcript_facts(result)[1:], results.recording(result))
     return transcript_view.section(*about)[0]
 
 

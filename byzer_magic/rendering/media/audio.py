@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import array
 import html
-import io
 import math
-import struct
-import sys
-import wave
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from byzer_magic.i18n import gettext as _
+from byzer_magic.media import wav
 from byzer_magic.rendering.media import base as media
 from byzer_magic.types import Media
 
@@ -21,10 +16,6 @@ BARS = 160
 """Strokes of a waveform."""
 LOOKED_AT = 2_000_000
 """Samples that a waveform looks at; of longer sounds every second, third, ... one."""
-PCM_RATE = 24_000
-"""Samples per second of bare PCM, as OpenAI has it."""
-PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
-"""Formats of WAV files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,76 +36,7 @@ class AudioView:
     """Where it lies already, if anywhere."""
 
 
-@dataclass(frozen=True)
-class Wave:
-    """The samples of an uncompressed sound, all channels in turn."""
-
-    samples: array.array[Any]
-    channels: int
-    rate: int
-    full: float
-    """The loudest that a sample can be."""
-
-    @property
-    def seconds(self) -> float:
-        """Return how long it is."""
-        return len(self.samples) / self.channels / self.rate
-
-
-def wave_of(data: bytes) -> Wave | None:
-    """Return the samples of a WAV file; None of what is none, or compressed."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        return None
-    at, form = 12, b""
-    while at + 8 <= len(data):
-        name, length = struct.unpack_from("<4sI", data, at)
-        body = data[at + 8 : at + 8 + length]
-        if name == b"fmt ":
-            form = body
-        elif name == b"data":
-            return _decoded(form, body)
-        at += 8 + length + length % 2
-    return None
-
-
-def _decoded(form: bytes, body: bytes) -> Wave | None:
-    if len(form) < 16:
-        return None
-    kind, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", form)
-    if kind == EXTENSIBLE and len(form) >= 26:
-        kind = struct.unpack_from("<H", form, 24)[0]
-    if not channels or not rate:
-        return None
-    if kind == FLOAT and bits in (32, 64):
-        return Wave(_numbers("f" if bits == 32 else "d", body), channels, rate, 1.0)
-    if kind == PCM and bits in (8, 16, 24, 32):
-        return Wave(_numbers("h", _sixteen(body, bits // 8)), channels, rate, 32768.0)
-    return None
-
-
-def _numbers(code: str, body: bytes) -> array.array[Any]:
-    found: array.array[Any] = array.array(code)
-    found.frombytes(body[: len(body) - len(body) % found.itemsize])
-    if sys.byteorder == "big":
-        found.byteswap()
-    return found
-
-
-def _sixteen(body: bytes, width: int) -> bytes:
-    """Return samples of any width as 16 bits: of wider ones the two upper bytes."""
-    if width == 2:
-        return body
-    whole = len(body) // width
-    made = bytearray(2 * whole)
-    if width == 1:  # its silence is 128
-        made[1::2] = body.translate(bytes(value ^ 0x80 for value in range(256)))
-    else:
-        made[0::2] = body[width - 2 : whole * width : width]
-        made[1::2] = body[width - 1 : whole * width : width]
-    return bytes(made)
-
-
-def peaks(sound: Wave, count: int = BARS) -> list[float]:
+def peaks(sound: wav.Wave, count: int = BARS) -> list[float]:
     """Return how loud each of `count` stretches is, 0..1; the loudest of all is 1, unless there is silence only."""
     total = len(sound.samples)
     step = max(1, total // LOOKED_AT) | 1  # odd, so that it meets the samples of both channels
@@ -127,27 +49,10 @@ def peaks(sound: Wave, count: int = BARS) -> list[float]:
     return [value / top for value in found] if top > 0 else found
 
 
-def playable(data: bytes, mime: str) -> tuple[bytes, str]:
-    """Return a sound as browsers play it: bare PCM becomes a WAV file, others stay as they are."""
-    if mime.partition(";")[0] not in ("audio/pcm", "audio/l16"):
-        return data, mime
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setparams((1, 2, PCM_RATE, 0, "NONE", ""))
-        file.writeframes(data[: len(data) & ~1])
-    return buffer.getvalue(), "audio/wav"
-
-
-def length(data: bytes, mime: str) -> float | None:
-    """Return the seconds of a sound, where its file tells that plainly."""
-    found = wave_of(playable(data, mime)[0])
-    return found.seconds if found else None
-
-
 def figure(sound: AudioView, keep: media.Keep = media.kept) -> tuple[str, str]:
     """Return a sound as HTML, and the line of text that stands for it."""
-    data, mime = playable(sound.data, sound.mime)
-    found = wave_of(data)
+    data, mime = wav.playable(sound.data, sound.mime)
+    found = wav.read(data)
     facts = [*sound.facts, mime, *([media.clock(found.seconds)] if found else []), media.size(len(sound.data))]
     source, link = media.data_url(data, mime), ""
     if len(data) > media.EMBED_BYTES:
@@ -186,7 +91,7 @@ def _player(source: str, sound: AudioView) -> str:
     return media.tag("audio", controls="", preload="metadata", src=source, aria_label=label)
 
 
-def _strokes(found: Wave) -> str:
+def _strokes(found: wav.Wave) -> str:
     """Return the waveform, on which a click plays from there."""
     path = "".join(
         f"M{2 * number + 1} {20 - max(0.3, 18 * value):.1f}v{2 * max(0.3, 18 * value):.1f}"

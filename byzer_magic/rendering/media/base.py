@@ -5,35 +5,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
 from byzer_magic.i18n import gettext as _
+from byzer_magic.media.describe import clock as clock, file_name as file_name, size as size
 from byzer_magic.rendering import assets
 
 EMBED_BYTES = 16 * 1024 * 1024
 """Larger media are not put into the notebook file: they are kept beside it, and linked."""
 KEPT = "byzer_media"
 """The folder beside the notebook where they are kept."""
-ENDINGS = {
-    "audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/wav": "wav", "audio/x-wav": "wav", "audio/pcm": "wav",
-    "audio/ogg": "ogg", "audio/opus": "opus", "audio/flac": "flac", "audio/aac": "aac", "audio/mp4": "m4a",
-    "audio/webm": "webm", "image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp",
-    "image/bmp": "bmp", "image/svg+xml": "svg",
-}  # fmt: skip
-NAME_LETTERS = 40
 
 Keep = Callable[[bytes, str], str]
 """Keeps bytes under a name beside the notebook; returns the path, or nothing where that cannot be."""
-
-
-def named(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the plain ones of a request's options as `name=value`, for a caption."""
-    plain = {name: value for name, value in options.items() if isinstance(value, str | int | float) and value != ""}
-    return tuple(f"{name}={value}" for name, value in plain.items())
 
 
 def too_large(path: str) -> str:
@@ -43,29 +30,9 @@ def too_large(path: str) -> str:
     return _("too large to display; save it with .save(path)")
 
 
-def size(count: int) -> str:
-    """Return a number of bytes as people read it."""
-    return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{-(-count // 1000)} kB"
-
-
-def clock(seconds: float) -> str:
-    """Return a time in a sound as people read it: 0:07, 12:30, 1:02:03."""
-    whole = int(seconds)
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02}"
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
-
-
 def data_url(data: bytes, mime: str) -> str:
     """Return bytes as an address that holds them."""
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
-
-
-def file_name(model: str, text: str, mime: str) -> str:
-    """Return what a file is called that a model made of a text: `voice-hello-world.mp3`."""
-    said = "-".join(re.findall(r"\w+", text))[:NAME_LETTERS].strip("-")
-    stem = "-".join(filter(None, (re.sub(r"[^\w.-]+", "-", model), said))) or "file"
-    return f"{stem}.{ENDINGS.get(mime.partition(';')[0].strip().lower(), 'bin')}"
 
 
 def tag(name: str, inner: str = "", **attributes: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from byzer_magic.client.collect import AnyCollector, ChatCollector
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, localized
-from byzer_magic.rendering import assets, progress, snapshot
+from byzer_magic.rendering import assets, progress, results, snapshot
 from byzer_magic.rendering.answer import view as answer_view
 from byzer_magic.rendering.answer.view import Shown, View
 from byzer_magic.rendering.media import base as media
@@ -63,8 +63,8 @@ def of_turn(turn: Turn) -> Shown:
 
 def _made(result: Result) -> str:
     """Return a sound, pictures, a transcript, or whatever else a model makes."""
-    bundle = result._repr_mimebundle_() if hasattr(result, "_repr_mimebundle_") else {}
-    return bundle.get("text/html") or f"<pre>{html.escape(bundle.get('text/plain') or str(result))}</pre>"
+    bundle = results.bundle(result)
+    return bundle.get("text/html") or f"<pre>{html.escape(bundle['text/plain'])}</pre>"
 
 
 def error_html(error: ByzerError) -> str:

@@ -34,7 +34,7 @@ def test_vectors_are_joined_and_their_tokens_added() -> None:
     assert np.array_equal(np.asarray(found), [[1, 2], [3, 4], [5, 6]])
     assert (found.usage, found.worker, found.timings.queued, len(found)) == (Usage(3), 1, 0.5, 3)
     assert json.loads(found.output) == [[1, 2], [3, 4], [5, 6]]
-    assert str(found) == "3 vectors of 2 numbers"
+    assert str(found) == "3 vectors of 2 dimensions"
 
 
 def test_results_are_saved_as_their_names_say(tmp_path: Path) -> None:

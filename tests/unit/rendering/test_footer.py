@@ -11,8 +11,7 @@ import pytest
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.client.collect import collector_for
 from byzer_magic.i18n import using
-from byzer_magic.magics import recording
-from byzer_magic.rendering import assets, snapshot
+from byzer_magic.rendering import assets, results, snapshot
 from byzer_magic.rendering.answer import columns
 from byzer_magic.rendering.answer.view import Shown, View, bundle as answer_bundle
 from byzer_magic.results import ChatResult, EmbedResult, Result, SpeakResult, TranscribeResult
@@ -136,7 +135,7 @@ def test_all_footers_have_one_style() -> None:
     alone = snapshot.footer_bundle(EVIL)["text/html"]
     view = answer_bundle(Shown(text="hi", footer=EVIL))["text/html"]
     heard = TranscribeResult(model="m", text="a b", segments=[Segment(0, 1, "a b")], timings=Timings(total=1.0))
-    below = recording.shown(heard)
+    below = results.with_footer(heard)
     column = columns.Column(alias="gpt", state="done", result=chat())
     beside = columns.bundle([column], {"gpt": View(key="gpt")})["text/html"]
     for shown in (alone, view, below["text/html"], beside):

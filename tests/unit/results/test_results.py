@@ -12,6 +12,7 @@ import pytest
 from byzer_magic import types
 from byzer_magic.client.collect import ChatCollector
 from byzer_magic.errors import CommandError
+from byzer_magic.media import describe
 from byzer_magic.rendering.media import base as media
 from byzer_magic.results import EmbedResult, ImageResult, SpeakResult
 from byzer_magic.types import ChatChunk, ChatRequest, ImageItem, Usage
@@ -49,9 +50,9 @@ def drawing(*pictures: ImageItem) -> ImageResult:
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (speech(b""), "no sound"),
-        (drawing(), "no picture"),
-        (drawing(ImageItem("image/png", b"x"), ImageItem(url="https://host/a.png")), "is an address"),
+        (speech(b""), "no audio"),
+        (drawing(), "no image"),
+        (drawing(ImageItem("image/png", b"x"), ImageItem(url="https://host/a.png")), "is a URL"),
     ],
 )
 def test_what_has_not_arrived_overwrites_nothing(found: Any, words: str, tmp_path: Path) -> None:
@@ -152,4 +153,4 @@ def test_the_last_count_of_a_chat_is_its_count() -> None:
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 kB"), (1, "1 kB"), (1001, "2 kB"), (2_500_000, "2.5 MB")])
 def test_sizes_are_read_by_people(count: int, text: str) -> None:
-    assert media.size(count) == text
+    assert describe.size(count) == text

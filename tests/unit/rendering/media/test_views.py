@@ -16,6 +16,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 
 from byzer_magic.i18n import using
+from byzer_magic.media import describe, wav as wav_file
 from byzer_magic.rendering.media import (
     audio as sound_view,
     base as media,
@@ -55,7 +56,7 @@ def test_peaks_are_those_of_the_sound(kind: str, channels: int) -> None:
     rising = np.linspace(0, 0.9, 16000)[:, None] * np.where(np.arange(16000) % 2, 1, -1)[:, None]
     buffer = io.BytesIO()
     soundfile.write(buffer, np.repeat(rising, channels, axis=1), 8000, format="WAV", subtype=kind)
-    found = sound_view.wave_of(buffer.getvalue())
+    found = wav_file.read(buffer.getvalue())
     assert found is not None
     assert found.seconds == pytest.approx(2.0)
     shown = sound_view.peaks(found, 10)
@@ -64,14 +65,14 @@ def test_peaks_are_those_of_the_sound(kind: str, channels: int) -> None:
 
 def test_silence_has_no_peaks_and_nothing_breaks_on_little() -> None:
     for samples in (b"", b"\0\0", b"\0\0" * 100):
-        found = sound_view.wave_of(wav(samples))
+        found = wav_file.read(wav(samples))
         assert found is not None
         assert set(sound_view.peaks(found)) <= {0.0}
-    assert len(sound_view.peaks(sound_view.wave_of(wav(b"\1\0" * 5)) or pytest.fail("no wave"))) == 5
+    assert len(sound_view.peaks(wav_file.read(wav(b"\1\0" * 5)) or pytest.fail("no wave"))) == 5
 
 
 def test_a_long_sound_is_looked_at_in_part_and_in_time() -> None:
-    found = sound_view.wave_of(wav(b"\0\x20" * 10_000_000, rate=48000))
+    found = wav_file.read(wav(b"\0\x20" * 10_000_000, rate=48000))
     assert found is not None
     assert set(sound_view.peaks(found)) == {1.0}
 
@@ -79,7 +80,7 @@ def test_a_long_sound_is_looked_at_in_part_and_in_time() -> None:
 @given(st.binary(max_size=200))
 def test_damaged_sounds_give_no_waveform_or_one_and_never_an_error(data: bytes) -> None:
     for whole in (data, b"RIFF\0\0\0\0WAVE" + data, tone(0.01)[: len(data)], tone(0.01)[:36] + data):
-        found = sound_view.wave_of(whole)
+        found = wav_file.read(whole)
         assert found is None or all(0 <= value <= 1 for value in sound_view.peaks(found))
 
 
@@ -87,7 +88,7 @@ def test_numbers_that_are_none_are_silence() -> None:
     body = struct.pack("<4f", math.nan, math.inf, 0.5, -0.25)
     form = struct.pack("<HHIIHH", 3, 1, 4, 16, 4, 32)
     data = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", 16) + body
-    found = sound_view.wave_of(data)
+    found = wav_file.read(data)
     assert found is not None
     assert sound_view.peaks(found, 4)[2:] == [1.0, 0.5]
 
@@ -110,7 +111,7 @@ def test_a_sound_has_player_waveform_length_words_and_a_download() -> None:
 def test_bare_pcm_can_be_played_and_what_is_compressed_has_no_waveform() -> None:
     page = Page(sound_view.bundle(sound(b"\1\2" * 24000, "audio/pcm"), "")["text/html"])
     assert page.all("audio")[0]["src"].startswith("data:audio/wav;base64,UklGR")
-    assert sound_view.length(b"\1\2" * 24000, "audio/pcm") == 1.0
+    assert wav_file.seconds(b"\1\2" * 24000, "audio/pcm") == 1.0
     assert not Page(sound_view.bundle(sound(b"ID3xx", "audio/mpeg"), "")["text/html"]).all("svg")
 
 
@@ -266,11 +267,11 @@ def test_that_nothing_was_said_is_said_in_both_languages() -> None:
     ],
 )
 def test_files_have_names_that_tell_what_is_in_them(text: str, mime: str, name: str) -> None:
-    assert media.file_name("m", text, mime) == name
+    assert describe.file_name("m", text, mime) == name
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0:00"), (7.9, "0:07"), (61, "1:01"), (3599, "59:59"), (3661, "1:01:01")]
 )
 def test_times_are_read_by_people(seconds: float, text: str) -> None:
-    assert media.clock(seconds) == text
+    assert describe.clock(seconds) == text

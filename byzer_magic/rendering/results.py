@@ -1,0 +1,103 @@
+"""Results as Jupyter shows them: one renderer per class, registered below; results look up `bundle` by name."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from byzer_magic.media import describe
+from byzer_magic.rendering import snapshot
+from byzer_magic.rendering.answer import view
+from byzer_magic.rendering.answer.view import Shown
+from byzer_magic.rendering.media import audio, image, transcript
+from byzer_magic.rendering.media.audio import AudioView
+from byzer_magic.rendering.media.image import Drawing
+from byzer_magic.results import (
+    ChatResult,
+    EmbedResult,
+    ImageResult,
+    RerankResult,
+    Result,
+    SpeakResult,
+    TranscribeResult,
+)
+
+
+@functools.singledispatch
+def bundle(result: Result) -> dict[str, str]:
+    """Return a result as a MIME bundle."""
+    raise TypeError(f"no renderer is registered for {type(result).__name__}")
+
+
+@bundle.register
+def _chat(result: ChatResult) -> dict[str, str]:
+    return view.bundle(Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or ()))
+
+
+@bundle.register(EmbedResult)
+@bundle.register(RerankResult)
+def _plain(result: EmbedResult | RerankResult) -> dict[str, str]:
+    return {"text/plain": str(result)}
+
+
+@bundle.register
+def _transcript(result: TranscribeResult) -> dict[str, str]:
+    return transcript.bundle(result.text, result.segments, transcript_facts(result), recording(result))
+
+
+@bundle.register
+def _speech(result: SpeakResult) -> dict[str, str]:
+    return audio.bundle(speech(result), str(result))
+
+
+@bundle.register
+def _images(result: ImageResult) -> dict[str, str]:
+    return image.bundle(drawings(result), result.prompt, options(result.options), result.model, str(result))
+
+
+def with_footer(result: Result) -> dict[str, str]:
+    """Return a result as a MIME bundle with its footer below."""
+    footer = snapshot.footer(result)
+    if isinstance(result, ChatResult):
+        calls = result.tool_calls or ()
+        return view.bundle(Shown(text=result.text, reasoning=result.reasoning, tool_calls=calls, footer=footer))
+    data = bundle(result)
+    plain = {"text/plain": f"{data['text/plain']}\n\n{footer}"}
+    if "text/html" not in data:
+        return plain
+    return {"text/html": data["text/html"] + snapshot.footer_bundle(footer)["text/html"], **plain}
+
+
+def speech(result: SpeakResult) -> AudioView:
+    """Return generated speech as a player shows it."""
+    name = describe.file_name(result.model, result.text, result.mime)
+    facts = (result.model, *options(result.options))
+    return AudioView(data=result.data, mime=result.mime, name=name, said=result.text, facts=facts)
+
+
+def recording(result: TranscribeResult) -> AudioView | None:
+    """Return the audio of a transcript as a player shows it, where its bytes are here."""
+    return audio.recording(result.audio, result.text) if result.audio is not None and result.audio.data else None
+
+
+def transcript_facts(result: TranscribeResult) -> tuple[str, ...]:
+    """Return what is known beside the words, for a caption: model, language, duration."""
+    duration = describe.clock(result.duration) if result.duration else ""
+    return tuple(filter(None, [result.model, result.language, duration]))
+
+
+def drawings(result: ImageResult) -> list[Drawing]:
+    """Return generated images as a grid shows them."""
+    return [Drawing(data=item.data, mime=item.mime, url=item.url, caption=item.caption) for item in result.pictures]
+
+
+def options(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the plain ones of a request's options as `name=value`, for a caption.
+
+    Example:
+        >>> options({"voice": "nova", "speed": 1.1, "seed": None})
+        ('voice=nova', 'speed=1.1')
+    """
+    plain = {name: value for name, value in given.items() if isinstance(value, str | int | float) and value != ""}
+    return tuple(f"{name}={value}" for name, value in plain.items())
