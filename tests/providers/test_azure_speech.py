@@ -189,9 +189,9 @@ async def test_what_only_begins_like_ssml_is_text(server: Process, backend: Any)
     [
         ({"speed": 5}, "speed is 5, which is not in 0.5..2"),
         ({"speed": "fast"}, "speed is 'fast'"),
-        ({"response_format": "flac"}, "has no format 'flac'"),
-        ({"instructions": "be merry"}, "no option instructions"),
-        ({"tone": "merry"}, "no option tone"),
+        ({"response_format": "flac"}, "has no audio format 'flac'"),
+        ({"instructions": "be merry"}, "no option 'instructions'"),
+        ({"tone": "merry"}, "no option 'tone'"),
     ],
 )
 async def test_options_that_cannot_be(backend: Any, options: dict[str, Any], words: str) -> None:
@@ -202,7 +202,7 @@ async def test_options_that_cannot_be(backend: Any, options: dict[str, Any], wor
 
 
 async def test_nothing_cannot_be_spoken(backend: Any) -> None:
-    assert "no text to speak" in (await failure(backend, " \x00\n")).message
+    assert "text to speak is empty" in (await failure(backend, " \x00\n")).message
 
 
 # ---- failures
@@ -210,18 +210,18 @@ async def test_nothing_cannot_be_spoken(backend: Any) -> None:
 REFUSALS = [
     ("fault:401", errors.AuthenticationFailed, "invalid API key (401): the key is wrong, or it belongs to another"),
     ("fault:403", errors.AuthenticationFailed, "denied (403)"),
-    ("fault:404", errors.ModelNotFound, "there is no speech service at this address"),
+    ("fault:404", errors.ModelNotFound, "there is no speech service at this URL"),
     ("fault:context", errors.ContextTooLong, "(413): the text is too long"),
     ("fault:400", errors.BadRequest, "(400): the SSML is not well-formed, or the voice, style or format"),
-    ("fault:415", errors.BadRequest, "(415): it takes application/ssml+xml only"),
-    ("fault:429 retry_after=3", errors.RateLimited, "(429): the quota or the rate"),
+    ("fault:415", errors.BadRequest, "(415): only application/ssml+xml is accepted"),
+    ("fault:429 retry_after=3", errors.RateLimited, "(429): the quota or the request rate"),
     ("fault:500", errors.ProviderUnavailable, "(500)"),
-    ("fault:502", errors.ProviderUnavailable, "(502): its gateway failed"),
+    ("fault:502", errors.ProviderUnavailable, "(502): the gateway failed"),
     ("fault:529", errors.ProviderUnavailable, "(503): the service failed"),
     ("fault:refuse", errors.ProviderUnavailable, "connection closed before Azure Speech finished"),
-    ("fault:garbage", errors.ProviderUnavailable, "text/html, not a sound"),
-    ("fault:html", errors.ProviderUnavailable, "text/html, not a sound"),
-    ("fault:empty", errors.ProviderUnavailable, "answered without a sound"),
+    ("fault:garbage", errors.ProviderUnavailable, "text/html, not audio"),
+    ("fault:html", errors.ProviderUnavailable, "text/html, not audio"),
+    ("fault:empty", errors.ProviderUnavailable, "the response has no audio"),
     ("fault:leak", errors.AuthenticationFailed, "Access denied with key ***"),
 ]
 
@@ -325,8 +325,8 @@ def test_addresses(params: dict[str, str], url: str) -> None:
     [
         ({}, errors.MissingKey, "needs saas.service_region"),
         ({"service_region": "east/us"}, errors.BadParameter, "saas.service_region is 'east/us'"),
-        ({"service_region": "eastus", "output_format": "flac"}, errors.BadParameter, "has no format 'flac'"),
-        ({"base_url": "https://eastus.api.cognitive.microsoft.com/"}, errors.BadParameter, "does not speak"),
+        ({"service_region": "eastus", "output_format": "flac"}, errors.BadParameter, "has no audio format 'flac'"),
+        ({"base_url": "https://eastus.api.cognitive.microsoft.com/"}, errors.BadParameter, "issues tokens"),
         ({"base_url": "eastus"}, errors.BadParameter, "is not a URL"),
     ],
 )

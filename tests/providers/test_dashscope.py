@@ -422,7 +422,7 @@ async def test_details_of_a_refusal(backend: Any) -> None:
 
 
 async def test_an_answer_without_choices_is_none(backend: Any) -> None:
-    assert "no answer in it" in (await failure(backend, "fault:empty", stream=False)).message
+    assert "it has no content" in (await failure(backend, "fault:empty", stream=False)).message
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -479,15 +479,15 @@ def test_a_refusal_in_the_form_of_an_event() -> None:
 @pytest.mark.parametrize(
     ("url", "words", "hint"),
     [
-        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "speaks OpenAI's wire", "saas/openai"),
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "is the OpenAI-compatible API", "saas/openai"),
         (
             "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
-            "speaks OpenAI's wire",
+            "is the OpenAI-compatible API",
             "https://dashscope-intl.aliyuncs.com/api/v1",
         ),
         (
             "https://h/api/v1/services/aigc/text-generation/generation",
-            "not the native address",
+            "not the base URL of the API",
             "https://h/api/v1",
         ),
         ("dashscope.aliyuncs.com/api/v1", "not a URL", "https://dashscope.aliyuncs.com/api/v1"),

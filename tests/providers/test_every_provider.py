@@ -180,5 +180,5 @@ def test_a_path_in_a_request_reads_no_file(path: str) -> None:
     from byzer_magic.backends.http.messages import media_of
 
     for picture in (path, {"url": path}):
-        with pytest.raises(errors.BadRequest, match="no address"):
+        with pytest.raises(errors.BadRequest, match="not a URL"):
             media_of({"type": "image_url", "image_url": picture})

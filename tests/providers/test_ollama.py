@@ -132,10 +132,13 @@ async def test_a_conversation_with_tools_and_pictures(server: Process, key: str)
 @pytest.mark.parametrize(
     ("part", "words"),
     [
-        ({"type": "image_url", "image_url": {"url": "https://host/a.png"}}, "takes no addresses: https://host/a.png"),
-        (Media("image", url="https://host/a.png"), "takes no addresses: https://host/a.png"),
-        (Media("audio/wav", b"RIFF"), "text and pictures only"),
-        ({"type": "input_audio", "input_audio": {}}, "text and pictures only"),
+        (
+            {"type": "image_url", "image_url": {"url": "https://host/a.png"}},
+            "does not accept URLs of media: https://host/a.png",
+        ),
+        (Media("image", url="https://host/a.png"), "does not accept URLs of media: https://host/a.png"),
+        (Media("audio/wav", b"RIFF"), "only text and images"),
+        ({"type": "input_audio", "input_audio": {}}, "only text and images"),
     ],
 )
 async def test_what_ollama_cannot_take(backend: Any, part: Any, words: str) -> None:
@@ -197,7 +200,7 @@ def test_openais_words_become_ollamas(asked: dict[str, Any], sent: dict[str, Any
 
 
 def test_a_tool_cannot_be_forced() -> None:
-    with pytest.raises(errors.BadRequest, match="cannot be told to use a tool"):
+    with pytest.raises(errors.BadRequest, match="cannot be forced to call a tool"):
         schema.body({"tool_choice": "required"}, {})
 
 
@@ -214,18 +217,18 @@ def test_a_tool_cannot_be_forced() -> None:
     ],
 )
 def test_addresses_as_ollama_host_may_have_them(host: str, url: str) -> None:
-    assert schema.address(host) == url
+    assert schema.base_url(host) == url
 
 
 def test_the_environment_tells_where_ollama_is() -> None:
     found = typed_params(OLLAMA.info, {"saas.model": "m"}, {"OLLAMA_HOST": "gpu-box"})
-    assert schema.address(found["saas.base_url"]) == "http://gpu-box:11434"
+    assert schema.base_url(found["saas.base_url"]) == "http://gpu-box:11434"
 
 
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"saas.base_url": "http://h:11434/v1/"}, "speaks OpenAI's wire"),
+        ({"saas.base_url": "http://h:11434/v1/"}, "is the OpenAI-compatible API"),
         ({"saas.base_url": "ftp://h"}, "is not a URL"),
         ({"saas.extra_body": "[1]"}, "is not a JSON object"),
         ({"saas.capabilities": "fly"}, "which is no capability"),

@@ -109,7 +109,7 @@ async def test_a_server_that_knows_no_base64_gives_the_same_numbers(models: Mode
 
 
 async def test_a_vector_too_few_is_an_error_not_a_shift(models: Models) -> None:
-    with pytest.raises(errors.ProviderUnavailable, match="1 vectors for 2 texts"):
+    with pytest.raises(errors.ProviderUnavailable, match="1 embeddings for 2 texts"):
         await models.ask("text-embedding-3-small", EmbedRequest(texts=["fault:short", "b"]))
 
 
@@ -315,7 +315,7 @@ async def test_azure_says_what_is_wrong(server: Process) -> None:
         with pytest.raises(kind):
             await collect(backend, ask("hello"))
         await backend.close()
-    with pytest.raises(errors.BadParameter, match="lacks a slash") as slip:
+    with pytest.raises(errors.BadParameter, match="a slash is missing") as slip:
         await azure(server, azure_endpoint="https:/xxx.openai.azure.com/")
     assert slip.value.hint == "Write saas.azure_endpoint=https://xxx.openai.azure.com/"
     with pytest.raises(errors.MissingKey, match="or saas"):

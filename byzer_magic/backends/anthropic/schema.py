@@ -1,7 +1,7 @@
-"""Anthropic's Messages as plain data: a request's body from ours, and `ChatChunk` from its messages and events.
+"""Anthropic's Messages as plain data: requests to its schema, and `ChatChunk` from its messages and events.
 
-Shapes: https://platform.claude.com/docs/en/api/messages and .../build-with-claude/streaming. Bedrock's InvokeModel
-carries the same body, with a version in it.
+Fields: https://platform.claude.com/docs/en/api/messages and .../build-with-claude/streaming. Bedrock's InvokeModel
+takes the same body, with a version in it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.http.media import to_base64
 from byzer_magic.backends.http.messages import media_of, text_of, tool_call
 from byzer_magic.errors import BadRequest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import ChatChunk, ChatRequest, Media, Message, Usage
 
 MAX_TOKENS = 8192
-"""The API wants a limit; this one when nobody has given any."""
+"""The API requires a limit; this one is sent when the request has none."""
 SAMPLING = ("temperature", "top_p", "top_k")
-"""What the newest version of the API refuses, and the older ones know."""
+"""Fields that the newest version of the API rejects and older ones accept."""
 FINISHES = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -30,20 +31,28 @@ FINISHES = {
     "refusal": "content_filter",
 }
 _SAME = (*SAMPLING, "thinking", "metadata", "service_tier", "context_management", "output_config", "container")
-"""Fields that Anthropic knows by these names."""
+"""Fields that have the same name in Anthropic's API."""
 
 
 def body(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body of a request, without `model` and `stream`; `defaults` are options that the request may override.
+    """Return the body of a request, without `model` and `stream`.
+
+    Args:
+        request: the request.
+        defaults: options of the deployment, which those of the request override.
 
     Raises:
-        BadRequest: it asks for something that Anthropic's API does not have.
+        BadRequest: the request has options or media that Anthropic's API does not have.
+
+    Example:
+        >>> body(ChatRequest(messages=[Message("user", "Hi")], options={"stop": "END"}), {"max_tokens": 10})
+        {'max_tokens': 10, 'messages': [{'role': 'user', 'content': 'Hi'}], 'stop_sequences': ['END']}
     """
     asked = {**defaults, **{name: value for name, value in request.options.items() if value is not None}}
     extra = {**defaults.get("extra_body", {}), **asked.pop("extra_body", {})}
     turns = [turn for turn in request.messages if turn.role not in ("system", "developer")]
     system = _system([turn for turn in request.messages if turn.role in ("system", "developer")])
-    limit = asked.pop("max_tokens", MAX_TOKENS)  # 0 is a limit, too: it fills the prompt cache only
+    limit = asked.pop("max_tokens", MAX_TOKENS)  # 0 is a limit, too: it only fills the prompt cache
     limit = asked.pop("max_completion_tokens", limit)
     found: dict[str, Any] = {"max_tokens": limit, "messages": _joined([_turn(turn) for turn in turns])}
     if system:
@@ -54,7 +63,7 @@ def body(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _option(name: str, value: Any) -> dict[str, Any]:
-    """Return an option of OpenAI's in Anthropic's words."""
+    """Return an option of OpenAI's as fields of Anthropic's."""
     if name in _SAME:
         return {name: value}
     if name == "stop":
@@ -71,7 +80,10 @@ def _option(name: str, value: Any) -> dict[str, Any]:
         return {"output_config": {"effort": value}}
     if name in ("n", "stream_options", "parallel_tool_calls") and value in (1, True, None):
         return {}
-    raise BadRequest(f"Anthropic's API has no {name}.", "Leave it out, or put the API's own fields into extra_body.")
+    raise BadRequest(
+        _("Anthropic's API has no option {name}.", name=name),
+        _("Remove it, or put the API's own fields into extra_body."),
+    )
 
 
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,19 +102,20 @@ def _choice(value: Any) -> dict[str, Any]:
 
 
 def _format(value: Any) -> dict[str, Any]:
-    """Return how the answer is to be shaped: https://platform.claude.com/docs/en/build-with-claude/structured-outputs."""
+    """Return the format of the response: https://platform.claude.com/docs/en/build-with-claude/structured-outputs."""
     if isinstance(value, Mapping) and value.get("type") == "json_schema":
         schema = value["json_schema"].get("schema", {})
         return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
     if value in ("text", {"type": "text"}):
         return {}
     raise BadRequest(
-        "Anthropic's API knows JSON by a schema only.", 'Use {"type": "json_schema", "json_schema": {...}}.'
+        _("Anthropic's API returns JSON only with a schema."),
+        _("Use a response_format such as {example}", example='{"type": "json_schema", "json_schema": {...}}'),
     )
 
 
 def _system(turns: Sequence[Message]) -> str | list[dict[str, Any]]:
-    """Return the system prompt: text, or blocks where a part says more than text (`cache_control`)."""
+    """Return the system prompt: text, or blocks where a part has more than text (`cache_control`)."""
     blocks = [block for turn in turns for block in _blocks(turn)]
     if any(block.keys() != {"type", "text"} for block in blocks):
         return blocks
@@ -125,7 +138,7 @@ def _turn(turn: Message) -> dict[str, Any]:
 
 
 def _joined(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return turns with the results of several tools in one, as the API wants them."""
+    """Return turns with consecutive tool results in one, as the API requires."""
     found: list[dict[str, Any]] = []
     for turn in turns:
         if found and _is_result(turn) and _is_result(found[-1]):
@@ -154,7 +167,9 @@ def _block(part: Any) -> dict[str, Any]:
 
 def _image(media: Media) -> dict[str, Any]:
     if not media.is_image:
-        raise BadRequest("Anthropic's API takes no sounds.", "Write them down first, with a model that can transcribe.")
+        raise BadRequest(
+            _("Anthropic's API does not accept audio."), _("Transcribe it first, with a model that can transcribe.")
+        )
     if media.url:
         return {"type": "image", "source": {"type": "url", "url": media.url}}
     return {"type": "image", "source": {"type": "base64", "media_type": media.mime, "data": to_base64(media)}}
@@ -165,16 +180,16 @@ class Reader:
 
     def __init__(self) -> None:
         self.finished = False
-        """Whether the provider has said that the answer is complete."""
+        """Whether the provider has marked the response as complete."""
         self._tools: dict[int, int] = {}
         """Which tool call the content block of that index is."""
         self._inputs: dict[int, Any] = {}
-        """Arguments that a call began with, until a piece of them comes."""
+        """Arguments that a call began with, until a delta of them comes."""
         self._usage: dict[str, Any] = {}
         self._about: dict[str, Any] = {}
 
     def chunk(self, event: Mapping[str, Any]) -> ChatChunk | None:
-        """Return what an event adds to the answer, or None.
+        """Return what an event adds to the response, or None.
 
         Raises:
             ErrorResponse: the event is an error.
@@ -200,19 +215,21 @@ class Reader:
         return None
 
     def _count(self, usage: Mapping[str, Any] | None) -> None:
-        """Note counts: those of `message_delta` are cumulative, and may repeat those of the prompt."""
+        """Keep counts: those of `message_delta` are cumulative, and may repeat those of the prompt."""
         self._usage |= {name: count for name, count in (usage or {}).items() if count}
 
     def _start(self, index: int, block: Mapping[str, Any]) -> ChatChunk | None:
         if block["type"] != "tool_use":
-            text = block.get("text") if block["type"] == "text" else ""  # empty at Anthropic's own, not everywhere
+            text = (
+                block.get("text") if block["type"] == "text" else ""
+            )  # empty in Anthropic's own API, but not in every compatible one
             return ChatChunk(text) if text else None
         self._tools[index] = number = len(self._tools)
         self._inputs[index] = block.get("input") or {}
         return ChatChunk(tool_calls=[tool_call(number, block["name"], block["id"])])
 
-    def _arguments(self, index: int, piece: str) -> ChatChunk:
-        return ChatChunk(tool_calls=[{"index": self._tools[index], "function": {"arguments": piece}}])
+    def _arguments(self, index: int, text: str) -> ChatChunk:
+        return ChatChunk(tool_calls=[{"index": self._tools[index], "function": {"arguments": text}}])
 
     def _delta(self, index: int, delta: Mapping[str, Any]) -> ChatChunk | None:
         if delta["type"] == "text_delta":
@@ -226,7 +243,7 @@ class Reader:
 
 
 def complete(message: Mapping[str, Any]) -> ChatChunk:
-    """Return a complete message.
+    """Return a complete message as one chunk.
 
     Raises:
         ErrorResponse: it is an error.
@@ -247,6 +264,6 @@ def complete(message: Mapping[str, Any]) -> ChatChunk:
 
 
 def _usage(counts: Mapping[str, Any]) -> Usage:
-    """Return the counts with all tokens of the prompt: those that a cache held are counted apart."""
+    """Return the counts with all tokens of the prompt: Anthropic counts cached ones separately."""
     names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
     return Usage(sum(counts.get(name) or 0 for name in names), counts.get("output_tokens") or 0)

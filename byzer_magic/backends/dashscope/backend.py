@@ -1,10 +1,9 @@
-"""Alibaba's DashScope by its own wire, which `saas/qianwen` and `saas/qianwen_vl` share.
+"""Alibaba's DashScope by its own API, which `saas/qianwen` and `saas/qianwen_vl` share.
 
-Requests and answers: https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope; errors:
+Requests and responses: https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope; errors:
 https://www.alibabacloud.com/help/en/model-studio/error-code. The gateway serves each model at one of two paths, and
-answers at the other with "url error": the name is a first guess, and that answer corrects it (the same is done by the
-official SDK, https://pypi.org/project/dashscope/, in acli/providers/tongyi.py). A request to stream gets its refusals
-with status 200, as an `event:error`.
+returns "url error" at the other: the model's name decides which path is tried first, and that error leads to the other.
+Streaming requests get their errors with status 200, as an `event:error`.
 """
 
 from __future__ import annotations
@@ -23,51 +22,56 @@ from byzer_magic.backends.openai.schema import text_or_json
 from byzer_magic.capabilities import Capability, methods_of
 from byzer_magic.catalog import model_facts
 from byzer_magic.errors import BadParameter, BadRequest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import ChatChunk, ChatRequest
 
 BASE_URL = "https://dashscope.aliyuncs.com/api/v1"
+REGIONS = {
+    "Beijing": BASE_URL,
+    "Singapore": "https://dashscope-intl.aliyuncs.com/api/v1",
+    "Virginia": "https://dashscope-us.aliyuncs.com/api/v1",
+    "Hong Kong": "https://cn-hongkong.dashscope.aliyuncs.com/api/v1",
+    "workspaces": "https://WORKSPACE.REGION.maas.aliyuncs.com/api/v1",
+}
 TEXT = "/services/aigc/text-generation/generation"
 MULTIMODAL = "/services/aigc/multimodal-generation/generation"
 
-SEES = "*-vl *-vl-* qvq* *-omni* *-ocr* *-audio* qwen3.5-* qwen3.6-* qwen3.7-* qwen3.8-*"
-"""Models that are served at `MULTIMODAL`, whatever is asked of them..."""
-BLIND = "qwen3.6-max* qwen3.7-max*"
-"""...but these of them: https://github.com/agentscope-ai/agentscope-java/issues/1459."""
+MULTIMODAL_MODELS = "*-vl *-vl-* qvq* *-omni* *-ocr* *-audio* qwen3.5-* qwen3.6-* qwen3.7-* qwen3.8-*"
+"""Models that are served at `MULTIMODAL`, even without images..."""
+TEXT_MODELS = "qwen3.6-max* qwen3.7-max*"
+"""...except these of them: https://github.com/agentscope-ai/agentscope-java/issues/1459."""
 
-_NUMBERS = {
-    "temperature": ("float", "0 is always the likeliest word, 2 is wild"),
-    "top_p": ("float", "choose from the likeliest words that make up this share"),
-    "top_k": ("int", "choose from this many of the likeliest words"),
-    "max_tokens": ("int", "longest answer, in tokens"),
-    "repetition_penalty": ("float", "above 1: against repeated words"),
-    "seed": ("int", "same seed, same answer, as far as the provider can"),
-    "n": ("int", "answers to one question, 1..4; those after the first are in the result's raw data"),
-    "stop": ("text", "text, or a JSON list of texts, at which the answer ends"),
-    "enable_search": ("bool", "let the model search the web"),
-    "enable_thinking": ("bool", "let the model reason before it answers (many models then must stream)"),
+_OPTIONS: dict[str, tuple[str, str]] = {
+    **{name: params.CHAT_OPTIONS[name] for name in ("temperature", "top_p", "top_k", "max_tokens")},
+    "repetition_penalty": ("float", _("above 1: fewer repetitions")),
+    "seed": params.CHAT_OPTIONS["seed"],
+    "n": ("int", _("number of responses, 1..4; those after the first are in the result's raw data")),
+    "stop": params.CHAT_OPTIONS["stop"],
+    "enable_search": ("bool", _("let the model search the web")),
+    "enable_thinking": ("bool", _("let the model reason before it answers (many models then require streaming)")),
 }
 _NOT_SENT = ("model", "stream", "stream_options", "extra_headers", "extra_body")
-"""Options of OpenAI's that are said in other places, or need not be said at all."""
+"""Options of OpenAI's that are elsewhere in the request, or not needed."""
 
 
 def info(kind: str, title: str, *more: Param) -> Info:
-    """Return the description of a provider on this wire."""
+    """Return the description of a provider with the DashScope API."""
     shared = (
         params.api_key(
-            "DASHSCOPE_API_KEY", help="key of Model Studio; it belongs to one region", env_unless="saas.base_url"
+            "DASHSCOPE_API_KEY",
+            help=_("API key of Model Studio; valid in one region only"),
+            env_unless="saas.base_url",
         ),
         *params.CONNECTION,
         Param(
             name="saas.base_url",
-            help=f"native address of the key's region (default {BASE_URL}, Beijing; https://dashscope-intl.aliyuncs.com"
-            "/api/v1 Singapore, https://dashscope-us.aliyuncs.com/api/v1 Virginia, https://cn-hongkong.dashscope"
-            ".aliyuncs.com/api/v1, or https://WORKSPACE.REGION.maas.aliyuncs.com/api/v1)",
+            help=_("base URL of the key's region; {urls}", urls=", ".join(f"{n}: {url}" for n, url in REGIONS.items())),
             env=("DASHSCOPE_HTTP_BASE_URL",),
             default=BASE_URL,
         ),
-        Param(name="saas.workspace", help="id of the workspace to call in, such as llm-...; default: the key's own"),
+        Param(name="saas.workspace", help=_("ID of the workspace, such as llm-... (default: the key's own)")),
         params.CAPABILITIES,
-        *(Param(name=f"saas.{name}", kind=kind_, help=help_) for name, (kind_, help_) in _NUMBERS.items()),
+        *params.option_params(_OPTIONS),
     )
     return Info(kind=kind, title=title, params=(*shared, *more))
 
@@ -75,19 +79,23 @@ def info(kind: str, title: str, *more: Param) -> Info:
 class DashScope(Backend):
     """Chat over one HTTP session; an instance serves all slots of a pool."""
 
-    FIRST: ClassVar[str] = ""
-    """The path to ask first; by default the model's name tells."""
+    FIRST_PATH: ClassVar[str] = ""
+    """The path to try first; by default the model's name decides."""
 
     def __init__(self, setup: Setup, http: Http) -> None:
         self._http = http
         self._params = setup.params
         self._model: str = setup.params["saas.model"]
         self._base = str(setup.params["saas.base_url"]).rstrip("/")
-        self._path = self.FIRST or (MULTIMODAL if _sees(self._model) else TEXT)
+        self._path = self.FIRST_PATH or (MULTIMODAL if _is_multimodal(self._model) else TEXT)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
-        """Check that the address is one of the native wire."""
+        """Check that the base URL is one of DashScope's own API.
+
+        Raises:
+            BadParameter: it is that of the OpenAI-compatible API or of a single endpoint, or is not a URL.
+        """
         params.check_url(setup.params, "saas.base_url", BASE_URL)
         params.check_objects(setup.params)
         model_facts.capabilities(setup.params["saas.model"], setup.params.get("saas.capabilities"))
@@ -96,11 +104,14 @@ class DashScope(Backend):
         native = f"{url.removesuffix(path)}/api/v1"
         if path.startswith("/compatible-mode"):
             raise BadParameter(
-                f"saas.base_url is {url}, which speaks OpenAI's wire.",
-                f"Use --pretrained_model_type saas/openai with it, or the native address {native}",
+                _("saas.base_url is {url}, which is the OpenAI-compatible API.", url=url),
+                _("Use --pretrained_model_type saas/openai with it, or the URL {native}", native=native),
             )
         if "/services/" in path or path.startswith("/apps/"):
-            raise BadParameter(f"saas.base_url is {url}, which is not the native address.", f"Write {native}")
+            raise BadParameter(
+                _("saas.base_url is {url}, which is not the base URL of the API.", url=url),
+                _("Write {name}={value}", name="saas.base_url", value=native),
+            )
 
     @classmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
@@ -111,8 +122,8 @@ class DashScope(Backend):
             setup.params["saas.base_url"],
             params.secrets_of(setup.params),
             hints={
-                401: "Check saas.api_key, and that saas.base_url is the address of the key's region.",
-                404: "Check saas.model and saas.base_url (it ends in /api/v1).",
+                401: _("Check saas.api_key, and that saas.base_url is the URL of the key's region."),
+                404: _("Check saas.model and saas.base_url (it ends in /api/v1)."),
             },
             patterns=schema.PATTERNS,
         )
@@ -126,34 +137,34 @@ class DashScope(Backend):
         await self._http.close()
 
     def capabilities(self) -> frozenset[Capability]:
-        """Return what the model can do, as its name or `saas.capabilities` tells, and this wire has."""
+        """Return what the model can do, by its name or `saas.capabilities`, and this API has."""
         own = methods_of(self) | {Capability.VISION, Capability.TOOLS}
         return model_facts.capabilities(self._model, self._params.get("saas.capabilities")) & own
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Yield the answer as it comes; closing the iterator closes the provider's connection.
+        """Yield the response as it comes; closing the iterator closes the connection.
 
         Raises:
-            ProviderError: the provider refused or failed; its own sentence is in the message.
+            ProviderError: the provider refused or failed; the message has its own sentence.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        shows = schema.has_media(request.messages)
-        path = MULTIMODAL if shows else self._path
+        has_media = schema.has_media(request.messages)
+        path = MULTIMODAL if has_media else self._path
         try:
-            async with aclosing(self._answer(path, request)) as chunks:
+            async with aclosing(self._response(path, request)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         except BadRequest as err:
-            if shows or "url error" not in err.message:
+            if has_media or "url error" not in err.message:
                 raise
         else:
             return
         self._path = TEXT if path == MULTIMODAL else MULTIMODAL
-        async with aclosing(self._answer(self._path, request)) as chunks:
+        async with aclosing(self._response(self._path, request)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    async def _answer(self, path: str, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+    async def _response(self, path: str, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         body = self._body("chat", request.options, messages=schema.messages(request.messages, parts=path == MULTIMODAL))
         body["parameters"] |= {"result_format": "message"}
         headers = dict(request.options.get("extra_headers") or {})
@@ -163,7 +174,7 @@ class DashScope(Backend):
         finished = False
         async with self._http.request("POST", self._base + path, json=body, headers=headers) as response:
             if response.content_type != "text/event-stream":
-                yield self._whole(await response.read())
+                yield self._complete(await response.read())
                 return
             async for data in sse.events(response.content.iter_any()):
                 if data and (chunk := schema.chunk_of(self._read(data), self._model)):
@@ -172,15 +183,15 @@ class DashScope(Backend):
         if not finished:
             raise http_errors.truncated(self._http.endpoint)
 
-    def _whole(self, data: bytes) -> ChatChunk:
+    def _complete(self, data: bytes) -> ChatChunk:
         body = self._read(data)
         chunk = schema.chunk_of(body, self._model)
         if chunk is None or not (body.output and body.output.choices):
-            raise http_errors.unreadable(self._http.endpoint, "no answer in it")
+            raise http_errors.unreadable(self._http.endpoint, http_errors.NO_CONTENT)
         return chunk
 
     def _body(self, capability: str, options: Mapping[str, Any], **asked: Any) -> dict[str, Any]:
-        """Return a request: what is asked in `input`, the deployment's and the request's settings in `parameters`."""
+        """Return a request: `asked` as its `input`, options of the deployment and the request as its `parameters`."""
         own = {name: value for name, value in options.items() if value is not None and name not in _NOT_SENT}
         if "max_completion_tokens" in own:
             own["max_tokens"] = own.pop("max_completion_tokens")
@@ -193,7 +204,7 @@ class DashScope(Backend):
         return {"model": options.get("model") or self._model, "input": asked, "parameters": settings}
 
     def _defaults(self) -> dict[str, Any]:
-        given = {name: self._params[f"saas.{name}"] for name in _NUMBERS if f"saas.{name}" in self._params}
+        given = params.given(self._params, _OPTIONS)
         if "stop" in given:
             given["stop"] = text_or_json(given["stop"])
         return given
@@ -209,8 +220,8 @@ class DashScope(Backend):
         return body
 
 
-def _sees(model: str) -> bool:
+def _is_multimodal(model: str) -> bool:
     name = model.lower()
-    return any(fnmatchcase(name, each) for each in SEES.split()) and not any(
-        fnmatchcase(name, each) for each in BLIND.split()
+    return any(fnmatchcase(name, each) for each in MULTIMODAL_MODELS.split()) and not any(
+        fnmatchcase(name, each) for each in TEXT_MODELS.split()
     )

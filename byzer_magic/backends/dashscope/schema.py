@@ -1,4 +1,4 @@
-"""DashScope's bodies: conversations in its form out, `ChatChunk` and our errors in.
+"""DashScope's schema: conversations to it, and `ChatChunk` and our errors from it.
 
 https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope and, for the codes,
 https://www.alibabacloud.com/help/en/model-studio/error-code. Until a choice is finished its finish_reason is the
@@ -50,7 +50,7 @@ STATUSES = {
     "ModelUnavailable": 503,
     "ServiceUnavailable": 503,
 }
-"""Statuses of error codes and, by a dot, of what is below them: in a stream the HTTP status was 200 already."""
+"""Statuses of error codes and of their subcodes after a dot; in a stream the HTTP status was 200 already."""
 
 PATTERNS: tuple[tuple[type[errors.ProviderError], str], ...] = (
     (errors.ContextTooLong, r"range of input length|input is too long|message token length exceed"),
@@ -96,12 +96,12 @@ class Counts(msgspec.Struct):
     total_tokens: int | None = None
 
     def usage(self) -> Usage:
-        """Return the counts as ours; of vectors and rankings there is but a total."""
+        """Return the counts as ours; embeddings and rankings only have a total."""
         return Usage(self.input_tokens or (self.total_tokens or 0) - (self.output_tokens or 0), self.output_tokens or 0)
 
 
 class Body(msgspec.Struct):
-    """One event of a stream, or a whole answer of any of the services."""
+    """One event of a stream, or a complete response of any of the services."""
 
     output: Output | None = None
     usage: Counts | None = None
@@ -111,17 +111,17 @@ class Body(msgspec.Struct):
 
 
 def chunk_of(body: Body, model: str) -> ChatChunk | None:
-    """Return what a body adds to the answer; None when that is nothing."""
+    """Return what a body adds to the response; None when that is nothing."""
     choices = (body.output and body.output.choices) or []
     first = next((choice for choice in choices if not choice.index), Choice())
-    said = first.message or Message()
+    message = first.message or Message()
     finish = _finish(first)
     chunk = ChatChunk(
-        _text(said.content),
-        said.reasoning_content or "",
+        _text(message.content),
+        message.reasoning_content or "",
         finish,
         body.usage.usage() if body.usage and (finish or not choices) else None,  # each event has the counts so far
-        [_delta(call, index) for index, call in enumerate(said.tool_calls)] if said.tool_calls else None,
+        [_delta(call, index) for index, call in enumerate(message.tool_calls)] if message.tool_calls else None,
         _extra(body, choices, {"model": model, "request_id": body.request_id} if finish else {}),
     )
     return None if chunk == ChatChunk() else chunk
@@ -162,7 +162,7 @@ def _other(choice: Choice) -> dict[str, Any]:
 
 
 def has_media(turns: Sequence[types.Message]) -> bool:
-    """Return whether there is more than text in a conversation."""
+    """Return whether a conversation has images, audio or video."""
     return any(not _is_text(part) for turn in turns if isinstance(turn.content, list) for part in turn.content)
 
 
@@ -171,7 +171,16 @@ def _is_text(part: Any) -> bool:
 
 
 def messages(turns: Sequence[types.Message], *, parts: bool) -> list[dict[str, Any]]:
-    """Return a conversation as DashScope wants it: contents are lists of `parts`, or else plain text."""
+    """Return a conversation in DashScope's schema.
+
+    Args:
+        turns: the conversation.
+        parts: whether contents are lists of parts, as the multimodal path requires, or plain text.
+
+    Example:
+        >>> messages([types.Message("user", "Hi")], parts=True)
+        [{'role': 'user', 'content': [{'text': 'Hi'}]}]
+    """
     return [_turn(turn, parts=parts) for turn in turns]
 
 
@@ -183,7 +192,7 @@ def _turn(turn: types.Message, *, parts: bool) -> dict[str, Any]:
 
 
 def _part(part: dict[str, Any] | Media) -> dict[str, Any]:
-    """Return a part of a content: OpenAI's and ours become DashScope's, which is left as it is."""
+    """Return a part in DashScope's schema: OpenAI's and ours are converted, DashScope's own are left as they are."""
     if isinstance(part, Media):
         return {part.mime.partition("/")[0]: data_url(part)}  # image, audio or video
     kind = part.get("type")
@@ -193,8 +202,8 @@ def _part(part: dict[str, Any] | Media) -> dict[str, Any]:
         url = part[kind]
         return {kind.removesuffix("_url"): url["url"] if isinstance(url, Mapping) else url}
     if kind == "input_audio":
-        sound = part[kind]
-        return {"audio": f"data:audio/{sound.get('format', 'wav')};base64,{sound['data']}"}
+        audio = part[kind]
+        return {"audio": f"data:audio/{audio.get('format', 'wav')};base64,{audio['data']}"}
     return part
 
 
@@ -206,13 +215,13 @@ def from_response(
 ) -> errors.ByzerError:
     """Return the error for an error body; in a stream, where the status was 200 already, its code decides."""
     body = _in_event(body)
-    code, _, _ = http_errors.error_fields(body)
+    code, _kind, _reason = http_errors.error_fields(body)
     status = _status_of(code) if status is None or code == "Arrearage" else status
     known = dict(headers or {})
     if isinstance(body, Mapping) and body.get("request_id"):
         known.setdefault("x-request-id", str(body["request_id"]))
     if code == "Arrearage":
-        known["x-should-retry"] = "false"  # waiting pays no bill
+        known["x-should-retry"] = "false"  # an overdue account does not recover by waiting
     return http_errors.from_response(body, endpoint, status, known)
 
 
@@ -223,7 +232,7 @@ def _status_of(code: str) -> int:
 
 
 def _in_event(body: Any) -> Any:
-    """Return the JSON of an error that came as the text of a server-sent event."""
+    """Return the JSON of an error that came as a server-sent event."""
     match = re.search(r"^data:(.*)$", body, re.MULTILINE) if isinstance(body, str) else None
     try:
         return json.loads(match[1]) if match else body

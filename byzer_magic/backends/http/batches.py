@@ -14,29 +14,35 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 AT_ONCE = 4
-"""Requests of one batch job that may run together; its slot counts as one all the same."""
+"""Requests of one job that may run together; they share the job's slot."""
 
 
 async def in_order(
-    items: Sequence[T], size: int, work: Callable[[int, Sequence[T]], Awaitable[R]], tries: int = 0
+    items: Sequence[T], size: int, send: Callable[[int, Sequence[T]], Awaitable[R]], retries: int = 0
 ) -> AsyncGenerator[R, None]:
-    """Yield `work(start, items[start:start + size])` for all items, in their order, a few running ahead.
+    """Yield `send(start, items[start:start + size])` for all items, in their order, a few running ahead.
 
-    Each batch is a request of its own, tried again up to `tries` times; the first one by the pool, as nothing has come
-    yet. Closing the iterator, or a failure, cancels what runs.
+    Closing the iterator, or an error, cancels what runs.
+
+    Args:
+        items: what to send.
+        size: items in one request.
+        send: sends one batch; takes the index of its first item, and the items.
+        retries: how often a batch is sent again when it fails; of the first one the pool decides, as nothing has
+            been yielded yet.
     """
     running: deque[asyncio.Task[R]] = deque()
 
     async def once(start: int) -> AsyncGenerator[R, None]:
-        yield await work(start, items[start : start + size])
+        yield await send(start, items[start : start + size])
 
-    async def one(start: int) -> R:  # called in its task: one that is cancelled before it begins leaves no coroutine
-        async with aclosing(retried(lambda: once(start), tries if start else 0)) as results:
+    async def batch(start: int) -> R:  # called in its task: one cancelled before it begins leaves no coroutine behind
+        async with aclosing(retried(lambda: once(start), retries if start else 0)) as results:
             return await anext(results)
 
     try:
         for start in range(0, len(items), size):
-            running.append(asyncio.create_task(one(start)))
+            running.append(asyncio.create_task(batch(start)))
             if len(running) == AT_ONCE:
                 yield await running.popleft()
         while running:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from byzer_magic import errors
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import Text, lazy_gettext as _
 from byzer_magic.log import redact
 
 MAX_REASON_CHARS = 400
@@ -25,7 +25,7 @@ MIN_SECRET_CHARS = 8
 REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid", "x-tt-logid", "x-requestid")
 """Headers in which providers identify a request."""
 
-_Verdict = tuple[type[errors.RequestError], str, str]
+_Verdict = tuple[type[errors.RequestError], Text, str]
 """The class of an error, the template of its message, and its hint."""
 
 _INVALID: _Verdict = (
@@ -111,6 +111,11 @@ _STREAM_STATUS = {
     "overloaded_error": 529,
 }
 """Statuses of errors that come inside a stream, where the HTTP status was 200 already."""
+
+
+NO_AUDIO = _("it has no audio")
+NO_CONTENT = _("it has no content")
+"""What can be wrong with a response, for `unreadable`."""
 
 
 class ErrorResponse(Exception):
@@ -219,13 +224,18 @@ def from_response(
     error, template, hint = _verdict(status, code, kind, reason, endpoint)
     known = {name: endpoint.redacted(v) if isinstance(v, str) else v for name, v in details.items()}
     message = _(
-        getattr(template, "template", template),
+        template.template,
         host=endpoint.host,
         model=endpoint.model,
         status=status,
-        reason=endpoint.redacted(reason) or _("no reason given"),
+        reason=_reason(reason, endpoint) or _("no reason given"),
     )
     return error(message, hint, provider=endpoint.host, **{k: v for k, v in known.items() if v not in (None, "")})
+
+
+def _reason(text: str, endpoint: Endpoint) -> str:
+    """Return a provider's text redacted, and a text of ours as it is: it stays translatable."""
+    return text if isinstance(text, Text) else endpoint.redacted(text)
 
 
 def _status_of(code: str, kind: str, endpoint: Endpoint) -> int:
@@ -360,12 +370,26 @@ def unreadable(endpoint: Endpoint, reason: str) -> errors.ProviderUnavailable:
             "{host}: unreadable response from {model}: {reason}",
             host=endpoint.host,
             model=endpoint.model,
-            reason=reason if hasattr(reason, "template") else endpoint.redacted(reason),
+            reason=_reason(reason, endpoint),
         ),
         _("Check that saas.base_url is the URL of the API itself (an OpenAI-compatible one often ends in /v1)."),
         provider=endpoint.host,
         final=True,
     )
+
+
+def not_openai_schema(err: Exception, endpoint: Endpoint) -> errors.BadRequest:
+    """Return the error for a message or a tool that a provider's schema module could not convert."""
+    reason = f"{type(err).__name__}: {endpoint.redacted(str(err))}"
+    return errors.BadRequest(
+        _("A message or a tool is not in OpenAI's schema: {reason}", reason=reason),
+        _("Compare it with OpenAI's API reference."),
+    )
+
+
+def embeddings_missing(count: int, texts: int) -> str:
+    """Return, for `unreadable`, that there is not one vector per text."""
+    return _("{count} embeddings for {texts} texts", count=count, texts=texts)
 
 
 def truncated(endpoint: Endpoint) -> errors.StreamTruncated:

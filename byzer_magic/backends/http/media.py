@@ -1,4 +1,4 @@
-"""Pictures and sounds in the forms that providers want."""
+"""Images, audio and vectors in the forms that providers take and return."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from array import array
 from typing import Any
 
 from byzer_magic.errors import BadRequest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import Media
 
 EXTENSIONS = {
@@ -26,7 +27,7 @@ EXTENSIONS = {
     "image/jpeg": "jpg",
     "image/svg+xml": "svg",
 }
-"""File name extensions of media types that are not named like them."""
+"""File name extensions of media types that have another name."""
 AUDIO_TYPES = {
     "mp3": "audio/mpeg",
     "wav": "audio/wav",
@@ -35,11 +36,16 @@ AUDIO_TYPES = {
     "flac": "audio/flac",
     "pcm": "audio/pcm",
 }
-"""Media types of the sound formats that text can be spoken in."""
+"""Media types of the audio formats of text to speech."""
 
 
 def extension(mime: str) -> str:
-    """Return the usual file name extension of a media type, without a dot."""
+    """Return the usual file name extension of a media type, without a dot.
+
+    Example:
+        >>> extension("audio/mpeg"), extension("image/png")
+        ('mp3', 'png')
+    """
     return EXTENSIONS.get(mime) or mime.rpartition("/")[2] or "bin"
 
 
@@ -47,17 +53,23 @@ def to_base64(media: Media) -> str:
     """Return the bytes of a medium as base64 text.
 
     Raises:
-        BadRequest: there is only an address, and the provider takes none.
+        BadRequest: there is only a URL, and the provider does not accept URLs.
     """
     if not media.data:
         raise BadRequest(
-            f"This provider takes no addresses: {media.url}", "Download it, and give the file or its bytes."
+            _("This provider does not accept URLs of media: {url}", url=media.url),
+            _("Download the file, and pass it or its bytes."),
         )
     return base64.b64encode(media.data).decode()
 
 
 def data_url(media: Media) -> str:
-    """Return the address of a medium: its own, or a ``data:`` URL that holds its bytes."""
+    """Return the URL of a medium: its own, or a ``data:`` URL with its bytes.
+
+    Example:
+        >>> data_url(Media("image/png", b"abc"))
+        'data:image/png;base64,YWJj'
+    """
     return media.url or f"data:{media.mime};base64,{to_base64(media)}"
 
 
@@ -66,6 +78,10 @@ def to_float32(embedding: str | list[Any]) -> bytes:
 
     Raises:
         ValueError: it is none of these.
+
+    Example:
+        >>> to_float32([1.0, 0.5]).hex(), to_float32("AACAPw==").hex()
+        ('0000803f0000003f', '0000803f')
     """
     if isinstance(embedding, str):
         return base64.b64decode(embedding)

@@ -1,4 +1,4 @@
-"""Parts of a conversation that every provider with a wire of its own must put into other words."""
+"""Parts of a conversation that every provider with an API of its own must convert."""
 
 from __future__ import annotations
 
@@ -7,35 +7,49 @@ from collections.abc import Mapping
 from typing import Any
 
 from byzer_magic.errors import BadRequest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import image
 from byzer_magic.types import Media, Message
 
 
 def text_of(turn: Message) -> str:
-    """Return the text of a turn, without its pictures."""
+    """Return the text of a turn, without its images.
+
+    Example:
+        >>> text_of(Message("user", [{"type": "text", "text": "What is this?"}, Media("image/png", b"...")]))
+        'What is this?'
+    """
     if not isinstance(turn.content, list):
         return turn.content or ""
     return "\n".join(str(part.get("text", "")) for part in turn.content if isinstance(part, dict))
 
 
 def media_of(part: dict[str, Any] | Media) -> Media | None:
-    """Return the picture or sound that a part is, in our form or in OpenAI's; None for anything else.
+    """Return the image or audio that a part is, in our form or in OpenAI's; None for anything else.
 
     Raises:
-        BadRequest: it gives no address; a path is none, for whoever wrote the request must not have files read here.
+        BadRequest: an `image_url` is not a URL. Paths are not accepted: a request must not have files read here.
     """
     if isinstance(part, Media):
         return part
     if part.get("type") != "image_url":
         return None
-    address = part["image_url"]
-    url = address["url"] if isinstance(address, Mapping) else address
+    url = part["image_url"]
+    url = url["url"] if isinstance(url, Mapping) else url
     if not str(url).lower().startswith(("data:", "http://", "https://")):
-        raise BadRequest("An image_url is no address.", "It begins with https:, http: or data:; give files as Media.")
+        raise BadRequest(
+            _("An image_url in the request is not a URL."),
+            _("Start it with https:, http: or data:, or pass the file as Media."),
+        )
     return image(url)
 
 
 def tool_call(index: int, name: str, call_id: str, arguments: Any = None) -> dict[str, Any]:
-    """Return a call of a tool as OpenAI's stream begins it; with `arguments`, the whole of it."""
+    """Return a tool call as the first delta of OpenAI's stream; with `arguments`, the complete call.
+
+    Example:
+        >>> tool_call(0, "weather", "call_1", {"city": "Paris"})["function"]
+        {'name': 'weather', 'arguments': '{"city": "Paris"}'}
+    """
     text = "" if arguments is None else json.dumps(arguments, ensure_ascii=False)
     return {"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": text}}

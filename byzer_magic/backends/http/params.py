@@ -1,53 +1,90 @@
-"""Parameters that SaaS backends have in common, and what their files need to read them."""
+"""Parameters that SaaS providers share, and helpers to read them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from byzer_magic.backends.base import Param, Setup
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import BadParameter
+from byzer_magic.i18n import lazy_gettext as _
 
 CONNECT_SECONDS = 10.0
-"""How long a connection may take; the answer itself has `saas.timeout`."""
+"""How long a connection may take; the response itself has `saas.timeout`."""
 CONNECTIONS = 1000
 """Connections allowed at least; more when the deployment's concurrency is higher."""
 
-MODEL = Param(name="saas.model", help="model name as the provider spells it", required=True)
-TIMEOUT = Param(name="saas.timeout", help="seconds of silence until a request is given up", kind="float", default=600.0)
+MODEL = Param(name="saas.model", help=_("model name as the provider spells it"), required=True)
+TIMEOUT = Param(
+    name="saas.timeout", help=_("seconds without data after which a request is given up"), kind="float", default=600.0
+)
 RETRIES = Param(
     name="saas.max_retries",
-    help="how often a request is sent again that failed (429, 5xx, connection) before its answer began",
+    help=_("how often a request that failed before its first token is sent again (429, 5xx, connection errors)"),
     kind="int",
     default=2,
 )
-PROXIES = Param(name="saas.proxies", help="URL of an HTTP proxy; hidden, since it may have a password", secret=True)
-EXTRA_HEADERS = Param(name="saas.extra_headers", help="more HTTP headers, as a JSON object", kind="json")
-EXTRA_BODY = Param(name="saas.extra_body", help="more fields of the request, as a JSON object", kind="json")
+PROXIES = Param(name="saas.proxies", help=_("URL of an HTTP proxy; hidden, since it may have a password"), secret=True)
+EXTRA_HEADERS = Param(name="saas.extra_headers", help=_("additional HTTP headers, as a JSON object"), kind="json")
+EXTRA_BODY = Param(name="saas.extra_body", help=_("additional fields of the request, as a JSON object"), kind="json")
 CAPABILITIES = Param(
     name="saas.capabilities",
-    help="what the model can do, when its name does not tell: "
-    "chat, vision, tools, embed, rerank, transcribe, speak, image",
+    help=_(
+        "what the model can do, when its name does not show it: {names}",
+        names="chat, vision, tools, embed, rerank, transcribe, speak, image",
+    ),
 )
 
 CONNECTION = (MODEL, TIMEOUT, RETRIES, PROXIES, EXTRA_HEADERS, EXTRA_BODY)
-"""What every provider has that is reached over HTTP."""
+"""What every provider reached over HTTP has."""
+
+CHAT_OPTIONS: dict[str, tuple[str, str]] = {
+    "temperature": ("float", _("sampling temperature; 0 always takes the likeliest token")),
+    "top_p": ("float", _("sample only from the likeliest tokens whose probabilities add up to this")),
+    "top_k": ("int", _("sample only from this many of the likeliest tokens")),
+    "max_tokens": ("int", _("maximum length of the response, in tokens")),
+    "stop": ("text", _("text, or a JSON list of texts, at which the response ends")),
+    "seed": ("int", _("the same seed gives the same response, as far as the provider can")),
+    "tools": ("json", _("functions that the model may call, as a JSON list")),
+    "tool_choice": ("text", _("auto, none, required, or a JSON object that names a tool")),
+}
+"""Options of chat requests that many providers have: kind and help."""
 
 
-def api_key(*env: str, required: bool = True, help: str = "key of the account", **more: Any) -> Param:  # noqa: A002
-    """Return the parameter of a provider's key; `env` are the provider's own variables that stand in for it."""
+def option_params(options: Mapping[str, tuple[str, str]]) -> tuple[Param, ...]:
+    """Return options of requests, by kind and help, as parameters of a deployment."""
+    return tuple(Param(name=f"saas.{name}", kind=kind, help=help_) for name, (kind, help_) in options.items())
+
+
+def given(params: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return the parameters with these names that have a value, without their prefix.
+
+    Example:
+        >>> given({"saas.model": "gpt-4o", "saas.temperature": 0.5}, ["temperature", "top_p"])
+        {'temperature': 0.5}
+    """
+    return {name: params[f"saas.{name}"] for name in names if f"saas.{name}" in params}
+
+
+def api_key(*env: str, required: bool = True, help: str = _("API key of the account"), **more: Any) -> Param:  # noqa: A002
+    """Return the parameter of a provider's key; `env` are the provider's own variables for it."""
     return Param(name="saas.api_key", help=help, secret=True, env=env, required=required, **more)
 
 
 def base_url(default: str, *env: str, aliases: tuple[str, ...] = ()) -> Param:
-    """Return the parameter of a provider's base URL; `env` are the provider's own variables that stand in for it."""
-    return Param(name="saas.base_url", help="URL of the API", default=default, env=env, aliases=aliases)
+    """Return the parameter of a provider's base URL; `env` are the provider's own variables for it."""
+    return Param(name="saas.base_url", help=_("base URL of the API"), default=default, env=env, aliases=aliases)
 
 
 def bearer(params: Mapping[str, Any]) -> dict[str, str]:
-    """Return the header that carries `saas.api_key`; none without a key."""
+    """Return the header that carries `saas.api_key`; none without a key.
+
+    Example:
+        >>> bearer({"saas.api_key": Secret("sk-1")}), bearer({})
+        ({'Authorization': 'Bearer sk-1'}, {})
+    """
     key = reveal(params.get("saas.api_key"))
     return {"Authorization": f"Bearer {key}"} if key else {}
 
@@ -58,7 +95,7 @@ def reveal(value: Secret | None) -> str | None:
 
 
 def secrets_of(params: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return all texts that no message may have: keys, and whatever the extra headers carry."""
+    """Return all texts that no message may contain: keys, and the values of the extra headers."""
     keys = [value.reveal() for value in params.values() if isinstance(value, Secret)]
     return (*keys, *(str(value) for value in params.get("saas.extra_headers", {}).values()))
 
@@ -72,7 +109,7 @@ def check_url(params: Mapping[str, Any], name: str, example: str) -> None:
     """Check that a parameter, if it is given, is a URL.
 
     Raises:
-        BadParameter: it is not; where a slash is missing behind ``https:``, the hint has it.
+        BadParameter: it is not; where a slash is missing after ``https:``, the hint has the URL with it.
     """
     text = params.get(name)
     if text is None:
@@ -82,8 +119,14 @@ def check_url(params: Mapping[str, Any], name: str, example: str) -> None:
         return
     if url.scheme in ("http", "https"):  # https:/host or https:host
         fixed = f"{url.scheme}://{text.split(':', 1)[1].lstrip('/')}"
-        raise BadParameter(f"{name} is {text!r}, which lacks a slash behind {url.scheme}:.", f"Write {name}={fixed}")
-    raise BadParameter(f"{name} is {text!r}, which is not a URL.", f"For example: {example}")
+        raise BadParameter(
+            _("{name} is {value!r}: a slash is missing after {scheme}:.", name=name, value=text, scheme=url.scheme),
+            _("Write {name}={value}", name=name, value=fixed),
+        )
+    raise BadParameter(
+        _("{name} is {value!r}, which is not a URL.", name=name, value=text),
+        _("Give a URL such as {example}", example=example),
+    )
 
 
 def check_objects(params: Mapping[str, Any]) -> None:
@@ -94,4 +137,7 @@ def check_objects(params: Mapping[str, Any]) -> None:
     """
     for name in ("saas.extra_headers", "saas.extra_body"):
         if not isinstance(params.get(name, {}), dict):
-            raise BadParameter(f"{name} is not a JSON object.", f"""For example: {name}='{{"name": "value"}}'""")
+            example = f"""{name}='{{"name": "value"}}'"""
+            raise BadParameter(
+                _("{name} is not a JSON object.", name=name), _("Write, for example, {example}", example=example)
+            )

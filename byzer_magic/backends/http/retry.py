@@ -1,6 +1,7 @@
-"""The one retry loop: a request that failed before anything of its answer came is asked again, a few times.
+"""The one retry loop: a request that failed before the first item of its response is sent again, a few times.
 
-Backends raise what happened and retry nothing; SDKs are told to do the same.
+Backends raise what happened and retry nothing; SDKs are configured to do the same. Not with tenacity or backoff: they
+retry calls, and what is retried here is a stream that must not have begun, and that is closed before the next attempt.
 """
 
 from __future__ import annotations
@@ -17,31 +18,43 @@ from byzer_magic import errors
 T = TypeVar("T")
 
 FIRST_DELAY_SECONDS = 0.5
-"""The wait before the second try; each further one is twice as long."""
+"""The delay before the first retry; each further one is twice as long."""
 MAX_DELAY_SECONDS = 8.0
 MAX_RETRY_AFTER_SECONDS = 120.0
-"""A provider that asks to wait longer than this is believed, and not asked again."""
+"""When a provider asks to wait longer than this, the request is not sent again."""
 
 
-def retry_delay(attempt: int, err: errors.ByzerError, jitter: float) -> float | None:
-    """Return the seconds to wait after `attempt` (0 is the first) failed with `err`; None: it is not worth a try.
+def retry_delay(attempt: int, error: errors.ByzerError, jitter: float) -> float | None:
+    """Return the seconds to wait before the next attempt; None when another one is of no use.
 
-    `jitter` is 0..1: it spreads the tries of many clients, unless the provider has said when to come back.
+    Args:
+        attempt: the number of the attempt that failed; 0 is the first.
+        error: what it failed with.
+        jitter: 0..1; spreads the attempts of many clients, unless the provider says when to come back
+            (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/).
+
+    Example:
+        >>> retry_delay(2, errors.ProviderUnavailable("server error (500)"), jitter=1.0)
+        2.0
+        >>> retry_delay(0, errors.RateLimited("rate limit exceeded (429)", retry_after=30.0), jitter=1.0)
+        30.0
+        >>> retry_delay(0, errors.AuthenticationFailed("invalid API key (401)"), jitter=1.0) is None
+        True
     """
-    if not isinstance(err, errors.RateLimited | errors.ProviderUnavailable) or err.details.get("final"):
+    if not isinstance(error, errors.RateLimited | errors.ProviderUnavailable) or error.details.get("final"):
         return None
-    asked: float | None = err.details.get("retry_after")
+    asked: float | None = error.details.get("retry_after")
     if asked is not None:
         return asked if asked <= MAX_RETRY_AFTER_SECONDS else None
-    longest: float = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(attempt, 32))
-    return longest * (0.75 + jitter / 4)
+    delay: float = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(attempt, 32))
+    return delay * (0.75 + jitter / 4)
 
 
-async def retried(start: Callable[[], AsyncIterator[T]], tries: int) -> AsyncGenerator[T, None]:
-    """Yield what `start()` yields; start again up to `tries` times while it fails before its first item.
+async def retried(start: Callable[[], AsyncIterator[T]], retries: int) -> AsyncGenerator[T, None]:
+    """Yield what `start()` yields; start again up to `retries` times while it fails before its first item.
 
     Raises:
-        ByzerError: the last try failed, or something that no try will change.
+        ByzerError: the last attempt failed, or the error is not one that another attempt could change.
     """
     for attempt in itertools.count():
         begun = False
@@ -52,7 +65,7 @@ async def retried(start: Callable[[], AsyncIterator[T]], tries: int) -> AsyncGen
                     yield item
                 return
         except errors.ByzerError as err:
-            wait = retry_delay(attempt, err, random.random())  # noqa: S311 - no secret hangs on it
-            if begun or attempt >= tries or wait is None:
+            delay = retry_delay(attempt, err, random.random())  # noqa: S311 - not for cryptography
+            if begun or attempt >= retries or delay is None:
                 raise
-        await asyncio.sleep(wait)
+        await asyncio.sleep(delay)

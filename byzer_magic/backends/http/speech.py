@@ -1,4 +1,4 @@
-"""Speaking text of any length through providers that take a little at a time."""
+"""Text to speech of any length, through providers that take a limited text per request."""
 
 from __future__ import annotations
 
@@ -12,55 +12,70 @@ from typing import Any
 
 from byzer_magic.backends.http.retry import retried
 from byzer_magic.errors import BadRequest, ProviderUnavailable, suggest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import AudioChunk
 
 _STOPS = re.compile(r"[.!?…。！？；]++[\"'”’)」』）】》]*+\s*+|\n\s*+")
-"""What may end a sentence, with the space behind it; possessive: a long row of dots costs no more than words do."""
+"""What may end a sentence, with the space after it; possessive: a long run of dots costs no more than words do."""
 _WIDE = re.compile(r"[。！？；…]")
 """Marks that end a sentence even where no space follows."""
 _PAUSE = re.compile(r"[,;:，、：](?=\s|[^\x00-\x7f]|$)|\s")
-"""Where a sentence that is too long may be cut."""
+"""Where a sentence that is too long may be split."""
 _GLUE = re.compile(r"[\u0300-\u036f\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]")
-"""Marks that belong to the character before them (accents, joiners and skin colours of emoji)."""
+"""Marks that belong to the character before them (accents, joiners and skin tones of emoji)."""
 
-SLICE_BYTES = 1024 * 1024
-CHAINED = ("audio/mpeg", "audio/aac", "audio/pcm", "audio/ogg", "audio/basic")
-"""Formats whose files may simply follow each other."""
+CHUNK_BYTES = 1024 * 1024
+CONCATENABLE = ("audio/mpeg", "audio/aac", "audio/pcm", "audio/ogg", "audio/basic")
+"""Formats whose files may simply be concatenated."""
 WAV = ("audio/wav", "audio/x-wav")
 
 _NOT_SENT = ("model", "stream", "stream_format", "chunk_size", "user", "extra_headers", "extra_body")
-"""Options of OpenAI's and of older notebooks that say nothing of the speech itself."""
+"""Options of OpenAI's and of older notebooks that do not concern the speech itself."""
 
-Say = Callable[[str], AsyncIterator[bytes]]
-"""Speaks one piece of text, yielding the file's bytes as they come."""
+SendText = Callable[[str], AsyncIterator[bytes]]
+"""Sends one part of the text; yields the bytes of its audio file as they come."""
 
 
 def without_lone_surrogates(text: str) -> str:
-    """Return `text` with the halves of characters united (JSON may bring emoji so), and without lone ones."""
+    r"""Return `text` with surrogate pairs united (JSON may bring emoji so), and without lone surrogates.
+
+    Example:
+        >>> without_lone_surrogates("\ud83d\ude00 \ud83d") == "\U0001f600 "
+        True
+    """
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
 
 
-def utf8(text: str) -> int:
-    """Return how long `text` is in UTF-8."""
+def utf8_length(text: str) -> int:
+    """Return the length of `text` in UTF-8, in bytes."""
     return len(text.encode())
 
 
 def split(text: str, limit: int, size: Callable[[str], int] = len) -> list[str]:
-    """Return `text` in pieces of at most `limit` (characters, or what `size` measures), cut at sentences.
+    """Return `text` in parts, split after sentences.
 
-    A sentence that is too long by itself is cut at a comma or a space, and where there is none, anywhere. Joined, the
-    pieces are the text again, but for the spaces at the cuts. `size` counts at least one for each character, and one
-    character is never cut, whatever its size.
+    A sentence that is too long by itself is split at a comma or a space, and where there is none, anywhere. Joined, the
+    parts are the text again, except for spaces where it was split.
+
+    Args:
+        text: the text.
+        limit: the maximum size of a part.
+        size: measures a text, by default in characters; at least one for each character. A single character is never
+            split, whatever its size.
+
+    Example:
+        >>> split("One two. Three four five.", limit=12)
+        ['One two.', 'Three four', 'five.']
     """
-    pieces = [""]
+    parts = [""]
     for sentence in _sentences(text.strip()):
-        for part in _parts(sentence, limit, size):
-            joined = pieces[-1] + part
+        for fragment in _fragments(sentence, limit, size):
+            joined = parts[-1] + fragment
             if size(joined.strip()) <= limit:
-                pieces[-1] = joined
+                parts[-1] = joined
             else:
-                pieces.append(part)
-    return [piece.strip() for piece in pieces if piece.strip()]
+                parts.append(fragment)
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _sentences(text: str) -> Iterator[str]:
@@ -74,129 +89,154 @@ def _sentences(text: str) -> Iterator[str]:
         yield text[start:]
 
 
-def _parts(sentence: str, limit: int, size: Callable[[str], int]) -> Iterator[str]:
+def _fragments(sentence: str, limit: int, size: Callable[[str], int]) -> Iterator[str]:
     while size(sentence.strip()) > limit:
-        end = _cut(sentence[: limit + 1], limit, size)
+        end = _split_at(sentence[: limit + 1], limit, size)
         yield sentence[:end]
         sentence = sentence[end:].lstrip()
     if sentence:
         yield sentence
 
 
-def _cut(text: str, limit: int, size: Callable[[str], int]) -> int:
-    """Return how much of `text`, which is too long, may come first."""
+def _split_at(text: str, limit: int, size: Callable[[str], int]) -> int:
+    """Return where to split `text`, which is too long."""
     end = max(1, bisect_right(range(1, len(text) + 1), limit, key=lambda length: size(text[:length])))
     pauses = [pause.end() for pause in _PAUSE.finditer(text) if pause.end() <= end]
     if text[end : end + 1].isspace():
         return end
     if pauses:
         return pauses[-1]
-    whole = end
-    while whole and (_GLUE.match(text, whole) or text[whole - 1] == "\u200d"):
-        whole -= 1
-    return whole or end
+    start = end  # of a character: what is glued to it stays with it
+    while start and (_GLUE.match(text, start) or text[start - 1] == "\u200d"):
+        start -= 1
+    return start or end
 
 
-async def synthesized(pieces: Sequence[str], mime: str, say: Say, tries: int = 0) -> AsyncGenerator[AudioChunk, None]:
-    """Yield the sound of all pieces as one file: as it comes, where the format allows.
+async def synthesized(
+    parts: Sequence[str], mime: str, send: SendText, retries: int = 0
+) -> AsyncGenerator[AudioChunk, None]:
+    """Yield the audio of all parts as one file: as it comes, where the format allows.
 
-    Each piece is a request of its own, tried again up to `tries` times before it begins; the first one by the pool, as
-    nothing has come yet.
+    Args:
+        parts: the text, as `split` returns it.
+        mime: the media type of the audio.
+        send: sends one part.
+        retries: how often a part is sent again when it fails before its first byte; of the first part the pool decides,
+            as nothing has been yielded yet.
 
     Raises:
-        BadRequest: there is nothing to say, or there are several pieces, and files of this type cannot be joined.
-        ProviderUnavailable: what should be joined is no WAV file.
+        BadRequest: there is no text, or there are several parts, and files of this type cannot be joined.
+        ProviderUnavailable: what should be joined is not a WAV file.
     """
-    if not pieces:
-        raise BadRequest("There is no text to speak.", "Give some text.")
-    if len(pieces) == 1 or mime in CHAINED:
-        for number, piece in enumerate(pieces):
-            start = functools.partial(say, piece)
-            async with aclosing(retried(start, tries if number else 0)) as blocks:
+    if not parts:
+        raise BadRequest(_("The text to speak is empty."), _("Pass some text."))
+    if len(parts) == 1 or mime in CONCATENABLE:
+        for number, part in enumerate(parts):
+            start = functools.partial(send, part)
+            async with aclosing(retried(start, retries if number else 0)) as blocks:
                 async for block in blocks:
                     if block:
                         yield AudioChunk(block, mime)
         return
     if mime not in WAV:
         raise BadRequest(
-            f"The text is too long for one piece, and pieces of {mime} cannot be joined.",
-            "Choose the format mp3 or wav, or shorten the text.",
+            _("The text is too long for one request, and {format} files cannot be joined.", format=mime),
+            _("Choose the format mp3 or wav, or shorten the text."),
         )
-    for sound in audio_chunks(
-        join_wav([await _whole(functools.partial(say, piece), tries if n else 0) for n, piece in enumerate(pieces)]),
-        mime,
-    ):
-        yield sound
+    files = [await _file(functools.partial(send, part), retries if n else 0) for n, part in enumerate(parts)]
+    for chunk in audio_chunks(join_wav(files), mime):
+        yield chunk
 
 
-async def _whole(start: Callable[[], AsyncIterator[bytes]], tries: int) -> bytes:
-    async with aclosing(retried(start, tries)) as blocks:
+async def _file(start: Callable[[], AsyncIterator[bytes]], retries: int) -> bytes:
+    async with aclosing(retried(start, retries)) as blocks:
         return b"".join([block async for block in blocks])
 
 
 def known_options(options: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a request asks for, in our names; `known` leads there from all names that it may use.
+    """Return the options of a request by our names.
+
+    Args:
+        options: the options as the request has them; those without a value are left out.
+        known: our name for each name that a request may use.
 
     Raises:
         BadRequest: an option is not known.
+
+    Example:
+        >>> known_options({"speed": 1.5, "model": "tts-1"}, {"speed": "rate", "rate": "rate"})
+        {'rate': 1.5}
     """
     found: dict[str, Any] = {}
     for name, value in options.items():
         if value is None or name in _NOT_SENT:
             continue
         if name not in known:
-            hint = suggest(name, known, f"It takes: {', '.join(known)}.")
-            raise BadRequest(f"This voice has no option {name}.", hint)
+            hint = suggest(name, known, _("Known options: {names}.", names=", ".join(known)))
+            raise BadRequest(_("Text to speech has no option {name!r}.", name=name), hint)
         if name == known[name] or known[name] not in found:
             found[known[name]] = value
     return found
 
 
 def number(name: str, value: Any, low: float, high: float) -> float:
-    """Return `value` as a number.
+    """Return `value` as a number in `low`..`high`.
 
     Raises:
-        BadRequest: it is none, or not in `low`..`high`.
+        BadRequest: it is not one; the message has `name`.
+
+    Example:
+        >>> number("speed", "1.5", 0.5, 2.0)
+        1.5
     """
     try:
         found = float(value)
     except (TypeError, ValueError):
         found = float("nan")
     if not low <= found <= high:
-        raise BadRequest(f"{name} is {value!r}, which is not in {low:g}..{high:g}.", "1 is normal.")
+        raise BadRequest(
+            _("{name} is {value!r}, which is not in {low:g}..{high:g}.", name=name, value=value, low=low, high=high),
+            _("Choose a number in that range."),
+        )
     return found
 
 
 def audio_chunks(data: bytes, mime: str) -> Iterator[AudioChunk]:
-    """Yield one file in pieces that fit into messages, however long it is."""
-    for start in range(0, len(data), SLICE_BYTES):
-        yield AudioChunk(data[start : start + SLICE_BYTES], mime)
+    """Yield one file in chunks that fit into messages, however long it is."""
+    for start in range(0, len(data), CHUNK_BYTES):
+        yield AudioChunk(data[start : start + CHUNK_BYTES], mime)
 
 
 def join_wav(files: Sequence[bytes]) -> bytes:
     """Return WAV files of the same format as one.
 
-    Not with the module `wave`: it knows neither A-law nor headers of streams, whose length is 0 or the largest number.
+    Not with the module `wave`: it supports neither A-law nor headers of streams, whose length is 0 or the largest
+    number.
 
     Raises:
-        ProviderUnavailable: they are no WAV files, or their formats differ.
+        ProviderUnavailable: they are not WAV files, or their formats differ.
     """
-    parts = [_wav(data) for data in files]
+    parts = [_wav_parts(data) for data in files]
     form = parts[0][0]
-    if any(other != form for other, _ in parts):
-        raise _unjoinable("their formats differ")
-    return _chunked(form, b"".join([samples for _, samples in parts]))
+    if any(other != form for other, _samples in parts):
+        raise _not_joinable(_("their formats differ"))
+    return _wav_file(form, b"".join([samples for _form, samples in parts]))
 
 
 def wav(samples: bytes, rate: int) -> bytes:
-    """Return 16-bit mono samples as a WAV file."""
-    return _chunked(struct.pack("<HHIIHH", 1, 1, rate, rate * 2, 2, 16), samples)
+    r"""Return 16-bit mono samples as a WAV file; `rate` is in samples per second.
+
+    Example:
+        >>> wav(b"\0\0" * 8000, 16000)[:4], len(wav(b"\0\0" * 8000, 16000))
+        (b'RIFF', 16044)
+    """
+    return _wav_file(struct.pack("<HHIIHH", 1, 1, rate, rate * 2, 2, 16), samples)
 
 
-def _wav(data: bytes) -> tuple[bytes, bytes]:
+def _wav_parts(data: bytes) -> tuple[bytes, bytes]:
     """Return the format and the samples of a WAV file."""
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise _unjoinable("one is no WAV file")
+        raise _not_joinable(_("one is not a WAV file"))
     form, at = b"", 12
     while at + 8 <= len(data):
         name, length = struct.unpack_from("<4sI", data, at)
@@ -206,16 +246,16 @@ def _wav(data: bytes) -> tuple[bytes, bytes]:
         if name == b"data" and form:
             return form, body or data[at + 8 :]
         at += 8 + length + length % 2
-    raise _unjoinable("one has no samples")
+    raise _not_joinable(_("one has no samples"))
 
 
-def _chunked(form: bytes, samples: bytes) -> bytes:
+def _wav_file(form: bytes, samples: bytes) -> bytes:
     chunks = [(b"fmt ", form), (b"data", samples)]
     body = b"".join([struct.pack("<4sI", name, len(data)) + data + b"\0" * (len(data) % 2) for name, data in chunks])
     return struct.pack("<4sI4s", b"RIFF", 4 + len(body), b"WAVE") + body
 
 
-def _unjoinable(why: str) -> ProviderUnavailable:
+def _not_joinable(reason: str) -> ProviderUnavailable:
     return ProviderUnavailable(
-        f"The pieces of the sound cannot be joined: {why}.", "Choose the format mp3.", final=True
+        _("The audio files cannot be joined: {reason}.", reason=reason), _("Choose the format mp3."), final=True
     )

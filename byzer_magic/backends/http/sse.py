@@ -1,6 +1,6 @@
 """Server-sent events, read from bytes: https://html.spec.whatwg.org/multipage/server-sent-events.html.
 
-They are split on bytes: splitting decoded text, as SDKs do, also breaks at U+2028 inside a JSON string.
+Not with httpx-sse or an SDK's reader: they split decoded text, which also breaks at U+2028 inside a JSON string.
 """
 
 from __future__ import annotations
@@ -10,25 +10,39 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
 DRAIN_SECONDS = 0.2
-"""How long the end of a body may come after the end of an answer before its connection is given up."""
+"""How long the end of a body may come after the end of a response before its connection is given up."""
 
 
-async def drain(rest: AsyncIterator[bytes], *failures: type[BaseException]) -> None:
-    """Read what comes after the end of an answer: only then can its connection serve the next request.
+async def drain(rest: AsyncIterator[bytes], *exceptions: type[BaseException]) -> None:
+    """Read what comes after the end of a response: only then can its connection serve the next request.
 
-    The answer is complete, so none of `failures`, which the transport may raise, makes it less.
+    Args:
+        rest: what is left of the body.
+        exceptions: what the transport may raise; ignored, since the response is complete.
     """
-    with contextlib.suppress(TimeoutError, *failures):
+    with contextlib.suppress(TimeoutError, *exceptions):
         async with asyncio.timeout(DRAIN_SECONDS):
             async for _ in rest:
                 pass
 
 
 async def events(blocks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield the data of each server-sent event (one line of data each, as every provider sends them).
+    r"""Yield the data of each server-sent event (one line of data each, as every provider sends them).
 
     Comments, `id:` and `retry:` lines are dropped. The data of an `event: error` comes as ``{"error": data}``
-    unless it says so itself. A last line without its line end is data too.
+    unless it already is such an object. A last line without its line end is data, too.
+
+    Args:
+        blocks: the body, in blocks of any size.
+
+    Example:
+        >>> async def body():
+        ...     yield b'data: {"text": '
+        ...     yield b'"Hi"}\n\ndata: [DONE]\n\n'
+        >>> async def read():
+        ...     return [data async for data in events(body())]
+        >>> asyncio.run(read())
+        [b'{"text": "Hi"}', b'[DONE]']
     """
     rest = b""
     failed = False

@@ -1,6 +1,6 @@
 """Every provider of the OpenAI API, through the official SDK: chat here, the other capabilities in `media`.
 
-The answer is read raw, because the SDK's typed chunks cost 200 us of CPU a token and `openai_shapes` costs 10.
+The response is read raw: the SDK's typed chunks cost 200 us of CPU per token, `openai.schema` costs 10.
 Fields: https://developers.openai.com/api/reference/resources/chat/subresources/completions/methods/create.
 """
 
@@ -21,44 +21,57 @@ from byzer_magic.backends.http.params import check_objects, check_url
 from byzer_magic.backends.openai import schema
 from byzer_magic.backends.openai.client import Client, connect
 from byzer_magic.backends.openai.media import OpenAIMedia
-from byzer_magic.backends.openai.params import BASE_URL, address, defaults, info
+from byzer_magic.backends.openai.params import BASE_URL, defaults, info
 from byzer_magic.capabilities import Capability
 from byzer_magic.catalog import model_facts
 from byzer_magic.errors import BadParameter, MissingKey
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import ChatChunk, ChatRequest
 
 __all__ = ["OpenAIBackend", "info"]
 
 NOT_STREAMED = ("application/json", "text/html")
-"""Content types of servers that answer a stream request in one piece, or that are no API at all."""
+"""Content types of servers that answer a streaming request with one body, or that are not an API at all."""
 
 
 class OpenAIBackend(OpenAIMedia, Backend):
     """All capabilities over one shared client; an instance serves all slots of a pool."""
 
-    info: ClassVar[Info] = info("saas/openai", "OpenAI and compatible APIs")
+    info: ClassVar[Info] = info("saas/openai", _("OpenAI and compatible APIs"))
 
     def __init__(self, setup: Setup, client: Client) -> None:
         super().__init__(setup.params, client)
         self._defaults = defaults(setup.params)
         self._counts = True
-        """Whether to ask for token counts in streams; off once a server has refused the question."""
+        """Whether to request token counts in streams; off once a server has rejected `stream_options`."""
 
     @classmethod
     def check(cls, setup: Setup) -> None:
-        """Check that there is a key or a server of one's own, and that the address can be one."""
+        """Check that there is a key or another base URL, and that the base URL is valid.
+
+        Raises:
+            MissingKey: the provider's own base URL without a key.
+            BadParameter: `saas.base_url` or a JSON parameter is not valid.
+        """
         params = setup.params
-        own = next((param.default for param in cls.info.params if param.name == "saas.base_url"), None)
-        if "saas.api_key" not in params and params.get("saas.base_url") == own:
+        own = next(param.default for param in cls.info.params if param.name == "saas.base_url")
+        if "saas.api_key" not in params and params["saas.base_url"] == own:
             env = next(param.env for param in cls.info.params if param.name == "saas.api_key")
             raise MissingKey(
-                f"{cls.info.kind} needs saas.api_key.",
-                f"Add --infer_params saas.api_key=${{YOUR_KEY}} or set {' or '.join(env)}.",
+                _("{kind} needs {name}.", kind=cls.info.kind, name="saas.api_key"),
+                _(
+                    "Add --infer_params {name}={value} or set {env}.",
+                    name="saas.api_key",
+                    value="${YOUR_KEY}",
+                    env=" or ".join(env),
+                ),
                 param="saas.api_key",
             )
         check_url(params, "saas.base_url", BASE_URL)
-        if address(params).rstrip("/").endswith("/chat/completions"):
-            raise BadParameter("saas.base_url ends in /chat/completions.", "Leave that part out; the SDK adds it.")
+        if params["saas.base_url"].rstrip("/").endswith("/chat/completions"):
+            raise BadParameter(
+                _("saas.base_url ends in /chat/completions."), _("Remove that part; it is added to each request.")
+            )
         check_objects(params)
         model_facts.capabilities(params["saas.model"], params.get("saas.capabilities"))
 
@@ -78,22 +91,22 @@ class OpenAIBackend(OpenAIMedia, Backend):
         await self._client.sdk.close()
 
     def capabilities(self) -> frozenset[Capability]:
-        """Return what the model can do, as its name or `saas.capabilities` tells: the provider's wire can do all."""
+        """Return what the model can do, by its name or `saas.capabilities`: the API has all capabilities."""
         return model_facts.capabilities(self._params["saas.model"], self._params.get("saas.capabilities"))
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Yield the answer as it comes; closing the iterator closes the provider's connection.
+        """Yield the response as it comes; closing the iterator closes the connection.
 
         Raises:
-            ProviderError: the provider refused or failed; its own sentence is in the message.
+            ProviderError: the provider refused or failed; the message has its own sentence.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        answer = self._stream(request) if request.stream else self._whole(request)
-        async with self._client.errors(), aclosing(answer) as chunks:
+        response = self._stream(request) if request.stream else self._complete(request)
+        async with self._client.errors(), aclosing(response) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    async def _whole(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+    async def _complete(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         call = self._call(request, stream=False)
         headers, timeout = call.pop("extra_headers"), call.pop("timeout", None)
         body = {**call, **call.pop("extra_body")}
@@ -121,7 +134,7 @@ class OpenAIBackend(OpenAIMedia, Backend):
             raise truncated(self._client.endpoint)
 
     async def _started(self, closing: contextlib.AsyncExitStack, request: ChatRequest) -> Any:
-        """Return the response, asked for once more if the server does not know the field `stream_options`."""
+        """Return the response; ask once more without `stream_options` if the server does not know that field."""
         create = self._client.sdk.chat.completions.with_streaming_response.create
         try:
             return await closing.enter_async_context(create(**self._call(request, stream=True)))
@@ -132,7 +145,7 @@ class OpenAIBackend(OpenAIMedia, Backend):
         return await closing.enter_async_context(create(**self._call(request, stream=True)))
 
     def _call(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """Return the arguments of `create`; all but the essential go in `extra_body`, unchanged by the SDK."""
+        """Return the arguments of `create`; the optional ones are in `extra_body`, which the SDK does not touch."""
         asked = {name: value for name, value in request.options.items() if value is not None}
         headers = asked.pop("extra_headers", None)
         body = {**self._defaults, **asked.pop("extra_body", {}), **asked}

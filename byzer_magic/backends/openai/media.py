@@ -1,8 +1,8 @@
-"""OpenAI's wire beyond chat: vectors, rankings, transcripts, speech, pictures.
+"""The OpenAI API beyond chat: embeddings, rerank, transcription, speech, images.
 
 Fields: https://developers.openai.com/api/reference/resources/embeddings/methods/create and, below
 resources/audio/subresources and resources/images, `transcriptions`, `speech`, `generate` and `edit`. `/rerank` is
-Cohere's (https://docs.cohere.com/reference/rerank), as Jina and SiliconFlow speak it, too.
+Cohere's (https://docs.cohere.com/reference/rerank), which Jina and SiliconFlow also have.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import msgspec
 
 from byzer_magic import media
 from byzer_magic.backends.http.batches import in_order
-from byzer_magic.backends.http.errors import ErrorResponse
+from byzer_magic.backends.http.errors import NO_AUDIO, ErrorResponse, embeddings_missing, unreadable
 from byzer_magic.backends.http.media import AUDIO_TYPES, extension, to_float32
 from byzer_magic.backends.http.speech import split, synthesized
 from byzer_magic.backends.openai.client import Client
 from byzer_magic.backends.openai.params import defaults
 from byzer_magic.errors import BadRequest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import (
     AudioChunk,
     EmbeddingBatch,
@@ -39,10 +40,10 @@ from byzer_magic.types import (
     Usage,
 )
 
-LONGEST_SPEECH = 4096
-"""Characters that /audio/speech takes at once."""
+MAX_SPEECH_CHARS = 4096
+"""Maximum length of the text of one /audio/speech request."""
 DOWNLOAD_BYTES = 64 * 1024 * 1024
-"""A larger picture stays where the provider keeps it."""
+"""A larger image is not downloaded; only its URL is returned."""
 
 
 class _Counts(msgspec.Struct):
@@ -73,14 +74,14 @@ class _Transcript(msgspec.Struct):
     words: Any = None
 
 
-class _Picture(msgspec.Struct):
+class _Image(msgspec.Struct):
     b64_json: str | None = None
     url: str | None = None
     revised_prompt: str | None = None
 
 
 class _Body(msgspec.Struct):
-    """What may come back, of any of these endpoints."""
+    """A response of any of these endpoints."""
 
     data: list[dict[str, Any]] | None = None
     images: list[dict[str, Any]] | None = None
@@ -93,31 +94,35 @@ class OpenAIMedia:
     """The capabilities besides chat, over the same client."""
 
     EMBED_BATCH: ClassVar[int] = 256
-    """Texts in one request for vectors; OpenAI takes 2,048, of 300,000 tokens together."""
+    """Texts in one embeddings request; OpenAI's limit is 2,048 texts and 300,000 tokens."""
 
     def __init__(self, params: Mapping[str, Any], client: Client) -> None:
         self._params = params
         self._client = client
         self._model: str = params["saas.model"]
-        self._tries: int = params["saas.max_retries"]
+        self._retries: int = params["saas.max_retries"]
         self._as_base64 = True
-        """Whether to ask for vectors as base64, a quarter of the size; off once a server has refused that."""
+        """Whether to request embeddings as base64, a quarter of the size; off once a server has rejected that."""
 
     # ---- texts
 
     async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
-        """Yield the vectors of all texts, in order, as each batch of `EMBED_BATCH` is done."""
+        """Yield the embeddings of all texts, in order, as each batch of `EMBED_BATCH` is done.
+
+        Raises:
+            ProviderError: the provider refused or failed, or did not return one vector per text.
+        """
         body = self._body("embed", request.options)
 
         async def one(start: int, texts: Sequence[str]) -> EmbeddingBatch:
             async with self._client.errors():
-                return await self._vectors(start, list(texts), body)
+                return await self._embeddings(start, list(texts), body)
 
-        async with aclosing(in_order(request.texts, self.EMBED_BATCH, one, self._tries)) as batches:
-            async for vectors in batches:
-                yield vectors
+        async with aclosing(in_order(request.texts, self.EMBED_BATCH, one, self._retries)) as batches:
+            async for batch in batches:
+                yield batch
 
-    async def _vectors(self, start: int, texts: list[str], body: dict[str, Any]) -> EmbeddingBatch:
+    async def _embeddings(self, start: int, texts: list[str], body: dict[str, Any]) -> EmbeddingBatch:
         encoding = {"encoding_format": "base64"} if self._as_base64 and "encoding_format" not in body else {}
         try:
             response = await self._client.post("/embeddings", {**body, **encoding, "input": texts})
@@ -125,16 +130,16 @@ class OpenAIMedia:
             if not (encoding and getattr(err, "status_code", 0) in (400, 422) and "encoding_format" in str(err)):
                 raise
             self._as_base64 = False
-            return await self._vectors(start, texts, body)
-        answer = _decode(response.content)
-        rows = sorted(msgspec.convert(answer.data or [], list[_Vector]), key=lambda row: row.index)
+            return await self._embeddings(start, texts, body)
+        found = _decode(response.content)
+        rows = sorted(msgspec.convert(found.data or [], list[_Vector]), key=lambda row: row.index)
         if len(rows) != len(texts):
-            raise msgspec.ValidationError(f"{len(rows)} vectors for {len(texts)} texts")
+            raise unreadable(self._client.endpoint, embeddings_missing(len(rows), len(texts)))
         data = [to_float32(row.embedding) for row in rows]
-        return EmbeddingBatch(start, len(data[0]) // 4, b"".join(data), answer.usage.usage() if answer.usage else None)
+        return EmbeddingBatch(start, len(data[0]) // 4, b"".join(data), found.usage.usage() if found.usage else None)
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
-        """Yield the documents' order, the best first."""
+        """Yield the order of the documents, the most relevant first."""
         body = {**self._body("rerank", request.options), "query": request.query, "documents": request.documents}
         async with self._client.errors():
             response = await self._client.post("/rerank", body)
@@ -142,68 +147,81 @@ class OpenAIMedia:
             order = [(row.index, row.relevance_score) for row in answer.results or []]
         yield Ranking(order, answer.usage.usage() if answer.usage else None)
 
-    # ---- sounds
+    # ---- audio
 
     async def transcribe(self, request: TranscribeRequest) -> AsyncIterator[TranscriptChunk]:
-        """Yield what was said; `response_format` verbose_json gives segments, and text, srt or vtt come as they are."""
+        """Yield the transcript: with `response_format` verbose_json, segments, too; text, srt and vtt are not parsed.
+
+        Raises:
+            BadRequest: the request has no audio.
+            ProviderError: the provider refused or failed.
+        """
         if not request.audio.data:
-            raise BadRequest("There is no sound in the request.", "Give a file, bytes, or an audio widget.")
+            raise BadRequest(_("The request has no audio."), _("Pass a file, bytes, or an audio widget."))
         fields = self._body("transcribe", request.options)
         known = {name: fields.pop(name) for name in list(fields) if name in _TRANSCRIBE}
         file = (f"audio.{extension(request.audio.mime)}", request.audio.data, request.audio.mime)
         create = self._client.sdk.audio.transcriptions.with_raw_response.create
         async with self._client.errors():
             response = await create(file=file, **known, extra_body=fields)
-            yield _heard(response.content, response.headers.get("content-type", ""))
+            yield _transcript(response.content, response.headers.get("content-type", ""))
 
     async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
-        """Yield the text as sound while it comes; long texts are cut at sentences and sound like one."""
+        """Yield the audio of the text as it comes; a long text is sent in parts, split after sentences.
+
+        Raises:
+            BadRequest: the text is empty, or too long for an audio format that cannot be joined.
+            ProviderError: the provider refused or failed.
+        """
         fields = {"voice": "alloy", "response_format": "mp3", **self._body("speak", request.options)}
         mime = AUDIO_TYPES.get(fields["response_format"], f"audio/{fields['response_format']}")
         known = {name: fields.pop(name) for name in ("model", "voice", "response_format")}
         create = self._client.sdk.audio.speech.with_streaming_response.create
 
-        async def say(text: str) -> AsyncIterator[bytes]:
+        async def send(text: str) -> AsyncIterator[bytes]:
             async with self._client.errors(), create(input=text, **known, extra_body=fields) as response:
                 if response.headers.get("content-type", "").startswith(("application/json", "text/")):
                     _decode(await response.read())
-                    raise msgspec.ValidationError("no sound in it")
+                    raise unreadable(self._client.endpoint, NO_AUDIO)
                 async for block in response.iter_bytes():
                     yield block
 
-        pieces = split(request.text, LONGEST_SPEECH)
-        async with aclosing(synthesized(pieces, mime, say, self._tries)) as sounds:
-            async for sound in sounds:
-                yield sound
+        parts = split(request.text, MAX_SPEECH_CHARS)
+        async with aclosing(synthesized(parts, mime, send, self._retries)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
-    # ---- pictures
+    # ---- images
 
     async def image(self, request: ImageRequest) -> AsyncIterator[ImageItem]:
-        """Yield the pictures; their bytes, unless `response_format` is url."""
+        """Yield the images: their bytes, unless `response_format` is url.
+
+        Raises:
+            ProviderError: the provider refused or failed, or returned no image.
+        """
         body = {**self._body("image", request.options), "prompt": request.prompt}
         if self._params["saas.model"].startswith("dall-e"):
-            body.setdefault(
-                "response_format", "b64_json"
-            )  # their addresses live for an hour; gpt-image knows no choice
+            # Their URLs expire after an hour; gpt-image always returns base64, and has no such field.
+            body.setdefault("response_format", "b64_json")
         async with self._client.errors():
-            response = await (self._edited(body, request.images) if request.images else self._drawn(body))
+            response = await (self._edit(body, request.images) if request.images else self._generate(body))
             answer = _decode(response.content)
-            rows = msgspec.convert(answer.data or answer.images or [], list[_Picture])
+            rows = msgspec.convert(answer.data or answer.images or [], list[_Image])
             if not rows:
-                raise msgspec.ValidationError("no picture in it")
+                raise unreadable(self._client.endpoint, _("it has no image"))
             for number, row in enumerate(rows):
                 usage = answer.usage.usage() if answer.usage and not number else None
-                yield await self._picture(row, usage, keep_url=body.get("response_format") == "url")
+                yield await self._image(row, usage, keep_url=body.get("response_format") == "url")
 
-    async def _drawn(self, body: dict[str, Any]) -> Any:
+    async def _generate(self, body: dict[str, Any]) -> Any:
         return await self._client.post("/images/generations", body)
 
-    async def _edited(self, body: dict[str, Any], images: Sequence[Media]) -> Any:
+    async def _edit(self, body: dict[str, Any], images: Sequence[Media]) -> Any:
         files = [(f"image{i}.{extension(item.mime)}", item.data, item.mime) for i, item in enumerate(images)]
         known = {name: body.pop(name) for name in ("model", "prompt")}
         return await self._client.sdk.images.with_raw_response.edit(image=files, **known, extra_body=body)
 
-    async def _picture(self, row: _Picture, usage: Usage | None, *, keep_url: bool) -> ImageItem:
+    async def _image(self, row: _Image, usage: Usage | None, *, keep_url: bool) -> ImageItem:
         data = base64.b64decode(row.b64_json) if row.b64_json else b""
         if row.url and not data and not keep_url:
             data = await self._downloaded(row.url)
@@ -211,7 +229,7 @@ class OpenAIMedia:
         return ImageItem(mime, data, row.url or "", row.revised_prompt or "", usage)
 
     async def _downloaded(self, url: str) -> bytes:
-        """Return the bytes of a picture that is kept for a while only; none when it cannot be had."""
+        """Return the bytes of an image that the provider deletes after a while; none when it cannot be downloaded."""
         import aiohttp
 
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
@@ -239,7 +257,7 @@ _TRANSCRIBE = (
     "include",
     "chunking_strategy",
 )
-"""Fields that the SDK sends as parts of a form; others go beside them."""
+"""Arguments of the SDK's method; other fields go into `extra_body`."""
 
 
 def _decode(data: bytes) -> _Body:
@@ -249,7 +267,7 @@ def _decode(data: bytes) -> _Body:
     return body
 
 
-def _heard(data: bytes, content_type: str) -> TranscriptChunk:
+def _transcript(data: bytes, content_type: str) -> TranscriptChunk:
     if "json" not in content_type and not data.lstrip().startswith(b"{"):
         return TranscriptChunk(data.decode())
     if b'"error"' in data[:64]:

@@ -1,4 +1,4 @@
-"""The parameters of providers that speak OpenAI's wire."""
+"""The parameters of providers with the OpenAI API."""
 
 from __future__ import annotations
 
@@ -6,42 +6,42 @@ from collections.abc import Mapping
 from typing import Any
 
 from byzer_magic.backends.base import Info, Param
-from byzer_magic.backends.http.params import CAPABILITIES, CONNECTION, api_key, base_url as url_param
+from byzer_magic.backends.http import params as shared
 from byzer_magic.backends.openai import schema
+from byzer_magic.i18n import lazy_gettext as _
 
 BASE_URL = "https://api.openai.com/v1"
 
-_NUMBERS = {
-    "temperature": ("float", "0 is always the likeliest word, 2 is wild"),
-    "top_p": ("float", "choose from the likeliest words that make up this share"),
-    "max_tokens": ("int", "longest answer, in tokens"),
-    "max_completion_tokens": ("int", "longest answer with its reasoning, in tokens (newer models want this name)"),
-    "frequency_penalty": ("float", "-2..2: against words that came often"),
-    "presence_penalty": ("float", "-2..2: against words that came at all"),
-    "seed": ("int", "same seed, same answer, as far as the provider can"),
-    "n": (
+OPTIONS: dict[str, tuple[str, str]] = {
+    **{name: shared.CHAT_OPTIONS[name] for name in ("temperature", "top_p", "max_tokens")},
+    "max_completion_tokens": (
         "int",
-        "answers to one question (the ones after the first are in the result's raw data), or pictures to make",
+        _("maximum length of the response with its reasoning, in tokens; newer models require this name"),
     ),
-    "top_logprobs": ("int", "alternatives told for each token"),
-    "logprobs": ("bool", "tell the tokens' log probabilities"),
-    "reasoning_effort": ("text", "how long to think: low, medium, high, ..."),
-    "user": ("text", "who asks, for the provider's abuse checks"),
-    "response_format": ("text", 'text, or a JSON object such as {"type": "json_object"}; of sounds: mp3, wav, ...'),
-    "tools": ("json", "functions that the model may call, as a JSON list"),
-    "dimensions": ("int", "length of the vectors that texts become"),
-    "voice": ("text", "who speaks: alloy, nova, ..."),
-    "speed": ("float", "how fast to speak: 0.25..4, 1 is normal"),
-    "instructions": ("text", "how to speak: tone, accent, mood"),
-    "language": ("text", "language of the speech to write down, such as en or zh"),
-    "size": ("text", "size of pictures, such as 1024x1024"),
-    "quality": ("text", "quality of pictures: standard, hd; low, medium, high"),
+    "frequency_penalty": ("float", _("-2..2; above 0: fewer repetitions of frequent tokens")),
+    "presence_penalty": ("float", _("-2..2; above 0: fewer repetitions of any token")),
+    "seed": shared.CHAT_OPTIONS["seed"],
+    "n": ("int", _("number of responses (those after the first are in the result's raw data), or of images")),
+    "top_logprobs": ("int", _("alternatives returned for each token")),
+    "logprobs": ("bool", _("return the log probabilities of the tokens")),
+    "reasoning_effort": ("text", _("how long to reason: low, medium, high, ...")),
+    "user": ("text", _("identifier of the end user, for the provider's abuse monitoring")),
+    "response_format": (
+        "text",
+        _("text, or a JSON object such as {example}; for audio: mp3, wav, ...", example='{"type": "json_object"}'),
+    ),
+    "tools": shared.CHAT_OPTIONS["tools"],
+    "dimensions": ("int", _("length of the embeddings")),
+    "voice": ("text", _("voice: alloy, nova, ...")),
+    "speed": ("float", _("speaking rate, 0.25..4; 1 is the normal rate")),
+    "instructions": ("text", _("how to speak: tone, accent, emotion")),
+    "language": ("text", _("language of the audio to transcribe, such as en or zh")),
+    "size": ("text", _("size of the images, such as 1024x1024")),
+    "quality": ("text", _("quality of the images: standard, hd; low, medium, high")),
+    "stop": shared.CHAT_OPTIONS["stop"],
+    "tool_choice": shared.CHAT_OPTIONS["tool_choice"],
 }
-_WORDS = {
-    "stop": "text, or a JSON list of texts, at which the answer ends",
-    "tool_choice": "auto, none, required, or a JSON object that names a tool",
-}
-"""Fields that may be plain text or JSON."""
+"""Options of requests that a deployment may set: kind and help."""
 
 FIELDS = {
     "chat": "temperature top_p max_tokens max_completion_tokens frequency_penalty presence_penalty seed n top_logprobs"
@@ -56,41 +56,40 @@ FIELDS = {
 
 
 def info(kind: str, title: str, base_url: str | None = None, env: tuple[str, ...] = ("OPENAI_API_KEY",)) -> Info:
-    """Return the description of a provider that speaks OpenAI's wire.
+    """Return the description of a provider with the OpenAI API.
 
     Args:
         kind: the `--pretrained_model_type`.
-        title: its name as people know it.
-        base_url: its address; without one it is OpenAI's own, or any that `saas.base_url` gives.
-        env: its own variables that a key may be in.
+        title: its name as users know it.
+        base_url: its base URL; None for OpenAI's own, or whatever `saas.base_url` is.
+        env: its own environment variables for the key.
     """
-    own = Param(name="saas.base_url", help="address of the API", default=base_url, aliases=("saas.api_base",))
+    url_env = () if base_url else ("OPENAI_BASE_URL",)
     params = (
-        api_key(
+        shared.api_key(
             *env,
             required=False,
-            help="key of the account; not needed when saas.base_url leads to a server that asks for none",
+            help=_("API key of the account; not needed when the server at saas.base_url requires none"),
             env_unless="saas.base_url",
         ),
-        *CONNECTION,
-        own if base_url else url_param(BASE_URL, "OPENAI_BASE_URL", aliases=("saas.api_base",)),
-        Param(name="saas.organization", help="OpenAI organization to bill", env=("OPENAI_ORG_ID",)),
-        CAPABILITIES,
-        *(Param(name=f"saas.{name}", kind=kind_, help=help_) for name, (kind_, help_) in _NUMBERS.items()),
-        *(Param(name=f"saas.{name}", help=help_) for name, help_ in _WORDS.items()),
+        *shared.CONNECTION,
+        shared.base_url(base_url or BASE_URL, *url_env, aliases=("saas.api_base",)),
+        Param(name="saas.organization", help=_("OpenAI organization to bill"), env=("OPENAI_ORG_ID",)),
+        shared.CAPABILITIES,
+        *shared.option_params(OPTIONS),
     )
     return Info(kind=kind, title=title, params=params, requires=("openai",), extra="openai")
 
 
 def defaults(params: Mapping[str, Any], capability: str = "chat") -> dict[str, Any]:
-    """Return the request fields that the deployment sets, without their `saas.`; `saas.extra_body` comes last."""
-    given = {name: params[f"saas.{name}"] for name in FIELDS[capability].split() if f"saas.{name}" in params}
+    """Return the request fields that the deployment sets, without their `saas.`; `saas.extra_body` comes last.
+
+    Example:
+        >>> defaults({"saas.temperature": 0.5, "saas.voice": "alloy", "saas.stop": '["END"]'})
+        {'temperature': 0.5, 'stop': ['END']}
+    """
+    given = shared.given(params, FIELDS[capability].split())
     for name in ("stop", "tool_choice", "response_format"):
         if name in given:
             given[name] = schema.text_or_json(given[name])
     return {**given, **params.get("saas.extra_body", {})}
-
-
-def address(params: Mapping[str, Any]) -> str:
-    """Return where the provider is."""
-    return str(params.get("saas.base_url") or BASE_URL)

@@ -1,6 +1,6 @@
-"""OpenAI's chat completion bodies, read fast: bytes of a provider in, `ChatChunk` out.
+"""OpenAI's chat completions as plain data: messages to its schema, and its bodies to `ChatChunk`.
 
-The shapes are those of https://developers.openai.com/api/reference/resources/chat (chat completion object and
+The schema is that of https://developers.openai.com/api/reference/resources/chat (chat completion object and
 chat completion chunk object), read leniently: compatible providers leave fields out, send null for them, or add
 `reasoning_content` (DeepSeek) and `reasoning` (OpenRouter, vLLM).
 """
@@ -20,7 +20,7 @@ from byzer_magic.types import ChatChunk, Media, Usage
 
 
 class Message(msgspec.Struct):
-    """A `delta` of a stream, or the `message` of a whole answer."""
+    """A `delta` of a stream, or the `message` of a complete response."""
 
     content: str | list[Any] | None = None
     reasoning_content: str | None = None
@@ -43,7 +43,7 @@ class Counts(msgspec.Struct):
 
 
 class Body(msgspec.Struct):
-    """One event of a stream, or a whole answer: they differ only in `delta` and `message`."""
+    """One event of a stream, or a complete response: they differ only in `delta` and `message`."""
 
     choices: list[Choice] | None = None
     usage: Counts | None = None
@@ -59,8 +59,12 @@ def decode(data: bytes) -> Body:
     """Return a body.
 
     Raises:
-        msgspec.DecodeError: it is not JSON, or not of this shape.
+        msgspec.DecodeError: it is not JSON, or does not match the schema.
         ErrorResponse: it is an error.
+
+    Example:
+        >>> chunk_of(decode(b'{"choices": [{"delta": {"content": "Hi"}}]}')).text
+        'Hi'
     """
     return checked(_DECODER.decode(data))
 
@@ -73,25 +77,25 @@ def checked(body: Body) -> Body:
 
 
 def chunk_of(body: Body) -> ChatChunk | None:
-    """Return what a body adds to the answer; None when that is nothing (a role, a keep-alive)."""
+    """Return what a body adds to the response; None when that is nothing (a role, a keep-alive)."""
     usage = _usage(body.usage)
     if not body.choices:
         return ChatChunk(usage=usage) if usage else None
     choice = body.choices[0]
-    said = choice.delta or choice.message
-    if said is None:
-        said = Message()
-    text = said.content if type(said.content) is str else _joined(said.content)
-    text = text or said.refusal or ""
-    reasoning = said.reasoning_content or said.reasoning or ""
+    message = choice.delta or choice.message
+    if message is None:
+        message = Message()
+    text = message.content if type(message.content) is str else _joined(message.content)
+    text = text or message.refusal or ""
+    reasoning = message.reasoning_content or message.reasoning or ""
     finish = choice.finish_reason
     if choice.index or len(body.choices) > 1 or choice.logprobs or finish:
         extra = _extra(body)
         if choice.index:
             return ChatChunk(usage=usage, extra=extra)
-        return ChatChunk(text, reasoning, finish, usage, said.tool_calls, extra)
-    if text or reasoning or usage or said.tool_calls:
-        return ChatChunk(text, reasoning, None, usage, said.tool_calls)
+        return ChatChunk(text, reasoning, finish, usage, message.tool_calls, extra)
+    if text or reasoning or usage or message.tool_calls:
+        return ChatChunk(text, reasoning, None, usage, message.tool_calls)
     return None
 
 
@@ -100,14 +104,14 @@ def _usage(counts: Counts | None) -> Usage | None:
 
 
 def _joined(content: str | list[Any] | None) -> str:
-    """Return the text of content parts, the form that some providers answer in."""
+    """Return the text of content parts, which some providers send instead of a string."""
     if not isinstance(content, list):
         return content or ""
     return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
 
 
 def _extra(body: Body) -> dict[str, Any] | None:
-    """Return what a user may want besides the text: id, model, log probabilities, the choices after the first."""
+    """Return the data besides the text: id, model, log probabilities, the choices after the first."""
     choices = body.choices or []
     others = [choice for choice in choices if choice.index]
     found = {
@@ -120,12 +124,12 @@ def _extra(body: Body) -> dict[str, Any] | None:
 
 
 def _other(choice: Choice) -> dict[str, Any]:
-    said = choice.delta or choice.message or Message()
-    return {"index": choice.index, "text": _joined(said.content), "finish": choice.finish_reason}
+    message = choice.delta or choice.message or Message()
+    return {"index": choice.index, "text": _joined(message.content), "finish": choice.finish_reason}
 
 
 def merged(chunks: Sequence[ChatChunk]) -> ChatChunk:
-    """Return the chunks of an answer as one (tool calls stay deltas: their reader joins them by index)."""
+    """Return the chunks of a response as one (tool calls stay deltas: their reader joins them by index)."""
     calls = [call for chunk in chunks for call in chunk.tool_calls or []]
     extra: dict[str, Any] = {}
     for chunk in chunks:
@@ -141,7 +145,12 @@ def merged(chunks: Sequence[ChatChunk]) -> ChatChunk:
 
 
 def text_or_json(text: str) -> Any:
-    """Return the JSON list or object that `text` is, or else `text`."""
+    """Return the JSON list or object in `text`, or `text` itself.
+
+    Example:
+        >>> text_or_json('["END", "STOP"]'), text_or_json("END")
+        (['END', 'STOP'], 'END')
+    """
     if text.strip()[:1] in ("[", "{"):
         try:
             return json.loads(text)
@@ -151,7 +160,15 @@ def text_or_json(text: str) -> Any:
 
 
 def messages(turns: Sequence[types.Message]) -> list[dict[str, Any]]:
-    """Return a conversation as OpenAI wants it: pictures and sounds as base64 parts."""
+    """Return a conversation in OpenAI's schema: images and audio as parts.
+
+    Raises:
+        BadRequest: audio has only a URL.
+
+    Example:
+        >>> messages([types.Message("user", "Hi")])
+        [{'role': 'user', 'content': 'Hi'}]
+    """
     return [_turn(turn) for turn in turns]
 
 

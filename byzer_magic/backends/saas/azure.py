@@ -22,12 +22,13 @@ from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.media import AUDIO_TYPES
 from byzer_magic.backends.http.speech import known_options, number, split, synthesized, without_lone_surrogates
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey, ProviderUnavailable
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import AudioChunk, SpeakRequest
 
 VOICE = "zh-CN-XiaoxiaoNeural"
 PATH = "/cognitiveservices/v1"
-LONGEST = 2000
-"""Characters of a request: what comes after ten minutes of speech is cut off without a word."""
+MAX_CHARS = 2000
+"""Characters of a request: Azure silently truncates audio after ten minutes."""
 
 FORMATS = {
     "mp3": "audio-48khz-192kbitrate-mono-mp3",
@@ -50,57 +51,59 @@ _SPEEDS = (0.5, 2.0)
 _CLOUDS = {"china": "azure.cn", "usgov": "azure.us", "usdod": "azure.us"}
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that no XML may have: https://www.w3.org/TR/xml/#charsets."""
+"""Characters that XML does not allow: https://www.w3.org/TR/xml/#charsets."""
 _DOCUMENT = re.compile(r"(<\?xml[^>]*>\s*)?<speak\b.*</speak>", re.DOTALL)
 
 _PROSODY = ("rate", "pitch", "volume")
 _OWN = {
-    "voice": f"who speaks, such as en-US-AvaMultilingualNeural (default {VOICE})",
-    "language": "language to speak in, such as en-US, where the voice knows several; default: the voice's own",
-    "rate": "how fast: 1.2, +20%, slow, ...",
-    "pitch": "how high: +10%, -2st, low, ...",
-    "volume": "how loud: 80, +10%, soft, ...",
-    "style": "mood or role of the voice, such as cheerful or newscast",
-    "styledegree": "how much of the style: 0.01..2",
-    "role": "whom the voice plays, such as Girl or OlderAdultMale",
+    "voice": _("voice, such as {example} (default {voice})", example="en-US-AvaMultilingualNeural", voice=VOICE),
+    "language": _("language to speak, such as en-US, for voices with several (default: the voice's own)"),
+    "rate": _("speaking rate: 1.2, +20%, slow, ..."),
+    "pitch": _("pitch: +10%, -2st, low, ..."),
+    "volume": _("volume: 80, +10%, soft, ..."),
+    "style": _("speaking style of the voice, such as cheerful or newscast"),
+    "styledegree": _("strength of the style, 0.01..2"),
+    "role": _("role that the voice plays, such as Girl or OlderAdultMale"),
 }
 _KNOWN = {**{name: name for name in _OWN}, "speed": "rate", "output_format": "format", "response_format": "format"}
 
-_SAID = {
-    400: "the SSML is not well-formed, or the voice, style or format is unknown",
-    401: "the key is wrong, or it belongs to another region",
-    403: "the key may not be used for this",
-    404: "there is no speech service at this address",
-    413: "the text is too long",
-    415: "it takes application/ssml+xml only",
-    429: "the quota or the rate of requests of the resource is used up",
-    502: "its gateway failed, or a header was wrong",
-    503: "the service failed",
+_REASONS = {
+    400: _("the SSML is not well-formed, or the voice, style or format is unknown"),
+    401: _("the key is wrong, or it belongs to another region"),
+    403: _("the key has no permission for this"),
+    404: _("there is no speech service at this URL"),
+    413: _("the text is too long"),
+    415: _("only application/ssml+xml is accepted"),
+    429: _("the quota or the request rate of the resource is exceeded"),
+    502: _("the gateway failed, or a header was wrong"),
+    503: _("the service failed"),
 }
 """What a status means; Azure often sends no body with it."""
 _HINTS = {
-    400: "Check the voice, style, role and format; voices: https://aka.ms/speech/tts-languages",
-    401: "Check saas.api_key and saas.service_region: a key works in its own region only.",
-    404: "Check saas.service_region and saas.base_url.",
-    413: "Shorten the text.",
+    400: _("Check the voice, style, role and format; voices: {url}", url="https://aka.ms/speech/tts-languages"),
+    401: _("Check saas.api_key and saas.service_region: a key is valid in its own region only."),
+    404: _("Check saas.service_region and saas.base_url."),
+    413: _("Shorten the text."),
 }
 
 
 def _info() -> Info:
-    _, *connection = (param for param in params.CONNECTION if param is not params.EXTRA_BODY)  # there is no model
+    _model, *connection = (param for param in params.CONNECTION if param is not params.EXTRA_BODY)  # there is no model
     own = (
-        params.api_key("AZURE_SPEECH_KEY", "SPEECH_KEY", help="key of the Speech resource", env_unless="saas.base_url"),
+        params.api_key(
+            "AZURE_SPEECH_KEY", "SPEECH_KEY", help=_("API key of the Speech resource"), env_unless="saas.base_url"
+        ),
         Param(
             name="saas.service_region",
-            help="region of the resource, such as eastus or chinaeast2",
+            help=_("region of the resource, such as eastus or chinaeast2"),
             env=("AZURE_SPEECH_REGION", "SPEECH_REGION"),
             aliases=("saas.region",),
         ),
-        Param(name="saas.base_url", help="address of the service, instead of a region"),
-        Param(name="saas.deployment_id", help="id of the deployment, for a custom voice"),
+        Param(name="saas.base_url", help=_("URL of the service, instead of a region")),
+        Param(name="saas.deployment_id", help=_("deployment ID of a custom voice")),
         Param(
             name="saas.output_format",
-            help=f"mp3, wav, opus, pcm, or Azure's own name, such as {FORMATS['wav']} (default mp3)",
+            help=_("mp3, wav, opus, pcm, or a format name of Azure such as {example}", example=FORMATS["wav"]),
             default="mp3",
             aliases=("saas.response_format",),
         ),
@@ -108,7 +111,7 @@ def _info() -> Info:
     voices = tuple(Param(name=f"saas.{name}", help=help_) for name, help_ in _OWN.items())
     return Info(
         kind="saas/azure",
-        title="Azure Speech (text to speech)",
+        title=_("Azure Speech (text to speech)"),
         params=(*own, *connection, *voices),
     )
 
@@ -121,26 +124,42 @@ class AzureSpeechBackend(Backend):
     def __init__(self, setup: Setup, http: Http) -> None:
         self._http = http
         self._url = _url(setup.params)
-        self._tries: int = setup.params["saas.max_retries"]
+        self._retries: int = setup.params["saas.max_retries"]
         self._defaults = known_options({name: setup.params.get(f"saas.{name}") for name in _KNOWN}, _KNOWN)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
-        """Check the address and the format."""
+        """Check the URL and the audio format.
+
+        Raises:
+            MissingKey: there is neither a region nor a URL.
+            BadParameter: one of the parameters is not valid.
+        """
         given = setup.params
         params.check_url(given, "saas.base_url", f"https://eastus.tts.speech.microsoft.com{PATH}")
         params.check_objects(given)
         if "saas.base_url" not in given and "saas.service_region" not in given:
             raise MissingKey(
-                "saas/azure needs saas.service_region.",
-                "Add --infer_params saas.service_region=eastus or set AZURE_SPEECH_REGION.",
+                _("{kind} needs {name}.", kind=cls.info.kind, name="saas.service_region"),
+                _(
+                    "Add --infer_params {name}={value} or set {env}.",
+                    name="saas.service_region",
+                    value="eastus",
+                    env="AZURE_SPEECH_REGION",
+                ),
             )
         if "saas.base_url" not in given and not _region(given).isalnum():
-            raise BadParameter(f"saas.service_region is {given['saas.service_region']!r}.", "For example: eastus")
+            raise BadParameter(
+                _("saas.service_region is {region!r}, which is not a region.", region=given["saas.service_region"]),
+                _("Give a region such as eastus."),
+            )
         if ".api.cognitive." in given.get("saas.base_url", ""):
             raise BadParameter(
-                f"saas.base_url is {given['saas.base_url']}, which gives tokens and does not speak.",
-                "Give saas.service_region alone, such as eastus.",
+                _(
+                    "saas.base_url is {url}, which issues tokens and is not the speech service.",
+                    url=given["saas.base_url"],
+                ),
+                _("Remove saas.base_url, and give saas.service_region, such as eastus."),
             )
         try:
             _format(given["saas.output_format"])
@@ -155,7 +174,7 @@ class AzureSpeechBackend(Backend):
         headers = {
             "Ocp-Apim-Subscription-Key": setup.params["saas.api_key"].reveal(),
             "Content-Type": "application/ssml+xml",
-            "User-Agent": "byzer-magic",  # required
+            "User-Agent": "byzer-magic",  # the service requires one
         }
         return cls(setup, Http.open(setup, endpoint, headers, _from_response))
 
@@ -164,41 +183,43 @@ class AzureSpeechBackend(Backend):
         await self._http.close()
 
     async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
-        """Yield the text as sound while it comes; SSML goes as it is, long texts are cut at sentences.
+        """Yield the audio of the text as it comes; SSML is sent as it is, long texts are split after sentences.
 
         Raises:
             ProviderError: Azure refused or failed.
-            BadRequest: an option is unknown, or has a value that cannot be.
+            BadRequest: an option is unknown or has an invalid value, or the text is empty.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        options = {**self._defaults, **_asked(request.options)}
+        options = {**self._defaults, **_own_names(request.options)}
         form = _format(options["format"])
         headers = {**(request.options.get("extra_headers") or {}), "X-Microsoft-OutputFormat": form}
         text = _clean(request.text)
 
-        async def say(ssml: str) -> AsyncGenerator[bytes, None]:
+        async def send(ssml: str) -> AsyncGenerator[bytes, None]:
             async with self._http.request("POST", self._url, data=ssml.encode(), headers=headers) as response:
-                heard = False
+                received = False
                 if response.content_type.startswith(("text/", "application/json")):
-                    raise http_errors.unreadable(self._http.endpoint, f"{response.content_type}, not a sound")
+                    raise http_errors.unreadable(
+                        self._http.endpoint, _("it has the type {type}, not audio", type=response.content_type)
+                    )
                 async for block in response.content.iter_any():
-                    heard = heard or bool(block)
+                    received = received or bool(block)
                     yield block
-            if not heard:
-                raise _silent(self._http.endpoint)
+            if not received:
+                raise _no_audio(self._http.endpoint)
 
         if _DOCUMENT.fullmatch(text):
-            pieces = [text]
+            parts = [text]
         else:
-            limit = int(LONGEST * min(1.0, _pace(options.get("rate"))))
-            pieces = [_ssml(piece, options) for piece in split(text, limit)]
-        async with aclosing(synthesized(pieces, _mime(form), say, self._tries)) as sounds:
-            async for sound in sounds:
-                yield sound
+            limit = int(MAX_CHARS * min(1.0, _pace(options.get("rate"))))
+            parts = [_ssml(part, options) for part in split(text, limit)]
+        async with aclosing(synthesized(parts, _mime(form), send, self._retries)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
 
 def _url(given: Mapping[str, Any]) -> str:
-    """Return where to post; a custom voice has a host of its own, a custom domain a path of its own."""
+    """Return the URL of the service; custom voices have a host of their own, custom domains a path of their own."""
     base = given.get("saas.base_url")
     custom = given.get("saas.deployment_id")
     if base is None:
@@ -215,7 +236,7 @@ def _region(given: Mapping[str, Any]) -> str:
     return str(given["saas.service_region"]).replace(" ", "").lower()  # the portal says "East US"
 
 
-def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
+def _own_names(options: Mapping[str, Any]) -> dict[str, Any]:
     own = {**options, **(options.get("extra_body") or {})}
     if own.get("speed") is not None:
         own["speed"] = f"{number('speed', own['speed'], *_SPEEDS):g}"
@@ -223,7 +244,12 @@ def _asked(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pace(rate: Any) -> float:
-    """Return how fast `rate` is, as far as it can be told: slow speech fills ten minutes sooner."""
+    """Return the factor that `rate` stands for, at least 0.5: slow speech fills Azure's ten minutes sooner.
+
+    Example:
+        >>> _pace("-20%"), _pace("fast"), _pace(None)
+        (0.8, 1.55, 1.0)
+    """
     text = str(rate or 1).strip()
     try:
         pace = 1 + float(text[:-1]) / 100 if text.endswith("%") else float(text)
@@ -233,15 +259,20 @@ def _pace(rate: Any) -> float:
 
 
 def _format(name: Any) -> str:
-    """Return Azure's name of a sound format.
+    """Return Azure's name of an audio format.
 
     Raises:
-        BadRequest: it has none.
+        BadRequest: Azure has no such format.
+
+    Example:
+        >>> _format("mp3")
+        'audio-48khz-192kbitrate-mono-mp3'
     """
     form = FORMATS.get(str(name), str(name))
     if not _NAMED.fullmatch(form):
         raise BadRequest(
-            f"Azure Speech has no format {name!r}.", f"Choose {', '.join(FORMATS)}, or Azure's own name of a format."
+            _("Azure Speech has no audio format {name!r}.", name=str(name)),
+            _("Choose {names}, or a format name of Azure.", names=", ".join(FORMATS)),
         )
     return form
 
@@ -251,12 +282,12 @@ def _mime(form: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return `text` with characters that XML can have only; those between words become spaces."""
+    """Return `text` without the characters that XML does not allow; white space among them becomes spaces."""
     return _FORBIDDEN.sub(lambda found: " " if found.group().isspace() else "", without_lone_surrogates(text)).strip()
 
 
 def _ssml(text: str, options: Mapping[str, Any]) -> str:
-    """Return a document that says `text` as the options ask; what may hold what is Azure's rule."""
+    """Return an SSML document that speaks `text` with the options, nested as Azure requires."""
     voice = str(options.get("voice") or VOICE)
     own = re.match(r"[a-z]{2,3}(-[A-Za-z]+)*?-[A-Z]{2}", voice)
     language = str(options.get("language") or (own and own.group()) or "en-US")
@@ -271,20 +302,23 @@ def _ssml(text: str, options: Mapping[str, Any]) -> str:
 
 def _element(name: str, body: str, attributes: Mapping[str, Any]) -> str:
     """Return `body` in an element; without any attribute, `body` alone."""
-    said = "".join(f" {key}={quoteattr(str(value))}" for key, value in attributes.items() if value is not None)
-    return f"<{name}{said}>{body}</{name}>" if said else body
+    written = "".join(f" {key}={quoteattr(str(value))}" for key, value in attributes.items() if value is not None)
+    return f"<{name}{written}>{body}</{name}>" if written else body
 
 
 def _from_response(
     body: Any, endpoint: Endpoint, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> ByzerError:
-    said = {"message": body or _SAID.get(status or 0, ""), "code": "context_length_exceeded" if status == 413 else ""}
-    return http_errors.from_response(body if isinstance(body, Mapping) else said, endpoint, status, headers)
+    error = {
+        "message": body or _REASONS.get(status or 0, ""),
+        "code": "context_length_exceeded" if status == 413 else "",
+    }
+    return http_errors.from_response(body if isinstance(body, Mapping) else error, endpoint, status, headers)
 
 
-def _silent(endpoint: Endpoint) -> ByzerError:
-    hint = "Check that the voice speaks the language of the text, and that there is something to say in it."
-    return ProviderUnavailable(f"{endpoint.model} at {endpoint.host} answered without a sound.", hint, final=True)
+def _no_audio(endpoint: Endpoint) -> ByzerError:
+    hint = _("Check that the voice speaks the language of the text, and that the text has words.")
+    return ProviderUnavailable(_("{host}: the response has no audio.", host=endpoint.host), hint, final=True)
 
 
 BACKEND = AzureSpeechBackend

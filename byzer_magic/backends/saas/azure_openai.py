@@ -1,7 +1,7 @@
-"""OpenAI's models at Azure: the same wire at an address of one's own, by the SDK's Azure client.
+"""OpenAI's models at Azure: the same API at a URL of the account's own, through the SDK's Azure client.
 
-https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle: with the version ``v1`` the address is
-``/openai/v1/`` and knows no dated versions; with a date, requests go to ``/openai/deployments/<name>/``.
+https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle: with the version ``v1`` requests go to
+``/openai/v1/``, without an `api-version`; with a dated version they go to ``/openai/deployments/<name>/``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from byzer_magic.backends.openai.backend import OpenAIBackend
 from byzer_magic.backends.openai.client import Client, connect
 from byzer_magic.catalog import model_facts
 from byzer_magic.errors import MissingKey
+from byzer_magic.i18n import lazy_gettext as _
 
 ENDPOINT = "https://NAME.openai.azure.com/"
 _OTHERS = ("saas.base_url", "saas.organization", "saas.api_key", "saas.model")
@@ -26,45 +27,57 @@ def _info() -> Info:
     own = (
         Param(
             name="saas.azure_endpoint",
-            help=f"address of the resource: {ENDPOINT}",
+            help=_("URL of the resource: {example}", example=ENDPOINT),
             env=("AZURE_OPENAI_ENDPOINT",),
             required=True,
             aliases=("saas.base_url",),
         ),
-        Param(name="saas.api_key", help="key of the resource", secret=True, env=("AZURE_OPENAI_API_KEY",)),
+        Param(name="saas.api_key", help=_("API key of the resource"), secret=True, env=("AZURE_OPENAI_API_KEY",)),
         Param(
             name="saas.azure_ad_token",
-            help="Entra ID token, instead of a key",
+            help=_("Microsoft Entra ID token, instead of a key"),
             secret=True,
             env=("AZURE_OPENAI_AD_TOKEN",),
         ),
-        Param(name="saas.api_version", help="a dated version, or v1", default="v1", env=("OPENAI_API_VERSION",)),
-        Param(name="saas.azure_deployment", help="name of the deployment in Azure; default: saas.model"),
-        Param(name="saas.api_type", help="kept for older commands", choices=("azure", "azure_ad"), default="azure"),
-        Param(name="saas.model", help="name of the model", required=True),
+        Param(name="saas.api_version", help=_("API version: v1, or a date"), default="v1", env=("OPENAI_API_VERSION",)),
+        Param(name="saas.azure_deployment", help=_("name of the deployment in Azure (default: saas.model)")),
+        Param(
+            name="saas.api_type", help=_("accepted for older commands"), choices=("azure", "azure_ad"), default="azure"
+        ),
+        Param(name="saas.model", help=_("model name"), required=True),
     )
     params = (*own, *(param for param in shared.params if param.name not in _OTHERS))
     return Info(kind=shared.kind, title=shared.title, params=params, requires=shared.requires, extra=shared.extra)
 
 
 class AzureOpenAIBackend(OpenAIBackend):
-    """OpenAI's wire at Azure."""
+    """The OpenAI API at Azure."""
 
     info: ClassVar[Info] = _info()
 
     def __init__(self, setup: Setup, client: Client) -> None:
         super().__init__(setup, client)
-        self._model = _deployment(setup.params)  # what requests call the model
+        self._model = _deployment(setup.params)  # requests name the deployment, not the model
 
     @classmethod
     def check(cls, setup: Setup) -> None:
-        """Check the address, and that there is a key or a token."""
+        """Check the URL, and that there is a key or a token.
+
+        Raises:
+            MissingKey: neither is given.
+            BadParameter: the URL or a JSON parameter is not valid.
+        """
         params = setup.params
         check_url(params, "saas.azure_endpoint", ENDPOINT)
         if "saas.api_key" not in params and "saas.azure_ad_token" not in params:
             raise MissingKey(
-                "saas/azure_openai needs saas.api_key or saas.azure_ad_token.",
-                "Add --infer_params saas.api_key=${YOUR_KEY} or set AZURE_OPENAI_API_KEY.",
+                _("{kind} needs {name}.", kind=cls.info.kind, name="saas.api_key or saas.azure_ad_token"),
+                _(
+                    "Add --infer_params {name}={value} or set {env}.",
+                    name="saas.api_key",
+                    value="${YOUR_KEY}",
+                    env="AZURE_OPENAI_API_KEY",
+                ),
                 param="saas.api_key",
             )
         check_objects(params)
@@ -72,7 +85,7 @@ class AzureOpenAIBackend(OpenAIBackend):
 
     @classmethod
     def connect(cls, setup: Setup) -> Client:
-        """Make the SDK's Azure client, or its ordinary one at Azure's undated address."""
+        """Make the SDK's Azure client, or its ordinary one for the API version v1."""
         make = _undated if setup.params["saas.api_version"] == "v1" else _dated
         return connect(setup, lambda sdk, common: make(sdk, common, setup.params))
 

@@ -1,6 +1,6 @@
-"""Qwen and the other models of Alibaba Cloud Model Studio (DashScope), by their native wire.
+"""Qwen and the other models of Alibaba Cloud Model Studio (DashScope), by their own API.
 
-Chat: see `wires.dashscope`. EmbeddingBatch: https://help.aliyun.com/zh/model-studio/text-embedding-api; rankings:
+Chat: see `backends.dashscope`. Embeddings: https://help.aliyun.com/zh/model-studio/text-embedding-api; rankings:
 https://www.alibabacloud.com/help/en/model-studio/text-rerank-api.
 """
 
@@ -16,29 +16,32 @@ from byzer_magic.backends.dashscope.backend import DashScope, info
 from byzer_magic.backends.http import errors as http_errors
 from byzer_magic.backends.http.batches import in_order
 from byzer_magic.backends.http.media import to_float32
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import EmbeddingBatch, EmbedRequest, Ranking, RerankRequest, Usage
 
 EMBED = "/services/embeddings/text-embedding/text-embedding"
 RERANK = "/services/rerank/text-rerank/text-rerank"
 
-ROWS = (("text-embedding-v[12]", 25), ("qwen3.7-text-embedding*", 20), ("*", 10))
-"""Texts that a model takes in one request, by its name."""
+BATCH_SIZES = (("text-embedding-v[12]", 25), ("qwen3.7-text-embedding*", 20), ("*", 10))
+"""Texts that a model accepts in one request, by its name; see the documentation of embeddings above."""
 
 
 class QianwenBackend(DashScope):
-    """Chat, vectors and rankings."""
+    """Chat, embeddings and rerank."""
 
     info: ClassVar[Info] = info(
         "saas/qianwen",
         "Qwen (Alibaba DashScope)",
-        Param(
-            name="saas.dimensions", kind="int", help="length of the vectors that texts become (text-embedding-v3 on)"
-        ),
-        Param(name="saas.text_type", help="what the texts are", choices=("query", "document")),
+        Param(name="saas.dimensions", kind="int", help=_("length of the embeddings (text-embedding-v3 and later)")),
+        Param(name="saas.text_type", help=_("what the texts are"), choices=("query", "document")),
     )
 
     async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
-        """Yield the vectors of all texts, in order, as each batch is done."""
+        """Yield the embeddings of all texts, in order, as each batch is done.
+
+        Raises:
+            ProviderError: the provider refused or failed, or did not return one vector per text.
+        """
         options = {
             "dimensions": self._params.get("saas.dimensions"),
             "text_type": self._params.get("saas.text_type"),
@@ -48,28 +51,28 @@ class QianwenBackend(DashScope):
         options.pop("encoding_format", None)  # OpenAI's; here vectors are always lists
 
         async def one(start: int, texts: Sequence[str]) -> EmbeddingBatch:
-            return await self._vectors(start, self._body("embed", options, texts=list(texts)))
+            return await self._embeddings(start, self._body("embed", options, texts=list(texts)))
 
-        rows = next(rows for name, rows in ROWS if fnmatchcase(self._model.lower(), name))
-        async with aclosing(in_order(request.texts, rows, one, self._params["saas.max_retries"])) as batches:
-            async for vectors in batches:
-                yield vectors
+        size = next(size for name, size in BATCH_SIZES if fnmatchcase(self._model.lower(), name))
+        async with aclosing(in_order(request.texts, size, one, self._params["saas.max_retries"])) as batches:
+            async for batch in batches:
+                yield batch
 
-    async def _vectors(self, start: int, body: dict[str, Any]) -> EmbeddingBatch:
+    async def _embeddings(self, start: int, body: dict[str, Any]) -> EmbeddingBatch:
         answer = await self._post(EMBED, body)
         found = sorted((answer.output and answer.output.embeddings) or [], key=lambda row: row.text_index)
         asked = len(body["input"]["texts"])
         if len(found) != asked:
-            raise http_errors.unreadable(self._http.endpoint, f"{len(found)} vectors for {asked} texts")
+            raise http_errors.unreadable(self._http.endpoint, http_errors.embeddings_missing(len(found), asked))
         data = [to_float32(row.embedding) for row in found]
         return EmbeddingBatch(start, len(data[0]) // 4, b"".join(data), self._usage(answer))
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
-        """Yield the documents' order, the best first."""
+        """Yield the order of the documents, the most relevant first."""
         body = self._body("rerank", request.options, query=request.query, documents=request.documents)
         answer = await self._post(RERANK, body)
         if answer.output is None or answer.output.results is None:
-            raise http_errors.unreadable(self._http.endpoint, "no ranking in it")
+            raise http_errors.unreadable(self._http.endpoint, http_errors.NO_CONTENT)
         yield Ranking([(row.index, row.relevance_score) for row in answer.output.results], self._usage(answer))
 
     @staticmethod

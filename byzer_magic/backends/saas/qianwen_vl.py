@@ -1,6 +1,6 @@
-"""Qwen-VL and other models of Alibaba DashScope that see pictures; `saas/qianwen` knows most of them by name, too.
+"""Qwen-VL and other models of Alibaba DashScope with vision; `saas/qianwen` knows most of them by name, too.
 
-https://www.alibabacloud.com/help/en/model-studio/vision: all of a request goes to the multimodal path.
+https://www.alibabacloud.com/help/en/model-studio/vision: every request goes to the multimodal path.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from byzer_magic.backends.dashscope.backend import MULTIMODAL, DashScope, info
 
 
 class QianwenVLBackend(DashScope):
-    FIRST: ClassVar[str] = MULTIMODAL
+    FIRST_PATH: ClassVar[str] = MULTIMODAL
     info: ClassVar[Info] = info("saas/qianwen_vl", "Qwen-VL (Alibaba DashScope)")
 
 

@@ -1,4 +1,4 @@
-"""boto3 as our client: how it is made, what it raises, and how a request that waits in a thread is ended.
+"""boto3 as our client: how it is made, what it raises, and how a request that waits in a thread is aborted.
 
 Settings: https://boto3.amazonaws.com/v1/documentation/api/latest/reference/services/bedrock-runtime.html.
 """
@@ -16,6 +16,7 @@ from byzer_magic.backends.base import Setup
 from byzer_magic.backends.http.errors import Endpoint, from_exception, from_response
 from byzer_magic.backends.http.params import CONNECT_SECONDS, reveal
 from byzer_magic.errors import ByzerError
+from byzer_magic.i18n import lazy_gettext as _
 
 THREADS = (64, 512)
 """Requests that may run at once: at least, and at most."""
@@ -40,84 +41,86 @@ CODES = {
     "ModelStreamErrorException": 500,
     "ServiceUnavailableException": 503,
 }
-"""Statuses of Bedrock's errors: in mid-stream they come without one, and wrong keys are a 403 over HTTP."""
+"""Statuses of Bedrock's errors: inside a stream they come without one, and wrong keys are a 403 over HTTP."""
 HINTS = {
-    401: "Check saas.aws_access_key, saas.aws_secret_key and the session token.",
-    403: "Check that the account may use this model in this region.",
-    404: "Check saas.model and saas.region_name.",
+    401: _("Check saas.aws_access_key, saas.aws_secret_key and the session token."),
+    403: _("Check that the account has access to this model in this region."),
+    404: _("Check saas.model and saas.region_name."),
 }
 
 
-def said(err: Exception, endpoint: Endpoint) -> ByzerError:
-    """Return botocore's exceptions as ours: they carry their codes in `response`."""
+def from_boto3(err: Exception, endpoint: Endpoint) -> ByzerError:
+    """Return the error of ours for an exception of botocore, which has the error's code in its `response`."""
     response = getattr(err, "response", None)
     if not isinstance(response, Mapping):
         known = _TRANSPORT.get(type(err).__name__)
-        return _calm(from_exception(known(err) if known else err, endpoint))
+        return _without_context(from_exception(known(err) if known else err, endpoint))
     error = response.get("Error", {})
     code, about = str(error.get("Code", "")), response.get("ResponseMetadata", {})
     status = CODES.get(code) or about.get("HTTPStatusCode") or CODES.get(code[:1].upper() + code[1:]) or 500
     if code.isdigit() or not code:
         status = about.get("HTTPStatusCode", status)
     headers = {**about.get("HTTPHeaders", {}), "x-amzn-requestid": about.get("RequestId", "")}
-    return _calm(from_response({"code": code, "message": error.get("Message", "")}, endpoint, status, headers))
+    return _without_context(
+        from_response({"code": code, "message": error.get("Message", "")}, endpoint, status, headers)
+    )
 
 
-def _calm(err: ByzerError) -> ByzerError:
-    """Return an error without the chain behind it, which may quote keys."""
+def _without_context(err: ByzerError) -> ByzerError:
+    """Return an error without the chain of exceptions behind it, which may quote keys."""
     err.__suppress_context__ = True
     err.__context__ = None
     return err
 
 
 _TRANSPORT: dict[str, Callable[[Exception], Exception]] = {
-    "ReadTimeoutError": lambda _: TimeoutError(),
+    "ReadTimeoutError": lambda _err: TimeoutError(),
     "ConnectTimeoutError": lambda err: ConnectionRefusedError(str(err)),
     "EndpointConnectionError": lambda err: ConnectionRefusedError(str(err)),
     "ConnectionClosedError": lambda err: ConnectionResetError(str(err)),
     "ResponseStreamingError": lambda err: ConnectionResetError(str(err)),
     "ProtocolError": lambda err: ConnectionResetError(str(err)),
 }
-"""botocore's names for what every transport has."""
+"""botocore's exceptions of the transport, as the standard library's."""
 
 
-class Line:
-    """The connection that a thread talks over, for whoever wants to end the talk."""
+class ConnectionHandle:
+    """The connection of the request that a thread serves, so that another thread can abort it."""
 
     def __init__(self) -> None:
-        self.left = False
+        self.aborted = False
         self.connection: Any = None
-        self._wire: Any = None
-        self._held = threading.Lock()
+        self._socket: Any = None
+        self._lock = threading.Lock()
 
-    def take(self, connection: Any) -> None:
-        """Remember the connection; its socket too, which http.client forgets when the answer will end it.
+    def hold(self, connection: Any) -> None:
+        """Keep the connection, and its socket, which http.client drops when the response will close it.
 
         Raises:
-            ConnectionAbortedError: the talk was left before it began.
+            ConnectionAbortedError: the request was aborted before it began.
         """
-        with self._held:
-            self.connection, self._wire = connection, connection.sock or self._wire
-            if self.left:
+        with self._lock:
+            self.connection, self._socket = connection, connection.sock or self._socket
+            if self.aborted:
                 raise ConnectionAbortedError
 
-    def drop(self) -> None:
-        """Forget the connection before it goes back to the pool: the next request on it is somebody else's."""
-        with self._held:
-            self.connection = self._wire = None
+    def release(self) -> None:
+        """Drop the connection before it goes back to the pool: its next request is another one."""
+        with self._lock:
+            self.connection = self._socket = None
 
-    def leave(self) -> None:
-        """Shut the connection if the talk is still on; a thread that waits for bytes wakes up."""
-        with self._held:
-            self.left = True
-            wire = None if self.connection is None else self.connection.sock or self._wire
-            if wire is not None:
+    def abort(self) -> None:
+        """Shut the connection down, if it is still held; a thread that waits for its bytes wakes up."""
+        with self._lock:
+            self.aborted = True
+            found = None if self.connection is None else self.connection.sock or self._socket
+            if found is not None:
                 with suppress(OSError):
-                    wire.shutdown(socket.SHUT_RDWR)
+                    found.shutdown(socket.SHUT_RDWR)
 
 
-LINES = threading.local()
-"""`LINES.line` is that of the request that the thread serves."""
+CURRENT = threading.local()
+"""`CURRENT.handle` is that of the request that the thread serves."""
 
 
 def threads(setup: Setup) -> int:
@@ -138,13 +141,12 @@ def connect(setup: Setup) -> Any:
         retries={"total_max_attempts": 1},  # `retry` does that for all backends
         max_pool_connections=threads(setup),
         proxies={"http": proxy, "https": proxy} if proxy else None,
-        # A bearer token in the environment would win over keys that somebody gave.
+        # A bearer token in the environment would otherwise override the given keys.
         signature_version="v4" if "saas.aws_access_key" in params and "saas.api_key" not in params else None,
     )
     if (token := reveal(params.get("saas.api_key"))) is not None:
-        os.environ["AWS_BEARER_TOKEN_BEDROCK"] = (
-            token  # boto3's only way to be told; this process is the deployment's own
-        )
+        # boto3 takes it from the environment only; this process is the deployment's own.
+        os.environ["AWS_BEARER_TOKEN_BEDROCK"] = token
     session = boto3.Session(
         aws_access_key_id=reveal(params.get("saas.aws_access_key")),
         aws_secret_access_key=reveal(params.get("saas.aws_secret_key")),
@@ -158,27 +160,27 @@ def connect(setup: Setup) -> Any:
 
 
 def _watch_connections(client: Any) -> None:
-    """Let each thread's `Line` know its connection: boto3 itself cannot end a request that is waiting."""
+    """Give each thread's handle its connection: boto3 itself cannot abort a request that is waiting."""
     session = getattr(getattr(client, "_endpoint", None), "http_session", None)
-    pools = getattr(session, "_pool_classes_by_scheme", {})  # of the direct connections, and of those by a proxy
+    pools = getattr(session, "_pool_classes_by_scheme", {})  # of direct connections, and of those through a proxy
     for scheme, pool in list(pools.items()):
         pools[scheme] = _watched(pool)
 
 
 def _watched(pool: Any) -> Any:
     class Connection(pool.ConnectionCls):  # type: ignore[misc]  # a class that is found at run time
-        def request(self, *words: Any, **more: Any) -> Any:
-            line = getattr(LINES, "line", None)
-            if line is None:
-                return super().request(*words, **more)
-            line.take(self)
-            sent = super().request(*words, **more)
-            line.take(self)  # it has a socket now, if it had none
+        def request(self, *args: Any, **kwargs: Any) -> Any:
+            handle = getattr(CURRENT, "handle", None)
+            if handle is None:
+                return super().request(*args, **kwargs)
+            handle.hold(self)
+            sent = super().request(*args, **kwargs)
+            handle.hold(self)  # by now it has a socket
             return sent
 
     def put(self: Any, connection: Any) -> None:
-        if (line := getattr(LINES, "line", None)) is not None:
-            line.drop()
+        if (handle := getattr(CURRENT, "handle", None)) is not None:
+            handle.release()
         pool._put_conn(self, connection)
 
     return type(pool.__name__, (pool,), {"ConnectionCls": Connection, "_put_conn": put})

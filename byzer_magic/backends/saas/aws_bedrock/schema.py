@@ -1,6 +1,6 @@
-"""Bedrock's Converse as plain data: a request from ours, `ChatChunk` from its answers and events, and its failures.
+"""Bedrock's Converse as plain data: requests to its schema, `ChatChunk` from its responses and events, and its errors.
 
-Shapes: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and ..._ConverseStream.html.
+Fields: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and ..._ConverseStream.html.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.media import extension
 from byzer_magic.backends.http.messages import media_of, text_of, tool_call
 from byzer_magic.errors import BadRequest
+from byzer_magic.i18n import Text, lazy_gettext as _
 from byzer_magic.types import ChatChunk, ChatRequest, Media, Message, Usage
 
 FINISHES = {
@@ -34,36 +35,44 @@ _INFERENCE = {
     "top_p": "topP",
 }
 _SAME = ("guardrailConfig", "performanceConfig", "requestMetadata", "serviceTier")
-"""Fields that Converse knows by these names."""
+"""Fields that have the same name in Converse."""
 _PLAIN = (("n", 1), ("response_format", "text"), ("response_format", {"type": "text"}))
-"""Options that ask for what Converse does anyway."""
+"""Options that request what Converse does anyway."""
 
 
-_NO_KEYS = (
+_NO_CREDENTIALS = (
     errors.AuthenticationFailed,
-    "boto3 has no keys",
-    "Give saas.aws_access_key and saas.aws_secret_key, or saas.aws_profile.",
+    _("boto3 found no credentials: {reason}"),
+    _("Give saas.aws_access_key and saas.aws_secret_key, or saas.aws_profile."),
 )
-_UNREACHED = (
+_UNREACHABLE = (
     errors.ProviderUnavailable,
-    "Cannot reach Bedrock",
-    "Check saas.region_name, saas.endpoint_url, the network and the proxy.",
+    _("Cannot connect to Bedrock: {reason}"),
+    _("Check saas.region_name, saas.endpoint_url, the network and the proxy."),
 )
-_RAISED: dict[str, tuple[type[errors.ProviderError], str, str]] = {
-    "NoCredentialsError": _NO_KEYS,
-    "PartialCredentialsError": _NO_KEYS,
-    "CredentialRetrievalError": _NO_KEYS,
-    "TokenRetrievalError": _NO_KEYS,
-    "NoAuthTokenError": _NO_KEYS,
-    "SSOError": _NO_KEYS,
-    "EndpointConnectionError": _UNREACHED,
-    "ConnectTimeoutError": _UNREACHED,
-    "ProxyConnectionError": _UNREACHED,
-    "SSLError": _UNREACHED,
-    "ParamValidationError": (BadRequest, "boto3 does not accept the request", "Change what the message names."),
-    "InvalidEndpointConfigurationError": (BadRequest, "boto3 does not accept the address", "Check saas.endpoint_url."),
+_RAISED: dict[str, tuple[type[errors.ProviderError], Text, str]] = {
+    "NoCredentialsError": _NO_CREDENTIALS,
+    "PartialCredentialsError": _NO_CREDENTIALS,
+    "CredentialRetrievalError": _NO_CREDENTIALS,
+    "TokenRetrievalError": _NO_CREDENTIALS,
+    "NoAuthTokenError": _NO_CREDENTIALS,
+    "SSOError": _NO_CREDENTIALS,
+    "EndpointConnectionError": _UNREACHABLE,
+    "ConnectTimeoutError": _UNREACHABLE,
+    "ProxyConnectionError": _UNREACHABLE,
+    "SSLError": _UNREACHABLE,
+    "ParamValidationError": (
+        BadRequest,
+        _("boto3 rejected the request: {reason}"),
+        _("Correct what the message names."),
+    ),
+    "InvalidEndpointConfigurationError": (
+        BadRequest,
+        _("boto3 rejected the URL: {reason}"),
+        _("Check saas.endpoint_url."),
+    ),
 }
-"""What botocore raises without having had an answer: https://docs.aws.amazon.com/boto3/latest/guide/error-handling.html."""
+"""What botocore raises without a response: https://docs.aws.amazon.com/boto3/latest/guide/error-handling.html."""
 PATTERNS: tuple[tuple[type[errors.ProviderError], str], ...] = (
     (errors.ContextTooLong, r"input is too long|exceed context limit|too many input tokens|input tokens exceed"),
 )
@@ -72,10 +81,18 @@ https://github.com/RooCodeInc/Roo-Code/issues/3713."""
 
 
 def arguments(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `converse`, without `modelId`; `defaults` are options that the request may override.
+    """Return the arguments of `converse`, without `modelId`.
+
+    Args:
+        request: the request.
+        defaults: options of the deployment, which those of the request override.
 
     Raises:
-        BadRequest: it asks for something that Converse does not have.
+        BadRequest: the request has options or media that Converse does not have.
+
+    Example:
+        >>> arguments(ChatRequest(messages=[Message("user", "Hi")]), {"max_tokens": 10})
+        {'messages': [{'role': 'user', 'content': [{'text': 'Hi'}]}], 'inferenceConfig': {'maxTokens': 10}}
     """
     asked = {**defaults, **{name: value for name, value in request.options.items() if value is not None}}
     extra = asked.pop("extra_body", {})
@@ -91,8 +108,8 @@ def arguments(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, An
         found["toolConfig"] = {"tools": [_tool(tool) for tool in tools], **_choice(choice)}
     found |= {name: asked.pop(name) for name in _SAME if name in asked}
     if unknown := [name for name, value in asked.items() if (name, value) not in _PLAIN]:
-        hint = "Leave it out, or put the model's own fields into extra_body."
-        raise BadRequest(f"Bedrock's Converse has no {unknown[0]}.", hint)
+        hint = _("Remove it, or put the model's own fields into extra_body.")
+        raise BadRequest(_("Bedrock's Converse has no option {name}.", name=unknown[0]), hint)
     parts = {"system": system, "inferenceConfig": inference, "additionalModelRequestFields": extra}
     return found | {name: value for name, value in parts.items() if value}
 
@@ -126,7 +143,7 @@ def _turn(turn: Message) -> dict[str, Any]:
 
 
 def _alternating(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return turns with neighbours of the same role in one: Converse wants them to alternate."""
+    """Return turns with neighbours of the same role in one: Converse requires alternating roles."""
     found: list[dict[str, Any]] = []
     for turn in turns:
         if found and found[-1]["role"] == turn["role"]:
@@ -146,12 +163,10 @@ def _block(part: Any) -> dict[str, Any]:
 def _image(media: Media) -> dict[str, Any]:
     if not media.is_image:
         raise BadRequest(
-            "Bedrock's Converse takes no sounds.", "Write them down first, with a model that can transcribe."
+            _("Bedrock's Converse does not accept audio."), _("Transcribe it first, with a model that can transcribe.")
         )
     if not media.data:
-        raise BadRequest(
-            f"Bedrock takes no addresses: {media.url}", "Download the picture, and give the file or its bytes."
-        )
+        raise _no_urls(media.url)
     kind = extension(media.mime)
     return {"image": {"format": "jpeg" if kind == "jpg" else kind, "source": {"bytes": media.data}}}
 
@@ -161,30 +176,30 @@ class Reader:
 
     def __init__(self) -> None:
         self.finished = False
-        """Whether Bedrock has said that the answer is complete."""
+        """Whether Bedrock has marked the response as complete."""
         self._tools: dict[int, int] = {}
 
     def chunk(self, event: Mapping[str, Any]) -> ChatChunk | None:
-        """Return what an event adds to the answer, or None."""
-        (kind, said), *_ = event.items()
-        if kind == "contentBlockStart" and "toolUse" in said.get("start", {}):
-            use = said["start"]["toolUse"]
-            self._tools[said["contentBlockIndex"]] = index = len(self._tools)
+        """Return what an event adds to the response, or None."""
+        (kind, data), *_rest = event.items()
+        if kind == "contentBlockStart" and "toolUse" in data.get("start", {}):
+            use = data["start"]["toolUse"]
+            self._tools[data["contentBlockIndex"]] = index = len(self._tools)
             return ChatChunk(tool_calls=[tool_call(index, use["name"], use["toolUseId"])])
         if kind == "contentBlockDelta":
-            return self._delta(said["contentBlockIndex"], said["delta"])
+            return self._delta(data["contentBlockIndex"], data["delta"])
         if kind == "messageStop":
             self.finished = True
-            return ChatChunk(finish=FINISHES.get(said["stopReason"], said["stopReason"]))
-        if kind == "metadata" and said.get("usage"):
-            return ChatChunk(usage=_usage(said["usage"]))
+            return ChatChunk(finish=FINISHES.get(data["stopReason"], data["stopReason"]))
+        if kind == "metadata" and data.get("usage"):
+            return ChatChunk(usage=_usage(data["usage"]))
         return None
 
     def _delta(self, index: int, delta: Mapping[str, Any]) -> ChatChunk | None:
         if "text" in delta:
             return ChatChunk(delta["text"])
         if "reasoningContent" in delta:
-            thought = delta["reasoningContent"].get("text")  # or a signature, or what must not be read
+            thought = delta["reasoningContent"].get("text")  # or a signature, or redacted content
             return ChatChunk(reasoning=thought) if thought else None
         if "toolUse" in delta:
             return ChatChunk(
@@ -193,18 +208,18 @@ class Reader:
         return None
 
 
-def complete(answer: Mapping[str, Any]) -> ChatChunk:
-    """Return a complete answer."""
-    blocks = answer["output"]["message"]["content"]
+def complete(response: Mapping[str, Any]) -> ChatChunk:
+    """Return a complete response as one chunk."""
+    blocks = response["output"]["message"]["content"]
     uses = [block["toolUse"] for block in blocks if "toolUse" in block]
     calls = [tool_call(index, use["name"], use["toolUseId"], use["input"]) for index, use in enumerate(uses)]
     thoughts = [block["reasoningContent"].get("reasoningText", {}) for block in blocks if "reasoningContent" in block]
-    reason = answer["stopReason"]
+    reason = response["stopReason"]
     return ChatChunk(
         "".join(block.get("text", "") for block in blocks),
         "".join(thought.get("text", "") for thought in thoughts),
         FINISHES.get(reason, reason),
-        _usage(answer["usage"]),
+        _usage(response["usage"]),
         calls or None,
     )
 
@@ -214,25 +229,32 @@ def _usage(counts: Mapping[str, Any]) -> Usage:
     return Usage(sum(counts.get(name) or 0 for name in names), counts.get("outputTokens") or 0)
 
 
-def named(chunk: ChatChunk, answer: Mapping[str, Any]) -> ChatChunk:
-    """Return a chunk with AWS's number of the request, by which its support finds it."""
-    number = answer.get("ResponseMetadata", {}).get("RequestId")
+def with_id(chunk: ChatChunk, response: Mapping[str, Any]) -> ChatChunk:
+    """Return a chunk with the request ID, which AWS support asks for."""
+    number = response.get("ResponseMetadata", {}).get("RequestId")
     return msgspec.structs.replace(chunk, extra={**(chunk.extra or {}), "request_id": number}) if number else chunk
 
 
-def check_pictures(body: Mapping[str, Any]) -> None:
-    """Check that InvokeModel gets the bytes of pictures, as it wants them: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages-request-response.html."""
+def check_images(body: Mapping[str, Any]) -> None:
+    """Check that images have their bytes, as InvokeModel requires: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages-request-response.html."""
     turns = (turn["content"] for turn in body["messages"] if isinstance(turn["content"], list))
     sources = (block.get("source") or {} for blocks in turns for block in blocks)
     if found := [source for source in sources if source.get("type") == "url"]:
-        hint = "Download the picture, and give the file or its bytes."
-        raise BadRequest(f"Bedrock takes no addresses: {found[0]['url']}", hint)
+        raise _no_urls(found[0]["url"])
 
 
-def failure(err: Exception, endpoint: Endpoint) -> errors.ByzerError | None:
-    """Return the error of ours for what is botocore's or Bedrock's own way to fail; None: it fails like others."""
+def _no_urls(url: str) -> BadRequest:
+    return BadRequest(
+        _("Bedrock does not accept URLs of images: {url}", url=url),
+        _("Download the image, and pass the file or its bytes."),
+    )
+
+
+def from_botocore(err: Exception, endpoint: Endpoint) -> errors.ByzerError | None:
+    """Return the error of ours for an exception that botocore raises without a response; None for any other."""
     for name in (cls.__name__ for cls in type(err).__mro__):
         if name in _RAISED:
-            kind, words, hint = _RAISED[name]
-            return kind(f"{words}: {endpoint.redacted(str(err))}", hint, provider=endpoint.host)
+            kind, message, hint = _RAISED[name]
+            reason = endpoint.redacted(str(err))
+            return kind(_(message.template, reason=reason), hint, provider=endpoint.host)
     return None

@@ -1,4 +1,4 @@
-"""Anthropic's Claude, through the official SDK; bodies are built and read by anthropic_shapes."""
+"""Anthropic's Claude, through the official SDK; bodies are built and read by `anthropic.schema`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import msgspec
 from byzer_magic.backends.anthropic import schema
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.http import sse
-from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception, truncated
+from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception, not_openai_schema, truncated
 from byzer_magic.backends.http.params import (
     CAPABILITIES,
+    CHAT_OPTIONS,
     CONNECT_SECONDS,
     CONNECTION,
     api_key,
@@ -23,30 +24,35 @@ from byzer_magic.backends.http.params import (
     check_objects,
     check_url,
     connections,
+    given,
+    option_params,
     reveal,
     secrets_of,
 )
 from byzer_magic.backends.openai.schema import text_or_json
 from byzer_magic.capabilities import Capability
 from byzer_magic.catalog import model_facts
-from byzer_magic.errors import BadParameter, BadRequest
+from byzer_magic.errors import BadParameter
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import ChatChunk, ChatRequest
 
 BASE_URL = "https://api.anthropic.com"
 OLDER_VERSION = "2023-06-01"
-"""The version of the API that still takes temperature, top_p and top_k."""
+"""The version of the API that still accepts temperature, top_p and top_k."""
 NOT_STREAMED = ("application/json", "text/html")
-"""Content types of servers that answer a stream request in one piece, or that are no API at all."""
+"""Content types of servers that answer a streaming request with one body, or that are not an API at all."""
 
-_OPTIONS = {
-    "max_tokens": ("int", f"longest answer, in tokens (default {schema.MAX_TOKENS})"),
-    "temperature": ("float", f"0..1; only API version {OLDER_VERSION} knows it, which is then asked for"),
-    "top_p": ("float", f"choose from the likeliest words; only API version {OLDER_VERSION} knows it"),
-    "top_k": ("int", f"choose from so many words; only API version {OLDER_VERSION} knows it"),
-    "stop": ("text", "text, or a JSON list of texts, at which the answer ends"),
-    "thinking": ("json", 'how to think, e.g. {"type": "enabled", "budget_tokens": 2000}'),
-    "tools": ("json", "functions that the model may call, as a JSON list"),
-    "tool_choice": ("text", "auto, none, required, or a JSON object that names a tool"),
+_OPTIONS: dict[str, tuple[str, str]] = {
+    "max_tokens": ("int", _("maximum length of the response, in tokens (default {limit})", limit=schema.MAX_TOKENS)),
+    **{
+        name: (kind, _("{help}; requests with it use version {version} of the API", help=help_, version=OLDER_VERSION))
+        for name, (kind, help_) in CHAT_OPTIONS.items()
+        if name in schema.SAMPLING
+    },
+    "stop": CHAT_OPTIONS["stop"],
+    "thinking": ("json", _("how to reason, such as {example}", example='{"type": "enabled", "budget_tokens": 2000}')),
+    "tools": CHAT_OPTIONS["tools"],
+    "tool_choice": CHAT_OPTIONS["tool_choice"],
 }
 
 
@@ -60,19 +66,19 @@ class ClaudeBackend(Backend):
             api_key("ANTHROPIC_API_KEY", env_unless="saas.base_url"),
             *CONNECTION,
             base_url(BASE_URL, "ANTHROPIC_BASE_URL"),
-            Param(name="saas.anthropic_version", help="version of the API (default: the SDK's own, the newest)"),
-            *(Param(name=f"saas.{name}", kind=kind, help=help_) for name, (kind, help_) in _OPTIONS.items()),
+            Param(name="saas.anthropic_version", help=_("version of the API (default: the SDK's, the newest)")),
+            *option_params(_OPTIONS),
             CAPABILITIES,
         ),
         requires=("anthropic",),
         extra="claude",
     )
 
-    def __init__(self, setup: Setup, sdk: Any, raw: type, failures: tuple[type[Exception], ...]) -> None:
+    def __init__(self, setup: Setup, sdk: Any, raw: type, exceptions: tuple[type[Exception], ...]) -> None:
         self._params = setup.params
         self._sdk = sdk
         self._raw = raw
-        self._failures = failures
+        self._exceptions = exceptions
         self._model: str = setup.params["saas.model"]
         self._endpoint = Endpoint(self._model, str(sdk.base_url), secrets_of(setup.params))
         self._defaults = _defaults(setup.params)
@@ -80,11 +86,15 @@ class ClaudeBackend(Backend):
 
     @classmethod
     def check(cls, setup: Setup) -> None:
-        """Check the address and the JSON settings."""
+        """Check the base URL and the JSON parameters.
+
+        Raises:
+            BadParameter: one of them is not valid.
+        """
         check_url(setup.params, "saas.base_url", BASE_URL)
         if setup.params["saas.base_url"].rstrip("/").endswith(("/v1", "/v1/messages")):
             raise BadParameter(
-                "saas.base_url has the /v1 of the API in it.", "Leave it out; the SDK adds /v1/messages."
+                _("saas.base_url ends in /v1."), _("Remove that part; /v1/messages is added to each request.")
             )
         check_objects(setup.params)
         model_facts.capabilities(setup.params["saas.model"], setup.params.get("saas.capabilities"))
@@ -100,30 +110,30 @@ class ClaudeBackend(Backend):
         await self._sdk.close()
 
     def capabilities(self) -> frozenset[Capability]:
-        """Return what the model can do, as its name or `saas.capabilities` tells."""
+        """Return what the model can do, by its name or `saas.capabilities`."""
         can = frozenset({Capability.CHAT, Capability.VISION, Capability.TOOLS})
         return can & model_facts.capabilities(self._model, self._params.get("saas.capabilities"))
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Yield the answer as it comes; closing the iterator closes the provider's connection.
+        """Yield the response as it comes; closing the iterator closes the connection.
 
         Raises:
-            ProviderError: the provider refused or failed; its own sentence is in the message.
+            ProviderError: the provider refused or failed; the message has its own sentence.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        answer = self._stream(request) if request.stream else self._whole(request)
+        response = self._stream(request) if request.stream else self._complete(request)
         try:
-            async with aclosing(answer) as chunks:
+            async with aclosing(response) as chunks:
                 async for chunk in chunks:
                     yield chunk
-        except self._failures as err:
+        except self._exceptions as err:
             raise from_exception(err, self._endpoint) from None  # the chain may quote the key
 
-    async def _whole(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+    async def _complete(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         body, headers = self._body(request)
         options = {"headers": headers, **({"timeout": request.timeout} if request.timeout else {})}
         response = await self._sdk.post("/v1/messages", cast_to=self._raw, body=body, options=options)
-        yield _named(schema.complete(_object(response.content)), response.headers)
+        yield _with_id(schema.complete(_object(response.content)), response.headers)
 
     async def _stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         body, headers = self._body(request)
@@ -132,14 +142,14 @@ class ClaudeBackend(Backend):
         reader = schema.Reader()
         async with create(**essential, stream=True, extra_body=body, extra_headers=headers) as response:
             if response.headers.get("content-type", "").startswith(NOT_STREAMED):
-                yield _named(schema.complete(_object(await response.read())), response.headers)
+                yield _with_id(schema.complete(_object(await response.read())), response.headers)
                 return
             events = sse.events(response.iter_bytes())
             async for data in events:
                 if chunk := reader.chunk(_object(data)):
-                    yield _named(chunk, response.headers) if chunk.finish else chunk
+                    yield _with_id(chunk, response.headers) if chunk.finish else chunk
                 if reader.finished:
-                    await sse.drain(events, *self._failures)
+                    await sse.drain(events, *self._exceptions)
                     break
         if not reader.finished:
             raise truncated(self._endpoint)
@@ -148,7 +158,7 @@ class ClaudeBackend(Backend):
         """Return the body and the headers of a request.
 
         Raises:
-            BadRequest: a message or a tool is not in OpenAI's form, or Anthropic's API does not have what it asks for.
+            BadRequest: a message or a tool is not in OpenAI's schema, or has what Anthropic's API does not have.
         """
         options = dict(request.options)
         headers = _lower(options.pop("extra_headers", None))
@@ -156,10 +166,7 @@ class ClaudeBackend(Backend):
         try:
             body = {"model": self._model, **schema.body(request, self._defaults)}
         except (KeyError, TypeError, AttributeError, ValueError) as err:
-            why = f"{type(err).__name__}: {self._endpoint.redacted(str(err))}"
-            raise BadRequest(
-                f"A message or a tool is not in OpenAI's form: {why}", "Compare it with OpenAI's reference."
-            ) from None
+            raise not_openai_schema(err, self._endpoint) from None
         chosen = "saas.anthropic_version" in self._params or "anthropic-version" in self._own_headers
         if any(name in body for name in schema.SAMPLING) and not chosen:
             headers.setdefault("anthropic-version", OLDER_VERSION)
@@ -167,13 +174,13 @@ class ClaudeBackend(Backend):
 
 
 def _defaults(params: Mapping[str, Any]) -> dict[str, Any]:
-    found = {name: params[f"saas.{name}"] for name in _OPTIONS if f"saas.{name}" in params}
+    found = given(params, _OPTIONS)
     found |= {name: text_or_json(found[name]) for name in ("stop", "tool_choice") if name in found}
     return {**found, **({"extra_body": params["saas.extra_body"]} if "saas.extra_body" in params else {})}
 
 
 def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return headers by names in lower case: one name in two spellings would be sent twice."""
+    """Return headers with lower-case names: one name in two spellings would be sent twice."""
     return {name.lower(): value for name, value in (headers or {}).items()}
 
 
@@ -181,18 +188,18 @@ def _object(data: bytes) -> dict[str, Any]:
     """Return a JSON object; raise ErrorResponse where `sse` has wrapped an error, MsgspecError for anything else."""
     found = msgspec.json.decode(data, type=dict[str, Any])
     if "type" not in found:
-        raise ErrorResponse(found) if "error" in found else msgspec.ValidationError("no message of Anthropic's")
+        raise ErrorResponse(found) if "error" in found else msgspec.ValidationError("it has no `type`")
     return found
 
 
-def _named(chunk: ChatChunk, headers: Mapping[str, str]) -> ChatChunk:
+def _with_id(chunk: ChatChunk, headers: Mapping[str, str]) -> ChatChunk:
     if "request-id" not in headers:
         return chunk
     return msgspec.structs.replace(chunk, extra={**(chunk.extra or {}), "request_id": headers["request-id"]})
 
 
 def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
-    """Return the SDK's client, the class of its responses, and what it, its transport and our reading may raise."""
+    """Return the SDK's client, the class of its responses, and what it, its transport and our decoding may raise."""
     import aiohttp  # SDKs are imported by the deployments that use them
     import anthropic
 
@@ -215,9 +222,9 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
         ),
     )
     _ = sdk.messages.with_streaming_response  # imports the resource here, not at the first request
-    failures = (anthropic.AnthropicError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
-    unreadable = (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError)
-    return sdk, http.Response, (*failures, *unreadable, ErrorResponse)
+    exceptions = (anthropic.AnthropicError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
+    decoding = (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError)
+    return sdk, http.Response, (*exceptions, *decoding, ErrorResponse)
 
 
 BACKEND = ClaudeBackend

@@ -1,7 +1,7 @@
-"""Ollama by its own API, which has what its OpenAI mode lacks: `num_ctx`, `keep_alive`, `think` and other options.
+"""Ollama by its own API, which has what its OpenAI-compatible one lacks: `num_ctx`, `keep_alive`, `think` and others.
 
 Fields: https://docs.ollama.com/api (https://github.com/ollama/ollama/blob/main/docs/openapi.yaml); errors, also those
-in mid-stream: https://docs.ollama.com/api/errors. A prompt that is too long is cut by Ollama without a word, unless
+inside a stream: https://docs.ollama.com/api/errors. Ollama silently truncates a prompt that is too long, unless
 `truncate` is false in `saas.extra_body`.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
-from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
+from byzer_magic.backends.base import Backend, Info, Report, Setup
 from byzer_magic.backends.http import errors as http_errors, params
 from byzer_magic.backends.http.batches import in_order
 from byzer_magic.backends.http.client import Http
@@ -21,25 +21,26 @@ from byzer_magic.backends.saas.ollama import schema
 from byzer_magic.capabilities import Capability, methods_of
 from byzer_magic.catalog import model_facts
 from byzer_magic.errors import BadParameter
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Usage
 
 BASE_URL = "http://127.0.0.1:11434"
 EMBED_BATCH = 64
-"""Texts in one request: Ollama has no limit, but answers only when all are done."""
+"""Texts in one request: Ollama has no limit, but responds only when all are done."""
 
 
 class OllamaBackend(Backend):
-    """Chat and vectors over one HTTP session; an instance serves all slots of a pool."""
+    """Chat and embeddings over one HTTP session; an instance serves all slots of a pool."""
 
     info: ClassVar[Info] = Info(
         kind="saas/ollama",
-        title="Ollama's own API",
+        title=_("Ollama (its own API)"),
         params=(
             params.base_url(BASE_URL, "OLLAMA_HOST"),
-            params.api_key(required=False, help="key, where the server or a proxy before it asks for one"),
+            params.api_key(required=False, help=_("API key, if the server or a proxy in front of it requires one")),
             *params.CONNECTION,
             params.CAPABILITIES,
-            *(Param(name=f"saas.{name}", kind=kind, help=text) for name, (kind, text) in schema.SETTINGS.items()),
+            *params.option_params(schema.OPTIONS),
         ),
     )
 
@@ -48,22 +49,27 @@ class OllamaBackend(Backend):
         self._http = http
         self._model: str = given["saas.model"]
         self._base = _base_url(given)
-        self._tries: int = given["saas.max_retries"]
+        self._retries: int = given["saas.max_retries"]
         self._stated = given.get("saas.capabilities")
         self._extra = given.get("saas.extra_body", {})
         self._defaults = schema.defaults(given)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
-        """Check that the address is one of the native API."""
+        """Check that the base URL is one of Ollama's own API.
+
+        Raises:
+            BadParameter: it is that of the OpenAI-compatible API, or not a URL.
+        """
         url = _base_url(setup.params)
         params.check_url({"saas.base_url": url}, "saas.base_url", BASE_URL)
         params.check_objects(setup.params)
         model_facts.capabilities(setup.params["saas.model"], setup.params.get("saas.capabilities"))
         if url.endswith("/v1"):
-            native = f"Leave /v1 out ({url.removesuffix('/v1')})"
+            native = url.removesuffix("/v1")
             raise BadParameter(
-                f"saas.base_url is {url}, which speaks OpenAI's wire.", f"{native}, or use saas/openai with it."
+                _("saas.base_url is {url}, which is the OpenAI-compatible API.", url=url),
+                _("Use --pretrained_model_type saas/openai with it, or the URL {native}", native=native),
             )
 
     @classmethod
@@ -71,7 +77,7 @@ class OllamaBackend(Backend):
         """Make the session; nothing is sent yet."""
         report("importing aiohttp", None)
         model = setup.params["saas.model"]
-        missing = f"Run: ollama pull {model} (where Ollama runs), or check saas.model and saas.base_url."
+        missing = _("Run `ollama pull {model}` where Ollama runs, or check saas.model and saas.base_url.", model=model)
         endpoint = http_errors.Endpoint(
             model, _base_url(setup.params), params.secrets_of(setup.params), hints={404: missing}
         )
@@ -82,15 +88,15 @@ class OllamaBackend(Backend):
         await self._http.close()
 
     def capabilities(self) -> frozenset[Capability]:
-        """Return what the model can do, as its name or `saas.capabilities` tells, and this API has."""
+        """Return what the model can do, by its name or `saas.capabilities`, and this API has."""
         own = methods_of(self) | {Capability.VISION, Capability.TOOLS}
         return model_facts.capabilities(self._model, self._stated) & own
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Yield the answer as it comes; closing the iterator closes the connection, which stops the model.
+        """Yield the response as it comes; closing the iterator closes the connection, which stops the model.
 
         Raises:
-            ProviderError: Ollama refused or failed; its own sentence is in the message.
+            ProviderError: Ollama refused or failed; the message has its own sentence.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
         headers = request.options.get("extra_headers") or {}
@@ -98,31 +104,35 @@ class OllamaBackend(Backend):
         numbers = itertools.count()
         done = called = False
         url = f"{self._base}/api/chat"
-        async with aclosing(self._http.json_lines(url, body, schema.Answer, headers=headers)) as answers:
-            async for answer in answers:
-                chunk = schema.chunk(answer, numbers, called=called)
-                done, called = answer.done, called or bool(chunk.tool_calls)
+        async with aclosing(self._http.json_lines(url, body, schema.Response, headers=headers)) as lines:
+            async for line in lines:
+                chunk = schema.chunk(line, numbers, called=called)
+                done, called = line.done, called or bool(chunk.tool_calls)
                 if chunk != ChatChunk():
                     yield chunk
         if not done:
             raise http_errors.truncated(self._http.endpoint)
 
     async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
-        """Yield the vectors of all texts, in order, as each batch of `EMBED_BATCH` is done."""
+        """Yield the embeddings of all texts, in order, as each batch of `EMBED_BATCH` is done.
+
+        Raises:
+            ProviderError: Ollama refused or failed, or did not return one vector per text.
+        """
         url, headers = f"{self._base}/api/embed", request.options.get("extra_headers") or {}
 
         async def one(start: int, texts: Sequence[str]) -> EmbeddingBatch:
             body = self._body(request.options, input=texts)
-            answer = await self._http.post(url, body, schema.Answer, headers=headers)
+            answer = await self._http.post(url, body, schema.Response, headers=headers)
             rows = answer.embeddings or []
             if len(rows) != len(texts):
-                raise http_errors.unreadable(self._http.endpoint, f"{len(rows)} vectors for {len(texts)} texts")
+                raise http_errors.unreadable(self._http.endpoint, http_errors.embeddings_missing(len(rows), len(texts)))
             vectors = b"".join(map(to_float32, rows))
             return EmbeddingBatch(start, len(rows[0]), vectors, Usage(answer.prompt_eval_count, 0))
 
-        async with aclosing(in_order(request.texts, EMBED_BATCH, one, self._tries)) as batches:
-            async for vectors in batches:
-                yield vectors
+        async with aclosing(in_order(request.texts, EMBED_BATCH, one, self._retries)) as batches:
+            async for batch in batches:
+                yield batch
 
     def _body(self, given: Mapping[str, Any], **own: Any) -> dict[str, Any]:
         asked = {name: value for name, value in given.items() if value is not None}

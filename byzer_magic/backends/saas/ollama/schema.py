@@ -1,7 +1,7 @@
-"""Ollama's bodies: conversations and options in its form out, `ChatChunk` in.
+"""Ollama's schema: conversations and options to it, and `ChatChunk` from it.
 
-https://github.com/ollama/ollama/blob/main/docs/openapi.yaml; where OpenAI's words have to be mapped, it is done as
-Ollama does it for its own OpenAI mode (https://github.com/ollama/ollama/blob/main/openai/openai.go).
+https://github.com/ollama/ollama/blob/main/docs/openapi.yaml; OpenAI's fields are converted as
+Ollama does for its own OpenAI-compatible API (https://github.com/ollama/ollama/blob/main/openai/openai.go).
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any
 import msgspec
 
 from byzer_magic.backends.http.media import to_base64
+from byzer_magic.backends.http.params import CHAT_OPTIONS, given as params_given
 from byzer_magic.backends.openai.schema import text_or_json
 from byzer_magic.errors import BadRequest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import ChatChunk, Media, Message, Usage
 
 PORT = 11434
-SETTINGS = {
-    "temperature": ("float", "0 is always the likeliest word, 2 is wild"),
-    "top_p": ("float", "choose from the likeliest words that make up this share"),
-    "top_k": ("int", "choose from this many of the likeliest words"),
-    "min_p": ("float", "leave out words less likely than this share of the likeliest one"),
-    "repeat_penalty": ("float", "above 1: against repeated words"),
-    "seed": ("int", "same seed, same answer"),
-    "num_ctx": ("int", "tokens of context; Ollama cuts longer conversations"),
-    "num_predict": ("int", "longest answer, in tokens"),
-    "max_tokens": ("int", "the same, by OpenAI's name"),
-    "stop": ("text", "text, or a JSON list of texts, at which the answer ends"),
-    "think": ("text", "whether to reason first: true, false, or low, medium, high, max"),
-    "keep_alive": ("text", "how long the model stays in memory afterwards: 5m, 0, -1 for ever"),
+OPTIONS: dict[str, tuple[str, str]] = {
+    **{name: CHAT_OPTIONS[name] for name in ("temperature", "top_p", "top_k")},
+    "min_p": ("float", _("leave out tokens less likely than this share of the likeliest one")),
+    "repeat_penalty": ("float", _("above 1: fewer repetitions")),
+    "seed": CHAT_OPTIONS["seed"],
+    "num_ctx": ("int", _("context length, in tokens; Ollama truncates longer conversations")),
+    "num_predict": CHAT_OPTIONS["max_tokens"],
+    "max_tokens": ("int", _("the same as num_predict, by OpenAI's name")),
+    "stop": CHAT_OPTIONS["stop"],
+    "think": ("text", _("whether to reason first: true, false, or low, medium, high, max")),
+    "keep_alive": ("text", _("how long the model stays in memory afterwards: 5m, 0, or -1 for ever")),
 }
-"""Settings of a deployment: type and meaning."""
+"""Options of requests that a deployment may set: kind and help."""
 TOP = ("model", "think", "keep_alive", "format", "tools", "logprobs", "top_logprobs", "dimensions", "truncate")
 """Fields of a request that are not below `options`."""
 RENAMED = {"max_tokens": "num_predict", "max_completion_tokens": "num_predict"}
@@ -48,9 +48,9 @@ NOT_SENT = (
     "encoding_format",
     "logit_bias",
 )
-"""Options of OpenAI's that Ollama has no word for, or another one."""
+"""Options of OpenAI's that Ollama does not have, or has by another name."""
 EFFORTS: dict[str, Any] = {"none": False, "minimal": "low", "low": "low", "medium": "medium", "high": "high"}
-"""How long to think; any other word is the most."""
+"""How long to reason, by OpenAI's `reasoning_effort`; anything else is `max`."""
 
 
 class Function(msgspec.Struct):
@@ -63,16 +63,16 @@ class Call(msgspec.Struct):
     id: str = ""
 
 
-class Said(msgspec.Struct):
+class Delta(msgspec.Struct):
     content: str | None = None
     thinking: str | None = None
     tool_calls: list[Call] | None = None
 
 
-class Answer(msgspec.Struct):
-    """A line of a stream, a whole answer, or vectors."""
+class Response(msgspec.Struct):
+    """A line of a stream, a complete response, or embeddings."""
 
-    message: Said | None = None
+    message: Delta | None = None
     done: bool = False
     done_reason: str | None = None
     model: str = ""
@@ -97,10 +97,10 @@ def base_url(text: str) -> str:
 
 def defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deployment's settings, without their `saas.`."""
-    return {name: _setting(name, given[f"saas.{name}"]) for name in SETTINGS if f"saas.{name}" in given}
+    return {name: _option(name, value) for name, value in params_given(given, OPTIONS).items()}
 
 
-def _setting(name: str, value: Any) -> Any:
+def _option(name: str, value: Any) -> Any:
     if name == "stop":
         return text_or_json(value)
     if name == "think":
@@ -111,21 +111,36 @@ def _setting(name: str, value: Any) -> Any:
 
 
 def body(asked: Mapping[str, Any], extra: Mapping[str, Any], **own: Any) -> dict[str, Any]:
-    """Return a request: `own` and what it is asked with Ollama's words; names unknown here go below `options`."""
-    said = {**asked, **_translated(asked)}
-    options = {RENAMED.get(name, name): value for name, value in said.items() if name not in (*TOP, *NOT_SENT)}
-    top = {name: said[name] for name in TOP if said.get(name) is not None}
+    """Return a request.
+
+    Args:
+        asked: options by Ollama's or OpenAI's names; names that are in neither API's request go into `options`.
+        extra: fields that are sent as they are.
+        own: the fields of this kind of request.
+
+    Raises:
+        BadRequest: `tool_choice` requires a tool.
+
+    Example:
+        >>> body({"max_tokens": 5, "think": False}, {}, model="qwen3")
+        {'model': 'qwen3', 'think': False, 'options': {'num_predict': 5}}
+    """
+    fields = {**asked, **_converted(asked)}
+    options = {RENAMED.get(name, name): value for name, value in fields.items() if name not in (*TOP, *NOT_SENT)}
+    top = {name: fields[name] for name in TOP if fields.get(name) is not None}
     return {**own, **top, **extra, "options": {**options, **extra.get("options", {})}}
 
 
-def _translated(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what OpenAI's `tool_choice`, `reasoning_effort` and `response_format` mean here."""
+def _converted(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return OpenAI's `tool_choice`, `reasoning_effort` and `response_format` as fields of Ollama's."""
     found: dict[str, Any] = {}
     choice = asked.get("tool_choice", "auto")
     if choice == "none":
         found["tools"] = None
     elif choice != "auto":
-        raise BadRequest("Ollama cannot be told to use a tool.", "Leave tool_choice out, or set it to auto or none.")
+        raise BadRequest(
+            _("Ollama cannot be forced to call a tool."), _("Remove tool_choice, or set it to auto or none.")
+        )
     if "reasoning_effort" in asked:
         found["think"] = EFFORTS.get(asked["reasoning_effort"], "max")
     form = asked.get("response_format")
@@ -139,10 +154,10 @@ def _translated(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def messages(turns: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return a conversation as Ollama wants it: plain text, and pictures as base64 beside it.
+    """Return a conversation in Ollama's schema: plain text, with images as base64 beside it.
 
     Raises:
-        BadRequest: a picture has but an address, or a part is neither text nor a picture.
+        BadRequest: an image has only a URL, or a part is neither text nor an image.
     """
     names = {call.get("id"): call["function"]["name"] for turn in turns for call in turn.tool_calls or []}
     return [_turn(turn, names) for turn in turns]
@@ -152,22 +167,22 @@ def _turn(turn: Message, names: Mapping[str | None, str]) -> dict[str, Any]:
     parts = turn.content if isinstance(turn.content, list) else [{"type": "text", "text": turn.content or ""}]
     texts = [part["text"] for part in parts if isinstance(part, dict) and part.get("type") == "text"]
     images = [_image(part) for part in parts if isinstance(part, Media) or part.get("type") != "text"]
-    said: dict[str, Any] = {"role": "system" if turn.role == "developer" else turn.role, "content": "".join(texts)}
+    message: dict[str, Any] = {"role": "system" if turn.role == "developer" else turn.role, "content": "".join(texts)}
     if images:
-        said["images"] = images
+        message["images"] = images
     if turn.tool_calls:
-        said["tool_calls"] = [_call(call) for call in turn.tool_calls]
+        message["tool_calls"] = [_call(call) for call in turn.tool_calls]
     if turn.role == "tool":
-        said["tool_call_id"] = turn.tool_call_id
-        said["tool_name"] = turn.name or names.get(turn.tool_call_id, "")
-    return said
+        message["tool_call_id"] = turn.tool_call_id
+        message["tool_name"] = turn.name or names.get(turn.tool_call_id, "")
+    return message
 
 
 def _image(part: dict[str, Any] | Media) -> str:
     if isinstance(part, Media) and part.is_image:
         return to_base64(part)
     if isinstance(part, Media) or part.get("type") != "image_url":
-        raise BadRequest("Ollama takes text and pictures only.", "Leave the other parts out.")
+        raise BadRequest(_("Ollama accepts only text and images."), _("Remove the other parts of the message."))
     url: str = part["image_url"]["url"]
     head, found, data = url.partition(";base64,")
     return data if found and head.startswith("data:") else to_base64(Media("image", url=url))
@@ -178,25 +193,33 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     try:
         arguments = json.loads(function.get("arguments") or "{}")
     except ValueError:
-        raise BadRequest("The arguments of a tool call are not JSON.", "Send them as the model gave them.") from None
+        raise BadRequest(
+            _("The arguments of a tool call are not JSON."), _("Send them as the model returned them.")
+        ) from None
     return {"id": call.get("id", ""), "function": {"name": function["name"], "arguments": arguments}}
 
 
-def chunk(answer: Answer, numbers: Iterator[int], *, called: bool) -> ChatChunk:
-    """Return what a line adds; `numbers` count the tool calls of the answer, `called` tells that there were some."""
-    said = answer.message or Said()
-    calls = [_delta(call, next(numbers)) for call in said.tool_calls or []]
-    extra: dict[str, Any] = {"logprobs": {"content": answer.logprobs}} if answer.logprobs else {}
+def chunk(response: Response, numbers: Iterator[int], *, called: bool) -> ChatChunk:
+    """Return what a line adds to the response.
+
+    Args:
+        response: the line.
+        numbers: counts the tool calls of the response.
+        called: whether there were tool calls before.
+    """
+    delta = response.message or Delta()
+    calls = [_delta(call, next(numbers)) for call in delta.tool_calls or []]
+    extra: dict[str, Any] = {"logprobs": {"content": response.logprobs}} if response.logprobs else {}
     finish, usage = None, None
-    if answer.done:
-        finish = "length" if answer.done_reason == "length" else "tool_calls" if called or calls else "stop"
-        usage = Usage(answer.prompt_eval_count, answer.eval_count)
-        extra["model"] = answer.model
-    return ChatChunk(said.content or "", said.thinking or "", finish, usage, calls or None, extra or None)
+    if response.done:
+        finish = "length" if response.done_reason == "length" else "tool_calls" if called or calls else "stop"
+        usage = Usage(response.prompt_eval_count, response.eval_count)
+        extra["model"] = response.model
+    return ChatChunk(delta.content or "", delta.thinking or "", finish, usage, calls or None, extra or None)
 
 
 def _delta(call: Call, index: int) -> dict[str, Any]:
-    """Return a call, which always comes whole, as one of OpenAI's deltas."""
+    """Return a call, which always comes complete, as one of OpenAI's deltas."""
     arguments = json.dumps(call.function.arguments or {}, ensure_ascii=False)
     function = {"name": call.function.name, "arguments": arguments}
     return {"index": index, "id": call.id or f"call_{index}", "type": "function", "function": function}

@@ -1,8 +1,8 @@
 """Text to speech by Volcengine (火山引擎, 豆包语音), over the two HTTP APIs that it has.
 
-v1 answers a JSON object with the whole sound: https://www.volcengine.com/docs/6561/79823 (older voices, BV...) and
-https://www.volcengine.com/docs/6561/1257584 (large models' voices; their errors are listed there, too). v3 answers a
-line of JSON for each piece of the sound: https://www.volcengine.com/docs/6561/1598757. `saas.model` tells which: it is
+v1 returns a JSON object with the complete audio: https://www.volcengine.com/docs/6561/79823 (older voices, BV...) and
+https://www.volcengine.com/docs/6561/1257584 (large models' voices; their errors are listed there, too). v3 streams a
+line of JSON for each chunk of audio: https://www.volcengine.com/docs/6561/1598757. `saas.model` decides which: it is
 the resource of v3 (seed-..., volc.service_type...), or the cluster of v1.
 """
 
@@ -24,35 +24,36 @@ from byzer_magic.backends.http.speech import (
     known_options,
     split,
     synthesized,
-    utf8,
+    utf8_length,
     wav,
     without_lone_surrogates,
 )
 from byzer_magic.backends.http.sse import drain
 from byzer_magic.backends.saas.volcengine import schema
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import AudioChunk, SpeakRequest
 
 BASE_URL = "https://openspeech.bytedance.com"
 CLUSTER = "volcano_tts"
-LONGEST = 1024
-"""UTF-8 bytes of a request's text."""
+MAX_BYTES = 1024
+"""Maximum length of a request's text, in UTF-8."""
 _VOICES = (
-    (r"volcano_tts$", "BV001_streaming"),  # the other BV voices must be ordered first, even those for 0 yuan
+    (r"volcano_tts$", "BV001_streaming"),  # the other BV voices must be ordered first, even the free ones
     (r"seed-tts-2", "zh_female_vv_uranus_bigtts"),
     (r"seed-tts-1|volc\.service_type\.100(29|48)", "zh_female_shuangkuaisisi_moon_bigtts"),
 )
-"""The voice by cluster or resource, where none is asked for; cloned voices have no default."""
+"""The default voice by cluster or resource; cloned voices have none."""
 
-_OWN = {
-    "voice": ("text", "who speaks: voice_type of v1, speaker of v3 (default: a common female voice of saas.model)"),
-    "encoding": ("text", "mp3, wav, pcm or ogg_opus"),
-    "speed": ("float", "how fast: 0.2..3 (v3 and large models: 0.5..2), 1 is normal"),
-    "volume": ("float", "how loud: 0.1..3 (v3 and large models: 0.5..2), 1 is normal"),
-    "pitch": ("float", "how high: 0.1..3 (v3: 0.5..2), 1 is normal"),
-    "emotion": ("text", "mood, where the voice has several: happy, sad, angry, ..."),
-    "language": ("text", "language to read, where the voice knows several: cn or zh-cn, en, ja, ..."),
-    "sample_rate": ("int", "samples a second: 8000, 16000 or 24000"),
+_OPTIONS: dict[str, tuple[str, str]] = {
+    "voice": ("text", _("voice: voice_type of v1, speaker of v3 (default: a common female voice of saas.model)")),
+    "encoding": ("text", _("mp3, wav, pcm or ogg_opus")),
+    "speed": ("float", _("speaking rate, 0.2..3 (v3 and large models: 0.5..2); 1 is the normal rate")),
+    "volume": ("float", _("volume, 0.1..3 (v3 and large models: 0.5..2); 1 is the normal volume")),
+    "pitch": ("float", _("pitch, 0.1..3 (v3: 0.5..2); 1 is the normal pitch")),
+    "emotion": ("text", _("emotion, for voices with several: happy, sad, angry, ...")),
+    "language": ("text", _("language to read, for voices with several: cn or zh-cn, en, ja, ...")),
+    "sample_rate": ("int", _("samples per second: 8000, 16000 or 24000")),
 }
 _ALIASES = {
     "voice": ("voice_type", "speaker"),
@@ -62,33 +63,37 @@ _ALIASES = {
     "pitch": ("pitch_ratio",),
     "sample_rate": ("rate",),
 }
-_KNOWN = {name: own for own in _OWN for name in (own, *_ALIASES.get(own, ()))} | {"instructions": "instructions"}
+_KNOWN = {name: own for own in _OPTIONS for name in (own, *_ALIASES.get(own, ()))} | {"instructions": "instructions"}
 
 
 def _info() -> Info:
     key = params.api_key(
         "VOLC_TTS_TOKEN",
         "VOLCENGINE_TTS_TOKEN",
-        help="access token of the app, or a new API key",
+        help=_("access token of the app, or a new API key"),
         env_unless="saas.base_url",
         aliases=("saas.token", "saas.access_token"),
     )
     own = (
         Param(
             name="saas.app_id",
-            help="id of the app; v3 needs none with a new API key",
+            help=_("ID of the app; not needed by v3 with a new API key"),
             env=("VOLC_TTS_APP_ID", "VOLCENGINE_TTS_APP_ID"),
             aliases=("saas.appid",),
         ),
         Param(
             name="saas.model",
-            help=f"resource of v3, such as {schema.RESOURCE}, or cluster of v1 (default {CLUSTER})",
+            help=_(
+                "resource of v3, such as {resource}, or cluster of v1 (default {cluster})",
+                resource=schema.RESOURCE,
+                cluster=CLUSTER,
+            ),
             aliases=("saas.resource_id",),
         ),
-        Param(name="saas.cluster", help="cluster of v1, when saas.model is another name"),
+        Param(name="saas.cluster", help=_("cluster of v1, when saas.model is not its name")),
         Param(
             name="saas.api",
-            help="v1 answers at once, v3 streams; auto: as saas.model tells",
+            help=_("API: v1 returns the complete audio, v3 streams; auto: by saas.model"),
             choices=("auto", "v1", "v3"),
             default="auto",
         ),
@@ -102,11 +107,11 @@ def _info() -> Info:
             help=help_,
             aliases=tuple(f"saas.{alias}" for alias in _ALIASES.get(name, ())),
         )
-        for name, (kind, help_) in _OWN.items()
+        for name, (kind, help_) in _OPTIONS.items()
     )
     return Info(
         kind="saas/volcengine",
-        title="Volcengine (text to speech)",
+        title=_("Volcengine (text to speech)"),
         params=(key, *own, *connection, *voices),
     )
 
@@ -127,20 +132,28 @@ class VolcengineBackend(Backend):
 
     @classmethod
     def check(cls, setup: Setup) -> None:
-        """Check the address, that v1 has its app, and the settings of the voice."""
+        """Check the URL, that v1 has its app, and the options of the voice.
+
+        Raises:
+            MissingKey: v1 without an app.
+            BadParameter: one of the parameters is not valid.
+        """
         params.check_url(setup.params, "saas.base_url", BASE_URL)
         params.check_objects(setup.params)
-        api, _ = _target(setup.params)
+        api, _model = _target(setup.params)
         if api == "v1" and "saas.app_id" not in setup.params:
             raise MissingKey(
-                "saas/volcengine needs saas.app_id.",
-                "Add --infer_params saas.app_id=... or set VOLC_TTS_APP_ID; "
-                f"a new API key needs none, with saas.model={schema.RESOURCE}.",
+                _("{kind} needs {name}.", kind=cls.info.kind, name="saas.app_id"),
+                _(
+                    "Add --infer_params saas.app_id=... or set {env}; with a new API key, set saas.model={resource}.",
+                    env="VOLC_TTS_APP_ID",
+                    resource=schema.RESOURCE,
+                ),
             )
         try:
-            schema.checked(_defaults(setup.params), api)
+            schema.checked(_defaults(setup.params), api, "saas.")
         except BadRequest as err:
-            raise BadParameter(f"saas.{err.message}", err.hint) from None
+            raise BadParameter(err.message, err.hint) from None
 
     @classmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
@@ -151,7 +164,7 @@ class VolcengineBackend(Backend):
         endpoint = Endpoint(model, base, params.secrets_of(setup.params), hints=schema.HINTS)
         key, app = setup.params["saas.api_key"].reveal(), setup.params.get("saas.app_id")
         if api == "v1":
-            headers = {"Authorization": f"Bearer;{key}"}  # with a semicolon, indeed
+            headers = {"Authorization": f"Bearer;{key}"}  # with a semicolon, as the API requires
         else:
             own = {"X-Api-App-Id": app, "X-Api-Access-Key": key} if app else {"X-Api-Key": key}
             headers = {**own, "X-Api-Resource-Id": model}
@@ -162,36 +175,35 @@ class VolcengineBackend(Backend):
         await self._http.close()
 
     async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
-        """Yield the text as sound, with v3 while it comes; SSML goes as it is, long texts are cut at sentences.
+        """Yield the audio of the text, with v3 as it comes; SSML is sent as it is, long texts are split.
 
         Raises:
-            ProviderError: Volcengine refused or failed; its own sentence is in the message.
-            BadRequest: an option is unknown, or has a value that cannot be.
+            ProviderError: Volcengine refused or failed; the message has its own sentence.
+            BadRequest: an option is unknown or has an invalid value, or the text is empty.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
         asked = schema.checked({**self._defaults, **known_options(request.options, _KNOWN)}, self._api)
         asked["voice"] = str(asked.get("voice") or _voice(self._model))
-        framed = asked["encoding"] == "wav" and self._api == "v3"  # whose pieces would have a header each
-        if framed:
+        as_pcm = asked["encoding"] == "wav" and self._api == "v3"  # whose chunks would have a WAV header each
+        if as_pcm:
             asked["encoding"] = "pcm"
         text = without_lone_surrogates(request.text).strip()
         asked["ssml"] = text.startswith("<speak")
-        pieces = [text] if asked["ssml"] else split(text, LONGEST, utf8)
-        send = self._streamed if self._api == "v3" else self._whole
+        parts = [text] if asked["ssml"] else split(text, MAX_BYTES, utf8_length)
+        request_audio = self._streamed if self._api == "v3" else self._complete
 
-        def say(piece: str) -> AsyncGenerator[bytes, None]:
-            return send(self._body(piece, asked, request.options), request.options.get("extra_headers") or {})
+        def send(part: str) -> AsyncGenerator[bytes, None]:
+            return request_audio(self._body(part, asked, request.options), request.options.get("extra_headers") or {})
 
-        async with aclosing(
-            synthesized(pieces, schema.MIMES[asked["encoding"]], say, self._params["saas.max_retries"])
-        ) as sounds:
-            if framed:
-                samples = [sound.data async for sound in sounds]
-                for sound in audio_chunks(wav(b"".join(samples), asked["sample_rate"]), schema.MIMES["wav"]):
-                    yield sound
+        mime, retries = schema.MIMES[asked["encoding"]], self._params["saas.max_retries"]
+        async with aclosing(synthesized(parts, mime, send, retries)) as chunks:
+            if as_pcm:
+                samples = [chunk.data async for chunk in chunks]
+                for chunk in audio_chunks(wav(b"".join(samples), asked["sample_rate"]), schema.MIMES["wav"]):
+                    yield chunk
                 return
-            async for sound in sounds:
-                yield sound
+            async for chunk in chunks:
+                yield chunk
 
     def _body(self, text: str, asked: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
         cluster = self._params.get("saas.cluster") or self._model
@@ -200,33 +212,35 @@ class VolcengineBackend(Backend):
         for extra in (self._params.get("saas.extra_body"), options.get("extra_body")):
             body = schema.merged(body, extra or {})
         if isinstance(additions := body.get("req_params", {}).get("additions"), Mapping):
-            body["req_params"]["additions"] = json.dumps(additions, ensure_ascii=False)  # JSON in JSON, indeed
+            body["req_params"]["additions"] = json.dumps(
+                additions, ensure_ascii=False
+            )  # the API takes JSON in a JSON string
         return body
 
-    async def _whole(self, body: Any, headers: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
+    async def _complete(self, body: Any, headers: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         async with self._http.request("POST", self._url, json=body, headers=headers) as response:
-            told = {name.lower(): value for name, value in response.headers.items()}
-            _, sound = schema.read(await response.read(), self._http.endpoint, told)
-        if not sound:
-            raise http_errors.unreadable(self._http.endpoint, "no sound in it")
-        yield sound
+            known = {name.lower(): value for name, value in response.headers.items()}
+            _code, audio = schema.read(await response.read(), self._http.endpoint, known)
+        if not audio:
+            raise http_errors.unreadable(self._http.endpoint, http_errors.NO_AUDIO)
+        yield audio
 
     async def _streamed(self, body: Any, headers: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
-        code, heard = 0, False
+        code, received = 0, False
         headers = {"X-Api-Request-Id": str(uuid.uuid4()), **headers}
         async with aclosing(self._http.lines(self._url, body, headers=headers)) as lines:
             async for line in lines:
-                code, sound = schema.read(line, self._http.endpoint, {})
-                if sound:
-                    heard = True
-                    yield sound
+                code, audio = schema.read(line, self._http.endpoint, {})
+                if audio:
+                    received = True
+                    yield audio
                 if code == schema.END:
                     await drain(lines, ByzerError)
                     break
         if code != schema.END:
             raise http_errors.truncated(self._http.endpoint)
-        if not heard:
-            raise http_errors.unreadable(self._http.endpoint, "no sound in it")
+        if not received:
+            raise http_errors.unreadable(self._http.endpoint, http_errors.NO_AUDIO)
 
 
 def _target(given: Mapping[str, Any]) -> tuple[str, str]:
@@ -238,13 +252,16 @@ def _target(given: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: given[f"saas.{name}"] for name in _OWN if f"saas.{name}" in given}
+    return params.given(given, _OPTIONS)
 
 
 def _voice(model: str) -> str:
     voice = next((voice for pattern, voice in _VOICES if re.match(pattern, model)), None)
     if voice is None:
-        raise BadRequest(f"There is no usual voice of {model}.", "Give one: voice=S_..., or saas.voice in the deploy.")
+        raise BadRequest(
+            _("{model} has no default voice.", model=model),
+            _("Add voice=S_... to the request, or saas.voice=S_... to the deployment."),
+        )
     return voice
 
 

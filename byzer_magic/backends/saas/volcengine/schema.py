@@ -1,4 +1,4 @@
-"""Requests, answers and refusals of Volcengine's speech, as both of its HTTP APIs have them.
+"""Requests, responses and errors of Volcengine's text to speech, in the schemas of both of its HTTP APIs.
 
 v1: https://www.volcengine.com/docs/6561/79823 (older voices, BV...) and https://www.volcengine.com/docs/6561/1257584
 (voices of large models, and the codes of errors); v3: https://www.volcengine.com/docs/6561/1598757, codes
@@ -19,12 +19,13 @@ from byzer_magic.backends.http import errors as http_errors
 from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.speech import number
 from byzer_magic.errors import BadRequest, ByzerError
+from byzer_magic.i18n import lazy_gettext as _
 
-WELL = (0, 3000, 20000000)
+SUCCESS = (0, 3000, 20000000)
 END = 20000000
 RESOURCE = "seed-tts-2.0"
 TOO_LONG = "context_length_exceeded"
-"""What `failures` calls texts that are too long."""
+"""The code that `http.errors` knows for texts that are too long."""
 USER = {"uid": "byzer-magic"}
 
 MIMES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm", "ogg_opus": "audio/ogg"}
@@ -59,34 +60,52 @@ _SENTENCES = (
     (r"speaker not found|invalid speaker|mismatched with speaker|Init Engine Instance failed|is not allowed", 404),
     (r"request size too large", 413),
 )
-"""What sentences tell better than the codes, which are 3001, 45000000 and 55000000 for all of these."""
+"""Statuses by sentence, where the code does not decide: it is 3001, 45000000 or 55000000 for all of these."""
 HINTS = {
-    400: "Check the text (does the voice speak its language?) and the voice's options.",
-    401: "Check saas.app_id and saas.api_key: the access token of that app, or, without an app_id, a new API key.",
-    403: "Open the service and order the voice in the console (the free ones, too).",
-    404: "Check saas.voice, and that it belongs to saas.model: *_uranus_bigtts to seed-tts-2.0, BV... to volcano_tts.",
-    413: "Shorten the text.",
+    400: _("Check the options of the voice, and that it speaks the language of the text."),
+    401: _("Check saas.app_id and saas.api_key: the access token of that app, or a new API key without an app_id."),
+    403: _("Activate the service and order the voice in the console (the free ones, too)."),
+    404: _(
+        "Check saas.voice, and that it belongs to saas.model: *_uranus_bigtts to seed-tts-2.0, BV... to volcano_tts."
+    ),
+    413: _("Shorten the text."),
 }
 
 
-def checked(asked: dict[str, Any], api: str) -> dict[str, Any]:
-    """Return what is asked for, with the provider's formats, numbers as numbers, and what goes without saying.
+def checked(asked: dict[str, Any], api: str, prefix: str = "") -> dict[str, Any]:
+    """Return the options with the provider's formats, numbers as numbers, and defaults.
+
+    Args:
+        asked: the options, by our names.
+        api: v1 or v3.
+        prefix: goes before the options' names in errors.
 
     Raises:
-        BadRequest: a value cannot be.
+        BadRequest: a value is not valid.
+
+    Example:
+        >>> checked({"encoding": "opus", "speed": "1.5"}, "v3")
+        {'encoding': 'ogg_opus', 'speed': 1.5, 'sample_rate': 24000}
     """
     encoding = str(asked.get("encoding", "mp3"))
     if encoding not in _FORMATS:
-        raise BadRequest(f"encoding is {encoding!r}, which Volcengine has not.", f"Choose {', '.join(MIMES)}.")
+        raise BadRequest(
+            _("Volcengine has no encoding {name!r}.", name=encoding), _("Choose {names}.", names=", ".join(MIMES))
+        )
     if api == "v1" and asked.get("instructions"):
-        raise BadRequest("instructions are for v3 only.", f"Choose an emotion, or deploy with saas.model={RESOURCE}.")
+        raise BadRequest(
+            _("The v1 API does not accept instructions."),
+            _("Choose an emotion, or deploy with saas.model={resource}.", resource=RESOURCE),
+        )
     rate = {"sample_rate": 24000, **asked}
-    numbers = {name: number(name, rate[name], *bounds) for name, bounds in _RANGES[api].items() if name in rate}
+    numbers = {
+        name: number(prefix + name, rate[name], *bounds) for name, bounds in _RANGES[api].items() if name in rate
+    }
     return {**asked, **numbers, "sample_rate": int(numbers["sample_rate"]), "encoding": _FORMATS[encoding]}
 
 
 def v1(text: str, asked: Mapping[str, Any], app: str | None, cluster: str) -> dict[str, Any]:
-    """Return a request of v1; voices of large models have other names for some fields."""
+    """Return a request of v1; some fields have other names for voices of large models."""
     large = not asked["voice"].startswith("BV")
     audio = {
         "voice_type": asked["voice"],
@@ -101,7 +120,7 @@ def v1(text: str, asked: Mapping[str, Any], app: str | None, cluster: str) -> di
     }
     kind = "ssml" if asked["ssml"] else "plain"
     return {
-        "app": {"appid": app, "token": "access_token", "cluster": cluster},  # the true token is in a header
+        "app": {"appid": app, "token": "access_token", "cluster": cluster},  # a placeholder; the token is in a header
         "user": USER,
         "audio": _without_none(audio),
         "request": {"reqid": str(uuid.uuid4()), "text": text, "text_type": kind, "operation": "query"},
@@ -110,7 +129,7 @@ def v1(text: str, asked: Mapping[str, Any], app: str | None, cluster: str) -> di
 
 def v3(text: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return a request of v3, its `additions` still an object."""
-    pitch, told = asked.get("pitch"), asked.get("instructions")
+    pitch, instructions = asked.get("pitch"), asked.get("instructions")
     audio = {
         "format": asked["encoding"],
         "sample_rate": asked["sample_rate"],
@@ -120,20 +139,25 @@ def v3(text: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     }
     additions = {
         "explicit_language": asked.get("language"),
-        "context_texts": [told] if told else None,
+        "context_texts": [instructions] if instructions else None,
         "post_process": {"pitch": round(12 * math.log2(pitch))} if pitch else None,  # in semitones
     }
-    wanted = {
+    params = {
         "ssml" if asked["ssml"] else "text": text,
         "speaker": asked["voice"],
         "audio_params": _without_none(audio),
         "additions": _without_none(additions) or None,
     }
-    return {"user": USER, "req_params": _without_none(wanted)}
+    return {"user": USER, "req_params": _without_none(params)}
 
 
 def _percent(ratio: float | None) -> int | None:
-    """Return how v3 says a ratio: 100 is twice as much, -50 is half."""
+    """Return a ratio as v3 has it: 100 is twice as much, -50 is half.
+
+    Example:
+        >>> _percent(2.0), _percent(0.5), _percent(None)
+        (100, -50, None)
+    """
     return None if ratio is None else round((ratio - 1) * 100)
 
 
@@ -142,7 +166,12 @@ def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `body` with `extra`, objects in objects merged."""
+    """Return `body` with the fields of `extra`; nested objects are merged.
+
+    Example:
+        >>> merged({"audio": {"rate": 1}}, {"audio": {"pitch": 2}})
+        {'audio': {'rate': 1, 'pitch': 2}}
+    """
     both = {
         name: merged(body[name], value) if isinstance(value, Mapping) and isinstance(body.get(name), Mapping) else value
         for name, value in extra.items()
@@ -151,24 +180,25 @@ def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(data: bytes, endpoint: Endpoint, headers: Mapping[str, str]) -> tuple[int, bytes]:
-    """Return the code and the sound of an answer of v1, or of a line of v3.
+    """Return the code and the audio of a response of v1, or of a line of v3.
 
     Raises:
-        ProviderError: it is a refusal, or no answer at all.
+        ProviderError: it is an error.
+        ProviderUnavailable: it cannot be read.
     """
     try:
         body = json.loads(data)
         code = int(_inner(body)["code"])
-        sound = base64.b64decode(body.get("data") or "", validate=True)
+        audio = base64.b64decode(body.get("data") or "", validate=True)
     except (ValueError, TypeError, KeyError, AttributeError) as err:
         raise http_errors.unreadable(endpoint, f"{type(err).__name__}: {err}") from None
-    if code not in WELL:
+    if code not in SUCCESS:
         raise from_response(body, endpoint, 200, headers)
-    return code, sound
+    return code, audio
 
 
 def _inner(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the part of an answer that has the code: v3 puts refusals of its gateway in a header."""
+    """Return the part of a response that has the code: v3 puts errors of its gateway in a header."""
     header = body.get("header")
     return header if isinstance(header, Mapping) else body
 
@@ -176,18 +206,18 @@ def _inner(body: Mapping[str, Any]) -> Mapping[str, Any]:
 def from_response(
     body: Any, endpoint: Endpoint, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> ByzerError:
-    """Return the error that a refusal says, whichever of the two APIs it is of."""
-    code, _, sentence = http_errors.error_fields(_inner(body) if isinstance(body, Mapping) else body)
-    told = next((found for words, found in _SENTENCES if re.search(words, sentence, re.IGNORECASE)), None)
-    if told is None and "quota exceeded" in sentence:
+    """Return the error for an error body of either API."""
+    code, _kind, sentence = http_errors.error_fields(_inner(body) if isinstance(body, Mapping) else body)
+    by_sentence = next((found for words, found in _SENTENCES if re.search(words, sentence, re.IGNORECASE)), None)
+    if by_sentence is None and "quota exceeded" in sentence:
         return http_errors.from_response({"code": "insufficient_quota", "message": sentence}, endpoint, 429, headers)
-    status = told or _status(code, status or 200)
-    said = {"code": TOO_LONG if status == 413 else code, "message": sentence}
-    return http_errors.from_response(said, endpoint, status, headers)
+    status = by_sentence or _status(code, status or 200)
+    error = {"code": TOO_LONG if status == 413 else code, "message": sentence}
+    return http_errors.from_response(error, endpoint, status, headers)
 
 
 def _status(code: str, status: int) -> int:
-    """Return the status of a code; that of HTTP is 200 for many refusals, and tells more of a few."""
+    """Return the status of a code; that of HTTP is 200 for many errors, and more precise for a few."""
     if status in (401, 403, 404, 429):
         return status
     family = {"4": 400, "5": 500}.get(code[:1]) if len(code) == 8 else None

@@ -123,12 +123,12 @@ async def test_pieces_of_wav_are_one_file() -> None:
 
 
 async def test_other_formats_cannot_be_joined() -> None:
-    with pytest.raises(BadRequest, match="pieces of audio/flac cannot be joined"):
+    with pytest.raises(BadRequest, match="audio/flac files cannot be joined"):
         await sounds(["a", "b"], "audio/flac", {})
 
 
 async def test_nothing_cannot_be_spoken() -> None:
-    with pytest.raises(BadRequest, match="no text to speak"):
+    with pytest.raises(BadRequest, match="text to speak is empty"):
         await sounds([], "audio/mpeg", {})
 
 
@@ -180,7 +180,7 @@ def test_other_chunks_are_skipped() -> None:
 @pytest.mark.parametrize(
     ("files", "why"),
     [
-        ([b"ID3 this is mp3", b"x"], "one is no WAV file"),
+        ([b"ID3 this is mp3", b"x"], "one is not a WAV file"),
         ([wav(b"", 8000)[:36]], "one has no samples"),
         ([wav(b"\1\0", 8000), wav(b"\1\0", 16000)], "their formats differ"),
     ],
