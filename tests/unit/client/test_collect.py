@@ -150,7 +150,6 @@ def test_other_choices_and_probabilities_grow_with_the_stream() -> None:
         (types.ImageRequest(prompt="a"), [PNG], "generating images, 1 done", "正在生成图片，已完成 1 张"),
     ],
 )
-@pytest.mark.skip(reason="its texts are not in the catalog yet")
 def test_how_far_it_is_is_told_in_both_languages(
     request_: types.Request, items: list[Any], english: str, chinese: str
 ) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from byzer_magic import errors
 from byzer_magic.i18n import using
 from byzer_magic.magics.errors import presented, secrets
@@ -26,7 +24,6 @@ def chained() -> errors.ByzerError:
             return found
 
 
-@pytest.mark.skip(reason="its texts are not in the catalog yet")
 def test_details_have_the_status_and_the_chain_without_secrets() -> None:
     known = error_details.details(chained(), ["line token-0123456789"], ("token-0123456789",))
     assert dict(known.rows[:3]) == {"Error": "ProviderUnavailable", "HTTP status": "503", "Retry after": "2.0 s"}

@@ -73,7 +73,6 @@ def vectors(rows: int, cut: Truncation | None = None) -> EmbedResult:
         ),
     ],
 )
-@pytest.mark.skip(reason="its texts are not in the catalog yet")
 def test_it_tells_what_an_answer_took(result: Result, english: str, chinese: str | None) -> None:
     assert snapshot.footer(result) == english
     with using("zh"):
@@ -153,7 +152,6 @@ def test_tables_in_one_output_stand_apart() -> None:
 
 
 @pytest.mark.parametrize(("lang", "said"), [("en", "5 + 1 tokens"), ("zh", "5 + 1 个 token")])
-@pytest.mark.skip(reason="its texts are not in the catalog yet")
 def test_a_shell_speaks_the_users_language(lang: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     request = ChatRequest(messages=[])
     chunks = (ChatChunk("hi"), ChatChunk(finish="stop", usage=Usage(5, 1, 0.02, "USD")))

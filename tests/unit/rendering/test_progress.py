@@ -52,7 +52,6 @@ def test_deploy_shows_one_line(events: tuple[Event, ...], text: str) -> None:
         (Failed({}), "failed", "失败"),
     ],
 )
-@pytest.mark.skip(reason="its texts are not in the catalog yet")
 def test_event_text_gives_each_stage_a_line(event: Event, english: str, chinese: str) -> None:
     assert progress.event_text(event) == english
     with using("zh"):
@@ -87,7 +86,6 @@ def test_bundle_escapes_all_texts(what: str, stage: str, fraction: float | None,
     assert Page(shown["text/html"]).tags() <= {"style", "div", "span", "strong", "progress"}
 
 
-@pytest.mark.skip(reason="its texts are not in the catalog yet")
 def test_deploy_keeps_the_language_of_its_events() -> None:
     made = Deploy("llama")
     with using("zh"):

@@ -123,7 +123,6 @@ def test_the_judge_sees_letters_in_an_order_that_tells_nothing() -> None:
     assert sorted(letters.values(), key=lambda item: (len(item), item))[25:27] == ["Z", "AA"]
 
 
-@pytest.mark.skip(reason="its texts are not in the catalog yet")
 def test_vectors_and_rankings_say_in_chinese_what_was_cut() -> None:
     cut = Truncation([1], 512)
     vectors = EmbedResult(model="emb", vectors=np.ones((2, 8), dtype="<f4"), truncated=cut)

@@ -157,7 +157,6 @@ def test_latex_cannot_bring_a_tag_or_an_address() -> None:
     assert "href" not in re.sub(r'title="[^"]*"', "", page)
 
 
-@pytest.mark.skip(reason="its texts are not in the catalog yet")
 def test_code_has_its_language_colours_and_a_button() -> None:
     with using("zh"):
         page = markdown.render("```python\ndef f(): return '<b>'\n```")
@@ -181,7 +180,6 @@ def test_an_answer_is_a_function_of_its_parts() -> None:
     assert "<summary>Reasoning</summary>" in found["text/html"]
 
 
-@pytest.mark.skip(reason="its texts are not in the catalog yet")
 def test_while_there_is_only_reasoning_it_says_so() -> None:
     assert "Thinking" in View().html(Shown(reasoning="hm", done=False))
     with using("zh"):

@@ -244,7 +244,6 @@ def test_without_a_sound_times_are_times() -> None:
     assert page.all("ol")[0]["tabindex"] == "0", "what scrolls can be reached by keyboard"
 
 
-@pytest.mark.skip(reason="its texts are not in the catalog yet")
 def test_that_nothing_was_said_is_said_in_both_languages() -> None:
     heard = sound_view.recording(Media("audio/wav", tone(0.1)), "")
     assert "(no speech)" in transcript_view.bundle("", None, (), heard)["text/html"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from byzer_magic import media
 from byzer_magic.client.requests import to_messages
 from byzer_magic.errors import BadRequest
@@ -93,7 +91,6 @@ def test_the_transcript_reads_without_a_kernel() -> None:
     assert "It is refused.\nAsk another way." in found["text/plain"]
 
 
-@pytest.mark.skip(reason="its texts are not in the catalog yet")
 def test_an_empty_transcript_says_so() -> None:
     with using("zh"):
         found = chat_html.transcript([], "", "m")
