@@ -19,7 +19,7 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.text = ""
         self._open: list[str] = []
-        self.feed(text)
+        self.feed(str(text))
         self.close()
         assert not self._open, f"not closed: {self._open}"
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _
 from byzer_magic.log import redact
-from byzer_magic.rendering import assets
+from byzer_magic.rendering.markup import style, tag
 
 LONGEST_CHAIN = 5
 LONGEST_CAUSE = 400
@@ -66,20 +67,18 @@ def causes(err: BaseException) -> list[str]:
 
 def bundle(known: Details) -> dict[str, str]:
     """Return the details as the MIME bundle that a cell shows below the error."""
-    return {"text/html": to_html(known), "text/plain": to_text(known)}
+    return {"text/html": str(to_html(known)), "text/plain": to_text(known)}
 
 
-def to_html(known: Details) -> str:
-    """Return a fold that says `Show details`."""
-    summary = html.escape(_("Show details"))
-    rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in known.rows)
+def to_html(known: Details) -> Markup:
+    """Return the details, folded away under `Show details`."""
+    rows = [tag("dt", name) + tag("dd", text) for name, text in known.rows]
     if known.log:
-        label, lines = html.escape(_("Last lines of the worker log")), html.escape("\n".join(known.log))
-        rows += f'<dt>{label}</dt><dd><pre tabindex="0" role="region" aria-label="{label}">{lines}</pre></dd>'
-    return (
-        f'<div class="bz-failure"><style>{assets.read("failure.css")}</style>'
-        f"<details><summary>{summary}</summary><dl>{rows}</dl></details></div>"
-    )
+        label = _("Last lines of the worker log")
+        log = tag("pre", "\n".join(known.log), tabindex=0, role="region", aria_label=label)
+        rows.append(tag("dt", label) + tag("dd", log))
+    fold = tag("details", tag("summary", _("Show details")), tag("dl", *rows))
+    return tag("div", style("failure.css"), fold, class_="bz-failure")
 
 
 def to_text(known: Details) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from markupsafe import Markup
+
 from byzer_magic import types
 from byzer_magic.i18n import gettext as _, ngettext
-from byzer_magic.rendering import assets
+from byzer_magic.rendering.markup import style, tag
 from byzer_magic.rendering.media import base as media
 from byzer_magic.types import Event, Failed, Loading, Placed, Ready
 
@@ -161,10 +162,8 @@ class Deploy:
 
 def bundle(items: Sequence[Progress]) -> dict[str, str]:
     """Return work as Jupyter shows it, one line each."""
-    lines = "".join(_line(item) for item in items)
-    style = f"<style>{assets.read('progress.css')}</style>"
     return {
-        "text/html": f'{style}<div class="bz-progress">{lines}</div>',
+        "text/html": str(style("progress.css") + tag("div", *map(_line, items), class_="bz-progress")),
         "text/plain": "\n".join(text(item) for item in items),
     }
 
@@ -180,17 +179,17 @@ def _whole(fraction: float) -> int:
     return round(100 * min(max(fraction, 0.0), 1.0))
 
 
-def _line(item: Progress) -> str:
-    what, stage = html.escape(item.what), html.escape(item.stage)
+def _line(item: Progress) -> Markup:
     parts = [
-        f'<span class="bz-sign" aria-hidden="true">{SIGNS.get(item.state, "")}</span>',
-        f"<strong>{what}</strong>",
-        f'<span class="bz-quiet">{stage}</span>',
+        tag("span", SIGNS.get(item.state, ""), class_="bz-sign", aria_hidden="true"),
+        tag("strong", item.what),
+        tag("span", item.stage, class_="bz-quiet"),
     ]
     if item.fraction is not None and item.state == "running":
         percent = _whole(item.fraction)
-        parts.append(f'<progress max="100" value="{percent}" aria-label="{what}: {stage}">{percent}%</progress>')
-        parts.append(f'<span class="bz-quiet">{percent}%</span>')
+        label = f"{item.what}: {item.stage}"
+        parts.append(tag("progress", f"{percent}%", max=100, value=percent, aria_label=label))
+        parts.append(tag("span", f"{percent}%", class_="bz-quiet"))
     if item.seconds is not None:
-        parts.append(f'<span class="bz-quiet">{item.seconds:.0f} s</span>')
-    return f'<div class="bz-{html.escape(item.state)}" role="status">{" ".join(parts)}</div>'
+        parts.append(tag("span", f"{item.seconds:.0f} s", class_="bz-quiet"))
+    return tag("div", Markup(" ").join(parts), class_=f"bz-{item.state}", role="status")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
+from markupsafe import Markup, escape
+
 from byzer_magic.catalog import prices
 from byzer_magic.i18n import gettext as _, ngettext
-from byzer_magic.rendering import assets
+from byzer_magic.rendering.markup import join, style, tag
 from byzer_magic.results import ChatResult, EmbedResult, RerankResult, Result
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import Truncation
@@ -24,13 +25,13 @@ class Cell(str):
     """A text with its own HTML: for a table that is both."""
 
     __slots__ = ("html", "number")
-    html: str
+    html: Markup
     number: bool
 
-    def __new__(cls, text: str, shown: str, *, number: bool = False) -> Self:
-        """Make one; `shown` is HTML already. A number stands at the right of its column."""
+    def __new__(cls, text: str, shown: str | Markup, *, number: bool = False) -> Self:
+        """Make one; `shown` is escaped unless it is Markup. A number is aligned at the right of its column."""
         made = super().__new__(cls, text)
-        made.html, made.number = shown, number
+        made.html, made.number = escape(shown), number
         return made
 
 
@@ -74,37 +75,35 @@ def table_text(rows: Sequence[dict[str, Any]], empty: str) -> str:
     )
 
 
-def table_html(rows: Sequence[dict[str, Any]], empty: str) -> str:
+def table_html(rows: Sequence[dict[str, Any]], empty: str) -> Markup:
     """Return rows as a plain table that reads well in a saved notebook and in both themes."""
     if not rows:
-        return f"<p>{html.escape(empty)}</p>"
+        return tag("p", empty)
     kinds = {name: _kind([row[name] for row in rows]) for name in rows[0]}
-    head = "".join(f'<th scope="col"{kinds[name]}>{html.escape(name)}</th>' for name in rows[0])
-    body = "".join(f"<tr>{''.join(_cell(row[name], kind) for name, kind in kinds.items())}</tr>" for row in rows)
-    style = assets.read("table.css")
-    return f'<style>{style}</style><table class="bz-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    head = tag("tr", *(tag("th", name, scope="col", class_=kinds[name]) for name in rows[0]))
+    body = (tag("tr", *(_cell(row[name], kind) for name, kind in kinds.items())) for row in rows)
+    return join([style("table.css"), tag("table", tag("thead", head), tag("tbody", *body), class_="bz-table")])
 
 
 def tables(tables: Sequence[Sequence[dict[str, Any]]]) -> dict[str, str]:
     """Return several tables, one below the other, as Jupyter shows them."""
     return {
-        "text/html": "".join(table_html(rows, "") for rows in tables if rows),
+        "text/html": str(join(table_html(rows, "") for rows in tables if rows)),
         "text/plain": "\n\n".join(table_text(rows, "") for rows in tables if rows),
     }
 
 
-def _kind(values: Sequence[Any]) -> str:
-    """Return the attribute that says how a column is aligned, from all that is in it."""
+def _kind(values: Sequence[Any]) -> str | None:
+    """Return the class that aligns a column, from all its values."""
     texts = [str(value) for value in values]
     numbers = [value.number if isinstance(value, Cell) else NUMBER.fullmatch(str(value)) for value in values]
     if any(texts) and all(numbers):
-        return ' class="bz-number"'
-    return ' class="bz-wrap"' if max(map(len, texts)) > LONG else ""
+        return "bz-number"
+    return "bz-wrap" if max(map(len, texts)) > LONG else None
 
 
-def _cell(value: Any, kind: str) -> str:
-    shown = value.html if isinstance(value, Cell) else html.escape(str(value))
-    return f"<td{kind}>{shown}</td>"
+def _cell(value: Any, kind: str | None) -> Markup:
+    return tag("td", value.html if isinstance(value, Cell) else str(value), class_=kind)
 
 
 def footer(result: Result, *, by_error: bool = False) -> str:
@@ -158,5 +157,4 @@ def _cut(cut: Truncation) -> str:
 
 def footer_bundle(text: str) -> dict[str, str]:
     """Return a footer as Jupyter shows it under what has no place for one: sounds, pictures, tables."""
-    shown = f'<style>{assets.read("footer.css")}</style><div class="bz-footer">{html.escape(text)}</div>'
-    return {"text/html": shown, "text/plain": text}
+    return {"text/html": str(style("footer.css") + tag("div", text, class_="bz-footer")), "text/plain": text}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from byzer_magic.i18n import gettext as _
+from byzer_magic.rendering.markup import tag
 from byzer_magic.widgets.page import Message, Page
 
 LARGEST_BYTES = 512 * 1024 * 1024
@@ -87,4 +87,4 @@ def open_page(alias: str, on_audio: Callable[[bytes, str], None], on_cancel: Cal
 def mount(page: Page, alias: str) -> dict[str, str]:
     """Return the place in a cell where the page shows the recorder; a saved notebook has one sentence instead."""
     text = _("A recorder for {alias}; run this cell to use it.", alias=alias)
-    return page.mount(("recorder.css",), text, f'<p class="bz-still">{html.escape(text)}</p>')
+    return page.mount(("recorder.css",), text, tag("p", text, class_="bz-still"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-import html
 from collections.abc import Iterator
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from byzer_magic.i18n import gettext as _
+from byzer_magic.rendering.markup import join, tag
 
 LONGEST = 100_000
 """Longer code has no colours."""
@@ -26,29 +28,26 @@ COPY = (
 """A page that did not come over https has no navigator.clipboard."""
 
 
-def block(code: str, language: str) -> str:
-    """Return a block of code."""
-    copy, done = html.escape(_("Copy")), html.escape(_("Copied"))
-    name = html.escape(language)
-    label = f'<span class="bz-lang">{name}</span>' if name else ""
+def block(code: str, language: str) -> Markup:
+    """Return a block of code with its language and a Copy button."""
     # hidden, until answer.css shows it: where styles are stripped, scripts are, too
-    button = f'<button type="button" class="bz-copy" hidden data-done="{done}" onclick="{COPY}">{copy}</button>'
-    return (
-        f'<div class="bz-code"><div class="bz-code-head">{label}{button}</div>'
-        f'<pre tabindex="0"><code>{coloured(code, language)}</code></pre></div>\n'
-    )
+    button = tag(
+        "button", _("Copy"), type="button", class_="bz-copy", hidden=True, data_done=_("Copied"), onclick=COPY
+    )  # fmt: skip
+    head = tag("div", tag("span", language, class_="bz-lang") if language else "", button, class_="bz-code-head")
+    return tag("div", head, tag("pre", tag("code", coloured(code, language)), tabindex=0), class_="bz-code") + "\n"
 
 
 @functools.lru_cache(maxsize=128)
-def coloured(code: str, language: str) -> str:
+def coloured(code: str, language: str) -> Markup:
     """Return code as HTML with classes."""
     lexer = _lexer(language.lower()) if len(code) <= LONGEST else None
     if lexer is None:
-        return html.escape(code, quote=False)
-    return "".join(_spans(lexer.get_tokens(code)))
+        return escape(code)
+    return join(_spans(lexer.get_tokens(code)))
 
 
-def _spans(tokens: Iterator[tuple[Any, str]]) -> Iterator[str]:
+def _spans(tokens: Iterator[tuple[Any, str]]) -> Iterator[Markup]:
     before, waiting = "", ""
     for kind, text in tokens:
         if not text.strip():
@@ -62,9 +61,8 @@ def _spans(tokens: Iterator[tuple[Any, str]]) -> Iterator[str]:
     yield _span(before, waiting)
 
 
-def _span(kind: str, text: str) -> str:
-    escaped = html.escape(text, quote=False)
-    return f'<span class="bz-{kind}">{escaped}</span>' if kind and text else escaped
+def _span(kind: str, text: str) -> Markup:
+    return tag("span", text, class_=f"bz-{kind}") if kind and text else escape(text)
 
 
 @functools.cache

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _
-from byzer_magic.rendering import assets, results, snapshot
+from byzer_magic.rendering import results, snapshot
 from byzer_magic.rendering.answer.view import Shown, View
+from byzer_magic.rendering.markup import style, tag
 from byzer_magic.rendering.media import (
     audio as sound_view,
     base as media,
@@ -74,12 +76,11 @@ def state_text(state: str) -> str:
 def bundle(columns: Sequence[Column], views: Mapping[str, View]) -> dict[str, str]:
     """Return the columns as Jupyter shows them; each chat is drawn by its view, by alias."""
     over = all(column.result is not None for column in columns)
-    each = "".join(_column(column, views[column.alias], over=over) for column in columns)
+    each = (_column(column, views[column.alias], over=over) for column in columns)
     label = _("{count} answers side by side", count=len(columns))
-    shown = media.tag("div", each, class_="bz-columns", role="group", aria_label=label)
-    styles = "".join(map(assets.read, ("answer.css", "columns.css", "footer.css")))
+    shown = tag("div", *each, class_="bz-columns", role="group", aria_label=label)
     return {
-        "text/html": f"<style>{styles}</style>{media.output(shown)}",
+        "text/html": str(style("answer.css", "columns.css", "footer.css") + media.output(shown)),
         "text/plain": "\n\n".join(plain(column) for column in columns),
     }
 
@@ -102,34 +103,35 @@ def footer(column: Column) -> str:
     return " · ".join(snapshot.figures(column.result)) if column.result is not None else ""
 
 
-def _column(column: Column, view: View, *, over: bool) -> str:
+def _column(column: Column, view: View, *, over: bool) -> Markup:
     state = f"{SIGNS[column.state]} {state_text(column.state)}"
     if column.result is None:
         state += f" · {column.seconds:.0f} s"
-    head = media.tag("strong", html.escape(column.alias)) + media.tag("span", html.escape(state))
-    body = _trouble(column) + _body(column, view, over=over)
-    foot = footer(column)
-    inner = media.tag("header", head) + media.tag("div", body, class_="bz-body")
-    inner += media.tag("footer", html.escape(foot), class_="bz-footer") if foot else ""
-    return media.tag("section", inner, class_=f"bz-column bz-{column.state}", aria_label=column.alias)
+    text = footer(column)
+    parts = [
+        tag("header", tag("strong", column.alias), tag("span", state)),
+        tag("div", _error(column), _body(column, view, over=over), class_="bz-body"),
+        tag("footer", text, class_="bz-footer") if text else "",
+    ]
+    return tag("section", *parts, class_=f"bz-column bz-{column.state}", aria_label=column.alias)
 
 
-def _trouble(column: Column) -> str:
+def _error(column: Column) -> Markup:
     error = column.error
     if error is None:
-        return ""
-    shown = media.tag("p", html.escape(error.localized()), class_="bz-error", role="note")
+        return Markup()
+    shown = tag("p", error.localized(), class_="bz-error", role="note")
     partial = isinstance(column.result, ChatResult) and column.result.text
-    return shown + (media.tag("p", html.escape(_("Partial answer:")), class_="bz-quiet") if partial else "")
+    return shown + tag("p", _("Partial answer:"), class_="bz-quiet") if partial else shown
 
 
-def _body(column: Column, view: View, *, over: bool) -> str:
+def _body(column: Column, view: View, *, over: bool) -> Markup:
     """Return the answer itself. Sounds and pictures come when all is over: until then, repainting would stop them."""
     match column.result:
         case None if column.text or column.reasoning:
             return view.inner(Shown(text=column.text, reasoning=column.reasoning, done=False))
         case None:
-            return media.tag("p", html.escape(column.progress), class_="bz-quiet")
+            return tag("p", column.progress, class_="bz-quiet")
         case ChatResult() as result:
             return _chat(result, view)
         case EmbedResult() as result:
@@ -137,13 +139,10 @@ def _body(column: Column, view: View, *, over: bool) -> str:
         case RerankResult() as result:
             return snapshot.table_html(_ranking(result), "") + _made(result)
         case result if not over:
-            return media.tag(
-                "p",
-                html.escape(_("{result}: shown when all models have finished", result=str(result))),
-                class_="bz-quiet",
-            )
+            later = _("{result}: shown when all models have finished", result=str(result))
+            return tag("p", later, class_="bz-quiet")
         case SpeakResult() as result:
-            return sound_view.figure(results.speech(result))[0] if result.data else ""
+            return sound_view.figure(results.speech(result))[0] if result.data else Markup()
         case ImageResult() as result:
             about = (result.prompt, results.options(result.options), "")
             return picture_view.grid(results.drawings(result), *about)[0]
@@ -151,21 +150,21 @@ def _body(column: Column, view: View, *, over: bool) -> str:
             return _transcript(result)
 
 
-def _transcript(result: TranscribeResult) -> str:
+def _transcript(result: TranscribeResult) -> Markup:
     about = (result.text, result.segments, results.transcript_facts(result)[1:], results.recording(result))
     return transcript_view.section(*about)[0]
 
 
-def _chat(result: ChatResult, view: View) -> str:
+def _chat(result: ChatResult, view: View) -> Markup:
     if not (result.text or result.reasoning or result.tool_calls):
         empty = not (result.error or result.interrupted)
-        return media.tag("p", html.escape(_("(empty answer)")), class_="bz-quiet") if empty else ""
+        return tag("p", _("(empty answer)"), class_="bz-quiet") if empty else Markup()
     return view.inner(Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or ()))
 
 
-def _made(result: Result) -> str:
+def _made(result: Result) -> Markup:
     text = snapshot.made(result)
-    return media.tag("p", html.escape(text), class_="bz-quiet") if text else ""
+    return tag("p", text, class_="bz-quiet") if text else Markup()
 
 
 def _vectors(result: EmbedResult) -> list[dict[str, object]]:

@@ -1,9 +1,11 @@
-"""The Markdown of models' answers: what of it becomes which HTML."""
+"""The Markdown of models' answers: what of it becomes which HTML.
+
+Render rules return plain text: markdown-it adds it up, and adding `Markup` would escape what is there already.
+"""
 
 from __future__ import annotations
 
 import functools
-import html
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from urllib.parse import urlsplit
 
 from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.answer import code, formulas
+from byzer_magic.rendering.markup import tag
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -88,20 +91,20 @@ def _linked(tokens: Sequence[Token]) -> Iterator[Token]:
 def _fence(tokens: Sequence[Token], index: int, *_: Any) -> str:
     token = tokens[index]
     language = (token.info.split() or [""])[0]
-    return code.block(token.content, language.strip("{}."))
+    return str(code.block(token.content, language.strip("{}.")))
 
 
 def _code(tokens: Sequence[Token], index: int, *_: Any) -> str:
-    return code.block(tokens[index].content, "")
+    return str(code.block(tokens[index].content, ""))
 
 
 def _link_open(tokens: Sequence[Token], index: int, _: Any, __: Any) -> str:
     return _opened(str(tokens[index].attrs.get("href", "")), str(tokens[index].attrs.get("title", "")))
 
 
-def _opened(address: str, title: str) -> str:
-    hint = f' title="{html.escape(title)}"' if title else ""
-    return f'<a href="{html.escape(address)}"{hint} target="_blank" rel="noopener noreferrer">'
+def _opened(url: str, title: str) -> str:
+    link = tag("a", href=url, title=title or None, target="_blank", rel="noopener noreferrer")
+    return str(link).removesuffix("</a>")
 
 
 def _image(tokens: Sequence[Token], index: int, _options: Any, env: dict[str, Any]) -> str:
@@ -111,13 +114,13 @@ def _image(tokens: Sequence[Token], index: int, _options: Any, env: dict[str, An
     about = known.renderer.renderInlineAsText(token.children, known.options, env)  # type: ignore[attr-defined]  # as above
     source = str(token.attrs.get("src", ""))
     if PICTURE.match(source):
-        return f'<img src="{html.escape(source)}" alt="{html.escape(about)}">'
+        return str(tag("img", src=source, alt=about))
     try:
         host = urlsplit(source).hostname or source
     except ValueError:
         host = source
     label = ": ".join(filter(None, [_("image"), about]))
-    return f"{_opened(source, '')}{html.escape(f'{label} ({host})')}</a>"
+    return str(tag("a", f"{label} ({host})", href=source, target="_blank", rel="noopener noreferrer"))
 
 
 def _table_open(*_: Any) -> str:

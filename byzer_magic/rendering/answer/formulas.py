@@ -9,6 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
+from markupsafe import Markup
+
+from byzer_magic.rendering.markup import join, tag
+
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.rules_block import StateBlock
@@ -143,14 +147,10 @@ def _paragraph(state: StateBlock, start: int, end: int) -> bool:
 def mathml(source: str, *, display: bool) -> str:
     """Return a formula as safe MathML, and as its source in <code> where that cannot be."""
     source = source.strip()
-    title = html.escape(source)
     tree = _tree(source, display=display)
     if tree is None:
-        kind = "pre" if display else "span"
-        return f'<{kind} class="bz-tex"><code>{title}</code></{kind}>'
-    shown = _xml(tree)
-    kind = "div" if display else "span"
-    return f'<{kind} class="bz-math" title="{title}">{shown}</{kind}>'
+        return str(tag("pre" if display else "span", tag("code", source), class_="bz-tex"))
+    return str(tag("div" if display else "span", _xml(tree), class_="bz-math", title=source))
 
 
 def _tree(source: str, *, display: bool) -> Element | None:
@@ -168,30 +168,27 @@ def _tree(source: str, *, display: bool) -> Element | None:
     return None if unknown else tree
 
 
-def _xml(node: Element) -> str:
-    """Return an element as text, escaped anew: latex2mathml's own output is not."""
+def _xml(node: Element) -> Markup:
+    """Return an element as HTML, escaped again: latex2mathml's own output is not."""
     if not TAGS.fullmatch(node.tag):
-        return "".join(map(_xml, node))
-    attributes = "".join(
-        f' {name}="{html.escape(str(value))}"' for name, value in node.attrib.items() if ATTRIBUTES.fullmatch(name)
-    )
-    text = html.escape(html.unescape(node.text or ""))
-    return f"<{node.tag}{attributes}{_style(node)}>{text}{''.join(map(_xml, node))}</{node.tag}>"
+        return join(map(_xml, node))
+    attributes = {name: value for name, value in node.attrib.items() if ATTRIBUTES.fullmatch(name)}
+    return tag(node.tag, html.unescape(node.text or ""), *map(_xml, node), style=_style(node), **attributes)
 
 
-def _style(node: Element) -> str:
+def _style(node: Element) -> str | None:
     """Return as CSS what browsers' MathML lacks."""
     align = node.get("columnalign")
     if node.tag == "mtd" and align in ("left", "right", "center"):
-        return f' style="text-align:{align}"'
+        return f"text-align:{align}"
     if node.tag == "menclose" and node.get("notation") == "box":
-        return ' style="border:1px solid;padding:2px 4px"'
-    return ""
+        return "border:1px solid;padding:2px 4px"
+    return None
 
 
 def shown(tokens: Sequence[Any], index: int, _: Any, __: Any) -> str:
     """Return a token's formula; a markdown-it render rule."""
     token = tokens[index]
     if token.info == "unfinished":
-        return f'<pre class="bz-tex"><code>{html.escape(token.content.strip())}</code></pre>\n'
+        return str(tag("pre", tag("code", token.content.strip()), class_="bz-tex")) + "\n"
     return mathml(token.content, display=token.type != "math_inline")

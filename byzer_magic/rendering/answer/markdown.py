@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup, escape
+
 from byzer_magic.rendering.answer.dialect import parser
+from byzer_magic.rendering.markup import join, tag
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -26,9 +28,9 @@ GAP = "<\u200b"
 FENCED = re.compile(r"^(```+|~~~+)[^\n]*\n(.*?)(?:^\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 
 
-def render(text: str) -> str:
+def render(text: str) -> Markup:
     """Return Markdown as HTML; nothing in it becomes a tag that Markdown does not make itself."""
-    return "".join(Stream().blocks(text))
+    return join(Stream().blocks(text))
 
 
 class Stream:
@@ -39,7 +41,7 @@ class Stream:
 
     def __init__(self) -> None:
         self._text = ""
-        self._settled: list[str] = []
+        self._settled: list[Markup] = []
         self._from = 0
         """Where the text begins that is rendered again."""
         self._references: dict[str, Any] = {}
@@ -47,7 +49,7 @@ class Stream:
         self._kept: dict[str, Any] = {}
         """Those of them that stand in the settled part."""
 
-    def blocks(self, text: str) -> list[str]:
+    def blocks(self, text: str) -> list[Markup]:
         """Return the HTML of each top-level block."""
         text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
         if not text.startswith(self._text):
@@ -73,11 +75,11 @@ class Stream:
         return list(_top_level(parser().parse(self._text[self._from :], env))), env
 
     @staticmethod
-    def _html(tokens: list[Token], env: dict[str, Any]) -> str:
+    def _html(tokens: list[Token], env: dict[str, Any]) -> Markup:
         known = parser()
-        return str(known.renderer.render(tokens, known.options, env))
+        return Markup(known.renderer.render(tokens, known.options, env))  # noqa: S704 - the renderer escapes
 
-    def _settle(self, line: int, shown: list[str]) -> None:
+    def _settle(self, line: int, shown: list[Markup]) -> None:
         """Keep what stands before a line of the unsettled text."""
         for name, address in self._references.items():
             if name not in self._kept and address["map"][0] < line:
@@ -145,10 +147,11 @@ def _prose(text: str) -> str:
     return "".join([*pieces, TAG.sub("&lt;", text[end:])])
 
 
-def folded(title: str, text: str) -> str:
+def folded(title: str, text: str) -> Markup:
     """Return text that is folded away until it is clicked; as plain text, so that no fence in it stays open."""
-    body = html.escape(text).replace("`", "&#96;").replace("~", "&#126;").replace("$", "&#36;").replace("\n", "<br>")
-    return f"<details><summary>{html.escape(title)}</summary><p>{body}</p></details>"
+    entities: dict[str, str | int | None] = {"`": "&#96;", "~": "&#126;", "$": "&#36;", "\n": "<br>"}
+    body = str(escape(text)).translate(str.maketrans(entities))
+    return tag("details", tag("summary", title), tag("p", Markup(body)))  # noqa: S704 - escaped above
 
 
 def formatted(text: str, style: str) -> str:

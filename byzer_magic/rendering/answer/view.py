@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from byzer_magic.i18n import gettext as _
-from byzer_magic.rendering import assets
-from byzer_magic.rendering.answer import code, markdown
+from markupsafe import Markup
 
-KEEP_FOLDS = (
+from byzer_magic.i18n import gettext as _
+from byzer_magic.rendering.answer import code, markdown
+from byzer_magic.rendering.markup import join, style, tag
+
+KEEP_FOLDS = Markup(
     "{const b=document.currentScript.parentNode,m=window.bzFolds??={};b.querySelectorAll('details').forEach(d=>{"
     "const k=b.dataset.key+d.dataset.fold;if(k in m)d.open=m[k];d.addEventListener('toggle',()=>{m[k]=d.open})})}"
 )
@@ -25,8 +26,8 @@ class Shown:
     text: str = ""
     reasoning: str = ""
     tool_calls: Sequence[Mapping[str, Any]] = ()
-    media: str = ""
-    """Sounds and pictures, as HTML of ours."""
+    media: Markup = field(default_factory=Markup)
+    """Audio and images as HTML."""
     footer: str = ""
     done: bool = True
 
@@ -43,44 +44,41 @@ class View:
         self._text = markdown.Stream()
         self._reasoning = markdown.Stream()
 
-    def blocks(self, shown: Shown) -> list[str]:
+    def blocks(self, shown: Shown) -> list[Markup]:
         """Return the HTML of each block of the answer, the first ones of which rarely change."""
         text = markdown.formatted(shown.text, self._style) if self._style != "markdown" else shown.text
         first = [self.thoughts(shown)] if shown.reasoning else []
         calls = [self._call(number, call) for number, call in enumerate(shown.tool_calls)]
-        media = [f'<div class="bz-attached">{shown.media}</div>'] if shown.media else []
-        footer = [f'<div class="bz-footer">{html.escape(shown.footer)}</div>'] if shown.footer else []
+        media = [tag("div", shown.media, class_="bz-attached")] if shown.media else []
+        footer = [tag("div", shown.footer, class_="bz-footer")] if shown.footer else []
         return [*first, *self._text.blocks(text), *calls, *media, *footer]
 
-    def thoughts(self, shown: Shown) -> str:
+    def thoughts(self, shown: Shown) -> Markup:
         """Return the reasoning, folded."""
-        body = "".join(self._reasoning.blocks(shown.reasoning))
+        body = join(self._reasoning.blocks(shown.reasoning))
         thinking = not shown.done and not shown.text
-        return _fold("reasoning", html.escape(_("Thinking …") if thinking else _("Reasoning")), body)
+        return _fold("reasoning", _("Thinking …") if thinking else _("Reasoning"), body)
 
-    def html(self, shown: Shown) -> str:
+    def html(self, shown: Shown) -> Markup:
         """Return it with all that a cell needs to show it."""
-        return f"<style>{assets.read('answer.css')}{assets.read('footer.css')}</style>{self.inner(shown)}"
+        return style("answer.css", "footer.css") + self.inner(shown)
 
-    def inner(self, shown: Shown) -> str:
+    def inner(self, shown: Shown) -> Markup:
         """Return it without its style, for an output that shows several."""
-        body = "".join(self.blocks(shown))
-        folds = f"<script>{KEEP_FOLDS}</script>" if "<details" in body else ""
+        body = join(self.blocks(shown))
+        folds = tag("script", KEEP_FOLDS) if "<details" in body else ""
         # MathJax, which looks for dollars in every output, is told that there is nothing for it
-        kind = "bz-answer mathjax_ignore tex2jax_ignore"
-        return f'<div class="{kind}" data-key="{html.escape(self._key)}">{body}{folds}</div>'
+        return tag("div", body, folds, class_="bz-answer mathjax_ignore tex2jax_ignore", data_key=self._key)
 
-    def _call(self, number: int, call: Mapping[str, Any]) -> str:
+    def _call(self, number: int, call: Mapping[str, Any]) -> Markup:
         function = call.get("function") or {}
         arguments = str(function.get("arguments") or "")
-        name = html.escape(_("Tool call"))
-        title = f"{name} <code>{html.escape(str(function.get('name') or '?'))}</code>"
-        body = code.block(markdown.pretty_json(arguments), "json")
-        return _fold(f"tool{number}", title, body)
+        title = join([_("Tool call"), " ", tag("code", str(function.get("name") or "?"))])
+        return _fold(f"tool{number}", title, code.block(markdown.pretty_json(arguments), "json"))
 
 
-def _fold(name: str, title: str, body: str) -> str:
-    return f'<details class="bz-fold" data-fold="{name}"><summary>{title}</summary><div>{body}</div></details>'
+def _fold(name: str, title: str, body: Markup) -> Markup:
+    return tag("details", tag("summary", title), tag("div", body), class_="bz-fold", data_fold=name)
 
 
 def bundle(shown: Shown, style: str = "markdown", *, key: str = "") -> dict[str, str]:
@@ -89,7 +87,7 @@ def bundle(shown: Shown, style: str = "markdown", *, key: str = "") -> dict[str,
     Jupyter and nbconvert's HTML take the first kind, PDF and LaTeX the second, terminals and diffs the third.
     """
     return {
-        "text/html": View(style, key=key).html(shown),
+        "text/html": str(View(style, key=key).html(shown)),
         "text/markdown": as_markdown(shown, style),
         "text/plain": plain(shown),
     }
@@ -101,7 +99,7 @@ def as_markdown(shown: Shown, style: str = "markdown") -> str:
         markdown.folded("reasoning", shown.reasoning) if shown.reasoning else "",
         markdown.formatted(shown.text, style),
         *(markdown.fence(_call_line(call), "text") for call in shown.tool_calls),
-        f"<small>{html.escape(shown.footer)}</small>" if shown.footer else "",
+        tag("small", shown.footer) if shown.footer else "",
     ]
     return "\n\n".join(filter(None, parts))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
+
 from byzer_magic.i18n import gettext as _, lazy_gettext as _l, localized
 from byzer_magic.rendering.deployments import sparkline
+from byzer_magic.rendering.markup import tag
 from byzer_magic.rendering.snapshot import Cell
 from byzer_magic.stat import ModelStat, Sample, WorkerStat
 
@@ -139,35 +141,35 @@ def minute(samples: Iterable[Sample], now: float) -> Cell:
         values,
         _("{name}: now {now}, peak {high}", name=str(localized(EXPLANATIONS["rate"])), now=latest, high=high),
     )
-    return Cell(f"{latest}/s", f'{drawn}<span class="bz-of">{latest}/s</span>')
+    return Cell(f"{latest}/s", drawn + tag("span", f"{latest}/s", class_="bz-of"))
 
 
 def slots(busy: int, limit: int) -> Cell:
     """Return slots as squares that are filled, or as a bar, with their numbers beside them."""
     text = f"{busy:,}/{limit:,}"
     if 0 < limit <= SQUARES:
-        shape = "".join(f'<i class="bz-{"on" if place < busy else "off"}"></i>' for place in range(limit))
+        shape = [tag("i", class_="bz-on" if place < busy else "bz-off") for place in range(limit)]
     else:
-        shape = f'<b style="width:{100 * busy / limit if limit else 0:.0f}%"></b>'
+        shape = [tag("b", style=f"width:{100 * busy / limit if limit else 0:.0f}%")]
     kind = "bz-squares" if 0 < limit <= SQUARES else "bz-gauge"
-    return Cell(text, f'<span class="{kind}" aria-hidden="true">{shape}</span><span class="bz-of">{text}</span>')
+    return Cell(text, tag("span", *shape, class_=kind, aria_hidden="true") + tag("span", text, class_="bz-of"))
 
 
 def count(number: int, *, bad: bool = False) -> Cell:
     """Return a number; nothing at all is quiet, and what should not be is marked."""
     text = f"{number:,}"
     kind = "bz-zero" if not number else "bz-bad" if bad else ""
-    return Cell(text, f'<span class="{kind}">{text}</span>' if kind else text, number=True)
+    return Cell(text, tag("span", text, class_=kind) if kind else text, number=True)
 
 
 def plain(text: str) -> Cell:
     """Return text as a cell."""
-    return Cell(text, html.escape(text))
+    return Cell(text, text)
 
 
 def right(text: str) -> Cell:
     """Return a number with its unit as a cell."""
-    return Cell(text, html.escape(text), number=True)
+    return Cell(text, text, number=True)
 
 
 def _about(stat: ModelStat) -> str:
@@ -175,13 +177,15 @@ def _about(stat: ModelStat) -> str:
 
 
 def _name(name: str, about: str, state: State, workers: int = 0) -> Cell:
-    said = "" if state.kind == "up" else f' <span class="bz-state">{html.escape(state.text)}</span>'
-    sign = f'<span class="bz-sign bz-{state.kind}" role="img" aria-label="{html.escape(state.text)}"></span>'
-    count = f' data-workers="{workers}"' if workers else ""  # a form to scale begins with it
-    shown = f'{sign}<span class="bz-name"{count}>{html.escape(name)}</span>{said}'
-    quiet = f' <span class="bz-about" title="{html.escape(about)}">{html.escape(about)}</span>' if about else ""
+    sign = tag("span", class_=f"bz-sign bz-{state.kind}", role="img", aria_label=state.text)
+    count = workers or None  # the form to scale begins with it
+    parts = [sign + tag("span", name, class_="bz-name", data_workers=count)]
+    if state.kind != "up":
+        parts.append(tag("span", state.text, class_="bz-state"))
+    if about:
+        parts.append(tag("span", about, class_="bz-about", title=about))
     text = " ".join(filter(None, (name, "" if state.kind == "up" else f"({state.text})")))
-    return Cell(text, shown + quiet)
+    return Cell(text, Markup(" ").join(parts))
 
 
 def first_token(stat: ModelStat) -> str:

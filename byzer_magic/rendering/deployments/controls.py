@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import html
+from markupsafe import Markup
 
 from byzer_magic.i18n import gettext as _
+from byzer_magic.rendering.markup import join, tag
 
 ICONS = {
     "chat": "M2 3h12v8H7l-3 3v-3H2z",
@@ -23,19 +24,19 @@ FIRST = {"chat": "bz-icon bz-first", "more": "bz-icon bz-first bz-more"}
 """Those that a row has however narrow it is, and their classes."""
 
 
-def twist(alias: str, *, opened: bool) -> str:
+def twist(alias: str, *, opened: bool) -> Markup:
     """Return the button that opens a deployment into its workers."""
-    label = html.escape(_("Workers and history of {alias}", alias=alias))
-    state = f'aria-expanded="{str(opened).lower()}" aria-label="{label}"'
-    return f'<button type="button" class="bz-twist" data-do="toggle" {state}></button>'
+    label = _("Workers and history of {alias}", alias=alias)
+    state = str(opened).lower()
+    return tag("button", type="button", class_="bz-twist", data_do="toggle", aria_expanded=state, aria_label=label)
 
 
-def of_row(alias: str, part: str) -> str:
+def of_row(alias: str, part: str) -> Markup:
     """Return the buttons of a deployment's row, or of a worker's."""
     if part:
         whom = _("{alias}, worker {index}", alias=alias, index=part)
-        return "".join(icon(name, _label(name, whom)) for name in WORKER_ACTIONS)
-    return "".join(icon(name, _label(name, alias)) for name in (*MODEL_ACTIONS, "more"))
+        return join(icon(name, _label(name, whom)) for name in WORKER_ACTIONS)
+    return join(icon(name, _label(name, alias)) for name in (*MODEL_ACTIONS, "more"))
 
 
 def _label(name: str, alias: str) -> str:
@@ -57,35 +58,35 @@ def _label(name: str, alias: str) -> str:
             return _("Actions for {alias}", alias=alias)
 
 
-def icon(name: str, label: str) -> str:
+def icon(name: str, label: str) -> Markup:
     """Return a button that is an icon; its label is a tooltip too."""
-    said = html.escape(label)
-    drawn = f'<svg viewBox="0 0 16 16" aria-hidden="true"><path d="{ICONS[name]}"/></svg>'
+    picture = tag("svg", tag("path", d=ICONS[name]), viewBox="0 0 16 16", aria_hidden="true")
     kind = FIRST.get(name, "bz-icon")
-    return f'<button type="button" class="{kind}" data-do="{name}" title="{said}" aria-label="{said}">{drawn}</button>'
+    return tag("button", picture, type="button", class_=kind, data_do=name, title=label, aria_label=label)
 
 
-def frame(table: str) -> str:
+def frame(table: Markup) -> Markup:
     """Return the live panel around its table, with the small forms as templates."""
-    filter_label = html.escape(_("Filter"))
-    search = f'<input type="search" class="bz-filter" hidden placeholder="{filter_label}" aria-label="{filter_label}">'
-    new_title = html.escape(_("Open a deploy form in a cell below"))
-    new_text, region_label = html.escape(_("Deploy …")), html.escape(_("Deployments"))
-    new = f'<button type="button" data-do="new" title="{new_title}">{new_text}</button>'
-    close = icon("close", _("Close the panel; the latest numbers stay"))
-    forms = "".join(f'<template data-tray="{name}">{inner}</template>' for name, inner in _trays().items())
-    region = f'role="region" tabindex="0" aria-label="{region_label}"'
-    scroll = f'<div class="bz-scroll" {region} hidden>{table}</div>'
-    return (
-        f'<div class="bz-head"><span class="bz-summary"></span><span class="bz-push"></span>{search}{new}{close}</div>'
-        f'<p class="bz-alarm" role="status" hidden></p>{scroll}{forms}'
-    )
+    label = _("Filter")
+    title = _("Open a deploy form in a cell below")
+    head = [
+        tag("span", class_="bz-summary"),
+        tag("span", class_="bz-push"),
+        tag("input", type="search", class_="bz-filter", hidden=True, placeholder=label, aria_label=label),
+        tag("button", _("Deploy …"), type="button", data_do="new", title=title),
+        icon("close", _("Close the panel; the latest numbers stay")),
+    ]
+    region = {"role": "region", "tabindex": 0, "aria_label": _("Deployments")}
+    return join([
+        tag("div", *head, class_="bz-head"),
+        tag("p", class_="bz-alarm", role="status", hidden=True),
+        tag("div", table, class_="bz-scroll", hidden=True, **region),
+        *(tag("template", content, data_tray=name) for name, content in _trays().items()),
+    ])  # fmt: skip
 
 
-def _trays() -> dict[str, str]:
+def _trays() -> dict[str, Markup]:
     """Return the forms by the action that each is for; `{alias}` in a `<span>` is filled in by the page."""
-    reply = '<span class="bz-said" role="status"></span>'
-    number = '<input type="number" name="value" min="1" max="999" required>'
     names = {
         "logs": _("Logs"),
         "scale": _("Scale"),
@@ -93,36 +94,30 @@ def _trays() -> dict[str, str]:
         "drain": _("Drain"),
         "undeploy": _("Undeploy"),
     }
-    workers = html.escape(_("Workers"))
-    texts = {
-        "scale": f"<label>{workers} {number}</label>",
-        "drain": _span(_("Send no new requests to {alias}? Requests in flight finish; a restart resumes service.")),
-        "undeploy": _span(_("Undeploy {alias}? Requests in flight have 30 s to finish.")),
-        "line": _span(_("Run this in a cell:")),
-    }
-    actions = "".join(
-        f'<button type="button" data-do="{name}">{html.escape(text)}</button>' for name, text in names.items()
-    )
-    cancel, close = _("Cancel"), _cancel(_("Close"))
+    actions = (tag("button", text, type="button", data_do=name) for name, text in names.items())
+    number = tag("input", type="number", name_="value", min=1, max=999, required=True)
+    drain = _("Send no new requests to {alias}? Requests in flight finish; a restart resumes service.")
+    undeploy = _("Undeploy {alias}? Requests in flight have 30 s to finish.")
+    cancel, close = _("Cancel"), _("Close")
+    log = tag("pre", class_="bz-log", tabindex=0)
     return {
-        "more": f"<form>{actions}</form>",
-        "scale": _form(texts["scale"], "primary", names["scale"], cancel),
-        "drain": _form(texts["drain"], "primary", names["drain"], cancel),
-        "undeploy": _form(texts["undeploy"], "danger", names["undeploy"], _("Keep")),
-        "logs": _form("", "plain", _("Refresh"), _("Close")) + '<pre class="bz-log" tabindex="0"></pre>',
-        "line": f"<form>{texts['line']}<code></code>{close}</form>",
-        "said": f"<form>{reply}{close}</form>",
+        "more": tag("form", *actions),
+        "scale": _form(tag("label", _("Workers"), " ", number), "primary", names["scale"], cancel),
+        "drain": _form(tag("span", drain), "primary", names["drain"], cancel),
+        "undeploy": _form(tag("span", undeploy), "danger", names["undeploy"], _("Keep")),
+        "logs": _form(Markup(), "plain", _("Refresh"), close) + log,
+        "line": tag("form", tag("span", _("Run this in a cell:")), tag("code"), _cancel(close)),
+        "said": tag("form", _reply(), _cancel(close)),
     }
 
 
-def _span(text: str) -> str:
-    return f"<span>{html.escape(text)}</span>"
+def _form(question: Markup, kind: str, action: str, cancel: str) -> Markup:
+    return tag("form", question, tag("button", action, class_=f"bz-{kind}"), _cancel(cancel), _reply())
 
 
-def _form(question: str, kind: str, action: str, cancel: str) -> str:
-    reply = '<span class="bz-said" role="status"></span>'
-    return f'<form>{question}<button class="bz-{kind}">{html.escape(action)}</button>{_cancel(cancel)}{reply}</form>'
+def _reply() -> Markup:
+    return tag("span", class_="bz-said", role="status")
 
 
-def _cancel(text: str) -> str:
-    return f'<button type="button" data-do="cancel">{html.escape(text)}</button>'
+def _cancel(text: str) -> Markup:
+    return tag("button", text, type="button", data_do="cancel")

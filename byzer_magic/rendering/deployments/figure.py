@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import time
 from collections.abc import Sequence
@@ -10,10 +9,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 from statistics import median
 
+from markupsafe import Markup
+
 from byzer_magic.i18n import gettext as _
-from byzer_magic.rendering import assets
 from byzer_magic.rendering.deployments import cells as stat_cells
 from byzer_magic.rendering.deployments.sparkline import Series, runs_of
+from byzer_magic.rendering.markup import join, style, tag
 from byzer_magic.stat import Sample
 
 POINTS = 120
@@ -107,11 +108,11 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def page(title: str, summary: str, made: Sequence[Plot], shown: Window) -> str:
+def page(title: str, summary: str, made: Sequence[Plot], shown: Window) -> Markup:
     """Return the figure as HTML with its own style."""
-    drawn = "".join(svg(plot, shown) for plot in made)
-    said = f"<figcaption><b>{html.escape(title)}</b> <span>{html.escape(summary)}</span></figcaption>"
-    return f'<style>{assets.read("plot.css")}</style><figure class="bz-figure">{said}<div>{drawn}</div></figure>'
+    caption = tag("figcaption", tag("b", title), " ", tag("span", summary))
+    figure = tag("figure", caption, tag("div", *(svg(plot, shown) for plot in made)), class_="bz-figure")
+    return style("plot.css") + figure
 
 
 def text(title: str, summary: str, made: Sequence[Plot]) -> str:
@@ -132,23 +133,21 @@ def blocks(values: Series) -> str:
     )
 
 
-def svg(plot: Plot, shown: Window) -> str:
-    """Return one plot with its axes; screen readers are told its range."""
+def svg(plot: Plot, shown: Window) -> Markup:
+    """Return one plot with its axes; screen readers read its range."""
     known = [*plot.known, *(value for value in plot.second or () if value is not None)]
     marks = ticks(max(known, default=0.0))
-    label = html.escape(_label(plot))
-    head = (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}"><title>{label}</title>'
-        f'<text class="bz-title" x="0" y="12">{html.escape(plot.name)}'
-        f'<tspan class="bz-about" dx="8">{html.escape(plot.about)}</tspan></text>'
-    )
+    label = _label(plot)
+    about = tag("tspan", plot.about, class_="bz-about", dx=8)
     lines = _lines(plot.values, shown, marks[-1], filled=plot.filled)
     if plot.second and any(plot.second):
         lines += _lines(without_zeros(plot.second), shown, marks[-1], filled=False, kind="bz-second")
     if not plot.known:
-        note = html.escape(_("no data"))
-        lines = f'<text class="bz-none" x="{WIDTH / 2}" y="{HEIGHT / 2}">{note}</text>'
-    return f"{head}{_up_axis(marks)}{_time_axis(shown)}{lines}</svg>"
+        lines = tag("text", _("no data"), class_="bz-none", x=WIDTH / 2, y=HEIGHT / 2)
+    return tag(
+        "svg", tag("title", label), tag("text", plot.name, about, class_="bz-title", x=0, y=12), _up_axis(marks),
+        _time_axis(shown), lines, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label,
+    )  # fmt: skip
 
 
 def without_zeros(values: Series) -> Series:
@@ -164,7 +163,7 @@ def _label(plot: Plot) -> str:
     return _("{name}: {low} to {high}, last {last}", name=plot.name, low=low, high=high, last=last)
 
 
-def _lines(values: Series, shown: Window, top: float, *, filled: bool, kind: str = "bz-line") -> str:
+def _lines(values: Series, shown: Window, top: float, *, filled: bool, kind: str = "bz-line") -> Markup:
     inner = WIDTH - LEFT - RIGHT
     wide = inner * shown.step / shown.seconds
     runs = [[(LEFT + (place + 0.5) * wide, height(value, top)) for place, value in run] for run in runs_of(values)]
@@ -176,9 +175,10 @@ def _lines(values: Series, shown: Window, top: float, *, filled: bool, kind: str
     area = "".join(
         f"M{run[0][0]:.1f} {floor}" + "".join(f"L{x:.1f} {y:.1f}" for x, y in run) + f"V{floor}Z" for run in runs
     )
-    under = f'<path class="bz-area" d="{area}"/>' if filled else ""
-    alone = f'<path class="{kind} bz-dot" d="{dots}"/>' if dots else ""
-    return f'{under}<path class="{kind}" d="{path}"/>{alone}'
+    shapes = [tag("path", class_="bz-area", d=area)] if filled else []
+    shapes.append(tag("path", class_=kind, d=path))
+    shapes += [tag("path", class_=f"{kind} bz-dot", d=dots)] if dots else []
+    return join(shapes)
 
 
 def height(value: float, top: float) -> float:
@@ -203,27 +203,26 @@ def number(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
-def _up_axis(marks: Sequence[float]) -> str:
+def _up_axis(marks: Sequence[float]) -> Markup:
     drawn = []
     for mark in marks:
         y = height(mark, marks[-1])
-        kind = "bz-floor" if mark == 0 else "bz-grid"
-        drawn.append(f'<path class="{kind}" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        drawn.append(f'<text class="bz-up" x="{LEFT - 6}" y="{y + 3.5:.1f}">{number(mark)}</text>')
-    return "".join(drawn)
+        line = tag("path", class_="bz-grid" if mark else "bz-floor", d=f"M{LEFT} {y:.1f}H{WIDTH - RIGHT}")
+        drawn.append(line + tag("text", number(mark), class_="bz-up", x=LEFT - 6, y=f"{y + 3.5:.1f}"))
+    return join(drawn)
 
 
-def _time_axis(shown: Window) -> str:
+def _time_axis(shown: Window) -> Markup:
     span = next((span for span in SPANS if shown.seconds / span <= 6), SPANS[-1])
     first = math.ceil(shown.start / span) * span
     drawn = []
     for at in range(int(first), int(shown.end) + 1, span):
         x = LEFT + (WIDTH - LEFT - RIGHT) * (at - shown.start) / shown.seconds
-        said = clock(at, short=span % 60 == 0)
         if LEFT + 8 <= x <= WIDTH - RIGHT - 8:
-            drawn.append(f'<path class="bz-tick" d="M{x:.1f} {HEIGHT - BOTTOM}v4"/>')
-            drawn.append(f'<text class="bz-time" x="{x:.1f}" y="{HEIGHT - 5}">{said}</text>')
-    return "".join(drawn)
+            drawn.append(tag("path", class_="bz-tick", d=f"M{x:.1f} {HEIGHT - BOTTOM}v4"))
+            text = clock(at, short=span % 60 == 0)
+            drawn.append(tag("text", text, class_="bz-time", x=f"{x:.1f}", y=HEIGHT - 5))
+    return join(drawn)
 
 
 def clock(at: float, *, short: bool = False) -> str:

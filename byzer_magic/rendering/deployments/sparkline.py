@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterable, Sequence
 
+from markupsafe import Markup
+
+from byzer_magic.rendering.markup import tag
 from byzer_magic.stat import Sample
 
 HEIGHT = 20
@@ -42,25 +44,24 @@ def _placed(samples: Iterable[Sample], end: int, seconds: int, step: int) -> Ite
             yield place, sample
 
 
-def spark(values: Sequence[float | None], label: str) -> str:
-    """Return a line over time with its area; screen readers and tooltips say the label."""
+def spark(values: Sequence[float | None], label: str) -> Markup:
+    """Return a line over time with its area; the label is for screen readers and tooltips."""
     high = max((value for value in values if value is not None), default=0.0)
-    title = html.escape(label)
     width = max(len(values) - 1, 1)
-    head = f'<svg class="bz-spark" viewBox="0 0 {width} {HEIGHT}" preserveAspectRatio="none" role="img"'
     if high <= 0:
-        flat = f'<path class="bz-still" d="M0 {HEIGHT - 1}H{width}"/>'
-        return f'{head} aria-label="{title}"><title>{title}</title>{flat}</svg>'
-    scale = (HEIGHT - 2) / high
-    runs = [[(x, HEIGHT - 1 - value * scale) for x, value in run] for run in runs_of(values)]
-    line = "".join(_line(run) for run in runs if len(run) > 1)
-    dots = "".join(f"{_line(run)}h.01" for run in runs if len(run) == 1)
-    alone = f'<path class="bz-dot" d="{dots}"/>' if dots else ""
-    area = "".join(f"{_line(run)}V{HEIGHT}H{run[0][0]}Z" for run in runs)
-    return (
-        f'{head} aria-label="{title}"><title>{title}</title>'
-        f'<path class="bz-area" d="{area}"/><path class="bz-line" d="{line}"/>{alone}</svg>'
-    )
+        shapes = [tag("path", class_="bz-still", d=f"M0 {HEIGHT - 1}H{width}")]
+    else:
+        scale = (HEIGHT - 2) / high
+        runs = [[(x, HEIGHT - 1 - value * scale) for x, value in run] for run in runs_of(values)]
+        area = "".join(f"{_line(run)}V{HEIGHT}H{run[0][0]}Z" for run in runs)
+        line = "".join(_line(run) for run in runs if len(run) > 1)
+        dots = "".join(f"{_line(run)}h.01" for run in runs if len(run) == 1)
+        shapes = [tag("path", class_="bz-area", d=area), tag("path", class_="bz-line", d=line)]
+        shapes += [tag("path", class_="bz-dot", d=dots)] if dots else []
+    return tag(
+        "svg", tag("title", label), *shapes, class_="bz-spark", viewBox=f"0 0 {width} {HEIGHT}",
+        preserveAspectRatio="none", role="img", aria_label=label,
+    )  # fmt: skip
 
 
 def runs_of(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from markupsafe import Markup
+
 from byzer_magic.i18n import gettext as _, localized, ngettext
-from byzer_magic.rendering import assets
 from byzer_magic.rendering.deployments import cells as stat_cells, controls, sparkline
 from byzer_magic.rendering.deployments.cells import COLUMNS, Cells
 from byzer_magic.rendering.deployments.history import History
+from byzer_magic.rendering.markup import join, style, tag
 from byzer_magic.rendering.snapshot import Cell, table_text
 from byzer_magic.stat import Fleet, ModelStat, Sample
 
@@ -99,37 +100,38 @@ def plots(samples: Iterable[Sample], at: float) -> Cell:
         _plot(_("Tokens/s, total"), tokens, ""),
         _plot(_("TTFT"), wait, _("s")),
     ]
-    return Cell("", f'<div class="bz-plots">{"".join(drawn)}</div>')
+    return Cell("", tag("div", *drawn, class_="bz-plots"))
 
 
-def _plot(name: str, values: sparkline.Series, unit: str) -> str:
+def _plot(name: str, values: sparkline.Series, unit: str) -> Markup:
     known = [value for value in values if value is not None] or [0.0]
     high, last = (f"{value:.2f} {unit}" if unit else stat_cells.figure(value) for value in (max(known), known[-1]))
     period = _("last 10 min")
     label = _("{name}: now {now}, peak {high}", name=f"{name}, {period}", now=last, high=high)
-    said = f"{html.escape(name)} <span>{html.escape(period)}</span><b>{html.escape(last)}</b>"
-    return f"<figure><figcaption>{said}</figcaption>{sparkline.spark(values, label)}</figure>"
+    caption = tag("figcaption", f"{name} ", tag("span", period), tag("b", last))
+    return tag("figure", caption, sparkline.spark(values, label))
 
 
-def row(key: str, cells: Cells, *, live: bool, opened: bool = False) -> str:
+def row(key: str, cells: Cells, *, live: bool, opened: bool = False) -> Markup:
     """Return a row; a live one has buttons, and names its cells so that the page can change each alone."""
-    alias, _, part = key.partition("/")
-    group = f' data-group="{html.escape(alias)}" data-key="{html.escape(key)}"' if live else ""
-    named = {name: f' data-cell="{name}"' if live else "" for name in cells}
+    alias, _slash, part = key.partition("/")
+    names = {name: name if live else None for name in cells}
     if "note" in cells:
         kind = "bz-trouble" if part == "!" else "bz-plots-row"
-        inner = f'<td colspan="{len(COLUMNS) + live}"{named["note"]}>{cells["note"].html}</td>'
-        return f'<tr class="{kind}"{group}>{inner}</tr>'
-    twist = controls.twist(alias, opened=opened) if live and not part else ""
-    body = "".join(f"<td{_align(name)}{named[name]}>{cells[name].html}</td>" for name in COLUMNS[1:])
-    acts = f'<td class="bz-acts">{controls.of_row(alias, part)}</td>' if live else ""
-    kind = "bz-worker" if part else "bz-model"
-    first = f"{twist}<span{named['model']}>{cells['model'].html}</span>"
-    return f'<tr class="{kind}"{group}><th scope="row">{first}</th>{body}{acts}</tr>'
+        content = [tag("td", cells["note"].html, colspan=len(COLUMNS) + live, data_cell=names["note"])]
+    else:
+        kind = "bz-worker" if part else "bz-model"
+        twist = controls.twist(alias, opened=opened) if live and not part else ""
+        name = tag("span", cells["model"].html, data_cell=names["model"])
+        content = [tag("th", twist, name, scope="row")]
+        content += [tag("td", cells[name].html, class_=_align(name), data_cell=names[name]) for name in COLUMNS[1:]]
+        content += [tag("td", controls.of_row(alias, part), class_="bz-acts")] if live else []
+    group = {"data_group": alias, "data_key": key} if live else {}
+    return tag("tr", *content, class_=kind, **group)
 
 
-def _align(name: str) -> str:
-    return "" if name in (COLUMNS[0], *LEFT) else ' class="bz-number"'
+def _align(name: str) -> str | None:
+    return None if name in (COLUMNS[0], *LEFT) else "bz-number"
 
 
 def difference(before: View | None, now: View) -> dict[str, Any]:
@@ -152,35 +154,36 @@ def _changed(before: Cells, now: Cells) -> dict[str, str]:
     return {name: cell.html for name, cell in now.items() if name not in before or before[name].html != cell.html}
 
 
-def table(body: str, *, live: bool) -> str:
+def table(body: Markup, *, live: bool) -> Markup:
     """Return the table around rows."""
-    heads = "".join(_heading(name) for name in COLUMNS)
-    actions = html.escape(_("Actions"))
-    hidden = f'<span class="bz-hidden">{actions}</span>'
-    acts = f'<th scope="col" class="bz-acts">{hidden}</th>' if live else ""
-    return f'<table class="bz-table"><thead><tr>{heads}{acts}</tr></thead><tbody>{body}</tbody></table>'
+    heads = [_heading(name) for name in COLUMNS]
+    if live:
+        hidden = tag("span", _("Actions"), class_="bz-hidden")
+        heads.append(tag("th", hidden, scope="col", class_="bz-acts"))
+    return tag("table", tag("thead", tag("tr", *heads)), tag("tbody", body), class_="bz-table")
 
 
-def _heading(name: str) -> str:
-    long = localized(stat_cells.EXPLANATIONS.get(name, ""))
-    title = f' title="{html.escape(long)}"' if long else ""
-    return f'<th scope="col"{_align(name)}{title}>{html.escape(stat_cells.heading(name))}</th>'
+def _heading(name: str) -> Markup:
+    title = localized(stat_cells.EXPLANATIONS.get(name))
+    return tag("th", stat_cells.heading(name), scope="col", class_=_align(name), title=title)
 
 
-def frame() -> str:
+def frame() -> Markup:
     """Return the live panel before its first rows."""
-    return controls.frame(table("", live=True))
+    return controls.frame(table(Markup(), live=True))
 
 
-def snapshot(shown: View, stats: Sequence[ModelStat], clock: str) -> tuple[str, str]:
+def snapshot(shown: View, stats: Sequence[ModelStat], clock: str) -> tuple[Markup, str]:
     """Return what stays in the saved notebook: the rows as they were at `clock`, and the same as text."""
     rows = {key: cells for key, cells in shown.rows.items() if "/" not in key or key.endswith("/!")}
-    body = "".join(row(key, cells, live=False) for key, cells in rows.items())
+    body = join(row(key, cells, live=False) for key, cells in rows.items())
     line = " · ".join(filter(None, (shown.summary, _("as of {time}", time=clock))))
-    alarm = f'<p class="bz-alarm">{html.escape(shown.trouble)}</p>' if shown.trouble else ""
-    inner = f'<div class="bz-scroll" tabindex="0">{table(body, live=False)}</div>' if body else ""
-    head = f'<div class="bz-head"><span class="bz-summary">{html.escape(line)}</span></div>'
-    page = f"{head}{alarm}{inner}{_workers(stats)}"
+    page = [
+        tag("div", tag("span", line, class_="bz-summary"), class_="bz-head"),
+        tag("p", shown.trouble, class_="bz-alarm") if shown.trouble else "",
+        tag("div", table(body, live=False), class_="bz-scroll", tabindex=0) if body else "",
+        _workers(stats),
+    ]
     plain = [
         {stat_cells.heading(name): cells[name] for name in COLUMNS if name != "rate"}
         for cells in rows.values()
@@ -188,23 +191,23 @@ def snapshot(shown: View, stats: Sequence[ModelStat], clock: str) -> tuple[str, 
     ]
     notes = [f"{key.partition('/')[0]}: {cells['note']}" for key, cells in rows.items() if "note" in cells]
     text = "\n".join(filter(None, [table_text(plain, ""), *notes, shown.trouble, line]))
-    return f'<div class="bz-panel bz-snapshot bz-still">{page}</div>', text
+    return tag("div", *page, class_="bz-panel bz-snapshot bz-still"), text
 
 
-def _workers(stats: Sequence[ModelStat]) -> str:
+def _workers(stats: Sequence[ModelStat]) -> Markup:
     """Return all workers, folded away."""
     total = sum(len(stat.workers) for stat in stats)
     if not 1 < total <= LISTED:
-        return ""
-    body = "".join(
+        return Markup()
+    body = join(
         row(f"{stat.model}/{worker.index}", stat_cells.worker_cells(worker, stat.model), live=False)
         for stat in stats
         for worker in stat.workers
     )
-    said = html.escape(ngettext("{count} worker", "{count} workers", count=total))
-    return f"<details><summary>{said}</summary>{table(body, live=False)}</details>"
+    title = ngettext("{count} worker", "{count} workers", count=total)
+    return tag("details", tag("summary", title), table(body, live=False))
 
 
-def styles() -> str:
+def styles() -> Markup:
     """Return the styles of panel and snapshot as HTML."""
-    return f"<style>{''.join(map(assets.read, STYLES))}</style>"
+    return style(*STYLES)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from markupsafe import Markup
+
 from byzer_magic.i18n import gettext as _
 from byzer_magic.media import wav
+from byzer_magic.rendering.markup import tag
 from byzer_magic.rendering.media import base as media
 from byzer_magic.types import Media
 
@@ -49,7 +51,7 @@ def peaks(sound: wav.Wave, count: int = BARS) -> list[float]:
     return [value / top for value in found] if top > 0 else found
 
 
-def figure(sound: AudioView, keep: media.Keep = media.kept) -> tuple[str, str]:
+def figure(sound: AudioView, keep: media.Keep = media.kept) -> tuple[Markup, str]:
     """Return a sound as HTML, and the line of text that stands for it."""
     data, mime = wav.playable(sound.data, sound.mime)
     found = wav.read(data)
@@ -64,12 +66,10 @@ def figure(sound: AudioView, keep: media.Keep = media.kept) -> tuple[str, str]:
     body = [
         _strokes(found) if found and source else "",
         shown,
-        media.tag("p", html.escape(sound.said), class_="bz-said") if sound.said else "",
-        media.tag(
-            "figcaption", " · ".join(filter(None, [html.escape(" · ".join(facts)), saver])), class_="bz-quiet"
-        ),
-    ]  # fmt: skip
-    return media.tag("figure", "".join(body), class_="bz-sound"), " · ".join(facts)
+        tag("p", sound.said, class_="bz-said") if sound.said else "",
+        tag("figcaption", Markup(" · ").join(filter(None, [" · ".join(facts), saver])), class_="bz-quiet"),
+    ]
+    return tag("figure", *body, class_="bz-sound"), " · ".join(facts)
 
 
 def recording(heard: Media, text: str) -> AudioView:
@@ -83,22 +83,22 @@ def bundle(sound: AudioView, text: str, *, keep: media.Keep = media.kept) -> dic
     if not sound.data:
         return {"text/plain": text}
     shown, line = figure(sound, keep)
-    return {"text/html": media.output(shown), "text/plain": line}
+    return {"text/html": str(media.output(shown)), "text/plain": line}
 
 
-def _player(source: str, sound: AudioView) -> str:
+def _player(source: str, sound: AudioView) -> Markup:
     label = _("Audio: {name}", name=sound.label or sound.said or sound.name)
-    return media.tag("audio", controls="", preload="metadata", src=source, aria_label=label)
+    return tag("audio", controls="", preload="metadata", src=source, aria_label=label)
 
 
-def _strokes(found: wav.Wave) -> str:
+def _strokes(found: wav.Wave) -> Markup:
     """Return the waveform, on which a click plays from there."""
     path = "".join(
         f"M{2 * number + 1} {20 - max(0.3, 18 * value):.1f}v{2 * max(0.3, 18 * value):.1f}"
         for number, value in enumerate(peaks(found))
     )
     label = _("Waveform, {length}: click to play from there", length=media.clock(found.seconds))
-    line = media.tag("path", d=path)
-    picture = media.tag("svg", line, viewBox=f"0 0 {2 * BARS} 40", preserveAspectRatio="none", role="img",
+    line = tag("path", d=path)
+    picture = tag("svg", line, viewBox=f"0 0 {2 * BARS} 40", preserveAspectRatio="none", role="img",
                         aria_label=label)  # fmt: skip
-    return media.tag("div", f"{picture}<i></i>", class_="bz-wave", data_seconds=f"{found.seconds:.3f}")
+    return tag("div", picture, tag("i"), class_="bz-wave", data_seconds=f"{found.seconds:.3f}")

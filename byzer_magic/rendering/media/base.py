@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 from collections.abc import Callable
 from pathlib import Path, PurePath
-from typing import Any
 from urllib.parse import quote
+
+from markupsafe import Markup
 
 from byzer_magic.i18n import gettext as _
 from byzer_magic.media.describe import clock as clock, file_name as file_name, size as size
 from byzer_magic.rendering import assets
+from byzer_magic.rendering.markup import style, tag
 
 EMBED_BYTES = 16 * 1024 * 1024
 """Larger media are not put into the notebook file: they are kept beside it, and linked."""
@@ -35,34 +36,20 @@ def data_url(data: bytes, mime: str) -> str:
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 
-def tag(name: str, inner: str = "", **attributes: Any) -> str:
-    """Return an element whose attributes are escaped (`inner` is HTML already); those that are None are left out."""
-    pairs = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items() if value is not None)
-    written = "".join(f' {key}="{html.escape(str(value))}"' for key, value in pairs)
-    return f"<{name}{written}>" if name in ("img", "br") else f"<{name}{written}>{inner}</{name}>"
+def output(*content: Markup) -> Markup:
+    """Return the HTML of a cell: content with the style and the script that it needs."""
+    script = Markup(assets.read("media.js"))  # noqa: S704 - our own file
+    return style("media.css") + tag("div", *content, class_="bz-media") + tag("script", script)
 
 
-def output(inner: str) -> str:
-    """Return what stands in a cell: HTML with the style and the script that it needs."""
-    style, script = assets.read("media.css"), assets.read("media.js")
-    return f'<style>{style}</style><div class="bz-media">{inner}</div><script>{script}</script>'
-
-
-def download(name: str, link: str = "") -> str:
+def download(name: str, link: str = "") -> Markup:
     """Return the control that saves what its figure shows; of a file that is linked, a plain link."""
     if link:
-        return tag("a", html.escape(_("Download")), href=link, download=name)
-    label = _("Download {name}", name=name)
-    kind = "bz-link bz-download bz-scripted"
+        return tag("a", _("Download"), href=link, download=name)
     return tag(
-        "button",
-        html.escape(_("Download")),
-        type="button",
-        class_=kind,
-        data_bz_name=name,
-        aria_label=label,
-        hidden="",
-    )
+        "button", _("Download"), type="button", class_="bz-link bz-download bz-scripted", data_bz_name=name,
+        aria_label=_("Download {name}", name=name), hidden="",
+    )  # fmt: skip
 
 
 def linkable(path: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from byzer_magic.i18n import gettext as _
+from byzer_magic.rendering.markup import tag
 from byzer_magic.rendering.media import base as media
 
 SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/svg+xml", "image/avif")
@@ -46,7 +48,7 @@ def dimensions(data: bytes) -> tuple[int, int] | None:
 def grid(
     drawings: Sequence[Drawing], prompt: str, facts: Sequence[str], model: str,
     keep: media.Keep = media.kept,
-) -> tuple[str, str]:  # fmt: skip
+) -> tuple[Markup, str]:  # fmt: skip
     """Return pictures as HTML, and the text that stands for them."""
     embed = sum(len(item.data) for item in drawings) <= media.EMBED_BYTES
     cells, lines = [], []
@@ -59,11 +61,11 @@ def grid(
         cells.append(_cell(item, source, name, about, prompt, _("Enlarge image {number} of {count}", **place)))
         lines.append(about)
     about_all = " · ".join(filter(None, [model, *facts]))
-    below = media.tag("p", html.escape(prompt), class_="bz-said") if prompt else ""
-    below += media.tag("p", html.escape(about_all), class_="bz-quiet") if about_all else ""
+    below = tag("p", prompt, class_="bz-said") if prompt else Markup()
+    below += tag("p", about_all, class_="bz-quiet") if about_all else Markup()
     labels = {"data_close": _("Close"), "data_previous": _("Previous image"), "data_next": _("Next image")}
     kind = "bz-pictures" if len(drawings) > 1 else "bz-pictures bz-single"
-    return media.tag("div", "".join(cells), class_=kind, **labels) + below, "\n".join([*lines, prompt, about_all])
+    return tag("div", *cells, class_=kind, **labels) + below, "\n".join([*lines, prompt, about_all])
 
 
 def bundle(
@@ -74,7 +76,7 @@ def bundle(
     if not drawings:
         return {"text/plain": text}
     shown, lines = grid(drawings, prompt, facts, model, keep)
-    return {"text/html": media.output(shown), "text/plain": lines}
+    return {"text/html": str(media.output(shown)), "text/plain": lines}
 
 
 def _about(item: Drawing, *, embed: bool, path: str) -> str:
@@ -91,18 +93,18 @@ def _about(item: Drawing, *, embed: bool, path: str) -> str:
 
 def _cell(
     item: Drawing, source: str, name: str, about: str, prompt: str, label: str
-) -> str:  # fmt: skip
+) -> Markup:  # fmt: skip
     size = dimensions(item.data)
     visible = bool(source) and (not item.data or item.mime in SHOWN)
-    shown = ""
+    shown = Markup()
     if visible:
         alt = prompt or _("no prompt")
         width, height = size or (None, None)
-        image = media.tag("img", src=source, alt=alt, width=width, height=height, loading="lazy")
-        shown = media.tag("button", image, type="button", class_="bz-enlarge", aria_label=f"{label}: {alt}")
-    saver = ""
+        image = tag("img", src=source, alt=alt, width=width, height=height, loading="lazy")
+        shown = tag("button", image, type="button", class_="bz-enlarge", aria_label=f"{label}: {alt}")
+    saver = Markup()
     if source:
         plain = "" if source.startswith("data:") else source
-        saver = media.download(name, plain) if visible or plain else ""
-    caption = " · ".join(filter(None, [html.escape(about), saver]))
-    return media.tag("figure", shown + media.tag("figcaption", caption, class_="bz-quiet"), class_="bz-picture")
+        saver = media.download(name, plain) if visible or plain else Markup()
+    caption = Markup(" · ").join(filter(None, [about, saver]))
+    return tag("figure", shown, tag("figcaption", caption, class_="bz-quiet"), class_="bz-picture")

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from byzer_magic.i18n import gettext as _
+from byzer_magic.rendering.markup import tag
 from byzer_magic.rendering.media import audio as sound_view, base as media
 from byzer_magic.types import Segment
 
 
 def section(
     text: str, segments: Sequence[Segment] | None, facts: Sequence[str], sound: sound_view.AudioView | None,
-) -> tuple[str, str]:  # fmt: skip
+) -> tuple[Markup, str]:  # fmt: skip
     """Return a transcript as HTML with its player, and as text."""
-    player, about = "", " · ".join(facts)
+    player, about = Markup(), " · ".join(facts)
     if sound is not None:
         player, line = sound_view.figure(sound)
         about = " · ".join(filter(None, [about, line]))
     playing = "<audio" in player
-    lines = "".join(_line(item, playing=playing) for item in segments or [])
+    lines = [_line(item, playing=playing) for item in segments or []]
     said = text.strip() or _("(no speech)")
-    reach = None if playing else "0"  # what scrolls must be reachable by keyboard
-    body = (
-        media.tag("ol", lines, class_="bz-lines", tabindex=reach)
-        if lines
-        else media.tag("p", html.escape(said), class_="bz-said")
-    )
-    facts_line = media.tag("p", html.escape(" · ".join(facts)), class_="bz-quiet") if facts else ""
-    shown = media.tag("section", player + body + facts_line, class_="bz-transcript", aria_label=_("Transcript"))
+    reach = None if playing else 0  # what scrolls must be reachable by keyboard
+    body = tag("ol", *lines, class_="bz-lines", tabindex=reach) if lines else tag("p", said, class_="bz-said")
+    facts_line = tag("p", " · ".join(facts), class_="bz-quiet") if facts else ""
+    shown = tag("section", player, body, facts_line, class_="bz-transcript", aria_label=_("Transcript"))
     return shown, f"{plain(said, segments)}\n\n{about}" if about else plain(said, segments)
 
 
@@ -39,7 +37,7 @@ def bundle(
     if not text and not segments and sound is None:
         return {"text/plain": text}
     shown, line = section(text, segments, facts, sound)
-    return {"text/html": media.output(shown), "text/plain": line}
+    return {"text/html": str(media.output(shown)), "text/plain": line}
 
 
 def plain(text: str, segments: Sequence[Segment] | None) -> str:
@@ -49,11 +47,12 @@ def plain(text: str, segments: Sequence[Segment] | None) -> str:
     return "\n".join(f"[{media.clock(item.start)}] {item.text.strip()}" for item in segments)
 
 
-def _line(item: Segment, *, playing: bool) -> str:
+def _line(item: Segment, *, playing: bool) -> Markup:
     time = media.clock(item.start)
-    shown = media.tag("time", time)
+    shown = tag("time", time)
     if playing:
         label = _("Play from {time}", time=time)
-        shown = media.tag("button", time, type="button", class_="bz-link", data_bz_seek=f"{item.start:.2f}",
-                          aria_label=label)  # fmt: skip
-    return media.tag("li", f"{shown}<span>{html.escape(item.text.strip())}</span>")
+        shown = tag(
+            "button", time, type="button", class_="bz-link", data_bz_seek=f"{item.start:.2f}", aria_label=label
+        )  # fmt: skip
+    return tag("li", shown, tag("span", item.text.strip()))

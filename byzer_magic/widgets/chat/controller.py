@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from byzer_magic import media as load
 from byzer_magic.client.collect import AnyCollector
 from byzer_magic.client.converse import Exchange, aconverse
@@ -265,7 +267,7 @@ class Window:
     async def _paint(self, turn: Turn, collector: AnyCollector, news: asyncio.Event) -> None:
         """Send what is new of an answer: the blocks that have changed."""
         view = View(key=f"t{turn.number}")
-        sent: list[str] = []
+        sent: list[Markup] = []
         kept = time.monotonic()
         while True:
             with contextlib.suppress(TimeoutError):

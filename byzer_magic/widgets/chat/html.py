@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Any
+
+from markupsafe import Markup
 
 from byzer_magic.client.collect import AnyCollector, ChatCollector
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, localized
-from byzer_magic.rendering import assets, progress, results, snapshot
+from byzer_magic.rendering import progress, results, snapshot
 from byzer_magic.rendering.answer import view as answer_view
 from byzer_magic.rendering.answer.view import Shown, View
+from byzer_magic.rendering.markup import join, style, tag
 from byzer_magic.rendering.media import base as media
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.types import Media, Message
@@ -23,22 +25,22 @@ LONG_LINES = 8
 """A prompt that is longer is shown in a box of its own that scrolls, by the keyboard too."""
 
 
-def prompt_html(prompt: Message) -> str:
-    """Return what somebody asked: the text as it was typed, and what was attached."""
+def prompt_html(prompt: Message) -> Markup:
+    """Return a prompt: the text as it was typed, and what was attached."""
     text = chat_turns.text_of(prompt)
-    scrolls = ' tabindex="0"' if len(text) > LONG_TEXT or text.count("\n") > LONG_LINES else ""
-    said = f"<p{scrolls}>{html.escape(text)}</p>" if text else ""
-    return "".join(map(_attached, chat_turns.media_of(prompt))) + said
+    scrolls = 0 if len(text) > LONG_TEXT or text.count("\n") > LONG_LINES else None
+    shown = tag("p", text, tabindex=scrolls) if text else ""
+    return join([*map(_attached, chat_turns.media_of(prompt)), shown])
 
 
-def _attached(item: Media) -> str:
+def _attached(item: Media) -> Markup:
     name = item.name or item.mime
     if not item.data:
-        return f'<span class="bz-chip">{html.escape(item.url or name)}</span>'
+        return tag("span", item.url or name, class_="bz-chip")
     source = media.data_url(item.data, item.mime)
     if item.is_image:
-        return media.tag("img", src=source, alt=name)
-    return media.tag("audio", src=source, controls="", preload="metadata", aria_label=name)
+        return tag("img", src=source, alt=name)
+    return tag("audio", src=source, controls="", preload="metadata", aria_label=name)
 
 
 def so_far(collector: AnyCollector) -> Shown:
@@ -61,19 +63,21 @@ def of_turn(turn: Turn) -> Shown:
     return Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or (), footer=note)
 
 
-def _made(result: Result) -> str:
-    """Return a sound, pictures, a transcript, or whatever else a model makes."""
+def _made(result: Result) -> Markup:
+    """Return audio, images, a transcript, or what else is not text."""
     bundle = results.bundle(result)
-    return bundle.get("text/html") or f"<pre>{html.escape(bundle['text/plain'])}</pre>"
+    if "text/html" in bundle:
+        return Markup(bundle["text/html"])  # noqa: S704 - rendered by this package
+    return tag("pre", bundle["text/plain"])
 
 
-def error_html(error: ByzerError) -> str:
-    """Return what went wrong, and what to do."""
-    hint = f"<p>{html.escape(localized(error.hint))}</p>" if error.hint else ""
-    return f'<div class="bz-chat-error"><p>{html.escape(localized(error.message))}</p>{hint}</div>'
+def error_html(error: ByzerError) -> Markup:
+    """Return an error's message and its hint."""
+    hint = tag("p", localized(error.hint)) if error.hint else ""
+    return tag("div", tag("p", localized(error.message)), hint, class_="bz-chat-error")
 
 
-def blocks(turn: Turn, view: View, shown: Shown) -> list[str]:
+def blocks(turn: Turn, view: View, shown: Shown) -> list[Markup]:
     """Return the blocks of a turn's answer; an error is the last one."""
     found = view.blocks(shown)
     return [*found, error_html(turn.error)] if turn.error else found
@@ -102,26 +106,23 @@ def transcript(turns: Sequence[Turn], system: str, alias: str) -> dict[str, str]
 
     A page in which the window lives hides it.
     """
-    parts = [_said(_("System prompt"), f"<p>{html.escape(system)}</p>", "")] if system else []
+    parts = [_turn(_("System prompt"), tag("p", system))] if system else []
     for turn in turns:
         drawn = entry(turn)
-        parts.append(_said(_("You"), drawn["prompt"], " bz-chat-you"))
-        parts.append(_said(turn.alias or alias, "".join(drawn["blocks"]), ""))
-    nothing = html.escape(_("No messages yet."))
-    empty = "" if parts else f"<p>{nothing}</p>"
-    title = html.escape(_("Chat with {alias}", alias=alias))
-    styles = "".join(map(assets.read, ("answer.css", "footer.css", "transcript.css")))
+        parts.append(_turn(_("You"), drawn["prompt"], " bz-chat-you"))
+        parts.append(_turn(turn.alias or alias, join(drawn["blocks"])))
+    title = _("Chat with {alias}", alias=alias)
+    body = parts or [tag("p", _("No messages yet."))]
+    kind = "bz-still bz-chat-kept mathjax_ignore tex2jax_ignore"
+    section = tag("section", tag("p", title, class_="bz-footer"), *body, class_=kind, aria_label=title)
     return {
-        "text/html": (
-            f'<style>{styles}</style><section class="bz-still bz-chat-kept mathjax_ignore tex2jax_ignore" '
-            f'aria-label="{title}"><p class="bz-footer">{title}</p>{"".join(parts)}{empty}</section>'
-        ),
+        "text/html": str(style("answer.css", "footer.css", "transcript.css") + section),
         "text/plain": plain(turns, system, alias),
     }
 
 
-def _said(who: str, body: str, kind: str) -> str:
-    return f'<div class="bz-answer{kind}"><strong>{html.escape(who)}</strong>{body}</div>'
+def _turn(who: str, body: Markup, kind: str = "") -> Markup:
+    return tag("div", tag("strong", who), body, class_=f"bz-answer{kind}")
 
 
 def plain(turns: Sequence[Turn], system: str, alias: str) -> str:

@@ -29,7 +29,7 @@ class Turn:
     error: ByzerError | None = None
     running: bool = False
     number: int = field(default_factory=lambda: next(NUMBERS))
-    part: list[str] = field(default_factory=list)
+    part: Sequence[str] = field(default_factory=list)
     """While it is running: the blocks of HTML that have come."""
     drawn: dict[str, Any] | None = None
     """As it was drawn, once nothing of it changes any more."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Collection
 
 from byzer_magic.commands import parser
 from byzer_magic.i18n import gettext as _, language
+from byzer_magic.rendering.markup import tag
+
+QUIET = "margin:0;opacity:.8"
+BOX = (
+    "margin:4px 0;padding:6px 8px;white-space:pre-wrap;overflow-wrap:anywhere;"
+    "border:1px solid var(--jp-border-color2,#8884)"
+)
+"""Styles in the elements themselves: a saved notebook has no others here."""
 
 
 def still(line: str, typed: Collection[str], outcome: str) -> dict[str, str]:
@@ -19,20 +26,14 @@ def still(line: str, typed: Collection[str], outcome: str) -> dict[str, str]:
         if typed
         else ""
     )
-    intro = html.escape(_("A deployment form. Run this cell to open it again. Its command:"))
-    quiet = 'style="margin:0;opacity:.8"'
-    code = (
-        '<pre style="margin:4px 0;padding:6px 8px;white-space:pre-wrap;overflow-wrap:anywhere;'
-        f'border:1px solid var(--jp-border-color2,#8884)"><code>{html.escape(line)}</code></pre>'
-    )
+    intro = _("A deployment form. Run this cell to open it again. Its command:")
     parts = [
-        f"<p {quiet}>{intro}</p>",
-        code,
-        *(f"<p {quiet}>{html.escape(text)}</p>" for text in (note, outcome) if text),
+        tag("p", intro, style=QUIET),
+        tag("pre", tag("code", line), style=BOX),
+        *(tag("p", text, style=QUIET) for text in (note, outcome) if text),
     ]
-    body = "".join(parts)
     return {
-        "text/html": f'<div class="bz-form-still bz-still">{body}</div>',
+        "text/html": str(tag("div", *parts, class_="bz-form-still bz-still")),
         "text/plain": "\n".join(filter(None, (line, note, outcome))),
     }
 

@@ -15,6 +15,7 @@ from byzer_magic.commands.spec import PanelSpec
 from byzer_magic.errors import ByzerError, MissingExtra
 from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.deployments import cells as stat_cells, table
+from byzer_magic.rendering.markup import tag
 from byzer_magic.runtime.cluster import discovery
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.stat import Fleet
@@ -109,7 +110,7 @@ class Panel:
         display({"text/plain": _("Deployments, live while their notebook runs"), **mount}, raw=True)
         self._snapshot = DisplayHandle()
         looking = _("Looking for deployments …")
-        snapshot = f'<div class="bz-panel bz-snapshot bz-still"><p>{looking}</p></div>'
+        snapshot = tag("div", tag("p", looking), class_="bz-panel bz-snapshot bz-still")
         self._snapshot.display({"text/html": snapshot, "text/plain": looking}, raw=True)
 
     def _open_page(self) -> page.Page | None:
