@@ -28,7 +28,8 @@ PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+\Z
 BARE = re.compile(
     r"https?://[^\s<>\"'`|\\\u3000-\u303f\uff00-\uffef]+[^\s<>\"'`|\\.,;:!?)\]}*_~\u3000-\u303f\uff00-\uffef]"
 )
-"""An address in running text."""
+"""A URL in running text. We looked at linkify-it-py; no, because it takes Chinese punctuation, and the text behind it,
+for a part of the URL: all of `https://e.org/a，然后` would be one link."""
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 """The only way to a new line in a table's cell, so models write it: it is read as one."""
 
