@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
-from wcwidth import wcswidth
-
 from byzer_magic.commands.options import Option, Spec, options_of
 from byzer_magic.commands.spec import all_commands
 from byzer_magic.errors import CommandError, suggest
-from byzer_magic.i18n import gettext as _, lazy_gettext, localized, using
+from byzer_magic.i18n import gettext as _, lazy_gettext, localized, pad, using, width
 
 _VALUES = {"text": "TEXT", "texts": "TEXT", "int": "N", "float": "X", "params": "KEY=VALUE ..."}
 
@@ -75,8 +73,8 @@ def columns(rows: Iterable[tuple[str, str]]) -> list[str]:
         ['  模型  model', '  a     b']
     """
     rows = list(rows)
-    width = max((wcswidth(left) for left, _right in rows), default=0)
-    return [f"  {left}{' ' * (width - wcswidth(left))}  {right}" for left, right in rows]
+    column = max((width(left) for left, _right in rows), default=0)
+    return [f"  {pad(left, column)}  {right}" for left, right in rows]
 
 
 def _usage(name: str, cls: type[Spec]) -> str:

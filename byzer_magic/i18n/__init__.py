@@ -16,6 +16,7 @@ Templates use `str.format` fields; a template without values is taken literally,
 
 from byzer_magic.i18n.language import LANGUAGES, language, language_of, set_language, using
 from byzer_magic.i18n.text import Text, gettext, join, lazy_gettext, lazy_ngettext, localized, ngettext, pack, unpack
+from byzer_magic.i18n.width import pad, width
 
 __all__ = [
     "LANGUAGES",
@@ -29,7 +30,9 @@ __all__ = [
     "localized",
     "ngettext",
     "pack",
+    "pad",
     "set_language",
     "unpack",
     "using",
+    "width",
 ]

@@ -9,7 +9,7 @@ from typing import Any, Self
 from markupsafe import Markup, escape
 
 from byzer_magic.catalog import prices
-from byzer_magic.i18n import gettext as _, ngettext
+from byzer_magic.i18n import gettext as _, ngettext, pad, width
 from byzer_magic.rendering.markup import join, style, tag
 from byzer_magic.results import ChatResult, EmbedResult, RerankResult, Result
 from byzer_magic.stat import ModelStat
@@ -69,9 +69,9 @@ def table_text(rows: Sequence[dict[str, Any]], empty: str) -> str:
     if not rows:
         return empty
     lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    widths = [max(width(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        "  ".join(pad(cell, cells) for cell, cells in zip(line, widths, strict=True)).rstrip() for line in lines
     )
 
 

@@ -11,7 +11,7 @@ from statistics import median
 
 from markupsafe import Markup
 
-from byzer_magic.i18n import gettext as _
+from byzer_magic.i18n import gettext as _, pad, width
 from byzer_magic.rendering.deployments import cells as stat_cells
 from byzer_magic.rendering.deployments.sparkline import Series, runs_of
 from byzer_magic.rendering.markup import join, style, tag
@@ -117,8 +117,8 @@ def page(title: str, summary: str, made: Sequence[Plot], shown: Window) -> Marku
 
 def text(title: str, summary: str, made: Sequence[Plot]) -> str:
     """Return the figure as text: each plot as a line of blocks with its highest and last value."""
-    width = max(len(plot.name) for plot in made)
-    lines = [f"{plot.name:<{width}}  {blocks(plot.values)}  {_label(plot).partition(': ')[2]}" for plot in made]
+    column = max(width(plot.name) for plot in made)
+    lines = [f"{pad(plot.name, column)}  {blocks(plot.values)}  {_range(plot)}" for plot in made]
     return "\n".join([title, summary, *lines])
 
 
@@ -157,10 +157,14 @@ def without_zeros(values: Series) -> Series:
 
 
 def _label(plot: Plot) -> str:
+    return _("{name}: {range}", name=plot.name, range=_range(plot))
+
+
+def _range(plot: Plot) -> str:
     if not plot.known:
-        return _("{name}: no data", name=plot.name)
+        return _("no data")
     low, high, last = (number(value) for value in (min(plot.known), max(plot.known), plot.known[-1]))
-    return _("{name}: {low} to {high}, last {last}", name=plot.name, low=low, high=high, last=last)
+    return _("{low} to {high}, last {last}", low=low, high=high, last=last)
 
 
 def _lines(values: Series, shown: Window, top: float, *, filled: bool, kind: str = "bz-line") -> Markup:
