@@ -196,7 +196,7 @@ def _machine_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     details = ", ".join([facts["architecture"], *sets])
     yield (
         _("CPUs"),
-        _("{cpus}, load {load} ({details})", cpus=facts["cpus"], load=f"{facts['load']:.1f}", details=details),
+        _("{cpus}, load {load} ({details})", cpus=facts["cpus"], load=format(facts["load"], ".1f"), details=details),
     )
     yield _("memory"), _share(facts)
     yield _("GPUs"), "; ".join(map(_gpu, facts["gpus"])) or _("none")
@@ -221,7 +221,12 @@ def _ray(facts: dict[str, Any]) -> str:
     if not facts["running"]:
         return str(localized(facts.get("error"))) if "error" in facts else _("not running here")
     return ", ".join(
-        _("{free} of {total} {resource}s free", free=f"{part['free']:g}", total=f"{part['total']:g}", resource=name)
+        _(
+            "{free} of {total} {resource}s free",
+            free=format(part["free"], "g"),
+            total=format(part["total"], "g"),
+            resource=name,
+        )
         for name, part in facts["free"].items()
         if part["total"]
     )
@@ -244,7 +249,7 @@ def _model_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     count = readable(facts["parameters"], "") if facts["parameters"] else ""
     yield _("parameters"), f"{count} ({facts['dtype']})" if count else _("unknown")
     yield _("on disk"), _on_disk(facts)
-    yield _("context"), _("{count} tokens", count=f"{facts['context']:,}") if facts["context"] else _("unknown")
+    yield _("context"), _("{count} tokens", count=format(facts["context"], ",")) if facts["context"] else _("unknown")
     why = localized(facts["why"])
     if facts["engine"] is None:
         yield _("engine"), _("none: {why}", why=why)

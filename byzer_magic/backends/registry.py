@@ -149,7 +149,8 @@ def require(info: Info) -> None:
     found = installed.find(info.engine.packages) if info.engine else ()
     if found and all(package.missing for package in found):
         missing = found[0].missing
+        command = f"pip install {' '.join(missing)}"
         raise MissingExtra(
             _("{package} needs {missing}, which is not installed.", package=found[0].name, missing=", ".join(missing)),
-            _("Run: {command}", command=f"pip install {' '.join(missing)}"),
+            _("Run: {command}", command=command),
         )

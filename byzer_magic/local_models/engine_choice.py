@@ -247,6 +247,6 @@ def check_pair(name: str, weights: Weights, engines: Engines) -> None:
             message, _("Leave --infer_backend out, or use --pretrained_model_type {family}.", family=family)
         )
     names = ", ".join(engine.name for engine in able)
-    if "gguf" in formats:
+    if formats == ("gguf",) and weights.format == "transformers":
         raise BadParameter(message, _("Convert it to GGUF, or use another engine: {engines}.", engines=names))
     raise BadParameter(message, _("Leave --infer_backend out, or use another engine: {engines}.", engines=names))

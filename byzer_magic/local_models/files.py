@@ -82,12 +82,9 @@ def look(model_path: str | None, own_formats: Iterable[FileFormat] = ()) -> Weig
             _("Check its permissions."),
         ) from err
     except (LookupError, TypeError, AttributeError, ValueError) as err:  # JSON of another shape than models have
+        error = f"{type(err).__name__}: {err}"
         raise BadParameter(
-            _(
-                "{path} has a configuration that is not a model's ({error}).",
-                path=path,
-                error=f"{type(err).__name__}: {err}",
-            ),
+            _("{path} has a configuration that is not a model's ({error}).", path=path, error=error),
             _("Download the model again."),
         ) from err
 
