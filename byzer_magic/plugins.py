@@ -5,6 +5,7 @@ Names only: no backend is imported, so that parser, completion and help can ask.
 
 from __future__ import annotations
 
+import functools
 import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ def entry_points() -> dict[str, EntryPoint]:
     return {point.name: point for point in metadata.entry_points(group=GROUP)}
 
 
+@functools.cache
 def builtin_engines() -> tuple[str, ...]:
     """Return the engines of this package: the folders of backends/local.
 
@@ -55,6 +57,9 @@ class EngineChoices(Sequence[str]):
 
     def __len__(self) -> int:
         return 1 + len(engines())
+
+    def __bool__(self) -> bool:
+        return True  # without a search, which takes 10 ms
 
     def __contains__(self, name: object) -> bool:
         return name == AUTO or name in builtin_engines() or name in engines()

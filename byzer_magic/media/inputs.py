@@ -9,12 +9,12 @@ import http.client
 import io
 import re
 import urllib.parse
-import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from byzer_magic.errors import CommandError, suggest
+from byzer_magic.media import wav
 from byzer_magic.types import Media
 
 SIGNATURES = (
@@ -255,11 +255,8 @@ def _sampled(source: Any) -> bytes | None:
         raise ValueError(f"samples have {samples.ndim} dimensions")
     if not samples.size:
         return b""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setparams((samples.shape[1] if samples.ndim == 2 else 1, 2, int(rate), 0, "NONE", ""))
-        file.writeframes(np.ascontiguousarray(samples, dtype="<i2").tobytes())
-    return buffer.getvalue()
+    channels = samples.shape[1] if samples.ndim == 2 else 1
+    return wav.write(np.ascontiguousarray(samples, dtype="<i2").tobytes(), int(rate), channels)
 
 
 def _sixteen_bits(samples: Any) -> Any:

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from byzer_magic.backends.engine import audio, audio_stream
-from byzer_magic.backends.http.speech import wav
 from byzer_magic.errors import BadRequest
-from byzer_magic.media.wav import with_length
+from byzer_magic.media import wav
 from byzer_magic.types import Media
 from tests.engines.sounds import FILES, made
 
@@ -89,7 +88,7 @@ def test_samples_that_are_no_numbers_become_silence() -> None:
         (b"", "cannot be decoded"),
         (b"no sound at all, but words", "cannot be decoded: Invalid data"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "There is no sound in it"),
-        (wav(b"", 16_000), "There is no sound in it"),
+        (wav.write(b"", 16_000), "There is no sound in it"),
     ],
 )
 def test_what_is_no_sound_is_said_in_one_sentence(data: bytes, words: str) -> None:
@@ -144,9 +143,9 @@ def test_a_wav_file_knows_its_length_when_it_is_whole() -> None:
     writer = audio_stream.writer("wav", 8_000)
     sent = writer.add(b"\1\0" * 100) + writer.add(b"\2\0" * 100) + writer.end()
     assert struct.unpack_from("<I", sent, 40) == (0xFFFFFFFF,)
-    with wave.open(io.BytesIO(with_length(sent))) as file:
+    with wave.open(io.BytesIO(wav.with_length(sent))) as file:
         assert (file.getnframes(), file.getframerate()) == (200, 8_000)
-    assert struct.unpack_from("<I", with_length(sent), 4) == (len(sent) - 8,)
-    assert with_length(with_length(sent)) == with_length(sent)
+    assert struct.unpack_from("<I", wav.with_length(sent), 4) == (len(sent) - 8,)
+    assert wav.with_length(wav.with_length(sent)) == wav.with_length(sent)
     for other in (b"", b"ID3", b"RIFF", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVEfmt "):
-        assert with_length(other) == other
+        assert wav.with_length(other) == other

@@ -103,7 +103,5 @@ def test_help_completion_and_form_show_the_engine(acme: Path) -> None:
     assert "transformers, vllm, acme" in help_text("deploy")
     assert parser.complete("deploy --infer_backend ac") == ["acme"]
     assert choices.find("acme") == "acme"
-    (field,) = [
-        field for field in fields_of(None, {}, Bounds(cpus=1, gpus=0), chinese=False) if field.key == "infer_backend"
-    ]
+    (field,) = [field for field in fields_of(None, {}, Bounds(cpus=1, gpus=0)) if field.key == "infer_backend"]
     assert field.choices[-1] == "acme"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import struct
 from typing import Any, Protocol
 
-from byzer_magic.backends.http.speech import wav
+from byzer_magic.media import wav
 
 CODECS = {
     "mp3": ("mp3", "libmp3lame", {"write_xing": "0"}),
@@ -30,9 +29,6 @@ MIMES = {
 OPUS_RATE = 48_000
 PCM_RATE = 24_000
 """Samples per second of bare PCM, as OpenAI has it."""
-ENDLESS = 0xFFFFFFFF
-"""The length that the header of a WAV file has while nobody knows it yet."""
-HEADER_BYTES = 44
 
 
 class Writer(Protocol):
@@ -52,10 +48,7 @@ def writer(form: str, rate: int) -> Writer:
 
 class _Wav:
     def __init__(self, rate: int) -> None:
-        header = bytearray(wav(b"", rate))
-        struct.pack_into("<I", header, 4, ENDLESS)
-        struct.pack_into("<I", header, HEADER_BYTES - 4, ENDLESS)
-        self._header = bytes(header)
+        self._header = wav.stream_header(rate)
 
     def add(self, samples: bytes) -> bytes:
         header, self._header = self._header, b""

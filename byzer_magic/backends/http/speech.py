@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import struct
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -13,6 +12,7 @@ from typing import Any
 from byzer_magic.backends.http.retry import retried
 from byzer_magic.errors import BadRequest, ProviderUnavailable, suggest
 from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.media import wav
 from byzer_magic.types import AudioChunk
 
 _STOPS = re.compile(r"[.!?…。！？；]++[\"'”’)」』）】》]*+\s*+|\n\s*+")
@@ -210,52 +210,14 @@ def audio_chunks(data: bytes, mime: str) -> Iterator[AudioChunk]:
 def join_wav(files: Sequence[bytes]) -> bytes:
     """Return WAV files of the same format as one.
 
-    Not with the module `wave`: it supports neither A-law nor headers of streams, whose length is 0 or the largest
-    number.
-
     Raises:
         ProviderUnavailable: they are not WAV files, or their formats differ.
     """
-    parts = [_wav_parts(data) for data in files]
-    form = parts[0][0]
-    if any(other != form for other, _samples in parts):
-        raise _not_joinable(_("their formats differ"))
-    return _wav_file(form, b"".join([samples for _form, samples in parts]))
-
-
-def wav(samples: bytes, rate: int) -> bytes:
-    r"""Return 16-bit mono samples as a WAV file; `rate` is in samples per second.
-
-    Example:
-        >>> wav(b"\0\0" * 8000, 16000)[:4], len(wav(b"\0\0" * 8000, 16000))
-        (b'RIFF', 16044)
-    """
-    return _wav_file(struct.pack("<HHIIHH", 1, 1, rate, rate * 2, 2, 16), samples)
-
-
-def _wav_parts(data: bytes) -> tuple[bytes, bytes]:
-    """Return the format and the samples of a WAV file."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise _not_joinable(_("one is not a WAV file"))
-    form, at = b"", 12
-    while at + 8 <= len(data):
-        name, length = struct.unpack_from("<4sI", data, at)
-        body = data[at + 8 : at + 8 + length]
-        if name == b"fmt ":
-            form = body
-        if name == b"data" and form:
-            return form, body or data[at + 8 :]
-        at += 8 + length + length % 2
-    raise _not_joinable(_("one has no samples"))
-
-
-def _wav_file(form: bytes, samples: bytes) -> bytes:
-    chunks = [(b"fmt ", form), (b"data", samples)]
-    body = b"".join([struct.pack("<4sI", name, len(data)) + data + b"\0" * (len(data) % 2) for name, data in chunks])
-    return struct.pack("<4sI4s", b"RIFF", 4 + len(body), b"WAVE") + body
-
-
-def _not_joinable(reason: str) -> ProviderUnavailable:
-    return ProviderUnavailable(
-        _("The audio files cannot be joined: {reason}.", reason=reason), _("Choose the format mp3."), final=True
-    )
+    try:
+        return wav.join(files)
+    except ValueError as err:
+        raise ProviderUnavailable(
+            _("The audio files cannot be joined: {reason}.", reason=err.args[0]),
+            _("Choose the format mp3."),
+            final=True,
+        ) from err

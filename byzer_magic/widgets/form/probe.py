@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import time
-import wave
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ from byzer_magic.capabilities import Capability, method_for
 from byzer_magic.client.requests import purpose
 from byzer_magic.errors import BadRequest, ByzerError, DeadlineExceeded, RequestError
 from byzer_magic.log import redact
+from byzer_magic.media import wav
 from byzer_magic.types import (
     ChatRequest,
     EmbedRequest,
@@ -122,11 +121,7 @@ def _requests(capability: Capability) -> Iterable[Request]:
 
 def _silence() -> Media:
     """Return the shortest sound that providers take."""
-    data = io.BytesIO()
-    with wave.open(data, "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes(bytes(2 * RATE * SILENCE_SECONDS))
-    return Media(mime="audio/wav", data=data.getvalue(), name="silence.wav")
+    return Media(mime="audio/wav", data=wav.write(bytes(2 * RATE * SILENCE_SECONDS), RATE), name="silence.wav")
 
 
 def size_up(model_path: str) -> list[tuple[str, str]]:

@@ -25,13 +25,13 @@ from byzer_magic.backends.http.speech import (
     split,
     synthesized,
     utf8_length,
-    wav,
     without_lone_surrogates,
 )
 from byzer_magic.backends.http.sse import drain
 from byzer_magic.backends.saas.volcengine import schema
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey
 from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.media import wav
 from byzer_magic.types import AudioChunk, SpeakRequest
 
 BASE_URL = "https://openspeech.bytedance.com"
@@ -199,7 +199,7 @@ class VolcengineBackend(Backend):
         async with aclosing(synthesized(parts, mime, send, retries)) as chunks:
             if as_pcm:
                 samples = [chunk.data async for chunk in chunks]
-                for chunk in audio_chunks(wav(b"".join(samples), asked["sample_rate"]), schema.MIMES["wav"]):
+                for chunk in audio_chunks(wav.write(b"".join(samples), asked["sample_rate"]), schema.MIMES["wav"]):
                     yield chunk
                 return
             async for chunk in chunks:
