@@ -204,12 +204,14 @@ def _rebuild(code: str, message: str, hint: str, details: dict[str, Any]) -> Byz
 def to_wire(error: ByzerError) -> dict[str, Any]:
     """Return the error as plain data that msgpack can carry."""
     message, hint = pack(error.message), pack(error.hint)
-    return {"code": error.code, "message": message, "hint": hint, "details": error.details}
+    details = {name: pack(value) for name, value in error.details.items()}
+    return {"code": error.code, "message": message, "hint": hint, "details": details}
 
 
 def from_wire(data: dict[str, Any]) -> ByzerError:
     """Rebuild what `to_wire` made; an unknown code becomes a plain ByzerError."""
-    return _rebuild(data["code"], unpack(data["message"]), unpack(data.get("hint", "")), data.get("details", {}))
+    details = {name: unpack(value) for name, value in data.get("details", {}).items()}
+    return _rebuild(data["code"], unpack(data["message"]), unpack(data.get("hint", "")), details)
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:

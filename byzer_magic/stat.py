@@ -1,4 +1,4 @@
-"""Counters of a deployment, their history, and the eight fields that byzer-llm's `stat` prints."""
+"""Counters of a deployment, their history, and the eight fields of byzer-llm's `stat`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ from typing import Any
 
 import msgspec
 
+from byzer_magic.i18n import unpack
+from byzer_magic.types import Localizable
+
 
 class WorkerStat(msgspec.Struct, frozen=True):
     """One worker's counters at one moment."""
 
     index: int
     free: int
+    """Free slots."""
     limit: int
+    """Slots in all: requests that it may run at once."""
     requests: int
+    """Requests dispatched to it so far."""
     errors: int
+    """Of these, how many failed."""
     idle_seconds: float
-    """Seconds since a request was last sent to this worker, or since it started."""
+    """Seconds since a request was last dispatched to this worker, or since it was added."""
     health: str = "up"
     """`up`, `loading`, `down` or `drained`."""
     pid: int = 0
@@ -28,37 +35,48 @@ class WorkerStat(msgspec.Struct, frozen=True):
 
 
 class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
-    """One deployment at one moment."""
+    """One deployment's counters at one moment."""
 
     model: str
+    """The alias."""
     kind: str
+    """The backend's type, such as `saas/openai`."""
     title: str = ""
-    """The provider's name of the model, or that of its file."""
+    """The provider's name of the model, or the name of its file."""
     strategy: str
+    """The load balancing policy: `lru`, `least_busy` or `round_robin`."""
     capabilities: list[str]
     workers: list[WorkerStat]
     concurrency: int
+    """Slots of each worker."""
     queued: int = 0
+    """Requests that wait for a slot."""
     uptime_seconds: float = 0.0
-    trouble: str = ""
-    """Why no worker can answer, where the model could not be loaded again."""
-    first_token_p50: float | None = None
-    first_token_p99: float | None = None
+    error: Localizable = ""
+    """Why the model could not be loaded; empty while it can."""
+    ttft_p50: float | None = None
+    """Time to first token in seconds: the median of the last responses."""
+    ttft_p99: float | None = None
     tokens_per_second: float | None = None
+    """Mean rate after the first token."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
-    """What the answers so far have cost, where the price of the model is known."""
+    """Cost of all responses so far, in `currency`; None where a price is unknown."""
     currency: str = ""
+
+    def __post_init__(self) -> None:
+        """Unpack a text that has crossed a socket."""
+        msgspec.structs.force_setattr(self, "error", unpack(self.error))
 
     @property
     def busy(self) -> int:
-        """Return how many workers have a request."""
+        """Return the number of workers with at least one request."""
         return sum(worker.busy for worker in self.workers)
 
     @property
     def slots(self) -> int:
-        """Return how many requests can run at once."""
+        """Return the number of requests that can run at once."""
         return len(self.workers) * self.concurrency
 
     @property
@@ -76,6 +94,12 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
 
         `state` is each worker's number of free slots; `workers_last_work_time` is text such as
         ``"631.7133535240428s"``.
+
+        Example:
+            >>> stat = ModelStat(model="m", kind="saas/openai", strategy="lru", capabilities=[], concurrency=2,
+            ...                  workers=[WorkerStat(0, free=1, limit=2, requests=3, errors=0, idle_seconds=0.5)])
+            >>> stat.legacy()["state"], stat.legacy()["workers_last_work_time"]
+            ([1], ['0.5s'])
         """
         return {
             "total_workers": len(self.workers),
@@ -90,54 +114,60 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """What happened in one second."""
+    """Metrics of one second."""
 
     at: float
-    """Its end, as time.time() has it."""
+    """End of the second, as time.time()."""
     requests: int = 0
-    """Requests that were sent to a worker."""
+    """Requests dispatched."""
     errors: int = 0
+    """Requests that failed."""
     tokens: int = 0
-    """Pieces of text that came; where a provider tells their number only at the end, they count then."""
-    first_token: float | None = None
-    """Mean seconds until the answers that began in it began."""
+    """Chunks of text received; further tokens count when the provider reports their number, at the end."""
+    ttft: float | None = None
+    """Time to first token in seconds: the mean of the responses that began."""
     latency: float | None = None
-    """Mean seconds of the answers that ended in it."""
+    """Seconds that responses took: the mean of those that ended."""
     busy: int = 0
-    """Slots in use at its end."""
+    """Slots in use at the end of the second."""
     queued: int = 0
+    """Requests that waited for a slot at the end of the second."""
     cost: float | None = None
 
 
 class Delta(msgspec.Struct, frozen=True):
-    """What has changed in a deployment since the one before."""
+    """Changes of a deployment's counters since the previous delta."""
 
     head: ModelStat
-    """Everything but the workers."""
+    """All counters but those of the workers."""
     workers: list[WorkerStat]
-    """Those that have changed."""
+    """The workers that are new or have changed."""
     gone: list[int] = []
-    """Those that are no more."""
+    """Indices of the workers that were removed."""
 
 
 class Followed(msgspec.Struct, frozen=True):
-    """A deployment as somebody who follows it knows it."""
+    """The latest known counters of a deployment."""
 
     stat: ModelStat
     seen: float
-    """Its last sign of life, as time.monotonic() has it."""
+    """When its last delta arrived, as time.monotonic()."""
 
 
 class Fleet(msgspec.Struct, frozen=True):
     """All deployments that are followed, at one moment."""
 
     models: dict[str, Followed]
-    trouble: str = ""
-    """Why there may be more than these, e.g. because no Ray answers."""
+    """By alias."""
+    error: str = ""
+    """Why the list may be incomplete, such as a Ray that does not answer; empty when it is complete."""
 
 
 def delta(before: ModelStat | None, now: ModelStat) -> Delta:
-    """Return what somebody who knows `before` must be told; idle time passes without anybody telling it."""
+    """Return the changes from `before` (None: from nothing) to `now`.
+
+    A worker of which only the idle time has grown is unchanged: the receiver counts that itself, in `merged`.
+    """
     known = {worker.index: worker for worker in before.workers} if before else {}
     changed = [worker for worker in now.workers if not _same(known.get(worker.index), worker)]
     gone = sorted(set(known) - {worker.index for worker in now.workers})
@@ -145,7 +175,13 @@ def delta(before: ModelStat | None, now: ModelStat) -> Delta:
 
 
 def merged(before: ModelStat | None, news: Delta, elapsed: float) -> ModelStat:
-    """Return the deployment after `news`, which came `elapsed` seconds after what made `before`."""
+    """Apply a delta.
+
+    Args:
+        before: the counters after the previous delta; None for the first one.
+        news: the delta.
+        elapsed: seconds since the previous delta arrived.
+    """
     known = {worker.index: _later(worker, elapsed) for worker in before.workers} if before else {}
     known |= {worker.index: worker for worker in news.workers}
     workers = [worker for index, worker in sorted(known.items()) if index not in news.gone]
@@ -153,7 +189,7 @@ def merged(before: ModelStat | None, news: Delta, elapsed: float) -> ModelStat:
 
 
 def _same(one: WorkerStat | None, other: WorkerStat) -> bool:
-    """Return whether two say the same but for the time that has passed."""
+    """Return whether two differ in nothing but their idle time."""
     return one is not None and msgspec.structs.replace(one, idle_seconds=other.idle_seconds) == other
 
 

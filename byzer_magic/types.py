@@ -1,32 +1,40 @@
-"""Requests, results and events: the values that travel between notebook, pool and backend.
+"""Requests, chunks and events: the values that travel between client, pool and backend.
 
 All are frozen msgspec structs: typed, cheap to build, and encoded as msgpack without a second description.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from byzer_magic.i18n import lazy_ngettext, unpack
+
+if TYPE_CHECKING:
+    Localizable = str
+else:
+    Localizable = str | list[Any]
+    """A text of `lazy_gettext`: it crosses the socket as a packed list and is unpacked where it arrives."""
+
 
 class Media(msgspec.Struct, array_like=True, tag="media"):
-    """A picture or a sound: its bytes, or the address where it lies. Base64 is a provider's business, never ours."""
+    """An image or audio, as bytes or as a URL. Never base64: a backend encodes where its provider's API needs that."""
 
     mime: str
-    """``image/png``, ``audio/wav``, ...; ``image`` or ``audio`` alone where only an address is known."""
+    """``image/png``, ``audio/wav``, ...; ``image`` or ``audio`` alone where only a URL is known."""
     data: bytes = b""
     url: str = ""
     digest: str = ""
-    """Set by the wire where the bytes travel apart from the request that they belong to."""
+    """SHA-256 of the bytes, set while they travel as an attachment of the request."""
     detail: str = ""
-    """How closely to look at a picture, for providers that know that: low, high, auto."""
+    """The resolution at which a provider reads an image, where its API has that: low, high, auto."""
     name: str = ""
-    """The file that a sound came from, for people; no provider is told."""
+    """The audio file's name, shown to the user; it is not sent to the provider."""
 
     @property
     def is_image(self) -> bool:
-        """Return whether it is a picture."""
+        """Return whether this is an image."""
         return self.mime.startswith("image")
 
     def __repr__(self) -> str:
@@ -34,7 +42,7 @@ class Media(msgspec.Struct, array_like=True, tag="media"):
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One turn of a conversation, in OpenAI form; pictures and sounds among its parts are `Media`."""
+    """One turn of a conversation, in the OpenAI format; images and audio among its parts are `Media`."""
 
     role: str
     content: str | list[dict[str, Any] | Media] | None = None
@@ -44,17 +52,17 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A conversation to answer; `options` are OpenAI's request fields (temperature, max_tokens, ...)."""
+    """A conversation to complete; `options` are OpenAI's request fields (temperature, max_tokens, ...)."""
 
     messages: list[Message]
     options: dict[str, Any] = {}
     stream: bool = True
     timeout: float | None = None
-    """Seconds until the whole answer must be there; None waits as long as the backend does."""
+    """Seconds within which the response must be complete; None leaves that to the backend's own timeouts."""
 
 
 class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Texts to turn into vectors; `options` are OpenAI's fields (dimensions, ...)."""
+    """Texts to embed; `options` are OpenAI's fields (dimensions, ...)."""
 
     texts: list[str]
     options: dict[str, Any] = {}
@@ -62,7 +70,7 @@ class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
 
 
 class RerankRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Documents to order by how well they answer a query."""
+    """Documents to rank by their relevance to a query."""
 
     query: str
     documents: list[str]
@@ -71,7 +79,7 @@ class RerankRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
 
 
 class TranscribeRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Speech to write down; `options` are OpenAI's fields (language, prompt, response_format, ...)."""
+    """Audio to transcribe; `options` are OpenAI's fields (language, prompt, response_format, ...)."""
 
     audio: Media
     options: dict[str, Any] = {}
@@ -79,7 +87,7 @@ class TranscribeRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only
 
 
 class SpeakRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Text to speak; `options` are OpenAI's fields (voice, response_format, speed, instructions)."""
+    """Text to synthesize; `options` are OpenAI's fields (voice, response_format, speed, instructions)."""
 
     text: str
     options: dict[str, Any] = {}
@@ -87,7 +95,7 @@ class SpeakRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
 
 
 class ImageRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A picture to make, or `images` to change; `options` are OpenAI's fields (size, quality, n, ...)."""
+    """An image to generate, or `images` to edit; `options` are OpenAI's fields (size, quality, n, ...)."""
 
     prompt: str
     images: list[Media] = []
@@ -96,26 +104,31 @@ class ImageRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
 
 
 Request = ChatRequest | EmbedRequest | RerankRequest | TranscribeRequest | SpeakRequest | ImageRequest
-"""What can be asked of a model."""
+"""What can be sent to a model: one request type per capability."""
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Tokens counted by whoever ran the model."""
+    """Tokens as counted by the provider or engine.
+
+    Example:
+        >>> (Usage(10, 5) + Usage(1, 1)).total_tokens
+        17
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
-    """What they cost, where the pool knows the price of its model."""
+    """What the tokens cost, in `currency`; None where the model's price is unknown."""
     currency: str = ""
-    """`USD` or `CNY`, where the cost is known."""
+    """`USD` or `CNY`; empty where the cost is unknown."""
 
     @property
     def total_tokens(self) -> int:
-        """Return prompt and completion together."""
+        """Return the sum of prompt and completion tokens."""
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, more: Usage) -> Usage:
-        """Return the tokens of both; their cost is known where that of both is."""
+        """Return the sum; its cost is known only where both costs are."""
         cost = None if self.cost is None or more.cost is None else self.cost + more.cost
         return Usage(
             self.prompt_tokens + more.prompt_tokens,
@@ -126,7 +139,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ChatChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="chunk"):
-    """A piece of an answer: always a delta, never the text so far."""
+    """A chunk of a chat response: always a delta, never the text so far."""
 
     text: str = ""
     reasoning: str = ""
@@ -135,36 +148,47 @@ class ChatChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True
     usage: Usage | None = None
     tool_calls: list[dict[str, Any]] | None = None
     extra: dict[str, Any] | None = None
-    """What else the provider said and a user may want (logprobs, model, id)."""
+    """Further fields of the provider's response (logprobs, model, id)."""
 
 
 class Truncation(msgspec.Struct, frozen=True, array_like=True):
-    """Texts of which only the beginning was read."""
+    """Texts that were longer than the model's limit, so that only their beginning was used.
+
+    Example:
+        >>> print(Truncation([0, 4], 8192))
+        2 texts were truncated at 8,192 tokens
+    """
 
     texts: list[int]
     """Their indexes in the request."""
     limit: int
-    """The tokens of each that were read."""
+    """The tokens of each text that were used."""
 
     def __str__(self) -> str:
-        count = len(self.texts)
-        return f"{count} text{'s were' if count != 1 else ' was'} cut at {self.limit:,} tokens"
+        return str(
+            lazy_ngettext(
+                "{count} text was truncated at {limit} tokens",
+                "{count} texts were truncated at {limit} tokens",
+                count=len(self.texts),
+                limit=f"{self.limit:,}",
+            )
+        )
 
 
-class EmbeddingBatch(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="vectors"):
-    """EmbeddingBatch of the texts from `start` on."""
+class EmbeddingBatch(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="embeddings"):
+    """Embeddings of consecutive texts of the request, the first of which has the index `start`."""
 
     start: int
     dimensions: int
     data: bytes
-    """Rows of `dimensions` little-endian float32."""
+    """A row of `dimensions` little-endian float32 for each text."""
     usage: Usage | None = None
     truncated: Truncation | None = None
     """Which of the texts were too long for the model."""
 
     @property
     def rows(self) -> int:
-        """Return how many vectors there are."""
+        """Return the number of embeddings."""
         return len(self.data) // (4 * self.dimensions) if self.dimensions else 0
 
     def __repr__(self) -> str:
@@ -172,36 +196,37 @@ class EmbeddingBatch(msgspec.Struct, frozen=True, omit_defaults=True, array_like
 
 
 class Ranking(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="ranking"):
-    """Documents by their index in the request, the best first, each with its score."""
+    """Documents by relevance, the most relevant first."""
 
     order: list[tuple[int, float]]
+    """Index in the request, and score."""
     usage: Usage | None = None
     truncated: Truncation | None = None
     """Which of the documents were too long for the model, together with the query."""
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """A stretch of a transcript, in seconds from the beginning."""
+    """A segment of a transcript; `start` and `end` are seconds from the beginning of the audio."""
 
     start: float
     end: float
     text: str
 
 
-class TranscriptChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="heard"):
-    """A piece of a transcript: always what is new, never the text so far."""
+class TranscriptChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="transcript"):
+    """A chunk of a transcript: always a delta, never the text so far."""
 
     text: str = ""
     segments: list[Segment] | None = None
     language: str | None = None
     duration: float | None = None
-    """Seconds of the whole sound."""
+    """Seconds of audio, in all."""
     usage: Usage | None = None
     extra: dict[str, Any] | None = None
 
 
-class AudioChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="sound"):
-    """A piece of spoken text, in the order of its playing; together the pieces are one file of type `mime`."""
+class AudioChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="audio"):
+    """A chunk of synthesized speech; the chunks of a response, concatenated, are one file of type `mime`."""
 
     data: bytes
     mime: str
@@ -211,14 +236,14 @@ class AudioChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=Tru
         return f"AudioChunk({self.mime}, {len(self.data)} bytes)"
 
 
-class ImageItem(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="picture"):
-    """One picture that a model made: its bytes, or where the provider keeps it for a while."""
+class ImageItem(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, tag="image"):
+    """One generated image, as bytes or as a URL that the provider keeps for a limited time."""
 
     mime: str = ""
     data: bytes = b""
     url: str = ""
     caption: str = ""
-    """The prompt as the provider rewrote it, where it did."""
+    """The prompt as revised by the provider; empty where it was used as given."""
     usage: Usage | None = None
 
     def __repr__(self) -> str:
@@ -226,7 +251,7 @@ class ImageItem(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True
 
 
 Item = ChatChunk | EmbeddingBatch | Ranking | TranscriptChunk | AudioChunk | ImageItem
-"""What answers are made of."""
+"""The items of a response stream."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -251,42 +276,51 @@ class Progress(msgspec.Struct, frozen=True):
         return self.done / self.total if self.done and self.total else None
 
 
-class Dispatched(msgspec.Struct, frozen=True, array_like=True, tag="sent"):
-    """A request left the queue for a worker, `queued` seconds after the pool got it."""
+class Dispatched(msgspec.Struct, frozen=True, array_like=True, tag="dispatched"):
+    """The request was dispatched to a worker, `queued` seconds after the pool received it."""
 
     worker: int
     queued: float
 
 
 class Placed(msgspec.Struct, frozen=True, tag=True):
-    """Ray gave the deployment its place."""
+    """Ray has placed the deployment's pool: on `node`, as process `pid`."""
 
     node: str
     pid: int
 
 
 class Loading(msgspec.Struct, frozen=True, tag=True):
-    """A worker is getting ready; `fraction` is 0..1 when the engine tells, `detail` is what changes within a stage."""
+    """A worker is loading its model."""
 
-    stage: str
+    stage: Localizable
+    """What it is doing."""
     worker: int = 0
     fraction: float | None = None
-    detail: str = ""
+    """How much of the stage is done, 0 to 1, where the engine reports that."""
+    detail: Localizable = ""
+    """What changes within a stage, such as the megabytes that have been read."""
+
+    def __post_init__(self) -> None:
+        """Unpack texts that have crossed a socket."""
+        msgspec.structs.force_setattr(self, "stage", unpack(self.stage))
+        msgspec.structs.force_setattr(self, "detail", unpack(self.detail))
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The alias answers requests."""
+    """The deployment accepts requests."""
 
     seconds: float
+    """Since the command was received."""
     workers: int
     capabilities: list[str]
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The deployment could not be made; `error` is an error in its wire form."""
+    """The deployment failed; `error` is the error as `errors.to_wire` encodes it."""
 
     error: dict[str, Any]
 
 
 Event = Placed | Loading | Ready | Failed
-"""What a deploy reports, in this order; Ready or Failed is the last one."""
+"""What a deploy yields, in this order; the last one is Ready or Failed."""

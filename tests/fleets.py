@@ -28,8 +28,8 @@ def model(alias: str = "m", workers: int = 2, busy: int = 1, **more: Any) -> Mod
     known: dict[str, Any] = {"kind": "saas/openai", "title": "gpt-4o", "strategy": "lru", "capabilities": ["chat"]}
     known |= {"workers": [worker(index, busy) for index in range(workers)], "concurrency": 4}
     known |= {
-        "first_token_p50": 0.21,
-        "first_token_p99": 12.3,
+        "ttft_p50": 0.21,
+        "ttft_p99": 12.3,
         "tokens_per_second": 52.4,
         "cost": 1.5,
         "currency": "USD",
@@ -37,10 +37,10 @@ def model(alias: str = "m", workers: int = 2, busy: int = 1, **more: Any) -> Mod
     return ModelStat(model=alias, **(known | more))
 
 
-def fleet(*models: ModelStat, trouble: str = "", age: float = 0.0) -> Fleet:
+def fleet(*models: ModelStat, error: str = "", age: float = 0.0) -> Fleet:
     """These deployments, last heard of `age` seconds ago."""
     seen = time.monotonic() - age
-    return Fleet({each.model: Followed(each, seen) for each in models}, trouble)
+    return Fleet({each.model: Followed(each, seen) for each in models}, error)
 
 
 def ill(stat: ModelStat, *healths: str) -> ModelStat:
@@ -52,9 +52,7 @@ def ill(stat: ModelStat, *healths: str) -> ModelStat:
 def steady(end: float, seconds: int = 600, requests: int = 2) -> list[Sample]:
     """A past in which every second had the same number of requests."""
     return [
-        Sample(
-            at=end - seconds + number, requests=requests, tokens=40, first_token=0.2, latency=1.5, busy=2, cost=0.001
-        )
+        Sample(at=end - seconds + number, requests=requests, tokens=40, ttft=0.2, latency=1.5, busy=2, cost=0.001)
         for number in range(1, seconds + 1)
     ]
 
@@ -65,7 +63,7 @@ class Pretended:
     def __init__(self, *models: ModelStat) -> None:
         self.models = {each.model: each for each in models}
         self.settings = SimpleNamespace(ray_address="auto")
-        self.trouble = ""
+        self.error = ""
         self.silent: dict[str, float] = {}
         """When these were last heard of."""
         self.following = 0
@@ -105,7 +103,7 @@ class Pretended:
                 seen = {
                     name: Followed(stat, self.silent.get(name, time.monotonic())) for name, stat in self.models.items()
                 }
-                yield Fleet(seen, self.trouble)
+                yield Fleet(seen, self.error)
                 await asyncio.sleep(0.3)
         finally:
             self.following -= 1

@@ -80,8 +80,8 @@ def _stats(context: Context, alias: str | None) -> list[ModelStat]:
 def _table(context: Context, stats: list[ModelStat]) -> None:
     context.output.table(stat_cells.stat_rows(stats), _("Nothing is deployed."))
     for stat in stats:
-        if stat.trouble:
-            context.output.say(_("{alias}: loading failed: {why}", alias=stat.model, why=stat.trouble))
+        if stat.error:
+            context.output.say(_("{alias}: loading failed: {why}", alias=stat.model, why=stat.error))
 
 
 def list_deployments(context: Context, item: specs.ListSpec) -> None:

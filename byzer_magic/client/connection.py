@@ -177,9 +177,9 @@ class Connection:
         link = await self.link(alias)
         while link not in self._capabilities:
             stat: ModelStat = await link.call("stat")
-            if stat.trouble:
+            if stat.error:
                 raise errors.NotDeployed(
-                    _("{alias} could not be loaded: {error}", alias=alias, error=stat.trouble),
+                    _("{alias} could not be loaded: {error}", alias=alias, error=stat.error),
                     _("See logs --model {alias}; then deploy it again.", alias=alias),
                 )
             if stat.capabilities:

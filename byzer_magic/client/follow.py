@@ -49,7 +49,7 @@ async def follow(finder: Finder, alias: str | None) -> AsyncIterator[Fleet]:
             with suppress(TimeoutError):
                 await asyncio.wait_for(watch.news.wait(), LONGEST_SECONDS)
             watch.news.clear()
-            yield Fleet(dict(sorted(watch.models.items())), watch.trouble)
+            yield Fleet(dict(sorted(watch.models.items())), watch.error)
             await asyncio.sleep(SHORTEST_SECONDS)
     finally:
         looking.cancel()
@@ -61,7 +61,7 @@ class _Watch:
 
     def __init__(self, finder: Finder, alias: str | None) -> None:
         self.models: dict[str, Followed] = {}
-        self.trouble = ""
+        self.error = ""
         self.news = asyncio.Event()
         self._finder = finder
         self._alias = alias
@@ -88,9 +88,9 @@ class _Watch:
                 first = False
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _tell(self, trouble: str) -> None:
-        if trouble != self.trouble:
-            self.trouble = trouble
+    def _tell(self, error: str) -> None:
+        if error != self.error:
+            self.error = error
             self.news.set()
 
     def _expect(self, names: set[str]) -> None:

@@ -220,8 +220,8 @@ class Manager:
             stat = await asyncio.wait_for(self.stat(alias), STAT_SECONDS)
         except (errors.ByzerError, TimeoutError):
             return _("it does not answer")
-        if stat.trouble:
-            return _("it could not be loaded ({error})", error=stat.trouble)
+        if stat.error:
+            return _("it could not be loaded ({error})", error=stat.error)
         workers = lazy_ngettext("{count} worker", "{count} workers", count=len(stat.workers))
         requests = lazy_ngettext("{count} request so far", "{count} requests so far", count=stat.requests)
         return join(stat.kind, workers, requests, separator=", ")

@@ -56,7 +56,7 @@ def stat_rows(stats: Iterable[ModelStat]) -> list[dict[str, Any]]:
             "queued": stat.queued,
             "requests": stat.requests,
             "errors": stat.errors,
-            "first token": seconds(stat.first_token_p50),
+            "first token": seconds(stat.ttft_p50),
             "tokens/s": f"{stat.tokens_per_second:.0f}" if stat.tokens_per_second else "",
             "last work": seconds(min((worker.idle_seconds for worker in stat.workers), default=None)),
         }

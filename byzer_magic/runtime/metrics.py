@@ -104,7 +104,7 @@ class Metrics:
                 requests=now.requests,
                 errors=now.errors,
                 tokens=now.tokens,
-                first_token=_mean(now.firsts),
+                ttft=_mean(now.firsts),
                 latency=_mean(now.latencies),
                 busy=busy,
                 queued=queued,
@@ -112,7 +112,7 @@ class Metrics:
             )
         )
 
-    def first_token(self, share: float) -> float | None:
+    def ttft(self, share: float) -> float | None:
         """Return the time within which this share of the answers had begun."""
         times = sorted(self._first)
         return times[min(int(len(times) * share), len(times) - 1)] if times else None

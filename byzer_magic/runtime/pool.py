@@ -69,7 +69,7 @@ class Pool:
         self._numbers = itertools.count(1)
         self._event_added = asyncio.Event()
         self._undeploying = False
-        self._trouble = ""
+        self._error = ""
         """Why there is no model behind the alias."""
         self._tries: int = plan.setup.params.get("saas.max_retries", 0)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -140,8 +140,8 @@ class Pool:
             self._lifecycle.workers = self._new_workers()
         if err is not None:  # undeployed meanwhile
             return
-        if self._trouble:
-            self._trouble = ""
+        if self._error:
+            self._error = ""
             self._admission.reopen()
         self._note(Ready(time.monotonic() - self._born, self._lifecycle.count, sorted(self._capabilities)))
         if restarted:  # which has used up a spare process
@@ -162,12 +162,12 @@ class Pool:
 
     def _broken(self, err: errors.ByzerError) -> None:
         """Tell everyone who asks, and those who wait, that there is no model."""
-        self._trouble = err.message
+        self._error = err.message
         for worker in self._admission.workers:
             self._admission.health(worker, "down")
         alias = self._plan.spec.model
         hint = f"See logs --model {alias}; then deploy it again, with --replace."
-        self._admission.close(errors.NotDeployed(f"{alias} could not be loaded: {self._trouble}", hint))
+        self._admission.close(errors.NotDeployed(f"{alias} could not be loaded: {self._error}", hint))
 
     def _note(self, event: Event) -> None:
         number = next(self._numbers)
@@ -243,9 +243,9 @@ class Pool:
             concurrency=spec.worker_concurrency,
             queued=self._admission.queued,
             uptime_seconds=time.monotonic() - self._born,
-            trouble=self._trouble,
-            first_token_p50=self._metrics.first_token(0.5),
-            first_token_p99=self._metrics.first_token(0.99),
+            error=self._error,
+            ttft_p50=self._metrics.ttft(0.5),
+            ttft_p99=self._metrics.ttft(0.99),
             tokens_per_second=self._metrics.tokens_per_second,
             prompt_tokens=self._metrics.usage.prompt_tokens,
             completion_tokens=self._metrics.usage.completion_tokens,

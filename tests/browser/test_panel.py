@@ -172,8 +172,8 @@ def test_it_pauses_while_it_is_out_of_sight(opened: Callable[..., Notebook]) -> 
 
 
 def test_stale_numbers_and_trouble_are_told(opened: Callable[..., Notebook]) -> None:
-    lost = "import time; manager.silent['model_01'] = time.monotonic() - 20; manager.trouble = 'No Ray answers.'"
-    book = opened(lost, "manager.silent.clear(); manager.trouble = ''")
+    lost = "import time; manager.silent['model_01'] = time.monotonic() - 20; manager.error = 'No Ray answers.'"
+    book = opened(lost, "manager.silent.clear(); manager.error = ''")
     book.run(3)
     expect(row(book, "model_01")).to_contain_text("no update for", timeout=5000)
     expect(panel(book).locator(".bz-alarm")).to_have_text("No Ray answers.")

@@ -162,9 +162,9 @@ def test_when_the_pool_is_killed_its_engines_end_and_come_back(manager: Manager,
     assert "Paris" in bz.model("l").chat("What is the capital of France? Answer in one sentence.", temperature=0).text
 
 
-def trouble(alias: str) -> str:
+def load_error(alias: str) -> str:
     try:
-        return bz.model(alias).stat().trouble
+        return bz.model(alias).stat().error
     except errors.WorkerLost:  # killed a moment ago
         return ""
 
@@ -183,14 +183,14 @@ def test_a_pool_that_cannot_load_again_says_so_and_goes_on_trying(manager: Manag
     assert endpoint
     away = model.rename(tmp_path / "away")
     os.kill(endpoint.pid, signal.SIGKILL)
-    assert eventually(lambda: trouble("l") != "", 30)
+    assert eventually(lambda: load_error("l") != "", 30)
     with pytest.raises(errors.NotDeployed, match=r"l could not be loaded: No file at .*model\.gguf"):
         bz.model("l").chat("Hi")
     with pytest.raises(errors.NotDeployed, match="could not be loaded"):
         Manager().run(manager.capabilities("l"))
     assert bz.model("l").stat().workers[0].health == "down"
     away.rename(model)
-    assert eventually(lambda: trouble("l") == "", 60)
+    assert eventually(lambda: load_error("l") == "", 60)
     assert bz.model("l").chat("Hi", max_tokens=2).text
     assert len(groups()) == 1, "the GPUs are reserved once"
     manager.run(manager.undeploy(UndeploySpec(model="l")))

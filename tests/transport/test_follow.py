@@ -45,7 +45,7 @@ class Finder:
     def __init__(self, far: Far) -> None:
         self.far = far
         self.found: list[str] = ["m"]
-        self.trouble: errors.ByzerError | None = None
+        self.error: errors.ByzerError | None = None
         self.hangs = False
         self.asked = 0
 
@@ -53,8 +53,8 @@ class Finder:
         self.asked += 1
         if self.hangs:
             await asyncio.sleep(3600)
-        if self.trouble:
-            raise self.trouble
+        if self.error:
+            raise self.error
         return self.found
 
     async def open_link(self, alias: str) -> Link:
@@ -98,7 +98,7 @@ async def test_a_cluster_that_does_not_answer_is_asked_once_and_said_to_be_silen
         await until(fleets, lambda fleet: "m" in fleet.models)
         finder.hangs = True
         asked = finder.asked
-        fleet = await until(fleets, lambda fleet: fleet.trouble == "Ray does not answer.")
+        fleet = await until(fleets, lambda fleet: fleet.error == "Ray does not answer.")
         assert "m" in fleet.models, "what was there is still shown"
         await asyncio.sleep(1.0)
         assert finder.asked <= asked + 1, "each question holds a thread"
@@ -107,10 +107,10 @@ async def test_a_cluster_that_does_not_answer_is_asked_once_and_said_to_be_silen
 async def test_a_cluster_that_goes_and_comes_back(finder: Finder) -> None:
     async with aclosing(follow.follow(finder, None)) as fleets:
         await until(fleets, lambda fleet: "m" in fleet.models)
-        finder.trouble = errors.CannotConnect("No Ray is running here.")
-        await until(fleets, lambda fleet: fleet.trouble == "No Ray is running here.")
-        finder.trouble = None
-        await until(fleets, lambda fleet: not fleet.trouble and "m" in fleet.models)
+        finder.error = errors.CannotConnect("No Ray is running here.")
+        await until(fleets, lambda fleet: fleet.error == "No Ray is running here.")
+        finder.error = None
+        await until(fleets, lambda fleet: not fleet.error and "m" in fleet.models)
 
 
 async def test_a_pool_that_falls_silent_is_known_by_its_age_and_followed_again(finder: Finder) -> None:
@@ -125,5 +125,5 @@ async def test_a_pool_that_falls_silent_is_known_by_its_age_and_followed_again(f
 
 async def test_an_alias_that_is_not_there_is_said_so(finder: Finder) -> None:
     async with aclosing(follow.follow(finder, "other")) as fleets:
-        fleet = await until(fleets, lambda fleet: bool(fleet.trouble))
+        fleet = await until(fleets, lambda fleet: bool(fleet.error))
     assert fleet == Fleet({}, "No model is deployed as 'other'.")

@@ -79,7 +79,7 @@ def state_of(stat: ModelStat, age: float) -> State:
         return State("up", _("up"))
     if up:
         return State("part", _("{up} of {count} up", up=up, count=len(healths)))
-    if stat.trouble:
+    if stat.error:
         return State("down", _("down"))
     if "loading" in healths or not healths:
         return State("loading", _("loading"))
@@ -190,7 +190,7 @@ def _name(name: str, about: str, state: State, workers: int = 0) -> Cell:
 
 def first_token(stat: ModelStat) -> str:
     """Return the time to the first token: what half of the answers took at most, and what 99 of 100 did."""
-    times = [time for time in (stat.first_token_p50, stat.first_token_p99) if time is not None]
+    times = [time for time in (stat.ttft_p50, stat.ttft_p99) if time is not None]
     shown = " / ".join(f"{time:.2f}" if time < 10 else f"{time:.0f}" for time in times)
     return _("{seconds} s", seconds=shown) if times else ""
 

@@ -70,7 +70,7 @@ def window(minutes: float, now: float) -> Window:
 def plots(samples: Sequence[Sample], shown: Window, currency: str) -> list[Plot]:
     """Return what a deployment's samples have to show; the cost only where it is known."""
     groups = _grouped(samples, shown)
-    first = [_middle([item.first_token for item in group if item.first_token is not None]) for group in groups]
+    first = [_middle([item.ttft for item in group if item.ttft is not None]) for group in groups]
     whole = [_mean([item.latency for item in group if item.latency is not None]) for group in groups]
     requests = [sum(item.requests for item in group) / shown.step for group in groups]
     errors = [sum(item.errors for item in group) / shown.step for group in groups]

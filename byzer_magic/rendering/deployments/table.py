@@ -58,12 +58,12 @@ def view(found: Fleet, histories: Mapping[str, History], opened: Iterable[str], 
         past = histories.get(alias) or History()
         rate = past.once("minute", partial(stat_cells.minute, past.last(stat_cells.MINUTE), at))
         rows[alias] = stat_cells.model_cells(stat, rate, now - followed.seen)
-        if stat.trouble:
-            rows[f"{alias}/!"] = {"note": stat_cells.plain(_("loading failed: {why}", why=stat.trouble))}
+        if stat.error:
+            rows[f"{alias}/!"] = {"note": stat_cells.plain(_("loading failed: {why}", why=stat.error))}
         if alias in wanted:
             rows[f"{alias}/~"] = {"note": past.once("plots", partial(plots, past.samples, at))}
             rows |= {f"{alias}/{worker.index}": stat_cells.worker_cells(worker) for worker in stat.workers}
-    return View(rows, summary([followed.stat for followed in found.models.values()]), found.trouble)
+    return View(rows, summary([followed.stat for followed in found.models.values()]), localized(found.error))
 
 
 def summary(stats: Sequence[ModelStat]) -> str:
@@ -94,7 +94,7 @@ def plots(samples: Iterable[Sample], at: float) -> Cell:
     end = int(at)
     requests = sparkline.rate(known, end, TEN_MINUTES, STEP, lambda sample: sample.requests)
     tokens = sparkline.rate(known, end, TEN_MINUTES, STEP, lambda sample: sample.tokens)
-    wait = sparkline.mean(known, end, TEN_MINUTES, STEP, lambda sample: sample.first_token)
+    wait = sparkline.mean(known, end, TEN_MINUTES, STEP, lambda sample: sample.ttft)
     drawn = [
         _plot(_("Requests/s"), requests, ""),
         _plot(_("Tokens/s, total"), tokens, ""),

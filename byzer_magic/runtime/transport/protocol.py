@@ -11,8 +11,7 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic import capabilities
-from byzer_magic.i18n import Text
+from byzer_magic import capabilities, i18n
 from byzer_magic.stat import Delta, ModelStat, Sample
 from byzer_magic.types import Dispatched, Event, Loading
 
@@ -144,14 +143,14 @@ METHODS: dict[str, tuple[Any, Any]] = {
 """What each method takes and what its items are."""
 
 
-def _english(value: Any) -> Any:
-    """Encode a translatable text as its English form; errors carry template and values apart (`errors.to_wire`)."""
-    if isinstance(value, Text):
-        return str(value)
+def _encode_text(value: Any) -> Any:
+    """Encode a translatable text with its template and values, so that it can be shown in the receiver's language."""
+    if isinstance(value, i18n.Text):
+        return i18n.pack(value)
     raise NotImplementedError(type(value).__name__)
 
 
-_encoder = msgspec.msgpack.Encoder(enc_hook=_english)
+_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_text)
 _to_pool = msgspec.msgpack.Decoder(list[Call | Cancel | AttachmentChunk])
 _to_client = msgspec.msgpack.Decoder(list[Item | Done | Fail])
 _bodies = {name: msgspec.msgpack.Decoder(takes) for name, (takes, _) in METHODS.items()}

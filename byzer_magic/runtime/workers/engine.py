@@ -98,7 +98,7 @@ class EngineWorker:
     def __init__(self, name: str, actor: Any) -> None:
         self.processes: list[ProcessId] = []
         """Its processes, one after the other; the last is the one that runs."""
-        self.trouble = ""
+        self.ray_error = ""
         """What Ray said when it was last asked for this worker and had none."""
         self._name = name
         self._actor = actor
@@ -113,8 +113,8 @@ class EngineWorker:
                 "`doctor` and `list` show what is free and what runs: undeploy something, or ask for less per worker.",
             ) from err
         except ray.exceptions.RayError as err:  # between a death and Ray noticing, or while it restarts
-            self.trouble = str(err).strip().splitlines()[-1]
-            raise ConnectionError(self.trouble) from err
+            self.ray_error = str(err).strip().splitlines()[-1]
+            raise ConnectionError(self.ray_error) from err
         self._runs_in(ProcessId(endpoint.node, endpoint.pid))
         return endpoint
 

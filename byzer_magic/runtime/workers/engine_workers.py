@@ -136,7 +136,7 @@ class EngineWorkers:
             except errors.WorkerLost as err:
                 if self._closing:
                     raise errors.NotDeployed(f"{self._plan.spec.model} was undeployed while it loaded.") from err
-                why = f" Ray says: {worker.trouble}" if worker.trouble else ""
+                why = f" Ray says: {worker.ray_error}" if worker.ray_error else ""
                 raise errors.EngineFailed(
                     f"{self._plan.spec.model} worker {index} died while it loaded the model.{why}",
                     "Mostly the system has run out of memory: %byzer doctor shows what is free and needed.",

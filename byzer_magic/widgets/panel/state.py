@@ -81,7 +81,7 @@ class Numbers:
 
     def _fetch(self, alias: str) -> None:
         stale = time.monotonic() - self.fleet.models[alias].seen > STALE_SECONDS
-        if not stale and not self.fleet.trouble:  # asking where no Ray answers would start one
+        if not stale and not self.fleet.error:  # asking where no Ray answers would start one
             self.spawn(self._fill(alias))
 
     async def _fill(self, alias: str) -> None:

@@ -28,7 +28,7 @@ NO_RATE = stat_cells.plain("")
     ],
 )
 def test_the_state_of_a_deployment(healths: tuple[str, ...], trouble: str, age: float, kind: str, text: str) -> None:
-    stat = ill(model(trouble=trouble), *healths)
+    stat = ill(model(error=trouble), *healths)
     assert stat_cells.state_of(stat, age) == (kind, text)
 
 
@@ -51,7 +51,7 @@ def test_a_row_has_every_column_and_its_numbers() -> None:
 
 
 def test_what_nobody_knows_is_empty() -> None:
-    stat = model(first_token_p50=None, first_token_p99=None, tokens_per_second=None, cost=None, currency="")
+    stat = model(ttft_p50=None, ttft_p99=None, tokens_per_second=None, cost=None, currency="")
     cells = stat_cells.model_cells(stat, NO_RATE, 0.0)
     assert [str(cells[name]) for name in ("speed", "first", "cost")] == ["", "", ""]
 

@@ -63,7 +63,7 @@ def test_lines_stay_within_the_axes() -> None:
 
 
 def test_gaps_are_gaps_and_lonely_points_are_dots() -> None:
-    samples = [Sample(at=NOW - 100, first_token=0.3, requests=1), Sample(at=NOW - 20, first_token=0.3, requests=1)]
+    samples = [Sample(at=NOW - 100, ttft=0.3, requests=1), Sample(at=NOW - 20, ttft=0.3, requests=1)]
     shown, plots = made(samples)
     html = figure.svg(plots[0], shown)
     assert "bz-dot" in html

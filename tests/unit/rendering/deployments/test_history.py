@@ -63,10 +63,10 @@ def test_the_last_ones() -> None:
 
 
 def test_rates_and_means_by_steps() -> None:
-    samples = [Sample(at=90.5, requests=4, first_token=0.2), Sample(at=91.5, requests=2, first_token=0.4),
+    samples = [Sample(at=90.5, requests=4, ttft=0.2), Sample(at=91.5, requests=2, ttft=0.4),
                Sample(at=99.0, requests=1), Sample(at=50.0, requests=99)]  # fmt: skip
     assert sparkline.rate(samples, 100, 20, 10, lambda sample: sample.requests) == [0.0, 0.7]
-    first = sparkline.mean(samples, 100, 20, 10, lambda sample: sample.first_token)
+    first = sparkline.mean(samples, 100, 20, 10, lambda sample: sample.ttft)
     assert first[0] is None
     assert first[1] is not None
     assert abs(first[1] - 0.3) < 1e-9

@@ -26,7 +26,7 @@ def test_only_opened_deployments_bring_their_workers() -> None:
 
 
 def test_trouble_is_told_below_its_row() -> None:
-    shown = seen(fleet(ill(model("a", trouble="no <memory>"), "down", "down")))
+    shown = seen(fleet(ill(model("a", error="no <memory>"), "down", "down")))
     assert list(shown.rows) == ["a", "a/!"]
     assert "no &lt;memory&gt;" in table.row("a/!", shown.rows["a/!"], live=True)
 
@@ -41,7 +41,7 @@ def test_the_summary() -> None:
 @pytest.mark.parametrize("live", [True, False])
 @pytest.mark.parametrize("key", ["a<b", "a<b/0", "a<b/~", "a<b/!"])
 def test_rows_are_whole(key: str, *, live: bool) -> None:
-    shown = seen(fleet(model("a<b", trouble="x")), {"a<b"})
+    shown = seen(fleet(model("a<b", error="x")), {"a<b"})
     html = table.row(key, shown.rows[key], live=live)
     page = Page(f"<table><tbody>{html}</tbody></table>")
     width = sum(int(attrs.get("colspan", 1)) for tag, attrs in page.elements if tag in ("td", "th"))
@@ -70,7 +70,7 @@ def test_a_page_is_told_new_rows_whole_and_of_others_the_cells_that_changed() ->
     assert told["order"] == ["a", "b", "c"]
     assert set(told["rows"]) == {"c"}
     assert "3 deployments" in told["summary"]
-    gone = table.difference(three, seen(fleet(model("b"), trouble="No Ray."), at=1000.0))
+    gone = table.difference(three, seen(fleet(model("b"), error="No Ray."), at=1000.0))
     assert (gone["order"], gone["rows"], gone["trouble"]) == (["b"], {}, "No Ray.")
 
 
@@ -94,7 +94,7 @@ def test_the_frame_is_whole_and_its_fields_have_labels() -> None:
 
 
 def test_the_snapshot_has_all_that_there_was_and_no_controls() -> None:
-    found = fleet(model("a"), ill(model("b", trouble="no memory"), "down", "down"), trouble="No Ray answers.")
+    found = fleet(model("a"), ill(model("b", error="no memory"), "down", "down"), error="No Ray answers.")
     stats = [each.stat for each in found.models.values()]
     html, text = table.snapshot(seen(found, {"a"}), stats, "2026-11-23 19:00:00")
     page = Page(html)

@@ -127,7 +127,7 @@ async def test_the_past_is_fetched_once_and_again_where_it_is_looked_at() -> Non
 async def test_nobody_is_asked_where_ray_does_not_answer() -> None:
     manager = Fleet()
     numbers = Numbers(manager)  # type: ignore[arg-type]
-    numbers.take(fleet(model("a"), trouble="No Ray is running here."))
+    numbers.take(fleet(model("a"), error="No Ray is running here."))
     numbers.take(fleet(model("b"), age=10))
     await asyncio.sleep(0.1)
     assert manager.asked == []
