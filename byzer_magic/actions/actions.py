@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from byzer_magic import media
 from byzer_magic.actions.context import Context
+from byzer_magic.capabilities import TABLE, method_for
 from byzer_magic.catalog import model_facts, presets
 from byzer_magic.client.converse import converse
 from byzer_magic.commands import parser, spec as specs
@@ -15,7 +16,6 @@ from byzer_magic.commands.options import Spec
 from byzer_magic.commands.registry import command_of
 from byzer_magic.errors import CommandError, MissingKey
 from byzer_magic.results import Result
-from byzer_magic.types import ImageRequest, SpeakRequest
 
 if TYPE_CHECKING:
     from byzer_magic.plan import Plan
@@ -140,7 +140,7 @@ def query(context: Context, item: specs.QuerySpec) -> Result:
         stream=False,
         timeout=item.timeout,
     )
-    makes_file = isinstance(exchange.request, SpeakRequest | ImageRequest)
+    makes_file = TABLE[method_for(exchange.request)].returns == "file"
     if makes_file and not (item.output_file or context.output.shows_media):
         hint = "Say where to put it: --output_file NAME, such as x.mp3 or x.png."
         raise CommandError(f"{item.model} answers with a file.", hint)

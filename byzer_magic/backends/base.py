@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
-from byzer_magic.capabilities import METHODS, Capability, methods_of
+from byzer_magic.capabilities import TABLE, Capability, methods_of
 from byzer_magic.commands import options
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import BadParameter, MissingKey, nearest, suggest
@@ -111,7 +111,7 @@ class Backend(ABC):
 
     def capabilities(self) -> frozenset[Capability]:
         """Return what this instance can do: the methods it has, and those of `info.capabilities` that have none."""
-        return methods_of(self) | (self.info.capabilities - METHODS.keys())
+        return methods_of(self) | (self.info.capabilities - TABLE.keys())
 
     def ask(self, capability: Capability, request: Request) -> AsyncIterator[Item]:
         """Yield the answer to `request`, by the method that is named like the capability."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from byzer_magic import results, types
+from byzer_magic.capabilities import TABLE, method_for, resolve
 from byzer_magic.client import chat_merge
 from byzer_magic.media import wav
 from byzer_magic.results import Result
@@ -295,16 +295,7 @@ class ImageCollector(Collector[types.ImageRequest, results.ImageResult]):
         )
 
 
-_COLLECTORS: dict[type, Callable[[str, Any], AnyCollector]] = {
-    types.ChatRequest: ChatCollector,
-    types.EmbedRequest: EmbeddingCollector,
-    types.RerankRequest: RankingCollector,
-    types.TranscribeRequest: TranscriptCollector,
-    types.SpeakRequest: AudioCollector,
-    types.ImageRequest: ImageCollector,
-}
-
-
 def collector_for(model: str, request: types.Request) -> AnyCollector:
     """Return an empty collector for the response to `request`."""
-    return _COLLECTORS[type(request)](model, request)
+    found: AnyCollector = resolve(TABLE[method_for(request)].collector)(model, request)
+    return found

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, Protocol
 
-from byzer_magic.capabilities import Capability
+from byzer_magic.capabilities import Capability, purpose
 from byzer_magic.client import requests
 from byzer_magic.client.collect import collector_for
 from byzer_magic.client.manager import Manager
@@ -118,7 +118,7 @@ async def aconverse(
         NotDeployed: there is no such alias.
         CommandError: the prompt lacks what the model needs (audio, documents), or has media that it does not accept.
     """
-    wanted = capability or requests.purpose(await manager.capabilities(alias))
+    wanted = capability or purpose(await manager.capabilities(alias))
     messages = requests.to_messages(prompt, system, attached)
     request = requests.request_for(wanted, messages, dict(options or {}), stream=stream, timeout=timeout)
     return Exchange(manager, alias, request)

@@ -1,7 +1,7 @@
-"""What a prompt means to a model: the request that fits what the model is for.
+"""From a prompt to the request that fits a model's capability.
 
-People write text. byzer-llm's notebooks also put JSON into the last user message, where a model speaks, draws, listens
-or sees; these shapes, and no others, are understood:
+Users write text. byzer-llm's notebooks also put JSON into the last user message; these forms, and no others, are
+understood:
 
     speak       {"input": "hello", "voice": "alloy", "response_format": "mp3"}
     image       {"input": "a cat", "size": "1024x1024", "quality": "standard"}
@@ -10,20 +10,21 @@ or sees; these shapes, and no others, are understood:
     rerank      {"query": "...", "documents": ["...", "..."]}
     vision      [{"image": "data:image/png;base64,..."}, {"text": "what is in this image?"}]
 
-A picture or sound in JSON is a data: or http(s) address, never a path: a prompt that was pasted must read no files.
+Media in JSON is a data: or http(s) URL, never a path: a prompt that was pasted must not read files.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from byzer_magic import media
-from byzer_magic.capabilities import Capability
+from byzer_magic.capabilities import TABLE, Capability, resolve
 from byzer_magic.errors import CommandError
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import (
     ChatRequest,
     EmbedRequest,
@@ -42,10 +43,19 @@ Options = dict[str, Any]
 def to_messages(
     prompt: str | Sequence[Mapping[str, Any] | Message], system: str | None = None, attached: Sequence[Media] = ()
 ) -> list[Message]:
-    """Return a prompt, or messages in OpenAI form, as messages; `attached` become parts of the last one.
+    """Return a prompt as messages.
+
+    Args:
+        prompt: a text, or messages in OpenAI's form.
+        system: a system prompt to put in front.
+        attached: images and audio, which become parts of the last message.
 
     Raises:
         CommandError: a message has no role.
+
+    Example:
+        >>> [turn.role for turn in to_messages("hello", system="Be brief.")]
+        ['system', 'user']
     """
     if isinstance(prompt, str):
         turns = [Message("user", prompt)]
@@ -64,7 +74,10 @@ def _with_media(turn: Message, attached: Sequence[Media]) -> Message:
 
 def _message(item: Mapping[str, Any]) -> Message:
     if "role" not in item:
-        raise CommandError(f"A message has no role: {str(item)[:80]}.", 'Use {"role": "user", "content": "..."}.')
+        raise CommandError(
+            _("A message has no role: {message}.", message=str(item)[:80]),
+            _('Use {"role": "user", "content": "..."}.'),
+        )
     known = {name: item[name] for name in Message.__struct_fields__ if item.get(name) is not None}
     if isinstance(known.get("content"), list):
         known["content"] = [_part(part) for part in known["content"]]
@@ -72,25 +85,19 @@ def _message(item: Mapping[str, Any]) -> Message:
 
 
 def _part(part: Any) -> Any:
-    """Return a part of a message; pictures and sounds in base64 as their bytes, and bare objects as what they are."""
+    """Return a part of a message: base64 media as bytes, bare objects as the media that they are."""
     if isinstance(part, str):
         return {"type": "text", "text": part}
     if not isinstance(part, Mapping):
         return part if isinstance(part, Media) else media.image(part)
-    picture, sound = part.get("image_url"), part.get("input_audio")
-    if isinstance(sound, Mapping) and "data" in sound:
-        return media.audio(f"data:audio/{sound.get('format', 'wav')};base64,{sound['data']}")
-    url = picture.get("url") if isinstance(picture, Mapping) else picture
+    image_url, input_audio = part.get("image_url"), part.get("input_audio")
+    if isinstance(input_audio, Mapping) and "data" in input_audio:
+        return media.audio(f"data:audio/{input_audio.get('format', 'wav')};base64,{input_audio['data']}")
+    url = image_url.get("url") if isinstance(image_url, Mapping) else image_url
     if not (isinstance(url, str) and url.startswith("data:")):
         return dict(part)
-    detail = picture.get("detail", "") if isinstance(picture, Mapping) else ""
+    detail = image_url.get("detail", "") if isinstance(image_url, Mapping) else ""
     return msgspec.structs.replace(media.image(url), detail=detail)
-
-
-def purpose(capabilities: frozenset[Capability]) -> Capability:
-    """Return what a model that can do these is asked for by a plain prompt."""
-    order = ("chat", "speak", "image", "transcribe", "embed", "rerank")
-    return next((Capability(name) for name in order if name in capabilities), Capability.CHAT)
 
 
 def request_for(
@@ -103,25 +110,104 @@ def request_for(
 ) -> Request:
     """Return a conversation as a request for a capability.
 
+    Args:
+        capability: what to ask for.
+        messages: the conversation; capabilities other than chat take the last message only.
+        options: OpenAI's request fields.
+        stream: whether a chat comes in deltas.
+        timeout: seconds until the response must be complete.
+
     Raises:
-        CommandError: what the capability needs is not in it (audio to transcribe, documents to rank).
+        CommandError: the prompt lacks what the capability needs, or has media that it does not accept.
 
     Example:
         >>> request_for(Capability.SPEAK, to_messages("hello"), {"voice": "nova"})
         SpeakRequest(text='hello', options={'voice': 'nova'}, timeout=None)
     """
     if capability == Capability.CHAT:
-        turns = [seeing(turn) for turn in messages]
+        turns = [_with_vision(turn) for turn in messages]
         return ChatRequest(messages=turns, options=options, stream=stream, timeout=timeout)
     text, found = _content(messages)
     _refuse_surplus(capability, found)
-    return _REQUESTS[capability](text, found, options, timeout)
+    request: Request = resolve(TABLE[capability].prompt)(text, found, options, timeout)
+    return request
 
 
-def seeing(turn: Message) -> Message:
-    """Return a user's turn that is byzer-llm's JSON for vision as one with pictures in it; others as they are."""
+# ---- one function per capability, named in its row of the table
+
+
+def chat(text: str, found: list[Media], options: Options, timeout: float | None) -> ChatRequest:
+    """Return a prompt as a request to chat."""
+    return ChatRequest(messages=to_messages(text, None, found), options=options, timeout=timeout)
+
+
+def speak(text: str, _found: list[Media], options: Options, timeout: float | None) -> SpeakRequest:
+    """Return a prompt as a request to speak it."""
+    given = _object(text, input=str)
+    return SpeakRequest(text=given.pop("input", text), options=given | options, timeout=timeout)
+
+
+def image(text: str, found: list[Media], options: Options, timeout: float | None) -> ImageRequest:
+    """Return a prompt as a request for images, or to change those that are given."""
+    given = _object(text, input=str)
+    return ImageRequest(prompt=given.pop("input", text), images=found, options=given | options, timeout=timeout)
+
+
+def transcribe(text: str, found: list[Media], options: Options, timeout: float | None) -> TranscribeRequest:
+    """Return audio as a request to transcribe it; the text becomes the option `prompt`.
+
+    Raises:
+        CommandError: there is no audio, or more than one.
+    """
+    given = _object(text, audio=str)
+    in_json = _is_url(given.get("audio"))
+    given = given if in_json else {}
+    audio = [*found, *([media.audio(given.pop("audio"))] if in_json else [])]
+    if not audio:
+        raise CommandError(
+            _("This model transcribes audio, but the request has no audio."),
+            _("Add --audio FILE_OR_VARIABLE, or call model(alias).transcribe(path)."),
+        )
+    if len(audio) > 1:
+        raise CommandError(
+            _("This model transcribes one audio file at a time, but the request has {count}.", count=len(audio)),
+            _("Send one request for each."),
+        )
+    if text.strip() and not in_json:
+        options = {"prompt": text.strip()} | options
+    return TranscribeRequest(audio=audio[0], options=given | options, timeout=timeout)
+
+
+def embed(text: str, _found: list[Media], options: Options, timeout: float | None) -> EmbedRequest:
+    """Return a prompt, or a JSON list of texts, as a request to embed."""
+    texts = _json(text, "[")
+    several = isinstance(texts, list) and bool(texts) and all(isinstance(item, str) for item in texts)
+    return EmbedRequest(texts=texts if several else [text], options=options, timeout=timeout)
+
+
+def rerank(text: str, _found: list[Media], options: Options, timeout: float | None) -> RerankRequest:
+    """Return the JSON of query and documents as a request to rank them.
+
+    Raises:
+        CommandError: the prompt is not that JSON.
+    """
+    given = _object(text, query=str, documents=list)
+    if not given:
+        raise CommandError(
+            _("This model ranks documents by a query, but the prompt has no query and documents."),
+            _('Write {"query": "...", "documents": ["...", "..."]}, or call model(alias).rerank(query, documents).'),
+        )
+    query, documents = given.pop("query"), [str(item) for item in given.pop("documents")]
+    return RerankRequest(query=query, documents=documents, options=given | options, timeout=timeout)
+
+
+# ---- reading prompts
+
+
+def _with_vision(turn: Message) -> Message:
+    """Return a user's turn that is byzer-llm's JSON for vision as one with images in it; others as they are."""
     parts = _json(turn.content, "[") if turn.role == "user" else None
-    if not isinstance(parts, list) or not all(isinstance(part, dict) and _sees(part) for part in parts):
+    if not isinstance(parts, list) or not all(isinstance(part, dict) and _is_vision(part) for part in parts):
         return turn
     if not any("image" in part for part in parts):
         return turn
@@ -132,50 +218,55 @@ def seeing(turn: Message) -> Message:
     return msgspec.structs.replace(turn, content=content)
 
 
-def _sees(part: Options) -> bool:
-    """Return whether this is a part of byzer-llm's JSON for vision: a text, a picture, or both."""
+def _is_vision(part: Options) -> bool:
+    """Return whether this is a part of byzer-llm's JSON for vision: a text, an image, or both."""
     return (
         bool(part)
         and part.keys() <= {"image", "text"}
-        and ("image" not in part or _is_address(part["image"]))
+        and ("image" not in part or _is_url(part["image"]))
         and isinstance(part.get("text", ""), str)
     )
 
 
-def _is_address(value: Any) -> bool:
-    """Return whether this is an address, and no path."""
+def _is_url(value: Any) -> bool:
+    """Return whether this is a URL and not a path."""
     return isinstance(value, str) and value.lower().startswith(("data:", "http://", "https://"))
 
 
 def _content(messages: Sequence[Message]) -> tuple[str, list[Media]]:
-    """Return the text of the last message, and the pictures and sounds in it."""
+    """Return the text of the last message, and the media in it."""
     content = messages[-1].content if messages else ""
     if not isinstance(content, list):
         return content or "", []
     texts = [str(part.get("text", "")) for part in content if isinstance(part, dict)]
-    found = [part if isinstance(part, Media) else _far_picture(part) for part in content]
+    found = [part if isinstance(part, Media) else _remote_image(part) for part in content]
     return "\n".join(filter(None, texts)), [item for item in found if item is not None]
 
 
-def _far_picture(part: Options) -> Media | None:
-    """Return the picture that one of OpenAI's parts gives the address of, or None."""
-    picture = part.get("image_url")
-    url = picture.get("url") if isinstance(picture, dict) else picture
-    return media.image(url) if _is_address(url) else None
+def _remote_image(part: Options) -> Media | None:
+    """Return the image that one of OpenAI's parts gives the URL of, or None."""
+    image_url = part.get("image_url")
+    url = image_url.get("url") if isinstance(image_url, dict) else image_url
+    return media.image(url) if _is_url(url) else None
 
 
-def _refuse_surplus(what: Capability, found: list[Media]) -> None:
+def _refuse_surplus(capability: Capability, found: list[Media]) -> None:
     """Raise CommandError for media that the request would leave out."""
-    pictures = sum(item.is_image for item in found)
-    sounds = len(found) - pictures
-    if pictures and what != Capability.IMAGE:
-        raise CommandError(f"This model can {what}; it takes no pictures.", "Leave the picture out.")
-    if sounds and what != Capability.TRANSCRIBE:
-        raise CommandError(f"This model can {what}; it takes no sounds.", "Leave the sound out.")
+    accepts = TABLE[capability].accepts
+    if "image" not in accepts and any(item.is_image for item in found):
+        raise CommandError(
+            _("This model has the capability {capability}; it does not accept images.", capability=capability.value),
+            _("Remove the image."),
+        )
+    if "audio" not in accepts and any(not item.is_image for item in found):
+        raise CommandError(
+            _("This model has the capability {capability}; it does not accept audio.", capability=capability.value),
+            _("Remove the audio."),
+        )
 
 
 def _json(text: Any, opening: str) -> Any:
-    """Return what `text` says as JSON, or None where it is no JSON of that kind: then it is text like any other."""
+    """Return a text as JSON, or None where it is not JSON that begins so: then it is text like any other."""
     if not isinstance(text, str) or not text.lstrip().startswith(opening):
         return None
     try:
@@ -185,60 +276,7 @@ def _json(text: Any, opening: str) -> Any:
 
 
 def _object(text: str, **kinds: type) -> Options:
-    """Return the JSON object that a text is, when it has these names with such values; else nothing."""
+    """Return a text as a JSON object, when it has these names with values of these types; else an empty one."""
     found = _json(text, "{")
     fits = isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
     return found if fits else {}
-
-
-def _speak(text: str, _: list[Media], options: Options, timeout: float | None) -> Request:
-    asked = _object(text, input=str)
-    return SpeakRequest(text=asked.pop("input", text), options=asked | options, timeout=timeout)
-
-
-def _image(text: str, found: list[Media], options: Options, timeout: float | None) -> Request:
-    asked = _object(text, input=str)
-    return ImageRequest(prompt=asked.pop("input", text), images=found, options=asked | options, timeout=timeout)
-
-
-def _transcribe(text: str, found: list[Media], options: Options, timeout: float | None) -> Request:
-    asked = _object(text, audio=str)
-    spoken = _is_address(asked.get("audio"))
-    asked = asked if spoken else {}
-    sounds = [*found, *([media.audio(asked.pop("audio"))] if spoken else [])]
-    if not sounds:
-        raise CommandError(
-            "This model writes down speech, and there is no sound.",
-            "Add --audio FILE_OR_VARIABLE, or call model(alias).transcribe(path).",
-        )
-    if len(sounds) > 1:
-        raise CommandError(f"There are {len(sounds)} sounds; the model takes one.", "Send one request for each.")
-    if text.strip() and not spoken:
-        options = {"prompt": text.strip()} | options
-    return TranscribeRequest(audio=sounds[0], options=asked | options, timeout=timeout)
-
-
-def _embed(text: str, _: list[Media], options: Options, timeout: float | None) -> Request:
-    texts = _json(text, "[")
-    several = isinstance(texts, list) and bool(texts) and all(isinstance(item, str) for item in texts)
-    return EmbedRequest(texts=texts if several else [text], options=options, timeout=timeout)
-
-
-def _rerank(text: str, _: list[Media], options: Options, timeout: float | None) -> Request:
-    asked = _object(text, query=str, documents=list)
-    if not asked:
-        raise CommandError(
-            "This model orders documents by a query, and the prompt has none.",
-            'Write {"query": "...", "documents": ["...", "..."]}, or call model(alias).rerank(query, documents).',
-        )
-    query, documents = asked.pop("query"), [str(item) for item in asked.pop("documents")]
-    return RerankRequest(query=query, documents=documents, options=asked | options, timeout=timeout)
-
-
-_REQUESTS: dict[Capability, Callable[[str, list[Media], Options, float | None], Request]] = {
-    Capability.SPEAK: _speak,
-    Capability.IMAGE: _image,
-    Capability.TRANSCRIBE: _transcribe,
-    Capability.EMBED: _embed,
-    Capability.RERANK: _rerank,
-}

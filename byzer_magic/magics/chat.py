@@ -12,8 +12,7 @@ from typing import Any
 from byzer_magic import media
 from byzer_magic.actions.actions import options_in
 from byzer_magic.actions.output import Output
-from byzer_magic.capabilities import Capability
-from byzer_magic.client import requests
+from byzer_magic.capabilities import TABLE, purpose
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.requests import to_messages
@@ -132,7 +131,7 @@ class Chats:
             raise CommandError("Recording needs a notebook.", "Give a file: --audio talk.m4a")
         manager.reach(item.model)
         capabilities = manager.run(manager.capabilities(item.model))
-        if requests.purpose(capabilities) not in (Capability.CHAT, Capability.TRANSCRIBE):
+        if "audio" not in TABLE[purpose(capabilities)].accepts:
             raise CommandError(f"{item.model} does not listen.", "Name a model that writes down speech, or chats.")
         sent: list[Message] = []
 

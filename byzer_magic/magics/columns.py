@@ -15,7 +15,7 @@ from contextlib import closing
 import msgspec
 
 from byzer_magic.actions.output import Output
-from byzer_magic.capabilities import Capability
+from byzer_magic.capabilities import TABLE, Capability, method_for
 from byzer_magic.client.collect import ChatCollector
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
@@ -28,7 +28,7 @@ from byzer_magic.rendering.answer import columns
 from byzer_magic.rendering.answer.view import View
 from byzer_magic.results import ChatResult, Result, TranscribeResult
 from byzer_magic.results.comparison import Answers
-from byzer_magic.types import ChatRequest, Message, TranscribeRequest
+from byzer_magic.types import Message
 
 
 def names(model: str) -> list[str]:
@@ -159,8 +159,8 @@ def check_judge(manager: Manager, judge: str, asked: Sequence[Exchange | ByzerEr
     manager.reach(judge)
     if Capability.CHAT not in manager.run(manager.capabilities(judge)):
         raise CommandError(f"{judge} cannot judge: it does not chat.", "Name a model that does.")
-    requests = [item.request for item in asked if isinstance(item, Exchange)]
-    if not all(isinstance(request, ChatRequest | TranscribeRequest) for request in requests):
+    rows = [TABLE[method_for(item.request)] for item in asked if isinstance(item, Exchange)]
+    if any(row.returns != "text" for row in rows):
         raise CommandError("--judge compares texts, and these models make something else.", "Leave it out.")
 
 

@@ -1,16 +1,16 @@
-"""Results as Jupyter shows them: one renderer per class, registered below; results look up `bundle` by name."""
+"""Results as Jupyter shows them: a renderer per capability, named in the table of `byzer_magic.capabilities`."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
+from byzer_magic.capabilities import resolve, row_of_result
 from byzer_magic.media import describe
 from byzer_magic.rendering import snapshot
 from byzer_magic.rendering.answer import view
 from byzer_magic.rendering.answer.view import Shown
-from byzer_magic.rendering.media import audio, image, transcript
+from byzer_magic.rendering.media import audio, image as images, transcript
 from byzer_magic.rendering.media.audio import AudioView
 from byzer_magic.rendering.media.image import Drawing
 from byzer_magic.results import (
@@ -24,36 +24,40 @@ from byzer_magic.results import (
 )
 
 
-@functools.singledispatch
 def bundle(result: Result) -> dict[str, str]:
-    """Return a result as a MIME bundle."""
-    raise TypeError(f"no renderer is registered for {type(result).__name__}")
+    """Return a result as a MIME bundle, by the renderer of its capability."""
+    shown: dict[str, str] = resolve(row_of_result(type(result)).renderer)(result)
+    return shown
 
 
-@bundle.register
-def _chat(result: ChatResult) -> dict[str, str]:
+def chat(result: ChatResult) -> dict[str, str]:
+    """Return a chat's response as Markdown, without a footer."""
     return view.bundle(Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or ()))
 
 
-@bundle.register(EmbedResult)
-@bundle.register(RerankResult)
-def _plain(result: EmbedResult | RerankResult) -> dict[str, str]:
+def embed(result: EmbedResult) -> dict[str, str]:
+    """Return how many embeddings there are."""
     return {"text/plain": str(result)}
 
 
-@bundle.register
-def _transcript(result: TranscribeResult) -> dict[str, str]:
+def rerank(result: RerankResult) -> dict[str, str]:
+    """Return the documents in their order, a line each."""
+    return {"text/plain": str(result)}
+
+
+def transcribe(result: TranscribeResult) -> dict[str, str]:
+    """Return a transcript, with a player where its audio is here."""
     return transcript.bundle(result.text, result.segments, transcript_facts(result), recording(result))
 
 
-@bundle.register
-def _speech(result: SpeakResult) -> dict[str, str]:
+def speak(result: SpeakResult) -> dict[str, str]:
+    """Return a player."""
     return audio.bundle(speech(result), str(result))
 
 
-@bundle.register
-def _images(result: ImageResult) -> dict[str, str]:
-    return image.bundle(drawings(result), result.prompt, options(result.options), result.model, str(result))
+def image(result: ImageResult) -> dict[str, str]:
+    """Return a grid of images."""
+    return images.bundle(drawings(result), result.prompt, options(result.options), result.model, str(result))
 
 
 def with_footer(result: Result) -> dict[str, str]:

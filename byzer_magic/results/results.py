@@ -1,8 +1,8 @@
 """Results returned to the user: complete responses that can be saved and displayed.
 
 A result is a value and knows no HTML. When Jupyter displays one, it calls `_repr_mimebundle_`, which looks up the
-renderer by name (`RENDERER`): rendering is a layer above this one, knows every result class, and is imported only
-when something is displayed. A program that only calls models never loads it.
+renderer in the table of capabilities by name: rendering is a layer above this one, knows every result class, and is
+imported only when something is displayed. A program that only calls models never loads it.
 """
 
 from __future__ import annotations
@@ -10,27 +10,24 @@ from __future__ import annotations
 import base64
 import io
 import json
-import pkgutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from byzer_magic.capabilities import resolve, row_of_result
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import describe, wav
 from byzer_magic.results.metadata import Metadata
 from byzer_magic.types import ImageItem, Media, Segment, Truncation
 
-RENDERER = "byzer_magic.rendering.results:bundle"
-"""The function that returns a result as a MIME bundle."""
-
 
 class Displayed(Metadata, frozen=True, kw_only=True):
     """A result that a notebook shows as media."""
 
     def _repr_mimebundle_(self, **_formats: Any) -> dict[str, str]:
-        bundle: dict[str, str] = pkgutil.resolve_name(RENDERER)(self)
+        bundle: dict[str, str] = resolve(row_of_result(type(self)).renderer)(self)
         return bundle
 
 

@@ -22,7 +22,7 @@ import ray
 
 from byzer_magic import errors
 from byzer_magic.backends.http.retry import retried
-from byzer_magic.capabilities import METHODS, Capability, needed_by
+from byzer_magic.capabilities import TABLE, Capability, needed_by
 from byzer_magic.catalog import prices
 from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
@@ -76,7 +76,7 @@ class Pool:
         attach_log(plan.hidden)
         self._server = Server(
             {
-                **{capability.value: functools.partial(self._ask, capability) for capability in METHODS},
+                **{capability.value: functools.partial(self._ask, capability) for capability in TABLE},
                 "stat": self._stat,
                 "follow": self._follow,
                 "history": self._history,

@@ -11,10 +11,10 @@ import pytest
 from byzer_magic.actions.actions import run_all
 from byzer_magic.actions.context import Context
 from byzer_magic.actions.terminal import Terminal
+from byzer_magic.capabilities import purpose
 from byzer_magic.catalog import presets
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.model import Model
-from byzer_magic.client.requests import purpose
 from byzer_magic.commands.spec import EasyDeploySpec
 from tests.conftest import KEY
 from tests.servers.process import Process, openai_wire, own

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from byzer_magic.capabilities import METHODS, Capability
+from byzer_magic.capabilities import TABLE, Capability
 from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Service
@@ -30,7 +30,7 @@ class Remote:
     def __init__(self, link: Link, capabilities: list[str]) -> None:
         self._link = link
         self._capabilities = capabilities
-        for capability in METHODS:
+        for capability in TABLE:
             setattr(self, capability.value, functools.partial(link.stream, capability.value))
 
     def capabilities(self) -> set[Capability]:
@@ -116,7 +116,7 @@ async def main(kind: str, path: str, given: str) -> None:
     import signal
 
     host = _Host(kind, json.loads(given))
-    methods = {capability.value: functools.partial(host.ask, capability) for capability in METHODS}
+    methods = {capability.value: functools.partial(host.ask, capability) for capability in TABLE}
     service = Service(
         {"open": host.open, "logs": host.unfinished, **methods}, path=Path(path), host="127.0.0.1", token=TOKEN
     )

@@ -128,7 +128,7 @@ class Opened(msgspec.Struct, frozen=True, tag=True):
 
 
 METHODS: dict[str, tuple[Any, Any]] = {
-    **{capability.value: (takes, gives | Dispatched) for capability, (takes, gives) in capabilities.METHODS.items()},
+    **{capability.value: (row.request, row.chunk | Dispatched) for capability, row in capabilities.TABLE.items()},
     "stat": (None, ModelStat),
     "watch": (None, Event),
     "logs": (LogsRequest, str),

@@ -13,7 +13,7 @@ import ray
 
 from byzer_magic import errors
 from byzer_magic.backends.base import Backend
-from byzer_magic.capabilities import METHODS, Capability
+from byzer_magic.capabilities import TABLE, Capability
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster.logs import ProcessId, here
 from byzer_magic.runtime.cluster.node import attach_log, socket_folder
@@ -41,7 +41,7 @@ class Engine:
         self._server = Server(
             {
                 "open": self._open,
-                **{capability.value: functools.partial(self._ask, capability) for capability in METHODS},
+                **{capability.value: functools.partial(self._ask, capability) for capability in TABLE},
             },
             path=socket_folder() / f"{plan.id}-{index}.sock",
             host=ray.util.get_node_ip_address(),

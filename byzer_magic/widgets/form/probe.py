@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from byzer_magic.actions import doctor
 from byzer_magic.backends.base import Backend
-from byzer_magic.capabilities import Capability, method_for
-from byzer_magic.client.requests import purpose
+from byzer_magic.capabilities import TABLE, Capability, method_for, purpose, resolve
 from byzer_magic.errors import BadRequest, ByzerError, DeadlineExceeded, RequestError
 from byzer_magic.log import redact
 from byzer_magic.media import wav
@@ -83,7 +82,7 @@ def _silent(_stage: str, _fraction: float | None = None, _detail: str = "", /) -
 async def _ask(backend: Backend) -> Probe:
     capability = purpose(backend.capabilities())
     began = time.monotonic()
-    requests = list(_requests(capability))
+    requests: list[Request] = list(resolve(TABLE[capability].probe)())
     for number, request in enumerate(requests):
         try:
             async with aclosing(_items(backend, request)) as items:  # type: ignore[type-var]  # async generators all
@@ -101,22 +100,39 @@ def _items(backend: Backend, request: Request) -> AsyncIterator[Item]:
     return backend.ask(method_for(request), request)
 
 
-def _requests(capability: Capability) -> Iterable[Request]:
-    """Yield requests to try one after the other, while a provider does not know a field; none for pictures."""
-    match capability:
-        case Capability.EMBED:
-            yield EmbedRequest(texts=["hi"])
-        case Capability.RERANK:
-            yield RerankRequest(query="hi", documents=["hi"])
-        case Capability.SPEAK:
-            yield SpeakRequest(text="hi")
-        case Capability.TRANSCRIBE:
-            yield TranscribeRequest(audio=_silence())
-        case Capability.IMAGE:
-            return
-        case _:
-            for options in SHORTEST:
-                yield ChatRequest(messages=[Message(role="user", content="hi")], options=options, stream=False)
+# The cheapest requests of each capability, which its row of the table names: they are tried one after the other, since
+# providers differ in the fields that they know.
+
+
+def chat() -> Iterable[Request]:
+    """Yield chats that end after a token or two."""
+    for options in SHORTEST:
+        yield ChatRequest(messages=[Message(role="user", content="hi")], options=options, stream=False)
+
+
+def embed() -> Iterable[Request]:
+    """Yield a text to embed."""
+    yield EmbedRequest(texts=["hi"])
+
+
+def rerank() -> Iterable[Request]:
+    """Yield a document to rank."""
+    yield RerankRequest(query="hi", documents=["hi"])
+
+
+def transcribe() -> Iterable[Request]:
+    """Yield a second of silence."""
+    yield TranscribeRequest(audio=_silence())
+
+
+def speak() -> Iterable[Request]:
+    """Yield a word to speak."""
+    yield SpeakRequest(text="hi")
+
+
+def image() -> Iterable[Request]:
+    """Yield nothing: an image costs too much for a test."""
+    return ()
 
 
 def _silence() -> Media:

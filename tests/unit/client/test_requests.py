@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from byzer_magic.capabilities import Capability, needed_by
-from byzer_magic.client.requests import purpose, request_for, to_messages
+from byzer_magic.capabilities import Capability, needed_by, purpose
+from byzer_magic.client.requests import request_for, to_messages
 from byzer_magic.errors import CommandError
 from byzer_magic.types import (
     ChatRequest,
@@ -93,9 +93,9 @@ def test_a_picture_to_an_image_model_is_changed() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(CommandError, match="there is no sound"):
+    with pytest.raises(CommandError, match="has no audio"):
         asked("transcribe", "hello")
-    with pytest.raises(CommandError, match="orders documents by a query"):
+    with pytest.raises(CommandError, match="ranks documents by a query"):
         asked("rerank", "hello")
 
 
@@ -147,16 +147,16 @@ def test_a_far_picture_to_an_image_model_is_changed_too() -> None:
 @pytest.mark.parametrize(
     ("capability", "prompt", "found", "words"),
     [
-        ("speak", "hi", [PNG], "takes no pictures"),
-        ("embed", "hi", [WAV], "takes no sounds"),
-        ("rerank", "hi", [PNG], "takes no pictures"),
-        ("transcribe", "", [PNG], "takes no pictures"),
-        ("image", "a cat", [WAV], "takes no sounds"),
-        ("transcribe", "", [WAV, WAV], "2 sounds"),
-        ("transcribe", json.dumps({"audio": URL}), [WAV], "2 sounds"),
-        ("transcribe", '{"audio": "/etc/talk.wav"}', [], "there is no sound"),
-        ("transcribe", '{"audio": 5}', [], "there is no sound"),
-        ("rerank", '{"query": "q", "documents": "abc"}', [], "orders documents"),
+        ("speak", "hi", [PNG], "does not accept images"),
+        ("embed", "hi", [WAV], "does not accept audio"),
+        ("rerank", "hi", [PNG], "does not accept images"),
+        ("transcribe", "", [PNG], "does not accept images"),
+        ("image", "a cat", [WAV], "does not accept audio"),
+        ("transcribe", "", [WAV, WAV], "has 2"),
+        ("transcribe", json.dumps({"audio": URL}), [WAV], "has 2"),
+        ("transcribe", '{"audio": "/etc/talk.wav"}', [], "has no audio"),
+        ("transcribe", '{"audio": 5}', [], "has no audio"),
+        ("rerank", '{"query": "q", "documents": "abc"}', [], "ranks documents"),
     ],
 )
 def test_nothing_is_left_out_silently(capability: str, prompt: str, found: list[Media], words: str) -> None:
