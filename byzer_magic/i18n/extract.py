@@ -16,7 +16,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent
 FUNCTIONS = {"gettext": 1, "lazy_gettext": 1, "ngettext": 2, "lazy_ngettext": 2}
 """How many of the first arguments are templates."""
-TOML_FIELDS = {"backends/compatible.toml": ("note",)}
+TOML_FIELDS = {"backends/compatible.toml": ("title", "note")}
 """Fields of tables that users read, by file."""
 COMMENT = "# translators:"
 """How a comment for translators begins; it is on the line above the call."""

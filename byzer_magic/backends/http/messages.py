@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import image
-from byzer_magic.types import Media, Message
+from byzer_magic.types import ChatChunk, Media, Message
 
 
 def text_of(turn: Message) -> str:
@@ -42,6 +44,18 @@ def media_of(part: dict[str, Any] | Media) -> Media | None:
             _("Start it with https:, http: or data:, or pass the file as Media."),
         )
     return image(url)
+
+
+def with_request_id(chunk: ChatChunk, request_id: str | None) -> ChatChunk:
+    """Return a chunk with the provider's ID of the request, which its support asks for.
+
+    Example:
+        >>> with_request_id(ChatChunk(finish="stop"), "req_1").extra
+        {'request_id': 'req_1'}
+    """
+    if not request_id:
+        return chunk
+    return msgspec.structs.replace(chunk, extra={**(chunk.extra or {}), "request_id": request_id})
 
 
 def tool_call(index: int, name: str, call_id: str, arguments: Any = None) -> dict[str, Any]:

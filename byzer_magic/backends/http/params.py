@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from byzer_magic.backends.base import Param, Setup
 from byzer_magic.commands.secrets import Secret
-from byzer_magic.errors import BadParameter
+from byzer_magic.errors import BadParameter, MissingKey
 from byzer_magic.i18n import lazy_gettext as _
 
 CONNECT_SECONDS = 10.0
@@ -87,6 +87,23 @@ def bearer(params: Mapping[str, Any]) -> dict[str, str]:
     """
     key = reveal(params.get("saas.api_key"))
     return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def missing_key(kind: str, name: str, env: str, *, ask_for: str = "", value: str = "${YOUR_KEY}") -> MissingKey:
+    """Return the error for a parameter that a provider needs.
+
+    Args:
+        kind: the provider's `--pretrained_model_type`.
+        name: the parameter, or several that can stand for each other.
+        env: the environment variable that the parameter can be in.
+        ask_for: the secret that faces ask the user for: the parameter, or the first of several.
+        value: an example.
+    """
+    return MissingKey(
+        _("{kind} needs {name}.", kind=kind, name=name),
+        _("Add --infer_params {name}={value} or set {env}.", name=ask_for or name, value=value, env=env),
+        **({"param": ask_for} if ask_for else {}),
+    )
 
 
 def reveal(value: Secret | None) -> str | None:

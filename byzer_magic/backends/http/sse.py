@@ -13,6 +13,10 @@ DRAIN_SECONDS = 0.2
 """How long the end of a body may come after the end of a response before its connection is given up."""
 
 
+NOT_STREAMED = ("application/json", "text/html")
+"""Content types of servers that answer a streaming request with one body, or that are not an API at all."""
+
+
 async def drain(rest: AsyncIterator[bytes], *exceptions: type[BaseException]) -> None:
     """Read what comes after the end of a response: only then can its connection serve the next request.
 

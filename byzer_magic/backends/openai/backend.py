@@ -8,30 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
-
-import msgspec
 
 from byzer_magic.backends.base import Backend, Info, Report, Setup
 from byzer_magic.backends.http import sse
 from byzer_magic.backends.http.errors import truncated
-from byzer_magic.backends.http.params import check_objects, check_url
+from byzer_magic.backends.http.messages import with_request_id
+from byzer_magic.backends.http.params import check_objects, check_url, missing_key
 from byzer_magic.backends.openai import schema
 from byzer_magic.backends.openai.client import Client, connect
 from byzer_magic.backends.openai.media import OpenAIMedia
 from byzer_magic.backends.openai.params import BASE_URL, defaults, info
 from byzer_magic.capabilities import Capability
 from byzer_magic.catalog import model_facts
-from byzer_magic.errors import BadParameter, MissingKey
+from byzer_magic.errors import BadParameter
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import ChatChunk, ChatRequest
 
 __all__ = ["OpenAIBackend", "info"]
-
-NOT_STREAMED = ("application/json", "text/html")
-"""Content types of servers that answer a streaming request with one body, or that are not an API at all."""
 
 
 class OpenAIBackend(OpenAIMedia, Backend):
@@ -57,16 +53,7 @@ class OpenAIBackend(OpenAIMedia, Backend):
         own = next(param.default for param in cls.info.params if param.name == "saas.base_url")
         if "saas.api_key" not in params and params["saas.base_url"] == own:
             env = next(param.env for param in cls.info.params if param.name == "saas.api_key")
-            raise MissingKey(
-                _("{kind} needs {name}.", kind=cls.info.kind, name="saas.api_key"),
-                _(
-                    "Add --infer_params {name}={value} or set {env}.",
-                    name="saas.api_key",
-                    value="${YOUR_KEY}",
-                    env=" or ".join(env),
-                ),
-                param="saas.api_key",
-            )
+            raise missing_key(cls.info.kind, "saas.api_key", " or ".join(env), ask_for="saas.api_key")
         check_url(params, "saas.base_url", BASE_URL)
         if params["saas.base_url"].rstrip("/").endswith("/chat/completions"):
             raise BadParameter(
@@ -112,15 +99,15 @@ class OpenAIBackend(OpenAIMedia, Backend):
         body = {**call, **call.pop("extra_body")}
         response = await self._client.post("/chat/completions", body, headers=headers, timeout=timeout)
         chunk = schema.chunk_of(schema.decode(response.content))
-        yield self._with_id(chunk or ChatChunk(), response.headers)
+        yield with_request_id(chunk or ChatChunk(), response.headers.get("x-request-id"))
 
     async def _stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         finished = False
         async with contextlib.AsyncExitStack() as closing:
             response = await self._started(closing, request)
-            if response.headers.get("content-type", "").startswith(NOT_STREAMED):
+            if response.headers.get("content-type", "").startswith(sse.NOT_STREAMED):
                 chunk = schema.chunk_of(schema.decode(await response.read()))
-                yield self._with_id(chunk or ChatChunk(), response.headers)
+                yield with_request_id(chunk or ChatChunk(), response.headers.get("x-request-id"))
                 return
             events = sse.events(response.iter_bytes())
             async for data in events:
@@ -129,7 +116,7 @@ class OpenAIBackend(OpenAIMedia, Backend):
                     break
                 if data and (chunk := schema.chunk_of(schema.decode(data))):
                     finished = finished or chunk.finish is not None
-                    yield self._with_id(chunk, response.headers) if chunk.finish else chunk
+                    yield with_request_id(chunk, response.headers.get("x-request-id")) if chunk.finish else chunk
         if not finished:
             raise truncated(self._client.endpoint)
 
@@ -161,9 +148,3 @@ class OpenAIBackend(OpenAIMedia, Backend):
             "extra_headers": headers,
             **({"timeout": request.timeout} if request.timeout else {}),
         }
-
-    def _with_id(self, chunk: ChatChunk, headers: Mapping[str, str]) -> ChatChunk:
-        request_id = headers.get("x-request-id")
-        if request_id is None:
-            return chunk
-        return msgspec.structs.replace(chunk, extra={**(chunk.extra or {}), "request_id": request_id})

@@ -21,7 +21,7 @@ from byzer_magic.backends.http.client import Http
 from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.media import AUDIO_TYPES
 from byzer_magic.backends.http.speech import known_options, number, split, synthesized, without_lone_surrogates
-from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey, ProviderUnavailable
+from byzer_magic.errors import BadParameter, BadRequest, ByzerError, ProviderUnavailable
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import AudioChunk, SpeakRequest
 
@@ -139,15 +139,7 @@ class AzureSpeechBackend(Backend):
         params.check_url(given, "saas.base_url", f"https://eastus.tts.speech.microsoft.com{PATH}")
         params.check_objects(given)
         if "saas.base_url" not in given and "saas.service_region" not in given:
-            raise MissingKey(
-                _("{kind} needs {name}.", kind=cls.info.kind, name="saas.service_region"),
-                _(
-                    "Add --infer_params {name}={value} or set {env}.",
-                    name="saas.service_region",
-                    value="eastus",
-                    env="AZURE_SPEECH_REGION",
-                ),
-            )
+            raise params.missing_key(cls.info.kind, "saas.service_region", "AZURE_SPEECH_REGION", value="eastus")
         if "saas.base_url" not in given and not _region(given).isalnum():
             raise BadParameter(
                 _("saas.service_region is {region!r}, which is not a region.", region=given["saas.service_region"]),

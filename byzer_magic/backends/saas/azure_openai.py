@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from byzer_magic.backends.base import Info, Param, Setup
-from byzer_magic.backends.http.params import check_objects, check_url, reveal
+from byzer_magic.backends.http.params import check_objects, check_url, missing_key, reveal
 from byzer_magic.backends.openai import params as openai_params
 from byzer_magic.backends.openai.backend import OpenAIBackend
 from byzer_magic.backends.openai.client import Client, connect
 from byzer_magic.catalog import model_facts
-from byzer_magic.errors import MissingKey
 from byzer_magic.i18n import lazy_gettext as _
 
 ENDPOINT = "https://NAME.openai.azure.com/"
@@ -70,16 +69,8 @@ class AzureOpenAIBackend(OpenAIBackend):
         params = setup.params
         check_url(params, "saas.azure_endpoint", ENDPOINT)
         if "saas.api_key" not in params and "saas.azure_ad_token" not in params:
-            raise MissingKey(
-                _("{kind} needs {name}.", kind=cls.info.kind, name="saas.api_key or saas.azure_ad_token"),
-                _(
-                    "Add --infer_params {name}={value} or set {env}.",
-                    name="saas.api_key",
-                    value="${YOUR_KEY}",
-                    env="AZURE_OPENAI_API_KEY",
-                ),
-                param="saas.api_key",
-            )
+            names = "saas.api_key or saas.azure_ad_token"
+            raise missing_key(cls.info.kind, names, "AZURE_OPENAI_API_KEY", ask_for="saas.api_key")
         check_objects(params)
         model_facts.capabilities(params["saas.model"], params.get("saas.capabilities"))
 

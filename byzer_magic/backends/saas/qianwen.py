@@ -31,7 +31,7 @@ class QianwenBackend(DashScope):
 
     info: ClassVar[Info] = info(
         "saas/qianwen",
-        "Qwen (Alibaba DashScope)",
+        _("Qwen (Alibaba DashScope)"),
         Param(name="saas.dimensions", kind="int", help=_("length of the embeddings (text-embedding-v3 and later)")),
         Param(name="saas.text_type", help=_("what the texts are"), choices=("query", "document")),
     )

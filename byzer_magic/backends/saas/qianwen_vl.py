@@ -9,11 +9,12 @@ from typing import ClassVar
 
 from byzer_magic.backends.base import Info
 from byzer_magic.backends.dashscope.backend import MULTIMODAL, DashScope, info
+from byzer_magic.i18n import lazy_gettext as _
 
 
 class QianwenVLBackend(DashScope):
     FIRST_PATH: ClassVar[str] = MULTIMODAL
-    info: ClassVar[Info] = info("saas/qianwen_vl", "Qwen-VL (Alibaba DashScope)")
+    info: ClassVar[Info] = info("saas/qianwen_vl", _("Qwen-VL (Alibaba DashScope)"))
 
 
 BACKEND = QianwenVLBackend

@@ -12,7 +12,7 @@ from byzer_magic.backends import compatible, registry
 from byzer_magic.catalog import presets
 from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec
 from byzer_magic.errors import UnknownKind, suggest
-from byzer_magic.i18n import gettext as _
+from byzer_magic.i18n import gettext as _, localized
 from byzer_magic.local_models.memory import readable
 from byzer_magic.widgets.form.values import PARAM, Values, is_secret, values_of
 
@@ -52,7 +52,8 @@ def _providers() -> Iterable[Choice]:
     found = []
     for kind in registry.saas_kinds():
         row = rows.get(kind.removeprefix("saas/"))
-        title, note = (row.title, row.note) if row else (registry.find(kind).info.title, "")
+        texts = (row.title, row.note) if row else (registry.find(kind).info.title, "")
+        title, note = map(localized, texts)
         found.append(Choice(id=kind, group=PROVIDER, title=title, detail=" · ".join(filter(None, (kind, note)))))
     return sorted(found, key=lambda row: (row.title.lower(), " · " in row.detail))  # older names last
 

@@ -18,6 +18,7 @@ import msgspec
 from byzer_magic.backends.anthropic import schema as anthropic_schema
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.http.errors import Endpoint, not_openai_schema, truncated
+from byzer_magic.backends.http.messages import with_request_id
 from byzer_magic.backends.http.params import (
     CAPABILITIES,
     CHAT_OPTIONS,
@@ -204,14 +205,14 @@ class BedrockBackend(Backend):
     @staticmethod
     def _one(call: Callable[[], Any], read: Callable[[Any], ChatChunk]) -> Chunks:
         response = call()
-        yield schema.with_id(read(response), response)
+        yield with_request_id(read(response), schema.request_id(response))
 
     def _events(self, call: Callable[[], Any], name: str, reader: Any, read: Callable[[Any], Any]) -> Chunks:
         response = call()
         with closing(response[name]) as events:
             for event in events:
                 if chunk := reader.chunk(read(event)):
-                    yield schema.with_id(chunk, response) if chunk.finish else chunk
+                    yield with_request_id(chunk, schema.request_id(response)) if chunk.finish else chunk
         if not reader.finished:
             raise truncated(self._endpoint)
 

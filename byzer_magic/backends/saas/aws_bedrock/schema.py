@@ -9,8 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from byzer_magic import errors
 from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.media import extension
@@ -229,10 +227,10 @@ def _usage(counts: Mapping[str, Any]) -> Usage:
     return Usage(sum(counts.get(name) or 0 for name in names), counts.get("outputTokens") or 0)
 
 
-def with_id(chunk: ChatChunk, response: Mapping[str, Any]) -> ChatChunk:
-    """Return a chunk with the request ID, which AWS support asks for."""
-    number = response.get("ResponseMetadata", {}).get("RequestId")
-    return msgspec.structs.replace(chunk, extra={**(chunk.extra or {}), "request_id": number}) if number else chunk
+def request_id(response: Mapping[str, Any]) -> str | None:
+    """Return the ID of the request that a response belongs to."""
+    found: str | None = response.get("ResponseMetadata", {}).get("RequestId")
+    return found
 
 
 def check_images(body: Mapping[str, Any]) -> None:

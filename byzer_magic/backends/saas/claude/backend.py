@@ -14,6 +14,7 @@ from byzer_magic.backends.anthropic import schema
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.http import sse
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception, not_openai_schema, truncated
+from byzer_magic.backends.http.messages import with_request_id
 from byzer_magic.backends.http.params import (
     CAPABILITIES,
     CHAT_OPTIONS,
@@ -39,8 +40,6 @@ from byzer_magic.types import ChatChunk, ChatRequest
 BASE_URL = "https://api.anthropic.com"
 OLDER_VERSION = "2023-06-01"
 """The version of the API that still accepts temperature, top_p and top_k."""
-NOT_STREAMED = ("application/json", "text/html")
-"""Content types of servers that answer a streaming request with one body, or that are not an API at all."""
 
 _OPTIONS: dict[str, tuple[str, str]] = {
     "max_tokens": ("int", _("maximum length of the response, in tokens (default {limit})", limit=schema.MAX_TOKENS)),
@@ -133,7 +132,7 @@ class ClaudeBackend(Backend):
         body, headers = self._body(request)
         options = {"headers": headers, **({"timeout": request.timeout} if request.timeout else {})}
         response = await self._sdk.post("/v1/messages", cast_to=self._raw, body=body, options=options)
-        yield _with_id(schema.complete(_object(response.content)), response.headers)
+        yield with_request_id(schema.complete(_object(response.content)), response.headers.get("request-id"))
 
     async def _stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         body, headers = self._body(request)
@@ -141,13 +140,15 @@ class ClaudeBackend(Backend):
         create = self._sdk.messages.with_streaming_response.create
         reader = schema.Reader()
         async with create(**essential, stream=True, extra_body=body, extra_headers=headers) as response:
-            if response.headers.get("content-type", "").startswith(NOT_STREAMED):
-                yield _with_id(schema.complete(_object(await response.read())), response.headers)
+            if response.headers.get("content-type", "").startswith(sse.NOT_STREAMED):
+                yield with_request_id(
+                    schema.complete(_object(await response.read())), response.headers.get("request-id")
+                )
                 return
             events = sse.events(response.iter_bytes())
             async for data in events:
                 if chunk := reader.chunk(_object(data)):
-                    yield _with_id(chunk, response.headers) if chunk.finish else chunk
+                    yield with_request_id(chunk, response.headers.get("request-id")) if chunk.finish else chunk
                 if reader.finished:
                     await sse.drain(events, *self._exceptions)
                     break
@@ -190,12 +191,6 @@ def _object(data: bytes) -> dict[str, Any]:
     if "type" not in found:
         raise ErrorResponse(found) if "error" in found else msgspec.ValidationError("it has no `type`")
     return found
-
-
-def _with_id(chunk: ChatChunk, headers: Mapping[str, str]) -> ChatChunk:
-    if "request-id" not in headers:
-        return chunk
-    return msgspec.structs.replace(chunk, extra={**(chunk.extra or {}), "request_id": headers["request-id"]})
 
 
 def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
