@@ -13,7 +13,6 @@ from byzer_magic.catalog import presets
 from byzer_magic.commands import spec as specs
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import gettext as _
-from byzer_magic.rendering import snapshot
 from byzer_magic.rendering.deployments import cells as stat_cells
 from byzer_magic.stat import ModelStat
 
@@ -87,10 +86,9 @@ def _table(context: Context, stats: list[ModelStat]) -> None:
 def list_deployments(context: Context, item: specs.ListSpec) -> None:
     """List the deployments."""
     context.manager.ensure(item.ray_address)
-    rows = snapshot.stat_rows(_stats(context, None))
-    if not item.json:
-        rows = [{name: row[name] for name in ("model", "type", "can", "workers")} for row in rows]
-    _rows(context, rows, "Nothing is deployed.", as_json=item.json)
+    stats = _stats(context, None)
+    rows = stat_cells.plain_rows(stats) if item.json else stat_cells.stat_rows(stats, stat_cells.LIST_COLUMNS)
+    _rows(context, rows, _("Nothing is deployed."), as_json=item.json)
 
 
 def _rows(context: Context, rows: Sequence[dict[str, Any]], empty: str, *, as_json: bool) -> None:

@@ -26,7 +26,7 @@ class Output(Protocol):
     def table(self, rows: Sequence[dict[str, Any]], empty: str) -> None:
         """Show rows, or `empty` when there are none."""
 
-    def tables(self, tables: Sequence[Sequence[dict[str, Any]]]) -> None:
+    def tables(self, several: Sequence[Sequence[dict[str, Any]]]) -> None:
         """Show several tables, one below the other."""
 
     def events(self, model: str, events: Iterator[Event]) -> None:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from byzer_magic.client.converse import Exchange
-from byzer_magic.rendering import progress, snapshot
+from byzer_magic.rendering import footer, progress, tables
 from byzer_magic.results import ChatResult, EmbedResult, Result
 from byzer_magic.types import ChatChunk, ChatRequest, Event, Loading
 
@@ -37,13 +37,13 @@ class Terminal:
     def table(self, rows: Sequence[dict[str, Any]], empty: str) -> None:
         """Write rows to stdout, aligned; that there are none is said on stderr."""
         if rows:
-            self.text(snapshot.table_text(rows, empty))
+            self.text(tables.to_text(rows, empty))
         else:
             self.say(empty)
 
-    def tables(self, tables: Sequence[Sequence[dict[str, Any]]]) -> None:
+    def tables(self, several: Sequence[Sequence[dict[str, Any]]]) -> None:
         """Write tables to stdout, with an empty line between them."""
-        self.text(snapshot.tables(tables)["text/plain"])
+        self.text(tables.bundle(several)["text/plain"])
 
     def events(self, model: str, events: Iterator[Event]) -> None:
         """Write a line per stage to stderr, and while one takes long, how far it is."""
@@ -73,7 +73,7 @@ class Terminal:
         if style != "hidden":
             self.text(result.output if isinstance(result, EmbedResult) else str(result))
         if not isinstance(result, ChatResult):
-            self.say(snapshot.footer(result))
+            self.say(footer.line(result))
         return result
 
     def _streamed(self, exchange: Exchange) -> Result:
@@ -86,7 +86,7 @@ class Terminal:
             result = exchange.wait(write)
         finally:
             sys.stdout.write("\n")
-        self.say(snapshot.footer(result))
+        self.say(footer.line(result))
         return result
 
     def ask_secret(self, prompt: str) -> str | None:

@@ -80,13 +80,3 @@ def _is_near(host: str) -> bool:
         return ipaddress.ip_address(host).is_private
     except ValueError:
         return "." not in host or host.endswith((".local", ".internal", ".lan"))
-
-
-def shown(cost: float | None, currency: str) -> str:
-    """Return an amount as people read it, such as ``$0.0021`` or ``¥1.20``; nothing where it is unknown."""
-    if cost is None:
-        return ""
-    sign = {"USD": "$", "CNY": "¥"}.get(currency, f"{currency} ")
-    if 0 < cost < 0.0001:
-        return f"<{sign}0.0001"
-    return f"{sign}{cost:.4f}" if 0 < cost < 1 else f"{sign}{cost:.2f}"

@@ -19,7 +19,7 @@ from byzer_magic.client.collect import ChatCollector
 from byzer_magic.client.converse import Exchange
 from byzer_magic.errors import ByzerError, RequestError
 from byzer_magic.magics.repaint import Repainted
-from byzer_magic.rendering import progress, results, snapshot
+from byzer_magic.rendering import footer, progress, results, tables
 from byzer_magic.rendering.answer import view as answer_view
 from byzer_magic.rendering.answer.view import Shown
 from byzer_magic.rendering.progress import Work
@@ -50,11 +50,11 @@ class Notebook:
 
     def table(self, rows: Sequence[dict[str, Any]], empty: str) -> None:
         """Show rows as a table, with a text form for terminals and diffs."""
-        self._show({"text/html": snapshot.table_html(rows, empty), "text/plain": snapshot.table_text(rows, empty)})
+        self._show({"text/html": tables.to_html(rows, empty), "text/plain": tables.to_text(rows, empty)})
 
-    def tables(self, tables: Sequence[Sequence[dict[str, Any]]]) -> None:
+    def tables(self, several: Sequence[Sequence[dict[str, Any]]]) -> None:
         """Show several tables in one output, one below the other."""
-        self._show(snapshot.tables(tables))
+        self._show(tables.bundle(several))
 
     def events(self, model: str, events: Iterator[Event]) -> None:
         """Show a deploy in lines that change and tick; one quiet line stays."""
@@ -106,9 +106,9 @@ class Notebook:
             return {"text/html": view.html(shown), "text/plain": shown.text}
 
         def complete(result: ChatResult, *, by_error: bool = False) -> dict[str, str]:
-            footer = snapshot.footer(result, by_error=by_error)
+            text = footer.line(result, by_error=by_error)
             calls = result.tool_calls or ()
-            shown = Shown(text=result.text, reasoning=result.reasoning, tool_calls=calls, footer=footer)
+            shown = Shown(text=result.text, reasoning=result.reasoning, tool_calls=calls, footer=text)
             return answer_view.bundle(shown, style, key=key)
 
         board = Repainted(draw, after=STATUS_SECONDS)
@@ -134,7 +134,7 @@ class Notebook:
         else:
             print(result, flush=True)
         if style != "complete":
-            self._show(snapshot.footer_bundle(snapshot.footer(result)))
+            self._show(footer.bundle(footer.line(result)))
 
     def ask_secret(self, prompt: str) -> str | None:
         """Ask in the input box of the cell; None where the front end has none (nbconvert, papermill)."""

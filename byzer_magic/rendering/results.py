@@ -7,7 +7,7 @@ from typing import Any
 
 from byzer_magic.capabilities import resolve, row_of_result
 from byzer_magic.media import describe
-from byzer_magic.rendering import snapshot
+from byzer_magic.rendering import footer
 from byzer_magic.rendering.answer import view
 from byzer_magic.rendering.answer.view import Shown
 from byzer_magic.rendering.media import audio, image as images, transcript
@@ -62,15 +62,15 @@ def image(result: ImageResult) -> dict[str, str]:
 
 def with_footer(result: Result) -> dict[str, str]:
     """Return a result as a MIME bundle with its footer below."""
-    footer = snapshot.footer(result)
+    text = footer.line(result)
     if isinstance(result, ChatResult):
         calls = result.tool_calls or ()
-        return view.bundle(Shown(text=result.text, reasoning=result.reasoning, tool_calls=calls, footer=footer))
+        return view.bundle(Shown(text=result.text, reasoning=result.reasoning, tool_calls=calls, footer=text))
     data = bundle(result)
-    plain = {"text/plain": f"{data['text/plain']}\n\n{footer}"}
+    plain = {"text/plain": f"{data['text/plain']}\n\n{text}"}
     if "text/html" not in data:
         return plain
-    return {"text/html": data["text/html"] + snapshot.footer_bundle(footer)["text/html"], **plain}
+    return {"text/html": data["text/html"] + footer.bundle(text)["text/html"], **plain}
 
 
 def speech(result: SpeakResult) -> AudioView:

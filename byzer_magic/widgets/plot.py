@@ -6,7 +6,8 @@ import time
 
 from byzer_magic.commands.spec import PlotSpec
 from byzer_magic.i18n import gettext as _
-from byzer_magic.rendering.deployments import cells as stat_cells, figure
+from byzer_magic.rendering import amounts
+from byzer_magic.rendering.deployments import figure
 from byzer_magic.widgets.context import Context
 
 MINUTES = 10.0
@@ -41,9 +42,7 @@ def show(context: Context, item: PlotSpec) -> None:
     start = f"{time.strftime('%Y-%m-%d')} {figure.clock(shown.start)}"
     title = _("{alias}, {start} to {end}", alias=item.model, start=start, end=figure.clock(shown.end))
     sums = {name: f"{sum(getattr(sample, name) for sample in within):,}" for name in ("requests", "errors", "tokens")}
-    cost = (
-        stat_cells.money(sum(sample.cost or 0.0 for sample in within), stat.currency) if stat.cost is not None else ""
-    )
+    cost = amounts.money(sum(sample.cost or 0.0 for sample in within), stat.currency) if stat.cost is not None else ""
     summary = ", ".join(filter(None, (_("{requests} requests, {errors} errors, {tokens} tokens", **sums), cost)))
     text = figure.text(title, summary, made)
     if not context.has_kernel:

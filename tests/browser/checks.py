@@ -13,6 +13,16 @@ from tests.browser.driver import ROOT
 
 AXE = ROOT / "tests/js/node_modules/axe-core/axe.min.js"
 CATALOG = ROOT / "byzer_magic/i18n/locale/zh_CN/LC_MESSAGES/byzer_magic.po"
+MODULES = {
+    "panel": ("rendering/deployments/", "widgets/panel/", "widgets/plot.py"),
+    "form": ("widgets/form/",),
+    "chat": ("widgets/chat/", "rendering/answer/view.py", "rendering/answer/code.py"),
+    "columns": ("rendering/answer/columns.py",),
+    "media": ("rendering/media/",),
+    "failure": ("rendering/error_details.py",),
+    "footer": ("rendering/footer.py",),
+}
+"""Where the texts of screens are, as the catalog names them."""
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 STEPS = 200
 """No screen of ours has more stops than this."""
@@ -85,16 +95,19 @@ def walk(target: Locator) -> list[str]:
 
 
 def english(text: str, *screens: str) -> list[str]:
-    """Return the English phrases in `text` that the catalog has for modules whose paths contain one of `screens`."""
+    """Return the English phrases of these screens (of all, without a name) that `text` has."""
     return [phrase for phrase in _phrases(screens) if re.search(rf"(?<![\w./-]){re.escape(phrase)}(?![\w/-])", text)]
 
 
 def _phrases(screens: tuple[str, ...]) -> Iterator[str]:
+    wanted = tuple(path for screen in screens for path in MODULES[screen])
     with CATALOG.open("rb") as file:
         catalog = read_po(file, locale="zh_CN")
     for message in catalog:
         paths = [path for path, _ in message.locations]
-        if not message.id or (screens and not any(screen in path for path in paths for screen in screens)):
+        if not message.id or (
+            screens and not any(path.removeprefix("byzer_magic/").startswith(wanted) for path in paths)
+        ):
             continue
         english, chinese = str(message.id), str(message.string)
         for piece in re.split(r"\{[^}]*\}|\n", english):

@@ -203,7 +203,7 @@ def test_a_local_model_is_picked_checked_cancelled_and_deployed(
     form.input("model").fill("smol")
     form.button("Check the model").click()
     form.state("done")
-    expect(form.after).to_contain_text("in all")
+    expect(form.after).to_contain_text("total")
     form.book.screenshot("form-checked", form.book.cell(1))
     form.button("Deploy").click()
     form.state("running")
@@ -254,7 +254,7 @@ def test_what_is_saved_is_a_command_and_no_widget(opened: Callable[..., Form]) -
     cell = form.book.cell(1)
     expect(cell.locator(".bz-form-still")).to_be_visible()
     expect(cell).to_contain_text("saas.api_key=${DEEPSEEK_API_KEY}")
-    expect(cell).to_contain_text("kept nowhere")
+    expect(cell).to_contain_text("is not stored")
     assert "not found" not in cell.inner_text()
     form.book.screenshot("form-saved", cell)
     outputs = form.book.saved()["cells"][1]["outputs"]

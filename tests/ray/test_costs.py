@@ -8,7 +8,7 @@ import byzer_magic as bz
 from byzer_magic.catalog import prices
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import DeploySpec
-from byzer_magic.rendering import snapshot
+from byzer_magic.rendering import amounts, footer
 from byzer_magic.results import ChatResult
 from tests.conftest import KEY
 from tests.servers.process import Process
@@ -32,7 +32,7 @@ def test_an_answer_knows_its_cost(manager: Manager, provider: Process) -> None:
     assert result.usage
     assert result.cost == pytest.approx(price.of(result.usage))
     assert result.currency == "USD"
-    assert prices.shown(result.cost, "USD") in snapshot.footer(result)
+    assert amounts.money(result.cost, "USD") in footer.line(result)
     pieces = list(bz.model("priced").stream("hello"))
     assert [piece.usage.cost for piece in pieces if piece.usage] == [result.cost]
     assert bz.model("priced").stat().cost == pytest.approx(2 * result.cost)
@@ -44,4 +44,4 @@ def test_elsewhere_the_same_name_has_no_price(manager: Manager, provider: Proces
     result = bz.model("cheap").chat("hello")
     assert result.usage
     assert (result.cost, result.currency) == (None, "")
-    assert "$" not in snapshot.footer(result)
+    assert "$" not in footer.line(result)

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _
-from byzer_magic.rendering import results, snapshot
+from byzer_magic.rendering import footer, results, tables
 from byzer_magic.rendering.answer.view import Shown, View
 from byzer_magic.rendering.markup import style, tag
 from byzer_magic.rendering.media import (
@@ -89,25 +89,25 @@ def plain(column: Column) -> str:
     """Return one column as text under a heading."""
     shown = column.text or column.progress if column.result is None else _text(column.result)
     failure = f"{state_text('failed')}: {column.error.localized()}" if column.error else ""
-    lines = [f"== {column.alias} ==", shown, failure, footer(column)]
+    lines = [f"== {column.alias} ==", shown, failure, footer_of(column)]
     return "\n".join(filter(None, lines))
 
 
 def _text(result: Result) -> str:
     shown = "" if isinstance(result, EmbedResult) else str(result)
-    return "\n".join(filter(None, [shown, snapshot.made(result)]))
+    return "\n".join(filter(None, [shown, footer.contents(result)]))
 
 
-def footer(column: Column) -> str:
+def footer_of(column: Column) -> str:
     """Return the line under an answer: what it took."""
-    return " · ".join(snapshot.figures(column.result)) if column.result is not None else ""
+    return " · ".join(footer.figures(column.result)) if column.result is not None else ""
 
 
 def _column(column: Column, view: View, *, over: bool) -> Markup:
     state = f"{SIGNS[column.state]} {state_text(column.state)}"
     if column.result is None:
         state += f" · {column.seconds:.0f} s"
-    text = footer(column)
+    text = footer_of(column)
     parts = [
         tag("header", tag("strong", column.alias), tag("span", state)),
         tag("div", _error(column), _body(column, view, over=over), class_="bz-body"),
@@ -135,9 +135,9 @@ def _body(column: Column, view: View, *, over: bool) -> Markup:
         case ChatResult() as result:
             return _chat(result, view)
         case EmbedResult() as result:
-            return snapshot.table_html(_vectors(result), "") + _made(result)
+            return tables.to_html(_vectors(result), "") + _made(result)
         case RerankResult() as result:
-            return snapshot.table_html(_ranking(result), "") + _made(result)
+            return tables.to_html(_ranking(result), "") + _made(result)
         case result if not over:
             later = _("{result}: shown when all models have finished", result=str(result))
             return tag("p", later, class_="bz-quiet")
@@ -163,7 +163,7 @@ def _chat(result: ChatResult, view: View) -> Markup:
 
 
 def _made(result: Result) -> Markup:
-    text = snapshot.made(result)
+    text = footer.contents(result)
     return tag("p", text, class_="bz-quiet") if text else Markup()
 
 

@@ -8,22 +8,26 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from byzer_magic.i18n import gettext as _, lazy_gettext as _l, localized
+from byzer_magic.rendering.amounts import duration, money
 from byzer_magic.rendering.deployments import sparkline
 from byzer_magic.rendering.markup import tag
-from byzer_magic.rendering.snapshot import Cell
+from byzer_magic.rendering.tables import Cell
 from byzer_magic.stat import ModelStat, Sample, WorkerStat
 
 COLUMNS = (
     "model", "slots", "queue", "requests", "errors", "rate", "speed", "first", "last", "cost",
 )  # fmt: skip
 """In the order in which people read them."""
+STAT_COLUMNS = (
+    "model", "type", "can", "workers", "slots", "queue", "requests", "errors", "speed", "first", "last", "cost",
+)  # fmt: skip
+"""Columns of `stat`."""
+LIST_COLUMNS = STAT_COLUMNS[:4]
+"""Columns of `list`."""
 SQUARES = 8
 """With so many slots or fewer each is a square, with more there is one bar."""
 STALE_SECONDS = 3.0
 """A deployment that has been silent for so long is shown as stale."""
-SMALLEST = 0.0001
-"""A cost below this is said to be below it."""
-SIGNS = {"USD": "$", "CNY": "¥", "EUR": "€"}
 MINUTE = 60
 STEP = 2
 """Seconds of one point in the picture of the last minute."""
@@ -120,17 +124,42 @@ def worker_cells(worker: WorkerStat, model: str = "") -> Cells:
     return cells
 
 
-def stat_rows(stats: Sequence[ModelStat]) -> list[dict[str, Any]]:
-    """Return the rows of `stat`'s table: the panel's cells, without the history that only the panel has."""
+def stat_rows(stats: Sequence[ModelStat], columns: Sequence[str] = STAT_COLUMNS) -> list[dict[str, Any]]:
+    """Return the rows of a table of deployments: the panel's cells, without the history that only the panel has.
+
+    Args:
+        stats: the deployments, a row each.
+        columns: names of `HEADINGS`, in order.
+    """
     rows = []
     for stat in stats:
         cells = model_cells(stat, plain(""), 0.0)
         name = _name(stat.model, "", state_of(stat, 0.0))
         facts = {"model": name, "type": plain(stat.kind), "can": plain(" ".join(stat.capabilities))}
         facts["workers"] = right(f"{sum(worker.health == 'up' for worker in stat.workers)}/{len(stat.workers)}")
-        rest = {name: cells[name] for name in COLUMNS if name not in ("model", "rate")}
-        rows.append({heading(name): cell for name, cell in (facts | rest).items()})
+        known = cells | facts
+        rows.append({heading(name): known[name] for name in columns})
     return rows
+
+
+def plain_rows(stats: Iterable[ModelStat]) -> list[dict[str, Any]]:
+    """Return one row per deployment as plain data, for `list --json`: its keys are the same in every language."""
+    return [
+        {
+            "model": stat.model,
+            "type": stat.kind,
+            "can": " ".join(stat.capabilities),
+            "workers": f"{sum(worker.health == 'up' for worker in stat.workers)}/{len(stat.workers)} up",
+            "busy": f"{sum(worker.limit - worker.free for worker in stat.workers)}/{stat.slots}",
+            "queued": stat.queued,
+            "requests": stat.requests,
+            "errors": stat.errors,
+            "first token": duration(stat.ttft_p50),
+            "tokens/s": f"{stat.tokens_per_second:.0f}" if stat.tokens_per_second else "",
+            "last work": duration(min((worker.idle_seconds for worker in stat.workers), default=None)),
+        }
+        for stat in stats
+    ]
 
 
 def minute(samples: Iterable[Sample], now: float) -> Cell:
@@ -207,15 +236,3 @@ def ago(value: float) -> str:
 def figure(value: float) -> str:
     """Return a number as short as it can be read."""
     return f"{value:.1f}" if 0 < value < 10 else f"{value:,.0f}"
-
-
-def money(value: float | None, currency: str) -> str:
-    """Return a cost; nothing where no price is known."""
-    if value is None or not currency:
-        return ""
-    sign = SIGNS.get(currency, f"{currency} ")
-    if 0 < value < SMALLEST:
-        return f"<{sign}{SMALLEST}"
-    if value == 0 or value >= 100:
-        return f"{sign}{value:,.0f}"
-    return f"{sign}{value:.2f}" if value >= 1 else f"{sign}{value:.4f}"

@@ -12,7 +12,7 @@ from statistics import median
 from markupsafe import Markup
 
 from byzer_magic.i18n import gettext as _, pad, width
-from byzer_magic.rendering.deployments import cells as stat_cells
+from byzer_magic.rendering import amounts
 from byzer_magic.rendering.deployments.sparkline import Series, runs_of
 from byzer_magic.rendering.markup import join, style, tag
 from byzer_magic.stat import Sample
@@ -87,7 +87,7 @@ def plots(samples: Sequence[Sample], shown: Window, currency: str) -> list[Plot]
     if currency and any(item.cost is not None for item in samples):
         costs = list(accumulate(sum(item.cost or 0.0 for item in group) for group in groups))
         since = _("since {start}", start=clock(shown.start))
-        made.append(Plot(_("Cost, {sign}", sign=stat_cells.SIGNS.get(currency, currency)), since, [*costs]))
+        made.append(Plot(_("Cost, {sign}", sign=amounts.SIGNS.get(currency, currency)), since, [*costs]))
     return made
 
 

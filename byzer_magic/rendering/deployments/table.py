@@ -10,11 +10,12 @@ from typing import Any
 from markupsafe import Markup
 
 from byzer_magic.i18n import gettext as _, localized, ngettext
+from byzer_magic.rendering import amounts
 from byzer_magic.rendering.deployments import cells as stat_cells, controls, sparkline
 from byzer_magic.rendering.deployments.cells import COLUMNS, Cells
 from byzer_magic.rendering.deployments.history import History
 from byzer_magic.rendering.markup import join, style, tag
-from byzer_magic.rendering.snapshot import Cell, table_text
+from byzer_magic.rendering.tables import Cell, to_text
 from byzer_magic.stat import Fleet, ModelStat, Sample
 
 LISTED = 128
@@ -83,7 +84,7 @@ def summary(stats: Sequence[ModelStat]) -> str:
         _("{count} not up", count=ailing) if ailing else "",
         _("{busy}/{slots} slots busy", busy=f"{busy:,}", slots=f"{slots:,}"),
         _("{count} queued", count=waiting) if waiting else "",
-        " + ".join(filter(None, (stat_cells.money(cost, currency) for currency, cost in sorted(costs.items())))),
+        " + ".join(filter(None, (amounts.money(cost, currency) for currency, cost in sorted(costs.items())))),
     ]
     return " · ".join(filter(None, parts))
 
@@ -190,7 +191,7 @@ def snapshot(shown: View, stats: Sequence[ModelStat], clock: str) -> tuple[Marku
         if "model" in cells
     ]
     notes = [f"{key.partition('/')[0]}: {cells['note']}" for key, cells in rows.items() if "note" in cells]
-    text = "\n".join(filter(None, [table_text(plain, ""), *notes, shown.trouble, line]))
+    text = "\n".join(filter(None, [to_text(plain, ""), *notes, shown.trouble, line]))
     return tag("div", *page, class_="bz-panel bz-snapshot bz-still"), text
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from byzer_magic.client.collect import AnyCollector, ChatCollector
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, localized
-from byzer_magic.rendering import progress, results, snapshot
+from byzer_magic.rendering import footer, progress, results
 from byzer_magic.rendering.answer import view as answer_view
 from byzer_magic.rendering.answer.view import Shown, View
 from byzer_magic.rendering.markup import join, style, tag
@@ -55,11 +55,11 @@ def of_turn(turn: Turn) -> Shown:
     result = turn.result
     if result is None:
         return Shown(text=turn.text)
-    footer = snapshot.footer(result)
+    line = footer.line(result)
     if not isinstance(result, ChatResult):
-        return Shown(media=_made(result), footer=footer)
+        return Shown(media=_made(result), footer=line)
     empty = not (result.text or result.reasoning or result.tool_calls or turn.error or result.interrupted)
-    note = " · ".join([_("The model returned an empty answer"), footer]) if empty else footer
+    note = " · ".join([_("The model returned an empty answer"), line]) if empty else line
     return Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or (), footer=note)
 
 

@@ -17,7 +17,7 @@ from byzer_magic.backends import registry
 from byzer_magic.cli import main
 from byzer_magic.local_models import memory
 from byzer_magic.local_models.hardware import Gpu, Hardware
-from byzer_magic.rendering import snapshot
+from byzer_magic.rendering import tables
 
 GB = 10**9
 LAPTOP = Hardware(cpus=8, memory_total=32 * GB, memory_free=20 * GB, instructions=frozenset({"avx2"}))
@@ -124,7 +124,7 @@ def test_what_nothing_runs_is_told(tmp_path: Path) -> None:
 def test_tables_fit_into_120_columns(gguf: Path) -> None:
     for report in (doctor.report(None, no_ray), doctor.report(str(gguf), no_ray)):
         for rows in doctor.tables(report):
-            assert max(map(len, snapshot.table_text(rows, "").splitlines())) <= 120
+            assert max(map(len, tables.to_text(rows, "").splitlines())) <= 120
 
 
 # ---- in a shell

@@ -68,17 +68,3 @@ def test_every_row_fits_a_deployment_of_the_kinds_it_names() -> None:
             assert registry.find(kind).info.kind
             for name in row.match.split():
                 assert prices.find(kind, name.replace("*", "")) is row
-
-
-@pytest.mark.parametrize(
-    ("cost", "currency", "text"),
-    [
-        (None, "", ""),
-        (0.0, "USD", "$0.00"),
-        (0.00001, "USD", "<$0.0001"),
-        (0.0021, "USD", "$0.0021"),
-        (12.5, "CNY", "¥12.50"),
-    ],
-)
-def test_amounts_as_people_read_them(cost: float | None, currency: str, text: str) -> None:
-    assert prices.shown(cost, currency) == text

@@ -14,7 +14,7 @@ from byzer_magic import types
 from byzer_magic.client.collect import collector_for
 from byzer_magic.errors import CommandError, RateLimited
 from byzer_magic.i18n import using
-from byzer_magic.rendering import progress, snapshot
+from byzer_magic.rendering import footer, progress
 from byzer_magic.types import Usage
 from tests.exchanges import exchange
 
@@ -94,14 +94,14 @@ def test_documents_come_with_their_scores() -> None:
     found = result(types.RerankRequest(query="q", documents=["a", "b"]), types.Ranking([(1, 0.9), (0, 0.1)]))
     assert found.documents == ["b", "a"]
     assert json.loads(found.output)[0] == {"index": 1, "score": 0.9, "document": "b"}
-    assert "cut" not in snapshot.footer(found)
+    assert "cut" not in footer.line(found)
 
 
 def test_documents_that_were_not_read_whole_are_told() -> None:
     request = types.RerankRequest(query="q", documents=["a", "b"])
     found = result(request, types.Ranking([(1, 0.9), (0, 0.1)], types.Usage(9), types.Truncation([0], 64)))
     assert found.truncated == types.Truncation([0], 64)
-    assert " · 1 text was truncated at 64 tokens · 9 + 0 tokens" in snapshot.footer(found)
+    assert " · 1 text was truncated at 64 tokens · 9 + 0 tokens" in footer.line(found)
     assert "cut" not in str(found), "what people copy is the ranking"
 
 

@@ -11,7 +11,7 @@ import pytest
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.client.collect import collector_for
 from byzer_magic.i18n import using
-from byzer_magic.rendering import assets, results, snapshot
+from byzer_magic.rendering import assets, footer, results, tables
 from byzer_magic.rendering.answer import columns
 from byzer_magic.rendering.answer.view import Shown, View, bundle as answer_bundle
 from byzer_magic.results import ChatResult, EmbedResult, Result, SpeakResult, TranscribeResult
@@ -74,25 +74,25 @@ def vectors(rows: int, cut: Truncation | None = None) -> EmbedResult:
     ],
 )
 def test_it_tells_what_an_answer_took(result: Result, english: str, chinese: str | None) -> None:
-    assert snapshot.footer(result) == english
+    assert footer.line(result) == english
     with using("zh"):
-        assert chinese is None or snapshot.footer(result) == chinese
+        assert chinese is None or footer.line(result) == chinese
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_columns_footer_is_the_same_without_the_alias(lang: str) -> None:
     result = chat()
     with using(lang):
-        column = columns.footer(columns.Column(alias="gpt", state="done", result=result))
-        assert snapshot.footer(result) == f"gpt · worker 0 · {column}"
+        column = columns.footer_of(columns.Column(alias="gpt", state="done", result=result))
+        assert footer.line(result) == f"gpt · worker 0 · {column}"
 
 
 def test_a_part_that_an_error_left_says_where_it_is() -> None:
     part = chat(interrupted=True)
-    said = snapshot.footer(part, by_error=True)
+    said = footer.line(part, by_error=True)
     assert said.endswith("· interrupted by an error; the partial answer is in _chat")
     with using("zh"):
-        assert "_chat" in snapshot.footer(part, by_error=True)
+        assert "_chat" in footer.line(part, by_error=True)
 
 
 def test_a_cost_and_its_currency_are_those_of_the_tokens() -> None:
@@ -101,7 +101,7 @@ def test_a_cost_and_its_currency_are_those_of_the_tokens() -> None:
         assert (unknown.cost, unknown.currency) == (None, "")
     spoken = SpeakResult(model="m", data=b"x", mime="audio/mpeg", text="hi", usage=Usage(1, 2, 0.5, "CNY"))
     assert (spoken.cost, spoken.currency) == (0.5, "CNY")
-    assert snapshot.footer(spoken).endswith("¥0.5000")
+    assert footer.line(spoken).endswith("¥0.5000")
 
 
 def test_tokens_of_several_parts_have_a_cost_where_all_have() -> None:
@@ -131,7 +131,7 @@ def test_a_side_that_knows_no_costs_understands_one_that_does() -> None:
 
 def test_all_footers_have_one_style() -> None:
     style = assets.read("footer.css")
-    alone = snapshot.footer_bundle(EVIL)["text/html"]
+    alone = footer.bundle(EVIL)["text/html"]
     view = answer_bundle(Shown(text="hi", footer=EVIL))["text/html"]
     heard = TranscribeResult(model="m", text="a b", segments=[Segment(0, 1, "a b")], timings=Timings(total=1.0))
     below = results.with_footer(heard)
@@ -145,7 +145,7 @@ def test_all_footers_have_one_style() -> None:
 
 
 def test_tables_in_one_output_stand_apart() -> None:
-    data = snapshot.tables([[{"a": 1}], [], [{"b": 2}]])
+    data = tables.bundle([[{"a": 1}], [], [{"b": 2}]])
     assert data["text/plain"] == "a\n1\n\nb\n2"
     assert len(Page(data["text/html"]).all("table", "bz-table")) == 2
     assert "~ .bz-table.bz-table { margin-top:" in assets.read("table.css")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from byzer_magic.rendering import snapshot
+from byzer_magic.rendering import tables
 from byzer_magic.rendering.deployments import cells as stat_cells
 from tests.fleets import ill, model, steady, worker
 from tests.pages import Page
@@ -87,16 +87,6 @@ def test_a_worker_that_never_worked_says_so() -> None:
     assert "drained" in stat_cells.worker_cells(worker(health="drained"))["model"]
 
 
-@pytest.mark.parametrize(
-    ("cost", "currency", "shown"),
-    [(None, "USD", ""), (1.0, "", ""), (0.0, "USD", "$0"), (0.00003, "USD", "<$0.0001"),
-     (0.00421, "USD", "$0.0042"), (12.345, "CNY", "¥12.35"),
-     (1234.5, "EUR", "€1,234"), (2.0, "CHF", "CHF 2.00")],
-)  # fmt: skip
-def test_money(cost: float | None, currency: str, shown: str) -> None:
-    assert stat_cells.money(cost, currency) == shown
-
-
 def test_the_last_minute_in_numbers_and_as_a_picture() -> None:
     cell = stat_cells.minute(steady(1000.0, 60), 1000.0)
     assert cell == "2.0/s"
@@ -106,10 +96,10 @@ def test_the_last_minute_in_numbers_and_as_a_picture() -> None:
 
 def test_stat_is_the_same_cells_as_a_table() -> None:
     rows = stat_cells.stat_rows([model(), ill(model("n"), "down", "down")])
-    page = Page(snapshot.table_html(rows, "none"))
-    assert "bz-squares" in snapshot.table_html(rows, "none")
+    page = Page(tables.to_html(rows, "none"))
+    assert "bz-squares" in tables.to_html(rows, "none")
     assert "down" in page.text
-    lines = snapshot.table_text(rows, "none").splitlines()
+    lines = tables.to_text(rows, "none").splitlines()
     assert lines[0].split()[:4] == ["Model", "Type", "Capabilities", "Workers"]
     assert "saas/openai" in lines[1]
     assert "$1.50" in lines[1]
@@ -117,9 +107,7 @@ def test_stat_is_the_same_cells_as_a_table() -> None:
 
 
 def test_numbers_of_other_tables_stand_at_the_right() -> None:
-    html = snapshot.table_html(
-        [{"name": "a", "size": "4.1 GB", "count": 3}, {"name": "b", "size": "", "count": 12}], ""
-    )
+    html = tables.to_html([{"name": "a", "size": "4.1 GB", "count": 3}, {"name": "b", "size": "", "count": 12}], "")
     assert html.count('<td class="bz-number">') == 4
     assert '<th scope="col">name' in html
-    assert snapshot.table_html([], "<none>") == "<p>&lt;none&gt;</p>"
+    assert tables.to_html([], "<none>") == "<p>&lt;none&gt;</p>"

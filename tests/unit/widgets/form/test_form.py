@@ -233,7 +233,7 @@ def test_an_error_of_the_whole_goes_to_its_field(monkeypatch: pytest.MonkeyPatch
         monkeypatch.delenv(name, raising=False)
     azure = desk(values_of(from_text(COMMANDS["S06"])))
     found = azure.check(azure.values, (API_KEY,))
-    assert "lacks a slash" in found["errors"][f"{PARAM}saas.azure_endpoint"]
+    assert "a slash is missing" in found["errors"][f"{PARAM}saas.azure_endpoint"]
     openai = desk({"model": "a", "pretrained_model_type": "saas/openai", f"{PARAM}saas.model": "m"})
     assert "needs saas.api_key" in openai.check(openai.values, ())["missing"][API_KEY]
     local = desk({"model": "a", "infer_backend": "llama_cpp", "model_path": "/nowhere/x.gguf"})
