@@ -11,8 +11,7 @@ from typing import Any
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Backend, Setup, typed_params
 from byzer_magic.backends.http.params import secrets_of
-from byzer_magic.commands.keys import looked_up
-from byzer_magic.commands.secrets import Secret, expand
+from byzer_magic.commands.secrets import Secret, expand, look_up
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import BadParameter, MissingKey
 from byzer_magic.local_models import engine_choice, files, hardware
@@ -78,7 +77,7 @@ def resolve(
             continue
         try:
             value = expand(text, variables, environ)
-            given[name] = looked_up(value, variables, environ) if name in secret else value
+            given[name] = look_up(value, variables, environ) if name in secret else value
         except MissingKey as err:
             err.details |= {"param": name} if name in secret else {}
             raise

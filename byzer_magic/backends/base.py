@@ -1,8 +1,9 @@
-"""The bargain between the pool and a backend.
+"""The contract between a pool and a backend.
 
 You provide: a class with `info` (its name, its parameters, what to install), `open`, `close`, and one method
 per capability (`chat`, `embed`, ...; see `byzer_magic.capabilities`). You get: flags, completion, `--help`, checked and
-typed parameters, expanded secrets, workers, limits, queueing, cancel, retries before the first token, stat, errors.
+converted parameters, expanded secrets, workers, limits, a queue, cancellation, retries before the first token, stat,
+errors.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Info:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """All that a backend needs to open: typed parameters, secrets still wrapped."""
+    """All that a backend needs to open: converted parameters, secrets still wrapped."""
 
     model: str
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -81,10 +82,10 @@ class Setup:
 
 
 class Report(Protocol):
-    """Takes how far a backend is while it opens; may be called from any thread."""
+    """Receives the progress of a backend while it opens; may be called from any thread."""
 
     def __call__(self, stage: str, fraction: float | None = None, detail: str = "", /) -> None:
-        """Tell the stage, its part that is done (0..1) where that is known, and what changes within it."""
+        """Report a stage, the fraction of it that is done (0..1) if known, and a detail that changes within it."""
 
 
 class Backend(ABC):
@@ -92,12 +93,12 @@ class Backend(ABC):
 
     info: ClassVar[Info]
 
-    @classmethod  # noqa: B027 - nothing to check is a fair answer
+    @classmethod  # noqa: B027 - a backend may have nothing to check
     def check(cls, setup: Setup) -> None:
         """Check, in the driver and before anything starts, what `Info.params` cannot say (files, combinations).
 
         Raises:
-            ByzerError: the deployment could not work; the text says why.
+            ByzerError: the deployment cannot work.
         """
 
     @classmethod
@@ -114,17 +115,27 @@ class Backend(ABC):
         return methods_of(self) | (self.info.capabilities - TABLE.keys())
 
     def ask(self, capability: Capability, request: Request) -> AsyncIterator[Item]:
-        """Yield the answer to `request`, by the method that is named like the capability."""
-        answer: AsyncIterator[Item] = getattr(self, capability.value)(request)
-        return answer
+        """Return the items of the response, from the method that is named like the capability."""
+        items: AsyncIterator[Item] = getattr(self, capability.value)(request)
+        return items
 
 
 def typed_params(info: Info, given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return `given` with declared types and defaults, secrets wrapped, names resolved from aliases.
+    """Return the parameters of a backend: converted, with defaults, secrets wrapped, aliases resolved.
+
+    Args:
+        info: declares the parameters.
+        given: the values as typed, by name or alias.
+        environ: the environment variables that may have values that are not given.
 
     Raises:
-        BadParameter: a name is unknown (the nearest is named) or a value has the wrong type.
-        MissingKey: a required parameter has no value, not even in the environment.
+        BadParameter: a name is unknown, or a value has the wrong type.
+        MissingKey: a required parameter has no value.
+
+    Example:
+        >>> info = Info(kind="saas/demo", title="", params=(Param(name="saas.seed", help="", kind="int"),))
+        >>> typed_params(info, {"saas.seed": "7"}, {})
+        {'saas.seed': 7}
     """
     by_name = {name: param for param in info.params for name in (param.name, *param.aliases)}
     if info.local:  # engines' settings are known with and without their family's prefix
@@ -135,7 +146,7 @@ def typed_params(info: Info, given: Mapping[str, str], environ: Mapping[str, str
         if param is None:
             raise _unknown(info, name, by_name)
         if param.secret and not text.strip():
-            raise BadParameter(f"{param.name} is empty.", "Give a value, or leave it out.")
+            raise BadParameter(_("{name} is empty.", name=param.name), _("Give a value, or leave it out."))
         found[param.name] = _wrap(param, convert(param, text))
     explicit = set(found)
     for param in info.params:
@@ -162,19 +173,23 @@ def _unknown(info: Info, name: str, known: Mapping[str, Param]) -> BadParameter:
 
 
 def _missing(info: Info, param: Param, *, unused: bool) -> MissingKey:
-    where = f" or set {' or '.join(param.env)}" if param.env else ""
+    setting = f"{param.name}={'${YOUR_KEY}' if param.secret else '...'}"
+    variables = ", ".join(param.env)
     if unused:
-        where = f" ({' and '.join(param.env)} are for the provider's own address, and you give {param.env_unless})"
-    value = "${YOUR_KEY}" if param.secret else "..."
-    return MissingKey(
-        f"{info.kind} needs {param.name}.",
-        f"Add --infer_params {param.name}={value}{where}.",
-        **({"param": param.name} if param.secret else {}),
-    )
+        hint = _(
+            "Add --infer_params {setting} ({variables} is used with the provider's own URL only, not with {url}).",
+            setting=setting, variables=variables, url=param.env_unless,
+        )  # fmt: skip
+    elif param.env:
+        hint = _("Add --infer_params {setting}, or set {variables}.", setting=setting, variables=variables)
+    else:
+        hint = _("Add --infer_params {setting}.", setting=setting)
+    details = {"param": param.name} if param.secret else {}
+    return MissingKey(_("{kind} needs {name}.", kind=info.kind, name=param.name), hint, **details)
 
 
 PREFIX = "backend."
-"""Stands before the settings of vLLM in the original's lines; every local engine takes it."""
+"""May precede the settings of every local engine, as it precedes those of vLLM in older commands."""
 
 
 def convert(param: Param, text: str) -> Any:

@@ -1,4 +1,4 @@
-"""Named, pre-filled deployments: the rows of presets.toml."""
+"""Deployments by name, with everything but the key filled in: the rows of presets.toml."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.catalog import model_facts
 from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec
 from byzer_magic.errors import UnknownKind, suggest
+from byzer_magic.i18n import lazy_gettext as _, localized
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,21 +24,21 @@ class Preset:
     pretrained_model_type: str
     model: str
     env: str
-    """Variable that holds the key when no token is given; empty where none is needed."""
+    """The variable with the key, used when no token is given; empty where no key is needed."""
     base_url: str | None = None
-    """Endpoint, where it is not the type's own."""
+    """The URL, where it is not the type's own."""
     source: str
     checked: str
 
     @property
     def capabilities(self) -> tuple[Capability, ...]:
-        """Return what the model can do, as the catalog has it."""
-        able = model_facts.capabilities(self.model)
-        return tuple(capability for capability in Capability if capability in able)
+        """Return what the model can do, in the order of `Capability`."""
+        found = model_facts.capabilities(self.model)
+        return tuple(capability for capability in Capability if capability in found)
 
     @property
     def note(self) -> str:
-        """Return the model's retirement or risk, with the successor."""
+        """Return the model's retirement with the successor, or a risk; a lazy text, empty where there is neither."""
         return model_facts.facts(self.model).note
 
 
@@ -52,19 +53,28 @@ def find(name: str) -> Preset:
     """Return the preset of that name.
 
     Raises:
-        UnknownKind: there is none; the nearest is in the hint.
+        UnknownKind: there is none.
+
+    Example:
+        >>> find("gpt4o").model
+        'gpt-4o'
     """
     known = load()
     if name not in known:
-        raise UnknownKind(f"There is no preset {name!r}.", suggest(name, known, f"Presets: {', '.join(known)}."))
+        hint = suggest(name, known, _("Presets: {names}.", names=", ".join(known)))
+        raise UnknownKind(_("There is no preset {name!r}.", name=name), hint)
     return known[name]
 
 
 def spec(easy: EasyDeploySpec) -> DeploySpec:
-    """Return the deployment that `easy deploy` stands for; what the user gives wins over the preset.
+    """Return the deployment of an `easy deploy`; what the user gives replaces what the preset has.
 
     Raises:
         UnknownKind: there is no such preset.
+
+    Example:
+        >>> spec(EasyDeploySpec(preset="ollama")).infer_params
+        {'saas.model': 'qwen3.5'}
     """
     preset = find(easy.preset)
     base_url = easy.base_url or preset.base_url
@@ -88,7 +98,7 @@ def spec(easy: EasyDeploySpec) -> DeploySpec:
 
 
 def table() -> list[dict[str, str]]:
-    """Return the presets as rows to show."""
+    """Return the presets as rows of a table, in the active language."""
     return [
         {
             "preset": preset.name,
@@ -97,7 +107,7 @@ def table() -> list[dict[str, str]]:
             "model": preset.model,
             "can": ", ".join(preset.capabilities),
             "key": preset.env,
-            "note": preset.note,
+            "note": localized(preset.note),
         }
         for preset in load().values()
     ]

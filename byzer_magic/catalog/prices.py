@@ -1,4 +1,4 @@
-"""What models cost by the token, as their providers publish it: the rows of prices.toml."""
+"""List prices of models per token: the rows of prices.toml."""
 
 from __future__ import annotations
 
@@ -22,30 +22,35 @@ class Price:
     """One row of prices.toml."""
 
     match: str
-    """Shell patterns for the provider's names of the model, with spaces."""
+    """Shell patterns for the provider's names of the model, separated by spaces."""
     kinds: str
-    """The types of deployment that reach this provider by themselves, with spaces."""
+    """The types of deployment whose own URL is this provider's, separated by spaces."""
     at: str
-    """The provider's hosts, with spaces."""
+    """The provider's hosts, separated by spaces."""
     currency: str
     """`USD` or `CNY`."""
     input: float
-    """Of a million tokens of the prompt, without a cache."""
+    """Price of a million prompt tokens that are not cached."""
     output: float
-    """Of a million tokens of the answer."""
+    """Price of a million completion tokens."""
     source: str
     checked: str
-    """The day on which the source said so."""
+    """When it was looked up, as an ISO date or month."""
     up_to: int = 0
-    """Longer prompts, in tokens, have other prices; 0: none have."""
+    """Prompts of more tokens have other prices; 0: the price holds for all."""
 
     def on(self, usage: Usage) -> Usage:
-        """Return the tokens of one answer with what they cost, where this price holds."""
+        """Return the usage of a response with its cost, where this price holds."""
         cost = self.of(usage)
         return usage if cost is None else msgspec.structs.replace(usage, cost=cost, currency=self.currency)
 
     def of(self, usage: Usage) -> float | None:
-        """Return what one answer has cost, or None where this price does not hold."""
+        """Return the cost of a response, or None where this price does not hold.
+
+        Example:
+            >>> find("saas/openai", "gpt-4o").of(Usage(prompt_tokens=1_000_000, completion_tokens=0))
+            2.5
+        """
         if self.up_to and usage.prompt_tokens > self.up_to:
             return None
         return (usage.prompt_tokens * self.input + usage.completion_tokens * self.output) / MILLION
@@ -53,16 +58,19 @@ class Price:
 
 @functools.cache
 def load() -> tuple[Price, ...]:
-    """Return the rows in the order of the file: the first that fits counts."""
+    """Return the rows in the order of the file: the first that matches counts."""
     text = resources.files("byzer_magic.catalog").joinpath("prices.toml").read_text(encoding="utf-8")
     return tuple(Price(**row) for row in tomllib.loads(text)["price"])
 
 
 def find(kind: str, model: str, base_url: str = "") -> Price | None:
-    """Return the price of a provider's model, or None where none is known.
+    """Return the price of a provider's model, or None if it is unknown.
 
-    The address is to be the provider's own, or one of somebody's own network, where a proxy leads to the provider. What
-    runs under the same name at other public addresses may cost anything.
+    Args:
+        kind: the type of deployment, such as `saas/openai`.
+        model: the provider's name of the model.
+        base_url: the deployment's URL; empty: the type's own. It must be the provider's, or in a private network, where
+            a proxy forwards to the provider. A model of the same name at another public URL may have any price.
     """
     host = urlsplit(base_url).hostname or ""
     name = model.lower().rpartition("/")[2]
@@ -75,7 +83,7 @@ def find(kind: str, model: str, base_url: str = "") -> Price | None:
 
 
 def _is_near(host: str) -> bool:
-    """Tell whether a host is of this machine or of a private network."""
+    """Return whether a host is this machine or in a private network."""
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:

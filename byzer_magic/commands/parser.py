@@ -1,7 +1,7 @@
-"""Text to spec and back: the one parser of the magics, the shell commands and `--file`.
+"""Text to spec and back: the parser of the magics, the shell commands and `--file`.
 
-The flags come from the specs alone. It is a loop of our own rather than argparse, because prompts must stay as
-typed, values may begin with dashes, and every error is one sentence with the next step.
+The flags come from the specs. We looked at argparse and click; no, because a prompt must stay exactly as typed, values
+may begin with dashes, notebooks paste half-broken lines, and every error is one sentence with the next step.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from byzer_magic.commands.options import Option, Spec, convert, options_of, visi
 from byzer_magic.commands.spec import COMMANDS, EASY_COMMANDS, ChatSpec, name_of
 from byzer_magic.commands.tokens import FLAG, ChatLine, Words, bare, quote, split, split_block
 from byzer_magic.errors import CommandError, suggest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import redact
 
 __all__ = [
@@ -40,19 +41,30 @@ def read_text(path: str) -> str:
     try:
         return Path(path).expanduser().read_text(encoding="utf-8")
     except OSError as err:
-        raise CommandError(f"Cannot read {path}: {err.strerror}.", "Check the path behind --file.") from err
+        raise CommandError(
+            _("Cannot read {path}: {reason}.", path=path, reason=err.strerror), _("Check the path after --file.")
+        ) from err
     except UnicodeDecodeError as err:
-        raise CommandError(f"{path} is not UTF-8 text.", "--file takes a YAML file.") from err
+        raise CommandError(_("{path} is not UTF-8 text.", path=path), _("--file takes a YAML file.")) from err
 
 
 def parse(words: Sequence[str], read_file: Callable[[str], str] = read_text, *, chinese: bool = False) -> Spec:
-    """Return the spec that the words of a command say.
+    """Return the spec of a command.
 
-    Values of `--file` stand in for flags that are not given; the spec holds them all, and no `file` any more.
+    Options in `--file` are used where a flag is not given; the spec has their values, and no `file`.
+
+    Args:
+        words: the command's words, as `split` returns them; `byzerllm` or `!` may be in front.
+        read_file: returns the text of the file that `--file` names.
+        chinese: whether help is in Chinese; else it is in the active language.
 
     Raises:
-        CommandError: the words cannot be understood; the text says which and what next.
+        CommandError: the words are not a valid command.
         HelpRequested: they ask for help.
+
+    Example:
+        >>> parse(split("scale --model gpt4o --num_workers 8"))
+        ScaleSpec(model='gpt4o', num_workers=8)
     """
     cls, rest = _command(bare(list(words)), chinese=chinese)
     given = _given(cls, Words(rest), chinese=chinese)
@@ -63,13 +75,17 @@ def parse(words: Sequence[str], read_file: Callable[[str], str] = read_text, *, 
 
 
 def parse_chat(text: str, *, chinese: bool = False) -> ChatSpec:
-    """Return the spec of a `%chat` line, whose prompt is kept exactly as typed.
+    """Return the spec of a `%chat` line; the prompt is kept exactly as typed.
 
-    Flags may stand before and behind the alias; the first other word, or `--`, begins the prompt.
+    Flags may be before and after the alias; the first other word, or `--`, begins the prompt.
 
     Raises:
-        CommandError: there is no alias, or a flag cannot be understood.
+        CommandError: the alias is missing, or a flag is not valid.
         HelpRequested: the line asks for help.
+
+    Example:
+        >>> parse_chat('gpt4o --temperature 0 Why "here"?').query
+        'Why "here"?'
     """
     given = _given(ChatSpec, ChatLine(text), chinese=chinese)
     check_placeholder("--model", given.get("model", ""))
@@ -91,8 +107,8 @@ def _command(words: list[str], *, chinese: bool) -> tuple[type[Spec], list[str]]
 def _lookup(word: str, commands: Mapping[str, type[Spec]], before: str, known: Iterable[str]) -> type[Spec]:
     if word in commands:
         return commands[word]
-    hint = suggest(word, known, f"Commands: {', '.join(known)}.")
-    raise CommandError(f"Unknown command {before + word!r}.", hint)
+    hint = suggest(word, known, _("Commands: {names}.", names=", ".join(known)))
+    raise CommandError(_("Unknown command {name}.", name=repr(before + word)), hint)
 
 
 def _given(cls: type[Spec], words: Words, *, chinese: bool) -> dict[str, Any]:
@@ -117,10 +133,12 @@ def _take_flag(cls: type[Spec], options: Mapping[str, Option], given: dict[str, 
     typed, equals, value = words.take().removeprefix("--").partition("=")
     opt = options.get(typed.replace("-", "_"))
     if opt is None:
-        raise CommandError(f"Unknown option --{typed}.", _near_flag(cls, typed))
+        raise CommandError(_("Unknown option --{name}.", name=typed), _near_flag(cls, typed))
     if opt.kind == "bool":
         if equals:
-            raise CommandError(f"--{opt.name} takes no value.", f"Write --{opt.name} alone, or leave it out.")
+            raise CommandError(
+                _("--{name} takes no value.", name=opt.name), _("Write --{name} alone, or leave it out.", name=opt.name)
+            )
         given[opt.name] = True
     elif opt.kind == "params":
         first = [value] if equals else []
@@ -135,15 +153,20 @@ def _take_flag(cls: type[Spec], options: Mapping[str, Option], given: dict[str, 
 def _near_flag(cls: type[Spec], typed: str) -> str:
     known = [f"--{opt.name}" for opt in options_of(cls) if not opt.positional]
     if not known:
-        return f"{name_of(cls)} takes no options."
-    return suggest(f"--{typed.replace('-', '_')}", known, f"{name_of(cls)} takes: {', '.join(known)}.")
+        return _("{command} takes no options.", command=name_of(cls))
+    otherwise = _("Options of {command}: {names}.", command=name_of(cls), names=", ".join(known))
+    return suggest(f"--{typed.replace('-', '_')}", known, otherwise)
 
 
 def _value_of(opt: Option, words: Words) -> str:
     word = words.peek()
     if word is None or FLAG.fullmatch(word):
-        hint = f"Write --{opt.name}={word} if that is its value." if word else f"Write --{opt.name} VALUE: {opt.help}."
-        raise CommandError(f"--{opt.name} needs a value.", hint)
+        hint = (
+            _("Write --{name}={value} if that is its value.", name=opt.name, value=word)
+            if word
+            else _("Write --{name} VALUE: {help}.", name=opt.name, help=opt.help)
+        )
+        raise CommandError(_("--{name} needs a value.", name=opt.name), hint)
     return words.take()
 
 
@@ -155,12 +178,13 @@ def _until_flag(words: Words, *, pairs_only: bool) -> Iterable[str]:
 
 
 def _pairs(option: str, words: Iterable[str]) -> dict[str, str]:
-    """Return key=value words as a dict; the first = divides, and of equal keys the last wins."""
+    """Return key=value words as a dict; the first = separates, and the last of equal keys wins."""
     found = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise CommandError(f"--{option}: {redact(word)!r} is not key=value.", _pair_hint(word))
+            message = _("--{name}: {word!r} is not key=value.", name=option, word=redact(word))
+            raise CommandError(message, _pair_hint(word))
         check_placeholder(name, value)
         found[name] = value
     return found
@@ -168,24 +192,32 @@ def _pairs(option: str, words: Iterable[str]) -> dict[str, str]:
 
 def _pair_hint(word: str) -> str:
     if word.strip().startswith(("\\", "-", "\N{EN DASH}", "\N{EM DASH}")) or word.endswith("\\"):
-        return r"It looks like a lost line break: end each line with \ and nothing behind it, and begin flags with --."
-    return "Write name=value without spaces around =, and put a value that has spaces in quotes."
+        return _("A line break may be lost: end each line with \\ and nothing after it, and begin flags with --.")
+    return _("Write name=value without spaces around =, and put a value with spaces in quotes.")
 
 
 def _take_positional(cls: type[Spec], given: dict[str, Any], words: Words) -> None:
     positional = [opt.name for opt in options_of(cls) if opt.positional]
     free = [name for name in positional if name not in given]
     if not free:
-        hint = "Put a value that has spaces in quotes." if given else f"Example: {cls.examples[0]}"
-        raise CommandError(f"{name_of(cls)} does not understand {redact(str(words.peek()))!r}.", hint)
+        hint = _("Put a value with spaces in quotes.") if given else _("Example: {example}", example=cls.examples[0])
+        word = redact(str(words.peek()))
+        raise CommandError(_("{command} does not take {word!r}.", command=name_of(cls), word=word), hint)
     takes_rest = len(positional) > 1 and free[0] == positional[-1]
     given[free[0]] = words.rest() if takes_rest else words.take()
 
 
 def check_placeholder(name: str, value: str) -> None:
-    """Raise CommandError for a value that a guide leaves to its reader."""
+    """Check that a value is not a guide's placeholder, such as `<your-key>`.
+
+    Raises:
+        CommandError: it is.
+    """
     if _PLACEHOLDER.fullmatch(value):
-        raise CommandError(f"{name} is still the placeholder {value}.", f"Replace {value} with a real value.")
+        raise CommandError(
+            _("{name} is still the placeholder {value}.", name=name, value=value),
+            _("Replace {value} with a real value.", value=value),
+        )
 
 
 def _with_file(cls: type[Spec], given: dict[str, Any], read_file: Callable[[str], str]) -> dict[str, Any]:
@@ -211,7 +243,11 @@ def _texts_in(name: str, value: Any) -> Iterable[tuple[str, str]]:
 
 
 def build(cls: type[S], given: Mapping[str, Any]) -> S:
-    """Return the spec that these values are; a text is read as the flag's value is.
+    """Return a spec of these values; a text is converted like a flag's value.
+
+    Args:
+        cls: the class of the spec.
+        given: values by option.
 
     Raises:
         CommandError: one is missing, not allowed, or of the wrong type.
@@ -221,7 +257,8 @@ def build(cls: type[S], given: Mapping[str, Any]) -> S:
     for opt in options:
         if opt.required and opt.name not in values:
             what = opt.name.upper() if opt.positional else f"--{opt.name}"
-            raise CommandError(f"{name_of(cls)} needs {what}.", f"It is the {opt.help}. Example: {cls.examples[0]}")
+            hint = _("{option}: {help}. Example: {example}", option=what, help=opt.help, example=cls.examples[0])
+            raise CommandError(_("{command} needs {option}.", command=name_of(cls), option=what), hint)
     return cls(**values)
 
 
@@ -232,9 +269,15 @@ def _typed(opt: Option, value: Any, label: str) -> Any:
 
 
 def line(spec: Spec, *, masked: bool = False) -> str:
-    """Return the command that stands for a spec; `masked` hides its secrets.
+    """Return a spec as a command line, so that `parse(split(line(spec)))` is the same spec.
 
-    `parse(split(line(spec)))` gives the same spec, and `parse_chat` does so for what follows `chat`.
+    Args:
+        spec: of any command; of `%%chat`, `parse_chat` reads what follows `%chat`.
+        masked: whether secrets are shown as ``***``.
+
+    Example:
+        >>> line(parse(split("stat --model=gpt4o")))
+        'stat --model gpt4o'
     """
     flags: list[str] = []
     names: list[str] = []

@@ -1,4 +1,4 @@
-"""`${NAME}` in settings, and values that must not be seen."""
+"""Secrets in settings: `${NAME}`, `env:NAME` and `keyring:SERVICE/NAME`, and values that are never shown."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from byzer_magic.errors import MissingKey
+from byzer_magic.errors import BadParameter, MissingExtra, MissingKey
+from byzer_magic.i18n import Text, lazy_gettext as _
 
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
-"""A `${NAME}`; a name may be any text without a closing brace, as shells allow fewer than our users type."""
+"""A `${NAME}`; a name may be any text without a closing brace, as users type more than shells allow."""
 
 
 class Secret:
-    """Text whose every rendering is ``***``; `reveal` is the one way to the value."""
+    """A text that every rendering shows as ``***``; `reveal` returns the value.
+
+    Example:
+        >>> key = Secret("sk-123")
+        >>> print(key, [key], f"{key}")
+        *** [***] ***
+        >>> key.reveal()
+        'sk-123'
+    """
 
     __slots__ = ("_value",)
 
@@ -38,15 +47,28 @@ class Secret:
 
 
 def names_in(text: str) -> list[str]:
-    """Return the names that `text` refers to, in order."""
+    """Return the names that a text refers to, in order.
+
+    Example:
+        >>> names_in("${USER}:${PASSWORD}")
+        ['USER', 'PASSWORD']
+    """
     return REFERENCE.findall(text)
 
 
 def expand(text: str, *sources: Mapping[str, Any]) -> str:
-    """Replace each `${NAME}` in `text` by its value from the first source that has it.
+    """Replace each `${NAME}` in a text by its value; values are not expanded again.
+
+    Args:
+        text: the text as typed.
+        sources: where names are looked up, the first that has a name wins.
 
     Raises:
         MissingKey: no source has the name.
+
+    Example:
+        >>> expand("Bearer ${KEY}", {"KEY": "k-1"})
+        'Bearer k-1'
     """
 
     def value(match: re.Match[str]) -> str:
@@ -54,9 +76,71 @@ def expand(text: str, *sources: Mapping[str, Any]) -> str:
         for source in sources:
             if name in source:
                 return str(source[name])
-        raise MissingKey(
-            f"${{{name}}} is not defined.",
-            f"Set it first: %env {name}=... in the notebook, export {name}=... in the shell, or a line in .env.",
-        )
+        raise MissingKey(_("{name} is not defined.", name=match[0]), _how_to_set(name))
 
     return REFERENCE.sub(value, text)
+
+
+def look_up(text: str, *sources: Mapping[str, Any]) -> str:
+    """Return the key that `env:NAME` or `keyring:SERVICE/NAME` refers to; any other text is the key itself.
+
+    Args:
+        text: the setting as typed.
+        sources: where the names of variables are looked up, the first that has a value wins.
+
+    Raises:
+        MissingKey: the variable has no value, or the keyring no such entry.
+        MissingExtra: the package `keyring` is not installed.
+        BadParameter: a keyring entry is not SERVICE/NAME.
+
+    Example:
+        >>> look_up("env:KEY", {"KEY": "k-1"}), look_up("k-2")
+        ('k-1', 'k-2')
+    """
+    kind, colon, name = text.partition(":")
+    if colon and kind == "env":
+        return _from_variables(name, sources)
+    if colon and kind == "keyring":
+        return _from_keyring(name)
+    return text
+
+
+def _from_variables(name: str, sources: tuple[Mapping[str, Any], ...]) -> str:
+    for source in sources:
+        if source.get(name):
+            return str(source[name])
+    raise MissingKey(_("{name} is not defined.", name=f"env:{name}"), _how_to_set(name))
+
+
+def _how_to_set(name: str) -> Text:
+    return _(
+        "Set it first: %env {name}=... in the notebook, export {name}=... in the shell, or a line in .env.", name=name
+    )
+
+
+def _from_keyring(entry: str) -> str:
+    service, slash, name = entry.rpartition("/")
+    if not (slash and service and name):
+        raise BadParameter(
+            _("keyring:{entry} is not an entry of a keyring.", entry=entry), _("Write keyring:SERVICE/NAME.")
+        )
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        raise MissingExtra(
+            _("keyring: requires the package keyring, which is not installed."),
+            _("Run: pip install 'byzer-magic[keyring]'"),
+        ) from None
+    try:
+        found: str | None = keyring.get_password(service, name)
+    except KeyringError as err:  # a server often has none
+        raise MissingKey(
+            _("No keyring is available here: {error}", error=err), _("Use ${NAME} or env:NAME instead.")
+        ) from None
+    if not found:
+        raise MissingKey(
+            _("The keyring has no entry {name!r} for {service!r}.", name=name, service=service),
+            _("Store it once: keyring set {service} {name}", service=service, name=name),
+        )
+    return found

@@ -1,7 +1,7 @@
-"""Text into words and back, and pasted cells into commands.
+"""Text to words and back, and pasted cells to commands.
 
-Words follow the POSIX shell, with three differences that pasting needs: `${NAME}` is never touched, `#` is an
-ordinary character, and a line break behind a backslash may have lost itself on the way.
+Words follow the POSIX shell, with three differences that pasting needs: `${NAME}` is never expanded, `#` is an
+ordinary character, and the line break after a backslash may have been lost on the way.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from byzer_magic.commands.options import HIDDEN, is_secret_name
 from byzer_magic.commands.spec import COMMANDS
 from byzer_magic.errors import CommandError, suggest
+from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.log import redact
 
 FLAG = re.compile(r"--[A-Za-z][\w-]*(?:=.*)?", re.DOTALL)
-"""A word that is a flag wherever it stands; a value of that shape is written `--flag=--value`."""
+"""A word that is a flag wherever it is; a value of that shape is written `--flag=--value`."""
 
 _PARTS = re.compile(
     r"""
@@ -28,30 +29,34 @@ _PARTS = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-"""What needs care in a line. A joint separates words: a continuation, or a space that a web page put there."""
+"""What `shlex` does not handle. A joint separates words: a continuation, or a web page's own kind of space."""
 
 _PLAIN = re.compile(r"(?:[\w@%+=:,./-]|\$\{\w+\}|\*\*\*)+", re.ASCII)
-"""Words that need no quotes."""
+"""A word that needs no quotes."""
 
 _RAW_WORD = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|\$\{[^}\n]*\}|[^\s'"\\])+(?!\S)""", re.DOTALL)
-"""One word with its quotes on."""
+"""One word with its quotes."""
 
 _PREFIX = re.compile(r"[!%$\s]*(?:(?:byzerllm|byzer|(easy)-byzerllm)(?:\s+|$))?")
-"""What may stand before a command in a shell, a notebook or a guide."""
+"""What may precede a command in a shell, a notebook or a guide."""
 
 
 def split(text: str) -> list[str]:
     """Return the words of a command line.
 
     Raises:
-        CommandError: a quote is never closed.
+        CommandError: a quote is not closed.
+
+    Example:
+        >>> split('query --query "Why is it blue?" # ${KEY}')
+        ['query', '--query', 'Why is it blue?', '#', '${KEY}']
     """
     try:
         return shlex.split(_PARTS.sub(_plain, text))
     except ValueError as err:
         raise CommandError(
-            f"A quote is opened and never closed: {_short(text)}",
-            "Close it, or put text that has an apostrophe in it between double quotes.",
+            _("A quote is not closed: {text}", text=_short(text)),
+            _("Close it, or put text with an apostrophe between double quotes."),
         ) from err
 
 
@@ -64,12 +69,22 @@ def _plain(match: re.Match[str]) -> str:
 
 
 def quote(word: str) -> str:
-    """Return the word as `split` reads it back, with quotes only where it needs them."""
+    """Return a word so that `split` reads it back, quoted only where necessary.
+
+    Example:
+        >>> quote("gpt4o"), quote("a b")
+        ('gpt4o', "'a b'")
+    """
     return word if _PLAIN.fullmatch(word) else shlex.quote(word)
 
 
 def bare(words: list[str]) -> list[str]:
-    """Return words without a leading `byzerllm` or `!`, and with `easy` for `easy-byzerllm`."""
+    """Return words without a leading `byzerllm` or `!`, and with `easy` for `easy-byzerllm`.
+
+    Example:
+        >>> bare(["!easy-byzerllm", "chat", "m"])
+        ['easy', 'chat', 'm']
+    """
     if not words:
         return []
     first = words[0].lstrip("!%$")
@@ -79,13 +94,17 @@ def bare(words: list[str]) -> list[str]:
 
 
 def split_block(cell: str) -> list[str]:
-    """Return the commands of a pasted cell, one text each, without `byzerllm` or `!` before them.
+    r"""Return the commands of a pasted cell, one text each, without `byzerllm` or `!` before them.
 
-    Blank lines and Markdown fences end a command; lines that start with `#` are left out. A line that starts with
-    `--flag` belongs to the command above it even when the backslash between them was lost.
+    Blank lines and Markdown fences end a command; lines that start with `#` are skipped. A line that starts with
+    `--flag` belongs to the command above it even if the backslash between them was lost.
 
     Raises:
-        CommandError: a line is no command, or a quote is never closed.
+        CommandError: a line is not a command, or a quote is not closed.
+
+    Example:
+        >>> split_block("byzerllm undeploy \\\n--model a\n!byzerllm list")
+        ['undeploy --model a', 'list']
     """
     commands: list[str] = []
     above = False
@@ -99,30 +118,33 @@ def split_block(cell: str) -> list[str]:
         elif above:
             commands[-1] += f" {line}"
         else:
-            raise CommandError(f"This line belongs to no command: {_short(line)}", "Remove the blank line before it.")
+            raise CommandError(
+                _("This line does not belong to a command: {line}", line=_short(line)),
+                _("Remove the blank line before it."),
+            )
     for command in commands:
         split(command)
     return commands
 
 
 def _logical_lines(cell: str) -> Iterator[str]:
-    """Yield lines without comments, each with its continuations: behind a backslash, or inside a quote."""
+    """Yield lines without comments, each with its continuations: after a backslash, or inside a quote."""
     lines = iter(cell.split("\n"))
     for line in lines:
         if line.lstrip().startswith("#"):
             continue
-        whole = line
-        while joint := _joint(whole):
+        joined = line
+        while joint := _joint(joined):
             following = next(lines, None)
             if following is None:
                 break
             if joint == "\n":
-                whole += f"\n{following}"
+                joined += f"\n{following}"
             elif _is_break(following):
-                whole = _without_backslash(whole)
+                joined = _without_backslash(joined)
             elif not following.lstrip().startswith("#"):
-                whole = f"{_without_backslash(whole)} {following.strip()}"
-        yield whole
+                joined = f"{_without_backslash(joined)} {following.strip()}"
+        yield joined
 
 
 def _joint(line: str) -> str:
@@ -156,16 +178,16 @@ def _check_command(line: str, *, above: bool) -> None:
         return
     known = (*COMMANDS, "easy")
     near = suggest(line.split(maxsplit=1)[0], known)
-    lost = r"If it continues the line above, end that one with \." if above else ""
-    every = f"A command starts with one of: {', '.join(known)}."
-    raise CommandError(f"This line is not a command: {_short(line)}", " ".join(filter(None, (near, lost, every))))
+    lost = _("If it continues the line above, end that line with \\.") if above else ""
+    every = _("A command starts with one of: {names}.", names=", ".join(known))
+    raise CommandError(_("This line is not a command: {line}", line=_short(line)), join(near, lost, every))
 
 
 def _short(text: str, length: int = 60) -> str:
     """Return the beginning of a text for a message, without secrets."""
     shown, secret = [], False
     for word in text.split():
-        name, equals, _ = word.partition("=")
+        name, equals, _rest = word.partition("=")
         hidden = f"{name}={HIDDEN}" if equals and is_secret_name(name) else word
         shown.append(HIDDEN if secret else hidden)
         secret = not equals and name.startswith("--") and is_secret_name(name)
@@ -174,7 +196,7 @@ def _short(text: str, length: int = 60) -> str:
 
 
 class Words:
-    """The words of a command, one after the other, or all that remain as one text."""
+    """The words of a command: the next one, or all that remain as one text."""
 
     def __init__(self, words: list[str]) -> None:
         self._words = words
@@ -184,21 +206,21 @@ class Words:
         return self._words[0] if self._words else None
 
     def take(self) -> str:
-        """Return the next word and go on.
+        """Remove and return the next word.
 
         Raises:
-            CommandError: a quote in it is never closed.
+            CommandError: a quote in it is not closed.
         """
         return self._words.pop(0)
 
     def rest(self) -> str:
-        """Return all that remains as one text, and end."""
+        """Return all that remains as one text, and leave nothing."""
         text, self._words = " ".join(self._words), []
         return text
 
 
 class ChatLine(Words):
-    """The words of a `%chat` line, read one at a time, because a prompt may have half a pair of quotes."""
+    """The words of a `%chat` line, read one at a time, because a prompt may have an unpaired quote."""
 
     def __init__(self, text: str) -> None:
         super().__init__([])
@@ -207,7 +229,7 @@ class ChatLine(Words):
         self._verbatim = False
 
     def peek(self) -> str | None:
-        """Return the next word, or None at the end; behind `--`, everything is one word."""
+        """Return the next word, or None at the end; after `--`, everything is one word."""
         if self._ended or not (self._text or self._verbatim):
             return None
         if self._verbatim:
@@ -218,10 +240,10 @@ class ChatLine(Words):
             return self._raw()
 
     def take(self) -> str:
-        """Return the next word and go on.
+        """Remove and return the next word.
 
         Raises:
-            CommandError: a quote in it is never closed.
+            CommandError: a quote in it is not closed.
         """
         word, self._text = self._word(), self._text[len(self._raw()) :]
         self._verbatim = word == "--"
@@ -229,7 +251,7 @@ class ChatLine(Words):
         return word
 
     def rest(self) -> str:
-        """Return all that remains, exactly as typed, and end."""
+        """Return all that remains, exactly as typed, and leave nothing."""
         self._ended = True
         return self._text
 

@@ -1,7 +1,7 @@
-"""The YAML of `--file`: the same names as the flags, the same text values.
+"""The YAML of `--file`: the names of the flags, with values as text.
 
-Every scalar is read as the text that stands there, so that `2024-02-15` stays what it is, and is then checked like
-a flag's value. `ENV {{NAME}}` becomes `${NAME}`.
+Every scalar is read as its text, so that `2024-02-15` does not become a date, and is then converted like a flag's
+value. `ENV {{NAME}}` becomes `${NAME}`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from byzer_magic.commands.options import Option, Spec, options_of
 from byzer_magic.commands.tokens import split
 from byzer_magic.errors import CommandError, suggest
+from byzer_magic.i18n import lazy_gettext as _
 
 _ENV = re.compile(r"ENV\s*(?=.*\{\{)")
 _NAME = re.compile(r"\{\{\s*(.*?)\s*\}\}")
@@ -21,10 +22,18 @@ _NOTHING = ("", "null", "~")
 
 
 def read(cls: type[Spec], text: str, path: str) -> dict[str, Any]:
-    """Return the options in a YAML text: texts, and `infer_params` as a dict.
+    """Return the options in a YAML text.
+
+    Args:
+        cls: the spec whose options they are.
+        text: the YAML.
+        path: the file's name, for errors.
+
+    Returns:
+        Texts by option; `infer_params` is a dict of texts.
 
     Raises:
-        CommandError: it is not YAML, or a key or the shape of a value is wrong.
+        CommandError: it is not valid YAML, or a key or the type of a value is wrong.
     """
     options = {opt.name: opt for opt in options_of(cls) if opt.name != "file"}
     found: dict[str, Any] = {}
@@ -46,7 +55,7 @@ def read(cls: type[Spec], text: str, path: str) -> dict[str, Any]:
 
 
 def write(spec: Spec) -> str:
-    """Return the YAML that `read` makes the same options of: those that were given."""
+    """Return a spec as YAML, so that `read` returns the same options: those that differ from their defaults."""
     found: dict[str, Any] = {}
     for opt in options_of(spec):
         value = getattr(spec, opt.name)
@@ -76,29 +85,36 @@ def _load(text: str, path: str) -> dict[str, Any]:
         data = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts, lists and dicts, nothing else
     except yaml.YAMLError as err:
         mark = getattr(err, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
         problem = getattr(err, "problem", None) or str(err).splitlines()[0]
-        raise CommandError(f"{path} is not valid YAML{where}: {problem}.", "Values with : or # need quotes.") from err
+        message = (
+            _("{path} is not valid YAML in line {line}: {problem}.", path=path, line=mark.line + 1, problem=problem)
+            if mark
+            else _("{path} is not valid YAML: {problem}.", path=path, problem=problem)
+        )
+        raise CommandError(message, _("Put values with : or # in quotes.")) from err
     if data in (None, ""):
         return {}
     if not isinstance(data, dict):
-        raise CommandError(f"{path} is not a mapping of options.", "Write one `option: value` a line.")
+        raise CommandError(
+            _("{path} is not a mapping of options.", path=path), _("Write one `option: value` per line.")
+        )
     return data
 
 
 def _unknown(key: str, options: Mapping[str, Option], path: str) -> CommandError:
-    hint = suggest(key, options, f"Known: {', '.join(options)}.")
-    return CommandError(f"Unknown option {key!r} in {path}.", hint)
+    hint = suggest(key, options, _("Options: {names}.", names=", ".join(options)))
+    return CommandError(_("Unknown option {name!r} in {path}.", name=key, path=path), hint)
 
 
 def _scalar(name: str, value: Any, path: str) -> str:
     if not isinstance(value, str):
-        raise CommandError(f"{name} in {path} is a {_shape(value)}, but it takes one value.")
+        message = (
+            _("{name} in {path} is a list, but takes one value.", name=name, path=path)
+            if isinstance(value, list)
+            else _("{name} in {path} is a mapping, but takes one value.", name=name, path=path)
+        )
+        raise CommandError(message)
     return _references(value)
-
-
-def _shape(value: Any) -> str:
-    return "list" if isinstance(value, list) else "mapping"
 
 
 def _references(text: str) -> str:
@@ -107,7 +123,7 @@ def _references(text: str) -> str:
 
 
 def _params(start: str, value: Any, path: str) -> dict[str, str]:
-    """Return settings by their dotted names, whichever way they are written."""
+    """Return settings by their dotted names, however they are written."""
     if start or isinstance(value, Mapping):
         return dict(_flat(start, value))
     words = split(value) if isinstance(value, str) else value
@@ -119,7 +135,8 @@ def _params(start: str, value: Any, path: str) -> dict[str, str]:
         name, equals, text = str(word).partition("=")
         if not equals or not name:
             raise CommandError(
-                f"infer_params in {path}: {word!r} is not key=value.", "Write name=value, or name: value."
+                _("infer_params in {path}: {word!r} is not key=value.", path=path, word=word),
+                _("Write name=value, or name: value."),
             )
         found[name] = _references(text)
     return found

@@ -71,8 +71,10 @@ def _plain(value: Any) -> Any:
     for kind in (str, int, float):  # an enum's member or a number of numpy
         if isinstance(value, kind):
             return kind(value)
-    text = getattr(value, "text", None) if isinstance(value, BaseException) else None  # of a ByzerError
-    return text if isinstance(text, Text) else str(value)
+    if isinstance(value, BaseException):
+        texts = [getattr(value, "text", None), *value.args[:1]]  # of a ByzerError; of any other error
+        return next((text for text in texts if isinstance(text, Text)), str(value))
+    return str(value)
 
 
 def _english(template: str, plural: str, values: Mapping[str, Any]) -> str:

@@ -1,5 +1,5 @@
 """Media that users hand over (paths, bytes, arrays, figures, widgets), as `Media` values."""
 
-from byzer_magic.media.inputs import ADDRESS, LARGEST_BYTES, SIGNATURES, audio, image, mime_of
+from byzer_magic.media.inputs import LARGEST_BYTES, SIGNATURES, URL, audio, image, mime_of
 
-__all__ = ["ADDRESS", "LARGEST_BYTES", "SIGNATURES", "audio", "image", "mime_of"]
+__all__ = ["LARGEST_BYTES", "SIGNATURES", "URL", "audio", "image", "mime_of"]

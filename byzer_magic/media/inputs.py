@@ -1,4 +1,4 @@
-"""Pictures and sounds from whatever people have at hand: files, addresses, bytes, figures, widgets."""
+"""Images and audio from what users have: files, URLs, bytes, figures, arrays, widgets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.errors import CommandError, suggest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import wav
 from byzer_magic.types import Media
 
@@ -40,139 +41,185 @@ SIGNATURES = (
     (4, b"ftyp", "audio/mp4"),
     (0, b"\x1aE\xdf\xa3", "audio/webm"),
 )
-"""Where a file says what it is: offset, bytes, media type. (puremagic knows neither bare MP3 frames nor audio/wav.)"""
+"""How the formats begin: offset, bytes, media type. We looked at puremagic; no, because it recognizes neither bare MP3
+frames nor WAV as audio/wav."""
 
-ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+URL = re.compile(r"https?://", re.IGNORECASE)
 LARGEST_BYTES = 512 * 1024 * 1024
-"""A larger file is taken for a mistake."""
+"""A larger file is probably a mistake."""
 
 
 def mime_of(data: bytes) -> str | None:
-    """Return the media type that the first bytes of a file tell, or None."""
+    r"""Return the media type of a file by its first bytes, or None if they are unknown.
+
+    Example:
+        >>> mime_of(b"\x89PNG\r\n"), mime_of(b"hello")
+        ('image/png', None)
+    """
     return next((mime for at, mark, mime in SIGNATURES if data[at : at + len(mark)] == mark), None)
 
 
 def image(source: Any) -> Media:
-    """Return a picture from a path, a URL, bytes, a PIL image, a matplotlib figure, an array or an image widget.
+    r"""Return an image as `Media`.
+
+    Args:
+        source: a path, a URL, a data: URL, bytes, an open file, a PIL image, a matplotlib figure, an image widget, or
+            an array of shape (height, width) or (height, width, channels) with 0..255 or floats of 0..1.
 
     Raises:
-        CommandError: there is no picture in it; the text says what it is instead.
+        CommandError: it is not an image, or cannot be read.
+
+    Example:
+        >>> image(b"\x89PNG...").mime
+        'image/png'
+        >>> image("https://example.com/cat.png").url
+        'https://example.com/cat.png'
     """
-    return _checked(_media(source, "image", _drawn), "image")
+    return _checked(_media(source, "image", _png_of), "image")
 
 
 def audio(source: Any) -> Media:
-    """Return a sound from a path, bytes, an audio widget, or a pair (samples, rate).
+    """Return audio as `Media`; a URL is downloaded, since no provider takes one.
+
+    Args:
+        source: a path, a URL, a data: URL, bytes, an open file, an audio widget, or a pair (samples, rate): samples
+            of shape (frames,) or (frames, channels) with 16-bit integers or floats of -1..1, and the rate in Hz.
 
     Raises:
-        CommandError: there is no sound in it; the text says what it is instead.
+        CommandError: it is not audio, or cannot be read.
+
+    Example:
+        >>> audio(b"fLaC...").mime
+        'audio/flac'
     """
-    found = _media(source, "audio", _sampled)
+    found = _media(source, "audio", _wav_of)
     return _checked(_downloaded(found.url) if found.url else found, "audio")
 
 
-def _media(source: Any, kind: str, other: Callable[[Any], bytes | None]) -> Media:
+def _media(source: Any, kind: str, convert: Callable[[Any], bytes | None]) -> Media:
     if isinstance(source, Media):
         return source
-    if isinstance(source, str) and ADDRESS.match(source):
+    if isinstance(source, str) and URL.match(source):
         return Media(kind, url=source)
     if isinstance(source, str) and source[:5].lower() == "data:":
         return _from_data_url(source, kind)
     if isinstance(source, str | Path):
         return _with_type(_read(source, kind), kind, name=str(source) if kind == "audio" else "")
     data = _bytes_of(source)
-    if not data and isinstance(url := getattr(source, "url", None), str) and ADDRESS.match(url):
+    if not data and isinstance(url := getattr(source, "url", None), str) and URL.match(url):
         return Media(kind, url=url)
     if data is None:
-        data = _made(source, kind, other)
+        data = _converted(source, kind, convert)
     return _with_type(data, kind)
 
 
-def _made(source: Any, kind: str, other: Callable[[Any], bytes | None]) -> bytes:
-    """Return the bytes that `other` makes of an object; whatever goes wrong with it is an object of the wrong kind."""
-    name, hint = type(source).__name__, f"Give a path, a URL, bytes, or an object that shows {_AN[kind]}."
+def _converted(source: Any, kind: str, convert: Callable[[Any], bytes | None]) -> bytes:
+    """Return the bytes that `convert` makes of an object."""
+    name, hint = (
+        type(source).__name__,
+        _("Give a path, a URL, bytes, or an object that contains {kind}.", kind=_KINDS[kind]),
+    )
     try:
-        data = other(source)
-    except Exception as err:  # any object is welcome here, and each fails in its own way
-        raise CommandError(f"{name} cannot be made {_AN[kind]}: {type(err).__name__}: {err}.", hint) from err
+        data = convert(source)
+    except Exception as err:  # any object may be given, and each fails in its own way
+        message = _(
+            "{name} cannot be converted to {kind}: {error} ({type}).",
+            name=name, kind=_KINDS[kind], error=err, type=type(err).__name__,
+        )  # fmt: skip
+        raise CommandError(message, hint) from err
     if data is None:
-        raise CommandError(f"{name} is no {kind}.", hint)
+        raise CommandError(_("{name} does not contain {kind}.", name=name, kind=_KINDS[kind]), hint)
     return data
 
 
 def _downloaded(url: str) -> Media:
-    """Return the sound at an address: no provider takes that."""
+    """Return the audio at a URL."""
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
-    shown, _, secret = url.partition("?")  # there may be a signature in it
+    shown, _mark, secret = url.partition("?")  # a signature may be in it
     try:
-        with urlopen(url, timeout=60) as answer:  # noqa: S310 - _media lets http and https through, nothing else
-            data = answer.read(LARGEST_BYTES + 1)
-            cut_off = bool(answer.length) and len(data) <= LARGEST_BYTES
+        with urlopen(url, timeout=60) as response:  # noqa: S310 - _media passes http and https only
+            data = response.read(LARGEST_BYTES + 1)
+            truncated = bool(response.length) and len(data) <= LARGEST_BYTES
     except (OSError, ValueError, http.client.HTTPException) as err:
         if isinstance(err, HTTPError):
-            err.close()  # it is the answer, too
+            err.close()  # it is the response, too
         why = str(err).replace(secret or "?", "...")
-        raise CommandError(f"Cannot read {shown}: {why}.", "Check it, or download the file yourself.") from None
-    if cut_off:
-        raise CommandError(f"Cannot read {shown}: it ended too early.", "Try again, or download the file yourself.")
+        hint = _("Check the URL, or download the file yourself.")
+        raise CommandError(_("Cannot read {path}: {reason}.", path=shown, reason=why), hint) from None
+    if truncated:
+        hint = _("Try again, or download the file yourself.")
+        raise CommandError(_("Cannot read {path}: the download was truncated.", path=shown), hint)
     if len(data) > LARGEST_BYTES:
-        raise CommandError(f"{shown} has more than 512 MB.", "Cut it into pieces.")
+        raise CommandError(_("{path} is larger than 512 MB.", path=shown), _("Split it into parts."))
     return _with_type(data, "audio")
 
 
-_AN = {"image": "a picture", "audio": "a sound"}
+_KINDS = {"image": _("an image"), "audio": _("audio")}
 
 
 def _read(source: str | Path, kind: str) -> bytes:
     try:
         path = Path(source).expanduser()
         if path.exists() and not path.is_file():  # a device may have no end
-            raise CommandError(
-                f"{path} is {'a directory' if path.is_dir() else 'no file'}.", f"Give the path of the {kind}."
+            message = (
+                _("{path} is a directory.", path=path)
+                if path.is_dir()
+                else _("{path} is not a regular file.", path=path)
             )
+            raise CommandError(message, _PATH_HINTS[kind])
         if path.stat().st_size > LARGEST_BYTES:
-            raise CommandError(f"{path} has {path.stat().st_size >> 20} MB, more than 512.", "Cut it into pieces.")
+            size = path.stat().st_size >> 20
+            message = _("{path} has {size} MB, which is more than 512 MB.", path=path, size=size)
+            raise CommandError(message, _("Split it into parts."))
         return path.read_bytes()
     except (OSError, ValueError, RuntimeError) as err:  # ValueError: a NUL in it; RuntimeError: no such ~user
         text = str(source)
         shown = text if len(text) < 200 else f"{text[:60]}... ({len(text)} characters)"
         why = getattr(err, "strerror", None) or err
-        raise CommandError(f"Cannot read {shown}: {why}.", _near(text, kind)) from None
+        raise CommandError(_("Cannot read {path}: {reason}.", path=shown, reason=why), _near(text, kind)) from None
 
 
 def _near(text: str, kind: str) -> str:
-    """Return a hint: the file with the nearest name, where there is one."""
+    """Return a hint: the file with the nearest name, if any."""
     path = Path(text)
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         folder = path.expanduser().parent
         folder = folder if folder.is_dir() else Path()
         if hint := suggest(path.name, [item.name for item in folder.iterdir()], folder=folder):
             return hint
-    return f"Give the path of the {kind}, a data: URL, or a variable."
+    return _ANY_HINTS[kind]
 
 
-def _from_data_url(text: str, kind: str) -> Media:
+_PATH_HINTS = {"image": _("Give the path of the image."), "audio": _("Give the path of the audio file.")}
+_ANY_HINTS = {
+    "image": _("Give the path of the image, a data: URL, or a variable."),
+    "audio": _("Give the path of the audio file, a data: URL, or a variable."),
+}
+
+
+def _from_data_url(url: str, kind: str) -> Media:
     """Return what a data: URL holds (https://www.rfc-editor.org/rfc/rfc2397)."""
-    head, comma, body = text[5:].partition(",")
+    head, comma, body = url[5:].partition(",")
     mime, *more = head.lower().split(";")
     try:
         raw = urllib.parse.unquote_to_bytes(body)
         if "base64" not in (part.strip() for part in more):
             data = raw
         else:
-            whole = b"".join(raw.split()).rstrip(b"=").translate(_URL_SAFE)
-            data = base64.b64decode(whole + b"=" * (-len(whole) % 4), validate=True)
+            text = b"".join(raw.split()).rstrip(b"=").translate(_URL_SAFE)
+            data = base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
     except binascii.Error as err:
-        raise CommandError(f"The data: URL cannot be read: {err}.", "It must be data:TYPE;base64,DATA.") from err
+        message = _("The data: URL is not valid: {error}.", error=err)
+        raise CommandError(message, _("Write data:TYPE;base64,DATA.")) from err
     if not comma:
-        raise CommandError("The data: URL cannot be read: it has no comma.", "It must be data:TYPE;base64,DATA.")
+        raise CommandError(_("The data: URL is not valid: it has no comma."), _("Write data:TYPE;base64,DATA."))
     return _with_type(data, kind, mime.strip())
 
 
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
-"""Some libraries write base64 in its form for addresses."""
+"""Some libraries write base64 in its URL-safe form."""
 
 
 def _bytes_of(source: Any) -> bytes | None:
@@ -191,21 +238,22 @@ def _bytes_of(source: Any) -> bytes | None:
 def _file_bytes(source: Any) -> bytes | None:
     """Return what an open file holds, or None."""
     if isinstance(source, io.BytesIO):
-        return source.getvalue()  # who has just written into it stands at its end
-    if not (isinstance(source, io.IOBase) or hasattr(source, "file")):  # tempfile's wrappers are no IOBase
+        return source.getvalue()  # after writing, its position is the end
+    if not (isinstance(source, io.IOBase) or hasattr(source, "file")):  # tempfile's wrappers are not an IOBase
         return None
     if isinstance(source, io.TextIOBase):
-        raise CommandError("The file is open as text.", 'Open it with open(path, "rb"), or give the path.')
+        raise CommandError(_("The file is open as text."), _('Open it with open(path, "rb"), or give the path.'))
     try:
         data = source.read()
     except (AttributeError, OSError, ValueError) as err:  # io.UnsupportedOperation is both of the last
-        raise CommandError(f"The file cannot be read: {err}.", 'Open it with open(path, "rb").') from err
+        message = _("The file cannot be read: {error}.", error=err)
+        raise CommandError(message, _('Open it with open(path, "rb").')) from err
     return data if isinstance(data, bytes) else None
 
 
-def _drawn(source: Any) -> bytes | None:
-    """Return a PNG of a figure, a PIL image, an array, or anything that Jupyter can show as a picture."""
-    if getattr(source, "mode", None) in ("CMYK", "YCbCr", "LAB", "HSV", "F"):  # PIL's, of which PNG knows nothing
+def _png_of(source: Any) -> bytes | None:
+    """Return a PNG of a figure, a PIL image, an array, or anything that Jupyter shows as an image."""
+    if getattr(source, "mode", None) in ("CMYK", "YCbCr", "LAB", "HSV", "F"):  # modes of PIL that PNG does not have
         source = source.convert("RGB")
     figure = getattr(source, "figure", None) or source  # of matplotlib's axes
     for draw in ("savefig", "save"):
@@ -219,9 +267,9 @@ def _drawn(source: Any) -> bytes | None:
             shown = shown[0] if isinstance(shown, tuple) else shown  # with metadata beside it
             return shown if isinstance(shown, bytes) else base64.b64decode(shown)
     if hasattr(source, "__array_interface__"):
-        from PIL import Image  # who has arrays of pixels has PIL
+        from PIL import Image  # where arrays of pixels are made, PIL is installed
 
-        return _drawn(Image.fromarray(_pixels(source)))
+        return _png_of(Image.fromarray(_pixels(source)))
     return None
 
 
@@ -236,12 +284,12 @@ def _pixels(source: Any) -> Any:
         return (np.clip(np.nan_to_num(pixels), 0, 1) * 255).round().astype(np.uint8)
     if pixels.dtype.kind in "iu" and pixels.dtype.itemsize > 1:
         if pixels.size and (pixels.min() < 0 or pixels.max() > 255):
-            raise ValueError("its numbers are not in 0..255")
+            raise ValueError(_("its numbers are not in 0..255"))
         return pixels.astype(np.uint8)
     return pixels
 
 
-def _sampled(source: Any) -> bytes | None:
+def _wav_of(source: Any) -> bytes | None:
     """Return a WAV of (samples, rate), or (rate, samples) as scipy reads it."""
     if not (isinstance(source, tuple) and len(source) == 2):
         return None
@@ -252,7 +300,7 @@ def _sampled(source: Any) -> bytes | None:
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
         samples = samples.T
     if samples.ndim not in (1, 2):
-        raise ValueError(f"samples have {samples.ndim} dimensions")
+        raise ValueError(_("the samples have {count} dimensions", count=samples.ndim))
     if not samples.size:
         return b""
     channels = samples.shape[1] if samples.ndim == 2 else 1
@@ -270,7 +318,7 @@ def _sixteen_bits(samples: Any) -> Any:
     if samples.dtype == np.int32:
         return (samples >> 16).astype("<i2")
     if samples.dtype.kind not in "iu" or samples.min(initial=0) < -32768 or samples.max(initial=0) > 32767:
-        raise ValueError(f"samples are {samples.dtype}, and not 16-bit integers or floats in -1..1")
+        raise ValueError(_("the samples are {dtype}, not 16-bit integers or floats of -1..1", dtype=str(samples.dtype)))
     return samples.astype("<i2")
 
 
@@ -279,18 +327,23 @@ def _with_type(data: bytes, kind: str, stated: str = "", name: str = "") -> Medi
 
 
 def _checked(media: Media, kind: str) -> Media:
-    """Return the medium if it has the right kind of bytes."""
+    """Return `media` if its bytes are of the right kind."""
     if media.url:
         return media
     if not media.data:
-        raise CommandError(f"The {kind} is empty.", "Record or load it first.")
+        message = _("The image is empty.") if kind == "image" else _("The audio is empty.")
+        raise CommandError(message, _("Record or load it first."))
     if not media.mime.startswith(kind) or media.mime.endswith("/unknown"):
-        found = f"{media.mime} data" if not media.mime.endswith("/unknown") else f"no {kind} format known here"
-        raise CommandError(f"That is not {_AN[kind]}: it is {found}.", _FORMATS[kind])
+        message = (
+            _("This is not {kind}: its format is unknown.", kind=_KINDS[kind])
+            if media.mime.endswith("/unknown")
+            else _("This is not {kind}: it is {mime}.", kind=_KINDS[kind], mime=media.mime)
+        )
+        raise CommandError(message, _FORMATS[kind])
     return media
 
 
 _FORMATS = {
-    "image": "Known are PNG, JPEG, GIF, WebP and BMP.",
-    "audio": "Known are WAV, MP3, M4A, FLAC, OGG, AAC and WebM.",
+    "image": _("Supported formats: PNG, JPEG, GIF, WebP, BMP."),
+    "audio": _("Supported formats: WAV, MP3, M4A, FLAC, OGG, AAC, WebM."),
 }

@@ -22,13 +22,13 @@ def assert_same(copy: ByzerError, original: ByzerError) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_pickle_keeps_everything(kind: type[ByzerError]) -> None:
+def test_error_keeps_everything_through_pickle(kind: type[ByzerError]) -> None:
     original = example(kind)
     assert_same(pickle.loads(pickle.dumps(original)), original)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_the_wire_keeps_everything(kind: type[ByzerError]) -> None:
+def test_to_wire_and_from_wire_keep_everything(kind: type[ByzerError]) -> None:
     original = example(kind)
     assert_same(from_wire(msgspec.msgpack.decode(msgspec.msgpack.encode(to_wire(original)))), original)
 
@@ -53,25 +53,25 @@ def drawn_tree() -> dict[str, str]:
     return drawn
 
 
-def test_the_docstring_names_every_class() -> None:
+def test_module_docstring_names_every_class() -> None:
     assert drawn_tree().keys() == KINDS.keys()
 
 
-def test_the_docstring_draws_each_class_below_its_base() -> None:
+def test_module_docstring_draws_each_class_below_its_base() -> None:
     assert drawn_tree() == {name: kind.__bases__[0].__name__ for name, kind in KINDS.items()}
 
 
-def test_text_is_the_message_then_the_hint() -> None:
+def test_str_is_the_message_then_the_hint() -> None:
     assert str(ByzerError("What.", "Next.")) == "What.\nNext."
     assert str(ByzerError("What.")) == "What."
 
 
-def test_an_unknown_code_becomes_a_plain_error() -> None:
+def test_from_wire_of_an_unknown_code_is_a_plain_error() -> None:
     error = from_wire({"code": "FromTheFuture", "message": "What."})
     assert type(error) is ByzerError
     assert (error.message, error.hint, error.details) == ("What.", "", {})
 
 
-def test_one_except_catches_a_branch() -> None:
+def test_base_class_catches_its_branch() -> None:
     with pytest.raises(errors.RequestError):
         raise errors.ContextTooLong("Too long.")

@@ -15,24 +15,24 @@ SECRET = "hunter2-hunter2"
     "key",
     ["sk-abcdef123456", "sk-proj-a_b-c123", "Bearer eyJhbGciOi.J9~x", "AKIAIOSFODNN7EXAMPLE"],
 )
-def test_what_looks_like_a_key_is_hidden(key: str) -> None:
+def test_redact_hides_what_looks_like_a_key(key: str) -> None:
     assert redact(f"got {key}, status 401") == "got ***, status 401"
 
 
 @pytest.mark.parametrize("text", ["task-1234567890 is done", "the bearer of news", "a plain line", "", "sk-1"])
-def test_ordinary_text_stays(text: str) -> None:
+def test_redact_leaves_ordinary_text(text: str) -> None:
     assert redact(text) == text
 
 
-def test_known_secrets_are_hidden_everywhere() -> None:
+def test_redact_hides_known_secrets_everywhere() -> None:
     assert redact(f"{SECRET}:{SECRET} x", ("other", SECRET)) == "***:*** x"
 
 
-def test_very_short_secrets_are_left_alone() -> None:
+def test_redact_leaves_very_short_secrets() -> None:
     assert redact("the cat", ("a", "cat", "")) == "the cat"
 
 
-def test_a_secret_that_begins_with_another_is_hidden_whole() -> None:
+def test_redact_hides_the_longer_of_two_secrets_completely() -> None:
     assert redact("key abcdefgh", ("abcd", "abcdefgh")) == "key ***"
 
 
@@ -48,12 +48,12 @@ def output() -> Iterator[io.StringIO]:
     logger.removeHandler(handler)
 
 
-def test_message_and_arguments_are_redacted(output: io.StringIO) -> None:
+def test_filter_redacts_message_and_arguments(output: io.StringIO) -> None:
     get_logger("test_log").warning("key %s and %s, %d%%", SECRET, "sk-abcdef123456", 5)
     assert output.getvalue() == "WARNING key *** and ***, 5%\n"
 
 
-def test_tracebacks_are_redacted(output: io.StringIO) -> None:
+def test_filter_redacts_tracebacks(output: io.StringIO) -> None:
     try:
         raise ValueError(f"provider said: bad key {SECRET}")
     except ValueError:
@@ -65,7 +65,7 @@ def test_tracebacks_are_redacted(output: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("field", ["stack_info", "exc_text"])
-def test_text_that_a_record_brings_along_is_redacted(field: str, output: io.StringIO) -> None:
+def test_filter_redacts_the_other_texts_of_a_record(field: str, output: io.StringIO) -> None:
     logger = get_logger("test_log")
     record = logger.makeRecord(logger.name, logging.WARNING, __file__, 1, "failed", (), None)
     setattr(record, field, f"at key {SECRET}")
@@ -73,12 +73,12 @@ def test_text_that_a_record_brings_along_is_redacted(field: str, output: io.Stri
     assert SECRET not in output.getvalue()
 
 
-def test_percent_signs_in_a_redacted_message_are_no_format(output: io.StringIO) -> None:
+def test_filter_keeps_percent_signs(output: io.StringIO) -> None:
     get_logger("test_log").warning("%s", "100%s done")
     assert output.getvalue() == "WARNING 100%s done\n"
 
 
-def test_loggers_are_the_applications_to_configure() -> None:
+def test_get_logger_leaves_configuration_to_the_application() -> None:
     logger = get_logger("runtime.pool")
     assert logger.name == f"{ROOT}.runtime.pool"
     assert (logger.level, logger.handlers, logger.propagate) == (logging.NOTSET, [], True)

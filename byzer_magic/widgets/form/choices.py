@@ -44,7 +44,7 @@ def _presets() -> Iterable[Choice]:
     for row in presets.load().values():
         able = ", ".join(row.capabilities)
         detail = " · ".join(filter(None, (row.provider, row.model if row.model != row.name else "", able)))
-        yield Choice(id=f"preset:{row.name}", group=PRESET, title=row.name, detail=detail, note=row.note)
+        yield Choice(id=f"preset:{row.name}", group=PRESET, title=row.name, detail=detail, note=localized(row.note))
 
 
 def _providers() -> Iterable[Choice]:

@@ -15,8 +15,8 @@ from byzer_magic.actions import model_search
 from byzer_magic.actions.model_search import Found
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Info
-from byzer_magic.commands import keys
 from byzer_magic.commands.options import is_secret_name
+from byzer_magic.commands.secrets import look_up
 from byzer_magic.errors import ByzerError, MissingKey, UnknownKind
 from byzer_magic.i18n import gettext as _, localized
 from byzer_magic.local_models import engine_choice, files, hardware
@@ -301,6 +301,6 @@ def _kind_of(values: Values) -> tuple[str, str | None]:
 
 def _in_keyring(entry: str) -> bool:
     try:
-        return bool(keys.looked_up(f"keyring:{entry}", {}))
+        return bool(look_up(f"keyring:{entry}", {}))
     except ByzerError:
         return False

@@ -67,7 +67,7 @@ class Jobs:
     def _notes(self, plan: Plan) -> list[str]:
         note = model_facts.facts(str(plan.setup.params.get("saas.model", ""))).note
         why = _("{engine}, because {why}.", engine=plan.engine, why=plan.why) if plan.why else ""
-        return [text for text in (why, note) if text]
+        return [localized(text) for text in (why, note) if text]
 
     def _event(self, alias: str, event: Event) -> Told:
         told = {"state": "running", "stage": progress.stage(event)}

@@ -39,11 +39,11 @@ CASES = [(name, set(capabilities.split())) for capabilities, names in MODELS.ite
 
 
 @pytest.mark.parametrize(("name", "capabilities"), CASES, ids=[name for name, _ in CASES])
-def test_a_name_tells_what_a_model_can_do(name: str, capabilities: set[str]) -> None:
+def test_capabilities_of_a_name(name: str, capabilities: set[str]) -> None:
     assert model_facts.capabilities(name) == capabilities
 
 
-def test_of_an_unknown_model_nothing_is_refused() -> None:
+def test_capabilities_of_an_unknown_model_are_all_of_chat() -> None:
     assert model_facts.capabilities("my-own-model") == {
         Capability.CHAT,
         Capability.VISION,
@@ -52,14 +52,14 @@ def test_of_an_unknown_model_nothing_is_refused() -> None:
     assert model_facts.facts("my-own-model").note == ""
 
 
-def test_what_is_stated_wins() -> None:
+def test_capabilities_as_stated_win() -> None:
     assert model_facts.capabilities("deepseek-chat", "chat, vision") == {Capability.CHAT, Capability.VISION}
-    with pytest.raises(BadParameter, match="'fly', which is no capability"):
+    with pytest.raises(BadParameter, match="'fly', which is not a capability"):
         model_facts.capabilities("m", "fly")
 
 
 @pytest.mark.parametrize("row", model_facts.load(), ids=[row.match[:40] for row in model_facts.load()])
-def test_rows_are_complete(row: model_facts.Facts) -> None:
+def test_model_rows_are_complete(row: model_facts.ModelFacts) -> None:
     assert row.match == row.match.lower()
     assert row.capabilities
     assert bool(row.source) == bool(row.checked)
@@ -70,7 +70,7 @@ def test_rows_are_complete(row: model_facts.Facts) -> None:
         date.fromisoformat(row.checked)
 
 
-def test_no_row_is_hidden_by_one_above_it() -> None:
+def test_model_row_is_not_hidden_by_one_above_it() -> None:
     rows = model_facts.load()
     for row in rows:
         if not re.search(r"[*?\[]", row.match):
@@ -101,11 +101,11 @@ RETIRED = {
 
 
 @pytest.mark.parametrize(("name", "successor"), RETIRED.items())
-def test_a_retired_model_names_its_successor(name: str, successor: str) -> None:
+def test_note_of_a_retired_model_names_its_successor(name: str, successor: str) -> None:
     assert successor in model_facts.facts(name).note
 
 
-def test_every_provider_model_of_the_guide_was_looked_up() -> None:
+def test_models_of_the_guide_have_a_source() -> None:
     commands = [row["command (line continuations joined, otherwise verbatim)"] for row in _guide()]
     models = {match[1] for command in commands for match in re.finditer(r"saas\.model=(\S+)", command)}
     unknown = {name for name in models if not model_facts.facts(name).source}

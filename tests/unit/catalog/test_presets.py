@@ -41,13 +41,13 @@ ADDRESSES = {
 }
 
 
-def test_every_preset_of_the_original_is_there() -> None:
+def test_presets_include_those_of_the_original() -> None:
     assert list(presets.load())[: len(ORIGINAL)] == sorted(ORIGINAL, key=list(presets.load()).index)
     assert {name: url for name in ORIGINAL if (url := presets.find(name).base_url)} == ADDRESSES
 
 
 @pytest.mark.parametrize("preset", presets.load().values(), ids=presets.load())
-def test_rows_are_complete(preset: presets.Preset) -> None:
+def test_preset_rows_are_complete(preset: presets.Preset) -> None:
     assert preset.pretrained_model_type.startswith(("saas/", "custom/"))
     assert re.fullmatch(r"[A-Z][A-Z0-9_]+|", preset.env)
     assert preset.base_url is None or preset.base_url.startswith("https://")
@@ -57,7 +57,7 @@ def test_rows_are_complete(preset: presets.Preset) -> None:
 
 
 @pytest.mark.parametrize("preset", presets.load().values(), ids=presets.load())
-def test_each_becomes_a_deployment_that_passes_the_checks(preset: presets.Preset) -> None:
+def test_preset_is_a_deployment_that_passes_the_checks(preset: presets.Preset) -> None:
     info = registry.find(preset.pretrained_model_type).info
     params = presets.spec(EasyDeploySpec(preset=preset.name, token="k-12345678")).infer_params
     assert typed_params(info, params, {})["saas.model"] == preset.model
@@ -65,7 +65,7 @@ def test_each_becomes_a_deployment_that_passes_the_checks(preset: presets.Preset
     assert preset.base_url or preset.env in (key.env or ("",)), "the type knows another variable"
 
 
-def test_a_preset_becomes_a_deployment() -> None:
+def test_spec_of_a_preset() -> None:
     assert presets.spec(EasyDeploySpec(preset="alibaba/Qwen1.5-110B-Chat")) == DeploySpec(
         model="alibaba_Qwen1_5_110B_Chat",
         pretrained_model_type="saas/openai",
@@ -81,19 +81,19 @@ def test_a_preset_becomes_a_deployment() -> None:
     )
 
 
-def test_no_base_url_where_the_sdk_has_its_own() -> None:
+def test_spec_has_no_base_url_where_the_type_has_its_own() -> None:
     assert presets.spec(EasyDeploySpec(preset="gpt4o", token="k")).infer_params == {
         "saas.model": "gpt-4o",
         "saas.api_key": "k",
     }
 
 
-def test_no_key_where_none_is_needed() -> None:
+def test_spec_has_no_key_where_none_is_needed() -> None:
     assert presets.spec(EasyDeploySpec(preset="ollama")).infer_params == {"saas.model": "qwen3.5"}
     assert presets.spec(EasyDeploySpec(preset="ollama", token="k")).infer_params["saas.api_key"] == "k"
 
 
-def test_what_the_user_gives_wins() -> None:
+def test_spec_takes_what_the_user_gives() -> None:
     easy = EasyDeploySpec(
         preset="deepseek-chat",
         alias="mine",
@@ -113,17 +113,17 @@ def test_what_the_user_gives_wins() -> None:
     }
 
 
-def test_an_unknown_preset_gets_the_nearest() -> None:
+def test_find_suggests_the_nearest_preset() -> None:
     with pytest.raises(UnknownKind, match="no preset 'deepseek-chta'") as caught:
         presets.find("deepseek-chta")
     assert caught.value.hint == "Did you mean deepseek-chat?"
 
 
-def test_a_retired_model_names_its_successor() -> None:
+def test_preset_of_a_retired_model_names_its_successor() -> None:
     assert "gpt-6-luna" in presets.find("gpt4o").note
 
 
-def test_the_table_has_a_row_for_each() -> None:
+def test_table_has_a_row_for_each_preset() -> None:
     rows = presets.table()
     assert [row["preset"] for row in rows] == list(presets.load())
     assert rows[0] | {"note": ""} == {

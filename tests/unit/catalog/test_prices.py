@@ -11,7 +11,7 @@ from byzer_magic.catalog import prices
 from byzer_magic.types import Usage
 
 
-def test_every_row_says_where_and_when() -> None:
+def test_price_rows_have_source_and_date() -> None:
     for row in prices.load():
         assert row.source.startswith("https://")
         assert re.fullmatch(r"\d{4}-\d\d(-\d\d)?", row.checked)
@@ -19,7 +19,7 @@ def test_every_row_says_where_and_when() -> None:
         assert row.match == row.match.lower()
 
 
-def test_the_cost_of_an_answer() -> None:
+def test_price_of_a_response() -> None:
     price = prices.find("saas/openai", "gpt-4o")
     assert price
     assert price.of(Usage(1_000_000, 100_000)) == pytest.approx(price.input + price.output / 10)
@@ -36,7 +36,7 @@ def test_the_cost_of_an_answer() -> None:
         ("saas/openrouter", "openai/gpt-oss-120b", ""),
     ],
 )
-def test_a_model_without_a_known_price_has_none(kind: str, model: str, address: str) -> None:
+def test_find_returns_none_without_a_known_price(kind: str, model: str, address: str) -> None:
     assert prices.find(kind, model, address) is None
 
 
@@ -51,18 +51,18 @@ def test_a_model_without_a_known_price_has_none(kind: str, model: str, address: 
         ("saas/openai", "gpt-4o", "https://proxy.corp.internal/v1"),
     ],
 )
-def test_a_provider_has_its_price_however_it_is_reached(kind: str, model: str, address: str) -> None:
+def test_find_knows_a_provider_by_type_and_by_url(kind: str, model: str, address: str) -> None:
     assert prices.find(kind, model, address)
 
 
-def test_a_prompt_that_is_too_long_for_the_price_has_none() -> None:
+def test_price_has_no_cost_for_a_longer_prompt() -> None:
     price = prices.find("saas/openai", "gpt-6-luna")
     assert price
     assert price.of(Usage(price.up_to, 1)) is not None
     assert price.of(Usage(price.up_to + 1, 1)) is None
 
 
-def test_every_row_fits_a_deployment_of_the_kinds_it_names() -> None:
+def test_price_rows_fit_deployments_of_their_kinds() -> None:
     for row in prices.load():
         for kind in row.kinds.split():
             assert registry.find(kind).info.kind

@@ -60,17 +60,17 @@ def refused(text: str) -> CommandError:
         ("", []),
     ],
 )
-def test_split(text: str, words: list[str]) -> None:
+def test_split_returns_words(text: str, words: list[str]) -> None:
     assert split(text) == words
 
 
-def test_an_open_quote_is_named() -> None:
-    with pytest.raises(CommandError, match="never closed: query --query it's") as caught:
+def test_split_names_an_open_quote() -> None:
+    with pytest.raises(CommandError, match="not closed: query --query it's") as caught:
         split("query --query it's")
     assert "double quotes" in caught.value.hint
 
 
-def test_an_open_quote_shows_no_key() -> None:
+def test_split_hides_the_key_in_an_open_quote() -> None:
     with pytest.raises(CommandError) as caught:
         split("easy deploy x --token planted-key-1 --infer_params saas.api_key=planted-key-2 'open")
     assert "planted-key" not in str(caught.value)
@@ -82,64 +82,64 @@ def test_an_open_quote_shows_no_key() -> None:
 @pytest.mark.parametrize(
     "before", ["", "byzerllm ", "!byzerllm ", "! byzerllm ", "%byzer ", "%%byzer ", "!", "$ byzerllm ", "  "]
 )
-def test_a_command_may_have_these_words_before_it(before: str) -> None:
+def test_parse_skips_words_before_the_command(before: str) -> None:
     assert split_block(f"{before}stat --model a") == ["stat --model a"]
     assert parse(split(f"{before}stat --model a")) == StatSpec(model="a")
 
 
 @pytest.mark.parametrize("before", ["easy-byzerllm", "!easy-byzerllm", "easy", "byzerllm easy", "%byzer easy"])
-def test_easy_commands_have_their_own_name(before: str) -> None:
+def test_parse_takes_easy_commands(before: str) -> None:
     assert split_block(f"{before} undeploy a") == ["easy undeploy a"]
     assert type(parse(split(f"{before} undeploy a"))) is EASY_COMMANDS["undeploy"]
 
 
-def test_blank_lines_fences_and_new_commands_end_a_command() -> None:
+def test_split_block_ends_commands_at_blank_lines_fences_and_new_commands() -> None:
     assert split_block("```bash\nlist\n```\n\nstat\nlist --json\n") == ["list", "stat", "list --json"]
 
 
-def test_an_empty_block_has_no_commands() -> None:
+def test_split_block_of_an_empty_block_is_empty() -> None:
     assert split_block("\n# nothing\n") == []
 
 
-def test_a_flag_may_be_commented_out() -> None:
+def test_split_block_skips_a_flag_that_is_commented_out() -> None:
     assert split_block("deploy --model a \\\n# --num_workers 2 \\\n--replace") == ["deploy --model a --replace"]
 
 
-def test_a_blank_line_behind_a_backslash_does_not_end_a_command() -> None:
+def test_split_block_continues_after_a_backslash_and_a_blank_line() -> None:
     assert split_block("stat \\\n\n--model a") == ["stat --model a"]
 
 
-def test_a_flag_after_a_blank_line_belongs_to_nothing() -> None:
-    with pytest.raises(CommandError, match="belongs to no command: --model a"):
+def test_split_block_rejects_a_flag_after_a_blank_line() -> None:
+    with pytest.raises(CommandError, match="does not belong to a command: --model a"):
         split_block("stat\n\n--model a")
 
 
-def test_a_quoted_value_may_have_several_lines() -> None:
+def test_split_block_takes_quoted_values_of_several_lines() -> None:
     (text,) = split_block('query --model a --query "one\n\nlist two"\n')
     assert parse(split(text)) == QuerySpec(model="a", query="one\n\nlist two")
 
 
-def test_an_open_quote_in_a_block_is_an_error() -> None:
-    with pytest.raises(CommandError, match="never closed: query"):
+def test_split_block_rejects_an_open_quote() -> None:
+    with pytest.raises(CommandError, match="not closed: query"):
         split_block('query --model a --query "one\nlist')
 
 
-def test_a_misspelt_command_in_a_block_gets_the_nearest() -> None:
+def test_split_block_suggests_the_nearest_command() -> None:
     with pytest.raises(CommandError, match="not a command: deplyo --model a") as caught:
         split_block("deplyo --model a")
     assert caught.value.hint.startswith("Did you mean deploy? A command starts with one of: deploy, undeploy")
 
 
-def test_a_params_line_behind_a_lost_backslash_says_so() -> None:
+def test_split_block_explains_a_lost_backslash() -> None:
     with pytest.raises(CommandError) as caught:
         split_block("deploy --infer_params a=1\nb=2")
-    assert r"end that one with \." in caught.value.hint
+    assert r"end that line with \." in caught.value.hint
 
 
 # parse
 
 
-def test_a_deploy_with_everything() -> None:
+def test_parse_deploy_with_every_option() -> None:
     spec = deploy(
         "--pretrained_model_type=saas/openai --infer-backend vllm --num_workers 2 --cpus_per_worker 0.5 --dry-run "
         "--infer_params a=1 b.c=x=y d='two words' e= --replace --infer_params f='{\"g\": [1]}'"
@@ -156,18 +156,18 @@ def test_a_deploy_with_everything() -> None:
     )
 
 
-def test_of_equal_options_the_last_wins() -> None:
+def test_parse_takes_the_last_of_equal_options() -> None:
     assert deploy("--num_workers 2 --num_workers 3 --infer_params a=1 a=2 --infer_params a=3") == DeploySpec(
         model="m", num_workers=3, infer_params={"a": "3"}
     )
 
 
-def test_values_may_be_negative_or_begin_with_dashes() -> None:
+def test_parse_takes_values_that_are_negative_or_begin_with_dashes() -> None:
     spec = run("query --model m --temperature -1e-1 --query=--help --system -x")
     assert spec == QuerySpec(model="m", temperature=-0.1, query="--help", system="-x")
 
 
-def test_a_prompt_takes_all_words() -> None:
+def test_parse_prompt_takes_all_words() -> None:
     assert run("easy chat m Why 'is  the' sky --blue -h?") == EasyChatSpec(
         model="m", query="Why is  the sky --blue -h?"
     )
@@ -181,7 +181,7 @@ def test_a_prompt_takes_all_words() -> None:
         ("deploy --num_worker 2", "Unknown option --num_worker.", "Did you mean --num_workers?"),
         ("deploy --gpus_per_workers 1", "Unknown option --gpus_per_workers.", "Did you mean --gpus_per_worker?"),
         ("deploy --mod m", "Unknown option --mod.", "Did you mean --model?"),
-        ("stat --zzz", "Unknown option --zzz.", "stat takes: --model, --json"),
+        ("stat --zzz", "Unknown option --zzz.", "Options of stat: --model, --json"),
         ("shutdown --now", "Unknown option --now.", "shutdown takes no options."),
         ("undepoly --model m", "Unknown command 'undepoly'.", "Did you mean undeploy?"),
         ("zzz", "Unknown command 'zzz'.", "Commands: deploy,"),
@@ -194,11 +194,11 @@ def test_a_prompt_takes_all_words() -> None:
         ("deploy --model --replace", "--model needs a value.", "Write --model=--replace if that is its value."),
         ("deploy --model", "--model needs a value.", "Write --model VALUE"),
         ("deploy --model m --replace=no", "--replace takes no value.", ""),
-        ("deploy --model my chat", "deploy does not understand 'chat'.", "quotes"),
+        ("deploy --model my chat", "deploy does not take 'chat'.", "quotes"),
         ("deploy --infer_params x", "--infer_params: 'x' is not key=value.", "name=value"),
         ("deploy --infer_params =x", "--infer_params: '=x' is not key=value.", "name=value"),
-        ("deploy --infer_params a=1 \u2014model m", "'\u2014model' is not key=value.", "lost line break"),
-        ("deploy --infer_params a=1 '\\' b=2", "is not key=value.", "lost line break"),
+        ("deploy --infer_params a=1 \u2014model m", "'\u2014model' is not key=value.", "line break may be lost"),
+        ("deploy --infer_params a=1 '\\' b=2", "is not key=value.", "line break may be lost"),
         (
             "stat --model <模型别名>",
             "--model is still the placeholder <模型别名>.",
@@ -209,13 +209,13 @@ def test_a_prompt_takes_all_words() -> None:
         ("deploy --num_workers <n>", "still the placeholder <n>.", "Replace <n>"),
     ],
 )
-def test_errors_say_what_and_what_next(text: str, message: str, hint: str) -> None:
+def test_parse_errors_have_message_and_hint(text: str, message: str, hint: str) -> None:
     error = refused(text)
     assert message in error.message
     assert hint in error.hint
 
 
-def test_a_key_without_its_flag_is_not_repeated() -> None:
+def test_parse_errors_hide_a_key_without_its_flag() -> None:
     assert KEY not in str(refused(f"easy deploy gpt4o {KEY}"))
     assert KEY not in str(refused(f"deploy --model m --infer_params {KEY}"))
 
@@ -227,12 +227,12 @@ def from_file(text: str, flags: str = "", command: str = "deploy") -> Spec:
     return parse(split(f"{command} --file f.yml {flags}"), read_file={"f.yml": text}.__getitem__)
 
 
-def test_a_file_stands_in_for_flags() -> None:
+def test_parse_file_gives_options() -> None:
     spec = from_file("model: m\nnum_workers: 2\ncpus-per-worker: 0.5\ndry_run: yes\nreplace: false\nmodel_path:\n")
     assert spec == DeploySpec(model="m", num_workers=2, cpus_per_worker=0.5, dry_run=True)
 
 
-def test_flags_win_over_the_file() -> None:
+def test_parse_flags_win_over_the_file() -> None:
     spec = from_file("model: m\nnum_workers: 2\ninfer_params: {a: 1, b: 2}", "--num_workers 1 --infer_params b=3")
     assert spec == DeploySpec(model="m", num_workers=1, infer_params={"a": "1", "b": "3"})
 
@@ -247,13 +247,13 @@ def test_flags_win_over_the_file() -> None:
         "saas.model: x\nsaas: {api_version: 2024-02-15}\ninfer_params: {verbose: true}",
     ],
 )
-def test_a_file_may_write_infer_params_in_any_of_these_ways(text: str) -> None:
+def test_parse_file_takes_infer_params_in_each_notation(text: str) -> None:
     spec = from_file(f"model: m\n{text}")
     params = {"saas.model": "x", "saas.api_version": "2024-02-15", "verbose": "true"}
     assert spec == DeploySpec(model="m", infer_params=params)
 
 
-def test_env_in_a_file_becomes_a_reference() -> None:
+def test_parse_file_turns_env_into_a_reference() -> None:
     spec = from_file(
         "model: ENV {{ NAME }}\n"
         "model_path: ENV {{HOME}}/{{DIR}}\n"
@@ -273,7 +273,7 @@ def test_env_in_a_file_becomes_a_reference() -> None:
         ("file: g.yml", "Unknown option 'file' in f.yml.", ""),
         ("model: m\na: b: c", "f.yml is not valid YAML in line 2", "quotes"),
         ("- model", "f.yml is not a mapping", "option: value"),
-        ("model: [a]", "model in f.yml is a list, but it takes one value.", ""),
+        ("model: [a]", "model in f.yml is a list, but takes one value.", ""),
         ("model: m\nnum_workers: two", "num_workers in f.yml is 'two', which is not a whole number.", ""),
         ("model: m\nreplace: maybe", "replace in f.yml is 'maybe', which is not true or false.", ""),
         ("model: m\nnum_workers: 0", "which is below its minimum of 1.", ""),
@@ -282,29 +282,29 @@ def test_env_in_a_file_becomes_a_reference() -> None:
         ("", "deploy needs --model.", ""),
     ],
 )
-def test_errors_in_a_file_name_the_file(text: str, message: str, hint: str) -> None:
+def test_parse_file_errors_name_the_file(text: str, message: str, hint: str) -> None:
     with pytest.raises(CommandError) as caught:
         from_file(text)
     assert message in caught.value.message
     assert hint in caught.value.hint
 
 
-def test_a_command_without_infer_params_refuses_dotted_keys() -> None:
+def test_parse_file_rejects_dotted_keys_without_infer_params() -> None:
     with pytest.raises(CommandError, match=r"Unknown option 'saas\.model'"):
         from_file("saas.model: x", command="stat")
 
 
-def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+def test_parse_names_a_missing_file(tmp_path: Path) -> None:
     assert "No such file" in refused(f"deploy --file {tmp_path}/none.yml").message
 
 
-def test_a_real_file_is_read(tmp_path: Path) -> None:
+def test_parse_reads_a_file(tmp_path: Path) -> None:
     path = tmp_path / "deploy.yml"
     path.write_text("model: 模型\n", encoding="utf-8")
     assert run(f"deploy --file {path}") == DeploySpec(model="模型")
 
 
-def test_a_binary_file_is_an_error(tmp_path: Path) -> None:
+def test_parse_rejects_a_binary_file(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(b"\xff\xfe\x00")
     assert "not UTF-8" in refused(f"deploy --file {path}").message
@@ -330,7 +330,7 @@ def test_a_binary_file_is_an_error(tmp_path: Path) -> None:
         ("a <html>", ChatSpec(model="a", query="<html>")),
     ],
 )
-def test_chat_lines(text: str, spec: ChatSpec) -> None:
+def test_parse_chat_reads_a_line(text: str, spec: ChatSpec) -> None:
     assert parse_chat(text) == spec
 
 
@@ -342,10 +342,10 @@ def test_chat_lines(text: str, spec: ChatSpec) -> None:
         ("<模型别名> hi", "still the placeholder"),
         ("a --sytem x hi", "Unknown option --sytem."),
         ("a --format html hi", "--format is 'html', which is not one of"),
-        ("a --system 'x hi", "never closed"),
+        ("a --system 'x hi", "not closed"),
     ],
 )
-def test_errors_in_chat_lines(text: str, message: str) -> None:
+def test_parse_chat_errors_have_message_and_hint(text: str, message: str) -> None:
     with pytest.raises(CommandError) as caught:
         parse_chat(text)
     assert message in caught.value.message
@@ -354,7 +354,7 @@ def test_errors_in_chat_lines(text: str, message: str) -> None:
 # line and masking
 
 
-def test_a_line_leaves_out_defaults_and_needless_quotes() -> None:
+def test_line_omits_defaults_and_needless_quotes() -> None:
     spec = DeploySpec(model="m", num_workers=1, infer_params={"saas.api_key": "${MY_KEY}", "x": "a b"})
     assert line(spec) == "deploy --model m --infer_params saas.api_key=${MY_KEY} 'x=a b'"
 
@@ -366,7 +366,7 @@ def test_a_line_leaves_out_defaults_and_needless_quotes() -> None:
         EasyDeploySpec(preset="p", token=KEY, infer_params={"password": KEY}),
     ],
 )
-def test_secrets_show_neither_in_repr_nor_in_a_masked_line(spec: Spec) -> None:
+def test_line_and_repr_mask_secrets(spec: Spec) -> None:
     assert KEY in line(spec)
     assert KEY not in line(spec, masked=True)
     assert KEY not in repr(spec)
@@ -374,13 +374,13 @@ def test_secrets_show_neither_in_repr_nor_in_a_masked_line(spec: Spec) -> None:
     assert "***" in repr(spec)
 
 
-def test_what_is_no_secret_shows() -> None:
+def test_line_and_repr_show_what_is_not_secret() -> None:
     spec = DeploySpec(model="m", infer_params={"saas.api_key": "${MY_KEY}", "saas.max_tokens": "9"})
     assert line(spec, masked=True) == line(spec)
     assert repr(spec) == "DeploySpec(model='m', infer_params={'saas.api_key': '${MY_KEY}', 'saas.max_tokens': '9'})"
 
 
-def test_a_reference_with_text_around_it_is_hidden() -> None:
+def test_line_masks_a_reference_with_text_around_it() -> None:
     spec = DeploySpec(model="m", infer_params={"saas.api_key": "planted${A}"})
     assert "planted" not in line(spec, masked=True)
 
@@ -388,12 +388,12 @@ def test_a_reference_with_text_around_it_is_hidden() -> None:
 @pytest.mark.parametrize(
     "name", ["saas.api_key", "APIKEY", "saas.aws_access_key", "a.b.Secret", "access-key", "credential"]
 )
-def test_secret_names(name: str) -> None:
+def test_is_secret_name_finds_secrets(name: str) -> None:
     assert is_secret_name(name)
 
 
 @pytest.mark.parametrize("name", ["saas.max_tokens", "saas.model", "token.limit", "keys", "secret_santa"])
-def test_names_without_a_secret(name: str) -> None:
+def test_is_secret_name_leaves_other_names(name: str) -> None:
     assert not is_secret_name(name)
 
 
@@ -417,7 +417,7 @@ def test_help_of_a_command_has_its_options(name: str) -> None:
         assert opt.help in str(caught.value)
 
 
-def test_help_in_chinese() -> None:
+def test_help_text_is_chinese_on_demand() -> None:
     assert "部署实例的名字，唯一 (必填)" in help_text("deploy", chinese=True)
 
 
@@ -476,32 +476,32 @@ def completed(text: str) -> list[str]:
         ("deploy --infer_params a=", []),
     ],
 )
-def test_completion(text: str, words: list[str]) -> None:
+def test_complete_offers_what_fits(text: str, words: list[str]) -> None:
     assert completed(text) == words
 
 
-def test_parameters_follow_the_type_and_the_engine() -> None:
+def test_complete_offers_parameters_of_the_type_and_the_engine() -> None:
     found = completed("deploy --pretrained_model_type x --infer_backend y --infer_params x.a=1 ")
     assert [word for word in found if not word.startswith("--")] == ["x.b=", "y="]
     assert "--model" in found
     assert "--infer_params" not in found
 
 
-def test_flags_are_offered_where_no_value_is_due() -> None:
+def test_complete_offers_flags_where_no_value_is_expected() -> None:
     assert completed("list ") == ["--json", "--ray_address"]
     assert completed("easy deploy gpt4o --token x --re") == ["--replace"]
 
 
-def test_parameters_need_a_source() -> None:
+def test_complete_offers_no_parameters_without_a_source() -> None:
     assert complete("deploy --infer_params s") == []
 
 
-def test_list_takes_flags() -> None:
+def test_complete_offers_flags_of_list() -> None:
     assert run("list --json") == ListSpec(json=True)
     assert run("undeploy --model m --force --grace 1.5") == UndeploySpec(model="m", force=True, grace=1.5)
 
 
-def test_a_prompt_follows_the_params_of_a_chat_line() -> None:
+def test_parse_chat_prompt_follows_the_params() -> None:
     spec = parse_chat("voice --params voice=nova speed=1.1 Hello there, x = y")
     assert (spec.model, spec.params, spec.query) == ("voice", {"voice": "nova", "speed": "1.1"}, "Hello there, x = y")
     spec = parse_chat("voice --params voice=nova -- a=b")

@@ -1,53 +1,132 @@
+"""Secrets in settings: references, places where keys are kept, and values that are never shown."""
+
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 
+import keyring
+import keyring.backend
 import pytest
+from keyring.errors import NoKeyringError
 
-from byzer_magic.commands.secrets import Secret, expand, names_in
+from byzer_magic import errors
+from byzer_magic.commands.secrets import Secret, expand, look_up, names_in
+from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import MissingKey
+from byzer_magic.plan import resolve
 
 KEY = "planted-key-0123456789"
 
 
-def test_the_first_source_that_has_the_name_wins() -> None:
+def test_expand_takes_the_first_source_that_has_the_name() -> None:
     assert expand("${A}-${B}", {"A": 1}, {"A": "2", "B": "3"}) == "1-3"
 
 
-def test_text_without_references_stays() -> None:
+def test_expand_leaves_text_without_references() -> None:
     assert expand("a $A {A} $ {A}", {"A": "x"}) == "a $A {A} $ {A}"
 
 
-def test_a_name_may_have_any_characters() -> None:
+def test_expand_takes_names_of_any_characters() -> None:
     assert expand("${MODEL_silcon flow-TOKEN}", {"MODEL_silcon flow-TOKEN": "x"}) == "x"
 
 
-def test_a_value_is_not_expanded_again() -> None:
+def test_expand_does_not_expand_values_again() -> None:
     assert expand("${A}", {"A": "${B}", "B": "x"}) == "${B}"
 
 
-def test_an_undefined_name_is_named() -> None:
+def test_expand_names_an_undefined_variable_and_how_to_set_it() -> None:
     with pytest.raises(MissingKey, match=r"\$\{NOPE\} is not defined") as caught:
         expand("${NOPE}", {}, {})
     assert "export NOPE=" in caught.value.hint
 
 
-def test_names_in_order() -> None:
+def test_names_in_returns_names_in_order() -> None:
     assert names_in("${B} x${A}y ${B}") == ["B", "A", "B"]
 
 
-def test_no_rendering_of_a_secret_shows_it() -> None:
+def test_secret_is_hidden_in_every_rendering() -> None:
     secret = Secret(KEY)
     renderings = (repr(secret), str(secret), f"{secret}", f"{secret!r}", str([secret]), "%s" % secret)  # noqa: UP031
     assert set(renderings) == {"***", "[***]"}
 
 
-def test_a_secret_gives_its_value_on_demand_also_behind_pickle() -> None:
+def test_secret_keeps_its_value_through_pickle() -> None:
     assert pickle.loads(pickle.dumps(Secret(KEY))).reveal() == KEY
 
 
-def test_secrets_compare_by_value_and_not_with_texts() -> None:
+def test_secret_equals_secrets_of_the_same_value_but_no_text() -> None:
     assert Secret(KEY) == Secret(KEY)
     assert hash(Secret(KEY)) == hash(Secret(KEY))
     assert Secret(KEY) != Secret("other")
     assert Secret(KEY) != KEY
+
+
+# where keys are kept
+
+
+class Ring(keyring.backend.KeyringBackend):
+    """A keyring in memory, through keyring's own interface."""
+
+    priority = 9  # type: ignore[assignment]
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        raise NotImplementedError
+
+    def get_password(self, service: str, username: str) -> str | None:
+        if service == "broken":
+            raise NoKeyringError("no keyring on this machine")
+        return {"me": "from-the-ring"}.get(username) if service == "open/ai" else None
+
+
+@pytest.fixture
+def ring() -> Iterator[None]:
+    before = keyring.get_keyring()
+    keyring.set_keyring(Ring())
+    yield
+    keyring.set_keyring(before)
+
+
+def deploy(**params: str) -> DeploySpec:
+    given = {"saas.model": "gpt-4o", **{f"saas.{name}": text for name, text in params.items()}}
+    return DeploySpec(model="m", pretrained_model_type="saas/openai", infer_params=given)
+
+
+def test_look_up_env_reads_the_notebook_then_the_environment() -> None:
+    assert look_up("env:A", {"A": "from-notebook"}, {"A": "from-env"}) == "from-notebook"
+    assert look_up("env:B", {}, {"B": "from-env"}) == "from-env"
+    with pytest.raises(errors.MissingKey, match=r"env:C is not defined"):
+        look_up("env:C", {}, {})
+
+
+def test_look_up_keyring_reads_an_entry(ring: None) -> None:
+    assert look_up("keyring:open/ai/me") == "from-the-ring"
+    with pytest.raises(errors.MissingKey, match="no entry 'you' for 'open/ai'") as caught:
+        look_up("keyring:open/ai/you")
+    assert "keyring set open/ai you" in caught.value.hint
+    with pytest.raises(errors.MissingKey, match="No keyring is available here: no keyring on this machine"):
+        look_up("keyring:broken/me")
+    with pytest.raises(errors.BadParameter, match="not an entry of a keyring"):
+        look_up("keyring:me")
+
+
+def test_resolve_looks_up_secrets_only(ring: None) -> None:
+    plan = resolve(deploy(api_key="keyring:open/ai/me", user="env:HOME"), {}, {"HOME": "/root"})
+    assert plan.setup.params["saas.api_key"] == Secret("from-the-ring")
+    assert plan.setup.params["saas.user"] == "env:HOME"
+    assert "from-the-ring" not in repr(plan) + repr(plan.spec) + repr(plan.setup)
+
+
+def test_resolve_takes_a_typed_key_for_a_missing_one() -> None:
+    for spec in (deploy(), deploy(api_key="${NOT_THERE}"), deploy(api_key="env:NOT_THERE")):
+        with pytest.raises(errors.MissingKey) as caught:
+            resolve(spec, {}, {})
+        assert caught.value.details["param"] == "saas.api_key"
+        plan = resolve(spec, {}, {}, {"saas.api_key": "typed"})
+        assert plan.setup.params["saas.api_key"].reveal() == "typed"
+
+
+def test_resolve_asks_for_secrets_only() -> None:
+    with pytest.raises(errors.MissingKey) as caught:
+        resolve(deploy(api_key="k", user="${NOT_THERE}"), {}, {})
+    assert "param" not in caught.value.details

@@ -1,4 +1,4 @@
-"""Pictures and sounds from whatever people have at hand."""
+"""Images and audio from what users have."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def png(mode: str = "RGB") -> bytes:
     return data.getvalue()
 
 
-def sound(kind: str) -> bytes:
+def audio_file(kind: str) -> bytes:
     data = io.BytesIO()
     soundfile.write(data, np.zeros(16000), 16000, format=kind)
     return data.getvalue()
@@ -45,7 +45,7 @@ def sound(kind: str) -> bytes:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "dot.png").write_bytes(png())
-    (tmp_path / "talk.wav").write_bytes(sound("WAV"))
+    (tmp_path / "talk.wav").write_bytes(audio_file("WAV"))
     (tmp_path / "empty.png").write_bytes(b"")
     return tmp_path
 
@@ -97,12 +97,12 @@ SOURCES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_picture_from(name: str) -> None:
+def test_image_reads_what_users_have(name: str) -> None:
     found = media.image(SOURCES[name]())
     assert (found.mime, found.data[:4]) == ("image/png", b"\x89PNG")
 
 
-def test_a_picture_from_a_path_or_an_address(folder: Path) -> None:
+def test_image_takes_a_path_or_a_url(folder: Path) -> None:
     assert media.image(folder / "dot.png") == media.image(str(folder / "dot.png")) == Media("image/png", png())
     assert media.image("https://host/a.png") == Media("image", url="https://host/a.png")
     assert media.image(Media("image/png", b"x")).data == b"x"
@@ -111,22 +111,22 @@ def test_a_picture_from_a_path_or_an_address(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "mime"), [("WAV", "audio/wav"), ("FLAC", "audio/flac"), ("OGG", "audio/ogg"), ("MP3", "audio/mpeg")]
 )
-def test_a_sound_says_what_it_is(kind: str, mime: str) -> None:
-    assert media.audio(sound(kind)).mime == mime
+def test_audio_has_the_media_type_of_its_bytes(kind: str, mime: str) -> None:
+    assert media.audio(audio_file(kind)).mime == mime
 
 
-def test_a_sound_from_other_things() -> None:
+def test_audio_reads_what_users_have() -> None:
     assert media.audio(b"\0\0\0\x20ftypM4A \0\0").mime == "audio/mp4"
-    assert media.audio(f"data:audio/mp3;base64,{base64.b64encode(sound('MP3')).decode()}").mime == "audio/mpeg"
-    assert media.audio(SimpleNamespace(audio=SimpleNamespace(value=sound("WAV")))).mime == "audio/wav"
-    assert media.audio(Audio(data=sound("WAV"))).mime == "audio/wav"
+    assert media.audio(f"data:audio/mp3;base64,{base64.b64encode(audio_file('MP3')).decode()}").mime == "audio/mpeg"
+    assert media.audio(SimpleNamespace(audio=SimpleNamespace(value=audio_file("WAV")))).mime == "audio/wav"
+    assert media.audio(Audio(data=audio_file("WAV"))).mime == "audio/wav"
 
 
 @pytest.mark.parametrize(
     ("samples", "channels"),
     [(np.zeros(100), 1), (np.zeros((100, 2)), 2), (np.zeros((2, 100)), 2), (np.zeros(100, dtype=np.int16), 1)],
 )
-def test_a_sound_from_samples(samples: Any, channels: int) -> None:
+def test_audio_of_samples_is_a_wav(samples: Any, channels: int) -> None:
     for source in ((samples, 8000), (8000, samples)):
         with wave.open(io.BytesIO(media.audio(source).data)) as file:
             assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (channels, 8000, 100)
@@ -137,38 +137,38 @@ def test_a_sound_from_samples(samples: Any, channels: int) -> None:
     [
         (lambda folder: folder / "dto.png", "No such file", "dot.png"),
         (lambda folder: folder / "empty.png", "is empty", "Record or load"),
-        (lambda folder: folder / "talk.wav", "it is audio/wav data", "PNG"),
+        (lambda folder: folder / "talk.wav", "it is audio/wav", "PNG"),
         (lambda folder: folder, "is a directory", "path"),
-        (lambda _: "/dev/zero", "is no file", "path"),
+        (lambda _: "/dev/zero", "is not a regular file", "path"),
         (lambda folder: folder / "no" / "dot.png", "No such file", "Give the path"),
         (lambda _: "a\0.png", "null", "path"),
         (lambda _: "~nobody-here/a.png", "home directory", "path"),
         (lambda _: "A" * 100_000, "(100000 characters)", "path"),
         (lambda _: b"", "is empty", "load"),
         (lambda _: io.BytesIO(), "is empty", "load"),
-        (lambda _: Media("audio/wav", b"x"), "it is audio/wav data", "PNG"),
-        (lambda _: SimpleNamespace(save=lambda path: path), "SimpleNamespace cannot be made a picture", "path"),
+        (lambda _: Media("audio/wav", b"x"), "it is audio/wav", "PNG"),
+        (lambda _: SimpleNamespace(save=lambda path: path), "SimpleNamespace cannot be converted to an image", "path"),
         (lambda _: np.full((2, 2), 70_000), "not in 0..255", "path"),
-        (lambda _: np.zeros((2, 2, 2, 2)), "cannot be made a picture", "path"),
-        (lambda _: b"just some text", "no image format", "PNG"),
-        (lambda _: 7, "int is no image", "path"),
-        (lambda _: "data:image/png;base64,%%%", "cannot be read", "base64"),
-        (lambda _: "data:image/png;base64,a", "cannot be read", "base64"),
+        (lambda _: np.zeros((2, 2, 2, 2)), "cannot be converted to an image", "path"),
+        (lambda _: b"just some text", "its format is unknown", "PNG"),
+        (lambda _: 7, "int does not contain an image", "path"),
+        (lambda _: "data:image/png;base64,%%%", "is not valid", "base64"),
+        (lambda _: "data:image/png;base64,a", "is not valid", "base64"),
         (lambda _: "data:" + "A" * 1_000_000, "no comma", "base64"),
     ],
 )
-def test_what_is_no_picture_is_said_so(folder: Path, make: Any, words: str, hint: str) -> None:
+def test_image_names_what_is_not_an_image(folder: Path, make: Any, words: str, hint: str) -> None:
     with pytest.raises(CommandError) as caught:
         media.image(make(folder))
     assert words in caught.value.message
     assert hint in caught.value.hint
 
 
-def test_media_show_no_bytes() -> None:
+def test_media_repr_shows_no_bytes() -> None:
     assert repr(Media("image/png", b"12345")) == "Media(image/png, 5 bytes)"
 
 
-def test_paths_know_home_and_text_files_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_expand_home_and_text_files_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder))
     assert media.image("~/dot.png").data == png()
     with (folder / "dot.png").open("rb") as file:
@@ -177,19 +177,19 @@ def test_paths_know_home_and_text_files_are_named(folder: Path, monkeypatch: pyt
         media.image(text)
 
 
-def test_a_near_name_is_found_where_it_lies(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_path_suggests_the_nearest_name_in_its_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     with pytest.raises(CommandError) as caught:
         media.image("pictures/dot.pn")
     assert caught.value.hint == "Did you mean dot.png?"
 
 
-def test_floats_are_shades() -> None:
+def test_image_of_floats_has_shades() -> None:
     shown = Image.open(io.BytesIO(media.image(np.array([[0.0, 0.5, 1.0, 2.0]])).data))
     assert list(shown.tobytes()) == [0, 128, 255, 255]
 
 
-def test_what_lies_at_an_address_stays_there() -> None:
+def test_image_url_is_not_downloaded() -> None:
     url = "https://host/a.png"
     for source in (
         url.replace("https", "HTTPS"),
@@ -210,7 +210,7 @@ def test_what_lies_at_an_address_stays_there() -> None:
         (b"what", None),
     ],
 )
-def test_first_bytes_tell(start: bytes, mime: str | None) -> None:
+def test_mime_of_reads_the_first_bytes(start: bytes, mime: str | None) -> None:
     assert media.mime_of(start) == mime
 
 
@@ -224,7 +224,7 @@ def test_first_bytes_tell(start: bytes, mime: str | None) -> None:
         ([0, 1000, -1000], [0, 1000, -1000]),
     ],
 )
-def test_samples_keep_their_loudness(samples: Any, loud: list[int]) -> None:
+def test_audio_of_samples_keeps_their_loudness(samples: Any, loud: list[int]) -> None:
     with wave.open(io.BytesIO(media.audio((samples, np.int64(8000))).data)) as file:
         assert np.frombuffer(file.readframes(3), dtype="<i2").tolist() == loud
 
@@ -235,13 +235,13 @@ def test_samples_keep_their_loudness(samples: Any, loud: list[int]) -> None:
         (([], 8000), "is empty"),
         (([0, 100_000], 8000), "int64"),
         ((np.zeros((2, 2, 2)), 8000), "3 dimensions"),
-        ((np.zeros(3), 0), "cannot be made a sound"),
-        (("a", "b"), "cannot be made a sound"),
-        ((1, 2, 3), "tuple is no audio"),
-        (png(), "it is image/png data"),
+        ((np.zeros(3), 0), "cannot be converted to audio"),
+        (("a", "b"), "cannot be converted to audio"),
+        ((1, 2, 3), "tuple does not contain audio"),
+        (png(), "it is image/png"),
     ],
 )
-def test_what_is_no_sound_is_said_so(source: Any, words: str) -> None:
+def test_audio_names_what_is_not_audio(source: Any, words: str) -> None:
     with pytest.raises(CommandError) as caught:
         media.audio(source)
     assert words in caught.value.message
@@ -249,7 +249,7 @@ def test_what_is_no_sound_is_said_so(source: Any, words: str) -> None:
 
 class Sounds(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        data = sound("WAV")
+        data = audio_file("WAV")
         self.send_response(404 if "missing" in self.path else 200)
         self.send_header("Content-Length", str(len(data) + ("short" in self.path)))
         self.end_headers()
@@ -267,17 +267,18 @@ def address() -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_sound_at_an_address_is_fetched(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert media.audio(f"{address}/talk.wav") == Media("audio/wav", sound("WAV"))
+def test_audio_url_is_downloaded(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert media.audio(f"{address}/talk.wav") == Media("audio/wav", audio_file("WAV"))
     monkeypatch.setattr("byzer_magic.media.inputs.LARGEST_BYTES", 100)
-    with pytest.raises(CommandError, match="has more than"):
+    with pytest.raises(CommandError, match="is larger than"):
         media.audio(f"{address}/talk.wav")
 
 
 @pytest.mark.parametrize(
-    ("path", "words"), [("missing", "404"), ("short", "ended too early"), ("with space", "control characters")]
+    ("path", "words"),
+    [("missing", "404"), ("short", "the download was truncated"), ("with space", "control characters")],
 )
-def test_a_sound_that_does_not_come_is_named_without_its_signature(address: str, path: str, words: str) -> None:
+def test_audio_download_error_hides_the_signature(address: str, path: str, words: str) -> None:
     with pytest.raises(CommandError) as caught:
         media.audio(f"{address}/{path}?sig=SECRET")
     assert words in caught.value.message
