@@ -29,7 +29,7 @@ class Details:
 
 
 def details(err: ByzerError, log: Sequence[str] = (), hidden: tuple[str, ...] = ()) -> Details:
-    """Gather what an error says beside its text; empty when that is only its name."""
+    """Collect what is known of an error beside its message and hint; empty when that is only its class."""
     labels = {
         "status": _("HTTP status"),
         "provider_code": _("Provider error code"),

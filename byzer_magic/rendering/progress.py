@@ -15,7 +15,7 @@ from byzer_magic.rendering.media import base as media
 from byzer_magic.types import Event, Failed, Loading, Placed, Ready
 
 SIGNS = {"running": "◐", "ready": "✓", "failed": "✗", "stopped": "■"}
-"""So that no state is told by colour alone."""
+"""Signs of the states, so that colour is not the only difference."""
 
 
 LINES = 8
@@ -39,7 +39,7 @@ class Progress:
 
 
 class Work(Protocol):
-    """What can tell how far it is: an answer that is gathered, a batch."""
+    """Work with progress: an answer that is collected, a batch."""
 
     model: str
 
@@ -98,8 +98,8 @@ def stage(event: Event) -> str:
         case Placed(pid=pid):
             return _("placed (process {pid})", pid=pid)
         case Loading(stage=doing, worker=worker, detail=detail):
-            told = _("worker {worker}: {stage}", worker=worker, stage=doing)
-            return f"{told} ({detail})" if detail else told
+            text = _("worker {worker}: {stage}", worker=worker, stage=doing)
+            return f"{text} ({detail})" if detail else text
         case Ready(seconds=took, workers=workers, capabilities=capabilities):
             return ngettext(
                 "ready in {took} s - {count} worker, capabilities: {capabilities}",
@@ -117,7 +117,7 @@ def event_text(event: Event) -> str:
 
 
 class Deploy:
-    """A deployment while it is made: what its events have told so far."""
+    """A deployment in progress, by its events so far."""
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -142,7 +142,7 @@ class Deploy:
         """Note how it ended; the first end is the end."""
         if self.state == "running":
             self.state, self.stage = state, stage or (_("failed") if state == "failed" else _("stopped"))
-            self.workers = {}  # not emptied: another thread may be drawing it
+            self.workers = {}  # not emptied: another thread may be rendering it
 
     def lines(self, seconds: float) -> list[Progress]:
         """Return it as lines: one, or while several workers load, one for each of the first ones."""

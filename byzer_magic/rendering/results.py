@@ -12,7 +12,7 @@ from byzer_magic.rendering.answer import view
 from byzer_magic.rendering.answer.view import Shown
 from byzer_magic.rendering.media import audio, image as images, transcript
 from byzer_magic.rendering.media.audio import AudioView
-from byzer_magic.rendering.media.image import Drawing
+from byzer_magic.rendering.media.image import ImageView
 from byzer_magic.results import (
     ChatResult,
     EmbedResult,
@@ -57,7 +57,7 @@ def speak(result: SpeakResult) -> dict[str, str]:
 
 def image(result: ImageResult) -> dict[str, str]:
     """Return a grid of images."""
-    return images.bundle(drawings(result), result.prompt, options(result.options), result.model, str(result))
+    return images.bundle(image_views(result), result.prompt, options(result.options), result.model, str(result))
 
 
 def with_footer(result: Result) -> dict[str, str]:
@@ -77,7 +77,7 @@ def speech(result: SpeakResult) -> AudioView:
     """Return generated speech as a player shows it."""
     name = describe.file_name(result.model, result.text, result.mime)
     facts = (result.model, *options(result.options))
-    return AudioView(data=result.data, mime=result.mime, name=name, said=result.text, facts=facts)
+    return AudioView(data=result.data, mime=result.mime, name=name, transcript=result.text, facts=facts)
 
 
 def recording(result: TranscribeResult) -> AudioView | None:
@@ -91,9 +91,9 @@ def transcript_facts(result: TranscribeResult) -> tuple[str, ...]:
     return tuple(filter(None, [result.model, result.language, duration]))
 
 
-def drawings(result: ImageResult) -> list[Drawing]:
+def image_views(result: ImageResult) -> list[ImageView]:
     """Return generated images as a grid shows them."""
-    return [Drawing(data=item.data, mime=item.mime, url=item.url, caption=item.caption) for item in result.pictures]
+    return [ImageView(data=item.data, mime=item.mime, url=item.url, caption=item.caption) for item in result.pictures]
 
 
 def options(given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -23,11 +23,11 @@ class Context(context.Context):
 
     @property
     def cell(self) -> str:
-        """The id of the cell that runs; where the front end does not tell it, a new one."""
+        """The id of the cell that runs; a new one where the front end does not send it."""
         return cell_of(self.shell) or uuid.uuid4().hex
 
 
 def cell_of(shell: Any) -> str:
-    """Return the id of the cell that runs, or nothing where the front end does not tell it."""
+    """Return the id of the cell that runs, or an empty text where the front end does not send it."""
     parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
     return str((parent.get("metadata") or {}).get("cellId") or "")

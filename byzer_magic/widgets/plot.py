@@ -11,13 +11,13 @@ from byzer_magic.rendering.deployments import figure
 from byzer_magic.widgets.context import Context
 
 MINUTES = 10.0
-"""As far back as a deployment remembers."""
+"""Minutes of history that a deployment keeps."""
 SHORTEST = 0.5
-"""A deployment that is younger is shown for half a minute all the same."""
+"""Minutes that are shown of a younger deployment."""
 
 
 def show(context: Context, item: PlotSpec) -> None:
-    """Draw it in the cell that is running.
+    """Show it in the running cell.
 
     Raises:
         NotDeployed: there is no such alias.

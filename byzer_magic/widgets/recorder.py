@@ -1,4 +1,4 @@
-"""A recorder in a cell: the page records, the kernel gets the sound in pieces."""
+"""A recorder in a cell: the page records, the kernel gets the audio in pieces."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from byzer_magic.rendering.markup import tag
 from byzer_magic.widgets.page import Message, Page
 
 LARGEST_BYTES = 512 * 1024 * 1024
-"""More is taken for a mistake."""
+"""More is rejected."""
 
 
 @dataclass
 class Pieces:
-    """A sound that comes piece by piece, in order."""
+    """Data that arrives piece by piece, in order."""
 
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
 
     def add(self, at: int, of: int, data: bytes) -> bytes | None:
-        """Take the next piece; return the whole with the last. A piece out of order begins anew."""
+        """Take the next piece; return the complete data with the last. A piece out of order starts again."""
         if at == 0:
             self.parts, self.size = [], 0
         if at != len(self.parts) or self.size + len(data) > LARGEST_BYTES:
@@ -31,9 +31,9 @@ class Pieces:
         self.size += len(data)
         if at + 1 < of:
             return None
-        whole = b"".join(self.parts)
+        complete = b"".join(self.parts)
         self.parts, self.size = [], 0
-        return whole
+        return complete
 
 
 def script_texts(alias: str) -> dict[str, str]:
@@ -77,9 +77,9 @@ def open_page(alias: str, on_audio: Callable[[bytes, str], None], on_cancel: Cal
         if message.get("type") in ("cancel", "close"):
             on_cancel()
         elif message.get("type") == "piece" and buffers:
-            whole = pieces.add(int(message["at"]), int(message["of"]), buffers[0])
-            if whole is not None:
-                on_audio(whole, str(message.get("name", "")))
+            complete = pieces.add(int(message["at"]), int(message["of"]), buffers[0])
+            if complete is not None:
+                on_audio(complete, str(message.get("name", "")))
 
     return Page("recorder.js", {"words": script_texts(alias)}, hear)
 

@@ -68,11 +68,11 @@ test("rows are put into order, and those that exist stay the same", () => {
 test("cells change in place", () => {
   show(["a"], { a: row("a") });
   const before = panel.rows.row("a");
-  kernel.tell("update", { cells: { a: { state: "busy" }, unknown: { state: "x" } }, trouble: "Ray does not answer" });
+  kernel.tell("update", { cells: { a: { state: "busy" }, unknown: { state: "x" } }, error: "Ray does not answer" });
   assert.ok(panel.rows.row("a") === before);
   assert.equal(before.querySelector('[data-cell="state"]').textContent, "busy");
   assert.equal(panel.root.querySelector(".bz-alarm").textContent, "Ray does not answer");
-  kernel.tell("update", { trouble: "" });
+  kernel.tell("update", { error: "" });
   assert.ok(panel.root.querySelector(".bz-alarm").hidden);
 });
 

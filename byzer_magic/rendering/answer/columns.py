@@ -13,9 +13,9 @@ from byzer_magic.rendering import footer, results, tables
 from byzer_magic.rendering.answer.view import Shown, View
 from byzer_magic.rendering.markup import style, tag
 from byzer_magic.rendering.media import (
-    audio as sound_view,
+    audio as audio_view,
     base as media,
-    image as picture_view,
+    image as image_view,
     transcript as transcript_view,
 )
 from byzer_magic.results import (
@@ -29,11 +29,11 @@ from byzer_magic.results import (
 )
 
 SIGNS = {"waiting": "○", "answering": "◐", "done": "✓", "failed": "✗", "stopped": "■"}
-"""So that no state is told by colour alone."""
+"""Signs of the states, so that colour is not the only difference."""
 ROWS = 50
-"""More vectors or documents are not shown; the result has them all."""
+"""Embeddings or documents that are shown; the result has them all."""
 NUMBERS = 4
-"""Numbers of a vector that are shown."""
+"""Values of an embedding that are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +45,12 @@ class Column:
     """One of `SIGNS`."""
     seconds: float = 0.0
     text: str = ""
-    """Of an answer that is still coming."""
+    """The answer so far, while it streams."""
     reasoning: str = ""
     progress: str = ""
     """How far an answer is that is no text."""
     result: Result | None = None
-    """The whole, or the part that had arrived, once there will be no more."""
+    """The complete or partial result, once the model has finished."""
 
     @property
     def error(self) -> ByzerError | None:
@@ -74,7 +74,12 @@ def state_text(state: str) -> str:
 
 
 def bundle(columns: Sequence[Column], views: Mapping[str, View]) -> dict[str, str]:
-    """Return the columns as Jupyter shows them; each chat is drawn by its view, by alias."""
+    """Return the columns as a MIME bundle.
+
+    Args:
+        columns: one per model, in order.
+        views: what renders the chats, by alias.
+    """
     over = all(column.result is not None for column in columns)
     each = (_column(column, views[column.alias], over=over) for column in columns)
     label = _("{count} answers side by side", count=len(columns))
@@ -126,7 +131,7 @@ def _error(column: Column) -> Markup:
 
 
 def _body(column: Column, view: View, *, over: bool) -> Markup:
-    """Return the answer itself. Sounds and pictures come when all is over: until then, repainting would stop them."""
+    """Return the answer; audio and images only when all models have finished, since repainting stops a player."""
     match column.result:
         case None if column.text or column.reasoning:
             return view.inner(Shown(text=column.text, reasoning=column.reasoning, done=False))
@@ -142,10 +147,10 @@ def _body(column: Column, view: View, *, over: bool) -> Markup:
             later = _("{result}: shown when all models have finished", result=str(result))
             return tag("p", later, class_="bz-quiet")
         case SpeakResult() as result:
-            return sound_view.figure(results.speech(result))[0] if result.data else Markup()
+            return audio_view.figure(results.speech(result))[0] if result.data else Markup()
         case ImageResult() as result:
             about = (result.prompt, results.options(result.options), "")
-            return picture_view.grid(results.drawings(result), *about)[0]
+            return image_view.grid(results.image_views(result), *about)[0]
         case TranscribeResult() as result:
             return _transcript(result)
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 LINK = re.compile(r"(?:https?://|mailto:)\S", re.IGNORECASE)
-"""Addresses that become links; no other kind does."""
+"""URLs that become links; no others do."""
 PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+\Z")
-"""Pictures that an answer has in it: these are shown. Others would tell their server who reads the answer, and when."""
+"""Images embedded in an answer: these are shown. Loading others would reveal the reader to their server."""
 BARE = re.compile(
     r"https?://[^\s<>\"'`|\\\u3000-\u303f\uff00-\uffef]+[^\s<>\"'`|\\.,;:!?)\]}*_~\u3000-\u303f\uff00-\uffef]"
 )
@@ -109,7 +109,7 @@ def _opened(url: str, title: str) -> str:
 
 
 def _image(tokens: Sequence[Token], index: int, _options: Any, env: dict[str, Any]) -> str:
-    """Show a picture that is in the answer; one that is elsewhere becomes a link to it."""
+    """Show an image that is embedded in the answer; one that is elsewhere becomes a link."""
     token = tokens[index]
     known = parser()
     about = known.renderer.renderInlineAsText(token.children, known.options, env)  # type: ignore[attr-defined]  # as above

@@ -25,7 +25,7 @@ BEGIN = re.compile(rf"\\begin\{{((?:{ENVIRONMENTS})\*?)\}}")
 OTHER_NAMES = {"aligned": "split", "align": "split", "align*": "split", "alignat": "split", "alignat*": "split",
                "eqnarray": "split", "eqnarray*": "split", "multline": "split", "multline*": "split",
                "gather": "matrix", "gather*": "matrix", "gathered": "matrix", "dcases": "cases"}  # fmt: skip
-"""Environments that latex2mathml lacks or numbers, by what it draws most alike."""
+"""Environments that latex2mathml lacks or numbers, by the most similar one that it knows."""
 NAMED = re.compile(r"\\(begin|end)\{(\w+\*?)\}")
 EQUATION = re.compile(r"\\(begin|end)\{equation\*?\}|\\(label|tag)\{[^}]*\}|\\nonumber|\\notag")
 INLINE = re.compile(r"\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
@@ -39,7 +39,7 @@ ATTRIBUTES = re.compile(
     "display|displaystyle|scriptlevel|stretchy|fence|form|separator|accent|accentunder|movablelimits|largeop|symmetric|"
     "lspace|rspace|minsize|maxsize|linethickness|width|height|depth|mathvariant|mathcolor|mathbackground"
 )
-"""What of latex2mathml's output is passed on; an address or a script is in neither list."""
+"""What of latex2mathml's output is passed on; URLs and scripts are in neither list."""
 
 
 def install(parser: MarkdownIt) -> None:
@@ -77,7 +77,7 @@ def _opening(line: str) -> tuple[str, str] | None:
 
 
 def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - markdown-it calls it so
-    """Take a formula that stands on lines of its own.
+    """Take a formula on lines of its own.
 
     Like a fence, one that a bare `$$` opens and nothing closes goes to the end: so what an earlier line means never
     depends on a later one, and an answer can be rendered while it comes.
@@ -111,7 +111,7 @@ def _line(state: StateBlock, number: int) -> str:
 
 
 def _after(text: str, at: int, closing: str) -> str:
-    """Return what stands behind a formula's end; a full stop or comma belongs to it."""
+    """Return what follows a formula's end; a full stop or comma belongs to it."""
     return text[at + len(closing) :].strip(" \t.,;:。，；")
 
 

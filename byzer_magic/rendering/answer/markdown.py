@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 UNSETTLED = 2
 """Blocks at the end that may still change: the last line may yet turn out to belong to the one before the last."""
 OPENING = re.compile(r"(`{3,})[^`]*$|(~{3,})")
-"""A fence at the very start of a line: there it is one, wherever the line stands."""
+"""A fence at the very start of a line: there it is one in any context."""
 DOUBTFUL = re.compile(r"[\s>*+\-\d.)]*(```|~~~)")
 """A fence that may or may not be one, e.g. indented or in a list."""
 SPAN = re.compile(r"(?P<code>(`+)(?!`).+?(?<!`)\2(?!`))|(?P<math>\$\$.+?\$\$|\$[^$\n]+\$)", re.DOTALL)
@@ -45,9 +45,9 @@ class Stream:
         self._from = 0
         """Where the text begins that is rendered again."""
         self._references: dict[str, Any] = {}
-        """Addresses that are given by name somewhere in the text, as of the last rendering."""
+        """Link definitions in the text, as of the last rendering."""
         self._kept: dict[str, Any] = {}
-        """Those of them that stand in the settled part."""
+        """Those of them that are defined in the settled part."""
 
     def blocks(self, text: str) -> list[Markup]:
         """Return the HTML of each top-level block."""
@@ -57,7 +57,7 @@ class Stream:
         self._text = text
         tail, env = self._parsed()
         if self._from and _named(env) != _named({"references": self._references}):
-            self._begin()  # a name that settled blocks may use has another address now
+            self._begin()  # a name that settled blocks may use has another URL now
             tail, env = self._parsed()
         self._references = env.get("references", {})
         shown = [self._html(tokens, env) for _, tokens in tail]
@@ -80,7 +80,7 @@ class Stream:
         return Markup(known.renderer.render(tokens, known.options, env))  # noqa: S704 - the renderer escapes
 
     def _settle(self, line: int, shown: list[Markup]) -> None:
-        """Keep what stands before a line of the unsettled text."""
+        """Settle the blocks before a line of the unsettled text."""
         for name, address in self._references.items():
             if name not in self._kept and address["map"][0] < line:
                 self._kept[name] = {**address, "map": [-1, -1]}
@@ -106,7 +106,7 @@ def safe(text: str) -> str:
     r"""Return Markdown whose raw HTML shows as text; `\(...\)` and `\[...\]` become math that notebooks know.
 
     A notebook trusts what its own kernel printed, so a `<script>` in an answer would run. Only what certainly is a
-    fenced block is left alone; everywhere else no `<` begins a tag, whatever a Markdown reader takes the text for.
+    fenced block is left alone; everywhere else no `<` begins a tag, for any Markdown reader.
     """
     shown: list[str] = []
     prose: list[str] = []

@@ -33,9 +33,9 @@ class Shown:
 
 
 class View:
-    """Draws one answer again and again; what is settled of it is rendered once.
+    """Renders a growing answer repeatedly; settled blocks are rendered once.
 
-    What it draws is always what a new view would draw of the same.
+    The output is always the same as that of a new view.
     """
 
     def __init__(self, style: str = "markdown", *, key: str = "") -> None:
@@ -67,7 +67,7 @@ class View:
         """Return it without its style, for an output that shows several."""
         body = join(self.blocks(shown))
         folds = tag("script", KEEP_FOLDS) if "<details" in body else ""
-        # MathJax, which looks for dollars in every output, is told that there is nothing for it
+        # MathJax, which looks for dollars in every output, skips outputs of these classes
         return tag("div", body, folds, class_="bz-answer mathjax_ignore tex2jax_ignore", data_key=self._key)
 
     def _call(self, number: int, call: Mapping[str, Any]) -> Markup:
@@ -82,7 +82,7 @@ def _fold(name: str, title: str, body: Markup) -> Markup:
 
 
 def bundle(shown: Shown, style: str = "markdown", *, key: str = "") -> dict[str, str]:
-    """Return a whole answer as a MIME bundle.
+    """Return a complete answer as a MIME bundle.
 
     Jupyter and nbconvert's HTML take the first kind, PDF and LaTeX the second, terminals and diffs the third.
     """

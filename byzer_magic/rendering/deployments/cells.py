@@ -17,7 +17,7 @@ from byzer_magic.stat import ModelStat, Sample, WorkerStat
 COLUMNS = (
     "model", "slots", "queue", "requests", "errors", "rate", "speed", "first", "last", "cost",
 )  # fmt: skip
-"""In the order in which people read them."""
+"""In display order."""
 STAT_COLUMNS = (
     "model", "type", "can", "workers", "slots", "queue", "requests", "errors", "speed", "first", "last", "cost",
 )  # fmt: skip
@@ -30,7 +30,7 @@ STALE_SECONDS = 3.0
 """A deployment that has been silent for so long is shown as stale."""
 MINUTE = 60
 STEP = 2
-"""Seconds of one point in the picture of the last minute."""
+"""Seconds per point in the sparkline of the last minute."""
 
 Cells = dict[str, Cell]
 
@@ -70,11 +70,16 @@ class State(NamedTuple):
     kind: str
     """up, part, loading, down, drained or stale: the colour and shape of its sign."""
     text: str
-    """Said aloud where it is not simply up."""
+    """Shown where it is not simply up."""
 
 
 def state_of(stat: ModelStat, age: float) -> State:
-    """Return how a deployment is; what has not been heard of for a while is stale, whatever it was."""
+    """Return the state of a deployment; without an update for a while it is stale.
+
+    Args:
+        stat: its counters.
+        age: seconds since the last update.
+    """
     if age > STALE_SECONDS:
         return State("stale", _("no update for {age}", age=ago(age)))
     healths = [worker.health for worker in stat.workers]
@@ -91,7 +96,13 @@ def state_of(stat: ModelStat, age: float) -> State:
 
 
 def model_cells(stat: ModelStat, rate: Cell, age: float) -> Cells:
-    """Return a deployment's row; `rate` is its last minute, `age` the seconds since it was last heard of."""
+    """Return the row of a deployment.
+
+    Args:
+        stat: its counters.
+        rate: the cell of its last minute.
+        age: seconds since the last update.
+    """
     busy = sum(worker.limit - worker.free for worker in stat.workers)
     idle = min((worker.idle_seconds for worker in stat.workers if worker.requests), default=None)
     return {
@@ -102,7 +113,7 @@ def model_cells(stat: ModelStat, rate: Cell, age: float) -> Cells:
         "errors": count(stat.errors, bad=True),
         "rate": rate,
         "speed": right("" if stat.tokens_per_second is None else figure(stat.tokens_per_second)),
-        "first": right(first_token(stat)),
+        "first": right(ttft(stat)),
         "last": right(_("never") if idle is None else ago(idle)),
         "cost": right(money(stat.cost, stat.currency)),
     }
@@ -217,8 +228,8 @@ def _name(name: str, about: str, state: State, workers: int = 0) -> Cell:
     return Cell(text, Markup(" ").join(parts))
 
 
-def first_token(stat: ModelStat) -> str:
-    """Return the time to the first token: what half of the answers took at most, and what 99 of 100 did."""
+def ttft(stat: ModelStat) -> str:
+    """Return the time to first token, p50 / p99."""
     times = [time for time in (stat.ttft_p50, stat.ttft_p99) if time is not None]
     shown = " / ".join(f"{time:.2f}" if time < 10 else f"{time:.0f}" for time in times)
     return _("{seconds} s", seconds=shown) if times else ""

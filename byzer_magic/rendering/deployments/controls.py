@@ -40,7 +40,7 @@ def of_row(alias: str, part: str) -> Markup:
 
 
 def _label(name: str, alias: str) -> str:
-    """Return what an icon's tooltip says."""
+    """Return the tooltip of an icon."""
     match name:
         case "chat":
             return _("Chat with {alias} in a cell below", alias=alias)

@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 380, 132
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 24, 20
 """Around the lines: room for the axes' numbers."""
 BLOCKS = "▁▂▃▄▅▆▇█"
-"""What draws a plot as text, this many letters wide."""
+"""Characters of a plot as text."""
 LETTERS = 40
 SPANS = (1, 2, 5, 10, 15, 30, 60, 120, 300)
 """Seconds between two times on the axis."""
@@ -47,7 +47,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Window:
-    """The time that is shown: whole steps, up to `end` (as time.time() has it)."""
+    """The time that is shown, in complete steps; `end` is a Unix time in seconds."""
 
     end: float
     seconds: float
@@ -71,7 +71,7 @@ def plots(samples: Sequence[Sample], shown: Window, currency: str) -> list[Plot]
     """Return what a deployment's samples have to show; the cost only where it is known."""
     groups = _grouped(samples, shown)
     first = [_middle([item.ttft for item in group if item.ttft is not None]) for group in groups]
-    whole = [_mean([item.latency for item in group if item.latency is not None]) for group in groups]
+    total = [_mean([item.latency for item in group if item.latency is not None]) for group in groups]
     requests = [sum(item.requests for item in group) / shown.step for group in groups]
     errors = [sum(item.errors for item in group) / shown.step for group in groups]
     tokens = [sum(item.tokens for item in group) / shown.step for group in groups]
@@ -79,7 +79,7 @@ def plots(samples: Sequence[Sample], shown: Window, currency: str) -> list[Plot]
     waiting = [_mean([float(item.queued) for item in group]) for group in groups]
     made = [
         Plot(_("Time to first token, s"), _("p50"), first, filled=False),
-        Plot(_("Total time, s"), _("mean"), whole, filled=False),
+        Plot(_("Total time, s"), _("mean"), total, filled=False),
         Plot(_("Requests/s"), _("dashed: errors"), [*requests], [*errors]),
         Plot(_("Tokens/s"), _("all answers"), [*tokens]),
         Plot(_("Busy slots"), _("dashed: queued"), busy, waiting),
@@ -151,7 +151,7 @@ def svg(plot: Plot, shown: Window) -> Markup:
 
 
 def without_zeros(values: Series) -> Series:
-    """Return a series with gaps for stretches of nothing, which a second line would draw over the axis."""
+    """Return a series with gaps for stretches of nothing, where a second line would cover the axis."""
     around = [*values, None]
     return [value if value or around[place - 1] or around[place + 1] else None for place, value in enumerate(values)]
 
@@ -186,7 +186,7 @@ def _lines(values: Series, shown: Window, top: float, *, filled: bool, kind: str
 
 
 def height(value: float, top: float) -> float:
-    """Return where a value is drawn, when the axis ends at `top`."""
+    """Return the y coordinate of a value, when the axis ends at `top`."""
     return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * value / top
 
 

@@ -22,7 +22,7 @@ class History:
         self.samples: deque[Sample] = deque(maxlen=SECONDS)
         self._before: tuple[int, int, int, float] | None = None
         """Requests, errors, tokens and cost when the last sample ended."""
-        self._drawn: dict[str, tuple[float, object]] = {}
+        self._rendered: dict[str, tuple[float, object]] = {}
 
     def fill(self, samples: Iterable[Sample]) -> None:
         """Take what the deployment remembers in place of what was counted here up to then."""
@@ -30,7 +30,7 @@ class History:
         if known:
             later = [sample for sample in self.samples if sample.at > known[-1].at]
             self.samples = deque([*known, *later], maxlen=SECONDS)
-            self._drawn.clear()
+            self._rendered.clear()
 
     def add(self, stat: ModelStat, at: float) -> bool:
         """Take the counters as they are at `at` (time.time()); return whether a second has ended."""
@@ -39,7 +39,7 @@ class History:
         if before is not None and self.samples and int(at) <= int(self.samples[-1].at):
             return False
         self._before = now
-        if before is None or now[0] < before[0]:  # the deployment began anew
+        if before is None or now[0] < before[0]:  # the deployment has restarted
             before = now
         requests, errors, tokens, cost = (max(later - sooner, 0) for later, sooner in zip(now, before, strict=True))
         self.samples.append(
@@ -59,10 +59,10 @@ class History:
         """Return the last samples, one a second."""
         return list(islice(self.samples, max(0, len(self.samples) - seconds - 1), None))
 
-    def once(self, name: str, draw: Callable[[], T]) -> T:
-        """Return what `draw` makes of the samples; as long as there is no new one, what it made before."""
+    def once(self, name: str, render: Callable[[], T]) -> T:
+        """Return what `render` makes of the samples, cached until there is a new one."""
         newest = self.samples[-1].at if self.samples else 0.0
-        kept = self._drawn.get(name)
+        kept = self._rendered.get(name)
         if kept is None or kept[0] != newest:
-            kept = self._drawn[name] = (newest, draw())
+            kept = self._rendered[name] = (newest, render())
         return kept[1]  # type: ignore[return-value]  # a name is always of the same kind

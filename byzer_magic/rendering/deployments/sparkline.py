@@ -35,7 +35,7 @@ def mean(
 
 
 def _placed(samples: Iterable[Sample], end: int, seconds: int, step: int) -> Iterable[tuple[int, Sample]]:
-    """Yield samples with their place; places begin at multiples of `step`, so that a picture moves step by step."""
+    """Yield samples with their place; places begin at multiples of `step`, so that a line moves step by step."""
     last = -(-end // step) * step
     first = last - seconds
     for sample in samples:

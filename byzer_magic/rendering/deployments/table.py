@@ -34,12 +34,12 @@ LEFT = ("slots", "rate")
 class View:
     """What is shown at one moment: cells by the key of their row, in order.
 
-    A key is an alias, or an alias, `/`, and what belongs to it: a worker's index, `!` for trouble, `~` for plots.
+    A key is an alias, or an alias, `/`, and what belongs to it: a worker's index, `!` for an error, `~` for plots.
     """
 
     rows: dict[str, Cells] = field(default_factory=dict)
     summary: str = ""
-    trouble: str = ""
+    error: str = ""
 
 
 def view(found: Fleet, histories: Mapping[str, History], opened: Iterable[str], clocks: tuple[float, float]) -> View:
@@ -90,7 +90,7 @@ def summary(stats: Sequence[ModelStat]) -> str:
 
 
 def plots(samples: Iterable[Sample], at: float) -> Cell:
-    """Return the last ten minutes of a deployment: requests, speed, time to the first token."""
+    """Return the last ten minutes of a deployment: requests, speed, time to first token."""
     known = list(samples)
     end = int(at)
     requests = sparkline.rate(known, end, TEN_MINUTES, STEP, lambda sample: sample.requests)
@@ -136,19 +136,20 @@ def _align(name: str) -> str | None:
 
 
 def difference(before: View | None, now: View) -> dict[str, Any]:
-    """Return what a page that shows `before` must be told: new rows whole, of others the cells that changed."""
-    told: dict[str, Any] = {}
+    """Return the update for a page that shows `before`: new rows complete, of others the cells that changed."""
+    update: dict[str, Any] = {}
     known = before.rows if before else {}
     if before is None or list(known) != list(now.rows):
-        told["order"] = list(now.rows)
-        told["rows"] = {key: row(key, cells, live=True) for key, cells in now.rows.items() if key not in known}
-        told["many"] = sum("/" not in key for key in now.rows) > FILTERED
+        update["order"] = list(now.rows)
+        update["rows"] = {key: row(key, cells, live=True) for key, cells in now.rows.items() if key not in known}
+        update["many"] = sum("/" not in key for key in now.rows) > FILTERED
     cells = {key: _changed(known[key], cells) for key, cells in now.rows.items() if key in known}
-    told["cells"] = {key: changed for key, changed in cells.items() if changed}
-    for name in ("summary", "trouble"):
-        if before is None or getattr(before, name) != getattr(now, name):
-            told[name] = getattr(now, name)
-    return told
+    update["cells"] = {key: changed for key, changed in cells.items() if changed}
+    if before is None or before.summary != now.summary:
+        update["summary"] = now.summary
+    if before is None or before.error != now.error:
+        update["error"] = now.error
+    return update
 
 
 def _changed(before: Cells, now: Cells) -> dict[str, str]:
@@ -181,7 +182,7 @@ def snapshot(shown: View, stats: Sequence[ModelStat], clock: str) -> tuple[Marku
     line = " · ".join(filter(None, (shown.summary, _("as of {time}", time=clock))))
     page = [
         tag("div", tag("span", line, class_="bz-summary"), class_="bz-head"),
-        tag("p", shown.trouble, class_="bz-alarm") if shown.trouble else "",
+        tag("p", shown.error, class_="bz-alarm") if shown.error else "",
         tag("div", table(body, live=False), class_="bz-scroll", tabindex=0) if body else "",
         _workers(stats),
     ]
@@ -191,7 +192,7 @@ def snapshot(shown: View, stats: Sequence[ModelStat], clock: str) -> tuple[Marku
         if "model" in cells
     ]
     notes = [f"{key.partition('/')[0]}: {cells['note']}" for key, cells in rows.items() if "note" in cells]
-    text = "\n".join(filter(None, [to_text(plain, ""), *notes, shown.trouble, line]))
+    text = "\n".join(filter(None, [to_text(plain, ""), *notes, shown.error, line]))
     return tag("div", *page, class_="bz-panel bz-snapshot bz-still"), text
 
 

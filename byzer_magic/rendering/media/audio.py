@@ -1,4 +1,4 @@
-"""A sound in a cell: player, waveform, length, download, and the words that are spoken."""
+"""Audio in a cell: player, waveform, length, download, and its transcript."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from byzer_magic.types import Media
 BARS = 160
 """Strokes of a waveform."""
 LOOKED_AT = 2_000_000
-"""Samples that a waveform looks at; of longer sounds every second, third, ... one."""
+"""Samples that a waveform is made from; of longer audio every second, third, ... one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,67 +27,72 @@ class AudioView:
     data: bytes
     mime: str
     name: str
-    """Of the file, when somebody downloads it."""
+    """Name of the downloaded file."""
     label: str = ""
-    """For whoever cannot see the player."""
-    said: str = ""
-    """The words that are spoken, shown beside it."""
+    """The player's label for screen readers."""
+    transcript: str = ""
+    """What is spoken, shown beside the player."""
     facts: tuple[str, ...] = ()
     """More for its caption: the model, the voice, ..."""
     path: str = ""
-    """Where it lies already, if anywhere."""
+    """The file that it is stored in already, if any."""
 
 
-def peaks(sound: wav.Wave, count: int = BARS) -> list[float]:
+def peaks(wave: wav.Wave, count: int = BARS) -> list[float]:
     """Return how loud each of `count` stretches is, 0..1; the loudest of all is 1, unless there is silence only."""
-    total = len(sound.samples)
+    total = len(wave.samples)
     step = max(1, total // LOOKED_AT) | 1  # odd, so that it meets the samples of both channels
     found = []
     for number in range(min(count, total)):
-        part = sound.samples[number * total // count : max((number + 1) * total // count, 1) : step]
-        loudest = max(max(part, default=0), -min(part, default=0)) / sound.full
+        part = wave.samples[number * total // count : max((number + 1) * total // count, 1) : step]
+        loudest = max(max(part, default=0), -min(part, default=0)) / wave.full
         found.append(min(loudest, 1.0) if math.isfinite(loudest) else 0.0)
     top = max(found, default=0.0)
     return [value / top for value in found] if top > 0 else found
 
 
-def figure(sound: AudioView, keep: media.Keep = media.kept) -> tuple[Markup, str]:
-    """Return a sound as HTML, and the line of text that stands for it."""
-    data, mime = wav.playable(sound.data, sound.mime)
+def figure(audio: AudioView, keep: media.Keep = media.kept) -> tuple[Markup, str]:
+    """Return audio as HTML, and its alternative text.
+
+    Args:
+        audio: what to show.
+        keep: stores audio that is too large to embed.
+    """
+    data, mime = wav.playable(audio.data, audio.mime)
     found = wav.read(data)
-    facts = [*sound.facts, mime, *([media.clock(found.seconds)] if found else []), media.size(len(sound.data))]
+    facts = [*audio.facts, mime, *([media.clock(found.seconds)] if found else []), media.size(len(audio.data))]
     source, link = media.data_url(data, mime), ""
     if len(data) > media.EMBED_BYTES:
-        path = sound.path or keep(data, sound.name)
-        facts.append(_("too large to embed; the file is {path}", path=path) if sound.path else media.too_large(path))
+        path = audio.path or keep(data, audio.name)
+        facts.append(_("too large to embed; the file is {path}", path=path) if audio.path else media.too_large(path))
         source = link = media.linkable(path)
-    shown = _player(source, sound) if source else ""
-    saver = media.download(sound.name, link) if source else ""
+    shown = _player(source, audio) if source else ""
+    saver = media.download(audio.name, link) if source else ""
     body = [
         _strokes(found) if found and source else "",
         shown,
-        tag("p", sound.said, class_="bz-said") if sound.said else "",
+        tag("p", audio.transcript, class_="bz-said") if audio.transcript else "",
         tag("figcaption", Markup(" · ").join(filter(None, [" · ".join(facts), saver])), class_="bz-quiet"),
     ]
     return tag("figure", *body, class_="bz-sound"), " · ".join(facts)
 
 
-def recording(heard: Media, text: str) -> AudioView:
-    """Return a sound that somebody gave, under its own name if it has one."""
-    name = Path(heard.name).name or media.file_name("recording", text, heard.mime)
-    return AudioView(data=heard.data, mime=heard.mime, name=name, label=name, path=heard.name)
+def recording(audio: Media, text: str) -> AudioView:
+    """Return audio from the user, under its own name if it has one."""
+    name = Path(audio.name).name or media.file_name("recording", text, audio.mime)
+    return AudioView(data=audio.data, mime=audio.mime, name=name, label=name, path=audio.name)
 
 
-def bundle(sound: AudioView, text: str, *, keep: media.Keep = media.kept) -> dict[str, str]:
-    """Return a sound as Jupyter shows it; of nothing, the text alone."""
-    if not sound.data:
+def bundle(audio: AudioView, text: str, *, keep: media.Keep = media.kept) -> dict[str, str]:
+    """Return audio as a MIME bundle; without any, only `text`."""
+    if not audio.data:
         return {"text/plain": text}
-    shown, line = figure(sound, keep)
+    shown, line = figure(audio, keep)
     return {"text/html": str(media.output(shown)), "text/plain": line}
 
 
-def _player(source: str, sound: AudioView) -> Markup:
-    label = _("Audio: {name}", name=sound.label or sound.said or sound.name)
+def _player(source: str, audio: AudioView) -> Markup:
+    label = _("Audio: {name}", name=audio.label or audio.transcript or audio.name)
     return tag("audio", controls="", preload="metadata", src=source, aria_label=label)
 
 

@@ -1,4 +1,4 @@
-"""What views of sounds, pictures and transcripts share: sizes, addresses, names of files, words."""
+"""What audio, images and transcripts share: embedding, files beside the notebook, downloads."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Keep = Callable[[bytes, str], str]
 
 
 def too_large(path: str) -> str:
-    """Return what stands for media that are not embedded: where they were saved, if anywhere."""
+    """Return the note on media that are not embedded: where they were saved, if anywhere."""
     if path:
         return _("too large to embed; saved to {path}", path=path)
     return _("too large to display; save it with .save(path)")
 
 
 def data_url(data: bytes, mime: str) -> str:
-    """Return bytes as an address that holds them."""
+    """Return bytes as a data URL."""
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 
@@ -53,7 +53,7 @@ def download(name: str, link: str = "") -> Markup:
 
 
 def linkable(path: str) -> str:
-    """Return the relative address of a file below the notebook's folder; nothing for others, which no page may open."""
+    """Return the relative URL of a file in the notebook's folder; empty for others, which no page may open."""
     if not path:
         return ""
     whole = Path(path).expanduser().resolve()

@@ -1,4 +1,4 @@
-"""Pictures in a cell: a grid in which each can be enlarged and saved, with its prompt and parameters below."""
+"""Images in a cell: a grid in which each can be enlarged and saved, with the prompt and parameters below."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from byzer_magic.rendering.media import base as media
 SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/svg+xml", "image/avif")
 """Media types that browsers show."""
 JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Segments of a JPEG that tell its size."""
+"""JPEG segments that have its size."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawing:
-    """One picture: its bytes, or where it lies."""
+class ImageView:
+    """One image: its bytes, or its URL."""
 
     data: bytes = b""
     mime: str = ""
@@ -30,7 +30,7 @@ class Drawing:
 
 
 def dimensions(data: bytes) -> tuple[int, int] | None:
-    """Return width and height of a PNG, GIF or JPEG; None where its first bytes do not tell."""
+    """Return width and height of a PNG, GIF or JPEG; None for other formats and damaged files."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
         return struct.unpack_from(">II", data, 16)
     if data[:4] == b"GIF8" and len(data) >= 10:
@@ -46,17 +46,25 @@ def dimensions(data: bytes) -> tuple[int, int] | None:
 
 
 def grid(
-    drawings: Sequence[Drawing], prompt: str, facts: Sequence[str], model: str,
+    images: Sequence[ImageView], prompt: str, facts: Sequence[str], model: str,
     keep: media.Keep = media.kept,
 ) -> tuple[Markup, str]:  # fmt: skip
-    """Return pictures as HTML, and the text that stands for them."""
-    embed = sum(len(item.data) for item in drawings) <= media.EMBED_BYTES
+    """Return images as HTML, and their alternative text.
+
+    Args:
+        images: the images, in order.
+        prompt: what they were generated from.
+        facts: more for the caption, such as `size=512x512`.
+        model: the alias.
+        keep: stores what is too large to embed.
+    """
+    embed = sum(len(item.data) for item in images) <= media.EMBED_BYTES
     cells, lines = [], []
-    for number, item in enumerate(drawings, 1):
-        name = media.file_name(model, prompt + (f" {number}" if len(drawings) > 1 else ""), item.mime)
+    for number, item in enumerate(images, 1):
+        name = media.file_name(model, prompt + (f" {number}" if len(images) > 1 else ""), item.mime)
         path = "" if embed or not item.data else keep(item.data, name)
         about = _about(item, embed=embed, path=path)
-        place = {"number": number, "count": len(drawings)}
+        place = {"number": number, "count": len(images)}
         source = media.data_url(item.data, item.mime) if item.data and embed else media.linkable(path) or item.url
         cells.append(_cell(item, source, name, about, prompt, _("Enlarge image {number} of {count}", **place)))
         lines.append(about)
@@ -64,22 +72,22 @@ def grid(
     below = tag("p", prompt, class_="bz-said") if prompt else Markup()
     below += tag("p", about_all, class_="bz-quiet") if about_all else Markup()
     labels = {"data_close": _("Close"), "data_previous": _("Previous image"), "data_next": _("Next image")}
-    kind = "bz-pictures" if len(drawings) > 1 else "bz-pictures bz-single"
+    kind = "bz-pictures" if len(images) > 1 else "bz-pictures bz-single"
     return tag("div", *cells, class_=kind, **labels) + below, "\n".join([*lines, prompt, about_all])
 
 
 def bundle(
-    drawings: Sequence[Drawing], prompt: str, facts: Sequence[str], model: str, text: str, *,
+    images: Sequence[ImageView], prompt: str, facts: Sequence[str], model: str, text: str, *,
     keep: media.Keep = media.kept,
 ) -> dict[str, str]:  # fmt: skip
-    """Return pictures as Jupyter shows them; of none, the text alone."""
-    if not drawings:
+    """Return images as a MIME bundle; without any, only `text`."""
+    if not images:
         return {"text/plain": text}
-    shown, lines = grid(drawings, prompt, facts, model, keep)
+    shown, lines = grid(images, prompt, facts, model, keep)
     return {"text/html": str(media.output(shown)), "text/plain": lines}
 
 
-def _about(item: Drawing, *, embed: bool, path: str) -> str:
+def _about(item: ImageView, *, embed: bool, path: str) -> str:
     size = dimensions(item.data)
     known = [f"{size[0]} x {size[1]}" if size else "", item.mime, media.size(len(item.data)) if item.data else ""]
     if item.url and not item.data:
@@ -92,7 +100,7 @@ def _about(item: Drawing, *, embed: bool, path: str) -> str:
 
 
 def _cell(
-    item: Drawing, source: str, name: str, about: str, prompt: str, label: str
+    item: ImageView, source: str, name: str, about: str, prompt: str, label: str
 ) -> Markup:  # fmt: skip
     size = dimensions(item.data)
     visible = bool(source) and (not item.data or item.mime in SHOWN)

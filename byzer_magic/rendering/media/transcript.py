@@ -1,4 +1,4 @@
-"""A transcript in a cell: its lines with their times, which lead to that place in the sound."""
+"""A transcript in a cell: its lines with their times, which seek in the audio."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from markupsafe import Markup
 
 from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.markup import tag
-from byzer_magic.rendering.media import audio as sound_view, base as media
+from byzer_magic.rendering.media import audio as audio_view, base as media
 from byzer_magic.types import Segment
 
 
 def section(
-    text: str, segments: Sequence[Segment] | None, facts: Sequence[str], sound: sound_view.AudioView | None,
+    text: str, segments: Sequence[Segment] | None, facts: Sequence[str], audio: audio_view.AudioView | None,
 ) -> tuple[Markup, str]:  # fmt: skip
     """Return a transcript as HTML with its player, and as text."""
     player, about = Markup(), " · ".join(facts)
-    if sound is not None:
-        player, line = sound_view.figure(sound)
+    if audio is not None:
+        player, line = audio_view.figure(audio)
         about = " · ".join(filter(None, [about, line]))
     playing = "<audio" in player
     lines = [_line(item, playing=playing) for item in segments or []]
-    said = text.strip() or _("(no speech)")
+    words = text.strip() or _("(no speech)")
     reach = None if playing else 0  # what scrolls must be reachable by keyboard
-    body = tag("ol", *lines, class_="bz-lines", tabindex=reach) if lines else tag("p", said, class_="bz-said")
+    body = tag("ol", *lines, class_="bz-lines", tabindex=reach) if lines else tag("p", words, class_="bz-said")
     facts_line = tag("p", " · ".join(facts), class_="bz-quiet") if facts else ""
     shown = tag("section", player, body, facts_line, class_="bz-transcript", aria_label=_("Transcript"))
-    return shown, f"{plain(said, segments)}\n\n{about}" if about else plain(said, segments)
+    return shown, f"{plain(words, segments)}\n\n{about}" if about else plain(words, segments)
 
 
 def bundle(
-    text: str, segments: Sequence[Segment] | None, facts: Sequence[str], sound: sound_view.AudioView | None,
+    text: str, segments: Sequence[Segment] | None, facts: Sequence[str], audio: audio_view.AudioView | None,
 ) -> dict[str, str]:  # fmt: skip
     """Return a transcript as Jupyter shows it; of nothing, the text alone."""
-    if not text and not segments and sound is None:
+    if not text and not segments and audio is None:
         return {"text/plain": text}
-    shown, line = section(text, segments, facts, sound)
+    shown, line = section(text, segments, facts, audio)
     return {"text/html": str(media.output(shown)), "text/plain": line}
 
 

@@ -28,20 +28,20 @@ from byzer_magic.widgets.recorder import Pieces
 PAINT_SECONDS = 0.05
 """Shortest time between two messages of a streaming answer."""
 REST = 9
-"""A painting is followed by a rest of so many times what it took."""
+"""After a painting, the pause is so many times as long as the painting took."""
 CLOCK_SECONDS = 1.0
-"""What is no text tells so often how far it is."""
+"""Seconds between two updates of the progress of an answer that is not text."""
 KEEP_SECONDS = 3.0
-"""So often what has come of an answer is kept in the notebook: its kernel may end any time."""
+"""Seconds between two saves of a partial answer: the kernel may end at any time."""
 LOOK_SECONDS = 10.0
-"""So long the deployments may take to say what they can."""
+"""Seconds that deployments may take to report their capabilities."""
 
 Send = Callable[..., None]
 """`Page.send`."""
 
 
 class Window:
-    """One chat window; `send` reaches its page, `keep` gets what stands in the notebook without a kernel."""
+    """One chat window; `send` reaches its page, `keep` stores the output that is shown without a kernel."""
 
     def __init__(
         self, context: Context, alias: str, session: str | None, system: str | None, send: Send,
@@ -82,7 +82,7 @@ class Window:
         self._models |= {name: [str(capability) for capability in can] for name, can in models.items()}
 
     def setup(self) -> dict[str, Any]:
-        """Return all that the page needs to draw the window."""
+        """Return all that the page needs to render the window."""
         return {
             "alias": self.alias,
             "models": self._models,
@@ -94,7 +94,7 @@ class Window:
         }
 
     def bundle(self) -> dict[str, str]:
-        """Return what stands in the notebook where no kernel is."""
+        """Return the output that is shown without a kernel."""
         return chat_html.transcript(self.talk.turns, self.talk.system, self.alias)
 
     # ---- on the loop
@@ -128,7 +128,7 @@ class Window:
 
     def _ready(self, content: dict[str, Any]) -> None:
         self._show()
-        if self._context.manager.connected:  # else it takes a while, and is done when somebody asks for it
+        if self._context.manager.connected:  # else it takes a while, and waits for the user to ask for it
             self._seek(content)
 
     def _show(self) -> None:
@@ -184,12 +184,12 @@ class Window:
 
     def _piece(self, content: dict[str, Any], data: bytes) -> None:
         file = str(content["file"])
-        whole = self._coming.setdefault(file, Pieces()).add(int(content["at"]), int(content["of"]), data)
-        if whole is None:
+        content_bytes = self._coming.setdefault(file, Pieces()).add(int(content["at"]), int(content["of"]), data)
+        if content_bytes is None:
             return
         self._coming.pop(file)
         source = load.image if str(content.get("kind")) == "image" else load.audio
-        self._attached[file] = source(whole)
+        self._attached[file] = source(content_bytes)
 
     def _export(self, content: dict[str, Any]) -> None:
         turns = self.talk.turns
@@ -211,7 +211,7 @@ class Window:
         if not (text or found or earlier):
             return
         turn = Turn(to_messages(text, None, [*earlier, *found])[0], self.alias, running=True)
-        self.talk.cut(at)
+        self.talk.truncate(at)
         self.talk.turns.append(turn)
         self._send("turn", replaces=at, turn=self._entry(turn), state="working")
         self._answering = self._run(self._answer(turn))
@@ -230,7 +230,7 @@ class Window:
             state, turn.error = "failed", err
             if isinstance(err, RequestError):
                 self._part(turn, exchange)
-        except Exception as err:  # noqa: BLE001 - nobody else sees what happens in this task
+        except Exception as err:  # noqa: BLE001 - nothing else sees the errors of this task
             state, turn.error = "failed", ByzerError(f"{type(err).__name__}: {err}")
         turn.running = False
         self._answering = None
@@ -275,7 +275,7 @@ class Window:
                     await news.wait()
             news.clear()
             began = time.perf_counter()
-            now = await asyncio.to_thread(lambda: view.blocks(chat_html.so_far(collector)))
+            now = await asyncio.to_thread(lambda: view.blocks(chat_html.partial(collector)))
             pairs = enumerate(zip(sent, now, strict=False))
             same = next((at for at, (old, new) in pairs if old != new), min(len(sent), len(now)))
             if now != sent:
@@ -295,5 +295,5 @@ class Window:
             self._context.sessions[self.session] = self._seen = messages
 
     async def _kept(self) -> None:
-        async with self._keeping:  # or an older picture could come last
+        async with self._keeping:  # or an older output could be stored last
             self._keep(await asyncio.to_thread(self.bundle))

@@ -43,15 +43,15 @@ def _attached(item: Media) -> Markup:
     return tag("audio", src=source, controls="", preload="metadata", aria_label=name)
 
 
-def so_far(collector: AnyCollector) -> Shown:
-    """Return what is to be seen of an answer that is still coming."""
+def partial(collector: AnyCollector) -> Shown:
+    """Return the answer so far, while it streams."""
     if isinstance(collector, ChatCollector):
         return Shown(text=collector.text, reasoning=collector.reasoning, done=False)
     return Shown(footer=f"{progress.of(collector).stage} · {collector.seconds:.0f} s", done=False)
 
 
 def of_turn(turn: Turn) -> Shown:
-    """Return what is to be seen of an answer that has come."""
+    """Return a complete answer."""
     result = turn.result
     if result is None:
         return Shown(text=turn.text)
@@ -84,11 +84,11 @@ def blocks(turn: Turn, view: View, shown: Shown) -> list[Markup]:
 
 
 def entry(turn: Turn) -> dict[str, Any]:
-    """Return a turn as the page draws it."""
-    if turn.drawn is not None:
-        return turn.drawn
+    """Return a turn as the page renders it."""
+    if turn.entry is not None:
+        return turn.entry
     view = View(key=f"t{turn.number}")
-    drawn = {
+    shown = {
         "id": turn.number,
         "text": chat_turns.text_of(turn.prompt),
         "prompt": prompt_html(turn.prompt),
@@ -97,8 +97,8 @@ def entry(turn: Turn) -> dict[str, Any]:
         "answer": turn.text,
         "blocks": turn.part if turn.running else blocks(turn, view, of_turn(turn)),
     }
-    turn.drawn = None if turn.running else drawn
-    return drawn
+    turn.entry = None if turn.running else shown
+    return shown
 
 
 def transcript(turns: Sequence[Turn], system: str, alias: str) -> dict[str, str]:
@@ -108,9 +108,9 @@ def transcript(turns: Sequence[Turn], system: str, alias: str) -> dict[str, str]
     """
     parts = [_turn(_("System prompt"), tag("p", system))] if system else []
     for turn in turns:
-        drawn = entry(turn)
-        parts.append(_turn(_("You"), drawn["prompt"], " bz-chat-you"))
-        parts.append(_turn(turn.alias or alias, join(drawn["blocks"])))
+        shown = entry(turn)
+        parts.append(_turn(_("You"), shown["prompt"], " bz-chat-you"))
+        parts.append(_turn(turn.alias or alias, join(shown["blocks"])))
     title = _("Chat with {alias}", alias=alias)
     body = parts or [tag("p", _("No messages yet."))]
     kind = "bz-still bz-chat-kept mathjax_ignore tex2jax_ignore"

@@ -44,7 +44,7 @@ def show(context: Context, item: ChatViewSpec) -> None:
     def close() -> None:
         OPEN.pop(cell, None)
         window.close()
-        with contextlib.suppress(ValueError):  # somebody has reset the events
+        with contextlib.suppress(ValueError):  # the user has reset the events
             context.shell.events.unregister("post_run_cell", window.refresh)
         page.close()
 
@@ -64,6 +64,6 @@ def show(context: Context, item: ChatViewSpec) -> None:
 
 
 def close_all() -> None:
-    """End all windows, with the answers that are coming; what was said stays."""
+    """End all windows, with the answers that are streaming; what has arrived stays."""
     for close in list(OPEN.values()):
         close()

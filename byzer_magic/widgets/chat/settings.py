@@ -1,4 +1,4 @@
-"""What people set in a chat window's drawer, and what its model takes."""
+"""The settings of a chat window, and what its model accepts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from byzer_magic.widgets.chat.turns import Turn, media_of
 
 
 def settings_in(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request fields that the drawer says.
+    """Return the request fields in the settings.
 
     Raises:
         CommandError: something in it cannot be understood.
@@ -41,14 +41,14 @@ def _number(content: Mapping[str, Any], name: str, label: str, kind: Callable[[A
 
 
 def check(turn: Turn, capabilities: frozenset[Capability], models: Mapping[str, Sequence[str]]) -> None:
-    """Refuse pictures and sounds that the model would not take.
+    """Reject images and audio that the model does not accept.
 
     Raises:
         CommandError: there are some; the hint names the models that would take them.
     """
     found = media_of(turn.prompt)
-    pictures = Capability.VISION in capabilities or Capability.IMAGE in capabilities
-    if any(item.is_image for item in found) and not pictures:
+    images = Capability.VISION in capabilities or Capability.IMAGE in capabilities
+    if any(item.is_image for item in found) and not images:
         raise CommandError(_("{alias} does not accept images.", alias=turn.alias), _others("vision", models))
     if any(not item.is_image for item in found) and Capability.TRANSCRIBE not in capabilities:
         raise CommandError(_("{alias} does not accept audio.", alias=turn.alias), _others("transcribe", models))

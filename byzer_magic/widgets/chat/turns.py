@@ -1,4 +1,4 @@
-"""A conversation as a chat window has it: prompts, each with what came of it. Data only; nothing is drawn or sent."""
+"""A conversation as a chat window has it: prompts, each with its answer. Data only; nothing is rendered or sent."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ NUMBERS = itertools.count(1)
 
 @dataclass
 class Turn:
-    """One prompt and what came of it."""
+    """One prompt and its answer."""
 
     prompt: Message
     alias: str = ""
-    """Who answers; nothing where another cell asked."""
+    """The model that answers; empty where another cell asked."""
     replies: list[Message] = field(default_factory=list)
     """What a session has after the prompt, up to the next one."""
     result: Result | None = None
@@ -31,8 +31,8 @@ class Turn:
     number: int = field(default_factory=lambda: next(NUMBERS))
     part: Sequence[str] = field(default_factory=list)
     """While it is running: the blocks of HTML that have come."""
-    drawn: dict[str, Any] | None = None
-    """As it was drawn, once nothing of it changes any more."""
+    entry: dict[str, Any] | None = None
+    """Its entry for the page, once it no longer changes."""
 
     def take(self, result: Result) -> None:
         """Keep what was answered; only a chat's text goes on to the next prompt."""
@@ -42,7 +42,7 @@ class Turn:
 
     @property
     def text(self) -> str:
-        """Return the answer's text, whoever asked for it."""
+        """Return the text of the answer, also of one that another cell asked for."""
         if self.result is not None:
             return str(self.result)
         return "\n\n".join(filter(None, map(text_of, self.replies)))
@@ -86,7 +86,7 @@ class Conversation:
         """Return the turn of that number."""
         return next((turn for turn in self.turns if turn.number == number), None)
 
-    def cut(self, number: int) -> Turn | None:
+    def truncate(self, number: int) -> Turn | None:
         """Drop a turn and all that follow; return it."""
         found = self.turn(number)
         if found is not None:
@@ -116,7 +116,7 @@ def text_of(message: Message) -> str:
 
 
 def media_of(message: Message) -> list[Media]:
-    """Return the pictures and sounds in a message."""
+    """Return the images and audio in a message."""
     parts: list[Any] = message.content if isinstance(message.content, list) else []
     return [part for part in parts if isinstance(part, Media)]
 

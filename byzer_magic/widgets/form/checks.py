@@ -22,12 +22,12 @@ TYPED = "typed-in"
 
 @dataclass(kw_only=True)
 class Verdict:
-    """What is to be said of a form."""
+    """The errors of a form."""
 
     errors: dict[str, str] = field(default_factory=dict)
-    """Sentences about given values, by field; of the whole under the empty name."""
+    """Errors of given values, by field; of the deployment as one under the empty name."""
     missing: dict[str, str] = field(default_factory=dict)
-    """Sentences about fields that are still empty."""
+    """What is missing, by field."""
 
     @property
     def ok(self) -> bool:
@@ -87,7 +87,7 @@ def _is_text(name: str, info: Info) -> bool:
 
 
 def _alone(info: Info, name: str, value: str) -> None:
-    """Check one setting of a backend, whatever the others are."""
+    """Check one setting of a backend, independently of the others."""
     free = tuple(replace(param, required=False, env=()) for param in info.params)
     typed_params(replace(info, params=free), {name: value}, {})
 
@@ -110,7 +110,7 @@ def _missing(values: Values, typed: set[str], info: Info, environ: Mapping[str, 
 
 
 def attribute(err: ByzerError, values: Values, keys: Iterable[str]) -> str:
-    """Return the field that an error of the whole is about, or nothing: the one that its text names."""
+    """Return the field that an error of the deployment names, or an empty text."""
     if param := err.details.get("param"):
         return f"{PARAM}{param}"
     path = values.get("model_path", "")

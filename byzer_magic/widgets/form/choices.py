@@ -19,7 +19,7 @@ from byzer_magic.widgets.form.values import PARAM, Values, is_secret, values_of
 PRESET, PROVIDER, ENGINE, HERE = "preset", "provider", "engine", "here"
 """Groups, in the order they are shown in."""
 _SAAS = {"worker_concurrency": "1000", "cpus_per_worker": "0.001"}
-"""A provider's worker is a slot, so it takes next to nothing; presets say the same."""
+"""A provider's worker is a slot, so it needs hardly any resources; presets have the same values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ def _engines() -> Iterable[Choice]:
 
 
 def models(found: Iterable[Found]) -> list[Choice]:
-    """Return the models on this machine; those that nothing runs say why."""
+    """Return the models on this machine; those that no engine runs have the reason as their note."""
     return [_model(item) for item in found]
 
 
@@ -100,7 +100,7 @@ def find(word: str) -> str:
 
 
 def chosen(choice: str, kept: Values, known: Iterable[Found], names: Iterable[str]) -> dict[str, str]:
-    """Return the fields of a choice; `kept` are those that stay as somebody filled them in.
+    """Return the fields of a choice; `kept` are those that the user has filled in.
 
     `known` are the models on this machine; `names` are the variables that have values: of others no key is taken.
     Settings of the backend before are left out, since a key of one provider must not go to another.
@@ -139,7 +139,7 @@ def alias_of(choice: str) -> str:
 
 
 def id_of(spec: DeploySpec) -> str:
-    """Return the choice that a deployment is an example of: a preset with the same model and address, or its type."""
+    """Return the choice that a deployment is an example of: a preset with the same model and URL, or its type."""
     kind, params = spec.pretrained_model_type, spec.infer_params
     for row in presets.load().values():
         same = row.pretrained_model_type == kind and row.model == params.get("saas.model")

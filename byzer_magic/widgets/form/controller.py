@@ -1,6 +1,6 @@
-"""What a deploy form knows and answers: its fields, what is wrong with them, the command they stand for.
+"""The state of a deploy form: its fields, their errors, the command that they amount to.
 
-Nothing here draws or waits for Ray; the answers are plain data for the page.
+Nothing here renders or waits for Ray; the answers are plain data for the page.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _NOT_KEYS = ("JPY_", "JUPYTER", "_")
 Answer = dict[str, Any]
 
 
-class Desk:
-    """The form's own memory; secrets that were typed in are not in it."""
+class Controller:
+    """The state of one form; secrets that were typed in are not in it."""
 
     def __init__(self, context: Context, values: Mapping[str, str], choice: str) -> None:
         self._context = context
@@ -79,7 +79,7 @@ class Desk:
         }
 
     def check(self, values: Values, typed: tuple[str, ...]) -> Answer:
-        """Return what is wrong with the fields, and the command that they stand for."""
+        """Return the errors of the fields, and the command that they amount to."""
         self._see(values, typed)
         info = self._info_of(self.values)
         verdict = self._verdict(info)
@@ -94,7 +94,7 @@ class Desk:
         }
 
     def choose(self, choice: str, kept: Values) -> None:
-        """Begin anew from a preset, provider, engine or model; `kept` stays as somebody filled it in."""
+        """Start again from a preset, provider, engine or model; `kept` are the fields that the user has filled in."""
         names = [name for name, value in {**self._environ(), **self._context.variables()}.items() if value]
         self._choice = choice
         self._take(form_choices.chosen(choice, kept, self._found, names))
@@ -111,7 +111,7 @@ class Desk:
 
     def look_around(self) -> Answer:
         """Return the models on this machine, and what the cluster has; may take seconds, and starts nothing."""
-        with contextlib.suppress(ByzerError):  # a Ray that does not answer has no room to tell
+        with contextlib.suppress(ByzerError):  # without Ray, its resources are unknown
             self._room = self._context.manager.room()
         self._looked = True
         self._found = model_search.find()
@@ -127,10 +127,10 @@ class Desk:
         return {"key": name, "entries": [f"keyring:{entry}" for entry in entries if _in_keyring(entry)]}
 
     def plan(self, values: Values, secrets: Mapping[str, str]) -> Plan | None:
-        """Return what to deploy, or None where `check` has something to say.
+        """Return what to deploy, or None while `check` has an error.
 
         Raises:
-            ByzerError: something is wrong with the whole that no check has seen.
+            ByzerError: the deployment is wrong in a way that no check of a field finds.
         """
         self._see(values, tuple(secrets))
         if not self._verdict(self._info_of(self.values)).ok:
@@ -147,7 +147,7 @@ class Desk:
 
     @property
     def references(self) -> tuple[str, ...]:
-        """Return the `${NAME}` that stand in the command for secrets that were typed in."""
+        """Return the `${NAME}` in the command, one for each secret that was typed in."""
         info = self._info_of(self.values)
         return tuple(form_values.reference(name, self.values, info) for name in self._typed)
 
@@ -247,14 +247,14 @@ class Desk:
         return _("{cpus}, {gpus}", cpus=text, gpus=gpus)
 
     def _notes(self) -> dict[str, str]:
-        """Return remarks on fields that are right and may still not work."""
+        """Return warnings about fields that are valid but may not work."""
         notes = {}
         bounds, values = self._bounds(), self.values
         for what, key, free, total in (
             ("CPU", "cpus_per_worker", bounds.free_cpus, bounds.cpus),
             ("GPU", "gpus_per_worker", bounds.free_gpus, bounds.gpus),
         ):
-            with contextlib.suppress(ValueError):  # that it is no number is said elsewhere
+            with contextlib.suppress(ValueError):  # that it is not a number is an error of its field
                 wanted = int(values.get("num_workers", 1)) * float(values.get(key, 0))
                 if wanted > (total if free is None else free):
                     parts = {"wanted": f"{wanted:g}", "free": f"{total if free is None else free:g}"}
@@ -265,7 +265,7 @@ class Desk:
                         **parts,
                     )
         alias = values.get("model", "")
-        with contextlib.suppress(ByzerError):  # a Ray that does not answer says so when it is needed
+        with contextlib.suppress(ByzerError):  # Ray is not needed yet
             if alias and values.get("replace") != "true" and self._context.manager.runs(alias):
                 notes["model"] = _(
                     "{alias} is already deployed. Turn on Replace (under Advanced), or choose another alias.",

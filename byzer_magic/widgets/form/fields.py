@@ -20,14 +20,14 @@ _GROUP_OF = {
     "worker_concurrency": CAPACITY, "load_balance": CAPACITY, "cpus_per_worker": CAPACITY, "gpus_per_worker": CAPACITY,
 }  # fmt: skip
 _LOCAL_ONLY = ("model_path", "infer_backend", "gpus_per_worker")
-"""Options that a provider far away does not look at."""
+"""Options that do not apply to a remote provider."""
 _NOT_SHOWN = ("file", "infer_params")
 _ESSENTIAL = ("saas.model", "saas.api_key", "saas.base_url")
-"""Settings that stand beside the alias, in this order."""
+"""Settings that are shown beside the alias, in this order."""
 _ASIDE = ("saas.organization", "saas.aws_profile")
 """Settings that a variable may give, and that few accounts need."""
 _SAME_HELP = 3
-"""A help text that more settings have than this says nothing about any of them."""
+"""A help text that more settings share than this is not shown: it describes none of them."""
 _SAAS_WORKERS = 32
 """Where the slider for the workers of a provider ends; more can be typed in."""
 
@@ -100,7 +100,7 @@ class Field:
     step: float | None = None
     required: bool = False
     env: tuple[str, ...] = ()
-    """Variables that stand in when nothing is given."""
+    """Environment variables that are used when it is empty."""
     known: bool = True
     """False for a setting that the backend does not have, or has no words for."""
 
@@ -120,7 +120,7 @@ def fields_of(info: Info | None, values: Values, bounds: Bounds) -> tuple[Field,
 
 
 def _place(field: Field) -> tuple[int, int, int]:
-    """Return where a field stands: by section, essentials first, what has no words of its own last."""
+    """Return the position of a field: by section, essentials first, settings without a help text of their own last."""
     first = ("--model", *_ESSENTIAL, "--model_path", "--infer_backend")
     return (
         GROUPS.index(field.group),

@@ -1,4 +1,4 @@
-"""What the buttons of a deploy form do, as coroutines for the background loop that tell how far they are."""
+"""The actions of a deploy form's buttons: coroutines for the background loop that report their progress."""
 
 from __future__ import annotations
 
@@ -29,54 +29,56 @@ LOG_LINES = 40
 CANCEL_SECONDS = 10.0
 """How long what is cancelled may take to tidy up when the kernel ends."""
 
-Told = Mapping[str, Any]
-"""What the page shows of a piece of work: `state` (running, ready, done, failed, stopped) and words."""
-Tell = Callable[[Told], None]
+Status = Mapping[str, Any]
+"""What the page shows of an action: its `state` (running, ready, done, failed, stopped) and texts."""
+Report = Callable[[Status], None]
 
 
 class Jobs:
     """Runs one thing at a time for one form."""
 
-    def __init__(self, manager: Manager, tell: Tell) -> None:
+    def __init__(self, manager: Manager, report: Report) -> None:
         self._manager = manager
-        self._tell = tell
+        self._report = report
 
     async def deploy(self, plan: Plan) -> None:
-        """Deploy, telling each stage."""
+        """Deploy, reporting each stage."""
         spec = plan.spec
         alias = spec.model
-        told = {"alias": alias, "notes": self._notes(plan)}
+        status = {"alias": alias, "notes": self._notes(plan)}
         if spec.dry_run:
-            self._tell({**told, "state": "done", "stage": _("All checks passed; nothing was deployed (--dry_run).")})
+            self._report(
+                {**status, "state": "done", "stage": _("All checks passed; nothing was deployed (--dry_run).")}
+            )
             return
-        self._tell({**told, "state": "running", "stage": _("requesting resources from Ray")})
+        self._report({**status, "state": "running", "stage": _("requesting resources from Ray")})
         async with self._failures(alias, plan.hidden):
-            await self._connect(spec.ray_address, told)
+            await self._connect(spec.ray_address, status)
             async with aclosing(self._manager.deploy(plan)) as events:  # type: ignore[type-var]  # a generator
                 async for event in events:
-                    self._tell({**told, **self._event(alias, event)})
+                    self._report({**status, **self._event(alias, event)})
 
-    async def _connect(self, address: str, told: Told) -> None:
+    async def _connect(self, address: str, status: Status) -> None:
         """Connect to Ray, starting one where none runs; a cancel leaves that to itself, since others may need it."""
 
-        def say(text: str) -> None:
-            self._tell({**told, "state": "running", "stage": text})
+        def report(text: str) -> None:
+            self._report({**status, "state": "running", "stage": text})
 
-        await asyncio.to_thread(self._manager.ensure, address, say)
+        await asyncio.to_thread(self._manager.ensure, address, report)
 
     def _notes(self, plan: Plan) -> list[str]:
         note = model_facts.facts(str(plan.setup.params.get("saas.model", ""))).note
         why = _("{engine}, because {why}.", engine=plan.engine, why=plan.why) if plan.why else ""
         return [localized(text) for text in (why, note) if text]
 
-    def _event(self, alias: str, event: Event) -> Told:
-        told = {"state": "running", "stage": progress.stage(event)}
+    def _event(self, alias: str, event: Event) -> Status:
+        status = {"state": "running", "stage": progress.stage(event)}
         match event:
             case Loading(fraction=fraction):
-                return {**told, "fraction": fraction}
+                return {**status, "fraction": fraction}
             case Ready(capabilities=can):
-                return {**told, "state": "ready", "chat": _chat_cell(alias, can)}
-        return told
+                return {**status, "state": "ready", "chat": _chat_cell(alias, can)}
+        return status
 
     async def test(self, plan: Plan) -> None:
         """Send a small request to a provider, or read what a local model needs."""
@@ -84,7 +86,7 @@ class Jobs:
         if plan.backend.info.local:
             await self._size_up(plan)
             return
-        self._tell({"state": "running", "stage": _("Requesting one token from {model} …", model=model)})
+        self._report({"state": "running", "stage": _("Requesting one token from {model} …", model=model)})
         async with self._failures("", plan.hidden):
             found = await form_probe.ask(plan)
             text = _(
@@ -97,31 +99,31 @@ class Jobs:
                     "URL and key are well-formed. A test would generate an image, which costs money, "
                     "so no request was sent."
                 )
-            self._tell({"state": "done", "stage": text})
+            self._report({"state": "done", "stage": text})
 
     async def _size_up(self, plan: Plan) -> None:
-        self._tell({"state": "running", "stage": _("Reading the model's files …")})
+        self._report({"state": "running", "stage": _("Reading the model's files …")})
         async with self._failures("", plan.hidden):
             rows = await asyncio.to_thread(form_probe.size_up, str(plan.setup.model_path))
             text = _("The checks passed: {engine}.", engine=plan.engine)
-            self._tell({"state": "done", "stage": text, "rows": rows, "notes": self._notes(plan)})
+            self._report({"state": "done", "stage": text, "rows": rows, "notes": self._notes(plan)})
 
     async def undeploy(self, alias: str, address: str) -> None:
         """Remove what the form has deployed."""
-        self._tell({"alias": alias, "state": "running", "stage": _("undeploying")})
+        self._report({"alias": alias, "state": "running", "stage": _("undeploying")})
         async with self._failures("", ()):
             await asyncio.to_thread(self._manager.ensure, address)
             await self._manager.undeploy(UndeploySpec(model=alias))
-            self._tell({"alias": alias, "state": "done", "stage": _("{alias} is undeployed.", alias=alias)})
+            self._report({"alias": alias, "state": "done", "stage": _("{alias} is undeployed.", alias=alias)})
 
     def _failures(self, alias: str, hidden: tuple[str, ...]) -> _Failures:
         return _Failures(self, alias, hidden)
 
     def failed(self, err: BaseException, alias: str, hidden: tuple[str, ...]) -> None:
-        """Tell an error, with what the workers wrote where there is something."""
+        """Report an error, with what the workers wrote where there is something."""
         message, hint = (err.message, err.hint) if isinstance(err, ByzerError) else (f"{type(err).__name__}: {err}", "")
         log = self._manager.failed_log(alias)[-LOG_LINES:] if alias else []
-        self._tell({
+        self._report({
             "state": "failed",
             "alias": alias,
             "stage": redact(localized(message), hidden),
@@ -131,12 +133,14 @@ class Jobs:
         })  # fmt: skip
 
     def stopped(self, alias: str) -> None:
-        """Tell that it was cancelled; of a deployment, that nothing is left."""
-        self._tell({"state": "stopped", "stage": _("Cancelled. Nothing was left behind.") if alias else _("Stopped.")})
+        """Report that it was cancelled; of a deployment, that nothing is left."""
+        self._report(
+            {"state": "stopped", "stage": _("Cancelled. Nothing was left behind.") if alias else _("Stopped.")}
+        )
 
 
 def _field(text: str) -> str:
-    """Return the setting that an error asks to be looked at, or nothing."""
+    """Return the setting that an error names, or an empty text."""
     found = re.search(r"\bsaas\.\w+", text)
     return f"{PARAM}{found[0]}" if found else ""
 
@@ -149,7 +153,7 @@ def _chat_cell(alias: str, can: Sequence[str]) -> str:
 
 
 class _Failures:
-    """Turns what ends a piece of work into something to show; a cancel goes on after it was told."""
+    """Reports what ends an action; a cancellation is reported and continues."""
 
     def __init__(self, jobs: Jobs, alias: str, hidden: tuple[str, ...]) -> None:
         self._jobs = jobs
@@ -163,7 +167,7 @@ class _Failures:
         if isinstance(err, asyncio.CancelledError):
             self._jobs.stopped(self._alias)
             return False
-        if isinstance(err, Exception):  # nobody else would show it: the page waits for an end
+        if isinstance(err, Exception):  # nothing else would show it: the page waits for an end
             self._jobs.failed(err, self._alias, self._hidden)
             return True
         return False

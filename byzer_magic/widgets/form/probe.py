@@ -1,4 +1,4 @@
-"""A small real request through a backend that is not deployed: whether key, address and model are right."""
+"""A small real request through a backend that is not deployed: checks key, URL and model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from byzer_magic.actions import doctor
 from byzer_magic.backends.base import Backend
 from byzer_magic.capabilities import TABLE, Capability, method_for, purpose, resolve
 from byzer_magic.errors import BadRequest, ByzerError, DeadlineExceeded, RequestError
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import redact
 from byzer_magic.media import wav
 from byzer_magic.types import (
@@ -66,7 +67,8 @@ async def ask(plan: Plan) -> Probe:
                 await backend.close()
     except TimeoutError as err:
         raise DeadlineExceeded(
-            f"No answer within {DEADLINE_SECONDS:.0f} s.", "Check the address, and whether a proxy is needed."
+            _("No response within {seconds} s.", seconds=f"{DEADLINE_SECONDS:.0f}"),
+            _("Check the URL, and whether a proxy is needed."),
         ) from err
     except ByzerError as err:
         err.message, err.hint = redact(err.message, plan.hidden), redact(err.hint, plan.hidden)
@@ -136,12 +138,12 @@ def image() -> Iterable[Request]:
 
 
 def _silence() -> Media:
-    """Return the shortest sound that providers take."""
+    """Return the shortest audio that providers accept."""
     return Media(mime="audio/wav", data=wav.write(bytes(2 * RATE * SILENCE_SECONDS), RATE), name="silence.wav")
 
 
 def size_up(model_path: str) -> list[tuple[str, str]]:
-    """Return what a local model would need here, as rows of name and text: what `doctor` says of it.
+    """Return what a local model would need here, as rows of name and text: those of `doctor`.
 
     Raises:
         BadParameter: nothing is at the path that is known as a model.

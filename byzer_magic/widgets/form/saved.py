@@ -16,10 +16,13 @@ BOX = (
 """Styles in the elements themselves: a saved notebook has no others here."""
 
 
-def still(line: str, typed: Collection[str], outcome: str) -> dict[str, str]:
-    """Return the command that the form stood for; the live form hides this while it is there.
+def output(line: str, typed: Collection[str], outcome: str) -> dict[str, str]:
+    """Return the output that is saved in the notebook; the live form hides it while it is open.
 
-    `typed` are the `${NAME}` that stand in the line for secrets somebody typed in; `outcome` is how it ended.
+    Args:
+        line: the command that the form amounts to.
+        typed: the `${NAME}` in the line, one for each secret that was typed in.
+        outcome: how the last action ended.
     """
     note = (
         _("The key was typed in and is not stored: set {names}, or type it again.", names=", ".join(typed))
@@ -39,7 +42,7 @@ def still(line: str, typed: Collection[str], outcome: str) -> dict[str, str]:
 
 
 def terminal(line: str) -> str:
-    """Return what stands in for a form where there is text only: the help, and a line to edit."""
+    """Return the replacement for a form in a terminal: the help, and a line to edit."""
     help_text = parser.help_text("deploy", chinese=language() != "en")
     note = _("A form needs Jupyter. Here is the command to edit:")
     return f"{help_text}\n\n{note}\n{line}"

@@ -1,7 +1,7 @@
 """Deployments as forms: what is live behind one cell.
 
-The page draws and holds the fields, secrets too; the kernel says what fields there are, checks them, and does what the
-buttons say. A secret comes here in the message of one button only, and is kept no longer than its work takes.
+The page renders and holds the fields, secrets included; the kernel sends the list of fields, checks them, and runs the
+actions of the buttons. A secret is sent here with one button only, and is kept no longer than its action takes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.widgets.context import Context
-from byzer_magic.widgets.form import choices as form_choices, saved as form_still, values as form_values
+from byzer_magic.widgets.form import choices as form_choices, saved, values as form_values
 from byzer_magic.widgets.form.checks import sentence
-from byzer_magic.widgets.form.controller import Desk
-from byzer_magic.widgets.form.jobs import CANCEL_SECONDS, Jobs, Told
+from byzer_magic.widgets.form.controller import Controller
+from byzer_magic.widgets.form.jobs import CANCEL_SECONDS, Jobs, Status
 from byzer_magic.widgets.form.texts import script_texts
 from byzer_magic.widgets.page import Message, Page
 
@@ -40,12 +40,12 @@ def show(context: Context, item: FormSpec) -> None:
     values, choice = _beginning(item, context)
     if not context.has_kernel:
         line = form_values.line_of(values, (), None)
-        context.output.text(form_still.terminal(line))
+        context.output.text(saved.terminal(line))
         return
     cell = context.cell
     if (older := OPEN.get(cell)) is not None:
         older.close()
-    OPEN[cell] = Form(context, Desk(context, values, choice), cell)
+    OPEN[cell] = Form(context, Controller(context, values, choice), cell)
 
 
 def close_all() -> None:
@@ -75,33 +75,33 @@ def _beginning(item: FormSpec, context: Context) -> tuple[dict[str, str], str]:
 class Form:
     """A form, from its cell's run until the cell runs again or goes away."""
 
-    def __init__(self, context: Context, desk: Desk, cell: str) -> None:
+    def __init__(self, context: Context, controller: Controller, cell: str) -> None:
         from IPython.display import DisplayHandle, display
 
         self._cell = cell
-        self._desk = desk
-        self._jobs = Jobs(context.manager, self._tell)
+        self._controller = controller
+        self._jobs = Jobs(context.manager, self._report)
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._work: Any = None
         self.ended = threading.Event()
         """Set while nothing is under way."""
         self.ended.set()
-        self._told: Told | None = None
-        """How the last piece of work stands, for a page that is loaded again."""
+        self._status: Status | None = None
+        """The last status of an action, for a page that is loaded again."""
         self._outcome = ""
         self._closed = False
         self._page = Page("form/screen.js", {"words": script_texts()}, self._hear)
         display(self._page.mount(("form.css",), _("A deployment form; run this cell to open it.")), raw=True)
-        self._shown = self._still_data()
-        self._still = DisplayHandle()
-        self._still.display(self._shown, raw=True)
+        self._shown = self._saved_output()
+        self._saved = DisplayHandle()
+        self._saved.display(self._shown, raw=True)
         threading.Thread(target=self._serve, name="byzer-form", daemon=True).start()
         threading.Thread(target=self._look_around, name="byzer-form-look", daemon=True).start()
 
     # ---- life
 
     def close(self) -> None:
-        """End it, and cancel what it does; `ended` tells when that has tidied up."""
+        """End it, and cancel its action; `ended` is set when that has cleaned up."""
         if self._closed:
             return
         self._closed = True
@@ -135,7 +135,7 @@ class Form:
                 self._repaint()
             except ByzerError as err:
                 self._reply(message, "error", request=message.get("type"), text=sentence(err))
-            except Exception as err:  # noqa: BLE001 - the page must hear of it, and this thread must live on
+            except Exception as err:  # noqa: BLE001 - the page shows it, and this thread must continue
                 self._reply(message, "error", request=message.get("type"), text=f"{type(err).__name__}: {err}")
 
     def _send(self, kind: str, /, **fields: Any) -> None:
@@ -147,29 +147,29 @@ class Form:
 
     def _look_around(self) -> None:
         try:
-            self._send("machine", **self._desk.look_around())
-        except Exception as err:  # noqa: BLE001 - whatever lies in people's folders: the form does without
+            self._send("machine", **self._controller.look_around())
+        except Exception as err:  # noqa: BLE001 - no file on the machine may break the form
             self._send("machine", models=[], room=f"{type(err).__name__}: {err}")
 
     # ---- what the page asks for
 
     def _do_ready(self, message: Message) -> None:
-        self._reply(message, "form", **self._desk.opening(), work=self._told)
+        self._reply(message, "form", **self._controller.opening(), work=self._status)
 
     def _do_check(self, message: Message) -> None:
-        found = self._desk.check(message.get("values", {}), tuple(message.get("typed", ())))
+        found = self._controller.check(message.get("values", {}), tuple(message.get("typed", ())))
         self._reply(message, "checked", **found)
 
     def _do_choose(self, message: Message) -> None:
-        self._desk.choose(str(message["choice"]), message.get("kept", {}))
-        self._reply(message, "form", **self._desk.form())
+        self._controller.choose(str(message["choice"]), message.get("kept", {}))
+        self._reply(message, "form", **self._controller.form())
 
     def _do_paste(self, message: Message) -> None:
-        self._desk.paste(str(message["text"]))
-        self._reply(message, "form", **self._desk.form(), pasted=True)
+        self._controller.paste(str(message["text"]))
+        self._reply(message, "form", **self._controller.form(), pasted=True)
 
     def _do_keys(self, message: Message) -> None:
-        self._reply(message, "keys", **self._desk.entries(str(message["key"])))
+        self._reply(message, "keys", **self._controller.entries(str(message["key"])))
 
     def _do_deploy(self, message: Message) -> None:
         self._plan_and("deploy", message)
@@ -178,23 +178,23 @@ class Form:
         self._plan_and("test", message)
 
     def _plan_and(self, what: str, message: Message) -> None:
-        """Check all, secrets too, and begin; where something is wrong, the fields say it."""
+        """Check all fields, secrets included, and start; where one is wrong, the fields show it."""
         if not self.ended.is_set():
             return
         values, secrets = message.get("values", {}), message.get("secrets", {})
         try:
-            plan = self._desk.plan(values, secrets)
+            plan = self._controller.plan(values, secrets)
         except ByzerError as err:
             self._jobs.failed(err, "", tuple(secrets.values()))
             return
         if plan is None:
-            self._reply(message, "refused", **self._desk.check(values, tuple(secrets)))
+            self._reply(message, "refused", **self._controller.check(values, tuple(secrets)))
         else:
             self._begin(getattr(self._jobs, what)(plan))
 
     def _do_undeploy(self, message: Message) -> None:
         if self.ended.is_set():
-            self._begin(self._jobs.undeploy(str(message["alias"]), self._desk.values.get("ray_address", "auto")))
+            self._begin(self._jobs.undeploy(str(message["alias"]), self._controller.values.get("ray_address", "auto")))
 
     # ---- work
 
@@ -214,21 +214,21 @@ class Form:
 
         LOOP.start().call_soon_threadsafe(start)
 
-    def _tell(self, told: Told) -> None:
-        self._told = told
-        if told["state"] != "running":
-            self._outcome = str(told["stage"])
+    def _report(self, status: Status) -> None:
+        self._status = status
+        if status["state"] != "running":
+            self._outcome = str(status["stage"])
             self._repaint()
-        self._send("progress", **told)
+        self._send("progress", **status)
 
     # ---- what stays in the notebook
 
-    def _still_data(self) -> dict[str, str]:
-        desk = self._desk
-        return form_still.still(desk.line, desk.references, self._outcome)
+    def _saved_output(self) -> dict[str, str]:
+        controller = self._controller
+        return saved.output(controller.line, controller.references, self._outcome)
 
     def _repaint(self) -> None:
-        data = self._still_data()
+        data = self._saved_output()
         if data != self._shown:
             self._shown = data
-            self._still.update(data, raw=True)
+            self._saved.update(data, raw=True)

@@ -23,16 +23,16 @@ Values = Mapping[str, str]
 PARAM = "infer_params."
 """Begins the key of a backend's setting."""
 UNNAMED = "<alias>"
-"""Stands in a line for an alias that nobody has given yet; the parser refuses it."""
+"""Placeholder in a line for a missing alias; the parser rejects it."""
 _MARK = "\u2060"
-"""Put before `<...>` while a pasted command is parsed, so that the form can show what is still to be filled in."""
+"""Put before `<...>` while a pasted command is parsed, so that the form can show what is not filled in yet."""
 _PLACEHOLDER = re.compile(r"(^|=)(?=<[^<>]+>$)")
 _REFERENCE = re.compile(r"\$\{[^}]*\}|env:\w+|keyring:.+")
 _CELL_MAGIC = re.compile(r"\A\s*%%byzer[ \t]*(?:\n|\Z)")
 
 
 def values_of(spec: DeploySpec) -> dict[str, str]:
-    """Return what the fields of a form say for a deployment; `spec_of` gives the same deployment back."""
+    """Return the fields of a form for a deployment; `spec_of` returns the same deployment."""
     found: dict[str, str] = {}
     for opt in options_of(spec):
         value = getattr(spec, opt.name)
@@ -44,7 +44,7 @@ def values_of(spec: DeploySpec) -> dict[str, str]:
 
 
 def spec_of(values: Values) -> DeploySpec:
-    """Return the deployment that the fields stand for.
+    """Return the deployment that the fields amount to.
 
     Raises:
         CommandError: a field is wrong or missing; the text names its flag.
@@ -118,12 +118,12 @@ def _parsed(words: list[str]) -> DeploySpec:
 
 
 def is_reference(text: str) -> bool:
-    """Return whether a text only says where a secret is (`${NAME}`, `env:NAME`, `keyring:SERVICE/NAME`)."""
+    """Return whether a text only refers to a secret (`${NAME}`, `env:NAME`, `keyring:SERVICE/NAME`)."""
     return bool(_REFERENCE.fullmatch(text))
 
 
 def is_secret(name: str, info: Info | None) -> bool:
-    """Return whether a field holds a secret: by its name, or because the backend says so."""
+    """Return whether a field holds a secret: by its name, or because the backend declares it."""
     if not name.startswith(PARAM):
         return False
     param = param_of(name, info)
@@ -149,13 +149,13 @@ def apart(values: Values, info: Info | None) -> tuple[dict[str, str], dict[str, 
 def reference(name: str, values: Values, info: Info | None) -> str:
     """Return the `${NAME}` that a line has in place of a secret: the provider's own variable, where it is its own."""
     param = param_of(name, info)
-    address = values.get(f"{PARAM}saas.base_url", "")
+    url = values.get(f"{PARAM}saas.base_url", "")
     if param is not None and param.env and not (param.env_unless and f"{PARAM}{param.env_unless}" in values):
         return f"${{{param.env[0]}}}"
-    known = next((row.env for row in presets.load().values() if row.env and row.base_url == address), "")
+    known = next((row.env for row in presets.load().values() if row.env and row.base_url == url), "")
     if known and name.endswith(".api_key"):
         return f"${{{known}}}"
-    host = urlsplit(address).hostname or ""
+    host = urlsplit(url).hostname or ""
     owner = values.get("model") or host or values.get("pretrained_model_type", "").rpartition("/")[2]
     return f"${{{_variable(owner, name.rpartition('.')[2])}}}"
 
@@ -166,7 +166,7 @@ def _variable(*parts: str) -> str:
 
 
 def line_of(values: Values, typed: Iterable[str], info: Info | None) -> str:
-    """Return the command that the form stands for; in place of secrets (those of `typed`, too) it has `${NAME}`.
+    """Return the command that the form amounts to; in place of secrets (those of `typed`, too) it has `${NAME}`.
 
     Fields whose values no command can have are left out.
     """

@@ -21,17 +21,17 @@ Reply = dict[str, Any]
 
 
 async def perform(manager: Manager, message: Mapping[str, Any]) -> AsyncIterator[Reply]:
-    """Do what somebody clicked, and tell how it goes; an error is the last reply."""
+    """Run the action of a button and yield its progress; an error is the last reply."""
     yield {"state": "going", "text": _("Working …")}
     try:
-        async with aclosing(_deed(manager, message)) as replies:  # type: ignore[type-var]  # a generator
+        async with aclosing(_run(manager, message)) as replies:  # type: ignore[type-var]  # a generator
             async for reply in replies:
                 yield reply
     except ByzerError as err:
         yield {"state": "failed", "text": err.localized()}
 
 
-async def _deed(manager: Manager, message: Mapping[str, Any]) -> AsyncIterator[Reply]:
+async def _run(manager: Manager, message: Mapping[str, Any]) -> AsyncIterator[Reply]:
     alias, worker = str(message.get("model")), message.get("worker")
     await manager.names()  # a click where no Ray runs any more starts none
     await asyncio.to_thread(manager.ensure if message.get("type") == "undeploy" else lambda: manager.reach(alias))
@@ -39,11 +39,11 @@ async def _deed(manager: Manager, message: Mapping[str, Any]) -> AsyncIterator[R
         case "scale":
             number = int(message.get("value") or 0)
             events = manager.scale(ScaleSpec(model=alias, num_workers=number))
-            async for reply in _told(events):
+            async for reply in _progress(events):
                 yield reply
         case "restart":
             events = manager.restart(RestartSpec(model=alias, worker=worker))
-            async for reply in _told(events):
+            async for reply in _progress(events):
                 yield reply
         case "drain":
             left = await manager.drain(DrainSpec(model=alias, worker=worker))
@@ -63,7 +63,7 @@ async def _deed(manager: Manager, message: Mapping[str, Any]) -> AsyncIterator[R
             yield {"state": "done", "text": "" if lines else _("The log is empty."), "log": "\n".join(lines)}
 
 
-async def _told(events: AsyncIterator[Event]) -> AsyncIterator[Reply]:
+async def _progress(events: AsyncIterator[Event]) -> AsyncIterator[Reply]:
     async with aclosing(events) as stages:  # type: ignore[type-var]  # a generator
         async for event in stages:
             yield {"state": "going", "text": progress.event_text(event)}

@@ -22,19 +22,19 @@ from byzer_magic.stat import Fleet
 from byzer_magic.widgets import page
 from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.panel import actions as panel_actions
-from byzer_magic.widgets.panel.state import Numbers
+from byzer_magic.widgets.panel.state import PanelState
 from byzer_magic.widgets.panel.texts import script_texts
 
 FIRST_SECONDS = 3.0
 """How long the cell waits for the first numbers, so that a notebook that runs unattended has them."""
 SNAPSHOT_SECONDS = 5.0
-"""How often the snapshot is painted while a page draws the panel itself."""
+"""How often the snapshot is painted while a page renders the panel."""
 ALONE_SECONDS = 1.0
 """How often it is painted where no page does."""
 COMING_SECONDS = 0.5
 """How often it is painted while deployments come and go."""
 CONNECT_SECONDS = 1.0
-"""How long importing Ray waits for the deployments of this machine to be drawn: it would hold them up for seconds."""
+"""How long importing Ray waits for the deployments of this machine to be shown: it would delay them by seconds."""
 RETRY_SECONDS = 2.0
 
 OPEN: dict[str, Panel] = {}
@@ -86,11 +86,11 @@ class Panel:
         self._manager = manager
         self._alias = alias
         self._cell = cell
-        self._numbers = Numbers(manager)
+        self._state = PanelState(manager)
         self._sent: table.View | None = None
-        """What the page has; None: nothing yet, or it begins anew."""
+        """What the page has; None: nothing yet, or it starts again."""
         self._drawn = False
-        """Whether a page draws the panel itself."""
+        """Whether a page renders the panel."""
         self._prompt = False
         """Whether its messages come while a cell runs."""
         self._visible = True
@@ -138,7 +138,7 @@ class Panel:
     def _end(self) -> None:
         if self._work is not None:
             self._work.cancel()
-        self._numbers.close()
+        self._state.close()
         self._paint_snapshot()
         if self._page is not None:
             self._page.send("end")
@@ -148,22 +148,22 @@ class Panel:
         while True:
             if self._paused:
                 await self._wake.wait()
-                self._numbers.forget()
+                self._state.forget()
             try:
                 await self._follow()
-            except Exception as err:  # noqa: BLE001 - whatever it is, the panel tells it and tries again
-                self._take(Fleet(self._numbers.fleet.models, str(err)))
+            except Exception as err:  # noqa: BLE001 - the panel shows it and tries again
+                self._take(Fleet(self._state.fleet.models, str(err)))
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _reach_others(self) -> None:
         """Connect to a Ray that runs: it knows deployments that are not on this machine. None is started for a look."""
-        if self._numbers.fleet.models:
+        if self._state.fleet.models:
             await asyncio.sleep(CONNECT_SECONDS)
         await asyncio.to_thread(self._connect)
 
     def _connect(self) -> None:
         known = self._manager.settings.ray_address != "auto" or "RAY_ADDRESS" in os.environ
-        with suppress(ByzerError):  # following tells of it
+        with suppress(ByzerError):  # following reports it
             if known or discovery.running_cluster() is not None:
                 self._manager.ensure()
 
@@ -176,36 +176,36 @@ class Panel:
 
     @property
     def _paused(self) -> bool:
-        """Whether nobody looks; a page whose messages wait for the running cell could not say that somebody does."""
+        """Whether the panel is out of sight; never while messages of the page wait for a cell, as they would be late."""
         return not self._visible and self._prompt
 
     # ---- painting
 
     def _take(self, found: Fleet) -> None:
-        self._numbers.take(found)
+        self._state.take(found)
         self._paint()
         if not self._first.is_set():
             self._first.set()
-            self._numbers.spawn(self._reach_others())
+            self._state.spawn(self._reach_others())
 
     def _paint(self) -> None:
         if self._closed:
             return
         if self._page is not None and self._visible:
-            shown = self._numbers.view()
+            shown = self._state.view()
             self._page.send("update", **table.difference(self._sent, shown))
             self._sent = shown
         every = SNAPSHOT_SECONDS if self._drawn else ALONE_SECONDS
-        if self._members != self._numbers.fleet.models.keys():
+        if self._members != self._state.fleet.models.keys():
             every = COMING_SECONDS
         if time.monotonic() - self._painted > every:
             self._paint_snapshot()
 
     def _paint_snapshot(self) -> None:
         self._painted = time.monotonic()
-        self._members = set(self._numbers.fleet.models)
+        self._members = set(self._state.fleet.models)
         when = time.strftime("%Y-%m-%d %H:%M:%S")
-        shown, text = table.snapshot(self._numbers.view(), self._numbers.stats, when)
+        shown, text = table.snapshot(self._state.view(), self._state.stats, when)
         self._snapshot.update({"text/html": shown, "text/plain": text}, raw=True)
 
     # ---- the page
@@ -221,19 +221,19 @@ class Panel:
         match message.get("type"):
             case "ready":
                 self._drawn, self._sent = True, None
-                self._painted = time.monotonic()  # the page draws first; the snapshot has time
+                self._painted = time.monotonic()  # the page first; the snapshot can wait
                 self._paint()
             case "visible":
                 self._visible = bool(message.get("visible"))
                 (self._wake.set if self._visible else self._wake.clear)()
             case "open":
-                self._numbers.open(str(message.get("model")), wanted=bool(message.get("open")))
+                self._state.open(str(message.get("model")), wanted=bool(message.get("open")))
                 self._reply(message, {"state": "done"})
-                self._take(self._numbers.fleet)
+                self._take(self._state.fleet)
             case "close":
                 self.close()
             case _:
-                self._numbers.spawn(self._perform(message))
+                self._state.spawn(self._perform(message))
 
     async def _perform(self, message: Mapping[str, Any]) -> None:
         async for reply in panel_actions.perform(self._manager, message):

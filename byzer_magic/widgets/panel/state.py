@@ -15,12 +15,12 @@ from byzer_magic.rendering.deployments.history import History
 from byzer_magic.stat import Fleet, ModelStat
 
 REFILL_SECONDS = 10.0
-"""How often the history of an opened deployment is fetched: only that tells of first tokens, second by second."""
+"""How often the history of an opened deployment is fetched: only that has the time to first token, second by second."""
 FETCHES = 4
 """Histories that are fetched at once."""
 
 
-class Numbers:
+class PanelState:
     """Lives on the background loop."""
 
     def __init__(self, manager: Manager) -> None:
@@ -56,7 +56,7 @@ class Numbers:
         self._refilled = 0.0
 
     def forget(self) -> None:
-        """Begin anew after a pause, of which nothing is known."""
+        """Start again after a pause, of which nothing is known."""
         self._histories.clear()
 
     @property

@@ -102,7 +102,7 @@ export class Panel {
   // ---- from the kernel
 
   /** @param {any} message  what has changed; see `table.difference` in Python */
-  update({ order, rows, cells, summary, trouble, many }) {
+  update({ order, rows, cells, summary, error, many }) {
     this.heardAt = performance.now();
     const focused = /** @type {HTMLElement | null} */ (document.activeElement);
     if (order) {
@@ -111,9 +111,9 @@ export class Panel {
     }
     this.rows.patch(cells ?? {});
     if (summary !== undefined) find(this.root, ".bz-summary").textContent = summary;
-    if (trouble !== undefined) {
-      this.error = trouble;
-      this.alarm(trouble);
+    if (error !== undefined) {
+      this.error = error;
+      this.alarm(error);
     }
     if (many !== undefined) find(this.root, ".bz-filter").hidden = !many;
     if (!order) return;

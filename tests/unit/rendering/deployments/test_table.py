@@ -71,7 +71,7 @@ def test_a_page_is_told_new_rows_whole_and_of_others_the_cells_that_changed() ->
     assert set(told["rows"]) == {"c"}
     assert "3 deployments" in told["summary"]
     gone = table.difference(three, seen(fleet(model("b"), error="No Ray."), at=1000.0))
-    assert (gone["order"], gone["rows"], gone["trouble"]) == (["b"], {}, "No Ray.")
+    assert (gone["order"], gone["rows"], gone["error"]) == (["b"], {}, "No Ray.")
 
 
 def test_closed_rows_are_light_with_fifty_deployments_of_a_hundred_workers() -> None:

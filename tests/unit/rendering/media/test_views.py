@@ -24,7 +24,7 @@ from byzer_magic.rendering.media import (
     transcript as transcript_view,
 )
 from byzer_magic.rendering.media.audio import AudioView
-from byzer_magic.rendering.media.image import Drawing
+from byzer_magic.rendering.media.image import ImageView
 from byzer_magic.types import Media, Segment
 from tests.pages import Page
 
@@ -97,7 +97,7 @@ def test_numbers_that_are_none_are_silence() -> None:
 
 
 def test_a_sound_has_player_waveform_length_words_and_a_download() -> None:
-    shown = sound_view.bundle(sound(tone(75), said="hello there", facts=("voice",)), "")
+    shown = sound_view.bundle(sound(tone(75), transcript="hello there", facts=("voice",)), "")
     page = Page(shown["text/html"])
     assert page.all("audio")[0]["src"].startswith("data:audio/wav;base64,")
     assert "hello there" in page.all("audio")[0]["aria-label"]
@@ -117,8 +117,8 @@ def test_bare_pcm_can_be_played_and_what_is_compressed_has_no_waveform() -> None
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_foreign_words_stay_words(lang: str) -> None:
-    bad = AudioView(data=tone(0.1), mime=f"audio/wav{EVIL}", name=EVIL, said=EVIL, facts=(EVIL,), label=EVIL)
-    drawn = Drawing(data=b"x", mime="image/png", caption=EVIL), Drawing(url=f"https://h/{EVIL}")
+    bad = AudioView(data=tone(0.1), mime=f"audio/wav{EVIL}", name=EVIL, transcript=EVIL, facts=(EVIL,), label=EVIL)
+    drawn = ImageView(data=b"x", mime="image/png", caption=EVIL), ImageView(url=f"https://h/{EVIL}")
     with using(lang):
         heard = transcript_view.bundle(EVIL, [Segment(0, 1, EVIL)], (EVIL,), bad)
         outputs = [
@@ -197,7 +197,7 @@ def test_damaged_pictures_have_no_dimensions_and_raise_nothing(data: bytes) -> N
 
 
 def test_pictures_are_a_grid_with_prompt_and_parameters() -> None:
-    drawn = [Drawing(data=png(), mime="image/png", caption="a cat, rewritten"), Drawing(url="https://host/a.png")]
+    drawn = [ImageView(data=png(), mime="image/png", caption="a cat, rewritten"), ImageView(url="https://host/a.png")]
     shown = picture_view.bundle(drawn, "a cat", ("size=30x20",), "draw", "")
     page = Page(shown["text/html"])
     assert [button["aria-label"] for button in page.all("button", "bz-enlarge")] == [
@@ -215,7 +215,7 @@ def test_pictures_are_a_grid_with_prompt_and_parameters() -> None:
 
 def test_large_pictures_are_kept_beside_the_notebook(here: Path) -> None:
     data = png((300, 300), "BMP")
-    shown = picture_view.bundle([Drawing(data=data, mime="image/bmp")], "a cat", (), "draw", "")
+    shown = picture_view.bundle([ImageView(data=data, mime="image/bmp")], "a cat", (), "draw", "")
     kept = next((here / "byzer_media").iterdir())
     assert Page(shown["text/html"]).all("img")[0]["src"] == f"byzer_media/{kept.name}"
     assert kept.suffix == ".bmp"

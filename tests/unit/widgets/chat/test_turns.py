@@ -53,10 +53,10 @@ def test_another_cell_goes_on_and_what_is_known_stays() -> None:
 
 def test_cutting_drops_all_that_followed() -> None:
     talk = Conversation(said("a", "b", "c", "d"))
-    cut = talk.cut(talk.turns[0].number)
+    cut = talk.truncate(talk.turns[0].number)
     assert cut is not None
     assert talk.turns == []
-    assert talk.cut(10**9) is None
+    assert talk.truncate(10**9) is None
 
 
 def test_an_answer_without_a_prompt_and_a_tool_are_kept() -> None:

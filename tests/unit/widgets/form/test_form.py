@@ -27,10 +27,10 @@ from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.form import (
     checks as form_checks,
     choices as form_choices,
-    saved as form_still,
+    saved,
     values as form_values,
 )
-from byzer_magic.widgets.form.controller import Desk
+from byzer_magic.widgets.form.controller import Controller
 from byzer_magic.widgets.form.fields import GROUPS, Bounds, fields_of
 from byzer_magic.widgets.form.texts import script_texts
 from byzer_magic.widgets.form.values import PARAM, from_text, line_of, spec_of, values_of
@@ -48,12 +48,12 @@ def infos() -> list[Info]:
     return saas + [backend.info for backend in registry.local().values()]
 
 
-def desk(values: Mapping[str, str], variables: Mapping[str, Any] | None = None, choice: str = "") -> Desk:
+def desk(values: Mapping[str, str], variables: Mapping[str, Any] | None = None, choice: str = "") -> Controller:
     context = Context(
         manager=Manager(), output=cast("Output", None), shell=None, variables=lambda: variables or {}, sessions={},
         has_kernel=True,
     )  # fmt: skip
-    return Desk(context, values, choice)
+    return Controller(context, values, choice)
 
 
 # ---- values
@@ -358,8 +358,8 @@ def test_variables_of_providers_are_offered() -> None:
 def test_what_is_saved_reads_without_the_form() -> None:
     for lang in LANGUAGES:
         with using(lang):
-            data = form_still.still("%byzer deploy --model '<a>'", ["${K}"], "a is ready")
-            text = form_still.terminal("%byzer deploy")
+            data = saved.output("%byzer deploy --model '<a>'", ["${K}"], "a is ready")
+            text = saved.terminal("%byzer deploy")
         assert "&lt;a&gt;" in data["text/html"]
         assert data["text/plain"].startswith("%byzer deploy --model '<a>'")
         assert "${K}" in data["text/plain"]

@@ -12,7 +12,7 @@ from byzer_magic.errors import CannotConnect, NotDeployed
 from byzer_magic.stat import Sample
 from byzer_magic.types import Event, Loading
 from byzer_magic.widgets.panel import actions as panel_actions
-from byzer_magic.widgets.panel.state import Numbers
+from byzer_magic.widgets.panel.state import PanelState
 from tests.fleets import fleet, model, steady
 
 
@@ -111,23 +111,23 @@ async def test_undeploy_and_logs() -> None:
 
 async def test_the_past_is_fetched_once_and_again_where_it_is_looked_at() -> None:
     manager = Fleet()
-    numbers = Numbers(manager)  # type: ignore[arg-type]
-    numbers.take(fleet(model("a"), model("b")))
-    numbers.take(fleet(model("a"), model("b")))
+    state = PanelState(manager)  # type: ignore[arg-type]
+    state.take(fleet(model("a"), model("b")))
+    state.take(fleet(model("a"), model("b")))
     await asyncio.sleep(0.2)
     assert sorted(ask for ask in manager.asked if ask.startswith("history")) == ["history a", "history b"]
-    numbers.open("a", wanted=True)
-    numbers.take(fleet(model("a"), model("b")))
+    state.open("a", wanted=True)
+    state.take(fleet(model("a"), model("b")))
     await asyncio.sleep(0.2)
     assert manager.asked.count("history a") == 2
-    assert "a/0" in numbers.view().rows
-    numbers.close()
+    assert "a/0" in state.view().rows
+    state.close()
 
 
 async def test_nobody_is_asked_where_ray_does_not_answer() -> None:
     manager = Fleet()
-    numbers = Numbers(manager)  # type: ignore[arg-type]
-    numbers.take(fleet(model("a"), error="No Ray is running here."))
-    numbers.take(fleet(model("b"), age=10))
+    state = PanelState(manager)  # type: ignore[arg-type]
+    state.take(fleet(model("a"), error="No Ray is running here."))
+    state.take(fleet(model("b"), age=10))
     await asyncio.sleep(0.1)
     assert manager.asked == []
