@@ -176,7 +176,7 @@ class Panel:
 
     @property
     def _paused(self) -> bool:
-        """Whether the panel is out of sight; never while messages of the page wait for a cell, as they would be late."""
+        """Whether the panel is out of sight; never while its messages wait for a cell, as they would be late."""
         return not self._visible and self._prompt
 
     # ---- painting
