@@ -15,7 +15,7 @@ import pytest
 
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import UndeploySpec
-from tests.servers.process import Process, openai_wire
+from tests.servers.process import Process, openai_api
 
 KEY = "sk-planted-5f0c9d1e7a"
 """The key of the test provider; no test output may contain it."""
@@ -49,7 +49,7 @@ def provider() -> Iterator[Process]:
     models = (
         "deepseek-chat,deepseek-ai/deepseek-v2-chat,alibaba/Qwen1.5-110B-Chat,llama3:70b-instruct-q4_0,moonshot-v1-32k"
     )
-    with openai_wire(KEY, models) as server:
+    with openai_api(KEY, models) as server:
         yield server
 
 

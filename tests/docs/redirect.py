@@ -8,7 +8,7 @@ from pathlib import Path
 
 from byzer_magic.backends import registry
 from tests.conftest import KEY
-from tests.servers.process import Process, openai_wire, own
+from tests.servers.process import Process, openai_api, own
 
 MODELS = "deepseek-chat,qwen-max,moonshot-v1-32k,llama3.2"
 LOCAL_MODELS = "/models/"
@@ -17,7 +17,7 @@ DEPLOY = re.compile(r"--pretrained_model_type (saas/\w+)(?:\\\n|[^\n]|\n(?=--))*
 EASY = re.compile(r"((?:easy-byzerllm|%byzer easy) deploy \S+)")
 YAML = re.compile(r"^infer_params:\n", re.MULTILINE)
 OWN = {
-    "saas/azure_openai": ("openai_wire", "saas.azure_endpoint={url}"),
+    "saas/azure_openai": ("openai_api", "saas.azure_endpoint={url}"),
     "saas/claude": ("claude", "saas.base_url={url}"),
     "saas/aws_bedrock": ("bedrock", "saas.endpoint_url={url}"),
     "saas/qianwen": ("dashscope", "saas.base_url={url}/api/v1"),
@@ -26,7 +26,7 @@ OWN = {
     "saas/ollama": ("ollama", "saas.base_url={url}"),
 }
 """The providers with an API of their own: the server that plays it, and the parameter that leads there."""
-OPENAI = ("openai_wire", "saas.base_url={url}/v1")
+OPENAI = ("openai_api", "saas.base_url={url}/v1")
 KEYS = {"bedrock": f"{KEY}:{KEY}", "ollama": ""}
 
 
@@ -41,18 +41,18 @@ class Redirect:
     def __call__(self, text: str) -> str:
         """Return the text with every deploy aimed at a server of the tests."""
         text = DEPLOY.sub(self._deploy, text)
-        text = EASY.sub(lambda match: f"{match[1]} --base_url {self._url('openai_wire')}/v1", text)
+        text = EASY.sub(lambda match: f"{match[1]} --base_url {self._url('openai_api')}/v1", text)
         return text.replace(LOCAL_MODELS, f"{self._models}/")
 
     def yaml(self, text: str) -> str:
         """Return a file of `deploy --file` aimed at the test server."""
-        base_url = f"  saas.base_url: {self._url('openai_wire')}/v1\n"
+        base_url = f"  saas.base_url: {self._url('openai_api')}/v1\n"
         return YAML.sub(lambda match: match[0] + base_url, text) if "saas/" in text else text
 
     @property
     def openai_url(self) -> str:
         """The server that plays OpenAI."""
-        return self._url("openai_wire")
+        return self._url("openai_api")
 
     def _deploy(self, match: re.Match[str]) -> str:
         server, setting = OWN.get(match[1], OPENAI)
@@ -69,7 +69,7 @@ class Redirect:
     def _url(self, server: str) -> str:
         if server not in self._servers:
             key = KEYS.get(server, KEY)
-            made = openai_wire(key, MODELS) if server == "openai_wire" else own(server, key)
+            made = openai_api(key, MODELS) if server == "openai_api" else own(server, key)
             self._servers[server] = self._running.enter_context(made)
         return self._servers[server].url
 

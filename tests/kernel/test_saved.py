@@ -15,7 +15,7 @@ from byzer_magic.commands.spec import UndeploySpec
 from tests.conftest import KEY
 from tests.kernel import saved
 from tests.kernel.saved import cells
-from tests.servers.process import Process, openai_wire
+from tests.servers.process import Process, openai_api
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ray, pytest.mark.timeout(300)]
 ARTEFACTS = Path(__file__).parent.parent.parent / "test-artefacts"
@@ -23,7 +23,7 @@ ARTEFACTS = Path(__file__).parent.parent.parent / "test-artefacts"
 
 @pytest.fixture(scope="module")
 def media_provider() -> Any:
-    with openai_wire(KEY) as running:
+    with openai_api(KEY) as running:
         yield running
 
 

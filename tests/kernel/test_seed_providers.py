@@ -19,7 +19,7 @@ from byzer_magic.client.manager import Manager
 from tests.conftest import KEY, Shell
 from tests.kernel.conftest import Kernel
 from tests.kernel.test_seed import SEED
-from tests.servers.process import Process, openai_wire, own
+from tests.servers.process import Process, openai_api, own
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ray]
 
@@ -38,7 +38,7 @@ class Row:
 
 ROWS = {
     "S06": Row(
-        "openai_wire", "", (("https:/xxx.openai.azure.com/", "{url}"), ('saas.api_key="xxx"', f"saas.api_key={KEY}"))
+        "openai_api", "", (("https:/xxx.openai.azure.com/", "{url}"), ('saas.api_key="xxx"', f"saas.api_key={KEY}"))
     ),
     "S07": Row("claude", "saas.base_url={url}"),
     "S08": Row(
@@ -54,14 +54,14 @@ ROWS = {
     "S09": Row("bedrock", "saas.endpoint_url={url}", (), "xxx:xx"),
     "S12": Row("dashscope", "saas.base_url={url}/api/v1"),
     "S14": Row("dashscope", "saas.base_url={url}/api/v1"),
-    "S15": Row("openai_wire", "saas.base_url={url}/v1"),
-    "S17": Row("openai_wire", "saas.base_url={url}/v1"),
+    "S15": Row("openai_api", "saas.base_url={url}/v1"),
+    "S17": Row("openai_api", "saas.base_url={url}/v1"),
     "S20": Row("volcengine", "saas.base_url={url}"),
     "S21": Row("azure_speech", "saas.base_url={url}"),
-    "S22": Row("openai_wire", "saas.base_url={url}/v1"),
-    "S23": Row("openai_wire", "saas.base_url={url}/v1"),
+    "S22": Row("openai_api", "saas.base_url={url}/v1"),
+    "S23": Row("openai_api", "saas.base_url={url}/v1"),
     "S24": Row("dashscope", "saas.base_url={url}/api/v1"),
-    "S25": Row("openai_wire", "", (("https://api.lingyiwanwu.com/v1", "{url}/v1"),)),
+    "S25": Row("openai_api", "", (("https://api.lingyiwanwu.com/v1", "{url}/v1"),)),
 }
 KEYS = (
     "MODEL_CLAUDE_TOEKN", "MODEL_QIANWEN_TOKEN", "MODEL_2_QIANWEN_TOKEN", "MODEL_OPENAI_TOKEN",
@@ -78,7 +78,7 @@ class Servers:
 
     def url(self, row: Row) -> str:
         if (row.server, row.key) not in self._found:
-            server = openai_wire(row.key, MODELS) if row.server == "openai_wire" else own(row.server, row.key)
+            server = openai_api(row.key, MODELS) if row.server == "openai_api" else own(row.server, row.key)
             self._found[row.server, row.key] = self._running.enter_context(server)
         return self._found[row.server, row.key].url
 

@@ -46,7 +46,7 @@ def last(server: Process) -> Any:
     return server.get("/journal")[-1]
 
 
-async def test_a_stream_is_deltas_then_reason_and_counts(backend: Any) -> None:
+async def test_stream_ends_with_finish_and_usage(backend: Any) -> None:
     chunks = await collect(backend, ask("one two"))
     assert [chunk.text for chunk in chunks] == ["Echo:", " one", " two", ""]
     assert chunks[-1].finish == "stop"
@@ -55,7 +55,7 @@ async def test_a_stream_is_deltas_then_reason_and_counts(backend: Any) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_text_thoughts_and_tools(backend: Any, stream: bool) -> None:
+async def test_chat_returns_text_reasoning_and_tool_calls(backend: Any, stream: bool) -> None:
     chunks = await collect(backend, ask("think:hmm", stream=stream))
     assert "".join(chunk.reasoning for chunk in chunks) == "hmm"
     said = '日本語 😀 a\u2028b \\ " {x}'
@@ -67,7 +67,7 @@ async def test_text_thoughts_and_tools(backend: Any, stream: bool) -> None:
     assert chunks[-1].finish == "tool_calls"
 
 
-async def test_the_system_prompt_and_a_default_limit(backend: Any, server: Process) -> None:
+async def test_request_has_system_prompt_and_default_limit(backend: Any, server: Process) -> None:
     turns = [Message("system", "Be brief."), Message("user", "hi")]
     assert text_of(await collect(backend, ChatRequest(messages=turns))) == "Echo: hi (Be brief.)"
     assert last(server)["body"]["max_tokens"] == 8192
@@ -78,7 +78,7 @@ async def test_the_system_prompt_and_a_default_limit(backend: Any, server: Proce
     )
 
 
-async def test_pictures_as_bytes_addresses_and_data_urls(backend: Any, server: Process) -> None:
+async def test_images_are_sent_as_bytes_or_urls(backend: Any, server: Process) -> None:
     urls = ("https://host/a.png", "data:image/jpeg;base64,/9j/4AAQ")
     parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     turn = Message("user", [{"type": "text", "text": "look"}, PNG, *parts])
@@ -91,7 +91,7 @@ async def test_pictures_as_bytes_addresses_and_data_urls(backend: Any, server: P
     ]
 
 
-async def test_results_of_tools_go_back_together(backend: Any, server: Process) -> None:
+async def test_tool_results_are_joined_in_one_turn(backend: Any, server: Process) -> None:
     calls = [
         {"id": name, "type": "function", "function": {"name": "weather", "arguments": '{"city": "x"}'}} for name in "ab"
     ]
@@ -105,7 +105,7 @@ async def test_results_of_tools_go_back_together(backend: Any, server: Process) 
     assert [turn["role"] for turn in last(server)["body"]["messages"]] == ["user", "assistant", "user"]
 
 
-async def test_a_tool_may_answer_with_a_picture(backend: Any, server: Process) -> None:
+async def test_tool_result_may_have_an_image(backend: Any, server: Process) -> None:
     call = {"id": "a", "type": "function", "function": {"name": "plot", "arguments": ""}}
     turns = [
         Message("user", "plot!"),
@@ -117,14 +117,14 @@ async def test_a_tool_may_answer_with_a_picture(backend: Any, server: Process) -
     assert [block["type"] for block in result["content"]] == ["text", "image"]
 
 
-async def test_a_system_prompt_keeps_its_mark_for_the_cache(backend: Any, server: Process) -> None:
+async def test_system_prompt_keeps_cache_control(backend: Any, server: Process) -> None:
     part = {"type": "text", "text": "Long.", "cache_control": {"type": "ephemeral"}}
     turns = [Message("system", [part]), Message("user", "hi")]
     await collect(backend, ChatRequest(messages=turns))
     assert last(server)["body"]["system"] == [part]
 
 
-async def test_extra_fields_of_deployment_and_request_are_both_sent(server: Process, key: str) -> None:
+async def test_extra_body_of_deployment_and_request_are_merged(server: Process, key: str) -> None:
     backend = await connect(server.url, key, extra_body='{"metadata": {"user_id": "me"}, "service_tier": "auto"}')
     await collect(backend, ask("hi", extra_body={"service_tier": "standard_only"}))
     body = last(server)["body"]
@@ -133,7 +133,7 @@ async def test_extra_fields_of_deployment_and_request_are_both_sent(server: Proc
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_messages_and_tools_of_another_form_are_the_askers_fault(backend: Any, stream: bool) -> None:
+async def test_malformed_messages_raise_bad_request(backend: Any, stream: bool) -> None:
     call = {"id": "a", "type": "function", "function": {"name": "w", "arguments": "{bad"}}
     turns = [Message("user", "w"), Message("assistant", tool_calls=[call]), Message("tool", "x", tool_call_id="a")]
     for request in (
@@ -147,24 +147,24 @@ async def test_messages_and_tools_of_another_form_are_the_askers_fault(backend: 
         assert caught.value.__suppress_context__
 
 
-async def test_no_tokens_at_all_are_a_limit_too(backend: Any, server: Process) -> None:
+async def test_max_tokens_zero_is_sent(backend: Any, server: Process) -> None:
     await collect(backend, ask("hi", max_tokens=0))
     assert last(server)["body"]["max_tokens"] == 0
 
 
-async def test_streams_share_a_connection(backend: Any, server: Process) -> None:
+async def test_streams_reuse_a_connection(backend: Any, server: Process) -> None:
     for _ in range(5):
         await collect(backend, ask("one two"))
     assert len({entry["peer"] for entry in server.get("/journal")[-5:]}) == 1
 
 
 @pytest.mark.parametrize("ending", ["/v1", "/v1/", "/v1/messages"])
-async def test_the_version_in_the_address_is_refused_with_advice(server: Process, key: str, ending: str) -> None:
+async def test_check_rejects_base_url_with_version(server: Process, key: str, ending: str) -> None:
     with pytest.raises(errors.BadParameter, match="is added"):
         await connect(server.url + ending, key)
 
 
-async def test_sampling_asks_for_the_version_that_knows_it(backend: Any, server: Process, key: str) -> None:
+async def test_sampling_options_select_the_older_api_version(backend: Any, server: Process, key: str) -> None:
     await collect(backend, ask("hi"))
     assert last(server)["version"] == "2026-10-21"
     await collect(backend, ask("hi", temperature=0.5))
@@ -179,14 +179,14 @@ async def test_sampling_asks_for_the_version_that_knows_it(backend: Any, server:
     await fixed.close()
 
 
-async def test_a_schema_shapes_the_answer(backend: Any, server: Process) -> None:
+async def test_json_schema_sets_output_format(backend: Any, server: Process) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
     await collect(backend, ask("hi", response_format=form))
     assert last(server)["body"]["output_config"]["format"] == {"type": "json_schema", "schema": {"type": "object"}}
 
 
 @pytest.mark.parametrize("options", [{"seed": 1}, {"n": 2}, {"response_format": {"type": "json_object"}}])
-async def test_what_the_api_lacks_is_refused_by_name(backend: Any, options: dict[str, Any]) -> None:
+async def test_unsupported_options_raise_bad_request(backend: Any, options: dict[str, Any]) -> None:
     with pytest.raises(errors.BadRequest, match="Anthropic's API"):
         await collect(backend, ask("hi", **options))
 
@@ -202,7 +202,7 @@ START = {"type": "message_start", "message": {"usage": {"input_tokens": 4, "outp
 STOP = {"type": "message_stop"}
 
 
-def test_counts_are_cumulative_to_the_last() -> None:
+def test_usage_counts_are_cumulative() -> None:
     def counted(reason: str | None, **usage: Any) -> dict[str, Any]:
         return {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage}
 
@@ -213,7 +213,7 @@ def test_counts_are_cumulative_to_the_last() -> None:
 
 
 @pytest.mark.parametrize(("given", "pieces"), [({}, [""]), ({"city": "x"}, [""]), ({}, ["", '{"ci', 'ty": "x"}'])])
-def test_arguments_of_a_call_are_json_however_they_come(given: dict[str, Any], pieces: list[str]) -> None:
+def test_tool_call_arguments_are_complete_json(given: dict[str, Any], pieces: list[str]) -> None:
     block = {"type": "tool_use", "id": "t", "name": "now", "input": given}
     deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
     chunks = read(
@@ -236,7 +236,7 @@ def test_arguments_of_a_call_are_json_however_they_come(given: dict[str, Any], p
         [START, {"type": "content_block_delta", "index": 0, "delta": None}],
     ],
 )
-async def test_events_of_another_form_are_the_providers_fault(
+async def test_malformed_events_raise_provider_unavailable(
     backend: Any, monkeypatch: pytest.MonkeyPatch, events: list[dict[str, Any]]
 ) -> None:
     async def sent(_: Any) -> AsyncIterator[bytes]:
@@ -248,13 +248,13 @@ async def test_events_of_another_form_are_the_providers_fault(
         await collect(backend, ask("hi"))
 
 
-def test_text_that_a_block_begins_with_is_kept() -> None:
+def test_content_block_start_text_is_kept() -> None:
     block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hel"}}
     delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "lo"}}
     assert text_of(read(START, block, delta)) == "Hello"
 
 
-async def test_what_breaks_after_the_end_mark_breaks_nothing(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connection_reset_after_message_stop_is_ignored(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def sent(_: Any) -> AsyncIterator[bytes]:
         for event in (START, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, STOP):
             yield json.dumps(event).encode()
@@ -264,7 +264,7 @@ async def test_what_breaks_after_the_end_mark_breaks_nothing(backend: Any, monke
     assert (await collect(backend, ask("hi")))[-1].finish == "stop"
 
 
-async def test_an_overload_in_mid_stream_keeps_what_came(backend: Any) -> None:
+async def test_overload_inside_a_stream_keeps_text(backend: Any) -> None:
     seen: list[str] = []
     with pytest.raises(errors.ProviderUnavailable, match=r"\(529\): Overloaded"):
         async for chunk in backend.chat(ask("fault:overloaded some words")):
@@ -272,7 +272,7 @@ async def test_an_overload_in_mid_stream_keeps_what_came(backend: Any) -> None:
     assert seen == ["Echo:", " some"]
 
 
-async def test_leaving_closes_the_connection(backend: Any, server: Process) -> None:
+async def test_closing_closes_the_connection(backend: Any, server: Process) -> None:
     async with aclosing(backend.chat(ask("slow:100ms " + "word " * 50_000))) as chunks:
         async for _ in chunks:
             break
@@ -285,7 +285,7 @@ async def test_leaving_closes_the_connection(backend: Any, server: Process) -> N
     raise AssertionError("the server still has its client")
 
 
-async def test_aimock_answers(aimock: Process, key: str) -> None:
+async def test_aimock_chat(aimock: Process, key: str) -> None:
     backend = await connect(aimock.url, key)
     for stream in (True, False):
         chunks = await collect(backend, ask("What is the capital of France?", stream=stream))

@@ -53,7 +53,7 @@ def last(server: Process) -> Any:
 # ---- chat
 
 
-async def test_a_stream_is_deltas_with_finish_and_usage(backend: Any) -> None:
+async def test_stream_ends_with_finish_and_usage(backend: Any) -> None:
     assert await collect(backend, ask("one two")) == [
         ChatChunk("Echo: "),
         ChatChunk("one "),
@@ -62,24 +62,24 @@ async def test_a_stream_is_deltas_with_finish_and_usage(backend: Any) -> None:
     ]
 
 
-async def test_a_whole_answer_is_one_chunk(backend: Any) -> None:
+async def test_complete_response_is_one_chunk(backend: Any) -> None:
     chunks = await collect(backend, ask("one two", stream=False))
     assert chunks == [ChatChunk("Echo: one two", finish="stop", usage=Usage(7, 3), extra={"model": MODEL})]
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_all_text_arrives_intact(backend: Any, stream: bool) -> None:
+async def test_text_arrives_intact(backend: Any, stream: bool) -> None:
     assert text_of(await collect(backend, ask("say:" + HARD, stream=stream))) == HARD
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_an_answer_that_was_cut(backend: Any, stream: bool) -> None:
+async def test_truncated_response_has_finish_length(backend: Any, stream: bool) -> None:
     chunks = await collect(backend, ask("a b c", stream=stream, max_tokens=2))
     assert (text_of(chunks), chunks[-1].finish) == ("Echo: a ", "length")
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_reasoning_is_apart(server: Process, key: str, stream: bool) -> None:
+async def test_reasoning_is_separate_from_text(server: Process, key: str, stream: bool) -> None:
     backend = await connect(server.url, key, "qwen3", think="true")
     chunks = await collect(backend, ask("think:hm well", stream=stream))
     assert "".join(chunk.reasoning for chunk in chunks) == "hm well"
@@ -88,7 +88,7 @@ async def test_reasoning_is_apart(server: Process, key: str, stream: bool) -> No
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_tool_calls(backend: Any, stream: bool) -> None:
+async def test_tool_calls_are_openai_deltas(backend: Any, stream: bool) -> None:
     chunks = await collect(backend, ask("tool:weather", stream=stream, tools=[TOOL], tool_choice="auto"))
     function = {"name": "weather", "arguments": '{"city": "杭州"}'}
     assert [call for chunk in chunks for call in chunk.tool_calls or []] == [
@@ -98,7 +98,7 @@ async def test_tool_calls(backend: Any, stream: bool) -> None:
     assert chunks[-1].finish == "tool_calls"
 
 
-async def test_a_conversation_with_tools_and_pictures(server: Process, key: str) -> None:
+async def test_conversation_with_tools_and_images_is_converted(server: Process, key: str) -> None:
     backend = await connect(server.url, key, "llava")
     call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "杭州"}'}}
     turns = [
@@ -141,12 +141,12 @@ async def test_a_conversation_with_tools_and_pictures(server: Process, key: str)
         ({"type": "input_audio", "input_audio": {}}, "only text and images"),
     ],
 )
-async def test_what_ollama_cannot_take(backend: Any, part: Any, words: str) -> None:
+async def test_unsupported_parts_raise_bad_request(backend: Any, part: Any, words: str) -> None:
     with pytest.raises(errors.BadRequest, match=re.escape(words)):
         await collect(backend, ChatRequest(messages=[Message("user", [part])]))
 
 
-async def test_arguments_that_are_no_json_are_not_sent(backend: Any) -> None:
+async def test_tool_arguments_that_are_not_json_raise_bad_request(backend: Any) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{nonsense"}}
     with pytest.raises(errors.BadRequest, match="not JSON"):
         await collect(backend, ChatRequest(messages=[Message("assistant", tool_calls=[call])]))
@@ -155,7 +155,7 @@ async def test_arguments_that_are_no_json_are_not_sent(backend: Any) -> None:
 # ---- requests
 
 
-async def test_settings_and_options_arrive_and_the_request_wins(server: Process, key: str) -> None:
+async def test_request_options_override_deployment_options(server: Process, key: str) -> None:
     params = {
         "temperature": "0.5",
         "num_ctx": "8192",
@@ -180,47 +180,7 @@ async def test_settings_and_options_arrive_and_the_request_wins(server: Process,
     assert {"x-title", "x-more"} <= set(entry["headers"])
 
 
-@pytest.mark.parametrize(
-    ("asked", "sent"),
-    [
-        ({"response_format": {"type": "json_object"}}, {"format": "json"}),
-        ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "object"}}}},
-         {"format": {"type": "object"}}),
-        ({"response_format": {"type": "text"}}, {}),
-        ({"reasoning_effort": "none"}, {"think": False}),
-        ({"reasoning_effort": "minimal"}, {"think": "low"}),
-        ({"reasoning_effort": "xhigh"}, {"think": "max"}),
-        ({"tools": [TOOL], "tool_choice": "none"}, {}),
-        ({"tools": [TOOL], "tool_choice": "auto"}, {"tools": [TOOL]}),
-        ({"logprobs": True, "top_logprobs": 2}, {"logprobs": True, "top_logprobs": 2}),
-    ],
-)  # fmt: skip
-def test_openais_words_become_ollamas(asked: dict[str, Any], sent: dict[str, Any]) -> None:
-    assert schema.body(asked, {}, model="m") == {"model": "m", "options": {}, **sent}
-
-
-def test_a_tool_cannot_be_forced() -> None:
-    with pytest.raises(errors.BadRequest, match="cannot be forced to call a tool"):
-        schema.body({"tool_choice": "required"}, {})
-
-
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        ("192.168.3.106", "http://192.168.3.106:11434"),
-        ("localhost:8080", "http://localhost:8080"),
-        ("0.0.0.0", "http://127.0.0.1:11434"),
-        ("0.0.0.0:80", "http://127.0.0.1:80"),
-        ("[::]:11434", "http://127.0.0.1:11434"),
-        ("http://[::1]:11434/", "http://[::1]:11434"),
-        ("https://ollama.com/api", "https://ollama.com"),
-    ],
-)
-def test_addresses_as_ollama_host_may_have_them(host: str, url: str) -> None:
-    assert schema.base_url(host) == url
-
-
-def test_the_environment_tells_where_ollama_is() -> None:
+def test_ollama_host_sets_the_base_url() -> None:
     found = typed_params(OLLAMA.info, {"saas.model": "m"}, {"OLLAMA_HOST": "gpu-box"})
     assert schema.base_url(found["saas.base_url"]) == "http://gpu-box:11434"
 
@@ -234,12 +194,12 @@ def test_the_environment_tells_where_ollama_is() -> None:
         ({"saas.capabilities": "fly"}, "which is no capability"),
     ],
 )
-def test_wrong_parameters(params: dict[str, str], words: str) -> None:
+def test_check_rejects_invalid_parameters(params: dict[str, str], words: str) -> None:
     with pytest.raises(errors.BadParameter, match=re.escape(words)):
         setup_of(OLLAMA, {"saas.model": "m", **params})
 
 
-def test_no_key_is_needed() -> None:
+def test_api_key_is_optional() -> None:
     assert "saas.api_key" not in setup_of(OLLAMA, {"saas.model": "m"}).params
 
 
@@ -252,7 +212,7 @@ def test_no_key_is_needed() -> None:
         ("whisper", set()),
     ],
 )
-async def test_capabilities_by_name(server: Process, model: str, capabilities: set[Capability]) -> None:
+async def test_capabilities_follow_the_model_name(server: Process, model: str, capabilities: set[Capability]) -> None:
     backend = await connect(server.url, None, model)
     assert backend.capabilities() == capabilities
     await backend.close()
@@ -261,7 +221,7 @@ async def test_capabilities_by_name(server: Process, model: str, capabilities: s
 # ---- vectors
 
 
-async def test_vectors_of_many_texts_in_order(server: Process, key: str) -> None:
+async def test_embed_returns_vectors_in_order(server: Process, key: str) -> None:
     backend = await connect(server.url, key, "nomic-embed-text", keep_alive="5m")
     texts = [f"text#{number}" for number in range(2 * ollama.EMBED_BATCH + 1)]
     items = [item async for item in backend.embed(EmbedRequest(texts=texts, options={"dimensions": 3}))]
@@ -277,7 +237,9 @@ async def test_vectors_of_many_texts_in_order(server: Process, key: str) -> None
     ("text", "kind"),
     [("fault:truncate #1", errors.ProviderUnavailable), ("fault:context #1", errors.ContextTooLong)],
 )
-async def test_vectors_that_did_not_come(server: Process, key: str, text: str, kind: type[Exception]) -> None:
+async def test_embed_with_missing_vectors_is_unreadable(
+    server: Process, key: str, text: str, kind: type[Exception]
+) -> None:
     backend = await connect(server.url, key, "bge-m3")
     with pytest.raises(kind):
         _ = [item async for item in backend.embed(EmbedRequest(texts=[text, "#2"]))]
@@ -313,7 +275,9 @@ REFUSALS = [
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(("text", "kind", "words"), REFUSALS, ids=[row[0] for row in REFUSALS])
-async def test_refusals(backend: Any, key: str, text: str, kind: type[Exception], words: str, stream: bool) -> None:
+async def test_error_responses_become_our_errors(
+    backend: Any, key: str, text: str, kind: type[Exception], words: str, stream: bool
+) -> None:
     error = await failure(backend, text + " a b c", stream=stream)
     assert type(error) is kind
     assert words in error.message
@@ -331,7 +295,7 @@ IN_STREAM = [
 
 
 @pytest.mark.parametrize(("text", "kind", "words"), IN_STREAM, ids=[row[0] for row in IN_STREAM])
-async def test_faults_in_the_middle_of_a_stream(
+async def test_stream_keeps_text_before_an_error(
     backend: Any, key: str, text: str, kind: type[Exception], words: str
 ) -> None:
     seen: list[str] = []
@@ -346,18 +310,18 @@ async def test_faults_in_the_middle_of_a_stream(
     assert key not in f"{caught.value!r} {caught.value}"
 
 
-async def test_a_model_that_is_not_there_names_the_command(backend: Any) -> None:
+async def test_missing_model_hint_names_ollama_pull(backend: Any) -> None:
     error = await failure(backend, "hi", model="gone")
     assert type(error) is errors.ModelNotFound
     assert "ollama pull" in error.hint
 
 
-async def test_a_field_that_ollama_refuses(backend: Any) -> None:
+async def test_unknown_field_raises_bad_request(backend: Any) -> None:
     assert type(await failure(backend, "hi", temperature="hot")) is errors.BadRequest
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_silence_ends_at_the_timeout(server: Process, key: str, stream: bool) -> None:
+async def test_timeout_raises_deadline_exceeded(server: Process, key: str, stream: bool) -> None:
     backend = await connect(server.url, key, timeout="0.4")
     started = time.monotonic()
     error = await failure(backend, "fault:silence", stream=stream)
@@ -366,7 +330,7 @@ async def test_silence_ends_at_the_timeout(server: Process, key: str, stream: bo
     await backend.close()
 
 
-async def test_nobody_listens() -> None:
+async def test_closed_port_raises_provider_unavailable() -> None:
     port = free_port()
     backend = await connect(f"127.0.0.1:{port}", None)
     error = await failure(backend, "hi")
@@ -376,7 +340,7 @@ async def test_nobody_listens() -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_the_key_is_in_no_text(server: Process, key: str, stream: bool) -> None:
+async def test_key_is_in_no_text(server: Process, key: str, stream: bool) -> None:
     wrong = "sk-wrong-abcdefgh0123456789"
     for given, text in ((wrong, "hi"), (key, "fault:leak")):
         backend = await connect(server.url, given)
@@ -403,7 +367,7 @@ async def test_cancelling_closes_the_connection(backend: Any, server: Process, t
     assert await gone_after(server, since) < 0.5
 
 
-async def test_closing_the_iterator_closes_the_connection(backend: Any, server: Process) -> None:
+async def test_closing_closes_the_connection(backend: Any, server: Process) -> None:
     async with aclosing(backend.chat(ask("fault:hang a b c"))) as chunks:
         assert (await anext(chunks)).text == "Echo: "
         since = time.time()
@@ -429,7 +393,7 @@ def last_gone(server: Process) -> float | None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_aimock_chats(aimock: Process, key: str, stream: bool) -> None:
+async def test_aimock_chat(aimock: Process, key: str, stream: bool) -> None:
     backend = await connect(aimock.url, key)
     chunks = await collect(backend, ask("What is the capital of France?", stream=stream))
     assert (text_of(chunks), chunks[-1].finish) == ("The capital of France is Paris.", "stop")
@@ -440,7 +404,7 @@ async def test_aimock_chats(aimock: Process, key: str, stream: bool) -> None:
     await backend.close()
 
 
-async def test_aimock_faults(aimock: Process, key: str) -> None:
+async def test_aimock_errors(aimock: Process, key: str) -> None:
     backend = await connect(aimock.url, key)
     error = await failure(backend, "too many")
     assert (type(error), error.details["retry_after"]) == (errors.RateLimited, 7.0)

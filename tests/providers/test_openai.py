@@ -47,7 +47,7 @@ async def gone_after(provider: Process, since: float) -> float:
     raise AssertionError("the server still has its client")
 
 
-async def test_a_stream_is_deltas_then_the_reason_then_the_counts(backend: Any) -> None:
+async def test_stream_ends_with_finish_and_usage(backend: Any) -> None:
     chunks = await collect(backend, ask("hello there"))
     assert [chunk.text for chunk in chunks] == ["Echo:", " hello", " there", "", ""]
     assert [chunk.finish for chunk in chunks] == [None, None, None, "stop", None]
@@ -57,19 +57,19 @@ async def test_a_stream_is_deltas_then_the_reason_then_the_counts(backend: Any) 
     assert chunks[3].extra["request_id"].startswith("req_")
 
 
-async def test_a_whole_answer_is_one_chunk(backend: Any) -> None:
+async def test_complete_response_is_one_chunk(backend: Any) -> None:
     [chunk] = await collect(backend, ask("hello there", stream=False))
     assert (chunk.text, chunk.finish, chunk.usage) == ("Echo: hello there", "stop", Usage(7, 3))
 
 
-async def test_text_comes_unbroken_whatever_its_bytes(backend: Any) -> None:
+async def test_text_arrives_intact(backend: Any) -> None:
     said = '日本語 😀 a\u2028b \\ " {x}'
     assert text_of(await collect(backend, ask(f"say:{said}"))) == said
     assert text_of(await collect(backend, ask(f"say:{said}", stream=False))) == said
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_reasoning_is_apart_from_the_text(backend: Any, stream: bool) -> None:
+async def test_reasoning_is_separate_from_text(backend: Any, stream: bool) -> None:
     chunks = await collect(backend, ask("think:hmm", stream=stream))
     assert "".join(chunk.reasoning for chunk in chunks) == "hmm"
     assert "hmm" not in text_of(chunks)
@@ -86,14 +86,14 @@ async def test_tool_calls_are_passed_on(backend: Any) -> None:
     assert whole.tool_calls[0]["function"]["arguments"] == '{"city": "Paris"}'
 
 
-async def test_further_answers_are_in_extra(backend: Any) -> None:
+async def test_other_choices_are_extra(backend: Any) -> None:
     [chunk] = await collect(backend, ask("hi", stream=False, n=2))
     assert chunk.text == "Echo: hi"
     assert chunk.extra is not None
     assert chunk.extra["choices"] == [{"index": 1, "text": "Echo: hi", "finish": "stop"}]
 
 
-async def test_request_fields_arrive_and_the_request_wins(provider: Process, key: str) -> None:
+async def test_request_options_override_deployment_options(provider: Process, key: str) -> None:
     params = {
         "saas.api_base": provider.url + "/v1/",
         "saas.api_key": key,
@@ -123,7 +123,7 @@ async def test_request_fields_arrive_and_the_request_wins(provider: Process, key
     assert not {"http-referer", "referer", "cookie"} & set(entry["headers"])
 
 
-async def test_pictures_go_as_they_are(backend: Any, provider: Process) -> None:
+async def test_image_parts_are_sent_unchanged(backend: Any, provider: Process) -> None:
     parts = [
         {"type": "text", "text": "what?"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
@@ -135,7 +135,7 @@ async def test_pictures_go_as_they_are(backend: Any, provider: Process) -> None:
     ]
 
 
-async def test_a_server_without_stream_options_is_asked_once_more(backend: Any, provider: Process) -> None:
+async def test_rejected_stream_options_are_left_out(backend: Any, provider: Process) -> None:
     chunks = await collect(backend, ask("fault:usage hi"))
     assert text_of(chunks) == "Echo: hi"
     assert "stream_options" not in last(provider)["body"]
@@ -144,7 +144,7 @@ async def test_a_server_without_stream_options_is_asked_once_more(backend: Any, 
     assert len(provider.get("/journal")) == before + 1, "the next stream knows already"
 
 
-async def test_closing_the_iterator_closes_the_connection(backend: Any, provider: Process) -> None:
+async def test_closing_closes_the_connection(backend: Any, provider: Process) -> None:
     async with aclosing(backend.chat(ask("tokens:500@50"))) as chunks:
         async for chunk in chunks:
             if chunk.text == "t5 ":
@@ -157,9 +157,7 @@ async def test_closing_the_iterator_closes_the_connection(backend: Any, provider
 
 @pytest.mark.parametrize("text", ["tokens:500@50", "fault:silence"])
 @pytest.mark.parametrize("stream", [True, False])
-async def test_cancelling_the_task_closes_the_connection(
-    backend: Any, provider: Process, text: str, stream: bool
-) -> None:
+async def test_cancelling_closes_the_connection(backend: Any, provider: Process, text: str, stream: bool) -> None:
     text = text if stream else "fault:silence"
     task = asyncio.create_task(collect(backend, ask(text, stream=stream)))
     await asyncio.sleep(0.3)
@@ -170,7 +168,7 @@ async def test_cancelling_the_task_closes_the_connection(
     assert await gone_after(provider, since) < 0.5
 
 
-async def test_a_finished_stream_leaves_its_connection_for_the_next(backend: Any, provider: Process) -> None:
+async def test_finished_stream_releases_its_connection(backend: Any, provider: Process) -> None:
     clients = []
     for _ in range(3):
         await collect(backend, ask("hi"))
@@ -178,20 +176,20 @@ async def test_a_finished_stream_leaves_its_connection_for_the_next(backend: Any
     assert clients == [clients[0]] * 3
 
 
-async def test_many_streams_at_once(backend: Any) -> None:
+async def test_many_streams_run_at_once(backend: Any) -> None:
     started = time.monotonic()
     answers = await asyncio.gather(*(collect(backend, ask("tokens:50@50")) for _ in range(64)))
     assert {text_of(chunks) for chunks in answers} == {"".join(f"t{i} " for i in range(50))}
     assert time.monotonic() - started < 5, "64 streams of one second run side by side"
 
 
-async def test_more_than_a_hundred_connections(backend: Any) -> None:
+async def test_more_than_a_hundred_connections_are_allowed(backend: Any) -> None:
     started = time.monotonic()
     await asyncio.gather(*(collect(backend, ask("slow:1000ms hi", stream=False)) for _ in range(130)))
     assert time.monotonic() - started < 2.9, "the libraries' default limit of 100 would take three rounds of a second"
 
 
-async def test_aimock_streams(aimock: Process, key: str) -> None:
+async def test_aimock_chat(aimock: Process, key: str) -> None:
     params = {"saas.base_url": aimock.url + "/v1", "saas.api_key": key, "saas.model": "gpt-4o", "saas.max_retries": "0"}
     backend = await opened("saas/openai", params)
     chunks = await collect(backend, ask("the capital of France"))
@@ -206,7 +204,7 @@ async def test_aimock_streams(aimock: Process, key: str) -> None:
 
 
 @pytest.mark.engine
-async def test_a_real_model_behind_llama_cpp_server(llama_server: Process) -> None:
+async def test_llama_cpp_server_chat(llama_server: Process) -> None:
     params = {"saas.base_url": llama_server.url + "/v1", "saas.model": "smollm", "saas.temperature": "0"}
     backend = await opened("saas/openai", params)
     question = "What is the capital of France? Answer in one sentence."
@@ -231,8 +229,6 @@ async def test_a_real_model_behind_llama_cpp_server(llama_server: Process) -> No
         ({"saas.modle": "m"}, errors.BadParameter, "Did you mean saas.model?"),
     ],
 )
-def test_wrong_parameters_are_found_before_the_deploy(
-    params: dict[str, str], kind: type[Exception], words: str
-) -> None:
+def test_check_rejects_invalid_parameters(params: dict[str, str], kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words.replace("?", r"\?")):
         setup_of(OPENAI, params)

@@ -30,8 +30,8 @@ from byzer_magic.types import (
 )
 from tests.backends import ask, collect, opened, text_of
 from tests.conftest import KEY
-from tests.servers.process import Process, openai_wire
-from tests.servers.sounds import wav
+from tests.servers.audio_files import wav
+from tests.servers.process import Process, openai_api
 
 PNG = b"\x89PNG\r\n\x1a\n1234"
 WAV = wav("a second or so of a tone, to be written down", 16000)
@@ -39,7 +39,7 @@ WAV = wav("a second or so of a tone, to be written down", 16000)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Process]:
-    with openai_wire(KEY) as process:
+    with openai_api(KEY) as process:
         yield process
 
 
@@ -86,7 +86,7 @@ def last(server: Process) -> Any:
 # ---- texts
 
 
-async def test_many_texts_go_in_batches_and_come_back_in_order(models: Models, server: Process) -> None:
+async def test_embed_returns_batches_in_order(models: Models, server: Process) -> None:
     texts = [f"text {number}" for number in range(2 * OpenAIBackend.EMBED_BATCH + 7)]
     before = len(server.get("/journal"))
     result = await models.ask("text-embedding-3-small", EmbedRequest(texts=texts))
@@ -102,18 +102,18 @@ async def test_dimensions_are_passed_on(models: Models) -> None:
     assert result.vectors.shape == (1, 3)
 
 
-async def test_a_server_that_knows_no_base64_gives_the_same_numbers(models: Models) -> None:
+async def test_rejected_base64_encoding_is_left_out(models: Models) -> None:
     packed = await models.ask("text-embedding-3-small", EmbedRequest(texts=["a", "b"]))
     plain = await models.ask("embedding-floats", EmbedRequest(texts=["a", "b"]))
     assert np.allclose(packed.vectors, plain.vectors)
 
 
-async def test_a_vector_too_few_is_an_error_not_a_shift(models: Models) -> None:
+async def test_embed_with_missing_vectors_is_unreadable(models: Models) -> None:
     with pytest.raises(errors.ProviderUnavailable, match="1 embeddings for 2 texts"):
         await models.ask("text-embedding-3-small", EmbedRequest(texts=["fault:short", "b"]))
 
 
-async def test_documents_come_in_order_of_relevance(models: Models) -> None:
+async def test_rerank_orders_documents(models: Models) -> None:
     documents = ["nothing here", "the sky is blue", "blue"]
     request = RerankRequest(query="blue sky", documents=documents, options={"top_n": 2})
     result = await models.ask("bge-reranker-v2-m3", request)
@@ -121,11 +121,11 @@ async def test_documents_come_in_order_of_relevance(models: Models) -> None:
     assert result.order == [(1, 1.0), (2, 0.5)]
 
 
-# ---- sounds
+# ---- audio
 
 
 @pytest.mark.parametrize("kind", ["json", "text", "verbose_json", "srt", "vtt"])
-async def test_every_form_of_a_transcript(models: Models, kind: str) -> None:
+async def test_transcribe_reads_each_response_format(models: Models, kind: str) -> None:
     options = {"response_format": kind, "language": "en", "prompt": "names"}
     result = await models.ask("whisper-1", TranscribeRequest(audio=Media("audio/wav", WAV), options=options))
     assert f"{len(WAV)} bytes of audio.wav in en: names" in result.text
@@ -135,12 +135,12 @@ async def test_every_form_of_a_transcript(models: Models, kind: str) -> None:
 
 
 @pytest.mark.parametrize(("mime", "name"), [("audio/mpeg", "mp3"), ("audio/mp4", "m4a"), ("audio/flac", "flac")])
-async def test_a_file_is_named_as_what_it_is(models: Models, mime: str, name: str) -> None:
+async def test_transcribe_names_the_file_by_its_type(models: Models, mime: str, name: str) -> None:
     result = await models.ask("whisper-1", TranscribeRequest(audio=Media(mime, b"1234")))
     assert f"4 bytes of audio.{name}" in result.text
 
 
-async def test_speech_comes_in_pieces(models: Models, server: Process) -> None:
+async def test_speak_streams_chunks(models: Models, server: Process) -> None:
     result = await models.ask("tts-1", SpeakRequest(text="Hello. " * 50, options={"voice": "nova", "speed": 1.1}))
     assert (result.mime, mime_of(result.data)) == ("audio/mpeg", "audio/mpeg")
     assert last(server)["body"] | {"voice": "nova", "speed": 1.1, "response_format": "mp3"} == last(server)["body"]
@@ -148,7 +148,7 @@ async def test_speech_comes_in_pieces(models: Models, server: Process) -> None:
     assert len(pieces) > 1
 
 
-async def test_a_long_text_is_one_sound(models: Models, server: Process) -> None:
+async def test_long_text_is_split_and_joined(models: Models, server: Process) -> None:
     sentence = "A sentence of some length. "
     before = len(server.get("/journal"))
     long = await models.ask("tts-1", SpeakRequest(text=sentence * 400, options={"response_format": "wav"}))
@@ -163,7 +163,7 @@ async def test_a_long_text_is_one_sound(models: Models, server: Process) -> None
 # ---- pictures
 
 
-async def test_a_picture_comes_as_bytes(models: Models, server: Process) -> None:
+async def test_image_returns_bytes(models: Models, server: Process) -> None:
     request = ImageRequest(prompt="a cat", options={"size": "1792x1024", "quality": "hd"})
     result = await models.ask("dall-e-3", request)
     assert result.data.startswith(b"\x89PNG")
@@ -171,7 +171,7 @@ async def test_a_picture_comes_as_bytes(models: Models, server: Process) -> None
     assert last(server)["body"]["response_format"] == "b64_json"
 
 
-async def test_an_address_that_will_not_last_is_read_at_once(server: Process) -> None:
+async def test_image_url_is_downloaded(server: Process) -> None:
     backend = await connect(server, "tiny", capabilities="image")
     [picture] = [item async for item in backend.image(ImageRequest(prompt="a cat"))]
     assert picture.data.startswith(b"\x89PNG")
@@ -179,30 +179,30 @@ async def test_an_address_that_will_not_last_is_read_at_once(server: Process) ->
     await backend.close()
 
 
-async def test_an_address_is_kept_when_it_is_asked_for(models: Models) -> None:
+async def test_image_url_is_kept_on_request(models: Models) -> None:
     result = await models.ask("dall-e-3", ImageRequest(prompt="a cat", options={"response_format": "url"}))
     assert (result.data, result.pictures[0].url[:7]) == (b"", "http://")
 
 
-async def test_newer_models_give_several(models: Models) -> None:
+async def test_image_returns_several(models: Models) -> None:
     result = await models.ask("gpt-image-1.5", ImageRequest(prompt="a cat", options={"n": 3, "quality": "low"}))
     assert len(result.pictures) == 3
     assert result.usage.completion_tokens == 90
 
 
-async def test_pictures_are_changed(models: Models) -> None:
+async def test_image_edit_sends_images(models: Models) -> None:
     images = [Media("image/png", PNG), Media("image/png", PNG)]
     result = await models.ask("gpt-image-1.5", ImageRequest(prompt="add a hat", images=images))
     assert result.data.startswith(b"\x89PNG")
 
 
-async def test_vision_from_bytes_and_addresses(models: Models) -> None:
+async def test_vision_accepts_bytes_and_urls(models: Models) -> None:
     content: Any = [{"type": "text", "text": "look"}, Media("image/png", PNG), Media("image", url="https://host/a.png")]
     result = await models.ask("gpt-4o", ChatRequest(messages=[Message("user", content)]))
     assert result.text == "Echo: look [image/png 12] [https://host/a.png]"
 
 
-async def test_how_closely_to_look_reaches_the_provider(models: Models, server: Process) -> None:
+async def test_image_detail_is_passed_on(models: Models, server: Process) -> None:
     content: Any = [Media("image/png", PNG, detail="low"), Media("audio/wav", WAV)]
     await models.ask("gpt-4o", ChatRequest(messages=[Message("user", content)]))
     picture, sound = last(server)["body"]["messages"][0]["content"]
@@ -217,13 +217,13 @@ async def test_how_closely_to_look_reaches_the_provider(models: Models, server: 
     ("model", "can"),
     [("gpt-4o", "chat tools vision"), ("tts-1", "speak"), ("dall-e-3", "image"), ("whisper-1", "transcribe")],
 )
-async def test_the_name_tells_what_a_model_can(server: Process, model: str, can: str) -> None:
+async def test_capabilities_follow_the_model_name(server: Process, model: str, can: str) -> None:
     backend = await connect(server, model)
     assert sorted(backend.capabilities()) == can.split()
     await backend.close()
 
 
-async def test_saas_capabilities_tells_it_too(server: Process) -> None:
+async def test_capabilities_follow_saas_capabilities(server: Process) -> None:
     backend = await connect(server, "my-own", capabilities="embed, rerank")
     assert backend.capabilities() == {Capability.EMBED, Capability.RERANK}
     await backend.close()
@@ -243,7 +243,9 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "kind"), FAULTS, ids=[row[0] for row in FAULTS])
 @pytest.mark.parametrize("model", ["text-embedding-3-small", "tts-1", "dall-e-3", "whisper-1"])
-async def test_failures_are_the_same_for_all(models: Models, model: str, fault: str, kind: type[Exception]) -> None:
+async def test_errors_are_the_same_for_all_capabilities(
+    models: Models, model: str, fault: str, kind: type[Exception]
+) -> None:
     if (model, fault) == ("text-embedding-3-small", "garbage"):
         fault = "short"
     text = f"fault:{fault} hello"
@@ -260,12 +262,12 @@ async def test_failures_are_the_same_for_all(models: Models, model: str, fault: 
 
 
 @pytest.mark.parametrize("fault", ["reset", "truncate"])
-async def test_half_a_sound_is_not_taken_for_a_whole_one(models: Models, fault: str) -> None:
+async def test_truncated_audio_raises(models: Models, fault: str) -> None:
     with pytest.raises(errors.ProviderError):
         await models.ask("tts-1", SpeakRequest(text=f"fault:{fault} {'hello ' * 20}"))
 
 
-async def test_leaving_ends_the_requests(models: Models, server: Process) -> None:
+async def test_closing_cancels_the_requests(models: Models, server: Process) -> None:
     texts = ["slow:5000ms x"] * (OpenAIBackend.EMBED_BATCH * 3)
     asking = asyncio.create_task(models.ask("text-embedding-3-small", EmbedRequest(texts=texts)))
     await asyncio.sleep(0.4)
@@ -296,7 +298,7 @@ async def azure(server: Process, **params: str) -> Any:
     ids=["seed", "dated", "v1", "default", "token dated", "token v1"],
 )
 @pytest.mark.parametrize("stream", [True, False])
-async def test_azure_by_version_and_key(server: Process, params: dict[str, str], stream: bool) -> None:
+async def test_azure_openai_uses_version_and_key(server: Process, params: dict[str, str], stream: bool) -> None:
     backend = await azure(server, **params)
     assert text_of(await collect(backend, ask("hello", stream=stream))) == "Echo: hello"
     path = last(server)["path"]
@@ -306,7 +308,7 @@ async def test_azure_by_version_and_key(server: Process, params: dict[str, str],
     await backend.close()
 
 
-async def test_azure_says_what_is_wrong(server: Process) -> None:
+async def test_azure_openai_raises_our_errors(server: Process) -> None:
     for params, kind in (
         ({"api_key": "wrong-key-0123456789"}, errors.AuthenticationFailed),
         ({"api_version": "2024-10-21", "azure_deployment": "nobody"}, errors.ModelNotFound),
@@ -322,7 +324,7 @@ async def test_azure_says_what_is_wrong(server: Process) -> None:
         await azure(server, api_key="")
 
 
-async def test_azure_beyond_chat(server: Process) -> None:
+async def test_azure_openai_embeds(server: Process) -> None:
     backend = await azure(server, model="text-embedding-3-small", azure_deployment="my-gpt", api_version="2024-10-21")
     [vectors] = [item async for item in backend.embed(EmbedRequest(texts=["a", "b"]))]
     assert vectors.rows == 2
@@ -332,7 +334,7 @@ async def test_azure_beyond_chat(server: Process) -> None:
 # ---- a provider that others wrote
 
 
-async def test_aimock_draws_speaks_and_embeds(aimock: Process) -> None:
+async def test_aimock_image_speak_and_embed(aimock: Process) -> None:
     url = f"{aimock.url}/v1"
     params = {"saas.base_url": url, "saas.api_key": KEY, "saas.model": "text-embedding-3-small"}
     backend = await opened("saas/openai", params)
@@ -341,5 +343,5 @@ async def test_aimock_draws_speaks_and_embeds(aimock: Process) -> None:
     await backend.close()
 
 
-def test_the_older_name_is_the_same_wire() -> None:
+def test_official_openai_is_the_same_api() -> None:
     assert issubclass(registry.find("saas/official_openai"), OpenAIBackend)

@@ -19,8 +19,8 @@ from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.page import envelope
 from tests.conftest import KEY
 from tests.ray.test_deploy import llama
+from tests.servers.audio_files import wav
 from tests.servers.process import Process
-from tests.servers.sounds import wav
 
 pytestmark = pytest.mark.ray
 PNG = bytes.fromhex(

@@ -17,7 +17,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.client.model import Model
 from byzer_magic.commands.spec import EasyDeploySpec
 from tests.conftest import KEY
-from tests.servers.process import Process, openai_wire, own
+from tests.servers.process import Process, openai_api, own
 
 pytestmark = pytest.mark.ray
 
@@ -42,7 +42,7 @@ ASKED: dict[str, Any] = {
 def servers() -> Iterator[dict[str, Process]]:
     names = ",".join(preset.model for preset in presets.load().values())
     with ExitStack() as running:
-        found = {"openai_wire": running.enter_context(openai_wire(KEY, names))}
+        found = {"openai_api": running.enter_context(openai_api(KEY, names))}
         for name, _ in OWN.values():
             if name not in found:
                 found[name] = running.enter_context(own(name, KEY))
@@ -54,7 +54,7 @@ def test_a_preset_deploys_and_answers(
     name: str, manager: Manager, servers: dict[str, Process], capsys: pytest.CaptureFixture[str]
 ) -> None:
     preset = presets.find(name)
-    server, path = OWN.get(preset.pretrained_model_type, ("openai_wire", "/v1"))
+    server, path = OWN.get(preset.pretrained_model_type, ("openai_api", "/v1"))
     given = {"saas.model": "llama3:70b-instruct-q4_0"} if server == "ollama" else {}
     easy = EasyDeploySpec(
         preset=name, token=KEY, alias="p", base_url=f"{servers[server].url}{path}", infer_params=given

@@ -17,7 +17,7 @@ import asyncio
 import xml.etree.ElementTree as ET
 from typing import Any
 
-import sounds
+import audio_files
 from aiohttp import web
 from skeleton import before_answer, cut, knobs, noted, serve
 
@@ -104,10 +104,10 @@ def check_element(element: ET.Element) -> None:
 def sound(text: str, form: str) -> bytes:
     rate = 16000 if "-16khz" in form else 24000
     if form.startswith("riff"):
-        return sounds.wav(text, rate)
+        return audio_files.wav(text, rate)
     if form.startswith("raw"):
-        return sounds.pcm(text, rate)
-    return sounds.opus(text) if "opus" in form else sounds.mp3(text)
+        return audio_files.pcm(text, rate)
+    return audio_files.opus(text) if "opus" in form else audio_files.mp3(text)
 
 
 def fail(request: web.Request, asked: dict[str, str]) -> None:

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
+from audio_files import mp3, wav
 from skeleton import before_answer, knobs
-from sounds import mp3, wav
 
 Refuse = Callable[[str], Exception]
 """Makes the refusal for a bad request."""

@@ -115,9 +115,9 @@ class Process:
             return False
 
 
-def openai_wire(key: str = "", models: str = "") -> Process:
+def openai_api(key: str = "", models: str = "") -> Process:
     """Return our own strict provider with its faults; `models` are more names that it knows, with commas."""
-    return Process([sys.executable, str(HERE / "openai_wire.py"), "--port", "{port}", "--key", key, "--models", models])
+    return Process([sys.executable, str(HERE / "openai_api.py"), "--port", "{port}", "--key", key, "--models", models])
 
 
 def own(name: str, key: str = "") -> Process:

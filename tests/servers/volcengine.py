@@ -19,7 +19,7 @@ import json
 import re
 from typing import Any
 
-import sounds
+import audio_files
 from aiohttp import web
 from skeleton import before_answer, cut, knobs, noted, serve
 
@@ -132,10 +132,10 @@ def fail(request: web.Request, asked: dict[str, str], version: int) -> None:
 
 def sound(text: str, form: str, rate: int) -> bytes:
     if form == "mp3":
-        return sounds.mp3(text)
+        return audio_files.mp3(text)
     if form == "ogg_opus":
-        return sounds.opus(text)
-    return sounds.wav(text, rate) if form == "wav" else sounds.pcm(text, rate)
+        return audio_files.opus(text)
+    return audio_files.wav(text, rate) if form == "wav" else audio_files.pcm(text, rate)
 
 
 # ---- v1
@@ -182,7 +182,7 @@ async def v1(request: web.Request, entry: dict[str, Any]) -> web.StreamResponse:
         "message": "Success",
         "sequence": -1,
         "data": "" if fault == "empty" else base64.b64encode(data).decode(),
-        "addition": {"duration": str(int(1000 * sounds.seconds(body["request"]["text"])))},
+        "addition": {"duration": str(int(1000 * audio_files.seconds(body["request"]["text"])))},
     }
     text = "<html><title>Hello</title></html>" if fault in ("html", "garbage") else json.dumps(good)
     if fault not in ("truncate", "reset", "hang"):
@@ -255,7 +255,7 @@ async def stream(
     size = 144 * max(1, len(data) // 144 // 3)
     pieces = [] if fault == "empty" else [data[start : start + size] for start in range(0, len(data), size)]
     if form == "wav":  # a header for each piece, as the documentation warns
-        pieces = [sounds.wav(text, audio.get("sample_rate", 24000))] * 2
+        pieces = [audio_files.wav(text, audio.get("sample_rate", 24000))] * 2
     for number, piece in enumerate(pieces):
         if number == 1 and await broken(request, response, fault):
             return response

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from byzer_magic import errors
 from byzer_magic.backends.http import batches
 from byzer_magic.backends.http.batches import in_order
 
@@ -34,17 +35,17 @@ class Work:
             self.running.discard(start)
 
 
-async def test_of_nothing_comes_nothing() -> None:
+async def test_in_order_of_no_items_yields_nothing() -> None:
     assert [item async for item in in_order([], 3, Work())] == []
 
 
-async def test_the_last_batch_has_what_is_left() -> None:
+async def test_in_order_last_batch_is_shorter() -> None:
     work = Work()
     work.go.set()
     assert [item async for item in in_order("abcdefghij", 4, work)] == ["abcd", "efgh", "ij"]
 
 
-async def test_no_more_than_a_few_are_started_before_the_first_is_there() -> None:
+async def test_in_order_limits_requests_at_once() -> None:
     work = Work()
     items = in_order("abcdefghij", 1, work)
     first = asyncio.ensure_future(anext(items))
@@ -55,7 +56,7 @@ async def test_no_more_than_a_few_are_started_before_the_first_is_there() -> Non
     assert [item async for item in items] == list("bcdefghij")
 
 
-async def test_closing_after_an_item_ends_the_rest() -> None:
+async def test_in_order_closing_cancels_the_rest() -> None:
     work = Work()
     work.go.set()
     items = in_order("abcdefghij", 1, work)
@@ -69,7 +70,7 @@ async def test_closing_after_an_item_ends_the_rest() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_cancel_while_it_waits_ends_all() -> None:
+async def test_in_order_cancelling_cancels_all() -> None:
     work = Work()
     waiting = asyncio.ensure_future(anext(in_order("abcdefghij", 1, work)))
     await asyncio.sleep(0.01)
@@ -79,7 +80,7 @@ async def test_a_cancel_while_it_waits_ends_all() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_what_came_before_a_failure_is_had() -> None:
+async def test_in_order_yields_batches_before_an_error() -> None:
     async def work(start: int, _: Sequence[str]) -> int:
         if start == 2:
             raise ValueError("third")
@@ -90,3 +91,39 @@ async def test_what_came_before_a_failure_is_had() -> None:
         async for item in in_order("abcdef", 1, work):
             found.append(item)  # noqa: PERF401 - what came before the error counts
     assert found == [0, 1]
+
+
+async def test_in_order_runs_batches_together() -> None:
+    running, most = 0, 0
+
+    async def work(start: int, items: Sequence[int]) -> list[int]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.02 if start == 0 else 0.001)
+        running -= 1
+        return [start, *items]
+
+    found = [batch async for batch in in_order(list(range(25)), 3, work)]
+    assert [batch[0] for batch in found] == list(range(0, 25, 3))
+    assert [item for batch in found for item in batch[1:]] == list(range(25))
+    assert most == batches.AT_ONCE
+
+
+async def test_in_order_error_cancels_the_others() -> None:
+    cancelled = 0
+
+    async def work(start: int, _: Sequence[int]) -> None:
+        nonlocal cancelled
+        if start == 0:
+            await asyncio.sleep(0.01)
+            raise errors.BadRequest("no")
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            cancelled += 1
+            raise
+
+    with pytest.raises(errors.BadRequest):
+        [item async for item in in_order(list(range(10)), 1, work)]
+    assert cancelled == batches.AT_ONCE - 1

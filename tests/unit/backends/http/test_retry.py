@@ -1,16 +1,16 @@
-"""The one retry loop, and batches that run side by side."""
+"""The one retry loop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
 from hypothesis import given, strategies as st
 
 from byzer_magic import errors
-from byzer_magic.backends.http import batches, retry
+from byzer_magic.backends.http import retry
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ class Source:
             yield number
 
 
-async def test_what_may_pass_is_tried_again() -> None:
+async def test_retried_repeats_temporary_errors() -> None:
     source = Source(errors.RateLimited("a"), errors.ProviderUnavailable("b"))
     assert [item async for item in retry.retried(source.items, 2)] == [0, 1]
     assert source.calls == 3
@@ -60,21 +60,21 @@ async def test_what_may_pass_is_tried_again() -> None:
         errors.RateLimited("come back tomorrow", retry_after=5000.0),
     ],
 )
-async def test_what_no_try_changes_is_not(error: errors.ByzerError) -> None:
+async def test_retried_raises_permanent_errors_at_once(error: errors.ByzerError) -> None:
     source = Source(error)
     with pytest.raises(type(error)):
         [item async for item in retry.retried(source.items, 5)]
     assert source.calls == 1
 
 
-async def test_tries_are_counted() -> None:
+async def test_retried_stops_after_the_last_retry() -> None:
     source = Source(*(errors.ProviderUnavailable("a") for _ in range(9)))
     with pytest.raises(errors.ProviderUnavailable):
         [item async for item in retry.retried(source.items, 3)]
     assert source.calls == 4
 
 
-async def test_nothing_that_has_begun_is_asked_again() -> None:
+async def test_retried_does_not_repeat_after_the_first_item() -> None:
     source = Source(errors.ProviderUnavailable("a"), after=1)
     seen: list[int] = []
     with pytest.raises(errors.ProviderUnavailable):
@@ -83,7 +83,7 @@ async def test_nothing_that_has_begun_is_asked_again() -> None:
     assert (seen, source.calls) == ([0], 1)
 
 
-async def test_a_cancel_ends_the_wait() -> None:
+async def test_retried_delay_can_be_cancelled() -> None:
     source = Source(errors.RateLimited("a", retry_after=100.0))
 
     async def read() -> None:
@@ -99,7 +99,7 @@ async def test_a_cancel_ends_the_wait() -> None:
 
 
 @given(st.integers(0, 20), st.floats(0, 1))
-def test_waits_grow_and_are_bounded(attempt: int, jitter: float) -> None:
+def test_retry_delay_grows_and_is_bounded(attempt: int, jitter: float) -> None:
     wait = retry.retry_delay(attempt, errors.ProviderUnavailable("a"), jitter)
     assert wait is not None
     longest = min(retry.MAX_DELAY_SECONDS, retry.FIRST_DELAY_SECONDS * 2**attempt)
@@ -107,44 +107,8 @@ def test_waits_grow_and_are_bounded(attempt: int, jitter: float) -> None:
     assert retry.retry_delay(attempt, errors.RateLimited("a", retry_after=3.0), jitter) == 3.0
 
 
-async def test_batches_run_together_and_come_in_order() -> None:
-    running, most = 0, 0
-
-    async def work(start: int, items: Sequence[int]) -> list[int]:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(0.02 if start == 0 else 0.001)
-        running -= 1
-        return [start, *items]
-
-    found = [batch async for batch in batches.in_order(list(range(25)), 3, work)]
-    assert [batch[0] for batch in found] == list(range(0, 25, 3))
-    assert [item for batch in found for item in batch[1:]] == list(range(25))
-    assert most == batches.AT_ONCE
-
-
-async def test_a_failure_ends_the_other_batches() -> None:
-    cancelled = 0
-
-    async def work(start: int, _: Sequence[int]) -> None:
-        nonlocal cancelled
-        if start == 0:
-            await asyncio.sleep(0.01)
-            raise errors.BadRequest("no")
-        try:
-            await asyncio.sleep(100)
-        except asyncio.CancelledError:
-            cancelled += 1
-            raise
-
-    with pytest.raises(errors.BadRequest):
-        [item async for item in batches.in_order(list(range(10)), 1, work)]
-    assert cancelled == batches.AT_ONCE - 1
-
-
 @pytest.mark.parametrize("seconds", [0.0, 3.25, 120.0])
-async def test_the_wait_is_what_the_provider_asks_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_retried_waits_as_the_provider_asks(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
 
     async def noted(wait: float) -> None:
@@ -156,14 +120,14 @@ async def test_the_wait_is_what_the_provider_asks_for(seconds: float, monkeypatc
     assert waits == [seconds, seconds]
 
 
-async def test_no_tries_are_none() -> None:
+async def test_retried_with_zero_retries_raises() -> None:
     source = Source(errors.RateLimited("a"))
     with pytest.raises(errors.RateLimited):
         [item async for item in retry.retried(source.items, 0)]
     assert source.calls == 1
 
 
-async def test_errors_of_others_pass_at_once() -> None:
+async def test_retried_raises_foreign_errors_at_once() -> None:
     calls = 0
 
     async def items() -> AsyncIterator[int]:
@@ -177,7 +141,7 @@ async def test_errors_of_others_pass_at_once() -> None:
     assert calls == 1
 
 
-async def test_closing_closes_what_was_started() -> None:
+async def test_retried_closing_closes_the_source() -> None:
     closed = False
 
     async def items() -> AsyncIterator[int]:
@@ -193,7 +157,7 @@ async def test_closing_closes_what_was_started() -> None:
     assert closed
 
 
-async def test_a_try_is_closed_before_the_next_begins() -> None:
+async def test_retried_closes_an_attempt_before_the_next() -> None:
     journal: list[str] = []
 
     async def items() -> AsyncIterator[int]:
@@ -209,5 +173,5 @@ async def test_a_try_is_closed_before_the_next_begins() -> None:
     assert journal == ["open", "closed"] * 3
 
 
-def test_a_very_late_try_has_a_wait_too() -> None:
+def test_retry_delay_of_late_attempts_is_bounded() -> None:
     assert retry.retry_delay(5000, errors.ProviderUnavailable("a"), 1.0) == retry.MAX_DELAY_SECONDS

@@ -29,7 +29,7 @@ def squeezed(text: str) -> str:
 
 
 @given(TEXTS, st.integers(1, 40))
-def test_pieces_fit_and_lose_only_spaces(text: str, limit: int) -> None:
+def test_split_parts_fit_and_lose_only_spaces(text: str, limit: int) -> None:
     pieces = split(text, limit)
     assert all(len(piece) <= limit for piece in pieces)
     assert all(piece == piece.strip() != "" for piece in pieces)
@@ -37,14 +37,14 @@ def test_pieces_fit_and_lose_only_spaces(text: str, limit: int) -> None:
 
 
 @given(TEXTS, st.integers(4, 60))
-def test_pieces_fit_by_any_measure(text: str, limit: int) -> None:
+def test_split_parts_fit_by_any_size(text: str, limit: int) -> None:
     pieces = split(text, limit, utf8)
     assert all(utf8(piece) <= limit for piece in pieces)
     assert squeezed("".join(pieces)) == squeezed(text)
 
 
 @given(st.lists(st.sampled_from(["One two.", "Ist das so?", "Pi is 3.14!", "a.b.c is a name."]), min_size=1))
-def test_sentences_stay_whole_when_they_fit(sentences: list[str]) -> None:
+def test_split_keeps_sentences_that_fit(sentences: list[str]) -> None:
     pieces = split(" ".join(sentences), 16)
     assert " ".join(pieces) == " ".join(sentences)
     starts = {len(" ".join(pieces[:number])) for number in range(1, len(pieces) + 1)}
@@ -52,7 +52,7 @@ def test_sentences_stay_whole_when_they_fit(sentences: list[str]) -> None:
 
 
 @given(st.lists(st.sampled_from(["今天下雨。", "真的吗？！", "“好的。”", "他说……"]), min_size=1))
-def test_sentences_without_spaces_stay_whole(sentences: list[str]) -> None:
+def test_split_keeps_sentences_without_spaces(sentences: list[str]) -> None:
     pieces = split("".join(sentences), 18, utf8)
     ends = {len("".join(sentences[:number])) for number in range(1, len(sentences) + 1)}
     assert {len("".join(pieces[:number])) for number in range(1, len(pieces) + 1)} <= ends
@@ -74,16 +74,16 @@ def test_sentences_without_spaces_stay_whole(sentences: list[str]) -> None:
         ("a👩\u200d🦰", 3, ["a", "👩\u200d🦰"]),
     ],
 )
-def test_where_texts_are_cut(text: str, limit: int, pieces: list[str]) -> None:
+def test_split_positions(text: str, limit: int, pieces: list[str]) -> None:
     assert split(text, limit) == pieces
 
 
-def test_one_character_may_be_too_large_but_is_not_lost() -> None:
+def test_split_keeps_a_character_above_the_limit() -> None:
     assert split("你好", 2, utf8) == ["你", "好"]
 
 
 @pytest.mark.parametrize("text", ["." * 200_000 + "x", " " * 200_000, "a" * 200_000, "a, " * 70_000, "啊。" * 100_000])
-def test_long_texts_are_cut_quickly(text: str) -> None:
+def test_split_is_fast_for_long_texts(text: str) -> None:
     started = time.perf_counter()
     split(text, 1000, utf8)
     assert time.perf_counter() - started < 5
@@ -101,7 +101,7 @@ async def sounds(pieces: list[str], mime: str, files: dict[str, list[bytes]]) ->
 
 
 @pytest.mark.parametrize("mime", ["audio/mpeg", "audio/pcm"])
-async def test_formats_that_follow_each_other_come_as_they_are_made(mime: str) -> None:
+async def test_synthesized_streams_concatenable_formats(mime: str) -> None:
     files = {"a": [b"1", b"", b"2"], "b": [b"3"]}
     assert await sounds(["a", "b"], mime, files) == [
         AudioChunk(b"1", mime),
@@ -110,11 +110,11 @@ async def test_formats_that_follow_each_other_come_as_they_are_made(mime: str) -
     ]
 
 
-async def test_one_piece_may_have_any_format() -> None:
+async def test_synthesized_single_part_may_have_any_format() -> None:
     assert await sounds(["a"], "audio/flac", {"a": [b"1"]}) == [AudioChunk(b"1", "audio/flac")]
 
 
-async def test_pieces_of_wav_are_one_file() -> None:
+async def test_synthesized_joins_wav() -> None:
     first, second = wav.write(b"\1\0" * 10, 8000), wav.write(b"\2\0" * 5, 8000)
     (sound,) = await sounds(["a", "b"], "audio/wav", {"a": [first[:20], first[20:]], "b": [second]})
     found = wav.chunks(sound.data)
@@ -122,17 +122,17 @@ async def test_pieces_of_wav_are_one_file() -> None:
     assert found.data == b"\1\0" * 10 + b"\2\0" * 5
 
 
-async def test_other_formats_cannot_be_joined() -> None:
+async def test_synthesized_rejects_joining_other_formats() -> None:
     with pytest.raises(BadRequest, match="audio/flac files cannot be joined"):
         await sounds(["a", "b"], "audio/flac", {})
 
 
-async def test_nothing_cannot_be_spoken() -> None:
+async def test_synthesized_rejects_empty_text() -> None:
     with pytest.raises(BadRequest, match="text to speak is empty"):
         await sounds([], "audio/mpeg", {})
 
 
-async def test_closing_closes_what_speaks() -> None:
+async def test_synthesized_closing_closes_the_request() -> None:
     closed = []
 
     async def say(piece: str) -> AsyncIterator[bytes]:

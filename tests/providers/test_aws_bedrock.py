@@ -56,7 +56,7 @@ def last(server: Process) -> Any:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_both_apis_answer_streamed_and_whole(backend: Any, stream: bool) -> None:
+async def test_chat_returns_text_and_usage_by_both_apis(backend: Any, stream: bool) -> None:
     chunks = await collect(backend, ask("one two", stream=stream))
     assert text_of(chunks) == "Echo: one two"
     assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"]
@@ -66,7 +66,7 @@ async def test_both_apis_answer_streamed_and_whole(backend: Any, stream: bool) -
     assert text_of(await collect(backend, ask(f"say:{said}", stream=stream))) == said
 
 
-async def test_a_version_asks_for_invoke_model(server: Process) -> None:
+async def test_model_api_version_selects_invoke_model(server: Process) -> None:
     backend = await connect(server, model_api_version="bedrock-2023-05-31")
     await collect(backend, ask("hi"))
     assert "/invoke" in last(server)["path"]
@@ -79,7 +79,7 @@ async def test_a_version_asks_for_invoke_model(server: Process) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_thoughts_and_tools(converse: Any, server: Process, stream: bool) -> None:
+async def test_chat_returns_reasoning_and_tool_calls(converse: Any, server: Process, stream: bool) -> None:
     chunks = await collect(converse, ask("think:hmm", stream=stream))
     assert "".join(chunk.reasoning for chunk in chunks) == "hmm"
     chunks = await collect(converse, ask("tool:weather", stream=stream, tools=[TOOL], tool_choice="required"))
@@ -89,7 +89,7 @@ async def test_thoughts_and_tools(converse: Any, server: Process, stream: bool) 
     assert last(server)["body"]["toolConfig"]["toolChoice"] == {"any": {}}
 
 
-async def test_system_pictures_options_and_results_of_tools(converse: Any, server: Process) -> None:
+async def test_converse_receives_system_images_options_and_tool_results(converse: Any, server: Process) -> None:
     look = Message("user", [{"type": "text", "text": "look"}, Media("image/jpeg", b"\xff\xd8\xff12")])
     answer = await collect(
         converse, ChatRequest(messages=[Message("system", "Be brief."), look], options={"stop": "x"})
@@ -109,7 +109,7 @@ async def test_system_pictures_options_and_results_of_tools(converse: Any, serve
 
 
 @pytest.mark.parametrize("wrong", [{"aws_secret_key": "other/secret"}, {"aws_access_key": "AKIAOTHER"}])
-async def test_a_wrong_key_is_refused(server: Process, wrong: dict[str, str]) -> None:
+async def test_wrong_key_raises_authentication_failed(server: Process, wrong: dict[str, str]) -> None:
     backend = await connect(server, **wrong)
     with pytest.raises(errors.AuthenticationFailed) as caught:
         await collect(backend, ask("hi"))
@@ -118,13 +118,13 @@ async def test_a_wrong_key_is_refused(server: Process, wrong: dict[str, str]) ->
     await backend.close()
 
 
-async def test_a_session_token_is_signed(server: Process) -> None:
+async def test_session_token_is_signed(server: Process) -> None:
     backend = await connect(server, aws_session_token="temporary")
     assert text_of(await collect(backend, ask("hi"))) == "Echo: hi"
     await backend.close()
 
 
-async def test_half_a_pair_of_keys_is_an_error_before_anything_starts(server: Process) -> None:
+async def test_check_rejects_half_a_pair_of_keys(server: Process) -> None:
     with pytest.raises(errors.MissingKey, match=r"saas.aws_access_key needs saas.aws_secret_key"):
         await opened("saas/aws_bedrock", {"saas.aws_access_key": "a", "saas.region_name": "r", "saas.model": "m"})
 
@@ -146,7 +146,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("api", ["converse", "invoke"])
-async def test_refusals(server: Process, api: str, stream: bool) -> None:
+async def test_error_responses_become_our_errors(server: Process, api: str, stream: bool) -> None:
     backend = await connect(server, bedrock_api=api, timeout="0.5")
     for text, kind, words in FAULTS:
         with pytest.raises(errors.ByzerError) as caught:
@@ -158,7 +158,7 @@ async def test_refusals(server: Process, api: str, stream: bool) -> None:
 
 
 @pytest.mark.parametrize("fault", ["truncate", "reset", "garbage", "throttle", "hang"])
-async def test_what_came_before_a_fault_in_mid_stream_is_kept(server: Process, fault: str) -> None:
+async def test_stream_keeps_text_before_an_error(server: Process, fault: str) -> None:
     kinds = {"truncate": errors.StreamTruncated, "throttle": errors.RateLimited, "hang": errors.DeadlineExceeded}
     for api in ("converse", "invoke"):
         backend, seen = await connect(server, bedrock_api=api, timeout="0.5"), list[str]()
@@ -169,13 +169,13 @@ async def test_what_came_before_a_fault_in_mid_stream_is_kept(server: Process, f
         await backend.close()
 
 
-async def test_the_number_of_the_request_comes_with_the_finish(backend: Any) -> None:
+async def test_last_chunk_has_the_request_id(backend: Any) -> None:
     for stream in (True, False):
         chunks = await collect(backend, ask("hi", stream=stream))
         assert [(chunk.extra or {}).get("request_id") for chunk in chunks if chunk.finish] == ["r-1"]
 
 
-async def test_what_is_not_in_form_is_a_bad_request(converse: Any) -> None:
+async def test_malformed_messages_raise_bad_request(converse: Any) -> None:
     for options in ({"tools": [{"x": 1}]}, {"temperature": "warm"}):
         with pytest.raises(errors.BadRequest):
             await collect(converse, ask("hi", **options))
@@ -185,7 +185,7 @@ async def test_what_is_not_in_form_is_a_bad_request(converse: Any) -> None:
         await collect(converse, ChatRequest(messages=turns))
 
 
-async def test_invoke_model_gets_pictures_by_their_bytes_only(server: Process) -> None:
+async def test_invoke_model_rejects_image_urls(server: Process) -> None:
     backend = await connect(server, bedrock_api="invoke")
     far = Message("user", [{"type": "image_url", "image_url": {"url": "https://host/a.png"}}])
     with pytest.raises(errors.BadRequest, match="does not accept URLs"):
@@ -195,14 +195,14 @@ async def test_invoke_model_gets_pictures_by_their_bytes_only(server: Process) -
     await backend.close()
 
 
-async def test_extra_bodies_of_deployment_and_request_are_merged(server: Process) -> None:
+async def test_extra_body_of_deployment_and_request_are_merged(server: Process) -> None:
     backend = await connect(server, extra_body='{"top_k": 5, "a": 1}')
     await collect(backend, ask("hi", extra_body={"a": 2}))
     assert last(server)["body"]["additionalModelRequestFields"] == {"top_k": 5, "a": 2}
     await backend.close()
 
 
-async def test_without_any_keys_the_error_says_which_to_give(server: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_credentials_name_the_parameters(server: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_BEARER_TOKEN_BEDROCK"):
@@ -217,7 +217,7 @@ async def test_without_any_keys_the_error_says_which_to_give(server: Process, mo
         await opened("saas/aws_bedrock", given | {"saas.aws_profile": "nobody"})
 
 
-async def test_an_address_where_nobody_listens_cannot_be_reached(server: Process) -> None:
+async def test_closed_port_raises_provider_unavailable(server: Process) -> None:
     for wrong in ({"endpoint_url": f"http://127.0.0.1:{free_port()}"}, {"proxies": f"http://127.0.0.1:{free_port()}"}):
         backend = await connect(server, **wrong)
         with pytest.raises(errors.ProviderUnavailable, match="Cannot connect to Bedrock"):
@@ -225,7 +225,7 @@ async def test_an_address_where_nobody_listens_cannot_be_reached(server: Process
         await backend.close()
 
 
-async def test_an_api_key_is_sent_as_a_bearer_token(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_api_key_is_sent_as_bearer_token(monkeypatch: pytest.MonkeyPatch) -> None:
     from botocore.awsrequest import AWSResponse
 
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "")  # opening sets it: that is boto3's way; this restores it
@@ -247,7 +247,7 @@ async def test_an_api_key_is_sent_as_a_bearer_token(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("text", ["fault:silence", "fault:hang some words"])
-async def test_leaving_closes_the_connection_and_frees_the_thread(converse: Any, server: Process, text: str) -> None:
+async def test_closing_aborts_connection_and_frees_thread(converse: Any, server: Process, text: str) -> None:
     reading = asyncio.create_task(collect_from(converse.chat(ask(text))))
     await asyncio.sleep(0.5)
     left = time.time()
@@ -266,7 +266,7 @@ async def collect_from(chunks: Any) -> None:
             pass
 
 
-async def test_a_request_that_is_left_at_once_is_not_held_by_the_provider(converse: Any, server: Process) -> None:
+async def test_request_closed_at_once_is_not_sent(converse: Any, server: Process) -> None:
     before = len(server.get("/journal"))
     for _ in range(5):
         reading = asyncio.create_task(collect_from(converse.chat(ask("fault:silence"))))
@@ -278,7 +278,7 @@ async def test_a_request_that_is_left_at_once_is_not_held_by_the_provider(conver
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_requests_that_follow_each_other_do_not_cut_each_other_off(converse: Any, stream: bool) -> None:
+async def test_closing_does_not_abort_the_next_request(converse: Any, stream: bool) -> None:
     numbers = iter(range(300))
 
     async def several() -> None:
@@ -288,7 +288,7 @@ async def test_requests_that_follow_each_other_do_not_cut_each_other_off(convers
     await asyncio.gather(*(several() for _ in range(24)))
 
 
-async def test_as_many_at_once_as_the_deployment_has_slots(server: Process) -> None:
+async def test_concurrency_equals_the_slots(server: Process) -> None:
     backend = await connect(server, slots=100)
     before = len(server.get("/journal"))
     asked = [collect(backend, ask(f"slow:1500ms {number}")) for number in range(100)]

@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends.http.errors import Endpoint, retry_after
 from tests.backends import ask, collect, opened
 from tests.servers.process import Process, free_port
 
@@ -77,7 +76,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(("text", "kind", "words", "details"), REFUSALS, ids=[row[0] for row in REFUSALS])
-async def test_refusals(
+async def test_error_responses_become_our_errors(
     backend: Any, text: str, kind: type[Exception], words: str, details: dict[str, Any], stream: bool
 ) -> None:
     error = await failure(backend, text, stream=stream)
@@ -95,7 +94,7 @@ IN_STREAM = [
 
 
 @pytest.mark.parametrize(("text", "kind", "words"), IN_STREAM, ids=[row[0] for row in IN_STREAM])
-async def test_faults_in_the_middle_of_a_stream(backend: Any, text: str, kind: type[Exception], words: str) -> None:
+async def test_stream_keeps_text_before_an_error(backend: Any, text: str, kind: type[Exception], words: str) -> None:
     seen: list[str] = []
 
     async def read() -> None:
@@ -107,13 +106,13 @@ async def test_faults_in_the_middle_of_a_stream(backend: Any, text: str, kind: t
     assert seen == ["Echo:", " some"], "what came before the fault is passed on"
 
 
-async def test_an_error_body_with_status_200(backend: Any) -> None:
+async def test_error_body_with_status_200_raises(backend: Any) -> None:
     error = await failure(backend, "fault:error", stream=False)
     assert type(error) is errors.ProviderUnavailable
     assert "(502): Upstream is gone." in error.message
 
 
-async def test_a_request_that_openai_would_refuse(backend: Any) -> None:
+async def test_rejected_requests_raise_model_not_found_or_bad_request(backend: Any) -> None:
     error = await failure(backend, "hi", model="gpt-99")
     assert type(error) is errors.ModelNotFound
     assert "`gpt-99` does not exist" in error.message
@@ -122,7 +121,7 @@ async def test_a_request_that_openai_would_refuse(backend: Any) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_silence_ends_at_the_timeout(provider: Process, key: str, stream: bool) -> None:
+async def test_timeout_raises_deadline_exceeded(provider: Process, key: str, stream: bool) -> None:
     backend = await connect(provider.url, key, timeout="0.4")
     started = time.monotonic()
     error = await failure(backend, "fault:hang", stream=stream)
@@ -131,13 +130,13 @@ async def test_silence_ends_at_the_timeout(provider: Process, key: str, stream: 
     await backend.close()
 
 
-async def test_the_requests_own_timeout_counts_too(backend: Any) -> None:
+async def test_request_timeout_overrides_the_deployments(backend: Any) -> None:
     with pytest.raises(errors.DeadlineExceeded):
         await collect(backend, ask("fault:silence", timeout=0.3))
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_nobody_listens(key: str, stream: bool) -> None:
+async def test_closed_port_raises_provider_unavailable(key: str, stream: bool) -> None:
     port = free_port()
     backend = await connect(f"http://127.0.0.1:{port}", key)
     error = await failure(backend, "hi", stream=stream)
@@ -147,9 +146,7 @@ async def test_nobody_listens(key: str, stream: bool) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_the_key_is_in_no_text(
-    provider: Process, key: str, stream: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_key_is_in_no_text(provider: Process, key: str, stream: bool, caplog: pytest.LogCaptureFixture) -> None:
     wrong = "sk-wrong-abcdefgh0123456789"
     backend = await connect(provider.url, wrong)
     error = await failure(backend, "hi", stream=stream)
@@ -164,36 +161,7 @@ async def test_the_key_is_in_no_text(
     await backend.close()
 
 
-@pytest.mark.parametrize(
-    "said",
-    ["no 'my-own-key-123456' here", "key my-own-k***3456 is bad", "Basic my-own-key-12...", "KEY=my-own-key-123456."],
-)
-def test_keys_of_any_shape_are_hidden(said: str) -> None:
-    hidden = Endpoint("m", "http://user:secret@host/v1", ("my-own-key-123456",)).redacted(said)
-    assert "my-own" not in hidden
-    assert "3456" not in hidden
-
-
-def test_addresses_are_shown_without_their_password() -> None:
-    endpoint = Endpoint("m", "https://user:secret@host:1/v1")
-    assert (endpoint.host, endpoint.url) == ("host:1", "https://host:1/v1")
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({"retry-after": "2.5"}, 2.5),
-        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
-        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
-        ({"retry-after": "soon"}, None),
-    ],
-)
-def test_retry_after_is_seconds(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after(headers) == seconds
-
-
-async def test_aimock_faults(aimock: Process, key: str) -> None:
+async def test_aimock_errors(aimock: Process, key: str) -> None:
     backend = await connect(aimock.url, key)
     error = await failure(backend, "too many")
     assert (type(error), error.details["retry_after"]) == (errors.RateLimited, 7.0)

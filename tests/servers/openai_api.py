@@ -1,6 +1,6 @@
 """A strict little provider that speaks OpenAI's chat completions, and fails on request.
 
-    python tests/servers/openai_wire.py --port 8000 --key sk-test
+    python tests/servers/openai_api.py --port 8000 --key sk-test
 
 Shapes, status codes and error bodies follow the API reference:
 https://developers.openai.com/api/reference/resources/chat/subresources/completions/methods/create and

@@ -19,7 +19,7 @@ from byzer_magic.backends.saas import azure
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import AudioChunk, SpeakRequest
 from tests.backends import opened, setup_of
-from tests.servers import sounds
+from tests.servers import audio_files
 from tests.servers.process import Process, free_port, own
 
 HARD = "你好 🙂 a\u2028b <b>&amp; \"quoted\" 'too' ]]> 世界"
@@ -62,21 +62,21 @@ def last(server: Process) -> Any:
     return server.get("/journal")[-1]
 
 
-# ---- sounds
+# ---- audio
 
 
-async def test_it_can_speak_and_nothing_else(backend: Any) -> None:
+async def test_capabilities_are_speak_only(backend: Any) -> None:
     assert backend.capabilities() == {Capability.SPEAK}
 
 
-async def test_sound_comes_in_pieces_that_are_one_file(backend: Any) -> None:
+async def test_speak_chunks_join_to_one_file(backend: Any) -> None:
     found = await say(backend, "Hello there.")
     assert len(found) > 1
     assert {sound.mime for sound in found} == {"audio/mpeg"}
-    assert b"".join(sound.data for sound in found) == sounds.mp3("Hello there.")
+    assert b"".join(sound.data for sound in found) == audio_files.mp3("Hello there.")
 
 
-async def test_sound_comes_before_the_last_of_it_is_made(backend: Any) -> None:
+async def test_speak_streams_before_the_audio_is_complete(backend: Any) -> None:
     async def first() -> AudioChunk:
         async for sound in backend.speak(SpeakRequest(text="fault:hang some words")):
             return sound
@@ -96,26 +96,28 @@ async def test_sound_comes_before_the_last_of_it_is_made(backend: Any) -> None:
         ("webm-24khz-16bit-mono-opus", "webm-24khz-16bit-mono-opus", "audio/webm", b""),
     ],
 )
-async def test_formats(server: Process, backend: Any, form: str, azures: str, mime: str, start: bytes) -> None:
+async def test_speak_returns_each_format(
+    server: Process, backend: Any, form: str, azures: str, mime: str, start: bytes
+) -> None:
     found = await say(backend, "Hi.", response_format=form)
     assert last(server)["headers"]["x-microsoft-outputformat"] == azures
     assert {sound.mime for sound in found} == {mime}
     assert found[0].data.startswith(start)
 
 
-async def test_a_deployment_has_its_own_format_and_voice(server: Process, key: str) -> None:
+async def test_deployment_sets_format_and_voice(server: Process, key: str) -> None:
     format_ = "riff-16khz-16bit-mono-pcm"
     backend = await connect(server.url, key, output_format=format_, voice="zh-CN-YunxiNeural", rate="slow")
     data = await heard(backend, "Hi.")
     with wave.open(io.BytesIO(data)) as file:
-        assert (file.getframerate(), file.getnframes()) == (16000, int(sounds.seconds("Hi.") * 16000))
+        assert (file.getframerate(), file.getnframes()) == (16000, int(audio_files.seconds("Hi.") * 16000))
     assert 'name="zh-CN-YunxiNeural"' in last(server)["ssml"]
     assert '<prosody rate="slow">Hi.</prosody>' in last(server)["ssml"]
     await backend.close()
 
 
 @pytest.mark.parametrize("form", ["mp3", "wav"])
-async def test_long_texts_are_spoken_in_pieces_and_sound_like_one(server: Process, backend: Any, form: str) -> None:
+async def test_long_text_is_split_and_joined(server: Process, backend: Any, form: str) -> None:
     sentence = "这是一个句子。"
     number = last(server)["number"] if server.get("/journal") else 0
     data = await heard(backend, sentence * 600, response_format=form)
@@ -124,13 +126,13 @@ async def test_long_texts_are_spoken_in_pieces_and_sound_like_one(server: Proces
     assert len(texts) == 3
     assert all(len(text) <= 2000 and text.endswith("。") for text in texts)
     if form == "mp3":
-        assert data == b"".join(sounds.mp3(text) for text in texts)
+        assert data == b"".join(audio_files.mp3(text) for text in texts)
     else:
         with wave.open(io.BytesIO(data)) as file:
-            assert file.getnframes() == sum(int(sounds.seconds(text) * 24000) for text in texts)
+            assert file.getnframes() == sum(int(audio_files.seconds(text) * 24000) for text in texts)
 
 
-async def test_slow_speech_fills_ten_minutes_sooner(server: Process, backend: Any) -> None:
+async def test_slow_rate_splits_into_shorter_parts(server: Process, backend: Any) -> None:
     await heard(backend, "这是一个句子。" * 200, speed=0.5)
     assert len(last(server)["text"]) <= 1000
 
@@ -138,12 +140,12 @@ async def test_slow_speech_fills_ten_minutes_sooner(server: Process, backend: An
 # ---- SSML
 
 
-async def test_all_text_arrives_intact(server: Process, backend: Any) -> None:
+async def test_text_arrives_intact(server: Process, backend: Any) -> None:
     await heard(backend, HARD)
     assert last(server)["text"] == HARD
 
 
-async def test_characters_that_xml_forbids_are_dropped(server: Process, backend: Any) -> None:
+async def test_forbidden_xml_characters_are_dropped(server: Process, backend: Any) -> None:
     await heard(backend, "a\x00b\x0bc \ud83d\ude42 \ud800d\ufffe\tx")
     assert last(server)["text"] == "ab c 🙂 d\tx"
 
@@ -159,18 +161,18 @@ async def test_options_become_ssml(server: Process, backend: Any) -> None:
     )
 
 
-async def test_the_default_voice_and_its_language(server: Process, backend: Any) -> None:
+async def test_default_voice_sets_language(server: Process, backend: Any) -> None:
     await heard(backend, "你好")
     assert 'xml:lang="zh-CN"><voice name="zh-CN-XiaoxiaoNeural">你好</voice>' in last(server)["ssml"]
 
 
-async def test_values_cannot_break_out_of_their_attribute(server: Process, backend: Any) -> None:
+async def test_option_values_are_escaped(server: Process, backend: Any) -> None:
     error = await failure(backend, "Hi", voice='x"/><voice name="zh-CN-XiaoxiaoNeural')
     assert type(error) is errors.BadRequest
     assert last(server)["why"] == "unknown voice"
 
 
-async def test_ssml_is_sent_as_it_is(server: Process, backend: Any) -> None:
+async def test_ssml_is_sent_unchanged(server: Process, backend: Any) -> None:
     ssml = (
         "<speak version='1.0' xmlns='http://www.w3.org/2001/10/synthesis' xml:lang='zh-CN'>"
         "<voice name='zh-CN-YunxiNeural'>你好<break time='1s'/>世界</voice></speak>"
@@ -179,7 +181,7 @@ async def test_ssml_is_sent_as_it_is(server: Process, backend: Any) -> None:
     assert last(server)["ssml"] == f"<?xml version='1.0'?>{ssml}"
 
 
-async def test_what_only_begins_like_ssml_is_text(server: Process, backend: Any) -> None:
+async def test_text_that_only_begins_like_ssml_is_escaped(server: Process, backend: Any) -> None:
     await heard(backend, "<speak> is an element")
     assert last(server)["text"] == "<speak> is an element"
 
@@ -194,14 +196,14 @@ async def test_what_only_begins_like_ssml_is_text(server: Process, backend: Any)
         ({"tone": "merry"}, "no option 'tone'"),
     ],
 )
-async def test_options_that_cannot_be(backend: Any, options: dict[str, Any], words: str) -> None:
+async def test_invalid_options_raise_bad_request(backend: Any, options: dict[str, Any], words: str) -> None:
     error = await failure(backend, "Hi", **options)
     assert type(error) is errors.BadRequest
     assert words in error.message
     assert error.hint
 
 
-async def test_nothing_cannot_be_spoken(backend: Any) -> None:
+async def test_empty_text_raises_bad_request(backend: Any) -> None:
     assert "text to speak is empty" in (await failure(backend, " \x00\n")).message
 
 
@@ -227,7 +229,9 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("text", "kind", "words"), REFUSALS, ids=[row[0] for row in REFUSALS])
-async def test_refusals(backend: Any, key: str, text: str, kind: type[Exception], words: str) -> None:
+async def test_error_responses_become_our_errors(
+    backend: Any, key: str, text: str, kind: type[Exception], words: str
+) -> None:
     error = await failure(backend, text)
     assert type(error) is kind
     assert words in error.message
@@ -235,13 +239,13 @@ async def test_refusals(backend: Any, key: str, text: str, kind: type[Exception]
     assert key not in f"{error} {error!r} {error.details}"
 
 
-async def test_details_of_a_refusal(backend: Any) -> None:
+async def test_error_details_have_status_retry_after_and_request_id(backend: Any) -> None:
     error = await failure(backend, "fault:429 retry_after=3")
     assert {"status": 429, "retry_after": 3.0, "request_id": "r-1"}.items() <= error.details.items()
 
 
 @pytest.mark.parametrize("fault", ["truncate", "reset"])
-async def test_faults_in_mid_stream(backend: Any, fault: str) -> None:
+async def test_stream_keeps_audio_before_an_error(backend: Any, fault: str) -> None:
     seen: list[bytes] = []
 
     async def read() -> None:
@@ -250,11 +254,11 @@ async def test_faults_in_mid_stream(backend: Any, fault: str) -> None:
 
     with pytest.raises(errors.ProviderUnavailable, match="connection closed"):
         await read()
-    whole = sounds.mp3(f"fault:{fault} some words")
+    whole = audio_files.mp3(f"fault:{fault} some words")
     assert b"".join(seen) == whole[: len(b"".join(seen))] != b""
 
 
-async def test_a_wrong_key(server: Process) -> None:
+async def test_wrong_key_hint_names_the_region(server: Process) -> None:
     wrong = "azure-wrong-abcdefgh0123456789"
     backend = await connect(server.url, wrong)
     error = await failure(backend, "Hi")
@@ -264,14 +268,14 @@ async def test_a_wrong_key(server: Process) -> None:
     await backend.close()
 
 
-async def test_silence_ends_at_the_timeout(server: Process, key: str) -> None:
+async def test_timeout_raises_deadline_exceeded(server: Process, key: str) -> None:
     backend = await connect(server.url, key, timeout="0.3")
     assert type(await failure(backend, "fault:silence")) is errors.DeadlineExceeded
     assert type(await failure(backend, "fault:hang some words")) is errors.DeadlineExceeded
     await backend.close()
 
 
-async def test_nobody_listens(key: str) -> None:
+async def test_closed_port_raises_provider_unavailable(key: str) -> None:
     port = free_port()
     backend = await connect(f"http://127.0.0.1:{port}", key)
     error = await failure(backend, "Hi")
@@ -315,7 +319,7 @@ async def test_closing_closes_the_connection(server: Process, backend: Any) -> N
         ),
     ],
 )
-def test_addresses(params: dict[str, str], url: str) -> None:
+def test_url_follows_region_cloud_and_custom_voice(params: dict[str, str], url: str) -> None:
     given = {"saas.api_key": "k", **{f"saas.{name}": value for name, value in params.items()}}
     assert azure._url(setup_of(registry.find("saas/azure"), given).params) == url
 
@@ -330,14 +334,14 @@ def test_addresses(params: dict[str, str], url: str) -> None:
         ({"base_url": "eastus"}, errors.BadParameter, "is not a URL"),
     ],
 )
-def test_settings_that_cannot_be(params: dict[str, str], kind: type[Exception], words: str) -> None:
+def test_check_rejects_invalid_parameters(params: dict[str, str], kind: type[Exception], words: str) -> None:
     given = {"saas.api_key": "k", **{f"saas.{name}": value for name, value in params.items()}}
     with pytest.raises(kind, match=re.escape(words)):
         setup_of(registry.find("saas/azure"), given)
 
 
 @pytest.mark.parametrize("prefix", ["AZURE_SPEECH", "SPEECH"])
-def test_the_providers_own_variables_stand_in(prefix: str) -> None:
+def test_environment_variables_fill_parameters(prefix: str) -> None:
     found = typed_params(
         registry.find("saas/azure").info, {}, {f"{prefix}_KEY": "k-123", f"{prefix}_REGION": "westeurope"}
     )

@@ -1,4 +1,4 @@
-"""Real sounds without an encoder: tones as WAV, and silence as MP3 and Ogg Opus, longer for longer texts."""
+"""Real audio files without an encoder: tones as WAV, and silence as MP3 and Ogg Opus, longer for longer texts."""
 
 from __future__ import annotations
 

@@ -1,0 +1,87 @@
+"""Providers' errors as ours."""
+
+from __future__ import annotations
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.backends.http.errors import Endpoint, from_response, retry_after, truncated, unreadable
+from byzer_magic.i18n import lazy_gettext as _, using
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["no 'my-own-key-123456' here", "key my-own-k***3456 is bad", "Basic my-own-key-12...", "KEY=my-own-key-123456."],
+)
+def test_endpoint_redacts_keys_of_any_shape(said: str) -> None:
+    hidden = Endpoint("m", "http://user:secret@host/v1", ("my-own-key-123456",)).redacted(said)
+    assert "my-own" not in hidden
+    assert "3456" not in hidden
+
+
+def test_endpoint_url_has_no_password() -> None:
+    endpoint = Endpoint("m", "https://user:secret@host:1/v1")
+    assert (endpoint.host, endpoint.url) == ("host:1", "https://host:1/v1")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "2.5"}, 2.5),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "soon"}, None),
+    ],
+)
+def test_retry_after_is_in_seconds(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
+
+
+GPT = Endpoint("gpt-4o", "https://api.x.com/v1")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message"),
+    [
+        (401, errors.AuthenticationFailed, "api.x.com: invalid API key (401): no"),
+        (402, errors.RateLimited, "api.x.com: payment required for gpt-4o (402): no"),
+        (403, errors.AuthenticationFailed, "api.x.com: access to gpt-4o denied (403): no"),
+        (404, errors.ModelNotFound, "api.x.com: gpt-4o not found (404): no"),
+        (408, errors.DeadlineExceeded, "api.x.com: gpt-4o timed out (408): no"),
+        (422, errors.BadRequest, "api.x.com: request to gpt-4o rejected (422): no"),
+        (429, errors.RateLimited, "api.x.com: rate limit exceeded for gpt-4o (429): no"),
+        (503, errors.ProviderUnavailable, "api.x.com: server error for gpt-4o (503): no"),
+    ],
+)
+def test_from_response_has_one_form_for_each_status(status: int, kind: type[Exception], message: str) -> None:
+    error = from_response({"error": {"message": "no"}}, GPT, status)
+    assert (type(error), error.message) == (kind, message)
+    assert error.hint
+    assert error.details["status"] == status
+
+
+def test_from_response_takes_hints_codes_and_patterns_of_the_endpoint() -> None:
+    hints, codes = {404: "Order the voice."}, {"VoiceMissing": 404}
+    endpoint = Endpoint("m", "https://h", hints=hints, codes=codes, patterns=((errors.ContentRefused, "indecent"),))
+    error = from_response({"code": "VoiceMissing"}, endpoint)
+    assert (type(error), error.hint) == (errors.ModelNotFound, "Order the voice.")
+    assert error.message == "h: m not found (404): no reason given"
+    assert type(from_response("Indecent words", endpoint, 400)) is errors.ContentRefused
+
+
+def test_errors_are_translated_with_reasons_of_ours_and_of_the_provider() -> None:
+    with using("zh"):
+        assert (
+            from_response("slow down", GPT, 429)
+            .localized()
+            .startswith("api.x.com：gpt-4o 超出速率限制（429）：slow down")
+        )
+        assert "无法解析 gpt-4o 的响应：其中没有音频" in unreadable(GPT, _("it has no audio")).localized()
+
+
+def test_truncated_and_unreadable_name_host_and_model() -> None:
+    assert truncated(GPT).message == "api.x.com: stream from gpt-4o ended before the response was complete."
+    error = unreadable(Endpoint("gpt-4o", "https://api.x.com/v1", ("my-own-key-123456",)), "found my-own-key-123456")
+    assert error.message == "api.x.com: unreadable response from gpt-4o: found ***"
+    assert error.details["final"] is True
