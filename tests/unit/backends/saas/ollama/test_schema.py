@@ -9,7 +9,6 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends.saas.ollama import schema
 
-
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 
 
