@@ -1,7 +1,7 @@
 """`byzerllm` and `easy-byzerllm`: the same commands in a shell.
 
-Stdout carries only the answer, everything else goes to stderr; the exit status is 0 only on success, 2 for a line
-that cannot be understood, 130 after Ctrl-C, else 1.
+Stdout has only the result, everything else goes to stderr. The exit status is 0 on success, 2 for a wrong command line,
+130 after Ctrl-C, else 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from byzer_magic.commands import parser
 from byzer_magic.commands.registry import command_of
 from byzer_magic.commands.spec import StatSpec
 from byzer_magic.errors import ByzerError, CommandError
-from byzer_magic.i18n import set_language
+from byzer_magic.i18n import gettext, lazy_gettext as _, set_language
 from byzer_magic.results import Result
 
 
@@ -38,15 +38,15 @@ def _run(words: list[str]) -> int:
     try:
         return _do(words, output)
     except CommandError as err:
-        output.say(f"Error: {err}")
+        output.say(gettext("Error: {error}", error=err.localized()))
         return 2
     except ByzerError as err:
-        output.say(f"Error: {err}")
+        output.say(gettext("Error: {error}", error=err.localized()))
         return 1
     except KeyboardInterrupt:
-        output.say("Interrupted.")
+        output.say(gettext("Interrupted."))
         return 130
-    except BrokenPipeError:  # the reader of our stdout has left, e.g. `| head`
+    except BrokenPipeError:  # the reader of stdout has closed it, e.g. `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
@@ -55,13 +55,13 @@ def _do(words: list[str], output: Terminal) -> int:
     settings = config.load(spare=0)
     set_language(settings.lang)
     try:
-        item = parser.parse(words, chinese=settings.chinese)
+        item = parser.parse(words)
     except parser.HelpRequested as wanted:
         output.text(str(wanted))
         return 0
     hint = command_of(item).notebook_only
     if hint or (isinstance(item, StatSpec) and item.df):
-        raise CommandError("That works in a notebook only.", hint or "In a shell there is stat --json.")
+        raise CommandError(_("This command works in a notebook only."), hint or _("In a shell, use stat --json."))
     value = run_all(Context(manager=Manager(settings, output), output=output), [item])
     return 130 if isinstance(value, Result) and value.interrupted else 0
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.errors import ConfigError
+from byzer_magic.i18n import lazy_gettext as _
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a user may set once for all commands."""
+    """What a user can set once for all commands."""
 
     ray_address: str = "auto"
     connect_seconds: float = 15.0
@@ -21,7 +22,7 @@ class Settings:
     start_seconds: float = 60.0
     """How long the local Ray may take to start."""
     lang: str = ""
-    """`en` or `zh`; empty: from the locale."""
+    """`en` or `zh`; empty: that of `LANG`."""
     spare: int = 1
     """1: keep a process (about 80 MB) ready for this notebook's next deploy, which saves 2 s; 0: do not."""
     local_cpus: int = 0
@@ -29,13 +30,8 @@ class Settings:
     local_gpus: int = -1
     """GPUs the local Ray offers; -1: those that Ray finds."""
 
-    @property
-    def chinese(self) -> bool:
-        """Return whether texts should be Chinese."""
-        return (self.lang or os.environ.get("LANG", "")).lower().startswith("zh")
 
-
-_NAMES = {int: "a whole number", float: "a number", str: "text"}
+_KINDS = {int: _("a whole number"), float: _("a number"), str: _("text")}
 
 
 def config_file() -> Path:
@@ -45,10 +41,17 @@ def config_file() -> Path:
 
 
 def load(**overrides: Any) -> Settings:
-    """Merge defaults, file, environment and `overrides` (None means not given).
+    """Merge defaults, the user's file, the environment and arguments, the last ones first.
+
+    Args:
+        overrides: settings by name; None means not given.
 
     Raises:
         ConfigError: a name is unknown, or a value has the wrong type.
+
+    Example:
+        >>> load(lang="zh", connect_seconds=5).lang
+        'zh'
     """
     found: dict[str, Any] = {}
     path = config_file()
@@ -56,20 +59,30 @@ def load(**overrides: Any) -> Settings:
         try:
             found |= tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-            raise ConfigError(f"{path} is not valid TOML: {err}.") from err
+            raise ConfigError(_("{path} is not valid TOML: {error}.", path=path, error=err)) from err
     names = {item.name for item in fields(Settings)}
     found |= {name: os.environ[f"BYZER_{name.upper()}"] for name in names if f"BYZER_{name.upper()}" in os.environ}
     found |= {name: value for name, value in overrides.items() if value is not None}
     if unknown := sorted(set(found) - names):
-        raise ConfigError(f"Unknown setting {unknown[0]!r} in {path}.", f"Settings: {', '.join(sorted(names))}.")
+        raise ConfigError(
+            _("Unknown setting {name!r} in {path}.", name=unknown[0], path=path),
+            _("Settings: {names}.", names=", ".join(sorted(names))),
+        )
     return replace(Settings(), **{name: _typed(name, value) for name, value in found.items()})
 
 
 def _typed(name: str, value: Any) -> Any:
     wanted = type(getattr(Settings(), name))
     if isinstance(value, bool) or (wanted is int and isinstance(value, float)):
-        raise ConfigError(f"Setting {name} is {value!r}, which is not {_NAMES[wanted]}.")
+        raise _wrong(name, value, wanted)
     try:
         return wanted(value)
     except (ValueError, TypeError, OverflowError) as err:
-        raise ConfigError(f"Setting {name} is {value!r}, which is not {_NAMES[wanted]}.") from err
+        raise _wrong(name, value, wanted) from err
+
+
+def _wrong(name: str, value: Any, wanted: type) -> ConfigError:
+    return ConfigError(
+        _("Setting {name} is {value}, which is not {kind}.", name=name, value=repr(value), kind=_KINDS[wanted]),
+        _("Change it in {path}, or in BYZER_{variable}.", path=config_file(), variable=name.upper()),
+    )

@@ -5,13 +5,27 @@ from __future__ import annotations
 import logging
 import re
 
+from byzer_magic.i18n import Text
+
 ROOT = "byzer_magic"
 KEY_SHAPES = re.compile(r"\b(sk-[A-Za-z0-9_-]{6,}|Bearer\s+[A-Za-z0-9._~+/=-]{8,}|AKIA[A-Z0-9]{12,})")
 """Text that looks like a key, wherever it comes from."""
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """Return `text` with the given secrets, and whatever looks like a key, replaced by ``***``."""
+    """Return `text` with the given secrets, and whatever looks like a key, replaced by ``***``.
+
+    A text that can be translated stays one: secrets can only be in its values.
+
+    Example:
+        >>> redact("token abcd1234 was refused", ("abcd1234",))
+        'token *** was refused'
+    """
+    if isinstance(text, Text) and text.values:
+        pairs = (
+            (name, redact(value, secrets) if isinstance(value, str) else value) for name, value in text.values.items()
+        )
+        return Text(text.template, text.plural, dict(pairs))
     for secret in sorted(secrets, key=len, reverse=True):  # a secret may begin with another one
         if len(secret) >= 4:  # shorter ones would blank out ordinary words
             text = text.replace(secret, "***")

@@ -15,6 +15,7 @@ from byzer_magic.commands import parser, spec as specs
 from byzer_magic.commands.options import Spec
 from byzer_magic.commands.registry import command_of
 from byzer_magic.errors import CommandError, MissingKey
+from byzer_magic.i18n import gettext, lazy_gettext as _, localized, ngettext
 from byzer_magic.results import Result
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def options_in(item: specs.QuerySpec | specs.ChatSpec) -> dict[str, Any]:
-    """Return the request fields that a command gives; numbers, true and JSON in `--params` are read as such."""
+    """Return the request fields that a command gives; JSON in `--params` (numbers, true, lists) is read as such."""
     flags = {name: getattr(item, name) for name in ("temperature", "max_tokens")}
     return {name: _value(text) for name, text in item.params.items()} | {
         name: value for name, value in flags.items() if value is not None
@@ -64,9 +65,10 @@ def _plan(context: Context, item: specs.DeploySpec) -> Plan:
             return context.manager.plan(item, context.variables(), typed)
         except MissingKey as err:
             param = err.details.get("param")
-            value = (
-                context.output.ask_secret(f"{err.message} Type it in for {item.model} (hidden): ") if param else None
+            question = gettext(
+                "{error} Enter it for {alias} (hidden): ", error=localized(err.message), alias=item.model
             )
+            value = context.output.ask_secret(question) if param else None
             if not param or not value or (item.model, param) in context.typed:
                 raise
             context.typed[item.model, param] = value
@@ -76,13 +78,15 @@ def deploy(context: Context, item: specs.DeploySpec) -> None:
     """Deploy a model, or only check it."""
     plan = _plan(context, item)
     if plan.why:
-        context.output.say(f"{item.model}: {plan.engine}, because {plan.why}.")
+        context.output.say(
+            gettext("{alias}: {engine}, because {reason}.", alias=item.model, engine=plan.engine, reason=plan.why)
+        )
     if item.dry_run:
         context.output.text(parser.line(plan.spec, masked=True))
-        context.output.say(f"{item.model}: every check passed; nothing was deployed (--dry_run).")
+        context.output.say(gettext("{alias}: all checks passed; nothing was deployed (--dry_run).", alias=item.model))
         return
     if note := model_facts.facts(str(plan.setup.params.get("saas.model", ""))).note:
-        context.output.say(f"Note: {note}")
+        context.output.say(gettext("Note: {note}", note=note))
     context.manager.ensure(item.ray_address)
     context.output.events(item.model, context.manager.iterate(context.manager.deploy(plan)))
 
@@ -95,8 +99,16 @@ def easy_deploy(context: Context, item: specs.EasyDeploySpec) -> None:
 def undeploy(context: Context, item: specs.UndeploySpec) -> None:
     """Remove a deployment."""
     context.manager.ensure(item.ray_address)
-    cut = context.manager.run(context.manager.undeploy(item))
-    context.output.say(f"{item.model}: undeployed" + (f"; {cut} requests were cut off." if cut else "."))
+    cancelled = context.manager.run(context.manager.undeploy(item))
+    done = gettext("{alias}: undeployed.", alias=item.model)
+    if cancelled:
+        done = ngettext(
+            "{alias}: undeployed; {count} request was cancelled.",
+            "{alias}: undeployed; {count} requests were cancelled.",
+            count=cancelled,
+            alias=item.model,
+        )
+    context.output.say(done)
 
 
 def scale(context: Context, item: specs.ScaleSpec) -> None:
@@ -115,9 +127,16 @@ def drain(context: Context, item: specs.DrainSpec) -> None:
     """Send no new requests to workers."""
     context.manager.reach(item.model, item.ray_address)
     running = context.manager.run(context.manager.drain(item))
-    who = item.model if item.worker is None else f"{item.model} worker {item.worker}"
-    more = f"; {running} in flight finish" if running else ""
-    context.output.say(f"{who} is drained: it gets no new requests{more}. Until: restart --model {item.model}")
+    alias = item.model
+    if item.worker is None:
+        done = gettext("{alias} is drained: it gets no new requests.", alias=alias)
+    else:
+        done = gettext("{alias} worker {worker} is drained: it gets no new requests.", alias=alias, worker=item.worker)
+    if running:
+        finishing = ngettext("{count} request in flight finishes.", "{count} requests in flight finish.", count=running)
+        done = f"{done} {finishing}"
+    undo = gettext("To undo: restart --model {alias}", alias=alias)
+    context.output.say(f"{done} {undo}")
 
 
 def easy_undeploy(context: Context, item: specs.EasyUndeploySpec) -> None:
@@ -128,7 +147,7 @@ def easy_undeploy(context: Context, item: specs.EasyUndeploySpec) -> None:
 def query(context: Context, item: specs.QuerySpec) -> Result:
     """Send one prompt; return the result."""
     if item.query is None and item.audio is None:
-        raise CommandError("query needs --query.", f"It is the prompt. Example: {item.examples[0]}")
+        raise CommandError(_("query needs --query, the prompt."), _("Example: {example}", example=item.examples[0]))
     exchange = converse(
         context.manager,
         item.model,
@@ -142,12 +161,13 @@ def query(context: Context, item: specs.QuerySpec) -> Result:
     )
     makes_file = TABLE[method_for(exchange.request)].returns == "file"
     if makes_file and not (item.output_file or context.output.shows_media):
-        hint = "Say where to put it: --output_file NAME, such as x.mp3 or x.png."
-        raise CommandError(f"{item.model} answers with a file.", hint)
+        raise CommandError(
+            _("{alias} returns a file.", alias=item.model), _("Add --output_file NAME, e.g. x.mp3 or x.png.")
+        )
     result = context.output.answer(exchange, "hidden" if item.output_file else "complete")
     if item.output_file and not result.interrupted:
         result.save(item.output_file)
-        context.output.say(f"Wrote {item.output_file}.")
+        context.output.say(gettext("Wrote {path}.", path=item.output_file))
     return result
 
 
@@ -159,13 +179,13 @@ def easy_chat(context: Context, item: specs.EasyChatSpec) -> Result:
 
 def connect(context: Context, item: specs.ConnectSpec) -> None:
     """Connect to a Ray cluster."""
-    where = context.manager.connect(item.ray_address)
-    context.output.say(f"Connected to Ray at {where}.")
+    address = context.manager.connect(item.ray_address)
+    context.output.say(gettext("Connected to Ray at {address}.", address=address))
 
 
 def shutdown(context: Context, _item: specs.ShutdownSpec) -> None:
     """Stop the local Ray."""
-    stopped = context.manager.shutdown()
-    context.output.say(
-        "The local Ray is stopped." if stopped else "No Ray of byzer-magic runs here; nothing was stopped."
-    )
+    if context.manager.shutdown():
+        context.output.say(gettext("The local Ray has stopped."))
+    else:
+        context.output.say(gettext("No local Ray of byzer-magic is running; nothing was stopped."))

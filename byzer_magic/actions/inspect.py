@@ -1,4 +1,4 @@
-"""The commands that only look: at deployments, logs, presets, models, the machine."""
+"""The commands that only show: deployments, logs, presets, models, the machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,21 @@ from typing import Any
 from byzer_magic.actions.context import Context
 from byzer_magic.catalog import presets
 from byzer_magic.commands import spec as specs
-from byzer_magic.errors import CommandError
-from byzer_magic.i18n import gettext as _
+from byzer_magic.i18n import gettext as _, lazy_gettext, localized
 from byzer_magic.rendering.deployments import cells as stat_cells
+from byzer_magic.results.comparison import need_pandas
 from byzer_magic.stat import ModelStat
+
+HEADINGS = {
+    "preset": lazy_gettext("Preset"),
+    "provider": lazy_gettext("Provider"),
+    "type": lazy_gettext("Type"),
+    "model": lazy_gettext("Model"),
+    "can": lazy_gettext("Capabilities"),
+    "key": lazy_gettext("Key"),
+    "note": lazy_gettext("Note"),
+}
+"""The columns of tables; JSON has the names themselves."""
 
 
 def stat(context: Context, item: specs.StatSpec) -> Any:
@@ -45,10 +56,7 @@ def _draw_stat(context: Context, item: specs.StatSpec) -> None:
 
 
 def _frame(context: Context, item: specs.StatSpec) -> Any:
-    from importlib.util import find_spec
-
-    if find_spec("pandas") is None:
-        raise CommandError("--df needs pandas.", "Run: pip install 'byzer-magic[pandas]'")
+    need_pandas()
     import pandas as pd
 
     rows = [
@@ -80,7 +88,8 @@ def _table(context: Context, stats: list[ModelStat]) -> None:
     context.output.table(stat_cells.stat_rows(stats), _("Nothing is deployed."))
     for stat in stats:
         if stat.error:
-            context.output.say(_("{alias}: loading failed: {why}", alias=stat.model, why=stat.error))
+            error = localized(stat.error)
+            context.output.say(_("{alias} could not be loaded: {error}", alias=stat.model, error=error))
 
 
 def list_deployments(context: Context, item: specs.ListSpec) -> None:
@@ -95,24 +104,25 @@ def _rows(context: Context, rows: Sequence[dict[str, Any]], empty: str, *, as_js
     if as_json:
         context.output.text(json.dumps(rows, indent=4, ensure_ascii=False))
     else:
-        context.output.table(rows, empty)
+        headings = {name: localized(HEADINGS.get(name, name)) for name in (rows[0] if rows else ())}
+        context.output.table([{headings[name]: value for name, value in row.items()} for row in rows], empty)
 
 
 def logs(context: Context, item: specs.LogsSpec) -> None:
     """Show the last lines of a deployment's log, or of its last deploy that failed."""
     failed = context.manager.failed_log(item.model)
     if failed and not context.manager.runs(item.model):
-        context.output.say(f"The last deploy of {item.model} failed. Its workers wrote:")
+        context.output.say(_("The last deploy of {alias} failed. Its log:", alias=item.model))
         context.output.text("\n".join(failed[-item.lines :]))
         return
     context.manager.reach(item.model, item.ray_address)
     lines = context.manager.run(context.manager.logs(item.model, item.lines))
-    context.output.text("\n".join(lines) if lines else f"{item.model} has written nothing.")
+    context.output.text("\n".join(lines) if lines else _("The log of {alias} is empty.", alias=item.model))
 
 
 def list_presets(context: Context, item: specs.PresetsSpec) -> None:
     """List the presets."""
-    _rows(context, presets.table(), "There are no presets.", as_json=item.json)
+    _rows(context, presets.table(), _("There are no presets."), as_json=item.json)
 
 
 def list_models(context: Context, item: specs.ModelsSpec) -> None:
@@ -120,7 +130,7 @@ def list_models(context: Context, item: specs.ModelsSpec) -> None:
     from byzer_magic.actions import model_search
 
     found = model_search.find(item.model_path)
-    empty = "No models in the usual caches. Say where they are: --model_path FOLDER, or BYZER_MODELS=FOLDER:FOLDER"
+    empty = _("No models found in the usual caches. Add --model_path FOLDER, or set BYZER_MODELS=FOLDER:FOLDER.")
     show = model_search.plain if item.json else model_search.rows
     _rows(context, show(found), empty, as_json=item.json)
 

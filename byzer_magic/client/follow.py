@@ -1,4 +1,4 @@
-"""Following deployments: what a live panel shows, for as long as it shows it."""
+"""Following deployments, for as long as a live panel shows them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from byzer_magic import errors
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.stat import Fleet, Followed, ModelStat, merged
 
 if TYPE_CHECKING:
     from byzer_magic.runtime.transport.client import Link
 
 SHORTEST_SECONDS = 0.25
-"""Between two pictures of the fleet."""
+"""Shortest time between two updates."""
 LONGEST_SECONDS = 2.0
-LOOK_SECONDS = 1.0
-"""How often somebody looks who has come and who has gone."""
+"""An update comes at least this often, so that ages are right."""
+NAMES_SECONDS = 1.0
+"""How often the list of deployments is asked for."""
 ASK_SECONDS = 5.0
-"""How long Ray may take to say that."""
-AGAIN_SECONDS = 0.5
-"""Pause before a deployment that was lost is followed again."""
+"""How long Ray may take to return it."""
+RETRY_SECONDS = 0.5
+"""Pause before a deployment whose connection was lost is followed again."""
 
 
-class Finder(Protocol):
-    """What knows the deployments: a manager."""
+class Deployments(Protocol):
+    """Where deployments are found: a manager."""
 
     async def names(self) -> list[str]:
         """Return the aliases of all deployments."""
@@ -37,13 +39,13 @@ class Finder(Protocol):
         ...
 
 
-async def follow(finder: Finder, alias: str | None) -> AsyncIterator[Fleet]:
+async def follow(deployments: Deployments, alias: str | None) -> AsyncIterator[Fleet]:
     """Yield the deployments, or the one that is named, whenever something has changed; never ends by itself.
 
-    Whoever comes appears, whoever is undeployed goes; one that is silent stays, with its last sign of life.
+    A new deployment is added and one that was undeployed is removed; one that does not answer keeps its last counters.
     """
-    watch = _Watch(finder, alias)
-    looking = asyncio.create_task(watch.look())
+    watch = _Watch(deployments, alias)
+    listing = asyncio.create_task(watch.list_names())
     try:
         while True:
             with suppress(TimeoutError):
@@ -52,43 +54,43 @@ async def follow(finder: Finder, alias: str | None) -> AsyncIterator[Fleet]:
             yield Fleet(dict(sorted(watch.models.items())), watch.error)
             await asyncio.sleep(SHORTEST_SECONDS)
     finally:
-        looking.cancel()
+        listing.cancel()
         watch.close()
 
 
 class _Watch:
     """The deployments that are followed, each by a task of its own."""
 
-    def __init__(self, finder: Finder, alias: str | None) -> None:
+    def __init__(self, deployments: Deployments, alias: str | None) -> None:
         self.models: dict[str, Followed] = {}
         self.error = ""
         self.news = asyncio.Event()
-        self._finder = finder
+        self._deployments = deployments
         self._alias = alias
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def look(self) -> None:
+    async def list_names(self) -> None:
         first = True
         asking: asyncio.Task[list[str]] | None = None
         while True:
-            asking = asking or asyncio.create_task(self._finder.names())
+            asking = asking or asyncio.create_task(self._deployments.names())
             await asyncio.wait({asking}, timeout=ASK_SECONDS)
             if not asking.done():  # asking again and again would use up the threads that wait
-                self._tell("Ray does not answer.")
+                self._report(_("Ray does not answer."))
                 continue
             asked, asking = asking, None
             try:
                 found = asked.result()
             except errors.ByzerError as err:
-                self._tell(err.message)
+                self._report(err.message)
             else:
                 self._expect({name for name in found if self._alias in (None, name)})
-                if first and not self._tasks:  # that there is nothing is news, too
+                if first and not self._tasks:  # an empty list is an update, too
                     self.news.set()
                 first = False
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(NAMES_SECONDS)
 
-    def _tell(self, error: str) -> None:
+    def _report(self, error: str) -> None:
         if error != self.error:
             self.error = error
             self.news.set()
@@ -100,18 +102,19 @@ class _Watch:
             self._tasks.pop(name).cancel()
             self.models.pop(name, None)
             self.news.set()
-        self._tell(f"No model is deployed as {self._alias!r}." if self._alias and not names else "")
+        missing = self._alias and not names
+        self._report(_("No model is deployed as {alias!r}.", alias=self._alias) if missing else "")
 
     async def _follow(self, name: str) -> None:
         """Follow one deployment, again and again: its pool may be restarted."""
         while True:
             with suppress(errors.ByzerError):
-                link = await self._finder.open_link(name)
+                link = await self._deployments.open_link(name)
                 try:
                     await self._take(name, link)
                 finally:
                     await link.close()
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _take(self, name: str, link: Link) -> None:
         before: ModelStat | None = None

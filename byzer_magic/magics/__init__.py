@@ -21,7 +21,7 @@ def register(shell: Any) -> None:
         shell.register_magics(magics)
         magics.remove = [
             complete.install(shell, magics),
-            inspect.install(shell, lambda: bool(magics.settings.chinese)),
+            inspect.install(shell),
         ]
         setattr(shell, _ATTRIBUTE, magics)
 
@@ -35,7 +35,7 @@ def current_manager() -> Manager | None:
 
 
 def unregister(shell: Any) -> None:
-    """Take away all that `register` added."""
+    """Remove what `register` added."""
     magics = getattr(shell, _ATTRIBUTE, None)
     if magics is None:
         return

@@ -18,7 +18,7 @@ from byzer_magic.commands import parser
 from byzer_magic.commands.options import Spec
 from byzer_magic.commands.registry import command_of
 from byzer_magic.errors import ByzerError, Cancelled, CommandError
-from byzer_magic.i18n import set_language
+from byzer_magic.i18n import lazy_gettext as _, set_language
 from byzer_magic.magics import errors
 from byzer_magic.magics.chat import Chats
 from byzer_magic.magics.show import output_for
@@ -39,7 +39,7 @@ def one_clean_block(method: F) -> F:
         except parser.HelpRequested as wanted:
             self.output.text(str(wanted))
         except KeyboardInterrupt:
-            raise self.presented(Cancelled("Interrupted."), line, cell) from None
+            raise self.presented(Cancelled(_("Interrupted.")), line, cell) from None
         except ByzerError as err:
             if self.debug:
                 raise
@@ -61,20 +61,20 @@ class ByzerMagics(Magics):
         super().__init__(shell)
         self.output = output_for(shell)
         self.remove: list[Callable[[], None]] = []
-        """What takes away again what was added to the shell beside the magics."""
+        """Undo what was added to the shell beside the magics."""
         self._write_docs()
         self.chats = Chats(shell, self.output)
 
     @observe("lang")
     def _write_docs(self, _change: object = None) -> None:
-        """Make the help of the commands what `%byzer?` and `%%chat?` show."""
-        chinese = self.settings.chinese
+        """Let `%byzer?` and `%%chat?` show the help of the commands, in the language of the settings."""
+        set_language(self.settings.lang)
         for method, name in ((ByzerMagics.byzer, None), (ByzerMagics.chat, "%%chat")):
-            method.__doc__ = parser.help_text(name, chinese=chinese)
+            method.__doc__ = parser.help_text(name)
 
     @property
     def settings(self) -> config.Settings:
-        """Return the settings, `%config ByzerMagics` last."""
+        """Return the settings; `%config ByzerMagics` overrides file and environment."""
         return config.load(
             lang=self.lang or None, ray_address=self.ray_address or None, connect_seconds=self.connect_seconds or None
         )
@@ -87,7 +87,7 @@ class ByzerMagics(Magics):
         return manager
 
     def variables(self) -> dict[str, Any]:
-        """Return the notebook's variables that `${NAME}` may name."""
+        """Return the notebook's variables that `${NAME}` can refer to."""
         return {
             name: value
             for name, value in self.shell.user_ns.items()
@@ -120,13 +120,13 @@ class ByzerMagics(Magics):
             return self._kept(run_all(self.context(), commands))
         words = parser.split(line)
         if words[:1] in ([], ["help"]):
-            raise parser.HelpRequested(parser.help_text(" ".join(words[1:]) or None, chinese=self.settings.chinese))
-        return self._run(parser.parse(words, chinese=self.settings.chinese))
+            raise parser.HelpRequested(parser.help_text(" ".join(words[1:]) or None))
+        return self._run(parser.parse(words))
 
     def _parse(self, text: str) -> Spec:
-        item = parser.parse(parser.split(text), chinese=self.settings.chinese)
+        item = parser.parse(parser.split(text))
         if (row := command_of(item)).notebook_only:
-            raise CommandError(f"{row.name} works in %byzer only, not in a pasted block.")
+            raise CommandError(_("{command} works in %byzer only, not in %%byzer.", command=row.name))
         return item
 
     def _run(self, item: Spec) -> Any:
@@ -146,10 +146,10 @@ class ByzerMagics(Magics):
     @one_clean_block
     def chat(self, line: str, cell: str | None = None) -> None:
         """Chat with a deployed model: `%%chat alias` with the prompt in the cell, or `%chat alias prompt`."""
-        item = parser.parse_chat(line, chinese=self.settings.chinese)
+        item = parser.parse_chat(line)
         if cell is not None and item.query is not None:
             raise CommandError(
-                f"%%chat does not understand {item.query!r} on its first line.",
-                "The prompt goes below it. Options begin with two plain dashes: --session, --system, --out, ...",
+                _("%%chat has an unexpected {text!r} on its first line.", text=item.query),
+                _("Write the prompt below it. Options begin with two dashes: --session, --system, --out, ..."),
             )
         self.chats.chat(self.manager(), item, cell if cell is not None else item.query)

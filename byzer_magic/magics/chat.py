@@ -18,6 +18,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.client.requests import to_messages
 from byzer_magic.commands.spec import ChatSpec, SessionsSpec
 from byzer_magic.errors import CommandError, RequestError
+from byzer_magic.i18n import gettext, lazy_gettext as _
 from byzer_magic.magics import columns
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.results.comparison import Answers, need_pandas
@@ -29,11 +30,13 @@ EXPRESSION = re.compile(r"(?P<literal>\\)?\{\{(?P<code>.+?)\}\}", re.DOTALL)
 
 
 REC = "rec"
-"""What --audio says to record in the cell."""
+"""The value of --audio that opens a recorder in the cell."""
+LAST_CHARACTERS = 60
+"""How much of a session's last message is listed."""
 
 
 class Interrupted(CommandError):
-    """The user stopped the answer; what had arrived is kept."""
+    """The user stopped the response; what had arrived is kept."""
 
 
 class Chats:
@@ -48,15 +51,15 @@ class Chats:
         """The recorders that are open, by their cells."""
 
     def chat(self, manager: Manager, item: ChatSpec, prompt: str | None) -> None:
-        """Send a prompt and show its answer; the result goes to `_chat` and to `--out`.
+        """Send a prompt and show the response; the result goes to `_chat` and to `--out`.
 
         Raises:
             CommandError: there is no prompt, or an expression in it cannot be evaluated.
-            RequestError: no whole answer came; the part that arrived is shown and kept.
+            RequestError: the response is not complete; the part that arrived is shown and kept.
         """
         aliases = columns.names(item.model)
-        if self._restarted(item, aliases) and not (prompt or "").strip():
-            self._out.say(f"Session {item.session} starts anew.")
+        if self._reset(item, aliases) and not (prompt or "").strip():
+            self._out.say(gettext("Session {name} is reset.", name=item.session))
             return
         self._check(item, aliases, prompt)
         text = fill((prompt or "").strip("\n"), self._shell.user_ns)
@@ -75,15 +78,15 @@ class Chats:
             raise
         self._keep(item, messages, result)
         if result.interrupted:
-            raise Interrupted("Interrupted: the part that arrived is kept in _chat.")
+            raise Interrupted(_("Interrupted: the part that arrived is kept in _chat."))
 
     @staticmethod
     def _exchange(manager: Manager, item: ChatSpec, alias: str, messages: list[Message]) -> Exchange:
         options = options_in(item)
         return converse(manager, alias, messages, options=options, stream=not item.no_stream, timeout=item.timeout)
 
-    def _restarted(self, item: ChatSpec, aliases: list[str]) -> bool:
-        """Forget the session, of several models all of theirs; return whether that was asked for."""
+    def _reset(self, item: ChatSpec, aliases: list[str]) -> bool:
+        """Delete the session (of several models: all of theirs) where --reset asks for it; return whether it did."""
         if not (item.reset and item.session):
             return False
         for name in [_session(item, alias, aliases) for alias in aliases]:
@@ -93,20 +96,18 @@ class Chats:
     @staticmethod
     def _check(item: ChatSpec, aliases: list[str], prompt: str | None) -> None:
         if not (prompt or "").strip() and not item.audio:
-            raise CommandError("There is no prompt.", "Write it below %%chat alias, or behind %chat alias.")
+            raise CommandError(_("The prompt is missing."), _("Write it below %%chat alias, or after %chat alias."))
         if item.out and (not item.out.isidentifier() or keyword.iskeyword(item.out)):
-            raise CommandError(f"--out {item.out!r} is not a variable name.")
+            raise CommandError(_("--out {name!r} is not a variable name.", name=item.out))
         if item.judge and len(aliases) < 2:
-            raise CommandError(
-                "--judge compares several answers, and there is one model.", "Example: %%chat a,b --judge c"
-            )
+            raise CommandError(_("--judge needs two or more models."), _("Example: %%chat a,b --judge c"))
         if item.audio == REC and len(aliases) > 1:
-            raise CommandError("--audio rec records for one model.", "For several: record, then give them the file.")
+            raise CommandError(_("--audio rec works with one model."), _("For several, pass a file."))
         if item.df:
             need_pandas()
 
     def _several(self, manager: Manager, item: ChatSpec, aliases: list[str], text: str) -> None:
-        """Ask several models at once; the cell fails when none of them answers."""
+        """Send a prompt to several models at once; the cell fails when none of them answers."""
         messages = {
             alias: self._messages(replace(item, session=_session(item, alias, aliases)), text) for alias in aliases
         }
@@ -118,21 +119,23 @@ class Chats:
             self._remember(_session(item, alias, aliases), messages[alias], result)
         self._give(item, answers)
         if any(result.interrupted and not result.error for result in answers):
-            raise Interrupted("Interrupted: the parts that arrived are kept in _chat.")
-        columns.refuse_silence(answers)
+            raise Interrupted(_("Interrupted: the parts that arrived are kept in _chat."))
+        columns.check_any_answered(answers)
         if item.judge:
             columns.judged(manager, self._out, item.judge, text, answers)
 
     def _record(self, manager: Manager, item: ChatSpec, text: str) -> None:
-        """Open a recorder; what is sent from it is answered below it, after the cell has ended."""
+        """Open a recorder; the response to a recording is shown below it, after the cell has ended."""
         from byzer_magic.magics.recording import Recording  # needs the packages of [notebook]
 
         if not self._out.shows_media:
-            raise CommandError("Recording needs a notebook.", "Give a file: --audio talk.m4a")
+            raise CommandError(_("Recording works in a notebook only."), _("Pass a file: --audio talk.m4a"))
         manager.reach(item.model)
         capabilities = manager.run(manager.capabilities(item.model))
         if "audio" not in TABLE[purpose(capabilities)].accepts:
-            raise CommandError(f"{item.model} does not listen.", "Name a model that writes down speech, or chats.")
+            raise CommandError(
+                _("{alias} does not accept audio.", alias=item.model), _("Choose a model that transcribes or chats.")
+            )
         sent: list[Message] = []
 
         def ask(recorded: Media) -> Exchange:
@@ -156,7 +159,7 @@ class Chats:
         return [*system, *earlier, *to_messages(prompt, None, found)]
 
     def _object(self, name: str) -> Any:
-        """Return the notebook's variable of that name, or else the name, which is a path or an address."""
+        """Return the notebook's variable of that name, or else the name, which is a path or a URL."""
         return self._shell.user_ns.get(name, name) if name.isidentifier() else name
 
     def _keep(self, item: ChatSpec, messages: list[Message], result: Result) -> None:
@@ -184,14 +187,18 @@ def sessions(context: Context, item: SessionsSpec) -> None:
     if item.reset == "all":
         context.sessions.clear()
     elif item.reset is not None and context.sessions.pop(item.reset, None) is None:
-        raise CommandError(
-            f"There is no session {item.reset!r}.", f"Sessions: {', '.join(context.sessions) or 'none'}."
-        )
+        names = ", ".join(context.sessions)
+        hint = _("Sessions: {names}.", names=names) if names else _("There are no sessions.")
+        raise CommandError(_("There is no session {name!r}.", name=item.reset), hint)
     rows = [
-        {"session": name, "turns": sum(turn.role == "user" for turn in turns), "last": str(turns[-1].content)[:60]}
+        {
+            gettext("Session"): name,
+            gettext("Turns"): sum(turn.role == "user" for turn in turns),
+            gettext("Last message"): str(turns[-1].content)[:LAST_CHARACTERS],
+        }
         for name, turns in context.sessions.items()
     ]
-    context.output.table(rows, "There are no sessions. Start one with %%chat alias --session NAME.")
+    context.output.table(rows, gettext("There are no sessions. Start one with %%chat alias --session NAME."))
 
 
 def _session(item: ChatSpec, alias: str, aliases: list[str]) -> str | None:
@@ -214,12 +221,13 @@ def fill(prompt: str, variables: dict[str, Any]) -> str:
             return str(eval(code, variables))  # noqa: S307 - the user's own expression, in the user's own kernel
         except NameError as err:
             raise CommandError(
-                f"{{{{{code}}}}}: {err.name} is not defined in this notebook.",
-                r"Define it first, or write \{{ for braces.",
+                _("{expression}: {name} is not defined in this notebook.", expression=match[0], name=err.name),
+                _(r"Define it first, or write \{{ for literal braces."),
             ) from err
         except Exception as err:
             raise CommandError(
-                f"{{{{{code}}}}}: {type(err).__name__}: {err}.", r"Write \{{ for literal braces."
+                _("{expression}: {error}.", expression=match[0], error=f"{type(err).__name__}: {err}"),
+                _(r"Write \{{ for literal braces."),
             ) from err
 
     return EXPRESSION.sub(value, prompt)

@@ -20,7 +20,7 @@ from byzer_magic.client.collect import ChatCollector
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import ByzerError, CommandError, NotDeployed, RequestError
-from byzer_magic.i18n import gettext as _
+from byzer_magic.i18n import gettext, lazy_gettext as _
 from byzer_magic.magics import judge_prompts
 from byzer_magic.magics.repaint import Repainted
 from byzer_magic.rendering import progress
@@ -35,13 +35,21 @@ def names(model: str) -> list[str]:
     """Return the aliases of `a,b,c`.
 
     Raises:
-        CommandError: one is missing, or there twice.
+        CommandError: one is missing, or is named twice.
+
+    Example:
+        >>> names("a, b")
+        ['a', 'b']
     """
     found = [name.strip() for name in model.split(",")]
     if not all(found):
-        raise CommandError(f"There is an alias missing in {model!r}.", "Write them without spaces: %%chat a,b,c")
-    if twice := [name for place, name in enumerate(found) if name in found[:place]]:
-        raise CommandError(f"{twice[0]} is there twice in {model!r}.", "Name each model once.")
+        raise CommandError(
+            _("An alias is missing in {aliases!r}.", aliases=model), _("Write aliases without spaces: %%chat a,b,c")
+        )
+    if twice := [name for index, name in enumerate(found) if name in found[:index]]:
+        raise CommandError(
+            _("{alias} is named twice in {aliases!r}.", alias=twice[0], aliases=model), _("Name each model once.")
+        )
     return found
 
 
@@ -118,7 +126,7 @@ class Asking:
 
 
 def ask(manager: Manager, out: Output, asked: Mapping[str, Exchange | ByzerError], style: str) -> Answers:
-    """Ask all at once and show their answers; an interrupt stops all, and what had arrived is kept."""
+    """Send all requests at once and show the responses; an interrupt stops all, and what had arrived is kept."""
     asking = [Asking(alias, exchange) for alias, exchange in asked.items()]
     views = {alias: View(style, key=secrets.token_hex(4)) for alias in asked}
 
@@ -155,33 +163,41 @@ async def _ended(asking: Sequence[Asking], board: Repainted | None) -> AsyncIter
 
 
 def check_judge(manager: Manager, judge: str, asked: Sequence[Exchange | ByzerError]) -> None:
-    """Raise CommandError where that deployment cannot compare these answers; NotDeployed where there is none."""
+    """Check that a deployment can compare these answers.
+
+    Raises:
+        NotDeployed: there is no such alias.
+        CommandError: it does not chat, or the answers are not texts.
+    """
     manager.reach(judge)
     if Capability.CHAT not in manager.run(manager.capabilities(judge)):
-        raise CommandError(f"{judge} cannot judge: it does not chat.", "Name a model that does.")
+        raise CommandError(
+            _("{alias} cannot be used with --judge: it has no chat capability.", alias=judge),
+            _("Choose a model that chats."),
+        )
     rows = [TABLE[method_for(item.request)] for item in asked if isinstance(item, Exchange)]
     if any(row.returns != "text" for row in rows):
-        raise CommandError("--judge compares texts, and these models make something else.", "Leave it out.")
+        raise CommandError(_("--judge compares texts, but these models return other results."), _("Remove --judge."))
 
 
 def judged(manager: Manager, out: Output, judge: str, prompt: str, answers: Answers) -> None:
-    """Let one more model compare the answers, which it sees under letters; show what it says."""
+    """Let one more model compare the answers, which it sees under letters; show its response."""
     texts = {item.model: _text(item) for item in answers if not item.error and _text(item)}
     if len(texts) < 2:
-        out.say(_("Fewer than two models answered, so there is nothing to compare."))
+        out.say(gettext("Fewer than two models answered, so there is nothing to compare."))
         return
     answers.letters = lettered(prompt, list(texts))
     pairs = ", ".join(f"{letter} = {alias}" for alias, letter in answers.letters.items())
-    out.say(_("{judge} compares: {pairs}", judge=judge, pairs=pairs))
+    out.say(gettext("{judge} compares: {pairs}", judge=judge, pairs=pairs))
     found = out.answer(converse(manager, judge, judge_messages(prompt, texts, answers.letters)), "markdown")
     answers.judgement = found if isinstance(found, ChatResult) else None
 
 
 def lettered(prompt: str, aliases: Sequence[str]) -> dict[str, str]:
-    """Return a letter for each model, in an order that tells nothing and is the same for the same prompt."""
+    """Return a letter for each model, in an order that reveals nothing and is the same for the same prompt."""
     seed = hashlib.sha256(json.dumps([prompt, sorted(aliases)]).encode()).digest()
     mixed = sorted(aliases)
-    random.Random(seed).shuffle(mixed)  # noqa: S311 - it hides nothing from anybody who computes
+    random.Random(seed).shuffle(mixed)  # noqa: S311 - a shuffle, not a secret
     return dict(zip(mixed, _letters(len(mixed)), strict=True))
 
 
@@ -206,8 +222,8 @@ def _text(result: Result) -> str:
     return result.text if isinstance(result, ChatResult | TranscribeResult) else ""
 
 
-def refuse_silence(answers: Answers) -> None:
-    """Raise RequestError when nobody answered."""
+def check_any_answered(answers: Answers) -> None:
+    """Raise RequestError when no model answered."""
     if all(item.error for item in answers):
         aliases = ", ".join(item.model for item in answers)
-        raise RequestError(f"None of {aliases} answered.", "Each of them says why above.")
+        raise RequestError(_("None of {aliases} answered.", aliases=aliases), _("See the errors above."))

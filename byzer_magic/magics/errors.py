@@ -1,8 +1,8 @@
 """Errors of the magics: one clean block in the cell, and a cell that has failed.
 
-IPython asks an exception that nobody has caught how it wants to be shown (`_render_traceback_`). Ours answers with its
-message and its next step. What more is known comes below, folded. It is the exception of the package that is raised,
-so that code which calls the magics can tell one error from another.
+IPython lets an uncaught exception render itself (`_render_traceback_`). Ours returns its message and its hint; details
+come below, folded. The package's own exception is raised, so that code which calls the magics can handle it by class.
+See https://ipython.readthedocs.io/en/stable/config/integrating.html#custom-exception-tracebacks.
 """
 
 from __future__ import annotations
@@ -20,13 +20,20 @@ from byzer_magic.rendering import error_details
 from byzer_magic.rendering.error_details import Details
 
 SECRET_WORD = re.compile(r"(?:key|token|secret|password)=[\"']?([^\s\"'$]+)", re.IGNORECASE)
-"""A secret that somebody has typed into the command itself."""
+"""A secret that was typed into the command itself."""
 SHORTEST_SECRET = 8
 ALIAS = re.compile(r"--model[ =](\S+)")
 
 
 def presented(err: ByzerError, shell: Any, manager: Any, typed: str) -> ByzerError:
-    """Return the error, without secrets, and able to show itself in this shell; `typed` is the cell that failed."""
+    """Return the error without secrets, able to render itself in this shell.
+
+    Args:
+        err: what a magic raised.
+        shell: IPython's shell.
+        manager: finds the log of a deploy that failed.
+        typed: the text of the cell.
+    """
     hidden = tuple(secrets(typed, shell.user_ns, os.environ))
     err.message, err.hint = redact(err.message, hidden), redact(err.hint, hidden)
     err.args = (err.message,)
@@ -37,7 +44,7 @@ def presented(err: ByzerError, shell: Any, manager: Any, typed: str) -> ByzerErr
 
 
 def secrets(typed: str, variables: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield what may not be shown: values of variables that are named like secrets, and keys that were typed."""
+    """Yield what must not be shown: the values of variables that are named like secrets, and keys that were typed."""
     for source in (variables, environ):
         for name, value in list(source.items()):
             if isinstance(value, str) and len(value) >= SHORTEST_SECRET and _is_secret(name):
@@ -51,7 +58,7 @@ def _is_secret(name: str) -> bool:
 
 
 def log(err: ByzerError, manager: Any, typed: str) -> list[str]:
-    """Return what the workers of a model wrote that could not be deployed."""
+    """Return the log of a model that could not be deployed."""
     if not isinstance(err, DeployError):
         return []
     logs = (manager.failed_log(alias) for alias in ALIAS.findall(typed) if not manager.runs(alias))
@@ -69,7 +76,7 @@ class Block:
 
     def lines(self) -> list[str]:
         """Return the text of the error; the second time, for `%tb`, with its details."""
-        text = str(self._err).split("\n")
+        text = self._err.localized().split("\n")
         if not self._known:
             return text
         if self._shown:

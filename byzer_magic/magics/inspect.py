@@ -30,12 +30,12 @@ ROW = re.compile(r"(?P<left> *\S.*?  +)\S.*")
 """A line of two columns."""
 
 
-def install(shell: Any, chinese: Callable[[], bool]) -> Callable[[], None]:
+def install(shell: Any) -> Callable[[], None]:
     """Answer Shift-Tab in cells of ours; return what ends that."""
     original = shell.object_inspect_mime
 
     def answer(oname: str, *args: Any, **kwargs: Any) -> Any:
-        text = help_at(*_cell(shell), chinese=chinese())
+        text = help_at(*_cell(shell))
         return original(oname, *args, **kwargs) if text is None else _bundle(text)
 
     shell.object_inspect_mime = answer
@@ -61,7 +61,7 @@ def _bundle(text: str) -> dict[str, str]:
     return {"text/plain": text, "text/html": f"<pre>{html.escape(text)}</pre>"}
 
 
-def help_at(code: str, cursor: int, *, chinese: bool) -> str | None:
+def help_at(code: str, cursor: int) -> str | None:
     """Return the help for a place in a cell; None where the cell is not one of ours."""
     end = code.find("\n", cursor)
     line = code[: len(code) if end < 0 else end]  # the command of the line, also where the cursor is at its start
@@ -76,14 +76,14 @@ def help_at(code: str, cursor: int, *, chinese: bool) -> str | None:
         words = typed.split()
     name, cls = _command(words)
     if cls is None:
-        return help_text("easy" if words[:1] == ["easy"] else None, chinese=chinese)
+        return help_text("easy" if words[:1] == ["easy"] else None)
     before = command_at(code[:cursor]) or ""
     here = _option_at(cls, before)
-    parts = [help_text(name, chinese=chinese)]
+    parts = [help_text(name)]
     if here is not None and here.kind == "params" and cls is DeploySpec:
         parts.insert(0, _params(words))
     if here is not None:
-        parts.insert(0, option_text(here, chinese=chinese))
+        parts.insert(0, option_text(here))
     return "\n".join(map(_wrapped, "\n\n".join(part for part in parts if part).split("\n")))
 
 

@@ -75,9 +75,9 @@ def test_nobody_answers_and_the_cell_fails(deployed: Kernel) -> None:
         ("%%chat a,nobody\nhi", "nobody"),
         ("%%chat a,a\nhi", "twice"),
         ("%%chat a,\nhi", "missing"),
-        ("%%chat a --judge b\nhi", "one model"),
+        ("%%chat a --judge b\nhi", "two or more models"),
         ("%%chat a,b --judge nobody\nhi", "nobody"),
-        ("%%chat a,b --judge voice\nhi", "does not chat"),
+        ("%%chat a,b --judge voice\nhi", "no chat capability"),
         ("%%chat voice,draw --judge a\nhi", "compares texts"),
     ],
 )

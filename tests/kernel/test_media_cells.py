@@ -67,14 +67,14 @@ def test_a_recorder_opens_and_the_cell_returns(deployed: Kernel) -> None:
     assert cell.status == "ok", cell.everything
     assert cell.shown[0].keys() == {"text/html", "text/plain"}, "a widget that is shown is missed in a saved notebook"
     assert "data-bz-mount" in cell.shown[0]["text/html"]
-    assert cell.shown[0]["text/plain"] == "A recorder for listen: run this cell to use it."
+    assert cell.shown[0]["text/plain"] == "A recorder for listen; run this cell to use it."
 
 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("%chat voice --audio rec", "does not listen"),
-        ("%chat listen,voice --audio rec", "for one model"),
+        ("%chat voice --audio rec", "does not accept audio"),
+        ("%chat listen,voice --audio rec", "with one model"),
         ("%chat nobody --audio rec", "nobody"),
     ],
 )

@@ -66,7 +66,7 @@ class Finder:
 
 @pytest.fixture
 async def finder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Finder]:
-    for name, seconds in {"LOOK_SECONDS": 0.05, "ASK_SECONDS": 0.3, "AGAIN_SECONDS": 0.05}.items():
+    for name, seconds in {"NAMES_SECONDS": 0.05, "ASK_SECONDS": 0.3, "RETRY_SECONDS": 0.05}.items():
         monkeypatch.setattr(follow, name, seconds)
     far = Far(tmp_path)
     await far.service.start(tcp=False)

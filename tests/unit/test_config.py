@@ -6,6 +6,7 @@ import pytest
 
 from byzer_magic.config import Settings, config_file, load
 from byzer_magic.errors import ConfigError
+from byzer_magic.i18n import language, set_language
 
 
 @pytest.fixture(autouse=True)
@@ -96,9 +97,15 @@ def test_where_the_file_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("lang", "locale", "chinese"),
-    [("", "zh_CN.UTF-8", True), ("", "en_US.UTF-8", False), ("zh", "en_US", True), ("en", "zh_CN", False)],
+    ("lang", "locale", "expected"),
+    [("", "zh_CN.UTF-8", "zh_CN"), ("", "en_US.UTF-8", "en"), ("zh", "en_US", "zh_CN"), ("en", "zh_CN", "en")],
 )
-def test_the_language(lang: str, locale: str, chinese: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_lang_overrides_the_locale(
+    lang: str, locale: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LANG", locale)
-    assert Settings(lang=lang).chinese is chinese
+    try:
+        set_language(load(lang=lang).lang)
+        assert language() == expected
+    finally:
+        set_language("")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from byzer_magic.i18n import using
 from byzer_magic.magics.inspect import WIDTH, help_at
 
 
-def at(marked: str, *, chinese: bool = False) -> str | None:
+def at(marked: str) -> str | None:
     """Return the help where the `|` is."""
-    return help_at(marked.replace("|", ""), marked.index("|"), chinese=chinese)
+    return help_at(marked.replace("|", ""), marked.index("|"))
 
 
 @pytest.mark.parametrize(
@@ -48,4 +49,5 @@ def test_the_settings_of_a_type_are_listed() -> None:
 def test_lines_fit_a_tooltip_and_both_languages_have_words() -> None:
     text = str(at("%byzer deploy --infer_params |"))
     assert max(map(len, text.split("\n"))) <= WIDTH
-    assert "用法：undeploy" in str(at("%byzer undeploy |", chinese=True))
+    with using("zh"):
+        assert "用法：undeploy" in str(at("%byzer undeploy |"))
