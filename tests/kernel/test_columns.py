@@ -37,7 +37,7 @@ def states(cell: Cell) -> list[str]:
     return re.findall(r'class="bz-column bz-(\w+)"', cell.shown[0]["text/html"])
 
 
-def test_they_answer_at_once_in_one_output(deployed: Kernel) -> None:
+def test_columns_answer_at_once_in_one_output(deployed: Kernel) -> None:
     cell = deployed.run("%%chat a,b --out both\ntokens:30@20")
     assert cell.status == "ok", cell.everything
     assert len(cell.shown) == 1
@@ -51,7 +51,7 @@ def test_they_answer_at_once_in_one_output(deployed: Kernel) -> None:
     assert took < 2.5, "1.5 s each, and at the same time"
 
 
-def test_one_that_fails_does_not_stop_the_others(deployed: Kernel) -> None:
+def test_columns_go_on_when_one_model_fails(deployed: Kernel) -> None:
     cell = deployed.run("%%chat a,bad,b --out all\nhello")
     assert cell.status == "ok", cell.everything
     assert states(cell) == ["done", "failed", "done"]
@@ -61,7 +61,7 @@ def test_one_that_fails_does_not_stop_the_others(deployed: Kernel) -> None:
     assert deployed.run(said).text == "[True, False, True] AuthenticationFailed ''\n"
 
 
-def test_nobody_answers_and_the_cell_fails(deployed: Kernel) -> None:
+def test_columns_fail_the_cell_when_no_model_answers(deployed: Kernel) -> None:
     cell = deployed.run("%%chat a,b\nfault:429")
     assert cell.status == "error"
     assert "None of a, b answered" in cell.everything
@@ -81,7 +81,7 @@ def test_nobody_answers_and_the_cell_fails(deployed: Kernel) -> None:
         ("%%chat voice,draw --judge a\nhi", "compares texts"),
     ],
 )
-def test_a_mistake_is_said_before_anything_is_sent(deployed: Kernel, provider: Process, line: str, says: str) -> None:
+def test_columns_report_a_mistake_before_anything_is_sent(deployed: Kernel, provider: Process, line: str, says: str) -> None:
     before = len(provider.get("/journal"))
     cell = deployed.run(line)
     assert cell.status == "error"
@@ -90,7 +90,7 @@ def test_a_mistake_is_said_before_anything_is_sent(deployed: Kernel, provider: P
     assert len(provider.get("/journal")) == before
 
 
-def test_a_frame_has_a_row_per_model(deployed: Kernel) -> None:
+def test_columns_frame_has_a_row_per_model(deployed: Kernel) -> None:
     assert deployed.run("%%chat a,bad --df --out table\nhello").status == "ok"
     wanted = ["model", "text", "first_token", "total", "tokens", "tokens_per_second", "cost", "currency", "error"]
     assert deployed.run("print(list(table.columns))").text == f"{wanted}\n"
@@ -98,7 +98,7 @@ def test_a_frame_has_a_row_per_model(deployed: Kernel) -> None:
     assert deployed.run(said).text == "['a', 'bad'] ['Echo: hello', ''] [True, False] True\n"
 
 
-def test_each_model_has_its_own_conversation(deployed: Kernel) -> None:
+def test_columns_keep_a_session_per_model(deployed: Kernel) -> None:
     deployed.run("%%chat a,b --session s\nsay:one")
     deployed.run("%%chat a,b --session s\ntwo")
     sessions = str(deployed.run("%byzer sessions").shown[0]["text/plain"])
@@ -108,7 +108,7 @@ def test_each_model_has_its_own_conversation(deployed: Kernel) -> None:
     assert "no sessions" in deployed.run("%byzer sessions").everything
 
 
-def test_a_judge_compares_without_knowing_who_is_who(deployed: Kernel, provider: Process) -> None:
+def test_judge_compares_without_knowing_which_model_is_which(deployed: Kernel, provider: Process) -> None:
     cell = deployed.run("%%chat a,bad,b --judge a --out all\nhello")
     assert cell.status == "ok", cell.everything
     assert '<answer id="A">' in deployed.run("print(all.judgement.text)").text
@@ -118,7 +118,7 @@ def test_a_judge_compares_without_knowing_who_is_who(deployed: Kernel, provider:
     assert "a compares:" in cell.everything
 
 
-def test_interrupt_stops_all_and_keeps_what_came(deployed: Kernel) -> None:
+def test_columns_interrupt_stops_all_and_keeps_what_arrived(deployed: Kernel) -> None:
     threading.Timer(1.5, deployed.interrupt).start()
     cell = deployed.run("%%chat a,b --out part\ntokens:2000@50")
     assert cell.status == "error"
@@ -128,7 +128,7 @@ def test_interrupt_stops_all_and_keeps_what_came(deployed: Kernel) -> None:
     assert deployed.run("del all\n" + said).text == "[True, True] True\n"
 
 
-def test_sounds_and_pictures_stand_side_by_side(deployed: Kernel) -> None:
+def test_columns_show_audio_and_images_side_by_side(deployed: Kernel) -> None:
     cell = deployed.run("%%chat a,voice,draw,emb --out all\nhello", timeout=60)
     assert cell.status == "ok", cell.everything
     shown = columns(cell)

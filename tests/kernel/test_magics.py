@@ -38,12 +38,12 @@ def deploy_line(provider: Process, alias: str = "m") -> str:
     )
 
 
-def test_loading_brings_no_heavy_package(kernel: Kernel) -> None:
+def test_load_ext_imports_no_heavy_package(kernel: Kernel) -> None:
     heavy = "{'ray', 'torch', 'openai', 'pandas', 'websockets', 'llama_cpp', 'xllamacpp', 'transformers'}"
     assert kernel.run(f"import sys; print(sorted({heavy} & set(sys.modules)))").text == "[]\n"
 
 
-def test_an_answer_streams_into_the_cell_with_a_footer(deployed: Kernel) -> None:
+def test_chat_streams_into_the_cell_with_a_footer(deployed: Kernel) -> None:
     cell = deployed.run("%%chat m\ntokens:30@60")
     assert cell.status == "ok"
     assert 3 <= cell.updates <= 14, "painted as it came, at most 20 times a second"
@@ -52,7 +52,7 @@ def test_an_answer_streams_into_the_cell_with_a_footer(deployed: Kernel) -> None
     assert len(cell.shown) == 1
 
 
-def test_a_footer_speaks_the_users_language(deployed: Kernel) -> None:
+def test_footer_is_in_the_users_language(deployed: Kernel) -> None:
     deployed.run("%config ByzerMagics.lang = 'zh'")
     cell = deployed.run("%%chat m\nhello")
     whole = deployed.run("%%chat m --no_stream\nhello")
@@ -63,7 +63,7 @@ def test_a_footer_speaks_the_users_language(deployed: Kernel) -> None:
     assert "TTFT" in deployed.run("%%chat m\nhello").markdown
 
 
-def test_single_braces_are_literal_and_double_ones_are_filled_in(deployed: Kernel) -> None:
+def test_chat_fills_in_double_braces_only(deployed: Kernel) -> None:
     deployed.run("city = 'Paris'")
     cell = deployed.run('%%chat m --out answer\nsay:{"a": {city}} $HOME {{city.upper()}} \\{{city}}')
     assert cell.status == "ok", cell.everything
@@ -71,14 +71,14 @@ def test_single_braces_are_literal_and_double_ones_are_filled_in(deployed: Kerne
     assert deployed.run("print(_chat == answer, answer.usage.completion_tokens > 0)").text == "True True\n"
 
 
-def test_an_undefined_name_in_a_prompt_is_named(deployed: Kernel) -> None:
+def test_chat_names_an_undefined_name_in_a_prompt(deployed: Kernel) -> None:
     cell = deployed.run("%%chat m\nhello {{nobody}}")
     assert cell.status == "error"
     assert "nobody is not defined" in cell.everything
     assert "Traceback" not in cell.everything
 
 
-def test_interrupt_stops_at_once_and_keeps_the_part(deployed: Kernel, provider: Process) -> None:
+def test_chat_interrupt_stops_at_once_and_keeps_the_part(deployed: Kernel, provider: Process) -> None:
     times: list[float] = []
 
     def stop() -> None:
@@ -100,7 +100,7 @@ def closed_early(provider: Process) -> list[object]:
     return [entry for entry in provider.get("/journal") if "2000@50" in str(entry) and "gone" in entry]
 
 
-def test_a_worker_killed_in_mid_answer_keeps_the_part_and_comes_back(deployed: Kernel, cluster: Manager) -> None:
+def test_chat_keeps_the_part_when_its_worker_is_killed(deployed: Kernel, cluster: Manager) -> None:
     link = cluster.run(cluster.connection.link("m"))
     pid = next(event.pid for event in cluster.iterate(link.stream("watch")) if isinstance(event, Placed))
     cell = deployed.run("%%chat m\ntokens:2000@50", on_text=lambda: os.kill(pid, signal.SIGKILL))
@@ -118,7 +118,7 @@ def test_stat_repeats_until_interrupted(deployed: Kernel) -> None:
     assert cell.text.count("total_workers") > 1
 
 
-def test_reasoning_is_folded_and_opens_no_door(deployed: Kernel) -> None:
+def test_reasoning_is_folded_and_escaped(deployed: Kernel) -> None:
     cell = deployed.run("%%chat m\nthink:```<script>x</script>")
     assert "<summary>reasoning</summary>" in cell.markdown
     assert "<script" not in cell.markdown
@@ -133,7 +133,7 @@ def test_tool_calls_are_shown(deployed: Kernel) -> None:
     assert "weather(" in cell.shown[0]["text/plain"]
 
 
-def test_an_answer_is_html_and_the_text_as_it_was(deployed: Kernel) -> None:
+def test_chat_output_has_html_and_the_text_unchanged(deployed: Kernel) -> None:
     cell = deployed.run("%%chat m\nsay:**bold** $x^2$")
     assert list(cell.shown[0]) == ["text/html", "text/markdown", "text/plain"]
     assert "<strong>bold</strong>" in cell.shown[0]["text/html"]
@@ -141,7 +141,7 @@ def test_an_answer_is_html_and_the_text_as_it_was(deployed: Kernel) -> None:
     assert cell.shown[0]["text/plain"].startswith("**bold** $x^2$\n\nm · worker 0")
 
 
-def test_a_session_remembers(deployed: Kernel) -> None:
+def test_session_keeps_its_messages(deployed: Kernel) -> None:
     deployed.run("%%chat m --session s\nsay:one")
     deployed.run("%%chat m --session s\ntwo")
     assert "2" in str(deployed.run("%byzer sessions").shown[0]["text/plain"])
@@ -174,7 +174,7 @@ def test_line_chat_takes_the_prompt_as_typed(deployed: Kernel) -> None:
         ("%%chat m --out class\nhello", "not a variable name"),
     ],
 )
-def test_a_mistake_is_one_clear_block(kernel: Kernel, line: str, says: str) -> None:
+def test_error_is_one_clear_block(kernel: Kernel, line: str, says: str) -> None:
     cell = kernel.run(line)
     assert cell.status == "error"
     assert says in cell.everything
@@ -182,7 +182,7 @@ def test_a_mistake_is_one_clear_block(kernel: Kernel, line: str, says: str) -> N
     assert says in cell.error, "an output of the type error, which papermill looks for"
 
 
-def test_a_wrong_key_is_told_without_the_key(kernel: Kernel, provider: Process) -> None:
+def test_error_of_a_wrong_key_does_not_show_the_key(kernel: Kernel, provider: Process) -> None:
     kernel.run("WRONG = 'sk-wrong-abcdefgh1234'")
     kernel.run(deploy_line(provider, "locked").replace("KEY", "WRONG"))
     cell = kernel.run("%%chat locked\nhi")
@@ -191,7 +191,7 @@ def test_a_wrong_key_is_told_without_the_key(kernel: Kernel, provider: Process) 
     assert "abcdefgh" not in cell.everything
 
 
-def test_the_planted_key_is_in_no_output(deployed: Kernel, provider: Process) -> None:
+def test_outputs_never_show_the_key(deployed: Kernel, provider: Process) -> None:
     cells = [
         deployed.run(deploy_line(provider)),
         deployed.run(deploy_line(provider) + " --dry_run"),
@@ -203,7 +203,7 @@ def test_the_planted_key_is_in_no_output(deployed: Kernel, provider: Process) ->
     assert [cell.everything for cell in cells if KEY in cell.everything] == []
 
 
-def test_stat_in_its_forms(deployed: Kernel, provider: Process) -> None:
+def test_stat_has_three_forms(deployed: Kernel, provider: Process) -> None:
     deployed.run(deploy_line(provider, "counted"))
     deployed.run("%chat counted hello")
     assert '"total_requests": [\n        1\n    ]' in deployed.run("%byzer stat --model counted").text
@@ -234,7 +234,7 @@ def test_deployments_outlive_the_kernel(deployed: Kernel) -> None:
     assert deployed.run("print(_chat.text)").text == "Echo: still there\n"
 
 
-def test_two_notebooks_chat_at_once(deployed: Kernel, kernel_env: dict[str, str], folder: Path) -> None:
+def test_notebooks_chat_at_the_same_time(deployed: Kernel, kernel_env: dict[str, str], folder: Path) -> None:
     other = Kernel(kernel_env, folder)
     try:
         other.run("%load_ext byzer_magic")
@@ -256,7 +256,7 @@ def test_two_notebooks_chat_at_once(deployed: Kernel, kernel_env: dict[str, str]
         other.close()
 
 
-def test_a_pasted_block_deploys_all_or_nothing(kernel: Kernel, cluster: Manager, provider: Process) -> None:
+def test_pasted_block_deploys_all_or_nothing(kernel: Kernel, cluster: Manager, provider: Process) -> None:
     block = f"""%%byzer
 byzerllm deploy --pretrained_model_type saas/openai \\
 --cpus_per_worker 0.001 \\
@@ -287,7 +287,7 @@ def test_tab_completes_commands_flags_choices_and_aliases(deployed: Kernel) -> N
     )
 
 
-def test_unload_takes_everything_away(kernel: Kernel) -> None:
+def test_unload_ext_removes_everything(kernel: Kernel) -> None:
     kernel.run("%unload_ext byzer_magic")
     assert "not found" in kernel.run("%byzer list").everything
     assert kernel.run("%load_ext byzer_magic").status == "ok"

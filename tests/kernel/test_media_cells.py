@@ -47,14 +47,14 @@ def test_speech_has_a_player_a_waveform_and_its_words(deployed: Kernel) -> None:
     assert "audio/wav · 0:00" in shown["text/plain"]
 
 
-def test_pictures_have_prompt_and_parameters(deployed: Kernel) -> None:
+def test_images_have_prompt_and_parameters(deployed: Kernel) -> None:
     shown = deployed.run("%%chat draw --params n=2 quality=high\na cat").shown[0]
     assert shown["text/html"].count('class="bz-enlarge"') == 2
     assert "1024 x 1024 · image/png" in shown["text/plain"]
     assert "a cat\ndraw · n=2 · quality=high" in shown["text/plain"]
 
 
-def test_a_transcript_plays_what_it_was_made_of(deployed: Kernel) -> None:
+def test_transcript_plays_its_audio(deployed: Kernel) -> None:
     cell = deployed.run("%chat listen --audio talk.wav --params response_format=verbose_json --out heard")
     shown = cell.shown[0]["text/html"]
     for part in ("<audio", 'data-bz-seek="0.00"', 'data-bz-name="talk.wav"', "english", "0:02"):
@@ -62,7 +62,7 @@ def test_a_transcript_plays_what_it_was_made_of(deployed: Kernel) -> None:
     assert deployed.run("print(heard.audio, len(repr(heard)) < 2000)").text == "Media(audio/wav, 32044 bytes) True\n"
 
 
-def test_a_recorder_opens_and_the_cell_returns(deployed: Kernel) -> None:
+def test_recorder_opens_and_the_cell_returns(deployed: Kernel) -> None:
     cell = deployed.run("%chat listen --audio rec")
     assert cell.status == "ok", cell.everything
     assert cell.shown[0].keys() == {"text/html", "text/plain"}, "a widget that is shown is missed in a saved notebook"
@@ -78,14 +78,14 @@ def test_a_recorder_opens_and_the_cell_returns(deployed: Kernel) -> None:
         ("%chat nobody --audio rec", "nobody"),
     ],
 )
-def test_who_cannot_be_recorded_for_is_said(deployed: Kernel, line: str, says: str) -> None:
+def test_recorder_refuses_models_that_accept_no_audio(deployed: Kernel, line: str, says: str) -> None:
     cell = deployed.run(line)
     assert cell.status == "error"
     assert says in cell.error
     assert "data-bz-mount" not in str(cell.shown)
 
 
-def test_a_batch_shows_how_far_it_is_and_can_be_interrupted(deployed: Kernel) -> None:
+def test_embed_shows_its_progress_and_can_be_interrupted(deployed: Kernel) -> None:
     threading.Timer(3.5, deployed.interrupt).start()
     cell = deployed.run("bz.model('emb').embed(['slow:20000ms x', 'y'])")
     assert cell.status == "error"
@@ -95,7 +95,7 @@ def test_a_batch_shows_how_far_it_is_and_can_be_interrupted(deployed: Kernel) ->
     assert cell.shown[0]["text/plain"] == ""
 
 
-def test_a_deploy_ticks_and_leaves_one_quiet_line(deployed: Kernel, provider: Process) -> None:
+def test_deploy_shows_its_progress_and_leaves_one_line(deployed: Kernel, provider: Process) -> None:
     params = f"saas.base_url={provider.url}/v1 saas.api_key=${{KEY}} saas.model=gpt-4o"
     cell = deployed.run(f"%byzer deploy --pretrained_model_type saas/openai --infer_params {params} --model quiet")
     last = cell.shown[-1]

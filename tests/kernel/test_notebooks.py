@@ -18,7 +18,7 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
-def test_a_notebook_runs(path: Path, cluster: Manager, kernel_env: dict[str, str], folder: Path) -> None:
+def test_notebook_runs(path: Path, cluster: Manager, kernel_env: dict[str, str], folder: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}})
     client.execute(env=kernel_env)
@@ -35,7 +35,7 @@ def test_shipped_notebooks_have_no_outputs() -> None:
         assert [cell.outputs for cell in notebook.cells if cell.cell_type == "code" and cell.outputs] == []
 
 
-def test_a_saved_notebook_and_its_history_have_no_key(
+def test_saved_notebook_and_history_have_no_key(
     cluster: Manager, kernel_env: dict[str, str], provider: Process, tmp_path: Path
 ) -> None:
     params = f"--infer_params saas.base_url={provider.url}/v1 saas.api_key=${{PLANTED}} saas.model=gpt-4o"

@@ -23,7 +23,7 @@ def deployed(kernel: Kernel, provider: Process) -> Kernel:
     return kernel
 
 
-def test_a_notebook_that_runs_unattended_has_the_numbers(deployed: Kernel) -> None:
+def test_panel_in_an_unattended_notebook_has_the_numbers(deployed: Kernel) -> None:
     cell = deployed.run("%byzer panel --model m")
     mount, snapshot = cell.shown
     assert "data-bz-mount" in mount["text/html"]
@@ -33,7 +33,7 @@ def test_a_notebook_that_runs_unattended_has_the_numbers(deployed: Kernel) -> No
     assert KEY not in cell.everything
 
 
-def test_it_goes_on_while_cells_run_until_it_is_closed(deployed: Kernel) -> None:
+def test_panel_updates_while_cells_run_until_it_is_closed(deployed: Kernel) -> None:
     deployed.run("import time, byzer_magic.widgets.panel.screen as p; p.close_all()\n%byzer panel --model m")
     busy = deployed.run("import byzer_magic as bz, time\nfor _ in range(25): bz.model('m').chat('x'); time.sleep(.1)")
     assert busy.status == "ok", busy.everything
@@ -47,13 +47,13 @@ def test_it_goes_on_while_cells_run_until_it_is_closed(deployed: Kernel) -> None
     assert deployed.run(following).text == "0\n"
 
 
-def test_a_deployment_that_is_not_there_is_said(deployed: Kernel) -> None:
+def test_panel_reports_a_missing_deployment(deployed: Kernel) -> None:
     shown = deployed.run("%byzer panel --model nobody").shown[1]
     assert "nobody" in shown["text/plain"]
     deployed.run("p.close_all()")
 
 
-def test_the_figure(deployed: Kernel) -> None:
+def test_plot_has_a_figure(deployed: Kernel) -> None:
     deployed.run("import time; time.sleep(1.2)")
     (figure,) = deployed.run("%byzer plot --model m").shown
     assert figure["text/html"].count("<svg") == 6
@@ -62,19 +62,19 @@ def test_the_figure(deployed: Kernel) -> None:
     assert "nobody" in deployed.run("%byzer plot --model nobody").everything
 
 
-def test_a_figure_of_nothing(deployed: Kernel) -> None:
+def test_plot_without_requests_is_empty(deployed: Kernel) -> None:
     cell = deployed.run("%byzer plot --model quiet")
     assert "has had no requests" in cell.everything
     assert cell.shown == []
 
 
-def test_stat_has_the_look_of_the_panel(deployed: Kernel) -> None:
+def test_stat_looks_like_the_panel(deployed: Kernel) -> None:
     (table,) = deployed.run("%byzer stat").shown
     assert "bz-squares" in table["text/html"]
     assert "saas/openai" in table["text/plain"]
 
 
-def test_without_the_extension_nothing_is_live(deployed: Kernel) -> None:
+def test_panel_is_static_without_the_extension(deployed: Kernel) -> None:
     deployed.run("%byzer panel --model m")
     deployed.run("%unload_ext byzer_magic")
     assert deployed.run(OPEN).text == "0\n"

@@ -45,27 +45,27 @@ def new(sources: list[str]) -> Any:
     return made
 
 
-def test_every_output_reads_without_a_kernel(notebook: Any) -> None:
+def test_saved_outputs_read_without_a_kernel(notebook: Any) -> None:
     assert saved.faults(notebook) == []
 
 
-def test_only_those_cells_failed_that_should(notebook: Any) -> None:
+def test_saved_notebook_fails_only_where_it_should(notebook: Any) -> None:
     failed = [cell for cell, output in saved.outputs(notebook) if output["output_type"] == "error"]
     assert failed == ["%%chat locked", "%byzer deploy --model x --num_worker 2"]
 
 
-def test_no_secret_is_in_the_file(notebook: Any) -> None:
+def test_saved_notebook_has_no_secret(notebook: Any) -> None:
     assert saved.leaks(nbformat.writes(notebook)) == []
 
 
-def test_the_file_is_small(notebook: Any) -> None:
+def test_saved_notebook_is_small(notebook: Any) -> None:
     ARTEFACTS.mkdir(exist_ok=True)
     table = saved.sizes(notebook)
     (ARTEFACTS / "saved-sizes.txt").write_text(f"{table}\n")
     assert len(nbformat.writes(notebook)) < 3_000_000, table
 
 
-def test_nbclient_stops_at_an_error_and_tells_it(kernel_env: dict[str, str], folder: Path) -> None:
+def test_nbclient_stops_at_an_error_and_reports_it(kernel_env: dict[str, str], folder: Path) -> None:
     made = new(["%load_ext byzer_magic", "%byzer stta", "print('after')"])
     client = NotebookClient(made, timeout=120, resources={"metadata": {"path": str(folder)}})
     with pytest.raises(CellExecutionError, match="Unknown command 'stta'"):

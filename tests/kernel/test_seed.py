@@ -40,7 +40,7 @@ def local(command: str, provider: Process) -> str:
 
 
 @pytest.mark.parametrize("name", ["S01", "S02", "S04", "S05", "S10", "S11", "S27", "S28"])
-def test_a_pasted_saas_command_deploys_and_answers(
+def test_pasted_saas_command_deploys_and_answers(
     name: str, kernel: Kernel, cluster: Manager, provider: Process
 ) -> None:
     kernel.run("\n".join(f"{key} = {KEY!r}" for key in KEYS))
@@ -82,6 +82,6 @@ def test_s03_and_s29_in_a_shell(kernel: Kernel, provider: Process, shell: Shell)
     assert json.loads(stat.stdout)["total_requests"] == [1]
 
 
-def test_a_placeholder_of_the_guide_is_named(kernel: Kernel) -> None:
+def test_placeholder_of_the_guide_is_named_in_the_error(kernel: Kernel) -> None:
     cell = kernel.run(f"%%byzer\n{SEED['S03']}")
     assert "<模型别名>" in cell.everything

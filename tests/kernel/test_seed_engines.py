@@ -82,7 +82,7 @@ def test_s19_sensevoice(kernel: Kernel, cluster: Manager, tmp_path: Path) -> Non
     assert imported(kernel) == "[]\n"
 
 
-def test_without_a_name_the_engine_is_chosen_and_the_reason_said(kernel: Kernel, cluster: Manager, gguf: Path) -> None:
+def test_engine_is_chosen_with_its_reason_when_none_is_named(kernel: Kernel, cluster: Manager, gguf: Path) -> None:
     cell = kernel.run(f"%byzer deploy --model_path {gguf} --infer_params n_ctx=512 --model mine")
     assert cell.status == "ok", cell.everything
     assert "mine: llama_cpp, because" in cell.text

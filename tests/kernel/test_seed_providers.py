@@ -148,7 +148,7 @@ def test_chat(name: str, kernel: Kernel, cluster: Manager, servers: Servers, she
     assert (done.returncode, done.stdout) == (0, "Echo: hello\n"), done.stderr
 
 
-def test_s06_as_it_stands_is_told_its_slip(kernel: Kernel) -> None:
+def test_s06_unchanged_reports_its_typo(kernel: Kernel) -> None:
     cell = kernel.run(f"%%byzer\n{SEED['S06']}")
     assert "a slash is missing" in cell.everything
     assert "https://xxx.openai.azure.com/" in cell.everything
@@ -237,7 +237,7 @@ def test_text_to_speech(
     assert (nowhere.returncode, "--output_file" in nowhere.stderr) == (2, True)
 
 
-def test_s23_pictures(kernel: Kernel, cluster: Manager, servers: Servers, shell: Shell, tmp_path: Path) -> None:
+def test_s23_images(kernel: Kernel, cluster: Manager, servers: Servers, shell: Shell, tmp_path: Path) -> None:
     model = Deployed(kernel, servers, "S23")
     cell = model.ask("a cat", "--params", "size=1024x1024", "quality=hd")
     assert any("data:image/png" in shown.get("text/html", "") for shown in cell.shown)
@@ -248,7 +248,7 @@ def test_s23_pictures(kernel: Kernel, cluster: Manager, servers: Servers, shell:
     assert target.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_json_habit_of_the_original(kernel: Kernel, cluster: Manager, servers: Servers, wav: Path) -> None:
+def test_chat_reads_the_json_of_byzer_llm(kernel: Kernel, cluster: Manager, servers: Servers, wav: Path) -> None:
     import base64
     import json
 
@@ -264,7 +264,7 @@ def test_the_json_habit_of_the_original(kernel: Kernel, cluster: Manager, server
     assert json.loads(heard.output)["text"] == heard.text
 
 
-def test_asking_for_what_a_model_cannot_names_models_that_can(
+def test_unsupported_capability_names_models_that_have_it(
     kernel: Kernel, cluster: Manager, servers: Servers
 ) -> None:
     from byzer_magic.errors import Unsupported
@@ -280,7 +280,7 @@ def test_asking_for_what_a_model_cannot_names_models_that_can(
     assert any(tts.alias in line and "speak" in line for line in rows.splitlines())
 
 
-def test_a_missing_key_is_asked_for_and_not_shown(kernel: Kernel, cluster: Manager, servers: Servers) -> None:
+def test_missing_key_is_asked_for_and_not_shown(kernel: Kernel, cluster: Manager, servers: Servers) -> None:
     url = servers.url(ROWS["S07"])
     params = f"--infer_params saas.base_url={url} saas.model=claude-sonnet-5-5"
     line = f"%byzer deploy --pretrained_model_type saas/claude --model typed {params}"
@@ -293,7 +293,7 @@ def test_a_missing_key_is_asked_for_and_not_shown(kernel: Kernel, cluster: Manag
     assert "saas/claude needs saas.api_key" in refused.everything, "where nobody can be asked, it is an error"
 
 
-def test_an_interrupt_ends_speech_and_says_so(kernel: Kernel, cluster: Manager, servers: Servers) -> None:
+def test_interrupt_ends_speech_and_reports_it(kernel: Kernel, cluster: Manager, servers: Servers) -> None:
     model = Deployed(kernel, servers, "S22")
     timer = threading.Timer(2.5, kernel.interrupt)
     timer.start()
@@ -310,7 +310,7 @@ def test_an_interrupt_ends_speech_and_says_so(kernel: Kernel, cluster: Manager, 
     assert entry["gone"]
 
 
-def test_a_file_that_is_not_there_is_named(kernel: Kernel, cluster: Manager, servers: Servers, png: Path) -> None:
+def test_missing_file_is_named(kernel: Kernel, cluster: Manager, servers: Servers, png: Path) -> None:
     model = Deployed(kernel, servers, "S24")
     cell = kernel.run(f"%%chat {model.alias} --image {png.parent}/dto.png\nwhat?")
     assert "Cannot read" in cell.everything

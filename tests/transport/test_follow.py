@@ -82,7 +82,7 @@ async def until(fleets: AsyncIterator[Fleet], true: Callable[[Fleet], bool]) -> 
     raise AssertionError("following never ends by itself")
 
 
-async def test_a_deployment_is_followed_until_it_goes(finder: Finder) -> None:
+async def test_follow_yields_a_deployment_until_it_is_removed(finder: Finder) -> None:
     async with aclosing(follow.follow(finder, None)) as fleets:
         await until(fleets, lambda fleet: "m" in fleet.models)
         finder.far.requests = 7
@@ -93,7 +93,7 @@ async def test_a_deployment_is_followed_until_it_goes(finder: Finder) -> None:
     assert finder.far.followers == 0, "nothing is left behind"
 
 
-async def test_a_cluster_that_does_not_answer_is_asked_once_and_said_to_be_silent(finder: Finder) -> None:
+async def test_follow_asks_a_silent_cluster_once_and_reports_it(finder: Finder) -> None:
     async with aclosing(follow.follow(finder, None)) as fleets:
         await until(fleets, lambda fleet: "m" in fleet.models)
         finder.hangs = True
@@ -104,7 +104,7 @@ async def test_a_cluster_that_does_not_answer_is_asked_once_and_said_to_be_silen
         assert finder.asked <= asked + 1, "each question holds a thread"
 
 
-async def test_a_cluster_that_goes_and_comes_back(finder: Finder) -> None:
+async def test_follow_survives_a_cluster_that_goes_and_comes_back(finder: Finder) -> None:
     async with aclosing(follow.follow(finder, None)) as fleets:
         await until(fleets, lambda fleet: "m" in fleet.models)
         finder.error = errors.CannotConnect("No Ray is running here.")
@@ -113,7 +113,7 @@ async def test_a_cluster_that_goes_and_comes_back(finder: Finder) -> None:
         await until(fleets, lambda fleet: not fleet.error and "m" in fleet.models)
 
 
-async def test_a_pool_that_falls_silent_is_known_by_its_age_and_followed_again(finder: Finder) -> None:
+async def test_follow_shows_the_age_of_a_silent_pool_and_follows_it_again(finder: Finder) -> None:
     async with aclosing(follow.follow(finder, "m")) as fleets:
         await until(fleets, lambda fleet: "m" in fleet.models)
         finder.far.silent = True
@@ -123,7 +123,7 @@ async def test_a_pool_that_falls_silent_is_known_by_its_age_and_followed_again(f
         await until(fleets, lambda fleet: fleet.models["m"].stat.requests == 3)
 
 
-async def test_an_alias_that_is_not_there_is_said_so(finder: Finder) -> None:
+async def test_follow_reports_a_missing_alias(finder: Finder) -> None:
     async with aclosing(follow.follow(finder, "other")) as fleets:
         fleet = await until(fleets, lambda fleet: bool(fleet.error))
     assert fleet == Fleet({}, "No model is deployed as 'other'.")

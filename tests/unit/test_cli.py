@@ -15,7 +15,7 @@ from byzer_magic.plan import resolve
 SAAS = ("deploy", "--model", "m", "--pretrained_model_type", "saas/openai", "--infer_params", "saas.model=x")
 
 
-def test_help_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cli_help_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["deploy", "--help"]) == 0
     assert "--pretrained_model_type" in capsys.readouterr().out
 
@@ -35,7 +35,7 @@ def test_help_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
         (["sessions"], 2, "notebook only"),
     ],
 )
-def test_a_mistake_goes_to_stderr_and_has_its_status(
+def test_cli_error_goes_to_stderr_with_its_exit_status(
     words: list[str], status: int, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == status
@@ -45,7 +45,7 @@ def test_a_mistake_goes_to_stderr_and_has_its_status(
     assert "Traceback" not in shown.err
 
 
-def test_dry_run_prints_the_spec_without_the_key(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cli_dry_run_prints_the_spec_without_the_key(capsys: pytest.CaptureFixture[str]) -> None:
     more = ["saas.proxies=http://me:planted@h:1", 'saas.extra_headers={"X": "planted"}', "--dry_run"]
     assert main([*SAAS, "saas.api_key=sk-planted-123456", *more]) == 0
     shown = capsys.readouterr()
@@ -54,21 +54,21 @@ def test_dry_run_prints_the_spec_without_the_key(capsys: pytest.CaptureFixture[s
     assert "planted" not in shown.out + shown.err
 
 
-def test_easy_dry_run_fills_in_the_preset(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cli_easy_dry_run_fills_in_the_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert easy_main(["deploy", "deepseek-chat", "--token", "sk-planted-123456", "--dry_run"]) == 0
     shown = capsys.readouterr()
     assert "saas.base_url=https://api.deepseek.com" in shown.out
     assert "planted" not in shown.out + shown.err
 
 
-def test_presets_are_a_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cli_presets_are_a_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["presets"]) == 0
     assert "moonshot-v1-32k" in capsys.readouterr().out
     assert main(["presets", "--json"]) == 0
     assert '"preset": "gpt4o"' in capsys.readouterr().out
 
 
-def test_a_path_is_absolute_in_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gguf: Path) -> None:
+def test_cli_passes_an_absolute_path_to_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gguf: Path) -> None:
     (tmp_path / "model.gguf").symlink_to(gguf)
     monkeypatch.chdir(tmp_path)
     spec = DeploySpec(model="m", infer_backend="llama_cpp", model_path="model.gguf")

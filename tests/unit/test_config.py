@@ -19,11 +19,11 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_defaults() -> None:
+def test_load_returns_defaults() -> None:
     assert load() == Settings()
 
 
-def test_default_then_file_then_environment_then_argument(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_takes_argument_before_environment_before_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("connect_seconds = 1\nstart_seconds = 2.5\nlang = 'zh'\n", encoding="utf-8")
     monkeypatch.setenv("BYZER_START_SECONDS", "3")
     monkeypatch.setenv("BYZER_LANG", "en")
@@ -33,19 +33,19 @@ def test_default_then_file_then_environment_then_argument(file: Path, monkeypatc
 
 
 @pytest.mark.parametrize("name", sorted(Settings.__dataclass_fields__))
-def test_every_setting_has_a_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_reads_every_setting_from_its_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"BYZER_{name.upper()}", "7")
     wanted = type(getattr(Settings(), name))
     assert getattr(load(), name) == wanted(7)
     assert type(getattr(load(), name)) is wanted
 
 
-def test_other_variables_of_ours_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_ignores_other_byzer_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BYZER_LOG_LEVEL", "debug")
     assert load() == Settings()
 
 
-def test_an_unknown_name_in_the_file(file: Path) -> None:
+def test_load_refuses_an_unknown_name_in_the_file(file: Path) -> None:
     file.write_text("conect_seconds = 1\n", encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load()
@@ -54,7 +54,7 @@ def test_an_unknown_name_in_the_file(file: Path) -> None:
     assert "connect_seconds" in caught.value.hint
 
 
-def test_an_unknown_argument() -> None:
+def test_load_refuses_an_unknown_argument() -> None:
     with pytest.raises(ConfigError, match="'colour'"):
         load(colour="red")
 
@@ -62,32 +62,32 @@ def test_an_unknown_argument() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "wanted"), [("connect_seconds", "soon", "a number"), ("local_cpus", "all", "a whole number")]
 )
-def test_a_wrong_type_in_the_environment(name: str, value: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_refuses_a_wrong_type_in_the_environment(name: str, value: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"BYZER_{name.upper()}", value)
     with pytest.raises(ConfigError, match=f"{name} is '{value}', which is not {wanted}"):
         load()
 
 
-def test_a_wrong_type_in_the_file(file: Path) -> None:
+def test_load_refuses_a_wrong_type_in_the_file(file: Path) -> None:
     file.write_text("start_seconds = 'late'\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="start_seconds"):
         load()
 
 
 @pytest.mark.parametrize("line", ["connect_seconds = [1]", "local_cpus = inf"])
-def test_a_value_of_no_use_in_the_file(line: str, file: Path) -> None:
+def test_load_refuses_an_unusable_value_in_the_file(line: str, file: Path) -> None:
     file.write_text(line, encoding="utf-8")
     with pytest.raises(ConfigError):
         load()
 
 
-def test_a_file_that_is_not_toml(file: Path) -> None:
+def test_load_refuses_a_file_that_is_not_toml(file: Path) -> None:
     file.write_text("lang: zh\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="not valid TOML"):
         load()
 
 
-def test_where_the_file_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_config_file_follows_its_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("BYZER_CONFIG")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert config_file() == tmp_path / "byzer-magic" / "config.toml"

@@ -29,7 +29,7 @@ def vectors(start: int, *rows: list[float]) -> types.EmbeddingBatch:
     return types.EmbeddingBatch(start, len(rows[0]), np.array(rows, dtype="<f4").tobytes(), Usage(len(rows)))
 
 
-def test_vectors_are_joined_and_their_tokens_added() -> None:
+def test_embedding_collector_joins_batches_and_adds_their_usage() -> None:
     found = result(types.EmbedRequest(texts=["a", "b", "c"]), vectors(0, [1, 2], [3, 4]), vectors(2, [5, 6]))
     assert np.array_equal(np.asarray(found), [[1, 2], [3, 4], [5, 6]])
     assert (found.usage, found.worker, found.timings.queued, len(found)) == (Usage(3), 1, 0.5, 3)
@@ -37,7 +37,7 @@ def test_vectors_are_joined_and_their_tokens_added() -> None:
     assert str(found) == "3 vectors of 2 dimensions"
 
 
-def test_results_are_saved_as_their_names_say(tmp_path: Path) -> None:
+def test_results_save_in_the_format_of_the_file_name(tmp_path: Path) -> None:
     found = result(types.EmbedRequest(texts=["a"]), vectors(0, [1, 2]))
     assert json.loads(found.save(tmp_path / "x.json").read_text()) == [[1, 2]]
     assert np.array_equal(np.load(found.save(tmp_path / "x.npy")), [[1, 2]])
@@ -54,7 +54,7 @@ def test_results_are_saved_as_their_names_say(tmp_path: Path) -> None:
         drawn.save(tmp_path / "no" / "such" / "z.png")
 
 
-def test_sounds_are_joined_and_played() -> None:
+def test_audio_collector_joins_chunks_to_a_playable_file() -> None:
     found = result(
         types.SpeakRequest(text="hi"), types.AudioChunk(b"12", "audio/mpeg"), types.AudioChunk(b"34", "audio/mpeg")
     )
@@ -64,14 +64,14 @@ def test_sounds_are_joined_and_played() -> None:
     assert "1234" not in repr(found)
 
 
-def test_pictures_are_shown_in_a_figure_that_lets_nothing_of_the_prompt_through() -> None:
+def test_image_result_escapes_the_prompt_in_its_figure() -> None:
     for count in (1, 2):
         shown = result(types.ImageRequest(prompt='a "cat" <b>'), *[PNG] * count)._repr_mimebundle_()["text/html"]
         assert shown.count(f"data:image/png;base64,{base64.b64encode(PNG.data).decode()}") >= count
         assert "<b>" not in shown
 
 
-def test_large_media_are_kept_beside_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_media_are_stored_beside_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data = bytes(17 * 2**20)
     shown = result(types.SpeakRequest(text="hi"), types.AudioChunk(data, "audio/wav"))._repr_mimebundle_()
@@ -81,7 +81,7 @@ def test_large_media_are_kept_beside_the_notebook(tmp_path: Path, monkeypatch: p
     assert len(shown["text/html"]) < 100_000
 
 
-def test_a_transcript_is_the_originals_json() -> None:
+def test_transcribe_result_output_is_the_json_of_byzer_llm() -> None:
     found = result(
         types.TranscribeRequest(audio=types.Media("audio/wav")),
         types.TranscriptChunk("he"),
@@ -90,14 +90,14 @@ def test_a_transcript_is_the_originals_json() -> None:
     assert (found.text, json.loads(found.output)) == ("hello", {"text": "hello", "language": "en"})
 
 
-def test_documents_come_with_their_scores() -> None:
+def test_ranking_collector_returns_documents_with_scores() -> None:
     found = result(types.RerankRequest(query="q", documents=["a", "b"]), types.Ranking([(1, 0.9), (0, 0.1)]))
     assert found.documents == ["b", "a"]
     assert json.loads(found.output)[0] == {"index": 1, "score": 0.9, "document": "b"}
     assert "cut" not in footer.line(found)
 
 
-def test_documents_that_were_not_read_whole_are_told() -> None:
+def test_ranking_collector_reports_truncated_documents() -> None:
     request = types.RerankRequest(query="q", documents=["a", "b"])
     found = result(request, types.Ranking([(1, 0.9), (0, 0.1)], types.Usage(9), types.Truncation([0], 64)))
     assert found.truncated == types.Truncation([0], 64)
@@ -105,13 +105,13 @@ def test_documents_that_were_not_read_whole_are_told() -> None:
     assert "cut" not in str(found), "what people copy is the ranking"
 
 
-def test_what_had_arrived_is_in_the_error() -> None:
+def test_exchange_error_has_what_had_arrived() -> None:
     with pytest.raises(RateLimited) as caught:
         result(types.SpeakRequest(text="hi"), types.AudioChunk(b"12", "audio/mpeg"), RateLimited("no more"))
     assert (caught.value.partial.data, caught.value.partial.interrupted) == (b"12", True)
 
 
-def test_other_choices_and_probabilities_grow_with_the_stream() -> None:
+def test_chat_collector_adds_up_choices_and_log_probabilities() -> None:
     request = types.ChatRequest(messages=[])
     found = result(
         request,
@@ -150,7 +150,7 @@ def test_other_choices_and_probabilities_grow_with_the_stream() -> None:
         (types.ImageRequest(prompt="a"), [PNG], "generating images, 1 done", "正在生成图片，已完成 1 张"),
     ],
 )
-def test_how_far_it_is_is_told_in_both_languages(
+def test_progress_is_worded_in_both_languages(
     request_: types.Request, items: list[Any], english: str, chinese: str
 ) -> None:
     collector = collector_for("m", request_)

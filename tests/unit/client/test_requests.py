@@ -32,7 +32,7 @@ def asked(capability: str, prompt: Any, media: Any = (), **options: Any) -> Requ
     return request_for(Capability(capability), to_messages(prompt, None, media), options)
 
 
-def test_plain_text_is_what_the_model_is_for() -> None:
+def test_request_for_takes_plain_text_for_every_capability() -> None:
     assert asked("chat", "hi") == ChatRequest(messages=[Message("user", "hi")])
     assert asked("speak", "hi", voice="nova") == SpeakRequest(text="hi", options={"voice": "nova"})
     assert asked("image", "a cat") == ImageRequest(prompt="a cat")
@@ -41,7 +41,7 @@ def test_plain_text_is_what_the_model_is_for() -> None:
     assert asked("transcribe", "names: Ann", [WAV]) == TranscribeRequest(audio=WAV, options={"prompt": "names: Ann"})
 
 
-def test_the_json_of_byzer_llms_notebooks() -> None:
+def test_request_for_reads_the_json_of_byzer_llm() -> None:
     spoken = json.dumps({"input": "hello", "voice": "alloy", "response_format": "mp3"})
     assert asked("speak", spoken) == SpeakRequest(text="hello", options={"voice": "alloy", "response_format": "mp3"})
     assert asked("speak", spoken, voice="nova").options["voice"] == "nova", "what is given beside it wins"
@@ -53,7 +53,7 @@ def test_the_json_of_byzer_llms_notebooks() -> None:
     assert asked("rerank", ranked) == RerankRequest(query="q", documents=["a", "b"], options={"top_n": 1})
 
 
-def test_a_list_of_pictures_and_texts_is_seen() -> None:
+def test_request_for_reads_a_list_of_images_and_texts_as_vision() -> None:
     url = f"data:image/png;base64,{base64.b64encode(PNG.data).decode()}"
     request = asked("chat", json.dumps([{"image": url}, {"text": "what is in this image?"}]))
     assert isinstance(request, ChatRequest)
@@ -81,37 +81,37 @@ def test_a_list_of_pictures_and_texts_is_seen() -> None:
         "[{}]",
     ],
 )
-def test_other_json_is_text(text: str) -> None:
+def test_request_for_leaves_other_json_as_text(text: str) -> None:
     assert asked("chat", text) == ChatRequest(messages=[Message("user", text)])
     assert asked("speak", text) == SpeakRequest(text=text)
     assert asked("image", text) == ImageRequest(prompt=text)
     assert asked("embed", text) == EmbedRequest(texts=[text])
 
 
-def test_a_picture_to_an_image_model_is_changed() -> None:
+def test_request_for_image_takes_an_image_to_change() -> None:
     assert asked("image", "add a hat", [PNG]) == ImageRequest(prompt="add a hat", images=[PNG])
 
 
-def test_what_is_missing_is_named() -> None:
+def test_request_for_names_what_the_prompt_lacks() -> None:
     with pytest.raises(CommandError, match="has no audio"):
         asked("transcribe", "hello")
     with pytest.raises(CommandError, match="ranks documents by a query"):
         asked("rerank", "hello")
 
 
-def test_a_model_that_chats_is_for_chatting() -> None:
+def test_purpose_prefers_chat() -> None:
     assert purpose(frozenset(Capability)) == Capability.CHAT
     assert purpose(frozenset({Capability.EMBED, Capability.RERANK})) == Capability.EMBED
 
 
-def test_messages_take_openais_parts_and_bare_objects() -> None:
+def test_to_messages_takes_openai_parts_and_bare_objects() -> None:
     url = f"data:image/png;base64,{base64.b64encode(PNG.data).decode()}"
     parts = ["look", {"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "x"}, PNG.data]
     [turn] = to_messages([{"role": "user", "content": parts}])
     assert turn.content == [{"type": "text", "text": "look"}, PNG, {"type": "text", "text": "x"}, PNG]
 
 
-def test_base64_of_openais_parts_becomes_bytes() -> None:
+def test_to_messages_decodes_base64_parts() -> None:
     url = f"data:image/png;base64,{base64.b64encode(PNG.data).decode()}"
     sound = {"type": "input_audio", "input_audio": {"data": base64.b64encode(WAV.data).decode(), "format": "wav"}}
     look = {"type": "image_url", "image_url": {"url": url, "detail": "low"}}
@@ -120,7 +120,7 @@ def test_base64_of_openais_parts_becomes_bytes() -> None:
     assert turn.content == [Media("image/png", PNG.data, detail="low"), WAV, far]
 
 
-def test_a_picture_with_its_text_in_one_part_keeps_both() -> None:
+def test_request_for_vision_keeps_image_and_text_of_one_part() -> None:
     request = asked("chat", json.dumps([{"image": "https://host/a.png", "text": "what is it?"}]))
     assert isinstance(request, ChatRequest)
     assert request.messages[-1].content == [
@@ -129,7 +129,7 @@ def test_a_picture_with_its_text_in_one_part_keeps_both() -> None:
     ]
 
 
-def test_what_was_seen_before_is_seen_again_and_tools_answers_stay_text() -> None:
+def test_request_for_chat_reads_earlier_turns_as_vision_and_leaves_tool_answers() -> None:
     seen = json.dumps([{"image": "https://host/a.png"}])
     turns = [Message("user", seen), Message("assistant", seen), Message("tool", seen, tool_call_id="1")]
     request = request_for(Capability.CHAT, turns, {})
@@ -137,7 +137,7 @@ def test_what_was_seen_before_is_seen_again_and_tools_answers_stay_text() -> Non
     assert request.messages == [Message("user", [Media("image", url="https://host/a.png")]), *turns[1:]]
 
 
-def test_a_far_picture_to_an_image_model_is_changed_too() -> None:
+def test_request_for_image_takes_the_url_of_an_image() -> None:
     parts = [{"type": "text", "text": "a hat"}, {"type": "image_url", "image_url": {"url": "https://host/a.png"}}]
     assert asked("image", [{"role": "user", "content": parts}]) == ImageRequest(
         prompt="a hat", images=[Media("image", url="https://host/a.png")]
@@ -159,7 +159,7 @@ def test_a_far_picture_to_an_image_model_is_changed_too() -> None:
         ("rerank", '{"query": "q", "documents": "abc"}', [], "ranks documents"),
     ],
 )
-def test_nothing_is_left_out_silently(capability: str, prompt: str, found: list[Media], words: str) -> None:
+def test_request_for_refuses_what_it_would_leave_out(capability: str, prompt: str, found: list[Media], words: str) -> None:
     with pytest.raises(CommandError, match=words):
         asked(capability, prompt, found)
 
@@ -168,16 +168,16 @@ def test_nothing_is_left_out_silently(capability: str, prompt: str, found: list[
     ("capabilities", "first"),
     [("speak embed image", "speak"), ("image transcribe", "image"), ("embed transcribe", "transcribe"), ("", "chat")],
 )
-def test_the_order_of_purposes(capabilities: str, first: str) -> None:
+def test_purpose_follows_the_order_of_the_table(capabilities: str, first: str) -> None:
     assert purpose(frozenset(map(Capability, capabilities.split()))) == first
 
 
-def test_media_added_to_a_turn_leave_the_rest_of_it() -> None:
+def test_to_messages_attaches_media_and_keeps_the_rest_of_the_turn() -> None:
     [turn] = to_messages([Message("tool", "see", tool_call_id="1")], None, [PNG])
     assert turn == Message("tool", [{"type": "text", "text": "see"}, PNG], tool_call_id="1")
 
 
-def test_a_path_in_an_image_url_reads_no_file() -> None:
+def test_request_for_reads_no_file_for_a_path_in_json() -> None:
     part = {"type": "image_url", "image_url": {"url": "/etc/hostname"}}
     request = asked("image", [{"role": "user", "content": [{"type": "text", "text": "a hat"}, part]}])
     assert request == ImageRequest(prompt="a hat")

@@ -31,22 +31,22 @@ def at(marked: str) -> str | None:
         ("x = 1\n%chat |", "Ask a deployment"),
     ],
 )
-def test_the_help_is_of_what_the_cursor_is_in(marked: str, begins: str) -> None:
+def test_help_at_returns_the_help_of_what_the_cursor_is_in(marked: str, begins: str) -> None:
     assert str(at(marked)).startswith(begins)
 
 
 @pytest.mark.parametrize("marked", ["len(|", "", "|", "%%chat m\nhello |", "%time x|", "# %byzer|"])
-def test_other_cells_are_not_ours(marked: str) -> None:
+def test_help_at_leaves_other_cells_alone(marked: str) -> None:
     assert at(marked if "|" in marked else "|") is None
 
 
-def test_the_settings_of_a_type_are_listed() -> None:
+def test_help_at_lists_the_parameters_of_a_type() -> None:
     text = at("%byzer deploy --pretrained_model_type saas/openai --infer_params saas.model=x |")
     assert "  saas.base_url=" in str(text)
     assert "  n_ctx=" in str(at("%byzer deploy --infer_backend llama_cpp --infer_params |"))
 
 
-def test_lines_fit_a_tooltip_and_both_languages_have_words() -> None:
+def test_help_at_fits_a_tooltip_in_both_languages() -> None:
     text = str(at("%byzer deploy --infer_params |"))
     assert max(map(len, text.split("\n"))) <= WIDTH
     with using("zh"):

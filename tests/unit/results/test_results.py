@@ -30,7 +30,7 @@ REQUESTS: list[types.Request] = [
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda item: type(item).__name__)
-def test_an_interrupt_before_anything_came_leaves_a_result(request_: types.Request) -> None:
+def test_result_exists_when_interrupted_before_anything_arrived(request_: types.Request) -> None:
     found = exchange(request_).wait(interrupt)
     assert (found.interrupted, found.usage, found.model) == (True, None, "m")
     assert "m" in repr(found)
@@ -55,7 +55,7 @@ def drawing(*pictures: ImageItem) -> ImageResult:
         (drawing(ImageItem("image/png", b"x"), ImageItem(url="https://host/a.png")), "is a URL"),
     ],
 )
-def test_what_has_not_arrived_overwrites_nothing(found: Any, words: str, tmp_path: Path) -> None:
+def test_save_without_content_overwrites_nothing(found: Any, words: str, tmp_path: Path) -> None:
     path = tmp_path / "kept.bin"
     path.write_bytes(b"earlier")
     with pytest.raises(CommandError, match=words):
@@ -65,37 +65,37 @@ def test_what_has_not_arrived_overwrites_nothing(found: Any, words: str, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["", "no/such/x.wav", "a\0b"])
-def test_a_path_that_cannot_be_written_is_named(name: str, tmp_path: Path) -> None:
+def test_save_names_a_path_that_cannot_be_written(name: str, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="Cannot write"):
         speech().save(tmp_path / name)
 
 
-def test_no_bytes_are_shown() -> None:
+def test_repr_and_str_show_no_bytes() -> None:
     for found in (speech(), drawing(ImageItem("image/png", b"secretbytes"))):
         assert "secretbytes" not in repr(found) + str(found)
 
 
-def test_a_providers_words_stay_words_in_html() -> None:
+def test_results_escape_provider_texts_in_html() -> None:
     shown = speech(mime='audio/wav" onerror="alert(1)')._repr_mimebundle_()["text/html"]
     assert ' onerror="' not in shown
     grid = drawing(*[ImageItem(url='https://host/"><script>')] * 2)._repr_mimebundle_()["text/html"]
     assert [tag for tag, _ in Page(grid).elements].count("script") == 1, "our own"
 
 
-def test_a_picture_at_an_address_is_shown_from_there() -> None:
+def test_image_result_with_a_url_is_shown_from_there() -> None:
     found = drawing(ImageItem(url="https://host/a.png"))
     assert (found.output, str(found)) == ("https://host/a.png", "https://host/a.png")
     assert 'src="https://host/a.png"' in found._repr_mimebundle_()["text/html"]
 
 
-def test_large_pictures_are_not_embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_result_does_not_embed_large_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shown = drawing(ImageItem("image/png", bytes(media.EMBED_BYTES + 1)))._repr_mimebundle_()
     assert len(shown["text/html"]) < 20_000
     assert "16.8 MB · too large to embed; saved to byzer_media/" in shown["text/plain"]
 
 
-def test_an_array_made_of_vectors_is_its_own() -> None:
+def test_embed_result_array_is_a_copy() -> None:
     found = EmbedResult(model="m", vectors=np.ones((1, 2), dtype="<f4"))
     made = np.array(found)
     made[0, 0] = 7
@@ -106,12 +106,12 @@ def test_an_array_made_of_vectors_is_its_own() -> None:
     assert hash(found)
 
 
-def test_extensions_are_read_in_any_case(tmp_path: Path) -> None:
+def test_save_reads_extensions_in_any_case(tmp_path: Path) -> None:
     found = EmbedResult(model="m", vectors=np.ones((1, 2), dtype="<f4"))
     assert np.load(found.save(tmp_path / "X.NPY")).tolist() == [[1, 1]]
 
 
-def test_a_result_does_not_change_when_more_comes() -> None:
+def test_chat_collector_result_does_not_change_when_more_arrives() -> None:
     answer = ChatCollector("m", ChatRequest(messages=[]))
     call = {"index": 0, "id": "1", "function": {"name": "f", "arguments": "{"}}
     choice = {"index": 1, "text": "x", "finish": None}
@@ -124,14 +124,14 @@ def test_a_result_does_not_change_when_more_comes() -> None:
     assert answer.result().tool_calls == [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
 
 
-def test_tool_calls_are_those_that_came_whatever_their_numbers() -> None:
+def test_chat_collector_orders_tool_calls_by_index() -> None:
     answer = ChatCollector("m", ChatRequest(messages=[]))
     for index in (10**9, 3):
         answer.add(ChatChunk(tool_calls=[{"index": index, "id": str(index), "function": {"name": "f"}}]))
     assert [call["id"] for call in answer.result().tool_calls or []] == ["3", str(10**9)]
 
 
-def test_log_probabilities_bear_gaps_and_leave_the_chunks_alone() -> None:
+def test_chat_collector_joins_log_probabilities_with_gaps_and_changes_no_chunk() -> None:
     answer = ChatCollector("m", ChatRequest(messages=[]))
     first = ChatChunk("a", extra={"logprobs": {"content": [1], "refusal": None}})
     for chunk in (
@@ -144,7 +144,7 @@ def test_log_probabilities_bear_gaps_and_leave_the_chunks_alone() -> None:
     assert first.extra == {"logprobs": {"content": [1], "refusal": None}}
 
 
-def test_the_last_count_of_a_chat_is_its_count() -> None:
+def test_chat_collector_keeps_the_last_usage() -> None:
     answer = ChatCollector("m", ChatRequest(messages=[]))
     for chunk in (ChatChunk("a", usage=Usage(5, 1)), ChatChunk("b", usage=Usage(5, 2)), ChatChunk(finish="stop")):
         answer.add(chunk)
@@ -152,5 +152,5 @@ def test_the_last_count_of_a_chat_is_its_count() -> None:
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 kB"), (1, "1 kB"), (1001, "2 kB"), (2_500_000, "2.5 MB")])
-def test_sizes_are_read_by_people(count: int, text: str) -> None:
+def test_size_is_readable(count: int, text: str) -> None:
     assert describe.size(count) == text
