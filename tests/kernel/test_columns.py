@@ -81,7 +81,9 @@ def test_columns_fail_the_cell_when_no_model_answers(deployed: Kernel) -> None:
         ("%%chat voice,draw --judge a\nhi", "compares texts"),
     ],
 )
-def test_columns_report_a_mistake_before_anything_is_sent(deployed: Kernel, provider: Process, line: str, says: str) -> None:
+def test_columns_report_a_mistake_before_anything_is_sent(
+    deployed: Kernel, provider: Process, line: str, says: str
+) -> None:
     before = len(provider.get("/journal"))
     cell = deployed.run(line)
     assert cell.status == "error"

@@ -264,9 +264,7 @@ def test_chat_reads_the_json_of_byzer_llm(kernel: Kernel, cluster: Manager, serv
     assert json.loads(heard.output)["text"] == heard.text
 
 
-def test_unsupported_capability_names_models_that_have_it(
-    kernel: Kernel, cluster: Manager, servers: Servers
-) -> None:
+def test_unsupported_capability_names_models_that_have_it(kernel: Kernel, cluster: Manager, servers: Servers) -> None:
     from byzer_magic.errors import Unsupported
 
     tts, chat = Deployed(kernel, servers, "S22"), Deployed(kernel, servers, "S07")

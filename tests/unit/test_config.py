@@ -62,7 +62,9 @@ def test_load_refuses_an_unknown_argument() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "wanted"), [("connect_seconds", "soon", "a number"), ("local_cpus", "all", "a whole number")]
 )
-def test_load_refuses_a_wrong_type_in_the_environment(name: str, value: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_refuses_a_wrong_type_in_the_environment(
+    name: str, value: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(f"BYZER_{name.upper()}", value)
     with pytest.raises(ConfigError, match=f"{name} is '{value}', which is not {wanted}"):
         load()

@@ -159,7 +159,9 @@ def test_request_for_image_takes_the_url_of_an_image() -> None:
         ("rerank", '{"query": "q", "documents": "abc"}', [], "ranks documents"),
     ],
 )
-def test_request_for_refuses_what_it_would_leave_out(capability: str, prompt: str, found: list[Media], words: str) -> None:
+def test_request_for_refuses_what_it_would_leave_out(
+    capability: str, prompt: str, found: list[Media], words: str
+) -> None:
     with pytest.raises(CommandError, match=words):
         asked(capability, prompt, found)
 
