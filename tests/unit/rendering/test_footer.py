@@ -11,7 +11,7 @@ import pytest
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.client.collect import collector_for
 from byzer_magic.i18n import using
-from byzer_magic.rendering import assets, footer, results, tables
+from byzer_magic.rendering import assets, footer, results
 from byzer_magic.rendering.answer import columns
 from byzer_magic.rendering.answer.view import Shown, View, bundle as answer_bundle
 from byzer_magic.results import ChatResult, EmbedResult, Result, SpeakResult, TranscribeResult
@@ -73,21 +73,21 @@ def vectors(rows: int, cut: Truncation | None = None) -> EmbedResult:
         ),
     ],
 )
-def test_it_tells_what_an_answer_took(result: Result, english: str, chinese: str | None) -> None:
+def test_line_has_all_that_an_answer_took(result: Result, english: str, chinese: str | None) -> None:
     assert footer.line(result) == english
     with using("zh"):
         assert chinese is None or footer.line(result) == chinese
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_columns_footer_is_the_same_without_the_alias(lang: str) -> None:
+def test_figures_are_the_line_without_alias_and_worker(lang: str) -> None:
     result = chat()
     with using(lang):
         column = columns.footer_of(columns.Column(alias="gpt", state="done", result=result))
         assert footer.line(result) == f"gpt · worker 0 · {column}"
 
 
-def test_a_part_that_an_error_left_says_where_it_is() -> None:
+def test_line_names_where_a_partial_answer_is() -> None:
     part = chat(interrupted=True)
     said = footer.line(part, by_error=True)
     assert said.endswith("· interrupted by an error; the partial answer is in _chat")
@@ -95,7 +95,7 @@ def test_a_part_that_an_error_left_says_where_it_is() -> None:
         assert "_chat" in footer.line(part, by_error=True)
 
 
-def test_a_cost_and_its_currency_are_those_of_the_tokens() -> None:
+def test_line_has_the_cost_of_the_tokens() -> None:
     assert (chat().cost, chat().currency) == (0.0012, "USD")
     for unknown in (chat(usage=None), chat(usage=Usage(7, 101))):
         assert (unknown.cost, unknown.currency) == (None, "")
@@ -104,14 +104,14 @@ def test_a_cost_and_its_currency_are_those_of_the_tokens() -> None:
     assert footer.line(spoken).endswith("¥0.5000")
 
 
-def test_tokens_of_several_parts_have_a_cost_where_all_have() -> None:
+def test_usage_sum_has_a_cost_where_all_parts_have() -> None:
     known, unknown = Usage(1, 2, 0.25, "USD"), Usage(1, 2)
     assert known + known == Usage(2, 4, 0.5, "USD")
     assert known + unknown == unknown + known == Usage(2, 4)
 
 
 @pytest.mark.parametrize(("costs", "whole"), [((0.25, 0.5), 0.75), ((0.25, None), None), ((None, 0.25), None)])
-def test_an_answer_in_parts_costs_their_sum(costs: tuple[float | None, ...], whole: float | None) -> None:
+def test_collector_adds_the_costs_of_parts(costs: tuple[float | None, ...], whole: float | None) -> None:
     collector = collector_for("m", EmbedRequest(texts=["a", "b"]))
     for start, cost in enumerate(costs):
         usage = Usage(3, 0, cost, "USD" if cost else "")
@@ -119,7 +119,7 @@ def test_an_answer_in_parts_costs_their_sum(costs: tuple[float | None, ...], who
     assert collector.result().cost == whole
 
 
-def test_a_side_that_knows_no_costs_understands_one_that_does() -> None:
+def test_usage_decodes_without_costs() -> None:
     class Old(msgspec.Struct):
         prompt_tokens: int = 0
         completion_tokens: int = 0
@@ -129,7 +129,7 @@ def test_a_side_that_knows_no_costs_understands_one_that_does() -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(Old(7, 3)), type=Usage) == Usage(7, 3)
 
 
-def test_all_footers_have_one_style() -> None:
+def test_footers_share_one_style() -> None:
     style = assets.read("footer.css")
     alone = footer.bundle(EVIL)["text/html"]
     view = answer_bundle(Shown(text="hi", footer=EVIL))["text/html"]
@@ -144,15 +144,10 @@ def test_all_footers_have_one_style() -> None:
     assert below["text/plain"].endswith("m · 1.00 s")
 
 
-def test_tables_in_one_output_stand_apart() -> None:
-    data = tables.bundle([[{"a": 1}], [], [{"b": 2}]])
-    assert data["text/plain"] == "a\n1\n\nb\n2"
-    assert len(Page(data["text/html"]).all("table", "bz-table")) == 2
-    assert "~ .bz-table.bz-table { margin-top:" in assets.read("table.css")
-
-
 @pytest.mark.parametrize(("lang", "said"), [("en", "5 + 1 tokens"), ("zh", "5 + 1 个 token")])
-def test_a_shell_speaks_the_users_language(lang: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_terminal_shows_the_footer_in_the_active_language(
+    lang: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     request = ChatRequest(messages=[])
     chunks = (ChatChunk("hi"), ChatChunk(finish="stop", usage=Usage(5, 1, 0.02, "USD")))
     with using(lang):

@@ -12,7 +12,7 @@ from tests.pages import Page
 
 
 @given(st.binary(min_size=1), st.integers(1, 20))
-def test_pieces_become_the_whole(data: bytes, size: int) -> None:
+def test_pieces_become_the_complete_data(data: bytes, size: int) -> None:
     parts = [data[at : at + size] for at in range(0, len(data), size)]
     pieces = Pieces()
     for _ in range(2):  # a second one after the first
@@ -20,7 +20,7 @@ def test_pieces_become_the_whole(data: bytes, size: int) -> None:
         assert found == [None] * (len(parts) - 1) + [data]
 
 
-def test_a_piece_out_of_order_is_no_part_of_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_out_of_order_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = Pieces()
     assert pieces.add(0, 3, b"a") is None
     assert pieces.add(2, 3, b"c") is None
@@ -33,7 +33,7 @@ def test_a_piece_out_of_order_is_no_part_of_anything(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_a_saved_notebook_has_a_sentence_in_its_place(lang: str) -> None:
+def test_mount_has_one_sentence_in_a_saved_notebook(lang: str) -> None:
     with using(lang):
         shown = recorder.mount(recorder.open_page("<b>", lambda *_: None, lambda: None), "<b>")
     page = Page(shown["text/html"])

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from byzer_magic.errors import AuthenticationFailed, CommandError
+from byzer_magic.errors import AuthenticationFailed
 from byzer_magic.i18n import using
-from byzer_magic.magics import columns as asking
 from byzer_magic.rendering.answer import columns
 from byzer_magic.rendering.answer.columns import Column
 from byzer_magic.rendering.answer.view import View
@@ -22,7 +21,6 @@ from byzer_magic.results import (
     SpeakResult,
     TranscribeResult,
 )
-from byzer_magic.results.comparison import Answers
 from byzer_magic.results.metadata import Timings
 from byzer_magic.types import ImageItem, Segment, Truncation, Usage
 from tests.pages import Page
@@ -44,7 +42,7 @@ def column(result: Result) -> Column:
     return Column(alias=result.model, state="failed" if result.error else "done", result=result)
 
 
-def test_each_has_its_name_state_answer_and_footer() -> None:
+def test_bundle_columns_have_name_state_answer_and_footer() -> None:
     paid = chat(usage=Usage(7, 101, 0.0012, "USD"))
     data = shown(column(paid), Column(alias="b", state="answering", seconds=3.4, text="so *far*"))
     page = Page(data["text/html"])
@@ -58,7 +56,7 @@ def test_each_has_its_name_state_answer_and_footer() -> None:
     assert data["text/plain"].endswith("== b ==\nso *far*")
 
 
-def test_a_failed_one_shows_its_error_and_the_part_that_came() -> None:
+def test_bundle_shows_error_and_partial_answer() -> None:
     error = AuthenticationFailed(f"No key {EVIL}", "Set saas.api_key.")
     page = Page(shown(column(chat(text="the part", interrupted=True, error=error)))["text/html"])
     assert page.all("p", "bz-error")
@@ -68,7 +66,7 @@ def test_a_failed_one_shows_its_error_and_the_part_that_came() -> None:
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_all_kinds_of_results_stand_in_columns(lang: str) -> None:
+def test_bundle_takes_all_kinds_of_results(lang: str) -> None:
     made: list[Result] = [
         chat(model=EVIL, text=EVIL, reasoning=EVIL, tool_calls=[{"function": {"name": EVIL, "arguments": EVIL}}]),
         EmbedResult(model="emb", vectors=np.ones((70, 8), dtype="<f4")),
@@ -87,43 +85,14 @@ def test_all_kinds_of_results_stand_in_columns(lang: str) -> None:
     assert len(page.all("audio")) == 1
 
 
-def test_sounds_and_pictures_wait_until_nothing_is_repainted() -> None:
+def test_bundle_delays_media_until_all_have_finished() -> None:
     voice = column(SpeakResult(model="voice", data=b"ID3", mime="audio/mpeg", text="hi"))
     waiting = shown(voice, Column(alias="b", state="answering", text="..."))["text/html"]
     assert "audio" not in Page(waiting).tags()
     assert "shown when all models have finished" in waiting
 
 
-def test_answers_become_rows() -> None:
-    failed = chat("b", "", error=AuthenticationFailed("no key"), interrupted=True)
-    table = Answers([chat(usage=Usage(7, 101, 0.5, "USD")), failed]).frame()
-    assert list(table.model) == ["a", "b"]
-    assert table.tokens_per_second[0] == 50
-    assert (table.cost[0], table.currency[0]) == (0.5, "USD")
-    assert table.error[1] == "no key"
-
-
-@pytest.mark.parametrize(("text", "found"), [("a", ["a"]), ("a,b", ["a", "b"]), ("a, b ,c", ["a", "b", "c"])])
-def test_aliases_are_parted_by_commas(text: str, found: list[str]) -> None:
-    assert asking.names(text) == found
-
-
-@pytest.mark.parametrize("text", ["a,", ",a", "a,,b", "a,b,a"])
-def test_missing_and_repeated_aliases_are_refused(text: str) -> None:
-    with pytest.raises(CommandError):
-        asking.names(text)
-
-
-def test_the_judge_sees_letters_in_an_order_that_tells_nothing() -> None:
-    aliases = [f"m{number}" for number in range(30)]
-    letters = asking.lettered("why?", aliases)
-    assert letters == asking.lettered("why?", aliases[::-1]), "the order in which they were named does not matter"
-    assert letters != asking.lettered("why not?", aliases)
-    assert list(letters) != sorted(letters)
-    assert sorted(letters.values(), key=lambda item: (len(item), item))[25:27] == ["Z", "AA"]
-
-
-def test_vectors_and_rankings_say_in_chinese_what_was_cut() -> None:
+def test_bundle_notes_truncation_in_chinese() -> None:
     cut = Truncation([1], 512)
     vectors = EmbedResult(model="emb", vectors=np.ones((2, 8), dtype="<f4"), truncated=cut)
     ranking = RerankResult(model="rank", order=[(0, 0.9)], documents=["best"], truncated=cut)
@@ -132,18 +101,3 @@ def test_vectors_and_rankings_say_in_chinese_what_was_cut() -> None:
     for text in (Page(data["text/html"]).text, data["text/plain"]):
         assert text.count("1 条文本在 512 个 token 处截断") == 2
         assert "2 个 8 维向量" in text
-
-
-@pytest.mark.parametrize("lang", ["en", "zh"])
-def test_the_judge_is_asked_with_the_answers_as_data(lang: str) -> None:
-    texts = {"gpt": "one {x}", "qwen": "two </answer>"}
-    letters = {"qwen": "A", "gpt": "B"}
-    with using(lang):
-        system, asked = asking.judge_messages("why {y}?", texts, letters)
-    assert (system.role, asked.role) == ("system", "user")
-    said = str(asked.content)
-    assert said.index("two") < said.index("one {x}")
-    assert "why {y}?" in said
-    assert "gpt" not in said
-    assert "qwen" not in said
-    assert said.count("</answer>") == 2, "an answer cannot end its own quotation"

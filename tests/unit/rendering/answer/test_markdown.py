@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from byzer_magic.rendering.answer import markdown
 
@@ -24,7 +25,7 @@ TAGS = re.compile(r"<[A-Za-z/!?]")
         (r"\(e^x\) and \[y\]", "$e^x$ and $$y$$"),
     ],
 )
-def test_html_outside_code_is_text(text: str, shown: str) -> None:
+def test_safe_html_outside_code_is_text(text: str, shown: str) -> None:
     assert markdown.safe(text) == shown
 
 
@@ -43,28 +44,68 @@ def test_html_outside_code_is_text(text: str, shown: str) -> None:
         "````\n```\n````\n<script>x</script>",
     ],
 )
-def test_no_trick_with_code_lets_a_tag_through(text: str) -> None:
+def test_safe_lets_no_tag_through(text: str) -> None:
     assert TAGS.search(markdown.safe(text)) is None
 
 
-def test_code_keeps_only_the_blocks() -> None:
+def test_code_in_returns_the_blocks() -> None:
     assert markdown.code_in("Here:\n```python\nx = 1\n```\nand\n```\ny = 2\n```\n") == "x = 1\n\ny = 2"
 
 
-def test_json_is_indented_also_from_a_fence() -> None:
+def test_pretty_json_indents() -> None:
     assert markdown.pretty_json('```json\n{"a": [1]}\n```') == '{\n  "a": [\n    1\n  ]\n}'
 
 
-def test_what_is_not_json_stays() -> None:
+def test_pretty_json_keeps_other_text() -> None:
     assert markdown.pretty_json("no json") == "no json"
 
 
-def test_a_fence_cannot_be_closed_from_inside() -> None:
+def test_fence_cannot_be_closed_from_inside() -> None:
     assert markdown.fence("```\nx", "text").startswith("````text\n")
 
 
-def test_folded_text_cannot_change_what_follows() -> None:
+def test_folded_cannot_change_what_follows() -> None:
     shown = markdown.folded("reasoning", "```\n<script>x</script>\n\n</details> $a$")
     assert "\n" not in shown
     assert TAGS.findall(shown.replace("<br>", "")) == ["<d", "<s", "</", "<p", "</", "</"]
     assert not set("`$") & set(shown)
+
+
+PIECES = st.sampled_from([
+    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "</div>", "</code></pre><b>", "<!--", "]]>", "<br>",
+    "`", "``", "```", "```html", "~~~", "$", "$$", "\\(", "\\)", "\\[", "\\]", "\\text{<b>}", "|a|b|", "|-|-|",
+    "\\href{javascript:x}{y}", "\\begin{align}", "\\end{align}", "a & b", "&lt;b&gt;", "<https://e.org>",
+    "[x](javascript:alert(1))", "[x](https://e.org)", "![p](http://e.org/x)", "https://e.org/<b>",
+    "[r]", "[r]: https://e.org/a", "[r]: javascript:x", "**", "_", "~~", '"', "'", "\r", "\t", "é",
+    "- ", "1. ", "> ", "# ", "===", "---", "    ", "\n", "\n", "\n\n", " ", "word",
+])  # fmt: skip
+
+
+TEXTS = st.lists(PIECES, max_size=40).map("".join)
+
+
+@given(st.lists(TEXTS, max_size=6))
+@settings(max_examples=300, deadline=None)
+def test_stream_renders_parts_as_the_complete_text(parts: list[str]) -> None:
+    stream = markdown.Stream()
+    text = ""
+    for part in parts:
+        text += part
+        assert "".join(stream.blocks(text)) == markdown.render(text)
+
+
+def test_stream_renders_letters_as_the_complete_text() -> None:
+    text = (
+        "# One\n\npara\n- a\n- b\n\n1. x\n\n   y\n\na|b\n-|-\n1|2\n\n$$\nx\n$$\n\n```py\nx = 1\n```\n\n[r] and [s]\n"
+        "===\n> q\nlazy\n\n\\[ a \\]\n\n[r]: https://e.org/one\n[s]: https://e.org/two\n\nend [r]"
+    )
+    stream = markdown.Stream()
+    for end in range(len(text) + 1):
+        assert "".join(stream.blocks(text[:end])) == markdown.render(text[:end]), text[:end]
+
+
+def test_stream_renders_settled_blocks_once() -> None:
+    stream = markdown.Stream()
+    text = "\n\n".join(f"paragraph {number}" for number in range(50))
+    stream.blocks(text)
+    assert len(text) - stream._from < 40

@@ -17,11 +17,15 @@ OURS = re.compile(
     "table|tbody|td|th|thead|tr|ul|math|mrow|mi|mn|mo|mtext|ms|mspace|msup|msub|msubsup|munder|mover|munderover|mfrac|"
     "msqrt|mroot|mtable|mtr|mtd|mstyle|mpadded|mphantom|menclose"
 )
+
+
 ATTRIBUTES = re.compile(
     "alt|class|data-done|data-fold|data-key|hidden|href|onclick|rel|src|start|style|tabindex|target|title|type|display|"
     "displaystyle|scriptlevel|stretchy|fence|form|separator|accent|accentunder|movablelimits|largeop|symmetric|lspace|"
     "rspace|minsize|maxsize|linethickness|width|height|depth|mathvariant|mathcolor|mathbackground"
 )
+
+
 PIECES = st.sampled_from([
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "</div>", "</code></pre><b>", "<!--", "]]>", "<br>",
     "`", "``", "```", "```html", "~~~", "$", "$$", "\\(", "\\)", "\\[", "\\]", "\\text{<b>}", "|a|b|", "|-|-|",
@@ -30,6 +34,8 @@ PIECES = st.sampled_from([
     "[r]", "[r]: https://e.org/a", "[r]: javascript:x", "**", "_", "~~", '"', "'", "\r", "\t", "é",
     "- ", "1. ", "> ", "# ", "===", "---", "    ", "\n", "\n", "\n\n", " ", "word",
 ])  # fmt: skip
+
+
 TEXTS = st.lists(PIECES, max_size=40).map("".join)
 
 
@@ -66,7 +72,7 @@ def check_safe(page: str) -> None:
 
 @given(TEXTS)
 @settings(max_examples=400, deadline=None)
-def test_nothing_of_an_answer_becomes_a_tag_or_an_address_that_runs(text: str) -> None:
+def test_view_never_runs_anything_of_an_answer(text: str) -> None:
     page = markdown.render(text)
     check_safe(page)
     assert "<script" not in page
@@ -75,98 +81,14 @@ def test_nothing_of_an_answer_becomes_a_tag_or_an_address_that_runs(text: str) -
 
 @given(TEXTS, st.text(max_size=40))
 @settings(max_examples=100, deadline=None)
-def test_nor_of_reasoning_tools_and_footer(text: str, other: str) -> None:
+def test_view_never_runs_anything_of_reasoning_tools_and_footer(text: str, other: str) -> None:
     call = {"function": {"name": other, "arguments": text}}
     page = View().inner(Shown(text=other, reasoning=text, tool_calls=[call], footer=text))
     assert page.count("<script>") == 1
     check_safe(page)
 
 
-@given(st.lists(TEXTS, max_size=6))
-@settings(max_examples=300, deadline=None)
-def test_rendered_while_it_comes_it_is_what_it_is_when_it_is_whole(parts: list[str]) -> None:
-    stream = markdown.Stream()
-    text = ""
-    for part in parts:
-        text += part
-        assert "".join(stream.blocks(text)) == markdown.render(text)
-
-
-def test_letter_by_letter_it_is_the_same() -> None:
-    text = (
-        "# One\n\npara\n- a\n- b\n\n1. x\n\n   y\n\na|b\n-|-\n1|2\n\n$$\nx\n$$\n\n```py\nx = 1\n```\n\n[r] and [s]\n"
-        "===\n> q\nlazy\n\n\\[ a \\]\n\n[r]: https://e.org/one\n[s]: https://e.org/two\n\nend [r]"
-    )
-    stream = markdown.Stream()
-    for end in range(len(text) + 1):
-        assert "".join(stream.blocks(text[:end])) == markdown.render(text[:end]), text[:end]
-
-
-def test_what_is_settled_is_not_rendered_again() -> None:
-    stream = markdown.Stream()
-    text = "\n\n".join(f"paragraph {number}" for number in range(50))
-    stream.blocks(text)
-    assert len(text) - stream._from < 40
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("it costs $5 or $6", "<p>it costs $5 or $6</p>"),
-        ("[x](javascript:alert(1))", "<p>[x](javascript:alert(1))</p>"),
-        ("[x](https://e.org)", '<a href="https://e.org" target="_blank" rel="noopener noreferrer">x</a>'),
-        ("see https://e.org/a_b?c=1.", 'href="https://e.org/a_b?c=1"'),
-        ("见https://e.org/路。好", "</a>。好"),
-        ("![a cat](https://e.org/x.png)", ">image: a cat (e.org)</a>"),
-        ("![dot](data:image/png;base64,AAAA)", '<img src="data:image/png;base64,AAAA" alt="dot">'),
-        ("|a|\n|-|\n|1<br>2|", "1<br />\n2"),
-        ("~~no~~", "<s>no</s>"),
-        ("<b>x</b>", "&lt;b&gt;x&lt;/b&gt;"),
-    ],
-)
-def test_markdown_of_models(text: str, shown: str) -> None:
-    assert shown in markdown.render(text)
-
-
-@pytest.mark.parametrize(
-    "text", [r"\(x^2\)", "$x^2$", r"\[x^2\]", "$$x^2$$", "$$\nx^2\n$$", "so\n$$\nx^2\n$$\nfar", "\\[\nx^2\n\\]."]
-)
-def test_formulas_are_mathml(text: str) -> None:
-    assert "<msup><mi>x</mi><mn>2</mn></msup>" in markdown.render(text)
-
-
-def test_environments_that_models_write_are_drawn() -> None:
-    page = markdown.render(
-        "$$\n\\begin{aligned} a &= b \\\\ &= c \\end{aligned}\n$$\n\n\\begin{equation}y\\end{equation}"
-    )
-    assert page.count("<mtr>") == 2
-    assert "<mi>y</mi>" in page
-    assert "bz-tex" not in page
-
-
-@pytest.mark.parametrize("source", [r"\frac{", r"\unknown x", "x" * 9000, r"a & b"])
-def test_what_is_no_formula_is_shown_as_it_is(source: str) -> None:
-    page = markdown.render(f"${source}$")
-    assert "<math" not in page
-    assert "bz-tex" in page
-
-
-def test_latex_cannot_bring_a_tag_or_an_address() -> None:
-    page = markdown.render(r"$\text{<img src=x onerror=alert(1)>}$ $\href{javascript:alert(1)}{x}$")
-    assert "<img" not in page
-    assert "href" not in re.sub(r'title="[^"]*"', "", page)
-
-
-def test_code_has_its_language_colours_and_a_button() -> None:
-    with using("zh"):
-        page = markdown.render("```python\ndef f(): return '<b>'\n```")
-    assert '<span class="bz-lang">python</span>' in page
-    assert '<span class="bz-k">def' in page
-    assert "&lt;b&gt;" in page
-    assert "复制" in page
-
-
-def test_an_answer_is_a_function_of_its_parts() -> None:
+def test_view_output_depends_on_its_parts_only() -> None:
     shown = Shown(
         text="**a**", reasoning="r", tool_calls=[{"function": {"name": "f", "arguments": '{"x":1}'}}], footer="end"
     )
@@ -180,14 +102,14 @@ def test_an_answer_is_a_function_of_its_parts() -> None:
     assert "<summary>Reasoning</summary>" in found["text/html"]
 
 
-def test_while_there_is_only_reasoning_it_says_so() -> None:
+def test_view_labels_reasoning() -> None:
     assert "Thinking" in View().html(Shown(reasoning="hm", done=False))
     with using("zh"):
         assert "思考过程" in View().html(Shown(text="a", reasoning="hm"))
 
 
 @pytest.mark.parametrize(("style", "shown"), [("json", '{\n  "a": 1\n}'), ("code", '{"a": 1}'), ("text", "{&quot;")])
-def test_formats(style: str, shown: str) -> None:
+def test_view_formats(style: str, shown: str) -> None:
     text = '```json\n{"a": 1}\n```'
     page = re.sub(r"<[^>]+>", "", View(style).inner(Shown(text=text)))
     assert (shown in page.replace("&#34;", '"')) or style == "text"

@@ -27,16 +27,16 @@ NO_RATE = stat_cells.plain("")
         (("down", "down"), "", 700.0, "stale", "no update for 12 min"),
     ],
 )
-def test_the_state_of_a_deployment(healths: tuple[str, ...], trouble: str, age: float, kind: str, text: str) -> None:
+def test_state_of_deployments(healths: tuple[str, ...], trouble: str, age: float, kind: str, text: str) -> None:
     stat = ill(model(error=trouble), *healths)
     assert stat_cells.state_of(stat, age) == (kind, text)
 
 
-def test_one_without_workers_is_loading() -> None:
+def test_state_of_deployment_without_workers_is_loading() -> None:
     assert stat_cells.state_of(model(workers=0), 0.0).kind == "loading"
 
 
-def test_a_row_has_every_column_and_its_numbers() -> None:
+def test_model_cells_has_every_column() -> None:
     stat = model(workers=3, busy=1, queued=7)
     cells = stat_cells.model_cells(stat, NO_RATE, 0.0)
     assert tuple(cells) == stat_cells.COLUMNS
@@ -50,13 +50,13 @@ def test_a_row_has_every_column_and_its_numbers() -> None:
     assert [str(cells[name]) for name in ("speed", "first", "last", "cost")] == ["52", "0.21 / 12 s", "5 s", "$1.50"]
 
 
-def test_what_nobody_knows_is_empty() -> None:
+def test_model_cells_are_empty_where_nothing_is_known() -> None:
     stat = model(ttft_p50=None, ttft_p99=None, tokens_per_second=None, cost=None, currency="")
     cells = stat_cells.model_cells(stat, NO_RATE, 0.0)
     assert [str(cells[name]) for name in ("speed", "first", "cost")] == ["", "", ""]
 
 
-def test_names_from_outside_stay_text() -> None:
+def test_model_cells_escape_names() -> None:
     stat = model("<b>x", title='"><script>', kind="saas/<i>")
     cells = stat_cells.model_cells(stat, NO_RATE, 0.0)
     page = Page(cells["model"].html)
@@ -74,27 +74,27 @@ def test_slots_are_squares_then_a_bar() -> None:
     assert "0/0" in stat_cells.slots(0, 0).html
 
 
-def test_errors_are_marked_and_nothing_is_quiet() -> None:
+def test_count_marks_errors_and_zero() -> None:
     assert "bz-bad" in stat_cells.count(3, bad=True).html
     assert "bz-zero" in stat_cells.count(0, bad=True).html
     assert stat_cells.count(1234567).html == "1,234,567"
 
 
-def test_a_worker_that_never_worked_says_so() -> None:
+def test_worker_cells_without_requests() -> None:
     assert stat_cells.worker_cells(worker(requests=0))["last"] == "never"
     assert stat_cells.worker_cells(worker(idle_seconds=0.2))["last"] == "now"
     assert stat_cells.worker_cells(worker(2), "m")["model"] == "m worker 2"
     assert "drained" in stat_cells.worker_cells(worker(health="drained"))["model"]
 
 
-def test_the_last_minute_in_numbers_and_as_a_picture() -> None:
+def test_minute_is_a_rate_and_a_sparkline() -> None:
     cell = stat_cells.minute(steady(1000.0, 60), 1000.0)
     assert cell == "2.0/s"
     assert Page(cell.html).elements[0][0] == "svg"
     assert "peak 2.0" in cell.html
 
 
-def test_stat_is_the_same_cells_as_a_table() -> None:
+def test_stat_rows_are_the_cells_of_the_panel() -> None:
     rows = stat_cells.stat_rows([model(), ill(model("n"), "down", "down")])
     page = Page(tables.to_html(rows, "none"))
     assert "bz-squares" in tables.to_html(rows, "none")
@@ -104,10 +104,3 @@ def test_stat_is_the_same_cells_as_a_table() -> None:
     assert "saas/openai" in lines[1]
     assert "$1.50" in lines[1]
     assert lines[2].startswith("n (down)")
-
-
-def test_numbers_of_other_tables_stand_at_the_right() -> None:
-    html = tables.to_html([{"name": "a", "size": "4.1 GB", "count": 3}, {"name": "b", "size": "", "count": 12}], "")
-    assert html.count('<td class="bz-number">') == 4
-    assert '<th scope="col">name' in html
-    assert tables.to_html([], "<none>") == "<p>&lt;none&gt;</p>"

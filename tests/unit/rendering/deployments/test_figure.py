@@ -17,7 +17,7 @@ def made(samples, minutes=10.0, currency="USD"):
     return shown, figure.plots(samples, shown, currency)
 
 
-def test_each_plot_has_its_numbers() -> None:
+def test_plots_have_their_values() -> None:
     _, plots = made(steady(NOW))
     values = {plot.name: plot.known for plot in plots}
     assert values["Time to first token, s"][0] == pytest.approx(0.2)
@@ -28,21 +28,21 @@ def test_each_plot_has_its_numbers() -> None:
     assert values["Cost, $"][-1] == pytest.approx(0.6, rel=0.01), "it adds up"
 
 
-def test_no_price_no_cost() -> None:
+def test_plots_have_a_cost_only_with_a_price() -> None:
     free = [Sample(at=NOW - 5, requests=1)]
     assert "Cost, $" not in {plot.name for plot in made(free)[1]}
     assert len(made(steady(NOW), currency="")[1]) == 5
 
 
 @pytest.mark.parametrize(("minutes", "points"), [(10, 120), (1, 60), (0.1, 6), (3, 90)])
-def test_points_are_few_enough_to_be_read(minutes: float, points: int) -> None:
+def test_window_has_a_readable_number_of_points(minutes: float, points: int) -> None:
     shown, plots = made(steady(NOW), minutes)
     assert len(plots[0].values) == points
     assert shown.seconds >= minutes * 60
 
 
 @pytest.mark.parametrize("high", [0.0, 0.0003, 0.07, 0.9, 1, 3, 7.2, 99, 1234, 5e6])
-def test_ticks_are_round_and_reach_above(high: float) -> None:
+def test_ticks_are_round_and_reach_the_maximum(high: float) -> None:
     marks = figure.ticks(high)
     assert marks[0] == 0
     assert marks[-1] >= high
@@ -51,7 +51,7 @@ def test_ticks_are_round_and_reach_above(high: float) -> None:
     assert all(len(figure.number(mark)) <= 7 for mark in marks)
 
 
-def test_lines_stay_within_the_axes() -> None:
+def test_svg_lines_stay_within_the_axes() -> None:
     shown, plots = made(steady(NOW))
     for plot in plots:
         page = Page(figure.svg(plot, shown))
@@ -62,7 +62,7 @@ def test_lines_stay_within_the_axes() -> None:
     assert figure.height(4.0, 4.0) == figure.TOP
 
 
-def test_gaps_are_gaps_and_lonely_points_are_dots() -> None:
+def test_svg_has_gaps_and_dots() -> None:
     samples = [Sample(at=NOW - 100, ttft=0.3, requests=1), Sample(at=NOW - 20, ttft=0.3, requests=1)]
     shown, plots = made(samples)
     html = figure.svg(plots[0], shown)
@@ -70,7 +70,7 @@ def test_gaps_are_gaps_and_lonely_points_are_dots() -> None:
     assert html.count("h.01") == 2
 
 
-def test_errors_are_drawn_only_where_there_are_some() -> None:
+def test_svg_has_a_line_of_errors_only_where_there_are_some() -> None:
     assert figure.without_zeros([0, 0, 1, 0, 0, 0]) == [None, 0, 1, 0, None, None]
     shown, plots = made(steady(NOW))
     assert "bz-second" not in figure.svg(plots[2], shown)
@@ -78,12 +78,12 @@ def test_errors_are_drawn_only_where_there_are_some() -> None:
     assert "bz-second" in figure.svg(made(broken)[1][2], shown)
 
 
-def test_nothing_to_draw_says_so() -> None:
+def test_svg_without_data_has_a_note() -> None:
     shown, plots = made([Sample(at=NOW - 3, requests=1)])
     assert "no data" in figure.svg(plots[0], shown)
 
 
-def test_the_page_and_the_text() -> None:
+def test_page_and_text_have_all_plots() -> None:
     shown, plots = made(steady(NOW))
     page = Page(figure.page("m <1>", "2 requests", plots, shown))
     assert "m <1>" in page.text
@@ -94,7 +94,7 @@ def test_the_page_and_the_text() -> None:
     assert max(map(len, text.splitlines())) < 100
 
 
-def test_blocks() -> None:
+def test_blocks_of_a_series() -> None:
     assert figure.blocks([0, 1, 2, None]) == "▁▅█ "
     assert figure.blocks([0, 0]) == "▁▁"
     assert len(figure.blocks([1.0] * 120)) == figure.LETTERS

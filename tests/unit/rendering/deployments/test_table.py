@@ -19,19 +19,19 @@ def seen(found, opened=(), at=None, histories=None):
     return table.view(found, histories or {}, opened, (at or time.time(), time.monotonic()))
 
 
-def test_only_opened_deployments_bring_their_workers() -> None:
+def test_view_has_workers_of_opened_deployments_only() -> None:
     found = fleet(model("a", workers=100), model("b", workers=3))
     assert list(seen(found).rows) == ["a", "b"]
     assert list(seen(found, {"b", "nobody"}).rows) == ["a", "b", "b/~", "b/0", "b/1", "b/2"]
 
 
-def test_trouble_is_told_below_its_row() -> None:
+def test_view_has_an_error_below_its_row() -> None:
     shown = seen(fleet(ill(model("a", error="no <memory>"), "down", "down")))
     assert list(shown.rows) == ["a", "a/!"]
     assert "no &lt;memory&gt;" in table.row("a/!", shown.rows["a/!"], live=True)
 
 
-def test_the_summary() -> None:
+def test_summary_of_deployments() -> None:
     stats = [model("a"), model("b", cost=2.0, currency="CNY", queued=3), ill(model("c", cost=None), "down", "down")]
     line = table.summary(stats)
     assert line == "3 deployments · 1 not up · 6/24 slots busy · 3 queued · ¥2.00 + $1.50"
@@ -40,7 +40,7 @@ def test_the_summary() -> None:
 
 @pytest.mark.parametrize("live", [True, False])
 @pytest.mark.parametrize("key", ["a<b", "a<b/0", "a<b/~", "a<b/!"])
-def test_rows_are_whole(key: str, *, live: bool) -> None:
+def test_row_is_well_formed(key: str, *, live: bool) -> None:
     shown = seen(fleet(model("a<b", error="x")), {"a<b"})
     html = table.row(key, shown.rows[key], live=live)
     page = Page(f"<table><tbody>{html}</tbody></table>")
@@ -49,7 +49,7 @@ def test_rows_are_whole(key: str, *, live: bool) -> None:
     assert ("button" in {tag for tag, _ in page.elements}) == (live and key in ("a<b", "a<b/0"))
 
 
-def test_every_button_says_what_it_does_and_to_whom() -> None:
+def test_row_buttons_name_action_and_alias() -> None:
     shown = seen(fleet(model("gpt")), {"gpt"})
     html = "".join(table.row(key, cells, live=True) for key, cells in shown.rows.items())
     labels = [attrs["aria-label"] for tag, attrs in Page(html).elements if tag == "button"]
@@ -57,7 +57,7 @@ def test_every_button_says_what_it_does_and_to_whom() -> None:
     assert all("gpt" in label for label in labels)
 
 
-def test_a_page_is_told_new_rows_whole_and_of_others_the_cells_that_changed() -> None:
+def test_difference_has_new_rows_and_changed_cells() -> None:
     one = seen(fleet(model("a"), model("b")), at=1000.0)
     first = table.difference(None, one)
     assert first["order"] == ["a", "b"]
@@ -74,7 +74,7 @@ def test_a_page_is_told_new_rows_whole_and_of_others_the_cells_that_changed() ->
     assert (gone["order"], gone["rows"], gone["error"]) == (["b"], {}, "No Ray.")
 
 
-def test_closed_rows_are_light_with_fifty_deployments_of_a_hundred_workers() -> None:
+def test_difference_is_small_for_fifty_deployments_of_a_hundred_workers() -> None:
     models = [model(f"m{number:02}", workers=100) for number in range(50)]
     told = table.difference(None, seen(fleet(*models)))
     assert told["many"]
@@ -84,7 +84,7 @@ def test_closed_rows_are_light_with_fifty_deployments_of_a_hundred_workers() -> 
     assert len(json.dumps(small)) < 50 * 60
 
 
-def test_the_frame_is_whole_and_its_fields_have_labels() -> None:
+def test_frame_is_well_formed_and_labelled() -> None:
     page = Page(table.frame())
     fields = [attrs for tag, attrs in page.elements if tag == "input"]
     assert [field["type"] for field in fields] == ["search", "number"]
@@ -93,7 +93,7 @@ def test_the_frame_is_whole_and_its_fields_have_labels() -> None:
     assert trays == {"more", "scale", "drain", "undeploy", "logs", "line", "said"}
 
 
-def test_the_snapshot_has_all_that_there_was_and_no_controls() -> None:
+def test_snapshot_has_all_rows_and_no_controls() -> None:
     found = fleet(model("a"), ill(model("b", error="no memory"), "down", "down"), error="No Ray answers.")
     stats = [each.stat for each in found.models.values()]
     html, text = table.snapshot(seen(found, {"a"}), stats, "2026-11-23 19:00:00")
@@ -107,17 +107,17 @@ def test_the_snapshot_has_all_that_there_was_and_no_controls() -> None:
         assert part in text
 
 
-def test_the_snapshot_of_very_many_workers_does_not_list_them() -> None:
+def test_snapshot_does_not_list_very_many_workers() -> None:
     found = fleet(model("a", workers=200))
     html, _ = table.snapshot(seen(found), [found.models["a"].stat], "now")
     assert "<details>" not in html
 
 
-def test_stale_rows_say_how_old_they_are() -> None:
+def test_view_shows_the_age_of_stale_rows() -> None:
     assert "no update for 14 s" in seen(fleet(model("a"), age=14)).rows["a"]["model"].html
 
 
-def test_the_past_is_drawn_once_a_second() -> None:
+def test_view_renders_the_past_once_a_second() -> None:
     past = History()
     past.fill(steady(1000.0))
     found = fleet(model("a"))

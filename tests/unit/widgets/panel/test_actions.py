@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,8 +11,7 @@ from byzer_magic.errors import CannotConnect, NotDeployed
 from byzer_magic.stat import Sample
 from byzer_magic.types import Event, Loading
 from byzer_magic.widgets.panel import actions as panel_actions
-from byzer_magic.widgets.panel.state import PanelState
-from tests.fleets import fleet, model, steady
+from tests.fleets import steady
 
 
 class Fleet:
@@ -66,7 +64,7 @@ async def replies(manager: Fleet, **message: Any) -> list[panel_actions.Reply]:
     return [reply async for reply in panel_actions.perform(manager, message)]  # type: ignore[arg-type]
 
 
-async def test_scaling_tells_its_stages() -> None:
+async def test_perform_scale_reports_stages() -> None:
     manager = Fleet()
     told = await replies(manager, type="scale", model="m", value=4)
     assert [reply["state"] for reply in told] == ["going", "going", "done"]
@@ -74,25 +72,25 @@ async def test_scaling_tells_its_stages() -> None:
     assert manager.asked[-1].num_workers == 4
 
 
-async def test_an_error_is_the_last_reply() -> None:
+async def test_perform_ends_with_an_error() -> None:
     told = await replies(Fleet(), type="scale", model="nobody", value=4)
     assert told[-1]["state"] == "failed"
     assert "Deployed: m." in told[-1]["text"]
 
 
-async def test_a_number_that_makes_no_sense_is_refused_in_place() -> None:
+async def test_perform_scale_rejects_invalid_numbers() -> None:
     told = await replies(Fleet(), type="scale", model="m", value=0)
     assert told[-1]["state"] == "failed"
 
 
-async def test_a_click_where_no_ray_runs_starts_none() -> None:
+async def test_perform_does_not_start_ray() -> None:
     manager = Fleet(ray=False)
     told = await replies(manager, type="undeploy", model="m")
     assert told[-1] == {"state": "failed", "text": "No Ray is running here."}
     assert manager.asked == []
 
 
-async def test_one_worker_or_all() -> None:
+async def test_perform_drain_of_one_worker_or_all() -> None:
     manager = Fleet()
     await replies(manager, type="restart", model="m", worker=3)
     assert manager.asked[-1].worker == 3
@@ -102,32 +100,8 @@ async def test_one_worker_or_all() -> None:
     assert (manager.asked[-1].worker, told[-1]["text"]) == (0, "No new requests are sent; 2 still in flight.")
 
 
-async def test_undeploy_and_logs() -> None:
+async def test_perform_undeploy_and_logs() -> None:
     manager = Fleet()
     assert (await replies(manager, type="undeploy", model="m"))[-1]["text"] == "Undeployed."
     assert manager.asked[0] == "ensure"
     assert (await replies(manager, type="logs", model="m"))[-1]["log"] == "m <line>\nm <line>"
-
-
-async def test_the_past_is_fetched_once_and_again_where_it_is_looked_at() -> None:
-    manager = Fleet()
-    state = PanelState(manager)  # type: ignore[arg-type]
-    state.take(fleet(model("a"), model("b")))
-    state.take(fleet(model("a"), model("b")))
-    await asyncio.sleep(0.2)
-    assert sorted(ask for ask in manager.asked if ask.startswith("history")) == ["history a", "history b"]
-    state.open("a", wanted=True)
-    state.take(fleet(model("a"), model("b")))
-    await asyncio.sleep(0.2)
-    assert manager.asked.count("history a") == 2
-    assert "a/0" in state.view().rows
-    state.close()
-
-
-async def test_nobody_is_asked_where_ray_does_not_answer() -> None:
-    manager = Fleet()
-    state = PanelState(manager)  # type: ignore[arg-type]
-    state.take(fleet(model("a"), error="No Ray is running here."))
-    state.take(fleet(model("b"), age=10))
-    await asyncio.sleep(0.1)
-    assert manager.asked == []

@@ -1,0 +1,58 @@
+"""Errors of magics as one clean block."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from byzer_magic import errors
+from byzer_magic.magics.errors import presented, secrets
+
+
+def chained() -> errors.ByzerError:
+    try:
+        try:
+            raise OSError("no route for token-0123456789")
+        except OSError as err:
+            raise ValueError("<b>bad</b>") from err
+    except ValueError as err:
+        try:
+            raise errors.ProviderUnavailable("It is down.", "Try later.", status=503, retry_after=2.0) from err
+        except errors.ByzerError as found:
+            return found
+
+
+def shell(**more: Any) -> Any:
+    return SimpleNamespace(user_ns={"MY_KEY": "abcdefgh-secret"}, **more)
+
+
+MANAGER = SimpleNamespace(failed_log=lambda alias: [f"log of {alias}"], runs=lambda alias: False)
+
+
+def test_hidden_values_are_secrets_by_name_and_typed_ones() -> None:
+    found = set(
+        secrets(
+            "--infer_params saas.api_key=typed-in-00 saas.model=gpt-4o-mini saas.api_key=${KEY}",
+            {"MY_TOKEN": "token-of-mine", "city": "Constantinople", "key": 7},
+            {"OPENAI_API_KEY": "from-the-env", "PATH": "/usr/local/bin"},
+        )
+    )
+    assert found == {"typed-in-00", "token-of-mine", "from-the-env"}
+
+
+def test_presented_error_shows_its_details_the_second_time() -> None:
+    err = presented(chained(), shell(), MANAGER, "stat")
+    assert err._render_traceback_() == ["It is down.", "Try later.", "Details: %tb"]  # type: ignore[attr-defined]
+    assert "  HTTP status: 503" in err._render_traceback_()  # type: ignore[attr-defined]
+
+
+def test_presented_error_has_no_secrets_of_the_notebook() -> None:
+    err = presented(errors.ConfigError("No such abcdefgh-secret.", ""), shell(), MANAGER, "stat")
+    assert str(err) == "No such ***."
+    assert "abcdefgh" not in repr(err.args)
+
+
+def test_presented_error_of_a_deploy_has_its_log() -> None:
+    err = presented(errors.EngineFailed("No."), shell(), MANAGER, "deploy --model odd --x y")
+    err._render_traceback_()  # type: ignore[attr-defined]
+    assert "    log of odd" in err._render_traceback_()  # type: ignore[attr-defined]

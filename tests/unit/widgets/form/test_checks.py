@@ -1,0 +1,37 @@
+"""Errors of a form's fields."""
+
+from __future__ import annotations
+
+from byzer_magic.backends import registry
+from byzer_magic.widgets.form import (
+    checks as form_checks,
+)
+from byzer_magic.widgets.form.values import PARAM
+
+API_KEY = f"{PARAM}saas.api_key"
+
+
+def test_check_reports_the_error_of_each_field() -> None:
+    values = {
+        "model": "a", "pretrained_model_type": "saas/openai", "num_workers": "0", "cpus_per_worker": "two",
+        f"{PARAM}saas.model": "m", f"{PARAM}saas.modle": "m", f"{PARAM}saas.timeout": "soon",
+        f"{PARAM}saas.user": "${NOBODY}", f"{PARAM}saas.extra_body": "{", f"{PARAM}saas.base_url": "<url>",
+    }  # fmt: skip
+    found = form_checks.check(values, [], registry.find("saas/openai").info, {}, {})
+    assert {name.removeprefix(PARAM): text.split(".")[0] for name, text in found.errors.items()}.keys() == {
+        "num_workers", "cpus_per_worker", "saas.modle", "saas.timeout", "saas.user", "saas.extra_body", "saas.base_url",
+    }  # fmt: skip
+    assert all("\n" not in text for text in found.errors.values())
+    assert "Did you mean saas.model?" in found.errors[f"{PARAM}saas.modle"]
+    assert found.missing == {}
+
+
+def test_check_separates_missing_from_wrong_fields() -> None:
+    info = registry.find("saas/claude").info
+    found = form_checks.check({"pretrained_model_type": "saas/claude"}, [], info, {}, {})
+    assert set(found.missing) == {"model", API_KEY, f"{PARAM}saas.model"}
+    assert not found.errors
+    given = form_checks.check({"model": "a", f"{PARAM}saas.model": "m"}, [API_KEY], info, {}, {})
+    assert given.ok
+    environ = form_checks.check({"model": "a", f"{PARAM}saas.model": "m"}, [], info, {}, {"ANTHROPIC_API_KEY": "k"})
+    assert environ.ok
