@@ -18,7 +18,7 @@ class Settings:
 
     ray_address: str = "auto"
     connect_seconds: float = 15.0
-    """How long a Ray cluster at a given address may take to answer."""
+    """How long a Ray cluster at a given address may take to answer, in seconds."""
     start_seconds: float = 60.0
     """How long the local Ray may take to start."""
     lang: str = ""

@@ -41,7 +41,7 @@ def run_all(context: Context, commands: Iterable[Spec]) -> Any:
     """Run commands in order, after all of them have been checked; return the last one's value.
 
     Raises:
-        ByzerError: one could not be done; the text says why and what next.
+        ByzerError: a command failed.
     """
     ready = list(commands)
     for item in ready:

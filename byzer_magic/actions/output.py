@@ -1,4 +1,4 @@
-"""What every face must be able to show."""
+"""What every face can show."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Output(Protocol):
     """How a face shows things."""
 
     shows_media: bool
-    """Whether sounds and pictures can be shown."""
+    """Whether audio and images can be shown."""
 
     def say(self, text: str) -> None:
-        """Tell how it goes (never part of the answer)."""
+        """Show a line about what is happening; it is never part of the result."""
 
     def text(self, text: str) -> None:
-        """Show the answer."""
+        """Show the result of a command as text."""
 
     def table(self, rows: Sequence[dict[str, Any]], empty: str) -> None:
         """Show rows, or `empty` when there are none."""
@@ -42,7 +42,7 @@ class Output(Protocol):
         ...
 
     def ask_secret(self, prompt: str) -> str | None:
-        """Return what the user types without showing it; None where nobody can be asked."""
+        """Return what the user types without showing it; None where the face cannot ask."""
         ...
 
     def watch(self, work: Any) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""Output on a terminal: answers to stdout, everything else to stderr."""
+"""Output on a terminal: results to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Terminal:
         print(text, file=sys.stderr, flush=True)
 
     def text(self, text: str) -> None:
-        """Write the answer to stdout."""
+        """Write the result to stdout."""
         print(text, flush=True)
 
     def table(self, rows: Sequence[dict[str, Any]], empty: str) -> None:
-        """Write rows to stdout, aligned; that there are none is said on stderr."""
+        """Write rows to stdout, aligned; `empty` goes to stderr."""
         if rows:
             self.text(tables.to_text(rows, empty))
         else:

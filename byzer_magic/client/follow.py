@@ -28,7 +28,7 @@ RETRY_SECONDS = 0.5
 
 
 class Deployments(Protocol):
-    """Where deployments are found: a manager."""
+    """Where deployments are found: a connection."""
 
     async def names(self) -> list[str]:
         """Return the aliases of all deployments."""

@@ -26,7 +26,6 @@ from byzer_magic.types import Event, Failed, Placed, Ready, Request
 
 if TYPE_CHECKING:
     from byzer_magic.plan import Plan
-    from byzer_magic.runtime.transport.client import Link
 
 T = TypeVar("T")
 
@@ -309,14 +308,6 @@ class Manager:
         """
         return await self.connection.names()
 
-    async def open_link(self, alias: str) -> Link:
-        """Return a new link to a deployment, which the caller closes.
-
-        Raises:
-            NotDeployed: there is no such alias.
-        """
-        return await self.connection.open_link(alias)
-
     def runs(self, alias: str) -> bool:
         """Return whether something is deployed as `alias`, without connecting for it."""
         from byzer_magic.runtime.cluster import discovery
@@ -325,7 +316,7 @@ class Manager:
 
     def follow(self, alias: str | None = None) -> AsyncIterator[Fleet]:
         """Yield all deployments, or one, whenever something changes (see `byzer_magic.client.follow.follow`)."""
-        return follow.follow(self, alias)
+        return follow.follow(self.connection, alias)
 
     async def stat(self, alias: str) -> ModelStat:
         """Return the counters of one deployment.

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
-import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from byzer_magic import media
 from byzer_magic.capabilities import Capability
-from byzer_magic.client.collect import AnyCollector
 from byzer_magic.client.converse import Exchange, Prompt, aconverse
+from byzer_magic.client.embedding import Embedding, checked_texts, warn_truncated
 from byzer_magic.client.manager import Manager
-from byzer_magic.errors import CommandError
-from byzer_magic.i18n import lazy_gettext as _, localized
 from byzer_magic.results import (
     ChatResult,
     EmbedResult,
@@ -32,7 +28,6 @@ from byzer_magic.types import (
     EmbedRequest,
     ImageRequest,
     Media,
-    Progress,
     Request,
     RerankRequest,
     SpeakRequest,
@@ -41,32 +36,6 @@ from byzer_magic.types import (
 
 if TYPE_CHECKING:
     import numpy as np
-
-R = TypeVar("R", EmbedResult, RerankResult)
-TEXTS_AT_ONCE = 2048
-"""A longer list of texts goes to the pool in parts of this size."""
-
-
-class EmbeddingProgress:
-    """How many texts of a large `embed` call have their embeddings; each part of it is a request of its own."""
-
-    def __init__(self, model: str) -> None:
-        self.model = model
-        self.total = 0
-        self.finished = 0
-        """Texts of the parts that are complete."""
-        self.current: AnyCollector | None = None
-        self._started = time.monotonic()
-
-    @property
-    def progress(self) -> Progress:
-        """Return how many texts are done."""
-        return Progress(self.finished + (self.current.progress.done if self.current else 0), self.total, "texts")
-
-    @property
-    def seconds(self) -> float:
-        """Return the seconds since the call."""
-        return time.monotonic() - self._started
 
 
 class Model:
@@ -201,15 +170,14 @@ class Model:
             (2, 384)
         """
         self._manager.reach(self.alias)
-        work = EmbeddingProgress(self.alias)
+        work = Embedding(self._manager, self.alias, texts, options, timeout)
         with self._manager.reporter.watch(work):
-            return cast("np.ndarray[Any, Any]", self._manager.run(self._embed(texts, timeout, options, work)))
+            return self._manager.run(work.run())
 
     async def aembed(self, texts: Any, *, timeout: float | None = None, **options: Any) -> np.ndarray[Any, Any]:
         """Like `embed`, for asyncio."""
         await self._areach()
-        work = EmbeddingProgress(self.alias)
-        return cast("np.ndarray[Any, Any]", await LOOP.adopt(self._embed(texts, timeout, options, work)))
+        return await LOOP.adopt(Embedding(self._manager, self.alias, texts, options, timeout).run())
 
     def rerank(
         self, query: str, documents: Sequence[str], *, timeout: float | None = None, **options: Any
@@ -231,8 +199,8 @@ class Model:
             >>> bz.model("reranker").rerank("sky", ["grass is green", "the sky is blue"]).documents[0]  # doctest: +SKIP
             'the sky is blue'
         """
-        request = RerankRequest(query=query, documents=_texts(documents), options=options, timeout=timeout)
-        return _warned(self.ask(request))
+        request = RerankRequest(query=query, documents=checked_texts(documents), options=options, timeout=timeout)
+        return warn_truncated(self.ask(request))
 
     def transcribe(self, audio: Any, *, timeout: float | None = None, **options: Any) -> TranscribeResult:
         """Return the transcript of audio.
@@ -370,50 +338,8 @@ class Model:
             if isinstance(item, ChatChunk):
                 yield item
 
-    async def _embed(self, texts: Any, timeout: float | None, options: dict[str, Any], work: EmbeddingProgress) -> Any:
-        import numpy as np  # 70 ms, and only embeddings need it
-
-        rows = _texts([texts] if isinstance(texts, str) else texts)
-        work.total = len(rows)
-        parts = []
-        for start in range(0, len(rows), TEXTS_AT_ONCE):
-            request = EmbedRequest(texts=rows[start : start + TEXTS_AT_ONCE], options=options, timeout=timeout)
-            exchange = Exchange(self._manager, self.alias, request)
-            work.finished, work.current = start, exchange.collector
-            result = _warned(cast("EmbedResult", await exchange.run()), start)
-            parts.append(result.vectors)
-        vectors = np.concatenate(parts) if parts else np.zeros((0, 0), dtype="<f4")
-        return vectors[0] if isinstance(texts, str) else vectors
-
 
 def _media(image: Any, audio: Any) -> list[Media]:
     """Return what was attached to a prompt."""
     images = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
     return [*map(media.image, images), *([] if audio is None else [media.audio(audio)])]
-
-
-def _warned(result: R, start: int = 0) -> R:
-    """Return a result, after a warning when texts were truncated; `start` is the index of the first one."""
-    if result.truncated:
-        indexes = ", ".join(str(start + index) for index in result.truncated.texts[:5])
-        limit = result.truncated.limit
-        text = _("Texts truncated at {limit} tokens, by index: {indexes}", limit=limit, indexes=indexes)
-        warnings.warn(str(localized(text)), stacklevel=3)
-    return result
-
-
-def _texts(texts: Any) -> list[str]:
-    """Return a sequence of texts as a list.
-
-    Raises:
-        CommandError: an item is not a text.
-    """
-    found = list(texts)
-    for index, text in enumerate(found):
-        if not isinstance(text, str):
-            raise CommandError(
-                _("Text {index} of {count} is {value}, a {type}.", index=index, count=len(found), value=repr(text),
-                  type=type(text).__name__),
-                _("Pass texts only; for a pandas Series, call .fillna('') or .astype(str) first."),
-            )  # fmt: skip
-    return found

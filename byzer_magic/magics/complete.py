@@ -54,7 +54,7 @@ def _offset(context: CompletionContext) -> int:
 
 
 def candidates(before: str) -> list[str]:
-    """Return the words that may stand at the end of a cell's text before the cursor, in place of its last one."""
+    """Return the words that can complete the last word of a cell's text before the cursor."""
     text = command_at(before)
     if text is None:
         return []

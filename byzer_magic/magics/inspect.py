@@ -1,7 +1,7 @@
 """Shift-Tab in a notebook: the help of the command that the cursor is in, and of the option that it is at.
 
-A front end sends the whole cell and the cursor, but IPython looks up one word of it as an object, and a flag is no
-object. There is no hook before that look-up. So the shell's `object_inspect_mime` is asked through us while the
+A front end sends the complete cell and the cursor, but IPython looks up one word of it as an object, and a flag is not
+an object. There is no hook before that look-up. So the shell's `object_inspect_mime` is asked through us while the
 extension is loaded; all that is not ours goes on to it untouched.
 """
 
@@ -105,7 +105,7 @@ def _command(words: list[str]) -> tuple[str, type[Spec] | None]:
 
 
 def _option_at(cls: type[Spec], before: str) -> Option | None:
-    """Return the option whose name or value stands before the cursor."""
+    """Return the option whose name or value is before the cursor."""
     words = before.split()
     if before[-1:].isspace():
         words.append("")
@@ -122,11 +122,11 @@ def _option_at(cls: type[Spec], before: str) -> Option | None:
 
 
 def _params(words: list[str]) -> str:
-    """Return the settings that `--infer_params` of this type and engine may have."""
-    said = dict(itertools.pairwise(words))
-    kind = said.get("--pretrained_model_type", "custom/auto")
+    """Return the settings that `--infer_params` accepts for this type and engine."""
+    given = dict(itertools.pairwise(words))
+    kind = given.get("--pretrained_model_type", "custom/auto")
     try:
-        params = registry.find(kind, said.get("--infer_backend")).info.params
+        params = registry.find(kind, given.get("--infer_backend")).info.params
     except ByzerError:
         return ""
     width = max((len(param.name) for param in params), default=0) + 1

@@ -13,7 +13,7 @@ from IPython.display import DisplayHandle
 from byzer_magic import media
 from byzer_magic.client.converse import Exchange
 from byzer_magic.errors import ByzerError
-from byzer_magic.i18n import gettext as _
+from byzer_magic.i18n import gettext as _, localized
 from byzer_magic.magics.repaint import Repainted
 from byzer_magic.rendering import progress, results
 from byzer_magic.results import Result
@@ -26,7 +26,7 @@ Keep = Callable[[Result], None]
 
 
 class Recording:
-    """A recorder and the place below it, from its cell's run until something was sent, or the cell runs again."""
+    """A recorder and the output below it, until a recording was answered or the cell runs again."""
 
     def __init__(self, alias: str, ask: Ask, keep: Keep) -> None:
         self._alias = alias
@@ -42,12 +42,12 @@ class Recording:
         self._below.display({"text/plain": ""}, raw=True)
 
     def close(self) -> None:
-        """Take the recorder away and stop what it began; what stands below it stays."""
+        """Remove the recorder and stop the response; what is shown below it stays."""
         self.cancel()
         self._end()
 
     def cancel(self) -> None:
-        """Stop the answer that is coming."""
+        """Stop the response."""
         if self._job is not None:
             self._job.cancel()
 
@@ -60,7 +60,7 @@ class Recording:
             found.name = name
             exchange = self._ask(found)
         except ByzerError as err:
-            self._failed(str(err))
+            self._failed(err.localized())
             return
         board = Repainted(lambda: self._status(exchange), handle=self._below)
         try:
@@ -71,15 +71,15 @@ class Recording:
             self._failed(_("Cancelled."))
             return
         except ByzerError as err:
-            board.close(trouble(str(err)))
-            self._failed(err.message)
+            board.close(error_bundle(err.localized()))
+            self._failed(str(localized(err.message)))
             return
         board.close(results.with_footer(result))
         self._keep(result)
         self._end()
 
     def _end(self) -> None:
-        """Take the recorder away; in a saved notebook nothing tells that there was one."""
+        """Remove the recorder; a saved notebook has no trace of it."""
         self._page.send("end")
         self._page.close()
         self._above.update({"text/plain": ""}, raw=True)
@@ -91,7 +91,7 @@ class Recording:
         self._page.send("failed", text=text)
 
 
-def trouble(text: str) -> dict[str, str]:
+def error_bundle(text: str) -> dict[str, str]:
     """Return an error as the place below the recorder shows it."""
     style = "border-left:3px solid var(--jp-error-color1,#d32f2f);padding-left:8px;white-space:pre-wrap"
     return {"text/html": f'<p role="alert" style="{style}">{html.escape(text)}</p>', "text/plain": text}

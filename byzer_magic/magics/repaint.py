@@ -1,4 +1,4 @@
-"""One output of a cell that a thread paints again and again."""
+"""One output of a cell that a thread updates repeatedly."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from IPython.display import DisplayHandle
 PAINT_SECONDS = 0.05
 """Shortest time between two paintings."""
 REST = 9
-"""A painting is followed by a rest of so many times what it took, so that painting takes a tenth of a core at most."""
+"""After a painting the thread rests this many times as long as it took, so that it uses a tenth of a core at most."""
 TICK_SECONDS = 1.0
-"""It is painted so often when nothing is new, for its clock."""
+"""How often it is painted when nothing is new, for its clock."""
 LARGE = 32 * 1024
-"""Each painting sends everything: beyond so many characters it is painted less often."""
+"""Each painting sends everything: an output with more characters than these is painted less often."""
 
 Draw = Callable[[], dict[str, str]]
-"""Returns what is to be seen now, as a MIME bundle."""
+"""Returns the output as it is now, as a MIME bundle."""
 
 
 class Repainted:
     """Paints when something is new, and once a second; stays live while the cell runs, and in a saved notebook.
 
-    With `after`, nothing is shown before so many seconds, or before something is new: what is over sooner leaves no
-    trace. With `handle`, it is an output that there is already.
+    Args:
+        draw: returns the output as it is now.
+        after: seconds before anything is shown, unless something is new earlier; what ends sooner leaves no trace.
+        handle: an existing output to update.
     """
 
     def __init__(self, draw: Draw, *, after: float = 0.0, handle: DisplayHandle | None = None) -> None:
@@ -52,7 +54,7 @@ class Repainted:
             return
         self._done.set()
         self._news.set()
-        self._thread.join()  # only one thread at a time draws
+        self._thread.join()  # only one thread at a time may draw
         if self._handle is not None or always:
             self._paint(self._draw() if last is None else last)
 

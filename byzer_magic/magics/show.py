@@ -1,4 +1,4 @@
-"""Showing things in a cell (Notebook) and in IPython in a terminal (Console)."""
+"""Showing things in a cell."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from byzer_magic.results import ChatResult, Result
 from byzer_magic.types import Event
 
 STATUS_SECONDS = 1.0
-"""What takes longer than this shows how far it is."""
+"""Work that takes longer than this shows its progress."""
 
 
 def output_for(shell: Any) -> Output:
@@ -45,7 +45,7 @@ class Notebook:
         print(text, flush=True)
 
     def text(self, text: str) -> None:
-        """Print the answer."""
+        """Print the result of a command."""
         print(text, flush=True)
 
     def table(self, rows: Sequence[dict[str, Any]], empty: str) -> None:
@@ -57,7 +57,7 @@ class Notebook:
         self._show(tables.bundle(several))
 
     def events(self, model: str, events: Iterator[Event]) -> None:
-        """Show a deploy in lines that change and tick; one quiet line stays."""
+        """Show a deploy in lines that are updated; one quiet line stays."""
         deploy, started = progress.Deploy(model), time.monotonic()
         board = Repainted(lambda: progress.bundle(deploy.lines(time.monotonic() - started)))
         try:
@@ -84,8 +84,8 @@ class Notebook:
 
     @contextlib.contextmanager
     def watch(self, work: Work) -> Iterator[None]:
-        """Show how far work is while the block runs, from a second on; nothing of it stays."""
-        if threading.current_thread() is not threading.main_thread():  # which cell's it is, nobody knows
+        """Show the progress of work while the block runs, after a second; nothing of it stays."""
+        if threading.current_thread() is not threading.main_thread():  # its cell is unknown
             yield
             return
         board = Repainted(lambda: progress.bundle([progress.of(work)]), after=STATUS_SECONDS)

@@ -82,7 +82,7 @@ class EmbedResult(Metadata, frozen=True, kw_only=True, eq=False):
         >>> import numpy as np
         >>> result = EmbedResult(model="bge", vectors=np.zeros((2, 384), dtype="float32"))
         >>> np.asarray(result).shape, str(result)
-        ((2, 384), '2 vectors of 384 dimensions')
+        ((2, 384), '2 embeddings of 384 dimensions')
     """
 
     vectors: Any
@@ -119,7 +119,7 @@ class EmbedResult(Metadata, frozen=True, kw_only=True, eq=False):
 
     def __str__(self) -> str:
         rows, dimensions = self.vectors.shape
-        text = f"{rows} vector{'s'[: rows != 1]} of {dimensions} dimensions"
+        text = f"{rows} embedding{'s'[: rows != 1]} of {dimensions} dimensions"
         return f"{text}; {self.truncated}" if self.truncated else text
 
     def __repr__(self) -> str:
@@ -211,7 +211,7 @@ class SpeakResult(Displayed, frozen=True, kw_only=True):
     mime: str
     """The media type, e.g. ``audio/mpeg``."""
     text: str
-    """What was spoken."""
+    """The text."""
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     """The request's options: voice, speed, ..."""
 
@@ -277,13 +277,13 @@ class ImageResult(Displayed, frozen=True, kw_only=True):
         path = Path(path).expanduser()
         if not self.pictures:
             raise CommandError(_("There is no image to save: none has arrived."), _("Send the request again."))
-        for number, picture in enumerate(self.pictures, 1):
-            if not picture.data:
+        for number, item in enumerate(self.pictures, 1):
+            if not item.data:
                 raise CommandError(
-                    _("Image {number} is a URL: {url}", number=number, url=picture.url), _("Download it from there.")
+                    _("Image {number} is a URL: {url}", number=number, url=item.url), _("Download it from there.")
                 )
-        for number, picture in enumerate(self.pictures, 1):
-            _write(path if number == 1 else path.with_stem(f"{path.stem}-{number}"), picture.data)
+        for number, item in enumerate(self.pictures, 1):
+            _write(path if number == 1 else path.with_stem(f"{path.stem}-{number}"), item.data)
         return path
 
     def __str__(self) -> str:
