@@ -82,7 +82,7 @@ class EmbedResult(Metadata, frozen=True, kw_only=True, eq=False):
         >>> import numpy as np
         >>> result = EmbedResult(model="bge", vectors=np.zeros((2, 384), dtype="float32"))
         >>> np.asarray(result).shape, str(result)
-        ((2, 384), '2 embeddings of 384 dimensions')
+        ((2, 384), '2 embeddings, 384 dimensions')
     """
 
     vectors: Any
@@ -119,7 +119,7 @@ class EmbedResult(Metadata, frozen=True, kw_only=True, eq=False):
 
     def __str__(self) -> str:
         rows, dimensions = self.vectors.shape
-        text = f"{rows} embedding{'s'[: rows != 1]} of {dimensions} dimensions"
+        text = f"{rows} embedding{'s'[: rows != 1]}, {dimensions} dimensions"
         return f"{text}; {self.truncated}" if self.truncated else text
 
     def __repr__(self) -> str:

@@ -123,7 +123,7 @@ async def test_related_texts_are_near(minilm: Any) -> None:
     assert table[2, 3] > 0.5
     assert np.abs(np.r_[table[4, :4], table[0, 2], table[1, 3]]).max() < 0.1
     assert found.usage.prompt_tokens == 45
-    assert str(found) == "5 vectors of 384 numbers"
+    assert str(found) == "5 embeddings, 384 dimensions"
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
@@ -153,14 +153,14 @@ async def test_texts_that_are_too_long_are_named(tiny: Any) -> None:
     texts = ["short"] * 5 + ["cat " * 62, "cat " * 63] + ["short"] * 5 + ["cat " * 500]
     found = await embed(tiny, texts)
     assert found.truncated == Truncation([6, 12], 64), "62 words and two marks just fit"
-    assert str(found) == "13 vectors of 32 numbers; 2 texts were cut at 64 tokens"
+    assert str(found) == "13 embeddings, 32 dimensions; 2 texts were truncated at 64 tokens"
     np.testing.assert_allclose(found.vectors, unit(by_hand(texts)), atol=2e-6)
     assert found.usage.prompt_tokens == 10 * 3 + 3 * 64
     shorter = await opened(KIND, {"max_seq_length": "16"}, model_path=str(models.bge()))
     cut = await embed(shorter, ["cat " * 15, "cat " * 14])
     await shorter.close()
-    assert cut.cut == Truncation([0], 16)
-    assert str(cut.cut) == "1 text was cut at 16 tokens"
+    assert cut.truncated == Truncation([0], 16)
+    assert str(cut.truncated) == "1 text was truncated at 16 tokens"
     np.testing.assert_allclose(cut.vectors, unit(by_hand(["cat " * 15, "cat " * 14], limit=16)), atol=2e-6)
 
 
@@ -172,7 +172,7 @@ async def test_queries_get_an_instruction_and_documents_none(tiny: Any) -> None:
     for more in ({}, {"input_type": "query"}):
         found = await embed(tiny, [QUERY], query_instruction="Find: ", **more)
         np.testing.assert_allclose(found.vectors, unit(by_hand([f"Find: {QUERY}"])), atol=2e-6)
-    assert (await embed(tiny, ["cat " * 60], input_type="query")).cut == Truncation([0], 64), "it takes room"
+    assert (await embed(tiny, ["cat " * 60], input_type="query")).truncated == Truncation([0], 64), "it takes room"
 
 
 async def test_the_instruction_comes_from_the_model(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ async def test_scores_are_those_of_the_model(ranker: Any) -> None:
     assert (await rank(ranker, QUERY, [])).order == []
     assert (await rank(ranker, "cat", ["mat", "cat " * 200])).usage.prompt_tokens == 5 + 64
     assert found.truncated == Truncation([6], 64)
-    assert best.cut == Truncation([6], 64), "it might have been among the best"
+    assert best.truncated == Truncation([6], 64), "it might have been among the best"
     plain = await opened(RANK, {"normalize": "false"}, model_path=str(models.reranker()))
     found = await rank(plain, QUERY, documents)
     await plain.close()

@@ -34,7 +34,7 @@ def test_embedding_collector_joins_batches_and_adds_their_usage() -> None:
     assert np.array_equal(np.asarray(found), [[1, 2], [3, 4], [5, 6]])
     assert (found.usage, found.worker, found.timings.queued, len(found)) == (Usage(3), 1, 0.5, 3)
     assert json.loads(found.output) == [[1, 2], [3, 4], [5, 6]]
-    assert str(found) == "3 embeddings of 2 dimensions"
+    assert str(found) == "3 embeddings, 2 dimensions"
 
 
 def test_results_save_in_the_format_of_the_file_name(tmp_path: Path) -> None:
