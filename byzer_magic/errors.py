@@ -16,7 +16,7 @@
         Overloaded               the queue is full
         DeadlineExceeded         no answer in time
         Cancelled                stopped on request
-        WorkerLost               the worker died while answering
+        WorkerLost               the worker died during the request
         Unsupported              the model lacks that capability
         ProviderError            the provider refused or failed
           AuthenticationFailed   401, 403

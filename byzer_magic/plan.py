@@ -1,4 +1,4 @@
-"""What the driver hands to Ray: a spec that has been checked, with its secrets beside it."""
+"""From spec to plan: a deployment that has been checked completely, without Ray, with its secrets kept apart."""
 
 from __future__ import annotations
 
@@ -14,39 +14,40 @@ from byzer_magic.backends.http.params import secrets_of
 from byzer_magic.commands.secrets import Secret, expand, look_up
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import BadParameter, MissingKey
+from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.local_models import engine_choice, files, hardware
 from byzer_magic.local_models.installed import file_formats
 
 MAX_QUEUED = 10_000
-"""Requests that may wait in one pool before it answers Overloaded."""
+"""Requests that one pool may queue; further ones raise Overloaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything a pool needs; its repr shows no secret, because Ray prints constructor arguments."""
+    """Everything that a pool needs. Its repr shows no secret, because Ray prints the arguments of actors."""
 
     spec: DeploySpec
     setup: Setup
     why: str = ""
-    """Why this type and engine, where nobody named them."""
+    """Why this type and engine were chosen; empty where the spec names them."""
     id: str = field(default_factory=lambda: secrets.token_hex(6))
-    """Names the deployment's sockets: the same after a restart, so that clients need not ask Ray where it is."""
+    """Names the deployment's sockets: the same after a restart, so that clients reconnect without asking Ray."""
     token: Secret = field(default_factory=lambda: Secret(secrets.token_urlsafe(32)))
-    """Opens the deployment's sockets."""
+    """Authorizes connections to the deployment's sockets."""
 
     @property
     def engine(self) -> str:
-        """Return what runs it, by the name that says most."""
+        """Return the most specific name of what runs the model: the engine, else the type."""
         return self.spec.infer_backend or self.spec.pretrained_model_type
 
     @property
     def backend(self) -> type[Backend]:
-        """Return the class that serves this plan (looked up again in each process)."""
+        """Return the class that serves this plan; each process looks it up itself, since classes are not pickled."""
         return registry.find(self.spec.pretrained_model_type, self.spec.infer_backend)
 
     @property
     def hidden(self) -> tuple[str, ...]:
-        """Return the secret values, for the filters that keep them out of texts."""
+        """Return the secret values, for the filters of logs and error texts."""
         return (*secrets_of(self.setup.params), self.token.reveal())
 
     def __repr__(self) -> str:
@@ -58,11 +59,14 @@ def resolve(
 ) -> Plan:
     """Check a spec completely, without Ray: type, parameters, `${NAME}`, files, installed packages.
 
-    `variables` are the notebook's; `${NAME}` looks there first, then in `environ`. `typed` are secrets that somebody
-    has typed in; they stand in for those of the spec.
+    Args:
+        spec: the deployment as the user has typed it.
+        variables: the notebook's variables, in which `${NAME}` is looked up first.
+        environ: environment variables, in which it is looked up next.
+        typed: secrets that the user has entered at a prompt, by parameter; they replace those of the spec.
 
     Raises:
-        MissingKey: a secret has no value; where somebody can be asked, `details["param"]` is what to ask for.
+        MissingKey: a secret has no value; `details["param"]` names the parameter, so that a face may prompt for it.
         ConfigError: something is unknown, missing or of the wrong type; the text names it.
     """
     typed = typed or {}
@@ -94,10 +98,10 @@ def resolve(
 
 
 def _with_engine(spec: DeploySpec, path: str | None) -> tuple[DeploySpec, str]:
-    """Return the spec with an engine, chosen by the model's files where none is named, and why it was chosen.
+    """Return the spec with an engine, chosen by the model's files where none is named, and the reason.
 
     Raises:
-        BadParameter: nothing runs such files, or the engine that is named does not.
+        BadParameter: no engine runs such files, or the named one does not.
     """
     if spec.pretrained_model_type != "custom/auto" or not (path or spec.infer_backend in (None, "auto")):
         return spec, ""
@@ -108,8 +112,10 @@ def _with_engine(spec: DeploySpec, path: str | None) -> tuple[DeploySpec, str]:
     weights = files.look(path, file_formats(engines))
     machine = hardware.look()
     choice = engine_choice.choose(weights, machine.for_worker(spec.gpus_per_worker), engines)
-    more = "; add --gpus_per_worker 1 to give it the GPU" if machine.gpus and not spec.gpus_per_worker else ""
-    return replace(spec, pretrained_model_type=choice.kind, infer_backend=choice.engine), f"{choice.why}{more}"
+    more = _("add --gpus_per_worker 1 to use the GPU") if machine.gpus and not spec.gpus_per_worker else ""
+    return replace(spec, pretrained_model_type=choice.kind, infer_backend=choice.engine), join(
+        choice.why, more, separator="; "
+    )
 
 
 def _check_pair(engine: str, path: str | None) -> None:
@@ -122,5 +128,5 @@ def _check_pair(engine: str, path: str | None) -> None:
 
 
 def _absolute(path: str) -> str:
-    """Return the path as the workers must see it: they run in another folder, and know nothing of a hub's cache."""
+    """Return the path as workers need it: absolute, since their working directory differs, and in a hub's cache."""
     return str(files.snapshot(Path(path).expanduser().absolute()))

@@ -1,1 +1,1 @@
-"""Decisions: slots, order, queue. Pure: no asyncio, no Ray, and time is an argument."""
+"""Slots, queue and load balancing policies; pure: no asyncio, no Ray, and time is an argument."""

@@ -1,8 +1,9 @@
-"""Policies: which of the workers with a free slot gets the next request.
+"""Load balancing policies: which of the workers with a free slot gets the next request.
 
-A policy is a plain function that ranks one worker; the candidate of the lowest rank is next. A rank ends
-with the worker's index, so no two are equal. `Candidates` keeps the ranks in a heap, so that a pick among
-n workers takes O(log n) whatever the policy.
+A policy is a function that ranks a worker; the candidate with the lowest rank is next. A rank ends with the worker's
+index, so that no two are equal. `Candidates` keeps the ranks in a heap: choosing among n workers takes O(log n).
+
+To add a policy, write its function and enter it in `POLICIES`: `--load_balance` offers it, and `stat` shows it.
 """
 
 from __future__ import annotations
@@ -23,51 +24,60 @@ class Worker:
     limit: int
     free: int
     last_dispatch: int
-    """Number of its latest dispatch among the deployment's; 0: never. A clock's tick can hold two."""
+    """Sequence number of its latest dispatch in the deployment, 0 for none; two dispatches may share a clock tick."""
     last_time: float
-    """When that was, or when the worker was added."""
+    """Time of its latest dispatch, or when it was added, in seconds."""
     health: str = "up"
     leaving: bool = False
-    """Gets no more requests, and goes once it is idle."""
+    """It gets no more requests, and is removed once it is idle."""
     requests: int = 0
+    """Requests dispatched to it so far."""
     errors: int = 0
+    """Of these, how many failed."""
     rank: Rank | None = None
-    """Its valid entry among the candidates."""
+    """Its valid entry in the heap of candidates, if any."""
 
     @property
     def ready(self) -> bool:
-        """Return whether a request may be sent to it now."""
+        """Return whether a request may be dispatched to it now."""
         return self.free > 0 and self.health == "up" and not self.leaving
 
 
 Policy: TypeAlias = Callable[[Worker, Rank], Rank]
-"""Ranks a worker, given the rank of the worker that was picked last."""
+"""Ranks a worker, given the rank of the worker that was chosen last; the lowest rank is next."""
 
 
 def lru(worker: Worker, _: Rank) -> Rank:
-    """Prefer the worker whose last dispatch is oldest."""
+    """Prefer the least recently used worker: the one whose latest dispatch is oldest.
+
+    Example:
+        >>> idle, used = Worker(1, 2, 2, 0, 0.0), Worker(0, 2, 2, 7, 3.5)
+        >>> lru(idle, (0, 0)) < lru(used, (0, 0))
+        True
+    """
     return worker.last_dispatch, worker.index
 
 
 def round_robin(worker: Worker, last: Rank) -> Rank:
-    """Prefer the next index after the last pick; a rank is (lap, index)."""
+    """Prefer the next index after the worker that was chosen last; a rank is (lap, index)."""
     lap, index = last
     return (lap if worker.index > index else lap + 1), worker.index
 
 
 def least_busy(worker: Worker, _: Rank) -> Rank:
-    """Prefer the worker with the fewest requests; among equals, the one whose last dispatch is oldest."""
+    """Prefer the worker with the fewest requests in flight; among equals, the least recently used one."""
     return worker.limit - worker.free, worker.last_dispatch, worker.index
 
 
-POLICIES: Mapping[str, Policy] = {"lru": lru, "round_robin": round_robin, "least_busy": least_busy}
+POLICIES: Mapping[str, Policy] = {"lru": lru, "least_busy": least_busy, "round_robin": round_robin}
+"""The values of `--load_balance`; the first one is the default."""
 
 
 class Candidates:
-    """The workers that can take a request, in a policy's order.
+    """A priority queue of the workers that are ready, in the order of a policy.
 
-    Offer a worker whenever it may have become ready or its rank may have changed. Entries are removed
-    late: one that its worker no longer vouches for is skipped when it comes up.
+    Offer a worker whenever it may have become ready or its rank may have changed. Stale entries (rank changed since
+    insertion) are skipped when they are taken: lazy deletion.
     """
 
     def __init__(self, policy: Policy, workers: Mapping[int, Worker]) -> None:
@@ -77,11 +87,11 @@ class Candidates:
         self._last: Rank = (0, -1)
 
     def __len__(self) -> int:
-        """Return the number of entries, outdated ones included."""
+        """Return the number of entries, including stale ones."""
         return len(self._heap)
 
     def offer(self, worker: Worker) -> None:
-        """Enter a worker at its present rank, if it is ready."""
+        """Insert a worker at its present rank, if it is ready."""
         if not worker.ready:
             return
         rank = self._policy(worker, self._last)
@@ -94,7 +104,7 @@ class Candidates:
             heapify(self._heap)
 
     def take(self) -> Worker | None:
-        """Remove and return the next worker, or None if no worker is ready."""
+        """Remove and return the next worker, or return None if no worker is ready."""
         while self._heap:
             rank = heappop(self._heap)
             worker = self._workers.get(rank[-1])

@@ -1,7 +1,7 @@
-"""The slots of one deployment: who runs where, who waits, who is next.
+"""The slot table of one deployment: which request runs on which worker, and which are queued.
 
-Whoever owns the table gives each request a ticket. Strictly first come, first served: a request waits only
-while no worker is ready, and every call that makes one ready returns the grants that follow from it.
+The table's owner gives each request a ticket, a number. Requests are served strictly first come, first served: one is
+queued only while no worker is ready, and every call that makes a worker ready returns the grants that follow.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from byzer_magic.errors import Overloaded
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.routing.policy import POLICIES, Candidates, Worker
 from byzer_magic.stat import WorkerStat
 
@@ -23,14 +24,24 @@ MIN_RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A ticket that may run now, and the worker that runs it."""
+    """A ticket that may run now, and the worker that is to run it."""
 
     ticket: int
     worker: int
 
 
 class SlotTable:
-    """Slots, queue and counters of one deployment.
+    """Slots, queue and counters of one deployment; pure: times are arguments, in seconds of any monotonic clock.
+
+    Args:
+        workers: number of workers.
+        limit: slots of each worker.
+        policy: name of the load balancing policy, a key of `policy.POLICIES`.
+        max_queue: largest number of queued tickets.
+        now: current time.
+
+    Raises:
+        ValueError: an argument is out of range, or the policy is unknown.
 
     Example:
         >>> table = SlotTable(workers=1, limit=1)
@@ -47,13 +58,13 @@ class SlotTable:
         if limit < 1 or max_queue < 0:
             raise ValueError(f"limit {limit} must be at least 1, max_queue {max_queue} at least 0")
         if policy not in POLICIES:
-            raise ValueError(f"policy {policy!r} is none of {', '.join(POLICIES)}")
+            raise ValueError(f"policy {policy!r} is not one of {', '.join(POLICIES)}")
         self._limit = limit
         self._max_queue = max_queue
         self._workers: dict[int, Worker] = {}
         self._candidates = Candidates(POLICIES[policy], self._workers)
         self._running: dict[int, Worker] = {}
-        # Ticket -> since when. Not a dict: taking its first item again and again is slow.
+        # Ticket -> time it was queued. An OrderedDict: popping the first item of a dict again and again is O(n) each.
         self._waiting: OrderedDict[int, float] = OrderedDict()
         self._dispatches = 0
         if workers < 0:
@@ -62,17 +73,17 @@ class SlotTable:
 
     @property
     def queued(self) -> int:
-        """Return how many tickets wait."""
+        """Return the number of queued tickets."""
         return len(self._waiting)
 
     @property
     def running(self) -> int:
-        """Return how many tickets hold a slot."""
+        """Return the number of tickets that hold a slot."""
         return len(self._running)
 
     @property
     def workers(self) -> list[int]:
-        """Return the workers that there are, those that are leaving included."""
+        """Return the indices of all workers, including those that are leaving."""
         return sorted(self._workers)
 
     def health(self, worker: int) -> str | None:
@@ -84,23 +95,23 @@ class SlotTable:
         return [ticket for ticket, holder in self._running.items() if holder.index == worker]
 
     def busy(self, worker: int) -> int:
-        """Return how many of a worker's slots are in use."""
+        """Return the number of a worker's slots in use."""
         return self._workers[worker].limit - self._workers[worker].free if worker in self._workers else 0
 
     def worker_of(self, ticket: int) -> int | None:
-        """Return the worker that runs a ticket, or None if it waits or is unknown."""
+        """Return the worker that runs a ticket, or None if it is queued or unknown."""
         worker = self._running.get(ticket)
         return None if worker is None else worker.index
 
     def acquire(self, ticket: int, now: float) -> Grant | None:
-        """Give a ticket a slot at once, or queue it and return None.
+        """Return a slot for a ticket, or queue it and return None.
 
         Raises:
-            Overloaded: the queue is full; `details` has retry_after, in seconds.
-            ValueError: the ticket is known already.
+            Overloaded: the queue is full; `details["retry_after"]` has the seconds to wait.
+            ValueError: the ticket is in use.
         """
         if ticket in self._running or ticket in self._waiting:
-            raise ValueError(f"ticket {ticket} is known already")
+            raise ValueError(f"ticket {ticket} is in use")
         if not self._waiting and (worker := self._candidates.take()):
             return self._dispatch(ticket, worker, now)
         if len(self._waiting) >= self._max_queue:
@@ -109,7 +120,7 @@ class SlotTable:
         return None
 
     def release(self, ticket: int, now: float, *, failed: bool = False) -> list[Grant]:
-        """Take back a ticket's slot and return the grants that it makes possible.
+        """Free a ticket's slot and return the grants that follow; `failed` counts an error for its worker.
 
         Raises:
             ValueError: the ticket holds no slot.
@@ -127,20 +138,23 @@ class SlotTable:
         return self._serve(now) if self._waiting else []
 
     def withdraw(self, ticket: int, now: float) -> list[Grant]:
-        """Forget a ticket, whether it waits, runs or is unknown; return the grants that follow."""
+        """Remove a ticket, whether it is queued, running or unknown; return the grants that follow."""
         if ticket in self._running:
             return self.release(ticket, now)
         self._waiting.pop(ticket, None)
         return []
 
     def set_health(self, worker: int, health: str, now: float) -> list[Grant]:
-        """Note a worker's health; only workers that are `up` get requests.
+        """Set a worker's health and return the grants that follow; only workers that are `up` get requests.
 
-        Tickets on a worker that goes down keep their slots until their owner releases them. A worker
-        that has been removed may still report; that changes nothing.
+        Tickets on a worker that goes down keep their slots until they are released. The health of a worker that was
+        removed is ignored.
+
+        Raises:
+            ValueError: `health` is not one of `HEALTHS`.
         """
         if health not in HEALTHS:
-            raise ValueError(f"health {health!r} is none of {', '.join(HEALTHS)}")
+            raise ValueError(f"health {health!r} is not one of {', '.join(HEALTHS)}")
         if worker not in self._workers:
             return []
         self._workers[worker].health = health
@@ -148,7 +162,16 @@ class SlotTable:
         return self._serve(now)
 
     def resize(self, wanted: Collection[int], now: float, *, health: str = "up") -> list[Grant]:
-        """Have these workers: new ones begin with the given health, the others finish what they do and go."""
+        """Set the workers, and return the grants that follow.
+
+        Args:
+            wanted: indices of the workers to have; others are removed once their tickets are released.
+            now: current time.
+            health: health of new workers.
+
+        Raises:
+            ValueError: an index is negative, or `health` is not one of `HEALTHS`.
+        """
         if health not in HEALTHS or any(index < 0 for index in wanted):
             raise ValueError(f"cannot have workers {list(wanted)} of health {health!r}")
         for worker in list(self._workers.values()):
@@ -161,7 +184,12 @@ class SlotTable:
         return self._serve(now)
 
     def snapshot(self, now: float, pids: Mapping[int, int] | None = None) -> list[WorkerStat]:
-        """Return every worker's counters, by index; one that is leaving is drained, as others that get no requests."""
+        """Return the counters of all workers in the order of their indices; one that is leaving is shown as `drained`.
+
+        Args:
+            now: current time.
+            pids: processes of the workers that have one, by index.
+        """
         return [
             WorkerStat(
                 index=index,
@@ -198,11 +226,14 @@ class SlotTable:
             del self._workers[worker.index]
 
     def _overloaded(self, now: float) -> Overloaded:
-        # A newcomer would wait about as long as the first in line has; by then the queue has moved on.
+        # An estimate: a new request would be queued about as long as the first one in the queue has been.
         waited = now - next(iter(self._waiting.values()), now)
         seconds = max(MIN_RETRY_SECONDS, waited)
         return Overloaded(
-            f"All slots are taken and {len(self._waiting)} requests wait.",
-            f"Try again in {seconds:.0f} s, or deploy with more --num_workers or --worker_concurrency.",
+            _("All slots are in use, and {count} requests are queued.", count=len(self._waiting)),
+            _(
+                "Try again in {seconds:.0f} s, or deploy with more --num_workers or --worker_concurrency.",
+                seconds=seconds,
+            ),
             retry_after=seconds,
         )

@@ -1,4 +1,4 @@
-"""The slot table with its clock, and with those who wait for a slot or hold one."""
+"""Admission control: a FIFO queue in front of the slot table, with deadlines, draining and closing."""
 
 from __future__ import annotations
 
@@ -8,48 +8,60 @@ import time
 from collections.abc import Collection
 
 from byzer_magic import errors
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plan import MAX_QUEUED
 from byzer_magic.routing.table import Grant, SlotTable
 from byzer_magic.stat import WorkerStat
 
-LOOK_SECONDS = 0.02
-"""How often somebody looks who waits for workers to become idle: the slot table is pure, it tells nobody."""
+POLL_SECONDS = 0.02
+"""How often `idle` and `empty` look at the slot table, which is pure and signals nothing."""
 
 
 class Admission:
-    """Admits requests to workers, first come first served; keeps those out that nobody can answer."""
+    """Admits requests to workers, first come, first served; refuses those that no worker can serve.
+
+    Args:
+        workers: number of workers.
+        limit: slots of each worker.
+        policy: name of the load balancing policy, a key of `routing.policy.POLICIES`.
+        health: the workers' initial health: `up`, `loading`, `down` or `drained`.
+    """
 
     def __init__(self, workers: int, limit: int, *, policy: str = "lru", health: str = "up") -> None:
-        self.moves = 0
-        """Counts whatever changes."""
+        self.changes = 0
+        """Grows with every change of the table, so that a follower sees that there is something to send."""
         self._table = SlotTable(0, limit, policy=policy, max_queue=MAX_QUEUED, now=time.monotonic())
         self._table.resize(range(workers), time.monotonic(), health=health)
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._deadlines: dict[int, asyncio.Timeout] = {}
-        """Of the requests that have a slot."""
-        self._cut: dict[int, errors.ByzerError] = {}
-        """Why such a request was ended, if it was."""
+        """Timeouts of the requests that hold a slot, by ticket."""
+        self._cancelled: dict[int, errors.ByzerError] = {}
+        """Why requests were cancelled by `cancel`, by ticket."""
         self._tickets = itertools.count()
         self._wanted: set[int] = set(range(workers))
         self._drained: set[int] = set()
         self._closed: errors.ByzerError | None = None
-        self._why_drained: errors.ByzerError = errors.NotDeployed("It is drained.")
-        """What requests are told when all workers are drained."""
+        self._drained_error: errors.ByzerError = errors.NotDeployed(_("The deployment is drained."))
+        """Raised for requests while all workers are drained."""
 
     def ticket(self) -> int:
-        """Return a number for a request."""
+        """Return a new ticket, the number by which a request is known here."""
         return next(self._tickets)
 
     async def admit(self, ticket: int, deadline: asyncio.Timeout) -> int:
-        """Wait for a slot; return its worker. Whoever was admitted releases it.
+        """Wait for a slot and return its worker; the caller calls `release` when the request has ended.
+
+        Args:
+            ticket: the request.
+            deadline: the timeout around the request; `cancel` ends the request by expiring it.
 
         Raises:
-            Overloaded: too many wait already.
-            ByzerError: nobody can answer, or so it turned out while this waited.
+            Overloaded: the queue is full.
+            ByzerError: no worker can serve the request, now or since it was queued.
         """
         if why := self.closed:
-            raise why.with_traceback(None)  # or it would grow with every request
-        self.moves += 1
+            raise why.with_traceback(None)  # the same error for every request: its traceback would grow
+        self.changes += 1
         grant = self._table.acquire(ticket, time.monotonic())
         worker = await self._wait(ticket) if grant is None else grant.worker
         self._deadlines[ticket] = deadline
@@ -67,56 +79,56 @@ class Admission:
             del self._waiting[ticket]
 
     def release(self, ticket: int, *, failed: bool) -> None:
-        """Take a slot back."""
+        """Free the slot of a request."""
         self._deadlines.pop(ticket, None)
         self._grant(self._table.release(ticket, time.monotonic(), failed=failed))
 
     def _grant(self, grants: list[Grant]) -> None:
-        self.moves += 1
+        self.changes += 1
         for grant in grants:
             future = self._waiting[grant.ticket]
             if not future.done():
                 future.set_result(grant.worker)
 
-    def cut(self, worker: int, why: errors.ByzerError) -> None:
-        """End the requests that a worker has."""
+    def cancel(self, worker: int, why: errors.ByzerError) -> None:
+        """Cancel the requests that a worker is running; each raises `why` in its client."""
         for ticket in self._table.tickets(worker):
             deadline = self._deadlines.get(ticket)
             if deadline is not None and not deadline.expired():
-                self._cut[ticket] = why
+                self._cancelled[ticket] = why
                 deadline.reschedule(asyncio.get_running_loop().time())
 
-    def why_cut(self, ticket: int) -> errors.ByzerError | None:
-        """Return why a request was ended whose deadline has come, if that was not the reason."""
-        return self._cut.pop(ticket, None)
+    def why_cancelled(self, ticket: int) -> errors.ByzerError | None:
+        """Return why a request whose timeout has expired was cancelled; None when it simply took too long."""
+        return self._cancelled.pop(ticket, None)
 
     # ---- open and closed
 
     @property
     def broken(self) -> errors.ByzerError | None:
-        """Return why there is nothing behind the admission, if so; drained workers are something."""
+        """Return the error that `close` set; None while the deployment exists, drained or not."""
         return self._closed
 
     @property
     def closed(self) -> errors.ByzerError | None:
-        """Return why no request is admitted, if none is."""
+        """Return the error for new requests; None while they are admitted."""
         if self._closed is not None:
             return self._closed
-        return self._why_drained if self._drained and self._drained == self._wanted else None
+        return self._drained_error if self._drained and self._drained == self._wanted else None
 
     def close(self, why: errors.ByzerError, *, at_once: bool = True) -> None:
-        """Admit nobody any more, and send those away who wait (unless they may wait on)."""
+        """Refuse new requests with `why`, and with `at_once` those in the queue, too."""
         self._closed = why
-        self.moves += 1
+        self.changes += 1
         if at_once:
-            self._send_away(why)
+            self._refuse_queued(why)
 
     def reopen(self) -> None:
         """Admit requests again."""
         self._closed = None
-        self.moves += 1
+        self.changes += 1
 
-    def _send_away(self, why: errors.ByzerError) -> None:
+    def _refuse_queued(self, why: errors.ByzerError) -> None:
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(why.with_traceback(None))
@@ -125,12 +137,12 @@ class Admission:
 
     @property
     def workers(self) -> list[int]:
-        """Return the workers that there are, those that finish their last requests included."""
+        """Return the indices of all workers, including those that are finishing their last requests."""
         return self._table.workers
 
     @property
     def drained(self) -> list[int]:
-        """Return the workers that somebody has drained."""
+        """Return the indices of the workers that were drained on request."""
         return sorted(self._drained)
 
     def state(self, worker: int) -> str | None:
@@ -138,26 +150,26 @@ class Admission:
         return self._table.health(worker)
 
     def health(self, worker: int, state: str) -> None:
-        """Note a worker's health; one that is drained and well stays drained."""
+        """Set a worker's health; a drained worker that becomes `up` stays `drained`."""
         state = "drained" if state == "up" and worker in self._drained else state
         self._grant(self._table.set_health(worker, state, time.monotonic()))
 
     def drain(self, worker: int, why: errors.ByzerError) -> None:
-        """Send a worker no more requests; when all are drained, `why` is what requests are told."""
-        self._why_drained = why
+        """Dispatch no more requests to a worker; once all are drained, requests raise `why`."""
+        self._drained_error = why
         self._drained.add(worker)
         if self.state(worker) == "up":
             self.health(worker, "up")
         self._settle()
 
     def undrain(self, worker: int) -> None:
-        """Send a worker requests again, as soon as it is well."""
+        """Dispatch requests to a worker again, as soon as it is up."""
         self._drained.discard(worker)
         if self.state(worker) == "drained":
             self.health(worker, "up")
 
     def resize(self, workers: Collection[int], health: str) -> None:
-        """Have these workers: new ones begin with `health`, the others finish what they do and go."""
+        """Set the workers: new ones start with `health`; those left out finish their requests and are removed."""
         self._wanted = set(workers)
         self._drained &= self._wanted
         self._grant(self._table.resize(workers, time.monotonic(), health=health))
@@ -165,38 +177,38 @@ class Admission:
 
     def _settle(self) -> None:
         if why := self.closed:
-            self._send_away(why)
+            self._refuse_queued(why)
 
     async def idle(self, worker: int, seconds: float) -> bool:
-        """Wait until a worker does nothing, but no longer than this; return whether it came to that."""
+        """Wait up to `seconds` until a worker has no requests; return whether it has none."""
         deadline = time.monotonic() + seconds
-        while self._table.busy(worker) and time.monotonic() < deadline:  # noqa: ASYNC110 - see LOOK_SECONDS
-            await asyncio.sleep(LOOK_SECONDS)
+        while self._table.busy(worker) and time.monotonic() < deadline:  # noqa: ASYNC110 - see POLL_SECONDS
+            await asyncio.sleep(POLL_SECONDS)
         return not self._table.busy(worker)
 
     async def empty(self, seconds: float) -> int:
-        """Wait until nobody runs or waits, but no longer than this; return how many still run."""
+        """Wait up to `seconds` until no request runs or is queued; return how many are still running."""
         deadline = time.monotonic() + seconds
         while (self._table.running or self._table.queued) and time.monotonic() < deadline:  # noqa: ASYNC110 - see above
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         return self._table.running
 
-    # ---- numbers
+    # ---- counters
 
     @property
     def running(self) -> int:
-        """Return how many requests hold a slot."""
+        """Return the number of requests that hold a slot."""
         return self._table.running
 
     @property
     def queued(self) -> int:
-        """Return how many requests wait."""
+        """Return the number of requests in the queue."""
         return self._table.queued
 
     def busy(self, worker: int) -> int:
-        """Return how many requests a worker has."""
+        """Return the number of requests that a worker is running."""
         return self._table.busy(worker)
 
     def snapshot(self, pids: dict[int, int]) -> list[WorkerStat]:
-        """Return every worker's counters."""
+        """Return the counters of all workers; `pids` has the processes of those that have one."""
         return self._table.snapshot(time.monotonic(), pids=pids)

@@ -1,7 +1,7 @@
-"""One background event loop, and the bridge from ordinary code to it.
+"""One background event loop per process, and the bridge from synchronous code to it.
 
-Notebooks and scripts are synchronous, the data plane is not. Everything asynchronous of the package runs on this
-one loop; `run` and `iterate` are the only ways in, and turn Ctrl-C into a cancel of what was running.
+Notebooks and scripts are synchronous, the data plane is not. All coroutines of the package run on this one loop;
+`run` and `iterate` turn Ctrl-C into a cancellation of what is running.
 """
 
 from __future__ import annotations
@@ -15,15 +15,29 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from byzer_magic.errors import DeadlineExceeded
+from byzer_magic.i18n import lazy_gettext as _
 
 T = TypeVar("T")
 
 STOP_SECONDS = 5.0
-"""How long an interrupted call may take to tidy up before it is left alone."""
+"""How long an interrupted call may take to clean up; after that it continues on its own."""
 
 
 class Loop:
-    """An event loop on a daemon thread, made anew in a forked child."""
+    """An event loop on a daemon thread; a forked child gets its own.
+
+    Example:
+        >>> loop = Loop()
+        >>> async def add(a, b):
+        ...     return a + b
+        >>> loop.run(add(1, 2))
+        3
+        >>> async def count(n):
+        ...     for i in range(n):
+        ...         yield i
+        >>> list(loop.iterate(count(3)))
+        [0, 1, 2]
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -40,7 +54,11 @@ class Loop:
             return self._loop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` to its end; an interrupt cancels it, waits until it has tidied up, and is raised again."""
+        """Run a coroutine and return its result.
+
+        Raises:
+            KeyboardInterrupt: after the coroutine was cancelled and has cleaned up.
+        """
         ended = threading.Event()
         future = asyncio.run_coroutine_threadsafe(_signal_end(work, ended), self.start())
         try:
@@ -52,11 +70,11 @@ class Loop:
             raise
 
     async def adopt(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await `work` on this loop from whatever loop the caller runs on; a cancel goes through."""
+        """Await a coroutine on this loop from another loop; cancellation is passed on."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.start()))
 
     async def adopt_iterate(self, items: AsyncIterator[T]) -> AsyncIterator[T]:
-        """Yield from an async iterator that must run on this loop, into whatever loop the caller runs on."""
+        """Yield from an async iterator that runs on this loop, to a caller on another loop; closing is passed on."""
         home = asyncio.get_running_loop()
         arrived: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
         put = lambda entry: home.call_soon_threadsafe(arrived.put_nowait, entry)  # noqa: E731 - two words long
@@ -70,7 +88,7 @@ class Loop:
             pump.cancel()
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
-        """Yield from an async iterator; leaving early (break, error, interrupt) closes it and waits for that."""
+        """Yield from an async iterator; leaving early (break, error, interrupt) closes it first."""
         arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         pump = asyncio.run_coroutine_threadsafe(_pump(items, arrived.put), self.start())
         ended = False
@@ -117,7 +135,11 @@ async def _pump(items: AsyncIterator[Any], put: Callable[[tuple[str, Any]], obje
 
 
 async def with_deadline(items: AsyncIterator[T], seconds: float) -> AsyncGenerator[T, None]:
-    """Pass items on; raise DeadlineExceeded when the next one takes longer than `seconds`."""
+    """Pass items on.
+
+    Raises:
+        DeadlineExceeded: the next item took longer than `seconds`.
+    """
     async with aclosing(items) as open_items:  # type: ignore[type-var]  # async generators all
         while True:
             try:
@@ -125,7 +147,9 @@ async def with_deadline(items: AsyncIterator[T], seconds: float) -> AsyncGenerat
             except StopAsyncIteration:
                 return
             except TimeoutError as err:
-                raise DeadlineExceeded(f"No sign of life for {seconds:g} s.", "See %byzer logs.") from err
+                raise DeadlineExceeded(
+                    _("No progress for {seconds:g} s.", seconds=seconds), _("See %byzer logs.")
+                ) from err
             yield item
 
 

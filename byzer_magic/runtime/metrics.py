@@ -1,4 +1,4 @@
-"""What a pool counts: how soon answers began, how fast they went on, what they cost, second by second."""
+"""Metrics of a pool: time to first token, token rate and cost, with a history second by second."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from byzer_magic.stat import Sample
 from byzer_magic.types import ChatChunk, Item, Usage
 
 WINDOW = 512
-"""Answers that the figures look back on."""
+"""Number of latest responses over which percentiles and means are taken."""
 HISTORY_SECONDS = 600
-"""How far back the history goes, with one sample a second."""
+"""Length of the history, which has one sample a second."""
 
 
 class Metrics:
-    """Figures over the last answers, in seconds and tokens a second, and a history."""
+    """Metrics over the latest responses, and the history.
+
+    Args:
+        price: the price of the model's tokens; None where it is unknown.
+    """
 
     def __init__(self, price: Price | None = None) -> None:
         self.usage = Usage()
-        """All tokens so far."""
+        """Tokens of all responses so far."""
         self.cost: float | None = 0.0 if price else None
-        """What all answers have cost, where that is known."""
+        """Cost of all responses so far; None once that of one response is unknown."""
         self.history: deque[Sample] = deque(maxlen=HISTORY_SECONDS)
         self._price = price
         self._first: deque[float] = deque(maxlen=WINDOW)
@@ -34,35 +38,35 @@ class Metrics:
         self._now = _Second()
 
     async def measured(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
-        """Pass an answer on with what it costs, and take its times; one given up counts as far as it came."""
+        """Pass a response on with its cost, and measure it; a cancelled one counts as far as it was received."""
         self._now.requests += 1
         started = time.monotonic()
         first = 0.0
-        pieces = 0
-        told: Usage | None = None
+        chunks = 0
+        reported: Usage | None = None
         try:
-            async with aclosing(items) as answer:  # type: ignore[type-var]  # async generators all
-                async for found in answer:
+            async with aclosing(items) as response:  # type: ignore[type-var]  # async generators all
+                async for found in response:
                     item = self._priced(found)
                     if not first and (not isinstance(item, ChatChunk) or item.text or item.reasoning):
                         first = time.monotonic()
                         self._began(first - started)
                     if isinstance(item, ChatChunk):
-                        pieces += self._piece(item)
-                        told = item.usage or told  # some providers tell the sum so far with every piece
+                        chunks += self._count_chunk(item)
+                        reported = item.usage or reported  # some providers report the sum so far with every chunk
                     elif (usage := getattr(item, "usage", None)) is not None:
                         self._count(usage, 0)
                     yield item
         finally:
             ended = time.monotonic()
             self._now.latencies.append(ended - started)
-            if told is not None:
-                self._count(told, pieces)
-                if first:  # an answer in one piece has no speed
-                    self._speeds.append(told.completion_tokens / max(ended - first, 1e-3))
+            if reported is not None:
+                self._count(reported, chunks)
+                if first:  # a response in one chunk has no rate
+                    self._speeds.append(reported.completion_tokens / max(ended - first, 1e-3))
 
     def _priced(self, item: Item) -> Item:
-        """Return an item of which the tokens, where it tells them, have their cost."""
+        """Return the item with the cost of its usage, where it has usage and the price is known."""
         usage: Usage | None = getattr(item, "usage", None)
         if usage is None or self._price is None:
             return item
@@ -72,31 +76,36 @@ class Metrics:
         self._first.append(seconds)
         self._now.firsts.append(seconds)
 
-    def _piece(self, item: ChatChunk) -> int:
-        """Count a piece of text as one token, until their true number is told."""
+    def _count_chunk(self, item: ChatChunk) -> int:
+        """Count a chunk of text as one token until the true number is reported."""
         is_text = bool(item.text or item.reasoning)
         self._now.tokens += is_text
         return int(is_text)
 
-    def _count(self, usage: Usage, pieces: int) -> None:
-        """Count tokens of which so many have been counted as pieces."""
+    def _count(self, usage: Usage, chunks: int) -> None:
+        """Count a response's tokens, of which `chunks` have been counted already."""
         self.usage += usage
-        self._now.tokens += max(0, usage.completion_tokens - pieces)
-        self._pay(usage)
+        self._now.tokens += max(0, usage.completion_tokens - chunks)
+        self._add_cost(usage)
 
-    def _pay(self, usage: Usage) -> None:
-        if usage.cost is None:  # what is not known of one answer is not known of all
+    def _add_cost(self, usage: Usage) -> None:
+        if usage.cost is None:  # one unknown cost makes the total unknown
             self.cost = None
         elif self.cost is not None:
             self.cost += usage.cost
             self._now.cost += usage.cost
 
     def ended(self, *, failed: bool) -> None:
-        """Count a request that has ended."""
+        """Count the end of a request."""
         self._now.errors += failed
 
     def tick(self, busy: int, queued: int) -> None:
-        """End a second."""
+        """End a second of the history.
+
+        Args:
+            busy: slots in use now.
+            queued: requests in the queue now.
+        """
         now, self._now = self._now, _Second()
         self.history.append(
             Sample(
@@ -113,18 +122,22 @@ class Metrics:
         )
 
     def ttft(self, share: float) -> float | None:
-        """Return the time within which this share of the answers had begun."""
+        """Return a percentile of the time to first token in seconds; None before the first response.
+
+        Args:
+            share: the percentile as a fraction, such as 0.99.
+        """
         times = sorted(self._first)
         return times[min(int(len(times) * share), len(times) - 1)] if times else None
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Return the mean speed after the first token."""
+        """Return the mean token rate after the first token; None before the first response that reports usage."""
         return _mean(self._speeds)
 
 
 class _Second:
-    """What is counted until the second ends."""
+    """Counters of the current second."""
 
     def __init__(self) -> None:
         self.requests = 0

@@ -1,8 +1,8 @@
-"""The actor behind one alias: owns the slots, admits requests, and runs or reaches the workers.
+"""The actor behind one alias: owns the slot table, admits requests, and dispatches them to the workers.
 
-SaaS workers are slots of this process and share one backend. A local engine is a process of its own per worker,
-reached over the same wire that clients use here. The pool is the only owner of its deployment's slot table, so
-limits are strict and LRU is exact for any number of clients.
+API workers are slots of this process and share one backend. Each worker of a local engine is a process of its own,
+called over the same protocol that clients use here. The pool is the only owner of its deployment's slot table, so
+limits are strict and the load balancing policy is exact for any number of clients.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from byzer_magic import errors
 from byzer_magic.backends.http.retry import retried
 from byzer_magic.capabilities import TABLE, Capability, needed_by
 from byzer_magic.catalog import prices
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
@@ -40,15 +41,15 @@ from byzer_magic.stat import Delta, ModelStat, Sample, delta
 from byzer_magic.types import Dispatched, Event, Failed, Item, Loading, Placed, Ready, Request
 
 FOLLOW_SECONDS = 0.3
-"""How often somebody who follows a deployment is told what has changed."""
-ALIVE_SECONDS = 1.5
-"""How often at least, also when nothing has."""
+"""Shortest interval between two deltas to a client that follows the deployment."""
+KEEPALIVE_SECONDS = 1.5
+"""Longest interval: a delta is sent even when nothing has changed."""
 
 log = get_logger("pool")
 
 
 class Pool:
-    """One deployment. Ray calls only `endpoint`; everything else comes over the socket."""
+    """One deployment. Ray calls only `endpoint`; all other calls arrive over the socket."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -65,12 +66,12 @@ class Pool:
         self._price = prices.find(spec.pretrained_model_type, self._title, address)
         self._metrics = Metrics(self._price)
         self._events: dict[Any, tuple[int, Event]] = {}
-        """Numbered, in their order; of what repeats itself while a worker loads, the last."""
+        """Numbered, oldest first; of the Loading events of one worker and stage, only the latest."""
         self._numbers = itertools.count(1)
         self._event_added = asyncio.Event()
         self._undeploying = False
-        self._error = ""
-        """Why there is no model behind the alias."""
+        self._error: str = ""
+        """Why the model could not be loaded; empty while it can."""
         self._tries: int = plan.setup.params.get("saas.max_retries", 0)
         self._tasks: set[asyncio.Task[None]] = set()
         attach_log(plan.hidden)
@@ -92,21 +93,21 @@ class Pool:
             token=plan.token.reveal(),
             hidden=plan.hidden,
         )
-        # On our own loop, and now: after a restart, clients dial the socket before Ray calls anything.
+        # On our own loop, before Ray's first call: after a restart, clients reconnect to the socket directly.
         self._started = asyncio.run_coroutine_threadsafe(self._start(), LOOP.start())
 
     def __repr__(self) -> str:
         return f"Pool({self._plan.spec.model})"
 
     async def endpoint(self) -> protocol.Endpoint:
-        """Return where clients connect."""
+        """Return the address and token with which clients connect."""
         await asyncio.wrap_future(self._started)
         return self._server.endpoint(self._node)
 
     async def _start(self) -> None:
         await self._server.start(tcp=len(ray.nodes()) > 1)
         discovery.announce(socket_folder(), self._plan.spec.model, self._server.endpoint(self._node))
-        self._note(Placed(self._node, os.getpid()))
+        self._add_event(Placed(self._node, os.getpid()))
         self._spawn(self._open())
         self._spawn(self._tick())
 
@@ -115,7 +116,7 @@ class Pool:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # ---- getting ready
+    # ---- opening
 
     def _new_workers(self) -> Workers:
         return (EngineWorkers if self._plan.backend.info.local else ApiWorkers)(self._plan, self._health)
@@ -125,58 +126,59 @@ class Pool:
         self._admission.health(worker, state)
 
     async def _open(self) -> None:
-        """Open the deployment; after a restart nobody waits who could deploy again, so it is tried until it works."""
-        with warnings.catch_warnings(action="ignore"):  # Ray's, about itself
+        """Open the deployment. After a restart by Ray, no client waits for the result: retry until it succeeds."""
+        with warnings.catch_warnings(action="ignore"):  # Ray warns about this attribute of its own
             restarted = ray.get_runtime_context().was_current_actor_reconstructed
         pause = FIRST_PAUSE_SECONDS
         while (err := await self._opened()) is not None and not self._undeploying:
             await self._lifecycle.workers.close()
-            self._broken(err)
+            self._fail(err)
             if not restarted:
-                self._note(Failed(errors.to_wire(err)))
+                self._add_event(Failed(errors.to_wire(err)))
                 return
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             self._lifecycle.workers = self._new_workers()
-        if err is not None:  # undeployed meanwhile
+        if err is not None:  # undeployed in the meantime
             return
         if self._error:
             self._error = ""
             self._admission.reopen()
-        self._note(Ready(time.monotonic() - self._born, self._lifecycle.count, sorted(self._capabilities)))
-        if restarted:  # which has used up a spare process
+        self._add_event(Ready(time.monotonic() - self._born, self._lifecycle.count, sorted(self._capabilities)))
+        if restarted:  # the restart took the prestarted process
             await asyncio.to_thread(prestart.prestart)
 
     async def _opened(self) -> errors.ByzerError | None:
-        """Open the deployment, or return why it cannot be."""
+        """Open the deployment; return the error where that fails."""
         try:
-            await self._lifecycle.open(self._note)
+            await self._lifecycle.open(self._add_event)
         except errors.ByzerError as err:
-            log.error("the deployment could not be opened: %s", redact(str(err), self._plan.hidden))  # noqa: TRY400 - its text says all
+            log.error("the deployment could not be opened: %s", redact(str(err), self._plan.hidden))  # noqa: TRY400 - the text is complete without a traceback
             return err
         except Exception as err:
             log.exception("the deployment could not be opened")
             text = redact(f"{type(err).__name__}: {err}", self._plan.hidden)
-            return errors.EngineFailed(text, "The lines above it in the pool's log say more.")
+            return errors.EngineFailed(text, _("See the traceback in the pool's log."))
         return None
 
-    def _broken(self, err: errors.ByzerError) -> None:
-        """Tell everyone who asks, and those who wait, that there is no model."""
+    def _fail(self, err: errors.ByzerError) -> None:
+        """Fail all queued and future requests: no model is loaded."""
         self._error = err.message
         for worker in self._admission.workers:
             self._admission.health(worker, "down")
         alias = self._plan.spec.model
-        hint = f"See logs --model {alias}; then deploy it again, with --replace."
-        self._admission.close(errors.NotDeployed(f"{alias} could not be loaded: {self._error}", hint))
+        message = _("{alias} could not be loaded: {error}", alias=alias, error=self._error)
+        hint = _("See logs --model {alias}, then deploy it again with --replace.", alias=alias)
+        self._admission.close(errors.NotDeployed(message, hint))
 
-    def _note(self, event: Event) -> None:
+    def _add_event(self, event: Event) -> None:
         number = next(self._numbers)
         key = (event.worker, event.stage) if isinstance(event, Loading) else number
         self._events.pop(key, None)
         self._events[key] = (number, event)
         self._event_added.set()
 
-    async def _watch(self, _: None) -> AsyncIterator[Event]:
+    async def _watch(self, _nothing: None) -> AsyncIterator[Event]:
         seen = 0
         while True:
             self._event_added.clear()
@@ -190,7 +192,7 @@ class Pool:
     # ---- requests
 
     async def _ask(self, capability: Capability, request: Request) -> AsyncIterator[Item | Dispatched]:
-        if self._capabilities:  # unknown while it is loading
+        if self._capabilities:  # unknown until the model is loaded
             self._check_capability(request)
         started = time.monotonic()
         ticket = self._admission.ticket()
@@ -198,40 +200,46 @@ class Pool:
             async with asyncio.timeout(request.timeout) as deadline:
                 worker = await self._admission.admit(ticket, deadline)
                 failed = True
-                sent: Dispatched | None = Dispatched(worker, time.monotonic() - started)
+                dispatched: Dispatched | None = Dispatched(worker, time.monotonic() - started)
                 try:
                     self._check_capability(request)
                     async with aclosing(self._answer(worker, capability, request)) as chunks:  # type: ignore[type-var]  # a generator
                         async for chunk in chunks:
-                            if sent is not None:  # with the first chunk, in one message
-                                yield sent
-                                sent = None
+                            if dispatched is not None:  # together with the first chunk: one message on the socket
+                                yield dispatched
+                                dispatched = None
                             yield chunk
                     failed = False
                 except (GeneratorExit, asyncio.CancelledError):
-                    failed = False  # the client's wish, not the worker's fault
+                    failed = False  # cancelled by the client
                     raise
                 finally:
                     self._admission.release(ticket, failed=failed)
                     self._metrics.ended(failed=failed)
         except TimeoutError as err:
-            raise self._admission.why_cut(ticket) or errors.DeadlineExceeded(
-                f"{self._plan.spec.model} did not finish within {request.timeout:g} s.", "Allow more with --timeout."
+            alias = self._plan.spec.model
+            raise self._admission.why_cancelled(ticket) or errors.DeadlineExceeded(
+                _("{alias} did not finish within {seconds:g} s.", alias=alias, seconds=request.timeout),
+                _("Set a longer --timeout."),
             ) from err
 
     def _check_capability(self, request: Request) -> None:
         if lacking := needed_by(request) - self._capabilities:
-            can = ", ".join(sorted(self._capabilities))
-            message = f"{self._plan.spec.model} cannot {' or '.join(sorted(lacking))}; it can {can}."
+            message = _(
+                "{alias} does not support {missing}; it supports: {capabilities}.",
+                alias=self._plan.spec.model,
+                missing=", ".join(sorted(lacking)),
+                capabilities=", ".join(sorted(self._capabilities)),
+            )
             raise errors.Unsupported(message, needs=sorted(needed_by(request)))
 
     def _answer(self, worker: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
         start = functools.partial(self._lifecycle.workers.ask, worker, capability, request)
         return self._metrics.measured(retried(start, self._tries))
 
-    # ---- looking after it
+    # ---- monitoring
 
-    def _look(self) -> ModelStat:
+    def _current_stat(self) -> ModelStat:
         spec = self._plan.spec
         return ModelStat(
             model=spec.model,
@@ -253,17 +261,17 @@ class Pool:
             currency=self._price.currency if self._price else "",
         )
 
-    async def _stat(self, _: None) -> AsyncIterator[ModelStat]:
-        yield self._look()
+    async def _stat(self, _nothing: None) -> AsyncIterator[ModelStat]:
+        yield self._current_stat()
 
-    async def _follow(self, _: None) -> AsyncIterator[Delta]:
-        """Yield what changes, as it changes, for as long as somebody listens."""
+    async def _follow(self, _nothing: None) -> AsyncIterator[Delta]:
+        """Yield deltas of the counters until the client closes the call."""
         before: ModelStat | None = None
-        moves = told = -ALIVE_SECONDS
+        changes, sent_at = -1, -KEEPALIVE_SECONDS
         while True:
-            if self._admission.moves != moves or time.monotonic() - told >= ALIVE_SECONDS:
-                moves, told = self._admission.moves, time.monotonic()
-                now = self._look()
+            if self._admission.changes != changes or time.monotonic() - sent_at >= KEEPALIVE_SECONDS:
+                changes, sent_at = self._admission.changes, time.monotonic()
+                now = self._current_stat()
                 yield delta(before, now)
                 before = now
             await asyncio.sleep(FOLLOW_SECONDS)
@@ -273,22 +281,23 @@ class Pool:
             await asyncio.sleep(1)
             self._metrics.tick(self._admission.running, self._admission.queued)
 
-    async def _history(self, _: None) -> AsyncIterator[Sample]:
+    async def _history(self, _nothing: None) -> AsyncIterator[Sample]:
         for sample in list(self._metrics.history):
             yield sample
 
     async def _logs(self, request: protocol.LogsRequest) -> AsyncIterator[str]:
         for line in [*tail(os.getpid(), request.lines), *await self._lifecycle.workers.log(request.lines)]:
-            yield redact(line, self._plan.hidden)  # also what came past our log: from an SDK, from Python itself
+            yield redact(line, self._plan.hidden)  # an SDK or Python may have written to stderr past our filter
 
     async def _undeploy(self, request: protocol.UndeployRequest) -> AsyncIterator[protocol.UndeployResult]:
-        """End the deployment; requests that run or wait may finish first."""
+        """End the deployment, after a grace period for requests in flight and in the queue."""
         self._undeploying = True
         alias = self._plan.spec.model
-        self._admission.close(errors.NotDeployed(f"{alias} is being undeployed.", "Deploy it again."), at_once=False)
-        if not self._capabilities:  # who waits for it is told now: this process ends soon
-            undeployed = errors.NotDeployed(f"{alias} was undeployed while it loaded.")
-            self._note(Failed(errors.to_wire(undeployed)))
+        closing = errors.NotDeployed(_("{alias} is being undeployed.", alias=alias), _("Deploy it again."))
+        self._admission.close(closing, at_once=False)
+        if not self._capabilities:  # the client that deploys it must hear before this process ends
+            undeployed = errors.NotDeployed(_("{alias} was undeployed while it was loading.", alias=alias))
+            self._add_event(Failed(errors.to_wire(undeployed)))
         unfinished = await self._admission.empty(request.grace)
         pids = [os.getpid(), *self._lifecycle.workers.family()]
         await self._lifecycle.workers.close()

@@ -105,7 +105,7 @@ def test_chat_keeps_the_part_when_its_worker_is_killed(deployed: Kernel, cluster
     pid = next(event.pid for event in cluster.iterate(link.stream("watch")) if isinstance(event, Placed))
     cell = deployed.run("%%chat m\ntokens:2000@50", on_text=lambda: os.kill(pid, signal.SIGKILL))
     assert cell.status == "error"
-    assert "the worker died while answering" in cell.everything
+    assert "the worker died during the request" in cell.everything
     assert "the partial answer is in _chat" in cell.markdown
     assert deployed.run("print(_chat.interrupted, len(_chat.text) > 0)").text == "True True\n"
     assert "Echo: again" in deployed.run("%%chat m\nagain").markdown
@@ -166,7 +166,7 @@ def test_line_chat_takes_the_prompt_as_typed(deployed: Kernel) -> None:
         ("%byzer deploy --model x --pretrained_model_type saas/openai --infer_params saas.model=${NO_X}", "NO_X"),
         ("%byzer deploy --model x --infer_backend llama_cpp --model_path /no/such.gguf", "/no/such.gguf"),
         ("%byzer deploy --model x --infer_backend llama_cpp --model_path /etc/passwd", "not a GGUF"),
-        ("%byzer connect --ray_address 127.0.0.1:9", "Nothing answers at 127.0.0.1:9"),
+        ("%byzer connect --ray_address 127.0.0.1:9", "Nothing listens at 127.0.0.1:9"),
         ("%byzer easy deploy deepseek-chatt --token x", "deepseek-chat"),
         ("%byzer stta", "stat"),
         ("%%chat\nhello", "alias"),

@@ -268,7 +268,7 @@ def test_unsupported_capability_names_models_that_have_it(kernel: Kernel, cluste
     from byzer_magic.errors import Unsupported
 
     tts, chat = Deployed(kernel, servers, "S22"), Deployed(kernel, servers, "S07")
-    with pytest.raises(Unsupported, match="cannot embed") as caught:
+    with pytest.raises(Unsupported, match="does not support embed") as caught:
         tts.python.embed("hello")
     assert "the capability embed" in caught.value.hint
     with pytest.raises(Unsupported) as caught:

@@ -21,7 +21,7 @@ def test_a_port_that_is_no_ray_is_given_up(shell: Shell) -> None:
         shell.env["BYZER_CONNECT_SECONDS"] = "3"
         done = shell("connect", "--ray_address", f"127.0.0.1:{server.getsockname()[1]}")
     assert done.returncode == 1
-    assert "did not answer within 3 s" in done.stderr
+    assert "did not respond within 3 s" in done.stderr
     assert done.stdout == ""
 
 

@@ -78,7 +78,7 @@ def test_undeploy_frees_the_memory_at_once(manager: Manager, gguf: Path) -> None
 def test_a_worker_killed_while_it_loads_fails_the_deploy_within_seconds(manager: Manager) -> None:
     events = manager.iterate(manager.deploy(manager.plan(vllm())))
     started = 0.0
-    with pytest.raises(errors.EngineFailed, match="worker 0 died while it loaded the model") as caught:
+    with pytest.raises(errors.EngineFailed, match="worker 0 died while it was loading the model") as caught:
         for event in events:
             if isinstance(event, Loading) and not started:
                 [pid] = eventual_pids()
@@ -199,7 +199,7 @@ def test_a_pool_that_cannot_load_again_says_so_and_goes_on_trying(manager: Manag
 
 def test_a_model_undeployed_while_it_loads_says_that(manager: Manager) -> None:
     events = manager.iterate(manager.deploy(manager.plan(vllm())))
-    with pytest.raises(errors.NotDeployed, match="undeployed while it loaded"):
+    with pytest.raises(errors.NotDeployed, match="undeployed while it was loading"):
         for event in events:
             if isinstance(event, Loading):
                 other = Manager()
@@ -209,7 +209,7 @@ def test_a_model_undeployed_while_it_loads_says_that(manager: Manager) -> None:
 
 
 def test_a_worker_too_large_for_any_node_is_refused_at_once(manager: Manager, gguf: Path) -> None:
-    with pytest.raises(errors.NoRoom, match=r"64 GPUs on one node; the largest has \d"):
+    with pytest.raises(errors.NoRoom, match=r"64 GPUs on one node; the largest node has \d"):
         deploy(manager, llama(gguf, gpus_per_worker=64, num_workers=1))
 
 
@@ -219,7 +219,7 @@ def test_killed_in_the_middle_of_an_answer_nothing_is_repeated(manager: Manager,
     while not next(stream).text:
         pass
     os.kill(worker_pids("l")[0], signal.SIGKILL)
-    with pytest.raises(errors.WorkerLost, match="died while answering"):
+    with pytest.raises(errors.WorkerLost, match="died during the request"):
         list(stream)
     assert eventually(lambda: [worker.health for worker in bz.model("l").stat().workers] == ["up"], 30)
     assert bz.model("l").stat().errors == 1

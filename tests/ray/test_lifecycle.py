@@ -119,7 +119,7 @@ def test_changes_wait_for_each_other_and_say_so(manager: Manager, provider: Proc
 def test_more_engines_than_there_is_room_for_are_refused_at_once(manager: Manager, gguf: Path) -> None:
     deploy(manager, replace(llama(gguf), cpus_per_worker=1.0))
     started = time.monotonic()
-    with pytest.raises(errors.NoRoom, match=r"8 more of l asks for 8 CPUs"):
+    with pytest.raises(errors.NoRoom, match=r"Not enough CPUs for 8 more workers of l: 8 requested"):
         scale(manager, "l", 9)
     assert time.monotonic() - started < 10
     assert healths("l") == ["up"]

@@ -1,4 +1,4 @@
-"""Finding, starting and leaving a Ray cluster, each with a deadline and a plain error."""
+"""Finding, starting and leaving a Ray cluster, each with a timeout and a clear error."""
 
 from __future__ import annotations
 
@@ -19,27 +19,33 @@ from typing import Any
 
 from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect
+from byzer_magic.i18n import gettext, lazy_gettext as _
 from byzer_magic.runtime.cluster.discovery import listens, running_cluster, temp_folder
 from byzer_magic.runtime.cluster.ray_import import child_environment, import_ray
 
 NAMESPACE = "byzer"
-"""Ray's namespaces hide names from each other; all deployments live in this one."""
+"""The Ray namespace of all deployments: actor names are unique within a namespace."""
 POLL_SECONDS = 0.1
 
 Say = Callable[[str], None]
 
 _OURS: set[str] = set()
-"""Addresses that `connect` has connected this process to."""
+"""Addresses of the clusters that `connect` has connected this process to."""
 
 
 def connect(address: str, settings: Settings, say: Say) -> str:
-    """Connect this process to Ray; return the cluster's address.
+    """Connect this process to a Ray cluster and return its address.
 
-    `auto` means the cluster that runs on this machine (or that RAY_ADDRESS names), else a local one is started.
-    A process that is connected stays connected when the address is `auto` or the same.
+    A process that is connected already stays connected when the address is `auto` or the same.
+
+    Args:
+        address: ``host:port`` of a Ray head, or `auto`: the cluster that runs on this machine or that RAY_ADDRESS
+            names; without one, a local Ray is started.
+        settings: timeouts, and the resources of a local Ray.
+        say: receives progress messages.
 
     Raises:
-        CannotConnect: nothing answers at the address, or not in time, or Ray refuses.
+        CannotConnect: nothing listens at the address, or Ray refuses or does not respond in time.
     """
     _use_token()
     ray = import_ray()
@@ -59,23 +65,24 @@ def connect(address: str, settings: Settings, say: Say) -> str:
 
 
 def _leave(here: str) -> None:
-    """Disconnect from a cluster that `connect` connected to; what the notebook did itself stays as it is."""
+    """Disconnect from a cluster that `connect` connected to; a connection that the user's code made is left alone."""
     ray = import_ray()
     if here not in _OURS:
         raise CannotConnect(
-            f"This process connected itself to the Ray at {here}.", "Call ray.shutdown() first, then connect again."
+            _("This process has called ray.init() itself, for the cluster at {address}.", address=here),
+            _("Call ray.shutdown() first, then connect again."),
         )
     ray.shutdown()
 
 
 def _attach(address: str, seconds: float) -> None:
-    """Call ray.init with a deadline, which it does not have: it may block for minutes and cannot be stopped."""
+    """Call ray.init with a timeout of our own: it may block for minutes, and cannot be interrupted."""
     ray = import_ray()
     ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
 
     def attach() -> None:
         try:
-            logging.getLogger("ray").setLevel(logging.ERROR)  # it warns that this is not the main thread
+            logging.getLogger("ray").setLevel(logging.ERROR)  # Ray warns outside the main thread
             ray.init(
                 address=address,
                 namespace=NAMESPACE,
@@ -83,10 +90,10 @@ def _attach(address: str, seconds: float) -> None:
                 logging_level=logging.ERROR,
                 configure_logging=False,
             )
-        except Exception as err:  # noqa: BLE001 - told by the thread that waits
+        except Exception as err:  # noqa: BLE001 - raised in the waiting thread
             ended.put(err)
         else:
-            # log_to_driver does not cover the raylet's messages: they would land in the cell, or in a shell's stdout.
+            # log_to_driver does not cover the raylet's messages, which would appear in the cell or on stdout.
             ray._private.worker._worker_logs_enabled = False
             ended.put(None)
 
@@ -95,22 +102,25 @@ def _attach(address: str, seconds: float) -> None:
         failure = ended.get(timeout=seconds)
     except queue.Empty:
         raise CannotConnect(
-            f"Ray at {address} did not answer within {seconds:g} s.",
-            "Is it the port of a Ray head, of the same version? A cluster with tokens needs RAY_AUTH_MODE=token.",
+            _("Ray at {address} did not respond within {seconds:g} s.", address=address, seconds=seconds),
+            _(
+                "Check that the port is that of a Ray head of the same version. "
+                "A cluster with token authentication needs RAY_AUTH_MODE=token."
+            ),
         ) from None
     if failure is not None:
         text = str(failure).strip().splitlines() or [type(failure).__name__]
         raise CannotConnect(
-            f"Ray at {address} refused: {text[0]}",
-            "A cluster with tokens needs RAY_AUTH_MODE=token and its token file.",
+            _("Ray at {address} refused the connection: {error}", address=address, error=text[0]),
+            _("A cluster with token authentication needs RAY_AUTH_MODE=token and its token file."),
         ) from failure
 
 
 def _use_token() -> None:
-    """Use the token that `ray start` wrote: Ray by itself does so for address="auto" only.
+    """Use the token that `ray start` has written: Ray itself does so for address="auto" only.
 
-    Ray reads RAY_AUTH_MODE when it is imported, so this comes first; where a notebook has imported Ray already,
-    Ray's own switch (which has no public name) is used.
+    Ray reads RAY_AUTH_MODE at import, so this is called before; where Ray is imported already, its configuration is
+    initialized again, for which Ray has no public function.
     """
     if "RAY_AUTH_MODE" in os.environ or not (Path.home() / ".ray" / "auth_token").exists():
         return
@@ -122,20 +132,21 @@ def _use_token() -> None:
 
 
 def _probe(address: str) -> None:
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _colon, port = address.removeprefix("ray://").rpartition(":")
     if address.startswith("ray://") or not host or not port.isdigit():
         raise CannotConnect(
-            f"{address!r} is not an address of a Ray head.", "Use auto or host:port, e.g. --ray_address 10.0.0.5:6379."
+            _("{address!r} is not the address of a Ray head.", address=address),
+            _("Use auto or host:port, e.g. --ray_address 10.0.0.5:6379."),
         )
     if not listens(host, int(port)):
         raise CannotConnect(
-            f"Nothing answers at {address}.",
-            "Start Ray there (ray start --head), or use --ray_address auto for a local one.",
+            _("Nothing listens at {address}.", address=address),
+            _("Start Ray there (ray start --head), or use --ray_address auto for a local one."),
         )
 
 
 def head_file() -> Path:
-    """Return the file that says where the local Ray is, and which process holds it."""
+    """Return the file with the local Ray's address and the id of the process that holds it."""
     return temp_folder() / "byzer_head.json"
 
 
@@ -147,15 +158,15 @@ def _one_at_a_time() -> Iterator[None]:
 
 
 def _start(settings: Settings, say: Say) -> str:
-    """Start the local Ray in a process of its own, once for however many notebooks ask at the same moment."""
+    """Start the local Ray in a process of its own; of several processes that do so at once, one starts it."""
     with _one_at_a_time():
         if address := running_cluster():
             return address
-        say("No Ray is running here: starting a local one (it stays until `shutdown`) ...")
+        say(gettext("No Ray is running on this machine: starting a local one, which runs until `shutdown` ..."))
         try:
             return _start_once(settings, say)
         except CannotConnect:
-            say("It did not come up (Ray gives itself 30 s, which a busy machine may not have); once more ...")
+            say(gettext("The local Ray did not start within Ray's own limit of 30 s: retrying ..."))
             return _start_once(settings, say)
 
 
@@ -171,7 +182,7 @@ def _start_once(settings: Settings, say: Say) -> str:
 
 
 def _spawn_head(log_path: Path, cpus: int, gpus: int) -> int:
-    """Start the process that holds the local Ray, as nobody's child; return its pid."""
+    """Start the process that holds the local Ray, detached from this one; return its pid."""
     command = [sys.executable, "-m", "byzer_magic.runtime.cluster.local_head", str(cpus), str(gpus)]
     with log_path.open("w") as output:
         done = subprocess.run(  # noqa: S603 - our own module
@@ -190,16 +201,25 @@ def _await_head(pid: int, log_path: Path, seconds: float, say: Say) -> str:
     while time.monotonic() - started < seconds:
         if not _is_head(pid):
             lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
-            raise CannotConnect("The local Ray could not start.", "\n".join([f"From {log_path}:", *lines]))
+            log = "\n".join(lines)
+            raise CannotConnect(
+                _("The local Ray could not start."), _("From {file}:\n{log}", file=str(log_path), log=log)
+            )
         if address := running_cluster():
-            say(f"Local Ray is up after {time.monotonic() - started:.1f} s.")
+            say(gettext("Local Ray is up after {seconds:.1f} s.", seconds=time.monotonic() - started))
             return address
         time.sleep(POLL_SECONDS)
-    raise CannotConnect(f"The local Ray did not start within {seconds:g} s.", f"See {log_path}.")
+    raise CannotConnect(
+        _("The local Ray did not start within {seconds:g} s.", seconds=seconds), _("See {file}.", file=str(log_path))
+    )
 
 
 def shutdown(say: Say) -> bool:
-    """Stop the local Ray that `connect` started, and nothing else; return whether there was one."""
+    """Stop the local Ray that `connect` started, and no other; return whether there was one.
+
+    Args:
+        say: receives progress messages.
+    """
     file = head_file()
     if not file.exists():
         return False
@@ -208,7 +228,7 @@ def shutdown(say: Say) -> bool:
     if not _is_head(pid):
         file.unlink(missing_ok=True)
         return False
-    say("Stopping the local Ray ...")
+    say(gettext("Stopping the local Ray ..."))
     ray = sys.modules.get("ray")  # without it, this process is connected to nothing
     if ray is not None and ray.is_initialized() and ray.get_runtime_context().gcs_address == head["address"]:
         ray.shutdown()
@@ -220,7 +240,7 @@ def shutdown(say: Say) -> bool:
 
 
 def _is_head(pid: int) -> bool:
-    """Return whether that process is ours: pids are reused."""
+    """Return whether that process holds the local Ray: process ids are reused."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
         return state != "Z" and b"byzer_magic.runtime.cluster.local_head" in Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -229,7 +249,7 @@ def _is_head(pid: int) -> bool:
 
 
 def room() -> dict[str, tuple[float, float]]:
-    """Return, for CPU and GPU, how much is free and how much there is in all."""
+    """Return the free and the total resources of the cluster, by name: `CPU` and `GPU`."""
     ray = import_ray()
     free: dict[str, Any] = ray.available_resources()
     total: dict[str, Any] = ray.cluster_resources()

@@ -1,4 +1,4 @@
-"""Alias to pool: Ray's named actors in our namespace are the registry."""
+"""Creating, finding and removing pools: Ray's named actors in our namespace are the registry of deployments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import ray
 
 from byzer_magic import errors
-from byzer_magic.i18n import join
+from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster import placement
 from byzer_magic.runtime.cluster.connect import NAMESPACE
@@ -18,7 +18,7 @@ from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.transport.client import Link
 
 PLACE_SECONDS = 30.0
-"""How long Ray may take to give a pool its process."""
+"""How long Ray may take to start a pool's process."""
 
 
 def aliases() -> list[str]:
@@ -29,10 +29,10 @@ def aliases() -> list[str]:
 
 
 def actor_of(alias: str) -> Any:
-    """Return the pool of an alias.
+    """Return the pool of an alias, a Ray actor handle.
 
     Raises:
-        NotDeployed: there is none; the hint lists those that are.
+        NotDeployed: there is none; the hint lists the deployed aliases.
     """
     try:
         return ray.get_actor(alias, namespace=NAMESPACE)
@@ -41,19 +41,24 @@ def actor_of(alias: str) -> Any:
 
 
 def not_deployed(alias: str, known: list[str]) -> errors.NotDeployed:
-    """Return the error for an alias that nothing runs under."""
+    """Return the error for an alias that is not among the deployed ones."""
+    message = _("No model is deployed as {alias!r}.", alias=alias)
     if not known:
-        return errors.NotDeployed(f"No model is deployed as {alias!r}.", "Nothing is deployed. See: deploy --help")
-    hint = join(errors.suggest(alias, known), f"Deployed: {', '.join(known)}.")
-    return errors.NotDeployed(f"No model is deployed as {alias!r}.", hint)
+        return errors.NotDeployed(message, _("Nothing is deployed. See: deploy --help"))
+    deployed = _("Deployed: {aliases}.", aliases=", ".join(known))
+    return errors.NotDeployed(message, join(errors.suggest(alias, known), deployed))
 
 
 async def endpoint_of(actor: Any, seconds: float = PLACE_SECONDS) -> protocol.Endpoint:
-    """Ask a pool where it listens.
+    """Return where a pool listens.
+
+    Args:
+        actor: the pool.
+        seconds: how long to wait for its process.
 
     Raises:
-        ConnectionError: it is dead or restarting.
-        TimeoutError: Ray did not place it in time.
+        ConnectionError: it has died or is restarting.
+        TimeoutError: Ray did not start its process in time.
     """
     try:
         endpoint: protocol.Endpoint = await asyncio.wait_for(actor.endpoint.remote(), seconds)
@@ -63,7 +68,7 @@ async def endpoint_of(actor: Any, seconds: float = PLACE_SECONDS) -> protocol.En
 
 
 def link_to(alias: str, known: Link | None = None) -> Link:
-    """Return a client of the pool of `alias`: `known` while it is that same pool's, else a new one.
+    """Return a link to the pool of `alias`: `known` if it leads to that pool, else a new one.
 
     Raises:
         NotDeployed: there is no such alias.
@@ -80,10 +85,10 @@ def create(plan: Plan) -> Any:
 
     Raises:
         NoRoom: the cluster has too few CPUs or GPUs.
-        NameTaken: another notebook was faster.
+        NameTaken: the alias is deployed, perhaps by another process at the same time.
     """
     spec = plan.spec
-    local = plan.backend.info.local  # its workers have actors, and resources, of their own
+    local = plan.backend.info.local  # its workers are actors with resources of their own
     if local:
         placement.check_node(spec)
     placement.check_room(spec.model, spec.num_workers * spec.cpus_per_worker, spec.num_workers * spec.gpus_per_worker)
@@ -95,20 +100,30 @@ def create(plan: Plan) -> Any:
         "num_cpus": workers * spec.cpus_per_worker,
         "num_gpus": workers * spec.gpus_per_worker,
         "max_restarts": -1,
-        "max_task_retries": 0,  # a chat must never run twice because a process died
+        "max_task_retries": 0,  # a request must never run twice because a process died
         "max_concurrency": 100,
     }
     try:
         return ray.remote(Pool).options(**options).remote(plan)
     except ValueError as err:
-        raise errors.NameTaken(f"{spec.model!r} is deployed already.", "Use --replace, or another --model.") from err
+        raise errors.NameTaken(
+            _("{alias!r} is already deployed.", alias=spec.model),
+            _("Add --replace to replace it, or choose another --model."),
+        ) from err
 
 
 async def remove(actor: Any, pids: list[int], alias: str, plan_id: str = "") -> None:
-    """Kill a pool, give back what it had reserved, and wait until its processes on this node are gone."""
+    """Kill a pool, free its resources, and wait up to 5 s until its processes on this node have ended.
+
+    Args:
+        actor: the pool.
+        pids: processes to wait for.
+        alias: the deployment's alias.
+        plan_id: see `placement.release`.
+    """
     ray.kill(actor, no_restart=True)
     await asyncio.to_thread(placement.release, alias, plan_id)
-    for _ in range(100):
+    for _attempt in range(100):
         if not any(_alive(pid) for pid in pids):
             return
         await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What a deployment was changed to, kept where a pool that Ray restarts, perhaps on another node, finds it again."""
+"""The desired state of a deployment, stored in Ray's key-value store: a pool restarted on any node finds it there."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ _SPACE = b"byzer"
 
 
 class DesiredState(msgspec.Struct, frozen=True):
-    """What somebody wanted of the workers."""
+    """The workers that a deployment is to have."""
 
     workers: int
+    """Their number."""
     drained: list[int] = []
-    """By their place in the row: after a restart the workers are numbered anew."""
+    """Positions of the drained ones, counted from 0: after a restart of the pool, indices are assigned again."""
 
 
 def save(plan: Plan, wanted: DesiredState) -> None:
-    """Keep it."""
+    """Store the desired state of a deployment."""
     internal_kv._internal_kv_put(_key(plan), msgspec.json.encode(wanted), overwrite=True, namespace=_SPACE)
 
 
 def load(plan: Plan) -> DesiredState:
-    """Return it; where nobody has changed anything, it is what was deployed."""
+    """Return the stored state; without one, that of the plan."""
     found = internal_kv._internal_kv_get(_key(plan), namespace=_SPACE)
     return msgspec.json.decode(found, type=DesiredState) if found else DesiredState(plan.spec.num_workers)
 
 
 def delete(plan: Plan) -> None:
-    """Forget it: the deployment ends."""
+    """Remove the stored state."""
     internal_kv._internal_kv_del(_key(plan), namespace=_SPACE)
 
 

@@ -1,7 +1,7 @@
-"""Files that say where things are on this machine. Needs no Ray, whose import alone takes 2 s.
+"""Service discovery by files on this machine, without Ray, whose import alone takes a second.
 
-A pool writes its endpoint into a file that only its user can read, so that a shell command or a fresh notebook on
-the same machine reaches it in milliseconds; whoever finds no such file, or nobody listening, asks Ray.
+A pool writes its endpoint into a file that only its user can read, so that a shell command or a new notebook on the
+same machine connects in milliseconds. A client that finds no file, or no listener at its endpoint, asks Ray.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from byzer_magic.runtime.transport.protocol import Endpoint
 
 PROBE_SECONDS = 2.0
 LONGEST_NAME = 150
-"""Characters of an alias, quoted, in the name of a file: file systems allow 255 in all."""
+"""Characters of a quoted alias in a file's name; a longer one is cut and hashed. File systems allow 255 bytes."""
 
 
 def temp_folder() -> Path:
-    """Return Ray's folder for sessions (RAY_TMPDIR, else TMPDIR, else /tmp, as Ray itself chooses)."""
+    """Return Ray's folder for sessions, chosen as Ray does: below RAY_TMPDIR, else TMPDIR, else /tmp."""
     folder = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray"  # noqa: S108 - Ray's own
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def listens(host: str, port: int) -> bool:
-    """Return whether something accepts connections there."""
+    """Return whether a TCP connection to `host` and `port` is accepted."""
     try:
         with socket.create_connection((host, port), PROBE_SECONDS):
             return True
@@ -50,36 +50,36 @@ def running_cluster() -> str | None:
 
 
 def announce(folder: Path, alias: str, endpoint: Endpoint) -> None:
-    """Write an alias's endpoint (and its token) where only this user can read it."""
+    """Write the endpoint of an alias, with its token, to a file in `folder` that only this user can read."""
     descriptor, unfinished = tempfile.mkstemp(dir=folder)  # mode 0600
     with os.fdopen(descriptor, "wb") as output:
         output.write(msgspec.json.encode({**msgspec.to_builtins(endpoint), "alias": alias}))
-    Path(unfinished).replace(_file(folder, alias))  # whole or not at all
+    Path(unfinished).replace(_file(folder, alias))  # atomic: readers never see half a file
 
 
 def withdraw(folder: Path, alias: str) -> None:
-    """Take an alias's file away."""
+    """Remove the file of an alias."""
     _file(folder, alias).unlink(missing_ok=True)
 
 
 def announced(alias: str) -> Endpoint | None:
-    """Return the endpoint of an alias of the running cluster if it is on this machine and listens, else None."""
+    """Return the endpoint of an alias of the running cluster if its pool listens on this machine, else None."""
     if os.environ.get("RAY_ADDRESS"):
         return None
     file = _file(temp_folder() / "session_latest" / "byzer", alias)
     try:
-        if file.stat().st_uid != os.getuid():  # the folder may be anyone's: prompts go to our own pools only
+        if file.stat().st_uid != os.getuid():  # others may write to the folder: send prompts to our own pools only
             return None
         endpoint = msgspec.json.decode(file.read_bytes(), type=Endpoint)
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(endpoint.path)
-    except (OSError, msgspec.DecodeError):  # nothing, nothing for us to read, or nobody there
+    except (OSError, msgspec.DecodeError):  # no file, not readable, or no listener
         return None
     return endpoint if running_cluster() else None
 
 
 def aliases() -> list[str] | None:
-    """Return the aliases of the running cluster that have listened on this machine, or None when no Ray runs."""
+    """Return the aliases of pools announced on this machine, or None when no Ray runs here."""
     if running_cluster() is None:
         return None
     found = []
@@ -90,14 +90,19 @@ def aliases() -> list[str] | None:
 
 
 class _Announced(Endpoint, frozen=True):
-    """An endpoint, and whose it is."""
+    """An endpoint with its alias."""
 
     alias: str = ""
 
 
 def keep_log(alias: str, lines: list[str]) -> None:
-    """Keep what the workers of a deploy that failed have written, if that can be: the deployment itself is gone."""
-    with contextlib.suppress(OSError):  # what is lost is less than the error that people wait for
+    """Store the log of a failed deploy, whose processes no longer exist; `logs` shows it.
+
+    Args:
+        alias: the deployment's alias.
+        lines: the workers' last lines.
+    """
+    with contextlib.suppress(OSError):  # the error of the deploy matters more than its log
         file = _log_file(alias)
         file.parent.mkdir(mode=0o700, exist_ok=True)
         if _is_ours(file.parent):
@@ -106,7 +111,7 @@ def keep_log(alias: str, lines: list[str]) -> None:
 
 
 def kept_log(alias: str) -> list[str]:
-    """Return what was kept of an alias's last failed deploy."""
+    """Return the stored log of the last deploy of an alias, if that failed; else nothing."""
     file = _log_file(alias)
     try:
         return file.read_text(encoding="utf-8").splitlines() if _is_ours(file.parent) else []
@@ -115,13 +120,13 @@ def kept_log(alias: str) -> list[str]:
 
 
 def forget_log(alias: str) -> None:
-    """Forget what was kept."""
+    """Remove the stored log of an alias."""
     with contextlib.suppress(OSError):
         _log_file(alias).unlink(missing_ok=True)
 
 
 def _is_ours(folder: Path) -> bool:
-    """Return whether a folder in a place where all may write is this user's own, and no link to elsewhere."""
+    """Return whether a folder belongs to this user and is not a symbolic link: anyone may write beside it."""
     status = folder.lstat()
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
 
@@ -135,7 +140,7 @@ def _file(folder: Path, alias: str) -> Path:
 
 
 def _name(alias: str) -> str:
-    """Return the name of an alias's file: one of Chinese characters is nine times as long when quoted."""
+    """Return an alias as a file name; quoting makes a Chinese character nine times as long."""
     quoted = quote(alias, safe="")
     if len(quoted) <= LONGEST_NAME:
         return quoted
@@ -143,7 +148,7 @@ def _name(alias: str) -> str:
 
 
 def link_to(alias: str) -> Link:
-    """Return a link that finds its pool by the file that the pool wrote."""
+    """Return a link that finds its pool by the file that the pool has written."""
 
     async def find() -> Endpoint:
         if (endpoint := announced(alias)) is None:

@@ -1,7 +1,7 @@
-"""What the processes of a deployment wrote, on whatever node they run or ran.
+"""Logs of a deployment's processes on all nodes, including processes that have ended.
 
-Ray keeps a process's output in files of the process's node. Another node's files are read by a task there: unlike a
-call of the process itself, that also works while it is busy, or dead; and unlike Ray's own way, without a dashboard.
+Ray keeps the output of a process in files on its node. Files of another node are read by a task there. Unlike a call of
+the process itself, this works while it is busy and after it has died; unlike Ray's own log API, without a dashboard.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from byzer_magic.runtime.cluster.node import tail
 
 NODE_SECONDS = 20.0
-"""How long another node may take to read its files; Ray may have to start a process for it."""
+"""How long another node may take to read its files, for which Ray may have to start a process."""
 
 
 class ProcessId(NamedTuple):
-    """Where a process runs or ran: different nodes may have processes of the same number."""
+    """A process of the cluster: process ids are unique only within a node."""
 
     node: str
     pid: int
@@ -32,16 +32,21 @@ def here() -> str:
 
 
 async def tails(processes: Iterable[ProcessId], lines: int) -> list[str]:
-    """Return the last lines that each process wrote; where they cannot be read, a line says why."""
+    """Return the last lines that each process wrote; where they cannot be read, one line with the reason.
+
+    Args:
+        processes: the processes, in the order of the result; duplicates are read once.
+        lines: how many lines of each.
+    """
     processes = list(dict.fromkeys(processes))
     by_node: dict[str, list[int]] = {}
-    for home in processes:
-        by_node.setdefault(home.node, []).append(home.pid)
+    for process in processes:
+        by_node.setdefault(process.node, []).append(process.pid)
     read = await asyncio.gather(*(_of_node(node, pids, lines) for node, pids in by_node.items()))
     found = {
         ProcessId(node, pid): text for node, texts in zip(by_node, read, strict=True) for pid, text in texts.items()
     }
-    return [line for home in processes for line in found[home]]
+    return [line for process in processes for line in found[process]]
 
 
 async def _of_node(node: str, pids: list[int], lines: int) -> dict[int, list[str]]:
@@ -50,13 +55,13 @@ async def _of_node(node: str, pids: list[int], lines: int) -> dict[int, list[str
     try:
         return await asyncio.wait_for(_of_other_node(node, pids, lines), NODE_SECONDS)
     except TimeoutError:
-        why = f"has not answered for {NODE_SECONDS:g} s"
+        why = f"the node did not respond within {NODE_SECONDS:g} s"
     except ray.exceptions.TaskUnschedulableError:
-        why = "is gone, or about to go"
+        why = "the node has left the cluster"
     except ray.exceptions.RayError as err:
-        why = f"could not be asked: {str(err).strip().splitlines()[-1]}"
+        why = str(err).strip().splitlines()[-1]
     address = await asyncio.to_thread(_address, node)
-    return {pid: [f"(What process {pid} wrote is on node {address}, which {why}.)"] for pid in pids}
+    return {pid: [f"(The log of process {pid} on node {address} cannot be read: {why}.)"] for pid in pids}
 
 
 async def _of_other_node(node: str, pids: list[int], lines: int) -> dict[int, list[str]]:

@@ -1,4 +1,4 @@
-"""This process's place on its node: Ray's session folder, sockets, logs."""
+"""What processes of a deployment need of their node: Ray's session folder, sockets, logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from byzer_magic.log import ROOT, RedactingFilter
 
 
 def attach_log(hidden: tuple[str, ...]) -> None:
-    """Send the package's log lines of this process to its stderr, which Ray keeps in a file, without secrets."""
+    """Send the package's log to stderr, which Ray keeps in a file.
+
+    Args:
+        hidden: secrets to replace in every line.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     handler.addFilter(RedactingFilter(hidden))
@@ -21,11 +25,11 @@ def attach_log(hidden: tuple[str, ...]) -> None:
     logging.getLogger(ROOT).setLevel(logging.INFO)
 
 
-def calm_garbage_collector() -> None:
-    """Take what has been loaded so far out of garbage collection, and collect what comes less often.
+def tune_garbage_collector() -> None:
+    """Exclude the objects loaded so far from garbage collection, and collect new ones less often.
 
-    An SDK leaves very many objects that never go away; looking through them again and again costs a pool under load
-    a good part of its time.
+    SDKs create very many permanent objects. Scanning them in every full collection takes a considerable part of the
+    time of a pool under load.
     """
     gc.collect()
     gc.freeze()
@@ -38,24 +42,24 @@ def session_folder() -> Path:
 
 
 def socket_folder() -> Path:
-    """Return where this node's sockets are, and the files that say who listens on them."""
+    """Return the folder of this node's sockets and of the files that announce them (see `discovery`)."""
     return session_folder() / "byzer"
 
 
 def tail(pid: int, lines: int) -> list[str]:
-    """Return the last lines that a Ray worker process wrote to stdout, and the last to stderr."""
+    """Return the last `lines` lines that a Ray worker process wrote to stdout, and as many of stderr."""
     found: list[str] = []
     for path in sorted((session_folder() / "logs").glob(f"worker-*-{pid}.*")):
         try:
             text = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:  # Ray has moved it away
+        except OSError:  # Ray has rotated it
             continue
-        found += [line for line in text if not line.startswith(":")][-lines:]  # those are Ray's own markers
+        found += [line for line in text if not line.startswith(":")][-lines:]  # Ray's own markers start with a colon
     return found
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and all that it has started, as far as they run on this node."""
+    """Return the ids of a process on this node and all its descendants."""
     try:
         top = psutil.Process(pid)
         return [pid, *(child.pid for child in top.children(recursive=True))]

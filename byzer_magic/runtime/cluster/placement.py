@@ -1,7 +1,7 @@
-"""Room in the cluster: whether there is enough, and Ray's placement groups, named so that none is left behind.
+"""Resources of the cluster: checks that there are enough, and placement groups that reserve them.
 
-Ray keeps a group when the actor that made it dies and its job lives on; whoever removes a deployment finds its
-groups by their names.
+Ray keeps a placement group when the actor that created it dies while its job lives on. Groups are therefore named after
+their deployment, so that `release` finds all of them.
 """
 
 from __future__ import annotations
@@ -17,110 +17,155 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from byzer_magic import errors
 from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.i18n import Text, lazy_gettext as _, lazy_ngettext
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster.connect import room
 
 READY_SECONDS = 60.0
-"""How long Ray may take to find a place for a worker."""
+"""How long Ray may take to reserve the resources of a worker."""
 ROOM_SECONDS = 2.0
-"""How long Ray may take to count what an undeploy has just given back."""
+"""How long Ray may take to register resources that an undeploy has just freed."""
 EXTRA = "extra"
+"""Last part of the name of the group that `for_more` reserves."""
+EPSILON = 1e-9
+"""Ray's resources are floats: sums differ from what was requested by rounding errors."""
 
 
 async def one_node(plan: Plan, index: int) -> PlacementGroupSchedulingStrategy:
-    """Reserve what a worker needs, and return how Ray is told to place it there.
+    """Reserve the resources of one worker on one node, and return the scheduling strategy that places it there.
 
     Raises:
-        NoRoom: no node has it free.
+        NoRoom: no node has them free.
     """
     spec = plan.spec
     group = await _reserved(_prefix(spec.model, plan.id) + str(index), [_bundle(spec)])
     if group is None:
         raise errors.NoRoom(
-            f"{spec.model} worker {index} asks for {spec.gpus_per_worker:g} GPUs on one node; none has them free.",
-            "Lower --gpus_per_worker, or undeploy something (`list` shows what runs).",
+            _(
+                "{alias} worker {index} needs {gpus:g} GPUs on one node; no node has them free.",
+                alias=spec.model,
+                index=index,
+                gpus=spec.gpus_per_worker,
+            ),
+            _("Lower --gpus_per_worker, or undeploy something (`list` shows what runs)."),
         )
     return PlacementGroupSchedulingStrategy(group, 0)
 
 
 async def for_more(plan: Plan, workers: int, before: int) -> None:
-    """Reserve what so many workers need beyond those that the pool's actor was made with; `before` is what is.
+    """Reserve the resources of API workers beyond those with which the pool's actor was created.
+
+    Args:
+        plan: the deployment.
+        workers: for how many workers to reserve.
+        before: for how many workers is reserved now.
 
     Raises:
-        NoRoom: the nodes have too little free; what was reserved stays.
+        NoRoom: the nodes do not have them free; the reservation stays as it was.
     """
     spec = plan.spec
     bundle = _bundle(spec)
     if not bundle:
         return
     name = _prefix(spec.model, plan.id) + EXTRA
-    if not before:  # there may be one of a process that was killed
+    if not before:  # a pool process that was killed may have left one
         await asyncio.to_thread(_remove, name)
     if (more := workers - before) > 0:
-        asked = (more * spec.cpus_per_worker, more * spec.gpus_per_worker)
-        await asyncio.to_thread(check_room, f"{more} more of {spec.model}", *asked)
+        needed = (more * spec.cpus_per_worker, more * spec.gpus_per_worker)
+        await asyncio.to_thread(check_room, more_workers(spec.model, more), *needed)
     await asyncio.to_thread(_remove, name)
     if not workers or await _reserved(name, [bundle] * workers):
         return
     if before:
         await _reserved(name, [bundle] * before)
     raise errors.NoRoom(
-        f"Ray finds no place for {more} more workers of {spec.model}.",
-        "Ask for fewer, or undeploy something (`list` shows what runs).",
+        _("Ray cannot place {what}: no node has the resources free.", what=more_workers(spec.model, more)),
+        _("Ask for fewer workers, or undeploy something (`list` shows what runs)."),
     )
 
 
-def check_room(model: str, cpus: float, gpus: float) -> None:
-    """Compare what is asked with what is free, so that nothing waits for room that will not come.
+def more_workers(alias: str, count: int) -> Text:
+    """Return the words for additional workers, for `check_room`.
+
+    Example:
+        >>> str(more_workers("m", 2))
+        '2 more workers of m'
+    """
+    return lazy_ngettext("{count} more worker of {alias}", "{count} more workers of {alias}", count=count, alias=alias)
+
+
+def check_room(what: str, cpus: float, gpus: float) -> None:
+    """Compare required with free resources, because Ray would wait for missing ones without a limit.
+
+    Args:
+        what: who needs them, for the error: an alias, or `more_workers`.
+        cpus: CPUs needed, in all.
+        gpus: GPUs needed, in all.
 
     Raises:
-        NoRoom: too little is free.
+        NoRoom: fewer are free.
     """
     deadline = time.monotonic() + ROOM_SECONDS
-    for name, asked in (("CPU", cpus), ("GPU", gpus)):
+    for name, needed in (("CPU", cpus), ("GPU", gpus)):
         free, total = room()[name]
-        while free + 1e-9 < asked <= total and time.monotonic() < deadline:
+        while free + EPSILON < needed <= total and time.monotonic() < deadline:
             time.sleep(0.1)
             free, total = room()[name]
-        if asked > free + 1e-9:
+        if needed > free + EPSILON:
             flag = "--cpus_per_worker" if name == "CPU" else "--gpus_per_worker"
             raise errors.NoRoom(
-                f"{model} asks for {asked:g} {name}s; the cluster has {total:g}, {free:g} of them free.",
-                f"Lower {flag} or --num_workers, undeploy something (`list` shows what runs), or add a node.",
+                _(
+                    "Not enough {resource}s for {what}: {needed:g} requested, {free:g} of {total:g} free.",
+                    resource=name,
+                    what=what,
+                    needed=needed,
+                    free=free,
+                    total=total,
+                ),
+                _(
+                    "Lower {flag} or --num_workers, undeploy something (`list` shows what runs), or add a node.",
+                    flag=flag,
+                ),
             )
 
 
 def check_node(spec: DeploySpec) -> None:
-    """Compare what one worker asks for with what the nodes have: it cannot be on two.
+    """Compare the resources of one worker with those of the largest node: a worker cannot span two nodes.
 
     Raises:
         NoRoom: no node is large enough.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for name, asked, flag in (
+    for name, needed, flag in (
         ("CPU", spec.cpus_per_worker, "--cpus_per_worker"),
         ("GPU", spec.gpus_per_worker, "--gpus_per_worker"),
     ):
         largest = max((float(node.get(name, 0)) for node in nodes), default=0.0)
-        if asked > largest + 1e-9:
+        if needed > largest + EPSILON:
             raise errors.NoRoom(
-                f"Each worker of {spec.model} asks for {asked:g} {name}s on one node; the largest has {largest:g}.",
-                f"Lower {flag}, and raise --num_workers instead.",
+                _(
+                    "A worker of {alias} needs {needed:g} {resource}s on one node; the largest node has {largest:g}.",
+                    alias=spec.model,
+                    needed=needed,
+                    resource=name,
+                    largest=largest,
+                ),
+                _("Lower {flag}, and raise --num_workers instead.", flag=flag),
             )
 
 
 def give_back(plan: Plan, index: int) -> None:
-    """Give back what one worker has reserved."""
+    """Free the resources that one worker has reserved."""
     _remove(_prefix(plan.spec.model, plan.id) + str(index))
 
 
 async def _reserved(name: str, bundles: list[dict[str, float]]) -> PlacementGroup | None:
-    """Return a new group of that name, or None when there is no room for it; each bundle is on one node."""
-    await asyncio.to_thread(_remove, name)  # of the same before a restart, or of another size
+    """Return a new group of that name, or None when the resources are not free; each bundle is on one node."""
+    await asyncio.to_thread(_remove, name)  # one from before a restart, or of another size
     group = placement_group(bundles, strategy="PACK", name=name)
     try:
-        placed = await asyncio.to_thread(group.wait, READY_SECONDS)  # ready() would start a process to tell
-    except BaseException:  # whoever wanted it has gone
+        placed = await asyncio.to_thread(group.wait, READY_SECONDS)  # group.ready() would start a worker process
+    except BaseException:  # cancelled
         remove_placement_group(group)
         raise
     if placed:
@@ -135,7 +180,12 @@ def _bundle(spec: DeploySpec) -> dict[str, float]:
 
 
 def release(alias: str, plan_id: str = "") -> None:
-    """Give back all that the workers of an alias (of one deployment, when its id is given) have reserved."""
+    """Free all resources that workers have reserved.
+
+    Args:
+        alias: the deployment's alias.
+        plan_id: restricts it to the deployment with this `Plan.id`; empty: any deployment of the alias.
+    """
     prefix = _prefix(alias, plan_id)
     for group in ray.util.placement_group_table().values():
         name = str(group["name"])
@@ -148,5 +198,5 @@ def _prefix(alias: str, plan_id: str) -> str:
 
 
 def _remove(name: str) -> None:
-    with contextlib.suppress(ValueError):  # there is none
+    with contextlib.suppress(ValueError):  # no group of that name
         remove_placement_group(ray.util.get_placement_group(name))

@@ -1,7 +1,7 @@
-"""A spare process for the next deploy.
+"""Prestarting a worker process for the next deploy.
 
-Ray takes about 2 s to start the process of an actor, most of it Python importing Ray. Its raylets can start one
-ahead of need, but only C++ drivers have a function for it; the request itself is a plain gRPC call.
+Ray takes a second or more to start an actor's process, most of it for importing Ray. A raylet can start one in advance,
+but only Ray's C++ API has a function for it; the request itself is an ordinary gRPC call.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import ray
 from byzer_magic.log import get_logger
 
 KEEP_SECONDS = 3600
-"""How long an unused spare is kept."""
-ANSWER_SECONDS = 2.0
+"""How long an unused process is kept."""
+RESPONSE_SECONDS = 2.0
 
 log = get_logger("prestart")
 
 
 def prestart() -> None:
-    """Have this driver's node start a process now, for this driver's next actor.
+    """Ask this driver's node to start a process now, for this driver's next actor.
 
-    A Ray that has no such call, or is too busy, costs a later deploy 2 s and nothing else.
+    All errors are logged only: without a prestarted process, the next deploy takes longer and is the same otherwise.
     """
     try:
         from ray._private.grpc_utils import init_grpc_channel
@@ -37,6 +37,6 @@ def prestart() -> None:
         )
         request.runtime_env_info.serialized_runtime_env = "{}"
         with init_grpc_channel(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}") as channel:
-            node_manager_pb2_grpc.NodeManagerServiceStub(channel).PrestartWorkers(request, timeout=ANSWER_SECONDS)
+            node_manager_pb2_grpc.NodeManagerServiceStub(channel).PrestartWorkers(request, timeout=RESPONSE_SECONDS)
     except (ImportError, AttributeError, StopIteration, KeyError, ray.exceptions.RayError, grpc.RpcError) as err:
-        log.debug("no spare process: %s", err)
+        log.debug("no process was prestarted: %s", err)

@@ -1,8 +1,8 @@
-"""Pictures and sounds of more than 256 kB travel beside the requests that they belong to, and only once.
+"""Attachments: images and audio of 256 kB or more are sent apart from their requests, once per connection.
 
-Each is sent in pieces, so that tokens of other calls get through between them, under the digest of its bytes. Both ends
-of a connection keep what has travelled, in the same order and up to the same size: the client knows without asking what
-the pool still has, and a conversation about a picture sends it with its first question only.
+Each is sent in chunks under the digest of its bytes, so that tokens of other calls get through in between. Both ends of
+a connection cache attachments with the same size and order of eviction: the client knows what the pool still has, a
+conversation about an image sends it with the first request only (decision 006).
 """
 
 from __future__ import annotations
@@ -15,32 +15,37 @@ from typing import Any
 import msgspec
 
 from byzer_magic.errors import CommandError
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.runtime.transport.protocol import AttachmentChunk, ProtocolError
 from byzer_magic.types import ChatRequest, ImageRequest, Media, TranscribeRequest
 
 ATTACHMENT_BYTES = 256 * 1024
-"""Smaller media stay in their requests."""
+"""Media of at least this size become attachments; smaller ones stay in their requests."""
 CHUNK_BYTES = 1024 * 1024
 CACHE_BYTES = 256 * 1024 * 1024
-"""What one connection keeps; the media of one request may be more."""
+"""Size of the cache of one connection, in bytes; the attachments of a single request may exceed it."""
 MAX_REQUEST_BYTES = 1024 * 1024 * 1024
-"""All media of one request together; a pool holds no more than this of what no call has named yet."""
+"""Largest total of one request's attachments, and of those that a pool holds before a call refers to them."""
 
 
 class AttachmentCache:
-    """What has travelled over one connection, the latest last; the same on both ends."""
+    """The attachments sent over one connection, least recently used first; the same on both ends."""
 
     def __init__(self) -> None:
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._data: dict[str, bytes] = {}
         self._arriving = ("", 0, bytearray())
-        """Digest, size and bytes so far of the one medium that is on its way: they come one after the other."""
+        """Digest, size and bytes so far of the attachment in transit: they are sent one after the other."""
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._sizes
 
     def use(self, sizes: Mapping[str, int]) -> None:
-        """Note that a request uses these; what is over the limit is forgotten, the oldest first."""
+        """Mark attachments as used by a request, and evict the least recently used beyond `CACHE_BYTES`.
+
+        Args:
+            sizes: bytes of each attachment, by digest.
+        """
         for digest, size in sizes.items():
             self._sizes[digest] = size
             self._sizes.move_to_end(digest)
@@ -48,26 +53,30 @@ class AttachmentCache:
             digest, _ = self._sizes.popitem(last=False)
             self._data.pop(digest, None)
 
-    def arrive(self, piece: AttachmentChunk) -> None:
-        """Take a piece; raises ProtocolError for one that does not fit."""
-        if piece.offset == 0:  # what its client gave up half way is forgotten here
-            self._arriving = (piece.digest, piece.size, bytearray())
+    def arrive(self, chunk: AttachmentChunk) -> None:
+        """Take a chunk of the attachment in transit.
+
+        Raises:
+            ProtocolError: it does not continue the chunk before it.
+        """
+        if chunk.offset == 0:  # a new attachment; one that its client cancelled half way is dropped
+            self._arriving = (chunk.digest, chunk.size, bytearray())
         digest, size, so_far = self._arriving
-        end = piece.offset + len(piece.data)
-        if (piece.digest, piece.size, piece.offset) != (
+        end = chunk.offset + len(chunk.data)
+        if (chunk.digest, chunk.size, chunk.offset) != (
             digest,
             size,
             len(so_far),
         ) or not end <= size <= MAX_REQUEST_BYTES:
-            raise ProtocolError(f"a piece at {piece.offset}")
-        so_far += piece.data
+            raise ProtocolError(f"a chunk at {chunk.offset}")
+        so_far += chunk.data
         if end == size:
             self._arriving = ("", 0, bytearray())
             self._forget_unused(size)
             self._data[digest] = bytes(so_far)
 
     def _forget_unused(self, size: int) -> None:
-        """Make room for a medium among those that no call has named: the calls of the oldest were given up."""
+        """Make room for an attachment among those that no call refers to: the calls of the oldest were cancelled."""
         unused = [digest for digest in self._data if digest not in self._sizes]
         total = size + sum(len(self._data[digest]) for digest in unused)
         for digest in unused:
@@ -76,9 +85,13 @@ class AttachmentCache:
             total -= len(self._data.pop(digest))
 
     def take(self, digests: list[str]) -> dict[str, bytes]:
-        """Return the bytes that a call names; raises ProtocolError when there are none."""
+        """Return the attachments of a call by digest.
+
+        Raises:
+            ProtocolError: one of them was not sent.
+        """
         if missing := [digest for digest in digests if digest not in self._data]:
-            raise ProtocolError(f"no media {missing[0][:8]}")
+            raise ProtocolError(f"no attachment {missing[0][:8]}")
         found = {digest: self._data[digest] for digest in digests}
         self.use({digest: len(data) for digest, data in found.items()})
         return found
@@ -88,43 +101,53 @@ def detach(body: Any) -> tuple[Any, dict[str, bytes]]:
     """Return a request without its large media, and these by digest.
 
     Raises:
-        CommandError: they are too many for one request.
+        CommandError: together they exceed `MAX_REQUEST_BYTES`.
     """
-    apart: dict[str, bytes] = {}
+    detached: dict[str, bytes] = {}
 
-    def light(media: Media) -> Media:
+    def without_data(media: Media) -> Media:
         if len(media.data) < ATTACHMENT_BYTES:
             return media
         digest = hashlib.sha256(media.data).hexdigest()
-        apart[digest] = media.data
+        detached[digest] = media.data
         return msgspec.structs.replace(media, data=b"", digest=digest)
 
-    lighter = _changed(body, light)
-    if sum(map(len, apart.values())) > MAX_REQUEST_BYTES:
-        raise CommandError("The pictures and sounds of the request have more than 1 GB.", "Send fewer at a time.")
-    return lighter, apart
+    lighter = _map_media(body, without_data)
+    if sum(map(len, detached.values())) > MAX_REQUEST_BYTES:
+        raise CommandError(
+            _("The images and audio of the request exceed 1 GB in all."), _("Send fewer or smaller files per request.")
+        )
+    return lighter, detached
 
 
 def attach(body: Any, blobs: Mapping[str, bytes]) -> Any:
-    """Return a request with its large media back in their places; raises ProtocolError for one that is not there."""
+    """Return a request with its attachments put back in place; the inverse of `detach`.
 
-    def whole(media: Media) -> Media:
+    Args:
+        body: the request.
+        blobs: its attachments by digest.
+
+    Raises:
+        ProtocolError: one of them is missing.
+    """
+
+    def with_data(media: Media) -> Media:
         if not media.digest:
             return media
         if media.digest not in blobs:
-            raise ProtocolError(f"no media {media.digest[:8]}")
+            raise ProtocolError(f"no attachment {media.digest[:8]}")
         return msgspec.structs.replace(media, data=blobs[media.digest], digest="")
 
-    return _changed(body, whole)
+    return _map_media(body, with_data)
 
 
 def chunks(digest: str, data: bytes) -> Iterator[AttachmentChunk]:
-    """Yield a medium in pieces."""
+    """Yield an attachment in chunks of `CHUNK_BYTES`."""
     for offset in range(0, len(data), CHUNK_BYTES):
         yield AttachmentChunk(digest, offset, len(data), data[offset : offset + CHUNK_BYTES])
 
 
-def _changed(body: Any, change: Any) -> Any:
+def _map_media(body: Any, change: Any) -> Any:
     if isinstance(body, TranscribeRequest):
         return msgspec.structs.replace(body, audio=change(body.audio))
     if isinstance(body, ImageRequest) and body.images:

@@ -1,7 +1,7 @@
-"""The calling end of the data plane: one connection, many calls at once, each an async iterator.
+"""The client of the data plane: one connection, many concurrent calls, each an async iterator.
 
-Closing an iterator cancels its call on the other side. A link that finds its connection gone looks the endpoint
-up again, so a pool that Ray restarts is found without anyone asking.
+Closing an iterator cancels its call on the server. A link whose connection is lost looks the endpoint up again, so it
+reconnects to a pool that Ray has restarted.
 """
 
 from __future__ import annotations
@@ -19,25 +19,33 @@ from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from byzer_magic import errors
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.runtime.transport import attachments, protocol
 
 RECONNECT_SECONDS = 15.0
-"""How long a call looks for a pool that is being restarted."""
-SAME_PLACE_SECONDS = 4.0
-"""After this long it is looked up again: it may have come back on another node."""
+"""How long a call tries to reconnect to a pool that is being restarted."""
+SAME_ENDPOINT_SECONDS = 4.0
+"""After this time the endpoint is looked up again: Ray may have restarted the pool on another node."""
 RETRY_SECONDS = 0.05
-"""Pause before it is dialled again, and after the first seconds:"""
+"""Pause between two attempts to connect within the first `SAME_ENDPOINT_SECONDS`."""
 SLOW_RETRY_SECONDS = 0.5
+"""Pause between two attempts after that."""
 
 Find = Callable[[], Awaitable[protocol.Endpoint]]
 
 
 class Link:
-    """A client of one pool (or engine), named `name` in its errors."""
+    """A client of one pool or engine, which connects at its first call.
+
+    Args:
+        name: how errors name the other side, e.g. the alias.
+        find: returns the current endpoint.
+        peer: identity of the pool, so that a new pool of the same alias is recognized.
+    """
 
     def __init__(self, name: str, find: Find, peer: str = "") -> None:
         self.peer = peer
-        """What tells this pool from another one of the same name."""
+        """Identity of the pool; another pool of the same alias has another one."""
         self._name = name
         self._find = find
         self._endpoint: protocol.Endpoint | None = None
@@ -46,20 +54,20 @@ class Link:
         self._connecting = asyncio.Lock()
         self._calls: dict[int, asyncio.Queue[protocol.ToClient | None]] = {}
         self._ids = itertools.count(1)
-        self._kept = attachments.AttachmentCache()
+        self._cache = attachments.AttachmentCache()
         self._sending_media = asyncio.Lock()
 
     @property
     def connected(self) -> bool:
-        """Return whether there is a connection to use."""
+        """Return whether there is an open connection."""
         return self._connection is not None
 
     async def stream(self, method: str, body: Any = None) -> AsyncIterator[Any]:
-        """Yield the items of one call.
+        """Call a method and yield the items of its response; closing the iterator cancels the call.
 
         Raises:
-            WorkerLost: the connection broke before the answer was complete.
-            ByzerError: whatever the other side raised.
+            WorkerLost: the connection was lost before the response was complete.
+            ByzerError: raised by the method.
         """
         connection = await self._connect()
         call_id = next(self._ids)
@@ -80,11 +88,11 @@ class Link:
         finally:
             del self._calls[call_id]
             if not finished and connection is self._connection:
-                with contextlib.suppress(errors.WorkerLost):  # then there is nothing left to cancel
+                with contextlib.suppress(errors.WorkerLost):  # a lost connection has cancelled it already
                     await self._send(connection, protocol.Cancel(call_id))
 
     async def call(self, method: str, body: Any = None) -> Any:
-        """Return the last item of one call (None when there is none)."""
+        """Call a method and return the last item of its response, or None when it has none."""
         last = None
         async with aclosing(self.stream(method, body)) as items:  # type: ignore[type-var]  # an async generator
             async for item in items:
@@ -92,12 +100,12 @@ class Link:
         return last
 
     async def lost(self) -> None:
-        """Return when the connection there is now has ended (at once when there is none)."""
+        """Wait until the present connection has ended; return at once when there is none."""
         if self._reader is not None:
             await asyncio.wait([self._reader])
 
     async def close(self) -> None:
-        """Close the connection; calls in flight end with WorkerLost."""
+        """Close the connection; calls in flight raise WorkerLost."""
         if self._connection is not None:
             await self._connection.close()
         if self._reader is not None:
@@ -105,25 +113,25 @@ class Link:
 
     def _lost(self) -> errors.WorkerLost:
         return errors.WorkerLost(
-            f"{self._name}: the worker died while answering.",
-            "What had arrived is kept. Ray is restarting it; send the prompt again.",
+            _("{name}: the worker died during the request.", name=self._name),
+            _("The partial response is kept. Ray is restarting the worker; send the request again."),
         )
 
     async def _start(self, connection: ClientConnection, call_id: int, method: str, body: Any) -> None:
-        """Send a call, its large media before it where the other side does not have them yet."""
-        kept = self._kept  # of this connection, also when there is another one by the time it is our turn
+        """Send a call, preceded by those of its attachments that the server does not have yet."""
+        cache = self._cache  # that of `connection`: there may be a new one by the time the lock is free
         light, media = attachments.detach(body)
         call = protocol.Call(call_id, method, protocol.pack(light), list(media))
         if not media:
             await self._send(connection, call)
             return
-        async with self._sending_media:  # the other side keeps what comes in this order
+        async with self._sending_media:  # the server's cache evicts in the order of arrival, as ours does
             for digest, data in media.items():
-                if digest not in kept:
+                if digest not in cache:
                     for piece in attachments.chunks(digest, data):
                         await self._send(connection, piece)
-            kept.use({digest: len(data) for digest, data in media.items()})
-            await self._send(connection, call)  # nothing may come between the two: both ends count in this order
+            cache.use({digest: len(data) for digest, data in media.items()})
+            await self._send(connection, call)  # inside the lock, for the same order on both sides
 
     async def _send(self, connection: ClientConnection, frame: protocol.ToPool) -> None:
         try:
@@ -137,27 +145,28 @@ class Link:
         async with self._connecting:
             if self._connection is None:
                 self._connection = await self._dial()
-                self._kept = attachments.AttachmentCache()
+                self._cache = attachments.AttachmentCache()
                 self._reader = asyncio.create_task(self._read(self._connection))
             return self._connection
 
     async def _dial(self) -> ClientConnection:
-        """Connect where it was last, else where `find` says: a restarted pool listens on the same socket."""
+        """Connect to the last endpoint, where a restarted pool listens again, else to the one that `find` returns."""
         started = time.monotonic()
         while True:
             waited = time.monotonic() - started
             try:
-                if self._endpoint is None or waited > SAME_PLACE_SECONDS:
+                if self._endpoint is None or waited > SAME_ENDPOINT_SECONDS:
                     self._endpoint = await self._find()
                 return await _open(self._endpoint)
             except (OSError, InvalidHandshake, TimeoutError) as err:
-                if isinstance(err, FileNotFoundError):  # removed, not killed: there may be another pool by now
+                if isinstance(err, FileNotFoundError):  # undeployed, not killed: there may be a new pool by now
                     self._endpoint = None
                 if waited > RECONNECT_SECONDS:
                     raise errors.WorkerLost(
-                        f"{self._name} does not answer.", "See %byzer stat, or deploy it again with --replace."
+                        _("{name} does not respond.", name=self._name),
+                        _("See %byzer stat, or deploy it again with --replace."),
                     ) from err
-                await asyncio.sleep(RETRY_SECONDS if waited < SAME_PLACE_SECONDS else SLOW_RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS if waited < SAME_ENDPOINT_SECONDS else SLOW_RETRY_SECONDS)
 
     async def _read(self, connection: ClientConnection) -> None:
         try:
@@ -185,7 +194,7 @@ async def _open(endpoint: protocol.Endpoint) -> ClientConnection:
     if os.path.exists(endpoint.path):  # noqa: ASYNC240, PTH110 - a stat of a local socket
         try:
             return await unix_connect(endpoint.path, "ws://pool/", ping_interval=None, **common)
-        except ConnectionRefusedError:  # left behind by one that was killed, and is now on another node
+        except ConnectionRefusedError:  # left by a killed process that was restarted on another node
             if not endpoint.port:
                 raise
     if not endpoint.port:

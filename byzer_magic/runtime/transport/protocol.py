@@ -1,8 +1,7 @@
-"""Bytes between a pool and its clients: msgpack frames inside websocket messages.
+"""The protocol between a pool and its clients: msgpack frames in websocket messages.
 
 One message is a list of frames, so that tokens of many streams share one write. Every frame carries the id of
-its call; a client may have any number of calls open on its one connection. Nothing outside this module and its
-two users (`link`, `service`) knows bytes.
+its call; a client may have any number of calls open on its one connection. Only this package encodes and decodes.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from byzer_magic.stat import Delta, ModelStat, Sample
 from byzer_magic.types import Dispatched, Event, Loading
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
-"""A larger message closes the connection that sent it."""
+"""A larger message closes the connection."""
 PING_SECONDS = 300.0
-"""Between nodes, a side that is silent for so long is gone; an engine that loads holds its process up for a while."""
+"""Timeout of websocket pings between nodes: long, because an engine that loads may block its process for a while."""
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """Client to pool: start `method` with `body`; `media` are the digests of what has travelled beside it."""
+    """Client to pool: start `method` with `body`; `media` are the digests of the request's attachments."""
 
     id: int
     method: str
@@ -31,43 +30,45 @@ class Call(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """Client to pool: stop that call and free what it holds."""
+    """Client to pool: cancel that call and free its slot."""
 
     id: int
 
 
 class AttachmentChunk(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """Client to pool: a piece of a picture or sound that the calls after it may name; see `apart`."""
+    """Client to pool: a chunk of an attachment, which later calls refer to by its digest; see `attachments`."""
 
     digest: str
+    """SHA-256 of the attachment, in hex."""
     offset: int
+    """Bytes before this chunk."""
     size: int
-    """Of the whole, in bytes."""
+    """Bytes of the complete attachment."""
     data: bytes
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Pool to client: one item of the answer."""
+    """Pool to client: one item of the response."""
 
     id: int
     body: msgspec.Raw
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Pool to client: the answer is complete."""
+    """Pool to client: the response is complete."""
 
     id: int
 
 
 class Fail(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """Pool to client: the call failed; `error` is an error in its wire form."""
+    """Pool to client: the call failed; `error` is encoded by `errors.to_wire`."""
 
     id: int
     error: dict[str, Any]
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where a pool or engine listens; `token` opens it."""
+    """Where a pool or engine listens, and the token that authorizes a connection."""
 
     path: str
     """Unix socket on the node, or ``""``."""
@@ -82,45 +83,45 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class UndeployRequest(msgspec.Struct, frozen=True):
-    """Stop taking requests, and wait up to `grace` seconds for those in flight."""
+    """Admit no more requests, wait up to `grace` seconds for those in flight, and end."""
 
     grace: float
 
 
 class UndeployResult(msgspec.Struct, frozen=True):
-    """What was still running when the grace time ended, and the processes that end with the deployment."""
+    """The number of requests that were cancelled, and the processes that end with the deployment."""
 
     unfinished: int
     pids: list[int]
 
 
 class ScaleRequest(msgspec.Struct, frozen=True):
-    """Have so many workers."""
+    """Change the number of workers."""
 
     workers: int
 
 
 class RestartRequest(msgspec.Struct, frozen=True):
-    """Let a worker (None: all, one by one) begin anew, once its requests are done or `grace` seconds are over."""
+    """Restart a worker (None: all, one by one) when its requests have finished, at the latest after `grace` seconds."""
 
     worker: int | None
     grace: float
 
 
 class DrainRequest(msgspec.Struct, frozen=True):
-    """Send a worker (None: all) no more requests."""
+    """Dispatch no more requests to a worker (None: to all)."""
 
     worker: int | None
 
 
 class LogsRequest(msgspec.Struct, frozen=True):
-    """The last `lines` lines, please."""
+    """Return the last `lines` lines of each process."""
 
     lines: int
 
 
 class Opened(msgspec.Struct, frozen=True, tag=True):
-    """An engine has its model: what it can do, and in which process of which node."""
+    """An engine has loaded its model: its capabilities, and where its process runs."""
 
     capabilities: list[str]
     node: str
@@ -140,7 +141,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "history": (None, Sample),
     "open": (None, Loading | Opened),
 }
-"""What each method takes and what its items are."""
+"""The type of each method's body and of its items."""
 
 
 def _encode_text(value: Any) -> Any:
@@ -159,7 +160,7 @@ _items = {name: msgspec.msgpack.Decoder(gives) for name, (_, gives) in METHODS.i
 ToPool = Call | Cancel | AttachmentChunk
 ToClient = Item | Done | Fail
 ProtocolError = msgspec.MsgspecError
-"""Raised by the read functions for anything that is not a well-formed frame."""
+"""Raised for bytes that are not well-formed frames."""
 
 
 def pack(value: Any) -> msgspec.Raw:
@@ -173,20 +174,37 @@ def write(frames: list[ToPool] | list[ToClient]) -> bytes:
 
 
 def read_calls(message: bytes) -> list[ToPool]:
-    """Decode a client's message; raises ProtocolError."""
+    """Decode a client's message.
+
+    Raises:
+        ProtocolError: it is malformed.
+    """
     return _to_pool.decode(message)
 
 
 def read_answers(message: bytes) -> list[ToClient]:
-    """Decode a pool's message; raises ProtocolError."""
+    """Decode a pool's message.
+
+    Raises:
+        ProtocolError: it is malformed.
+    """
     return _to_client.decode(message)
 
 
 def body_of(call: Call) -> Any:
-    """Decode what a call's method takes; raises ProtocolError, or KeyError for an unknown method."""
+    """Decode the body of a call.
+
+    Raises:
+        ProtocolError: it is malformed.
+        KeyError: the method is unknown.
+    """
     return _bodies[call.method].decode(call.body)
 
 
 def item_of(method: str, item: Item) -> Any:
-    """Decode an item of a method's answer; raises ProtocolError."""
+    """Decode an item of a method's response.
+
+    Raises:
+        ProtocolError: it is malformed.
+    """
     return _items[method].decode(item.body)

@@ -1,6 +1,6 @@
-"""The listening end of the data plane: authenticates, runs calls, batches what they yield.
+"""The server of the data plane: authenticates clients, runs their calls, and batches the items that these yield.
 
-A connection is the lease of its calls: when it closes they are cancelled, and whatever slot they held is free.
+A connection is the lease of its calls: when it closes, they are cancelled and their slots are freed.
 """
 
 from __future__ import annotations
@@ -21,22 +21,31 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from byzer_magic import errors
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import get_logger, redact
 from byzer_magic.runtime.transport import attachments, protocol
 
 Handler = Callable[[Any], AsyncIterator[Any]]
-"""A method: takes its decoded body, yields its items."""
+"""A method: takes the decoded body of a call, yields the items of its response."""
 
 HIGH_WATER_FRAMES = 4096
-"""A call whose client reads too slowly waits at this many unsent frames."""
+"""With this many unsent frames, calls wait until their client has read (backpressure)."""
 UNIX_PATH_BYTES = 100
-"""Longer socket paths do not fit into the kernel's address structure."""
+"""Longest path of a Unix socket: `sun_path` has 108 bytes on Linux, 104 on macOS (`man 7 unix`)."""
 
 log = get_logger("server")
 
 
 class Server:
-    """Serves `methods` on a Unix socket of this node and on TCP, both behind the same random token."""
+    """Serves methods on a Unix socket of this node and on TCP, both protected by the same token.
+
+    Args:
+        methods: the methods by name.
+        path: the Unix socket.
+        host: the address to listen on for other nodes.
+        token: what clients must send.
+        hidden: secrets that are replaced in the texts of unexpected errors.
+    """
 
     def __init__(
         self, methods: dict[str, Handler], *, path: Path, host: str, token: str, hidden: tuple[str, ...] = ()
@@ -50,9 +59,9 @@ class Server:
         self._port = 0
 
     async def start(self, *, tcp: bool) -> None:
-        """Listen; on TCP too when `tcp` (clients on other nodes), or when the socket's path is too long."""
+        """Listen on the Unix socket, and on TCP where `tcp` asks for it or the socket's path is too long."""
         quiet = logging.getLogger("byzer_magic.server.handshake")
-        quiet.setLevel(logging.CRITICAL)  # garbage on the socket is not worth a traceback in the log
+        quiet.setLevel(logging.CRITICAL)  # a port scan would fill the log with tracebacks
         common: dict[str, Any] = {
             "process_request": self._authorize,
             "max_size": protocol.MAX_MESSAGE_BYTES,
@@ -63,7 +72,7 @@ class Server:
         short = len(str(self._path)) <= UNIX_PATH_BYTES
         if short:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._path.unlink(missing_ok=True)  # of a process that was killed
+            self._path.unlink(missing_ok=True)  # left by a process that was killed
             old_mask = os.umask(0o177)
             try:
                 self._servers.append(await unix_serve(self._serve, str(self._path), ping_interval=None, **common))
@@ -75,11 +84,11 @@ class Server:
             self._port = next(iter(server.sockets)).getsockname()[1]
 
     def endpoint(self, node: str) -> protocol.Endpoint:
-        """Return where this service listens."""
+        """Return where this server listens, on the given Ray node."""
         return protocol.Endpoint(str(self._path), self._host, self._port, self._token, node, os.getpid())
 
     def stop(self) -> None:
-        """Stop listening and remove the socket file; connections there are stay until their clients leave."""
+        """Stop listening and remove the socket; open connections remain until their clients close them."""
         for server in self._servers:
             server.close(close_connections=False)
         self._path.unlink(missing_ok=True)
@@ -100,7 +109,7 @@ class Server:
             await peer.close()
 
     async def answer(self, call: protocol.Call, media: dict[str, bytes], peer: _Peer) -> None:
-        """Run one call to its end; whatever happens, its client is told."""
+        """Run one call to its end; its client receives either Done or Fail."""
         try:
             body = attachments.attach(protocol.body_of(call), media)
             async with aclosing(self._methods[call.method](body)) as items:  # type: ignore[type-var]  # async generators all
@@ -111,13 +120,12 @@ class Server:
             log.warning("%s failed: %s: %s", call.method, err.code, err.message)
             await peer.put(protocol.Fail(call.id, errors.to_wire(err)))
         except (KeyError, protocol.ProtocolError) as err:
-            await peer.put(
-                protocol.Fail(call.id, errors.to_wire(errors.CommandError(f"Bad call {call.method!r}: {err}.")))
-            )
+            malformed = errors.CommandError(_("Malformed call {method!r}: {error}.", method=call.method, error=err))
+            await peer.put(protocol.Fail(call.id, errors.to_wire(malformed)))
         except Exception as err:
             log.exception("call %s failed", call.method)
             text = redact(f"{type(err).__name__}: {err}", self._hidden)
-            await peer.put(protocol.Fail(call.id, errors.to_wire(errors.RequestError(text, "See %byzer logs."))))
+            await peer.put(protocol.Fail(call.id, errors.to_wire(errors.RequestError(text, _("See %byzer logs.")))))
 
 
 class _Peer:
@@ -129,7 +137,7 @@ class _Peer:
         self._calls: dict[int, asyncio.Task[None]] = {}
         self._unsent: list[protocol.ToClient] = []
         self._wake = asyncio.Event()
-        self._kept = attachments.AttachmentCache()
+        self._cache = attachments.AttachmentCache()
         self._room = asyncio.Event()
         self._room.set()
 
@@ -147,21 +155,21 @@ class _Peer:
 
     def _take(self, frame: protocol.ToPool) -> None:
         if isinstance(frame, protocol.AttachmentChunk):
-            self._kept.arrive(frame)
+            self._cache.arrive(frame)
         elif isinstance(frame, protocol.Cancel):
             if task := self._calls.get(frame.id):
                 task.cancel()
         elif frame.id not in self._calls:
-            media = self._kept.take(frame.media)
+            media = self._cache.take(frame.media)
             task = asyncio.create_task(self._server.answer(frame, media, self))
             self._calls[frame.id] = task
             task.add_done_callback(functools.partial(self._ended, frame.id))
 
-    def _ended(self, call_id: int, _: asyncio.Task[None]) -> None:
+    def _ended(self, call_id: int, _task: asyncio.Task[None]) -> None:
         self._calls.pop(call_id, None)
 
     async def put(self, frame: protocol.ToClient) -> None:
-        """Queue a frame; waits while the client is far behind."""
+        """Queue a frame; wait while the client has too many unread ones."""
         self._unsent.append(frame)
         self._wake.set()
         if len(self._unsent) > HIGH_WATER_FRAMES:
@@ -178,7 +186,7 @@ class _Peer:
             self._room.set()
 
     async def close(self) -> None:
-        """Cancel what still runs and wait until it has let go of its slots."""
+        """Cancel the calls in flight and wait until they have freed their slots."""
         tasks = list(self._calls.values())
         for task in tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""The workers of a SaaS deployment: slots of this process, which share one backend."""
+"""The workers of an API deployment: slots in the pool's process that share one backend."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from typing import Any
 from byzer_magic.backends.base import Backend
 from byzer_magic.capabilities import Capability
 from byzer_magic.plan import MAX_QUEUED, Plan
-from byzer_magic.runtime.cluster.node import calm_garbage_collector
+from byzer_magic.runtime.cluster.node import tune_garbage_collector
 from byzer_magic.runtime.workers.engine_workers import Notify
 from byzer_magic.types import Item, Loading, Request
 
 
 class ApiWorkers:
-    """Opens the backend, and gives it to the workers; has the same methods as `EngineWorkers`."""
+    """API workers, with the interface of `lifecycle.Workers`.
+
+    Args:
+        plan: the deployment.
+        health: called with a worker's index and its new health.
+    """
 
     def __init__(self, plan: Plan, health: Callable[[int, str], None]) -> None:
         self.capabilities: frozenset[Capability] = frozenset()
@@ -25,46 +30,51 @@ class ApiWorkers:
         self._latest: Backend | None = None
         self._backends: dict[int, Backend] = {}
 
-    async def add(self, indices: Iterable[int], note: Notify) -> None:
-        """Let more workers take requests.
+    async def add(self, indices: Iterable[int], notify: Notify) -> None:
+        """Add workers, opening the backend first where none is open.
 
         Raises:
             ByzerError: the backend could not be opened.
         """
         if self._latest is None:
-            self._latest = await self._open(note)
-            calm_garbage_collector()
+            self._latest = await self._open(notify)
+            tune_garbage_collector()
         for index in indices:
             self._backends[index] = self._latest
             self._health(index, "up")
 
-    async def _open(self, note: Notify) -> Backend:
+    async def _open(self, notify: Notify) -> Backend:
         def report(stage: str, fraction: float | None = None, detail: str = "", /) -> None:
-            note(Loading(stage, fraction=fraction, detail=detail))
+            notify(Loading(stage, fraction=fraction, detail=detail))
 
-        setup = self._plan.setup  # with connections also for workers that may be added
+        setup = self._plan.setup  # with enough connections for workers that `scale` may add
         setup = replace(setup, concurrency=max(setup.concurrency, MAX_QUEUED))
         backend: Backend = await self._plan.backend.open(setup, report)
         self.capabilities = backend.capabilities()
         return backend
 
-    async def renew(self, index: int, note: Notify, *, first: bool) -> None:
-        """Give a worker new connections: those that the first one of several has got.
+    async def renew(self, index: int, notify: Notify, *, first: bool) -> None:
+        """Restart a worker: give it a newly opened backend, which all workers of one `restart` share.
+
+        Args:
+            index: the worker.
+            notify: receives the events.
+            first: whether it is the first worker of this restart, which opens the backend.
 
         Raises:
-            ByzerError: the backend could not be opened; the worker goes on with the old one.
+            ByzerError: the backend could not be opened; the worker keeps the old one.
         """
         old = self._backends[index]
         try:
             if first:
-                self._latest = await self._open(note)
+                self._latest = await self._open(notify)
             self._backends[index] = self._latest or old
         finally:
             self._health(index, "up")
         await self._close_unused(old)
 
     async def drop(self, index: int) -> None:
-        """End a worker."""
+        """Remove a worker."""
         if old := self._backends.pop(index, None):
             await self._close_unused(old)
 
@@ -73,19 +83,19 @@ class ApiWorkers:
             await old.close()
 
     def ask(self, index: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
-        """Yield a worker's answer."""
+        """Yield the items of a worker's response."""
         return self._backends[index].ask(capability, request)
 
     def family(self) -> list[int]:
-        """Return the processes that the workers have: none of their own."""
+        """Return the workers' own processes: there are none."""
         return []
 
     async def log(self, _: int) -> list[str]:
-        """Return what they wrote besides the pool: nothing."""
+        """Return the lines in logs of their own: there are none, they log in the pool's process."""
         return []
 
     async def close(self) -> None:
-        """End all workers."""
+        """Remove all workers and close their backends."""
         backends: list[Any] = [*self._backends.values(), self._latest]
         self._backends.clear()
         self._latest = None

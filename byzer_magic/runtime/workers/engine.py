@@ -1,4 +1,4 @@
-"""A local worker: one process with one model, and the pool's view of it."""
+"""An engine worker: the actor, a process with one model, and the pool's proxy of it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import ray
 from byzer_magic import errors
 from byzer_magic.backends.base import Backend
 from byzer_magic.capabilities import TABLE, Capability
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster.logs import ProcessId, here
 from byzer_magic.runtime.cluster.node import attach_log, socket_folder
@@ -25,13 +26,13 @@ from byzer_magic.runtime.workers.reaper import Reaper
 from byzer_magic.types import Item, Loading, Request
 
 KEPT_PROCESSES = 3
-"""Of a worker that died again and again, so many processes' logs are shown."""
+"""Of a worker that was restarted many times, the logs of this many latest processes are shown."""
 START_SECONDS = 60.0
-"""How long Ray may take to give an engine its process."""
+"""How long Ray may take to start an engine's process."""
 
 
 class Engine:
-    """The actor of one worker. Ray calls only `endpoint`; the pool calls the rest over the socket."""
+    """The actor of one worker. Ray calls only `endpoint`; all other calls arrive over the socket."""
 
     def __init__(self, plan: Plan, index: int) -> None:
         self._plan = plan
@@ -54,13 +55,13 @@ class Engine:
         return f"Engine({self._plan.spec.model})"
 
     async def endpoint(self) -> protocol.Endpoint:
-        """Return where the pool connects."""
+        """Return the address and token with which the pool connects."""
         await asyncio.wrap_future(self._started)
         return self._server.endpoint(here())
 
-    async def _open(self, _: None) -> AsyncIterator[Loading | protocol.Opened]:
-        """Load the model, telling how far it is; the last item is Opened."""
-        if self._backend is not None:  # the connection was lost, not the process
+    async def _open(self, _nothing: None) -> AsyncIterator[Loading | protocol.Opened]:
+        """Load the model, reporting progress; the last item is Opened."""
+        if self._backend is not None:  # only the connection was lost: the model is loaded
             yield self._opened(self._backend)
             return
         stages: asyncio.Queue[Loading | None] = asyncio.Queue()
@@ -70,10 +71,10 @@ class Engine:
             loop.call_soon_threadsafe(stages.put_nowait, Loading(stage, fraction=fraction, detail=detail))
 
         work = asyncio.create_task(self._plan.backend.open(self._plan.setup, report))
-        work.add_done_callback(lambda _: stages.put_nowait(None))
+        work.add_done_callback(lambda _done: stages.put_nowait(None))
         try:
             while (stage := await stages.get()) is not None:
-                self._reaper.note_shared_memory()  # also while it loads: it may be interrupted
+                self._reaper.note_shared_memory()  # also while it loads: it may be killed at any time
                 yield stage
             self._backend = await work
             self._reaper.note_shared_memory()
@@ -86,20 +87,27 @@ class Engine:
 
     async def _ask(self, capability: Capability, request: Request) -> AsyncIterator[Item]:
         if self._backend is None:
-            raise errors.WorkerLost(f"{self._plan.spec.model} is still loading.", "Try again in a moment.")
+            raise errors.WorkerLost(
+                _("{alias} is still loading.", alias=self._plan.spec.model), _("Try again in a moment.")
+            )
         async with aclosing(self._backend.ask(capability, request)) as items:  # type: ignore[type-var]  # a generator
             async for item in items:
                 yield item
 
 
 class EngineWorker:
-    """One engine as the pool sees it: a worker to send requests to, and its comings and goings."""
+    """The pool's proxy of one engine: sends it requests, and follows its process through restarts.
+
+    Args:
+        name: how errors name the worker.
+        actor: the Ray actor.
+    """
 
     def __init__(self, name: str, actor: Any) -> None:
         self.processes: list[ProcessId] = []
-        """Its processes, one after the other; the last is the one that runs."""
+        """Its processes, oldest first; the last one is running."""
         self.ray_error = ""
-        """What Ray said when it was last asked for this worker and had none."""
+        """Ray's latest error when the worker's process was looked up and there was none."""
         self._name = name
         self._actor = actor
         self._link = Link(name, self._find)
@@ -107,48 +115,48 @@ class EngineWorker:
     async def _find(self) -> protocol.Endpoint:
         try:
             endpoint: protocol.Endpoint = await asyncio.wait_for(self._actor.endpoint.remote(), START_SECONDS)
-        except TimeoutError as err:  # Ray waits for room, as long as it takes
+        except TimeoutError as err:  # Ray itself would wait for free resources without a limit
             raise errors.NoRoom(
-                f"{self._name}: Ray has found no place for it within {START_SECONDS:g} s.",
-                "`doctor` and `list` show what is free and what runs: undeploy something, or ask for less per worker.",
+                _("{name}: Ray did not start it within {seconds:g} s.", name=self._name, seconds=START_SECONDS),
+                _("`doctor` shows what is free and `list` what runs: undeploy something, or request less per worker."),
             ) from err
-        except ray.exceptions.RayError as err:  # between a death and Ray noticing, or while it restarts
+        except ray.exceptions.RayError as err:  # the process has died, or is being restarted
             self.ray_error = str(err).strip().splitlines()[-1]
             raise ConnectionError(self.ray_error) from err
         self._runs_in(ProcessId(endpoint.node, endpoint.pid))
         return endpoint
 
-    def _runs_in(self, home: ProcessId) -> None:
-        if [home] != self.processes[-1:]:
-            self.processes = [*self.processes, home][-KEPT_PROCESSES:]
+    def _runs_in(self, process: ProcessId) -> None:
+        if [process] != self.processes[-1:]:
+            self.processes = [*self.processes, process][-KEPT_PROCESSES:]
 
     @property
     def pid(self) -> int:
-        """Return its process, or 0 while it has none."""
+        """Return the id of its process, or 0 while it has none."""
         return self.processes[-1].pid if self.processes else 0
 
     async def bring_up(self) -> AsyncIterator[Loading | protocol.Opened]:
-        """Load the model in the (new) process: yields Loading, at last Opened."""
+        """Load the model in the current process: yield Loading events, then Opened."""
         async with aclosing(self._link.stream("open")) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
-                if isinstance(event, protocol.Opened):  # a restarted one listens where the last one did
+                if isinstance(event, protocol.Opened):  # after a restart, `_find` was not needed: same socket
                     self._runs_in(ProcessId(event.node, event.pid))
                 yield event
 
     async def lost(self) -> None:
-        """Return when the engine's process has died."""
+        """Wait until the engine's process has died."""
         await self._link.lost()
 
     def ask(self, capability: Capability, request: Request) -> AsyncIterator[Item]:
-        """Yield the answer's items."""
+        """Yield the items of the response."""
         return self._link.stream(capability.value, request)
 
     async def renew(self) -> None:
-        """Kill the process, and let Ray start another."""
+        """Kill the process; Ray starts a new one."""
         ray.kill(self._actor, no_restart=False)
         await self._link.lost()
 
     async def close(self) -> None:
-        """Kill the process, and with it what it has started; Ray does not restart it."""
+        """Kill the process for good; the reaper ends what it has started."""
         ray.kill(self._actor, no_restart=True)
         await self._link.close()

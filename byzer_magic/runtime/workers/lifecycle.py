@@ -1,4 +1,4 @@
-"""Changing a deployment that runs: more workers or fewer, workers that rest, workers that begin anew."""
+"""Changes of a running deployment: scale, drain and restart its workers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from byzer_magic import errors
 from byzer_magic.capabilities import Capability
+from byzer_magic.i18n import lazy_gettext as _, lazy_ngettext
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, placement
@@ -19,103 +20,109 @@ from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.workers.engine_workers import Notify
 from byzer_magic.types import Event, Item, Loading, Ready, Request
 
-CUT_SECONDS = 5.0
-"""How long requests that are cut may take to let go of their worker."""
+CANCEL_SECONDS = 5.0
+"""How long cancelled requests may take to free their slots."""
 
 
 class Workers(Protocol):
-    """The workers of a deployment, whatever they are: `EngineWorkers` or `ApiWorkers`."""
+    """The workers of a deployment: `EngineWorkers` or `ApiWorkers`."""
 
     capabilities: frozenset[Capability]
 
     @property
     def pids(self) -> dict[int, int]:
-        """Return the processes of those that have one."""
+        """Return the process ids of the workers that have a process of their own, by index."""
         ...
 
-    async def add(self, indices: Collection[int], note: Notify) -> None:
-        """Bring up more workers."""
+    async def add(self, indices: Collection[int], notify: Notify) -> None:
+        """Start more workers."""
 
-    async def renew(self, index: int, note: Notify, *, first: bool) -> None:
-        """Let a worker begin anew; it is the first one of several, or not."""
+    async def renew(self, index: int, notify: Notify, *, first: bool) -> None:
+        """Restart a worker; `first` tells whether it is the first one of this restart."""
 
     async def drop(self, index: int) -> None:
-        """End a worker."""
+        """Remove a worker."""
 
     async def close(self) -> None:
-        """End all workers, also those that are still loading."""
+        """Remove all workers, including those that are still loading."""
 
     def ask(self, index: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
-        """Yield a worker's answer."""
+        """Yield the items of a worker's response."""
         ...
 
     def family(self) -> list[int]:
-        """Return the processes on this node that end with the workers."""
+        """Return the ids of the processes on this node that end with the workers."""
         ...
 
     async def log(self, lines: int) -> list[str]:
-        """Return the last lines that they wrote."""
+        """Return the last lines of the workers' own logs."""
         ...
 
 
 class Lifecycle:
-    """Does one change after the other."""
+    """Applies changes to the workers, one after the other.
+
+    Args:
+        plan: the deployment.
+        admission: its admission control.
+        workers: its workers.
+    """
 
     def __init__(self, plan: Plan, admission: Admission, workers: Workers) -> None:
         self.workers = workers
         self._plan = plan
         self._admission = admission
         self._indices = list(range(plan.spec.num_workers))
-        """The indices of those that the deployment shall have."""
+        """The workers that the deployment is to have."""
         self._reserved = 0
-        """For how many workers more is reserved than the pool's actor was made with."""
-        self._one = asyncio.Lock()
+        """Number of workers whose resources are reserved beyond those of the pool's actor."""
+        self._changing = asyncio.Lock()
         self._retiring: dict[int, asyncio.Task[None]] = {}
 
     @property
     def count(self) -> int:
-        """Return how many workers the deployment shall have."""
+        """Return the number of workers that the deployment is to have."""
         return len(self._indices)
 
-    async def open(self, note: Notify) -> None:
-        """Bring up the workers: those that were deployed, or what was wanted before the pool's process was restarted.
+    async def open(self, notify: Notify) -> None:
+        """Start the workers in their desired state: as deployed, or as last changed when Ray has restarted the pool.
 
         Raises:
             EngineFailed: a model could not be loaded.
-            ByzerError: a backend could not be opened, or Ray has no room any more.
+            ByzerError: a backend could not be opened, or the cluster lacks the resources.
         """
-        async with self._one:
+        async with self._changing:
             wanted: desired_state.DesiredState = await asyncio.to_thread(desired_state.load, self._plan)
             await self._reserve(wanted.workers)
             self._indices = list(range(wanted.workers))
             self._admission.resize(self._indices, "loading")
             for index in wanted.drained:
                 self._admission.drain(index, self._drained_error())
-            await self.workers.add(self._indices, note)
+            await self.workers.add(self._indices, notify)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Wait until no other change is going on.
+        """Wait until no other change is in progress.
 
         Raises:
-            NotDeployed: there is no model that could be changed.
+            NotDeployed: the model could not be loaded, or is being undeployed.
         """
-        async with self._one:
+        async with self._changing:
             if why := self._admission.broken:
                 raise why
             yield
 
     def _waiting(self) -> list[Event]:
-        return [Loading("waiting until another change has ended")] if self._one.locked() else []
+        return [Loading(_("waiting for another change to finish"))] if self._changing.locked() else []
 
-    # ---- more workers and fewer
+    # ---- scale
 
     async def scale(self, request: protocol.ScaleRequest) -> AsyncIterator[Event]:
-        """Have another number of workers; requests go on meanwhile. Leaving early keeps those that are up.
+        """Change the number of workers while requests continue. Closing the iterator keeps new workers that are up.
 
         Raises:
-            NoRoom: there is too little for more workers.
-            EngineFailed: a new worker could not load the model; those that could stay.
+            NoRoom: the cluster lacks the resources for more workers.
+            EngineFailed: a new worker could not load the model; those that could are kept.
         """
         for event in self._waiting():
             yield event
@@ -130,7 +137,7 @@ class Lifecycle:
                 self._retire(index)
             try:
                 if new:
-                    async with aclosing(events_of(lambda note: self.workers.add(new, note))) as events:  # type: ignore[type-var]  # a generator
+                    async with aclosing(events_of(lambda notify: self.workers.add(new, notify))) as events:  # type: ignore[type-var]  # a generator
                         async for event in events:
                             yield event
             finally:
@@ -138,37 +145,37 @@ class Lifecycle:
             yield self._ready(started)
 
     def _unused(self, count: int) -> list[int]:
-        """Return indices for new workers; those that are still finishing what they do keep theirs."""
+        """Return indices for new workers; workers that are finishing their last requests still use theirs."""
         used = {*self._indices, *self._retiring}
         return list(itertools.islice((index for index in itertools.count() if index not in used), max(0, count)))
 
     async def _make_room(self, count: int) -> None:
-        """See to it that there is room for so many workers; engines have actors, which Ray counts itself.
+        """Reserve the resources of `count` workers; for engines only check, since Ray reserves those of their actors.
 
         Raises:
-            NoRoom: there is not.
+            NoRoom: the cluster lacks them.
         """
         spec, more = self._plan.spec, count - self.count
         await self._reserve(count)
         if self._plan.backend.info.local and more > 0:
-            asked = (more * spec.cpus_per_worker, more * spec.gpus_per_worker)
-            await asyncio.to_thread(placement.check_room, f"{more} more of {spec.model}", *asked)
+            needed = (more * spec.cpus_per_worker, more * spec.gpus_per_worker)
+            await asyncio.to_thread(placement.check_room, placement.more_workers(spec.model, more), *needed)
 
     async def _reserve(self, count: int) -> None:
-        """See to it that Ray counts a pool's own workers."""
+        """Reserve the resources of API workers beyond those with which the pool's actor was created."""
         extra = 0 if self._plan.backend.info.local else max(0, count - self._plan.spec.num_workers)
         if extra != self._reserved:
             await placement.for_more(self._plan, extra, self._reserved)
             self._reserved = extra
 
     async def _settle(self, new: list[int]) -> None:
-        """Keep the new workers that have come up, and let the others go."""
+        """Keep the new workers that are up, and remove those that are not."""
         for index in [index for index in new if self._admission.state(index) == "loading"]:
             self._indices.remove(index)
             self._admission.resize(self._indices, "loading")
             await self.workers.drop(index)
         await self._reserve(self.count)
-        await self._remember()
+        await self._save()
 
     def _retire(self, index: int) -> None:
         async def when_idle() -> None:
@@ -178,7 +185,7 @@ class Lifecycle:
 
         self._retiring[index] = asyncio.create_task(when_idle())
 
-    async def _remember(self) -> None:
+    async def _save(self) -> None:
         drained = [place for place, index in enumerate(self._indices) if index in self._admission.drained]
         await asyncio.to_thread(desired_state.save, self._plan, desired_state.DesiredState(self.count, drained))
 
@@ -188,7 +195,7 @@ class Lifecycle:
     # ---- drain and restart
 
     async def drain(self, request: protocol.DrainRequest) -> AsyncIterator[int]:
-        """Send a worker, or all, no more requests; yield how many it is still working on.
+        """Dispatch no more requests to one worker or all; yield the number of requests in flight there.
 
         Raises:
             CommandError: there is no such worker.
@@ -196,19 +203,20 @@ class Lifecycle:
         chosen = self._chosen(request.worker)
         for index in chosen:
             self._admission.drain(index, self._drained_error())
-        await self._remember()
+        await self._save()
         yield sum(self._admission.busy(index) for index in chosen)
 
     def _drained_error(self) -> errors.NotDeployed:
         alias = self._plan.spec.model
         return errors.NotDeployed(
-            f"{alias} is drained: it takes no requests.", f"restart --model {alias} lets it work again."
+            _("{alias} is drained: it accepts no requests.", alias=alias),
+            _("To accept requests again: restart --model {alias}", alias=alias),
         )
 
     async def restart(self, request: protocol.RestartRequest) -> AsyncIterator[Event]:
-        """Let one worker after the other finish what it does and begin anew, which ends a drain.
+        """Restart one worker after the other, each when its requests have finished; this also ends a drain.
 
-        Leaving early leaves the workers as they are whose turn has not come; one that is loading goes on with that.
+        Closing the iterator leaves the remaining workers as they are; one that is loading continues.
 
         Raises:
             CommandError: there is no such worker.
@@ -231,25 +239,34 @@ class Lifecycle:
         waited = False
         try:
             if busy := self._admission.busy(index):
-                yield Loading(f"waiting for {busy} request{'s'[: busy != 1]} in flight", index)
+                yield Loading(
+                    lazy_ngettext(
+                        "waiting for {count} request in flight", "waiting for {count} requests in flight", count=busy
+                    ),
+                    index,
+                )
             if not await self._admission.idle(index, grace):
-                self._admission.cut(index, self._cut_short(index, grace))
-                await self._admission.idle(index, CUT_SECONDS)
+                self._admission.cancel(index, self._grace_exceeded(index, grace))
+                await self._admission.idle(index, CANCEL_SECONDS)
             waited = True
         finally:
-            if not waited and before:  # whoever wanted it has gone
+            if not waited and before:  # the client has cancelled the restart
                 self._admission.health(index, "up" if before == "drained" else before)
-        async with aclosing(events_of(lambda note: self.workers.renew(index, note, first=first))) as events:  # type: ignore[type-var]  # a generator
+        async with aclosing(events_of(lambda notify: self.workers.renew(index, notify, first=first))) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
                 yield event
         self._admission.undrain(index)
-        await self._remember()
+        await self._save()
 
-    def _cut_short(self, index: int, grace: float) -> errors.WorkerLost:
-        alias = self._plan.spec.model
+    def _grace_exceeded(self, index: int, grace: float) -> errors.WorkerLost:
         return errors.WorkerLost(
-            f"{alias} worker {index} was restarted; this request had not finished within {grace:g} s.",
-            "What had arrived is kept; send the prompt again. A longer --grace lets more requests finish.",
+            _(
+                "{alias} worker {index} was restarted; this request did not finish within {seconds:g} s.",
+                alias=self._plan.spec.model,
+                index=index,
+                seconds=grace,
+            ),
+            _("The partial response is kept; send the request again. A longer --grace lets more requests finish."),
         )
 
     def _chosen(self, worker: int | None) -> list[int]:
@@ -258,17 +275,20 @@ class Lifecycle:
         if worker not in self._indices:
             alias = self._plan.spec.model
             known = ", ".join(map(str, self._indices))
-            if self._indices == list(range(self.count)):
-                known = f"0 to {self.count - 1}"
-            raise errors.CommandError(f"{alias} has no worker {worker}.", f"Its workers: {known}.")
+            if self.count > 2 and self._indices == list(range(self.count)):
+                known = f"0-{self.count - 1}"
+            raise errors.CommandError(
+                _("{alias} has no worker {index}.", alias=alias, index=worker),
+                _("Its workers: {indices}.", indices=known),
+            )
         return [worker]
 
 
 async def events_of(work: Callable[[Notify], Coroutine[Any, Any, None]]) -> AsyncIterator[Event]:
-    """Yield what `work` notes while it runs; leaving early stops it."""
+    """Run `work` and yield the events that it reports; closing the iterator cancels it."""
     events: asyncio.Queue[Event | None] = asyncio.Queue()
     task = asyncio.create_task(work(events.put_nowait))
-    task.add_done_callback(lambda _: events.put_nowait(None))
+    task.add_done_callback(lambda _done: events.put_nowait(None))
     try:
         while (event := await events.get()) is not None:
             yield event

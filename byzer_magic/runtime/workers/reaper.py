@@ -1,9 +1,9 @@
-"""A process that outlives a worker for a moment, to end what the worker has started.
+"""A process beside each worker that ends the worker's child processes after it, and removes their shared memory.
 
-Engines have processes of their own (vLLM has two more per worker). When a worker is killed, nobody closes those, and
-they keep their memory; what they share with each other stays even when all are gone. This script, a process of its
-own, waits until the worker is gone, kills the rest of its process group and removes their shared memory. It is run
-with `-S -E` and imports next to nothing: 8 MB.
+Engines start processes of their own (vLLM two per worker). When a worker is killed, they are orphaned and keep their
+memory, and shared memory segments outlive all processes. This script, a process of its own, waits until the worker has
+ended, kills the rest of its process group and unlinks their shared memory. Ray's own options do not suffice (decision
+007). It is run with `-S -E` and imports few modules, so that it needs 8 MB only.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-SHARED = Path("/dev/shm")  # noqa: S108 - where the system has it
-MADE = ("psm_", "sem.", "vllm_dist_")
-"""How names begin that Python's multiprocessing, joblib and vLLM give to what they share."""
+SHARED = Path("/dev/shm")  # noqa: S108 - the mount point of POSIX shared memory on Linux
+PREFIXES = ("psm_", "sem.", "vllm_dist_")
+"""Prefixes of the names that Python's multiprocessing, joblib and vLLM give to shared memory and semaphores."""
 GIVE_UP_SECONDS = 10.0
+"""How long the reaper tries to kill a group, some of whose processes may hang in the kernel."""
 
 
 class Reaper:
-    """Sees to it that whatever this process starts ends with it, however it ends."""
+    """The worker's side: makes it the leader of a process group, and starts the reaper process."""
 
     def __init__(self) -> None:
-        with contextlib.suppress(PermissionError):  # it leads a session, and so a group, already
+        with contextlib.suppress(PermissionError):  # a session leader leads its group already
             os.setpgid(0, 0)
         self._group = os.getpgrp()
         read, self._write = os.pipe()
@@ -36,23 +37,23 @@ class Reaper:
             stdin=read, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, check=True,
         )  # fmt: skip
         os.close(read)
-        os.register_at_fork(after_in_child=self._let_go)  # only this process may hold it open
+        os.register_at_fork(after_in_child=self._close_in_child)  # the pipe must close when this process ends
 
-    def _let_go(self) -> None:
-        """Close the pipe, once: a child of the child may have opened another file under its number."""
+    def _close_in_child(self) -> None:
+        """Close the pipe, once: in a grandchild, its number may belong to another file."""
         if self._write >= 0:
             os.close(self._write)
             self._write = -1
 
     def note_shared_memory(self) -> None:
-        """Tell the other process what there is to remove: at the end, nobody may be left whom it could look at."""
+        """Send the names of the group's shared memory to the reaper: after a kill, it could not find them."""
         names = "".join(f"{name}\n" for name in shared(members(self._group)))
-        with contextlib.suppress(OSError):  # somebody has killed it: the worker is worth more
+        with contextlib.suppress(OSError):  # the reaper was killed; the worker continues without it
             os.write(self._write, names.encode())
 
 
 def shared(pids: Iterable[int]) -> set[str]:
-    """Return the names of the shared memory that processes have mapped."""
+    """Return the names of the shared memory segments that processes have mapped."""
     found: set[str] = set()
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -62,20 +63,27 @@ def shared(pids: Iterable[int]) -> set[str]:
 
 
 def is_ours(path: Path, born: float) -> bool:
-    """Return whether multiprocessing made this since the worker began: people keep files of their own there, too.
+    """Return whether a segment was created by multiprocessing since the worker was started.
 
-    A model in /dev/shm is mapped by the worker that loads it, and must outlive it.
+    Users may keep files in /dev/shm: a model there is mapped by the worker that loads it, and must not be removed.
+
+    Args:
+        path: the segment.
+        born: start of the worker, as time.time().
     """
     try:
-        return path.parent == SHARED and path.name.startswith(MADE) and path.lstat().st_ctime >= born
+        return path.parent == SHARED and path.name.startswith(PREFIXES) and path.lstat().st_ctime >= born
     except OSError:
         return False
 
 
 def orphans(since: float) -> set[str]:
-    """Return the semaphores made since then that bear the number of a process which is gone.
+    """Return the names of joblib's semaphores whose process has ended.
 
-    They are joblib's, which engines load: it makes them too briefly before a kill for anyone to have seen them.
+    joblib, which engines import, may create them too shortly before a kill for `note_shared_memory` to see them.
+
+    Args:
+        since: earliest creation, as time.time().
     """
     running = set(map(str, processes()))
     found = set()
@@ -87,9 +95,9 @@ def orphans(since: float) -> set[str]:
 
 
 def processes() -> dict[int, int]:
-    """Return all processes that are not merely waiting to be reaped, and their groups."""
+    """Return the process group of every process by pid, without zombies; nothing where there is no /proc (macOS)."""
     found: dict[int, int] = {}
-    if not Path("/proc").is_dir():  # macOS
+    if not Path("/proc").is_dir():
         return found
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -100,13 +108,13 @@ def processes() -> dict[int, int]:
 
 
 def members(group: int) -> list[int]:
-    """Return the processes of a group."""
+    """Return the pids of a process group."""
     return [pid for pid, of in processes().items() if of == group]
 
 
 def main(group: int) -> None:
-    """Wait for the end of stdin, then for that of the group, by force."""
-    if os.fork():  # Ray kills the children of a worker that it ends: this must not be one
+    """Wait until the worker has closed stdin, then kill its process group and remove its shared memory."""
+    if os.fork():  # detached: Ray kills the children of a worker when it ends the worker
         os._exit(0)
     born = time.time()
     names = set(sys.stdin.read().splitlines())
@@ -117,10 +125,10 @@ def main(group: int) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
-    if not Path("/proc").is_dir():  # where they cannot be listed
+    if not Path("/proc").is_dir():  # macOS: members cannot be listed
         with contextlib.suppress(OSError):
             os.killpg(group, signal.SIGKILL)
-    for name in (names | orphans(born)) - shared(processes()):  # what others have mapped is theirs
+    for name in (names | orphans(born)) - shared(processes()):  # other processes may still use a segment
         if is_ours(SHARED / name, born):
             with contextlib.suppress(OSError):
                 (SHARED / name).unlink()

@@ -131,11 +131,11 @@ async def test_a_request_that_is_cut_is_told_why() -> None:
                 finally:
                     admission.release(ticket, failed=False)
         except TimeoutError as err:
-            raise admission.why_cut(ticket) or errors.DeadlineExceeded("too late") from err
+            raise admission.why_cancelled(ticket) or errors.DeadlineExceeded("too late") from err
 
     tasks = [asyncio.create_task(work(held, 0.0)), asyncio.create_task(work(cut, 60.0))]
     await asyncio.sleep(0.05)
-    admission.cut(0, errors.WorkerLost("m worker 0 was restarted"))
+    admission.cancel(0, errors.WorkerLost("m worker 0 was restarted"))
     await tasks[0]
     with pytest.raises(errors.WorkerLost, match="restarted"):
         await tasks[1]
