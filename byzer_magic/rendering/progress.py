@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from byzer_magic import types
 from byzer_magic.i18n import gettext as _, ngettext
+from byzer_magic.media import describe
 from byzer_magic.rendering.markup import style, tag
-from byzer_magic.rendering.media import base as media
 from byzer_magic.types import Event, Failed, Loading, Placed, Ready
 
 SIGNS = {"running": "◐", "ready": "✓", "failed": "✗", "stopped": "■"}
@@ -77,7 +77,7 @@ def words(now: types.Progress) -> str:
         case "documents":
             return ngettext("{count} document", "{count} documents", count=now.total or now.done)
         case "bytes":
-            return _("generating audio, {size}", size=media.size(now.done))
+            return _("generating audio, {size}", size=describe.size(now.done))
         case "images":
             return _("generating images, {count} done", count=now.done)
     return now.detail

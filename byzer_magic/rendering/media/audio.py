@@ -9,7 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from byzer_magic.i18n import gettext as _
-from byzer_magic.media import wav
+from byzer_magic.media import describe, wav
 from byzer_magic.rendering.markup import tag
 from byzer_magic.rendering.media import base as media
 from byzer_magic.types import Media
@@ -60,7 +60,7 @@ def figure(audio: AudioView, keep: media.Keep = media.kept) -> tuple[Markup, str
     """
     data, mime = wav.playable(audio.data, audio.mime)
     found = wav.read(data)
-    facts = [*audio.facts, mime, *([media.clock(found.seconds)] if found else []), media.size(len(audio.data))]
+    facts = [*audio.facts, mime, *([describe.clock(found.seconds)] if found else []), describe.size(len(audio.data))]
     source, link = media.data_url(data, mime), ""
     if len(data) > media.EMBED_BYTES:
         path = audio.path or keep(data, audio.name)
@@ -79,7 +79,7 @@ def figure(audio: AudioView, keep: media.Keep = media.kept) -> tuple[Markup, str
 
 def recording(audio: Media, text: str) -> AudioView:
     """Return audio from the user, under its own name if it has one."""
-    name = Path(audio.name).name or media.file_name("recording", text, audio.mime)
+    name = Path(audio.name).name or describe.file_name("recording", text, audio.mime)
     return AudioView(data=audio.data, mime=audio.mime, name=name, label=name, path=audio.name)
 
 
@@ -102,7 +102,7 @@ def _strokes(found: wav.Wave) -> Markup:
         f"M{2 * number + 1} {20 - max(0.3, 18 * value):.1f}v{2 * max(0.3, 18 * value):.1f}"
         for number, value in enumerate(peaks(found))
     )
-    label = _("Waveform, {length}: click to play from there", length=media.clock(found.seconds))
+    label = _("Waveform, {length}: click to play from there", length=describe.clock(found.seconds))
     line = tag("path", d=path)
     picture = tag("svg", line, viewBox=f"0 0 {2 * BARS} 40", preserveAspectRatio="none", role="img",
                         aria_label=label)  # fmt: skip

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from byzer_magic.i18n import gettext as _
-from byzer_magic.media.describe import clock as clock, file_name as file_name, size as size
 from byzer_magic.rendering import assets
 from byzer_magic.rendering.markup import style, tag
 

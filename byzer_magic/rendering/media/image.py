@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from byzer_magic.i18n import gettext as _
+from byzer_magic.media import describe
 from byzer_magic.rendering.markup import tag
 from byzer_magic.rendering.media import base as media
 
@@ -61,7 +62,7 @@ def grid(
     embed = sum(len(item.data) for item in images) <= media.EMBED_BYTES
     cells, lines = [], []
     for number, item in enumerate(images, 1):
-        name = media.file_name(model, prompt + (f" {number}" if len(images) > 1 else ""), item.mime)
+        name = describe.file_name(model, prompt + (f" {number}" if len(images) > 1 else ""), item.mime)
         path = "" if embed or not item.data else keep(item.data, name)
         about = _about(item, embed=embed, path=path)
         place = {"number": number, "count": len(images)}
@@ -89,7 +90,7 @@ def bundle(
 
 def _about(item: ImageView, *, embed: bool, path: str) -> str:
     size = dimensions(item.data)
-    known = [f"{size[0]} x {size[1]}" if size else "", item.mime, media.size(len(item.data)) if item.data else ""]
+    known = [f"{size[0]} x {size[1]}" if size else "", item.mime, describe.size(len(item.data)) if item.data else ""]
     if item.url and not item.data:
         known += [item.url, _("stored temporarily by the provider")]
     if item.data and not embed:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from byzer_magic.i18n import gettext as _
+from byzer_magic.media import describe
 from byzer_magic.rendering.markup import tag
 from byzer_magic.rendering.media import audio as audio_view, base as media
 from byzer_magic.types import Segment
@@ -44,11 +45,11 @@ def plain(text: str, segments: Sequence[Segment] | None) -> str:
     """Return the words, with times where there are several stretches."""
     if not segments or len(segments) < 2:
         return text
-    return "\n".join(f"[{media.clock(item.start)}] {item.text.strip()}" for item in segments)
+    return "\n".join(f"[{describe.clock(item.start)}] {item.text.strip()}" for item in segments)
 
 
 def _line(item: Segment, *, playing: bool) -> Markup:
-    time = media.clock(item.start)
+    time = describe.clock(item.start)
     shown = tag("time", time)
     if playing:
         label = _("Play from {time}", time=time)

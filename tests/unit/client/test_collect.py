@@ -1,21 +1,19 @@
-"""From the items of an answer to a result that can be kept, saved and shown."""
+"""Collectors: from the chunks of a response to its result."""
 
 from __future__ import annotations
 
 import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from byzer_magic import types
-from byzer_magic.client.collect import collector_for
-from byzer_magic.errors import CommandError, RateLimited
+from byzer_magic.client.collect import ChatCollector, collector_for
 from byzer_magic.i18n import using
 from byzer_magic.rendering import footer, progress
-from byzer_magic.types import Usage
+from byzer_magic.types import ChatChunk, ChatRequest, Usage
 from tests.exchanges import exchange
 
 PNG = types.ImageItem("image/png", b"\x89PNG<>", caption="a cat")
@@ -37,23 +35,6 @@ def test_embedding_collector_joins_batches_and_adds_their_usage() -> None:
     assert str(found) == "3 embeddings, 2 dimensions"
 
 
-def test_results_save_in_the_format_of_the_file_name(tmp_path: Path) -> None:
-    found = result(types.EmbedRequest(texts=["a"]), vectors(0, [1, 2]))
-    assert json.loads(found.save(tmp_path / "x.json").read_text()) == [[1, 2]]
-    assert np.array_equal(np.load(found.save(tmp_path / "x.npy")), [[1, 2]])
-    heard = result(
-        types.TranscribeRequest(audio=types.Media("audio/wav")),
-        types.TranscriptChunk("hi", [types.Segment(0, 1, "hi")]),
-    )
-    assert heard.save(tmp_path / "x.txt").read_text() == "hi"
-    assert json.loads(heard.save(tmp_path / "y.json").read_text())["segments"][0]["end"] == 1
-    drawn = result(types.ImageRequest(prompt="a cat"), PNG, PNG)
-    drawn.save(tmp_path / "z.png")
-    assert (tmp_path / "z.png").read_bytes() == (tmp_path / "z-2.png").read_bytes() == PNG.data
-    with pytest.raises(CommandError, match="Cannot write"):
-        drawn.save(tmp_path / "no" / "such" / "z.png")
-
-
 def test_audio_collector_joins_chunks_to_a_playable_file() -> None:
     found = result(
         types.SpeakRequest(text="hi"), types.AudioChunk(b"12", "audio/mpeg"), types.AudioChunk(b"34", "audio/mpeg")
@@ -62,32 +43,6 @@ def test_audio_collector_joins_chunks_to_a_playable_file() -> None:
     bundle = found._repr_mimebundle_()
     assert f"data:audio/mpeg;base64,{found.output}" in bundle["text/html"]
     assert "1234" not in repr(found)
-
-
-def test_image_result_escapes_the_prompt_in_its_figure() -> None:
-    for count in (1, 2):
-        shown = result(types.ImageRequest(prompt='a "cat" <b>'), *[PNG] * count)._repr_mimebundle_()["text/html"]
-        assert shown.count(f"data:image/png;base64,{base64.b64encode(PNG.data).decode()}") >= count
-        assert "<b>" not in shown
-
-
-def test_large_media_are_stored_beside_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    data = bytes(17 * 2**20)
-    shown = result(types.SpeakRequest(text="hi"), types.AudioChunk(data, "audio/wav"))._repr_mimebundle_()
-    [kept] = (tmp_path / "byzer_media").iterdir()
-    assert kept.read_bytes() == data
-    assert f"byzer_media/{kept.name}" in shown["text/plain"]
-    assert len(shown["text/html"]) < 100_000
-
-
-def test_transcribe_result_output_is_the_json_of_byzer_llm() -> None:
-    found = result(
-        types.TranscribeRequest(audio=types.Media("audio/wav")),
-        types.TranscriptChunk("he"),
-        types.TranscriptChunk("llo", language="en"),
-    )
-    assert (found.text, json.loads(found.output)) == ("hello", {"text": "hello", "language": "en"})
 
 
 def test_ranking_collector_returns_documents_with_scores() -> None:
@@ -103,12 +58,6 @@ def test_ranking_collector_reports_truncated_documents() -> None:
     assert found.truncated == types.Truncation([0], 64)
     assert " · 1 text was truncated at 64 tokens · 9 + 0 tokens" in footer.line(found)
     assert "cut" not in str(found), "what people copy is the ranking"
-
-
-def test_exchange_error_has_what_had_arrived() -> None:
-    with pytest.raises(RateLimited) as caught:
-        result(types.SpeakRequest(text="hi"), types.AudioChunk(b"12", "audio/mpeg"), RateLimited("no more"))
-    assert (caught.value.partial.data, caught.value.partial.interrupted) == (b"12", True)
 
 
 def test_chat_collector_adds_up_choices_and_log_probabilities() -> None:
@@ -160,3 +109,43 @@ def test_progress_is_worded_in_both_languages(
     with using("zh"):
         assert progress.of(collector).stage == chinese
         assert chinese in progress.bundle([progress.of(collector)])["text/plain"]
+
+
+def test_chat_collector_result_does_not_change_when_more_arrives() -> None:
+    answer = ChatCollector("m", ChatRequest(messages=[]))
+    call = {"index": 0, "id": "1", "function": {"name": "f", "arguments": "{"}}
+    choice = {"index": 1, "text": "x", "finish": None}
+    answer.add(ChatChunk("a", tool_calls=[call], extra={"logprobs": {"content": [1]}, "choices": [choice]}))
+    before = answer.result()
+    whole = json.dumps([before.tool_calls, before.raw])
+    more = {"index": 0, "function": {"arguments": "}"}}
+    answer.add(ChatChunk("b", tool_calls=[more], extra={"logprobs": {"content": [2]}, "choices": [choice]}))
+    assert json.dumps([before.tool_calls, before.raw]) == whole
+    assert answer.result().tool_calls == [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+
+
+def test_chat_collector_orders_tool_calls_by_index() -> None:
+    answer = ChatCollector("m", ChatRequest(messages=[]))
+    for index in (10**9, 3):
+        answer.add(ChatChunk(tool_calls=[{"index": index, "id": str(index), "function": {"name": "f"}}]))
+    assert [call["id"] for call in answer.result().tool_calls or []] == ["3", str(10**9)]
+
+
+def test_chat_collector_joins_log_probabilities_with_gaps_and_changes_no_chunk() -> None:
+    answer = ChatCollector("m", ChatRequest(messages=[]))
+    first = ChatChunk("a", extra={"logprobs": {"content": [1], "refusal": None}})
+    for chunk in (
+        first,
+        ChatChunk("b", extra={"logprobs": None}),
+        ChatChunk("c", extra={"logprobs": {"content": [2]}}),
+    ):
+        answer.add(chunk)
+    assert answer.result().raw["logprobs"]["content"] == [1, 2]
+    assert first.extra == {"logprobs": {"content": [1], "refusal": None}}
+
+
+def test_chat_collector_keeps_the_last_usage() -> None:
+    answer = ChatCollector("m", ChatRequest(messages=[]))
+    for chunk in (ChatChunk("a", usage=Usage(5, 1)), ChatChunk("b", usage=Usage(5, 2)), ChatChunk(finish="stop")):
+        answer.add(chunk)
+    assert answer.result().usage == Usage(5, 2)

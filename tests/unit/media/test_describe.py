@@ -26,3 +26,8 @@ def test_file_name_has_model_text_and_extension(text: str, mime: str, name: str)
 )
 def test_clock_is_readable(seconds: float, text: str) -> None:
     assert describe.clock(seconds) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 kB"), (1, "1 kB"), (1001, "2 kB"), (2_500_000, "2.5 MB")])
+def test_size_is_readable(count: int, text: str) -> None:
+    assert describe.size(count) == text

@@ -1,7 +1,8 @@
-"""What people hold after a request, where little or nothing of it has come, and what they do with it."""
+"""Results: saved, displayed, and when little or nothing has arrived."""
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,10 @@ import numpy as np
 import pytest
 
 from byzer_magic import types
-from byzer_magic.client.collect import ChatCollector
 from byzer_magic.errors import CommandError
-from byzer_magic.media import describe
 from byzer_magic.rendering.media import base as media
 from byzer_magic.results import EmbedResult, ImageResult, SpeakResult
-from byzer_magic.types import ChatChunk, ChatRequest, ImageItem, Usage
+from byzer_magic.types import ImageItem
 from tests.exchanges import exchange, interrupt
 from tests.pages import Page
 
@@ -37,6 +36,17 @@ def test_result_exists_when_interrupted_before_anything_arrived(request_: types.
     assert isinstance(str(found), str)
     if hasattr(found, "_repr_mimebundle_"):
         assert found._repr_mimebundle_().keys() == {"text/plain"}
+
+
+PNG = types.ImageItem("image/png", b"\x89PNG<>", caption="a cat")
+
+
+def result_of(request: types.Request, *items: Any) -> Any:
+    return exchange(request, *items).wait()
+
+
+def vectors(*rows: list[float]) -> types.EmbeddingBatch:
+    return types.EmbeddingBatch(0, len(rows[0]), np.array(rows, dtype="<f4").tobytes())
 
 
 def speech(data: bytes = b"RIFFsecretbytes", mime: str = "audio/wav") -> SpeakResult:
@@ -111,46 +121,44 @@ def test_save_reads_extensions_in_any_case(tmp_path: Path) -> None:
     assert np.load(found.save(tmp_path / "X.NPY")).tolist() == [[1, 1]]
 
 
-def test_chat_collector_result_does_not_change_when_more_arrives() -> None:
-    answer = ChatCollector("m", ChatRequest(messages=[]))
-    call = {"index": 0, "id": "1", "function": {"name": "f", "arguments": "{"}}
-    choice = {"index": 1, "text": "x", "finish": None}
-    answer.add(ChatChunk("a", tool_calls=[call], extra={"logprobs": {"content": [1]}, "choices": [choice]}))
-    before = answer.result()
-    whole = json.dumps([before.tool_calls, before.raw])
-    more = {"index": 0, "function": {"arguments": "}"}}
-    answer.add(ChatChunk("b", tool_calls=[more], extra={"logprobs": {"content": [2]}, "choices": [choice]}))
-    assert json.dumps([before.tool_calls, before.raw]) == whole
-    assert answer.result().tool_calls == [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+def test_results_save_in_the_format_of_the_file_name(tmp_path: Path) -> None:
+    found = result_of(types.EmbedRequest(texts=["a"]), vectors([1, 2]))
+    assert json.loads(found.save(tmp_path / "x.json").read_text()) == [[1, 2]]
+    assert np.array_equal(np.load(found.save(tmp_path / "x.npy")), [[1, 2]])
+    heard = result_of(
+        types.TranscribeRequest(audio=types.Media("audio/wav")),
+        types.TranscriptChunk("hi", [types.Segment(0, 1, "hi")]),
+    )
+    assert heard.save(tmp_path / "x.txt").read_text() == "hi"
+    assert json.loads(heard.save(tmp_path / "y.json").read_text())["segments"][0]["end"] == 1
+    drawn = result_of(types.ImageRequest(prompt="a cat"), PNG, PNG)
+    drawn.save(tmp_path / "z.png")
+    assert (tmp_path / "z.png").read_bytes() == (tmp_path / "z-2.png").read_bytes() == PNG.data
+    with pytest.raises(CommandError, match="Cannot write"):
+        drawn.save(tmp_path / "no" / "such" / "z.png")
 
 
-def test_chat_collector_orders_tool_calls_by_index() -> None:
-    answer = ChatCollector("m", ChatRequest(messages=[]))
-    for index in (10**9, 3):
-        answer.add(ChatChunk(tool_calls=[{"index": index, "id": str(index), "function": {"name": "f"}}]))
-    assert [call["id"] for call in answer.result().tool_calls or []] == ["3", str(10**9)]
+def test_image_result_escapes_the_prompt_in_its_figure() -> None:
+    for count in (1, 2):
+        shown = result_of(types.ImageRequest(prompt='a "cat" <b>'), *[PNG] * count)._repr_mimebundle_()["text/html"]
+        assert shown.count(f"data:image/png;base64,{base64.b64encode(PNG.data).decode()}") >= count
+        assert "<b>" not in shown
 
 
-def test_chat_collector_joins_log_probabilities_with_gaps_and_changes_no_chunk() -> None:
-    answer = ChatCollector("m", ChatRequest(messages=[]))
-    first = ChatChunk("a", extra={"logprobs": {"content": [1], "refusal": None}})
-    for chunk in (
-        first,
-        ChatChunk("b", extra={"logprobs": None}),
-        ChatChunk("c", extra={"logprobs": {"content": [2]}}),
-    ):
-        answer.add(chunk)
-    assert answer.result().raw["logprobs"]["content"] == [1, 2]
-    assert first.extra == {"logprobs": {"content": [1], "refusal": None}}
+def test_large_media_are_stored_beside_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = bytes(17 * 2**20)
+    shown = result_of(types.SpeakRequest(text="hi"), types.AudioChunk(data, "audio/wav"))._repr_mimebundle_()
+    [kept] = (tmp_path / "byzer_media").iterdir()
+    assert kept.read_bytes() == data
+    assert f"byzer_media/{kept.name}" in shown["text/plain"]
+    assert len(shown["text/html"]) < 100_000
 
 
-def test_chat_collector_keeps_the_last_usage() -> None:
-    answer = ChatCollector("m", ChatRequest(messages=[]))
-    for chunk in (ChatChunk("a", usage=Usage(5, 1)), ChatChunk("b", usage=Usage(5, 2)), ChatChunk(finish="stop")):
-        answer.add(chunk)
-    assert answer.result().usage == Usage(5, 2)
-
-
-@pytest.mark.parametrize(("count", "text"), [(0, "0 kB"), (1, "1 kB"), (1001, "2 kB"), (2_500_000, "2.5 MB")])
-def test_size_is_readable(count: int, text: str) -> None:
-    assert describe.size(count) == text
+def test_transcribe_result_output_is_the_json_of_byzer_llm() -> None:
+    found = result_of(
+        types.TranscribeRequest(audio=types.Media("audio/wav")),
+        types.TranscriptChunk("he"),
+        types.TranscriptChunk("llo", language="en"),
+    )
+    assert (found.text, json.loads(found.output)) == ("hello", {"text": "hello", "language": "en"})

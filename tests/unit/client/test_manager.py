@@ -1,0 +1,44 @@
+"""A manager per face on one connection; nothing here starts a Ray."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import byzer_magic as bz
+from byzer_magic.client.manager import Manager
+from byzer_magic.config import Settings
+
+
+class Face:
+    """Keeps what it is to show."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def watch(self, _work: Any) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+
+def test_manager_reporting_to_another_face_shares_the_connection_and_nothing_else() -> None:
+    first = Manager(Settings(), Face())
+    face = Face()
+    second = first.reporting_to(face, Settings(lang="zh"))
+    assert second.connection is first.connection
+    assert (second.reporter, second.settings.lang) == (face, "zh")
+    assert (first.reporter is face, first.settings.lang) == (False, "")
+
+
+def test_manager_says_nothing_by_default() -> None:
+    manager = Manager(Settings())
+    manager.reporter.say("nobody reads this")
+    with manager.reporter.watch(None):
+        pass
+    assert not manager.connected
+
+
+def test_default_manager_is_one_per_process() -> None:
+    assert bz.default_manager() is bz.default_manager()
