@@ -101,8 +101,8 @@ def test_panel(opened: Callable[..., Notebook], lang: str) -> None:
     book = opened(TRAFFIC.format(question=TEXTS[lang][1]), "%byzer panel", "enough.set()")
     book.run(1)
     book.run(2)
-    panel = book.output(2).locator(".bz-panel")
-    expect(panel.locator("tr.bz-model")).to_have_count(3)
+    panel = book.output(2).locator("[data-bz-mount] .bz-panel")
+    expect(panel.locator("tr.bz-model")).to_have_count(len(MODELS))
     book.page.wait_for_timeout(25_000)  # so that the lines of the last minute have a shape
     panel.locator('tr.bz-model[data-group="gpt4o_chat"] .bz-twist').click()
     book.page.wait_for_timeout(1500)
