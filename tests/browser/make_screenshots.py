@@ -37,7 +37,8 @@ import byzer_magic as bz
 
 def ask(alias, pause):
     while not enough.wait(pause):
-        bz.model(alias).chat({question!r})
+        for _ in bz.model(alias).stream({question!r}):
+            pass
 
 enough = threading.Event()
 pauses = {{"gpt4o_chat": (0.2, 0.6, 0.9), "deepseek_chat": (0.5,), "qwen_chat": (1.5,)}}

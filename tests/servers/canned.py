@@ -34,8 +34,8 @@ ANSWERS = {
             "as much as red light (about 650 nm). Violet is scattered even more, but our eyes are less sensitive to it."
         ),
         "judge": (
-            "All three name Rayleigh scattering or describe it correctly. **Answer 3** is the most complete: it gives "
-            "the ratio and explains why the sky is not violet. **Answer 2** is the easiest to read."
+            "All three describe Rayleigh scattering correctly. **{qwen-max}** is the most complete: it gives the ratio and "
+            "explains why the sky is not violet. **{deepseek-chat}** is the easiest to read. Best: **{qwen-max}**."
         ),
     },
     "zh": {
@@ -52,8 +52,8 @@ ANSWERS = {
             "紫光散射得更多，但人眼对它不敏感。"
         ),
         "judge": (
-            "三个回答都正确说明了瑞利散射。**回答 3** 最完整：给出了比例，还解释了天空为什么不是紫色。"
-            "**回答 2** 最好读。"
+            "三个回答都正确说明了瑞利散射。**{qwen-max}** 最完整：给出了比例，还解释了天空为什么不是紫色。"
+            "**{deepseek-chat}** 最好读。最佳：**{qwen-max}**。"
         ),
     },
 }
@@ -63,7 +63,11 @@ def answer(model: str, messages: list[dict[str, Any]]) -> str:
     """Return the prepared answer."""
     question = str(messages[-1]["content"])
     known = ANSWERS["zh" if re.search(r"[\u4e00-\u9fff]", question) else "en"]
-    return known["judge" if len(question) > 200 else model]
+    letters = dict(re.findall(r'<answer id="(\w)">\n(.{12})', question))
+    if not letters:
+        return known[model]
+    names = {name: letter for letter, begin in letters.items() for name in known if known[name].startswith(begin)}
+    return known["judge"].format_map(names)
 
 
 async def chat(request: web.Request) -> web.StreamResponse:
