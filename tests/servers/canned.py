@@ -34,8 +34,8 @@ ANSWERS = {
             "as much as red light (about 650 nm). Violet is scattered even more, but our eyes are less sensitive to it."
         ),
         "judge": (
-            "All three describe Rayleigh scattering correctly. **{qwen-max}** is the most complete: it gives the ratio and "
-            "explains why the sky is not violet. **{deepseek-chat}** is the easiest to read. Best: **{qwen-max}**."
+            "All three describe Rayleigh scattering correctly. **{qwen-max}** is the most complete: it gives the ratio "
+            "and explains why the sky is not violet. **{deepseek-chat}** is the easiest to read. Best: **{qwen-max}**."
         ),
     },
     "zh": {
