@@ -210,7 +210,7 @@ def test_a_local_model_is_picked_checked_cancelled_and_deployed(
     expect(form.button("Cancel")).to_be_focused()
     form.book.page.keyboard.press("Escape")
     form.state("stopped")
-    expect(form.stage).to_contain_text("Nothing is left of it")
+    expect(form.stage).to_contain_text("Nothing was left behind")
     assert manager.run(manager.aliases()) == []
     form.button("Deploy").click()
     form.state("ready")

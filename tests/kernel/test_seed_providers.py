@@ -302,7 +302,7 @@ def test_interrupt_ends_speech_and_reports_it(kernel: Kernel, cluster: Manager, 
     assert cell.status == "error"
     assert "Interrupted: the part that arrived is kept in _chat." in cell.everything
     assert kernel.run("print(_chat.interrupted, _chat.data)").text == "True b''\n"
-    assert "speaking" not in str(cell.shown), "the line that told how far it was is gone"
+    assert "generating audio" not in str(cell.shown), "the line that told how far it was is gone"
     assert cell.updates >= 2
     entry = next(item for item in reversed(servers.journal(ROWS["S22"])) if item["path"].endswith("/audio/speech"))
     assert entry["gone"]
