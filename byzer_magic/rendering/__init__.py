@@ -1,1 +1,1 @@
-"""Values to HTML and text: pure functions, no widget, no state."""
+"""Rendering: pure functions from values to HTML and text; no widgets, no state."""

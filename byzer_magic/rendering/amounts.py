@@ -1,4 +1,4 @@
-"""Amounts as people read them."""
+"""Money and durations in readable form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of an error beside its message and hint: folded away in HTML, indented in text."""
+"""Details of an error beside its message and hint: folded away in HTML, indented in text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOG_LINES = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Details:
-    """Rows of a name and a value, and the end of a log; without secrets."""
+    """Rows of a name and a value, and the end of a log, with secrets redacted."""
 
     rows: tuple[tuple[str, str], ...] = ()
     log: tuple[str, ...] = ()
@@ -29,7 +29,13 @@ class Details:
 
 
 def details(err: ByzerError, log: Sequence[str] = (), hidden: tuple[str, ...] = ()) -> Details:
-    """Collect what is known of an error beside its message and hint; empty when that is only its class."""
+    """Collect the details of an error; empty when there is nothing but its class.
+
+    Args:
+        err: the error.
+        log: lines of the worker's log.
+        hidden: secrets to redact.
+    """
     labels = {
         "status": _("HTTP status"),
         "provider_code": _("Provider error code"),
@@ -51,7 +57,7 @@ def _value(name: str, value: object) -> str:
 
 
 def causes(err: BaseException) -> list[str]:
-    """Return what led to an error, nearest first, each in one line: what repeats the one before is left out."""
+    """Return the causes of an error, nearest first, a line each; repetitions are left out."""
     found: list[str] = []
     said = str(err)
     cause = err.__cause__
@@ -66,7 +72,7 @@ def causes(err: BaseException) -> list[str]:
 
 
 def bundle(known: Details) -> dict[str, str]:
-    """Return the details as the MIME bundle that a cell shows below the error."""
+    """Return the details as a MIME bundle, shown below the error."""
     return {"text/html": str(to_html(known)), "text/plain": to_text(known)}
 
 

@@ -64,5 +64,5 @@ def _truncated(truncation: Truncation) -> str:
 
 
 def bundle(text: str) -> dict[str, str]:
-    """Return a footer as a MIME bundle, for below what has no place for one: audio, images, tables."""
+    """Return a footer as a MIME bundle, for outputs without one of their own: audio, images, tables."""
     return {"text/html": str(style("footer.css") + tag("div", text, class_="bz-footer")), "text/plain": text}

@@ -1,4 +1,4 @@
-"""HTML that escapes by itself: `Markup` is HTML, every other text is escaped where it meets it."""
+"""HTML that escapes by itself: `Markup` is HTML; any other text is escaped when it is put into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a screen in a notebook needs of the notebook it is in."""
+"""What commands and screens need of the notebook that they run in."""
 
 from __future__ import annotations
 

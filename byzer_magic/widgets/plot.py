@@ -1,4 +1,4 @@
-"""Latency, throughput and cost of a deployment over its last minutes, as a figure that stays in the notebook."""
+"""Latency, throughput and cost of a deployment over its last minutes, as a figure that is saved in the notebook."""
 
 from __future__ import annotations
 

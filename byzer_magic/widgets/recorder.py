@@ -1,4 +1,4 @@
-"""A recorder in a cell: the page records, the kernel gets the audio in pieces."""
+"""A recorder in a cell: the page records, and sends the audio in pieces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from byzer_magic.rendering.markup import tag
 from byzer_magic.widgets.page import Message, Page
 
 LARGEST_BYTES = 512 * 1024 * 1024
-"""More is rejected."""
+"""A larger recording is rejected."""
 
 
 @dataclass

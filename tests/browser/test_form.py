@@ -152,7 +152,7 @@ def test_a_pasted_command_fills_the_form(opened: Callable[..., Form]) -> None:
     area = form.root.get_by_role("textbox", name="Paste a command")
     area.fill("byzerllm stat --model a")
     form.button("Fill the form").click()
-    expect(form.root.locator(".bz-paste .bz-bad")).to_contain_text("deploys nothing")
+    expect(form.root.locator(".bz-paste .bz-bad")).to_contain_text("does not deploy anything")
     area.fill(
         "byzerllm deploy --pretrained_model_type saas/azure_openai --worker_concurrency 10 --num_workers 2 "
         f'--infer_params saas.azure_endpoint="https://x.openai.azure.com/" saas.api_key="{KEY}" saas.model=gpt-4o '

@@ -1,1 +1,1 @@
-"""Rendered answers: Markdown, formulas, code, columns side by side."""
+"""Rendering of answers: Markdown, formulas, code, columns side by side."""

@@ -1,4 +1,4 @@
-"""Code of a model's answer: its language, a Copy button, and colours of the notebook's editor."""
+"""Blocks of code in an answer: language, Copy button, syntax colours of the notebook's editor."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.markup import join, tag
 
 LONGEST = 100_000
-"""Longer code has no colours."""
+"""Characters; longer code is not coloured."""
 CLASSES = {
     "Keyword": "k", "Name.Builtin": "b", "Name.Function": "f", "Name.Class": "f", "Name.Decorator": "m",
     "Name.Tag": "t", "Name.Attribute": "a", "Literal.String": "s", "Literal.Number": "n", "Comment": "c",
     "Operator.Word": "k", "Operator": "o", "Generic.Inserted": "s", "Generic.Deleted": "e", "Generic.Heading": "k",
 }  # fmt: skip
-"""Kinds of tokens by their class `bz-?`; answer.css gives each the editor's colour."""
+"""Classes (`bz-k`, ...) of pygments' tokens; answer.css gives each the editor's colour."""
 COPY = (
     "var c=this.closest('.bz-code').querySelector('code'),s=getSelection();"
     "if(navigator.clipboard)navigator.clipboard.writeText(c.textContent);"
     "else{s.selectAllChildren(c);document.execCommand('copy');s.removeAllRanges()}"
     "this.textContent=this.dataset.done"
 )
-"""A page that did not come over https has no navigator.clipboard."""
+"""The fallback is for pages without https, which have no navigator.clipboard."""
 
 
 def block(code: str, language: str) -> Markup:

@@ -1,4 +1,4 @@
-"""Answers of several models side by side: pure functions from what has arrived to HTML and text."""
+"""Answers of several models side by side, complete or partial, as HTML and text."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Column:
     """The answer so far, while it streams."""
     reasoning: str = ""
     progress: str = ""
-    """How far an answer is that is no text."""
+    """The progress of an answer that is not text."""
     result: Result | None = None
     """The complete or partial result, once the model has finished."""
 
     @property
     def error(self) -> ByzerError | None:
-        """Return why it failed."""
+        """Return the error of a model that failed."""
         return self.result.error if self.result is not None else None
 
 
@@ -104,7 +104,7 @@ def _text(result: Result) -> str:
 
 
 def footer_of(column: Column) -> str:
-    """Return the line under an answer: what it took."""
+    """Return the footer of a column; empty while it has no result."""
     return " · ".join(footer.figures(column.result)) if column.result is not None else ""
 
 

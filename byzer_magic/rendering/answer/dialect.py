@@ -1,4 +1,4 @@
-"""The Markdown of models' answers: what of it becomes which HTML.
+"""The Markdown dialect of models' answers, and the HTML that it becomes.
 
 Render rules return plain text: markdown-it adds it up, and adding `Markup` would escape what is there already.
 """
@@ -31,7 +31,7 @@ BARE = re.compile(
 """A URL in running text. We looked at linkify-it-py; no, because it takes Chinese punctuation, and the text behind it,
 for a part of the URL: all of `https://e.org/a，然后` would be one link."""
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-"""The only way to a new line in a table's cell, so models write it: it is read as one."""
+"""Models write it, as a table's cell has no other way to a new line; it becomes a line break."""
 
 
 @functools.cache
@@ -64,7 +64,7 @@ def _break(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - markdown
 
 
 def _bare_links(state: StateCore) -> None:
-    """Make links of addresses in running text."""
+    """Turn URLs in running text into links."""
     for token in state.tokens:
         if token.type == "inline" and "://" in token.content:
             token.children = list(_linked(token.children or []))

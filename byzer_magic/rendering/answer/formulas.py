@@ -1,4 +1,4 @@
-r"""Formulas of a model's answer: found in Markdown (`$`, `$$`, `\(`, `\[`, environments), shown as MathML."""
+r"""Formulas of an answer: found in Markdown (`$`, `$$`, `\(`, `\[`, environments), shown as MathML."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAMED = re.compile(r"\\(begin|end)\{(\w+\*?)\}")
 EQUATION = re.compile(r"\\(begin|end)\{equation\*?\}|\\(label|tag)\{[^}]*\}|\\nonumber|\\notag")
 INLINE = re.compile(r"\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 LONGEST = 8_000
-"""Longer source is shown as it is: no formula that anyone writes by hand is so long."""
+"""Characters; longer source is shown as it is."""
 TAGS = re.compile(
     "math|mrow|mi|mn|mo|mtext|ms|mspace|msup|msub|msubsup|munder|mover|munderover|mfrac|msqrt|mroot|mtable|mtr|mtd|"
     "mstyle|mpadded|mphantom|menclose|mmultiscripts|mprescripts|none|merror"
@@ -43,7 +43,7 @@ ATTRIBUTES = re.compile(
 
 
 def install(parser: MarkdownIt) -> None:
-    """Let a Markdown parser know formulas; they become tokens `math_inline`, `math_inline_double`, `math_block`."""
+    """Add formulas to a Markdown parser; they become tokens `math_inline`, `math_inline_double`, `math_block`."""
     from mdit_py_plugins.dollarmath.index import math_inline_dollar
 
     dollars = math_inline_dollar(allow_space=False, allow_digits=False, allow_double=True)
@@ -53,7 +53,7 @@ def install(parser: MarkdownIt) -> None:
 
 
 def _brackets(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - markdown-it calls it so
-    r"""Take `\(...\)` and `\[...\]` within a paragraph."""
+    r"""Parse `\(...\)` and `\[...\]` within a paragraph."""
     found = INLINE.match(state.src, state.pos, state.posMax)
     if found is None:
         return False
@@ -77,7 +77,7 @@ def _opening(line: str) -> tuple[str, str] | None:
 
 
 def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - markdown-it calls it so
-    """Take a formula on lines of its own.
+    """Parse a formula on lines of its own.
 
     Like a fence, one that a bare `$$` opens and nothing closes goes to the end: so what an earlier line means never
     depends on a later one, and an answer can be rendered while it comes.
@@ -132,7 +132,7 @@ def _push(state: StateBlock, start: int, end: int, body: str, closing: str) -> b
 
 
 def _paragraph(state: StateBlock, start: int, end: int) -> bool:
-    """Take lines as a paragraph after all."""
+    """Parse lines as a paragraph after all."""
     opened = state.push("paragraph_open", "p", 1)
     inline = state.push("inline", "", 0)
     inline.content = state.getLines(start, end, state.blkIndent, False).strip()  # noqa: FBT003 - as above

@@ -1,4 +1,4 @@
-"""A model's answer: as HTML block by block while it comes, in the formats of `--format`, and as safe Markdown."""
+"""Markdown of an answer: HTML block by block while it streams, the formats of `--format`, and safe Markdown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DOUBTFUL = re.compile(r"[\s>*+\-\d.)]*(```|~~~)")
 SPAN = re.compile(r"(?P<code>(`+)(?!`).+?(?<!`)\2(?!`))|(?P<math>\$\$.+?\$\$|\$[^$\n]+\$)", re.DOTALL)
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
 GAP = "<\u200b"
-"""A `<` that begins no tag, and looks like one: for code, where an entity would show as it is written."""
+"""A `<` that does not begin a tag: for code, where an entity would be shown literally."""
 FENCED = re.compile(r"^(```+|~~~+)[^\n]*\n(.*?)(?:^\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -34,7 +34,7 @@ def render(text: str) -> Markup:
 
 
 class Stream:
-    """Renders a growing text: what is settled is rendered once.
+    """Renders a growing text; settled blocks are rendered once.
 
     The blocks are always those that `render` would give of the same text.
     """
@@ -43,7 +43,7 @@ class Stream:
         self._text = ""
         self._settled: list[Markup] = []
         self._from = 0
-        """Where the text begins that is rendered again."""
+        """Where the unsettled text begins."""
         self._references: dict[str, Any] = {}
         """Link definitions in the text, as of the last rendering."""
         self._kept: dict[str, Any] = {}
@@ -70,7 +70,7 @@ class Stream:
         self._settled, self._from, self._kept = [], 0, {}
 
     def _parsed(self) -> tuple[list[tuple[int, list[Token]]], dict[str, Any]]:
-        """Return the tokens of each unsettled block with the line where it begins, and what they refer to."""
+        """Return the tokens of each unsettled block with the line where it begins, and the link definitions."""
         env: dict[str, Any] = {"references": dict(self._kept)}
         return list(_top_level(parser().parse(self._text[self._from :], env))), env
 
@@ -148,7 +148,7 @@ def _prose(text: str) -> str:
 
 
 def folded(title: str, text: str) -> Markup:
-    """Return text that is folded away until it is clicked; as plain text, so that no fence in it stays open."""
+    """Return text folded away until it is clicked; plain text, so that no fence in it stays open."""
     entities: dict[str, str | int | None] = {"`": "&#96;", "~": "&#126;", "$": "&#36;", "\n": "<br>"}
     body = str(escape(text)).translate(str.maketrans(entities))
     return tag("details", tag("summary", title), tag("p", Markup(body)))  # noqa: S704 - escaped above

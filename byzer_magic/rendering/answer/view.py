@@ -1,4 +1,4 @@
-"""One answer as Jupyter shows it: a pure function of what has arrived."""
+"""One answer as Jupyter shows it, complete or partial."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ KEEP_FOLDS = Markup(
     "{const b=document.currentScript.parentNode,m=window.bzFolds??={};b.querySelectorAll('details').forEach(d=>{"
     "const k=b.dataset.key+d.dataset.fold;if(k in m)d.open=m[k];d.addEventListener('toggle',()=>{m[k]=d.open})})}"
 )
-"""A painting replaces the one before; what the reader had unfolded there stays unfolded."""
+"""An update replaces the output; what the reader has unfolded stays unfolded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """All that is to be seen of an answer."""
+    """All parts of an answer that are shown."""
 
     text: str = ""
     reasoning: str = ""
@@ -45,7 +45,7 @@ class View:
         self._reasoning = markdown.Stream()
 
     def blocks(self, shown: Shown) -> list[Markup]:
-        """Return the HTML of each block of the answer, the first ones of which rarely change."""
+        """Return the HTML of each block of the answer; the first ones rarely change."""
         text = markdown.formatted(shown.text, self._style) if self._style != "markdown" else shown.text
         first = [self.thoughts(shown)] if shown.reasoning else []
         calls = [self._call(number, call) for number, call in enumerate(shown.tool_calls)]
@@ -60,11 +60,11 @@ class View:
         return _fold("reasoning", _("Thinking …") if thinking else _("Reasoning"), body)
 
     def html(self, shown: Shown) -> Markup:
-        """Return it with all that a cell needs to show it."""
+        """Return it with its style, for a cell of its own."""
         return style("answer.css", "footer.css") + self.inner(shown)
 
     def inner(self, shown: Shown) -> Markup:
-        """Return it without its style, for an output that shows several."""
+        """Return it without its style, for an output of several answers."""
         body = join(self.blocks(shown))
         folds = tag("script", KEEP_FOLDS) if "<details" in body else ""
         # MathJax, which looks for dollars in every output, skips outputs of these classes
@@ -94,7 +94,7 @@ def bundle(shown: Shown, style: str = "markdown", *, key: str = "") -> dict[str,
 
 
 def as_markdown(shown: Shown, style: str = "markdown") -> str:
-    """Return it as Markdown in which nothing that a model wrote is HTML."""
+    """Return it as Markdown in which the model's text has no HTML."""
     parts = [
         markdown.folded("reasoning", shown.reasoning) if shown.reasoning else "",
         markdown.formatted(shown.text, style),

@@ -1,1 +1,1 @@
-"""Rendered deployments: table cells, history, figures, sparklines."""
+"""Rendering of deployments: table cells, history, figures, sparklines."""

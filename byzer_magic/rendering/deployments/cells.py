@@ -25,9 +25,9 @@ STAT_COLUMNS = (
 LIST_COLUMNS = STAT_COLUMNS[:4]
 """Columns of `list`."""
 SQUARES = 8
-"""With so many slots or fewer each is a square, with more there is one bar."""
+"""Slots that are shown as a square each; more are shown as a bar."""
 STALE_SECONDS = 3.0
-"""A deployment that has been silent for so long is shown as stale."""
+"""Seconds without an update after which a deployment is stale."""
 MINUTE = 60
 STEP = 2
 """Seconds per point in the sparkline of the last minute."""
@@ -65,7 +65,7 @@ def health_text(health: str) -> str:
 
 
 class State(NamedTuple):
-    """How a deployment or a worker is."""
+    """The state of a deployment or a worker."""
 
     kind: str
     """up, part, loading, down, drained or stale: the colour and shape of its sign."""
@@ -120,7 +120,12 @@ def model_cells(stat: ModelStat, rate: Cell, age: float) -> Cells:
 
 
 def worker_cells(worker: WorkerStat, model: str = "") -> Cells:
-    """Return a worker's row; what only the deployment knows is empty. It is named after `model` where that is given."""
+    """Return the row of a worker; columns of the deployment are empty.
+
+    Args:
+        worker: its counters.
+        model: the alias, where the row is not below that of its deployment.
+    """
     name = " ".join(filter(None, (model, _("worker {index}", index=worker.index))))
     health = worker.health if worker.health in ("up", "loading", "down", "drained") else "down"
     process = _("process {pid}", pid=worker.pid) if worker.pid else ""
@@ -174,7 +179,12 @@ def plain_rows(stats: Iterable[ModelStat]) -> list[dict[str, Any]]:
 
 
 def minute(samples: Iterable[Sample], now: float) -> Cell:
-    """Return the requests of the last minute: how many a second there are now, and how it was."""
+    """Return the requests of the last minute: requests per second now, and a sparkline.
+
+    Args:
+        samples: of the last minute at least.
+        now: Unix time in seconds.
+    """
     values = [value or 0.0 for value in sparkline.rate(samples, int(now), MINUTE, STEP, lambda sample: sample.requests)]
     latest, high = figure(sum(values[-3:]) / 3), figure(max(values))
     drawn = sparkline.spark(
@@ -185,7 +195,7 @@ def minute(samples: Iterable[Sample], now: float) -> Cell:
 
 
 def slots(busy: int, limit: int) -> Cell:
-    """Return slots as squares that are filled, or as a bar, with their numbers beside them."""
+    """Return slots as filled squares or a bar, with the numbers beside them."""
     text = f"{busy:,}/{limit:,}"
     if 0 < limit <= SQUARES:
         shape = [tag("i", class_="bz-on" if place < busy else "bz-off") for place in range(limit)]
@@ -196,7 +206,7 @@ def slots(busy: int, limit: int) -> Cell:
 
 
 def count(number: int, *, bad: bool = False) -> Cell:
-    """Return a number; nothing at all is quiet, and what should not be is marked."""
+    """Return a number; zero is quiet, and with `bad` other numbers are marked."""
     text = f"{number:,}"
     kind = "bz-zero" if not number else "bz-bad" if bad else ""
     return Cell(text, tag("span", text, class_=kind) if kind else text, number=True)
@@ -236,7 +246,7 @@ def ttft(stat: ModelStat) -> str:
 
 
 def ago(value: float) -> str:
-    """Return how long ago something was, in a unit that does not change all the time."""
+    """Return how many seconds ago something was, in a unit that rarely changes."""
     if value < 2:
         return _("now")
     if value < 120:
@@ -245,5 +255,5 @@ def ago(value: float) -> str:
 
 
 def figure(value: float) -> str:
-    """Return a number as short as it can be read."""
+    """Return a number in its shortest readable form."""
     return f"{value:.1f}" if 0 < value < 10 else f"{value:,.0f}"

@@ -1,4 +1,4 @@
-"""The parts of the live panel that can be clicked: its frame, the buttons of a row, the small forms below it."""
+"""Controls of the live panel: its frame, the buttons of a row, the small forms below it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ICONS = {
     "more": "M3.5 8h.01M8 8h.01M12.5 8h.01",
     "close": "M4 4l8 8M12 4l-8 8",
 }
-"""Strokes in a square of 16."""
+"""SVG paths in a square of 16 units."""
 MODEL_ACTIONS = ("chat", "logs", "scale", "restart", "drain", "undeploy")
 WORKER_ACTIONS = ("restart", "drain")
 FIRST = {"chat": "bz-icon bz-first", "more": "bz-icon bz-first bz-more"}
-"""Those that a row has however narrow it is, and their classes."""
+"""Buttons that even a narrow row has, and their classes."""
 
 
 def twist(alias: str, *, opened: bool) -> Markup:

@@ -1,4 +1,4 @@
-"""A deployment's last minutes as a figure of small plots: inline SVG in the colours of the page, and text."""
+"""The last minutes of a deployment as small plots: inline SVG in the colours of the page, and text."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from byzer_magic.rendering.markup import join, style, tag
 from byzer_magic.stat import Sample
 
 POINTS = 120
-"""Of a plot, at most."""
+"""Points of a plot, at most."""
 WIDTH, HEIGHT = 380, 132
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 24, 20
-"""Around the lines: room for the axes' numbers."""
+"""Margins for the numbers of the axes."""
 BLOCKS = "▁▂▃▄▅▆▇█"
 """Characters of a plot as text."""
 LETTERS = 40
 SPANS = (1, 2, 5, 10, 15, 30, 60, 120, 300)
-"""Seconds between two times on the axis."""
+"""Seconds between two labels of the time axis."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """One small plot: a line, and perhaps a dashed one."""
+    """One small plot: a line, optionally with a dashed one."""
 
     name: str
     about: str
@@ -55,12 +55,12 @@ class Window:
 
     @property
     def start(self) -> float:
-        """Return when it begins."""
+        """Return the Unix time of its beginning."""
         return self.end - self.seconds
 
 
 def window(minutes: float, now: float) -> Window:
-    """Return the last minutes, in steps that give a readable number of points."""
+    """Return the time window of the last minutes, in steps that give a readable number of points."""
     step = max(1, math.ceil(minutes * 60 / POINTS))
     count = max(2, math.ceil(minutes * 60 / step))
     end = math.ceil(now / step) * step
@@ -68,7 +68,7 @@ def window(minutes: float, now: float) -> Window:
 
 
 def plots(samples: Sequence[Sample], shown: Window, currency: str) -> list[Plot]:
-    """Return what a deployment's samples have to show; the cost only where it is known."""
+    """Return the plots of a deployment's samples; the cost only where it is known."""
     groups = _grouped(samples, shown)
     first = [_middle([item.ttft for item in group if item.ttft is not None]) for group in groups]
     total = [_mean([item.latency for item in group if item.latency is not None]) for group in groups]
@@ -123,7 +123,7 @@ def text(title: str, summary: str, made: Sequence[Plot]) -> str:
 
 
 def blocks(values: Series) -> str:
-    """Return a series as a line of blocks."""
+    """Return a series as a line of block characters."""
     share = len(values) / min(LETTERS, len(values))
     groups = [values[int(place * share) : int((place + 1) * share)] for place in range(min(LETTERS, len(values)))]
     means = [_mean([value for value in group if value is not None]) for group in groups]
@@ -191,7 +191,7 @@ def height(value: float, top: float) -> float:
 
 
 def ticks(high: float) -> list[float]:
-    """Return the numbers of an axis from nothing to at least `high`: three or more, round, evenly apart."""
+    """Return the numbers of an axis from 0 to at least `high`: three or more, round, evenly spaced."""
     if high <= 0:
         return [0.0, 1.0]
     rough = high / 3
@@ -201,7 +201,7 @@ def ticks(high: float) -> list[float]:
 
 
 def number(value: float) -> str:
-    """Return a number of an axis as short as it can be read."""
+    """Return a number of an axis in its shortest readable form."""
     if value >= 10_000:
         return f"{value / 1000:g}k" if value < 1e6 else f"{value / 1e6:g}M"
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"

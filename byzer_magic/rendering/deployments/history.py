@@ -10,13 +10,13 @@ from typing import TypeVar
 from byzer_magic.stat import ModelStat, Sample
 
 SECONDS = 600
-"""How far back it goes."""
+"""Seconds of history."""
 
 T = TypeVar("T")
 
 
 class History:
-    """Filled once with what the deployment itself remembers, then from the counters as they come."""
+    """The last samples of one deployment: filled once with its own history, then from its counters."""
 
     def __init__(self) -> None:
         self.samples: deque[Sample] = deque(maxlen=SECONDS)
@@ -25,7 +25,7 @@ class History:
         self._rendered: dict[str, tuple[float, object]] = {}
 
     def fill(self, samples: Iterable[Sample]) -> None:
-        """Take what the deployment remembers in place of what was counted here up to then."""
+        """Replace the samples counted here by the deployment's own history."""
         known = list(samples)
         if known:
             later = [sample for sample in self.samples if sample.at > known[-1].at]
@@ -33,7 +33,7 @@ class History:
             self._rendered.clear()
 
     def add(self, stat: ModelStat, at: float) -> bool:
-        """Take the counters as they are at `at` (time.time()); return whether a second has ended."""
+        """Take the counters at a Unix time; return whether a second has ended."""
         now = (stat.requests, stat.errors, stat.completion_tokens, stat.cost or 0.0)
         before = self._before
         if before is not None and self.samples and int(at) <= int(self.samples[-1].at):

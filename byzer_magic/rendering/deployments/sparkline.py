@@ -10,13 +10,21 @@ from byzer_magic.rendering.markup import tag
 from byzer_magic.stat import Sample
 
 HEIGHT = 20
-"""Of a spark's own coordinates; CSS gives it its size."""
+"""In the sparkline's own coordinates; CSS gives it its size."""
 
 Series = list[float | None]
 
 
 def rate(samples: Iterable[Sample], end: int, seconds: int, step: int, pick: Callable[[Sample], float]) -> Series:
-    """Return how many a second there were in each `step` of the `seconds` before `end`."""
+    """Return the rate per second in each step before `end`.
+
+    Args:
+        samples: in any order.
+        end: Unix time in seconds.
+        seconds: length of the series.
+        step: seconds per value.
+        pick: what is counted of a sample.
+    """
     sums = [0.0] * (seconds // step)
     for place, sample in _placed(samples, end, seconds, step):
         sums[place] += pick(sample)
@@ -26,7 +34,7 @@ def rate(samples: Iterable[Sample], end: int, seconds: int, step: int, pick: Cal
 def mean(
     samples: Iterable[Sample], end: int, seconds: int, step: int, pick: Callable[[Sample], float | None]
 ) -> Series:
-    """Return the mean of what there was in each `step` of the `seconds` before `end`; None where there was nothing."""
+    """Return the mean in each step before `end`; None where there are no values. Arguments as in `rate`."""
     found: list[list[float]] = [[] for _ in range(seconds // step)]
     for place, sample in _placed(samples, end, seconds, step):
         if (value := pick(sample)) is not None:
@@ -65,7 +73,7 @@ def spark(values: Sequence[float | None], label: str) -> Markup:
 
 
 def runs_of(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
-    """Return the stretches without a gap, as places and values."""
+    """Return the runs without a gap, as places and values."""
     runs: list[list[tuple[int, float]]] = []
     open_run = False
     for place, value in enumerate(values):

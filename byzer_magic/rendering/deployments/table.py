@@ -1,4 +1,4 @@
-"""What the panel shows: its rows, how they change, and the snapshot that stays in the notebook. Pure functions."""
+"""The table of the panel: its rows, their changes, and the snapshot that is saved in the notebook."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from byzer_magic.rendering.tables import Cell, to_text
 from byzer_magic.stat import Fleet, ModelStat, Sample
 
 LISTED = 128
-"""A snapshot lists the workers, unless there are more."""
+"""Workers that a snapshot lists; more are left out."""
 FILTERED = 8
-"""With more deployments than this the panel can be filtered."""
+"""Deployments; with more, the panel has a filter."""
 TEN_MINUTES = 600
 STYLES = ("table.css", "panel.css")
 STEP = 10
-"""Seconds of one point in the plots of ten minutes."""
+"""Seconds per point in the plots of ten minutes."""
 LEFT = ("slots", "rate")
-"""Columns whose cells have a width of their own; the others are numbers."""
+"""Columns aligned to the left, beside the first; the others are numbers."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What is shown at one moment: cells by the key of their row, in order.
+    """The panel at one moment: cells by the key of their row, in order.
 
     A key is an alias, or an alias, `/`, and what belongs to it: a worker's index, `!` for an error, `~` for plots.
     """
@@ -43,13 +43,13 @@ class View:
 
 
 def view(found: Fleet, histories: Mapping[str, History], opened: Iterable[str], clocks: tuple[float, float]) -> View:
-    """Return what is shown; only opened deployments bring their workers.
+    """Return the panel at this moment; only opened deployments have rows for their workers.
 
     Args:
-        found: the deployments.
-        histories: what is known of their past.
-        opened: aliases.
-        clocks: now, as time.time() and as time.monotonic() have it.
+        found: the deployments, as last reported.
+        histories: their last minutes, by alias.
+        opened: aliases whose workers are shown.
+        clocks: now, by time.time() and by time.monotonic().
     """
     rows: dict[str, Cells] = {}
     wanted = set(opened)
@@ -114,7 +114,14 @@ def _plot(name: str, values: sparkline.Series, unit: str) -> Markup:
 
 
 def row(key: str, cells: Cells, *, live: bool, opened: bool = False) -> Markup:
-    """Return a row; a live one has buttons, and names its cells so that the page can change each alone."""
+    """Return a row.
+
+    Args:
+        key: see `View`.
+        cells: by column; a note has one cell `note`.
+        live: add buttons, and names that let the page update each cell.
+        opened: the row's workers are shown.
+    """
     alias, _slash, part = key.partition("/")
     names = {name: name if live else None for name in cells}
     if "note" in cells:
@@ -176,7 +183,13 @@ def frame() -> Markup:
 
 
 def snapshot(shown: View, stats: Sequence[ModelStat], clock: str) -> tuple[Markup, str]:
-    """Return what stays in the saved notebook: the rows as they were at `clock`, and the same as text."""
+    """Return the snapshot for the saved notebook, as HTML and as text.
+
+    Args:
+        shown: the panel.
+        stats: the deployments, whose workers are listed folded away.
+        clock: the time of the snapshot, in readable form.
+    """
     rows = {key: cells for key, cells in shown.rows.items() if "/" not in key or key.endswith("/!")}
     body = join(row(key, cells, live=False) for key, cells in rows.items())
     line = " · ".join(filter(None, (shown.summary, _("as of {time}", time=clock))))

@@ -1,1 +1,1 @@
-"""Rendered audio, images and transcripts."""
+"""Rendering of audio, images and transcripts."""

@@ -15,14 +15,14 @@ from byzer_magic.rendering.media import base as media
 from byzer_magic.types import Media
 
 BARS = 160
-"""Strokes of a waveform."""
+"""Bars of a waveform."""
 LOOKED_AT = 2_000_000
 """Samples that a waveform is made from; of longer audio every second, third, ... one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioView:
-    """What there is to show."""
+    """Audio with its captions."""
 
     data: bytes
     mime: str
@@ -39,7 +39,7 @@ class AudioView:
 
 
 def peaks(wave: wav.Wave, count: int = BARS) -> list[float]:
-    """Return how loud each of `count` stretches is, 0..1; the loudest of all is 1, unless there is silence only."""
+    """Return the peak of each of `count` segments, 0..1; the loudest is 1, unless all is silence."""
     total = len(wave.samples)
     step = max(1, total // LOOKED_AT) | 1  # odd, so that it meets the samples of both channels
     found = []

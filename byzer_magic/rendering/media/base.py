@@ -15,12 +15,12 @@ from byzer_magic.rendering import assets
 from byzer_magic.rendering.markup import style, tag
 
 EMBED_BYTES = 16 * 1024 * 1024
-"""Larger media are not put into the notebook file: they are kept beside it, and linked."""
+"""Bytes; larger media are not embedded in the notebook file but saved beside it, and linked."""
 KEPT = "byzer_media"
-"""The folder beside the notebook where they are kept."""
+"""The folder beside the notebook where they are saved."""
 
 Keep = Callable[[bytes, str], str]
-"""Keeps bytes under a name beside the notebook; returns the path, or nothing where that cannot be."""
+"""Saves bytes under a name beside the notebook; returns the path, empty if that fails."""
 
 
 def too_large(path: str) -> str:
@@ -42,7 +42,7 @@ def output(*content: Markup) -> Markup:
 
 
 def download(name: str, link: str = "") -> Markup:
-    """Return the control that saves what its figure shows; of a file that is linked, a plain link."""
+    """Return the control that downloads the media of its figure; for a linked file, a plain link."""
     if link:
         return tag("a", _("Download"), href=link, download=name)
     return tag(
@@ -61,7 +61,7 @@ def linkable(path: str) -> str:
 
 
 def kept(data: bytes, name: str) -> str:
-    """Write bytes into the folder beside the notebook; return the path, or nothing where that cannot be."""
+    """Write bytes into the folder beside the notebook; return the path, empty if that fails."""
     stem, _, ending = name.rpartition(".")
     path = Path(KEPT) / f"{stem}-{hashlib.sha256(data).hexdigest()[:8]}.{ending}"
     try:

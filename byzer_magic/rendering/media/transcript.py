@@ -34,7 +34,7 @@ def section(
 def bundle(
     text: str, segments: Sequence[Segment] | None, facts: Sequence[str], audio: audio_view.AudioView | None,
 ) -> dict[str, str]:  # fmt: skip
-    """Return a transcript as Jupyter shows it; of nothing, the text alone."""
+    """Return a transcript as a MIME bundle; without segments and audio an empty text stays plain."""
     if not text and not segments and audio is None:
         return {"text/plain": text}
     shown, line = section(text, segments, facts, audio)
@@ -42,7 +42,7 @@ def bundle(
 
 
 def plain(text: str, segments: Sequence[Segment] | None) -> str:
-    """Return the words, with times where there are several stretches."""
+    """Return the text, with times where there are several segments."""
     if not segments or len(segments) < 2:
         return text
     return "\n".join(f"[{describe.clock(item.start)}] {item.text.strip()}" for item in segments)

@@ -1,4 +1,4 @@
-"""What a chat window does: messages of the page in, replies out. All of it happens on the background loop."""
+"""The actions of a chat window: messages of the page in, replies out, on the background loop."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.recorder import Pieces
 
 PAINT_SECONDS = 0.05
-"""Shortest time between two messages of a streaming answer."""
+"""Shortest time between two updates of a streaming answer."""
 REST = 9
-"""After a painting, the pause is so many times as long as the painting took."""
+"""The pause after an update is so many times as long as the update took."""
 CLOCK_SECONDS = 1.0
 """Seconds between two updates of the progress of an answer that is not text."""
 KEEP_SECONDS = 3.0
@@ -70,15 +70,15 @@ class Window:
         LOOP.start().call_soon_threadsafe(self._take, dict(content), [bytes(buffer) for buffer in buffers])
 
     def refresh(self, *_: Any) -> None:
-        """Look whether other cells have gone on with the session."""
+        """Take over what other cells have added to the session."""
         LOOP.start().call_soon_threadsafe(self._pull)
 
     def close(self) -> None:
-        """Stop what runs."""
+        """Stop the answer that is streaming."""
         LOOP.start().call_soon_threadsafe(self._stop)
 
     def known(self, models: Mapping[str, Sequence[str]]) -> None:
-        """Say what deployments can do."""
+        """Add the capabilities of deployments."""
         self._models |= {name: [str(capability) for capability in can] for name, can in models.items()}
 
     def setup(self) -> dict[str, Any]:
@@ -175,7 +175,7 @@ class Window:
         self._run(self._look())
 
     async def _look(self) -> None:
-        """Ask all deployments what they can do."""
+        """Ask all deployments for their capabilities."""
         with contextlib.suppress(ByzerError, TimeoutError):
             await asyncio.to_thread(self._context.manager.ensure)
             stats = await asyncio.wait_for(self._context.manager.stats(), LOOK_SECONDS)
@@ -201,7 +201,7 @@ class Window:
     # ---- answers
 
     def _ask(self, content: dict[str, Any]) -> None:
-        """Ask the model; with `at`, in place of an earlier turn and all that followed it."""
+        """Send the prompt; with `at`, in place of an earlier turn and all later ones."""
         self._idle()
         at = int(content.get("at") or 0)
         before = self.talk.turn(at)
@@ -241,7 +241,7 @@ class Window:
 
     @staticmethod
     def _part(turn: Turn, exchange: Exchange | None) -> None:
-        """Keep what had arrived; of an error that came before anything, there is the error alone."""
+        """Keep the partial answer; before anything has arrived there is only the error."""
         result = exchange.collector.result(interrupted=True) if exchange is not None else None
         if result is not None and (str(result) or not turn.error):
             turn.take(result)
@@ -265,7 +265,7 @@ class Window:
                 await painting
 
     async def _paint(self, turn: Turn, collector: AnyCollector, news: asyncio.Event) -> None:
-        """Send what is new of an answer: the blocks that have changed."""
+        """Send the blocks of an answer that have changed."""
         view = View(key=f"t{turn.number}")
         sent: list[Markup] = []
         kept = time.monotonic()
@@ -287,7 +287,7 @@ class Window:
             await asyncio.sleep(max(PAINT_SECONDS, REST * (time.perf_counter() - began)))
 
     def _write(self, turn: Turn) -> None:
-        """Give what was answered to the notebook: as `_chat`, and to the session."""
+        """Store the answer in the notebook: as `_chat`, and in the session."""
         if turn.result is not None:
             self._context.shell.user_ns["_chat"] = turn.result
         messages = self.talk.messages()

@@ -22,7 +22,7 @@ from byzer_magic.widgets.chat.turns import Turn
 
 LONG_TEXT = 800
 LONG_LINES = 8
-"""A prompt that is longer is shown in a box of its own that scrolls, by the keyboard too."""
+"""Lines; a longer prompt is shown in a box that scrolls, also by keyboard."""
 
 
 def prompt_html(prompt: Message) -> Markup:
@@ -102,9 +102,9 @@ def entry(turn: Turn) -> dict[str, Any]:
 
 
 def transcript(turns: Sequence[Turn], system: str, alias: str) -> dict[str, str]:
-    """Return the conversation as it can be read without a kernel.
+    """Return the conversation as a MIME bundle that reads without a kernel.
 
-    A page in which the window lives hides it.
+    The live window hides it.
     """
     parts = [_turn(_("System prompt"), tag("p", system))] if system else []
     for turn in turns:

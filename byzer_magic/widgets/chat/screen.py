@@ -16,11 +16,11 @@ ATTACH_BYTES = 20_000_000
 """A larger file is not sent through the page."""
 STYLES = ("answer.css", "footer.css", "transcript.css", "chat.css")
 OPEN: dict[str, Callable[[], None]] = {}
-"""What closes the window of a cell, by the cell."""
+"""Closes the window of a cell, by the id of the cell."""
 
 
 def show(context: Context, item: ChatViewSpec) -> None:
-    """Open it in the cell that is running; an older one of the same cell ends.
+    """Open it in the running cell; an older one of the same cell ends.
 
     Raises:
         NotDeployed: nothing runs under the alias.

@@ -9,7 +9,7 @@ from byzer_magic.actions.actions import options_in
 from byzer_magic.capabilities import Capability
 from byzer_magic.commands.spec import ChatSpec
 from byzer_magic.errors import CommandError
-from byzer_magic.i18n import gettext as _
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.widgets.chat.turns import Turn, media_of
 
 
@@ -17,7 +17,7 @@ def settings_in(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request fields in the settings.
 
     Raises:
-        CommandError: something in it cannot be understood.
+        CommandError: a setting is invalid.
     """
     pairs = str(content.get("more") or "").split()
     if wrong := next((pair for pair in pairs if "=" not in pair), None):
@@ -37,14 +37,14 @@ def _number(content: Mapping[str, Any], name: str, label: str, kind: Callable[[A
     try:
         return kind(text) if text else None
     except ValueError as err:
-        raise CommandError(_("{what} is not a valid number.", what=f"{label}: {text}")) from err
+        raise CommandError(_("{label}: {text} is not a valid number.", label=label, text=text)) from err
 
 
 def check(turn: Turn, capabilities: frozenset[Capability], models: Mapping[str, Sequence[str]]) -> None:
     """Reject images and audio that the model does not accept.
 
     Raises:
-        CommandError: there are some; the hint names the models that would take them.
+        CommandError: the model does not accept them; the hint names those that do.
     """
     found = media_of(turn.prompt)
     images = Capability.VISION in capabilities or Capability.IMAGE in capabilities

@@ -1,4 +1,4 @@
-"""A conversation as a chat window has it: prompts, each with its answer. Data only; nothing is rendered or sent."""
+"""The conversation of a chat window: prompts, each with its answer. Data only; nothing is rendered or sent."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Turn:
     alias: str = ""
     """The model that answers; empty where another cell asked."""
     replies: list[Message] = field(default_factory=list)
-    """What a session has after the prompt, up to the next one."""
+    """Messages of the session after the prompt, up to the next one."""
     result: Result | None = None
     error: ByzerError | None = None
     running: bool = False
     number: int = field(default_factory=lambda: next(NUMBERS))
     part: Sequence[str] = field(default_factory=list)
-    """While it is running: the blocks of HTML that have come."""
+    """While it is running: the blocks of HTML so far."""
     entry: dict[str, Any] | None = None
     """Its entry for the page, once it no longer changes."""
 
     def take(self, result: Result) -> None:
-        """Keep what was answered; only a chat's text goes on to the next prompt."""
+        """Store the answer; only a chat's text is context of the next prompt."""
         self.result = result
         text = isinstance(result, ChatResult) and result.text
         self.replies = [Message("assistant", text)] if text else []
@@ -49,7 +49,7 @@ class Turn:
 
 
 class Conversation:
-    """The turns of one session; `messages` is what `%%chat --session` has of it."""
+    """The turns of one session; `messages` are those that `%%chat --session` continues."""
 
     def __init__(self, messages: Sequence[Message] = (), system: str | None = None) -> None:
         self.turns: list[Turn] = []
@@ -58,7 +58,7 @@ class Conversation:
         self.system = system if system is not None else self.system
 
     def read(self, messages: Sequence[Message]) -> None:
-        """Become what a session is now; turns that are the same in it keep what is known of them."""
+        """Take the current messages of a session; turns that have not changed keep their results."""
         first = messages[0] if messages and messages[0].role == "system" else None
         self.system = text_of(first) if first is not None else self.system
         found = list(_turns(messages[1:] if first is not None else messages))
@@ -74,12 +74,12 @@ class Conversation:
         self.turns = [*kept, *found]
 
     def messages(self) -> list[Message]:
-        """Return it as a session remembers it: what got an answer."""
+        """Return the messages of the session: prompts that have an answer."""
         system = [Message("system", self.system)] if self.system else []
         return [*system, *(part for turn in self.turns if turn.replies for part in (turn.prompt, *turn.replies))]
 
     def asking(self, prompt: Message) -> list[Message]:
-        """Return what is sent to a model that is asked this next."""
+        """Return the messages of the next request."""
         return [*self.messages(), prompt]
 
     def turn(self, number: int) -> Turn | None:
@@ -122,7 +122,7 @@ def media_of(message: Message) -> list[Media]:
 
 
 def as_cells(turns: Sequence[Turn], system: str, alias: str, session: str) -> list[str]:
-    """Return prompts as `%%chat` cells, which ask them again one after the other; without what was attached."""
+    """Return the prompts as `%%chat` cells, which repeat the conversation without its attachments."""
     cells = []
     for number, turn in enumerate(turns):
         line = f"%%chat {turn.alias or alias} --session {_word(session)}"

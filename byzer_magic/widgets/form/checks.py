@@ -1,4 +1,4 @@
-"""What is wrong with a form's fields, each in one sentence: by the checks that the command line has."""
+"""Errors of a form's fields, a sentence each, by the checks of the command line."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from byzer_magic.commands.secrets import expand
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import ByzerError, MissingKey
 from byzer_magic.i18n import gettext as _, localized
-from byzer_magic.widgets.form.values import PARAM, Values, flag_of, is_secret, param_of, params_of, trouble_in
+from byzer_magic.widgets.form.values import PARAM, Values, error_in, flag_of, is_secret, param_of, params_of
 
 TYPED = "typed-in"
-"""Stands for a secret while only the other fields are checked."""
+"""Placeholder for a secret while the other fields are checked."""
 
 
 @dataclass(kw_only=True)
@@ -47,7 +47,15 @@ def check(
     variables: Mapping[str, Any],
     environ: Mapping[str, str],
 ) -> Verdict:
-    """Return what is wrong with each field by itself; `typed` are the secrets that are given beside `values`."""
+    """Return the errors of each field by itself.
+
+    Args:
+        values: the fields.
+        typed: names of secrets that are given beside `values`.
+        info: the backend, where it is known.
+        variables: the notebook's variables, where `${NAME}` looks first.
+        environ: the environment.
+    """
     found = Verdict()
     for name, text in values.items():
         if problem := _problem(name, text, info, variables, environ):
@@ -69,7 +77,7 @@ def _problem(name: str, text: str, info: Info | None, variables: Mapping[str, An
     try:
         parser.check_placeholder(flag_of(name), text)
         if not name.startswith(PARAM):
-            return trouble_in(name, text)
+            return error_in(name, text)
         value = expand(text, variables, environ)
         if info is not None:
             hidden = is_secret(name, info) and param_of(name, info) is not None

@@ -1,4 +1,4 @@
-"""What a deploy form can begin with: presets, providers, engines, models on this machine. Plain data."""
+"""What a deploy form can start with: presets, providers, engines, models on this machine."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from byzer_magic.backends import compatible, registry
 from byzer_magic.catalog import presets
 from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec
 from byzer_magic.errors import UnknownKind, suggest
-from byzer_magic.i18n import gettext as _, localized
+from byzer_magic.i18n import gettext as _, lazy_gettext, localized
 from byzer_magic.local_models.memory import readable
 from byzer_magic.widgets.form.values import PARAM, Values, is_secret, values_of
 
 PRESET, PROVIDER, ENGINE, HERE = "preset", "provider", "engine", "here"
-"""Groups, in the order they are shown in."""
+"""Groups, in display order."""
 _SAAS = {"worker_concurrency": "1000", "cpus_per_worker": "0.001"}
 """A provider's worker is a slot, so it needs hardly any resources; presets have the same values."""
 
@@ -95,8 +95,9 @@ def find(word: str) -> str:
         return word
     if word == "custom/auto":
         return "auto"
-    hint = suggest(word, [*presets.load(), *kinds], "%byzer presets lists the presets; %byzer form lets you choose.")
-    raise UnknownKind(f"There is no preset, type or engine {word!r}.", hint)
+    other = lazy_gettext("%byzer presets lists the presets; %byzer form lets you choose.")
+    hint = suggest(word, [*presets.load(), *kinds], other)
+    raise UnknownKind(lazy_gettext("{name!r} is not a preset, type or engine.", name=word), hint)
 
 
 def chosen(choice: str, kept: Values, known: Iterable[Found], names: Iterable[str]) -> dict[str, str]:
@@ -131,7 +132,7 @@ def engine(name: str) -> dict[str, str]:
 
 
 def alias_of(choice: str) -> str:
-    """Return an alias to begin with."""
+    """Return a first alias for a choice."""
     if choice.startswith("path:"):
         path = choice.removeprefix("path:")
         choice = path.rpartition("/")[2].removesuffix(".gguf").removesuffix(".onnx")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SERVICES = ("byzer-magic", "byzerllm")
 """Services of a keyring whose entries are offered."""
 _NOT_KEYS = ("JPY_", "JUPYTER", "_")
-"""How variables begin that hold secrets, but none of a provider."""
+"""Prefixes of variables whose secrets are not a provider's."""
 
 Answer = dict[str, Any]
 
@@ -63,7 +63,7 @@ class Controller:
     # ---- what the page asks for
 
     def opening(self) -> Answer:
-        """Return all that a page begins with."""
+        """Return the first state of a page."""
         rows = [asdict(choice) for choice in form_choices.choices()]
         return {"choices": rows, "models": self._models(), "room": self._room_text(), **self.form()}
 
@@ -110,7 +110,7 @@ class Controller:
         self._take(form_values.values_of(spec))
 
     def look_around(self) -> Answer:
-        """Return the models on this machine, and what the cluster has; may take seconds, and starts nothing."""
+        """Return the models on this machine and the cluster's resources; takes seconds, and starts nothing."""
         with contextlib.suppress(ByzerError):  # without Ray, its resources are unknown
             self._room = self._context.manager.room()
         self._looked = True
@@ -186,7 +186,7 @@ class Controller:
         return param is not None and param.kind == "text"
 
     def _explain_type(self, found: Verdict) -> None:
-        """Say what is wrong with the type or the engine, where that is why there are no settings."""
+        """Add the error of the type or the engine, where there are no settings for it."""
         kind, engine = _kind_of(self.values)
         try:
             registry.find(kind, engine)
@@ -208,7 +208,7 @@ class Controller:
             return None
 
     def _engine_for(self, path: str) -> str:
-        """Return the engine that a model's files choose, or nothing."""
+        """Return the engine that a model's files choose, or an empty text."""
         if path not in self._engines:
             self._engines[path] = ""
             with contextlib.suppress(ByzerError):
@@ -218,7 +218,7 @@ class Controller:
         return self._engines[path]
 
     def _described(self, info: Info | None, *, always: bool) -> Answer:
-        """Return the fields when the page has others."""
+        """Return the fields if they have changed."""
         fields = fields_of(info, self.values, self._bounds())
         if fields == self._fields and not always:
             return {}

@@ -25,7 +25,7 @@ _NOT_SHOWN = ("file", "infer_params")
 _ESSENTIAL = ("saas.model", "saas.api_key", "saas.base_url")
 """Settings that are shown beside the alias, in this order."""
 _ASIDE = ("saas.organization", "saas.aws_profile")
-"""Settings that a variable may give, and that few accounts need."""
+"""Settings with an environment variable that few accounts need."""
 _SAME_HELP = 3
 """A help text that more settings share than this is not shown: it describes none of them."""
 _SAAS_WORKERS = 32
@@ -102,11 +102,17 @@ class Field:
     env: tuple[str, ...] = ()
     """Environment variables that are used when it is empty."""
     known: bool = True
-    """False for a setting that the backend does not have, or has no words for."""
+    """False for a setting that the backend does not have, or does not describe."""
 
 
 def fields_of(info: Info | None, values: Values, bounds: Bounds) -> tuple[Field, ...]:
-    """Return the fields for a backend, in the order of the form; those of `values` that it does not know come last."""
+    """Return the fields for a backend, in the order of the form.
+
+    Args:
+        info: the backend, where it is known.
+        values: the fields given so far; unknown ones come last.
+        bounds: the cluster's resources, where sliders end.
+    """
     local = info.local if info else not values.get("pretrained_model_type", "").startswith("saas/")
     options = [
         _of_option(opt, bounds, local=local)

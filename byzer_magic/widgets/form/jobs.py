@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LOG_LINES = 40
 """Lines of a failed deployment's log that are shown."""
 CANCEL_SECONDS = 10.0
-"""How long what is cancelled may take to tidy up when the kernel ends."""
+"""Seconds that a cancelled action may take to clean up when the kernel ends."""
 
 Status = Mapping[str, Any]
 """What the page shows of an action: its `state` (running, ready, done, failed, stopped) and texts."""
@@ -35,7 +35,7 @@ Report = Callable[[Status], None]
 
 
 class Jobs:
-    """Runs one thing at a time for one form."""
+    """The actions of one form; one runs at a time."""
 
     def __init__(self, manager: Manager, report: Report) -> None:
         self._manager = manager
@@ -59,7 +59,7 @@ class Jobs:
                     self._report({**status, **self._event(alias, event)})
 
     async def _connect(self, address: str, status: Status) -> None:
-        """Connect to Ray, starting one where none runs; a cancel leaves that to itself, since others may need it."""
+        """Connect to Ray, or start it; a cancellation does not stop that, since others may need it."""
 
         def report(text: str) -> None:
             self._report({**status, "state": "running", "stage": text})
@@ -120,7 +120,7 @@ class Jobs:
         return _Failures(self, alias, hidden)
 
     def failed(self, err: BaseException, alias: str, hidden: tuple[str, ...]) -> None:
-        """Report an error, with what the workers wrote where there is something."""
+        """Report an error, with the log of the workers if there is one."""
         message, hint = (err.message, err.hint) if isinstance(err, ByzerError) else (f"{type(err).__name__}: {err}", "")
         log = self._manager.failed_log(alias)[-LOG_LINES:] if alias else []
         self._report({
@@ -133,7 +133,7 @@ class Jobs:
         })  # fmt: skip
 
     def stopped(self, alias: str) -> None:
-        """Report that it was cancelled; of a deployment, that nothing is left."""
+        """Report a cancellation."""
         self._report(
             {"state": "stopped", "stage": _("Cancelled. Nothing was left behind.") if alias else _("Stopped.")}
         )
@@ -146,7 +146,7 @@ def _field(text: str) -> str:
 
 
 def _chat_cell(alias: str, can: Sequence[str]) -> str:
-    """Return the cell with which one goes on."""
+    """Return the next cell: a chat window, or `%%chat` for models that do not chat."""
     if "chat" in can:
         return f"%byzer {parser.line(ChatViewSpec(model=alias))}"
     return f"%%chat {quote(alias)}\n"

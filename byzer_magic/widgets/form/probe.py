@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS = 30.0
 """How long a test may take."""
 SHORTEST: tuple[dict[str, int], ...] = ({"max_tokens": 1}, {"max_completion_tokens": 16}, {})
-"""What keeps an answer short, in the words of different providers and models."""
+"""Options that keep an answer short, by the names of different providers and models."""
 SILENCE_SECONDS = 1
 RATE = 16_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What a test has found."""
+    """The result of a test."""
 
     seconds: float
     capability: Capability
@@ -78,7 +78,7 @@ async def ask(plan: Plan) -> Probe:
 
 
 def _silent(_stage: str, _fraction: float | None = None, _detail: str = "", /) -> None:
-    """Take no report: the request itself is what counts."""
+    """Ignore reports: only the request counts."""
 
 
 async def _ask(backend: Backend) -> Probe:
@@ -143,7 +143,7 @@ def _silence() -> Media:
 
 
 def size_up(model_path: str) -> list[tuple[str, str]]:
-    """Return what a local model would need here, as rows of name and text: those of `doctor`.
+    """Return what a local model would need here: the rows of `doctor`, name and text.
 
     Raises:
         BadParameter: nothing is at the path that is known as a model.

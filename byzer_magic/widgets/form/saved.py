@@ -1,4 +1,4 @@
-"""What a deploy form leaves in the saved notebook, and what a terminal shows in its place: text and HTML."""
+"""The output of a deploy form in a saved notebook, and its replacement in a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BOX = (
     "margin:4px 0;padding:6px 8px;white-space:pre-wrap;overflow-wrap:anywhere;"
     "border:1px solid var(--jp-border-color2,#8884)"
 )
-"""Styles in the elements themselves: a saved notebook has no others here."""
+"""Inline styles: a saved notebook has no others here."""
 
 
 def output(line: str, typed: Collection[str], outcome: str) -> dict[str, str]:

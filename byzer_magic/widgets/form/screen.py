@@ -1,4 +1,4 @@
-"""Deployments as forms: what is live behind one cell.
+"""The deploy form: the live part behind one cell.
 
 The page renders and holds the fields, secrets included; the kernel sends the list of fields, checks them, and runs the
 actions of the buttons. A secret is sent here with one button only, and is kept no longer than its action takes.
@@ -30,7 +30,7 @@ OPEN: dict[str, Form] = {}
 
 
 def show(context: Context, item: FormSpec) -> None:
-    """Open a form in the cell that is running; an older one of the same cell ends, with what it was doing.
+    """Open a form in the running cell; an older one of the same cell ends, with its action.
 
     Raises:
         UnknownKind: there is no such preset, type or engine.
@@ -49,7 +49,7 @@ def show(context: Context, item: FormSpec) -> None:
 
 
 def close_all() -> None:
-    """End all forms, with what they are doing."""
+    """End all forms, with their actions."""
     ending = list(OPEN.values())
     for form in ending:
         form.close()
@@ -84,7 +84,7 @@ class Form:
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._work: Any = None
         self.ended = threading.Event()
-        """Set while nothing is under way."""
+        """Set while no action runs."""
         self.ended.set()
         self._status: Status | None = None
         """The last status of an action, for a page that is loaded again."""
@@ -116,7 +116,7 @@ class Form:
             LOOP.start().call_soon_threadsafe(self._work.cancel)
 
     def _hear(self, message: Message, _: Sequence[bytes]) -> None:
-        """Take a message of the page; this thread must not be held up."""
+        """Take a message of the page; must return at once."""
         match message.get("type"):
             case "cancel":
                 self._cancel()
@@ -126,7 +126,7 @@ class Form:
                 self._inbox.put(message)
 
     def _serve(self) -> None:
-        """Answer the page, one message after the other; a check that others have overtaken is left out."""
+        """Answer the page, one message after the other; skip a check when newer messages wait."""
         while (message := self._inbox.get()) is not None:
             if message.get("type") == "check" and not self._inbox.empty():
                 continue

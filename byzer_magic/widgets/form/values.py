@@ -16,7 +16,7 @@ from byzer_magic.commands import parser, yaml_file
 from byzer_magic.commands.options import is_secret_name, options_of
 from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec, name_of
 from byzer_magic.errors import CommandError
-from byzer_magic.i18n import localized
+from byzer_magic.i18n import lazy_gettext as _, localized
 
 Values = Mapping[str, str]
 
@@ -82,7 +82,9 @@ def from_text(text: str) -> DeploySpec:
     """
     commands = parser.split_block(_CELL_MAGIC.sub("", text))
     if not commands:
-        raise CommandError("There is no command in it.", "Paste a line that begins with deploy or easy deploy.")
+        raise CommandError(
+            _("The text contains no command."), _("Paste a line that begins with deploy or easy deploy.")
+        )
     return _parsed([_PLACEHOLDER.sub(rf"\1{_MARK}", word) for word in parser.split(commands[0])])
 
 
@@ -99,7 +101,9 @@ def _parsed(words: list[str]) -> DeploySpec:
     try:
         found = parser.parse(words)
     except parser.HelpRequested:
-        raise CommandError("That asks for help.", "Paste a command that deploys something.") from None
+        raise CommandError(
+            _("The command only asks for help."), _("Paste a line that begins with deploy or easy deploy.")
+        ) from None
     except CommandError as err:
         if not (err.message.endswith("needs --model.") and words[:1] == ["deploy"]):
             raise
@@ -108,7 +112,8 @@ def _parsed(words: list[str]) -> DeploySpec:
         found = presets.spec(found)
     if not isinstance(found, DeploySpec):
         raise CommandError(
-            f"That is the command {name_of(type(found))}, which deploys nothing.", "The form takes deploy, easy deploy."
+            _("The command {name} does not deploy anything.", name=name_of(type(found))),
+            _("Paste a line that begins with deploy or easy deploy."),
         )
     values = {name: text.replace(_MARK, "") for name, text in values_of(found).items()}
     return _built(values)
@@ -131,7 +136,7 @@ def is_secret(name: str, info: Info | None) -> bool:
 
 
 def param_of(name: str, info: Info | None) -> Param | None:
-    """Return the backend's setting that a field is for, by its own name or another one that it answers to."""
+    """Return the backend's setting of a field, by its name or an alias."""
     bare = name.removeprefix(PARAM)
     for param in info.params if info else ():
         names = (param.name, *param.aliases)
@@ -141,7 +146,7 @@ def param_of(name: str, info: Info | None) -> Param | None:
 
 
 def apart(values: Values, info: Info | None) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the fields that may be seen, and the secrets, which may not."""
+    """Return the fields without secrets, and the secrets."""
     hidden = {name: text for name, text in values.items() if is_secret(name, info) and text and not is_reference(text)}
     return {name: text for name, text in values.items() if name not in hidden}, hidden
 
@@ -181,13 +186,13 @@ def yaml_of(values: Values, typed: Iterable[str], info: Info | None) -> str:
 def _without_secrets(values: Values, typed: Iterable[str], info: Info | None) -> DeploySpec:
     seen, hidden = apart(values, info)
     shown = seen | {name: reference(name, values, info) for name in (*hidden, *typed)}
-    wrong = {name for name, text in shown.items() if not name.startswith(PARAM) and trouble_in(name, text)}
+    wrong = {name for name, text in shown.items() if not name.startswith(PARAM) and error_in(name, text)}
     kept = {name: text for name, text in shown.items() if name not in wrong}
     return _built({**kept, "model": kept.get("model") or UNNAMED})
 
 
-def trouble_in(name: str, text: str) -> str:
-    """Return what is wrong with an option's value by itself, or nothing."""
+def error_in(name: str, text: str) -> str:
+    """Return the error of an option's value by itself, or an empty text."""
     try:
         parser.build(DeploySpec, {"model": "x", name: text})
     except CommandError as err:

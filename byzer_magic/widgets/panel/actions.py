@@ -1,4 +1,4 @@
-"""What the panel's buttons do: a message of the page in, replies out."""
+"""The actions of the panel's buttons: a message of the page in, replies out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from byzer_magic.types import Event
 LOG_LINES = 200
 
 Reply = dict[str, Any]
-"""What the page shows: `state` (going, done, failed), `text`, of `logs` also `log`."""
+"""What the page shows: `state` (going, done, failed), `text`, and `log` of `logs`."""
 
 
 async def perform(manager: Manager, message: Mapping[str, Any]) -> AsyncIterator[Reply]:

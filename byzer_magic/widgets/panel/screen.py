@@ -1,4 +1,4 @@
-"""The live panel: one subscription, painted in a cell; in the saved notebook its last numbers stay."""
+"""The live panel: one subscription, shown in a cell; the saved notebook has its last numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from byzer_magic.widgets.panel.state import PanelState
 from byzer_magic.widgets.panel.texts import script_texts
 
 FIRST_SECONDS = 3.0
-"""How long the cell waits for the first numbers, so that a notebook that runs unattended has them."""
+"""Seconds that the cell waits for the first numbers, so that a notebook that runs unattended has them."""
 SNAPSHOT_SECONDS = 5.0
 """How often the snapshot is painted while a page renders the panel."""
 ALONE_SECONDS = 1.0
@@ -42,7 +42,7 @@ OPEN: dict[str, Panel] = {}
 
 
 def show(context: Context, item: PanelSpec) -> None:
-    """Open it in the cell that is running; an older one of the same cell ends.
+    """Open it in the running cell; an older one of the same cell ends.
 
     Raises:
         CannotConnect: the Ray that was asked for does not answer.
@@ -78,7 +78,7 @@ def _print(context: Context, item: PanelSpec) -> None:
 
 
 class Panel:
-    """What is live behind one cell. All but `start` and `close` runs on the background loop."""
+    """The live part behind one cell. All but `start` and `close` runs on the background loop."""
 
     def __init__(self, manager: Manager, alias: str | None, cell: str) -> None:
         from IPython.display import DisplayHandle, display
@@ -114,7 +114,7 @@ class Panel:
         self._snapshot.display({"text/html": snapshot, "text/plain": looking}, raw=True)
 
     def _open_page(self) -> page.Page | None:
-        """Bring the panel's script into the page; without anywidget the panel is its snapshot, painted more often."""
+        """Load the panel's script into the page; without anywidget the panel is its snapshot, updated more often."""
         state = {"words": script_texts(), "frame": table.frame()}
         try:
             return page.Page("panel/screen.js", state, self._hear)
@@ -156,7 +156,7 @@ class Panel:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _reach_others(self) -> None:
-        """Connect to a Ray that runs: it knows deployments that are not on this machine. None is started for a look."""
+        """Connect to a running Ray, which knows deployments on other machines; never start one."""
         if self._state.fleet.models:
             await asyncio.sleep(CONNECT_SECONDS)
         await asyncio.to_thread(self._connect)
@@ -211,7 +211,7 @@ class Panel:
     # ---- the page
 
     def _hear(self, message: page.Message, _: Sequence[bytes]) -> None:
-        """Take a message of the page; this thread must not be held up."""
+        """Take a message of the page; must return at once."""
         if threading.current_thread() is not threading.main_thread():
             self._prompt = True
         if not self._closed:

@@ -1,4 +1,4 @@
-"""What a live panel knows: the deployments as they are, and the last ten minutes of each."""
+"""The state of a live panel: the deployments, and the last ten minutes of each."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from byzer_magic.stat import Fleet, ModelStat
 REFILL_SECONDS = 10.0
 """How often the history of an opened deployment is fetched: only that has the time to first token, second by second."""
 FETCHES = 4
-"""Histories that are fetched at once."""
+"""Histories that are fetched at the same time."""
 
 
 class PanelState:
-    """Lives on the background loop."""
+    """The state of one panel; used on the background loop."""
 
     def __init__(self, manager: Manager) -> None:
         self.fleet = Fleet({})
@@ -34,7 +34,7 @@ class PanelState:
         self._refilled = 0.0
 
     def take(self, found: Fleet) -> None:
-        """Take the deployments as they are now; the past of a new one is fetched meanwhile."""
+        """Take the current deployments; fetch the history of a new one in the background."""
         self.fleet = found
         at = time.time()
         for alias in self._histories.keys() - found.models.keys():
@@ -51,7 +51,7 @@ class PanelState:
                 self._fetch(alias)
 
     def open(self, alias: str, *, wanted: bool) -> None:
-        """Show a deployment's workers and past, or no longer."""
+        """Show a deployment's workers and history, or hide them."""
         (self.opened.add if wanted else self.opened.discard)(alias)
         self._refilled = 0.0
 
@@ -65,17 +65,17 @@ class PanelState:
         return [followed.stat for _, followed in sorted(self.fleet.models.items())]
 
     def view(self) -> table.View:
-        """Return what is shown now."""
+        """Return the panel at this moment."""
         return table.view(self.fleet, self._histories, self.opened, (time.time(), time.monotonic()))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something beside; it ends with the panel."""
+        """Run a coroutine in the background; it ends with the panel."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
-        """End what runs beside."""
+        """End the background tasks."""
         for task in self._tasks:
             task.cancel()
 

@@ -65,9 +65,9 @@ def test_from_text_leaves_a_missing_alias_empty() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "There is no command in it."),
-        ("byzerllm stat --model a", "deploys nothing"),
-        ("deploy --help", "asks for help"),
+        ("", "The text contains no command."),
+        ("byzerllm stat --model a", "does not deploy anything"),
+        ("deploy --help", "only asks for help"),
         ("deploy --modle a", "Unknown option --modle."),
         ("hello", "not a command"),
     ],
