@@ -114,11 +114,11 @@ class OpenAIMedia:
         """
         body = self._body("embed", request.options)
 
-        async def one(start: int, texts: Sequence[str]) -> EmbeddingBatch:
+        async def send(start: int, texts: Sequence[str]) -> EmbeddingBatch:
             async with self._client.errors():
                 return await self._embeddings(start, list(texts), body)
 
-        async with aclosing(in_order(request.texts, self.EMBED_BATCH, one, self._retries)) as batches:
+        async with aclosing(in_order(request.texts, self.EMBED_BATCH, send, self._retries)) as batches:
             async for batch in batches:
                 yield batch
 
@@ -143,9 +143,9 @@ class OpenAIMedia:
         body = {**self._body("rerank", request.options), "query": request.query, "documents": request.documents}
         async with self._client.errors():
             response = await self._client.post("/rerank", body)
-            answer = _decode(response.content)
-            order = [(row.index, row.relevance_score) for row in answer.results or []]
-        yield Ranking(order, answer.usage.usage() if answer.usage else None)
+            found = _decode(response.content)
+            order = [(row.index, row.relevance_score) for row in found.results or []]
+        yield Ranking(order, found.usage.usage() if found.usage else None)
 
     # ---- audio
 
@@ -205,12 +205,12 @@ class OpenAIMedia:
             body.setdefault("response_format", "b64_json")
         async with self._client.errors():
             response = await (self._edit(body, request.images) if request.images else self._generate(body))
-            answer = _decode(response.content)
-            rows = msgspec.convert(answer.data or answer.images or [], list[_Image])
+            found = _decode(response.content)
+            rows = msgspec.convert(found.data or found.images or [], list[_Image])
             if not rows:
                 raise unreadable(self._client.endpoint, _("it has no image"))
             for number, row in enumerate(rows):
-                usage = answer.usage.usage() if answer.usage and not number else None
+                usage = found.usage.usage() if found.usage and not number else None
                 yield await self._image(row, usage, keep_url=body.get("response_format") == "url")
 
     async def _generate(self, body: dict[str, Any]) -> Any:

@@ -50,34 +50,34 @@ class QianwenBackend(DashScope):
         options["dimension"] = options.pop("dimensions")
         options.pop("encoding_format", None)  # OpenAI's; here vectors are always lists
 
-        async def one(start: int, texts: Sequence[str]) -> EmbeddingBatch:
+        async def send(start: int, texts: Sequence[str]) -> EmbeddingBatch:
             return await self._embeddings(start, self._body("embed", options, texts=list(texts)))
 
         size = next(size for name, size in BATCH_SIZES if fnmatchcase(self._model.lower(), name))
-        async with aclosing(in_order(request.texts, size, one, self._params["saas.max_retries"])) as batches:
+        async with aclosing(in_order(request.texts, size, send, self._params["saas.max_retries"])) as batches:
             async for batch in batches:
                 yield batch
 
     async def _embeddings(self, start: int, body: dict[str, Any]) -> EmbeddingBatch:
-        answer = await self._post(EMBED, body)
-        found = sorted((answer.output and answer.output.embeddings) or [], key=lambda row: row.text_index)
+        response = await self._post(EMBED, body)
+        found = sorted((response.output and response.output.embeddings) or [], key=lambda row: row.text_index)
         asked = len(body["input"]["texts"])
         if len(found) != asked:
             raise http_errors.unreadable(self._http.endpoint, http_errors.embeddings_missing(len(found), asked))
         data = [to_float32(row.embedding) for row in found]
-        return EmbeddingBatch(start, len(data[0]) // 4, b"".join(data), self._usage(answer))
+        return EmbeddingBatch(start, len(data[0]) // 4, b"".join(data), self._usage(response))
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
         """Yield the order of the documents, the most relevant first."""
         body = self._body("rerank", request.options, query=request.query, documents=request.documents)
-        answer = await self._post(RERANK, body)
-        if answer.output is None or answer.output.results is None:
+        response = await self._post(RERANK, body)
+        if response.output is None or response.output.results is None:
             raise http_errors.unreadable(self._http.endpoint, http_errors.NO_CONTENT)
-        yield Ranking([(row.index, row.relevance_score) for row in answer.output.results], self._usage(answer))
+        yield Ranking([(row.index, row.relevance_score) for row in response.output.results], self._usage(response))
 
     @staticmethod
-    def _usage(answer: Any) -> Usage | None:
-        return answer.usage.usage() if answer.usage else None
+    def _usage(response: Any) -> Usage | None:
+        return response.usage.usage() if response.usage else None
 
 
 BACKEND = QianwenBackend

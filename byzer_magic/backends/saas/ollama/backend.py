@@ -121,16 +121,16 @@ class OllamaBackend(Backend):
         """
         url, headers = f"{self._base}/api/embed", request.options.get("extra_headers") or {}
 
-        async def one(start: int, texts: Sequence[str]) -> EmbeddingBatch:
+        async def send(start: int, texts: Sequence[str]) -> EmbeddingBatch:
             body = self._body(request.options, input=texts)
-            answer = await self._http.post(url, body, schema.Response, headers=headers)
-            rows = answer.embeddings or []
+            response = await self._http.post(url, body, schema.Response, headers=headers)
+            rows = response.embeddings or []
             if len(rows) != len(texts):
                 raise http_errors.unreadable(self._http.endpoint, http_errors.embeddings_missing(len(rows), len(texts)))
             vectors = b"".join(map(to_float32, rows))
-            return EmbeddingBatch(start, len(rows[0]), vectors, Usage(answer.prompt_eval_count, 0))
+            return EmbeddingBatch(start, len(rows[0]), vectors, Usage(response.prompt_eval_count, 0))
 
-        async with aclosing(in_order(request.texts, EMBED_BATCH, one, self._retries)) as batches:
+        async with aclosing(in_order(request.texts, EMBED_BATCH, send, self._retries)) as batches:
             async for batch in batches:
                 yield batch
 
