@@ -62,8 +62,8 @@ async def test_chat_returns_text_and_usage_by_both_apis(backend: Any, stream: bo
     assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"]
     assert next(chunk.usage for chunk in chunks if chunk.usage) == Usage(7, 3)
     assert len(chunks) > 3 or not stream
-    said = '日本語 😀 a\u2028b \\ " {x}'
-    assert text_of(await collect(backend, ask(f"say:{said}", stream=stream))) == said
+    text = '日本語 😀 a\u2028b \\ " {x}'
+    assert text_of(await collect(backend, ask(f"say:{text}", stream=stream))) == text
 
 
 async def test_model_api_version_selects_invoke_model(server: Process) -> None:
@@ -163,7 +163,7 @@ async def test_stream_keeps_text_before_an_error(server: Process, fault: str) ->
     for api in ("converse", "invoke"):
         backend, seen = await connect(server, bedrock_api=api, timeout="0.5"), list[str]()
         with pytest.raises(kinds.get(fault, errors.ProviderUnavailable)):
-            async for chunk in backend.chat(ask(f"fault:{fault} some words, enough for a few pieces")):
+            async for chunk in backend.chat(ask(f"fault:{fault} some words, enough for a few parts")):
                 seen.append(chunk.text)
         assert "".join(seen).startswith("Echo:")
         await backend.close()

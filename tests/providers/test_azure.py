@@ -43,17 +43,17 @@ async def backend(server: Process, key: str) -> AsyncIterator[Any]:
     await backend.close()
 
 
-async def say(backend: Any, text: str, **options: Any) -> list[AudioChunk]:
-    return [sound async for sound in backend.speak(SpeakRequest(text=text, options=options))]
+async def speak(backend: Any, text: str, **options: Any) -> list[AudioChunk]:
+    return [chunk async for chunk in backend.speak(SpeakRequest(text=text, options=options))]
 
 
-async def heard(backend: Any, text: str, **options: Any) -> bytes:
-    return b"".join(sound.data for sound in await say(backend, text, **options))
+async def audio_of(backend: Any, text: str, **options: Any) -> bytes:
+    return b"".join(chunk.data for chunk in await speak(backend, text, **options))
 
 
 async def failure(backend: Any, text: str, **options: Any) -> errors.ByzerError:
     with pytest.raises(errors.ByzerError) as caught:
-        await say(backend, text, **options)
+        await speak(backend, text, **options)
     assert caught.value.__cause__ is None
     return caught.value
 
@@ -70,16 +70,16 @@ async def test_capabilities_are_speak_only(backend: Any) -> None:
 
 
 async def test_speak_chunks_join_to_one_file(backend: Any) -> None:
-    found = await say(backend, "Hello there.")
+    found = await speak(backend, "Hello there.")
     assert len(found) > 1
-    assert {sound.mime for sound in found} == {"audio/mpeg"}
-    assert b"".join(sound.data for sound in found) == audio_files.mp3("Hello there.")
+    assert {chunk.mime for chunk in found} == {"audio/mpeg"}
+    assert b"".join(chunk.data for chunk in found) == audio_files.mp3("Hello there.")
 
 
 async def test_speak_streams_before_the_audio_is_complete(backend: Any) -> None:
     async def first() -> AudioChunk:
-        async for sound in backend.speak(SpeakRequest(text="fault:hang some words")):
-            return sound
+        async for chunk in backend.speak(SpeakRequest(text="fault:hang some words")):
+            return chunk
         raise AssertionError
 
     found = await asyncio.wait_for(first(), 2)
@@ -99,16 +99,16 @@ async def test_speak_streams_before_the_audio_is_complete(backend: Any) -> None:
 async def test_speak_returns_each_format(
     server: Process, backend: Any, form: str, azures: str, mime: str, start: bytes
 ) -> None:
-    found = await say(backend, "Hi.", response_format=form)
+    found = await speak(backend, "Hi.", response_format=form)
     assert last(server)["headers"]["x-microsoft-outputformat"] == azures
-    assert {sound.mime for sound in found} == {mime}
+    assert {chunk.mime for chunk in found} == {mime}
     assert found[0].data.startswith(start)
 
 
 async def test_deployment_sets_format_and_voice(server: Process, key: str) -> None:
     format_ = "riff-16khz-16bit-mono-pcm"
     backend = await connect(server.url, key, output_format=format_, voice="zh-CN-YunxiNeural", rate="slow")
-    data = await heard(backend, "Hi.")
+    data = await audio_of(backend, "Hi.")
     with wave.open(io.BytesIO(data)) as file:
         assert (file.getframerate(), file.getnframes()) == (16000, int(audio_files.seconds("Hi.") * 16000))
     assert 'name="zh-CN-YunxiNeural"' in last(server)["ssml"]
@@ -120,7 +120,7 @@ async def test_deployment_sets_format_and_voice(server: Process, key: str) -> No
 async def test_long_text_is_split_and_joined(server: Process, backend: Any, form: str) -> None:
     sentence = "这是一个句子。"
     number = last(server)["number"] if server.get("/journal") else 0
-    data = await heard(backend, sentence * 600, response_format=form)
+    data = await audio_of(backend, sentence * 600, response_format=form)
     texts = [entry["text"] for entry in server.get("/journal") if entry["number"] > number]
     assert "".join(texts) == sentence * 600
     assert len(texts) == 3
@@ -133,7 +133,7 @@ async def test_long_text_is_split_and_joined(server: Process, backend: Any, form
 
 
 async def test_slow_rate_splits_into_shorter_parts(server: Process, backend: Any) -> None:
-    await heard(backend, "这是一个句子。" * 200, speed=0.5)
+    await audio_of(backend, "这是一个句子。" * 200, speed=0.5)
     assert len(last(server)["text"]) <= 1000
 
 
@@ -141,18 +141,18 @@ async def test_slow_rate_splits_into_shorter_parts(server: Process, backend: Any
 
 
 async def test_text_arrives_intact(server: Process, backend: Any) -> None:
-    await heard(backend, HARD)
+    await audio_of(backend, HARD)
     assert last(server)["text"] == HARD
 
 
 async def test_forbidden_xml_characters_are_dropped(server: Process, backend: Any) -> None:
-    await heard(backend, "a\x00b\x0bc \ud83d\ude42 \ud800d\ufffe\tx")
+    await audio_of(backend, "a\x00b\x0bc \ud83d\ude42 \ud800d\ufffe\tx")
     assert last(server)["text"] == "ab c 🙂 d\tx"
 
 
 async def test_options_become_ssml(server: Process, backend: Any) -> None:
     options = {"voice": "en-US-AvaMultilingualNeural", "language": "fr-FR", "speed": 1.25, "pitch": "+5%", "volume": 80}
-    await heard(backend, "Salut", **options, style="cheerful", styledegree=1.5, role="Girl", instructions=None)
+    await audio_of(backend, "Salut", **options, style="cheerful", styledegree=1.5, role="Girl", instructions=None)
     assert last(server)["ssml"] == (
         '<speak version="1.0" xmlns="http://www.w3.org/2001/10/synthesis" '
         'xmlns:mstts="https://www.w3.org/2001/mstts" xml:lang="fr-FR"><voice name="en-US-AvaMultilingualNeural">'
@@ -162,7 +162,7 @@ async def test_options_become_ssml(server: Process, backend: Any) -> None:
 
 
 async def test_default_voice_sets_language(server: Process, backend: Any) -> None:
-    await heard(backend, "你好")
+    await audio_of(backend, "你好")
     assert 'xml:lang="zh-CN"><voice name="zh-CN-XiaoxiaoNeural">你好</voice>' in last(server)["ssml"]
 
 
@@ -177,12 +177,12 @@ async def test_ssml_is_sent_unchanged(server: Process, backend: Any) -> None:
         "<speak version='1.0' xmlns='http://www.w3.org/2001/10/synthesis' xml:lang='zh-CN'>"
         "<voice name='zh-CN-YunxiNeural'>你好<break time='1s'/>世界</voice></speak>"
     )
-    await heard(backend, f"\n<?xml version='1.0'?>{ssml}\n", voice="ignored")
+    await audio_of(backend, f"\n<?xml version='1.0'?>{ssml}\n", voice="ignored")
     assert last(server)["ssml"] == f"<?xml version='1.0'?>{ssml}"
 
 
 async def test_text_that_only_begins_like_ssml_is_escaped(server: Process, backend: Any) -> None:
-    await heard(backend, "<speak> is an element")
+    await audio_of(backend, "<speak> is an element")
     assert last(server)["text"] == "<speak> is an element"
 
 
@@ -249,13 +249,13 @@ async def test_stream_keeps_audio_before_an_error(backend: Any, fault: str) -> N
     seen: list[bytes] = []
 
     async def read() -> None:
-        async for sound in backend.speak(SpeakRequest(text=f"fault:{fault} some words")):
-            seen.append(sound.data)  # noqa: PERF401 - the list must keep what came before the error
+        async for chunk in backend.speak(SpeakRequest(text=f"fault:{fault} some words")):
+            seen.append(chunk.data)  # noqa: PERF401 - the list must keep what came before the error
 
     with pytest.raises(errors.ProviderUnavailable, match="connection closed"):
         await read()
-    whole = audio_files.mp3(f"fault:{fault} some words")
-    assert b"".join(seen) == whole[: len(b"".join(seen))] != b""
+    complete = audio_files.mp3(f"fault:{fault} some words")
+    assert b"".join(seen) == complete[: len(b"".join(seen))] != b""
 
 
 async def test_wrong_key_hint_names_the_region(server: Process) -> None:

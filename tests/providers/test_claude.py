@@ -58,8 +58,8 @@ async def test_stream_ends_with_finish_and_usage(backend: Any) -> None:
 async def test_chat_returns_text_reasoning_and_tool_calls(backend: Any, stream: bool) -> None:
     chunks = await collect(backend, ask("think:hmm", stream=stream))
     assert "".join(chunk.reasoning for chunk in chunks) == "hmm"
-    said = '日本語 😀 a\u2028b \\ " {x}'
-    assert text_of(await collect(backend, ask(f"say:{said}", stream=stream))) == said
+    text = '日本語 😀 a\u2028b \\ " {x}'
+    assert text_of(await collect(backend, ask(f"say:{text}", stream=stream))) == text
     chunks = await collect(backend, ask("tool:weather", stream=stream, tools=[TOOL], tool_choice="required"))
     calls = [call for chunk in chunks for call in chunk.tool_calls or []]
     assert (calls[0]["id"], calls[0]["function"]["name"]) == ("toolu_1", "weather")
@@ -212,10 +212,10 @@ def test_usage_counts_are_cumulative() -> None:
     assert read(START, counted("end_turn", input_tokens=None, output_tokens=2), STOP)[-1].usage == Usage(4, 2)
 
 
-@pytest.mark.parametrize(("given", "pieces"), [({}, [""]), ({"city": "x"}, [""]), ({}, ["", '{"ci', 'ty": "x"}'])])
-def test_tool_call_arguments_are_complete_json(given: dict[str, Any], pieces: list[str]) -> None:
+@pytest.mark.parametrize(("given", "parts"), [({}, [""]), ({"city": "x"}, [""]), ({}, ["", '{"ci', 'ty": "x"}'])])
+def test_tool_call_arguments_are_complete_json(given: dict[str, Any], parts: list[str]) -> None:
     block = {"type": "tool_use", "id": "t", "name": "now", "input": given}
-    deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+    deltas = [{"type": "input_json_delta", "partial_json": part} for part in parts]
     chunks = read(
         START,
         {"type": "content_block_start", "index": 1, "content_block": block},
@@ -223,7 +223,7 @@ def test_tool_call_arguments_are_complete_json(given: dict[str, Any], pieces: li
         {"type": "content_block_stop", "index": 1},
     )
     calls = [call for chunk in chunks for call in chunk.tool_calls]
-    expected = {"city": "x"} if given or len(pieces) > 1 else {}
+    expected = {"city": "x"} if given or len(parts) > 1 else {}
     assert json.loads("".join(call["function"]["arguments"] for call in calls)) == expected
 
 

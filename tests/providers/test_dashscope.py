@@ -170,7 +170,7 @@ async def test_closing_closes_the_connection(server: Process, backend: Any) -> N
     assert last(server)["gone"] - closed < 0.1
 
 
-# ---- pictures
+# ---- images
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ async def test_closing_closes_the_connection(server: Process, backend: Any) -> N
 @pytest.mark.parametrize("stream", [True, False])
 async def test_images_use_the_multimodal_path(server: Process, key: str, kind: str, model: str, stream: bool) -> None:
     backend = await connect(server.url, key, model, kind)
-    address = {"type": "image_url", "image_url": {"url": "https://host/dog.jpg"}}
-    turn = Message("user", [PNG, address, Media("image", url="https://host/cat.png"), {"type": "text", "text": "Who?"}])
+    part = {"type": "image_url", "image_url": {"url": "https://host/dog.jpg"}}
+    turn = Message("user", [PNG, part, Media("image", url="https://host/cat.png"), {"type": "text", "text": "Who?"}])
     chunks = await collect(backend, ChatRequest(messages=[turn], stream=stream))
     assert text_of(chunks) == "Echo: Who? [image/png] [https://host/d] [https://host/c]"
     entry = last(server)

@@ -1,4 +1,4 @@
-"""Every provider through every failure: the same classes, the same retries, no key in any text, whoever it is."""
+"""Every provider through every error: the same classes, the same retries, and no key in any text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Case:
     kind: str
     server: str
     params: str
-    speaks: bool = False
+    is_speech: bool = False
     key: str = KEY
 
     @property
@@ -34,7 +34,7 @@ class Case:
         return self.kind if self.key else f"{self.kind}-without-key"
 
     def request(self, text: str, *, stream: bool) -> Request:
-        return SpeakRequest(text=text) if self.speaks else ask(text, stream=stream)
+        return SpeakRequest(text=text) if self.is_speech else ask(text, stream=stream)
 
 
 CASES = [
@@ -52,15 +52,18 @@ CASES = [
     ),
     Case("saas/qianwen", "dashscope", "base_url={url}/api/v1 api_key={key} model=qwen-plus"),
     Case(
-        "saas/volcengine", "volcengine", "base_url={url} api_key={key} app_id=6503259792 model=volcano_tts", speaks=True
+        "saas/volcengine",
+        "volcengine",
+        "base_url={url} api_key={key} app_id=6503259792 model=volcano_tts",
+        is_speech=True,
     ),
     Case(
         "saas/volcengine",
         "volcengine",
         "base_url={url} api_key={key} app_id=6503259792 model=seed-tts-2.0",
-        speaks=True,
+        is_speech=True,
     ),
-    Case("saas/azure", "azure_speech", "base_url={url} api_key={key}", speaks=True),
+    Case("saas/azure", "azure_speech", "base_url={url} api_key={key}", is_speech=True),
     Case("saas/qianwen_vl", "dashscope", "base_url={url}/api/v1 api_key={key} model=qwen-vl-max"),
     Case("saas/json_lines", "json_lines", "base_url={url} api_key={key} model=tiny"),
     Case("saas/json_lines", "json_lines", "base_url={url} model=tiny", key=""),
@@ -77,7 +80,7 @@ REFUSALS: list[tuple[str, type[errors.ByzerError], bool]] = [
     ("refuse", errors.ProviderUnavailable, True),
     ("silence", errors.DeadlineExceeded, False),
 ]
-"""ErrorResponse, the error that it must become, and whether it is tried again."""
+"""Fault, the error that it must become, and whether it is retried."""
 IN_STREAM: list[tuple[str, tuple[type[errors.ByzerError], ...]]] = [
     ("truncate", (errors.StreamTruncated, errors.ProviderUnavailable)),
     ("reset", (errors.ProviderUnavailable, errors.StreamTruncated)),
@@ -126,7 +129,7 @@ def check_text(error: errors.ByzerError, case: Case) -> None:
     assert error.__suppress_context__ or error.__context__ is None, "the chain behind an error may quote the key"
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "complete"])
 @pytest.mark.parametrize(("fault", "kind", "again"), REFUSALS, ids=[row[0] for row in REFUSALS])
 async def test_error_responses_become_our_errors(
     case: Case,
@@ -154,7 +157,7 @@ async def test_error_after_the_first_chunk_is_not_retried(
     kinds: tuple[type[errors.ByzerError], ...],
 ) -> None:
     before = len(server.get("/journal"))
-    text = f"fault:{fault} these are some words, enough for several pieces. " + "And one more sentence. " * 5
+    text = f"fault:{fault} these are some words, enough for several chunks. " + "And one more sentence. " * 5
     items, error = await outcome(backend, case.request(text, stream=True))
     assert type(error) in kinds, error
     if items:

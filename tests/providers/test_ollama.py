@@ -191,7 +191,7 @@ def test_ollama_host_sets_the_base_url() -> None:
         ({"saas.base_url": "http://h:11434/v1/"}, "is the OpenAI-compatible API"),
         ({"saas.base_url": "ftp://h"}, "is not a URL"),
         ({"saas.extra_body": "[1]"}, "is not a JSON object"),
-        ({"saas.capabilities": "fly"}, "which is no capability"),
+        ({"saas.capabilities": "fly"}, "which is not a capability"),
     ],
 )
 def test_check_rejects_invalid_parameters(params: dict[str, str], words: str) -> None:
@@ -389,7 +389,7 @@ def last_gone(server: Process) -> float | None:
     return gone
 
 
-# ---- other people's Ollama
+# ---- aimock
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -63,9 +63,9 @@ async def test_complete_response_is_one_chunk(backend: Any) -> None:
 
 
 async def test_text_arrives_intact(backend: Any) -> None:
-    said = '日本語 😀 a\u2028b \\ " {x}'
-    assert text_of(await collect(backend, ask(f"say:{said}"))) == said
-    assert text_of(await collect(backend, ask(f"say:{said}", stream=False))) == said
+    text = '日本語 😀 a\u2028b \\ " {x}'
+    assert text_of(await collect(backend, ask(f"say:{text}"))) == text
+    assert text_of(await collect(backend, ask(f"say:{text}", stream=False))) == text
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -81,9 +81,9 @@ async def test_tool_calls_are_passed_on(backend: Any) -> None:
     assert deltas[0]["function"]["name"] == "weather"
     assert json.loads("".join(call["function"]["arguments"] for call in deltas)) == {"city": "Paris"}
     assert "tool_calls" in [chunk.finish for chunk in chunks]
-    [whole] = await collect(backend, ask("tool:weather", stream=False))
-    assert whole.tool_calls is not None
-    assert whole.tool_calls[0]["function"]["arguments"] == '{"city": "Paris"}'
+    [chunk] = await collect(backend, ask("tool:weather", stream=False))
+    assert chunk.tool_calls is not None
+    assert chunk.tool_calls[0]["function"]["arguments"] == '{"city": "Paris"}'
 
 
 async def test_other_choices_are_extra(backend: Any) -> None:
@@ -196,8 +196,8 @@ async def test_aimock_chat(aimock: Process, key: str) -> None:
     assert text_of(chunks) == "The capital of France is Paris."
     assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"]
     assert chunks[-1].usage is not None
-    [whole] = await collect(backend, ask("the capital of France", stream=False))
-    assert whole.text == "The capital of France is Paris."
+    [chunk] = await collect(backend, ask("the capital of France", stream=False))
+    assert chunk.text == "The capital of France is Paris."
     tools = [call for chunk in await collect(backend, ask("what is the weather")) for call in chunk.tool_calls or []]
     assert json.loads("".join(call["function"].get("arguments", "") for call in tools)) == {"city": "Paris"}
     await backend.close()
@@ -210,9 +210,9 @@ async def test_llama_cpp_server_chat(llama_server: Process) -> None:
     question = "What is the capital of France? Answer in one sentence."
     chunks = await collect(backend, ask(question))
     assert "Paris" in text_of(chunks)
-    [whole] = await collect(backend, ask(question, stream=False))
-    assert whole.text == text_of(chunks)
-    assert whole.usage is not None
+    [chunk] = await collect(backend, ask(question, stream=False))
+    assert chunk.text == text_of(chunks)
+    assert chunk.usage is not None
     with pytest.raises(errors.ContextTooLong):
         await collect(backend, ask("word " * 3000, stream=False))
     await backend.close()

@@ -1,4 +1,4 @@
-"""OpenAI's wire beyond chat, through the real SDK: vectors, rankings, transcripts, speech, pictures, vision."""
+"""The OpenAI API beyond chat, through the real SDK: embeddings, rerank, transcription, speech, images, vision."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Models:
         self.open: dict[str, Any] = {}
 
     async def ask(self, model: str, request: Request) -> Any:
-        """Return the whole answer of a model."""
+        """Return the complete response of a model."""
         if model not in self.open:
             self.open[model] = await connect(self._server, model)
         collector = collector_for(model, request)
@@ -144,8 +144,8 @@ async def test_speak_streams_chunks(models: Models, server: Process) -> None:
     result = await models.ask("tts-1", SpeakRequest(text="Hello. " * 50, options={"voice": "nova", "speed": 1.1}))
     assert (result.mime, mime_of(result.data)) == ("audio/mpeg", "audio/mpeg")
     assert last(server)["body"] | {"voice": "nova", "speed": 1.1, "response_format": "mp3"} == last(server)["body"]
-    pieces = [item async for item in models.open["tts-1"].speak(SpeakRequest(text="Hello. " * 50))]
-    assert len(pieces) > 1
+    chunks = [item async for item in models.open["tts-1"].speak(SpeakRequest(text="Hello. " * 50))]
+    assert len(chunks) > 1
 
 
 async def test_long_text_is_split_and_joined(models: Models, server: Process) -> None:
@@ -160,22 +160,22 @@ async def test_long_text_is_split_and_joined(models: Models, server: Process) ->
     assert joined.data.count(b"\xff\xf3") > 1000
 
 
-# ---- pictures
+# ---- images
 
 
 async def test_image_returns_bytes(models: Models, server: Process) -> None:
     request = ImageRequest(prompt="a cat", options={"size": "1792x1024", "quality": "hd"})
     result = await models.ask("dall-e-3", request)
     assert result.data.startswith(b"\x89PNG")
-    assert result.pictures[0].caption == "A picture of a cat."
+    assert result.pictures[0].caption == "An image of a cat."
     assert last(server)["body"]["response_format"] == "b64_json"
 
 
 async def test_image_url_is_downloaded(server: Process) -> None:
     backend = await connect(server, "tiny", capabilities="image")
-    [picture] = [item async for item in backend.image(ImageRequest(prompt="a cat"))]
-    assert picture.data.startswith(b"\x89PNG")
-    assert picture.url.startswith(server.url)
+    [found] = [item async for item in backend.image(ImageRequest(prompt="a cat"))]
+    assert found.data.startswith(b"\x89PNG")
+    assert found.url.startswith(server.url)
     await backend.close()
 
 
@@ -205,9 +205,9 @@ async def test_vision_accepts_bytes_and_urls(models: Models) -> None:
 async def test_image_detail_is_passed_on(models: Models, server: Process) -> None:
     content: Any = [Media("image/png", PNG, detail="low"), Media("audio/wav", WAV)]
     await models.ask("gpt-4o", ChatRequest(messages=[Message("user", content)]))
-    picture, sound = last(server)["body"]["messages"][0]["content"]
-    assert picture["image_url"]["detail"] == "low"
-    assert sound["input_audio"]["format"] == "wav"
+    image, audio = last(server)["body"]["messages"][0]["content"]
+    assert image["image_url"]["detail"] == "low"
+    assert audio["input_audio"]["format"] == "wav"
 
 
 # ---- what it can do, and how it fails
@@ -227,7 +227,7 @@ async def test_capabilities_follow_saas_capabilities(server: Process) -> None:
     backend = await connect(server, "my-own", capabilities="embed, rerank")
     assert backend.capabilities() == {Capability.EMBED, Capability.RERANK}
     await backend.close()
-    with pytest.raises(errors.BadParameter, match="'dance', which is no capability"):
+    with pytest.raises(errors.BadParameter, match="'dance', which is not a capability"):
         await connect(server, "my-own", capabilities="dance")
 
 

@@ -47,17 +47,17 @@ async def backend(server: Process, key: str, api: str) -> AsyncIterator[Any]:
     await backend.close()
 
 
-async def say(backend: Any, text: str, **options: Any) -> list[AudioChunk]:
-    return [sound async for sound in backend.speak(SpeakRequest(text=text, options=options))]
+async def speak(backend: Any, text: str, **options: Any) -> list[AudioChunk]:
+    return [chunk async for chunk in backend.speak(SpeakRequest(text=text, options=options))]
 
 
-async def heard(backend: Any, text: str, **options: Any) -> bytes:
-    return b"".join(sound.data for sound in await say(backend, text, **options))
+async def audio_of(backend: Any, text: str, **options: Any) -> bytes:
+    return b"".join(chunk.data for chunk in await speak(backend, text, **options))
 
 
 async def failure(backend: Any, text: str, **options: Any) -> errors.ByzerError:
     with pytest.raises(errors.ByzerError) as caught:
-        await say(backend, text, **options)
+        await speak(backend, text, **options)
     assert caught.value.__cause__ is None
     return caught.value
 
@@ -82,9 +82,9 @@ async def test_capabilities_are_speak_only(backend: Any) -> None:
 
 @BOTH
 async def test_speak_returns_one_file(backend: Any) -> None:
-    found = await say(backend, "Hello there.")
-    assert {sound.mime for sound in found} == {"audio/mpeg"}
-    assert b"".join(sound.data for sound in found) == audio_files.mp3("Hello there.")
+    found = await speak(backend, "Hello there.")
+    assert {chunk.mime for chunk in found} == {"audio/mpeg"}
+    assert b"".join(chunk.data for chunk in found) == audio_files.mp3("Hello there.")
 
 
 @pytest.mark.parametrize("api", ["v3"])
@@ -96,13 +96,13 @@ async def test_speak_streams_before_the_audio_is_complete(backend: Any) -> None:
 
 @BOTH
 async def test_text_arrives_intact(server: Process, backend: Any, api: str) -> None:
-    await heard(backend, HARD)
+    await audio_of(backend, HARD)
     assert spoken_text(last(server)) == HARD
 
 
 @BOTH
 async def test_surrogate_pairs_are_united(server: Process, backend: Any, api: str) -> None:
-    await heard(backend, "a \ud83d\ude42 \ud800b")
+    await audio_of(backend, "a \ud83d\ude42 \ud800b")
     assert spoken_text(last(server)) == "a 🙂 b"
 
 
@@ -119,13 +119,13 @@ async def test_surrogate_pairs_are_united(server: Process, backend: Any, api: st
 async def test_speak_returns_each_format(
     server: Process, backend: Any, api: str, form: str, volcs: str, mime: str, start: bytes
 ) -> None:
-    found = await say(backend, "Hi.", response_format=form)
+    found = await speak(backend, "Hi.", response_format=form)
     body = last(server)["body"]
     if api == "v1":
         assert body["audio"]["encoding"] == volcs
     else:
         assert body["req_params"]["audio_params"]["format"] == volcs.replace("wav", "pcm")
-    assert {sound.mime for sound in found} == {mime}
+    assert {chunk.mime for chunk in found} == {mime}
     assert found[0].data.startswith(start)
 
 
@@ -134,7 +134,7 @@ async def test_speak_returns_each_format(
 async def test_long_text_is_split_and_joined(server: Process, backend: Any, api: str, form: str) -> None:
     sentence = "这是一个句子。"  # 21 bytes
     number = max((entry["number"] for entry in server.get("/journal")), default=0)
-    data = await heard(backend, sentence * 100, response_format=form, sample_rate=16000)
+    data = await audio_of(backend, sentence * 100, response_format=form, sample_rate=16000)
     texts = [spoken_text(entry) for entry in server.get("/journal") if entry["number"] > number]
     assert "".join(texts) == sentence * 100
     assert len(texts) == 3
@@ -152,7 +152,7 @@ async def test_long_text_is_split_and_joined(server: Process, backend: Any, api:
 
 async def test_guide_command_is_sent_as_v1(server: Process, key: str) -> None:
     backend = await connect(server.url, key)
-    await heard(backend, "Hi.")
+    await audio_of(backend, "Hi.")
     body = last(server)["body"]
     assert last(server)["path"] == "/api/v1/tts"
     assert body["app"] == {"appid": APP, "token": "access_token", "cluster": "volcano_tts"}
@@ -177,7 +177,7 @@ async def test_model_selects_the_api(
     server: Process, key: str, given: dict[str, str], path: str, resource: str | None
 ) -> None:
     backend = await connect(server.url, key, **given)
-    assert await heard(backend, "Hi.")
+    assert await audio_of(backend, "Hi.")
     assert (last(server)["path"], last(server).get("resource")) == (path, resource)
     await backend.close()
 
@@ -186,7 +186,7 @@ async def test_v1_request_has_all_options(server: Process, key: str) -> None:
     body = '{"audio": {"compression_rate": 2}}'
     backend = await connect(server.url, key, speed_ratio="0.2", volume="2", emotion="happy", extra_body=body)
     options = {"speed": 1.5, "pitch": 0.9, "language": "en", "voice": "BV701_streaming", "user": None}
-    await heard(backend, "Hi.", **options, extra_body={"audio": {"rate": 8000}})
+    await audio_of(backend, "Hi.", **options, extra_body={"audio": {"rate": 8000}})
     assert last(server)["body"]["audio"] == {
         "voice_type": "BV701_streaming",
         "encoding": "mp3",
@@ -203,7 +203,9 @@ async def test_v1_request_has_all_options(server: Process, key: str) -> None:
 
 @pytest.mark.parametrize("api", ["v1"])
 async def test_v1_request_for_large_voices_has_other_names(server: Process, backend: Any) -> None:
-    await heard(backend, "Hi.", voice="zh_male_M392_conversation_wvae_bigtts", volume=2, emotion="sad", language="en")
+    await audio_of(
+        backend, "Hi.", voice="zh_male_M392_conversation_wvae_bigtts", volume=2, emotion="sad", language="en"
+    )
     audio = last(server)["body"]["audio"]
     assert (audio["loudness_ratio"], audio["enable_emotion"], audio["explicit_language"]) == (2.0, True, "en")
 
@@ -211,9 +213,9 @@ async def test_v1_request_for_large_voices_has_other_names(server: Process, back
 @pytest.mark.parametrize("api", ["v3"])
 async def test_v3_request_has_all_options(server: Process, backend: Any) -> None:
     options = {"speed": 2, "volume": 0.5, "pitch": 0.5, "emotion": "happy", "sample_rate": 16000}
-    told = {"language": "ja", "instructions": "Be merry.", "response_format": "pcm"}
+    other = {"language": "ja", "instructions": "Be merry.", "response_format": "pcm"}
     extra = {"req_params": {"additions": {"disable_markdown_filter": True}}}
-    await heard(backend, "Hi.", **options, **told, extra_body=extra)
+    await audio_of(backend, "Hi.", **options, **other, extra_body=extra)
     asked = last(server)["body"]["req_params"]
     assert asked["speaker"] == "zh_female_vv_uranus_bigtts"
     assert asked["audio_params"] == {
@@ -234,7 +236,7 @@ async def test_v3_request_has_all_options(server: Process, backend: Any) -> None
 @BOTH
 async def test_ssml_is_sent_unchanged(server: Process, backend: Any, api: str) -> None:
     ssml = "<speak>" + "你好<break time='1s'/>" * 20 + "</speak>"
-    await heard(backend, f" {ssml}\n")
+    await audio_of(backend, f" {ssml}\n")
     body = last(server)["body"]
     if api == "v1":
         assert (body["request"]["text_type"], body["request"]["text"]) == ("ssml", ssml)
@@ -344,13 +346,13 @@ async def test_stream_keeps_audio_before_an_error(backend: Any, text: str, kind:
     seen: list[bytes] = []
 
     async def read() -> None:
-        async for sound in backend.speak(SpeakRequest(text=text + " some words")):
-            seen.append(sound.data)  # noqa: PERF401 - the list must keep what came before the error
+        async for chunk in backend.speak(SpeakRequest(text=text + " some words")):
+            seen.append(chunk.data)  # noqa: PERF401 - the list must keep what came before the error
 
     with pytest.raises(kind, match=re.escape(words)):
         await read()
-    whole = audio_files.mp3(text + " some words")
-    assert b"".join(seen) == whole[: len(b"".join(seen))] != b"", "what came before the fault is passed on"
+    complete = audio_files.mp3(text + " some words")
+    assert b"".join(seen) == complete[: len(b"".join(seen))] != b"", "what came before the fault is passed on"
 
 
 @pytest.mark.parametrize("api", ["v1"])
@@ -362,7 +364,7 @@ async def test_broken_v1_responses_raise_provider_unavailable(backend: Any, faul
 @pytest.mark.parametrize("api", ["v3"])
 async def test_body_without_end_does_not_delay(backend: Any) -> None:
     started = time.monotonic()
-    assert await heard(backend, "fault:late words") == audio_files.mp3("fault:late words")
+    assert await audio_of(backend, "fault:late words") == audio_files.mp3("fault:late words")
     assert time.monotonic() - started < 2
 
 
@@ -412,7 +414,7 @@ async def test_closing_closes_the_connection(server: Process, backend: Any) -> N
 
 @BOTH
 async def test_cancelling_closes_the_connection(server: Process, backend: Any, api: str) -> None:
-    task = asyncio.create_task(say(backend, f"fault:silence cancelled {api}"))
+    task = asyncio.create_task(speak(backend, f"fault:silence cancelled {api}"))
     while not server.get("/journal") or f"cancelled {api}" not in str(last(server).get("body")):
         await asyncio.sleep(0.01)
     started = time.time()

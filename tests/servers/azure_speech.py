@@ -4,11 +4,11 @@
 
 Headers, formats and statuses: https://learn.microsoft.com/azure/ai-services/speech-service/rest-text-to-speech; which
 element may hold which: https://learn.microsoft.com/azure/ai-services/speech-service/speech-synthesis-markup-structure.
-Refusals have no body, as Azure's mostly have none. The sound comes in blocks with a pause between them. In the
-journal, `ssml` is what came, `text` what is spoken, and `why` the reason that Azure would not tell.
+Errors have no body, as most of Azure's have none. The audio comes in blocks with a pause between them. In the
+journal, `ssml` is the request, `text` its text, and `why` the reason, which Azure would not send.
 
-More faults: `415`, `502`, `html` (a page with status 200), `empty` (no sound with status 200), `leak` (a 401 that
-quotes the key), `hang` (silence in mid-stream).
+More faults: `415`, `502`, `html` (a page with status 200), `empty` (no audio with status 200), `leak` (a 401 that
+quotes the key), `hang` (silence inside a stream).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import audio_files
 from aiohttp import web
-from skeleton import before_answer, cut, knobs, noted, serve
+from skeleton import before_answer, close_now, knobs, noted, serve
 
 VOICES = {"zh-CN-XiaoxiaoNeural", "zh-CN-YunxiNeural", "en-US-AvaMultilingualNeural"}
 FORMATS = {
@@ -51,7 +51,7 @@ MAY_HAVE = {
     "voice": {"name", "effect"},
 }
 STATUSES = {"401", "403", "404", "415", "429", "500", "502"}
-OTHERS = {"400": 400, "context": 413, "529": 503}  # Azure tells of no limit; gateways say 413
+OTHERS = {"400": 400, "context": 413, "529": 503}  # Azure documents no status for it; gateways send 413
 BLOCKS = 4
 
 
@@ -101,7 +101,7 @@ def check_element(element: ET.Element) -> None:
         raise Refusal(400, "unknown voice")
 
 
-def sound(text: str, form: str) -> bytes:
+def audio_of(text: str, form: str) -> bytes:
     rate = 16000 if "-16khz" in form else 24000
     if form.startswith("riff"):
         return audio_files.wav(text, rate)
@@ -136,7 +136,7 @@ async def speak(request: web.Request, entry: dict[str, Any]) -> web.StreamRespon
         return web.Response(text="<html><title>Hello</title></html>", content_type="text/html")
     response = web.StreamResponse(headers={"Content-Type": FORMATS[form], "X-RequestId": "r-1"})
     await response.prepare(request)
-    data = b"" if fault == "empty" else sound(entry["text"], form)
+    data = b"" if fault == "empty" else audio_of(entry["text"], form)
     size = -(-len(data) // BLOCKS)
     for number in range(BLOCKS if data else 0):
         if number == BLOCKS // 2 and await broken(request, fault):
@@ -148,11 +148,11 @@ async def speak(request: web.Request, entry: dict[str, Any]) -> web.StreamRespon
 
 
 async def broken(request: web.Request, fault: str) -> bool:
-    """Do what a fault in mid-stream does; return whether that was the end."""
+    """Do what a fault inside a stream does; return whether that was the end."""
     if fault == "hang":
         await asyncio.sleep(600)
     if fault == "reset":
-        cut(request)
+        close_now(request)
     if fault == "truncate" and request.transport:
         request.transport.close()
     return fault in ("reset", "truncate")

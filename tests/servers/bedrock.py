@@ -3,9 +3,9 @@
 Operations: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock_Runtime.html; signing:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html (recomputed with botocore's own code); frames:
 https://docs.aws.amazon.com/transcribe/latest/dg/event-stream.html. The key is ACCESS:SECRET.
-It answers "Echo: <last user text>", word by word; knobs and faults are those of skeleton.py, and in mid-stream
-`fault:throttle` is an exception, `fault:hang` silence. `fault:limit` and `fault:titan` are other models' words for
-`fault:context`.
+It answers "Echo: <last user text>", word by word; knobs and faults are those of skeleton.py, and inside a stream
+`fault:throttle` is an exception, `fault:hang` silence. `fault:limit` and `fault:titan` are `fault:context`
+in other models' words.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from aiohttp import web
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from skeleton import before_answer, cut, knobs, noted, serve
+from skeleton import before_answer, close_now, knobs, noted, serve
 
 MODELS = ("anthropic.claude-3-5-sonnet-20240620-v1:0", "amazon.nova-lite-v1:0")
 VERSION = "bedrock-2023-05-31"
@@ -124,10 +124,10 @@ class Converse:
         if not roles or roles[0] != "user" or any(a == b for a, b in pairwise(roles)):
             raise Refusal(400, "ValidationException", "A conversation must alternate between user and assistant roles.")
         self.system = " ".join(part["text"] for part in body.get("system", []))
-        self.text = " ".join(filter(None, map(self.said, body["messages"][-1]["content"])))
+        self.text = " ".join(filter(None, map(self.text_in, body["messages"][-1]["content"])))
 
     @staticmethod
-    def said(block: dict[str, Any]) -> str:
+    def text_in(block: dict[str, Any]) -> str:
         if "image" in block:
             size = len(base64.b64decode(block["image"]["source"]["bytes"]))
             return f"[{block['image']['format']} {size}]"
@@ -135,7 +135,7 @@ class Converse:
             return f"<{block['toolResult']['toolUseId']}: {block['toolResult']['content'][0]['text']}>"
         return block.get("text", "")
 
-    def whole(self, blocks: list[dict[str, Any]]) -> dict[str, Any]:
+    def complete(self, blocks: list[dict[str, Any]]) -> dict[str, Any]:
         reason = "tool_use" if any("toolUse" in block for block in blocks) else "end_turn"
         usage = {"inputTokens": 7, "outputTokens": 3, "totalTokens": 10}
         message = {"role": "assistant", "content": blocks}
@@ -164,11 +164,11 @@ class Converse:
                 deltas = [{"reasoningContent": {"text": block["reasoningContent"]["reasoningText"]["text"]}}]
             found += [event("contentBlockDelta", {"delta": delta, **at}) for delta in deltas]
             found.append(event("contentBlockStop", at))
-        whole = self.whole(blocks)
+        response = self.complete(blocks)
         return [
             *found,
-            event("messageStop", {"stopReason": whole["stopReason"]}),
-            event("metadata", {"usage": whole["usage"], "metrics": {"latencyMs": 3}}),
+            event("messageStop", {"stopReason": response["stopReason"]}),
+            event("metadata", {"usage": response["usage"], "metrics": {"latencyMs": 3}}),
         ]
 
 
@@ -189,7 +189,7 @@ class Invoke:
             )
         self.text = content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
 
-    def whole(self, blocks: list[dict[str, Any]]) -> dict[str, Any]:
+    def complete(self, blocks: list[dict[str, Any]]) -> dict[str, Any]:
         usage = {"input_tokens": 7, "output_tokens": 3}
         head = {"id": "msg_1", "type": "message", "role": "assistant", "model": "c"}
         return {**head, "content": blocks, "stop_reason": "end_turn", "usage": usage}
@@ -198,7 +198,7 @@ class Invoke:
         return [{"type": "text", "text": asked.get("say") or f"Echo: {asked['text']}"}]
 
     def events(self, blocks: list[dict[str, Any]]) -> list[bytes]:
-        start = {"type": "message_start", "message": {**self.whole([]), "stop_reason": None}}
+        start = {"type": "message_start", "message": {**self.complete([]), "stop_reason": None}}
         opening = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
         deltas = [
             {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": word}}
@@ -228,7 +228,7 @@ async def answer(request: web.Request, entry: dict[str, Any]) -> web.StreamRespo
         return refusal.response()
     blocks = talk.blocks(asked)
     if operation in ("converse", "invoke"):
-        return web.json_response(talk.whole(blocks), headers={"x-amzn-RequestId": "r-1"})
+        return web.json_response(talk.complete(blocks), headers={"x-amzn-RequestId": "r-1"})
     return await stream(request, talk.events(blocks), asked.get("fault", ""))
 
 
@@ -243,7 +243,7 @@ async def stream(request: web.Request, frames: list[bytes], fault: str) -> web.S
             elif fault == "throttle":
                 await response.write(exception("throttlingException", "Too many tokens, please wait."))
             elif fault == "reset":
-                cut(request)
+                close_now(request)
             elif fault == "hang":
                 await asyncio.sleep(600)
             return response

@@ -1,11 +1,11 @@
-"""A strict little Anthropic, speaking the Messages API.
+"""A strict little Anthropic: the Messages API.
 
-Shapes, statuses and error bodies follow https://platform.claude.com/docs/en/api/messages, .../api/errors and
-.../build-with-claude/streaming. Since the version 2026-10-21 the API refuses temperature, top_p and top_k.
+Fields, statuses and error bodies follow https://platform.claude.com/docs/en/api/messages, .../api/errors and
+.../build-with-claude/streaming. Since the version 2026-10-21 the API rejects temperature, top_p and top_k.
 Tool calls must be answered in the next turn (.../agents-and-tools/tool-use/handle-tool-calls), and turns of one role
 in a row count as one. A body ends a little after its last event, as it does behind gateways.
 It answers "Echo: <last user text>", word by word; knobs and faults are those of skeleton.py, and `fault:overloaded`
-is an error event in mid-stream.
+is an error event inside a stream.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import re
 from typing import Any
 
 from aiohttp import web
-from skeleton import before_answer, cut, knobs, noted, serve
+from skeleton import before_answer, close_now, knobs, noted, serve
 
 MODELS = ("claude-3-5-sonnet-20240620", "claude-sonnet-5-5")
 VERSIONS = ("2023-06-01", "2026-10-21")
@@ -32,7 +32,7 @@ FAULTS = {
     "500": (500, "api_error", "Internal server error"),
     "529": (529, "overloaded_error", "Overloaded"),
 }
-PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 END_SECONDS = 0.01
 CHOICES = ("auto", "any", "tool", "none")
 FIELDS = {
@@ -123,8 +123,8 @@ def check_turn(number: int, turn: dict[str, Any]) -> None:
         if block["type"] == "tool_use" and not isinstance(block.get("input"), dict):
             raise bad(f"messages.{number}.content.tool_use.input: Input should be a valid dictionary")
         if block["type"] == "image" and block["source"]["type"] == "base64":
-            if block["source"]["media_type"] not in PICTURES:
-                raise bad(f"messages.{number}.content.image.source.base64.media_type: Input should be {PICTURES}")
+            if block["source"]["media_type"] not in IMAGE_TYPES:
+                raise bad(f"messages.{number}.content.image.source.base64.media_type: Input should be {IMAGE_TYPES}")
             try:
                 base64.b64decode(block["source"]["data"], validate=True)
             except binascii.Error:
@@ -229,13 +229,13 @@ def deltas(block: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 async def broken(request: web.Request, response: web.StreamResponse, send: Any, fault: str) -> bool:
-    """Do the fault that belongs in mid-stream; return whether the stream is over."""
+    """Do the fault that belongs inside a stream; return whether the stream is over."""
     if fault == "garbage":
         await response.write(b'event: content_block_delta\ndata: {"type": "content_bl\n\n')
     elif fault == "overloaded":
         await send("error", error={"type": "overloaded_error", "message": "Overloaded"})
     elif fault == "reset":
-        cut(request)
+        close_now(request)
     return fault in ("garbage", "overloaded", "reset", "truncate")
 
 

@@ -1,17 +1,17 @@
-"""A strict little DashScope (native wire), that fails on request; see skeleton.py for the knobs in prompts.
+"""A strict little DashScope (its own API), that fails on request; see skeleton.py for the knobs in prompts.
 
     python tests/servers/dashscope.py --port 8000 --key sk-test
 
-Fields and shapes: https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope,
+Fields: https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-dashscope,
 https://help.aliyun.com/zh/model-studio/text-embedding-api,
 https://www.alibabacloud.com/help/en/model-studio/text-rerank-api; statuses, codes and sentences:
-https://www.alibabacloud.com/help/en/model-studio/error-code. The shape of events, empty ids of later tool call pieces,
-and refusals of streams as `event:error` with status 200 are as in the recorded traffic of
+https://www.alibabacloud.com/help/en/model-studio/error-code. The schema of events, empty IDs of later tool call deltas,
+and errors of streams as `event:error` with status 200 are as in the recorded traffic of
 https://github.com/cnblogs/dashscope-sdk (test/Cnblogs.DashScope.Tests.Shared/RawHttpData). A model is served at one
 path only, a stream without `incremental_output` repeats all text so far, and finish_reason is "null" until the end.
 
-More faults: `arrearage`, `filter`, `unpurchased`, `leak` (quotes the key), `error` (an `event:error` in mid-stream),
-`hang` (silence in mid-stream), `html`, `empty` (an answer without choices).
+More faults: `arrearage`, `filter`, `unpurchased`, `leak` (quotes the key), `error` (an `event:error` inside a stream),
+`hang` (silence inside a stream), `html`, `empty` (a response without choices).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
-from skeleton import before_answer, cut, knobs, noted, serve
+from skeleton import before_answer, close_now, knobs, noted, serve
 
 SERVICES = "/api/v1/services"
 TEXT = f"{SERVICES}/aigc/text-generation/generation"
@@ -38,9 +38,9 @@ PATHS = {
     "qwen-max": TEXT,
     "qwen-vl-chat-v1": MULTIMODAL,
     "qwen3.7-max": TEXT,
-    "qwen-renamed": MULTIMODAL,  # a name that does not tell
+    "qwen-renamed": MULTIMODAL,  # a name that does not show it
     "qwen3.6-plus": MULTIMODAL,
-    "qwen3.6-odd": TEXT,  # a name that tells wrongly
+    "qwen3.6-odd": TEXT,  # a misleading name
     "qwen-vl-max": MULTIMODAL,
     "text-embedding-v2": EMBED,
     "text-embedding-v4": EMBED,
@@ -149,12 +149,12 @@ def fail(request: web.Request, asked: dict[str, str]) -> None:
         raise Refusal(*FAULTS[name])
 
 
-def counts(pieces: int) -> dict[str, int]:
-    return {"input_tokens": 7, "output_tokens": pieces, "total_tokens": 7 + pieces}
+def counts(chunks: int) -> dict[str, int]:
+    return {"input_tokens": 7, "output_tokens": chunks, "total_tokens": 7 + chunks}
 
 
 def deltas(asked: dict[str, str], body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the pieces of an answer as messages with plain text."""
+    """Return the deltas of a response as messages with plain text."""
     if "tool" in asked:
         name = asked["tool"].strip()
         if name not in [tool["function"]["name"] for tool in body["parameters"].get("tools", [])]:
@@ -163,24 +163,24 @@ def deltas(asked: dict[str, str], body: dict[str, Any]) -> list[dict[str, Any]]:
         later = {"index": 0, "id": "", "type": "function", "function": {"arguments": '"杭州"}'}}
         return [{"content": "", "tool_calls": [first]}, {"content": "", "tool_calls": [later]}]
     text = asked.get("say") or "Echo: " + asked.get("think", asked["text"])
-    thoughts = [{"content": "", "reasoning_content": piece} for piece in words(asked.get("think", ""))]
-    return thoughts + [{"content": piece} for piece in words(text)]
+    thoughts = [{"content": "", "reasoning_content": delta} for delta in words(asked.get("think", ""))]
+    return thoughts + [{"content": delta} for delta in words(text)]
 
 
 def words(text: str) -> list[str]:
     return re.findall(r"\s*\S+\s*", text)
 
 
-def joined(pieces: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return pieces as one message."""
-    whole: dict[str, Any] = {"content": "".join(piece["content"] for piece in pieces)}
-    if thoughts := "".join(piece.get("reasoning_content", "") for piece in pieces):
-        whole["reasoning_content"] = thoughts
-    calls = [piece["tool_calls"][0] for piece in pieces if "tool_calls" in piece]
+def joined(chunks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return deltas as one message."""
+    message: dict[str, Any] = {"content": "".join(delta["content"] for delta in chunks)}
+    if thoughts := "".join(delta.get("reasoning_content", "") for delta in chunks):
+        message["reasoning_content"] = thoughts
+    calls = [delta["tool_calls"][0] for delta in chunks if "tool_calls" in delta]
     if calls:
         arguments = "".join(call["function"]["arguments"] for call in calls)
-        whole["tool_calls"] = [calls[0] | {"function": calls[0]["function"] | {"arguments": arguments}}]
-    return whole
+        message["tool_calls"] = [calls[0] | {"function": calls[0]["function"] | {"arguments": arguments}}]
+    return message
 
 
 def output(message: dict[str, Any], finish: str, body: dict[str, Any], *, parts: bool) -> dict[str, Any]:
@@ -197,17 +197,17 @@ async def chat(request: web.Request, body: dict[str, Any], asked: dict[str, str]
     parts = request.path == MULTIMODAL
     stream = request.headers.get("X-DashScope-SSE") == "enable"
     check_chat(body, parts=parts, stream=stream)
-    pieces = deltas(asked, body)
+    chunks = deltas(asked, body)
     finish = "tool_calls" if "tool" in asked else "stop"
     if not stream:
         if asked.get("fault") in ("truncate", "reset", "error"):
             raise Refusal(*FAULTS["500"])
-        result = output(joined(pieces), finish, body, parts=parts)
+        result = output(joined(chunks), finish, body, parts=parts)
         if asked.get("fault") == "empty":
             result = {"choices": []}
-        return answer({"output": result, "usage": counts(len(pieces)), "request_id": "r-1"})
+        return answer({"output": result, "usage": counts(len(chunks)), "request_id": "r-1"})
     response = await events(request)
-    async for number, message, final in timed(pieces, incremental=bool(body["parameters"].get("incremental_output"))):
+    async for number, message, final in timed(chunks, incremental=bool(body["parameters"].get("incremental_output"))):
         if number == 3 and await broken(request, response, asked.get("fault", "")):
             return response
         data = {
@@ -222,22 +222,22 @@ async def chat(request: web.Request, body: dict[str, Any], asked: dict[str, str]
     return response
 
 
-async def timed(pieces: list[dict[str, Any]], *, incremental: bool) -> AsyncIterator[tuple[int, dict[str, Any], bool]]:
+async def timed(chunks: list[dict[str, Any]], *, incremental: bool) -> AsyncIterator[tuple[int, dict[str, Any], bool]]:
     """Yield number, message and whether it is the last; all text so far, unless `incremental`."""
-    for number in range(1, len(pieces) + 1):
+    for number in range(1, len(chunks) + 1):
         await asyncio.sleep(0.005)
-        yield number, pieces[number - 1] if incremental else joined(pieces[:number]), number == len(pieces)
+        yield number, chunks[number - 1] if incremental else joined(chunks[:number]), number == len(chunks)
 
 
 async def broken(request: web.Request, response: web.StreamResponse, fault: str) -> bool:
-    """Do what a fault in mid-stream does; return whether that was the end."""
+    """Do what a fault inside a stream does; return whether that was the end."""
     if fault == "error":
         code, message = "DataInspectionFailed", "Output data may contain inappropriate content."
         await event(response, 3, {"code": code, "message": message, "request_id": "r-1"}, status=400)
     elif fault == "garbage":
         await response.write(b'id:3\nevent:result\n:HTTP_STATUS/200\ndata:{"output": nonsense\n\n')
     elif fault == "reset":
-        cut(request)
+        close_now(request)
     elif fault == "hang":
         await asyncio.sleep(600)
     else:
@@ -266,13 +266,13 @@ async def embed(body: dict[str, Any]) -> web.Response:
     size = body["parameters"].get("dimension", 4)
     if "dimension" in body["parameters"] and size not in DIMENSIONS.get(model, ()):
         raise invalid(f"dimension {size} is not supported")
-    # The first number tells the text; the order is the worst.
+    # The first number identifies the text; the order is reversed.
     rows = [{"text_index": index, "embedding": [number(text), *[0.5] * (size - 1)]} for index, text in enumerate(texts)]
     return answer({"output": {"embeddings": rows[::-1]}, "usage": {"total_tokens": len(texts)}, "request_id": "r-1"})
 
 
 def number(text: str) -> float:
-    """Return what tells a text from others: the number behind its #, or a checksum."""
+    """Return a number that identifies a text: the one after its #, or a checksum."""
     _, mark, digits = text.rpartition("#")
     return float(digits) if mark else zlib.crc32(text.encode()) / 2**32
 

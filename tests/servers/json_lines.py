@@ -3,7 +3,7 @@
     python tests/servers/json_lines.py --port 8000 --key key-to-ask-for
 
 A provider's own server begins as a copy of this file: `skeleton` has the prompts' knobs and the journal; what is here
-is what only this API has, its fields, its answers, and its words for each fault.
+is what only this API has, its fields, its answers, and its words for each error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 from aiohttp import web
-from skeleton import before_answer, cut, knobs, noted, serve
+from skeleton import before_answer, close_now, knobs, noted, serve
 
 FIELDS = {"model", "messages", "stream", "options"}
 FAULTS = {
@@ -70,7 +70,7 @@ async def broken(request: web.Request, response: web.StreamResponse, fault: str)
     if fault == "error":
         await response.write(b'{"error": "the model crashed"}\n')
     if fault == "reset":
-        cut(request)
+        close_now(request)
     return response
 
 

@@ -1,13 +1,13 @@
-"""A strict Ollama: /api/chat as NDJSON, and /api/embed, with its faults.
+"""A strict Ollama: /api/chat as NDJSON, and /api/embed, with its errors.
 
     python tests/servers/ollama.py --port 8000 --key key-of-a-proxy
 
 Fields are those of https://github.com/ollama/ollama/blob/main/docs/openapi.yaml and api/types.go there, statuses and
 sentences those of server/routes.go and https://docs.ollama.com/api/errors: ``{"error": "a sentence"}``, with status
-200 when the stream has begun. As there, tool calls come whole, with their arguments as an object, and usage and
-`done_reason` come with `done`. Ollama itself knows no key; a proxy before it does (https://docs.ollama.com/api/authentication).
+200 when the stream has begun. As there, tool calls come complete, with their arguments as an object, and usage and
+`done_reason` come with `done`. Ollama itself has no keys; a proxy in front of it may (https://docs.ollama.com/api/authentication).
 
-More faults: `error` (an error in mid-stream), `leak` (quotes the key), `load` (the model does not fit).
+More faults: `error` (an error inside a stream), `leak` (quotes the key), `load` (the model does not fit).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import re
 from typing import Any
 
 from aiohttp import web
-from skeleton import before_answer, cut, knobs, noted, serve
+from skeleton import before_answer, close_now, knobs, noted, serve
 
 CHATS = ("llama3:70b-instruct-q4_0", "qwen3", "llava")
 EMBEDS = ("nomic-embed-text", "bge-m3")
@@ -125,7 +125,7 @@ def check_image(image: Any, model: str) -> None:
         raise Refusal(400, "illegal base64 data at input byte 4") from err
 
 
-def pieces(asked: dict[str, str], body: dict[str, Any]) -> list[dict[str, Any]]:
+def messages_of(asked: dict[str, str], body: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the messages of an answer."""
     if "tool" in asked:
         names = [tool["function"]["name"] for tool in body.get("tools", [])]
@@ -161,19 +161,19 @@ def ending(body: dict[str, Any], count: int) -> dict[str, Any]:
 
 async def chat(request: web.Request, body: dict[str, Any], asked: dict[str, str]) -> web.StreamResponse:
     check_chat(body)
-    said, fault = pieces(asked, body), asked.get("fault", "")
-    end = ending(body, len(said))
-    said = said[: end["eval_count"]]
+    messages, fault = messages_of(asked, body), asked.get("fault", "")
+    end = ending(body, len(messages))
+    messages = messages[: end["eval_count"]]
     common = {"model": body["model"], "created_at": "2026-11-23T00:00:00Z"}
     if not body.get("stream", True):
         if fault == "garbage":
             return web.Response(text="<html>Hello</html>", content_type="text/html")
         if fault in ("truncate", "reset", "error"):
             raise Refusal(*FAULTS["500"])
-        return answer({**common, "message": joined(said), **end})
+        return answer({**common, "message": joined(messages), **end})
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     await response.prepare(request)
-    for number, message in enumerate(said):
+    for number, message in enumerate(messages):
         await asyncio.sleep(0.005)
         if number == 2 and await broken(request, response, fault):
             return response
@@ -183,24 +183,24 @@ async def chat(request: web.Request, body: dict[str, Any], asked: dict[str, str]
     return response
 
 
-def joined(said: list[dict[str, Any]]) -> dict[str, Any]:
+def joined(messages: list[dict[str, Any]]) -> dict[str, Any]:
     """Return messages as one."""
-    whole: dict[str, Any] = {"role": "assistant", "content": "".join(piece["content"] for piece in said)}
-    if thoughts := "".join(piece.get("thinking", "") for piece in said):
-        whole["thinking"] = thoughts
-    if calls := [call for piece in said for call in piece.get("tool_calls", [])]:
-        whole["tool_calls"] = calls
-    return whole
+    complete: dict[str, Any] = {"role": "assistant", "content": "".join(message["content"] for message in messages)}
+    if thoughts := "".join(message.get("thinking", "") for message in messages):
+        complete["thinking"] = thoughts
+    if calls := [call for message in messages for call in message.get("tool_calls", [])]:
+        complete["tool_calls"] = calls
+    return complete
 
 
 async def broken(request: web.Request, response: web.StreamResponse, fault: str) -> bool:
-    """Do what a fault in mid-stream does; return whether that was the end."""
+    """Do what a fault inside a stream does; return whether that was the end."""
     if fault == "error":
         await line(response, {"error": "an error was encountered while running the model"})
     elif fault == "garbage":
         await response.write(b'{"model": nonsense\n')
     elif fault == "reset":
-        cut(request)
+        close_now(request)
     elif fault == "hang":
         await asyncio.sleep(600)
     else:
@@ -217,7 +217,8 @@ def embed(body: dict[str, Any], asked: dict[str, str]) -> web.Response:
     if not all(isinstance(text, str) for text in texts):
         raise Refusal(400, "invalid input type")
     size = body.get("dimensions", 4)
-    rows = [[float(text.rpartition("#")[2]), *[0.5] * (size - 1)] for text in texts]  # the first number tells the text
+    # The first number identifies the text.
+    rows = [[float(text.rpartition("#")[2]), *[0.5] * (size - 1)] for text in texts]
     if asked.get("fault") == "truncate":
         rows = rows[1:]
     return answer({"model": body["model"], "embeddings": rows, "total_duration": 5, "prompt_eval_count": len(texts)})

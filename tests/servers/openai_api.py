@@ -1,27 +1,27 @@
-"""A strict little provider that speaks OpenAI's chat completions, and fails on request.
+"""A strict little provider of OpenAI's chat completions, which fails on request.
 
     python tests/servers/openai_api.py --port 8000 --key sk-test
 
-Shapes, status codes and error bodies follow the API reference:
+Fields, status codes and error bodies follow the API reference:
 https://developers.openai.com/api/reference/resources/chat/subresources/completions/methods/create and
-https://developers.openai.com/api/docs/guides/error-codes. Unknown keys, models, roles and field types are refused
-as OpenAI refuses them. It answers "Echo: <last user text>", word by word, unless the text begins with knobs:
+https://developers.openai.com/api/docs/guides/error-codes. Unknown keys, models, roles and field types are rejected
+as OpenAI rejects them. It answers "Echo: <last user text>", word by word, unless the text begins with knobs:
 
     tokens:200@50        200 tokens, 50 a second (without @50: as fast as they go)
     slow:50ms            50 ms pass before the first byte
-    say:<text>           the answer, exactly
-    tool:<name>          a call of that tool, its arguments in three pieces
+    say:<text>           the response, exactly
+    tool:<name>          a call of that tool, its arguments in three deltas
     think:<text>         reasoning before the echo
     fault:429 retry_after=3   that status; also quota, context, filter, html, usage (refuses stream_options)
     fault:truncate       the stream ends without a finish reason
-    fault:garbage        a line of broken JSON in mid-stream
-    fault:error          an error object in mid-stream
-    fault:reset          the connection is cut in mid-stream
-    fault:refuse         the connection is cut before any answer
+    fault:garbage        a line of broken JSON in the middle of the stream
+    fault:error          an error object in the middle of the stream
+    fault:reset          the connection is closed in the middle of the stream
+    fault:refuse         the connection is closed before any response
     fault:hang           two tokens, then silence
     fault:silence        no answer at all
     fault:flaky=2        the first two tries of this text get a 500
-    fault:leak           a 401 that quotes the whole key
+    fault:leak           a 401 that quotes the complete key
 
 `GET /journal` lists what came in (header names only, never the key) and when each client went away.
 """
@@ -92,8 +92,8 @@ def last_text(messages: list[dict[str, Any]]) -> str:
     content = messages[-1].get("content") or ""
     if isinstance(content, str):
         return content
-    said = " ".join(str(part.get("text", "")) for part in content if "text" in part)
-    return said + media.images_in(messages, bad)
+    text = " ".join(str(part.get("text", "")) for part in content if "text" in part)
+    return text + media.images_in(messages, bad)
 
 
 def bad(message: str) -> Refusal:
@@ -101,7 +101,7 @@ def bad(message: str) -> Refusal:
 
 
 def check_model(body: Any) -> None:
-    """Refuse a body without a model, or with one that nobody knows."""
+    """Refuse a body without a model, or with an unknown one."""
     if not body.get("model"):
         raise Refusal(400, "you must provide a model parameter", "invalid_request_error")
     if body["model"] not in MODELS | DEPLOYMENTS:
@@ -159,7 +159,7 @@ def fault(request: web.Request, asked: dict[str, str], body: dict[str, Any]) -> 
         raise Refusal(int(name), "The server had an error. Sorry about that!", "server_error", **headers)
 
 
-def pieces(asked: dict[str, str]) -> tuple[list[str], float]:
+def tokens(asked: dict[str, str]) -> tuple[list[str], float]:
     """Return the tokens of the answer, and the seconds between two."""
     if "tokens" in asked:
         count, _, rate = asked["tokens"].partition("@")
@@ -195,7 +195,7 @@ class Answer:
         await self.response.write(b"data: " + data.encode() + b"\n\n")
 
     def frame(self) -> tuple[bytes, bytes]:
-        """Return what stands before and after a word in its event: made once, as a load test sends many."""
+        """Return what is before and after a word in its event: made once, as a load test sends many."""
         choices = [{"index": 0, "delta": {"content": "WORD"}, "logprobs": None, "finish_reason": None}]
         before, after = json.dumps({**self.head, "choices": choices}, separators=(",", ":")).split('"WORD"')
         return b"data: " + before.encode(), after.encode() + b"\n\n"
@@ -219,7 +219,7 @@ class Answer:
         """Send the text; None when a fault has ended it."""
         if "think" in self.asked:
             await self.send({"reasoning_content": self.asked["think"]})
-        words, gap = pieces(self.asked)
+        words, gap = tokens(self.asked)
         limit = self.body.get("max_tokens", len(words))
         before, after = self.frame()
         started = asyncio.get_running_loop().time()
@@ -268,7 +268,7 @@ def usage(count: int) -> dict[str, int]:
     return {"prompt_tokens": 7, "completion_tokens": count, "total_tokens": 7 + count}
 
 
-def whole(body: dict[str, Any], asked: dict[str, str], entry: dict[str, Any]) -> web.Response:
+def complete(body: dict[str, Any], asked: dict[str, str], entry: dict[str, Any]) -> web.Response:
     """Return an answer that is not streamed."""
     name = asked.get("fault", "")
     if name == "html":
@@ -277,7 +277,7 @@ def whole(body: dict[str, Any], asked: dict[str, str], entry: dict[str, Any]) ->
         return web.Response(text='{"choices": [', content_type="application/json")
     if name == "error":
         return web.json_response({"error": {"message": "Upstream is gone.", "code": 502}})
-    words, _ = pieces(asked)
+    words, _ = tokens(asked)
     words = words[: body.get("max_tokens", len(words))]
     message: dict[str, Any] = {"role": "assistant", "content": "".join(words), "refusal": None}
     if "think" in asked:
@@ -382,7 +382,7 @@ async def answer(request: web.Request, entry: dict[str, Any]) -> web.StreamRespo
     if asked.get("fault") == "refuse" and request.transport:
         request.transport.abort()
     if not body.get("stream"):
-        return whole(body, asked, entry)
+        return complete(body, asked, entry)
     if asked.get("fault") == "html":
         return web.Response(text="<html><title>Welcome</title></html>", content_type="text/html")
     return await Answer(request, body, asked, entry).run()
@@ -417,7 +417,7 @@ def main() -> None:
     for base in ("/v1", "/openai/v1", "/openai/deployments/{deployment}"):
         app.router.add_post(f"{base}/chat/completions", completions)
         app.router.add_post(f"{base}/{endpoints}", other)
-    app.router.add_get("/pictures/{name}.png", media.picture)
+    app.router.add_get("/images/{name}.png", media.image)
     app.router.add_get("/v1/models", models)
     app.router.add_get("/journal", journal)
     app.router.add_get("/health", health)

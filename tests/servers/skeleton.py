@@ -1,15 +1,15 @@
 """What the test providers have in common: knobs in prompts, a journal of what came in, and a main program.
 
-A prompt may begin with knobs: `fault:<name>` for a failure (`retry_after=3` behind it is passed on as a header),
-`slow:50ms` for a pause before the first byte, `say:`, `tool:`, `think:` for what is to be answered. The faults that
-every provider knows, in its own words:
+A prompt may begin with knobs: `fault:<name>` for an error (`retry_after=3` after it is sent as a header),
+`slow:50ms` for a pause before the first byte, `say:`, `tool:`, `think:` for the response. The faults that
+every provider has, in its own words:
 
-    401 403 404 context 429 500 529   refusals with the provider's own status, code and sentence
-    refuse      the connection is cut before any answer
+    401 403 404 context 429 500 529   errors with the provider's own status, code and sentence
+    refuse      the connection is closed before any response
     truncate    the stream ends early, without its end mark
-    reset       the connection is cut in mid-stream
-    garbage     bytes that are no answer, in mid-stream (or instead of it, where nothing is streamed)
-    silence     no answer at all
+    reset       the connection is closed in the middle of the stream
+    garbage     bytes that are not a response, in the middle of the stream (or instead of it, without one)
+    silence     no response at all
 """
 
 from __future__ import annotations
@@ -81,11 +81,11 @@ async def before_answer(request: web.Request, asked: dict[str, str]) -> None:
     if asked.get("fault") == "silence":
         await asyncio.sleep(600)
     if asked.get("fault") == "refuse":
-        cut(request)
+        close_now(request)
 
 
-def cut(request: web.Request) -> None:
-    """Cut the connection."""
+def close_now(request: web.Request) -> None:
+    """Close the connection at once."""
     if request.transport:
         request.transport.abort()
 

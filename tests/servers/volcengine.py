@@ -3,12 +3,12 @@
     python tests/servers/volcengine.py --port 8000 --key sk-test
 
 v1: https://www.volcengine.com/docs/6561/79823 and https://www.volcengine.com/docs/6561/1257584 (with the codes and
-sentences of refusals); v3: https://www.volcengine.com/docs/6561/1598757 and, for its codes,
-https://www.volcengine.com/docs/6561/2534853. Both know the app 6503259792 with the key as its token; v3 also takes the
-key as a new API key. Refusals come with status 200, but for those of the gateway (401, 403, 400).
+sentences of errors); v3: https://www.volcengine.com/docs/6561/1598757 and, for its codes,
+https://www.volcengine.com/docs/6561/2534853. Both have the app 6503259792 with the key as its token; v3 also accepts
+the key as a new API key. Errors come with status 200, except those of the gateway (401, 403, 400).
 
-More faults: `quota` (nothing left), `busy`, `leak` (quotes the key), `error` (a refusal in mid-stream), `hang` (silence
-in mid-stream), `late` (v3 does not end the body after its last line), `html`, `empty` (no sound).
+More faults: `quota` (nothing left), `busy`, `leak` (quotes the key), `error` (an error inside a stream), `hang`
+(silence inside a stream), `late` (v3 does not end the body after its last line), `html`, `empty` (no audio).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import audio_files
 from aiohttp import web
-from skeleton import before_answer, cut, knobs, noted, serve
+from skeleton import before_answer, close_now, knobs, noted, serve
 
 APP = "6503259792"
 CLUSTERS = {"volcano_tts": ("BV", "zh_"), "volcano_icl": ("S_",)}
@@ -130,7 +130,7 @@ def fail(request: web.Request, asked: dict[str, str], version: int) -> None:
         raise Refusal((3001, 45000010)[version == 3], f"invalid token {secret}", 401)
 
 
-def sound(text: str, form: str, rate: int) -> bytes:
+def audio_of(text: str, form: str, rate: int) -> bytes:
     if form == "mp3":
         return audio_files.mp3(text)
     if form == "ogg_opus":
@@ -171,10 +171,10 @@ async def v1(request: web.Request, entry: dict[str, Any]) -> web.StreamResponse:
         await before_answer(request, asked)
         fail(request, asked, 1)
     except Refusal as err:
-        said = {"reqid": reqid, "code": err.code, "operation": "query", "message": err.message, "sequence": -1}
-        return web.json_response(said, status=err.status, headers=err.headers)
+        error = {"reqid": reqid, "code": err.code, "operation": "query", "message": err.message, "sequence": -1}
+        return web.json_response(error, status=err.status, headers=err.headers)
     fault, audio = asked.get("fault", ""), body["audio"]
-    data = sound(body["request"]["text"], audio.get("encoding", "pcm"), audio.get("rate", 24000))
+    data = audio_of(body["request"]["text"], audio.get("encoding", "pcm"), audio.get("rate", 24000))
     good = {
         "reqid": reqid,
         "code": 3000,
@@ -237,9 +237,9 @@ async def v3(request: web.Request, entry: dict[str, Any]) -> web.StreamResponse:
         await before_answer(request, asked)
         fail(request, asked, 3)
     except Refusal as err:
-        said: dict[str, Any] = {"code": err.code, "message": err.message}
-        said = {"header": {"reqid": "r-1", **said}} if err.status != 200 else {"reqid": "r-1", **said, "data": None}
-        return web.Response(text=json.dumps(said) + "\n", status=err.status, headers=err.headers)
+        error: dict[str, Any] = {"code": err.code, "message": err.message}
+        error = {"header": {"reqid": "r-1", **error}} if err.status != 200 else {"reqid": "r-1", **error, "data": None}
+        return web.Response(text=json.dumps(error) + "\n", status=err.status, headers=err.headers)
     if asked.get("fault") == "html":
         return web.Response(text="<html><title>Hello</title></html>", content_type="text/html")
     response = web.StreamResponse(headers={"Content-Type": "application/json", "X-Tt-Logid": "l-3"})
@@ -251,15 +251,15 @@ async def stream(
     request: web.Request, response: web.StreamResponse, text: str, fault: str, audio: dict[str, Any]
 ) -> web.StreamResponse:
     form = audio.get("format", "mp3")
-    data = sound(text, form, audio.get("sample_rate", 24000))
+    data = audio_of(text, form, audio.get("sample_rate", 24000))
     size = 144 * max(1, len(data) // 144 // 3)
-    pieces = [] if fault == "empty" else [data[start : start + size] for start in range(0, len(data), size)]
-    if form == "wav":  # a header for each piece, as the documentation warns
-        pieces = [audio_files.wav(text, audio.get("sample_rate", 24000))] * 2
-    for number, piece in enumerate(pieces):
+    blocks = [] if fault == "empty" else [data[start : start + size] for start in range(0, len(data), size)]
+    if form == "wav":  # a header for each chunk, as the documentation warns
+        blocks = [audio_files.wav(text, audio.get("sample_rate", 24000))] * 2
+    for number, block in enumerate(blocks):
         if number == 1 and await broken(request, response, fault):
             return response
-        await line(response, {"code": 0, "message": "", "data": base64.b64encode(piece).decode()})
+        await line(response, {"code": 0, "message": "", "data": base64.b64encode(block).decode()})
         await asyncio.sleep(0.01)
     await line(response, {"code": 0, "message": "", "data": None, "sentence": {"text": text + "\u2028", "words": []}})
     await line(response, {"code": 20000000, "message": "ok", "data": None})
@@ -274,13 +274,13 @@ async def line(response: web.StreamResponse, data: Any) -> None:
 
 
 async def broken(request: web.Request, response: web.StreamResponse, fault: str) -> bool:
-    """Do what a fault in mid-stream does; return whether that was the end."""
+    """Do what a fault inside a stream does; return whether that was the end."""
     if fault == "error":
         await line(response, {"code": 55000000, "message": "Service internal error", "data": None})
     elif fault == "garbage":
         await response.write(b'{"code": 0, "data": nonsense\n')
     elif fault == "reset":
-        cut(request)
+        close_now(request)
     elif fault == "hang":
         await asyncio.sleep(600)
     elif fault == "truncate" and request.path == "/api/v1/tts" and request.transport:
