@@ -61,12 +61,16 @@ PATTERNS: tuple[tuple[type[errors.ProviderError], str], ...] = (
 
 
 class Message(msgspec.Struct):
+    """A delta of a stream, or a complete response."""
+
     content: str | list[dict[str, Any]] | None = None
     reasoning_content: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
 
 
 class Choice(msgspec.Struct):
+    """One of the responses to a request; there are several when it asks for `n`."""
+
     index: int | None = None
     message: Message | None = None
     finish_reason: str | None = None
@@ -74,16 +78,22 @@ class Choice(msgspec.Struct):
 
 
 class Vector(msgspec.Struct):
+    """The embedding of one text."""
+
     embedding: list[float]
     text_index: int = 0
 
 
 class Score(msgspec.Struct):
+    """The relevance of one document."""
+
     index: int
     relevance_score: float
 
 
 class Output(msgspec.Struct):
+    """The result of any of the services."""
+
     choices: list[Choice] | None = None
     search_info: dict[str, Any] | None = None
     embeddings: list[Vector] | None = None
@@ -91,6 +101,8 @@ class Output(msgspec.Struct):
 
 
 class Counts(msgspec.Struct):
+    """Tokens of a request."""
+
     input_tokens: int | None = None
     output_tokens: int | None = None
     total_tokens: int | None = None

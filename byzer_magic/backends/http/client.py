@@ -58,7 +58,14 @@ class Http:
         headers: Mapping[str, str],
         read_error: ErrorReader = http_errors.from_response,
     ) -> Self:
-        """Make the session, with the deployment's timeout, proxy and headers; needs a running loop."""
+        """Make the session, with the deployment's timeout, proxy and headers; needs a running loop.
+
+        Args:
+            setup: the deployment.
+            endpoint: the API and model that errors name.
+            headers: headers of every request, such as that of the key.
+            read_error: reads error bodies that `http.errors` cannot read.
+        """
         import aiohttp  # SDKs and clients are imported by the deployments that use them
 
         params = setup.params
@@ -76,12 +83,32 @@ class Http:
         await self._session.close()
 
     async def post(self, url: str, body: Any, kind: type[T], **options: Any) -> T:
-        """Return the response to the JSON `body`, read by `decode`; `options` are those of aiohttp's requests."""
+        """Return the response to a JSON body.
+
+        Args:
+            url: where to send it.
+            body: the JSON.
+            kind: what the response is, see `decode`.
+            options: options of aiohttp's requests, such as `headers`.
+
+        Raises:
+            ProviderError: the provider refused or failed, or its response cannot be read.
+        """
         async with self.request("POST", url, json=body, **options) as response:
             return self.decode(await response.read(), kind)
 
     async def json_lines(self, url: str, body: Any, kind: type[T], **options: Any) -> AsyncGenerator[T, None]:
-        """Yield the lines of the response (https://jsonlines.org), each read by `decode`."""
+        """Yield the lines of the response to a JSON body (https://jsonlines.org).
+
+        Args:
+            url: where to send it.
+            body: the JSON.
+            kind: what a line is, see `decode`.
+            options: options of aiohttp's requests, such as `headers`.
+
+        Raises:
+            ProviderError: the provider refused or failed, or a line cannot be read or has an `error`.
+        """
         async with aclosing(self.lines(url, body, **options)) as lines:
             async for line in lines:
                 yield self.decode(line, kind)

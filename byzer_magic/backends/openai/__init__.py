@@ -1,1 +1,1 @@
-"""The OpenAI API, which many providers share."""
+"""The OpenAI API, which many providers share: backend, SDK client, parameters, schema, and media."""

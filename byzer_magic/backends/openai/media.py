@@ -139,7 +139,11 @@ class OpenAIMedia:
         return EmbeddingBatch(start, len(data[0]) // 4, b"".join(data), found.usage.usage() if found.usage else None)
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
-        """Yield the order of the documents, the most relevant first."""
+        """Yield the order of the documents, the most relevant first.
+
+        Raises:
+            ProviderError: the provider refused or failed.
+        """
         body = {**self._body("rerank", request.options), "query": request.query, "documents": request.documents}
         async with self._client.errors():
             response = await self._client.post("/rerank", body)

@@ -30,6 +30,8 @@ class Message(msgspec.Struct):
 
 
 class Choice(msgspec.Struct):
+    """One of the responses to a request; there are several when it asks for `n`."""
+
     index: int = 0
     delta: Message | None = None
     message: Message | None = None
@@ -38,6 +40,8 @@ class Choice(msgspec.Struct):
 
 
 class Counts(msgspec.Struct):
+    """Tokens of a request."""
+
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
@@ -70,7 +74,11 @@ def decode(data: bytes) -> Body:
 
 
 def checked(body: Body) -> Body:
-    """Return `body`, or raise ErrorResponse when it is an error."""
+    """Return `body`.
+
+    Raises:
+        ErrorResponse: it is an error.
+    """
     if body.error is not None:
         raise ErrorResponse(body.error)
     return body

@@ -1,1 +1,1 @@
-"""Providers reached over the network, one file each; the file name is the provider name."""
+"""Providers reached over the network, one file or folder each; its name is the provider name."""

@@ -68,7 +68,11 @@ class QianwenBackend(DashScope):
         return EmbeddingBatch(start, len(data[0]) // 4, b"".join(data), self._usage(response))
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
-        """Yield the order of the documents, the most relevant first."""
+        """Yield the order of the documents, the most relevant first.
+
+        Raises:
+            ProviderError: the provider refused or failed, or returned no ranking.
+        """
         body = self._body("rerank", request.options, query=request.query, documents=request.documents)
         response = await self._post(RERANK, body)
         if response.output is None or response.output.results is None:

@@ -13,6 +13,8 @@ from byzer_magic.i18n import lazy_gettext as _
 
 
 class QianwenVLBackend(DashScope):
+    """Chat with images; every request goes to the multimodal path."""
+
     FIRST_PATH: ClassVar[str] = MULTIMODAL
     info: ClassVar[Info] = info("saas/qianwen_vl", _("Qwen-VL (Alibaba DashScope)"))
 

@@ -234,7 +234,13 @@ def request_id(response: Mapping[str, Any]) -> str | None:
 
 
 def check_images(body: Mapping[str, Any]) -> None:
-    """Check that images have their bytes, as InvokeModel requires: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages-request-response.html."""
+    """Check that images have their bytes, as InvokeModel requires.
+
+    See https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages-request-response.html
+
+    Raises:
+        BadRequest: an image is a URL.
+    """
     turns = (turn["content"] for turn in body["messages"] if isinstance(turn["content"], list))
     sources = (block.get("source") or {} for blocks in turns for block in blocks)
     if found := [source for source in sources if source.get("type") == "url"]:

@@ -1,4 +1,4 @@
-"""Ollama by its native API."""
+"""Ollama by its own API."""
 
 from byzer_magic.backends.saas.ollama.backend import BACKEND
 

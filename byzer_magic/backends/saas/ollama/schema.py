@@ -54,16 +54,22 @@ EFFORTS: dict[str, Any] = {"none": False, "minimal": "low", "low": "low", "mediu
 
 
 class Function(msgspec.Struct):
+    """The function of a tool call; its arguments are an object, not text as in OpenAI's schema."""
+
     name: str
     arguments: dict[str, Any] | None = None
 
 
 class Call(msgspec.Struct):
+    """A tool call; its ID may be missing."""
+
     function: Function
     id: str = ""
 
 
 class Delta(msgspec.Struct):
+    """What a line adds to the response."""
+
     content: str | None = None
     thinking: str | None = None
     tool_calls: list[Call] | None = None

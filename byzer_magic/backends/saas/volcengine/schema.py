@@ -105,7 +105,14 @@ def checked(asked: dict[str, Any], api: str, prefix: str = "") -> dict[str, Any]
 
 
 def v1(text: str, asked: Mapping[str, Any], app: str | None, cluster: str) -> dict[str, Any]:
-    """Return a request of v1; some fields have other names for voices of large models."""
+    """Return a request of v1; some fields have other names for voices of large models.
+
+    Args:
+        text: the text, or SSML.
+        asked: the options, as `checked` returns them, with `voice` and `ssml`.
+        app: the ID of the app.
+        cluster: the cluster.
+    """
     large = not asked["voice"].startswith("BV")
     audio = {
         "voice_type": asked["voice"],
@@ -185,6 +192,10 @@ def read(data: bytes, endpoint: Endpoint, headers: Mapping[str, str]) -> tuple[i
     Raises:
         ProviderError: it is an error.
         ProviderUnavailable: it cannot be read.
+
+    Example:
+        >>> read(b'{"code": 3000, "data": "YWJj"}', Endpoint("volcano_tts", "https://host"), {})
+        (3000, b'abc')
     """
     try:
         body = json.loads(data)
