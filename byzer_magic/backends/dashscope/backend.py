@@ -27,11 +27,11 @@ from byzer_magic.types import ChatChunk, ChatRequest
 
 BASE_URL = "https://dashscope.aliyuncs.com/api/v1"
 REGIONS = {
-    "Beijing": BASE_URL,
-    "Singapore": "https://dashscope-intl.aliyuncs.com/api/v1",
-    "Virginia": "https://dashscope-us.aliyuncs.com/api/v1",
-    "Hong Kong": "https://cn-hongkong.dashscope.aliyuncs.com/api/v1",
-    "workspaces": "https://WORKSPACE.REGION.maas.aliyuncs.com/api/v1",
+    "beijing": BASE_URL,
+    "singapore": "https://dashscope-intl.aliyuncs.com/api/v1",
+    "virginia": "https://dashscope-us.aliyuncs.com/api/v1",
+    "hongkong": "https://cn-hongkong.dashscope.aliyuncs.com/api/v1",
+    "workspace": "https://WORKSPACE.REGION.maas.aliyuncs.com/api/v1",
 }
 TEXT = "/services/aigc/text-generation/generation"
 MULTIMODAL = "/services/aigc/multimodal-generation/generation"
@@ -65,7 +65,11 @@ def info(kind: str, title: str, *more: Param) -> Info:
         *params.CONNECTION,
         Param(
             name="saas.base_url",
-            help=_("base URL of the key's region; {urls}", urls=", ".join(f"{n}: {url}" for n, url in REGIONS.items())),
+            help=_(
+                "base URL of the key's region: Beijing {beijing}, Singapore {singapore}, Virginia {virginia},"
+                " Hong Kong {hongkong}; of a workspace: {workspace}",
+                **REGIONS,
+            ),
             env=("DASHSCOPE_HTTP_BASE_URL",),
             default=BASE_URL,
         ),

@@ -46,7 +46,7 @@ CHAT_OPTIONS: dict[str, tuple[str, str]] = {
     "top_k": ("int", _("sample only from this many of the likeliest tokens")),
     "max_tokens": ("int", _("maximum length of the response, in tokens")),
     "stop": ("text", _("text, or a JSON list of texts, at which the response ends")),
-    "seed": ("int", _("the same seed gives the same response, as far as the provider can")),
+    "seed": ("int", _("a fixed seed makes responses reproducible, if the provider supports it")),
     "tools": ("json", _("functions that the model may call, as a JSON list")),
     "tool_choice": ("text", _("auto, none, required, or a JSON object that names a tool")),
 }
