@@ -6,13 +6,14 @@ folder's tests (scope "package"), before the asyncio tests of other folders begi
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,8 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from byzer_magic.client.manager import Manager
-from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.commands.spec import DeploySpec, UndeploySpec
+from byzer_magic.plan import Plan
 from tests.browser.driver import CHROMIUM_FLAGS, CLOSE, TOKEN, Notebook, Server, Watch, chromium, write_notebook
 from tests.conftest import KEY
 from tests.servers.process import Process, own
@@ -28,6 +30,7 @@ from tests.servers.process import Process, own
 SIZE = {"width": 1280, "height": 900}
 START_SECONDS = 90
 NUMBERS = itertools.count(1)
+WRONG_KEY = "sk-wrong-0123456789abcdef"
 
 
 @dataclass
@@ -51,6 +54,30 @@ class Lab:
     def url(self, path: str) -> str:
         """Return an address on the server, with its token."""
         return f"{self.server.url}/{path}{'&' if '?' in path else '?'}token={TOKEN}"
+
+
+@pytest.fixture(scope="module")
+def kept(cluster: Manager) -> Iterator[set[str]]:
+    """The deployments that stay for all tests of a file: a deploy takes longer than most tests."""
+    aliases: set[str] = set()
+    yield aliases
+    undeploy(cluster, aliases)
+
+
+@pytest.fixture
+def manager(cluster: Manager, kept: set[str]) -> Iterator[Manager]:
+    """The manager; whatever a test deployed and did not keep is removed after it."""
+    yield cluster
+    undeploy(cluster, set(cluster.run(cluster.aliases())) - kept)
+
+
+def undeploy(manager: Manager, aliases: Iterable[str]) -> None:
+    """Remove deployments, all at once."""
+
+    async def remove() -> None:
+        await asyncio.gather(*(manager.undeploy(UndeploySpec(model=alias, force=True)) for alias in aliases))
+
+    manager.run(remove())
 
 
 @pytest.fixture(scope="package")
@@ -136,20 +163,46 @@ def claude() -> Iterator[Process]:
 
 
 class Models:
-    """Deploys fake SaaS models for a test."""
+    """Deploys fake SaaS models for a test, or for all tests of a file."""
 
-    def __init__(self, manager: Manager, provider: Process) -> None:
+    def __init__(self, manager: Manager, provider: Process, kept: set[str]) -> None:
         self.manager = manager
         self.provider = provider
+        self._kept = kept
 
     def deploy(self, alias: str, model: str = "gpt-4o", *, key: str = KEY, **more: object) -> str:
         """Deploy a model of the provider and return its alias; `more` are fields of DeploySpec."""
+        self._deploy(self._spec(alias, model, key, **more))
+        return alias
+
+    def keep(self, wrong_key: str = "", **models: str) -> None:
+        """Deploy models (alias=model) at once, for all tests of this file, unless an earlier test has.
+
+        Args:
+            wrong_key: an alias that is deployed beside them, with a key that the provider refuses.
+        """
+        specs = [self._spec(alias, model, KEY) for alias, model in models.items()]
+        specs += [self._spec(wrong_key, "gpt-4o", WRONG_KEY)] if wrong_key else []
+        missing = [spec for spec in specs if spec.model not in self._kept]
+        self._deploy(*missing)
+        self._kept |= {spec.model for spec in missing}
+
+    def _spec(self, alias: str, model: str, key: str, **more: object) -> DeploySpec:
         params = {"saas.base_url": f"{self.provider.url}/v1", "saas.api_key": key, "saas.model": model}
         fields = {"cpus_per_worker": 0.001, "worker_concurrency": 4, "replace": True} | more
-        spec = DeploySpec(model=alias, pretrained_model_type="saas/openai", infer_params=params, **fields)  # type: ignore[arg-type]
-        for _ in self.manager.iterate(self.manager.deploy(self.manager.plan(spec))):
-            pass
-        return alias
+        return DeploySpec(model=alias, pretrained_model_type="saas/openai", infer_params=params, **fields)  # type: ignore[arg-type]
+
+    def _deploy(self, *specs: DeploySpec) -> None:
+        plans = [self.manager.plan(spec) for spec in specs]
+
+        async def one(plan: Plan) -> None:
+            async for _ in self.manager.deploy(plan):
+                pass
+
+        async def together() -> None:
+            await asyncio.gather(*map(one, plans))
+
+        self.manager.run(together())
 
     def line(self, alias: str, model: str = "gpt-4o", more: str = "") -> str:
         """Return the same as a cell; it needs `KEY = ...` in a cell before."""
@@ -161,9 +214,9 @@ class Models:
 
 
 @pytest.fixture
-def models(manager: Manager, provider: Process) -> Models:
-    """Deploys fake models: `models.deploy("a")`, `models.deploy("voice", "tts-1")`; removed after the test."""
-    return Models(manager, provider)
+def models(manager: Manager, provider: Process, kept: set[str]) -> Models:
+    """Deploys fake models: `models.deploy("voice", "tts-1")` for a test, `models.keep(voice="tts-1")` for a file."""
+    return Models(manager, provider, kept)
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -321,8 +323,26 @@ class Notebook:
 
 
 def to_html(notebook: Path) -> Path:
-    """Convert a notebook as `jupyter nbconvert --to html` does, and return the page."""
+    """Convert a notebook as `jupyter nbconvert --to html` does, and return the page.
+
+    In this process: the command takes seconds to start, each time; `test_saved.py` has it once.
+    """
+    page = notebook.with_suffix(".html")
+    page.write_text(_exporter().from_filename(str(notebook))[0])
+    return page
+
+
+def to_html_by_command(notebook: Path) -> Path:
+    """Convert a notebook with `jupyter nbconvert --to html`, and return the page."""
     command = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "html", "--log-level", "ERROR", str(notebook)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return notebook.with_suffix(".html")
+
+
+@functools.cache
+def _exporter() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nbconvert's own imports
+        from nbconvert.exporters import HTMLExporter
+    return HTMLExporter()

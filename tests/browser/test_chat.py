@@ -72,7 +72,7 @@ class Chat:
 @pytest.fixture
 def opened(notebook: Opener, models) -> Callable[..., tuple[Notebook, Chat]]:  # type: ignore[no-untyped-def]  # of the conftest
     def one(*cells: str, alias: str = "m", model: str = "gpt-4o") -> tuple[Notebook, Chat]:
-        models.deploy(alias, model)
+        models.keep(**{alias: model})
         book = notebook(["%load_ext byzer_magic", f"%byzer chat {alias}", *cells])
         book.run(0)
         book.run(1)
@@ -83,7 +83,7 @@ def opened(notebook: Opener, models) -> Callable[..., tuple[Notebook, Chat]]:  #
     return one
 
 
-def test_an_answer_streams_and_can_be_stopped(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+def test_chat_streams_an_answer_and_can_be_stopped(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
     book, chat = opened()
     chat.send("tokens:400@40")
     expect(chat.turns.last).to_contain_text("t10")
@@ -100,7 +100,7 @@ def test_an_answer_streams_and_can_be_stopped(opened) -> None:  # type: ignore[n
     book.screenshot("chat-dark", book.cell(1))
 
 
-def test_the_reader_who_scrolls_up_is_left_alone(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+def test_chat_leaves_a_reader_who_scrolls_up_in_place(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
     _, chat = opened()
     chat.ask("say:" + "\n\n".join(f"line {number}" for number in range(60)))
     log = chat.root.locator(".bz-chat-log")
@@ -115,7 +115,7 @@ def test_the_reader_who_scrolls_up_is_left_alone(opened) -> None:  # type: ignor
     expect(chat.turns.last).to_have_attribute("aria-busy", "false")
 
 
-def test_it_works_while_a_cell_runs(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+def test_chat_works_while_a_cell_runs(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
     book, chat = opened("import time; time.sleep(12)")
     book.run(2, wait=False)
     time.sleep(0.5)
@@ -125,7 +125,7 @@ def test_it_works_while_a_cell_runs(opened) -> None:  # type: ignore[no-untyped-
     book.wait(2)
 
 
-def test_code_and_answers_are_copied(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+def test_chat_copies_code_and_answers(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
     _, chat = opened()
     turn = chat.ask(f"say:{ANSWER}")
     turn.locator(".bz-copy").click()
@@ -136,7 +136,7 @@ def test_code_and_answers_are_copied(opened) -> None:  # type: ignore[no-untyped
     assert "| worker | slots |" in chat.page.evaluate("navigator.clipboard.readText()")
 
 
-def test_edit_and_retry_replace_what_followed(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+def test_chat_edit_and_retry_replace_later_turns(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
     _, chat = opened()
     first = chat.ask("say:one")
     chat.ask("say:two")
@@ -157,7 +157,7 @@ def test_edit_and_retry_replace_what_followed(opened) -> None:  # type: ignore[n
     expect(chat.turns.first.locator(".bz-chat-you")).to_have_text("say:three")
 
 
-def test_pictures_are_attached_and_sounds_refused(opened, tmp_path) -> None:  # type: ignore[no-untyped-def]  # fixtures
+def test_chat_attaches_images_and_refuses_audio(opened, tmp_path) -> None:  # type: ignore[no-untyped-def]  # fixtures
     book, chat = opened()
     file = tmp_path / "photo.png"
     file.write_bytes(PNG)
@@ -186,7 +186,7 @@ def test_pictures_are_attached_and_sounds_refused(opened, tmp_path) -> None:  # 
     expect(chip).to_have_count(0)
 
 
-def test_a_session_is_shared_with_cells(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+def test_chat_shares_its_session_with_cells(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
     book, chat = opened("%%chat m --session chat-1\nsay:from a cell", "%byzer sessions")
     chat.ask("say:from the window")
     book.run(2)
@@ -201,7 +201,7 @@ def test_a_session_is_shared_with_cells(opened) -> None:  # type: ignore[no-unty
     expect(chat.turns).to_have_count(2)
 
 
-def test_settings_and_other_models(opened, models, provider) -> None:  # type: ignore[no-untyped-def]  # fixtures
+def test_chat_sends_settings_and_switches_models(opened, models, provider) -> None:  # type: ignore[no-untyped-def]  # fixtures
     _, chat = opened()
     models.deploy("voice", "tts-1")
     chat.button("Settings").click()
@@ -220,7 +220,7 @@ def test_settings_and_other_models(opened, models, provider) -> None:  # type: i
     expect(turn.locator("audio")).to_have_count(1)
 
 
-def test_export_to_cells_and_markdown(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+def test_chat_exports_to_cells_and_markdown(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
     book, chat = opened()
     chat.ask("say:**one**")
     chat.root.get_by_label("Export the conversation").select_option("to_cells")
@@ -237,7 +237,7 @@ def test_export_to_cells_and_markdown(opened) -> None:  # type: ignore[no-untype
     assert waiting.value.suggested_filename == "chat-1.md"
 
 
-def test_an_error_is_told_in_its_place(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+def test_chat_shows_an_error_in_its_turn(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
     book, chat = opened()
     turn = chat.ask("fault:context")
     expect(turn.locator(".bz-chat-error")).to_contain_text("maximum context length")
@@ -245,7 +245,7 @@ def test_an_error_is_told_in_its_place(opened) -> None:  # type: ignore[no-untyp
     book.screenshot("chat-error", book.cell(1))
 
 
-def test_running_the_cell_again_stops_what_runs(opened, manager) -> None:  # type: ignore[no-untyped-def]  # fixtures
+def test_chat_run_again_stops_the_running_answer(opened, manager) -> None:  # type: ignore[no-untyped-def]  # fixtures
     book, chat = opened()
     chat.send("tokens:4000@40")
     expect(chat.turns.last).to_contain_text("t10")
@@ -257,7 +257,7 @@ def test_running_the_cell_again_stops_what_runs(opened, manager) -> None:  # typ
     assert manager.run(manager.stat("m")).busy == 0
 
 
-def test_the_next_day_it_can_be_read(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+def test_chat_transcript_is_readable_without_its_kernel(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
     book, chat = opened()
     chat.ask(f"say:{ANSWER}")
     assert not book.cell(1).locator(".bz-chat-kept").is_visible(), "the window is there instead"
@@ -271,7 +271,7 @@ def test_the_next_day_it_can_be_read(opened) -> None:  # type: ignore[no-untyped
     assert "bz-chat-kept" in to_html(book.path).read_text()
 
 
-def test_what_was_said_outlives_its_kernel(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+def test_chat_transcript_outlives_its_kernel(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
     book, chat = opened()
     chat.ask("say:the first answer")
     chat.send("tokens:400@20")
@@ -288,7 +288,7 @@ def test_what_was_said_outlives_its_kernel(opened) -> None:  # type: ignore[no-u
         expect(kept).to_contain_text(text)
 
 
-def test_everybody_can_use_it(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
+def test_chat_is_accessible(opened) -> None:  # type: ignore[no-untyped-def]  # a fixture
     book, chat = opened()
     chat.ask(f"say:{ANSWER}")
     chat.button("Settings").click()
@@ -299,8 +299,8 @@ def test_everybody_can_use_it(opened) -> None:  # type: ignore[no-untyped-def]  
         accessible(chat.root)
 
 
-def test_it_lives_in_notebook_7(seven, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
-    models.deploy("m")
+def test_chat_works_in_notebook_7(seven, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
+    models.keep(m="gpt-4o")
     book = seven(["%load_ext byzer_magic", "%byzer chat m"])
     book.run(0)
     book.run(1)
@@ -321,8 +321,8 @@ GROWTH = """cell => new Promise(done => {
 })"""
 
 
-def test_a_cell_grows_and_never_shrinks_or_jumps(notebook, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
-    models.deploy("m")
+def test_answer_cell_grows_and_never_shrinks(notebook, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
+    models.keep(m="gpt-4o")
     book = notebook(["%load_ext byzer_magic", "%%chat m\ntokens:300@100"])
     book.run(0)
     cell = book.run(1, wait=False)
@@ -332,8 +332,8 @@ def test_a_cell_grows_and_never_shrinks_or_jumps(notebook, models) -> None:  # t
     assert heights == sorted(heights), "between two frames it is never empty"
 
 
-def test_a_slow_provider_is_waited_for_visibly(notebook, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
-    models.deploy("m")
+def test_answer_cell_shows_that_it_waits(notebook, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
+    models.keep(m="gpt-4o")
     book = notebook(["%load_ext byzer_magic", "%%chat m\nslow:4000ms hello"])
     book.run(0)
     cell = book.run(1, wait=False)
@@ -343,8 +343,8 @@ def test_a_slow_provider_is_waited_for_visibly(notebook, models) -> None:  # typ
     expect(cell.locator(".bz-progress")).to_have_count(0)
 
 
-def test_what_the_reader_unfolds_stays_unfolded(notebook, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
-    models.deploy("m")
+def test_answer_fold_stays_open_while_streaming(notebook, models) -> None:  # type: ignore[no-untyped-def]  # fixtures
+    models.keep(m="gpt-4o")
     cells = ["%load_ext byzer_magic", STREAM]
     book = notebook(cells)
     book.run(0)

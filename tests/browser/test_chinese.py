@@ -33,13 +33,11 @@ NAMES = """node => [...node.querySelectorAll('[aria-label], [title], [placeholde
 
 
 @pytest.mark.parametrize("how", ["config", "environment"])
-def test_no_english_is_left_on_a_chinese_screen(
+def test_chinese_screens_have_no_english(
     notebook: Callable[[list[str]], Notebook], models: Models, lab: Lab, how: str
 ) -> None:
-    for alias, model in {"m": "gpt-4o", "other": "gpt-4o", "voice": "tts-1", "draw": "gpt-image-1.5"}.items():
-        models.deploy(alias, model)
-    models.deploy("listen", "whisper-1")
-    models.deploy("locked", key="sk-wrong-0123456789abcdef")
+    kept = {"m": "gpt-4o", "other": "gpt-4o", "voice": "tts-1", "draw": "gpt-image-1.5", "listen": "whisper-1"}
+    models.keep(**kept, wrong_key="locked")
     said = {"config": "%config ByzerMagics.lang = 'zh'", "environment": "import os; os.environ['BYZER_LANG'] = 'zh'"}
     book = notebook(["%load_ext byzer_magic", said[how], *SCREENS])
     book.run_all(seconds=120)
@@ -54,8 +52,8 @@ def test_no_english_is_left_on_a_chinese_screen(
         accessible(book.output(index))
 
 
-def test_the_search_for_english_finds_it(notebook: Callable[[list[str]], Notebook], models: Models) -> None:
-    models.deploy("m")
+def test_search_for_english_finds_it(notebook: Callable[[list[str]], Notebook], models: Models) -> None:
+    models.keep(m="gpt-4o")
     book = notebook(["%load_ext byzer_magic", "%byzer stat", "%byzer form deepseek-chat"])
     book.run_all()
     book.whole(3000)

@@ -21,9 +21,7 @@ TOPS = "cell => [...cell.querySelectorAll('.bz-column')].map(node => node.getBou
 @pytest.fixture
 def opened(notebook: Opener, models: Models) -> Callable[..., Notebook]:
     """Open a notebook in which `a` and `b` answer, `bad` has a wrong key, `voice` speaks and `draw` draws."""
-    for alias, model in {"a": "gpt-4o", "b": "gpt-4o", "voice": "tts-1", "draw": "gpt-image-1.5"}.items():
-        models.deploy(alias, model)
-    models.deploy("bad", key="wrong")
+    models.keep(a="gpt-4o", b="gpt-4o", voice="tts-1", draw="gpt-image-1.5", wrong_key="bad")
 
     def open_one(*cells: str) -> Notebook:
         book = notebook(["%load_ext byzer_magic", *cells])
@@ -33,7 +31,7 @@ def opened(notebook: Opener, models: Models) -> Callable[..., Notebook]:
     return open_one
 
 
-def test_columns_stream_at_once_and_one_may_fail(opened: Callable[..., Notebook]) -> None:
+def test_columns_stream_together_and_one_may_fail(opened: Callable[..., Notebook]) -> None:
     book = opened("%%chat a,bad,b\ntokens:120@25")
     cell = book.run(1, wait=False)
     columns = cell.locator(".bz-column")
@@ -60,7 +58,7 @@ def test_columns_stream_at_once_and_one_may_fail(opened: Callable[..., Notebook]
     expect(book.cell(1).locator(".bz-column")).to_have_count(3)
 
 
-def test_on_a_narrow_screen_they_stand_below_each_other(opened: Callable[..., Notebook]) -> None:
+def test_columns_are_stacked_on_a_narrow_screen(opened: Callable[..., Notebook]) -> None:
     book = opened("%%chat a,b\nhello")
     before = book.page.viewport_size
     cell = book.run(1)
@@ -74,7 +72,7 @@ def test_on_a_narrow_screen_they_stand_below_each_other(opened: Callable[..., No
         book.page.set_viewport_size(before)
 
 
-def test_an_interrupt_stops_all(opened: Callable[..., Notebook]) -> None:
+def test_columns_are_all_stopped_by_an_interrupt(opened: Callable[..., Notebook]) -> None:
     book = opened("%%chat a,b\ntokens:3000@50", "print([item.interrupted for item in _chat])")
     cell = book.run(1, wait=False)
     expect(cell.locator(".bz-column").nth(1)).to_contain_text("t10", timeout=20_000)
@@ -86,7 +84,7 @@ def test_an_interrupt_stops_all(opened: Callable[..., Notebook]) -> None:
     expect(book.run(2)).to_contain_text("[True, True]")
 
 
-def test_a_judge_answers_below_and_media_stand_in_a_grid(opened: Callable[..., Notebook]) -> None:
+def test_columns_have_a_judge_below_and_media_in_a_grid(opened: Callable[..., Notebook]) -> None:
     book = opened("%%chat a,b --judge a\nhello", "%%chat a,voice,draw\nhello there")
     cell = book.run(1)
     expect(cell).to_contain_text("a compares: ")
@@ -100,7 +98,7 @@ def test_a_judge_answers_below_and_media_stand_in_a_grid(opened: Callable[..., N
     book.screenshot("columns-media", grid)
 
 
-def test_they_are_told_in_chinese(opened: Callable[..., Notebook]) -> None:
+def test_columns_are_chinese(opened: Callable[..., Notebook]) -> None:
     book = opened("%config ByzerMagics.lang = 'zh'", "%%chat a,bad\nthink:因为\n你好")
     book.run(1)
     expect(book.run(2)).to_contain_text("首个 token")
@@ -108,10 +106,10 @@ def test_they_are_told_in_chinese(opened: Callable[..., Notebook]) -> None:
     book.screenshot("columns-chinese", book.cell(2))
 
 
-def test_in_a_terminal_they_come_one_after_the_other(ipython: Callable[[list[str]], str], models: Models) -> None:
-    models.deploy("a")
-    models.deploy("b")
-    models.deploy("bad", key="wrong")
+def test_columns_are_printed_one_after_the_other_in_a_terminal(
+    ipython: Callable[[list[str]], str], models: Models
+) -> None:
+    models.keep(a="gpt-4o", b="gpt-4o", wrong_key="bad")
     shown = ipython(["%load_ext byzer_magic", "%%chat a,bad,b --out all\nhello", "print([item.model for item in all])"])
     assert "== a ==\nEcho: hello\nTTFT" in shown
     assert "== b ==\nEcho: hello" in shown

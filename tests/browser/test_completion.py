@@ -87,14 +87,14 @@ def test_tab_offers_flags_values_presets_and_aliases(notebook: Opener, models: M
         ("%byzer deploy --model_path unusual_fo", "%byzer deploy --model_path unusual_folder/"),
     ],
 )
-def test_what_tab_completes_is_inserted_in_place(notebook: Opener, lab: object, typed: str, then: str) -> None:
+def test_tab_inserts_a_completion_in_place(notebook: Opener, lab: object, typed: str, then: str) -> None:
     (lab.folder / "unusual_folder").mkdir(exist_ok=True)  # type: ignore[attr-defined]
     book = notebook(["%load_ext byzer_magic", ""])
     book.run(0)
     assert accepted(book, 1, typed) == then
 
 
-def test_shift_tab_shows_the_help_of_the_command_at_the_cursor(notebook: Opener) -> None:
+def test_shift_tab_shows_help_of_the_command_at_the_cursor(notebook: Opener) -> None:
     book = notebook(["%load_ext byzer_magic", "", "%config ByzerMagics.lang = 'zh'", "%unload_ext byzer_magic", ""])
     book.run(0)
     expect(tooltip(book, 1, "%byzer")).to_contain_text("Deploy a SaaS model or local weights under an alias.")
@@ -119,7 +119,7 @@ def test_shift_tab_shows_the_help_of_the_command_at_the_cursor(notebook: Opener)
     assert book.page.locator(".jp-Tooltip").count() == 0, "nothing of ours is left after unload"
 
 
-def test_a_question_mark_shows_the_same(notebook: Opener) -> None:
+def test_question_mark_shows_the_same_help(notebook: Opener) -> None:
     book = notebook(["%load_ext byzer_magic", "%byzer?", "%%chat?"])
     book.run_all()
     shown = book.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)").inner_text()
@@ -128,7 +128,7 @@ def test_a_question_mark_shows_the_same(notebook: Opener) -> None:
     book.screenshot("question-mark")
 
 
-def test_the_help_of_the_magics_speaks_chinese(notebook: Opener) -> None:
+def test_help_of_the_magics_is_chinese(notebook: Opener) -> None:
     book = notebook(["%load_ext byzer_magic", "%config ByzerMagics.lang = 'zh'", "%byzer deploy --help", "%byzer?"])
     book.run_all()
     assert "用法: deploy --model TEXT [选项]" in book.output(2).inner_text()

@@ -18,7 +18,7 @@ Opener = Callable[[list[str]], Notebook]
 LOAD = f"%load_ext byzer_magic\nKEY = {KEY!r}"
 
 
-def test_a_refused_key_is_one_block_with_details(notebook: Opener, models: Models) -> None:
+def test_error_of_a_refused_key_is_one_block_with_details(notebook: Opener, models: Models) -> None:
     models.deploy("m", key="sk-wrong-0123456789abcdef")
     book = notebook([LOAD, "%%chat m\nhello", "print('after')"])
     book.run(0)
@@ -54,7 +54,7 @@ def test_run_all_stops_at_a_failed_cell(notebook: Opener) -> None:
     assert book.cell(1).locator(".bz-failure").count() == 0, "no fold where there is nothing more to say"
 
 
-def test_the_log_of_a_model_that_could_not_be_loaded_is_in_the_details(notebook: Opener, lab: Lab, gguf: Path) -> None:
+def test_error_of_a_failed_load_has_the_log_in_its_details(notebook: Opener, lab: Lab, gguf: Path) -> None:
     (lab.folder / "odd.gguf").write_bytes(gguf.read_bytes().replace(b"llama.block_count", b"llama.block_coast", 1))
     line = "%byzer deploy --infer_backend llama_cpp --model_path odd.gguf --model odd --cpus_per_worker 0.01"
     book = notebook(["%load_ext byzer_magic", line])
@@ -68,7 +68,7 @@ def test_the_log_of_a_model_that_could_not_be_loaded_is_in_the_details(notebook:
     book.screenshot("error-load", cell)
 
 
-def test_errors_speak_chinese_around_their_text(notebook: Opener, models: Models) -> None:
+def test_errors_are_chinese_around_the_providers_text(notebook: Opener, models: Models) -> None:
     models.deploy("m", key="sk-wrong-0123456789abcdef")
     book = notebook(["%load_ext byzer_magic", "%config ByzerMagics.lang = 'zh'", "%%chat m\nhello"])
     book.run_all()
@@ -78,7 +78,7 @@ def test_errors_speak_chinese_around_their_text(notebook: Opener, models: Models
     book.screenshot("error-chinese", book.cell(2))
 
 
-def test_code_can_tell_errors_apart_and_sees_no_block(notebook: Opener) -> None:
+def test_errors_are_caught_by_class_without_output(notebook: Opener) -> None:
     code = (
         "from byzer_magic import errors\ntry:\n    get_ipython().run_line_magic('chat', 'nobody hello')\n"
         "except errors.NotDeployed as err:\n    print('caught', err.code)"
@@ -88,7 +88,7 @@ def test_code_can_tell_errors_apart_and_sees_no_block(notebook: Opener) -> None:
     assert book.output(1).inner_text().strip() == "caught NotDeployed"
 
 
-def test_the_terminal_shows_text_and_its_details_by_tb(ipython: Callable[..., str], models: Models) -> None:
+def test_error_in_a_terminal_is_text_with_details_by_tb(ipython: Callable[..., str], models: Models) -> None:
     models.deploy("m", key="sk-wrong-0123456789abcdef")
     shown = ipython(["%load_ext byzer_magic", "%chat m hello"])
     assert shown.count("invalid API key (401)") == 1

@@ -9,7 +9,7 @@ from tests.browser.driver import to_html
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(240)]
 
 
-def test_a_notebook_runs_and_is_saved(notebook, models) -> None:
+def test_notebook_runs_and_is_saved(notebook, models) -> None:
     models.deploy("m")
     book = notebook(["%load_ext byzer_magic", "%%chat m\nhello", "%%chat nobody\nhello"])
     book.run_all()
@@ -21,11 +21,11 @@ def test_a_notebook_runs_and_is_saved(notebook, models) -> None:
     assert "Echo: hello" in to_html(book.path).read_text()
 
 
-def test_a_second_notebook_is_new(notebook) -> None:
+def test_notebook_starts_with_a_new_kernel(notebook) -> None:
     book = notebook(["x = 6", "print(x * 7)"])
     book.run_all()
     assert book.output(1).inner_text().strip() == "42"
 
 
-def test_the_terminal(ipython) -> None:
+def test_terminal_shows_help(ipython) -> None:
     assert "COMMAND" in ipython(["%load_ext byzer_magic", "%byzer help"])

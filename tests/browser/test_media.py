@@ -34,8 +34,7 @@ def opened(notebook: Opener, models: Models) -> Callable[..., Notebook]:
     """Open a notebook beside models of the test provider (alias=model); its first cell loads the extension."""
 
     def open_one(*cells: str, **deployed: str) -> Notebook:
-        for alias, model in deployed.items():
-            models.deploy(alias, model)
+        models.keep(**deployed)
         book = notebook(["%load_ext byzer_magic", *cells])
         book.run(0)
         return book
@@ -51,7 +50,7 @@ def sound(cell: Locator) -> dict[str, float]:
     return found
 
 
-def test_a_time_in_a_transcript_leads_to_its_place(opened: Callable[..., Notebook]) -> None:
+def test_transcript_time_seeks_the_audio(opened: Callable[..., Notebook]) -> None:
     deploy = f"%byzer deploy --pretrained_model_type custom/whisper --model_path {whisper.tiny_en_ct2()} --model listen"
     book = opened(f"{deploy} --cpus_per_worker 0.001", f"%chat listen --audio {speech.story()}")
     book.run(1)
@@ -75,7 +74,7 @@ def test_a_time_in_a_transcript_leads_to_its_place(opened: Callable[..., Noteboo
     book.dark(on=False)
 
 
-def test_speech_is_played_kept_and_saved(opened: Callable[..., Notebook]) -> None:
+def test_speech_is_played_downloaded_and_saved(opened: Callable[..., Notebook]) -> None:
     text = "Hello. 你好。 <b>More</b> words."
     book = opened(f"%%chat voice --params voice=nova response_format=wav\n{text}", "_chat", voice="tts-1")
     cell = book.run(1)
@@ -96,7 +95,7 @@ def test_speech_is_played_kept_and_saved(opened: Callable[..., Notebook]) -> Non
     expect(book.cell(1).locator("audio")).to_have_count(1)
 
 
-def test_a_picture_is_enlarged_and_closed_by_keyboard(opened: Callable[..., Notebook]) -> None:
+def test_image_is_enlarged_and_closed_with_the_keyboard(opened: Callable[..., Notebook]) -> None:
     book = opened("%%chat draw --params n=3\na cat on a mat", draw="gpt-image-1.5")
     cell = book.run(1)
     expect(cell.locator(".bz-enlarge")).to_have_count(3)
@@ -118,7 +117,7 @@ def test_a_picture_is_enlarged_and_closed_by_keyboard(opened: Callable[..., Note
     assert waiting.value.suggested_filename == "draw-a-cat-on-a-mat-1.png"
 
 
-def test_what_is_recorded_is_written_down(opened: Callable[..., Notebook]) -> None:
+def test_recorder_sends_a_recording_and_shows_its_transcript(opened: Callable[..., Notebook]) -> None:
     book = opened(
         "%chat far --audio rec --out heard",
         "print(heard.audio.mime, len(heard.audio.data) > 1000, heard.text)",
@@ -140,7 +139,7 @@ def test_what_is_recorded_is_written_down(opened: Callable[..., Notebook]) -> No
     assert "data:audio/webm" in shown
 
 
-def test_a_recording_is_discarded_or_a_file_chosen(opened: Callable[..., Notebook]) -> None:
+def test_recorder_discards_a_recording_and_takes_a_file(opened: Callable[..., Notebook]) -> None:
     book = opened("%chat far --audio rec", far="whisper-1")
     cell = book.run(1)
     cell.get_by_role("button", name="Record").click()
@@ -158,7 +157,7 @@ def test_a_recording_is_discarded_or_a_file_chosen(opened: Callable[..., Noteboo
     expect(cell.get_by_role("button", name="Download sentence-0.wav")).to_have_count(1)
 
 
-def test_the_microphone_is_off_when_the_notebook_is_closed(opened: Callable[..., Notebook]) -> None:
+def test_recorder_releases_the_microphone_when_the_notebook_closes(opened: Callable[..., Notebook]) -> None:
     book = opened("%chat far --audio rec", far="whisper-1")
     cell = book.run(1)
     book.page.evaluate(WATCH_MICROPHONE)
@@ -170,7 +169,7 @@ def test_the_microphone_is_off_when_the_notebook_is_closed(opened: Callable[...,
     book.open()
 
 
-def test_all_of_it_is_told_in_chinese(opened: Callable[..., Notebook]) -> None:
+def test_media_are_chinese(opened: Callable[..., Notebook]) -> None:
     book = opened(
         "%config ByzerMagics.lang = 'zh'",
         "%%chat voice --params response_format=wav\n你好",
@@ -186,7 +185,7 @@ def test_all_of_it_is_told_in_chinese(opened: Callable[..., Notebook]) -> None:
     book.screenshot("media-chinese")
 
 
-def test_an_open_recorder_is_a_sentence_the_next_day(opened: Callable[..., Notebook]) -> None:
+def test_recorder_is_a_sentence_in_a_saved_notebook(opened: Callable[..., Notebook]) -> None:
     book = opened("%chat far --audio rec", far="whisper-1")
     expect(book.run(1).get_by_role("button", name="Record")).to_be_visible()
     book.reopen()

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(600)]
 Opener = Callable[[list[str]], Notebook]
 
 
-def test_every_output_shows_as_in_jupyterlab(seven: Opener, lab: Lab, provider: Process) -> None:
+def test_notebook7_shows_every_output_as_jupyterlab_does(seven: Opener, lab: Lab, provider: Process) -> None:
     sources = saved.cells(provider.url, lab.folder)
     book = seven(sources)
     book.run_all(seconds=240)
@@ -32,7 +32,7 @@ def test_every_output_shows_as_in_jupyterlab(seven: Opener, lab: Lab, provider: 
     assert saved.leaks(book.path.read_text()) == []
 
 
-def test_an_answer_streams_into_the_page(seven: Opener, models: Models) -> None:
+def test_notebook7_streams_an_answer(seven: Opener, models: Models) -> None:
     models.deploy("m")
     book = seven(["%load_ext byzer_magic", "%%chat m\ntokens:200@40"])
     book.run(0)
@@ -45,7 +45,7 @@ def test_an_answer_streams_into_the_page(seven: Opener, models: Models) -> None:
     assert book.failed(1)
 
 
-def test_errors_and_completion(seven: Opener, models: Models) -> None:
+def test_notebook7_shows_errors_and_completions(seven: Opener, models: Models) -> None:
     models.deploy("m", key="sk-wrong-0123456789abcdef")
     book = seven(["%load_ext byzer_magic", "%%chat m\nhello", ""])
     book.run(0)

@@ -61,7 +61,7 @@ def wait_until(true: Callable[[], Any], seconds: float = 12.0) -> None:
         time.sleep(0.2)
 
 
-def test_numbers_and_clicks_are_live_while_a_cell_runs(opened: Callable[..., Notebook]) -> None:
+def test_panel_is_live_while_a_cell_runs(opened: Callable[..., Notebook]) -> None:
     book = opened("import time\nfor _ in range(60): time.sleep(0.1)")
     book.run(3, wait=False)
     before = requests(book)
@@ -78,7 +78,7 @@ def test_numbers_and_clicks_are_live_while_a_cell_runs(opened: Callable[..., Not
     book.dark(on=False)
 
 
-def test_the_focus_stays_while_numbers_change(opened: Callable[..., Notebook]) -> None:
+def test_panel_keeps_the_focus_while_numbers_change(opened: Callable[..., Notebook]) -> None:
     book = opened()
     chat = row(book, "model_01").locator('[data-do="chat"]')
     chat.focus()
@@ -89,7 +89,7 @@ def test_the_focus_stays_while_numbers_change(opened: Callable[..., Notebook]) -
     assert "bz-icon" in book.page.evaluate("document.activeElement.className")
 
 
-def test_scaling_by_keyboard_where_there_is_little_room(opened: Callable[..., Notebook]) -> None:
+def test_panel_scales_with_the_keyboard_on_a_narrow_screen(opened: Callable[..., Notebook]) -> None:
     book = opened()
     book.page.set_viewport_size({"width": 980, "height": 900})
     row(book, "model_00").locator('[data-do="more"]').click()
@@ -111,7 +111,7 @@ def test_scaling_by_keyboard_where_there_is_little_room(opened: Callable[..., No
     expect(said).to_have_count(0)
 
 
-def test_undeploy_asks_first(opened: Callable[..., Notebook]) -> None:
+def test_panel_asks_before_it_undeploys(opened: Callable[..., Notebook]) -> None:
     book = opened()
     row(book, "model_02").locator('[data-do="undeploy"]').click()
     asks = panel(book).locator(".bz-tray")
@@ -124,7 +124,7 @@ def test_undeploy_asks_first(opened: Callable[..., Notebook]) -> None:
     expect(panel(book).locator(".bz-summary")).to_contain_text("2 deployments")
 
 
-def test_logs_are_text_and_chat_opens_a_cell(opened: Callable[..., Notebook]) -> None:
+def test_panel_shows_logs_as_text_and_opens_a_chat_cell(opened: Callable[..., Notebook]) -> None:
     book = opened()
     row(book, "model_00").locator('[data-do="logs"]').click()
     expect(panel(book).locator("pre.bz-log")).to_contain_text("model_00 wrote <b>line 199</b>", timeout=5000)
@@ -133,7 +133,7 @@ def test_logs_are_text_and_chat_opens_a_cell(opened: Callable[..., Notebook]) ->
 
 
 @pytest.mark.parametrize("how", ["close", "clear", "again", "delete", "restart"])
-def test_nothing_is_left_running(opened: Callable[..., Notebook], how: str) -> None:
+def test_panel_leaves_nothing_running(opened: Callable[..., Notebook], how: str) -> None:
     book = opened()
     assert following(book) == 1
     if how == "close":
@@ -162,7 +162,7 @@ def test_nothing_is_left_running(opened: Callable[..., Notebook], how: str) -> N
     wait_until(lambda: following(book) == 0, 15)
 
 
-def test_it_pauses_while_it_is_out_of_sight(opened: Callable[..., Notebook]) -> None:
+def test_panel_pauses_while_it_is_out_of_sight(opened: Callable[..., Notebook]) -> None:
     book = opened("\n".join(["#"] * 120))
     book.cell(3).locator(".cm-line").last.scroll_into_view_if_needed()
     wait_until(lambda: following(book) == 0, 15)
@@ -171,7 +171,7 @@ def test_it_pauses_while_it_is_out_of_sight(opened: Callable[..., Notebook]) -> 
     wait_until(lambda: requests(book) > before, 8)
 
 
-def test_stale_numbers_and_trouble_are_told(opened: Callable[..., Notebook]) -> None:
+def test_panel_marks_stale_numbers_and_shows_errors(opened: Callable[..., Notebook]) -> None:
     lost = "import time; manager.silent['model_01'] = time.monotonic() - 20; manager.error = 'No Ray answers.'"
     book = opened(lost, "manager.silent.clear(); manager.error = ''")
     book.run(3)
@@ -183,7 +183,7 @@ def test_stale_numbers_and_trouble_are_told(opened: Callable[..., Notebook]) -> 
     expect(panel(book).locator(".bz-alarm")).to_be_hidden()
 
 
-def test_fifty_deployments_of_a_hundred_workers(opened: Callable[..., Notebook]) -> None:
+def test_panel_shows_fifty_deployments_of_a_hundred_workers(opened: Callable[..., Notebook]) -> None:
     book = opened(models=50, workers=100)
     expect(panel(book).locator("tr.bz-model")).to_have_count(50, timeout=10_000)
     row(book, "model_49").locator(".bz-twist").click()
@@ -194,7 +194,7 @@ def test_fifty_deployments_of_a_hundred_workers(opened: Callable[..., Notebook])
     book.screenshot("panel-fifty", book.output(PANEL))
 
 
-def test_a_saved_panel_reads_well_without_its_kernel(opened: Callable[..., Notebook]) -> None:
+def test_panel_snapshot_is_readable_without_its_kernel(opened: Callable[..., Notebook]) -> None:
     book = opened()
     panel(book).locator('[data-do="close"]').click()
     expect(book.output(PANEL)).to_contain_text("as of")
@@ -212,7 +212,7 @@ def test_a_saved_panel_reads_well_without_its_kernel(opened: Callable[..., Noteb
 
 
 @pytest.mark.ray
-def test_a_real_deployment_and_no_key(notebook: Opener, models: Any) -> None:
+def test_panel_of_a_real_deployment_has_no_key(notebook: Opener, models: Any) -> None:
     models.deploy("m")
     book = notebook(["%load_ext byzer_magic", "%chat m hello", "%byzer panel"])
     book.run_all()

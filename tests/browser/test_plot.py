@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 CELL = 3
 
 
-def test_the_figure_survives(notebook: Callable[[list[str]], Notebook]) -> None:
+def test_figure_follows_the_theme_and_is_saved(notebook: Callable[[list[str]], Notebook]) -> None:
     data = "from tests.fleets import pretend; manager = pretend()"
     book = notebook(["%load_ext byzer_magic", data, "1", "%byzer plot --model model_01"])
     book.run_all()

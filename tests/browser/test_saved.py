@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser.checks import violations
 from tests.browser.conftest import Lab
-from tests.browser.driver import Notebook, to_html
+from tests.browser.driver import Notebook, to_html_by_command
 from tests.kernel import saved
 from tests.servers.process import Process
 
@@ -32,7 +32,7 @@ READS = {
 """What must be read in the output of the first cell that begins so, a day later."""
 
 
-def test_a_saved_notebook_reads_well_without_its_kernel(
+def test_saved_notebook_is_readable_without_its_kernel(
     notebook: Callable[[list[str]], Notebook], lab: Lab, provider: Process
 ) -> None:
     sources = saved.cells(provider.url, lab.folder)
@@ -74,12 +74,14 @@ def reads(book: Notebook, sources: list[str]) -> None:
     assert [word for word in BROKEN if word in shown] == []
 
 
-def test_nbconvert_shows_the_same(notebook: Callable[[list[str]], Notebook], lab: Lab, provider: Process) -> None:
+def test_saved_notebook_is_the_same_in_nbconvert(
+    notebook: Callable[[list[str]], Notebook], lab: Lab, provider: Process
+) -> None:
     sources = saved.cells(provider.url, lab.folder)
     book = notebook(sources)
     book.run_all(seconds=240)
     settled(book, sources)
-    page = to_html(book.save())
+    page = to_html_by_command(book.save())
     assert saved.leaks(page.read_text()) == []
     other = lab.page.context.new_page()
     other.on("request", lambda request: None)

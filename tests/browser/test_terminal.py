@@ -19,7 +19,7 @@ Runner = Callable[..., str]
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def test_every_output_is_text(ipython: Runner, lab: Lab, provider: Process, models: Models) -> None:
+def test_terminal_shows_every_output_as_text(ipython: Runner, lab: Lab, provider: Process, models: Models) -> None:
     shown = ipython([*saved.cells(provider.url, lab.folder)], seconds=240)
     ARTEFACTS.mkdir(exist_ok=True)
     (ARTEFACTS / "terminal.txt").write_text(shown)
@@ -45,7 +45,7 @@ def terminal(server: Server) -> pexpect.spawn:
     child.close(force=True)
 
 
-def test_a_person_at_a_terminal(terminal: pexpect.spawn, models: Models) -> None:
+def test_terminal_completes_interrupts_and_helps(terminal: pexpect.spawn, models: Models) -> None:
     models.deploy("m")
     terminal.sendline("%load_ext byzer_magic")
     terminal.expect("In .*2.*: ")
