@@ -120,6 +120,7 @@ def notebook(lab: Lab, manager: Manager) -> Iterator[Callable[..., Notebook]]:
     def make(cells: Sequence[str], name: str = "") -> Notebook:
         path = lab.folder / f"{name or 'test'}{next(NUMBERS)}.ipynb"
         write_notebook(path, cells)
+        lab.server.use_spare(path.name)
         opened = Notebook(lab.page, path)
         opened.open()
         return opened
@@ -127,6 +128,7 @@ def notebook(lab: Lab, manager: Manager) -> Iterator[Callable[..., Notebook]]:
     lab.watch.forget()
     yield make
     lab.page.keyboard.press("Escape")
+    lab.server.start_spare()
     lab.page.evaluate(CLOSE)
     lab.page.set_viewport_size(SIZE)  # type: ignore[arg-type]  # a TypedDict of the same shape
     if lab.page.evaluate("document.body.dataset.jpThemeLight") == "false":

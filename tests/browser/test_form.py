@@ -318,7 +318,7 @@ def test_forms_are_independent_and_leave_no_threads(opened: Callable[..., Form])
     expect(book.output(3)).to_have_text("byzer-form byzer-form end")
     book.run(2)
     book.run(3)
-    expect(book.output(3)).to_have_text("byzer-form byzer-form end"), "the older form of the cell has ended"
+    expect(book.output(3)).to_have_text("byzer-form byzer-form end")  # the older form of the cell has ended
     book.run(2)
     book.command("notebook:delete-cell")
     deadline = time.monotonic() + 20
