@@ -189,4 +189,4 @@ def test_recorder_is_a_sentence_in_a_saved_notebook(opened: Callable[..., Notebo
     book = opened("%chat far --audio rec", far="whisper-1")
     expect(book.run(1).get_by_role("button", name="Record")).to_be_visible()
     book.reopen()
-    expect(book.output(1)).to_have_text("A recorder for far: run this cell to use it.")
+    expect(book.output(1)).to_have_text("A recorder for far; run this cell to use it.")
