@@ -83,7 +83,7 @@ beforeEach(() => {
 });
 afterEach(() => chat.end());
 
-const show = (more = {}) => kernel.tell("setup", { ...SETUP, ...more });
+const show = (more = {}) => kernel.emit("setup", { ...SETUP, ...more });
 const turns = () => [...chat.log.root.children];
 const tool = (node, at) => node.querySelectorAll(".bz-chat-tools button")[at];
 
@@ -113,16 +113,16 @@ test("enter sends what was typed, and empties the input", () => {
 
 test("an answer streams in blocks, and can be stopped", () => {
   show();
-  kernel.tell("turn", { turn: turn(1, { running: true, blocks: [] }), replaces: 0, state: "working" });
+  kernel.emit("turn", { turn: turn(1, { running: true, blocks: [] }), replaces: 0, state: "working" });
   assert.ok(chat.composer.sendButton.hidden);
-  kernel.tell("blocks", { turn: 1, begin: 0, blocks: ["<p>one</p>", "<p>tw</p>"] });
+  kernel.emit("blocks", { turn: 1, begin: 0, blocks: ["<p>one</p>", "<p>tw</p>"] });
   const first = turns()[0].children[2].children[0];
-  kernel.tell("blocks", { turn: 1, begin: 1, blocks: ["<p>two</p>"] });
+  kernel.emit("blocks", { turn: 1, begin: 1, blocks: ["<p>two</p>"] });
   assert.equal(turns()[0].children[2].textContent, "onetwo");
   assert.ok(turns()[0].children[2].children[0] === first);
   press(chat.composer.input, "Escape");
   assert.equal(kernel.last("stop").type, "stop");
-  kernel.tell("turn", { turn: turn(1), replaces: 0, state: "stopped", sessions: ["s", "t"] });
+  kernel.emit("turn", { turn: turn(1), replaces: 0, state: "stopped", sessions: ["s", "t"] });
   assert.equal(turns()[0].getAttribute("aria-busy"), "false");
   assert.equal(chat.status.textContent, "stopped");
   assert.deepEqual(
@@ -133,10 +133,10 @@ test("an answer streams in blocks, and can be stopped", () => {
 
 test("what the reader has unfolded stays unfolded", () => {
   show();
-  kernel.tell("turn", { turn: turn(1, { running: true, blocks: [] }), replaces: 0, state: "working" });
-  kernel.tell("blocks", { turn: 1, begin: 0, blocks: ['<details data-fold="r"><p>1</p></details>'] });
+  kernel.emit("turn", { turn: turn(1, { running: true, blocks: [] }), replaces: 0, state: "working" });
+  kernel.emit("blocks", { turn: 1, begin: 0, blocks: ['<details data-fold="r"><p>1</p></details>'] });
   turns()[0].querySelector("details").open = true;
-  kernel.tell("blocks", { turn: 1, begin: 0, blocks: ['<details data-fold="r"><p>1 2</p></details>'] });
+  kernel.emit("blocks", { turn: 1, begin: 0, blocks: ['<details data-fold="r"><p>1 2</p></details>'] });
   assert.ok(turns()[0].querySelector("details").open);
 });
 
@@ -147,7 +147,7 @@ test("an edited prompt replaces its turn and all that follow", () => {
   area.value = "better";
   press(area, "Enter");
   assert.deepEqual([kernel.last("ask").text, kernel.last("ask").at], ["better", 1]);
-  kernel.tell("turn", { turn: turn(3, { running: true, blocks: [] }), replaces: 1, state: "working" });
+  kernel.emit("turn", { turn: turn(3, { running: true, blocks: [] }), replaces: 1, state: "working" });
   assert.deepEqual(
     turns().map((one) => one.dataset.turn),
     ["3"],
@@ -186,7 +186,7 @@ test("a refused prompt comes back, and its file goes", async () => {
   chat.composer.attach([new File(["abc"], "a.png", { type: "image/png" })]);
   await wait(5);
   const { id, file } = kernel.last("piece");
-  kernel.tell("refused", { text: "not an image", file, prompt: "hello" }, id);
+  kernel.emit("refused", { text: "not an image", file, prompt: "hello" }, id);
   assert.equal(chat.composer.chips.children.length, 0);
   assert.equal(chat.composer.input.value, "hello");
   assert.equal(chat.status.textContent, "not an image");
@@ -197,7 +197,7 @@ test("a kernel that is busy is reported until it replies", async () => {
   chat.channel.ask("stop");
   await wait(750);
   assert.equal(chat.status.textContent, "busy");
-  kernel.tell("received", {}, kernel.last("stop").id);
+  kernel.emit("received", {}, kernel.last("stop").id);
   assert.equal(chat.status.textContent, "");
 });
 

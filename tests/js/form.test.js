@@ -159,7 +159,7 @@ let kernel;
 let form;
 
 function begin(more = {}) {
-  kernel.tell(
+  kernel.emit(
     "form",
     {
       choices: [{ id: "p", title: "Preset", detail: "", note: "", group: "preset" }],
@@ -211,8 +211,8 @@ test("form leaves out a check that another has overtaken", () => {
   form.check();
   const checks = kernel.all("check").map((message) => message.id);
   const line = form.command.line;
-  kernel.tell("checked", { errors: {}, line: "new", yaml: "" }, checks[1]);
-  kernel.tell("checked", { errors: {}, line: "old", yaml: "" }, checks[0]);
+  kernel.emit("checked", { errors: {}, line: "new", yaml: "" }, checks[1]);
+  kernel.emit("checked", { errors: {}, line: "old", yaml: "" }, checks[0]);
   assert.equal(line.textContent, "new");
 });
 
@@ -220,7 +220,7 @@ test("form refuses to deploy, shows the fields and focuses the first", () => {
   begin();
   form.progress.deploy.click();
   const { id } = kernel.last("deploy");
-  kernel.tell(
+  kernel.emit(
     "refused",
     { errors: { "infer_params.top_p": "too large", num_workers: "not a number" }, missing: {} },
     id,
@@ -234,20 +234,20 @@ test("form refuses to deploy, shows the fields and focuses the first", () => {
 test("form is disabled while it deploys, and can be cancelled", () => {
   begin();
   form.progress.deploy.focus();
-  kernel.tell("progress", { state: "running", stage: "loading", fraction: 0.5 });
+  kernel.emit("progress", { state: "running", stage: "loading", fraction: 0.5 });
   assert.ok(form.all.disabled);
   assert.equal(form.progress.bar.value, 0.5);
   assert.ok(document.activeElement === form.progress.cancel);
   press(form.root, "Escape");
   assert.equal(kernel.last("cancel").type, "cancel");
-  kernel.tell("progress", { state: "stopped", stage: "cancelled" });
+  kernel.emit("progress", { state: "stopped", stage: "cancelled" });
   assert.ok(!form.all.disabled);
   assert.ok(document.activeElement === form.progress.deploy);
 });
 
 test("form offers chat and an undeploy that asks first", () => {
   begin();
-  kernel.tell("progress", { state: "ready", stage: "ready", alias: "a", chat: "%byzer chat a" });
+  kernel.emit("progress", { state: "ready", stage: "ready", alias: "a", chat: "%byzer chat a" });
   const buttons = [...form.progress.after.querySelectorAll("button")];
   assert.deepEqual(
     buttons.map((one) => one.textContent),
@@ -263,7 +263,7 @@ test("form keeps the cursor when other fields come", () => {
   begin();
   input("model").focus();
   input("model").setSelectionRange(1, 1);
-  kernel.tell("machine", {
+  kernel.emit("machine", {
     models: [],
     room: "",
     fields: [{ ...SPECS[0], help: "new" }, spec("more")],
@@ -281,7 +281,7 @@ test("form leaves a sentence when its kernel is gone, and forgets the keys", asy
   form.end("gone");
   assert.equal(document.querySelector(".bz-form"), null);
   assert.deepEqual(form.state.secrets, {});
-  kernel.tell("progress", { state: "ready" });
+  kernel.emit("progress", { state: "ready" });
   assert.equal(form.root.dataset.state, undefined);
 });
 
@@ -291,7 +291,7 @@ test("paste shows its error in place and forgets the text when closed", () => {
   form.paste.area.value = "byzerllm stat";
   press(form.paste.area, "Enter", { ctrlKey: true });
   assert.equal(kernel.last("paste").text, "byzerllm stat");
-  kernel.tell("error", { request: "paste", text: "deploys nothing" }, kernel.last("paste").id);
+  kernel.emit("error", { request: "paste", text: "deploys nothing" }, kernel.last("paste").id);
   assert.equal(form.paste.error.textContent, "deploys nothing");
   press(form.paste.area, "Escape");
   assert.ok(form.paste.element.hidden);
@@ -304,7 +304,7 @@ test("secret asks for keyring entries once and shows references only", () => {
   secret.source.onfocus();
   secret.source.onfocus();
   assert.equal(kernel.all("keys").length, 1);
-  kernel.tell("keys", { key: KEY, entries: ["keyring:byzerllm/A_KEY"] }, kernel.last("keys").id);
+  kernel.emit("keys", { key: KEY, entries: ["keyring:byzerllm/A_KEY"] }, kernel.last("keys").id);
   assert.deepEqual(
     [...secret.source.querySelectorAll("option")].map((one) => one.value),
     ["", "${A_KEY}", "keyring:byzerllm/A_KEY"],

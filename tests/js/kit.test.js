@@ -25,11 +25,11 @@ test("channel numbers messages and calls the handler of a type", () => {
     { type: "ready", id: 1 },
     { type: "open", id: 2, model: "a" },
   ]);
-  kernel.tell("reply", { state: "done" }, 2);
-  kernel.tell("unknown");
+  kernel.emit("reply", { state: "done" }, 2);
+  kernel.emit("unknown");
   assert.deepEqual(got, [{ type: "reply", id: 2, state: "done" }]);
   channel.close();
-  kernel.tell("reply", {}, 2);
+  kernel.emit("reply", {}, 2);
   assert.equal(got.length, 1);
 });
 
@@ -44,10 +44,10 @@ test("channel reports a busy kernel until it replies", async () => {
   const states = [];
   const channel = new Channel(kernel, {}, { after: 20, busy: (busy) => states.push(busy) });
   channel.ask("ask");
-  kernel.tell("update"); // unasked: not a reply
+  kernel.emit("update"); // unasked: not a reply
   await wait(40);
   assert.deepEqual(states, [true]);
-  kernel.tell("received", {}, 1);
+  kernel.emit("received", {}, 1);
   assert.deepEqual(states, [true, false]);
   channel.send("close");
   await wait(40);

@@ -58,7 +58,7 @@ export class Kernel {
   }
 
   /** Send a message to the screen; `id` is that of the message that it replies to. */
-  tell(type, fields = {}, id = 0) {
+  emit(type, fields = {}, id = 0) {
     for (const listener of this.listeners) listener({ ...fields, type, id });
   }
 

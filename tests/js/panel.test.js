@@ -39,7 +39,7 @@ beforeEach(() => {
 });
 afterEach(() => panel.end());
 
-const show = (order, rows, more = {}) => kernel.tell("update", { order, rows, summary: `${order.length}`, ...more });
+const show = (order, rows, more = {}) => kernel.emit("update", { order, rows, summary: `${order.length}`, ...more });
 const keys = () => panel.rows.all.map((one) => one.dataset.key ?? `tray ${one.dataset.tray}`);
 const act = (key, name) => panel.rows.row(key).querySelector(`[data-do="${name}"]`);
 
@@ -47,7 +47,7 @@ test("groups are the aliases of rows", () => {
   assert.deepEqual([...groupsOf(["a", "a/~", "a/0", "b"])], ["a", "b"]);
 });
 
-test("panel says that it is ready and, once it is placed, visible", async () => {
+test("panel reports that it is ready and, once it is placed, visible", async () => {
   assert.equal(kernel.all("ready").length, 1);
   await wait(5);
   assert.equal(kernel.last("visible").visible, true);
@@ -68,11 +68,11 @@ test("rows are put into order, and those that exist stay the same", () => {
 test("cells change in place", () => {
   show(["a"], { a: row("a") });
   const before = panel.rows.row("a");
-  kernel.tell("update", { cells: { a: { state: "busy" }, unknown: { state: "x" } }, error: "Ray does not answer" });
+  kernel.emit("update", { cells: { a: { state: "busy" }, unknown: { state: "x" } }, error: "Ray does not answer" });
   assert.ok(panel.rows.row("a") === before);
   assert.equal(before.querySelector('[data-cell="state"]').textContent, "busy");
   assert.equal(panel.root.querySelector(".bz-alarm").textContent, "Ray does not answer");
-  kernel.tell("update", { error: "" });
+  kernel.emit("update", { error: "" });
   assert.ok(panel.root.querySelector(".bz-alarm").hidden);
 });
 
@@ -124,15 +124,15 @@ test("scaling begins with the workers that there are, and shows replies in its t
   const { id, model, value } = kernel.last("scale");
   assert.deepEqual([model, value], ["a", 4]);
   const line = panel.root.querySelector(".bz-tray .bz-said");
-  kernel.tell("reply", { state: "going", text: "loading" }, id);
+  kernel.emit("reply", { state: "going", text: "loading" }, id);
   assert.equal(line.textContent, "loading");
   assert.equal(panel.waiting.size, 1);
-  kernel.tell("reply", { state: "failed", text: "no such model" }, id);
+  kernel.emit("reply", { state: "failed", text: "no such model" }, id);
   assert.ok(line.classList.contains("bz-bad"));
   assert.equal(panel.waiting.size, 0);
 });
 
-test("a click that waits for a busy kernel says so", async () => {
+test("a click that waits for a busy kernel shows it", async () => {
   show(["a"], { a: row("a") });
   act("a", "restart").click();
   await wait(650);
@@ -142,7 +142,7 @@ test("a click that waits for a busy kernel says so", async () => {
 test("logs are asked for at once", () => {
   show(["a"], { a: row("a") });
   act("a", "logs").click();
-  kernel.tell("reply", { state: "done", text: "", log: "one\ntwo" }, kernel.last("logs").id);
+  kernel.emit("reply", { state: "done", text: "", log: "one\ntwo" }, kernel.last("logs").id);
   assert.equal(panel.root.querySelector(".bz-log").textContent, "one\ntwo");
 });
 
@@ -169,16 +169,16 @@ test("a command is shown where cells cannot be inserted", () => {
 
 test("panel reports a kernel that is silent", () => {
   panel.visible = true;
-  panel.heardAt = performance.now() - 9000;
+  panel.lastMessageAt = performance.now() - 9000;
   panel.tick();
   assert.equal(panel.root.querySelector(".bz-alarm").textContent, "silent for 9 s");
-  kernel.tell("update", {});
+  kernel.emit("update", {});
   panel.tick();
   assert.ok(panel.root.querySelector(".bz-alarm").hidden);
 });
 
-test("panel ends with the kernel's word and listens no more", () => {
-  kernel.tell("end");
+test("panel ends when the kernel sends end, and ignores later messages", () => {
+  kernel.emit("end");
   assert.ok(panel.ended);
   assert.equal(kernel.listeners.size, 0);
   assert.ok(!panel.root.isConnected);

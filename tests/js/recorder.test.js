@@ -29,7 +29,7 @@ test("the level of silence is 0, of noise 1", () => {
   assert.equal(level(new Float32Array(8).fill(1)), 1);
 });
 
-test("without a microphone a file can be chosen, heard, sent and discarded", async () => {
+test("without a microphone a file can be chosen, played, sent and discarded", async () => {
   assert.deepEqual(shown(), ["choose"]);
   assert.equal(recorder.status.textContent, "cannot");
   recorder.take(new Blob(["abc"]), "a.wav");
@@ -40,7 +40,7 @@ test("without a microphone a file can be chosen, heard, sent and discarded", asy
   const { at, of, name } = kernel.last("piece");
   assert.deepEqual([at, of, name], [0, 1, "a.wav"]);
   recorder.parts.cancel.click();
-  kernel.tell("failed", { text: "cancelled" });
+  kernel.emit("failed", { text: "cancelled" });
   assert.equal(recorder.status.textContent, "cancelled");
   recorder.parts.discard.click();
   assert.deepEqual(shown(), ["choose"]);
@@ -52,7 +52,7 @@ test("an empty recording is not kept", () => {
   assert.equal(recorder.audio, undefined);
 });
 
-test("recorder ends with the kernel's word", () => {
-  kernel.tell("end");
+test("recorder ends when the kernel sends end", () => {
+  kernel.emit("end");
   assert.equal(kernel.listeners.size, 0);
 });

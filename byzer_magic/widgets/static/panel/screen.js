@@ -21,11 +21,11 @@ export class Panel {
     this.words = words;
     /** @type {Map<number, Waiting>} */
     this.waiting = new Map();
-    this.heardAt = performance.now();
+    this.lastMessageAt = performance.now();
     this.ended = false;
     this.error = "";
     /** @type {boolean | null} */
-    this.visible = null; // as the kernel was last told
+    this.visible = null; // as the kernel knows it
     this.near = true;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.hiding = undefined;
@@ -46,7 +46,7 @@ export class Panel {
     this.onVisibility = () => this.look();
     document.addEventListener("visibilitychange", this.onVisibility);
     this.onLeave = () => {
-      if (this.visible) this.tell(false);
+      if (this.visible) this.sendVisible(false);
     };
     window.addEventListener("pagehide", this.onLeave);
     this.channel = new Channel(model, {
@@ -80,7 +80,7 @@ export class Panel {
   // ---- whether the user can see it
 
   tick() {
-    const silent = performance.now() - this.heardAt;
+    const silent = performance.now() - this.lastMessageAt;
     const late = this.visible && silent > SILENT_AFTER;
     this.alarm(late ? fill(this.words.silent, { age: `${Math.round(silent / 1000)} s` }) : this.error);
   }
@@ -88,13 +88,13 @@ export class Panel {
   look() {
     const visible = this.root.isConnected && document.visibilityState === "visible" && this.near;
     clearTimeout(this.hiding);
-    if (visible && !this.visible) this.tell(true);
-    if (!visible && this.visible) this.hiding = setTimeout(() => this.tell(false), HIDDEN_AFTER);
+    if (visible && !this.visible) this.sendVisible(true);
+    if (!visible && this.visible) this.hiding = setTimeout(() => this.sendVisible(false), HIDDEN_AFTER);
   }
 
   /** @param {boolean} visible */
-  tell(visible) {
-    if (visible) this.heardAt = performance.now();
+  sendVisible(visible) {
+    if (visible) this.lastMessageAt = performance.now();
     this.visible = visible;
     this.channel.send("visible", { visible });
   }
@@ -103,7 +103,7 @@ export class Panel {
 
   /** @param {any} message  what has changed; see `table.difference` in Python */
   update({ order, rows, cells, summary, error, many }) {
-    this.heardAt = performance.now();
+    this.lastMessageAt = performance.now();
     const focused = /** @type {HTMLElement | null} */ (document.activeElement);
     if (order) {
       this.rows.arrange(order, rows);
@@ -124,7 +124,7 @@ export class Panel {
 
   /** @param {{id: number, state: string, text?: string, log?: string}} message */
   reply({ id, state, text = "", log }) {
-    this.heardAt = performance.now();
+    this.lastMessageAt = performance.now();
     const entry = this.waiting.get(id);
     if (!entry) return;
     clearTimeout(entry.timer);
