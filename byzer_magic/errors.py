@@ -1,37 +1,38 @@
-"""Every error of the package, as one tree.
+"""All errors of the package, in one tree.
 
     ByzerError(message, hint)
-      CommandError               the line cannot be understood
+      CommandError               the command is not valid
       ConfigError
         MissingKey               a required key or variable has no value
         MissingExtra             an optional package is not installed
-        UnknownKind              no backend of that name
+        UnknownKind              there is no backend of that name
         BadParameter             a parameter is unknown or has a wrong value
       DeployError
-        NameTaken                the alias runs already
-        NotDeployed              no deployment of that alias
-        NoRoom                   the cluster lacks the CPUs or GPUs
+        NameTaken                the alias is already deployed
+        NotDeployed              the alias is not deployed
+        NoRoom                   the cluster has too few CPUs or GPUs
         EngineFailed             a model could not be loaded
       RequestError
         Overloaded               the queue is full
-        DeadlineExceeded         no answer in time
-        Cancelled                stopped on request
+        DeadlineExceeded         no response in time
+        Cancelled                the user stopped it
         WorkerLost               the worker died during the request
         Unsupported              the model lacks that capability
-        ProviderError            the provider refused or failed
+        ProviderError            the provider returned an error
           AuthenticationFailed   401, 403
           ModelNotFound          404
           BadRequest             400, 413, 422
-            ContextTooLong       because the prompt is too long
-            ContentRefused       a content filter said no
+            ContextTooLong       the prompt exceeds the context
+            ContentRefused       a content filter blocked it
           RateLimited            429
           ProviderUnavailable    5xx, unreachable
           StreamTruncated        the stream ended without a finish reason
       ClusterError
-        CannotConnect            Ray cannot be reached or started
+        CannotConnect            Ray is unreachable or cannot be started
 
-Each message says what happened; its hint says the next step. All of them cross process borders: `to_wire`
-and `from_wire` carry them between a pool and its clients, pickle carries them through Ray.
+The message is what happened, in one sentence; the hint is the next step. Both are lazy texts, so that an error raised in
+one process is shown in the language of another: `to_wire` and `from_wire` carry it between a pool and its clients, pickle
+carries it through Ray.
 """
 
 from __future__ import annotations
@@ -44,7 +45,21 @@ from byzer_magic.i18n import Text, join, lazy_gettext as _, localized, pack, unp
 
 
 class ByzerError(Exception):
-    """Base of all errors: `message` is what happened, `hint` is the next step."""
+    """Base class of all errors.
+
+    Args:
+        message: what happened, a lazy text.
+        hint: the next step, a lazy text; may be empty.
+        details: plain data for programs, such as `status` and `retry_after` (seconds) of a provider's error.
+
+    Example:
+        >>> error = NotDeployed("gpt4o is not deployed.", "See: list")
+        >>> print(error)
+        gpt4o is not deployed.
+        See: list
+        >>> error.code
+        'NotDeployed'
+    """
 
     def __init__(self, message: str, hint: str = "", **details: Any) -> None:
         super().__init__(message)
@@ -54,12 +69,12 @@ class ByzerError(Exception):
 
     @property
     def code(self) -> str:
-        """The name a program can test, e.g. ``"RateLimited"``."""
+        """Return the name of the class, for programs."""
         return type(self).__name__
 
     @property
     def text(self) -> Text:
-        """Message and hint, each a line, still to be translated; `str()` of the error is the same in English."""
+        """Return message and hint, one line each, as a lazy text; `str()` of the error is the same in English."""
         return join(self.message, self.hint, separator="\n")
 
     def localized(self) -> str:
@@ -74,11 +89,11 @@ class ByzerError(Exception):
 
 
 class CommandError(ByzerError):
-    """A command line that cannot be understood."""
+    """The command is not valid."""
 
 
 class ConfigError(ByzerError):
-    """A setting that is missing or wrong."""
+    """A setting is missing or wrong."""
 
 
 class MissingKey(ConfigError):
@@ -90,23 +105,23 @@ class MissingExtra(ConfigError):
 
 
 class UnknownKind(ConfigError):
-    """No backend has that type."""
+    """There is no backend of that type."""
 
 
 class BadParameter(ConfigError):
-    """A parameter is unknown, or its value cannot be used."""
+    """A parameter is unknown, or its value is not valid."""
 
 
 class DeployError(ByzerError):
-    """A deployment cannot be made, found or removed."""
+    """A deployment cannot be created, found or removed."""
 
 
 class NameTaken(DeployError):
-    """The alias runs already."""
+    """The alias is already deployed."""
 
 
 class NotDeployed(DeployError):
-    """Nothing runs under that alias."""
+    """The alias is not deployed."""
 
 
 class NoRoom(DeployError):
@@ -118,9 +133,10 @@ class EngineFailed(DeployError):
 
 
 class RequestError(ByzerError):
-    """A request that got no (whole) answer; `partial` is the ChatResult of what arrived, where it was collected."""
+    """A request without a complete response."""
 
     partial: Any = None
+    """The `ChatResult` of what arrived, where it was collected."""
 
 
 class Overloaded(RequestError):
@@ -128,63 +144,63 @@ class Overloaded(RequestError):
 
 
 class DeadlineExceeded(RequestError):
-    """No answer within the time allowed."""
+    """No response within the timeout."""
 
 
 class Cancelled(RequestError):
-    """The request was stopped on demand."""
+    """The user stopped the request."""
 
 
 class WorkerLost(RequestError):
-    """The worker died while it was answering."""
+    """The worker died during the request."""
 
 
 class Unsupported(RequestError):
-    """The model cannot do what was asked."""
+    """The model lacks the capability that the request needs."""
 
 
 class ProviderError(RequestError):
-    """The provider refused or failed; `details` may have status, request_id, retry_after (seconds)."""
+    """The provider returned an error; `details` may have status, request_id, retry_after (seconds)."""
 
 
 class AuthenticationFailed(ProviderError):
-    """The provider does not accept the key (401, 403)."""
+    """The provider rejects the API key (401, 403)."""
 
 
 class ModelNotFound(ProviderError):
-    """The provider does not know the model (404)."""
+    """The provider does not have the model (404)."""
 
 
 class BadRequest(ProviderError):
-    """The provider does not accept the request (400, 413, 422)."""
+    """The provider rejects the request (400, 413, 422)."""
 
 
 class ContextTooLong(BadRequest):
-    """The prompt is longer than the model's context."""
+    """The prompt exceeds the model's context."""
 
 
 class ContentRefused(BadRequest):
-    """A content filter refused the prompt or the answer."""
+    """A content filter blocked the prompt or the response."""
 
 
 class RateLimited(ProviderError):
-    """Too many requests (429)."""
+    """The rate limit is exceeded (429)."""
 
 
 class ProviderUnavailable(ProviderError):
-    """The provider failed (5xx) or cannot be reached."""
+    """The provider failed (5xx) or is unreachable."""
 
 
 class StreamTruncated(ProviderError):
-    """The stream ended before the provider said that it was complete."""
+    """The stream ended without a finish reason."""
 
 
 class ClusterError(ByzerError):
-    """Ray refused or failed."""
+    """Ray returned an error."""
 
 
 class CannotConnect(ClusterError):
-    """Ray cannot be reached or started."""
+    """Ray is unreachable or cannot be started."""
 
 
 def _all_kinds(base: type[ByzerError]) -> dict[str, type[ByzerError]]:
@@ -202,14 +218,19 @@ def _rebuild(code: str, message: str, hint: str, details: dict[str, Any]) -> Byz
 
 
 def to_wire(error: ByzerError) -> dict[str, Any]:
-    """Return the error as plain data that msgpack can carry."""
+    """Return an error as plain data for msgpack, with the templates and values of its texts."""
     message, hint = pack(error.message), pack(error.hint)
     details = {name: pack(value) for name, value in error.details.items()}
     return {"code": error.code, "message": message, "hint": hint, "details": details}
 
 
 def from_wire(data: dict[str, Any]) -> ByzerError:
-    """Rebuild what `to_wire` made; an unknown code becomes a plain ByzerError."""
+    """Return the error of what `to_wire` made; an unknown code becomes a plain ByzerError.
+
+    Example:
+        >>> from_wire(to_wire(RateLimited("Rate limit exceeded (429).", retry_after=2.0))).details
+        {'retry_after': 2.0}
+    """
     details = {name: unpack(value) for name, value in data.get("details", {}).items()}
     return _rebuild(data["code"], unpack(data["message"]), unpack(data.get("hint", "")), details)
 

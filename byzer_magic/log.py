@@ -1,46 +1,41 @@
-"""Loggers of the package, and the filter that keeps secrets out of them."""
+"""The package's loggers, and the filter that removes secrets from log records."""
 
 from __future__ import annotations
 
 import logging
 import re
 
-from byzer_magic.i18n import Text
-
 ROOT = "byzer_magic"
 KEY_SHAPES = re.compile(r"\b(sk-[A-Za-z0-9_-]{6,}|Bearer\s+[A-Za-z0-9._~+/=-]{8,}|AKIA[A-Z0-9]{12,})")
-"""Text that looks like a key, wherever it comes from."""
+"""Text that looks like a key, whatever its source."""
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """Return `text` with the given secrets, and whatever looks like a key, replaced by ``***``.
+    """Return a text with known secrets, and whatever looks like a key, replaced by ``***``.
 
-    A text that can be translated stays one: secrets can only be in its values.
+    Args:
+        text: any text, such as a provider's error.
+        secrets: values to hide; those of fewer than 4 characters are ignored.
 
     Example:
-        >>> redact("token abcd1234 was refused", ("abcd1234",))
-        'token *** was refused'
+        >>> redact("401 for sk-abcdef123456 of user hunter2", ("hunter2",))
+        '401 for *** of user ***'
     """
-    if isinstance(text, Text) and text.values:
-        pairs = (
-            (name, redact(value, secrets) if isinstance(value, str) else value) for name, value in text.values.items()
-        )
-        return Text(text.template, text.plural, dict(pairs))
     for secret in sorted(secrets, key=len, reverse=True):  # a secret may begin with another one
-        if len(secret) >= 4:  # shorter ones would blank out ordinary words
+        if len(secret) >= 4:  # a shorter one would hide ordinary words
             text = text.replace(secret, "***")
     return KEY_SHAPES.sub("***", text)
 
 
 class RedactingFilter(logging.Filter):
-    """Rewrites each record so that no known secret reaches a handler."""
+    """Removes known secrets from each record, its traceback included, before a handler gets it."""
 
     def __init__(self, secrets: tuple[str, ...] = ()) -> None:
         super().__init__()
         self._secrets = secrets
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Redact the record in place and let it pass."""
+        """Redact the record in place and pass it on."""
         record.msg = redact(record.getMessage(), self._secrets)
         record.args = None
         if record.exc_info:
@@ -54,7 +49,12 @@ class RedactingFilter(logging.Filter):
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return a logger below ``byzer_magic``; handlers and levels are the application's choice."""
+    """Return a logger below ``byzer_magic``; handlers and levels are left to the application.
+
+    Example:
+        >>> get_logger("runtime.pool").name
+        'byzer_magic.runtime.pool'
+    """
     return logging.getLogger(f"{ROOT}.{name}")
 
 

@@ -1,4 +1,4 @@
-"""What may come next on a command line: completion as a pure function of the text before the cursor."""
+"""Completion of command lines, as a pure function of the text before the cursor."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from byzer_magic.commands.tokens import bare, split
 from byzer_magic.errors import CommandError
 
 Params = Callable[[str, str | None], Sequence[str]]
-"""Gives the parameters of a type and engine as `saas.model=` words."""
+"""Returns the parameters of a type and engine, as words like `saas.model=`."""
 
 
 @dataclass
 class _Seen:
-    """What the words before the last one have said."""
+    """What the words before the last one contain."""
 
     values: dict[str, str] = field(default_factory=dict)
     params: list[str] = field(default_factory=list)
     waiting: Option | None = None
-    """The option whose value comes next."""
+    """The option whose value is next."""
 
 
 def complete(
@@ -31,9 +31,20 @@ def complete(
     kinds: Sequence[str] = (),
     params: Params | None = None,
 ) -> list[str]:
-    """Return the words that may stand in place of the last (partial) word, which is empty after a space.
+    """Return the words that may replace the last, partial word, which is empty after a space.
 
-    Paths are the caller's to complete: for them, and where nothing is known, the list is empty.
+    Paths are left to the caller: for them, and where nothing fits, the list is empty.
+
+    Args:
+        text_before_cursor: the command line, without a magic before it.
+        aliases: of the deployments.
+        preset_names: for `easy deploy`.
+        kinds: values of `--pretrained_model_type`.
+        params: returns the parameters of a type and engine.
+
+    Example:
+        >>> complete("undeploy --model gp", aliases=["gpt4o", "llama"])
+        ['gpt4o']
     """
     try:
         words = split(text_before_cursor)
@@ -68,7 +79,7 @@ def _command_names(words: list[str]) -> Sequence[str]:
 def _candidates(
     cls: type[Spec], rest: list[str], partial: str, sources: Mapping[str, Sequence[str]], params: Params | None
 ) -> list[str]:
-    seen = _look(cls, rest)
+    seen = _read(cls, rest)
     if "query" in seen.values and cls is not QuerySpec:  # the prompt has begun
         return []
     flags = [f"--{opt.name}" for opt in options_of(cls) if opt.name not in seen.values and not opt.positional]
@@ -84,7 +95,7 @@ def _candidates(
     return _values(free[0], sources) if free else flags
 
 
-def _look(cls: type[Spec], words: list[str]) -> _Seen:
+def _read(cls: type[Spec], words: list[str]) -> _Seen:
     options = {opt.name: opt for opt in options_of(cls)}
     seen = _Seen()
     for word in words:

@@ -18,7 +18,11 @@ class HelpRequested(Exception):
 
 
 def help_text(name: str | None = None, *, chinese: bool = False) -> str:
-    """Return the help of a command (`deploy`, `easy chat`), of `easy`, or of all commands.
+    """Return the help of a command, of all `easy` commands, or of all commands.
+
+    Args:
+        name: `deploy`, `easy chat`, `easy`, ...; nothing for all commands.
+        chinese: whether it is in Chinese; else it is in the active language.
 
     Raises:
         CommandError: there is no such command.
@@ -66,7 +70,7 @@ def _command_help(name: str, cls: type[Spec]) -> str:
 
 
 def columns(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """Return rows as lines of two aligned columns; a Chinese character is two cells wide.
+    """Return rows as lines of two aligned columns; a Chinese character takes two cells.
 
     Example:
         >>> columns([("模型", "model"), ("a", "b")])
@@ -99,4 +103,5 @@ def _description(opt: Option) -> str:
         notes.append(_("default: {value}", value=opt.default))
     if opt.choices:
         notes.append(_("one of: {choices}", choices=", ".join(opt.choices)))
-    return f"{localized(opt.help)} ({'; '.join(notes)})" if notes else str(localized(opt.help))
+    text = str(localized(opt.help))
+    return _("{text} ({notes})", text=text, notes=_("; ").join(notes)) if notes else text

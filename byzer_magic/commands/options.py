@@ -13,7 +13,7 @@ from byzer_magic.errors import ByzerError, CommandError, suggest
 from byzer_magic.i18n import Text, lazy_gettext as _
 
 HIDDEN = "***"
-"""What stands for a value that must not be seen."""
+"""Shown in place of a secret."""
 
 _SECRET_NAME = re.compile(
     r"(?:api_?key|access_?key|secret_?key|private_?key|token|secret|passw(?:or)?d|credentials?|authorization|proxy|proxies|headers)$",
@@ -50,7 +50,14 @@ class Option(Setting):
 
 
 def option(default: Any = MISSING, *, help: str, kind: str = "text", **more: Any) -> Any:  # noqa: A002 - argparse's own word
-    """Declare a field that is also a flag; a field without a default is required."""
+    """Declare a field of a spec that is also a flag.
+
+    Args:
+        default: its value when the flag is not given; without one, the flag is required.
+        help: what it means, a lazy text.
+        kind: see `Setting.kind`.
+        more: other fields of `Option`.
+    """
     meta = {"help": help, "kind": kind, **more}
     if kind == "params":
         return field(default_factory=dict, metadata=meta)
@@ -120,7 +127,7 @@ _CONVERTERS: dict[str, Callable[[str], Any]] = {
 
 
 def options_of(spec: type[Any] | object) -> tuple[Option, ...]:
-    """Return the options of a spec class, in the order of their declaration."""
+    """Return the options of a spec or its class, in the order of their declaration."""
     found = []
     for item in fields(spec):  # type: ignore[arg-type]  # mypy does not see that every spec is a dataclass
         meta = dict(item.metadata)
@@ -133,7 +140,11 @@ def options_of(spec: type[Any] | object) -> tuple[Option, ...]:
 
 
 def check(spec: object) -> None:
-    """Raise CommandError when a value is outside its declared choices or bounds."""
+    """Check the values of a spec against the declared choices and bounds.
+
+    Raises:
+        CommandError: a value is not allowed.
+    """
     for opt in options_of(type(spec)):
         value = getattr(spec, opt.name)
         if value is not None and opt.choices and value not in opt.choices:
@@ -150,31 +161,41 @@ def check(spec: object) -> None:
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether a setting of that name holds a secret (`saas.api_key` does, `saas.max_tokens` does not)."""
+    """Return whether a setting of that name holds a secret.
+
+    Example:
+        >>> is_secret_name("saas.api_key"), is_secret_name("saas.max_tokens")
+        (True, False)
+    """
     return bool(_SECRET_NAME.search(name.rpartition(".")[2].replace("-", "_")))
 
 
 def hide(value: str) -> str:
-    """Return ``***``, or the value itself where it only names its secret (`${NAME}`) or is empty."""
+    """Return ``***``, or the value itself if it is empty or only refers to a secret.
+
+    Example:
+        >>> hide("sk-123"), hide("${OPENAI_API_KEY}")
+        ('***', '${OPENAI_API_KEY}')
+    """
     return value if not value or _REFERENCE.fullmatch(value) else HIDDEN
 
 
 def visible(opt: Option, value: Any) -> Any:
-    """Return the value of an option as it may be shown: secrets hidden."""
+    """Return the value of an option for display, with secrets hidden."""
     if opt.kind == "params":
         return {name: hide(text) if is_secret_name(name) else text for name, text in value.items()}
     return hide(value) if opt.secret and isinstance(value, str) else value
 
 
 class Spec:
-    """Base of all commands: checks its values as it is made, and shows no secret in its repr."""
+    """Base class of all commands: checks its values on creation, and hides secrets in its repr."""
 
     __slots__ = ()
     summary: ClassVar[str] = ""
     """What the command does, in one sentence: a lazy text."""
     examples: ClassVar[tuple[str, ...]] = ()
     keeps_file: ClassVar[bool] = False
-    """Whether `--file` names options of another command, so that the parser leaves it alone."""
+    """Whether `--file` holds the options of another command, so that the parser does not read it."""
 
     def __post_init__(self) -> None:
         """Check choices and bounds.

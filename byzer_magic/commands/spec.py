@@ -1,7 +1,8 @@
 """The commands and their options, declared once.
 
-From these dataclasses come the parsers of the magics and of the shell, completion, `--help`, the check of
-`--file`, the fields of the forms, and the table in the documentation. Adding an option is adding a field.
+The parsers of the magics and of the shell, completion, `--help`, the check of `--file`, the fields of the forms and the
+reference in the documentation are made from these classes. To add an option, add a field; to add a command, add a class
+and the function that its decorator names.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def _images(text: str) -> Any:
 
 def _request_params() -> Any:
     return option(
-        help=_("more fields of the request as key=value words (voice, size, n, seed, response_format, ...)"),
+        help=_("more fields of the request, as key=value words (voice, size, n, seed, response_format, ...)"),
         kind="params",
     )
 
@@ -35,13 +36,13 @@ def _request_params() -> Any:
 def _ray_address() -> Any:
     return option(
         "auto",
-        help=_("Ray cluster: auto (running one, else a local one is started) or host:port"),
+        help=_("Ray cluster: host:port, or auto: the one that is running, else a local one is started"),
     )
 
 
 @command("deploy", run="byzer_magic.actions.actions:deploy")
 class DeploySpec(Spec):
-    """A model to deploy. Text stays as typed: `${NAME}` is expanded beside the spec, never in it."""
+    """A model to deploy. Values stay as typed: `${NAME}` is expanded in the plan, never in the spec."""
 
     summary = _("Deploy a SaaS model or local weights under an alias.")
     examples = (
@@ -51,28 +52,28 @@ class DeploySpec(Spec):
         "deploy --file deploy.yml --dry_run",
     )
 
-    model: str = option(
-        help=_("name of this deployment, unique in the cluster"),
+    model: str = option(help=_("alias of the deployment, unique in the cluster"))
+    pretrained_model_type: str = option(
+        "custom/auto", help=_("type: saas/<provider> or custom/<family>"), complete="kind"
     )
-    pretrained_model_type: str = option("custom/auto", help=_("saas/<provider> or custom/<family>"), complete="kind")
-    infer_backend: str | None = option(None, help=_("engine of a local model"), choices=EngineChoices())
-    model_path: str | None = option(None, help=_("weights of a local model: file or folder"), complete="path")
-    num_workers: int = option(1, help=_("workers of this deployment"), kind="int", minimum=1)
-    worker_concurrency: int = option(1, help=_("requests one worker runs at once"), kind="int", minimum=1)
+    infer_backend: str | None = option(None, help=_("engine that runs a local model"), choices=EngineChoices())
+    model_path: str | None = option(None, help=_("local model: file or folder"), complete="path")
+    num_workers: int = option(1, help=_("number of workers"), kind="int", minimum=1)
+    worker_concurrency: int = option(1, help=_("requests that one worker runs at once"), kind="int", minimum=1)
     load_balance: str = option(
         "lru",
         help=_("next worker: lru (least recently used), least_busy (fewest requests) or round_robin (in turn)"),
         choices=tuple(POLICIES),
     )
-    cpus_per_worker: float = option(0.01, help=_("CPUs Ray reserves per worker"), kind="float", minimum=0)
-    gpus_per_worker: float = option(0.0, help=_("GPUs Ray reserves per worker"), kind="float", minimum=0)
+    cpus_per_worker: float = option(0.01, help=_("CPUs that Ray reserves for each worker"), kind="float", minimum=0)
+    gpus_per_worker: float = option(0.0, help=_("GPUs that Ray reserves for each worker"), kind="float", minimum=0)
     infer_params: Mapping[str, str] = option(
-        help=_("settings of the backend as key=value words (saas.*, backend.*, ...)"),
+        help=_("parameters of the backend, as key=value words (saas.*, backend.*, ...)"),
         kind="params",
     )
     ray_address: str = _ray_address()
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
-    replace: bool = option(default=False, help=_("replace what runs under this alias"), kind="bool")
+    replace: bool = option(default=False, help=_("replace the deployment of this alias"), kind="bool")
     dry_run: bool = option(default=False, help=_("check everything, deploy nothing"), kind="bool")
 
 
@@ -85,7 +86,7 @@ class UndeploySpec(Spec):
 
     model: str = _alias()
     force: bool = option(default=False, help=_("do not wait for requests in flight"), kind="bool")
-    grace: float = option(30.0, help=_("seconds that requests in flight may take to finish"), kind="float", minimum=0)
+    grace: float = option(30.0, help=_("seconds to wait for requests in flight"), kind="float", minimum=0)
     ray_address: str = _ray_address()
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
 
@@ -96,21 +97,23 @@ def _worker(text: str) -> Any:
 
 @command("scale", run="byzer_magic.actions.actions:scale")
 class ScaleSpec(Spec):
-    """Another number of workers for a deployment that runs."""
+    """A new number of workers for a running deployment."""
 
-    summary = _("Change the number of workers of a running deployment; requests go on meanwhile.")
+    summary = _("Change the number of workers of a running deployment; requests continue.")
     examples = ("scale --model gpt4o_chat --num_workers 8",)
 
     model: str = _alias()
-    num_workers: int = option(help=_("workers that it shall have"), kind="int", minimum=1)
+    num_workers: int = option(help=_("new number of workers"), kind="int", minimum=1)
     ray_address: str = _ray_address()
 
 
 @command("drain", run="byzer_magic.actions.actions:drain")
 class DrainSpec(Spec):
-    """Workers that shall get no new requests."""
+    """Workers that receive no new requests."""
 
-    summary = _("Send no new requests to a deployment, or to one worker; those in flight finish. `restart` ends it.")
+    summary = _(
+        "Send no new requests to a deployment or to one worker; requests in flight finish. `restart` undoes it."
+    )
     examples = ("drain --model gpt4o_chat", "drain --model llama --worker 1")
 
     model: str = _alias()
@@ -120,28 +123,30 @@ class DrainSpec(Spec):
 
 @command("restart", run="byzer_magic.actions.actions:restart")
 class RestartSpec(Spec):
-    """Workers that shall begin anew."""
+    """Workers to restart."""
 
-    summary = _("Restart the workers one after the other, or one of them; requests in flight finish first.")
+    summary = _("Restart all workers one by one, or one worker; requests in flight finish first.")
     examples = ("restart --model llama", "restart --model llama --worker 1")
 
     model: str = _alias()
     worker: int | None = _worker(_("this worker only"))
-    grace: float = option(30.0, help=_("seconds that requests in flight may take to finish"), kind="float", minimum=0)
+    grace: float = option(30.0, help=_("seconds to wait for requests in flight"), kind="float", minimum=0)
     ray_address: str = _ray_address()
 
 
 @command("stat", run="byzer_magic.actions.inspect:stat")
 class StatSpec(Spec):
-    """A look at one deployment, or at all."""
+    """Statistics of one deployment, or of all."""
 
-    summary = _("Show the counters of one deployment as JSON, or a table of all.")
+    summary = _("Show the statistics of one deployment as JSON, or a table of all deployments.")
     examples = ("stat --model gpt4o_chat", "stat --interval 2", "stat --df")
 
     model: str | None = _alias(None)
-    json: bool = option(default=False, help=_("print plain JSON"), kind="bool")
-    df: bool = option(default=False, help=_("return a pandas DataFrame (notebook)"), kind="bool")
-    interval: float = option(0.0, help=_("repeat every so many seconds until interrupted"), kind="float", minimum=0)
+    json: bool = option(default=False, help=_("print JSON"), kind="bool")
+    df: bool = option(default=False, help=_("return a pandas DataFrame (notebook only)"), kind="bool")
+    interval: float = option(
+        0.0, help=_("repeat at this interval, in seconds, until interrupted"), kind="float", minimum=0
+    )
     ray_address: str = _ray_address()
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
 
@@ -153,24 +158,22 @@ class ListSpec(Spec):
     summary = _("List the deployments of the cluster.")
     examples = ("list",)
 
-    json: bool = option(default=False, help=_("print plain JSON"), kind="bool")
+    json: bool = option(default=False, help=_("print JSON"), kind="bool")
     ray_address: str = _ray_address()
 
 
-@command(
-    "panel", run="byzer_magic.widgets.panel.screen:show", notebook_only=_("In a shell there is: stat --interval 1")
-)
+@command("panel", run="byzer_magic.widgets.panel.screen:show", notebook_only=_("In a shell, use: stat --interval 1"))
 class PanelSpec(Spec):
     """The live panel."""
 
-    summary = _("Show all deployments, or one, in a panel that stays live while cells run.")
+    summary = _("Show all deployments, or one, in a panel that updates while cells run.")
     examples = ("panel", "panel --model gpt4o_chat")
 
     model: str | None = _alias(None)
     ray_address: str = _ray_address()
 
 
-@command("plot", run="byzer_magic.widgets.plot:show", notebook_only=_("In a shell there is: stat --model ALIAS --json"))
+@command("plot", run="byzer_magic.widgets.plot:show", notebook_only=_("In a shell, use: stat --model ALIAS --json"))
 class PlotSpec(Spec):
     """A deployment's last minutes as a figure."""
 
@@ -178,45 +181,39 @@ class PlotSpec(Spec):
     examples = ("plot --model gpt4o_chat", "plot --model gpt4o_chat --minutes 2")
 
     model: str = _alias()
-    minutes: float = option(10.0, help=_("how far back, at most 10"), kind="float", minimum=0.1)
+    minutes: float = option(10.0, help=_("minutes to go back, at most 10"), kind="float", minimum=0.1)
     ray_address: str = _ray_address()
 
 
-@command("form", run="byzer_magic.widgets.form.screen:show", notebook_only=_("In a shell there is: deploy --help"))
+@command("form", run="byzer_magic.widgets.form.screen:show", notebook_only=_("In a shell, use: deploy --help"))
 class FormSpec(Spec):
     """A form for a deployment."""
 
-    summary = _("Fill in a deployment as a form: fields, checks, a test of the connection, the command it stands for.")
+    summary = _("Deploy with a form: fields, checks, a connection test, and the resulting command.")
     examples = ("form", "form deepseek-chat", "form --file deploy.yml")
     keeps_file = True
 
     preset: str | None = option(
-        None, help=_("preset, type (saas/openai) or engine (vllm) to begin with"), positional=True, complete="preset",
+        None, help=_("preset, type (saas/openai) or engine (vllm) to start with"), positional=True, complete="preset",
     )  # fmt: skip
-    file: str | None = option(None, help=_("YAML file to begin with"), complete="path")
+    file: str | None = option(None, help=_("YAML file to start with"), complete="path")
     ray_address: str = _ray_address()
 
 
 @command(
     "chat",
     run="byzer_magic.widgets.chat.screen:show",
-    notebook_only=_("In a shell there is: easy-byzerllm chat ALIAS PROMPT"),
+    notebook_only=_("In a shell, use: easy-byzerllm chat ALIAS PROMPT"),
 )
 class ChatViewSpec(Spec):
     """A chat window in a cell."""
 
-    summary = _("Open a chat with a deployment: streaming answers, attachments, sessions, settings.")
+    summary = _("Open a chat window for a deployment: streaming responses, attachments, sessions, settings.")
     examples = ("chat gpt4o_chat", "chat gpt4o_chat --session tutor")
 
     model: str = _alias(positional=True)
-    session: str | None = option(
-        None,
-        help=_("go on with this session of %%chat"),
-    )
-    system: str | None = option(
-        None,
-        help=_("system prompt"),
-    )
+    session: str | None = option(None, help=_("continue this session of %%chat"))
+    system: str | None = option(None, help=_("system prompt"))
     ray_address: str = _ray_address()
 
 
@@ -224,7 +221,7 @@ class ChatViewSpec(Spec):
 class QuerySpec(Spec):
     """One prompt to one deployment."""
 
-    summary = _("Send one prompt and print the answer.")
+    summary = _("Send one prompt and print the response.")
     examples = (
         'query --model gpt4o_chat --query "Why is the sky blue?"',
         'query --model openai_tts --query "Hello" --params voice=nova --output_file hello.mp3',
@@ -232,23 +229,17 @@ class QuerySpec(Spec):
     )
 
     model: str = _alias()
-    query: str | None = option(
-        None,
-        help=_("the prompt"),
-    )
+    query: str | None = option(None, help=_("the prompt"))
     output_file: str | None = option(
-        None, help=_("write the answer to this file: text, sound, picture or JSON"), complete="path"
+        None, help=_("write the response to this file: text, audio, image or JSON"), complete="path"
     )
-    image: tuple[str, ...] = _images(_("a picture to look at or to change: path or URL; may be repeated"))
-    audio: str | None = option(None, help=_("a sound to write down: its path"), complete="path")
+    image: tuple[str, ...] = _images(_("image to send or to edit: path or URL; may be repeated"))
+    audio: str | None = option(None, help=_("audio to transcribe: path"), complete="path")
     params: Mapping[str, str] = _request_params()
-    system: str | None = option(
-        None,
-        help=_("system prompt"),
-    )
+    system: str | None = option(None, help=_("system prompt"))
     temperature: float | None = option(None, help=_("sampling temperature"), kind="float")
-    max_tokens: int | None = option(None, help=_("longest answer, in tokens"), kind="int", minimum=1)
-    timeout: float | None = option(None, help=_("seconds to wait for the whole answer"), kind="float", minimum=0)
+    max_tokens: int | None = option(None, help=_("maximum length of the response, in tokens"), kind="int", minimum=1)
+    timeout: float | None = option(None, help=_("seconds to wait for the complete response"), kind="float", minimum=0)
     ray_address: str = _ray_address()
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
 
@@ -257,11 +248,11 @@ class QuerySpec(Spec):
 class LogsSpec(Spec):
     """The log of one deployment."""
 
-    summary = _("Show the last lines that a deployment and its engine wrote.")
+    summary = _("Show the last lines of the log of a deployment and its engine.")
     examples = ("logs --model llama --lines 50",)
 
     model: str = _alias()
-    lines: int = option(100, help=_("how many lines"), kind="int", minimum=1)
+    lines: int = option(100, help=_("number of lines"), kind="int", minimum=1)
     ray_address: str = _ray_address()
 
 
@@ -277,9 +268,9 @@ class ConnectSpec(Spec):
 
 @command("shutdown", run="byzer_magic.actions.actions:shutdown")
 class ShutdownSpec(Spec):
-    """The end of the local Ray."""
+    """Stops the local Ray."""
 
-    summary = _("Stop the local Ray that byzer-magic started, with all its deployments.")
+    summary = _("Stop the local Ray that byzer-magic started, and all its deployments.")
     examples = ("shutdown",)
 
 
@@ -287,47 +278,46 @@ class ShutdownSpec(Spec):
 class ModelsSpec(Spec):
     """The models on this machine's disk."""
 
-    summary = _("List the local models in the usual caches, and what runs each.")
+    summary = _("List the models in the usual caches of this machine, and the engine that runs each.")
     examples = ("models", "models --model_path /data/models")
 
-    model_path: str | None = option(None, help=_("look in this folder instead"), complete="path")
-    json: bool = option(default=False, help=_("print plain JSON"), kind="bool")
+    model_path: str | None = option(None, help=_("search this folder instead"), complete="path")
+    json: bool = option(default=False, help=_("print JSON"), kind="bool")
 
 
 @command("doctor", run="byzer_magic.actions.inspect:diagnose")
 class DoctorSpec(Spec):
     """What is installed here, and what a model would need."""
 
-    summary = _("Show which engines are installed, what is free, and what a model would need.")
+    summary = _("Show installed engines, free resources, and what a model would need.")
     examples = ("doctor", "doctor --model_path /data/models/Qwen3-8B")
 
     model_path: str | None = option(
-        None, help=_("a model to size up before it is loaded: file or folder"), complete="path"
+        None, help=_("model to estimate before it is loaded: file or folder"), complete="path"
     )
-    json: bool = option(default=False, help=_("print plain JSON"), kind="bool")
+    json: bool = option(default=False, help=_("print JSON"), kind="bool")
 
 
 @command("presets", run="byzer_magic.actions.inspect:list_presets")
 class PresetsSpec(Spec):
     """The table of presets."""
 
-    summary = _("Show the presets that `easy deploy` knows.")
+    summary = _("List the presets of `easy deploy`.")
     examples = ("presets",)
 
-    json: bool = option(default=False, help=_("print plain JSON"), kind="bool")
+    json: bool = option(default=False, help=_("print JSON"), kind="bool")
 
 
-@command("sessions", run="byzer_magic.magics.chat:sessions", notebook_only=_("In a shell there are no sessions."))
+@command(
+    "sessions", run="byzer_magic.magics.chat:sessions", notebook_only=_("A shell has no sessions; use a notebook.")
+)
 class SessionsSpec(Spec):
-    """The conversations that `%%chat --session` remembers."""
+    """The conversations that `%%chat --session` keeps."""
 
-    summary = _("List the conversation sessions of this notebook, or forget some.")
+    summary = _("List the sessions of this notebook, or remove them.")
     examples = ("sessions", "sessions --reset tutor", "sessions --reset all")
 
-    reset: str | None = option(
-        None,
-        help=_("forget this session (all: every one)"),
-    )
+    reset: str | None = option(None, help=_("remove this session (all: every session)"))
 
 
 @command("easy deploy", run="byzer_magic.actions.actions:easy_deploy")
@@ -337,19 +327,15 @@ class EasyDeploySpec(Spec):
     summary = _("Deploy a preset: provider, URL and model name are filled in.")
     examples = ("easy deploy deepseek-chat --token ${DEEPSEEK_API_KEY} --alias deepseek_chat",)
 
-    preset: str = option(help=_("name of the preset (`presets` shows them)"), positional=True, complete="preset")
-    token: str | None = option(None, help=_("key of the provider; ${NAME} is fine"), secret=True)
+    preset: str = option(help=_("name of the preset (`presets` lists them)"), positional=True, complete="preset")
+    token: str | None = option(None, help=_("API key of the provider; may be ${NAME}"), secret=True)
     alias: str | None = option(
-        None,
-        help=_("alias; default: the preset's name with _ for other characters"),
+        None, help=_("alias; default: the preset's name, with _ for characters other than letters and digits")
     )
-    base_url: str | None = option(
-        None,
-        help=_("another endpoint with the same wire"),
-    )
-    infer_params: Mapping[str, str] = option(help=_("more settings, key=value"), kind="params")
+    base_url: str | None = option(None, help=_("another URL with the same API"))
+    infer_params: Mapping[str, str] = option(help=_("more parameters, as key=value words"), kind="params")
     ray_address: str = _ray_address()
-    replace: bool = option(default=False, help=_("replace what runs under this alias"), kind="bool")
+    replace: bool = option(default=False, help=_("replace the deployment of this alias"), kind="bool")
     dry_run: bool = option(default=False, help=_("check everything, deploy nothing"), kind="bool")
 
 
@@ -369,7 +355,7 @@ class EasyUndeploySpec(Spec):
 class EasyChatSpec(Spec):
     """One prompt to one deployment, named without flags."""
 
-    summary = _("Send one prompt and print the answer as it comes.")
+    summary = _("Send one prompt and print the response as it arrives.")
     examples = ("easy chat deepseek_chat Why is the sky blue?",)
 
     model: str = _alias(positional=True)
@@ -381,7 +367,7 @@ class EasyChatSpec(Spec):
 class ChatSpec(Spec):
     """The first line of `%%chat` (or all of `%chat`)."""
 
-    summary = _("Ask a deployment what it is for: chat streams into the cell, speech plays, pictures show.")
+    summary = _("Send a request to a deployment: chat streams into the cell, speech plays, images are shown.")
     examples = (
         "%%chat gpt4o_chat --session tutor",
         "%chat gpt4o_chat Why is the sky blue?",
@@ -392,37 +378,28 @@ class ChatSpec(Spec):
     )
 
     model: str = option(
-        help=_("alias of the deployment; several, with commas between, answer side by side"),
+        help=_("alias of the deployment; several, separated by commas, respond side by side"),
         complete="alias", positional=True,
     )  # fmt: skip
     query: str | None = option(None, help=_("the prompt, when it is not in the cell"), positional=True)
-    system: str | None = option(
-        None,
-        help=_("system prompt"),
-    )
+    system: str | None = option(None, help=_("system prompt"))
     temperature: float | None = option(None, help=_("sampling temperature"), kind="float")
-    max_tokens: int | None = option(None, help=_("longest answer, in tokens"), kind="int", minimum=1)
-    image: tuple[str, ...] = _images(_("a picture to look at or to change: path, URL or variable; may be repeated"))
+    max_tokens: int | None = option(None, help=_("maximum length of the response, in tokens"), kind="int", minimum=1)
+    image: tuple[str, ...] = _images(_("image to send or to edit: path, URL or variable; may be repeated"))
     audio: str | None = option(
-        None, help=_("a sound to write down: path or variable; rec: record it here"), complete="path",
+        None, help=_("audio to transcribe: path or variable; rec: record it here"), complete="path",
     )  # fmt: skip
     params: Mapping[str, str] = _request_params()
-    session: str | None = option(
-        None,
-        help=_("remember the conversation under this name"),
-    )
-    reset: bool = option(default=False, help=_("start the session anew"), kind="bool")
-    format: str = option("markdown", help=_("how the answer is shown"), choices=("markdown", "text", "json", "code"))
-    out: str | None = option(
-        None,
-        help=_("put the result (of several models: a list) into this variable"),
-    )
-    df: bool = option(default=False, help=_("put a pandas DataFrame into --out instead"), kind="bool")
+    session: str | None = option(None, help=_("keep the conversation under this name"))
+    reset: bool = option(default=False, help=_("start the session again"), kind="bool")
+    format: str = option("markdown", help=_("how the response is shown"), choices=("markdown", "text", "json", "code"))
+    out: str | None = option(None, help=_("variable for the result (of several models: a list)"))
+    df: bool = option(default=False, help=_("store a pandas DataFrame in --out instead"), kind="bool")
     judge: str | None = option(
-        None, help=_("a deployment that compares the answers of several models"), complete="alias"
+        None, help=_("deployment that compares the responses of several models"), complete="alias"
     )
-    no_stream: bool = option(default=False, help=_("show the answer when it is complete"), kind="bool")
-    timeout: float | None = option(None, help=_("seconds to wait for the whole answer"), kind="float", minimum=0)
+    no_stream: bool = option(default=False, help=_("show the response when it is complete"), kind="bool")
+    timeout: float | None = option(None, help=_("seconds to wait for the complete response"), kind="float", minimum=0)
 
 
 COMMANDS = {name: row.spec for name, row in REGISTRY.items() if not name.startswith((EASY, CELL))}

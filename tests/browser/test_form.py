@@ -122,7 +122,7 @@ def test_form_reports_errors_while_typing(opened: Callable[..., Form]) -> None:
     expect(form.input("num_workers")).to_have_attribute("aria-invalid", "true")
     expect(form.line).not_to_contain_text("num_workers")
     form.input("num_workers").fill("2")
-    expect(form.said("num_workers")).to_contain_text("workers of this deployment")
+    expect(form.said("num_workers")).to_contain_text("number of workers")
     expect(form.line).to_contain_text("--num_workers 2")
     form.input("num_workers").press("ArrowUp")
     expect(form.line).to_contain_text("--num_workers 3")

@@ -418,7 +418,7 @@ def test_help_of_a_command_has_its_options(name: str) -> None:
 
 
 def test_help_text_is_chinese_on_demand() -> None:
-    assert "部署实例的名字，唯一 (必填)" in help_text("deploy", chinese=True)
+    assert "部署的别名，在集群中唯一（必填）" in help_text("deploy", chinese=True)
 
 
 def test_help_of_chat() -> None:

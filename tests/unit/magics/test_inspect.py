@@ -20,7 +20,7 @@ def at(marked: str) -> str | None:
         ("|%byzer", "Usage: %byzer COMMAND"),
         ("%byzer nonsense |", "Usage: %byzer COMMAND"),
         ("%byzer dep|loy --model x", "Deploy a SaaS model"),
-        ("%byzer deploy --num_wor|", "--num_workers N  workers of this deployment"),
+        ("%byzer deploy --num_wor|", "--num_workers N  number of workers"),
         ("%byzer deploy --num_workers |", "--num_workers N"),
         ("%byzer deploy --num_workers 2 |", "Deploy a SaaS model"),
         ("%byzer deploy --replace |", "--replace  replace what runs"),
