@@ -30,9 +30,9 @@
       ClusterError
         CannotConnect            Ray is unreachable or cannot be started
 
-The message is what happened, in one sentence; the hint is the next step. Both are lazy texts, so that an error raised in
-one process is shown in the language of another: `to_wire` and `from_wire` carry it between a pool and its clients, pickle
-carries it through Ray.
+The message is what happened, in one sentence; the hint is the next step. Both are lazy texts, so that an error raised
+in one process is shown in the language of another: `to_wire` and `from_wire` carry it between a pool and its clients,
+pickle carries it through Ray.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import Any
+
+from byzer_magic.i18n import Text
 
 ROOT = "byzer_magic"
 KEY_SHAPES = re.compile(r"\b(sk-[A-Za-z0-9_-]{6,}|Bearer\s+[A-Za-z0-9._~+/=-]{8,}|AKIA[A-Z0-9]{12,})")
@@ -11,7 +14,7 @@ KEY_SHAPES = re.compile(r"\b(sk-[A-Za-z0-9_-]{6,}|Bearer\s+[A-Za-z0-9._~+/=-]{8,
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """Return a text with known secrets, and whatever looks like a key, replaced by ``***``.
+    """Return a text with known secrets, and whatever looks like a key, replaced by ``***``; a lazy text stays lazy.
 
     Args:
         text: any text, such as a provider's error.
@@ -21,10 +24,19 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
         >>> redact("401 for sk-abcdef123456 of user hunter2", ("hunter2",))
         '401 for *** of user ***'
     """
+    if isinstance(text, Text):  # secrets are among the values, never in a template
+        values = {name: _redacted(value, secrets) for name, value in text.values.items()}
+        return Text(text.template, text.plural, values)
     for secret in sorted(secrets, key=len, reverse=True):  # a secret may begin with another one
         if len(secret) >= 4:  # a shorter one would hide ordinary words
             text = text.replace(secret, "***")
     return KEY_SHAPES.sub("***", text)
+
+
+def _redacted(value: Any, secrets: tuple[str, ...]) -> Any:
+    if isinstance(value, list):
+        return [_redacted(item, secrets) for item in value]
+    return redact(value, secrets) if isinstance(value, str) else value
 
 
 class RedactingFilter(logging.Filter):

@@ -29,7 +29,7 @@ def help_text(name: str | None = None, *, chinese: bool = False) -> str:
 
     Example:
         >>> print(help_text("shutdown").splitlines()[0])
-        Stop the local Ray that byzer-magic started, with all its deployments.
+        Stop the local Ray that byzer-magic started, and all its deployments.
     """
     known = all_commands()
     with _language(chinese=chinese):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from byzer_magic.i18n import lazy_gettext, localized
 from byzer_magic.log import ROOT, RedactingFilter, get_logger, redact
 
 SECRET = "hunter2-hunter2"
@@ -26,6 +27,12 @@ def test_redact_leaves_ordinary_text(text: str) -> None:
 
 def test_redact_hides_known_secrets_everywhere() -> None:
     assert redact(f"{SECRET}:{SECRET} x", ("other", SECRET)) == "***:*** x"
+
+
+def test_redact_keeps_a_text_translatable() -> None:
+    text = redact(lazy_gettext("Unknown command {name}.", name=f"{SECRET} sk-abcdef123456"), (SECRET,))
+    assert text == "Unknown command *** ***."
+    assert localized(text, "zh") == "未知命令 *** ***。"
 
 
 def test_redact_leaves_very_short_secrets() -> None:

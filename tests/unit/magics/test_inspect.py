@@ -23,12 +23,12 @@ def at(marked: str) -> str | None:
         ("%byzer deploy --num_wor|", "--num_workers N  number of workers"),
         ("%byzer deploy --num_workers |", "--num_workers N"),
         ("%byzer deploy --num_workers 2 |", "Deploy a SaaS model"),
-        ("%byzer deploy --replace |", "--replace  replace what runs"),
+        ("%byzer deploy --replace |", "--replace  replace the deployment"),
         ("%byzer deploy \\\n  --infer_backend |", "--infer_backend TEXT"),
         ("%%byzer\nbyzerllm stat\nbyzerllm undeploy --model |", "--model TEXT"),
         ("%byzer easy deploy |", "Deploy a preset"),
         ("%%chat m --sess|", "--session TEXT"),
-        ("x = 1\n%chat |", "Ask a deployment"),
+        ("x = 1\n%chat |", "Send a request"),
     ],
 )
 def test_help_at_returns_the_help_of_what_the_cursor_is_in(marked: str, begins: str) -> None:
