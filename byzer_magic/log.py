@@ -24,13 +24,15 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
         >>> redact("401 for sk-abcdef123456 of user hunter2", ("hunter2",))
         '401 for *** of user ***'
     """
-    if isinstance(text, Text):  # secrets are among the values, never in a template
+    if isinstance(text, Text) and text.values:  # secrets are among the values, never in a template
         values = {name: _redacted(value, secrets) for name, value in text.values.items()}
         return Text(text.template, text.plural, values)
+    redacted = str(text)
     for secret in sorted(secrets, key=len, reverse=True):  # a secret may begin with another one
         if len(secret) >= 4:  # a shorter one would hide ordinary words
-            text = text.replace(secret, "***")
-    return KEY_SHAPES.sub("***", text)
+            redacted = redacted.replace(secret, "***")
+    redacted = KEY_SHAPES.sub("***", redacted)
+    return text if redacted == text else redacted
 
 
 def _redacted(value: Any, secrets: tuple[str, ...]) -> Any:
