@@ -32,7 +32,7 @@ def requests() -> st.SearchStrategy[Request]:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(requests(), max_size=6))
-def test_whatever_is_sent_arrives_whole_and_large_media_only_once(asked: list[Request]) -> None:
+def test_attachments_arrive_complete_and_only_once(asked: list[Request]) -> None:
     client, server = attachments.AttachmentCache(), attachments.AttachmentCache()
     sent: set[str] = set()
     for request in asked:
@@ -50,7 +50,7 @@ def test_whatever_is_sent_arrives_whole_and_large_media_only_once(asked: list[Re
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True), max_size=20))
-def test_both_ends_forget_the_same(uses: list[list[int]]) -> None:
+def test_both_caches_evict_the_same_attachments(uses: list[list[int]]) -> None:
     client, server = attachments.AttachmentCache(), attachments.AttachmentCache()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attachments, "CACHE_BYTES", 25)
@@ -64,7 +64,7 @@ def test_both_ends_forget_the_same(uses: list[list[int]]) -> None:
             assert client._sizes == server._sizes
 
 
-def test_pieces_that_do_not_fit_are_refused() -> None:
+def test_cache_refuses_chunks_out_of_order() -> None:
     kept = attachments.AttachmentCache()
     with pytest.raises(ProtocolError):
         kept.arrive(AttachmentChunk("a", 5, 10, b"12345"))
@@ -104,7 +104,7 @@ STEPS = st.tuples(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(STEPS, max_size=20))
-def test_the_client_never_omits_what_the_server_lacks(steps: list[tuple[list[int], int | None]]) -> None:
+def test_client_never_omits_an_attachment_that_the_server_lacks(steps: list[tuple[list[int], int | None]]) -> None:
     """Requests, some given up between any two frames, as `link` sends them (it notes and writes a call at once)."""
     client, server = attachments.AttachmentCache(), attachments.AttachmentCache()
     with pytest.MonkeyPatch.context() as patch:
@@ -123,7 +123,7 @@ def test_the_client_never_omits_what_the_server_lacks(steps: list[tuple[list[int
             assert client._sizes.keys() <= server._data.keys()
 
 
-def test_what_was_given_up_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_drops_attachments_of_cancelled_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attachments, "MAX_REQUEST_BYTES", 100)
     kept = attachments.AttachmentCache()
     for number in range(50):
@@ -134,7 +134,7 @@ def test_what_was_given_up_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch)
     assert kept.take(["whole 48", "whole 49"]), "the latest are there"
 
 
-def test_more_than_one_request_may_carry_is_refused_where_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_detach_refuses_a_request_over_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attachments, "MAX_REQUEST_BYTES", attachments.ATTACHMENT_BYTES * 2 - 1)
     pictures = [Media("image/png", bytes([number]) * attachments.ATTACHMENT_BYTES) for number in range(2)]
     with pytest.raises(CommandError, match="exceed 1 GB"):

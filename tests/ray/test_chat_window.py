@@ -94,7 +94,7 @@ def page(manager: Manager, deploy: Callable[..., str]) -> Page:
     return Page(manager, deploy("m"))
 
 
-def test_an_answer_streams_in_blocks_and_is_kept(page: Page) -> None:
+def test_chat_window_streams_a_response_in_blocks_and_keeps_it(page: Page) -> None:
     turn = page.ask("tokens:40@60")
     assert turn["state"] == "done"
     assert any(message["type"] == "blocks" for message in page.got)
@@ -104,13 +104,13 @@ def test_an_answer_streams_in_blocks_and_is_kept(page: Page) -> None:
     assert "t39" in page.transcript("t39")["text/plain"]
 
 
-def test_only_what_has_changed_is_sent(page: Page) -> None:
+def test_chat_window_sends_only_changes(page: Page) -> None:
     page.ask("say:" + "\n\n".join(f"paragraph {number}" for number in range(30)))
     later = [message for message in page.got if message["type"] == "blocks"][1:]
     assert all(message["begin"] > 0 for message in later)
 
 
-def test_stop_frees_the_slot_and_keeps_the_part(page: Page, manager: Manager) -> None:
+def test_stop_frees_the_slot_and_keeps_the_partial_response(page: Page, manager: Manager) -> None:
     page.tell("ask", text="tokens:2000@50")
     page.wait(lambda message: message["type"] == "blocks")
     page.tell("stop")
@@ -124,7 +124,7 @@ def test_stop_frees_the_slot_and_keeps_the_part(page: Page, manager: Manager) ->
     assert page.ask("again")["answer"] == "Echo: again"
 
 
-def test_the_conversation_goes_on_and_an_edit_replaces_it(page: Page, provider: Process) -> None:
+def test_edited_prompt_replaces_the_rest_of_the_conversation(page: Page, provider: Process) -> None:
     page.ask("say:one")
     second = page.ask("say:two")
     page.ask("say:three", at=second["id"])
@@ -134,7 +134,7 @@ def test_the_conversation_goes_on_and_an_edit_replaces_it(page: Page, provider: 
     assert page.window.bundle()["text/plain"].count("You: ") == 2
 
 
-def test_an_error_stays_in_its_place_and_is_not_remembered(page: Page) -> None:
+def test_error_is_shown_in_its_turn_and_not_sent_again(page: Page) -> None:
     turn = page.ask("fault:context")
     assert turn["state"] == "failed"
     assert "bz-chat-error" in turn["blocks"][-1]
@@ -143,7 +143,7 @@ def test_an_error_stays_in_its_place_and_is_not_remembered(page: Page) -> None:
     assert page.ask("say:fine", at=turn["id"])["answer"] == "fine"
 
 
-def test_one_answer_at_a_time(page: Page) -> None:
+def test_chat_window_runs_one_request_at_a_time(page: Page) -> None:
     page.tell("ask", text="tokens:200@50")
     page.tell("ask", text="other")
     refused = page.wait(lambda message: message["type"] == "refused")
@@ -152,7 +152,7 @@ def test_one_answer_at_a_time(page: Page) -> None:
     page.wait(lambda message: message["type"] == "turn" and message["state"] == "stopped")
 
 
-def test_a_session_is_shared_both_ways(page: Page) -> None:
+def test_session_is_shared_with_the_chat_magic(page: Page) -> None:
     page.ask("say:one")
     earlier = page.context.sessions["chat-1"]
     page.context.sessions["chat-1"] = [*earlier, Message("user", "in a cell"), Message("assistant", "two")]
@@ -164,7 +164,7 @@ def test_a_session_is_shared_both_ways(page: Page) -> None:
     assert page.wait(lambda message: message["type"] == "setup")["session"] == "chat-2"
 
 
-def test_settings_go_with_the_request(page: Page) -> None:
+def test_settings_are_sent_with_the_request(page: Page) -> None:
     page.tell("settings", system="be brief", temperature="0.5", max_tokens="7", more="seed=1 top_p=0.9")
     page.wait(lambda message: message["type"] == "settings")
     page.ask("say:x")
@@ -176,7 +176,7 @@ def test_settings_go_with_the_request(page: Page) -> None:
     assert "many" in page.wait(lambda message: message["type"] == "refused")["text"]
 
 
-def test_a_picture_goes_with_the_prompt(page: Page) -> None:
+def test_image_is_sent_with_the_prompt(page: Page) -> None:
     half = len(PNG) // 2
     page.tell("piece", PNG[:half], file="f1", kind="image", at=0, of=2)
     page.tell("piece", PNG[half:], file="f1", kind="image", at=1, of=2)
@@ -187,7 +187,7 @@ def test_a_picture_goes_with_the_prompt(page: Page) -> None:
     assert page.wait(lambda message: message["type"] == "refused")["file"] == "f2"
 
 
-def test_a_sound_needs_a_model_that_listens(page: Page, deploy: Callable[..., str]) -> None:
+def test_audio_needs_a_model_that_accepts_audio(page: Page, deploy: Callable[..., str]) -> None:
     deploy("listen", "whisper-1")
     page.tell("models")
     assert "transcribe" in page.wait(lambda message: message["type"] == "models")["models"]["listen"]
@@ -200,7 +200,7 @@ def test_a_sound_needs_a_model_that_listens(page: Page, deploy: Callable[..., st
     assert page.ask("", at=turn["id"])["state"] == "done"
 
 
-def test_a_voice_answers_with_a_player(manager: Manager, deploy: Callable[..., str]) -> None:
+def test_speech_model_responds_with_a_player(manager: Manager, deploy: Callable[..., str]) -> None:
     page = Page(manager, deploy("voice", "tts-1"))
     turn = page.ask("Hello there.")
     assert turn["state"] == "done"
@@ -209,7 +209,7 @@ def test_a_voice_answers_with_a_player(manager: Manager, deploy: Callable[..., s
     assert page.context.sessions == {}
 
 
-def test_export_and_a_model_that_is_gone(page: Page) -> None:
+def test_export_works_after_the_model_is_undeployed(page: Page) -> None:
     page.ask("say:**x**")
     page.tell("export", to="to_cells")
     sent = page.wait(lambda message: message["type"] == "export")
@@ -222,7 +222,7 @@ def test_export_and_a_model_that_is_gone(page: Page) -> None:
 
 
 @pytest.mark.engine
-def test_a_real_model_stops_when_it_is_told(manager: Manager, gguf: Path) -> None:
+def test_stop_cancels_a_real_model(manager: Manager, gguf: Path) -> None:
     for _ in manager.iterate(manager.deploy(manager.plan(llama(gguf)))):
         pass
     page = Page(manager, "l")

@@ -15,7 +15,7 @@ from tests.conftest import Shell, alive
 pytestmark = pytest.mark.ray
 
 
-def test_a_port_that_is_no_ray_is_given_up(shell: Shell) -> None:
+def test_connect_times_out_at_a_port_that_is_not_a_ray_head(shell: Shell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=accept_and_say_nothing, args=(server,), daemon=True).start()
         shell.env["BYZER_CONNECT_SECONDS"] = "3"
@@ -34,14 +34,14 @@ def accept_and_say_nothing(server: socket.socket) -> None:
             return
 
 
-def test_an_address_connects_to_that_cluster(cluster: Manager, shell: Shell) -> None:
+def test_connect_uses_the_given_address(cluster: Manager, shell: Shell) -> None:
     address = cluster.connect()
     done = shell("connect", "--ray_address", address)
     assert (done.returncode, done.stdout) == (0, "")
     assert address in done.stderr
 
 
-def test_two_shells_start_one_ray(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_two_shells_start_one_local_ray(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = Path(f"/tmp/bz{tmp_path_factory.getbasetemp().name[-6:]}two")  # short: sockets live below it
     folder.mkdir()
     shell.env |= {"RAY_TMPDIR": str(folder)}

@@ -23,7 +23,7 @@ def deploy(manager: Manager, alias: str, **params: str) -> None:
         pass
 
 
-def test_an_answer_knows_its_cost(manager: Manager, provider: Process) -> None:
+def test_response_has_its_cost(manager: Manager, provider: Process) -> None:
     deploy(manager, "priced", base_url=f"{provider.url}/v1")
     result = bz.model("priced").chat("hello")
     price = prices.find("saas/openai", "gpt-4o")
@@ -38,7 +38,7 @@ def test_an_answer_knows_its_cost(manager: Manager, provider: Process) -> None:
     assert bz.model("priced").stat().cost == pytest.approx(2 * result.cost)
 
 
-def test_elsewhere_the_same_name_has_no_price(manager: Manager, provider: Process) -> None:
+def test_same_model_name_elsewhere_has_no_price(manager: Manager, provider: Process) -> None:
     # Our provider is the HTTP proxy on the way to another address, so that no request leaves the machine.
     deploy(manager, "cheap", base_url="http://models.example.com/v1", proxies=provider.url)
     result = bz.model("cheap").chat("hello")

@@ -54,7 +54,7 @@ def pid_of(manager: Manager, alias: str) -> int:
     return next(event.pid for event in manager.iterate(link.stream("watch")) if isinstance(event, Placed))
 
 
-def test_a_saas_model_answers_by_its_alias(manager: Manager, provider: Process) -> None:
+def test_api_model_chats_by_its_alias(manager: Manager, provider: Process) -> None:
     events = deploy(manager, saas(provider))
     assert isinstance(events[-1], Ready)
     result = bz.model("m").chat("hello world")
@@ -64,7 +64,7 @@ def test_a_saas_model_answers_by_its_alias(manager: Manager, provider: Process) 
     assert result.usage.completion_tokens > 0
 
 
-def test_a_local_model_streams_a_true_answer(manager: Manager, gguf: Path) -> None:
+def test_local_model_streams_a_correct_response(manager: Manager, gguf: Path) -> None:
     deploy(manager, llama(gguf))
     question = "What is the capital of France? Answer in one sentence."
     chunks = [chunk.text for chunk in bz.model("l").stream(question, temperature=0, max_tokens=30)]
@@ -72,7 +72,7 @@ def test_a_local_model_streams_a_true_answer(manager: Manager, gguf: Path) -> No
     assert sum(bool(chunk) for chunk in chunks) > 3
 
 
-def test_an_alias_that_runs_is_not_overwritten(manager: Manager, provider: Process) -> None:
+def test_deploy_refuses_an_alias_in_use(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     bz.model("m").chat("one")
     with pytest.raises(errors.NameTaken, match=r"saas/openai, 1 worker\(s\) x 1, 1 requests") as caught:
@@ -80,13 +80,13 @@ def test_an_alias_that_runs_is_not_overwritten(manager: Manager, provider: Proce
     assert "--replace" in caught.value.hint
 
 
-def test_replace_takes_the_place(manager: Manager, provider: Process) -> None:
+def test_deploy_with_replace_replaces_the_deployment(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     deploy(manager, saas(provider, num_workers=3, replace=True))
     assert len(bz.model("m").stat().workers) == 3
 
 
-def test_requests_go_to_the_worker_that_rested_longest(manager: Manager, provider: Process) -> None:
+def test_requests_go_to_the_least_recently_used_worker(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider, num_workers=3))
     assert [bz.model("m").chat("x").worker for _ in range(6)] == [0, 1, 2, 0, 1, 2]
     stat = bz.model("m").stat().legacy()
@@ -97,7 +97,7 @@ def test_requests_go_to_the_worker_that_rested_longest(manager: Manager, provide
     ]  # fmt: skip
 
 
-def test_stat_is_right_during_a_stream_and_after_it_is_left(manager: Manager, provider: Process) -> None:
+def test_stat_is_correct_during_a_stream_and_after_it_is_closed(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider, num_workers=2, worker_concurrency=2))
     model = bz.model("m")
     stream = model.stream("tokens:500@50")
@@ -108,7 +108,7 @@ def test_stat_is_right_during_a_stream_and_after_it_is_left(manager: Manager, pr
     assert eventually(lambda: model.stat().legacy()["state"] == [2, 2])
 
 
-def test_the_limit_holds_for_streams_of_several_processes(manager: Manager, provider: Process, shell: object) -> None:
+def test_concurrency_limit_holds_across_processes(manager: Manager, provider: Process, shell: object) -> None:
     deploy(manager, saas(provider, worker_concurrency=2))
     threads = [
         threading.Thread(target=shell, args=("chat", "m", "tokens:40@40"), kwargs={"easy": True})  # type: ignore[arg-type]
@@ -141,7 +141,7 @@ def test_undeploy_lets_a_request_finish(manager: Manager, provider: Process) -> 
     assert manager.run(manager.aliases()) == []
 
 
-def test_force_does_not_wait(manager: Manager, provider: Process) -> None:
+def test_undeploy_with_force_does_not_wait(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     stream = bz.model("m").stream("tokens:1000@20")
     next(stream)
@@ -152,7 +152,7 @@ def test_force_does_not_wait(manager: Manager, provider: Process) -> None:
         list(stream)
 
 
-def test_a_local_engine_leaves_no_process(manager: Manager, gguf: Path) -> None:
+def test_undeployed_engine_leaves_no_process(manager: Manager, gguf: Path) -> None:
     deploy(manager, llama(gguf, num_workers=2))
     link = manager.run(manager.connection.link("l"))
     pids = [pid_of(manager, "l"), *engine_pids(manager)]
@@ -166,7 +166,7 @@ def engine_pids(manager: Manager, alias: str = "l") -> list[int]:
     return [worker.pid for worker in manager.run(manager.stat(alias)).workers]
 
 
-def test_a_killed_saas_worker_is_an_error_and_then_works_again(manager: Manager, provider: Process) -> None:
+def test_killed_api_pool_raises_worker_lost_and_recovers(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     stream = bz.model("m").stream("tokens:1000@50")
     first = next(stream).text
@@ -179,7 +179,7 @@ def test_a_killed_saas_worker_is_an_error_and_then_works_again(manager: Manager,
     assert pid_of(manager, "m") != pid
 
 
-def test_a_killed_engine_is_an_error_and_the_other_one_serves(manager: Manager, gguf: Path) -> None:
+def test_killed_engine_raises_worker_lost_and_the_other_one_serves(manager: Manager, gguf: Path) -> None:
     deploy(manager, llama(gguf, num_workers=2))
     model = bz.model("l")
     stream = model.stream("Tell me a very long story about a king.", max_tokens=500)
@@ -194,13 +194,13 @@ def test_a_killed_engine_is_an_error_and_the_other_one_serves(manager: Manager, 
     assert victim not in engine_pids(manager)
 
 
-def test_two_kernels_see_the_same_alias_at_once(manager: Manager, provider: Process, shell: object) -> None:
+def test_new_process_finds_the_alias_at_once(manager: Manager, provider: Process, shell: object) -> None:
     deploy(manager, saas(provider))
     done = shell("query", "--model", "m", "--query", "from a shell")  # type: ignore[operator]
     assert (done.returncode, done.stdout) == (0, "Echo: from a shell\n")
 
 
-async def test_asyncio_programs_use_the_same_model(manager: Manager, provider: Process) -> None:
+async def test_model_works_in_asyncio_programs(manager: Manager, provider: Process) -> None:
     await asyncio.to_thread(deploy, manager, saas(provider, worker_concurrency=8))
     model = bz.model("m")
     results = await asyncio.gather(*(model.achat(f"n{number}") for number in range(8)))
@@ -208,7 +208,7 @@ async def test_asyncio_programs_use_the_same_model(manager: Manager, provider: P
     assert "".join([chunk.text async for chunk in model.astream("x y")]) == "Echo: x y"
 
 
-def test_messages_in_openai_form(manager: Manager, provider: Process) -> None:
+def test_chat_accepts_messages_in_openai_format(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
     assert bz.model("m").chat(turns, system="s").text == "Echo: c"
@@ -217,7 +217,7 @@ def test_messages_in_openai_form(manager: Manager, provider: Process) -> None:
 # ---- what a user may do wrong
 
 
-def test_an_alias_that_is_not_deployed_lists_those_that_are(manager: Manager, provider: Process) -> None:
+def test_unknown_alias_lists_the_deployed_ones(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider, "gpt4o_chat"))
     with pytest.raises(errors.NotDeployed, match="gpt4_chat") as caught:
         bz.model("gpt4_chat").chat("x")
@@ -226,7 +226,7 @@ def test_an_alias_that_is_not_deployed_lists_those_that_are(manager: Manager, pr
         manager.run(manager.undeploy(UndeploySpec(model="nothing")))
 
 
-def test_too_little_room_is_said_at_once(manager: Manager, provider: Process) -> None:
+def test_missing_resources_are_reported_at_once(manager: Manager, provider: Process) -> None:
     started = time.monotonic()
     with pytest.raises(errors.NoRoom, match=r"Not enough GPUs for [^ ]+: 3 requested, [0-9.]+ of 2 free") as caught:
         deploy(manager, saas(provider, gpus_per_worker=1, num_workers=3))
@@ -235,7 +235,7 @@ def test_too_little_room_is_said_at_once(manager: Manager, provider: Process) ->
     assert manager.run(manager.aliases()) == []
 
 
-def test_a_wrong_key_is_one_line_without_the_key(manager: Manager, provider: Process) -> None:
+def test_wrong_key_error_is_one_line_without_the_key(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider, infer_params={"saas.api_key": "sk-wrong-key-123456"}))
     for ask in (lambda: bz.model("m").chat("x"), lambda: list(bz.model("m").stream("x"))):
         with pytest.raises(errors.AuthenticationFailed, match="401") as caught:
@@ -244,28 +244,28 @@ def test_a_wrong_key_is_one_line_without_the_key(manager: Manager, provider: Pro
         assert "\n" not in caught.value.message
 
 
-def test_retry_after_reaches_the_program(manager: Manager, provider: Process) -> None:
+def test_retry_after_reaches_the_caller(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider, infer_params={"saas.max_retries": "0"}))
     with pytest.raises(errors.RateLimited) as caught:
         bz.model("m").chat("fault:429 retry_after=3 x")
     assert caught.value.details["retry_after"] == 3.0
 
 
-def test_a_provider_that_is_not_there(manager: Manager, provider: Process) -> None:
+def test_unreachable_provider_is_provider_unavailable(manager: Manager, provider: Process) -> None:
     params = {"saas.base_url": "http://127.0.0.1:9/v1", "saas.max_retries": "0"}
     deploy(manager, saas(provider, infer_params=params))
     with pytest.raises(errors.ProviderUnavailable, match=r"127\.0\.0\.1:9"):
         bz.model("m").chat("x")
 
 
-def test_a_deadline_ends_the_request(manager: Manager, provider: Process) -> None:
+def test_timeout_ends_the_request(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     with pytest.raises(errors.DeadlineExceeded, match=r"within 0.3 s"):
         bz.model("m").chat("fault:hang", timeout=0.3)
     assert eventually(lambda: bz.model("m").stat().busy == 0)
 
 
-def test_a_damaged_model_leaves_no_name_behind(manager: Manager, gguf: Path, tmp_path: Path) -> None:
+def test_failed_deploy_leaves_no_alias(manager: Manager, gguf: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(gguf.read_bytes()[:1_000_000])
     with pytest.raises(errors.ByzerError):
@@ -273,7 +273,7 @@ def test_a_damaged_model_leaves_no_name_behind(manager: Manager, gguf: Path, tmp
     assert manager.run(manager.aliases()) == []
 
 
-def test_an_interrupted_deploy_leaves_nothing(manager: Manager, gguf: Path) -> None:
+def test_interrupted_deploy_leaves_nothing(manager: Manager, gguf: Path) -> None:
     events = manager.iterate(manager.deploy(manager.plan(llama(gguf))))
     pid = next(event.pid for event in events if isinstance(event, Placed))
     events.close()  # type: ignore[attr-defined]  # a generator; Ctrl-C ends here too
@@ -282,7 +282,7 @@ def test_an_interrupted_deploy_leaves_nothing(manager: Manager, gguf: Path) -> N
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.02, 0.05, 0.1, 0.3, 0.6])
-def test_a_deploy_interrupted_at_any_moment_leaves_no_name(moment: float, manager: Manager, provider: Process) -> None:
+def test_deploy_interrupted_at_any_moment_leaves_no_alias(moment: float, manager: Manager, provider: Process) -> None:
     events = manager.deploy(manager.plan(saas(provider)))
 
     async def start_and_stop() -> None:
@@ -299,7 +299,7 @@ async def drain(events: object) -> None:
             await asyncio.sleep(10)
 
 
-def test_the_key_is_nowhere_in_ray(manager: Manager, provider: Process, ray_env: dict[str, str]) -> None:
+def test_key_is_nowhere_in_ray(manager: Manager, provider: Process, ray_env: dict[str, str]) -> None:
     deploy(manager, saas(provider))
     with pytest.raises(errors.ByzerError):
         bz.model("m").chat("fault:leak")

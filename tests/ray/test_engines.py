@@ -60,7 +60,7 @@ def gone(pids: list[int], seconds: float = 5) -> bool:
     return eventually(lambda: not any(map(alive, pids)), seconds)
 
 
-def test_two_workers_load_side_by_side_and_take_turns(manager: Manager, gguf: Path) -> None:
+def test_two_workers_load_concurrently_and_alternate(manager: Manager, gguf: Path) -> None:
     events = deploy(manager, llama(gguf, num_workers=2))
     loaded = {event.worker for event in events if isinstance(event, Loading)}
     assert loaded == {0, 1}
@@ -75,7 +75,7 @@ def test_undeploy_frees_the_memory_at_once(manager: Manager, gguf: Path) -> None
     assert not any(map(alive, pids)), "when the command returns"
 
 
-def test_a_worker_killed_while_it_loads_fails_the_deploy_within_seconds(manager: Manager) -> None:
+def test_worker_killed_while_loading_fails_the_deploy_within_seconds(manager: Manager) -> None:
     events = manager.iterate(manager.deploy(manager.plan(vllm())))
     started = 0.0
     with pytest.raises(errors.EngineFailed, match="worker 0 died while it was loading the model") as caught:
@@ -94,7 +94,7 @@ def eventual_pids() -> list[int]:
     return worker_pids("v")
 
 
-def test_an_interrupted_load_leaves_no_process_and_no_name(manager: Manager) -> None:
+def test_interrupted_load_leaves_no_process_and_no_alias(manager: Manager) -> None:
     events = manager.iterate(manager.deploy(manager.plan(vllm())))
     for event in events:
         if isinstance(event, Loading) and event.stage.startswith("loading") and len(family(worker_pids("v")[0])) > 1:
@@ -107,7 +107,7 @@ def test_an_interrupted_load_leaves_no_process_and_no_name(manager: Manager) -> 
     assert manager.run(manager.aliases()) == []
 
 
-def test_a_failed_load_says_why_and_keeps_its_log(manager: Manager) -> None:
+def test_failed_load_reports_the_reason_and_keeps_its_log(manager: Manager) -> None:
     """The engine's own process finds that out; what it wrote is the reason that people see."""
     with pytest.raises(errors.EngineFailed, match=r"not enough memory .*cache") as caught:
         deploy(manager, vllm(infer_params={"backend.kv_cache_memory_bytes": "1000"}))
@@ -117,7 +117,7 @@ def test_a_failed_load_says_why_and_keeps_its_log(manager: Manager) -> None:
     assert manager.run(manager.aliases()) == []
 
 
-def test_several_gpus_of_a_worker_share_the_model_in_one_placement_group(manager: Manager) -> None:
+def test_several_gpus_of_a_worker_are_one_placement_group(manager: Manager) -> None:
     before = shared_memory()
     events = deploy(manager, vllm(gpus_per_worker=2, worker_concurrency=4))
     ready = events[-1]
@@ -152,7 +152,7 @@ def title(pid: int) -> str:
         return ""
 
 
-def test_when_the_pool_is_killed_its_engines_end_and_come_back(manager: Manager, gguf: Path) -> None:
+def test_engines_end_and_come_back_with_a_killed_pool(manager: Manager, gguf: Path) -> None:
     deploy(manager, llama(gguf))
     endpoint = discovery.announced("l")
     assert endpoint
@@ -173,7 +173,7 @@ def groups() -> list[str]:
     return [group["name"] for group in ray.util.placement_group_table().values() if group["state"] == "CREATED"]
 
 
-def test_a_pool_that_cannot_load_again_says_so_and_goes_on_trying(manager: Manager, gguf: Path, tmp_path: Path) -> None:
+def test_pool_that_cannot_reload_reports_it_and_retries(manager: Manager, gguf: Path, tmp_path: Path) -> None:
     """Ray restarts a killed pool; its model's file is away for a while."""
     model = tmp_path / "model.gguf"
     model.hardlink_to(gguf)
@@ -197,7 +197,7 @@ def test_a_pool_that_cannot_load_again_says_so_and_goes_on_trying(manager: Manag
     assert groups() == []
 
 
-def test_a_model_undeployed_while_it_loads_says_that(manager: Manager) -> None:
+def test_model_undeployed_while_loading_raises_not_deployed(manager: Manager) -> None:
     events = manager.iterate(manager.deploy(manager.plan(vllm())))
     with pytest.raises(errors.NotDeployed, match="undeployed while it was loading"):
         for event in events:
@@ -208,12 +208,12 @@ def test_a_model_undeployed_while_it_loads_says_that(manager: Manager) -> None:
     assert manager.failed_log("v") == []
 
 
-def test_a_worker_too_large_for_any_node_is_refused_at_once(manager: Manager, gguf: Path) -> None:
+def test_worker_too_large_for_any_node_is_refused_at_once(manager: Manager, gguf: Path) -> None:
     with pytest.raises(errors.NoRoom, match=r"64 GPUs on one node; the largest node has \d"):
         deploy(manager, llama(gguf, gpus_per_worker=64, num_workers=1))
 
 
-def test_killed_in_the_middle_of_an_answer_nothing_is_repeated(manager: Manager, gguf: Path) -> None:
+def test_request_is_not_repeated_after_a_kill(manager: Manager, gguf: Path) -> None:
     deploy(manager, llama(gguf))
     stream = bz.model("l").stream("Tell me a very long story about a king.", max_tokens=500)
     while not next(stream).text:
@@ -226,7 +226,7 @@ def test_killed_in_the_middle_of_an_answer_nothing_is_repeated(manager: Manager,
     assert "worker 0 died" in "\n".join(manager.run(manager.logs("l", 100)))
 
 
-def test_two_engines_serve_at_once(manager: Manager, gguf: Path) -> None:
+def test_two_engines_serve_concurrently(manager: Manager, gguf: Path) -> None:
     deploy(manager, llama(gguf))
     deploy(manager, llama(gguf, "other"))
     answers: dict[str, str] = {}
@@ -242,7 +242,7 @@ def test_two_engines_serve_at_once(manager: Manager, gguf: Path) -> None:
     assert answers == {"l": "l", "other": "other"}
 
 
-def test_checking_a_deploy_imports_no_engine(ray_env: dict[str, str]) -> None:
+def test_plan_imports_no_engine(ray_env: dict[str, str]) -> None:
     code = (
         "import sys, byzer_magic as bz; from byzer_magic.commands.spec import DeploySpec;"
         "manager = bz.default_manager();"

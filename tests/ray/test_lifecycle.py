@@ -37,7 +37,7 @@ def restart(manager: Manager, alias: str, **more: object) -> list[object]:
     return list(manager.iterate(manager.restart(RestartSpec(model=alias, **more))))  # type: ignore[arg-type]
 
 
-def test_a_drained_deployment_that_grows_answers_with_what_is_new(manager: Manager, provider: Process) -> None:
+def test_drained_deployment_serves_with_workers_added_by_scale(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     manager.run(manager.drain(DrainSpec(model="m")))
     scale(manager, "m", 2)
@@ -48,7 +48,7 @@ def test_a_drained_deployment_that_grows_answers_with_what_is_new(manager: Manag
         bz.model("m").chat("hello", timeout=5)
 
 
-def test_a_restart_that_is_broken_off_while_it_waits_changes_nothing(manager: Manager, provider: Process) -> None:
+def test_restart_cancelled_while_waiting_changes_nothing(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     stream = bz.model("m").stream(SLOW)
     next(stream)
@@ -62,7 +62,7 @@ def test_a_restart_that_is_broken_off_while_it_waits_changes_nothing(manager: Ma
     assert bz.model("m").chat("hello", timeout=5).text
 
 
-def test_a_restart_cuts_what_has_not_finished_after_its_grace(manager: Manager, provider: Process) -> None:
+def test_restart_cancels_requests_after_its_grace(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     stream = bz.model("m").stream(SLOW)
     next(stream)
@@ -76,7 +76,7 @@ def test_a_restart_cuts_what_has_not_finished_after_its_grace(manager: Manager, 
     assert bz.model("m").stat().errors == 0, "it was not the worker's fault"
 
 
-def test_an_engine_whose_restart_is_broken_off_comes_back(manager: Manager, gguf: Path) -> None:
+def test_engine_comes_back_after_its_restart_is_cancelled(manager: Manager, gguf: Path) -> None:
     deploy(manager, llama(gguf))
     [before] = [worker.pid for worker in bz.model("l").stat().workers]
     events = manager.iterate(manager.restart(RestartSpec(model="l")))
@@ -87,7 +87,7 @@ def test_an_engine_whose_restart_is_broken_off_comes_back(manager: Manager, gguf
     assert [worker.pid for worker in bz.model("l").stat().workers] != [before]
 
 
-def test_an_engine_that_cannot_load_leaves_the_others(manager: Manager, gguf: Path, tmp_path: Path) -> None:
+def test_engine_that_cannot_load_leaves_the_others_running(manager: Manager, gguf: Path, tmp_path: Path) -> None:
     model = tmp_path / "model.gguf"
     model.symlink_to(gguf)
     deploy(manager, llama(model))
@@ -101,7 +101,7 @@ def test_an_engine_that_cannot_load_leaves_the_others(manager: Manager, gguf: Pa
     assert healths("l") == ["up", "up"]
 
 
-def test_changes_wait_for_each_other_and_say_so(manager: Manager, provider: Process) -> None:
+def test_concurrent_changes_wait_and_report_it(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     stream = bz.model("m").stream(SLOW)
     next(stream)
@@ -116,7 +116,7 @@ def test_changes_wait_for_each_other_and_say_so(manager: Manager, provider: Proc
     assert healths("m") == ["up"] * 3
 
 
-def test_more_engines_than_there_is_room_for_are_refused_at_once(manager: Manager, gguf: Path) -> None:
+def test_scale_engine_beyond_the_cluster_is_refused_at_once(manager: Manager, gguf: Path) -> None:
     deploy(manager, replace(llama(gguf), cpus_per_worker=1.0))
     started = time.monotonic()
     with pytest.raises(errors.NoRoom, match=r"Not enough CPUs for 8 more workers of l: 8 requested"):
@@ -125,7 +125,7 @@ def test_more_engines_than_there_is_room_for_are_refused_at_once(manager: Manage
     assert healths("l") == ["up"]
 
 
-def test_a_refused_growth_keeps_what_was_reserved(manager: Manager, provider: Process) -> None:
+def test_refused_scale_keeps_the_reservation(manager: Manager, provider: Process) -> None:
     deploy(manager, replace(saas(provider), cpus_per_worker=0.5))
     scale(manager, "m", 4)
     free = manager.room()
@@ -138,7 +138,7 @@ def test_a_refused_growth_keeps_what_was_reserved(manager: Manager, provider: Pr
     assert eventually(lambda: (manager.room() or {})["CPU"][0] == pytest.approx(3.5))
 
 
-def test_a_drain_holds_when_the_pool_is_killed(manager: Manager, provider: Process) -> None:
+def test_drain_survives_a_killed_pool(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider, num_workers=2))
     manager.run(manager.drain(DrainSpec(model="m", worker=1)))
     endpoint = discovery.announced("m")
@@ -150,7 +150,7 @@ def test_a_drain_holds_when_the_pool_is_killed(manager: Manager, provider: Proce
     assert healths("m") == ["up", "up"]
 
 
-def test_a_worker_that_goes_is_shown_as_drained(manager: Manager, provider: Process) -> None:
+def test_removed_worker_is_shown_as_drained(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider, num_workers=2))
     streams = [bz.model("m").stream(SLOW) for _ in range(2)]
     for stream in streams:

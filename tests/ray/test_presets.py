@@ -50,7 +50,7 @@ def servers() -> Iterator[dict[str, Process]]:
 
 
 @pytest.mark.parametrize("name", presets.load())
-def test_a_preset_deploys_and_answers(
+def test_preset_deploys_and_chats(
     name: str, manager: Manager, servers: dict[str, Process], capsys: pytest.CaptureFixture[str]
 ) -> None:
     preset = presets.find(name)

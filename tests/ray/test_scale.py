@@ -60,7 +60,7 @@ def load(alias: str, streams: int) -> Iterator[list[BaseException]]:
             thread.join()
 
 
-def test_a_saas_deployment_grows_and_shrinks_under_load(manager: Manager, provider: Process) -> None:
+def test_scale_api_deployment_under_load(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     with load("m", 6) as wrong:
         last = scale(manager, "m", 5)[-1]
@@ -94,7 +94,7 @@ def test_load_balance_chooses_the_worker(
     assert model.stat().legacy()["load_balance_strategy"] == policy
 
 
-def test_more_than_the_cluster_has_is_refused_and_changes_nothing(manager: Manager, provider: Process) -> None:
+def test_scale_beyond_the_cluster_is_refused_and_changes_nothing(manager: Manager, provider: Process) -> None:
     deploy(manager, replace(saas(provider), cpus_per_worker=0.5))
     with pytest.raises(errors.NoRoom, match=r"Not enough CPUs for 99 more workers of m: 49\.5 requested"):
         scale(manager, "m", 100)
@@ -102,7 +102,7 @@ def test_more_than_the_cluster_has_is_refused_and_changes_nothing(manager: Manag
     assert bz.model("m").chat("hello").text
 
 
-def test_an_engine_grows_and_a_stream_on_the_worker_that_goes_is_not_cut(manager: Manager, gguf: Path) -> None:
+def test_scale_engine_lets_a_stream_on_a_removed_worker_finish(manager: Manager, gguf: Path) -> None:
     deploy(manager, llama(gguf))
     scale(manager, "l", 2)
     assert [bz.model("l").chat("Hi", max_tokens=2).worker for _ in range(4)] in ([0, 1, 0, 1], [1, 0, 1, 0])
@@ -120,7 +120,7 @@ def test_an_engine_grows_and_a_stream_on_the_worker_that_goes_is_not_cut(manager
     assert healths("l") == ["up"]
 
 
-def test_an_interrupted_growth_leaves_what_ran(manager: Manager, gguf: Path) -> None:
+def test_interrupted_scale_keeps_the_running_workers(manager: Manager, gguf: Path) -> None:
     deploy(manager, llama(gguf))
     events = manager.iterate(manager.scale(ScaleSpec(model="l", num_workers=3)))
     next(events)
@@ -130,7 +130,7 @@ def test_an_interrupted_growth_leaves_what_ran(manager: Manager, gguf: Path) -> 
     assert bz.model("l").chat("Hi", max_tokens=2).text
 
 
-def test_the_number_holds_when_the_pool_is_killed(manager: Manager, provider: Process) -> None:
+def test_scale_survives_a_killed_pool(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     scale(manager, "m", 3)
     endpoint = discovery.announced("m")
@@ -141,7 +141,7 @@ def test_the_number_holds_when_the_pool_is_killed(manager: Manager, provider: Pr
     assert bz.model("m").chat("hello").text
 
 
-def test_a_drained_deployment_refuses_until_it_is_restarted(manager: Manager, provider: Process) -> None:
+def test_drained_deployment_refuses_requests_until_restart(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider, num_workers=2))
     manager.run(manager.drain(DrainSpec(model="m", worker=1)))
     assert healths("m") == ["up", "drained"]
@@ -155,7 +155,7 @@ def test_a_drained_deployment_refuses_until_it_is_restarted(manager: Manager, pr
     assert bz.model("m").chat("hello").text
 
 
-def test_a_restarted_engine_finishes_its_answer_and_is_a_new_process(manager: Manager, gguf: Path) -> None:
+def test_restarted_engine_finishes_its_response_and_is_a_new_process(manager: Manager, gguf: Path) -> None:
     deploy(manager, llama(gguf))
     [before] = [worker.pid for worker in bz.model("l").stat().workers]
     stream = bz.model("l").stream("Tell me a story about a king.", max_tokens=60)
@@ -171,7 +171,9 @@ def test_a_restarted_engine_finishes_its_answer_and_is_a_new_process(manager: Ma
 
 
 @pytest.mark.parametrize("spec", [DrainSpec(model="m", worker=7), RestartSpec(model="m", worker=7)])
-def test_a_worker_that_there_is_not(manager: Manager, provider: Process, spec: DrainSpec | RestartSpec) -> None:
+def test_unknown_worker_is_an_error_with_the_known_ones(
+    manager: Manager, provider: Process, spec: DrainSpec | RestartSpec
+) -> None:
     deploy(manager, saas(provider))
     with pytest.raises(errors.CommandError, match="m has no worker 7") as caught:
         if isinstance(spec, DrainSpec):
@@ -181,7 +183,7 @@ def test_a_worker_that_there_is_not(manager: Manager, provider: Process, spec: D
     assert caught.value.hint == "Its workers: 0."
 
 
-def test_who_follows_sees_models_come_and_go_and_come_back(manager: Manager, provider: Process) -> None:
+def test_follow_sees_deployments_appear_disappear_and_recover(manager: Manager, provider: Process) -> None:
     fleets = manager.iterate(manager.follow())
     deploy(manager, saas(provider, num_workers=2))
     assert until(fleets, lambda fleet: "m" in fleet.models)
@@ -206,7 +208,7 @@ def until(fleets: Iterator[Fleet], true: object, seconds: float = 10) -> bool:
     return False
 
 
-def test_the_history_has_every_second(manager: Manager, provider: Process) -> None:
+def test_history_has_every_second(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     for _ in range(3):
         bz.model("m").chat("one two three four")

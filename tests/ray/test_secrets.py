@@ -80,14 +80,14 @@ def planted(provider: Process) -> Iterator[tuple[list[str], Path, int, int]]:
             driver.stdout.close()
 
 
-def test_no_text_and_no_state_api_has_it(planted: tuple[list[str], Path, int, int]) -> None:
+def test_secret_is_in_no_text_and_no_state_api(planted: tuple[list[str], Path, int, int]) -> None:
     texts, *_ = planted
     assert any("planted" in text for text in texts), "the deployment itself is to be seen"
     assert not [text[:200] for text in texts if KEY in text]
 
 
 @pytest.mark.parametrize("page", ["actors?detail=1", "tasks?detail=1", "workers?detail=1", "runtime_envs?detail=1"])
-def test_the_dashboard_does_not_show_it(planted: tuple[list[str], Path, int, int], page: str) -> None:
+def test_secret_is_not_on_the_dashboard(planted: tuple[list[str], Path, int, int], page: str) -> None:
     _, _, port, _ = planted
     token = Path.home() / ".ray" / "auth_token"
     headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token.exists() else {}
@@ -98,14 +98,14 @@ def test_the_dashboard_does_not_show_it(planted: tuple[list[str], Path, int, int
     assert KEY not in shown
 
 
-def test_no_log_and_no_file_of_the_session_has_it(planted: tuple[list[str], Path, int, int]) -> None:
+def test_secret_is_in_no_log_or_session_file(planted: tuple[list[str], Path, int, int]) -> None:
     _, session, *_ = planted
     files = [path for path in session.rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
-def test_no_process_of_ours_has_it_in_its_command_line(planted: tuple[list[str], Path, int, int]) -> None:
+def test_secret_is_in_no_command_line(planted: tuple[list[str], Path, int, int]) -> None:
     seen = 0
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -53,9 +53,7 @@ def folders() -> Iterator[tuple[Path, Path]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_what_a_worker_on_another_node_wrote_is_read_there(
-    shell: Shell, folders: tuple[Path, Path], gguf: Path
-) -> None:
+def test_logs_read_the_output_of_a_worker_on_another_node(shell: Shell, folders: tuple[Path, Path], gguf: Path) -> None:
     first, second = folders
     shell.env |= {"RAY_TMPDIR": str(first)}
     assert shell("connect").returncode == 0

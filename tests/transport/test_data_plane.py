@@ -77,23 +77,23 @@ async def texts(link: Link, count: int) -> list[str]:
     return [chunk.text async for chunk in link.stream("chat", ask(count))]
 
 
-async def test_items_arrive_in_order(link: Link) -> None:
+async def test_link_yields_items_in_order(link: Link) -> None:
     assert await texts(link, 5) == ["0", "1", "2", "3", "4"]
 
 
-async def test_many_calls_share_one_connection(link: Link) -> None:
+async def test_concurrent_calls_share_one_connection(link: Link) -> None:
     answers = await asyncio.gather(*(texts(link, count) for count in range(1, 40)))
     assert answers == [[str(number) for number in range(count)] for count in range(1, 40)]
 
 
-async def test_closing_the_iterator_stops_the_work(link: Link, far: Far) -> None:
+async def test_closing_the_iterator_cancels_the_call(link: Link, far: Far) -> None:
     async with aclosing(link.stream("chat", ask(100_000))) as items:
         await anext(items)
         assert far.open == 1
     await eventually(lambda: far.open == 0)
 
 
-async def test_closing_the_connection_stops_its_calls(link: Link, far: Far) -> None:
+async def test_closing_the_connection_cancels_its_calls(link: Link, far: Far) -> None:
     items = link.stream("chat", ask(100_000))
     await anext(items)
     await link.close()
@@ -103,14 +103,14 @@ async def test_closing_the_connection_stops_its_calls(link: Link, far: Far) -> N
             pass
 
 
-async def test_an_error_arrives_as_the_same_error(link: Link) -> None:
+async def test_error_crosses_the_socket_with_its_class_and_details(link: Link) -> None:
     with pytest.raises(errors.RateLimited, match="too fast") as caught:
         await link.call("logs", protocol.LogsRequest(1))
     assert caught.value.details == {"retry_after": 3.0}
     assert caught.value.hint == "wait"
 
 
-async def test_tcp_carries_calls_too(far: Far) -> None:
+async def test_link_connects_over_tcp(far: Far) -> None:
     endpoint = far.service.endpoint("node")
 
     async def find() -> protocol.Endpoint:
@@ -121,13 +121,13 @@ async def test_tcp_carries_calls_too(far: Far) -> None:
     await link.close()
 
 
-async def test_a_wrong_token_is_refused(far: Far) -> None:
+async def test_server_refuses_a_wrong_token(far: Far) -> None:
     with pytest.raises(InvalidStatus) as caught:
         await unix_connect(far.service.endpoint("").path, "ws://x/", additional_headers={"Authorization": "Bearer no"})
     assert caught.value.response.status_code == 401
 
 
-async def test_the_socket_is_for_its_owner_only(far: Far) -> None:
+async def test_socket_is_accessible_to_its_owner_only(far: Far) -> None:
     assert Path(far.service.endpoint("").path).stat().st_mode & 0o777 == 0o600
 
 
@@ -152,7 +152,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_hostile_bytes_close_that_connection_only(name: str, far: Far, link: Link) -> None:
+async def test_malformed_bytes_close_only_their_connection(name: str, far: Far, link: Link) -> None:
     innocent = link.stream("chat", ask(300))
     await anext(innocent)
     endpoint = far.service.endpoint("")
@@ -164,7 +164,7 @@ async def test_hostile_bytes_close_that_connection_only(name: str, far: Far, lin
     assert len([chunk async for chunk in innocent]) == 299
 
 
-async def test_bytes_that_are_no_handshake_are_dropped(far: Far, link: Link) -> None:
+async def test_server_drops_bytes_that_are_not_a_handshake(far: Far, link: Link) -> None:
     raw = socket.socket(socket.AF_UNIX)
     raw.connect(far.service.endpoint("").path)
     raw.sendall(b"\x16\x03\x01 not http at all \r\n\r\n")
@@ -175,7 +175,7 @@ async def test_bytes_that_are_no_handshake_are_dropped(far: Far, link: Link) -> 
     assert await texts(link, 2) == ["0", "1"]
 
 
-async def test_a_bad_call_fails_alone(far: Far, link: Link) -> None:
+async def test_malformed_call_fails_alone(far: Far, link: Link) -> None:
     endpoint = far.service.endpoint("")
     token = {"Authorization": f"Bearer {endpoint.token}"}
     raw = await unix_connect(endpoint.path, "ws://x/", additional_headers=token)
@@ -227,9 +227,7 @@ def digests(*blobs: bytes) -> list[str]:
     return [hashlib.sha256(data).hexdigest() for data in blobs]
 
 
-async def test_a_large_picture_travels_once_however_often_it_is_asked_about(
-    link: Link, sent: list[protocol.AttachmentChunk]
-) -> None:
+async def test_large_image_is_sent_once_for_many_requests(link: Link, sent: list[protocol.AttachmentChunk]) -> None:
     large, small = bytes(range(256)) * 20_000, b"small"
     assert await seen(link, large, small) == digests(large, small)
     assert sum(len(piece.data) for piece in sent) == len(large)
@@ -237,7 +235,7 @@ async def test_a_large_picture_travels_once_however_often_it_is_asked_about(
     assert sum(len(piece.data) for piece in sent) == len(large)
 
 
-async def test_a_new_connection_gets_it_again(link: Link, sent: list[protocol.AttachmentChunk]) -> None:
+async def test_new_connection_sends_attachments_again(link: Link, sent: list[protocol.AttachmentChunk]) -> None:
     large = b"x" * 3_000_000
     await seen(link, large)
     await link.close()
@@ -245,7 +243,7 @@ async def test_a_new_connection_gets_it_again(link: Link, sent: list[protocol.At
     assert sum(len(piece.data) for piece in sent) == 2 * len(large)
 
 
-async def test_tokens_get_through_while_a_sound_travels(link: Link, sent: list[protocol.AttachmentChunk]) -> None:
+async def test_tokens_interleave_with_attachment_chunks(link: Link, sent: list[protocol.AttachmentChunk]) -> None:
     await texts(link, 1)  # connect
     sending = asyncio.create_task(seen(link, b"y" * 60_000_000))
     while not sent:
@@ -255,7 +253,7 @@ async def test_tokens_get_through_while_a_sound_travels(link: Link, sent: list[p
     assert await sending == digests(b"y" * 60_000_000)
 
 
-async def test_a_picture_in_a_conversation_travels_with_its_first_question(link: Link, far: Far) -> None:
+async def test_image_in_a_conversation_is_sent_with_the_first_request_only(link: Link, far: Far) -> None:
     asked: list[ChatRequest] = []
     sizes: list[int] = []
 
@@ -283,7 +281,7 @@ async def test_a_picture_in_a_conversation_travels_with_its_first_question(link:
         assert sent_now > len(picture.data) if turns is first else sent_now < 1000
 
 
-async def test_a_connection_that_breaks_half_way_is_made_again(
+async def test_link_reconnects_after_a_connection_lost_half_way(
     link: Link, far: Far, sent: list[protocol.AttachmentChunk]
 ) -> None:
     large = bytes(range(256)) * 100_000
@@ -299,7 +297,7 @@ async def test_a_connection_that_breaks_half_way_is_made_again(
     assert sum(len(piece.data) for piece in sent[before:]) == len(large)
 
 
-async def test_what_does_not_fit_any_more_is_sent_again(
+async def test_evicted_attachment_is_sent_again(
     link: Link, sent: list[protocol.AttachmentChunk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attachments, "CACHE_BYTES", 1_000_000)
@@ -310,7 +308,7 @@ async def test_what_does_not_fit_any_more_is_sent_again(
     assert await seen(link, *blobs) == digests(*blobs), "one request may have more than is kept"
 
 
-async def test_a_medium_that_was_given_up_half_way_is_sent_from_its_start(
+async def test_attachment_cancelled_half_way_is_sent_from_its_start(
     link: Link, sent: list[protocol.AttachmentChunk]
 ) -> None:
     large = b"z" * 40_000_000
@@ -322,7 +320,7 @@ async def test_a_medium_that_was_given_up_half_way_is_sent_from_its_start(
     assert await seen(link, large) == digests(large)
 
 
-async def test_media_that_never_came_end_that_connection_only(far: Far, link: Link) -> None:
+async def test_missing_attachment_closes_only_its_connection(far: Far, link: Link) -> None:
     hostile = Link("h", far.find)
     with pytest.raises(errors.WorkerLost):
         connection = await hostile._connect()
@@ -334,7 +332,7 @@ async def test_media_that_never_came_end_that_connection_only(far: Far, link: Li
     await hostile.close()
 
 
-async def test_a_socket_of_a_killed_worker_leads_to_the_port_of_the_next(far: Far, tmp_path: Path) -> None:
+async def test_link_falls_back_to_tcp_from_the_socket_of_a_killed_worker(far: Far, tmp_path: Path) -> None:
     """It has come back on another node; the file of its socket here stays behind."""
     stale = tmp_path / "stale.sock"
     with socket.socket(socket.AF_UNIX) as left:

@@ -20,15 +20,15 @@ STAT = ModelStat(
 
 
 @pytest.mark.parametrize(("free", "busy"), [(3, False), (2, True), (0, True)])
-def test_a_worker_is_busy_from_its_first_request_on(free: int, busy: bool) -> None:
+def test_worker_is_busy_with_one_request(free: int, busy: bool) -> None:
     assert WorkerStat(index=0, free=free, limit=3, requests=0, errors=0, idle_seconds=0.0).busy is busy
 
 
-def test_sums() -> None:
+def test_model_stat_sums_over_its_workers() -> None:
     assert (STAT.busy, STAT.requests, STAT.errors) == (2, 24, 3)
 
 
-def test_legacy_has_the_eight_fields_of_the_original_in_order() -> None:
+def test_legacy_has_the_eight_fields_of_byzer_llm_in_order() -> None:
     legacy = STAT.legacy()
     assert list(legacy.items()) == [
         ("total_workers", 3),
@@ -42,16 +42,16 @@ def test_legacy_has_the_eight_fields_of_the_original_in_order() -> None:
     ]
 
 
-def test_a_deployment_without_workers() -> None:
+def test_model_stat_without_workers_is_idle() -> None:
     empty = msgspec.structs.replace(STAT, workers=[])
     assert (empty.busy, empty.requests, empty.errors) == (0, 0, 0)
     assert empty.legacy()["state"] == []
 
 
-def test_it_crosses_the_wire() -> None:
+def test_model_stat_survives_msgpack() -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(STAT), type=ModelStat) == STAT
 
 
-def test_it_is_frozen() -> None:
+def test_model_stat_is_frozen() -> None:
     with pytest.raises(AttributeError):
         STAT.queued = 1

@@ -17,7 +17,7 @@ async def admit(admission: Admission, ticket: int) -> int:
         return await admission.admit(ticket, deadline)
 
 
-async def test_a_slot_goes_to_who_waits_longest() -> None:
+async def test_admission_serves_the_longest_waiting_request() -> None:
     admission = Admission(1, 1)
     first, second, third = (admission.ticket() for _ in range(3))
     assert await admit(admission, first) == 0
@@ -31,7 +31,7 @@ async def test_a_slot_goes_to_who_waits_longest() -> None:
     assert await waiting[1] == 0
 
 
-async def test_who_gives_up_waiting_holds_nothing() -> None:
+async def test_admission_removes_a_cancelled_request_from_the_queue() -> None:
     admission = Admission(1, 1)
     held = admission.ticket()
     await admit(admission, held)
@@ -44,7 +44,7 @@ async def test_who_gives_up_waiting_holds_nothing() -> None:
     assert (admission.running, admission.queued) == (0, 0)
 
 
-async def test_a_closed_gate_sends_away_who_comes_and_who_waits() -> None:
+async def test_closed_admission_refuses_new_and_queued_requests() -> None:
     admission = Admission(1, 1, health="loading")
     waiting = asyncio.create_task(admit(admission, admission.ticket()))
     await asyncio.sleep(0)
@@ -58,7 +58,7 @@ async def test_a_closed_gate_sends_away_who_comes_and_who_waits() -> None:
     assert await admit(admission, admission.ticket()) == 0
 
 
-async def test_a_drained_worker_that_comes_back_stays_drained() -> None:
+async def test_drained_worker_stays_drained_after_it_comes_back() -> None:
     admission = Admission(2, 1)
     admission.drain(1, RESTS)
     admission.health(1, "down")
@@ -69,7 +69,7 @@ async def test_a_drained_worker_that_comes_back_stays_drained() -> None:
     assert {await admit(admission, admission.ticket()) for _ in range(2)} == {0, 1}
 
 
-async def test_when_all_are_drained_nobody_waits_in_vain() -> None:
+async def test_admission_refuses_requests_when_all_workers_are_drained() -> None:
     admission = Admission(2, 1)
     admission.drain(0, RESTS)
     admission.drain(1, RESTS)
@@ -77,7 +77,7 @@ async def test_when_all_are_drained_nobody_waits_in_vain() -> None:
         await admit(admission, admission.ticket())
 
 
-async def test_a_worker_that_goes_finishes_what_it_does() -> None:
+async def test_removed_worker_finishes_its_requests() -> None:
     admission = Admission(2, 1)
     tickets = [admission.ticket(), admission.ticket()]
     assert [await admit(admission, ticket) for ticket in tickets] == [0, 1]
@@ -89,7 +89,7 @@ async def test_a_worker_that_goes_finishes_what_it_does() -> None:
     assert admission.workers == [0]
 
 
-async def test_new_workers_open_a_gate_whose_workers_are_all_drained() -> None:
+async def test_new_workers_reopen_a_drained_admission() -> None:
     admission = Admission(1, 1)
     admission.drain(0, RESTS)
     admission.resize([0, 1], "up")
@@ -101,7 +101,7 @@ async def test_new_workers_open_a_gate_whose_workers_are_all_drained() -> None:
         await waiting
 
 
-async def test_a_deployment_that_is_gone_does_not_come_back_by_a_restart() -> None:
+async def test_undrain_does_not_reopen_a_closed_admission() -> None:
     admission = Admission(1, 1)
     admission.drain(0, RESTS)
     admission.close(errors.NotDeployed("m is being undeployed"), at_once=False)
@@ -110,7 +110,7 @@ async def test_a_deployment_that_is_gone_does_not_come_back_by_a_restart() -> No
         await admit(admission, admission.ticket())
 
 
-async def test_a_worker_that_is_drained_while_it_loads_is_still_loading() -> None:
+async def test_worker_drained_while_loading_is_drained_once_it_is_up() -> None:
     admission = Admission(1, 1, health="loading")
     admission.drain(0, RESTS)
     assert admission.state(0) == "loading"
@@ -118,7 +118,7 @@ async def test_a_worker_that_is_drained_while_it_loads_is_still_loading() -> Non
     assert admission.state(0) == "drained"
 
 
-async def test_a_request_that_is_cut_is_told_why() -> None:
+async def test_cancelled_request_raises_the_reason() -> None:
     admission = Admission(1, 2)
     held, cut = admission.ticket(), admission.ticket()
 
@@ -142,7 +142,7 @@ async def test_a_request_that_is_cut_is_told_why() -> None:
     assert admission.busy(0) == 0
 
 
-async def test_an_error_that_many_are_told_does_not_grow() -> None:
+async def test_shared_error_keeps_a_short_traceback() -> None:
     admission = Admission(1, 1)
     admission.drain(0, RESTS)
     depths = []

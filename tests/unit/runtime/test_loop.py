@@ -41,7 +41,7 @@ def test_run_returns_the_value(loop: Loop) -> None:
     assert loop.run(work()) == 7
 
 
-def test_run_raises_what_the_work_raised(loop: Loop) -> None:
+def test_run_raises_the_error_of_the_coroutine(loop: Loop) -> None:
     async def work() -> None:
         raise KeyError("x")
 
@@ -49,7 +49,7 @@ def test_run_raises_what_the_work_raised(loop: Loop) -> None:
         loop.run(work())
 
 
-def test_an_iteration_that_has_ended_waits_for_nothing(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_iterate_returns_at_once_when_the_iterator_has_ended(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     async def items() -> AsyncIterator[int]:
         yield 1
 
@@ -60,7 +60,7 @@ def test_an_iteration_that_has_ended_waits_for_nothing(loop: Loop, monkeypatch: 
     assert waits == []
 
 
-def test_leaving_an_iteration_closes_it_before_going_on(loop: Loop) -> None:
+def test_iterate_closes_the_iterator_when_left_early(loop: Loop) -> None:
     counter = Counter()
     for number in loop.iterate(counter.items()):
         if number == 3:
@@ -69,7 +69,7 @@ def test_leaving_an_iteration_closes_it_before_going_on(loop: Loop) -> None:
     assert counter.closed.wait(1)
 
 
-def test_an_error_in_the_middle_comes_after_the_items_before_it(loop: Loop) -> None:
+def test_iterate_raises_an_error_after_the_items_before_it(loop: Loop) -> None:
     async def items() -> AsyncIterator[int]:
         yield 1
         raise ValueError("broken")
@@ -89,7 +89,7 @@ async def test_adopt_iterate_works_from_another_loop(loop: Loop) -> None:
     assert await asyncio.to_thread(counter.closed.wait, 1)
 
 
-async def test_cancelling_adopt_cancels_the_work(loop: Loop) -> None:
+async def test_adopt_passes_cancellation_on(loop: Loop) -> None:
     cancelled = threading.Event()
 
     async def work() -> None:

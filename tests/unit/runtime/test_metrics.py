@@ -26,7 +26,7 @@ async def answered(metrics: Metrics, *given: ChatChunk | EmbeddingBatch) -> list
     return found
 
 
-async def test_tokens_and_costs_are_added_up() -> None:
+async def test_metrics_add_up_tokens_and_costs() -> None:
     metrics = Metrics(PRICE)
     assert metrics.cost == 0.0
     await answered(metrics, ChatChunk(text="a"), ChatChunk(text="b"), ChatChunk(usage=Usage(1_000_000, 5)))
@@ -41,14 +41,14 @@ async def test_tokens_and_costs_are_added_up() -> None:
     assert (metrics.history[-1].cost, metrics.history[-1].requests) == (0.0, 0)
 
 
-async def test_of_sums_that_come_with_every_piece_the_last_one_counts() -> None:
+async def test_metrics_count_the_last_of_cumulative_usages() -> None:
     metrics = Metrics(PRICE)
     await answered(metrics, *(ChatChunk(text="a", usage=Usage(1_000_000, number)) for number in range(1, 6)))
     assert metrics.usage == Usage(1_000_000, 5)
     assert metrics.cost == pytest.approx(2.5 + 5 * 10 / 1_000_000)
 
 
-async def test_one_answer_of_an_unknown_price_leaves_the_sum_unknown() -> None:
+async def test_cost_is_unknown_once_one_response_has_no_price() -> None:
     assert PRICE
     metrics = Metrics(replace(PRICE, up_to=10))
     await answered(metrics, ChatChunk(usage=Usage(11, 1)))
@@ -57,13 +57,13 @@ async def test_one_answer_of_an_unknown_price_leaves_the_sum_unknown() -> None:
     assert (metrics.cost, metrics.history[-1].cost) == (None, None)
 
 
-async def test_without_a_price_nothing_costs_anything() -> None:
+async def test_cost_is_unknown_without_a_price() -> None:
     metrics = Metrics()
     assert await answered(metrics, ChatChunk(usage=Usage(1, 1))) == [ChatChunk(usage=Usage(1, 1))]
     assert metrics.cost is None
 
 
-async def test_an_answer_tells_what_it_has_cost() -> None:
+async def test_response_carries_its_cost() -> None:
     assert PRICE
     text, end = await answered(Metrics(PRICE), ChatChunk("hi"), ChatChunk(finish="stop", usage=Usage(1_000_000, 0)))
     assert text == ChatChunk("hi")
@@ -74,7 +74,7 @@ async def test_an_answer_tells_what_it_has_cost() -> None:
     assert long.usage == Usage(11, 1), "a price that does not hold is none"
 
 
-def test_the_history_is_no_longer_than_ten_minutes() -> None:
+def test_history_keeps_ten_minutes() -> None:
     metrics = Metrics()
     for _ in range(HISTORY_SECONDS + 5):
         metrics.tick(0, 0)

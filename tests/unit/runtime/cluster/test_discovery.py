@@ -24,20 +24,20 @@ def kept_in(temp: Path) -> Path:
 
 
 @pytest.mark.parametrize("alias", ["m", "a/b", LONG])
-def test_the_log_of_a_failed_deploy_is_kept_until_it_is_forgotten(alias: str) -> None:
+def test_failed_log_is_kept_until_it_is_forgotten(alias: str) -> None:
     discovery.keep_log(alias, ["one", "two"])
     assert discovery.kept_log(alias) == ["one", "two"]
     discovery.forget_log(alias)
     assert discovery.kept_log(alias) == []
 
 
-def test_long_names_that_begin_alike_have_files_of_their_own() -> None:
+def test_long_aliases_with_a_common_prefix_have_different_files() -> None:
     discovery.keep_log(f"{LONG}1", ["1"])
     discovery.keep_log(f"{LONG}2", ["2"])
     assert discovery.kept_log(f"{LONG}1") == ["1"]
 
 
-def test_a_folder_that_leads_elsewhere_gets_no_log(temp: Path, tmp_path: Path) -> None:
+def test_keep_log_writes_nothing_through_a_symbolic_link(temp: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     kept_in(temp).symlink_to(elsewhere)
@@ -47,20 +47,20 @@ def test_a_folder_that_leads_elsewhere_gets_no_log(temp: Path, tmp_path: Path) -
     assert discovery.kept_log("m") == []
 
 
-def test_a_log_that_cannot_be_kept_is_no_error(temp: Path) -> None:
+def test_keep_log_ignores_write_errors(temp: Path) -> None:
     kept_in(temp).write_text("a file, where the folder should be")
     discovery.keep_log("m", ["lost"])
     assert discovery.kept_log("m") == []
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"path": 3}'])
-def test_what_is_no_endpoint_is_nobody(temp: Path, content: bytes) -> None:
+def test_announced_ignores_malformed_files(temp: Path, content: bytes) -> None:
     folder = temp / "session_latest" / "byzer"
     folder.mkdir(parents=True)
     (folder / "m.json").write_bytes(content)
     assert discovery.announced("m") is None
 
 
-def test_a_folder_in_the_place_of_an_endpoint_is_nobody(temp: Path) -> None:
+def test_announced_ignores_a_folder(temp: Path) -> None:
     (temp / "session_latest" / "byzer" / "m.json").mkdir(parents=True)
     assert discovery.announced("m") is None

@@ -36,7 +36,7 @@ async def ask(slots: ApiWorkers, worker: int) -> str:
     return "".join([getattr(item, "text", "") async for item in slots.ask(worker, Capability.CHAT, request)])
 
 
-async def test_a_restart_makes_new_connections_and_shares_them(plan: Plan, provider: Process) -> None:
+async def test_renew_opens_one_backend_for_all_workers(plan: Plan, provider: Process) -> None:
     told: list[tuple[int, str]] = []
     slots = ApiWorkers(plan, lambda worker, health: told.append((worker, health)))
     await slots.add(range(2), lambda _: None)
@@ -58,7 +58,7 @@ async def test_a_restart_makes_new_connections_and_shares_them(plan: Plan, provi
     assert connections(provider) == set()
 
 
-async def test_a_restart_that_fails_goes_on_with_what_there_was(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_renew_keeps_the_old_backend(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, str]] = []
     slots = ApiWorkers(plan, lambda worker, health: told.append((worker, health)))
     await slots.add(range(1), lambda _: None)

@@ -18,10 +18,10 @@ async def loads(*details: str) -> AsyncIterator[Loading]:
         yield Loading("reading", detail=detail)
 
 
-async def test_a_load_that_goes_on_may_take_long() -> None:
+async def test_stall_timeout_allows_a_long_load_with_progress() -> None:
     assert len([event async for event in with_stall_timeout(loads(*"abcdefgh"), 0.1)]) == 8
 
 
-async def test_a_load_that_tells_the_same_for_too_long_is_given_up() -> None:
+async def test_stall_timeout_aborts_a_load_without_progress() -> None:
     with pytest.raises(errors.EngineFailed, match="no progress"):
         [event async for event in with_stall_timeout(loads("1 MB", *["2 MB"] * 20), 0.2)]

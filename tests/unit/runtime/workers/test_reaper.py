@@ -23,7 +23,7 @@ reaper.note_shared_memory()
 """
 
 
-def test_only_what_the_engine_made_is_removed() -> None:
+def test_reaper_removes_only_shared_memory_of_the_engine() -> None:
     folder = SHARED / f"models-{os.getpid()}"
     folder.mkdir()
     made, fresh = SHARED / f"psm_test{os.getpid()}", SHARED / f"fresh-{os.getpid()}.gguf"

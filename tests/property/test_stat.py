@@ -32,7 +32,7 @@ stats = st.builds(
 
 
 @given(st.lists(stats, min_size=1, max_size=6))
-def test_whoever_follows_knows_what_there_is(states: list[ModelStat]) -> None:
+def test_merged_deltas_equal_the_latest_stat(states: list[ModelStat]) -> None:
     told: ModelStat | None = None
     known: ModelStat | None = None
     for state in states:
@@ -42,13 +42,13 @@ def test_whoever_follows_knows_what_there_is(states: list[ModelStat]) -> None:
 
 
 @given(stats, stats)
-def test_only_what_has_changed_is_told(before: ModelStat, now: ModelStat) -> None:
+def test_delta_has_only_changed_workers(before: ModelStat, now: ModelStat) -> None:
     old = {worker.index: worker for worker in before.workers}
     assert all(worker != old.get(worker.index) for worker in delta(before, now).workers)
 
 
 @given(stats, st.floats(0, 100))
-def test_the_time_that_passes_is_told_to_nobody(state: ModelStat, seconds: float) -> None:
+def test_delta_ignores_idle_time(state: ModelStat, seconds: float) -> None:
     later = [msgspec.structs.replace(worker, idle_seconds=seconds) for worker in state.workers]
     now = msgspec.structs.replace(state, workers=later, uptime_seconds=seconds)
     assert delta(state, now).workers == []
