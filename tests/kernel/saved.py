@@ -97,7 +97,7 @@ def faults(notebook: dict[str, Any]) -> list[str]:
 
 
 def leaks(text: str, secrets: Sequence[str] = SECRETS) -> list[str]:
-    """Return where a text has a secret, with what stands around it."""
+    """Return where a text has a secret, with its surroundings."""
     return [text[max(0, text.find(secret) - 80) : text.find(secret)] for secret in secrets if secret in text]
 
 

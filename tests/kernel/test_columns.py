@@ -70,7 +70,7 @@ def test_columns_fail_the_cell_when_no_model_answers(deployed: Kernel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "expected"),
     [
         ("%%chat a,nobody\nhi", "nobody"),
         ("%%chat a,a\nhi", "twice"),
@@ -82,12 +82,12 @@ def test_columns_fail_the_cell_when_no_model_answers(deployed: Kernel) -> None:
     ],
 )
 def test_columns_report_a_mistake_before_anything_is_sent(
-    deployed: Kernel, provider: Process, line: str, says: str
+    deployed: Kernel, provider: Process, line: str, expected: str
 ) -> None:
     before = len(provider.get("/journal"))
     cell = deployed.run(line)
     assert cell.status == "error"
-    assert says in cell.everything
+    assert expected in cell.everything
     assert "bz-column" not in str(cell.shown)
     assert len(provider.get("/journal")) == before
 

@@ -93,7 +93,7 @@ def test_chat_interrupt_stops_at_once_and_keeps_the_part(deployed: Kernel, provi
     assert deployed.run("print(part.interrupted, len(part.text) > 0, part is _chat)").text == "True True True\n"
     assert eventually(lambda: bz.model("m").stat().busy == 0)
     assert eventually(lambda: "tokens:2000@50" in str(closed_early(provider)))
-    assert times[1] - times[0] < 2, "far below the 40 s of the whole answer"
+    assert times[1] - times[0] < 2, "far below the 40 s of the complete response"
 
 
 def closed_early(provider: Process) -> list[object]:
@@ -155,7 +155,7 @@ def test_line_chat_takes_the_prompt_as_typed(deployed: Kernel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "expected"),
     [
         ("%byzer deploy --pretrained_model_type saas/openai", "--model"),
         ("%byzer deploy --model x --num_worker 2", "Did you mean --num_workers?"),
@@ -174,12 +174,12 @@ def test_line_chat_takes_the_prompt_as_typed(deployed: Kernel) -> None:
         ("%%chat m --out class\nhello", "not a variable name"),
     ],
 )
-def test_error_is_one_clear_block(kernel: Kernel, line: str, says: str) -> None:
+def test_error_is_one_clear_block(kernel: Kernel, line: str, expected: str) -> None:
     cell = kernel.run(line)
     assert cell.status == "error"
-    assert says in cell.everything
+    assert expected in cell.everything
     assert "Traceback" not in cell.everything
-    assert says in cell.error, "an output of the type error, which papermill looks for"
+    assert expected in cell.error, "an output of the type error, which papermill looks for"
 
 
 def test_error_of_a_wrong_key_does_not_show_the_key(kernel: Kernel, provider: Process) -> None:

@@ -1,4 +1,4 @@
-"""Sounds, pictures, transcripts and long work, as a real kernel sends them to its cells."""
+"""Audio, images, transcripts and progress, as a real kernel sends them to its cells."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ def test_recorder_opens_and_the_cell_returns(deployed: Kernel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "expected"),
     [
         ("%chat voice --audio rec", "does not accept audio"),
         ("%chat listen,voice --audio rec", "with one model"),
         ("%chat nobody --audio rec", "nobody"),
     ],
 )
-def test_recorder_refuses_models_that_accept_no_audio(deployed: Kernel, line: str, says: str) -> None:
+def test_recorder_refuses_models_that_accept_no_audio(deployed: Kernel, line: str, expected: str) -> None:
     cell = deployed.run(line)
     assert cell.status == "error"
-    assert says in cell.error
+    assert expected in cell.error
     assert "data-bz-mount" not in str(cell.shown)
 
 

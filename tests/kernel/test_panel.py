@@ -37,7 +37,7 @@ def test_panel_updates_while_cells_run_until_it_is_closed(deployed: Kernel) -> N
     deployed.run("import time, byzer_magic.widgets.panel.screen as p; p.close_all()\n%byzer panel --model m")
     busy = deployed.run("import byzer_magic as bz, time\nfor _ in range(25): bz.model('m').chat('x'); time.sleep(.1)")
     assert busy.status == "ok", busy.everything
-    assert busy.updates == 0, "it is painted where it stands, not in the cell that runs"
+    assert busy.updates == 0, "it is painted in its own cell, not in the one that runs"
     assert deployed.run(OPEN).text == "1\n"
     following = "import asyncio; from byzer_magic.runtime.loop import LOOP\n"
     following += "print(sum('_live' in str(task) for task in asyncio.all_tasks(LOOP.start())))"

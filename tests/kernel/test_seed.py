@@ -27,7 +27,7 @@ KEYS = ("MODEL_silcon_flow_TOKEN", "MODEL_OPENAI_TOKEN", "MODEL_KIMI_TOKEN")
 
 
 def local(command: str, provider: Process) -> str:
-    """Return a seed command that talks to the local server, otherwise as it stands."""
+    """Return a seed command that uses the local server, otherwise unchanged."""
     for address in REMOTE:
         command = command.replace(address, f"{provider.url}/v1")
     command = command.replace("saas.api_key=token", f"saas.api_key={KEY}").replace("--token xxxxx", f"--token {KEY}")

@@ -288,7 +288,7 @@ def test_missing_key_is_asked_for_and_not_shown(kernel: Kernel, cluster: Manager
     assert KEY not in deployed.everything + str(kernel.asked)
     assert "Echo: hi" in kernel.run("%%chat typed\nhi").markdown
     refused = kernel.run(line.replace("typed", "typed2"))
-    assert "saas/claude needs saas.api_key" in refused.everything, "where nobody can be asked, it is an error"
+    assert "saas/claude needs saas.api_key" in refused.everything, "where the user cannot be asked, it is an error"
 
 
 def test_interrupt_ends_speech_and_reports_it(kernel: Kernel, cluster: Manager, servers: Servers) -> None:
@@ -302,7 +302,7 @@ def test_interrupt_ends_speech_and_reports_it(kernel: Kernel, cluster: Manager, 
     assert cell.status == "error"
     assert "Interrupted: the part that arrived is kept in _chat." in cell.everything
     assert kernel.run("print(_chat.interrupted, _chat.data)").text == "True b''\n"
-    assert "generating audio" not in str(cell.shown), "the line that told how far it was is gone"
+    assert "generating audio" not in str(cell.shown), "the progress is gone"
     assert cell.updates >= 2
     entry = next(item for item in reversed(servers.journal(ROWS["S22"])) if item["path"].endswith("/audio/speech"))
     assert entry["gone"]

@@ -21,7 +21,7 @@ QUIET = ModelStat(model="m", kind="saas/openai", strategy="lru", capabilities=["
 
 
 class Far:
-    """A pool that tells a change as often as it is told to, and who is following it."""
+    """A pool that reports a change as often as it is set to, and who follows it."""
 
     def __init__(self, folder: Path) -> None:
         self.followers = 0
@@ -40,7 +40,7 @@ class Far:
 
 
 class Finder:
-    """Knows the deployments as a manager does, or cannot tell."""
+    """Knows the deployments as a connection does, or fails to."""
 
     def __init__(self, far: Far) -> None:
         self.far = far

@@ -57,7 +57,7 @@ def test_ranking_collector_reports_truncated_documents() -> None:
     found = result(request, types.Ranking([(1, 0.9), (0, 0.1)], types.Usage(9), types.Truncation([0], 64)))
     assert found.truncated == types.Truncation([0], 64)
     assert " · 1 text was truncated at 64 tokens · 9 + 0 tokens" in footer.line(found)
-    assert "cut" not in str(found), "what people copy is the ranking"
+    assert "truncated" not in str(found), "the text is the ranking only"
 
 
 def test_chat_collector_adds_up_choices_and_log_probabilities() -> None:
