@@ -8,7 +8,6 @@ extension is loaded; all that is not ours goes on to it untouched.
 from __future__ import annotations
 
 import contextlib
-import html
 import itertools
 import re
 import textwrap
@@ -23,6 +22,7 @@ from byzer_magic.commands.spec import DeploySpec, all_commands
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.i18n import localized
 from byzer_magic.magics.complete import command_at
+from byzer_magic.rendering.markup import tag
 
 WIDTH = 76
 """A tooltip is about so many characters wide."""
@@ -58,7 +58,7 @@ def _cell(shell: Any) -> tuple[str, int]:
 
 
 def _bundle(text: str) -> dict[str, str]:
-    return {"text/plain": text, "text/html": f"<pre>{html.escape(text)}</pre>"}
+    return {"text/plain": text, "text/html": str(tag("pre", text))}
 
 
 def help_at(code: str, cursor: int) -> str | None:

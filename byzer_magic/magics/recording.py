@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
@@ -16,6 +15,7 @@ from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, localized
 from byzer_magic.magics.repaint import Repainted
 from byzer_magic.rendering import progress, results
+from byzer_magic.rendering.markup import tag
 from byzer_magic.results import Result
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.types import Media
@@ -94,4 +94,4 @@ class Recording:
 def error_bundle(text: str) -> dict[str, str]:
     """Return an error as the place below the recorder shows it."""
     style = "border-left:3px solid var(--jp-error-color1,#d32f2f);padding-left:8px;white-space:pre-wrap"
-    return {"text/html": f'<p role="alert" style="{style}">{html.escape(text)}</p>', "text/plain": text}
+    return {"text/html": str(tag("p", text, role="alert", style=style)), "text/plain": text}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from byzer_magic.commands import parser
-from byzer_magic.i18n import gettext as _, language
+from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.markup import tag
 
 QUIET = "margin:0;opacity:.8"
@@ -43,6 +43,6 @@ def output(line: str, typed: Collection[str], outcome: str) -> dict[str, str]:
 
 def terminal(line: str) -> str:
     """Return the replacement for a form in a terminal: the help, and a line to edit."""
-    help_text = parser.help_text("deploy", chinese=language() != "en")
+    help_text = parser.help_text("deploy")
     note = _("A form needs Jupyter. Here is the command to edit:")
     return f"{help_text}\n\n{note}\n{line}"

@@ -7,6 +7,7 @@ actions of the buttons. A secret is sent here with one button only, and is kept 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import queue
 import threading
@@ -95,8 +96,9 @@ class Form:
         self._shown = self._saved_output()
         self._saved = DisplayHandle()
         self._saved.display(self._shown, raw=True)
-        threading.Thread(target=self._serve, name="byzer-form", daemon=True).start()
-        threading.Thread(target=self._look_around, name="byzer-form-look", daemon=True).start()
+        for name, work in {"byzer-form": self._serve, "byzer-form-look": self._look_around}.items():
+            context_here = contextvars.copy_context()  # a thread of its own would not know the language of `using`
+            threading.Thread(target=context_here.run, args=(work,), name=name, daemon=True).start()
 
     # ---- life
 
