@@ -48,16 +48,16 @@ def body(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, Any]:
         >>> body(ChatRequest(messages=[Message("user", "Hi")], options={"stop": "END"}), {"max_tokens": 10})
         {'max_tokens': 10, 'messages': [{'role': 'user', 'content': 'Hi'}], 'stop_sequences': ['END']}
     """
-    asked = {**defaults, **{name: value for name, value in request.options.items() if value is not None}}
-    extra = {**defaults.get("extra_body", {}), **asked.pop("extra_body", {})}
+    options = {**defaults, **{name: value for name, value in request.options.items() if value is not None}}
+    extra = {**defaults.get("extra_body", {}), **options.pop("extra_body", {})}
     turns = [turn for turn in request.messages if turn.role not in ("system", "developer")]
     system = _system([turn for turn in request.messages if turn.role in ("system", "developer")])
-    limit = asked.pop("max_tokens", MAX_TOKENS)  # 0 is a limit, too: it only fills the prompt cache
-    limit = asked.pop("max_completion_tokens", limit)
+    limit = options.pop("max_tokens", MAX_TOKENS)  # 0 is a limit, too: it only fills the prompt cache
+    limit = options.pop("max_completion_tokens", limit)
     found: dict[str, Any] = {"max_tokens": limit, "messages": _joined([_turn(turn) for turn in turns])}
     if system:
         found["system"] = system
-    for name, value in asked.items():
+    for name, value in options.items():
         found |= _option(name, value)
     return {**found, **extra}
 

@@ -194,8 +194,8 @@ class DashScope(Backend):
             raise http_errors.unreadable(self._http.endpoint, http_errors.NO_CONTENT)
         return chunk
 
-    def _body(self, capability: str, options: Mapping[str, Any], **asked: Any) -> dict[str, Any]:
-        """Return a request: `asked` as its `input`, options of the deployment and the request as its `parameters`."""
+    def _body(self, capability: str, options: Mapping[str, Any], **data: Any) -> dict[str, Any]:
+        """Return a request: `data` as its `input`, options of the deployment and the request as its `parameters`."""
         own = {name: value for name, value in options.items() if value is not None and name not in _NOT_SENT}
         if "max_completion_tokens" in own:
             own["max_tokens"] = own.pop("max_completion_tokens")
@@ -205,7 +205,7 @@ class DashScope(Backend):
             **(options.get("extra_body") or {}),
             **own,
         }
-        return {"model": options.get("model") or self._model, "input": asked, "parameters": settings}
+        return {"model": options.get("model") or self._model, "input": data, "parameters": settings}
 
     def _defaults(self) -> dict[str, Any]:
         given = params.given(self._params, _OPTIONS)

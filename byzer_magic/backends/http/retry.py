@@ -43,9 +43,9 @@ def retry_delay(attempt: int, error: errors.ByzerError, jitter: float) -> float 
     """
     if not isinstance(error, errors.RateLimited | errors.ProviderUnavailable) or error.details.get("final"):
         return None
-    asked: float | None = error.details.get("retry_after")
-    if asked is not None:
-        return asked if asked <= MAX_RETRY_AFTER_SECONDS else None
+    requested: float | None = error.details.get("retry_after")
+    if requested is not None:
+        return requested if requested <= MAX_RETRY_AFTER_SECONDS else None
     delay: float = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(attempt, 32))
     return delay * (0.75 + jitter / 4)
 

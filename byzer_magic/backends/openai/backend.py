@@ -133,9 +133,9 @@ class OpenAIBackend(OpenAIMedia, Backend):
 
     def _call(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
         """Return the arguments of `create`; the optional ones are in `extra_body`, which the SDK does not touch."""
-        asked = {name: value for name, value in request.options.items() if value is not None}
-        headers = asked.pop("extra_headers", None)
-        body = {**self._defaults, **asked.pop("extra_body", {}), **asked}
+        options = {name: value for name, value in request.options.items() if value is not None}
+        headers = options.pop("extra_headers", None)
+        body = {**self._defaults, **options.pop("extra_body", {}), **options}
         if stream and self._counts:
             body["stream_options"] = {"include_usage": True, **body.get("stream_options", {})}
         elif not self._counts or not stream:

@@ -247,8 +247,8 @@ class OpenAIMedia:
         return b""
 
     def _body(self, capability: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        asked = {name: value for name, value in options.items() if value is not None}
-        return {"model": self._model, **defaults(self._params, capability), **asked.pop("extra_body", {}), **asked}
+        given = {name: value for name, value in options.items() if value is not None}
+        return {"model": self._model, **defaults(self._params, capability), **given.pop("extra_body", {}), **given}
 
 
 _TRANSCRIBE = (

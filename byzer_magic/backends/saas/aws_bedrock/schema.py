@@ -92,20 +92,20 @@ def arguments(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, An
         >>> arguments(ChatRequest(messages=[Message("user", "Hi")]), {"max_tokens": 10})
         {'messages': [{'role': 'user', 'content': [{'text': 'Hi'}]}], 'inferenceConfig': {'maxTokens': 10}}
     """
-    asked = {**defaults, **{name: value for name, value in request.options.items() if value is not None}}
-    extra = asked.pop("extra_body", {})
+    options = {**defaults, **{name: value for name, value in request.options.items() if value is not None}}
+    extra = options.pop("extra_body", {})
     system = [{"text": text_of(turn)} for turn in request.messages if turn.role in ("system", "developer")]
     turns = [_turn(turn) for turn in request.messages if turn.role not in ("system", "developer")]
     found: dict[str, Any] = {"messages": _alternating(turns)}
-    inference = {_INFERENCE[name]: asked.pop(name) for name in list(asked) if name in _INFERENCE}
-    if "stop" in asked:
-        stop = asked.pop("stop")
+    inference = {_INFERENCE[name]: options.pop(name) for name in list(options) if name in _INFERENCE}
+    if "stop" in options:
+        stop = options.pop("stop")
         inference["stopSequences"] = [stop] if isinstance(stop, str) else list(stop)
-    choice = asked.pop("tool_choice", None)
-    if (tools := asked.pop("tools", None)) and choice != "none":
+    choice = options.pop("tool_choice", None)
+    if (tools := options.pop("tools", None)) and choice != "none":
         found["toolConfig"] = {"tools": [_tool(tool) for tool in tools], **_choice(choice)}
-    found |= {name: asked.pop(name) for name in _SAME if name in asked}
-    if unknown := [name for name, value in asked.items() if (name, value) not in _PLAIN]:
+    found |= {name: options.pop(name) for name in _SAME if name in options}
+    if unknown := [name for name, value in options.items() if (name, value) not in _PLAIN]:
         hint = _("Remove it, or put the model's own fields into extra_body.")
         raise BadRequest(_("Bedrock's Converse has no option {name}.", name=unknown[0]), hint)
     parts = {"system": system, "inferenceConfig": inference, "additionalModelRequestFields": extra}

@@ -135,10 +135,10 @@ class OllamaBackend(Backend):
                 yield batch
 
     def _body(self, given: Mapping[str, Any], **own: Any) -> dict[str, Any]:
-        asked = {name: value for name, value in given.items() if value is not None}
-        asked.pop("extra_headers", None)
-        extra = {**self._extra, **asked.pop("extra_body", {})}
-        return schema.body({**self._defaults, **asked}, extra, model=self._model, **own)
+        options = {name: value for name, value in given.items() if value is not None}
+        options.pop("extra_headers", None)
+        extra = {**self._extra, **options.pop("extra_body", {})}
+        return schema.body({**self._defaults, **options}, extra, model=self._model, **own)
 
 
 def _base_url(given: Mapping[str, Any]) -> str:

@@ -116,11 +116,11 @@ def _option(name: str, value: Any) -> Any:
     return value
 
 
-def body(asked: Mapping[str, Any], extra: Mapping[str, Any], **own: Any) -> dict[str, Any]:
+def body(given: Mapping[str, Any], extra: Mapping[str, Any], **own: Any) -> dict[str, Any]:
     """Return a request.
 
     Args:
-        asked: options by Ollama's or OpenAI's names; names that are in neither API's request go into `options`.
+        given: options by Ollama's or OpenAI's names; names that are in neither API's request go into `options`.
         extra: fields that are sent as they are.
         own: the fields of this kind of request.
 
@@ -131,25 +131,25 @@ def body(asked: Mapping[str, Any], extra: Mapping[str, Any], **own: Any) -> dict
         >>> body({"max_tokens": 5, "think": False}, {}, model="qwen3")
         {'model': 'qwen3', 'think': False, 'options': {'num_predict': 5}}
     """
-    fields = {**asked, **_converted(asked)}
+    fields = {**given, **_converted(given)}
     options = {RENAMED.get(name, name): value for name, value in fields.items() if name not in (*TOP, *NOT_SENT)}
     top = {name: fields[name] for name in TOP if fields.get(name) is not None}
     return {**own, **top, **extra, "options": {**options, **extra.get("options", {})}}
 
 
-def _converted(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _converted(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return OpenAI's `tool_choice`, `reasoning_effort` and `response_format` as fields of Ollama's."""
     found: dict[str, Any] = {}
-    choice = asked.get("tool_choice", "auto")
+    choice = given.get("tool_choice", "auto")
     if choice == "none":
         found["tools"] = None
     elif choice != "auto":
         raise BadRequest(
             _("Ollama cannot be forced to call a tool."), _("Remove tool_choice, or set it to auto or none.")
         )
-    if "reasoning_effort" in asked:
-        found["think"] = EFFORTS.get(asked["reasoning_effort"], "max")
-    form = asked.get("response_format")
+    if "reasoning_effort" in given:
+        found["think"] = EFFORTS.get(given["reasoning_effort"], "max")
+    form = given.get("response_format")
     form = text_or_json(form) if isinstance(form, str) else form
     kind = form.get("type") if isinstance(form, Mapping) else form
     if kind == "json_schema" and isinstance(form, Mapping):

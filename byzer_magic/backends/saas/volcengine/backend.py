@@ -182,33 +182,35 @@ class VolcengineBackend(Backend):
             BadRequest: an option is unknown or has an invalid value, or the text is empty.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        asked = schema.checked({**self._defaults, **known_options(request.options, _KNOWN)}, self._api)
-        asked["voice"] = str(asked.get("voice") or _voice(self._model))
-        as_pcm = asked["encoding"] == "wav" and self._api == "v3"  # whose chunks would have a WAV header each
+        settings = schema.checked({**self._defaults, **known_options(request.options, _KNOWN)}, self._api)
+        settings["voice"] = str(settings.get("voice") or _voice(self._model))
+        as_pcm = settings["encoding"] == "wav" and self._api == "v3"  # whose chunks would have a WAV header each
         if as_pcm:
-            asked["encoding"] = "pcm"
+            settings["encoding"] = "pcm"
         text = without_lone_surrogates(request.text).strip()
-        asked["ssml"] = text.startswith("<speak")
-        parts = [text] if asked["ssml"] else split(text, MAX_BYTES, utf8_length)
+        settings["ssml"] = text.startswith("<speak")
+        parts = [text] if settings["ssml"] else split(text, MAX_BYTES, utf8_length)
         request_audio = self._streamed if self._api == "v3" else self._complete
 
         def send(part: str) -> AsyncGenerator[bytes, None]:
-            return request_audio(self._body(part, asked, request.options), request.options.get("extra_headers") or {})
+            return request_audio(
+                self._body(part, settings, request.options), request.options.get("extra_headers") or {}
+            )
 
-        mime, retries = schema.MIMES[asked["encoding"]], self._params["saas.max_retries"]
+        mime, retries = schema.MIMES[settings["encoding"]], self._params["saas.max_retries"]
         async with aclosing(synthesized(parts, mime, send, retries)) as chunks:
             if as_pcm:
                 samples = [chunk.data async for chunk in chunks]
-                for chunk in audio_chunks(wav.write(b"".join(samples), asked["sample_rate"]), schema.MIMES["wav"]):
+                for chunk in audio_chunks(wav.write(b"".join(samples), settings["sample_rate"]), schema.MIMES["wav"]):
                     yield chunk
                 return
             async for chunk in chunks:
                 yield chunk
 
-    def _body(self, text: str, asked: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    def _body(self, text: str, settings: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
         cluster = self._params.get("saas.cluster") or self._model
         app = self._params.get("saas.app_id")
-        body = schema.v3(text, asked) if self._api == "v3" else schema.v1(text, asked, app, cluster)
+        body = schema.v3(text, settings) if self._api == "v3" else schema.v1(text, settings, app, cluster)
         for extra in (self._params.get("saas.extra_body"), options.get("extra_body")):
             body = schema.merged(body, extra or {})
         if isinstance(additions := body.get("req_params", {}).get("additions"), Mapping):

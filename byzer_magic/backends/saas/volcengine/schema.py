@@ -72,11 +72,11 @@ HINTS = {
 }
 
 
-def checked(asked: dict[str, Any], api: str, prefix: str = "") -> dict[str, Any]:
+def checked(options: dict[str, Any], api: str, prefix: str = "") -> dict[str, Any]:
     """Return the options with the provider's formats, numbers as numbers, and defaults.
 
     Args:
-        asked: the options, by our names.
+        options: the options, by our names.
         api: v1 or v3.
         prefix: goes before the options' names in errors.
 
@@ -87,45 +87,45 @@ def checked(asked: dict[str, Any], api: str, prefix: str = "") -> dict[str, Any]
         >>> checked({"encoding": "opus", "speed": "1.5"}, "v3")
         {'encoding': 'ogg_opus', 'speed': 1.5, 'sample_rate': 24000}
     """
-    encoding = str(asked.get("encoding", "mp3"))
+    encoding = str(options.get("encoding", "mp3"))
     if encoding not in _FORMATS:
         raise BadRequest(
             _("Volcengine has no encoding {name!r}.", name=encoding), _("Choose {names}.", names=", ".join(MIMES))
         )
-    if api == "v1" and asked.get("instructions"):
+    if api == "v1" and options.get("instructions"):
         raise BadRequest(
             _("The v1 API does not accept instructions."),
             _("Choose an emotion, or deploy with saas.model={resource}.", resource=RESOURCE),
         )
-    rate = {"sample_rate": 24000, **asked}
+    rate = {"sample_rate": 24000, **options}
     numbers = {
         name: number(prefix + name, rate[name], *bounds) for name, bounds in _RANGES[api].items() if name in rate
     }
-    return {**asked, **numbers, "sample_rate": int(numbers["sample_rate"]), "encoding": _FORMATS[encoding]}
+    return {**options, **numbers, "sample_rate": int(numbers["sample_rate"]), "encoding": _FORMATS[encoding]}
 
 
-def v1(text: str, asked: Mapping[str, Any], app: str | None, cluster: str) -> dict[str, Any]:
+def v1(text: str, options: Mapping[str, Any], app: str | None, cluster: str) -> dict[str, Any]:
     """Return a request of v1; some fields have other names for voices of large models.
 
     Args:
         text: the text, or SSML.
-        asked: the options, as `checked` returns them, with `voice` and `ssml`.
+        options: the options, as `checked` returns them, with `voice` and `ssml`.
         app: the ID of the app.
         cluster: the cluster.
     """
-    large = not asked["voice"].startswith("BV")
+    large = not options["voice"].startswith("BV")
     audio = {
-        "voice_type": asked["voice"],
-        "encoding": asked["encoding"],
-        "rate": asked["sample_rate"],
-        "speed_ratio": asked.get("speed"),
-        "loudness_ratio" if large else "volume_ratio": asked.get("volume"),
-        "pitch_ratio": asked.get("pitch"),
-        "emotion": asked.get("emotion"),
-        "enable_emotion": True if large and asked.get("emotion") else None,
-        "explicit_language" if large else "language": asked.get("language"),
+        "voice_type": options["voice"],
+        "encoding": options["encoding"],
+        "rate": options["sample_rate"],
+        "speed_ratio": options.get("speed"),
+        "loudness_ratio" if large else "volume_ratio": options.get("volume"),
+        "pitch_ratio": options.get("pitch"),
+        "emotion": options.get("emotion"),
+        "enable_emotion": True if large and options.get("emotion") else None,
+        "explicit_language" if large else "language": options.get("language"),
     }
-    kind = "ssml" if asked["ssml"] else "plain"
+    kind = "ssml" if options["ssml"] else "plain"
     return {
         "app": {"appid": app, "token": "access_token", "cluster": cluster},  # a placeholder; the token is in a header
         "user": USER,
@@ -134,24 +134,24 @@ def v1(text: str, asked: Mapping[str, Any], app: str | None, cluster: str) -> di
     }
 
 
-def v3(text: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+def v3(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return a request of v3, its `additions` still an object."""
-    pitch, instructions = asked.get("pitch"), asked.get("instructions")
+    pitch, instructions = options.get("pitch"), options.get("instructions")
     audio = {
-        "format": asked["encoding"],
-        "sample_rate": asked["sample_rate"],
-        "speech_rate": _percent(asked.get("speed")),
-        "loudness_rate": _percent(asked.get("volume")),
-        "emotion": asked.get("emotion"),
+        "format": options["encoding"],
+        "sample_rate": options["sample_rate"],
+        "speech_rate": _percent(options.get("speed")),
+        "loudness_rate": _percent(options.get("volume")),
+        "emotion": options.get("emotion"),
     }
     additions = {
-        "explicit_language": asked.get("language"),
+        "explicit_language": options.get("language"),
         "context_texts": [instructions] if instructions else None,
         "post_process": {"pitch": round(12 * math.log2(pitch))} if pitch else None,  # in semitones
     }
     params = {
-        "ssml" if asked["ssml"] else "text": text,
-        "speaker": asked["voice"],
+        "ssml" if options["ssml"] else "text": text,
+        "speaker": options["voice"],
         "audio_params": _without_none(audio),
         "additions": _without_none(additions) or None,
     }
