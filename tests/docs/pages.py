@@ -74,7 +74,9 @@ class Page:
     @cached_property
     def anchors(self) -> set[str]:
         """The fragments that GitHub gives the headings."""
-        return {slug(match[1]) for match in HEADING.finditer(self.prose)}
+        slugs = [slug(match[1]) for match in HEADING.finditer(self.prose)]
+        seen = [slugs[:number].count(each) for number, each in enumerate(slugs)]
+        return {f"{each}-{times}" if times else each for each, times in zip(slugs, seen, strict=True)}
 
     @cached_property
     def links(self) -> list[str]:
