@@ -48,11 +48,11 @@ class Lab:
 
     @property
     def folder(self) -> Path:
-        """Where notebooks lie; kernels start here."""
+        """The folder of the notebooks; kernels start in it."""
         return self.server.folder
 
     def url(self, path: str) -> str:
-        """Return an address on the server, with its token."""
+        """Return a URL on the server, with its token."""
         return f"{self.server.url}/{path}{'&' if '?' in path else '?'}token={TOKEN}"
 
 
@@ -112,7 +112,7 @@ def lab(server: Server) -> Iterator[Lab]:
 def notebook(lab: Lab, manager: Manager) -> Iterator[Callable[..., Notebook]]:
     """Open a new notebook with these cells, its kernel ready.
 
-    After the test the theme is light again, all kernels have ended, what was deployed is gone; errors in the console
+    After the test the theme is light, all kernels have ended, and what it deployed is gone; errors in the console
     and requests that left the machine fail it.
     """
     assert manager.connected
@@ -159,7 +159,7 @@ def seven(lab: Lab, manager: Manager) -> Iterator[Callable[..., Notebook]]:
 
 @pytest.fixture(scope="package")
 def claude() -> Iterator[Process]:
-    """A provider of another wire."""
+    """A provider with another API."""
     with own("claude", KEY) as running:
         yield running
 

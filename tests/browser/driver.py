@@ -1,4 +1,4 @@
-"""A JupyterLab server, a Chromium page in it, and notebooks: what a test says instead of selectors and waits."""
+"""A JupyterLab server, a Chromium page in it, and notebooks: what tests use in place of selectors and waits."""
 
 from __future__ import annotations
 
@@ -178,12 +178,12 @@ class Watch:
             self.strangers.append(request.url)
 
     def forget(self) -> None:
-        """Start anew."""
+        """Clear what was recorded."""
         self.errors.clear()
         self.strangers.clear()
 
     def check(self) -> None:
-        """Fail when there was an error, or a request that left the machine; then start anew."""
+        """Fail when there was an error, or a request that left the machine; then clear them."""
         errors, strangers = self.errors[:], self.strangers[:]
         self.forget()
         assert not errors, f"errors in the browser's console: {errors}"
@@ -237,7 +237,7 @@ class Notebook:
         return self.cell(index).locator(".jp-Cell-outputArea")
 
     def failed(self, index: int) -> bool:
-        """Return whether the kernel said that the cell failed: what stops Run All, nbclient and papermill."""
+        """Return whether the kernel reported the cell as failed: what stops Run All, nbclient and papermill."""
         code = "(index) => window.jupyterapp.shell.currentWidget.content.widgets[index].bzFine"
         return self.page.evaluate(code, index) is False
 
@@ -280,7 +280,7 @@ class Notebook:
         self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")
 
     def restart(self) -> None:
-        """Restart the kernel, as the user who has said yes."""
+        """Restart the kernel, as a user who has confirmed it."""
         self.page.evaluate(
             """async () => {
                 const session = window.jupyterapp.shell.currentWidget.sessionContext;
@@ -330,13 +330,13 @@ class Notebook:
         self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.info")
 
     def whole(self, height: int = 6000) -> None:
-        """Make the page so high that nothing is out of sight, and wait until scripts have drawn."""
+        """Make the page so high that nothing is out of sight, and wait until scripts have rendered."""
         self.page.set_viewport_size({"width": 1280, "height": height})
         self.cell(0).scroll_into_view_if_needed()
         self.page.wait_for_timeout(1500)
 
     def screenshot(self, name: str, target: Locator | None = None) -> Path:
-        """Keep a picture of the notebook, or of one element of it, in test-artefacts/."""
+        """Store a screenshot of the notebook, or of one element, in test-artefacts/."""
         ARTEFACTS.mkdir(exist_ok=True)
         file = ARTEFACTS / f"{name}.png"
         (target or self.page).screenshot(path=file)

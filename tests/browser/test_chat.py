@@ -178,10 +178,10 @@ def test_chat_attaches_images_and_refuses_audio(opened, tmp_path) -> None:  # ty
     turn = chat.ask("What is it?")
     expect(turn.locator(".bz-chat-you img")).to_have_count(1)
     expect(turn.locator(".bz-answer")).to_contain_text("Echo")
-    book.screenshot("chat-picture", book.cell(1))
-    sound = tmp_path / "talk.wav"
-    sound.write_bytes(b"RIFF")
-    chat.root.locator("input[type=file]").set_input_files(sound)
+    book.screenshot("chat-image", book.cell(1))
+    audio = tmp_path / "talk.wav"
+    audio.write_bytes(b"RIFF")
+    chat.root.locator("input[type=file]").set_input_files(audio)
     expect(chat.status).to_contain_text("m does not accept audio.")
     expect(chip).to_have_count(0)
 
@@ -353,7 +353,7 @@ def test_answer_fold_stays_open_while_streaming(notebook, models) -> None:  # ty
     expect(fold.locator("summary")).to_have_text("Thinking …")
     fold.locator("summary").click()
     expect(cell.locator(".bz-answer")).to_contain_text("word 20")
-    assert fold.evaluate("node => node.open"), "many paintings later"
+    assert fold.evaluate("node => node.open"), "many updates later"
     book.wait(1)
     assert fold.evaluate("node => node.open"), "in the last one, too"
     assert fold.locator("summary").inner_text() == "Reasoning"

@@ -38,8 +38,8 @@ def test_chinese_screens_have_no_english(
 ) -> None:
     kept = {"m": "gpt-4o", "other": "gpt-4o", "voice": "tts-1", "draw": "gpt-image-1.5", "listen": "whisper-1"}
     models.keep(**kept, wrong_key="locked")
-    said = {"config": "%config ByzerMagics.lang = 'zh'", "environment": "import os; os.environ['BYZER_LANG'] = 'zh'"}
-    book = notebook(["%load_ext byzer_magic", said[how], *SCREENS])
+    setting = {"config": "%config ByzerMagics.lang = 'zh'", "environment": "import os; os.environ['BYZER_LANG'] = 'zh'"}
+    book = notebook(["%load_ext byzer_magic", setting[how], *SCREENS])
     book.run_all(seconds=120)
     book.whole()
     book.screenshot(f"chinese-{how}")
@@ -62,5 +62,5 @@ def test_search_for_english_finds_it(notebook: Callable[[list[str]], Notebook], 
 
 
 def readable(output: Locator) -> str:
-    """Return what is read of an output, also by those who hear it."""
+    """Return what is read of an output, also with a screen reader."""
     return f"{output.inner_text()}\n{output.evaluate(NAMES)}"

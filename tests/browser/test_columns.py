@@ -15,12 +15,12 @@ from tests.browser.driver import Notebook, to_html
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(300)]
 Opener = Callable[[list[str]], Notebook]
 TOPS = "cell => [...cell.querySelectorAll('.bz-column')].map(node => node.getBoundingClientRect().top)"
-"""In one go: a column may be painted anew between two questions."""
+"""In one evaluation: a column may be rendered again between two."""
 
 
 @pytest.fixture
 def opened(notebook: Opener, models: Models) -> Callable[..., Notebook]:
-    """Open a notebook in which `a` and `b` answer, `bad` has a wrong key, `voice` speaks and `draw` draws."""
+    """Open a notebook in which `a` and `b` answer, `bad` has a wrong key, `voice` makes audio and `draw` images."""
     models.keep(a="gpt-4o", b="gpt-4o", voice="tts-1", draw="gpt-image-1.5", wrong_key="bad")
 
     def open_one(*cells: str) -> Notebook:

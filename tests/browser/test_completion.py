@@ -16,7 +16,7 @@ Opener = Callable[[list[str]], Notebook]
 LOAD = "%load_ext byzer_magic\n%byzer list"
 
 
-def offered(book: Notebook, index: int, typed: str, picture: str = "") -> list[str]:
+def offered(book: Notebook, index: int, typed: str, screenshot: str = "") -> list[str]:
     """Type into a cell, press Tab, and return what the menu offers."""
     book.clear(index)
     book.type(index, typed)
@@ -24,8 +24,8 @@ def offered(book: Notebook, index: int, typed: str, picture: str = "") -> list[s
     menu = book.page.locator(".jp-Completer:visible .jp-Completer-match")
     expect(menu.first).to_be_visible()
     found = menu.all_inner_texts()
-    if picture:
-        book.screenshot(picture)
+    if screenshot:
+        book.screenshot(screenshot)
     book.page.keyboard.press("Escape")
     return found
 
@@ -61,7 +61,7 @@ def test_tab_offers_flags_values_presets_and_aliases(notebook: Opener, models: M
     models.deploy("m_two")
     book = notebook([LOAD, ""])
     book.run(0)
-    flags = offered(book, 1, "%byzer deploy --", picture="completion-flags")
+    flags = offered(book, 1, "%byzer deploy --", screenshot="completion-flags")
     assert {"--model", "--infer_backend", "--infer_params", "--num_workers"} <= set(flags)
     assert offered(book, 1, "%byzer undeploy --model ")[:2] == ["m", "m_two"], "JupyterLab adds words of the cell below"
     assert "deepseek-chat" in offered(book, 1, "%byzer easy deploy deep")

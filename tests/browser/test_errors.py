@@ -25,7 +25,7 @@ def test_error_of_a_refused_key_is_one_block_with_details(notebook: Opener, mode
     cell = book.run(1)
     assert book.failed(1)
     expect(cell).to_contain_text("invalid API key (401)")
-    assert cell.inner_text().count("invalid API key") == 1, "told once"
+    assert cell.inner_text().count("invalid API key") == 1, "shown once"
     assert "Traceback" not in cell.inner_text()
     fold = cell.locator(".bz-failure details")
     expect(fold).not_to_have_attribute("open", "")
@@ -51,7 +51,7 @@ def test_run_all_stops_at_a_failed_cell(notebook: Opener) -> None:
     expect(book.output(1)).to_contain_text("Unknown command 'stta'.")
     expect(book.output(1)).to_contain_text("Did you mean stat?")
     assert book.outputs(2) == []
-    assert book.cell(1).locator(".bz-failure").count() == 0, "no fold where there is nothing more to say"
+    assert book.cell(1).locator(".bz-failure").count() == 0, "no details where there are none"
 
 
 def test_error_of_a_failed_load_has_the_log_in_its_details(notebook: Opener, lab: Lab, gguf: Path) -> None:

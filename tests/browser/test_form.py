@@ -41,8 +41,8 @@ class Form:
     def input(self, key: str) -> Locator:
         return self.field(key).locator("input, select").first
 
-    def said(self, key: str) -> Locator:
-        return self.field(key).locator(".bz-said")
+    def remark(self, key: str) -> Locator:
+        return self.field(key).locator(".bz-remark")
 
     def button(self, name: str) -> Locator:
         return self.root.get_by_role("button", name=name, exact=True)
@@ -118,21 +118,21 @@ def test_form_reports_errors_while_typing(opened: Callable[..., Form]) -> None:
     form = opened("%byzer form saas/claude")
     expect(form.input("infer_params.saas.model")).to_be_visible()
     form.input("num_workers").fill("0")
-    expect(form.said("num_workers")).to_contain_text("below its minimum of 1")
+    expect(form.remark("num_workers")).to_contain_text("below its minimum of 1")
     expect(form.input("num_workers")).to_have_attribute("aria-invalid", "true")
     expect(form.line).not_to_contain_text("num_workers")
     form.input("num_workers").fill("2")
-    expect(form.said("num_workers")).to_contain_text("number of workers")
+    expect(form.remark("num_workers")).to_contain_text("number of workers")
     expect(form.line).to_contain_text("--num_workers 2")
     form.input("num_workers").press("ArrowUp")
     expect(form.line).to_contain_text("--num_workers 3")
     form.root.get_by_text("Settings of saas/claude").click()
     form.input("infer_params.saas.extra_body").fill("{")
-    expect(form.said("infer_params.saas.extra_body")).to_contain_text("not valid JSON")
+    expect(form.remark("infer_params.saas.extra_body")).to_contain_text("not valid JSON")
     form.button("Deploy").click()
     form.state("failed")
     expect(form.stage).to_contain_text("check 3 fields")
-    expect(form.said("infer_params.saas.model")).to_contain_text("needs saas.model")
+    expect(form.remark("infer_params.saas.model")).to_contain_text("needs saas.model")
     expect(form.input("infer_params.saas.model")).to_be_focused()
     form.book.screenshot("form-errors", form.book.cell(1))
     accessible(form.root)
@@ -179,7 +179,7 @@ def test_form_takes_a_key_from_a_variable_and_reads_a_yaml_file(opened: Callable
     source.select_option("${MY_TEST_TOKEN}")
     expect(form.line).to_contain_text("saas.api_key=${MY_TEST_TOKEN}")
     expect(form.input("infer_params.saas.api_key")).to_have_attribute("type", "text")
-    expect(form.said("infer_params.saas.api_key")).not_to_have_class(re.compile("bz-bad"))
+    expect(form.remark("infer_params.saas.api_key")).not_to_have_class(re.compile("bz-bad"))
 
 
 def test_form_checks_cancels_and_deploys_a_local_model(
@@ -339,7 +339,7 @@ def test_form_shows_the_log_of_a_failed_engine(opened: Callable[..., Form], gguf
     form.button("Deploy").click()
     form.state("failed")
     expect(form.stage).to_contain_text("nonsense")
-    expect(form.said("infer_params.chat_format")).to_have_class(re.compile("bz-bad"))
+    expect(form.remark("infer_params.chat_format")).to_have_class(re.compile("bz-bad"))
     expect(form.after.locator("details")).not_to_have_attribute("open", "")
     form.after.locator("summary").click()
     expect(form.after.locator("pre")).not_to_be_empty()

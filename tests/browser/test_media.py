@@ -1,4 +1,4 @@
-"""Sounds, pictures, transcripts and the recorder in a real JupyterLab: played, sought, enlarged, saved, sent."""
+"""Audio, images, transcripts and the recorder in a real JupyterLab: played, seeked, enlarged, saved, sent."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def opened(notebook: Opener, models: Models) -> Callable[..., Notebook]:
     return open_one
 
 
-def sound(cell: Locator) -> dict[str, float]:
-    """Return what the player does."""
+def player(cell: Locator) -> dict[str, float]:
+    """Return the state of the player."""
     found: dict[str, float] = cell.locator("audio").evaluate(
         "audio => ({at: audio.currentTime, long: audio.duration, paused: Number(audio.paused)})"
     )
@@ -61,8 +61,8 @@ def test_transcript_time_seeks_the_audio(opened: Callable[..., Notebook]) -> Non
     assert 15 < wanted < STORY_SECONDS
     lines.nth(5).click()
     expect(cell.locator("li[aria-current]")).to_contain_text(lines.nth(5).inner_text())
-    assert wanted <= sound(cell)["at"] < wanted + 5
-    assert sound(cell)["long"] == pytest.approx(STORY_SECONDS, abs=2)
+    assert wanted <= player(cell)["at"] < wanted + 5
+    assert player(cell)["long"] == pytest.approx(STORY_SECONDS, abs=2)
     cell.locator(".bz-wave").click(position={"x": 6, "y": 10})
     book.page.wait_for_function("() => document.querySelector('audio').currentTime < 5")
     cell.locator("audio").evaluate("audio => audio.pause()")
@@ -78,7 +78,7 @@ def test_speech_is_played_downloaded_and_saved(opened: Callable[..., Notebook]) 
     text = "Hello. 你好。 <b>More</b> words."
     book = opened(f"%%chat voice --params voice=nova response_format=wav\n{text}", "_chat", voice="tts-1")
     cell = book.run(1)
-    expect(cell.locator(".bz-said")).to_have_text(text)
+    expect(cell.locator(".bz-caption")).to_have_text(text)
     expect(cell.locator("svg[role=img]")).to_have_count(1)
     book.page.wait_for_function("() => document.querySelector('.bz-sound audio').duration > 0.1")
     with book.page.expect_download() as waiting:
@@ -101,14 +101,14 @@ def test_image_is_enlarged_and_closed_with_the_keyboard(opened: Callable[..., No
     expect(cell.locator(".bz-enlarge")).to_have_count(3)
     accessible(book.output(1))
     assert "button Enlarge image 1 of 3: a cat on a mat" in walk(book.output(1))
-    book.screenshot("pictures-light", cell)
+    book.screenshot("images-light", cell)
     cell.get_by_role("button", name="Enlarge image 2 of 3: a cat on a mat").focus()
     book.page.keyboard.press("Enter")
     box = book.page.locator("dialog.bz-lightbox")
     expect(box).to_be_visible()
     expect(box.get_by_role("button", name="Close")).to_be_focused()
     book.page.keyboard.press("ArrowRight")
-    book.screenshot("picture-enlarged")
+    book.screenshot("image-enlarged")
     book.page.keyboard.press("Escape")
     expect(box).to_have_count(0)
     expect(cell.locator(".bz-enlarge").nth(1)).to_be_focused()
@@ -119,8 +119,8 @@ def test_image_is_enlarged_and_closed_with_the_keyboard(opened: Callable[..., No
 
 def test_recorder_sends_a_recording_and_shows_its_transcript(opened: Callable[..., Notebook]) -> None:
     book = opened(
-        "%chat far --audio rec --out heard",
-        "print(heard.audio.mime, len(heard.audio.data) > 1000, heard.text)",
+        "%chat far --audio rec --out result",
+        "print(result.audio.mime, len(result.audio.data) > 1000, result.text)",
         far="whisper-1",
     )
     cell = book.run(1)

@@ -38,7 +38,7 @@ def test_notebook7_streams_an_answer(seven: Opener, models: Models) -> None:
     book.run(0)
     cell = book.run(1, wait=False)
     expect(cell).to_contain_text("t10")
-    assert "t190" not in cell.inner_text(), "it is painted while it comes"
+    assert "t190" not in cell.inner_text(), "it is shown while it arrives"
     book.interrupt()
     book.wait(1)
     expect(cell).to_contain_text("interrupted")

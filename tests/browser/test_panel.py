@@ -1,4 +1,4 @@
-"""The live panel in a real JupyterLab: live while a cell runs, quiet when nobody looks, gone when it is closed."""
+"""The live panel in a real JupyterLab: live while a cell runs, paused out of sight, gone when it is closed."""
 
 from __future__ import annotations
 
@@ -99,16 +99,16 @@ def test_panel_scales_with_the_keyboard_on_a_narrow_screen(opened: Callable[...,
     assert field.input_value() == "2"
     book.page.keyboard.type("4")
     book.page.keyboard.press("Enter")
-    said = panel(book).locator(".bz-tray .bz-said")
-    expect(said).to_contain_text("loading", timeout=5000)
-    expect(said).to_have_text("Done.", timeout=5000)
+    status = panel(book).locator(".bz-tray .bz-status")
+    expect(status).to_contain_text("loading", timeout=5000)
+    expect(status).to_have_text("Done.", timeout=5000)
     expect(row(book, "model_00").locator('[data-cell="slots"]')).to_contain_text("/16", timeout=5000)
     field.fill("99")
     book.page.keyboard.press("Enter")
-    expect(said).to_contain_text("There is room for 20 workers.", timeout=5000)
+    expect(status).to_contain_text("There is room for 20 workers.", timeout=5000)
     book.screenshot("panel-error", book.output(PANEL))
     book.page.keyboard.press("Escape")
-    expect(said).to_have_count(0)
+    expect(status).to_have_count(0)
 
 
 def test_panel_asks_before_it_undeploys(opened: Callable[..., Notebook]) -> None:

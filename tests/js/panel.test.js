@@ -9,13 +9,13 @@ const FRAME = `
   <span class="bz-summary"></span><input class="bz-filter" hidden><button data-do="new">New</button>
   <p class="bz-alarm" role="status" hidden></p>
   <div class="bz-scroll" hidden><table><thead><tr><th></th><th></th></tr></thead><tbody></tbody></table></div>
-  <template data-tray="said"><form><span class="bz-said"></span><button type="button" data-do="cancel"></button></form></template>
+  <template data-tray="status"><form><span class="bz-status"></span><button type="button" data-do="cancel"></button></form></template>
   <template data-tray="line"><form><span></span><code></code><button type="button" data-do="cancel"></button></form></template>
   <template data-tray="drain"><form><span>Drain {alias}?</span><button class="bz-primary">Drain</button>
-    <button type="button" data-do="cancel"></button><span class="bz-said"></span></form></template>
+    <button type="button" data-do="cancel"></button><span class="bz-status"></span></form></template>
   <template data-tray="scale"><form><input type="number" name="value"><button>Scale</button>
-    <button type="button" data-do="cancel"></button><span class="bz-said"></span></form></template>
-  <template data-tray="logs"><form><button>Refresh</button><span class="bz-said"></span></form><pre class="bz-log"></pre></template>`;
+    <button type="button" data-do="cancel"></button><span class="bz-status"></span></form></template>
+  <template data-tray="logs"><form><button>Refresh</button><span class="bz-status"></span></form><pre class="bz-log"></pre></template>`;
 
 function row(alias, state = "ready") {
   const acts = ["toggle", "chat", "scale", "drain", "restart", "logs", "more"];
@@ -123,7 +123,7 @@ test("scaling begins with the workers that there are, and shows replies in its t
   input.form.requestSubmit();
   const { id, model, value } = kernel.last("scale");
   assert.deepEqual([model, value], ["a", 4]);
-  const line = panel.root.querySelector(".bz-tray .bz-said");
+  const line = panel.root.querySelector(".bz-tray .bz-status");
   kernel.emit("reply", { state: "going", text: "loading" }, id);
   assert.equal(line.textContent, "loading");
   assert.equal(panel.waiting.size, 1);
@@ -136,7 +136,7 @@ test("a click that waits for a busy kernel shows it", async () => {
   show(["a"], { a: row("a") });
   act("a", "restart").click();
   await wait(650);
-  assert.equal(panel.root.querySelector(".bz-tray .bz-said").textContent, "queued");
+  assert.equal(panel.root.querySelector(".bz-tray .bz-status").textContent, "queued");
 });
 
 test("logs are asked for at once", () => {

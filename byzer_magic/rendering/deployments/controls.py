@@ -107,7 +107,7 @@ def _trays() -> dict[str, Markup]:
         "undeploy": _form(tag("span", undeploy), "danger", names["undeploy"], _("Keep")),
         "logs": _form(Markup(), "plain", _("Refresh"), close) + log,
         "line": tag("form", tag("span", _("Run this in a cell:")), tag("code"), _cancel(close)),
-        "said": tag("form", _reply(), _cancel(close)),
+        "status": tag("form", _reply(), _cancel(close)),
     }
 
 
@@ -116,7 +116,7 @@ def _form(question: Markup, kind: str, action: str, cancel: str) -> Markup:
 
 
 def _reply() -> Markup:
-    return tag("span", class_="bz-said", role="status")
+    return tag("span", class_="bz-status", role="status")
 
 
 def _cancel(text: str) -> Markup:

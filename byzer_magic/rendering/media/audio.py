@@ -71,7 +71,7 @@ def figure(audio: AudioView, keep: media.Keep = media.kept) -> tuple[Markup, str
     body = [
         _strokes(found) if found and source else "",
         shown,
-        tag("p", audio.transcript, class_="bz-said") if audio.transcript else "",
+        tag("p", audio.transcript, class_="bz-caption") if audio.transcript else "",
         tag("figcaption", Markup(" · ").join(filter(None, [" · ".join(facts), saver])), class_="bz-quiet"),
     ]
     return tag("figure", *body, class_="bz-sound"), " · ".join(facts)

@@ -70,7 +70,7 @@ def grid(
         cells.append(_cell(item, source, name, about, prompt, _("Enlarge image {number} of {count}", **place)))
         lines.append(about)
     about_all = " · ".join(filter(None, [model, *facts]))
-    below = tag("p", prompt, class_="bz-said") if prompt else Markup()
+    below = tag("p", prompt, class_="bz-caption") if prompt else Markup()
     below += tag("p", about_all, class_="bz-quiet") if about_all else Markup()
     labels = {"data_close": _("Close"), "data_previous": _("Previous image"), "data_next": _("Next image")}
     kind = "bz-pictures" if len(images) > 1 else "bz-pictures bz-single"

@@ -25,7 +25,7 @@ def section(
     lines = [_line(item, playing=playing) for item in segments or []]
     words = text.strip() or _("(no speech)")
     reach = None if playing else 0  # what scrolls must be reachable by keyboard
-    body = tag("ol", *lines, class_="bz-lines", tabindex=reach) if lines else tag("p", words, class_="bz-said")
+    body = tag("ol", *lines, class_="bz-lines", tabindex=reach) if lines else tag("p", words, class_="bz-caption")
     facts_line = tag("p", " · ".join(facts), class_="bz-quiet") if facts else ""
     shown = tag("section", player, body, facts_line, class_="bz-transcript", aria_label=_("Transcript"))
     return shown, f"{plain(words, segments)}\n\n{about}" if about else plain(words, segments)

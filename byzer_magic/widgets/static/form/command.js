@@ -1,4 +1,4 @@
-// The command that a form stands for, or the YAML file: to read, to copy, to insert as cells.
+// The command that does what a form has, or its YAML file: to read, to copy, to insert as cells.
 import { announce, button, copyText, flash, make } from "../kit.js";
 
 export class Command {

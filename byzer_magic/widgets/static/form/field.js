@@ -33,7 +33,7 @@ export class Field {
     this.secret = undefined;
     /** @type {HTMLInputElement | undefined} */
     this.slider = undefined;
-    this.remark = make("p", { id: `${id}-said`, className: "bz-said" });
+    this.remark = make("p", { id: `${id}-remark`, className: "bz-remark" });
     this.input = this.control(id);
     this.input.setAttribute("aria-describedby", this.remark.id);
     if (spec.required) this.input.setAttribute("aria-required", "true");
@@ -155,7 +155,7 @@ export class Field {
     const { spec } = this;
     const { text, kind } = this.host.state.remark(spec, this.touched);
     announce(this.remark, text);
-    this.remark.className = `bz-said ${{ error: "bz-bad", note: "bz-note", help: "" }[kind]}`;
+    this.remark.className = `bz-remark ${{ error: "bz-bad", note: "bz-note", help: "" }[kind]}`;
     this.remark.title = kind === "help" ? spec.help : "";
     this.input.setAttribute("aria-invalid", String(kind === "error"));
     if (this.input instanceof HTMLInputElement && spec.kind !== "flag") {

@@ -10,7 +10,7 @@ export class Paste {
     this.send = send;
     const attributes = { "aria-label": words.paste, placeholder: words.paste_help };
     this.area = make("textarea", { rows: 4, spellcheck: false, className: "bz-code", ...attributes });
-    this.error = make("p", { className: "bz-said bz-bad", role: "status" });
+    this.error = make("p", { className: "bz-remark bz-bad", role: "status" });
     const submit = button(words.paste_do, () => this.submit(), "bz-primary");
     const close = button(words.close, () => this.open(false));
     const row = make("div", { className: "bz-row" }, submit, close);

@@ -1,5 +1,5 @@
 // The deploy form: it shows the fields that the kernel describes, holds what the user types (keys too, which leave this
-// page with the message of a button only), and shows what the kernel says about them.
+// page with the message of a button only), and shows what the kernel finds in them.
 import { announce, Channel, fill, flash, hasFocus, make, setAlert, uid } from "../kit.js";
 import { Mount } from "../mount.js";
 import { Chooser } from "./chooser.js";
@@ -38,7 +38,7 @@ export class Form {
     this.paths = make("datalist", { id: uid("paths") });
     this.paste = new Paste(words, (text) => this.channel.ask("paste", { text }));
     this.fields = new Fields(this);
-    this.error = make("p", { className: "bz-said bz-bad", role: "alert", hidden: true });
+    this.error = make("p", { className: "bz-remark bz-bad", role: "alert", hidden: true });
     this.progress = new Progress(words, {
       act: (what) => this.act(what),
       cancel: () => this.channel.send("cancel"),

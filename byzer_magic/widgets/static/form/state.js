@@ -136,7 +136,7 @@ export class State {
   }
 
   /**
-   * Return what stands below a field: what is wrong with it, what is to be noted, or its help.
+   * Return the text below a field: an error, a note, or its help.
    * @param {Spec} spec
    * @param {boolean} touched  the user has been in it; before that, nothing is missing
    * @returns {{text: string, kind: "error" | "note" | "help"}}
@@ -151,7 +151,7 @@ export class State {
     return { text: spec.help, kind: "help" };
   }
 
-  /** Return the error of the form as a whole, or of a field that is not there. */
+  /** Return the general error, or that of a field that is not shown. */
   get error() {
     const { errors = {} } = this.verdict;
     const known = new Set(this.specs.map((spec) => spec.key));

@@ -174,7 +174,7 @@ export class Panel {
     const form = /** @type {HTMLFormElement} */ (event.target);
     const tray = /** @type {HTMLTableRowElement} */ (form.closest("tr"));
     const what = tray.dataset.tray ?? "";
-    if (what === "line" || what === "said") return;
+    if (what === "line" || what === "status") return;
     const value = Number(/** @type {any} */ (form.elements.namedItem("value"))?.value ?? 0);
     this.ask(event.submitter ?? find(tray, "form button"), what, { model: tray.dataset.group, value }, tray);
   }
@@ -200,7 +200,7 @@ export class Panel {
    * @param {object} [more]
    */
   act(button, group, what, more = {}) {
-    this.ask(button, what, { model: group, ...more }, this.trays.show(group, "said", button));
+    this.ask(button, what, { model: group, ...more }, this.trays.show(group, "status", button));
   }
 
   /**

@@ -26,7 +26,7 @@ export class Trays {
   show(group, what, button) {
     const before = this.open.get(group);
     this.close(group);
-    if (before?.button === button && what !== "said") return null;
+    if (before?.button === button && what !== "status") return null;
     const tray = document.createElement("tr");
     tray.className = "bz-tray";
     Object.assign(tray.dataset, { group, tray: what });
@@ -79,7 +79,7 @@ export class Trays {
  * @param {{failed?: boolean, log?: string}} [more]
  */
 export function report(tray, text, { failed = false, log } = {}) {
-  const line = find(tray, ".bz-said");
+  const line = find(tray, ".bz-status");
   announce(line, text);
   line.classList.toggle("bz-bad", failed);
   if (log === undefined) return;

@@ -90,7 +90,7 @@ def test_frame_is_well_formed_and_labelled() -> None:
     assert [field["type"] for field in fields] == ["search", "number"]
     assert "aria-label" in fields[0]
     trays = {attrs["data-tray"] for tag, attrs in page.elements if tag == "template"}
-    assert trays == {"more", "scale", "drain", "undeploy", "logs", "line", "said"}
+    assert trays == {"more", "scale", "drain", "undeploy", "logs", "line", "status"}
 
 
 def test_snapshot_has_all_rows_and_no_controls() -> None:
