@@ -45,7 +45,7 @@ def details(err: ByzerError, log: Sequence[str] = (), hidden: tuple[str, ...] = 
     rows = [(label, _value(name, err.details[name])) for name, label in labels.items() if err.details.get(name)]
     rows += [(_("Caused by"), text) for text in causes(err)]
     if rows or log:
-        rows.insert(0, (_("Error"), err.code))
+        rows.insert(0, (_("Error type"), err.code))
     return Details(
         rows=tuple((name, redact(text, hidden)) for name, text in rows),
         log=tuple(redact(line, hidden) for line in log[-LOG_LINES:]),

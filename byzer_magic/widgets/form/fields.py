@@ -59,11 +59,11 @@ PARAM_LABELS = {
     "capabilities": _("Capabilities"),
     "temperature": _("Temperature"),
     "max_tokens": _("Max tokens"),
-    "app_id": _("App id"),
+    "app_id": _("App ID"),
     "region_name": _("Region"),
     "service_region": _("Region"),
     "azure_endpoint": _("Endpoint"),
-    "azure_deployment": _("Deployment"),
+    "azure_deployment": _("Deployment name"),
     "api_version": _("API version"),
     "voice": _("Voice"),
 }

@@ -22,7 +22,7 @@ def chained() -> errors.ByzerError:
 
 def test_details_have_status_and_causes_without_secrets() -> None:
     known = error_details.details(chained(), ["line token-0123456789"], ("token-0123456789",))
-    assert dict(known.rows[:3]) == {"Error": "ProviderUnavailable", "HTTP status": "503", "Retry after": "2.0 s"}
+    assert dict(known.rows[:3]) == {"Error type": "ProviderUnavailable", "HTTP status": "503", "Retry after": "2.0 s"}
     assert [text for name, text in known.rows if name == "Caused by"] == [
         "ValueError: <b>bad</b>",
         "OSError: no route for ***",
