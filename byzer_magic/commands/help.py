@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 
 from byzer_magic.commands.options import Option, Spec, options_of
 from byzer_magic.commands.spec import all_commands
 from byzer_magic.errors import CommandError, suggest
-from byzer_magic.i18n import gettext as _, lazy_gettext, localized, pad, using, width
+from byzer_magic.i18n import gettext as _, lazy_gettext, localized, pad, width
 
 _VALUES = {"text": "TEXT", "texts": "TEXT", "int": "N", "float": "X", "params": "KEY=VALUE ..."}
 
@@ -17,12 +16,11 @@ class HelpRequested(Exception):
     """The line asks for help; `str()` of this is the text to show."""
 
 
-def help_text(name: str | None = None, *, chinese: bool = False) -> str:
+def help_text(name: str | None = None) -> str:
     """Return the help of a command, of all `easy` commands, or of all commands.
 
     Args:
         name: `deploy`, `easy chat`, `easy`, ...; nothing for all commands.
-        chinese: whether it is in Chinese; else it is in the active language.
 
     Raises:
         CommandError: there is no such command.
@@ -32,23 +30,17 @@ def help_text(name: str | None = None, *, chinese: bool = False) -> str:
         Stop the local Ray that byzer-magic started, and all its deployments.
     """
     known = all_commands()
-    with _language(chinese=chinese):
-        if name in (None, "", "easy"):
-            return _overview("easy " if name else "")
-        if name not in known:
-            hint = suggest(str(name), known, lazy_gettext("Commands: {names}.", names=", ".join(known)))
-            raise CommandError(lazy_gettext("Unknown command {name}.", name=repr(name)), hint)
-        return _command_help(str(name), known[str(name)])
+    if name in (None, "", "easy"):
+        return _overview("easy " if name else "")
+    if name not in known:
+        hint = suggest(str(name), known, lazy_gettext("Commands: {names}.", names=", ".join(known)))
+        raise CommandError(lazy_gettext("Unknown command {name}.", name=repr(name)), hint)
+    return _command_help(str(name), known[str(name)])
 
 
-def option_text(opt: Option, *, chinese: bool = False) -> str:
+def option_text(opt: Option) -> str:
     """Return one option as the help of its command shows it."""
-    with _language(chinese=chinese):
-        return f"{_flag(opt)}  {_description(opt)}"
-
-
-def _language(*, chinese: bool) -> AbstractContextManager[None]:
-    return using("zh") if chinese else nullcontext()
+    return f"{_flag(opt)}  {_description(opt)}"
 
 
 def _overview(start: str) -> str:

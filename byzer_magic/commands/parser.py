@@ -48,7 +48,7 @@ def read_text(path: str) -> str:
         raise CommandError(_("{path} is not UTF-8 text.", path=path), _("--file takes a YAML file.")) from err
 
 
-def parse(words: Sequence[str], read_file: Callable[[str], str] = read_text, *, chinese: bool = False) -> Spec:
+def parse(words: Sequence[str], read_file: Callable[[str], str] = read_text) -> Spec:
     """Return the spec of a command.
 
     Options in `--file` are used where a flag is not given; the spec has their values, and no `file`.
@@ -56,7 +56,6 @@ def parse(words: Sequence[str], read_file: Callable[[str], str] = read_text, *, 
     Args:
         words: the command's words, as `split` returns them; `byzerllm` or `!` may be in front.
         read_file: returns the text of the file that `--file` names.
-        chinese: whether help is in Chinese; else it is in the active language.
 
     Raises:
         CommandError: the words are not a valid command.
@@ -66,15 +65,15 @@ def parse(words: Sequence[str], read_file: Callable[[str], str] = read_text, *, 
         >>> parse(split("scale --model gpt4o --num_workers 8"))
         ScaleSpec(model='gpt4o', num_workers=8)
     """
-    cls, rest = _command(bare(list(words)), chinese=chinese)
-    given = _given(cls, Words(rest), chinese=chinese)
+    cls, rest = _command(bare(list(words)))
+    given = _given(cls, Words(rest))
     for opt in options_of(cls):
         if isinstance(given.get(opt.name), str):
             check_placeholder(f"--{opt.name}", given[opt.name])
     return build(cls, _with_file(cls, given, read_file))
 
 
-def parse_chat(text: str, *, chinese: bool = False) -> ChatSpec:
+def parse_chat(text: str) -> ChatSpec:
     """Return the spec of a `%chat` line; the prompt is kept exactly as typed.
 
     Flags may be before and after the alias; the first other word, or `--`, begins the prompt.
@@ -87,20 +86,20 @@ def parse_chat(text: str, *, chinese: bool = False) -> ChatSpec:
         >>> parse_chat('gpt4o --temperature 0 Why "here"?').query
         'Why "here"?'
     """
-    given = _given(ChatSpec, ChatLine(text), chinese=chinese)
+    given = _given(ChatSpec, ChatLine(text))
     check_placeholder("--model", given.get("model", ""))
     if not given.get("query"):  # a line that ends where its prompt would begin has none
         given.pop("query", None)
     return build(ChatSpec, given)
 
 
-def _command(words: list[str], *, chinese: bool) -> tuple[type[Spec], list[str]]:
+def _command(words: list[str]) -> tuple[type[Spec], list[str]]:
     if not words or words[0] in ("help", "--help", "-h"):
-        raise HelpRequested(help_text(" ".join(words[1:]) or None, chinese=chinese))
+        raise HelpRequested(help_text(" ".join(words[1:]) or None))
     if words[0] != "easy":
         return _lookup(words[0], COMMANDS, "", (*COMMANDS, "easy")), words[1:]
     if not words[1:] or words[1] in ("--help", "-h"):
-        raise HelpRequested(help_text("easy", chinese=chinese))
+        raise HelpRequested(help_text("easy"))
     return _lookup(words[1], EASY_COMMANDS, "easy ", EASY_COMMANDS), words[2:]
 
 
@@ -111,14 +110,14 @@ def _lookup(word: str, commands: Mapping[str, type[Spec]], before: str, known: I
     raise CommandError(_("Unknown command {name}.", name=repr(before + word)), hint)
 
 
-def _given(cls: type[Spec], words: Words, *, chinese: bool) -> dict[str, Any]:
+def _given(cls: type[Spec], words: Words) -> dict[str, Any]:
     """Return the values that the words give, by option; numbers are still text."""
     options = {opt.name: opt for opt in options_of(cls)}
     given: dict[str, Any] = {}
     positional_only = False
     while (word := words.peek()) is not None:
         if word in ("--help", "-h") and not positional_only:
-            raise HelpRequested(help_text(name_of(cls), chinese=chinese))
+            raise HelpRequested(help_text(name_of(cls)))
         if word == "--" and not positional_only:
             positional_only = True
             words.take()

@@ -34,6 +34,8 @@ class Found:
     comments: tuple[str, ...] = ()
     fault: str = ""
     """What is wrong with the call."""
+    formatted: bool = False
+    """Whether values are given; without any, the template is shown as it is, braces included."""
 
 
 def extracted(package: Path = PACKAGE) -> Iterator[Found]:
@@ -86,7 +88,7 @@ def _call(node: ast.Call, count: int, path: str, lines: list[str]) -> Found:
     if len(forms) < count:  # a template from a table, which is extracted where the table is
         return Found(path, node.lineno, ())
     given = {item.arg for item in node.keywords} | ({"count"} if len(node.args) > count > 1 else set())
-    return Found(path, node.lineno, forms, comments, _fault(forms, given))
+    return Found(path, node.lineno, forms, comments, _fault(forms, given), formatted=bool(given))
 
 
 def _fault(forms: tuple[str, ...], given: set[str | None]) -> str:

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
+import pickle
+import re
+import string
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -10,15 +17,15 @@ from pathlib import Path
 import pytest
 
 import byzer_magic
-from byzer_magic.errors import KINDS
+from byzer_magic.errors import KINDS, ByzerError, from_wire, suggest, to_wire
+from byzer_magic.i18n import LANGUAGES, Text, lazy_gettext, using
+from byzer_magic.i18n.__main__ import faults, wrong_calls
+from byzer_magic.i18n.extract import Found, extracted
 
 PACKAGE = Path(byzer_magic.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-NOT_YET = (
-    "actions/", "backends/", "catalog/", "cli.py", "client/", "commands/", "config.py", "local_models/", "magics/",
-    "media/", "results/", "routing/", "runtime/", "widgets/",
-)  # fmt: skip
+NOT_YET = ("backends/custom/", "backends/engine/", "backends/local/", "local_models/", "widgets/page.py")
 """Beginnings of the paths of files whose errors are not translated yet."""
 
 
@@ -117,3 +124,69 @@ def test_fixed_texts_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     path = tmp_path / "planted.py"
     path.write_text(line)
     assert len(list(fixed_texts(path))) == 1
+
+
+# catalogs
+
+TEMPLATES = [found for found in extracted() if found.forms]
+LANGUAGES_WITH_CATALOG = [name for name in LANGUAGES if name != "en"]
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+
+
+@pytest.mark.parametrize("language", LANGUAGES_WITH_CATALOG)
+def test_catalog_is_complete(language: str) -> None:
+    assert faults(language) == []
+
+
+def test_calls_can_be_translated() -> None:
+    assert wrong_calls() == []
+
+
+def text_of(found: Found) -> Text:
+    """A template with values of the types that its formats take."""
+    values: dict[str, object] = {"count": 2} if len(found.forms) == 2 else {}
+    for form in found.forms if found.formatted else ():
+        for _text, name, spec, conversion in string.Formatter().parse(form):
+            if name is not None:
+                is_number = name == "count" or (spec and not conversion and spec[-1] not in "<>^s")
+                values[name] = 2 if is_number else f"<{name}>"
+    return Text(*found.forms, *([""] if len(found.forms) == 1 else []), values)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_text_can_be_shown(language: str) -> None:
+    for found in TEMPLATES:
+        text = text_of(found)
+        shown = text.translated(language)
+        assert all(value in shown for value in text.values.values() if isinstance(value, str)), (found, shown)
+
+
+def test_every_text_is_chinese_on_a_chinese_screen() -> None:
+    texts = {found.forms[0]: text_of(found) for found in TEMPLATES}
+    same = {template for template, text in texts.items() if text == text.translated("zh")}
+    words = {template for template in same if re.search("[a-z]{3}", re.sub(r"\{[^{}]*\}", "", template))}
+    assert words == SAME
+
+
+SAME = {
+    "Cohere", "DeepSeek", "Google Gemini", "Groq", "Jina AI", "MiniMax", "Mistral AI", "OpenRouter", "Python",
+    "worker {index}",
+}  # fmt: skip
+"""Texts that are the same in Chinese: names, and what engineers say in English."""
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_every_error_is_chinese_on_a_chinese_screen(kind: type[ByzerError]) -> None:
+    error = kind(lazy_gettext("Unknown command {name}.", name="x"), suggest("deplyo", ["deploy"]), status=400)
+    for copy in (error, pickle.loads(pickle.dumps(error)), from_wire(json.loads(json.dumps(to_wire(error))))):
+        with using("zh"):
+            assert copy.localized() == "未知命令 x。\n是否想输入 deploy？"
+        assert str(copy) == "Unknown command x.\nDid you mean deploy?"
+
+
+def test_a_command_of_a_chinese_shell_fails_in_chinese() -> None:
+    command = [sys.executable, "-m", "byzer_magic.cli", "depoly"]
+    done = subprocess.run(command, env=os.environ | {"BYZER_LANG": "zh"}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "未知命令 'depoly'。" in done.stderr
+    assert "是否想输入 deploy？" in done.stderr

@@ -19,6 +19,7 @@ from byzer_magic.commands.spec import (
     UndeploySpec,
 )
 from byzer_magic.errors import CommandError
+from byzer_magic.i18n import using
 
 KEY = "sk-planted0123456789"
 
@@ -417,8 +418,9 @@ def test_help_of_a_command_has_its_options(name: str) -> None:
         assert opt.help in str(caught.value)
 
 
-def test_help_text_is_chinese_on_demand() -> None:
-    assert "部署的别名，在集群中唯一（必填）" in help_text("deploy", chinese=True)
+def test_help_text_is_in_the_active_language() -> None:
+    with using("zh"):
+        assert "部署的别名，在集群中唯一（必填）" in help_text("deploy")
 
 
 def test_help_of_chat() -> None:
