@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.errors import BadParameter, suggest
+from byzer_magic.i18n import lazy_gettext as _
 
 MAGIC = b"GGUF"
 HEADER = struct.Struct("<4sIQQ")
@@ -44,18 +45,21 @@ _ARRAY = 9
 _FIRST_PART = re.compile(r"-00001-of-(\d{5})\.gguf$")
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-(\d{5})\.gguf$")
 _OTHER_MAGIC = {
-    b"lmgg": "it is a ggml file: a whisper.cpp model, or one from before GGUF",
-    b"tjgg": "it is a ggml file from before GGUF",
-    b"algg": "it is a ggml LoRA adapter",
-    b"PK\x03\x04": "it is a PyTorch or ZIP file",
-    b"vers": "it is a Git LFS pointer",
+    b"lmgg": _("it is a ggml file: a whisper.cpp model, or one from before GGUF"),
+    b"tjgg": _("it is a ggml file from before GGUF"),
+    b"algg": _("it is a ggml LoRA adapter"),
+    b"PK\x03\x04": _("it is a PyTorch or ZIP file"),
+    b"vers": _("it is a Git LFS pointer"),
 }
-"""What a file that is no GGUF may be, by its first four bytes."""
-_EYE = "the part of a model that sees or hears (an mmproj)"
-_STRANGERS = {
-    "clip": _EYE, "mmproj": _EYE, "whisper": "a speech recognition model", "imatrix": "an importance matrix",
-    "adapter": "a LoRA adapter",
-}  # fmt: skip
+"""What a file that is not a GGUF file may be, by its first four bytes."""
+_MMPROJ = _("an mmproj, the part of a model for images and audio")
+_OTHER_MODELS = {
+    "clip": _MMPROJ,
+    "mmproj": _MMPROJ,
+    "whisper": _("a speech recognition model"),
+    "imatrix": _("an importance matrix"),
+    "adapter": _("a LoRA adapter"),
+}
 """What a GGUF file may hold besides a language model, by `general.architecture` or `general.type`."""
 MOST_BYTES = 1 << 30
 """Longer than any text in a header; llama.cpp has the same limit."""
@@ -72,19 +76,22 @@ def find(model_path: str | None) -> Path:
     """Return the model file that `--model_path` means: a file, or the only one in a folder; of a split one the first.
 
     Raises:
-        BadParameter: there is none, there are several, it is no GGUF file, or a part of it is missing.
+        BadParameter: there is none, there are several, it is not a GGUF file, or a part of it is missing.
     """
     if not model_path:
-        raise BadParameter("llama_cpp needs --model_path.", "Give the path of a .gguf file.")
+        raise BadParameter(_("llama_cpp needs --model_path."), _("Give the path of a .gguf file."))
     path = Path(model_path).expanduser()
     if path.is_dir():
         path = _only_one(path)
     elif not path.is_file():
-        raise BadParameter(f"No file at {path}.", _near(path))
+        raise BadParameter(_("{path} does not exist.", path=path), _near(path))
     later = _LATER_PART.search(path.name)
     if later:
         first = f"{path.name[: later.start()]}-00001-of-{later[1]}.gguf"
-        raise BadParameter(f"{path.name} is a later part of a split model.", f"Give the first: {path.with_name(first)}")
+        raise BadParameter(
+            _("{name} is a later part of a split model.", name=path.name),
+            _("Give the first part: {with_name}", with_name=path.with_name(first)),
+        )
     for part in parts(path):
         _check_header(part)
     return path
@@ -100,23 +107,31 @@ def _only_one(folder: Path) -> Path:
         return found[0]
     if not found:
         raise BadParameter(
-            f"There is no .gguf file in {folder}.", "llama_cpp runs GGUF files; convert the model first."
+            _("There is no .gguf file in {folder}.", folder=folder), _("Convert the model to GGUF first.")
         )
     raise BadParameter(
-        f"There are {len(found)} models in {folder}: {', '.join(item.name for item in found)}.",
-        f"Name one, e.g. --model_path {found[0]}",
+        _(
+            "{folder} contains {count_found} models: {found}.",
+            count_found=len(found),
+            folder=folder,
+            found=", ".join(item.name for item in found),
+        ),
+        _("Give one of them, e.g. --model_path {found}", found=found[0]),
     )
 
 
 def _near(path: Path) -> str:
     folder = next((item for item in path.parents if item.is_dir()), Path())
     if folder != path.parent:
-        return f"The folder {folder} exists, but not {path.relative_to(folder).parts[0]} in it."
+        name = path.relative_to(folder).parts[0]
+        return _("The folder {folder} exists, but it has no {name}.", folder=folder, name=name)
     names = sorted(item.name for item in folder.iterdir())
     models = [name for name in names if name.endswith(".gguf")]
     if hint := suggest(path.name, names, folder=folder):
         return hint
-    return f"In {folder} there is: {', '.join(models[:5])}." if models else f"There is no .gguf file in {folder}."
+    if models:
+        return _("{folder} contains: {names}.", folder=folder, names=", ".join(models[:5]))
+    return _("There is no .gguf file in {folder}.", folder=folder)
 
 
 def _check_header(path: Path) -> None:
@@ -124,20 +139,33 @@ def _check_header(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(HEADER.size)
     except OSError as err:
-        raise BadParameter(f"{path} cannot be read: {err.strerror}.", "Check its permissions.") from err
-    if head[:4] != MAGIC:
-        start = _OTHER_MAGIC.get(head[:4], f"it starts with {head[:4]!r}") if head else "it is empty"
         raise BadParameter(
-            f"{path} is not a GGUF file ({start}).", "llama_cpp runs GGUF files; convert the model first."
+            _("{path} cannot be read: {strerror}.", path=path, strerror=err.strerror), _("Check its permissions.")
+        ) from err
+    if head[:4] != MAGIC:
+        start = (
+            _OTHER_MAGIC.get(head[:4], _("it starts with {bytes}", bytes=repr(head[:4]))) if head else _("it is empty")
+        )
+        raise BadParameter(
+            _("{path} is not a GGUF file ({start}).", path=path, start=start), _("Convert the model to GGUF first.")
         )
     if len(head) < HEADER.size:
-        raise BadParameter(f"{path} ends in its header, after {len(head)} bytes.", "Download it again.")
-    _, version, tensors, entries = HEADER.unpack(head)
+        raise BadParameter(
+            _("{path} is truncated: it ends in the header, after {count_head} bytes.", path=path, count_head=len(head)),
+            _("Download it again."),
+        )
+    _magic, version, tensors, entries = HEADER.unpack(head)
     least = 0 if _FIRST_PART.search(path.name) else 1  # the first part may hold the description alone
     if version not in VERSIONS or not least <= tensors < MOST_ENTRIES or not 0 < entries < MOST_ENTRIES:
         raise BadParameter(
-            f"{path} has a damaged header (version {version}, {tensors} tensors, {entries} entries).",
-            "Download it again.",
+            _(
+                "{path} has a damaged header (version {version}, {tensors} tensors, {entries} entries).",
+                path=path,
+                version=version,
+                tensors=tensors,
+                entries=entries,
+            ),
+            _("Download it again."),
         )
 
 
@@ -146,7 +174,7 @@ class Reader:
 
     def __init__(self, data: mmap.mmap) -> None:
         self._data = data
-        _, _, self.tensors, self.entries = HEADER.unpack_from(data)
+        _magic, _version, self.tensors, self.entries = HEADER.unpack_from(data)
         self.at = HEADER.size
 
     def number(self, code: str) -> Any:
@@ -188,7 +216,7 @@ class Reader:
         elif inner == _STRING:
             self._step_over_texts(length)
         else:
-            for _ in range(length):
+            for _index in range(length):
                 self.value(inner)
         return None
 
@@ -196,7 +224,7 @@ class Reader:
         """Step over the words of a vocabulary: hundreds of thousands, so without a call for each."""
         data, at, size = self._data, self.at, len(self._data)
         unpack = struct.Struct("<Q").unpack_from
-        for _ in range(count):
+        for _index in range(count):
             (length,) = unpack(data, at)
             at += 8 + length
             if at > size:
@@ -220,7 +248,7 @@ class Reader:
 def facts(path: Path) -> dict[str, Any]:
     """Return architecture, context, parameters, data type, files and their bytes, as far as they can be read.
 
-    A model that is split lies in several files; all of them count.
+    A split model is in several files; all of them count.
 
     Raises:
         BadParameter: a part of a split model is missing.
@@ -231,12 +259,12 @@ def facts(path: Path) -> dict[str, Any]:
     for file in files:
         try:
             with opened(file) as reader:
-                meta = dict(reader.entry() for _ in range(reader.entries)) | meta
-                for _ in range(reader.tensors):
-                    _, elements, kind, _ = reader.tensor()
+                meta = dict(reader.entry() for _index in range(reader.entries)) | meta
+                for _index in range(reader.tensors):
+                    _name, elements, kind, _offset = reader.tensor()
                     count[TYPES.get(kind, f"type {kind}")] += elements
         except UNREADABLE:
-            continue  # the engine says what is wrong with it
+            continue  # the engine reports what is wrong with it
     family = str(meta.get("general.architecture", ""))
     return {
         "architecture": family,
@@ -263,8 +291,13 @@ def parts(path: Path) -> tuple[Path, ...]:
     missing = [file.name for file in found if not file.is_file()]
     if missing:
         raise BadParameter(
-            f"{path.name} is the first of {total} files; {', '.join(missing[:3])} is not there.",
-            f"Put all of them into {path.parent}.",
+            _(
+                "{name} is the first of {total} files, of which {missing} is missing.",
+                name=path.name,
+                total=total,
+                missing=", ".join(missing[:3]),
+            ),
+            _("Put all files into {parent}.", parent=path.parent),
         )
     return tuple(found)
 
@@ -273,25 +306,25 @@ def metadata(path: Path) -> dict[str, Any]:
     """Return the entries of a file but its arrays; {} when it cannot be read."""
     try:
         with opened(path) as reader:
-            return dict(reader.entry() for _ in range(reader.entries))
+            return dict(reader.entry() for _index in range(reader.entries))
     except UNREADABLE:
         return {}
 
 
 def stranger(meta: Mapping[str, Any]) -> str:
-    """Return what a file holds that is no language model, or "" when it may be one."""
+    """Return what a file is, when it is not a language model; else an empty text."""
     found = (meta.get("general.type"), meta.get("general.architecture"))
-    return next((_STRANGERS[name] for name in found if name in _STRANGERS), "")
+    return next((_OTHER_MODELS[name] for name in found if name in _OTHER_MODELS), "")
 
 
 def context_length(meta: Mapping[str, Any]) -> int | None:
-    """Return how many tokens the model was trained for, or None when its metadata does not tell."""
+    """Return the model's context length in tokens, or None when its metadata does not have it."""
     value = meta.get(f"{meta.get('general.architecture')}.context_length")
     return int(value) if value else None
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Reader]:
-    """Give a reader of the file that stands behind the header."""
+    """Return a reader that is behind the header of the file."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield Reader(data)

@@ -18,6 +18,7 @@ from byzer_magic.backends.engine import sentence_models
 from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import files
 from byzer_magic.local_models.engine_facts import HEADLESS, MB, EngineFacts, EnginePackage, MemoryFacts, as_torch
 from byzer_magic.local_models.files import Weights
@@ -42,14 +43,15 @@ class BgeBackend(Backend):
         title="BGE (embeddings)",
         params=(
             *sentence_models.PARAMS,
-            Param(name="max_seq_length", kind="int", help="tokens at which texts are cut (default: the model's)",
+            Param(name="max_seq_length", kind="int", help=_("tokens at which texts are truncated (default: the "
+                                                            "model's)"),
                   aliases=("max_length", "max_model_len")),
             Param(name="normalize", kind="bool", default=True, aliases=("normalize_embeddings",),
-                  help="bring vectors to length 1 (some models do so by themselves)"),
+                  help=_("normalize embeddings to length 1 (some models do so by themselves)")),
             Param(name="pooling", choices=("cls", "mean"), aliases=("pooling_mode",),
-                  help="from tokens to a vector, where the folder has no modules.json (default cls, as BGE is made)"),
+                  help=_("pooling of token vectors, for folders without modules.json (default cls, as in BGE)")),
             Param(name="query_instruction", aliases=("query_instruction_for_retrieval",),
-                  help="what stands before queries (input_type=query); may be empty (default: the model's)"),
+                  help=_("prefix of queries (input_type=query); may be empty (default: the model's)")),
         ),
         extra="bge",
         capabilities=frozenset({Capability.EMBED}),
@@ -78,7 +80,8 @@ class BgeBackend(Backend):
         instruction(weights, setup.params)
         if "pooling" in setup.params and (weights.path / "modules.json").is_file():
             raise BadParameter(
-                f"pooling does not go with {weights.path}, whose modules.json says how it is done.", "Leave it out."
+                _("pooling cannot be used with {path}: its modules.json defines the pooling.", path=weights.path),
+                _("Leave it out."),
             )
 
     @classmethod
@@ -127,9 +130,12 @@ class BgeBackend(Backend):
         kind = sentence_models.choice("input_type", options.get("input_type", "document" if given is None else "query"),
                                 INPUT_TYPES)  # fmt: skip
         if given is not None and not isinstance(given, str):
-            raise BadRequest(f"query_instruction is {given!r}, which is not a text.", "")
+            raise BadRequest(_("query_instruction is {given!r}, which is not a text.", given=given), "")
         if given is not None and kind != "query":
-            raise BadRequest(f"query_instruction is for queries, and input_type is {kind}.", "Leave one of them out.")
+            raise BadRequest(
+                _("query_instruction applies to queries, but input_type is {kind}.", kind=kind),
+                _("Leave one of them out."),
+            )
         return (self._instruction if given is None else given) if kind == "query" else ""
 
     def _vectors(
@@ -175,13 +181,21 @@ class BgeBackend(Backend):
 def _weights(setup: Setup) -> Weights:
     weights = files.look(setup.model_path)
     if weights.format == "reranker":
-        raise BadParameter(f"{weights.path} orders documents; it makes no vectors.",
-                           "Deploy it with --pretrained_model_type custom/bge_rerank.")  # fmt: skip
+        raise BadParameter(_("{path} is a reranker; it returns no embeddings.", path=weights.path),
+                           _("Deploy it with --pretrained_model_type custom/bge_rerank."))  # fmt: skip
     bare = weights.format == "transformers" and weights.architecture.endswith(("Model", "ForMaskedLM"))
     if weights.format != "sentence-transformers" and not bare:
         raise BadParameter(
-            f"{weights.path} is no model for embeddings: {weights.architecture or 'unnamed'} ({weights.format}).",
-            "Give the folder of a BGE or sentence-transformers model; others go with custom/auto and --infer_backend.",
+            _(
+                "{path} is not an embedding model: {architecture} ({format}).",
+                path=weights.path,
+                architecture=weights.architecture or "unnamed",
+                format=weights.format,
+            ),
+            _(
+                "Give the folder of a BGE or sentence-transformers model; deploy others with custom/auto and "
+                "--infer_backend."
+            ),
         )
     return weights
 

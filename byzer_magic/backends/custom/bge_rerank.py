@@ -16,6 +16,7 @@ from byzer_magic.backends.engine import sentence_models
 from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import files
 from byzer_magic.local_models.engine_facts import MB, EngineFacts, EnginePackage, MemoryFacts, as_torch
 from byzer_magic.local_models.files import Weights
@@ -31,9 +32,9 @@ class BgeRerankBackend(Backend):
         params=(
             *sentence_models.PARAMS,
             Param(name="max_length", kind="int", aliases=("max_seq_length", "max_model_len"),
-                  help="tokens at which query and document together are cut (default: the model's)"),
+                  help=_("tokens at which a query with its document is truncated (default: the model's)")),
             Param(name="normalize", kind="bool", default=True,
-                  help="scores from 0 to 1; false gives them as the model makes them"),
+                  help=_("scores from 0 to 1; false returns them as the model computes them")),
         ),
         extra="bge",
         capabilities=frozenset({Capability.RERANK}),
@@ -121,12 +122,17 @@ class BgeRerankBackend(Backend):
 def _weights(setup: Setup) -> Weights:
     weights = files.look(setup.model_path)
     if weights.format == "sentence-transformers":
-        raise BadParameter(f"{weights.path} makes vectors; it gives no score.",
-                           "Deploy it with --pretrained_model_type custom/bge.")  # fmt: skip
+        raise BadParameter(_("{path} is an embedding model; it returns no scores.", path=weights.path),
+                           _("Deploy it with --pretrained_model_type custom/bge."))  # fmt: skip
     if weights.format != "reranker":
         raise BadParameter(
-            f"{weights.path} is no reranker: {weights.architecture or 'unnamed'} ({weights.format}).",
-            "Give the folder of a cross-encoder with one label, e.g. bge-reranker-base.",
+            _(
+                "{path} is not a reranker: {architecture} ({format}).",
+                path=weights.path,
+                architecture=weights.architecture or "unnamed",
+                format=weights.format,
+            ),
+            _("Give the folder of a cross-encoder with one label, e.g. bge-reranker-base."),
         )
     return weights
 

@@ -41,15 +41,18 @@ PAUSE_SECONDS = 0.2
 """Silence after a sentence; piper itself leaves none, and sentences run into each other."""
 
 _OWN = {
-    "voice": ("text", "who speaks, where there are several: a name or a number", ("speaker", "speaker_id")),
-    "speed": ("float", "how fast: 0.25 to 4, 1 is normal", ()),
-    "length_scale": ("float", "how slow: piper's own name for 1 / speed (default: the voice's)", ()),
-    "noise_scale": ("float", "how lively the sound is (default: the voice's)", ()),
-    "noise_w_scale": ("float", "how lively the rhythm is (default: the voice's)", ("noise_w",)),
-    "volume": ("float", "how loud: 1 is normal", ()),
-    "sentence_silence": ("float", f"seconds of silence after each sentence (default {PAUSE_SECONDS})", ()),
-    "normalize_audio": ("bool", "make each sentence equally loud (default true)", ()),
-    "response_format": ("text", f"{', '.join(audio_stream.MIMES)} (default wav)", ("format",)),
+    "voice": ("text", _("speaker of a voice with several: name or number"), ("speaker", "speaker_id")),
+    "speed": ("float", _("speed: 0.25 to 4, 1 is normal"), ()),
+    "length_scale": ("float", _("length scale, which is 1 / speed (default: the voice's)"), ()),
+    "noise_scale": ("float", _("variation of the audio (default: the voice's)"), ()),
+    "noise_w_scale": ("float", _("variation of the rhythm (default: the voice's)"), ("noise_w",)),
+    "volume": ("float", _("volume: 1 is normal"), ()),
+    "sentence_silence": ("float", _("seconds of silence after each sentence (default "
+                                    "{pause_seconds})", pause_seconds=PAUSE_SECONDS), ()),
+    "normalize_audio": ("bool", _("normalize the volume of each sentence (default true)"), ()),
+    "response_format": (
+        "text", _("audio format: {formats} (default wav)", formats=", ".join(audio_stream.MIMES)), ("format",)
+    ),
 }  # fmt: skip
 _KNOWN = {alias: name for name, (_, _, aliases) in _OWN.items() for alias in (name, *aliases)}
 _BOUNDS = {
@@ -103,7 +106,7 @@ class PiperBackend(Backend):
         title="Piper (text to speech)",
         params=(
             *(Param(name=name, help=text, kind=kind, aliases=aliases) for name, (kind, text, aliases) in _OWN.items()),
-            Param(name="device", help="where it runs: cpu or cuda (default cpu)", choices=("cpu", "cuda")),
+            Param(name="device", help=_("device: cpu or cuda (default cpu)"), choices=("cpu", "cuda")),
         ),
         extra="piper",
         capabilities=frozenset({Capability.SPEAK}),
@@ -142,9 +145,9 @@ class PiperBackend(Backend):
         voice = find(setup.model_path)
         threads = loading.calm_environment(setup.cpus)
         try:
-            report("importing piper", None)
+            report(_("importing piper"), None)
             await asyncio.to_thread(importlib.import_module, "piper")
-            with loading.watched(report, f"loading {voice.path.name}", voice.path.stat().st_size):
+            with loading.watched(report, _("loading {name}", name=voice.path.name), voice.path.stat().st_size):
                 engine = await asyncio.to_thread(_loaded, voice, threads, setup.params.get("device"))
         except Exception as err:
             raise loading.failed("piper", voice.path, err) from err
@@ -164,7 +167,7 @@ class PiperBackend(Backend):
         options = _checked({**self._defaults, **_asked(request.options)}, self._voice, BadRequest)
         pieces = split(without_lone_surrogates(request.text), LONGEST)
         if not pieces:
-            raise BadRequest("There is no text to speak.", "Give some text.")
+            raise BadRequest(_("The request has no text."), _("Send some text."))
 
         def work(emit: Emit, stopped: threading.Event) -> None:
             self._say(pieces, options, emit, stopped)
@@ -186,7 +189,7 @@ class PiperBackend(Backend):
                 for sound in audio_chunks(file.add(sentence.audio_int16_bytes + silence), audio_stream.MIMES[form]):
                     emit(sound)
         if not spoken:
-            raise BadRequest("There is nothing in the text that can be spoken.", "Give some words.")
+            raise BadRequest(_("The text has nothing that can be spoken."), _("Send text with words."))
         for sound in audio_chunks(file.end(), audio_stream.MIMES[form]):
             emit(sound)
 
@@ -215,23 +218,36 @@ def find(model_path: str | None) -> Voice:
         found = sorted(path.glob("*.onnx"))
         if len(found) > 1:
             names = ", ".join(item.name for item in found[:5])
-            raise BadParameter(f"{path} holds {len(found)} voices: {names}.", "Give the path of one of them.")
+            raise BadParameter(
+                _("{path} contains {count_found} voices: {names}.", path=path, count_found=len(found), names=names),
+                _("Give the path of one of them."),
+            )
         if not found:
             raise BadParameter(
-                f"{path} holds no Piper voice (no .onnx file).", "Give the path of a voice's .onnx file."
+                _("{path} contains no Piper voice (no .onnx file).", path=path),
+                _("Give the path of the .onnx file of a voice."),
             )
         path = found[0]
     if path.suffix != ".onnx":
-        raise BadParameter(f"{path} is no Piper voice, whose files end in .onnx.", "Give a voice's .onnx file.")
+        raise BadParameter(
+            _("{path} is not a Piper voice: its name does not end in .onnx.", path=path),
+            _("Give the .onnx file of a voice."),
+        )
     about = path.with_name(f"{path.name}.json")
     if not about.is_file():
-        raise BadParameter(f"{about} is missing; Piper needs it beside the voice.", "Download it from the same place.")
+        raise BadParameter(
+            _("{about} does not exist; Piper needs it next to the voice.", about=about),
+            _("Download it from the source of the voice."),
+        )
     config = files.read_json(about)
     missing = [
         name for name in ("audio", "espeak", "num_symbols", "num_speakers", "phoneme_id_map") if name not in config
     ]
     if missing:
-        raise BadParameter(f"{about} describes no Piper voice: it lacks {', '.join(missing)}.", "Download it again.")
+        raise BadParameter(
+            _("{about} does not describe a Piper voice: it lacks {missing}.", about=about, missing=", ".join(missing)),
+            _("Download it again."),
+        )
     return Voice(path, config)
 
 
@@ -245,7 +261,9 @@ def _loaded(voice: Voice, threads: int, device: str | None) -> Any:
     settings.intra_op_num_threads = threads
     provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
-        raise BadParameter("device is cuda, which this onnxruntime cannot use.", "Run: pip install onnxruntime-gpu")
+        raise BadParameter(
+            _("device is cuda, which the installed onnxruntime cannot use."), _("Run: pip install onnxruntime-gpu")
+        )
     session = onnxruntime.InferenceSession(str(voice.path), settings, providers=[provider])
     engine = PiperVoice(config=PiperConfig.from_dict(voice.config), session=session)
     list(engine.synthesize("a"))  # a generator: it works only when it is read
@@ -276,10 +294,17 @@ def _checked(options: Mapping[str, Any], voice: Voice, refused: type[ByzerError]
     form = found.get("response_format", "wav")
     if form not in audio_stream.MIMES:
         raise refused(
-            f"response_format is {form!r}, which piper cannot write.", f"It takes: {', '.join(audio_stream.MIMES)}."
+            _("response_format is {form!r}, which is not supported.", form=form),
+            _("Use one of: {MIMES}.", MIMES=", ".join(audio_stream.MIMES)),
         )
     if not isinstance(found.get("normalize_audio", True), bool):
-        raise refused(f"normalize_audio is {found['normalize_audio']!r}, which is not true or false.", "")
+        raise refused(
+            _(
+                "normalize_audio is {normalize_audio!r}, which is not true or false.",
+                normalize_audio=found["normalize_audio"],
+            ),
+            "",
+        )
     return found
 
 
@@ -289,7 +314,10 @@ def _number(name: str, value: Any, low: float, high: float, refused: type[ByzerE
     except (TypeError, ValueError):
         found = float("nan")
     if not low <= found <= high:
-        raise refused(f"{name} is {value!r}, which is not in {low:g}..{high:g}.", f"It is {_OWN[name][1]}.")
+        raise refused(
+            _("{name} is {value!r}, which is not in {low:g}..{high:g}.", name=name, value=value, low=low, high=high),
+            _("Meaning: {own}.", own=_OWN[name][1]),
+        )
     return found
 
 
@@ -301,9 +329,15 @@ def _speaker(name: str, voice: Voice, refused: type[ByzerError]) -> str:
     if len(set(speakers.values())) == 1:
         if name in (voice.path.stem, str(voice.config.get("dataset"))):
             return next(iter(speakers))
-        raise refused(f"This voice, {voice.path.stem}, has one speaker, not {name!r}.", "Leave voice out.")
+        raise refused(
+            _("The voice {stem} has a single speaker, not {name!r}.", stem=voice.path.stem, name=name),
+            _("Leave voice out."),
+        )
     names = [*voice.config.get("speaker_id_map", {})] or [*speakers]
-    raise refused(f"This voice has no speaker {name!r}.", suggest(name, names, f"It has: {', '.join(names[:10])}."))
+    raise refused(
+        _("This voice has no speaker {name!r}.", name=name),
+        suggest(name, names, _("Speakers: {names}.", names=", ".join(names[:10]))),
+    )
 
 
 BACKEND = PiperBackend

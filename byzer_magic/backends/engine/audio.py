@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from byzer_magic.errors import BadRequest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import Media
 
 RATE = 16_000
@@ -32,12 +33,20 @@ def samples(sound: Media, rate: int = RATE, stopped: threading.Event | None = No
         parts = list(_decoded(sound.data, rate, stopped or threading.Event()))
     except (av.FFmpegError, ValueError) as err:
         raise BadRequest(
-            f"The sound ({sound.mime}, {len(sound.data)} bytes) cannot be decoded: {getattr(err, 'strerror', err)}.",
-            "Give a whole WAV, MP3, M4A, FLAC, OGG, AAC or WebM.",
+            _(
+                "The audio ({mime}, {count_data} bytes) cannot be decoded: {getattr}.",
+                mime=sound.mime,
+                count_data=len(sound.data),
+                getattr=getattr(err, "strerror", err),
+            ),
+            _("Send a complete WAV, MP3, M4A, FLAC, OGG, AAC or WebM file."),
         ) from err
     found = np.concatenate(parts) if parts else np.zeros(0, np.float32)
     if not found.size and not (stopped and stopped.is_set()):
-        raise BadRequest(f"There is no sound in it ({sound.mime}, {len(sound.data)} bytes).", "Record it again.")
+        raise BadRequest(
+            _("The file has no audio ({mime}, {count_data} bytes).", mime=sound.mime, count_data=len(sound.data)),
+            _("Record it again."),
+        )
     found = np.nan_to_num(found, posinf=0.0, neginf=0.0)
     return found / max(1.0, float(np.abs(found).max(initial=0.0)))  # channels that say the same add up
 

@@ -13,26 +13,28 @@ from pathlib import Path
 
 from byzer_magic.backends.base import Report
 from byzer_magic.errors import ByzerError, EngineFailed
+from byzer_magic.i18n import lazy_gettext as _
 
 LOOK_SECONDS = 0.5
 
 _REASONS = (
     (("out of memory", "cannot allocate memory", "bad_alloc", "memoryerror", "no available memory"),
-     "there is not enough memory",
-     "Take a smaller or quantized model, a smaller context, or undeploy something; %byzer doctor shows what is free."),
+     _("not enough memory"),
+     _("Use a smaller or quantized model or a shorter context, or undeploy something; %byzer doctor shows the "
+       "free memory.")),
     (("tokenizer", "sentencepiece", "vocab.json"),
-     "its tokenizer cannot be loaded",
-     "Copy the tokenizer's files into the folder, or download the model again."),
+     _("the tokenizer cannot be loaded"),
+     _("Copy the tokenizer's files into the folder, or download the model again.")),
     (("trust_remote_code", "trust remote code", "custom code"),
-     "it brings code of its own",
-     "If you trust its author, add backend.trust_remote_code=true."),
+     _("the model needs its own code"),
+     _("If you trust its author, add backend.trust_remote_code=true.")),
     (("does not recognize this architecture", "unrecognized model", "not supported", "unsupported", "model type"),
-     "its architecture is not supported",
-     "Try another --infer_backend, or a newer version of the engine; %byzer doctor shows what is installed."),
+     _("the architecture is not supported"),
+     _("Try another --infer_backend, or a newer version of the engine; %byzer doctor shows what is installed.")),
     (("safetensor", "headertoolarge", "incomplete", "unpickling", "corrupt", "eof", "size mismatch",
       "payload size", "protobuf parsing"),
-     "its files are damaged or do not belong together",
-     "Download the model again."),
+     _("the files are damaged or inconsistent"),
+     _("Download the model again.")),
 )  # fmt: skip
 """Words in an engine's message, what they mean, and the next step."""
 
@@ -45,8 +47,17 @@ def failed(engine: str, path: Path, err: BaseException) -> ByzerError:
     low = f"{type(err).__name__} {text}".lower()
     for words, reason, hint in _REASONS:
         if any(word in low for word in words):
-            return EngineFailed(f"{engine} cannot load {path}: {reason} ({_short(text)}).", hint)
-    return EngineFailed(f"{engine} cannot load {path}: {_short(text)}.", "")
+            return EngineFailed(
+                _(
+                    "{engine} cannot load {path}: {reason} ({short}).",
+                    engine=engine,
+                    path=path,
+                    reason=reason,
+                    short=_short(text),
+                ),
+                hint,
+            )
+    return EngineFailed(_("{engine} cannot load {path}: {short}.", engine=engine, path=path, short=_short(text)), "")
 
 
 def sentence(err: BaseException) -> str:

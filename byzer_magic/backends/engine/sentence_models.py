@@ -14,17 +14,18 @@ from byzer_magic.backends.base import Param, Report, Setup
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.local.transformers.params import DTYPES
 from byzer_magic.errors import BadParameter, BadRequest, EngineFailed, suggest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import files
 from byzer_magic.local_models.files import Weights
 
 T = TypeVar("T")
 ENGINE = "sentence-transformers"
 PARAMS = (
-    Param(name="device", help="where it runs, e.g. cpu or cuda:0 (default: a GPU where there is one)"),
-    Param(name="dtype", help="type of the numbers (default auto: the weights' own, float32 on slow CPUs)",
+    Param(name="device", help=_("device, e.g. cpu or cuda:0 (default: a GPU when there is one)")),
+    Param(name="dtype", help=_("data type (default auto: that of the weights, float32 on CPUs without bfloat16)"),
           default="auto", choices=DTYPES, aliases=("torch_dtype",)),
-    Param(name="batch_size", kind="int", default=32, help="texts that are read at once"),
-    Param(name="trust_remote_code", kind="bool", default=False, help="run code that comes with the model"),
+    Param(name="batch_size", kind="int", default=32, help=_("texts per batch")),
+    Param(name="trust_remote_code", kind="bool", default=False, help=_("run code that comes with the model")),
 )  # fmt: skip
 _NOT_SENT = ("model", "user", "encoding_format", "extra_headers")
 """Fields of OpenAI's clients that mean nothing to a model on disk."""
@@ -51,11 +52,18 @@ def check(setup: Setup, weights: Weights, length: str) -> None:
     """
     files.need_tokenizer(weights)
     if setup.params["batch_size"] < 1:
-        raise BadParameter(f"batch_size is {setup.params['batch_size']}.", "Give 1 or more; 32 is the default.")
+        raise BadParameter(
+            _("batch_size is {batch_size}, which is not positive.", batch_size=setup.params["batch_size"]),
+            _("Give 1 or more; 32 is the default."),
+        )
     wanted, most = setup.params.get(length), longest(weights)
     if wanted is not None and not 1 < wanted <= (most or wanted):
-        limit = f", but the model was made for {most:,} tokens" if most else ""
-        raise BadParameter(f"{length} is {wanted:,}{limit}.", f"Give at most {most}, or leave it out." if most else "")
+        if not most:
+            raise BadParameter(_("{name} is {value:,}, which is too small.", name=length, value=wanted))
+        raise BadParameter(
+            _("{name} is {value:,}, but the model supports {most:,} tokens.", name=length, value=wanted, most=most),
+            _("Give at most {most}, or leave it out.", most=most),
+        )
 
 
 def prepare(threads: int) -> None:
@@ -107,9 +115,16 @@ def check_whole(weights: Weights, model: Any) -> None:
     wanted = [name for name in model.transformers_model.state_dict() if not any(part in name for part in _SPARE)]
     if missing := [name for name in wanted if name not in there]:
         raise EngineFailed(
-            f"{weights.path} does not hold all weights of a {weights.architecture}: {', '.join(missing[:3])} "
-            f"would be random ({len(missing)} of {len(wanted)}).",
-            "Download the model again.",
+            _(
+                "{path} lacks {count_missing} of {count_wanted} weights of a {architecture}, which would be "
+                "random: {missing}.",
+                path=weights.path,
+                architecture=weights.architecture,
+                missing=", ".join(missing[:3]),
+                count_missing=len(missing),
+                count_wanted=len(wanted),
+            ),
+            _("Download the model again."),
         )
 
 
@@ -129,7 +144,10 @@ def asked(options: Mapping[str, Any], known: Collection[str], what: str) -> dict
     found |= found.pop("extra_body", {})
     for name in found:
         if name not in known:
-            raise BadRequest(f"{what} has no option {name!r}.", suggest(name, known, f"It takes: {', '.join(known)}."))
+            raise BadRequest(
+                _("{what} has no option {name!r}.", what=what, name=name),
+                suggest(name, known, _("Options: {known}.", known=", ".join(known))),
+            )
     return found
 
 
@@ -143,9 +161,12 @@ def number(options: Mapping[str, Any], name: str, most: int | None = None) -> in
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise BadRequest(f"{name} is {value!r}, which is not a whole number of 1 or more.", "")
+        raise BadRequest(_("{name} is {value!r}, which is not a positive integer.", name=name, value=value), "")
     if most is not None and value > most:
-        raise BadRequest(f"{name} is {value}, but the model has {most}.", f"Give at most {most}, or leave it out.")
+        raise BadRequest(
+            _("{name} is {value}, but the maximum is {most}.", name=name, value=value, most=most),
+            _("Give at most {most}, or leave it out.", most=most),
+        )
     return value
 
 
@@ -158,7 +179,7 @@ def choice(name: str, value: Any, known: Sequence[str]) -> str:
     if value in known:
         return str(value)
     hint = suggest(str(value), known, f"It takes: {', '.join(known)}.")
-    raise BadRequest(f"{name} is {value!r}, which is unknown.", hint)
+    raise BadRequest(_("{name} is {value!r}, which is not supported.", name=name, value=value), hint)
 
 
 async def loaded(setup: Setup, weights: Weights, report: Report, load: Callable[[], T]) -> T:
@@ -169,9 +190,9 @@ async def loaded(setup: Setup, weights: Weights, report: Report, load: Callable[
     """
     threads = loading.calm_environment(setup.cpus)
     try:
-        report(f"importing {ENGINE}", None)
+        report(_("importing {engine}", engine=ENGINE), None)
         await asyncio.to_thread(prepare, threads)
-        with loading.watched(report, f"loading {weights.path.name}", weights.size):
+        with loading.watched(report, _("loading {name}", name=weights.path.name), weights.size):
             return await asyncio.to_thread(load)
     except Exception as err:
         raise loading.failed(ENGINE, weights.path, err) from err

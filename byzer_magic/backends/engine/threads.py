@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from byzer_magic.errors import ByzerError, ProviderError
+from byzer_magic.i18n import lazy_gettext as _
 
 Emit = Callable[[Any], None]
 """Hands an item to the request that waits for it; may be called from any thread."""
@@ -87,8 +88,8 @@ def _failure(engine: str, err: Exception) -> ProviderError:
     text = " ".join(str(err).split()) or type(err).__name__
     if "out of memory" in text.lower() or "can't allocate memory" in text.lower():
         hint = "Send less at once (a shorter conversation, a smaller max_tokens), or lower --worker_concurrency."
-        return ProviderError(f"{engine} ran out of memory: {text[:300]}", hint)
-    return ProviderError(f"{engine} failed: {text[:300]}", "See %byzer logs.")
+        return ProviderError(_("{engine} ran out of memory: {text}", engine=engine, text=text[:300]), hint)
+    return ProviderError(_("{engine} failed: {text}", engine=engine, text=text[:300]), _("See %byzer logs."))
 
 
 async def _until_done(thread: asyncio.Future[None]) -> None:

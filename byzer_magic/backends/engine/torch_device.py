@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from byzer_magic.errors import BadParameter
+from byzer_magic.i18n import lazy_gettext as _
 
 _REFUSALS = (RuntimeError, AssertionError, ValueError, NotImplementedError)
 """What torch raises, by the reason: a name it does not know, no such card, built without it, nothing implemented."""
@@ -22,7 +23,7 @@ def usable(name: str) -> str:
     except _REFUSALS as err:
         reason = " ".join(str(err).split(". ")[0].split())
         raise BadParameter(
-            f"device is {name!r}, which torch cannot use here: {reason}.",
-            "E.g. cpu or cuda:0; leave it out to take what is there.",
+            _("device is {name!r}, which torch cannot use here: {reason}.", name=name, reason=reason),
+            _("Use e.g. cpu or cuda:0; leave it out to use the default."),
         ) from err
     return str(found)

@@ -23,6 +23,7 @@ from byzer_magic.backends.engine import audio, loading
 from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadRequest, MissingExtra
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models.engine_facts import MB, EngineFacts, EnginePackage, MemoryFacts, as_torch
 from byzer_magic.types import Segment, TranscribeRequest, TranscriptChunk
 
@@ -71,13 +72,13 @@ class SenseVoiceBackend(Backend):
         try:
             detector = await _found_or_remote(setup, folder, report)
             threads = loading.calm_environment(setup.cpus)
-            report("importing funasr", None)
+            report(_("importing funasr"), None)
             await asyncio.to_thread(engine.load_package)
-            with loading.watched(report, f"reading {folder.path.name}", folder.size):
+            with loading.watched(report, _("loading {name}", name=folder.path.name), folder.size):
                 ears = await asyncio.to_thread(engine.load, folder, detector, setup.params, threads, setup.gpus)
         except Exception as err:
             raise loading.failed("FunASR", folder.path, err) from err
-        report("model read", 1.0)
+        report(_("model loaded"), 1.0)
         return cls(ears, setup)
 
     async def close(self) -> None:
@@ -94,7 +95,10 @@ class SenseVoiceBackend(Backend):
             BadRequest: the sound cannot be decoded, or an option is unknown or wrong.
         """
         if not request.audio.data:
-            raise BadRequest("There is no sound in the request.", "Give a file, bytes, or an audio widget.")
+            raise BadRequest(
+                _("This model transcribes audio, but the request has no audio."),
+                _("Send a file, bytes, or an audio widget."),
+            )
         ask = sensevoice_params.asked(self._defaults, request.options)
 
         def work(emit: Emit, stopped: threading.Event) -> None:
@@ -144,7 +148,7 @@ async def _found_or_remote(setup: Setup, folder: Folder, report: Report) -> Dete
     if found or "vad_model" not in setup.params:
         return found
     name, hub = setup.params["vad_model"], setup.params.get("hub", "")
-    report(f"looking for {name} on a hub", None)
+    report(_("looking for {name} on a hub", name=name), None)
     remote = await asyncio.to_thread(sensevoice_files.remote, name, hub, folder.path)
     os.environ.setdefault("HF_HUB_OFFLINE", "0")  # before it is set to 1, as for weights that are local
     return remote
@@ -153,11 +157,12 @@ async def _found_or_remote(setup: Setup, folder: Folder, report: Report) -> Dete
 def _check_packages(setup: Setup) -> None:
     for names in PACKAGES:
         if not any(importlib.util.find_spec(name) for name in names):
-            raise MissingExtra(f"custom/sensevoice needs the package {' or '.join(names)}, which is not installed.",
-                               "Run: pip install 'byzer-magic[sensevoice]'")  # fmt: skip
+            raise MissingExtra(_("custom/sensevoice needs the package {names}, which is not "
+                                 "installed.", names=' or '.join(names)),
+                               _("Run: pip install 'byzer-magic[sensevoice]'"))  # fmt: skip
     if setup.params.get("vad_model") in (SILERO, "silero_vad") and not importlib.util.find_spec("silero_vad"):
-        raise MissingExtra(f"vad_model={SILERO} needs the package {SILERO}, which is not installed.",
-                           f"Run: pip install {SILERO}")  # fmt: skip
+        raise MissingExtra(_("vad_model={silero} needs the package {silero}, which is not installed.", silero=SILERO),
+                           _("Run: pip install {silero}", silero=SILERO))  # fmt: skip
 
 
 BACKEND = SenseVoiceBackend

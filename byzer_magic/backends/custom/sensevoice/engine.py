@@ -23,6 +23,7 @@ from byzer_magic.backends.custom.sensevoice.tags import Piece
 from byzer_magic.backends.engine import torch_device
 from byzer_magic.backends.engine.audio import RATE
 from byzer_magic.errors import EngineFailed, MissingExtra
+from byzer_magic.i18n import lazy_gettext as _
 
 BLOCK_SECONDS = 60
 """What the detector hears at once; fsmn-vad's own `chunk_size`, so that it finds what it finds in `generate`."""
@@ -69,8 +70,9 @@ def load_package() -> None:
     if missing := [name for name, known in needed.items() if name not in known]:
         faults: dict[str, str] = getattr(funasr, "get_import_errors", dict)()
         why = next((text for name, text in faults.items() if "sense_voice" in name or "frontend" in name), "")
-        raise MissingExtra(f"FunASR lacks {' and '.join(missing)} ({why or 'it does not say why'}).",
-                           "Run: pip install 'byzer-magic[sensevoice]'")  # fmt: skip
+        raise MissingExtra(_("FunASR could not import {missing}: "
+                             "{why}.", missing=' and '.join(missing), why=why or 'it does not say why'),
+                           _("Run: pip install 'byzer-magic[sensevoice]'"))  # fmt: skip
 
 
 def load(folder: Folder, detector: Detector | None, params: Mapping[str, Any], threads: int, gpus: float) -> Ears:
@@ -109,7 +111,9 @@ def load(folder: Folder, detector: Detector | None, params: Mapping[str, Any], t
         except Exception as err:
             raise _explained(said(), err) from err
     if "remote_code" in more and (found := _CODE.search(said())):
-        raise EngineFailed(f"The model's own code cannot be loaded: {found[1][:300]}.", "Check remote_code.")
+        raise EngineFailed(
+            _("The model's own code cannot be loaded: {found}.", found=found[1][:300]), _("Check remote_code.")
+        )
     _check_whole(said(), model)
     return Ears(model, params)
 
@@ -123,8 +127,11 @@ def _explained(said: str, err: Exception) -> Exception:
     """Return the error that FunASR printed instead of raising it, or the one it raised."""
     if found := _FETCH.search(said):
         return EngineFailed(
-            f"FunASR could not download {found[1]}: {found[2][:300]}.",
-            f"Download it where that works, and give its folder as vad_model; or take vad_model={SILERO}.",
+            _("FunASR could not download {found}: {found2}.", found=found[1], found2=found[2][:300]),
+            _(
+                "Download it on another machine and give its folder as vad_model, or use vad_model={silero}.",
+                silero=SILERO,
+            ),
         )
     return err
 
@@ -137,8 +144,14 @@ def _check_whole(said: str, model: Any) -> None:
         total = sum(len(found.state_dict()) for found in models if found is not None)
         names = ", ".join(name for name, _ in missing[:3])
         raise EngineFailed(
-            f"{missing[0][1]} lacks {len(missing)} of {total} weights ({names}, ...): it belongs to another model.",
-            "Download the model again.",
+            _(
+                "{missing} lacks {count_missing} of {total} weights ({names}, ...): it belongs to another model.",
+                missing=missing[0][1],
+                count_missing=len(missing),
+                total=total,
+                names=names,
+            ),
+            _("Download the model again."),
         )
 
 
@@ -149,8 +162,12 @@ def _place(params: Mapping[str, Any], gpus: float) -> str:
         return torch_device.usable(params["device"])
     if gpus and not torch.cuda.is_available():
         raise EngineFailed(
-            f"The worker has {gpus:g} GPUs, but torch {torch.__version__} cannot use them.",
-            "Install torch for your GPU (https://pytorch.org/get-started), or add --gpus_per_worker 0.",
+            _(
+                "The worker has {gpus:g} GPUs, but torch {version} cannot use them.",
+                gpus=gpus,
+                version=torch.__version__,
+            ),
+            _("Install torch for your GPU (https://pytorch.org/get-started), or use --gpus_per_worker 0."),
         )
     return "cuda:0" if torch.cuda.is_available() else "cpu"
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.errors import BadParameter, EngineFailed, suggest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import files
 
 FSMN = "fsmn-vad"
@@ -71,15 +72,22 @@ def sensevoice(model_path: str | None) -> Folder:
     """
     path = files.existing(model_path)
     if path.is_file():
-        raise BadParameter(f"{path} is a file.", f"Give the folder that it is in: {path.parent}.")
+        raise BadParameter(_("{path} is a file.", path=path), _("Give its folder: {parent}.", parent=path.parent))
     if not any((path / name).is_file() for name in ("config.yaml", "configuration.json", "model.pt")):
         form = files.look(model_path).format
-        raise BadParameter(f"{path} is no SenseVoice: it is a {form} model.", "Give a folder with a config.yaml.")
+        raise BadParameter(
+            _("{path} is not a SenseVoice model: it is a {form} model.", path=path, form=form),
+            _("Give a folder with a config.yaml."),
+        )
     found = folder(path, tokenizer=True)
     if not found.model.startswith("SenseVoice"):
         raise BadParameter(
-            f"{path} is no SenseVoice: its config.yaml says model: {found.model or 'nothing'}.",
-            "Give the folder of a SenseVoiceSmall.",
+            _(
+                "{path} is not a SenseVoice model: its config.yaml has model: {model}.",
+                path=path,
+                model=found.model or "nothing",
+            ),
+            _("Give the folder of a SenseVoiceSmall model."),
         )
     return found
 
@@ -95,12 +103,19 @@ def folder(path: Path, *, tokenizer: bool = False) -> Folder:
         del parts["tokenizer"]
     missing = [file.name for file in parts.values() if not file.is_file()]
     if missing:
-        raise BadParameter(f"{path} lacks {', '.join(missing)}.", "Copy what is missing, or download the model again.")
+        raise BadParameter(
+            _("{path} lacks {missing}.", path=path, missing=", ".join(missing)),
+            _("Copy the missing files, or download the model again."),
+        )
     for name in ("weights", "tokenizer"):
         if name in parts and parts[name].stat().st_size < SMALLEST_BYTES:
             raise BadParameter(
-                f"{parts[name]} has {parts[name].stat().st_size} bytes: it is not whole, or a Git LFS pointer.",
-                "Run git lfs pull, or download it again.",
+                _(
+                    "{parts} has {st_size} bytes: it is incomplete, or a Git LFS pointer.",
+                    parts=parts[name],
+                    st_size=parts[name].stat().st_size,
+                ),
+                _("Run git lfs pull, or download it again."),
             )
     return Folder(path, str(_yaml(parts["config"]).get("model", "")), parts["weights"].stat().st_size)
 
@@ -111,8 +126,9 @@ def _parts(path: Path) -> dict[str, Path]:
     if (path / "configuration.json").is_file():
         named = files.read_json(path / "configuration.json").get("file_path_metas")
         if not isinstance(named, Mapping) or "config" not in named:
-            raise BadParameter(f"{path / 'configuration.json'} does not name the config.yaml (file_path_metas).",
-                               "Download the model again, or remove that file.")  # fmt: skip
+            raise BadParameter(_("{path} does not name the config.yaml "
+                                 "(file_path_metas).", path=path / 'configuration.json'),
+                               _("Download the model again, or remove that file."))  # fmt: skip
     found = {}
     for part, (name, keys) in _PARTS.items():
         value: Any = named
@@ -128,9 +144,11 @@ def _yaml(file: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as err:
-        raise BadParameter(f"{file} cannot be read: {err}.", "Download the model again.") from err
+        raise BadParameter(
+            _("{file} cannot be read: {err}.", file=file, err=err), _("Download the model again.")
+        ) from err
     if not isinstance(found, dict):
-        raise BadParameter(f"{file} is no configuration.", "Download the model again.")
+        raise BadParameter(_("{file} is not a configuration.", file=file), _("Download the model again."))
     return found
 
 
@@ -144,11 +162,15 @@ def detector(name: str, beside: Path) -> Detector | None:
         return Detector(SILERO)
     path = Path(name).expanduser()
     if path.is_absolute() and not path.exists():
-        raise BadParameter(f"vad_model is {name!r}, and nothing is there.", files.near(path))
+        raise BadParameter(_("vad_model is {name!r}, which does not exist.", name=name), files.near(path))
     if not path.is_absolute() and name != FSMN and not _HUB_NAME.fullmatch(name) and not _beside(name, beside):
         raise BadParameter(
-            f"vad_model is {name!r}, which is not known, and no folder beside the model is called so.",
-            suggest(name, (FSMN, SILERO), f"It takes {FSMN}, {SILERO}, a folder with its whole path, or owner/model."),
+            _("vad_model is {name!r}, which is neither known nor a folder next to the model.", name=name),
+            suggest(
+                name,
+                (FSMN, SILERO),
+                _("Use {fsmn}, {silero}, the full path of a folder, or owner/model.", fsmn=FSMN, silero=SILERO),
+            ),
         )
     for place in [path] if path.is_absolute() else places(name, beside):
         if place == path or (place / "config.yaml").is_file():
@@ -160,8 +182,12 @@ def _detector(path: Path) -> Detector:
     found = folder(path)
     if not found.model.startswith("FsmnVAD"):
         raise BadParameter(
-            f"vad_model is {path}, which is no voice activity detector: its config.yaml says model: {found.model}.",
-            f"Give the folder of {FSMN}.",
+            _(
+                "vad_model is {path}, which is not a voice activity detector: its config.yaml has model: {model}.",
+                path=path,
+                model=found.model,
+            ),
+            _("Give the folder of {fsmn}.", fsmn=FSMN),
         )
     return Detector(str(path))
 
@@ -222,10 +248,20 @@ def remote(name: str, hub: str, beside: Path) -> Detector:
     looked = ", ".join(str(place) for place in (beside, beside.parent, *_modelscope_roots(), _hugging_face()))
     command = f"modelscope download --model {there}" if asked[0] == "ms" else f"hf download {there}"
     raise EngineFailed(
-        f"The voice activity detector {name} is not on this machine, and no hub can be reached ({'; '.join(faults)}). "
-        f"It was looked for in {looked}.",
-        f"Download {there} where there is a network ({command} --local-dir FOLDER), copy the folder "
-        f"here and give vad_model=/PATH/TO/FOLDER; or take vad_model={SILERO} (pip install {SILERO}), or none.",
+        _(
+            "The voice activity detector {name} is not on this machine, and no hub can be reached ({faults}). "
+            "Searched: {looked}.",
+            name=name,
+            faults="; ".join(faults),
+            looked=looked,
+        ),
+        _(
+            "Download {there} on a machine with network access ({command} --local-dir FOLDER), copy the folder "
+            "here and add vad_model=/PATH/TO/FOLDER; or use vad_model={silero} (pip install {silero}), or none.",
+            there=there,
+            command=command,
+            silero=SILERO,
+        ),
     )
 
 

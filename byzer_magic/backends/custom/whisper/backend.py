@@ -23,6 +23,7 @@ from byzer_magic.backends.engine import audio, loading
 from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingExtra, suggest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import files
 from byzer_magic.local_models.engine_facts import MB, EngineFacts, EnginePackage, MemoryFacts, as_torch, on_both
 from byzer_magic.local_models.files import Weights
@@ -87,9 +88,9 @@ class WhisperBackend(Backend):
         threads = loading.calm_environment(setup.cpus)
         at_once = max(1, setup.concurrency) if weights.format == "ctranslate2" else 1
         try:
-            report(f"importing {name}", None)
+            report(_("importing {name}", name=name), None)
             await asyncio.to_thread(_import, name, setup.params)
-            with loading.watched(report, f"loading {weights.path.name}", weights.size):
+            with loading.watched(report, _("loading {name}", name=weights.path.name), weights.size):
                 engine = await asyncio.to_thread(_engine, weights, setup.params, threads, at_once)
         except Exception as err:
             raise loading.failed(name.replace("_", "-"), weights.path, err) from err
@@ -107,7 +108,10 @@ class WhisperBackend(Backend):
             BadRequest: the sound cannot be decoded, or an option is unknown, wrong or beyond the model.
         """
         if not request.audio.data:
-            raise BadRequest("There is no sound in the request.", "Give a file, bytes, or an audio widget.")
+            raise BadRequest(
+                _("This model transcribes audio, but the request has no audio."),
+                _("Send a file, bytes, or an audio widget."),
+            )
         ask = whisper_params.asked(self._defaults, request.options, english_only=self._engine.english_only)
         _check_engine_has(ask.more, isinstance(self._engine, TorchWhisper), BadRequest)
 
@@ -125,8 +129,16 @@ def _weights(setup: Setup) -> Weights:
     weights = files.look(setup.model_path)
     if weights.format not in ENGINES:
         raise BadParameter(
-            f"{weights.path} is no Whisper: it is a {weights.format} model ({weights.architecture or 'unnamed'}).",
-            "Give the folder of a Whisper; other models are deployed as custom/auto, custom/bge, custom/sensevoice.",
+            _(
+                "{path} is not a Whisper model: it is a {format} model ({architecture}).",
+                path=weights.path,
+                format=weights.format,
+                architecture=weights.architecture or "unnamed",
+            ),
+            _(
+                "Give the folder of a Whisper model; deploy other models as custom/auto, custom/bge or "
+                "custom/sensevoice."
+            ),
         )
     return weights
 
@@ -135,29 +147,42 @@ def _check_packages(form: str, params: Mapping[str, Any]) -> None:
     needed = [ENGINES[form], "av", *(["faster_whisper"] if params["vad_filter"] else [])]
     for name in needed:
         if not importlib.util.find_spec(name):
-            use = " (or vad_filter=false)" if name == "faster_whisper" and form == "whisper" else ""
-            raise MissingExtra(f"custom/whisper needs the package {name}, which is not installed.",
-                               f"Run: pip install 'byzer-magic[whisper]'{use}")  # fmt: skip
+            hint = _("Run: pip install 'byzer-magic[whisper]'")
+            if name == "faster_whisper" and form == "whisper":
+                hint = _("Run: pip install 'byzer-magic[whisper]', or add vad_filter=false.")
+            raise MissingExtra(_("custom/whisper needs the package {name}, which is not installed.", name=name), hint)
 
 
 def _check_loading(form: str, params: Mapping[str, Any]) -> None:
     """Check the parameters that `Param` cannot: each engine has others."""
     if params["dtype"] not in DTYPES[form]:
-        raise BadParameter(f"dtype is {params['dtype']!r}, which {ENGINES[form]} does not know for Whisper.",
-                           suggest(params["dtype"], DTYPES[form], f"It takes: {', '.join(DTYPES[form])}."))  # fmt: skip
+        known = ", ".join(DTYPES[form])
+        raise BadParameter(
+            _(
+                "dtype is {dtype!r}, which {engine} does not support for Whisper.",
+                dtype=params["dtype"], engine=ENGINES[form],
+            ),
+            suggest(params["dtype"], DTYPES[form], _("Use one of: {names}.", names=known)),
+        )  # fmt: skip
     if not 1 <= params["chunk_length_s"] <= WINDOW_SECONDS:
         raise BadParameter(
-            f"chunk_length_s is {params['chunk_length_s']:g}, which is not in 1..{WINDOW_SECONDS:g}.",
-            "Whisper hears 30 s at once; longer sounds are heard window after window by itself.",
+            _(
+                "chunk_length_s is {chunk_length_s:g}, which is not in 1..{window_seconds:g}.",
+                chunk_length_s=params["chunk_length_s"],
+                window_seconds=WINDOW_SECONDS,
+            ),
+            _("Whisper processes windows of 30 s; longer audio is split into windows automatically."),
         )
     if form == "ctranslate2" and "attn_implementation" in params:
-        raise BadParameter("attn_implementation is for Hugging Face folders, and this is a CTranslate2 one.", "")
+        raise BadParameter(
+            _("attn_implementation applies to Hugging Face folders, and this is a CTranslate2 folder."), ""
+        )
     _check_engine_has(params, form == "whisper", BadParameter)
 
 
 def _check_engine_has(settings: Mapping[str, Any], in_transformers: bool, refused: type[ByzerError]) -> None:  # noqa: FBT001
     if in_transformers and settings.get("hotwords"):
-        raise refused("hotwords are for CTranslate2 folders, and this is a Hugging Face one.", "Use prompt.")
+        raise refused(_("hotwords apply to CTranslate2 folders, and this is a Hugging Face folder."), _("Use prompt."))
 
 
 def _english_only(weights: Weights) -> bool:
@@ -167,7 +192,7 @@ def _english_only(weights: Weights) -> bool:
         path = weights.path / "generation_config.json"
         return torch_model.english_only(files.read_json(path) if path.is_file() else {}, weights.config)
     if not (weights.path / "tokenizer.json").is_file():
-        raise BadParameter(f"{weights.path} has no tokenizer.json.", "Copy it from the model that was converted.")
+        raise BadParameter(_("{path} has no tokenizer.json.", path=weights.path), _("Copy it from the original model."))
     return _vocabulary(weights.path) <= ENGLISH_VOCABULARY
 
 
@@ -177,7 +202,9 @@ def _vocabulary(path: Path) -> int:
         if (path / name).is_file():
             text = (path / name).read_text(encoding="utf-8")
             return len(json.loads(text)) if name.endswith("json") else text.count("\n")
-    raise BadParameter(f"{path} has no vocabulary.json (or .txt).", "Convert or download the model again.")
+    raise BadParameter(
+        _("{path} has no vocabulary.json (or .txt).", path=path), _("Convert or download the model again.")
+    )
 
 
 def _import(name: str, params: Mapping[str, Any]) -> None:

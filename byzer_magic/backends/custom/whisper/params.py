@@ -13,6 +13,7 @@ from typing import Any
 
 from byzer_magic.backends.base import Param, convert
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, suggest
+from byzer_magic.i18n import lazy_gettext as _
 
 FORMATS = ("text", "json", "verbose_json")
 TASKS = ("transcribe", "translate")
@@ -42,75 +43,83 @@ LANGUAGES = dict(pair.split("=") for pair in _LANGUAGES.split())
 _OTHER_NAMES = {"mandarin": "zh", "burmese": "my", "flemish": "nl", "castilian": "es", "jv": "jw", "nb": "no"}
 
 LOADING = (
-    Param(name="device", help="where it runs: cpu, cuda, cuda:1 (default: a GPU when the worker has one)"),
+    Param(name="device", help=_("device: cpu, cuda, cuda:1 (default: a GPU when the worker has one)")),
     Param(
         name="dtype",
-        help="data type of the weights: auto (float32 on a CPU, float16 on a GPU), float32, float16, bfloat16; "
-        "CTranslate2 folders also int8, int8_float16, ...",
+        help=_(
+            "data type of the weights: auto (float32 on a CPU, float16 on a GPU), float32, float16, bfloat16; "
+            "CTranslate2 folders also int8, int8_float16, ..."
+        ),
         default="auto",
         aliases=("torch_dtype", "compute_type"),
     ),
-    Param(name="attn_implementation", help="attention in transformers: sdpa, eager, flash_attention_2"),
+    Param(
+        name="attn_implementation", help=_("attention implementation in transformers: sdpa, eager, flash_attention_2")
+    ),
     Param(
         name="chunk_length_s",
-        help="seconds that the model hears at once, at most 30",
+        help=_("length of a window in seconds, at most 30"),
         kind="float",
         default=WINDOW_SECONDS,
         aliases=("chunk_length",),
     ),
 )
 OPTIONS = (
-    Param(name="language", help="language that is spoken, such as en or english (default: the model finds out)"),
-    Param(name="task", help="transcribe, or translate into English", default="transcribe", choices=TASKS),
-    Param(name="prompt", help="words that are likely to come, names above all", aliases=("initial_prompt",)),
+    Param(name="language", help=_("spoken language, such as en or english (default: detected by the model)")),
+    Param(name="task", help=_("transcribe, or translate into English"), default="transcribe", choices=TASKS),
+    Param(name="prompt", help=_("text with likely words, such as names"), aliases=("initial_prompt",)),
     Param(
         name="temperature",
-        help="0 is the likeliest word; where that cannot be right it rises to 1. A JSON list gives all steps",
+        help=_(
+            "sampling temperature: starts at 0 and rises to 1 when a result looks wrong; a JSON list gives all steps"
+        ),
         kind="json",
     ),
     Param(
         name="num_beams",
-        help="beams of the search (default 1 in transformers, 5 with CTranslate2)",
+        help=_("beam size of the search (default 1 in transformers, 5 with CTranslate2)"),
         kind="int",
         aliases=("beam_size",),
     ),
     Param(
         name="no_speech_threshold",
-        help="above this probability of silence, unlikely words are dropped",
+        help=_("probability of silence above which unlikely words are dropped"),
         kind="float",
         default=0.6,
     ),
     Param(
         name="logprob_threshold",
-        help="words below this average log probability are heard again at the next temperature",
+        help=_("average log probability below which a window is decoded again at the next temperature"),
         kind="float",
         default=-1.0,
         aliases=("log_prob_threshold",),
     ),
     Param(
         name="compression_ratio_threshold",
-        help="text that repeats itself more than this is heard again at the next temperature",
+        help=_("compression ratio above which a window is decoded again at the next temperature (repetitive text)"),
         kind="float",
         default=2.4,
     ),
     Param(
         name="condition_on_previous_text",
-        help="tell each window what was said before: smoother text, but an error may repeat itself",
+        help=_("use the previous text as context of each window: smoother text, but errors may repeat"),
         kind="bool",
         default=False,
         aliases=("condition_on_prev_tokens",),
     ),
     Param(
         name="vad_filter",
-        help="leave out what is no speech (Silero VAD) before the model hears it, as it invents words in silence",
+        help=_("remove silence first (Silero VAD), in which the model would hallucinate words"),
         kind="bool",
         default=True,
     ),
-    Param(name="word_timestamps", help="when each word was said (words of the answer)", kind="bool", default=False),
-    Param(name="repetition_penalty", help="against repeated words; 1 is off", kind="float"),
-    Param(name="no_repeat_ngram_size", help="no sequence of so many tokens twice; 0 is off", kind="int"),
-    Param(name="length_penalty", help="above 1 for longer, below for shorter text in a beam search", kind="float"),
-    Param(name="hotwords", help="words to listen for in every window (CTranslate2 folders)"),
+    Param(
+        name="word_timestamps", help=_("return the time of each word (words in the result)"), kind="bool", default=False
+    ),
+    Param(name="repetition_penalty", help=_("penalty for repeated tokens; 1 is off"), kind="float"),
+    Param(name="no_repeat_ngram_size", help=_("no sequence of this many tokens appears twice; 0 is off"), kind="int"),
+    Param(name="length_penalty", help=_("length penalty of the beam search: above 1 favors longer text"), kind="float"),
+    Param(name="hotwords", help=_("words to expect in every window (CTranslate2 folders)")),
 )
 PARAMS = (*LOADING, *OPTIONS)
 
@@ -160,13 +169,16 @@ def asked(defaults: Mapping[str, Any], options: Mapping[str, Any], *, english_on
     given |= given.pop("extra_body", {})
     form = given.pop("response_format", FORMATS[-1])
     if form not in FORMATS:
-        raise BadRequest(f"response_format is {form!r}, which is not known here.", f"It takes: {', '.join(FORMATS)}.")
+        raise BadRequest(
+            _("response_format is {form!r}, which is not supported.", form=form),
+            _("Use one of: {formats}.", formats=", ".join(FORMATS)),
+        )
     if "word" in str(given.pop("timestamp_granularities", "")):
         given["word_timestamps"] = True
     found = {param.name: defaults[param.name] for param in OPTIONS if param.name in defaults}
     for name, value in given.items():
         if name not in _BY_NAME:
-            raise BadRequest(f"Whisper has no option {name!r}.", suggest(name, _BY_NAME, _takes()))
+            raise BadRequest(_("Whisper has no option {name!r}.", name=name), suggest(name, _BY_NAME, _takes()))
         found[_BY_NAME[name].name] = _typed(_BY_NAME[name], value)
     return checked(found, english_only=english_only, refused=BadRequest, verbose=form == "verbose_json")
 
@@ -185,12 +197,29 @@ def checked(
     """
     for name, (low, high) in _BOUNDS.items():
         if name in found and not low <= found[name] <= high:
-            raise refused(f"{name} is {found[name]:g}, which is not in {low:g}..{high:g}.", "")
+            raise refused(
+                _(
+                    "{name} is {found:g}, which is not in {low:g}..{high:g}.",
+                    name=name,
+                    found=found[name],
+                    low=low,
+                    high=high,
+                ),
+                "",
+            )
     language = code(found["language"], refused) if found.get("language") else None
     task = found.get("task", "transcribe")
     if english_only and (language not in (None, "en") or task == "translate"):
-        what = "translates nothing" if task == "translate" else f"does not hear {LANGUAGES[str(language)].title()}"
-        raise refused(f"This model knows English only: it {what}.", "Deploy a multilingual Whisper (no .en).")
+        if task == "translate":
+            raise refused(
+                _("This model supports English only, so it cannot translate."),
+                _("Deploy a multilingual Whisper model (without .en)."),
+            )
+        name = LANGUAGES[str(language)].title()
+        raise refused(
+            _("This model supports English only, not {language}.", language=name),
+            _("Deploy a multilingual Whisper model (without .en)."),
+        )
     plain = {"num_beams", "no_speech_threshold", "logprob_threshold", "compression_ratio_threshold", "vad_filter",
              "condition_on_previous_text", "prompt"}  # fmt: skip
     return Ask(
@@ -219,14 +248,18 @@ def code(language: str, refused: type[ByzerError] = BadParameter) -> str:
         if name in LANGUAGES or name in by_name:
             return by_name.get(name, name)
     raise refused(
-        f"Whisper knows no language {language!r}.", suggest(low, by_name, "Give a code, such as en, zh or pt.")
+        _("Whisper does not support the language {language!r}.", language=language),
+        suggest(low, by_name, _("Use a code such as en, zh or pt.")),
     )
 
 
 def _temperatures(value: Any, refused: type[ByzerError]) -> tuple[float, ...]:
     steps = value if isinstance(value, list | tuple) else [value or 0]
     if not steps or not all(_is_number(step) and 0 <= step <= 1 for step in steps):
-        raise refused(f"temperature is {value!r}, which is not in 0..1.", "0 is exact; a list gives several steps.")
+        raise refused(
+            _("temperature is {value!r}, which is not in 0..1.", value=value),
+            _("Use 0 for greedy decoding; a list gives several steps."),
+        )
     if isinstance(value, list | tuple):
         return tuple(float(step) for step in steps)
     return (float(steps[0]), *(step for step in LADDER if step > steps[0]))
@@ -246,7 +279,10 @@ def _typed(param: Param, value: Any) -> Any:
         except BadParameter as err:
             raise BadRequest(err.message, err.hint or param.help) from None
     if not isinstance(value, wanted) or (isinstance(value, bool) and param.kind != "bool"):
-        raise BadRequest(f"{param.name} is {value!r}, which cannot be.", f"It is {param.help}.")
+        raise BadRequest(
+            _("{name} is {value!r}, which is not valid.", name=param.name, value=value),
+            _("Meaning: {help}.", help=param.help),
+        )
     return value
 
 

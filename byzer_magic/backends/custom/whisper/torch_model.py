@@ -18,6 +18,7 @@ from byzer_magic.backends.custom.whisper.windows import SHORTEST_SECONDS, Part, 
 from byzer_magic.backends.engine import torch_device
 from byzer_magic.backends.engine.audio import RATE
 from byzer_magic.errors import BadRequest, EngineFailed
+from byzer_magic.i18n import lazy_gettext as _
 
 UNSURE_TEMPERATURE = 0.5
 """What was found above it is no context for the next window."""
@@ -73,7 +74,10 @@ class TorchWhisper:
             output_loading_info=True,
         )
         if missing := sorted(set(report["missing_keys"]) - {"proj_out.weight"}):
-            raise EngineFailed(f"{path} lacks weights: {', '.join(missing[:3])} ...", "Download the model again.")
+            raise EngineFailed(
+                _("{path} lacks weights: {missing} ...", path=path, missing=", ".join(missing[:3])),
+                _("Download the model again."),
+            )
         processor = WhisperProcessor.from_pretrained(str(path), local_files_only=True)
         self._torch = torch
         self._model: Any = model.eval()
@@ -129,7 +133,9 @@ class TorchWhisper:
         """
         if ask.language not in self._tokens.languages and not self.english_only:
             name = LANGUAGES[str(ask.language)].title()
-            raise BadRequest(f"This Whisper was not made for {name}.", "Take a newer one, such as large-v3.")
+            raise BadRequest(
+                _("This Whisper model does not support {name}.", name=name), _("Use a newer one, such as large-v3.")
+            )
         history = self._tokenizer.encode(f" {ask.prompt.strip()}", add_special_tokens=False) if ask.prompt else []
         at = 0.0
         while at + SHORTEST_SECONDS <= len(samples) / RATE and not stopped.is_set():

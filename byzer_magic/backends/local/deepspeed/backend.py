@@ -15,6 +15,7 @@ from byzer_magic.backends.base import Info, Param, Setup
 from byzer_magic.backends.local.transformers import check as transformers_check, params as transformers_params
 from byzer_magic.backends.local.transformers.backend import TransformersBackend
 from byzer_magic.errors import BadParameter
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models.engine_facts import MB, EngineFacts, EnginePackage, MemoryFacts, as_torch
 from byzer_magic.local_models.files import Weights
 
@@ -26,17 +27,19 @@ OWN = (
         name="replace_with_kernel_inject",
         kind="bool",
         default=False,
-        help="put DeepSpeed's own kernels into the model (GPUs, and architectures that it knows)",
+        help=_("use DeepSpeed's own kernels (on GPUs, for supported architectures)"),
     ),
     Param(
         name="tp_size",
         kind="int",
         aliases=("tensor_parallel_size", "mp_size"),
-        help="processes that the model is split over (default --gpus_per_worker)",
+        help=_("processes that share the model (tensor parallelism; default --gpus_per_worker)"),
     ),
-    Param(name="enable_cuda_graph", kind="bool", default=False, help="record the model as a CUDA graph"),
-    Param(name="max_out_tokens", kind="int", help="longest prompt that the engine takes (default: the context)"),
-    Param(name="init_inference", kind="json", help="further arguments of deepspeed.init_inference, as a JSON object"),
+    Param(name="enable_cuda_graph", kind="bool", default=False, help=_("capture the model as a CUDA graph")),
+    Param(
+        name="max_out_tokens", kind="int", help=_("maximum length of a prompt, in tokens (default: the context length)")
+    ),
+    Param(name="init_inference", kind="json", help=_("more arguments for deepspeed.init_inference, as a JSON object")),
 )
 NOT_HERE = ("device", "device_map", "max_memory", "offload_folder", "quantization", "quantization_config")
 """Parameters of transformers that say what DeepSpeed decides."""
@@ -66,11 +69,13 @@ class DeepSpeedBackend(TransformersBackend):
         weights = transformers_check.check(setup)
         if setup.params["replace_with_kernel_inject"] and not setup.gpus:
             raise BadParameter(
-                "DeepSpeed has no kernels of its own for CPUs (replace_with_kernel_inject).",
-                "Add --gpus_per_worker 1, or leave it out.",
+                _("DeepSpeed has no kernels for CPUs (replace_with_kernel_inject)."),
+                _("Add --gpus_per_worker 1, or leave it out."),
             )
         if not isinstance(setup.params.get("init_inference", {}), dict):
-            raise BadParameter("init_inference is not a JSON object.", 'E.g. init_inference={"use_triton": true}.')
+            raise BadParameter(
+                _("init_inference is not a JSON object."), _('E.g. init_inference={"use_triton": true}.')
+            )
         _check_split(weights, setup)
 
     @classmethod
@@ -117,10 +122,14 @@ def _check_split(weights: Weights, setup: Setup) -> None:
     heads = weights.config.get("num_attention_heads")
     if ranks < 1 or (setup.gpus and ranks > max(1, setup.gpus)):
         raise BadParameter(
-            f"tp_size is {ranks}, but the worker has {setup.gpus:g} GPUs.", f"Add --gpus_per_worker {max(1, ranks)}."
+            _("tp_size is {ranks}, but the worker has {gpus:g} GPUs.", ranks=ranks, gpus=setup.gpus),
+            _("Add --gpus_per_worker {value}.", value=max(1, ranks)),
         )
     if heads and ranks > heads:
-        raise BadParameter(f"tp_size is {ranks}, but the model has {heads} attention heads.", "Take fewer.")
+        raise BadParameter(
+            _("tp_size is {ranks}, but the model has {heads} attention heads.", ranks=ranks, heads=heads),
+            _("Use a smaller tp_size."),
+        )
 
 
 BACKEND = DeepSpeedBackend

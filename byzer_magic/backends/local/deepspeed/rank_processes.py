@@ -31,6 +31,7 @@ from byzer_magic.backends.local.transformers import (
     load as transformers_load,
 )
 from byzer_magic.errors import ByzerError, EngineFailed
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models.files import Weights
 
 GRACE_SECONDS = 10
@@ -152,7 +153,8 @@ def wrapped(setup: Setup, weights: Weights, ranks: int) -> tuple[Any, Any, Any, 
         raise
     except Exception as err:
         raise EngineFailed(
-            f"DeepSpeed cannot run {weights.path}: {' '.join(str(err).split())[:300]}", _hint(err)
+            _("DeepSpeed cannot run {path}: {split}", path=weights.path, split=" ".join(str(err).split())[:300]),
+            _hint(err),
         ) from err
     return engine, engine.module, tokenizer, context
 

@@ -28,6 +28,7 @@ from byzer_magic.backends.local.llama_cpp.xllama import refusal
 from byzer_magic.backends.openai import schema as wire
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadRequest, StreamTruncated
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import gguf
 from byzer_magic.local_models.engine_facts import CPU, GPU, MB, Distribution, EngineFacts, EnginePackage, MemoryFacts
 from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Ranking, RerankRequest, Usage
@@ -59,8 +60,8 @@ class LlamaCppBackend(Backend):
         title="llama.cpp",
         params=(
             *PARAMS,
-            Param(name="clip_model_path", help="the model's mmproj file, with which it sees pictures"),
-            Param(name="driver", help="the package that drives llama.cpp", choices=tuple(llama_load.DRIVERS)),
+            Param(name="clip_model_path", help=_("the model's mmproj file, needed for images")),
+            Param(name="driver", help=_("package that runs llama.cpp"), choices=tuple(llama_load.DRIVERS)),
         ),
         extra="llama",
         capabilities=frozenset(
@@ -108,9 +109,9 @@ class LlamaCppBackend(Backend):
         """
         name, load = llama_load.load_of(setup)
         size = sum(part.stat().st_size for part in gguf.parts(load.path))
-        with loading.watched(report, f"reading {load.path.name} with {name}", size):
+        with loading.watched(report, _("loading {name} with {name2}", name=load.path.name, name2=name), size):
             driver = await asyncio.to_thread(llama_load.loaded, name, load)
-        report("model read", 1.0)
+        report(_("model loaded"), 1.0)
         defaults = {name: setup.params[name] for name in CHAT if name in setup.params}
         if "stop" in defaults:
             defaults["stop"] = wire.text_or_json(defaults["stop"])
@@ -167,7 +168,9 @@ class LlamaCppBackend(Backend):
                     finished = finished or chunk.finish is not None
                     yield chunk
         if not finished:
-            raise StreamTruncated("llama.cpp stopped before the answer was complete.", "Ask again; see %byzer logs.")
+            raise StreamTruncated(
+                _("llama.cpp stopped before the response was complete."), _("Send the request again; see %byzer logs.")
+            )
 
     async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
         """Yield the vectors of the texts, batch after batch, each of length 1 unless `embd_normalize` is -1.
@@ -200,12 +203,14 @@ class LlamaCppBackend(Backend):
         options = {name: value for name, value in request.options.items() if value is not None}
         most = options.pop("top_n", len(request.documents))
         if options:
-            raise BadRequest(f"llama.cpp's reranking has no option {next(iter(options))!r}.", "It takes: top_n.")
+            raise BadRequest(
+                _("Reranking with llama.cpp has no option {iter!r}.", iter=next(iter(options))), _("Options: top_n.")
+            )
         _check_texts([request.query, *request.documents])
         scores: list[float] = []
 
         def work(emit: Emit, stopped: threading.Event) -> None:
-            for _, documents in _batches(request.documents):
+            for _start, documents in _batches(request.documents):
                 if stopped.is_set():
                     return
                 emit(self._driver.scores(request.query, documents))
@@ -236,16 +241,24 @@ def _normal(options: Mapping[str, Any]) -> bool:
     asked = {name: value for name, value in options.items() if value is not None and name != "encoding_format"}
     how = asked.pop("embd_normalize", 2)
     if asked:
-        raise BadRequest(f"llama.cpp's embeddings have no option {next(iter(asked))!r}.", "It takes: embd_normalize.")
+        raise BadRequest(
+            _("Embeddings with llama.cpp have no option {iter!r}.", iter=next(iter(asked))),
+            _("Options: embd_normalize."),
+        )
     if how not in (-1, 2):
-        raise BadRequest(f"embd_normalize is {how!r}.", "It is 2 (length 1) or -1 (as the model makes them).")
+        raise BadRequest(
+            _("embd_normalize is {how!r}, which is not supported.", how=how),
+            _("Use 2 (normalized to length 1) or -1 (as the model returns them)."),
+        )
     return bool(how == 2)
 
 
 def _check_texts(texts: Sequence[str]) -> None:
     for number, text in enumerate(texts, 1):
         if not text:
-            raise BadRequest(f"Text {number} of {len(texts)} is empty.", "Leave it out.")
+            raise BadRequest(
+                _("Text {number} of {count_texts} is empty.", number=number, count_texts=len(texts)), _("Leave it out.")
+            )
 
 
 def _batches(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

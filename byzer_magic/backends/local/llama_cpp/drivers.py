@@ -15,6 +15,7 @@ from typing import Any
 
 from byzer_magic.backends.engine.threads import Emit
 from byzer_magic.errors import ContextTooLong
+from byzer_magic.i18n import lazy_gettext as _
 
 RANK = 4
 """llama.cpp's number of the pooling that scores a query with a document."""
@@ -79,12 +80,21 @@ class Driver(ABC):
         """Free the model's memory."""
 
 
-def context_too_long(tokens: int, context: int, what: str = "The prompt") -> ContextTooLong:
-    """Return the error for a prompt or text that does not fit."""
-    advice = "Shorten the conversation" if what == "The prompt" else "Cut it into pieces"
+def prompt_too_long(tokens: int, context: int) -> ContextTooLong:
+    """Return the error for a prompt that has more tokens than the context."""
     return ContextTooLong(
-        f"{what} has {tokens} tokens, but the context holds {context}.",
-        f"{advice}, or deploy with a larger n_ctx, up to what the model was made for.",
+        _("The prompt has {tokens} tokens, but the context length is {context}.", tokens=tokens, context=context),
+        _("Shorten the conversation, or deploy with a larger n_ctx, up to the model's context length."),
+        prompt_tokens=tokens,
+        n_ctx=context,
+    )
+
+
+def text_too_long(tokens: int, context: int) -> ContextTooLong:
+    """Return the error for a text, to embed or to rerank, that has more tokens than the context."""
+    return ContextTooLong(
+        _("A text has {tokens} tokens, but the context length is {context}.", tokens=tokens, context=context),
+        _("Split it, or deploy with a larger n_ctx, up to the model's context length."),
         prompt_tokens=tokens,
         n_ctx=context,
     )

@@ -14,8 +14,9 @@ from typing import Any
 
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.engine.threads import Emit
-from byzer_magic.backends.local.llama_cpp.drivers import Driver, Load, context_too_long
+from byzer_magic.backends.local.llama_cpp.drivers import Driver, Load, prompt_too_long, text_too_long
 from byzer_magic.errors import BadParameter, BadRequest, EngineFailed, suggest
+from byzer_magic.i18n import lazy_gettext as _
 
 _REFUSALS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError, ctypes.ArgumentError)
 _NO_MEANING = ("stream", "stream_options", "user", "n", "parallel_tool_calls")
@@ -104,7 +105,7 @@ class LlamaCppPython(Driver):
         for name in found:
             if name not in self._known:
                 hint = suggest(name, self._known, "Leave it out, or deploy with driver=xllamacpp.")
-                raise BadRequest(f"llama-cpp-python has no option {name!r}.", hint)
+                raise BadRequest(_("llama-cpp-python has no option {name!r}.", name=name), hint)
         return found | ({"grammar": grammar} if grammar else {})
 
     def _grammar(self, text: str | None, schema: dict[str, Any] | None) -> Any:
@@ -123,8 +124,10 @@ class LlamaCppPython(Driver):
             sampler = self._module.llama_sampler_init_grammar(vocabulary, text.encode(), b"root")
             reason = re.search(r"error parsing grammar: (.+)", said())
         if not sampler:
-            because = f": {reason[1]}" if reason else ""
-            raise BadRequest(f"The grammar cannot be understood{because}.", "It is GBNF, with a rule named root.")
+            why = reason[1] if reason else "-"
+            raise BadRequest(
+                _("The grammar cannot be parsed: {reason}.", reason=why), _("Use GBNF with a rule named root.")
+            )
         self._module.llama_sampler_free(sampler)
         return grammar
 
@@ -135,7 +138,7 @@ class LlamaCppPython(Driver):
             text: str = llama_grammar.json_schema_to_gbnf(json.dumps(schema)) if schema else llama_grammar.JSON_GBNF
         except _REFUSALS as err:
             raise BadRequest(
-                f"The JSON schema cannot be used: {err}", "Change what the message names, or simplify it."
+                _("The JSON schema cannot be used: {err}", err=err), _("Change the schema accordingly, or simplify it.")
             ) from err
         return text
 
@@ -143,15 +146,17 @@ class LlamaCppPython(Driver):
         numbers = re.search(r"Requested tokens \((\d+)\) exceed context window of (\d+)", str(err))
         numbers = numbers or re.search(r"Prompt exceeds n_ctx: (\d+) > (\d+)", str(err))
         if numbers:
-            return context_too_long(int(numbers[1]), int(numbers[2]))
-        return BadRequest(f"llama-cpp-python did not accept the request: {err}", "Change what the message names.")
+            return prompt_too_long(int(numbers[1]), int(numbers[2]))
+        return BadRequest(
+            _("llama-cpp-python rejected the request: {err}", err=err), _("Change the request accordingly.")
+        )
 
     def vectors(self, texts: Sequence[str]) -> tuple[list[Any], int]:
         """Return a vector for each text; none is cut, as the package would by itself."""
         for text in texts:
             count = len(self._llama.tokenize(text.encode()))
             if count > self._longest:
-                raise context_too_long(count, self._longest, "A text")
+                raise text_too_long(count, self._longest)
         rows, tokens = self._llama.embed(list(texts), truncate=False, return_count=True)
         return rows, tokens
 
@@ -176,7 +181,8 @@ def _check_format(name: str | None) -> None:
     except formats.LlamaChatCompletionHandlerNotFoundException as err:
         known = re.findall(r"'([\w-]+)'", str(err))
         raise BadParameter(
-            f"llama-cpp-python has no chat_format {name!r}.", suggest(name, known, f"It has: {', '.join(known)}.")
+            _("llama-cpp-python has no chat_format {name!r}.", name=name),
+            suggest(name, known, _("Available: {known}.", known=", ".join(known))),
         ) from err
 
 
@@ -222,7 +228,7 @@ def _eye(mmproj: Path) -> Any:
         def load_image(self, image_url: str) -> bytes:
             """Return a picture's bytes; the package would open any URL, also of files on this machine."""
             if not image_url.startswith(("data:", "http://", "https://")):
-                raise BadRequest("A picture's address is neither a data: nor an http URL.", "Give the picture itself.")
+                raise BadRequest(_("The image URL is neither a data: nor an http URL."), _("Send the image itself."))
             data: bytes = super().load_image(image_url)
             return data
 
@@ -243,5 +249,6 @@ def _joined(content: Any) -> Any:
 def blind() -> BadParameter:
     """Return the error for pictures with a package that was compiled without them."""
     return BadParameter(
-        "This llama-cpp-python was compiled without libmtmd, which clip_model_path needs.", "Add driver=xllamacpp."
+        _("The installed llama-cpp-python was compiled without libmtmd, which clip_model_path needs."),
+        _("Add driver=xllamacpp."),
     )

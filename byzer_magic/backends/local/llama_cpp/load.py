@@ -23,6 +23,7 @@ from byzer_magic.backends.local.llama_cpp.params import (
     LOADING,
 )
 from byzer_magic.errors import BadParameter, ByzerError, EngineFailed, MissingExtra
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import gguf, gguf_check
 
 DRIVERS: dict[str, tuple[str, Callable[[Load], Driver], str]] = {
@@ -50,16 +51,19 @@ def check(setup: Setup) -> None:
     _check_values(params)
     if what := gguf.stranger(meta):
         hint = "Give it as clip_model_path, and the language model as --model_path." if "mmproj" in what else ""
-        raise BadParameter(f"{path} is no language model but {what}.", hint or "Give the model's own file.")
+        raise BadParameter(
+            _("{path} is not a language model but {what}.", path=path, what=what),
+            hint or _("Give the file of the language model."),
+        )
     if "lora_path" in params:
         adapter(params["lora_path"])
     embeds = embedding(params, meta)
     if clip := params.get("clip_model_path"):
         if embeds:
-            raise BadParameter("An embedding model has no use for clip_model_path.", "Leave it out.")
+            raise BadParameter(_("clip_model_path cannot be used with an embedding model."), _("Leave it out."))
         mmproj(clip)
     if embeds and pooling(params, meta) == 0:
-        raise BadParameter("pooling_type=0 makes a vector of each token, not of a text.", "Take 1 (mean), 2 or 3.")
+        raise BadParameter(_("pooling_type=0 returns a vector per token, not per text."), _("Use 1 (mean), 2 or 3."))
     _check_driver(params, ranks=embeds and pooling(params, meta) == RANK)
 
 
@@ -67,16 +71,24 @@ def _check_values(params: Mapping[str, Any]) -> None:
     for name, (least, most) in BOUNDS.items():
         if name in params and not least <= params[name] <= most:
             between = f"It is {least} to {most}." if most < 2**31 - 1 else f"It is {least} or more."
-            raise BadParameter(f"{name} is {params[name]}, which llama.cpp does not take.", between)
+            raise BadParameter(
+                _("{name} is {params}, which llama.cpp does not accept.", name=name, params=params[name]), between
+            )
     for name in ("type_k", "type_v"):
         if name in params and params[name] not in CACHE_TYPES:
             known = ", ".join(f"{number} ({kind})" for number, kind in CACHE_TYPES.items())
-            raise BadParameter(f"{name} is {params[name]}, which llama.cpp does not take.", f"It is one of {known}.")
+            raise BadParameter(
+                _("{name} is {params}, which llama.cpp does not accept.", name=name, params=params[name]),
+                _("Use one of {known}.", known=known),
+            )
     for name, (fits, form) in _FORMS.items():
         if name in params and not fits(params[name]):
-            raise BadParameter(f"{name} is {json.dumps(params[name])}, which llama.cpp does not take.", form)
+            raise BadParameter(
+                _("{name} is {dumps}, which llama.cpp does not accept.", name=name, dumps=json.dumps(params[name])),
+                form,
+            )
     if params.get("vocab_only"):
-        raise BadParameter("vocab_only=true loads no weights: the model could not answer.", "Leave it out.")
+        raise BadParameter(_("vocab_only=true loads no weights, so the model could not respond."), _("Leave it out."))
 
 
 def _numbers(value: Any) -> bool:
@@ -84,12 +96,12 @@ def _numbers(value: Any) -> bool:
 
 
 _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "tensor_split": (_numbers, "It is a JSON list of numbers, e.g. [0.5, 0.5]."),
+    "tensor_split": (_numbers, _("Give a JSON list of numbers, e.g. [0.5, 0.5].")),
     "kv_overrides": (
         lambda value: isinstance(value, dict),
-        'It is a JSON object, e.g. {"llama.context_length": 1024}.',
+        _('Give a JSON object, e.g. {"llama.context_length": 1024}.'),
     ),
-    "numa": (lambda value: value in (0, 1, 2, 3, 4), "It is true, false, or a number from 0 to 4."),
+    "numa": (lambda value: value in (0, 1, 2, 3, 4), _("Give true, false, or a number from 0 to 4.")),
 }
 """What settings that are given as JSON have to be."""
 
@@ -104,7 +116,8 @@ def adapter(lora: str) -> Path:
     meta = gguf.metadata(path)
     if meta and "LoRA" not in gguf.stranger(meta):
         raise BadParameter(
-            f"{path} is not a LoRA adapter.", "lora_path is a GGUF file made by convert_lora_to_gguf.py."
+            _("{path} is not a LoRA adapter.", path=path),
+            _("Give a GGUF file made by convert_lora_to_gguf.py as lora_path."),
         )
     return path
 
@@ -116,7 +129,7 @@ def _check_driver(params: Mapping[str, Any], *, ranks: bool) -> None:
                 raise xllama.missing(name)
     if params.get("driver") == "llama-cpp-python":
         if ranks:
-            raise BadParameter("llama-cpp-python does not rerank.", "Add driver=xllamacpp.")
+            raise BadParameter(_("llama-cpp-python does not support reranking."), _("Add driver=xllamacpp."))
         if "clip_model_path" in params and importlib.util.find_spec("llama_cpp") and not llama_python.can_see():
             raise llama_python.blind()
 
@@ -129,11 +142,13 @@ def mmproj(clip: str) -> Path:
     """
     path = Path(clip).expanduser()
     if path.is_dir():
-        raise BadParameter(f"clip_model_path is the folder {path}.", "Name the mmproj file in it.")
+        raise BadParameter(_("clip_model_path is a folder: {path}.", path=path), _("Give the mmproj file in it."))
     path = gguf.find(clip)
     meta = gguf.metadata(path)
     if meta and "mmproj" not in gguf.stranger(meta):
-        raise BadParameter(f"{path} is not an mmproj.", "clip_model_path is the model's mmproj-*.gguf.")
+        raise BadParameter(
+            _("{path} is not an mmproj file.", path=path), _("Give the model's mmproj-*.gguf as clip_model_path.")
+        )
     return path
 
 
@@ -162,7 +177,10 @@ def driver_name(params: Mapping[str, Any], *, fuller: bool = False) -> str:
     for name in wanted:
         if importlib.util.find_spec(DRIVERS[name][0]):
             return name
-    raise MissingExtra(f"{' or '.join(wanted)} is not installed.", f"Run: {DRIVERS[max(wanted)][2]}")
+    raise MissingExtra(
+        _("{wanted} is not installed.", wanted=" or ".join(wanted)),
+        _("Run: {drivers}", drivers=DRIVERS[max(wanted)][2]),
+    )
 
 
 def load_of(setup: Setup) -> tuple[str, Load]:
@@ -209,7 +227,9 @@ def loaded(name: str, load: Load) -> Driver:
     lora = load.settings.get("lora_path")
     for path in filter(None, (load.path, load.mmproj, lora and Path(lora).expanduser())):
         if reason := gguf_check.damage(path):  # llama.cpp only says that it failed, if it does not crash
-            raise EngineFailed(f"llama.cpp cannot load {path}: {reason}.", "Download it again.")
+            raise EngineFailed(
+                _("llama.cpp cannot load {path}: {reason}.", path=path, reason=reason), _("Download it again.")
+            )
     try:
         return DRIVERS[name][1](load)
     except (ByzerError, ValueError, RuntimeError, OSError, AssertionError) as err:
@@ -223,8 +243,12 @@ def _failed(load: Load, err: Exception) -> ByzerError:
     path = load.mmproj if load.mmproj and _OF_THE_EYE.search(text) else load.path
     if unknown := _ARCHITECTURE.search(text):
         return EngineFailed(
-            f"llama.cpp cannot load {path}: its architecture is {unknown[1]}, which this llama.cpp does not know.",
-            "Update llama-cpp-python or xllamacpp, or try another --infer_backend.",
+            _(
+                "llama.cpp cannot load {path}: its architecture {unknown} is not supported by the installed version.",
+                path=path,
+                unknown=unknown[1],
+            ),
+            _("Update llama-cpp-python or xllamacpp, or try another --infer_backend."),
         )
     reasons = [match[1] for match in (_REASON.search(text), _LINE.search(text)) if match]
     return loading.failed("llama.cpp", path, RuntimeError(reasons[0] if reasons else text))

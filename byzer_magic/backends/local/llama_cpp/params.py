@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from byzer_magic.backends.base import Param
+from byzer_magic.i18n import lazy_gettext as _
 
 CONTEXT = 4096
 """Tokens of context when `n_ctx` is not given and the model can do at least as many."""
@@ -19,51 +20,61 @@ BATCH = 512
 """Tokens of a prompt that are read at once when `n_batch` is not given: a cancel waits for the end of a batch."""
 
 LOADING = {
-    "n_gpu_layers": ("int", "layers that go to the GPU; -1 is all"),
-    "split_mode": ("int", "how to split over GPUs: 0 not, 1 by layer, 2 by row"),
-    "main_gpu": ("int", "the GPU that does what is not split"),
-    "tensor_split": ("json", "share of each GPU, as a JSON list"),
-    "vocab_only": ("bool", "load the vocabulary, no weights"),
-    "use_mmap": ("bool", "map the file instead of reading it"),
-    "use_mlock": ("bool", "keep the model from being swapped out"),
-    "kv_overrides": ("json", "values for the model's own metadata, as a JSON object"),
-    "seed": ("int", "seed of the random choice of words"),
+    "n_gpu_layers": ("int", _("layers on the GPU; -1 is all")),
+    "split_mode": ("int", _("how to split the model over GPUs: 0 none, 1 by layer, 2 by row")),
+    "main_gpu": ("int", _("the GPU for everything that is not split")),
+    "tensor_split": ("json", _("share of each GPU, as a JSON list")),
+    "vocab_only": ("bool", _("load the vocabulary only, no weights")),
+    "use_mmap": ("bool", _("map the file into memory instead of reading it")),
+    "use_mlock": ("bool", _("lock the model in memory")),
+    "kv_overrides": ("json", _("overrides of the model's metadata, as a JSON object")),
+    "seed": ("int", _("seed for sampling")),
     "n_ctx": (
         "int",
-        f"tokens of context (default {CONTEXT}, of embeddings {EMBED_CONTEXT}, or the model's if that is less; "
-        "0 is the model's)",
+        _(
+            "context length in tokens (default {context}, for embeddings {embed_context}, or the model's if that "
+            "is less; 0 is the model's)",
+            context=CONTEXT,
+            embed_context=EMBED_CONTEXT,
+        ),
     ),
-    "n_batch": ("int", f"tokens of a prompt that are read at once (default {BATCH}); a cancel waits for so many"),
-    "n_ubatch": ("int", "tokens of a prompt that are computed at once"),
-    "n_threads": ("int", "CPU threads (default --cpus_per_worker, or all cores when that is below 1)"),
-    "n_threads_batch": ("int", "CPU threads for reading a prompt (default n_threads)"),
-    "rope_scaling_type": ("int", "RoPE scaling: -1 the model's, 0 none, 1 linear, 2 YaRN"),
-    "pooling_type": ("int", "pooling of embeddings: -1 the model's, or else mean; 1 mean, 2 cls, 3 last, 4 rerank"),
-    "attention_type": ("int", "attention of embeddings: -1 the model's, 0 causal, 1 non-causal"),
-    "rope_freq_base": ("float", "RoPE base frequency; 0 is the model's"),
-    "rope_freq_scale": ("float", "RoPE frequency scale; 0 is the model's"),
-    "yarn_ext_factor": ("float", "YaRN extrapolation mix; negative is the model's"),
-    "yarn_attn_factor": ("float", "YaRN magnitude scale"),
-    "yarn_beta_fast": ("float", "YaRN low correction dimension"),
-    "yarn_beta_slow": ("float", "YaRN high correction dimension"),
-    "yarn_orig_ctx": ("int", "context that the model was trained with, for YaRN"),
-    "logits_all": ("bool", "keep the scores of all tokens (logprobs need it)"),
-    "embedding": ("bool", "make embeddings instead of text (default: what the model was made for)"),
-    "offload_kqv": ("bool", "keep the attention cache on the GPU"),
-    "flash_attn": ("bool", "use flash attention"),
-    "op_offload": ("bool", "let the GPU help with layers on the CPU"),
-    "swa_full": ("bool", "keep the full cache of sliding-window attention"),
-    "no_perf": ("bool", "take no timings"),
-    "last_n_tokens_size": ("int", "how far back the penalty for repeating looks"),
-    "lora_base": ("text", "model that the LoRA was made for"),
-    "lora_scale": ("float", "strength of the LoRA"),
-    "lora_path": ("text", "file of a LoRA adapter"),
-    "numa": ("json", "NUMA strategy: true, false, or llama.cpp's number"),
-    "chat_format": ("text", "chat format by name, instead of the model's own template"),
-    "type_k": ("int", "data type of the K cache, llama.cpp's number"),
-    "type_v": ("int", "data type of the V cache, llama.cpp's number"),
-    "spm_infill": ("bool", "suffix before prefix in infilling"),
-    "verbose": ("bool", "let llama.cpp write to the worker's log"),
+    "n_batch": (
+        "int",
+        _(
+            "tokens of a prompt that are processed at once (default {batch}); a cancellation waits for one batch",
+            batch=BATCH,
+        ),
+    ),
+    "n_ubatch": ("int", _("tokens of a prompt in one physical batch")),
+    "n_threads": ("int", _("CPU threads (default --cpus_per_worker, or all cores when that is below 1)")),
+    "n_threads_batch": ("int", _("CPU threads for processing a prompt (default n_threads)")),
+    "rope_scaling_type": ("int", _("RoPE scaling: -1 the model's, 0 none, 1 linear, 2 YaRN")),
+    "pooling_type": ("int", _("pooling of embeddings: -1 the model's, else mean; 1 mean, 2 cls, 3 last, 4 rerank")),
+    "attention_type": ("int", _("attention of embeddings: -1 the model's, 0 causal, 1 non-causal")),
+    "rope_freq_base": ("float", _("RoPE base frequency; 0 is the model's")),
+    "rope_freq_scale": ("float", _("RoPE frequency scale; 0 is the model's")),
+    "yarn_ext_factor": ("float", _("YaRN extrapolation mix; negative is the model's")),
+    "yarn_attn_factor": ("float", _("YaRN magnitude scale")),
+    "yarn_beta_fast": ("float", _("YaRN low correction dimension")),
+    "yarn_beta_slow": ("float", _("YaRN high correction dimension")),
+    "yarn_orig_ctx": ("int", _("original context length of the model, for YaRN")),
+    "logits_all": ("bool", _("keep the logits of all tokens (logprobs need it)")),
+    "embedding": ("bool", _("compute embeddings instead of text (default: what the model is for)")),
+    "offload_kqv": ("bool", _("keep the KV cache on the GPU")),
+    "flash_attn": ("bool", _("use flash attention")),
+    "op_offload": ("bool", _("let the GPU compute operations of layers on the CPU")),
+    "swa_full": ("bool", _("keep the full KV cache of sliding-window attention")),
+    "no_perf": ("bool", _("do not measure timings")),
+    "last_n_tokens_size": ("int", _("tokens that the repetition penalty looks back")),
+    "lora_base": ("text", _("base model of the LoRA adapter")),
+    "lora_scale": ("float", _("scale of the LoRA adapter")),
+    "lora_path": ("text", _("file of a LoRA adapter")),
+    "numa": ("json", _("NUMA strategy: true, false, or llama.cpp's number")),
+    "chat_format": ("text", _("chat format by name, instead of the model's own template")),
+    "type_k": ("int", _("data type of the K cache, llama.cpp's number")),
+    "type_v": ("int", _("data type of the V cache, llama.cpp's number")),
+    "spm_infill": ("bool", _("suffix before prefix in infilling")),
+    "verbose": ("bool", _("let llama.cpp write to the worker's log")),
 }
 """The constructor parameters of `llama_cpp.Llama` that text can express (not its tokenizer, draft and chat objects)."""
 
@@ -89,17 +100,17 @@ CACHE_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8
 """What `type_k` and `type_v` may be."""
 
 CHAT = {
-    "temperature": ("float", "0 is always the likeliest word (default 0.8 with either driver)"),
-    "top_p": ("float", "choose from the likeliest words that make up this share"),
-    "top_k": ("int", "choose from this many words"),
-    "min_p": ("float", "leave out words less likely than this share of the likeliest"),
-    "typical_p": ("float", "locally typical sampling; 1 is off"),
-    "max_tokens": ("int", "longest answer, in tokens"),
-    "frequency_penalty": ("float", "against words that came often"),
-    "presence_penalty": ("float", "against words that came at all"),
-    "repeat_penalty": ("float", "against repeating; 1 is off"),
-    "stop": ("text", "text, or a JSON list of texts, at which the answer ends"),
-    "response_format": ("json", 'e.g. {"type": "json_object"}'),
+    "temperature": ("float", _("sampling temperature; 0 is greedy (default 0.8)")),
+    "top_p": ("float", _("nucleus sampling: sample from the smallest set of tokens with this total probability")),
+    "top_k": ("int", _("sample from this many of the most likely tokens")),
+    "min_p": ("float", _("exclude tokens less likely than this fraction of the most likely token")),
+    "typical_p": ("float", _("locally typical sampling; 1 is off")),
+    "max_tokens": ("int", _("maximum length of the response, in tokens")),
+    "frequency_penalty": ("float", _("penalty that grows with a token's count")),
+    "presence_penalty": ("float", _("penalty for tokens that have appeared")),
+    "repeat_penalty": ("float", _("repetition penalty; 1 is off")),
+    "stop": ("text", _("text, or a JSON list of texts, at which generation stops")),
+    "response_format": ("json", _('e.g. {"type": "json_object"}')),
 }
 """Request fields that a deployment may set for all of its requests."""
 

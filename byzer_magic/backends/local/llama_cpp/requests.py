@@ -18,6 +18,7 @@ from typing import Any
 from byzer_magic.backends.engine.threads import Emit
 from byzer_magic.backends.local.llama_cpp.drivers import Driver
 from byzer_magic.errors import BadRequest
+from byzer_magic.i18n import lazy_gettext as _
 
 WORDS = "(message)"
 """Stands for an answer in words among the tools' names; none of them can be that."""
@@ -40,13 +41,13 @@ def constrained(body: Mapping[str, Any]) -> dict[str, Any]:
         schema = _schema(asked)
     grammar = found.get("grammar")
     if grammar is not None and not isinstance(grammar, str):
-        raise BadRequest("grammar is not a text.", "Give it in GBNF.")
+        raise BadRequest(_("grammar is not a text."), _("Give it in GBNF."))
     if schema is None:
         return found
     if grammar:
-        raise BadRequest("A request can have a grammar or a response_format, not both.", "Leave one of them out.")
+        raise BadRequest(_("A request can have a grammar or a response_format, not both."), _("Leave one of them out."))
     if not isinstance(schema, Mapping):
-        raise BadRequest("The JSON schema is not an object.", 'E.g. {"type": "object", "properties": {...}}.')
+        raise BadRequest(_("The JSON schema is not an object."), _('E.g. {"type": "object", "properties": {...}}.'))
     return {**found, "schema": dict(schema)}
 
 
@@ -57,13 +58,16 @@ def _schema(asked: Any) -> Any:
     if kind == "json_object":
         return asked.get("schema") or {}
     if kind != "json_schema":
-        raise BadRequest(f"response_format is {json.dumps(asked)}.", f"Its type is {_FORMATS}.")
+        raise BadRequest(
+            _("response_format is {dumps}, which is not supported.", dumps=json.dumps(asked)),
+            _("Its type must be one of: {formats}.", formats=_FORMATS),
+        )
     inner = asked.get("json_schema")
     found = inner.get("schema") if isinstance(inner, Mapping) else asked.get("schema")
     if found is None:
         raise BadRequest(
-            "response_format has the type json_schema, but no schema.",
-            'It is {"type": "json_schema", "json_schema": {"name": ..., "schema": {...}}}.',
+            _("response_format has the type json_schema, but no schema."),
+            _('Use {"type": "json_schema", "json_schema": {"name": ..., "schema": {...}}}.'),
         )
     return found
 
@@ -83,7 +87,7 @@ def answer(driver: Driver, body: dict[str, Any], emit: Emit, stopped: threading.
     if not tools or choice == "none":
         driver.generate(rest, emit, stopped)
     elif "grammar" in body or "schema" in body:
-        raise BadRequest("Tools and a grammar or response_format do not go together.", "Leave one of them out.")
+        raise BadRequest(_("Tools cannot be combined with a grammar or response_format."), _("Leave one of them out."))
     elif driver.finds_calls and choice == "auto":
         driver.generate({**rest, "tools": list(tools.values()), "tool_choice": choice}, emit, stopped)
     else:
@@ -102,8 +106,8 @@ def _tools(given: Any) -> dict[str, Any]:
         name = function.get("name") if isinstance(function, Mapping) else None
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise BadRequest(
-                f"A tool is not of the form that is known: {json.dumps(tool, default=str)[:200]}",
-                'It is {"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}.',
+                _("A tool has an unsupported format: {dumps}", dumps=json.dumps(tool, default=str)[:200]),
+                _('Use {"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}.'),
             )
         found[name] = tool
     return found
@@ -125,8 +129,8 @@ def _choice(given: Any, tools: Mapping[str, Any]) -> str:
         return str(given)
     names = ", ".join(tools) or "none is given"
     raise BadRequest(
-        f"tool_choice is {json.dumps(given, default=str)}.",
-        f"It is auto, none, required, or a tool by its name ({names}).",
+        _("tool_choice is {dumps}, which is not supported.", dumps=json.dumps(given, default=str)),
+        _("Use auto, none, required, or the name of a tool ({names}).", names=names),
     )
 
 

@@ -18,8 +18,9 @@ from typing import Any
 
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.engine.threads import Emit
-from byzer_magic.backends.local.llama_cpp.drivers import Driver, Load, context_too_long
+from byzer_magic.backends.local.llama_cpp.drivers import Driver, Load, prompt_too_long, text_too_long
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, EngineFailed, ProviderError, suggest
+from byzer_magic.i18n import lazy_gettext as _
 
 
 class XLlamaCpp(Driver):
@@ -65,7 +66,9 @@ class XLlamaCpp(Driver):
         try:
             self._server.handle_chat_completions({**_request(body), **_STREAM}, take)
         except (ValueError, RuntimeError) as err:
-            raise BadRequest(f"llama.cpp did not accept the request: {err}", "Change what the message names.") from err
+            raise BadRequest(
+                _("llama.cpp rejected the request: {err}", err=err), _("Change the request accordingly.")
+            ) from err
 
     def vectors(self, texts: Sequence[str]) -> tuple[list[Any], int]:
         """Return a vector for each text."""
@@ -111,7 +114,7 @@ def _listening() -> Iterator[Callable[[], str]]:
 
 def _heard(said: Callable[[], str]) -> str:
     """Return llama.cpp's log of a failed start; a thread of its own writes it, a little later."""
-    for _ in range(LOG_LOOKS):
+    for _look in range(LOG_LOOKS):
         if "exiting due to" in said():
             break
         time.sleep(LOG_SECONDS)
@@ -149,7 +152,9 @@ def _request(body: Mapping[str, Any]) -> dict[str, Any]:
     found = {_NAMES.get(name, name): value for name, value in body.items()}
     for name in found:
         if name not in OPTIONS:
-            raise BadRequest(f"llama.cpp has no option {name!r}.", suggest(name, OPTIONS, "Leave it out."))
+            raise BadRequest(
+                _("llama.cpp has no option {name!r}.", name=name), suggest(name, OPTIONS, _("Leave it out."))
+            )
     if "schema" in found:
         schema = found.pop("schema")
         found["response_format"] = {"type": "json_object", **({"schema": schema} if schema else {})}
@@ -171,13 +176,13 @@ def _checked(answer: dict[str, Any]) -> dict[str, Any]:
 def refusal(error: Mapping[str, Any]) -> ByzerError:
     """Return the server's error as ours."""
     if error.get("type") == "exceed_context_size_error":
-        return context_too_long(error["n_prompt_tokens"], error["n_ctx"])
+        return prompt_too_long(error["n_prompt_tokens"], error["n_ctx"])
     text = str(error.get("message", error))
     numbers = re.search(r"input \((\d+) tokens\) is too large.*batch size: (\d+)", text)
     if numbers:
-        return context_too_long(int(numbers[1]), int(numbers[2]), "A text")
+        return text_too_long(int(numbers[1]), int(numbers[2]))
     if "parse grammar" in text:
-        return BadRequest("The grammar cannot be understood.", "It is GBNF, with a rule named root; see %byzer logs.")
+        return BadRequest(_("The grammar cannot be parsed."), _("Use GBNF with a rule named root; see %byzer logs."))
     kind = BadRequest if error.get("code") == 400 else ProviderError
     return kind(f"llama.cpp did not answer: {text}", "Change what the message names.")
 
@@ -218,7 +223,14 @@ def apply(module: Any, params: Any, settings: Mapping[str, Any]) -> None:
         try:
             _apply_one(module, params, name, value)
         except (ValueError, TypeError, OverflowError) as err:
-            raise BadParameter(f"{name} is {json.dumps(value)}, which xllamacpp does not accept: {err}") from err
+            raise BadParameter(
+                _(
+                    "{name} is {dumps}, which xllamacpp does not accept: {err}",
+                    name=name,
+                    dumps=json.dumps(value),
+                    err=err,
+                )
+            ) from err
     _apply_loading(module, params, settings)
     if "lora_path" in settings:
         params.lora_adapters = [_lora(module, settings)]
@@ -248,7 +260,9 @@ def _apply_one(module: Any, params: Any, name: str, value: Any) -> None:
 
 def missing(name: str) -> BadParameter:
     """Return the error for a parameter that only llama-cpp-python has."""
-    return BadParameter(f"xllamacpp has no {name}.", "Add driver=llama-cpp-python, or leave it out.")
+    return BadParameter(
+        _("xllamacpp has no parameter {name}.", name=name), _("Add driver=llama-cpp-python, or leave it out.")
+    )
 
 
 def _apply_loading(module: Any, params: Any, settings: Mapping[str, Any]) -> None:

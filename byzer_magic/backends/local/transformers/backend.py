@@ -26,6 +26,7 @@ from byzer_magic.errors import (
     StreamTruncated,
     Unsupported,
 )
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models.engine_facts import MB, EngineFacts, EnginePackage, MemoryFacts, as_torch
 from byzer_magic.local_models.files import Weights
 from byzer_magic.types import ChatChunk, ChatRequest
@@ -75,14 +76,14 @@ class TransformersBackend(Backend):
         weights = transformers_check.check(setup)
         threads = loading.calm_environment(setup.cpus)
         try:
-            report(f"importing {cls.packages}", None)
+            report(_("importing {packages}", packages=cls.packages), None)
             await asyncio.to_thread(cls._import, threads)
-            with loading.watched(report, f"reading {weights.path.name}", weights.size):
+            with loading.watched(report, _("loading {name}", name=weights.path.name), weights.size):
                 model = await asyncio.to_thread(cls._load, setup, weights)
             _need_template(model)
         except Exception as err:
             raise loading.failed(cls.info.title, weights.path, err) from err
-        report("model read", 1.0)
+        report(_("model loaded"), 1.0)
         return cls(model, setup)
 
     @classmethod
@@ -133,7 +134,8 @@ class TransformersBackend(Backend):
                 yield chunk
         if not finished:
             raise StreamTruncated(
-                f"{self.info.title} stopped before the answer was complete.", "Ask again; see %byzer logs."
+                _("{title} stopped before the response was complete.", title=self.info.title),
+                _("Send the request again; see %byzer logs."),
             )
 
     def _row(self, request: ChatRequest, wishes: Wishes) -> Row:
@@ -145,8 +147,12 @@ class TransformersBackend(Backend):
         room = model.context - len(prompt)
         if room < 1:
             raise ContextTooLong(
-                f"The prompt has {len(prompt)} tokens, but the context holds {model.context}.",
-                "Shorten the conversation, or deploy with a larger max_model_len, if the model can do more.",
+                _(
+                    "The prompt has {count_prompt} tokens, but the context length is {context}.",
+                    count_prompt=len(prompt),
+                    context=model.context,
+                ),
+                _("Shorten the conversation, or deploy with a larger max_model_len if the model supports it."),
                 prompt_tokens=len(prompt),
                 n_ctx=model.context,
             )
@@ -167,18 +173,23 @@ def _prompt(model: Model, request: ChatRequest, wishes: Wishes) -> list[int]:
     tools = list(wishes.tools) or None
     if tools and not getattr(tokenizer, "response_template", None):
         raise Unsupported(
-            "transformers cannot read this model's tool calls: its tokenizer has no response_template.",
-            "Deploy with response_template=FILE.json, or with --infer_backend vllm or llama_cpp.",
+            _("transformers cannot parse tool calls of this model: its tokenizer has no response_template."),
+            _("Deploy with response_template=FILE.json, or with --infer_backend vllm or llama_cpp."),
         )
     if tools and "tools" not in tokenizer.get_chat_template(None, tools):
-        raise Unsupported("The model's chat template knows no tools.", "Give one that does, as chat_template=FILE.")
+        raise Unsupported(
+            _("The model's chat template does not support tools."), _("Give one that does: chat_template=FILE.")
+        )
     try:
         found = tokenizer.apply_chat_template(
             _plain(request), tools=tools, add_generation_prompt=True, return_dict=True, **dict(wishes.template)
         )
     except (TemplateError, ValueError, TypeError, KeyError) as err:
         reason = " ".join(str(err).split())
-        raise BadRequest(f"The model's chat template refuses the messages: {reason}", "Change what it names.") from err
+        raise BadRequest(
+            _("The model's chat template rejected the messages: {reason}", reason=reason),
+            _("Change the messages accordingly."),
+        ) from err
     prompt: list[int] = list(found["input_ids"])
     return prompt
 
@@ -191,7 +202,7 @@ def _plain(request: ChatRequest) -> list[dict[str, Any]]:
 def _checked(turn: dict[str, Any]) -> dict[str, Any]:
     for part in turn["content"] if isinstance(turn.get("content"), list) else []:
         if part.get("type") != "text":
-            raise Unsupported("transformers chats in text here, without pictures or sounds.", "Send text only.")
+            raise Unsupported(_("transformers accepts text only here, no images or audio."), _("Send text only."))
     return turn
 
 
@@ -202,8 +213,8 @@ def _text(content: Any) -> Any:
 def _need_template(model: Model) -> None:
     if not model.tokenizer.chat_template:
         raise BadParameter(
-            "The model's tokenizer has no chat template, so it is not made for chat.",
-            "Give one as chat_template=FILE.jinja, or take the model's instruct version.",
+            _("The model's tokenizer has no chat template, so the model does not support chat."),
+            _("Add chat_template=FILE.jinja, or use the instruct version of the model."),
         )
 
 

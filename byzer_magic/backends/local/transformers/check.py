@@ -11,6 +11,7 @@ from typing import Any
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.local.transformers import params as transformers_params
 from byzer_magic.errors import BadParameter, ByzerError, MissingExtra
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import files
 
 PACKAGES = {
@@ -44,7 +45,10 @@ def check(setup: Setup) -> files.Weights:
     """
     weights = files.look(setup.model_path)
     if weights.format in _OTHERS:
-        raise BadParameter(f"{weights.path} is no model that writes text ({weights.format}).", _OTHERS[weights.format])
+        raise BadParameter(
+            _("{path} is not a text generation model ({format}).", path=weights.path, format=weights.format),
+            _OTHERS[weights.format],
+        )
     params = setup.params
     if weights.format == "gguf":
         _check_gguf(weights, params)
@@ -77,7 +81,9 @@ def text_or_file(name: str, params: Mapping[str, Any]) -> str | None:
         return value
     path = Path(value).expanduser()
     if not path.is_file():
-        raise BadParameter(f"{name} is {value!r}, but there is no such file, and it is no template.", files.near(path))
+        raise BadParameter(
+            _("{name} is {value!r}, which is neither a file nor a template.", name=name, value=value), files.near(path)
+        )
     return path.read_text(encoding="utf-8")
 
 
@@ -93,32 +99,45 @@ def response_template(params: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         found = json.loads(text)
     except ValueError as err:
-        raise BadParameter(f"response_template is not valid JSON: {err}.", "Give a file, or JSON.") from err
+        raise BadParameter(
+            _("response_template is not valid JSON: {err}.", err=err), _("Give a file or JSON.")
+        ) from err
     if not isinstance(found, dict):
-        raise BadParameter("response_template is not a JSON object.", "Give a file, or JSON.")
+        raise BadParameter(_("response_template is not a JSON object."), _("Give a file or JSON."))
     return found
 
 
 def _check_gguf(weights: files.Weights, params: Mapping[str, Any]) -> None:
     if importlib.util.find_spec("gguf") is None:
-        raise MissingExtra("transformers reads .gguf files with the package gguf, which is not installed.",
-                           "Run: pip install gguf")  # fmt: skip
+        raise MissingExtra(_("transformers needs the package gguf to read .gguf files, and it is not installed."),
+                           _("Run: pip install gguf"))  # fmt: skip
     if len(weights.files) > 1:
         raise BadParameter(
-            f"{weights.path.name} is split into {len(weights.files)} files, which transformers cannot read.",
-            "Use --infer_backend llama_cpp.",
+            _(
+                "{name} is split into {count_files} files, which transformers cannot read.",
+                name=weights.path.name,
+                count_files=len(weights.files),
+            ),
+            _("Use --infer_backend llama_cpp."),
         )
     for name in ("quantization", "quantization_config", "adapter"):
         if name in params:
-            raise BadParameter(f"{name} does not go with a .gguf file.", "Leave it out, or take a folder of weights.")
+            raise BadParameter(
+                _("{name} cannot be used with a .gguf file.", name=name),
+                _("Leave it out, or give a folder of weights."),
+            )
 
 
 def _check_architecture(weights: files.Weights) -> None:
     own_code = weights.config.get("auto_map", {})
     if weights.architecture.endswith(_NO_TEXT) and "AutoModelForCausalLM" not in own_code:
         raise BadParameter(
-            f"{weights.path} is a {weights.architecture}, which writes no text.",
-            "Give a model for chat (its config.json names a ...ForCausalLM).",
+            _(
+                "{path} is a {architecture}, which does not generate text.",
+                path=weights.path,
+                architecture=weights.architecture,
+            ),
+            _("Give a chat model (its config.json names a ...ForCausalLM)."),
         )
 
 
@@ -127,41 +146,56 @@ def _check_folders(params: Mapping[str, Any]) -> None:
         if name in params:
             path = Path(params[name]).expanduser()
             if not path.is_dir():
-                raise BadParameter(f"{name} is {params[name]!r}, but there is no such folder.", files.near(path))
+                raise BadParameter(
+                    _("{name} is {params!r}, which is not a folder.", name=name, params=params[name]), files.near(path)
+                )
             if file and not (path / file).is_file():
-                raise BadParameter(f"{path} is no adapter: it has no {file}.", "Give the folder that holds one.")
+                raise BadParameter(
+                    _("{path} is not an adapter: it has no {file}.", path=path, file=file),
+                    _("Give the folder that contains it."),
+                )
     if "adapter" in params and importlib.util.find_spec("peft") is None:
-        raise MissingExtra("An adapter needs the package peft, which is not installed.", "Run: pip install peft")
+        raise MissingExtra(_("An adapter needs the package peft, which is not installed."), _("Run: pip install peft"))
 
 
 def _check_length(weights: files.Weights, params: Mapping[str, Any]) -> None:
     wanted = params.get("max_model_len")
     if wanted is not None and wanted < 1:
-        raise BadParameter(f"max_model_len is {wanted}.", "Give a number of tokens, or leave it out.")
+        raise BadParameter(
+            _("max_model_len is {wanted}, which is not a positive number.", wanted=wanted),
+            _("Give a number of tokens, or leave it out."),
+        )
     if wanted and weights.context and wanted > weights.context:
         raise BadParameter(
-            f"max_model_len is {wanted:,}, but the model was made for {weights.context:,} tokens.",
-            f"Give at most {weights.context}, or leave it out.",
+            _(
+                "max_model_len is {wanted:,}, but the model supports {context:,} tokens.",
+                wanted=wanted,
+                context=weights.context,
+            ),
+            _("Give at most {context}, or leave it out.", context=weights.context),
         )
 
 
 def _check_quantization(weights: files.Weights, params: Mapping[str, Any]) -> None:
     config = params.get("quantization_config")
     if config is not None and "quantization" in params:
-        raise BadParameter("quantization and quantization_config say the same thing twice.", "Leave one out.")
+        raise BadParameter(_("quantization and quantization_config exclude each other."), _("Leave one out."))
     if config is not None and not (isinstance(config, dict) and (_method(config))):
         raise BadParameter(
-            "quantization_config does not say its quant_method.",
-            'E.g. {"quant_method": "hqq", "nbits": 4}; see transformers\' page on quantization.',
+            _("quantization_config has no quant_method."),
+            _('E.g. {"quant_method": "hqq", "nbits": 4}; see the quantization page of transformers.'),
         )
     own = weights.config.get("quantization_config") or {}
     method = "bitsandbytes" if "quantization" in params else _method(config or own)
     package = PACKAGES.get(method)
     if package and not _installed(package):
-        whose = "The weights are quantized with" if not (config or "quantization" in params) else "Quantization by"
         raise MissingExtra(
-            f"{whose} {method}, which needs the package {package}; it is not installed.",
-            f"Run: pip install {_PIP_NAMES.get(package, package)}",
+            _(
+                "Quantization with {method} needs the package {package}, which is not installed.",
+                method=method,
+                package=package,
+            ),
+            _("Run: pip install {get}", get=_PIP_NAMES.get(package, package)),
         )
 
 
@@ -180,10 +214,10 @@ def _installed(name: str) -> bool:
 
 def _check_devices(params: Mapping[str, Any]) -> None:
     if "device" in params and "device_map" in params:
-        raise BadParameter("device and device_map exclude each other.", "Leave one of them out.")
+        raise BadParameter(_("device and device_map exclude each other."), _("Leave one of them out."))
     if ("device_map" in params or "quantization" in params) and not _installed("accelerate"):
-        raise MissingExtra("device_map needs the package accelerate, which is not installed.",
-                           "Run: pip install accelerate")  # fmt: skip
+        raise MissingExtra(_("device_map needs the package accelerate, which is not installed."),
+                           _("Run: pip install accelerate"))  # fmt: skip
     for name in ("max_memory", "offload_folder"):
         if name in params and "device_map" not in params:
-            raise BadParameter(f"{name} means nothing without device_map.", "Add device_map=auto.")
+            raise BadParameter(_("{name} has no effect without device_map.", name=name), _("Add device_map=auto."))

@@ -17,6 +17,7 @@ from byzer_magic.backends.engine import loading, torch_device
 from byzer_magic.backends.local.transformers import check as transformers_check
 from byzer_magic.backends.openai import schema as wire
 from byzer_magic.errors import BadParameter, EngineFailed
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models.files import Weights
 
 _REFUSALS = {"attn_implementation": "attn_implementation", "quantization_config": "quantization type"}
@@ -64,7 +65,8 @@ def _read(settings: dict[str, Any], params: Mapping[str, Any]) -> tuple[Any, dic
             if name in params and words in str(err):
                 reason = " ".join(str(err).split())[:400]
                 raise BadParameter(
-                    f"transformers refuses {name}: {reason}", f"Change {name}, or leave it out."
+                    _("transformers rejected {name}: {reason}", name=name, reason=reason),
+                    _("Change {name}, or leave it out.", name=name),
                 ) from err
         raise
     return found
@@ -104,8 +106,12 @@ def placement(setup: Setup) -> dict[str, Any]:
     params = setup.params
     if setup.gpus and not torch.cuda.is_available() and "device" not in params:
         raise EngineFailed(
-            f"The worker has {setup.gpus:g} GPUs, but torch {torch.__version__} cannot use them.",
-            "Install torch for your GPU (https://pytorch.org/get-started), or add --gpus_per_worker 0.",
+            _(
+                "The worker has {gpus:g} GPUs, but torch {version} cannot use them.",
+                gpus=setup.gpus,
+                version=torch.__version__,
+            ),
+            _("Install torch for your GPU (https://pytorch.org/get-started), or use --gpus_per_worker 0."),
         )
     if "device_map" in params:
         more = {name: params[name] for name in ("offload_folder",) if name in params}
@@ -150,19 +156,27 @@ def _check_complete(weights: Weights, report: Mapping[str, Any]) -> None:
     wrong = sorted(report.get("mismatched_keys") or (), key=str)
     if wrong:
         name, theirs, ours = wrong[0]
-        more = f" ({len(wrong)} weights are like that)" if len(wrong) > 1 else ""
+        shapes = {"theirs": list(theirs), "ours": list(ours), "count": len(wrong)}
         raise EngineFailed(
-            f"{weights.path} has files that do not belong together: {name} has the shape {list(theirs)}, "
-            f"but config.json says {list(ours)}{more}.",
-            "Download the model again.",
+            _(
+                "{path} has inconsistent files: {name} has the shape {theirs}, but config.json implies {ours} "
+                "(weights that differ: {count}).",
+                path=weights.path,
+                name=name,
+                **shapes,
+            ),
+            _("Download the model again."),
         )
     missing = sorted(report.get("missing_keys") or ())
     if missing:
-        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        facts = {"path": weights.path, "architecture": weights.architecture or "ForCausalLM", "count": len(missing)}
         raise EngineFailed(
-            f"{weights.path} does not hold all weights of a {weights.architecture or 'causal language model'}: "
-            f"{', '.join(missing[:SHOWN])}{more} would be random.",
-            "Download the model again; if it is made for embeddings, deploy it as custom/bge.",
+            _(
+                "{path} lacks {count} weights of a {architecture}, which would be random: {names}.",
+                names=", ".join(missing[:SHOWN]),
+                **facts,
+            ),
+            _("Download the model again; if it is an embedding model, deploy it as custom/bge."),
         )
 
 

@@ -13,42 +13,45 @@ from typing import Any
 from byzer_magic.backends.base import Param
 from byzer_magic.backends.openai import schema as wire
 from byzer_magic.errors import BadRequest, Unsupported, suggest
+from byzer_magic.i18n import lazy_gettext as _
 
 LOADING = {
-    "dtype": ("text", "data type of the weights: auto (the model's own; float32 on a CPU without bfloat16), float32, "
-              "bfloat16, float16"),
-    "device": ("text", "where the model runs: cpu, cuda, cuda:1, mps (default: a GPU when the worker has one)"),
-    "device_map": ("text", "how layers spread over devices: auto, balanced, sequential, or JSON (default auto on "
-                   "several GPUs)"),
-    "max_memory": ("json", 'most memory per device, for device_map, e.g. {"0": "20GiB", "cpu": "30GiB"}'),
-    "offload_folder": ("text", "where device_map puts layers that fit nowhere else"),
-    "quantization": ("text", "load the weights as 8bit or 4bit, through bitsandbytes"),
-    "quantization_config": ("json", 'any other quantization, e.g. {"quant_method": "hqq", "nbits": 4}'),
-    "attn_implementation": ("text", "attention: sdpa, eager, flash_attention_2, ..."),
-    "trust_remote_code": ("bool", "run Python code that comes with the model (default false)"),
-    "chat_template": ("text", "chat template (Jinja): a file, or the template itself"),
-    "response_template": ("text", "how tool calls are read out of the text (transformers' response_template): a file, "
-                          "or JSON"),
-    "tokenizer": ("text", "folder of the tokenizer, when it is not the model's"),
-    "adapter": ("text", "folder of a LoRA or other PEFT adapter"),
-    "max_model_len": ("int", "longest prompt and answer together, in tokens (default: the model's)"),
+    "dtype": ("text", _("data type of the weights: auto (the model's own; float32 on a CPU without bfloat16), "
+                        "float32, bfloat16, float16")),
+    "device": ("text", _("device that the model runs on: cpu, cuda, cuda:1, mps (default: a GPU when the worker "
+                         "has one)")),
+    "device_map": ("text", _("placement of layers on devices: auto, balanced, sequential, or JSON (default auto "
+                             "on several GPUs)")),
+    "max_memory": ("json", _("memory limit of each device, for device_map, e.g. {\"0\": \"20GiB\", \"cpu\": "
+                             "\"30GiB\"}")),
+    "offload_folder": ("text", _("folder for layers that device_map cannot place on a device")),
+    "quantization": ("text", _("load the weights in 8bit or 4bit with bitsandbytes")),
+    "quantization_config": ("json", _("any other quantization, e.g. {\"quant_method\": \"hqq\", \"nbits\": 4}")),
+    "attn_implementation": ("text", _("attention implementation: sdpa, eager, flash_attention_2, ...")),
+    "trust_remote_code": ("bool", _("run Python code that comes with the model (default false)")),
+    "chat_template": ("text", _("chat template (Jinja): a file, or the template itself")),
+    "response_template": ("text", _("how tool calls are parsed from the text (response_template of "
+                                    "transformers): a file or JSON")),
+    "tokenizer": ("text", _("folder of the tokenizer, when it is not the model's")),
+    "adapter": ("text", _("folder of a LoRA or other PEFT adapter")),
+    "max_model_len": ("int", _("context length: prompt and response together, in tokens (default: the model's)")),
 }  # fmt: skip
 """Type and help of the parameters that say how a model is loaded."""
 
 GENERATION = {
-    "temperature": ("float", "0 is always the likeliest word (default: the model's generation_config.json)"),
-    "top_p": ("float", "choose from the likeliest words that make up this share"),
-    "top_k": ("int", "choose from this many words; 0 is from all"),
-    "min_p": ("float", "leave out words less likely than this share of the likeliest"),
-    "typical_p": ("float", "locally typical sampling; 1 is off"),
-    "repetition_penalty": ("float", "against repeating prompt and answer; 1 is off"),
-    "no_repeat_ngram_size": ("int", "no sequence of so many tokens twice; 0 is off"),
-    "frequency_penalty": ("float", "against words that came often in the answer"),
-    "presence_penalty": ("float", "against words that came in the answer at all"),
-    "do_sample": ("bool", "choose by chance (default: when temperature is above 0)"),
-    "max_tokens": ("int", "longest answer, in tokens"),
-    "stop": ("text", "text, or a JSON list of texts, at which the answer ends"),
-    "seed": ("int", "seed of the random choice of words"),
+    "temperature": ("float", _("sampling temperature; 0 is greedy (default: the model's generation_config.json)")),
+    "top_p": ("float", _("nucleus sampling: sample from the smallest set of tokens with this total probability")),
+    "top_k": ("int", _("sample from this many of the most likely tokens; 0 is all")),
+    "min_p": ("float", _("exclude tokens less likely than this fraction of the most likely token")),
+    "typical_p": ("float", _("locally typical sampling; 1 is off")),
+    "repetition_penalty": ("float", _("penalty for tokens of the prompt and response; 1 is off")),
+    "no_repeat_ngram_size": ("int", _("no sequence of this many tokens appears twice; 0 is off")),
+    "frequency_penalty": ("float", _("penalty that grows with a token's count in the response")),
+    "presence_penalty": ("float", _("penalty for tokens that are in the response")),
+    "do_sample": ("bool", _("sample instead of greedy decoding (default: when temperature is above 0)")),
+    "max_tokens": ("int", _("maximum length of the response, in tokens")),
+    "stop": ("text", _("text, or a JSON list of texts, at which generation stops")),
+    "seed": ("int", _("seed for sampling")),
 }
 """Request fields that a deployment may set for all of its requests."""
 
@@ -66,13 +69,15 @@ PARAMS = tuple(
 )  # fmt: skip
 
 _INFINITE = float("inf")
+_ABOVE_ZERO = 1e-9
+"""Stands for a bound that does not include 0."""
 _BOUNDS: dict[str, tuple[type, float, float]] = {
     "temperature": (float, 0, _INFINITE),
-    "top_p": (float, 1e-9, 1),
+    "top_p": (float, _ABOVE_ZERO, 1),
     "top_k": (int, -1, _INFINITE),
     "min_p": (float, 0, 1),
-    "typical_p": (float, 1e-9, 1),
-    "repetition_penalty": (float, 1e-9, _INFINITE),
+    "typical_p": (float, _ABOVE_ZERO, 1),
+    "repetition_penalty": (float, _ABOVE_ZERO, _INFINITE),
     "no_repeat_ngram_size": (int, 0, _INFINITE),
     "frequency_penalty": (float, -2, 2),
     "presence_penalty": (float, -2, 2),
@@ -140,7 +145,8 @@ def _named(options: Mapping[str, Any]) -> dict[str, Any]:
         if ours not in GENERATION and ours not in REQUEST_ONLY:
             known = (*GENERATION, *ALIASES, *REQUEST_ONLY)
             raise BadRequest(
-                f"transformers has no option {name!r}.", suggest(name, known, f"It takes: {', '.join(GENERATION)}.")
+                _("transformers has no option {name!r}.", name=name),
+                suggest(name, known, _("Options: {generation}.", generation=", ".join(GENERATION))),
             )
         if value is not None:
             found[ours] = value
@@ -151,32 +157,50 @@ def _named(options: Mapping[str, Any]) -> dict[str, Any]:
 def _check(name: str, value: Any) -> None:
     kind, least, most = _BOUNDS.get(name, (None, 0, 0))
     if name == "do_sample" and not isinstance(value, bool):
-        raise BadRequest(f"{name} is {value!r}, which is not true or false.", "Change it.")
+        raise BadRequest(
+            _("{name} is {value!r}, which is not true or false.", name=name, value=value),
+            _("Give a valid value, or leave it out."),
+        )
     if kind is None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else int):
+        if kind is float:
+            raise BadRequest(
+                _("{name} is {value!r}, which is not a number.", name=name, value=value),
+                _("Give a valid value, or leave it out."),
+            )
         raise BadRequest(
-            f"{name} is {value!r}, which is not a {'' if kind is float else 'whole '}number.", "Change it."
+            _("{name} is {value!r}, which is not an integer.", name=name, value=value),
+            _("Give a valid value, or leave it out."),
         )
     if not least <= value <= most:
-        upper = "" if most == _INFINITE else f" and at most {most:g}"
-        lower = "above 0" if least == 1e-9 else f"at least {least:g}"
-        raise BadRequest(f"{name} is {value}; it must be {lower}{upper}.", "Change it.")
+        raise BadRequest(_out_of_bounds(name, value, least, most), _("Give a valid value, or leave it out."))
+
+
+def _out_of_bounds(name: str, value: float, least: float, most: float) -> str:
+    if least == _ABOVE_ZERO:
+        if most == _INFINITE:
+            return _("{name} is {value}; it must be above 0.", name=name, value=value)
+        return _("{name} is {value}; it must be above 0 and at most {most:g}.", name=name, value=value, most=most)
+    if most == _INFINITE:
+        return _("{name} is {value}; it must be at least {least:g}.", name=name, value=value, least=least)
+    facts = {"name": name, "value": value, "least": least, "most": most}
+    return _("{name} is {value}; it must be at least {least:g} and at most {most:g}.", **facts)
 
 
 def _refuse_what_others_can(asked: Mapping[str, Any]) -> None:
     form = asked.get("response_format")
     if form and not (isinstance(form, dict) and form.get("type") == "text"):
         raise Unsupported(
-            "transformers cannot force the form of an answer (response_format).",
-            "Deploy the model with --infer_backend vllm or llama_cpp.",
+            _("transformers does not support response_format."),
+            _("Deploy the model with --infer_backend vllm or llama_cpp."),
         )
     if asked.get("n", 1) != 1:
-        raise Unsupported("transformers gives one answer to a request here (n=1).", "Ask several times.")
+        raise Unsupported(_("transformers returns one response per request here (n=1)."), _("Send several requests."))
     if asked.get("tool_choice", "auto") not in ("auto", "none"):
         raise Unsupported(
-            "transformers cannot force a tool call (tool_choice).",
-            "Leave it at auto, or deploy the model with --infer_backend vllm.",
+            _("transformers cannot force a tool call (tool_choice)."),
+            _("Leave it at auto, or deploy the model with --infer_backend vllm."),
         )
 
 
@@ -204,5 +228,8 @@ def _stops(value: Any) -> tuple[str, ...]:
         value = wire.text_or_json(value)
     found = (value,) if isinstance(value, str) else tuple(value or ())
     if not all(isinstance(text, str) and text for text in found):
-        raise BadRequest(f"stop is {value!r}, which is not a text or a list of texts.", "Change it.")
+        raise BadRequest(
+            _("stop is {value!r}, which is not a text or a list of texts.", value=value),
+            _("Give a valid value, or leave it out."),
+        )
     return found

@@ -21,6 +21,7 @@ from byzer_magic.backends.local.vllm import engine as vllm_engine, params as vll
 from byzer_magic.backends.openai import schema as wire
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest, ContextTooLong, ProviderError, StreamTruncated, suggest
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import files
 from byzer_magic.local_models.engine_facts import CPU, GPU, MB, Distribution, EngineFacts, EnginePackage, MemoryFacts
 from byzer_magic.log import get_logger
@@ -83,7 +84,8 @@ class VllmBackend(Backend):
         weights = files.look(setup.model_path)
         if weights.format not in FORMATS:
             raise BadParameter(
-                f"{weights.path} is a {weights.format} model, which vLLM does not run.", "Leave --infer_backend out."
+                _("{path} is a {format} model, which vLLM does not load.", path=weights.path, format=weights.format),
+                _("Leave --infer_backend out."),
             )
         if weights.format != "gguf" and not any(setup.params.get(f"{PREFIX}{name}") for name in _NO_TOKENIZER):
             files.need_tokenizer(weights)
@@ -106,9 +108,9 @@ class VllmBackend(Backend):
             defaults["stop"] = wire.text_or_json(defaults["stop"])
         with loading.overheard() as said:
             try:
-                report("importing vllm", None)
+                report(_("importing vllm"), None)
                 await asyncio.to_thread(vllm_engine.load_package)
-                with loading.watched(report, f"loading {weights.path.name}", weights.size, said):
+                with loading.watched(report, _("loading {name}", name=weights.path.name), weights.size, said):
                     running = await vllm_engine.start(setup, weights)
             except Exception as err:
                 why = loading.cause(said())
@@ -153,7 +155,9 @@ class VllmBackend(Backend):
         except self._running.refusals as err:
             raise _refusal({"message": loading.sentence(err)}) from err
         if not finished:
-            raise StreamTruncated("vLLM stopped before the answer was complete.", "Ask again; see %byzer logs.")
+            raise StreamTruncated(
+                _("vLLM stopped before the response was complete."), _("Send the request again; see %byzer logs.")
+            )
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         asked = {name: value for name, value in request.options.items() if value is not None}
@@ -161,7 +165,8 @@ class VllmBackend(Backend):
         for name in asked:
             if name not in self._running.options:
                 raise BadRequest(
-                    f"vLLM has no option {name!r}.", suggest(name, self._running.options, "Leave the option out.")
+                    _("vLLM has no option {name!r}.", name=name),
+                    suggest(name, self._running.options, _("Leave the option out.")),
                 )
         stream = {"stream": True, "stream_options": {"include_usage": True}}
         return {**self._defaults, **asked, **stream, "messages": wire.messages(request.messages)}
@@ -176,7 +181,9 @@ class VllmBackend(Backend):
         dimensions = asked.pop("dimensions", None)
         asked.pop("encoding_format", None)
         if asked:
-            raise BadRequest(f"vLLM's embeddings have no option {next(iter(asked))!r}.", "It takes: dimensions.")
+            raise BadRequest(
+                _("Embeddings with vLLM have no option {iter!r}.", iter=next(iter(asked))), _("Options: dimensions.")
+            )
         for start in range(0, len(request.texts), EMBED_BATCH):
             texts = request.texts[start : start + EMBED_BATCH]
             try:
@@ -201,10 +208,10 @@ def _error(err: BaseException, why: str) -> BaseException:
 def _refusal(error: Mapping[str, Any]) -> Exception:
     text = " ".join(str(error.get("message", error)).split())
     if "maximum context length" in text or "longer than the maximum" in text:
-        return ContextTooLong(text, "Shorten the conversation, or deploy with a larger backend.max_model_len.")
+        return ContextTooLong(text, _("Shorten the conversation, or deploy with a larger backend.max_model_len."))
     if int(error.get("code") or 400) >= 500:
-        return ProviderError(f"vLLM failed: {text}", "See %byzer logs.")
-    return BadRequest(f"vLLM did not accept the request: {text}", "Change what the message names.")
+        return ProviderError(_("vLLM failed: {text}", text=text), _("See %byzer logs."))
+    return BadRequest(_("vLLM rejected the request: {text}", text=text), _("Change the request accordingly."))
 
 
 BACKEND = VllmBackend

@@ -18,6 +18,7 @@ from typing import Any
 from byzer_magic.backends.base import PREFIX, Param
 from byzer_magic.commands.options import is_secret_name
 from byzer_magic.errors import BadParameter, suggest
+from byzer_magic.i18n import lazy_gettext as _
 
 SOURCES = (
     ("engine/arg_utils.py", ("EngineArgs", "AsyncEngineArgs")),
@@ -34,17 +35,17 @@ SAMPLING = {
 """Request fields that a deployment may set for all of its requests."""
 
 USUAL = {
-    "max_model_len": ("int", "longest prompt and answer together, in tokens (default: the model's)"),
-    "gpu_memory_utilization": ("float", "share of a GPU's memory that the engine takes (default 0.9)"),
-    "enforce_eager": ("bool", "no CUDA graphs: less memory, a little slower (default true)"),
-    "trust_remote_code": ("bool", "run Python code that comes with the model (default false)"),
-    "tensor_parallel_size": ("int", "GPUs that share the model (default --gpus_per_worker)"),
-    "dtype": ("text", "data type of the weights: auto, float16, bfloat16, float32"),
-    "kv_cache_memory_bytes": ("int", "bytes for the attention cache"),
-    "quantization": ("text", "how the weights are quantized (awq, gptq, fp8, ...)"),
-    "tool_call_parser": ("text", "how tool calls are read out of the text (hermes, llama3_json, ...)"),
-    "reasoning_parser": ("text", "how reasoning is read out of the text (deepseek_r1, qwen3, ...)"),
-    "chat_template": ("text", "chat template: a file, or the template itself"),
+    "max_model_len": ("int", _("context length: prompt and response together, in tokens (default: the model's)")),
+    "gpu_memory_utilization": ("float", _("fraction of the GPU memory that the engine uses (default 0.9)")),
+    "enforce_eager": ("bool", _("no CUDA graphs: less memory, slightly slower (default true)")),
+    "trust_remote_code": ("bool", _("run Python code that comes with the model (default false)")),
+    "tensor_parallel_size": ("int", _("GPUs that share the model (default --gpus_per_worker)")),
+    "dtype": ("text", _("data type of the weights: auto, float16, bfloat16, float32")),
+    "kv_cache_memory_bytes": ("int", _("size of the KV cache, in bytes")),
+    "quantization": ("text", _("quantization of the weights (awq, gptq, fp8, ...)")),
+    "tool_call_parser": ("text", _("parser for tool calls (hermes, llama3_json, ...)")),
+    "reasoning_parser": ("text", _("parser for reasoning (deepseek_r1, qwen3, ...)")),
+    "chat_template": ("text", _("chat template: a file, or the template itself")),
 }
 """The arguments that people set most, with their types: what the reference page shows of them."""
 _EACH = "default of each request"
@@ -108,8 +109,8 @@ def checked(name: str, value: Any) -> Any:
     if not isinstance(value, str) or not allowed or value in allowed:
         return allowed.get(str(value), value)
     raise BadParameter(
-        f"{PREFIX}{name} is {value!r}, which vLLM does not know.",
-        suggest(value, allowed, f"It takes: {', '.join(allowed)}."),
+        _("{prefix}{name} is {value!r}, which vLLM does not support.", prefix=PREFIX, name=name, value=value),
+        suggest(value, allowed, _("Use one of: {allowed}.", allowed=", ".join(allowed))),
     )
 
 
