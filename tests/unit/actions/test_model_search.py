@@ -145,7 +145,7 @@ def test_what_is_broken_is_listed_with_what_is_wrong(home: Path) -> None:
     says = {
         "partial": "contains no weights", "cut": "its header describes", "pointer": "Git LFS pointer",
         "nonsense": "configuration", "vit": "image classification", "lora": "adapter", "flux": "generates images",
-        "half": "ends in its header",
+        "half": "ends in the header",
     }  # fmt: skip
     assert set(found) == set(says)
     for name, text in says.items():
