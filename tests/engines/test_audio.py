@@ -87,8 +87,8 @@ def test_samples_that_are_no_numbers_become_silence() -> None:
     [
         (b"", "cannot be decoded"),
         (b"no sound at all, but words", "cannot be decoded: Invalid data"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "There is no sound in it"),
-        (wav.write(b"", 16_000), "There is no sound in it"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "The file has no audio"),
+        (wav.write(b"", 16_000), "The file has no audio"),
     ],
 )
 def test_what_is_no_sound_is_said_in_one_sentence(data: bytes, words: str) -> None:

@@ -284,8 +284,8 @@ async def test_a_cancelled_ranking_leaves_the_model_ready(ranker: Any) -> None:
     [
         (KIND, models.reranker, {}, "custom/bge_rerank"),
         (RANK, models.bge, {}, "--pretrained_model_type custom/bge."),
-        (KIND, models.minilm, {"pooling": "cls"}, "modules.json says"),
-        (KIND, models.bge, {"max_seq_length": "65"}, "made for 64 tokens"),
+        (KIND, models.minilm, {"pooling": "cls"}, "modules.json defines"),
+        (KIND, models.bge, {"max_seq_length": "65"}, "supports 64 tokens"),
         (KIND, models.bge, {"batch_size": "0"}, "batch_size is 0"),
         (KIND, models.bge, {"poling": "cls"}, "Did you mean pooling?"),
         (RANK, models.reranker, {"max_length": "1"}, "max_length is 1"),

@@ -91,7 +91,7 @@ async def test_closing_stops_the_model_and_leaves_it_ready(backend: Any) -> None
 
 
 async def test_a_prompt_that_is_too_long(backend: Any) -> None:
-    with pytest.raises(errors.ContextTooLong, match=r"has 9\d{3} tokens, but the context holds 8192"):
+    with pytest.raises(errors.ContextTooLong, match=r"has 9\d{3} tokens, but the context length is 8192"):
         await collect(backend, ask("word " * 9500))
 
 
@@ -118,7 +118,7 @@ async def test_the_processes_end_together() -> None:
 @pytest.mark.parametrize(
     ("params", "more", "words", "hint"),
     [
-        ({"replace_with_kernel_inject": "true"}, {}, "no kernels of its own for CPUs", "--gpus_per_worker 1"),
+        ({"replace_with_kernel_inject": "true"}, {}, "no kernels for CPUs", "--gpus_per_worker 1"),
         ({"tp_size": "2"}, {"gpus": 1.0}, "worker has 1 GPUs", "--gpus_per_worker 2"),
         ({"tp_size": "3"}, {}, "has 2 attention heads", "fewer"),
         ({"tp_size": "0"}, {}, "tp_size is 0", ""),

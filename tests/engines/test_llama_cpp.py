@@ -116,7 +116,7 @@ async def test_the_loop_stays_awake_while_the_model_works(backend: Any) -> None:
 
 
 async def test_a_prompt_that_is_too_long(backend: Any) -> None:
-    with pytest.raises(errors.ContextTooLong, match=r"has \d{4} tokens, but the context holds 1024") as caught:
+    with pytest.raises(errors.ContextTooLong, match=r"has \d{4} tokens, but the context length is 1024") as caught:
         await collect(backend, ask("word " * 3000))
     assert caught.value.details["n_ctx"] == 1024
 
@@ -227,7 +227,7 @@ async def test_a_context_between_two_units_is_filled_without_harm(driver: str, g
     assert usage
     assert usage.total_tokens >= 511, "more than 260: llama.cpp rounds up"
     assert [chunk.finish for chunk in chunks if chunk.finish] == ["length"]
-    with pytest.raises(errors.ContextTooLong, match="the context holds 512"):
+    with pytest.raises(errors.ContextTooLong, match="the context length is 512"):
         await collect(backend, ask("word " * 600))
     await backend.close()
 

@@ -173,9 +173,9 @@ async def test_what_cannot_be_ranked(ranker: Any) -> None:
 @pytest.mark.parametrize(
     ("params", "model", "words"),
     [
-        ({"driver": "llama-cpp-python"}, "rerank.gguf", "llama-cpp-python does not rerank"),
-        ({"pooling_type": "0"}, "embed.gguf", "pooling_type=0 makes a vector of each token"),
-        ({"clip_model_path": "x.gguf"}, "embed.gguf", "has no use for clip_model_path"),
+        ({"driver": "llama-cpp-python"}, "rerank.gguf", "llama-cpp-python does not support reranking"),
+        ({"pooling_type": "0"}, "embed.gguf", "pooling_type=0 returns a vector per token"),
+        ({"clip_model_path": "x.gguf"}, "embed.gguf", "clip_model_path cannot be used with an embedding model"),
     ],
 )
 async def test_what_cannot_work_is_said_before_the_deploy(params: dict[str, str], model: str, words: str) -> None:

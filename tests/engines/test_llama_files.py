@@ -98,9 +98,9 @@ def _unknown(whole: bytearray) -> bytes:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (_cut_in_the_header, "in its description of the model"),
+        (_cut_in_the_header, "ends in the header, after"),
         (_cut_before_the_last, "should start at"),
-        (_cut_in_the_last, "in the middle of output_norm.weight"),
+        (_cut_in_the_last, "inside the tensor output_norm.weight"),
         (_noise, "the description of the model at the start of the file is damaged"),
         (_flipped, r"the description of \S+ is damaged"),
         (_unknown, "its architecture is foooo, which this llama.cpp does not know"),
@@ -122,7 +122,7 @@ async def test_a_damaged_file_says_where(
     ("data", "words"),
     [
         (b"", "it is empty"),
-        (b"GGUF", "ends in its header"),
+        (b"GGUF", "ends in the header"),
         (b"GGUF" + b"\xff" * 40, "damaged header"),
         (b"lmgg" + bytes(100), "it is a ggml file: a whisper.cpp model"),
         (b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer"),
@@ -137,7 +137,7 @@ def test_what_is_no_gguf_is_named_before_the_deploy(data: bytes, words: str, tmp
 
 
 def test_an_mmproj_is_no_language_model() -> None:
-    with pytest.raises(errors.BadParameter, match="is no language model but the part of a model that sees") as caught:
+    with pytest.raises(errors.BadParameter, match="is not a language model but an mmproj") as caught:
         setup_of(LLAMA, {}, model_path=str(mmproj()))
     assert "clip_model_path" in caught.value.hint
 

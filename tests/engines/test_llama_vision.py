@@ -113,7 +113,7 @@ async def test_a_damaged_mmproj_says_why(gguf: Path, tmp_path: Path, old: bytes,
 
 
 async def test_what_is_no_mmproj_is_said_before_the_deploy(gguf: Path, tmp_path: Path) -> None:
-    for path, words in ((gguf, "is not an mmproj"), (tmp_path / "x.gguf", "No file at"), (tmp_path, "is the folder")):
+    for path, words in ((gguf, "is not an mmproj"), (tmp_path / "x.gguf", "does not exist"), (tmp_path, "is a folder")):
         with pytest.raises(errors.BadParameter, match=words):
             setup_of(LLAMA, {"clip_model_path": str(path)}, model_path=str(gguf))
 

@@ -134,9 +134,9 @@ async def test_options_of_a_request(backend: Any) -> None:
     ("options", "words", "hint"),
     [
         ({"langauge": "zh"}, "no option 'langauge'", "Did you mean language?"),
-        ({"language": "xx"}, "language is 'xx', which is not one of auto, zh", "It is the"),
-        ({"tags": "none"}, "tags is 'none', which is not one of clean, keep", "It is the"),
-        ({"use_itn": 7}, "use_itn is '7', which is not true or false", "It is the"),
+        ({"language": "xx"}, "language is 'xx', which is not one of auto, zh", "Meaning: "),
+        ({"tags": "none"}, "tags is 'none', which is not one of clean, keep", "Meaning: "),
+        ({"use_itn": 7}, "use_itn is '7', which is not true or false", "Meaning: "),
         ({"hotword": "Byzer"}, "no option 'hotword'", "It takes: language, use_itn, tags"),
     ],
 )
@@ -175,7 +175,7 @@ async def test_speech_at_the_end_of_a_block_is_not_lost(backend: Any, seconds: f
 async def test_what_cannot_be_decoded(backend: Any) -> None:
     with pytest.raises(errors.BadRequest, match="cannot be decoded"):
         await hear(backend, Media("audio/wav", b"no sound at all"))
-    with pytest.raises(errors.BadRequest, match="no sound in the request"):
+    with pytest.raises(errors.BadRequest, match="the request has no audio"):
         await hear(backend, Media("audio", url="https://example.com/a.wav"))
 
 
@@ -309,7 +309,7 @@ def test_a_pointer_is_no_model(copy: Path) -> None:
 def test_other_models_are_told(tmp_path: Path) -> None:
     for path, words in (
         (fsmn_vad.fsmn_vad(), "lacks bpe.model"),
-        (speech.voice().parent, "is no SenseVoice"),
+        (speech.voice().parent, "is not a SenseVoice"),
         (sensevoice.sensevoice() / "model.pt", "is a file"),
         (tmp_path / "nothing", "does not exist"),
     ):
@@ -320,21 +320,21 @@ def test_other_models_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("params", "words", "hint"),
     [
-        ({"vad_model": "fsmn-vda"}, "vad_model is 'fsmn-vda', which is not known", "Did you mean fsmn-vad?"),
+        ({"vad_model": "fsmn-vda"}, "vad_model is 'fsmn-vda', which is neither known", "Did you mean fsmn-vad?"),
         ({"vad_model": "./vad"}, "vad_model is './vad'", "It takes fsmn-vad, silero-vad, a folder with its whole path"),
-        ({"vad_model": "/nowhere/vad"}, "nothing is there", ""),
+        ({"vad_model": "/nowhere/vad"}, "which does not exist", ""),
         (
             {"vad_model": "fsmn-vad", "vad_kwargs.max_single_segment_tim": "1"},
             "no parameter",
             "Did you mean vad_kwargs",
         ),
-        ({"vad_kwargs.max_single_segment_time": "30000"}, "means nothing without vad_model", "Add vad_model"),
-        ({**SEED, "vad_kwargs.max_single_segment_time": "0"}, "is 0, which cannot be", "Give a number"),
+        ({"vad_kwargs.max_single_segment_time": "30000"}, "has no effect without vad_model", "Add vad_model"),
+        ({**SEED, "vad_kwargs.max_single_segment_time": "0"}, "is 0, which is not positive", "Give a number"),
         ({**SEED, "vad_kwargs.max_single_segment_time": "30s"}, "is not a whole number", ""),
         ({**SEED, "vad_kwargs.silero_threshold": "0.4"}, "is not for vad_model=fsmn-vad", "Leave it out"),
         ({"vad_model": "silero-vad", "vad_kwargs.snr_thres": "1"}, "is not for vad_model=silero-vad", "Leave it out"),
-        ({"merge_vad": "true"}, "merge_vad means nothing without vad_model", "Add vad_model"),
-        ({"remote_code": "./model.py"}, "means nothing without trust_remote_code", "Add trust_remote_code"),
+        ({"merge_vad": "true"}, "merge_vad has no effect without vad_model", "Add vad_model"),
+        ({"remote_code": "./model.py"}, "has no effect without trust_remote_code", "Add trust_remote_code"),
         ({"language": "de"}, "which is not one of auto, zh", ""),
         ({"hotword": "Byzer"}, "no parameter 'hotword'", ""),
     ],
@@ -346,7 +346,7 @@ def test_wrong_parameters_are_refused(folder: Path, params: dict[str, str], word
 
 
 def test_the_model_is_no_detector(folder: Path) -> None:
-    with pytest.raises(errors.BadParameter, match="no voice activity detector: its config"):
+    with pytest.raises(errors.BadParameter, match="not a voice activity detector: its config"):
         setup_of(SENSEVOICE, {"vad_model": str(folder)}, model_path=str(folder))
 
 
@@ -426,7 +426,7 @@ async def test_without_a_network_the_error_comes_at_once(copy: Path, monkeypatch
     assert time.monotonic() - started < 4
     text = str(caught.value)
     print(text)
-    for words in ("no answer in 1 s", "Connection refused", f"looked for in {copy}, {copy.parent}, ",
+    for words in ("no answer in 1 s", "Connection refused", f"Searched: {copy}, {copy.parent}, ",
                   ".cache/modelscope", ".cache/huggingface/hub", f"modelscope download --model iic/{HUB_NAME}",
                   "silero-vad"):  # fmt: skip
         assert words in text
@@ -475,7 +475,7 @@ async def test_weights_of_another_model(copy: Path) -> None:
 async def test_weights_of_another_size(copy: Path) -> None:
     config = (copy / "config.yaml").read_text().replace("linear_units: 128", "linear_units: 96")
     (copy / "config.yaml").write_text(config)
-    with pytest.raises(errors.EngineFailed, match="do not belong together"):
+    with pytest.raises(errors.EngineFailed, match="are damaged or inconsistent"):
         await opened(KIND, {}, model_path=str(copy))
 
 

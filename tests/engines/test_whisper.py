@@ -173,13 +173,13 @@ async def test_the_forms_of_an_answer(tiny: Any) -> None:
     [
         ({"response_format": "srt"}, "response_format is 'srt'", "text, json, verbose_json"),
         ({"langauge": "en"}, "no option 'langauge'", "Did you mean language?"),
-        ({"language": "klingon"}, "no language 'klingon'", "Give a code"),
+        ({"language": "klingon"}, "no language 'klingon'", "Use a code"),
         ({"language": "germann"}, "no language 'germann'", "Did you mean german?"),
-        ({"language": "zh"}, "knows English only: it does not hear Chinese", "multilingual"),
-        ({"task": "translate"}, "knows English only: it translates nothing", "multilingual"),
+        ({"language": "zh"}, "supports English only: it not  Chinese", "multilingual"),
+        ({"task": "translate"}, "supports English only, so it cannot translate", "multilingual"),
         ({"task": "sing"}, "not one of transcribe, translate", "into English"),
-        ({"temperature": 2}, "temperature is 2, which is not in 0..1", "0 is exact"),
-        ({"temperature": "hot"}, "temperature is 'hot'", "likeliest"),
+        ({"temperature": 2}, "temperature is 2, which is not in 0..1", "0 for greedy"),
+        ({"temperature": "hot"}, "temperature is 'hot'", "starts at 0"),
         ({"num_beams": 0}, "num_beams is 0, which is not in 1..32", ""),
         ({"num_beams": 2.5}, "num_beams is 2.5", "beams"),
         ({"vad_filter": "perhaps"}, "vad_filter is 'perhaps'", "speech"),
@@ -193,7 +193,7 @@ async def test_what_cannot_be_is_said_in_one_sentence(tiny: Any, options: Any, m
 
 
 async def test_a_request_without_sound(tiny: Any) -> None:
-    with pytest.raises(errors.BadRequest, match="There is no sound"):
+    with pytest.raises(errors.BadRequest, match="the request has no audio"):
         await hear(tiny, Media("audio/wav"))
     with pytest.raises(errors.BadRequest, match="cannot be decoded"):
         await hear(tiny, Media("audio/wav", b"no sound"))
@@ -296,13 +296,13 @@ async def test_the_seeds_own_line_and_the_originals_prefix() -> None:
 @pytest.mark.parametrize(
     ("path", "params", "message"),
     [
-        (whisper.tiny_en, {"language": "fr"}, "does not hear French"),
-        (whisper.tiny_en_ct2, {"task": "translate"}, "translates nothing"),
+        (whisper.tiny_en, {"language": "fr"}, "not  French"),
+        (whisper.tiny_en_ct2, {"task": "translate"}, "cannot translate"),
         (whisper.tiny_en, {"dtype": "int8"}, "dtype is 'int8', which transformers does not know"),
         (whisper.tiny_en_ct2, {"dtype": "floot16"}, "which faster_whisper does not know"),
         (whisper.tiny_en, {"chunk_length_s": "60"}, "chunk_length_s is 60"),
-        (whisper.tiny_en, {"hotwords": "Byzer"}, "hotwords are for CTranslate2 folders"),
-        (whisper.tiny_en_ct2, {"attn_implementation": "sdpa"}, "is for Hugging Face folders"),
+        (whisper.tiny_en, {"hotwords": "Byzer"}, "hotwords apply to CTranslate2 folders"),
+        (whisper.tiny_en_ct2, {"attn_implementation": "sdpa"}, "applies to Hugging Face folders"),
         (whisper.tiny_en, {"temprature": "0"}, "no parameter 'temprature'"),
         (speech.voice, {}, "is no Whisper: it is a piper model"),
     ],
