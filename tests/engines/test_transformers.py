@@ -219,7 +219,9 @@ async def test_the_loop_stays_awake_while_the_model_works(backend: Any) -> None:
 
 
 async def test_a_prompt_that_is_too_long(tiny: Any) -> None:
-    with pytest.raises(errors.ContextTooLong, match=rf"has \d{{4}} tokens, but the context length is {CONTEXT}") as caught:
+    with pytest.raises(
+        errors.ContextTooLong, match=rf"has \d{{4}} tokens, but the context length is {CONTEXT}"
+    ) as caught:
         await collect(tiny, ask("word " * 4000))
     assert caught.value.details["n_ctx"] == CONTEXT
     assert caught.value.details["prompt_tokens"] > CONTEXT
