@@ -28,7 +28,7 @@ from byzer_magic.types import (
     SpeakRequest,
     TranscribeRequest,
 )
-from tests.backends import ask, collect, opened, text_of
+from tests.backends import opened
 from tests.conftest import KEY
 from tests.servers.audio_files import wav
 from tests.servers.process import Process, openai_api
@@ -275,60 +275,6 @@ async def test_closing_cancels_the_requests(models: Models, server: Process) -> 
     await asyncio.wait([asking])
     await asyncio.sleep(0.3)
     assert all(entry.get("gone") for entry in server.get("/journal")[-3:])
-
-
-# ---- Azure
-
-
-async def azure(server: Process, **params: str) -> Any:
-    given = {"azure_endpoint": server.url, "api_key": KEY, "model": "gpt-4o", "max_retries": "0"} | params
-    return await opened("saas/azure_openai", {f"saas.{name}": value for name, value in given.items() if value})
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"api_version": "2024-02-15-preview", "azure_deployment": "gpt-4o-2024-05-13", "api_type": "azure"},
-        {"api_version": "2024-10-21"},
-        {"api_version": "v1", "azure_deployment": "my-gpt"},
-        {},
-        {"api_key": "", "azure_ad_token": KEY, "api_version": "2024-10-21"},
-        {"api_key": "", "azure_ad_token": KEY},
-    ],
-    ids=["seed", "dated", "v1", "default", "token dated", "token v1"],
-)
-@pytest.mark.parametrize("stream", [True, False])
-async def test_azure_openai_uses_version_and_key(server: Process, params: dict[str, str], stream: bool) -> None:
-    backend = await azure(server, **params)
-    assert text_of(await collect(backend, ask("hello", stream=stream))) == "Echo: hello"
-    path = last(server)["path"]
-    deployment = params.get("azure_deployment", "gpt-4o")
-    dated = params.get("api_version", "v1") != "v1"
-    assert path == (f"/openai/deployments/{deployment}/chat/completions" if dated else "/openai/v1/chat/completions")
-    await backend.close()
-
-
-async def test_azure_openai_raises_our_errors(server: Process) -> None:
-    for params, kind in (
-        ({"api_key": "wrong-key-0123456789"}, errors.AuthenticationFailed),
-        ({"api_version": "2024-10-21", "azure_deployment": "nobody"}, errors.ModelNotFound),
-    ):
-        backend = await azure(server, **params)
-        with pytest.raises(kind):
-            await collect(backend, ask("hello"))
-        await backend.close()
-    with pytest.raises(errors.BadParameter, match="a slash is missing") as slip:
-        await azure(server, azure_endpoint="https:/xxx.openai.azure.com/")
-    assert slip.value.hint == "Write saas.azure_endpoint=https://xxx.openai.azure.com/"
-    with pytest.raises(errors.MissingKey, match="or saas"):
-        await azure(server, api_key="")
-
-
-async def test_azure_openai_embeds(server: Process) -> None:
-    backend = await azure(server, model="text-embedding-3-small", azure_deployment="my-gpt", api_version="2024-10-21")
-    [vectors] = [item async for item in backend.embed(EmbedRequest(texts=["a", "b"]))]
-    assert vectors.rows == 2
-    await backend.close()
 
 
 # ---- a provider that others wrote
