@@ -54,7 +54,7 @@ class Pool:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         spec = plan.spec
-        self._born = time.monotonic()
+        self._created = time.monotonic()
         self._node = ray.get_runtime_context().get_node_id()
         self._admission = Admission(
             spec.num_workers, spec.worker_concurrency, policy=spec.load_balance, health="loading"
@@ -62,8 +62,8 @@ class Pool:
         self._lifecycle = Lifecycle(plan, self._admission, self._new_workers())
         self._capabilities: frozenset[Capability] = frozenset()
         self._title = str(plan.setup.params.get("saas.model") or Path(spec.model_path or spec.model).name)
-        address = str(plan.setup.params.get("saas.base_url") or "")
-        self._price = prices.find(spec.pretrained_model_type, self._title, address)
+        url = str(plan.setup.params.get("saas.base_url") or "")
+        self._price = prices.find(spec.pretrained_model_type, self._title, url)
         self._metrics = Metrics(self._price)
         self._events: dict[Any, tuple[int, Event]] = {}
         """Numbered, oldest first; of the Loading events of one worker and stage, only the latest."""
@@ -144,7 +144,7 @@ class Pool:
         if self._error:
             self._error = ""
             self._admission.reopen()
-        self._add_event(Ready(time.monotonic() - self._born, self._lifecycle.count, sorted(self._capabilities)))
+        self._add_event(Ready(time.monotonic() - self._created, self._lifecycle.count, sorted(self._capabilities)))
         if restarted:  # the restart took the prestarted process
             await asyncio.to_thread(prestart.prestart)
 
@@ -250,7 +250,7 @@ class Pool:
             workers=self._admission.snapshot(self._lifecycle.workers.pids),
             concurrency=spec.worker_concurrency,
             queued=self._admission.queued,
-            uptime_seconds=time.monotonic() - self._born,
+            uptime_seconds=time.monotonic() - self._created,
             error=self._error,
             ttft_p50=self._metrics.ttft(0.5),
             ttft_p99=self._metrics.ttft(0.99),
@@ -299,7 +299,7 @@ class Pool:
             undeployed = errors.NotDeployed(_("{alias} was undeployed while it was loading.", alias=alias))
             self._add_event(Failed(errors.to_wire(undeployed)))
         unfinished = await self._admission.empty(request.grace)
-        pids = [os.getpid(), *self._lifecycle.workers.family()]
+        pids = [os.getpid(), *self._lifecycle.workers.all_pids()]
         await self._lifecycle.workers.close()
         await asyncio.to_thread(desired_state.delete, self._plan)
         self._server.stop()

@@ -91,7 +91,9 @@ def create(plan: Plan) -> Any:
     local = plan.backend.info.local  # its workers are actors with resources of their own
     if local:
         placement.check_node(spec)
-    placement.check_room(spec.model, spec.num_workers * spec.cpus_per_worker, spec.num_workers * spec.gpus_per_worker)
+    placement.check_resources(
+        spec.model, spec.num_workers * spec.cpus_per_worker, spec.num_workers * spec.gpus_per_worker
+    )
     workers = 0 if local else spec.num_workers
     options = {
         "name": spec.model,

@@ -22,7 +22,7 @@ from byzer_magic.runtime.transport.protocol import Endpoint
 
 PROBE_SECONDS = 2.0
 LONGEST_NAME = 150
-"""Characters of a quoted alias in a file's name; a longer one is cut and hashed. File systems allow 255 bytes."""
+"""Characters of a quoted alias in a file's name; a longer one is truncated and hashed. File systems allow 255 bytes."""
 
 
 def temp_folder() -> Path:

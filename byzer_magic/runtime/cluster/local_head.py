@@ -1,7 +1,7 @@
-"""`python -m byzer_magic.runtime.cluster.local_head`: keeps the local Ray alive, apart from the notebook that asked.
+"""`python -m byzer_magic.runtime.cluster.local_head`: the process that holds the local Ray.
 
-A Ray that a notebook starts for itself dies with its kernel, and so would every deployment. This process owns the
-node instead: it starts Ray, says where it is, and takes it down again when it gets SIGTERM.
+A Ray that a notebook starts itself ends with its kernel, and so would every deployment. This process starts the node
+instead, writes its address to a file, and stops it on SIGTERM (decision 004).
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ def tail(pid: int, lines: int) -> list[str]:
     return found
 
 
-def family(pid: int) -> list[int]:
-    """Return the ids of a process on this node and all its descendants."""
+def descendants(pid: int) -> list[int]:
+    """Return the id of a process on this node and those of all its descendants."""
     try:
         top = psutil.Process(pid)
         return [pid, *(child.pid for child in top.children(recursive=True))]

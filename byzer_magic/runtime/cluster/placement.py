@@ -26,12 +26,12 @@ READY_SECONDS = 60.0
 ROOM_SECONDS = 2.0
 """How long Ray may take to register resources that an undeploy has just freed."""
 EXTRA = "extra"
-"""Last part of the name of the group that `for_more` reserves."""
+"""Last part of the name of the group that `reserve_extra` reserves."""
 EPSILON = 1e-9
 """Ray's resources are floats: sums differ from what was requested by rounding errors."""
 
 
-async def one_node(plan: Plan, index: int) -> PlacementGroupSchedulingStrategy:
+async def reserve_on_one_node(plan: Plan, index: int) -> PlacementGroupSchedulingStrategy:
     """Reserve the resources of one worker on one node, and return the scheduling strategy that places it there.
 
     Raises:
@@ -52,7 +52,7 @@ async def one_node(plan: Plan, index: int) -> PlacementGroupSchedulingStrategy:
     return PlacementGroupSchedulingStrategy(group, 0)
 
 
-async def for_more(plan: Plan, workers: int, before: int) -> None:
+async def reserve_extra(plan: Plan, workers: int, before: int) -> None:
     """Reserve the resources of API workers beyond those with which the pool's actor was created.
 
     Args:
@@ -72,7 +72,7 @@ async def for_more(plan: Plan, workers: int, before: int) -> None:
         await asyncio.to_thread(_remove, name)
     if (more := workers - before) > 0:
         needed = (more * spec.cpus_per_worker, more * spec.gpus_per_worker)
-        await asyncio.to_thread(check_room, more_workers(spec.model, more), *needed)
+        await asyncio.to_thread(check_resources, more_workers(spec.model, more), *needed)
     await asyncio.to_thread(_remove, name)
     if not workers or await _reserved(name, [bundle] * workers):
         return
@@ -85,7 +85,7 @@ async def for_more(plan: Plan, workers: int, before: int) -> None:
 
 
 def more_workers(alias: str, count: int) -> Text:
-    """Return the words for additional workers, for `check_room`.
+    """Return the words for additional workers, for `check_resources`.
 
     Example:
         >>> str(more_workers("m", 2))
@@ -94,7 +94,7 @@ def more_workers(alias: str, count: int) -> Text:
     return lazy_ngettext("{count} more worker of {alias}", "{count} more workers of {alias}", count=count, alias=alias)
 
 
-def check_room(what: str, cpus: float, gpus: float) -> None:
+def check_resources(what: str, cpus: float, gpus: float) -> None:
     """Compare required with free resources, because Ray would wait for missing ones without a limit.
 
     Args:
@@ -154,7 +154,7 @@ def check_node(spec: DeploySpec) -> None:
             )
 
 
-def give_back(plan: Plan, index: int) -> None:
+def release_worker(plan: Plan, index: int) -> None:
     """Free the resources that one worker has reserved."""
     _remove(_prefix(plan.spec.model, plan.id) + str(index))
 

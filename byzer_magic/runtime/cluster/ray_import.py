@@ -1,4 +1,4 @@
-"""Importing Ray without the seconds that a package costs which Ray does not use (decision 009).
+"""Importing Ray without rfc3987_syntax, which takes 2 s to import and which Ray does not use (decision 009).
 
 `import ray` imports jsonschema, which imports rfc3987_syntax wherever JupyterLab has installed it, which compiles a
 grammar. This process and those of the local Ray find a stand-in first, which loads the package when it is used.
@@ -15,12 +15,12 @@ from pathlib import Path
 from types import ModuleType
 
 FOLDER = str(Path(__file__).parent / "deferred")
-"""Stand-ins; a folder for `sys.path` and PYTHONPATH."""
+"""The folder of stand-ins, for `sys.path` and PYTHONPATH."""
 NAME = "rfc3987_syntax"
 
 
 def import_ray() -> ModuleType:
-    """Import Ray and return it; all else in this process goes on to import what it wants."""
+    """Import Ray with the stand-in on the path, and return it."""
     with deferred():
         return importlib.import_module("ray")
 
@@ -28,7 +28,7 @@ def import_ray() -> ModuleType:
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
     """Let imports in the block find the stand-in; afterwards `import rfc3987_syntax` finds the package again."""
-    if NAME in sys.modules:  # its time is spent already
+    if NAME in sys.modules:  # already loaded by the user's code
         yield
         return
     sys.path.insert(0, FOLDER)
@@ -42,7 +42,7 @@ def deferred() -> Iterator[None]:
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment whose Python processes, and their children, find the stand-in first.
+    """Return a copy of an environment in which Python processes, and their children, find the stand-in first.
 
     Example:
         >>> child_environment({"PYTHONPATH": "/code"})["PYTHONPATH"].endswith(":/code")

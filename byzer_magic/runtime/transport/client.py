@@ -128,8 +128,8 @@ class Link:
         async with self._sending_media:  # the server's cache evicts in the order of arrival, as ours does
             for digest, data in media.items():
                 if digest not in cache:
-                    for piece in attachments.chunks(digest, data):
-                        await self._send(connection, piece)
+                    for chunk in attachments.chunks(digest, data):
+                        await self._send(connection, chunk)
             cache.use({digest: len(data) for digest, data in media.items()})
             await self._send(connection, call)  # inside the lock, for the same order on both sides
 

@@ -53,7 +53,7 @@ class ApiWorkers:
         self.capabilities = backend.capabilities()
         return backend
 
-    async def renew(self, index: int, notify: Notify, *, first: bool) -> None:
+    async def restart(self, index: int, notify: Notify, *, first: bool) -> None:
         """Restart a worker: give it a newly opened backend, which all workers of one `restart` share.
 
         Args:
@@ -73,7 +73,7 @@ class ApiWorkers:
             self._health(index, "up")
         await self._close_unused(old)
 
-    async def drop(self, index: int) -> None:
+    async def remove(self, index: int) -> None:
         """Remove a worker."""
         if old := self._backends.pop(index, None):
             await self._close_unused(old)
@@ -86,7 +86,7 @@ class ApiWorkers:
         """Yield the items of a worker's response."""
         return self._backends[index].ask(capability, request)
 
-    def family(self) -> list[int]:
+    def all_pids(self) -> list[int]:
         """Return the workers' own processes: there are none."""
         return []
 

@@ -135,7 +135,7 @@ class EngineWorker:
         """Return the id of its process, or 0 while it has none."""
         return self.processes[-1].pid if self.processes else 0
 
-    async def bring_up(self) -> AsyncIterator[Loading | protocol.Opened]:
+    async def load(self) -> AsyncIterator[Loading | protocol.Opened]:
         """Load the model in the current process: yield Loading events, then Opened."""
         async with aclosing(self._link.stream("open")) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
@@ -151,7 +151,7 @@ class EngineWorker:
         """Yield the items of the response."""
         return self._link.stream(capability.value, request)
 
-    async def renew(self) -> None:
+    async def restart(self) -> None:
         """Kill the process; Ray starts a new one."""
         ray.kill(self._actor, no_restart=False)
         await self._link.lost()

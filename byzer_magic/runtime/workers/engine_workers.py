@@ -16,7 +16,7 @@ from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster import logs, placement
-from byzer_magic.runtime.cluster.node import family
+from byzer_magic.runtime.cluster.node import descendants
 from byzer_magic.runtime.workers.engine import Engine, EngineWorker
 from byzer_magic.types import Event, Item, Loading, Request
 
@@ -52,8 +52,8 @@ class EngineWorkers:
         self._workers: dict[int, EngineWorker] = {}
         self._plan = plan
         self._health = health
-        self._turns = asyncio.Semaphore(loads_at_once())
-        self._keeping: dict[int, asyncio.Task[None]] = {}
+        self._load_slots = asyncio.Semaphore(loads_at_once())
+        self._supervisors: dict[int, asyncio.Task[None]] = {}
         self._failed: list[logs.ProcessId] = []
         """Processes of workers that could not be started, for their logs."""
         self._closing = False
@@ -71,7 +71,7 @@ class EngineWorkers:
             options = await self._options(index)
             actor = ray.remote(Engine).options(**options).remote(self._plan, index)
             self._workers[index] = EngineWorker(f"{spec.model} worker {index}", actor)
-        loading = [asyncio.create_task(self._bring_up(index, notify)) for index in added]
+        loading = [asyncio.create_task(self._load(index, notify)) for index in added]
         try:
             await asyncio.gather(*loading)
         except errors.ByzerError as err:
@@ -83,40 +83,40 @@ class EngineWorkers:
             for task in loading:
                 task.cancel()
 
-    async def renew(self, index: int, notify: Notify, *, first: bool) -> None:
+    async def restart(self, index: int, notify: Notify, *, first: bool) -> None:
         """Restart a worker's process; that continues when the caller is cancelled.
 
         Args:
             index: the worker.
             notify: receives the events.
-            first: not used here; see `ApiWorkers.renew`.
+            first: not used here; see `ApiWorkers.restart`.
 
         Raises:
             EngineFailed: it could not load the model again; further attempts follow until one succeeds.
         """
-        if task := self._keeping.pop(index, None):
+        if task := self._supervisors.pop(index, None):
             task.cancel()
         self._health(index, "loading")
-        renewal = asyncio.create_task(self._renew(index, self._workers[index], notify))
-        renewal.add_done_callback(lambda done: done.cancelled() or done.exception())  # marks it as retrieved
-        self._keeping[index] = renewal
-        await asyncio.shield(renewal)
+        restarting = asyncio.create_task(self._restart(index, self._workers[index], notify))
+        restarting.add_done_callback(lambda done: done.cancelled() or done.exception())  # marks it as retrieved
+        self._supervisors[index] = restarting
+        await asyncio.shield(restarting)
 
-    async def _renew(self, index: int, worker: EngineWorker, notify: Notify) -> None:
+    async def _restart(self, index: int, worker: EngineWorker, notify: Notify) -> None:
         try:
-            await worker.renew()
-            await self._bring_up(index, notify)
+            await worker.restart()
+            await self._load(index, notify)
         except errors.ByzerError:
-            self._keep(index, worker, lost=True)
+            self._start_supervisor(index, worker, lost=True)
             raise
 
-    async def drop(self, index: int) -> None:
+    async def remove(self, index: int) -> None:
         """Remove a worker: kill its process and free its resources."""
-        if task := self._keeping.pop(index, None):
+        if task := self._supervisors.pop(index, None):
             task.cancel()
         if worker := self._workers.pop(index, None):
             await worker.close()
-            await asyncio.to_thread(placement.give_back, self._plan, index)
+            await asyncio.to_thread(placement.release_worker, self._plan, index)
 
     def ask(self, index: int, capability: Capability, request: Request) -> AsyncIterator[Item]:
         """Yield the items of a worker's response."""
@@ -131,15 +131,15 @@ class EngineWorkers:
         }  # fmt: skip
         if spec.gpus_per_worker <= 1:
             return options
-        return options | {"scheduling_strategy": await placement.one_node(self._plan, index)}
+        return options | {"scheduling_strategy": await placement.reserve_on_one_node(self._plan, index)}
 
-    async def _bring_up(self, index: int, notify: Notify) -> None:
+    async def _load(self, index: int, notify: Notify) -> None:
         worker = self._workers[index]
-        if self._turns.locked():
+        if self._load_slots.locked():
             notify(Loading(_("waiting for other workers to load"), index))
-        async with self._turns:
+        async with self._load_slots:
             try:
-                async for event in with_stall_timeout(worker.bring_up(), STALL_SECONDS):
+                async for event in with_stall_timeout(worker.load(), STALL_SECONDS):
                     if isinstance(event, Loading):
                         notify(Loading(event.stage, index, event.fraction, event.detail))
                     else:
@@ -151,7 +151,7 @@ class EngineWorkers:
                     ) from err
                 raise self._died(index, worker) from err
         self._health(index, "up")
-        self._keep(index, worker)
+        self._start_supervisor(index, worker)
 
     def _died(self, index: int, worker: EngineWorker) -> errors.EngineFailed:
         alias = self._plan.spec.model
@@ -160,10 +160,10 @@ class EngineWorkers:
         hint = _("The usual cause is too little memory: %byzer doctor shows what is free and what is needed.")
         return errors.EngineFailed(join(died, why), hint)
 
-    def _keep(self, index: int, worker: EngineWorker, *, lost: bool = False) -> None:
-        self._keeping[index] = asyncio.create_task(self._keep_up(index, worker, lost=lost))
+    def _start_supervisor(self, index: int, worker: EngineWorker, *, lost: bool = False) -> None:
+        self._supervisors[index] = asyncio.create_task(self._supervise(index, worker, lost=lost))
 
-    async def _keep_up(self, index: int, worker: EngineWorker, *, lost: bool) -> None:
+    async def _supervise(self, index: int, worker: EngineWorker, *, lost: bool) -> None:
         """Whenever the engine's process dies, take the worker out of rotation until it is restarted."""
         while not self._closing:
             if not lost:
@@ -171,15 +171,15 @@ class EngineWorkers:
             lost = False
             self._health(index, "down")
             log.warning("worker %s died; Ray restarts it", index)
-            if await self._back(index, worker):
+            if await self._reload(index, worker):
                 self._health(index, "up")
 
-    async def _back(self, index: int, worker: EngineWorker) -> bool:
+    async def _reload(self, index: int, worker: EngineWorker) -> bool:
         pause = FIRST_PAUSE_SECONDS
         while not self._closing:
             try:
-                async with self._turns:
-                    async for _event in with_stall_timeout(worker.bring_up(), STALL_SECONDS):
+                async with self._load_slots:
+                    async for _event in with_stall_timeout(worker.load(), STALL_SECONDS):
                         pass
             except Exception:  # no other code restarts the worker, so every error leads to another attempt
                 log.exception("worker %s could not be restarted; the next attempt is in %.0f s", index, pause)
@@ -194,10 +194,10 @@ class EngineWorkers:
         """Return the ids of the workers' processes, by index."""
         return {index: worker.pid for index, worker in self._workers.items() if worker.pid}
 
-    def family(self) -> list[int]:
+    def all_pids(self) -> list[int]:
         """Return the ids of the workers' processes on this node, and of those that they have started."""
         processes = [worker.processes[-1] for worker in self._workers.values() if worker.processes]
-        return [pid for process in processes if process.node == logs.here() for pid in family(process.pid)]
+        return [pid for process in processes if process.node == logs.here() for pid in descendants(process.pid)]
 
     async def log(self, lines: int) -> list[str]:
         """Return the last lines of each worker's log, without secrets; workers that failed come first."""
@@ -208,7 +208,7 @@ class EngineWorkers:
         """Remove all workers, including those that are still loading."""
         self._closing = True
         for index in list(self._workers):
-            await self.drop(index)
+            await self.remove(index)
 
 
 async def with_stall_timeout(events: AsyncIterator[Any], seconds: float) -> AsyncGenerator[Any, None]:

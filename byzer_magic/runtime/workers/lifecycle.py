@@ -37,10 +37,10 @@ class Workers(Protocol):
     async def add(self, indices: Collection[int], notify: Notify) -> None:
         """Start more workers."""
 
-    async def renew(self, index: int, notify: Notify, *, first: bool) -> None:
-        """Restart a worker; `first` tells whether it is the first one of this restart."""
+    async def restart(self, index: int, notify: Notify, *, first: bool) -> None:
+        """Restart a worker; `first` marks the first one of this restart."""
 
-    async def drop(self, index: int) -> None:
+    async def remove(self, index: int) -> None:
         """Remove a worker."""
 
     async def close(self) -> None:
@@ -50,7 +50,7 @@ class Workers(Protocol):
         """Yield the items of a worker's response."""
         ...
 
-    def family(self) -> list[int]:
+    def all_pids(self) -> list[int]:
         """Return the ids of the processes on this node that end with the workers."""
         ...
 
@@ -130,7 +130,7 @@ class Lifecycle:
             started = time.monotonic()
             stay, go = self._indices[: request.workers], self._indices[request.workers :]
             new = self._unused(request.workers - len(stay))
-            await self._make_room(request.workers)
+            await self._reserve_or_check(request.workers)
             self._indices = sorted([*stay, *new])
             self._admission.resize(self._indices, "loading")
             for index in go:
@@ -149,7 +149,7 @@ class Lifecycle:
         used = {*self._indices, *self._retiring}
         return list(itertools.islice((index for index in itertools.count() if index not in used), max(0, count)))
 
-    async def _make_room(self, count: int) -> None:
+    async def _reserve_or_check(self, count: int) -> None:
         """Reserve the resources of `count` workers; for engines only check, since Ray reserves those of their actors.
 
         Raises:
@@ -159,13 +159,13 @@ class Lifecycle:
         await self._reserve(count)
         if self._plan.backend.info.local and more > 0:
             needed = (more * spec.cpus_per_worker, more * spec.gpus_per_worker)
-            await asyncio.to_thread(placement.check_room, placement.more_workers(spec.model, more), *needed)
+            await asyncio.to_thread(placement.check_resources, placement.more_workers(spec.model, more), *needed)
 
     async def _reserve(self, count: int) -> None:
         """Reserve the resources of API workers beyond those with which the pool's actor was created."""
         extra = 0 if self._plan.backend.info.local else max(0, count - self._plan.spec.num_workers)
         if extra != self._reserved:
-            await placement.for_more(self._plan, extra, self._reserved)
+            await placement.reserve_extra(self._plan, extra, self._reserved)
             self._reserved = extra
 
     async def _settle(self, new: list[int]) -> None:
@@ -173,14 +173,14 @@ class Lifecycle:
         for index in [index for index in new if self._admission.state(index) == "loading"]:
             self._indices.remove(index)
             self._admission.resize(self._indices, "loading")
-            await self.workers.drop(index)
+            await self.workers.remove(index)
         await self._reserve(self.count)
         await self._save()
 
     def _retire(self, index: int) -> None:
         async def when_idle() -> None:
             await self._admission.idle(index, math.inf)
-            await self.workers.drop(index)
+            await self.workers.remove(index)
             del self._retiring[index]
 
         self._retiring[index] = asyncio.create_task(when_idle())
@@ -228,12 +228,12 @@ class Lifecycle:
             started = time.monotonic()
             chosen = self._chosen(request.worker)
             for index in chosen:
-                async with aclosing(self._renewed(index, request.grace, first=index == chosen[0])) as events:  # type: ignore[type-var]  # a generator
+                async with aclosing(self._restarted(index, request.grace, first=index == chosen[0])) as events:  # type: ignore[type-var]  # a generator
                     async for event in events:
                         yield event
             yield self._ready(started)
 
-    async def _renewed(self, index: int, grace: float, *, first: bool) -> AsyncIterator[Event]:
+    async def _restarted(self, index: int, grace: float, *, first: bool) -> AsyncIterator[Event]:
         before = self._admission.state(index)
         self._admission.health(index, "loading")
         waited = False
@@ -252,7 +252,7 @@ class Lifecycle:
         finally:
             if not waited and before:  # the client has cancelled the restart
                 self._admission.health(index, "up" if before == "drained" else before)
-        async with aclosing(events_of(lambda notify: self.workers.renew(index, notify, first=first))) as events:  # type: ignore[type-var]  # a generator
+        async with aclosing(events_of(lambda notify: self.workers.restart(index, notify, first=first))) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
                 yield event
         self._admission.undrain(index)

@@ -46,12 +46,12 @@ async def test_renew_opens_one_backend_for_all_workers(plan: Plan, provider: Pro
     before = connections(provider)
     assert len(before) == 1
     for worker in (0, 1):
-        await slots.renew(worker, lambda _: None, first=worker == 0)
+        await slots.restart(worker, lambda _: None, first=worker == 0)
         assert await ask(slots, worker) == "Echo: hello"
     between = connections(provider)
     assert len(between) == 1
     assert not between & before
-    await slots.renew(1, lambda _: None, first=True)  # another day: what was new then is old now
+    await slots.restart(1, lambda _: None, first=True)  # another day: what was new then is old now
     assert await ask(slots, 1) == "Echo: hello"
     assert len(connections(provider) - between) == 1
     await slots.close()
@@ -68,7 +68,7 @@ async def test_failed_renew_keeps_the_old_backend(plan: Plan, monkeypatch: pytes
 
     with monkeypatch.context() as patch, pytest.raises(errors.ConfigError):
         patch.setattr(plan.backend, "open", broken)
-        await slots.renew(0, lambda _: None, first=True)
+        await slots.restart(0, lambda _: None, first=True)
     assert told[-1] == (0, "up")
     assert await ask(slots, 0) == "Echo: hello"
     await slots.close()
