@@ -70,7 +70,7 @@ class EngineWorkers:
         for index in added:
             options = await self._options(index)
             actor = ray.remote(Engine).options(**options).remote(self._plan, index)
-            self._workers[index] = EngineWorker(f"{spec.model} worker {index}", actor)
+            self._workers[index] = EngineWorker(_("{alias} worker {index}", alias=spec.model, index=index), actor)
         loading = [asyncio.create_task(self._load(index, notify)) for index in added]
         try:
             await asyncio.gather(*loading)
