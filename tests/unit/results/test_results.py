@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +164,16 @@ def test_transcribe_result_output_is_the_json_of_byzer_llm() -> None:
         types.TranscriptChunk("llo", language="en"),
     )
     assert (found.text, json.loads(found.output)) == ("hello", {"text": "hello", "language": "en"})
+
+
+def test_results_and_client_load_no_rendering_before_something_is_displayed() -> None:
+    code = (
+        "import sys, byzer_magic.client.model\n"
+        "from byzer_magic.results import SpeakResult\n"
+        "loaded = lambda: 'byzer_magic.rendering.results' in sys.modules\n"
+        "before, result = loaded(), SpeakResult(model='m', data=b'x', mime='audio/mpeg', text='hi')\n"
+        "result._repr_mimebundle_()\n"
+        "print(before, loaded())"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert shown.stdout == "False True\n"
