@@ -132,7 +132,7 @@ class Notebook:
         elif "text/html" in (data := results.bundle(result)):
             self._show(data)
         else:
-            print(result, flush=True)
+            print(data["text/plain"], flush=True)
         if style != "complete":
             self._show(footer.bundle(footer.line(result)))
 

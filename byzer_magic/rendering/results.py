@@ -36,8 +36,8 @@ def chat(result: ChatResult) -> dict[str, str]:
 
 
 def embed(result: EmbedResult) -> dict[str, str]:
-    """Return how many embeddings there are."""
-    return {"text/plain": str(result)}
+    """Return how many embeddings there are, in the active language."""
+    return {"text/plain": footer.contents(result)}
 
 
 def rerank(result: RerankResult) -> dict[str, str]:

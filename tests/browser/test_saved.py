@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(600)]
 BROKEN = ("model not found", "Error displaying widget", "Error creating widget", "Loading widget", "[object Object]")
 READS = {
     "%%chat m": "Title",
-    "%%chat vectors": "1 vector of",
+    "%%chat vectors": "1 embedding",
     "%%chat rank": "the blue sky",
     "%%chat m,other,locked": "Echo: hello",
     "%%chat locked": "invalid API key",

@@ -185,7 +185,7 @@ def test_embeddings(
     import pandas as pd
 
     model = Deployed(kernel, servers, name)
-    assert "1 vector of" in model.ask("some text").everything
+    assert "1 embedding, " in model.ask("some text").everything
     assert kernel.run("print(answer.vectors.shape[0], answer.vectors.dtype)").text == "1 float32\n"
     texts = [f"text {number}" for number in range(60)]
     vectors = model.python.embed(pd.Series(texts, index=range(100, 160)))

@@ -75,7 +75,7 @@ def test_local_model_streams_a_correct_response(manager: Manager, gguf: Path) ->
 def test_deploy_refuses_an_alias_in_use(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     bz.model("m").chat("one")
-    with pytest.raises(errors.NameTaken, match=r"saas/openai, 1 worker\(s\) x 1, 1 requests") as caught:
+    with pytest.raises(errors.NameTaken, match=r"saas/openai, 1 worker, 1 request so far") as caught:
         deploy(manager, saas(provider))
     assert "--replace" in caught.value.hint
 
