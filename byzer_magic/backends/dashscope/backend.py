@@ -120,7 +120,7 @@ class DashScope(Backend):
     @classmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
         """Make the session; nothing is sent yet."""
-        report("importing aiohttp", None)
+        report(_("importing {name}", name="aiohttp"))
         endpoint = http_errors.Endpoint(
             setup.params["saas.model"],
             setup.params["saas.base_url"],

@@ -65,7 +65,7 @@ class OpenAIBackend(OpenAIMedia, Backend):
     @classmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
         """Import the SDK in a thread and make the client; nothing is sent yet."""
-        report("importing openai", None)
+        report(_("importing {name}", name="openai"))
         return cls(setup, await asyncio.to_thread(cls.connect, setup))
 
     @classmethod

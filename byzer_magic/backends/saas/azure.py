@@ -161,7 +161,7 @@ class AzureSpeechBackend(Backend):
     @classmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
         """Make the session; nothing is sent yet."""
-        report("importing aiohttp", None)
+        report(_("importing {name}", name="aiohttp"))
         endpoint = Endpoint("Azure Speech", _url(setup.params), params.secrets_of(setup.params), hints=_HINTS)
         headers = {
             "Ocp-Apim-Subscription-Key": setup.params["saas.api_key"].reveal(),

@@ -147,7 +147,7 @@ class BedrockBackend(Backend):
         Raises:
             BadParameter: boto3 does not accept the settings, for example a profile that does not exist.
         """
-        report("importing boto3", None)
+        report(_("importing {name}", name="boto3"))
         return cls(setup, await asyncio.to_thread(_connected, setup))
 
     async def close(self) -> None:

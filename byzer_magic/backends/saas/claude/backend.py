@@ -101,7 +101,7 @@ class ClaudeBackend(Backend):
     @classmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
         """Import the SDK (over two seconds, so in a thread) and make the client; nothing is sent yet."""
-        report("importing anthropic", None)
+        report(_("importing {name}", name="anthropic"))
         return cls(setup, *await asyncio.to_thread(_client, setup))
 
     async def close(self) -> None:

@@ -75,7 +75,7 @@ class OllamaBackend(Backend):
     @classmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
         """Make the session; nothing is sent yet."""
-        report("importing aiohttp", None)
+        report(_("importing {name}", name="aiohttp"))
         model = setup.params["saas.model"]
         missing = _("Run `ollama pull {model}` where Ollama runs, or check saas.model and saas.base_url.", model=model)
         endpoint = http_errors.Endpoint(

@@ -158,7 +158,7 @@ class VolcengineBackend(Backend):
     @classmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
         """Make the session; nothing is sent yet."""
-        report("importing aiohttp", None)
+        report(_("importing {name}", name="aiohttp"))
         api, model = _target(setup.params)
         base = setup.params["saas.base_url"]
         endpoint = Endpoint(model, base, params.secrets_of(setup.params), hints=schema.HINTS)
