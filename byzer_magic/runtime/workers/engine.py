@@ -139,9 +139,7 @@ class EngineWorker:
         """Load the model in the current process: yield Loading events, then Opened."""
         async with aclosing(self._link.stream("open")) as events:  # type: ignore[type-var]  # a generator
             async for event in events:
-                if isinstance(
-                    event, protocol.Opened
-                ):  # the same socket after a restart: `_find` was not called
+                if isinstance(event, protocol.Opened):  # the same socket after a restart: `_find` was not called
                     self._runs_in(ProcessId(event.node, event.pid))
                 yield event
 
