@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ _override: ContextVar[str] = ContextVar("byzer_magic_language", default="")
 _process_language = ""
 
 
+@functools.cache
 def language_of(name: str) -> str:
     """Return the language that a locale name stands for, one of `LANGUAGES`; English when there is no catalog for it.
 

@@ -118,7 +118,8 @@ def gettext(template: str, /, **values: Any) -> str:
         >>> gettext("{count} texts", count=3)
         '3 texts'
     """
-    return Text(template, "", values).translated()
+    found = _catalog(language()).gettext(template) if template else ""  # "" is the catalog's own header
+    return _filled(found, {name: localized(_plain(value)) for name, value in values.items()})
 
 
 def ngettext(singular: str, plural: str, /, count: int, **values: Any) -> str:

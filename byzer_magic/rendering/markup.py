@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import html
 from collections.abc import Iterable
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from byzer_magic.rendering import assets
 
@@ -26,15 +28,25 @@ def tag(name: str, *content: Any, **attributes: Any) -> Markup:
         >>> tag("p", "1 < 2", class_="bz-quiet")
         Markup('<p class="bz-quiet">1 &lt; 2</p>')
     """
-    written = []
+    opening = f"<{name}"
     for key, value in attributes.items():
-        if value is None or value is False:
-            continue
-        attribute = key.rstrip("_").replace("_", "-")
-        written.append(f" {attribute}" if value is True else f' {attribute}="{escape(value)}"')
-    opening = f"<{name}{''.join(written)}>"
-    inner = "".join(escape(part) for part in content)
-    return Markup(opening if name in VOID else f"{opening}{inner}</{name}>")  # noqa: S704 - each part is escaped above
+        if value is True:
+            opening += f" {_attribute(key)}"
+        elif value is not None and value is not False:
+            opening += f' {_attribute(key)}="{_escaped(value)}"'
+    if name in VOID:
+        return Markup(f"{opening}>")  # noqa: S704 - each value is escaped above
+    return Markup(f"{opening}>{''.join(map(_escaped, content))}</{name}>")  # noqa: S704 - each part is escaped above
+
+
+@functools.cache
+def _attribute(key: str) -> str:
+    return key.rstrip("_").replace("_", "-")
+
+
+def _escaped(value: Any) -> str:
+    """Return what `markupsafe.escape` does, without an object for each part: a panel has thousands."""
+    return value if isinstance(value, Markup) else html.escape(str(value))
 
 
 def join(parts: Iterable[Any]) -> Markup:
@@ -44,7 +56,7 @@ def join(parts: Iterable[Any]) -> Markup:
         >>> join(["<", Markup("<br>")])
         Markup('&lt;<br>')
     """
-    return Markup().join(parts)
+    return Markup("".join(map(_escaped, parts)))  # noqa: S704 - each part is escaped above
 
 
 def style(*files: str) -> Markup:

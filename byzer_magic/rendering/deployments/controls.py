@@ -24,14 +24,14 @@ FIRST = {"chat": "bz-icon bz-first", "more": "bz-icon bz-first bz-more"}
 """Buttons that even a narrow row has, and their classes."""
 
 
-def twist(alias: str, *, opened: bool) -> Markup:
+def expander(alias: str, *, opened: bool) -> Markup:
     """Return the button that opens a deployment into its workers."""
     label = _("Workers and history of {alias}", alias=alias)
     state = str(opened).lower()
     return tag("button", type="button", class_="bz-twist", data_do="toggle", aria_expanded=state, aria_label=label)
 
 
-def of_row(alias: str, part: str) -> Markup:
+def row_buttons(alias: str, part: str) -> Markup:
     """Return the buttons of a deployment's row, or of a worker's."""
     if part:
         whom = _("{alias}, worker {index}", alias=alias, index=part)
@@ -81,11 +81,11 @@ def frame(table: Markup) -> Markup:
         tag("div", *head, class_="bz-head"),
         tag("p", class_="bz-alarm", role="status", hidden=True),
         tag("div", table, class_="bz-scroll", hidden=True, **region),
-        *(tag("template", content, data_tray=name) for name, content in _trays().items()),
+        *(tag("template", content, data_tray=name) for name, content in _forms().items()),
     ])  # fmt: skip
 
 
-def _trays() -> dict[str, Markup]:
+def _forms() -> dict[str, Markup]:
     """Return the forms by the action that each is for; `{alias}` in a `<span>` is filled in by the page."""
     names = {
         "logs": _("Logs"),

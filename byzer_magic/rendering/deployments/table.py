@@ -129,11 +129,11 @@ def row(key: str, cells: Cells, *, live: bool, opened: bool = False) -> Markup:
         content = [tag("td", cells["note"].html, colspan=len(COLUMNS) + live, data_cell=names["note"])]
     else:
         kind = "bz-worker" if part else "bz-model"
-        twist = controls.twist(alias, opened=opened) if live and not part else ""
+        expander = controls.expander(alias, opened=opened) if live and not part else ""
         name = tag("span", cells["model"].html, data_cell=names["model"])
-        content = [tag("th", twist, name, scope="row")]
+        content = [tag("th", expander, name, scope="row")]
         content += [tag("td", cells[name].html, class_=_align(name), data_cell=names[name]) for name in COLUMNS[1:]]
-        content += [tag("td", controls.of_row(alias, part), class_="bz-acts")] if live else []
+        content += [tag("td", controls.row_buttons(alias, part), class_="bz-acts")] if live else []
     group = {"data_group": alias, "data_key": key} if live else {}
     return tag("tr", *content, class_=kind, **group)
 
