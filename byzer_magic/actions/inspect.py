@@ -37,15 +37,15 @@ def stat(context: Context, item: specs.StatSpec) -> Any:
     if item.df:
         return _frame(context, item)
     if not item.interval:
-        _draw_stat(context, item)
+        _show_stat(context, item)
     with contextlib.suppress(KeyboardInterrupt):  # the usual way to end it
         while item.interval:
-            context.output.refresh(lambda: _draw_stat(context, item))
+            context.output.refresh(lambda: _show_stat(context, item))
             time.sleep(item.interval)
     return None
 
 
-def _draw_stat(context: Context, item: specs.StatSpec) -> None:
+def _show_stat(context: Context, item: specs.StatSpec) -> None:
     stats = _stats(context, item.model)
     if item.model:
         context.output.text(json.dumps(stats[0].legacy(), indent=4))
@@ -66,8 +66,6 @@ def _frame(context: Context, item: specs.StatSpec) -> Any:
             "health": worker.health,
             "free": worker.free,
             "limit": worker.limit,
-        }
-        | {
             "requests": worker.requests,
             "errors": worker.errors,
             "idle_seconds": worker.idle_seconds,

@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from byzer_magic.actions.terminal import Terminal
 from byzer_magic.client.collect import collector_for
 from byzer_magic.i18n import using
 from byzer_magic.rendering import assets, footer, results
@@ -17,15 +16,12 @@ from byzer_magic.rendering.answer.view import Shown, View, bundle as answer_bund
 from byzer_magic.results import ChatResult, EmbedResult, Result, SpeakResult, TranscribeResult
 from byzer_magic.results.metadata import Timings
 from byzer_magic.types import (
-    ChatChunk,
-    ChatRequest,
     EmbeddingBatch,
     EmbedRequest,
     Segment,
     Truncation,
     Usage,
 )
-from tests.exchanges import exchange
 from tests.pages import Page
 
 EVIL = '<img src=x onerror="alert(1)">'
@@ -142,17 +138,3 @@ def test_footers_share_one_style() -> None:
         assert Page(shown).all("div", "bz-footer") or Page(shown).all("footer", "bz-footer")
         assert "img" not in Page(shown).tags()
     assert below["text/plain"].endswith("m · 1.00 s")
-
-
-@pytest.mark.parametrize(("lang", "said"), [("en", "5 + 1 tokens"), ("zh", "5 + 1 个 token")])
-def test_terminal_shows_the_footer_in_the_active_language(
-    lang: str, said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    request = ChatRequest(messages=[])
-    chunks = (ChatChunk("hi"), ChatChunk(finish="stop", usage=Usage(5, 1, 0.02, "USD")))
-    with using(lang):
-        Terminal().answer(exchange(request, *chunks, worker=2), "markdown")
-    shown = capsys.readouterr()
-    assert shown.out == "hi\n"
-    assert said in shown.err
-    assert "· $0.0200" in shown.err

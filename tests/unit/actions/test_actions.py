@@ -1,0 +1,126 @@
+"""Commands with a manager that only plays back: what they ask of it, and what they show."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from byzer_magic.actions.actions import options_in, run_all
+from byzer_magic.actions.context import Context
+from byzer_magic.actions.terminal import Terminal
+from byzer_magic.capabilities import Capability
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.parser import parse, parse_chat, split
+from byzer_magic.errors import CommandError
+from byzer_magic.i18n import using
+from byzer_magic.types import AudioChunk, ChatChunk, Dispatched, Request
+
+
+class Playback(Manager):
+    """A manager whose deployments answer with given chunks."""
+
+    def __init__(self, capability: Capability = Capability.CHAT, *chunks: Any, unfinished: int = 0) -> None:
+        super().__init__()
+        self._capability = capability
+        self._chunks = chunks
+        self._unfinished = unfinished
+        self.requests: list[Request] = []
+
+    def ensure(self, *_: Any) -> None:
+        """There is no Ray."""
+
+    def reach(self, *_: Any) -> None:
+        """There is no Ray."""
+
+    async def capabilities(self, _alias: str) -> frozenset[Capability]:
+        return frozenset({self._capability})
+
+    async def ask(self, _alias: str, request: Request) -> Any:
+        self.requests.append(request)
+        yield Dispatched(0, 0.0)
+        for chunk in self._chunks:
+            yield chunk
+
+    async def undeploy(self, _spec: Any) -> int:
+        return self._unfinished
+
+    async def drain(self, _spec: Any) -> int:
+        return self._unfinished
+
+
+def run(line: str, manager: Manager) -> Any:
+    return run_all(Context(manager=manager, output=Terminal()), [parse(split(line))])
+
+
+@pytest.mark.parametrize(
+    ("line", "unfinished", "english", "chinese"),
+    [
+        ("undeploy --model m", 0, "m: undeployed.", "m：已卸载。"),
+        ("undeploy --model m", 1, "m: undeployed; 1 request was cancelled.", "m：已卸载；1 个请求被取消。"),
+        ("undeploy --model m", 2, "m: undeployed; 2 requests were cancelled.", "m：已卸载；2 个请求被取消。"),
+        (
+            "drain --model m --worker 3",
+            2,
+            "m worker 3 is drained: it gets no new requests. 2 requests in flight finish. To undo: restart --model m",
+            "m 的 worker 3 已排空：不再接收新请求。 2 个进行中的请求会继续完成。 恢复：restart --model m",
+        ),
+    ],
+)
+def test_run_all_reports_in_the_users_language(
+    line: str, unfinished: int, english: str, chinese: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for language, text in (("en", english), ("zh", chinese)):
+        with using(language):
+            run(line, Playback(unfinished=unfinished))
+        assert capsys.readouterr().err.strip() == text
+
+
+def test_query_sends_its_options_and_prints_the_text(capsys: pytest.CaptureFixture[str]) -> None:
+    manager = Playback(Capability.CHAT, ChatChunk("he"), ChatChunk("llo", finish="stop"))
+    result = run("query --model m --query hi --temperature 0.5 --params seed=7 stop=x", manager)
+    assert (result.text, capsys.readouterr().out) == ("hello", "hello\n")
+    [request] = cast("list[Any]", manager.requests)
+    assert (request.options, request.stream) == ({"seed": 7, "stop": "x", "temperature": 0.5}, False)
+
+
+def test_query_that_returns_a_file_needs_its_name_in_a_shell(tmp_path: Any) -> None:
+    manager = Playback(Capability.SPEAK, AudioChunk(b"mp3", "audio/mpeg"))
+    with pytest.raises(CommandError, match="m returns a file"):
+        run("query --model m --query hi", manager)
+    assert not manager.requests
+    run(f"query --model m --query hi --output_file {tmp_path}/x.mp3", manager)
+    assert (tmp_path / "x.mp3").read_bytes() == b"mp3"
+
+
+def test_query_without_a_prompt_is_refused() -> None:
+    with pytest.raises(CommandError, match="query needs --query"):
+        run("query --model m", Playback())
+
+
+def test_options_in_reads_json_values() -> None:
+    item = parse_chat("m --max_tokens 9 --params n=2 flag=true sizes=[1,2] word=plain hi")
+    assert options_in(item) == {"n": 2, "flag": True, "sizes": [1, 2], "word": "plain", "max_tokens": 9}
+
+
+def test_deploy_asks_for_a_missing_key_once(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    asked: list[str] = []
+
+    class Asking(Terminal):
+        def ask_secret(self, prompt: str) -> str | None:
+            asked.append(prompt)
+            return "sk-typed-abcdefgh"
+
+    line = "deploy --pretrained_model_type saas/openai --infer_params saas.model=x --model m --dry_run"
+    run_all(Context(manager=Playback(), output=Asking()), [parse(split(line))])
+    assert len(asked) == 1
+    assert asked[0].endswith("Enter it for m (hidden): ")
+    shown = capsys.readouterr()
+    assert "sk-typed" not in shown.out + shown.err
+    assert "m: all checks passed; nothing was deployed (--dry_run)." in shown.err
+
+
+def test_context_has_no_variables_by_default() -> None:
+    assert not Context(manager=Playback(), output=cast("Any", SimpleNamespace())).variables()
