@@ -24,7 +24,7 @@ ESCAPED = str.maketrans({"|": r"\|", "<": "&lt;", "*": r"\*"})
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """What a page says beside the texts of the code."""
+    """The texts of a page that are not in the code."""
 
     path: Path
     language: str

@@ -27,7 +27,7 @@ class Param(options.Setting):
     """One setting of a backend, named as users type it (`saas.model`, `n_ctx`)."""
 
     env: tuple[str, ...] = ()
-    """Environment variables that stand in when the setting is not given, the provider's own names."""
+    """Environment variables that are used when the setting is not given; the provider's own names."""
     env_unless: str = ""
     """A setting that keeps `env` out when it is given: a key of one provider must not go to another's URL."""
     aliases: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Param(options.Setting):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """What a backend says of itself without importing anything heavy."""
+    """What a backend declares about itself, without importing anything heavy."""
 
     kind: str
     """`saas/openai`, or the engine's name for local models."""
@@ -95,7 +95,7 @@ class Backend(ABC):
 
     @classmethod  # noqa: B027 - a backend may have nothing to check
     def check(cls, setup: Setup) -> None:
-        """Check, in the driver and before anything starts, what `Info.params` cannot say (files, combinations).
+        """Check, in the driver and before anything starts, what `Info.params` cannot express (files, combinations).
 
         Raises:
             ByzerError: the deployment cannot work.

@@ -19,7 +19,7 @@ _process_language = ""
 
 @functools.cache
 def language_of(name: str) -> str:
-    """Return the language that a locale name stands for, one of `LANGUAGES`; English when there is no catalog for it.
+    """Return the language of a locale name, one of `LANGUAGES`; English when there is no catalog for it.
 
     Example:
         >>> language_of("zh_TW.UTF-8"), language_of("zh"), language_of("C.UTF-8")

@@ -1,4 +1,4 @@
-"""Any spec becomes a line, and the line becomes the same spec."""
+"""Any spec as a line is parsed as the same spec."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ names = texts.map(lambda text: text.replace("=", "")).filter(bool)
 
 def values(opt: Option) -> st.SearchStrategy[Any]:
     """Values that the option allows."""
-    if opt.name == "file":  # parse puts what the file says in its place
+    if opt.name == "file":  # parse replaces it with the file's options
         return st.none()
     if opt.choices:
         return st.sampled_from(opt.choices)
@@ -66,14 +66,14 @@ def specs(cls: type[Spec]) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("cls", [*COMMANDS.values(), *EASY_COMMANDS.values()], ids=lambda cls: cls.__name__)
 @given(data=st.data())
-def test_every_spec_survives_its_line(cls: type[Spec], data: st.DataObject) -> None:
+def test_line_keeps_every_spec(cls: type[Spec], data: st.DataObject) -> None:
     spec = data.draw(specs(cls))
     assert parse(split(line(spec))) == spec
 
 
 @given(specs(DeploySpec))
 @example(DeploySpec(model="\x85"))
-def test_every_deployment_survives_its_file(spec: DeploySpec) -> None:
+def test_yaml_file_keeps_every_deployment(spec: DeploySpec) -> None:
     options = [getattr(spec, opt.name) for opt in options_of(spec)]
     assume(not {"", "null", "~"} & {text for text in options if isinstance(text, str)})  # there: not given
     assume(not any(str(text).startswith("ENV") for text in (*options, *spec.infer_params.values())))  # a variable there
@@ -83,12 +83,12 @@ def test_every_deployment_survives_its_file(spec: DeploySpec) -> None:
 @given(specs(ChatSpec).filter(lambda spec: spec.query != ""))
 @example(ChatSpec(model="m", query="'--reset' is a flag"))
 @example(ChatSpec(model="", system="--", temperature=0.0))
-def test_every_chat_spec_survives_its_line(spec: ChatSpec) -> None:
+def test_chat_line_keeps_every_spec(spec: ChatSpec) -> None:
     assert parse_chat(line(spec).removeprefix("%chat")) == spec
 
 
 @given(st.lists(specs(DeploySpec) | specs(EasyChatSpec), max_size=3))
-def test_a_cell_of_lines_is_as_many_commands(several: list[Spec]) -> None:
+def test_split_block_returns_as_many_commands_as_lines(several: list[Spec]) -> None:
     assert [parse(split(text)) for text in split_block("\n".join(map(line, several)))] == several
 
 
@@ -99,18 +99,18 @@ pasted = st.text(max_size=40) | st.lists(
 
 
 @given(pasted)
-def test_any_text_is_commands_or_a_clear_error(text: str) -> None:
+def test_parse_of_any_text_is_commands_or_a_clear_error(text: str) -> None:
     with suppress(CommandError, HelpRequested):
         assert all(isinstance(parse(split(part), read_file=lambda _: text), Spec) for part in split_block(text))
 
 
 @given(pasted)
-def test_any_chat_line_is_a_prompt_or_a_clear_error(text: str) -> None:
+def test_parse_chat_of_any_text_is_a_prompt_or_a_clear_error(text: str) -> None:
     with suppress(CommandError, HelpRequested):
         assert parse_chat(f"m : {text}").query == f": {text}"
 
 
 @given(st.text(max_size=40) | st.text("ab:-[]{}&*!\n '#|>", max_size=30))
-def test_any_file_is_options_or_a_clear_error(text: str) -> None:
+def test_yaml_file_of_any_text_is_options_or_a_clear_error(text: str) -> None:
     with suppress(CommandError):
         assert isinstance(parse(["deploy", "--model", "m", "--file", "f"], read_file=lambda _: text), DeploySpec)

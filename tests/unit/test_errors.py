@@ -40,25 +40,25 @@ def test_kinds_has_every_class_of_the_module() -> None:
     assert classes == KINDS
 
 
-def drawn_tree() -> dict[str, str]:
-    """Read the module's docstring: each class stands on one line, indented by two below its base."""
-    drawn: dict[str, str] = {}
+def documented_tree() -> dict[str, str]:
+    """Read the module's docstring: each class is on one line, indented by two below its base."""
+    bases: dict[str, str] = {}
     above: list[str] = []
     for line in (errors.__doc__ or "").splitlines():
         name = line.split("(")[0].split()[:1]
         if name and name[0] in KINDS:
             depth = (len(line) - len(line.lstrip()) - 4) // 2
             above[depth:] = name
-            drawn[name[0]] = above[depth - 1] if depth else "Exception"
-    return drawn
+            bases[name[0]] = above[depth - 1] if depth else "Exception"
+    return bases
 
 
 def test_module_docstring_names_every_class() -> None:
-    assert drawn_tree().keys() == KINDS.keys()
+    assert documented_tree().keys() == KINDS.keys()
 
 
 def test_module_docstring_draws_each_class_below_its_base() -> None:
-    assert drawn_tree() == {name: kind.__bases__[0].__name__ for name, kind in KINDS.items()}
+    assert documented_tree() == {name: kind.__bases__[0].__name__ for name, kind in KINDS.items()}
 
 
 def test_str_is_the_message_then_the_hint() -> None:

@@ -26,7 +26,7 @@ def test_price_of_a_response() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "model", "address"),
+    ("kind", "model", "base_url"),
     [
         ("saas/openai", "something-new", ""),
         ("custom/auto", "gpt-4o", ""),
@@ -36,12 +36,12 @@ def test_price_of_a_response() -> None:
         ("saas/openrouter", "openai/gpt-oss-120b", ""),
     ],
 )
-def test_find_returns_none_without_a_known_price(kind: str, model: str, address: str) -> None:
-    assert prices.find(kind, model, address) is None
+def test_find_returns_none_without_a_known_price(kind: str, model: str, base_url: str) -> None:
+    assert prices.find(kind, model, base_url) is None
 
 
 @pytest.mark.parametrize(
-    ("kind", "model", "address"),
+    ("kind", "model", "base_url"),
     [
         ("saas/groq", "openai/gpt-oss-120b", ""),
         ("saas/openai", "openai/gpt-oss-120b", "https://api.groq.com/openai/v1"),
@@ -51,8 +51,8 @@ def test_find_returns_none_without_a_known_price(kind: str, model: str, address:
         ("saas/openai", "gpt-4o", "https://proxy.corp.internal/v1"),
     ],
 )
-def test_find_knows_a_provider_by_type_and_by_url(kind: str, model: str, address: str) -> None:
-    assert prices.find(kind, model, address)
+def test_find_knows_a_provider_by_type_and_by_url(kind: str, model: str, base_url: str) -> None:
+    assert prices.find(kind, model, base_url)
 
 
 def test_price_has_no_cost_for_a_longer_prompt() -> None:

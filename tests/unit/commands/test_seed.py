@@ -1,4 +1,4 @@
-"""The commands and code blocks of the user's guide, pasted as they stand."""
+"""The commands and code blocks of the user's guide, pasted unchanged."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def filled_in(command: str) -> str:
     return command
 
 
-def test_the_copy_has_all_29_commands() -> None:
+def test_seed_has_29_commands() -> None:
     assert list(SEED) == [f"S{number:02}" for number in range(1, 30)]
 
 
 @pytest.mark.parametrize("name", DEPLOYED)
-def test_deploy_commands_say_what_they_say(name: str) -> None:
+def test_seed_deploy_commands_parse(name: str) -> None:
     spec = parse(split(filled_in(COMMANDS[name])))
     assert isinstance(spec, DeploySpec)
     *fields, param = DEPLOYED[name]
@@ -74,7 +74,7 @@ def test_deploy_commands_say_what_they_say(name: str) -> None:
     assert param is None or param in spec.infer_params.items()
 
 
-def test_the_other_commands_say_what_they_say() -> None:
+def test_seed_other_commands_parse() -> None:
     assert parse(split(COMMANDS["S01"])) == EasyDeploySpec(preset="deepseek-chat", token="xxxxx", alias="deepseek_chat")
     assert parse(split(COMMANDS["S02"])) == EasyDeploySpec(
         preset="alibaba/Qwen1.5-110B-Chat", token="xxxxx", alias="qwen110b_chat"
@@ -84,19 +84,19 @@ def test_the_other_commands_say_what_they_say() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_lines_of_the_specs_parse_to_the_same_specs(name: str) -> None:
+def test_seed_specs_survive_their_line(name: str) -> None:
     spec = parse(split(filled_in(COMMANDS[name])))
     assert parse(split(line(spec))) == spec
 
 
 @pytest.mark.parametrize("name", PLACEHOLDERS)
-def test_placeholders_must_be_replaced(name: str) -> None:
+def test_seed_placeholders_are_rejected(name: str) -> None:
     with pytest.raises(CommandError, match=r"still the placeholder <.+>") as caught:
         parse(split(COMMANDS[name]))
     assert "real value" in caught.value.hint
 
 
-def test_all_commands_in_one_cell() -> None:
+def test_split_block_takes_all_commands_of_the_guide() -> None:
     block = split_block("\n\n".join(COMMANDS.values()))
     assert [parse(split(filled_in(text))) for text in block] == [
         parse(split(filled_in(text))) for text in COMMANDS.values()
@@ -155,23 +155,23 @@ saas.model=moonshot-v1-32k \\
 
 
 @pytest.mark.parametrize("name", GUIDE_BLOCKS)
-def test_code_blocks_of_the_guide_are_one_command_each(name: str) -> None:
+def test_split_block_finds_one_command_in_each_code_block(name: str) -> None:
     (text,) = split_block(filled_in(GUIDE_BLOCKS[name]))
     assert parse(split(text)) == parse(split(filled_in(COMMANDS[name])))
 
 
 @pytest.mark.parametrize("end", [" \\\n", " \\  \n    ", "\n", " \\\r\n", " \\ "])
-def test_every_command_may_be_broken_before_its_flags(end: str) -> None:
+def test_split_block_joins_commands_broken_before_flags(end: str) -> None:
     for command in map(filled_in, COMMANDS.values()):
         (text,) = split_block(command.replace(" --", f"{end}--"))
         assert parse(split(text)) == parse(split(command))
 
 
-def test_all_code_blocks_in_one_cell() -> None:
+def test_split_block_takes_all_code_blocks() -> None:
     block = split_block("\n\n".join(GUIDE_BLOCKS.values()))
     assert [text.split()[0] for text in block] == ["easy", "deploy", "deploy", "deploy", "deploy", "deploy"]
 
 
-def test_prose_of_the_guide_is_quoted_back() -> None:
+def test_split_block_quotes_prose_back() -> None:
     with pytest.raises(CommandError, match="not a command: 如果有GPU"):
         split_block("byzerllm stat --model a\n如果有GPU，记得 `--gpus_per_worker 0` 也设置为 1。CPU 还是比较慢的。")

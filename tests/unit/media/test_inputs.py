@@ -92,7 +92,7 @@ SOURCES: dict[str, Any] = {
     "open file": lambda: io.BytesIO(png()),
     "file at its end": written,
     "temporary file": temporary,
-    "what a model has drawn": lambda: ImageResult(model="m", pictures=[ImageItem("image/png", png())], prompt=""),
+    "an image from a model": lambda: ImageResult(model="m", pictures=[ImageItem("image/png", png())], prompt=""),
 }
 
 
@@ -247,7 +247,7 @@ def test_audio_names_what_is_not_audio(source: Any, words: str) -> None:
     assert words in caught.value.message
 
 
-class Sounds(http.server.BaseHTTPRequestHandler):
+class AudioServer(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         data = audio_file("WAV")
         self.send_response(404 if "missing" in self.path else 200)
@@ -256,30 +256,30 @@ class Sounds(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
-def address() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sounds) as server:
+def server_url() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), AudioServer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-def test_audio_url_is_downloaded(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert media.audio(f"{address}/talk.wav") == Media("audio/wav", audio_file("WAV"))
+def test_audio_url_is_downloaded(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert media.audio(f"{server_url}/talk.wav") == Media("audio/wav", audio_file("WAV"))
     monkeypatch.setattr("byzer_magic.media.inputs.LARGEST_BYTES", 100)
     with pytest.raises(CommandError, match="is larger than"):
-        media.audio(f"{address}/talk.wav")
+        media.audio(f"{server_url}/talk.wav")
 
 
 @pytest.mark.parametrize(
     ("path", "words"),
     [("missing", "404"), ("short", "the download was truncated"), ("with space", "control characters")],
 )
-def test_audio_download_error_hides_the_signature(address: str, path: str, words: str) -> None:
+def test_audio_download_error_hides_the_signature(server_url: str, path: str, words: str) -> None:
     with pytest.raises(CommandError) as caught:
-        media.audio(f"{address}/{path}?sig=SECRET")
+        media.audio(f"{server_url}/{path}?sig=SECRET")
     assert words in caught.value.message
     assert "SECRET" not in str(caught.value)
