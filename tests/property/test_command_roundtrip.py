@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import assume, example, given, strategies as st
+from hypothesis import assume, example, given, settings, strategies as st
 
 from byzer_magic.commands import yaml_file
 from byzer_magic.commands.options import Option, Spec, options_of
@@ -66,12 +66,14 @@ def specs(cls: type[Spec]) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("cls", [*COMMANDS.values(), *EASY_COMMANDS.values()], ids=lambda cls: cls.__name__)
 @given(data=st.data())
+@settings(deadline=None)  # the first spec of a deployment looks for engines of other packages
 def test_line_keeps_every_spec(cls: type[Spec], data: st.DataObject) -> None:
     spec = data.draw(specs(cls))
     assert parse(split(line(spec))) == spec
 
 
 @given(specs(DeploySpec))
+@settings(deadline=None)
 @example(DeploySpec(model="\x85"))
 def test_yaml_file_keeps_every_deployment(spec: DeploySpec) -> None:
     options = [getattr(spec, opt.name) for opt in options_of(spec)]

@@ -12,8 +12,10 @@ from byzer_magic.commands.spec import (
     DeploySpec,
     EasyChatSpec,
     EasyDeploySpec,
+    ListSpec,
     QuerySpec,
     StatSpec,
+    UndeploySpec,
 )
 from byzer_magic.errors import CommandError
 
