@@ -21,6 +21,8 @@ MODULES = {
     "media": ("rendering/media/",),
     "failure": ("rendering/error_details.py",),
     "footer": ("rendering/footer.py",),
+    "progress": ("rendering/progress.py",),
+    "recorder": ("widgets/recorder.py",),
 }
 """Where the texts of screens are, as the catalog names them."""
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
