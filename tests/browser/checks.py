@@ -14,6 +14,7 @@ from tests.browser.driver import ROOT
 AXE = ROOT / "tests/js/node_modules/axe-core/axe.min.js"
 CATALOG = ROOT / "byzer_magic/i18n/locale/zh_CN/LC_MESSAGES/byzer_magic.po"
 MODULES = {
+    "help": ("commands/",),
     "panel": ("rendering/deployments/", "widgets/panel/", "widgets/plot.py"),
     "form": ("widgets/form/",),
     "chat": ("widgets/chat/", "rendering/answer/view.py", "rendering/answer/code.py"),

@@ -132,4 +132,4 @@ def test_help_of_the_magics_is_chinese(notebook: Opener) -> None:
     book = notebook(["%load_ext byzer_magic", "%config ByzerMagics.lang = 'zh'", "%byzer deploy --help", "%byzer?"])
     book.run_all()
     assert "用法: deploy --model TEXT [选项]" in book.output(2).inner_text()
-    assert english(book.output(3).inner_text()) == []
+    assert english(book.output(3).inner_text(), "help") == []
