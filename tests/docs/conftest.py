@@ -16,18 +16,13 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import UndeploySpec
 from tests.conftest import KEY
 from tests.docs.pages import ROOT
-from tests.docs.redirect import Redirect
+from tests.docs.redirect import EXPORTED, Redirect
 from tests.kernel.conftest import Kernel
 from tests.models.bge import bge
 from tests.models.sensevoice import sensevoice
 from tests.models.speech import voice
 from tests.models.tiny_qwen2 import tiny_qwen2
 from tests.models.whisper import tiny_en
-
-KEYS = (
-    "OPENAI_API_KEY", "DEEPSEEK_API_KEY", "ANTHROPIC_API_KEY", "DASHSCOPE_API_KEY", "MOONSHOT_API_KEY",
-    "AZURE_OPENAI_API_KEY", "AZURE_SPEECH_KEY", "VOLC_TTS_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +64,7 @@ def page_env(ray_env: dict[str, str], folder: Path) -> dict[str, str]:
     """The environment of a user who has exported the keys."""
     return {
         **ray_env,
-        **dict.fromkeys(KEYS, KEY),
+        **dict.fromkeys(EXPORTED, KEY),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "IPYTHONDIR": str(folder / "ipython"),

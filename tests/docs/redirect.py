@@ -26,6 +26,11 @@ OWN = {
     "saas/ollama": ("ollama", "saas.base_url={url}"),
 }
 """The providers with an API of their own: the server that plays it, and the parameter that leads there."""
+EXPORTED = (
+    "OPENAI_API_KEY", "DEEPSEEK_API_KEY", "ANTHROPIC_API_KEY", "DASHSCOPE_API_KEY", "MOONSHOT_API_KEY",
+    "AZURE_OPENAI_API_KEY", "AZURE_SPEECH_KEY", "VOLC_TTS_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+)  # fmt: skip
+"""The variables that the reader has exported; a key is the same for every test server."""
 OPENAI = ("openai_api", "saas.base_url={url}/v1")
 KEYS = {"bedrock": f"{KEY}:{KEY}", "ollama": ""}
 
@@ -77,4 +82,5 @@ class Redirect:
 def key_variable(kind: str) -> str:
     """Return the variable that stands in for a missing key, but not at another URL than the provider's own."""
     params = registry.find(kind).info.params
-    return next((param.env[0] for param in params if param.name == "saas.api_key" and param.env), "")
+    names = (name for param in params if param.name == "saas.api_key" for name in param.env)
+    return next((name for name in names if name in EXPORTED), "")
