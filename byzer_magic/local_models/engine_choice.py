@@ -169,7 +169,7 @@ def check(weights: Weights) -> None:
 def _check_gguf(weights: Weights) -> None:
     if weights.architecture in _IMAGE_GENERATORS:
         raise _unsupported(weights, _("image generation"))
-    if what := gguf.stranger(weights.config):
+    if what := gguf.other_model(weights.config):
         raise BadParameter(
             _("{path} is not a language model but {what}.", path=weights.path, what=what),
             _("Give the file of the language model."),

@@ -1,4 +1,4 @@
-"""GGUF files: finding the one that is meant, and reading as much of it as a check needs.
+"""GGUF files: finding the model's file, and reading its header.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
@@ -73,7 +73,7 @@ def is_later_part(name: str) -> bool:
 
 
 def find(model_path: str | None) -> Path:
-    """Return the model file that `--model_path` means: a file, or the only one in a folder; of a split one the first.
+    """Return the file that `--model_path` refers to: a file, or the only one in a folder; of a split model the first.
 
     Raises:
         BadParameter: there is none, there are several, it is not a GGUF file, or a part of it is missing.
@@ -311,7 +311,7 @@ def metadata(path: Path) -> dict[str, Any]:
         return {}
 
 
-def stranger(meta: Mapping[str, Any]) -> str:
+def other_model(meta: Mapping[str, Any]) -> str:
     """Return what a file is, when it is not a language model; else an empty text."""
     found = (meta.get("general.type"), meta.get("general.architecture"))
     return next((_OTHER_MODELS[name] for name in found if name in _OTHER_MODELS), "")

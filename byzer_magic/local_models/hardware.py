@@ -1,4 +1,4 @@
-"""What this machine has for models, found without torch and without starting anything.
+"""The hardware of this machine, found without torch and without starting a process other than nvidia-smi.
 
 Files of the kernel: https://docs.kernel.org/filesystems/proc.html, https://docs.kernel.org/gpu/amdgpu/index.html.
 """
@@ -37,24 +37,24 @@ class Gpu:
     uuid: str = ""
     memory_total: int | None = None
     memory_free: int | None = None
-    """Bytes; None where nothing on this machine tells."""
+    """Bytes; None when unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """What models can use."""
+    """Hardware that models can use."""
 
     cpus: int
-    """Processors that this process may use."""
+    """CPUs that this process may use."""
     load: float = 0.0
-    """Processes that wanted to run in the last minute."""
+    """Average number of runnable processes in the last minute."""
     memory_total: int = 0
     memory_free: int = 0
-    """Bytes that can be had without swapping."""
+    """Bytes that can be allocated without swapping."""
     machine: str = "x86_64"
     instructions: frozenset[str] = frozenset()
     gpus: tuple[Gpu, ...] = ()
-    """Those that may be used (CUDA_VISIBLE_DEVICES and the like leave some out)."""
+    """Those that are visible (CUDA_VISIBLE_DEVICES and similar variables hide some)."""
 
     @property
     def has_avx2(self) -> bool:
@@ -73,14 +73,14 @@ class Hardware:
         return sum(free) if free and len(free) == len(self.gpus) else None
 
     def for_worker(self, gpus: float) -> Hardware:
-        """Return what a worker sees that was given so many GPUs: Ray hides the others, and may have more elsewhere."""
+        """Return what a worker with this many GPUs sees: Ray hides the others, and may have more on other nodes."""
         count = math.ceil(gpus)
         more = (Gpu(name="GPU"),) * (count - len(self.gpus))
         return replace(self, gpus=self.gpus[:count] + more)
 
 
 def look(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Hardware:
-    """Return what is here; `root` stands before the paths of the kernel's files."""
+    """Return the hardware of this machine; `root` is the prefix of the kernel's files, for tests."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -113,7 +113,7 @@ def _cpus(root: Path) -> int:
 
 
 def _memory_limit(root: Path) -> tuple[int, int]:
-    """Return the bytes that a container may use, and how many of them it uses; caches of files can be given back."""
+    """Return the memory limit of a container and its usage, in bytes; file caches can be freed."""
     groups = root / "sys/fs/cgroup"
     for folder, limit, used in (
         (groups, "memory.max", "memory.current"),
@@ -162,7 +162,7 @@ def parsed(answer: str) -> list[Gpu]:
 
 
 def visible(gpus: list[Gpu], wanted: str | None) -> tuple[Gpu, ...]:
-    """Return those that a variable like CUDA_VISIBLE_DEVICES leaves: by number or id, up to the first unknown one."""
+    """Return the GPUs visible by a variable like CUDA_VISIBLE_DEVICES: by number or id, up to the first unknown one."""
     if wanted is None:
         return tuple(gpus)
     found: list[Gpu] = []

@@ -10,7 +10,7 @@ import wave
 import numpy as np
 import pytest
 
-from byzer_magic.backends.engine import audio, audio_stream
+from byzer_magic.backends.engine import audio, audio_encoder
 from byzer_magic.errors import BadRequest
 from byzer_magic.media import wav
 from byzer_magic.types import Media
@@ -121,26 +121,26 @@ def test_decoding_can_be_stopped() -> None:
     assert not len(audio.samples(made("wav", sweep(), 16_000), stopped=stopped))
 
 
-@pytest.mark.parametrize("form", [form for form in audio_stream.MIMES if form != "pcm"])
+@pytest.mark.parametrize("form", [form for form in audio_encoder.MIMES if form != "pcm"])
 def test_what_is_written_piece_by_piece_is_one_file(form: str) -> None:
-    writer = audio_stream.writer(form, 22_050)
+    writer = audio_encoder.writer(form, 22_050)
     data = (sweep(22_050) * 32767).astype("<i2").tobytes()
     parts = [writer.add(data[at : at + 11_000]) for at in range(0, len(data), 11_000)]
     file = b"".join([*parts, writer.end()])
-    assert any(parts) == (form not in audio_stream.WHOLE)
-    found = audio.samples(Media(audio_stream.MIMES[form], file))
+    assert any(parts) == (form not in audio_encoder.WHOLE)
+    found = audio.samples(Media(audio_encoder.MIMES[form], file))
     assert likeness(found, sweep()) > 0.98
     assert len(found) / audio.RATE == pytest.approx(SECONDS, abs=0.15)
 
 
 def test_bare_samples_have_the_rate_that_openai_gives_them() -> None:
-    writer = audio_stream.writer("pcm", 22_050)
+    writer = audio_encoder.writer("pcm", 22_050)
     file = writer.add((sweep(22_050) * 32767).astype("<i2").tobytes()) + writer.end()
-    assert len(file) / 2 / audio_stream.PCM_RATE == pytest.approx(SECONDS, abs=0.01)
+    assert len(file) / 2 / audio_encoder.PCM_RATE == pytest.approx(SECONDS, abs=0.01)
 
 
 def test_a_wav_file_knows_its_length_when_it_is_whole() -> None:
-    writer = audio_stream.writer("wav", 8_000)
+    writer = audio_encoder.writer("wav", 8_000)
     sent = writer.add(b"\1\0" * 100) + writer.add(b"\2\0" * 100) + writer.end()
     assert struct.unpack_from("<I", sent, 40) == (0xFFFFFFFF,)
     with wave.open(io.BytesIO(wav.with_length(sent))) as file:

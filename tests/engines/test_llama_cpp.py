@@ -18,8 +18,8 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.local.llama_cpp import load as llama_load
+from byzer_magic.backends.local.llama_cpp.driver_xllamacpp import SETTINGS
 from byzer_magic.backends.local.llama_cpp.params import CONTEXT, LOADING
-from byzer_magic.backends.local.llama_cpp.xllama import SETTINGS
 from tests.backends import ask, collect, opened, setup_of, text_of
 
 KIND = "custom/auto@llama_cpp"

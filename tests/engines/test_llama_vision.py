@@ -15,7 +15,7 @@ from PIL import Image
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.local.llama_cpp import llama_python
+from byzer_magic.backends.local.llama_cpp import driver_llama_cpp_python
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatRequest, Media, Message
 from tests.backends import ask, collect, opened, setup_of, text_of
@@ -64,9 +64,9 @@ async def test_pictures_are_tokens_of_the_prompt(backend: Any) -> None:
 
 async def test_vision_is_an_ability_only_with_the_eye(backend: Any, gguf: Path) -> None:
     assert backend.capabilities() == {Capability.CHAT, Capability.TOOLS, Capability.VISION}
-    blind = await opened(KIND, {"driver": "xllamacpp", "n_threads": "1", "n_ctx": "256"}, model_path=str(gguf))
-    assert blind.capabilities() == {Capability.CHAT, Capability.TOOLS}
-    await blind.close()
+    no_vision = await opened(KIND, {"driver": "xllamacpp", "n_threads": "1", "n_ctx": "256"}, model_path=str(gguf))
+    assert no_vision.capabilities() == {Capability.CHAT, Capability.TOOLS}
+    await no_vision.close()
 
 
 async def test_a_chat_without_pictures_is_as_before(backend: Any) -> None:
@@ -103,12 +103,12 @@ async def test_a_request_with_a_picture_can_be_left(backend: Any) -> None:
     ],
 )
 async def test_a_damaged_mmproj_says_why(gguf: Path, tmp_path: Path, old: bytes, new: bytes, words: str) -> None:
-    eye = tmp_path / "mmproj.gguf"
-    eye.write_bytes(mmproj().read_bytes().replace(old, new) if old else mmproj().read_bytes()[:-100])
+    vision = tmp_path / "mmproj.gguf"
+    vision.write_bytes(mmproj().read_bytes().replace(old, new) if old else mmproj().read_bytes()[:-100])
     started = time.monotonic()
     with pytest.raises(errors.EngineFailed, match=words) as caught:
-        await opened(KIND, {"n_threads": "1", "n_ctx": "256", "clip_model_path": str(eye)}, model_path=str(gguf))
-    assert str(eye) in caught.value.message
+        await opened(KIND, {"n_threads": "1", "n_ctx": "256", "clip_model_path": str(vision)}, model_path=str(gguf))
+    assert str(vision) in caught.value.message
     assert time.monotonic() - started < 5
 
 
@@ -120,7 +120,7 @@ async def test_what_is_no_mmproj_is_said_before_the_deploy(gguf: Path, tmp_path:
 
 async def test_llama_cpp_python_sees_when_it_was_compiled_for_that(gguf: Path) -> None:
     params = {"driver": "llama-cpp-python", "clip_model_path": str(mmproj()), "temperature": "0", "n_threads": "1"}
-    if not llama_python.can_see():  # LLAVA_BUILD=OFF, as in CI
+    if not driver_llama_cpp_python.has_vision():  # LLAVA_BUILD=OFF, as in CI
         with pytest.raises(errors.BadParameter, match="was compiled without libmtmd") as caught:
             setup_of(LLAMA, params, model_path=str(gguf))
         assert "driver=xllamacpp" in caught.value.hint

@@ -19,7 +19,7 @@ import pytest_asyncio
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.engine import audio, audio_stream
+from byzer_magic.backends.engine import audio, audio_encoder
 from byzer_magic.client.collect import AudioCollector
 from byzer_magic.types import AudioChunk, Media, SpeakRequest, TranscribeRequest
 from tests.backends import opened, setup_of
@@ -86,10 +86,10 @@ async def test_sentences_come_one_by_one_and_are_one_file(piper: Any) -> None:
         assert len(file.readframes(file.getnframes())) == 2 * file.getnframes() == len(result.data) - 44
 
 
-@pytest.mark.parametrize("form", audio_stream.MIMES)
+@pytest.mark.parametrize("form", audio_encoder.MIMES)
 async def test_every_format(piper: Any, form: str) -> None:
     sounds = await say(piper, speech.STORY[2], response_format=form, model="tts-1", **CALM)
-    assert {sound.mime for sound in sounds} == {audio_stream.MIMES[form]}
+    assert {sound.mime for sound in sounds} == {audio_encoder.MIMES[form]}
     wanted = seconds(await say(piper, speech.STORY[2], **CALM))
     if form == "pcm":
         assert len(file_of(sounds).data) / 2 / 24_000 == pytest.approx(wanted, abs=0.05)

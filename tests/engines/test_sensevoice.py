@@ -79,7 +79,7 @@ def wav(samples: Any) -> Media:
     return Media("audio/wav", file.getvalue())
 
 
-async def hear(backend: Any, sound: Media | Any, **options: Any) -> list[TranscriptChunk]:
+async def transcripts_of(backend: Any, sound: Media | Any, **options: Any) -> list[TranscriptChunk]:
     media = sound if isinstance(sound, Media) else wav(sound)
     return [item async for item in backend.transcribe(TranscribeRequest(audio=media, options=options))]
 
@@ -90,7 +90,7 @@ def text_of(items: list[TranscriptChunk]) -> str:
 
 @shared
 async def test_the_seeds_own_line(backend: Any) -> None:
-    items = await hear(backend, spoken("hello", "morning", "nihao", "zaijian", "tune", "fox"))
+    items = await transcripts_of(backend, spoken("hello", "morning", "nihao", "zaijian", "tune", "fox"))
     assert text_of(items) == "Hello world. Good morning. 你好吗。再见。 The quick brown fox."
     assert len(items) == 6, "stretch after stretch, then what holds for all"
     found = [segment for item in items for segment in item.segments or []]
@@ -111,8 +111,8 @@ async def test_it_writes_what_the_stock_generate_writes(backend: Any) -> None:
     sound = spoken("hello", "fox", "tune", "count", "nihao", *["morning", "fox"] * 9)
     assert len(sound) > 65 * RATE
     quantised = np.frombuffer(wav(sound).data[44:], "<i2").astype("float32") / 32768
-    [stock] = await asyncio.to_thread(backend._ears._model.generate, quantised, language="auto", use_itn=False)
-    ours = text_of(await hear(backend, sound, use_itn=False, tags="keep"))
+    [stock] = await asyncio.to_thread(backend._recognizer._model.generate, quantised, language="auto", use_itn=False)
+    ours = text_of(await transcripts_of(backend, sound, use_itn=False, tags="keep"))
     assert ours.split() == stock["text"].split()
     assert ours.count("<|Speech|>") > 20
 
@@ -120,13 +120,15 @@ async def test_it_writes_what_the_stock_generate_writes(backend: Any) -> None:
 @shared
 async def test_options_of_a_request(backend: Any) -> None:
     sound = spoken("count", "morning")
-    assert text_of(await hear(backend, sound, use_itn=False)) == "one two three good morning"
-    kept = text_of(await hear(backend, sound, tags="keep"))
+    assert text_of(await transcripts_of(backend, sound, use_itn=False)) == "one two three good morning"
+    kept = text_of(await transcripts_of(backend, sound, tags="keep"))
     assert kept == "<|en|><|SAD|><|Speech|><|withitn|> 1 2 3. <|en|><|HAPPY|><|Speech|><|withitn|> Good morning."
-    assert text_of(await hear(backend, sound, tags="emoji")) == "1 2 3.😔 Good morning.😊"
+    assert text_of(await transcripts_of(backend, sound, tags="emoji")) == "1 2 3.😔 Good morning.😊"
     for language in ("zh", "zh-CN", "Chinese"):
-        assert "<|zh|>" in text_of(await hear(backend, spoken("fox"), tags="keep", language=language))
-    assert text_of(await hear(backend, sound, response_format="json", model="x", use_itn="false")).startswith("one")
+        assert "<|zh|>" in text_of(await transcripts_of(backend, spoken("fox"), tags="keep", language=language))
+    assert text_of(await transcripts_of(backend, sound, response_format="json", model="x", use_itn="false")).startswith(
+        "one"
+    )
 
 
 @shared
@@ -142,20 +144,20 @@ async def test_options_of_a_request(backend: Any) -> None:
 )
 async def test_wrong_options_are_refused(backend: Any, options: dict[str, Any], words: str, hint: str) -> None:
     with pytest.raises(errors.BadRequest, match=words) as caught:
-        await hear(backend, spoken("hello"), **options)
+        await transcripts_of(backend, spoken("hello"), **options)
     assert caught.value.hint.startswith(hint)
 
 
 @shared
 async def test_a_file_of_another_rate(backend: Any) -> None:
     sound = Media("audio/wav", sensevoice.clip("fox").read_bytes())
-    assert text_of(await hear(backend, sound)) == "The quick brown fox."
+    assert text_of(await transcripts_of(backend, sound)) == "The quick brown fox."
 
 
 @shared
 async def test_silence_and_splinters(backend: Any) -> None:
     for sound in (sensevoice.noise(5), np.zeros(3 * RATE), np.zeros(1), np.zeros(100), np.zeros(RATE // 10)):
-        [item] = await hear(backend, sound)
+        [item] = await transcripts_of(backend, sound)
         assert (item.text, item.language, item.segments) == ("", None, None)
         assert item.duration == pytest.approx(len(sound) / RATE)
 
@@ -165,7 +167,7 @@ async def test_silence_and_splinters(backend: Any) -> None:
 async def test_speech_at_the_end_of_a_block_is_not_lost(backend: Any, seconds: float) -> None:
     fox = sensevoice.samples("fox")
     sound = np.concatenate([sensevoice.noise(seconds - len(fox) / RATE), fox])
-    items = await hear(backend, sound)
+    items = await transcripts_of(backend, sound)
     assert text_of(items).startswith("The quick")
     assert items[-2].segments is not None
     assert items[-2].segments[-1].end > seconds - 0.5
@@ -174,9 +176,9 @@ async def test_speech_at_the_end_of_a_block_is_not_lost(backend: Any, seconds: f
 @shared
 async def test_what_cannot_be_decoded(backend: Any) -> None:
     with pytest.raises(errors.BadRequest, match="cannot be decoded"):
-        await hear(backend, Media("audio/wav", b"no sound at all"))
+        await transcripts_of(backend, Media("audio/wav", b"no sound at all"))
     with pytest.raises(errors.BadRequest, match="the request has no audio"):
-        await hear(backend, Media("audio", url="https://example.com/a.wav"))
+        await transcripts_of(backend, Media("audio", url="https://example.com/a.wav"))
 
 
 @shared
@@ -190,23 +192,23 @@ async def test_closing_stops_between_two_stretches(backend: Any) -> None:
     assert first.duration > 600
     print(f"stopped after {took * 1000:.0f} ms of a sound of {first.duration:.0f} s")
     assert took < 1
-    assert text_of(await hear(backend, spoken("hello"))) == "Hello world."
+    assert text_of(await transcripts_of(backend, spoken("hello"))) == "Hello world."
 
 
 @shared
 async def test_requests_take_turns(backend: Any) -> None:
     names = ("hello", "fox", "morning")
-    found = await asyncio.gather(*(hear(backend, spoken(name)) for name in names))
+    found = await asyncio.gather(*(transcripts_of(backend, spoken(name)) for name in names))
     assert [text_of(items) for items in found] == ["Hello world.", "The quick brown fox.", "Good morning."]
 
 
 @shared
 async def test_ten_minutes_take_little_memory(backend: Any) -> None:
     sound = wav(np.tile(spoken("hello", "fox", "morning"), 45))
-    await hear(backend, spoken("hello"))
+    await transcripts_of(backend, spoken("hello"))
     before = loading.memory()
     started = time.monotonic()
-    items = await hear(backend, sound)
+    items = await transcripts_of(backend, sound)
     assert items[-1].duration is not None
     minutes = items[-1].duration / 60
     grown = (loading.memory() - before) / 1e6
@@ -217,9 +219,9 @@ async def test_ten_minutes_take_little_memory(backend: Any) -> None:
 
 @shared
 async def test_a_batch_is_heard_like_its_sounds(backend: Any) -> None:
-    ask = sensevoice_params.asked({}, {})
+    settings = sensevoice_params.asked({}, {})
     sounds = [spoken(name, pause=0.2) for name in ("hello", "fox", "nihao")]
-    together = await asyncio.to_thread(backend._ears.hear, sounds, ask)
+    together = await asyncio.to_thread(backend._recognizer.hear, sounds, settings)
     assert [text.rpartition(">")[2].strip() for text in together] == [
         "Hello world.",
         "The quick brown fox.",
@@ -231,7 +233,7 @@ async def test_nothing_is_printed_and_logging_stays_as_it_was(folder: Path, capf
     logging = importlib.import_module("logging")
     before = (logging.root.handlers[:], logging.root.level)
     backend = await opened(KIND, {"vad_model": "fsmn-vad"}, model_path=str(folder))
-    assert text_of(await hear(backend, spoken("hello"))) == "Hello world."
+    assert text_of(await transcripts_of(backend, spoken("hello"))) == "Hello world."
     await backend.close()
     assert capfd.readouterr().out == ""
     assert (logging.root.handlers, logging.root.level) == before
@@ -241,14 +243,14 @@ async def test_silero_finds_speech_without_a_hub(folder: Path) -> None:
     params = {"vad_model": "silero-vad", "vad_kwargs.max_single_segment_time": "30000", "tags": "keep"}
     params |= {"vad_kwargs.silero_threshold": "0.4", "use_itn": "false"}
     backend = await opened(KIND, params, model_path=str(folder))
-    text = text_of(await hear(backend, spoken("hello", "tune", "fox")))
+    text = text_of(await transcripts_of(backend, spoken("hello", "tune", "fox")))
     assert (
         text
         == "<|en|><|NEUTRAL|><|Speech|><|woitn|> hello world <|en|><|NEUTRAL|><|Speech|><|woitn|> the quick brown fox"
     )
     fox = sensevoice.samples("fox")
     before = sensevoice.noise(SILERO_SECONDS - len(fox) / RATE / 2)
-    items = await hear(backend, np.concatenate([before, fox, sensevoice.noise(2)]), tags="clean")
+    items = await transcripts_of(backend, np.concatenate([before, fox, sensevoice.noise(2)]), tags="clean")
     assert text_of(items) == "the quick brown fox", "whole, though a block ends in the middle of it"
     assert items[0].segments is not None
     assert items[0].segments[0].start == pytest.approx(SILERO_SECONDS - len(fox) / RATE / 2, abs=0.3)
@@ -257,7 +259,7 @@ async def test_silero_finds_speech_without_a_hub(folder: Path) -> None:
 
 async def test_short_sounds_need_no_detector(folder: Path) -> None:
     backend = await opened(KIND, {"ncpu": "1", "device": "cpu"}, model_path=str(folder))
-    items = await hear(backend, sensevoice.samples("morning"))
+    items = await transcripts_of(backend, sensevoice.samples("morning"))
     assert text_of(items) == "Good morning."
     assert items[0].segments is not None
     assert items[0].segments[0].start == 0
@@ -267,7 +269,7 @@ async def test_short_sounds_need_no_detector(folder: Path) -> None:
 async def test_short_stretches_can_be_joined(folder: Path) -> None:
     params = {**SEED, "merge_vad": "true", "merge_length_s": "6", "vad_kwargs.max_end_silence_time": "300"}
     backend = await opened(KIND, params, model_path=str(folder))
-    items = await hear(backend, spoken("morning", "morning", "fox", pause=0.8))
+    items = await transcripts_of(backend, spoken("morning", "morning", "fox", pause=0.8))
     found = [segment for item in items for segment in item.segments or []]
     assert len(found) == 1
     assert "Good morning" in found[0].text
@@ -283,7 +285,7 @@ async def test_the_published_layout(copy: Path) -> None:
     }  # fmt: skip
     (copy / "configuration.json").write_text(json.dumps({"model": {"type": "funasr"}, "file_path_metas": metas}))
     backend = await opened(KIND, {}, model_path=str(copy))
-    assert text_of(await hear(backend, sensevoice.samples("fox"))) == "The quick brown fox."
+    assert text_of(await transcripts_of(backend, sensevoice.samples("fox"))) == "The quick brown fox."
     await backend.close()
     (copy / "chn_jpn_yue_eng_ko_spectok.bpe.model").unlink()
     with pytest.raises(errors.BadParameter, match=r"lacks chn_jpn_yue_eng_ko_spectok\.bpe\.model\."):
@@ -365,9 +367,9 @@ def test_every_setting_of_fsmn_vad_is_accepted(folder: Path) -> None:
 async def test_settings_reach_the_detector(folder: Path) -> None:
     params = {"vad_model": "fsmn-vad", "vad_kwargs.max_single_segment_time": "1500", "vad_kwargs.decibel_thres": "-90"}
     backend = await opened(KIND, params, model_path=str(folder))
-    options = backend._ears._model.vad_model.vad_opts
+    options = backend._recognizer._model.vad_model.vad_opts
     assert (options.max_single_segment_time, options.decibel_thres) == (1500, -90.0)
-    items = await hear(backend, sensevoice.samples("fox").repeat(3), tags="keep")
+    items = await transcripts_of(backend, sensevoice.samples("fox").repeat(3), tags="keep")
     assert len(items) > 2, "one long stretch is cut"
     await backend.close()
 

@@ -323,9 +323,9 @@ async def test_tools_reach_the_template_and_calls_are_read(folder: Path) -> None
     assert with_tools.finish == "length"
 
     model = backend._model
-    wishes = transformers_params.wishes({}, {"tools": TOOLS})
+    generation = transformers_params.generation({}, {"tools": TOOLS})
     prompt = model.tokenizer("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")["input_ids"]
-    read = transformers_engine.tool_reader(model, prompt, wishes)
+    read = transformers_engine.tool_reader(model, prompt, generation)
     text = 'I look.<tool_call>{"name": "weather", "arguments": {"city": "Paris", "days": "2"}}</tool_call>'
     chunk = read([*model.tokenizer(text)["input_ids"], *model.ends], "stop")
     assert chunk is not None

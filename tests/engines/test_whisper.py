@@ -78,7 +78,7 @@ def segments_of(items: list[TranscriptChunk]) -> list[Segment]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def story(tiny: Any) -> list[tuple[float, TranscriptChunk]]:
-    """What is heard of the story, and after how many seconds each piece came."""
+    """What is heard of the story, and after how many seconds each segment came."""
     started = time.monotonic()
     request = TranscribeRequest(audio=wav(speech.story()))
     return [(time.monotonic() - started, item) async for item in tiny.transcribe(request)]
@@ -95,11 +95,11 @@ async def test_few_words_are_wrong(tiny: Any, story: list[tuple[float, Transcrip
 
 
 async def test_a_long_sound_comes_piece_by_piece(story: list[tuple[float, TranscriptChunk]]) -> None:
-    assert story[-1][0] - story[0][0] > 0.3, "the first pieces do not wait for the last window"
+    assert story[-1][0] - story[0][0] > 0.3, "the first segments do not wait for the last window"
     items = [item for _, item in story]
-    *pieces, last = items
-    assert len(pieces) > 5
-    assert all(piece.text and piece.segments for piece in pieces)
+    *segments, last = items
+    assert len(segments) > 5
+    assert all(segment.text and segment.segments for segment in segments)
     assert (last.language, last.duration) == ("en", pytest.approx(50.68, abs=0.1))
     text = text_of(items)
     assert text == text.strip()

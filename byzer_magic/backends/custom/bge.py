@@ -89,7 +89,7 @@ class BgeBackend(Backend):
         """Load the model in a thread, and embed a word: a model that cannot fails here.
 
         Raises:
-            EngineFailed: sentence-transformers cannot load the files, or they are not whole.
+            EngineFailed: sentence-transformers cannot load the files, or they are incomplete.
         """
         weights = _weights(setup)
         return await sentence_models.loaded(setup, weights, report, functools.partial(cls._ready, setup, weights))
@@ -234,7 +234,7 @@ def _loaded(setup: Setup, weights: Weights) -> Any:
         )
         pooling = Pooling(network.get_embedding_dimension(), setup.params.get("pooling", "cls"))
         model = SentenceTransformer(modules=[network, pooling], device=how["device"])
-    sentence_models.check_whole(weights, model)
+    sentence_models.check_complete(weights, model)
     return model
 
 

@@ -65,7 +65,7 @@ class BgeRerankBackend(Backend):
         """Load the model in a thread, and score a word: a model that cannot fails here.
 
         Raises:
-            EngineFailed: sentence-transformers cannot load the files, or they are not whole.
+            EngineFailed: sentence-transformers cannot load the files, or they are incomplete.
         """
         weights = _weights(setup)
         return await sentence_models.loaded(setup, weights, report, functools.partial(cls._ready, setup, weights))
@@ -141,7 +141,7 @@ def _loaded(setup: Setup, weights: Weights) -> Any:
     from sentence_transformers import CrossEncoder
 
     model = CrossEncoder(str(weights.path), **sentence_models.settings(setup, weights))
-    sentence_models.check_whole(weights, model)
+    sentence_models.check_complete(weights, model)
     return model
 
 

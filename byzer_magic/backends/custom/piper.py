@@ -1,6 +1,6 @@
-"""Text to speech with a Piper voice on disk: sound in a notebook without a key, sentence by sentence.
+"""Text to speech with a local Piper voice: audio without an API key, sentence by sentence.
 
-Voices: https://huggingface.co/rhasspy/piper-voices, two files each. Settings are piper's own
+Voices: https://huggingface.co/rhasspy/piper-voices, two files each. Parameters are piper's own
 (https://github.com/OHF-Voice/piper1-gpl/blob/main/docs/API_PYTHON.md), beside OpenAI's names.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.engine import audio_stream, loading
+from byzer_magic.backends.engine import audio_encoder, loading
 from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.backends.http.speech import audio_chunks, known_options, split, without_lone_surrogates
 from byzer_magic.capabilities import Capability
@@ -36,9 +36,9 @@ from byzer_magic.local_models.engine_facts import (
 from byzer_magic.types import AudioChunk, SpeakRequest
 
 LONGEST = 400
-"""Characters that are spoken at once, where no sentence ends earlier."""
+"""Maximum characters per synthesis, when no sentence ends earlier."""
 PAUSE_SECONDS = 0.2
-"""Silence after a sentence; piper itself leaves none, and sentences run into each other."""
+"""Silence after a sentence; piper leaves none."""
 
 _OWN = {
     "voice": ("text", _("speaker of a voice with several: name or number"), ("speaker", "speaker_id")),
@@ -51,7 +51,7 @@ _OWN = {
                                     "{pause_seconds})", pause_seconds=PAUSE_SECONDS), ()),
     "normalize_audio": ("bool", _("normalize the volume of each sentence (default true)"), ()),
     "response_format": (
-        "text", _("audio format: {formats} (default wav)", formats=", ".join(audio_stream.MIMES)), ("format",)
+        "text", _("audio format: {formats} (default wav)", formats=", ".join(audio_encoder.MIMES)), ("format",)
     ),
 }  # fmt: skip
 _KNOWN = {alias: name for name, (_, _, aliases) in _OWN.items() for alias in (name, *aliases)}
@@ -67,7 +67,7 @@ _BOUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """What a voice's .onnx.json says."""
+    """A voice and the configuration in its .onnx.json."""
 
     path: Path
     config: dict[str, Any]
@@ -79,7 +79,7 @@ class Voice:
 
     @property
     def speakers(self) -> dict[str, int]:
-        """Return the speakers' names and numbers; a number is a name, too."""
+        """Return the speakers by name and by number."""
         numbers = {str(number): number for number in range(int(self.config["num_speakers"]))}
         return numbers | {str(name): int(number) for name, number in self.config.get("speaker_id_map", {}).items()}
 
@@ -99,7 +99,7 @@ def _devices(_package: Distribution) -> tuple[str, ...]:
 
 
 class PiperBackend(Backend):
-    """Speak with a local voice."""
+    """Synthesize speech with a local voice."""
 
     info: ClassVar[Info] = Info(
         kind="custom/piper",
@@ -131,19 +131,19 @@ class PiperBackend(Backend):
 
     @classmethod
     def check(cls, setup: Setup) -> None:
-        """Check that both files of the voice are there, and that it can speak as the parameters want."""
+        """Check both files of the voice, and that it supports the parameters."""
         voice = find(setup.model_path)
         _checked({name: setup.params[name] for name in _OWN if name in setup.params}, voice, BadParameter)
 
     @classmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
-        """Load the voice in a thread, and say a word to itself: a voice that cannot speak fails here.
+        """Load the voice in a thread, and synthesize a letter: a voice that does not work fails here.
 
         Raises:
-            EngineFailed: piper cannot load the voice, or not speak with it.
+            EngineFailed: piper cannot load the voice, or cannot synthesize with it.
         """
         voice = find(setup.model_path)
-        threads = loading.calm_environment(setup.cpus)
+        threads = loading.prepare_environment(setup.cpus)
         try:
             report(_("importing piper"), None)
             await asyncio.to_thread(importlib.import_module, "piper")
@@ -178,7 +178,7 @@ class PiperBackend(Backend):
 
     def _say(self, pieces: list[str], options: Mapping[str, Any], emit: Emit, stopped: threading.Event) -> None:
         form = options.get("response_format", "wav")
-        file = audio_stream.writer(form, self._voice.rate)
+        file = audio_encoder.writer(form, self._voice.rate)
         silence = bytes(2 * int(options.get("sentence_silence", PAUSE_SECONDS) * self._voice.rate))
         spoken = False
         for piece in pieces:
@@ -186,11 +186,11 @@ class PiperBackend(Backend):
                 if stopped.is_set():
                     return
                 spoken = True
-                for sound in audio_chunks(file.add(sentence.audio_int16_bytes + silence), audio_stream.MIMES[form]):
+                for sound in audio_chunks(file.add(sentence.audio_int16_bytes + silence), audio_encoder.MIMES[form]):
                     emit(sound)
         if not spoken:
             raise BadRequest(_("The text has nothing that can be spoken."), _("Send text with words."))
-        for sound in audio_chunks(file.end(), audio_stream.MIMES[form]):
+        for sound in audio_chunks(file.end(), audio_encoder.MIMES[form]):
             emit(sound)
 
     def _manner(self, options: Mapping[str, Any]) -> Any:
@@ -292,10 +292,10 @@ def _checked(options: Mapping[str, Any], voice: Voice, refused: type[ByzerError]
     if "voice" in found:
         found["voice"] = _speaker(str(found["voice"]), voice, refused)
     form = found.get("response_format", "wav")
-    if form not in audio_stream.MIMES:
+    if form not in audio_encoder.MIMES:
         raise refused(
             _("response_format is {form!r}, which is not supported.", form=form),
-            _("Use one of: {MIMES}.", MIMES=", ".join(audio_stream.MIMES)),
+            _("Use one of: {MIMES}.", MIMES=", ".join(audio_encoder.MIMES)),
         )
     if not isinstance(found.get("normalize_audio", True), bool):
         raise refused(

@@ -1,6 +1,6 @@
-"""Sounds as models hear them: one channel of float samples at a model's rate, from any file format.
+"""Decode audio for models: mono float32 samples at a model's rate, from any file format.
 
-PyAV brings the decoders with it (https://pyav.basswood-io.com): no ffmpeg needs to be installed.
+PyAV includes the decoders (https://pyav.basswood-io.com): ffmpeg is not needed.
 """
 
 from __future__ import annotations
@@ -15,16 +15,22 @@ from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import Media
 
 RATE = 16_000
-"""Samples per second that speech models listen at."""
+"""Sample rate of speech models, in Hz."""
 
 
 def samples(sound: Media, rate: int = RATE, stopped: threading.Event | None = None) -> Any:
-    """Return a sound as a numpy array of float32 in -1..1: one channel, `rate` samples per second.
+    """Return decoded audio: mono samples.
 
-    When `stopped` is set meanwhile, it is what was decoded until then.
+    Args:
+        sound: the file.
+        rate: sample rate of the result, in Hz.
+        stopped: ends the decoding when set; the result is then what was decoded so far.
+
+    Returns:
+        A numpy array, float32 (n,), in -1..1.
 
     Raises:
-        BadRequest: it cannot be decoded, or there is no sound in it.
+        BadRequest: it cannot be decoded, or has no audio.
     """
     import av
     import numpy as np
@@ -48,11 +54,11 @@ def samples(sound: Media, rate: int = RATE, stopped: threading.Event | None = No
             _("Record it again."),
         )
     found = np.nan_to_num(found, posinf=0.0, neginf=0.0)
-    return found / max(1.0, float(np.abs(found).max(initial=0.0)))  # channels that say the same add up
+    return found / max(1.0, float(np.abs(found).max(initial=0.0)))  # equal channels add up
 
 
 def _decoded(data: bytes, rate: int, stopped: threading.Event) -> Iterator[Any]:
-    """Yield the samples of the first sound in a file; packets that are damaged are left out, as players do."""
+    """Yield the samples of the first audio stream; damaged packets are skipped, as players do."""
     import av
 
     with av.open(io.BytesIO(data), mode="r", metadata_errors="replace") as container:
@@ -77,7 +83,7 @@ def _decoded(data: bytes, rate: int, stopped: threading.Event) -> Iterator[Any]:
 
 
 class _Mixer:
-    """Makes one channel at one rate of frames, whose form may change on the way (chained OGG files)."""
+    """Mixes and resamples frames to mono; their format may change within a file (chained OGG files)."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -92,7 +98,7 @@ class _Mixer:
             yield from self.end()
             self._form = form
             self._resampler = av.AudioResampler(format="flt", layout="mono", rate=self._rate)
-        frame.pts = None  # files with gaps in their clock are heard as they come
+        frame.pts = None  # gaps in the timestamps are ignored
         for part in self._resampler.resample(frame):
             yield part.to_ndarray()[0]
 

@@ -1,4 +1,4 @@
-"""Loading weights: how far it is, and why it failed."""
+"""Loading weights: progress, and why it failed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _REASONS = (
      _("the files are damaged or inconsistent"),
      _("Download the model again.")),
 )  # fmt: skip
-"""Words in an engine's message, what they mean, and the next step."""
+"""Words in an engine's message, the reason, and the next step."""
 
 
 def failed(engine: str, path: Path, err: BaseException) -> ByzerError:
@@ -61,7 +61,7 @@ def failed(engine: str, path: Path, err: BaseException) -> ByzerError:
 
 
 def sentence(err: BaseException) -> str:
-    """Return what an exception says; pydantic's says it in a list."""
+    """Return the message of an exception; pydantic's has a list of them."""
     if not hasattr(err, "errors"):
         return str(err)
     return "; ".join(
@@ -76,10 +76,13 @@ def _short(text: str, most: int = 300) -> str:
 
 @contextlib.contextmanager
 def watched(report: Report, stage: str, size: int, said: Callable[[], str] = str) -> Iterator[None]:
-    """Report `stage` while the block runs, with the memory that this process and its children have taken since.
+    """Report `stage` while the block runs, with the memory that this process and its children have allocated since.
 
-    `size` is the weights' bytes: what the memory is compared with. `said` gives the engine's output, whose last
-    message tells what it is at.
+    Args:
+        report: takes the progress.
+        stage: what is loading.
+        size: bytes of the weights, to compare the memory with.
+        said: returns the engine's output, whose last message is shown.
     """
     done = threading.Event()
     start = memory()
@@ -101,8 +104,8 @@ def watched(report: Report, stage: str, size: int, said: Callable[[], str] = str
 
 
 @contextlib.contextmanager
-def overheard() -> Iterator[Callable[[], str]]:
-    """Give a function that returns what this process and its children have written to stderr and stdout meanwhile.
+def captured_output() -> Iterator[Callable[[], str]]:
+    """Return a function that returns what this process and its children have written to stderr and stdout since.
 
     Engines report the cause of a failure there, from processes of their own. Only files can be read back; Ray's
     workers write into files.
@@ -137,7 +140,7 @@ _CONSEQUENCE = re.compile(r"Engine core initialization failed|WorkerProc initial
 
 
 def memory(pid: int | None = None) -> int:
-    """Return the bytes of memory that a process and its descendants use (0 where that cannot be read)."""
+    """Return the memory of a process and its descendants, in bytes; 0 when it cannot be read."""
     import psutil
 
     try:
@@ -148,9 +151,9 @@ def memory(pid: int | None = None) -> int:
 
 
 def cpu_threads(cpus: float) -> int:
-    """Return the threads to use: BYZER_ENGINE_THREADS, else Ray's share when it is a whole CPU, else all cores.
+    """Return the number of threads: BYZER_ENGINE_THREADS, else `cpus` when it is 1 or more, else all cores.
 
-    A share below one (`--cpus_per_worker 0.001`) is a way to say "do not count me", not a wish for one thread.
+    A share below one (`--cpus_per_worker 0.001`) means "do not reserve a CPU", not "use one thread".
     """
     if given := os.environ.get("BYZER_ENGINE_THREADS"):
         return int(given)
@@ -159,14 +162,14 @@ def cpu_threads(cpus: float) -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def calm_environment(cpus: float) -> int:
-    """Set, before torch is imported, what keeps engines offline and their threads in bounds; return the threads.
+def prepare_environment(cpus: float) -> int:
+    """Set, before torch is imported, the variables that keep engines offline and limit their threads; return the limit.
 
     Ray sets OMP_NUM_THREADS to 1 for a share below one CPU.
     """
     threads = cpu_threads(cpus)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights are local: no engine has business with a hub
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights are local: no engine needs a hub
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     return threads

@@ -1,4 +1,4 @@
-"""What embedding and reranking models in sentence-transformers have in common.
+"""What embedding and reranking models share in sentence-transformers.
 
 Parameters are the engine's own: https://sbert.net/docs/package_reference/sentence_transformer/model.html.
 """
@@ -28,27 +28,27 @@ PARAMS = (
     Param(name="trust_remote_code", kind="bool", default=False, help=_("run code that comes with the model")),
 )  # fmt: skip
 _NOT_SENT = ("model", "user", "encoding_format", "extra_headers")
-"""Fields of OpenAI's clients that mean nothing to a model on disk."""
+"""Fields of OpenAI's clients that have no effect on a local model."""
 _OFFSET_POSITIONS = ("xlm-roberta", "roberta", "camembert", "mpnet")
-"""Families that count positions from the one after the padding's."""
+"""Families whose positions start after the padding's."""
 _AS_NAMED = ("bert", "xlm-roberta", "roberta", "distilbert", "mpnet")
-"""Families whose files and networks name the weights alike."""
+"""Families whose files use the networks' own names for weights."""
 _SPARE = ("pooler.", "position_ids", "token_type_ids")
-"""Parts of a network that are not used, or not kept in files."""
+"""Parts of a network that are not used, or not stored in files."""
 
 
 def longest(weights: Weights) -> int | None:
-    """Return the tokens that a model can read at most, as its configuration says."""
+    """Return the maximum tokens of a model, according to its configuration."""
     if weights.context and weights.config.get("model_type") in _OFFSET_POSITIONS:
         return weights.context - int(weights.config.get("pad_token_id") or 0) - 1
     return weights.context
 
 
 def check(setup: Setup, weights: Weights, length: str) -> None:
-    """Check the tokenizer and the parameters that models of both kinds have; `length` names the one for the limit.
+    """Check the tokenizer and the shared parameters; `length` is the name of the one for the maximum length.
 
     Raises:
-        BadParameter: there is no tokenizer, or a number cannot be.
+        BadParameter: there is no tokenizer, or a number is out of range.
     """
     files.need_tokenizer(weights)
     if setup.params["batch_size"] < 1:
@@ -74,10 +74,10 @@ def prepare(threads: int) -> None:
 
 
 def settings(setup: Setup, weights: Weights) -> dict[str, Any]:
-    """Return what sentence-transformers is told about loading: where, in which numbers, nothing from a hub.
+    """Return the arguments for loading: device, data type, nothing from a hub.
 
     Raises:
-        BadParameter: the device is not there.
+        BadParameter: the device is not available.
         EngineFailed: the worker's GPU cannot be used.
     """
     from byzer_magic.backends.local.transformers import load as transformers_load
@@ -93,7 +93,7 @@ def settings(setup: Setup, weights: Weights) -> dict[str, Any]:
 
 
 def limit(model: Any, weights: Weights, wanted: int | None) -> int | None:
-    """Set the tokens at which texts are cut, and return them; a tokenizer may promise more than the model can."""
+    """Set and return the tokens at which texts are truncated; a tokenizer may allow more than the model supports."""
     known = [number for number in (wanted or model.max_seq_length, longest(weights)) if number]
     if not known:
         return None
@@ -101,8 +101,8 @@ def limit(model: Any, weights: Weights, wanted: int | None) -> int | None:
     return min(known)
 
 
-def check_whole(weights: Weights, model: Any) -> None:
-    """Refuse a model of which parts would be random numbers: the engine only logs that.
+def check_complete(weights: Weights, model: Any) -> None:
+    """Refuse a model with missing weights: the engine only logs that, and uses random ones.
 
     Raises:
         EngineFailed: the files lack weights.
@@ -129,7 +129,7 @@ def check_whole(weights: Weights, model: Any) -> None:
 
 
 def lengths(model: Any, *texts: Sequence[str]) -> list[int]:
-    """Return the tokens of each text (or pair of texts), uncut."""
+    """Return the number of tokens of each text (or pair of texts) before truncation."""
     read = model.tokenizer(*(list(each) for each in texts), truncation=False, padding=False, verbose=False)
     return [len(row) for row in read["input_ids"]]
 
@@ -138,7 +138,7 @@ def asked(options: Mapping[str, Any], known: Collection[str], what: str) -> dict
     """Return the options that a request gives a value.
 
     Raises:
-        BadRequest: one is unknown; the nearest is named.
+        BadRequest: one is unknown; the nearest is in the hint.
     """
     found = {name: value for name, value in options.items() if value is not None and name not in _NOT_SENT}
     found |= found.pop("extra_body", {})
@@ -152,7 +152,7 @@ def asked(options: Mapping[str, Any], known: Collection[str], what: str) -> dict
 
 
 def number(options: Mapping[str, Any], name: str, most: int | None = None) -> int | None:
-    """Return an option that is a whole number of 1 or more.
+    """Return an option that is a positive integer.
 
     Raises:
         BadRequest: it is something else, or more than `most`.
@@ -174,7 +174,7 @@ def choice(name: str, value: Any, known: Sequence[str]) -> str:
     """Return the value of an option that is one of `known`.
 
     Raises:
-        BadRequest: it is not; the nearest is named.
+        BadRequest: it is not; the nearest is in the hint.
     """
     if value in known:
         return str(value)
@@ -183,12 +183,12 @@ def choice(name: str, value: Any, known: Sequence[str]) -> str:
 
 
 async def loaded(setup: Setup, weights: Weights, report: Report, load: Callable[[], T]) -> T:
-    """Return what `load` makes of a model, in a thread, telling how far it is.
+    """Return what `load` returns, from a thread, and report the progress.
 
     Raises:
-        EngineFailed: sentence-transformers cannot load the files, or they are not whole.
+        EngineFailed: sentence-transformers cannot load the files, or they are incomplete.
     """
-    threads = loading.calm_environment(setup.cpus)
+    threads = loading.prepare_environment(setup.cpus)
     try:
         report(_("importing {engine}", engine=ENGINE), None)
         await asyncio.to_thread(prepare, threads)

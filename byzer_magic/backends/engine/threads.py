@@ -1,4 +1,4 @@
-"""Models that block while they work: requests take turns in threads, so that the event loop stays awake."""
+"""Run models that block in threads: requests take turns, and the event loop stays responsive."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from byzer_magic.errors import ByzerError, ProviderError
 from byzer_magic.i18n import lazy_gettext as _
 
 Emit = Callable[[Any], None]
-"""Hands an item to the request that waits for it; may be called from any thread."""
+"""Passes an item to the waiting request; may be called from any thread."""
 Work = Callable[[Emit, threading.Event], None]
-"""Answers one request: emits its items, returns soon after the event is set, raises what went wrong."""
+"""Processes one request: emits its items, returns soon after the event is set, raises its errors."""
 
 
 class Turns:
     """Runs the work of requests, `at_once` at a time; further ones wait for their turn.
 
-    `engine` is what errors call the one who does the work.
+    `engine` is its name in errors.
     """
 
     def __init__(self, engine: str, at_once: int = 1) -> None:
@@ -31,7 +31,7 @@ class Turns:
 
     @property
     def running(self) -> int:
-        """Return how many requests are worked on."""
+        """Return the number of running requests."""
         return len(self._running)
 
     async def run(self, work: Work) -> AsyncGenerator[Any, None]:
@@ -39,7 +39,7 @@ class Turns:
 
         Raises:
             ByzerError: as `work` raised it.
-            ProviderError: something else went wrong in it.
+            ProviderError: another exception was raised.
         """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Any] = asyncio.Queue()
@@ -93,13 +93,13 @@ def _failure(engine: str, err: Exception) -> ProviderError:
 
 
 async def _until_done(thread: asyncio.Future[None]) -> None:
-    """Wait for a thread however often the waiting task is cancelled; then let the cancellation through."""
+    """Wait for a thread even if the task is cancelled; then raise the cancellation."""
     cancelled: asyncio.CancelledError | None = None
     while not thread.done():
         try:
             await asyncio.wait([thread])
         except asyncio.CancelledError as err:
             cancelled = err
-    thread.exception()  # read it, so that nobody is told of it twice
+    thread.exception()  # marks it as retrieved: asyncio would log it
     if cancelled:
         raise cancelled

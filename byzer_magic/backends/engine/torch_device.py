@@ -6,14 +6,14 @@ from byzer_magic.errors import BadParameter
 from byzer_magic.i18n import lazy_gettext as _
 
 _REFUSALS = (RuntimeError, AssertionError, ValueError, NotImplementedError)
-"""What torch raises, by the reason: a name it does not know, no such card, built without it, nothing implemented."""
+"""What torch raises for an unknown name, a missing card, a build without support, or a missing implementation."""
 
 
 def usable(name: str) -> str:
-    """Return the name of a device that is there, as torch writes it.
+    """Return the name of an available device, in torch's form.
 
     Raises:
-        BadParameter: torch cannot use it here; the message has its reason.
+        BadParameter: torch cannot use it here; the message has the reason.
     """
     import torch
 

@@ -1,6 +1,6 @@
 """Speech to text with a SenseVoice on disk, through FunASR: Chinese, Cantonese, English, Japanese, Korean.
 
-It hears emotions and events, too; they are in `raw` of the answer. https://github.com/FunAudioLLM/SenseVoice
+It recognizes emotions and events, too; they are in `raw` of the result. https://github.com/FunAudioLLM/SenseVoice
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Report, Setup
 from byzer_magic.backends.custom.sensevoice import engine, files as sensevoice_files, params as sensevoice_params, tags
-from byzer_magic.backends.custom.sensevoice.engine import Ears
+from byzer_magic.backends.custom.sensevoice.engine import Recognizer
 from byzer_magic.backends.custom.sensevoice.files import SILERO, Detector, Folder
-from byzer_magic.backends.custom.sensevoice.params import Ask
-from byzer_magic.backends.custom.sensevoice.tags import Piece
+from byzer_magic.backends.custom.sensevoice.params import Settings
+from byzer_magic.backends.custom.sensevoice.tags import TaggedSegment
 from byzer_magic.backends.engine import audio, loading
 from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.capabilities import Capability
@@ -28,11 +28,11 @@ from byzer_magic.local_models.engine_facts import MB, EngineFacts, EnginePackage
 from byzer_magic.types import Segment, TranscribeRequest, TranscriptChunk
 
 PACKAGES = (("funasr",), ("torch",), ("kaldi_native_fbank", "torchaudio"), ("av",))
-"""Import names that are needed, one of each row."""
+"""Import names of required packages, one of each row."""
 
 
 class SenseVoiceBackend(Backend):
-    """Write down speech with a local SenseVoice."""
+    """Transcribe speech with a local SenseVoice model."""
 
     info: ClassVar[Info] = Info(
         kind="custom/sensevoice",
@@ -48,14 +48,14 @@ class SenseVoiceBackend(Backend):
         ),
     )
 
-    def __init__(self, ears: Ears, setup: Setup) -> None:
-        self._ears = ears
+    def __init__(self, recognizer: Recognizer, setup: Setup) -> None:
+        self._recognizer = recognizer
         self._defaults = setup.params
         self._turns = Turns("SenseVoice")  # AutoModel keeps a request's settings in itself
 
     @classmethod
     def check(cls, setup: Setup) -> None:
-        """Check that the folders are whole, and that the parameters go together."""
+        """Check that the folders are complete and that the parameters are consistent."""
         sensevoice_params.check(setup.params)
         folder = sensevoice_files.sensevoice(setup.model_path)
         _detector(setup, folder)
@@ -66,79 +66,81 @@ class SenseVoiceBackend(Backend):
         """Load the model in a thread, so that the event loop stays responsive.
 
         Raises:
-            EngineFailed: FunASR cannot load it, or the detector is neither on this machine nor to be had.
+            EngineFailed: FunASR cannot load it, or the detector is neither on this machine nor on a hub.
         """
         folder = sensevoice_files.sensevoice(setup.model_path)
         try:
             detector = await _found_or_remote(setup, folder, report)
-            threads = loading.calm_environment(setup.cpus)
+            threads = loading.prepare_environment(setup.cpus)
             report(_("importing funasr"), None)
             await asyncio.to_thread(engine.load_package)
             with loading.watched(report, _("loading {name}", name=folder.path.name), folder.size):
-                ears = await asyncio.to_thread(engine.load, folder, detector, setup.params, threads, setup.gpus)
+                recognizer = await asyncio.to_thread(engine.load, folder, detector, setup.params, threads, setup.gpus)
         except Exception as err:
             raise loading.failed("FunASR", folder.path, err) from err
         report(_("model loaded"), 1.0)
-        return cls(ears, setup)
+        return cls(recognizer, setup)
 
     async def close(self) -> None:
         """Stop what runs, then free the model."""
         await self._turns.close()
-        del self._ears
+        del self._recognizer
 
     async def transcribe(self, request: TranscribeRequest) -> AsyncIterator[TranscriptChunk]:
-        """Yield what is said, stretch after stretch; the last item has language, emotion and events.
+        """Yield the transcript segment by segment; the last item has language, emotion and events.
 
-        Closing the iterator stops the model after the stretch that it is at.
+        Closing the iterator stops the model after the current segment.
 
         Raises:
-            BadRequest: the sound cannot be decoded, or an option is unknown or wrong.
+            BadRequest: the audio cannot be decoded, or an option is unknown or invalid.
         """
         if not request.audio.data:
             raise BadRequest(
                 _("This model transcribes audio, but the request has no audio."),
                 _("Send a file, bytes, or an audio widget."),
             )
-        ask = sensevoice_params.asked(self._defaults, request.options)
+        settings = sensevoice_params.asked(self._defaults, request.options)
 
         def work(emit: Emit, stopped: threading.Event) -> None:
             samples = audio.samples(request.audio, stopped=stopped)
             if not stopped.is_set():
-                for heard in _written(self._ears.listen(samples, ask, stopped), ask, len(samples) / audio.RATE):
-                    emit(heard)
+                for chunk in _chunks(
+                    self._recognizer.segments(samples, settings, stopped), settings, len(samples) / audio.RATE
+                ):
+                    emit(chunk)
 
         async with aclosing(self._turns.run(work)) as items:
             async for item in items:
                 yield item
 
 
-def _written(pieces: Iterator[Piece], ask: Ask, duration: float) -> Iterator[TranscriptChunk]:
-    """Yield what to tell of each piece, and of all of them."""
-    heard: list[Piece] = []
+def _chunks(tagged: Iterator[TaggedSegment], settings: Settings, duration: float) -> Iterator[TranscriptChunk]:
+    """Yield a chunk for each segment with text, and a last one with language, emotion and events."""
+    known: list[TaggedSegment] = []
     before = ""
-    for piece in pieces:
-        heard.append(piece)
-        text = _text(piece, ask.tags)
+    for found in tagged:
+        known.append(found)
+        text = _text(found, settings.tags)
         if text:
-            segment = Segment(piece.start, piece.end, text)
+            segment = Segment(found.start, found.end, text)
             yield TranscriptChunk(tags.joint(before, text) + text, segments=[segment], duration=duration)
             before = text
-    found = tags.summary(heard)
-    yield TranscriptChunk(language=found["language"], duration=duration, extra=found)
+    summary = tags.summary(known)
+    yield TranscriptChunk(language=summary["language"], duration=duration, extra=summary)
 
 
-def _text(piece: Piece, tags: str) -> str:
+def _text(segment: TaggedSegment, tags: str) -> str:
     if tags == "keep":
-        return piece.raw
+        return segment.raw
     if tags == "emoji":
         from funasr.utils.postprocess_utils import rich_transcription_postprocess
 
-        return str(rich_transcription_postprocess(piece.raw))
-    return piece.text
+        return str(rich_transcription_postprocess(segment.raw))
+    return segment.text
 
 
 def _detector(setup: Setup, folder: Folder) -> Detector | None:
-    """Return the detector where one is wanted and on this machine."""
+    """Return the detector, if one is configured and on this machine."""
     name = setup.params.get("vad_model")
     return sensevoice_files.detector(name, folder.path) if name else None
 

@@ -1,7 +1,7 @@
-"""SenseVoice through FunASR's AutoModel: loaded once, then fed stretch after stretch of a sound.
+"""SenseVoice through FunASR's AutoModel: loaded once, then given the audio segment by segment.
 
-`AutoModel.generate` hears a sound to its end before it says a word, and cannot be stopped. Here its two models take
-turns by their own `inference`: the detector hears a minute, then the stretches of speech in it are written down.
+`AutoModel.generate` processes all audio before it returns, and cannot be stopped. Here its two models alternate by
+their own `inference`: the detector processes a minute, then the speech segments in it are transcribed.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.backends.custom.sensevoice.files import SILERO, Detector, Folder
-from byzer_magic.backends.custom.sensevoice.params import Ask, vad_arguments
-from byzer_magic.backends.custom.sensevoice.spans import Span, batches, blocks, merged, quiet_cuts
-from byzer_magic.backends.custom.sensevoice.tags import Piece
+from byzer_magic.backends.custom.sensevoice.params import Settings, vad_arguments
+from byzer_magic.backends.custom.sensevoice.segments import Span, batches, blocks, merged, quiet_cuts
+from byzer_magic.backends.custom.sensevoice.tags import TaggedSegment
 from byzer_magic.backends.engine import torch_device
 from byzer_magic.backends.engine.audio import RATE
 from byzer_magic.errors import EngineFailed, MissingExtra
 from byzer_magic.i18n import lazy_gettext as _
 
 BLOCK_SECONDS = 60
-"""What the detector hears at once; fsmn-vad's own `chunk_size`, so that it finds what it finds in `generate`."""
+"""Audio per call of the detector; fsmn-vad's own `chunk_size`, so that it finds the same as in `generate`."""
 SILERO_SECONDS = 300
-"""The same for Silero, which hears every block anew."""
+"""The same for Silero, which keeps no state between blocks."""
 SHORTEST_SECONDS = 0.2
-"""FunASR makes no features of less."""
+"""FunASR computes no features for less."""
 
 
 @contextlib.contextmanager
-def calm() -> Iterator[Callable[[], str]]:
-    """Give a function that returns what FunASR has printed meanwhile, which goes to stderr; undo its logging setup."""
+def captured_stdout() -> Iterator[Callable[[], str]]:
+    """Return a function that returns what FunASR has printed, which goes to stderr; undo its logging setup."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     said = _Copied()
@@ -48,7 +48,7 @@ def calm() -> Iterator[Callable[[], str]]:
 
 
 class _Copied(io.StringIO):
-    """Takes what is printed, and passes it on to stderr."""
+    """Keeps what is printed, and forwards it to stderr."""
 
     def write(self, text: str) -> int:
         sys.stderr.write(text)
@@ -59,9 +59,9 @@ def load_package() -> None:
     """Import what takes long.
 
     Raises:
-        MissingExtra: FunASR came without a part that it needs, which it would tell much later.
+        MissingExtra: a part of FunASR could not be imported, which it would report much later.
     """
-    with calm():
+    with captured_stdout():
         import funasr
         from funasr.auto import auto_model  # noqa: F401
         from funasr.register import tables
@@ -75,12 +75,12 @@ def load_package() -> None:
                            _("Run: pip install 'byzer-magic[sensevoice]'"))  # fmt: skip
 
 
-def load(folder: Folder, detector: Detector | None, params: Mapping[str, Any], threads: int, gpus: float) -> Ears:
-    """Return the model with its detector, ready to listen.
+def load(folder: Folder, detector: Detector | None, params: Mapping[str, Any], threads: int, gpus: float) -> Recognizer:
+    """Return the model with its detector.
 
     Raises:
-        EngineFailed: the weights are not the model's, or a hub did not give the detector.
-        BadParameter: the device is not there.
+        EngineFailed: the weights belong to another model, or the detector could not be downloaded.
+        BadParameter: the device is not available.
     """
     from funasr import AutoModel
 
@@ -94,7 +94,7 @@ def load(folder: Folder, detector: Detector | None, params: Mapping[str, Any], t
     code = Path(params.get("remote_code", folder.path / "model.py")).expanduser()
     if trusted and code.is_file():
         more["remote_code"] = str(code)
-    with calm() as said:
+    with captured_stdout() as said:
         try:
             model = AutoModel(
                 model=str(folder.path),
@@ -114,8 +114,8 @@ def load(folder: Folder, detector: Detector | None, params: Mapping[str, Any], t
         raise EngineFailed(
             _("The model's own code cannot be loaded: {found}.", found=found[1][:300]), _("Check remote_code.")
         )
-    _check_whole(said(), model)
-    return Ears(model, params)
+    _check_complete(said(), model)
+    return Recognizer(model, params)
 
 
 _FETCH = re.compile(r"^Download: (.+) failed!: (.+)", re.MULTILINE)
@@ -136,8 +136,8 @@ def _explained(said: str, err: Exception) -> Exception:
     return err
 
 
-def _check_whole(said: str, model: Any) -> None:
-    """Raise an error when weights were missing: FunASR only prints that, and goes on with random ones."""
+def _check_complete(said: str, model: Any) -> None:
+    """Refuse a model with missing weights: FunASR only prints that, and continues with random ones."""
     missing = _MISSING.findall(said)
     if missing:
         models = (model.model, model.vad_model)
@@ -172,31 +172,33 @@ def _place(params: Mapping[str, Any], gpus: float) -> str:
     return "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
-class Ears:
-    """A loaded model; one sound at a time."""
+class Recognizer:
+    """A loaded model; it transcribes one request at a time."""
 
     def __init__(self, model: Any, params: Mapping[str, Any]) -> None:
         self._model = model
         self._params = params
         on_cpu = model.kwargs["device"] == "cpu"
-        self._batch_seconds = 0 if on_cpu else params["batch_size_s"]  # padding costs a CPU more than it saves
+        self._batch_seconds = (
+            0 if on_cpu else params["batch_size_s"]
+        )  # on a CPU, padding costs more than batching saves
 
-    def listen(self, samples: Any, ask: Ask, stopped: threading.Event) -> Iterator[Piece]:
-        """Yield what is said in each stretch of speech, in order, until the event is set."""
+    def segments(self, samples: Any, settings: Settings, stopped: threading.Event) -> Iterator[TaggedSegment]:
+        """Yield the speech segments in order, until the event is set; `samples` is float32 (n,) at 16 kHz."""
         spans = self._spans(_padded(samples), stopped)
         if self._params["merge_vad"]:
             spans = merged(spans, round(self._params["merge_length_s"] * 1000))
         for group in batches(spans, self._batch_seconds * 1000):
             if stopped.is_set():
                 return
-            sounds = [_padded(samples[start * RATE // 1000 : end * RATE // 1000]) for start, end in group]
-            yield from map(_piece, group, self.hear(sounds, ask))
+            clips = [_padded(samples[start * RATE // 1000 : end * RATE // 1000]) for start, end in group]
+            yield from map(_piece, group, self.recognize(clips, settings))
 
-    def hear(self, sounds: list[Any], ask: Ask) -> list[str]:
-        """Return what the model writes for short sounds, in one batch."""
+    def recognize(self, clips: list[Any], settings: Settings) -> list[str]:
+        """Return the model's output for each short clip, in one batch; clips are float32 (n,) at 16 kHz."""
         wishes = {"ban_emo_unk": True} if self._params["ban_emo_unk"] else {}
         found = self._model.inference(
-            sounds, batch_size=len(sounds), language=ask.language, use_itn=ask.use_itn, **wishes
+            clips, batch_size=len(clips), language=settings.language, use_itn=settings.use_itn, **wishes
         )
         return [str(result["text"]) for result in found]
 
@@ -223,7 +225,7 @@ class Ears:
             )
 
     def _block_wise(self, samples: Any, stopped: threading.Event) -> Iterator[Span]:
-        """Yield what is found in block after block; speech that reaches a block's end is heard again with the next."""
+        """Yield the segments of each block; speech that reaches the end of a block is repeated in the next one."""
         start, size = 0, SILERO_SECONDS * RATE
         while start < len(samples) and not stopped.is_set():
             end = min(start + size, len(samples))
@@ -242,8 +244,8 @@ class Ears:
         return [(int(start), int(end)) for start, end in found["value"]]
 
 
-def _piece(span: Span, raw: str) -> Piece:
-    return Piece(span[0] / 1000, span[1] / 1000, raw.strip())
+def _piece(span: Span, raw: str) -> TaggedSegment:
+    return TaggedSegment(span[0] / 1000, span[1] / 1000, raw.strip())
 
 
 def _padded(samples: Any) -> Any:

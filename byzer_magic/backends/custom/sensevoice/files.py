@@ -60,7 +60,7 @@ class Detector:
 
     @property
     def arguments(self) -> dict[str, str]:
-        """Return what FunASR is told of where it is."""
+        """Return FunASR's arguments for its location."""
         return {"hub": self.hub} if self.hub else {}
 
 
@@ -279,7 +279,7 @@ def unreachable(hub: str) -> str:
     answers: queue.SimpleQueue[str] = queue.SimpleQueue()
     late = f"no answer in {REACH_SECONDS:g} s"
 
-    def ask() -> None:
+    def settings() -> None:
         try:
             with urllib.request.urlopen(address(hub), timeout=REACH_SECONDS):  # noqa: S310 - a setting of this machine
                 answers.put("")
@@ -290,7 +290,7 @@ def unreachable(hub: str) -> str:
             reason = getattr(err, "reason", err)
             answers.put(late if isinstance(reason, TimeoutError) else str(reason))
 
-    threading.Thread(target=ask, name="hub", daemon=True).start()  # looking up a name obeys no timeout
+    threading.Thread(target=settings, name="hub", daemon=True).start()  # looking up a name obeys no timeout
     try:
         return answers.get(timeout=REACH_SECONDS)
     except queue.Empty:

@@ -1,4 +1,4 @@
-"""What SenseVoice in FunASR can be told: parameters of a deployment, options of a request.
+"""Parameters of a SenseVoice deployment and options of a request.
 
 Names are FunASR's: https://github.com/modelscope/FunASR/blob/main/funasr/auto/auto_model.py and
 https://github.com/modelscope/FunASR/blob/main/funasr/models/fsmn_vad_streaming/model.py.
@@ -94,21 +94,21 @@ PARAMS = (
 )  # fmt: skip
 
 _IGNORED = frozenset({"model", "stream", "user", "response_format", "include", "chunking_strategy", "extra_headers"})
-"""Options of OpenAI's that say nothing of how to listen here."""
+"""Options of OpenAI's API that have no effect on the transcript here."""
 _NAMES = {"chinese": "zh", "mandarin": "zh", "english": "en", "cantonese": "yue", "japanese": "ja", "korean": "ko"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """How one sound is to be written down."""
+class Settings:
+    """Settings of one request."""
 
     language: str
     use_itn: bool
     tags: str
 
 
-def asked(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> Ask:
-    """Return what a request asks for, where the deployment's settings stand in for what it does not say.
+def asked(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> Settings:
+    """Return the settings of a request: its options, else the deployment's parameters.
 
     Raises:
         BadRequest: an option is unknown (the nearest is named) or has a wrong value.
@@ -122,7 +122,7 @@ def asked(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> Ask:
             hint = suggest(name, by_name, f"It takes: {', '.join(by_name)}.")
             raise BadRequest(_("SenseVoice has no option {name!r}.", name=name), hint)
         found[name] = _typed(by_name[name], value)
-    return Ask(**found)
+    return Settings(**found)
 
 
 def _typed(param: Param, value: Any) -> Any:
@@ -137,7 +137,7 @@ def _typed(param: Param, value: Any) -> Any:
 
 
 def check(params: Mapping[str, Any]) -> None:
-    """Check what `Param` cannot: settings that need each other, and numbers that cannot be.
+    """Check what `Param` cannot: parameters that need each other, and the range of numbers.
 
     Raises:
         BadParameter: a setting means nothing as it stands.

@@ -1,6 +1,6 @@
-"""Speech to text with a Whisper on disk: a Hugging Face folder in transformers, a CTranslate2 one in faster-whisper.
+"""Speech to text with a local Whisper: Hugging Face folders in transformers, CTranslate2 folders in faster-whisper.
 
-The files decide which; `--infer_backend` need not be given. Sounds of any format are decoded by PyAV.
+The files decide which; `--infer_backend` is not needed. PyAV decodes audio of any format.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Report, Setup
 from byzer_magic.backends.custom.whisper import params as whisper_params, torch_model, windows
-from byzer_magic.backends.custom.whisper.ctranslate2 import FasterWhisper
+from byzer_magic.backends.custom.whisper.ctranslate2_model import FasterWhisper
 from byzer_magic.backends.custom.whisper.params import ENGLISH_VOCABULARY, WINDOW_SECONDS
 from byzer_magic.backends.custom.whisper.torch_model import TorchWhisper
 from byzer_magic.backends.engine import audio, loading
@@ -30,7 +30,7 @@ from byzer_magic.local_models.files import Weights
 from byzer_magic.types import TranscribeRequest, TranscriptChunk
 
 ENGINES = {"whisper": "transformers", "ctranslate2": "faster_whisper"}
-"""The package that runs a model, by the form of its files."""
+"""The package that runs a model, by its format."""
 DTYPES = {
     "whisper": ("auto", "float32", "float16", "bfloat16"),
     "ctranslate2": ("auto", "default", "float32", "float16", "bfloat16", "int16", "int8", "int8_float32",
@@ -39,7 +39,7 @@ DTYPES = {
 
 
 class WhisperBackend(Backend):
-    """Write down speech with a local Whisper."""
+    """Transcribe speech with a local Whisper model."""
 
     info: ClassVar[Info] = Info(
         kind="custom/whisper",
@@ -70,7 +70,7 @@ class WhisperBackend(Backend):
 
     @classmethod
     def check(cls, setup: Setup) -> None:
-        """Check that the files are a whole Whisper, and that it and its engine know the parameters."""
+        """Check that the files are a complete Whisper model, and that it and its engine support the parameters."""
         weights = _weights(setup)
         _check_packages(weights.format, setup.params)
         _check_loading(weights.format, setup.params)
@@ -85,7 +85,7 @@ class WhisperBackend(Backend):
         """
         weights = _weights(setup)
         name = ENGINES[weights.format]
-        threads = loading.calm_environment(setup.cpus)
+        threads = loading.prepare_environment(setup.cpus)
         at_once = max(1, setup.concurrency) if weights.format == "ctranslate2" else 1
         try:
             report(_("importing {name}", name=name), None)
@@ -102,23 +102,23 @@ class WhisperBackend(Backend):
         await asyncio.to_thread(self._engine.close)
 
     async def transcribe(self, request: TranscribeRequest) -> AsyncIterator[TranscriptChunk]:
-        """Yield what is said, as soon as each window of 30 s is done; the last item has language and duration.
+        """Yield the transcript, as soon as each window of 30 s is decoded; the last item has language and duration.
 
         Raises:
-            BadRequest: the sound cannot be decoded, or an option is unknown, wrong or beyond the model.
+            BadRequest: the audio cannot be decoded, or an option is unknown, invalid or not supported by the model.
         """
         if not request.audio.data:
             raise BadRequest(
                 _("This model transcribes audio, but the request has no audio."),
                 _("Send a file, bytes, or an audio widget."),
             )
-        ask = whisper_params.asked(self._defaults, request.options, english_only=self._engine.english_only)
-        _check_engine_has(ask.more, isinstance(self._engine, TorchWhisper), BadRequest)
+        settings = whisper_params.asked(self._defaults, request.options, english_only=self._engine.english_only)
+        _check_engine_has(settings.more, isinstance(self._engine, TorchWhisper), BadRequest)
 
         def work(emit: Emit, stopped: threading.Event) -> None:
             samples = audio.samples(request.audio, stopped=stopped)
-            for heard in windows.listen(self._engine, samples, ask, stopped):
-                emit(heard)
+            for chunk in windows.transcript(self._engine, samples, settings, stopped):
+                emit(chunk)
 
         async with aclosing(self._turns.run(work)) as items:
             async for item in items:
@@ -154,7 +154,7 @@ def _check_packages(form: str, params: Mapping[str, Any]) -> None:
 
 
 def _check_loading(form: str, params: Mapping[str, Any]) -> None:
-    """Check the parameters that `Param` cannot: each engine has others."""
+    """Check what `Param` cannot: the two engines support different values."""
     if params["dtype"] not in DTYPES[form]:
         known = ", ".join(DTYPES[form])
         raise BadParameter(
@@ -186,7 +186,7 @@ def _check_engine_has(settings: Mapping[str, Any], in_transformers: bool, refuse
 
 
 def _english_only(weights: Weights) -> bool:
-    """Return whether the model has the vocabulary of English alone, as its files say."""
+    """Return whether the model supports English only, according to its files."""
     if weights.format == "whisper":
         files.need_tokenizer(weights)
         path = weights.path / "generation_config.json"
@@ -197,7 +197,7 @@ def _english_only(weights: Weights) -> bool:
 
 
 def _vocabulary(path: Path) -> int:
-    """Return how many tokens a CTranslate2 folder lists."""
+    """Return the size of the vocabulary of a CTranslate2 folder."""
     for name in ("vocabulary.json", "vocabulary.txt"):
         if (path / name).is_file():
             text = (path / name).read_text(encoding="utf-8")
@@ -208,7 +208,7 @@ def _vocabulary(path: Path) -> int:
 
 
 def _import(name: str, params: Mapping[str, Any]) -> None:
-    """Import what takes long, and load what finds speech."""
+    """Import what takes long, and load the voice activity detector."""
     importlib.import_module("av")
     if name == "transformers":
         importlib.import_module("torch")

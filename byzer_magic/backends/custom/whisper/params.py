@@ -1,4 +1,4 @@
-"""What a Whisper model can be told: parameters of a deployment, options of a request, both in one table.
+"""Parameters of a Whisper deployment and options of a request, in one table.
 
 Names are OpenAI's (https://developers.openai.com/api/reference/resources/audio/subresources/transcriptions), then
 transformers'; those of faster-whisper are aliases.
@@ -18,11 +18,11 @@ from byzer_magic.i18n import lazy_gettext as _
 FORMATS = ("text", "json", "verbose_json")
 TASKS = ("transcribe", "translate")
 LADDER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""Temperatures that a window is tried at, one after the other, while what was heard cannot be right."""
+"""Temperatures at which a window is decoded, one after the other, while the result looks wrong."""
 WINDOW_SECONDS = 30.0
-"""What Whisper hears at once; more cannot be."""
+"""Length of Whisper's window; fixed by the model."""
 ENGLISH_VOCABULARY = 51864
-"""Tokens of the models that know English only; the others have more."""
+"""Vocabulary of the English-only models; the others have more tokens."""
 UNSPACED = frozenset({"zh", "yue", "ja", "th", "lo", "my", "bo", "km"})
 """Languages that are written without spaces between words."""
 
@@ -133,12 +133,12 @@ _BOUNDS = {
     "length_penalty": (-10, 10),
 }
 _IGNORED = frozenset({"model", "stream", "user", "extra_headers", "include", "chunking_strategy"})
-"""Options of OpenAI's that say nothing of how to listen here."""
+"""Options of OpenAI's API that have no effect on the transcript here."""
 _BY_NAME = {name: param for param in OPTIONS for name in (param.name, *param.aliases)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Settings:
     """What a request wants, checked."""
 
     language: str | None = None
@@ -154,13 +154,13 @@ class Ask:
     vad_filter: bool = True
     word_timestamps: bool = False
     verbose: bool = True
-    """Whether segments, language and duration are wanted beside the text."""
+    """Whether segments, language and duration are returned besides the text."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """Settings that go to the engine as they are."""
 
 
-def asked(defaults: Mapping[str, Any], options: Mapping[str, Any], *, english_only: bool) -> Ask:
-    """Return what a request's options ask for, where the deployment's stand in for those that are not given.
+def asked(defaults: Mapping[str, Any], options: Mapping[str, Any], *, english_only: bool) -> Settings:
+    """Return the settings of a request: its options, else the deployment's parameters.
 
     Raises:
         BadRequest: an option is unknown, has a value that cannot be, or is beyond the model.
@@ -189,11 +189,11 @@ def checked(
     english_only: bool,
     refused: type[ByzerError] = BadParameter,
     verbose: bool = True,
-) -> Ask:
-    """Return settings of the table `OPTIONS` as an `Ask`.
+) -> Settings:
+    """Return values of the table `OPTIONS` as `Settings`.
 
     Raises:
-        ByzerError: a value cannot be, or is beyond the model; of the kind `refused`.
+        ByzerError: a value is invalid or not supported by the model; of the class `refused`.
     """
     for name, (low, high) in _BOUNDS.items():
         if name in found and not low <= found[name] <= high:
@@ -222,7 +222,7 @@ def checked(
         )
     plain = {"num_beams", "no_speech_threshold", "logprob_threshold", "compression_ratio_threshold", "vad_filter",
              "condition_on_previous_text", "prompt"}  # fmt: skip
-    return Ask(
+    return Settings(
         language="en" if english_only else language,
         task=task,
         temperatures=_temperatures(found.get("temperature"), refused),

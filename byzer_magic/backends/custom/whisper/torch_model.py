@@ -12,9 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from byzer_magic.backends.custom.whisper import word_times
-from byzer_magic.backends.custom.whisper.params import ENGLISH_VOCABULARY, LANGUAGES, WINDOW_SECONDS, Ask
-from byzer_magic.backends.custom.whisper.windows import SHORTEST_SECONDS, Part, Piece, Stopped, repetitive, split
+from byzer_magic.backends.custom.whisper import word_timestamps
+from byzer_magic.backends.custom.whisper.params import ENGLISH_VOCABULARY, LANGUAGES, WINDOW_SECONDS, Settings
+from byzer_magic.backends.custom.whisper.windows import (
+    SHORTEST_SECONDS,
+    DecodedSegment,
+    Part,
+    Stopped,
+    repetitive,
+    split,
+)
 from byzer_magic.backends.engine import torch_device
 from byzer_magic.backends.engine.audio import RATE
 from byzer_magic.errors import BadRequest, EngineFailed
@@ -56,7 +63,7 @@ class _Found:
 
 
 class TorchWhisper:
-    """The model and what belongs to it."""
+    """A loaded CTranslate2 model."""
 
     def __init__(self, path: Path, params: Mapping[str, Any]) -> None:
         import torch
@@ -118,83 +125,93 @@ class TorchWhisper:
         if self._torch.cuda.is_available():
             self._torch.cuda.empty_cache()
 
-    def language(self, samples: Any, ask: Ask) -> str:
-        """Return the code of the language that is spoken in the first window."""
+    def language(self, samples: Any, settings: Settings) -> str:
+        """Return the code of the language spoken in the first window."""
         if self.english_only:
             return "en"
         scores = self._scores(self._encoded(samples[: int(self._window * RATE)]), [self._tokens.start])[0]
         return max(self._tokens.languages, key=lambda code: float(scores[self._tokens.languages[code]]))
 
-    def pieces(self, samples: Any, ask: Ask, stopped: threading.Event) -> Iterator[Piece]:
-        """Yield what is said, as soon as each window is done.
+    def segments(self, samples: Any, settings: Settings, stopped: threading.Event) -> Iterator[DecodedSegment]:
+        """Yield the segments, as soon as each window is decoded.
 
         Raises:
             BadRequest: the model does not know the language.
         """
-        if ask.language not in self._tokens.languages and not self.english_only:
-            name = LANGUAGES[str(ask.language)].title()
+        if settings.language not in self._tokens.languages and not self.english_only:
+            name = LANGUAGES[str(settings.language)].title()
             raise BadRequest(
                 _("This Whisper model does not support {name}.", name=name), _("Use a newer one, such as large-v3.")
             )
-        history = self._tokenizer.encode(f" {ask.prompt.strip()}", add_special_tokens=False) if ask.prompt else []
+        history = (
+            self._tokenizer.encode(f" {settings.prompt.strip()}", add_special_tokens=False) if settings.prompt else []
+        )
         at = 0.0
         while at + SHORTEST_SECONDS <= len(samples) / RATE and not stopped.is_set():
             window = samples[round(at * RATE) : round((at + self._window) * RATE)]
             encoded = self._encoded(window)
             try:
-                found = self._heard(encoded, history, ask, stopped)
+                found = self._heard(encoded, history, settings, stopped)
             except Stopped:
                 return
             if found is None:
                 at += self._window
                 continue
             parts, further = split(found.tokens, self._tokens.begin, len(window) / RATE)
-            yield from self._pieces(encoded, parts, at, len(window), ask)
-            sure = ask.condition_on_previous_text and found.temperature <= UNSURE_TEMPERATURE
+            yield from self._pieces(encoded, parts, at, len(window), settings)
+            sure = settings.condition_on_previous_text and found.temperature <= UNSURE_TEMPERATURE
             history = [*history, *(token for _, _, tokens in parts for token in tokens)] if sure else []
             at += further
 
-    def _pieces(self, encoded: Any, parts: Sequence[Part], at: float, samples: int, ask: Ask) -> Iterator[Piece]:
+    def _pieces(
+        self, encoded: Any, parts: Sequence[Part], at: float, samples: int, settings: Settings
+    ) -> Iterator[DecodedSegment]:
         """Yield the parts of a window that begins `at`, with their words where they are wanted."""
         whole = [token for _, _, tokens in parts for token in tokens]
         starts: list[float] = []
-        if ask.word_timestamps and whole:
-            lead = [*self._prompt([], ask), self._tokens.begin - 1]
+        if settings.word_timestamps and whole:
+            lead = [*self._prompt([], settings), self._tokens.begin - 1]
             with self._torch.inference_mode():
                 tokens = [*lead, *whole, self._tokens.end]
-                starts = word_times.times(self._model, self._heads, encoded, tokens, len(lead), samples)
+                starts = word_timestamps.times(self._model, self._heads, encoded, tokens, len(lead), samples)
         for start, end, tokens in parts:
             text = self._text(tokens)
-            words = word_times.words(self._text, tokens, starts, at, ask.language) if starts else ()
+            words = word_timestamps.words(self._text, tokens, starts, at, settings.language) if starts else ()
             starts = starts[len(tokens) :]
             if text.strip() and end > start:
-                yield Piece(at + start, at + end, text, words)
+                yield DecodedSegment(at + start, at + end, text, words)
 
     def _text(self, tokens: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
-    def _heard(self, encoded: Any, history: Sequence[int], ask: Ask, stopped: threading.Event) -> _Found | None:
-        """Return what is said in a window, tried at rising temperatures until it can be right; None is silence."""
-        prompt = self._prompt(history, ask)
+    def _heard(
+        self, encoded: Any, history: Sequence[int], settings: Settings, stopped: threading.Event
+    ) -> _Found | None:
+        """Return the text of a window, decoded at rising temperatures until it is plausible; None is silence."""
+        prompt = self._prompt(history, settings)
         silence = self._silence(encoded, prompt)
         found: list[_Found] = []
-        for temperature in ask.temperatures:
-            one = self._attempt(encoded, prompt, temperature, ask, stopped)
-            if silence > ask.no_speech_threshold and one.logprob < ask.logprob_threshold:
+        for temperature in settings.temperatures:
+            one = self._attempt(encoded, prompt, temperature, settings, stopped)
+            if silence > settings.no_speech_threshold and one.logprob < settings.logprob_threshold:
                 return None
-            looping = repetitive(one.text, ask.compression_ratio_threshold)
-            if one.logprob >= ask.logprob_threshold and not looping:
+            looping = repetitive(one.text, settings.compression_ratio_threshold)
+            if one.logprob >= settings.logprob_threshold and not looping:
                 return one
             found.append(one)
-        sane = [one for one in found if not repetitive(one.text, ask.compression_ratio_threshold)]
+        sane = [one for one in found if not repetitive(one.text, settings.compression_ratio_threshold)]
         return max(sane or found, key=lambda one: one.logprob)
 
-    def _prompt(self, history: Sequence[int], ask: Ask) -> list[int]:
-        """Return the tokens that the decoder starts with: what was said before, the language, the task."""
+    def _prompt(self, history: Sequence[int], settings: Settings) -> list[int]:
+        """Return the tokens that the decoder starts with: the previous text, the language, the task."""
         most = self._model.config.max_target_positions // 2 - 1
         before = [self._tokens.previous, *history[-most:]] if history else []
-        steer = [] if self.english_only else [self._tokens.languages[str(ask.language)], self._tokens.tasks[ask.task]]
+        steer = (
+            []
+            if self.english_only
+            else [self._tokens.languages[str(settings.language)], self._tokens.tasks[settings.task]]
+        )
         return [*before, self._tokens.start, *steer]
 
     def _encoded(self, window: Any) -> Any:
@@ -214,12 +231,12 @@ class TorchWhisper:
         return float(scores.softmax(-1)[self._tokens.no_speech])
 
     def _attempt(
-        self, encoded: Any, prompt: list[int], temperature: float, ask: Ask, stopped: threading.Event
+        self, encoded: Any, prompt: list[int], temperature: float, settings: Settings, stopped: threading.Event
     ) -> _Found:
-        """Return the tokens that the model hears at a temperature.
+        """Return the tokens that the model decodes at a temperature.
 
         Raises:
-            Stopped: the request is not wanted any more.
+            Stopped: the request was cancelled.
         """
         from transformers import GenerationMixin
         from transformers.generation import LogitsProcessorList, StoppingCriteriaList, WhisperTimeStampLogitsProcessor
@@ -230,9 +247,9 @@ class TorchWhisper:
                 raise Stopped
             return self._torch.zeros(len(ids), dtype=self._torch.bool, device=ids.device)
 
-        beams = 1 if temperature else ask.num_beams or 1
+        beams = 1 if temperature else settings.num_beams or 1
         longest = self._model.config.max_target_positions
-        more = {name: value for name, value in ask.more.items() if name != "length_penalty" or beams > 1}
+        more = {name: value for name, value in settings.more.items() if name != "length_penalty" or beams > 1}
         ids = self._torch.tensor([prompt], device=encoded.device)
         output = GenerationMixin.generate(  # Whisper's own would hear a window to its end in several rounds
             self._model,

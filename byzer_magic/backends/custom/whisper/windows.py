@@ -1,4 +1,4 @@
-"""Long sounds as Whisper hears them: speech without the silence between, window after window, tokens with times.
+"""Long audio for Whisper: speech without the silence between, window after window, tokens with times.
 
 The rules are those of https://arxiv.org/abs/2212.04356, section 4.5.
 """
@@ -13,27 +13,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from byzer_magic.backends.custom.whisper.params import UNSPACED, Ask
+from byzer_magic.backends.custom.whisper.params import UNSPACED, Settings
 from byzer_magic.backends.engine.audio import RATE
 from byzer_magic.types import Segment, TranscriptChunk
 
 TICK_SECONDS = 0.02
 """What one timestamp token counts."""
 BLOCK_SECONDS = 300
-"""How much is searched for speech at once: a second or two of work."""
+"""Audio that is searched for speech at once: a second or two of work."""
 EDGE_SECONDS = 0.5
-"""The silence that is left before and behind speech, and a little more."""
+"""The silence that is left around speech, and a little more."""
 SHORTEST_SECONDS = 0.1
-"""A sound, or what is left of one, that is shorter holds no word."""
+"""Shorter audio contains no word."""
 
 
 class Stopped(Exception):
-    """The request is not wanted any more."""
+    """The request was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word and when it was said."""
+    """A word and its time, in seconds."""
 
     start: float
     end: float
@@ -41,50 +41,57 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A stretch of speech, in seconds of what the engine was given."""
+class DecodedSegment:
+    """A segment of speech; times are in seconds of the samples that the engine was given."""
 
     start: float
     end: float
     text: str
-    """As the model wrote it, with the space before it."""
+    """As the model decoded it, with its leading space."""
     words: tuple[Word, ...] = ()
 
 
 Part = tuple[float, float, list[int]]
-"""Begin and end in seconds of a window, and the tokens of the text between."""
+"""Start and end in seconds of a window, and the tokens of the text between."""
 
 
 class Engine(Protocol):
-    """What runs the model."""
+    """Runs the model; samples are float32 (n,) at 16 kHz."""
 
     english_only: bool
 
-    def language(self, samples: Any, ask: Ask) -> str:
-        """Return the code of the language that is spoken."""
+    def language(self, samples: Any, settings: Settings) -> str:
+        """Return the code of the spoken language."""
 
-    def pieces(self, samples: Any, ask: Ask, stopped: threading.Event) -> Iterator[Piece]:
-        """Yield what is said, as soon as each window is done; `ask.language` is given."""
+    def segments(self, samples: Any, settings: Settings, stopped: threading.Event) -> Iterator[DecodedSegment]:
+        """Yield the segments, as soon as each window is decoded; `settings.language` is set."""
 
     def close(self) -> None:
         """Free the memory."""
 
 
-def listen(engine: Engine, samples: Any, ask: Ask, stopped: threading.Event) -> Iterator[TranscriptChunk]:
-    """Yield the transcript of 16 kHz samples piece by piece, with times in seconds of the whole sound."""
-    clock = Clock(_speech(samples, stopped) if ask.vad_filter else [(0, len(samples))])
-    heard = clock.cut(samples)
+def transcript(engine: Engine, samples: Any, settings: Settings, stopped: threading.Event) -> Iterator[TranscriptChunk]:
+    """Yield the transcript segment by segment, with times in seconds of the complete audio.
+
+    Args:
+        engine: runs the model.
+        samples: float32 (n,), mono, at 16 kHz.
+        settings: of the request.
+        stopped: ends the iterator when set.
+    """
+    timeline = Timeline(_speech(samples, stopped) if settings.vad_filter else [(0, len(samples))])
+    speech = timeline.cut(samples)
     words: list[dict[str, Any]] = []
-    language = ask.language
-    if len(heard) >= SHORTEST_SECONDS * RATE and not stopped.is_set():
-        language = language or engine.language(heard, ask)
+    language = settings.language
+    if len(speech) >= SHORTEST_SECONDS * RATE and not stopped.is_set():
+        language = language or engine.language(speech, settings)
         so_far = ""
-        for piece in engine.pieces(heard, replace(ask, language=language), stopped):
-            so_far = _joined(so_far, piece.text, spaced=language not in UNSPACED)
-            segment = Segment(*clock.span(piece.start, piece.end), piece.text.strip())
-            words += [_word(word, clock) for word in piece.words]
-            yield TranscriptChunk(so_far, [segment] if ask.verbose else None)
-    if ask.verbose:
+        for decoded in engine.segments(speech, replace(settings, language=language), stopped):
+            so_far = _joined(so_far, decoded.text, spaced=language not in UNSPACED)
+            segment = Segment(*timeline.span(decoded.start, decoded.end), decoded.text.strip())
+            words += [_word(word, timeline) for word in decoded.words]
+            yield TranscriptChunk(so_far, [segment] if settings.verbose else None)
+    if settings.verbose:
         duration = round(len(samples) / RATE, 3)
         yield TranscriptChunk(
             segments=[], language=language, duration=duration, extra={"words": words} if words else None
@@ -94,7 +101,7 @@ def listen(engine: Engine, samples: Any, ask: Ask, stopped: threading.Event) -> 
 
 
 def _joined(before: str, text: str, *, spaced: bool) -> str:
-    """Return a piece of text as it follows another: the space that the model wrote, none at the start."""
+    """Return a text as it follows another: with the space that the model decoded, none at the start."""
     if not before:
         return text.strip()
     if spaced and text[:1].isalnum():
@@ -102,13 +109,13 @@ def _joined(before: str, text: str, *, spaced: bool) -> str:
     return text.rstrip()
 
 
-def _word(word: Word, clock: Clock) -> dict[str, Any]:
-    start, end = clock.span(word.start, word.end)
+def _word(word: Word, timeline: Timeline) -> dict[str, Any]:
+    start, end = timeline.span(word.start, word.end)
     return {"word": word.word.strip(), "start": start, "end": end}
 
 
 def _speech(samples: Any, stopped: threading.Event) -> list[tuple[int, int]]:
-    """Return where speech begins and ends, in samples; as far as it was looked for when `stopped` is set."""
+    """Return start and end of each speech segment, in samples; incomplete when `stopped` is set."""
     from faster_whisper.vad import get_speech_timestamps
 
     found: list[tuple[int, int]] = []
@@ -118,26 +125,26 @@ def _speech(samples: Any, stopped: threading.Event) -> list[tuple[int, int]]:
         for part in get_speech_timestamps(samples[block : block + BLOCK_SECONDS * RATE]):
             start, end = block + part["start"], block + part["end"]
             if found and start <= found[-1][1]:
-                start = found.pop()[0]  # it goes on from the last block
+                start = found.pop()[0]  # it continues from the last block
             found.append((start, end))
     return found
 
 
-class Clock:
-    """Times in a sound of which only parts are left."""
+class Timeline:
+    """Maps times in the concatenated speech to times in the complete audio."""
 
     def __init__(self, parts: Sequence[tuple[int, int]]) -> None:
         self._parts = parts
         self._ends = list(itertools.accumulate(end - start for start, end in parts))
 
     def cut(self, samples: Any) -> Any:
-        """Return the parts alone, one after the other."""
+        """Return the speech alone, concatenated."""
         import numpy as np
 
         return np.concatenate([samples[start:end] for start, end in self._parts] or [samples[:0]])
 
     def span(self, start: float, end: float) -> tuple[float, float]:
-        """Return when in the whole sound a stretch of speech is.
+        """Return start and end of a speech segment in the complete audio, in seconds.
 
         One that reaches into the next part, or begins in the last one, by no more than the silence that was left
         around speech does not go there at all.
@@ -162,10 +169,15 @@ class Clock:
 
 
 def split(tokens: Sequence[int], begin: int, seconds: float) -> tuple[list[Part], float]:
-    """Return the stretches of a window with their tokens, and how far to go on to the next window.
+    """Return the segments of a window with their tokens, and the seconds to advance to the next window.
 
-    A window ends in the middle of speech when two timestamps close its last stretch but nothing follows: what comes
-    then is heard again. `begin` is the token of 0.00, `seconds` is how long the window is.
+    A window ends in the middle of speech when two timestamps close its last segment but nothing follows: the rest is
+    decoded again.
+
+    Args:
+        tokens: of the window, timestamps included.
+        begin: the timestamp token of 0.00.
+        seconds: length of the window.
     """
     pairs = [at for at in range(1, len(tokens)) if tokens[at - 1] >= begin and tokens[at] >= begin]
     whole = len(tokens) > 1 and tokens[-2] < begin <= tokens[-1]
@@ -185,6 +197,6 @@ def split(tokens: Sequence[int], begin: int, seconds: float) -> tuple[list[Part]
 
 
 def repetitive(text: str, limit: float) -> bool:
-    """Return whether a text repeats itself so much that it can be packed `limit` times smaller."""
+    """Return whether a text is so repetitive that it compresses by more than a factor of `limit`."""
     data = text.encode()
     return bool(data) and len(data) / len(zlib.compress(data)) > limit

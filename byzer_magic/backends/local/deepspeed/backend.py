@@ -1,4 +1,4 @@
-"""Models through DeepSpeed's inference engine, which stands around the one of transformers.
+"""Models through DeepSpeed's inference engine, which wraps the model of transformers.
 
 On one GPU it can put its own kernels in; on several it splits the model's matrices over them, one process each:
 https://deepspeed.readthedocs.io/en/latest/inference-init.html.
@@ -42,7 +42,7 @@ OWN = (
     Param(name="init_inference", kind="json", help=_("more arguments for deepspeed.init_inference, as a JSON object")),
 )
 NOT_HERE = ("device", "device_map", "max_memory", "offload_folder", "quantization", "quantization_config")
-"""Parameters of transformers that say what DeepSpeed decides."""
+"""Parameters of transformers for what DeepSpeed decides."""
 
 
 class DeepSpeedBackend(TransformersBackend):
@@ -65,7 +65,7 @@ class DeepSpeedBackend(TransformersBackend):
 
     @classmethod
     def check(cls, setup: Setup) -> None:
-        """Check files and parameters, and that the model can be split as it is wanted."""
+        """Check files and parameters, and that the model can be split into `tp_size` parts."""
         weights = transformers_check.check(setup)
         if setup.params["replace_with_kernel_inject"] and not setup.gpus:
             raise BadParameter(

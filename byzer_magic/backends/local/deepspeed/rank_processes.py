@@ -1,7 +1,7 @@
 """A model that is split over several processes by DeepSpeed: the worker is rank 0, the others follow it step by step.
 
-Every rank calls `generate` with the same arguments; rank 0 alone knows the requests, and tells the others after each
-token which token it was and which rows are done. https://www.deepspeed.ai/tutorials/automatic-tensor-parallelism/.
+Every rank calls `generate` with the same arguments; only rank 0 has the requests, and broadcasts each token and
+which rows are done. https://www.deepspeed.ai/tutorials/automatic-tensor-parallelism/.
 
 Imports torch and transformers, so it is imported in workers only. `python -m` of it is a follower.
 """
@@ -35,9 +35,9 @@ from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models.files import Weights
 
 GRACE_SECONDS = 10
-"""How long a follower that cannot load the model waits, for rank 0 to fail of the same and say so better."""
+"""How long a follower that cannot load the model waits, so that rank 0 can report the same error first."""
 END_SECONDS = 5
-"""How long the followers may take to end when they are told to."""
+"""How long the followers may take to end."""
 
 
 class Followers(transformers_engine.Lockstep):
@@ -59,35 +59,35 @@ class Followers(transformers_engine.Lockstep):
             watcher.start()
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        """End this process when a follower has died: it would wait for it for ever."""
+        """End this process when a follower has died: it would wait for it forever."""
         code = process.wait()
         if self._ending.is_set():
             return
-        sys.stderr.write(f"A process of the model ended with code {code}; so does this worker.\n")
+        sys.stderr.write(f"A process of the model ended with code {code}; this worker exits.\n")
         os._exit(1)
 
     def join(self) -> None:
-        """Agree on how to talk; called when the model is loaded, in all ranks."""
+        """Create the process group; called in all ranks when the model is loaded."""
         self._group = dist.new_group(backend="gloo")
 
     def begin(self, call: dict[str, Any]) -> dict[str, Any]:
-        """Tell the others what to generate."""
+        """Send the others the arguments of `generate`."""
         dist.broadcast_object_list([call], src=0, group=self._group)
         return call
 
     def agree(self, tokens: torch.Tensor, done: torch.Tensor) -> torch.Tensor:
-        """Tell the others the tokens and which rows are done."""
+        """Send the others the tokens and which rows are done."""
         dist.broadcast(torch.stack([tokens.cpu(), done.long()]), src=0, group=self._group)
         return done
 
     def lost(self) -> None:
-        """End this process: the others wait in the middle of something that will not go on."""
+        """End this process: the others wait in a step that will not continue."""
         sys.excepthook(*sys.exc_info())
         os._exit(1)
 
     @property
     def alone(self) -> bool:
-        """Always false: who leaves a forward pass early leaves the others waiting in it."""
+        """Always false: the others would wait in a forward pass that this rank leaves."""
         return False
 
     def close(self) -> None:
@@ -177,7 +177,7 @@ def _hint(err: Exception) -> str:
 
 
 class _Follow(StoppingCriteria):  # type: ignore[misc]  # transformers publishes no types
-    """Does after each token what rank 0 says."""
+    """Follows rank 0 after each token."""
 
     def __init__(self, group: Any) -> None:
         self._group = group
@@ -190,7 +190,7 @@ class _Follow(StoppingCriteria):  # type: ignore[misc]  # transformers publishes
 
 
 def follow(order: IO[bytes]) -> None:
-    """Be one of the other ranks, until rank 0 is gone."""
+    """Run as one of the other ranks until rank 0 ends."""
     given = json.loads(order.readline())
     threading.Thread(target=_end_with, args=(order,), name="leader", daemon=True).start()
     threads = given.pop("threads")
@@ -207,7 +207,7 @@ def follow(order: IO[bytes]) -> None:
 
 
 def _end_with(pipe: IO[bytes]) -> None:
-    """End this process when the other end of the pipe is closed, however rank 0 went."""
+    """End this process when the other end of the pipe is closed, however rank 0 ended."""
     pipe.read()
     os._exit(0)
 

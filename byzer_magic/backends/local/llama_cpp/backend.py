@@ -1,8 +1,8 @@
 """GGUF models through llama.cpp, one process per worker.
 
-Two packages can drive it, with the same parameters: llama-cpp-python is taken when it is installed (it is compiled
-for the machine), xllamacpp otherwise, and for pictures and reranking (it comes ready-made, with all of llama.cpp's
-server); `driver=` decides. Parameters are those of `llama_cpp.Llama`:
+Two packages can run it, with the same parameters: llama-cpp-python when it is installed (it is compiled for the
+machine), xllamacpp otherwise, and for images and reranking (it is prebuilt, with all of llama.cpp's server);
+`driver=` selects one. Parameters are those of `llama_cpp.Llama`:
 https://llama-cpp-python.readthedocs.io/en/latest/api-reference/#llama_cpp.Llama
 """
 
@@ -22,9 +22,9 @@ from byzer_magic.backends.engine import loading
 from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.local.llama_cpp import load as llama_load, requests as llama_requests
-from byzer_magic.backends.local.llama_cpp.drivers import RANK, Driver, Load
+from byzer_magic.backends.local.llama_cpp.driver import RANK, Driver, Load
+from byzer_magic.backends.local.llama_cpp.driver_xllamacpp import refusal
 from byzer_magic.backends.local.llama_cpp.params import BATCH, CHAT, CONTEXT, CONTEXT_UNIT, EMBED_CONTEXT, PARAMS
-from byzer_magic.backends.local.llama_cpp.xllama import refusal
 from byzer_magic.backends.openai import schema as wire
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadRequest, StreamTruncated
@@ -35,7 +35,7 @@ from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedReque
 
 MOST_TEXTS = 32
 MOST_CHARACTERS = 4096
-"""Texts, and their characters together, that are read at once: a cancel waits for the end of that."""
+"""Texts, and their total characters, per batch: a cancellation waits for its end."""
 
 
 _GPU_LIBRARIES = re.compile(r"ggml-(?:cuda|hip|vulkan|metal|sycl)")
@@ -53,7 +53,7 @@ def _xllamacpp_devices(package: Distribution) -> tuple[str, ...]:
 
 
 class LlamaCppBackend(Backend):
-    """Chat with a local GGUF model, embed or rerank by one."""
+    """Chat, embeddings or reranking with a local GGUF model."""
 
     info: ClassVar[Info] = Info(
         kind="custom/auto (llama_cpp)",
@@ -96,7 +96,7 @@ class LlamaCppBackend(Backend):
 
     @classmethod
     def check(cls, setup: Setup) -> None:
-        """Check that the files are there and are models, and that the chosen driver can do what is asked."""
+        """Check that the files are models, and that the driver supports the parameters."""
         llama_load.check(setup)
 
     @classmethod

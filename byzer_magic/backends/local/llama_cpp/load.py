@@ -1,4 +1,4 @@
-"""From the settings of a deployment to a loaded model: which driver, which files, and why it did not load."""
+"""From the parameters of a deployment to a loaded model: driver, files, and why loading failed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.engine import loading
-from byzer_magic.backends.local.llama_cpp import llama_python, xllama
-from byzer_magic.backends.local.llama_cpp.drivers import RANK, Driver, Load
+from byzer_magic.backends.local.llama_cpp import driver_llama_cpp_python, driver_xllamacpp
+from byzer_magic.backends.local.llama_cpp.driver import RANK, Driver, Load
 from byzer_magic.backends.local.llama_cpp.params import (
     BATCH,
     BOUNDS,
@@ -28,19 +28,19 @@ from byzer_magic.local_models import gguf, gguf_check
 
 DRIVERS: dict[str, tuple[str, Callable[[Load], Driver], str]] = {
     "llama-cpp-python": (
-        "llama_cpp", llama_python.LlamaCppPython, "pip install 'byzer-magic[llama-cpp-python]'"
+        "llama_cpp", driver_llama_cpp_python.LlamaCppPython, "pip install 'byzer-magic[llama-cpp-python]'"
     ),
-    "xllamacpp": ("xllamacpp", xllama.XLlamaCpp, "pip install 'byzer-magic[llama]'"),
+    "xllamacpp": ("xllamacpp", driver_xllamacpp.XLlamaCpp, "pip install 'byzer-magic[llama]'"),
 }  # fmt: skip
-"""Import name, class and install line of each driver, the preferred one first."""
+"""Import name, class and install command of each driver, the preferred one first."""
 MEAN = 1
-"""llama.cpp's number of the pooling that is taken for models that name none."""
+"""llama.cpp's number of the default pooling."""
 _ENCODERS = ("bert", "t5encoder", "gemma-embedding")
-"""What is in the architecture's name of models that cannot write."""
+"""Parts of the names of architectures that cannot generate text."""
 
 
 def check(setup: Setup) -> None:
-    """Check what can be seen without loading: the files, what they hold, and what the driver can do.
+    """Check what is known without loading: the files, their content, and what the driver supports.
 
     Raises:
         BadParameter: the deployment cannot work.
@@ -49,7 +49,7 @@ def check(setup: Setup) -> None:
     meta = gguf.metadata(path)
     params = setup.params
     _check_values(params)
-    if what := gguf.stranger(meta):
+    if what := gguf.other_model(meta):
         hint = "Give it as clip_model_path, and the language model as --model_path." if "mmproj" in what else ""
         raise BadParameter(
             _("{path} is not a language model but {what}.", path=path, what=what),
@@ -103,18 +103,18 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "numa": (lambda value: value in (0, 1, 2, 3, 4), _("Give true, false, or a number from 0 to 4.")),
 }
-"""What settings that are given as JSON have to be."""
+"""The form of settings that are given as JSON."""
 
 
 def adapter(lora: str) -> Path:
     """Return the file that `lora_path` names.
 
     Raises:
-        BadParameter: it is none, or no LoRA adapter.
+        BadParameter: it does not exist, or is not a LoRA adapter.
     """
     path = gguf.find(lora)
     meta = gguf.metadata(path)
-    if meta and "LoRA" not in gguf.stranger(meta):
+    if meta and "LoRA" not in gguf.other_model(meta):
         raise BadParameter(
             _("{path} is not a LoRA adapter.", path=path),
             _("Give a GGUF file made by convert_lora_to_gguf.py as lora_path."),
@@ -125,27 +125,31 @@ def adapter(lora: str) -> Path:
 def _check_driver(params: Mapping[str, Any], *, ranks: bool) -> None:
     if params.get("driver") == "xllamacpp":
         for name in LOADING:
-            if name in params and name not in xllama.SETTINGS:
-                raise xllama.missing(name)
+            if name in params and name not in driver_xllamacpp.SETTINGS:
+                raise driver_xllamacpp.missing(name)
     if params.get("driver") == "llama-cpp-python":
         if ranks:
             raise BadParameter(_("llama-cpp-python does not support reranking."), _("Add driver=xllamacpp."))
-        if "clip_model_path" in params and importlib.util.find_spec("llama_cpp") and not llama_python.can_see():
-            raise llama_python.blind()
+        if (
+            "clip_model_path" in params
+            and importlib.util.find_spec("llama_cpp")
+            and not driver_llama_cpp_python.has_vision()
+        ):
+            raise driver_llama_cpp_python.no_vision()
 
 
 def mmproj(clip: str) -> Path:
     """Return the file that `clip_model_path` names.
 
     Raises:
-        BadParameter: it is none, or a model of another kind.
+        BadParameter: it does not exist, or is another kind of model.
     """
     path = Path(clip).expanduser()
     if path.is_dir():
         raise BadParameter(_("clip_model_path is a folder: {path}.", path=path), _("Give the mmproj file in it."))
     path = gguf.find(clip)
     meta = gguf.metadata(path)
-    if meta and "mmproj" not in gguf.stranger(meta):
+    if meta and "mmproj" not in gguf.other_model(meta):
         raise BadParameter(
             _("{path} is not an mmproj file.", path=path), _("Give the model's mmproj-*.gguf as clip_model_path.")
         )
@@ -153,24 +157,24 @@ def mmproj(clip: str) -> Path:
 
 
 def embedding(params: Mapping[str, Any], meta: Mapping[str, Any]) -> bool:
-    """Return whether the model makes vectors or scores: as it is told, or as it was made for."""
+    """Return whether the model is for embeddings or scores: by the parameter, else by its metadata."""
     family = str(meta.get("general.architecture", ""))
     made_for_it = bool(meta.get(f"{family}.pooling_type")) or any(name in family for name in _ENCODERS)
     return bool(params.get("embedding", made_for_it))
 
 
 def pooling(params: Mapping[str, Any], meta: Mapping[str, Any]) -> int:
-    """Return how a text's tokens become one vector: as it is told, as the model says, or else their mean."""
+    """Return the pooling: of the parameter, else of the model, else mean."""
     told = params.get("pooling_type", -1)
     own = meta.get(f"{meta.get('general.architecture')}.pooling_type") or MEAN
     return int(own if told < 0 else told)
 
 
 def driver_name(params: Mapping[str, Any], *, fuller: bool = False) -> str:
-    """Return the driver that is asked for, or else the first that is installed; `fuller` prefers the one that can more.
+    """Return the requested driver, else the first that is installed; `fuller` prefers the one with more features.
 
     Raises:
-        MissingExtra: it is not installed; the hint is the line that installs it.
+        MissingExtra: it is not installed; the hint has the install command.
     """
     known = sorted(DRIVERS, reverse=fuller)
     wanted = [params["driver"]] if "driver" in params else known
@@ -184,7 +188,7 @@ def driver_name(params: Mapping[str, Any], *, fuller: bool = False) -> str:
 
 
 def load_of(setup: Setup) -> tuple[str, Load]:
-    """Return the driver's name, and what it is to load, with the defaults that depend on the model and the machine."""
+    """Return the driver's name and what it loads, with the defaults for the model and the machine."""
     path = gguf.find(setup.model_path)
     meta = gguf.metadata(path)
     longest = gguf.context_length(meta)
@@ -194,7 +198,7 @@ def load_of(setup: Setup) -> tuple[str, Load]:
     settings.setdefault("n_ctx", min(most, longest or most))
     settings["n_ctx"] = settings["n_ctx"] or longest or most
     batch = BATCH
-    if embeds:  # a text is read at once, all of it
+    if embeds:  # a text is processed in one batch
         settings |= {"embedding": True, "pooling_type": pooling(setup.params, meta)}
         batch = settings["n_ctx"]
         settings.setdefault("n_ubatch", batch)
@@ -222,11 +226,11 @@ def loaded(name: str, load: Load) -> Driver:
     """Return the loaded model.
 
     Raises:
-        EngineFailed: llama.cpp cannot load it, because of what the message says.
+        EngineFailed: llama.cpp cannot load it; the message has the reason.
     """
     lora = load.settings.get("lora_path")
     for path in filter(None, (load.path, load.mmproj, lora and Path(lora).expanduser())):
-        if reason := gguf_check.damage(path):  # llama.cpp only says that it failed, if it does not crash
+        if reason := gguf_check.damage(path):  # llama.cpp reports no reason, or crashes
             raise EngineFailed(
                 _("llama.cpp cannot load {path}: {reason}.", path=path, reason=reason), _("Download it again.")
             )
@@ -240,7 +244,7 @@ def _failed(load: Load, err: Exception) -> ByzerError:
     if isinstance(err, ByzerError) and not isinstance(err, EngineFailed):
         return err
     text = str(err)
-    path = load.mmproj if load.mmproj and _OF_THE_EYE.search(text) else load.path
+    path = load.mmproj if load.mmproj and _OF_VISION.search(text) else load.path
     if unknown := _ARCHITECTURE.search(text):
         return EngineFailed(
             _(
@@ -259,4 +263,4 @@ _REASON = re.compile(
     r"(?:error loading model|failed to load model '[^']*'|mtmd_init_from_file: error): (?!Failed to load CLIP)(.+)"
 )
 _LINE = re.compile(r"^(?:[\d.]+ E )?(?:\w[\w ]*: )*(.+)", re.MULTILINE)
-_OF_THE_EYE = re.compile(r"clip|mmproj|mtmd|multimodal")
+_OF_VISION = re.compile(r"clip|mmproj|mtmd|multimodal")

@@ -1,4 +1,4 @@
-"""What a request asks of llama.cpp, in one form for both drivers: its grammar or schema, and its tools.
+"""Requests for llama.cpp, in one form for both drivers: grammar or schema, and tools.
 
 Where a driver, or the model's chat template, knows nothing of tools, they work all the same: the model first chooses,
 held by a grammar, between the names of the tools and words of its own; then it writes the arguments, held by the
@@ -16,14 +16,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from byzer_magic.backends.engine.threads import Emit
-from byzer_magic.backends.local.llama_cpp.drivers import Driver
+from byzer_magic.backends.local.llama_cpp.driver import Driver
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import lazy_gettext as _
 
 WORDS = "(message)"
-"""Stands for an answer in words among the tools' names; none of them can be that."""
+"""Stands for a text response among the tools' names; no tool can have this name."""
 LONGEST_NAME = 128
-"""Tokens of a tool's name, at most."""
+"""Maximum tokens of a tool's name."""
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _FORMATS = "text, json_object or json_schema"
 
@@ -32,7 +32,7 @@ def constrained(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a body with `schema` in the place of `response_format`.
 
     Raises:
-        BadRequest: the format is none of OpenAI's, has no schema, or comes together with a grammar.
+        BadRequest: the format is unknown, has no schema, or is combined with a grammar.
     """
     found = dict(body)
     schema = found.pop("json_schema", None)
@@ -73,10 +73,10 @@ def _schema(asked: Any) -> Any:
 
 
 def answer(driver: Driver, body: dict[str, Any], emit: Emit, stopped: threading.Event) -> None:
-    """Answer a request by `driver`, with tools however much the driver knows of them.
+    """Process a request with `driver`, with tools even if the driver does not support them.
 
     Raises:
-        BadRequest: the request cannot be answered.
+        BadRequest: the request is invalid.
     """
     rest = {name: value for name, value in body.items() if name not in ("tools", "tool_choice")}
     tools = _tools(body.get("tools"))
@@ -91,14 +91,14 @@ def answer(driver: Driver, body: dict[str, Any], emit: Emit, stopped: threading.
     elif driver.finds_calls and choice == "auto":
         driver.generate({**rest, "tools": list(tools.values()), "tool_choice": choice}, emit, stopped)
     else:
-        _Held(driver, rest, tools, emit, stopped).answer(choice)
+        _ConstrainedAnswer(driver, rest, tools, emit, stopped).answer(choice)
 
 
 def _tools(given: Any) -> dict[str, Any]:
     """Return the tools by name.
 
     Raises:
-        BadRequest: they are not of OpenAI's form.
+        BadRequest: they are not in OpenAI's format.
     """
     found = {}
     for tool in given or []:
@@ -160,7 +160,7 @@ def _plain(content: Any) -> str:
     return content or ""
 
 
-class _Held:
+class _ConstrainedAnswer:
     """One answer with tools, by a driver that knows nothing of calls."""
 
     def __init__(

@@ -1,7 +1,7 @@
 """Models through Hugging Face transformers: folders of weights as they are published, and GGUF files.
 
-Slower than vLLM, but it runs nearly everything on anything. Requests of one worker are answered in batches where they
-agree in their options: https://huggingface.co/docs/transformers/llm_tutorial.
+Slower than vLLM, but it runs nearly every model on any device. Requests of one worker are batched when their options
+agree: https://huggingface.co/docs/transformers/llm_tutorial.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from byzer_magic.backends.base import Backend, Info, Report, Setup
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.local.transformers import check as transformers_check, params as transformers_params
 from byzer_magic.backends.local.transformers.batch import Batches
-from byzer_magic.backends.local.transformers.params import Wishes
+from byzer_magic.backends.local.transformers.params import Generation
 from byzer_magic.backends.openai import schema as wire
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import (
@@ -74,7 +74,7 @@ class TransformersBackend(Backend):
             BadParameter: it has no chat template, or its device is not there.
         """
         weights = transformers_check.check(setup)
-        threads = loading.calm_environment(setup.cpus)
+        threads = loading.prepare_environment(setup.cpus)
         try:
             report(_("importing {packages}", packages=cls.packages), None)
             await asyncio.to_thread(cls._import, threads)
@@ -105,17 +105,17 @@ class TransformersBackend(Backend):
         del self._model
 
     def capabilities(self) -> frozenset[Capability]:
-        """Return what the model can do: tools are among it when its tokenizer knows how calls are written."""
+        """Return what the model can do: tools when its tokenizer has a template for tool calls."""
         can = getattr(self._model.tokenizer, "response_template", None)
         return frozenset({Capability.CHAT, Capability.TOOLS} if can else {Capability.CHAT})
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Yield the answer as it is made; closing the iterator takes the request out of its batch.
+        """Yield the response as it is generated; closing the iterator removes the request from its batch.
 
         Raises:
             ContextTooLong: the prompt does not fit into the context.
-            BadRequest: an option is unknown or wrong, or the chat template refuses the messages.
-            Unsupported: the model or transformers cannot do what is asked.
+            BadRequest: an option is unknown or invalid, or the chat template rejects the messages.
+            Unsupported: the model or transformers does not support the request.
         """
         async with aclosing(self._generate(request)) as chunks:
             if request.stream:
@@ -125,10 +125,10 @@ class TransformersBackend(Backend):
                 yield wire.merged([chunk async for chunk in chunks])
 
     async def _generate(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
-        wishes = transformers_params.wishes(self._defaults, request.options)
-        row = await asyncio.to_thread(self._row, request, wishes)
+        generation = transformers_params.generation(self._defaults, request.options)
+        row = await asyncio.to_thread(self._row, request, generation)
         finished = False
-        async with aclosing(self._batches.run(row, wishes.group(len(row.prompt)))) as chunks:
+        async with aclosing(self._batches.run(row, generation.group(len(row.prompt)))) as chunks:
             async for chunk in chunks:
                 finished = finished or chunk.finish is not None
                 yield chunk
@@ -138,12 +138,12 @@ class TransformersBackend(Backend):
                 _("Send the request again; see %byzer logs."),
             )
 
-    def _row(self, request: ChatRequest, wishes: Wishes) -> Row:
+    def _row(self, request: ChatRequest, generation: Generation) -> Row:
+        from byzer_magic.backends.local.transformers.detokenizer import Detokenizer
         from byzer_magic.backends.local.transformers.engine import Row, tool_reader
-        from byzer_magic.backends.local.transformers.text import Text
 
         model = self._model
-        prompt = _prompt(model, request, wishes)
+        prompt = _prompt(model, request, generation)
         room = model.context - len(prompt)
         if room < 1:
             raise ContextTooLong(
@@ -158,19 +158,19 @@ class TransformersBackend(Backend):
             )
         return Row(
             prompt=prompt,
-            wishes=wishes,
-            limit=min(wishes.limit or room, room),
-            text=Text(model.decode, wishes.stops),
-            finish=tool_reader(model, prompt, wishes) if wishes.tools else None,
+            generation=generation,
+            limit=min(generation.limit or room, room),
+            text=Detokenizer(model.decode, generation.stops),
+            finish=tool_reader(model, prompt, generation) if generation.tools else None,
         )
 
 
-def _prompt(model: Model, request: ChatRequest, wishes: Wishes) -> list[int]:
-    """Return the tokens of a conversation, written by the model's chat template."""
+def _prompt(model: Model, request: ChatRequest, generation: Generation) -> list[int]:
+    """Return the tokens of a conversation, formatted by the model's chat template."""
     from jinja2 import TemplateError
 
     tokenizer = model.tokenizer
-    tools = list(wishes.tools) or None
+    tools = list(generation.tools) or None
     if tools and not getattr(tokenizer, "response_template", None):
         raise Unsupported(
             _("transformers cannot parse tool calls of this model: its tokenizer has no response_template."),
@@ -182,7 +182,7 @@ def _prompt(model: Model, request: ChatRequest, wishes: Wishes) -> list[int]:
         )
     try:
         found = tokenizer.apply_chat_template(
-            _plain(request), tools=tools, add_generation_prompt=True, return_dict=True, **dict(wishes.template)
+            _plain(request), tools=tools, add_generation_prompt=True, return_dict=True, **dict(generation.template)
         )
     except (TemplateError, ValueError, TypeError, KeyError) as err:
         reason = " ".join(str(err).split())
@@ -195,7 +195,7 @@ def _prompt(model: Model, request: ChatRequest, wishes: Wishes) -> list[int]:
 
 
 def _plain(request: ChatRequest) -> list[dict[str, Any]]:
-    """Return the messages with their parts joined to one text, which is what templates of text models take."""
+    """Return the messages with their parts joined to one text, as templates of text models expect."""
     return [{**turn, "content": _text(turn.get("content"))} for turn in map(_checked, wire.messages(request.messages))]
 
 

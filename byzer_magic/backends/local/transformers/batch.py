@@ -1,4 +1,4 @@
-"""Requests that wait while a model works are answered together when it is free, where they ask for the same thing."""
+"""Batches requests that wait while a model works, when their options agree."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any, Protocol
 from byzer_magic.backends.engine.threads import Emit, Turns
 
 JOIN_SECONDS = 0.01
-"""How long a free model waits for others to join a request: those sent together are answered together."""
+"""How long an idle model waits for more requests to join a batch."""
 
 
 class Joinable(Protocol):
-    """A request that may be answered together with others."""
+    """A request that may be batched with others."""
 
     stopped: threading.Event
     done: bool
 
 
 Answer = Callable[[Sequence[Any], Callable[[Any, Any], None], threading.Event], None]
-"""Answers several requests; emits items with the request that they are for, and None where one only ends."""
+"""Processes several requests; emits items with their request, and None when a request only ends."""
 
 
 class _Place:
-    """A request's place in the queue, and where its answer comes out."""
+    """A request in the queue, and the queue of its results."""
 
     def __init__(self, row: Joinable, group: object) -> None:
         self.row, self.group = row, group
@@ -45,19 +45,19 @@ class Batches:
         self._arrived = asyncio.Event()
         self._end = object()
         self.sizes: list[int] = []
-        """How many requests the last batches answered."""
+        """Sizes of the last batches."""
         self._task = asyncio.create_task(self._serve(), name=f"{name} batches")
 
     @property
     def running(self) -> int:
-        """Return how many batches are worked on."""
+        """Return the number of running batches."""
         return self._turns.running
 
     async def run(self, row: Joinable, group: object) -> AsyncGenerator[Any, None]:
-        """Yield the items of one request; closing the iterator takes it out of its batch.
+        """Yield the items of one request; closing the iterator removes it from its batch.
 
         Raises:
-            ByzerError: something went wrong in the batch.
+            ByzerError: the batch failed.
         """
         place = _Place(row, group)
         self._waiting.append(place)
@@ -93,7 +93,7 @@ class Batches:
                 await self._one(batch)
 
     def _next(self) -> list[_Place]:
-        """Take the request that has waited longest, and those that can be answered with it."""
+        """Take the request that has waited longest, and those that can be batched with it."""
         if not self._waiting:
             return []
         first = self._waiting[0]
@@ -116,7 +116,7 @@ class Batches:
                         places[row].items.put_nowait(item)
                     if last:
                         self._leave(places[row])
-        except Exception as err:  # noqa: BLE001 - it belongs to those who wait for the batch
+        except Exception as err:  # noqa: BLE001 - it is raised for the requests of the batch
             failure = err
         finally:
             for place in batch:

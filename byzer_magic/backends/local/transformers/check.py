@@ -1,4 +1,4 @@
-"""What can be said of a model for transformers before anything is imported: files, architecture, packages."""
+"""Checks of a model for transformers that import nothing heavy: files, architecture, packages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PIP_NAMES = {"optimum.quanto": "optimum-quanto", "compressed_tensors": "compres
               "auto_round": "auto-round", "quark": "amd-quark"}  # fmt: skip
 _NO_TEXT = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering",
             "ForMultipleChoice", "ForImageClassification", "ForPreTraining", "Model", "ForCTC")  # fmt: skip
-"""Endings of architectures that write no text."""
+"""Endings of architectures that do not generate text."""
 _OTHERS = {
     "sentence-transformers": "It makes embeddings: deploy it with --pretrained_model_type custom/bge.",
     "reranker": "It orders documents: deploy it with --pretrained_model_type custom/bge_rerank.",
@@ -37,10 +37,10 @@ _OTHERS = {
 
 
 def check(setup: Setup) -> files.Weights:
-    """Return what the files say, when a causal language model can be loaded from them as the parameters want.
+    """Return the files' description, when a causal language model can be loaded from them with the parameters.
 
     Raises:
-        BadParameter: they hold another kind of model, lack a tokenizer, or parameters do not go together.
+        BadParameter: they contain another kind of model, lack a tokenizer, or parameters exclude each other.
         MissingExtra: a package is missing that the parameters or the weights need.
     """
     weights = files.look(setup.model_path)
@@ -64,14 +64,14 @@ def check(setup: Setup) -> files.Weights:
     response_template(params)
     defaults = {name: params[name] for name in transformers_params.GENERATION if name in params}
     try:
-        transformers_params.wishes({}, defaults)
+        transformers_params.generation({}, defaults)
     except ByzerError as err:
         raise BadParameter(err.message, err.hint) from err
     return weights
 
 
 def text_or_file(name: str, params: Mapping[str, Any]) -> str | None:
-    """Return the text that a parameter gives, or that lies in the file which it names.
+    """Return the text of a parameter, or of the file that it names.
 
     Raises:
         BadParameter: it looks like a path, but there is no such file.
@@ -88,10 +88,10 @@ def text_or_file(name: str, params: Mapping[str, Any]) -> str | None:
 
 
 def response_template(params: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the response template that is given.
+    """Return the response template.
 
     Raises:
-        BadParameter: it is no JSON object.
+        BadParameter: it is not a JSON object.
     """
     text = text_or_file("response_template", params)
     if text is None:

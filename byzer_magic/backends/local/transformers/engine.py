@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from byzer_magic.backends.local.transformers.params import Wishes
-from byzer_magic.backends.local.transformers.text import Text
+from byzer_magic.backends.local.transformers.detokenizer import Detokenizer
+from byzer_magic.backends.local.transformers.params import Generation
 from byzer_magic.types import ChatChunk, Usage
 
 Emit = Callable[["Row", ChatChunk | None], None]
@@ -31,9 +31,9 @@ class Row:
     """One request in a batch."""
 
     prompt: list[int]
-    wishes: Wishes
+    generation: Generation
     limit: int
-    text: Text
+    text: Detokenizer
     finish: Finish | None = None
     stopped: threading.Event = field(default_factory=threading.Event)
     tokens: list[int] = field(default_factory=list)
@@ -113,12 +113,12 @@ class Model:
         """Answer requests that agree in their sampling, all in one batch."""
         self._rows, self._stopped = rows, stopped
         longest = max(len(row.prompt) for row in rows)
-        seed = rows[0].wishes.seed
+        seed = rows[0].generation.seed
         call = {
             "ids": [[self.pad] * (longest - len(row.prompt)) + row.prompt for row in rows],
             "mask": [[0] * (longest - len(row.prompt)) + [1] * len(row.prompt) for row in rows],
             "most": max(row.limit for row in rows),
-            "sampling": dict(rows[0].wishes.sampling),
+            "sampling": dict(rows[0].generation.sampling),
             "seed": torch.seed() % 2**63 if seed is None else seed,
         }
         try:
@@ -217,14 +217,14 @@ def _layers(network: Any) -> Sequence[Any]:
     return max(lists, key=len, default=[network])
 
 
-def tool_reader(model: Model, prompt: list[int], wishes: Wishes) -> Finish:
+def tool_reader(model: Model, prompt: list[int], generation: Generation) -> Finish:
     """Return what reads tool calls and reasoning out of an answer, by transformers' own parser."""
 
     def finish(tokens: list[int], why: str) -> ChatChunk | None:
         kept = [token for token in tokens if token not in model.ends]
         try:
             found = model.tokenizer.parse_response(
-                model.tokenizer.decode(kept), prefix=model.tokenizer.decode(prompt), tools=list(wishes.tools)
+                model.tokenizer.decode(kept), prefix=model.tokenizer.decode(prompt), tools=list(generation.tools)
             )
         except (ValueError, TypeError, KeyError):
             return None  # an answer that was cut off, or does not keep to the template: its text is the answer

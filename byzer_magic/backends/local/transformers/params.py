@@ -1,4 +1,4 @@
-"""What models in transformers can be told: parameters of a deployment, and options of a request.
+"""Parameters of a transformers deployment and options of a request.
 
 Loading: https://huggingface.co/docs/transformers/main_classes/model#transformers.PreTrainedModel.from_pretrained.
 Generation: https://huggingface.co/docs/transformers/main_classes/text_generation; OpenAI's names stand beside.
@@ -85,18 +85,18 @@ _BOUNDS: dict[str, tuple[type, float, float]] = {
     "seed": (int, -(2**63), 2**63 - 1),
 }
 _CHANCE = ("top_p", "top_k", "min_p", "typical_p")
-"""Options that mean nothing unless words are chosen by chance."""
+"""Options that have no effect without sampling."""
 _NEUTRAL = {"repetition_penalty": 1, "no_repeat_ngram_size": 0, "frequency_penalty": 0, "presence_penalty": 0}
 _PADDING_MATTERS = ("repetition_penalty", "no_repeat_ngram_size")
-"""Options that look at the prompt, and would take the padding before it for a part of it."""
+"""Options that look at the prompt, and would count its padding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """How one answer is to be made."""
+class Generation:
+    """Settings for generating one response."""
 
     sampling: tuple[tuple[str, Any], ...]
-    """What `generate` is told; requests that agree in it can be answered together."""
+    """Arguments of `generate`; requests that agree in them can be batched."""
     limit: int | None = None
     stops: tuple[str, ...] = ()
     seed: int | None = None
@@ -105,19 +105,19 @@ class Wishes:
     """Variables for the chat template."""
 
     def group(self, prompt: int) -> tuple[Any, ...]:
-        """Return what two requests must have in common to be answered together, given this one's prompt length."""
+        """Return what two requests must have in common to be batched, given this one's prompt length in tokens."""
         named = dict(self.sampling)
         same_length = prompt if any(name in named for name in _PADDING_MATTERS) else None
         alone = object() if named["do_sample"] and self.seed is not None else None
         return (self.sampling, same_length, alone)
 
 
-def wishes(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> Wishes:
-    """Return how to answer, from the deployment's defaults and a request's options.
+def generation(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> Generation:
+    """Return the settings from the deployment's defaults and a request's options.
 
     Raises:
-        BadRequest: an option is unknown (the nearest is named) or out of bounds.
-        Unsupported: transformers cannot do that.
+        BadRequest: an option is unknown (the nearest is in the hint) or out of bounds.
+        Unsupported: transformers does not support it.
     """
     own = _named({**options, **(options.get("extra_body") or {})})
     given = _named(defaults)
@@ -126,8 +126,8 @@ def wishes(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> Wishes:
     asked = {**given, **own}
     for name, value in asked.items():
         _check(name, value)
-    _refuse_what_others_can(asked)
-    return Wishes(
+    _check_supported(asked)
+    return Generation(
         sampling=tuple(sorted(_sampling(asked).items())),
         limit=asked.get("max_tokens"),
         stops=_stops(asked.get("stop")),
@@ -188,7 +188,7 @@ def _out_of_bounds(name: str, value: float, least: float, most: float) -> str:
     return _("{name} is {value}; it must be at least {least:g} and at most {most:g}.", **facts)
 
 
-def _refuse_what_others_can(asked: Mapping[str, Any]) -> None:
+def _check_supported(asked: Mapping[str, Any]) -> None:
     form = asked.get("response_format")
     if form and not (isinstance(form, dict) and form.get("type") == "text"):
         raise Unsupported(
@@ -205,7 +205,7 @@ def _refuse_what_others_can(asked: Mapping[str, Any]) -> None:
 
 
 def _sampling(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `generate` is told: whether words are chosen by chance, and how."""
+    """Return the arguments of `generate` for sampling."""
     names = [name for name in asked if name in _BOUNDS and name not in ("max_tokens", "seed")]
     found = {name: _BOUNDS[name][0](asked[name]) for name in names}  # transformers insists on floats
     if found.get("top_k") == -1:

@@ -72,15 +72,15 @@ class VllmBackend(Backend):
         self._watch = asyncio.create_task(self._die_with_the_engine())
 
     async def _die_with_the_engine(self) -> None:
-        """End this process when the engine's own has died: the pool sees that and starts another worker."""
+        """End this process when the engine's process has died: the pool notices and starts another worker."""
         while not self._running.engine.errored:  # noqa: ASYNC110 - vLLM has nothing to wait for
             await asyncio.sleep(vllm_engine.LOOK_SECONDS)
-        log.error("vLLM's engine has died; so does this worker")
+        log.error("vLLM's engine process has died; this worker exits")
         os._exit(1)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
-        """Check that the files are a whole model and that choices are among vLLM's."""
+        """Check that the files are a complete model and that values are among vLLM's choices."""
         weights = files.look(setup.model_path)
         if weights.format not in FORMATS:
             raise BadParameter(
@@ -101,12 +101,12 @@ class VllmBackend(Backend):
             EngineFailed: vLLM could not; the message is the cause that its processes wrote.
         """
         weights = files.look(setup.model_path)
-        threads = loading.calm_environment(setup.cpus)
+        threads = loading.prepare_environment(setup.cpus)
         vllm_engine.set_environment(threads, setup)
         defaults = {name: setup.params[name] for name in vllm_params.SAMPLING if name in setup.params}
         if "stop" in defaults:
             defaults["stop"] = wire.text_or_json(defaults["stop"])
-        with loading.overheard() as said:
+        with loading.captured_output() as said:
             try:
                 report(_("importing vllm"), None)
                 await asyncio.to_thread(vllm_engine.load_package)

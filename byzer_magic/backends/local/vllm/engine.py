@@ -32,7 +32,7 @@ FULL_ANSWERS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """What a backend asks."""
+    """A running engine."""
 
     engine: Any
     chat: Callable[[dict[str, Any]], Any]
@@ -41,7 +41,7 @@ class Running:
     options: frozenset[str]
     """Request fields that vLLM knows."""
     refusals: tuple[type[Exception], ...]
-    """What vLLM raises when a request is at fault."""
+    """What vLLM raises for an invalid request."""
 
     async def vector(self, text: str, dimensions: int | None, request_id: str) -> tuple[bytes, int]:
         """Return the vector of a text as little-endian float32, and the text's tokens."""
@@ -189,7 +189,7 @@ async def start(setup: Setup, weights: Weights) -> Running:
 
 
 async def _unless_dead(engine: Any, work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` asks the engine's process, which nobody answers any more when that has died."""
+    """Return the result of `work`, which would wait forever when the engine's process has died."""
     asking = asyncio.ensure_future(work)
     while not (await asyncio.wait([asking], timeout=LOOK_SECONDS))[0]:
         if engine.errored:

@@ -1,18 +1,15 @@
-"""What Whisper's backends do without a model: options, windows, times."""
+"""Windows of long audio: splitting, times, repetition."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import pytest
 
-from byzer_magic.backends.custom.whisper import params as whisper_params, windows
+from byzer_magic.backends.custom.whisper import windows
 
 SENTENCE = "Every morning before sunrise, the old fisherman walked down the narrow path to the harbour."
 
 
-def test_a_window_is_split_where_the_timestamps_say() -> None:
+def test_split_at_the_timestamps() -> None:
     begin = 1000
 
     def at(seconds: float) -> int:
@@ -29,35 +26,17 @@ def test_a_window_is_split_where_the_timestamps_say() -> None:
     assert windows.split([], begin, 5) == ([(0, 5, [])], 5)
 
 
-def test_the_clock_of_a_sound_of_which_parts_are_left() -> None:
-    clock = windows.Clock([(0, 16_000), (160_000, 320_000)])
-    assert len(clock.cut(np.zeros(400_000, np.float32))) == 176_000
-    assert clock.span(0, 0.5) == (0, 0.5)
-    assert clock.span(2, 3) == (11, 12)
-    assert clock.span(0.2, 1.3) == (0.2, 1.0), "it ends in the silence before the next part"
-    assert clock.span(0.8, 3) == (10, 12)
-    assert clock.span(0.2, 3) == (0.2, 12)
+def test_timeline_maps_speech_to_the_complete_audio() -> None:
+    timeline = windows.Timeline([(0, 16_000), (160_000, 320_000)])
+    assert len(timeline.cut(np.zeros(400_000, np.float32))) == 176_000
+    assert timeline.span(0, 0.5) == (0, 0.5)
+    assert timeline.span(2, 3) == (11, 12)
+    assert timeline.span(0.2, 1.3) == (0.2, 1.0), "it ends in the silence before the next part"
+    assert timeline.span(0.8, 3) == (10, 12)
+    assert timeline.span(0.2, 3) == (0.2, 12)
 
 
-def test_text_that_repeats_itself() -> None:
+def test_repetitive_compares_the_compression_ratio() -> None:
     assert windows.repetitive("you and me and " * 20, 2.4)
     assert not windows.repetitive(SENTENCE, 2.4)
     assert not windows.repetitive("", 2.4)
-
-
-@pytest.mark.parametrize(
-    ("given", "code"),
-    [("en", "en"), ("English", "en"), ("<|zh|>", "zh"), ("pt-BR", "pt"), ("zh_CN", "zh"), ("nb", "no")],
-)
-def test_languages_have_many_names(given: str, code: str) -> None:
-    assert whisper_params.code(given) == code
-
-
-def test_temperatures_rise() -> None:
-    def steps(value: Any) -> tuple[float, ...]:
-        return whisper_params.asked({}, {"temperature": value}, english_only=False).temperatures
-
-    assert steps(0) == steps(None) == whisper_params.LADDER
-    assert steps(0.5) == (0.5, 0.6, 0.8, 1.0)
-    assert steps([0, 0.5]) == (0, 0.5)
-    assert steps("0.8") == (0.8, 1.0)

@@ -1,4 +1,4 @@
-"""What a driver of llama.cpp does; `llama_python` and `llama_x` are the two.
+"""The interface of the two drivers of llama.cpp.
 
 Both block while they work, with the GIL released, so the backend runs them in threads; both emit the chunks of
 OpenAI's chat completion stream as dicts.
@@ -23,16 +23,16 @@ RANK = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What a driver loads."""
+    """A model to load."""
 
     path: Path
     settings: Mapping[str, Any]
     """Constructor parameters by llama-cpp-python's names, only those that are set."""
     parallel: int
     longest: int | None = None
-    """Tokens of context that the model was made for."""
+    """The model's context length, in tokens."""
     mmproj: Path | None = None
-    """The part of the model that sees."""
+    """The file of the model for images."""
     tools: bool = False
     """Whether the model's chat template has a place for tools."""
 
@@ -45,30 +45,30 @@ class Driver(ABC):
     """
 
     parallel: int = 1
-    """Answers that it can make at the same time."""
+    """Requests that it can process at the same time."""
     finds_calls: bool = False
-    """Whether it shows the model its tools, and reads calls of them out of its answers."""
+    """Whether it formats tools for the model, and parses tool calls."""
     shows_tools: bool = False
-    """Whether the calls of tools in a conversation, and their results, get into the model's prompt."""
+    """Whether tool calls in a conversation, and their results, are part of the model's prompt."""
 
     @abstractmethod
     def generate(self, body: dict[str, Any], emit: Emit, stopped: threading.Event) -> None:
-        """Answer an OpenAI request body chunk by chunk; return soon after `stopped` is set.
+        """Emit the response to an OpenAI request body chunk by chunk; return soon after `stopped` is set.
 
         Raises:
-            BadRequest: the request cannot be answered.
+            BadRequest: the request is invalid.
         """
 
     @abstractmethod
     def vectors(self, texts: Sequence[str]) -> tuple[list[Any], int]:
-        """Return a vector for each text, as the model makes them, and the tokens that were read.
+        """Return the embedding of each text, not normalized, and the number of prompt tokens.
 
         Raises:
             ContextTooLong: a text has more tokens than the context.
         """
 
     def scores(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
-        """Return how well each document answers the query, and the tokens that were read.
+        """Return the score of each document for the query, and the number of prompt tokens.
 
         Raises:
             ContextTooLong: a document has, with the query, more tokens than the context.

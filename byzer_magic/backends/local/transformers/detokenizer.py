@@ -1,36 +1,36 @@
-"""From tokens to text, as they come: whole characters only, and nothing from a stop text on."""
+"""Decode tokens to text incrementally: complete characters only, and nothing from a stop text on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 BROKEN = "\ufffd"
-"""What decoders write for bytes that are no character (yet)."""
+"""What decoders return for bytes that are not a complete character."""
 LONGEST_CHARACTER = 8
-"""Tokens after which broken text is not waited for: a character has at most four bytes, emoji sequences some more."""
+"""Tokens after which an incomplete character is returned: one has at most four bytes, emoji sequences some more."""
 
 
-class Text:
-    """The text of one answer while its tokens come."""
+class Detokenizer:
+    """The text of one response while its tokens arrive."""
 
     def __init__(self, decode: Callable[[list[int]], str], stops: Sequence[str] = ()) -> None:
         self._decode = decode
         self._stops = stops
         self._tokens: list[int] = []
-        # Tokens are decoded with those before them: what a token says may depend on its neighbours.
+        # Tokens are decoded with those before them: the text of a token may depend on its neighbours.
         self._window = 0
         self._said = 0
         self._held = ""
         self.ended = False
-        """Whether a stop text has come."""
+        """Whether a stop text was found."""
 
     def add(self, token: int) -> str:
-        """Return the text that a further token brings, as far as it is certain."""
+        """Return the text that a further token adds, as far as it is certain."""
         self._tokens.append(token)
         return self._up_to_stop(self._new(final=False), final=False)
 
     def rest(self) -> str:
-        """Return the text that was held back; nothing may be added after it."""
+        """Return the text that was held back; no token may follow."""
         return self._up_to_stop(self._new(final=True), final=True)
 
     def _new(self, *, final: bool) -> str:

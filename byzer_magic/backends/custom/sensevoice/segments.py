@@ -1,4 +1,4 @@
-"""Stretches of a sound: cutting them where nobody speaks, joining short ones, putting them into batches."""
+"""Speech segments: splitting at quiet moments, merging short ones, batching."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from byzer_magic.backends.engine.audio import RATE
 
 CUT_SECONDS = 30
-"""The longest stretch without a detector; it ends at the quietest moment of its last `SEARCH_SECONDS`."""
+"""The longest segment without a detector; it ends at the quietest moment of its last `SEARCH_SECONDS`."""
 SEARCH_SECONDS = 5
 QUIET_SECONDS = 0.1
 
 Span = tuple[int, int]
-"""A stretch of a sound, in ms."""
+"""Start and end of a segment, in ms."""
 
 
 def blocks(length: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the bounds of blocks; what would be a last one below a second belongs to the one before."""
+    """Yield start and end of blocks, in samples; a last block below a second is joined to the one before."""
     start = 0
     while start < length:
         end = start + size if length - start - size >= RATE else length
@@ -26,7 +26,7 @@ def blocks(length: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def quiet_cuts(samples: Any) -> Iterator[Span]:
-    """Yield stretches that end where it is quiet, none longer than `CUT_SECONDS`."""
+    """Yield segments that end at quiet moments, none longer than `CUT_SECONDS`; `samples` is float32 (n,) at 16 kHz."""
     import numpy as np
 
     start, longest, window = 0, CUT_SECONDS * RATE, int(QUIET_SECONDS * RATE)
@@ -41,7 +41,7 @@ def quiet_cuts(samples: Any) -> Iterator[Span]:
 
 
 def merged(spans: Iterable[Span], longest: int) -> Iterator[Span]:
-    """Yield stretches joined with their neighbours while they span at most `longest` ms."""
+    """Yield segments merged with their neighbours while they span at most `longest` ms."""
     joined: Span | None = None
     for start, end in spans:
         if joined and end - joined[0] > longest:
@@ -53,7 +53,7 @@ def merged(spans: Iterable[Span], longest: int) -> Iterator[Span]:
 
 
 def batches(spans: Iterable[Span], most: int) -> Iterator[list[Span]]:
-    """Yield stretches in groups that have `most` ms with their padding (one by one when each has more)."""
+    """Yield batches of segments that have at most `most` ms with their padding; at least one segment per batch."""
     group: list[Span] = []
     longest = 0
     for span in spans:

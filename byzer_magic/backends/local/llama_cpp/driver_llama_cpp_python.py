@@ -14,13 +14,13 @@ from typing import Any
 
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.engine.threads import Emit
-from byzer_magic.backends.local.llama_cpp.drivers import Driver, Load, prompt_too_long, text_too_long
+from byzer_magic.backends.local.llama_cpp.driver import Driver, Load, prompt_too_long, text_too_long
 from byzer_magic.errors import BadParameter, BadRequest, EngineFailed, suggest
 from byzer_magic.i18n import lazy_gettext as _
 
 _REFUSALS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError, ctypes.ArgumentError)
 _NO_MEANING = ("stream", "stream_options", "user", "n", "parallel_tool_calls")
-"""Fields of a request that are left out: they are about the wire, or ask for what is done anyway."""
+"""Fields of a request that are left out: they concern the transport, or request the default."""
 
 
 _ERROR = 4
@@ -31,8 +31,8 @@ class _Stopped(Exception):
     """Leaves `Llama.eval` between two batches of a prompt."""
 
 
-def can_see() -> bool:
-    """Return whether the installed package was compiled with libmtmd, which pictures need."""
+def has_vision() -> bool:
+    """Return whether the installed package was compiled with libmtmd, which images need."""
     found = importlib.util.find_spec("llama_cpp")
     folders = (found and found.submodule_search_locations) or []
     return any(any(Path(folder, "lib").glob("*mtmd*")) for folder in folders)
@@ -51,11 +51,11 @@ class LlamaCppPython(Driver):
 
         self._module: Any = llama_cpp
         _check_format(load.settings.get("chat_format"))
-        eye = _eye(load.mmproj) if load.mmproj else None
-        self._llama: Any = _loaded(llama_cpp, load, eye)
+        vision = _vision_handler(load.mmproj) if load.mmproj else None
+        self._llama: Any = _loaded(llama_cpp, load, vision)
         self._known = frozenset(inspect.signature(llama_cpp.Llama.create_chat_completion).parameters)
         self._longest = min(self._llama.n_batch, load.longest or self._llama.n_batch)
-        own_template = eye is not None or str(self._llama.chat_format).startswith("chat_template")
+        own_template = vision is not None or str(self._llama.chat_format).startswith("chat_template")
         self.shows_tools = load.tools and own_template
         self._eval = self._llama.eval
         self._sample = self._llama.sample
@@ -77,7 +77,7 @@ class LlamaCppPython(Driver):
         return self._sample(*args, **kwargs)
 
     def generate(self, body: dict[str, Any], emit: Emit, stopped: threading.Event) -> None:
-        """Answer; between two tokens, and between two batches of the prompt, it looks whether to stop."""
+        """Generate; between two tokens, and between two batches of the prompt, it checks whether to stop."""
         self._stopped = stopped
         self._made = self._prompt = 0
         try:
@@ -99,7 +99,7 @@ class LlamaCppPython(Driver):
             answer.close()  # ends the generation inside, so that the model is ready for the next one
 
     def _arguments(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return a body as arguments of `create_chat_completion`; fields without a meaning here are left out."""
+        """Return a body as arguments of `create_chat_completion`; fields without an effect here are left out."""
         found = {name: value for name, value in body.items() if name not in _NO_MEANING}
         grammar = self._grammar(found.pop("grammar", None), found.pop("schema", None))
         for name in found:
@@ -112,7 +112,7 @@ class LlamaCppPython(Driver):
         """Return the grammar of a request: llama.cpp has to know it, as sampling with one that it refused crashes.
 
         Raises:
-            BadRequest: it cannot be understood.
+            BadRequest: it cannot be parsed.
         """
         if schema is not None:
             text = self._grammar_of(schema)
@@ -120,7 +120,7 @@ class LlamaCppPython(Driver):
             return None
         grammar = self._module.LlamaGrammar.from_string(text, verbose=False)
         vocabulary = self._module.llama_model_get_vocab(self._llama.model)
-        with loading.overheard() as said:
+        with loading.captured_output() as said:
             sampler = self._module.llama_sampler_init_grammar(vocabulary, text.encode(), b"root")
             reason = re.search(r"error parsing grammar: (.+)", said())
         if not sampler:
@@ -152,7 +152,7 @@ class LlamaCppPython(Driver):
         )
 
     def vectors(self, texts: Sequence[str]) -> tuple[list[Any], int]:
-        """Return a vector for each text; none is cut, as the package would by itself."""
+        """Return the embedding of each text; none is truncated, as the package would do."""
         for text in texts:
             count = len(self._llama.tokenize(text.encode()))
             if count > self._longest:
@@ -170,7 +170,7 @@ def _check_format(name: str | None) -> None:
     """Check the name of a chat format; a model's own templates are named in its file.
 
     Raises:
-        BadParameter: there is none of that name.
+        BadParameter: it is unknown.
     """
     from llama_cpp import llama_chat_format as formats
 
@@ -186,11 +186,11 @@ def _check_format(name: str | None) -> None:
         ) from err
 
 
-def _loaded(module: Any, load: Load, eye: Any) -> Any:
+def _loaded(module: Any, load: Load, vision: Any) -> Any:
     """Return the model.
 
     Raises:
-        EngineFailed: it cannot be loaded; the message has the line of llama.cpp's log that says why.
+        EngineFailed: it cannot be loaded; the message has the line of llama.cpp's log with the reason.
     """
     lines: list[str] = []
 
@@ -202,11 +202,11 @@ def _loaded(module: Any, load: Load, eye: Any) -> Any:
     listener = module.llama_log_callback(listen)  # has to live as long as llama.cpp may call it
     module.llama_log_set(listener, ctypes.c_void_p(0))
     try:
-        llama = module.Llama(str(load.path), chat_handler=eye, **load.settings)
+        llama = module.Llama(str(load.path), chat_handler=vision, **load.settings)
         if load.settings.get("lora_path") and not llama._lora_adapter:  # the package takes no notice, and crashes later
             raise RuntimeError("the LoRA adapter does not fit the model")
-        if eye is not None:
-            eye._init_mtmd_context(llama)  # else it is loaded, and found wanting, at the first request
+        if vision is not None:
+            vision._init_mtmd_context(llama)  # else it is loaded, and found wanting, at the first request
     except (ValueError, RuntimeError, OSError, AssertionError) as err:
         raise EngineFailed("".join(lines) or str(err)) from err
     finally:
@@ -214,30 +214,30 @@ def _loaded(module: Any, load: Load, eye: Any) -> Any:
     return llama
 
 
-def _eye(mmproj: Path) -> Any:
-    """Return the handler of conversations with pictures.
+def _vision_handler(mmproj: Path) -> Any:
+    """Return the chat handler for images.
 
     Raises:
         BadParameter: the package was compiled without libmtmd.
     """
-    if not can_see():
-        raise blind()
+    if not has_vision():
+        raise no_vision()
     from llama_cpp.llama_chat_format import MTMDChatHandler
 
-    class Eye(MTMDChatHandler):  # type: ignore[misc]  # llama_cpp is not followed
+    class VisionHandler(MTMDChatHandler):  # type: ignore[misc]  # llama_cpp is not followed
         def load_image(self, image_url: str) -> bytes:
-            """Return a picture's bytes; the package would open any URL, also of files on this machine."""
+            """Return the bytes of an image; the package would open any URL, also of local files."""
             if not image_url.startswith(("data:", "http://", "https://")):
                 raise BadRequest(_("The image URL is neither a data: nor an http URL."), _("Send the image itself."))
             data: bytes = super().load_image(image_url)
             return data
 
         def _get_template_messages(self, messages: Any, media_marker: str) -> list[Any]:
-            """Return messages of one text each, as every template knows them, with marks where pictures are."""
+            """Return messages of one text each, as every template expects, with markers for images."""
             marked = super()._get_template_messages(messages, media_marker)
             return [{**message, "content": _joined(message.get("content"))} for message in marked]
 
-    return Eye(clip_model_path=str(mmproj), verbose=False)
+    return VisionHandler(clip_model_path=str(mmproj), verbose=False)
 
 
 def _joined(content: Any) -> Any:
@@ -246,8 +246,8 @@ def _joined(content: Any) -> Any:
     return "\n".join(part.get("text", "") for part in content)
 
 
-def blind() -> BadParameter:
-    """Return the error for pictures with a package that was compiled without them."""
+def no_vision() -> BadParameter:
+    """Return the error for images with a package that was compiled without libmtmd."""
     return BadParameter(
         _("The installed llama-cpp-python was compiled without libmtmd, which clip_model_path needs."),
         _("Add driver=xllamacpp."),

@@ -1,4 +1,4 @@
-"""When each word was said, read from where Whisper's decoder looks while it writes: for transformers.
+"""The time of each word, from the cross-attention of Whisper's decoder: for transformers.
 
 The path through the attention of the heads that follow the speech (`alignment_heads` of the folder's
 generation_config.json) is found by dynamic time warping. faster-whisper does this by itself.
@@ -15,7 +15,7 @@ from byzer_magic.backends.engine.audio import RATE
 
 SMOOTHED_FRAMES = 7
 UNFINISHED = "\ufffd"
-"""What the tokenizer writes for a part of a character."""
+"""What the tokenizer returns for an incomplete character."""
 
 
 def times(model: Any, heads: Sequence[Sequence[int]] | None, encoded: Any, tokens: Sequence[int], first: int,

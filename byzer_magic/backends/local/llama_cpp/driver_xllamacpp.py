@@ -18,7 +18,7 @@ from typing import Any
 
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.engine.threads import Emit
-from byzer_magic.backends.local.llama_cpp.drivers import Driver, Load, prompt_too_long, text_too_long
+from byzer_magic.backends.local.llama_cpp.driver import Driver, Load, prompt_too_long, text_too_long
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, EngineFailed, ProviderError, suggest
 from byzer_magic.i18n import lazy_gettext as _
 
@@ -26,8 +26,8 @@ from byzer_magic.i18n import lazy_gettext as _
 class XLlamaCpp(Driver):
     """A `Server`; `parallel` answers are decoded together.
 
-    The server also listens on a loopback port, which cannot be switched off: a random key that nobody is told
-    locks it.
+    The server also listens on a loopback port, which cannot be disabled: a random key, known to no client,
+    protects it.
     """
 
     def __init__(self, load: Load) -> None:
@@ -41,7 +41,7 @@ class XLlamaCpp(Driver):
         params.n_parallel = load.parallel
         params.use_jinja = True
         params.warmup = False
-        params.fit_params = False  # the settings are the user's: never adjusted in silence
+        params.fit_params = False  # the settings are the user's: never adjust them
         params.ui = False
         params.cache_ram_mib = 0  # its prompt cache may take 8 GiB otherwise
         params.verbosity = 3 if load.settings.get("verbose") else 1  # errors only
@@ -49,14 +49,14 @@ class XLlamaCpp(Driver):
             params.mmproj.path = str(load.mmproj)
         apply(xllamacpp, params, load.settings)
         params.n_ctx *= load.parallel  # the server divides its context among the slots
-        with _listening() as said:
+        with _captured_stderr() as said:
             try:
                 self._server: Any = xllamacpp.Server(params)
             except (ValueError, RuntimeError) as err:
-                raise EngineFailed(_heard(said) or str(err)) from err
+                raise EngineFailed(_log_of_failed_start(said) or str(err)) from err
 
     def generate(self, body: dict[str, Any], emit: Emit, stopped: threading.Event) -> None:
-        """Answer; the callback's return value stops it, at the next token or the next batch of the prompt."""
+        """Generate; the callback's return value stops it, at the next token or the next batch of the prompt."""
 
         def take(chunk: dict[str, Any]) -> bool:
             if not stopped.is_set():
@@ -91,10 +91,10 @@ class XLlamaCpp(Driver):
 
 
 @contextlib.contextmanager
-def _listening() -> Iterator[Callable[[], str]]:
-    """Give what is written to stderr meanwhile: a file for that time, where it is none that can be read back."""
+def _captured_stderr() -> Iterator[Callable[[], str]]:
+    """Return a function that returns what was written to stderr: redirected to a file, unless it is one already."""
     if stat.S_ISREG(os.fstat(2).st_mode):
-        with loading.overheard() as said:
+        with loading.captured_output() as said:
             yield said
         return
     with tempfile.TemporaryFile() as file:
@@ -112,8 +112,8 @@ def _listening() -> Iterator[Callable[[], str]]:
             sys.stderr.write(written())
 
 
-def _heard(said: Callable[[], str]) -> str:
-    """Return llama.cpp's log of a failed start; a thread of its own writes it, a little later."""
+def _log_of_failed_start(said: Callable[[], str]) -> str:
+    """Return llama.cpp's log of a failed start; a separate thread writes it a little later."""
     for _look in range(LOG_LOOKS):
         if "exiting due to" in said():
             break
@@ -124,7 +124,7 @@ def _heard(said: Callable[[], str]) -> str:
 LOG_LOOKS, LOG_SECONDS = 20, 0.02
 MOST_LOG_BYTES = 100_000
 _STREAM = {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
-"""Progress comes with each batch of the prompt: the only moments at which reading it can be stopped."""
+"""Progress comes with each batch of the prompt: the only points where prompt processing can be stopped."""
 _NAMES = {"mirostat_mode": "mirostat"}
 _OPTIONS = (
     "messages tools tool_choice parallel_tool_calls temperature top_p top_k min_p typical_p top_n_sigma max_tokens "
@@ -137,7 +137,7 @@ _OPTIONS = (
     "post_sampling_probs stream stream_options"
 )
 OPTIONS = frozenset(_OPTIONS.split())
-"""Fields of llama.cpp's chat completion requests; its server passes over others in silence.
+"""Fields of llama.cpp's chat completion requests; its server ignores others.
 
 https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 """
@@ -147,7 +147,7 @@ def _request(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a body with the server's names.
 
     Raises:
-        BadRequest: it has no such option.
+        BadRequest: an option is unknown.
     """
     found = {_NAMES.get(name, name): value for name, value in body.items()}
     for name in found:
@@ -166,7 +166,7 @@ def _checked(answer: dict[str, Any]) -> dict[str, Any]:
 
     Raises:
         ContextTooLong: a text does not fit.
-        ProviderError: llama.cpp could not do it.
+        ProviderError: llama.cpp failed.
     """
     if "error" in answer:
         raise refusal(answer["error"])
@@ -192,7 +192,7 @@ _SAME = (
     *("rope_freq_base", "rope_freq_scale"),
     *("yarn_ext_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow", "yarn_orig_ctx"),
 )
-"""Settings that xllamacpp has under the same name."""
+"""Settings with the same name in xllamacpp."""
 _ENUMS = {
     "split_mode": ("split_mode", "llama_split_mode"),
     "rope_scaling_type": ("rope_scaling_type", "llama_rope_scaling_type"),
@@ -210,14 +210,14 @@ _OTHERS = (
     *("lora_path", "lora_scale", "last_n_tokens_size", "verbose"),
 )
 SETTINGS = frozenset((*_SAME, *_ENUMS, *_REVERSED, *_OTHERS))
-"""The parameters of `llama_cpp.Llama` that xllamacpp has, too."""
+"""The parameters of `llama_cpp.Llama` that xllamacpp supports."""
 
 
 def apply(module: Any, params: Any, settings: Mapping[str, Any]) -> None:
     """Set llama-cpp-python's settings on xllamacpp's parameters.
 
     Raises:
-        BadParameter: xllamacpp has nothing of the kind.
+        BadParameter: xllamacpp has no such parameter.
     """
     for name, value in settings.items():
         try:

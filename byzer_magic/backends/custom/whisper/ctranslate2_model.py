@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from byzer_magic.backends.custom.whisper.params import WINDOW_SECONDS, Ask
-from byzer_magic.backends.custom.whisper.windows import Piece, Stopped, Word
+from byzer_magic.backends.custom.whisper.params import WINDOW_SECONDS, Settings
+from byzer_magic.backends.custom.whisper.windows import DecodedSegment, Stopped, Word
 from byzer_magic.backends.engine.audio import RATE
 
 BEAMS = 5
-"""What faster-whisper searches with."""
+"""Beam size of faster-whisper's search."""
 
 
 class FasterWhisper:
-    """The model and what belongs to it."""
+    """A loaded CTranslate2 model."""
 
     def __init__(self, path: Path, params: Mapping[str, Any], *, threads: int, at_once: int) -> None:
         from faster_whisper import WhisperModel
@@ -41,41 +41,41 @@ class FasterWhisper:
         """Free the memory."""
         self._model.model.unload_model()
 
-    def language(self, samples: Any, ask: Ask) -> str:
-        """Return the code of the language that is spoken in the first window."""
+    def language(self, samples: Any, settings: Settings) -> str:
+        """Return the code of the language spoken in the first window."""
         if self.english_only:
             return "en"
         code: str = self._model.detect_language(samples[: int(WINDOW_SECONDS * RATE)])[0]
         return code
 
-    def pieces(self, samples: Any, ask: Ask, stopped: threading.Event) -> Iterator[Piece]:
-        """Yield what is said; faster-whisper decodes a window when its first piece is asked for."""
+    def segments(self, samples: Any, settings: Settings, stopped: threading.Event) -> Iterator[DecodedSegment]:
+        """Yield the segments; faster-whisper decodes a window when its first segment is requested."""
         self._stop.event = stopped
         segments, _ = self._model.transcribe(
             samples,
-            language=ask.language,
-            task=ask.task,
-            initial_prompt=ask.prompt or None,
-            temperature=list(ask.temperatures),
-            beam_size=ask.num_beams or BEAMS,
-            no_speech_threshold=ask.no_speech_threshold,
-            log_prob_threshold=ask.logprob_threshold,
-            compression_ratio_threshold=ask.compression_ratio_threshold,
-            condition_on_previous_text=ask.condition_on_previous_text,
-            word_timestamps=ask.word_timestamps,
+            language=settings.language,
+            task=settings.task,
+            initial_prompt=settings.prompt or None,
+            temperature=list(settings.temperatures),
+            beam_size=settings.num_beams or BEAMS,
+            no_speech_threshold=settings.no_speech_threshold,
+            log_prob_threshold=settings.logprob_threshold,
+            compression_ratio_threshold=settings.compression_ratio_threshold,
+            condition_on_previous_text=settings.condition_on_previous_text,
+            word_timestamps=settings.word_timestamps,
             chunk_length=self._seconds,
-            **ask.more,
+            **settings.more,
         )
         try:
             for segment in segments:
                 words = tuple(Word(word.start, word.end, word.word) for word in segment.words or ())
-                yield Piece(segment.start, segment.end, segment.text, words)
+                yield DecodedSegment(segment.start, segment.end, segment.text, words)
         except Stopped:
             return
 
 
 class _Stoppable:
-    """CTranslate2's model, which raises before the next attempt at a window when its thread's request has ended."""
+    """CTranslate2's model, which raises before it decodes a window when the request of its thread was cancelled."""
 
     def __init__(self, model: Any, stop: threading.local) -> None:
         self._model = model
@@ -88,7 +88,7 @@ class _Stoppable:
         """Decode a window once.
 
         Raises:
-            Stopped: nobody wants it any more.
+            Stopped: the request was cancelled.
         """
         if self._stop.event.is_set():
             raise Stopped

@@ -1,4 +1,4 @@
-"""Sound files that are written as the samples come, for speech that is heard while the rest is still being made."""
+"""Encode audio as the samples arrive, so that speech plays while the rest is being synthesized."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CODECS = {
 }
 """Container, codec and settings of the formats that are compressed."""
 WHOLE = ("flac",)
-"""Formats whose header says how long the sound is, which players insist on: they come when all is done."""
+"""Formats whose header has the duration, which players require: they are returned at the end."""
 MIMES = {
     "wav": "audio/wav",
     "mp3": "audio/mpeg",
@@ -28,21 +28,21 @@ MIMES = {
 }
 OPUS_RATE = 48_000
 PCM_RATE = 24_000
-"""Samples per second of bare PCM, as OpenAI has it."""
+"""Sample rate of raw PCM, in Hz, as in OpenAI's API."""
 
 
 class Writer(Protocol):
-    """Turns 16-bit mono samples into a file, never going back to what it has given away."""
+    """Encodes 16-bit mono samples as a file, without changing bytes that it has returned."""
 
     def add(self, samples: bytes) -> bytes:
-        """Return the bytes of the file that these samples complete."""
+        """Return the next bytes of the file; `samples` is little-endian int16, mono."""
 
     def end(self) -> bytes:
         """Return the rest of the file."""
 
 
 def writer(form: str, rate: int) -> Writer:
-    """Return what writes a file of one of the `MIMES`, of samples that come at `rate` per second."""
+    """Return an encoder for one of the `MIMES`; `rate` is that of the samples, in Hz."""
     return _Wav(rate) if form == "wav" else _Pcm(rate) if form == "pcm" else _Compressed(form, rate)
 
 
@@ -93,7 +93,7 @@ class _Compressed:
 
 
 class _Sink:
-    """A file that can only be written to, so that no header is mended in it afterwards."""
+    """A write-only file: the encoder cannot go back to change a header."""
 
     def __init__(self) -> None:
         self._data = bytearray()
