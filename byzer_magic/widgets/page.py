@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from byzer_magic.errors import MissingExtra
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.rendering import assets
 from byzer_magic.widgets.bundle import bundle
 
@@ -41,7 +42,10 @@ class Page:
         try:
             self._widget = _class(script)(state={**state, "mount": self.id})
         except ImportError as err:
-            raise MissingExtra("This needs the package anywidget.", "Run: pip install 'byzer-magic[notebook]'") from err
+            raise MissingExtra(
+                _("Screens require the package anywidget, which is not installed."),
+                _("Run: pip install 'byzer-magic[notebook]'"),
+            ) from err
         self._widget.on_msg(lambda _widget, content, buffers: receive(content, [bytes(part) for part in buffers]))
         # ipykernel 7.4 sends clicks to the thread that sent the comm's last message, which a running cell keeps busy.
         self._widget.comm._reply_subshell_for = lambda _data, asked: asked

@@ -25,9 +25,6 @@ from byzer_magic.i18n.extract import Found, extracted
 PACKAGE = Path(byzer_magic.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-NOT_YET = ("backends/custom/", "backends/engine/", "backends/local/", "local_models/", "widgets/page.py")
-"""Beginnings of the paths of files whose errors are not translated yet."""
-
 
 @cache
 def tree_of(path: Path) -> ast.Module:
@@ -105,8 +102,7 @@ def fixed_texts(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_error_texts_can_be_translated(path: Path) -> None:
-    if not str(path.relative_to(PACKAGE)).startswith(NOT_YET):
-        assert list(fixed_texts(path)) == []
+    assert list(fixed_texts(path)) == []
 
 
 @pytest.mark.parametrize(
