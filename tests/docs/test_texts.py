@@ -73,7 +73,7 @@ def test_commands_in_blocks_can_be_parsed(page: Page) -> None:
             check(command)
 
 
-@named(ALL)
+@named([*ALL, Page(ROOT / "CONTRIBUTING.md"), *map(Page, sorted((DOCS / "decisions").glob("*.md")))])
 def test_links_lead_to_a_file_and_a_heading(page: Page) -> None:
     for link in page.links:
         if re.match(r"https?://", link):
@@ -192,3 +192,8 @@ def messages(language: str) -> Iterator[str]:
         forms = message.id if language == "en" else message.string
         for text in [forms] if isinstance(forms, str) else forms:
             yield re.sub(r"\{[^{}]*\}", "\0", text)
+
+
+def test_every_decision_is_in_the_index() -> None:
+    pages = {path.name for path in (DOCS / "decisions").glob("*.md")} - {"README.md"}
+    assert pages == {link for link in Page(DOCS / "decisions" / "README.md").links if not link.startswith("..")}
