@@ -14,7 +14,7 @@ from byzer_magic.backends.engine import audio, audio_encoder
 from byzer_magic.errors import BadRequest
 from byzer_magic.media import wav
 from byzer_magic.types import Media
-from tests.engines.sounds import FILES, made
+from tests.engines.audio_files import FILES, made
 
 pytestmark = pytest.mark.engine
 

@@ -23,7 +23,7 @@ from byzer_magic.backends.engine import audio, audio_encoder
 from byzer_magic.client.collect import AudioCollector
 from byzer_magic.types import AudioChunk, Media, SpeakRequest, TranscribeRequest
 from tests.backends import opened, setup_of
-from tests.engines.sounds import word_error_rate
+from tests.engines.audio_files import word_error_rate
 from tests.models import speech, whisper
 
 KIND = "custom/piper"

@@ -23,7 +23,7 @@ from byzer_magic.backends import registry
 from byzer_magic.backends.engine import audio
 from byzer_magic.types import Media, Segment, TranscribeRequest, TranscriptChunk
 from tests.backends import opened, setup_of
-from tests.engines.sounds import made, word_error_rate
+from tests.engines.audio_files import made, word_error_rate
 from tests.models import speech, whisper
 
 KIND = "custom/whisper"

@@ -40,7 +40,7 @@ def column(rows: list[dict[str, Any]]) -> dict[str, str]:
     return found
 
 
-def test_the_machine_in_words() -> None:
+def test_machine_has_a_row_for_each_fact() -> None:
     facts = doctor.machine(LAPTOP, lambda: {"CPU": (3.5, 4.0), "GPU": (0.0, 0.0)})
     ((rows), _) = doctor.tables({"machine": facts, "engines": []})
     shown = column(rows)
@@ -54,7 +54,7 @@ def test_the_machine_in_words() -> None:
     assert gpus["Ray"].endswith("not running here")
 
 
-def test_a_ray_that_does_not_answer_is_no_failure() -> None:
+def test_machine_reports_a_ray_that_does_not_respond() -> None:
     def stuck() -> None:
         raise errors.CannotConnect("Ray at 127.0.0.1:6379 did not answer within 15 s.")
 
@@ -63,7 +63,7 @@ def test_a_ray_that_does_not_answer_is_no_failure() -> None:
     assert "did not answer" in column(doctor.tables({"machine": facts, "engines": []})[0])["Ray"]
 
 
-def test_each_engine_has_a_row() -> None:
+def test_engines_have_a_row_each() -> None:
     found = {row["engine"]: row for row in doctor.engines(LAPTOP)}
     assert set(found) == {*plugins.builtin_engines(), *registry.families()}
     for row in found.values():
@@ -74,14 +74,14 @@ def test_each_engine_has_a_row() -> None:
     assert found["llama_cpp"]["installed"]
 
 
-def test_an_engine_that_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engines_that_are_missing_have_an_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
     for row in doctor.engines(LAPTOP):
         assert row["install"].startswith("pip install 'byzer-magic[")
         assert (row["installed"], row["runs_on"]) == ({}, [])
 
 
-def test_a_model_in_words(gguf: Path) -> None:
+def test_model_has_a_row_for_each_fact(gguf: Path) -> None:
     facts = doctor.model(str(gguf), LAPTOP)
     assert facts["memory"]["total"] == sum(facts["memory"][name] for name in ("weights", "cache", "overhead"))
     shown = column(doctor.tables({"model": facts})[0])
@@ -93,7 +93,7 @@ def test_a_model_in_words(gguf: Path) -> None:
     assert shown["fits"] == "yes: 20 GB is free"
 
 
-def test_a_model_that_does_not_fit_says_what_would(gguf: Path) -> None:
+def test_model_that_does_not_fit_has_advice(gguf: Path) -> None:
     total = doctor.model(str(gguf), LAPTOP)["memory"]["total"]
     short = Hardware(cpus=1, memory_total=GB, memory_free=total - 40_000_000)
     facts = doctor.model(str(gguf), short)
@@ -111,7 +111,7 @@ def test_a_model_that_does_not_fit_says_what_would(gguf: Path) -> None:
     assert any("smaller model" in advice for advice in nothing["to_fit"])
 
 
-def test_what_nothing_runs_is_told(tmp_path: Path) -> None:
+def test_model_that_no_engine_runs_has_the_reason(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architectures": ["ViTForImageClassification"]}')
     (tmp_path / "pytorch_model.bin").write_bytes(bytes(8))
     shown = column(doctor.tables({"model": doctor.model(str(tmp_path), LAPTOP)})[0])
@@ -130,7 +130,7 @@ def test_tables_fit_into_120_columns(gguf: Path) -> None:
 # ---- in a shell
 
 
-def test_doctor_and_models_are_tables_and_json(
+def test_doctor_and_models_print_tables_and_json(
     capsys: pytest.CaptureFixture[str], gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
@@ -152,14 +152,14 @@ def test_doctor_and_models_are_tables_and_json(
     assert "No models" in capsys.readouterr().err
 
 
-def test_a_dry_run_shows_what_auto_takes(capsys: pytest.CaptureFixture[str], gguf: Path) -> None:
+def test_dry_run_shows_the_engine_that_auto_chose(capsys: pytest.CaptureFixture[str], gguf: Path) -> None:
     assert main(["deploy", "--model", "m", "--model_path", str(gguf), "--dry_run"]) == 0
     shown = capsys.readouterr()
     assert "--infer_backend llama_cpp" in shown.out
     assert f"m: llama_cpp, because {gguf.name} is a GGUF model" in shown.err
 
 
-def test_the_doctor_is_quick_and_imports_nothing_heavy(gguf: Path, tmp_path: Path) -> None:
+def test_doctor_is_quick_and_imports_nothing_heavy(gguf: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from byzer_magic.cli import main; main(['doctor', *sys.argv[1:]]);"
         "heavy = {'torch', 'transformers', 'vllm', 'llama_cpp', 'xllamacpp', 'funasr', 'av', 'ray', 'numpy'};"

@@ -60,7 +60,7 @@ def hub(home: Path) -> Path:
     return repository
 
 
-def test_the_usual_places(home: Path, gguf: Path) -> None:
+def test_find_searches_the_usual_folders(home: Path, gguf: Path) -> None:
     hub(home)
     folder(home / ".cache/modelscope/hub/models/qwen/Qwen2___5-7B")
     folder(
@@ -83,7 +83,7 @@ def test_the_usual_places(home: Path, gguf: Path) -> None:
     assert found["models"]["dtype"] == "Q4_1"
 
 
-def test_a_repository_of_the_hub_is_its_main_snapshot(home: Path) -> None:
+def test_find_takes_the_main_snapshot_of_a_hub_repository(home: Path) -> None:
     repository = hub(home)
     assert files.look(str(repository)).path == repository / "snapshots" / "abc123"
     (row,) = model_search.rows(model_search.find())
@@ -95,7 +95,7 @@ def test_a_repository_of_the_hub_is_its_main_snapshot(home: Path) -> None:
     assert files.snapshot(repository) == repository
 
 
-def test_variables_say_where(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_folders_come_from_variables(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a", "b", "hf/hub/models--x--c/snapshots/1", "ms/models/x/d"):
         folder(home / "elsewhere" / name)
     monkeypatch.setenv("BYZER_MODELS", f"{home}/elsewhere/a:{home}/nowhere:~/elsewhere/b")
@@ -104,7 +104,7 @@ def test_variables_say_where(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert set(listed()) == {"a", "b", "x/c", "d"}
 
 
-def test_a_folder_that_is_named_is_the_only_one(home: Path) -> None:
+def test_find_searches_only_a_given_folder(home: Path) -> None:
     folder(home / "models" / "usual")
     folder(home / "work" / "here" / "deep" / "er")
     assert set(listed()) == {"usual"}
@@ -114,7 +114,7 @@ def test_a_folder_that_is_named_is_the_only_one(home: Path) -> None:
         listed(str(home / "model"))
 
 
-def test_links_are_followed_but_not_round_and_round(home: Path) -> None:
+def test_find_follows_links_once(home: Path) -> None:
     folder(home / "disk" / "one")
     models = home / "models"
     models.mkdir()
@@ -129,7 +129,7 @@ def test_links_are_followed_but_not_round_and_round(home: Path) -> None:
     assert found["gone"]["error"]
 
 
-def test_what_is_broken_is_listed_with_what_is_wrong(home: Path) -> None:
+def test_find_lists_broken_models_with_their_error(home: Path) -> None:
     models = home / "models"
     folder(models / "partial", weights=None)
     folder(models / "cut", weights=tensors()[:-3])
@@ -156,7 +156,7 @@ def test_what_is_broken_is_listed_with_what_is_wrong(home: Path) -> None:
     assert all(row["engine"] == "-" and row["error"] for row in rows)
 
 
-def test_other_folders_are_no_models(home: Path) -> None:
+def test_find_ignores_other_folders(home: Path) -> None:
     project = home / "work" / "app"
     project.mkdir()
     (project / "config.json").write_text('{"port": 80}')
@@ -169,7 +169,7 @@ def test_other_folders_are_no_models(home: Path) -> None:
     assert "error" not in "".join(model_search.rows([]))
 
 
-def test_thousands_of_files_are_looked_through_quickly(home: Path) -> None:
+def test_find_is_quick_with_thousands_of_files(home: Path) -> None:
     for number in range(100):
         there = home / "models" / f"data{number}"
         there.mkdir(parents=True)

@@ -99,7 +99,7 @@ def refused(path: Path) -> errors.BadParameter:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_configurations(tmp_path: Path, name: str) -> None:
+def test_look_reads_published_configurations(tmp_path: Path, name: str) -> None:
     config, form, context = PUBLISHED[name]
     found = files.look(str(folder(tmp_path, config)))
     assert (found.format, found.context or 0) == (form, context)
@@ -107,13 +107,13 @@ def test_published_configurations(tmp_path: Path, name: str) -> None:
     assert (found.parameters, found.dtype) == (6, "F16")
 
 
-def test_a_reranker_that_sentence_transformers_saved_is_one(tmp_path: Path) -> None:
+def test_look_finds_a_reranker_saved_by_sentence_transformers(tmp_path: Path) -> None:
     (tmp_path / "modules.json").write_text("[]")
     assert files.look(str(folder(tmp_path, PUBLISHED["bge-reranker-base"][0]))).format == "reranker"
     assert files.look(str(folder(tmp_path, PUBLISHED["Qwen2-0.5B-Instruct"][0]))).format == "sentence-transformers"
 
 
-def test_an_adapter_alone_is_no_model(tmp_path: Path) -> None:
+def test_look_refuses_an_adapter_alone(tmp_path: Path) -> None:
     about = {"base_model_name_or_path": "Qwen/Qwen2-0.5B-Instruct", "peft_type": "LORA"}
     (tmp_path / "adapter_config.json").write_text(json.dumps(about))
     (tmp_path / "adapter_model.safetensors").write_bytes(tensors(a=[1, 1]))
@@ -124,7 +124,7 @@ def test_an_adapter_alone_is_no_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_a_pointer_of_git_lfs(tmp_path: Path, name: str) -> None:
+def test_look_refuses_a_git_lfs_pointer(tmp_path: Path, name: str) -> None:
     folder(tmp_path, PUBLISHED["bge-large-zh"][0])
     (tmp_path / "model.safetensors").unlink()
     (tmp_path / name).write_bytes(POINTER)
@@ -134,13 +134,13 @@ def test_a_pointer_of_git_lfs(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 4, 30, -1])
-def test_a_file_that_is_not_whole(tmp_path: Path, keep: int) -> None:
+def test_look_refuses_a_truncated_file(tmp_path: Path, keep: int) -> None:
     found = refused(folder(tmp_path, PUBLISHED["bge-large-zh"][0], tensors(a=[2, 3])[:keep]))
     assert "model.safetensors" in found.message
     assert found.hint == "Download it again."
 
 
-def test_a_file_that_is_missing(tmp_path: Path) -> None:
+def test_look_names_a_missing_file(tmp_path: Path) -> None:
     names = [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
     (tmp_path / "config.json").write_text(json.dumps(PUBLISHED["Qwen2-0.5B-Instruct"][0]))
     index = {"weight_map": dict(zip("abc", names, strict=True))}
@@ -152,7 +152,7 @@ def test_a_file_that_is_missing(tmp_path: Path) -> None:
     assert files.look(str(tmp_path)).parameters == 13
 
 
-def test_no_weights_and_no_configuration(tmp_path: Path) -> None:
+def test_look_refuses_a_folder_without_weights_or_configuration(tmp_path: Path) -> None:
     assert "it contains nothing" in refused(tmp_path).message
     (tmp_path / "config.json").write_text("{")
     assert "cannot be read" in refused(tmp_path).message
@@ -171,7 +171,7 @@ JSON = st.recursive(
 
 
 @given(config=JSON, index=JSON)
-def test_whatever_stands_in_a_configuration_is_a_model_or_a_clear_error(config: Any, index: Any) -> None:
+def test_look_of_any_configuration_is_a_model_or_a_clear_error(config: Any, index: Any) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "config.json").write_text(json.dumps(config))
@@ -182,7 +182,7 @@ def test_whatever_stands_in_a_configuration_is_a_model_or_a_clear_error(config: 
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+def test_look_names_an_unreadable_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / name).unlink(missing_ok=True)
     (tmp_path / name).mkdir()
