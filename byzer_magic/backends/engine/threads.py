@@ -87,7 +87,7 @@ class Turns:
 def _failure(engine: str, err: Exception) -> ProviderError:
     text = " ".join(str(err).split()) or type(err).__name__
     if "out of memory" in text.lower() or "can't allocate memory" in text.lower():
-        hint = "Send less at once (a shorter conversation, a smaller max_tokens), or lower --worker_concurrency."
+        hint = _("Shorten the conversation, lower max_tokens, or lower --worker_concurrency.")
         return ProviderError(_("{engine} ran out of memory: {text}", engine=engine, text=text[:300]), hint)
     return ProviderError(_("{engine} failed: {text}", engine=engine, text=text[:300]), _("See %byzer logs."))
 

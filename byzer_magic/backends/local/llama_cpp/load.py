@@ -70,15 +70,17 @@ def check(setup: Setup) -> None:
 def _check_values(params: Mapping[str, Any]) -> None:
     for name, (least, most) in BOUNDS.items():
         if name in params and not least <= params[name] <= most:
-            between = f"It is {least} to {most}." if most < 2**31 - 1 else f"It is {least} or more."
+            between = _("Give {least} to {most}.", least=least, most=most)
+            if most >= 2**31 - 1:
+                between = _("Give {least} or more.", least=least)
             raise BadParameter(
-                _("{name} is {params}, which llama.cpp does not accept.", name=name, params=params[name]), between
+                _("{name} is {value}, which llama.cpp does not accept.", name=name, value=params[name]), between
             )
     for name in ("type_k", "type_v"):
         if name in params and params[name] not in CACHE_TYPES:
             known = ", ".join(f"{number} ({kind})" for number, kind in CACHE_TYPES.items())
             raise BadParameter(
-                _("{name} is {params}, which llama.cpp does not accept.", name=name, params=params[name]),
+                _("{name} is {value}, which llama.cpp does not accept.", name=name, value=params[name]),
                 _("Use one of {known}.", known=known),
             )
     for name, (fits, form) in _FORMS.items():
