@@ -32,7 +32,17 @@ class Cell(str):
 
 
 def to_text(rows: Sequence[dict[str, Any]], empty: str) -> str:
-    """Return rows as aligned text."""
+    """Return rows as text, aligned by the cells that a terminal shows.
+
+    Args:
+        rows: values by column; all rows have the columns of the first.
+        empty: what is returned without rows.
+
+    Example:
+        >>> print(to_text([{"alias": "m", "slots": 4}], "none"))
+        alias  slots
+        m      4
+    """
     if not rows:
         return empty
     lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]

@@ -82,7 +82,7 @@ def _fold(name: str, title: str, body: Markup) -> Markup:
 
 
 def bundle(shown: Shown, style: str = "markdown", *, key: str = "") -> dict[str, str]:
-    """Return a complete answer as a MIME bundle.
+    """Return a complete answer as a MIME bundle, in one of `--format`'s styles; `key` tells folds of answers apart.
 
     Jupyter and nbconvert's HTML take the first kind, PDF and LaTeX the second, terminals and diffs the third.
     """

@@ -84,7 +84,13 @@ def recording(audio: Media, text: str) -> AudioView:
 
 
 def bundle(audio: AudioView, text: str, *, keep: media.Keep = media.kept) -> dict[str, str]:
-    """Return audio as a MIME bundle; without any, only `text`."""
+    """Return audio as a MIME bundle.
+
+    Args:
+        audio: what to show.
+        text: the plain text where there is no audio.
+        keep: stores audio that is too large to embed.
+    """
     if not audio.data:
         return {"text/plain": text}
     shown, line = figure(audio, keep)

@@ -81,7 +81,7 @@ def bundle(
     images: Sequence[ImageView], prompt: str, facts: Sequence[str], model: str, text: str, *,
     keep: media.Keep = media.kept,
 ) -> dict[str, str]:  # fmt: skip
-    """Return images as a MIME bundle; without any, only `text`."""
+    """Return images as a MIME bundle; without any, only `text`. The other arguments are those of `grid`."""
     if not images:
         return {"text/plain": text}
     shown, lines = grid(images, prompt, facts, model, keep)

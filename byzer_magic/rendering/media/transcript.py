@@ -16,7 +16,14 @@ from byzer_magic.types import Segment
 def section(
     text: str, segments: Sequence[Segment] | None, facts: Sequence[str], audio: audio_view.AudioView | None,
 ) -> tuple[Markup, str]:  # fmt: skip
-    """Return a transcript as HTML with its player, and as text."""
+    """Return a transcript as HTML with its player, and as text.
+
+    Args:
+        text: the complete text.
+        segments: its parts with their times in seconds, where the model returns them.
+        facts: more for the caption: model, language, duration.
+        audio: what was transcribed, where its bytes are here.
+    """
     player, about = Markup(), " · ".join(facts)
     if audio is not None:
         player, line = audio_view.figure(audio)
