@@ -72,6 +72,7 @@ def test_errors_are_chinese_around_the_providers_text(notebook: Opener, models: 
     models.deploy("m", key="sk-wrong-0123456789abcdef")
     book = notebook(["%load_ext byzer_magic", "%config ByzerMagics.lang = 'zh'", "%%chat m\nhello"])
     book.run_all()
+    expect(book.cell(2)).to_contain_text("API Key 无效（401）：Incorrect API key provided: ***.\n请检查 saas.api_key。")
     fold = book.cell(2).locator(".bz-failure")
     fold.get_by_text("显示详情").click()
     assert english(fold.inner_text(), "failure") == []

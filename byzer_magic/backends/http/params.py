@@ -18,7 +18,7 @@ CONNECTIONS = 1000
 
 MODEL = Param(name="saas.model", help=_("model name as the provider spells it"), required=True)
 TIMEOUT = Param(
-    name="saas.timeout", help=_("seconds without data after which a request is given up"), kind="float", default=600.0
+    name="saas.timeout", help=_("seconds without data before a request is aborted"), kind="float", default=600.0
 )
 RETRIES = Param(
     name="saas.max_retries",

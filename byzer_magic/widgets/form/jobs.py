@@ -105,7 +105,7 @@ class Jobs:
         self._report({"state": "running", "stage": _("Reading the model's files …")})
         async with self._failures("", plan.hidden):
             rows = await asyncio.to_thread(form_probe.size_up, str(plan.setup.model_path))
-            text = _("The checks passed: {engine}.", engine=plan.engine)
+            text = _("All checks passed; engine: {engine}.", engine=plan.engine)
             self._report({"state": "done", "stage": text, "rows": rows, "notes": self._notes(plan)})
 
     async def undeploy(self, alias: str, address: str) -> None:
