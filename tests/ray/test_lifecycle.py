@@ -131,7 +131,7 @@ def test_refused_scale_keeps_the_reservation(manager: Manager, provider: Process
     free = manager.room()
     assert free
     assert free["CPU"][0] == pytest.approx(2.0)
-    with pytest.raises(errors.NoRoom, match=r"16 more of m"):
+    with pytest.raises(errors.NoRoom, match=r"16 more workers of m"):
         scale(manager, "m", 20)
     assert eventually(lambda: (manager.room() or {})["CPU"][0] == pytest.approx(2.0))
     scale(manager, "m", 1)
