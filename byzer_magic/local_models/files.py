@@ -194,6 +194,10 @@ def _file(path: Path, own_formats: tuple[FileFormat, ...] = ()) -> Weights:
             _("{path} is one file of a model.", path=path),
             _("Give the folder that contains its config.json: {folder}", folder=path.parent),
         )
+    if path.suffix != ".gguf" and not gguf.has_magic(path):
+        raise BadParameter(
+            _("{path} is not a known model file.", path=path), _("Give the folder of the model, or its .gguf file.")
+        )
     file = gguf.find(str(path))
     facts = gguf.facts(file)
     return Weights(path=file, format="gguf", **facts)

@@ -67,6 +67,12 @@ LONGEST_NAME = 1024
 MOST_DIMENSIONS = 4
 
 
+def has_magic(path: Path) -> bool:
+    """Return whether a file starts as GGUF files do, whatever its name is."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
 def is_later_part(name: str) -> bool:
     """Return whether a file is a part, but the first, of a model that is split."""
     return bool(_LATER_PART.search(name))

@@ -46,7 +46,7 @@ def test_the_folder_of_a_split_model_is_enough() -> None:
 
 def test_a_missing_part_is_named_before_the_deploy(tmp_path: Path) -> None:
     first = Path(shutil.copy(split(), tmp_path))
-    with pytest.raises(errors.BadParameter, match=f"is the first of {PARTS} files; model-00002-of-00003.gguf, "):
+    with pytest.raises(errors.BadParameter, match=f"is the first of {PARTS} files, of which model-00002-of-00003"):
         setup_of(LLAMA, {}, model_path=str(first))
 
 
@@ -101,9 +101,9 @@ def _unknown(whole: bytearray) -> bytes:
         (_cut_in_the_header, "ends in the header, after"),
         (_cut_before_the_last, "should start at"),
         (_cut_in_the_last, "inside the tensor output_norm.weight"),
-        (_noise, "the description of the model at the start of the file is damaged"),
-        (_flipped, r"the description of \S+ is damaged"),
-        (_unknown, "its architecture is foooo, which this llama.cpp does not know"),
+        (_noise, "the header of the file is damaged"),
+        (_flipped, r"the description of the tensor \S+ is damaged"),
+        (_unknown, "its architecture foooo is not supported"),
     ],
 )
 async def test_a_damaged_file_says_where(

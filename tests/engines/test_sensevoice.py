@@ -139,7 +139,7 @@ async def test_options_of_a_request(backend: Any) -> None:
         ({"language": "xx"}, "language is 'xx', which is not one of auto, zh", "Meaning: "),
         ({"tags": "none"}, "tags is 'none', which is not one of clean, keep", "Meaning: "),
         ({"use_itn": 7}, "use_itn is '7', which is not true or false", "Meaning: "),
-        ({"hotword": "Byzer"}, "no option 'hotword'", "It takes: language, use_itn, tags"),
+        ({"hotword": "Byzer"}, "no option 'hotword'", "Options: language, use_itn, tags"),
     ],
 )
 async def test_wrong_options_are_refused(backend: Any, options: dict[str, Any], words: str, hint: str) -> None:
@@ -323,7 +323,7 @@ def test_other_models_are_told(tmp_path: Path) -> None:
     ("params", "words", "hint"),
     [
         ({"vad_model": "fsmn-vda"}, "vad_model is 'fsmn-vda', which is neither known", "Did you mean fsmn-vad?"),
-        ({"vad_model": "./vad"}, "vad_model is './vad'", "It takes fsmn-vad, silero-vad, a folder with its whole path"),
+        ({"vad_model": "./vad"}, "vad_model is './vad'", "Use fsmn-vad, silero-vad, the full path of a folder"),
         ({"vad_model": "/nowhere/vad"}, "which does not exist", ""),
         (
             {"vad_model": "fsmn-vad", "vad_kwargs.max_single_segment_tim": "1"},

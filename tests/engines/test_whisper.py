@@ -298,13 +298,13 @@ async def test_the_seeds_own_line_and_the_originals_prefix() -> None:
     [
         (whisper.tiny_en, {"language": "fr"}, "not  French"),
         (whisper.tiny_en_ct2, {"task": "translate"}, "cannot translate"),
-        (whisper.tiny_en, {"dtype": "int8"}, "dtype is 'int8', which transformers does not know"),
-        (whisper.tiny_en_ct2, {"dtype": "floot16"}, "which faster_whisper does not know"),
+        (whisper.tiny_en, {"dtype": "int8"}, "dtype is 'int8', which transformers does not support"),
+        (whisper.tiny_en_ct2, {"dtype": "floot16"}, "which faster_whisper does not support"),
         (whisper.tiny_en, {"chunk_length_s": "60"}, "chunk_length_s is 60"),
         (whisper.tiny_en, {"hotwords": "Byzer"}, "hotwords apply to CTranslate2 folders"),
         (whisper.tiny_en_ct2, {"attn_implementation": "sdpa"}, "applies to Hugging Face folders"),
         (whisper.tiny_en, {"temprature": "0"}, "no parameter 'temprature'"),
-        (speech.voice, {}, "is no Whisper: it is a piper model"),
+        (speech.voice, {}, "is not a known model file"),
     ],
 )
 async def test_parameters_are_checked_before_anything_starts(path: Any, params: Any, message: str) -> None:
