@@ -57,6 +57,11 @@ def merged(language: str) -> Catalog:
     return catalog
 
 
+def _stored(language: str) -> Catalog:
+    with po_file(language).open("rb") as file:
+        return read_po(file, locale=language, domain=DOMAIN)
+
+
 def compiled(catalog: Catalog) -> bytes:
     """Return a catalog as the bytes of a .mo file."""
     out = io.BytesIO()
@@ -72,7 +77,7 @@ def update(languages: list[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             write_po(file, catalog, width=0, sort_output=True, omit_header=False, include_lineno=False)
-        path.with_suffix(".mo").write_bytes(compiled(catalog))
+        path.with_suffix(".mo").write_bytes(compiled(_stored(language)))
         missing = sum(1 for message in catalog if message.id and not _complete(message))
         print(f"{path.relative_to(PACKAGE.parent)}: {len(catalog)} texts, {missing} not translated")
 
@@ -83,10 +88,8 @@ def faults(language: str) -> list[str]:
     missing = [message.id for message in catalog if message.id and not _complete(message)]
     found = [f"{language}: not translated: {template!r}" for template in missing]
     found += [f"{language}: other fields than its template: {message.id!r}" for message in catalog if _differs(message)]
-    with po_file(language).open("rb") as file:
-        stored = read_po(file, locale=language, domain=DOMAIN)
     compiled_file = po_file(language).with_suffix(".mo")
-    if not compiled_file.is_file() or compiled_file.read_bytes() != compiled(stored):
+    if not compiled_file.is_file() or compiled_file.read_bytes() != compiled(_stored(language)):
         found.append(f"{language}: the compiled catalog is out of date; run: make translations")
     return found
 
