@@ -65,7 +65,7 @@ def test_every_number_of_channels(channels: int) -> None:
     assert 0.4 < np.abs(found).max() <= 1.0
 
 
-def test_a_sound_on_one_side_is_heard() -> None:
+def test_samples_mix_one_sided_audio() -> None:
     left = np.stack([sweep(), np.zeros_like(sweep())], 1)
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
@@ -74,7 +74,7 @@ def test_a_sound_on_one_side_is_heard() -> None:
     assert likeness(audio.samples(Media("audio/wav", file.getvalue())), sweep()) > 0.99
 
 
-def test_samples_that_are_no_numbers_become_silence() -> None:
+def test_samples_replace_nan_with_silence() -> None:
     values = sweep()
     values[1000:1100] = np.nan
     values[2000] = np.inf
@@ -91,38 +91,38 @@ def test_samples_that_are_no_numbers_become_silence() -> None:
         (wav.write(b"", 16_000), "The file has no audio"),
     ],
 )
-def test_what_is_no_sound_is_said_in_one_sentence(data: bytes, words: str) -> None:
+def test_samples_refuse_what_is_not_audio(data: bytes, words: str) -> None:
     with pytest.raises(BadRequest, match=words) as caught:
         audio.samples(Media("audio/wav", data))
     assert "Errno" not in caught.value.message
 
 
 @pytest.mark.parametrize("form", ["wav", "mp3", "ogg", "flac"])
-def test_a_file_that_ends_too_early_is_heard_as_far_as_it_goes(form: str) -> None:
+def test_samples_of_a_truncated_file_are_those_before_its_end(form: str) -> None:
     whole = made(form, sweep(), 16_000)
     found = audio.samples(Media(whole.mime, whole.data[: len(whole.data) * 2 // 3]))
     assert 0.3 * SECONDS < len(found) / audio.RATE < 0.9 * SECONDS
 
 
-def test_a_damaged_place_does_not_end_the_sound() -> None:
+def test_samples_skip_damaged_packets() -> None:
     whole = bytearray(made("mp3", np.tile(sweep(), 4), 16_000).data)
     whole[len(whole) // 2 : len(whole) // 2 + 400] = bytes(range(200)) * 2
     assert len(audio.samples(Media("audio/mpeg", bytes(whole)))) > 3.5 * SECONDS * audio.RATE
 
 
-def test_files_that_follow_each_other_may_differ() -> None:
+def test_samples_of_chained_files_may_change_format() -> None:
     chain = made("mp3", sweep(), 16_000).data + made("mp3", sweep(), 44_100, channels=2).data
     assert len(audio.samples(Media("audio/mpeg", chain))) / audio.RATE == pytest.approx(2 * SECONDS, abs=0.2)
 
 
-def test_decoding_can_be_stopped() -> None:
+def test_samples_stop_when_the_event_is_set() -> None:
     stopped = threading.Event()
     stopped.set()
     assert not len(audio.samples(made("wav", sweep(), 16_000), stopped=stopped))
 
 
 @pytest.mark.parametrize("form", [form for form in audio_encoder.MIMES if form != "pcm"])
-def test_what_is_written_piece_by_piece_is_one_file(form: str) -> None:
+def test_encoder_writes_one_file_in_parts(form: str) -> None:
     writer = audio_encoder.writer(form, 22_050)
     data = (sweep(22_050) * 32767).astype("<i2").tobytes()
     parts = [writer.add(data[at : at + 11_000]) for at in range(0, len(data), 11_000)]
@@ -133,13 +133,13 @@ def test_what_is_written_piece_by_piece_is_one_file(form: str) -> None:
     assert len(found) / audio.RATE == pytest.approx(SECONDS, abs=0.15)
 
 
-def test_bare_samples_have_the_rate_that_openai_gives_them() -> None:
+def test_encoder_writes_pcm_at_24_khz() -> None:
     writer = audio_encoder.writer("pcm", 22_050)
     file = writer.add((sweep(22_050) * 32767).astype("<i2").tobytes()) + writer.end()
     assert len(file) / 2 / audio_encoder.PCM_RATE == pytest.approx(SECONDS, abs=0.01)
 
 
-def test_a_wav_file_knows_its_length_when_it_is_whole() -> None:
+def test_wav_gets_its_length_when_it_is_complete() -> None:
     writer = audio_encoder.writer("wav", 8_000)
     sent = writer.add(b"\1\0" * 100) + writer.add(b"\2\0" * 100) + writer.end()
     assert struct.unpack_from("<I", sent, 40) == (0xFFFFFFFF,)

@@ -112,7 +112,7 @@ def scores_by_hand(query: str, documents: list[str]) -> Any:
 # ---- vectors
 
 
-async def test_related_texts_are_near(minilm: Any) -> None:
+async def test_embed_related_texts_are_near(minilm: Any) -> None:
     assert minilm.capabilities() == {Capability.EMBED}
     found = await embed(minilm, [text for pair in PAIRS for text in pair] + [OTHER])
     table = found.vectors @ found.vectors.T
@@ -127,7 +127,7 @@ async def test_related_texts_are_near(minilm: Any) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
-async def test_a_bare_folder_is_read_as_bge_is_made(pooling: str) -> None:
+async def test_embed_of_a_bare_folder_uses_cls_pooling(pooling: str) -> None:
     params = {} if pooling == "cls" else {"pooling": pooling}
     texts = [*PAIRS[0], OTHER, "", "x"]
     for normal in (True, False):
@@ -139,7 +139,7 @@ async def test_a_bare_folder_is_read_as_bge_is_made(pooling: str) -> None:
         np.testing.assert_allclose(found.vectors, unit(known) if normal else known, atol=2e-6)
 
 
-async def test_order_and_counts_over_many_batches(tiny: Any) -> None:
+async def test_embed_keeps_order_and_counts_over_batches(tiny: Any) -> None:
     texts = [f"{number} " * (1 + number * 7 % 11) for number in range(75)]
     found = await embed(tiny, texts)
     np.testing.assert_allclose(found.vectors, unit(by_hand(texts)), atol=2e-6)
@@ -149,7 +149,7 @@ async def test_order_and_counts_over_many_batches(tiny: Any) -> None:
     assert [item async for item in tiny.embed(EmbedRequest(texts=[]))] == []
 
 
-async def test_texts_that_are_too_long_are_named(tiny: Any) -> None:
+async def test_embed_names_truncated_texts(tiny: Any) -> None:
     texts = ["short"] * 5 + ["cat " * 62, "cat " * 63] + ["short"] * 5 + ["cat " * 500]
     found = await embed(tiny, texts)
     assert found.truncated == Truncation([6, 12], 64), "62 words and two marks just fit"
@@ -164,7 +164,7 @@ async def test_texts_that_are_too_long_are_named(tiny: Any) -> None:
     np.testing.assert_allclose(cut.vectors, unit(by_hand(["cat " * 15, "cat " * 14], limit=16)), atol=2e-6)
 
 
-async def test_queries_get_an_instruction_and_documents_none(tiny: Any) -> None:
+async def test_embed_prefixes_queries_only(tiny: Any) -> None:
     plain, asked = unit(by_hand([QUERY])), unit(by_hand([module.ENGLISH + QUERY]))
     for options in ({}, {"input_type": "document"}, {"input_type": "passage"}, {"encoding_format": "base64"}):
         np.testing.assert_allclose((await embed(tiny, [QUERY], **options)).vectors, plain, atol=2e-6)
@@ -175,7 +175,7 @@ async def test_queries_get_an_instruction_and_documents_none(tiny: Any) -> None:
     assert (await embed(tiny, ["cat " * 60], input_type="query")).truncated == Truncation([0], 64), "it takes room"
 
 
-async def test_the_instruction_comes_from_the_model(tmp_path: Path) -> None:
+async def test_embed_takes_the_instruction_of_the_model(tmp_path: Path) -> None:
     def told(name: str, params: dict[str, Any] | None = None, prompts: Any = None, **config: Any) -> str:
         folder = tmp_path / name
         shutil.copytree(models.bge(), folder, dirs_exist_ok=True)
@@ -193,7 +193,7 @@ async def test_the_instruction_comes_from_the_model(tmp_path: Path) -> None:
     assert told("bge-zh", {"query_instruction": ""}) == ""
 
 
-async def test_fewer_dimensions(tiny: Any) -> None:
+async def test_embed_with_fewer_dimensions(tiny: Any) -> None:
     found = await embed(tiny, [*PAIRS[0]], dimensions=8)
     np.testing.assert_allclose(found.vectors, unit(by_hand([*PAIRS[0]])[:, :8]), atol=2e-6)
 
@@ -210,14 +210,14 @@ async def test_fewer_dimensions(tiny: Any) -> None:
         ({"query_instruction": 7}, "query_instruction is 7", ""),
     ],
 )
-async def test_options_that_cannot_be(tiny: Any, options: dict[str, Any], words: str, hint: str) -> None:
+async def test_embed_refuses_invalid_options(tiny: Any, options: dict[str, Any], words: str, hint: str) -> None:
     with pytest.raises(errors.BadRequest) as caught:
         await embed(tiny, ["x"], **options)
     assert words in caught.value.message
     assert hint in caught.value.hint
 
 
-async def test_closing_stops_between_batches_and_others_take_their_turn(minilm: Any) -> None:
+async def test_embed_close_stops_between_batches(minilm: Any) -> None:
     texts = [f"cat {number} " * 60 for number in range(2000)]
     started = time.monotonic()
     async with aclosing(minilm.embed(EmbedRequest(texts=texts))) as items:
@@ -237,7 +237,7 @@ async def test_closing_stops_between_batches_and_others_take_their_turn(minilm: 
 # ---- ranks
 
 
-async def test_scores_are_those_of_the_model(ranker: Any) -> None:
+async def test_rerank_scores_are_those_of_the_model(ranker: Any) -> None:
     assert ranker.capabilities() == {Capability.RERANK}
     documents = [*PAIRS[0], OTHER, *PAIRS[1], "", "cat " * 200, "x", "mat"]
     found = await rank(ranker, QUERY, documents)
@@ -260,12 +260,12 @@ async def test_scores_are_those_of_the_model(ranker: Any) -> None:
 
 
 @pytest.mark.parametrize("options", [{"top_n": 0}, {"top_n": "two"}, {"topn": 2}])
-async def test_ranking_options_that_cannot_be(ranker: Any, options: dict[str, Any]) -> None:
+async def test_rerank_refuses_invalid_options(ranker: Any, options: dict[str, Any]) -> None:
     with pytest.raises(errors.BadRequest, match=r"top_n is|no option 'topn'\.\nDid you mean top_n\?"):
         await rank(ranker, QUERY, ["x"], **options)
 
 
-async def test_a_cancelled_ranking_leaves_the_model_ready(ranker: Any) -> None:
+async def test_rerank_cancelled_leaves_the_model_ready(ranker: Any) -> None:
     task = asyncio.create_task(rank(ranker, QUERY, ["cat " * 60] * 20000))
     await asyncio.sleep(0.5)
     started = time.monotonic()
@@ -291,13 +291,13 @@ async def test_a_cancelled_ranking_leaves_the_model_ready(ranker: Any) -> None:
         (RANK, models.reranker, {"max_length": "1"}, "max_length is 1"),
     ],
 )
-async def test_what_is_refused_at_once(kind: str, folder: Any, params: dict[str, str], words: str) -> None:
+async def test_check_refuses_what_cannot_work(kind: str, folder: Any, params: dict[str, str], words: str) -> None:
     with pytest.raises(errors.BadParameter) as caught:
         setup_of(registry.find(kind), params, model_path=str(folder()))
     assert words in str(caught.value)
 
 
-async def test_a_model_with_weights_missing_is_not_filled_with_random_ones(tmp_path: Path) -> None:
+async def test_open_refuses_missing_weights(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(models.bge(), tmp_path, dirs_exist_ok=True)
@@ -308,12 +308,12 @@ async def test_a_model_with_weights_missing_is_not_filled_with_random_ones(tmp_p
         await opened(KIND, {}, model_path=str(tmp_path))
 
 
-async def test_a_device_that_is_not_there() -> None:
+async def test_open_refuses_a_missing_device() -> None:
     with pytest.raises(errors.BadParameter, match="device is 'cuda:7'"):
         await opened(KIND, {"device": "cuda:7"}, model_path=str(models.bge()))
 
 
-async def test_stages_are_told(tmp_path: Path) -> None:
+async def test_open_reports_its_stages(tmp_path: Path) -> None:
     stages: list[str] = []
     backend = registry.find(KIND)
     setup = setup_of(backend, {"dtype": "bfloat16"}, model_path=str(models.bge()))

@@ -61,7 +61,7 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     await backend.close()
 
 
-async def test_it_answers_token_by_token(backend: Any) -> None:
+async def test_chat_streams_token_by_token(backend: Any) -> None:
     started = time.monotonic()
     chunks = await collect(backend, ask(QUESTION))
     print(f"answered in {time.monotonic() - started:.1f} s")
@@ -70,14 +70,14 @@ async def test_it_answers_token_by_token(backend: Any) -> None:
     assert [chunk.text for chunk in chunks[:3]] == ["The", " capital", " of"]
 
 
-async def test_requests_are_answered_together_and_end_apart(backend: Any) -> None:
+async def test_chat_batches_requests_that_end_separately(backend: Any) -> None:
     wanted = [{"max_tokens": 2}, {"stop": " is"}, {}]
     answers = await asyncio.gather(*(collect(backend, ask(QUESTION, **options)) for options in wanted))
     assert [text_of(chunks) for chunks in answers] == ["The capital", "The capital of France", ANSWER]
     assert max(backend._batches.sizes) > 1
 
 
-async def test_chance_is_the_same_in_all_processes(backend: Any) -> None:
+async def test_chat_samples_the_same_in_all_processes(backend: Any) -> None:
     options = {"temperature": 1.5, "seed": 3, "max_tokens": 12}
     first, same = [text_of(await collect(backend, ask(STORY, **options))) for _ in range(2)]
     assert first == same
@@ -85,17 +85,17 @@ async def test_chance_is_the_same_in_all_processes(backend: Any) -> None:
     assert (await collect(backend, ask(STORY, temperature=1, max_tokens=5)))[-1].finish == "length"
 
 
-async def test_closing_stops_the_model_and_leaves_it_ready(backend: Any) -> None:
+async def test_close_stops_the_model_and_leaves_it_ready(backend: Any) -> None:
     await closing_stops_it(backend, ask(STORY))
     assert text_of(await collect(backend, ask(QUESTION))) == ANSWER
 
 
-async def test_a_prompt_that_is_too_long(backend: Any) -> None:
+async def test_chat_refuses_a_prompt_that_is_too_long(backend: Any) -> None:
     with pytest.raises(errors.ContextTooLong, match=r"has 9\d{3} tokens, but the context length is 8192"):
         await collect(backend, ask("word " * 9500))
 
 
-async def test_the_processes_end_together() -> None:
+async def test_processes_end_together() -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
     command = [sys.executable, "-c", WORKER, str(tiny_qwen2())]
     followers = []
@@ -127,13 +127,15 @@ async def test_the_processes_end_together() -> None:
         ({"replace_with_kernel_injec": "true"}, {}, "no parameter", "Did you mean replace_with_kernel_inject?"),
     ],
 )
-async def test_parameters_that_cannot_work(params: dict[str, str], more: dict[str, Any], words: str, hint: str) -> None:
+async def test_check_refuses_parameters_that_cannot_work(
+    params: dict[str, str], more: dict[str, Any], words: str, hint: str
+) -> None:
     with pytest.raises(errors.BadParameter, match=words) as caught:
         setup_of(DEEPSPEED, params, model_path=str(tiny_qwen2()), **more)
     assert hint in caught.value.hint
 
 
-async def test_gpus_decide_how_often_the_model_is_split() -> None:
+async def test_split_follows_the_gpus() -> None:
     from byzer_magic.backends.local.deepspeed.backend import split
 
     assert split(setup_of(DEEPSPEED, {}, model_path=str(tiny_qwen2()), gpus=2.0)) == 2
@@ -141,14 +143,14 @@ async def test_gpus_decide_how_often_the_model_is_split() -> None:
     assert split(setup_of(DEEPSPEED, {"backend.tensor_parallel_size": "2"}, model_path=str(tiny_qwen2()))) == 2
 
 
-async def test_what_deepspeed_refuses_is_said() -> None:
+async def test_open_has_the_reason_of_deepspeed() -> None:
     with pytest.raises(errors.EngineFailed, match=r"DeepSpeed cannot run .*no_such_thing"):
         await opened(KIND, {"init_inference": json.dumps({"no_such_thing": 1})}, model_path=str(tiny_qwen2()))
     with pytest.raises(errors.EngineFailed, match="not been implemented on CPU"):
         await opened(KIND, {"init_inference": '{"kernel_inject": true}'}, model_path=str(smollm2()))
 
 
-async def test_the_package_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_require_names_the_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(errors.MissingExtra, match="needs the package deepspeed") as caught:
         registry.require(DEEPSPEED.info)

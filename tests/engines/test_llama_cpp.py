@@ -46,7 +46,7 @@ async def backend(driver: str, gguf: Path) -> AsyncIterator[Any]:
     await backend.close()
 
 
-async def test_it_answers(backend: Any) -> None:
+async def test_chat_returns_a_response(backend: Any) -> None:
     chunks = await collect(backend, ask(QUESTION))
     assert text_of(chunks) == "The capital of France is Paris."
     assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"]
@@ -55,26 +55,26 @@ async def test_it_answers(backend: Any) -> None:
     assert len(chunks) > 5, "token by token"
 
 
-async def test_a_whole_answer_is_one_chunk(backend: Any) -> None:
+async def test_chat_without_streaming_is_one_chunk(backend: Any) -> None:
     [chunk] = await collect(backend, ask(QUESTION, stream=False))
     assert (chunk.text, chunk.finish) == ("The capital of France is Paris.", "stop")
     assert chunk.usage is not None
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
-async def test_the_length_can_be_limited(backend: Any, name: str) -> None:
+async def test_chat_respects_max_tokens(backend: Any, name: str) -> None:
     chunks = await collect(backend, ask(STORY, **{name: 3}))
     assert [chunk.finish for chunk in chunks if chunk.finish] == ["length"]
     assert [chunk.usage.completion_tokens for chunk in chunks if chunk.usage] == [3]
 
 
-async def test_characters_of_several_tokens_are_whole(backend: Any) -> None:
+async def test_chat_returns_complete_characters(backend: Any) -> None:
     text = text_of(await collect(backend, ask("Repeat exactly: 😀 日本語", max_tokens=30)))
     assert "😀" in text
     assert "\ufffd" not in text
 
 
-async def test_closing_stops_the_model_and_leaves_it_ready(backend: Any) -> None:
+async def test_close_stops_the_model_and_leaves_it_ready(backend: Any) -> None:
     async with aclosing(backend.chat(ask(STORY))) as chunks:
         async for chunk in chunks:
             if chunk.text:
@@ -86,7 +86,7 @@ async def test_closing_stops_the_model_and_leaves_it_ready(backend: Any) -> None
     assert text_of(await collect(backend, ask(QUESTION))) == "The capital of France is Paris."
 
 
-async def test_a_cancelled_task_returns_when_the_model_is_free(backend: Any) -> None:
+async def test_chat_cancelled_returns_when_the_model_is_free(backend: Any) -> None:
     task = asyncio.create_task(collect(backend, ask(STORY)))
     await asyncio.sleep(0.5)
     started = time.monotonic()
@@ -100,12 +100,12 @@ async def test_a_cancelled_task_returns_when_the_model_is_free(backend: Any) -> 
     assert text_of(await collect(backend, ask(QUESTION))) == "The capital of France is Paris."
 
 
-async def test_one_at_a_time_at_one_slot(backend: Any) -> None:
+async def test_chat_runs_one_request_per_slot(backend: Any) -> None:
     answers = await asyncio.gather(*(collect(backend, ask(QUESTION)) for _ in range(3)))
     assert [text_of(chunks) for chunks in answers] == ["The capital of France is Paris."] * 3
 
 
-async def test_the_loop_stays_awake_while_the_model_works(backend: Any) -> None:
+async def test_chat_leaves_the_event_loop_responsive(backend: Any) -> None:
     task = asyncio.create_task(collect(backend, ask(STORY, max_tokens=30)))
     longest, last = 0.0, time.monotonic()
     while not task.done():
@@ -115,19 +115,19 @@ async def test_the_loop_stays_awake_while_the_model_works(backend: Any) -> None:
     assert longest < 0.15, "the GIL is free while tokens are computed"
 
 
-async def test_a_prompt_that_is_too_long(backend: Any) -> None:
+async def test_chat_refuses_a_prompt_that_is_too_long(backend: Any) -> None:
     with pytest.raises(errors.ContextTooLong, match=r"has \d{4} tokens, but the context length is 1024") as caught:
         await collect(backend, ask("word " * 3000))
     assert caught.value.details["n_ctx"] == 1024
 
 
-async def test_a_request_that_makes_no_sense(backend: Any) -> None:
+async def test_chat_refuses_an_invalid_request(backend: Any) -> None:
     with pytest.raises(errors.BadRequest):
         await collect(backend, ask(QUESTION, temperature="hot"))
     assert text_of(await collect(backend, ask(QUESTION))) == "The capital of France is Paris."
 
 
-async def test_a_prompt_can_be_given_up_between_batches(driver: str, gguf: Path) -> None:
+async def test_chat_can_be_cancelled_between_prompt_batches(driver: str, gguf: Path) -> None:
     params = {"driver": driver, "n_threads": "1", "n_ctx": "4096", "n_batch": "64", "n_ubatch": "64"}
     backend = await opened(KIND, params, model_path=str(gguf))
     task = asyncio.create_task(collect(backend, ask("word " * 2500)))
@@ -142,7 +142,7 @@ async def test_a_prompt_can_be_given_up_between_batches(driver: str, gguf: Path)
     await backend.close()
 
 
-async def test_slots_of_one_server_work_together(gguf: Path) -> None:
+async def test_chat_slots_of_one_server_work_in_parallel(gguf: Path) -> None:
     params = {"driver": "xllamacpp", "n_threads": "1", "n_ctx": "512", "temperature": "0"}
     backend = await opened(KIND, params, model_path=str(gguf), concurrency=2)
     seen: list[int] = []
@@ -156,7 +156,7 @@ async def test_slots_of_one_server_work_together(gguf: Path) -> None:
     await backend.close()
 
 
-async def test_the_deployment_sets_what_requests_leave_out(driver: str, gguf: Path) -> None:
+async def test_deployment_parameters_are_defaults_of_requests(driver: str, gguf: Path) -> None:
     params = {"driver": driver, "n_threads": "1", "n_ctx": "512", "temperature": "0", "stop": " is", "max_tokens": "2"}
     backend = await opened(KIND, params, model_path=str(gguf))
     assert text_of(await collect(backend, ask(QUESTION))) == "The capital"
@@ -164,13 +164,13 @@ async def test_the_deployment_sets_what_requests_leave_out(driver: str, gguf: Pa
     await backend.close()
 
 
-async def test_options_that_are_unknown_are_refused_by_name(backend: Any) -> None:
+async def test_chat_names_unknown_options(backend: Any) -> None:
     with pytest.raises(errors.BadRequest, match="no option 'temprature'") as caught:
         await collect(backend, ask(QUESTION, temprature=0))
     assert caught.value.hint == "Did you mean temperature?"
 
 
-def test_the_context_is_read_from_the_file(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_reads_the_context_from_the_file(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BYZER_ENGINE_THREADS", raising=False)
     _, load = llama_load.load_of(setup_of(LLAMA, {}, model_path=str(gguf)))
     assert (load.settings["n_ctx"], load.longest) == (CONTEXT, 8192)
@@ -178,27 +178,27 @@ def test_the_context_is_read_from_the_file(gguf: Path, monkeypatch: pytest.Monke
     assert (load.settings["n_ctx"], load.settings["n_threads"]) == (8192, 2)
 
 
-def test_a_share_of_a_cpu_is_not_a_thread_count(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_of_a_cpu_share_are_all_cores(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("BYZER_ENGINE_THREADS", raising=False)
     _, load = llama_load.load_of(setup_of(LLAMA, {}, model_path=str(gguf), cpus=0.001))
     assert load.settings["n_threads"] == len(os.sched_getaffinity(0))
 
 
-def test_no_parameter_of_llama_is_missing() -> None:
+def test_params_have_every_parameter_of_llama() -> None:
     llama = importlib.import_module("llama_cpp")
     theirs = set(inspect.signature(llama.Llama.__init__).parameters) - OBJECTS
     assert set(LOADING) == theirs
     assert theirs >= SETTINGS
 
 
-def test_the_seeds_own_line(gguf: Path) -> None:
+def test_guide_command_works(gguf: Path) -> None:
     setup = setup_of(LLAMA, {"verbose": "true", "num_gpu_layers": "0"}, model_path=str(gguf))
     assert setup.params["verbose"] is True
     assert setup.params["n_gpu_layers"] == 0
 
 
-async def test_what_xllamacpp_cannot_do_is_said_before_the_deploy(gguf: Path) -> None:
+async def test_check_refuses_what_xllamacpp_does_not_support(gguf: Path) -> None:
     with pytest.raises(errors.BadParameter, match="xllamacpp has no logits_all") as caught:
         setup_of(LLAMA, {"driver": "xllamacpp", "logits_all": "true"}, model_path=str(gguf))
     assert "driver=llama-cpp-python" in caught.value.hint
@@ -212,14 +212,14 @@ async def test_what_xllamacpp_cannot_do_is_said_before_the_deploy(gguf: Path) ->
         ("lora_path", "/nowhere.gguf"),
     ],
 )  # fmt: skip
-def test_values_that_would_end_the_process_are_refused_before(gguf: Path, name: str, value: str) -> None:
+def test_check_refuses_values_that_would_crash(gguf: Path, name: str, value: str) -> None:
     with pytest.raises(errors.BadParameter) as caught:
         setup_of(LLAMA, {name: value}, model_path=str(gguf))
     assert name in caught.value.message or "nowhere" in caught.value.message
     assert caught.value.hint
 
 
-async def test_a_context_between_two_units_is_filled_without_harm(driver: str, gguf: Path) -> None:
+async def test_chat_fills_a_context_between_two_units(driver: str, gguf: Path) -> None:
     params = {"driver": driver, "n_threads": "1", "n_ctx": "260", "temperature": "0"}
     backend = await opened(KIND, params, model_path=str(gguf))
     chunks = await collect(backend, ask("word " * 440, grammar='root ::= "word " root'))
@@ -232,13 +232,13 @@ async def test_a_context_between_two_units_is_filled_without_harm(driver: str, g
     await backend.close()
 
 
-async def test_an_unknown_chat_format(gguf: Path) -> None:
+async def test_open_refuses_an_unknown_chat_format(gguf: Path) -> None:
     with pytest.raises(errors.BadParameter, match="no chat_format 'chatmll'") as caught:
         await opened(KIND, {"driver": "llama-cpp-python", "chat_format": "chatmll"}, model_path=str(gguf))
     assert caught.value.hint == "Did you mean chatml?"
 
 
-async def test_a_lora_changes_the_model(driver: str, gguf: Path, tmp_path: Path) -> None:
+async def test_lora_changes_the_model(driver: str, gguf: Path, tmp_path: Path) -> None:
     said = []
     for size in (0.0, 4.0):
         path = _lora(tmp_path / f"{size}.gguf", size)
@@ -271,7 +271,7 @@ def _lora(path: Path, size: float, width: int = 576) -> Path:
     return path
 
 
-async def test_every_setting_that_xllamacpp_has_is_accepted(gguf: Path) -> None:
+async def test_xllamacpp_accepts_each_of_its_settings(gguf: Path) -> None:
     params = {
         "driver": "xllamacpp", "n_threads": "1", "n_threads_batch": "1", "n_ctx": "256", "n_batch": "128",
         "n_ubatch": "64", "n_gpu_layers": "0", "main_gpu": "0", "split_mode": "1", "tensor_split": "[1.0]",
@@ -287,7 +287,7 @@ async def test_every_setting_that_xllamacpp_has_is_accepted(gguf: Path) -> None:
     await backend.close()
 
 
-def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_driver_name_names_a_missing_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(errors.MissingExtra) as caught:
         llama_load.driver_name({"driver": "llama-cpp-python"})

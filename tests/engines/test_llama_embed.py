@@ -52,7 +52,7 @@ async def vectors(backend: Any, texts: list[str], **options: Any) -> tuple[Any, 
     return table, items
 
 
-async def test_vectors_are_those_of_the_model(backend: Any) -> None:
+async def test_embed_returns_the_embeddings_of_the_model(backend: Any) -> None:
     assert backend.capabilities() == {Capability.EMBED}
     found, [item] = await vectors(backend, list(TEXTS))
     known = np.array(expected()["vectors"])
@@ -63,7 +63,7 @@ async def test_vectors_are_those_of_the_model(backend: Any) -> None:
     assert item.usage.prompt_tokens == 27
 
 
-async def test_many_texts_come_in_batches_and_in_order(backend: Any) -> None:
+async def test_embed_batches_many_texts_in_order(backend: Any) -> None:
     texts = [f"{TEXTS[number % 3]} {number}" for number in range(70)]
     found, items = await vectors(backend, texts)
     assert [item.rows for item in items] == [32, 32, 6]
@@ -74,12 +74,12 @@ async def test_many_texts_come_in_batches_and_in_order(backend: Any) -> None:
     assert longer[0] @ longer[2] == pytest.approx(1, abs=1e-3)
 
 
-async def test_vectors_as_the_model_makes_them(backend: Any) -> None:
+async def test_embed_without_normalization(backend: Any) -> None:
     found, _ = await vectors(backend, [TEXTS[0]], embd_normalize=-1)
     assert np.linalg.norm(found[0]) > 1.5
 
 
-async def test_a_text_that_is_too_long(backend: Any) -> None:
+async def test_embed_refuses_a_text_that_is_too_long(backend: Any) -> None:
     with pytest.raises(errors.ContextTooLong, match="A text has 2002 tokens, but the context holds 512"):
         await vectors(backend, [TEXTS[0], "word " * 2000])
     found, _ = await vectors(backend, [TEXTS[0]])
@@ -94,12 +94,14 @@ async def test_a_text_that_is_too_long(backend: Any) -> None:
         (["a"], {"embd_normalize": 7}, "embd_normalize is 7"),
     ],
 )
-async def test_what_cannot_be_embedded(backend: Any, texts: list[str], options: dict[str, Any], words: str) -> None:
+async def test_embed_refuses_invalid_requests(
+    backend: Any, texts: list[str], options: dict[str, Any], words: str
+) -> None:
     with pytest.raises(errors.BadRequest, match=words):
         await vectors(backend, texts, **options)
 
 
-async def test_embedding_can_be_left_between_batches(backend: Any) -> None:
+async def test_embed_can_be_cancelled_between_batches(backend: Any) -> None:
     request = EmbedRequest(texts=["word " * 500] * 60)
     started = time.monotonic()
     async with aclosing(backend.embed(request)) as items:
@@ -112,7 +114,7 @@ async def test_embedding_can_be_left_between_batches(backend: Any) -> None:
     assert len(found) == 1
 
 
-async def test_the_loop_stays_awake(backend: Any) -> None:
+async def test_embed_leaves_the_event_loop_responsive(backend: Any) -> None:
     task = asyncio.create_task(vectors(backend, list(TEXTS) * 30))
     longest, last = 0.0, time.monotonic()
     while not task.done():
@@ -123,7 +125,7 @@ async def test_the_loop_stays_awake(backend: Any) -> None:
 
 
 @pytest.mark.parametrize("driver", list(llama_load.DRIVERS))
-async def test_a_chat_model_embeds_when_it_is_told_to(driver: str, gguf: Path) -> None:
+async def test_embed_with_a_chat_model(driver: str, gguf: Path) -> None:
     params = {"driver": driver, "n_threads": "1", "n_ctx": "256", "embedding": "true"}
     backend = await opened(KIND, params, model_path=str(gguf))
     assert backend.capabilities() == {Capability.EMBED}
@@ -137,7 +139,7 @@ async def test_a_chat_model_embeds_when_it_is_told_to(driver: str, gguf: Path) -
     await backend.close()
 
 
-async def test_drivers_make_the_same_vectors(gguf: Path) -> None:
+async def test_drivers_return_the_same_embeddings(gguf: Path) -> None:
     found = []
     for driver in llama_load.DRIVERS:
         params = {"driver": driver, "n_threads": "1", "n_ctx": "256", "embedding": "true"}
@@ -147,7 +149,7 @@ async def test_drivers_make_the_same_vectors(gguf: Path) -> None:
     assert np.sum(found[0] * found[1], axis=1) == pytest.approx([1, 1, 1], abs=0.01)
 
 
-async def test_documents_are_ranked_as_the_model_scores(ranker: Any) -> None:
+async def test_rerank_sorts_by_score(ranker: Any) -> None:
     assert ranker.capabilities() == {Capability.RERANK}
     [ranking] = [item async for item in ranker.rerank(RerankRequest(query=QUERY, documents=list(TEXTS)))]
     scores = dict(ranking.order)
@@ -160,7 +162,7 @@ async def test_documents_are_ranked_as_the_model_scores(ranker: Any) -> None:
     assert {index % 3 for index, _ in best.order} == {ranking.order[0][0]}
 
 
-async def test_what_cannot_be_ranked(ranker: Any) -> None:
+async def test_rerank_refuses_invalid_requests(ranker: Any) -> None:
     for request, kind, words in (
         (RerankRequest(query=QUERY, documents=["word " * 2000]), errors.ContextTooLong, "A text has 2009 tokens"),
         (RerankRequest(query="", documents=["a"]), errors.BadRequest, "Text 1 of 2 is empty"),
@@ -178,6 +180,6 @@ async def test_what_cannot_be_ranked(ranker: Any) -> None:
         ({"clip_model_path": "x.gguf"}, "embed.gguf", "clip_model_path cannot be used with an embedding model"),
     ],
 )
-async def test_what_cannot_work_is_said_before_the_deploy(params: dict[str, str], model: str, words: str) -> None:
+async def test_check_refuses_what_cannot_work(params: dict[str, str], model: str, words: str) -> None:
     with pytest.raises(errors.BadParameter, match=words):
         setup_of(LLAMA, params, model_path=str(minilm() / model))

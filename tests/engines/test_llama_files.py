@@ -32,32 +32,32 @@ def driver(request: pytest.FixtureRequest) -> str:
     return name
 
 
-async def test_all_parts_of_a_split_model_are_loaded(driver: str) -> None:
+async def test_split_model_loads_all_parts(driver: str) -> None:
     params = {"driver": driver, "n_threads": "1", "n_ctx": "512", "temperature": "0"}
     backend = await opened(KIND, params, model_path=str(split()))
     assert text_of(await collect(backend, ask(QUESTION))) == "The capital of France is Paris."
     await backend.close()
 
 
-def test_the_folder_of_a_split_model_is_enough() -> None:
+def test_split_model_is_found_in_its_folder() -> None:
     assert gguf_file.find(str(split().parent)) == split()
     setup_of(LLAMA, {}, model_path=str(split().parent))
 
 
-def test_a_missing_part_is_named_before_the_deploy(tmp_path: Path) -> None:
+def test_split_model_with_a_missing_part_is_refused(tmp_path: Path) -> None:
     first = Path(shutil.copy(split(), tmp_path))
     with pytest.raises(errors.BadParameter, match=f"is the first of {PARTS} files, of which model-00002-of-00003"):
         setup_of(LLAMA, {}, model_path=str(first))
 
 
-def test_a_later_part_points_to_the_first() -> None:
+def test_split_model_later_part_names_the_first() -> None:
     second = split().with_name(split().name.replace("00001", "00002"))
     with pytest.raises(errors.BadParameter, match="is a later part of a split model") as caught:
         setup_of(LLAMA, {}, model_path=str(second))
     assert str(split()) in caught.value.hint
 
 
-async def test_a_part_that_is_cut_short_is_named(driver: str, tmp_path: Path) -> None:
+async def test_split_model_names_a_truncated_part(driver: str, tmp_path: Path) -> None:
     for file in split().parent.iterdir():
         (tmp_path / file.name).symlink_to(file)
     last = tmp_path / split().name.replace("00001", "00003")
@@ -106,7 +106,7 @@ def _unknown(whole: bytearray) -> bytes:
         (_unknown, "its architecture foooo is not supported"),
     ],
 )
-async def test_a_damaged_file_says_where(
+async def test_damage_has_its_place(
     driver: str, gguf: Path, tmp_path: Path, spoil: Callable[[bytearray], bytes], words: str
 ) -> None:
     spoilt = tmp_path / "model.gguf"
@@ -129,20 +129,20 @@ async def test_a_damaged_file_says_where(
         (b"PK\x03\x04" + bytes(100), "it is a PyTorch or ZIP file"),
     ],
 )
-def test_what_is_no_gguf_is_named_before_the_deploy(data: bytes, words: str, tmp_path: Path) -> None:
+def test_find_refuses_what_is_not_gguf(data: bytes, words: str, tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(data)
     with pytest.raises(errors.BadParameter, match=words):
         setup_of(LLAMA, {}, model_path=str(file))
 
 
-def test_an_mmproj_is_no_language_model() -> None:
+def test_check_refuses_an_mmproj_as_model() -> None:
     with pytest.raises(errors.BadParameter, match="is not a language model but an mmproj") as caught:
         setup_of(LLAMA, {}, model_path=str(mmproj()))
     assert "clip_model_path" in caught.value.hint
 
 
-def test_whole_files_have_no_damage(gguf: Path) -> None:
+def test_damage_is_empty_for_complete_files(gguf: Path) -> None:
     started = time.monotonic()
     assert [damage(path) for path in (gguf, split(), mmproj())] == ["", "", ""]
     print(f"{(time.monotonic() - started) * 1000:.0f} ms")

@@ -81,7 +81,7 @@ async def answered(backend: Any, request: ChatRequest) -> Any:
         {"type": "json_object", "schema": PERSON},
     ],
 )
-async def test_an_answer_fits_the_schema(backend: Any, form: dict[str, Any]) -> None:
+async def test_schema_constrains_the_response(backend: Any, form: dict[str, Any]) -> None:
     chunks = await collect(backend, ask(WHO, response_format=form))
     person = json.loads(text_of(chunks))
     assert set(person) == {"name", "age", "job"}
@@ -90,12 +90,12 @@ async def test_an_answer_fits_the_schema(backend: Any, form: dict[str, Any]) -> 
     assert len(chunks) > 5, "piece by piece"
 
 
-async def test_any_json_object(backend: Any) -> None:
+async def test_json_object_constrains_the_response(backend: Any) -> None:
     said = text_of(await collect(backend, ask(WHO + " Only name and age.", response_format={"type": "json_object"})))
     assert said.lstrip().startswith("{")
 
 
-async def test_a_grammar_holds_the_answer(backend: Any) -> None:
+async def test_grammar_constrains_the_response(backend: Any) -> None:
     said = text_of(await collect(backend, ask("Is Paris in France?", grammar='root ::= ("yes" | "no") "!"')))
     assert said in ("yes!", "no!")
     free = text_of(await collect(backend, ask("What is the capital of France? Answer in one sentence.")))
@@ -123,14 +123,14 @@ async def test_a_grammar_holds_the_answer(backend: Any) -> None:
         ({"tool_choice": "required"}, "tool_choice is"),
     ],
 )
-async def test_what_is_broken_is_refused_and_harms_nothing(backend: Any, options: dict[str, Any], words: str) -> None:
+async def test_grammar_that_is_invalid_is_refused(backend: Any, options: dict[str, Any], words: str) -> None:
     with pytest.raises(errors.BadRequest, match=words) as caught:
         await collect(backend, ask(WHO, **options))
     assert caught.value.hint
     assert text_of(await collect(backend, ask("Hi", max_tokens=3)))
 
 
-async def test_the_deployments_format_gives_way_to_a_grammar(gguf: Path, backend: Any) -> None:
+async def test_grammar_overrides_the_format_of_the_deployment(gguf: Path, backend: Any) -> None:
     form = json.dumps({"type": "json_object"})
     params = {"n_threads": "1", "n_ctx": "512", "temperature": "0", "max_tokens": "20", "response_format": form}
     other = await opened(KIND, params, model_path=str(gguf))
@@ -147,7 +147,7 @@ async def test_the_deployments_format_gives_way_to_a_grammar(gguf: Path, backend
         ([CLOCK, WEATHER], {"type": "function", "function": {"name": "get_weather"}}),
     ],
 )
-async def test_a_forced_tool_is_called(backend: Any, tools: Any, choice: Any, stream: bool) -> None:
+async def test_tool_choice_forces_a_call(backend: Any, tools: Any, choice: Any, stream: bool) -> None:
     result = await answered(backend, ask(RAIN, tools=tools, tool_choice=choice, stream=stream))
     [call] = result.tool_calls
     assert call["function"]["name"] == "get_weather"
@@ -158,7 +158,7 @@ async def test_a_forced_tool_is_called(backend: Any, tools: Any, choice: Any, st
     assert result.usage.completion_tokens > 5
 
 
-async def test_the_model_chooses_a_tool_or_words(backend: Any) -> None:
+async def test_tools_allow_a_call_or_text(backend: Any) -> None:
     chosen = await answered(backend, ask(RAIN, tools=[WEATHER, CLOCK], tool_choice="required"))
     assert chosen.tool_calls[0]["function"]["name"] in ("get_weather", "get_time")
     json.loads(chosen.tool_calls[0]["function"]["arguments"])
@@ -170,7 +170,7 @@ async def test_the_model_chooses_a_tool_or_words(backend: Any) -> None:
     assert none.tool_calls is None
 
 
-async def test_the_result_of_a_tool_is_read(backend: Any) -> None:
+async def test_tool_result_is_in_the_prompt(backend: Any) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'}}
     turns = [
         Message("user", RAIN),
@@ -181,14 +181,14 @@ async def test_the_result_of_a_tool_is_read(backend: Any) -> None:
     assert "rain" in result.text.lower() or "14" in result.text
 
 
-async def test_parts_that_are_all_text_are_a_text(backend: Any) -> None:
+async def test_text_parts_are_joined(backend: Any) -> None:
     parts: list[Any] = [{"type": "text", "text": "What is the capital of France? "}]
     parts.append({"type": "text", "text": "Answer in one sentence."})
     result = await answered(backend, ChatRequest(messages=[Message("user", parts)]))
     assert result.text == "The capital of France is Paris."
 
 
-async def test_a_forced_tool_is_called_with_a_template_for_tools(with_template: Any) -> None:
+async def test_tool_choice_forces_a_call_with_a_tool_template(with_template: Any) -> None:
     choice = {"type": "function", "function": {"name": "get_weather"}}
     result = await answered(with_template, ask(RAIN, tools=[CLOCK, WEATHER], tool_choice=choice))
     [call] = result.tool_calls
@@ -197,7 +197,7 @@ async def test_a_forced_tool_is_called_with_a_template_for_tools(with_template: 
     assert result.finish == "tool_calls"
 
 
-async def test_a_call_that_the_model_makes_by_itself_is_read(with_template: Any) -> None:
+async def test_tool_call_of_the_model_is_parsed(with_template: Any) -> None:
     written = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris", "unit": "C"}}\n</tool_call>'
     result = await answered(with_template, ask(f"Repeat exactly: {written}", tools=[WEATHER]))
     [call] = result.tool_calls
@@ -206,7 +206,7 @@ async def test_a_call_that_the_model_makes_by_itself_is_read(with_template: Any)
     assert (result.text, result.finish) == ("", "tool_calls")
 
 
-async def test_a_conversation_with_calls_fits_a_template_for_tools(with_template: Any) -> None:
+async def test_tool_conversation_fits_a_tool_template(with_template: Any) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'}}
     turns = [
         Message("user", RAIN),

@@ -49,12 +49,12 @@ def look(*media: Media, text: str = TASK, stream: bool = True) -> ChatRequest:
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 @pytest.mark.parametrize("name", list(COLOURS))
-async def test_the_model_sees_the_picture(backend: Any, name: str, form: str) -> None:
+async def test_vision_model_describes_the_image(backend: Any, name: str, form: str) -> None:
     said = text_of(await collect(backend, look(picture(COLOURS[name], form))))
     assert said == f"The colour of the picture is {name}."
 
 
-async def test_pictures_are_tokens_of_the_prompt(backend: Any) -> None:
+async def test_vision_counts_image_tokens(backend: Any) -> None:
     counts = []
     for pictures in range(3):
         [chunk] = await collect(backend, look(*[picture((255, 0, 0))] * pictures, stream=False))
@@ -62,26 +62,26 @@ async def test_pictures_are_tokens_of_the_prompt(backend: Any) -> None:
     assert counts == [counts[0], counts[0] + PATCHES, counts[0] + 2 * PATCHES]
 
 
-async def test_vision_is_an_ability_only_with_the_eye(backend: Any, gguf: Path) -> None:
+async def test_vision_needs_the_mmproj(backend: Any, gguf: Path) -> None:
     assert backend.capabilities() == {Capability.CHAT, Capability.TOOLS, Capability.VISION}
     no_vision = await opened(KIND, {"driver": "xllamacpp", "n_threads": "1", "n_ctx": "256"}, model_path=str(gguf))
     assert no_vision.capabilities() == {Capability.CHAT, Capability.TOOLS}
     await no_vision.close()
 
 
-async def test_a_chat_without_pictures_is_as_before(backend: Any) -> None:
+async def test_vision_model_chats_without_images(backend: Any) -> None:
     said = text_of(await collect(backend, ask("What is the capital of France? Answer in one sentence.")))
     assert said == "The capital of France is Paris."
 
 
-async def test_a_picture_that_is_none_is_refused(backend: Any) -> None:
+async def test_vision_refuses_an_invalid_image(backend: Any) -> None:
     for media in (Media("image/png", b"no picture"), Media("image/png", url="file:///etc/hostname")):
         with pytest.raises(errors.BadRequest):
             await collect(backend, look(media))
     assert "red" in text_of(await collect(backend, look(picture(COLOURS["red"]))))
 
 
-async def test_a_request_with_a_picture_can_be_left(backend: Any) -> None:
+async def test_vision_request_can_be_cancelled(backend: Any) -> None:
     task = asyncio.create_task(collect(backend, look(*[picture((255, 0, 0))] * 20, text="Tell a story.")))
     await asyncio.sleep(0.3)
     started = time.monotonic()
@@ -102,7 +102,9 @@ async def test_a_request_with_a_picture_can_be_left(backend: Any) -> None:
         (b"clip.vision.patch_size", b"clip.vision.patch_syze", "patch_size"),
     ],
 )
-async def test_a_damaged_mmproj_says_why(gguf: Path, tmp_path: Path, old: bytes, new: bytes, words: str) -> None:
+async def test_vision_damaged_mmproj_has_the_reason(
+    gguf: Path, tmp_path: Path, old: bytes, new: bytes, words: str
+) -> None:
     vision = tmp_path / "mmproj.gguf"
     vision.write_bytes(mmproj().read_bytes().replace(old, new) if old else mmproj().read_bytes()[:-100])
     started = time.monotonic()
@@ -112,13 +114,13 @@ async def test_a_damaged_mmproj_says_why(gguf: Path, tmp_path: Path, old: bytes,
     assert time.monotonic() - started < 5
 
 
-async def test_what_is_no_mmproj_is_said_before_the_deploy(gguf: Path, tmp_path: Path) -> None:
+async def test_vision_refuses_what_is_not_an_mmproj(gguf: Path, tmp_path: Path) -> None:
     for path, words in ((gguf, "is not an mmproj"), (tmp_path / "x.gguf", "does not exist"), (tmp_path, "is a folder")):
         with pytest.raises(errors.BadParameter, match=words):
             setup_of(LLAMA, {"clip_model_path": str(path)}, model_path=str(gguf))
 
 
-async def test_llama_cpp_python_sees_when_it_was_compiled_for_that(gguf: Path) -> None:
+async def test_vision_of_llama_cpp_python_needs_libmtmd(gguf: Path) -> None:
     params = {"driver": "llama-cpp-python", "clip_model_path": str(mmproj()), "temperature": "0", "n_threads": "1"}
     if not driver_llama_cpp_python.has_vision():  # LLAVA_BUILD=OFF, as in CI
         with pytest.raises(errors.BadParameter, match="was compiled without libmtmd") as caught:

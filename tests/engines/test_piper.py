@@ -59,7 +59,7 @@ def seconds(sounds: list[AudioChunk]) -> float:
     return len(audio.samples(file_of(sounds))) / audio.RATE
 
 
-async def test_what_it_says_is_understood(piper: Any) -> None:
+async def test_speak_is_transcribed_correctly(piper: Any) -> None:
     sound = file_of(await say(piper, TEXT))
     listener = await opened("custom/whisper", {}, model_path=str(whisper.tiny_en_ct2()))
     request = TranscribeRequest(audio=sound)
@@ -70,7 +70,7 @@ async def test_what_it_says_is_understood(piper: Any) -> None:
     assert rate < 0.15
 
 
-async def test_sentences_come_one_by_one_and_are_one_file(piper: Any) -> None:
+async def test_speak_streams_sentences_of_one_file(piper: Any) -> None:
     request = SpeakRequest(text=TEXT)
     collector = AudioCollector("alias", request)
     arrived = []
@@ -97,7 +97,7 @@ async def test_every_format(piper: Any, form: str) -> None:
         assert seconds(sounds) == pytest.approx(wanted, abs=0.15)
 
 
-async def test_speed_volume_and_silence(piper: Any) -> None:
+async def test_speak_with_speed_volume_and_silence(piper: Any) -> None:
     normal = await say(piper, speech.STORY[2], **CALM)
     assert file_of(normal) == file_of(await say(piper, speech.STORY[2], **CALM))
     fast = await say(piper, speech.STORY[2], speed=2, **CALM)
@@ -122,7 +122,7 @@ async def test_speed_volume_and_silence(piper: Any) -> None:
         ({"normalize_audio": "much"}, "normalize_audio is 'much'", ""),
     ],
 )
-async def test_what_cannot_be_is_said_in_one_sentence(piper: Any, options: Any, message: str, hint: str) -> None:
+async def test_request_with_invalid_options_is_refused(piper: Any, options: Any, message: str, hint: str) -> None:
     with pytest.raises(errors.BadRequest) as caught:
         await say(piper, "Hello.", **options)
     assert message in caught.value.message
@@ -130,23 +130,23 @@ async def test_what_cannot_be_is_said_in_one_sentence(piper: Any, options: Any, 
 
 
 @pytest.mark.parametrize("text", ["", "   \n", "\ud800"])
-async def test_there_must_be_something_to_say(piper: Any, text: str) -> None:
+async def test_speak_refuses_empty_text(piper: Any, text: str) -> None:
     with pytest.raises(errors.BadRequest, match="There is no"):
         await say(piper, text)
 
 
-async def test_the_voices_own_name_is_its_speaker(piper: Any) -> None:
+async def test_speak_accepts_the_name_of_the_voice(piper: Any) -> None:
     for name in ("en_US-joe-medium", "0", 0):
         assert await say(piper, "Hello.", voice=name)
 
 
-async def test_long_text_without_an_end_is_cut(piper: Any) -> None:
+async def test_speak_splits_long_text(piper: Any) -> None:
     sounds = await say(piper, "and so on " * 60, speed=4)
     assert len(sounds) == 2
     assert seconds(sounds) > 5
 
 
-async def test_closing_stops_after_a_sentence(piper: Any) -> None:
+async def test_speak_close_stops_after_a_sentence(piper: Any) -> None:
     async with aclosing(piper.speak(SpeakRequest(text=" ".join(speech.STORY * 5)))) as sounds:
         async for _ in sounds:
             break
@@ -158,12 +158,12 @@ async def test_closing_stops_after_a_sentence(piper: Any) -> None:
     assert await say(piper, "Hello.")
 
 
-async def test_requests_wait_for_each_other(piper: Any) -> None:
+async def test_requests_take_turns(piper: Any) -> None:
     first, second = await asyncio.gather(say(piper, speech.STORY[2], **CALM), say(piper, "Hello.", **CALM))
     assert seconds(first) > seconds(second)
 
 
-async def test_a_voice_of_several_speakers(tmp_path: Path) -> None:
+async def test_speak_with_several_speakers(tmp_path: Path) -> None:
     voice = tmp_path / "pair.onnx"
     voice.write_bytes(speech.voice().read_bytes().replace(b"\x03sid", b"\x03own") + SPEAKERS)
     about = json.loads(speech.voice().with_name(f"{speech.voice().name}.json").read_text())
@@ -184,7 +184,7 @@ async def test_a_voice_of_several_speakers(tmp_path: Path) -> None:
 # ---- deploying
 
 
-async def test_the_deployment_sets_what_requests_leave_out() -> None:
+async def test_deployment_parameters_are_defaults_of_requests() -> None:
     params = {"backend.speed": "4", "noise_scale": "0", "noise_w": "0", "response_format": "mp3"}
     backend = await opened(KIND, params, model_path=str(speech.voice().parent), concurrency=2)
     fast, slow = await asyncio.gather(say(backend, TEXT), say(backend, TEXT, speed=1))
@@ -193,7 +193,7 @@ async def test_the_deployment_sets_what_requests_leave_out() -> None:
     await backend.close()
 
 
-async def test_files_that_are_no_voice(tmp_path: Path) -> None:
+async def test_find_refuses_what_is_not_a_voice(tmp_path: Path) -> None:
     voice = tmp_path / "voice.onnx"
     shutil.copy(speech.voice(), voice)
     about = tmp_path / "voice.onnx.json"
@@ -217,7 +217,7 @@ async def test_files_that_are_no_voice(tmp_path: Path) -> None:
         setup_of(PIPER, {"speed": "0"}, model_path=str(voice))
 
 
-async def test_a_damaged_voice_is_named(tmp_path: Path) -> None:
+async def test_open_names_a_damaged_voice(tmp_path: Path) -> None:
     voice = tmp_path / "short.onnx"
     voice.write_bytes(speech.voice().read_bytes()[:1_000_000])
     shutil.copy(speech.voice().with_name(f"{speech.voice().name}.json"), tmp_path / "short.onnx.json")

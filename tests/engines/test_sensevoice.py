@@ -89,7 +89,7 @@ def text_of(items: list[TranscriptChunk]) -> str:
 
 
 @shared
-async def test_the_seeds_own_line(backend: Any) -> None:
+async def test_guide_command_works(backend: Any) -> None:
     items = await transcripts_of(backend, spoken("hello", "morning", "nihao", "zaijian", "tune", "fox"))
     assert text_of(items) == "Hello world. Good morning. 你好吗。再见。 The quick brown fox."
     assert len(items) == 6, "stretch after stretch, then what holds for all"
@@ -107,7 +107,7 @@ async def test_the_seeds_own_line(backend: Any) -> None:
 
 
 @shared
-async def test_it_writes_what_the_stock_generate_writes(backend: Any) -> None:
+async def test_transcribe_returns_what_generate_returns(backend: Any) -> None:
     sound = spoken("hello", "fox", "tune", "count", "nihao", *["morning", "fox"] * 9)
     assert len(sound) > 65 * RATE
     quantised = np.frombuffer(wav(sound).data[44:], "<i2").astype("float32") / 32768
@@ -118,7 +118,7 @@ async def test_it_writes_what_the_stock_generate_writes(backend: Any) -> None:
 
 
 @shared
-async def test_options_of_a_request(backend: Any) -> None:
+async def test_transcribe_with_options(backend: Any) -> None:
     sound = spoken("count", "morning")
     assert text_of(await transcripts_of(backend, sound, use_itn=False)) == "one two three good morning"
     kept = text_of(await transcripts_of(backend, sound, tags="keep"))
@@ -142,20 +142,20 @@ async def test_options_of_a_request(backend: Any) -> None:
         ({"hotword": "Byzer"}, "no option 'hotword'", "Options: language, use_itn, tags"),
     ],
 )
-async def test_wrong_options_are_refused(backend: Any, options: dict[str, Any], words: str, hint: str) -> None:
+async def test_transcribe_refuses_invalid_options(backend: Any, options: dict[str, Any], words: str, hint: str) -> None:
     with pytest.raises(errors.BadRequest, match=words) as caught:
         await transcripts_of(backend, spoken("hello"), **options)
     assert caught.value.hint.startswith(hint)
 
 
 @shared
-async def test_a_file_of_another_rate(backend: Any) -> None:
+async def test_transcribe_resamples(backend: Any) -> None:
     sound = Media("audio/wav", sensevoice.clip("fox").read_bytes())
     assert text_of(await transcripts_of(backend, sound)) == "The quick brown fox."
 
 
 @shared
-async def test_silence_and_splinters(backend: Any) -> None:
+async def test_transcribe_silence_and_very_short_audio(backend: Any) -> None:
     for sound in (sensevoice.noise(5), np.zeros(3 * RATE), np.zeros(1), np.zeros(100), np.zeros(RATE // 10)):
         [item] = await transcripts_of(backend, sound)
         assert (item.text, item.language, item.segments) == ("", None, None)
@@ -164,7 +164,7 @@ async def test_silence_and_splinters(backend: Any) -> None:
 
 @shared
 @pytest.mark.parametrize("seconds", [59.9, 60.0, 60.01, 60.6, 61.5])
-async def test_speech_at_the_end_of_a_block_is_not_lost(backend: Any, seconds: float) -> None:
+async def test_transcribe_keeps_speech_at_the_end_of_a_block(backend: Any, seconds: float) -> None:
     fox = sensevoice.samples("fox")
     sound = np.concatenate([sensevoice.noise(seconds - len(fox) / RATE), fox])
     items = await transcripts_of(backend, sound)
@@ -174,7 +174,7 @@ async def test_speech_at_the_end_of_a_block_is_not_lost(backend: Any, seconds: f
 
 
 @shared
-async def test_what_cannot_be_decoded(backend: Any) -> None:
+async def test_transcribe_refuses_what_cannot_be_decoded(backend: Any) -> None:
     with pytest.raises(errors.BadRequest, match="cannot be decoded"):
         await transcripts_of(backend, Media("audio/wav", b"no sound at all"))
     with pytest.raises(errors.BadRequest, match="the request has no audio"):
@@ -182,7 +182,7 @@ async def test_what_cannot_be_decoded(backend: Any) -> None:
 
 
 @shared
-async def test_closing_stops_between_two_stretches(backend: Any) -> None:
+async def test_transcribe_close_stops_between_segments(backend: Any) -> None:
     long = wav(np.tile(spoken("hello", "fox", "morning"), 60))
     async with aclosing(backend.transcribe(TranscribeRequest(audio=long))) as items:
         first = await anext(items)
@@ -203,7 +203,7 @@ async def test_requests_take_turns(backend: Any) -> None:
 
 
 @shared
-async def test_ten_minutes_take_little_memory(backend: Any) -> None:
+async def test_transcribe_ten_minutes_in_little_memory(backend: Any) -> None:
     sound = wav(np.tile(spoken("hello", "fox", "morning"), 45))
     await transcripts_of(backend, spoken("hello"))
     before = loading.memory()
@@ -218,7 +218,7 @@ async def test_ten_minutes_take_little_memory(backend: Any) -> None:
 
 
 @shared
-async def test_a_batch_is_heard_like_its_sounds(backend: Any) -> None:
+async def test_recognize_a_batch_like_single_clips(backend: Any) -> None:
     settings = sensevoice_params.asked({}, {})
     sounds = [spoken(name, pause=0.2) for name in ("hello", "fox", "nihao")]
     together = await asyncio.to_thread(backend._recognizer.hear, sounds, settings)
@@ -229,7 +229,7 @@ async def test_a_batch_is_heard_like_its_sounds(backend: Any) -> None:
     ]
 
 
-async def test_nothing_is_printed_and_logging_stays_as_it_was(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_open_prints_nothing_and_keeps_logging(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     logging = importlib.import_module("logging")
     before = (logging.root.handlers[:], logging.root.level)
     backend = await opened(KIND, {"vad_model": "fsmn-vad"}, model_path=str(folder))
@@ -239,7 +239,7 @@ async def test_nothing_is_printed_and_logging_stays_as_it_was(folder: Path, capf
     assert (logging.root.handlers, logging.root.level) == before
 
 
-async def test_silero_finds_speech_without_a_hub(folder: Path) -> None:
+async def test_silero_needs_no_hub(folder: Path) -> None:
     params = {"vad_model": "silero-vad", "vad_kwargs.max_single_segment_time": "30000", "tags": "keep"}
     params |= {"vad_kwargs.silero_threshold": "0.4", "use_itn": "false"}
     backend = await opened(KIND, params, model_path=str(folder))
@@ -257,7 +257,7 @@ async def test_silero_finds_speech_without_a_hub(folder: Path) -> None:
     await backend.close()
 
 
-async def test_short_sounds_need_no_detector(folder: Path) -> None:
+async def test_transcribe_short_audio_without_a_detector(folder: Path) -> None:
     backend = await opened(KIND, {"ncpu": "1", "device": "cpu"}, model_path=str(folder))
     items = await transcripts_of(backend, sensevoice.samples("morning"))
     assert text_of(items) == "Good morning."
@@ -266,7 +266,7 @@ async def test_short_sounds_need_no_detector(folder: Path) -> None:
     await backend.close()
 
 
-async def test_short_stretches_can_be_joined(folder: Path) -> None:
+async def test_merge_vad_joins_short_segments(folder: Path) -> None:
     params = {**SEED, "merge_vad": "true", "merge_length_s": "6", "vad_kwargs.max_end_silence_time": "300"}
     backend = await opened(KIND, params, model_path=str(folder))
     items = await transcripts_of(backend, spoken("morning", "morning", "fox", pause=0.8))
@@ -302,13 +302,13 @@ def test_missing_files_are_named(copy: Path, name: str) -> None:
         setup_of(SENSEVOICE, {}, model_path=str(copy))
 
 
-def test_a_pointer_is_no_model(copy: Path) -> None:
+def test_check_refuses_a_git_lfs_pointer(copy: Path) -> None:
     (copy / "model.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(errors.BadParameter, match="Git LFS pointer"):
         setup_of(SENSEVOICE, {}, model_path=str(copy))
 
 
-def test_other_models_are_told(tmp_path: Path) -> None:
+def test_check_names_other_models(tmp_path: Path) -> None:
     for path, words in (
         (fsmn_vad.fsmn_vad(), "lacks bpe.model"),
         (speech.voice().parent, "is not a SenseVoice"),
@@ -341,13 +341,13 @@ def test_other_models_are_told(tmp_path: Path) -> None:
         ({"hotword": "Byzer"}, "no parameter 'hotword'", ""),
     ],
 )
-def test_wrong_parameters_are_refused(folder: Path, params: dict[str, str], words: str, hint: str) -> None:
+def test_check_refuses_invalid_parameters(folder: Path, params: dict[str, str], words: str, hint: str) -> None:
     with pytest.raises(errors.BadParameter, match=words) as caught:
         setup_of(SENSEVOICE, params, model_path=str(folder))
     assert caught.value.hint.startswith(hint)
 
 
-def test_the_model_is_no_detector(folder: Path) -> None:
+def test_check_refuses_the_model_as_detector(folder: Path) -> None:
     with pytest.raises(errors.BadParameter, match="not a voice activity detector: its config"):
         setup_of(SENSEVOICE, {"vad_model": str(folder)}, model_path=str(folder))
 
@@ -434,7 +434,7 @@ async def test_without_a_network_the_error_comes_at_once(copy: Path, monkeypatch
         assert words in text
 
 
-async def test_a_download_that_fails_is_explained(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_download_failure_has_the_reason(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Nothing(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_error(404)
@@ -481,7 +481,7 @@ async def test_weights_of_another_size(copy: Path) -> None:
         await opened(KIND, {}, model_path=str(copy))
 
 
-async def test_a_device_that_is_not_there(folder: Path) -> None:
+async def test_open_refuses_a_missing_device(folder: Path) -> None:
     for name in ("cuda:0", "tpu"):
         with pytest.raises(errors.BadParameter, match=f"device is '{name}'"):
             await opened(KIND, {"device": name}, model_path=str(folder))

@@ -100,7 +100,7 @@ async def failure(folder: Path | str, **params: str) -> errors.ByzerError:
     return caught.value
 
 
-async def test_it_answers_token_by_token(backend: Any) -> None:
+async def test_chat_streams_token_by_token(backend: Any) -> None:
     chunks = await collect(backend, ask(QUESTION))
     assert text_of(chunks) == ANSWER
     assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"]
@@ -108,14 +108,14 @@ async def test_it_answers_token_by_token(backend: Any) -> None:
     assert [chunk.text for chunk in chunks[:3]] == ["The", " capital", " of"]
 
 
-async def test_a_whole_answer_is_one_chunk(backend: Any) -> None:
+async def test_chat_without_streaming_is_one_chunk(backend: Any) -> None:
     [chunk] = await collect(backend, ask(QUESTION, stream=False))
     assert (chunk.text, chunk.finish) == (ANSWER, "stop")
     assert chunk.usage is not None
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_new_tokens"])
-async def test_the_length_can_be_limited(backend: Any, name: str) -> None:
+async def test_chat_respects_max_tokens(backend: Any, name: str) -> None:
     chunks = await collect(backend, ask(STORY, **{name: 3}))
     assert [chunk.finish for chunk in chunks if chunk.finish] == ["length"]
     assert [chunk.usage.completion_tokens for chunk in chunks if chunk.usage] == [3]
@@ -127,7 +127,7 @@ async def test_stop_texts_end_an_answer_and_are_not_in_it(backend: Any) -> None:
     assert chunks[-1].finish == "stop"
 
 
-async def test_characters_of_several_tokens_are_whole(backend: Any) -> None:
+async def test_chat_returns_complete_characters(backend: Any) -> None:
     chunks = await collect(backend, ask("Repeat exactly: 😀 日本語", max_tokens=25))
     assert "😀" in text_of(chunks)
     assert not any("\ufffd" in chunk.text for chunk in chunks)
@@ -189,7 +189,7 @@ async def test_only_equal_options_are_answered_together(backend: Any) -> None:
     assert max(backend._batches.sizes) <= 2, "greedy ones (top_p alone does not undo temperature 0)"
 
 
-async def test_closing_stops_the_model_and_leaves_it_ready(backend: Any) -> None:
+async def test_close_stops_the_model_and_leaves_it_ready(backend: Any) -> None:
     await closing_stops_it(backend, ask(STORY))
     assert text_of(await collect(backend, ask(QUESTION))) == ANSWER
 
@@ -208,7 +208,7 @@ async def test_a_prompt_can_be_given_up_while_it_is_read(backend: Any) -> None:
     assert text_of(await collect(backend, ask(QUESTION))) == ANSWER
 
 
-async def test_the_loop_stays_awake_while_the_model_works(backend: Any) -> None:
+async def test_chat_leaves_the_event_loop_responsive(backend: Any) -> None:
     task = asyncio.create_task(collect(backend, ask(STORY, max_tokens=20)))
     longest, last = 0.0, time.monotonic()
     while not task.done():
@@ -218,7 +218,7 @@ async def test_the_loop_stays_awake_while_the_model_works(backend: Any) -> None:
     assert longest < 0.3
 
 
-async def test_a_prompt_that_is_too_long(tiny: Any) -> None:
+async def test_chat_refuses_a_prompt_that_is_too_long(tiny: Any) -> None:
     with pytest.raises(
         errors.ContextTooLong, match=rf"has \d{{4}} tokens, but the context length is {CONTEXT}"
     ) as caught:
@@ -286,7 +286,7 @@ async def test_penalties_against_repeating(tiny: Any, options: dict[str, Any]) -
         ({"tools": TOOLS, "tool_choice": "required"}, errors.Unsupported, "cannot force a tool call", ""),
     ],
 )
-async def test_requests_that_make_no_sense(
+async def test_chat_refuses_invalid_requests(
     tiny: Any, options: dict[str, Any], kind: type[errors.ByzerError], words: str, hint: str
 ) -> None:
     with pytest.raises(kind, match=words) as caught:
@@ -294,7 +294,7 @@ async def test_requests_that_make_no_sense(
     assert hint in caught.value.hint
 
 
-async def test_pictures_are_refused(tiny: Any) -> None:
+async def test_chat_refuses_images(tiny: Any) -> None:
     parts: list[Any] = [Media(mime="image/png", data=b"x"), {"type": "text", "text": "What is this?"}]
     with pytest.raises(errors.Unsupported, match="accepts text only"):
         await collect(tiny, ChatRequest(messages=[Message("user", parts)]))
@@ -484,7 +484,7 @@ async def test_code_of_a_model_runs_only_when_it_may(folder: Path) -> None:
         ({"trust_remote_cod": "true"}, "no parameter 'trust_remote_cod'", "trust_remote_code"),
     ],
 )
-async def test_parameters_that_cannot_work(params: dict[str, str], words: str, hint: str) -> None:
+async def test_check_refuses_parameters_that_cannot_work(params: dict[str, str], words: str, hint: str) -> None:
     with pytest.raises(errors.ByzerError, match=words) as caught:
         await (await opened(KIND, params, model_path=str(tiny_qwen2()))).close()
     print(caught.value)

@@ -61,7 +61,7 @@ async def unfinished(backend: Remote) -> int:
     return await backend.unfinished()
 
 
-async def test_it_answers_token_by_token(backend: Remote) -> None:
+async def test_chat_streams_token_by_token(backend: Remote) -> None:
     chunks = await collect(backend, ask(QUESTION))
     assert text_of(chunks) == "The capital of France is Paris."
     assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"]
@@ -70,7 +70,7 @@ async def test_it_answers_token_by_token(backend: Remote) -> None:
     assert sum(bool(chunk.text) for chunk in chunks) > 5
 
 
-async def test_a_whole_answer_is_one_chunk(backend: Remote) -> None:
+async def test_chat_without_streaming_is_one_chunk(backend: Remote) -> None:
     [chunk] = await collect(backend, ask(QUESTION, stream=False))
     assert (chunk.text, chunk.finish) == ("The capital of France is Paris.", "stop")
     assert chunk.usage is not None
@@ -154,12 +154,12 @@ async def test_a_cancelled_task_takes_its_request_out_before_the_first_token(bac
         ({"response_format": {"type": "jsn"}}, "response_format"),
     ],
 )
-async def test_a_request_that_makes_no_sense(backend: Remote, options: dict[str, Any], words: str) -> None:
+async def test_chat_refuses_an_invalid_request(backend: Remote, options: dict[str, Any], words: str) -> None:
     with pytest.raises(errors.BadRequest, match=words):
         await collect(backend, ask(QUESTION, **options))
 
 
-async def test_a_prompt_that_is_too_long(backend: Remote) -> None:
+async def test_chat_refuses_a_prompt_that_is_too_long(backend: Remote) -> None:
     with pytest.raises(errors.ContextTooLong, match="768") as caught:
         await collect(backend, ask("word " * 3000))
     assert "backend.max_model_len" in caught.value.hint

@@ -84,7 +84,7 @@ async def story(tiny: Any) -> list[tuple[float, TranscriptChunk]]:
     return [(time.monotonic() - started, item) async for item in tiny.transcribe(request)]
 
 
-async def test_few_words_are_wrong(tiny: Any, story: list[tuple[float, TranscriptChunk]]) -> None:
+async def test_transcribe_has_a_low_word_error_rate(tiny: Any, story: list[tuple[float, TranscriptChunk]]) -> None:
     rates = {"story": word_error_rate(STORY, text_of([item for _, item in story]))}
     for number, said in enumerate(speech.SENTENCES):
         rates[f"sentence {number}"] = word_error_rate(said, text_of(await hear(tiny, wav(speech.sentence(number)))))
@@ -94,7 +94,7 @@ async def test_few_words_are_wrong(tiny: Any, story: list[tuple[float, Transcrip
     assert max(rates.values()) < MOST_WRONG
 
 
-async def test_a_long_sound_comes_piece_by_piece(story: list[tuple[float, TranscriptChunk]]) -> None:
+async def test_transcribe_streams_long_audio(story: list[tuple[float, TranscriptChunk]]) -> None:
     assert story[-1][0] - story[0][0] > 0.3, "the first segments do not wait for the last window"
     items = [item for _, item in story]
     *segments, last = items
@@ -112,7 +112,7 @@ async def test_a_long_sound_comes_piece_by_piece(story: list[tuple[float, Transc
         assert one.start < one.end <= other.start + 0.01
 
 
-async def test_times_are_those_of_the_whole_sound_though_silence_was_left_out(tiny: Any) -> None:
+async def test_transcribe_times_are_of_the_complete_audio(tiny: Any) -> None:
     items = await hear(tiny, wav(speech.pause()))
     assert word_error_rate(" ".join(speech.SENTENCES[:2]), text_of(items)) < MOST_WRONG
     first, *_, last = segments_of(items)
@@ -125,13 +125,13 @@ async def test_times_are_those_of_the_whole_sound_though_silence_was_left_out(ti
 @pytest.mark.parametrize(
     "sound", [samples(8), samples(8, 0.01), samples(8, 0.2), samples(0.01)], ids=["nothing", "noise", "loud", "short"]
 )
-async def test_nothing_is_invented_where_nobody_speaks(tiny: Any, sound: np.ndarray) -> None:
+async def test_transcribe_silence_is_empty(tiny: Any, sound: np.ndarray) -> None:
     [item] = await hear(tiny, made("wav", sound, audio.RATE))
     assert (item.text, item.segments) == ("", [])
     assert item.duration == pytest.approx(len(sound) / audio.RATE, abs=0.01)
 
 
-async def test_noise_alone_makes_no_endless_text() -> None:
+async def test_transcribe_noise_ends() -> None:
     backend = await opened(KIND, {"vad_filter": "false"}, model_path=str(whisper.tiny_en()))
     text = text_of(await hear(backend, made("wav", samples(20, 0.01), audio.RATE)))
     print(f"heard in 20 s of noise without a filter: {text!r}")
@@ -139,7 +139,7 @@ async def test_noise_alone_makes_no_endless_text() -> None:
     await backend.close()
 
 
-async def test_every_word_has_its_time(tiny: Any) -> None:
+async def test_transcribe_word_timestamps(tiny: Any) -> None:
     items = await hear(tiny, wav(speech.sentence(0)), timestamp_granularities=["word"])
     found = items[-1].extra["words"]
     assert word_error_rate(speech.SENTENCES[0], " ".join(word["word"] for word in found)) < MOST_WRONG
@@ -152,13 +152,13 @@ async def test_every_word_has_its_time(tiny: Any) -> None:
 
 
 @pytest.mark.parametrize(("form", "rate", "channels"), [("mp3", 44_100, 2), ("m4a", 44_100, 1), ("webm", 48_000, 2)])
-async def test_any_format_is_heard(tiny: Any, form: str, rate: int, channels: int) -> None:
+async def test_transcribe_any_file_format(tiny: Any, form: str, rate: int, channels: int) -> None:
     voice = audio.samples(wav(speech.sentence(0)))
     items = await hear(tiny, made(form, voice, rate, channels=channels))
     assert word_error_rate(speech.SENTENCES[0], text_of(items)) < MOST_WRONG
 
 
-async def test_the_forms_of_an_answer(tiny: Any) -> None:
+async def test_transcribe_response_formats(tiny: Any) -> None:
     for form in ("text", "json"):
         items = await hear(tiny, wav(speech.sentence(0)), response_format=form, model="whisper-1", temperature=0)
         assert text_of(items).startswith("The quick brown fox")
@@ -185,14 +185,14 @@ async def test_the_forms_of_an_answer(tiny: Any) -> None:
         ({"vad_filter": "perhaps"}, "vad_filter is 'perhaps'", "speech"),
     ],
 )
-async def test_what_cannot_be_is_said_in_one_sentence(tiny: Any, options: Any, message: str, hint: str) -> None:
+async def test_request_with_invalid_options_is_refused(tiny: Any, options: Any, message: str, hint: str) -> None:
     with pytest.raises(errors.BadRequest) as caught:
         await hear(tiny, wav(speech.sentence(0)), **options)
     assert message in caught.value.message
     assert hint in caught.value.hint
 
 
-async def test_a_request_without_sound(tiny: Any) -> None:
+async def test_transcribe_refuses_a_request_without_audio(tiny: Any) -> None:
     with pytest.raises(errors.BadRequest, match="the request has no audio"):
         await hear(tiny, Media("audio/wav"))
     with pytest.raises(errors.BadRequest, match="cannot be decoded"):
@@ -207,7 +207,7 @@ async def test_options_reach_the_model(tiny: Any) -> None:
     assert told.endswith("harbour.")
 
 
-async def test_closing_stops_the_model_and_leaves_it_ready(tiny: Any) -> None:
+async def test_close_stops_the_model_and_leaves_it_ready(tiny: Any) -> None:
     async with aclosing(tiny.transcribe(TranscribeRequest(audio=wav(speech.story())))) as items:
         async for _ in items:
             break
@@ -219,7 +219,7 @@ async def test_closing_stops_the_model_and_leaves_it_ready(tiny: Any) -> None:
     assert "fox" in text_of(await hear(tiny, wav(speech.sentence(0))))
 
 
-async def test_a_cancelled_request_ends_in_the_middle_of_a_window(tiny: Any) -> None:
+async def test_transcribe_cancelled_ends_within_a_window(tiny: Any) -> None:
     task = asyncio.create_task(hear(tiny, wav(speech.story())))
     await asyncio.sleep(1)
     started = time.monotonic()
@@ -230,7 +230,7 @@ async def test_a_cancelled_request_ends_in_the_middle_of_a_window(tiny: Any) -> 
     assert "fox" in text_of(await hear(tiny, wav(speech.sentence(0))))
 
 
-async def test_requests_wait_for_each_other(tiny: Any) -> None:
+async def test_requests_take_turns(tiny: Any) -> None:
     heard = await asyncio.gather(*(hear(tiny, wav(speech.sentence(number))) for number in (0, 1)))
     assert "fox" in text_of(heard[0])
     assert "passport" in text_of(heard[1])
@@ -247,7 +247,7 @@ async def test_two_at_once_with_ctranslate2() -> None:
     await backend.close()
 
 
-async def test_the_language_is_found_out_and_told(base: Any) -> None:
+async def test_transcribe_detects_the_language(base: Any) -> None:
     items = await hear(base, wav(speech.sentence(0)))
     assert items[-1].language == "en"
     assert word_error_rate(speech.SENTENCES[0], text_of(items)) < MOST_WRONG
@@ -256,7 +256,7 @@ async def test_the_language_is_found_out_and_told(base: Any) -> None:
     assert "fox" in text_of(items)
 
 
-async def test_the_language_that_is_given_goes_before_what_is_heard(base: Any) -> None:
+async def test_transcribe_prefers_the_given_language(base: Any) -> None:
     items = await hear(base, wav(speech.sentence(0)), language="de-AT", temperature=[0])
     print(f"English heard as German: {text_of(items)!r}")
     assert items[-1].language == "de"
@@ -276,7 +276,7 @@ async def test_multilingual_with_ctranslate2() -> None:
     await backend.close()
 
 
-async def test_shorter_windows_and_what_was_said_before() -> None:
+async def test_transcribe_with_shorter_windows_and_context() -> None:
     params = {"chunk_length_s": "12", "condition_on_prev_tokens": "true", "language": "en", "num_beams": "2"}
     backend = await opened(KIND, params, model_path=str(whisper.tiny_en()))
     items = await hear(backend, begin(22.1))
@@ -368,6 +368,6 @@ async def test_a_fine_tuned_model_without_generation_config(tmp_path: Path) -> N
     await backend.close()
 
 
-async def test_a_device_that_is_not_there() -> None:
+async def test_open_refuses_a_missing_device() -> None:
     with pytest.raises(errors.BadParameter, match="torch cannot use here"):
         await opened(KIND, {"device": "cuda:7"}, model_path=str(whisper.tiny_en()))

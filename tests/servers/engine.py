@@ -18,7 +18,7 @@ from typing import Any
 from byzer_magic.capabilities import TABLE, Capability
 from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.transport.client import Link
-from byzer_magic.runtime.transport.server import Service
+from byzer_magic.runtime.transport.server import Server
 from byzer_magic.types import Loading
 
 TOKEN = "of-the-test"
@@ -117,7 +117,7 @@ async def main(kind: str, path: str, given: str) -> None:
 
     host = _Host(kind, json.loads(given))
     methods = {capability.value: functools.partial(host.ask, capability) for capability in TABLE}
-    service = Service(
+    service = Server(
         {"open": host.open, "logs": host.unfinished, **methods}, path=Path(path), host="127.0.0.1", token=TOKEN
     )
     await service.start(tcp=False)
