@@ -113,12 +113,12 @@ async def test_speak_with_speed_volume_and_silence(piper: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message", "hint"),
     [
-        ({"voice": "alloy"}, "has one speaker, not 'alloy'", "Leave voice out"),
+        ({"voice": "alloy"}, "has a single speaker, not 'alloy'", "Leave voice out"),
         ({"speed": 9}, "speed is 9, which is not in 0.25..4", "speed: 0.25"),
         ({"speed": "quick"}, "speed is 'quick'", "speed: 0.25"),
         ({"response_format": "midi"}, "response_format is 'midi'", "wav, mp3"),
-        ({"voluem": 1}, "no option voluem", "Did you mean volume?"),
-        ({"instructions": "be kind"}, "no option instructions", "Use one of"),
+        ({"voluem": 1}, "no option 'voluem'", "Did you mean volume?"),
+        ({"instructions": "be kind"}, "no option 'instructions'", "Use one of"),
         ({"normalize_audio": "much"}, "normalize_audio is 'much'", ""),
     ],
 )
@@ -131,7 +131,7 @@ async def test_request_with_invalid_options_is_refused(piper: Any, options: Any,
 
 @pytest.mark.parametrize("text", ["", "   \n", "\ud800"])
 async def test_speak_refuses_empty_text(piper: Any, text: str) -> None:
-    with pytest.raises(errors.BadRequest, match="There is no"):
+    with pytest.raises(errors.BadRequest, match="has no"):
         await say(piper, text)
 
 
@@ -198,7 +198,7 @@ async def test_find_refuses_what_is_not_a_voice(tmp_path: Path) -> None:
     shutil.copy(speech.voice(), voice)
     about = tmp_path / "voice.onnx.json"
     for path in (voice, tmp_path):
-        with pytest.raises(errors.BadParameter, match=r"voice\.onnx\.json is missing"):
+        with pytest.raises(errors.BadParameter, match=r"voice\.onnx\.json does not exist"):
             setup_of(PIPER, {}, model_path=str(path))
     about.write_text("{}")
     with pytest.raises(errors.BadParameter, match="describes no Piper voice: it lacks audio"):
@@ -221,6 +221,6 @@ async def test_open_names_a_damaged_voice(tmp_path: Path) -> None:
     voice = tmp_path / "short.onnx"
     voice.write_bytes(speech.voice().read_bytes()[:1_000_000])
     shutil.copy(speech.voice().with_name(f"{speech.voice().name}.json"), tmp_path / "short.onnx.json")
-    with pytest.raises(errors.EngineFailed, match=r"piper cannot load .*short\.onnx: its files are damaged") as caught:
+    with pytest.raises(errors.EngineFailed, match=r"piper cannot load .*short\.onnx: the files are damaged") as caught:
         await opened(KIND, {}, model_path=str(voice))
     assert caught.value.hint == "Download the model again."

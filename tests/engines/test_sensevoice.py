@@ -221,7 +221,7 @@ async def test_transcribe_ten_minutes_in_little_memory(backend: Any) -> None:
 async def test_recognize_a_batch_like_single_clips(backend: Any) -> None:
     settings = sensevoice_params.asked({}, {})
     sounds = [spoken(name, pause=0.2) for name in ("hello", "fox", "nihao")]
-    together = await asyncio.to_thread(backend._recognizer.hear, sounds, settings)
+    together = await asyncio.to_thread(backend._recognizer.recognize, sounds, settings)
     assert [text.rpartition(">")[2].strip() for text in together] == [
         "Hello world.",
         "The quick brown fox.",
@@ -311,7 +311,7 @@ def test_check_refuses_a_git_lfs_pointer(copy: Path) -> None:
 def test_check_names_other_models(tmp_path: Path) -> None:
     for path, words in (
         (fsmn_vad.fsmn_vad(), "lacks bpe.model"),
-        (speech.voice().parent, "is not a SenseVoice"),
+        (speech.voice().parent, "contains no known model"),
         (sensevoice.sensevoice() / "model.pt", "is a file"),
         (tmp_path / "nothing", "does not exist"),
     ):
@@ -333,8 +333,8 @@ def test_check_names_other_models(tmp_path: Path) -> None:
         ({"vad_kwargs.max_single_segment_time": "30000"}, "has no effect without vad_model", "Add vad_model"),
         ({**SEED, "vad_kwargs.max_single_segment_time": "0"}, "is 0, which is not positive", "Give a number"),
         ({**SEED, "vad_kwargs.max_single_segment_time": "30s"}, "is not a whole number", ""),
-        ({**SEED, "vad_kwargs.silero_threshold": "0.4"}, "is not for vad_model=fsmn-vad", "Leave it out"),
-        ({"vad_model": "silero-vad", "vad_kwargs.snr_thres": "1"}, "is not for vad_model=silero-vad", "Leave it out"),
+        ({**SEED, "vad_kwargs.silero_threshold": "0.4"}, "does not apply to vad_model=fsmn-vad", "Leave it out"),
+        ({"vad_model": "silero-vad", "vad_kwargs.snr_thres": "1"}, "does not apply to vad_model=silero-vad", "Leave it out"),
         ({"merge_vad": "true"}, "merge_vad has no effect without vad_model", "Add vad_model"),
         ({"remote_code": "./model.py"}, "has no effect without trust_remote_code", "Add trust_remote_code"),
         ({"language": "de"}, "which is not one of auto, zh", ""),

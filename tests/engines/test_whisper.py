@@ -173,16 +173,16 @@ async def test_transcribe_response_formats(tiny: Any) -> None:
     [
         ({"response_format": "srt"}, "response_format is 'srt'", "text, json, verbose_json"),
         ({"langauge": "en"}, "no option 'langauge'", "Did you mean language?"),
-        ({"language": "klingon"}, "no language 'klingon'", "Use a code"),
-        ({"language": "germann"}, "no language 'germann'", "Did you mean german?"),
-        ({"language": "zh"}, "supports English only: it not  Chinese", "multilingual"),
+        ({"language": "klingon"}, "the language 'klingon'", "Use a code"),
+        ({"language": "germann"}, "the language 'germann'", "Did you mean german?"),
+        ({"language": "zh"}, "supports English only, not Chinese", "multilingual"),
         ({"task": "translate"}, "supports English only, so it cannot translate", "multilingual"),
         ({"task": "sing"}, "not one of transcribe, translate", "into English"),
         ({"temperature": 2}, "temperature is 2, which is not in 0..1", "0 for greedy"),
         ({"temperature": "hot"}, "temperature is 'hot'", "starts at 0"),
         ({"num_beams": 0}, "num_beams is 0, which is not in 1..32", ""),
-        ({"num_beams": 2.5}, "num_beams is 2.5", "beams"),
-        ({"vad_filter": "perhaps"}, "vad_filter is 'perhaps'", "speech"),
+        ({"num_beams": 2.5}, "num_beams is 2.5", "beam size"),
+        ({"vad_filter": "perhaps"}, "vad_filter is 'perhaps'", "silence"),
     ],
 )
 async def test_request_with_invalid_options_is_refused(tiny: Any, options: Any, message: str, hint: str) -> None:
