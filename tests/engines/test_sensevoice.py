@@ -334,7 +334,11 @@ def test_check_names_other_models(tmp_path: Path) -> None:
         ({**SEED, "vad_kwargs.max_single_segment_time": "0"}, "is 0, which is not positive", "Give a number"),
         ({**SEED, "vad_kwargs.max_single_segment_time": "30s"}, "is not a whole number", ""),
         ({**SEED, "vad_kwargs.silero_threshold": "0.4"}, "does not apply to vad_model=fsmn-vad", "Leave it out"),
-        ({"vad_model": "silero-vad", "vad_kwargs.snr_thres": "1"}, "does not apply to vad_model=silero-vad", "Leave it out"),
+        (
+            {"vad_model": "silero-vad", "vad_kwargs.snr_thres": "1"},
+            "does not apply to vad_model=silero-vad",
+            "Leave it out",
+        ),
         ({"merge_vad": "true"}, "merge_vad has no effect without vad_model", "Add vad_model"),
         ({"remote_code": "./model.py"}, "has no effect without trust_remote_code", "Add trust_remote_code"),
         ({"language": "de"}, "which is not one of auto, zh", ""),
