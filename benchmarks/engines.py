@@ -164,10 +164,10 @@ def throughput(manager: Any, engine: str, rows: list[Row], *, quick: bool) -> No
 
 
 def family_mb(pid: int) -> float:
-    """Return the memory of a process and all that it has started."""
-    from byzer_magic.runtime.cluster.node import family
+    """Return the memory of a process and all its descendants."""
+    from byzer_magic.runtime.cluster.node import descendants
 
-    return sum(megabytes(each) for each in family(pid))
+    return sum(megabytes(each) for each in descendants(pid))
 
 
 def remove(manager: Any, alias: str) -> None:
