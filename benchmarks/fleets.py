@@ -11,7 +11,6 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # tests.fleets makes the data
 
-from byzer_magic.rendering import assets
 from byzer_magic.rendering.deployments import table
 from byzer_magic.rendering.deployments.history import History
 from byzer_magic.stat import ModelStat
@@ -25,7 +24,6 @@ CASES = ((1, 100, 1), (10, 10, 1), (50, 100, 0), (50, 100, 1))
 
 def painting(deployments: int, workers: int, opened: int, paints: int = 40) -> dict[str, float]:
     """Return what one painting takes when every worker has got a request since the last one."""
-    words = assets.texts("panel")
     stats = [model(f"model_{number:02}", workers) for number in range(deployments)]
     now = time.time()
     histories = {stat.model: History() for stat in stats}
@@ -39,11 +37,11 @@ def painting(deployments: int, workers: int, opened: int, paints: int = 40) -> d
         started = time.process_time()
         for stat in stats:
             histories[stat.model].add(stat, at)
-        shown = table.view(found, histories, list(histories)[:opened], (at, time.monotonic()), words)
-        told = json.dumps(table.difference(before, shown, words))
+        shown = table.view(found, histories, list(histories)[:opened], (at, time.monotonic()))
+        update = json.dumps(table.difference(before, shown))
         if before is not None:  # the first is the whole table
             used += time.process_time() - started
-            sent += len(told)
+            sent += len(update)
         before = shown
     each = used / (paints - 1)
     return {"ms": each * 1000, "share of a core": each * PAINTS_PER_SECOND, "bytes": sent / (paints - 1)}
