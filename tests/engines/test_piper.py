@@ -206,7 +206,7 @@ async def test_find_refuses_what_is_not_a_voice(tmp_path: Path) -> None:
     shutil.copy(speech.voice().with_name(f"{speech.voice().name}.json"), about)
     setup_of(PIPER, {}, model_path=str(tmp_path))
     (tmp_path / "other.onnx").touch()
-    with pytest.raises(errors.BadParameter, match=r"holds 2 voices: other\.onnx, voice\.onnx"):
+    with pytest.raises(errors.BadParameter, match=r"contains 2 voices: other\.onnx, voice\.onnx"):
         setup_of(PIPER, {}, model_path=str(tmp_path))
     with pytest.raises(errors.BadParameter, match="is not a Piper voice"):
         setup_of(PIPER, {}, model_path=str(about))
