@@ -54,7 +54,7 @@ def connect(ray_address: str | None = None) -> str:
             settings.
 
     Raises:
-        CannotConnect: nothing answers there.
+        CannotConnect: no Ray responds at this address.
     """
     return _manager().connect(ray_address)
 
@@ -63,7 +63,7 @@ def model(alias: str) -> Model:
     """Return a deployed model.
 
     Raises:
-        CannotConnect: there is no Ray to ask, and none can be started.
+        CannotConnect: no Ray is running, and none can be started.
         NotDeployed: nothing is deployed as `alias`; raised at the first use.
     """
     from byzer_magic.client.model import Model

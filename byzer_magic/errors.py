@@ -5,7 +5,7 @@
       ConfigError
         MissingKey               a required key or variable has no value
         MissingExtra             an optional package is not installed
-        UnknownKind              there is no backend of that name
+        UnknownKind              no backend has that name
         BadParameter             a parameter is unknown or has a wrong value
       DeployError
         NameTaken                the alias is already deployed
@@ -105,7 +105,7 @@ class MissingExtra(ConfigError):
 
 
 class UnknownKind(ConfigError):
-    """There is no backend of that type."""
+    """No backend has that name."""
 
 
 class BadParameter(ConfigError):
@@ -136,7 +136,7 @@ class RequestError(ByzerError):
     """A request without a complete response."""
 
     partial: Any = None
-    """The `ChatResult` of what arrived, where it was collected."""
+    """The result of the part received, where it was collected."""
 
 
 class Overloaded(RequestError):
@@ -225,7 +225,7 @@ def to_wire(error: ByzerError) -> dict[str, Any]:
 
 
 def from_wire(data: dict[str, Any]) -> ByzerError:
-    """Return the error of what `to_wire` made; an unknown code becomes a plain ByzerError.
+    """Return the error that `to_wire` encoded; an unknown code becomes a plain ByzerError.
 
     Example:
         >>> from_wire(to_wire(RateLimited("Rate limit exceeded (429).", retry_after=2.0))).details

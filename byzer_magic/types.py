@@ -255,7 +255,7 @@ Item = ChatChunk | EmbeddingBatch | Ranking | TranscriptChunk | AudioChunk | Ima
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How much of an answer has arrived: `done` of `total` units."""
+    """How much of a response has arrived: `done` of `total` units."""
 
     done: int
     total: int | None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def options_in(item: specs.QuerySpec | specs.ChatSpec) -> dict[str, Any]:
-    """Return the request fields that a command gives; JSON in `--params` (numbers, true, lists) is read as such."""
+    """Return the request fields of a command; JSON values in `--params` (numbers, true, lists) are parsed."""
     flags = {name: getattr(item, name) for name in ("temperature", "max_tokens")}
     return {name: _value(text) for name, text in item.params.items()} | {
         name: value for name, value in flags.items() if value is not None
@@ -58,7 +58,7 @@ def _plain(item: specs.DeploySpec | specs.EasyDeploySpec) -> specs.DeploySpec:
 
 
 def _plan(context: Context, item: specs.DeploySpec) -> Plan:
-    """Check a deployment; a missing key is asked for, where the user can answer."""
+    """Check a deployment; ask for a missing API key where the user can enter one."""
     while True:
         typed = {param: value for (alias, param), value in context.typed.items() if alias == item.model}
         try:

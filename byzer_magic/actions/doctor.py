@@ -38,7 +38,7 @@ def report(model_path: str | None, free_resources: FreeResources) -> dict[str, A
         free_resources: asks the running Ray.
 
     Raises:
-        BadParameter: nothing is at the path that is known as a model.
+        BadParameter: there is no recognized model at the path.
     """
     here = hardware.look()
     if model_path:
@@ -71,7 +71,7 @@ def machine(here: Hardware, free_resources: FreeResources) -> dict[str, Any]:
 def _cluster(free_resources: FreeResources) -> dict[str, Any]:
     try:
         found = free_resources()
-    except ByzerError as err:  # an error of Ray belongs into the report
+    except ByzerError as err:  # an error from Ray belongs in the report
         return {"running": False, "error": err.message}
     if found is None:
         return {"running": False}
@@ -96,10 +96,10 @@ def _engine(engine: Engine, info: Info, here: Hardware) -> dict[str, Any]:
 
 
 def model(model_path: str, here: Hardware) -> dict[str, Any]:
-    """Return what a model's files say, which engine runs it here, and whether it fits; sizes in bytes.
+    """Return what a model's files contain, which engine runs it here, and whether it fits; sizes in bytes.
 
     Raises:
-        BadParameter: nothing is there that is known as a model.
+        BadParameter: there is no recognized model there.
     """
     engines = registry.engines()
     weights = files.look(model_path, file_formats(engines))
@@ -141,7 +141,7 @@ def _free(need: Estimate, here: Hardware) -> int | None:
 
 
 def _fit(weights: Weights, need: Estimate, here: Hardware, engines: Engines) -> dict[str, Any]:
-    """Return whether it fits, and if not, what would make it fit."""
+    """Return whether it fits, and if not, what would make it fit, as advice."""
     free = _free(need, here)
     if free is None or need.total <= free:
         return {"fits": None if free is None else True, "to_fit": []}
@@ -292,7 +292,7 @@ def _memory_lines(memory: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 tokens=tokens,
             ),
         )
-    yield _("overhead"), _("{size} of the engine", size=readable(memory["overhead"]))
+    yield _("overhead"), _("{size} for the engine", size=readable(memory["overhead"]))
     total = readable(memory["total"])
     if memory["on"] == "GPU":
         yield _("total"), _("about {size} of GPU memory per worker", size=total)

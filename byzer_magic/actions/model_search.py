@@ -39,14 +39,14 @@ ALONE = ("adapter_config.json", "model_index.json")
 """Files that make a folder a model, or a part of one, whatever else is in it."""
 WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".pt")
 SKIPPED = ("blobs", "refs", "node_modules", "site-packages", "__pycache__")
-"""Folders without models of their own: what they hold is linked from elsewhere."""
+"""Folders that hold no models themselves: their files are linked from elsewhere."""
 _READ_ERRORS = (ByzerError, OSError, ValueError, TypeError, LookupError, AttributeError)
 """What reading the files of a broken model may raise: a config.json may hold anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A model on disk, or what is wrong with it."""
+    """A model on disk, or the error that reading it raised."""
 
     path: Path
     weights: Weights | None = None
@@ -62,7 +62,7 @@ def model_folders(environ: Mapping[str, str] = os.environ) -> list[Path]:
         where = environ.get(variable) if variable else None
         if where or usual:
             named.append(Path(where or usual).expanduser() / (below if where else ""))
-    return list(dict.fromkeys(path.absolute() for path in named if os.path.isdir(path)))  # noqa: PTH112 - Path.is_dir raises where we may not look
+    return list(dict.fromkeys(path.absolute() for path in named if os.path.isdir(path)))  # noqa: PTH112 - Path.is_dir raises without permission
 
 
 def find(folder: str | None = None) -> list[Found]:
@@ -161,7 +161,7 @@ def _error(err: Exception, path: Path) -> str:
 
 
 def error_of(found: Found) -> str:
-    """Return what is wrong with a model in the active language, without its path, which is shown beside it."""
+    """Return a model's error in the active language, without its path, which is shown beside it."""
     return _without_path(localized(found.error), found)
 
 

@@ -58,7 +58,7 @@ class Terminal:
                 stage, shown = new, now
 
     def answer(self, exchange: Exchange, style: str) -> Result:
-        """Write the response to stdout as it comes, its footer to stderr; `complete` and `hidden` wait for its end."""
+        """Write the response to stdout as it arrives, and its footer to stderr; `complete` and `hidden` wait first."""
         if isinstance(exchange.request, ChatRequest) and style not in ("complete", "hidden"):
             return self._streamed(exchange)
         shown = time.monotonic()

@@ -1,4 +1,4 @@
-"""What models can do, by their names, and which are retired: the rows of model_facts.toml."""
+"""The capabilities of models, by name, and which models are retired: the rows of model_facts.toml."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _facts(row: dict[str, Any]) -> ModelFacts:
 
 
 def facts(name: str) -> ModelFacts:
-    """Return what is known about a model; the last row matches every name: a model of unknown name chats.
+    """Return what is known about a model; the last row matches every name: an unknown model has the chat capability.
 
     Example:
         >>> sorted(facts("text-embedding-3-small").capabilities)

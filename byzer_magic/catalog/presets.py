@@ -53,7 +53,7 @@ def find(name: str) -> Preset:
     """Return the preset of that name.
 
     Raises:
-        UnknownKind: there is none.
+        UnknownKind: there is no such preset.
 
     Example:
         >>> find("gpt4o").model

@@ -1,4 +1,4 @@
-"""From the chunks of a response to its result: one collector per capability.
+"""Collect the chunks of a response into its result: one collector per capability.
 
 A collector is fed as the chunks arrive and can be read at any time, also after an error. Which one belongs to a
 request is a field of its row in `byzer_magic.capabilities`.
@@ -23,7 +23,7 @@ RequestT = TypeVar("RequestT", bound=types.Request)
 ResultT = TypeVar("ResultT", bound=Result, covariant=True)
 
 DETAIL_CHARACTERS = 60
-"""How much of a transcript's end is shown while it is coming."""
+"""Characters of a transcript's end that are shown while it is arriving."""
 
 
 class Collector(ABC, Generic[RequestT, ResultT]):
@@ -61,7 +61,7 @@ class Collector(ABC, Generic[RequestT, ResultT]):
 
     @abstractmethod
     def result(self, *, interrupted: bool = False) -> ResultT:
-        """Return what has arrived."""
+        """Return the result so far."""
 
     @property
     @abstractmethod

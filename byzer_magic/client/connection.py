@@ -39,7 +39,7 @@ class Connection:
 
     @property
     def connected(self) -> bool:
-        """Return whether there is a cluster already."""
+        """Return whether this process is connected to a cluster."""
         return bool(self._address)
 
     def connect(self, address: str, settings: Settings, say: Say) -> str:
@@ -70,7 +70,7 @@ class Connection:
         """Make sure that requests can reach `alias`: directly when it is on this machine, else by connecting to Ray.
 
         Raises:
-            CannotConnect: there is no Ray to ask, and none can be started.
+            CannotConnect: no Ray is running, and none can be started.
         """
         from byzer_magic.runtime.cluster import discovery
 
@@ -126,7 +126,7 @@ class Connection:
         """Return the link that requests to an alias share.
 
         Raises:
-            NotDeployed: there is no such alias.
+            NotDeployed: nothing is deployed as this alias.
         """
         link = self._links.get(alias)
         if link is not None and (link.connected or not self._address):  # without an address: a direct one
@@ -143,7 +143,7 @@ class Connection:
         """Return a new link to a deployment, which the caller closes.
 
         Raises:
-            NotDeployed: there is no such alias.
+            NotDeployed: nothing is deployed as this alias.
         """
         from byzer_magic.runtime.cluster import discovery
 
@@ -160,7 +160,7 @@ class Connection:
         return link if link is not None and link.connected else None
 
     def keep(self, alias: str, link: Link) -> None:
-        """Let requests to an alias take this link from now on."""
+        """Use this link for requests to an alias from now on."""
         self._links[alias] = link
 
     async def forget(self, alias: str) -> None:
@@ -169,10 +169,10 @@ class Connection:
             await link.close()
 
     async def capabilities(self, alias: str) -> frozenset[Capability]:
-        """Return the capabilities of a deployment, which is asked once; wait while it is loading.
+        """Return the capabilities of a deployment, asked once and cached; wait while it is loading.
 
         Raises:
-            NotDeployed: there is no such alias, or its model could not be loaded.
+            NotDeployed: nothing is deployed as this alias, or its model could not be loaded.
         """
         link = await self.link(alias)
         while link not in self._capabilities:

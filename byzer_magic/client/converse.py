@@ -1,7 +1,7 @@
-"""Asking a deployment, from a prompt to a result: the one way that all faces take.
+"""Ask a deployment: from a prompt to a result. All faces use this module.
 
-`converse` builds the request that a prompt means to a model with its capabilities. The `Exchange` it returns is not
-sent yet, so that a face can look at the request first; `wait` (blocking) or `run` (asyncio) sends it and drains the
+`converse` builds the request that fits the prompt and the model's capabilities. The `Exchange` it returns has not been
+sent yet, so that a face can inspect the request first; `wait` (blocking) or `run` (asyncio) sends it and drains the
 response into a collector, which the face can show meanwhile.
 """
 
@@ -31,7 +31,7 @@ def _ignore(_item: Any) -> None:
 
 
 class Asked(Protocol):
-    """What answers requests: a manager."""
+    """Answers requests; `Manager` implements it."""
 
     def ask(self, alias: str, request: Request, /) -> AsyncIterator[Any]:
         """Yield the response: first Dispatched, then chunks."""
@@ -51,7 +51,7 @@ class Exchange:
         """Send the request and yield each item after the collector has taken it.
 
         Raises:
-            RequestError: the response is incomplete; the error's `partial` is the result of what had arrived.
+            RequestError: the response is incomplete; the error's `partial` is the result so far.
         """
         self.collector.start()
         try:
@@ -101,21 +101,21 @@ async def aconverse(
     timeout: float | None = None,
     capability: Capability | None = None,
 ) -> Exchange:
-    """Return the exchange that a prompt is with a deployment; it is not sent yet.
+    """Return the exchange for a prompt to a deployment; it has not been sent yet.
 
     Args:
-        manager: the way to the deployment.
+        manager: connects to the deployment.
         alias: the deployment, which the manager can reach.
         prompt: a text, or a conversation in OpenAI's form.
-        system: a system prompt to put in front.
+        system: a system prompt, put before the conversation.
         attached: images and audio to go with the last message.
         options: OpenAI's request fields.
-        stream: whether a chat comes in deltas.
-        timeout: seconds until the response must be complete.
-        capability: what to ask for; by default what the model is for.
+        stream: whether a chat's response arrives in deltas.
+        timeout: deadline for the complete response, in seconds.
+        capability: what to ask for; by default the model's main one.
 
     Raises:
-        NotDeployed: there is no such alias.
+        NotDeployed: nothing is deployed as this alias.
         CommandError: the prompt lacks what the model needs (audio, documents), or has media that it does not accept.
     """
     wanted = capability or purpose(await manager.capabilities(alias))
@@ -125,18 +125,18 @@ async def aconverse(
 
 
 def converse(manager: Manager, alias: str, prompt: Prompt, *, address: str = "auto", **more: Any) -> Exchange:
-    """Return the exchange that a prompt is with a deployment, for a caller that may block; see `aconverse`.
+    """Return the exchange for a prompt to a deployment, for a caller that may block; see `aconverse`.
 
     Args:
-        manager: the way to the deployment.
+        manager: connects to the deployment.
         alias: the deployment.
         prompt: a text, or a conversation in OpenAI's form.
         address: the Ray cluster to look for it in, ``auto`` or ``host:port``.
         more: as in `aconverse`.
 
     Raises:
-        CannotConnect: there is no Ray to ask, and none can be started.
-        NotDeployed: there is no such alias.
+        CannotConnect: no Ray is running, and none can be started.
+        NotDeployed: nothing is deployed as this alias.
         CommandError: as in `aconverse`.
     """
     manager.reach(alias, address)

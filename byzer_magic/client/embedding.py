@@ -1,4 +1,4 @@
-"""Embedding any number of texts: a long list is sent in parts, and the progress is that of all."""
+"""Embed any number of texts: a long list is sent in parts, with one progress for all of them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Embedding:
         return time.monotonic() - self._started
 
     async def run(self) -> np.ndarray[Any, Any]:
-        """Return the embeddings as float32: of one text (dimensions,), of a sequence (texts, dimensions).
+        """Return the embeddings as float32: (dimensions,) for one text, (texts, dimensions) for a sequence.
 
         Raises:
             CommandError: an item is not a text.

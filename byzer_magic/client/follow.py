@@ -1,4 +1,4 @@
-"""Following deployments, for as long as a live panel shows them."""
+"""Follow deployments while a live panel shows them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Deployments(Protocol):
 
 
 async def follow(deployments: Deployments, alias: str | None) -> AsyncIterator[Fleet]:
-    """Yield the deployments, or the one that is named, whenever something has changed; never ends by itself.
+    """Yield the deployments, or the one that is named, whenever something has changed; it never ends on its own.
 
     A new deployment is added and one that was undeployed is removed; one that does not answer keeps its last counters.
     """
@@ -59,7 +59,7 @@ async def follow(deployments: Deployments, alias: str | None) -> AsyncIterator[F
 
 
 class _Watch:
-    """The deployments that are followed, each by a task of its own."""
+    """The deployments that are followed, each by its own task."""
 
     def __init__(self, deployments: Deployments, alias: str | None) -> None:
         self.models: dict[str, Followed] = {}

@@ -1,4 +1,4 @@
-"""Deploying, asking and removing models: what all faces call.
+"""Deploying, asking and removing models: used by all faces.
 
 Everything asynchronous is written once, as coroutines and async iterators of `Manager`; the faces run them with
 `run` and `iterate`, which block, show Ctrl-C, and clean up.
@@ -72,7 +72,7 @@ class Manager:
 
     @property
     def connected(self) -> bool:
-        """Return whether there is a cluster already."""
+        """Return whether this process is connected to a cluster."""
         return self.connection.connected
 
     def connect(self, address: str | None = None) -> str:
@@ -82,7 +82,7 @@ class Manager:
             address: ``auto`` or ``host:port``; by default that of the settings.
 
         Raises:
-            CannotConnect: nothing answers there.
+            CannotConnect: no Ray responds at this address.
         """
         return self.connection.connect(address or self.settings.ray_address, self.settings, self.reporter.say)
 
@@ -91,10 +91,10 @@ class Manager:
 
         Args:
             address: ``auto`` or ``host:port``.
-            say: shows how it goes, in place of the reporter.
+            say: receives progress messages, in place of the reporter.
 
         Raises:
-            CannotConnect: nothing answers there.
+            CannotConnect: no Ray responds at this address.
         """
         self.connection.ensure(address, self.settings, say or self.reporter.say)
 
@@ -102,7 +102,7 @@ class Manager:
         """Make sure that requests can reach `alias`: directly when it is on this machine, else by connecting to Ray.
 
         Raises:
-            CannotConnect: there is no Ray to ask, and none can be started.
+            CannotConnect: no Ray is running, and none can be started.
         """
         self.connection.reach(alias, address, self.settings, self.reporter.say)
 
@@ -131,10 +131,10 @@ class Manager:
         Args:
             spec: what to deploy.
             variables: where `${NAME}` is looked up first, before the environment and `.env`.
-            typed: secrets that the user has typed in, by parameter.
+            typed: secrets that the user has entered, by parameter name.
 
         Raises:
-            ConfigError: something is unknown, missing or wrong; the text names it.
+            ConfigError: something is unknown, missing or invalid; the message names it.
         """
         from dotenv import dotenv_values
 
@@ -151,7 +151,7 @@ class Manager:
         Raises:
             NameTaken: the alias is in use and the spec does not say `replace`.
             NoRoom: the cluster has too few CPUs or GPUs.
-            DeployError: the model could not be loaded; the text has the reason.
+            DeployError: the model could not be loaded; the message gives the reason.
         """
         from byzer_magic.runtime.cluster import deployments, discovery
 
@@ -229,7 +229,7 @@ class Manager:
         """Remove a deployment; return how many requests were cancelled.
 
         Raises:
-            NotDeployed: there is no such alias.
+            NotDeployed: nothing is deployed as this alias.
         """
         from byzer_magic.runtime.cluster import deployments
         from byzer_magic.runtime.transport import protocol
@@ -252,12 +252,12 @@ class Manager:
     # ---- deployments that run
 
     def scale(self, spec: ScaleSpec) -> AsyncIterator[Event]:
-        """Change the number of a deployment's workers and yield what happens; the last event is Ready.
+        """Change the number of a deployment's workers and yield its events; the last one is Ready.
 
         Leaving early keeps the new workers that are up.
 
         Raises:
-            NotDeployed: there is no such alias.
+            NotDeployed: nothing is deployed as this alias.
             NoRoom: the cluster has too little for more workers.
             EngineFailed: a new worker could not load the model.
         """
@@ -266,11 +266,11 @@ class Manager:
         return self._change(spec.model, "scale", protocol.ScaleRequest(spec.num_workers))
 
     def restart(self, spec: RestartSpec) -> AsyncIterator[Event]:
-        """Restart a deployment's workers one after the other, or one, and yield what happens; the last event is Ready.
+        """Restart a deployment's workers one after the other, or a single one, and yield events; the last one is Ready.
 
         Raises:
-            NotDeployed: there is no such alias.
-            CommandError: there is no such worker.
+            NotDeployed: nothing is deployed as this alias.
+            CommandError: the deployment has no such worker.
             EngineFailed: a worker could not load its model again.
         """
         from byzer_magic.runtime.transport import protocol
@@ -284,11 +284,11 @@ class Manager:
                 yield event
 
     async def drain(self, spec: DrainSpec) -> int:
-        """Send a deployment, or one worker, no more requests; return how many are still in flight there.
+        """Stop sending requests to a deployment or one worker; return how many are still in flight there.
 
         Raises:
-            NotDeployed: there is no such alias.
-            CommandError: there is no such worker.
+            NotDeployed: nothing is deployed as this alias.
+            CommandError: the deployment has no such worker.
         """
         from byzer_magic.runtime.transport import protocol
 
@@ -322,7 +322,7 @@ class Manager:
         """Return the counters of one deployment.
 
         Raises:
-            NotDeployed: there is no such alias.
+            NotDeployed: nothing is deployed as this alias.
         """
         stat: ModelStat = await (await self.connection.link(alias)).call("stat")
         return stat
@@ -337,7 +337,7 @@ class Manager:
         """Return a sample for each of the last seconds, ten minutes at most.
 
         Raises:
-            NotDeployed: there is no such alias.
+            NotDeployed: nothing is deployed as this alias.
         """
         return await self._all(alias, "history")
 
@@ -345,7 +345,7 @@ class Manager:
         """Return the last lines that the deployment's processes wrote.
 
         Raises:
-            NotDeployed: there is no such alias.
+            NotDeployed: nothing is deployed as this alias.
         """
         from byzer_magic.runtime.transport import protocol
 
@@ -357,7 +357,7 @@ class Manager:
             return [item async for item in items]
 
     def failed_log(self, alias: str) -> list[str]:
-        """Return what the workers of an alias wrote whose last deploy failed on this machine, else nothing."""
+        """Return the log of an alias whose last deploy on this machine failed, else an empty list."""
         from byzer_magic.runtime.cluster import discovery
 
         return discovery.kept_log(alias)
@@ -368,9 +368,9 @@ class Manager:
         """Yield the response: first Dispatched (which worker), then the chunks of the request's capability.
 
         Raises:
-            NotDeployed: there is no such alias.
+            NotDeployed: nothing is deployed as this alias.
             Unsupported: the model lacks the capability; the hint names models that have it.
-            RequestError: the response is incomplete; what was yielded is valid.
+            RequestError: the response is incomplete; the chunks yielded so far are valid.
         """
         link = await self.connection.link(alias)
         try:
@@ -393,6 +393,6 @@ class Manager:
         """Return the capabilities of a deployment; wait while it is loading.
 
         Raises:
-            NotDeployed: there is no such alias, or its model could not be loaded.
+            NotDeployed: nothing is deployed as this alias, or its model could not be loaded.
         """
         return await self.connection.capabilities(alias)

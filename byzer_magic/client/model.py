@@ -42,7 +42,7 @@ class Model:
     """A deployed model; cheap to create, safe to share between threads and event loops.
 
     Every method raises `NotDeployed` when nothing is deployed as its alias, and `RequestError` (such as `Overloaded`,
-    `DeadlineExceeded`, `ProviderError`) when the response is not complete; the error's `partial` is what had arrived.
+    `DeadlineExceeded`, `ProviderError`) when the response is incomplete; the error's `partial` holds what was received.
 
     Example:
         >>> import byzer_magic as bz
@@ -71,15 +71,15 @@ class Model:
     ) -> ChatResult:
         """Return the complete response to a prompt.
 
-        A model without the capability chat returns the result of its own capability, as notebooks written for
+        A model without the chat capability returns the result of its own capability, as notebooks written for
         byzer-llm expect; call `embed`, `speak`, `image`, ... for a typed result.
 
         Args:
             prompt: a text, or a list of messages ``{"role": ..., "content": ...}``.
-            system: a system prompt to put in front.
+            system: a system prompt, put before the conversation.
             image: an image to go with the prompt, or a list of them: path, URL, bytes, PIL image, figure.
             audio: audio to go with the prompt: path, bytes, audio widget.
-            timeout: seconds until the response must be complete.
+            timeout: deadline for the complete response, in seconds.
             options: OpenAI's request fields, e.g. ``temperature=0.2``, ``max_tokens=100``.
 
         Raises:
@@ -108,7 +108,7 @@ class Model:
 
         Raises:
             NotDeployed: nothing is deployed as this alias.
-            Unsupported: the model has no capability chat.
+            Unsupported: the model has no chat capability.
             RequestError: the response is not complete.
 
         Example:
@@ -154,11 +154,11 @@ class Model:
 
         Args:
             texts: a text, or any sequence of texts (a list, a pandas Series).
-            timeout: seconds until all embeddings must be there.
+            timeout: deadline for all embeddings, in seconds.
             options: e.g. ``dimensions=256``.
 
         Returns:
-            Of one text an array of shape (dimensions,); of a sequence one of shape (texts, dimensions), in order.
+            An array of shape (dimensions,) for one text, or (texts, dimensions) for a sequence, in input order.
 
         Raises:
             CommandError: an item is not a text; its index is named.
@@ -185,9 +185,9 @@ class Model:
         """Return documents in the order of their relevance to a query, with scores.
 
         Args:
-            query: what the documents are compared with.
+            query: the text to which the documents should be relevant.
             documents: a sequence of texts.
-            timeout: seconds until the result must be there.
+            timeout: deadline for the result, in seconds.
             options: e.g. ``top_n=3`` to get the best three only.
 
         Raises:
@@ -207,11 +207,11 @@ class Model:
 
         Args:
             audio: a path, bytes, an audio widget, or ``(samples, rate)`` with the rate in Hz.
-            timeout: seconds until the transcript must be complete.
+            timeout: deadline for the complete transcript, in seconds.
             options: e.g. ``language="zh"``, ``prompt="names: ..."``, ``response_format="verbose_json"`` for segments.
 
         Raises:
-            CommandError: there is no audio in it.
+            CommandError: `audio` is not audio.
             NotDeployed: nothing is deployed as this alias.
             RequestError: the model failed.
 
@@ -226,7 +226,7 @@ class Model:
 
         Args:
             text: what to speak.
-            timeout: seconds until the audio must be complete.
+            timeout: deadline for the complete audio, in seconds.
             options: e.g. ``voice="nova"``, ``response_format="wav"``, ``speed=1.1``.
 
         Raises:
@@ -243,9 +243,9 @@ class Model:
         """Return generated images, which a notebook shows.
 
         Args:
-            prompt: what they show.
-            images: an image to change, or a list of them: path, URL, bytes, PIL image, figure.
-            timeout: seconds until all images must be there.
+            prompt: a description of the images.
+            images: an image to edit, or a list of them: path, URL, bytes, PIL image, figure.
+            timeout: deadline for all images, in seconds.
             options: e.g. ``size="1024x1024"``, ``quality="hd"``, ``n=2``.
 
         Raises:
@@ -340,6 +340,6 @@ class Model:
 
 
 def _media(image: Any, audio: Any) -> list[Media]:
-    """Return what was attached to a prompt."""
+    """Return the media attached to a prompt."""
     images = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
     return [*map(media.image, images), *([] if audio is None else [media.audio(audio)])]

@@ -1,4 +1,4 @@
-"""From a prompt to the request that fits a model's capability.
+"""Turn a prompt into the request that fits a model's capability.
 
 Users write text. byzer-llm's notebooks also put JSON into the last user message; these forms, and no others, are
 understood:
@@ -47,7 +47,7 @@ def to_messages(
 
     Args:
         prompt: a text, or messages in OpenAI's form.
-        system: a system prompt to put in front.
+        system: a system prompt, put before the conversation.
         attached: images and audio, which become parts of the last message.
 
     Raises:
@@ -85,7 +85,7 @@ def _message(item: Mapping[str, Any]) -> Message:
 
 
 def _part(part: Any) -> Any:
-    """Return a part of a message: base64 media as bytes, bare objects as the media that they are."""
+    """Return a part of a message: base64 media as bytes, other media objects as Media."""
     if isinstance(part, str):
         return {"type": "text", "text": part}
     if not isinstance(part, Mapping):
@@ -114,8 +114,8 @@ def request_for(
         capability: what to ask for.
         messages: the conversation; capabilities other than chat take the last message only.
         options: OpenAI's request fields.
-        stream: whether a chat comes in deltas.
-        timeout: seconds until the response must be complete.
+        stream: whether a chat's response arrives in deltas.
+        timeout: deadline for the complete response, in seconds.
 
     Raises:
         CommandError: the prompt lacks what the capability needs, or has media that it does not accept.
@@ -142,13 +142,13 @@ def chat(text: str, found: list[Media], options: Options, timeout: float | None)
 
 
 def speak(text: str, _found: list[Media], options: Options, timeout: float | None) -> SpeakRequest:
-    """Return a prompt as a request to speak it."""
+    """Return a prompt as a request for speech."""
     given = _object(text, input=str)
     return SpeakRequest(text=given.pop("input", text), options=given | options, timeout=timeout)
 
 
 def image(text: str, found: list[Media], options: Options, timeout: float | None) -> ImageRequest:
-    """Return a prompt as a request for images, or to change those that are given."""
+    """Return a prompt as a request to generate images, or to edit the attached ones."""
     given = _object(text, input=str)
     return ImageRequest(prompt=given.pop("input", text), images=found, options=given | options, timeout=timeout)
 
@@ -157,7 +157,7 @@ def transcribe(text: str, found: list[Media], options: Options, timeout: float |
     """Return audio as a request to transcribe it; the text becomes the option `prompt`.
 
     Raises:
-        CommandError: there is no audio, or more than one.
+        CommandError: the prompt has no audio, or more than one audio file.
     """
     given = _object(text, audio=str)
     in_json = _is_url(given.get("audio"))
@@ -189,7 +189,7 @@ def rerank(text: str, _found: list[Media], options: Options, timeout: float | No
     """Return the JSON of query and documents as a request to rank them.
 
     Raises:
-        CommandError: the prompt is not that JSON.
+        CommandError: the prompt is not JSON of this form.
     """
     given = _object(text, query=str, documents=list)
     if not given:
@@ -251,7 +251,7 @@ def _remote_image(part: Options) -> Media | None:
 
 
 def _refuse_surplus(capability: Capability, found: list[Media]) -> None:
-    """Raise CommandError for media that the request would leave out."""
+    """Raise CommandError for media that the request would drop."""
     accepts = TABLE[capability].accepts
     if "image" not in accepts and any(item.is_image for item in found):
         raise CommandError(

@@ -23,7 +23,7 @@ def help_text(name: str | None = None) -> str:
         name: `deploy`, `easy chat`, `easy`, ...; nothing for all commands.
 
     Raises:
-        CommandError: there is no such command.
+        CommandError: the command is unknown.
 
     Example:
         >>> print(help_text("shutdown").splitlines()[0])

@@ -73,13 +73,13 @@ def convert(setting: Setting, text: str, label: str = "", error: type[ByzerError
     """Return `text` as the setting's type.
 
     Args:
-        setting: what it is the value of.
+        setting: the option or parameter whose value it is.
         text: the value as typed.
         label: how an error calls the setting; its name by default.
         error: the class of the errors raised.
 
     Raises:
-        ByzerError: it cannot be read as that type, or is not one of the choices; of class `error`.
+        ByzerError: the text is not of that type, or not one of the choices; of class `error`.
 
     Example:
         >>> convert(Setting(name="saas.fast", help="", kind="bool"), "yes")

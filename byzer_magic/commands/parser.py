@@ -210,7 +210,7 @@ def check_placeholder(name: str, value: str) -> None:
     """Check that a value is not a guide's placeholder, such as `<your-key>`.
 
     Raises:
-        CommandError: it is.
+        CommandError: the value is a placeholder.
     """
     if _PLACEHOLDER.fullmatch(value):
         raise CommandError(

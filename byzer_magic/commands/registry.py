@@ -1,6 +1,6 @@
 """The table of commands: each has a name, a spec, the faces it is offered in, and the function that runs it.
 
-A spec enters it by its decorator. The function is named as text, as in an entry point, since it belongs to a layer
+A spec's decorator registers it. The function is named as text, as in an entry point, since it belongs to a layer
 above and some pull in heavy packages; it is imported when the command runs first:
 
     @command("stat", run="byzer_magic.actions.inspect:stat")
@@ -22,9 +22,9 @@ Runner = Callable[[Any, Any], Any]
 """Takes a face's `Context` and the spec; what it returns is the value of the cell."""
 
 EASY = "easy "
-"""How the names of the commands begin that take their values without flags."""
+"""Prefix of the commands that take their values without flags."""
 CELL = "%%"
-"""How the name of a magic of its own begins."""
+"""Prefix of a command that is its own magic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Command:
     name: str
     spec: type[Spec]
     run: str
-    """Where its function is, `package.module:function`."""
+    """The path of its function, `package.module:function`."""
     notebook_only: str = ""
     """For a command that needs a notebook: what to do in a shell instead."""
 
@@ -81,7 +81,7 @@ def command_of(spec: Spec | type[Spec]) -> Command:
 
 
 def faults() -> Iterator[str]:
-    """Yield what is wrong with the table, a line each: a function that is missing or takes other arguments."""
+    """Yield the faults of the table, one line each: a function that is missing or takes other arguments."""
     for row in REGISTRY.values():
         try:
             runner = row.runner

@@ -57,7 +57,7 @@ def names_in(text: str) -> list[str]:
 
 
 def expand(text: str, *sources: Mapping[str, Any]) -> str:
-    """Replace each `${NAME}` in a text by its value; values are not expanded again.
+    """Replace each `${NAME}` in a text with its value; values are not expanded again.
 
     Args:
         text: the text as typed.
@@ -89,7 +89,7 @@ def look_up(text: str, *sources: Mapping[str, Any]) -> str:
         sources: where the names of variables are looked up, the first that has a value wins.
 
     Raises:
-        MissingKey: the variable has no value, or the keyring no such entry.
+        MissingKey: the variable has no value, or the keyring has no such entry.
         MissingExtra: the package `keyring` is not installed.
         BadParameter: a keyring entry is not SERVICE/NAME.
 

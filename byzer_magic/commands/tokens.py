@@ -17,7 +17,7 @@ from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.log import redact
 
 FLAG = re.compile(r"--[A-Za-z][\w-]*(?:=.*)?", re.DOTALL)
-"""A word that is a flag wherever it is; a value of that shape is written `--flag=--value`."""
+"""A word that is a flag wherever it is; a value of that form is written `--flag=--value`."""
 
 _PARTS = re.compile(
     r"""

@@ -33,7 +33,7 @@ def read(cls: type[Spec], text: str, path: str) -> dict[str, Any]:
         Texts by option; `infer_params` is a dict of texts.
 
     Raises:
-        CommandError: it is not valid YAML, or a key or the type of a value is wrong.
+        CommandError: the text is not valid YAML, or a key is unknown, or a value has the wrong type.
     """
     options = {opt.name: opt for opt in options_of(cls) if opt.name != "file"}
     found: dict[str, Any] = {}

@@ -83,7 +83,7 @@ def update(languages: list[str]) -> None:
 
 
 def faults(language: str) -> list[str]:
-    """Return what is wrong with a language's catalog, a line each."""
+    """Return the faults of a language's catalog, one line each."""
     catalog = merged(language)
     missing = [message.id for message in catalog if message.id and not _complete(message)]
     found = [f"{language}: not translated: {template!r}" for template in missing]
@@ -95,7 +95,7 @@ def faults(language: str) -> list[str]:
 
 
 def wrong_calls() -> list[str]:
-    """Return the calls whose template cannot be translated or filled in, a line each."""
+    """Return the calls whose template cannot be translated or filled in, one line each."""
     return [f"{call.path}:{call.line}: {call.fault}" for call in extract.extracted() if call.fault]
 
 

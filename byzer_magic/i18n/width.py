@@ -17,7 +17,7 @@ def width(text: str) -> int:
 
 
 def pad(text: str, cells: int) -> str:
-    """Return a text with spaces at its end, so that it takes at least so many cells.
+    """Return a text with spaces at its end, so that it takes at least `cells` cells.
 
     Example:
         >>> pad("部署", 6) + "|"

@@ -106,7 +106,7 @@ class ByzerMagics(Magics):
         )
 
     def presented(self, err: ByzerError, line: str, cell: str | None) -> ByzerError:
-        """Return an error of a magic so that it shows itself as one clean block."""
+        """Return an error of a magic so that it is displayed as one clean block."""
         typed = f"{line}\n{cell or ''}"
         return errors.presented(err, self.shell, self.manager(), typed)
 
@@ -133,7 +133,7 @@ class ByzerMagics(Magics):
         return self._kept(run_all(self.context(), [item]))
 
     def _kept(self, value: Any) -> Any:
-        """Put an answer, which has been shown, into `_chat` instead of showing it again."""
+        """Store a result that has been shown in `_chat`, instead of showing it again."""
         if not isinstance(value, Result):
             return value
         self.shell.user_ns["_chat"] = value

@@ -32,11 +32,11 @@ EXPRESSION = re.compile(r"(?P<literal>\\)?\{\{(?P<code>.+?)\}\}", re.DOTALL)
 REC = "rec"
 """The value of --audio that opens a recorder in the cell."""
 LAST_CHARACTERS = 60
-"""How much of a session's last message is listed."""
+"""Characters of a session's last message that are listed."""
 
 
 class Interrupted(CommandError):
-    """The user stopped the response; what had arrived is kept."""
+    """The user stopped the response; the part received is kept."""
 
 
 class Chats:
@@ -54,8 +54,8 @@ class Chats:
         """Send a prompt and show the response; the result goes to `_chat` and to `--out`.
 
         Raises:
-            CommandError: there is no prompt, or an expression in it cannot be evaluated.
-            RequestError: the response is not complete; the part that arrived is shown and kept.
+            CommandError: the prompt is missing, or an expression in it cannot be evaluated.
+            RequestError: the response is incomplete; the part received is shown and kept.
         """
         aliases = columns.names(item.model)
         if self._reset(item, aliases) and not (prompt or "").strip():
@@ -86,7 +86,7 @@ class Chats:
         return converse(manager, alias, messages, options=options, stream=not item.no_stream, timeout=item.timeout)
 
     def _reset(self, item: ChatSpec, aliases: list[str]) -> bool:
-        """Delete the session (of several models: all of theirs) where --reset asks for it; return whether it did."""
+        """Delete the session (for several models, each one's) if --reset is given; return whether it was."""
         if not (item.reset and item.session):
             return False
         for name in [_session(item, alias, aliases) for alias in aliases]:
@@ -202,15 +202,15 @@ def sessions(context: Context, item: SessionsSpec) -> None:
 
 
 def _session(item: ChatSpec, alias: str, aliases: list[str]) -> str | None:
-    """Return the name of a conversation: of several models each has its own, `name@alias`."""
+    """Return the name of a conversation; with several models each has its own, `name@alias`."""
     return f"{item.session}@{alias}" if item.session and len(aliases) > 1 else item.session
 
 
 def fill(prompt: str, variables: dict[str, Any]) -> str:
-    """Replace each `{{expression}}` in a prompt by its value in the notebook; single braces are literal.
+    """Replace each `{{expression}}` in a prompt with its value in the notebook; single braces are literal.
 
     Raises:
-        CommandError: an expression cannot be evaluated; the text names it.
+        CommandError: an expression cannot be evaluated; the message names it.
     """
 
     def value(match: re.Match[str]) -> str:

@@ -56,7 +56,7 @@ def names(model: str) -> list[str]:
 def exchanges(
     manager: Manager, aliases: Sequence[str], open_exchange: Callable[[str], Exchange]
 ) -> dict[str, Exchange | ByzerError]:
-    """Return the exchange with each model; of one that is deployed and does not answer, the error.
+    """Return the exchange with each model; for one that is deployed but does not respond, the error.
 
     Raises:
         NotDeployed: one of them is not deployed.
@@ -102,13 +102,13 @@ class Asking:
         return self
 
     def end(self, error: ByzerError | None = None) -> None:
-        """Keep what has arrived as the result."""
+        """Keep the part received as the result."""
         if self.result is None and self._exchange is not None:
             result = self._exchange.collector.result(interrupted=True)
             self.result = msgspec.structs.replace(result, error=error)
 
     def column(self) -> columns.Column:
-        """Return how it is now."""
+        """Return its current state."""
         if self.result is not None or self._exchange is None:
             stopped = "failed" if self.result and self.result.error else "stopped"
             state = stopped if self.result and self.result.interrupted else "done"
@@ -126,7 +126,7 @@ class Asking:
 
 
 def ask(manager: Manager, out: Output, asked: Mapping[str, Exchange | ByzerError], style: str) -> Answers:
-    """Send all requests at once and show the responses; an interrupt stops all, and what had arrived is kept."""
+    """Send all requests at once and show the responses; an interrupt stops all; the parts received are kept."""
     asking = [Asking(alias, exchange) for alias, exchange in asked.items()]
     views = {alias: View(style, key=secrets.token_hex(4)) for alias in asked}
 
@@ -166,14 +166,14 @@ def check_judge(manager: Manager, judge: str, asked: Sequence[Exchange | ByzerEr
     """Check that a deployment can compare these answers.
 
     Raises:
-        NotDeployed: there is no such alias.
-        CommandError: it does not chat, or the answers are not texts.
+        NotDeployed: nothing is deployed as this alias.
+        CommandError: it has no chat capability, or the results are not texts.
     """
     manager.reach(judge)
     if Capability.CHAT not in manager.run(manager.capabilities(judge)):
         raise CommandError(
             _("{alias} cannot be used with --judge: it has no chat capability.", alias=judge),
-            _("Choose a model that chats."),
+            _("Choose a model with the chat capability."),
         )
     rows = [TABLE[method_for(item.request)] for item in asked if isinstance(item, Exchange)]
     if any(row.returns != "text" for row in rows):
@@ -181,7 +181,7 @@ def check_judge(manager: Manager, judge: str, asked: Sequence[Exchange | ByzerEr
 
 
 def judged(manager: Manager, out: Output, judge: str, prompt: str, answers: Answers) -> None:
-    """Let one more model compare the answers, which it sees under letters; show its response."""
+    """Ask one more model to compare the answers, which are labelled with letters; show its response."""
     texts = {item.model: _text(item) for item in answers if not item.error and _text(item)}
     if len(texts) < 2:
         out.say(gettext("Fewer than two models answered, so there is nothing to compare."))
@@ -214,7 +214,7 @@ def judge_messages(prompt: str, texts: Mapping[str, str], letters: Mapping[str, 
 
 
 def _quoted(text: str) -> str:
-    """Return a text that cannot end its own quotation, nor begin another."""
+    """Return a text escaped so that it can neither end its quotation nor open another."""
     return re.sub(r"<(?=/?\s*(?:answer|request)\b)", "&lt;", text, flags=re.IGNORECASE)
 
 

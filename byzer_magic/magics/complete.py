@@ -22,7 +22,7 @@ ALIAS_SECONDS = 1.0
 
 
 def install(shell: Any, magics: Any) -> Callable[[], None]:
-    """Add the matcher to a shell's completer; return what removes it."""
+    """Add the matcher to a shell's completer; return a function that removes it."""
 
     @context_matcher(identifier="byzer_magic")
     def matcher(context: CompletionContext) -> SimpleMatcherResult:
@@ -44,7 +44,7 @@ def install(shell: Any, magics: Any) -> Callable[[], None]:
 
 
 def _type(word: str) -> str:
-    """Return what the menu writes beside a word."""
+    """Return the label that the menu shows beside a word."""
     return "option" if word.startswith("--") else "setting" if word.endswith("=") else "value"
 
 
@@ -64,7 +64,7 @@ def candidates(before: str) -> list[str]:
 
 
 def command_at(before: str) -> str | None:
-    """Return the command that a cell's text before the cursor ends in, without its magic; None in other cells."""
+    """Return the command that a cell's text before the cursor ends with, without its magic; None in other cells."""
     first, _, body = before.partition("\n")
     if first.lstrip().startswith("%%byzer"):
         return last_command(f"{first.lstrip()[7:]}\n{body}")

@@ -1,8 +1,8 @@
-"""Shift-Tab in a notebook: the help of the command that the cursor is in, and of the option that it is at.
+"""Shift-Tab in a notebook: help on the command and the option at the cursor.
 
 A front end sends the complete cell and the cursor, but IPython looks up one word of it as an object, and a flag is not
-an object. There is no hook before that look-up. So the shell's `object_inspect_mime` is asked through us while the
-extension is loaded; all that is not ours goes on to it untouched.
+an object. There is no hook before that look-up, so the shell's `object_inspect_mime` is wrapped while the extension is
+loaded; requests from other cells are passed on unchanged.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from byzer_magic.magics.complete import command_at
 from byzer_magic.rendering.markup import tag
 
 WIDTH = 76
-"""A tooltip is about so many characters wide."""
+"""Approximate width of a tooltip, in characters."""
 ROW = re.compile(r"(?P<left> *\S.*?  +)\S.*")
 """A line of two columns."""
 
 
 def install(shell: Any) -> Callable[[], None]:
-    """Answer Shift-Tab in cells of ours; return what ends that."""
+    """Answer Shift-Tab in byzer cells; return a function that undoes this."""
     original = shell.object_inspect_mime
 
     def answer(oname: str, *args: Any, **kwargs: Any) -> Any:
@@ -49,7 +49,7 @@ def install(shell: Any) -> Callable[[], None]:
 
 
 def _cell(shell: Any) -> tuple[str, int]:
-    """Return the code and the cursor of the request that the kernel answers; nothing where it answers no such one."""
+    """Return the code and the cursor of the inspect request being handled; empty for any other request."""
     kernel = getattr(shell, "kernel", None)
     request = kernel.get_parent("shell") if kernel is not None else {}
     if request.get("header", {}).get("msg_type") != "inspect_request":

@@ -26,7 +26,7 @@ Keep = Callable[[Result], None]
 
 
 class Recording:
-    """A recorder and the output below it, until a recording was answered or the cell runs again."""
+    """A recorder and the output below it, until a recording has been answered or the cell runs again."""
 
     def __init__(self, alias: str, ask: Ask, keep: Keep) -> None:
         self._alias = alias
@@ -37,7 +37,7 @@ class Recording:
         self._above, self._below = DisplayHandle(), DisplayHandle()
 
     def show(self) -> None:
-        """Put both into the cell that is running."""
+        """Show both in the running cell."""
         self._above.display(recorder.mount(self._page, self._alias), raw=True)
         self._below.display({"text/plain": ""}, raw=True)
 
@@ -92,6 +92,6 @@ class Recording:
 
 
 def error_bundle(text: str) -> dict[str, str]:
-    """Return an error as the place below the recorder shows it."""
+    """Return an error as it is shown below the recorder."""
     style = "border-left:3px solid var(--jp-error-color1,#d32f2f);padding-left:8px;white-space:pre-wrap"
     return {"text/html": str(tag("p", text, role="alert", style=style)), "text/plain": text}

@@ -10,13 +10,13 @@ from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
 PAINT_SECONDS = 0.05
-"""Shortest time between two paintings."""
+"""Shortest time between two repaints."""
 REST = 9
-"""After a painting the thread rests this many times as long as it took, so that it uses a tenth of a core at most."""
+"""After a repaint the thread rests this many times as long as it took, so that it uses a tenth of a core at most."""
 TICK_SECONDS = 1.0
-"""How often it is painted when nothing is new, for its clock."""
+"""Interval between repaints when nothing is new, so that the elapsed time advances."""
 LARGE = 32 * 1024
-"""Each painting sends everything: an output with more characters than these is painted less often."""
+"""Each repaint sends everything: an output with more characters than this is repainted less often."""
 
 Draw = Callable[[], dict[str, str]]
 """Returns the output as it is now, as a MIME bundle."""

@@ -1,4 +1,4 @@
-"""Images and audio from what users have: files, URLs, bytes, figures, arrays, widgets."""
+"""Read images and audio from whatever users have: files, URLs, bytes, figures, arrays, widgets."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ _ANY_HINTS = {
 
 
 def _from_data_url(url: str, kind: str) -> Media:
-    """Return what a data: URL holds (https://www.rfc-editor.org/rfc/rfc2397)."""
+    """Return the content of a data: URL (https://www.rfc-editor.org/rfc/rfc2397)."""
     head, comma, body = url[5:].partition(",")
     mime, *more = head.lower().split(";")
     try:
@@ -236,7 +236,7 @@ def _bytes_of(source: Any) -> bytes | None:
 
 
 def _file_bytes(source: Any) -> bytes | None:
-    """Return what an open file holds, or None."""
+    """Return the content of an open file, or None."""
     if isinstance(source, io.BytesIO):
         return source.getvalue()  # after writing, its position is the end
     if not (isinstance(source, io.IOBase) or hasattr(source, "file")):  # tempfile's wrappers are not an IOBase

@@ -295,7 +295,7 @@ class Pool:
         alias = self._plan.spec.model
         closing = errors.NotDeployed(_("{alias} is being undeployed.", alias=alias), _("Deploy it again."))
         self._admission.close(closing, at_once=False)
-        if not self._capabilities:  # the client that deploys it must hear before this process ends
+        if not self._capabilities:  # notify the client that deploys it before this process ends
             undeployed = errors.NotDeployed(_("{alias} was undeployed while it was loading.", alias=alias))
             self._add_event(Failed(errors.to_wire(undeployed)))
         unfinished = await self._admission.empty(request.grace)

@@ -20,7 +20,7 @@ def show(context: Context, item: PlotSpec) -> None:
     """Show it in the running cell.
 
     Raises:
-        NotDeployed: there is no such alias.
+        NotDeployed: nothing is deployed as this alias.
     """
     manager = context.manager
     manager.reach(item.model, item.ray_address)

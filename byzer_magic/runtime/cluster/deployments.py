@@ -32,7 +32,7 @@ def actor_of(alias: str) -> Any:
     """Return the pool of an alias, a Ray actor handle.
 
     Raises:
-        NotDeployed: there is none; the hint lists the deployed aliases.
+        NotDeployed: nothing is deployed as this alias; the hint lists the deployed ones.
     """
     try:
         return ray.get_actor(alias, namespace=NAMESPACE)
@@ -71,7 +71,7 @@ def link_to(alias: str, known: Link | None = None) -> Link:
     """Return a link to the pool of `alias`: `known` if it leads to that pool, else a new one.
 
     Raises:
-        NotDeployed: there is no such alias.
+        NotDeployed: nothing is deployed as this alias.
     """
     actor = actor_of(alias)
     name = actor._actor_id.hex()

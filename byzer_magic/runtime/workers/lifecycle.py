@@ -198,7 +198,7 @@ class Lifecycle:
         """Dispatch no more requests to one worker or all; yield the number of requests in flight there.
 
         Raises:
-            CommandError: there is no such worker.
+            CommandError: the deployment has no such worker.
         """
         chosen = self._chosen(request.worker)
         for index in chosen:
@@ -219,7 +219,7 @@ class Lifecycle:
         Closing the iterator leaves the remaining workers as they are; one that is loading continues.
 
         Raises:
-            CommandError: there is no such worker.
+            CommandError: the deployment has no such worker.
             EngineFailed: a worker could not load its model again.
         """
         for event in self._waiting():
