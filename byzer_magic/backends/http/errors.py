@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from byzer_magic import errors
+from byzer_magic.backends.http import verdicts
 from byzer_magic.i18n import Text, lazy_gettext as _
 from byzer_magic.log import redact
 
@@ -24,94 +25,6 @@ MIN_SECRET_CHARS = 8
 """Characters of a key in a row that are hidden wherever they appear."""
 REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid", "x-tt-logid", "x-requestid")
 """Headers in which providers identify a request."""
-
-_Verdict = tuple[type[errors.RequestError], Text, str]
-"""The class of an error, the template of its message, and its hint."""
-
-_INVALID: _Verdict = (
-    errors.BadRequest,
-    _("{host}: request to {model} rejected ({status}): {reason}"),
-    _("Correct what the message names."),
-)
-_BY_STATUS: dict[int, _Verdict] = {
-    401: (
-        errors.AuthenticationFailed,
-        _("{host}: invalid API key ({status}): {reason}"),
-        _("Check saas.api_key."),
-    ),
-    402: (
-        errors.RateLimited,
-        _("{host}: payment required for {model} ({status}): {reason}"),
-        _("Check the account's balance and billing."),
-    ),
-    403: (
-        errors.AuthenticationFailed,
-        _("{host}: access to {model} denied ({status}): {reason}"),
-        _("Check the permissions of the key, and the region."),
-    ),
-    404: (
-        errors.ModelNotFound,
-        _("{host}: {model} not found ({status}): {reason}"),
-        _("Check saas.model and saas.base_url."),
-    ),
-    408: (
-        errors.DeadlineExceeded,
-        _("{host}: {model} timed out ({status}): {reason}"),
-        _("Try again, or increase saas.timeout."),
-    ),
-    429: (
-        errors.RateLimited,
-        _("{host}: rate limit exceeded for {model} ({status}): {reason}"),
-        _("Wait a moment, or lower --worker_concurrency."),
-    ),
-}
-_SERVER_ERROR: _Verdict = (
-    errors.ProviderUnavailable,
-    _("{host}: server error for {model} ({status}): {reason}"),
-    _("Try again; the error is on the provider's side."),
-)
-_QUOTA: _Verdict = (
-    errors.RateLimited,
-    _("{host}: quota exceeded for {model} ({status}): {reason}"),
-    _("Check the account's plan and billing; waiting does not help."),
-)
-_BY_CLASS: dict[type[errors.ProviderError], _Verdict] = {
-    errors.ContextTooLong: (
-        errors.ContextTooLong,
-        _("{host}: prompt too long for {model} ({status}): {reason}"),
-        _("Shorten the conversation, or use a model with a longer context."),
-    ),
-    errors.ContentRefused: (
-        errors.ContentRefused,
-        _("{host}: content filter blocked the request to {model} ({status}): {reason}"),
-        _("Change the prompt."),
-    ),
-    errors.ModelNotFound: _BY_STATUS[404],
-}
-"""What a 400 can be, when the code or the provider's sentence shows it."""
-
-_CODES: dict[str, type[errors.ProviderError]] = {
-    "context_length_exceeded": errors.ContextTooLong,
-    "exceed_context_size_error": errors.ContextTooLong,
-    "content_filter": errors.ContentRefused,
-    "content_policy_violation": errors.ContentRefused,
-}
-_TOO_LONG = r"context (length|size|window)|too many tokens|prompt is too long"
-_STREAM_STATUS = {
-    "invalid_api_key": 401,
-    "insufficient_quota": 429,
-    "rate_limit_exceeded": 429,
-    "rate_limit_error": 429,
-    "model_not_found": 404,
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "overloaded_error": 529,
-}
-"""Statuses of errors that come inside a stream, where the HTTP status was 200 already."""
-
 
 NO_AUDIO = _("it has no audio")
 NO_CONTENT = _("it has no content")
@@ -138,7 +51,7 @@ class Endpoint:
     codes: Mapping[str, int] = field(default_factory=dict)
     """Statuses of the provider's own error codes, for errors that come without a status."""
     patterns: Sequence[tuple[type[errors.ProviderError], str]] = ()
-    """What a 400 is, by a pattern of its code and sentence: a class of `_BY_CLASS` each."""
+    """What a 400 is, by a pattern of its code and sentence: a class of `verdicts.BY_CLASS` each."""
 
     @property
     def host(self) -> str:
@@ -241,26 +154,26 @@ def _reason(text: str, endpoint: Endpoint) -> str:
 def _status_of(code: str, kind: str, endpoint: Endpoint) -> int:
     if code.isdigit() and 400 <= int(code) < 600:
         return int(code)
-    known = {**_STREAM_STATUS, **endpoint.codes}
+    known = {**verdicts.STREAM_STATUS, **endpoint.codes}
     return known.get(code) or known.get(kind) or 500
 
 
-def _verdict(status: int, code: str, kind: str, reason: str, endpoint: Endpoint) -> _Verdict:
+def _verdict(status: int, code: str, kind: str, reason: str, endpoint: Endpoint) -> verdicts.Verdict:
     """Return class, template and hint of an error response."""
     if code == "insufficient_quota":
-        return _QUOTA
+        return verdicts.QUOTA
     if status >= 500:
-        error, template, hint = _SERVER_ERROR
-    elif status in _BY_STATUS:
-        error, template, hint = _BY_STATUS[status]
+        error, template, hint = verdicts.SERVER_ERROR
+    elif status in verdicts.BY_STATUS:
+        error, template, hint = verdicts.BY_STATUS[status]
     else:
-        special = _CODES.get(code or kind) or _by_pattern(f"{code} {reason}", endpoint)
-        error, template, hint = _BY_CLASS[special] if special else _INVALID
+        special = verdicts.CODES.get(code or kind) or _by_pattern(f"{code} {reason}", endpoint)
+        error, template, hint = verdicts.BY_CLASS[special] if special else verdicts.INVALID
     return error, template, endpoint.hints.get(status, hint)
 
 
 def _by_pattern(text: str, endpoint: Endpoint) -> type[errors.ProviderError] | None:
-    default: tuple[type[errors.ProviderError], str] = (errors.ContextTooLong, _TOO_LONG)
+    default: tuple[type[errors.ProviderError], str] = (errors.ContextTooLong, verdicts.TOO_LONG)
     patterns = (*endpoint.patterns, default)
     return next((found for found, pattern in patterns if re.search(pattern, text, re.IGNORECASE)), None)
 

@@ -54,7 +54,7 @@ def test_controller_check_assigns_errors_of_the_deployment_to_fields(
     openai = desk({"model": "a", "pretrained_model_type": "saas/openai", f"{PARAM}saas.model": "m"})
     assert "needs saas.api_key" in openai.check(openai.values, ())["missing"][API_KEY]
     local = desk({"model": "a", "infer_backend": "llama_cpp", "model_path": "/nowhere/x.gguf"})
-    assert "No file at /nowhere/x.gguf" in local.check(local.values, ())["errors"]["model_path"]
+    assert "/nowhere/x.gguf does not exist" in local.check(local.values, ())["errors"]["model_path"]
     nobody = desk({"model": "a", "pretrained_model_type": "saas/opnai"})
     assert "Did you mean" in nobody.check(nobody.values, ())["errors"][""]
 
