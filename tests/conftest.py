@@ -21,7 +21,7 @@ KEY = "sk-planted-5f0c9d1e7a"
 """The key of the test provider; no test output may contain it."""
 
 
-GROUPS = ("browser", "kernel", "ray", "engines")
+GROUPS = ("browser", "kernel", "ray", "docs", "engines")
 """Folders whose tests start slow things and share them: each is one group, or one a file, longest first."""
 WHOLE = ("browser", "kernel", "ray")
 """Groups that stay on one worker, since they share a Ray, a JupyterLab or a page."""
