@@ -114,7 +114,7 @@ def _with_engine(spec: DeploySpec, path: str | None) -> tuple[DeploySpec, str]:
     choice = engine_choice.choose(weights, machine.for_worker(spec.gpus_per_worker), engines)
     more = _("add --gpus_per_worker 1 to use the GPU") if machine.gpus and not spec.gpus_per_worker else ""
     return replace(spec, pretrained_model_type=choice.kind, infer_backend=choice.engine), join(
-        choice.why, more, separator="; "
+        choice.why, more, separator=_("; ")
     )
 
 

@@ -15,7 +15,7 @@ from byzer_magic.commands import parser, spec as specs
 from byzer_magic.commands.options import Spec
 from byzer_magic.commands.registry import command_of
 from byzer_magic.errors import CommandError, MissingKey
-from byzer_magic.i18n import gettext, lazy_gettext as _, localized, ngettext
+from byzer_magic.i18n import gettext, join, lazy_gettext as _, lazy_ngettext, localized, ngettext
 from byzer_magic.results import Result
 
 if TYPE_CHECKING:
@@ -129,14 +129,14 @@ def drain(context: Context, item: specs.DrainSpec) -> None:
     running = context.manager.run(context.manager.drain(item))
     alias = item.model
     if item.worker is None:
-        done = gettext("{alias} is drained: it gets no new requests.", alias=alias)
+        done = _("{alias} is drained: it gets no new requests.", alias=alias)
     else:
-        done = gettext("{alias} worker {worker} is drained: it gets no new requests.", alias=alias, worker=item.worker)
-    if running:
-        finishing = ngettext("{count} request in flight finishes.", "{count} requests in flight finish.", count=running)
-        done = f"{done} {finishing}"
-    undo = gettext("To undo: restart --model {alias}", alias=alias)
-    context.output.say(f"{done} {undo}")
+        done = _("{alias} worker {worker} is drained: it gets no new requests.", alias=alias, worker=item.worker)
+    finishing = lazy_ngettext(
+        "{count} request in flight finishes.", "{count} requests in flight finish.", count=running
+    )
+    undo = _("To undo: restart --model {alias}", alias=alias)
+    context.output.say(localized(join(done, finishing if running else "", undo)))
 
 
 def easy_undeploy(context: Context, item: specs.EasyUndeploySpec) -> None:

@@ -199,7 +199,7 @@ def _machine_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         _("{cpus}, load {load} ({details})", cpus=facts["cpus"], load=format(facts["load"], ".1f"), details=details),
     )
     yield _("memory"), _share(facts)
-    yield _("GPUs"), "; ".join(map(_gpu, facts["gpus"])) or _("none")
+    yield _("GPUs"), _("; ").join(map(_gpu, facts["gpus"])) or _("none")
     for folder, free in facts["disks_free"].items():
         yield _("disk"), _("{free} free at {folder}", free=readable(free), folder=model_search.short(Path(folder)))
     yield _("Python"), facts["python"]

@@ -223,7 +223,7 @@ class Manager:
             return _("it could not be loaded ({error})", error=stat.error)
         workers = lazy_ngettext("{count} worker", "{count} workers", count=len(stat.workers))
         requests = lazy_ngettext("{count} request so far", "{count} requests so far", count=stat.requests)
-        return join(stat.kind, workers, requests, separator=", ")
+        return join(stat.kind, workers, requests, separator=_(", "))
 
     async def undeploy(self, spec: UndeploySpec) -> int:
         """Remove a deployment; return how many requests were cancelled.

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import functools
 import gettext as stdlib_gettext
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from byzer_magic.i18n.language import LOCALE_DIR, language, language_of
 
 DOMAIN = "byzer_magic"
+_SENTENCES = re.compile(r"\{part\d+\}( \{part\d+\})+")
+"""The template of `join` with its usual separator."""
+_FULL_WIDTH = ("。", "！", "？", "；", "：", "…", "”", "）")
+"""Punctuation that has no space after it."""
 
 
 class Text(str):
@@ -56,6 +61,8 @@ class Text(str):
         else:
             found = catalog.gettext(self.template) if self.template else ""  # "" is the catalog's own header
         values = {key: localized(value, name) for key, value in self.values.items()}
+        if _SENTENCES.fullmatch(found):
+            return _sentences(values.values())
         try:
             return _filled(found, values)
         except (KeyError, IndexError, ValueError, AttributeError):  # a catalog of another version
@@ -79,6 +86,11 @@ def _plain(value: Any) -> Any:
 
 def _english(template: str, plural: str, values: Mapping[str, Any]) -> str:
     return plural if plural and values["count"] != 1 else template
+
+
+def _sentences(parts: Iterable[str]) -> str:
+    """Return sentences with a space between two, unless the first ends in Chinese punctuation."""
+    return functools.reduce(lambda text, part: text + ("" if text.endswith(_FULL_WIDTH) else " ") + part, parts)
 
 
 def _filled(template: str, values: Mapping[str, Any]) -> str:
@@ -145,12 +157,17 @@ def localized(value: Any, name: str = "") -> Any:
 def join(*parts: str, separator: str = " ") -> Text:
     """Return texts as one that can still be translated; empty parts are left out.
 
+    Args:
+        parts: texts, plain ones among them.
+        separator: what is between two; may be a text to be translated, too.
+
     Example:
         >>> str(join(lazy_gettext("It is full."), "", lazy_gettext("Try again.")))
         'It is full. Try again.'
     """
     kept = {f"part{index}": part for index, part in enumerate(parts) if part}
-    return Text(separator.join(f"{{{name}}}" for name in kept), "", kept)
+    between, values = ("{separator}", {"separator": separator}) if isinstance(separator, Text) else (separator, {})
+    return Text(between.join(f"{{{name}}}" for name in kept), "", kept | values)
 
 
 def pack(text: str) -> Any:

@@ -110,7 +110,7 @@ def _candidates(form: str, engines: Engines) -> list[Engine]:
 
 
 def _choice(engine: Engine, weights: Weights, reasons: list[str], engines: Engines) -> Choice:
-    why = join(_described(weights, engines), *reasons, separator="; ")
+    why = join(_described(weights, engines), *reasons, separator=_("; "))
     if "/" in engine.name:
         return Choice(kind=engine.name, why=why)
     return Choice(kind="custom/auto", engine=engine.name, why=why)

@@ -53,7 +53,7 @@ def contents(result: Result) -> str:
             count=rows, dimensions=dimensions,
         )  # fmt: skip
         parts.insert(0, embeddings)
-    return "; ".join(parts)
+    return _("; ").join(parts)
 
 
 def _truncated(truncation: Truncation) -> str:

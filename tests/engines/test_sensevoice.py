@@ -432,7 +432,7 @@ async def test_without_a_network_the_error_comes_at_once(copy: Path, monkeypatch
     assert time.monotonic() - started < 4
     text = str(caught.value)
     print(text)
-    for words in ("no answer in 1 s", "Connection refused", f"Searched: {copy}, {copy.parent}, ",
+    for words in ("no response in 1 s", "Connection refused", f"Searched: {copy}, {copy.parent}, ",
                   ".cache/modelscope", ".cache/huggingface/hub", f"modelscope download --model iic/{HUB_NAME}",
                   "silero-vad"):  # fmt: skip
         assert words in text

@@ -58,7 +58,7 @@ def test_footer_is_in_the_users_language(deployed: Kernel) -> None:
     whole = deployed.run("%%chat m --no_stream\nhello")
     deployed.run("%config ByzerMagics.lang = ''")
     for shown in (cell.shown[0], whole.shown[-1]):
-        assert "m · worker 0 · 首个 token" in shown["text/html"]
+        assert "m · worker 0 · 首 token" in shown["text/html"]
         assert "个 token" in shown["text/plain"]
     assert "TTFT" in deployed.run("%%chat m\nhello").markdown
 

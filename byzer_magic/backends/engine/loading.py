@@ -13,7 +13,7 @@ from pathlib import Path
 
 from byzer_magic.backends.base import Report
 from byzer_magic.errors import ByzerError, EngineFailed
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import join, lazy_gettext as _
 
 LOOK_SECONDS = 0.5
 
@@ -91,7 +91,10 @@ def watched(report: Report, stage: str, size: int, said: Callable[[], str] = str
         while not done.wait(LOOK_SECONDS):
             taken = max(0, memory() - start)
             last = _MESSAGE.findall(said())[-1:]
-            report(stage, None, "; ".join([f"{taken / 1e6:,.0f} MB in memory, {size / 1e6:,.0f} MB on disk", *last]))
+            amounts = _(
+                "{taken} MB in memory, {size} MB on disk", taken=f"{taken / 1e6:,.0f}", size=f"{size / 1e6:,.0f}"
+            )
+            report(stage, None, join(amounts, *last, separator=_("; ")))
 
     report(stage)
     watcher = threading.Thread(target=look, name="loading", daemon=True)

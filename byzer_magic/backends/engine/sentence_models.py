@@ -178,7 +178,7 @@ def choice(name: str, value: Any, known: Sequence[str]) -> str:
     """
     if value in known:
         return str(value)
-    hint = suggest(str(value), known, f"It takes: {', '.join(known)}.")
+    hint = suggest(str(value), known, _("Use one of: {names}.", names=", ".join(known)))
     raise BadRequest(_("{name} is {value!r}, which is not supported.", name=name, value=value), hint)
 
 

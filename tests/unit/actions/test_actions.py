@@ -57,14 +57,14 @@ def run(line: str, manager: Manager) -> Any:
 @pytest.mark.parametrize(
     ("line", "unfinished", "english", "chinese"),
     [
-        ("undeploy --model m", 0, "m: undeployed.", "m：已卸载。"),
-        ("undeploy --model m", 1, "m: undeployed; 1 request was cancelled.", "m：已卸载；1 个请求被取消。"),
-        ("undeploy --model m", 2, "m: undeployed; 2 requests were cancelled.", "m：已卸载；2 个请求被取消。"),
+        ("undeploy --model m", 0, "m: undeployed.", "m：已下线。"),
+        ("undeploy --model m", 1, "m: undeployed; 1 request was cancelled.", "m：已下线；1 个请求被取消。"),
+        ("undeploy --model m", 2, "m: undeployed; 2 requests were cancelled.", "m：已下线；2 个请求被取消。"),
         (
             "drain --model m --worker 3",
             2,
             "m worker 3 is drained: it gets no new requests. 2 requests in flight finish. To undo: restart --model m",
-            "m 的 worker 3 已排空：不再接收新请求。 2 个进行中的请求会继续完成。 恢复：restart --model m",
+            "m 的 worker 3 已排空：不再接收新请求。2 个进行中的请求会继续完成。恢复：restart --model m",
         ),
     ],
 )

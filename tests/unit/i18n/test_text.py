@@ -95,7 +95,7 @@ def test_values_that_are_texts_are_translated_with_the_template() -> None:
 def test_join_and_plus_keep_the_translation() -> None:
     text = join(lazy_gettext("{alias} is deployed.", alias="m"), "", lazy_gettext("Try again."))
     assert text == "m is deployed. Try again."
-    assert text.translated("zh") == "m 已部署。 请重试。"
+    assert text.translated("zh") == "m 已部署。请重试。"
     again = lazy_gettext("Try again.")
     assert localized("> " + again + "!", "zh") == "> 请重试。!"
     assert isinstance("> " + again, Text)

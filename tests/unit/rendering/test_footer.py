@@ -44,23 +44,23 @@ def vectors(rows: int, cut: Truncation | None = None) -> EmbedResult:
         (
             chat(),
             "gpt · worker 0 · TTFT 0.50 s · 7 + 101 tokens · 50 tokens/s · 2.50 s · $0.0012",
-            "gpt · worker 0 · 首个 token 0.50 s · 7 + 101 个 token · 50 token/s · 2.50 s · $0.0012",
+            "gpt · worker 0 · 首 token 0.50 s · 7 + 101 个 token · 50 token/s · 2.50 s · $0.0012",
         ),
         (
             chat(usage=None, finish="length"),
             "gpt · worker 0 · TTFT 0.50 s · 2.50 s · finish reason: length",
-            "gpt · worker 0 · 首个 token 0.50 s · 2.50 s · 结束原因：length",
+            "gpt · worker 0 · 首 token 0.50 s · 2.50 s · 结束原因：length",
         ),
         (
             chat(worker=None, usage=Usage(7, 1), interrupted=True, finish=None),
             "gpt · TTFT 0.50 s · 7 + 1 tokens · 2.50 s · interrupted",
-            "gpt · 首个 token 0.50 s · 7 + 1 个 token · 2.50 s · 已中断",
+            "gpt · 首 token 0.50 s · 7 + 1 个 token · 2.50 s · 已中断",
         ),
         (vectors(1), "m · 1 embedding, 8 dimensions · 1.00 s", "m · 1 个 8 维向量 · 1.00 s"),
         (
             vectors(3, Truncation([0, 2], 8192)),
             "m · 3 embeddings, 8 dimensions; 2 texts were truncated at 8,192 tokens · 1.00 s",
-            "m · 3 个 8 维向量; 2 条文本在 8,192 个 token 处截断 · 1.00 s",
+            "m · 3 个 8 维向量；2 条文本在 8,192 个 token 处被截断 · 1.00 s",
         ),
         (
             vectors(1, Truncation([0], 512)),

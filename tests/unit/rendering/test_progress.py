@@ -38,7 +38,7 @@ def test_deploy_shows_one_line(events: tuple[Event, ...], text: str) -> None:
 @pytest.mark.parametrize(
     ("event", "english", "chinese"),
     [
-        (Placed("n", 7), "placed (process 7)", "已分配（进程 7）"),
+        (Placed("n", 7), "placed (process 7)", "已分配资源（进程 7）"),
         (
             Loading("weights", 1, 0.4, "shard 2"),
             "worker 1: weights (shard 2) 40%",
@@ -47,7 +47,7 @@ def test_deploy_shows_one_line(events: tuple[Event, ...], text: str) -> None:
         (
             Ready(2.34, 1, ["chat"]),
             "ready in 2.3 s - 1 worker, capabilities: chat",
-            "2.3 秒后就绪 - 1 个 worker，能力：chat",
+            "已就绪，用时 2.3 秒：1 个 worker，能力：chat",
         ),
         (Failed({}), "failed", "失败"),
     ],
@@ -90,4 +90,4 @@ def test_deploy_keeps_the_language_of_its_events() -> None:
     made = Deploy("llama")
     with using("zh"):
         made.take(Ready(2.34, 1, ["chat"]))
-    assert progress.bundle(made.lines(3))["text/plain"] == "llama: 2.3 秒后就绪 - 1 个 worker，能力：chat"
+    assert progress.bundle(made.lines(3))["text/plain"] == "llama: 已就绪，用时 2.3 秒：1 个 worker，能力：chat"

@@ -160,7 +160,7 @@ def _check_packages(setup: Setup) -> None:
     for names in PACKAGES:
         if not any(importlib.util.find_spec(name) for name in names):
             raise MissingExtra(_("custom/sensevoice needs the package {names}, which is not "
-                                 "installed.", names=' or '.join(names)),
+                                 "installed.", names=' / '.join(names)),
                                _("Run: pip install 'byzer-magic[sensevoice]'"))  # fmt: skip
     if setup.params.get("vad_model") in (SILERO, "silero_vad") and not importlib.util.find_spec("silero_vad"):
         raise MissingExtra(_("vad_model={silero} needs the package {silero}, which is not installed.", silero=SILERO),

@@ -71,7 +71,7 @@ def load_package() -> None:
         faults: dict[str, str] = getattr(funasr, "get_import_errors", dict)()
         why = next((text for name, text in faults.items() if "sense_voice" in name or "frontend" in name), "")
         raise MissingExtra(_("FunASR could not import {missing}: "
-                             "{why}.", missing=' and '.join(missing), why=why or 'it does not say why'),
+                             "{why}.", missing=", ".join(missing), why=why or _("no reason given")),
                            _("Run: pip install 'byzer-magic[sensevoice]'"))  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.errors import BadParameter, EngineFailed, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.local_models import files
 
 FSMN = "fsmn-vad"
@@ -243,7 +243,7 @@ def remote(name: str, hub: str, beside: Path) -> Detector:
         fault = unreachable(found)
         if not fault:
             return Detector(IDS[found] if name in (FSMN, *IDS.values()) else name, found)
-        faults.append(f"{address(found)}: {fault}")
+        faults.append(_("{url}: {reason}", url=address(found), reason=fault))
     there = IDS[asked[0]] if name == FSMN else name
     looked = ", ".join(str(place) for place in (beside, beside.parent, *_modelscope_roots(), _hugging_face()))
     command = f"modelscope download --model {there}" if asked[0] == "ms" else f"hf download {there}"
@@ -252,7 +252,7 @@ def remote(name: str, hub: str, beside: Path) -> Detector:
             "The voice activity detector {name} is not on this machine, and no hub can be reached ({faults}). "
             "Searched: {looked}.",
             name=name,
-            faults="; ".join(faults),
+            faults=join(*faults, separator=_("; ")),
             looked=looked,
         ),
         _(
@@ -275,9 +275,9 @@ def address(hub: str) -> str:
 def unreachable(hub: str) -> str:
     """Return why a hub cannot be reached, or "" when it answers."""
     if hub == "hf" and os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        return "HF_HUB_OFFLINE is set"
+        return _("HF_HUB_OFFLINE is set")
     answers: queue.SimpleQueue[str] = queue.SimpleQueue()
-    late = f"no answer in {REACH_SECONDS:g} s"
+    late = _("no response in {seconds:g} s", seconds=REACH_SECONDS)
 
     def settings() -> None:
         try:

@@ -119,7 +119,7 @@ def asked(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> Settings:
         if value is None or name in _IGNORED or name == "extra_body":
             continue
         if name not in by_name:
-            hint = suggest(name, by_name, f"It takes: {', '.join(by_name)}.")
+            hint = suggest(name, by_name, _("Options: {known}.", known=", ".join(by_name)))
             raise BadRequest(_("SenseVoice has no option {name!r}.", name=name), hint)
         found[name] = _typed(by_name[name], value)
     return Settings(**found)

@@ -104,7 +104,7 @@ class LlamaCppPython(Driver):
         grammar = self._grammar(found.pop("grammar", None), found.pop("schema", None))
         for name in found:
             if name not in self._known:
-                hint = suggest(name, self._known, "Leave it out, or deploy with driver=xllamacpp.")
+                hint = suggest(name, self._known, _("Leave it out, or deploy with driver=xllamacpp."))
                 raise BadRequest(_("llama-cpp-python has no option {name!r}.", name=name), hint)
         return found | ({"grammar": grammar} if grammar else {})
 

@@ -184,7 +184,7 @@ def refusal(error: Mapping[str, Any]) -> ByzerError:
     if "parse grammar" in text:
         return BadRequest(_("The grammar cannot be parsed."), _("Use GBNF with a rule named root; see %byzer logs."))
     kind = BadRequest if error.get("code") == 400 else ProviderError
-    return kind(f"llama.cpp did not answer: {text}", "Change what the message names.")
+    return kind(_("{engine} failed: {text}", engine="llama.cpp", text=text), _("Change the request accordingly."))
 
 
 _SAME = (

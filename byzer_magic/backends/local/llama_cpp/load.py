@@ -50,10 +50,11 @@ def check(setup: Setup) -> None:
     params = setup.params
     _check_values(params)
     if what := gguf.other_model(meta):
-        hint = "Give it as clip_model_path, and the language model as --model_path." if "mmproj" in what else ""
+        give = _("Give it as clip_model_path, and the language model as --model_path.")
+        hint = give if "mmproj" in what else _("Give the file of the language model.")
         raise BadParameter(
             _("{path} is not a language model but {what}.", path=path, what=what),
-            hint or _("Give the file of the language model."),
+            hint,
         )
     if "lora_path" in params:
         adapter(params["lora_path"])

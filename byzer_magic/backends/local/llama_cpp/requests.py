@@ -127,7 +127,7 @@ def _choice(given: Any, tools: Mapping[str, Any]) -> str:
         return str(name)
     if given in ("auto", "none", "required") and (tools or given != "required"):
         return str(given)
-    names = ", ".join(tools) or "none is given"
+    names = ", ".join(tools) or _("the request has none")
     raise BadRequest(
         _("tool_choice is {dumps}, which is not supported.", dumps=json.dumps(given, default=str)),
         _("Use auto, none, required, or the name of a tool ({names}).", names=names),

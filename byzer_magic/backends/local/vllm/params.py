@@ -48,7 +48,7 @@ USUAL = {
     "chat_template": ("text", _("chat template: a file, or the template itself")),
 }
 """The arguments that people set most, with their types: what the reference page shows of them."""
-_EACH = "default of each request"
+_EACH = _("default of each request")
 _SCALARS = {"int": "int", "float": "float", "bool": "bool", "str": "text"}
 _LITERAL = re.compile(r"^(\w+)\s*(?::\s*TypeAlias\s*)?=\s*Literal\[", re.MULTILINE)
 
@@ -63,7 +63,7 @@ def params() -> tuple[Param, ...]:
             name=f"{PREFIX}{name}",
             aliases=(name,),
             kind=_kind(annotation),
-            help=USUAL.get(name, ("", "see vLLM's documentation"))[1],
+            help=USUAL.get(name, ("", _("see vLLM's documentation")))[1],
             secret=is_secret_name(name),
         )
         for name, annotation in fields.items()

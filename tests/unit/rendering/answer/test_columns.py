@@ -99,5 +99,5 @@ def test_bundle_notes_truncation_in_chinese() -> None:
     with using("zh"):
         data = shown(column(vectors), column(ranking))
     for text in (Page(data["text/html"]).text, data["text/plain"]):
-        assert text.count("1 条文本在 512 个 token 处截断") == 2
+        assert text.count("1 条文本在 512 个 token 处被截断") == 2
         assert "2 个 8 维向量" in text
