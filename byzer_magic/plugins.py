@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -54,6 +54,9 @@ class EngineChoices(Sequence[str]):
     def __getitem__(self, index: slice) -> tuple[str, ...]: ...
     def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
         return (AUTO, *engines())[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((AUTO, *engines()))  # a Sequence's own asks for one item after the other, each with a search
 
     def __len__(self) -> int:
         return 1 + len(engines())

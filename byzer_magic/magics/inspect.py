@@ -88,9 +88,9 @@ def help_at(code: str, cursor: int) -> str | None:
 
 
 def _wrapped(line: str) -> str:
-    """Return a line that is too long as several, each below the begin of its last column."""
+    """Return a line that is too long as several: below its last column, or deeper than the example that it is."""
     row = ROW.fullmatch(line)
-    indent = " " * (len(row["left"]) if row else 4)
+    indent = " " * (len(row["left"]) if row else 4 if line.startswith(" ") else 0)
     kept = textwrap.wrap(line, WIDTH, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False)
     return "\n".join(kept) if len(line) > WIDTH else line
 

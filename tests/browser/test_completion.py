@@ -103,14 +103,16 @@ def test_shift_tab_shows_help_of_the_command_at_the_cursor(notebook: Opener) -> 
     expect(deploy).to_contain_text("--worker_concurrency N")
     book.screenshot("shift-tab-deploy")
     flag = tooltip(book, 1, "%byzer deploy --model x --infer_backend ")
-    assert flag.inner_text().lstrip().startswith("--infer_backend TEXT  engine of a local model (one of: auto, vllm")
+    assert " ".join(flag.inner_text().split()).startswith(
+        "--infer_backend TEXT engine that runs a local model (one of: auto, deepspeed, llama_cpp, transformers, vllm)"
+    )
     params = tooltip(book, 1, "%byzer deploy --pretrained_model_type saas/openai --infer_params saas.")
     expect(params).to_contain_text("saas.base_url=")
     book.screenshot("shift-tab-params")
     expect(tooltip(book, 1, "%%chat")).to_contain_text("Usage: %%chat [options] MODEL [QUERY]")
     expect(tooltip(book, 1, "x = len(")).to_contain_text("Return the number of items in a container.")
     book.run(2)
-    expect(tooltip(book, 1, "%byzer undeploy ")).to_contain_text("用法: undeploy")
+    expect(tooltip(book, 1, "%byzer undeploy ")).to_contain_text("用法：undeploy")
     book.run(3)
     book.clear(4)
     book.type(4, "%byzer deploy ")
@@ -131,5 +133,5 @@ def test_question_mark_shows_the_same_help(notebook: Opener) -> None:
 def test_help_of_the_magics_is_chinese(notebook: Opener) -> None:
     book = notebook(["%load_ext byzer_magic", "%config ByzerMagics.lang = 'zh'", "%byzer deploy --help", "%byzer?"])
     book.run_all()
-    assert "用法: deploy --model TEXT [选项]" in book.output(2).inner_text()
+    assert "用法：deploy --model TEXT [选项]" in book.output(2).inner_text()
     assert english(book.output(3).inner_text(), "help") == []

@@ -47,6 +47,13 @@ def test_engines_lists_those_of_other_packages_last(acme: Path) -> None:
         registry.find("engine/acme")
 
 
+def test_engine_choices_are_read_with_few_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    searches: list[str] = []
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: searches.append(group) or [])
+    assert list(plugins.EngineChoices()) == ["auto", *plugins.builtin_engines()]
+    assert len(searches) == 2, "one for the length, which list() asks for first"
+
+
 def test_engines_without_the_package_do_not_include_it() -> None:
     assert "acme" not in plugins.EngineChoices()
     with pytest.raises(errors.CommandError, match=r"is 'acme', which is not one of auto, deepspeed"):
