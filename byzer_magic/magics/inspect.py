@@ -76,7 +76,7 @@ def help_at(code: str, cursor: int) -> str | None:
         words = typed.split()
     name, cls = _command(words)
     if cls is None:
-        return help_text("easy" if words[:1] == ["easy"] else None)
+        return _fitted(help_text("easy" if words[:1] == ["easy"] else None))
     before = command_at(code[:cursor]) or ""
     here = _option_at(cls, before)
     parts = [help_text(name)]
@@ -84,7 +84,11 @@ def help_at(code: str, cursor: int) -> str | None:
         parts.insert(0, _params(words))
     if here is not None:
         parts.insert(0, option_text(here))
-    return "\n".join(map(_wrapped, "\n\n".join(part for part in parts if part).split("\n")))
+    return _fitted("\n\n".join(part for part in parts if part))
+
+
+def _fitted(text: str) -> str:
+    return "\n".join(map(_wrapped, text.split("\n")))
 
 
 def _wrapped(line: str) -> str:

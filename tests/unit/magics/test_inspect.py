@@ -47,7 +47,7 @@ def test_help_at_lists_the_parameters_of_a_type() -> None:
 
 
 def test_help_at_fits_a_tooltip_in_both_languages() -> None:
-    text = str(at("%byzer deploy --infer_params |"))
-    assert max(map(len, text.split("\n"))) <= WIDTH
+    for marked in ("%byzer|", "%%chat|", "%byzer deploy --infer_params |"):
+        assert max(map(len, str(at(marked)).split("\n"))) <= WIDTH
     with using("zh"):
         assert "用法：undeploy" in str(at("%byzer undeploy |"))
