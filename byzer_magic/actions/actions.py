@@ -172,7 +172,7 @@ def query(context: Context, item: specs.QuerySpec) -> Result:
 
 
 def easy_chat(context: Context, item: specs.EasyChatSpec) -> Result:
-    """Send one prompt and show the response as it comes; return the result."""
+    """Send one prompt and show the response as it arrives; return the result."""
     exchange = converse(context.manager, item.model, item.query, address=item.ray_address)
     return context.output.answer(exchange, "markdown")
 

@@ -196,7 +196,7 @@ def convert(param: Param, text: str) -> Any:
     """Return `text` as the parameter's type.
 
     Raises:
-        BadParameter: it cannot be read as that type, or is not one of the choices.
+        BadParameter: the text is not of that type, or not one of the choices.
 
     Example:
         >>> convert(Param(name="n_ctx", help="", kind="int"), "4096")

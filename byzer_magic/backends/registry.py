@@ -91,7 +91,7 @@ def find(kind: str, infer_backend: str | None = None) -> type[Backend]:
     ============== ================= ==============================
 
     Raises:
-        UnknownKind: there is none; the nearest names are in the hint.
+        UnknownKind: there is no such backend; the hint has the nearest names.
     """
     family, _slash, name = kind.partition("/")
     if family == "saas" and name in _files():
@@ -138,7 +138,7 @@ def require(info: Info) -> None:
     """Check that one of the packages a backend needs is installed, with its companions.
 
     Raises:
-        MissingExtra: none is; the hint is the command that installs it.
+        MissingExtra: none of them is installed; the hint is the command that installs one.
     """
     packages = " / ".join(info.modules)
     if info.modules and not any(importlib.util.find_spec(name) for name in info.modules):

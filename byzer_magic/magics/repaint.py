@@ -27,7 +27,7 @@ class Repainted:
 
     Args:
         draw: returns the output as it is now.
-        after: seconds before anything is shown, unless something is new earlier; what ends sooner leaves no trace.
+        after: seconds before anything is shown, unless there is something new; shorter work shows nothing.
         handle: an existing output to update.
     """
 

@@ -95,7 +95,7 @@ class Notebook:
             board.close({"text/plain": ""})
 
     def _painted(self, exchange: Exchange, answer: ChatCollector, style: str) -> Result:
-        """Paint a chat as it comes; before its first token, how long it has been waiting."""
+        """Paint a chat as it arrives; before its first token, how long it has been waiting."""
         key = secrets.token_hex(4)
         view = answer_view.View(style, key=key)
 

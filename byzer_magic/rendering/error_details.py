@@ -59,14 +59,14 @@ def _value(name: str, value: object) -> str:
 def causes(err: BaseException) -> list[str]:
     """Return the causes of an error, nearest first, a line each; repetitions are left out."""
     found: list[str] = []
-    said = str(err)
+    shown = str(err)
     cause = err.__cause__
     while cause is not None and len(found) < LONGEST_CHAIN:
         text = " ".join(str(cause).split())
-        if text not in said:
+        if text not in shown:
             name = type(cause).__name__
             found.append(f"{name}: {text[:LONGEST_CAUSE]}" if text else name)
-            said = text
+            shown = text
         cause = cause.__cause__
     return found
 

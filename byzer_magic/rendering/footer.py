@@ -27,7 +27,7 @@ def line(result: Result, *, by_error: bool = False) -> str:
 
 
 def figures(result: Result) -> list[str]:
-    """Return the parts of the line that say what an answer took, those that are known."""
+    """Return the parts of the line about an answer's time, tokens and cost, as far as they are known."""
     parts = []
     if isinstance(result, ChatResult) and result.timings.first_token is not None:
         parts.append(_("TTFT {time}", time=f"{result.timings.first_token:.2f} s"))
@@ -64,5 +64,5 @@ def _truncated(truncation: Truncation) -> str:
 
 
 def bundle(text: str) -> dict[str, str]:
-    """Return a footer as a MIME bundle, for outputs without one of their own: audio, images, tables."""
+    """Return a footer as a MIME bundle, for outputs without their own: audio, images, tables."""
     return {"text/html": str(style("footer.css") + tag("div", text, class_="bz-footer")), "text/plain": text}

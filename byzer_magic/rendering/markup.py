@@ -1,4 +1,4 @@
-"""HTML that escapes by itself: `Markup` is HTML; any other text is escaped when it is put into it."""
+"""HTML with automatic escaping: `Markup` is HTML; any other text is escaped when it is put into it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def tag(name: str, *content: Any, **attributes: Any) -> Markup:
     Args:
         name: the element's name, such as `div`.
         content: what is in it, in order.
-        attributes: `class_` stands for `class`, `aria_label` for `aria-label`; one that is None or False is left out,
+        attributes: `class_` becomes `class`, `aria_label` becomes `aria-label`; one that is None or False is left out,
             one that is True has no value.
 
     Example:

@@ -1,4 +1,4 @@
-"""How far long work is: one look for deploys, loading, batches and answers. Pure: data in, HTML and text out."""
+"""The progress of long work, in one style for deploys, loading, batches and answers; data in, HTML and text out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Progress:
     """One piece of work at one moment."""
 
     what: str
-    """Whose work it is: an alias."""
+    """The alias that the work is for."""
     stage: str
     """What it is doing, or how it ended."""
     fraction: float | None = None
@@ -54,13 +54,13 @@ class Work(Protocol):
 
 
 def of(work: Work) -> Progress:
-    """Return where some work is now."""
+    """Return the current progress of some work."""
     now = work.progress
     return Progress(what=work.model, stage=words(now), fraction=now.fraction, seconds=work.seconds)
 
 
 def words(now: types.Progress) -> str:
-    """Return how much has arrived, in a few words.
+    """Return what has been received so far, in a few words.
 
     Example:
         >>> words(types.Progress(1, 4, "texts"))
@@ -89,7 +89,7 @@ _BEFORE: dict[str, Callable[[], str]] = {
     "bytes": lambda: _("generating audio"),
     "images": lambda: _("generating images"),
 }
-"""What is shown before anything has arrived."""
+"""Shown before anything has been received."""
 
 
 def stage(event: Event) -> str:
@@ -139,7 +139,7 @@ class Deploy:
                 self.end("failed")
 
     def end(self, state: str, stage: str = "") -> None:
-        """Note how it ended; the first end is the end."""
+        """Note how it ended; only the first call counts."""
         if self.state == "running":
             self.state, self.stage = state, stage or (_("failed") if state == "failed" else _("stopped"))
             self.workers = {}  # not emptied: another thread may be rendering it

@@ -17,8 +17,8 @@ from byzer_magic.rendering import assets
 from byzer_magic.widgets.bundle import bundle
 
 Message = Mapping[str, Any]
-"""A message in either direction: `type`, `id`, and fields of its own. The page numbers its messages from 1; a reply has
-the `id` of the message that it replies to, and what the kernel sends unasked has 0."""
+"""A message in either direction: `type`, `id`, and its own fields. The page numbers its messages from 1; a reply has
+the `id` of the message that it replies to, and what the kernel sends on its own has 0."""
 Receive = Callable[[Message, Sequence[bytes]], None]
 """Takes a message of the page and the bytes that came with it. It must return at once, and may be called from any
 thread: while a cell runs, messages come in a thread of their own."""
@@ -51,7 +51,7 @@ class Page:
         self._widget.comm._reply_subshell_for = lambda _data, asked: asked
 
     def mount(self, styles: Sequence[str], plain: str, inside: str = "") -> dict[str, str]:
-        """Return the output that the script draws into, with these files of `static/`.
+        """Return the output that the script renders into, with these files of `static/`.
 
         `inside` is HTML that is shown until the script is there.
         """

@@ -73,7 +73,7 @@ def open_page(alias: str, on_audio: Callable[[bytes, str], None], on_cancel: Cal
     """
     pieces = Pieces()
 
-    def hear(message: Message, buffers: Sequence[bytes]) -> None:
+    def on_message(message: Message, buffers: Sequence[bytes]) -> None:
         if message.get("type") in ("cancel", "close"):
             on_cancel()
         elif message.get("type") == "piece" and buffers:
@@ -81,7 +81,7 @@ def open_page(alias: str, on_audio: Callable[[bytes, str], None], on_cancel: Cal
             if complete is not None:
                 on_audio(complete, str(message.get("name", "")))
 
-    return Page("recorder.js", {"words": script_texts(alias)}, hear)
+    return Page("recorder.js", {"words": script_texts(alias)}, on_message)
 
 
 def mount(page: Page, alias: str) -> dict[str, str]:

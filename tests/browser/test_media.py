@@ -80,7 +80,7 @@ def test_speech_is_played_downloaded_and_saved(opened: Callable[..., Notebook]) 
     cell = book.run(1)
     expect(cell.locator(".bz-caption")).to_have_text(text)
     expect(cell.locator("svg[role=img]")).to_have_count(1)
-    book.page.wait_for_function("() => document.querySelector('.bz-sound audio').duration > 0.1")
+    book.page.wait_for_function("() => document.querySelector('.bz-audio audio').duration > 0.1")
     with book.page.expect_download() as waiting:
         cell.get_by_role("button", name="Download").click()
     assert waiting.value.suggested_filename == "voice-Hello-你好-b-More-b-words.wav"

@@ -30,7 +30,7 @@ function audio(duration = 60) {
 }
 
 test("a time of a transcript seeks its audio and is marked while it plays", () => {
-  document.body.innerHTML = `<div class="bz-media"><div class="bz-transcript"><figure class="bz-sound"><audio></audio>
+  document.body.innerHTML = `<div class="bz-media"><div class="bz-transcript"><figure class="bz-audio"><audio></audio>
     <div class="bz-wave"><i></i></div></figure><ol><li><button data-bz-seek="0">a</button></li>
     <li><button data-bz-seek="30">b</button></li></ol></div></div>`;
   const { made, played } = audio();
@@ -45,7 +45,7 @@ test("a time of a transcript seeks its audio and is marked while it plays", () =
 });
 
 test("audio of unknown length is asked for its end and rewound", () => {
-  document.body.innerHTML = '<div class="bz-media"><figure class="bz-sound"><audio></audio></figure></div>';
+  document.body.innerHTML = '<div class="bz-media"><figure class="bz-audio"><audio></audio></figure></div>';
   const { made, played } = audio(Number.POSITIVE_INFINITY);
   made.dispatchEvent(new window.Event("loadedmetadata"));
   assert.equal(played.at, 1e7);
@@ -54,7 +54,7 @@ test("audio of unknown length is asked for its end and rewound", () => {
 });
 
 test("images are enlarged, walked with the arrows and closed with escape", () => {
-  document.body.innerHTML = `<div class="bz-media bz-pictures" data-previous="Previous" data-next="Next" data-close="Close">
+  document.body.innerHTML = `<div class="bz-media bz-images" data-previous="Previous" data-next="Next" data-close="Close">
     <button class="bz-enlarge"><img src="a.png" alt="one"></button><button class="bz-enlarge"><img src="b.png" alt="two"></button></div>`;
   click(".bz-enlarge");
   const box = document.querySelector(".bz-lightbox");

@@ -141,15 +141,15 @@ class DashScope(Backend):
         await self._http.close()
 
     def capabilities(self) -> frozenset[Capability]:
-        """Return what the model can do, by its name or `saas.capabilities`, and this API has."""
+        """Return the model's capabilities, by its name or `saas.capabilities`, and this API has."""
         own = methods_of(self) | {Capability.VISION, Capability.TOOLS}
         return model_facts.capabilities(self._model, self._params.get("saas.capabilities")) & own
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Yield the response as it comes; closing the iterator closes the connection.
+        """Yield the response as it arrives; closing the iterator closes the connection.
 
         Raises:
-            ProviderError: the provider refused or failed; the message has its own sentence.
+            ProviderError: the provider refused or failed; the message quotes its own text.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
         has_media = schema.has_media(request.messages)

@@ -77,7 +77,7 @@ class Choice(msgspec.Struct):
     logprobs: Any = None
 
 
-class Vector(msgspec.Struct):
+class Embedding(msgspec.Struct):
     """The embedding of one text."""
 
     embedding: list[float]
@@ -96,7 +96,7 @@ class Output(msgspec.Struct):
 
     choices: list[Choice] | None = None
     search_info: dict[str, Any] | None = None
-    embeddings: list[Vector] | None = None
+    embeddings: list[Embedding] | None = None
     results: list[Score] | None = None
 
 

@@ -142,12 +142,12 @@ class Http:
             raise http_errors.unreadable(self.endpoint, str(err)) from None
 
     def error(self, body: Any, status: int | None = None, headers: Mapping[str, str] | None = None) -> ByzerError:
-        """Return the error of ours for a provider's error body; without a `status`, its code decides."""
+        """Return our error for a provider's error body; without a `status`, its code decides."""
         return self._read_error(body, self.endpoint, status, headers)
 
     @asynccontextmanager
     async def request(self, method: str, url: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request; inside the block its response can be read, and failures to do so are errors of ours.
+        """Send a request; inside the block its response can be read, and failures to do so raise our errors.
 
         Raises:
             ProviderError: the provider refused or failed, or cannot be reached.

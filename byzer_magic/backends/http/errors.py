@@ -84,7 +84,7 @@ def _without_parts(text: str, secret: str) -> str:
 
 
 def from_exception(err: Exception, endpoint: Endpoint) -> errors.ByzerError:
-    """Return the error of ours for an exception of an SDK or of an HTTP library.
+    """Return our error for an exception of an SDK or of an HTTP library.
 
     It knows the exceptions of the openai and anthropic SDKs (which are alike), the transport and JSON errors that they
     let through in the middle of a stream, and `ErrorResponse`. Raise the result `from None`: the chain behind it may
@@ -109,7 +109,7 @@ def _from_status_error(err: Any, endpoint: Endpoint) -> errors.ByzerError:
 def from_response(
     body: Any, endpoint: Endpoint, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> errors.ByzerError:
-    """Return the error of ours for a provider's error body.
+    """Return our error for a provider's error body.
 
     Args:
         body: the JSON of the body, or its text.
@@ -147,7 +147,7 @@ def from_response(
 
 
 def _reason(text: str, endpoint: Endpoint) -> str:
-    """Return a provider's text redacted, and a text of ours as it is: it stays translatable."""
+    """Return a provider's text redacted, and our own text as it is: it stays translatable."""
     return text if isinstance(text, Text) else endpoint.redacted(text)
 
 
@@ -207,7 +207,7 @@ def _text(value: Any) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return how long the provider asks to wait, in seconds; None when it does not say.
+    """Return how long the provider asks to wait, in seconds; None when it does not specify.
 
     Seconds and dates: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after; milliseconds are OpenAI's and Azure's.
 
@@ -243,9 +243,9 @@ def _is_transport(err: Exception) -> bool:
 
 
 def _timed_out(err: Exception) -> bool:
-    """Return whether time ran out.
+    """Return whether the error is a timeout.
 
-    The SDK's exception does not tell: its aiohttp transport reports a refused connection as a timeout. The cause does.
+    The SDK's exception is not enough: its aiohttp transport reports a refused connection as a timeout. Its cause is.
     """
     names = [{cls.__name__ for cls in type(cause).__mro__} for cause in _causes(err)]
     if any("ClientError" in found for found in names):
@@ -276,7 +276,7 @@ def unreadable(endpoint: Endpoint, reason: str) -> errors.ProviderUnavailable:
 
     Args:
         endpoint: where the request went.
-        reason: what is wrong with the response; a text of ours, or an exception's, which may quote the response.
+        reason: what is wrong with the response; our own text, or an exception's, which may quote the response.
     """
     return errors.ProviderUnavailable(
         _(
@@ -301,7 +301,7 @@ def not_openai_schema(err: Exception, endpoint: Endpoint) -> errors.BadRequest:
 
 
 def embeddings_missing(count: int, texts: int) -> str:
-    """Return, for `unreadable`, that there is not one vector per text."""
+    """Return, for `unreadable`, that there is not one embedding per text."""
     return _("{count} embeddings for {texts} texts", count=count, texts=texts)
 
 

@@ -1,4 +1,4 @@
-"""Images, audio and vectors in the forms that providers take and return."""
+"""Images, audio and embeddings in the forms that providers take and return."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def data_url(media: Media) -> str:
 
 
 def to_float32(embedding: str | list[Any]) -> bytes:
-    """Return one vector as little-endian float32: from base64 of that, a list, or a list in a list.
+    """Return one embedding as little-endian float32: from base64 of that, a list, or a list in a list.
 
     Raises:
         ValueError: it is none of these.

@@ -27,7 +27,7 @@ def text_of(turn: Message) -> str:
 
 
 def media_of(part: dict[str, Any] | Media) -> Media | None:
-    """Return the image or audio that a part is, in our form or in OpenAI's; None for anything else.
+    """Return a part that is an image or audio, in our form or in OpenAI's, as Media; None for any other.
 
     Raises:
         BadRequest: an `image_url` is not a URL. Paths are not accepted: a request must not have files read here.

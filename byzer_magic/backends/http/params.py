@@ -94,7 +94,7 @@ def missing_key(kind: str, name: str, env: str, *, ask_for: str = "", value: str
 
     Args:
         kind: the provider's `--pretrained_model_type`.
-        name: the parameter, or several that can stand for each other.
+        name: the parameter, or several alternatives.
         env: the environment variable that the parameter can be in.
         ask_for: the secret that faces ask the user for: the parameter, or the first of several.
         value: an example.
@@ -126,7 +126,7 @@ def check_url(params: Mapping[str, Any], name: str, example: str) -> None:
     """Check that a parameter, if it is given, is a URL.
 
     Raises:
-        BadParameter: it is not; where a slash is missing after ``https:``, the hint has the URL with it.
+        BadParameter: it is not a URL; where a slash is missing after ``https:``, the hint has the URL with it.
     """
     text = params.get(name)
     if text is None:

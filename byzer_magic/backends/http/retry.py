@@ -30,7 +30,7 @@ def retry_delay(attempt: int, error: errors.ByzerError, jitter: float) -> float 
     Args:
         attempt: the number of the attempt that failed; 0 is the first.
         error: what it failed with.
-        jitter: 0..1; spreads the attempts of many clients, unless the provider says when to come back
+        jitter: 0..1; spreads the attempts of many clients, unless the provider states when to retry
             (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/).
 
     Example:

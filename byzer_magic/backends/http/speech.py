@@ -33,7 +33,7 @@ _NOT_SENT = ("model", "stream", "stream_format", "chunk_size", "user", "extra_he
 """Options of OpenAI's and of older notebooks that do not concern the speech itself."""
 
 SendText = Callable[[str], AsyncIterator[bytes]]
-"""Sends one part of the text; yields the bytes of its audio file as they come."""
+"""Sends one part of the text; yields the bytes of its audio file as they arrive."""
 
 
 def without_lone_surrogates(text: str) -> str:
@@ -54,7 +54,7 @@ def utf8_length(text: str) -> int:
 def split(text: str, limit: int, size: Callable[[str], int] = len) -> list[str]:
     """Return `text` in parts, split after sentences.
 
-    A sentence that is too long by itself is split at a comma or a space, and where there is none, anywhere. Joined, the
+    A sentence that is itself too long is split at a comma or a space, and where there is none, anywhere. Joined, the
     parts are the text again, except for spaces where it was split.
 
     Args:
@@ -115,7 +115,7 @@ def _split_at(text: str, limit: int, size: Callable[[str], int]) -> int:
 async def synthesized(
     parts: Sequence[str], mime: str, send: SendText, retries: int = 0
 ) -> AsyncGenerator[AudioChunk, None]:
-    """Yield the audio of all parts as one file: as it comes, where the format allows.
+    """Yield the audio of all parts as one file: as it arrives, where the format allows.
 
     Args:
         parts: the text, as `split` returns it.
@@ -125,8 +125,8 @@ async def synthesized(
             as nothing has been yielded yet.
 
     Raises:
-        BadRequest: there is no text, or there are several parts, and files of this type cannot be joined.
-        ProviderUnavailable: what should be joined is not a WAV file.
+        BadRequest: the text is empty, or it has several parts and files of this type cannot be joined.
+        ProviderUnavailable: a file to be joined is not a WAV file.
     """
     if not parts:
         raise BadRequest(_("The text to speak is empty."), _("Pass some text."))

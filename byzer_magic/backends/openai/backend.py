@@ -78,14 +78,14 @@ class OpenAIBackend(OpenAIMedia, Backend):
         await self._client.sdk.close()
 
     def capabilities(self) -> frozenset[Capability]:
-        """Return what the model can do, by its name or `saas.capabilities`: the API has all capabilities."""
+        """Return the model's capabilities, by its name or `saas.capabilities`: the API has all capabilities."""
         return model_facts.capabilities(self._params["saas.model"], self._params.get("saas.capabilities"))
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Yield the response as it comes; closing the iterator closes the connection.
+        """Yield the response as it arrives; closing the iterator closes the connection.
 
         Raises:
-            ProviderError: the provider refused or failed; the message has its own sentence.
+            ProviderError: the provider refused or failed; the message quotes its own text.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
         response = self._stream(request) if request.stream else self._complete(request)

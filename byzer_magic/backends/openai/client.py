@@ -38,7 +38,7 @@ class Client:
 
     @asynccontextmanager
     async def errors(self) -> AsyncIterator[None]:
-        """Convert what the SDK, its transport and our decoding raise inside the block into errors of ours.
+        """Convert what the SDK, its transport and our decoding raise inside the block into our errors.
 
         Raises:
             ByzerError: the provider refused or failed, or its response cannot be read.

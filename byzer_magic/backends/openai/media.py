@@ -56,7 +56,7 @@ class _Counts(msgspec.Struct):
         return Usage(self.prompt_tokens or self.input_tokens or self.total_tokens or 0, self.output_tokens or 0)
 
 
-class _Vector(msgspec.Struct):
+class _Embedding(msgspec.Struct):
     embedding: str | list[Any]
     index: int = 0
 
@@ -110,7 +110,7 @@ class OpenAIMedia:
         """Yield the embeddings of all texts, in order, as each batch of `EMBED_BATCH` is done.
 
         Raises:
-            ProviderError: the provider refused or failed, or did not return one vector per text.
+            ProviderError: the provider refused or failed, or did not return one embedding per text.
         """
         body = self._body("embed", request.options)
 
@@ -132,7 +132,7 @@ class OpenAIMedia:
             self._as_base64 = False
             return await self._embeddings(start, texts, body)
         found = _decode(response.content)
-        rows = sorted(msgspec.convert(found.data or [], list[_Vector]), key=lambda row: row.index)
+        rows = sorted(msgspec.convert(found.data or [], list[_Embedding]), key=lambda row: row.index)
         if len(rows) != len(texts):
             raise unreadable(self._client.endpoint, embeddings_missing(len(rows), len(texts)))
         data = [to_float32(row.embedding) for row in rows]
@@ -171,7 +171,7 @@ class OpenAIMedia:
             yield _transcript(response.content, response.headers.get("content-type", ""))
 
     async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
-        """Yield the audio of the text as it comes; a long text is sent in parts, split after sentences.
+        """Yield the audio of the text as it arrives; a long text is sent in parts, split after sentences.
 
         Raises:
             BadRequest: the text is empty, or too long for an audio format that cannot be joined.

@@ -175,7 +175,7 @@ class AzureSpeechBackend(Backend):
         await self._http.close()
 
     async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
-        """Yield the audio of the text as it comes; SSML is sent as it is, long texts are split after sentences.
+        """Yield the audio of the text as it arrives; SSML is sent as it is, long texts are split after sentences.
 
         Raises:
             ProviderError: Azure refused or failed.
@@ -211,7 +211,7 @@ class AzureSpeechBackend(Backend):
 
 
 def _url(given: Mapping[str, Any]) -> str:
-    """Return the URL of the service; custom voices have a host of their own, custom domains a path of their own."""
+    """Return the URL of the service; custom voices have their own host, custom domains their own path."""
     base = given.get("saas.base_url")
     custom = given.get("saas.deployment_id")
     if base is None:
@@ -236,7 +236,7 @@ def _own_names(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pace(rate: Any) -> float:
-    """Return the factor that `rate` stands for, at least 0.5: slow speech fills Azure's ten minutes sooner.
+    """Return `rate` as a factor, at least 0.5: slow speech fills Azure's ten minutes sooner.
 
     Example:
         >>> _pace("-20%"), _pace("fast"), _pace(None)

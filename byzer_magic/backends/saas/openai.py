@@ -1,4 +1,4 @@
-"""OpenAI, and every provider or server that speaks its chat completions (`saas.base_url`)."""
+"""OpenAI, and every provider or server with its chat completions API (`saas.base_url`)."""
 
 from __future__ import annotations
 

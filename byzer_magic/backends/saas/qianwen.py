@@ -40,7 +40,7 @@ class QianwenBackend(DashScope):
         """Yield the embeddings of all texts, in order, as each batch is done.
 
         Raises:
-            ProviderError: the provider refused or failed, or did not return one vector per text.
+            ProviderError: the provider refused or failed, or did not return one embedding per text.
         """
         options = {
             "dimensions": self._params.get("saas.dimensions"),
@@ -48,7 +48,7 @@ class QianwenBackend(DashScope):
             **{name: value for name, value in request.options.items() if value is not None},
         }
         options["dimension"] = options.pop("dimensions")
-        options.pop("encoding_format", None)  # OpenAI's; here vectors are always lists
+        options.pop("encoding_format", None)  # OpenAI's; here embeddings are always lists
 
         async def send(start: int, texts: Sequence[str]) -> EmbeddingBatch:
             return await self._embeddings(start, self._body("embed", options, texts=list(texts)))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LINK = re.compile(r"(?:https?://|mailto:)\S", re.IGNORECASE)
 """URLs that become links; no others do."""
-PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+\Z")
+EMBEDDED_IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+\Z")
 """Images embedded in an answer: these are shown. Loading others would reveal the reader to their server."""
 BARE = re.compile(
     r"https?://[^\s<>\"'`|\\\u3000-\u303f\uff00-\uffef]+[^\s<>\"'`|\\.,;:!?)\]}*_~\u3000-\u303f\uff00-\uffef]"
@@ -40,7 +40,7 @@ def parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     made = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-    made.validateLink = lambda address: bool(LINK.match(address) or PICTURE.match(address))  # type: ignore[method-assign,assignment]  # its own way of configuring
+    made.validateLink = lambda url: bool(LINK.match(url) or EMBEDDED_IMAGE.match(url))  # type: ignore[method-assign,assignment]  # its own way of configuring
     formulas.install(made)
     made.inline.ruler.before("escape", "break", _break)
     made.core.ruler.push("bare_links", _bare_links)
@@ -114,7 +114,7 @@ def _image(tokens: Sequence[Token], index: int, _options: Any, env: dict[str, An
     known = parser()
     about = known.renderer.renderInlineAsText(token.children, known.options, env)  # type: ignore[attr-defined]  # as above
     source = str(token.attrs.get("src", ""))
-    if PICTURE.match(source):
+    if EMBEDDED_IMAGE.match(source):
         return str(tag("img", src=source, alt=about))
     try:
         host = urlsplit(source).hostname or source

@@ -77,10 +77,10 @@ def _opening(line: str) -> tuple[str, str] | None:
 
 
 def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - markdown-it calls it so
-    """Parse a formula on lines of its own.
+    """Parse a formula on separate lines.
 
     Like a fence, one that a bare `$$` opens and nothing closes goes to the end: so what an earlier line means never
-    depends on a later one, and an answer can be rendered while it comes.
+    depends on a later one, and an answer can be rendered while it arrives.
     """
     line = _line(state, start)
     opening = _opening(line) if state.sCount[start] - state.blkIndent < 4 else None

@@ -81,9 +81,9 @@ class Stream:
 
     def _settle(self, line: int, shown: list[Markup]) -> None:
         """Settle the blocks before a line of the unsettled text."""
-        for name, address in self._references.items():
-            if name not in self._kept and address["map"][0] < line:
-                self._kept[name] = {**address, "map": [-1, -1]}
+        for name, reference in self._references.items():
+            if name not in self._kept and reference["map"][0] < line:
+                self._kept[name] = {**reference, "map": [-1, -1]}
         self._settled += shown
         for _ in range(line):
             self._from = self._text.index("\n", self._from) + 1

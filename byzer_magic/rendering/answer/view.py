@@ -60,7 +60,7 @@ class View:
         return _fold("reasoning", _("Thinking …") if thinking else _("Reasoning"), body)
 
     def html(self, shown: Shown) -> Markup:
-        """Return it with its style, for a cell of its own."""
+        """Return it with its style, for its own cell."""
         return style("answer.css", "footer.css") + self.inner(shown)
 
     def inner(self, shown: Shown) -> Markup:

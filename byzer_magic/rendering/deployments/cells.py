@@ -187,22 +187,22 @@ def minute(samples: Iterable[Sample], now: float) -> Cell:
     """
     values = [value or 0.0 for value in sparkline.rate(samples, int(now), MINUTE, STEP, lambda sample: sample.requests)]
     latest, high = figure(sum(values[-3:]) / 3), figure(max(values))
-    drawn = sparkline.spark(
+    plot = sparkline.spark(
         values,
         _("{name}: now {now}, peak {high}", name=str(localized(EXPLANATIONS["rate"])), now=latest, high=high),
     )
-    return Cell(f"{latest}/s", drawn + tag("span", f"{latest}/s", class_="bz-of"))
+    return Cell(f"{latest}/s", plot + tag("span", f"{latest}/s", class_="bz-of"))
 
 
 def slots(busy: int, limit: int) -> Cell:
     """Return slots as filled squares or a bar, with the numbers beside them."""
     text = f"{busy:,}/{limit:,}"
     if 0 < limit <= SQUARES:
-        shape = [tag("i", class_="bz-on" if place < busy else "bz-off") for place in range(limit)]
+        slots = [tag("i", class_="bz-on" if place < busy else "bz-off") for place in range(limit)]
     else:
-        shape = [tag("b", style=f"width:{100 * busy / limit if limit else 0:.0f}%")]
+        slots = [tag("b", style=f"width:{100 * busy / limit if limit else 0:.0f}%")]
     kind = "bz-squares" if 0 < limit <= SQUARES else "bz-gauge"
-    return Cell(text, tag("span", *shape, class_=kind, aria_hidden="true") + tag("span", text, class_="bz-of"))
+    return Cell(text, tag("span", *slots, class_=kind, aria_hidden="true") + tag("span", text, class_="bz-of"))
 
 
 def count(number: int, *, bad: bool = False) -> Cell:

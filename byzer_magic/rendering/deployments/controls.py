@@ -60,9 +60,9 @@ def _label(name: str, alias: str) -> str:
 
 def icon(name: str, label: str) -> Markup:
     """Return a button that is an icon; its label is a tooltip too."""
-    picture = tag("svg", tag("path", d=ICONS[name]), viewBox="0 0 16 16", aria_hidden="true")
+    icon = tag("svg", tag("path", d=ICONS[name]), viewBox="0 0 16 16", aria_hidden="true")
     kind = FIRST.get(name, "bz-icon")
-    return tag("button", picture, type="button", class_=kind, data_do=name, title=label, aria_label=label)
+    return tag("button", icon, type="button", class_=kind, data_do=name, title=label, aria_label=label)
 
 
 def frame(table: Markup) -> Markup:

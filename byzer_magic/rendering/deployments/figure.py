@@ -179,10 +179,10 @@ def _lines(values: Series, shown: Window, top: float, *, filled: bool, kind: str
     area = "".join(
         f"M{run[0][0]:.1f} {floor}" + "".join(f"L{x:.1f} {y:.1f}" for x, y in run) + f"V{floor}Z" for run in runs
     )
-    shapes = [tag("path", class_="bz-area", d=area)] if filled else []
-    shapes.append(tag("path", class_=kind, d=path))
-    shapes += [tag("path", class_=f"{kind} bz-dot", d=dots)] if dots else []
-    return join(shapes)
+    paths = [tag("path", class_="bz-area", d=area)] if filled else []
+    paths.append(tag("path", class_=kind, d=path))
+    paths += [tag("path", class_=f"{kind} bz-dot", d=dots)] if dots else []
+    return join(paths)
 
 
 def height(value: float, top: float) -> float:
@@ -208,25 +208,25 @@ def number(value: float) -> str:
 
 
 def _up_axis(marks: Sequence[float]) -> Markup:
-    drawn = []
+    parts = []
     for mark in marks:
         y = height(mark, marks[-1])
         line = tag("path", class_="bz-grid" if mark else "bz-floor", d=f"M{LEFT} {y:.1f}H{WIDTH - RIGHT}")
-        drawn.append(line + tag("text", number(mark), class_="bz-up", x=LEFT - 6, y=f"{y + 3.5:.1f}"))
-    return join(drawn)
+        parts.append(line + tag("text", number(mark), class_="bz-up", x=LEFT - 6, y=f"{y + 3.5:.1f}"))
+    return join(parts)
 
 
 def _time_axis(shown: Window) -> Markup:
     span = next((span for span in SPANS if shown.seconds / span <= 6), SPANS[-1])
     first = math.ceil(shown.start / span) * span
-    drawn = []
+    parts = []
     for at in range(int(first), int(shown.end) + 1, span):
         x = LEFT + (WIDTH - LEFT - RIGHT) * (at - shown.start) / shown.seconds
         if LEFT + 8 <= x <= WIDTH - RIGHT - 8:
-            drawn.append(tag("path", class_="bz-tick", d=f"M{x:.1f} {HEIGHT - BOTTOM}v4"))
+            parts.append(tag("path", class_="bz-tick", d=f"M{x:.1f} {HEIGHT - BOTTOM}v4"))
             text = clock(at, short=span % 60 == 0)
-            drawn.append(tag("text", text, class_="bz-time", x=f"{x:.1f}", y=HEIGHT - 5))
-    return join(drawn)
+            parts.append(tag("text", text, class_="bz-time", x=f"{x:.1f}", y=HEIGHT - 5))
+    return join(parts)
 
 
 def clock(at: float, *, short: bool = False) -> str:

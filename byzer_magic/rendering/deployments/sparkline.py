@@ -57,17 +57,17 @@ def spark(values: Sequence[float | None], label: str) -> Markup:
     high = max((value for value in values if value is not None), default=0.0)
     width = max(len(values) - 1, 1)
     if high <= 0:
-        shapes = [tag("path", class_="bz-still", d=f"M0 {HEIGHT - 1}H{width}")]
+        paths = [tag("path", class_="bz-still", d=f"M0 {HEIGHT - 1}H{width}")]
     else:
         scale = (HEIGHT - 2) / high
         runs = [[(x, HEIGHT - 1 - value * scale) for x, value in run] for run in runs_of(values)]
         area = "".join(f"{_line(run)}V{HEIGHT}H{run[0][0]}Z" for run in runs)
         line = "".join(_line(run) for run in runs if len(run) > 1)
         dots = "".join(f"{_line(run)}h.01" for run in runs if len(run) == 1)
-        shapes = [tag("path", class_="bz-area", d=area), tag("path", class_="bz-line", d=line)]
-        shapes += [tag("path", class_="bz-dot", d=dots)] if dots else []
+        paths = [tag("path", class_="bz-area", d=area), tag("path", class_="bz-line", d=line)]
+        paths += [tag("path", class_="bz-dot", d=dots)] if dots else []
     return tag(
-        "svg", tag("title", label), *shapes, class_="bz-spark", viewBox=f"0 0 {width} {HEIGHT}",
+        "svg", tag("title", label), *paths, class_="bz-spark", viewBox=f"0 0 {width} {HEIGHT}",
         preserveAspectRatio="none", role="img", aria_label=label,
     )  # fmt: skip
 

@@ -96,12 +96,12 @@ def plots(samples: Iterable[Sample], at: float) -> Cell:
     requests = sparkline.rate(known, end, TEN_MINUTES, STEP, lambda sample: sample.requests)
     tokens = sparkline.rate(known, end, TEN_MINUTES, STEP, lambda sample: sample.tokens)
     wait = sparkline.mean(known, end, TEN_MINUTES, STEP, lambda sample: sample.ttft)
-    drawn = [
+    plots = [
         _plot(_("Requests/s"), requests, ""),
         _plot(_("Tokens/s, total"), tokens, ""),
         _plot(_("TTFT"), wait, _("s")),
     ]
-    return Cell("", tag("div", *drawn, class_="bz-plots"))
+    return Cell("", tag("div", *plots, class_="bz-plots"))
 
 
 def _plot(name: str, values: sparkline.Series, unit: str) -> Markup:
@@ -125,7 +125,7 @@ def row(key: str, cells: Cells, *, live: bool, opened: bool = False) -> Markup:
     alias, _slash, part = key.partition("/")
     names = {name: name if live else None for name in cells}
     if "note" in cells:
-        kind = "bz-trouble" if part == "!" else "bz-plots-row"
+        kind = "bz-failed" if part == "!" else "bz-plots-row"
         content = [tag("td", cells["note"].html, colspan=len(COLUMNS) + live, data_cell=names["note"])]
     else:
         kind = "bz-worker" if part else "bz-model"

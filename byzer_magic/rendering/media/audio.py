@@ -16,8 +16,8 @@ from byzer_magic.types import Media
 
 BARS = 160
 """Bars of a waveform."""
-LOOKED_AT = 2_000_000
-"""Samples that a waveform is made from; of longer audio every second, third, ... one."""
+MAX_SAMPLES = 2_000_000
+"""Samples that a waveform is computed from, at most; longer audio is sampled at regular intervals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class AudioView:
     label: str = ""
     """The player's label for screen readers."""
     transcript: str = ""
-    """What is spoken, shown beside the player."""
+    """The spoken text, shown beside the player."""
     facts: tuple[str, ...] = ()
     """More for its caption: the model, the voice, ..."""
     path: str = ""
@@ -41,7 +41,7 @@ class AudioView:
 def peaks(wave: wav.Wave, count: int = BARS) -> list[float]:
     """Return the peak of each of `count` segments, 0..1; the loudest is 1, unless all is silence."""
     total = len(wave.samples)
-    step = max(1, total // LOOKED_AT) | 1  # odd, so that it meets the samples of both channels
+    step = max(1, total // MAX_SAMPLES) | 1  # odd, so that it meets the samples of both channels
     found = []
     for number in range(min(count, total)):
         part = wave.samples[number * total // count : max((number + 1) * total // count, 1) : step]
@@ -74,7 +74,7 @@ def figure(audio: AudioView, keep: media.Keep = media.kept) -> tuple[Markup, str
         tag("p", audio.transcript, class_="bz-caption") if audio.transcript else "",
         tag("figcaption", Markup(" · ").join(filter(None, [" · ".join(facts), saver])), class_="bz-quiet"),
     ]
-    return tag("figure", *body, class_="bz-sound"), " · ".join(facts)
+    return tag("figure", *body, class_="bz-audio"), " · ".join(facts)
 
 
 def recording(audio: Media, text: str) -> AudioView:
@@ -110,6 +110,6 @@ def _strokes(found: wav.Wave) -> Markup:
     )
     label = _("Waveform, {length}: click to play from there", length=describe.clock(found.seconds))
     line = tag("path", d=path)
-    picture = tag("svg", line, viewBox=f"0 0 {2 * BARS} 40", preserveAspectRatio="none", role="img",
+    waveform = tag("svg", line, viewBox=f"0 0 {2 * BARS} 40", preserveAspectRatio="none", role="img",
                         aria_label=label)  # fmt: skip
-    return tag("div", picture, tag("i"), class_="bz-wave", data_seconds=f"{found.seconds:.3f}")
+    return tag("div", waveform, tag("i"), class_="bz-wave", data_seconds=f"{found.seconds:.3f}")

@@ -55,9 +55,9 @@ def linkable(path: str) -> str:
     """Return the relative URL of a file in the notebook's folder; empty for others, which no page may open."""
     if not path:
         return ""
-    whole = Path(path).expanduser().resolve()
+    absolute = Path(path).expanduser().resolve()
     here = Path.cwd().resolve()
-    return quote(PurePath(whole).relative_to(here).as_posix()) if whole.is_relative_to(here) else ""
+    return quote(PurePath(absolute).relative_to(here).as_posix()) if absolute.is_relative_to(here) else ""
 
 
 def kept(data: bytes, name: str) -> str:

@@ -54,7 +54,7 @@ def grid(
 
     Args:
         images: the images, in order.
-        prompt: what they were generated from.
+        prompt: the prompt that they were generated from.
         facts: more for the caption, such as `size=512x512`.
         model: the alias.
         keep: stores what is too large to embed.
@@ -73,7 +73,7 @@ def grid(
     below = tag("p", prompt, class_="bz-caption") if prompt else Markup()
     below += tag("p", about_all, class_="bz-quiet") if about_all else Markup()
     labels = {"data_close": _("Close"), "data_previous": _("Previous image"), "data_next": _("Next image")}
-    kind = "bz-pictures" if len(images) > 1 else "bz-pictures bz-single"
+    kind = "bz-images" if len(images) > 1 else "bz-images bz-single"
     return tag("div", *cells, class_=kind, **labels) + below, "\n".join([*lines, prompt, about_all])
 
 
@@ -116,4 +116,4 @@ def _cell(
         plain = "" if source.startswith("data:") else source
         saver = media.download(name, plain) if visible or plain else Markup()
     caption = Markup(" · ").join(filter(None, [about, saver]))
-    return tag("figure", shown, tag("figcaption", caption, class_="bz-quiet"), class_="bz-picture")
+    return tag("figure", shown, tag("figcaption", caption, class_="bz-quiet"), class_="bz-image")

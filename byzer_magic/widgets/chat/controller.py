@@ -28,7 +28,7 @@ from byzer_magic.widgets.recorder import Pieces
 PAINT_SECONDS = 0.05
 """Shortest time between two updates of a streaming answer."""
 REST = 9
-"""The pause after an update is so many times as long as the update took."""
+"""The pause after an update, as a multiple of the time that the update took."""
 CLOCK_SECONDS = 1.0
 """Seconds between two updates of the progress of an answer that is not text."""
 KEEP_SECONDS = 3.0

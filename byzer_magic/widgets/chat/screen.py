@@ -48,13 +48,13 @@ def show(context: Context, item: ChatViewSpec) -> None:
             context.shell.events.unregister("post_run_cell", window.refresh)
         page.close()
 
-    def hear(message: Message, buffers: Sequence[bytes]) -> None:
+    def on_message(message: Message, buffers: Sequence[bytes]) -> None:
         if message.get("type") == "close":
             close()
         else:
             window.receive(message, buffers)
 
-    page = Page("chat/screen.js", {"words": script_texts(), "limit": ATTACH_BYTES}, hear)
+    page = Page("chat/screen.js", {"words": script_texts(), "limit": ATTACH_BYTES}, on_message)
     window = Window(context, item.model, item.session, item.system, page.send, lambda data: kept.update(data, raw=True))
     window.known({item.model: sorted(capability.value for capability in capabilities)})
     context.shell.events.register("post_run_cell", window.refresh)
@@ -64,6 +64,6 @@ def show(context: Context, item: ChatViewSpec) -> None:
 
 
 def close_all() -> None:
-    """End all windows, with the answers that are streaming; what has arrived stays."""
+    """End all windows, with the answers that are streaming; the parts received stay."""
     for close in list(OPEN.values()):
         close()

@@ -64,7 +64,7 @@ class Conversation:
         found = list(_turns(messages[1:] if first is not None else messages))
         kept: list[Turn] = []
         for turn in self.turns:
-            if not turn.replies:  # it failed, or what answered does not chat: no session knows of it
+            if not turn.replies:  # it failed, or the model has no chat capability: no session has it
                 kept.append(turn)
             elif found and (turn.prompt, turn.replies) == (found[0].prompt, found[0].replies):
                 kept.append(turn)

@@ -47,7 +47,7 @@ def check(
     variables: Mapping[str, Any],
     environ: Mapping[str, str],
 ) -> Verdict:
-    """Return the errors of each field by itself.
+    """Return the errors of each field, checked separately.
 
     Args:
         values: the fields.
@@ -129,7 +129,7 @@ def attribute(err: ByzerError, values: Values, keys: Iterable[str]) -> str:
 
 
 def _names(flag: str, text: str) -> bool:
-    """Return whether a text has a flag or a setting as a word of its own."""
+    """Return whether a text has a flag or a setting as a separate word."""
     return ("." in flag or "_" in flag) and bool(re.search(rf"(?<![\w.-]){re.escape(flag)}(?![\w])", text))
 
 

@@ -86,7 +86,7 @@ def find(word: str) -> str:
     """Return the id of the preset, type or engine of that name.
 
     Raises:
-        UnknownKind: there is none; the nearest is in the hint.
+        UnknownKind: there is no such choice; the hint has the nearest.
     """
     if word in presets.load():
         return f"preset:{word}"

@@ -1,4 +1,4 @@
-"""The state of a deploy form: its fields, their errors, the command that they amount to.
+"""The state of a deploy form: its fields, their errors, and the resulting command.
 
 Nothing here renders or waits for Ray; the answers are plain data for the page.
 """
@@ -79,7 +79,7 @@ class Controller:
         }
 
     def check(self, values: Values, typed: tuple[str, ...]) -> Answer:
-        """Return the errors of the fields, and the command that they amount to."""
+        """Return the errors of the fields, and the resulting command."""
         self._see(values, typed)
         info = self._info_of(self.values)
         verdict = self._verdict(info)
@@ -109,7 +109,7 @@ class Controller:
         self._choice = form_choices.id_of(spec)
         self._take(form_values.values_of(spec))
 
-    def look_around(self) -> Answer:
+    def survey(self) -> Answer:
         """Return the models on this machine and the cluster's resources; takes seconds, and starts nothing."""
         with contextlib.suppress(ByzerError):  # without Ray, its resources are unknown
             self._room = self._context.manager.room()

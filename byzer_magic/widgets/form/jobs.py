@@ -146,7 +146,7 @@ def _field(text: str) -> str:
 
 
 def _chat_cell(alias: str, can: Sequence[str]) -> str:
-    """Return the next cell: a chat window, or `%%chat` for models that do not chat."""
+    """Return the next cell: a chat window, or `%%chat` for models without the chat capability."""
     if "chat" in can:
         return f"%byzer {parser.line(ChatViewSpec(model=alias))}"
     return f"%%chat {quote(alias)}\n"

@@ -146,7 +146,7 @@ def size_up(model_path: str) -> list[tuple[str, str]]:
     """Return what a local model would need here: the rows of `doctor`, name and text.
 
     Raises:
-        BadParameter: nothing is at the path that is known as a model.
+        BadParameter: there is no recognized model at the path.
     """
     report = doctor.report(model_path, lambda: None)
     rows: list[tuple[str, str]] = []

@@ -20,7 +20,7 @@ def output(line: str, typed: Collection[str], outcome: str) -> dict[str, str]:
     """Return the output that is saved in the notebook; the live form hides it while it is open.
 
     Args:
-        line: the command that the form amounts to.
+        line: the form's command.
         typed: the `${NAME}` in the line, one for each secret that was typed in.
         outcome: how the last action ended.
     """

@@ -96,7 +96,7 @@ class Form:
         self._shown = self._saved_output()
         self._saved = DisplayHandle()
         self._saved.display(self._shown, raw=True)
-        for name, work in {"byzer-form": self._serve, "byzer-form-look": self._look_around}.items():
+        for name, work in {"byzer-form": self._serve, "byzer-form-survey": self._survey}.items():
             context_here = contextvars.copy_context()  # a thread of its own would not know the language of `using`
             threading.Thread(target=context_here.run, args=(work,), name=name, daemon=True).start()
 
@@ -147,9 +147,9 @@ class Form:
     def _reply(self, message: Message, kind: str, /, **fields: Any) -> None:
         self._send(kind, reply_to=int(message.get("id", 0)), **fields)
 
-    def _look_around(self) -> None:
+    def _survey(self) -> None:
         try:
-            self._send("machine", **self._controller.look_around())
+            self._send("machine", **self._controller.survey())
         except Exception as err:  # noqa: BLE001 - no file on the machine may break the form
             self._send("machine", models=[], room=f"{type(err).__name__}: {err}")
 

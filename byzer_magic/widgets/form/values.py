@@ -44,10 +44,10 @@ def values_of(spec: DeploySpec) -> dict[str, str]:
 
 
 def spec_of(values: Values) -> DeploySpec:
-    """Return the deployment that the fields amount to.
+    """Return the deployment that the fields describe.
 
     Raises:
-        CommandError: a field is wrong or missing; the text names its flag.
+        CommandError: a field is invalid or missing; the message names its flag.
     """
     for name, text in values.items():
         parser.check_placeholder(flag_of(name), text)
@@ -78,7 +78,7 @@ def from_text(text: str) -> DeploySpec:
     Placeholders such as `<path>` stay in it, and a missing alias is empty: the form shows both.
 
     Raises:
-        CommandError: it is no such command, or cannot be understood.
+        CommandError: the text is not such a command, or cannot be parsed.
     """
     commands = parser.split_block(_CELL_MAGIC.sub("", text))
     if not commands:
@@ -171,7 +171,7 @@ def _variable(*parts: str) -> str:
 
 
 def line_of(values: Values, typed: Iterable[str], info: Info | None) -> str:
-    """Return the command that the form amounts to; in place of secrets (those of `typed`, too) it has `${NAME}`.
+    """Return the form's command; in place of secrets (those of `typed`, too) it has `${NAME}`.
 
     Fields whose values no command can have are left out.
     """
@@ -192,7 +192,7 @@ def _without_secrets(values: Values, typed: Iterable[str], info: Info | None) ->
 
 
 def error_in(name: str, text: str) -> str:
-    """Return the error of an option's value by itself, or an empty text."""
+    """Return the error of a single option's value, or an empty text."""
     try:
         parser.build(DeploySpec, {"model": "x", name: text})
     except CommandError as err:

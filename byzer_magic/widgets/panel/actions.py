@@ -49,12 +49,14 @@ async def _run(manager: Manager, message: Mapping[str, Any]) -> AsyncIterator[Re
             left = await manager.drain(DrainSpec(model=alias, worker=worker))
             yield {"state": "done", "text": _("No new requests are sent; {count} still in flight.", count=left)}
         case "undeploy":
-            cut = await manager.undeploy(UndeploySpec(model=alias))
+            cancelled = await manager.undeploy(UndeploySpec(model=alias))
             text = (
                 ngettext(
-                    "Undeployed; {count} request was aborted.", "Undeployed; {count} requests were aborted.", count=cut
+                    "Undeployed; {count} request was aborted.",
+                    "Undeployed; {count} requests were aborted.",
+                    count=cancelled,
                 )
-                if cut
+                if cancelled
                 else _("Undeployed.")
             )
             yield {"state": "done", "text": text}

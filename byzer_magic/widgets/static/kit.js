@@ -2,7 +2,7 @@
 
 /**
  * A message, in either direction. The page numbers its messages from 1; what the kernel sends in reply has the same
- * `id`, and what it sends unasked has 0.
+ * `id`, and what it sends on its own has 0.
  * @typedef {{type: string, id: number, [field: string]: any}} Message
  */
 /**

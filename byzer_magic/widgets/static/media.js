@@ -49,9 +49,9 @@
    * @param {HTMLElement} opener
    */
   function enlarge(opener) {
-    const pictures = /** @type {HTMLElement} */ (opener.closest(".bz-pictures"));
-    const all = [...pictures.querySelectorAll(".bz-enlarge")];
-    const words = pictures.dataset;
+    const gallery = /** @type {HTMLElement} */ (opener.closest(".bz-images"));
+    const all = [...gallery.querySelectorAll(".bz-enlarge")];
+    const words = gallery.dataset;
     let at = all.indexOf(opener);
     const box = document.createElement("dialog");
     box.className = "bz-lightbox";
@@ -106,7 +106,7 @@
     const node = event.target instanceof Element ? event.target : null;
     const target = /** @type {HTMLElement | null | undefined} */ (node?.closest(ACTS));
     if (!target) return;
-    const audio = target.closest(".bz-transcript, .bz-sound")?.querySelector("audio");
+    const audio = target.closest(".bz-transcript, .bz-audio")?.querySelector("audio");
     if (target.matches(".bz-download")) {
       const source = target.closest("figure")?.querySelector("audio, img")?.getAttribute("src");
       if (source) download(source, target.dataset.bzName);
@@ -139,10 +139,10 @@
     (event) => {
       const audio = event.target;
       if (!(audio instanceof HTMLAudioElement)) return;
-      const sound = audio.closest(".bz-media .bz-sound");
-      const head = /** @type {HTMLElement | null | undefined} */ (sound?.querySelector(".bz-wave i"));
+      const figure = audio.closest(".bz-media .bz-audio");
+      const head = /** @type {HTMLElement | null | undefined} */ (figure?.querySelector(".bz-wave i"));
       if (head && audio.duration) head.style.left = `${(100 * audio.currentTime) / audio.duration}%`;
-      const transcript = sound?.closest(".bz-transcript");
+      const transcript = figure?.closest(".bz-transcript");
       const lines = /** @type {HTMLElement[]} */ ([...(transcript?.querySelectorAll("[data-bz-seek]") ?? [])]);
       const now = lines.filter((line) => Number(line.dataset.bzSeek) <= audio.currentTime + 0.05).at(-1);
       for (const line of lines) line.closest("li")?.toggleAttribute("aria-current", line === now);

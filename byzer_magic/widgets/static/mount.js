@@ -85,7 +85,7 @@ export class Mount {
   }
 
   look() {
-    const closed = this.model.widget_manager?.context?.isDisposed; // opened again, it gets a mount of its own
+    const closed = this.model.widget_manager?.context?.isDisposed; // opened again, it gets its own mount
     if (closed || this.frozen) {
       if (closed || !this.root.isConnected) this.end();
       if (closed) this.on.closed?.();

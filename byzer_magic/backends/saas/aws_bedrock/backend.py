@@ -156,15 +156,15 @@ class BedrockBackend(Backend):
         self._client.close()
 
     def capabilities(self) -> frozenset[Capability]:
-        """Return what the model can do, by its name or `saas.capabilities`."""
+        """Return the model's capabilities, by its name or `saas.capabilities`."""
         can = frozenset({Capability.CHAT, Capability.VISION, Capability.TOOLS})
         return can & model_facts.capabilities(self._model, self._params.get("saas.capabilities"))
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Yield the response as it comes; closing the iterator closes the connection.
+        """Yield the response as it arrives; closing the iterator closes the connection.
 
         Raises:
-            ProviderError: the provider refused or failed; the message has its own sentence.
+            ProviderError: the provider refused or failed; the message quotes its own text.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
         async with aclosing(self._in_thread(self._response(request))) as chunks:

@@ -50,7 +50,7 @@ HINTS = {
 
 
 def from_boto3(err: Exception, endpoint: Endpoint) -> ByzerError:
-    """Return the error of ours for an exception of botocore, which has the error's code in its `response`."""
+    """Return our error for an exception of botocore, which has the error's code in its `response`."""
     response = getattr(err, "response", None)
     if not isinstance(response, Mapping):
         known = _TRANSPORT.get(type(err).__name__)

@@ -255,7 +255,7 @@ def _no_urls(url: str) -> BadRequest:
 
 
 def from_botocore(err: Exception, endpoint: Endpoint) -> errors.ByzerError | None:
-    """Return the error of ours for an exception that botocore raises without a response; None for any other."""
+    """Return our error for an exception that botocore raises without a response; None for any other."""
     for name in (cls.__name__ for cls in type(err).__mro__):
         if name in _RAISED:
             kind, message, hint = _RAISED[name]

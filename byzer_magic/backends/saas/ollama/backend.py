@@ -88,15 +88,15 @@ class OllamaBackend(Backend):
         await self._http.close()
 
     def capabilities(self) -> frozenset[Capability]:
-        """Return what the model can do, by its name or `saas.capabilities`, and this API has."""
+        """Return the model's capabilities, by its name or `saas.capabilities`, and this API has."""
         own = methods_of(self) | {Capability.VISION, Capability.TOOLS}
         return model_facts.capabilities(self._model, self._stated) & own
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Yield the response as it comes; closing the iterator closes the connection, which stops the model.
+        """Yield the response as it arrives; closing the iterator closes the connection, which stops the model.
 
         Raises:
-            ProviderError: Ollama refused or failed; the message has its own sentence.
+            ProviderError: Ollama refused or failed; the message quotes its own text.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
         headers = request.options.get("extra_headers") or {}
@@ -117,7 +117,7 @@ class OllamaBackend(Backend):
         """Yield the embeddings of all texts, in order, as each batch of `EMBED_BATCH` is done.
 
         Raises:
-            ProviderError: Ollama refused or failed, or did not return one vector per text.
+            ProviderError: Ollama refused or failed, or did not return one embedding per text.
         """
         url, headers = f"{self._base}/api/embed", request.options.get("extra_headers") or {}
 
@@ -127,8 +127,8 @@ class OllamaBackend(Backend):
             rows = response.embeddings or []
             if len(rows) != len(texts):
                 raise http_errors.unreadable(self._http.endpoint, http_errors.embeddings_missing(len(rows), len(texts)))
-            vectors = b"".join(map(to_float32, rows))
-            return EmbeddingBatch(start, len(rows[0]), vectors, Usage(response.prompt_eval_count, 0))
+            data = b"".join(map(to_float32, rows))
+            return EmbeddingBatch(start, len(rows[0]), data, Usage(response.prompt_eval_count, 0))
 
         async with aclosing(in_order(request.texts, EMBED_BATCH, send, self._retries)) as batches:
             async for batch in batches:

@@ -175,10 +175,10 @@ class VolcengineBackend(Backend):
         await self._http.close()
 
     async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
-        """Yield the audio of the text, with v3 as it comes; SSML is sent as it is, long texts are split.
+        """Yield the audio of the text, with v3 as it arrives; SSML is sent as it is, long texts are split.
 
         Raises:
-            ProviderError: Volcengine refused or failed; the message has its own sentence.
+            ProviderError: Volcengine refused or failed; the message quotes its own text.
             BadRequest: an option is unknown or has an invalid value, or the text is empty.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """

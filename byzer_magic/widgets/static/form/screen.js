@@ -145,7 +145,7 @@ export class Form {
     };
   }
 
-  /** @param {any} message  see `Desk.form` in Python; the first has what `Desk.opening` adds */
+  /** @param {any} message  see `Controller.form` in Python; the first has what `Controller.opening` adds */
   begin(message) {
     if (message.choices) this.choices = message.choices;
     if (message.models && !this.models.length) this.models = message.models;

@@ -146,7 +146,7 @@ export class State {
     const error = errors[spec.key] ?? (touched || this.tried ? missing[spec.key] : undefined);
     if (error !== undefined) return { text: error, kind: "error" };
     const isOwn = spec.key === "model" && this.work.state === "ready" && this.work.alias === this.values.model;
-    const note = isOwn ? undefined : notes[spec.key]; // that an alias is taken by this very deployment is no news
+    const note = isOwn ? undefined : notes[spec.key]; // the alias is taken by this very deployment: expected
     if (note !== undefined) return { text: note, kind: "note" };
     return { text: spec.help, kind: "help" };
   }
