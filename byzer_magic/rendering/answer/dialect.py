@@ -40,7 +40,7 @@ def parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     made = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-    made.validateLink = lambda url: bool(LINK.match(url) or EMBEDDED_IMAGE.match(url))  # type: ignore[method-assign,assignment]  # its own way of configuring
+    made.validateLink = lambda url: bool(LINK.match(url) or EMBEDDED_IMAGE.match(url))  # type: ignore[method-assign]  # its own way of configuring
     formulas.install(made)
     made.inline.ruler.before("escape", "break", _break)
     made.core.ruler.push("bare_links", _bare_links)
