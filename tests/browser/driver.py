@@ -135,9 +135,9 @@ class Server(Process):
         """The id of a kernel that no notebook has."""
 
     def start_spare(self) -> None:
-        """Start the kernel of the next notebook: it gets ready while a test is being tidied up."""
+        """Start the kernel of the next notebook, in the folder of notebooks, while a test is being tidied up."""
         if not self._spare:
-            self._spare = self._post("kernels", {"name": "python3"})["id"]
+            self._spare = self._post("kernels", {"name": "python3", "path": ""})["id"]
 
     def use_spare(self, notebook: str) -> None:
         """Give a new notebook the kernel that was started ahead, if there is one."""
