@@ -178,14 +178,9 @@ def asked(defaults: Mapping[str, Any], options: Mapping[str, Any], *, english_on
     found = {param.name: defaults[param.name] for param in OPTIONS if param.name in defaults}
     for name, value in given.items():
         if name not in _BY_NAME:
-            raise BadRequest(
-                _("Whisper has no option {name!r}.", name=name),
-                suggest(
-                    name,
-                    _BY_NAME,
-                    _("Options: {known}.", known=", ".join(["response_format", *(param.name for param in OPTIONS)])),
-                ),
-            )
+            known = ", ".join(["response_format", *(param.name for param in OPTIONS)])
+            hint = suggest(name, _BY_NAME, _("Options: {known}.", known=known))
+            raise BadRequest(_("Whisper has no option {name!r}.", name=name), hint)
         found[_BY_NAME[name].name] = _typed(_BY_NAME[name], value)
     return checked(found, english_only=english_only, refused=BadRequest, verbose=form == "verbose_json")
 
