@@ -45,6 +45,7 @@ class Words:
     variable_unless: str
     secret: str
     engine: str
+    about: str
     needs: str
     joined: tuple[str, str, str]
     """What separates notes, items of a list, and sentences."""
@@ -88,6 +89,7 @@ named, it is used when the parameter is not given.""",
     variable_unless="the variable is not used when {} is given",
     secret="secret",  # noqa: S106 - a word
     engine="`custom/auto` with `--infer_backend {}`",
+    about="{}: {}",
     needs="Needs {}: `{}`.",
     joined=("; ", ", ", " "),
     end=".",
@@ -127,6 +129,7 @@ CHINESE = Words(
     variable_unless="设置了 {} 时不使用该环境变量",
     secret="机密",  # noqa: S106 - a word
     engine="`custom/auto`，`--infer_backend {}`",
+    about="{}：{}",
     needs="需要 {}：`{}`。",
     joined=("；", "、", ""),
     end="。",
@@ -208,7 +211,7 @@ class Page:
         for params in dict.fromkeys(info.params for info in found.values()):
             alike = {title: info for title, info in found.items() if info.params == params}
             yield f"### {', '.join(alike)}\n"
-            yield from (f"{title}: {self.described(info)}\n" for title, info in alike.items())
+            yield from (f"{self.words.about.format(title, self.described(info))}\n" for title, info in alike.items())
             yield from table(self.words.param_head, map(self.param, params))
             yield ""
 

@@ -40,7 +40,7 @@ class BgeBackend(Backend):
 
     info: ClassVar[Info] = Info(
         kind="custom/bge",
-        title="BGE (embeddings)",
+        title=_("BGE (embeddings)"),
         params=(
             *sentence_models.PARAMS,
             Param(name="max_seq_length", kind="int", help=_("tokens at which texts are truncated (default: the "

@@ -28,7 +28,7 @@ class BgeRerankBackend(Backend):
 
     info: ClassVar[Info] = Info(
         kind="custom/bge_rerank",
-        title="BGE (reranking)",
+        title=_("BGE (reranking)"),
         params=(
             *sentence_models.PARAMS,
             Param(name="max_length", kind="int", aliases=("max_seq_length", "max_model_len"),

@@ -103,7 +103,7 @@ class PiperBackend(Backend):
 
     info: ClassVar[Info] = Info(
         kind="custom/piper",
-        title="Piper (text to speech)",
+        title=_("Piper (text to speech)"),
         params=(
             *(Param(name=name, help=text, kind=kind, aliases=aliases) for name, (kind, text, aliases) in _OWN.items()),
             Param(name="device", help=_("device: cpu or cuda (default cpu)"), choices=("cpu", "cuda")),

@@ -66,7 +66,7 @@ def _engines() -> Iterable[Choice]:
         missing = "" if engines[name].packages else _("not installed: {command}", command=command)
         can = ", ".join(sorted(backend.info.capabilities))
         detail = " · ".join(filter(None, (name, can)))
-        yield Choice(id=name, group=ENGINE, title=backend.info.title, detail=detail, note=missing)
+        yield Choice(id=name, group=ENGINE, title=localized(backend.info.title), detail=detail, note=missing)
 
 
 def models(found: Iterable[Found]) -> list[Choice]:

@@ -36,7 +36,7 @@ class SenseVoiceBackend(Backend):
 
     info: ClassVar[Info] = Info(
         kind="custom/sensevoice",
-        title="SenseVoice (speech to text)",
+        title=_("SenseVoice (speech to text)"),
         params=sensevoice_params.PARAMS,
         extra="sensevoice",
         capabilities=frozenset({Capability.TRANSCRIBE}),

@@ -43,7 +43,7 @@ class WhisperBackend(Backend):
 
     info: ClassVar[Info] = Info(
         kind="custom/whisper",
-        title="Whisper (speech to text)",
+        title=_("Whisper (speech to text)"),
         params=whisper_params.PARAMS,
         extra="whisper",
         capabilities=frozenset({Capability.TRANSCRIBE}),
