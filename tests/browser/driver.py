@@ -275,6 +275,12 @@ class Notebook:
         """Execute one of JupyterLab's commands."""
         return self.page.evaluate("([name, args]) => window.jupyterapp.commands.execute(name, args)", [name, args])
 
+    def settle(self) -> None:
+        """Wait until the kernel has replied to all that the page has requested so far."""
+        self.page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestKernelInfo()"
+        )
+
     def interrupt(self) -> None:
         """Interrupt the kernel."""
         self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")

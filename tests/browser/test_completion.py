@@ -27,6 +27,7 @@ def offered(book: Notebook, index: int, typed: str, screenshot: str = "") -> lis
     if screenshot:
         book.screenshot(screenshot)
     book.page.keyboard.press("Escape")
+    book.settle()  # JupyterLab has requested the help of the first item
     return found
 
 
@@ -43,6 +44,7 @@ def accepted(book: Notebook, index: int, typed: str) -> str:
     )
     if menu.count():
         book.page.keyboard.press("Enter")
+    book.settle()  # JupyterLab has requested the help of the item
     return book.source(index)
 
 
