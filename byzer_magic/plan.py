@@ -109,8 +109,8 @@ def _with_engine(spec: DeploySpec, path: str | None) -> tuple[DeploySpec, str]:
         _check_pair(str(spec.infer_backend), path)
         return spec, ""
     engines = registry.engines()
-    weights = files.look(path, file_formats(engines))
-    machine = hardware.look()
+    weights = files.inspect(path, file_formats(engines))
+    machine = hardware.detect()
     choice = engine_choice.choose(weights, machine.for_worker(spec.gpus_per_worker), engines)
     more = _("add --gpus_per_worker 1 to use the GPU") if machine.gpus and not spec.gpus_per_worker else ""
     return replace(spec, pretrained_model_type=choice.kind, infer_backend=choice.engine), join(
@@ -121,7 +121,7 @@ def _with_engine(spec: DeploySpec, path: str | None) -> tuple[DeploySpec, str]:
 def _check_pair(engine: str, path: str | None) -> None:
     engines = registry.engines()
     try:
-        weights = files.look(path, file_formats(engines))
+        weights = files.inspect(path, file_formats(engines))
     except BadParameter:
         return  # the engine's own check names what is missing, or knows the files
     engine_choice.check_pair(engine, weights, engines)

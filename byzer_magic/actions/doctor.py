@@ -40,7 +40,7 @@ def report(model_path: str | None, free_resources: FreeResources) -> dict[str, A
     Raises:
         BadParameter: there is no recognized model at the path.
     """
-    here = hardware.look()
+    here = hardware.detect()
     if model_path:
         return {"model": model(model_path, here)}
     return {"machine": machine(here, free_resources), "engines": engines(here)}
@@ -102,7 +102,7 @@ def model(model_path: str, here: Hardware) -> dict[str, Any]:
         BadParameter: there is no recognized model there.
     """
     engines = registry.engines()
-    weights = files.look(model_path, file_formats(engines))
+    weights = files.inspect(model_path, file_formats(engines))
     facts: dict[str, Any] = {
         "path": str(weights.path),
         "format": weights.format,

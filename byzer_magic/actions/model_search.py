@@ -82,7 +82,7 @@ def find(folder: str | None = None) -> list[Found]:
         paths.setdefault(path.resolve(), path)
         if len(paths) >= MAX_MODELS:
             break
-    here = hardware.look()
+    here = hardware.detect()
     return [_found(path, here, engines) for path in sorted(paths.values())]
 
 
@@ -145,7 +145,7 @@ def _is_model(names: Mapping[str, bool]) -> bool:
 def _found(path: Path, here: Hardware, engines: Engines) -> Found:
     weights = None
     try:
-        weights = files.look(str(path), file_formats(engines))
+        weights = files.inspect(str(path), file_formats(engines))
         choice = engine_choice.choose(weights, here, engines)
     except _READ_ERRORS as err:
         return Found(path=path, weights=weights, error=_error(err, path))

@@ -62,7 +62,7 @@ class Weights:
     """Its config.json (or what stands for it)."""
 
 
-def look(model_path: str | None, own_formats: Iterable[FileFormat] = ()) -> Weights:
+def inspect(model_path: str | None, own_formats: Iterable[FileFormat] = ()) -> Weights:
     """Return what is at `--model_path`: a file, or a folder with one model.
 
     Args:
@@ -75,7 +75,7 @@ def look(model_path: str | None, own_formats: Iterable[FileFormat] = ()) -> Weig
     path = Path(model_path or "")
     try:
         path = existing(model_path)
-        return _look(path, tuple(own_formats))
+        return _inspect(path, tuple(own_formats))
     except OSError as err:
         raise BadParameter(
             _("{path} cannot be read: {reason}.", path=err.filename or path, reason=err.strerror or err),
@@ -89,7 +89,7 @@ def look(model_path: str | None, own_formats: Iterable[FileFormat] = ()) -> Weig
         ) from err
 
 
-def _look(path: Path, own_formats: tuple[FileFormat, ...]) -> Weights:
+def _inspect(path: Path, own_formats: tuple[FileFormat, ...]) -> Weights:
     if path.is_file():
         return _file(path, own_formats)
     _refuse_parts(path)

@@ -79,7 +79,7 @@ class Hardware:
         return replace(self, gpus=self.gpus[:count] + more)
 
 
-def look(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Hardware:
+def detect(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Hardware:
     """Return the hardware of this machine; `root` is the prefix of the kernel's files, for tests."""
     import psutil
 

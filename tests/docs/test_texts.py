@@ -101,14 +101,14 @@ def test_chinese_page_has_the_same_sections(page: Page) -> None:
     assert level.findall(page.chinese.prose) == level.findall(page.prose)
 
 
-def test_no_chinese_page_is_alone() -> None:
+def test_chinese_pages_have_an_english_page() -> None:
     assert {path.name for path in (DOCS / "zh").glob("*.md")} - {"commands.md"} == {
         page.path.name for page in PAGES[1:]
     }
 
 
 @named(ALL)
-def test_every_page_is_in_an_index(page: Page) -> None:
+def test_pages_are_in_an_index(page: Page) -> None:
     index = Page(page.path.parent / "README.md")
     if page.path != index.path and page.path.parent != ROOT:
         assert page.path.name in index.links
@@ -143,7 +143,7 @@ def test_readme_is_short(name: str) -> None:
     assert third < 60, "the first screen goes to the end of the first cells"
 
 
-def test_every_exception_is_needed() -> None:
+def test_exceptions_are_needed() -> None:
     blocks = [block for page in PAGES for block in page.blocks if block.language in ("bash", "python")]
     commands = [
         text for block in blocks for text in (shell_commands(block) if block.language == "bash" else [block.text])
@@ -194,6 +194,6 @@ def messages(language: str) -> Iterator[str]:
             yield re.sub(r"\{[^{}]*\}", "\0", text)
 
 
-def test_every_decision_is_in_the_index() -> None:
+def test_decisions_are_in_the_index() -> None:
     pages = {path.name for path in (DOCS / "decisions").glob("*.md")} - {"README.md"}
     assert pages == {link for link in Page(DOCS / "decisions" / "README.md").links if not link.startswith("..")}

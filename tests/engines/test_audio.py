@@ -37,7 +37,7 @@ def likeness(found: np.ndarray, wanted: np.ndarray) -> float:
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("form", FILES)
 @pytest.mark.parametrize("rate", [16_000, 48_000])
-def test_every_format(form: str, rate: int, channels: int) -> None:
+def test_samples_decode_every_format(form: str, rate: int, channels: int) -> None:
     sound = made(form, sweep(), rate, channels=channels)
     found = audio.samples(sound)
     assert found.dtype == np.float32
@@ -47,7 +47,7 @@ def test_every_format(form: str, rate: int, channels: int) -> None:
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 96_000])
-def test_every_rate(rate: int) -> None:
+def test_samples_resample_every_rate(rate: int) -> None:
     found = audio.samples(made("wav", sweep(), rate))
     assert abs(len(found) - SECONDS * audio.RATE) < 50
     assert likeness(found, sweep()) > 0.99
@@ -55,7 +55,7 @@ def test_every_rate(rate: int) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5, 6, 8, 16])
-def test_every_number_of_channels(channels: int) -> None:
+def test_samples_mix_any_number_of_channels(channels: int) -> None:
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
         writer.setparams((channels, 2, audio.RATE, 0, "NONE", ""))

@@ -183,7 +183,7 @@ async def test_embed_takes_the_instruction_of_the_model(tmp_path: Path) -> None:
         (folder / "config.json").write_text(json.dumps(known | config))
         if prompts is not None:
             (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
-        return module.instruction(files.look(str(folder)), params or {})
+        return module.instruction(files.inspect(str(folder)), params or {})
 
     assert told("bge-large-en") == told("zhang-model") == module.ENGLISH
     assert told("bge-large-zh-v1.5") == told("mine", vocab_size=21128) == module.CHINESE

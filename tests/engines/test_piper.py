@@ -87,7 +87,7 @@ async def test_speak_streams_sentences_of_one_file(piper: Any) -> None:
 
 
 @pytest.mark.parametrize("form", audio_encoder.MIMES)
-async def test_every_format(piper: Any, form: str) -> None:
+async def test_speak_encodes_every_format(piper: Any, form: str) -> None:
     sounds = await say(piper, speech.STORY[2], response_format=form, model="tts-1", **CALM)
     assert {sound.mime for sound in sounds} == {audio_encoder.MIMES[form]}
     wanted = seconds(await say(piper, speech.STORY[2], **CALM))

@@ -276,7 +276,7 @@ async def test_merge_vad_joins_short_segments(folder: Path) -> None:
     await backend.close()
 
 
-async def test_the_published_layout(copy: Path) -> None:
+async def test_open_accepts_the_published_layout(copy: Path) -> None:
     """Where a configuration.json gives files other names, as in the folders on the hubs."""
     (copy / "bpe.model").rename(copy / "chn_jpn_yue_eng_ko_spectok.bpe.model")
     metas = {
@@ -356,7 +356,7 @@ def test_check_refuses_the_model_as_detector(folder: Path) -> None:
         setup_of(SENSEVOICE, {"vad_model": str(folder)}, model_path=str(folder))
 
 
-def test_every_setting_of_fsmn_vad_is_accepted(folder: Path) -> None:
+def test_check_accepts_all_settings_of_fsmn_vad(folder: Path) -> None:
     model = importlib.import_module("funasr.models.fsmn_vad_streaming.model")
     theirs = set(inspect.signature(model.VADXOptions.__init__).parameters) - {"self", "kwargs"}
     used = set(re.findall(r'kwargs\.get\(\s*"(\w+)"', inspect.getsource(model.FsmnVADStreaming)))
@@ -399,7 +399,7 @@ def places(tmp_path: Path) -> list[tuple[dict[str, str], Path]]:
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_the_usual_caches_are_known(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_detector_is_found_in_the_usual_caches(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     variables, place = places(tmp_path)[number]
     source = fsmn_vad.fsmn_vad()
     for name, value in {"HOME": str(tmp_path / "home"), **variables}.items():
@@ -411,7 +411,7 @@ def test_the_usual_caches_are_known(number: int, tmp_path: Path, monkeypatch: py
     assert sensevoice_files.detector("fsmn-vad", model) == sensevoice_files.Detector(str(place))
 
 
-def test_a_detector_beside_or_inside_the_model_goes_first(copy: Path) -> None:
+def test_detector_beside_or_inside_the_model_takes_precedence(copy: Path) -> None:
     for place in (copy / "fsmn-vad", copy.parent / "fsmn-vad", copy.parent / HUB_NAME, copy / "my-vad"):
         place.symlink_to(fsmn_vad.fsmn_vad())
         name = "my-vad" if place.name == "my-vad" else "fsmn-vad"
@@ -419,7 +419,7 @@ def test_a_detector_beside_or_inside_the_model_goes_first(copy: Path) -> None:
         place.unlink()
 
 
-async def test_without_a_network_the_error_comes_at_once(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_download_without_a_network_fails_at_once(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and never answers
         monkeypatch.setenv("HOME", str(copy.parent))
         monkeypatch.setenv("MODELSCOPE_DOMAIN", f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -464,21 +464,21 @@ async def test_download_failure_has_the_reason(copy: Path, monkeypatch: pytest.M
 # ---- what goes wrong in loading
 
 
-async def test_damaged_weights(copy: Path) -> None:
+async def test_open_refuses_damaged_weights(copy: Path) -> None:
     whole = (copy / "model.pt").read_bytes()
     (copy / "model.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(errors.EngineFailed, match="FunASR cannot load"):
         await opened(KIND, {}, model_path=str(copy))
 
 
-async def test_weights_of_another_model(copy: Path) -> None:
+async def test_open_refuses_weights_of_another_model(copy: Path) -> None:
     shutil.copy(fsmn_vad.fsmn_vad() / "model.pt", copy / "model.pt")
     with pytest.raises(errors.EngineFailed, match=r"lacks \d+ of \d+ weights") as caught:
         await opened(KIND, {}, model_path=str(copy))
     assert "Download" in caught.value.hint
 
 
-async def test_weights_of_another_size(copy: Path) -> None:
+async def test_open_refuses_weights_of_another_size(copy: Path) -> None:
     config = (copy / "config.yaml").read_text().replace("linear_units: 128", "linear_units: 96")
     (copy / "config.yaml").write_text(config)
     with pytest.raises(errors.EngineFailed, match="are damaged or inconsistent"):

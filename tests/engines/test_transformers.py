@@ -121,7 +121,7 @@ async def test_chat_respects_max_tokens(backend: Any, name: str) -> None:
     assert [chunk.usage.completion_tokens for chunk in chunks if chunk.usage] == [3]
 
 
-async def test_stop_texts_end_an_answer_and_are_not_in_it(backend: Any) -> None:
+async def test_chat_ends_before_stop_texts(backend: Any) -> None:
     chunks = await collect(backend, ask(QUESTION, stop=["ital of", "Paris"]))
     assert text_of(chunks) == "The cap"
     assert chunks[-1].finish == "stop"
@@ -138,7 +138,7 @@ async def test_parts_of_a_message_are_one_text(backend: Any) -> None:
     assert text_of(await collect(backend, ChatRequest(messages=[Message("user", parts)]))) == ANSWER
 
 
-async def test_requests_that_come_together_are_answered_together(backend: Any) -> None:
+async def test_chat_batches_concurrent_requests(backend: Any) -> None:
     questions = [QUESTION, STORY, "Write about the sea, at length.", "Explain in detail how bread is made."]
     started = time.monotonic()
     alone = [await collect(backend, ask(text, max_tokens=16)) for text in questions]
@@ -154,14 +154,14 @@ async def test_requests_that_come_together_are_answered_together(backend: Any) -
     assert rates[1] > rates[0]
 
 
-async def test_each_of_a_batch_has_its_own_end(backend: Any) -> None:
+async def test_chat_requests_of_a_batch_end_separately(backend: Any) -> None:
     wanted = [{"max_tokens": 2}, {"stop": " is"}, {}]
     answers = await asyncio.gather(*(collect(backend, ask(QUESTION, **options)) for options in wanted))
     assert [text_of(chunks) for chunks in answers] == ["The capital", "The capital of France", ANSWER]
     assert [chunks[-1].finish for chunks in answers] == ["length", "stop", "stop"]
 
 
-async def test_one_of_a_batch_can_leave_it(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_chat_request_can_leave_its_batch(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers_batch, "JOIN_SECONDS", 2.0)  # however busy the machine, the two meet
     await asyncio.sleep(0.5)  # a model that is just done with a test before would take the first one at once
     backend._batches.sizes.clear()
@@ -180,7 +180,7 @@ async def test_one_of_a_batch_can_leave_it(backend: Any, monkeypatch: pytest.Mon
     assert backend._batches.sizes == [2]
 
 
-async def test_only_equal_options_are_answered_together(backend: Any) -> None:
+async def test_chat_batches_requests_with_equal_options_only(backend: Any) -> None:
     backend._batches.sizes.clear()
     options: list[dict[str, Any]] = [{}, {"temperature": 1, "seed": 1}, {"temperature": 1, "seed": 1}, {"top_p": 0.5}]
     answers = await asyncio.gather(*(collect(backend, ask(STORY, max_tokens=6, **each)) for each in options))
@@ -194,7 +194,7 @@ async def test_close_stops_the_model_and_leaves_it_ready(backend: Any) -> None:
     assert text_of(await collect(backend, ask(QUESTION))) == ANSWER
 
 
-async def test_a_prompt_can_be_given_up_while_it_is_read(backend: Any) -> None:
+async def test_chat_can_be_cancelled_during_prefill(backend: Any) -> None:
     task = asyncio.create_task(collect(backend, ask("word " * 3000)))
     await asyncio.sleep(1)
     started = time.monotonic()
@@ -227,7 +227,7 @@ async def test_chat_refuses_a_prompt_that_is_too_long(tiny: Any) -> None:
     assert caught.value.details["prompt_tokens"] > CONTEXT
 
 
-async def test_an_answer_ends_where_the_context_does() -> None:
+async def test_chat_ends_at_the_end_of_the_context() -> None:
     backend = await opened(KIND, {"temperature": "0", "max_model_len": "64"}, model_path=str(tiny_qwen2()))
     chunks = await collect(backend, ask("Hello"))
     assert chunks[-1].finish == "length"
@@ -235,7 +235,7 @@ async def test_an_answer_ends_where_the_context_does() -> None:
     await backend.close()
 
 
-async def test_seeds_decide_and_defaults_can_be_overruled(tiny: Any) -> None:
+async def test_chat_seed_is_reproducible_and_request_options_override_defaults(tiny: Any) -> None:
     first, same, other, greedy = [
         text_of(await collect(tiny, ask("Hello", max_tokens=12, **more)))
         for more in ({}, {"seed": 7}, {"seed": 8}, {"temperature": 0})
@@ -255,13 +255,13 @@ async def test_seeds_decide_and_defaults_can_be_overruled(tiny: Any) -> None:
         {"presence_penalty": 0, "frequency_penalty": 0, "temperature": 0, "n": 1, "response_format": {"type": "text"}},
     ],
 )
-async def test_ways_to_take_the_likeliest_word(tiny: Any, options: dict[str, Any]) -> None:
+async def test_chat_greedy_options_return_the_likeliest_tokens(tiny: Any, options: dict[str, Any]) -> None:
     greedy = text_of(await collect(tiny, ask("Hello", max_tokens=8, temperature=0)))
     assert text_of(await collect(tiny, ask("Hello", max_tokens=8, **options))) == greedy
 
 
 @pytest.mark.parametrize("options", [{"presence_penalty": 2}, {"repetition_penalty": 5}, {"no_repeat_ngram_size": 1}])
-async def test_penalties_against_repeating(tiny: Any, options: dict[str, Any]) -> None:
+async def test_chat_penalties_prevent_repetition(tiny: Any, options: dict[str, Any]) -> None:
     plain, varied = [
         text_of(await collect(tiny, ask("Hello", max_tokens=12, temperature=0, **more))) for more in ({}, options)
     ]
@@ -300,7 +300,7 @@ async def test_chat_refuses_images(tiny: Any) -> None:
         await collect(tiny, ChatRequest(messages=[Message("user", parts)]))
 
 
-async def test_a_template_may_refuse_the_messages(folder: Path) -> None:
+async def test_chat_returns_the_error_of_the_template(folder: Path) -> None:
     template = "{% if messages[0].role != 'user' %}{{ raise_exception('The user speaks first.') }}{% endif %}hello"
     backend = await opened(KIND, {"chat_template": template}, model_path=str(folder))
     with pytest.raises(errors.BadRequest, match="refuses the messages: The user speaks first"):
@@ -337,7 +337,7 @@ async def test_tools_reach_the_template_and_calls_are_read(folder: Path) -> None
     await backend.close()
 
 
-async def test_a_gguf_file_and_its_own_chat_template() -> None:
+async def test_load_a_gguf_file_with_its_own_chat_template() -> None:
     stages: list[str] = []
     setup = setup_of(TRANSFORMERS, {"temperature": "0"}, model_path=str(smollm2_gguf()))
     started = time.monotonic()
@@ -358,7 +358,7 @@ async def test_a_gguf_file_and_its_own_chat_template() -> None:
         {"torch_dtype": "float32", "device_map": "auto", "max_memory": '{"cpu": "1GiB"}'},
     ],
 )
-async def test_ways_to_load(params: dict[str, str]) -> None:
+async def test_load_with_parameters(params: dict[str, str]) -> None:
     backend = await opened(KIND, params, model_path=str(tiny_qwen2()), cpus=1.0)
     wanted = params.get("dtype") or params["torch_dtype"]
     assert str(backend._model.network.dtype) == f"torch.{wanted}"
@@ -366,7 +366,7 @@ async def test_ways_to_load(params: dict[str, str]) -> None:
     await backend.close()
 
 
-async def test_a_model_recommends_its_own_options(folder: Path) -> None:
+async def test_chat_uses_the_recommended_options_of_the_model(folder: Path) -> None:
     recommended = {
         "do_sample": True,
         "temperature": 0.6,
@@ -383,7 +383,7 @@ async def test_a_model_recommends_its_own_options(folder: Path) -> None:
     await backend.close()
 
 
-async def test_no_chat_template(folder: Path) -> None:
+async def test_open_requires_a_chat_template(folder: Path) -> None:
     (folder / "chat_template.jinja").unlink()
     error = await failure(folder)
     assert "no chat template" in error.message
@@ -397,7 +397,7 @@ async def test_no_chat_template(folder: Path) -> None:
     assert "neither a file" in (await failure(folder, chat_template="/nowhere.jinja")).message
 
 
-async def test_no_tokenizer(folder: Path) -> None:
+async def test_open_requires_a_tokenizer(folder: Path) -> None:
     for file in (*folder.glob("tokenizer*"), folder / "chat_template.jinja"):
         file.unlink()
     error = await failure(folder)
@@ -408,7 +408,7 @@ async def test_no_tokenizer(folder: Path) -> None:
     await backend.close()
 
 
-async def test_damaged_weights(folder: Path) -> None:
+async def test_open_refuses_damaged_weights(folder: Path) -> None:
     weights = folder / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1000])
@@ -421,7 +421,7 @@ async def test_damaged_weights(folder: Path) -> None:
     assert "has the shape [2000, 64], but config.json says [2000, 128]" in error.message
 
 
-async def test_weights_that_are_not_there(folder: Path) -> None:
+async def test_check_refuses_missing_weights(folder: Path) -> None:
     change(folder, tie_word_embeddings=False)
     error = await failure(folder)
     assert "lm_head.weight would be random" in error.message
@@ -442,7 +442,7 @@ async def test_architectures(folder: Path) -> None:
     assert "custom/bge" in error.hint
 
 
-async def test_code_of_a_model_runs_only_when_it_may(folder: Path) -> None:
+async def test_code_of_the_model_runs_only_when_it_is_trusted(folder: Path) -> None:
     mark = folder.parent / "ran"
     (folder / "own.py").write_text(
         f"import pathlib\npathlib.Path({str(mark)!r}).touch()\n"
@@ -491,12 +491,12 @@ async def test_check_refuses_parameters_that_cannot_work(params: dict[str, str],
     assert hint in caught.value.hint
 
 
-async def test_a_gpu_that_torch_cannot_use_is_named() -> None:
+async def test_check_names_a_gpu_that_torch_cannot_use() -> None:
     with pytest.raises(errors.EngineFailed, match="has 1 GPUs, but torch"):
         await opened(KIND, {}, model_path=str(tiny_qwen2()), gpus=1.0)
 
 
-async def test_close_ends_what_runs_and_what_waits() -> None:
+async def test_close_cancels_running_and_queued_requests() -> None:
     backend = await opened(KIND, {"temperature": "0"}, model_path=str(tiny_qwen2()))
     tasks = [asyncio.create_task(collect(backend, ask("Hello"))) for _ in range(2)]
     while not backend._batches.running:

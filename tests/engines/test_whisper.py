@@ -236,7 +236,7 @@ async def test_requests_take_turns(tiny: Any) -> None:
     assert "passport" in text_of(heard[1])
 
 
-async def test_two_at_once_with_ctranslate2() -> None:
+async def test_transcribe_two_requests_at_once_with_ctranslate2() -> None:
     path = str(whisper.tiny_en_ct2())
     backend = await opened(KIND, {"compute_type": "int8", "beam_size": "1"}, model_path=path, concurrency=2)
     tasks = [asyncio.create_task(hear(backend, wav(speech.sentence(number)))) for number in (0, 1)]
@@ -263,12 +263,12 @@ async def test_transcribe_prefers_the_given_language(base: Any) -> None:
     assert "the quick brown" not in text_of(items).lower()
 
 
-async def test_a_language_that_came_with_newer_models(base: Any) -> None:
+async def test_transcribe_refuses_a_language_of_newer_models(base: Any) -> None:
     with pytest.raises(errors.BadRequest, match="not made for Cantonese"):
         await hear(base, wav(speech.sentence(0)), language="yue")
 
 
-async def test_multilingual_with_ctranslate2() -> None:
+async def test_transcribe_multilingual_with_ctranslate2() -> None:
     backend = await opened(KIND, {"num_beams": "1"}, model_path=str(whisper.base_ct2()))
     items = await hear(backend, wav(speech.sentence(2)))
     assert items[-1].language == "en"
@@ -288,7 +288,7 @@ async def test_transcribe_with_shorter_windows_and_context() -> None:
 # ---- deploying
 
 
-async def test_the_seeds_own_line_and_the_originals_prefix() -> None:
+async def test_parameters_of_older_commands_are_accepted() -> None:
     setup = setup_of(WHISPER, {"backend.num_beams": "3", "torch_dtype": "float32"}, model_path=str(whisper.tiny_en()))
     assert (setup.params["num_beams"], setup.params["dtype"]) == (3, "float32")
 
@@ -313,7 +313,7 @@ async def test_parameters_are_checked_before_anything_starts(path: Any, params: 
     assert message in caught.value.message
 
 
-async def test_checking_imports_nothing_heavy() -> None:
+async def test_check_imports_nothing_heavy() -> None:
     code = """
 import sys
 from byzer_magic.backends import registry
@@ -330,7 +330,7 @@ print(sorted(heavy & set(sys.modules)))
     assert done.stdout == "[]\n"
 
 
-async def test_a_folder_without_tokenizer(tmp_path: Path) -> None:
+async def test_open_refuses_a_folder_without_tokenizer(tmp_path: Path) -> None:
     for source, name in ((whisper.tiny_en(), "model.safetensors"), (whisper.tiny_en_ct2(), "model.bin")):
         folder = tmp_path / name
         folder.mkdir()
@@ -355,7 +355,7 @@ async def test_damaged_weights_are_named(tmp_path: Path) -> None:
         setup_of(WHISPER, {}, model_path=str(folder))
 
 
-async def test_a_fine_tuned_model_without_generation_config(tmp_path: Path) -> None:
+async def test_open_accepts_a_fine_tuned_model_without_generation_config(tmp_path: Path) -> None:
     folder = tmp_path / "tuned"
     shutil.copytree(whisper.tiny_en(), folder)
     (folder / "generation_config.json").unlink()

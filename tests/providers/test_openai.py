@@ -86,7 +86,7 @@ async def test_tool_calls_are_passed_on(backend: Any) -> None:
     assert chunk.tool_calls[0]["function"]["arguments"] == '{"city": "Paris"}'
 
 
-async def test_other_choices_are_extra(backend: Any) -> None:
+async def test_chat_other_choices_are_extra(backend: Any) -> None:
     [chunk] = await collect(backend, ask("hi", stream=False, n=2))
     assert chunk.text == "Echo: hi"
     assert chunk.extra is not None
@@ -176,14 +176,14 @@ async def test_finished_stream_releases_its_connection(backend: Any, provider: P
     assert clients == [clients[0]] * 3
 
 
-async def test_many_streams_run_at_once(backend: Any) -> None:
+async def test_chat_runs_many_streams_at_once(backend: Any) -> None:
     started = time.monotonic()
     answers = await asyncio.gather(*(collect(backend, ask("tokens:50@50")) for _ in range(64)))
     assert {text_of(chunks) for chunks in answers} == {"".join(f"t{i} " for i in range(50))}
     assert time.monotonic() - started < 5, "64 streams of one second run side by side"
 
 
-async def test_more_than_a_hundred_connections_are_allowed(backend: Any) -> None:
+async def test_connections_may_exceed_a_hundred(backend: Any) -> None:
     started = time.monotonic()
     await asyncio.gather(*(collect(backend, ask("slow:1000ms hi", stream=False)) for _ in range(130)))
     assert time.monotonic() - started < 2.9, "the libraries' default limit of 100 would take three rounds of a second"

@@ -267,7 +267,7 @@ async def test_truncated_audio_raises(models: Models, fault: str) -> None:
         await models.ask("tts-1", SpeakRequest(text=f"fault:{fault} {'hello ' * 20}"))
 
 
-async def test_closing_cancels_the_requests(models: Models, server: Process) -> None:
+async def test_embed_cancelled_cancels_its_requests(models: Models, server: Process) -> None:
     texts = ["slow:5000ms x"] * (OpenAIBackend.EMBED_BATCH * 3)
     asking = asyncio.create_task(models.ask("text-embedding-3-small", EmbedRequest(texts=texts)))
     await asyncio.sleep(0.4)

@@ -22,13 +22,13 @@ LONG = {"spec.py": "one table: the options of every command"}
 SHIPPED = (".py", ".toml", ".typed", ".js", ".css")
 
 
-def test_files_fit_in_the_head() -> None:
+def test_files_have_at_most_400_lines() -> None:
     files = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.js")]
     long = {path.name for path in files if len(path.read_text(encoding="utf-8").splitlines()) > 400}
     assert long == set(LONG)
 
 
-def test_the_top_level_folders_lead_into_the_package() -> None:
+def test_top_level_folders_link_into_the_package() -> None:
     for name in ("widgets", "backends"):
         assert (ROOT / name).is_symlink()
         assert (ROOT / name).resolve() == PACKAGE / name
@@ -43,7 +43,7 @@ def test_public_names_exist_and_are_sorted() -> None:
     assert all(callable(getattr(byzer_magic, name)) for name in byzer_magic.__all__)
 
 
-def test_looking_at_every_backend_imports_no_sdk() -> None:
+def test_registry_imports_no_sdk() -> None:
     code = """
 import sys
 from byzer_magic.backends import registry
@@ -58,7 +58,7 @@ print(sorted(heavy & set(sys.modules)))
 
 
 @pytest.mark.parametrize("kind", [*registry.saas_kinds(), *plugins.builtin_engines(), *registry.families()])
-def test_every_backend_says_what_it_is(kind: str) -> None:
+def test_backends_describe_themselves(kind: str) -> None:
     backend = registry.find(kind) if "/" in kind else registry.find("custom/auto", kind)
     assert backend.info.title
     assert backend.info.extra or not backend.info.requires
@@ -66,7 +66,7 @@ def test_every_backend_says_what_it_is(kind: str) -> None:
 
 
 @pytest.mark.parametrize("cls", spec.COMMANDS.values(), ids=spec.COMMANDS)
-def test_every_option_is_in_every_face(cls: type[options.Spec]) -> None:
+def test_options_are_in_help_and_completion(cls: type[options.Spec]) -> None:
     name = next(name for name, found in spec.COMMANDS.items() if found is cls)
     text = parser.help_text(name)
     offered = completion.complete(f"{name} --")
@@ -75,12 +75,12 @@ def test_every_option_is_in_every_face(cls: type[options.Spec]) -> None:
         assert item.positional or f"--{item.name}" in offered
 
 
-def test_every_option_is_told_in_both_languages() -> None:
+def test_options_have_help_in_both_languages() -> None:
     for cls in (*spec.COMMANDS.values(), *spec.EASY_COMMANDS.values(), spec.ChatSpec):
         assert all(localized(option.help, "zh") != option.help for option in options.options_of(cls))
 
 
-def test_the_wheel_carries_the_whole_package(tmp_path: Path) -> None:
+def test_wheel_contains_the_complete_package(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
@@ -89,13 +89,13 @@ def test_the_wheel_carries_the_whole_package(tmp_path: Path) -> None:
     assert not any(name.startswith(("widgets/", "backends/", "tests/")) for name in names)
 
 
-def test_the_command_reference_is_up_to_date() -> None:
+def test_command_reference_is_up_to_date() -> None:
     done = subprocess.run(
         [sys.executable, "docs/make_commands.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, "run: make docs"
 
 
-def test_contributing_has_the_map_of_the_layers_as_they_are() -> None:
+def test_contributing_has_the_current_map_of_the_layers() -> None:
     done = subprocess.run([sys.executable, "docs/make_map.py", "--check"], cwd=ROOT, check=False)
     assert done.returncode == 0, "run: make docs"

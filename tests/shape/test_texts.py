@@ -165,14 +165,14 @@ def text_of(found: Found) -> Text:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_text_can_be_shown(language: str) -> None:
+def test_texts_can_be_shown(language: str) -> None:
     for found in TEMPLATES:
         text = text_of(found)
         shown = text.translated(language)
         assert all(value in shown for value in text.values.values() if isinstance(value, str)), (found, shown)
 
 
-def test_every_text_is_chinese_on_a_chinese_screen() -> None:
+def test_texts_are_chinese_on_a_chinese_screen() -> None:
     texts = {found.forms[0]: text_of(found) for found in TEMPLATES}
     same = {template for template, text in texts.items() if text == text.translated("zh")}
     words = {template for template in same if re.search("[a-z]{3}", re.sub(r"\{[^{}]*\}", "", template))}
@@ -187,7 +187,7 @@ SAME = {
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_every_error_is_chinese_on_a_chinese_screen(kind: type[ByzerError]) -> None:
+def test_errors_are_chinese_on_a_chinese_screen(kind: type[ByzerError]) -> None:
     error = kind(lazy_gettext("Unknown command {name}.", name="x"), suggest("deplyo", ["deploy"]), status=400)
     for copy in (error, pickle.loads(pickle.dumps(error)), from_wire(json.loads(json.dumps(to_wire(error))))):
         with using("zh"):
@@ -195,7 +195,7 @@ def test_every_error_is_chinese_on_a_chinese_screen(kind: type[ByzerError]) -> N
         assert str(copy) == "Unknown command x.\nDid you mean deploy?"
 
 
-def test_a_command_of_a_chinese_shell_fails_in_chinese() -> None:
+def test_shell_error_is_chinese_in_a_chinese_shell() -> None:
     command = [sys.executable, "-m", "byzer_magic.cli", "depoly"]
     done = subprocess.run(command, env=os.environ | {"BYZER_LANG": "zh"}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")

@@ -94,7 +94,7 @@ def test_deploy_dry_run_accepts_the_engine(acme: Path, capsys: pytest.CaptureFix
 
 
 def test_doctor_and_models_show_the_engine(acme: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (row,) = [item for item in doctor.engines(hardware.look()) if item["engine"] == "acme"]
+    (row,) = [item for item in doctor.engines(hardware.detect()) if item["engine"] == "acme"]
     assert row == {"engine": "acme", "installed": {"acme-engine": "1.2.0"}, "can": ["chat"], "runs_on": ["CPU"],
                    "install": ""}  # fmt: skip
     assert main(["doctor", "--model_path", str(acme), "--json"]) == 0

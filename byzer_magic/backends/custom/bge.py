@@ -179,7 +179,7 @@ class BgeBackend(Backend):
 
 
 def _weights(setup: Setup) -> Weights:
-    weights = files.look(setup.model_path)
+    weights = files.inspect(setup.model_path)
     if weights.format == "reranker":
         raise BadParameter(_("{path} is a reranker; it returns no embeddings.", path=weights.path),
                            _("Deploy it with --pretrained_model_type custom/bge_rerank."))  # fmt: skip

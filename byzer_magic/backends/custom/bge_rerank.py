@@ -120,7 +120,7 @@ class BgeRerankBackend(Backend):
 
 
 def _weights(setup: Setup) -> Weights:
-    weights = files.look(setup.model_path)
+    weights = files.inspect(setup.model_path)
     if weights.format == "sentence-transformers":
         raise BadParameter(_("{path} is an embedding model; it returns no scores.", path=weights.path),
                            _("Deploy it with --pretrained_model_type custom/bge."))  # fmt: skip

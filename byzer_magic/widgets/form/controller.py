@@ -213,8 +213,8 @@ class Controller:
             self._engines[path] = ""
             with contextlib.suppress(ByzerError):
                 engines = registry.engines()
-                weights = files.look(path, file_formats(engines))
-                self._engines[path] = engine_choice.choose(weights, hardware.look(), engines).name
+                weights = files.inspect(path, file_formats(engines))
+                self._engines[path] = engine_choice.choose(weights, hardware.detect(), engines).name
         return self._engines[path]
 
     def _described(self, info: Info | None, *, always: bool) -> Answer:
@@ -228,7 +228,7 @@ class Controller:
 
     def _bounds(self) -> Bounds:
         if self._room is None:
-            return Bounds(cpus=float(os.cpu_count() or 1), gpus=float(len(hardware.look().gpus)))
+            return Bounds(cpus=float(os.cpu_count() or 1), gpus=float(len(hardware.detect().gpus)))
         (free_cpus, cpus), (free_gpus, gpus) = self._room["CPU"], self._room["GPU"]
         return Bounds(cpus=cpus, gpus=gpus, free_cpus=free_cpus, free_gpus=free_gpus)
 

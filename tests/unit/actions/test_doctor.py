@@ -101,7 +101,7 @@ def test_model_that_does_not_fit_has_advice(gguf: Path) -> None:
     (setting,) = [advice for advice in facts["to_fit"] if "n_ctx" in advice]
     tokens = int(setting.partition("n_ctx=")[2])
     assert (
-        memory.estimate(doctor.files.look(str(gguf)), registry.engines()["llama_cpp"], short, tokens).total
+        memory.estimate(doctor.files.inspect(str(gguf)), registry.engines()["llama_cpp"], short, tokens).total
         <= short.memory_free
     )
     shown = column(doctor.tables({"model": facts})[0])

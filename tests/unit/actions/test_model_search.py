@@ -85,11 +85,11 @@ def test_find_searches_the_usual_folders(home: Path, gguf: Path) -> None:
 
 def test_find_takes_the_main_snapshot_of_a_hub_repository(home: Path) -> None:
     repository = hub(home)
-    assert files.look(str(repository)).path == repository / "snapshots" / "abc123"
+    assert files.inspect(str(repository)).path == repository / "snapshots" / "abc123"
     (row,) = model_search.rows(model_search.find())
     assert row["path"] == "~/.cache/huggingface/hub/models--Qwen--Qwen2.5-0.5B"
     folder(repository / "snapshots" / "def456")
-    assert files.look(str(repository)).path.name == "abc123"
+    assert files.inspect(str(repository)).path.name == "abc123"
     assert [row["path"][-6:] for row in model_search.rows(model_search.find())] == ["5-0.5B", "def456"]
     (repository / "refs/main").unlink()
     assert files.snapshot(repository) == repository

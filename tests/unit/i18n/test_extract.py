@@ -57,5 +57,5 @@ def test_entries_finds_the_fields_of_every_table() -> None:
     assert [found.forms for found in entries(toml, "x.toml", ("note",))] == [("first",), ("second",)]
 
 
-def test_every_call_in_the_package_can_be_translated() -> None:
+def test_calls_in_the_package_can_be_translated() -> None:
     assert [f"{call.path}:{call.line}: {call.fault}" for call in extracted() if call.fault] == []

@@ -154,7 +154,7 @@ def test_numbers_of_numpy_become_plain_data() -> None:
     assert type(text.values["value"]) is float
 
 
-def test_an_error_among_the_values_is_translated_too() -> None:
+def test_text_with_an_error_among_its_values_translates_it() -> None:
     inner = ByzerError(lazy_gettext("{alias} is deployed.", alias="m"), lazy_gettext("Try again."))
     assert (
         BadRequest(lazy_gettext("{one} and {two}", one=inner, two="b")).localized()

@@ -189,10 +189,10 @@ def test_plan_names_what_is_not_a_complete_model(tmp_path: Path) -> None:
         resolve(DeploySpec(model="m"), {}, {})
 
 
-def test_look_takes_a_gguf_beside_the_original_config_for_a_gguf(tmp_path: Path, gguf: Path) -> None:
+def test_inspect_takes_a_gguf_beside_the_original_config_for_a_gguf(tmp_path: Path, gguf: Path) -> None:
     (tmp_path / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
     (tmp_path / "model.gguf").symlink_to(gguf)
-    assert files.look(str(tmp_path)).format == "gguf"
+    assert files.inspect(str(tmp_path)).format == "gguf"
     assert planned(tmp_path).engine == "llama_cpp"
 
 

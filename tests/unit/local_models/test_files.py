@@ -94,26 +94,26 @@ def folder(path: Path, config: dict[str, Any], weights: bytes = tensors(a=[2, 3]
 
 def refused(path: Path) -> errors.BadParameter:
     with pytest.raises(errors.BadParameter) as caught:
-        files.look(str(path))
+        files.inspect(str(path))
     return caught.value
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_look_reads_published_configurations(tmp_path: Path, name: str) -> None:
+def test_inspect_reads_published_configurations(tmp_path: Path, name: str) -> None:
     config, form, context = PUBLISHED[name]
-    found = files.look(str(folder(tmp_path, config)))
+    found = files.inspect(str(folder(tmp_path, config)))
     assert (found.format, found.context or 0) == (form, context)
     assert found.architecture == config["architectures"][0]
     assert (found.parameters, found.dtype) == (6, "F16")
 
 
-def test_look_finds_a_reranker_saved_by_sentence_transformers(tmp_path: Path) -> None:
+def test_inspect_finds_a_reranker_saved_by_sentence_transformers(tmp_path: Path) -> None:
     (tmp_path / "modules.json").write_text("[]")
-    assert files.look(str(folder(tmp_path, PUBLISHED["bge-reranker-base"][0]))).format == "reranker"
-    assert files.look(str(folder(tmp_path, PUBLISHED["Qwen2-0.5B-Instruct"][0]))).format == "sentence-transformers"
+    assert files.inspect(str(folder(tmp_path, PUBLISHED["bge-reranker-base"][0]))).format == "reranker"
+    assert files.inspect(str(folder(tmp_path, PUBLISHED["Qwen2-0.5B-Instruct"][0]))).format == "sentence-transformers"
 
 
-def test_look_refuses_an_adapter_alone(tmp_path: Path) -> None:
+def test_inspect_refuses_an_adapter_alone(tmp_path: Path) -> None:
     about = {"base_model_name_or_path": "Qwen/Qwen2-0.5B-Instruct", "peft_type": "LORA"}
     (tmp_path / "adapter_config.json").write_text(json.dumps(about))
     (tmp_path / "adapter_model.safetensors").write_bytes(tensors(a=[1, 1]))
@@ -124,7 +124,7 @@ def test_look_refuses_an_adapter_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_look_refuses_a_git_lfs_pointer(tmp_path: Path, name: str) -> None:
+def test_inspect_refuses_a_git_lfs_pointer(tmp_path: Path, name: str) -> None:
     folder(tmp_path, PUBLISHED["bge-large-zh"][0])
     (tmp_path / "model.safetensors").unlink()
     (tmp_path / name).write_bytes(POINTER)
@@ -134,13 +134,13 @@ def test_look_refuses_a_git_lfs_pointer(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 4, 30, -1])
-def test_look_refuses_a_truncated_file(tmp_path: Path, keep: int) -> None:
+def test_inspect_refuses_a_truncated_file(tmp_path: Path, keep: int) -> None:
     found = refused(folder(tmp_path, PUBLISHED["bge-large-zh"][0], tensors(a=[2, 3])[:keep]))
     assert "model.safetensors" in found.message
     assert found.hint == "Download it again."
 
 
-def test_look_names_a_missing_file(tmp_path: Path) -> None:
+def test_inspect_names_a_missing_file(tmp_path: Path) -> None:
     names = [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
     (tmp_path / "config.json").write_text(json.dumps(PUBLISHED["Qwen2-0.5B-Instruct"][0]))
     index = {"weight_map": dict(zip("abc", names, strict=True))}
@@ -149,10 +149,10 @@ def test_look_names_a_missing_file(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(tensors(a=[2, 3]))
     assert refused(tmp_path).message == f"{tmp_path} lacks 1 of 3 weight files: {names[1]}."
     (tmp_path / names[1]).write_bytes(tensors(b=[1, 1]))
-    assert files.look(str(tmp_path)).parameters == 13
+    assert files.inspect(str(tmp_path)).parameters == 13
 
 
-def test_look_refuses_a_folder_without_weights_or_configuration(tmp_path: Path) -> None:
+def test_inspect_refuses_a_folder_without_weights_or_configuration(tmp_path: Path) -> None:
     assert "it contains nothing" in refused(tmp_path).message
     (tmp_path / "config.json").write_text("{")
     assert "cannot be read" in refused(tmp_path).message
@@ -171,20 +171,20 @@ JSON = st.recursive(
 
 
 @given(config=JSON, index=JSON)
-def test_look_of_any_configuration_is_a_model_or_a_clear_error(config: Any, index: Any) -> None:
+def test_inspect_of_any_configuration_is_a_model_or_a_clear_error(config: Any, index: Any) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "model.safetensors.index.json").write_text(json.dumps(index))
         (folder / "pytorch_model.bin").write_bytes(b"weights")
         with contextlib.suppress(errors.BadParameter):
-            assert isinstance(files.look(name), files.Weights)
+            assert isinstance(files.inspect(name), files.Weights)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_look_names_an_unreadable_file(tmp_path: Path, name: str) -> None:
+def test_inspect_names_an_unreadable_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / name).unlink(missing_ok=True)
     (tmp_path / name).mkdir()
     with pytest.raises(errors.BadParameter):
-        files.look(str(tmp_path))
+        files.inspect(str(tmp_path))

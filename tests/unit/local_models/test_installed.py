@@ -62,7 +62,7 @@ def test_package_runs_on_the_devices_of_its_build() -> None:
 def test_find_imports_nothing_heavy() -> None:
     code = (
         "import sys; from byzer_magic.local_models import hardware; from byzer_magic.backends import registry;"
-        "hardware.look(); registry.engines();"
+        "hardware.detect(); registry.engines();"
         "print(sorted({'torch', 'transformers', 'vllm', 'llama_cpp', 'funasr', 'numpy', 'ray'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -156,6 +156,6 @@ def test_estimate_is_near_what_llama_cpp_takes(gguf: Path, tokens: int | None) -
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
     real = json.loads(done.stdout)
     real += RAY
-    estimated = estimate(files.look(str(gguf)), "llama_cpp", AVX2, tokens).total
+    estimated = estimate(files.inspect(str(gguf)), "llama_cpp", AVX2, tokens).total
     print(f"SmolLM2 in llama.cpp: {readable(real)}, estimated {readable(estimated)} ({estimated / real - 1:+.0%})")
     assert 0.9 < estimated / real < 1.2

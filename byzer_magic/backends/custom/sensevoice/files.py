@@ -74,7 +74,7 @@ def sensevoice(model_path: str | None) -> Folder:
     if path.is_file():
         raise BadParameter(_("{path} is a file.", path=path), _("Give its folder: {parent}.", parent=path.parent))
     if not any((path / name).is_file() for name in ("config.yaml", "configuration.json", "model.pt")):
-        form = files.look(model_path).format
+        form = files.inspect(model_path).format
         raise BadParameter(
             _("{path} is not a SenseVoice model: it is a {form} model.", path=path, form=form),
             _("Give a folder with a config.yaml."),

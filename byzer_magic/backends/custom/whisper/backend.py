@@ -126,7 +126,7 @@ class WhisperBackend(Backend):
 
 
 def _weights(setup: Setup) -> Weights:
-    weights = files.look(setup.model_path)
+    weights = files.inspect(setup.model_path)
     if weights.format not in ENGINES:
         raise BadParameter(
             _(

@@ -43,7 +43,7 @@ def check(setup: Setup) -> files.Weights:
         BadParameter: they contain another kind of model, lack a tokenizer, or parameters exclude each other.
         MissingExtra: a package is missing that the parameters or the weights need.
     """
-    weights = files.look(setup.model_path)
+    weights = files.inspect(setup.model_path)
     if weights.format in _OTHERS:
         raise BadParameter(
             _("{path} is not a text generation model ({format}).", path=weights.path, format=weights.format),

@@ -81,7 +81,7 @@ class VllmBackend(Backend):
     @classmethod
     def check(cls, setup: Setup) -> None:
         """Check that the files are a complete model and that values are among vLLM's choices."""
-        weights = files.look(setup.model_path)
+        weights = files.inspect(setup.model_path)
         if weights.format not in FORMATS:
             raise BadParameter(
                 _("{path} is a {format} model, which vLLM does not load.", path=weights.path, format=weights.format),
@@ -100,7 +100,7 @@ class VllmBackend(Backend):
         Raises:
             EngineFailed: vLLM could not; the message is the cause that its processes wrote.
         """
-        weights = files.look(setup.model_path)
+        weights = files.inspect(setup.model_path)
         threads = loading.prepare_environment(setup.cpus)
         vllm_engine.set_environment(threads, setup)
         defaults = {name: setup.params[name] for name in vllm_params.SAMPLING if name in setup.params}
