@@ -1,6 +1,6 @@
 """Which engine fits a model: what `--infer_backend auto` chooses, and why.
 
-Pure: from what the files say, the hardware, and the engines with what is installed of them.
+Pure: from the model's files, the hardware, and the engines with what is installed of them.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def choose(weights: Weights, hardware: Hardware, engines: Engines) -> Choice:
         engines: all engines, installed or not.
 
     Raises:
-        BadParameter: it is a model of a kind that no engine runs; the text says what it is.
+        BadParameter: no engine runs this kind of model; the message names the kind.
     """
     check(weights)
     _check_known(weights)
@@ -158,7 +158,7 @@ def check(weights: Weights) -> None:
     """Refuse a model that no engine runs.
 
     Raises:
-        BadParameter: it is one; the text says what it is.
+        BadParameter: no engine runs it; the message names its kind.
     """
     if weights.format == "gguf":
         _check_gguf(weights)
@@ -202,7 +202,7 @@ def _unsupported(weights: Weights, task: str, hint: str = "") -> BadParameter:
 
 
 def _check_known(weights: Weights) -> None:
-    """Refuse a folder whose configuration does not tell what it is; a user who names an engine may know better."""
+    """Refuse a folder whose configuration does not show what it is; a user who names an engine may know better."""
     if weights.format != "transformers" or generates_text(weights) or weights.architecture.endswith("Model"):
         return
     hint = _("If an engine supports it, name that engine: --infer_backend transformers (or vllm).")
@@ -232,7 +232,7 @@ def check_pair(name: str, weights: Weights, engines: Engines) -> None:
     """Refuse an engine that the user named when it cannot load the model.
 
     Raises:
-        BadParameter: it cannot; the hint is what can.
+        BadParameter: the engine cannot load it; the hint names those that can.
     """
     formats = engines[name].facts.formats if name in engines else (weights.format,)
     if weights.format in formats or ("gguf" in formats and any(weights.path.glob("*.gguf"))):

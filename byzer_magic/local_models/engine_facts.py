@@ -14,7 +14,7 @@ from pathlib import Path
 CPU, GPU = "CPU", "GPU"
 MB = 10**6
 HEADLESS = "headless"
-"""Stands, in `EngineFacts.auto`, for folders of transformers whose network has no head: it makes embeddings."""
+"""Denotes, in `EngineFacts.auto`, folders of transformers whose network has no head: it makes embeddings."""
 _TORCH_GPU = re.compile(r"^(?:cuda|hip)\b[^=\n]*= *['\"]", re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""What the files of a model say, read without loading it and without any engine.
+"""Facts from a model's files, read without loading it and without any engine.
 
 Safetensors: https://github.com/huggingface/safetensors#format. GGUF: see `byzer_magic.local_models.gguf`.
 """
@@ -59,7 +59,7 @@ class Weights:
     files: tuple[Path, ...] = ()
     """The files with weights."""
     config: dict[str, Any] = field(default_factory=dict, repr=False)
-    """Its config.json (or what stands for it)."""
+    """Its config.json (or its equivalent)."""
 
 
 def inspect(model_path: str | None, own_formats: Iterable[FileFormat] = ()) -> Weights:
@@ -70,7 +70,7 @@ def inspect(model_path: str | None, own_formats: Iterable[FileFormat] = ()) -> W
         own_formats: the formats of single engines, recognized besides `FORMATS`.
 
     Raises:
-        BadParameter: nothing is there, or nothing that is known as a model; damaged and missing files are named.
+        BadParameter: the path does not exist or is not a recognized model; damaged and missing files are named.
     """
     path = Path(model_path or "")
     try:
@@ -81,7 +81,7 @@ def inspect(model_path: str | None, own_formats: Iterable[FileFormat] = ()) -> W
             _("{path} cannot be read: {reason}.", path=err.filename or path, reason=err.strerror or err),
             _("Check its permissions."),
         ) from err
-    except (LookupError, TypeError, AttributeError, ValueError) as err:  # JSON of another shape than models have
+    except (LookupError, TypeError, AttributeError, ValueError) as err:  # JSON with an unexpected structure
         error = f"{type(err).__name__}: {err}"
         raise BadParameter(
             _("{path} has a configuration that is not a model's ({error}).", path=path, error=error),
@@ -228,7 +228,7 @@ def _form(path: Path, config: dict[str, Any]) -> tuple[str, str]:
 
 
 def _labels(config: dict[str, Any]) -> int:
-    """Return the classes that a model tells apart; transformers leaves out of a configuration that they are two."""
+    """Return the number of a model's classes; transformers omits it from a configuration when there are two."""
     return len(config.get("id2label") or ()) or int(config.get("num_labels") or 2)
 
 

@@ -1,4 +1,4 @@
-"""How much memory a model will need, estimated from what its files say and from the engine's measured facts.
+"""The memory that a model will need, estimated from its files and from the engine's measured facts.
 
 Weights in the data type that the engine computes in, keys and values for a context, and the engine's own processes.
 """
@@ -99,7 +99,7 @@ def estimate(weights: Weights, engine: Engine, hardware: Hardware, tokens: int |
 
 
 def per_token(config: dict[str, Any], element: int) -> int:
-    """Return the bytes of keys and values for one token, in all layers; 0 where the configuration does not tell.
+    """Return the bytes of keys and values for one token, in all layers; 0 where the configuration does not specify it.
 
     It is the most that there can be: layers that look back over a window, or keep a state instead, take less.
     """
@@ -107,7 +107,7 @@ def per_token(config: dict[str, Any], element: int) -> int:
     layers, heads, width = (_number(text, names) for names in (_LAYERS, _HEADS, _WIDTH))
     if not layers or not heads or not width:
         return 0
-    if rank := text.get("kv_lora_rank"):  # latent attention keeps one short vector instead
+    if rank := text.get("kv_lora_rank"):  # latent attention caches one low-rank vector instead
         return int(layers * (rank + text.get("qk_rope_head_dim", 0)) * element)
     size = _number(text, _HEAD_SIZE) or width // heads
     return 2 * layers * (_number(text, _CACHED_HEADS) or heads) * size * element
@@ -144,7 +144,7 @@ def _encodes(config: dict[str, Any]) -> bool:
 
 
 def parameters(weights: Weights) -> int:
-    """Return the number of parameters, guessed from the bytes where the files do not tell."""
+    """Return the number of parameters, guessed from the bytes where the files do not specify it."""
     return weights.parameters or weights.size // BYTES.get(weights.dtype, 4)
 
 

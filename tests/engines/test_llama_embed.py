@@ -176,7 +176,7 @@ async def test_rerank_refuses_invalid_requests(ranker: Any) -> None:
     ("params", "model", "words"),
     [
         ({"driver": "llama-cpp-python"}, "rerank.gguf", "llama-cpp-python does not support reranking"),
-        ({"pooling_type": "0"}, "embed.gguf", "pooling_type=0 returns a vector per token"),
+        ({"pooling_type": "0"}, "embed.gguf", "pooling_type=0 returns an embedding per token"),
         ({"clip_model_path": "x.gguf"}, "embed.gguf", "clip_model_path cannot be used with an embedding model"),
     ],
 )

@@ -1,7 +1,7 @@
 """Embeddings by BGE and other sentence-transformers models on disk.
 
 What the models were trained with (first token, length 1, an instruction before queries):
-https://github.com/FlagOpen/FlagEmbedding. EmbeddingBatch come batch by batch, so that a cancel need not wait for all.
+https://github.com/FlagOpen/FlagEmbedding. Embeddings come in batches, so that a cancellation need not wait for all.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ INPUT_TYPES = ("query", "document", "passage")
 
 
 class BgeBackend(Backend):
-    """Turn texts into vectors with a local model."""
+    """Embed texts with a local model."""
 
     info: ClassVar[Info] = Info(
         kind="custom/bge",
@@ -49,7 +49,7 @@ class BgeBackend(Backend):
             Param(name="normalize", kind="bool", default=True, aliases=("normalize_embeddings",),
                   help=_("normalize embeddings to length 1 (some models do so by themselves)")),
             Param(name="pooling", choices=("cls", "mean"), aliases=("pooling_mode",),
-                  help=_("pooling of token vectors, for folders without modules.json (default cls, as in BGE)")),
+                  help=_("pooling of token embeddings, for folders without modules.json (default cls, as in BGE)")),
             Param(name="query_instruction", aliases=("query_instruction_for_retrieval",),
                   help=_("prefix of queries (input_type=query); may be empty (default: the model's)")),
         ),
@@ -107,25 +107,25 @@ class BgeBackend(Backend):
         self._model = None
 
     async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
-        """Yield the vectors batch by batch, in the order of the texts; those that were cut are named.
+        """Yield the embeddings in batches, in the order of the texts; truncated ones are reported.
 
         Raises:
-            BadRequest: an option is unknown, or its value cannot be.
+            BadRequest: an option is unknown, or its value is invalid.
         """
         options = sentence_models.asked(request.options, OPTIONS, "Embedding")
         wanted = sentence_models.number(options, "dimensions", self._dimensions)
         prompt = self._before(options)
 
         def work(emit: Emit, stopped: threading.Event) -> None:
-            for vectors in self._vectors(request.texts, prompt, wanted, stopped):
-                emit(vectors)
+            for embeddings in self._embeddings(request.texts, prompt, wanted, stopped):
+                emit(embeddings)
 
         async with aclosing(self._turns.run(work)) as items:
             async for item in items:
                 yield item
 
     def _before(self, options: Mapping[str, Any]) -> str:
-        """Return what a request wants before each of its texts."""
+        """Return the prefix that a request asks for before each of its texts."""
         given = options.get("query_instruction")
         kind = sentence_models.choice("input_type", options.get("input_type", "document" if given is None else "query"),
                                 INPUT_TYPES)  # fmt: skip
@@ -138,10 +138,10 @@ class BgeBackend(Backend):
             )
         return (self._instruction if given is None else given) if kind == "query" else ""
 
-    def _vectors(
+    def _embeddings(
         self, texts: Sequence[str], prompt: str, wanted: int | None, stopped: threading.Event
     ) -> Iterator[EmbeddingBatch]:
-        import numpy as np  # 70 ms, and only vectors need it
+        import numpy as np  # 70 ms, and only embeddings need it
 
         for start in range(0, len(texts), self._batch * BATCHES_SORTED):
             some = texts[start : start + self._batch * BATCHES_SORTED]
@@ -158,7 +158,7 @@ class BgeBackend(Backend):
                 yield self._packed(start + first, table[part], counts[part].tolist(), wanted)
 
     def _read(self, texts: list[str], prompt: str) -> tuple[Any, list[int]]:
-        """Return the vectors of a batch, and the tokens of its texts before any was cut."""
+        """Return the embeddings of a batch, and the tokens of its texts before truncation."""
         rows = self._model.encode(texts, prompt=prompt, batch_size=len(texts), show_progress_bar=False)
         return rows, sentence_models.lengths(self._model, [prompt + text for text in texts])
 
@@ -201,7 +201,7 @@ def _weights(setup: Setup) -> Weights:
 
 
 def instruction(weights: Weights, params: Mapping[str, Any]) -> str:
-    """Return what stands before queries: the parameter's, what the model says, or what its family was trained with.
+    """Return the prefix of queries: the parameter's, the model's own, or the one its family was trained with.
 
     bge-m3 (XLM-RoBERTa) was trained without.
     """
@@ -209,7 +209,7 @@ def instruction(weights: Weights, params: Mapping[str, Any]) -> str:
         return str(params["query_instruction"])
     about = weights.path / "config_sentence_transformers.json"
     prompts = (files.read_json(about) if about.is_file() else {}).get("prompts") or {}
-    if prompts.get("query"):  # sentence-transformers itself writes an empty one where nobody gave any
+    if prompts.get("query"):  # sentence-transformers itself writes an empty one where none was given
         return str(prompts["query"])
     if weights.config.get("model_type") == "xlm-roberta":
         return ""

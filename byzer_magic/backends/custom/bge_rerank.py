@@ -82,10 +82,10 @@ class BgeRerankBackend(Backend):
         self._model = None
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
-        """Yield the documents in their order, once all have been read; those that were cut are named.
+        """Yield the ranking, once all documents have been scored; truncated ones are reported.
 
         Raises:
-            BadRequest: an option is unknown, or its value cannot be.
+            BadRequest: an option is unknown, or its value is invalid.
         """
         most = sentence_models.number(sentence_models.asked(request.options, ("top_n",), "Reranking"), "top_n")
         documents = request.documents
@@ -111,7 +111,7 @@ class BgeRerankBackend(Backend):
         yield Ranking(scores[:most], Usage(tokens), Truncation(long, limit) if long and limit else None)
 
     def _read(self, query: str, documents: Sequence[str]) -> tuple[list[float], list[int]]:
-        """Return the scores of a batch, and the tokens of each document with the query before any was cut."""
+        """Return the scores of a batch, and the tokens of each document with the query before truncation."""
         pairs = [(query, document) for document in documents]
         scores = self._model.predict(
             pairs, batch_size=len(pairs), activation_fn=self._last, show_progress_bar=False

@@ -88,7 +88,7 @@ VOICE = FileFormat(name="piper", pattern="*.onnx", companion=".json", title=_("a
 
 
 def _devices(_package: Distribution) -> tuple[str, ...]:
-    """Return what Piper runs on: what the installed build of ONNX Runtime does, whose name alone says it."""
+    """Return the devices that Piper runs on: those of the installed build of ONNX Runtime, by its name."""
     from importlib import metadata
 
     try:
@@ -154,15 +154,15 @@ class PiperBackend(Backend):
         return cls(voice, engine, setup)
 
     async def close(self) -> None:
-        """Stop what is being spoken, then free the voice."""
+        """Stop the running synthesis, then free the voice."""
         await self._turns.close()
         self._engine = None
 
     async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
-        """Yield the text as one sound file, sentence by sentence; closing the iterator stops after a sentence.
+        """Yield the text as one audio file, sentence by sentence; closing the iterator stops after a sentence.
 
         Raises:
-            BadRequest: there is nothing to say, or an option is unknown or has a value that cannot be.
+            BadRequest: the text is empty, or an option is unknown or has an invalid value.
         """
         options = _checked({**self._defaults, **_asked(request.options)}, self._voice, BadRequest)
         pieces = split(without_lone_surrogates(request.text), LONGEST)
@@ -172,26 +172,26 @@ class PiperBackend(Backend):
         def work(emit: Emit, stopped: threading.Event) -> None:
             self._say(pieces, options, emit, stopped)
 
-        async with aclosing(self._turns.run(work)) as sounds:
-            async for sound in sounds:
-                yield sound
+        async with aclosing(self._turns.run(work)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     def _say(self, pieces: list[str], options: Mapping[str, Any], emit: Emit, stopped: threading.Event) -> None:
         form = options.get("response_format", "wav")
         file = audio_encoder.writer(form, self._voice.rate)
         silence = bytes(2 * int(options.get("sentence_silence", PAUSE_SECONDS) * self._voice.rate))
-        spoken = False
+        has_audio = False
         for piece in pieces:
             for sentence in self._engine.synthesize(piece, self._manner(options)):
                 if stopped.is_set():
                     return
-                spoken = True
-                for sound in audio_chunks(file.add(sentence.audio_int16_bytes + silence), audio_encoder.MIMES[form]):
-                    emit(sound)
-        if not spoken:
-            raise BadRequest(_("The text has nothing that can be spoken."), _("Send text with words."))
-        for sound in audio_chunks(file.end(), audio_encoder.MIMES[form]):
-            emit(sound)
+                has_audio = True
+                for chunk in audio_chunks(file.add(sentence.audio_int16_bytes + silence), audio_encoder.MIMES[form]):
+                    emit(chunk)
+        if not has_audio:
+            raise BadRequest(_("The text has nothing to speak."), _("Send text with words."))
+        for chunk in audio_chunks(file.end(), audio_encoder.MIMES[form]):
+            emit(chunk)
 
     def _manner(self, options: Mapping[str, Any]) -> Any:
         from piper import SynthesisConfig
@@ -283,7 +283,7 @@ def _checked(options: Mapping[str, Any], voice: Voice, refused: type[ByzerError]
     """Return the options with their values as they are used.
 
     Raises:
-        ByzerError: a value cannot be; of the kind `refused`.
+        ByzerError: a value is invalid; of the class `refused`.
     """
     found = dict(options)
     for name, (low, high) in _BOUNDS.items():

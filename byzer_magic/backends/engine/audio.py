@@ -18,11 +18,11 @@ RATE = 16_000
 """Sample rate of speech models, in Hz."""
 
 
-def samples(sound: Media, rate: int = RATE, stopped: threading.Event | None = None) -> Any:
+def samples(media: Media, rate: int = RATE, stopped: threading.Event | None = None) -> Any:
     """Return decoded audio: mono samples.
 
     Args:
-        sound: the file.
+        media: the file.
         rate: sample rate of the result, in Hz.
         stopped: ends the decoding when set; the result is then what was decoded so far.
 
@@ -36,13 +36,13 @@ def samples(sound: Media, rate: int = RATE, stopped: threading.Event | None = No
     import numpy as np
 
     try:
-        parts = list(_decoded(sound.data, rate, stopped or threading.Event()))
+        parts = list(_decoded(media.data, rate, stopped or threading.Event()))
     except (av.FFmpegError, ValueError) as err:
         raise BadRequest(
             _(
                 "The audio ({mime}, {count_data} bytes) cannot be decoded: {getattr}.",
-                mime=sound.mime,
-                count_data=len(sound.data),
+                mime=media.mime,
+                count_data=len(media.data),
                 getattr=getattr(err, "strerror", err),
             ),
             _("Send a complete WAV, MP3, M4A, FLAC, OGG, AAC or WebM file."),
@@ -50,7 +50,7 @@ def samples(sound: Media, rate: int = RATE, stopped: threading.Event | None = No
     found = np.concatenate(parts) if parts else np.zeros(0, np.float32)
     if not found.size and not (stopped and stopped.is_set()):
         raise BadRequest(
-            _("The file has no audio ({mime}, {count_data} bytes).", mime=sound.mime, count_data=len(sound.data)),
+            _("The file has no audio ({mime}, {count_data} bytes).", mime=media.mime, count_data=len(media.data)),
             _("Record it again."),
         )
     found = np.nan_to_num(found, posinf=0.0, neginf=0.0)
@@ -65,7 +65,7 @@ def _decoded(data: bytes, rate: int, stopped: threading.Event) -> Iterator[Any]:
         if not container.streams.audio:
             return
         mixer = _Mixer(rate)
-        heard, fault = False, None
+        any_decoded, fault = False, None
         for packet in container.demux(container.streams.audio[0]):
             if stopped.is_set():
                 return
@@ -75,10 +75,10 @@ def _decoded(data: bytes, rate: int, stopped: threading.Event) -> Iterator[Any]:
                 fault = err
                 continue
             for frame in frames:
-                heard = True
+                any_decoded = True
                 yield from mixer.add(frame)
         yield from mixer.end()
-        if fault and not heard:
+        if fault and not any_decoded:
             raise fault
 
 

@@ -15,7 +15,7 @@ CODECS = {
     "aac": ("adts", "aac", {}),
 }
 """Container, codec and settings of the formats that are compressed."""
-WHOLE = ("flac",)
+BUFFERED = ("flac",)
 """Formats whose header has the duration, which players require: they are returned at the end."""
 MIMES = {
     "wav": "audio/wav",
@@ -77,7 +77,7 @@ class _Compressed:
         import av
 
         container, codec, settings = CODECS[form]
-        self._sink: Any = io.BytesIO() if form in WHOLE else _Sink()
+        self._sink: Any = io.BytesIO() if form in BUFFERED else _Sink()
         self._rate = rate
         self._file: Any = av.open(self._sink, "w", format=container, options=settings)
         self._stream: Any = self._file.add_stream(codec, OPUS_RATE if codec == "libopus" else rate, layout="mono")

@@ -75,29 +75,29 @@ def _short(text: str, most: int = 300) -> str:
 
 
 @contextlib.contextmanager
-def watched(report: Report, stage: str, size: int, said: Callable[[], str] = str) -> Iterator[None]:
+def watched(report: Report, stage: str, size: int, output: Callable[[], str] = str) -> Iterator[None]:
     """Report `stage` while the block runs, with the memory that this process and its children have allocated since.
 
     Args:
         report: takes the progress.
         stage: what is loading.
         size: bytes of the weights, to compare the memory with.
-        said: returns the engine's output, whose last message is shown.
+        output: returns the engine's output, whose last message is shown.
     """
     done = threading.Event()
     start = memory()
 
-    def look() -> None:
+    def poll() -> None:
         while not done.wait(LOOK_SECONDS):
             taken = max(0, memory() - start)
-            last = _MESSAGE.findall(said())[-1:]
+            last = _MESSAGE.findall(output())[-1:]
             amounts = _(
                 "{taken} MB in memory, {size} MB on disk", taken=f"{taken / 1e6:,.0f}", size=f"{size / 1e6:,.0f}"
             )
             report(stage, None, join(amounts, *last, separator=_("; ")))
 
     report(stage)
-    watcher = threading.Thread(target=look, name="loading", daemon=True)
+    watcher = threading.Thread(target=poll, name="loading", daemon=True)
     watcher.start()
     try:
         yield
@@ -120,7 +120,7 @@ def captured_output() -> Iterator[Callable[[], str]]:
             if stat.S_ISREG(status.st_mode):
                 marks[number] = status.st_size
 
-    def said() -> str:
+    def output() -> str:
         text = ""
         for number, start in marks.items():
             with contextlib.suppress(OSError), Path(f"/proc/self/fd/{number}").open("rb") as file:
@@ -128,7 +128,7 @@ def captured_output() -> Iterator[Callable[[], str]]:
                 text += file.read().decode(errors="replace")
         return text
 
-    yield said
+    yield output
 
 
 def cause(text: str) -> str:

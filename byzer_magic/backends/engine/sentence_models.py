@@ -48,7 +48,7 @@ def check(setup: Setup, weights: Weights, length: str) -> None:
     """Check the tokenizer and the shared parameters; `length` is the name of the one for the maximum length.
 
     Raises:
-        BadParameter: there is no tokenizer, or a number is out of range.
+        BadParameter: the tokenizer is missing, or a number is out of range.
     """
     files.need_tokenizer(weights)
     if setup.params["batch_size"] < 1:

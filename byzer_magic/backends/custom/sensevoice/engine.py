@@ -38,10 +38,10 @@ def captured_stdout() -> Iterator[Callable[[], str]]:
     """Return a function that returns what FunASR has printed, which goes to stderr; undo its logging setup."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    said = _Copied()
+    output = _Copied()
     try:
-        with contextlib.redirect_stdout(said):
-            yield said.getvalue
+        with contextlib.redirect_stdout(output):
+            yield output.getvalue
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
@@ -94,7 +94,7 @@ def load(folder: Folder, detector: Detector | None, params: Mapping[str, Any], t
     code = Path(params.get("remote_code", folder.path / "model.py")).expanduser()
     if trusted and code.is_file():
         more["remote_code"] = str(code)
-    with captured_stdout() as said:
+    with captured_stdout() as output:
         try:
             model = AutoModel(
                 model=str(folder.path),
@@ -109,12 +109,12 @@ def load(folder: Folder, detector: Detector | None, params: Mapping[str, Any], t
                 **more,
             )
         except Exception as err:
-            raise _explained(said(), err) from err
-    if "remote_code" in more and (found := _CODE.search(said())):
+            raise _explained(output(), err) from err
+    if "remote_code" in more and (found := _CODE.search(output())):
         raise EngineFailed(
             _("The model's own code cannot be loaded: {found}.", found=found[1][:300]), _("Check remote_code.")
         )
-    _check_complete(said(), model)
+    _check_complete(output(), model)
     return Recognizer(model, params)
 
 
@@ -123,9 +123,9 @@ _MISSING = re.compile(r"^Warning, miss key in ckpt: ([^,]+), (.+)$", re.MULTILIN
 _CODE = re.compile(r"^Loading remote code failed: (.+)$", re.MULTILINE)
 
 
-def _explained(said: str, err: Exception) -> Exception:
+def _explained(output: str, err: Exception) -> Exception:
     """Return the error that FunASR printed instead of raising it, or the one it raised."""
-    if found := _FETCH.search(said):
+    if found := _FETCH.search(output):
         return EngineFailed(
             _("FunASR could not download {found}: {found2}.", found=found[1], found2=found[2][:300]),
             _(
@@ -136,9 +136,9 @@ def _explained(said: str, err: Exception) -> Exception:
     return err
 
 
-def _check_complete(said: str, model: Any) -> None:
+def _check_complete(output: str, model: Any) -> None:
     """Refuse a model with missing weights: FunASR only prints that, and continues with random ones."""
-    missing = _MISSING.findall(said)
+    missing = _MISSING.findall(output)
     if missing:
         models = (model.model, model.vad_model)
         total = sum(len(found.state_dict()) for found in models if found is not None)
@@ -220,7 +220,7 @@ class Recognizer:
                 cache=cache,
                 is_streaming_input=False,
                 is_final=end == len(samples),
-                # the last block may be a little longer, and must not be cut in two
+                # the last block may be a little longer, and must not be split
                 chunk_size=1000 * max(BLOCK_SECONDS, -(-(end - start + 1) // RATE)),
             )
 
@@ -239,7 +239,7 @@ class Recognizer:
 
     def _detected(self, samples: Any, **more: Any) -> list[Span]:
         model = self._model
-        settings = dict(model.vad_kwargs)  # `inference` keeps what it is told in there
+        settings = dict(model.vad_kwargs)  # `inference` stores its arguments in there
         [found] = model.inference(samples, model=model.vad_model, kwargs=settings, **more)
         return [(int(start), int(end)) for start, end in found["value"]]
 

@@ -1,4 +1,4 @@
-"""FunASR's folders: what must be in them, and where a voice activity detector may lie on this machine.
+"""FunASR's folders: what must be in them, and where a voice activity detector may be on this machine.
 
 Laid out as published: https://huggingface.co/FunAudioLLM/SenseVoiceSmall, https://huggingface.co/funasr/fsmn-vad.
 """
@@ -37,7 +37,7 @@ _PARTS = {
     "normalisation": ("am.mvn", ("frontend_conf", "cmvn_file")),
     "tokenizer": ("bpe.model", ("tokenizer_conf", "bpemodel")),
 }
-"""The files of a folder, and where its configuration.json says which they are when they have other names."""
+"""The files of a folder, and the fields of its configuration.json that name them when they have other names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def sensevoice(model_path: str | None) -> Folder:
     """Return the folder of a SenseVoice.
 
     Raises:
-        BadParameter: it is none, or files are missing, which are named.
+        BadParameter: it is not one, or files are missing; the message names them.
     """
     path = files.existing(model_path)
     if path.is_file():
@@ -93,7 +93,7 @@ def sensevoice(model_path: str | None) -> Folder:
 
 
 def folder(path: Path, *, tokenizer: bool = False) -> Folder:
-    """Return what lies in a folder, when all that FunASR reads is there; what lacks it would leave out in silence.
+    """Return a folder's content, when all that FunASR reads is there; it would silently do without missing files.
 
     Raises:
         BadParameter: files are missing, which are named, or are not what they should be.
@@ -235,7 +235,7 @@ def remote(name: str, hub: str, beside: Path) -> Detector:
     FunASR itself would try for minutes, and then go on without.
 
     Raises:
-        EngineFailed: none can be reached: the text says where a folder was looked for, the hint what to download.
+        EngineFailed: no hub can be reached; the message names the folders searched, the hint what to download.
     """
     asked = [hub] if hub else list(HUBS)
     faults = []
@@ -243,7 +243,7 @@ def remote(name: str, hub: str, beside: Path) -> Detector:
         fault = unreachable(found)
         if not fault:
             return Detector(IDS[found] if name in (FSMN, *IDS.values()) else name, found)
-        faults.append(_("{url}: {reason}", url=address(found), reason=fault))
+        faults.append(_("{url}: {reason}", url=hub_url(found), reason=fault))
     there = IDS[asked[0]] if name == FSMN else name
     looked = ", ".join(str(place) for place in (beside, beside.parent, *_modelscope_roots(), _hugging_face()))
     command = f"modelscope download --model {there}" if asked[0] == "ms" else f"hf download {there}"
@@ -265,7 +265,7 @@ def remote(name: str, hub: str, beside: Path) -> Detector:
     )
 
 
-def address(hub: str) -> str:
+def hub_url(hub: str) -> str:
     """Return where a hub is."""
     variable, usual = HUBS[hub]
     found = os.environ.get(variable) or usual
@@ -281,11 +281,11 @@ def unreachable(hub: str) -> str:
 
     def settings() -> None:
         try:
-            with urllib.request.urlopen(address(hub), timeout=REACH_SECONDS):  # noqa: S310 - a setting of this machine
+            with urllib.request.urlopen(hub_url(hub), timeout=REACH_SECONDS):  # noqa: S310 - a setting of this machine
                 answers.put("")
         except urllib.error.HTTPError as err:
             err.close()
-            answers.put("")  # somebody answers, and that is the question
+            answers.put("")  # any response will do: the hub is reachable
         except (OSError, ValueError) as err:
             reason = getattr(err, "reason", err)
             answers.put(late if isinstance(reason, TimeoutError) else str(reason))

@@ -140,7 +140,7 @@ def check(params: Mapping[str, Any]) -> None:
     """Check what `Param` cannot: parameters that need each other, and the range of numbers.
 
     Raises:
-        BadParameter: a setting means nothing as it stands.
+        BadParameter: a setting has no effect, or is out of range.
     """
     vad = {name.removeprefix(VAD) for name in params if name.startswith(VAD)}
     if vad and "vad_model" not in params:

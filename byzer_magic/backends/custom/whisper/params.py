@@ -18,7 +18,7 @@ from byzer_magic.i18n import lazy_gettext as _
 FORMATS = ("text", "json", "verbose_json")
 TASKS = ("transcribe", "translate")
 LADDER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""Temperatures at which a window is decoded, one after the other, while the result looks wrong."""
+"""Temperatures at which a window is decoded, one after the other, while the result is implausible."""
 WINDOW_SECONDS = 30.0
 """Length of Whisper's window; fixed by the model."""
 ENGLISH_VOCABULARY = 51864
@@ -71,7 +71,7 @@ OPTIONS = (
     Param(
         name="temperature",
         help=_(
-            "sampling temperature: starts at 0 and rises to 1 when a result looks wrong; a JSON list gives all steps"
+            "sampling temperature: starts at 0 and rises to 1 when a result is implausible; a JSON list gives all steps"
         ),
         kind="json",
     ),
@@ -163,7 +163,7 @@ def asked(defaults: Mapping[str, Any], options: Mapping[str, Any], *, english_on
     """Return the settings of a request: its options, else the deployment's parameters.
 
     Raises:
-        BadRequest: an option is unknown, has a value that cannot be, or is beyond the model.
+        BadRequest: an option is unknown, invalid, or not supported by the model.
     """
     given = {name: value for name, value in options.items() if value is not None and name not in _IGNORED}
     given |= given.pop("extra_body", {})
@@ -242,7 +242,7 @@ def code(language: str, refused: type[ByzerError] = BadParameter) -> str:
     """Return the code of a language that is given as a code (`en`, `pt-BR`, `<|en|>`) or a name.
 
     Raises:
-        ByzerError: Whisper does not know it; of the kind `refused`.
+        ByzerError: Whisper does not know it; of the class `refused`.
     """
     low = str(language).strip().strip("<|>").lower()
     by_name = {name: short for short, name in LANGUAGES.items()} | _OTHER_NAMES
@@ -272,7 +272,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _typed(param: Param, value: Any) -> Any:
-    """Return an option's value as its type; text may stand for anything (`%%chat --params temperature=0.2`)."""
+    """Return an option's value as its type; any type may be given as text (`%%chat --params temperature=0.2`)."""
     kinds: dict[str, tuple[type, ...]] = {"text": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
     wanted = kinds.get(param.kind, (int, float, list, tuple))
     if isinstance(value, str) or (param.choices and not isinstance(value, str)):

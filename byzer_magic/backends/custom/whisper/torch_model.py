@@ -1,7 +1,7 @@
 """Whisper in transformers: one window after the other, each stoppable between two tokens.
 
-Not through transformers' pipeline or its long-form generation: the former wants ffmpeg and guesses at where chunks
-meet, the latter gives nothing before the whole sound is done. What decodes a window is transformers' `generate`.
+Not through transformers' pipeline or its long-form generation: the former requires ffmpeg and guesses at where chunks
+meet, the latter returns nothing before all audio is processed. What decodes a window is transformers' `generate`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from byzer_magic.errors import BadRequest, EngineFailed
 from byzer_magic.i18n import lazy_gettext as _
 
 UNSURE_TEMPERATURE = 0.5
-"""What was found above it is no context for the next window."""
+"""Above this temperature, a result is not used as context for the next window."""
 
 
 def english_only(generation: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
-    """Return what a folder's generation_config.json says, or else what its vocabulary does."""
+    """Return whether a folder's generation_config.json, or else its vocabulary, is English-only."""
     many = generation.get("is_multilingual", config.get("vocab_size", 0) > ENGLISH_VOCABULARY)
     return not many
 
@@ -151,7 +151,7 @@ class TorchWhisper:
             window = samples[round(at * RATE) : round((at + self._window) * RATE)]
             encoded = self._encoded(window)
             try:
-                found = self._heard(encoded, history, settings, stopped)
+                found = self._decoded(encoded, history, settings, stopped)
             except Stopped:
                 return
             if found is None:
@@ -167,12 +167,12 @@ class TorchWhisper:
         self, encoded: Any, parts: Sequence[Part], at: float, samples: int, settings: Settings
     ) -> Iterator[DecodedSegment]:
         """Yield the parts of a window that begins `at`, with their words where they are wanted."""
-        whole = [token for _, _, tokens in parts for token in tokens]
+        tokens_so_far = [token for _, _, tokens in parts for token in tokens]
         starts: list[float] = []
-        if settings.word_timestamps and whole:
+        if settings.word_timestamps and tokens_so_far:
             lead = [*self._prompt([], settings), self._tokens.begin - 1]
             with self._torch.inference_mode():
-                tokens = [*lead, *whole, self._tokens.end]
+                tokens = [*lead, *tokens_so_far, self._tokens.end]
                 starts = word_timestamps.times(self._model, self._heads, encoded, tokens, len(lead), samples)
         for start, end, tokens in parts:
             text = self._text(tokens)
@@ -185,7 +185,7 @@ class TorchWhisper:
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
-    def _heard(
+    def _decoded(
         self, encoded: Any, history: Sequence[int], settings: Settings, stopped: threading.Event
     ) -> _Found | None:
         """Return the text of a window, decoded at rising temperatures until it is plausible; None is silence."""
@@ -226,7 +226,7 @@ class TorchWhisper:
             return self._model(encoder_outputs=(encoded,), decoder_input_ids=ids, use_cache=False).logits[0].float()
 
     def _silence(self, encoded: Any, prompt: Sequence[int]) -> float:
-        """Return the probability that nobody speaks."""
+        """Return the probability that there is no speech."""
         scores = self._scores(encoded, prompt)[prompt.index(self._tokens.start)]
         return float(scores.softmax(-1)[self._tokens.no_speech])
 
@@ -251,7 +251,7 @@ class TorchWhisper:
         longest = self._model.config.max_target_positions
         more = {name: value for name, value in settings.more.items() if name != "length_penalty" or beams > 1}
         ids = self._torch.tensor([prompt], device=encoded.device)
-        output = GenerationMixin.generate(  # Whisper's own would hear a window to its end in several rounds
+        output = GenerationMixin.generate(  # Whisper's own would decode a window to its end in several rounds
             self._model,
             encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
             decoder_input_ids=ids,

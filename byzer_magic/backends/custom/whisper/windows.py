@@ -80,7 +80,7 @@ def transcript(engine: Engine, samples: Any, settings: Settings, stopped: thread
         stopped: ends the iterator when set.
     """
     timeline = Timeline(_speech(samples, stopped) if settings.vad_filter else [(0, len(samples))])
-    speech = timeline.cut(samples)
+    speech = timeline.speech(samples)
     words: list[dict[str, Any]] = []
     language = settings.language
     if len(speech) >= SHORTEST_SECONDS * RATE and not stopped.is_set():
@@ -137,7 +137,7 @@ class Timeline:
         self._parts = parts
         self._ends = list(itertools.accumulate(end - start for start, end in parts))
 
-    def cut(self, samples: Any) -> Any:
+    def speech(self, samples: Any) -> Any:
         """Return the speech alone, concatenated."""
         import numpy as np
 
@@ -180,7 +180,7 @@ def split(tokens: Sequence[int], begin: int, seconds: float) -> tuple[list[Part]
         seconds: length of the window.
     """
     pairs = [at for at in range(1, len(tokens)) if tokens[at - 1] >= begin and tokens[at] >= begin]
-    whole = len(tokens) > 1 and tokens[-2] < begin <= tokens[-1]
+    complete = len(tokens) > 1 and tokens[-2] < begin <= tokens[-1]
 
     def time(token: int) -> float:
         return min((token - begin) * TICK_SECONDS, seconds)
@@ -189,11 +189,11 @@ def split(tokens: Sequence[int], begin: int, seconds: float) -> tuple[list[Part]
         times = [token for token in tokens if token >= begin]
         end = time(times[-1]) if times and times[-1] > begin else seconds
         return [(0.0, end, [token for token in tokens if token < begin])], seconds
-    cuts = [0, *pairs, *([len(tokens)] if whole else [])]
+    cuts = [0, *pairs, *([len(tokens)] if complete else [])]
     parts = [tokens[start:end] for start, end in itertools.pairwise(cuts)]
     found = [(time(part[0]), time(part[-1]), [token for token in part if token < begin]) for part in parts]
     after = time(tokens[pairs[-1] - 1])
-    return found, seconds if whole or after <= 0 else after
+    return found, seconds if complete or after <= 0 else after
 
 
 def repetitive(text: str, limit: float) -> bool:

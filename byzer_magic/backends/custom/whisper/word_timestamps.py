@@ -1,7 +1,7 @@
 """The time of each word, from the cross-attention of Whisper's decoder: for transformers.
 
 The path through the attention of the heads that follow the speech (`alignment_heads` of the folder's
-generation_config.json) is found by dynamic time warping. faster-whisper does this by itself.
+generation_config.json) is found by dynamic time warping. faster-whisper has this built in.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def times(model: Any, heads: Sequence[Sequence[int]] | None, encoded: Any, token
     if model.config._attn_implementation != "eager":
         model.set_attn_implementation("eager")
     ids = torch.tensor([list(tokens)], device=encoded.device)
-    looks = model(encoder_outputs=(encoded,), decoder_input_ids=ids, output_attentions=True, use_cache=False)
-    layers = looks.cross_attentions
+    output = model(encoder_outputs=(encoded,), decoder_input_ids=ids, output_attentions=True, use_cache=False)
+    layers = output.cross_attentions
     chosen = heads or [(layer, head) for layer in range(len(layers) // 2, len(layers))
                        for head in range(layers[0].shape[1])]  # fmt: skip
     frames = max(1, round(samples / RATE / TICK_SECONDS))
     weights = torch.stack([layers[layer][0, head, :, :frames] for layer, head in chosen]).float()
     weights = (weights - weights.mean(1, keepdim=True)) / weights.std(1, keepdim=True, correction=0).clamp_min(1e-9)
-    matrix = _smoothed(weights).mean(0)[first - 1 : -1]  # a row looks at the token that comes after it
+    matrix = _smoothed(weights).mean(0)[first - 1 : -1]  # a row attends to the token after it
     return [frame * TICK_SECONDS for frame in _starts(-matrix.cpu().numpy())]
 
 

@@ -183,10 +183,10 @@ class _Follow(StoppingCriteria):  # type: ignore[misc]  # transformers publishes
         self._group = group
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        said = torch.empty((2, len(input_ids)), dtype=torch.long)
-        dist.broadcast(said, src=0, group=self._group)
-        input_ids[:, -1] = said[0].to(input_ids.device)
-        return said[1].bool().to(input_ids.device)
+        received = torch.empty((2, len(input_ids)), dtype=torch.long)
+        dist.broadcast(received, src=0, group=self._group)
+        input_ids[:, -1] = received[0].to(input_ids.device)
+        return received[1].bool().to(input_ids.device)
 
 
 def follow(order: IO[bytes]) -> None:

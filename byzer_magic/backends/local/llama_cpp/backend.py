@@ -25,7 +25,7 @@ from byzer_magic.backends.local.llama_cpp import load as llama_load, requests as
 from byzer_magic.backends.local.llama_cpp.driver import RANK, Driver, Load
 from byzer_magic.backends.local.llama_cpp.driver_xllamacpp import refusal
 from byzer_magic.backends.local.llama_cpp.params import BATCH, CHAT, CONTEXT, CONTEXT_UNIT, EMBED_CONTEXT, PARAMS
-from byzer_magic.backends.openai import schema as wire
+from byzer_magic.backends.openai import schema as openai_schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadRequest, StreamTruncated
 from byzer_magic.i18n import lazy_gettext as _
@@ -114,7 +114,7 @@ class LlamaCppBackend(Backend):
         report(_("model loaded"), 1.0)
         defaults = {name: setup.params[name] for name in CHAT if name in setup.params}
         if "stop" in defaults:
-            defaults["stop"] = wire.text_or_json(defaults["stop"])
+            defaults["stop"] = openai_schema.text_or_json(defaults["stop"])
         return cls(driver, load, defaults)
 
     async def close(self) -> None:
@@ -143,7 +143,7 @@ class LlamaCppBackend(Backend):
                 async for chunk in chunks:
                     yield chunk
             else:
-                yield wire.merged([chunk async for chunk in chunks])
+                yield openai_schema.merged([chunk async for chunk in chunks])
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         asked = {name: value for name, value in request.options.items() if value is not None}
@@ -153,7 +153,7 @@ class LlamaCppBackend(Backend):
         defaults = dict(self._defaults)
         if asked.get("grammar") or asked.get("tools"):
             defaults.pop("response_format", None)  # what a request asks for itself goes before
-        messages = wire.messages(request.messages)
+        messages = openai_schema.messages(request.messages)
         return llama_requests.constrained({**defaults, **asked, "messages": messages})
 
     async def _generate(self, body: dict[str, Any]) -> AsyncGenerator[ChatChunk, None]:
@@ -173,7 +173,7 @@ class LlamaCppBackend(Backend):
             )
 
     async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
-        """Yield the vectors of the texts, batch after batch, each of length 1 unless `embd_normalize` is -1.
+        """Yield the embeddings of the texts in batches, each normalized to length 1 unless `embd_normalize` is -1.
 
         Raises:
             ContextTooLong: a text is longer than the context.
@@ -186,8 +186,8 @@ class LlamaCppBackend(Backend):
             for start, texts in _batches(request.texts):
                 if stopped.is_set():
                     return
-                rows, tokens = self._driver.vectors(texts)
-                emit(_vectors(start, rows, tokens, normal=normal))
+                rows, tokens = self._driver.embeddings(texts)
+                emit(_batch(start, rows, tokens, normal=normal))
 
         async with aclosing(self._turns.run(work)) as items:
             async for item in items:
@@ -227,13 +227,13 @@ class LlamaCppBackend(Backend):
 def _chunk(item: dict[str, Any]) -> ChatChunk | None:
     """Return what a driver emitted as our chunk, or raise it as our error."""
     try:
-        return wire.chunk_of(wire.checked(msgspec.convert(item, wire.Body)))
+        return openai_schema.chunk_of(openai_schema.checked(msgspec.convert(item, openai_schema.Body)))
     except ErrorResponse as fault:
         raise refusal(fault.error) from fault
 
 
 def _normal(options: Mapping[str, Any]) -> bool:
-    """Return whether vectors are brought to length 1, llama.cpp's option `embd_normalize`.
+    """Return whether embeddings are normalized to length 1: llama.cpp's option `embd_normalize`.
 
     Raises:
         BadRequest: there is another option, or another way to do it.
@@ -274,8 +274,8 @@ def _batches(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         yield start, list(texts[start:])
 
 
-def _vectors(start: int, rows: list[Any], tokens: int, *, normal: bool) -> EmbeddingBatch:
-    import numpy as np  # 70 ms, and only vectors need it
+def _batch(start: int, rows: list[Any], tokens: int, *, normal: bool) -> EmbeddingBatch:
+    import numpy as np  # 70 ms, and only embeddings need it
 
     table = np.asarray(rows, dtype="<f4")
     if normal:

@@ -60,7 +60,7 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    def vectors(self, texts: Sequence[str]) -> tuple[list[Any], int]:
+    def embeddings(self, texts: Sequence[str]) -> tuple[list[Any], int]:
         """Return the embedding of each text, not normalized, and the number of prompt tokens.
 
         Raises:

@@ -120,9 +120,9 @@ class LlamaCppPython(Driver):
             return None
         grammar = self._module.LlamaGrammar.from_string(text, verbose=False)
         vocabulary = self._module.llama_model_get_vocab(self._llama.model)
-        with loading.captured_output() as said:
+        with loading.captured_output() as output:
             sampler = self._module.llama_sampler_init_grammar(vocabulary, text.encode(), b"root")
-            reason = re.search(r"error parsing grammar: (.+)", said())
+            reason = re.search(r"error parsing grammar: (.+)", output())
         if not sampler:
             why = reason[1] if reason else "-"
             raise BadRequest(
@@ -151,7 +151,7 @@ class LlamaCppPython(Driver):
             _("llama-cpp-python rejected the request: {err}", err=err), _("Change the request accordingly.")
         )
 
-    def vectors(self, texts: Sequence[str]) -> tuple[list[Any], int]:
+    def embeddings(self, texts: Sequence[str]) -> tuple[list[Any], int]:
         """Return the embedding of each text; none is truncated, as the package would do."""
         for text in texts:
             count = len(self._llama.tokenize(text.encode()))

@@ -49,11 +49,11 @@ class XLlamaCpp(Driver):
             params.mmproj.path = str(load.mmproj)
         apply(xllamacpp, params, load.settings)
         params.n_ctx *= load.parallel  # the server divides its context among the slots
-        with _captured_stderr() as said:
+        with _captured_stderr() as output:
             try:
                 self._server: Any = xllamacpp.Server(params)
             except (ValueError, RuntimeError) as err:
-                raise EngineFailed(_log_of_failed_start(said) or str(err)) from err
+                raise EngineFailed(_log_of_failed_start(output) or str(err)) from err
 
     def generate(self, body: dict[str, Any], emit: Emit, stopped: threading.Event) -> None:
         """Generate; the callback's return value stops it, at the next token or the next batch of the prompt."""
@@ -70,8 +70,8 @@ class XLlamaCpp(Driver):
                 _("llama.cpp rejected the request: {err}", err=err), _("Change the request accordingly.")
             ) from err
 
-    def vectors(self, texts: Sequence[str]) -> tuple[list[Any], int]:
-        """Return a vector for each text."""
+    def embeddings(self, texts: Sequence[str]) -> tuple[list[Any], int]:
+        """Return the embedding of each text."""
         import numpy as np
 
         body = {"input": list(texts), "embd_normalize": -1, "encoding_format": "base64"}
@@ -94,8 +94,8 @@ class XLlamaCpp(Driver):
 def _captured_stderr() -> Iterator[Callable[[], str]]:
     """Return a function that returns what was written to stderr: redirected to a file, unless it is one already."""
     if stat.S_ISREG(os.fstat(2).st_mode):
-        with loading.captured_output() as said:
-            yield said
+        with loading.captured_output() as output:
+            yield output
         return
     with tempfile.TemporaryFile() as file:
 
@@ -112,13 +112,13 @@ def _captured_stderr() -> Iterator[Callable[[], str]]:
             sys.stderr.write(written())
 
 
-def _log_of_failed_start(said: Callable[[], str]) -> str:
+def _log_of_failed_start(output: Callable[[], str]) -> str:
     """Return llama.cpp's log of a failed start; a separate thread writes it a little later."""
     for _look in range(LOG_LOOKS):
-        if "exiting due to" in said():
+        if "exiting due to" in output():
             break
         time.sleep(LOG_SECONDS)
-    return said()
+    return output()
 
 
 LOG_LOOKS, LOG_SECONDS = 20, 0.02

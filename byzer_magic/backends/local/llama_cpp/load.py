@@ -64,7 +64,9 @@ def check(setup: Setup) -> None:
             raise BadParameter(_("clip_model_path cannot be used with an embedding model."), _("Leave it out."))
         mmproj(clip)
     if embeds and pooling(params, meta) == 0:
-        raise BadParameter(_("pooling_type=0 returns a vector per token, not per text."), _("Use 1 (mean), 2 or 3."))
+        raise BadParameter(
+            _("pooling_type=0 returns an embedding per token, not per text."), _("Use 1 (mean), 2 or 3.")
+        )
     _check_driver(params, ranks=embeds and pooling(params, meta) == RANK)
 
 
@@ -168,9 +170,9 @@ def embedding(params: Mapping[str, Any], meta: Mapping[str, Any]) -> bool:
 
 def pooling(params: Mapping[str, Any], meta: Mapping[str, Any]) -> int:
     """Return the pooling: of the parameter, else of the model, else mean."""
-    told = params.get("pooling_type", -1)
+    given = params.get("pooling_type", -1)
     own = meta.get(f"{meta.get('general.architecture')}.pooling_type") or MEAN
-    return int(own if told < 0 else told)
+    return int(own if given < 0 else given)
 
 
 def driver_name(params: Mapping[str, Any], *, fuller: bool = False) -> str:

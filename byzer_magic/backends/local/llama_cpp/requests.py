@@ -21,7 +21,7 @@ from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import lazy_gettext as _
 
 WORDS = "(message)"
-"""Stands for a text response among the tools' names; no tool can have this name."""
+"""Marks a text response among the tools' names; no tool can have this name."""
 LONGEST_NAME = 128
 """Maximum tokens of a tool's name."""
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -83,7 +83,7 @@ def answer(driver: Driver, body: dict[str, Any], emit: Emit, stopped: threading.
     choice = _choice(body.get("tool_choice"), tools)
     rest["messages"] = [_flat(message) for message in rest["messages"]]
     if not driver.shows_tools:
-        rest["messages"] = [_told(message) for message in rest["messages"]]
+        rest["messages"] = [_as_text(message) for message in rest["messages"]]
     if not tools or choice == "none":
         driver.generate(rest, emit, stopped)
     elif "grammar" in body or "schema" in body:
@@ -142,7 +142,7 @@ def _flat(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "content": _plain(content)}
 
 
-def _told(message: dict[str, Any]) -> dict[str, Any]:
+def _as_text(message: dict[str, Any]) -> dict[str, Any]:
     """Return a message with calls of tools, or the result of one, as plain text, for templates without a place."""
     if message.get("role") == "tool":
         return {"role": "user", "content": f"The result of the function is: {_plain(message.get('content'))}"}
@@ -188,21 +188,21 @@ class _ConstrainedAnswer:
 
     def _chosen(self, options: Sequence[str]) -> str:
         """Return the option that the model names; "" when an error has been passed on instead."""
-        said: list[str] = []
+        text: list[str] = []
 
         def listen(item: dict[str, Any]) -> None:
             if "error" in item:
                 self._emit(item)
             elif item.get("usage"):
                 self._spent = (item["usage"]["prompt_tokens"], item["usage"]["completion_tokens"])
-            said.extend(choice["delta"].get("content") or "" for choice in item.get("choices") or [])
+            text.extend(choice["delta"].get("content") or "" for choice in item.get("choices") or [])
 
         grammar = "root ::= " + " | ".join(json.dumps(option) for option in options)
         words = f"; with {WORDS} to answer without one" if WORDS in options else ""
         question = self._asked(f"Reply only with the name of the function that helps to answer{words}.")
         held = {"grammar": grammar, "temperature": 0, "max_tokens": LONGEST_NAME}
         self._driver.generate({"messages": question, **held}, listen, self._stopped)
-        name = "".join(said).strip()
+        name = "".join(text).strip()
         return name if name in options else ""
 
     def _asked(self, task: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from byzer_magic.backends.engine import loading
 from byzer_magic.backends.local.transformers import check as transformers_check, params as transformers_params
 from byzer_magic.backends.local.transformers.batch import Batches
 from byzer_magic.backends.local.transformers.params import Generation
-from byzer_magic.backends.openai import schema as wire
+from byzer_magic.backends.openai import schema as openai_schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import (
     BadParameter,
@@ -122,7 +122,7 @@ class TransformersBackend(Backend):
                 async for chunk in chunks:
                     yield chunk
             else:
-                yield wire.merged([chunk async for chunk in chunks])
+                yield openai_schema.merged([chunk async for chunk in chunks])
 
     async def _generate(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         generation = transformers_params.generation(self._defaults, request.options)
@@ -196,7 +196,10 @@ def _prompt(model: Model, request: ChatRequest, generation: Generation) -> list[
 
 def _plain(request: ChatRequest) -> list[dict[str, Any]]:
     """Return the messages with their parts joined to one text, as templates of text models expect."""
-    return [{**turn, "content": _text(turn.get("content"))} for turn in map(_checked, wire.messages(request.messages))]
+    return [
+        {**turn, "content": _text(turn.get("content"))}
+        for turn in map(_checked, openai_schema.messages(request.messages))
+    ]
 
 
 def _checked(turn: dict[str, Any]) -> dict[str, Any]:

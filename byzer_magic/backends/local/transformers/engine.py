@@ -61,11 +61,11 @@ class Row:
 
 
 class Abandoned(Exception):
-    """Nobody waits for the batch any more: leaves the model between two of its layers."""
+    """No request waits for the batch any more: leaves the model between two of its layers."""
 
 
 class Lockstep:
-    """Ranks of a model that is split over processes agree here; a model in one process has nobody to agree with."""
+    """Ranks of a model that is split over processes agree here; a model in one process has no other ranks."""
 
     def begin(self, call: dict[str, Any]) -> dict[str, Any]:
         """Give all ranks the arguments of the next `generate`."""
@@ -77,7 +77,7 @@ class Lockstep:
         return done
 
     def lost(self) -> None:
-        """Say that this rank failed in the middle of a `generate`."""
+        """Report that this rank failed in the middle of a `generate`."""
 
     @property
     def alone(self) -> bool:
@@ -96,7 +96,7 @@ class Model:
         self.ends = _ends(network, tokenizer)
         self.pad = next((n for n in (tokenizer.pad_token_id, tokenizer.eos_token_id, *self.ends) if n is not None), 0)
         self.defaults = _own_defaults(network.generation_config)
-        network.generation_config = _without_habits(network.generation_config, self.pad)
+        network.generation_config = _without_defaults(network.generation_config, self.pad)
         self.generate = network.generate
         self._rows: Sequence[Row] = ()
         self._stopped = threading.Event()
@@ -157,7 +157,7 @@ def run(model: Model, call: dict[str, Any], watch: StoppingCriteria) -> None:
 
 
 class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers publishes no types
-    """Hands each row its token, and tells `generate` which rows are done."""
+    """Hands each row its token, and returns to `generate` which rows are done."""
 
     def __init__(self, model: Model, rows: Sequence[Row], emit: Emit, stopped: threading.Event) -> None:
         self._model, self._rows, self._emit, self._stopped = model, rows, emit, stopped
@@ -181,8 +181,8 @@ class _Penalty(LogitsProcessor):  # type: ignore[misc]  # transformers publishes
         self._prompt, self._frequency, self._presence = prompt, frequency, presence
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        said = input_ids[:, self._prompt :]
-        counts = torch.zeros_like(scores).scatter_add_(1, said, torch.ones_like(said, dtype=scores.dtype))
+        generated = input_ids[:, self._prompt :]
+        counts = torch.zeros_like(scores).scatter_add_(1, generated, torch.ones_like(generated, dtype=scores.dtype))
         return scores - self._frequency * counts - self._presence * (counts > 0)
 
 
@@ -193,15 +193,15 @@ def _ends(network: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def _own_defaults(config: GenerationConfig) -> dict[str, Any]:
-    """Return the options that the model's makers recommend in its generation_config.json."""
+    """Return the options that the model recommends in its generation_config.json."""
     names = ["repetition_penalty", "no_repeat_ngram_size"]
     if config.do_sample:
         names += ["do_sample", "temperature", "top_p", "top_k", "min_p", "typical_p"]
     return {name: value for name in names if (value := getattr(config, name, None)) is not None}
 
 
-def _without_habits(config: GenerationConfig, pad: int) -> GenerationConfig:
-    """Return a configuration that does only what each call says: rows end by our own count and end tokens."""
+def _without_defaults(config: GenerationConfig, pad: int) -> GenerationConfig:
+    """Return a configuration that does only what each call specifies: rows end by our own count and end tokens."""
     config = copy.deepcopy(config)
     for name in ("temperature", "top_p", "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size",
                  "do_sample", "max_length", "max_new_tokens", "min_length", "min_new_tokens", "eos_token_id",
@@ -218,7 +218,7 @@ def _layers(network: Any) -> Sequence[Any]:
 
 
 def tool_reader(model: Model, prompt: list[int], generation: Generation) -> Finish:
-    """Return what reads tool calls and reasoning out of an answer, by transformers' own parser."""
+    """Return the parser of tool calls and reasoning in an answer, which is transformers' own."""
 
     def finish(tokens: list[int], why: str) -> ChatChunk | None:
         kept = [token for token in tokens if token not in model.ends]
@@ -227,7 +227,7 @@ def tool_reader(model: Model, prompt: list[int], generation: Generation) -> Fini
                 model.tokenizer.decode(kept), prefix=model.tokenizer.decode(prompt), tools=list(generation.tools)
             )
         except (ValueError, TypeError, KeyError):
-            return None  # an answer that was cut off, or does not keep to the template: its text is the answer
+            return None  # a truncated answer, or one that does not follow the template: its text is the answer
         calls = [_call(number, call) for number, call in enumerate(found.get("tool_calls") or [])]
         reasoning = found.get("reasoning_content") or found.get("thinking") or ""
         return ChatChunk(found.get("content") or "", reasoning, "tool_calls" if calls else why, None, calls or None)

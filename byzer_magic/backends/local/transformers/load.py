@@ -1,4 +1,4 @@
-"""Loading a causal language model into transformers, as the parameters want it.
+"""Loading a causal language model into transformers, as the parameters specify.
 
 Imports torch and transformers, so it is imported in workers only.
 """
@@ -15,17 +15,17 @@ import transformers
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.engine import loading, torch_device
 from byzer_magic.backends.local.transformers import check as transformers_check
-from byzer_magic.backends.openai import schema as wire
+from byzer_magic.backends.openai import schema as openai_schema
 from byzer_magic.errors import BadParameter, EngineFailed
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models.files import Weights
 
 _REFUSALS = {"attn_implementation": "attn_implementation", "quantization_config": "quantization type"}
-"""Parameters that transformers alone can judge, and words by which it does."""
+"""Parameters that only transformers can check, and the words in its messages about them."""
 SHOWN = 3
 """Missing weights that an error names."""
 ABSURD_LENGTH = 10**9
-"""Tokenizers that know no limit say a number beyond this."""
+"""Tokenizers without a limit report a number beyond this."""
 FALLBACK_CONTEXT = 4096
 """Tokens of context when neither model nor tokenizer knows a limit."""
 
@@ -51,7 +51,7 @@ def load(setup: Setup, weights: Weights, device: str | None = None) -> tuple[Any
 
 
 def _read(settings: dict[str, Any], params: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return the network, and what transformers says of its weights."""
+    """Return the network, and what transformers reports about its weights."""
     try:
         found: tuple[Any, dict[str, Any]] = transformers.AutoModelForCausalLM.from_pretrained(
             **settings,
@@ -117,7 +117,7 @@ def placement(setup: Setup) -> dict[str, Any]:
         more = {name: params[name] for name in ("offload_folder",) if name in params}
         if "max_memory" in params:
             more["max_memory"] = {int(k) if k.isdigit() else k: size for k, size in params["max_memory"].items()}
-        return {"device_map": wire.text_or_json(params["device_map"]), **more}
+        return {"device_map": openai_schema.text_or_json(params["device_map"]), **more}
     if "device" in params:
         return {"device_map": torch_device.usable(params["device"])}
     if setup.gpus > 1:
@@ -156,14 +156,14 @@ def _check_complete(weights: Weights, report: Mapping[str, Any]) -> None:
     wrong = sorted(report.get("mismatched_keys") or (), key=str)
     if wrong:
         name, theirs, ours = wrong[0]
-        shapes = {"theirs": list(theirs), "ours": list(ours), "count": len(wrong)}
+        values = {"theirs": list(theirs), "ours": list(ours), "count": len(wrong)}
         raise EngineFailed(
             _(
                 "{path} has inconsistent files: {name} has the shape {theirs}, but config.json implies {ours} "
                 "(weights that differ: {count}).",
                 path=weights.path,
                 name=name,
-                **shapes,
+                **values,
             ),
             _("Download the model again."),
         )

@@ -1,7 +1,7 @@
 """Parameters of a transformers deployment and options of a request.
 
 Loading: https://huggingface.co/docs/transformers/main_classes/model#transformers.PreTrainedModel.from_pretrained.
-Generation: https://huggingface.co/docs/transformers/main_classes/text_generation; OpenAI's names stand beside.
+Generation: https://huggingface.co/docs/transformers/main_classes/text_generation; with OpenAI's names beside.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from byzer_magic.backends.base import Param
-from byzer_magic.backends.openai import schema as wire
+from byzer_magic.backends.openai import schema as openai_schema
 from byzer_magic.errors import BadRequest, Unsupported, suggest
 from byzer_magic.i18n import lazy_gettext as _
 
@@ -36,7 +36,7 @@ LOADING = {
     "adapter": ("text", _("folder of a LoRA or other PEFT adapter")),
     "max_model_len": ("int", _("context length: prompt and response together, in tokens (default: the model's)")),
 }  # fmt: skip
-"""Type and help of the parameters that say how a model is loaded."""
+"""Type and help of the parameters that control how a model is loaded."""
 
 GENERATION = {
     "temperature": ("float", _("sampling temperature; 0 is greedy (default: the model's generation_config.json)")),
@@ -70,7 +70,7 @@ PARAMS = tuple(
 
 _INFINITE = float("inf")
 _ABOVE_ZERO = 1e-9
-"""Stands for a bound that does not include 0."""
+"""A lower bound that excludes 0."""
 _BOUNDS: dict[str, tuple[type, float, float]] = {
     "temperature": (float, 0, _INFINITE),
     "top_p": (float, _ABOVE_ZERO, 1),
@@ -122,7 +122,7 @@ def generation(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> Gener
     own = _named({**options, **(options.get("extra_body") or {})})
     given = _named(defaults)
     if "temperature" in own:
-        given.pop("do_sample", None)  # a temperature says it, too
+        given.pop("do_sample", None)  # a temperature implies it
     asked = {**given, **own}
     for name, value in asked.items():
         _check(name, value)
@@ -225,7 +225,7 @@ def _sampling(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _stops(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
-        value = wire.text_or_json(value)
+        value = openai_schema.text_or_json(value)
     found = (value,) if isinstance(value, str) else tuple(value or ())
     if not all(isinstance(text, str) and text for text in found):
         raise BadRequest(

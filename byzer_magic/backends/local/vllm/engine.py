@@ -21,7 +21,7 @@ from byzer_magic.local_models.files import Weights
 T = TypeVar("T")
 GIB = 1024**3
 LOOK_SECONDS = 0.5
-"""How often the engine is looked at: vLLM has nothing to wait for."""
+"""Interval at which the engine is polled: vLLM has no event to wait for."""
 CPU_CONTEXT = 4096
 """Tokens of context on a CPU when `max_model_len` is not given: the attention cache is the computer's own memory."""
 LEAST_CACHE = 64 * 1024**2
@@ -43,8 +43,8 @@ class Running:
     refusals: tuple[type[Exception], ...]
     """What vLLM raises for an invalid request."""
 
-    async def vector(self, text: str, dimensions: int | None, request_id: str) -> tuple[bytes, int]:
-        """Return the vector of a text as little-endian float32, and the text's tokens."""
+    async def embedding(self, text: str, dimensions: int | None, request_id: str) -> tuple[bytes, int]:
+        """Return the embedding of a text as little-endian float32, and the text's tokens."""
         from vllm import PoolingParams
 
         pooling = PoolingParams(task="embed", dimensions=dimensions)
@@ -71,7 +71,7 @@ def arguments(setup: Setup, weights: Weights) -> dict[str, Any]:
         "enforce_eager": True,  # as the original has it: less memory, a quicker start
         "max_num_seqs": max(1, setup.concurrency),
         "disable_log_stats": True,
-        "tool_strict_level": "parameter",  # the arguments of tools follow their schema, as people expect
+        "tool_strict_level": "parameter",  # the arguments of tools follow their schema, as users expect
     }
     if setup.gpus > 1:
         defaults["tensor_parallel_size"] = int(setup.gpus)
@@ -204,7 +204,7 @@ TOOL_MARKS = (
     ("<｜tool▁calls▁begin｜>", "deepseek_v3"),
     ("<tool_call>", "hermes"),
 )
-"""What a chat template says when it teaches a model to call tools, and vLLM's parser for that form."""
+"""The words of a chat template that instruct a model how to call tools, and vLLM's parser for that form."""
 
 
 def tool_parser(engine: Any) -> str:

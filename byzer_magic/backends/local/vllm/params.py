@@ -1,7 +1,7 @@
 """vLLM's own arguments as our parameters, read from the installed package's source.
 
 Importing vLLM takes 10 to 20 s, and a notebook must not do it to check a line. Its arguments are the annotated fields
-of a few dataclasses, so the source says all that a check needs: names, types, choices.
+of a few dataclasses, so the source has all that a check needs: names, types, choices.
 https://docs.vllm.ai/en/latest/configuration/engine_args/
 """
 
@@ -103,7 +103,7 @@ def checked(name: str, value: Any) -> Any:
     """Return `value` as one of the argument's choices, where it has any.
 
     Raises:
-        BadParameter: it is none of them.
+        BadParameter: the value is not one of them.
     """
     allowed = {str(choice): choice for choice in choices(name)}
     if not isinstance(value, str) or not allowed or value in allowed:

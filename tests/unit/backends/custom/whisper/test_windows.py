@@ -28,7 +28,7 @@ def test_split_at_the_timestamps() -> None:
 
 def test_timeline_maps_speech_to_the_complete_audio() -> None:
     timeline = windows.Timeline([(0, 16_000), (160_000, 320_000)])
-    assert len(timeline.cut(np.zeros(400_000, np.float32))) == 176_000
+    assert len(timeline.speech(np.zeros(400_000, np.float32))) == 176_000
     assert timeline.span(0, 0.5) == (0, 0.5)
     assert timeline.span(2, 3) == (11, 12)
     assert timeline.span(0.2, 1.3) == (0.2, 1.0), "it ends in the silence before the next part"
