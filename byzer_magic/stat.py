@@ -44,7 +44,7 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     """The provider's name of the model, or the name of its file."""
     strategy: str
-    """The load balancing policy: `lru`, `least_busy` or `round_robin`."""
+    """The load balancing policy, a value of `--load_balance`."""
     capabilities: list[str]
     workers: list[WorkerStat]
     concurrency: int

@@ -1,4 +1,4 @@
-"""Write the map in CONTRIBUTING.md: the layers of `pyproject.toml`, with what each room says of itself.
+"""Write the map in CONTRIBUTING.md: the layers of `pyproject.toml`, with the first sentence of each package.
 
 `python docs/make_map.py` writes it; with `--check` it fails when the page is out of date.
 """
@@ -17,7 +17,7 @@ BEGIN, END = "<!-- map: written by `make docs` -->", "<!-- end of the map -->"
 
 
 def layers() -> list[list[str]]:
-    """Return the names of the rooms, floor by floor from the top."""
+    """Return the names of packages and modules, layer by layer from the top."""
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = config["tool"]["importlinter"]["contracts"]
     floors = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
@@ -31,7 +31,7 @@ def summary(path: Path) -> str:
 
 
 def row(name: str, folder: Path) -> tuple[str, str]:
-    """Return a room's name as it is written in the map, and what may be in it."""
+    """Return the name of a package or module as the map has it, and its first sentence."""
     if (folder / name).is_dir():
         return f"`{name}/`", summary(folder / name / "__init__.py")
     return f"`{name}.py`", summary(folder / f"{name}.py")
@@ -44,7 +44,7 @@ def rooms(folder: Path) -> list[str]:
 
 def text() -> str:
     """Return the map as Markdown."""
-    lines = ["| layer | room | what may be in it |", "|---|---|---|"]
+    lines = ["| layer | package | what is in it |", "|---|---|---|"]
     for number, floor in enumerate(layers(), 1):
         for name in floor:
             room, about = row(name, PACKAGE)

@@ -54,6 +54,10 @@ class Command:
 
 REGISTRY: dict[str, Command] = {}
 """All commands by name (`deploy`, `easy deploy`, `%%chat`), in the order of help."""
+COMMANDS: dict[str, type[Spec]] = {}
+"""Of these, the subcommands of `%byzer` and `byzerllm`."""
+EASY_COMMANDS: dict[str, type[Spec]] = {}
+"""Of these, the subcommands of `%byzer easy` and `easy-byzerllm`, without that prefix."""
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -69,6 +73,10 @@ def command(name: str, *, run: str, notebook_only: str = "") -> Callable[[type[S
     def register(cls: type[S]) -> type[S]:
         spec = dataclass(frozen=True, kw_only=True, repr=False)(cls)
         REGISTRY[name] = Command(name=name, spec=spec, run=run, notebook_only=notebook_only)
+        if name.startswith(EASY):
+            EASY_COMMANDS[name.removeprefix(EASY)] = spec
+        elif not name.startswith(CELL):
+            COMMANDS[name] = spec
         return spec
 
     return register

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import MISSING
 from typing import Any
 
+from byzer_magic.commands import registry
 from byzer_magic.commands.options import Spec, option
-from byzer_magic.commands.registry import CELL, EASY, REGISTRY, command, command_of
+from byzer_magic.commands.registry import REGISTRY, command, command_of
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plugins import EngineChoices
 from byzer_magic.routing.policy import POLICIES
@@ -402,10 +403,10 @@ class ChatSpec(Spec):
     timeout: float | None = option(None, help=_("seconds to wait for the complete response"), kind="float", minimum=0)
 
 
-COMMANDS = {name: row.spec for name, row in REGISTRY.items() if not name.startswith((EASY, CELL))}
+COMMANDS = registry.COMMANDS
 """Subcommands of `%byzer` and `byzerllm`."""
 
-EASY_COMMANDS = {name.removeprefix(EASY): row.spec for name, row in REGISTRY.items() if name.startswith(EASY)}
+EASY_COMMANDS = registry.EASY_COMMANDS
 """Subcommands of `%byzer easy` and `easy-byzerllm`."""
 
 

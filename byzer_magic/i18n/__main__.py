@@ -78,15 +78,13 @@ def update(languages: list[str]) -> None:
         with path.open("wb") as file:
             write_po(file, catalog, width=0, sort_output=True, omit_header=False, include_lineno=False)
         path.with_suffix(".mo").write_bytes(compiled(_stored(language)))
-        missing = sum(1 for message in catalog if message.id and not _complete(message))
-        print(f"{path.relative_to(PACKAGE.parent)}: {len(catalog)} texts, {missing} not translated")
+        print(f"{path.relative_to(PACKAGE.parent)}: {len(catalog)} texts, {len(_missing(catalog))} not translated")
 
 
 def faults(language: str) -> list[str]:
     """Return the faults of a language's catalog, one line each."""
     catalog = merged(language)
-    missing = [message.id for message in catalog if message.id and not _complete(message)]
-    found = [f"{language}: not translated: {template!r}" for template in missing]
+    found = [f"{language}: not translated: {template!r}" for template in _missing(catalog)]
     found += [f"{language}: other fields than its template: {message.id!r}" for message in catalog if _differs(message)]
     compiled_file = po_file(language).with_suffix(".mo")
     if not compiled_file.is_file() or compiled_file.read_bytes() != compiled(_stored(language)):
@@ -97,6 +95,12 @@ def faults(language: str) -> list[str]:
 def wrong_calls() -> list[str]:
     """Return the calls whose template cannot be translated or filled in, one line each."""
     return [f"{call.path}:{call.line}: {call.fault}" for call in extract.extracted() if call.fault]
+
+
+def _missing(catalog: Catalog) -> list[Any]:
+    """Return the templates without a translation, except names of products, which need none."""
+    names = {found.forms[0] for found in extract.extracted() if found.is_name}
+    return [message.id for message in catalog if message.id and not _complete(message) and message.id not in names]
 
 
 def _complete(message: Message) -> bool:

@@ -18,6 +18,8 @@ FUNCTIONS = {"gettext": 1, "lazy_gettext": 1, "ngettext": 2, "lazy_ngettext": 2}
 """How many of the first arguments are templates."""
 TOML_FIELDS = {"backends/compatible.toml": ("title", "note")}
 """Fields of tables that users read, by file."""
+NAME_FIELDS = ("title",)
+"""Of these, names of products: without a translation they are shown as they are."""
 COMMENT = "# translators:"
 """How a comment for translators begins; it is on the line above the call."""
 
@@ -36,6 +38,8 @@ class Found:
     """What is wrong with the call."""
     formatted: bool = False
     """Whether values are given; without any, the template is shown as it is, braces included."""
+    is_name: bool = False
+    """Whether it is the name of a product, which needs no translation."""
 
 
 def extracted(package: Path = PACKAGE) -> Iterator[Found]:
@@ -120,4 +124,4 @@ def entries(text: str, path: str, fields: tuple[str, ...]) -> Iterator[Found]:
     tables = tomllib.loads(text)
     for table in tables.values():
         for row in table if isinstance(table, list) else [table]:
-            yield from (Found(path, 0, (row[name],)) for name in fields if row.get(name))
+            yield from (Found(path, 0, (row[name],), is_name=name in NAME_FIELDS) for name in fields if row.get(name))

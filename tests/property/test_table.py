@@ -9,7 +9,7 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from byzer_magic.errors import Overloaded
-from byzer_magic.routing.policy import POLICIES
+from byzer_magic.routing.policy import POLICIES, Worker
 from byzer_magic.routing.table import HEALTHS, Grant, SlotTable
 
 MAX_WORKERS = 5
@@ -56,8 +56,19 @@ class NaiveTable:
                 return min(candidates, key=last)
             case "least_busy":
                 return min(candidates, key=lambda index: (len(self.workers[index].running), last(index)))
-        previous = self.dispatches[-1] if self.dispatches else -1
-        return next((index for index in candidates if index > previous), candidates[0])
+            case "round_robin":
+                previous = self.dispatches[-1] if self.dispatches else -1
+                return next((index for index in candidates if index > previous), candidates[0])
+        return min(candidates, key=self.rank)
+
+    def rank(self, index: int) -> tuple[int, ...]:
+        """The rank of a worker by any other policy: the table's heap must agree with a scan of all ranks."""
+        worker = self.workers[index]
+        number, at = worker.dispatched[-1] if worker.dispatched else (-1, worker.added)
+        free = self.limit - len(worker.running)
+        requests = len(worker.dispatched)
+        seen = Worker(index, self.limit, free, number + 1, at, requests=requests, errors=worker.errors)
+        return POLICIES[self.policy](seen, (0, self.dispatches[-1] if self.dispatches else -1))
 
     def serve(self, now: float) -> list[Grant]:
         grants = []

@@ -12,7 +12,7 @@ from byzer_magic import cli
 from byzer_magic.commands import registry
 from byzer_magic.commands.help import help_text
 from byzer_magic.commands.options import Spec, option
-from byzer_magic.commands.registry import REGISTRY, Command, command, command_of
+from byzer_magic.commands.registry import COMMANDS, REGISTRY, Command, command, command_of
 from byzer_magic.commands.spec import DeploySpec, PanelSpec
 
 
@@ -20,15 +20,15 @@ from byzer_magic.commands.spec import DeploySpec, PanelSpec
 def planted() -> Iterator[type[Spec]]:
     """A command that nothing runs, as one looks that is declared and not written yet."""
 
-    @command("count", run="byzer_magic.actions.inspect:count")
-    class CountSpec(Spec):
+    @command("planted", run="byzer_magic.actions.inspect:planted")
+    class PlantedSpec(Spec):
         summary = "Count things."
-        examples = ("count",)
+        examples = ("planted",)
 
         things: str | None = option(None, help="what to count")
 
-    yield CountSpec
-    del REGISTRY["count"]
+    yield PlantedSpec
+    del REGISTRY["planted"], COMMANDS["planted"]
 
 
 def test_registry_every_command_has_a_runner_a_summary_and_an_example() -> None:
@@ -36,9 +36,9 @@ def test_registry_every_command_has_a_runner_a_summary_and_an_example() -> None:
 
 
 def test_registry_reports_a_command_without_a_runner(planted: type[Spec]) -> None:
-    assert command_of(planted).name == "count"
+    assert command_of(planted).name == "planted"
     (fault,) = registry.faults()
-    assert fault.startswith("count: byzer_magic.actions.inspect:count cannot run it")
+    assert fault.startswith("planted: byzer_magic.actions.inspect:planted cannot run it")
 
 
 @pytest.mark.parametrize("run", ["byzer_magic.actions.inspect:json", "byzer_magic.log:get_logger", "no.such:thing"])

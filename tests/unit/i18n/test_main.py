@@ -46,6 +46,12 @@ def test_update_makes_a_catalog_and_check_names_what_is_not_translated() -> None
     ]
 
 
+def test_check_accepts_a_name_without_translation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command.extract, "extracted", lambda: iter([Found("a.toml", 0, ("Acme",), is_name=True)]))
+    command.update(["zh_CN"])
+    assert command.faults("zh_CN") == []
+
+
 def test_check_names_other_fields_and_a_stale_compiled_file() -> None:
     command.update(["zh_CN"])
     translate(alias="{name} 已部署。", count=("{count} 个请求",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from byzer_magic.i18n import using
-from byzer_magic.magics.inspect import WIDTH, help_at
+from byzer_magic.magics.tooltip import WIDTH, help_at
 
 
 def at(marked: str) -> str | None:
