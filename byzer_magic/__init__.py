@@ -31,7 +31,12 @@ __version__ = "0.1.0"
 
 @functools.cache
 def default_manager() -> Manager:
-    """Return the manager of this process, which reports nothing; its connection is shared by all faces."""
+    """Return the manager of this process, which reports nothing; its connection is shared by all faces.
+
+    Example:
+        >>> bz.default_manager() is bz.default_manager()
+        True
+    """
     from byzer_magic.client.manager import Manager
     from byzer_magic.i18n import set_language
 
@@ -55,6 +60,10 @@ def connect(ray_address: str | None = None) -> str:
 
     Raises:
         CannotConnect: no Ray responds at this address.
+
+    Example:
+        >>> bz.connect()
+        '...:...'
     """
     return _manager().connect(ray_address)
 
@@ -65,6 +74,10 @@ def model(alias: str) -> Model:
     Raises:
         CannotConnect: no Ray is running, and none can be started.
         NotDeployed: nothing is deployed as `alias`; raised at the first use.
+
+    Example:
+        >>> bz.model("gpt4o_chat")
+        Model('gpt4o_chat')
     """
     from byzer_magic.client.model import Model
 
@@ -81,6 +94,10 @@ def deploy(line: str) -> Model:
 
     Raises:
         ByzerError: the line is wrong, or the deployment failed.
+
+    Example:
+        >>> bz.deploy("--pretrained_model_type saas/openai --infer_params saas.model=gpt-4o --model gpt4o")
+        Model('gpt4o')
     """
     from byzer_magic.client.model import Model
     from byzer_magic.commands.parser import parse, split
@@ -109,6 +126,10 @@ def undeploy(alias: str, *, force: bool = False) -> None:
 
     Raises:
         NotDeployed: nothing is deployed as `alias`.
+
+    Example:
+        >>> model = bz.deploy("--pretrained_model_type saas/openai --infer_params saas.model=gpt-4o --model old")
+        >>> bz.undeploy("old")
     """
     from byzer_magic.commands.spec import UndeploySpec
 

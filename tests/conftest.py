@@ -27,6 +27,7 @@ WHOLE = ("browser", "kernel", "ray")
 """Groups that stay on one worker, since they share a Ray, a JupyterLab or a page."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test the group that stays on one xdist worker (`-n 3 --dist loadgroup`), the longest groups first."""
     for item in items:

@@ -24,7 +24,12 @@ from byzer_magic.types import Item, Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Param(options.Setting):
-    """One setting of a backend, named as users type it (`saas.model`, `n_ctx`)."""
+    """One setting of a backend, named as users type it (`saas.model`, `n_ctx`).
+
+    Example:
+        >>> Param(name="saas.timeout", help=_("seconds to wait"), kind="float", default=60.0).default
+        60.0
+    """
 
     env: tuple[str, ...] = ()
     """Environment variables that are used when the setting is not given; the provider's own names."""
@@ -35,7 +40,12 @@ class Param(options.Setting):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """What a backend declares about itself, without importing anything heavy."""
+    """What a backend declares about itself, without importing anything heavy.
+
+    Example:
+        >>> Info(kind="saas/acme", title="Acme", params=(), requires=("acme_sdk",)).install_command
+        'pip install acme-sdk'
+    """
 
     kind: str
     """`saas/openai`, or the engine's name for local models."""
@@ -70,7 +80,12 @@ class Info:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """All that a backend needs to open: converted parameters, secrets still wrapped."""
+    """All that a backend needs to open: converted parameters, secrets still wrapped.
+
+    Example:
+        >>> Setup(model="gpt4o_chat", params={"saas.model": "gpt-4o"}, concurrency=10).params["saas.model"]
+        'gpt-4o'
+    """
 
     model: str
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)

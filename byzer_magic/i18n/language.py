@@ -33,7 +33,13 @@ def language_of(name: str) -> str:
 
 
 def language() -> str:
-    """Return the language of texts shown now: of the enclosing `using`, else of the process, else of the locale."""
+    """Return the language of texts shown now: of the enclosing `using`, else of the process, else of the locale.
+
+    Example:
+        >>> with using("en_GB"):
+        ...     language()
+        'en'
+    """
     return _override.get() or _process_language or language_of(_locale())
 
 
@@ -43,7 +49,13 @@ def _locale() -> str:
 
 
 def set_language(name: str) -> None:
-    """Set the language of this process (`zh`, `zh_CN`, `en`, ...); empty: that of the locale."""
+    """Set the language of this process (`zh`, `zh_CN`, `en`, ...); empty: that of the locale.
+
+    Example:
+        >>> set_language("")
+        >>> language() in LANGUAGES
+        True
+    """
     global _process_language
     _process_language = language_of(name) if name else ""
 

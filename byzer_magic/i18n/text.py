@@ -25,6 +25,11 @@ class Text(str):
     """A text that can still be translated; as a `str` it is the English text, complete with its values.
 
     Concatenation (`+`) keeps the translation. An f-string and the methods of `str` do not: they return plain English.
+
+    Example:
+        >>> text = Text("{count} texts", "", {"count": 3})
+        >>> text.template, str(text)
+        ('{count} texts', '3 texts')
     """
 
     template: str
@@ -171,7 +176,12 @@ def join(*parts: str, separator: str = " ") -> Text:
 
 
 def pack(text: str) -> Any:
-    """Return a text as plain data for msgpack; `unpack` restores it, templates included."""
+    """Return a text as plain data for msgpack; `unpack` restores it, templates included.
+
+    Example:
+        >>> pack(lazy_gettext("{count} texts", count=3))
+        ['{count} texts', '', {'count': 3}]
+    """
     if not isinstance(text, Text):
         return text
     return [text.template, text.plural, {name: pack(value) for name, value in text.values.items()}]

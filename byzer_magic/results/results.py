@@ -68,6 +68,10 @@ class ChatResult(Metadata, frozen=True, kw_only=True):
 
         Raises:
             CommandError: the file cannot be written.
+
+        Example:
+            >>> ChatResult(model="gpt4o_chat", text="Hello").save("/dev/null").name
+            'null'
         """
         return _write(path, self.text.encode())
 
