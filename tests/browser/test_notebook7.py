@@ -55,5 +55,5 @@ def test_notebook7_shows_errors_and_completions(seven: Opener, models: Models) -
     expect(cell.locator(".bz-failure dl")).to_contain_text("AuthenticationFailed")
     assert accepted(book, 2, "%byzer deploy --infer_b") == "%byzer deploy --infer_backend"
     book.page.keyboard.press("Shift+Tab")
-    expect(book.page.locator(".jp-Tooltip")).to_contain_text("engine of a local model")
+    expect(book.page.locator(".jp-Tooltip")).to_contain_text("engine that runs a local model")
     book.screenshot("notebook7-help")

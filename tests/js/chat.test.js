@@ -180,6 +180,16 @@ test("files are attached, uploaded and named with the prompt", async () => {
   assert.deepEqual(kernel.last("ask").files, [file]);
 });
 
+test("files that come before the kernel's first message are attached when it is there", () => {
+  URL.createObjectURL = () => "blob:1";
+  chat.composer.attach([new File(["abc"], "a.png", { type: "image/png" })]);
+  assert.equal(chat.status.textContent, "");
+  assert.equal(chat.composer.chips.children.length, 0);
+  show();
+  show();
+  assert.equal(chat.composer.chips.children.length, 1);
+});
+
 test("a refused prompt comes back, and its file goes", async () => {
   show();
   URL.createObjectURL = () => "blob:1";

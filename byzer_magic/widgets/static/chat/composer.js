@@ -23,6 +23,8 @@ export class Composer {
     this.running = false;
     /** @type {Map<string, HTMLElement>} */
     this.files = new Map(); // the chip of each attached file, by id
+    /** @type {File[] | undefined} */
+    this.early = []; // files that came before it was known which ones the model accepts
     this.chips = make("ul", { className: "bz-chat-chips" });
     this.input = make("textarea", { rows: 1, className: "bz-chat-input" });
     this.picker = make("input", { type: "file", multiple: true, hidden: true });
@@ -71,11 +73,15 @@ export class Composer {
   setAccept(accept) {
     this.picker.accept = accept;
     this.attachButton.hidden = !accept;
+    const { early = [] } = this;
+    this.early = undefined;
+    this.attach(early);
   }
 
   /** @param {Iterable<File>} files */
   attach(files) {
-    for (const file of files) this.attachOne(file);
+    if (this.early) this.early.push(...files);
+    else for (const file of files) this.attachOne(file);
   }
 
   /** @param {File} file */
