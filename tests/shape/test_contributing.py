@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,10 +26,11 @@ def run(words: str, module: object, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def count_spec() -> Iterator[Any]:
-    """The spec of the example."""
-    yield run("class CountSpec", spec)["CountSpec"]
-    del registry.REGISTRY["count"], registry.COMMANDS["count"]
+def count_spec(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The spec of the example, registered for the time of a test."""
+    monkeypatch.setattr(registry, "REGISTRY", dict(registry.REGISTRY))
+    monkeypatch.setattr(registry, "COMMANDS", dict(registry.COMMANDS))
+    return run("class CountSpec", spec)["CountSpec"]
 
 
 def test_documented_command_counts_deployments(count_spec: Any) -> None:

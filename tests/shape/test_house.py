@@ -17,15 +17,18 @@ from byzer_magic.i18n import localized
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "byzer_magic"
-LONG = {"spec.py": "one table: the options of every command"}
-"""Files over 400 lines, each with its reason."""
+MAX_LINES = 400
+LONG = {"byzer_magic/commands/spec.py": "one table: the options of every command"}
+"""Longer files, each with its reason."""
 SHIPPED = (".py", ".toml", ".typed", ".js", ".css")
 
 
 def test_files_have_at_most_400_lines() -> None:
     files = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.js")]
-    long = {path.name for path in files if len(path.read_text(encoding="utf-8").splitlines()) > 400}
-    assert long == set(LONG)
+    lines = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    long = {name: count for name, count in lines.items() if count > MAX_LINES}
+    assert long.keys() <= LONG.keys(), "split the file, or give a reason in LONG"
+    assert LONG.keys() <= long.keys(), "remove the reason: the file is short enough"
 
 
 def test_top_level_folders_link_into_the_package() -> None:
@@ -46,11 +49,16 @@ def test_public_names_exist_and_are_sorted() -> None:
 def test_registry_imports_no_sdk() -> None:
     code = """
 import sys
+from byzer_magic import plugins
 from byzer_magic.backends import registry
-for kind in registry.saas_kinds(): registry.find(kind)
-registry.local()
 heavy = {"openai", "aiohttp", "llama_cpp", "xllamacpp", "ray", "torch", "vllm", "transformers", "sentence_transformers",
          "funasr", "faster_whisper", "onnxruntime", "av", "numpy", "pandas"}
+for name in (*registry.saas_kinds(), *registry.families(), *plugins.builtin_engines()):
+    before = set(sys.modules)
+    registry.find(name) if "/" in name else registry.find("custom/auto", name)
+    for module in sorted(heavy & set(sys.modules) - before):
+        print(f"{name} imports {module} at the top: import it in `open`")
+registry.local()
 print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
