@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -139,22 +140,41 @@ def _body(column: Column, view: View, *, over: bool) -> Markup:
             return tag("p", column.progress, class_="bz-quiet")
         case ChatResult() as result:
             return _chat(result, view)
-        case EmbedResult() as result:
-            return tables.to_html(_vectors(result), "") + _made(result)
-        case RerankResult() as result:
-            return tables.to_html(_ranking(result), "") + _made(result)
-        case result if not over:
+        case SpeakResult() | ImageResult() | TranscribeResult() as result if not over:
             later = _("{result}: shown when all models have finished", result=str(result))
             return tag("p", later, class_="bz-quiet")
-        case SpeakResult() as result:
-            return audio_view.figure(results.speech(result))[0] if result.data else Markup()
-        case ImageResult() as result:
-            about = (result.prompt, results.options(result.options), "")
-            return image_view.grid(results.image_views(result), *about)[0]
-        case TranscribeResult() as result:
-            return _transcript(result)
+        case result:
+            return _complete(result)
 
 
+@functools.singledispatch
+def _complete(result: Result) -> Markup:
+    """Return a complete result; one without a function below is shown as its text."""
+    return tag("p", str(result))
+
+
+@_complete.register
+def _embeddings(result: EmbedResult) -> Markup:
+    return tables.to_html(_vectors(result), "") + _made(result)
+
+
+@_complete.register
+def _ranked(result: RerankResult) -> Markup:
+    return tables.to_html(_ranking(result), "") + _made(result)
+
+
+@_complete.register
+def _speech(result: SpeakResult) -> Markup:
+    return audio_view.figure(results.speech(result))[0] if result.data else Markup()
+
+
+@_complete.register
+def _images(result: ImageResult) -> Markup:
+    about = (result.prompt, results.options(result.options), "")
+    return image_view.grid(results.image_views(result), *about)[0]
+
+
+@_complete.register
 def _transcript(result: TranscribeResult) -> Markup:
     about = (result.text, result.segments, results.transcript_facts(result)[1:], results.recording(result))
     return transcript_view.section(*about)[0]

@@ -21,7 +21,7 @@ from byzer_magic.results import (
     SpeakResult,
     TranscribeResult,
 )
-from byzer_magic.results.metadata import Timings
+from byzer_magic.results.metadata import Metadata, Timings
 from byzer_magic.types import ImageItem, Segment, Truncation, Usage
 from tests.pages import Page
 
@@ -83,6 +83,18 @@ def test_bundle_takes_all_kinds_of_results(lang: str) -> None:
     assert all("onerror" not in attrs for _, attrs in page.elements)
     assert len(page.all("tr")) == 51 + 3, "more than fifty vectors are not shown"
     assert len(page.all("audio")) == 1
+
+
+def test_bundle_shows_the_text_of_a_result_that_it_does_not_know() -> None:
+    class Translated(Metadata, frozen=True, kw_only=True):
+        text: str
+
+        def __str__(self) -> str:
+            return self.text
+
+    data = shown(column(Translated(model="mt", text=EVIL)))  # type: ignore[arg-type]  # as a new capability has it
+    assert EVIL in Page(data["text/html"]).text
+    assert "img" not in Page(data["text/html"]).tags()
 
 
 def test_bundle_delays_media_until_all_have_finished() -> None:
