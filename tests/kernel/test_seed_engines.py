@@ -60,7 +60,7 @@ rows = bz.model("emb").embed(["A cat sits on the mat.", "A feline rests on a rug
 print(rows.shape, round(float(rows[0] @ rows[1]), 1), round(float(rows[0] @ rows[2]), 1))
 """
     assert kernel.run(code).text == "(3, 384) 0.6 0.0\n"
-    assert "3 vectors" in kernel.run('%chat emb ["one", "two", "three"]').everything
+    assert "3 embeddings, 384 dimensions" in kernel.run('%chat emb ["one", "two", "three"]').everything
     assert imported(kernel) == "[]\n"
 
 
