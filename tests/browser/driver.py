@@ -335,7 +335,7 @@ class Notebook:
         )
         self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.info")
 
-    def whole(self, height: int = 6000) -> None:
+    def enlarge(self, height: int = 6000) -> None:
         """Make the page so high that nothing is out of sight, and wait until scripts have rendered."""
         self.page.set_viewport_size({"width": 1280, "height": height})
         self.cell(0).scroll_into_view_if_needed()

@@ -93,8 +93,8 @@ def keep(target: Locator, name: str, lang: str, height: int | None = None) -> No
 
 def shrink(file: Path, height: int | None) -> None:
     """Write the picture with a palette, which such pictures hardly show."""
-    with Image.open(file) as picture:
-        part = picture.convert("RGB").crop((0, 0, picture.width, min(picture.height, height or picture.height)))
+    with Image.open(file) as image:
+        part = image.convert("RGB").crop((0, 0, image.width, min(image.height, height or image.height)))
         part.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
 
 

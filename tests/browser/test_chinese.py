@@ -41,7 +41,7 @@ def test_chinese_screens_have_no_english(
     setting = {"config": "%config ByzerMagics.lang = 'zh'", "environment": "import os; os.environ['BYZER_LANG'] = 'zh'"}
     book = notebook(["%load_ext byzer_magic", setting[how], *SCREENS])
     book.run_all(seconds=120)
-    book.whole()
+    book.enlarge()
     book.screenshot(f"chinese-{how}")
     left = {
         source: english(readable(book.output(index)), screen, *(["footer"] if source.startswith("%%chat") else []))
@@ -56,7 +56,7 @@ def test_search_for_english_finds_it(notebook: Callable[[list[str]], Notebook], 
     models.keep(m="gpt-4o")
     book = notebook(["%load_ext byzer_magic", "%byzer stat", "%byzer form deepseek-chat"])
     book.run_all()
-    book.whole(3000)
+    book.enlarge(3000)
     assert "Queue" in english(readable(book.output(1)), "panel")
     assert len(english(readable(book.output(2)), "form")) > 10
 

@@ -23,7 +23,7 @@ def test_notebook7_shows_every_output_as_jupyterlab_does(seven: Opener, lab: Lab
     sources = saved.cells(provider.url, lab.folder)
     book = seven(sources)
     book.run_all(seconds=240)
-    book.whole()
+    book.enlarge()
     reads(book, sources)
     book.screenshot("notebook7")
     assert "\n".join(fault for place in range(len(sources)) for fault in violations(book.output(place))) == ""

@@ -48,7 +48,7 @@ def test_saved_notebook_is_readable_without_its_kernel(
     for kernel in (False, True):
         book.reopen(kernel=kernel)
         reads(book, sources)
-    book.whole()
+    book.enlarge()
     book.screenshot("saved-light")
     wrong = [fault for place in range(len(sources)) for fault in violations(book.output(place))]
     assert wrong == []

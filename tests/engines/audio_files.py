@@ -52,9 +52,9 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9']+", text.lower())
 
 
-def word_error_rate(said: str, heard: str) -> float:
+def word_error_rate(output: str, transcript: str) -> float:
     """Return how many words must be changed, added or taken away, for each word that was said."""
-    reference, found = words(said), words(heard)
+    reference, found = words(output), words(transcript)
     line = list(range(len(found) + 1))
     for row, word in enumerate(reference, 1):
         before, line[0] = line[0], row

@@ -38,8 +38,8 @@ def likeness(found: np.ndarray, wanted: np.ndarray) -> float:
 @pytest.mark.parametrize("form", FILES)
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 def test_samples_decode_every_format(form: str, rate: int, channels: int) -> None:
-    sound = made(form, sweep(), rate, channels=channels)
-    found = audio.samples(sound)
+    clip = made(form, sweep(), rate, channels=channels)
+    found = audio.samples(clip)
     assert found.dtype == np.float32
     assert found.ndim == 1
     assert abs(len(found) / audio.RATE - SECONDS) < 0.15
@@ -99,15 +99,15 @@ def test_samples_refuse_what_is_not_audio(data: bytes, words: str) -> None:
 
 @pytest.mark.parametrize("form", ["wav", "mp3", "ogg", "flac"])
 def test_samples_of_a_truncated_file_are_those_before_its_end(form: str) -> None:
-    whole = made(form, sweep(), 16_000)
-    found = audio.samples(Media(whole.mime, whole.data[: len(whole.data) * 2 // 3]))
+    complete = made(form, sweep(), 16_000)
+    found = audio.samples(Media(complete.mime, complete.data[: len(complete.data) * 2 // 3]))
     assert 0.3 * SECONDS < len(found) / audio.RATE < 0.9 * SECONDS
 
 
 def test_samples_skip_damaged_packets() -> None:
-    whole = bytearray(made("mp3", np.tile(sweep(), 4), 16_000).data)
-    whole[len(whole) // 2 : len(whole) // 2 + 400] = bytes(range(200)) * 2
-    assert len(audio.samples(Media("audio/mpeg", bytes(whole)))) > 3.5 * SECONDS * audio.RATE
+    complete = bytearray(made("mp3", np.tile(sweep(), 4), 16_000).data)
+    complete[len(complete) // 2 : len(complete) // 2 + 400] = bytes(range(200)) * 2
+    assert len(audio.samples(Media("audio/mpeg", bytes(complete)))) > 3.5 * SECONDS * audio.RATE
 
 
 def test_samples_of_chained_files_may_change_format() -> None:
@@ -127,7 +127,7 @@ def test_encoder_writes_one_file_in_parts(form: str) -> None:
     data = (sweep(22_050) * 32767).astype("<i2").tobytes()
     parts = [writer.add(data[at : at + 11_000]) for at in range(0, len(data), 11_000)]
     file = b"".join([*parts, writer.end()])
-    assert any(parts) == (form not in audio_encoder.WHOLE)
+    assert any(parts) == (form not in audio_encoder.BUFFERED)
     found = audio.samples(Media(audio_encoder.MIMES[form], file))
     assert likeness(found, sweep()) > 0.98
     assert len(found) / audio.RATE == pytest.approx(SECONDS, abs=0.15)

@@ -63,13 +63,13 @@ async def ranker() -> AsyncIterator[Any]:
 
 async def embed(backend: Any, texts: list[str], **options: Any) -> Any:
     """Return the whole result, having checked that its parts follow each other."""
-    whole = collector_for("m", request := EmbedRequest(texts=texts, options=options))
+    complete = collector_for("m", request := EmbedRequest(texts=texts, options=options))
     done = 0
     async for item in backend.embed(request):
         assert item.start == done
         done += item.rows
-        whole.add(item)
-    return whole.result()
+        complete.add(item)
+    return complete.result()
 
 
 async def rank(backend: Any, query: str, documents: list[str], **options: Any) -> Any:
@@ -176,7 +176,7 @@ async def test_embed_prefixes_queries_only(tiny: Any) -> None:
 
 
 async def test_embed_takes_the_instruction_of_the_model(tmp_path: Path) -> None:
-    def told(name: str, params: dict[str, Any] | None = None, prompts: Any = None, **config: Any) -> str:
+    def prefix_of(name: str, params: dict[str, Any] | None = None, prompts: Any = None, **config: Any) -> str:
         folder = tmp_path / name
         shutil.copytree(models.bge(), folder, dirs_exist_ok=True)
         known = json.loads((folder / "config.json").read_text())
@@ -185,12 +185,12 @@ async def test_embed_takes_the_instruction_of_the_model(tmp_path: Path) -> None:
             (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
         return module.instruction(files.inspect(str(folder)), params or {})
 
-    assert told("bge-large-en") == told("zhang-model") == module.ENGLISH
-    assert told("bge-large-zh-v1.5") == told("mine", vocab_size=21128) == module.CHINESE
-    assert told("m3", model_type="xlm-roberta") == ""
-    assert told("own-zh", prompts={"query": "q: ", "document": ""}) == "q: "
-    assert told("saved-zh", prompts={"query": "", "document": ""}) == module.CHINESE
-    assert told("bge-zh", {"query_instruction": ""}) == ""
+    assert prefix_of("bge-large-en") == prefix_of("zhang-model") == module.ENGLISH
+    assert prefix_of("bge-large-zh-v1.5") == prefix_of("mine", vocab_size=21128) == module.CHINESE
+    assert prefix_of("m3", model_type="xlm-roberta") == ""
+    assert prefix_of("own-zh", prompts={"query": "q: ", "document": ""}) == "q: "
+    assert prefix_of("saved-zh", prompts={"query": "", "document": ""}) == module.CHINESE
+    assert prefix_of("bge-zh", {"query_instruction": ""}) == ""
 
 
 async def test_embed_with_fewer_dimensions(tiny: Any) -> None:
@@ -318,7 +318,7 @@ async def test_open_reports_its_stages(tmp_path: Path) -> None:
     backend = registry.find(KIND)
     setup = setup_of(backend, {"dtype": "bfloat16"}, model_path=str(models.bge()))
     found = await backend.open(setup, lambda stage, *_: stages.append(stage))
-    vectors = (await embed(found, [*PAIRS[0]])).vectors
+    embeddings = (await embed(found, [*PAIRS[0]])).vectors
     await found.close()
     assert stages[:2] == ["importing sentence-transformers", f"loading {models.bge().name}"]
-    assert np.sum(vectors * unit(by_hand([*PAIRS[0]])), axis=1) == pytest.approx([1, 1], abs=0.01)
+    assert np.sum(embeddings * unit(by_hand([*PAIRS[0]])), axis=1) == pytest.approx([1, 1], abs=0.01)

@@ -239,15 +239,15 @@ async def test_open_refuses_an_unknown_chat_format(gguf: Path) -> None:
 
 
 async def test_lora_changes_the_model(driver: str, gguf: Path, tmp_path: Path) -> None:
-    said = []
+    output = []
     for size in (0.0, 4.0):
         path = _lora(tmp_path / f"{size}.gguf", size)
         params = {"driver": driver, "n_threads": "1", "n_ctx": "512", "temperature": "0", "lora_path": str(path)}
         backend = await opened(KIND, params, model_path=str(gguf))
-        said.append(text_of(await collect(backend, ask(QUESTION, max_tokens=10))))
+        output.append(text_of(await collect(backend, ask(QUESTION, max_tokens=10))))
         await backend.close()
-    assert said[0] == "The capital of France is Paris."
-    assert said[1] != said[0]
+    assert output[0] == "The capital of France is Paris."
+    assert output[1] != output[0]
     path = _lora(tmp_path / "other.gguf", 1.0, width=64)
     with pytest.raises(errors.EngineFailed):
         await opened(KIND, {"driver": driver, "n_threads": "1", "lora_path": str(path)}, model_path=str(gguf))

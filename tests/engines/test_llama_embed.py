@@ -44,7 +44,7 @@ async def ranker() -> AsyncIterator[Any]:
     await backend.close()
 
 
-async def vectors(backend: Any, texts: list[str], **options: Any) -> tuple[Any, list[Any]]:
+async def embeddings(backend: Any, texts: list[str], **options: Any) -> tuple[Any, list[Any]]:
     items = [item async for item in backend.embed(EmbedRequest(texts=texts, options=options))]
     starts = [item.start for item in items]
     assert starts == [0, *np.cumsum([item.rows for item in items])[:-1]]
@@ -54,7 +54,7 @@ async def vectors(backend: Any, texts: list[str], **options: Any) -> tuple[Any, 
 
 async def test_embed_returns_the_embeddings_of_the_model(backend: Any) -> None:
     assert backend.capabilities() == {Capability.EMBED}
-    found, [item] = await vectors(backend, list(TEXTS))
+    found, [item] = await embeddings(backend, list(TEXTS))
     known = np.array(expected()["vectors"])
     assert found.shape == (3, 384)
     assert np.sum(found * known, axis=1) == pytest.approx([1, 1, 1], abs=1e-4)
@@ -65,24 +65,24 @@ async def test_embed_returns_the_embeddings_of_the_model(backend: Any) -> None:
 
 async def test_embed_batches_many_texts_in_order(backend: Any) -> None:
     texts = [f"{TEXTS[number % 3]} {number}" for number in range(70)]
-    found, items = await vectors(backend, texts)
+    found, items = await embeddings(backend, texts)
     assert [item.rows for item in items] == [32, 32, 6]
-    alone, _ = await vectors(backend, [texts[66]])
+    alone, _ = await embeddings(backend, [texts[66]])
     assert found[66] @ alone[0] == pytest.approx(1, abs=1e-3)
-    longer, items = await vectors(backend, ["word " * 400, "word " * 400, "word " * 400])
+    longer, items = await embeddings(backend, ["word " * 400, "word " * 400, "word " * 400])
     assert len(items) == 2, "long ones in smaller batches"
     assert longer[0] @ longer[2] == pytest.approx(1, abs=1e-3)
 
 
 async def test_embed_without_normalization(backend: Any) -> None:
-    found, _ = await vectors(backend, [TEXTS[0]], embd_normalize=-1)
+    found, _ = await embeddings(backend, [TEXTS[0]], embd_normalize=-1)
     assert np.linalg.norm(found[0]) > 1.5
 
 
 async def test_embed_refuses_a_text_that_is_too_long(backend: Any) -> None:
     with pytest.raises(errors.ContextTooLong, match="A text has 2002 tokens, but the context holds 512"):
-        await vectors(backend, [TEXTS[0], "word " * 2000])
-    found, _ = await vectors(backend, [TEXTS[0]])
+        await embeddings(backend, [TEXTS[0], "word " * 2000])
+    found, _ = await embeddings(backend, [TEXTS[0]])
     assert found[0] @ np.array(expected()["vectors"][0]) == pytest.approx(1, abs=1e-4)
 
 
@@ -98,7 +98,7 @@ async def test_embed_refuses_invalid_requests(
     backend: Any, texts: list[str], options: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(errors.BadRequest, match=words):
-        await vectors(backend, texts, **options)
+        await embeddings(backend, texts, **options)
 
 
 async def test_embed_can_be_cancelled_between_batches(backend: Any) -> None:
@@ -110,12 +110,12 @@ async def test_embed_can_be_cancelled_between_batches(backend: Any) -> None:
         started = time.monotonic()
     print(f"a batch takes {first:.2f} s, left after {time.monotonic() - started:.2f} s")
     assert time.monotonic() - started < 2 * first + 1
-    found, _ = await vectors(backend, [TEXTS[0]])
+    found, _ = await embeddings(backend, [TEXTS[0]])
     assert len(found) == 1
 
 
 async def test_embed_leaves_the_event_loop_responsive(backend: Any) -> None:
-    task = asyncio.create_task(vectors(backend, list(TEXTS) * 30))
+    task = asyncio.create_task(embeddings(backend, list(TEXTS) * 30))
     longest, last = 0.0, time.monotonic()
     while not task.done():
         await asyncio.sleep(0.002)
@@ -129,11 +129,11 @@ async def test_embed_with_a_chat_model(driver: str, gguf: Path) -> None:
     params = {"driver": driver, "n_threads": "1", "n_ctx": "256", "embedding": "true"}
     backend = await opened(KIND, params, model_path=str(gguf))
     assert backend.capabilities() == {Capability.EMBED}
-    found, [item] = await vectors(backend, list(TEXTS))
+    found, [item] = await embeddings(backend, list(TEXTS))
     assert found.shape == (3, 576)
     assert np.linalg.norm(found, axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
     assert found[0] @ found[1] > found[0] @ found[2]
-    long, _ = await vectors(backend, ["word " * 250])
+    long, _ = await embeddings(backend, ["word " * 250])
     assert len(long) == 1, "a text as long as the context is read at once"
     assert item.usage.prompt_tokens > 10
     await backend.close()
@@ -144,7 +144,7 @@ async def test_drivers_return_the_same_embeddings(gguf: Path) -> None:
     for driver in llama_load.DRIVERS:
         params = {"driver": driver, "n_threads": "1", "n_ctx": "256", "embedding": "true"}
         backend = await opened(KIND, params, model_path=str(gguf))
-        found.append((await vectors(backend, list(TEXTS)))[0])
+        found.append((await embeddings(backend, list(TEXTS)))[0])
         await backend.close()
     assert np.sum(found[0] * found[1], axis=1) == pytest.approx([1, 1, 1], abs=0.01)
 

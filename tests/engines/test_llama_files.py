@@ -61,38 +61,38 @@ async def test_split_model_names_a_truncated_part(driver: str, tmp_path: Path) -
     for file in split().parent.iterdir():
         (tmp_path / file.name).symlink_to(file)
     last = tmp_path / split().name.replace("00001", "00003")
-    whole = last.read_bytes()
+    complete = last.read_bytes()
     last.unlink()
-    last.write_bytes(whole[:-100])
+    last.write_bytes(complete[:-100])
     with pytest.raises(errors.EngineFailed, match=r"in model-00003-of-00003.gguf, the file ends after"):
         await opened(KIND, {"driver": driver, "n_threads": "1"}, model_path=str(tmp_path))
 
 
-def _cut_in_the_header(whole: bytearray) -> bytes:
-    return whole[:200_000]
+def _cut_in_the_header(complete: bytearray) -> bytes:
+    return complete[:200_000]
 
 
-def _cut_before_the_last(whole: bytearray) -> bytes:
-    return whole[:5_000_000]
+def _cut_before_the_last(complete: bytearray) -> bytes:
+    return complete[:5_000_000]
 
 
-def _cut_in_the_last(whole: bytearray) -> bytes:
-    return whole[:-1000]
+def _cut_in_the_last(complete: bytearray) -> bytes:
+    return complete[:-1000]
 
 
-def _noise(whole: bytearray) -> bytes:
-    whole[300_000:300_064] = os.urandom(64)
-    return whole
+def _noise(complete: bytearray) -> bytes:
+    complete[300_000:300_064] = os.urandom(64)
+    return complete
 
 
-def _flipped(whole: bytearray) -> bytes:
-    at = whole.index(b"blk.7.ffn_up.weight") + len("blk.7.ffn_up.weight") + 4
-    whole[at] ^= 0x40  # of its first dimension
-    return whole
+def _flipped(complete: bytearray) -> bytes:
+    at = complete.index(b"blk.7.ffn_up.weight") + len("blk.7.ffn_up.weight") + 4
+    complete[at] ^= 0x40  # of its first dimension
+    return complete
 
 
-def _unknown(whole: bytearray) -> bytes:
-    return whole.replace(b"\x05\0\0\0\0\0\0\0llama\x0c", b"\x05\0\0\0\0\0\0\0foooo\x0c", 1)
+def _unknown(complete: bytearray) -> bytes:
+    return complete.replace(b"\x05\0\0\0\0\0\0\0llama\x0c", b"\x05\0\0\0\0\0\0\0foooo\x0c", 1)
 
 
 @pytest.mark.parametrize(

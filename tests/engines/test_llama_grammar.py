@@ -91,13 +91,13 @@ async def test_schema_constrains_the_response(backend: Any, form: dict[str, Any]
 
 
 async def test_json_object_constrains_the_response(backend: Any) -> None:
-    said = text_of(await collect(backend, ask(WHO + " Only name and age.", response_format={"type": "json_object"})))
-    assert said.lstrip().startswith("{")
+    output = text_of(await collect(backend, ask(WHO + " Only name and age.", response_format={"type": "json_object"})))
+    assert output.lstrip().startswith("{")
 
 
 async def test_grammar_constrains_the_response(backend: Any) -> None:
-    said = text_of(await collect(backend, ask("Is Paris in France?", grammar='root ::= ("yes" | "no") "!"')))
-    assert said in ("yes!", "no!")
+    output = text_of(await collect(backend, ask("Is Paris in France?", grammar='root ::= ("yes" | "no") "!"')))
+    assert output in ("yes!", "no!")
     free = text_of(await collect(backend, ask("What is the capital of France? Answer in one sentence.")))
     assert free == "The capital of France is Paris.", "the next request is free of it"
 

@@ -48,25 +48,25 @@ async def piper() -> AsyncIterator[Any]:
 
 
 async def say(backend: Any, text: str, **options: Any) -> list[AudioChunk]:
-    return [sound async for sound in backend.speak(SpeakRequest(text=text, options=options))]
+    return [clip async for clip in backend.speak(SpeakRequest(text=text, options=options))]
 
 
-def file_of(sounds: list[AudioChunk]) -> Media:
-    return Media(sounds[0].mime, b"".join(sound.data for sound in sounds))
+def file_of(clips: list[AudioChunk]) -> Media:
+    return Media(clips[0].mime, b"".join(clip.data for clip in clips))
 
 
-def seconds(sounds: list[AudioChunk]) -> float:
-    return len(audio.samples(file_of(sounds))) / audio.RATE
+def seconds(clips: list[AudioChunk]) -> float:
+    return len(audio.samples(file_of(clips))) / audio.RATE
 
 
 async def test_speak_is_transcribed_correctly(piper: Any) -> None:
-    sound = file_of(await say(piper, TEXT))
+    clip = file_of(await say(piper, TEXT))
     listener = await opened("custom/whisper", {}, model_path=str(whisper.tiny_en_ct2()))
-    request = TranscribeRequest(audio=sound)
-    heard = "".join([item.text async for item in listener.transcribe(request)])
+    request = TranscribeRequest(audio=clip)
+    transcript = "".join([item.text async for item in listener.transcribe(request)])
     await listener.close()
-    rate = word_error_rate(TEXT, heard)
-    print(f"said {TEXT!r}\nheard {heard!r}: {rate:.1%} of the words are wrong")
+    rate = word_error_rate(TEXT, transcript)
+    print(f"said {TEXT!r}\nheard {transcript!r}: {rate:.1%} of the words are wrong")
     assert rate < 0.15
 
 
@@ -74,9 +74,9 @@ async def test_speak_streams_sentences_of_one_file(piper: Any) -> None:
     request = SpeakRequest(text=TEXT)
     collector = AudioCollector("alias", request)
     arrived = []
-    async for sound in piper.speak(request):
+    async for clip in piper.speak(request):
         arrived.append(time.monotonic())
-        collector.add(sound)
+        collector.add(clip)
     assert len(arrived) == 3
     assert arrived[-1] - arrived[0] > 0.2
     result = collector.result()
@@ -88,13 +88,13 @@ async def test_speak_streams_sentences_of_one_file(piper: Any) -> None:
 
 @pytest.mark.parametrize("form", audio_encoder.MIMES)
 async def test_speak_encodes_every_format(piper: Any, form: str) -> None:
-    sounds = await say(piper, speech.STORY[2], response_format=form, model="tts-1", **CALM)
-    assert {sound.mime for sound in sounds} == {audio_encoder.MIMES[form]}
+    clips = await say(piper, speech.STORY[2], response_format=form, model="tts-1", **CALM)
+    assert {clip.mime for clip in clips} == {audio_encoder.MIMES[form]}
     wanted = seconds(await say(piper, speech.STORY[2], **CALM))
     if form == "pcm":
-        assert len(file_of(sounds).data) / 2 / 24_000 == pytest.approx(wanted, abs=0.05)
+        assert len(file_of(clips).data) / 2 / 24_000 == pytest.approx(wanted, abs=0.05)
     else:
-        assert seconds(sounds) == pytest.approx(wanted, abs=0.15)
+        assert seconds(clips) == pytest.approx(wanted, abs=0.15)
 
 
 async def test_speak_with_speed_volume_and_silence(piper: Any) -> None:
@@ -106,7 +106,7 @@ async def test_speak_with_speed_volume_and_silence(piper: Any) -> None:
     apart = await say(piper, speech.STORY[2], sentence_silence=1, **CALM)
     assert seconds(apart) == pytest.approx(seconds(normal) + 0.8, abs=0.01)
     soft = await say(piper, speech.STORY[2], volume=0.1, **CALM)
-    loudest = [np.abs(audio.samples(file_of(sounds))).max() for sounds in (soft, normal)]
+    loudest = [np.abs(audio.samples(file_of(clips))).max() for clips in (soft, normal)]
     assert loudest[0] == pytest.approx(loudest[1] / 10, rel=0.1)
 
 
@@ -141,14 +141,14 @@ async def test_speak_accepts_the_name_of_the_voice(piper: Any) -> None:
 
 
 async def test_speak_splits_long_text(piper: Any) -> None:
-    sounds = await say(piper, "and so on " * 60, speed=4)
-    assert len(sounds) == 2
-    assert seconds(sounds) > 5
+    clips = await say(piper, "and so on " * 60, speed=4)
+    assert len(clips) == 2
+    assert seconds(clips) > 5
 
 
 async def test_speak_close_stops_after_a_sentence(piper: Any) -> None:
-    async with aclosing(piper.speak(SpeakRequest(text=" ".join(speech.STORY * 5)))) as sounds:
-        async for _ in sounds:
+    async with aclosing(piper.speak(SpeakRequest(text=" ".join(speech.STORY * 5)))) as clips:
+        async for _ in clips:
             break
         started = time.monotonic()
     took = time.monotonic() - started
@@ -188,7 +188,7 @@ async def test_deployment_parameters_are_defaults_of_requests() -> None:
     params = {"backend.speed": "4", "noise_scale": "0", "noise_w": "0", "response_format": "mp3"}
     backend = await opened(KIND, params, model_path=str(speech.voice().parent), concurrency=2)
     fast, slow = await asyncio.gather(say(backend, TEXT), say(backend, TEXT, speed=1))
-    assert {sound.mime for sound in (*fast, *slow)} == {"audio/mpeg"}
+    assert {clip.mime for clip in (*fast, *slow)} == {"audio/mpeg"}
     assert seconds(slow) > 1.5 * seconds(fast)
     await backend.close()
 

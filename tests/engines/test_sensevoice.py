@@ -64,7 +64,7 @@ def copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree(sensevoice.sensevoice(), tmp_path / "model"))
 
 
-def spoken(*names: str, pause: float = 2.5) -> Any:
+def recording_of(*names: str, pause: float = 2.5) -> Any:
     """Return phrases with pauses around them."""
     parts = [sensevoice.noise(pause)]
     for number, name in enumerate(names):
@@ -73,14 +73,14 @@ def spoken(*names: str, pause: float = 2.5) -> Any:
 
 
 def wav(samples: Any) -> Media:
-    with wave.open(file := io.BytesIO(), "wb") as sound:
-        sound.setparams((1, 2, RATE, 0, "NONE", ""))
-        sound.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    with wave.open(file := io.BytesIO(), "wb") as recording:
+        recording.setparams((1, 2, RATE, 0, "NONE", ""))
+        recording.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
     return Media("audio/wav", file.getvalue())
 
 
-async def transcripts_of(backend: Any, sound: Media | Any, **options: Any) -> list[TranscriptChunk]:
-    media = sound if isinstance(sound, Media) else wav(sound)
+async def transcripts_of(backend: Any, recording: Media | Any, **options: Any) -> list[TranscriptChunk]:
+    media = recording if isinstance(recording, Media) else wav(recording)
     return [item async for item in backend.transcribe(TranscribeRequest(audio=media, options=options))]
 
 
@@ -90,7 +90,7 @@ def text_of(items: list[TranscriptChunk]) -> str:
 
 @shared
 async def test_guide_command_works(backend: Any) -> None:
-    items = await transcripts_of(backend, spoken("hello", "morning", "nihao", "zaijian", "tune", "fox"))
+    items = await transcripts_of(backend, recording_of("hello", "morning", "nihao", "zaijian", "tune", "fox"))
     assert text_of(items) == "Hello world. Good morning. 你好吗。再见。 The quick brown fox."
     assert len(items) == 6, "stretch after stretch, then what holds for all"
     found = [segment for item in items for segment in item.segments or []]
@@ -103,32 +103,32 @@ async def test_guide_command_works(backend: Any) -> None:
     assert [tags["emotion"] for tags in last.extra["tags"]][:3] == ["NEUTRAL", "HAPPY", "NEUTRAL"]
     assert [tags["language"] for tags in last.extra["tags"]][2:4] == ["zh", "zh"]
     assert last.duration is not None
-    assert abs(last.duration - len(spoken("hello", "morning", "nihao", "zaijian", "tune", "fox")) / RATE) < 0.01
+    assert abs(last.duration - len(recording_of("hello", "morning", "nihao", "zaijian", "tune", "fox")) / RATE) < 0.01
 
 
 @shared
 async def test_transcribe_returns_what_generate_returns(backend: Any) -> None:
-    sound = spoken("hello", "fox", "tune", "count", "nihao", *["morning", "fox"] * 9)
-    assert len(sound) > 65 * RATE
-    quantised = np.frombuffer(wav(sound).data[44:], "<i2").astype("float32") / 32768
+    recording = recording_of("hello", "fox", "tune", "count", "nihao", *["morning", "fox"] * 9)
+    assert len(recording) > 65 * RATE
+    quantised = np.frombuffer(wav(recording).data[44:], "<i2").astype("float32") / 32768
     [stock] = await asyncio.to_thread(backend._recognizer._model.generate, quantised, language="auto", use_itn=False)
-    ours = text_of(await transcripts_of(backend, sound, use_itn=False, tags="keep"))
+    ours = text_of(await transcripts_of(backend, recording, use_itn=False, tags="keep"))
     assert ours.split() == stock["text"].split()
     assert ours.count("<|Speech|>") > 20
 
 
 @shared
 async def test_transcribe_with_options(backend: Any) -> None:
-    sound = spoken("count", "morning")
-    assert text_of(await transcripts_of(backend, sound, use_itn=False)) == "one two three good morning"
-    kept = text_of(await transcripts_of(backend, sound, tags="keep"))
+    recording = recording_of("count", "morning")
+    assert text_of(await transcripts_of(backend, recording, use_itn=False)) == "one two three good morning"
+    kept = text_of(await transcripts_of(backend, recording, tags="keep"))
     assert kept == "<|en|><|SAD|><|Speech|><|withitn|> 1 2 3. <|en|><|HAPPY|><|Speech|><|withitn|> Good morning."
-    assert text_of(await transcripts_of(backend, sound, tags="emoji")) == "1 2 3.😔 Good morning.😊"
+    assert text_of(await transcripts_of(backend, recording, tags="emoji")) == "1 2 3.😔 Good morning.😊"
     for language in ("zh", "zh-CN", "Chinese"):
-        assert "<|zh|>" in text_of(await transcripts_of(backend, spoken("fox"), tags="keep", language=language))
-    assert text_of(await transcripts_of(backend, sound, response_format="json", model="x", use_itn="false")).startswith(
-        "one"
-    )
+        assert "<|zh|>" in text_of(await transcripts_of(backend, recording_of("fox"), tags="keep", language=language))
+    assert text_of(
+        await transcripts_of(backend, recording, response_format="json", model="x", use_itn="false")
+    ).startswith("one")
 
 
 @shared
@@ -144,30 +144,30 @@ async def test_transcribe_with_options(backend: Any) -> None:
 )
 async def test_transcribe_refuses_invalid_options(backend: Any, options: dict[str, Any], words: str, hint: str) -> None:
     with pytest.raises(errors.BadRequest, match=words) as caught:
-        await transcripts_of(backend, spoken("hello"), **options)
+        await transcripts_of(backend, recording_of("hello"), **options)
     assert caught.value.hint.startswith(hint)
 
 
 @shared
 async def test_transcribe_resamples(backend: Any) -> None:
-    sound = Media("audio/wav", sensevoice.clip("fox").read_bytes())
-    assert text_of(await transcripts_of(backend, sound)) == "The quick brown fox."
+    recording = Media("audio/wav", sensevoice.clip("fox").read_bytes())
+    assert text_of(await transcripts_of(backend, recording)) == "The quick brown fox."
 
 
 @shared
 async def test_transcribe_silence_and_very_short_audio(backend: Any) -> None:
-    for sound in (sensevoice.noise(5), np.zeros(3 * RATE), np.zeros(1), np.zeros(100), np.zeros(RATE // 10)):
-        [item] = await transcripts_of(backend, sound)
+    for recording in (sensevoice.noise(5), np.zeros(3 * RATE), np.zeros(1), np.zeros(100), np.zeros(RATE // 10)):
+        [item] = await transcripts_of(backend, recording)
         assert (item.text, item.language, item.segments) == ("", None, None)
-        assert item.duration == pytest.approx(len(sound) / RATE)
+        assert item.duration == pytest.approx(len(recording) / RATE)
 
 
 @shared
 @pytest.mark.parametrize("seconds", [59.9, 60.0, 60.01, 60.6, 61.5])
 async def test_transcribe_keeps_speech_at_the_end_of_a_block(backend: Any, seconds: float) -> None:
     fox = sensevoice.samples("fox")
-    sound = np.concatenate([sensevoice.noise(seconds - len(fox) / RATE), fox])
-    items = await transcripts_of(backend, sound)
+    recording = np.concatenate([sensevoice.noise(seconds - len(fox) / RATE), fox])
+    items = await transcripts_of(backend, recording)
     assert text_of(items).startswith("The quick")
     assert items[-2].segments is not None
     assert items[-2].segments[-1].end > seconds - 0.5
@@ -183,7 +183,7 @@ async def test_transcribe_refuses_what_cannot_be_decoded(backend: Any) -> None:
 
 @shared
 async def test_transcribe_close_stops_between_segments(backend: Any) -> None:
-    long = wav(np.tile(spoken("hello", "fox", "morning"), 60))
+    long = wav(np.tile(recording_of("hello", "fox", "morning"), 60))
     async with aclosing(backend.transcribe(TranscribeRequest(audio=long))) as items:
         first = await anext(items)
         started = time.monotonic()
@@ -192,23 +192,23 @@ async def test_transcribe_close_stops_between_segments(backend: Any) -> None:
     assert first.duration > 600
     print(f"stopped after {took * 1000:.0f} ms of a sound of {first.duration:.0f} s")
     assert took < 1
-    assert text_of(await transcripts_of(backend, spoken("hello"))) == "Hello world."
+    assert text_of(await transcripts_of(backend, recording_of("hello"))) == "Hello world."
 
 
 @shared
 async def test_requests_take_turns(backend: Any) -> None:
     names = ("hello", "fox", "morning")
-    found = await asyncio.gather(*(transcripts_of(backend, spoken(name)) for name in names))
+    found = await asyncio.gather(*(transcripts_of(backend, recording_of(name)) for name in names))
     assert [text_of(items) for items in found] == ["Hello world.", "The quick brown fox.", "Good morning."]
 
 
 @shared
 async def test_transcribe_ten_minutes_in_little_memory(backend: Any) -> None:
-    sound = wav(np.tile(spoken("hello", "fox", "morning"), 45))
-    await transcripts_of(backend, spoken("hello"))
+    recording = wav(np.tile(recording_of("hello", "fox", "morning"), 45))
+    await transcripts_of(backend, recording_of("hello"))
     before = loading.memory()
     started = time.monotonic()
-    items = await transcripts_of(backend, sound)
+    items = await transcripts_of(backend, recording)
     assert items[-1].duration is not None
     minutes = items[-1].duration / 60
     grown = (loading.memory() - before) / 1e6
@@ -220,8 +220,8 @@ async def test_transcribe_ten_minutes_in_little_memory(backend: Any) -> None:
 @shared
 async def test_recognize_a_batch_like_single_clips(backend: Any) -> None:
     settings = sensevoice_params.asked({}, {})
-    sounds = [spoken(name, pause=0.2) for name in ("hello", "fox", "nihao")]
-    together = await asyncio.to_thread(backend._recognizer.recognize, sounds, settings)
+    clips = [recording_of(name, pause=0.2) for name in ("hello", "fox", "nihao")]
+    together = await asyncio.to_thread(backend._recognizer.recognize, clips, settings)
     assert [text.rpartition(">")[2].strip() for text in together] == [
         "Hello world.",
         "The quick brown fox.",
@@ -233,7 +233,7 @@ async def test_open_prints_nothing_and_keeps_logging(folder: Path, capfd: pytest
     logging = importlib.import_module("logging")
     before = (logging.root.handlers[:], logging.root.level)
     backend = await opened(KIND, {"vad_model": "fsmn-vad"}, model_path=str(folder))
-    assert text_of(await transcripts_of(backend, spoken("hello"))) == "Hello world."
+    assert text_of(await transcripts_of(backend, recording_of("hello"))) == "Hello world."
     await backend.close()
     assert capfd.readouterr().out == ""
     assert (logging.root.handlers, logging.root.level) == before
@@ -243,7 +243,7 @@ async def test_silero_needs_no_hub(folder: Path) -> None:
     params = {"vad_model": "silero-vad", "vad_kwargs.max_single_segment_time": "30000", "tags": "keep"}
     params |= {"vad_kwargs.silero_threshold": "0.4", "use_itn": "false"}
     backend = await opened(KIND, params, model_path=str(folder))
-    text = text_of(await transcripts_of(backend, spoken("hello", "tune", "fox")))
+    text = text_of(await transcripts_of(backend, recording_of("hello", "tune", "fox")))
     assert (
         text
         == "<|en|><|NEUTRAL|><|Speech|><|woitn|> hello world <|en|><|NEUTRAL|><|Speech|><|woitn|> the quick brown fox"
@@ -269,7 +269,7 @@ async def test_transcribe_short_audio_without_a_detector(folder: Path) -> None:
 async def test_merge_vad_joins_short_segments(folder: Path) -> None:
     params = {**SEED, "merge_vad": "true", "merge_length_s": "6", "vad_kwargs.max_end_silence_time": "300"}
     backend = await opened(KIND, params, model_path=str(folder))
-    items = await transcripts_of(backend, spoken("morning", "morning", "fox", pause=0.8))
+    items = await transcripts_of(backend, recording_of("morning", "morning", "fox", pause=0.8))
     found = [segment for item in items for segment in item.segments or []]
     assert len(found) == 1
     assert "Good morning" in found[0].text
@@ -465,8 +465,8 @@ async def test_download_failure_has_the_reason(copy: Path, monkeypatch: pytest.M
 
 
 async def test_open_refuses_damaged_weights(copy: Path) -> None:
-    whole = (copy / "model.pt").read_bytes()
-    (copy / "model.pt").write_bytes(whole[: len(whole) // 2])
+    complete = (copy / "model.pt").read_bytes()
+    (copy / "model.pt").write_bytes(complete[: len(complete) // 2])
     with pytest.raises(errors.EngineFailed, match="FunASR cannot load"):
         await opened(KIND, {}, model_path=str(copy))
 

@@ -410,15 +410,15 @@ async def test_open_requires_a_tokenizer(folder: Path) -> None:
 
 async def test_open_refuses_damaged_weights(folder: Path) -> None:
     weights = folder / "model.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-1000])
+    complete = weights.read_bytes()
+    weights.write_bytes(complete[:-1000])
     assert "its header describes" in (await failure(folder)).message
-    weights.write_bytes(whole)
+    weights.write_bytes(complete)
     change(folder, hidden_size=128)
     error = await failure(folder)
     assert isinstance(error, errors.EngineFailed)
     assert "inconsistent" in error.message
-    assert "has the shape [2000, 64], but config.json says [2000, 128]" in error.message
+    assert "has the shape [2000, 64], but config.json implies [2000, 128]" in error.message
 
 
 async def test_check_refuses_missing_weights(folder: Path) -> None:

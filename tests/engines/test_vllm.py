@@ -170,13 +170,13 @@ async def test_embed_with_an_embedding_model(tmp_path: Path) -> None:
     async with hosted(KIND, {}, tmp_path, model_path=str(folder), concurrency=SLOTS) as backend:
         assert backend.capabilities() == {Capability.EMBED}
         texts = ["A cat sits on the mat.", "A feline rests on a rug.", "Stock markets fell."]
-        [vectors] = await items(backend.embed(EmbedRequest(texts=texts)))
-        rows = np.frombuffer(vectors.data, "<f4").reshape(vectors.rows, vectors.dimensions)
+        [embeddings] = await items(backend.embed(EmbedRequest(texts=texts)))
+        rows = np.frombuffer(embeddings.data, "<f4").reshape(embeddings.rows, embeddings.dimensions)
         likeness = rows @ rows.T
         assert np.allclose(np.diag(likeness), 1, atol=1e-4)
         assert 0.5 < likeness[0, 1] < 0.7
         assert likeness[0, 2] < 0.1
-        assert vectors.usage is not None
+        assert embeddings.usage is not None
         with pytest.raises(errors.ContextTooLong):
             await items(backend.embed(EmbedRequest(texts=["a " * 3000])))
         with pytest.raises(errors.BadRequest, match="no option 'x'"):

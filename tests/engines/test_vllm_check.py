@@ -76,7 +76,7 @@ def test_check_refuses_a_folder_without_tokenizer(tmp_path: Path) -> None:
 
 def test_check_refuses_damaged_weights(tmp_path: Path) -> None:
     folder = changed(tmp_path)
-    whole = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(whole[:-100])
+    complete = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(complete[:-100])
     with pytest.raises(errors.BadParameter, match="its header describes"):
         setup_of(VLLM, {}, model_path=str(folder))

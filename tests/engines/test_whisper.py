@@ -64,8 +64,8 @@ def samples(seconds: float, loudness: float = 0.0) -> np.ndarray:
     return (chance.standard_normal(int(seconds * audio.RATE)) * loudness).astype(np.float32)
 
 
-async def hear(backend: Any, sound: Media, **options: Any) -> list[TranscriptChunk]:
-    return [item async for item in backend.transcribe(TranscribeRequest(audio=sound, options=options))]
+async def transcribed(backend: Any, clip: Media, **options: Any) -> list[TranscriptChunk]:
+    return [item async for item in backend.transcribe(TranscribeRequest(audio=clip, options=options))]
 
 
 def text_of(items: list[TranscriptChunk]) -> str:
@@ -86,8 +86,10 @@ async def story(tiny: Any) -> list[tuple[float, TranscriptChunk]]:
 
 async def test_transcribe_has_a_low_word_error_rate(tiny: Any, story: list[tuple[float, TranscriptChunk]]) -> None:
     rates = {"story": word_error_rate(STORY, text_of([item for _, item in story]))}
-    for number, said in enumerate(speech.SENTENCES):
-        rates[f"sentence {number}"] = word_error_rate(said, text_of(await hear(tiny, wav(speech.sentence(number)))))
+    for number, output in enumerate(speech.SENTENCES):
+        rates[f"sentence {number}"] = word_error_rate(
+            output, text_of(await transcribed(tiny, wav(speech.sentence(number))))
+        )
     shown = ", ".join(f"{name} {rate:.1%}" for name, rate in rates.items())
     took, last = story[-1]
     print(f"{type(tiny._engine).__name__}, words wrong: {shown}; {last.duration} s of sound in {took:.1f} s")
@@ -113,7 +115,7 @@ async def test_transcribe_streams_long_audio(story: list[tuple[float, Transcript
 
 
 async def test_transcribe_times_are_of_the_complete_audio(tiny: Any) -> None:
-    items = await hear(tiny, wav(speech.pause()))
+    items = await transcribed(tiny, wav(speech.pause()))
     assert word_error_rate(" ".join(speech.SENTENCES[:2]), text_of(items)) < MOST_WRONG
     first, *_, last = segments_of(items)
     assert first.start < 0.5
@@ -123,24 +125,24 @@ async def test_transcribe_times_are_of_the_complete_audio(tiny: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "sound", [samples(8), samples(8, 0.01), samples(8, 0.2), samples(0.01)], ids=["nothing", "noise", "loud", "short"]
+    "clip", [samples(8), samples(8, 0.01), samples(8, 0.2), samples(0.01)], ids=["nothing", "noise", "loud", "short"]
 )
-async def test_transcribe_silence_is_empty(tiny: Any, sound: np.ndarray) -> None:
-    [item] = await hear(tiny, made("wav", sound, audio.RATE))
+async def test_transcribe_silence_is_empty(tiny: Any, clip: np.ndarray) -> None:
+    [item] = await transcribed(tiny, made("wav", clip, audio.RATE))
     assert (item.text, item.segments) == ("", [])
-    assert item.duration == pytest.approx(len(sound) / audio.RATE, abs=0.01)
+    assert item.duration == pytest.approx(len(clip) / audio.RATE, abs=0.01)
 
 
 async def test_transcribe_noise_ends() -> None:
     backend = await opened(KIND, {"vad_filter": "false"}, model_path=str(whisper.tiny_en()))
-    text = text_of(await hear(backend, made("wav", samples(20, 0.01), audio.RATE)))
+    text = text_of(await transcribed(backend, made("wav", samples(20, 0.01), audio.RATE)))
     print(f"heard in 20 s of noise without a filter: {text!r}")
     assert len(text) < 100
     await backend.close()
 
 
 async def test_transcribe_word_timestamps(tiny: Any) -> None:
-    items = await hear(tiny, wav(speech.sentence(0)), timestamp_granularities=["word"])
+    items = await transcribed(tiny, wav(speech.sentence(0)), timestamp_granularities=["word"])
     found = items[-1].extra["words"]
     assert word_error_rate(speech.SENTENCES[0], " ".join(word["word"] for word in found)) < MOST_WRONG
     times = {word["word"].lower(): (word["start"], word["end"]) for word in found}
@@ -154,16 +156,16 @@ async def test_transcribe_word_timestamps(tiny: Any) -> None:
 @pytest.mark.parametrize(("form", "rate", "channels"), [("mp3", 44_100, 2), ("m4a", 44_100, 1), ("webm", 48_000, 2)])
 async def test_transcribe_any_file_format(tiny: Any, form: str, rate: int, channels: int) -> None:
     voice = audio.samples(wav(speech.sentence(0)))
-    items = await hear(tiny, made(form, voice, rate, channels=channels))
+    items = await transcribed(tiny, made(form, voice, rate, channels=channels))
     assert word_error_rate(speech.SENTENCES[0], text_of(items)) < MOST_WRONG
 
 
 async def test_transcribe_response_formats(tiny: Any) -> None:
     for form in ("text", "json"):
-        items = await hear(tiny, wav(speech.sentence(0)), response_format=form, model="whisper-1", temperature=0)
+        items = await transcribed(tiny, wav(speech.sentence(0)), response_format=form, model="whisper-1", temperature=0)
         assert text_of(items).startswith("The quick brown fox")
         assert not any(item.segments or item.duration or item.extra for item in items)
-    items = await hear(tiny, wav(speech.sentence(0)), response_format="verbose_json", language="en")
+    items = await transcribed(tiny, wav(speech.sentence(0)), response_format="verbose_json", language="en")
     assert segments_of(items)
     assert items[-1].language == "en"
 
@@ -187,24 +189,26 @@ async def test_transcribe_response_formats(tiny: Any) -> None:
 )
 async def test_request_with_invalid_options_is_refused(tiny: Any, options: Any, message: str, hint: str) -> None:
     with pytest.raises(errors.BadRequest) as caught:
-        await hear(tiny, wav(speech.sentence(0)), **options)
+        await transcribed(tiny, wav(speech.sentence(0)), **options)
     assert message in caught.value.message
     assert hint in caught.value.hint
 
 
 async def test_transcribe_refuses_a_request_without_audio(tiny: Any) -> None:
     with pytest.raises(errors.BadRequest, match="the request has no audio"):
-        await hear(tiny, Media("audio/wav"))
+        await transcribed(tiny, Media("audio/wav"))
     with pytest.raises(errors.BadRequest, match="cannot be decoded"):
-        await hear(tiny, Media("audio/wav", b"no sound"))
-    assert text_of(await hear(tiny, wav(speech.sentence(0)))), "the model is as ready as before"
+        await transcribed(tiny, Media("audio/wav", b"no sound"))
+    assert text_of(await transcribed(tiny, wav(speech.sentence(0)))), "the model is as ready as before"
 
 
 async def test_options_reach_the_model(tiny: Any) -> None:
-    plain = text_of(await hear(tiny, begin(4.9)))
-    told = text_of(await hear(tiny, begin(4.9), prompt="the harbour, the colour, my neighbour", num_beams="2"))
+    plain = text_of(await transcribed(tiny, begin(4.9)))
+    reported = text_of(
+        await transcribed(tiny, begin(4.9), prompt="the harbour, the colour, my neighbour", num_beams="2")
+    )
     assert plain.endswith("harbor.")
-    assert told.endswith("harbour.")
+    assert reported.endswith("harbour.")
 
 
 async def test_close_stops_the_model_and_leaves_it_ready(tiny: Any) -> None:
@@ -216,48 +220,48 @@ async def test_close_stops_the_model_and_leaves_it_ready(tiny: Any) -> None:
     print(f"{type(tiny._engine).__name__} stopped after {took:.2f} s")
     assert took < 5
     assert not tiny._turns.running
-    assert "fox" in text_of(await hear(tiny, wav(speech.sentence(0))))
+    assert "fox" in text_of(await transcribed(tiny, wav(speech.sentence(0))))
 
 
 async def test_transcribe_cancelled_ends_within_a_window(tiny: Any) -> None:
-    task = asyncio.create_task(hear(tiny, wav(speech.story())))
+    task = asyncio.create_task(transcribed(tiny, wav(speech.story())))
     await asyncio.sleep(1)
     started = time.monotonic()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert time.monotonic() - started < 8
-    assert "fox" in text_of(await hear(tiny, wav(speech.sentence(0))))
+    assert "fox" in text_of(await transcribed(tiny, wav(speech.sentence(0))))
 
 
 async def test_requests_take_turns(tiny: Any) -> None:
-    heard = await asyncio.gather(*(hear(tiny, wav(speech.sentence(number))) for number in (0, 1)))
-    assert "fox" in text_of(heard[0])
-    assert "passport" in text_of(heard[1])
+    transcript = await asyncio.gather(*(transcribed(tiny, wav(speech.sentence(number))) for number in (0, 1)))
+    assert "fox" in text_of(transcript[0])
+    assert "passport" in text_of(transcript[1])
 
 
 async def test_transcribe_two_requests_at_once_with_ctranslate2() -> None:
     path = str(whisper.tiny_en_ct2())
     backend = await opened(KIND, {"compute_type": "int8", "beam_size": "1"}, model_path=path, concurrency=2)
-    tasks = [asyncio.create_task(hear(backend, wav(speech.sentence(number)))) for number in (0, 1)]
+    tasks = [asyncio.create_task(transcribed(backend, wav(speech.sentence(number)))) for number in (0, 1)]
     await asyncio.sleep(0.1)
     assert backend._turns.running == 2
-    for said, items in zip(speech.SENTENCES, await asyncio.gather(*tasks), strict=False):
-        assert word_error_rate(said, text_of(items)) < 2 * MOST_WRONG
+    for output, items in zip(speech.SENTENCES, await asyncio.gather(*tasks), strict=False):
+        assert word_error_rate(output, text_of(items)) < 2 * MOST_WRONG
     await backend.close()
 
 
 async def test_transcribe_detects_the_language(base: Any) -> None:
-    items = await hear(base, wav(speech.sentence(0)))
+    items = await transcribed(base, wav(speech.sentence(0)))
     assert items[-1].language == "en"
     assert word_error_rate(speech.SENTENCES[0], text_of(items)) < MOST_WRONG
-    items = await hear(base, wav(speech.sentence(0)), language="English", task="translate")
+    items = await transcribed(base, wav(speech.sentence(0)), language="English", task="translate")
     assert items[-1].language == "en"
     assert "fox" in text_of(items)
 
 
 async def test_transcribe_prefers_the_given_language(base: Any) -> None:
-    items = await hear(base, wav(speech.sentence(0)), language="de-AT", temperature=[0])
+    items = await transcribed(base, wav(speech.sentence(0)), language="de-AT", temperature=[0])
     print(f"English heard as German: {text_of(items)!r}")
     assert items[-1].language == "de"
     assert "the quick brown" not in text_of(items).lower()
@@ -265,12 +269,12 @@ async def test_transcribe_prefers_the_given_language(base: Any) -> None:
 
 async def test_transcribe_refuses_a_language_of_newer_models(base: Any) -> None:
     with pytest.raises(errors.BadRequest, match="not made for Cantonese"):
-        await hear(base, wav(speech.sentence(0)), language="yue")
+        await transcribed(base, wav(speech.sentence(0)), language="yue")
 
 
 async def test_transcribe_multilingual_with_ctranslate2() -> None:
     backend = await opened(KIND, {"num_beams": "1"}, model_path=str(whisper.base_ct2()))
-    items = await hear(backend, wav(speech.sentence(2)))
+    items = await transcribed(backend, wav(speech.sentence(2)))
     assert items[-1].language == "en"
     assert word_error_rate(speech.SENTENCES[2], text_of(items)) < 2 * MOST_WRONG
     await backend.close()
@@ -279,7 +283,7 @@ async def test_transcribe_multilingual_with_ctranslate2() -> None:
 async def test_transcribe_with_shorter_windows_and_context() -> None:
     params = {"chunk_length_s": "12", "condition_on_prev_tokens": "true", "language": "en", "num_beams": "2"}
     backend = await opened(KIND, params, model_path=str(whisper.tiny_en()))
-    items = await hear(backend, begin(22.1))
+    items = await transcribed(backend, begin(22.1))
     assert word_error_rate(" ".join(speech.STORY[:5]), text_of(items)) < 1.5 * MOST_WRONG
     assert segments_of(items)[-1].end == pytest.approx(21.6, abs=0.8)
     await backend.close()
@@ -362,7 +366,7 @@ async def test_open_accepts_a_fine_tuned_model_without_generation_config(tmp_pat
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"forced_decoder_ids": [[1, 50362]]}))
     backend = await opened(KIND, {}, model_path=str(folder))
-    items = await hear(backend, wav(speech.sentence(0)), word_timestamps=True)
+    items = await transcribed(backend, wav(speech.sentence(0)), word_timestamps=True)
     assert word_error_rate(speech.SENTENCES[0], text_of(items)) < MOST_WRONG
     assert len(items[-1].extra["words"]) == len(speech.SENTENCES[0].split())
     await backend.close()

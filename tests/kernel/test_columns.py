@@ -45,8 +45,8 @@ def test_columns_answer_at_once_in_one_output(deployed: Kernel) -> None:
     assert states(cell) == ["done", "done"]
     assert columns(cell).count("TTFT") == 2
     assert "== a ==" in cell.shown[0]["text/plain"]
-    said = "print([type(item).__name__ for item in both], [item.model for item in both], both is _chat)"
-    assert deployed.run(said).text == "['ChatResult', 'ChatResult'] ['a', 'b'] True\n"
+    output = "print([type(item).__name__ for item in both], [item.model for item in both], both is _chat)"
+    assert deployed.run(output).text == "['ChatResult', 'ChatResult'] ['a', 'b'] True\n"
     took = float(deployed.run("print(max(item.timings.total for item in both))").text)
     assert took < 2.5, "1.5 s each, and at the same time"
 
@@ -57,8 +57,8 @@ def test_columns_go_on_when_one_model_fails(deployed: Kernel) -> None:
     assert states(cell) == ["done", "failed", "done"]
     assert "saas.api_key" in columns(cell) or "key" in columns(cell)
     assert KEY not in cell.everything
-    said = "print([item.error is None for item in all], type(all[1].error).__name__, repr(all[1].text))"
-    assert deployed.run(said).text == "[True, False, True] AuthenticationFailed ''\n"
+    output = "print([item.error is None for item in all], type(all[1].error).__name__, repr(all[1].text))"
+    assert deployed.run(output).text == "[True, False, True] AuthenticationFailed ''\n"
 
 
 def test_columns_fail_the_cell_when_no_model_answers(deployed: Kernel) -> None:
@@ -96,8 +96,8 @@ def test_columns_frame_has_a_row_per_model(deployed: Kernel) -> None:
     assert deployed.run("%%chat a,bad --df --out table\nhello").status == "ok"
     wanted = ["model", "text", "first_token", "total", "tokens", "tokens_per_second", "cost", "currency", "error"]
     assert deployed.run("print(list(table.columns))").text == f"{wanted}\n"
-    said = "print(list(table.model), list(table.text), table.error.isna().tolist(), table is _chat)"
-    assert deployed.run(said).text == "['a', 'bad'] ['Echo: hello', ''] [True, False] True\n"
+    output = "print(list(table.model), list(table.text), table.error.isna().tolist(), table is _chat)"
+    assert deployed.run(output).text == "['a', 'bad'] ['Echo: hello', ''] [True, False] True\n"
 
 
 def test_columns_keep_a_session_per_model(deployed: Kernel) -> None:
@@ -126,8 +126,8 @@ def test_columns_interrupt_stops_all_and_keeps_what_arrived(deployed: Kernel) ->
     assert cell.status == "error"
     assert "Interrupted" in cell.everything
     assert states(cell) == ["stopped", "stopped"]
-    said = "print([item.interrupted for item in part], all(item.text for item in list(part)))"
-    assert deployed.run("del all\n" + said).text == "[True, True] True\n"
+    output = "print([item.interrupted for item in part], all(item.text for item in list(part)))"
+    assert deployed.run("del all\n" + output).text == "[True, True] True\n"
 
 
 def test_columns_show_audio_and_images_side_by_side(deployed: Kernel) -> None:

@@ -55,9 +55,9 @@ def test_chat_streams_into_the_cell_with_a_footer(deployed: Kernel) -> None:
 def test_footer_is_in_the_users_language(deployed: Kernel) -> None:
     deployed.run("%config ByzerMagics.lang = 'zh'")
     cell = deployed.run("%%chat m\nhello")
-    whole = deployed.run("%%chat m --no_stream\nhello")
+    original = deployed.run("%%chat m --no_stream\nhello")
     deployed.run("%config ByzerMagics.lang = ''")
-    for shown in (cell.shown[0], whole.shown[-1]):
+    for shown in (cell.shown[0], original.shown[-1]):
         assert "m · worker 0 · 首 token" in shown["text/html"]
         assert "个 token" in shown["text/plain"]
     assert "TTFT" in deployed.run("%%chat m\nhello").markdown

@@ -188,13 +188,13 @@ def test_embeddings(
     assert "1 embedding, " in model.ask("some text").everything
     assert kernel.run("print(answer.vectors.shape[0], answer.vectors.dtype)").text == "1 float32\n"
     texts = [f"text {number}" for number in range(60)]
-    vectors = model.python.embed(pd.Series(texts, index=range(100, 160)))
-    assert vectors.shape[0] == 60
-    assert np.array_equal(vectors[7], model.python.embed("text 7")), "in order"
+    embeddings = model.python.embed(pd.Series(texts, index=range(100, 160)))
+    assert embeddings.shape[0] == 60
+    assert np.array_equal(embeddings[7], model.python.embed("text 7")), "in order"
     target = tmp_path / "x.json"
     done = shell("query", "--model", model.alias, "--query", "text 7", "--output_file", str(target))
     assert done.returncode == 0, done.stderr
-    assert np.allclose(np.array(__import__("json").loads(target.read_text()))[0], vectors[7])
+    assert np.allclose(np.array(__import__("json").loads(target.read_text()))[0], embeddings[7])
 
 
 def test_s17_speech_to_text(kernel: Kernel, cluster: Manager, servers: Servers, shell: Shell, wav: Path) -> None:
@@ -204,8 +204,8 @@ def test_s17_speech_to_text(kernel: Kernel, cluster: Manager, servers: Servers, 
     text = kernel.run("print(answer.text)").text.strip()
     assert text
     assert text in line.everything
-    heard = model.python.transcribe(wav, language="en", response_format="verbose_json")
-    assert heard.segments
+    transcript = model.python.transcribe(wav, language="en", response_format="verbose_json")
+    assert transcript.segments
     done = shell("query", "--model", model.alias, "--audio", str(wav), "--params", "language=en")
     assert done.stdout.strip() == text, done.stderr
     without = kernel.run(f"%%chat {model.alias}\nhello")
@@ -253,15 +253,15 @@ def test_chat_reads_the_json_of_byzer_llm(kernel: Kernel, cluster: Manager, serv
     import json
 
     tts = Deployed(kernel, servers, "S22").python
-    spoken = tts.chat(json.dumps({"input": "hello", "voice": "alloy", "response_format": "mp3"}))
-    assert base64.b64decode(spoken.output) == spoken.data
-    picture = Deployed(kernel, servers, "S23").python.chat(
+    speech = tts.chat(json.dumps({"input": "hello", "voice": "alloy", "response_format": "mp3"}))
+    assert base64.b64decode(speech.output) == speech.data
+    drawing = Deployed(kernel, servers, "S23").python.chat(
         json.dumps({"input": "a cat", "size": "1024x1024", "quality": "standard"})
     )
-    assert base64.b64decode(picture.output).startswith(b"\x89PNG")
+    assert base64.b64decode(drawing.output).startswith(b"\x89PNG")
     url = f"data:audio/wav;base64,{base64.b64encode(wav.read_bytes()).decode()}"
-    heard = Deployed(kernel, servers, "S17").python.chat(json.dumps({"audio": url}))
-    assert json.loads(heard.output)["text"] == heard.text
+    transcript = Deployed(kernel, servers, "S17").python.chat(json.dumps({"audio": url}))
+    assert json.loads(transcript.output)["text"] == transcript.text
 
 
 def test_unsupported_capability_names_models_that_have_it(kernel: Kernel, cluster: Manager, servers: Servers) -> None:

@@ -136,9 +136,7 @@ def test_cache_drops_attachments_of_cancelled_calls(monkeypatch: pytest.MonkeyPa
 
 def test_detach_refuses_a_request_over_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attachments, "MAX_REQUEST_BYTES", attachments.ATTACHMENT_BYTES * 2 - 1)
-    pictures = [Media("image/png", bytes([number]) * attachments.ATTACHMENT_BYTES) for number in range(2)]
+    media = [Media("image/png", bytes([number]) * attachments.ATTACHMENT_BYTES) for number in range(2)]
     with pytest.raises(CommandError, match="exceed 1 GB"):
-        attachments.detach(ImageRequest(prompt="x", images=pictures))
-    assert len(attachments.detach(ImageRequest(prompt="x", images=[pictures[0]] * 2))[1]) == 1, (
-        "the same one travels once"
-    )
+        attachments.detach(ImageRequest(prompt="x", images=media))
+    assert len(attachments.detach(ImageRequest(prompt="x", images=[media[0]] * 2))[1]) == 1, "the same one travels once"

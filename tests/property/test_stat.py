@@ -33,11 +33,11 @@ stats = st.builds(
 
 @given(st.lists(stats, min_size=1, max_size=6))
 def test_merged_deltas_equal_the_latest_stat(states: list[ModelStat]) -> None:
-    told: ModelStat | None = None
+    reported: ModelStat | None = None
     known: ModelStat | None = None
     for state in states:
-        known = merged(known, delta(told, state), 0.0)
-        told = state
+        known = merged(known, delta(reported, state), 0.0)
+        reported = state
         assert known == state
 
 

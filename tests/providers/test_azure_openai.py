@@ -70,6 +70,6 @@ async def test_wrong_parameters_raise_our_errors(server: Process) -> None:
 
 async def test_embed_uses_the_deployment(server: Process) -> None:
     backend = await connect(server, model="text-embedding-3-small", azure_deployment="my-gpt", api_version="2024-10-21")
-    [vectors] = [item async for item in backend.embed(EmbedRequest(texts=["a", "b"]))]
-    assert vectors.rows == 2
+    [embeddings] = [item async for item in backend.embed(EmbedRequest(texts=["a", "b"]))]
+    assert embeddings.rows == 2
     await backend.close()

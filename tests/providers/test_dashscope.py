@@ -332,7 +332,7 @@ async def test_error_responses_become_our_errors(
     assert type(error) is kind
     assert words in error.message
     assert error.hint
-    assert not any(key in said for said in (str(error), repr(error), str(error.details), caplog.text))
+    assert not any(key in output for output in (str(error), repr(error), str(error.details), caplog.text))
 
 
 IN_STREAM = [

@@ -284,8 +284,8 @@ async def test_aimock_image_speak_and_embed(aimock: Process) -> None:
     url = f"{aimock.url}/v1"
     params = {"saas.base_url": url, "saas.api_key": KEY, "saas.model": "text-embedding-3-small"}
     backend = await opened("saas/openai", params)
-    [vectors] = [item async for item in backend.embed(EmbedRequest(texts=["some text", "other text"]))]
-    assert (vectors.rows, vectors.dimensions > 100) == (2, True)
+    [embeddings] = [item async for item in backend.embed(EmbedRequest(texts=["some text", "other text"]))]
+    assert (embeddings.rows, embeddings.dimensions > 100) == (2, True)
     await backend.close()
 
 

@@ -61,6 +61,6 @@ def test_preset_deploys_and_chats(
     )
     run_all(Context(manager=manager, output=Terminal()), [easy])
     assert ASKED[purpose(manager.run(manager.capabilities("p"))).value](Model("p", manager))
-    told = capsys.readouterr()
-    assert KEY not in told.out + told.err
-    assert (preset.note in told.err) == bool(preset.note) or not preset.note
+    reported = capsys.readouterr()
+    assert KEY not in reported.out + reported.err
+    assert (preset.note in reported.err) == bool(preset.note) or not preset.note

@@ -68,8 +68,8 @@ def planted(provider: Process) -> Iterator[tuple[list[str], Path, int, int]]:
         )
         try:
             assert driver.stdout
-            told = next((line for line in driver.stdout if line.startswith("ready")), "")
-            assert told, "the script has failed: its error is above"
+            reported = next((line for line in driver.stdout if line.startswith("ready")), "")
+            assert reported, "the script has failed: its error is above"
             found = json.loads(out.read_text())
             yield found["texts"], Path(found["session"]), port, driver.pid
         finally:

@@ -262,8 +262,8 @@ async def test_image_in_a_conversation_is_sent_with_the_first_request_only(link:
         yield ChatChunk("yes")
 
     far.service._methods["chat"] = chat
-    picture = Media("image/png", bytes(range(256)) * 20_000, detail="low")
-    first = [Message("user", [{"type": "text", "text": "what is it?"}, picture])]
+    photo = Media("image/png", bytes(range(256)) * 20_000, detail="low")
+    first = [Message("user", [{"type": "text", "text": "what is it?"}, photo])]
     connection = await link._connect()
     send = connection.send
 
@@ -278,7 +278,7 @@ async def test_image_in_a_conversation_is_sent_with_the_first_request_only(link:
         assert [item.text async for item in link.stream("chat", request)] == ["yes"]
         assert asked[-1] == request
         sent_now = sum(sizes) - before
-        assert sent_now > len(picture.data) if turns is first else sent_now < 1000
+        assert sent_now > len(photo.data) if turns is first else sent_now < 1000
 
 
 async def test_link_reconnects_after_a_connection_lost_half_way(

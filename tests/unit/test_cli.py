@@ -21,7 +21,7 @@ def test_cli_help_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "says"),
+    ("words", "status", "expected"),
     [
         (["deploy"], 2, "--model"),
         (["deploy", "--modle", "x"], 2, "Did you mean --model?"),
@@ -36,12 +36,12 @@ def test_cli_help_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_cli_error_goes_to_stderr_with_its_exit_status(
-    words: list[str], status: int, says: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], status: int, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == status
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert says in shown.err
+    assert expected in shown.err
     assert "Traceback" not in shown.err
 
 

@@ -142,13 +142,13 @@ def test_find_lists_broken_models_with_their_error(home: Path) -> None:
     (models / "flux" / "model_index.json").write_text("{}")
     (models / "half.gguf").write_bytes(b"GGUF\x03")
     found = listed()
-    says = {
+    expected = {
         "partial": "contains no weights", "cut": "its header describes", "pointer": "Git LFS pointer",
         "nonsense": "configuration", "vit": "image classification", "lora": "adapter", "flux": "generates images",
         "half": "ends in the header",
     }  # fmt: skip
-    assert set(found) == set(says)
-    for name, text in says.items():
+    assert set(found) == set(expected)
+    for name, text in expected.items():
         assert text in found[name]["error"], name
         assert str(models) not in found[name]["error"]
         assert found[name]["engine"] is None

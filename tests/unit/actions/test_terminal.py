@@ -13,9 +13,9 @@ from byzer_magic.types import AudioChunk, ChatChunk, ChatRequest, Loading, Place
 from tests.exchanges import exchange
 
 
-@pytest.mark.parametrize(("lang", "said"), [("en", "5 + 1 tokens"), ("zh", "5 + 1 个 token")])
+@pytest.mark.parametrize(("lang", "output"), [("en", "5 + 1 tokens"), ("zh", "5 + 1 个 token")])
 def test_terminal_shows_the_footer_in_the_active_language(
-    lang: str, said: str, capsys: pytest.CaptureFixture[str]
+    lang: str, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     request = ChatRequest(messages=[])
     chunks = (ChatChunk("hi"), ChatChunk(finish="stop", usage=Usage(5, 1, 0.02, "USD")))
@@ -23,7 +23,7 @@ def test_terminal_shows_the_footer_in_the_active_language(
         Terminal().answer(exchange(request, *chunks, worker=2), "markdown")
     shown = capsys.readouterr()
     assert shown.out == "hi\n"
-    assert said in shown.err
+    assert output in shown.err
     assert "· $0.0200" in shown.err
 
 

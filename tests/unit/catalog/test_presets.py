@@ -30,7 +30,7 @@ ORIGINAL = {
 }
 
 
-ADDRESSES = {
+URLS = {
     "deepseek-chat": "https://api.deepseek.com/v1",
     "deepseek-coder": "https://api.deepseek.com/v1",
     "moonshot-v1-32k": "https://api.moonshot.cn/v1",
@@ -43,7 +43,7 @@ ADDRESSES = {
 
 def test_presets_include_those_of_the_original() -> None:
     assert list(presets.load())[: len(ORIGINAL)] == sorted(ORIGINAL, key=list(presets.load()).index)
-    assert {name: url for name in ORIGINAL if (url := presets.find(name).base_url)} == ADDRESSES
+    assert {name: url for name in ORIGINAL if (url := presets.find(name).base_url)} == URLS
 
 
 @pytest.mark.parametrize("preset", presets.load().values(), ids=presets.load())

@@ -23,12 +23,12 @@ def result(request: types.Request, *items: Any) -> Any:
     return exchange(request, *items).wait()
 
 
-def vectors(start: int, *rows: list[float]) -> types.EmbeddingBatch:
+def embeddings(start: int, *rows: list[float]) -> types.EmbeddingBatch:
     return types.EmbeddingBatch(start, len(rows[0]), np.array(rows, dtype="<f4").tobytes(), Usage(len(rows)))
 
 
 def test_embedding_collector_joins_batches_and_adds_their_usage() -> None:
-    found = result(types.EmbedRequest(texts=["a", "b", "c"]), vectors(0, [1, 2], [3, 4]), vectors(2, [5, 6]))
+    found = result(types.EmbedRequest(texts=["a", "b", "c"]), embeddings(0, [1, 2], [3, 4]), embeddings(2, [5, 6]))
     assert np.array_equal(np.asarray(found), [[1, 2], [3, 4], [5, 6]])
     assert (found.usage, found.worker, found.timings.queued, len(found)) == (Usage(3), 1, 0.5, 3)
     assert json.loads(found.output) == [[1, 2], [3, 4], [5, 6]]
@@ -79,7 +79,7 @@ def test_chat_collector_adds_up_choices_and_log_probabilities() -> None:
     [
         (types.ChatRequest(messages=[]), [], "waiting", "等待中"),
         (types.ChatRequest(messages=[]), [types.ChatChunk("hello")], "5 characters", "5 个字符"),
-        (types.EmbedRequest(texts=["a"] * 3), [vectors(0, [1, 2])], "1 of 3 texts", "1/3 条文本"),
+        (types.EmbedRequest(texts=["a"] * 3), [embeddings(0, [1, 2])], "1 of 3 texts", "1/3 条文本"),
         (types.RerankRequest(query="q", documents=["a", "b"]), [], "2 documents", "2 篇文档"),
         (types.TranscribeRequest(audio=types.Media("audio/wav")), [], "transcribing", "正在转写"),
         (
@@ -117,10 +117,10 @@ def test_chat_collector_result_does_not_change_when_more_arrives() -> None:
     choice = {"index": 1, "text": "x", "finish": None}
     answer.add(ChatChunk("a", tool_calls=[call], extra={"logprobs": {"content": [1]}, "choices": [choice]}))
     before = answer.result()
-    whole = json.dumps([before.tool_calls, before.raw])
+    complete = json.dumps([before.tool_calls, before.raw])
     more = {"index": 0, "function": {"arguments": "}"}}
     answer.add(ChatChunk("b", tool_calls=[more], extra={"logprobs": {"content": [2]}, "choices": [choice]}))
-    assert json.dumps([before.tool_calls, before.raw]) == whole
+    assert json.dumps([before.tool_calls, before.raw]) == complete
     assert answer.result().tool_calls == [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
 
 

@@ -42,11 +42,13 @@ def test_request_for_takes_plain_text_for_every_capability() -> None:
 
 
 def test_request_for_reads_the_json_of_byzer_llm() -> None:
-    spoken = json.dumps({"input": "hello", "voice": "alloy", "response_format": "mp3"})
-    assert asked("speak", spoken) == SpeakRequest(text="hello", options={"voice": "alloy", "response_format": "mp3"})
-    assert asked("speak", spoken, voice="nova").options["voice"] == "nova", "what is given beside it wins"
-    drawn = json.dumps({"input": "a cat", "size": "1024x1024", "quality": "standard"})
-    assert asked("image", drawn) == ImageRequest(prompt="a cat", options={"size": "1024x1024", "quality": "standard"})
+    speech = json.dumps({"input": "hello", "voice": "alloy", "response_format": "mp3"})
+    assert asked("speak", speech) == SpeakRequest(text="hello", options={"voice": "alloy", "response_format": "mp3"})
+    assert asked("speak", speech, voice="nova").options["voice"] == "nova", "what is given beside it wins"
+    generated = json.dumps({"input": "a cat", "size": "1024x1024", "quality": "standard"})
+    assert asked("image", generated) == ImageRequest(
+        prompt="a cat", options={"size": "1024x1024", "quality": "standard"}
+    )
     assert asked("transcribe", json.dumps({"audio": URL})) == TranscribeRequest(audio=WAV)
     assert asked("embed", '["a", "b"]') == EmbedRequest(texts=["a", "b"])
     ranked = json.dumps({"query": "q", "documents": ["a", "b"], "top_n": 1})
@@ -113,10 +115,10 @@ def test_to_messages_takes_openai_parts_and_bare_objects() -> None:
 
 def test_to_messages_decodes_base64_parts() -> None:
     url = f"data:image/png;base64,{base64.b64encode(PNG.data).decode()}"
-    sound = {"type": "input_audio", "input_audio": {"data": base64.b64encode(WAV.data).decode(), "format": "wav"}}
+    clip = {"type": "input_audio", "input_audio": {"data": base64.b64encode(WAV.data).decode(), "format": "wav"}}
     look = {"type": "image_url", "image_url": {"url": url, "detail": "low"}}
     far = {"type": "image_url", "image_url": {"url": "https://host/a.png", "detail": "low"}}
-    [turn] = to_messages([{"role": "user", "content": [look, sound, far]}])
+    [turn] = to_messages([{"role": "user", "content": [look, clip, far]}])
     assert turn.content == [Media("image/png", PNG.data, detail="low"), WAV, far]
 
 

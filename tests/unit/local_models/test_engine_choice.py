@@ -56,7 +56,7 @@ def gguf(architecture: str = "qwen2", **config: Any) -> Weights:
 
 
 @pytest.mark.parametrize(
-    ("hardware", "installed", "engine", "says"),
+    ("hardware", "installed", "engine", "expected"),
     [
         (LAPTOP, BOTH, "vllm", "; vllm runs on the CPU, as there is no GPU"),
         (LAPTOP, {"transformers": TORCH}, "transformers", "vllm is not installed"),
@@ -72,16 +72,16 @@ def gguf(architecture: str = "qwen2", **config: Any) -> Weights:
     ids=str,
 )
 def test_choose_takes_vllm_for_chat_models_where_it_runs(
-    hardware: Hardware, installed: dict[str, tuple[Package, ...]], engine: str, says: str
+    hardware: Hardware, installed: dict[str, tuple[Package, ...]], engine: str, expected: str
 ) -> None:
     choice = engine_choice.choose(folder(), hardware, engines(installed))
     assert (choice.kind, choice.engine) == ("custom/auto", engine)
     assert choice.why.startswith("thing/model.safetensors is a Qwen2ForCausalLM; ")
-    assert says in choice.why
+    assert expected in choice.why
 
 
 @pytest.mark.parametrize(
-    ("weights", "name", "says"),
+    ("weights", "name", "expected"),
     [
         (gguf(), "llama_cpp", "m.Q4_K_M.gguf is a GGUF model of the qwen2 family"),
         (folder("WhisperForConditionalGeneration", "whisper"), "custom/whisper", "thing is a Whisper model"),
@@ -97,15 +97,15 @@ def test_choose_takes_vllm_for_chat_models_where_it_runs(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_choose_has_an_engine_for_each_format(weights: Weights, name: str, says: str) -> None:
+def test_choose_has_an_engine_for_each_format(weights: Weights, name: str, expected: str) -> None:
     choice = engine_choice.choose(weights, LAPTOP, engines(BOTH))
     assert choice.name == name
-    assert says in choice.why
+    assert expected in choice.why
     registry.find(choice.kind, choice.engine)
 
 
 @pytest.mark.parametrize(
-    ("weights", "says"),
+    ("weights", "expected"),
     [
         (
             folder("ViTForImageClassification", model_type="vit"),
@@ -126,15 +126,15 @@ def test_choose_has_an_engine_for_each_format(weights: Weights, name: str, says:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_choose_names_the_task_of_a_model_that_no_engine_runs(weights: Weights, says: str) -> None:
+def test_choose_names_the_task_of_a_model_that_no_engine_runs(weights: Weights, expected: str) -> None:
     with pytest.raises(errors.BadParameter) as caught:
         engine_choice.choose(weights, LAPTOP, engines(BOTH))
-    assert says in str(caught.value)
+    assert expected in str(caught.value)
     assert caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("name", "weights", "says"),
+    ("name", "weights", "expected"),
     [
         ("llama_cpp", folder(), "use another engine: deepspeed, transformers, vllm"),
         ("vllm", folder("", "whisper"), "--pretrained_model_type custom/whisper"),
@@ -143,8 +143,8 @@ def test_choose_names_the_task_of_a_model_that_no_engine_runs(weights: Weights, 
         ("vllm", folder("ViTForImageClassification"), "image classification"),
     ],
 )
-def test_check_pair_refuses_an_engine_that_cannot_load_the_files(name: str, weights: Weights, says: str) -> None:
-    with pytest.raises(errors.BadParameter, match=says):
+def test_check_pair_refuses_an_engine_that_cannot_load_the_files(name: str, weights: Weights, expected: str) -> None:
+    with pytest.raises(errors.BadParameter, match=expected):
         engine_choice.check_pair(name, weights, engines(BOTH))
 
 
@@ -176,13 +176,13 @@ def test_plan_names_what_is_not_a_complete_model(tmp_path: Path) -> None:
         "adapter_config.json": ('{"base_model_name_or_path": "Qwen/Qwen3-8B"}', "Deploy Qwen/Qwen3-8B"),
         "model.safetensors": ("", "no config.json"),
     }
-    for name, (text, says) in cases.items():
+    for name, (text, expected) in cases.items():
         there = tmp_path / name.partition(".")[0]
         there.mkdir()
         (there / name).write_text(text)
         with pytest.raises(errors.BadParameter) as caught:
             planned(there)
-        assert says in str(caught.value)
+        assert expected in str(caught.value)
     with pytest.raises(errors.BadParameter, match="is one file of a model"):
         planned(tmp_path / "model" / "model.safetensors")
     with pytest.raises(errors.BadParameter, match="needs --model_path"):

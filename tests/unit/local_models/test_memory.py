@@ -77,9 +77,9 @@ def test_estimate_data_type_depends_on_engine_and_hardware() -> None:
     for engine, hardware, dtype, size in cases:
         found = estimate(model(), engine, hardware)
         assert (found.dtype, found.weights, found.gpu) == (dtype, size, bool(hardware.gpus))
-    whole = model(dtype="F32", size=eight * 4)
-    assert estimate(whole, "vllm", AVX512).weights == eight * 2  # it halves float32 where that is fast
-    assert estimate(whole, "transformers", AVX512).weights == eight * 4
+    complete = model(dtype="F32", size=eight * 4)
+    assert estimate(complete, "vllm", AVX512).weights == eight * 2  # it halves float32 where that is fast
+    assert estimate(complete, "transformers", AVX512).weights == eight * 4
     packed = model({**LLAMA_3_8B, "quantization_config": {"quant_method": "awq"}}, size=5_700_000_000)
     assert estimate(packed, "vllm", GPU).weights == 5_700_000_000
     unknown = model(parameters=None, dtype="float16", size=2000)
@@ -105,10 +105,10 @@ def test_context_within_and_quantized_to_find_what_fits() -> None:
     )
     assert need.context_within(4 * GB) is None
     assert need.context_within(60 * GB) is None
-    whole = estimate(model(), "transformers", AVX2)
-    assert memory.quantized_to(model(), whole, 12 * GB) == 8
-    assert memory.quantized_to(model(), whole, 7 * GB) == 4
-    assert memory.quantized_to(model(), whole, 3 * GB) is None
+    complete = estimate(model(), "transformers", AVX2)
+    assert memory.quantized_to(model(), complete, 12 * GB) == 8
+    assert memory.quantized_to(model(), complete, 7 * GB) == 4
+    assert memory.quantized_to(model(), complete, 3 * GB) is None
 
 
 def test_estimate_of_an_embedding_model_in_llama_cpp_has_no_cache() -> None:

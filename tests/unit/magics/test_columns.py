@@ -36,9 +36,9 @@ def test_judge_messages_quote_the_answers(lang: str) -> None:
     with using(lang):
         system, asked = asking.judge_messages("why {y}?", texts, letters)
     assert (system.role, asked.role) == ("system", "user")
-    said = str(asked.content)
-    assert said.index("two") < said.index("one {x}")
-    assert "why {y}?" in said
-    assert "gpt" not in said
-    assert "qwen" not in said
-    assert said.count("</answer>") == 2, "an answer cannot end its own quotation"
+    output = str(asked.content)
+    assert output.index("two") < output.index("one {x}")
+    assert "why {y}?" in output
+    assert "gpt" not in output
+    assert "qwen" not in output
+    assert output.count("</answer>") == 2, "an answer cannot end its own quotation"

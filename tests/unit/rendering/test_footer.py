@@ -34,7 +34,7 @@ def chat(**more: Any) -> ChatResult:
     return ChatResult(**known | {"finish": "stop"} | more)
 
 
-def vectors(rows: int, cut: Truncation | None = None) -> EmbedResult:
+def embeddings(rows: int, cut: Truncation | None = None) -> EmbedResult:
     return EmbedResult(model="m", vectors=np.ones((rows, 8), dtype="<f4"), truncated=cut, timings=Timings(total=1.0))
 
 
@@ -56,14 +56,14 @@ def vectors(rows: int, cut: Truncation | None = None) -> EmbedResult:
             "gpt · TTFT 0.50 s · 7 + 1 tokens · 2.50 s · interrupted",
             "gpt · 首 token 0.50 s · 7 + 1 个 token · 2.50 s · 已中断",
         ),
-        (vectors(1), "m · 1 embedding, 8 dimensions · 1.00 s", "m · 1 个 8 维向量 · 1.00 s"),
+        (embeddings(1), "m · 1 embedding, 8 dimensions · 1.00 s", "m · 1 个 8 维向量 · 1.00 s"),
         (
-            vectors(3, Truncation([0, 2], 8192)),
+            embeddings(3, Truncation([0, 2], 8192)),
             "m · 3 embeddings, 8 dimensions; 2 texts were truncated at 8,192 tokens · 1.00 s",
             "m · 3 个 8 维向量；2 条文本在 8,192 个 token 处被截断 · 1.00 s",
         ),
         (
-            vectors(1, Truncation([0], 512)),
+            embeddings(1, Truncation([0], 512)),
             "m · 1 embedding, 8 dimensions; 1 text was truncated at 512 tokens · 1.00 s",
             None,
         ),
@@ -85,8 +85,8 @@ def test_figures_are_the_line_without_alias_and_worker(lang: str) -> None:
 
 def test_line_names_where_a_partial_answer_is() -> None:
     part = chat(interrupted=True)
-    said = footer.line(part, by_error=True)
-    assert said.endswith("· interrupted by an error; the partial answer is in _chat")
+    output = footer.line(part, by_error=True)
+    assert output.endswith("· interrupted by an error; the partial answer is in _chat")
     with using("zh"):
         assert "_chat" in footer.line(part, by_error=True)
 
@@ -95,9 +95,9 @@ def test_line_has_the_cost_of_the_tokens() -> None:
     assert (chat().cost, chat().currency) == (0.0012, "USD")
     for unknown in (chat(usage=None), chat(usage=Usage(7, 101))):
         assert (unknown.cost, unknown.currency) == (None, "")
-    spoken = SpeakResult(model="m", data=b"x", mime="audio/mpeg", text="hi", usage=Usage(1, 2, 0.5, "CNY"))
-    assert (spoken.cost, spoken.currency) == (0.5, "CNY")
-    assert footer.line(spoken).endswith("¥0.5000")
+    speech = SpeakResult(model="m", data=b"x", mime="audio/mpeg", text="hi", usage=Usage(1, 2, 0.5, "CNY"))
+    assert (speech.cost, speech.currency) == (0.5, "CNY")
+    assert footer.line(speech).endswith("¥0.5000")
 
 
 def test_usage_sum_has_a_cost_where_all_parts_have() -> None:
@@ -106,13 +106,13 @@ def test_usage_sum_has_a_cost_where_all_parts_have() -> None:
     assert known + unknown == unknown + known == Usage(2, 4)
 
 
-@pytest.mark.parametrize(("costs", "whole"), [((0.25, 0.5), 0.75), ((0.25, None), None), ((None, 0.25), None)])
-def test_collector_adds_the_costs_of_parts(costs: tuple[float | None, ...], whole: float | None) -> None:
+@pytest.mark.parametrize(("costs", "complete"), [((0.25, 0.5), 0.75), ((0.25, None), None), ((None, 0.25), None)])
+def test_collector_adds_the_costs_of_parts(costs: tuple[float | None, ...], complete: float | None) -> None:
     collector = collector_for("m", EmbedRequest(texts=["a", "b"]))
     for start, cost in enumerate(costs):
         usage = Usage(3, 0, cost, "USD" if cost else "")
         collector.add(EmbeddingBatch(start, 1, np.ones(1, dtype="<f4").tobytes(), usage))
-    assert collector.result().cost == whole
+    assert collector.result().cost == complete
 
 
 def test_usage_decodes_without_costs() -> None:
@@ -129,8 +129,8 @@ def test_footers_share_one_style() -> None:
     style = assets.read("footer.css")
     alone = footer.bundle(EVIL)["text/html"]
     view = answer_bundle(Shown(text="hi", footer=EVIL))["text/html"]
-    heard = TranscribeResult(model="m", text="a b", segments=[Segment(0, 1, "a b")], timings=Timings(total=1.0))
-    below = results.with_footer(heard)
+    transcript = TranscribeResult(model="m", text="a b", segments=[Segment(0, 1, "a b")], timings=Timings(total=1.0))
+    below = results.with_footer(transcript)
     column = columns.Column(alias="gpt", state="done", result=chat())
     beside = columns.bundle([column], {"gpt": View(key="gpt")})["text/html"]
     for shown in (alone, view, below["text/html"], beside):

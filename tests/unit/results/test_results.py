@@ -47,7 +47,7 @@ def result_of(request: types.Request, *items: Any) -> Any:
     return exchange(request, *items).wait()
 
 
-def vectors(*rows: list[float]) -> types.EmbeddingBatch:
+def embeddings(*rows: list[float]) -> types.EmbeddingBatch:
     return types.EmbeddingBatch(0, len(rows[0]), np.array(rows, dtype="<f4").tobytes())
 
 
@@ -124,20 +124,20 @@ def test_save_reads_extensions_in_any_case(tmp_path: Path) -> None:
 
 
 def test_results_save_in_the_format_of_the_file_name(tmp_path: Path) -> None:
-    found = result_of(types.EmbedRequest(texts=["a"]), vectors([1, 2]))
+    found = result_of(types.EmbedRequest(texts=["a"]), embeddings([1, 2]))
     assert json.loads(found.save(tmp_path / "x.json").read_text()) == [[1, 2]]
     assert np.array_equal(np.load(found.save(tmp_path / "x.npy")), [[1, 2]])
-    heard = result_of(
+    transcript = result_of(
         types.TranscribeRequest(audio=types.Media("audio/wav")),
         types.TranscriptChunk("hi", [types.Segment(0, 1, "hi")]),
     )
-    assert heard.save(tmp_path / "x.txt").read_text() == "hi"
-    assert json.loads(heard.save(tmp_path / "y.json").read_text())["segments"][0]["end"] == 1
-    drawn = result_of(types.ImageRequest(prompt="a cat"), PNG, PNG)
-    drawn.save(tmp_path / "z.png")
+    assert transcript.save(tmp_path / "x.txt").read_text() == "hi"
+    assert json.loads(transcript.save(tmp_path / "y.json").read_text())["segments"][0]["end"] == 1
+    images = result_of(types.ImageRequest(prompt="a cat"), PNG, PNG)
+    images.save(tmp_path / "z.png")
     assert (tmp_path / "z.png").read_bytes() == (tmp_path / "z-2.png").read_bytes() == PNG.data
     with pytest.raises(CommandError, match="Cannot write"):
-        drawn.save(tmp_path / "no" / "such" / "z.png")
+        images.save(tmp_path / "no" / "such" / "z.png")
 
 
 def test_image_result_escapes_the_prompt_in_its_figure() -> None:

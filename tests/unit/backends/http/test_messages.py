@@ -18,6 +18,6 @@ def test_media_of_reads_openai_parts_and_ours() -> None:
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "file:///etc/hostname"])
 def test_media_of_reads_no_files(path: str) -> None:
-    for picture in (path, {"url": path}):
+    for image in (path, {"url": path}):
         with pytest.raises(errors.BadRequest, match="not a URL"):
-            media_of({"type": "image_url", "image_url": picture})
+            media_of({"type": "image_url", "image_url": image})

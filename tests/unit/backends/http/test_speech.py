@@ -92,18 +92,18 @@ def test_split_is_fast_for_long_texts(text: str) -> None:
 # ---- spoken
 
 
-async def sounds(pieces: list[str], mime: str, files: dict[str, list[bytes]]) -> list[AudioChunk]:
+async def clips(pieces: list[str], mime: str, files: dict[str, list[bytes]]) -> list[AudioChunk]:
     async def say(piece: str) -> AsyncIterator[bytes]:
         for block in files[piece]:
             yield block
 
-    return [sound async for sound in synthesized(pieces, mime, say)]
+    return [clip async for clip in synthesized(pieces, mime, say)]
 
 
 @pytest.mark.parametrize("mime", ["audio/mpeg", "audio/pcm"])
 async def test_synthesized_streams_concatenable_formats(mime: str) -> None:
     files = {"a": [b"1", b"", b"2"], "b": [b"3"]}
-    assert await sounds(["a", "b"], mime, files) == [
+    assert await clips(["a", "b"], mime, files) == [
         AudioChunk(b"1", mime),
         AudioChunk(b"2", mime),
         AudioChunk(b"3", mime),
@@ -111,25 +111,25 @@ async def test_synthesized_streams_concatenable_formats(mime: str) -> None:
 
 
 async def test_synthesized_single_part_may_have_any_format() -> None:
-    assert await sounds(["a"], "audio/flac", {"a": [b"1"]}) == [AudioChunk(b"1", "audio/flac")]
+    assert await clips(["a"], "audio/flac", {"a": [b"1"]}) == [AudioChunk(b"1", "audio/flac")]
 
 
 async def test_synthesized_joins_wav() -> None:
     first, second = wav.write(b"\1\0" * 10, 8000), wav.write(b"\2\0" * 5, 8000)
-    (sound,) = await sounds(["a", "b"], "audio/wav", {"a": [first[:20], first[20:]], "b": [second]})
-    found = wav.chunks(sound.data)
+    (clip,) = await clips(["a", "b"], "audio/wav", {"a": [first[:20], first[20:]], "b": [second]})
+    found = wav.chunks(clip.data)
     assert found
     assert found.data == b"\1\0" * 10 + b"\2\0" * 5
 
 
 async def test_synthesized_rejects_joining_other_formats() -> None:
     with pytest.raises(BadRequest, match="audio/flac files cannot be joined"):
-        await sounds(["a", "b"], "audio/flac", {})
+        await clips(["a", "b"], "audio/flac", {})
 
 
 async def test_synthesized_rejects_empty_text() -> None:
     with pytest.raises(BadRequest, match="text to speak is empty"):
-        await sounds([], "audio/mpeg", {})
+        await clips([], "audio/mpeg", {})
 
 
 async def test_synthesized_closing_closes_the_request() -> None:

@@ -106,10 +106,10 @@ def test_bundle_delays_media_until_all_have_finished() -> None:
 
 def test_bundle_notes_truncation_in_chinese() -> None:
     cut = Truncation([1], 512)
-    vectors = EmbedResult(model="emb", vectors=np.ones((2, 8), dtype="<f4"), truncated=cut)
+    embeddings = EmbedResult(model="emb", vectors=np.ones((2, 8), dtype="<f4"), truncated=cut)
     ranking = RerankResult(model="rank", order=[(0, 0.9)], documents=["best"], truncated=cut)
     with using("zh"):
-        data = shown(column(vectors), column(ranking))
+        data = shown(column(embeddings), column(ranking))
     for text in (Page(data["text/html"]).text, data["text/plain"]):
         assert text.count("1 条文本在 512 个 token 处被截断") == 2
         assert "2 个 8 维向量" in text

@@ -13,7 +13,7 @@ NO_RATE = stat_cells.plain("")
 
 
 @pytest.mark.parametrize(
-    ("healths", "trouble", "age", "kind", "text"),
+    ("healths", "failure", "age", "kind", "text"),
     [
         (("up", "up"), "", 0.0, "up", "up"),
         (("up", "down"), "", 0.0, "part", "1 of 2 up"),
@@ -27,8 +27,8 @@ NO_RATE = stat_cells.plain("")
         (("down", "down"), "", 700.0, "stale", "no update for 12 min"),
     ],
 )
-def test_state_of_deployments(healths: tuple[str, ...], trouble: str, age: float, kind: str, text: str) -> None:
-    stat = ill(model(error=trouble), *healths)
+def test_state_of_deployments(healths: tuple[str, ...], failure: str, age: float, kind: str, text: str) -> None:
+    stat = ill(model(error=failure), *healths)
     assert stat_cells.state_of(stat, age) == (kind, text)
 
 

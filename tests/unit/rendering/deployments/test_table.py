@@ -66,19 +66,19 @@ def test_difference_has_new_rows_and_changed_cells() -> None:
     two = seen(fleet(model("a", queued=5), model("b")), at=1000.0)
     assert table.difference(one, two)["cells"] == {"a": {"queue": "5"}}
     three = seen(fleet(model("a"), model("b"), model("c")), at=1000.0)
-    told = table.difference(one, three)
-    assert told["order"] == ["a", "b", "c"]
-    assert set(told["rows"]) == {"c"}
-    assert "3 deployments" in told["summary"]
+    reported = table.difference(one, three)
+    assert reported["order"] == ["a", "b", "c"]
+    assert set(reported["rows"]) == {"c"}
+    assert "3 deployments" in reported["summary"]
     gone = table.difference(three, seen(fleet(model("b"), error="No Ray."), at=1000.0))
     assert (gone["order"], gone["rows"], gone["error"]) == (["b"], {}, "No Ray.")
 
 
 def test_difference_is_small_for_fifty_deployments_of_a_hundred_workers() -> None:
     models = [model(f"m{number:02}", workers=100) for number in range(50)]
-    told = table.difference(None, seen(fleet(*models)))
-    assert told["many"]
-    assert len(json.dumps(told)) < 50 * 6_000
+    reported = table.difference(None, seen(fleet(*models)))
+    assert reported["many"]
+    assert len(json.dumps(reported)) < 50 * 6_000
     busier = [msgspec.structs.replace(each, queued=1) for each in models]
     small = table.difference(seen(fleet(*models), at=1000.0), seen(fleet(*busier), at=1000.0))
     assert len(json.dumps(small)) < 50 * 60

@@ -16,7 +16,7 @@ from hypothesis import given, strategies as st
 
 from byzer_magic.media import wav as wav_file
 from byzer_magic.rendering.media import (
-    audio as sound_view,
+    audio as audio_view,
     base as media,
 )
 from byzer_magic.rendering.media.audio import AudioView
@@ -36,7 +36,7 @@ def tone(seconds: float = 1.0, rate: int = 8000) -> bytes:
     return wav(array.array("h", [int(9000 * math.sin(i / 5)) for i in range(int(seconds * rate))]).tobytes(), rate=rate)
 
 
-def sound(data: bytes, mime: str = "audio/wav", **more: str) -> AudioView:
+def clip(data: bytes, mime: str = "audio/wav", **more: str) -> AudioView:
     return AudioView(data=data, mime=mime, name="voice.wav", **more)  # type: ignore[arg-type]  # they are all text
 
 
@@ -56,7 +56,7 @@ def test_peaks_follow_the_samples(kind: str, channels: int) -> None:
     found = wav_file.read(buffer.getvalue())
     assert found is not None
     assert found.seconds == pytest.approx(2.0)
-    shown = sound_view.peaks(found, 10)
+    shown = audio_view.peaks(found, 10)
     assert shown == pytest.approx([(n + 1) / 10 for n in range(10)], abs=0.03)
 
 
@@ -64,21 +64,21 @@ def test_peaks_of_silence_and_of_few_samples() -> None:
     for samples in (b"", b"\0\0", b"\0\0" * 100):
         found = wav_file.read(wav(samples))
         assert found is not None
-        assert set(sound_view.peaks(found)) <= {0.0}
-    assert len(sound_view.peaks(wav_file.read(wav(b"\1\0" * 5)) or pytest.fail("no wave"))) == 5
+        assert set(audio_view.peaks(found)) <= {0.0}
+    assert len(audio_view.peaks(wav_file.read(wav(b"\1\0" * 5)) or pytest.fail("no wave"))) == 5
 
 
 def test_peaks_of_long_audio_are_sampled() -> None:
     found = wav_file.read(wav(b"\0\x20" * 10_000_000, rate=48000))
     assert found is not None
-    assert set(sound_view.peaks(found)) == {1.0}
+    assert set(audio_view.peaks(found)) == {1.0}
 
 
 @given(st.binary(max_size=200))
 def test_peaks_of_damaged_audio_raise_nothing(data: bytes) -> None:
-    for whole in (data, b"RIFF\0\0\0\0WAVE" + data, tone(0.01)[: len(data)], tone(0.01)[:36] + data):
-        found = wav_file.read(whole)
-        assert found is None or all(0 <= value <= 1 for value in sound_view.peaks(found))
+    for complete in (data, b"RIFF\0\0\0\0WAVE" + data, tone(0.01)[: len(data)], tone(0.01)[:36] + data):
+        found = wav_file.read(complete)
+        assert found is None or all(0 <= value <= 1 for value in audio_view.peaks(found))
 
 
 def test_peaks_take_nan_for_silence() -> None:
@@ -87,11 +87,11 @@ def test_peaks_take_nan_for_silence() -> None:
     data = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", 16) + body
     found = wav_file.read(data)
     assert found is not None
-    assert sound_view.peaks(found, 4)[2:] == [1.0, 0.5]
+    assert audio_view.peaks(found, 4)[2:] == [1.0, 0.5]
 
 
 def test_bundle_has_player_waveform_length_transcript_and_download() -> None:
-    shown = sound_view.bundle(sound(tone(75), transcript="hello there", facts=("voice",)), "")
+    shown = audio_view.bundle(clip(tone(75), transcript="hello there", facts=("voice",)), "")
     page = Page(shown["text/html"])
     assert page.all("audio")[0]["src"].startswith("data:audio/wav;base64,")
     assert "hello there" in page.all("audio")[0]["aria-label"]
@@ -103,15 +103,15 @@ def test_bundle_has_player_waveform_length_transcript_and_download() -> None:
 
 
 def test_bundle_plays_pcm_and_has_no_waveform_of_compressed_audio() -> None:
-    page = Page(sound_view.bundle(sound(b"\1\2" * 24000, "audio/pcm"), "")["text/html"])
+    page = Page(audio_view.bundle(clip(b"\1\2" * 24000, "audio/pcm"), "")["text/html"])
     assert page.all("audio")[0]["src"].startswith("data:audio/wav;base64,UklGR")
     assert wav_file.seconds(b"\1\2" * 24000, "audio/pcm") == 1.0
-    assert not Page(sound_view.bundle(sound(b"ID3xx", "audio/mpeg"), "")["text/html"]).all("svg")
+    assert not Page(audio_view.bundle(clip(b"ID3xx", "audio/mpeg"), "")["text/html"]).all("svg")
 
 
 def test_bundle_saves_large_audio_beside_the_notebook(here: Path) -> None:
     data = tone(1)
-    shown = sound_view.bundle(sound(data), "")
+    shown = audio_view.bundle(clip(data), "")
     kept = next((here / "byzer_media").iterdir())
     assert kept.read_bytes() == data
     page = Page(shown["text/html"])
@@ -119,28 +119,28 @@ def test_bundle_saves_large_audio_beside_the_notebook(here: Path) -> None:
     assert page.all("a")[0]["href"] == f"byzer_media/{kept.name}"
     assert f"saved to byzer_media/{kept.name}" in shown["text/plain"]
     assert len(shown["text/html"]) < 20_000
-    sound_view.bundle(sound(data), "")
+    audio_view.bundle(clip(data), "")
     assert len(list((here / "byzer_media").iterdir())) == 1, "showing it again writes nothing new"
 
 
 def test_bundle_links_large_audio_that_has_a_file(here: Path) -> None:
     (here / "my talk.wav").write_bytes(tone(1))
-    heard = Media("audio/wav", tone(1), name="my talk.wav")
-    shown = sound_view.bundle(sound_view.recording(heard, ""), "")
+    transcribed = Media("audio/wav", tone(1), name="my talk.wav")
+    shown = audio_view.bundle(audio_view.recording(transcribed, ""), "")
     assert Page(shown["text/html"]).all("audio")[0]["src"] == "my%20talk.wav"
     assert "the file is my talk.wav" in shown["text/plain"]
     assert not (here / "byzer_media").exists()
 
 
 def test_bundle_names_large_audio_outside_of_the_folder(here: Path) -> None:
-    heard = Media("audio/wav", tone(1), name="/somewhere/else.wav")
-    page = Page(sound_view.bundle(sound_view.recording(heard, ""), "")["text/html"])
+    transcribed = Media("audio/wav", tone(1), name="/somewhere/else.wav")
+    page = Page(audio_view.bundle(audio_view.recording(transcribed, ""), "")["text/html"])
     assert "audio" not in page.tags()
     assert "/somewhere/else.wav" in page.text
 
 
 def test_bundle_explains_save_where_nothing_can_be_written(here: Path) -> None:
     (here / "byzer_media").write_text("a file is in the way")
-    shown = sound_view.bundle(sound(tone(1)), "")
+    shown = audio_view.bundle(clip(tone(1)), "")
     assert ".save(path)" in shown["text/plain"]
     assert "audio" not in Page(shown["text/html"]).tags()

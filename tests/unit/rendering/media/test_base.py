@@ -11,8 +11,8 @@ import pytest
 
 from byzer_magic.i18n import using
 from byzer_magic.rendering.media import (
-    audio as sound_view,
-    image as picture_view,
+    audio as audio_view,
+    image as image_view,
     transcript as transcript_view,
 )
 from byzer_magic.rendering.media.audio import AudioView
@@ -38,13 +38,13 @@ def tone(seconds: float = 1.0, rate: int = 8000) -> bytes:
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_bundles_escape_texts_of_others(lang: str) -> None:
     bad = AudioView(data=tone(0.1), mime=f"audio/wav{EVIL}", name=EVIL, transcript=EVIL, facts=(EVIL,), label=EVIL)
-    drawn = ImageView(data=b"x", mime="image/png", caption=EVIL), ImageView(url=f"https://h/{EVIL}")
+    images = ImageView(data=b"x", mime="image/png", caption=EVIL), ImageView(url=f"https://h/{EVIL}")
     with using(lang):
-        heard = transcript_view.bundle(EVIL, [Segment(0, 1, EVIL)], (EVIL,), bad)
+        transcribed = transcript_view.bundle(EVIL, [Segment(0, 1, EVIL)], (EVIL,), bad)
         outputs = [
-            sound_view.bundle(bad, ""),
-            picture_view.bundle(drawn, EVIL, (EVIL,), EVIL, ""),
-            heard,
+            audio_view.bundle(bad, ""),
+            image_view.bundle(images, EVIL, (EVIL,), EVIL, ""),
+            transcribed,
         ]
     for shown in outputs:
         page = Page(shown["text/html"])

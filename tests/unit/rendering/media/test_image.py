@@ -11,7 +11,7 @@ from PIL import Image
 
 from byzer_magic.rendering.media import (
     base as media,
-    image as picture_view,
+    image as image_view,
 )
 from byzer_magic.rendering.media.image import ImageView
 from tests.pages import Page
@@ -32,18 +32,18 @@ def png(size: tuple[int, int] = (30, 20), form: str = "PNG") -> bytes:
 
 @pytest.mark.parametrize("form", ["PNG", "GIF", "JPEG"])
 def test_dimensions_of_each_format(form: str) -> None:
-    assert picture_view.dimensions(png((31, 17), form)) == (31, 17)
+    assert image_view.dimensions(png((31, 17), form)) == (31, 17)
 
 
 @given(st.binary(max_size=100))
 def test_dimensions_of_damaged_images_raise_nothing(data: bytes) -> None:
-    for whole in (data, b"\xff\xd8" + data, b"\xff\xd8\xff\xe0" + data, b"GIF89a" + data, png()[: len(data)]):
-        picture_view.dimensions(whole)
+    for complete in (data, b"\xff\xd8" + data, b"\xff\xd8\xff\xe0" + data, b"GIF89a" + data, png()[: len(data)]):
+        image_view.dimensions(complete)
 
 
 def test_bundle_is_a_grid_with_prompt_and_parameters() -> None:
-    drawn = [ImageView(data=png(), mime="image/png", caption="a cat, rewritten"), ImageView(url="https://host/a.png")]
-    shown = picture_view.bundle(drawn, "a cat", ("size=30x20",), "draw", "")
+    images = [ImageView(data=png(), mime="image/png", caption="a cat, rewritten"), ImageView(url="https://host/a.png")]
+    shown = image_view.bundle(images, "a cat", ("size=30x20",), "draw", "")
     page = Page(shown["text/html"])
     assert [button["aria-label"] for button in page.all("button", "bz-enlarge")] == [
         "Enlarge image 1 of 2: a cat",
@@ -60,7 +60,7 @@ def test_bundle_is_a_grid_with_prompt_and_parameters() -> None:
 
 def test_bundle_saves_large_images_beside_the_notebook(here: Path) -> None:
     data = png((300, 300), "BMP")
-    shown = picture_view.bundle([ImageView(data=data, mime="image/bmp")], "a cat", (), "draw", "")
+    shown = image_view.bundle([ImageView(data=data, mime="image/bmp")], "a cat", (), "draw", "")
     kept = next((here / "byzer_media").iterdir())
     assert Page(shown["text/html"]).all("img")[0]["src"] == f"byzer_media/{kept.name}"
     assert kept.suffix == ".bmp"

@@ -9,7 +9,7 @@ import wave
 
 from byzer_magic.i18n import using
 from byzer_magic.rendering.media import (
-    audio as sound_view,
+    audio as audio_view,
     transcript as transcript_view,
 )
 from byzer_magic.types import Media, Segment
@@ -28,12 +28,12 @@ def tone(seconds: float = 1.0, rate: int = 8000) -> bytes:
     return wav(array.array("h", [int(9000 * math.sin(i / 5)) for i in range(int(seconds * rate))]).tobytes(), rate=rate)
 
 
-SAID = [Segment(0.0, 2.5, " One."), Segment(62.5, 64.0, " Two."), Segment(3725.0, 3726.0, "Three.")]
+SEGMENTS = [Segment(0.0, 2.5, " One."), Segment(62.5, 64.0, " Two."), Segment(3725.0, 3726.0, "Three.")]
 
 
 def test_bundle_times_seek_in_the_audio() -> None:
-    heard = sound_view.recording(Media("audio/wav", tone(1), name="talk.wav"), "")
-    shown = transcript_view.bundle("One. Two. Three.", SAID, ("listen", "en"), heard)
+    transcribed = audio_view.recording(Media("audio/wav", tone(1), name="talk.wav"), "")
+    shown = transcript_view.bundle("One. Two. Three.", SEGMENTS, ("listen", "en"), transcribed)
     page = Page(shown["text/html"])
     buttons = [attrs for attrs in page.all("button") if "data-bz-seek" in attrs]
     assert [button["data-bz-seek"] for button in buttons] == ["0.00", "62.50", "3725.00"]
@@ -43,15 +43,15 @@ def test_bundle_times_seek_in_the_audio() -> None:
 
 
 def test_bundle_times_without_audio_are_plain() -> None:
-    page = Page(transcript_view.bundle("One.", SAID, (), None)["text/html"])
+    page = Page(transcript_view.bundle("One.", SEGMENTS, (), None)["text/html"])
     assert "button" not in page.tags()
     assert len(page.all("time")) == 3
     assert page.all("ol")[0]["tabindex"] == "0", "what scrolls can be reached by keyboard"
 
 
 def test_bundle_says_in_both_languages_that_there_is_no_speech() -> None:
-    heard = sound_view.recording(Media("audio/wav", tone(0.1)), "")
-    assert "(no speech)" in transcript_view.bundle("", None, (), heard)["text/html"]
+    transcribed = audio_view.recording(Media("audio/wav", tone(0.1)), "")
+    assert "(no speech)" in transcript_view.bundle("", None, (), transcribed)["text/html"]
     with using("zh"):
-        assert "没有语音内容" in transcript_view.bundle("", None, (), heard)["text/html"]
+        assert "没有语音内容" in transcript_view.bundle("", None, (), transcribed)["text/html"]
     assert transcript_view.bundle("", None, (), None) == {"text/plain": ""}

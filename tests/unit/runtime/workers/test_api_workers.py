@@ -37,10 +37,10 @@ async def ask(slots: ApiWorkers, worker: int) -> str:
 
 
 async def test_renew_opens_one_backend_for_all_workers(plan: Plan, provider: Process) -> None:
-    told: list[tuple[int, str]] = []
-    slots = ApiWorkers(plan, lambda worker, health: told.append((worker, health)))
+    reported: list[tuple[int, str]] = []
+    slots = ApiWorkers(plan, lambda worker, health: reported.append((worker, health)))
     await slots.add(range(2), lambda _: None)
-    assert told == [(0, "up"), (1, "up")]
+    assert reported == [(0, "up"), (1, "up")]
     for worker in (0, 1):
         assert await ask(slots, worker) == "Echo: hello"
     before = connections(provider)
@@ -59,8 +59,8 @@ async def test_renew_opens_one_backend_for_all_workers(plan: Plan, provider: Pro
 
 
 async def test_failed_renew_keeps_the_old_backend(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[int, str]] = []
-    slots = ApiWorkers(plan, lambda worker, health: told.append((worker, health)))
+    reported: list[tuple[int, str]] = []
+    slots = ApiWorkers(plan, lambda worker, health: reported.append((worker, health)))
     await slots.add(range(1), lambda _: None)
 
     async def broken(*_: object) -> None:
@@ -69,6 +69,6 @@ async def test_failed_renew_keeps_the_old_backend(plan: Plan, monkeypatch: pytes
     with monkeypatch.context() as patch, pytest.raises(errors.ConfigError):
         patch.setattr(plan.backend, "open", broken)
         await slots.restart(0, lambda _: None, first=True)
-    assert told[-1] == (0, "up")
+    assert reported[-1] == (0, "up")
     assert await ask(slots, 0) == "Echo: hello"
     await slots.close()

@@ -9,7 +9,7 @@ from byzer_magic.widgets.chat import turns as chat_turns
 from byzer_magic.widgets.chat.turns import Conversation, Turn
 
 
-def said(*texts: str) -> list[Message]:
+def turns_of(*texts: str) -> list[Message]:
     return [Message("assistant" if number % 2 else "user", text) for number, text in enumerate(texts)]
 
 
@@ -20,7 +20,7 @@ def answered(prompt: str, text: str) -> Turn:
 
 
 def test_conversation_restores_a_session() -> None:
-    messages = [Message("system", "be brief"), *said("a", "b", "c", "d")]
+    messages = [Message("system", "be brief"), *turns_of("a", "b", "c", "d")]
     talk = Conversation(messages)
     assert (talk.system, [turn.text for turn in talk.turns]) == ("be brief", ["b", "d"])
     assert talk.messages() == messages
@@ -29,17 +29,17 @@ def test_conversation_restores_a_session() -> None:
 def test_conversation_does_not_resend_unanswered_prompts() -> None:
     talk = Conversation()
     failed = Turn(Message("user", "bad"), "m", error=BadRequest("no"))
-    spoken = Turn(Message("user", "speak"), "voice")
-    spoken.take(SpeakResult(model="voice", data=b"RIFF", mime="audio/wav", text="speak"))
-    talk.turns = [failed, answered("a", "b"), spoken]
-    assert talk.asking(Message("user", "c")) == [*said("a", "b"), Message("user", "c")]
+    speech = Turn(Message("user", "speak"), "voice")
+    speech.take(SpeakResult(model="voice", data=b"RIFF", mime="audio/wav", text="speak"))
+    talk.turns = [failed, answered("a", "b"), speech]
+    assert talk.asking(Message("user", "c")) == [*turns_of("a", "b"), Message("user", "c")]
 
 
 def test_conversation_read_keeps_known_turns() -> None:
     talk = Conversation()
     first = answered("a", "b")
     talk.turns = [Turn(Message("user", "bad"), "m", error=BadRequest("no")), first]
-    talk.read(said("a", "b", "c", "d"))
+    talk.read(turns_of("a", "b", "c", "d"))
     assert [turn.text for turn in talk.turns] == ["", "b", "d"]
     assert talk.turns[1] is first
     talk.read([])
@@ -47,7 +47,7 @@ def test_conversation_read_keeps_known_turns() -> None:
 
 
 def test_conversation_truncate_drops_later_turns() -> None:
-    talk = Conversation(said("a", "b", "c", "d"))
+    talk = Conversation(turns_of("a", "b", "c", "d"))
     cut = talk.truncate(talk.turns[0].number)
     assert cut is not None
     assert talk.turns == []
@@ -55,7 +55,7 @@ def test_conversation_truncate_drops_later_turns() -> None:
 
 
 def test_conversation_keeps_answers_without_prompts() -> None:
-    messages = [Message("assistant", "hello"), *said("a", "b"), Message("tool", "42"), Message("assistant", "c")]
+    messages = [Message("assistant", "hello"), *turns_of("a", "b"), Message("tool", "42"), Message("assistant", "c")]
     talk = Conversation(messages)
     assert [turn.text for turn in talk.turns] == ["hello", "b\n\n42\n\nc"]
     assert talk.messages()[1:] == messages

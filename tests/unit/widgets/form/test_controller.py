@@ -55,8 +55,8 @@ def test_controller_check_assigns_errors_of_the_deployment_to_fields(
     assert "needs saas.api_key" in openai.check(openai.values, ())["missing"][API_KEY]
     local = desk({"model": "a", "infer_backend": "llama_cpp", "model_path": "/nowhere/x.gguf"})
     assert "/nowhere/x.gguf does not exist" in local.check(local.values, ())["errors"]["model_path"]
-    nobody = desk({"model": "a", "pretrained_model_type": "saas/opnai"})
-    assert "Did you mean" in nobody.check(nobody.values, ())["errors"][""]
+    unknown = desk({"model": "a", "pretrained_model_type": "saas/opnai"})
+    assert "Did you mean" in unknown.check(unknown.values, ())["errors"][""]
 
 
 def test_controller_sends_pasted_keys_once() -> None:

@@ -63,7 +63,7 @@ def test_from_text_leaves_a_missing_alias_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected"),
     [
         ("", "The text contains no command."),
         ("byzerllm stat --model a", "does not deploy anything"),
@@ -72,8 +72,8 @@ def test_from_text_leaves_a_missing_alias_empty() -> None:
         ("hello", "not a command"),
     ],
 )
-def test_from_text_rejects_other_commands(text: str, says: str) -> None:
-    with pytest.raises(CommandError, match=says):
+def test_from_text_rejects_other_commands(text: str, expected: str) -> None:
+    with pytest.raises(CommandError, match=expected):
         from_text(text)
 
 

@@ -66,27 +66,27 @@ async def replies(manager: Fleet, **message: Any) -> list[panel_actions.Reply]:
 
 async def test_perform_scale_reports_stages() -> None:
     manager = Fleet()
-    told = await replies(manager, type="scale", model="m", value=4)
-    assert [reply["state"] for reply in told] == ["going", "going", "done"]
-    assert "loading 50%" in told[1]["text"]
+    reported = await replies(manager, type="scale", model="m", value=4)
+    assert [reply["state"] for reply in reported] == ["going", "going", "done"]
+    assert "loading 50%" in reported[1]["text"]
     assert manager.asked[-1].num_workers == 4
 
 
 async def test_perform_ends_with_an_error() -> None:
-    told = await replies(Fleet(), type="scale", model="nobody", value=4)
-    assert told[-1]["state"] == "failed"
-    assert "Deployed: m." in told[-1]["text"]
+    reported = await replies(Fleet(), type="scale", model="nobody", value=4)
+    assert reported[-1]["state"] == "failed"
+    assert "Deployed: m." in reported[-1]["text"]
 
 
 async def test_perform_scale_rejects_invalid_numbers() -> None:
-    told = await replies(Fleet(), type="scale", model="m", value=0)
-    assert told[-1]["state"] == "failed"
+    reported = await replies(Fleet(), type="scale", model="m", value=0)
+    assert reported[-1]["state"] == "failed"
 
 
 async def test_perform_does_not_start_ray() -> None:
     manager = Fleet(ray=False)
-    told = await replies(manager, type="undeploy", model="m")
-    assert told[-1] == {"state": "failed", "text": "No Ray is running here."}
+    reported = await replies(manager, type="undeploy", model="m")
+    assert reported[-1] == {"state": "failed", "text": "No Ray is running here."}
     assert manager.asked == []
 
 
@@ -96,8 +96,8 @@ async def test_perform_drain_of_one_worker_or_all() -> None:
     assert manager.asked[-1].worker == 3
     await replies(manager, type="restart", model="m")
     assert manager.asked[-1].worker is None
-    told = await replies(manager, type="drain", model="m", worker=0)
-    assert (manager.asked[-1].worker, told[-1]["text"]) == (0, "No new requests are sent; 2 still in flight.")
+    reported = await replies(manager, type="drain", model="m", worker=0)
+    assert (manager.asked[-1].worker, reported[-1]["text"]) == (0, "No new requests are sent; 2 still in flight.")
 
 
 async def test_perform_undeploy_and_logs() -> None:

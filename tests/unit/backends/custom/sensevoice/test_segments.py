@@ -30,10 +30,10 @@ def test_batches_are_limited_with_their_padding() -> None:
 def test_quiet_cuts_split_at_quiet_moments() -> None:
     import numpy as np
 
-    sound = np.ones(70 * RATE, np.float32)
+    clip = np.ones(70 * RATE, np.float32)
     for second in (10, 27, 52):  # the first is too early to be of use
-        sound[second * RATE : second * RATE + RATE // 5] = 0
-    found = list(segments.quiet_cuts(sound))
+        clip[second * RATE : second * RATE + RATE // 5] = 0
+    found = list(segments.quiet_cuts(clip))
     assert [end // 1000 for _, end in found] == [27, 52, 70]
     assert [start for start, _ in found] == [0, *(end for _, end in found[:-1])]
-    assert list(segments.quiet_cuts(sound[: 30 * RATE])) == [(0, 30_000)]
+    assert list(segments.quiet_cuts(clip[: 30 * RATE])) == [(0, 30_000)]

@@ -32,7 +32,7 @@ def test_detokenizer_does_not_wait_for_invalid_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "stops", "said"),
+    ("text", "stops", "output"),
     [
         ("hello world", ("wor",), "hello "),
         ("hello world", ("xyz", "o"), "hell"),
@@ -42,8 +42,8 @@ def test_detokenizer_does_not_wait_for_invalid_bytes() -> None:
         ("日本語です", ("語",), "日本"),
     ],
 )
-def test_detokenizer_returns_nothing_from_a_stop_text_on(text: str, stops: tuple[str, ...], said: str) -> None:
-    assert "".join(pieces(text.encode(), *stops)) == said
+def test_detokenizer_returns_nothing_from_a_stop_text_on(text: str, stops: tuple[str, ...], output: str) -> None:
+    assert "".join(pieces(text.encode(), *stops)) == output
 
 
 def test_detokenizer_holds_back_only_a_possible_stop_text() -> None:
