@@ -107,7 +107,7 @@ bench-panel: $(VENV)/.dev  ## what the live panel costs, and how soon it is on t
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/first_paint.py
 
-screenshots: browser $(VENV)/.dev  ## make the pictures in docs/images again
+screenshots: browser $(VENV)/.dev  ## make the screenshots in docs/images again
 	$(BIN)/python -m pytest tests/browser/make_screenshots.py -q
 
 docs: $(VENV)/.dev  ## write docs/commands.md and the map in CONTRIBUTING.md from the code

@@ -40,7 +40,7 @@ PARAMS = {
 GOAL, FIRST_MS, LOAD_SECONDS = 0.97, 2.0, 2.0
 
 Ask = Callable[[int, int], AsyncIterator[Any]]
-"""Asks with the prompt of that number for so many tokens; yields something for each: its moment, where it is known."""
+"""Asks with the prompt of that number for a number of tokens; yields an item per token: its time, where it is known."""
 
 
 def spec(engine: str) -> Any:
@@ -98,10 +98,10 @@ def deployed(manager: Any, alias: str) -> Ask:
     """Return the way through the deployment."""
     from byzer_magic.types import ChatRequest, Message
 
-    whole = {"ignore_eos": True} if alias == "vllm" else {}
+    fixed_length = {"ignore_eos": True} if alias == "vllm" else {}
 
     async def ask(number: int, tokens: int) -> AsyncIterator[Any]:
-        options = {"max_tokens": tokens} | whole
+        options = {"max_tokens": tokens} | fixed_length
         request = ChatRequest(messages=[Message("user", PROMPT.format(number))], options=options)
         async for item in manager.ask(alias, request):
             if getattr(item, "text", ""):
@@ -111,7 +111,7 @@ def deployed(manager: Any, alias: str) -> Ask:
 
 
 async def speed(ask: Ask, streams: int) -> tuple[float, float]:
-    """Return pieces per second of so many streams at once, and the median time to the first (ms)."""
+    """Return pieces per second of concurrent streams, and the median time to the first (ms)."""
     first: list[float] = []
     count = 0
 
@@ -125,7 +125,7 @@ async def speed(ask: Ask, streams: int) -> tuple[float, float]:
                 first.append((moment - started) * 1000)
                 seen = True
 
-    if streams == 1:  # one after the other: a single first token says little
+    if streams == 1:  # one after the other: a single first token is not representative
         for number in range(FIRSTS):
             await one(number, 2)
     count, started = 0, time.perf_counter()

@@ -24,7 +24,7 @@ from ways import Ways, private_ray, provider, say  # noqa: E402 - found through 
 GOAL = 0.5
 """Seconds until the first deployment is there, also with 50 of them."""
 SETTLE_MS = 6000
-"""After the first time a fresh kernel imports Ray; whoever runs the cell again does so later."""
+"""After the first time a fresh kernel imports Ray; running the cell again takes less."""
 MEASURE = """([cell, count]) => new Promise((resolve) => {
     const panel = window.jupyterapp.shell.currentWidget;
     const node = panel.content.widgets[cell].node;
@@ -46,7 +46,7 @@ MEASURE = """([cell, count]) => new Promise((resolve) => {
 
 
 def measured(page: Any, book: Any, count: int, rounds: int) -> dict[str, float]:
-    """Return the seconds until so many deployments were on the screen."""
+    """Return the seconds until `count` deployments were on the screen."""
     book.open()
     book.run(0)
     times = []
@@ -54,13 +54,13 @@ def measured(page: Any, book: Any, count: int, rounds: int) -> dict[str, float]:
         times.append(page.evaluate(MEASURE, [1, count]))
         book.wait(1)
         page.wait_for_timeout(500 if number else SETTLE_MS)
-    first, whole = zip(*times[1:], strict=True)
+    first, complete = zip(*times[1:], strict=True)
     return {
         "deployments": count,
         "fresh, first": times[0][0],
         "fresh, all": times[0][1],
         "first": statistics.median(first),
-        "all": statistics.median(whole),
+        "all": statistics.median(complete),
     }
 
 

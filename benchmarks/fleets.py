@@ -39,7 +39,7 @@ def painting(deployments: int, workers: int, opened: int, paints: int = 40) -> d
             histories[stat.model].add(stat, at)
         shown = table.view(found, histories, list(histories)[:opened], (at, time.monotonic()))
         update = json.dumps(table.difference(before, shown))
-        if before is not None:  # the first is the whole table
+        if before is not None:  # the first is the complete table
             used += time.process_time() - started
             sent += len(update)
         before = shown

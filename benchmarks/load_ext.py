@@ -2,7 +2,7 @@
 
     python benchmarks/load_ext.py
 
-Each round is a process of its own. IPython itself is loaded before the clock starts, as it is in a kernel.
+Each round is a separate process. IPython itself is loaded before the clock starts, as it is in a kernel.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python benchmarks/overhead.py [--quick] [--only rest,load,streams,deploy,kill] [--json FILE]
 
-A provider of our own (provider.py, a process of its own) answers on loopback. The same prompts go to it *direct*
+Our own provider (provider.py, a separate process) answers on loopback. The same prompts go to it *direct*
 (the backend, opened in this process) and *deployed* (the same backend in a pool on a private Ray), in turns, so that
 whatever else the machine does meets both. `typed SDK` is the SDK's ordinary typed client, for comparison.
 Figures are medians over the rounds, also of each round's p99.

@@ -1,4 +1,4 @@
-"""What a streaming answer costs the kernel: a 4,000-token answer through the real painter, in a kernel of its own.
+"""What a streaming answer costs the kernel: a 4,000-token answer through the real painter, in a separate kernel.
 
     python benchmarks/painting.py [--tokens 4000] [--rate 80] [--kind prose|code|math]
 
@@ -64,12 +64,12 @@ output = output_for(get_ipython())
 before, began = cpu(), time.perf_counter()
 result = output.answer(Exchange(SimpleNamespace(ask=ask), "m", ChatRequest(messages=[])), "markdown")
 took = time.perf_counter() - began
-print(json.dumps({"seconds": took, "cpu": cpu() - before, "whole": result.text == "".join(tokens)}))
+print(json.dumps({"seconds": took, "cpu": cpu() - before, "complete": result.text == "".join(tokens)}))
 """
 
 
 def tokens_of(kind: str, count: int) -> list[str]:
-    """Return an answer of so many tokens of four characters, which is what English has."""
+    """Return an answer of that many tokens of four characters, which is what English has."""
     parts = {"prose": PROSE, "code": CODE, "math": MATH}
     text = "```python\nclass Thing:\n" if kind == "code" else ""
     number = 0
@@ -95,7 +95,7 @@ def main() -> None:
         tokens = tokens_of(asked.kind, asked.tokens)
         client.execute(f"tokens, rate = {tokens!r}, {asked.rate}")
         request = client.execute(CELL)
-        paintings, sent, said = 0, 0, ""
+        paintings, sent, output = 0, 0, ""
         while True:
             message = client.get_iopub_msg(timeout=300)
             if message["parent_header"].get("msg_id") != request:
@@ -105,7 +105,7 @@ def main() -> None:
                 paintings += 1
                 sent += len(json.dumps(content["data"]))
             elif kind == "stream":
-                said += content["text"]
+                output += content["text"]
             elif kind == "error":
                 raise RuntimeError("\n".join(content["traceback"]))
             elif kind == "status" and content["execution_state"] == "idle":
@@ -113,8 +113,8 @@ def main() -> None:
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
-    found = json.loads(said.strip().splitlines()[-1])
-    assert found["whole"]
+    found = json.loads(output.strip().splitlines()[-1])
+    assert found["complete"]
     print(
         f"{asked.kind}: {asked.tokens} tokens in {found['seconds']:.1f} s; kernel's CPU {found['cpu']:.2f} s = "
         f"{found['cpu'] / found['seconds']:.1%}; {paintings} paintings, {sent / 1e6:.1f} MB"

@@ -3,7 +3,7 @@
     python benchmarks/panel.py [--seconds 60] [--json FILE]
 
 A private Ray has deployments of a provider of our own, which get a few requests a second. The CPU that the pools and
-this process take is read while somebody follows them and while nobody does, in turns; the difference is what following
+this process take is read while a client follows them and while none does, in turns; the difference is what following
 costs. What painting the panel costs is another matter: `painting.py`.
 """
 
@@ -66,22 +66,22 @@ async def traffic(manager: Manager, aliases: list[str]) -> None:
         await asyncio.sleep(1 / REQUESTS_PER_SECOND)
 
 
-async def follow(manager: Manager, pictures: list[int]) -> None:
-    """Follow all deployments, and count the pictures."""
+async def follow(manager: Manager, updates: list[int]) -> None:
+    """Follow all deployments, and count the updates."""
     async for _ in manager.follow():
-        pictures[0] += 1
+        updates[0] += 1
 
 
 def used(manager: Manager, aliases: list[str], pids: list[int], seconds: float, *, watch: bool) -> list[float]:
-    """Return the shares of a core that the pools and this process take, and the pictures a second."""
-    pictures = [0]
-    works = [traffic(manager, aliases), *([follow(manager, pictures)] if watch else [])]
+    """Return the shares of a core that the pools and this process take, and the updates a second."""
+    updates = [0]
+    works = [traffic(manager, aliases), *([follow(manager, updates)] if watch else [])]
     with background(*works):
         time.sleep(2)  # until all are followed
-        before, started = (of_pools(pids), own(), pictures[0]), time.monotonic()
+        before, started = (of_pools(pids), own(), updates[0]), time.monotonic()
         time.sleep(seconds)
         took = time.monotonic() - started
-        after = (of_pools(pids), own(), pictures[0])
+        after = (of_pools(pids), own(), updates[0])
         return [(late - early) / took for early, late in zip(before, after, strict=True)]
 
 
@@ -101,7 +101,7 @@ def measured(ways: Ways, deployments: int, workers: int, seconds: float) -> dict
         "pools": pools,
         "client": client,
         "both": pools + client,
-        "pictures a second": statistics.median(on[2] for _, on in rounds),
+        "updates a second": statistics.median(on[2] for _, on in rounds),
     }
 
 
@@ -118,12 +118,12 @@ def main() -> None:
             say(f"{deployments} deployments of {workers} workers ...")
             rows.append(measured(ways, deployments, workers, given.seconds))
     print(f"CPU seconds for each second of following; the goal is under {GOAL:.0%}:")
-    print(f"{'deployments':>12} {'workers':>8} {'pools':>8} {'client':>8} {'both':>8} {'pictures/s':>11}")
+    print(f"{'deployments':>12} {'workers':>8} {'pools':>8} {'client':>8} {'both':>8} {'updates/s':>11}")
     for row in rows:
         met = "met" if row["both"] < GOAL else "not met"
         shares = " ".join(f"{row[name]:8.2%}" for name in ("pools", "client", "both"))
         each = f"{row['deployments']:12} {row['workers of each']:8}"
-        print(f"{each} {shares} {row['pictures a second']:11.1f}   {met}")
+        print(f"{each} {shares} {row['updates a second']:11.1f}   {met}")
     if given.json:
         given.json.write_text(json.dumps(rows, indent=2), encoding="utf-8")
 

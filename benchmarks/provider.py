@@ -1,9 +1,9 @@
-"""The smallest provider that speaks OpenAI's chat completions, so that a benchmark measures its clients and not it.
+"""The smallest provider with the OpenAI chat completions API, so that a benchmark measures its clients and not it.
 
     python benchmarks/provider.py        # prints its port, serves until its stdin ends
 
-The prompt says what to do: ``wait:50`` answers after 50 ms; ``tokens:100@50`` has 100 tokens, 50 a second when it is
-streamed. A streamed token is the time it was sent at, in ns of CLOCK_MONOTONIC, which all processes here share.
+The prompt selects the response: ``wait:50`` answers after 50 ms; ``tokens:100@50`` has 100 tokens, 50 a second when
+it is streamed. A streamed token is the time it was sent at, in ns of CLOCK_MONOTONIC, which all processes here share.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ KNOBS = re.compile(rb"(?:wait:(\d+))|(?:tokens:(\d+)@(\d+))")
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 HEAD = b'{"id":"chatcmpl-1","object":"chat.completion%s","created":1,"model":"tiny",'
 EVENT = b"data: " + HEAD % b".chunk" + b'"choices":[{"index":0,"delta":{%s},"logprobs":null,"finish_reason":%s}]%s}\n\n'
-WHOLE = HEAD % b"" + (
+COMPLETE = HEAD % b"" + (
     b'"choices":[{"index":0,"message":{"role":"assistant","content":"Hello from the provider.","refusal":null},'
     b'"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}'
 )
-REPLY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(WHOLE), WHOLE)
+REPLY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(COMPLETE), COMPLETE)
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 USAGE = b',"usage":{"prompt_tokens":7,"completion_tokens":%d,"total_tokens":0}'
 
@@ -77,7 +77,7 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Client, "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await loop.run_in_executor(None, sys.stdin.read)  # ends when whoever started us ends
+    await loop.run_in_executor(None, sys.stdin.read)  # ends with the parent process
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/slow_import.py
 
-Each measurement is a process of its own, in turns. The Ray that is started is private and ends with its process.
+Each measurement is a separate process, in turns. The Ray that is started is private and ends with its process.
 """
 
 from __future__ import annotations

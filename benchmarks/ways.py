@@ -23,7 +23,7 @@ Way = Callable[["ChatRequest"], AsyncIterator[str]]
 
 
 def say(text: str) -> None:
-    """Tell how far it is."""
+    """Report the progress."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
@@ -40,7 +40,7 @@ def provider() -> Iterator[str]:
 
 @contextlib.contextmanager
 def private_ray() -> Iterator[Manager]:
-    """Yield a manager with a Ray of its own, which is gone afterwards."""
+    """Yield a manager with a private Ray, which is stopped afterwards."""
     folder = tempfile.mkdtemp(prefix="bz", dir="/tmp")  # short: Ray puts Unix sockets below it
     for name in ("RAY_ADDRESS", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID"):
         os.environ.pop(name, None)

@@ -23,7 +23,7 @@ KEY = "sk-planted-5f0c9d1e7a"
 
 GROUPS = ("browser", "kernel", "ray", "docs", "engines")
 """Folders whose tests start slow things and share them: each is one group, or one a file, longest first."""
-WHOLE = ("browser", "kernel", "ray")
+ONE_WORKER = ("browser", "kernel", "ray")
 """Groups that stay on one worker, since they share a Ray, a JupyterLab or a page."""
 
 
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test the group that stays on one xdist worker (`-n 3 --dist loadgroup`), the longest groups first."""
     for item in items:
         folder = item.nodeid.split("/")[1] if item.nodeid.startswith("tests/") else "doctest"
-        group = folder if folder in WHOLE else item.nodeid.partition("::")[0]
+        group = folder if folder in ONE_WORKER else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
     place = {name: index for index, name in enumerate(GROUPS)}
     items.sort(key=lambda item: place.get(item.nodeid.split("/")[1] if "/" in item.nodeid else "", len(place)))
@@ -46,7 +46,7 @@ def gguf() -> Path:
 
 @pytest.fixture(scope="session")
 def provider() -> Iterator[Process]:
-    """The strict OpenAI-wire provider, a process of its own."""
+    """The strict provider with the OpenAI API, a separate process."""
     models = (
         "deepseek-chat,deepseek-ai/deepseek-v2-chat,alibaba/Qwen1.5-110B-Chat,llama3:70b-instruct-q4_0,moonshot-v1-32k"
     )

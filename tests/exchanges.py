@@ -28,5 +28,5 @@ def exchange(request: Request, *items: Any, alias: str = "m", worker: int = 1, q
 
 
 def interrupt(_item: object) -> None:
-    """Stand in for Ctrl-C."""
+    """Simulate Ctrl-C."""
     raise KeyboardInterrupt

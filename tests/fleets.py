@@ -38,7 +38,7 @@ def model(alias: str = "m", workers: int = 2, busy: int = 1, **more: Any) -> Mod
 
 
 def fleet(*models: ModelStat, error: str = "", age: float = 0.0) -> Fleet:
-    """These deployments, last heard of `age` seconds ago."""
+    """These deployments, last updated `age` seconds ago."""
     seen = time.monotonic() - age
     return Fleet({each.model: Followed(each, seen) for each in models}, error)
 
@@ -65,12 +65,12 @@ class Pretended:
         self.settings = SimpleNamespace(ray_address="auto")
         self.error = ""
         self.silent: dict[str, float] = {}
-        """When these were last heard of."""
+        """When these were last updated."""
         self.following = 0
         """How many follow it at this moment."""
 
     def ensure(self, *_: Any) -> None:
-        """There is no Ray."""
+        """No Ray is running."""
 
     reach = ensure
 

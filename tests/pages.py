@@ -1,4 +1,4 @@
-"""Reads HTML strictly: every element is closed in its order, and none is there that nobody meant."""
+"""Reads HTML strictly: every element is closed in its order, and there are no unexpected ones."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def notebook(lab: Lab, manager: Manager) -> Iterator[Callable[..., Notebook]]:
     lab.page.keyboard.press("Escape")
     lab.server.start_spare()
     lab.page.evaluate(CLOSE)
-    lab.page.set_viewport_size(SIZE)  # type: ignore[arg-type]  # a TypedDict of the same shape
+    lab.page.set_viewport_size(SIZE)  # type: ignore[arg-type]  # a TypedDict with the same fields
     if lab.page.evaluate("document.body.dataset.jpThemeLight") == "false":
         Notebook(lab.page, lab.folder).dark(on=False)
     lab.watch.check()
@@ -138,7 +138,7 @@ def notebook(lab: Lab, manager: Manager) -> Iterator[Callable[..., Notebook]]:
 
 @pytest.fixture
 def seven(lab: Lab, manager: Manager) -> Iterator[Callable[..., Notebook]]:
-    """Open a new notebook in Notebook 7, in a page of its own; the same is checked after the test."""
+    """Open a new notebook in Notebook 7, in its own page; the same is checked after the test."""
     assert manager.connected
     page = lab.page.context.new_page()
     watch = Watch(page)
@@ -223,7 +223,7 @@ def models(manager: Manager, provider: Process, kept: set[str]) -> Models:
 
 @pytest.fixture
 def ipython(server: Server) -> Callable[..., str]:
-    """Run cells in IPython in a process of its own and return what its terminal showed."""
+    """Run cells in IPython in a separate process and return its terminal's output."""
 
     def run(cells: Sequence[str], seconds: float = 120) -> str:
         code = f"for cell in {list(cells)!r}: get_ipython().run_cell(cell)"

@@ -107,7 +107,7 @@ def chromium() -> str:
 
 
 class Server(Process):
-    """JupyterLab, and Notebook 7 beside it, with folders of its own."""
+    """JupyterLab, and Notebook 7 beside it, with its own folders."""
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self.folder = folder / "notebooks"
@@ -320,7 +320,7 @@ class Notebook:
         self.open(kernel=kernel)
 
     def open(self, *, kernel: bool = True) -> None:
-        """Open the file; without a kernel, one that JupyterLab starts by itself is ended at once."""
+        """Open the file; without a kernel, one that JupyterLab starts on its own is ended at once."""
         self.page.evaluate(OPEN, [self.path.name, "start"])
         if not kernel:
             self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
@@ -336,7 +336,7 @@ class Notebook:
         self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.info")
 
     def enlarge(self, height: int = 6000) -> None:
-        """Make the page so high that nothing is out of sight, and wait until scripts have rendered."""
+        """Make the page so high that all cells are visible, and wait until scripts have rendered."""
         self.page.set_viewport_size({"width": 1280, "height": height})
         self.cell(0).scroll_into_view_if_needed()
         self.page.wait_for_timeout(1500)

@@ -1,6 +1,6 @@
-"""Makes the pictures of README and docs (`make screenshots`): real deployments in a real JupyterLab, light theme.
+"""Makes the screenshots of README and docs (`make screenshots`): real deployments in a real JupyterLab, light theme.
 
-pytest does not collect this file by itself. The provider is tests/servers/canned.py, so nothing leaves the machine.
+pytest does not collect this file. The provider is tests/servers/canned.py, so nothing leaves the machine.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def opened(
 
     def make(*cells: str) -> Notebook:
         book = notebook([f"%load_ext byzer_magic\n%config ByzerMagics.lang = {lang!r}", *cells])
-        book.page.set_viewport_size(SIZE)  # type: ignore[arg-type]  # a TypedDict of the same shape
+        book.page.set_viewport_size(SIZE)  # type: ignore[arg-type]  # a TypedDict with the same fields
         book.run(0)
         return book
 
@@ -83,7 +83,7 @@ def opened(
 
 
 def keep(target: Locator, name: str, lang: str, height: int | None = None) -> None:
-    """Store a picture of an element, of its upper part when it is higher than `height` pixels."""
+    """Store a screenshot of an element, or of its upper part when it is higher than `height` pixels."""
     file = FOLDER / f"{name}{TEXTS[lang][0]}.png"
     file.parent.mkdir(exist_ok=True)
     target.screenshot(path=file, animations="disabled")
@@ -92,7 +92,7 @@ def keep(target: Locator, name: str, lang: str, height: int | None = None) -> No
 
 
 def shrink(file: Path, height: int | None) -> None:
-    """Write the picture with a palette, which such pictures hardly show."""
+    """Write the screenshot with a palette, whose loss is hardly visible."""
     with Image.open(file) as image:
         part = image.convert("RGB").crop((0, 0, image.width, min(image.height, height or image.height)))
         part.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
@@ -104,7 +104,7 @@ def test_panel(opened: Callable[..., Notebook], lang: str) -> None:
     book.run(2)
     panel = book.output(2).locator("[data-bz-mount] .bz-panel")
     expect(panel.locator("tr.bz-model")).to_have_count(len(MODELS))
-    book.page.wait_for_timeout(25_000)  # so that the lines of the last minute have a shape
+    book.page.wait_for_timeout(25_000)  # so that the plots of the last minute have data
     panel.locator('tr.bz-model[data-group="gpt4o_chat"] .bz-twist').click()
     book.page.wait_for_timeout(1500)
     book.page.mouse.move(5, 5)

@@ -196,7 +196,7 @@ def test_chat_shares_its_session_with_cells(opened) -> None:  # type: ignore[no-
     assert re.search(r"chat-1\s+2", book.output(3).inner_text())
     chat.choose("Session", "")
     expect(chat.turns).to_have_count(0)
-    chat.ask("say:anew")
+    chat.ask("say:again")
     chat.choose("Session", "chat-1")
     expect(chat.turns).to_have_count(2)
 

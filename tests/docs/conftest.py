@@ -27,7 +27,7 @@ from tests.models.whisper import tiny_en
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory, gguf: Path) -> Path:
-    """The folder that stands for /models: the tests' small models under the names that the pages use."""
+    """The folder used as /models: the tests' small models under the names that the pages use."""
     folder = tmp_path_factory.mktemp("models")
     (folder / "SmolLM2-135M-Instruct.gguf").symlink_to(gguf)
     (folder / "Qwen2-Chat").symlink_to(tiny_qwen2())

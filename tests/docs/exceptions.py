@@ -22,4 +22,4 @@ DRY_RUN = {
     "custom/sensevoice": "tests/kernel/test_seed_engines.py loads it",
     "custom/piper": "tests/engines/test_piper.py loads it",
 }
-"""What a deploy says, and why it gets --dry_run here: a page's run stays short, and no test needs a GPU."""
+"""The output of a deploy, and why it gets --dry_run here: a page's run stays short, and no test needs a GPU."""

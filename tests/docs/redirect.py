@@ -80,7 +80,7 @@ class Redirect:
 
 
 def key_variable(kind: str) -> str:
-    """Return the variable that stands in for a missing key, but not at another URL than the provider's own."""
+    """Return the variable that replaces a missing key, but not at another URL than the provider's own."""
     params = registry.find(kind).info.params
     names = (name for param in params if param.name == "saas.api_key" for name in param.env)
     return next((name for name in names if name in EXPORTED), "")

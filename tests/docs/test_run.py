@@ -94,7 +94,7 @@ def dry(text: str) -> str:
 
 
 def matches(expected: str, output: str) -> bool:
-    """Return whether the output has these lines in a row; `...` stands for anything."""
+    """Return whether the output has these lines in a row; `...` matches anything."""
     pattern = r"[\s\S]*?".join(re.escape(part) for part in expected.strip().split("..."))
     return re.search(pattern, re.sub(r"[ \t]+\n", "\n", output)) is not None
 

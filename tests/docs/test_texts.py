@@ -1,4 +1,4 @@
-"""The pages as texts: links lead somewhere, commands can be parsed, the Chinese pages say the same."""
+"""The pages as texts: links resolve, commands can be parsed, the Chinese pages have the same content."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_troubleshooting_quotes_messages_that_exist(language: str) -> None:
     known = list(messages(language))
     for message in quoted:
         pattern = ".*?".join(re.escape(part.strip()) for part in message.split("..."))
-        assert any(re.search(pattern, text, re.DOTALL) for text in known), f"no message says: {message}"
+        assert any(re.search(pattern, text, re.DOTALL) for text in known), f"no such message: {message}"
 
 
 def messages(language: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Sounds for the tests: files of any format, made by PyAV, and what is wrong in a transcript."""
+"""Audio for the tests: files of any format, made by PyAV, and the word error rate of a transcript."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9']+", text.lower())
 
 
-def word_error_rate(output: str, transcript: str) -> float:
-    """Return how many words must be changed, added or taken away, for each word that was said."""
-    reference, found = words(output), words(transcript)
+def word_error_rate(reference: str, transcript: str) -> float:
+    """Return the number of words to substitute, insert or delete, per word of the reference."""
+    expected, found = words(reference), words(transcript)
     line = list(range(len(found) + 1))
-    for row, word in enumerate(reference, 1):
+    for row, word in enumerate(expected, 1):
         before, line[0] = line[0], row
         for column, other in enumerate(found, 1):
             before, line[column] = line[column], min(line[column] + 1, line[column - 1] + 1, before + (word != other))
-    return line[-1] / len(reference)
+    return line[-1] / len(expected)

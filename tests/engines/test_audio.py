@@ -1,4 +1,4 @@
-"""Sounds of every format become samples, as a speech model hears them."""
+"""Audio of every format is decoded to samples, as speech models require."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SECONDS = 1.5
 
 
 def sweep(rate: int = audio.RATE) -> np.ndarray:
-    """A tone that rises from 200 to 1,000 Hz: at each moment it can be told where in it one is."""
+    """A tone that rises from 200 to 1,000 Hz: its frequency identifies each moment."""
     time = np.arange(int(SECONDS * rate)) / rate
     return (0.5 * np.sin(2 * np.pi * (200 + 400 * time / SECONDS) * time)).astype(np.float32)
 
 
 def likeness(found: np.ndarray, wanted: np.ndarray) -> float:
-    """How alike two sounds are, 1 being the same, however late one begins (codecs add a little at the start)."""
+    """The similarity of two clips, 1 for equal ones, however late one begins (codecs add a little at the start)."""
     size = 1 << (len(found) + len(wanted)).bit_length()
     product = np.fft.irfft(np.fft.rfft(found, size) * np.conj(np.fft.rfft(wanted, size)))
     return float(product.max() / (np.linalg.norm(found) * np.linalg.norm(wanted)))
@@ -86,7 +86,7 @@ def test_samples_replace_nan_with_silence() -> None:
     ("data", "words"),
     [
         (b"", "cannot be decoded"),
-        (b"no sound at all, but words", "cannot be decoded: Invalid data"),
+        (b"no audio, only words", "cannot be decoded: Invalid data"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "The file has no audio"),
         (wav.write(b"", 16_000), "The file has no audio"),
     ],

@@ -62,7 +62,7 @@ async def ranker() -> AsyncIterator[Any]:
 
 
 async def embed(backend: Any, texts: list[str], **options: Any) -> Any:
-    """Return the whole result, having checked that its parts follow each other."""
+    """Return the complete result; check that its parts are consecutive."""
     complete = collector_for("m", request := EmbedRequest(texts=texts, options=options))
     done = 0
     async for item in backend.embed(request):
@@ -109,7 +109,7 @@ def scores_by_hand(query: str, documents: list[str]) -> Any:
         return np.array([float(network(**pair).logits[0, 0]) for pair in pairs])
 
 
-# ---- vectors
+# ---- embeddings
 
 
 async def test_embed_related_texts_are_near(minilm: Any) -> None:

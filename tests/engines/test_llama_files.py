@@ -1,4 +1,4 @@
-"""llama.cpp's files: split ones, damaged ones, and those that are no language model, through both drivers."""
+"""llama.cpp's files: split ones, damaged ones, and those that are not a language model, through both drivers."""
 
 from __future__ import annotations
 

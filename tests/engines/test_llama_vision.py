@@ -1,4 +1,4 @@
-"""Pictures through llama.cpp: a small real model that sees colours (see tests/models/gguf_vision.py)."""
+"""Images through llama.cpp: a small real model that recognizes colours (see tests/models/gguf_vision.py)."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ def image(colour: tuple[int, int, int], form: str = "PNG") -> Media:
     return Media(f"image/{form.lower()}", data.getvalue())
 
 
-def look(*media: Media, text: str = TASK, stream: bool = True) -> ChatRequest:
+def request(*media: Media, text: str = TASK, stream: bool = True) -> ChatRequest:
     return ChatRequest(messages=[Message("user", [*media, {"type": "text", "text": text}])], stream=stream)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 @pytest.mark.parametrize("name", list(COLOURS))
 async def test_vision_model_describes_the_image(backend: Any, name: str, form: str) -> None:
-    output = text_of(await collect(backend, look(image(COLOURS[name], form))))
+    output = text_of(await collect(backend, request(image(COLOURS[name], form))))
     assert output == f"The colour of the picture is {name}."
 
 
 async def test_vision_counts_image_tokens(backend: Any) -> None:
     counts = []
     for images in range(3):
-        [chunk] = await collect(backend, look(*[image((255, 0, 0))] * images, stream=False))
+        [chunk] = await collect(backend, request(*[image((255, 0, 0))] * images, stream=False))
         counts.append(chunk.usage.prompt_tokens)
     assert counts == [counts[0], counts[0] + PATCHES, counts[0] + 2 * PATCHES]
 
@@ -75,14 +75,14 @@ async def test_vision_model_chats_without_images(backend: Any) -> None:
 
 
 async def test_vision_refuses_an_invalid_image(backend: Any) -> None:
-    for media in (Media("image/png", b"no picture"), Media("image/png", url="file:///etc/hostname")):
+    for media in (Media("image/png", b"no image"), Media("image/png", url="file:///etc/hostname")):
         with pytest.raises(errors.BadRequest):
-            await collect(backend, look(media))
-    assert "red" in text_of(await collect(backend, look(image(COLOURS["red"]))))
+            await collect(backend, request(media))
+    assert "red" in text_of(await collect(backend, request(image(COLOURS["red"]))))
 
 
 async def test_vision_request_can_be_cancelled(backend: Any) -> None:
-    task = asyncio.create_task(collect(backend, look(*[image((255, 0, 0))] * 20, text="Tell a story.")))
+    task = asyncio.create_task(collect(backend, request(*[image((255, 0, 0))] * 20, text="Tell a story.")))
     await asyncio.sleep(0.3)
     started = time.monotonic()
     task.cancel()
@@ -90,7 +90,7 @@ async def test_vision_request_can_be_cancelled(backend: Any) -> None:
         await task
     print(f"left after {time.monotonic() - started:.2f} s")
     assert time.monotonic() - started < 3
-    assert "green" in text_of(await collect(backend, look(image(COLOURS["green"]))))
+    assert "green" in text_of(await collect(backend, request(image(COLOURS["green"]))))
 
 
 @pytest.mark.parametrize(
@@ -130,10 +130,10 @@ async def test_vision_of_llama_cpp_python_needs_libmtmd(gguf: Path) -> None:
     backend = await opened(KIND, params, model_path=str(gguf))
     assert Capability.VISION in backend.capabilities()
     for name, colour in COLOURS.items():
-        assert text_of(await collect(backend, look(image(colour)))) == f"The colour of the picture is {name}."
-    for media in (Media("image/png", b"no picture"), Media("image/png", url="file:///etc/hostname")):
+        assert text_of(await collect(backend, request(image(colour)))) == f"The colour of the picture is {name}."
+    for media in (Media("image/png", b"no image"), Media("image/png", url="file:///etc/hostname")):
         with pytest.raises(errors.BadRequest):
-            await collect(backend, look(media))
+            await collect(backend, request(media))
     output = text_of(await collect(backend, ask("What is the capital of France? Answer in one sentence.")))
     assert output == "The capital of France is Paris."
     await backend.close()

@@ -1,4 +1,4 @@
-"""Piper with a real voice, and a Whisper that writes down what it says."""
+"""Piper with a real voice, and a Whisper that transcribes its speech."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def piper() -> AsyncIterator[Any]:
     await backend.close()
 
 
-async def say(backend: Any, text: str, **options: Any) -> list[AudioChunk]:
+async def speak(backend: Any, text: str, **options: Any) -> list[AudioChunk]:
     return [clip async for clip in backend.speak(SpeakRequest(text=text, options=options))]
 
 
@@ -60,13 +60,13 @@ def seconds(clips: list[AudioChunk]) -> float:
 
 
 async def test_speak_is_transcribed_correctly(piper: Any) -> None:
-    clip = file_of(await say(piper, TEXT))
+    clip = file_of(await speak(piper, TEXT))
     listener = await opened("custom/whisper", {}, model_path=str(whisper.tiny_en_ct2()))
     request = TranscribeRequest(audio=clip)
     transcript = "".join([item.text async for item in listener.transcribe(request)])
     await listener.close()
     rate = word_error_rate(TEXT, transcript)
-    print(f"said {TEXT!r}\nheard {transcript!r}: {rate:.1%} of the words are wrong")
+    print(f"spoke {TEXT!r}\ntranscribed {transcript!r}: {rate:.1%} of the words are wrong")
     assert rate < 0.15
 
 
@@ -88,9 +88,9 @@ async def test_speak_streams_sentences_of_one_file(piper: Any) -> None:
 
 @pytest.mark.parametrize("form", audio_encoder.MIMES)
 async def test_speak_encodes_every_format(piper: Any, form: str) -> None:
-    clips = await say(piper, speech.STORY[2], response_format=form, model="tts-1", **CALM)
+    clips = await speak(piper, speech.STORY[2], response_format=form, model="tts-1", **CALM)
     assert {clip.mime for clip in clips} == {audio_encoder.MIMES[form]}
-    wanted = seconds(await say(piper, speech.STORY[2], **CALM))
+    wanted = seconds(await speak(piper, speech.STORY[2], **CALM))
     if form == "pcm":
         assert len(file_of(clips).data) / 2 / 24_000 == pytest.approx(wanted, abs=0.05)
     else:
@@ -98,14 +98,14 @@ async def test_speak_encodes_every_format(piper: Any, form: str) -> None:
 
 
 async def test_speak_with_speed_volume_and_silence(piper: Any) -> None:
-    normal = await say(piper, speech.STORY[2], **CALM)
-    assert file_of(normal) == file_of(await say(piper, speech.STORY[2], **CALM))
-    fast = await say(piper, speech.STORY[2], speed=2, **CALM)
+    normal = await speak(piper, speech.STORY[2], **CALM)
+    assert file_of(normal) == file_of(await speak(piper, speech.STORY[2], **CALM))
+    fast = await speak(piper, speech.STORY[2], speed=2, **CALM)
     assert 0.45 < seconds(fast) / seconds(normal) < 0.75, "no phoneme is shorter than a frame"
-    assert file_of(fast) == file_of(await say(piper, speech.STORY[2], length_scale="0.5", **CALM))
-    apart = await say(piper, speech.STORY[2], sentence_silence=1, **CALM)
+    assert file_of(fast) == file_of(await speak(piper, speech.STORY[2], length_scale="0.5", **CALM))
+    apart = await speak(piper, speech.STORY[2], sentence_silence=1, **CALM)
     assert seconds(apart) == pytest.approx(seconds(normal) + 0.8, abs=0.01)
-    soft = await say(piper, speech.STORY[2], volume=0.1, **CALM)
+    soft = await speak(piper, speech.STORY[2], volume=0.1, **CALM)
     loudest = [np.abs(audio.samples(file_of(clips))).max() for clips in (soft, normal)]
     assert loudest[0] == pytest.approx(loudest[1] / 10, rel=0.1)
 
@@ -124,7 +124,7 @@ async def test_speak_with_speed_volume_and_silence(piper: Any) -> None:
 )
 async def test_request_with_invalid_options_is_refused(piper: Any, options: Any, message: str, hint: str) -> None:
     with pytest.raises(errors.BadRequest) as caught:
-        await say(piper, "Hello.", **options)
+        await speak(piper, "Hello.", **options)
     assert message in caught.value.message
     assert hint in caught.value.hint
 
@@ -132,16 +132,16 @@ async def test_request_with_invalid_options_is_refused(piper: Any, options: Any,
 @pytest.mark.parametrize("text", ["", "   \n", "\ud800"])
 async def test_speak_refuses_empty_text(piper: Any, text: str) -> None:
     with pytest.raises(errors.BadRequest, match="has no"):
-        await say(piper, text)
+        await speak(piper, text)
 
 
 async def test_speak_accepts_the_name_of_the_voice(piper: Any) -> None:
     for name in ("en_US-joe-medium", "0", 0):
-        assert await say(piper, "Hello.", voice=name)
+        assert await speak(piper, "Hello.", voice=name)
 
 
 async def test_speak_splits_long_text(piper: Any) -> None:
-    clips = await say(piper, "and so on " * 60, speed=4)
+    clips = await speak(piper, "and so on " * 60, speed=4)
     assert len(clips) == 2
     assert seconds(clips) > 5
 
@@ -155,11 +155,11 @@ async def test_speak_close_stops_after_a_sentence(piper: Any) -> None:
     print(f"piper stopped after {took:.2f} s")
     assert took < 4
     assert not piper._turns.running
-    assert await say(piper, "Hello.")
+    assert await speak(piper, "Hello.")
 
 
 async def test_requests_take_turns(piper: Any) -> None:
-    first, second = await asyncio.gather(say(piper, speech.STORY[2], **CALM), say(piper, "Hello.", **CALM))
+    first, second = await asyncio.gather(speak(piper, speech.STORY[2], **CALM), speak(piper, "Hello.", **CALM))
     assert seconds(first) > seconds(second)
 
 
@@ -170,11 +170,11 @@ async def test_speak_with_several_speakers(tmp_path: Path) -> None:
     about |= {"num_speakers": 2, "speaker_id_map": {"anna": 0, "bert": 1}}
     voice.with_name("pair.onnx.json").write_text(json.dumps(about))
     backend = await opened(KIND, {"voice": "bert", "speed": "2"}, model_path=str(tmp_path))
-    assert await say(backend, "Hello.")
+    assert await speak(backend, "Hello.")
     for name in ("anna", 1, "1"):
-        assert await say(backend, "Hello.", voice=name)
+        assert await speak(backend, "Hello.", voice=name)
     with pytest.raises(errors.BadRequest, match="no speaker 'bart'") as caught:
-        await say(backend, "Hello.", voice="bart")
+        await speak(backend, "Hello.", voice="bart")
     assert caught.value.hint == "Did you mean bert?"
     await backend.close()
     with pytest.raises(errors.BadParameter, match="no speaker '2'"):
@@ -187,7 +187,7 @@ async def test_speak_with_several_speakers(tmp_path: Path) -> None:
 async def test_deployment_parameters_are_defaults_of_requests() -> None:
     params = {"backend.speed": "4", "noise_scale": "0", "noise_w": "0", "response_format": "mp3"}
     backend = await opened(KIND, params, model_path=str(speech.voice().parent), concurrency=2)
-    fast, slow = await asyncio.gather(say(backend, TEXT), say(backend, TEXT, speed=1))
+    fast, slow = await asyncio.gather(speak(backend, TEXT), speak(backend, TEXT, speed=1))
     assert {clip.mime for clip in (*fast, *slow)} == {"audio/mpeg"}
     assert seconds(slow) > 1.5 * seconds(fast)
     await backend.close()

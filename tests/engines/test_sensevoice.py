@@ -176,7 +176,7 @@ async def test_transcribe_keeps_speech_at_the_end_of_a_block(backend: Any, secon
 @shared
 async def test_transcribe_refuses_what_cannot_be_decoded(backend: Any) -> None:
     with pytest.raises(errors.BadRequest, match="cannot be decoded"):
-        await transcripts_of(backend, Media("audio/wav", b"no sound at all"))
+        await transcripts_of(backend, Media("audio/wav", b"not audio"))
     with pytest.raises(errors.BadRequest, match="the request has no audio"):
         await transcripts_of(backend, Media("audio", url="https://example.com/a.wav"))
 
@@ -190,7 +190,7 @@ async def test_transcribe_close_stops_between_segments(backend: Any) -> None:
     took = time.monotonic() - started
     assert first.text == "Hello world."
     assert first.duration > 600
-    print(f"stopped after {took * 1000:.0f} ms of a sound of {first.duration:.0f} s")
+    print(f"stopped after {took * 1000:.0f} ms of audio of {first.duration:.0f} s")
     assert took < 1
     assert text_of(await transcripts_of(backend, recording_of("hello"))) == "Hello world."
 
@@ -251,7 +251,7 @@ async def test_silero_needs_no_hub(folder: Path) -> None:
     fox = sensevoice.samples("fox")
     before = sensevoice.noise(SILERO_SECONDS - len(fox) / RATE / 2)
     items = await transcripts_of(backend, np.concatenate([before, fox, sensevoice.noise(2)]), tags="clean")
-    assert text_of(items) == "the quick brown fox", "whole, though a block ends in the middle of it"
+    assert text_of(items) == "the quick brown fox", "complete, though a block ends in the middle of it"
     assert items[0].segments is not None
     assert items[0].segments[0].start == pytest.approx(SILERO_SECONDS - len(fox) / RATE / 2, abs=0.3)
     await backend.close()
@@ -374,7 +374,7 @@ async def test_settings_reach_the_detector(folder: Path) -> None:
     options = backend._recognizer._model.vad_model.vad_opts
     assert (options.max_single_segment_time, options.decibel_thres) == (1500, -90.0)
     items = await transcripts_of(backend, sensevoice.samples("fox").repeat(3), tags="keep")
-    assert len(items) > 2, "one long stretch is cut"
+    assert len(items) > 2, "one long stretch is split"
     await backend.close()
 
 

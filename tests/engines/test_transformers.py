@@ -265,7 +265,7 @@ async def test_chat_penalties_prevent_repetition(tiny: Any, options: dict[str, A
     plain, varied = [
         text_of(await collect(tiny, ask("Hello", max_tokens=12, temperature=0, **more))) for more in ({}, options)
     ]
-    assert len(set(plain)) == 1, "it says the same again and again"
+    assert len(set(plain)) == 1, "it repeats itself"
     assert varied != plain
 
 
@@ -333,7 +333,7 @@ async def test_tools_reach_the_template_and_calls_are_read(folder: Path) -> None
     [call] = chunk.tool_calls or []
     assert call["function"]["name"] == "weather"
     assert json.loads(call["function"]["arguments"]) == {"city": "Paris", "days": 2}, "typed by the tool's schema"
-    assert read(model.tokenizer('<tool_call>{"name":')["input_ids"], "length") is None, "cut off: its text is kept"
+    assert read(model.tokenizer('<tool_call>{"name":')["input_ids"], "length") is None, "truncated: its text is kept"
     await backend.close()
 
 

@@ -78,7 +78,7 @@ def segments_of(items: list[TranscriptChunk]) -> list[Segment]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def story(tiny: Any) -> list[tuple[float, TranscriptChunk]]:
-    """What is heard of the story, and after how many seconds each segment came."""
+    """The transcript of the story, and after how many seconds each segment came."""
     started = time.monotonic()
     request = TranscribeRequest(audio=wav(speech.story()))
     return [(time.monotonic() - started, item) async for item in tiny.transcribe(request)]
@@ -92,7 +92,7 @@ async def test_transcribe_has_a_low_word_error_rate(tiny: Any, story: list[tuple
         )
     shown = ", ".join(f"{name} {rate:.1%}" for name, rate in rates.items())
     took, last = story[-1]
-    print(f"{type(tiny._engine).__name__}, words wrong: {shown}; {last.duration} s of sound in {took:.1f} s")
+    print(f"{type(tiny._engine).__name__}, words wrong: {shown}; {last.duration} s of audio in {took:.1f} s")
     assert max(rates.values()) < MOST_WRONG
 
 
@@ -136,7 +136,7 @@ async def test_transcribe_silence_is_empty(tiny: Any, clip: np.ndarray) -> None:
 async def test_transcribe_noise_ends() -> None:
     backend = await opened(KIND, {"vad_filter": "false"}, model_path=str(whisper.tiny_en()))
     text = text_of(await transcribed(backend, made("wav", samples(20, 0.01), audio.RATE)))
-    print(f"heard in 20 s of noise without a filter: {text!r}")
+    print(f"transcript of 20 s of noise without a filter: {text!r}")
     assert len(text) < 100
     await backend.close()
 
@@ -198,7 +198,7 @@ async def test_transcribe_refuses_a_request_without_audio(tiny: Any) -> None:
     with pytest.raises(errors.BadRequest, match="the request has no audio"):
         await transcribed(tiny, Media("audio/wav"))
     with pytest.raises(errors.BadRequest, match="cannot be decoded"):
-        await transcribed(tiny, Media("audio/wav", b"no sound"))
+        await transcribed(tiny, Media("audio/wav", b"no audio"))
     assert text_of(await transcribed(tiny, wav(speech.sentence(0)))), "the model is as ready as before"
 
 
@@ -262,7 +262,7 @@ async def test_transcribe_detects_the_language(base: Any) -> None:
 
 async def test_transcribe_prefers_the_given_language(base: Any) -> None:
     items = await transcribed(base, wav(speech.sentence(0)), language="de-AT", temperature=[0])
-    print(f"English heard as German: {text_of(items)!r}")
+    print(f"English transcribed as German: {text_of(items)!r}")
     assert items[-1].language == "de"
     assert "the quick brown" not in text_of(items).lower()
 

@@ -45,7 +45,7 @@ test("files are images, audio, or nothing", () => {
   ]);
 });
 
-test("a model accepts what its capabilities say", () => {
+test("a model accepts what its capabilities allow", () => {
   assert.equal(acceptList(SETUP), "image/*");
   assert.equal(acceptList({ ...SETUP, alias: "ear" }), "audio/*");
   assert.equal(acceptList({ ...SETUP, alias: "unknown" }), "");

@@ -73,7 +73,7 @@ export class Kernel {
   }
 }
 
-/** Return texts in which each key stands for itself, but for those given. */
+/** Return texts in which each key is its own text, except for those given. */
 export function words(given = {}) {
   return new Proxy(given, { get: (texts, key) => texts[key] ?? (typeof key === "string" ? key : undefined) });
 }

@@ -59,7 +59,7 @@ class Kernel:
     def run(self, code: str, *, timeout: float = 120, on_text: Any = None, typed: str | None = None) -> Cell:
         """Execute a cell; `on_text` is called once, when the first text of an answer is painted.
 
-        `typed` is what the user answers when the cell asks for something; without it nobody can be asked.
+        `typed` is what the user answers when the cell asks for something; without it there is no input.
         """
         request = self._start(code, typed, timeout)
         cell = Cell()

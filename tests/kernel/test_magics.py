@@ -1,4 +1,4 @@
-"""The magics in a real kernel, on a real Ray, against a provider in a process of its own."""
+"""The magics in a real kernel, on a real Ray, against a provider in a separate process."""
 
 from __future__ import annotations
 

@@ -28,10 +28,10 @@ KEYS = ("MODEL_silcon_flow_TOKEN", "MODEL_OPENAI_TOKEN", "MODEL_KIMI_TOKEN")
 
 def local(command: str, provider: Process) -> str:
     """Return a seed command that uses the local server, otherwise unchanged."""
-    for address in REMOTE:
-        command = command.replace(address, f"{provider.url}/v1")
+    for url in REMOTE:
+        command = command.replace(url, f"{provider.url}/v1")
     command = command.replace("saas.api_key=token", f"saas.api_key={KEY}").replace("--token xxxxx", f"--token {KEY}")
-    if "base_url" not in command:  # S01, S02 and S05 leave the address to the provider's default
+    if "base_url" not in command:  # S01, S02 and S05 use the provider's default URL
         setting = (
             f"--base_url {provider.url}/v1" if "easy" in command else f"--infer_params saas.base_url={provider.url}/v1"
         )

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.ray, pytest.mark.engine, pytest.ma
 
 
 def pasted(kernel: Kernel, name: str, *places: tuple[str, str]) -> None:
-    """Paste a seed command with paths that exist here; it must say that the model is ready."""
+    """Paste a seed command with paths that exist here; it must report that the model is ready."""
     command = SEED[name].removeprefix("!")
     for theirs, ours in places:
         assert theirs in command

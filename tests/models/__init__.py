@@ -1,6 +1,6 @@
 """Real models for the tests, small ones: found in packages, converted, or trained on the spot; made once and kept.
 
-Each module here makes one model; `cached` keeps what it made under ~/.cache (BYZER_TEST_MODELS says where else)
+Each module here makes one model; `cached` keeps what it made under ~/.cache (or in the folder BYZER_TEST_MODELS)
 until the module changes.
 """
 

@@ -1,4 +1,4 @@
-"""Makes all models of the tests and tells how long each took: `python -m tests.models`."""
+"""Makes all models of the tests and prints how long each took: `python -m tests.models`."""
 
 from __future__ import annotations
 

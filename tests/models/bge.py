@@ -17,7 +17,7 @@ def minilm() -> Path:
 
 
 def bge() -> Path:
-    """Return a folder with a bare BertModel: no modules.json says what becomes of the tokens."""
+    """Return a folder with a bare BertModel: without a modules.json that defines the pooling."""
     return cached("tiny-bge", _make_bge)
 
 

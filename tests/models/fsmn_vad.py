@@ -1,4 +1,4 @@
-"""An FSMN voice activity detector of 20,000 weights that tells sound from a quiet room; trained in seconds.
+"""An FSMN voice activity detector of 20,000 weights that tells speech from a quiet room; trained in seconds.
 
 The folder is laid out as the published one: https://huggingface.co/funasr/fsmn-vad.
 """

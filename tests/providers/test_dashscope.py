@@ -224,7 +224,7 @@ async def test_model_name_selects_the_path(server: Process, key: str, model: str
     await backend.close()
 
 
-# ---- vectors and rankings
+# ---- embeddings and rankings
 
 
 def firsts(batch: EmbeddingBatch) -> list[int]:

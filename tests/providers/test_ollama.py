@@ -218,7 +218,7 @@ async def test_capabilities_follow_the_model_name(server: Process, model: str, c
     await backend.close()
 
 
-# ---- vectors
+# ---- embeddings
 
 
 async def test_embed_returns_vectors_in_order(server: Process, key: str) -> None:

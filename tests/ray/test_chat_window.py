@@ -45,7 +45,7 @@ class Page:
     def take(self, kind: str, /, *, reply_to: int = 0, **fields: Any) -> None:
         self.got.append(envelope(kind, reply_to, fields))
 
-    def tell(self, do: str, *buffers: bytes, **more: Any) -> None:
+    def post(self, do: str, *buffers: bytes, **more: Any) -> None:
         self.window.receive({"type": do, **more}, buffers)
 
     def wait(self, true: Callable[[dict[str, Any]], bool], seconds: float = 20.0) -> dict[str, Any]:
@@ -60,12 +60,12 @@ class Page:
 
     def ask(self, text: str, **more: Any) -> dict[str, Any]:
         """Ask and return the turn when it has ended, with its `state`."""
-        self.tell("ask", text=text, **more)
+        self.post("ask", text=text, **more)
         ended = self.wait(lambda message: message["type"] == "turn" and message["state"] != "working")
         return ended["turn"] | {"state": ended["state"]}
 
     def transcript(self, holds: str) -> dict[str, str]:
-        """Return what stands in the notebook, once this is in it."""
+        """Return the saved output, once this text is in it."""
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
             if self.kept and holds in str(self.kept[-1]):
@@ -111,9 +111,9 @@ def test_chat_window_sends_only_changes(page: Page) -> None:
 
 
 def test_stop_frees_the_slot_and_keeps_the_partial_response(page: Page, manager: Manager) -> None:
-    page.tell("ask", text="tokens:2000@50")
+    page.post("ask", text="tokens:2000@50")
     page.wait(lambda message: message["type"] == "blocks")
-    page.tell("stop")
+    page.post("stop")
     ended = page.wait(lambda message: message["type"] == "turn" and message["state"] == "stopped", 3)
     assert ended["turn"]["answer"].startswith("t0")
     assert page.names["_chat"].interrupted
@@ -144,8 +144,8 @@ def test_error_is_shown_in_its_turn_and_not_sent_again(page: Page) -> None:
 
 
 def test_chat_window_runs_one_request_at_a_time(page: Page) -> None:
-    page.tell("ask", text="tokens:200@50")
-    page.tell("ask", text="other")
+    page.post("ask", text="tokens:200@50")
+    page.post("ask", text="other")
     refused = page.wait(lambda message: message["type"] == "refused")
     assert refused["prompt"] == "other"
     page.window.close()
@@ -160,43 +160,43 @@ def test_session_is_shared_with_the_chat_magic(page: Page) -> None:
     shown = page.wait(lambda message: message["type"] == "setup")
     assert [turn["text"] for turn in shown["turns"]] == ["say:one", "in a cell"]
     assert "worker 0" in shown["turns"][0]["blocks"][-1], "what is known of the first stays"
-    page.tell("session", name="")
+    page.post("session", name="")
     assert page.wait(lambda message: message["type"] == "setup")["session"] == "chat-2"
 
 
 def test_settings_are_sent_with_the_request(page: Page) -> None:
-    page.tell("settings", system="be brief", temperature="0.5", max_tokens="7", more="seed=1 top_p=0.9")
+    page.post("settings", system="be brief", temperature="0.5", max_tokens="7", more="seed=1 top_p=0.9")
     page.wait(lambda message: message["type"] == "settings")
     page.ask("say:x")
     assert page.context.sessions["chat-1"][0] == Message("system", "be brief")
     assert page.window._options == {"temperature": 0.5, "max_tokens": 7, "seed": 1, "top_p": 0.9}
-    page.tell("settings", more="seed")
+    page.post("settings", more="seed")
     assert "not key=value" in page.wait(lambda message: message["type"] == "refused")["text"]
-    page.tell("settings", max_tokens="many")
+    page.post("settings", max_tokens="many")
     assert "many" in page.wait(lambda message: message["type"] == "refused")["text"]
 
 
 def test_image_is_sent_with_the_prompt(page: Page) -> None:
     half = len(PNG) // 2
-    page.tell("piece", PNG[:half], file="f1", kind="image", at=0, of=2)
-    page.tell("piece", PNG[half:], file="f1", kind="image", at=1, of=2)
+    page.post("piece", PNG[:half], file="f1", kind="image", at=0, of=2)
+    page.post("piece", PNG[half:], file="f1", kind="image", at=1, of=2)
     turn = page.ask("what is it?", files=["f1"])
     assert turn["state"] == "done"
     assert "data:image/png" in turn["prompt"]
-    page.tell("piece", b"no picture", file="f2", kind="image", at=0, of=1)
+    page.post("piece", b"no image", file="f2", kind="image", at=0, of=1)
     assert page.wait(lambda message: message["type"] == "refused")["file"] == "f2"
 
 
 def test_audio_needs_a_model_that_accepts_audio(page: Page, deploy: Callable[..., str]) -> None:
     deploy("listen", "whisper-1")
-    page.tell("models")
+    page.post("models")
     assert "transcribe" in page.wait(lambda message: message["type"] == "models")["models"]["listen"]
-    page.tell("piece", wav("hello there", 16_000), file="f1", kind="audio", at=0, of=1)
+    page.post("piece", wav("hello there", 16_000), file="f1", kind="audio", at=0, of=1)
     turn = page.ask("write it down", files=["f1"])
     assert turn["state"] == "failed"
     assert "does not accept audio" in "".join(turn["blocks"])
     assert "Models that do: listen." in "".join(turn["blocks"])
-    page.tell("model", alias="listen")
+    page.post("model", alias="listen")
     assert page.ask("", at=turn["id"])["state"] == "done"
 
 
@@ -211,11 +211,11 @@ def test_speech_model_responds_with_a_player(manager: Manager, deploy: Callable[
 
 def test_export_works_after_the_model_is_undeployed(page: Page) -> None:
     page.ask("say:**x**")
-    page.tell("export", to="to_cells")
+    page.post("export", to="to_cells")
     sent = page.wait(lambda message: message["type"] == "export")
     assert sent["cells"] == ["%%chat m --session chat-1 --reset\nsay:**x**"]
     assert sent["text"].endswith("**m**\n\n**x**")
-    page.tell("model", alias="nobody")
+    page.post("model", alias="nobody")
     turn = page.ask("hello")
     assert turn["state"] == "failed"
     assert "nobody" in turn["blocks"][-1]
@@ -226,10 +226,10 @@ def test_stop_cancels_a_real_model(manager: Manager, gguf: Path) -> None:
     for _ in manager.iterate(manager.deploy(manager.plan(llama(gguf)))):
         pass
     page = Page(manager, "l")
-    page.tell("settings", temperature="0", max_tokens="600")
-    page.tell("ask", text="Write a long story about the sea.")
+    page.post("settings", temperature="0", max_tokens="600")
+    page.post("ask", text="Write a long story about the sea.")
     page.wait(lambda message: message["type"] == "blocks", 60)
-    page.tell("stop")
+    page.post("stop")
     ended = page.wait(lambda message: message["type"] == "turn" and message["state"] == "stopped", 10)
     assert ended["turn"]["answer"]
     turn = page.ask("Say hello.")

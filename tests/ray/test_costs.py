@@ -1,4 +1,4 @@
-"""What an answer costs, from the pool to whoever asked."""
+"""What an answer costs, from the pool to the client."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_response_has_its_cost(manager: Manager, provider: Process) -> None:
 
 
 def test_same_model_name_elsewhere_has_no_price(manager: Manager, provider: Process) -> None:
-    # Our provider is the HTTP proxy on the way to another address, so that no request leaves the machine.
+    # Our provider is the HTTP proxy on the way to another URL, so that no request leaves the machine.
     deploy(manager, "cheap", base_url="http://models.example.com/v1", proxies=provider.url)
     result = bz.model("cheap").chat("hello")
     assert result.usage

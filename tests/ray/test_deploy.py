@@ -1,4 +1,4 @@
-"""Deploying, asking, looking and removing, on a real Ray, against a provider in a process of its own."""
+"""Deploying, asking, inspecting and removing, on a real Ray, against a provider in a separate process."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def test_engine_of_another_package_is_deployed_and_chats(shell: Shell, tmp_path:
     model = tmp_path / "tiny.acme"
     model.write_text('{"greeting": "Hello"}')
     folder = tempfile.mkdtemp(prefix="bz", dir="/tmp")  # short: Ray puts sockets below it
-    # A Ray of its own: only processes that start with the package on their path can import it.
+    # A separate Ray: only processes that start with the package on their path can import it.
     path = os.pathsep.join([shell.env["PYTHONPATH"], str(site)])
     shell.env = {**shell.env, "PYTHONPATH": path, "RAY_TMPDIR": folder}
     try:

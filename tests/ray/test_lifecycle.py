@@ -28,7 +28,7 @@ SLOW = "tokens:30@10 please"
 """An answer of thirty pieces in three seconds."""
 
 
-def complete(stream: Iterator[ChatChunk]) -> bool:
+def is_complete(stream: Iterator[ChatChunk]) -> bool:
     """Return whether the rest of such an answer, without its first chunk, comes to its end."""
     return sum(bool(chunk.text) for chunk in stream) >= 28
 
@@ -58,7 +58,7 @@ def test_restart_cancelled_while_waiting_changes_nothing(manager: Manager, provi
     assert "1 request in flight" in first.stage
     events.close()  # type: ignore[attr-defined]  # a generator; Ctrl-C ends here too
     assert eventually(lambda: healths("m") == ["up"])
-    assert complete(stream)
+    assert is_complete(stream)
     assert bz.model("m").chat("hello", timeout=5).text
 
 
@@ -112,7 +112,7 @@ def test_concurrent_changes_wait_and_report_it(manager: Manager, provider: Proce
     first.join()
     assert isinstance(events[0], Loading)
     assert "another change" in events[0].stage
-    assert complete(stream)
+    assert is_complete(stream)
     assert healths("m") == ["up"] * 3
 
 
@@ -158,6 +158,6 @@ def test_removed_worker_is_shown_as_drained(manager: Manager, provider: Process)
     scale(manager, "m", 1)
     assert healths("m") == ["up", "drained"]
     scale(manager, "m", 2)
-    assert all(complete(stream) for stream in streams)
+    assert all(is_complete(stream) for stream in streams)
     assert eventually(lambda: healths("m") == ["up", "up"])
     assert {bz.model("m").chat("hello").worker for _ in range(2)} == {0, bz.model("m").stat().workers[1].index}

@@ -1,4 +1,4 @@
-"""Every preset deploys with one word and a token, and answers on its provider's wire."""
+"""Every preset deploys with one word and a token, and answers through its provider's API."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OWN = {
     "saas/claude": ("claude", ""),
     "saas/ollama": ("ollama", ""),
 }
-"""Providers with a wire of their own: who plays them, and what follows the address. The others speak OpenAI's."""
+"""Providers with their own API: the test server, and the path of its URL. The others use OpenAI's API."""
 ASKED: dict[str, Any] = {
     "chat": lambda model: model.chat("hello").text == "Echo: hello",
     "embed": lambda model: model.embed(["a", "b"]).shape[0] == 2,

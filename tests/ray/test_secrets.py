@@ -54,7 +54,7 @@ sys.stdin.readline()
 
 @pytest.fixture(scope="module")
 def planted(provider: Process) -> Iterator[tuple[list[str], Path, int, int]]:
-    """What a deployment with the key has said, its Ray's session folder, the dashboard's port, the driver's pid."""
+    """The output of a deployment with the key, its Ray's session folder, the dashboard's port, the driver's pid."""
     with tempfile.TemporaryDirectory(prefix="bz", dir="/tmp") as folder:
         env = {**os.environ, "RAY_TMPDIR": folder, "PYTHONPATH": str(Path(__file__).parents[2]), "OUT_KEY": ""}
         port, out = free_port(), Path(folder) / "out.json"

@@ -1,4 +1,4 @@
-"""A worker on another node than its pool: another Ray node on this machine, with files of its own."""
+"""A worker on another node than its pool: another Ray node on this machine, with its own files."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ async def _send(response: web.StreamResponse, chunk: dict[str, Any]) -> None:
 
 
 async def health(_: web.Request) -> web.Response:
-    """Say that the server is up."""
+    """Report that the server is up."""
     return web.json_response({"ok": True})
 
 

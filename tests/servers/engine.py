@@ -1,4 +1,4 @@
-"""An engine in a process of its own, as a worker has it, without Ray: for engines that a test process cannot host.
+"""An engine in a separate process, as a worker runs it, without Ray: for engines that a test process cannot host.
 
 Run: python -m tests.servers.engine KIND SOCKET JSON   (JSON: params, model_path, concurrency, ... of `Setup`)
 """
@@ -34,7 +34,7 @@ class Remote:
             setattr(self, capability.value, functools.partial(link.stream, capability.value))
 
     def capabilities(self) -> set[Capability]:
-        """Return what the engine said when it had opened."""
+        """Return what the engine reported once it was open."""
         return set(map(Capability, self._capabilities))
 
     async def unfinished(self) -> int:

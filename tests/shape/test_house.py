@@ -1,4 +1,4 @@
-"""The shape of the house: what may import what, how long files get, what the wheel carries."""
+"""The structure of the package: public names, options, file lengths, the content of the wheel."""
 
 from __future__ import annotations
 

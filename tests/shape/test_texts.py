@@ -181,7 +181,7 @@ def test_texts_are_chinese_on_a_chinese_screen() -> None:
 
 
 SAME = {"Base URL", "Python", "worker {index}"}
-"""Texts that are the same in Chinese: names, and what engineers say in English."""
+"""Texts that are the same in Chinese: names, and terms that Chinese engineers use in English."""
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

@@ -137,7 +137,7 @@ HOSTILE = {
     "unknown frame": b"\x91\x92\x63\x01",
     "text": "hello",
     "medium without a beginning": protocol.write([protocol.AttachmentChunk("a", 5, 10, b"12345")]),
-    "medium larger than it says": protocol.write([protocol.AttachmentChunk("a", 0, 2, b"12345")]),
+    "medium larger than announced": protocol.write([protocol.AttachmentChunk("a", 0, 2, b"12345")]),
     "medium of no size": protocol.write([protocol.AttachmentChunk("a", 0, -1, b"")]),
     "medium without end": protocol.write([protocol.AttachmentChunk("a", 0, 2**50, b"1")]),
     "medium with another name half way": protocol.write(
@@ -249,7 +249,7 @@ async def test_tokens_interleave_with_attachment_chunks(link: Link, sent: list[p
     while not sent:
         await asyncio.sleep(0)
     assert await texts(link, 1) == ["0"]
-    assert len(sent) < 58, "most of the sound is still to come"
+    assert len(sent) < 58, "most of the audio is still to come"
     assert await sending == digests(b"y" * 60_000_000)
 
 

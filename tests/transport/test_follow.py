@@ -79,7 +79,7 @@ async def until(fleets: AsyncIterator[Fleet], true: Callable[[Fleet], bool]) -> 
         async for fleet in fleets:
             if true(fleet):
                 return fleet
-    raise AssertionError("following never ends by itself")
+    raise AssertionError("following never ends on its own")
 
 
 async def test_follow_yields_a_deployment_until_it_is_removed(finder: Finder) -> None:

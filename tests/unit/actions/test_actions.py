@@ -29,10 +29,10 @@ class Playback(Manager):
         self.requests: list[Request] = []
 
     def ensure(self, *_: Any) -> None:
-        """There is no Ray."""
+        """No Ray is running."""
 
     def reach(self, *_: Any) -> None:
-        """There is no Ray."""
+        """No Ray is running."""
 
     async def capabilities(self, _alias: str) -> frozenset[Capability]:
         return frozenset({self._capability})

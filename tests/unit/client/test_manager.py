@@ -34,7 +34,7 @@ def test_manager_reporting_to_another_face_shares_the_connection_and_nothing_els
 
 def test_manager_says_nothing_by_default() -> None:
     manager = Manager(Settings())
-    manager.reporter.say("nobody reads this")
+    manager.reporter.say("dropped")
     with manager.reporter.watch(None):
         pass
     assert not manager.connected

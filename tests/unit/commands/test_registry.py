@@ -18,7 +18,7 @@ from byzer_magic.commands.spec import DeploySpec, PanelSpec
 
 @pytest.fixture
 def planted() -> Iterator[type[Spec]]:
-    """A command that nothing runs, as one looks that is declared and not written yet."""
+    """A command without a runner, as if declared and not yet implemented."""
 
     @command("planted", run="byzer_magic.actions.inspect:planted")
     class PlantedSpec(Spec):

@@ -1,4 +1,4 @@
-"""What is told of an error beside its text, and what never is."""
+"""What is shown of an error beside its message, and what never is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line under an answer, in both languages, wherever it stands."""
+"""The line under an answer, in both languages, wherever it is shown."""
 
 from __future__ import annotations
 

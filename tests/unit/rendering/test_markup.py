@@ -1,4 +1,4 @@
-"""HTML that escapes by itself."""
+"""HTML with automatic escaping."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ async def test_new_workers_reopen_a_drained_admission() -> None:
     waiting = asyncio.create_task(admit(admission, admission.ticket()))
     await asyncio.sleep(0)
     admission.resize([0], "up")
-    with pytest.raises(errors.NotDeployed, match="drained"):  # nobody is left who could answer
+    with pytest.raises(errors.NotDeployed, match="drained"):  # no worker is left
         await waiting
 
 
@@ -120,7 +120,7 @@ async def test_worker_drained_while_loading_is_drained_once_it_is_up() -> None:
 
 async def test_cancelled_request_raises_the_reason() -> None:
     admission = Admission(1, 2)
-    held, cut = admission.ticket(), admission.ticket()
+    held, cancelled = admission.ticket(), admission.ticket()
 
     async def work(ticket: int, seconds: float) -> None:
         try:
@@ -133,7 +133,7 @@ async def test_cancelled_request_raises_the_reason() -> None:
         except TimeoutError as err:
             raise admission.why_cancelled(ticket) or errors.DeadlineExceeded("too late") from err
 
-    tasks = [asyncio.create_task(work(held, 0.0)), asyncio.create_task(work(cut, 60.0))]
+    tasks = [asyncio.create_task(work(held, 0.0)), asyncio.create_task(work(cancelled, 60.0))]
     await asyncio.sleep(0.05)
     admission.cancel(0, errors.WorkerLost("m worker 0 was restarted"))
     await tasks[0]

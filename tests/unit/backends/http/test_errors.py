@@ -13,7 +13,7 @@ from byzer_magic.i18n import lazy_gettext as _, using
     "output",
     ["no 'my-own-key-123456' here", "key my-own-k***3456 is bad", "Basic my-own-key-12...", "KEY=my-own-key-123456."],
 )
-def test_endpoint_redacts_keys_of_any_shape(output: str) -> None:
+def test_endpoint_redacts_keys_of_any_form(output: str) -> None:
     hidden = Endpoint("m", "http://user:secret@host/v1", ("my-own-key-123456",)).redacted(output)
     assert "my-own" not in hidden
     assert "3456" not in hidden

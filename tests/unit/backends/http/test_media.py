@@ -1,4 +1,4 @@
-"""Media and vectors in the forms of providers."""
+"""Media and embeddings in the forms of providers."""
 
 from __future__ import annotations
 

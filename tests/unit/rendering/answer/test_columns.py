@@ -81,7 +81,7 @@ def test_bundle_takes_all_kinds_of_results(lang: str) -> None:
     page = Page(data["text/html"])
     assert len(page.all("section", "bz-column")) == len(made)
     assert all("onerror" not in attrs for _, attrs in page.elements)
-    assert len(page.all("tr")) == 51 + 3, "more than fifty vectors are not shown"
+    assert len(page.all("tr")) == 51 + 3, "more than fifty embeddings are not shown"
     assert len(page.all("audio")) == 1
 
 

@@ -1,4 +1,4 @@
-"""Answers as HTML: what Markdown makes is shown, what a model makes up stays text, and parts come as the whole."""
+"""Answers as HTML: Markdown is rendered, raw HTML stays text, and a partial answer is rendered like a complete one."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_view_never_runs_anything_of_an_answer(text: str) -> None:
     page = markdown.render(text)
     check_safe(page)
     assert "<script" not in page
-    assert "<img" not in page, "pictures from elsewhere are not loaded"
+    assert "<img" not in page, "remote images are not loaded"
 
 
 @given(TEXTS, st.text(max_size=40))

@@ -1,4 +1,4 @@
-"""The last ten minutes, and their pictures."""
+"""The last ten minutes, and their plots."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_history_turns_counters_into_seconds() -> None:
     assert not past.add(at(6), 100.4), "the same second"
     assert past.add(at(9, errors=1, cost=0.7, tokens=30), 101.1)
     first, second = past.samples
-    assert first.requests == 0, "what was before nobody knows"
+    assert first.requests == 0, "what happened before is unknown"
     assert (second.requests, second.errors, second.tokens, second.busy) == (4, 1, 30, 1)
     assert second.cost is not None
     assert abs(second.cost - 0.2) < 1e-9

@@ -1,4 +1,4 @@
-"""Files that say where things are: whatever stands in their place, nobody is harmed."""
+"""Discovery files: whatever is in their place, no client is misled."""
 
 from __future__ import annotations
 

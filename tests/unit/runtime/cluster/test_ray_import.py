@@ -1,4 +1,4 @@
-"""What the stand-in for rfc3987_syntax changes for other code of the process: nothing but when the grammar is read."""
+"""The stand-in for rfc3987_syntax changes nothing for other code of the process, except when the grammar is read."""
 
 from __future__ import annotations
 

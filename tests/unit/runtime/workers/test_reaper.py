@@ -37,7 +37,7 @@ def test_reaper_removes_only_shared_memory_of_the_engine() -> None:
         while made.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not made.exists()
-        assert all(path.exists() for path in (*mine, fresh)), "people's own files stay, whoever had them mapped"
+        assert all(path.exists() for path in (*mine, fresh)), "users' own files stay, even when mapped by the worker"
     finally:
         for path in (*mine, made, fresh):
             Path(path).unlink(missing_ok=True)

@@ -22,7 +22,7 @@ def test_split_at_the_timestamps() -> None:
     cut_off = [at(0), 1, at(2), at(2), 2, 3]
     assert windows.split(cut_off, begin, 30) == ([(0, 2, [1])], 2)
     assert windows.split([at(0), 1, 2], begin, 7.5) == ([(0, 7.5, [1, 2])], 7.5)
-    assert windows.split([at(0), at(0)], begin, 30)[1] == 30, "no window is heard for ever"
+    assert windows.split([at(0), at(0)], begin, 30)[1] == 30, "no window is decoded for ever"
     assert windows.split([], begin, 5) == ([(0, 5, [])], 5)
 
 

@@ -1,4 +1,4 @@
-"""Requests that wait are batched; each ends by itself."""
+"""Requests that wait are batched; each ends separately."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_detokenizer_returns_complete_characters() -> None:
 
 def test_detokenizer_does_not_wait_for_invalid_bytes() -> None:
     assert "b" in "".join(pieces(b"a" + b"\xff" * 20 + b"b"))
-    assert pieces("a😀".encode()[:-1])[-1] == "", "the end is cut off in the middle of one"
+    assert pieces("a😀".encode()[:-1])[-1] == "", "the end is truncated in the middle of one"
 
 
 @pytest.mark.parametrize(
