@@ -92,6 +92,10 @@ def find(kind: str, infer_backend: str | None = None) -> type[Backend]:
 
     Raises:
         UnknownKind: there is no such backend; the hint has the nearest names.
+
+    Example:
+        >>> find("saas/openai").info.title
+        'OpenAI and compatible APIs'
     """
     family, _slash, name = kind.partition("/")
     if family == "saas" and name in _files():

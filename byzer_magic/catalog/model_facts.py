@@ -103,6 +103,10 @@ def capabilities(name: str, stated: str | None = None) -> frozenset[Capability]:
 
     Raises:
         BadParameter: a stated capability does not exist.
+
+    Example:
+        >>> sorted(capabilities("my-model", stated="chat, vision"))
+        [<Capability.CHAT: 'chat'>, <Capability.VISION: 'vision'>]
     """
     if not stated:
         return facts(name).capabilities

@@ -71,6 +71,13 @@ def find(kind: str, model: str, base_url: str = "") -> Price | None:
         model: the provider's name of the model.
         base_url: the deployment's URL; empty: the type's own. It must be the provider's, or in a private network, where
             a proxy forwards to the provider. A model of the same name at another public URL may have any price.
+
+    Example:
+        >>> price = find("saas/openai", "gpt-4o")
+        >>> (price.input, price.output, price.currency)
+        (2.5, 10.0, 'USD')
+        >>> find("saas/openai", "gpt-4o", "https://gateway.example.com/v1") is None
+        True
     """
     host = urlsplit(base_url).hostname or ""
     name = model.lower().rpartition("/")[2]

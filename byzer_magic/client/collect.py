@@ -180,9 +180,9 @@ class EmbeddingCollector(Collector[types.EmbedRequest, results.EmbedResult]):
     def result(self, *, interrupted: bool = False) -> results.EmbedResult:
         import numpy as np  # 70 ms, and only embeddings need it
 
-        vectors = np.frombuffer(b"".join(self._data), dtype="<f4").reshape(self._rows, self._dimensions)
+        embeddings = np.frombuffer(b"".join(self._data), dtype="<f4").reshape(self._rows, self._dimensions)
         return results.EmbedResult(
-            vectors=vectors.copy(), truncated=self._truncated, **self._metadata(interrupted=interrupted)
+            vectors=embeddings.copy(), truncated=self._truncated, **self._metadata(interrupted=interrupted)
         )
 
 

@@ -73,8 +73,8 @@ class Embedding:
             self._finished, self._current = start, Exchange(self._asked, self.model, request)
             result = warn_truncated(cast("EmbedResult", await self._current.run()), start)
             parts.append(result.vectors)
-        vectors = np.concatenate(parts) if parts else np.zeros((0, 0), dtype="<f4")
-        return cast("np.ndarray[Any, Any]", vectors[0] if single else vectors)
+        embeddings = np.concatenate(parts) if parts else np.zeros((0, 0), dtype="<f4")
+        return cast("np.ndarray[Any, Any]", embeddings[0] if single else embeddings)
 
 
 def warn_truncated(result: R, start: int = 0) -> R:

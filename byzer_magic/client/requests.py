@@ -190,6 +190,10 @@ def rerank(text: str, _found: list[Media], options: Options, timeout: float | No
 
     Raises:
         CommandError: the prompt is not JSON of this form.
+
+    Example:
+        >>> rerank('{"query": "sky", "documents": ["grass", "blue"]}', [], {"top_n": 1}, None).documents
+        ['grass', 'blue']
     """
     given = _object(text, query=str, documents=list)
     if not given:

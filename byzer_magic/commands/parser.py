@@ -211,6 +211,12 @@ def check_placeholder(name: str, value: str) -> None:
 
     Raises:
         CommandError: the value is a placeholder.
+
+    Example:
+        >>> check_placeholder("--token", "<your-key>")
+        Traceback (most recent call last):
+        byzer_magic.errors.CommandError: --token is still the placeholder <your-key>.
+        Replace <your-key> with a real value.
     """
     if _PLACEHOLDER.fullmatch(value):
         raise CommandError(
@@ -250,6 +256,11 @@ def build(cls: type[S], given: Mapping[str, Any]) -> S:
 
     Raises:
         CommandError: one is missing, not allowed, or of the wrong type.
+
+    Example:
+        >>> from byzer_magic.commands.spec import ScaleSpec
+        >>> build(ScaleSpec, {"model": "gpt4o", "num_workers": "8"}).num_workers
+        8
     """
     options = options_of(cls)
     values = {opt.name: _typed(opt, given[opt.name], f"--{opt.name}") for opt in options if opt.name in given}

@@ -143,6 +143,11 @@ def join(files: Sequence[bytes]) -> bytes:
 
     Raises:
         ValueError: one is not a WAV file, or their formats differ.
+
+    Example:
+        >>> second = write(bytes(48_000), rate=24_000)
+        >>> seconds(join([second, second]), "audio/wav")
+        2.0
     """
     parts = [part for part in map(chunks, files) if part is not None]
     if len(parts) != len(files):

@@ -78,6 +78,14 @@ class Candidates:
 
     Offer a worker whenever it may have become ready or its rank may have changed. Stale entries (rank changed since
     insertion) are skipped when they are taken: lazy deletion.
+
+    Example:
+        >>> workers = {index: Worker(index, 2, 2, 0, 0.0) for index in (0, 1)}
+        >>> candidates = Candidates(lru, workers)
+        >>> for worker in workers.values():
+        ...     candidates.offer(worker)
+        >>> candidates.take().index
+        0
     """
 
     def __init__(self, policy: Policy, workers: Mapping[int, Worker]) -> None:

@@ -30,6 +30,14 @@ async def in_order(
         send: sends one batch; takes the index of its first item, and the items.
         retries: how often a batch is sent again when it fails; of the first one the pool decides, as nothing has
             been yielded yet.
+
+    Example:
+        >>> async def send(start, texts):
+        ...     return [f"{start + i}: {text}" for i, text in enumerate(texts)]
+        >>> async def run():
+        ...     return [rows async for rows in in_order(["a", "b", "c"], 2, send)]
+        >>> asyncio.run(run())
+        [['0: a', '1: b'], ['2: c']]
     """
     running: deque[asyncio.Task[R]] = deque()
 

@@ -54,6 +54,10 @@ def to_base64(media: Media) -> str:
 
     Raises:
         BadRequest: there is only a URL, and the provider does not accept URLs.
+
+    Example:
+        >>> to_base64(Media("image/png", b"abc"))
+        'YWJj'
     """
     if not media.data:
         raise BadRequest(

@@ -31,6 +31,12 @@ def media_of(part: dict[str, Any] | Media) -> Media | None:
 
     Raises:
         BadRequest: an `image_url` is not a URL. Paths are not accepted: a request must not have files read here.
+
+    Example:
+        >>> media_of({"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}}).url
+        'https://example.com/cat.png'
+        >>> media_of({"type": "text", "text": "What is this?"}) is None
+        True
     """
     if isinstance(part, Media):
         return part

@@ -98,6 +98,11 @@ def missing_key(kind: str, name: str, env: str, *, ask_for: str = "", value: str
         env: the environment variable that the parameter can be in.
         ask_for: the secret that faces ask the user for: the parameter, or the first of several.
         value: an example.
+
+    Example:
+        >>> print(missing_key("saas/acme", "saas.api_key", "ACME_API_KEY"))
+        saas/acme needs saas.api_key.
+        Add --infer_params saas.api_key=${YOUR_KEY} or set ACME_API_KEY.
     """
     return MissingKey(
         _("{kind} needs {name}.", kind=kind, name=name),
@@ -127,6 +132,12 @@ def check_url(params: Mapping[str, Any], name: str, example: str) -> None:
 
     Raises:
         BadParameter: it is not a URL; where a slash is missing after ``https:``, the hint has the URL with it.
+
+    Example:
+        >>> check_url({"saas.base_url": "https:/api.x.com"}, "saas.base_url", "https://api.x.com")
+        Traceback (most recent call last):
+        byzer_magic.errors.BadParameter: saas.base_url is 'https:/api.x.com': a slash is missing after https:.
+        Write saas.base_url=https://api.x.com
     """
     text = params.get(name)
     if text is None:

@@ -55,6 +55,17 @@ async def retried(start: Callable[[], AsyncIterator[T]], retries: int) -> AsyncG
 
     Raises:
         ByzerError: the last attempt failed, or the error is not one that another attempt could change.
+
+    Example:
+        >>> failures = [errors.ProviderUnavailable("server error (503)", retry_after=0.0)]
+        >>> async def chat():
+        ...     if failures:
+        ...         raise failures.pop()
+        ...     yield "Hello"
+        >>> async def run():
+        ...     return [chunk async for chunk in retried(chat, retries=2)]
+        >>> asyncio.run(run())
+        ['Hello']
     """
     for attempt in itertools.count():
         begun = False
