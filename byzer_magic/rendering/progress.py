@@ -99,7 +99,7 @@ def stage(event: Event) -> str:
             return _("placed (process {pid})", pid=pid)
         case Loading(stage=doing, worker=worker, detail=detail):
             text = _("worker {worker}: {stage}", worker=worker, stage=doing)
-            return f"{text} ({detail})" if detail else text
+            return _("{text} ({notes})", text=text, notes=detail) if detail else text
         case Ready(seconds=took, workers=workers, capabilities=capabilities):
             return ngettext(
                 "ready in {took} s - {count} worker, capabilities: {capabilities}",
@@ -172,7 +172,11 @@ def text(item: Progress) -> str:
     """Return one line of text."""
     part = "" if item.fraction is None else f" {_whole(item.fraction)}%"
     took = "" if item.seconds is None else f" · {item.seconds:.0f} s"
-    return f"{item.what}: {item.stage}{part}{took}"
+    return f"{_labelled(item)}{part}{took}"
+
+
+def _labelled(item: Progress) -> str:
+    return _("{label}: {text}", label=item.what, text=item.stage)
 
 
 def _whole(fraction: float) -> int:
@@ -187,7 +191,7 @@ def _line(item: Progress) -> Markup:
     ]
     if item.fraction is not None and item.state == "running":
         percent = _whole(item.fraction)
-        label = f"{item.what}: {item.stage}"
+        label = _labelled(item)
         parts.append(tag("progress", f"{percent}%", max=100, value=percent, aria_label=label))
         parts.append(tag("span", f"{percent}%", class_="bz-quiet"))
     if item.seconds is not None:

@@ -43,7 +43,8 @@ def show(context: Context, item: PlotSpec) -> None:
     title = _("{alias}, {start} to {end}", alias=item.model, start=start, end=figure.clock(shown.end))
     sums = {name: f"{sum(getattr(sample, name) for sample in within):,}" for name in ("requests", "errors", "tokens")}
     cost = amounts.money(sum(sample.cost or 0.0 for sample in within), stat.currency) if stat.cost is not None else ""
-    summary = ", ".join(filter(None, (_("{requests} requests, {errors} errors, {tokens} tokens", **sums), cost)))
+    counts = _("{requests} requests, {errors} errors, {tokens} tokens", **sums)
+    summary = _("{counts}, {cost}", counts=counts, cost=cost) if cost else counts
     text = figure.text(title, summary, made)
     if not context.has_kernel:
         context.output.text(text)

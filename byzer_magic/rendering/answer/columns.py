@@ -94,8 +94,10 @@ def bundle(columns: Sequence[Column], views: Mapping[str, View]) -> dict[str, st
 def plain(column: Column) -> str:
     """Return one column as text under a heading."""
     shown = column.text or column.progress if column.result is None else _text(column.result)
-    failure = f"{state_text('failed')}: {column.error.localized()}" if column.error else ""
-    lines = [f"== {column.alias} ==", shown, failure, footer_of(column)]
+    failed = ""
+    if column.error:
+        failed = _("{label}: {text}", label=state_text("failed"), text=column.error.localized())
+    lines = [f"== {column.alias} ==", shown, failed, footer_of(column)]
     return "\n".join(filter(None, lines))
 
 

@@ -120,8 +120,9 @@ def _image(tokens: Sequence[Token], index: int, _options: Any, env: dict[str, An
         host = urlsplit(source).hostname or source
     except ValueError:
         host = source
-    label = ": ".join(filter(None, [_("image"), about]))
-    return str(tag("a", f"{label} ({host})", href=source, target="_blank", rel="noopener noreferrer"))
+    label = _("{label}: {text}", label=_("image"), text=about) if about else _("image")
+    name = _("{text} ({notes})", text=label, notes=host)
+    return str(tag("a", name, href=source, target="_blank", rel="noopener noreferrer"))
 
 
 def _table_open(*_: Any) -> str:

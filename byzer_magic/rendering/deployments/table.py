@@ -108,7 +108,8 @@ def _plot(name: str, values: sparkline.Series, unit: str) -> Markup:
     known = [value for value in values if value is not None] or [0.0]
     high, last = (f"{value:.2f} {unit}" if unit else stat_cells.figure(value) for value in (max(known), known[-1]))
     period = _("last 10 min")
-    label = _("{name}: now {now}, peak {high}", name=f"{name}, {period}", now=last, high=high)
+    plotted = _("{name}, {period}", name=name, period=period)
+    label = _("{name}: now {now}, peak {high}", name=plotted, now=last, high=high)
     caption = tag("figcaption", f"{name} ", tag("span", period), tag("b", last))
     return tag("figure", caption, sparkline.spark(values, label))
 

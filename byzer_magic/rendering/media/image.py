@@ -110,7 +110,8 @@ def _cell(
         alt = prompt or _("no prompt")
         width, height = size or (None, None)
         image = tag("img", src=source, alt=alt, width=width, height=height, loading="lazy")
-        shown = tag("button", image, type="button", class_="bz-enlarge", aria_label=f"{label}: {alt}")
+        enlarge = _("{label}: {text}", label=label, text=alt)
+        shown = tag("button", image, type="button", class_="bz-enlarge", aria_label=enlarge)
     saver = Markup()
     if source:
         plain = "" if source.startswith("data:") else source

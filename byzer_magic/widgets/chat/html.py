@@ -136,4 +136,4 @@ def plain(turns: Sequence[Turn], system: str, alias: str) -> str:
         calls = answer_view.plain(of_turn(turn)) if has_calls else turn.text
         failure = turn.error.localized() if turn.error else ""
         lines.append("\n".join(filter(None, [f"{turn.alias or alias}: {calls}", failure])))
-    return "\n\n".join(lines) if turns else ": ".join([lines[0], _("No messages yet.")])
+    return "\n\n".join(lines) if turns else _("{label}: {text}", label=lines[0], text=_("No messages yet."))

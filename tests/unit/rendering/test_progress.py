@@ -42,7 +42,7 @@ def test_deploy_shows_one_line(events: tuple[Event, ...], text: str) -> None:
         (
             Loading("weights", 1, 0.4, "shard 2"),
             "worker 1: weights (shard 2) 40%",
-            "worker 1：weights (shard 2) 40%",
+            "worker 1：weights（shard 2） 40%",
         ),
         (
             Ready(2.34, 1, ["chat"]),
