@@ -11,16 +11,25 @@ import os
 import queue
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 from byzer_magic.errors import DeadlineExceeded
 from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.log import get_logger
+
+log = get_logger("loop")
 
 T = TypeVar("T")
 
 STOP_SECONDS = 5.0
 """How long an interrupted call may take to clean up; after that it continues on its own."""
+
+
+def _log_failure(future: Future[None]) -> None:
+    if not future.cancelled() and (err := future.exception()) is not None:
+        log.error("A task that nothing awaits has failed", exc_info=err)
 
 
 class Loop:
@@ -68,6 +77,12 @@ class Loop:
                 future.cancel()
                 ended.wait(STOP_SECONDS)
             raise
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> Future[None]:
+        """Start a coroutine from any thread without waiting for it; an exception goes to the log."""
+        future = asyncio.run_coroutine_threadsafe(work, self.start())
+        future.add_done_callback(_log_failure)
+        return future
 
     async def adopt(self, work: Coroutine[Any, Any, T]) -> T:
         """Await a coroutine on this loop from another loop; cancellation is passed on."""

@@ -102,3 +102,15 @@ async def test_adopt_passes_cancellation_on(loop: Loop) -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(loop.adopt(work()), 0.05)
     assert await asyncio.to_thread(cancelled.wait, 1)
+
+
+def test_loop_spawn_logs_an_exception(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise ValueError("no such field")
+
+    logged = threading.Event()
+    with caplog.at_level("ERROR", logger="byzer_magic"):
+        future = loop.spawn(fail())
+        future.add_done_callback(lambda _: logged.set())  # after the callback that logs
+        assert logged.wait(5)
+    assert "no such field" in caplog.text
