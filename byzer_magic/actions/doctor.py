@@ -50,7 +50,7 @@ def machine(here: Hardware, free_resources: FreeResources) -> dict[str, Any]:
     """Return what the machine has and what is free; memory and disks in bytes."""
     disks = {}
     for path in (Path.home(), *model_search.model_folders()):
-        with contextlib.suppress(OSError):  # a home that does not exist, a disk that is gone
+        with contextlib.suppress(OSError):  # a home that does not exist, an unmounted disk
             disks[str(path)] = shutil.disk_usage(path).free
     return {
         "cpus": here.cpus,

@@ -33,7 +33,7 @@ class Output(Protocol):
         """Show a deploy while it happens."""
 
     def answer(self, exchange: Exchange, style: str) -> Result:
-        """Send a request, show its response while it comes, and return the result.
+        """Send a request, show its response while it arrives, and return the result.
 
         Args:
             exchange: the request; its collector has what arrived so far.

@@ -109,7 +109,7 @@ class Connection:
         return await asyncio.to_thread(deployments.aliases)
 
     async def names(self) -> list[str]:
-        """Return the aliases of all deployments, without starting a Ray or waiting for one that has gone.
+        """Return the aliases of all deployments, without starting a Ray or waiting for one that has ended.
 
         Raises:
             CannotConnect: no Ray runs here.
@@ -117,7 +117,7 @@ class Connection:
         from byzer_magic.runtime.cluster import discovery
 
         local = await asyncio.to_thread(discovery.aliases)
-        alive = await asyncio.to_thread(self.is_alive)  # a Ray that has gone would not answer for a minute
+        alive = await asyncio.to_thread(self.is_alive)  # a Ray that has ended would block for a minute
         if local is None and not alive:
             raise errors.CannotConnect(_("No Ray is running here."), _("Deploy a model: that starts one."))
         return sorted({*(local or []), *(await self.aliases() if alive else [])})
@@ -133,7 +133,9 @@ class Connection:
             return link
         from byzer_magic.runtime.cluster import deployments
 
-        found = await asyncio.to_thread(deployments.link_to, alias, link)  # it may be gone, or another one by now
+        found = await asyncio.to_thread(
+            deployments.link_to, alias, link
+        )  # the deployment may have been removed or replaced
         if link is not None and found is not link:
             await link.close()
         self._links[alias] = found
@@ -164,7 +166,7 @@ class Connection:
         self._links[alias] = link
 
     async def forget(self, alias: str) -> None:
-        """Close the link to an alias that is gone."""
+        """Close the link to an alias that was removed."""
         if link := self._links.pop(alias, None):
             await link.close()
 

@@ -301,7 +301,7 @@ class Manager:
         return await self.connection.aliases()
 
     async def names(self) -> list[str]:
-        """Return the aliases of all deployments, without starting a Ray or waiting for one that has gone.
+        """Return the aliases of all deployments, without starting a Ray or waiting for one that has ended.
 
         Raises:
             CannotConnect: no Ray runs here.

@@ -270,7 +270,7 @@ def _refuse_surplus(capability: Capability, found: list[Media]) -> None:
 
 
 def _json(text: Any, opening: str) -> Any:
-    """Return a text as JSON, or None where it is not JSON that begins so: then it is text like any other."""
+    """Return a text as JSON, or None where it is not JSON with this opening: then it is plain text."""
     if not isinstance(text, str) or not text.lstrip().startswith(opening):
         return None
     try:

@@ -319,7 +319,7 @@ def _flag_words(opt: Option, value: Any) -> list[str]:
 
 
 def _arranged(command: list[str], flags: list[str], names: list[str]) -> list[str]:
-    """Return the words in the order people write: names before flags, a prompt last."""
+    """Return the words in the usual order: names before flags, a prompt last."""
     if any(FLAG.fullmatch(name) or name in ("--", "-h") for name in names):
         return [*command, *flags, "--", *map(quote, names)]
     return [*command, *map(quote, names[:1]), *flags, *map(quote, names[1:])]

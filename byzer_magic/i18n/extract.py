@@ -21,7 +21,7 @@ TOML_FIELDS = {"backends/compatible.toml": ("title", "note")}
 NAME_FIELDS = ("title",)
 """Of these, names of products: without a translation they are shown as they are."""
 COMMENT = "# translators:"
-"""How a comment for translators begins; it is on the line above the call."""
+"""Prefix of a comment for translators, on the line above the call."""
 
 
 @dataclass(frozen=True, slots=True)

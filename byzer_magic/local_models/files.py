@@ -206,7 +206,7 @@ def _file(path: Path, own_formats: tuple[FileFormat, ...] = ()) -> Weights:
 def _folder(path: Path) -> Weights:
     config = read_json(path / "config.json")
     form, architecture = _form(path, config)
-    inner = config.get("text_config") or {}  # of a model that sees, too
+    inner = config.get("text_config") or {}  # of a vision model
     context = next((part[name] for part in (config, inner) for name in _CONTEXT if part.get(name)), None)
     tensors = _tensors(path, config)
     return Weights(path=path, format=form, architecture=architecture, config=config, context=context, **tensors)

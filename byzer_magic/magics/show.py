@@ -72,7 +72,7 @@ class Notebook:
             board.close()
 
     def answer(self, exchange: Exchange, style: str) -> Result:
-        """Paint a chat while it comes, and show other results when they are complete; then the footer."""
+        """Paint a chat while it arrives, and show other results when they are complete; then the footer."""
         collector = exchange.collector
         if isinstance(collector, ChatCollector) and style not in ("complete", "hidden"):
             return self._painted(exchange, collector, style)

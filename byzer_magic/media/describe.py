@@ -37,7 +37,7 @@ def clock(seconds: float) -> str:
 
 
 def file_name(model: str, text: str, mime: str) -> str:
-    """Return a file name for what a model made of a text.
+    """Return a file name for what a model generated from a text.
 
     Example:
         >>> file_name("voice", "Hello, world!", "audio/mpeg")

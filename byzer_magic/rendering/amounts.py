@@ -26,7 +26,7 @@ def money(value: float | None, currency: str) -> str:
 
 
 def duration(value: float | None) -> str:
-    """Return a duration in seconds as people read it; empty for None.
+    """Return a duration in seconds in readable form; empty for None.
 
     Example:
         >>> duration(0.214), duration(200), duration(None)

@@ -29,7 +29,7 @@ class Admission:
 
     def __init__(self, workers: int, limit: int, *, policy: str = "lru", health: str = "up") -> None:
         self.changes = 0
-        """Grows with every change of the table, so that a follower sees that there is something to send."""
+        """Grows with every change of the table, so that a follower notices that there is something to send."""
         self._table = SlotTable(0, limit, policy=policy, max_queue=MAX_QUEUED, now=time.monotonic())
         self._table.resize(range(workers), time.monotonic(), health=health)
         self._waiting: dict[int, asyncio.Future[int]] = {}

@@ -184,7 +184,7 @@ class Reader:
         self._tools: dict[int, int] = {}
         """Which tool call the content block of that index is."""
         self._inputs: dict[int, Any] = {}
-        """Arguments that a call began with, until a delta of them comes."""
+        """Arguments at the start of a call, until their first delta arrives."""
         self._usage: dict[str, Any] = {}
         self._about: dict[str, Any] = {}
 

@@ -28,7 +28,7 @@ CHINESE = "为这个句子生成表示以用于检索相关文章："
 ENGLISH = "Represent this sentence for searching relevant passages: "
 """What BGE models were trained to find before a query."""
 CHINESE_VOCABULARY = 21128
-"""Pieces in the vocabulary of the Chinese BERT that bge-*-zh is made of."""
+"""Vocabulary size of the Chinese BERT that bge-*-zh is based on."""
 BATCHES_SORTED = 8
 """Batches whose texts are sorted by length, so that short ones are not padded to long ones'."""
 OPTIONS = ("dimensions", "input_type", "query_instruction")

@@ -228,7 +228,7 @@ def _about(stat: ModelStat) -> str:
 
 def _name(name: str, about: str, state: State, workers: int = 0) -> Cell:
     sign = tag("span", class_=f"bz-sign bz-{state.kind}", role="img", aria_label=state.text)
-    count = workers or None  # the form to scale begins with it
+    count = workers or None  # the initial value of the form to scale
     parts = [sign + tag("span", name, class_="bz-name", data_workers=count)]
     if state.kind != "up":
         parts.append(tag("span", state.text, class_="bz-state"))

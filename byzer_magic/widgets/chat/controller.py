@@ -241,7 +241,7 @@ class Window:
 
     @staticmethod
     def _part(turn: Turn, exchange: Exchange | None) -> None:
-        """Keep the partial answer; before anything has arrived there is only the error."""
+        """Keep the partial answer; before any output there is only the error."""
         result = exchange.collector.result(interrupted=True) if exchange is not None else None
         if result is not None and (str(result) or not turn.error):
             turn.take(result)
@@ -271,7 +271,7 @@ class Window:
         kept = time.monotonic()
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOCK_SECONDS):  # wait_for loses a cancel that comes with the news
+                async with asyncio.timeout(CLOCK_SECONDS):  # wait_for loses a cancellation that arrives with the event
                     await news.wait()
             news.clear()
             began = time.perf_counter()

@@ -153,7 +153,7 @@ class Controller:
 
     def _see(self, values: Values, typed: tuple[str, ...]) -> None:
         self.values, hidden = form_values.apart(values, self._info_of(values))
-        self._typed = tuple(dict.fromkeys((*typed, *hidden)))  # the page sends none; should one come, it goes
+        self._typed = tuple(dict.fromkeys((*typed, *hidden)))  # the page sends none; drop any that arrives
 
     def _environ(self) -> dict[str, str]:
         from dotenv import dotenv_values

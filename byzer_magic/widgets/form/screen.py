@@ -74,7 +74,7 @@ def _beginning(item: FormSpec, context: Context) -> tuple[dict[str, str], str]:
 
 
 class Form:
-    """A form, from its cell's run until the cell runs again or goes away."""
+    """A form, from its cell's run until the cell runs again or is deleted."""
 
     def __init__(self, context: Context, controller: Controller, cell: str) -> None:
         from IPython.display import DisplayHandle, display

@@ -21,7 +21,7 @@ from byzer_magic.i18n import lazy_gettext as _, localized
 Values = Mapping[str, str]
 
 PARAM = "infer_params."
-"""Begins the key of a backend's setting."""
+"""Prefix of the key of a backend's setting."""
 UNNAMED = "<alias>"
 """Placeholder in a line for a missing alias; the parser rejects it."""
 _MARK = "\u2060"

@@ -90,6 +90,6 @@ class PanelState:
                 await asyncio.to_thread(self._manager.reach, alias)
                 samples = await self._manager.history(alias)
             except (ByzerError, TimeoutError):
-                return  # it goes on from what is counted here
+                return  # continue with the samples counted here
         if alias in self._histories:
             self._histories[alias].fill(samples)

@@ -139,7 +139,7 @@ _BY_NAME = {name: param for param in OPTIONS for name in (param.name, *param.ali
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a request wants, checked."""
+    """The validated settings of a request."""
 
     language: str | None = None
     """A code of `LANGUAGES`; None is to be found out."""

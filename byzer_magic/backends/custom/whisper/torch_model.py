@@ -166,7 +166,7 @@ class TorchWhisper:
     def _pieces(
         self, encoded: Any, parts: Sequence[Part], at: float, samples: int, settings: Settings
     ) -> Iterator[DecodedSegment]:
-        """Yield the parts of a window that begins `at`, with their words where they are wanted."""
+        """Yield the parts of a window that begins `at`, with their words if requested."""
         tokens_so_far = [token for _, _, tokens in parts for token in tokens]
         starts: list[float] = []
         if settings.word_timestamps and tokens_so_far:

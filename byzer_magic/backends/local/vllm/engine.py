@@ -124,7 +124,7 @@ def set_environment(threads: int, setup: Setup) -> None:
 
 
 def cores_of(ranks: int) -> str:
-    """Return the cores of each of an engine's processes, as vLLM wants them on a CPU: ``0,1|2,3``."""
+    """Return the cores of each of an engine's processes, in the format that vLLM expects on a CPU: ``0,1|2,3``."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     share = max(1, len(cores) // ranks)
     each = [cores[(rank * share) % len(cores) :][:share] for rank in range(ranks)]

@@ -47,7 +47,7 @@ USUAL = {
     "reasoning_parser": ("text", _("parser for reasoning (deepseek_r1, qwen3, ...)")),
     "chat_template": ("text", _("chat template: a file, or the template itself")),
 }
-"""The arguments that people set most, with their types: what the reference page shows of them."""
+"""The most common arguments, with their types: those that the reference page shows."""
 _EACH = _("default of each request")
 _SCALARS = {"int": "int", "float": "float", "bool": "bool", "str": "text"}
 _LITERAL = re.compile(r"^(\w+)\s*(?::\s*TypeAlias\s*)?=\s*Literal\[", re.MULTILINE)

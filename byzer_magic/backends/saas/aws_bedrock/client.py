@@ -105,7 +105,7 @@ class ConnectionHandle:
                 raise ConnectionAbortedError
 
     def release(self) -> None:
-        """Drop the connection before it goes back to the pool: its next request is another one."""
+        """Drop the connection before it returns to the pool, where another request would reuse it."""
         with self._lock:
             self.connection = self._socket = None
 

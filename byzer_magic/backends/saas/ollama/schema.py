@@ -98,7 +98,9 @@ def base_url(text: str) -> str:
     text = text.strip().rstrip("/").removesuffix("/api")
     if "://" not in text:
         text = f"http://{text}" if re.search(r":\d+$", text) else f"http://{text}:{PORT}"
-    return re.sub(r"//(0\.0\.0\.0|\[::\])(?=[:/]|$)", "//127.0.0.1", text)  # where it listens; not where it is
+    return re.sub(
+        r"//(0\.0\.0\.0|\[::\])(?=[:/]|$)", "//127.0.0.1", text
+    )  # the address it listens on, not one to connect to
 
 
 def defaults(given: Mapping[str, Any]) -> dict[str, Any]:

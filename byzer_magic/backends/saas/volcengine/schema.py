@@ -78,7 +78,7 @@ def checked(options: dict[str, Any], api: str, prefix: str = "") -> dict[str, An
     Args:
         options: the options, by our names.
         api: v1 or v3.
-        prefix: goes before the options' names in errors.
+        prefix: precedes the options' names in errors.
 
     Raises:
         BadRequest: a value is not valid.
