@@ -73,7 +73,7 @@ class Hardware:
         return sum(free) if free and len(free) == len(self.gpus) else None
 
     def for_worker(self, gpus: float) -> Hardware:
-        """Return the hardware that a worker with this many GPUs has: Ray hides the others, or has more on other nodes."""
+        """Return what a worker with this many GPUs has: Ray hides the others, or has more on other nodes."""
         count = math.ceil(gpus)
         more = (Gpu(name="GPU"),) * (count - len(self.gpus))
         return replace(self, gpus=self.gpus[:count] + more)

