@@ -157,11 +157,11 @@ async def test_embed_names_truncated_texts(tiny: Any) -> None:
     np.testing.assert_allclose(found.vectors, unit(by_hand(texts)), atol=2e-6)
     assert found.usage.prompt_tokens == 10 * 3 + 3 * 64
     shorter = await opened(KIND, {"max_seq_length": "16"}, model_path=str(models.bge()))
-    cut = await embed(shorter, ["cat " * 15, "cat " * 14])
+    truncated = await embed(shorter, ["cat " * 15, "cat " * 14])
     await shorter.close()
-    assert cut.truncated == Truncation([0], 16)
-    assert str(cut.truncated) == "1 text was truncated at 16 tokens"
-    np.testing.assert_allclose(cut.vectors, unit(by_hand(["cat " * 15, "cat " * 14], limit=16)), atol=2e-6)
+    assert truncated.truncated == Truncation([0], 16)
+    assert str(truncated.truncated) == "1 text was truncated at 16 tokens"
+    np.testing.assert_allclose(truncated.vectors, unit(by_hand(["cat " * 15, "cat " * 14], limit=16)), atol=2e-6)
 
 
 async def test_embed_prefixes_queries_only(tiny: Any) -> None:

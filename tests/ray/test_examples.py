@@ -27,7 +27,7 @@ MODELS = {
     "tts": "tts-1",
     "dalle": "dall-e-3",
 }
-"""The aliases in the examples, and what stands behind them here."""
+"""The aliases in the examples, and their deployments here."""
 
 
 @pytest.fixture(scope="module")

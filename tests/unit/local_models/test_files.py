@@ -77,7 +77,7 @@ PUBLISHED: dict[str, tuple[dict[str, Any], str, int]] = {
 
 
 def tensors(**shapes: list[int]) -> bytes:
-    """Return a whole safetensors file of float16 zeros."""
+    """Return a complete safetensors file of float16 zeros."""
     header, end = {}, 0
     for name, shape in shapes.items():
         start, end = end, end + 2 * shape[0] * shape[1]

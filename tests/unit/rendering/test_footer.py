@@ -34,8 +34,10 @@ def chat(**more: Any) -> ChatResult:
     return ChatResult(**known | {"finish": "stop"} | more)
 
 
-def embeddings(rows: int, cut: Truncation | None = None) -> EmbedResult:
-    return EmbedResult(model="m", vectors=np.ones((rows, 8), dtype="<f4"), truncated=cut, timings=Timings(total=1.0))
+def embeddings(rows: int, truncation: Truncation | None = None) -> EmbedResult:
+    return EmbedResult(
+        model="m", vectors=np.ones((rows, 8), dtype="<f4"), truncated=truncation, timings=Timings(total=1.0)
+    )
 
 
 @pytest.mark.parametrize(

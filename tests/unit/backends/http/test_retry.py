@@ -19,7 +19,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Source:
-    """Fails as often as it is told, then gives two items."""
+    """Fails the given number of times, then yields two items."""
 
     def __init__(self, *failures: errors.ByzerError, after: int = 0) -> None:
         self.failures = list(failures)

@@ -1,4 +1,4 @@
-"""Cutting long texts at sentences, and joining what was spoken."""
+"""Splitting long texts at sentences, and joining their audio."""
 
 from __future__ import annotations
 
@@ -89,15 +89,15 @@ def test_split_is_fast_for_long_texts(text: str) -> None:
     assert time.perf_counter() - started < 5
 
 
-# ---- spoken
+# ---- synthesized
 
 
 async def clips(pieces: list[str], mime: str, files: dict[str, list[bytes]]) -> list[AudioChunk]:
-    async def say(piece: str) -> AsyncIterator[bytes]:
+    async def send(piece: str) -> AsyncIterator[bytes]:
         for block in files[piece]:
             yield block
 
-    return [clip async for clip in synthesized(pieces, mime, say)]
+    return [clip async for clip in synthesized(pieces, mime, send)]
 
 
 @pytest.mark.parametrize("mime", ["audio/mpeg", "audio/pcm"])
@@ -135,14 +135,14 @@ async def test_synthesized_rejects_empty_text() -> None:
 async def test_synthesized_closing_closes_the_request() -> None:
     closed = []
 
-    async def say(piece: str) -> AsyncIterator[bytes]:
+    async def send(piece: str) -> AsyncIterator[bytes]:
         try:
             yield b"1"
             yield b"2"
         finally:
             closed.append(piece)
 
-    async with aclosing(synthesized(["a", "b"], "audio/mpeg", say)) as found:  # type: ignore[type-var]
+    async with aclosing(synthesized(["a", "b"], "audio/mpeg", send)) as found:  # type: ignore[type-var]
         assert await anext(found) == AudioChunk(b"1", "audio/mpeg")
     assert closed == ["a"]
 

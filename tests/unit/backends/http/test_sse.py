@@ -15,10 +15,10 @@ async def read(*blocks: bytes) -> list[bytes]:
     return [data async for data in events(source())]
 
 
-@pytest.mark.parametrize("cut", range(1, 40))
-async def test_events_do_not_depend_on_block_boundaries(cut: int) -> None:
+@pytest.mark.parametrize("size", range(1, 40))
+async def test_events_do_not_depend_on_block_boundaries(size: int) -> None:
     stream = ': hi\r\nid: 3\r\ndata: {"a":"\u2028é"}\r\n\r\ndata:{"b":1}\n\nretry: 5\ndata: [DONE]\n\n'.encode()
-    blocks = [stream[i : i + cut] for i in range(0, len(stream), cut)]
+    blocks = [stream[i : i + size] for i in range(0, len(stream), size)]
     assert await read(*blocks) == ['{"a":"\u2028é"}'.encode(), b'{"b":1}', b"[DONE]"]
 
 

@@ -105,9 +105,9 @@ def test_bundle_delays_media_until_all_have_finished() -> None:
 
 
 def test_bundle_notes_truncation_in_chinese() -> None:
-    cut = Truncation([1], 512)
-    embeddings = EmbedResult(model="emb", vectors=np.ones((2, 8), dtype="<f4"), truncated=cut)
-    ranking = RerankResult(model="rank", order=[(0, 0.9)], documents=["best"], truncated=cut)
+    truncation = Truncation([1], 512)
+    embeddings = EmbedResult(model="emb", vectors=np.ones((2, 8), dtype="<f4"), truncated=truncation)
+    ranking = RerankResult(model="rank", order=[(0, 0.9)], documents=["best"], truncated=truncation)
     with using("zh"):
         data = shown(column(embeddings), column(ranking))
     for text in (Page(data["text/html"]).text, data["text/plain"]):

@@ -48,8 +48,8 @@ def test_conversation_read_keeps_known_turns() -> None:
 
 def test_conversation_truncate_drops_later_turns() -> None:
     talk = Conversation(turns_of("a", "b", "c", "d"))
-    cut = talk.truncate(talk.turns[0].number)
-    assert cut is not None
+    removed = talk.truncate(talk.turns[0].number)
+    assert removed is not None
     assert talk.turns == []
     assert talk.truncate(10**9) is None
 

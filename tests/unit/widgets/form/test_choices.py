@@ -27,7 +27,7 @@ def test_choices_are_presets_providers_and_engines() -> None:
     for row in rows:
         values = form_choices.chosen(row.id, {}, (), ())
         spec_of(values | {"model": values.get("model") or "x"})
-        assert not any(name.endswith("api_key") for name in values), "no key where there is no variable"
+        assert not any(name.endswith("api_key") for name in values), "no key without a variable"
 
 
 def test_chosen_takes_a_known_key_and_keeps_filled_in_fields() -> None:
