@@ -80,7 +80,7 @@ async def test_embed_without_normalization(backend: Any) -> None:
 
 
 async def test_embed_refuses_a_text_that_is_too_long(backend: Any) -> None:
-    with pytest.raises(errors.ContextTooLong, match="A text has 2002 tokens, but the context holds 512"):
+    with pytest.raises(errors.ContextTooLong, match="A text has 2002 tokens, but the context length is 512"):
         await embeddings(backend, [TEXTS[0], "word " * 2000])
     found, _ = await embeddings(backend, [TEXTS[0]])
     assert found[0] @ np.array(expected()["vectors"][0]) == pytest.approx(1, abs=1e-4)

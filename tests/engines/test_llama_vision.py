@@ -96,7 +96,7 @@ async def test_vision_request_can_be_cancelled(backend: Any) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (b"", b"", "in the middle of mm.1.bias"),
+        (b"", b"", "inside the tensor mm.1.bias"),
         (b"janus_pro", b"janus_foo", "unknown projector type: janus_foo"),
         (b"mm.1.weight", b"mm.9.weight", "unable to find tensor mm.1.weight"),
         (b"clip.vision.patch_size", b"clip.vision.patch_syze", "patch_size"),

@@ -303,7 +303,7 @@ async def test_chat_refuses_images(tiny: Any) -> None:
 async def test_chat_returns_the_error_of_the_template(folder: Path) -> None:
     template = "{% if messages[0].role != 'user' %}{{ raise_exception('The user speaks first.') }}{% endif %}hello"
     backend = await opened(KIND, {"chat_template": template}, model_path=str(folder))
-    with pytest.raises(errors.BadRequest, match="refuses the messages: The user speaks first"):
+    with pytest.raises(errors.BadRequest, match="rejected the messages: The user speaks first"):
         await collect(backend, ChatRequest(messages=[Message("system", "Be kind.")]))
     await backend.close()
 
@@ -424,12 +424,12 @@ async def test_open_refuses_damaged_weights(folder: Path) -> None:
 async def test_check_refuses_missing_weights(folder: Path) -> None:
     change(folder, tie_word_embeddings=False)
     error = await failure(folder)
-    assert "lm_head.weight would be random" in error.message
+    assert "would be random: lm_head.weight" in error.message
 
 
 async def test_architectures(folder: Path) -> None:
     change(folder, architectures=["BertForMaskedLM"])
-    assert "a BertForMaskedLM, which writes no text" in (await failure(folder)).message
+    assert "a BertForMaskedLM, which does not generate text" in (await failure(folder)).message
     change(folder, architectures=["FrobnicateForCausalLM"], model_type="frobnicate")
     error = await failure(folder)
     assert isinstance(error, errors.EngineFailed)
@@ -470,13 +470,13 @@ async def test_code_of_the_model_runs_only_when_it_is_trusted(folder: Path) -> N
         ({"quantization": "3bit"}, "not one of 4bit, 8bit", ""),
         ({"quantization_config": '{"bits": 4}'}, "has no quant_method", ""),
         ({"quantization_config": '{"quant_method": "hqq"}'}, "needs the package hqq", "pip install hqq"),
-        ({"quantization_config": '{"quant_method": "magic"}'}, "refuses quantization_config: .* got magic", ""),
+        ({"quantization_config": '{"quant_method": "magic"}'}, "rejected quantization_config: .* got magic", ""),
         ({"dtype": "int3"}, "not one of auto, float32", ""),
         ({"device": "cuda:0"}, "torch cannot use here", "leave it out"),
         ({"device": "toaster"}, "torch cannot use here", ""),
         ({"device": "cpu", "device_map": "auto"}, "exclude each other", ""),
         ({"max_memory": '{"cpu": "1GiB"}'}, "no effect without device_map", ""),
-        ({"attn_implementation": "psychic"}, "refuses attn_implementation", ""),
+        ({"attn_implementation": "psychic"}, "rejected attn_implementation", ""),
         ({"max_model_len": "4096"}, "supports 2,048 tokens", "at most 2048"),
         ({"temperature": "-1"}, "at least 0", ""),
         ({"adapter": "/nowhere/at/all"}, "is not a folder", ""),
