@@ -24,8 +24,8 @@ from byzer_magic.i18n import localized
 from byzer_magic.magics.complete import command_at
 from byzer_magic.rendering.markup import tag
 
-WIDTH = 76
-"""Approximate width of a tooltip, in characters."""
+WIDTH = 74
+"""Characters that fit into a line of JupyterLab's tooltip, which is 600 pixels wide."""
 ROW = re.compile(r"(?P<left> *\S.*?  +)\S.*")
 """A line of two columns."""
 
