@@ -345,7 +345,7 @@ async def test_load_a_gguf_file_with_its_own_chat_template() -> None:
     print(f"read a GGUF file in {time.monotonic() - started:.1f} s")
     assert stages[0].startswith("importing torch")
     assert stages[-1] == "model loaded"
-    assert f"reading {smollm2_gguf().name}" in stages
+    assert f"loading {smollm2_gguf().name}" in stages
     assert text_of(await collect(backend, ask(QUESTION))) == ANSWER
     await backend.close()
 
