@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,15 +28,31 @@ ONE_WORKER = ("browser", "kernel", "ray")
 """Groups that stay on one worker, since they share a Ray, a JupyterLab or a page."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def folder_of(nodeid: str) -> str:
+    """Return the folder below `tests` that a test is in."""
+    return nodeid.split("/")[1] if nodeid.startswith("tests/") else ""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the group that stays on one xdist worker (`-n 3 --dist loadgroup`), the longest groups first."""
-    for item in items:
-        folder = item.nodeid.split("/")[1] if item.nodeid.startswith("tests/") else "doctest"
-        group = folder if folder in ONE_WORKER else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Put the tests that take longest first, so that workers that end early take the others."""
     place = {name: index for index, name in enumerate(GROUPS)}
-    items.sort(key=lambda item: place.get(item.nodeid.split("/")[1] if "/" in item.nodeid else "", len(place)))
+    items.sort(key=lambda item: place.get(folder_of(item.nodeid), len(place)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a group on one worker.
+
+    xdist's own `--dist loadgroup` appends the group to a test's id, which pytest 9 computes anew each time.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folder = folder_of(nodeid)
+            return folder if folder in ONE_WORKER else nodeid.partition("::")[0]
+
+    return Groups(config, log)
 
 
 @pytest.fixture(scope="session")
