@@ -120,7 +120,7 @@ async def test_processes_end_together() -> None:
     [
         ({"replace_with_kernel_inject": "true"}, {}, "no kernels for CPUs", "--gpus_per_worker 1"),
         ({"tp_size": "2"}, {"gpus": 1.0}, "worker has 1 GPUs", "--gpus_per_worker 2"),
-        ({"tp_size": "3"}, {}, "has 2 attention heads", "fewer"),
+        ({"tp_size": "3"}, {}, "has 2 attention heads", "smaller tp_size"),
         ({"tp_size": "0"}, {}, "tp_size is 0", ""),
         ({"init_inference": "[]"}, {}, "not a JSON object", "use_triton"),
         ({"device_map": "auto"}, {}, "no parameter 'device_map'", ""),

@@ -172,8 +172,8 @@ def _arguments(params: Mapping[str, Any], network: Any, ranks: int, context: int
 
 def _hint(err: Exception) -> str:
     if "divi" in str(err) or "shard" in str(err):
-        return "Take a tp_size that divides the model's attention heads."
-    return "Try replace_with_kernel_inject=false, or --infer_backend transformers."
+        return _("Choose a tp_size that divides the number of attention heads.")
+    return _("Try replace_with_kernel_inject=false, or --infer_backend transformers.")
 
 
 class _Follow(StoppingCriteria):  # type: ignore[misc]  # transformers publishes no types
