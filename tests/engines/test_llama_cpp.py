@@ -199,7 +199,7 @@ def test_guide_command_works(gguf: Path) -> None:
 
 
 async def test_check_refuses_what_xllamacpp_does_not_support(gguf: Path) -> None:
-    with pytest.raises(errors.BadParameter, match="xllamacpp has no logits_all") as caught:
+    with pytest.raises(errors.BadParameter, match="xllamacpp has no parameter logits_all") as caught:
         setup_of(LLAMA, {"driver": "xllamacpp", "logits_all": "true"}, model_path=str(gguf))
     assert "driver=llama-cpp-python" in caught.value.hint
 
