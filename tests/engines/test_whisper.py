@@ -350,7 +350,7 @@ async def test_damaged_weights_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "damaged"
     shutil.copytree(whisper.tiny_en_ct2(), folder)
     (folder / "model.bin").write_bytes((folder / "model.bin").read_bytes()[:1_000_000])
-    with pytest.raises(errors.EngineFailed, match=r"faster-whisper cannot load .* its files are damaged") as caught:
+    with pytest.raises(errors.EngineFailed, match=r"faster-whisper cannot load .* the files are damaged") as caught:
         await opened(KIND, {}, model_path=str(folder))
     assert caught.value.hint == "Download the model again."
     shutil.copytree(whisper.tiny_en(), folder, dirs_exist_ok=True)
