@@ -20,6 +20,9 @@ WHEELS := $(VENV)/wheels
 PARALLEL := -n 3 --dist loadscope --no-loadscope-reorder
 LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/servers/llama_build.cmake"
 
+# Tests start hundreds of processes: with compiled files each imports the package faster.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo lab llama stop translations test test-browser test-fast check browser models bench bench-engines bench-panel screenshots docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -84,7 +87,7 @@ models: $(VENV)/.dev  ## make the tests' models, once (about three minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.models
 
 test-fast: $(VENV)/.dev  ## the tests that need no Ray and no engine, under a minute
-	$(BIN)/python -m pytest tests/unit tests/property tests/shape tests/docs/test_texts.py -q
+	$(BIN)/python -m pytest -n 2 --dist loadscope tests/unit tests/property tests/shape tests/docs/test_texts.py -q
 
 check: $(VENV)/.dev  ## format, lint, types, layers; of the screens' scripts too
 	$(BIN)/ruff format --check .
