@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -71,31 +70,32 @@ def provider() -> Iterator[Process]:
         yield server
 
 
+def short_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder with a short path, since Ray puts Unix sockets below it; use it in a `with`, which removes it."""
+    return tempfile.TemporaryDirectory(prefix="bz", dir="/tmp", ignore_cleanup_errors=True)
+
+
+@pytest.fixture
+def ray_folder() -> Iterator[Path]:
+    """An empty folder in which a test can start a Ray of its own."""
+    with short_folder() as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
 def ray_env() -> Iterator[dict[str, str]]:
     """The environment in which a private Ray is found; processes started with it use that Ray."""
-    # The path must be short: Ray puts Unix sockets below it. The GPUs are a number to Ray: engines use the CPU.
-    folder = tempfile.mkdtemp(prefix="bz", dir="/tmp")
-    one_thread = {"BYZER_ENGINE_THREADS": "1", "OMP_NUM_THREADS": "1"}  # two on busy cores take forty times as long
-    mine = {
-        **one_thread,
-        "RAY_TMPDIR": folder,
-        "BYZER_LOCAL_CPUS": "4",
-        "BYZER_LOCAL_GPUS": "2",
-        "BYZER_START_SECONDS": "120",
-        "BYZER_CONNECT_SECONDS": "60",
-    }
-    before = {name: os.environ.get(name) for name in [*mine, "RAY_ADDRESS", "OPENAI_API_KEY"]}
-    os.environ.pop("RAY_ADDRESS", None)
-    os.environ.pop("OPENAI_API_KEY", None)
-    os.environ |= mine
-    yield dict(os.environ)
-    for name, value in before.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-    shutil.rmtree(folder, ignore_errors=True)
+    with short_folder() as folder, pytest.MonkeyPatch.context() as patch:
+        for name in ("RAY_ADDRESS", "OPENAI_API_KEY"):
+            patch.delenv(name, raising=False)
+        for name in ("BYZER_ENGINE_THREADS", "OMP_NUM_THREADS"):
+            patch.setenv(name, "1")  # two on busy cores take forty times as long
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("BYZER_LOCAL_CPUS", "4")
+        patch.setenv("BYZER_LOCAL_GPUS", "2")  # a number to Ray: engines use the CPU
+        patch.setenv("BYZER_START_SECONDS", "120")
+        patch.setenv("BYZER_CONNECT_SECONDS", "60")
+        yield dict(os.environ)
 
 
 @pytest.fixture(scope="session")

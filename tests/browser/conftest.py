@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import DeploySpec, UndeploySpec
 from byzer_magic.plan import Plan
 from tests.browser.driver import CHROMIUM_FLAGS, CLOSE, TOKEN, Notebook, Server, Watch, chromium, write_notebook
-from tests.conftest import KEY
+from tests.conftest import KEY, short_folder
 from tests.servers.process import Process, own
 
 SIZE = {"width": 1280, "height": 900}
@@ -84,10 +82,8 @@ def undeploy(manager: Manager, aliases: Iterable[str]) -> None:
 def server(cluster: Manager, ray_env: dict[str, str]) -> Iterator[Server]:
     """JupyterLab (and Notebook 7), whose kernels find the private Ray of the tests."""
     assert cluster.connected
-    folder = Path(tempfile.mkdtemp(prefix="bzlab", dir="/tmp"))
-    with Server(folder, ray_env) as running:
+    with short_folder() as folder, Server(Path(folder), ray_env) as running:
         yield running
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="package")

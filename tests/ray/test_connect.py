@@ -41,10 +41,8 @@ def test_connect_uses_the_given_address(cluster: Manager, shell: Shell) -> None:
     assert address in done.stderr
 
 
-def test_two_shells_start_one_local_ray(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = Path(f"/tmp/bz{tmp_path_factory.getbasetemp().name[-6:]}two")  # short: sockets live below it
-    folder.mkdir()
-    shell.env |= {"RAY_TMPDIR": str(folder)}
+def test_two_shells_start_one_local_ray(shell: Shell, ray_folder: Path) -> None:
+    shell.env |= {"RAY_TMPDIR": str(ray_folder)}
     found: list[str] = []
     threads = [threading.Thread(target=lambda: found.append(shell("connect").stderr)) for _ in range(2)]
     for thread in threads:
@@ -52,7 +50,7 @@ def test_two_shells_start_one_local_ray(shell: Shell, tmp_path_factory: pytest.T
     for thread in threads:
         thread.join()
     try:
-        head = json.loads((folder / "ray" / "byzer_head.json").read_text())
+        head = json.loads((ray_folder / "ray" / "byzer_head.json").read_text())
         assert all(head["address"] in text for text in found), found
         assert sum("starting a local one" in text for text in found) == 1
     finally:

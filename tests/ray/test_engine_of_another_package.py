@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,14 +13,13 @@ from tests.packages import install
 pytestmark = pytest.mark.ray
 
 
-def test_engine_of_another_package_is_deployed_and_chats(shell: Shell, tmp_path: Path) -> None:
+def test_engine_of_another_package_is_deployed_and_chats(shell: Shell, tmp_path: Path, ray_folder: Path) -> None:
     site = install("acme_engine", tmp_path / "acme")
     model = tmp_path / "tiny.acme"
     model.write_text('{"greeting": "Hello"}')
-    folder = tempfile.mkdtemp(prefix="bz", dir="/tmp")  # short: Ray puts sockets below it
     # A separate Ray: only processes that start with the package on their path can import it.
     path = os.pathsep.join([shell.env["PYTHONPATH"], str(site)])
-    shell.env = {**shell.env, "PYTHONPATH": path, "RAY_TMPDIR": folder}
+    shell.env = {**shell.env, "PYTHONPATH": path, "RAY_TMPDIR": str(ray_folder)}
     try:
         deployed = shell("deploy", "--model", "acme", "--model_path", str(model), "--cpus_per_worker", "0.001")
         assert deployed.returncode == 0, deployed.stderr
@@ -31,4 +28,3 @@ def test_engine_of_another_package_is_deployed_and_chats(shell: Shell, tmp_path:
         assert (answer.returncode, answer.stdout.strip()) == (0, "Hello big wide world"), answer.stderr
     finally:
         shell("shutdown")
-        shutil.rmtree(folder, ignore_errors=True)

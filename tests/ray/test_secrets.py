@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import KEY
+from tests.conftest import KEY, short_folder
 from tests.servers.process import Process, free_port
 
 pytestmark = pytest.mark.ray
@@ -55,7 +54,7 @@ sys.stdin.readline()
 @pytest.fixture(scope="module")
 def planted(provider: Process) -> Iterator[tuple[list[str], Path, int, int]]:
     """The output of a deployment with the key, its Ray's session folder, the dashboard's port, the driver's pid."""
-    with tempfile.TemporaryDirectory(prefix="bz", dir="/tmp") as folder:
+    with short_folder() as folder:
         env = {**os.environ, "RAY_TMPDIR": folder, "PYTHONPATH": str(Path(__file__).parents[2]), "OUT_KEY": ""}
         port, out = free_port(), Path(folder) / "out.json"
         (script := Path(folder) / "script.py").write_text(SCRIPT)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import psutil
 import pytest
 
 from byzer_magic.runtime.cluster.ray_import import child_environment
-from tests.conftest import Shell
+from tests.conftest import Shell, short_folder
 from tests.ray.test_deploy import eventually
 
 pytestmark = [pytest.mark.ray, pytest.mark.engine, pytest.mark.timeout(600)]
@@ -47,10 +45,8 @@ def other_node(address: str, folder: Path) -> Iterator[psutil.Process]:
 
 @pytest.fixture
 def folders() -> Iterator[tuple[Path, Path]]:
-    made = [Path(tempfile.mkdtemp(prefix="bz", dir="/tmp")) for _ in range(2)]  # short: sockets live below them
-    yield made[0], made[1]
-    for folder in made:
-        shutil.rmtree(folder, ignore_errors=True)
+    with short_folder() as first, short_folder() as second:
+        yield Path(first), Path(second)
 
 
 def test_logs_read_the_output_of_a_worker_on_another_node(shell: Shell, folders: tuple[Path, Path], gguf: Path) -> None:
