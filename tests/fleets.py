@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic.commands.spec import ScaleSpec, UndeploySpec
-from byzer_magic.errors import NoRoom
+from byzer_magic.commands.spec import DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
+from byzer_magic.config import Settings
+from byzer_magic.errors import CannotConnect, NoRoom, NotDeployed
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.stat import Fleet, Followed, ModelStat, Sample, WorkerStat
 from byzer_magic.types import Event, Loading
@@ -123,6 +124,52 @@ class Pretended:
 
     async def logs(self, alias: str, lines: int) -> list[str]:
         return [f"{alias} wrote <b>line {number}</b>" for number in range(lines)]
+
+
+class NotingManager:
+    """A manager that notes what it is asked; `m` is deployed, if Ray runs."""
+
+    settings = Settings(lang="en")
+
+    def __init__(self, *, ray: bool = True) -> None:
+        self.asked: list[Any] = []
+        self.ray = ray
+
+    async def names(self) -> list[str]:
+        if not self.ray:
+            raise CannotConnect("No Ray is running here.")
+        return ["m"]
+
+    def ensure(self) -> None:
+        self.asked.append("ensure")
+
+    def reach(self, alias: str) -> None:
+        self.asked.append(f"reach {alias}")
+
+    async def scale(self, spec: ScaleSpec) -> AsyncIterator[Event]:
+        self.asked.append(spec)
+        yield Loading("loading", 1, 0.5)
+        if spec.model != "m":
+            raise NotDeployed(f"No model is deployed as {spec.model!r}.", "Deployed: m.")
+
+    async def restart(self, spec: RestartSpec) -> AsyncIterator[Event]:
+        self.asked.append(spec)
+        yield Loading("restarting", 0)
+
+    async def drain(self, spec: DrainSpec) -> int:
+        self.asked.append(spec)
+        return 2
+
+    async def undeploy(self, spec: UndeploySpec) -> int:
+        self.asked.append(spec)
+        return 0
+
+    async def logs(self, alias: str, lines: int) -> list[str]:
+        return [f"{alias} <line>"] * 2
+
+    async def history(self, alias: str) -> list[Sample]:
+        self.asked.append(f"history {alias}")
+        return steady(1000.0)
 
 
 def pretend(count: int = 3, workers: int = 2) -> Pretended:
