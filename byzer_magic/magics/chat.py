@@ -224,7 +224,7 @@ def fill(prompt: str, variables: dict[str, Any]) -> str:
                 _("{expression}: {name} is not defined in this notebook.", expression=match[0], name=err.name),
                 _(r"Define it first, or write \{{ for literal braces."),
             ) from err
-        except Exception as err:
+        except Exception as err:  # the user's own expression may raise anything
             raise CommandError(
                 _("{expression}: {error}.", expression=match[0], error=f"{type(err).__name__}: {err}"),
                 _(r"Write \{{ for literal braces."),

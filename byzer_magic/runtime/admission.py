@@ -72,7 +72,7 @@ class Admission:
         self._waiting[ticket] = future
         try:
             return await future
-        except BaseException:
+        except BaseException:  # a cancelled request leaves the queue, too
             self._grant(self._table.withdraw(ticket, time.monotonic()))
             raise
         finally:

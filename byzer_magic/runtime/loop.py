@@ -72,7 +72,7 @@ class Loop:
         future = asyncio.run_coroutine_threadsafe(_signal_end(work, ended), self.start())
         try:
             return future.result()
-        except BaseException:
+        except BaseException:  # an interrupt too cancels what runs
             if not future.done():
                 future.cancel()
                 ended.wait(STOP_SECONDS)

@@ -155,7 +155,7 @@ class Pool:
         except errors.ByzerError as err:
             log.error("the deployment could not be opened: %s", redact(str(err), self._plan.hidden))  # noqa: TRY400 - the text is complete without a traceback
             return err
-        except Exception as err:
+        except Exception as err:  # a backend's code may raise anything
             log.exception("the deployment could not be opened")
             text = redact(f"{type(err).__name__}: {err}", self._plan.hidden)
             return errors.EngineFailed(text, _("See the traceback in the pool's log."))

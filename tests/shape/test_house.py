@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -20,6 +21,10 @@ PACKAGE = ROOT / "byzer_magic"
 MAX_LINES = 400
 LONG = {"byzer_magic/commands/spec.py": "one table: the options of every command"}
 """Longer files, each with its reason."""
+BROAD = re.compile(
+    r"except\b(?:[^#]*\b(?:Base)?Exception\b[^#]*|\s*):\s*(?:#\s*(?:noqa: [A-Z0-9, ]+)?[-\s]*(?P<why>.*))?$"
+)
+"""A line that catches everything, with its reason."""
 SHIPPED = (".py", ".toml", ".typed", ".js", ".css")
 
 
@@ -29,6 +34,17 @@ def test_files_have_at_most_400_lines() -> None:
     long = {name: count for name, count in lines.items() if count > MAX_LINES}
     assert long.keys() <= LONG.keys(), "split the file, or give a reason in LONG"
     assert LONG.keys() <= long.keys(), "remove the reason: the file is short enough"
+
+
+def test_broad_excepts_have_their_reason() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}:{number}": match["why"]
+        for path in PACKAGE.rglob("*.py")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if (match := BROAD.match(line.strip()))
+    }
+    assert found
+    assert not [place for place, why in found.items() if not why], "say on the line why it catches everything"
 
 
 def test_top_level_folders_link_into_the_package() -> None:

@@ -149,7 +149,7 @@ class PiperBackend(Backend):
             await asyncio.to_thread(importlib.import_module, "piper")
             with loading.watched(report, _("loading {name}", name=voice.path.name), voice.path.stat().st_size):
                 engine = await asyncio.to_thread(_loaded, voice, threads, setup.params.get("device"))
-        except Exception as err:
+        except Exception as err:  # the engine's code may raise anything
             raise loading.failed("piper", voice.path, err) from err
         return cls(voice, engine, setup)
 

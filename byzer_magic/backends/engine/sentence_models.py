@@ -194,5 +194,5 @@ async def loaded(setup: Setup, weights: Weights, report: Report, load: Callable[
         await asyncio.to_thread(prepare, threads)
         with loading.watched(report, _("loading {name}", name=weights.path.name), weights.size):
             return await asyncio.to_thread(load)
-    except Exception as err:
+    except Exception as err:  # the engine's code may raise anything
         raise loading.failed(ENGINE, weights.path, err) from err

@@ -74,7 +74,7 @@ class Turns:
             await thread
         except ByzerError:
             raise
-        except Exception as err:
+        except Exception as err:  # the engine's code may raise anything
             raise _failure(self._engine, err) from err
 
     async def close(self) -> None:

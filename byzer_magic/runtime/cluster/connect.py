@@ -175,7 +175,7 @@ def _start_once(settings: Settings, say: Say) -> str:
     pid = _spawn_head(log_path, settings.local_cpus, settings.local_gpus)
     try:
         return _await_head(pid, log_path, settings.start_seconds, say)
-    except BaseException:
+    except BaseException:  # an interrupt too leaves nothing running
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGTERM)
         raise

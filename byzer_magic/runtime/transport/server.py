@@ -122,7 +122,7 @@ class Server:
         except (KeyError, protocol.ProtocolError) as err:
             malformed = errors.CommandError(_("Malformed call {method!r}: {error}.", method=call.method, error=err))
             await peer.put(protocol.Fail(call.id, errors.to_wire(malformed)))
-        except Exception as err:
+        except Exception as err:  # whatever a call raises goes to its caller
             log.exception("call %s failed", call.method)
             text = redact(f"{type(err).__name__}: {err}", self._hidden)
             await peer.put(protocol.Fail(call.id, errors.to_wire(errors.RequestError(text, _("See %byzer logs.")))))

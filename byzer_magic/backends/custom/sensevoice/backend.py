@@ -76,7 +76,7 @@ class SenseVoiceBackend(Backend):
             await asyncio.to_thread(engine.load_package)
             with loading.watched(report, _("loading {name}", name=folder.path.name), folder.size):
                 recognizer = await asyncio.to_thread(engine.load, folder, detector, setup.params, threads, setup.gpus)
-        except Exception as err:
+        except Exception as err:  # the engine's code may raise anything
             raise loading.failed("FunASR", folder.path, err) from err
         report(_("model loaded"), 1.0)
         return cls(recognizer, setup)

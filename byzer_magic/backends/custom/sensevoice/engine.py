@@ -108,7 +108,7 @@ def load(folder: Folder, detector: Detector | None, params: Mapping[str, Any], t
                 log_level="WARNING",
                 **more,
             )
-        except Exception as err:
+        except Exception as err:  # a model folder may bring code of its own, which raises anything
             raise _explained(output(), err) from err
     if "remote_code" in more and (found := _CODE.search(output())):
         raise EngineFailed(

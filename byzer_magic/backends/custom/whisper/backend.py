@@ -92,7 +92,7 @@ class WhisperBackend(Backend):
             await asyncio.to_thread(_import, name, setup.params)
             with loading.watched(report, _("loading {name}", name=weights.path.name), weights.size):
                 engine = await asyncio.to_thread(_engine, weights, setup.params, threads, at_once)
-        except Exception as err:
+        except Exception as err:  # the engine's code may raise anything
             raise loading.failed(name.replace("_", "-"), weights.path, err) from err
         return cls(engine, setup, at_once)
 

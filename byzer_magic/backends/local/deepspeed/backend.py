@@ -96,7 +96,7 @@ class DeepSpeedBackend(TransformersBackend):
             engine, network, tokenizer, context = rank_processes.wrapped(setup, weights, ranks)
             if followers:
                 followers.join()
-        except BaseException:
+        except BaseException:  # an interrupt too ends the other ranks
             if followers:
                 followers.close()
             raise

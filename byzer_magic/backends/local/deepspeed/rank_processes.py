@@ -151,7 +151,7 @@ def wrapped(setup: Setup, weights: Weights, ranks: int) -> tuple[Any, Any, Any, 
         engine = deepspeed.init_inference(network, **_arguments(setup.params, network, ranks, context))
     except ByzerError:
         raise
-    except Exception as err:
+    except Exception as err:  # the engine's code may raise anything
         raise EngineFailed(
             _("DeepSpeed cannot run {path}: {split}", path=weights.path, split=" ".join(str(err).split())[:300]),
             _hint(err),

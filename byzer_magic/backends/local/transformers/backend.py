@@ -81,7 +81,7 @@ class TransformersBackend(Backend):
             with loading.watched(report, _("loading {name}", name=weights.path.name), weights.size):
                 model = await asyncio.to_thread(cls._load, setup, weights)
             _need_template(model)
-        except Exception as err:
+        except Exception as err:  # the engine's code may raise anything
             raise loading.failed(cls.info.title, weights.path, err) from err
         report(_("model loaded"), 1.0)
         return cls(model, setup)

@@ -125,7 +125,7 @@ class Model:
             run(self, self.lockstep.begin(call), _Watch(self, rows, emit, stopped))
         except Abandoned:
             pass
-        except Exception:
+        except Exception:  # whatever it was, the other ranks still wait for this one
             self.lockstep.lost()
             raise
         finally:

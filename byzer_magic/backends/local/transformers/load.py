@@ -75,7 +75,7 @@ def _read(settings: dict[str, Any], params: Mapping[str, Any]) -> tuple[Any, dic
 def _adapt(network: Any, path: Path) -> None:
     try:
         network.load_adapter(str(path))
-    except Exception as err:
+    except Exception as err:  # peft may raise anything at files that do not fit
         raise loading.failed("peft", path, err) from err
 
 

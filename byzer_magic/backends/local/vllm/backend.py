@@ -112,7 +112,7 @@ class VllmBackend(Backend):
                 await asyncio.to_thread(vllm_engine.load_package)
                 with loading.watched(report, _("loading {name}", name=weights.path.name), weights.size, output):
                     running = await vllm_engine.start(setup, weights)
-            except Exception as err:
+            except Exception as err:  # the engine's code may raise anything
                 why = loading.cause(output())
                 raise loading.failed("vLLM", weights.path, _error(err, why)) from err
         return cls(running, defaults)

@@ -167,7 +167,7 @@ async def start(setup: Setup, weights: Weights) -> Running:
         args.enable_auto_tool_choice = given.get("enable_auto_tool_choice", bool(args.tool_call_parser))
         state = State()
         await _unless_dead(engine, init_app_state(engine, state, args, tasks))
-    except BaseException:
+    except BaseException:  # a cancelled start ends the engine's processes, too
         engine.shutdown(0)
         raise
     serving: Any = getattr(state, "openai_serving_chat", None)
