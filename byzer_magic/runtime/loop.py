@@ -52,6 +52,8 @@ class Loop:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
+        self._spawned: set[Future[None]] = set()
+        """What runs without anyone waiting; asyncio itself holds its tasks only weakly."""
 
     def start(self) -> asyncio.AbstractEventLoop:
         """Return the running loop, starting it when needed."""
@@ -81,6 +83,8 @@ class Loop:
     def spawn(self, work: Coroutine[Any, Any, None]) -> Future[None]:
         """Start a coroutine from any thread without waiting for it; an exception goes to the log."""
         future = asyncio.run_coroutine_threadsafe(work, self.start())
+        self._spawned.add(future)
+        future.add_done_callback(self._spawned.discard)
         future.add_done_callback(_log_failure)
         return future
 

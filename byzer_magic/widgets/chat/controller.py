@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from markupsafe import Markup
@@ -59,8 +60,7 @@ class Window:
         self._models: dict[str, list[str]] = {}
         self._coming: dict[str, Pieces] = {}
         self._attached: dict[str, Media] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._answering: asyncio.Task[None] | None = None
+        self._answering: Future[None] | None = None
         self._keeping = asyncio.Lock()
 
     # ---- from outside, out of any thread
@@ -120,12 +120,6 @@ class Window:
     def _reply(self, content: Mapping[str, Any], kind: str, **fields: Any) -> None:
         self._send(kind, reply_to=int(content.get("id", 0)), **fields)
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
     def _ready(self, content: dict[str, Any]) -> None:
         self._show()
         if self._context.manager.connected:  # else it takes a while, and waits for the user to ask for it
@@ -155,7 +149,7 @@ class Window:
         self._seen = self._context.sessions.get(self.session, [])
         self.talk = Conversation(self._seen)
         self._show()
-        self._run(self._kept())
+        LOOP.spawn(self._kept())
 
     def _pull(self) -> None:
         now = self._context.sessions.get(self.session, [])
@@ -164,7 +158,7 @@ class Window:
         self._seen = now
         self.talk.read(now)
         self._show()
-        self._run(self._kept())
+        LOOP.spawn(self._kept())
 
     def _set(self, content: dict[str, Any]) -> None:
         self.talk.system = str(content.get("system") or "").strip()
@@ -172,7 +166,7 @@ class Window:
         self._reply(content, "settings")
 
     def _seek(self, _: dict[str, Any]) -> None:
-        self._run(self._look())
+        LOOP.spawn(self._look())
 
     async def _look(self) -> None:
         """Ask all deployments for their capabilities."""
@@ -214,8 +208,8 @@ class Window:
         self.talk.truncate(at)
         self.talk.turns.append(turn)
         self._send("turn", replaces=at, turn=self._entry(turn), state="working")
-        self._answering = self._run(self._answer(turn))
-        self._run(self._kept())
+        self._answering = LOOP.spawn(self._answer(turn))
+        LOOP.spawn(self._kept())
 
     async def _answer(self, turn: Turn) -> None:
         exchange: Exchange | None = None

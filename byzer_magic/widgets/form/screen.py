@@ -6,12 +6,12 @@ actions of the buttons. A secret is sent here with one button only, and is kept 
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import os
 import queue
 import threading
 from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from byzer_magic.commands.spec import FormSpec
@@ -83,7 +83,7 @@ class Form:
         self._controller = controller
         self._jobs = Jobs(context.manager, self._report)
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        self._work: Any = None
+        self._work: Future[None] | None = None
         self.ended = threading.Event()
         """Set while no action runs."""
         self.ended.set()
@@ -115,7 +115,7 @@ class Form:
 
     def _cancel(self) -> None:
         if self._work is not None:
-            LOOP.start().call_soon_threadsafe(self._work.cancel)
+            self._work.cancel()
 
     def _hear(self, message: Message, _: Sequence[bytes]) -> None:
         """Take a message of the page; must return at once."""
@@ -209,12 +209,9 @@ class Form:
             finally:
                 self.ended.set()
 
-        def start() -> None:
-            self._work = asyncio.get_running_loop().create_task(run())
-            if self._closed:
-                self._work.cancel()
-
-        LOOP.start().call_soon_threadsafe(start)
+        self._work = LOOP.spawn(run())
+        if self._closed:
+            self._work.cancel()
 
     def _report(self, status: Status) -> None:
         self._status = status

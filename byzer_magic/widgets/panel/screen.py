@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -100,7 +101,7 @@ class Panel:
         self._members: set[str] = set()
         """The deployments that the snapshot has."""
         self._first = threading.Event()
-        self._work: Any = None
+        self._work: Future[None] | None = None
         self._page = self._open_page()
         mount = (
             self._page.mount(table.STYLES, _("Deployments, live while their notebook runs"))
@@ -125,7 +126,7 @@ class Panel:
 
     def start(self) -> None:
         """Follow the deployments; return when the first numbers are there."""
-        self._work = asyncio.run_coroutine_threadsafe(self._live(), LOOP.start())
+        self._work = LOOP.spawn(self._live())
         self._first.wait(FIRST_SECONDS)
 
     def close(self) -> None:

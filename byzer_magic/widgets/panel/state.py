@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import Any
 
 from byzer_magic.client.manager import Manager
@@ -12,6 +13,7 @@ from byzer_magic.errors import ByzerError
 from byzer_magic.rendering.deployments import table
 from byzer_magic.rendering.deployments.cells import STALE_SECONDS
 from byzer_magic.rendering.deployments.history import History
+from byzer_magic.runtime.loop import LOOP
 from byzer_magic.stat import Fleet, ModelStat
 
 REFILL_SECONDS = 10.0
@@ -30,7 +32,7 @@ class PanelState:
         self._manager = manager
         self._histories: dict[str, History] = {}
         self._fetching = asyncio.Semaphore(FETCHES)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[Future[None]] = set()
         self._refilled = 0.0
 
     def take(self, found: Fleet) -> None:
@@ -70,13 +72,13 @@ class PanelState:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine in the background; it ends with the panel."""
-        task = asyncio.get_running_loop().create_task(work)
+        task = LOOP.spawn(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
         """End the background tasks."""
-        for task in self._tasks:
+        for task in list(self._tasks):  # a cancelled one leaves the set
             task.cancel()
 
     def _fetch(self, alias: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -114,3 +116,24 @@ def test_loop_spawn_logs_an_exception(loop: Loop, caplog: pytest.LogCaptureFixtu
         future.add_done_callback(lambda _: logged.set())  # after the callback that logs
         assert logged.wait(5)
     assert "no such field" in caplog.text
+
+
+def test_loop_spawn_keeps_a_coroutine_that_nobody_else_holds(loop: Loop) -> None:
+    waiting = threading.Event()
+    ended = threading.Event()
+    wakes: list[weakref.ref[asyncio.Event]] = []
+
+    async def wait() -> None:
+        wake = asyncio.Event()
+        wakes.append(weakref.ref(wake))
+        asyncio.get_running_loop().call_soon(waiting.set)  # after this coroutine has begun to wait
+        await wake.wait()
+        ended.set()
+
+    loop.spawn(wait())
+    assert waiting.wait(5)
+    gc.collect()
+    kept = wakes[0]()
+    assert kept is not None
+    loop.start().call_soon_threadsafe(kept.set)
+    assert ended.wait(5)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from byzer_magic.widgets.panel.state import PanelState
 from tests.fleets import NotingManager, fleet, model
 
@@ -30,3 +32,16 @@ async def test_state_fetches_nothing_without_ray() -> None:
     state.take(fleet(model("b"), age=10))
     await asyncio.sleep(0.1)
     assert manager.asked == []
+
+
+async def test_state_logs_the_failure_of_a_background_task(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise ValueError("no such field")
+
+    state = PanelState(NotingManager())  # type: ignore[arg-type]
+    with caplog.at_level("ERROR", logger="byzer_magic"):
+        state.spawn(fail())
+        while not caplog.text:
+            await asyncio.sleep(0.01)
+    assert "no such field" in caplog.text
+    state.close()
