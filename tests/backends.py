@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
+import pytest
+
+from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Backend, Setup, typed_params
-from byzer_magic.types import ChatChunk, ChatRequest, Message
+from byzer_magic.errors import ByzerError
+from byzer_magic.types import AudioChunk, ChatChunk, ChatRequest, Message, SpeakRequest
+
+T = TypeVar("T")
 
 
 def setup_of(kind: type[Backend], params: Mapping[str, str], **more: Any) -> Setup:
@@ -38,6 +46,52 @@ async def collect(backend: Any, request: ChatRequest) -> list[ChatChunk]:
 def text_of(chunks: list[ChatChunk]) -> str:
     """Return the text of an answer."""
     return "".join(chunk.text for chunk in chunks)
+
+
+async def speak(backend: Any, text: str, **options: Any) -> list[AudioChunk]:
+    """Return all chunks of a text's audio."""
+    return [chunk async for chunk in backend.speak(SpeakRequest(text=text, options=options))]
+
+
+async def audio_of(backend: Any, text: str, **options: Any) -> bytes:
+    """Return a text's audio."""
+    return b"".join(chunk.data for chunk in await speak(backend, text, **options))
+
+
+async def failure(backend: Any, text: str, *, stream: bool = True, **options: Any) -> ByzerError:
+    """Return the error that a chat ends with."""
+    return await _error_of(collect(backend, ask(text, stream=stream, **options)))
+
+
+async def speak_failure(backend: Any, text: str, **options: Any) -> ByzerError:
+    """Return the error that speaking a text ends with."""
+    return await _error_of(speak(backend, text, **options))
+
+
+async def _error_of(work: Coroutine[Any, Any, Any]) -> ByzerError:
+    """Return the error that a request ends with; it must survive both ways out of the process."""
+    with pytest.raises(ByzerError) as caught:
+        await work
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None, "the chain behind an error may quote the key"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    again = errors.from_wire(msgspec.msgpack.decode(msgspec.msgpack.encode(errors.to_wire(error))))
+    assert (type(again), again.details) == (type(error), error.details)
+    assert "\n" not in error.message
+    assert error.hint
+    return error
+
+
+async def until_error(items: AsyncIterator[T]) -> tuple[list[T], ByzerError]:
+    """Return what a response yields before its error, and that error."""
+    seen: list[T] = []
+    try:
+        async for item in items:
+            seen.append(item)  # noqa: PERF401 - the list must keep what came before the error
+    except ByzerError as err:
+        return seen, err
+    raise AssertionError("the response is complete")
 
 
 async def closing_stops_it(backend: Any, request: ChatRequest) -> None:

@@ -18,9 +18,9 @@ from byzer_magic.backends.base import typed_params
 from byzer_magic.backends.saas import azure
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import AudioChunk, SpeakRequest
-from tests.backends import opened, setup_of
+from tests.backends import audio_of, opened, setup_of, speak, speak_failure, until_error
 from tests.servers import audio_files
-from tests.servers.process import Process, free_port, own
+from tests.servers.process import Process, free_port, gone_after, last, own
 
 HARD = "你好 🙂 a\u2028b <b>&amp; \"quoted\" 'too' ]]> 世界"
 
@@ -41,25 +41,6 @@ async def backend(server: Process, key: str) -> AsyncIterator[Any]:
     backend = await connect(server.url, key)
     yield backend
     await backend.close()
-
-
-async def speak(backend: Any, text: str, **options: Any) -> list[AudioChunk]:
-    return [chunk async for chunk in backend.speak(SpeakRequest(text=text, options=options))]
-
-
-async def audio_of(backend: Any, text: str, **options: Any) -> bytes:
-    return b"".join(chunk.data for chunk in await speak(backend, text, **options))
-
-
-async def failure(backend: Any, text: str, **options: Any) -> errors.ByzerError:
-    with pytest.raises(errors.ByzerError) as caught:
-        await speak(backend, text, **options)
-    assert caught.value.__cause__ is None
-    return caught.value
-
-
-def last(server: Process) -> Any:
-    return server.get("/journal")[-1]
 
 
 # ---- audio
@@ -167,7 +148,7 @@ async def test_default_voice_sets_language(server: Process, backend: Any) -> Non
 
 
 async def test_option_values_are_escaped(server: Process, backend: Any) -> None:
-    error = await failure(backend, "Hi", voice='x"/><voice name="zh-CN-XiaoxiaoNeural')
+    error = await speak_failure(backend, "Hi", voice='x"/><voice name="zh-CN-XiaoxiaoNeural')
     assert type(error) is errors.BadRequest
     assert last(server)["why"] == "unknown voice"
 
@@ -197,14 +178,14 @@ async def test_text_that_only_begins_like_ssml_is_escaped(server: Process, backe
     ],
 )
 async def test_invalid_options_raise_bad_request(backend: Any, options: dict[str, Any], words: str) -> None:
-    error = await failure(backend, "Hi", **options)
+    error = await speak_failure(backend, "Hi", **options)
     assert type(error) is errors.BadRequest
     assert words in error.message
     assert error.hint
 
 
 async def test_empty_text_raises_bad_request(backend: Any) -> None:
-    assert "text to speak is empty" in (await failure(backend, " \x00\n")).message
+    assert "text to speak is empty" in (await speak_failure(backend, " \x00\n")).message
 
 
 # ---- failures
@@ -232,7 +213,7 @@ REFUSALS = [
 async def test_error_responses_become_our_errors(
     backend: Any, key: str, text: str, kind: type[Exception], words: str
 ) -> None:
-    error = await failure(backend, text)
+    error = await speak_failure(backend, text)
     assert type(error) is kind
     assert words in error.message
     assert error.hint
@@ -240,28 +221,23 @@ async def test_error_responses_become_our_errors(
 
 
 async def test_error_details_have_status_retry_after_and_request_id(backend: Any) -> None:
-    error = await failure(backend, "fault:429 retry_after=3")
+    error = await speak_failure(backend, "fault:429 retry_after=3")
     assert {"status": 429, "retry_after": 3.0, "request_id": "r-1"}.items() <= error.details.items()
 
 
 @pytest.mark.parametrize("fault", ["truncate", "reset"])
 async def test_stream_keeps_audio_before_an_error(backend: Any, fault: str) -> None:
-    seen: list[bytes] = []
-
-    async def read() -> None:
-        async for chunk in backend.speak(SpeakRequest(text=f"fault:{fault} some words")):
-            seen.append(chunk.data)  # noqa: PERF401 - the list must keep what came before the error
-
-    with pytest.raises(errors.ProviderUnavailable, match="connection closed"):
-        await read()
-    complete = audio_files.mp3(f"fault:{fault} some words")
-    assert b"".join(seen) == complete[: len(b"".join(seen))] != b""
+    seen, error = await until_error(backend.speak(SpeakRequest(text=f"fault:{fault} some words")))
+    assert type(error) is errors.ProviderUnavailable
+    assert "connection closed" in error.message
+    heard = b"".join(chunk.data for chunk in seen)
+    assert heard == audio_files.mp3(f"fault:{fault} some words")[: len(heard)] != b""
 
 
 async def test_wrong_key_hint_names_the_region(server: Process) -> None:
     wrong = "azure-wrong-abcdefgh0123456789"
     backend = await connect(server.url, wrong)
-    error = await failure(backend, "Hi")
+    error = await speak_failure(backend, "Hi")
     assert type(error) is errors.AuthenticationFailed
     assert "region" in error.hint
     assert wrong[:8] not in f"{error} {error.details}"
@@ -270,15 +246,15 @@ async def test_wrong_key_hint_names_the_region(server: Process) -> None:
 
 async def test_timeout_raises_deadline_exceeded(server: Process, key: str) -> None:
     backend = await connect(server.url, key, timeout="0.3")
-    assert type(await failure(backend, "fault:silence")) is errors.DeadlineExceeded
-    assert type(await failure(backend, "fault:hang some words")) is errors.DeadlineExceeded
+    assert type(await speak_failure(backend, "fault:silence")) is errors.DeadlineExceeded
+    assert type(await speak_failure(backend, "fault:hang some words")) is errors.DeadlineExceeded
     await backend.close()
 
 
 async def test_closed_port_raises_provider_unavailable(key: str) -> None:
     port = free_port()
     backend = await connect(f"http://127.0.0.1:{port}", key)
-    error = await failure(backend, "Hi")
+    error = await speak_failure(backend, "Hi")
     assert f"Cannot connect to http://127.0.0.1:{port}/cognitiveservices/v1" in error.message
     await backend.close()
 
@@ -288,10 +264,7 @@ async def test_closing_closes_the_connection(server: Process, backend: Any) -> N
     assert (await anext(answer)).data
     started = time.time()
     await answer.aclose()
-    while "gone" not in last(server):
-        assert time.time() - started < 2
-        await asyncio.sleep(0.01)
-    assert last(server)["gone"] - started < 0.1
+    assert await gone_after(server, started) < 0.1
 
 
 # ---- settings

@@ -11,17 +11,13 @@ from byzer_magic import errors
 from byzer_magic.types import EmbedRequest
 from tests.backends import ask, collect, opened, text_of
 from tests.conftest import KEY
-from tests.servers.process import Process, openai_api
+from tests.servers.process import Process, last, openai_api
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Process]:
     with openai_api(KEY) as process:
         yield process
-
-
-def last(server: Process) -> Any:
-    return server.get("/journal")[-1]
 
 
 async def connect(server: Process, **params: str) -> Any:

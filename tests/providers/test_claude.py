@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -14,8 +13,8 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends.http import sse
 from byzer_magic.types import ChatRequest, Media, Message, Usage
-from tests.backends import ask, collect, opened, text_of
-from tests.servers.process import Process, own
+from tests.backends import ask, collect, opened, text_of, until_error
+from tests.servers.process import Process, gone_after, last, own
 
 GONE_SECONDS = 1.0
 """How late the server may notice that a client has left: the goal is 0.1 s, on a machine that does nothing else."""
@@ -39,10 +38,6 @@ async def backend(server: Process, key: str) -> AsyncIterator[Any]:
     backend = await connect(server.url, key)
     yield backend
     await backend.close()
-
-
-def last(server: Process) -> Any:
-    return server.get("/journal")[-1]
 
 
 async def test_stream_ends_with_finish_and_usage(backend: Any) -> None:
@@ -226,11 +221,10 @@ async def test_connection_reset_after_message_stop_is_ignored(backend: Any, monk
 
 
 async def test_overload_inside_a_stream_keeps_text(backend: Any) -> None:
-    seen: list[str] = []
-    with pytest.raises(errors.ProviderUnavailable, match=r"\(529\): Overloaded"):
-        async for chunk in backend.chat(ask("fault:overloaded some words")):
-            seen.append(chunk.text)  # noqa: PERF401 - the list must keep what came before the error
-    assert seen == ["Echo:", " some"]
+    seen, error = await until_error(backend.chat(ask("fault:overloaded some words")))
+    assert type(error) is errors.ProviderUnavailable
+    assert "(529): Overloaded" in error.message
+    assert [chunk.text for chunk in seen] == ["Echo:", " some"]
 
 
 async def test_closing_closes_the_connection(backend: Any, server: Process) -> None:
@@ -238,12 +232,7 @@ async def test_closing_closes_the_connection(backend: Any, server: Process) -> N
         async for _ in chunks:
             break
         left = time.time()
-    for _ in range(100):
-        if gone := last(server).get("gone"):
-            assert gone - left < GONE_SECONDS
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("the server still has its client")
+    assert await gone_after(server, left) < GONE_SECONDS
 
 
 async def test_aimock_chat(aimock: Process, key: str) -> None:

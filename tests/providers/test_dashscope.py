@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 import struct
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,8 +15,8 @@ from byzer_magic.backends import registry
 from byzer_magic.backends.dashscope import schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Media, Message, RerankRequest, Usage
-from tests.backends import ask, collect, opened, setup_of, text_of
-from tests.servers.process import Process, free_port, own
+from tests.backends import ask, collect, failure, opened, setup_of, text_of, until_error
+from tests.servers.process import Process, free_port, gone_after, last, own
 
 PNG = Media("image/png", b"\x89PNG")
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -41,10 +39,6 @@ async def backend(server: Process, key: str) -> AsyncIterator[Any]:
     backend = await connect(server.url, key)
     yield backend
     await backend.close()
-
-
-def last(server: Process) -> Any:
-    return server.get("/journal")[-1]
 
 
 # ---- chat
@@ -166,8 +160,7 @@ async def test_closing_closes_the_connection(server: Process, backend: Any) -> N
         async for _ in chunks:
             break
         closed = time.time()
-    await asyncio.sleep(0.2)
-    assert last(server)["gone"] - closed < 0.1
+    assert await gone_after(server, closed) < 0.1
 
 
 # ---- images
@@ -296,15 +289,6 @@ async def test_rerank_orders_documents(server: Process, key: str) -> None:
 # ---- failures
 
 
-async def failure(backend: Any, text: str, *, stream: bool = True, **options: Any) -> errors.ByzerError:
-    with pytest.raises(errors.ByzerError) as caught:
-        await collect(backend, ask(text, stream=stream, **options))
-    error = caught.value
-    assert error.__cause__ is None
-    assert error.__suppress_context__ or error.__context__ is None, "the chain behind an error may quote the key"
-    return error
-
-
 REFUSALS = [
     ("fault:401", errors.AuthenticationFailed, "invalid API key (401): Invalid API-key provided."),
     ("fault:403", errors.AuthenticationFailed, "denied (403): Access denied."),
@@ -345,15 +329,10 @@ IN_STREAM = [
 
 @pytest.mark.parametrize(("text", "kind", "words"), IN_STREAM, ids=[row[0] for row in IN_STREAM])
 async def test_stream_keeps_text_before_an_error(backend: Any, text: str, kind: type[Exception], words: str) -> None:
-    seen: list[str] = []
-
-    async def read() -> None:
-        async for chunk in backend.chat(ask(text + " some words that were said")):
-            seen.append(chunk.text)  # noqa: PERF401 - the list must keep what came before the error
-
-    with pytest.raises(kind, match=re.escape(words)):
-        await read()
-    assert seen == ["Echo: ", "some "], "what came before the fault is passed on"
+    seen, error = await until_error(backend.chat(ask(text + " some words that were said")))
+    assert type(error) is kind
+    assert words in error.message
+    assert [chunk.text for chunk in seen] == ["Echo: ", "some "], "what came before the fault is passed on"
 
 
 @pytest.mark.parametrize("capability", ["embed", "rerank"])

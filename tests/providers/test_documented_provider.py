@@ -13,7 +13,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.types import Usage
-from tests.backends import ask, collect, opened, text_of
+from tests.backends import ask, collect, opened, text_of, until_error
 from tests.conftest import KEY
 from tests.servers import process
 
@@ -51,12 +51,10 @@ async def test_documented_provider_answers_with_finish_and_usage(backend: Any, s
 async def test_documented_provider_raises_errors_of_single_lines(
     backend: Any, fault: str, kind: type[Exception], words: str
 ) -> None:
-    seen: list[str] = []
-    with pytest.raises(kind) as caught:
-        async for chunk in backend.chat(ask(f"fault:{fault} some words")):
-            seen.append(chunk.text)  # noqa: PERF401 - the list must keep what came before the error
-    assert words in str(caught.value)
-    assert seen == ["Echo: "]
+    seen, error = await until_error(backend.chat(ask(f"fault:{fault} some words")))
+    assert type(error) is kind
+    assert words in error.message
+    assert text_of(seen) == "Echo: "
 
 
 async def test_documented_provider_disconnects_when_closed(backend: Any, server: process.Process) -> None:

@@ -18,8 +18,8 @@ from byzer_magic.backends.base import typed_params
 from byzer_magic.backends.saas.ollama import backend as ollama, schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Media, Message, Usage
-from tests.backends import ask, collect, opened, setup_of, text_of
-from tests.servers.process import Process, free_port, own
+from tests.backends import ask, collect, failure, opened, setup_of, text_of, until_error
+from tests.servers.process import Process, free_port, gone_after, last, own
 
 OLLAMA = registry.find("saas/ollama")
 MODEL = "llama3:70b-instruct-q4_0"
@@ -44,10 +44,6 @@ async def backend(server: Process, key: str) -> AsyncIterator[Any]:
     backend = await connect(server.url, key)
     yield backend
     await backend.close()
-
-
-def last(server: Process) -> Any:
-    return server.get("/journal")[-1]
 
 
 # ---- chat
@@ -249,16 +245,6 @@ async def test_embed_with_missing_vectors_is_unreadable(
 # ---- faults
 
 
-async def failure(backend: Any, text: str, *, stream: bool = True, **options: Any) -> errors.ByzerError:
-    with pytest.raises(errors.ByzerError) as caught:
-        await collect(backend, ask(text, stream=stream, **options))
-    error = caught.value
-    assert error.__cause__ is None
-    assert error.__suppress_context__ or error.__context__ is None, "the chain behind an error may quote the key"
-    assert error.hint
-    return error
-
-
 REFUSALS = [
     ("fault:401", errors.AuthenticationFailed, "invalid API key (401): unauthorized"),
     ("fault:403", errors.AuthenticationFailed, "denied (403)"),
@@ -298,16 +284,11 @@ IN_STREAM = [
 async def test_stream_keeps_text_before_an_error(
     backend: Any, key: str, text: str, kind: type[Exception], words: str
 ) -> None:
-    seen: list[str] = []
-
-    async def read() -> None:
-        async for chunk in backend.chat(ask(text + " some words that were said")):
-            seen.append(chunk.text)  # noqa: PERF401 - the list must keep what came before the error
-
-    with pytest.raises(kind, match=re.escape(words)) as caught:
-        await read()
-    assert seen == ["Echo: ", "some "], "what came before the fault is passed on"
-    assert key not in f"{caught.value!r} {caught.value}"
+    seen, error = await until_error(backend.chat(ask(text + " some words that were said")))
+    assert type(error) is kind
+    assert words in error.message
+    assert [chunk.text for chunk in seen] == ["Echo: ", "some "], "what came before the fault is passed on"
+    assert key not in f"{error!r} {error}"
 
 
 async def test_missing_model_hint_names_ollama_pull(backend: Any) -> None:
@@ -372,21 +353,6 @@ async def test_closing_closes_the_connection(backend: Any, server: Process) -> N
         assert (await anext(chunks)).text == "Echo: "
         since = time.time()
     assert await gone_after(server, since) < 0.5
-
-
-async def gone_after(server: Process, since: float) -> float:
-    """Return the seconds until the server saw its client go."""
-    for _ in range(50):
-        if gone := last_gone(server):
-            return max(0.0, gone - since)
-        await asyncio.sleep(0.02)
-    raise AssertionError("the connection stayed open")
-
-
-def last_gone(server: Process) -> float | None:
-    found = [entry for entry in server.get("/journal") if entry["path"].startswith("/api/")]
-    gone: float | None = found[-1].get("gone")
-    return gone
 
 
 # ---- aimock

@@ -15,7 +15,7 @@ from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.types import ChatRequest, Message, Usage
 from tests.backends import ask, collect, opened, setup_of, text_of
-from tests.servers.process import Process
+from tests.servers.process import Process, gone_after, last
 
 OPENAI = registry.find("saas/openai")
 
@@ -31,20 +31,6 @@ async def backend(provider: Process, key: str) -> AsyncIterator[Any]:
     backend = await opened("saas/openai", params)
     yield backend
     await backend.close()
-
-
-def last(provider: Process) -> dict[str, Any]:
-    entry: dict[str, Any] = provider.get("/journal")[-1]
-    return entry
-
-
-async def gone_after(provider: Process, since: float) -> float:
-    """Return the seconds from `since` until the server noticed that its client has gone."""
-    while time.time() < since + 3:
-        if gone := last(provider).get("gone"):
-            return float(gone) - since
-        await asyncio.sleep(0.02)
-    raise AssertionError("the server still has its client")
 
 
 async def test_stream_ends_with_finish_and_usage(backend: Any) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
-import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
 import pytest
 
 from byzer_magic import errors
-from tests.backends import ask, collect, opened
+from tests.backends import ask, collect, failure, opened, until_error
 from tests.servers.process import Process, free_port
 
 
@@ -27,20 +24,6 @@ async def backend(provider: Process, key: str) -> AsyncIterator[Any]:
     backend = await connect(provider.url, key)
     yield backend
     await backend.close()
-
-
-async def failure(backend: Any, text: str, *, stream: bool = True, **options: Any) -> errors.ByzerError:
-    """Return the error that a request ends with; it must survive both ways out of the process."""
-    with pytest.raises(errors.ByzerError) as caught:
-        await collect(backend, ask(text, stream=stream, **options))
-    error = caught.value
-    assert error.__cause__ is None
-    assert error.__suppress_context__ or error.__context__ is None, "the chain behind an error may quote the key"
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)
-    again = errors.from_wire(msgspec.msgpack.decode(msgspec.msgpack.encode(errors.to_wire(error))))
-    assert (type(again), again.details) == (type(error), error.details)
-    assert "\n" not in error.message
-    return error
 
 
 REFUSALS = [
@@ -95,15 +78,10 @@ IN_STREAM = [
 
 @pytest.mark.parametrize(("text", "kind", "words"), IN_STREAM, ids=[row[0] for row in IN_STREAM])
 async def test_stream_keeps_text_before_an_error(backend: Any, text: str, kind: type[Exception], words: str) -> None:
-    seen: list[str] = []
-
-    async def read() -> None:
-        async for chunk in backend.chat(ask(text + " some words that were said")):
-            seen.append(chunk.text)  # noqa: PERF401 - the list must keep what came before the error
-
-    with pytest.raises(kind, match=re.escape(words)):
-        await read()
-    assert seen == ["Echo:", " some"], "what came before the fault is passed on"
+    seen, error = await until_error(backend.chat(ask(text + " some words that were said")))
+    assert type(error) is kind
+    assert words in error.message
+    assert [chunk.text for chunk in seen] == ["Echo:", " some"], "what came before the fault is passed on"
 
 
 async def test_error_body_with_status_200_raises(backend: Any) -> None:

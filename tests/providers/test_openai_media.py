@@ -31,7 +31,7 @@ from byzer_magic.types import (
 from tests.backends import opened
 from tests.conftest import KEY
 from tests.servers.audio_files import wav
-from tests.servers.process import Process, openai_api
+from tests.servers.process import Process, last, openai_api
 
 PNG = b"\x89PNG\r\n\x1a\n1234"
 WAV = wav("a second or so of a tone, to be written down", 16000)
@@ -77,10 +77,6 @@ async def models(server: Process) -> AsyncIterator[Models]:
     yield found
     for backend in found.open.values():
         await backend.close()
-
-
-def last(server: Process) -> Any:
-    return server.get("/journal")[-1]
 
 
 # ---- texts

@@ -17,10 +17,10 @@ from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import typed_params
 from byzer_magic.capabilities import Capability
-from byzer_magic.types import AudioChunk, SpeakRequest
-from tests.backends import opened, setup_of
+from byzer_magic.types import SpeakRequest
+from tests.backends import audio_of, opened, setup_of, speak, speak_failure, until_error
 from tests.servers import audio_files
-from tests.servers.process import Process, free_port, own
+from tests.servers.process import Process, free_port, gone_after, last, own
 
 APP = "6503259792"
 HARD = '你好 🙂 a\u2028b "quoted" <b>&amp; 世界'
@@ -45,25 +45,6 @@ async def backend(server: Process, key: str, api: str) -> AsyncIterator[Any]:
     backend = await connect(server.url, key, MODELS[api])
     yield backend
     await backend.close()
-
-
-async def speak(backend: Any, text: str, **options: Any) -> list[AudioChunk]:
-    return [chunk async for chunk in backend.speak(SpeakRequest(text=text, options=options))]
-
-
-async def audio_of(backend: Any, text: str, **options: Any) -> bytes:
-    return b"".join(chunk.data for chunk in await speak(backend, text, **options))
-
-
-async def failure(backend: Any, text: str, **options: Any) -> errors.ByzerError:
-    with pytest.raises(errors.ByzerError) as caught:
-        await speak(backend, text, **options)
-    assert caught.value.__cause__ is None
-    return caught.value
-
-
-def last(server: Process) -> Any:
-    return server.get("/journal")[-1]
 
 
 def spoken_text(entry: Any) -> str:
@@ -258,7 +239,7 @@ async def test_ssml_is_sent_unchanged(server: Process, backend: Any, api: str) -
     ],
 )
 async def test_invalid_options_raise_bad_request(backend: Any, api: str, options: dict[str, Any], words: str) -> None:
-    error = await failure(backend, "Hi", **options)
+    error = await speak_failure(backend, "Hi", **options)
     assert type(error) is errors.BadRequest
     assert words in error.message
     assert error.hint
@@ -266,18 +247,20 @@ async def test_invalid_options_raise_bad_request(backend: Any, api: str, options
 
 @pytest.mark.parametrize("api", ["v1"])
 async def test_instructions_are_rejected_by_v1(backend: Any) -> None:
-    assert "v1 API does not accept instructions" in (await failure(backend, "Hi", instructions="Be merry.")).message
+    assert (
+        "v1 API does not accept instructions" in (await speak_failure(backend, "Hi", instructions="Be merry.")).message
+    )
 
 
 async def test_cloned_voices_have_no_default(server: Process, key: str) -> None:
     backend = await connect(server.url, key, "seed-icl-2.0")
-    assert "seed-icl-2.0 has no default voice" in (await failure(backend, "Hi")).message
+    assert "seed-icl-2.0 has no default voice" in (await speak_failure(backend, "Hi")).message
     await backend.close()
 
 
 @BOTH
 async def test_empty_text_raises_bad_request(backend: Any, api: str) -> None:
-    assert "text to speak is empty" in (await failure(backend, " \n")).message
+    assert "text to speak is empty" in (await speak_failure(backend, " \n")).message
 
 
 # ---- failures
@@ -305,7 +288,7 @@ REFUSALS = [
 async def test_error_responses_become_our_errors(
     backend: Any, key: str, api: str, text: str, kind: type[Exception], words: str, status: int | None
 ) -> None:
-    error = await failure(backend, text)
+    error = await speak_failure(backend, text)
     assert type(error) is kind
     assert words in error.message
     assert error.hint
@@ -315,19 +298,19 @@ async def test_error_responses_become_our_errors(
 
 @BOTH
 async def test_exceeded_quota_is_final(backend: Any, api: str) -> None:
-    assert (await failure(backend, "fault:quota")).details["final"] is True
-    assert "final" not in (await failure(backend, "fault:429")).details
+    assert (await speak_failure(backend, "fault:quota")).details["final"] is True
+    assert "final" not in (await speak_failure(backend, "fault:429")).details
 
 
 @pytest.mark.parametrize("api", ["v1"])
 async def test_v1_error_details_have_logid_and_code(backend: Any) -> None:
-    error = await failure(backend, "fault:429")
+    error = await speak_failure(backend, "fault:429")
     assert {"request_id": "l-1", "provider_code": "3003"}.items() <= error.details.items()
 
 
 @pytest.mark.parametrize("api", ["v3"])
 async def test_voice_of_another_resource_raises_model_not_found(backend: Any) -> None:
-    error = await failure(backend, "Hi", voice="zh_female_shuangkuaisisi_moon_bigtts")
+    error = await speak_failure(backend, "Hi", voice="zh_female_shuangkuaisisi_moon_bigtts")
     assert type(error) is errors.ModelNotFound
     assert "saas.voice" in error.hint
 
@@ -343,22 +326,19 @@ IN_STREAM = [
 @pytest.mark.parametrize("api", ["v3"])
 @pytest.mark.parametrize(("text", "kind", "words"), IN_STREAM, ids=[row[0] for row in IN_STREAM])
 async def test_stream_keeps_audio_before_an_error(backend: Any, text: str, kind: type[Exception], words: str) -> None:
-    seen: list[bytes] = []
-
-    async def read() -> None:
-        async for chunk in backend.speak(SpeakRequest(text=text + " some words")):
-            seen.append(chunk.data)  # noqa: PERF401 - the list must keep what came before the error
-
-    with pytest.raises(kind, match=re.escape(words)):
-        await read()
-    complete = audio_files.mp3(text + " some words")
-    assert b"".join(seen) == complete[: len(b"".join(seen))] != b"", "what came before the fault is passed on"
+    seen, error = await until_error(backend.speak(SpeakRequest(text=text + " some words")))
+    assert type(error) is kind
+    assert words in error.message
+    heard = b"".join(chunk.data for chunk in seen)
+    assert heard == audio_files.mp3(text + " some words")[: len(heard)] != b"", (
+        "what came before the fault is passed on"
+    )
 
 
 @pytest.mark.parametrize("api", ["v1"])
 @pytest.mark.parametrize("fault", ["truncate", "reset", "garbage"])
 async def test_broken_v1_responses_raise_provider_unavailable(backend: Any, fault: str) -> None:
-    assert type(await failure(backend, f"fault:{fault} some words")) is errors.ProviderUnavailable
+    assert type(await speak_failure(backend, f"fault:{fault} some words")) is errors.ProviderUnavailable
 
 
 @pytest.mark.parametrize("api", ["v3"])
@@ -372,7 +352,7 @@ async def test_body_without_end_does_not_delay(backend: Any) -> None:
 async def test_wrong_key_hint_names_the_app(server: Process, api: str) -> None:
     wrong = "volc-wrong-abcdefgh0123456789"
     backend = await connect(server.url, wrong, MODELS[api])
-    error = await failure(backend, "Hi")
+    error = await speak_failure(backend, "Hi")
     assert type(error) is errors.AuthenticationFailed
     assert "saas.app_id" in error.hint
     assert wrong[:8] not in f"{error} {error.details}"
@@ -382,8 +362,8 @@ async def test_wrong_key_hint_names_the_app(server: Process, api: str) -> None:
 @BOTH
 async def test_timeout_raises_deadline_exceeded(server: Process, key: str, api: str) -> None:
     backend = await connect(server.url, key, MODELS[api], timeout="0.3")
-    assert type(await failure(backend, "fault:silence")) is errors.DeadlineExceeded
-    assert type(await failure(backend, "fault:hang some words")) is errors.DeadlineExceeded
+    assert type(await speak_failure(backend, "fault:silence")) is errors.DeadlineExceeded
+    assert type(await speak_failure(backend, "fault:hang some words")) is errors.DeadlineExceeded
     await backend.close()
 
 
@@ -391,16 +371,8 @@ async def test_timeout_raises_deadline_exceeded(server: Process, key: str, api: 
 async def test_closed_port_raises_provider_unavailable(key: str, api: str) -> None:
     port = free_port()
     backend = await connect(f"http://127.0.0.1:{port}", key, MODELS[api])
-    assert f"Cannot connect to http://127.0.0.1:{port}" in (await failure(backend, "Hi")).message
+    assert f"Cannot connect to http://127.0.0.1:{port}" in (await speak_failure(backend, "Hi")).message
     await backend.close()
-
-
-async def gone(server: Process, started: float) -> float:
-    """Return how long after `started` the server saw its client go."""
-    while "gone" not in last(server):
-        assert time.time() - started < 2
-        await asyncio.sleep(0.01)
-    return float(last(server)["gone"]) - started
 
 
 @pytest.mark.parametrize("api", ["v3"])
@@ -409,7 +381,7 @@ async def test_closing_closes_the_connection(server: Process, backend: Any) -> N
     assert (await anext(answer)).data
     started = time.time()
     await answer.aclose()
-    assert await gone(server, started) < 0.1
+    assert await gone_after(server, started) < 0.1
 
 
 @BOTH
@@ -421,7 +393,7 @@ async def test_cancelling_closes_the_connection(server: Process, backend: Any, a
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await gone(server, started) < 0.1
+    assert await gone_after(server, started) < 0.1
 
 
 # ---- settings

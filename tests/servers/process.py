@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -21,6 +22,7 @@ HERE = Path(__file__).parent
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
 STOP_SECONDS = 5.0
+GONE_SECONDS = 3.0
 LOG_LINES = 30
 
 
@@ -113,6 +115,20 @@ class Process:
             return err.code < 500
         except OSError:
             return False
+
+
+def last(server: Process) -> Any:
+    """Return what a provider of ours noted about its latest request."""
+    return server.get("/journal")[-1]
+
+
+async def gone_after(server: Process, since: float) -> float:
+    """Return how many seconds after `since` a provider of ours noticed that the client of its latest request left."""
+    while time.time() < since + GONE_SECONDS:
+        if gone := last(server).get("gone"):
+            return float(gone) - since
+        await asyncio.sleep(0.02)
+    raise AssertionError("the server still has its client")
 
 
 def openai_api(key: str = "", models: str = "") -> Process:
