@@ -68,17 +68,17 @@ available in notebooks only.""",
     providers="""\
 ## Providers with the OpenAI API
 
-Their parameters are those of `saas/openai`, below; URL and variable of the key are preset. Each is a row of
+Their parameters are those of `saas/openai`, below; the URL and the key variable are preset. Each is a row of
 `byzer_magic/backends/compatible.toml`.""",
     backends="""\
 ## Parameters of the backends
 
-Values for `--infer_params`, as `key=value` words. A name that is not in the table is an error. Where a variable is
-named, it is used when the parameter is not given.""",
+Values for `--infer_params`, as `key=value` words. A name that is not in the table is an error. Where an environment
+variable is listed, it is used when the parameter is not given.""",
     vllm="Every argument of the installed vLLM's engine is a parameter; these are the most common.",
     option_head=("option", "value", "default", "meaning"),
     param_head=("parameter", "value", "default", "meaning"),
-    provider_head=("type", "provider", "URL", "variable of the key", "note"),
+    provider_head=("type", "provider", "URL", "key variable", "note"),
     kinds={"int": "whole number", "float": "number", "bool": "true or false", "json": "JSON", "params": "key=value ...",
            "texts": "may be repeated", "text": "text"},
     no_value="no value",

@@ -46,7 +46,7 @@ def option_text(opt: Option) -> str:
 def _overview(start: str) -> str:
     rows = [(name, localized(cls.summary)) for name, cls in all_commands().items() if name.startswith(start)]
     usage = "%byzer COMMAND ... | byzerllm COMMAND ..."
-    more = "%byzer help COMMAND, byzerllm COMMAND --help"
+    more = "%byzer help COMMAND | byzerllm COMMAND --help"
     return "\n".join(
         [_("Usage: {line}", line=usage), "", _("Commands:"), *columns(rows), "", _("More: {line}", line=more)]
     )

@@ -122,14 +122,14 @@ def _from_keyring(entry: str) -> str:
     service, slash, name = entry.rpartition("/")
     if not (slash and service and name):
         raise BadParameter(
-            _("keyring:{entry} is not an entry of a keyring.", entry=entry), _("Write keyring:SERVICE/NAME.")
+            _("keyring:{entry} is not a valid keyring entry.", entry=entry), _("Write keyring:SERVICE/NAME.")
         )
     try:
         import keyring
         from keyring.errors import KeyringError
     except ImportError:
         raise MissingExtra(
-            _("keyring: requires the package keyring, which is not installed."),
+            _("keyring: needs the package keyring, which is not installed."),
             _("Run: pip install 'byzer-magic[keyring]'"),
         ) from None
     try:

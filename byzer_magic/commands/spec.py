@@ -37,7 +37,7 @@ def _request_params() -> Any:
 def _ray_address() -> Any:
     return option(
         "auto",
-        help=_("Ray cluster: host:port, or auto: the one that is running, else a local one is started"),
+        help=_("Ray cluster: host:port, or auto (the running one, else start a local one)"),
     )
 
 
@@ -178,7 +178,7 @@ class PanelSpec(Spec):
 class PlotSpec(Spec):
     """A deployment's last minutes as a figure."""
 
-    summary = _("Plot latency, throughput and cost of a deployment over the last minutes.")
+    summary = _("Plot latency, throughput and cost of a deployment over the last few minutes.")
     examples = ("plot --model gpt4o_chat", "plot --model gpt4o_chat --minutes 2")
 
     model: str = _alias()
@@ -232,7 +232,7 @@ class QuerySpec(Spec):
     model: str = _alias()
     query: str | None = option(None, help=_("the prompt"))
     output_file: str | None = option(
-        None, help=_("write the response to this file: text, audio, image or JSON"), complete="path"
+        None, help=_("write the result to this file: text, audio, image or JSON"), complete="path"
     )
     image: tuple[str, ...] = _images(_("image to send or to edit: path or URL; may be repeated"))
     audio: str | None = option(None, help=_("audio to transcribe: path"), complete="path")
@@ -379,7 +379,7 @@ class ChatSpec(Spec):
     )
 
     model: str = option(
-        help=_("alias of the deployment; several, separated by commas, respond side by side"),
+        help=_("alias of the deployment; several aliases, separated by commas, respond side by side"),
         complete="alias", positional=True,
     )  # fmt: skip
     query: str | None = option(None, help=_("the prompt, when it is not in the cell"), positional=True)
@@ -394,12 +394,12 @@ class ChatSpec(Spec):
     session: str | None = option(None, help=_("keep the conversation under this name"))
     reset: bool = option(default=False, help=_("start the session again"), kind="bool")
     format: str = option("markdown", help=_("how the response is shown"), choices=("markdown", "text", "json", "code"))
-    out: str | None = option(None, help=_("variable for the result (of several models: a list)"))
+    out: str | None = option(None, help=_("variable for the result (a list for several models)"))
     df: bool = option(default=False, help=_("store a pandas DataFrame in --out instead"), kind="bool")
     judge: str | None = option(
         None, help=_("deployment that compares the responses of several models"), complete="alias"
     )
-    no_stream: bool = option(default=False, help=_("show the response when it is complete"), kind="bool")
+    no_stream: bool = option(default=False, help=_("show the response only when it is complete"), kind="bool")
     timeout: float | None = option(None, help=_("seconds to wait for the complete response"), kind="float", minimum=0)
 
 

@@ -56,7 +56,7 @@ def split(text: str) -> list[str]:
     except ValueError as err:
         raise CommandError(
             _("A quote is not closed: {text}", text=_short(text)),
-            _("Close it, or put text with an apostrophe between double quotes."),
+            _("Close it, or put text with an apostrophe in double quotes."),
         ) from err
 
 
@@ -118,10 +118,8 @@ def split_block(cell: str) -> list[str]:
         elif above:
             commands[-1] += f" {line}"
         else:
-            raise CommandError(
-                _("This line does not belong to a command: {line}", line=_short(line)),
-                _("Remove the blank line before it."),
-            )
+            hint = _("Remove the blank line before it.") if commands else _("Write a command before it, e.g. deploy.")
+            raise CommandError(_("This line does not belong to a command: {line}", line=_short(line)), hint)
     for command in commands:
         split(command)
     return commands
@@ -179,7 +177,7 @@ def _check_command(line: str, *, above: bool) -> None:
     known = (*COMMANDS, "easy")
     near = suggest(line.split(maxsplit=1)[0], known)
     lost = _("If it continues the line above, end that line with \\.") if above else ""
-    every = _("A command starts with one of: {names}.", names=", ".join(known))
+    every = _("Commands: {names}.", names=", ".join(known))
     raise CommandError(_("This line is not a command: {line}", line=_short(line)), join(near, lost, every))
 
 

@@ -87,7 +87,7 @@ def _load(text: str, path: str) -> dict[str, Any]:
         mark = getattr(err, "problem_mark", None)
         problem = getattr(err, "problem", None) or str(err).splitlines()[0]
         message = (
-            _("{path} is not valid YAML in line {line}: {problem}.", path=path, line=mark.line + 1, problem=problem)
+            _("{path} is not valid YAML on line {line}: {problem}.", path=path, line=mark.line + 1, problem=problem)
             if mark
             else _("{path} is not valid YAML: {problem}.", path=path, problem=problem)
         )

@@ -59,7 +59,7 @@ class Chats:
         """
         aliases = columns.names(item.model)
         if self._reset(item, aliases) and not (prompt or "").strip():
-            self._out.say(gettext("Session {name} is reset.", name=item.session))
+            self._out.say(gettext("Session {name} was reset.", name=item.session))
             return
         self._check(item, aliases, prompt)
         text = fill((prompt or "").strip("\n"), self._shell.user_ns)
@@ -96,13 +96,13 @@ class Chats:
     @staticmethod
     def _check(item: ChatSpec, aliases: list[str], prompt: str | None) -> None:
         if not (prompt or "").strip() and not item.audio:
-            raise CommandError(_("The prompt is missing."), _("Write it below %%chat alias, or after %chat alias."))
+            raise CommandError(_("The prompt is missing."), _("Write it below %%chat ALIAS, or after %chat ALIAS."))
         if item.out and (not item.out.isidentifier() or keyword.iskeyword(item.out)):
             raise CommandError(_("--out {name!r} is not a variable name.", name=item.out))
         if item.judge and len(aliases) < 2:
             raise CommandError(_("--judge needs two or more models."), _("Example: %%chat a,b --judge c"))
         if item.audio == REC and len(aliases) > 1:
-            raise CommandError(_("--audio rec works with one model."), _("For several, pass a file."))
+            raise CommandError(_("--audio rec works with one model only."), _("For several models, pass a file."))
         if item.df:
             need_pandas()
 
@@ -134,7 +134,7 @@ class Chats:
         capabilities = manager.run(manager.capabilities(item.model))
         if "audio" not in TABLE[purpose(capabilities)].accepts:
             raise CommandError(
-                _("{alias} does not accept audio.", alias=item.model), _("Choose a model that transcribes or chats.")
+                _("{alias} does not accept audio.", alias=item.model), _("Choose a model with the transcribe or chat capability.")
             )
         sent: list[Message] = []
 
@@ -198,7 +198,7 @@ def sessions(context: Context, item: SessionsSpec) -> None:
         }
         for name, turns in context.sessions.items()
     ]
-    context.output.table(rows, gettext("There are no sessions. Start one with %%chat alias --session NAME."))
+    context.output.table(rows, gettext("There are no sessions. Start one with %%chat ALIAS --session NAME."))
 
 
 def _session(item: ChatSpec, alias: str, aliases: list[str]) -> str | None:

@@ -156,7 +156,7 @@ class Deploy:
             for item in loading[:LINES]
         ]
         more = len(loading) - LINES
-        last = Progress(what=self.model, stage=_("+ {count} workers", count=more))
+        last = Progress(what=self.model, stage=ngettext("{count} more worker", "{count} more workers", count=more))
         return [*lines, *([last] if more > 0 else [])]
 
 

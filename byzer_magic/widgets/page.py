@@ -43,7 +43,7 @@ class Page:
             self._widget = _class(script)(state={**state, "mount": self.id})
         except ImportError as err:
             raise MissingExtra(
-                _("Screens require the package anywidget, which is not installed."),
+                _("Screens need the package anywidget, which is not installed."),
                 _("Run: pip install 'byzer-magic[notebook]'"),
             ) from err
         self._widget.on_msg(lambda _widget, content, buffers: receive(content, [bytes(part) for part in buffers]))

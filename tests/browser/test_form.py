@@ -110,7 +110,7 @@ def test_form_tests_and_deploys_a_provider(opened: Callable[..., Form], provider
     assert "saas.api_key=${FORM_A_API_KEY}" in text
     form.button("Undeploy").click()
     form.button("Really undeploy form_a?").click()
-    expect(form.stage).to_have_text("form_a is undeployed.", timeout=DEPLOYED)
+    expect(form.stage).to_have_text("form_a: undeployed.", timeout=DEPLOYED)
     assert manager.run(manager.aliases()) == []
 
 

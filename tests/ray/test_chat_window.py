@@ -195,7 +195,7 @@ def test_audio_needs_a_model_that_accepts_audio(page: Page, deploy: Callable[...
     turn = page.ask("write it down", files=["f1"])
     assert turn["state"] == "failed"
     assert "does not accept audio" in "".join(turn["blocks"])
-    assert "Models that do: listen." in "".join(turn["blocks"])
+    assert "Choose a model that does: listen." in "".join(turn["blocks"])
     page.post("model", alias="listen")
     assert page.ask("", at=turn["id"])["state"] == "done"
 

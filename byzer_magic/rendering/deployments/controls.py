@@ -96,7 +96,7 @@ def _forms() -> dict[str, Markup]:
     }
     actions = (tag("button", text, type="button", data_do=name) for name, text in names.items())
     number = tag("input", type="number", name_="value", min=1, max=999, required=True)
-    drain = _("Send no new requests to {alias}? Requests in flight finish; a restart resumes service.")
+    drain = _("Stop sending new requests to {alias}? Requests in flight finish; restart it to resume.")
     undeploy = _("Undeploy {alias}? Requests in flight have 30 s to finish.")
     cancel, close = _("Cancel"), _("Close")
     log = tag("pre", class_="bz-log", tabindex=0)

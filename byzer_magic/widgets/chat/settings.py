@@ -56,4 +56,4 @@ def check(turn: Turn, capabilities: frozenset[Capability], models: Mapping[str, 
 
 def _others(capability: str, models: Mapping[str, Sequence[str]]) -> str:
     names = ", ".join(name for name, can in models.items() if capability in can)
-    return _("Models that do: {names}.", names=names) if names else ""
+    return _("Choose a model that does: {names}.", names=names) if names else ""

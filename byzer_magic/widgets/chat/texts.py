@@ -11,7 +11,7 @@ def script_texts() -> dict[str, str]:
         "title": _("Chat with {alias}"),
         "log": _("Messages"),
         "input": _("Message to {alias}"),
-        "placeholder": _("Message {alias} (Enter sends, Shift+Enter: new line)"),
+        "placeholder": _("Message {alias} (Enter: send, Shift+Enter: new line)"),
         "send": _("Send"),
         "stop": _("Stop"),
         "attach": _("Attach"),
@@ -50,7 +50,7 @@ def script_texts() -> dict[str, str]:
         "gone": _("The kernel is not responding. Run the cell again."),
         "no_images": _("{alias} does not accept images."),
         "no_audio": _("{alias} does not accept audio."),
-        "others": _("Models that do: {names}."),
+        "others": _("Choose a model that does: {names}."),
         "no_kind": _("{name} is neither an image nor an audio file."),
         "too_large": _("{name} is larger than {limit} MB. Use %%chat with --image or --audio and its path."),
     }

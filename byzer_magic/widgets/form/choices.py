@@ -60,7 +60,7 @@ def _providers() -> Iterable[Choice]:
 
 def _engines() -> Iterable[Choice]:
     engines = registry.engines()
-    yield Choice(id="auto", group=ENGINE, title=_("Local model, engine chosen by its files"), detail="custom/auto")
+    yield Choice(id="auto", group=ENGINE, title=_("Local model; the engine is chosen from its files"), detail="custom/auto")
     for name, backend in registry.local().items():
         command = backend.info.install_command
         missing = "" if engines[name].packages else _("not installed: {command}", command=command)
@@ -95,7 +95,7 @@ def find(word: str) -> str:
         return word
     if word == "custom/auto":
         return "auto"
-    other = lazy_gettext("%byzer presets lists the presets; %byzer form lets you choose.")
+    other = lazy_gettext("List the presets with %byzer presets, or choose in %byzer form.")
     hint = suggest(word, [*presets.load(), *kinds], other)
     raise UnknownKind(lazy_gettext("{name!r} is not a preset, type or engine.", name=word), hint)
 

@@ -193,7 +193,7 @@ class Controller:
         except UnknownKind as err:
             if kind == "custom/auto" and engine in (None, "auto"):
                 if not self.values.get("model_path"):
-                    found.missing["model_path"] = _("A local model needs its path, or choose one above.")
+                    found.missing["model_path"] = _("Enter the path of a local model, or choose one above.")
                 return
             found.errors.setdefault("infer_backend" if kind == "custom/auto" else "", form_checks.sentence(err))
 
@@ -259,7 +259,7 @@ class Controller:
                 if wanted > (total if free is None else free):
                     parts = {"wanted": f"{wanted:g}", "free": f"{total if free is None else free:g}"}
                     notes[key] = _(
-                        "This needs {wanted} {what}s; {free} of {total} are free.",
+                        "Not enough {what}s: {wanted} requested, {free} of {total} free.",
                         what=what,
                         total=f"{total:g}",
                         **parts,

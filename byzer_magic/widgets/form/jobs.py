@@ -114,7 +114,7 @@ class Jobs:
         async with self._failures("", ()):
             await asyncio.to_thread(self._manager.ensure, address)
             await self._manager.undeploy(UndeploySpec(model=alias))
-            self._report({"alias": alias, "state": "done", "stage": _("{alias} is undeployed.", alias=alias)})
+            self._report({"alias": alias, "state": "done", "stage": _("{alias}: undeployed.", alias=alias)})
 
     def _failures(self, alias: str, hidden: tuple[str, ...]) -> _Failures:
         return _Failures(self, alias, hidden)

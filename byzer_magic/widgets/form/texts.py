@@ -36,7 +36,7 @@ def script_texts() -> dict[str, str]:
         "key_env": _("Variables"),
         "key_ring": _("Keyring"),
         "key_missing": _("type it, or choose a source"),
-        "key_note": _("Typed keys stay in this page; they are never stored in the notebook or the command."),
+        "key_note": _("Typed keys stay on this page; they are never stored in the notebook or the command."),
         "deploy": _("Deploy"),
         "test": _("Test connection"),
         "check": _("Check the model"),

@@ -102,7 +102,7 @@ def _parsed(words: list[str]) -> DeploySpec:
         found = parser.parse(words)
     except parser.HelpRequested:
         raise CommandError(
-            _("The command only asks for help."), _("Paste a line that begins with deploy or easy deploy.")
+            _("The command only shows help."), _("Paste a line that begins with deploy or easy deploy.")
         ) from None
     except CommandError as err:
         if not (err.message.endswith("needs --model.") and words[:1] == ["deploy"]):

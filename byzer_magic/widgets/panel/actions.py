@@ -52,8 +52,8 @@ async def _run(manager: Manager, message: Mapping[str, Any]) -> AsyncIterator[Re
             cancelled = await manager.undeploy(UndeploySpec(model=alias))
             text = (
                 ngettext(
-                    "Undeployed; {count} request was aborted.",
-                    "Undeployed; {count} requests were aborted.",
+                    "Undeployed; {count} request was cancelled.",
+                    "Undeployed; {count} requests were cancelled.",
                     count=cancelled,
                 )
                 if cancelled

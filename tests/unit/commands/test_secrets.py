@@ -106,7 +106,7 @@ def test_look_up_keyring_reads_an_entry(ring: None) -> None:
     assert "keyring set open/ai you" in caught.value.hint
     with pytest.raises(errors.MissingKey, match="No keyring is available here: no keyring on this machine"):
         look_up("keyring:broken/me")
-    with pytest.raises(errors.BadParameter, match="not an entry of a keyring"):
+    with pytest.raises(errors.BadParameter, match="not a valid keyring entry"):
         look_up("keyring:me")
 
 

@@ -75,8 +75,15 @@ def test_split_block_continues_after_a_backslash_and_a_blank_line() -> None:
 
 
 def test_split_block_rejects_a_flag_after_a_blank_line() -> None:
-    with pytest.raises(CommandError, match="does not belong to a command: --model a"):
+    with pytest.raises(CommandError, match="does not belong to a command: --model a") as caught:
         split_block("stat\n\n--model a")
+    assert caught.value.hint == "Remove the blank line before it."
+
+
+def test_split_block_rejects_a_flag_without_a_command() -> None:
+    with pytest.raises(CommandError, match="does not belong to a command: --model a") as caught:
+        split_block("# a comment\n--model a")
+    assert caught.value.hint == "Write a command before it, e.g. deploy."
 
 
 def test_split_block_takes_quoted_values_of_several_lines() -> None:
@@ -92,7 +99,7 @@ def test_split_block_rejects_an_open_quote() -> None:
 def test_split_block_suggests_the_nearest_command() -> None:
     with pytest.raises(CommandError, match="not a command: deplyo --model a") as caught:
         split_block("deplyo --model a")
-    assert caught.value.hint.startswith("Did you mean deploy? A command starts with one of: deploy, undeploy")
+    assert caught.value.hint.startswith("Did you mean deploy? Commands: deploy, undeploy")
 
 
 def test_split_block_explains_a_lost_backslash() -> None:

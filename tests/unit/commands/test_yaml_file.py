@@ -72,7 +72,7 @@ def test_parse_file_turns_env_into_a_reference() -> None:
     [
         ("model: m\nnum_worker: 2", "Unknown option 'num_worker' in f.yml.", "Did you mean num_workers?"),
         ("file: g.yml", "Unknown option 'file' in f.yml.", ""),
-        ("model: m\na: b: c", "f.yml is not valid YAML in line 2", "quotes"),
+        ("model: m\na: b: c", "f.yml is not valid YAML on line 2", "quotes"),
         ("- model", "f.yml is not a mapping", "option: value"),
         ("model: [a]", "model in f.yml is a list, but takes one value.", ""),
         ("model: m\nnum_workers: two", "num_workers in f.yml is 'two', which is not a whole number.", ""),

@@ -63,7 +63,7 @@ def test_deploy_lines_limit_loading_workers() -> None:
     lines = progress.bundle(made.lines(1))["text/plain"].split("\n")
     assert len(lines) == 9
     assert lines[3] == "llama: worker 3: weights 50% · 1 s"
-    assert lines[-1] == "llama: + 4 workers"
+    assert lines[-1] == "llama: 4 more workers"
 
 
 def test_deploy_end_keeps_the_first() -> None:

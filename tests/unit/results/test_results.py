@@ -64,7 +64,7 @@ def drawing(*pictures: ImageItem) -> ImageResult:
     [
         (speech(b""), "no audio"),
         (drawing(), "no image"),
-        (drawing(ImageItem("image/png", b"x"), ImageItem(url="https://host/a.png")), "is a URL"),
+        (drawing(ImageItem("image/png", b"x"), ImageItem(url="https://host/a.png")), "a URL only"),
     ],
 )
 def test_save_without_content_overwrites_nothing(found: Any, words: str, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_controller_notes_more_cpus_than_there_are(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     form = desk({"model": "a", "infer_backend": "llama_cpp"})
     notes = form.check({"model": "a", "infer_backend": "llama_cpp", "num_workers": "3", "cpus_per_worker": "2"}, ())
-    assert "needs 6 CPUs; 4 of 4" in notes["notes"]["cpus_per_worker"]
+    assert "CPUs: 6 requested, 4 of 4" in notes["notes"]["cpus_per_worker"]
 
 
 def test_controller_has_the_settings_of_a_files_engine(gguf: Path) -> None:

@@ -67,7 +67,7 @@ def test_from_text_leaves_a_missing_alias_empty() -> None:
     [
         ("", "The text contains no command."),
         ("byzerllm stat --model a", "does not deploy anything"),
-        ("deploy --help", "only asks for help"),
+        ("deploy --help", "only shows help"),
         ("deploy --modle a", "Unknown option --modle."),
         ("hello", "not a command"),
     ],
