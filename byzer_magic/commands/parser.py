@@ -45,7 +45,9 @@ def read_text(path: str) -> str:
             _("Cannot read {path}: {reason}.", path=path, reason=err.strerror), _("Check the path after --file.")
         ) from err
     except UnicodeDecodeError as err:
-        raise CommandError(_("{path} is not UTF-8 text.", path=path), _("Save it as UTF-8, or give --file another file.")) from err
+        raise CommandError(
+            _("{path} is not UTF-8 text.", path=path), _("Save it as UTF-8, or give --file another file.")
+        ) from err
 
 
 def parse(words: Sequence[str], read_file: Callable[[str], str] = read_text) -> Spec:
@@ -191,7 +193,9 @@ def _pairs(option: str, words: Iterable[str]) -> dict[str, str]:
 
 def _pair_hint(word: str) -> str:
     if word.strip().startswith(("\\", "-", "\N{EN DASH}", "\N{EM DASH}")) or word.endswith("\\"):
-        return _("A line break may have been lost: end each line with \\ and nothing after it, and begin options with --.")
+        return _(
+            "A line break may have been lost: end each line with \\ and nothing after it, and begin options with --."
+        )
     return _("Write name=value without spaces around =, and put a value with spaces in quotes.")
 
 

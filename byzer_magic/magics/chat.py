@@ -134,7 +134,8 @@ class Chats:
         capabilities = manager.run(manager.capabilities(item.model))
         if "audio" not in TABLE[purpose(capabilities)].accepts:
             raise CommandError(
-                _("{alias} does not accept audio.", alias=item.model), _("Choose a model with the transcribe or chat capability.")
+                _("{alias} does not accept audio.", alias=item.model),
+                _("Choose a model with the transcribe or chat capability."),
             )
         sent: list[Message] = []
 

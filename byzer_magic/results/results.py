@@ -284,7 +284,8 @@ class ImageResult(Displayed, frozen=True, kw_only=True):
         for number, item in enumerate(self.pictures, 1):
             if not item.data:
                 raise CommandError(
-                    _("Image {number} was returned as a URL only: {url}", number=number, url=item.url), _("Download it from there.")
+                    _("Image {number} was returned as a URL only: {url}", number=number, url=item.url),
+                    _("Download it from there."),
                 )
         for number, item in enumerate(self.pictures, 1):
             _write(path if number == 1 else path.with_stem(f"{path.stem}-{number}"), item.data)

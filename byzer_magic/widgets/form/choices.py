@@ -60,7 +60,9 @@ def _providers() -> Iterable[Choice]:
 
 def _engines() -> Iterable[Choice]:
     engines = registry.engines()
-    yield Choice(id="auto", group=ENGINE, title=_("Local model; the engine is chosen from its files"), detail="custom/auto")
+    yield Choice(
+        id="auto", group=ENGINE, title=_("Local model; the engine is chosen from its files"), detail="custom/auto"
+    )
     for name, backend in registry.local().items():
         command = backend.info.install_command
         missing = "" if engines[name].packages else _("not installed: {command}", command=command)
