@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from byzer_magic.commands.options import Option, Spec, options_of
 from byzer_magic.commands.spec import all_commands
 from byzer_magic.errors import CommandError, suggest
-from byzer_magic.i18n import gettext as _, lazy_gettext, localized, pad, width
+from byzer_magic.i18n import gettext as _, lazy_gettext, listed, localized, pad, width
 
 _VALUES = {"text": "TEXT", "texts": "TEXT", "int": "N", "float": "X", "params": "KEY=VALUE ..."}
 
@@ -33,7 +33,7 @@ def help_text(name: str | None = None) -> str:
     if name in (None, "", "easy"):
         return _overview("easy " if name else "")
     if name not in known:
-        hint = suggest(str(name), known, lazy_gettext("Commands: {names}.", names=", ".join(known)))
+        hint = suggest(str(name), known, lazy_gettext("Commands: {names}.", names=listed(known)))
         raise CommandError(lazy_gettext("Unknown command {name}.", name=repr(name)), hint)
     return _command_help(str(name), known[str(name)])
 
@@ -94,6 +94,6 @@ def _description(opt: Option) -> str:
     elif opt.default is not None and opt.kind not in ("bool", "params", "texts"):
         notes.append(_("default: {value}", value=opt.default))
     if opt.choices:
-        notes.append(_("one of: {choices}", choices=", ".join(opt.choices)))
+        notes.append(_("one of: {choices}", choices=listed(opt.choices)))
     text = str(localized(opt.help))
     return _("{text} ({notes})", text=text, notes=_("; ").join(notes)) if notes else text

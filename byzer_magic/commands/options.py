@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
 from byzer_magic.errors import ByzerError, CommandError, suggest
-from byzer_magic.i18n import Text, lazy_gettext as _
+from byzer_magic.i18n import Text, lazy_gettext as _, listed
 
 HIDDEN = "***"
 """Shown in place of a secret."""
@@ -99,8 +99,7 @@ def convert(setting: Setting, text: str, label: str = "", error: type[ByzerError
 
 def not_a_choice(label: str, shown: str, choices: Iterable[str]) -> Text:
     """Return the message for a value that is not one of the choices."""
-    known = ", ".join(choices)
-    return _("{name} is {value}, which is not one of {choices}.", name=label, value=shown, choices=known)
+    return _("{name} is {value}, which is not one of {choices}.", name=label, value=shown, choices=listed(choices))
 
 
 def _bool(text: str) -> bool:

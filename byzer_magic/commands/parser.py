@@ -19,7 +19,7 @@ from byzer_magic.commands.options import Option, Spec, convert, options_of, visi
 from byzer_magic.commands.spec import COMMANDS, EASY_COMMANDS, ChatSpec, name_of
 from byzer_magic.commands.tokens import FLAG, ChatLine, Words, bare, quote, split, split_block
 from byzer_magic.errors import CommandError, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.log import redact
 
 __all__ = [
@@ -108,7 +108,7 @@ def _command(words: list[str]) -> tuple[type[Spec], list[str]]:
 def _lookup(word: str, commands: Mapping[str, type[Spec]], before: str, known: Iterable[str]) -> type[Spec]:
     if word in commands:
         return commands[word]
-    hint = suggest(word, known, _("Commands: {names}.", names=", ".join(known)))
+    hint = suggest(word, known, _("Commands: {names}.", names=listed(known)))
     raise CommandError(_("Unknown command {name}.", name=repr(before + word)), hint)
 
 
@@ -155,7 +155,7 @@ def _near_flag(cls: type[Spec], typed: str) -> str:
     known = [f"--{opt.name}" for opt in options_of(cls) if not opt.positional]
     if not known:
         return _("{command} takes no options.", command=name_of(cls))
-    otherwise = _("Options of {command}: {names}.", command=name_of(cls), names=", ".join(known))
+    otherwise = _("Options of {command}: {names}.", command=name_of(cls), names=listed(known))
     return suggest(f"--{typed.replace('-', '_')}", known, otherwise)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from byzer_magic.commands.options import HIDDEN, is_secret_name
 from byzer_magic.commands.spec import COMMANDS
 from byzer_magic.errors import CommandError, suggest
-from byzer_magic.i18n import join, lazy_gettext as _
+from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.log import redact
 
 FLAG = re.compile(r"--[A-Za-z][\w-]*(?:=.*)?", re.DOTALL)
@@ -177,7 +177,7 @@ def _check_command(line: str, *, above: bool) -> None:
     known = (*COMMANDS, "easy")
     near = suggest(line.split(maxsplit=1)[0], known)
     lost = _("If it continues the line above, end that line with \\.") if above else ""
-    every = _("Commands: {names}.", names=", ".join(known))
+    every = _("Commands: {names}.", names=listed(known))
     raise CommandError(_("This line is not a command: {line}", line=_short(line)), join(near, lost, every))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from byzer_magic.commands.options import Option, Spec, options_of
 from byzer_magic.commands.tokens import split
 from byzer_magic.errors import CommandError, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 
 _ENV = re.compile(r"ENV\s*(?=.*\{\{)")
 _NAME = re.compile(r"\{\{\s*(.*?)\s*\}\}")
@@ -102,7 +102,7 @@ def _load(text: str, path: str) -> dict[str, Any]:
 
 
 def _unknown(key: str, options: Mapping[str, Option], path: str) -> CommandError:
-    hint = suggest(key, options, _("Options: {names}.", names=", ".join(options)))
+    hint = suggest(key, options, _("Options: {names}.", names=listed(options)))
     return CommandError(_("Unknown option {name!r} in {path}.", name=key, path=path), hint)
 
 

@@ -15,7 +15,18 @@ Templates use `str.format` fields; a template without values is taken literally,
 """
 
 from byzer_magic.i18n.language import LANGUAGES, language, language_of, set_language, using
-from byzer_magic.i18n.text import Text, gettext, join, lazy_gettext, lazy_ngettext, localized, ngettext, pack, unpack
+from byzer_magic.i18n.text import (
+    Text,
+    gettext,
+    join,
+    lazy_gettext,
+    lazy_ngettext,
+    listed,
+    localized,
+    ngettext,
+    pack,
+    unpack,
+)
 from byzer_magic.i18n.width import pad, width
 
 __all__ = [
@@ -27,6 +38,7 @@ __all__ = [
     "language_of",
     "lazy_gettext",
     "lazy_ngettext",
+    "listed",
     "localized",
     "ngettext",
     "pack",

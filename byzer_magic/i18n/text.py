@@ -175,6 +175,16 @@ def join(*parts: str, separator: str = " ") -> Text:
     return Text(between.join(f"{{{name}}}" for name in kept), "", kept | values)
 
 
+def listed(items: Iterable[str]) -> Text:
+    """Return items as one text, separated as the reader's language does: `a, b`, in Chinese `a、b`.
+
+    Example:
+        >>> str(listed(["vllm", "llama_cpp"]))
+        'vllm, llama_cpp'
+    """
+    return join(*items, separator=lazy_gettext(", "))
+
+
 def pack(text: str) -> Any:
     """Return a text as plain data for msgpack; `unpack` restores it, templates included.
 

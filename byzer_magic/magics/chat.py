@@ -18,7 +18,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.client.requests import to_messages
 from byzer_magic.commands.spec import ChatSpec, SessionsSpec
 from byzer_magic.errors import CommandError, RequestError
-from byzer_magic.i18n import gettext, lazy_gettext as _
+from byzer_magic.i18n import gettext, lazy_gettext as _, listed
 from byzer_magic.magics import columns
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.results.comparison import Answers, need_pandas
@@ -188,7 +188,7 @@ def sessions(context: Context, item: SessionsSpec) -> None:
     if item.reset == "all":
         context.sessions.clear()
     elif item.reset is not None and context.sessions.pop(item.reset, None) is None:
-        names = ", ".join(context.sessions)
+        names = listed(context.sessions)
         hint = _("Sessions: {names}.", names=names) if names else _("There are no sessions.")
         raise CommandError(_("There is no session {name!r}.", name=item.reset), hint)
     rows = [

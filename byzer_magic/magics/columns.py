@@ -20,7 +20,7 @@ from byzer_magic.client.collect import ChatCollector
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import ByzerError, CommandError, NotDeployed, RequestError
-from byzer_magic.i18n import gettext, lazy_gettext as _
+from byzer_magic.i18n import gettext, lazy_gettext as _, listed
 from byzer_magic.magics import judge_prompts
 from byzer_magic.magics.repaint import Repainted
 from byzer_magic.rendering import progress
@@ -187,7 +187,7 @@ def judged(manager: Manager, out: Output, judge: str, prompt: str, answers: Answ
         out.say(gettext("Fewer than two models answered, so there is nothing to compare."))
         return
     answers.letters = lettered(prompt, list(texts))
-    pairs = ", ".join(f"{letter} = {alias}" for alias, letter in answers.letters.items())
+    pairs = listed(f"{letter} = {alias}" for alias, letter in answers.letters.items())
     out.say(gettext("{judge} compares: {pairs}", judge=judge, pairs=pairs))
     found = out.answer(converse(manager, judge, judge_messages(prompt, texts, answers.letters)), "markdown")
     answers.judgement = found if isinstance(found, ChatResult) else None
@@ -225,5 +225,5 @@ def _text(result: Result) -> str:
 def check_any_answered(answers: Answers) -> None:
     """Raise RequestError when no model answered."""
     if all(item.error for item in answers):
-        aliases = ", ".join(item.model for item in answers)
+        aliases = listed(item.model for item in answers)
         raise RequestError(_("None of {aliases} answered.", aliases=aliases), _("See the errors above."))

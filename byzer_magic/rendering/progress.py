@@ -9,7 +9,7 @@ from typing import Protocol
 from markupsafe import Markup
 
 from byzer_magic import types
-from byzer_magic.i18n import gettext as _, ngettext
+from byzer_magic.i18n import gettext as _, listed, ngettext
 from byzer_magic.media import describe
 from byzer_magic.rendering.markup import style, tag
 from byzer_magic.types import Event, Failed, Loading, Placed, Ready
@@ -104,7 +104,7 @@ def stage(event: Event) -> str:
             return ngettext(
                 "ready in {took} s - {count} worker, capabilities: {capabilities}",
                 "ready in {took} s - {count} workers, capabilities: {capabilities}",
-                count=workers, took=f"{took:.1f}", capabilities=", ".join(capabilities),
+                count=workers, took=f"{took:.1f}", capabilities=listed(capabilities),
             )  # fmt: skip
         case Failed():
             return _("failed")

@@ -9,7 +9,7 @@ from byzer_magic.actions.actions import options_in
 from byzer_magic.capabilities import Capability
 from byzer_magic.commands.spec import ChatSpec
 from byzer_magic.errors import CommandError
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.widgets.chat.turns import Turn, media_of
 
 
@@ -55,5 +55,5 @@ def check(turn: Turn, capabilities: frozenset[Capability], models: Mapping[str, 
 
 
 def _others(capability: str, models: Mapping[str, Sequence[str]]) -> str:
-    names = ", ".join(name for name, can in models.items() if capability in can)
+    names = listed(name for name, can in models.items() if capability in can)
     return _("Choose a model that does: {names}.", names=names) if names else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from byzer_magic.commands import parser
-from byzer_magic.i18n import gettext as _
+from byzer_magic.i18n import gettext as _, listed
 from byzer_magic.rendering.markup import tag
 
 QUIET = "margin:0;opacity:.8"
@@ -25,7 +25,7 @@ def output(line: str, typed: Collection[str], outcome: str) -> dict[str, str]:
         outcome: how the last action ended.
     """
     note = (
-        _("The key was typed in and is not stored: set {names}, or type it again.", names=", ".join(typed))
+        _("The key was typed in and is not stored: set {names}, or type it again.", names=listed(typed))
         if typed
         else ""
     )

@@ -17,6 +17,7 @@ from byzer_magic.i18n import (
     join,
     lazy_gettext,
     lazy_ngettext,
+    listed,
     localized,
     ngettext,
     pack,
@@ -31,6 +32,7 @@ CHINESE = {
     "{one} and {two}": "{two}和{one}",
     "{count} request": "{count} 个请求",
     "{path} does not exist.": "{gone} 不存在。",
+    ", ": "、",
 }
 
 
@@ -103,6 +105,15 @@ def test_join_and_plus_keep_the_translation() -> None:
 
 def test_join_takes_parts_with_braces_as_they_are() -> None:
     assert join("${NAME}", "{x}") == "${NAME} {x}"
+
+
+@pytest.mark.parametrize(
+    ("items", "english", "chinese"), [(["a", "b", "c"], "a, b, c", "a、b、c"), (["a"], "a", "a"), ([], "", "")]
+)
+def test_listed_separates_items_as_the_language_does(items: list[str], english: str, chinese: str) -> None:
+    text = listed(items)
+    assert text == english
+    assert unpack(pack(text)).translated("zh") == chinese
 
 
 def test_empty_text_is_not_the_header_of_the_catalog() -> None:
