@@ -61,7 +61,7 @@ def _do(words: list[str], output: Terminal) -> int:
         return 0
     hint = command_of(item).notebook_only
     if hint or (isinstance(item, StatSpec) and item.df):
-        raise CommandError(_("This command works in a notebook only."), hint or _("In a shell, use stat --json."))
+        raise CommandError(_("This command works in a notebook only."), hint or _("In a shell, use: stat --json"))
     value = run_all(Context(manager=Manager(settings, output), output=output), [item])
     return 130 if isinstance(value, Result) and value.interrupted else 0
 

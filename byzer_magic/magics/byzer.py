@@ -52,10 +52,10 @@ def one_clean_block(method: F) -> F:
 class ByzerMagics(Magics):
     """Deploy models and chat with them from notebook cells."""
 
-    lang = Unicode("", help="Language of help texts: en, zh, or empty for the locale.").tag(config=True)
-    ray_address = Unicode("", help="Ray cluster to use: auto or host:port.").tag(config=True)
-    connect_seconds = Float(0.0, help="Seconds a Ray cluster may take to answer.").tag(config=True)
-    debug = Bool(default_value=False, help="Show tracebacks instead of one clean block.").tag(config=True)
+    lang = Unicode("", help="Language of texts and screens: en, zh, or empty for the locale.").tag(config=True)
+    ray_address = Unicode("", help="Ray cluster to use: host:port, or auto.").tag(config=True)
+    connect_seconds = Float(0.0, help="Timeout for connecting to a Ray cluster, in seconds.").tag(config=True)
+    debug = Bool(default_value=False, help="Show the tracebacks of errors.").tag(config=True)
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
