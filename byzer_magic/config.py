@@ -83,6 +83,6 @@ def _typed(name: str, value: Any) -> Any:
 
 def _wrong(name: str, value: Any, wanted: type) -> ConfigError:
     return ConfigError(
-        _("Setting {name} is {value}, which is not {kind}.", name=name, value=repr(value), kind=_KINDS[wanted]),
+        _("The setting {name} is {value}, which is not {kind}.", name=name, value=repr(value), kind=_KINDS[wanted]),
         _("Change it in {path}, or in BYZER_{variable}.", path=config_file(), variable=name.upper()),
     )

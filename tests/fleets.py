@@ -137,7 +137,7 @@ class NotingManager:
 
     async def names(self) -> list[str]:
         if not self.ray:
-            raise CannotConnect("No Ray is running here.")
+            raise CannotConnect("Ray is not running on this machine.")
         return ["m"]
 
     def ensure(self) -> None:

@@ -133,7 +133,7 @@ def drain(context: Context, item: specs.DrainSpec) -> None:
     else:
         done = _("{alias} worker {worker} is drained: it gets no new requests.", alias=alias, worker=item.worker)
     finishing = lazy_ngettext(
-        "{count} request in flight finishes.", "{count} requests in flight finish.", count=running
+        "{count} request in flight will finish.", "{count} requests in flight will finish.", count=running
     )
     undo = _("To undo: restart --model {alias}", alias=alias)
     context.output.say(localized(join(done, finishing if running else "", undo)))
@@ -188,4 +188,4 @@ def shutdown(context: Context, _item: specs.ShutdownSpec) -> None:
     if context.manager.shutdown():
         context.output.say(gettext("The local Ray has stopped."))
     else:
-        context.output.say(gettext("No local Ray of byzer-magic is running; nothing was stopped."))
+        context.output.say(gettext("No local Ray started by byzer-magic is running; nothing was stopped."))

@@ -154,12 +154,12 @@ def _advice(weights: Weights, need: Estimate, free: int, engines: Engines) -> It
     if tokens and facts.context_param:
         yield f"--infer_params {facts.context_param}={tokens}"
     elif lighter := _lighter(weights, need, free, engines):
-        yield lazy_gettext("--infer_backend {engine}, which takes less memory besides the weights", engine=lighter)
+        yield lazy_gettext("--infer_backend {engine}, which needs less memory on top of the weights", engine=lighter)
     if bits := memory.quantized_to(weights, need, free):
         yield lazy_gettext("a version quantized to {bits} bits or fewer (GGUF, AWQ, GPTQ)", bits=bits)
     elif not tokens:
         more = readable(need.total - free)
-        yield lazy_gettext("a smaller model, or {amount} more: undeploy something", amount=more)
+        yield lazy_gettext("a smaller model, or {amount} more free memory: undeploy something", amount=more)
 
 
 def _lighter(weights: Weights, need: Estimate, free: int, engines: Engines) -> str:
@@ -237,7 +237,7 @@ def _engine_row(facts: dict[str, Any]) -> Row:
     return {
         _("engine"): facts["engine"],
         _("installed"): versions or _("no"),
-        _("runs on"): ", ".join(facts["runs_on"]) or ("" if facts["install"] else _("nothing here")),
+        _("runs on"): ", ".join(facts["runs_on"]) or ("" if facts["install"] else _("not this machine")),
         _("capabilities"): " ".join(facts["can"]),
         _("to install"): facts["install"],
     }

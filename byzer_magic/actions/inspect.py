@@ -110,7 +110,7 @@ def logs(context: Context, item: specs.LogsSpec) -> None:
     """Show the last lines of a deployment's log, or of its last deploy that failed."""
     failed = context.manager.failed_log(item.model)
     if failed and not context.manager.runs(item.model):
-        context.output.say(_("The last deploy of {alias} failed. Its log:", alias=item.model))
+        context.output.say(_("The last deployment of {alias} failed. Its log:", alias=item.model))
         context.output.text("\n".join(failed[-item.lines :]))
         return
     context.manager.reach(item.model, item.ray_address)

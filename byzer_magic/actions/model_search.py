@@ -157,7 +157,7 @@ def _error(err: Exception, path: Path) -> str:
         return _("{file}: {reason}", file=Path(err.filename or path).name, reason=err.strerror)
     if isinstance(err, ByzerError):
         return err.message
-    return _("{path} has a configuration that is not a model's ({error}).", path=path, error=err)
+    return _("{path} has an invalid model configuration ({error}).", path=path, error=err)
 
 
 def error_of(found: Found) -> str:

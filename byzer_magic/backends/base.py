@@ -161,7 +161,7 @@ def typed_params(info: Info, given: Mapping[str, str], environ: Mapping[str, str
         if param is None:
             raise _unknown(info, name, by_name)
         if param.secret and not text.strip():
-            raise BadParameter(_("{name} is empty.", name=param.name), _("Give a value, or leave it out."))
+            raise BadParameter(_("{name} is empty.", name=param.name), _("Specify a value, or leave it out."))
         found[param.name] = _wrap(param, convert(param, text))
     explicit = set(found)
     for param in info.params:

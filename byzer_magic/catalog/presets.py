@@ -62,7 +62,7 @@ def find(name: str) -> Preset:
     known = load()
     if name not in known:
         hint = suggest(name, known, _("Presets: {names}.", names=", ".join(known)))
-        raise UnknownKind(_("There is no preset {name!r}.", name=name), hint)
+        raise UnknownKind(_("Unknown preset {name!r}.", name=name), hint)
     return known[name]
 
 

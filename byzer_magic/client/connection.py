@@ -119,7 +119,7 @@ class Connection:
         local = await asyncio.to_thread(discovery.aliases)
         alive = await asyncio.to_thread(self.is_alive)  # a Ray that has ended would block for a minute
         if local is None and not alive:
-            raise errors.CannotConnect(_("No Ray is running here."), _("Deploy a model: that starts one."))
+            raise errors.CannotConnect(_("Ray is not running on this machine."), _("Deploy a model to start Ray."))
         return sorted({*(local or []), *(await self.aliases() if alive else [])})
 
     async def link(self, alias: str) -> Link:

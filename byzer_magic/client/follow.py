@@ -76,7 +76,7 @@ class _Watch:
             asking = asking or asyncio.create_task(self._deployments.names())
             await asyncio.wait({asking}, timeout=ASK_SECONDS)
             if not asking.done():  # asking again and again would use up the threads that wait
-                self._report(_("Ray does not answer."))
+                self._report(_("Ray does not respond."))
                 continue
             asked, asking = asking, None
             try:

@@ -218,7 +218,7 @@ class Manager:
         try:
             stat = await asyncio.wait_for(self.stat(alias), STAT_SECONDS)
         except (errors.ByzerError, TimeoutError):
-            return _("it does not answer")
+            return _("it does not respond")
         if stat.error:
             return _("it could not be loaded ({error})", error=stat.error)
         workers = lazy_ngettext("{count} worker", "{count} workers", count=len(stat.workers))
@@ -387,7 +387,7 @@ class Manager:
         what = " + ".join(needs)
         if capable:
             return _("These models have the capability {what}: {aliases}.", what=what, aliases=", ".join(capable))
-        return _("Deploy a model with the capability {what} (see: presets).", what=what)
+        return _("Deploy a model with the capability {what} (`presets` lists them).", what=what)
 
     async def capabilities(self, alias: str) -> frozenset[Capability]:
         """Return the capabilities of a deployment; wait while it is loading.

@@ -198,7 +198,7 @@ def rerank(text: str, _found: list[Media], options: Options, timeout: float | No
     given = _object(text, query=str, documents=list)
     if not given:
         raise CommandError(
-            _("This model ranks documents by a query, but the prompt has no query and documents."),
+            _("This model ranks documents against a query, but the prompt does not contain a query and documents."),
             _('Write {"query": "...", "documents": ["...", "..."]}, or call model(alias).rerank(query, documents).'),
         )
     query, documents = given.pop("query"), [str(item) for item in given.pop("documents")]

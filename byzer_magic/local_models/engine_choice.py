@@ -86,7 +86,7 @@ def choose(weights: Weights, hardware: Hardware, engines: Engines) -> Choice:
     candidates = _candidates(form, engines)
     if not candidates:
         raise BadParameter(
-            _("No engine loads {path} ({format}).", path=weights.path, format=form),
+            _("No engine can load {path} ({format}).", path=weights.path, format=form),
             _("Run %byzer doctor to see the engines."),
         )
     reasons = []
@@ -143,15 +143,15 @@ def _fits(weights: Weights, hardware: Hardware, engine: Engine) -> tuple[bool, s
         return True, _("{engine} runs on the GPU ({gpu})", engine=name, gpu=hardware.gpus[0].name)
     if CPU not in devices:
         if not any(CPU in package.devices for package in engine.usable):
-            return False, _("{engine} was built for GPUs, and the worker has none", engine=name)
+            return False, _("{engine} was built for GPUs, but the worker has none", engine=name)
         return False, _("{engine} needs a CPU with AVX2", engine=name)
     need = memory.estimate(weights, engine, hardware.for_worker(0)).total
     if need > hardware.memory_free:
         amounts = {"needed": memory.readable(need), "free": memory.readable(hardware.memory_free)}
-        return False, _("{engine} needs {needed} of memory, and {free} is free", engine=name, **amounts)
+        return False, _("{engine} needs {needed} of memory, but only {free} is free", engine=name, **amounts)
     if hardware.gpus:
         return True, _("{engine} was built for CPUs and runs on the CPU", engine=name)
-    return True, _("{engine} runs on the CPU, as there is no GPU", engine=name)
+    return True, _("{engine} runs on the CPU (no GPU available)", engine=name)
 
 
 def check(weights: Weights) -> None:
@@ -172,7 +172,7 @@ def _check_gguf(weights: Weights) -> None:
     if what := gguf.other_model(weights.config):
         raise BadParameter(
             _("{path} is not a language model but {what}.", path=weights.path, what=what),
-            _("Give the file of the language model."),
+            _("Specify the file of the language model."),
         )
 
 
@@ -180,7 +180,7 @@ def _check_task(weights: Weights) -> None:
     config, architecture = weights.config, weights.architecture
     if "_diffusers_version" in config:
         raise BadParameter(
-            _("{path} is part of a model that generates images ({name}).", path=weights.path,
+            _("{path} is part of an image generation model ({name}).", path=weights.path,
               name=config.get("_class_name")),
             _("Run %byzer doctor to see what the engines can do."),
         )  # fmt: skip
@@ -190,13 +190,13 @@ def _check_task(weights: Weights) -> None:
     if f" {config.get('model_type')} " in _NO_TEXT:
         raise _unsupported(weights, _("images or audio"))
     if config.get("is_encoder_decoder") and generates_text(weights):
-        raise _unsupported(weights, _("text to text (encoder and decoder) without chat"))
+        raise _unsupported(weights, _("text-to-text generation (encoder-decoder) without chat"))
 
 
 def _unsupported(weights: Weights, task: str, hint: str = "") -> BadParameter:
     facts = {"path": weights.path, "architecture": weights.architecture, "task": task}
     return BadParameter(
-        _("{path} is a model for {task} ({architecture}), which no engine runs.", **facts),
+        _("{path} is a model for {task} ({architecture}), which no engine supports.", **facts),
         hint or _("Run %byzer doctor to see what the engines can do."),
     )
 
@@ -205,9 +205,9 @@ def _check_known(weights: Weights) -> None:
     """Refuse a folder whose configuration does not show what it is; a user who names an engine may know better."""
     if weights.format != "transformers" or generates_text(weights) or weights.architecture.endswith("Model"):
         return
-    hint = _("If an engine supports it, name that engine: --infer_backend transformers (or vllm).")
+    hint = _("If an engine supports it, choose that engine: --infer_backend transformers (or vllm).")
     if not weights.architecture:
-        raise BadParameter(_("{path} has a config.json that names no architecture.", path=weights.path), hint)
+        raise BadParameter(_("{path} has a config.json that does not name an architecture.", path=weights.path), hint)
     facts = {"path": weights.path, "architecture": weights.architecture}
     raise BadParameter(_("{path} has an unknown architecture: {architecture}.", **facts), hint)
 
@@ -240,7 +240,7 @@ def check_pair(name: str, weights: Weights, engines: Engines) -> None:
             check(weights)
         return
     facts = {"path": weights.path, "format": _title(weights, engines), "engine": name}
-    message = _("{path} is {format}, which {engine} does not load.", **facts)
+    message = _("{path} is {format}, which {engine} cannot load.", **facts)
     able = [engine for engine in engines.values() if weights.format in engine.facts.formats]
     if family := next((engine.name for engine in able if "/" in engine.name), ""):
         raise BadParameter(

@@ -84,7 +84,7 @@ def inspect(model_path: str | None, own_formats: Iterable[FileFormat] = ()) -> W
     except (LookupError, TypeError, AttributeError, ValueError) as err:  # JSON with an unexpected structure
         error = f"{type(err).__name__}: {err}"
         raise BadParameter(
-            _("{path} has a configuration that is not a model's ({error}).", path=path, error=error),
+            _("{path} has an invalid model configuration ({error}).", path=path, error=error),
             _("Download the model again."),
         ) from err
 
@@ -105,8 +105,12 @@ def _inspect(path: Path, own_formats: tuple[FileFormat, ...]) -> Weights:
                 return Weights(path=path, format=form.name, **_sizes([item]))
     names = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or _("nothing")
     raise BadParameter(
-        _("{path} contains no known model: no config.json, no .gguf (it contains {names}).", path=path, names=names),
-        _("Give the folder that contains the model's config.json, or the path of a .gguf file."),
+        _(
+            "{path} is not a recognized model: it has no config.json and no .gguf file (it contains {names}).",
+            path=path,
+            names=names,
+        ),
+        _("Specify the folder that contains the model's config.json, or the path of a .gguf file."),
     )
 
 
@@ -121,8 +125,8 @@ def _refuse_parts(path: Path) -> None:
     if (path / "model_index.json").is_file():
         kind = read_json(path / "model_index.json").get("_class_name") or "DiffusionPipeline"
         raise BadParameter(
-            _("{path} is a model that generates images ({kind}), which no engine runs.", path=path, kind=kind),
-            _("Give a model for chat, embeddings or speech; for images, use a saas/ model (see %byzer presets)."),
+            _("{path} is an image generation model ({kind}), which no engine supports.", path=path, kind=kind),
+            _("Use a model for chat, embeddings or speech; for images, use a saas/ model (see %byzer presets)."),
         )
     if (path / "adapter_config.json").is_file() and not any(path.glob("model*.safetensors")):
         base = read_json(path / "adapter_config.json").get("base_model_name_or_path") or _("its base model")
@@ -141,7 +145,7 @@ def existing(model_path: str | None) -> Path:
     """
     if not model_path:
         raise BadParameter(
-            _("A local model needs --model_path."), _("Give the folder of the model, or its .gguf file.")
+            _("A local model needs --model_path."), _("Specify the folder of the model, or its .gguf file.")
         )
     path = Path(model_path).expanduser()
     if not path.exists():
@@ -192,11 +196,12 @@ def _file(path: Path, own_formats: tuple[FileFormat, ...] = ()) -> Weights:
     if path.suffix == ".safetensors":
         raise BadParameter(
             _("{path} is one file of a model.", path=path),
-            _("Give the folder that contains its config.json: {folder}", folder=path.parent),
+            _("Specify the folder that contains its config.json: {folder}", folder=path.parent),
         )
     if path.suffix != ".gguf" and not gguf.has_magic(path):
         raise BadParameter(
-            _("{path} is not a known model file.", path=path), _("Give the folder of the model, or its .gguf file.")
+            _("{path} is not a recognized model file.", path=path),
+            _("Specify the folder of the model, or its .gguf file."),
         )
     file = gguf.find(str(path))
     facts = gguf.facts(file)
@@ -274,7 +279,8 @@ def _tensors(path: Path, config: dict[str, Any]) -> dict[str, Any]:
         names_there = ", ".join(sorted(item.name for item in path.iterdir())[:8])
         raise BadParameter(
             _(
-                "{path} contains no weights: no .safetensors, no pytorch_model.bin (it contains {names}).",
+                "{path} contains no weights: it has no .safetensors file and no pytorch_model.bin (it contains "
+                "{names}).",
                 path=path,
                 names=names_there,
             ),
@@ -331,7 +337,7 @@ def safetensors_header(file: Path) -> dict[str, Any]:
             raise BadParameter(_("{path} has a damaged header.", path=file), _("Download it again.")) from err
     if end != size:
         raise BadParameter(
-            _("{path} has {size:,} bytes, but its header describes {end:,}.", path=file, size=size, end=end),
+            _("{path} is {size:,} bytes long, but its header describes {end:,}.", path=file, size=size, end=end),
             _("Download it again."),
         )
     return header

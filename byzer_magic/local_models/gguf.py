@@ -85,7 +85,7 @@ def find(model_path: str | None) -> Path:
         BadParameter: there is none, there are several, it is not a GGUF file, or a part of it is missing.
     """
     if not model_path:
-        raise BadParameter(_("llama_cpp needs --model_path."), _("Give the path of a .gguf file."))
+        raise BadParameter(_("llama_cpp needs --model_path."), _("Specify the path of a .gguf file."))
     path = Path(model_path).expanduser()
     if path.is_dir():
         path = _only_one(path)
@@ -96,7 +96,7 @@ def find(model_path: str | None) -> Path:
         first = f"{path.name[: later.start()]}-00001-of-{later[1]}.gguf"
         raise BadParameter(
             _("{name} is a later part of a split model.", name=path.name),
-            _("Give the first part: {with_name}", with_name=path.with_name(first)),
+            _("Specify the first part: {with_name}", with_name=path.with_name(first)),
         )
     for part in parts(path):
         _check_header(part)
@@ -112,9 +112,7 @@ def _only_one(folder: Path) -> Path:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise BadParameter(
-            _("There is no .gguf file in {folder}.", folder=folder), _("Convert the model to GGUF first.")
-        )
+        raise BadParameter(_("{folder} contains no .gguf file.", folder=folder), _("Convert the model to GGUF first."))
     raise BadParameter(
         _(
             "{folder} contains {count_found} models: {found}.",
@@ -122,7 +120,7 @@ def _only_one(folder: Path) -> Path:
             folder=folder,
             found=", ".join(item.name for item in found),
         ),
-        _("Give one of them, e.g. --model_path {found}", found=found[0]),
+        _("Choose one of them, e.g. --model_path {found}", found=found[0]),
     )
 
 
@@ -137,7 +135,7 @@ def _near(path: Path) -> str:
         return hint
     if models:
         return _("{folder} contains: {names}.", folder=folder, names=", ".join(models[:5]))
-    return _("There is no .gguf file in {folder}.", folder=folder)
+    return _("{folder} contains no .gguf file.", folder=folder)
 
 
 def _check_header(path: Path) -> None:

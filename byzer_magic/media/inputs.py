@@ -117,7 +117,7 @@ def _converted(source: Any, kind: str, convert: Callable[[Any], bytes | None]) -
     """Return the bytes that `convert` makes of an object."""
     name, hint = (
         type(source).__name__,
-        _("Give a path, a URL, bytes, or an object that contains {kind}.", kind=_KINDS[kind]),
+        _("Pass a path, a URL, bytes, or an object that contains {kind}.", kind=_KINDS[kind]),
     )
     try:
         data = convert(source)
@@ -152,7 +152,7 @@ def _downloaded(url: str) -> Media:
         hint = _("Try again, or download the file yourself.")
         raise CommandError(_("Cannot read {path}: the download was truncated.", path=shown), hint)
     if len(data) > LARGEST_BYTES:
-        raise CommandError(_("{path} is larger than 512 MB.", path=shown), _("Split it into parts."))
+        raise CommandError(_("{path} exceeds the limit of 512 MB.", path=shown), _("Split it into parts."))
     return _with_type(data, "audio")
 
 
@@ -171,7 +171,7 @@ def _read(source: str | Path, kind: str) -> bytes:
             raise CommandError(message, _PATH_HINTS[kind])
         if path.stat().st_size > LARGEST_BYTES:
             size = path.stat().st_size >> 20
-            message = _("{path} has {size} MB, which is more than 512 MB.", path=path, size=size)
+            message = _("{path} is {size} MB, which exceeds the limit of 512 MB.", path=path, size=size)
             raise CommandError(message, _("Split it into parts."))
         return path.read_bytes()
     except (OSError, ValueError, RuntimeError) as err:  # ValueError: a NUL in it; RuntimeError: no such ~user
@@ -192,10 +192,10 @@ def _near(text: str, kind: str) -> str:
     return _ANY_HINTS[kind]
 
 
-_PATH_HINTS = {"image": _("Give the path of the image."), "audio": _("Give the path of the audio file.")}
+_PATH_HINTS = {"image": _("Pass the path of the image."), "audio": _("Pass the path of the audio file.")}
 _ANY_HINTS = {
-    "image": _("Give the path of the image, a data: URL, or a variable."),
-    "audio": _("Give the path of the audio file, a data: URL, or a variable."),
+    "image": _("Pass the path of the image, a data: URL, or a variable."),
+    "audio": _("Pass the path of the audio file, a data: URL, or a variable."),
 }
 
 
@@ -242,7 +242,7 @@ def _file_bytes(source: Any) -> bytes | None:
     if not (isinstance(source, io.IOBase) or hasattr(source, "file")):  # tempfile's wrappers are not an IOBase
         return None
     if isinstance(source, io.TextIOBase):
-        raise CommandError(_("The file is open as text."), _('Open it with open(path, "rb"), or give the path.'))
+        raise CommandError(_("The file is open as text."), _('Open it with open(path, "rb"), or pass the path.'))
     try:
         data = source.read()
     except (AttributeError, OSError, ValueError) as err:  # io.UnsupportedOperation is both of the last

@@ -172,11 +172,11 @@ def test_panel_pauses_while_it_is_out_of_sight(opened: Callable[..., Notebook]) 
 
 
 def test_panel_marks_stale_numbers_and_shows_errors(opened: Callable[..., Notebook]) -> None:
-    lost = "import time; manager.silent['model_01'] = time.monotonic() - 20; manager.error = 'Ray does not answer.'"
+    lost = "import time; manager.silent['model_01'] = time.monotonic() - 20; manager.error = 'Ray does not respond.'"
     book = opened(lost, "manager.silent.clear(); manager.error = ''")
     book.run(3)
     expect(row(book, "model_01")).to_contain_text("no update for", timeout=5000)
-    expect(panel(book).locator(".bz-alarm")).to_have_text("Ray does not answer.")
+    expect(panel(book).locator(".bz-alarm")).to_have_text("Ray does not respond.")
     book.screenshot("panel-stale", book.output(PANEL))
     book.run(4)
     expect(row(book, "model_01")).not_to_contain_text("no update for", timeout=5000)

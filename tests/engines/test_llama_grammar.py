@@ -109,7 +109,7 @@ async def test_grammar_constrains_the_response(backend: Any) -> None:
         ({"grammar": 'root ::= ("a"'}, "The grammar cannot be parsed"),
         ({"grammar": 'start ::= "a"'}, "The grammar cannot be parsed"),
         ({"grammar": 'root ::= root "a"'}, "The grammar cannot be parsed"),
-        ({"grammar": 7}, "grammar is not a text"),
+        ({"grammar": 7}, "grammar is not a string"),
         ({"response_format": {"type": "json_object", "schema": {"type": "nonsense"}}}, "nonsense"),
         ({"response_format": {"type": "xml"}}, "response_format is"),
         ({"response_format": "json"}, "response_format is"),

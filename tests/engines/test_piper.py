@@ -118,7 +118,7 @@ async def test_speak_with_speed_volume_and_silence(piper: Any) -> None:
         ({"speed": "quick"}, "speed is 'quick'", "speed: 0.25"),
         ({"response_format": "midi"}, "response_format is 'midi'", "wav, mp3"),
         ({"voluem": 1}, "no option 'voluem'", "Did you mean volume?"),
-        ({"instructions": "be kind"}, "no option 'instructions'", "Known options"),
+        ({"instructions": "be kind"}, "no option 'instructions'", "Options: "),
         ({"normalize_audio": "much"}, "normalize_audio is 'much'", ""),
     ],
 )

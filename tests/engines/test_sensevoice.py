@@ -311,7 +311,7 @@ def test_check_refuses_a_git_lfs_pointer(copy: Path) -> None:
 def test_check_names_other_models(tmp_path: Path) -> None:
     for path, words in (
         (fsmn_vad.fsmn_vad(), "lacks bpe.model"),
-        (speech.voice().parent, "contains no known model"),
+        (speech.voice().parent, "is not a recognized model"),
         (sensevoice.sensevoice() / "model.pt", "is a file"),
         (tmp_path / "nothing", "does not exist"),
     ):
@@ -331,7 +331,7 @@ def test_check_names_other_models(tmp_path: Path) -> None:
             "Did you mean vad_kwargs",
         ),
         ({"vad_kwargs.max_single_segment_time": "30000"}, "has no effect without vad_model", "Add vad_model"),
-        ({**SEED, "vad_kwargs.max_single_segment_time": "0"}, "is 0, which is not positive", "Give a number"),
+        ({**SEED, "vad_kwargs.max_single_segment_time": "0"}, "is 0, which is not positive", "Use a number"),
         ({**SEED, "vad_kwargs.max_single_segment_time": "30s"}, "is not a whole number", ""),
         ({**SEED, "vad_kwargs.silero_threshold": "0.4"}, "does not apply to vad_model=fsmn-vad", "Leave it out"),
         (

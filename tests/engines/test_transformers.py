@@ -278,7 +278,7 @@ async def test_chat_penalties_prevent_repetition(tiny: Any, options: dict[str, A
         ({"top_p": 0}, errors.BadRequest, "above 0 and at most 1", ""),
         ({"max_tokens": 0}, errors.BadRequest, "at least 1", ""),
         ({"max_tokens": 2.5}, errors.BadRequest, "not an integer", ""),
-        ({"stop": [1]}, errors.BadRequest, "not a text or a list of texts", ""),
+        ({"stop": [1]}, errors.BadRequest, "not a string or a list of strings", ""),
         ({"do_sample": 1}, errors.BadRequest, "not true or false", ""),
         ({"response_format": {"type": "json_object"}}, errors.Unsupported, "does not support response_format", "vllm"),
         ({"n": 2}, errors.Unsupported, "one response", ""),

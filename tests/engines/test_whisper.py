@@ -308,7 +308,7 @@ async def test_parameters_of_older_commands_are_accepted() -> None:
         (whisper.tiny_en, {"hotwords": "Byzer"}, "hotwords apply to CTranslate2 folders"),
         (whisper.tiny_en_ct2, {"attn_implementation": "sdpa"}, "applies to Hugging Face folders"),
         (whisper.tiny_en, {"temprature": "0"}, "no parameter 'temprature'"),
-        (speech.voice, {}, "is not a known model file"),
+        (speech.voice, {}, "is not a recognized model file"),
     ],
 )
 async def test_parameters_are_checked_before_anything_starts(path: Any, params: Any, message: str) -> None:

@@ -68,10 +68,10 @@ test("rows are put into order, and those that exist stay the same", () => {
 test("cells change in place", () => {
   show(["a"], { a: row("a") });
   const before = panel.rows.row("a");
-  kernel.emit("update", { cells: { a: { state: "busy" }, unknown: { state: "x" } }, error: "Ray does not answer" });
+  kernel.emit("update", { cells: { a: { state: "busy" }, unknown: { state: "x" } }, error: "Ray does not respond" });
   assert.ok(panel.rows.row("a") === before);
   assert.equal(before.querySelector('[data-cell="state"]').textContent, "busy");
-  assert.equal(panel.root.querySelector(".bz-alarm").textContent, "Ray does not answer");
+  assert.equal(panel.root.querySelector(".bz-alarm").textContent, "Ray does not respond");
   kernel.emit("update", { error: "" });
   assert.ok(panel.root.querySelector(".bz-alarm").hidden);
 });

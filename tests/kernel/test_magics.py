@@ -166,7 +166,7 @@ def test_line_chat_takes_the_prompt_as_typed(deployed: Kernel) -> None:
         ("%byzer deploy --model x --pretrained_model_type saas/openai --infer_params saas.model=${NO_X}", "NO_X"),
         ("%byzer deploy --model x --infer_backend llama_cpp --model_path /no/such.gguf", "/no/such.gguf"),
         ("%byzer deploy --model x --infer_backend llama_cpp --model_path /etc/passwd", "not a GGUF"),
-        ("%byzer connect --ray_address 127.0.0.1:9", "Nothing listens at 127.0.0.1:9"),
+        ("%byzer connect --ray_address 127.0.0.1:9", "Nothing is listening at 127.0.0.1:9"),
         ("%byzer easy deploy deepseek-chatt --token x", "deepseek-chat"),
         ("%byzer stta", "stat"),
         ("%%chat\nhello", "alias"),

@@ -100,7 +100,7 @@ async def test_converse_receives_system_images_options_and_tool_results(converse
     ]
     assert text_of(await collect(converse, ChatRequest(messages=turns))) == "Echo: <t1: sun>"
     far = Message("user", [Media("image", url="https://host/a.png")])
-    with pytest.raises(errors.BadRequest, match="does not accept URLs"):
+    with pytest.raises(errors.BadRequest, match="does not accept image URLs"):
         await collect(converse, ChatRequest(messages=[far]))
 
 
@@ -175,14 +175,14 @@ async def test_malformed_messages_raise_bad_request(converse: Any) -> None:
             await collect(converse, ask("hi", **options))
     call = {"id": "t1", "type": "function", "function": {"name": "weather", "arguments": "{no"}}
     turns = [Message("user", "?"), Message("assistant", None, tool_calls=[call])]
-    with pytest.raises(errors.BadRequest, match="not in OpenAI's schema"):
+    with pytest.raises(errors.BadRequest, match="does not match OpenAI's schema"):
         await collect(converse, ChatRequest(messages=turns))
 
 
 async def test_invoke_model_rejects_image_urls(server: Process) -> None:
     backend = await connect(server, bedrock_api="invoke")
     far = Message("user", [{"type": "image_url", "image_url": {"url": "https://host/a.png"}}])
-    with pytest.raises(errors.BadRequest, match="does not accept URLs"):
+    with pytest.raises(errors.BadRequest, match="does not accept image URLs"):
         await collect(backend, ChatRequest(messages=[far]))
     near = Message("user", [{"type": "text", "text": "look"}, Media("image/png", b"\x89PNG")])
     assert text_of(await collect(backend, ChatRequest(messages=[near]))).startswith("Echo: look")

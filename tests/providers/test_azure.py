@@ -172,7 +172,7 @@ async def test_text_that_only_begins_like_ssml_is_escaped(server: Process, backe
     [
         ({"speed": 5}, "speed is 5, which is not in 0.5..2"),
         ({"speed": "fast"}, "speed is 'fast'"),
-        ({"response_format": "flac"}, "has no audio format 'flac'"),
+        ({"response_format": "flac"}, "does not support the audio format 'flac'"),
         ({"instructions": "be merry"}, "no option 'instructions'"),
         ({"tone": "merry"}, "no option 'tone'"),
     ],
@@ -193,7 +193,7 @@ async def test_empty_text_raises_bad_request(backend: Any) -> None:
 REFUSALS = [
     ("fault:401", errors.AuthenticationFailed, "invalid API key (401): the key is wrong, or it belongs to another"),
     ("fault:403", errors.AuthenticationFailed, "denied (403)"),
-    ("fault:404", errors.ModelNotFound, "there is no speech service at this URL"),
+    ("fault:404", errors.ModelNotFound, "no speech service at this URL"),
     ("fault:context", errors.ContextTooLong, "(413): the text is too long"),
     ("fault:400", errors.BadRequest, "(400): the SSML is not well-formed, or the voice, style or format"),
     ("fault:415", errors.BadRequest, "(415): only application/ssml+xml is accepted"),
@@ -302,7 +302,11 @@ def test_url_follows_region_cloud_and_custom_voice(params: dict[str, str], url: 
     [
         ({}, errors.MissingKey, "needs saas.service_region"),
         ({"service_region": "east/us"}, errors.BadParameter, "saas.service_region is 'east/us'"),
-        ({"service_region": "eastus", "output_format": "flac"}, errors.BadParameter, "has no audio format 'flac'"),
+        (
+            {"service_region": "eastus", "output_format": "flac"},
+            errors.BadParameter,
+            "does not support the audio format 'flac'",
+        ),
         ({"base_url": "https://eastus.api.cognitive.microsoft.com/"}, errors.BadParameter, "issues tokens"),
         ({"base_url": "eastus"}, errors.BadParameter, "is not a URL"),
     ],

@@ -136,7 +136,7 @@ async def test_malformed_messages_raise_bad_request(backend: Any, stream: bool) 
         ask("hi", stream=stream, tools=["weather"]),
         ask("hi", stream=stream, tools=[{"type": "function", "function": {}}]),
     ):
-        with pytest.raises(errors.BadRequest, match="not in OpenAI's schema") as caught:
+        with pytest.raises(errors.BadRequest, match="does not match OpenAI's schema") as caught:
             await collect(backend, request)
         assert caught.value.__suppress_context__
 

@@ -130,9 +130,9 @@ async def test_conversation_with_tools_and_images_is_converted(server: Process, 
     [
         (
             {"type": "image_url", "image_url": {"url": "https://host/a.png"}},
-            "does not accept URLs of media: https://host/a.png",
+            "does not accept media URLs: https://host/a.png",
         ),
-        (Media("image", url="https://host/a.png"), "does not accept URLs of media: https://host/a.png"),
+        (Media("image", url="https://host/a.png"), "does not accept media URLs: https://host/a.png"),
         (Media("audio/wav", b"RIFF"), "only text and images"),
         ({"type": "input_audio", "input_audio": {}}, "only text and images"),
     ],

@@ -98,7 +98,7 @@ async def test_follow_asks_a_silent_cluster_once_and_reports_it(finder: Finder) 
         await until(fleets, lambda fleet: "m" in fleet.models)
         finder.hangs = True
         asked = finder.asked
-        fleet = await until(fleets, lambda fleet: fleet.error == "Ray does not answer.")
+        fleet = await until(fleets, lambda fleet: fleet.error == "Ray does not respond.")
         assert "m" in fleet.models, "what was there is still shown"
         await asyncio.sleep(1.0)
         assert finder.asked <= asked + 1, "each question holds a thread"
@@ -107,8 +107,8 @@ async def test_follow_asks_a_silent_cluster_once_and_reports_it(finder: Finder) 
 async def test_follow_survives_a_cluster_that_goes_and_comes_back(finder: Finder) -> None:
     async with aclosing(follow.follow(finder, None)) as fleets:
         await until(fleets, lambda fleet: "m" in fleet.models)
-        finder.error = errors.CannotConnect("No Ray is running here.")
-        await until(fleets, lambda fleet: fleet.error == "No Ray is running here.")
+        finder.error = errors.CannotConnect("Ray is not running on this machine.")
+        await until(fleets, lambda fleet: fleet.error == "Ray is not running on this machine.")
         finder.error = None
         await until(fleets, lambda fleet: not fleet.error and "m" in fleet.models)
 

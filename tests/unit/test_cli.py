@@ -28,7 +28,7 @@ def test_cli_help_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
         (["depoly"], 2, "deploy"),
         ([*SAAS, "saas.temprature=1"], 1, "saas.temperature"),
         ([*SAAS, "saas.api_key=${NOT_SET_ANYWHERE}"], 1, "NOT_SET_ANYWHERE"),
-        (["connect", "--ray_address", "127.0.0.1:9"], 1, "Nothing listens"),
+        (["connect", "--ray_address", "127.0.0.1:9"], 1, "Nothing is listening"),
         (["connect", "--ray_address", "nowhere"], 1, "is not"),
         ([*SAAS, "saas.api_key="], 1, "saas.api_key is empty"),
         (["stat", "--df"], 2, "notebook only"),

@@ -72,7 +72,7 @@ def test_plan_chooses_the_engine_by_its_format(acme: Path) -> None:
 def test_plan_refuses_another_engine_for_the_format(acme: Path) -> None:
     with pytest.raises(errors.BadParameter) as caught:
         resolve(DeploySpec(model="m", model_path=str(acme), infer_backend="vllm"), {}, {})
-    assert caught.value.message == f"{acme} is an Acme model, which vllm does not load."
+    assert caught.value.message == f"{acme} is an Acme model, which vllm cannot load."
     assert caught.value.hint == "Leave --infer_backend out, or use another engine: acme."
 
 

@@ -168,7 +168,7 @@ def _block(part: Any) -> dict[str, Any]:
 def _image(media: Media) -> dict[str, Any]:
     if not media.is_image:
         raise BadRequest(
-            _("Anthropic's API does not accept audio."), _("Transcribe it first, with a model that can transcribe.")
+            _("Anthropic's API does not accept audio."), _("Transcribe it first, with a speech-to-text model.")
         )
     if media.url:
         return {"type": "image", "source": {"type": "url", "url": media.url}}

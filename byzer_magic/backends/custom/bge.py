@@ -130,7 +130,7 @@ class BgeBackend(Backend):
         kind = sentence_models.choice("input_type", options.get("input_type", "document" if given is None else "query"),
                                 INPUT_TYPES)  # fmt: skip
         if given is not None and not isinstance(given, str):
-            raise BadRequest(_("query_instruction is {given!r}, which is not a text.", given=given), "")
+            raise BadRequest(_("query_instruction is {given!r}, which is not a string.", given=given), "")
         if given is not None and kind != "query":
             raise BadRequest(
                 _("query_instruction applies to queries, but input_type is {kind}.", kind=kind),
@@ -193,8 +193,8 @@ def _weights(setup: Setup) -> Weights:
                 format=weights.format,
             ),
             _(
-                "Give the folder of a BGE or sentence-transformers model; deploy others with custom/auto and "
-                "--infer_backend."
+                "Specify the folder of a BGE or sentence-transformers model; deploy other models with custom/auto "
+                "and --infer_backend."
             ),
         )
     return weights

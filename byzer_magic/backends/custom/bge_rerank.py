@@ -132,7 +132,7 @@ def _weights(setup: Setup) -> Weights:
                 architecture=weights.architecture or "unnamed",
                 format=weights.format,
             ),
-            _("Give the folder of a cross-encoder with one label, e.g. bge-reranker-base."),
+            _("Specify the folder of a cross-encoder with one label, e.g. bge-reranker-base."),
         )
     return weights
 

@@ -189,7 +189,7 @@ class PiperBackend(Backend):
                 for chunk in audio_chunks(file.add(sentence.audio_int16_bytes + silence), audio_encoder.MIMES[form]):
                     emit(chunk)
         if not has_audio:
-            raise BadRequest(_("The text has nothing to speak."), _("Send text with words."))
+            raise BadRequest(_("The text contains nothing that can be spoken."), _("Send text that contains words."))
         for chunk in audio_chunks(file.end(), audio_encoder.MIMES[form]):
             emit(chunk)
 
@@ -220,18 +220,18 @@ def find(model_path: str | None) -> Voice:
             names = ", ".join(item.name for item in found[:5])
             raise BadParameter(
                 _("{path} contains {count_found} voices: {names}.", path=path, count_found=len(found), names=names),
-                _("Give the path of one of them."),
+                _("Specify the path of one of them."),
             )
         if not found:
             raise BadParameter(
                 _("{path} contains no Piper voice (no .onnx file).", path=path),
-                _("Give the path of the .onnx file of a voice."),
+                _("Specify the path of the .onnx file of a voice."),
             )
         path = found[0]
     if path.suffix != ".onnx":
         raise BadParameter(
             _("{path} is not a Piper voice: its name does not end in .onnx.", path=path),
-            _("Give the .onnx file of a voice."),
+            _("Specify the .onnx file of a voice."),
         )
     about = path.with_name(f"{path.name}.json")
     if not about.is_file():

@@ -54,7 +54,7 @@ def check(setup: Setup, weights: Weights, length: str) -> None:
     if setup.params["batch_size"] < 1:
         raise BadParameter(
             _("batch_size is {batch_size}, which is not positive.", batch_size=setup.params["batch_size"]),
-            _("Give 1 or more; 32 is the default."),
+            _("Use 1 or more; the default is 32."),
         )
     wanted, most = setup.params.get(length), longest(weights)
     if wanted is not None and not 1 < wanted <= (most or wanted):
@@ -62,7 +62,7 @@ def check(setup: Setup, weights: Weights, length: str) -> None:
             raise BadParameter(_("{name} is {value:,}, which is too small.", name=length, value=wanted))
         raise BadParameter(
             _("{name} is {value:,}, but the model supports {most:,} tokens.", name=length, value=wanted, most=most),
-            _("Give at most {most}, or leave it out.", most=most),
+            _("Use at most {most}, or leave it out.", most=most),
         )
 
 
@@ -165,7 +165,7 @@ def number(options: Mapping[str, Any], name: str, most: int | None = None) -> in
     if most is not None and value > most:
         raise BadRequest(
             _("{name} is {value}, but the maximum is {most}.", name=name, value=value, most=most),
-            _("Give at most {most}, or leave it out.", most=most),
+            _("Use at most {most}, or leave it out.", most=most),
         )
     return value
 

@@ -295,7 +295,7 @@ def not_openai_schema(err: Exception, endpoint: Endpoint) -> errors.BadRequest:
     """Return the error for a message or a tool that a provider's schema module could not convert."""
     reason = f"{type(err).__name__}: {endpoint.redacted(str(err))}"
     return errors.BadRequest(
-        _("A message or a tool is not in OpenAI's schema: {reason}", reason=reason),
+        _("A message or tool does not match OpenAI's schema: {reason}", reason=reason),
         _("Compare it with OpenAI's API reference."),
     )
 

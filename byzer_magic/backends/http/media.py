@@ -61,7 +61,7 @@ def to_base64(media: Media) -> str:
     """
     if not media.data:
         raise BadRequest(
-            _("This provider does not accept URLs of media: {url}", url=media.url),
+            _("This provider does not accept media URLs: {url}", url=media.url),
             _("Download the file, and pass it or its bytes."),
         )
     return base64.b64encode(media.data).decode()

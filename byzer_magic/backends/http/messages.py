@@ -47,7 +47,7 @@ def media_of(part: dict[str, Any] | Media) -> Media | None:
     if not str(url).lower().startswith(("data:", "http://", "https://")):
         raise BadRequest(
             _("An image_url in the request is not a URL."),
-            _("Start it with https:, http: or data:, or pass the file as Media."),
+            _("Use a URL that starts with https:, http: or data:, or pass the file as Media."),
         )
     return image(url)
 

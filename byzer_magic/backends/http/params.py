@@ -22,17 +22,19 @@ TIMEOUT = Param(
 )
 RETRIES = Param(
     name="saas.max_retries",
-    help=_("how often a request that failed before its first token is sent again (429, 5xx, connection errors)"),
+    help=_("how many times a request that failed before its first token is retried (429, 5xx, connection errors)"),
     kind="int",
     default=2,
 )
-PROXIES = Param(name="saas.proxies", help=_("URL of an HTTP proxy; hidden, since it may have a password"), secret=True)
+PROXIES = Param(
+    name="saas.proxies", help=_("URL of an HTTP proxy; hidden, since it may contain a password"), secret=True
+)
 EXTRA_HEADERS = Param(name="saas.extra_headers", help=_("additional HTTP headers, as a JSON object"), kind="json")
 EXTRA_BODY = Param(name="saas.extra_body", help=_("additional fields of the request, as a JSON object"), kind="json")
 CAPABILITIES = Param(
     name="saas.capabilities",
     help=_(
-        "what the model can do, when its name does not show it: {names}",
+        "capabilities of the model, when they are not clear from its name: {names}",
         names="chat, vision, tools, embed, rerank, transcribe, speak, image",
     ),
 )
@@ -41,9 +43,9 @@ CONNECTION = (MODEL, TIMEOUT, RETRIES, PROXIES, EXTRA_HEADERS, EXTRA_BODY)
 """What every provider reached over HTTP has."""
 
 CHAT_OPTIONS: dict[str, tuple[str, str]] = {
-    "temperature": ("float", _("sampling temperature; 0 always takes the likeliest token")),
-    "top_p": ("float", _("sample only from the likeliest tokens whose probabilities add up to this")),
-    "top_k": ("int", _("sample only from this many of the likeliest tokens")),
+    "temperature": ("float", _("sampling temperature; 0 always picks the most likely token")),
+    "top_p": ("float", _("nucleus sampling: sample from the smallest set of tokens with this total probability")),
+    "top_k": ("int", _("sample from this many of the most likely tokens")),
     "max_tokens": ("int", _("maximum length of the response, in tokens")),
     "stop": ("text", _("text, or a JSON list of texts, at which the response ends")),
     "seed": ("int", _("a fixed seed makes responses reproducible, if the provider supports it")),
@@ -153,7 +155,7 @@ def check_url(params: Mapping[str, Any], name: str, example: str) -> None:
         )
     raise BadParameter(
         _("{name} is {value!r}, which is not a URL.", name=name, value=text),
-        _("Give a URL such as {example}", example=example),
+        _("Use a URL such as {example}", example=example),
     )
 
 
@@ -166,6 +168,4 @@ def check_objects(params: Mapping[str, Any]) -> None:
     for name in ("saas.extra_headers", "saas.extra_body"):
         if not isinstance(params.get(name, {}), dict):
             example = f"""{name}='{{"name": "value"}}'"""
-            raise BadParameter(
-                _("{name} is not a JSON object.", name=name), _("Write, for example, {example}", example=example)
-            )
+            raise BadParameter(_("{name} is not a JSON object.", name=name), _("Example: {example}", example=example))

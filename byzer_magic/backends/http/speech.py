@@ -172,7 +172,7 @@ def known_options(options: Mapping[str, Any], known: Mapping[str, str]) -> dict[
         if value is None or name in _NOT_SENT:
             continue
         if name not in known:
-            hint = suggest(name, known, _("Known options: {names}.", names=", ".join(known)))
+            hint = suggest(name, known, _("Options: {names}.", names=", ".join(known)))
             raise BadRequest(_("Text to speech has no option {name!r}.", name=name), hint)
         if name == known[name] or known[name] not in found:
             found[known[name]] = value

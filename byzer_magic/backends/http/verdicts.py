@@ -14,7 +14,7 @@ Verdict = tuple[type[errors.RequestError], Text, str]
 INVALID: Verdict = (
     errors.BadRequest,
     _("{host}: request to {model} rejected ({status}): {reason}"),
-    _("Correct what the message names."),
+    _("Fix the request as the error message describes."),
 )
 BY_STATUS: dict[int, Verdict] = {
     401: (

@@ -71,7 +71,7 @@ _REASONS = {
     400: _("the SSML is not well-formed, or the voice, style or format is unknown"),
     401: _("the key is wrong, or it belongs to another region"),
     403: _("the key has no permission for this"),
-    404: _("there is no speech service at this URL"),
+    404: _("no speech service at this URL"),
     413: _("the text is too long"),
     415: _("only application/ssml+xml is accepted"),
     429: _("the quota or the request rate of the resource is exceeded"),
@@ -143,7 +143,7 @@ class AzureSpeechBackend(Backend):
         if "saas.base_url" not in given and not _region(given).isalnum():
             raise BadParameter(
                 _("saas.service_region is {region!r}, which is not a region.", region=given["saas.service_region"]),
-                _("Give a region such as eastus."),
+                _("Use a region such as eastus."),
             )
         if ".api.cognitive." in given.get("saas.base_url", ""):
             raise BadParameter(
@@ -151,7 +151,7 @@ class AzureSpeechBackend(Backend):
                     "saas.base_url is {url}, which issues tokens and is not the speech service.",
                     url=given["saas.base_url"],
                 ),
-                _("Remove saas.base_url, and give saas.service_region, such as eastus."),
+                _("Remove saas.base_url, and set saas.service_region, e.g. eastus."),
             )
         try:
             _format(given["saas.output_format"])
@@ -192,7 +192,7 @@ class AzureSpeechBackend(Backend):
                 received = False
                 if response.content_type.startswith(("text/", "application/json")):
                     raise http_errors.unreadable(
-                        self._http.endpoint, _("it has the type {type}, not audio", type=response.content_type)
+                        self._http.endpoint, _("its type is {type}, not audio", type=response.content_type)
                     )
                 async for block in response.content.iter_any():
                     received = received or bool(block)
@@ -263,7 +263,7 @@ def _format(name: Any) -> str:
     form = FORMATS.get(str(name), str(name))
     if not _NAMED.fullmatch(form):
         raise BadRequest(
-            _("Azure Speech has no audio format {name!r}.", name=str(name)),
+            _("Azure Speech does not support the audio format {name!r}.", name=str(name)),
             _("Choose {names}, or a format name of Azure.", names=", ".join(FORMATS)),
         )
     return form
@@ -309,7 +309,7 @@ def _from_response(
 
 
 def _no_audio(endpoint: Endpoint) -> ByzerError:
-    hint = _("Check that the voice speaks the language of the text, and that the text has words.")
+    hint = _("Check that the voice supports the language of the text, and that the text contains words.")
     return ProviderUnavailable(_("{host}: the response has no audio.", host=endpoint.host), hint, final=True)
 
 

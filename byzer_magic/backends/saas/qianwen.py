@@ -32,8 +32,8 @@ class QianwenBackend(DashScope):
     info: ClassVar[Info] = info(
         "saas/qianwen",
         _("Qwen (Alibaba DashScope)"),
-        Param(name="saas.dimensions", kind="int", help=_("length of the embeddings (text-embedding-v3 and later)")),
-        Param(name="saas.text_type", help=_("what the texts are"), choices=("query", "document")),
+        Param(name="saas.dimensions", kind="int", help=_("dimensions of the embeddings (text-embedding-v3 and later)")),
+        Param(name="saas.text_type", help=_("purpose of the texts"), choices=("query", "document")),
     )
 
     async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:

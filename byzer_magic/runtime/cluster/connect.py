@@ -69,7 +69,7 @@ def _leave(here: str) -> None:
     ray = import_ray()
     if here not in _OURS:
         raise CannotConnect(
-            _("This process has called ray.init() itself, for the cluster at {address}.", address=here),
+            _("This process called ray.init() itself, for the cluster at {address}.", address=here),
             _("Call ray.shutdown() first, then connect again."),
         )
     ray.shutdown()
@@ -140,7 +140,7 @@ def _probe(address: str) -> None:
         )
     if not listens(host, int(port)):
         raise CannotConnect(
-            _("Nothing listens at {address}.", address=address),
+            _("Nothing is listening at {address}.", address=address),
             _("Start Ray there (ray start --head), or use --ray_address auto for a local one."),
         )
 
@@ -162,7 +162,7 @@ def _start(settings: Settings, say: Say) -> str:
     with _one_at_a_time():
         if address := running_cluster():
             return address
-        say(gettext("No Ray is running on this machine: starting a local one, which runs until `shutdown` ..."))
+        say(gettext("Ray is not running on this machine: starting a local one, which runs until `shutdown` ..."))
         try:
             return _start_once(settings, say)
         except CannotConnect:

@@ -42,12 +42,12 @@ async def reserve_on_one_node(plan: Plan, index: int) -> PlacementGroupSchedulin
     if group is None:
         raise errors.NoRoom(
             _(
-                "{alias} worker {index} needs {gpus:g} GPUs on one node; no node has them free.",
+                "{alias} worker {index} needs {gpus:g} GPUs on one node; no node has that many free.",
                 alias=spec.model,
                 index=index,
                 gpus=spec.gpus_per_worker,
             ),
-            _("Lower --gpus_per_worker, or undeploy something (`list` shows what runs)."),
+            _("Lower --gpus_per_worker, or undeploy something (`list` shows what is running)."),
         )
     return PlacementGroupSchedulingStrategy(group, 0)
 
@@ -79,8 +79,8 @@ async def reserve_extra(plan: Plan, workers: int, before: int) -> None:
     if before:
         await _reserved(name, [bundle] * before)
     raise errors.NoRoom(
-        _("Ray cannot place {what}: no node has the resources free.", what=more_workers(spec.model, more)),
-        _("Ask for fewer workers, or undeploy something (`list` shows what runs)."),
+        _("Ray cannot place {what}: no node has enough free resources.", what=more_workers(spec.model, more)),
+        _("Request fewer workers, or undeploy something (`list` shows what is running)."),
     )
 
 
@@ -123,7 +123,7 @@ def check_resources(what: str, cpus: float, gpus: float) -> None:
                     total=total,
                 ),
                 _(
-                    "Lower {flag} or --num_workers, undeploy something (`list` shows what runs), or add a node.",
+                    "Lower {flag} or --num_workers, undeploy something (`list` shows what is running), or add a node.",
                     flag=flag,
                 ),
             )

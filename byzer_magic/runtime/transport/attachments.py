@@ -115,7 +115,8 @@ def detach(body: Any) -> tuple[Any, dict[str, bytes]]:
     lighter = _map_media(body, without_data)
     if sum(map(len, detached.values())) > MAX_REQUEST_BYTES:
         raise CommandError(
-            _("The images and audio of the request exceed 1 GB in all."), _("Send fewer or smaller files per request.")
+            _("The images and audio of the request exceed 1 GB in total."),
+            _("Send fewer or smaller files per request."),
         )
     return lighter, detached
 

@@ -118,7 +118,10 @@ class EngineWorker:
         except TimeoutError as err:  # Ray itself would wait for free resources without a limit
             raise errors.NoRoom(
                 _("{name}: Ray did not start it within {seconds:g} s.", name=self._name, seconds=START_SECONDS),
-                _("`doctor` shows what is free and `list` what runs: undeploy something, or request less per worker."),
+                _(
+                    "`doctor` shows what is free, and `list` what is running: undeploy something, or request less "
+                    "per worker."
+                ),
             ) from err
         except ray.exceptions.RayError as err:  # the process has died, or is being restarted
             self.ray_error = str(err).strip().splitlines()[-1]

@@ -228,5 +228,5 @@ async def with_stall_timeout(events: AsyncIterator[Any], seconds: float) -> Asyn
     except TimeoutError as err:
         raise errors.EngineFailed(
             _("Loading made no progress for {minutes:.0f} minutes.", minutes=seconds / 60),
-            _("See what the engine wrote."),
+            _("See the engine's output."),
         ) from err

@@ -144,7 +144,7 @@ def test_find_lists_broken_models_with_their_error(home: Path) -> None:
     found = listed()
     expected = {
         "partial": "contains no weights", "cut": "its header describes", "pointer": "Git LFS pointer",
-        "nonsense": "configuration", "vit": "image classification", "lora": "adapter", "flux": "generates images",
+        "nonsense": "configuration", "vit": "image classification", "lora": "adapter", "flux": "image generation model",
         "half": "ends in the header",
     }  # fmt: skip
     assert set(found) == set(expected)

@@ -114,7 +114,7 @@ def test_spec_takes_what_the_user_gives() -> None:
 
 
 def test_find_suggests_the_nearest_preset() -> None:
-    with pytest.raises(UnknownKind, match="no preset 'deepseek-chta'") as caught:
+    with pytest.raises(UnknownKind, match="Unknown preset 'deepseek-chta'") as caught:
         presets.find("deepseek-chta")
     assert caught.value.hint == "Did you mean deepseek-chat?"
 

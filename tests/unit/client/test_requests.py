@@ -97,7 +97,7 @@ def test_request_for_image_takes_an_image_to_change() -> None:
 def test_request_for_names_what_the_prompt_lacks() -> None:
     with pytest.raises(CommandError, match="has no audio"):
         asked("transcribe", "hello")
-    with pytest.raises(CommandError, match="ranks documents by a query"):
+    with pytest.raises(CommandError, match="ranks documents against a query"):
         asked("rerank", "hello")
 
 

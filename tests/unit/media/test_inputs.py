@@ -140,7 +140,7 @@ def test_audio_of_samples_is_a_wav(samples: Any, channels: int) -> None:
         (lambda folder: folder / "talk.wav", "it is audio/wav", "PNG"),
         (lambda folder: folder, "is a directory", "path"),
         (lambda _: "/dev/zero", "is not a regular file", "path"),
-        (lambda folder: folder / "no" / "dot.png", "No such file", "Give the path"),
+        (lambda folder: folder / "no" / "dot.png", "No such file", "Pass the path"),
         (lambda _: "a\0.png", "null", "path"),
         (lambda _: "~nobody-here/a.png", "home directory", "path"),
         (lambda _: "A" * 100_000, "(100000 characters)", "path"),
@@ -270,7 +270,7 @@ def server_url() -> Iterator[str]:
 def test_audio_url_is_downloaded(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert media.audio(f"{server_url}/talk.wav") == Media("audio/wav", audio_file("WAV"))
     monkeypatch.setattr("byzer_magic.media.inputs.LARGEST_BYTES", 100)
-    with pytest.raises(CommandError, match="is larger than"):
+    with pytest.raises(CommandError, match="exceeds the limit of"):
         media.audio(f"{server_url}/talk.wav")
 
 

@@ -129,7 +129,7 @@ def _explained(output: str, err: Exception) -> Exception:
         return EngineFailed(
             _("FunASR could not download {found}: {found2}.", found=found[1], found2=found[2][:300]),
             _(
-                "Download it on another machine and give its folder as vad_model, or use vad_model={silero}.",
+                "Download it on another machine and set vad_model to its folder, or use vad_model={silero}.",
                 silero=SILERO,
             ),
         )

@@ -72,12 +72,12 @@ def sensevoice(model_path: str | None) -> Folder:
     """
     path = files.existing(model_path)
     if path.is_file():
-        raise BadParameter(_("{path} is a file.", path=path), _("Give its folder: {parent}.", parent=path.parent))
+        raise BadParameter(_("{path} is a file.", path=path), _("Specify its folder: {parent}.", parent=path.parent))
     if not any((path / name).is_file() for name in ("config.yaml", "configuration.json", "model.pt")):
         form = files.inspect(model_path).format
         raise BadParameter(
             _("{path} is not a SenseVoice model: it is a {form} model.", path=path, form=form),
-            _("Give a folder with a config.yaml."),
+            _("Specify a folder with a config.yaml."),
         )
     found = folder(path, tokenizer=True)
     if not found.model.startswith("SenseVoice"):
@@ -87,7 +87,7 @@ def sensevoice(model_path: str | None) -> Folder:
                 path=path,
                 model=found.model or "nothing",
             ),
-            _("Give the folder of a SenseVoiceSmall model."),
+            _("Specify the folder of a SenseVoiceSmall model."),
         )
     return found
 
@@ -111,7 +111,7 @@ def folder(path: Path, *, tokenizer: bool = False) -> Folder:
         if name in parts and parts[name].stat().st_size < SMALLEST_BYTES:
             raise BadParameter(
                 _(
-                    "{parts} has {st_size} bytes: it is incomplete, or a Git LFS pointer.",
+                    "{parts} is only {st_size} bytes long: it is incomplete, or a Git LFS pointer.",
                     parts=parts[name],
                     st_size=parts[name].stat().st_size,
                 ),
@@ -148,7 +148,7 @@ def _yaml(file: Path) -> dict[str, Any]:
             _("{file} cannot be read: {err}.", file=file, err=err), _("Download the model again.")
         ) from err
     if not isinstance(found, dict):
-        raise BadParameter(_("{file} is not a configuration.", file=file), _("Download the model again."))
+        raise BadParameter(_("{file} is not a valid configuration file.", file=file), _("Download the model again."))
     return found
 
 
@@ -187,7 +187,7 @@ def _detector(path: Path) -> Detector:
                 path=path,
                 model=found.model,
             ),
-            _("Give the folder of {fsmn}.", fsmn=FSMN),
+            _("Specify the folder of {fsmn}.", fsmn=FSMN),
         )
     return Detector(str(path))
 

@@ -32,8 +32,8 @@ FSMN_VAD = {
     "lookback_time_start_point": ("int", _("padding before a segment, in ms")),
     "lookahead_time_end_point": ("int", _("padding after a segment, in ms")),
     "do_extend": ("int", _("1 adds the padding, 0 does not")),
-    "decibel_thres": ("float", _("loudness below which nothing is speech, in dB")),
-    "snr_thres": ("float", _("signal-to-noise ratio below which nothing is speech, in dB")),
+    "decibel_thres": ("float", _("loudness below which nothing counts as speech, in dB")),
+    "snr_thres": ("float", _("signal-to-noise ratio below which nothing counts as speech, in dB")),
     "noise_frame_num_used_for_snr": ("int", _("frames used to measure the noise")),
     "speech_2_noise_ratio": ("float", _("weight of the noise probability")),
     "fe_prior_thres": ("float", _("minimum prior of a frame")),
@@ -166,7 +166,7 @@ def check(params: Mapping[str, Any]) -> None:
         if params.get(name, 1) <= 0:
             raise BadParameter(
                 _("{name} is {params}, which is not positive.", name=name, params=params[name]),
-                _("Give a number above 0."),
+                _("Use a number above 0."),
             )
 
 

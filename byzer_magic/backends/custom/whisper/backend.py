@@ -136,7 +136,7 @@ def _weights(setup: Setup) -> Weights:
                 architecture=weights.architecture or "unnamed",
             ),
             _(
-                "Give the folder of a Whisper model; deploy other models as custom/auto, custom/bge or "
+                "Specify the folder of a Whisper model; deploy other models as custom/auto, custom/bge or "
                 "custom/sensevoice."
             ),
         )
@@ -182,7 +182,9 @@ def _check_loading(form: str, params: Mapping[str, Any]) -> None:
 
 def _check_engine_has(settings: Mapping[str, Any], in_transformers: bool, refused: type[ByzerError]) -> None:  # noqa: FBT001
     if in_transformers and settings.get("hotwords"):
-        raise refused(_("hotwords apply to CTranslate2 folders, and this is a Hugging Face folder."), _("Use prompt."))
+        raise refused(
+            _("hotwords apply to CTranslate2 folders, and this is a Hugging Face folder."), _("Use prompt instead.")
+        )
 
 
 def _english_only(weights: Weights) -> bool:

@@ -109,7 +109,7 @@ OPTIONS = (
     ),
     Param(
         name="vad_filter",
-        help=_("remove silence first (Silero VAD), in which the model would hallucinate words"),
+        help=_("remove silence first (Silero VAD); otherwise the model may hallucinate words in it"),
         kind="bool",
         default=True,
     ),

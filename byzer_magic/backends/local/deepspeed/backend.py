@@ -39,7 +39,11 @@ OWN = (
     Param(
         name="max_out_tokens", kind="int", help=_("maximum length of a prompt, in tokens (default: the context length)")
     ),
-    Param(name="init_inference", kind="json", help=_("more arguments for deepspeed.init_inference, as a JSON object")),
+    Param(
+        name="init_inference",
+        kind="json",
+        help=_("additional arguments for deepspeed.init_inference, as a JSON object"),
+    ),
 )
 NOT_HERE = ("device", "device_map", "max_memory", "offload_folder", "quantization", "quantization_config")
 """Parameters of transformers for what DeepSpeed decides."""
@@ -74,7 +78,7 @@ class DeepSpeedBackend(TransformersBackend):
             )
         if not isinstance(setup.params.get("init_inference", {}), dict):
             raise BadParameter(
-                _("init_inference is not a JSON object."), _('E.g. init_inference={"use_triton": true}.')
+                _("init_inference is not a JSON object."), _('Example: init_inference={"use_triton": true}.')
             )
         _check_split(weights, setup)
 

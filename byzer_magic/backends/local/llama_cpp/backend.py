@@ -204,7 +204,7 @@ class LlamaCppBackend(Backend):
         most = options.pop("top_n", len(request.documents))
         if options:
             raise BadRequest(
-                _("Reranking with llama.cpp has no option {iter!r}.", iter=next(iter(options))), _("Options: top_n.")
+                _("llama.cpp has no option {name!r} for reranking.", name=next(iter(options))), _("Options: top_n.")
             )
         _check_texts([request.query, *request.documents])
         scores: list[float] = []
@@ -242,7 +242,7 @@ def _normal(options: Mapping[str, Any]) -> bool:
     how = asked.pop("embd_normalize", 2)
     if asked:
         raise BadRequest(
-            _("Embeddings with llama.cpp have no option {iter!r}.", iter=next(iter(asked))),
+            _("llama.cpp has no option {name!r} for embeddings.", name=next(iter(asked))),
             _("Options: embd_normalize."),
         )
     if how not in (-1, 2):

@@ -50,8 +50,8 @@ def check(setup: Setup) -> None:
     params = setup.params
     _check_values(params)
     if what := gguf.other_model(meta):
-        give = _("Give it as clip_model_path, and the language model as --model_path.")
-        hint = give if "mmproj" in what else _("Give the file of the language model.")
+        give = _("Pass it as clip_model_path, and the language model as --model_path.")
+        hint = give if "mmproj" in what else _("Specify the file of the language model.")
         raise BadParameter(
             _("{path} is not a language model but {what}.", path=path, what=what),
             hint,
@@ -73,9 +73,9 @@ def check(setup: Setup) -> None:
 def _check_values(params: Mapping[str, Any]) -> None:
     for name, (least, most) in BOUNDS.items():
         if name in params and not least <= params[name] <= most:
-            between = _("Give {least} to {most}.", least=least, most=most)
+            between = _("Use a number from {least} to {most}.", least=least, most=most)
             if most >= 2**31 - 1:
-                between = _("Give {least} or more.", least=least)
+                between = _("Use {least} or more.", least=least)
             raise BadParameter(
                 _("{name} is {value}, which llama.cpp does not accept.", name=name, value=params[name]), between
             )
@@ -84,7 +84,7 @@ def _check_values(params: Mapping[str, Any]) -> None:
             known = ", ".join(f"{number} ({kind})" for number, kind in CACHE_TYPES.items())
             raise BadParameter(
                 _("{name} is {value}, which llama.cpp does not accept.", name=name, value=params[name]),
-                _("Use one of {known}.", known=known),
+                _("Use one of: {known}.", known=known),
             )
     for name, (fits, form) in _FORMS.items():
         if name in params and not fits(params[name]):
@@ -101,12 +101,12 @@ def _numbers(value: Any) -> bool:
 
 
 _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "tensor_split": (_numbers, _("Give a JSON list of numbers, e.g. [0.5, 0.5].")),
+    "tensor_split": (_numbers, _("Use a JSON list of numbers, e.g. [0.5, 0.5].")),
     "kv_overrides": (
         lambda value: isinstance(value, dict),
-        _('Give a JSON object, e.g. {"llama.context_length": 1024}.'),
+        _('Use a JSON object, e.g. {"llama.context_length": 1024}.'),
     ),
-    "numa": (lambda value: value in (0, 1, 2, 3, 4), _("Give true, false, or a number from 0 to 4.")),
+    "numa": (lambda value: value in (0, 1, 2, 3, 4), _("Use true, false, or a number from 0 to 4.")),
 }
 """The form of settings that are given as JSON."""
 
@@ -122,7 +122,7 @@ def adapter(lora: str) -> Path:
     if meta and "LoRA" not in gguf.other_model(meta):
         raise BadParameter(
             _("{path} is not a LoRA adapter.", path=path),
-            _("Give a GGUF file made by convert_lora_to_gguf.py as lora_path."),
+            _("Set lora_path to a GGUF file made by convert_lora_to_gguf.py."),
         )
     return path
 
@@ -151,12 +151,12 @@ def mmproj(clip: str) -> Path:
     """
     path = Path(clip).expanduser()
     if path.is_dir():
-        raise BadParameter(_("clip_model_path is a folder: {path}.", path=path), _("Give the mmproj file in it."))
+        raise BadParameter(_("clip_model_path is a folder: {path}.", path=path), _("Specify the mmproj file in it."))
     path = gguf.find(clip)
     meta = gguf.metadata(path)
     if meta and "mmproj" not in gguf.other_model(meta):
         raise BadParameter(
-            _("{path} is not an mmproj file.", path=path), _("Give the model's mmproj-*.gguf as clip_model_path.")
+            _("{path} is not an mmproj file.", path=path), _("Set clip_model_path to the model's mmproj-*.gguf.")
         )
     return path
 

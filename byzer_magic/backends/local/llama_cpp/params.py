@@ -59,7 +59,7 @@ LOADING = {
     "yarn_beta_slow": ("float", _("YaRN high correction dimension")),
     "yarn_orig_ctx": ("int", _("original context length of the model, for YaRN")),
     "logits_all": ("bool", _("keep the logits of all tokens (logprobs need it)")),
-    "embedding": ("bool", _("compute embeddings instead of text (default: what the model is for)")),
+    "embedding": ("bool", _("compute embeddings instead of text (default: depends on the model)")),
     "offload_kqv": ("bool", _("keep the KV cache on the GPU")),
     "flash_attn": ("bool", _("use flash attention")),
     "op_offload": ("bool", _("let the GPU compute operations of layers on the CPU")),

@@ -41,13 +41,13 @@ def constrained(body: Mapping[str, Any]) -> dict[str, Any]:
         schema = _schema(asked)
     grammar = found.get("grammar")
     if grammar is not None and not isinstance(grammar, str):
-        raise BadRequest(_("grammar is not a text."), _("Give it in GBNF."))
+        raise BadRequest(_("grammar is not a string."), _("Write it in GBNF."))
     if schema is None:
         return found
     if grammar:
         raise BadRequest(_("A request can have a grammar or a response_format, not both."), _("Leave one of them out."))
     if not isinstance(schema, Mapping):
-        raise BadRequest(_("The JSON schema is not an object."), _('E.g. {"type": "object", "properties": {...}}.'))
+        raise BadRequest(_("The JSON schema is not an object."), _('Example: {"type": "object", "properties": {...}}.'))
     return {**found, "schema": dict(schema)}
 
 

@@ -178,7 +178,7 @@ def _prompt(model: Model, request: ChatRequest, generation: Generation) -> list[
         )
     if tools and "tools" not in tokenizer.get_chat_template(None, tools):
         raise Unsupported(
-            _("The model's chat template does not support tools."), _("Give one that does: chat_template=FILE.")
+            _("The model's chat template does not support tools."), _("Use one that does: chat_template=FILE.")
         )
     try:
         found = tokenizer.apply_chat_template(
@@ -205,7 +205,9 @@ def _plain(request: ChatRequest) -> list[dict[str, Any]]:
 def _checked(turn: dict[str, Any]) -> dict[str, Any]:
     for part in turn["content"] if isinstance(turn.get("content"), list) else []:
         if part.get("type") != "text":
-            raise Unsupported(_("transformers accepts text only here, no images or audio."), _("Send text only."))
+            raise Unsupported(
+                _("The transformers engine accepts text only, not images or audio."), _("Send text only.")
+            )
     return turn
 
 

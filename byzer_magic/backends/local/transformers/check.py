@@ -99,11 +99,9 @@ def response_template(params: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         found = json.loads(text)
     except ValueError as err:
-        raise BadParameter(
-            _("response_template is not valid JSON: {err}.", err=err), _("Give a file or JSON.")
-        ) from err
+        raise BadParameter(_("response_template is not valid JSON: {err}.", err=err), _("Use a file or JSON.")) from err
     if not isinstance(found, dict):
-        raise BadParameter(_("response_template is not a JSON object."), _("Give a file or JSON."))
+        raise BadParameter(_("response_template is not a JSON object."), _("Use a file or JSON."))
     return found
 
 
@@ -124,7 +122,7 @@ def _check_gguf(weights: files.Weights, params: Mapping[str, Any]) -> None:
         if name in params:
             raise BadParameter(
                 _("{name} cannot be used with a .gguf file.", name=name),
-                _("Leave it out, or give a folder of weights."),
+                _("Leave it out, or specify a folder of weights."),
             )
 
 
@@ -137,7 +135,7 @@ def _check_architecture(weights: files.Weights) -> None:
                 path=weights.path,
                 architecture=weights.architecture,
             ),
-            _("Give a chat model (its config.json names a ...ForCausalLM)."),
+            _("Use a chat model (its config.json names a ...ForCausalLM)."),
         )
 
 
@@ -152,7 +150,7 @@ def _check_folders(params: Mapping[str, Any]) -> None:
             if file and not (path / file).is_file():
                 raise BadParameter(
                     _("{path} is not an adapter: it has no {file}.", path=path, file=file),
-                    _("Give the folder that contains it."),
+                    _("Specify the folder that contains it."),
                 )
     if "adapter" in params and importlib.util.find_spec("peft") is None:
         raise MissingExtra(_("An adapter needs the package peft, which is not installed."), _("Run: pip install peft"))
@@ -163,7 +161,7 @@ def _check_length(weights: files.Weights, params: Mapping[str, Any]) -> None:
     if wanted is not None and wanted < 1:
         raise BadParameter(
             _("max_model_len is {wanted}, which is not a positive number.", wanted=wanted),
-            _("Give a number of tokens, or leave it out."),
+            _("Use a number of tokens, or leave it out."),
         )
     if wanted and weights.context and wanted > weights.context:
         raise BadParameter(
@@ -172,18 +170,21 @@ def _check_length(weights: files.Weights, params: Mapping[str, Any]) -> None:
                 wanted=wanted,
                 context=weights.context,
             ),
-            _("Give at most {context}, or leave it out.", context=weights.context),
+            _("Use at most {context}, or leave it out.", context=weights.context),
         )
 
 
 def _check_quantization(weights: files.Weights, params: Mapping[str, Any]) -> None:
     config = params.get("quantization_config")
     if config is not None and "quantization" in params:
-        raise BadParameter(_("quantization and quantization_config exclude each other."), _("Leave one out."))
+        raise BadParameter(_("quantization and quantization_config exclude each other."), _("Leave one of them out."))
     if config is not None and not (isinstance(config, dict) and (_method(config))):
         raise BadParameter(
             _("quantization_config has no quant_method."),
-            _('E.g. {"quant_method": "hqq", "nbits": 4}; see the quantization page of transformers.'),
+            _(
+                'Example: {"quant_method": "hqq", "nbits": 4}; see the quantization page of the transformers '
+                "documentation."
+            ),
         )
     own = weights.config.get("quantization_config") or {}
     method = "bitsandbytes" if "quantization" in params else _method(config or own)

@@ -159,7 +159,7 @@ def _check(name: str, value: Any) -> None:
     if name == "do_sample" and not isinstance(value, bool):
         raise BadRequest(
             _("{name} is {value!r}, which is not true or false.", name=name, value=value),
-            _("Give a valid value, or leave it out."),
+            _("Use a valid value, or leave it out."),
         )
     if kind is None:
         return
@@ -167,14 +167,14 @@ def _check(name: str, value: Any) -> None:
         if kind is float:
             raise BadRequest(
                 _("{name} is {value!r}, which is not a number.", name=name, value=value),
-                _("Give a valid value, or leave it out."),
+                _("Use a valid value, or leave it out."),
             )
         raise BadRequest(
             _("{name} is {value!r}, which is not an integer.", name=name, value=value),
-            _("Give a valid value, or leave it out."),
+            _("Use a valid value, or leave it out."),
         )
     if not least <= value <= most:
-        raise BadRequest(_out_of_bounds(name, value, least, most), _("Give a valid value, or leave it out."))
+        raise BadRequest(_out_of_bounds(name, value, least, most), _("Use a valid value, or leave it out."))
 
 
 def _out_of_bounds(name: str, value: float, least: float, most: float) -> str:
@@ -196,7 +196,9 @@ def _check_supported(asked: Mapping[str, Any]) -> None:
             _("Deploy the model with --infer_backend vllm or llama_cpp."),
         )
     if asked.get("n", 1) != 1:
-        raise Unsupported(_("transformers returns one response per request here (n=1)."), _("Send several requests."))
+        raise Unsupported(
+            _("The transformers engine returns one response per request (n=1)."), _("Send several requests.")
+        )
     if asked.get("tool_choice", "auto") not in ("auto", "none"):
         raise Unsupported(
             _("transformers cannot force a tool call (tool_choice)."),
@@ -229,7 +231,7 @@ def _stops(value: Any) -> tuple[str, ...]:
     found = (value,) if isinstance(value, str) else tuple(value or ())
     if not all(isinstance(text, str) and text for text in found):
         raise BadRequest(
-            _("stop is {value!r}, which is not a text or a list of texts.", value=value),
-            _("Give a valid value, or leave it out."),
+            _("stop is {value!r}, which is not a string or a list of strings.", value=value),
+            _("Use a valid value, or leave it out."),
         )
     return found

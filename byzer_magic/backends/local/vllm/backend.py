@@ -84,7 +84,7 @@ class VllmBackend(Backend):
         weights = files.inspect(setup.model_path)
         if weights.format not in FORMATS:
             raise BadParameter(
-                _("{path} is a {format} model, which vLLM does not load.", path=weights.path, format=weights.format),
+                _("{path} is a {format} model, which vLLM cannot load.", path=weights.path, format=weights.format),
                 _("Leave --infer_backend out."),
             )
         if weights.format != "gguf" and not any(setup.params.get(f"{PREFIX}{name}") for name in _NO_TOKENIZER):
@@ -186,7 +186,7 @@ class VllmBackend(Backend):
         asked.pop("encoding_format", None)
         if asked:
             raise BadRequest(
-                _("Embeddings with vLLM have no option {iter!r}.", iter=next(iter(asked))), _("Options: dimensions.")
+                _("vLLM has no option {name!r} for embeddings.", name=next(iter(asked))), _("Options: dimensions.")
             )
         for start in range(0, len(request.texts), EMBED_BATCH):
             texts = request.texts[start : start + EMBED_BATCH]

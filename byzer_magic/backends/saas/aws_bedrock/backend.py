@@ -78,13 +78,13 @@ class BedrockBackend(Backend):
         kind="saas/aws_bedrock",
         title="AWS Bedrock",
         params=(
-            _secret("aws_access_key", _("access key (default: boto3's usual sources)"), "AWS_ACCESS_KEY_ID"),
+            _secret("aws_access_key", _("access key ID (default: as boto3 finds it)"), "AWS_ACCESS_KEY_ID"),
             _secret("aws_secret_key", _("secret key"), "AWS_SECRET_ACCESS_KEY", env_unless=_ACCESS),
             _secret("aws_session_token", _("session token of temporary keys"), "AWS_SESSION_TOKEN", env_unless=_ACCESS),
             _secret(
                 "api_key", _("Bedrock API key, instead of these keys"), "AWS_BEARER_TOKEN_BEDROCK", env_unless=_ACCESS
             ),
-            _text("aws_profile", _("profile in ~/.aws/config to take keys from"), "AWS_PROFILE"),
+            _text("aws_profile", _("profile in ~/.aws/config that provides the keys"), "AWS_PROFILE"),
             Param(
                 name="saas.region_name",
                 help=_("region, such as us-east-1"),
@@ -97,8 +97,10 @@ class BedrockBackend(Backend):
                 help=_("Converse for any model, or InvokeModel with an Anthropic body"),
                 choices=("converse", "invoke"),
             ),
-            _text("model_api_version", _("uses InvokeModel, with this version ({version})", version=ANTHROPIC_VERSION)),
-            _text("endpoint_url", _("another URL of Bedrock"), "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
+            _text(
+                "model_api_version", _("use InvokeModel with this API version ({version})", version=ANTHROPIC_VERSION)
+            ),
+            _text("endpoint_url", _("custom endpoint URL of Bedrock"), "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
             TIMEOUT, RETRIES, PROXIES, EXTRA_BODY, CAPABILITIES,
             *option_params(_OPTIONS),
         ),
@@ -132,7 +134,8 @@ class BedrockBackend(Backend):
         for one, other in (("aws_access_key", "aws_secret_key"), ("aws_secret_key", "aws_access_key")):
             if f"saas.{one}" in params and f"saas.{other}" not in params:
                 hint = _(
-                    "Add --infer_params saas.{name}=..., or give neither, and boto3 uses its own sources.", name=other
+                    "Add --infer_params saas.{name}=..., or leave out both to let boto3 find the credentials.",
+                    name=other,
                 )
                 message = _("saas.{name} needs saas.{other}.", name=one, other=other)
                 raise MissingKey(message, hint, param=f"saas.{other}")

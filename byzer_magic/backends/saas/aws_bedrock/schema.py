@@ -41,7 +41,7 @@ _PLAIN = (("n", 1), ("response_format", "text"), ("response_format", {"type": "t
 _NO_CREDENTIALS = (
     errors.AuthenticationFailed,
     _("boto3 found no credentials: {reason}"),
-    _("Give saas.aws_access_key and saas.aws_secret_key, or saas.aws_profile."),
+    _("Set saas.aws_access_key and saas.aws_secret_key, or saas.aws_profile."),
 )
 _UNREACHABLE = (
     errors.ProviderUnavailable,
@@ -62,7 +62,7 @@ _RAISED: dict[str, tuple[type[errors.ProviderError], Text, str]] = {
     "ParamValidationError": (
         BadRequest,
         _("boto3 rejected the request: {reason}"),
-        _("Correct what the message names."),
+        _("Fix the request as the error message describes."),
     ),
     "InvalidEndpointConfigurationError": (
         BadRequest,
@@ -161,7 +161,7 @@ def _block(part: Any) -> dict[str, Any]:
 def _image(media: Media) -> dict[str, Any]:
     if not media.is_image:
         raise BadRequest(
-            _("Bedrock's Converse does not accept audio."), _("Transcribe it first, with a model that can transcribe.")
+            _("Bedrock's Converse does not accept audio."), _("Transcribe it first, with a speech-to-text model.")
         )
     if not media.data:
         raise _no_urls(media.url)
@@ -249,7 +249,7 @@ def check_images(body: Mapping[str, Any]) -> None:
 
 def _no_urls(url: str) -> BadRequest:
     return BadRequest(
-        _("Bedrock does not accept URLs of images: {url}", url=url),
+        _("Bedrock does not accept image URLs: {url}", url=url),
         _("Download the image, and pass the file or its bytes."),
     )
 

@@ -49,7 +49,10 @@ _OPTIONS: dict[str, tuple[str, str]] = {
         if name in schema.SAMPLING
     },
     "stop": CHAT_OPTIONS["stop"],
-    "thinking": ("json", _("how to reason, such as {example}", example='{"type": "enabled", "budget_tokens": 2000}')),
+    "thinking": (
+        "json",
+        _("extended thinking, such as {example}", example='{"type": "enabled", "budget_tokens": 2000}'),
+    ),
     "tools": CHAT_OPTIONS["tools"],
     "tool_choice": CHAT_OPTIONS["tool_choice"],
 }

@@ -23,7 +23,7 @@ from byzer_magic.types import ChatChunk, Media, Message, Usage
 PORT = 11434
 OPTIONS: dict[str, tuple[str, str]] = {
     **{name: CHAT_OPTIONS[name] for name in ("temperature", "top_p", "top_k")},
-    "min_p": ("float", _("leave out tokens less likely than this share of the likeliest one")),
+    "min_p": ("float", _("exclude tokens less likely than this fraction of the most likely token")),
     "repeat_penalty": ("float", _("above 1: fewer repetitions")),
     "seed": CHAT_OPTIONS["seed"],
     "num_ctx": ("int", _("context length, in tokens; Ollama truncates longer conversations")),
@@ -31,7 +31,7 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "max_tokens": ("int", _("the same as num_predict, by OpenAI's name")),
     "stop": CHAT_OPTIONS["stop"],
     "think": ("text", _("whether to reason first: true, false, or low, medium, high, max")),
-    "keep_alive": ("text", _("how long the model stays in memory afterwards: 5m, 0, or -1 for ever")),
+    "keep_alive": ("text", _("how long the model stays in memory after a request: 5m, 0, or -1 (forever)")),
 }
 """Options of requests that a deployment may set: kind and help."""
 TOP = ("model", "think", "keep_alive", "format", "tools", "logprobs", "top_logprobs", "dimensions", "truncate")

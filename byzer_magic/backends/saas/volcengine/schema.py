@@ -62,9 +62,9 @@ _SENTENCES = (
 )
 """Statuses by sentence, where the code does not decide: it is 3001, 45000000 or 55000000 for all of these."""
 HINTS = {
-    400: _("Check the options of the voice, and that it speaks the language of the text."),
+    400: _("Check the options of the voice, and that it supports the language of the text."),
     401: _("Check saas.app_id and saas.api_key: the access token of that app, or a new API key without an app_id."),
-    403: _("Activate the service and order the voice in the console (the free ones, too)."),
+    403: _("Activate the service and order the voice in the console (free voices must be ordered, too)."),
     404: _(
         "Check saas.voice, and that it belongs to saas.model: *_uranus_bigtts to seed-tts-2.0, BV... to volcano_tts."
     ),
@@ -90,12 +90,13 @@ def checked(options: dict[str, Any], api: str, prefix: str = "") -> dict[str, An
     encoding = str(options.get("encoding", "mp3"))
     if encoding not in _FORMATS:
         raise BadRequest(
-            _("Volcengine has no encoding {name!r}.", name=encoding), _("Choose {names}.", names=", ".join(MIMES))
+            _("Volcengine does not support the encoding {name!r}.", name=encoding),
+            _("Choose {names}.", names=", ".join(MIMES)),
         )
     if api == "v1" and options.get("instructions"):
         raise BadRequest(
             _("The v1 API does not accept instructions."),
-            _("Choose an emotion, or deploy with saas.model={resource}.", resource=RESOURCE),
+            _("Use emotion instead, or deploy with saas.model={resource}.", resource=RESOURCE),
         )
     rate = {"sample_rate": 24000, **options}
     numbers = {

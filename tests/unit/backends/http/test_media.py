@@ -10,7 +10,7 @@ from byzer_magic.types import Media
 
 
 def test_to_base64_rejects_media_without_bytes() -> None:
-    with pytest.raises(errors.BadRequest, match=r"does not accept URLs of media: https://host/a\.png"):
+    with pytest.raises(errors.BadRequest, match=r"does not accept media URLs: https://host/a\.png"):
         to_base64(Media("image", url="https://host/a.png"))
 
 

@@ -19,7 +19,7 @@ def test_secrets_of_returns_keys_and_header_values() -> None:
     [
         ("https:/host/v1", "Write saas.base_url=https://host/v1"),
         ("https:host", "Write saas.base_url=https://host"),
-        ("host:80", "Give a URL such as https://api.x.com"),
+        ("host:80", "Use a URL such as https://api.x.com"),
     ],
 )
 def test_check_url_hint_has_a_valid_url(url: str, hint: str) -> None:

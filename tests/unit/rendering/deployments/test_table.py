@@ -94,7 +94,7 @@ def test_frame_is_well_formed_and_labelled() -> None:
 
 
 def test_snapshot_has_all_rows_and_no_controls() -> None:
-    found = fleet(model("a"), ill(model("b", error="no memory"), "down", "down"), error="Ray does not answer.")
+    found = fleet(model("a"), ill(model("b", error="no memory"), "down", "down"), error="Ray does not respond.")
     stats = [each.stat for each in found.models.values()]
     html, text = table.snapshot(seen(found, {"a"}), stats, "2026-11-23 19:00:00")
     page = Page(html)
@@ -103,7 +103,13 @@ def test_snapshot_has_all_rows_and_no_controls() -> None:
     assert names.count("table") == 2, "the deployments, and the workers folded away"
     assert "as of 2026-11-23 19:00:00" in page.text
     assert "b worker 1" in page.text
-    for part in ("a ", "b (down)", "b: loading failed: no memory", "Ray does not answer.", "as of 2026-11-23 19:00:00"):
+    for part in (
+        "a ",
+        "b (down)",
+        "b: loading failed: no memory",
+        "Ray does not respond.",
+        "as of 2026-11-23 19:00:00",
+    ):
         assert part in text
 
 

@@ -34,7 +34,7 @@ async def test_perform_scale_rejects_invalid_numbers() -> None:
 async def test_perform_does_not_start_ray() -> None:
     manager = NotingManager(ray=False)
     reported = await replies(manager, type="undeploy", model="m")
-    assert reported[-1] == {"state": "failed", "text": "No Ray is running here."}
+    assert reported[-1] == {"state": "failed", "text": "Ray is not running on this machine."}
     assert manager.asked == []
 
 

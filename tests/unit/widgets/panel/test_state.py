@@ -28,7 +28,7 @@ async def test_state_fetches_histories_once_and_opened_ones_again() -> None:
 async def test_state_fetches_nothing_without_ray() -> None:
     manager = NotingManager()
     state = PanelState(manager)  # type: ignore[arg-type]
-    state.take(fleet(model("a"), error="No Ray is running here."))
+    state.take(fleet(model("a"), error="Ray is not running on this machine."))
     state.take(fleet(model("b"), age=10))
     await asyncio.sleep(0.1)
     assert manager.asked == []
