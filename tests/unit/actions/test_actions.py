@@ -63,7 +63,8 @@ def run(line: str, manager: Manager) -> Any:
         (
             "drain --model m --worker 3",
             2,
-            "m worker 3 is drained: it gets no new requests. 2 requests in flight will finish. To undo: restart --model m",
+            "m worker 3 is drained: it gets no new requests. 2 requests in flight will finish. "
+            "To undo: restart --model m",
             "m 的 worker 3 已排空：不再接收新请求。2 个进行中的请求会继续完成。恢复：restart --model m",
         ),
     ],
