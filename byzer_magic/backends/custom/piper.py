@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.engine import audio_encoder, loading
 from byzer_magic.backends.engine.threads import Emit, Turns
-from byzer_magic.backends.http.speech import audio_chunks, known_options, split, without_lone_surrogates
+from byzer_magic.backends.http.speech import audio_chunks, known_options, number, split, without_lone_surrogates
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, suggest
 from byzer_magic.i18n import lazy_gettext as _
@@ -288,7 +288,7 @@ def _checked(options: Mapping[str, Any], voice: Voice, refused: type[ByzerError]
     found = dict(options)
     for name, (low, high) in _BOUNDS.items():
         if name in found:
-            found[name] = _number(name, found[name], low, high, refused)
+            found[name] = number(name, found[name], low, high, refused, _("Meaning: {own}.", own=_OWN[name][1]))
     if "voice" in found:
         found["voice"] = _speaker(str(found["voice"]), voice, refused)
     form = found.get("response_format", "wav")
@@ -304,19 +304,6 @@ def _checked(options: Mapping[str, Any], voice: Voice, refused: type[ByzerError]
                 normalize_audio=found["normalize_audio"],
             ),
             "",
-        )
-    return found
-
-
-def _number(name: str, value: Any, low: float, high: float, refused: type[ByzerError]) -> float:
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        found = float("nan")
-    if not low <= found <= high:
-        raise refused(
-            _("{name} is {value!r}, which is not in {low:g}..{high:g}.", name=name, value=value, low=low, high=high),
-            _("Meaning: {own}.", own=_OWN[name][1]),
         )
     return found
 

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import Any
 
 from byzer_magic.backends.http.retry import retried
-from byzer_magic.errors import BadRequest, ProviderUnavailable, suggest
+from byzer_magic.errors import BadRequest, ByzerError, ProviderUnavailable, suggest
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import wav
 from byzer_magic.types import AudioChunk
@@ -179,11 +179,21 @@ def known_options(options: Mapping[str, Any], known: Mapping[str, str]) -> dict[
     return found
 
 
-def number(name: str, value: Any, low: float, high: float) -> float:
+def number(
+    name: str, value: Any, low: float, high: float, refused: type[ByzerError] = BadRequest, hint: str = ""
+) -> float:
     """Return `value` as a number in `low`..`high`.
 
+    Args:
+        name: of the option, for the message.
+        value: as given.
+        low: the least it may be.
+        high: the most it may be.
+        refused: the class of the error.
+        hint: of the error (default: to choose another number).
+
     Raises:
-        BadRequest: it is not one; the message has `name`.
+        ByzerError: it is not one; of the class `refused`.
 
     Example:
         >>> number("speed", "1.5", 0.5, 2.0)
@@ -194,9 +204,9 @@ def number(name: str, value: Any, low: float, high: float) -> float:
     except (TypeError, ValueError):
         found = float("nan")
     if not low <= found <= high:
-        raise BadRequest(
+        raise refused(
             _("{name} is {value!r}, which is not in {low:g}..{high:g}.", name=name, value=value, low=low, high=high),
-            _("Choose a number in that range."),
+            hint or _("Choose a number in that range."),
         )
     return found
 

@@ -8,7 +8,8 @@ chat completion chunk object), read leniently: compatible providers leave fields
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -136,7 +137,17 @@ def _other(choice: Choice) -> dict[str, Any]:
     return {"index": choice.index, "text": _joined(message.content), "finish": choice.finish_reason}
 
 
-def merged(chunks: Sequence[ChatChunk]) -> ChatChunk:
+async def as_asked(chunks: AsyncGenerator[ChatChunk, None], *, stream: bool) -> AsyncGenerator[ChatChunk, None]:
+    """Yield the chunks of a response one by one or, without streaming, all as one; closing this closes them."""
+    async with aclosing(chunks) as items:
+        if stream:
+            async for item in items:
+                yield item
+        else:
+            yield _merged([item async for item in items])
+
+
+def _merged(chunks: Sequence[ChatChunk]) -> ChatChunk:
     """Return the chunks of a response as one (tool calls stay deltas: their reader joins them by index)."""
     calls = [call for chunk in chunks for call in chunk.tool_calls or []]
     extra: dict[str, Any] = {}
@@ -165,6 +176,19 @@ def text_or_json(text: str) -> Any:
         except ValueError:
             return text
     return text
+
+
+def defaults(params: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return those of a deployment's parameters that are fields of its requests; `stop` may be a JSON list.
+
+    Example:
+        >>> defaults({"temperature": 0.5, "stop": '["END"]', "n_ctx": 4096}, ["temperature", "top_p", "stop"])
+        {'temperature': 0.5, 'stop': ['END']}
+    """
+    found = {name: params[name] for name in names if name in params}
+    if "stop" in found:
+        found["stop"] = text_or_json(found["stop"])
+    return found
 
 
 def messages(turns: Sequence[types.Message]) -> list[dict[str, Any]]:

@@ -112,10 +112,7 @@ class LlamaCppBackend(Backend):
         with loading.watched(report, _("loading {name} with {name2}", name=load.path.name, name2=name), size):
             driver = await asyncio.to_thread(llama_load.loaded, name, load)
         report(_("model loaded"), 1.0)
-        defaults = {name: setup.params[name] for name in CHAT if name in setup.params}
-        if "stop" in defaults:
-            defaults["stop"] = openai_schema.text_or_json(defaults["stop"])
-        return cls(driver, load, defaults)
+        return cls(driver, load, openai_schema.defaults(setup.params, CHAT))
 
     async def close(self) -> None:
         """Stop what runs, then free the model."""
@@ -138,12 +135,9 @@ class LlamaCppBackend(Backend):
             BadRequest: the model or its driver cannot do what is asked.
         """
         body = self._body(request)
-        async with aclosing(self._generate(body)) as chunks:
-            if request.stream:
-                async for chunk in chunks:
-                    yield chunk
-            else:
-                yield openai_schema.merged([chunk async for chunk in chunks])
+        async with aclosing(openai_schema.as_asked(self._generate(body), stream=request.stream)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         asked = {name: value for name, value in request.options.items() if value is not None}

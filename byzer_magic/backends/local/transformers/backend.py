@@ -117,12 +117,9 @@ class TransformersBackend(Backend):
             BadRequest: an option is unknown or invalid, or the chat template rejects the messages.
             Unsupported: the model or transformers does not support the request.
         """
-        async with aclosing(self._generate(request)) as chunks:
-            if request.stream:
-                async for chunk in chunks:
-                    yield chunk
-            else:
-                yield openai_schema.merged([chunk async for chunk in chunks])
+        async with aclosing(openai_schema.as_asked(self._generate(request), stream=request.stream)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def _generate(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         generation = transformers_params.generation(self._defaults, request.options)

@@ -103,9 +103,6 @@ class VllmBackend(Backend):
         weights = files.inspect(setup.model_path)
         threads = loading.prepare_environment(setup.cpus)
         vllm_engine.set_environment(threads, setup)
-        defaults = {name: setup.params[name] for name in vllm_params.SAMPLING if name in setup.params}
-        if "stop" in defaults:
-            defaults["stop"] = openai_schema.text_or_json(defaults["stop"])
         with loading.captured_output() as output:
             try:
                 report(_("importing vllm"), None)
@@ -115,7 +112,7 @@ class VllmBackend(Backend):
             except Exception as err:  # the engine's code may raise anything
                 why = loading.cause(output())
                 raise loading.failed("vLLM", weights.path, _error(err, why)) from err
-        return cls(running, defaults)
+        return cls(running, openai_schema.defaults(setup.params, vllm_params.SAMPLING))
 
     async def close(self) -> None:
         """End the engine's processes."""
@@ -133,12 +130,9 @@ class VllmBackend(Backend):
             ContextTooLong: prompt and response do not fit into max_model_len.
             BadRequest: vLLM does not accept the request; the message quotes its reason.
         """
-        async with aclosing(self._stream(request)) as chunks:
-            if request.stream:
-                async for chunk in chunks:
-                    yield chunk
-            else:
-                yield openai_schema.merged([chunk async for chunk in chunks])
+        async with aclosing(openai_schema.as_asked(self._stream(request), stream=request.stream)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def _stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         finished = False
