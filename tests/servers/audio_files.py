@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import io
 import math
 import struct
@@ -23,12 +24,20 @@ def pcm(text: str, rate: int) -> bytes:
 
 
 def wav(text: str, rate: int) -> bytes:
+    return wav_of(pcm(text, rate), rate)
+
+
+def tone(duration: float = 1.0, rate: int = 8000) -> bytes:
+    """Return that many seconds of a sine wave as a WAV file."""
+    return wav_of(array.array("h", [int(9000 * math.sin(i / 5)) for i in range(int(duration * rate))]).tobytes(), rate)
+
+
+def wav_of(samples: bytes, rate: int = 8000) -> bytes:
+    """Return 16-bit mono samples as a WAV file."""
     data = io.BytesIO()
     with wave.open(data, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(pcm(text, rate))
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(samples)
     return data.getvalue()
 
 

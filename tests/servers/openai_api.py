@@ -28,20 +28,16 @@ as OpenAI rejects them. It answers "Echo: <last user text>", word by word, unles
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import itertools
 import json
-import os
 import re
 import time
-from collections import deque
 from typing import Any
 
 import openai_media as media
 from aiohttp import web
-from skeleton import before_answer, knobs
+from skeleton import JOURNAL, NUMBERS, before_answer, knobs, serve
 
 MODELS = {
     "gpt-4o", "gpt-4o-mini", "tiny", "text-embedding-3-small", "embedding-floats", "whisper-1", "tts-1", "dall-e-3",
@@ -51,8 +47,6 @@ DEPLOYMENTS = {"gpt-4o-2024-05-13", "my-gpt", "gpt-4o"}
 """Of the paths that Azure has."""
 AZURE_VERSIONS = ("2024-02-15-preview", "2024-10-21")
 ROLES = ("system", "developer", "user", "assistant", "tool")
-JOURNAL: deque[dict[str, Any]] = deque(maxlen=2000)
-NUMBERS = itertools.count(1)
 SEEN: dict[str, int] = {}
 
 
@@ -388,10 +382,6 @@ async def answer(request: web.Request, entry: dict[str, Any]) -> web.StreamRespo
     return await Answer(request, body, asked, entry).run()
 
 
-async def journal(_: web.Request) -> web.Response:
-    return web.json_response(list(JOURNAL))
-
-
 async def models(request: web.Request) -> web.Response:
     try:
         authorize(request)
@@ -400,38 +390,15 @@ async def models(request: web.Request) -> web.Response:
     return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in sorted(MODELS)]})
 
 
-async def health(_: web.Request) -> web.Response:
-    return web.json_response({"pid": os.getpid()})
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--key", default="", help="the key to ask for; none: any will do")
-    parser.add_argument("--models", default="", help="more model names that it knows, with commas")
-    options = parser.parse_args()
-    MODELS.update(name for name in options.models.split(",") if name)
-    app = web.Application(client_max_size=2**26)
-    app["key"] = options.key
+def add_routes(app: web.Application) -> None:
+    MODELS.update(name for name in app["models"].split(",") if name)
     endpoints = "{endpoint:embeddings|rerank|audio/speech|audio/transcriptions|images/generations|images/edits}"
     for base in ("/v1", "/openai/v1", "/openai/deployments/{deployment}"):
         app.router.add_post(f"{base}/chat/completions", completions)
         app.router.add_post(f"{base}/{endpoints}", other)
     app.router.add_get("/images/{name}.png", media.image)
     app.router.add_get("/v1/models", models)
-    app.router.add_get("/journal", journal)
-    app.router.add_get("/health", health)
-    # A cancelled handler is how this server notices, and writes down, that a client has gone away.
-    web.run_app(
-        app,
-        host="127.0.0.1",
-        port=options.port,
-        handler_cancellation=True,
-        shutdown_timeout=0.2,
-        print=None,
-        access_log=None,
-    )
 
 
 if __name__ == "__main__":
-    main()
+    serve(__doc__, add_routes, models="more model names that it knows, with commas")

@@ -98,14 +98,17 @@ async def _health(_: web.Request) -> web.Response:
     return web.json_response({"pid": os.getpid()})
 
 
-def serve(description: str | None, add_routes: Callable[[web.Application], None]) -> None:
-    """Run a provider: ``--port``, and ``--key`` that it asks for (`app["key"]`)."""
+def serve(description: str | None, add_routes: Callable[[web.Application], None], **flags: str) -> None:
+    """Run a provider: ``--port``, ``--key`` that it asks for (`app["key"]`), and `flags` with their help, likewise."""
     parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--key", default="")
-    options = parser.parse_args()
+    for name, text in ({"key": "the key to ask for; none: any will do"} | flags).items():
+        parser.add_argument(f"--{name}", default="", help=text)
+    options = vars(parser.parse_args())
+    port = options.pop("port")
     app = web.Application(client_max_size=2**26)
-    app["key"] = options.key
+    for name, value in options.items():
+        app[name] = value
     add_routes(app)
     app.router.add_get("/journal", _journal)
     app.router.add_get("/health", _health)
@@ -113,7 +116,7 @@ def serve(description: str | None, add_routes: Callable[[web.Application], None]
     web.run_app(
         app,
         host="127.0.0.1",
-        port=options.port,
+        port=port,
         handler_cancellation=True,
         shutdown_timeout=0.2,
         print=None,

@@ -7,19 +7,7 @@ from typing import Any
 
 from byzer_magic import errors
 from byzer_magic.magics.errors import presented, secrets
-
-
-def chained() -> errors.ByzerError:
-    try:
-        try:
-            raise OSError("no route for token-0123456789")
-        except OSError as err:
-            raise ValueError("<b>bad</b>") from err
-    except ValueError as err:
-        try:
-            raise errors.ProviderUnavailable("It is down.", "Try later.", status=503, retry_after=2.0) from err
-        except errors.ByzerError as found:
-            return found
+from tests.failures import chained
 
 
 def shell(**more: Any) -> Any:

@@ -5,19 +5,7 @@ from __future__ import annotations
 from byzer_magic import errors
 from byzer_magic.i18n import using
 from byzer_magic.rendering import error_details
-
-
-def chained() -> errors.ByzerError:
-    try:
-        try:
-            raise OSError("no route for token-0123456789")
-        except OSError as err:
-            raise ValueError("<b>bad</b>") from err
-    except ValueError as err:
-        try:
-            raise errors.ProviderUnavailable("It is down.", "Try later.", status=503, retry_after=2.0) from err
-        except errors.ByzerError as found:
-            return found
+from tests.failures import chained
 
 
 def test_details_have_status_and_causes_without_secrets() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from byzer_magic.rendering.answer import markdown
+from tests.answers import TEXTS
 
 TAGS = re.compile(r"<[A-Za-z/!?]")
 
@@ -69,19 +70,6 @@ def test_folded_cannot_change_what_follows() -> None:
     assert "\n" not in shown
     assert TAGS.findall(shown.replace("<br>", "")) == ["<d", "<s", "</", "<p", "</", "</"]
     assert not set("`$") & set(shown)
-
-
-PIECES = st.sampled_from([
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "</div>", "</code></pre><b>", "<!--", "]]>", "<br>",
-    "`", "``", "```", "```html", "~~~", "$", "$$", "\\(", "\\)", "\\[", "\\]", "\\text{<b>}", "|a|b|", "|-|-|",
-    "\\href{javascript:x}{y}", "\\begin{align}", "\\end{align}", "a & b", "&lt;b&gt;", "<https://e.org>",
-    "[x](javascript:alert(1))", "[x](https://e.org)", "![p](http://e.org/x)", "https://e.org/<b>",
-    "[r]", "[r]: https://e.org/a", "[r]: javascript:x", "**", "_", "~~", '"', "'", "\r", "\t", "é",
-    "- ", "1. ", "> ", "# ", "===", "---", "    ", "\n", "\n", "\n\n", " ", "word",
-])  # fmt: skip
-
-
-TEXTS = st.lists(PIECES, max_size=40).map("".join)
 
 
 @given(st.lists(TEXTS, max_size=6))

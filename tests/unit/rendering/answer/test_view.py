@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 from byzer_magic.i18n import using
 from byzer_magic.rendering.answer import code, markdown
 from byzer_magic.rendering.answer.view import Shown, View, as_markdown, bundle
+from tests.answers import TEXTS
 
 OURS = re.compile(
     "a|blockquote|br|button|code|del|details|div|em|h[1-6]|hr|img|li|ol|p|pre|s|script|small|span|strong|style|summary|"
@@ -24,19 +25,6 @@ ATTRIBUTES = re.compile(
     "displaystyle|scriptlevel|stretchy|fence|form|separator|accent|accentunder|movablelimits|largeop|symmetric|lspace|"
     "rspace|minsize|maxsize|linethickness|width|height|depth|mathvariant|mathcolor|mathbackground"
 )
-
-
-PIECES = st.sampled_from([
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "</div>", "</code></pre><b>", "<!--", "]]>", "<br>",
-    "`", "``", "```", "```html", "~~~", "$", "$$", "\\(", "\\)", "\\[", "\\]", "\\text{<b>}", "|a|b|", "|-|-|",
-    "\\href{javascript:x}{y}", "\\begin{align}", "\\end{align}", "a & b", "&lt;b&gt;", "<https://e.org>",
-    "[x](javascript:alert(1))", "[x](https://e.org)", "![p](http://e.org/x)", "https://e.org/<b>",
-    "[r]", "[r]: https://e.org/a", "[r]: javascript:x", "**", "_", "~~", '"', "'", "\r", "\t", "é",
-    "- ", "1. ", "> ", "# ", "===", "---", "    ", "\n", "\n", "\n\n", " ", "word",
-])  # fmt: skip
-
-
-TEXTS = st.lists(PIECES, max_size=40).map("".join)
 
 
 class Tags(HTMLParser):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import array
 import io
 import math
 import struct
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +20,7 @@ from byzer_magic.rendering.media import (
 from byzer_magic.rendering.media.audio import AudioView
 from byzer_magic.types import Media
 from tests.pages import Page
-
-
-def wav(samples: bytes, width: int = 2, channels: int = 1, rate: int = 8000) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setparams((channels, width, rate, 0, "NONE", ""))
-        file.writeframes(samples)
-    return buffer.getvalue()
-
-
-def tone(seconds: float = 1.0, rate: int = 8000) -> bytes:
-    return wav(array.array("h", [int(9000 * math.sin(i / 5)) for i in range(int(seconds * rate))]).tobytes(), rate=rate)
+from tests.servers.audio_files import tone, wav_of
 
 
 def clip(data: bytes, mime: str = "audio/wav", **more: str) -> AudioView:
@@ -62,14 +49,14 @@ def test_peaks_follow_the_samples(kind: str, channels: int) -> None:
 
 def test_peaks_of_silence_and_of_few_samples() -> None:
     for samples in (b"", b"\0\0", b"\0\0" * 100):
-        found = wav_file.read(wav(samples))
+        found = wav_file.read(wav_of(samples))
         assert found is not None
         assert set(audio_view.peaks(found)) <= {0.0}
-    assert len(audio_view.peaks(wav_file.read(wav(b"\1\0" * 5)) or pytest.fail("no wave"))) == 5
+    assert len(audio_view.peaks(wav_file.read(wav_of(b"\1\0" * 5)) or pytest.fail("no wave"))) == 5
 
 
 def test_peaks_of_long_audio_are_sampled() -> None:
-    found = wav_file.read(wav(b"\0\x20" * 10_000_000, rate=48000))
+    found = wav_file.read(wav_of(b"\0\x20" * 10_000_000, rate=48000))
     assert found is not None
     assert set(audio_view.peaks(found)) == {1.0}
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import array
-import io
-import math
-import wave
-
 import pytest
 
 from byzer_magic.i18n import using
@@ -19,20 +14,9 @@ from byzer_magic.rendering.media.audio import AudioView
 from byzer_magic.rendering.media.image import ImageView
 from byzer_magic.types import Segment
 from tests.pages import Page
+from tests.servers.audio_files import tone
 
 EVIL = "<script>alert('1')</script> \" onerror=\"x\" & \x00 ' </figure></div>"
-
-
-def wav(samples: bytes, width: int = 2, channels: int = 1, rate: int = 8000) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setparams((channels, width, rate, 0, "NONE", ""))
-        file.writeframes(samples)
-    return buffer.getvalue()
-
-
-def tone(seconds: float = 1.0, rate: int = 8000) -> bytes:
-    return wav(array.array("h", [int(9000 * math.sin(i / 5)) for i in range(int(seconds * rate))]).tobytes(), rate=rate)
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import array
-import io
-import math
-import wave
-
 from byzer_magic.i18n import using
 from byzer_magic.rendering.media import (
     audio as audio_view,
@@ -14,19 +9,7 @@ from byzer_magic.rendering.media import (
 )
 from byzer_magic.types import Media, Segment
 from tests.pages import Page
-
-
-def wav(samples: bytes, width: int = 2, channels: int = 1, rate: int = 8000) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setparams((channels, width, rate, 0, "NONE", ""))
-        file.writeframes(samples)
-    return buffer.getvalue()
-
-
-def tone(seconds: float = 1.0, rate: int = 8000) -> bytes:
-    return wav(array.array("h", [int(9000 * math.sin(i / 5)) for i in range(int(seconds * rate))]).tobytes(), rate=rate)
-
+from tests.servers.audio_files import tone
 
 SEGMENTS = [Segment(0.0, 2.5, " One."), Segment(62.5, 64.0, " Two."), Segment(3725.0, 3726.0, "Three.")]
 
