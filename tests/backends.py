@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -104,3 +105,15 @@ async def closing_stops_it(backend: Any, request: ChatRequest) -> None:
     took = time.monotonic() - started
     print(f"stopped after {took * 1000:.0f} ms")
     assert took < 1
+
+
+async def longest_pause(work: Coroutine[Any, Any, Any]) -> float:
+    """Return for how many seconds at most the event loop stood still while `work` ran."""
+    task = asyncio.create_task(work)
+    longest, last = 0.0, time.monotonic()
+    while not task.done():
+        await asyncio.sleep(0.002)
+        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    await task
+    print(f"longest pause of the loop {longest * 1000:.0f} ms")
+    return longest

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from byzer_magic.client.manager import Manager
-from byzer_magic.commands.spec import UndeploySpec
 from tests.conftest import KEY
 from tests.docs.pages import ROOT
 from tests.docs.redirect import EXPORTED, Redirect
-from tests.kernel.conftest import Kernel
+from tests.kernel.conftest import Kernel, loaded
 from tests.models.bge import bge
 from tests.models.sensevoice import sensevoice
 from tests.models.speech import voice
@@ -74,9 +73,5 @@ def page_env(ray_env: dict[str, str], folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def kernel(cluster: Manager, page_env: dict[str, str], folder: Path) -> Iterator[Kernel]:
-    kernel = Kernel(page_env, folder)
-    assert kernel.run("%load_ext byzer_magic").status == "ok"
-    yield kernel
-    kernel.close()
-    for alias in cluster.run(cluster.aliases()):
-        cluster.run(cluster.undeploy(UndeploySpec(model=alias, force=True)))
+    with loaded(cluster, page_env, folder) as kernel:
+        yield kernel

@@ -8,7 +8,6 @@ import inspect
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from byzer_magic.backends import registry
 from byzer_magic.backends.local.llama_cpp import load as llama_load
 from byzer_magic.backends.local.llama_cpp.driver_xllamacpp import SETTINGS
 from byzer_magic.backends.local.llama_cpp.params import CONTEXT, LOADING
-from tests.backends import ask, collect, opened, setup_of, text_of
+from tests.backends import ask, closing_stops_it, collect, longest_pause, opened, setup_of, text_of
 
 KIND = "custom/auto@llama_cpp"
 LLAMA = registry.find("custom/auto", "llama_cpp")
@@ -75,14 +74,7 @@ async def test_chat_returns_complete_characters(backend: Any) -> None:
 
 
 async def test_close_stops_the_model_and_leaves_it_ready(backend: Any) -> None:
-    async with aclosing(backend.chat(ask(STORY))) as chunks:
-        async for chunk in chunks:
-            if chunk.text:
-                break
-        started = time.monotonic()
-    took = time.monotonic() - started
-    print(f"stopped after {took * 1000:.0f} ms")
-    assert took < 1
+    await closing_stops_it(backend, ask(STORY))
     assert text_of(await collect(backend, ask(QUESTION))) == "The capital of France is Paris."
 
 
@@ -106,12 +98,7 @@ async def test_chat_runs_one_request_per_slot(backend: Any) -> None:
 
 
 async def test_chat_leaves_the_event_loop_responsive(backend: Any) -> None:
-    task = asyncio.create_task(collect(backend, ask(STORY, max_tokens=30)))
-    longest, last = 0.0, time.monotonic()
-    while not task.done():
-        await asyncio.sleep(0.002)
-        longest, last = max(longest, time.monotonic() - last), time.monotonic()
-    print(f"longest pause of the loop {longest * 1000:.0f} ms")
+    longest = await longest_pause(collect(backend, ask(STORY, max_tokens=30)))
     assert longest < 0.15, "the GIL is free while tokens are computed"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,17 @@ class Kernel:
         self._manager.shutdown_kernel(now=True)
 
 
+@contextmanager
+def loaded(cluster: Manager, env: dict[str, str], folder: Path) -> Iterator[Kernel]:
+    """A kernel with the magics; what its cells deploy is removed at the end."""
+    kernel = Kernel(env, folder)
+    assert kernel.run("%load_ext byzer_magic").status == "ok"
+    yield kernel
+    kernel.close()
+    for alias in cluster.run(cluster.aliases()):
+        cluster.run(cluster.undeploy(UndeploySpec(model=alias, force=True)))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("notebook")
@@ -132,10 +144,6 @@ def kernel_env(ray_env: dict[str, str], folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def kernel(cluster: Manager, kernel_env: dict[str, str], folder: Path) -> Iterator[Kernel]:
-    """One kernel for the tests of a file; what they deployed is removed after them."""
-    kernel = Kernel(kernel_env, folder)
-    assert kernel.run("%load_ext byzer_magic").status == "ok"
-    yield kernel
-    kernel.close()
-    for alias in cluster.run(cluster.aliases()):
-        cluster.run(cluster.undeploy(UndeploySpec(model=alias, force=True)))
+    """One kernel for the tests of a file."""
+    with loaded(cluster, kernel_env, folder) as kernel:
+        yield kernel
