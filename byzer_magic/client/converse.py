@@ -12,16 +12,15 @@ from contextlib import aclosing, closing
 from typing import Any, Protocol
 
 from byzer_magic.capabilities import Capability, purpose
-from byzer_magic.client import requests
+from byzer_magic.client import arguments, requests
 from byzer_magic.client.collect import collector_for
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.messages import Prompt, to_messages
 from byzer_magic.errors import RequestError
 from byzer_magic.results import Result
 from byzer_magic.runtime.loop import LOOP
-from byzer_magic.types import Media, Message, Request
+from byzer_magic.types import Media, Request
 
-Prompt = str | Sequence[Mapping[str, Any] | Message]
-"""A text, or a conversation in OpenAI's form."""
 Show = Callable[[Any], object]
 """Called with each item after the collector has taken it."""
 
@@ -43,8 +42,8 @@ class Exchange:
 
     def __init__(self, asked: Asked, alias: str, request: Request) -> None:
         self.alias = alias
-        self.request = request
-        self.collector = collector_for(alias, request)
+        self.request = requests.checked(request)
+        self.collector = collector_for(alias, self.request)
         self._asked = asked
 
     async def items(self) -> AsyncIterator[Any]:
@@ -119,8 +118,8 @@ async def aconverse(
         CommandError: the prompt lacks what the model needs (audio, documents), or has media that it does not accept.
     """
     wanted = capability or purpose(await manager.capabilities(alias))
-    messages = requests.to_messages(prompt, system, attached)
-    request = requests.request_for(wanted, messages, dict(options or {}), stream=stream, timeout=timeout)
+    messages = to_messages(prompt, system, attached)
+    request = requests.request_for(wanted, messages, arguments.options(options or {}), stream=stream, timeout=timeout)
     return Exchange(manager, alias, request)
 
 

@@ -6,8 +6,8 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from byzer_magic.client import arguments
 from byzer_magic.client.converse import Asked, Exchange
-from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _, localized
 from byzer_magic.results import EmbedResult, RerankResult
 from byzer_magic.types import EmbedRequest, Progress
@@ -63,8 +63,8 @@ class Embedding:
         """
         import numpy as np  # 70 ms, and only embeddings need it
 
-        single = isinstance(self._texts, str)
-        rows = checked_texts([self._texts] if single else self._texts)
+        single = arguments.is_one_text(self._texts)
+        rows = [arguments.text(self._texts, "texts")] if single else arguments.texts(self._texts)
         self._total = len(rows)
         parts = []
         for start in range(0, len(rows), TEXTS_AT_ONCE):
@@ -85,24 +85,3 @@ def warn_truncated(result: R, start: int = 0) -> R:
         text = _("Texts truncated at {limit} tokens, by index: {indexes}", limit=limit, indexes=indexes)
         warnings.warn(str(localized(text)), stacklevel=3)
     return result
-
-
-def checked_texts(texts: Any) -> list[str]:
-    """Return a sequence of texts as a list.
-
-    Raises:
-        CommandError: an item is not a text; its index is named.
-
-    Example:
-        >>> checked_texts(("one", "two"))
-        ['one', 'two']
-    """
-    found = list(texts)
-    for index, text in enumerate(found):
-        if not isinstance(text, str):
-            raise CommandError(
-                _("Text {index} of {count} is {value}, a {type}.", index=index, count=len(found), value=repr(text),
-                  type=type(text).__name__),
-                _("Pass texts only; for a pandas Series, call .fillna('') or .astype(str) first."),
-            )  # fmt: skip
-    return found

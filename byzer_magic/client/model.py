@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 from byzer_magic import media
 from byzer_magic.capabilities import Capability
-from byzer_magic.client.converse import Exchange, Prompt, aconverse
-from byzer_magic.client.embedding import Embedding, checked_texts, warn_truncated
+from byzer_magic.client import arguments
+from byzer_magic.client.converse import Exchange, aconverse
+from byzer_magic.client.embedding import Embedding, warn_truncated
 from byzer_magic.client.manager import Manager
+from byzer_magic.client.messages import Prompt
 from byzer_magic.results import (
     ChatResult,
     EmbedResult,
@@ -75,7 +77,7 @@ class Model:
         byzer-llm expect; call `embed`, `speak`, `image`, ... for a typed result.
 
         Args:
-            prompt: a text, or a list of messages ``{"role": ..., "content": ...}``.
+            prompt: a text, a message ``{"role": ..., "content": ...}``, or a list of messages.
             system: a system prompt, put before the conversation.
             image: an image to go with the prompt, or a list of them: path, URL, bytes, PIL image, figure.
             audio: audio to go with the prompt: path, bytes, audio widget.
@@ -219,7 +221,8 @@ class Model:
             >>> len(result.documents)
             1
         """
-        request = RerankRequest(query=query, documents=checked_texts(documents), options=options, timeout=timeout)
+        texts = arguments.texts(documents, "documents")
+        request = RerankRequest(query=query, documents=texts, options=options, timeout=timeout)
         return warn_truncated(self.ask(request))
 
     def transcribe(self, audio: Any, *, timeout: float | None = None, **options: Any) -> TranscribeResult:
@@ -377,5 +380,4 @@ class Model:
 
 def _media(image: Any, audio: Any) -> list[Media]:
     """Return the media attached to a prompt."""
-    images = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
-    return [*map(media.image, images), *([] if audio is None else [media.audio(audio)])]
+    return [*map(media.image, arguments.several(image)), *([] if audio is None else [media.audio(audio)])]

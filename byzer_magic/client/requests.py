@@ -16,13 +16,15 @@ Media in JSON is a data: or http(s) URL, never a path: a prompt that was pasted 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from byzer_magic import media
 from byzer_magic.capabilities import TABLE, Capability, resolve
+from byzer_magic.client import arguments
+from byzer_magic.client.messages import to_messages
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import (
@@ -38,66 +40,6 @@ from byzer_magic.types import (
 )
 
 Options = dict[str, Any]
-
-
-def to_messages(
-    prompt: str | Sequence[Mapping[str, Any] | Message], system: str | None = None, attached: Sequence[Media] = ()
-) -> list[Message]:
-    """Return a prompt as messages.
-
-    Args:
-        prompt: a text, or messages in OpenAI's form.
-        system: a system prompt, put before the conversation.
-        attached: images and audio, which become parts of the last message.
-
-    Raises:
-        CommandError: a message has no role.
-
-    Example:
-        >>> [turn.role for turn in to_messages("hello", system="Be brief.")]
-        ['system', 'user']
-    """
-    if isinstance(prompt, str):
-        turns = [Message("user", prompt)]
-    else:
-        turns = [item if isinstance(item, Message) else _message(item) for item in prompt]
-    if attached and turns:
-        turns[-1] = _with_media(turns[-1], attached)
-    return [Message("system", system), *turns] if system else turns
-
-
-def _with_media(turn: Message, attached: Sequence[Media]) -> Message:
-    text = [{"type": "text", "text": turn.content}] if isinstance(turn.content, str) and turn.content else []
-    parts = turn.content if isinstance(turn.content, list) else text
-    return msgspec.structs.replace(turn, content=[*parts, *attached])
-
-
-def _message(item: Mapping[str, Any]) -> Message:
-    if "role" not in item:
-        raise CommandError(
-            _("A message has no role: {message}.", message=str(item)[:80]),
-            _('Use {"role": "user", "content": "..."}.'),
-        )
-    known = {name: item[name] for name in Message.__struct_fields__ if item.get(name) is not None}
-    if isinstance(known.get("content"), list):
-        known["content"] = [_part(part) for part in known["content"]]
-    return Message(**known)
-
-
-def _part(part: Any) -> Any:
-    """Return a part of a message: base64 media as bytes, other media objects as Media."""
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
-    if not isinstance(part, Mapping):
-        return part if isinstance(part, Media) else media.image(part)
-    image_url, input_audio = part.get("image_url"), part.get("input_audio")
-    if isinstance(input_audio, Mapping) and "data" in input_audio:
-        return media.audio(f"data:audio/{input_audio.get('format', 'wav')};base64,{input_audio['data']}")
-    url = image_url.get("url") if isinstance(image_url, Mapping) else image_url
-    if not (isinstance(url, str) and url.startswith("data:")):
-        return dict(part)
-    detail = image_url.get("detail", "") if isinstance(image_url, Mapping) else ""
-    return msgspec.structs.replace(media.image(url), detail=detail)
 
 
 def request_for(
@@ -125,6 +67,8 @@ def request_for(
         SpeakRequest(text='hello', options={'voice': 'nova'}, timeout=None)
     """
     if capability == Capability.CHAT:
+        if not messages:
+            raise CommandError(_("The conversation has no messages."), _("Pass a text, or at least one message."))
         turns = [_with_vision(turn) for turn in messages]
         return ChatRequest(messages=turns, options=options, stream=stream, timeout=timeout)
     text, found = _content(messages)
@@ -203,6 +147,56 @@ def rerank(text: str, _found: list[Media], options: Options, timeout: float | No
         )
     query, documents = given.pop("query"), [str(item) for item in given.pop("documents")]
     return RerankRequest(query=query, documents=documents, options=given | options, timeout=timeout)
+
+
+# ---- checking
+
+
+def checked(request: Any) -> Request:
+    """Return a request with values that can be sent.
+
+    Args:
+        request: of any capability, made by hand or by `request_for`.
+
+    Raises:
+        CommandError: it is not a request, or a value cannot be sent; the field is named.
+
+    Example:
+        >>> checked(EmbedRequest(texts=("one", "two"), timeout="30"))
+        EmbedRequest(texts=['one', 'two'], options={}, timeout=30.0)
+    """
+    if not isinstance(request, Request):
+        raise CommandError(
+            _("The request is {value}, not a request of byzer_magic.types.", value=arguments.shown(request)),
+            _("Pass a ChatRequest, EmbedRequest, ...; for a prompt, call chat."),
+        )
+    given = msgspec.structs.asdict(request)
+    fields = {name: _CHECKS[name](value, name) for name, value in given.items()}
+    return msgspec.structs.replace(request, **fields)
+
+
+def _conversation(value: Any, _name: str) -> list[Message]:
+    return to_messages(value)
+
+
+def _images(value: Any, _name: str) -> list[Media]:
+    return [media.image(item) for item in arguments.several(value)]
+
+
+_CHECKS: dict[str, Callable[[Any, str], Any]] = {
+    "messages": _conversation,
+    "options": lambda value, _name: arguments.options(value),
+    "stream": lambda value, _name: bool(value),
+    "timeout": arguments.seconds,
+    "texts": arguments.texts,
+    "query": arguments.text,
+    "documents": arguments.texts,
+    "audio": lambda value, _name: media.audio(value),
+    "text": arguments.text,
+    "prompt": arguments.text,
+    "images": _images,
+}
+"""How each field of a request is checked."""
 
 
 # ---- reading prompts

@@ -76,17 +76,19 @@ class Text(str):
 
 def _plain(value: Any) -> Any:
     """Return a value as one that msgpack carries: an error becomes its text, other objects become theirs."""
-    if isinstance(value, Text) or value is None or type(value) in (str, int, float, bool):
+    if isinstance(value, Text) or value is None or type(value) in (int, float, bool):
         return value
+    if type(value) is str:  # names of files may have bytes that no terminal shows
+        return value if value.isascii() else value.encode(errors="replace").decode()
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     for kind in (str, int, float):  # an enum's member or a number of numpy
         if isinstance(value, kind):
-            return kind(value)
+            return _plain(kind(value))
     if isinstance(value, BaseException):
         texts = [getattr(value, "text", None), *value.args[:1]]  # of a ByzerError; of any other error
-        return next((text for text in texts if isinstance(text, Text)), str(value))
-    return str(value)
+        return next((text for text in texts if isinstance(text, Text)), _plain(str(value)))
+    return _plain(str(value))
 
 
 def _english(template: str, plural: str, values: Mapping[str, Any]) -> str:

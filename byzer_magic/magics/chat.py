@@ -15,7 +15,7 @@ from byzer_magic.actions.output import Output
 from byzer_magic.capabilities import TABLE, purpose
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
-from byzer_magic.client.requests import to_messages
+from byzer_magic.client.messages import to_messages
 from byzer_magic.commands.spec import ChatSpec, SessionsSpec
 from byzer_magic.errors import CommandError, RequestError
 from byzer_magic.i18n import gettext, lazy_gettext as _, listed

@@ -10,7 +10,8 @@ import pytest
 from byzer_magic import results, types
 from byzer_magic.capabilities import TABLE, Capability, method_for, purpose, resolve, row_of_result
 from byzer_magic.client.collect import Collector
-from byzer_magic.client.requests import request_for, to_messages
+from byzer_magic.client.messages import to_messages
+from byzer_magic.client.requests import request_for
 from byzer_magic.rendering.results import bundle
 from byzer_magic.types import Media
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from byzer_magic import media as load
 from byzer_magic.client.collect import AnyCollector
 from byzer_magic.client.converse import Exchange, aconverse
-from byzer_magic.client.requests import to_messages
+from byzer_magic.client.messages import to_messages
 from byzer_magic.errors import ByzerError, CommandError, RequestError
 from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.answer.view import View

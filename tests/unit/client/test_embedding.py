@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from byzer_magic.client.embedding import TEXTS_AT_ONCE, Embedding, checked_texts
-from byzer_magic.errors import CommandError
+from byzer_magic.client.embedding import TEXTS_AT_ONCE, Embedding
 from byzer_magic.types import EmbeddingBatch, EmbedRequest, Request, Truncation
 
 
@@ -54,8 +53,3 @@ async def test_embedding_warns_of_truncated_texts_by_their_index_in_the_list() -
     texts = ["a"] * TEXTS_AT_ONCE + ["b", "too long"]
     with pytest.warns(UserWarning, match=f"Texts truncated at 5 tokens, by index: {TEXTS_AT_ONCE + 1}"):
         await embedding(Lengths(), texts).run()
-
-
-def test_checked_texts_names_the_index_of_what_is_not_a_text() -> None:
-    with pytest.raises(CommandError, match="Text 1 of 2 is None, a NoneType"):
-        checked_texts(["a", None])

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from byzer_magic.capabilities import Capability, needed_by, purpose
-from byzer_magic.client.requests import request_for, to_messages
+from byzer_magic.client.messages import to_messages
+from byzer_magic.client.requests import request_for
 from byzer_magic.errors import CommandError
 from byzer_magic.types import (
     ChatRequest,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from byzer_magic import media
-from byzer_magic.client.requests import to_messages
+from byzer_magic.client.messages import to_messages
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import using
 from byzer_magic.results import ChatResult
