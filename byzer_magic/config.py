@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.errors import ConfigError
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ def load(**overrides: Any) -> Settings:
     if unknown := sorted(set(found) - names):
         raise ConfigError(
             _("Unknown setting {name!r} in {path}.", name=unknown[0], path=path),
-            _("Settings: {names}.", names=", ".join(sorted(names))),
+            _("Settings: {names}.", names=listed(sorted(names))),
         )
     return replace(Settings(), **{name: _typed(name, value) for name, value in found.items()})
 

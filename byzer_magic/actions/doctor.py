@@ -14,7 +14,7 @@ from byzer_magic.actions import model_search
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Info
 from byzer_magic.errors import ByzerError
-from byzer_magic.i18n import gettext as _, join, lazy_gettext, localized, ngettext
+from byzer_magic.i18n import gettext as _, join, lazy_gettext, listed, localized, ngettext
 from byzer_magic.local_models import engine_choice, files, hardware, installed, memory
 from byzer_magic.local_models.files import Weights
 from byzer_magic.local_models.hardware import Hardware
@@ -193,7 +193,7 @@ def _rows(title: str, lines: Iterable[tuple[str, str]]) -> list[Row]:
 def _machine_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     sets = [_INSTRUCTIONS[name] for name in facts["instructions"] if name in _INSTRUCTIONS]
     sets += ["bfloat16"] if {"avx512_bf16", "amx_bf16", "bf16"} & set(facts["instructions"]) else []
-    details = ", ".join([facts["architecture"], *sets])
+    details = listed([facts["architecture"], *sets])
     yield (
         _("CPUs"),
         _("{cpus}, load {load} ({details})", cpus=facts["cpus"], load=format(facts["load"], ".1f"), details=details),
@@ -203,7 +203,7 @@ def _machine_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for folder, free in facts["disks_free"].items():
         yield _("disk"), _("{free} free at {folder}", free=readable(free), folder=model_search.short(Path(folder)))
     yield _("Python"), facts["python"]
-    yield _("Ray"), f"{facts['ray']['version']}, {_ray(facts['ray'])}"
+    yield _("Ray"), _("{text} ({notes})", text=facts["ray"]["version"], notes=_ray(facts["ray"]))
 
 
 def _share(facts: dict[str, Any]) -> str:
@@ -214,13 +214,13 @@ def _share(facts: dict[str, Any]) -> str:
 def _gpu(gpu: dict[str, Any]) -> str:
     if gpu["memory_free"] is None or gpu["memory_total"] is None:
         return str(gpu["name"])
-    return f"{gpu['name']}, {_share(gpu)}"
+    return _("{text} ({notes})", text=gpu["name"], notes=_share(gpu))
 
 
 def _ray(facts: dict[str, Any]) -> str:
     if not facts["running"]:
         return str(localized(facts.get("error"))) if "error" in facts else _("not running here")
-    return ", ".join(
+    return listed(
         _(
             "{free} of {total} {resource}s free",
             free=format(part["free"], "g"),
@@ -229,11 +229,11 @@ def _ray(facts: dict[str, Any]) -> str:
         )
         for name, part in facts["free"].items()
         if part["total"]
-    )
+    ).translated()
 
 
 def _engine_row(facts: dict[str, Any]) -> Row:
-    versions = ", ".join(f"{name} {version}" for name, version in facts["installed"].items())
+    versions = listed(f"{name} {version}" for name, version in facts["installed"].items()).translated()
     return {
         _("engine"): facts["engine"],
         _("installed"): versions or _("no"),
@@ -265,7 +265,7 @@ def _model_lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _on_disk(facts: dict[str, Any]) -> str:
-    size, names = readable(facts["size"]), ", ".join(facts["files"][:3])
+    size, names = readable(facts["size"]), listed(facts["files"][:3])
     return ngettext(
         "{size} in {count} file: {names}",
         "{size} in {count} files: {names}",

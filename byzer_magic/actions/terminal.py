@@ -53,8 +53,8 @@ class Terminal:
             now = time.monotonic()
             new = (type(event), *((event.stage, event.worker) if isinstance(event, Loading) else ()))
             if new != stage or now - shown >= LOAD_PROGRESS_SECONDS:
-                late = f", {now - started:.0f} s" if new == stage else ""
-                self.say(f"{model}: {progress.event_text(event)}{late}")
+                late = now - started if new == stage else None
+                self.say(progress.text(progress.Progress(what=model, stage=progress.event_text(event), seconds=late)))
                 stage, shown = new, now
 
     def answer(self, exchange: Exchange, style: str) -> Result:

@@ -19,7 +19,7 @@ from byzer_magic import plugins
 from byzer_magic.backends import compatible
 from byzer_magic.backends.base import Backend, Info
 from byzer_magic.errors import MissingExtra, UnknownKind, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models import installed
 from byzer_magic.local_models.installed import Engine
 from byzer_magic.log import get_logger
@@ -119,7 +119,7 @@ def _engine(name: str | None) -> type[Backend]:
     if name in (None, plugins.AUTO):  # the caller looks at the model's files and chooses one first
         raise UnknownKind(
             _("custom/auto needs an engine."),
-            _("Add --infer_backend (available: {engines}).", engines=", ".join(available)),
+            _("Add --infer_backend (available: {engines}).", engines=listed(available)),
         )
     if name not in available:
         raise UnknownKind(_("Unknown --infer_backend {name!r}.", name=name), _nearest(str(name), available))
@@ -135,7 +135,7 @@ def _load(module: str) -> type[Backend]:
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     known = list(known)
-    return suggest(word, known, _("Available: {names}.", names=", ".join(known)))
+    return suggest(word, known, _("Available: {names}.", names=listed(known)))
 
 
 def require(info: Info) -> None:
@@ -155,6 +155,6 @@ def require(info: Info) -> None:
         missing = found[0].missing
         command = f"pip install {' '.join(missing)}"
         raise MissingExtra(
-            _("{package} needs {missing}, which is not installed.", package=found[0].name, missing=", ".join(missing)),
+            _("{package} needs {missing}, which is not installed.", package=found[0].name, missing=listed(missing)),
             _("Run: {command}", command=command),
         )

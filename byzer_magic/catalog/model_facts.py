@@ -12,7 +12,7 @@ from typing import Any
 
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, suggest
-from byzer_magic.i18n import Text, join, lazy_gettext as _
+from byzer_magic.i18n import Text, join, lazy_gettext as _, listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +56,10 @@ class ModelFacts:
 
     def _successor(self) -> str:
         if self.successors:
-            return _("Successor: {names}.", names=", ".join(self.successors))
+            return _("Successor: {names}.", names=listed(self.successors))
         if self.other_api:
-            return _("Successor, with another API: {names}.", names=", ".join(self.other_api))
-        return _("Current models: {names}.", names=", ".join(self.current)) if self.current else ""
+            return _("Successor, with another API: {names}.", names=listed(self.other_api))
+        return _("Current models: {names}.", names=listed(self.current)) if self.current else ""
 
     def matches(self, name: str) -> bool:
         """Return whether the row is about this model.
@@ -113,6 +113,6 @@ def capabilities(name: str, stated: str | None = None) -> frozenset[Capability]:
     words = [word.strip() for word in stated.split(",") if word.strip()]
     for word in words:
         if word not in list(Capability):
-            hint = suggest(word, Capability, _("Choose from: {names}.", names=", ".join(Capability)))
+            hint = suggest(word, Capability, _("Choose from: {names}.", names=listed(Capability)))
             raise BadParameter(_("saas.capabilities has {name!r}, which is not a capability.", name=word), hint)
     return frozenset(map(Capability, words))

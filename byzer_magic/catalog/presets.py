@@ -12,7 +12,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.catalog import model_facts
 from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec
 from byzer_magic.errors import UnknownKind, suggest
-from byzer_magic.i18n import lazy_gettext as _, localized
+from byzer_magic.i18n import lazy_gettext as _, listed, localized
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def find(name: str) -> Preset:
     """
     known = load()
     if name not in known:
-        hint = suggest(name, known, _("Presets: {names}.", names=", ".join(known)))
+        hint = suggest(name, known, _("Presets: {names}.", names=listed(known)))
         raise UnknownKind(_("Unknown preset {name!r}.", name=name), hint)
     return known[name]
 

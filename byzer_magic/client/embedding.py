@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from byzer_magic.client import arguments
 from byzer_magic.client.converse import Asked, Exchange
-from byzer_magic.i18n import lazy_gettext as _, localized
+from byzer_magic.i18n import lazy_gettext as _, listed, localized
 from byzer_magic.results import EmbedResult, RerankResult
 from byzer_magic.types import EmbedRequest, Progress
 
@@ -80,7 +80,7 @@ class Embedding:
 def warn_truncated(result: R, start: int = 0) -> R:
     """Return a result, after a warning when texts were truncated; `start` is the index of the first one."""
     if result.truncated:
-        indexes = ", ".join(str(start + index) for index in result.truncated.texts[:5])
+        indexes = listed(str(start + index) for index in result.truncated.texts[:5])
         limit = result.truncated.limit
         text = _("Texts truncated at {limit} tokens, by index: {indexes}", limit=limit, indexes=indexes)
         warnings.warn(str(localized(text)), stacklevel=3)

@@ -19,7 +19,7 @@ from byzer_magic.client import follow
 from byzer_magic.client.connection import Connection, Say
 from byzer_magic.client.reporter import Reporter, Silent
 from byzer_magic.commands.spec import DeploySpec, DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
-from byzer_magic.i18n import join, lazy_gettext as _, lazy_ngettext
+from byzer_magic.i18n import join, lazy_gettext as _, lazy_ngettext, listed
 from byzer_magic.runtime.loop import LOOP, with_deadline
 from byzer_magic.stat import Fleet, ModelStat, Sample
 from byzer_magic.types import Event, Failed, Placed, Ready, Request
@@ -386,7 +386,7 @@ class Manager:
         capable = [stat.model for stat in await self.stats() if set(needs) <= set(stat.capabilities)]
         what = " + ".join(needs)
         if capable:
-            return _("These models have the capability {what}: {aliases}.", what=what, aliases=", ".join(capable))
+            return _("These models have the capability {what}: {aliases}.", what=what, aliases=listed(capable))
         return _("Deploy a model with the capability {what} (`presets` lists them).", what=what)
 
     async def capabilities(self, alias: str) -> frozenset[Capability]:

@@ -10,7 +10,8 @@ Where it is not (errors and options: the reader may be in another process), keep
     from byzer_magic.i18n import lazy_gettext as _
     raise NameTaken(_("{alias} is already deployed.", alias=alias), _("Add --replace to replace it."))
 
-Templates use `str.format` fields; a template without values is taken literally, braces included.
+Templates use `str.format` fields; a template without values is taken literally, braces included. A field that is a list
+of names takes `listed(names)`: `a, b`, in Chinese `a、b`.
 `python -m byzer_magic.i18n` extracts, updates, checks and compiles the catalogs.
 """
 

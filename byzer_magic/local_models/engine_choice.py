@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from byzer_magic.errors import BadParameter
-from byzer_magic.i18n import join, lazy_gettext as _
+from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.local_models import files, gguf, memory
 from byzer_magic.local_models.engine_facts import CPU, GPU, HEADLESS
 from byzer_magic.local_models.files import Weights
@@ -246,7 +246,7 @@ def check_pair(name: str, weights: Weights, engines: Engines) -> None:
         raise BadParameter(
             message, _("Leave --infer_backend out, or use --pretrained_model_type {family}.", family=family)
         )
-    names = ", ".join(engine.name for engine in able)
+    names = listed(engine.name for engine in able)
     if formats == ("gguf",) and weights.format == "transformers":
         raise BadParameter(message, _("Convert it to GGUF, or use another engine: {engines}.", engines=names))
     raise BadParameter(message, _("Leave --infer_backend out, or use another engine: {engines}.", engines=names))

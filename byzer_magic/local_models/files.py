@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.errors import BadParameter, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models import gguf
 from byzer_magic.local_models.engine_facts import FileFormat
 
@@ -103,7 +103,7 @@ def _inspect(path: Path, own_formats: tuple[FileFormat, ...]) -> Weights:
         for form in own_formats:
             if form.complete(item):
                 return Weights(path=path, format=form.name, **_sizes([item]))
-    names = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or _("nothing")
+    names = listed(sorted(item.name for item in path.iterdir())[:8]) or _("nothing")
     raise BadParameter(
         _(
             "{path} is not a recognized model: it has no config.json and no .gguf file (it contains {names}).",
@@ -172,7 +172,7 @@ def near(path: Path) -> str:
         missing = path.relative_to(folder).parts[0]
         return _("The folder {folder} exists, but it has no {name}.", folder=folder, name=missing)
     names = sorted(item.name for item in folder.iterdir())
-    otherwise = _("{folder} contains: {names}.", folder=folder, names=", ".join(names[:5]))
+    otherwise = _("{folder} contains: {names}.", folder=folder, names=listed(names[:5]))
     return suggest(path.name, names, otherwise, folder=folder)
 
 
@@ -184,7 +184,7 @@ def need_tokenizer(weights: Weights) -> None:
     """
     if not any((weights.path / name).is_file() for name in TOKENIZERS):
         raise BadParameter(
-            _("{path} has no tokenizer (none of {names}).", path=weights.path, names=", ".join(TOKENIZERS[:5])),
+            _("{path} has no tokenizer (none of {names}).", path=weights.path, names=listed(TOKENIZERS[:5])),
             _("Copy the tokenizer's files into the folder, or download the model again."),
         )
 
@@ -267,7 +267,7 @@ def _tensors(path: Path, config: dict[str, Any]) -> dict[str, Any]:
                     path=path,
                     missing=len(missing),
                     total=len(names),
-                    names=", ".join(missing[:3]),
+                    names=listed(missing[:3]),
                 ),
                 _("Download them again."),
             )
@@ -276,7 +276,7 @@ def _tensors(path: Path, config: dict[str, Any]) -> dict[str, Any]:
         return _safetensors(files)
     files = [file for pattern in _PICKLED for file in sorted(path.glob(pattern))]
     if not files:
-        names_there = ", ".join(sorted(item.name for item in path.iterdir())[:8])
+        names_there = listed(sorted(item.name for item in path.iterdir())[:8])
         raise BadParameter(
             _(
                 "{path} contains no weights: it has no .safetensors file and no pytorch_model.bin (it contains "

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.errors import BadParameter, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 
 MAGIC = b"GGUF"
 HEADER = struct.Struct("<4sIQQ")
@@ -118,7 +118,7 @@ def _only_one(folder: Path) -> Path:
             "{folder} contains {count_found} models: {found}.",
             count_found=len(found),
             folder=folder,
-            found=", ".join(item.name for item in found),
+            found=listed(item.name for item in found),
         ),
         _("Choose one of them, e.g. --model_path {found}", found=found[0]),
     )
@@ -134,7 +134,7 @@ def _near(path: Path) -> str:
     if hint := suggest(path.name, names, folder=folder):
         return hint
     if models:
-        return _("{folder} contains: {names}.", folder=folder, names=", ".join(models[:5]))
+        return _("{folder} contains: {names}.", folder=folder, names=listed(models[:5]))
     return _("{folder} contains no .gguf file.", folder=folder)
 
 
@@ -299,7 +299,7 @@ def parts(path: Path) -> tuple[Path, ...]:
                 "{name} is the first of {total} files, of which {missing} is missing.",
                 name=path.name,
                 total=total,
-                missing=", ".join(missing[:3]),
+                missing=listed(missing[:3]),
             ),
             _("Put all files into {parent}.", parent=path.parent),
         )

@@ -24,7 +24,7 @@ from byzer_magic import errors
 from byzer_magic.backends.http.retry import retried
 from byzer_magic.capabilities import TABLE, Capability, needed_by
 from byzer_magic.catalog import prices
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
@@ -228,8 +228,8 @@ class Pool:
             message = _(
                 "{alias} does not support {missing}; it supports: {capabilities}.",
                 alias=self._plan.spec.model,
-                missing=", ".join(sorted(lacking)),
-                capabilities=", ".join(sorted(self._capabilities)),
+                missing=listed(sorted(lacking)),
+                capabilities=listed(sorted(self._capabilities)),
             )
             raise errors.Unsupported(message, needs=sorted(needed_by(request)))
 

@@ -21,7 +21,7 @@ from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.backends.http.speech import audio_chunks, known_options, number, split, without_lone_surrogates
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models import files
 from byzer_magic.local_models.engine_facts import (
     CPU,
@@ -51,7 +51,7 @@ _OWN = {
                                     "{pause_seconds})", pause_seconds=PAUSE_SECONDS), ()),
     "normalize_audio": ("bool", _("normalize the volume of each sentence (default true)"), ()),
     "response_format": (
-        "text", _("audio format: {formats} (default wav)", formats=", ".join(audio_encoder.MIMES)), ("format",)
+        "text", _("audio format: {formats} (default wav)", formats=listed(audio_encoder.MIMES)), ("format",)
     ),
 }  # fmt: skip
 _KNOWN = {alias: name for name, (_, _, aliases) in _OWN.items() for alias in (name, *aliases)}
@@ -217,7 +217,7 @@ def find(model_path: str | None) -> Voice:
     if path.is_dir():
         found = sorted(path.glob("*.onnx"))
         if len(found) > 1:
-            names = ", ".join(item.name for item in found[:5])
+            names = listed(item.name for item in found[:5])
             raise BadParameter(
                 _("{path} contains {count_found} voices: {names}.", path=path, count_found=len(found), names=names),
                 _("Specify the path of one of them."),
@@ -245,7 +245,7 @@ def find(model_path: str | None) -> Voice:
     ]
     if missing:
         raise BadParameter(
-            _("{about} does not describe a Piper voice: it lacks {missing}.", about=about, missing=", ".join(missing)),
+            _("{about} does not describe a Piper voice: it lacks {missing}.", about=about, missing=listed(missing)),
             _("Download it again."),
         )
     return Voice(path, config)
@@ -295,7 +295,7 @@ def _checked(options: Mapping[str, Any], voice: Voice, refused: type[ByzerError]
     if form not in audio_encoder.MIMES:
         raise refused(
             _("response_format is {form!r}, which is not supported.", form=form),
-            _("Use one of: {MIMES}.", MIMES=", ".join(audio_encoder.MIMES)),
+            _("Use one of: {MIMES}.", MIMES=listed(audio_encoder.MIMES)),
         )
     if not isinstance(found.get("normalize_audio", True), bool):
         raise refused(
@@ -323,7 +323,7 @@ def _speaker(name: str, voice: Voice, refused: type[ByzerError]) -> str:
     names = [*voice.config.get("speaker_id_map", {})] or [*speakers]
     raise refused(
         _("This voice has no speaker {name!r}.", name=name),
-        suggest(name, names, _("Speakers: {names}.", names=", ".join(names[:10]))),
+        suggest(name, names, _("Speakers: {names}.", names=listed(names[:10]))),
     )
 
 

@@ -14,7 +14,7 @@ from byzer_magic.backends.base import Param, Report, Setup
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.local.transformers.params import DTYPES
 from byzer_magic.errors import BadParameter, BadRequest, EngineFailed, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models import files
 from byzer_magic.local_models.files import Weights
 
@@ -120,7 +120,7 @@ def check_complete(weights: Weights, model: Any) -> None:
                 "random: {missing}.",
                 path=weights.path,
                 architecture=weights.architecture,
-                missing=", ".join(missing[:3]),
+                missing=listed(missing[:3]),
                 count_missing=len(missing),
                 count_wanted=len(wanted),
             ),
@@ -146,7 +146,7 @@ def asked(options: Mapping[str, Any], known: Collection[str], what: str) -> dict
         if name not in known:
             raise BadRequest(
                 _("{what} has no option {name!r}.", what=what, name=name),
-                suggest(name, known, _("Options: {known}.", known=", ".join(known))),
+                suggest(name, known, _("Options: {known}.", known=listed(known))),
             )
     return found
 
@@ -178,7 +178,7 @@ def choice(name: str, value: Any, known: Sequence[str]) -> str:
     """
     if value in known:
         return str(value)
-    hint = suggest(str(value), known, _("Use one of: {names}.", names=", ".join(known)))
+    hint = suggest(str(value), known, _("Use one of: {names}.", names=listed(known)))
     raise BadRequest(_("{name} is {value!r}, which is not supported.", name=name, value=value), hint)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from byzer_magic.backends.http.retry import retried
 from byzer_magic.errors import BadRequest, ByzerError, ProviderUnavailable, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.media import wav
 from byzer_magic.types import AudioChunk
 
@@ -172,7 +172,7 @@ def known_options(options: Mapping[str, Any], known: Mapping[str, str]) -> dict[
         if value is None or name in _NOT_SENT:
             continue
         if name not in known:
-            hint = suggest(name, known, _("Options: {names}.", names=", ".join(known)))
+            hint = suggest(name, known, _("Options: {names}.", names=listed(known)))
             raise BadRequest(_("Text to speech has no option {name!r}.", name=name), hint)
         if name == known[name] or known[name] not in found:
             found[known[name]] = value

@@ -22,7 +22,7 @@ from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.media import AUDIO_TYPES
 from byzer_magic.backends.http.speech import known_options, number, split, synthesized, without_lone_surrogates
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, ProviderUnavailable
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.types import AudioChunk, SpeakRequest
 
 VOICE = "zh-CN-XiaoxiaoNeural"
@@ -264,7 +264,7 @@ def _format(name: Any) -> str:
     if not _NAMED.fullmatch(form):
         raise BadRequest(
             _("Azure Speech does not support the audio format {name!r}.", name=str(name)),
-            _("Choose {names}, or a format name of Azure.", names=", ".join(FORMATS)),
+            _("Choose {names}, or a format name of Azure.", names=listed(FORMATS)),
         )
     return form
 

@@ -205,7 +205,11 @@ def snapshot(shown: View, stats: Sequence[ModelStat], clock: str) -> tuple[Marku
         for cells in rows.values()
         if "model" in cells
     ]
-    notes = [f"{key.partition('/')[0]}: {cells['note']}" for key, cells in rows.items() if "note" in cells]
+    notes = [
+        _("{label}: {text}", label=key.partition("/")[0], text=cells["note"])
+        for key, cells in rows.items()
+        if "note" in cells
+    ]
     text = "\n".join(filter(None, [to_text(plain, ""), *notes, shown.error, line]))
     return tag("div", *page, class_="bz-panel bz-snapshot bz-still"), text
 

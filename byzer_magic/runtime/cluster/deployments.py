@@ -9,7 +9,7 @@ from typing import Any
 import ray
 
 from byzer_magic import errors
-from byzer_magic.i18n import join, lazy_gettext as _
+from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster import placement
 from byzer_magic.runtime.cluster.connect import NAMESPACE
@@ -45,7 +45,7 @@ def not_deployed(alias: str, known: list[str]) -> errors.NotDeployed:
     message = _("No model is deployed as {alias!r}.", alias=alias)
     if not known:
         return errors.NotDeployed(message, _("Nothing is deployed. See: deploy --help"))
-    deployed = _("Deployed: {aliases}.", aliases=", ".join(known))
+    deployed = _("Deployed: {aliases}.", aliases=listed(known))
     return errors.NotDeployed(message, join(errors.suggest(alias, known), deployed))
 
 

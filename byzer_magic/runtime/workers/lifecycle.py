@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from byzer_magic import errors
 from byzer_magic.capabilities import Capability
-from byzer_magic.i18n import lazy_gettext as _, lazy_ngettext
+from byzer_magic.i18n import lazy_gettext as _, lazy_ngettext, listed
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, placement
@@ -274,7 +274,7 @@ class Lifecycle:
             return list(self._indices)
         if worker not in self._indices:
             alias = self._plan.spec.model
-            known = ", ".join(map(str, self._indices))
+            known: str = listed(map(str, self._indices))
             if self.count > 2 and self._indices == list(range(self.count)):
                 known = f"0-{self.count - 1}"
             raise errors.CommandError(

@@ -135,5 +135,5 @@ def plain(turns: Sequence[Turn], system: str, alias: str) -> str:
         has_calls = isinstance(turn.result, ChatResult)
         calls = answer_view.plain(of_turn(turn)) if has_calls else turn.text
         failure = turn.error.localized() if turn.error else ""
-        lines.append("\n".join(filter(None, [f"{turn.alias or alias}: {calls}", failure])))
+        lines.append("\n".join(filter(None, [_("{label}: {text}", label=turn.alias or alias, text=calls), failure])))
     return "\n\n".join(lines) if turns else _("{label}: {text}", label=lines[0], text=_("No messages yet."))

@@ -47,11 +47,11 @@ def test_machine_has_a_row_for_each_fact() -> None:
     assert shown["CPUs"] == "8, load 0.0 (x86_64, AVX2)"
     assert shown["memory"] == "20 GB of 32 GB free"
     assert shown["GPUs"] == "none"
-    assert shown["Ray"].endswith(", 3.5 of 4 CPUs free")
+    assert shown["Ray"].endswith(" (3.5 of 4 CPUs free)")
     assert "free at" in shown["disk"]
     gpus = column(doctor.tables({"machine": doctor.machine(GPU, no_ray), "engines": []})[0])
-    assert gpus["GPUs"] == "NVIDIA L4, 22 GB of 24 GB free; AMD GPU"
-    assert gpus["Ray"].endswith("not running here")
+    assert gpus["GPUs"] == "NVIDIA L4 (22 GB of 24 GB free); AMD GPU"
+    assert gpus["Ray"].endswith(" (not running here)")
 
 
 def test_machine_reports_a_ray_that_does_not_respond() -> None:

@@ -23,7 +23,7 @@ from byzer_magic.backends.custom.sensevoice.tags import TaggedSegment
 from byzer_magic.backends.engine import torch_device
 from byzer_magic.backends.engine.audio import RATE
 from byzer_magic.errors import EngineFailed, MissingExtra
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 
 BLOCK_SECONDS = 60
 """Audio per call of the detector; fsmn-vad's own `chunk_size`, so that it finds the same as in `generate`."""
@@ -71,7 +71,7 @@ def load_package() -> None:
         faults: dict[str, str] = getattr(funasr, "get_import_errors", dict)()
         why = next((text for name, text in faults.items() if "sense_voice" in name or "frontend" in name), "")
         raise MissingExtra(_("FunASR could not import {missing}: "
-                             "{why}.", missing=", ".join(missing), why=why or _("no reason given")),
+                             "{why}.", missing=listed(missing), why=why or _("no reason given")),
                            _("Run: pip install 'byzer-magic[sensevoice]'"))  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def _check_complete(output: str, model: Any) -> None:
     if missing:
         models = (model.model, model.vad_model)
         total = sum(len(found.state_dict()) for found in models if found is not None)
-        names = ", ".join(name for name, _ in missing[:3])
+        names = listed(name for name, _ in missing[:3])
         raise EngineFailed(
             _(
                 "{missing} lacks {count_missing} of {total} weights ({names}, ...): it belongs to another model.",

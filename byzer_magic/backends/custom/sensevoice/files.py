@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.errors import BadParameter, EngineFailed, suggest
-from byzer_magic.i18n import join, lazy_gettext as _
+from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.local_models import files
 
 FSMN = "fsmn-vad"
@@ -104,7 +104,7 @@ def folder(path: Path, *, tokenizer: bool = False) -> Folder:
     missing = [file.name for file in parts.values() if not file.is_file()]
     if missing:
         raise BadParameter(
-            _("{path} lacks {missing}.", path=path, missing=", ".join(missing)),
+            _("{path} lacks {missing}.", path=path, missing=listed(missing)),
             _("Copy the missing files, or download the model again."),
         )
     for name in ("weights", "tokenizer"):
@@ -245,7 +245,7 @@ def remote(name: str, hub: str, beside: Path) -> Detector:
             return Detector(IDS[found] if name in (FSMN, *IDS.values()) else name, found)
         faults.append(_("{url}: {reason}", url=hub_url(found), reason=fault))
     there = IDS[asked[0]] if name == FSMN else name
-    looked = ", ".join(str(place) for place in (beside, beside.parent, *_modelscope_roots(), _hugging_face()))
+    looked = listed(str(place) for place in (beside, beside.parent, *_modelscope_roots(), _hugging_face()))
     command = f"modelscope download --model {there}" if asked[0] == "ms" else f"hf download {there}"
     raise EngineFailed(
         _(

@@ -14,7 +14,7 @@ from byzer_magic.backends.base import Param, convert
 from byzer_magic.backends.custom.sensevoice.files import SILERO
 from byzer_magic.backends.custom.sensevoice.tags import LANGUAGES
 from byzer_magic.errors import BadParameter, BadRequest, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 
 VAD = "vad_kwargs."
 BOTH_VADS = {
@@ -119,7 +119,7 @@ def asked(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> Settings:
         if value is None or name in _IGNORED or name == "extra_body":
             continue
         if name not in by_name:
-            hint = suggest(name, by_name, _("Options: {known}.", known=", ".join(by_name)))
+            hint = suggest(name, by_name, _("Options: {known}.", known=listed(by_name)))
             raise BadRequest(_("SenseVoice has no option {name!r}.", name=name), hint)
         found[name] = _typed(by_name[name], value)
     return Settings(**found)

@@ -23,7 +23,7 @@ from byzer_magic.backends.engine import audio, loading
 from byzer_magic.backends.engine.threads import Emit, Turns
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingExtra, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models import files
 from byzer_magic.local_models.engine_facts import MB, EngineFacts, EnginePackage, MemoryFacts, as_torch, on_both
 from byzer_magic.local_models.files import Weights
@@ -156,7 +156,7 @@ def _check_packages(form: str, params: Mapping[str, Any]) -> None:
 def _check_loading(form: str, params: Mapping[str, Any]) -> None:
     """Check what `Param` cannot: the two engines support different values."""
     if params["dtype"] not in DTYPES[form]:
-        known = ", ".join(DTYPES[form])
+        known = listed(DTYPES[form])
         raise BadParameter(
             _(
                 "dtype is {dtype!r}, which {engine} does not support for Whisper.",

@@ -13,7 +13,7 @@ from typing import Any
 
 from byzer_magic.backends.base import Param, convert
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 
 FORMATS = ("text", "json", "verbose_json")
 TASKS = ("transcribe", "translate")
@@ -171,14 +171,14 @@ def asked(defaults: Mapping[str, Any], options: Mapping[str, Any], *, english_on
     if form not in FORMATS:
         raise BadRequest(
             _("response_format is {form!r}, which is not supported.", form=form),
-            _("Use one of: {formats}.", formats=", ".join(FORMATS)),
+            _("Use one of: {formats}.", formats=listed(FORMATS)),
         )
     if "word" in str(given.pop("timestamp_granularities", "")):
         given["word_timestamps"] = True
     found = {param.name: defaults[param.name] for param in OPTIONS if param.name in defaults}
     for name, value in given.items():
         if name not in _BY_NAME:
-            known = ", ".join(["response_format", *(param.name for param in OPTIONS)])
+            known = listed(["response_format", *(param.name for param in OPTIONS)])
             hint = suggest(name, _BY_NAME, _("Options: {known}.", known=known))
             raise BadRequest(_("Whisper has no option {name!r}.", name=name), hint)
         found[_BY_NAME[name].name] = _typed(_BY_NAME[name], value)

@@ -25,7 +25,7 @@ from byzer_magic.backends.custom.whisper.windows import (
 from byzer_magic.backends.engine import torch_device
 from byzer_magic.backends.engine.audio import RATE
 from byzer_magic.errors import BadRequest, EngineFailed
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 
 UNSURE_TEMPERATURE = 0.5
 """Above this temperature, a result is not used as context for the next window."""
@@ -82,7 +82,7 @@ class TorchWhisper:
         )
         if missing := sorted(set(report["missing_keys"]) - {"proj_out.weight"}):
             raise EngineFailed(
-                _("{path} lacks weights: {missing} ...", path=path, missing=", ".join(missing[:3])),
+                _("{path} lacks weights: {missing} ...", path=path, missing=listed(missing[:3])),
                 _("Download the model again."),
             )
         processor = WhisperProcessor.from_pretrained(str(path), local_files_only=True)

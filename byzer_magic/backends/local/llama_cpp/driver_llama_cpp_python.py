@@ -16,7 +16,7 @@ from byzer_magic.backends.engine import loading
 from byzer_magic.backends.engine.threads import Emit
 from byzer_magic.backends.local.llama_cpp.driver import Driver, Load, prompt_too_long, text_too_long
 from byzer_magic.errors import BadParameter, BadRequest, EngineFailed, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 
 _REFUSALS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError, ctypes.ArgumentError)
 _NO_MEANING = ("stream", "stream_options", "user", "n", "parallel_tool_calls")
@@ -182,7 +182,7 @@ def _check_format(name: str | None) -> None:
         known = re.findall(r"'([\w-]+)'", str(err))
         raise BadParameter(
             _("llama-cpp-python has no chat_format {name!r}.", name=name),
-            suggest(name, known, _("Available: {known}.", known=", ".join(known))),
+            suggest(name, known, _("Available: {known}.", known=listed(known))),
         ) from err
 
 

@@ -23,7 +23,7 @@ from byzer_magic.backends.local.llama_cpp.params import (
     LOADING,
 )
 from byzer_magic.errors import BadParameter, ByzerError, EngineFailed, MissingExtra
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models import gguf, gguf_check
 
 DRIVERS: dict[str, tuple[str, Callable[[Load], Driver], str]] = {
@@ -81,7 +81,7 @@ def _check_values(params: Mapping[str, Any]) -> None:
             )
     for name in ("type_k", "type_v"):
         if name in params and params[name] not in CACHE_TYPES:
-            known = ", ".join(f"{number} ({kind})" for number, kind in CACHE_TYPES.items())
+            known = listed(f"{number} ({kind})" for number, kind in CACHE_TYPES.items())
             raise BadParameter(
                 _("{name} is {value}, which llama.cpp does not accept.", name=name, value=params[name]),
                 _("Use one of: {known}.", known=known),

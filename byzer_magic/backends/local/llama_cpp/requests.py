@@ -18,7 +18,7 @@ from typing import Any
 from byzer_magic.backends.engine.threads import Emit
 from byzer_magic.backends.local.llama_cpp.driver import Driver
 from byzer_magic.errors import BadRequest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 
 WORDS = "(message)"
 """Marks a text response among the tools' names; no tool can have this name."""
@@ -127,7 +127,7 @@ def _choice(given: Any, tools: Mapping[str, Any]) -> str:
         return str(name)
     if given in ("auto", "none", "required") and (tools or given != "required"):
         return str(given)
-    names = ", ".join(tools) or _("the request has none")
+    names = listed(tools) or _("the request has none")
     raise BadRequest(
         _("tool_choice is {dumps}, which is not supported.", dumps=json.dumps(given, default=str)),
         _("Use auto, none, required, or the name of a tool ({names}).", names=names),

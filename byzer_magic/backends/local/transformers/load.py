@@ -17,7 +17,7 @@ from byzer_magic.backends.engine import loading, torch_device
 from byzer_magic.backends.local.transformers import check as transformers_check
 from byzer_magic.backends.openai import schema as openai_schema
 from byzer_magic.errors import BadParameter, EngineFailed
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models.files import Weights
 
 _REFUSALS = {"attn_implementation": "attn_implementation", "quantization_config": "quantization type"}
@@ -173,7 +173,7 @@ def _check_complete(weights: Weights, report: Mapping[str, Any]) -> None:
         raise EngineFailed(
             _(
                 "{path} lacks {count} weights of a {architecture}, which would be random: {names}.",
-                names=", ".join(missing[:SHOWN]),
+                names=listed(missing[:SHOWN]),
                 **facts,
             ),
             _("Download the model again; if it is an embedding model, deploy it as custom/bge."),

@@ -13,7 +13,7 @@ from typing import Any
 from byzer_magic.backends.base import Param
 from byzer_magic.backends.openai import schema as openai_schema
 from byzer_magic.errors import BadRequest, Unsupported, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 
 LOADING = {
     "dtype": ("text", _("data type of the weights: auto (the model's own; float32 on a CPU without bfloat16), "
@@ -146,7 +146,7 @@ def _named(options: Mapping[str, Any]) -> dict[str, Any]:
             known = (*GENERATION, *ALIASES, *REQUEST_ONLY)
             raise BadRequest(
                 _("transformers has no option {name!r}.", name=name),
-                suggest(name, known, _("Options: {generation}.", generation=", ".join(GENERATION))),
+                suggest(name, known, _("Options: {generation}.", generation=listed(GENERATION))),
             )
         if value is not None:
             found[ours] = value

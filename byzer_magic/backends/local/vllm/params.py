@@ -18,7 +18,7 @@ from typing import Any
 from byzer_magic.backends.base import PREFIX, Param
 from byzer_magic.commands.options import is_secret_name
 from byzer_magic.errors import BadParameter, suggest
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 
 SOURCES = (
     ("engine/arg_utils.py", ("EngineArgs", "AsyncEngineArgs")),
@@ -110,7 +110,7 @@ def checked(name: str, value: Any) -> Any:
         return allowed.get(str(value), value)
     raise BadParameter(
         _("{prefix}{name} is {value!r}, which vLLM does not support.", prefix=PREFIX, name=name, value=value),
-        suggest(value, allowed, _("Use one of: {allowed}.", allowed=", ".join(allowed))),
+        suggest(value, allowed, _("Use one of: {allowed}.", allowed=listed(allowed))),
     )
 
 

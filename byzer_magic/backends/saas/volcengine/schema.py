@@ -19,7 +19,7 @@ from byzer_magic.backends.http import errors as http_errors
 from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.speech import number
 from byzer_magic.errors import BadRequest, ByzerError
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import lazy_gettext as _, listed
 
 SUCCESS = (0, 3000, 20000000)
 END = 20000000
@@ -91,7 +91,7 @@ def checked(options: dict[str, Any], api: str, prefix: str = "") -> dict[str, An
     if encoding not in _FORMATS:
         raise BadRequest(
             _("Volcengine does not support the encoding {name!r}.", name=encoding),
-            _("Choose {names}.", names=", ".join(MIMES)),
+            _("Choose {names}.", names=listed(MIMES)),
         )
     if api == "v1" and options.get("instructions"):
         raise BadRequest(
