@@ -58,7 +58,7 @@ class ModelFacts:
         if self.successors:
             return _("Successor: {names}.", names=listed(self.successors))
         if self.other_api:
-            return _("Successor, with another API: {names}.", names=listed(self.other_api))
+            return _("Successor (uses a different API): {names}.", names=listed(self.other_api))
         return _("Current models: {names}.", names=listed(self.current)) if self.current else ""
 
     def matches(self, name: str) -> bool:

@@ -151,7 +151,7 @@ def join(files: Sequence[bytes]) -> bytes:
     """
     parts = [part for part in map(chunks, files) if part is not None]
     if len(parts) != len(files):
-        raise ValueError(_("one is not a WAV file with samples"))
+        raise ValueError(_("one of them is not a WAV file with samples"))
     if len({part.format for part in parts}) != 1:
         raise ValueError(_("their formats differ"))
     return _file(parts[0].format, b"".join([part.data for part in parts]))

@@ -232,7 +232,7 @@ class SlotTable:
         return Overloaded(
             _("All slots are in use, and {count} requests are queued.", count=len(self._waiting)),
             _(
-                "Try again in {seconds:.0f} s, or deploy with more --num_workers or --worker_concurrency.",
+                "Try again in {seconds:.0f} s, or deploy with a higher --num_workers or --worker_concurrency.",
                 seconds=seconds,
             ),
             retry_after=seconds,

@@ -307,7 +307,7 @@ def test_url_follows_region_cloud_and_custom_voice(params: dict[str, str], url: 
             errors.BadParameter,
             "does not support the audio format 'flac'",
         ),
-        ({"base_url": "https://eastus.api.cognitive.microsoft.com/"}, errors.BadParameter, "issues tokens"),
+        ({"base_url": "https://eastus.api.cognitive.microsoft.com/"}, errors.BadParameter, "the token service"),
         ({"base_url": "eastus"}, errors.BadParameter, "is not a URL"),
     ],
 )

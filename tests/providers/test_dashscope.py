@@ -407,10 +407,10 @@ async def test_closed_port_raises_provider_unavailable(key: str) -> None:
 @pytest.mark.parametrize(
     ("url", "words", "hint"),
     [
-        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "is the OpenAI-compatible API", "saas/openai"),
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "is the URL of the OpenAI-compatible API", "saas/openai"),
         (
             "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
-            "is the OpenAI-compatible API",
+            "is the URL of the OpenAI-compatible API",
             "https://dashscope-intl.aliyuncs.com/api/v1",
         ),
         (

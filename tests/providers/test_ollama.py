@@ -184,7 +184,7 @@ def test_ollama_host_sets_the_base_url() -> None:
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"saas.base_url": "http://h:11434/v1/"}, "is the OpenAI-compatible API"),
+        ({"saas.base_url": "http://h:11434/v1/"}, "is the URL of the OpenAI-compatible API"),
         ({"saas.base_url": "ftp://h"}, "is not a URL"),
         ({"saas.extra_body": "[1]"}, "is not a JSON object"),
         ({"saas.capabilities": "fly"}, "which is not a capability"),

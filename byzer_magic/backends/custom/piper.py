@@ -41,7 +41,7 @@ PAUSE_SECONDS = 0.2
 """Silence after a sentence; piper leaves none."""
 
 _OWN = {
-    "voice": ("text", _("speaker of a voice with several: name or number"), ("speaker", "speaker_id")),
+    "voice": ("text", _("speaker, for voices with several: name or number"), ("speaker", "speaker_id")),
     "speed": ("float", _("speed: 0.25 to 4, 1 is normal"), ()),
     "length_scale": ("float", _("length scale, which is 1 / speed (default: the voice's)"), ()),
     "noise_scale": ("float", _("variation of the audio (default: the voice's)"), ()),

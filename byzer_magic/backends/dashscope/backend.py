@@ -108,7 +108,7 @@ class DashScope(Backend):
         native = f"{url.removesuffix(path)}/api/v1"
         if path.startswith("/compatible-mode"):
             raise BadParameter(
-                _("saas.base_url is {url}, which is the OpenAI-compatible API.", url=url),
+                _("saas.base_url is {url}, which is the URL of the OpenAI-compatible API.", url=url),
                 _("Use --pretrained_model_type saas/openai with it, or the URL {native}", native=native),
             )
         if "/services/" in path or path.startswith("/apps/"):

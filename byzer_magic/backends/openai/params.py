@@ -16,7 +16,7 @@ OPTIONS: dict[str, tuple[str, str]] = {
     **{name: shared.CHAT_OPTIONS[name] for name in ("temperature", "top_p", "max_tokens")},
     "max_completion_tokens": (
         "int",
-        _("maximum length of the response with its reasoning, in tokens; newer models require this name"),
+        _("maximum length of the response including its reasoning, in tokens; newer models require this name"),
     ),
     "frequency_penalty": ("float", _("-2..2; above 0: fewer repetitions of frequent tokens")),
     "presence_penalty": ("float", _("-2..2; above 0: fewer repetitions of any token")),

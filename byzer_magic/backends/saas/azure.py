@@ -148,7 +148,7 @@ class AzureSpeechBackend(Backend):
         if ".api.cognitive." in given.get("saas.base_url", ""):
             raise BadParameter(
                 _(
-                    "saas.base_url is {url}, which issues tokens and is not the speech service.",
+                    "saas.base_url is {url}, which is the URL of the token service, not of the speech service.",
                     url=given["saas.base_url"],
                 ),
                 _("Remove saas.base_url, and set saas.service_region, e.g. eastus."),

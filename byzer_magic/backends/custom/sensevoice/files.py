@@ -165,7 +165,7 @@ def detector(name: str, beside: Path) -> Detector | None:
         raise BadParameter(_("vad_model is {name!r}, which does not exist.", name=name), files.near(path))
     if not path.is_absolute() and name != FSMN and not _HUB_NAME.fullmatch(name) and not _beside(name, beside):
         raise BadParameter(
-            _("vad_model is {name!r}, which is neither known nor a folder next to the model.", name=name),
+            _("vad_model is {name!r}, which is neither a known detector nor a folder next to the model.", name=name),
             suggest(
                 name,
                 (FSMN, SILERO),

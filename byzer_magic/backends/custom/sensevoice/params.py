@@ -45,7 +45,7 @@ FSMN_VAD = {
     "do_start_point_detection": ("bool", _("detect start points")),
     "do_end_point_detection": ("bool", _("detect end points")),
     "silence_pdf_num": ("int", _("number of network outputs that are silence")),
-    "sil_pdf_ids": ("json", _("indexes of these outputs, as a list")),
+    "sil_pdf_ids": ("json", _("indexes of the network outputs that are silence, as a list")),
     "output_frame_probs": ("bool", _("keep the probabilities of each frame")),
     "nn_eval_block_size": ("int", _("frames per batch in the network")),
     "dcd_block_size": ("int", _("frames per batch in the search")),

@@ -175,7 +175,7 @@ def _check_loading(form: str, params: Mapping[str, Any]) -> None:
         )
     if form == "ctranslate2" and "attn_implementation" in params:
         raise BadParameter(
-            _("attn_implementation applies to Hugging Face folders, and this is a CTranslate2 folder."), ""
+            _("attn_implementation applies only to Hugging Face folders, but this is a CTranslate2 folder."), ""
         )
     _check_engine_has(params, form == "whisper", BadParameter)
 
@@ -183,7 +183,8 @@ def _check_loading(form: str, params: Mapping[str, Any]) -> None:
 def _check_engine_has(settings: Mapping[str, Any], in_transformers: bool, refused: type[ByzerError]) -> None:  # noqa: FBT001
     if in_transformers and settings.get("hotwords"):
         raise refused(
-            _("hotwords apply to CTranslate2 folders, and this is a Hugging Face folder."), _("Use prompt instead.")
+            _("hotwords apply only to CTranslate2 folders, but this is a Hugging Face folder."),
+            _("Use prompt instead."),
         )
 
 

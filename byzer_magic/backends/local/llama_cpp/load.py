@@ -93,7 +93,7 @@ def _check_values(params: Mapping[str, Any]) -> None:
                 form,
             )
     if params.get("vocab_only"):
-        raise BadParameter(_("vocab_only=true loads no weights, so the model could not respond."), _("Leave it out."))
+        raise BadParameter(_("vocab_only=true loads no weights, so the model cannot respond."), _("Leave it out."))
 
 
 def _numbers(value: Any) -> bool:

@@ -65,7 +65,7 @@ LOADING = {
     "op_offload": ("bool", _("let the GPU compute operations of layers on the CPU")),
     "swa_full": ("bool", _("keep the full KV cache of sliding-window attention")),
     "no_perf": ("bool", _("do not measure timings")),
-    "last_n_tokens_size": ("int", _("tokens that the repetition penalty looks back")),
+    "last_n_tokens_size": ("int", _("number of recent tokens that the repetition penalty considers")),
     "lora_base": ("text", _("base model of the LoRA adapter")),
     "lora_scale": ("float", _("scale of the LoRA adapter")),
     "lora_path": ("text", _("file of a LoRA adapter")),

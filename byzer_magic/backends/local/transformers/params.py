@@ -32,7 +32,7 @@ LOADING = {
     "chat_template": ("text", _("chat template (Jinja): a file, or the template itself")),
     "response_template": ("text", _("how tool calls are parsed from the text (response_template of "
                                     "transformers): a file or JSON")),
-    "tokenizer": ("text", _("folder of the tokenizer, when it is not the model's")),
+    "tokenizer": ("text", _("folder of the tokenizer, if it is not in the model's folder")),
     "adapter": ("text", _("folder of a LoRA or other PEFT adapter")),
     "max_model_len": ("int", _("context length: prompt and response together, in tokens (default: the model's)")),
 }  # fmt: skip

@@ -68,7 +68,7 @@ class OllamaBackend(Backend):
         if url.endswith("/v1"):
             native = url.removesuffix("/v1")
             raise BadParameter(
-                _("saas.base_url is {url}, which is the OpenAI-compatible API.", url=url),
+                _("saas.base_url is {url}, which is the URL of the OpenAI-compatible API.", url=url),
                 _("Use --pretrained_model_type saas/openai with it, or the URL {native}", native=native),
             )
 

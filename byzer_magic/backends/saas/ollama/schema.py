@@ -28,7 +28,7 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "seed": CHAT_OPTIONS["seed"],
     "num_ctx": ("int", _("context length, in tokens; Ollama truncates longer conversations")),
     "num_predict": CHAT_OPTIONS["max_tokens"],
-    "max_tokens": ("int", _("the same as num_predict, by OpenAI's name")),
+    "max_tokens": ("int", _("same as num_predict (OpenAI's name)")),
     "stop": CHAT_OPTIONS["stop"],
     "think": ("text", _("whether to reason first: true, false, or low, medium, high, max")),
     "keep_alive": ("text", _("how long the model stays in memory after a request: 5m, 0, or -1 (forever)")),

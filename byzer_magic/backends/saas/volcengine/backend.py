@@ -90,7 +90,7 @@ def _info() -> Info:
             ),
             aliases=("saas.resource_id",),
         ),
-        Param(name="saas.cluster", help=_("cluster of v1, when saas.model is not its name")),
+        Param(name="saas.cluster", help=_("cluster of v1, if it differs from saas.model")),
         Param(
             name="saas.api",
             help=_("API: v1 returns the complete audio, v3 streams; auto: by saas.model"),

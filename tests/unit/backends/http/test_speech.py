@@ -151,5 +151,5 @@ async def test_synthesized_closing_closes_the_request() -> None:
 
 
 def test_join_wav_reports_what_cannot_be_joined() -> None:
-    with pytest.raises(ProviderUnavailable, match="one is not a WAV file"):
+    with pytest.raises(ProviderUnavailable, match="one of them is not a WAV file"):
         join_wav([b"ID3 this is mp3", b"x"])
