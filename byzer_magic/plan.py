@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from byzer_magic.backends import registry
+from byzer_magic.backends import network, registry
 from byzer_magic.backends.base import Backend, Setup, typed_params
-from byzer_magic.backends.http.params import secrets_of
+from byzer_magic.backends.http.params import reveal, secrets_of
 from byzer_magic.commands.secrets import Secret, expand, look_up
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import BadParameter, MissingKey
@@ -48,7 +48,12 @@ class Plan:
     @property
     def hidden(self) -> tuple[str, ...]:
         """Return the secret values, for the filters of logs and error texts."""
-        return (*secrets_of(self.setup.params), self.token.reveal())
+        return (*secrets_of(self.setup.params), *self.setup.network.hidden, self.token.reveal())
+
+    @property
+    def network_notes(self) -> list[str]:
+        """Return what is not the default about the way to the provider, in sentences."""
+        return self.setup.network.describe(_base_url(self.setup.params))
 
     def __repr__(self) -> str:
         return f"Plan({self.spec.model}, {self.spec.pretrained_model_type})"
@@ -85,16 +90,36 @@ def resolve(
         except MissingKey as err:
             err.details |= {"param": name} if name in secret else {}
             raise
+    params = typed_params(backend.info, given | dict(typed), environ)
     setup = Setup(
         model=spec.model,
-        params=typed_params(backend.info, given | dict(typed), environ),
+        params=params,
         model_path=path,
         concurrency=spec.worker_concurrency * (1 if backend.info.local else spec.num_workers),
         cpus=spec.cpus_per_worker,
         gpus=spec.gpus_per_worker,
+        network=network.Network() if backend.info.local else _network(params, environ),
     )
     backend.check(setup)
     return Plan(spec=spec, setup=setup, why=why)
+
+
+def _network(params: Mapping[str, Any], environ: Mapping[str, str]) -> network.Network:
+    """Return the network of a deployment of an API.
+
+    Raises:
+        BadParameter: the proxy or the certificates cannot be used.
+    """
+    verify = network.read_verify(params["saas.verify"]) if "saas.verify" in params else None
+    found = network.from_environment(environ, proxy=reveal(params.get("saas.proxy")), verify=verify)
+    found.check(_base_url(params))
+    return found
+
+
+def _base_url(params: Mapping[str, Any]) -> str:
+    """Return the URL that requests go to, as far as the settings name it; providers' own are https."""
+    names = ("saas.base_url", "saas.endpoint_url", "saas.azure_endpoint")
+    return next((str(params[name]) for name in names if params.get(name)), "https://")
 
 
 def _with_engine(spec: DeploySpec, path: str | None) -> tuple[DeploySpec, str]:

@@ -81,6 +81,8 @@ def deploy(context: Context, item: specs.DeploySpec) -> None:
         context.output.say(
             gettext("{alias}: {engine}, because {reason}.", alias=item.model, engine=plan.engine, reason=plan.why)
         )
+    for note in plan.network_notes:
+        context.output.say(localized(note))
     if item.dry_run:
         context.output.text(parser.line(plan.spec, masked=True))
         context.output.say(gettext("{alias}: all checks passed; nothing was deployed (--dry_run).", alias=item.model))

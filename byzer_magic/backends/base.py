@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
+from byzer_magic.backends.network import Network
 from byzer_magic.capabilities import TABLE, Capability, methods_of
 from byzer_magic.commands import options
 from byzer_magic.commands.secrets import Secret
@@ -94,6 +95,8 @@ class Setup:
     """Requests that one instance runs at once: a worker's of a local engine, all of the deployment's of an API."""
     cpus: float = 0.0
     gpus: float = 0.0
+    network: Network = field(default_factory=Network, repr=False)
+    """How requests of an API leave the machine; clients are made with it, since each library has rules of its own."""
 
 
 class Report(Protocol):

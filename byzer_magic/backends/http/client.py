@@ -16,7 +16,8 @@ import msgspec
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.http import errors as http_errors
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse
-from byzer_magic.backends.http.params import CONNECT_SECONDS, connections, reveal
+from byzer_magic.backends.http.params import CONNECT_SECONDS, connections
+from byzer_magic.backends.network import Network
 from byzer_magic.errors import ByzerError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Http:
     Args:
         session: the connections.
         endpoint: the API and model that errors name.
-        proxy: the URL of a proxy.
+        network: how requests leave the machine.
         read_error: reads error bodies that `http.errors` cannot read.
     """
 
@@ -42,12 +43,12 @@ class Http:
         self,
         session: aiohttp.ClientSession,
         endpoint: Endpoint,
-        proxy: str | None = None,
+        network: Network | None = None,
         read_error: ErrorReader = http_errors.from_response,
     ) -> None:
         self.endpoint = endpoint
         self._session = session
-        self._proxy = proxy
+        self._network = network or Network()
         self._read_error = read_error
 
     @classmethod
@@ -72,11 +73,10 @@ class Http:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=params.get("saas.timeout"))
         session = aiohttp.ClientSession(
             timeout=timeout,
-            connector=aiohttp.TCPConnector(limit=connections(setup)),
+            connector=aiohttp.TCPConnector(limit=connections(setup), ssl=setup.network.ssl_context()),
             headers={**headers, **params.get("saas.extra_headers", {})},
-            trust_env=True,
         )
-        return cls(session, endpoint, reveal(params.get("saas.proxies")), read_error)
+        return cls(session, endpoint, setup.network, read_error)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -156,7 +156,7 @@ class Http:
         import aiohttp
 
         try:
-            async with self._session.request(method, url, proxy=self._proxy, **options) as response:
+            async with self._session.request(method, url, proxy=self._network.proxy(url), **options) as response:
                 if response.status >= 400:
                     headers = {name.lower(): value for name, value in response.headers.items()}
                     raise self.error(_body(await response.read()), response.status, headers)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from byzer_magic import errors
 from byzer_magic.backends.http import verdicts
+from byzer_magic.backends.network import Network, without_password
 from byzer_magic.i18n import Text, lazy_gettext as _
 from byzer_magic.log import redact
 
@@ -52,6 +53,8 @@ class Endpoint:
     """Statuses of the provider's own error codes, for errors that come without a status."""
     patterns: Sequence[tuple[type[errors.ProviderError], str]] = ()
     """What a 400 is, by a pattern of its code and sentence: a class of `verdicts.BY_CLASS` each."""
+    network: Network = field(default_factory=Network)
+    """How requests leave the machine: errors of connections name the proxy and what has set it."""
 
     @property
     def host(self) -> str:
@@ -263,12 +266,42 @@ def from_transport(err: Exception, endpoint: Endpoint) -> errors.ByzerError:
     if _timed_out(err) and not unreachable:
         message = _("{host}: request to {model} timed out.", **values)
         return errors.DeadlineExceeded(message, _("Increase saas.timeout."), provider=endpoint.host)
-    if unreachable or names & {"ClientConnectorError", "ConnectError"}:
-        message = _("Cannot connect to {url}: {reason}", url=endpoint.url, reason=reason)
-        hint = _("Check saas.base_url, the network and the proxy.")
-        return errors.ProviderUnavailable(message, hint, provider=endpoint.host)
+    if names & {"ClientSSLError", "ClientConnectorCertificateError", "SSLError"}:
+        return errors.ProviderUnavailable(*_untrusted(endpoint, root), provider=endpoint.host, final=True)
+    if unreachable or names & {"ClientConnectorError", "ConnectError", "ClientHttpProxyError", "ProxyError"}:
+        return errors.ProviderUnavailable(*_unreachable(endpoint, reason), provider=endpoint.host)
     message = _("{host}: connection closed before {model} finished its response: {reason}", **values, reason=reason)
     return errors.ProviderUnavailable(message, _("Try again."), provider=endpoint.host)
+
+
+def _unreachable(endpoint: Endpoint, reason: str) -> tuple[Text, Text]:
+    """Return message and hint for a host, or the proxy before it, that accepts no connection."""
+    proxy = endpoint.network.proxy(endpoint.base_url)
+    if proxy is None:
+        return (
+            _("Cannot connect to {url}: {reason}", url=endpoint.url, reason=reason),
+            _("Check saas.base_url, the network and the proxy."),
+        )
+    source = endpoint.network.sources[urlsplit(endpoint.base_url).scheme]
+    return (
+        _(
+            "Cannot connect to {url} through the proxy {proxy} ({source}): {reason}",
+            url=endpoint.url, proxy=without_password(proxy), source=source, reason=reason,
+        ),
+        _("Check {source}, or deploy with saas.proxy=none to use no proxy.", source=source),
+    )  # fmt: skip
+
+
+def _untrusted(endpoint: Endpoint, root: BaseException) -> tuple[Text, Text]:
+    """Return message and hint for a certificate that is not trusted, or a TLS handshake that failed."""
+    reason = endpoint.redacted(getattr(root, "verify_message", "") or str(root)) or type(root).__name__
+    return (
+        _("{host}: the TLS connection failed: {reason}", host=endpoint.host, reason=reason),
+        _(
+            "Give the certificate authority of the server or the proxy by saas.verify=FILE, or by SSL_CERT_FILE where"
+            " you deploy; saas.verify=false turns the check off."
+        ),
+    )
 
 
 def unreadable(endpoint: Endpoint, reason: str) -> errors.ProviderUnavailable:

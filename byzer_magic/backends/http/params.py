@@ -26,8 +26,21 @@ RETRIES = Param(
     kind="int",
     default=2,
 )
-PROXIES = Param(
-    name="saas.proxies", help=_("URL of an HTTP proxy; hidden, since it may contain a password"), secret=True
+PROXY = Param(
+    name="saas.proxy",
+    help=_(
+        "URL of an HTTP proxy, hidden, since it may contain a password; none: no proxy"
+        " (default: https_proxy, http_proxy and no_proxy of whoever deploys)"
+    ),
+    secret=True,
+    aliases=("saas.proxies",),
+)
+VERIFY = Param(
+    name="saas.verify",
+    help=_(
+        "whether TLS certificates are checked: true, false, or a file with the trusted authorities"
+        " (default: SSL_CERT_FILE or REQUESTS_CA_BUNDLE of whoever deploys)"
+    ),
 )
 EXTRA_HEADERS = Param(name="saas.extra_headers", help=_("additional HTTP headers, as a JSON object"), kind="json")
 EXTRA_BODY = Param(name="saas.extra_body", help=_("additional fields of the request, as a JSON object"), kind="json")
@@ -39,7 +52,7 @@ CAPABILITIES = Param(
     ),
 )
 
-CONNECTION = (MODEL, TIMEOUT, RETRIES, PROXIES, EXTRA_HEADERS, EXTRA_BODY)
+CONNECTION = (MODEL, TIMEOUT, RETRIES, PROXY, VERIFY, EXTRA_HEADERS, EXTRA_BODY)
 """What every provider reached over HTTP has."""
 
 CHAT_OPTIONS: dict[str, tuple[str, str]] = {

@@ -58,6 +58,7 @@ def connect(setup: Setup, make: Make) -> Client:
     # httpx2 for openai 3, httpx for openai 2: the SDK takes the limits of its own library only.
     http = importlib.import_module(openai.Timeout.__init__.__module__.partition(".")[0])
     limit = connections(setup)
+    url = params.get("saas.base_url") or params.get("saas.azure_endpoint") or "https://"
     common = {
         "api_key": reveal(params.get("saas.api_key")) or "none",
         "base_url": params.get("saas.base_url"),
@@ -67,11 +68,13 @@ def connect(setup: Setup, make: Make) -> Client:
         "default_headers": params.get("saas.extra_headers"),
         "http_client": openai.DefaultAioHttpClient(
             limits=http.Limits(max_connections=limit, max_keepalive_connections=limit),
-            proxy=reveal(params.get("saas.proxies")),
+            proxy=setup.network.proxy(url),
+            verify=setup.network.ssl_context(),
+            trust_env=False,
         ),
     }
     sdk = make(openai, common)
     _ = sdk.chat.completions.with_streaming_response  # imports the resource here, not at the first request
     exceptions = (openai.OpenAIError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
-    endpoint = Endpoint(params["saas.model"], str(sdk.base_url), secrets_of(params))
+    endpoint = Endpoint(params["saas.model"], str(sdk.base_url), secrets_of(params), network=setup.network)
     return Client(sdk, http.Response, (*exceptions, msgspec.MsgspecError, ErrorResponse), endpoint)

@@ -237,7 +237,12 @@ class OpenAIMedia:
         import aiohttp
 
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            async with aiohttp.ClientSession(trust_env=True) as session, session.get(url) as response:
+            network = self._client.endpoint.network
+            connector = aiohttp.TCPConnector(ssl=network.ssl_context())
+            async with (
+                aiohttp.ClientSession(connector=connector) as session,
+                session.get(url, proxy=network.proxy(url)) as response,
+            ):
                 data = bytearray()
                 async for block in response.content.iter_any():
                     data += block

@@ -47,6 +47,7 @@ class ApiWorkers:
         def report(stage: str, fraction: float | None = None, detail: str = "", /) -> None:
             notify(Loading(stage, fraction=fraction, detail=detail))
 
+        self._plan.setup.network.adopt()  # for SDKs that read the environment; the process is the deployment's own
         setup = self._plan.setup  # with enough connections for workers that `scale` may add
         setup = replace(setup, concurrency=max(setup.concurrency, MAX_QUEUED))
         backend: Backend = await self._plan.backend.open(setup, report)

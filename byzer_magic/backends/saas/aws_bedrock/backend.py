@@ -24,9 +24,10 @@ from byzer_magic.backends.http.params import (
     CHAT_OPTIONS,
     EXTRA_BODY,
     MODEL,
-    PROXIES,
+    PROXY,
     RETRIES,
     TIMEOUT,
+    VERIFY,
     check_objects,
     check_url,
     given,
@@ -101,7 +102,7 @@ class BedrockBackend(Backend):
                 "model_api_version", _("use InvokeModel with this API version ({version})", version=ANTHROPIC_VERSION)
             ),
             _text("endpoint_url", _("custom endpoint URL of Bedrock"), "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
-            TIMEOUT, RETRIES, PROXIES, EXTRA_BODY, CAPABILITIES,
+            TIMEOUT, RETRIES, PROXY, VERIFY, EXTRA_BODY, CAPABILITIES,
             *option_params(_OPTIONS),
         ),
         requires=("boto3",),
@@ -119,7 +120,7 @@ class BedrockBackend(Backend):
         self._version = params.get("saas.model_api_version", ANTHROPIC_VERSION)
         self._defaults = _defaults(params)
         url, secrets = client.meta.endpoint_url, secrets_of(params)
-        self._endpoint = Endpoint(self._model, url, secrets, HINTS, CODES, schema.PATTERNS)
+        self._endpoint = Endpoint(self._model, url, secrets, HINTS, CODES, schema.PATTERNS, setup.network)
         self._threads = ThreadPoolExecutor(threads(setup), thread_name_prefix="bedrock")
 
     @classmethod

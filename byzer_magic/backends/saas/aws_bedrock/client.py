@@ -134,7 +134,7 @@ def connect(setup: Setup) -> Any:
     from botocore.config import Config
 
     params = setup.params
-    proxy = reveal(params.get("saas.proxies"))
+    proxy = setup.network.proxy(params.get("saas.endpoint_url") or "https://")
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=params["saas.timeout"],
@@ -147,6 +147,7 @@ def connect(setup: Setup) -> Any:
     if (token := reveal(params.get("saas.api_key"))) is not None:
         # boto3 takes it from the environment only; this process is the deployment's own.
         os.environ["AWS_BEARER_TOKEN_BEDROCK"] = token
+    verify = None if setup.network.verify is True else setup.network.verify  # None: boto3's own authorities
     session = boto3.Session(
         aws_access_key_id=reveal(params.get("saas.aws_access_key")),
         aws_secret_access_key=reveal(params.get("saas.aws_secret_key")),
@@ -154,7 +155,9 @@ def connect(setup: Setup) -> Any:
         profile_name=params.get("saas.aws_profile"),
         region_name=params["saas.region_name"],
     )
-    client = session.client("bedrock-runtime", endpoint_url=params.get("saas.endpoint_url"), config=config)
+    client = session.client(
+        "bedrock-runtime", endpoint_url=params.get("saas.endpoint_url"), verify=verify, config=config
+    )
     _watch_connections(client)
     return client
 

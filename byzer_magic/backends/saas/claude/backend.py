@@ -82,7 +82,7 @@ class ClaudeBackend(Backend):
         self._raw = raw
         self._exceptions = exceptions
         self._model: str = setup.params["saas.model"]
-        self._endpoint = Endpoint(self._model, str(sdk.base_url), secrets_of(setup.params))
+        self._endpoint = Endpoint(self._model, str(sdk.base_url), secrets_of(setup.params), network=setup.network)
         self._defaults = _defaults(setup.params)
         self._own_headers = _lower(setup.params.get("saas.extra_headers"))
 
@@ -216,7 +216,9 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
         },
         http_client=anthropic.DefaultAioHttpClient(
             limits=http.Limits(max_connections=limit, max_keepalive_connections=limit),
-            proxy=reveal(params.get("saas.proxies")),
+            proxy=setup.network.proxy(params["saas.base_url"]),
+            verify=setup.network.ssl_context(),
+            trust_env=False,
         ),
     )
     _ = sdk.messages.with_streaming_response  # imports the resource here, not at the first request

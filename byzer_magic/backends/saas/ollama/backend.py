@@ -79,7 +79,11 @@ class OllamaBackend(Backend):
         model = setup.params["saas.model"]
         missing = _("Run `ollama pull {model}` where Ollama runs, or check saas.model and saas.base_url.", model=model)
         endpoint = http_errors.Endpoint(
-            model, _base_url(setup.params), params.secrets_of(setup.params), hints={404: missing}
+            model,
+            _base_url(setup.params),
+            params.secrets_of(setup.params),
+            hints={404: missing},
+            network=setup.network,
         )
         return cls(setup, Http.open(setup, endpoint, params.bearer(setup.params)))
 
