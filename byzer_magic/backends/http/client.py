@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
@@ -76,7 +77,7 @@ class Http:
             connector=aiohttp.TCPConnector(limit=connections(setup), ssl=setup.network.ssl_context()),
             headers={**headers, **params.get("saas.extra_headers", {})},
         )
-        return cls(session, endpoint, setup.network, read_error)
+        return cls(session, replace(endpoint, network=setup.network), setup.network, read_error)
 
     async def close(self) -> None:
         """Close all connections."""

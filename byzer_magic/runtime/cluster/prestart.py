@@ -36,7 +36,9 @@ def prestart() -> None:
             keep_alive_duration_secs=KEEP_SECONDS,
         )
         request.runtime_env_info.serialized_runtime_env = "{}"
-        with init_grpc_channel(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}") as channel:
+        address = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+        # As Ray's own channels: the user's http_proxy is for requests to providers.
+        with init_grpc_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
             node_manager_pb2_grpc.NodeManagerServiceStub(channel).PrestartWorkers(request, timeout=RESPONSE_SECONDS)
     except (ImportError, AttributeError, StopIteration, KeyError, ray.exceptions.RayError, grpc.RpcError) as err:
         log.debug("no process was prestarted: %s", err)

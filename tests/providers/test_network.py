@@ -1,0 +1,156 @@
+"""Every provider behind a real proxy and a private certificate authority, with the real SDKs."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from byzer_magic import errors
+from byzer_magic.backends.network import from_environment
+from byzer_magic.types import SpeakRequest
+from tests.backends import opened
+from tests.providers.test_every_provider import CASES, Case
+from tests.servers import process
+
+pytestmark = pytest.mark.filterwarnings("ignore:BasicAuth is deprecated")  # the SDKs' transport uses it
+
+PASSWORD = "planted-proxy-password"  # noqa: S105 - planted: no text may contain it
+
+PROVIDERS = [case for case in CASES if case.key and case.kind not in ("saas/groq", "saas/qianwen_vl")]
+"""One of each client."""
+
+
+@pytest.fixture(scope="module", params=PROVIDERS, ids=[f"{case.name}-{case.params.split()[-1]}" for case in PROVIDERS])
+def case(request: pytest.FixtureRequest, documented_provider: object) -> Case:
+    found: Case = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(case: Case) -> Iterator[process.Process]:
+    with process.own(case.server, case.key) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[process.Process]:
+    """A forward proxy with a password; its log has a line for each request."""
+    command = [sys.executable, "-m", "proxy", "--port", "{port}", "--num-workers", "1", "--num-acceptors", "1"]
+    with process.Process([*command, "--basic-auth", f"me:{PASSWORD}"], ready="/") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def with_password(proxy: process.Process) -> str:
+    return proxy.url.replace("http://", f"http://me:{PASSWORD}@")
+
+
+async def answer(case: Case, url: str, environ: dict[str, str]) -> list[Any]:
+    """Return the answer of the provider at `url`, deployed where these variables are set."""
+    given = case.params.format(url=url, key=case.key) + " timeout=10 max_retries=0"
+    params = {f"saas.{name}": value for name, _, value in (word.partition("=") for word in given.split())}
+    network = from_environment(environ)
+    backend = await opened(case.kind, params, network=network)
+    try:
+        request = case.request("hello", stream=True)
+        method = backend.speak if isinstance(request, SpeakRequest) else backend.chat
+        async with aclosing(method(request)) as items:
+            return [item async for item in items]
+    finally:
+        await backend.close()
+
+
+def requests_through(proxy: process.Process, server: process.Process) -> int:
+    return sum(f":{server.port}" in line for line in proxy.log().splitlines())
+
+
+async def test_requests_go_through_the_proxy_of_the_environment(
+    case: Case, server: process.Process, proxy: process.Process
+) -> None:
+    before = requests_through(proxy, server)
+    assert await answer(case, server.url, {"http_proxy": with_password(proxy)})
+    assert requests_through(proxy, server) > before
+
+
+async def test_requests_to_a_host_of_no_proxy_are_direct(
+    case: Case, server: process.Process, proxy: process.Process
+) -> None:
+    before = requests_through(proxy, server)
+    assert await answer(case, server.url, {"http_proxy": with_password(proxy), "no_proxy": "localhost,127.0.0.0/8"})
+    assert requests_through(proxy, server) == before
+
+
+async def test_error_of_a_proxy_names_it_and_the_variable(case: Case, server: process.Process) -> None:
+    dead = f"http://me:{PASSWORD}@127.0.0.1:{process.free_port()}"
+    with pytest.raises(errors.ProviderUnavailable) as caught:
+        await answer(case, server.url, {"HTTP_PROXY": dead})
+    text = str(caught.value)
+    assert f"through the proxy {dead.replace(f'me:{PASSWORD}@', '')} (HTTP_PROXY)" in text
+    assert "saas.proxy=none" in text
+    assert PASSWORD not in text + repr(caught.value.details)
+
+
+async def test_proxy_that_wants_another_password_is_named(
+    case: Case, server: process.Process, proxy: process.Process
+) -> None:
+    with pytest.raises(errors.ByzerError) as caught:
+        await answer(case, server.url, {"http_proxy": proxy.url.replace("http://", "http://me:wrong-password@")})
+    text = str(caught.value)
+    assert "proxy" in text.lower() and "407" in text
+    assert "wrong-password" not in text
+
+
+@asynccontextmanager
+async def over_tls(server: process.Process, authority: trustme.CA) -> AsyncIterator[str]:
+    """Serve what `server` serves over TLS, with a certificate of `authority`; yield the URL."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    listener = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
+    async with listener:
+        yield f"https://localhost:{listener.sockets[0].getsockname()[1]}"
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while block := await reader.read(65536):
+            writer.write(block)
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.close()
+
+
+async def test_certificate_authority_of_the_environment_is_trusted(
+    case: Case, server: process.Process, authority: trustme.CA, tmp_path: Path
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with over_tls(server, authority) as url:
+        assert await answer(case, url, {"SSL_CERT_FILE": str(tmp_path / "ca.pem")})
+
+
+async def test_unknown_certificate_authority_is_an_error_with_the_next_step(
+    case: Case, server: process.Process, authority: trustme.CA
+) -> None:
+    async with over_tls(server, authority) as url:
+        with pytest.raises(errors.ProviderUnavailable) as caught:
+            await answer(case, url, {})
+    assert "TLS connection failed" in caught.value.message
+    assert "saas.verify" in caught.value.hint
