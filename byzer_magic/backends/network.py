@@ -12,7 +12,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from byzer_magic.errors import BadParameter
 from byzer_magic.i18n import lazy_gettext as _
@@ -53,7 +53,7 @@ class Network:
 
     def proxy(self, url: str) -> str | None:
         """Return the URL of the proxy for requests to `url`, or None for a direct connection."""
-        parts = urlsplit(url)
+        parts = _split(url)
         found = self.proxies.get(parts.scheme)
         return None if found is None or _bypassed(parts.hostname or "", parts.netloc, self.no_proxy) else found
 
@@ -88,7 +88,7 @@ class Network:
         Raises:
             BadParameter: the proxy is not a URL, or is a SOCKS proxy; the certificates cannot be read.
         """
-        parts = urlsplit(url)
+        parts = _split(url)
         if (proxy := self.proxy(url)) is not None:
             _check_proxy(proxy, self.sources[parts.scheme])
         if parts.scheme != "http":
@@ -96,7 +96,7 @@ class Network:
 
     def describe(self, url: str) -> list[str]:
         """Return what is not the default about the way to `url`, in sentences, without passwords."""
-        scheme, source = urlsplit(url).scheme, self.sources.get(urlsplit(url).scheme, "")
+        scheme, source = _split(url).scheme, self.sources.get(_split(url).scheme, "")
         said: list[str] = []
         if (proxy := self.proxy(url)) is not None:
             said.append(
@@ -121,7 +121,7 @@ class Network:
     @property
     def hidden(self) -> tuple[str, ...]:
         """Return the passwords of the proxies."""
-        return tuple(found for url in self.proxies.values() if (found := urlsplit(url).password))
+        return tuple(found for url in self.proxies.values() if (found := _split(url).password))
 
     def adopt(self, environ: MutableMapping[str, str] = os.environ) -> None:
         """Put proxy and authorities into the environment, for libraries that read it by themselves."""
@@ -202,6 +202,14 @@ def without_password(url: str) -> str:
     return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else url.rpartition("@")[2]
 
 
+def _split(url: str) -> SplitResult:
+    """Return the parts of a URL; of what is none, nothing."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+
+
 def _value(environ: Mapping[str, str], name: str) -> tuple[str, str]:
     """Return the variable that has a value, by its name in lower or upper case, and the value."""
     return next(
@@ -218,7 +226,7 @@ def _is_http(url: str | None) -> bool:
 
 
 def _check_proxy(url: str, source: str) -> None:
-    parts = urlsplit(url)
+    parts = _split(url)
     try:
         if parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port):
             return
@@ -236,7 +244,7 @@ def _check_proxy(url: str, source: str) -> None:
 
 
 def _host(url: str) -> str:
-    return urlsplit(url).netloc.rpartition("@")[2]
+    return _split(url).netloc.rpartition("@")[2]
 
 
 def _bypassed(host: str, netloc: str, no_proxy: str) -> bool:

@@ -130,7 +130,6 @@ class DashScope(Backend):
                 404: _("Check saas.model and saas.base_url (it ends in /api/v1)."),
             },
             patterns=schema.PATTERNS,
-            network=setup.network,
         )
         headers = params.bearer(setup.params)
         if "saas.workspace" in setup.params:

@@ -158,6 +158,8 @@ class Http:
 
         try:
             async with self._session.request(method, url, proxy=self._network.proxy(url), **options) as response:
+                if response.status == http_errors.PROXY_AUTHENTICATION:  # no provider's own
+                    raise http_errors.from_response({}, self.endpoint, response.status)
                 if response.status >= 400:
                     headers = {name.lower(): value for name, value in response.headers.items()}
                     raise self.error(_body(await response.read()), response.status, headers)

@@ -20,6 +20,7 @@ from byzer_magic.backends.network import Network, without_password
 from byzer_magic.i18n import Text, lazy_gettext as _
 from byzer_magic.log import redact
 
+PROXY_AUTHENTICATION = 407
 MAX_REASON_CHARS = 400
 """Longest text of a provider's own that is passed on."""
 MIN_SECRET_CHARS = 8
@@ -73,7 +74,7 @@ class Endpoint:
             >>> Endpoint("gpt-4o", "https://api.x.com/v1", ("my-own-key-123456",)).redacted("no key my-own-key-12")
             'no key ***'
         """
-        for secret in self.secrets:
+        for secret in (*self.secrets, *self.network.hidden):
             text = _without_parts(redact(text, (secret,)), secret)
         text = re.sub(r"\S*\*{3,}[^\s.,;]*", "***", redact(text))  # providers echo keys as sk-ab***yz
         text = " ".join(text.split())
@@ -262,45 +263,42 @@ def from_transport(err: Exception, endpoint: Endpoint) -> errors.ByzerError:
     names = {cls.__name__ for cause in _causes(err) for cls in type(cause).__mro__}
     values = {"host": endpoint.host, "model": endpoint.model}
     reason = endpoint.redacted(str(root)) or type(root).__name__
-    unreachable = "ConnectionTimeoutError" in names
-    if _timed_out(err) and not unreachable:
+    connecting = "ConnectionTimeoutError" in names
+    if _timed_out(err) and not connecting:
         message = _("{host}: request to {model} timed out.", **values)
         return errors.DeadlineExceeded(message, _("Increase saas.timeout."), provider=endpoint.host)
     if names & {"ClientSSLError", "ClientConnectorCertificateError", "SSLError"}:
-        return errors.ProviderUnavailable(*_untrusted(endpoint, root), provider=endpoint.host, final=True)
-    if unreachable or names & {"ClientConnectorError", "ConnectError", "ClientHttpProxyError", "ProxyError"}:
-        return errors.ProviderUnavailable(*_unreachable(endpoint, reason), provider=endpoint.host)
+        return untrusted(endpoint, root)
+    if connecting or names & {"ClientConnectorError", "ConnectError", "ClientHttpProxyError", "ProxyError"}:
+        return unreachable(endpoint, reason)
     message = _("{host}: connection closed before {model} finished its response: {reason}", **values, reason=reason)
     return errors.ProviderUnavailable(message, _("Try again."), provider=endpoint.host)
 
 
-def _unreachable(endpoint: Endpoint, reason: str) -> tuple[Text, Text]:
-    """Return message and hint for a host, or the proxy before it, that accepts no connection."""
+def unreachable(endpoint: Endpoint, reason: str) -> errors.ProviderUnavailable:
+    """Return the error for a host, or the proxy before it, that accepts no connection."""
     proxy = endpoint.network.proxy(endpoint.base_url)
-    if proxy is None:
-        return (
-            _("Cannot connect to {url}: {reason}", url=endpoint.url, reason=reason),
-            _("Check saas.base_url, the network and the proxy."),
-        )
-    source = endpoint.network.sources[urlsplit(endpoint.base_url).scheme]
-    return (
-        _(
-            "Cannot connect to {url} through the proxy {proxy} ({source}): {reason}",
-            url=endpoint.url, proxy=without_password(proxy), source=source, reason=reason,
-        ),
-        _("Check {source}, or deploy with saas.proxy=none to use no proxy.", source=source),
-    )  # fmt: skip
+    message = _("Cannot connect to {url}: {reason}", url=endpoint.url, reason=reason)
+    hint = _("Check saas.base_url, the network and the proxy.")
+    if proxy is not None:
+        source = endpoint.network.sources[urlsplit(endpoint.base_url).scheme]
+        values = {"url": endpoint.url, "proxy": without_password(proxy), "source": source, "reason": reason}
+        message = _("Cannot connect to {url} through the proxy {proxy} ({source}): {reason}", **values)
+        hint = _("Check {source}, or deploy with saas.proxy=none to use no proxy.", source=source)
+    return errors.ProviderUnavailable(message, hint, provider=endpoint.host)
 
 
-def _untrusted(endpoint: Endpoint, root: BaseException) -> tuple[Text, Text]:
-    """Return message and hint for a certificate that is not trusted, or a TLS handshake that failed."""
-    reason = endpoint.redacted(getattr(root, "verify_message", "") or str(root)) or type(root).__name__
-    return (
+def untrusted(endpoint: Endpoint, err: BaseException) -> errors.ProviderUnavailable:
+    """Return the error for a certificate that is not trusted, or another failure of TLS; it is not tried again."""
+    reason = endpoint.redacted(getattr(err, "verify_message", "") or str(err)) or type(err).__name__
+    return errors.ProviderUnavailable(
         _("{host}: the TLS connection failed: {reason}", host=endpoint.host, reason=reason),
         _(
             "Give the certificate authority of the server or the proxy by saas.verify=FILE, or by SSL_CERT_FILE where"
             " you deploy; saas.verify=false turns the check off."
         ),
+        provider=endpoint.host,
+        final=True,
     )
 
 

@@ -37,6 +37,11 @@ BY_STATUS: dict[int, Verdict] = {
         _("{host}: {model} not found ({status}): {reason}"),
         _("Check saas.model and saas.base_url."),
     ),
+    407: (
+        errors.AuthenticationFailed,
+        _("{host}: the proxy before {model} requires another user or password ({status}): {reason}"),
+        _("Write them into saas.proxy, https_proxy or http_proxy: http://USER:PASSWORD@HOST:PORT"),
+    ),
     408: (
         errors.DeadlineExceeded,
         _("{host}: {model} timed out ({status}): {reason}"),

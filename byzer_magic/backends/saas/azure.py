@@ -162,9 +162,7 @@ class AzureSpeechBackend(Backend):
     async def open(cls, setup: Setup, report: Report) -> Self:
         """Make the session; nothing is sent yet."""
         report(_("importing {name}", name="aiohttp"))
-        endpoint = Endpoint(
-            "Azure Speech", _url(setup.params), params.secrets_of(setup.params), _HINTS, network=setup.network
-        )
+        endpoint = Endpoint("Azure Speech", _url(setup.params), params.secrets_of(setup.params), hints=_HINTS)
         headers = {
             "Ocp-Apim-Subscription-Key": setup.params["saas.api_key"].reveal(),
             "Content-Type": "application/ssml+xml",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from byzer_magic import errors
-from byzer_magic.backends.http.errors import Endpoint
+from byzer_magic.backends.http.errors import Endpoint, unreachable, untrusted
 from byzer_magic.backends.http.media import extension
 from byzer_magic.backends.http.messages import media_of, text_of, tool_call
 from byzer_magic.errors import BadRequest
@@ -57,8 +57,6 @@ _RAISED: dict[str, tuple[type[errors.ProviderError], Text, str]] = {
     "SSOError": _NO_CREDENTIALS,
     "EndpointConnectionError": _UNREACHABLE,
     "ConnectTimeoutError": _UNREACHABLE,
-    "ProxyConnectionError": _UNREACHABLE,
-    "SSLError": _UNREACHABLE,
     "ParamValidationError": (
         BadRequest,
         _("boto3 rejected the request: {reason}"),
@@ -257,6 +255,10 @@ def _no_urls(url: str) -> BadRequest:
 def from_botocore(err: Exception, endpoint: Endpoint) -> errors.ByzerError | None:
     """Return our error for an exception that botocore raises without a response; None for any other."""
     for name in (cls.__name__ for cls in type(err).__mro__):
+        if name == "SSLError":
+            return untrusted(endpoint, err)
+        if name == "ProxyConnectionError":
+            return unreachable(endpoint, endpoint.redacted(str(getattr(err, "kwargs", {}).get("error") or err)))
         if name in _RAISED:
             kind, message, hint = _RAISED[name]
             reason = endpoint.redacted(str(err))

@@ -83,7 +83,6 @@ class OllamaBackend(Backend):
             _base_url(setup.params),
             params.secrets_of(setup.params),
             hints={404: missing},
-            network=setup.network,
         )
         return cls(setup, Http.open(setup, endpoint, params.bearer(setup.params)))
 

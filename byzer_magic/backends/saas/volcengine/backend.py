@@ -161,7 +161,7 @@ class VolcengineBackend(Backend):
         report(_("importing {name}", name="aiohttp"))
         api, model = _target(setup.params)
         base = setup.params["saas.base_url"]
-        endpoint = Endpoint(model, base, params.secrets_of(setup.params), schema.HINTS, network=setup.network)
+        endpoint = Endpoint(model, base, params.secrets_of(setup.params), hints=schema.HINTS)
         key, app = setup.params["saas.api_key"].reveal(), setup.params.get("saas.app_id")
         if api == "v1":
             headers = {"Authorization": f"Bearer;{key}"}  # with a semicolon, as the API requires
