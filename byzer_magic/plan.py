@@ -10,7 +10,7 @@ from typing import Any
 
 from byzer_magic.backends import network, registry
 from byzer_magic.backends.base import Backend, Setup, typed_params
-from byzer_magic.backends.http.params import reveal, secrets_of
+from byzer_magic.backends.http.params import secrets_of
 from byzer_magic.commands.secrets import Secret, expand, look_up
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import BadParameter, MissingKey
@@ -53,7 +53,7 @@ class Plan:
     @property
     def network_notes(self) -> list[str]:
         """Return what is not the default about the way to the provider, in sentences."""
-        return self.setup.network.describe(_base_url(self.setup.params))
+        return self.setup.network.describe(network.base_url(self.setup.params))
 
     def __repr__(self) -> str:
         return f"Plan({self.spec.model}, {self.spec.pretrained_model_type})"
@@ -98,28 +98,10 @@ def resolve(
         concurrency=spec.worker_concurrency * (1 if backend.info.local else spec.num_workers),
         cpus=spec.cpus_per_worker,
         gpus=spec.gpus_per_worker,
-        network=network.Network() if backend.info.local else _network(params, environ),
+        network=network.Network() if backend.info.local else network.of(params, environ),
     )
     backend.check(setup)
     return Plan(spec=spec, setup=setup, why=why)
-
-
-def _network(params: Mapping[str, Any], environ: Mapping[str, str]) -> network.Network:
-    """Return the network of a deployment of an API.
-
-    Raises:
-        BadParameter: the proxy or the certificates cannot be used.
-    """
-    verify = network.read_verify(params["saas.verify"]) if "saas.verify" in params else None
-    found = network.from_environment(environ, proxy=reveal(params.get("saas.proxy")), verify=verify)
-    found.check(_base_url(params))
-    return found
-
-
-def _base_url(params: Mapping[str, Any]) -> str:
-    """Return the URL that requests go to, as far as the settings name it; providers' own are https."""
-    names = ("saas.base_url", "saas.endpoint_url", "saas.azure_endpoint")
-    return next((str(params[name]) for name in names if params.get(name)), "https://")
 
 
 def _with_engine(spec: DeploySpec, path: str | None) -> tuple[DeploySpec, str]:

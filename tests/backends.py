@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends import registry
+from byzer_magic.backends import network, registry
 from byzer_magic.backends.base import Backend, Setup, typed_params
 from byzer_magic.errors import ByzerError
 from byzer_magic.types import AudioChunk, ChatChunk, ChatRequest, Message, SpeakRequest
@@ -21,9 +21,13 @@ from byzer_magic.types import AudioChunk, ChatChunk, ChatRequest, Message, Speak
 T = TypeVar("T")
 
 
-def setup_of(kind: type[Backend], params: Mapping[str, str], **more: Any) -> Setup:
+def setup_of(
+    kind: type[Backend], params: Mapping[str, str], environ: Mapping[str, str] | None = None, **more: Any
+) -> Setup:
     """Return the setup that a deploy would make of these `--infer_params`, checked."""
-    setup = Setup(model="alias", params=typed_params(kind.info, params, {}), **more)
+    typed = typed_params(kind.info, params, {})
+    found = network.Network() if kind.info.local else network.of(typed, environ or {})
+    setup = Setup(model="alias", params=typed, network=found, **more)
     kind.check(setup)
     return setup
 

@@ -11,9 +11,10 @@ import os
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, unquote, urlsplit
 
+from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import BadParameter
 from byzer_magic.i18n import lazy_gettext as _
 
@@ -121,7 +122,8 @@ class Network:
     @property
     def hidden(self) -> tuple[str, ...]:
         """Return the passwords of the proxies."""
-        return tuple(found for url in self.proxies.values() if (found := _split(url).password))
+        found = {_split(url).password or "" for url in self.proxies.values()}
+        return tuple(text for password in found for text in {password, unquote(password)} if text)
 
     def adopt(self, environ: MutableMapping[str, str] = os.environ) -> None:
         """Put proxy and authorities into the environment, for libraries that read it by themselves."""
@@ -134,6 +136,25 @@ class Network:
             folder = Path(self.verify).is_dir()
             names = ("SSL_CERT_DIR",) if folder else ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
             environ.update(dict.fromkeys(names, self.verify))
+
+
+def of(params: Mapping[str, Any], environ: Mapping[str, str]) -> Network:
+    """Return the network of an API's deployment with these parameters, deployed where `environ` is set.
+
+    Raises:
+        BadParameter: the proxy or the certificates cannot be used.
+    """
+    proxy: Secret | None = params.get("saas.proxy")
+    verify = read_verify(params["saas.verify"]) if "saas.verify" in params else None
+    found = from_environment(environ, proxy=proxy.reveal() if proxy else None, verify=verify)
+    found.check(base_url(params))
+    return found
+
+
+def base_url(params: Mapping[str, Any]) -> str:
+    """Return the URL that requests go to, as far as the parameters name it; providers' own are https."""
+    names = ("saas.base_url", "saas.endpoint_url", "saas.azure_endpoint")
+    return next((str(params[name]) for name in names if params.get(name)), "https://")
 
 
 def from_environment(

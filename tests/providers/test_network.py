@@ -14,7 +14,6 @@ import pytest
 import trustme
 
 from byzer_magic import errors
-from byzer_magic.backends.network import from_environment
 from byzer_magic.types import SpeakRequest
 from tests.backends import opened
 from tests.providers.test_every_provider import CASES, Case
@@ -61,8 +60,7 @@ async def answer(case: Case, url: str, environ: dict[str, str]) -> list[Any]:
     """Return the answer of the provider at `url`, deployed where these variables are set."""
     given = case.params.format(url=url, key=case.key) + " timeout=10 max_retries=0"
     params = {f"saas.{name}": value for name, _, value in (word.partition("=") for word in given.split())}
-    network = from_environment(environ)
-    backend = await opened(case.kind, params, network=network)
+    backend = await opened(case.kind, params, environ=environ)
     try:
         request = case.request("hello", stream=True)
         method = backend.speak if isinstance(request, SpeakRequest) else backend.chat

@@ -16,6 +16,7 @@ import msgspec
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception
 from byzer_magic.backends.http.params import CONNECT_SECONDS, connections, reveal, secrets_of
+from byzer_magic.backends.network import base_url
 
 Make = Callable[[Any, dict[str, Any]], Any]
 """Makes a client of the SDK from its module and the arguments that all its clients take."""
@@ -58,7 +59,6 @@ def connect(setup: Setup, make: Make) -> Client:
     # httpx2 for openai 3, httpx for openai 2: the SDK takes the limits of its own library only.
     http = importlib.import_module(openai.Timeout.__init__.__module__.partition(".")[0])
     limit = connections(setup)
-    url = params.get("saas.base_url") or params.get("saas.azure_endpoint") or "https://"
     common = {
         "api_key": reveal(params.get("saas.api_key")) or "none",
         "base_url": params.get("saas.base_url"),
@@ -68,7 +68,7 @@ def connect(setup: Setup, make: Make) -> Client:
         "default_headers": params.get("saas.extra_headers"),
         "http_client": openai.DefaultAioHttpClient(
             limits=http.Limits(max_connections=limit, max_keepalive_connections=limit),
-            proxy=setup.network.proxy(url),
+            proxy=setup.network.proxy(base_url(params)),
             verify=setup.network.ssl_context(),
             trust_env=False,
         ),
