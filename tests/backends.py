@@ -38,9 +38,15 @@ async def opened(kind: str, params: Mapping[str, str], **more: Any) -> Any:
     return await backend.open(setup_of(backend, params, **more), lambda *_: None)
 
 
-def ask(text: str, *, stream: bool = True, timeout: float | None = None, **options: Any) -> ChatRequest:
+def ask(text: str, *, timeout: float | None = None, **options: Any) -> ChatRequest:
     """Return a request of one user message."""
-    return ChatRequest(messages=[Message("user", text)], options=options, stream=stream, timeout=timeout)
+    return ChatRequest(messages=[Message("user", text)], options=options, timeout=timeout)
+
+
+async def refuse_streams(backend: Any) -> None:
+    """Have the server refuse to stream: from then on the backend asks it for complete responses."""
+    [chunk] = await collect(backend, ask("streams:no hi"))
+    assert chunk.text == "Echo: hi"
 
 
 async def collect(backend: Any, request: ChatRequest) -> list[ChatChunk]:
@@ -63,9 +69,9 @@ async def audio_of(backend: Any, text: str, **options: Any) -> bytes:
     return b"".join(chunk.data for chunk in await speak(backend, text, **options))
 
 
-async def failure(backend: Any, text: str, *, stream: bool = True, **options: Any) -> ByzerError:
+async def failure(backend: Any, text: str, **options: Any) -> ByzerError:
     """Return the error that a chat ends with."""
-    return await _error_of(collect(backend, ask(text, stream=stream, **options)))
+    return await _error_of(collect(backend, ask(text, **options)))
 
 
 async def speak_failure(backend: Any, text: str, **options: Any) -> ByzerError:

@@ -54,12 +54,6 @@ async def test_chat_returns_a_response(backend: Any) -> None:
     assert len(chunks) > 5, "token by token"
 
 
-async def test_chat_without_streaming_is_one_chunk(backend: Any) -> None:
-    [chunk] = await collect(backend, ask(QUESTION, stream=False))
-    assert (chunk.text, chunk.finish) == ("The capital of France is Paris.", "stop")
-    assert chunk.usage is not None
-
-
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 async def test_chat_respects_max_tokens(backend: Any, name: str) -> None:
     chunks = await collect(backend, ask(STORY, **{name: 3}))

@@ -139,7 +139,6 @@ async def test_grammar_overrides_the_format_of_the_deployment(gguf: Path, backen
     await other.close()
 
 
-@pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
     ("tools", "choice"),
     [
@@ -147,8 +146,8 @@ async def test_grammar_overrides_the_format_of_the_deployment(gguf: Path, backen
         ([CLOCK, WEATHER], {"type": "function", "function": {"name": "get_weather"}}),
     ],
 )
-async def test_tool_choice_forces_a_call(backend: Any, tools: Any, choice: Any, stream: bool) -> None:
-    result = await answered(backend, ask(RAIN, tools=tools, tool_choice=choice, stream=stream))
+async def test_tool_choice_forces_a_call(backend: Any, tools: Any, choice: Any) -> None:
+    result = await answered(backend, ask(RAIN, tools=tools, tool_choice=choice))
     [call] = result.tool_calls
     assert call["function"]["name"] == "get_weather"
     arguments = json.loads(call["function"]["arguments"])

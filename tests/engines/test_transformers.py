@@ -108,12 +108,6 @@ async def test_chat_streams_token_by_token(backend: Any) -> None:
     assert [chunk.text for chunk in chunks[:3]] == ["The", " capital", " of"]
 
 
-async def test_chat_without_streaming_is_one_chunk(backend: Any) -> None:
-    [chunk] = await collect(backend, ask(QUESTION, stream=False))
-    assert (chunk.text, chunk.finish) == (ANSWER, "stop")
-    assert chunk.usage is not None
-
-
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_new_tokens"])
 async def test_chat_respects_max_tokens(backend: Any, name: str) -> None:
     chunks = await collect(backend, ask(STORY, **{name: 3}))

@@ -15,7 +15,7 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.types import ChatRequest, Media, Message, Usage
-from tests.backends import ask, collect, failure, opened, text_of, until_error
+from tests.backends import ask, collect, failure, opened, refuse_streams, text_of, until_error
 from tests.servers.process import Process, free_port, gone_after, last, own
 
 ACCESS, SECRET = "AKIAPLANTED0000000", "planted/secret+0123456789abcdef"
@@ -53,13 +53,15 @@ async def converse(server: Process) -> AsyncIterator[Any]:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_chat_returns_text_and_usage_by_both_apis(backend: Any, stream: bool) -> None:
-    chunks = await collect(backend, ask("one two", stream=stream))
+    if not stream:
+        await refuse_streams(backend)
+    chunks = await collect(backend, ask("one two"))
     assert text_of(chunks) == "Echo: one two"
     assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"]
     assert next(chunk.usage for chunk in chunks if chunk.usage) == Usage(7, 3)
     assert len(chunks) > 3 or not stream
     text = '日本語 😀 a\u2028b \\ " {x}'
-    assert text_of(await collect(backend, ask(f"say:{text}", stream=stream))) == text
+    assert text_of(await collect(backend, ask(f"say:{text}"))) == text
 
 
 async def test_model_api_version_selects_invoke_model(server: Process) -> None:
@@ -76,9 +78,11 @@ async def test_model_api_version_selects_invoke_model(server: Process) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_chat_returns_reasoning_and_tool_calls(converse: Any, server: Process, stream: bool) -> None:
-    chunks = await collect(converse, ask("think:hmm", stream=stream))
+    if not stream:
+        await refuse_streams(converse)
+    chunks = await collect(converse, ask("think:hmm"))
     assert "".join(chunk.reasoning for chunk in chunks) == "hmm"
-    chunks = await collect(converse, ask("tool:weather", stream=stream, tools=[TOOL], tool_choice="required"))
+    chunks = await collect(converse, ask("tool:weather", tools=[TOOL], tool_choice="required"))
     calls = [call for chunk in chunks for call in chunk.tool_calls or []]
     assert (calls[0]["id"], calls[0]["function"]["name"]) == ("t1", "weather")
     assert json.loads("".join(call["function"]["arguments"] for call in calls)) == {"city": "Paris"}
@@ -144,8 +148,10 @@ FAULTS = [
 @pytest.mark.parametrize("api", ["converse", "invoke"])
 async def test_error_responses_become_our_errors(server: Process, api: str, stream: bool) -> None:
     backend = await connect(server, bedrock_api=api, timeout="0.5")
+    if not stream:
+        await refuse_streams(backend)
     for text, kind, words in FAULTS:
-        error = await failure(backend, text, stream=stream)
+        error = await failure(backend, text)
         assert type(error) is kind, error
         assert words in error.message
         assert not any(part in f"{error} {error.details}" for part in (ACCESS, SECRET))
@@ -164,9 +170,10 @@ async def test_stream_keeps_text_before_an_error(server: Process, fault: str) ->
 
 
 async def test_last_chunk_has_the_request_id(backend: Any) -> None:
-    for stream in (True, False):
-        chunks = await collect(backend, ask("hi", stream=stream))
+    for _ in range(2):
+        chunks = await collect(backend, ask("hi"))
         assert [(chunk.extra or {}).get("request_id") for chunk in chunks if chunk.finish] == ["r-1"]
+        await refuse_streams(backend)
 
 
 async def test_malformed_messages_raise_bad_request(converse: Any) -> None:
@@ -234,7 +241,7 @@ async def test_api_key_is_sent_as_bearer_token(monkeypatch: pytest.MonkeyPatch) 
 
     backend._client.meta.events.register("before-send.bedrock-runtime", answer)
     with pytest.raises(errors.AuthenticationFailed) as caught:
-        await collect(backend, ask("hi", stream=False))
+        await collect(backend, ask("hi"))
     assert [header.decode() if isinstance(header, bytes) else header for header in sent] == ["Bearer bearer-planted"]
     assert "bearer-planted" not in str(caught.value)
     await backend.close()
@@ -272,11 +279,13 @@ async def test_request_closed_at_once_is_not_sent(converse: Any, server: Process
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_closing_does_not_abort_the_next_request(converse: Any, stream: bool) -> None:
+    if not stream:
+        await refuse_streams(converse)
     numbers = iter(range(300))
 
     async def several() -> None:
         for number in numbers:
-            assert text_of(await collect(converse, ask(f"n {number}", stream=stream))) == f"Echo: n {number}"
+            assert text_of(await collect(converse, ask(f"n {number}"))) == f"Echo: n {number}"
 
     await asyncio.gather(*(several() for _ in range(24)))
 

@@ -9,7 +9,7 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.types import EmbedRequest
-from tests.backends import ask, collect, opened, text_of
+from tests.backends import ask, collect, opened, refuse_streams, text_of
 from tests.conftest import KEY
 from tests.servers.process import Process, last, openai_api
 
@@ -40,7 +40,9 @@ async def connect(server: Process, **params: str) -> Any:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_version_and_deployment_select_the_path(server: Process, params: dict[str, str], stream: bool) -> None:
     backend = await connect(server, **params)
-    assert text_of(await collect(backend, ask("hello", stream=stream))) == "Echo: hello"
+    if not stream:
+        await refuse_streams(backend)
+    assert text_of(await collect(backend, ask("hello"))) == "Echo: hello"
     path = last(server)["path"]
     deployment = params.get("azure_deployment", "gpt-4o")
     dated = params.get("api_version", "v1") != "v1"

@@ -13,7 +13,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends.http import sse
 from byzer_magic.types import ChatRequest, Media, Message, Usage
-from tests.backends import ask, collect, opened, text_of, until_error
+from tests.backends import ask, collect, opened, refuse_streams, text_of, until_error
 from tests.servers.process import Process, gone_after, last, own
 
 GONE_SECONDS = 1.0
@@ -50,11 +50,13 @@ async def test_stream_ends_with_finish_and_usage(backend: Any) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_chat_returns_text_reasoning_and_tool_calls(backend: Any, stream: bool) -> None:
-    chunks = await collect(backend, ask("think:hmm", stream=stream))
+    if not stream:
+        await refuse_streams(backend)
+    chunks = await collect(backend, ask("think:hmm"))
     assert "".join(chunk.reasoning for chunk in chunks) == "hmm"
     text = '日本語 😀 a\u2028b \\ " {x}'
-    assert text_of(await collect(backend, ask(f"say:{text}", stream=stream))) == text
-    chunks = await collect(backend, ask("tool:weather", stream=stream, tools=[TOOL], tool_choice="required"))
+    assert text_of(await collect(backend, ask(f"say:{text}"))) == text
+    chunks = await collect(backend, ask("tool:weather", tools=[TOOL], tool_choice="required"))
     calls = [call for chunk in chunks for call in chunk.tool_calls or []]
     assert (calls[0]["id"], calls[0]["function"]["name"]) == ("toolu_1", "weather")
     assert json.loads("".join(call["function"]["arguments"] for call in calls)) == {"city": "Paris"}
@@ -128,13 +130,15 @@ async def test_extra_body_of_deployment_and_request_are_merged(server: Process, 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_malformed_messages_raise_bad_request(backend: Any, stream: bool) -> None:
+    if not stream:
+        await refuse_streams(backend)
     call = {"id": "a", "type": "function", "function": {"name": "w", "arguments": "{bad"}}
     turns = [Message("user", "w"), Message("assistant", tool_calls=[call]), Message("tool", "x", tool_call_id="a")]
     for request in (
-        ChatRequest(messages=turns, stream=stream),
-        ChatRequest(messages=[Message("user", [{"type": "image_url"}])], stream=stream),
-        ask("hi", stream=stream, tools=["weather"]),
-        ask("hi", stream=stream, tools=[{"type": "function", "function": {}}]),
+        ChatRequest(messages=turns),
+        ChatRequest(messages=[Message("user", [{"type": "image_url"}])]),
+        ask("hi", tools=["weather"]),
+        ask("hi", tools=[{"type": "function", "function": {}}]),
     ):
         with pytest.raises(errors.BadRequest, match="does not match OpenAI's schema") as caught:
             await collect(backend, request)
@@ -237,8 +241,7 @@ async def test_closing_closes_the_connection(backend: Any, server: Process) -> N
 
 async def test_aimock_chat(aimock: Process, key: str) -> None:
     backend = await connect(aimock.url, key)
-    for stream in (True, False):
-        chunks = await collect(backend, ask("What is the capital of France?", stream=stream))
-        assert text_of(chunks) == "The capital of France is Paris."
-        assert chunks[-1].finish == "stop"
+    chunks = await collect(backend, ask("What is the capital of France?"))
+    assert text_of(chunks) == "The capital of France is Paris."
+    assert chunks[-1].finish == "stop"
     await backend.close()

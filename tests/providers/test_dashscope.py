@@ -15,7 +15,7 @@ from byzer_magic.backends import registry
 from byzer_magic.backends.dashscope import schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Media, Message, RerankRequest, Usage
-from tests.backends import ask, collect, failure, opened, setup_of, text_of, until_error
+from tests.backends import ask, collect, failure, opened, refuse_streams, setup_of, text_of, until_error
 from tests.servers.process import Process, free_port, gone_after, last, own
 
 PNG = Media("image/png", b"\x89PNG")
@@ -53,7 +53,8 @@ async def test_stream_ends_with_finish_usage_and_request_id(backend: Any) -> Non
 
 
 async def test_complete_response_is_one_chunk(backend: Any) -> None:
-    chunks = await collect(backend, ask("one two", stream=False))
+    await refuse_streams(backend)
+    chunks = await collect(backend, ask("one two"))
     extra = {"model": "qwen-plus", "request_id": "r-1"}
     assert chunks == [ChatChunk("Echo: one two", finish="stop", usage=Usage(7, 3), extra=extra)]
 
@@ -62,13 +63,17 @@ async def test_complete_response_is_one_chunk(backend: Any) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_text_arrives_intact(server: Process, key: str, model: str, stream: bool) -> None:
     backend = await connect(server.url, key, model)
-    assert text_of(await collect(backend, ask("say:" + HARD, stream=stream))) == HARD
+    if not stream:
+        await refuse_streams(backend)
+    assert text_of(await collect(backend, ask("say:" + HARD))) == HARD
     await backend.close()
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_tool_calls_are_openai_deltas(backend: Any, stream: bool) -> None:
-    chunks = await collect(backend, ask("tool:weather", stream=stream, tools=[TOOL], tool_choice=None))
+    if not stream:
+        await refuse_streams(backend)
+    chunks = await collect(backend, ask("tool:weather", tools=[TOOL], tool_choice=None))
     calls = [call for chunk in chunks for call in chunk.tool_calls or []]
     assert [call["index"] for call in calls] == [0] * len(calls)
     assert [call["id"] for call in calls if "id" in call] == ["call_1"]
@@ -103,8 +108,6 @@ async def test_reasoning_is_separate_from_text(server: Process, key: str) -> Non
     assert "".join(chunk.reasoning for chunk in chunks) == "so it is"
     assert text_of(chunks) == "Echo: so it is"
     assert last(server)["body"]["parameters"]["enable_thinking"] is True
-    error = await failure(backend, "hi", stream=False)
-    assert "must be set to false for non-streaming calls" in error.message
     await backend.close()
 
 
@@ -144,14 +147,15 @@ async def test_headers_have_workspace_and_sse(server: Process, key: str) -> None
     backend = await connect(
         server.url, key, workspace="llm-1", extra_headers='{"X-DashScope-OssResourceResolve": "enable"}'
     )
-    await collect(backend, ask("hi", stream=False))
+    await collect(backend, ask("hi", extra_headers={"X-Own": "1"}))
+    headers = last(server)["headers"]
+    assert (headers["x-dashscope-sse"], headers["x-own"]) == ("enable", "1")
+    await refuse_streams(backend)
+    await collect(backend, ask("hi"))
     headers = last(server)["headers"]
     assert headers["x-dashscope-workspace"] == "llm-1"
     assert headers["x-dashscope-ossresourceresolve"] == "enable"
     assert "x-dashscope-sse" not in headers
-    await collect(backend, ask("hi", extra_headers={"X-Own": "1"}))
-    headers = last(server)["headers"]
-    assert (headers["x-dashscope-sse"], headers["x-own"]) == ("enable", "1")
     await backend.close()
 
 
@@ -173,9 +177,11 @@ async def test_closing_closes_the_connection(server: Process, backend: Any) -> N
 @pytest.mark.parametrize("stream", [True, False])
 async def test_images_use_the_multimodal_path(server: Process, key: str, kind: str, model: str, stream: bool) -> None:
     backend = await connect(server.url, key, model, kind)
+    if not stream:
+        await refuse_streams(backend)
     part = {"type": "image_url", "image_url": {"url": "https://host/dog.jpg"}}
     turn = Message("user", [PNG, part, Media("image", url="https://host/cat.png"), {"type": "text", "text": "Who?"}])
-    chunks = await collect(backend, ChatRequest(messages=[turn], stream=stream))
+    chunks = await collect(backend, ChatRequest(messages=[turn]))
     assert text_of(chunks) == "Echo: Who? [image/png] [https://host/d] [https://host/c]"
     entry = last(server)
     assert entry["path"].endswith("/multimodal-generation/generation")
@@ -195,13 +201,12 @@ async def test_text_model_with_image_is_not_asked_again(server: Process, backend
     assert len(server.get("/journal")) == before + 1
 
 
-@pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("model", ["qwen-renamed", "qwen3.6-odd"])
-async def test_url_error_switches_the_path(server: Process, key: str, model: str, stream: bool) -> None:
+async def test_url_error_switches_the_path(server: Process, key: str, model: str) -> None:
     backend = await connect(server.url, key, model)
     before = len(server.get("/journal"))
     for _ in range(2):
-        assert text_of(await collect(backend, ask("hi", stream=stream))) == "Echo: hi"
+        assert text_of(await collect(backend, ask("hi"))) == "Echo: hi"
     assert len(server.get("/journal")) == before + 3, "one wrong guess, then never again"
     await backend.close()
 
@@ -312,7 +317,9 @@ REFUSALS = [
 async def test_error_responses_become_our_errors(
     backend: Any, key: str, text: str, kind: type[Exception], words: str, stream: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    error = await failure(backend, text, stream=stream)
+    if not stream:
+        await refuse_streams(backend)
+    error = await failure(backend, text)
     assert type(error) is kind
     assert words in error.message
     assert error.hint
@@ -374,18 +381,19 @@ async def test_error_details_have_status_code_and_request_id(backend: Any) -> No
     error = await failure(backend, "fault:unpurchased")
     wanted = {"status": 403, "provider_code": "AccessDenied.Unpurchased", "request_id": "r-refused"}
     assert wanted.items() <= error.details.items()
-    assert (await failure(backend, "fault:arrearage", stream=False)).details["final"] is True, "waiting pays no bill"
+    await refuse_streams(backend)
+    assert (await failure(backend, "fault:arrearage")).details["final"] is True, "waiting pays no bill"
 
 
 async def test_response_without_choices_is_unreadable(backend: Any) -> None:
-    assert "it has no content" in (await failure(backend, "fault:empty", stream=False)).message
+    await refuse_streams(backend)
+    assert "it has no content" in (await failure(backend, "fault:empty")).message
 
 
-@pytest.mark.parametrize("stream", [True, False])
-async def test_wrong_key_is_in_no_text(server: Process, stream: bool) -> None:
+async def test_wrong_key_is_in_no_text(server: Process) -> None:
     wrong = "sk-wrong-abcdefgh0123456789"
     backend = await connect(server.url, wrong)
-    error = await failure(backend, "hi", stream=stream)
+    error = await failure(backend, "hi")
     assert type(error) is errors.AuthenticationFailed
     assert "the key's region" in error.hint
     assert wrong[-8:] not in str(error) + repr(error) + str(error.details)

@@ -12,7 +12,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends.http import retry
 from byzer_magic.types import Request, SpeakRequest
-from tests.backends import ask, opened
+from tests.backends import ask, opened, refuse_streams
 from tests.conftest import KEY
 from tests.servers import process
 
@@ -33,8 +33,13 @@ class Case:
     def name(self) -> str:
         return self.kind if self.key else f"{self.kind}-without-key"
 
-    def request(self, text: str, *, stream: bool) -> Request:
-        return SpeakRequest(text=text) if self.is_speech else ask(text, stream=stream)
+    @property
+    def may_not_stream(self) -> bool:
+        """Return whether there are servers of this API that refuse to stream."""
+        return not self.is_speech and self.server != "json_lines"
+
+    def request(self, text: str) -> Request:
+        return SpeakRequest(text=text) if self.is_speech else ask(text)
 
 
 CASES = [
@@ -129,23 +134,27 @@ def check_text(error: errors.ByzerError, case: Case) -> None:
     assert error.__suppress_context__ or error.__context__ is None, "the chain behind an error may quote the key"
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "complete"])
 @pytest.mark.parametrize(("fault", "kind", "again"), REFUSALS, ids=[row[0] for row in REFUSALS])
 async def test_error_responses_become_our_errors(
-    case: Case,
-    server: process.Process,
-    backend: Any,
-    fault: str,
-    kind: type[errors.ByzerError],
-    again: bool,
-    stream: bool,
+    case: Case, server: process.Process, backend: Any, fault: str, kind: type[errors.ByzerError], again: bool
 ) -> None:
     before = len(server.get("/journal"))
-    items, error = await outcome(backend, case.request(f"fault:{fault} hello", stream=stream))
+    items, error = await outcome(backend, case.request(f"fault:{fault} hello"))
     assert type(error) is kind, error
     assert items == []
     assert len(server.get("/journal")) - before == (TRIES + 1 if again else 1)
     check_text(error, case)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.may_not_stream], ids=lambda case: case.name, indirect=True
+)
+@pytest.mark.parametrize(("fault", "kind", "again"), REFUSALS, ids=[row[0] for row in REFUSALS])
+async def test_errors_are_the_same_where_the_server_refuses_to_stream(
+    case: Case, server: process.Process, backend: Any, fault: str, kind: type[errors.ByzerError], again: bool
+) -> None:
+    await refuse_streams(backend)
+    await test_error_responses_become_our_errors(case, server, backend, fault, kind, again)
 
 
 @pytest.mark.parametrize(("fault", "kinds"), IN_STREAM, ids=[row[0] for row in IN_STREAM])
@@ -158,7 +167,7 @@ async def test_error_after_the_first_chunk_is_not_retried(
 ) -> None:
     before = len(server.get("/journal"))
     text = f"fault:{fault} these are some words, enough for several chunks. " + "And one more sentence. " * 5
-    items, error = await outcome(backend, case.request(text, stream=True))
+    items, error = await outcome(backend, case.request(text))
     assert type(error) in kinds, error
     if items:
         assert len(server.get("/journal")) - before == 1, "nothing that has begun is asked again"
@@ -167,7 +176,7 @@ async def test_error_after_the_first_chunk_is_not_retried(
 
 async def test_retry_after_is_passed_on(case: Case, backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "MAX_RETRY_AFTER_SECONDS", 2.0)
-    _, error = await outcome(backend, case.request("fault:429 retry_after=3 hello", stream=False))
+    _, error = await outcome(backend, case.request("fault:429 retry_after=3 hello"))
     assert error.details["retry_after"] == 3.0
 
 

@@ -18,7 +18,7 @@ from byzer_magic.backends.base import typed_params
 from byzer_magic.backends.saas.ollama import backend as ollama, schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Media, Message, Usage
-from tests.backends import ask, collect, failure, opened, setup_of, text_of, until_error
+from tests.backends import ask, collect, failure, opened, refuse_streams, setup_of, text_of, until_error
 from tests.servers.process import Process, free_port, gone_after, last, own
 
 OLLAMA = registry.find("saas/ollama")
@@ -59,25 +59,32 @@ async def test_stream_ends_with_finish_and_usage(backend: Any) -> None:
 
 
 async def test_complete_response_is_one_chunk(backend: Any) -> None:
-    chunks = await collect(backend, ask("one two", stream=False))
+    await refuse_streams(backend)
+    chunks = await collect(backend, ask("one two"))
     assert chunks == [ChatChunk("Echo: one two", finish="stop", usage=Usage(7, 3), extra={"model": MODEL})]
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_text_arrives_intact(backend: Any, stream: bool) -> None:
-    assert text_of(await collect(backend, ask("say:" + HARD, stream=stream))) == HARD
+    if not stream:
+        await refuse_streams(backend)
+    assert text_of(await collect(backend, ask("say:" + HARD))) == HARD
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_truncated_response_has_finish_length(backend: Any, stream: bool) -> None:
-    chunks = await collect(backend, ask("a b c", stream=stream, max_tokens=2))
+    if not stream:
+        await refuse_streams(backend)
+    chunks = await collect(backend, ask("a b c", max_tokens=2))
     assert (text_of(chunks), chunks[-1].finish) == ("Echo: a ", "length")
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_reasoning_is_separate_from_text(server: Process, key: str, stream: bool) -> None:
     backend = await connect(server.url, key, "qwen3", think="true")
-    chunks = await collect(backend, ask("think:hm well", stream=stream))
+    if not stream:
+        await refuse_streams(backend)
+    chunks = await collect(backend, ask("think:hm well"))
     assert "".join(chunk.reasoning for chunk in chunks) == "hm well"
     assert text_of(chunks) == "Echo: hm well"
     await backend.close()
@@ -85,7 +92,9 @@ async def test_reasoning_is_separate_from_text(server: Process, key: str, stream
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_tool_calls_are_openai_deltas(backend: Any, stream: bool) -> None:
-    chunks = await collect(backend, ask("tool:weather", stream=stream, tools=[TOOL], tool_choice="auto"))
+    if not stream:
+        await refuse_streams(backend)
+    chunks = await collect(backend, ask("tool:weather", tools=[TOOL], tool_choice="auto"))
     function = {"name": "weather", "arguments": '{"city": "杭州"}'}
     assert [call for chunk in chunks for call in chunk.tool_calls or []] == [
         {"index": 0, "id": "call_a1", "type": "function", "function": function},
@@ -264,7 +273,9 @@ REFUSALS = [
 async def test_error_responses_become_our_errors(
     backend: Any, key: str, text: str, kind: type[Exception], words: str, stream: bool
 ) -> None:
-    error = await failure(backend, text + " a b c", stream=stream)
+    if not stream:
+        await refuse_streams(backend)
+    error = await failure(backend, text + " a b c")
     assert type(error) is kind
     assert words in error.message
     assert key not in f"{error!r} {error} {error.details}"
@@ -304,8 +315,10 @@ async def test_unknown_field_raises_bad_request(backend: Any) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_timeout_raises_deadline_exceeded(server: Process, key: str, stream: bool) -> None:
     backend = await connect(server.url, key, timeout="0.4")
+    if not stream:
+        await refuse_streams(backend)
     started = time.monotonic()
-    error = await failure(backend, "fault:silence", stream=stream)
+    error = await failure(backend, "fault:silence")
     assert type(error) is errors.DeadlineExceeded
     assert 0.3 < time.monotonic() - started < 2
     await backend.close()
@@ -320,12 +333,11 @@ async def test_closed_port_raises_provider_unavailable() -> None:
     await backend.close()
 
 
-@pytest.mark.parametrize("stream", [True, False])
-async def test_key_is_in_no_text(server: Process, key: str, stream: bool) -> None:
+async def test_key_is_in_no_text(server: Process, key: str) -> None:
     wrong = "sk-wrong-abcdefgh0123456789"
     for given, text in ((wrong, "hi"), (key, "fault:leak")):
         backend = await connect(server.url, given)
-        error = await failure(backend, text, stream=stream)
+        error = await failure(backend, text)
         assert type(error) is errors.AuthenticationFailed
         assert not any(given[i : i + 8] in f"{error!r} {error} {error.details}" for i in range(len(given) - 8))
         await backend.close()
@@ -358,12 +370,11 @@ async def test_closing_closes_the_connection(backend: Any, server: Process) -> N
 # ---- aimock
 
 
-@pytest.mark.parametrize("stream", [True, False])
-async def test_aimock_chat(aimock: Process, key: str, stream: bool) -> None:
+async def test_aimock_chat(aimock: Process, key: str) -> None:
     backend = await connect(aimock.url, key)
-    chunks = await collect(backend, ask("What is the capital of France?", stream=stream))
+    chunks = await collect(backend, ask("What is the capital of France?"))
     assert (text_of(chunks), chunks[-1].finish) == ("The capital of France is Paris.", "stop")
-    chunks = await collect(backend, ask("weather", stream=stream, tools=[TOOL]))
+    chunks = await collect(backend, ask("weather", tools=[TOOL]))
     calls = [call for chunk in chunks for call in chunk.tool_calls or []]
     assert calls[0]["function"] == {"name": "weather", "arguments": '{"city": "Paris"}'}
     assert chunks[-1].finish == "tool_calls"

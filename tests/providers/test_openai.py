@@ -14,7 +14,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.types import ChatRequest, Message, Usage
-from tests.backends import ask, collect, opened, setup_of, text_of
+from tests.backends import ask, collect, opened, refuse_streams, setup_of, text_of
 from tests.servers.process import Process, gone_after, last
 
 OPENAI = registry.find("saas/openai")
@@ -44,19 +44,23 @@ async def test_stream_ends_with_finish_and_usage(backend: Any) -> None:
 
 
 async def test_complete_response_is_one_chunk(backend: Any) -> None:
-    [chunk] = await collect(backend, ask("hello there", stream=False))
+    await refuse_streams(backend)
+    [chunk] = await collect(backend, ask("hello there"))
     assert (chunk.text, chunk.finish, chunk.usage) == ("Echo: hello there", "stop", Usage(7, 3))
 
 
 async def test_text_arrives_intact(backend: Any) -> None:
     text = '日本語 😀 a\u2028b \\ " {x}'
     assert text_of(await collect(backend, ask(f"say:{text}"))) == text
-    assert text_of(await collect(backend, ask(f"say:{text}", stream=False))) == text
+    await refuse_streams(backend)
+    assert text_of(await collect(backend, ask(f"say:{text}"))) == text
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_reasoning_is_separate_from_text(backend: Any, stream: bool) -> None:
-    chunks = await collect(backend, ask("think:hmm", stream=stream))
+    if not stream:
+        await refuse_streams(backend)
+    chunks = await collect(backend, ask("think:hmm"))
     assert "".join(chunk.reasoning for chunk in chunks) == "hmm"
     assert "hmm" not in text_of(chunks)
 
@@ -67,13 +71,15 @@ async def test_tool_calls_are_passed_on(backend: Any) -> None:
     assert deltas[0]["function"]["name"] == "weather"
     assert json.loads("".join(call["function"]["arguments"] for call in deltas)) == {"city": "Paris"}
     assert "tool_calls" in [chunk.finish for chunk in chunks]
-    [chunk] = await collect(backend, ask("tool:weather", stream=False))
+    await refuse_streams(backend)
+    [chunk] = await collect(backend, ask("tool:weather"))
     assert chunk.tool_calls is not None
     assert chunk.tool_calls[0]["function"]["arguments"] == '{"city": "Paris"}'
 
 
 async def test_chat_other_choices_are_extra(backend: Any) -> None:
-    [chunk] = await collect(backend, ask("hi", stream=False, n=2))
+    await refuse_streams(backend)
+    [chunk] = await collect(backend, ask("hi", n=2))
     assert chunk.text == "Echo: hi"
     assert chunk.extra is not None
     assert chunk.extra["choices"] == [{"index": 1, "text": "Echo: hi", "finish": "stop"}]
@@ -144,8 +150,10 @@ async def test_closing_closes_the_connection(backend: Any, provider: Process) ->
 @pytest.mark.parametrize("text", ["tokens:500@50", "fault:silence"])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_cancelling_closes_the_connection(backend: Any, provider: Process, text: str, stream: bool) -> None:
+    if not stream:
+        await refuse_streams(backend)
     text = text if stream else "fault:silence"
-    task = asyncio.create_task(collect(backend, ask(text, stream=stream)))
+    task = asyncio.create_task(collect(backend, ask(text)))
     await asyncio.sleep(0.3)
     since = time.time()
     task.cancel()
@@ -171,7 +179,7 @@ async def test_chat_runs_many_streams_at_once(backend: Any) -> None:
 
 async def test_connections_may_exceed_a_hundred(backend: Any) -> None:
     started = time.monotonic()
-    await asyncio.gather(*(collect(backend, ask("slow:1000ms hi", stream=False)) for _ in range(130)))
+    await asyncio.gather(*(collect(backend, ask("slow:1000ms hi")) for _ in range(130)))
     assert time.monotonic() - started < 2.9, "the libraries' default limit of 100 would take three rounds of a second"
 
 
@@ -182,8 +190,6 @@ async def test_aimock_chat(aimock: Process, key: str) -> None:
     assert text_of(chunks) == "The capital of France is Paris."
     assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"]
     assert chunks[-1].usage is not None
-    [chunk] = await collect(backend, ask("the capital of France", stream=False))
-    assert chunk.text == "The capital of France is Paris."
     tools = [call for chunk in await collect(backend, ask("what is the weather")) for call in chunk.tool_calls or []]
     assert json.loads("".join(call["function"].get("arguments", "") for call in tools)) == {"city": "Paris"}
     await backend.close()
@@ -196,11 +202,8 @@ async def test_llama_cpp_server_chat(llama_server: Process) -> None:
     question = "What is the capital of France? Answer in one sentence."
     chunks = await collect(backend, ask(question))
     assert "Paris" in text_of(chunks)
-    [chunk] = await collect(backend, ask(question, stream=False))
-    assert chunk.text == text_of(chunks)
-    assert chunk.usage is not None
     with pytest.raises(errors.ContextTooLong):
-        await collect(backend, ask("word " * 3000, stream=False))
+        await collect(backend, ask("word " * 3000))
     await backend.close()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from byzer_magic import errors
-from tests.backends import ask, collect, failure, opened, until_error
+from tests.backends import ask, collect, failure, opened, refuse_streams, until_error
 from tests.servers.process import Process, free_port
 
 
@@ -62,7 +62,9 @@ REFUSALS = [
 async def test_error_responses_become_our_errors(
     backend: Any, text: str, kind: type[Exception], words: str, details: dict[str, Any], stream: bool
 ) -> None:
-    error = await failure(backend, text, stream=stream)
+    if not stream:
+        await refuse_streams(backend)
+    error = await failure(backend, text)
     assert type(error) is kind
     assert words in error.message
     assert error.hint
@@ -85,7 +87,8 @@ async def test_stream_keeps_text_before_an_error(backend: Any, text: str, kind: 
 
 
 async def test_error_body_with_status_200_raises(backend: Any) -> None:
-    error = await failure(backend, "fault:error", stream=False)
+    await refuse_streams(backend)
+    error = await failure(backend, "fault:error")
     assert type(error) is errors.ProviderUnavailable
     assert "(502): Upstream is gone." in error.message
 
@@ -101,8 +104,10 @@ async def test_rejected_requests_raise_model_not_found_or_bad_request(backend: A
 @pytest.mark.parametrize("stream", [True, False])
 async def test_timeout_raises_deadline_exceeded(provider: Process, key: str, stream: bool) -> None:
     backend = await connect(provider.url, key, timeout="0.4")
+    if not stream:
+        await refuse_streams(backend)
     started = time.monotonic()
-    error = await failure(backend, "fault:hang", stream=stream)
+    error = await failure(backend, "fault:hang")
     assert type(error) is errors.DeadlineExceeded
     assert 0.3 < time.monotonic() - started < 2
     await backend.close()
@@ -113,21 +118,19 @@ async def test_request_timeout_overrides_the_deployments(backend: Any) -> None:
         await collect(backend, ask("fault:silence", timeout=0.3))
 
 
-@pytest.mark.parametrize("stream", [True, False])
-async def test_closed_port_raises_provider_unavailable(key: str, stream: bool) -> None:
+async def test_closed_port_raises_provider_unavailable(key: str) -> None:
     port = free_port()
     backend = await connect(f"http://127.0.0.1:{port}", key)
-    error = await failure(backend, "hi", stream=stream)
+    error = await failure(backend, "hi")
     assert type(error) is errors.ProviderUnavailable
     assert f"Cannot connect to http://127.0.0.1:{port}/v1" in error.message
     await backend.close()
 
 
-@pytest.mark.parametrize("stream", [True, False])
-async def test_key_is_in_no_text(provider: Process, key: str, stream: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_key_is_in_no_text(provider: Process, key: str, caplog: pytest.LogCaptureFixture) -> None:
     wrong = "sk-wrong-abcdefgh0123456789"
     backend = await connect(provider.url, wrong)
-    error = await failure(backend, "hi", stream=stream)
+    error = await failure(backend, "hi")
     for text in (str(error), repr(error), str(error.details), caplog.text):
         assert not any(wrong[i : i + 8] in text for i in range(len(wrong) - 8))
         assert wrong[-4:] not in text
@@ -135,7 +138,7 @@ async def test_key_is_in_no_text(provider: Process, key: str, stream: bool, capl
     assert "invalid API key (401): Incorrect API key provided: ***" in error.message
     await backend.close()
     backend = await connect(provider.url, key)
-    assert key not in str(await failure(backend, "fault:leak", stream=stream))
+    assert key not in str(await failure(backend, "fault:leak"))
     await backend.close()
 
 

@@ -220,6 +220,12 @@ async def answer(request: web.Request, entry: dict[str, Any]) -> web.StreamRespo
         body = entry["body"] = json.loads(data)
         talk = Converse(body) if operation.startswith("converse") else Invoke(body)
         asked = knobs(talk.text)
+        if asked.get("streams") == "no" and operation.endswith("-stream"):
+            raise Refusal(
+                403,
+                "AccessDeniedException",
+                "User: arn:aws:iam::1:user/me is not authorized to perform: bedrock:InvokeModelWithResponseStream",
+            )
         await before_answer(request, asked)
         if asked.get("fault") in FAULTS:
             more = {"Retry-After": asked["retry_after"]} if "retry_after" in asked else {}

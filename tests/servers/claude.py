@@ -172,6 +172,8 @@ async def messages(request: web.Request, entry: dict[str, Any]) -> web.StreamRes
         entry["peer"] = request.transport.get_extra_info("peername")[1] if request.transport else None
         check(request, body)
         asked = knobs(last_text(body))
+        if asked.get("streams") == "no" and body.get("stream"):
+            raise bad("stream: streaming is not supported by this model")
         await before_answer(request, asked)
         if (fault := asked.get("fault", "")) in FAULTS:
             raise Refusal(*FAULTS[fault])

@@ -301,6 +301,8 @@ async def service(request: web.Request, entry: dict[str, Any]) -> web.StreamResp
         body = entry["body"] = await request.json()
         check(body, request.path)
         asked = knobs(last_text(body))
+        if asked.get("streams") == "no" and streams(request):
+            raise invalid("The model does not support stream mode.")
         await before_answer(request, asked)
         fail(request, asked)
         if asked.get("fault") == "html" or (asked.get("fault") == "garbage" and not streams(request)):

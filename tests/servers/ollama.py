@@ -241,6 +241,8 @@ async def service(request: web.Request, entry: dict[str, Any]) -> web.StreamResp
         chats = request.path == "/api/chat"
         check(body, CHATS if chats else EMBEDS, CHAT_FIELDS if chats else EMBED_FIELDS)
         asked = knobs(body["messages"][-1]["content"] if chats else body["input"][0])
+        if asked.get("streams") == "no" and body.get("stream", True):
+            raise Refusal(400, "streaming is not supported by this proxy")
         await before_answer(request, asked)
         if asked.get("fault") == "leak":
             raise Refusal(401, f"bad header {request.headers['Authorization']}")

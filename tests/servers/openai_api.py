@@ -12,6 +12,7 @@ as OpenAI rejects them. It answers "Echo: <last user text>", word by word, unles
     say:<text>           the response, exactly
     tool:<name>          a call of that tool, its arguments in three deltas
     think:<text>         reasoning before the echo
+    streams:no           refuses to stream
     fault:429 retry_after=3   that status; also quota, context, filter, html, usage (refuses stream_options)
     fault:truncate       the stream ends without a finish reason
     fault:garbage        a line of broken JSON in the middle of the stream
@@ -139,6 +140,13 @@ def fault(request: web.Request, asked: dict[str, str], body: dict[str, Any]) -> 
     """Raise the refusal that the prompt asks for, if it asks for one."""
     name = asked.get("fault", "")
     headers = {"Retry-After": asked["retry_after"]} if "retry_after" in asked else {}
+    if asked.get("streams") == "no" and body.get("stream"):
+        raise Refusal(
+            400,
+            "Your organization must be verified to stream this model.",
+            "invalid_request_error",
+            "unsupported_value",
+        )
     if name == "leak":
         raise Refusal(401, f"Bad header {request.headers['Authorization']}", "invalid_request_error", "invalid_api_key")
     if name == "usage" and "stream_options" in body:

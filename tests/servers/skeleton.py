@@ -1,8 +1,8 @@
 """What the test providers have in common: knobs in prompts, a journal of what came in, and a main program.
 
 A prompt may begin with knobs: `fault:<name>` for an error (`retry_after=3` after it is sent as a header),
-`slow:50ms` for a pause before the first byte, `say:`, `tool:`, `think:` for the response. The faults that
-every provider has, in its own words:
+`slow:50ms` for a pause before the first byte, `say:`, `tool:`, `think:` for the response, `streams:no` for a server
+that refuses to stream. The faults that every provider has, in its own words:
 
     401 403 404 context 429 500 529   errors with the provider's own status, code and sentence
     refuse      the connection is closed before any response
@@ -26,7 +26,7 @@ from typing import Any
 
 from aiohttp import web
 
-KNOB = re.compile(r"(tokens|slow|fault):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S)
+KNOB = re.compile(r"(tokens|slow|fault|streams):(\S+)(?:\s+retry_after=(\S+))?\s*|(say|tool|think):(.*)", re.S)
 
 JOURNAL: deque[dict[str, Any]] = deque(maxlen=2000)
 NUMBERS = itertools.count(1)

@@ -18,6 +18,7 @@ from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.dashscope import schema
 from byzer_magic.backends.http import errors as http_errors, params, sse
 from byzer_magic.backends.http.client import Http
+from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.openai.schema import text_or_json
 from byzer_magic.capabilities import Capability, methods_of
 from byzer_magic.catalog import model_facts
@@ -91,6 +92,7 @@ class DashScope(Backend):
         self._params = setup.params
         self._model: str = setup.params["saas.model"]
         self._base = str(setup.params["saas.base_url"]).rstrip("/")
+        self._agreement = Agreement()
         self._path = self.FIRST_PATH or (MULTIMODAL if _is_multimodal(self._model) else TEXT)
 
     @classmethod
@@ -152,10 +154,16 @@ class DashScope(Backend):
             ProviderError: the provider refused or failed; the message quotes its own text.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
+        options = {**self._defaults(), **request.options}
+        async with aclosing(self._agreement.chunks(options, lambda terms: self._by_path(request, terms))) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _by_path(self, request: ChatRequest, terms: Terms) -> AsyncGenerator[ChatChunk, None]:
         has_media = schema.has_media(request.messages)
         path = MULTIMODAL if has_media else self._path
         try:
-            async with aclosing(self._response(path, request)) as chunks:
+            async with aclosing(self._response(path, request, terms)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         except BadRequest as err:
@@ -164,15 +172,15 @@ class DashScope(Backend):
         else:
             return
         self._path = TEXT if path == MULTIMODAL else MULTIMODAL
-        async with aclosing(self._response(self._path, request)) as chunks:
+        async with aclosing(self._response(self._path, request, terms)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    async def _response(self, path: str, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+    async def _response(self, path: str, request: ChatRequest, terms: Terms) -> AsyncGenerator[ChatChunk, None]:
         body = self._body("chat", request.options, messages=schema.messages(request.messages, parts=path == MULTIMODAL))
         body["parameters"] |= {"result_format": "message"}
         headers = dict(request.options.get("extra_headers") or {})
-        if request.stream:
+        if terms.stream:
             headers |= {"X-DashScope-SSE": "enable", "Accept": "text/event-stream"}
             body["parameters"]["incremental_output"] = True
         finished = False

@@ -7,7 +7,6 @@ Fields: https://developers.openai.com/api/reference/resources/chat/subresources/
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
@@ -17,6 +16,7 @@ from byzer_magic.backends.http import sse
 from byzer_magic.backends.http.errors import truncated
 from byzer_magic.backends.http.messages import with_request_id
 from byzer_magic.backends.http.params import check_objects, check_url, missing_key
+from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.openai import schema
 from byzer_magic.backends.openai.client import Client, connect
 from byzer_magic.backends.openai.media import OpenAIMedia
@@ -38,8 +38,7 @@ class OpenAIBackend(OpenAIMedia, Backend):
     def __init__(self, setup: Setup, client: Client) -> None:
         super().__init__(setup.params, client)
         self._defaults = defaults(setup.params)
-        self._counts = True
-        """Whether to request token counts in streams; off once a server has rejected `stream_options`."""
+        self._agreement = Agreement()
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -88,63 +87,43 @@ class OpenAIBackend(OpenAIMedia, Backend):
             ProviderError: the provider refused or failed; the message quotes its own text.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        response = self._stream(request) if request.stream else self._complete(request)
-        async with self._client.errors(), aclosing(response) as chunks:
+        options = {**self._defaults, **request.options}
+        async with aclosing(self._agreement.chunks(options, lambda terms: self._response(request, terms))) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    async def _complete(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
-        call = self._call(request, stream=False)
-        headers, timeout = call.pop("extra_headers"), call.pop("timeout", None)
-        body = {**call, **call.pop("extra_body")}
-        response = await self._client.post("/chat/completions", body, headers=headers, timeout=timeout)
-        chunk = schema.chunk_of(schema.decode(response.content))
-        yield with_request_id(chunk or ChatChunk(), response.headers.get("x-request-id"))
+    async def _response(self, request: ChatRequest, terms: Terms) -> AsyncGenerator[ChatChunk, None]:
+        call = self._call(request, terms)
+        async with self._client.errors(), self._client.stream("/chat/completions", **call) as response:
+            async for chunk in self._read(response):
+                yield chunk
 
-    async def _stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+    async def _read(self, response: Any) -> AsyncGenerator[ChatChunk, None]:
+        request_id = response.headers.get("x-request-id")
+        if response.headers.get("content-type", "").startswith(sse.NOT_STREAMED):
+            chunk = schema.chunk_of(schema.decode(await response.aread()))
+            yield with_request_id(chunk or ChatChunk(), request_id)
+            return
         finished = False
-        async with contextlib.AsyncExitStack() as closing:
-            response = await self._started(closing, request)
-            if response.headers.get("content-type", "").startswith(sse.NOT_STREAMED):
-                chunk = schema.chunk_of(schema.decode(await response.read()))
-                yield with_request_id(chunk or ChatChunk(), response.headers.get("x-request-id"))
-                return
-            events = sse.events(response.iter_bytes())
-            async for data in events:
-                if data == b"[DONE]":
-                    await sse.drain(events, *self._client.exceptions)
-                    break
-                if data and (chunk := schema.chunk_of(schema.decode(data))):
-                    finished = finished or chunk.finish is not None
-                    yield with_request_id(chunk, response.headers.get("x-request-id")) if chunk.finish else chunk
+        events = sse.events(response.aiter_bytes())
+        async for data in events:
+            if data == b"[DONE]":
+                await sse.drain(events, *self._client.exceptions)
+                break
+            if data and (chunk := schema.chunk_of(schema.decode(data))):
+                finished = finished or chunk.finish is not None
+                yield with_request_id(chunk, request_id) if chunk.finish else chunk
         if not finished:
             raise truncated(self._client.endpoint)
 
-    async def _started(self, closing: contextlib.AsyncExitStack, request: ChatRequest) -> Any:
-        """Return the response; ask once more without `stream_options` if the server does not know that field."""
-        create = self._client.sdk.chat.completions.with_streaming_response.create
-        try:
-            return await closing.enter_async_context(create(**self._call(request, stream=True)))
-        except self._client.exceptions as err:
-            if not (self._counts and getattr(err, "status_code", 0) in (400, 422) and "stream_options" in str(err)):
-                raise
-        self._counts = False
-        return await closing.enter_async_context(create(**self._call(request, stream=True)))
-
-    def _call(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """Return the arguments of `create`; the optional ones are in `extra_body`, which the SDK does not touch."""
+    def _call(self, request: ChatRequest, terms: Terms) -> dict[str, Any]:
+        """Return body, headers and timeout of a request."""
         options = {name: value for name, value in request.options.items() if value is not None}
         headers = options.pop("extra_headers", None)
-        body = {**self._defaults, **options.pop("extra_body", {}), **options}
-        if stream and self._counts:
+        given = {**self._defaults, **options.pop("extra_body", {}), **options}
+        body = {"model": self._model, "messages": schema.messages(request.messages), "stream": terms.stream, **given}
+        if body["stream"] and terms.usage:
             body["stream_options"] = {"include_usage": True, **body.get("stream_options", {})}
-        elif not self._counts or not stream:
+        else:
             body.pop("stream_options", None)
-        return {
-            "model": body.pop("model", self._model),
-            "messages": schema.messages(request.messages),
-            "stream": stream,
-            "extra_body": body,
-            "extra_headers": headers,
-            **({"timeout": request.timeout} if request.timeout else {}),
-        }
+        return {"body": body, "headers": headers, "timeout": request.timeout}

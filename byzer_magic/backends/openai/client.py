@@ -38,6 +38,16 @@ class Client:
         return await self.sdk.post(path, cast_to=self.raw, body=body, options={k: v for k, v in options.items() if v})
 
     @asynccontextmanager
+    async def stream(self, path: str, body: dict[str, Any], **options: Any) -> AsyncIterator[Any]:
+        """Yield the response to a JSON body, not read yet; the connection is free again when the block ends."""
+        given = {k: v for k, v in options.items() if v}
+        response = await self.sdk.post(path, cast_to=self.raw, body=body, options=given, stream=True)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    @asynccontextmanager
     async def errors(self) -> AsyncIterator[None]:
         """Convert what the SDK, its transport and our decoding raise inside the block into our errors.
 

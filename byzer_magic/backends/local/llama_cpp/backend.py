@@ -135,7 +135,7 @@ class LlamaCppBackend(Backend):
             BadRequest: the model or its driver cannot do what is asked.
         """
         body = self._body(request)
-        async with aclosing(openai_schema.as_asked(self._generate(body), stream=request.stream)) as chunks:
+        async with aclosing(self._generate(body)) as chunks:
             async for chunk in chunks:
                 yield chunk
 

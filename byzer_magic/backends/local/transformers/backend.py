@@ -117,7 +117,7 @@ class TransformersBackend(Backend):
             BadRequest: an option is unknown or invalid, or the chat template rejects the messages.
             Unsupported: the model or transformers does not support the request.
         """
-        async with aclosing(openai_schema.as_asked(self._generate(request), stream=request.stream)) as chunks:
+        async with aclosing(self._generate(request)) as chunks:
             async for chunk in chunks:
                 yield chunk
 

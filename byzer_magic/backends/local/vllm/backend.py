@@ -130,7 +130,7 @@ class VllmBackend(Backend):
             ContextTooLong: prompt and response do not fit into max_model_len.
             BadRequest: vLLM does not accept the request; the message quotes its reason.
         """
-        async with aclosing(openai_schema.as_asked(self._stream(request), stream=request.stream)) as chunks:
+        async with aclosing(self._stream(request)) as chunks:
             async for chunk in chunks:
                 yield chunk
 

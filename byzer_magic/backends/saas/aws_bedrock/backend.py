@@ -34,6 +34,7 @@ from byzer_magic.backends.http.params import (
     option_params,
     secrets_of,
 )
+from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.openai.schema import text_or_json
 from byzer_magic.backends.saas.aws_bedrock import schema
 from byzer_magic.backends.saas.aws_bedrock.client import (
@@ -119,6 +120,7 @@ class BedrockBackend(Backend):
         )
         self._version = params.get("saas.model_api_version", ANTHROPIC_VERSION)
         self._defaults = _defaults(params)
+        self._agreement = Agreement()
         url, secrets = client.meta.endpoint_url, secrets_of(params)
         self._endpoint = Endpoint(self._model, url, secrets, HINTS, CODES, schema.PATTERNS, setup.network)
         self._threads = ThreadPoolExecutor(threads(setup), thread_name_prefix="bedrock")
@@ -171,30 +173,35 @@ class BedrockBackend(Backend):
             ProviderError: the provider refused or failed; the message quotes its own text.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        async with aclosing(self._in_thread(self._response(request))) as chunks:
+        options = {**self._defaults, **request.options}
+
+        def attempt(terms: Terms) -> AsyncGenerator[ChatChunk, None]:
+            return self._in_thread(self._response(request, terms))
+
+        async with aclosing(self._agreement.chunks(options, attempt)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    def _response(self, request: ChatRequest) -> Chunks:
+    def _response(self, request: ChatRequest, terms: Terms) -> Chunks:
         extra = {**self._defaults.get("extra_body", {}), **(request.options.get("extra_body") or {})}
         request = msgspec.structs.replace(request, options={**request.options, "extra_body": extra})
         try:
-            return self._invoke(request) if self._invokes else self._converse(request)
+            return self._invoke(request, terms) if self._invokes else self._converse(request, terms)
         except (KeyError, TypeError, AttributeError, ValueError) as err:
             raise not_openai_schema(err, self._endpoint) from None
 
-    def _converse(self, request: ChatRequest) -> Chunks:
+    def _converse(self, request: ChatRequest, terms: Terms) -> Chunks:
         given = {"modelId": self._model, **schema.arguments(request, self._defaults)}
-        if not request.stream:
+        if not terms.stream:
             return self._one(lambda: self._client.converse(**given), schema.complete)
         events = schema.Reader()
         return self._events(lambda: self._client.converse_stream(**given), "stream", events, lambda event: event)
 
-    def _invoke(self, request: ChatRequest) -> Chunks:
+    def _invoke(self, request: ChatRequest, terms: Terms) -> Chunks:
         body = {"anthropic_version": self._version, **anthropic_schema.body(request, self._defaults)}
         schema.check_images(body)
         given = {"modelId": self._model, "contentType": "application/json", "body": json.dumps(body)}
-        if not request.stream:
+        if not terms.stream:
             return self._one(
                 lambda: self._client.invoke_model(**given),
                 lambda response: anthropic_schema.complete(json.loads(response["body"].read())),

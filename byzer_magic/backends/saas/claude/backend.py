@@ -30,6 +30,7 @@ from byzer_magic.backends.http.params import (
     reveal,
     secrets_of,
 )
+from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.openai.schema import text_or_json
 from byzer_magic.capabilities import Capability
 from byzer_magic.catalog import model_facts
@@ -84,6 +85,7 @@ class ClaudeBackend(Backend):
         self._model: str = setup.params["saas.model"]
         self._endpoint = Endpoint(self._model, str(sdk.base_url), secrets_of(setup.params), network=setup.network)
         self._defaults = _defaults(setup.params)
+        self._agreement = Agreement()
         self._own_headers = _lower(setup.params.get("saas.extra_headers"))
 
     @classmethod
@@ -123,38 +125,39 @@ class ClaudeBackend(Backend):
             ProviderError: the provider refused or failed; the message quotes its own text.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        response = self._stream(request) if request.stream else self._complete(request)
+        options = {**self._defaults, **request.options}
+        async with aclosing(self._agreement.chunks(options, lambda terms: self._response(request, terms))) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _response(self, request: ChatRequest, terms: Terms) -> AsyncGenerator[ChatChunk, None]:
+        body, headers = self._body(request)
+        body["stream"] = terms.stream
+        options = {"headers": headers, **({"timeout": request.timeout} if request.timeout else {})}
         try:
-            async with aclosing(response) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+            response = await self._sdk.post("/v1/messages", cast_to=self._raw, body=body, options=options, stream=True)
+            try:
+                async with aclosing(self._read(response)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            finally:
+                await response.aclose()
         except self._exceptions as err:
             raise from_exception(err, self._endpoint) from None  # the chain may quote the key
 
-    async def _complete(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
-        body, headers = self._body(request)
-        options = {"headers": headers, **({"timeout": request.timeout} if request.timeout else {})}
-        response = await self._sdk.post("/v1/messages", cast_to=self._raw, body=body, options=options)
-        yield with_request_id(schema.complete(_object(response.content)), response.headers.get("request-id"))
-
-    async def _stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
-        body, headers = self._body(request)
-        essential = {name: body.pop(name) for name in ("model", "messages", "max_tokens")}
-        create = self._sdk.messages.with_streaming_response.create
+    async def _read(self, response: Any) -> AsyncGenerator[ChatChunk, None]:
+        request_id = response.headers.get("request-id")
+        if response.headers.get("content-type", "").startswith(sse.NOT_STREAMED):
+            yield with_request_id(schema.complete(_object(await response.aread())), request_id)
+            return
         reader = schema.Reader()
-        async with create(**essential, stream=True, extra_body=body, extra_headers=headers) as response:
-            if response.headers.get("content-type", "").startswith(sse.NOT_STREAMED):
-                yield with_request_id(
-                    schema.complete(_object(await response.read())), response.headers.get("request-id")
-                )
-                return
-            events = sse.events(response.iter_bytes())
-            async for data in events:
-                if chunk := reader.chunk(_object(data)):
-                    yield with_request_id(chunk, response.headers.get("request-id")) if chunk.finish else chunk
-                if reader.finished:
-                    await sse.drain(events, *self._exceptions)
-                    break
+        events = sse.events(response.aiter_bytes())
+        async for data in events:
+            if chunk := reader.chunk(_object(data)):
+                yield with_request_id(chunk, request_id) if chunk.finish else chunk
+            if reader.finished:
+                await sse.drain(events, *self._exceptions)
+                break
         if not reader.finished:
             raise truncated(self._endpoint)
 
@@ -221,7 +224,6 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
             trust_env=False,
         ),
     )
-    _ = sdk.messages.with_streaming_response  # imports the resource here, not at the first request
     exceptions = (anthropic.AnthropicError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
     decoding = (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError)
     return sdk, http.Response, (*exceptions, *decoding, ErrorResponse)

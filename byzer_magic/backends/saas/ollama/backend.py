@@ -8,7 +8,7 @@ inside a stream: https://docs.ollama.com/api/errors. Ollama silently truncates a
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
@@ -17,6 +17,7 @@ from byzer_magic.backends.http import errors as http_errors, params
 from byzer_magic.backends.http.batches import in_order
 from byzer_magic.backends.http.client import Http
 from byzer_magic.backends.http.media import to_float32
+from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.saas.ollama import schema
 from byzer_magic.capabilities import Capability, methods_of
 from byzer_magic.catalog import model_facts
@@ -52,6 +53,7 @@ class OllamaBackend(Backend):
         self._retries: int = given["saas.max_retries"]
         self._stated = given.get("saas.capabilities")
         self._extra = given.get("saas.extra_body", {})
+        self._agreement = Agreement()
         self._defaults = schema.defaults(given)
 
     @classmethod
@@ -102,8 +104,14 @@ class OllamaBackend(Backend):
             ProviderError: Ollama refused or failed; the message quotes its own text.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
+        options = {**self._defaults, **request.options}
+        async with aclosing(self._agreement.chunks(options, lambda terms: self._response(request, terms))) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _response(self, request: ChatRequest, terms: Terms) -> AsyncGenerator[ChatChunk, None]:
         headers = request.options.get("extra_headers") or {}
-        body = self._body(request.options, messages=schema.messages(request.messages), stream=request.stream)
+        body = self._body(request.options, messages=schema.messages(request.messages), stream=terms.stream)
         numbers = itertools.count()
         done = called = False
         url = f"{self._base}/api/chat"

@@ -1,0 +1,123 @@
+"""The terms on which a server takes requests: what its refusals have taught about how to put the next one.
+
+Responses are streamed wherever the server can: a model that only streams works, `saas.timeout` limits silences, and
+closing the connection stops the model. What a server refuses of that is left out from then on: `stream_options`, or
+streaming itself, perhaps only together with an option; a field that has another name is renamed. Nobody lists
+these: they depend on the model, the account and the server's version, and the server's own sentence is up to date.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from byzer_magic.errors import ByzerError
+from byzer_magic.types import ChatChunk
+
+_STREAM = r"(?<!non-)(?<!non )(?<!non)\bstream(?:s|ing|ed)?\b"
+_NOT = r"(?:not|n't|cannot|unable to|no|never)"
+_TAKE = r"(?:support|allow|available|enabled|implement|permit|accept|compatible|able)"
+REFUSES_STREAM = re.compile(
+    rf"{_NOT}\W+(?:be |yet |currently )?{_TAKE}\w*\b[^.]{{0,60}}{_STREAM}"
+    rf"|{_STREAM}[^.]{{0,60}}(?:{_NOT} (?:be |yet |currently )?{_TAKE}|unsupported|disabled)"
+    rf"|(?:unsupported|disabled|verified)\b[^.]{{0,30}}{_STREAM}"
+    rf"|{_STREAM}\W{{0,3}} (?:must|should|has to) be (?:set to )?\W?(?:false|disabled|off)"
+    r"|InvokeModelWithResponseStream"
+    r"|不支持[^。]{0,20}(?<!非)流式|(?<!非)流式[^。]{0,20}不支持",
+    re.IGNORECASE,
+)
+"""Sentences of servers that cannot stream, or not in this case. Some of them are:
+
+- OpenAI, "Your organization must be verified to stream this model."
+  (https://help.openai.com/en/articles/10910291-api-organization-verification);
+- Bedrock, "The model is unsupported for streaming.", and for a key that may invoke but not stream, "not authorized to
+  perform: bedrock:InvokeModelWithResponseStream"
+  (https://docs.aws.amazon.com/bedrock/latest/userguide/inference-prereq.html).
+"""
+
+WITH_OPTION = {
+    "tools": r"\btools?\b|function.call",
+    "response_format": r"response_format|\bjson|structured",
+    "n": r"[\"'`]?\bn\b[\"'`]? ?(?:=|>|must|is)|multiple (?:choices|completions|responses)",
+    "best_of": r"best_of",
+    "logprobs": r"logprobs",
+}
+"""Options with which some servers do not stream, and how their sentences name them.
+
+One of them is Bedrock, "This model doesn't support tool use in streaming mode."
+(https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-supported-models-features.html).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a request is put."""
+
+    stream: bool = True
+    usage: bool = True
+    """Whether a stream is asked for its token counts, by OpenAI's `stream_options`."""
+
+
+@dataclass(slots=True)
+class Agreement:
+    """The terms between a deployment and its server; they change with the server's refusals."""
+
+    known: Terms = field(default_factory=Terms)
+    not_with: frozenset[str] = frozenset()
+    """Options with which the server does not stream."""
+
+    def terms(self, options: Collection[str]) -> Terms:
+        """Return how to put a request with these options.
+
+        Example:
+            >>> Agreement(not_with=frozenset({"tools"})).terms({"tools": []}).stream
+            False
+        """
+        return replace(self.known, stream=self.known.stream and not self.not_with.intersection(options))
+
+    async def chunks(
+        self, options: Mapping[str, Any], attempt: Callable[[Terms], AsyncIterator[ChatChunk]]
+    ) -> AsyncGenerator[ChatChunk, None]:
+        """Yield the response; ask again, by other terms, while the server refuses these.
+
+        Args:
+            options: the options of the request and of the deployment.
+            attempt: sends the request by the given terms, and yields the response.
+
+        Raises:
+            ByzerError: the request failed for another reason.
+        """
+        while True:
+            terms = self.terms(options)
+            begun = False
+            try:
+                async with aclosing(attempt(terms)) as items:  # type: ignore[type-var]  # async generators all
+                    async for item in items:
+                        begun = True
+                        yield item
+                    return
+            except ByzerError as err:
+                self.learn(str(err.message), options)
+                if begun or self.terms(options) == terms:
+                    raise
+
+    def learn(self, sentence: str, options: Collection[str]) -> None:
+        """Change the terms if a server's sentence refuses them.
+
+        Example:
+            >>> agreement = Agreement()
+            >>> agreement.learn("Streaming is not supported by this model.", {})
+            >>> agreement.terms({})
+            Terms(stream=False, usage=True)
+        """
+        if re.search(r"stream_?options|include_usage", sentence, re.IGNORECASE):
+            self.known = replace(self.known, usage=False)
+        elif REFUSES_STREAM.search(sentence):
+            named = {name for name, how in WITH_OPTION.items() if re.search(how, sentence, re.IGNORECASE)}
+            if named := named.intersection(options):
+                self.not_with |= named
+            else:
+                self.known = replace(self.known, stream=False)

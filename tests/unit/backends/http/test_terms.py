@@ -1,0 +1,112 @@
+"""Which sentences of servers change the terms; quoted from public reports, bar the made-up ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.backends.http.terms import Agreement, Terms
+from byzer_magic.types import ChatChunk
+
+CANNOT_STREAM = [
+    "Your organization must be verified to stream this model. Please go to: https://platform.openai.com/settings",
+    "The model is unsupported for streaming.",
+    "User: arn:aws:iam::1:user/x is not authorized to perform: bedrock:InvokeModelWithResponseStream on resource: y",
+    "Streaming is not supported by this model.",
+    "streaming not supported",
+    "This model does not support streaming.",
+    "This server doesn't support the stream mode",
+    "Unsupported value: 'stream' does not support true with this model. Only the default (false) value is supported.",
+    "stream is currently not supported",
+    "'stream' must be set to false",
+    "Streaming is disabled for this deployment.",
+    "Unsupported parameter: 'stream' is not supported with this model.",
+    "该模型不支持流式输出",
+]
+MUST_STREAM = [
+    "This model only answers in stream mode; enable the stream parameter.",
+    "This model only support stream mode, please enable the stream parameter to access the model.",
+    "Non-streaming is not supported by this model.",
+    "parameter.enable_thinking must be set to false for non-streaming calls",
+    "This model does not support non-streaming output.",
+    "The upstream server is not available.",
+    "该模型不支持非流式输出",
+]
+
+
+@pytest.mark.parametrize("sentence", CANNOT_STREAM)
+def test_learn_that_a_server_cannot_stream(sentence: str) -> None:
+    agreement = Agreement()
+    agreement.learn(sentence, {})
+    assert agreement.terms({}) == Terms(stream=False)
+
+
+@pytest.mark.parametrize("sentence", MUST_STREAM)
+def test_learn_nothing_from_other_sentences(sentence: str) -> None:
+    agreement = Agreement()
+    agreement.learn(sentence, {})
+    assert agreement.terms({}) == Terms()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "name"),
+    [
+        ("This model doesn't support tool use in streaming mode.", "tools"),
+        ("json_object response format does not support streaming", "response_format"),
+        ("n > 1 is not supported with streaming", "n"),
+        ("logprobs are not supported when streaming", "logprobs"),
+    ],
+)
+def test_learn_with_which_option_a_server_does_not_stream(sentence: str, name: str) -> None:
+    agreement = Agreement()
+    agreement.learn(sentence, {name: 1, "temperature": 0})
+    assert not agreement.terms({name: 1}).stream
+    assert agreement.terms({"temperature": 0}).stream, "other requests are still streamed"
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    ["Unrecognized request argument supplied: stream_options", "streamOptions.include_usage is not supported"],
+)
+def test_learn_that_a_server_does_not_count_in_streams(sentence: str) -> None:
+    agreement = Agreement()
+    agreement.learn(sentence, {})
+    assert agreement.terms({}) == Terms(usage=False)
+
+
+async def gathered(agreement: Agreement, attempt: Any) -> list[str]:
+    return [chunk.text async for chunk in agreement.chunks({}, attempt)]
+
+
+async def test_chunks_asks_again_by_other_terms_until_nothing_is_learned() -> None:
+    sentences = {
+        Terms(): "Unknown field: stream_options",
+        Terms(usage=False): "Streaming is not supported.",
+        Terms(usage=False, stream=False): "Streaming is not supported, really.",
+    }
+    tried = []
+
+    async def attempt(terms: Terms) -> AsyncIterator[ChatChunk]:
+        tried.append(terms)
+        raise errors.BadRequest(sentences[terms])
+        yield
+
+    with pytest.raises(errors.BadRequest, match="really"):
+        await gathered(Agreement(), attempt)
+    assert tried == list(sentences)
+
+
+async def test_chunks_does_not_ask_again_once_something_has_come() -> None:
+    tried = []
+
+    async def attempt(terms: Terms) -> AsyncIterator[ChatChunk]:
+        tried.append(terms)
+        yield ChatChunk("a")
+        raise errors.BadRequest("Streaming is not supported.")
+
+    with pytest.raises(errors.BadRequest):
+        await gathered(Agreement(), attempt)
+    assert tried == [Terms()]
