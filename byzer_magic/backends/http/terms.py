@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from byzer_magic.errors import ByzerError
+from byzer_magic.errors import ByzerError, StreamTruncated
 from byzer_magic.types import ChatChunk
 
 _STREAM = r"(?<!non-)(?<!non )(?<!non)\bstream(?:s|ing|ed)?\b"
@@ -90,8 +90,8 @@ class Agreement:
         Raises:
             ByzerError: the request failed for another reason.
         """
-        while True:
-            terms = self.terms(options)
+        terms: Terms | None = self.terms(options)
+        while terms is not None:
             begun = False
             try:
                 async with aclosing(attempt(terms)) as items:  # type: ignore[type-var]  # async generators all
@@ -100,9 +100,17 @@ class Agreement:
                         yield item
                     return
             except ByzerError as err:
-                self.learn(str(err.message), options)
-                if begun or self.terms(options) == terms:
+                terms = None if begun else self._next(terms, err, options)
+                if terms is None:
                     raise
+
+    def _next(self, terms: Terms, err: ByzerError, options: Collection[str]) -> Terms | None:
+        """Return by which terms to ask again after an error; None when it has nothing to do with the terms."""
+        if isinstance(err, StreamTruncated) and terms.stream:  # some servers give the reason only without streaming
+            return replace(terms, stream=False)
+        self.learn(str(err.message), options)
+        better = self.terms(options)
+        return None if better == terms or (better.stream and not terms.stream) else better
 
     def learn(self, sentence: str, options: Collection[str]) -> None:
         """Change the terms if a server's sentence refuses them.

@@ -99,6 +99,21 @@ async def test_chunks_asks_again_by_other_terms_until_nothing_is_learned() -> No
     assert tried == list(sentences)
 
 
+async def test_chunks_asks_for_a_complete_response_where_an_empty_stream_gives_no_reason() -> None:
+    tried = []
+
+    async def attempt(terms: Terms) -> AsyncIterator[ChatChunk]:
+        tried.append(terms)
+        raise errors.StreamTruncated("ended") if terms.stream else errors.ContextTooLong("too long")
+        yield
+
+    agreement = Agreement()
+    with pytest.raises(errors.ContextTooLong):
+        await gathered(agreement, attempt)
+    assert tried == [Terms(), Terms(stream=False)]
+    assert agreement.terms({}).stream, "the next response is streamed again"
+
+
 async def test_chunks_does_not_ask_again_once_something_has_come() -> None:
     tried = []
 
