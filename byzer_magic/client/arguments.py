@@ -52,14 +52,14 @@ def text(value: Any, name: str) -> str:
         return whole(value)
     if is_missing(value):
         raise CommandError(
-            _("{name} has no value: it is {value}.", name=name, value=shown(value)),
-            _("Pass a text; leave out missing cells of a DataFrame: .dropna()"),
+            _("{name} is a missing value: {value}.", name=name, value=shown(value)),
+            _("Pass a string; drop the missing values of a DataFrame first: .dropna()"),
         )
     if _is_number(value):
         return str(value)
     raise CommandError(
-        _("{name} is {value}, a {type}, not a text.", name=name, value=shown(value), type=type(value).__name__),
-        _('Pass data.decode("utf-8").') if isinstance(value, bytes | bytearray) else _("Pass a text."),
+        _("{name} is {value}, a {type}, not a string.", name=name, value=shown(value), type=type(value).__name__),
+        _('Pass data.decode("utf-8").') if isinstance(value, bytes | bytearray) else _("Pass a string."),
     )
 
 
@@ -148,7 +148,7 @@ def seconds(value: Any, name: str = "timeout") -> float | None:
         return None
     if isinstance(value, datetime.timedelta) and not is_missing(value):
         value = value.total_seconds()
-    hint = _("Give seconds, as 30 or 0.5; leave it out to wait without a limit.")
+    hint = _("Pass a number of seconds, such as 30 or 0.5; leave it out for no limit.")
     try:
         number = math.nan if isinstance(value, bool) or type(value).__name__ in _MISSING else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -176,7 +176,7 @@ def options(given: Mapping[Any, Any]) -> dict[str, Any]:
         {'stop': ['a', 'b']}
     """
     if not isinstance(given, Mapping):
-        raise CommandError(_("options is {value}, not a mapping.", value=shown(given)), _("Pass a dict."))
+        raise CommandError(_("options is {value}, which is not a mapping.", value=shown(given)), _("Pass a dict."))
     return {text(name, "options"): plain(value, whole(str(name))) for name, value in given.items() if value is not None}
 
 
@@ -197,7 +197,7 @@ def plain(value: Any, name: str, depth: int = 0) -> Any:
         {'weights': [0.5, 1]}
     """
     if depth > DEEPEST:
-        raise CommandError(_("{name} is nested too deeply.", name=name), _("Does it contain itself?"))
+        raise CommandError(_("{name} is nested too deeply.", name=name), _("Check whether it contains itself."))
     value = _scalar(value)
     if value is None or isinstance(value, bool):
         return value
@@ -219,7 +219,7 @@ def _text(value: str, _name: str, _depth: int) -> str:
 def _integer(value: Any, name: str, _depth: int) -> int:
     number = int(value)
     if not _LEAST <= number <= _GREATEST:
-        raise CommandError(_("{name} is {value}, which is too large a number.", name=name, value=shown(number)))
+        raise CommandError(_("{name} is {value}, which does not fit in 64 bits.", name=name, value=shown(number)))
     return number
 
 
@@ -230,8 +230,8 @@ def _number(value: Any, name: str, _depth: int) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise CommandError(
-            _("{name} is {value}, which is not a number that a request can have.", name=name, value=shown(value)),
-            _("Leave it out, or give a number."),
+            _("{name} is {value}, which is not a finite number.", name=name, value=shown(value)),
+            _("Leave it out, or pass a finite number."),
         )
     return number
 
@@ -276,14 +276,14 @@ def _key(key: Any, name: str) -> str:
     if _is_number(key) and isinstance(key, numbers.Integral):
         return str(_integer(key, name, 0))  # logit_bias names tokens by their numbers
     raise CommandError(
-        _("{name} has the key {key}, which is not a text.", name=name, key=shown(key)), _("Use texts as keys.")
+        _("{name} has the key {key}, which is not a string.", name=name, key=shown(key)), _("Use strings as keys.")
     )
 
 
 def _unsendable(value: Any, name: str) -> CommandError:
     return CommandError(
         _("{name} is a {type}, which cannot be sent.", name=name, type=type(value).__name__),
-        _("Pass what JSON has: texts, numbers, true or false, lists and dicts."),
+        _("Pass only JSON types: strings, numbers, booleans, lists and dicts."),
     )
 
 
@@ -334,13 +334,13 @@ def _items(value: Any, name: str) -> list[Any]:
     """
     if getattr(value, "ndim", 1) != 1:  # a DataFrame, which iterates over the names of its columns
         raise CommandError(
-            _("{name} is a {type} of several columns.", name=name, type=type(value).__name__),
+            _("{name} is a {type} with several columns.", name=name, type=type(value).__name__),
             _("Pass one column: frame['name']"),
         )
     if is_one_text(value) or isinstance(value, Mapping) or not isinstance(value, Iterable):
         raise CommandError(
-            _("{name} is {value}, a {type}, not a list of texts.", name=name, value=shown(value),
+            _("{name} is {value}, a {type}, not a list of strings.", name=name, value=shown(value),
               type=type(value).__name__),
-            _("Pass a list of texts."),
+            _("Pass a list of strings."),
         )  # fmt: skip
     return list(value)

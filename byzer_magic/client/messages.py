@@ -50,8 +50,8 @@ def _turns(prompt: Any) -> list[Message]:
         return [Message("user", arguments.text(prompt, "prompt"))]
     if getattr(prompt, "ndim", 1) != 1:
         raise CommandError(
-            _("prompt is a {type} of several columns.", type=type(prompt).__name__),
-            _('For a conversation, pass frame.to_dict("records"); for many prompts, call once for each.'),
+            _("prompt is a {type} with several columns.", type=type(prompt).__name__),
+            _('For a conversation, pass frame.to_dict("records"); for several prompts, make one call for each.'),
         )
     return [message(item, f"messages[{index}]") for index, item in enumerate(prompt)]
 
@@ -75,8 +75,8 @@ def message(item: Any, name: str) -> Message:
     found = msgspec.structs.asdict(item) if isinstance(item, Message) else item
     if not isinstance(found, Mapping):
         raise CommandError(
-            _("{name} is {value}, not a message.", name=name, value=arguments.shown(item)),
-            _('Use {"role": "user", "content": "..."}; for many prompts, call once for each.'),
+            _("{name} is {value}, which is not a message.", name=name, value=arguments.shown(item)),
+            _('Use {"role": "user", "content": "..."}; for several prompts, make one call for each.'),
         )
     if found.get("role") is None:
         raise CommandError(_("A message has no role: {message}.", message=str(dict(found))[:80]), _HINT)

@@ -68,7 +68,7 @@ def request_for(
     """
     if capability == Capability.CHAT:
         if not messages:
-            raise CommandError(_("The conversation has no messages."), _("Pass a text, or at least one message."))
+            raise CommandError(_("The conversation has no messages."), _("Pass a string, or at least one message."))
         turns = [_with_vision(turn) for turn in messages]
         return ChatRequest(messages=turns, options=options, stream=stream, timeout=timeout)
     text, found = _content(messages)
@@ -167,8 +167,11 @@ def checked(request: Any) -> Request:
     """
     if not isinstance(request, Request):
         raise CommandError(
-            _("The request is {value}, not a request of byzer_magic.types.", value=arguments.shown(request)),
-            _("Pass a ChatRequest, EmbedRequest, ...; for a prompt, call chat."),
+            _(
+                "The request is {value}, which is not a request type of byzer_magic.types.",
+                value=arguments.shown(request),
+            ),
+            _("Pass a ChatRequest, EmbedRequest, ...; for a prompt, call chat() instead."),
         )
     given = msgspec.structs.asdict(request)
     fields = {name: _CHECKS[name](value, name) for name, value in given.items()}
