@@ -11,7 +11,7 @@ from typing import Any
 from byzer_magic.backends import network, registry
 from byzer_magic.backends.base import Backend, Setup, typed_params
 from byzer_magic.backends.http.params import secrets_of
-from byzer_magic.commands.secrets import Secret, expand, look_up
+from byzer_magic.commands.secrets import Secret, expand, is_reference, look_up
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import BadParameter, MissingKey
 from byzer_magic.i18n import join, lazy_gettext as _
@@ -90,7 +90,7 @@ def resolve(
         except MissingKey as err:
             err.details |= {"param": name} if name in secret else {}
             raise
-    params = typed_params(backend.info, given | dict(typed), environ)
+    params = typed_params(backend.info, given | dict(typed), environ, _sources(given, spec))
     setup = Setup(
         model=spec.model,
         params=params,
@@ -102,6 +102,11 @@ def resolve(
     )
     backend.check(setup)
     return Plan(spec=spec, setup=setup, why=why)
+
+
+def _sources(given: Mapping[str, str], spec: DeploySpec) -> dict[str, str]:
+    """Return the `${NAME}`, `env:NAME` or `keyring:SERVICE/NAME` of each parameter whose value comes from there."""
+    return {name: text for name, text in spec.infer_params.items() if name in given and is_reference(text)}
 
 
 def _with_engine(spec: DeploySpec, path: str | None) -> tuple[DeploySpec, str]:

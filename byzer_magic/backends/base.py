@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from byzer_magic.backends.network import Network
 from byzer_magic.capabilities import TABLE, Capability, methods_of
-from byzer_magic.commands import options
+from byzer_magic.commands import headers, options
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import BadParameter, MissingKey, nearest, suggest
 from byzer_magic.i18n import lazy_gettext as _, listed
@@ -37,6 +37,13 @@ class Param(options.Setting):
     env_unless: str = ""
     """A setting that keeps `env` out when it is given: a key of one provider must not go to another's URL."""
     aliases: tuple[str, ...] = ()
+    header: bool | None = None
+    """Whether its value is sent in an HTTP header; by default, a secret's is."""
+
+    @property
+    def in_header(self) -> bool:
+        """Return whether its value is sent in an HTTP header, so that it must be one that headers can have."""
+        return self.secret if self.header is None else self.header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,16 +145,19 @@ class Backend(ABC):
         return items
 
 
-def typed_params(info: Info, given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, Any]:
+def typed_params(
+    info: Info, given: Mapping[str, str], environ: Mapping[str, str], sources: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return the parameters of a backend: converted, with defaults, secrets wrapped, aliases resolved.
 
     Args:
         info: declares the parameters.
         given: the values as typed, by name or alias.
         environ: the environment variables that may have values that are not given.
+        sources: where values come from that were not typed, such as `${NAME}`, for errors.
 
     Raises:
-        BadParameter: a name is unknown, or a value has the wrong type.
+        BadParameter: a name is unknown, or a value has the wrong type or cannot be sent.
         MissingKey: a required parameter has no value.
 
     Example:
@@ -163,19 +173,46 @@ def typed_params(info: Info, given: Mapping[str, str], environ: Mapping[str, str
         param = by_name.get(name)
         if param is None:
             raise _unknown(info, name, by_name)
-        if param.secret and not text.strip():
-            raise BadParameter(_("{name} is empty.", name=param.name), _("Specify a value, or leave it out."))
-        found[param.name] = _wrap(param, convert(param, text))
+        label = f"{name} ({sources[name]})" if sources and name in sources else name
+        if param.secret and not headers.trimmed(text):
+            raise BadParameter(_("{name} is empty.", name=label), _("Specify a value, or leave it out."))
+        found[param.name] = _wrap(param, _sendable(param, convert(param, text), label))
     explicit = set(found)
     for param in info.params:
         if param.name not in found:
             env = () if param.env_unless in explicit else param.env
-            value = next((environ[name] for name in env if environ.get(name)), param.default)
+            variable = next((name for name in env if headers.trimmed(environ.get(name, ""))), None)
+            value = environ[variable] if variable else param.default
             if value is None and param.required:
                 raise _missing(info, param, unused=bool(param.env) and not env)
             if value is not None:
-                found[param.name] = _wrap(param, value)
+                label = f"{param.name} ({variable})" if variable else param.name
+                found[param.name] = _wrap(param, _sendable(param, value, label))
     return found
+
+
+def _sendable(param: Param, value: Any, label: str) -> Any:
+    """Return a value as it can be sent: what is copied often has a line break or an invisible character at its end.
+
+    Args:
+        param: the setting.
+        value: its value, converted.
+        label: how errors call it: by its name, and the variable that it comes from.
+
+    Raises:
+        BadParameter: it is to be sent in an HTTP header, and none can have it.
+    """
+    if isinstance(value, dict) and param.in_header:
+        return headers.checked_all(value, label)
+    if not isinstance(value, str):
+        return value
+    if param.in_header:
+        return headers.checked_key(value, label) if param.secret else headers.checked(value, label)
+    return headers.trimmed(value) if param.secret or param.name.endswith(_TRIMMED) else value
+
+
+_TRIMMED = ("model", "url", "endpoint")
+"""How the names of settings end whose values have no white space at their ends; a stop text may."""
 
 
 def _wrap(param: Param, value: Any) -> Any:

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set as AbstractSet, ValuesView
 from typing import Any
 
+from byzer_magic.commands import headers
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _
 
@@ -177,7 +178,12 @@ def options(given: Mapping[Any, Any]) -> dict[str, Any]:
     """
     if not isinstance(given, Mapping):
         raise CommandError(_("options is {value}, which is not a mapping.", value=shown(given)), _("Pass a dict."))
-    return {text(name, "options"): plain(value, whole(str(name))) for name, value in given.items() if value is not None}
+    found = {
+        text(name, "options"): plain(value, whole(str(name))) for name, value in given.items() if value is not None
+    }
+    if isinstance(own := found.get("extra_headers"), dict):
+        found["extra_headers"] = headers.checked_all(own, "extra_headers", CommandError)
+    return found
 
 
 def plain(value: Any, name: str, depth: int = 0) -> Any:

@@ -12,6 +12,8 @@ from byzer_magic.i18n import Text, lazy_gettext as _
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 """A `${NAME}`; a name may be any text without a closing brace, as users type more than shells allow."""
 
+_REFERS = re.compile(r"\$\{[^}]*\}|env:\w+|keyring:.+")
+
 
 class Secret:
     """A text that every rendering shows as ``***``; `reveal` returns the value.
@@ -44,6 +46,16 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+def is_reference(text: str) -> bool:
+    """Return whether a text only refers to a value (`${NAME}`, `env:NAME`, `keyring:SERVICE/NAME`).
+
+    Example:
+        >>> is_reference("${KEY}"), is_reference("Bearer ${KEY}")
+        (True, False)
+    """
+    return bool(_REFERS.fullmatch(text))
 
 
 def names_in(text: str) -> list[str]:

@@ -74,7 +74,9 @@ def info(kind: str, title: str, *more: Param) -> Info:
             env=("DASHSCOPE_HTTP_BASE_URL",),
             default=BASE_URL,
         ),
-        Param(name="saas.workspace", help=_("ID of the workspace, such as llm-... (default: the key's own)")),
+        Param(
+            name="saas.workspace", help=_("ID of the workspace, such as llm-... (default: the key's own)"), header=True
+        ),
         params.CAPABILITIES,
         *params.option_params(_OPTIONS),
     )

@@ -33,6 +33,7 @@ PROXY = Param(
         " (default: https_proxy, http_proxy and no_proxy of whoever deploys)"
     ),
     secret=True,
+    header=False,
     aliases=("saas.proxies",),
 )
 VERIFY = Param(
@@ -42,7 +43,9 @@ VERIFY = Param(
         " (default: SSL_CERT_FILE or REQUESTS_CA_BUNDLE of whoever deploys)"
     ),
 )
-EXTRA_HEADERS = Param(name="saas.extra_headers", help=_("additional HTTP headers, as a JSON object"), kind="json")
+EXTRA_HEADERS = Param(
+    name="saas.extra_headers", help=_("additional HTTP headers, as a JSON object"), kind="json", header=True
+)
 EXTRA_BODY = Param(name="saas.extra_body", help=_("additional fields of the request, as a JSON object"), kind="json")
 CAPABILITIES = Param(
     name="saas.capabilities",

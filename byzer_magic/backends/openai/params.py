@@ -74,7 +74,7 @@ def info(kind: str, title: str, base_url: str | None = None, env: tuple[str, ...
         ),
         *shared.CONNECTION,
         shared.base_url(base_url or BASE_URL, *url_env, aliases=("saas.api_base",)),
-        Param(name="saas.organization", help=_("OpenAI organization to bill"), env=("OPENAI_ORG_ID",)),
+        Param(name="saas.organization", help=_("OpenAI organization to bill"), env=("OPENAI_ORG_ID",), header=True),
         shared.CAPABILITIES,
         *shared.option_params(OPTIONS),
     )

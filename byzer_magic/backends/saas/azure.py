@@ -106,6 +106,7 @@ def _info() -> Info:
             help=_("mp3, wav, opus, pcm, or a format name of Azure such as {example}", example=FORMATS["wav"]),
             default="mp3",
             aliases=("saas.response_format",),
+            header=True,
         ),
     )
     voices = tuple(Param(name=f"saas.{name}", help=help_) for name, help_ in _OWN.items())

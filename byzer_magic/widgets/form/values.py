@@ -14,6 +14,7 @@ from byzer_magic.backends.base import Info, Param
 from byzer_magic.catalog import presets
 from byzer_magic.commands import parser, yaml_file
 from byzer_magic.commands.options import is_secret_name, options_of
+from byzer_magic.commands.secrets import is_reference
 from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec, name_of
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _, localized
@@ -27,7 +28,6 @@ UNNAMED = "<alias>"
 _MARK = "\u2060"
 """Put before `<...>` while a pasted command is parsed, so that the form can show what is not filled in yet."""
 _PLACEHOLDER = re.compile(r"(^|=)(?=<[^<>]+>$)")
-_REFERENCE = re.compile(r"\$\{[^}]*\}|env:\w+|keyring:.+")
 _CELL_MAGIC = re.compile(r"\A\s*%%byzer[ \t]*(?:\n|\Z)")
 
 
@@ -120,11 +120,6 @@ def _parsed(words: list[str]) -> DeploySpec:
 
 
 # ---- secrets
-
-
-def is_reference(text: str) -> bool:
-    """Return whether a text only refers to a secret (`${NAME}`, `env:NAME`, `keyring:SERVICE/NAME`)."""
-    return bool(_REFERENCE.fullmatch(text))
 
 
 def is_secret(name: str, info: Info | None) -> bool:

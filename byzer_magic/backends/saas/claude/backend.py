@@ -69,7 +69,11 @@ class ClaudeBackend(Backend):
             api_key("ANTHROPIC_API_KEY", env_unless="saas.base_url"),
             *CONNECTION,
             base_url(BASE_URL, "ANTHROPIC_BASE_URL"),
-            Param(name="saas.anthropic_version", help=_("version of the API (default: the SDK's, the newest)")),
+            Param(
+                name="saas.anthropic_version",
+                help=_("version of the API (default: the SDK's, the newest)"),
+                header=True,
+            ),
             *option_params(_OPTIONS),
             CAPABILITIES,
         ),

@@ -80,6 +80,7 @@ def _info() -> Info:
             help=_("ID of the app; not needed by v3 with a new API key"),
             env=("VOLC_TTS_APP_ID", "VOLCENGINE_TTS_APP_ID"),
             aliases=("saas.appid",),
+            header=True,
         ),
         Param(
             name="saas.model",
@@ -89,6 +90,7 @@ def _info() -> Info:
                 cluster=CLUSTER,
             ),
             aliases=("saas.resource_id",),
+            header=True,
         ),
         Param(name="saas.cluster", help=_("cluster of v1, if it differs from saas.model")),
         Param(
