@@ -319,3 +319,15 @@ def eventually(true: object, seconds: float = 5.0) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def test_deployment_uses_the_proxy_of_whoever_deploys_it(
+    manager: Manager, provider: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The Ray of the tests has started without one. Our provider is the proxy, so that no request leaves the machine.
+    spec = saas(provider, infer_params={"saas.base_url": "http://models.example.com/v1"})
+    monkeypatch.setenv("http_proxy", provider.url)
+    plan = manager.plan(spec)
+    monkeypatch.delenv("http_proxy")
+    assert isinstance(list(manager.iterate(manager.deploy(plan)))[-1], Ready)
+    assert bz.model("m").chat("hello world").text == "Echo: hello world"
