@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from byzer_magic import errors
-from byzer_magic.backends.http import verdicts
-from byzer_magic.backends.network import Network, without_password
+from byzer_magic.backends.http import reasons, verdicts
+from byzer_magic.backends.http.endpoint import Endpoint as Endpoint
+from byzer_magic.backends.network import without_password
 from byzer_magic.i18n import Text, lazy_gettext as _
-from byzer_magic.log import redact
 
 PROXY_AUTHENTICATION = 407
-MAX_REASON_CHARS = 400
-"""Longest text of a provider's own that is passed on."""
-MIN_SECRET_CHARS = 8
-"""Characters of a key in a row that are hidden wherever they appear."""
 REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid", "x-tt-logid", "x-requestid")
 """Headers in which providers identify a request."""
 
@@ -37,54 +32,16 @@ class ErrorResponse(Exception):
     """The provider sent an error object where a chunk or a response was expected; `error` is that object."""
 
     def __init__(self, error: Any) -> None:
-        super().__init__(str(error))
+        super().__init__("the provider sent an error")
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """The API and the model that requests go to: what its errors name, and the secrets they must not contain."""
-
-    model: str
-    base_url: str
-    secrets: tuple[str, ...] = ()
-    hints: Mapping[int, str] = field(default_factory=dict)
-    """Next steps by status, for a provider whose settings have other names than OpenAI's."""
-    codes: Mapping[str, int] = field(default_factory=dict)
-    """Statuses of the provider's own error codes, for errors that come without a status."""
-    patterns: Sequence[tuple[type[errors.ProviderError], str]] = ()
-    """What a 400 is, by a pattern of its code and sentence: a class of `verdicts.BY_CLASS` each."""
-    network: Network = field(default_factory=Network)
-    """How requests leave the machine: errors of connections name the proxy and what has set it."""
-
-    @property
-    def host(self) -> str:
-        """Return host and port of the provider."""
-        return urlsplit(self.base_url).netloc.rpartition("@")[2] or self.base_url
-
-    @property
-    def url(self) -> str:
-        """Return the base URL without its password."""
-        return re.sub(r"//[^/@]*@", "//", self.base_url)
-
-    def redacted(self, text: str) -> str:
-        """Return `text` on one line, without keys, parts of keys, or anything that looks like one.
-
-        Example:
-            >>> Endpoint("gpt-4o", "https://api.x.com/v1", ("my-own-key-123456",)).redacted("no key my-own-key-12")
-            'no key ***'
-        """
-        for secret in (*self.secrets, *self.network.hidden):
-            text = _without_parts(redact(text, (secret,)), secret)
-        text = re.sub(r"\S*\*{3,}[^\s.,;]*", "***", redact(text))  # providers echo keys as sk-ab***yz
-        text = " ".join(text.split())
-        return text if len(text) <= MAX_REASON_CHARS else text[:MAX_REASON_CHARS] + "..."
+class NoAnswer(ErrorResponse):
+    """A response without an answer; `error` is what came instead: JSON, a text, or None."""
 
 
-def _without_parts(text: str, secret: str) -> str:
-    for start in range(len(secret) - MIN_SECRET_CHARS + 1):
-        text = text.replace(secret[start : start + MIN_SECRET_CHARS], "***")
-    return text
+class Unreadable(ErrorResponse):
+    """A response that cannot be read; `error` is our own text, or the web page that came instead."""
 
 
 def from_exception(err: Exception, endpoint: Endpoint) -> errors.ByzerError:
@@ -96,6 +53,10 @@ def from_exception(err: Exception, endpoint: Endpoint) -> errors.ByzerError:
     """
     if isinstance(err, errors.ByzerError):
         return err
+    if isinstance(err, NoAnswer):
+        return no_answer(err.error, endpoint)
+    if isinstance(err, Unreadable):
+        return unreadable(endpoint, err.error if isinstance(err.error, Text) else reasons.of(err.error).sentence)
     if isinstance(err, ErrorResponse):
         return from_response(err.error, endpoint)
     if hasattr(err, "status_code") and hasattr(err, "response"):
@@ -127,7 +88,7 @@ def from_response(
         'api.x.com: rate limit exceeded for gpt-4o (429): slow down'
     """
     headers = headers or {}
-    code, kind, reason = error_fields(body)
+    code, kind, reason = reasons.of(body)
     if status is None:
         status = _status_of(code, kind, endpoint)
     final = code == "insufficient_quota" or headers.get("x-should-retry") == "false"
@@ -156,10 +117,15 @@ def _reason(text: str, endpoint: Endpoint) -> str:
 
 
 def _status_of(code: str, kind: str, endpoint: Endpoint) -> int:
-    if code.isdigit() and 400 <= int(code) < 600:
+    return _known_status(code, kind, endpoint) or 500
+
+
+def _known_status(code: str, kind: str, endpoint: Endpoint) -> int | None:
+    """Return the status that an error's code or type stands for."""
+    if len(code) == 3 and code.isdecimal() and "400" <= code < "600":
         return int(code)
     known = {**verdicts.STREAM_STATUS, **endpoint.codes}
-    return known.get(code) or known.get(kind) or 500
+    return known.get(code) or known.get(kind)
 
 
 def _verdict(status: int, code: str, kind: str, reason: str, endpoint: Endpoint) -> verdicts.Verdict:
@@ -180,34 +146,6 @@ def _by_pattern(text: str, endpoint: Endpoint) -> type[errors.ProviderError] | N
     default: tuple[type[errors.ProviderError], str] = (errors.ContextTooLong, verdicts.TOO_LONG)
     patterns = (*endpoint.patterns, default)
     return next((found for found, pattern in patterns if re.search(pattern, text, re.IGNORECASE)), None)
-
-
-def error_fields(body: Any) -> tuple[str, str, str]:
-    """Return code, type and sentence of an error body, in any of the usual schemas.
-
-    Example:
-        >>> error_fields({"error": {"code": "invalid_api_key", "type": "auth", "message": "Wrong key."}})
-        ('invalid_api_key', 'auth', 'Wrong key.')
-        >>> error_fields({"error": "model 'x' not found"})
-        ('', '', "model 'x' not found")
-        >>> error_fields("<html><title>502 Bad Gateway</title></html>")
-        ('', '', '502 Bad Gateway')
-    """
-    if isinstance(body, Mapping):
-        inner = body.get("error")
-        if isinstance(inner, Mapping):
-            return error_fields(inner)
-        sentence = body.get("message") or inner or body.get("detail") or body.get("error_msg") or ""
-        return str(body.get("code") or ""), str(body.get("type") or ""), _text(sentence)
-    return "", "", _text(body)
-
-
-def _text(value: Any) -> str:
-    text = value if isinstance(value, str) else str(value or "")
-    if text.lstrip()[:1] == "<":  # a gateway's HTML page
-        title = re.search(r"<title>(.*?)</title>", text, re.I | re.S)
-        return title[1] if title else "an HTML page"
-    return text
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -302,6 +240,28 @@ def untrusted(endpoint: Endpoint, err: BaseException) -> errors.ProviderUnavaila
     )
 
 
+def no_answer(body: Any, endpoint: Endpoint) -> errors.ByzerError:
+    """Return the error for a response that succeeded by its status, but has no answer.
+
+    Args:
+        body: what came instead: JSON, a text, or None when nothing came.
+        endpoint: where the request went.
+
+    Example:
+        >>> no_answer({"code": 1302, "msg": "too many requests"}, Endpoint("glm", "https://api.x.com/v1")).message
+        'api.x.com: no answer from glm: too many requests'
+    """
+    code, kind, sentence = reasons.of(body)
+    if _known_status(code, kind, endpoint):
+        return from_response(body, endpoint)
+    empty = _("the response is empty") if body in (None, "", b"") else _("the response has no content")
+    error, template, hint = verdicts.NO_ANSWER
+    reason = _reason(sentence or empty, endpoint)
+    message = _(template.template, host=endpoint.host, model=endpoint.model, reason=reason)
+    details = {"provider_code": endpoint.redacted(code or kind)} if code or kind else {}
+    return error(message, hint, provider=endpoint.host, **details)
+
+
 def unreadable(endpoint: Endpoint, reason: str) -> errors.ProviderUnavailable:
     """Return the error for a response that cannot be read; it is not tried again.
 
@@ -336,11 +296,22 @@ def embeddings_missing(count: int, texts: int) -> str:
     return _("{count} embeddings for {texts} texts", count=count, texts=texts)
 
 
-def truncated(endpoint: Endpoint) -> errors.StreamTruncated:
-    """Return the error for a stream that ended before the provider marked the response as complete."""
+def truncated(endpoint: Endpoint, reason: str = "") -> errors.StreamTruncated:
+    """Return the error for a stream that ended before the provider marked the response as complete.
+
+    Args:
+        endpoint: where the request went.
+        reason: what the provider said last that was not a part of the response.
+    """
     values = {"host": endpoint.host, "model": endpoint.model}
     return errors.StreamTruncated(
-        _("{host}: stream from {model} ended before the response was complete.", **values),
+        _(
+            "{host}: stream from {model} ended before the response was complete: {reason}",
+            **values,
+            reason=_reason(reason, endpoint),
+        )
+        if reason
+        else _("{host}: stream from {model} ended before the response was complete.", **values),
         _("Send the request again; the response so far is incomplete."),
         provider=endpoint.host,
     )

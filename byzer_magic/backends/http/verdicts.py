@@ -58,6 +58,12 @@ SERVER_ERROR: Verdict = (
     _("{host}: server error for {model} ({status}): {reason}"),
     _("Try again; the error is on the provider's side."),
 )
+NO_ANSWER: Verdict = (
+    errors.ProviderUnavailable,
+    _("{host}: no answer from {model}: {reason}"),
+    _("Try again; if it stays, check saas.model and saas.base_url."),
+)
+"""A response with status 200, but without an answer."""
 QUOTA: Verdict = (
     errors.RateLimited,
     _("{host}: quota exceeded for {model} ({status}): {reason}"),

@@ -1,0 +1,80 @@
+"""The API and the model that requests go to, and provider's texts without the secrets that they may have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from byzer_magic import errors
+from byzer_magic.backends.http import json_reader, reasons
+from byzer_magic.backends.network import Network
+from byzer_magic.log import redact
+
+MAX_REASON_CHARS = 400
+"""Longest text of a provider's own that is passed on."""
+MIN_SECRET_CHARS = 8
+"""Characters of a key in a row that are hidden wherever they appear."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The API and the model that requests go to: what its errors name, and the secrets they must not contain."""
+
+    model: str
+    base_url: str
+    secrets: tuple[str, ...] = ()
+    hints: Mapping[int, str] = field(default_factory=dict)
+    """Next steps by status, for a provider whose settings have other names than OpenAI's."""
+    codes: Mapping[str, int] = field(default_factory=dict)
+    """Statuses of the provider's own error codes, for errors that come without a status."""
+    patterns: Sequence[tuple[type[errors.ProviderError], str]] = ()
+    """What a 400 is, by a pattern of its code and sentence: a class of `verdicts.BY_CLASS` each."""
+    network: Network = field(default_factory=Network)
+    """How requests leave the machine: errors of connections name the proxy and what has set it."""
+
+    @property
+    def host(self) -> str:
+        """Return host and port of the provider."""
+        return urlsplit(self.base_url).netloc.rpartition("@")[2] or self.base_url
+
+    @property
+    def url(self) -> str:
+        """Return the base URL without its password."""
+        return re.sub(r"//[^/@]*@", "//", self.base_url)
+
+    def redacted(self, text: str) -> str:
+        """Return `text` on one line, without keys, parts of keys, or anything that looks like one.
+
+        Only its beginning is searched and returned: a body can be long.
+
+        Example:
+            >>> Endpoint("gpt-4o", "https://api.x.com/v1", ("my-own-key-123456",)).redacted("no key my-own-key-12")
+            'no key ***'
+        """
+        text = json_reader.repaired(reasons.bounded(str(text)))
+        for secret in (*self.secrets, *self.network.hidden):
+            text = _without_parts(redact(text, (secret,)), secret)
+        text = " ".join(_without_echo(word) for word in redact(text).split())
+        return text if len(text) <= MAX_REASON_CHARS else text[:MAX_REASON_CHARS] + "..."
+
+
+def _without_parts(text: str, secret: str) -> str:
+    for start in range(len(secret) - MIN_SECRET_CHARS + 1):
+        text = text.replace(secret[start : start + MIN_SECRET_CHARS], "***")
+    return text
+
+
+def _without_echo(word: str) -> str:
+    """Return a word without the key in it that its provider has hidden in part.
+
+    Example:
+        >>> _without_echo("sk-ab***yz."), _without_echo("word")
+        ('***.', 'word')
+    """
+    stars = word.find("***")
+    if stars < 0:
+        return word
+    end = next((at for at in range(stars, len(word)) if word[at] in ".,;"), len(word))
+    return "***" + ("" if "***" in word[end:] else word[end:])

@@ -1,0 +1,319 @@
+"""What a provider says about a failure, wherever it says it: code, type and sentence of an error body of any schema.
+
+Providers and gateways have some thirty schemas (the table in the tests names their documentation). They differ in the
+names of fields and in how deep these are, so that is what is searched for here, in an order.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import html
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from byzer_magic.backends.http import json_reader
+
+MAX_CHARS = 2000
+"""Longest sentence that is returned."""
+MAX_BYTES = 1024 * 1024
+"""Longest body that is read as JSON."""
+MAX_DEPTH = 8
+MAX_FIELDS = 64
+MAX_ITEMS = 3
+"""Sentences of a list that are returned."""
+_PAGE_CHARS = 16 * 1024
+"""Where the title of a page is looked for."""
+_REPR_CHARS = 4096
+
+_INNER = ("error", "errors", "baseresp", "fault", "header", "responsemetadata", "response", "errorresponse", "exception")
+"""Objects that have the error in them; the names are without case, hyphens and underscores."""
+_OUTER = ("status", "result", "data", "body", "output", "outputs", "messages")
+"""Objects that may have the error in them, when nothing else has it."""
+_SENTENCES = (
+    "message", "msg", "errormsg", "errormessage", "errmsg", "errordescription", "detail", "details", "statusmsg",
+    "statusmessage", "description", "faultstring", "error", "reason", "errortext", "cause", "title",
+)  # fmt: skip
+_CODES = ("code", "errorcode", "errcode", "errno", "statuscode")
+_KINDS = ("type", "errortype", "status", "object")
+_SUCCESS = ("", "0", "200", "ok", "success", "succeeded", "successful", "normal", "none", "null")
+"""Codes and words that say that nothing failed."""
+
+
+class Reason(NamedTuple):
+    """Code, type and sentence of a failure; each may be empty."""
+
+    code: str = ""
+    kind: str = ""
+    sentence: str = ""
+
+
+def of(body: Any) -> Reason:
+    """Return code, type and sentence of an error body.
+
+    Args:
+        body: JSON as plain data, or a text or bytes: JSON, a page, an event stream, or a sentence.
+
+    Example:
+        >>> of({"error": {"code": "invalid_api_key", "type": "auth", "message": "Wrong key."}})
+        Reason(code='invalid_api_key', kind='auth', sentence='Wrong key.')
+        >>> of(b'{"detail": [{"type": "missing", "loc": ["body", "user"], "msg": "Field required"}]}').sentence
+        'body.user: Field required'
+        >>> of("<html><title>502 Bad Gateway</title></html>").sentence
+        '502 Bad Gateway'
+    """
+    found = _find(_text(body) if isinstance(body, bytes) else body, MAX_DEPTH)
+    return found._replace(sentence=bounded(" ".join(found.sentence[: 4 * MAX_CHARS].split())))
+
+
+def bounded(text: str, limit: int = MAX_CHARS) -> str:
+    """Return the beginning of a text, at most `limit` characters, that does not end within a word if that can be.
+
+    Example:
+        >>> bounded("three little words", limit=15)
+        'three little'
+    """
+    if len(text) <= limit:
+        return text
+    words = text[:limit].rpartition(" ")[0]  # a key that is cut in half would no longer be known as one
+    return words if len(words) > limit // 2 else text[:limit]
+
+
+def is_failure(body: Any) -> bool:
+    """Return whether JSON without an answer says itself that it is an error.
+
+    Example:
+        >>> is_failure({"code": 1302, "msg": "too many requests"}), is_failure({"object": "error", "message": "no"})
+        (True, True)
+        >>> is_failure({"code": 0, "msg": "success", "data": []}), is_failure({"type": "ping"})
+        (False, False)
+    """
+    if isinstance(body, list):
+        return any(isinstance(item, Mapping) and is_failure(item) for item in body[:MAX_FIELDS])
+    if not isinstance(body, Mapping):
+        return False
+    fields = _fields(body)
+    if failed(fields.get("error")) or failed(fields.get("errors")) or fields.get("success") is False:
+        return True
+    if any(str(fields.get(name)).lower() in ("error", "failed", "failure") for name in (*_KINDS, "event")):
+        return True
+    if isinstance(status := fields.get("baseresp"), Mapping) and _failed_code(status):
+        return True
+    return bool(_status(fields)) or (_failed_code(fields) and bool(of(body).sentence))
+
+
+def _failed_code(fields: Mapping[str, Any]) -> bool:
+    known = _fields(fields)
+    return any(_word(known.get(name)).lower() not in _SUCCESS for name in _CODES)
+
+
+def failed(error: Any) -> bool:
+    """Return whether an `error` field has an error: some providers send null, false, "" or an empty one with answers."""
+    if isinstance(error, Mapping):
+        return any(failed(value) for value in list(error.values())[:MAX_FIELDS])
+    if isinstance(error, list):
+        return any(failed(item) for item in error[:MAX_FIELDS])
+    return not (error is None or error is False or str(error).strip().lower() in _SUCCESS)
+
+
+# ---- JSON
+
+
+def _find(value: Any, depth: int) -> Reason:
+    if isinstance(value, str):
+        return _in_text(value, depth)
+    if depth <= 0:
+        return Reason()
+    if isinstance(value, list):
+        return _in_list(value, depth - 1)
+    if isinstance(value, Mapping):
+        return _in_object(value, depth - 1)
+    return Reason()
+
+
+def _in_list(items: list[Any], depth: int) -> Reason:
+    found = [reason for item in items[:MAX_FIELDS] if (reason := _find(item, depth)).sentence][:MAX_ITEMS]
+    sentences = list(dict.fromkeys(reason.sentence for reason in found))
+    first = found[0] if found else Reason()
+    return first._replace(sentence="; ".join(sentences))
+
+
+def _in_object(body: Mapping[Any, Any], depth: int) -> Reason:
+    fields = _fields(body)
+    own = Reason(_code(fields), _kind(fields))
+    for found in _candidates(fields, depth):
+        reason = Reason(found.code or own.code, found.kind or own.kind, _placed(found.sentence, fields))
+        return _with_upstream(reason, fields, depth)
+    return own
+
+
+def _candidates(fields: Mapping[str, Any], depth: int) -> Iterator[Reason]:
+    """Yield what the fields say, the most telling first: an inner error, a sentence, a word, an outer object."""
+    yield from _said(fields, _INNER, depth, lambda value: not isinstance(value, str) or value.lstrip()[:1] in ("{", "["))
+    words = [reason for reason in _said(fields, _SENTENCES, depth) if reason.sentence.lower() not in _SUCCESS]
+    yield from sorted(words, key=lambda reason: not _is_sentence(reason.sentence))
+    yield from _said(fields, _OUTER, depth, lambda value: isinstance(value, Mapping | list))
+    if isinstance(errors := fields.get("errors"), Mapping):  # by field, as Laravel has them
+        yield from (
+            reason._replace(sentence=f"{name}: {reason.sentence}")
+            for name, value in list(errors.items())[:MAX_FIELDS]
+            if (reason := _find(value, depth)).sentence
+        )
+
+
+def _said(
+    fields: Mapping[str, Any], names: tuple[str, ...], depth: int, wanted: Callable[[Any], bool] = lambda _: True
+) -> Iterator[Reason]:
+    for name in names:
+        value = fields.get(name)
+        if value and wanted(value) and (reason := _find(value, depth)).sentence:
+            yield reason
+
+
+def _is_sentence(text: str) -> bool:
+    return " " in text or not text.isascii()
+
+
+def _placed(sentence: str, fields: Mapping[str, Any]) -> str:
+    """Return a sentence with the place of the error in the request, which FastAPI states beside it."""
+    place = fields.get("loc")
+    if not isinstance(place, list) or "msg" not in fields:
+        return sentence
+    return f"{'.'.join(str(part) for part in place[:MAX_DEPTH] if isinstance(part, str | int))}: {sentence}"
+
+
+def _with_upstream(reason: Reason, fields: Mapping[str, Any], depth: int) -> Reason:
+    """Return a router's sentence with that of the provider behind it (OpenRouter: `metadata.raw`)."""
+    metadata = fields.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
+    upstream = _find(raw, depth).sentence if raw else ""
+    if not upstream or upstream in reason.sentence:
+        return reason
+    return reason._replace(sentence=f"{reason.sentence.rstrip('. ')}: {upstream}")
+
+
+def _fields(body: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the fields by name, without case, hyphens and underscores."""
+    names = list(body)[:MAX_FIELDS]
+    return {str(name)[:MAX_FIELDS].lower().replace("_", "").replace("-", ""): body[name] for name in reversed(names)}
+
+
+def _word(value: Any) -> str:
+    """Return a code or a type: one word, or nothing."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    word = str(value)[:MAX_FIELDS].strip()
+    return "" if " " in word or word.lower() in ("none", "null", "error") else word
+
+
+def _code(fields: Mapping[str, Any]) -> str:
+    code = next((code for name in _CODES if (code := _word(fields.get(name)))), "")
+    said = _word(fields.get("error"))  # OAuth: the code is there, the sentence in error_description
+    return code or (said if any(fields.get(name) for name in ("errordescription", "message")) else _status(fields))
+
+
+def _status(fields: Mapping[str, Any]) -> str:
+    """Return the HTTP status of an error that a body repeats; empty when it has none."""
+    status = _word(fields.get("status"))
+    return status if len(status) == 3 and status.isdigit() and status >= "400" else ""
+
+
+def _kind(fields: Mapping[str, Any]) -> str:
+    kind = _word(fields.get("type")) or next((kind for name in _KINDS[1:3] if (kind := _word(fields.get(name)))), "")
+    return "" if kind.isdigit() else kind.rpartition("#")[2]  # AWS: com.amazon.coral#ValidationException
+
+
+# ---- texts
+
+
+def _text(data: bytes) -> str:
+    return data[: MAX_BYTES + 1].decode("utf-8", "replace")
+
+
+def _in_text(text: str, depth: int) -> Reason:
+    start = json_reader.repaired(text[:_PAGE_CHARS]).lstrip("\ufeff \t\r\n")
+    if start[:1] == "<":
+        return _in_page(start)
+    if start[:1] in ("{", "[", '"') and depth > 0:
+        return _in_json(text, depth - 1)
+    if start.startswith(("data:", "event:", ":")):
+        return _in_events(text, depth - 1)
+    return _in_sentence(start, depth)
+
+
+def _in_json(text: str, depth: int) -> Reason:
+    if len(text) <= MAX_BYTES:
+        with contextlib.suppress(ValueError):
+            value = json_reader.loads(text)
+            found = _find(value, depth)
+            return found if found.sentence or not isinstance(value, str) else Reason(sentence=value)
+    return Reason(sentence=_string_after_name(text[:_PAGE_CHARS]) or _shortened(text))
+
+
+def _string_after_name(text: str) -> str:
+    """Return the string after the first name of a sentence, in JSON that is cut off or too long to be read."""
+    for name in ('"message"', '"msg"', '"detail"', '"error"'):
+        rest = text[at + len(name) :].lstrip() if (at := text.find(name)) >= 0 else ""
+        rest = rest[1:].lstrip() if rest[:1] == ":" else ""
+        if rest[:1] == '"':
+            end = 1
+            while end < len(rest) and rest[end] != '"':
+                end += 2 if rest[end] == "\\" else 1
+            with contextlib.suppress(ValueError):
+                return str(json_reader.loads(rest[:end].rstrip("\\") + '"'))
+    return ""
+
+
+def _shortened(text: str) -> str:
+    return json_reader.repaired(text[:MAX_CHARS])
+
+
+def _in_events(text: str, depth: int) -> Reason:
+    """Return what the data of an event stream says."""
+    lines = (line.strip() for line in text[:MAX_BYTES].splitlines())
+    data = [line[5:].strip() for line in lines if line.startswith("data:")]
+    return _find("\n".join(data), depth) if data and depth > 0 else Reason(sentence=_shortened(text))
+
+
+def _in_page(page: str) -> Reason:
+    """Return the title of a web page, or code and message of XML, as S3 and other services have it."""
+    lower = page.lower()
+    for name in ("message", "faultstring", "title", "h1"):
+        if found := _element(page, lower, name):
+            return Reason("" if name in ("title", "h1") else _element(page, lower, "code"), "", found)
+    return Reason(sentence="an HTML page")
+
+
+def _element(page: str, lower: str, name: str) -> str:
+    """Return the text of the first element of that name; by `find`, which is linear on any page."""
+    start = lower.find(f"<{name}>")
+    start = lower.find(f"<{name} ") if start < 0 else start
+    inside = lower.find(">", start) + 1 if start >= 0 else 0
+    end = lower.find("<", inside) if inside else -1
+    return html.unescape(page[inside:end]).strip() if inside and end > inside else ""
+
+
+def _in_sentence(text: str, depth: int) -> Reason:
+    """Return a sentence; JSON or Python's way to print it inside becomes the sentence that it has."""
+    text = text[: _REPR_CHARS * 2]
+    if text.strip().lower() in ("null", "none", "true", "false", "undefined"):
+        return Reason()
+    start = next((at for at in (text.find("{"), text.find("[{")) if at >= 0), -1)
+    end = max(text.rfind("}"), text.rfind("]")) + 1
+    if depth <= 0 or start < 0 or end <= start:
+        return Reason(sentence=text)
+    inner = _find(_parsed(text[start:end]), depth - 1)
+    if not inner.sentence:
+        return Reason(sentence=text)
+    return inner._replace(sentence=f"{text[:start].rstrip()} {inner.sentence}{text[end:]}".strip())
+
+
+def _parsed(text: str) -> Any:
+    with contextlib.suppress(ValueError):
+        return json_reader.loads(text)
+    if len(text) > _REPR_CHARS:
+        return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return None
