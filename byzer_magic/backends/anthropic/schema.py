@@ -10,9 +10,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from byzer_magic.backends.http.errors import ErrorResponse
+from byzer_magic.backends.http import reasons
+from byzer_magic.backends.http.answers import AnswerReader
+from byzer_magic.backends.http.errors import ErrorResponse, Unreadable
+from byzer_magic.backends.http.finishes import finish_of
+from byzer_magic.backends.http.json_reader import JsonReader, count_in, text_in
 from byzer_magic.backends.http.media import to_base64
 from byzer_magic.backends.http.messages import media_of, text_of, tool_call
+from byzer_magic.backends.http.sse import DONE
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import ChatChunk, ChatRequest, Media, Message, Usage
@@ -175,71 +180,132 @@ def _image(media: Media) -> dict[str, Any]:
     return {"type": "image", "source": {"type": "base64", "media_type": media.mime, "data": to_base64(media)}}
 
 
-class Reader:
-    """Reads the events of one stream."""
+class Reader(AnswerReader):
+    """Reads the events of one stream, or a complete message."""
 
     def __init__(self) -> None:
-        self.finished = False
-        """Whether the provider has marked the response as complete."""
-        self._tools: dict[int, int] = {}
+        super().__init__()
+        self._json: JsonReader[dict[str, Any]] = JsonReader(dict[str, Any])
+        self._tools: dict[Any, int] = {}
         """Which tool call the content block of that index is."""
-        self._inputs: dict[int, Any] = {}
+        self._inputs: dict[Any, Any] = {}
         """Arguments at the start of a call, until their first delta arrives."""
         self._usage: dict[str, Any] = {}
         self._about: dict[str, Any] = {}
 
-    def chunk(self, event: Mapping[str, Any]) -> ChatChunk | None:
+    def read(self, event: bytes | Mapping[str, Any]) -> ChatChunk | None:
         """Return what an event adds to the response, or None.
 
         Raises:
             ErrorResponse: the event is an error.
+            Unreadable: it is not JSON.
         """
-        kind = event.get("type")
-        if kind == "error":
+        found = self._loaded(event) if isinstance(event, bytes) else event
+        if not isinstance(found, Mapping):
+            return None
+        kind = found.get("type")
+        if kind == "message":
+            return self._message(found)
+        if kind not in _EVENTS:
+            self._keep(found)
+            return None
+        self.begun = True
+        self.finished = self.finished or kind == "message_stop"
+        self.over = self.finished and kind == "message_stop"
+        return self._event(kind, found)
+
+    def _loaded(self, event: bytes) -> Any:
+        if event in (b"", DONE):
+            return None
+        try:
+            found = self._json.loads(event)
+        except ValueError as err:
+            raise Unreadable(str(err)) from None
+        self.repaired = self._json.repaired
+        return found[0] if isinstance(found, list) and found else found
+
+    def _message(self, message: Mapping[str, Any]) -> ChatChunk:
+        """Return a complete message, as some servers send it to a streaming request, too."""
+        chunk = complete(message)
+        self.finished = bool(chunk.text or chunk.reasoning or chunk.tool_calls)
+        return chunk
+
+    def _keep(self, event: Mapping[str, Any]) -> None:
+        """Keep an event that is no part of a message; raise it if it is an error."""
+        if event.get("type") == "error" or reasons.is_failure(event):
             raise ErrorResponse(event)
+        self.note(event)
+
+    def _event(self, kind: str, event: Mapping[str, Any]) -> ChatChunk | None:
+        index = event.get("index")
         if kind == "message_start":
-            message = event["message"]
+            message = _object(event.get("message"))
             self._count(message.get("usage"))
-            self._about = {name: message[name] for name in ("id", "model") if message.get(name)}
+            self._about = _about(message)
         elif kind == "content_block_start":
-            return self._start(event["index"], event["content_block"])
+            return self._start(index, _object(event.get("content_block")))
         elif kind == "content_block_delta":
-            return self._delta(event["index"], event["delta"])
-        elif kind == "content_block_stop" and event["index"] in self._inputs:
-            return self._arguments(event["index"], json.dumps(self._inputs.pop(event["index"]), ensure_ascii=False))
+            return self._delta(index, _object(event.get("delta")))
+        elif kind == "content_block_stop" and index in self._inputs:
+            return self._arguments(index, _json(self._inputs.pop(index)))
         elif kind == "message_delta":
             self._count(event.get("usage"))
-            reason = event["delta"].get("stop_reason")
-            return ChatChunk(finish=FINISHES.get(reason, reason), usage=_usage(self._usage), extra=self._about or None)
-        self.finished = self.finished or kind == "message_stop"
+            finish = finish_of(_object(event.get("delta")).get("stop_reason"), FINISHES)
+            return ChatChunk(finish=finish, usage=_usage(self._usage), extra=self._about or None)
         return None
 
-    def _count(self, usage: Mapping[str, Any] | None) -> None:
+    def _count(self, usage: Any) -> None:
         """Keep counts: those of `message_delta` are cumulative, and may repeat those of the prompt."""
-        self._usage |= {name: count for name, count in (usage or {}).items() if count}
+        self._usage |= {name: count for name, count in _object(usage).items() if count}
 
-    def _start(self, index: int, block: Mapping[str, Any]) -> ChatChunk | None:
-        if block["type"] != "tool_use":
-            text = (
-                block.get("text") if block["type"] == "text" else ""
-            )  # empty in Anthropic's own API, but not in every compatible one
+    def _start(self, index: Any, block: Mapping[str, Any]) -> ChatChunk | None:
+        if block.get("type") != "tool_use":
+            # Empty in Anthropic's own API, but not in every compatible one.
+            text = text_in(block.get("text")) if block.get("type") == "text" else ""
             return ChatChunk(text) if text else None
         self._tools[index] = number = len(self._tools)
         self._inputs[index] = block.get("input") or {}
-        return ChatChunk(tool_calls=[tool_call(number, block["name"], block["id"])])
+        return ChatChunk(tool_calls=[_call(number, block)])
 
-    def _arguments(self, index: int, text: str) -> ChatChunk:
+    def _arguments(self, index: Any, text: str) -> ChatChunk:
         return ChatChunk(tool_calls=[{"index": self._tools[index], "function": {"arguments": text}}])
 
-    def _delta(self, index: int, delta: Mapping[str, Any]) -> ChatChunk | None:
-        if delta["type"] == "text_delta":
-            return ChatChunk(delta["text"])
-        if delta["type"] == "thinking_delta":
-            return ChatChunk(reasoning=delta["thinking"])
-        if delta["type"] == "input_json_delta" and index in self._tools and delta["partial_json"]:
+    def _delta(self, index: Any, delta: Mapping[str, Any]) -> ChatChunk | None:
+        kind = delta.get("type")
+        if kind == "text_delta":
+            return ChatChunk(text_in(delta.get("text")))
+        if kind == "thinking_delta":
+            return ChatChunk(reasoning=text_in(delta.get("thinking")))
+        if kind == "input_json_delta" and index in self._tools and (part := delta.get("partial_json")):
             self._inputs.pop(index, None)
-            return self._arguments(index, delta["partial_json"])
+            return self._arguments(index, part if isinstance(part, str) else _json(part))
         return None
+
+
+_EVENTS = (
+    "message_start",
+    "message_delta",
+    "message_stop",
+    "content_block_start",
+    "content_block_delta",
+    "content_block_stop",
+)
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _json(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _about(message: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: message[name] for name in ("id", "model") if message.get(name)}
+
+
+def _call(number: int, block: Mapping[str, Any], arguments: Any = None) -> dict[str, Any]:
+    return tool_call(number, text_in(block.get("name")), text_in(block.get("id")), arguments)
 
 
 def complete(message: Mapping[str, Any]) -> ChatChunk:
@@ -250,20 +316,22 @@ def complete(message: Mapping[str, Any]) -> ChatChunk:
     """
     if message.get("type") == "error":
         raise ErrorResponse(message)
-    blocks = message["content"]
-    uses = [block for block in blocks if block["type"] == "tool_use"]
-    calls = [tool_call(index, use["name"], use["id"], use["input"]) for index, use in enumerate(uses)]
+    content = message.get("content")
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    blocks = [block for block in blocks if isinstance(block, Mapping)] if isinstance(blocks, list) else []
+    uses = [block for block in blocks if block.get("type") == "tool_use"]
+    calls = [_call(index, use, use.get("input") or {}) for index, use in enumerate(uses)]
     return ChatChunk(
-        "".join(block["text"] for block in blocks if block["type"] == "text"),
-        "".join(block.get("thinking", "") for block in blocks if block["type"] == "thinking"),
-        FINISHES.get(message.get("stop_reason") or "", message.get("stop_reason")),
-        _usage(message.get("usage") or {}),
+        "".join(text_in(block.get("text")) for block in blocks if block.get("type") == "text"),
+        "".join(text_in(block.get("thinking")) for block in blocks if block.get("type") == "thinking"),
+        finish_of(message.get("stop_reason"), FINISHES),
+        _usage(_object(message.get("usage"))),
         calls or None,
-        {name: message[name] for name in ("id", "model") if message.get(name)} or None,
+        _about(message) or None,
     )
 
 
 def _usage(counts: Mapping[str, Any]) -> Usage:
     """Return the counts with all tokens of the prompt: Anthropic counts cached ones separately."""
     names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    return Usage(sum(counts.get(name) or 0 for name in names), counts.get("output_tokens") or 0)
+    return Usage(sum(count_in(counts.get(name)) for name in names), count_in(counts.get("output_tokens")))

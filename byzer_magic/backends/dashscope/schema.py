@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from byzer_magic import errors, types
-from byzer_magic.backends.http import errors as http_errors
+from byzer_magic.backends.http import errors as http_errors, reasons
 from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.media import data_url
 from byzer_magic.types import ChatChunk, Media, Usage
@@ -227,7 +227,7 @@ def from_response(
 ) -> errors.ByzerError:
     """Return the error for an error body; in a stream, where the status was 200 already, its code decides."""
     body = _in_event(body)
-    code, _kind, _reason = http_errors.error_fields(body)
+    code, _kind, _reason = reasons.of(body)
     status = _status_of(code) if status is None or code == "Arrearage" else status
     known = dict(headers or {})
     if isinstance(body, Mapping) and body.get("request_id"):

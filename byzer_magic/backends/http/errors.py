@@ -88,7 +88,7 @@ def from_response(
         'api.x.com: rate limit exceeded for gpt-4o (429): slow down'
     """
     headers = headers or {}
-    code, kind, reason = reasons.of(body)
+    code, kind, reason = ("", "", body) if isinstance(body, Text) else reasons.of(body)
     if status is None:
         status = _status_of(code, kind, endpoint)
     final = code == "insufficient_quota" or headers.get("x-should-retry") == "false"
@@ -254,11 +254,14 @@ def no_answer(body: Any, endpoint: Endpoint) -> errors.ByzerError:
     code, kind, sentence = reasons.of(body)
     if _known_status(code, kind, endpoint):
         return from_response(body, endpoint)
-    empty = _("the response is empty") if body in (None, "", b"") else _("the response has no content")
+    nothing = body in (None, "", b"")
+    empty = _("the response is empty") if nothing else _("the response has no content")
     error, template, hint = verdicts.NO_ANSWER
     reason = _reason(sentence or empty, endpoint)
     message = _(template.template, host=endpoint.host, model=endpoint.model, reason=reason)
-    details = {"provider_code": endpoint.redacted(code or kind)} if code or kind else {}
+    details: dict[str, Any] = {"provider_code": endpoint.redacted(code or kind)} if code or kind else {}
+    if nothing:
+        details["empty"] = True
     return error(message, hint, provider=endpoint.host, **details)
 
 

@@ -31,7 +31,7 @@ _LOG = get_logger("backends.http")
 
 
 class JsonReader(Generic[T]):
-    """Reads the JSON values of one response as `kind`, a msgspec.Struct.
+    r"""Reads the JSON values of one response as `kind`, a msgspec.Struct.
 
     Example:
         >>> class Event(msgspec.Struct):
@@ -40,7 +40,7 @@ class JsonReader(Generic[T]):
         >>> reader = JsonReader(Event)
         >>> reader.decode(b'{"text": 42, "index": null}'), reader.repaired
         (Event(text='42', index=0), False)
-        >>> reader.decode(b'{"text": "Hi \\xf0\\x9f"}'), reader.repaired
+        >>> reader.decode(b'{"text": "Hi \xf0\x9f"}'), reader.repaired
         (Event(text='Hi �', index=0), True)
     """
 
@@ -48,7 +48,7 @@ class JsonReader(Generic[T]):
         self.repaired = False
         """Whether characters had to be replaced."""
         self._kind = kind
-        self._fast = _decoder(kind)
+        self._fast = msgspec.json.Decoder(kind)
 
     def decode(self, data: bytes) -> T:
         """Return a value.
@@ -57,9 +57,10 @@ class JsonReader(Generic[T]):
             ValueError: it is not JSON, or not an object with what the kind requires.
         """
         try:
-            return self._fast.decode(data)
+            found: T = self._fast.decode(data)
         except REFUSED:
             return self.convert(self.loads(data))
+        return found
 
     def loads(self, data: bytes) -> Any:
         """Return a value as plain data, and note whether characters had to be replaced.
@@ -81,11 +82,6 @@ class JsonReader(Generic[T]):
         """
         found: T = converted(value, self._kind)
         return found
-
-
-@functools.cache
-def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    return msgspec.json.Decoder(kind)
 
 
 def loads(data: bytes | str) -> Any:
@@ -184,6 +180,19 @@ def text_in(value: Any) -> str:
     if isinstance(value, dict):
         return next((text for name in _TEXTS if (text := text_in(value.get(name)))), "")
     return ""
+
+
+def count_in(value: Any) -> int:
+    """Return a number of tokens, however it is written; 0 for anything that is none.
+
+    Example:
+        >>> count_in(3), count_in("4"), count_in(2.5), count_in(None)
+        (3, 4, 2, 0)
+    """
+    try:
+        return max(0, int(_float(value)))
+    except Misfit:
+        return 0
 
 
 # ---- values that are not of the expected type

@@ -26,7 +26,17 @@ _PAGE_CHARS = 16 * 1024
 """Where the title of a page is looked for."""
 _REPR_CHARS = 4096
 
-_INNER = ("error", "errors", "baseresp", "fault", "header", "responsemetadata", "response", "errorresponse", "exception")
+_INNER = (
+    "error",
+    "errors",
+    "baseresp",
+    "fault",
+    "header",
+    "responsemetadata",
+    "response",
+    "errorresponse",
+    "exception",
+)
 """Objects that have the error in them; the names are without case, hyphens and underscores."""
 _OUTER = ("status", "result", "data", "body", "output", "outputs", "messages")
 """Objects that may have the error in them, when nothing else has it."""
@@ -108,7 +118,7 @@ def _failed_code(fields: Mapping[str, Any]) -> bool:
 
 
 def failed(error: Any) -> bool:
-    """Return whether an `error` field has an error: some providers send null, false, "" or an empty one with answers."""
+    """Return whether an `error` field has an error: with answers it may be null, false, "" or an empty object."""
     if isinstance(error, Mapping):
         return any(failed(value) for value in list(error.values())[:MAX_FIELDS])
     if isinstance(error, list):
@@ -149,7 +159,9 @@ def _in_object(body: Mapping[Any, Any], depth: int) -> Reason:
 
 def _candidates(fields: Mapping[str, Any], depth: int) -> Iterator[Reason]:
     """Yield what the fields say, the most telling first: an inner error, a sentence, a word, an outer object."""
-    yield from _said(fields, _INNER, depth, lambda value: not isinstance(value, str) or value.lstrip()[:1] in ("{", "["))
+    yield from _said(
+        fields, _INNER, depth, lambda value: not isinstance(value, str) or value.lstrip()[:1] in ("{", "[")
+    )
     words = [reason for reason in _said(fields, _SENTENCES, depth) if reason.sentence.lower() not in _SUCCESS]
     yield from sorted(words, key=lambda reason: not _is_sentence(reason.sentence))
     yield from _said(fields, _OUTER, depth, lambda value: isinstance(value, Mapping | list))

@@ -41,9 +41,10 @@ async def drain(rest: AsyncIterator[bytes], *exceptions: type[BaseException]) ->
 
 
 async def events(blocks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    r"""Yield the data of each server-sent event; also of JSON, in one piece or in lines, which some servers send instead.
+    r"""Yield the data of each server-sent event.
 
-    The data of an `event: error` comes as ``{"error": data}`` unless it already is such an object.
+    JSON in one piece or in lines, which some servers send instead, is data, too. The data of an `event: error` comes
+    as ``{"error": data}`` unless it already is such an object.
 
     Args:
         blocks: the body, in blocks of any size.

@@ -12,15 +12,14 @@ from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Report, Setup
-from byzer_magic.backends.http import sse
-from byzer_magic.backends.http.errors import truncated
-from byzer_magic.backends.http.messages import with_request_id
+from byzer_magic.backends.http import answers, sse
 from byzer_magic.backends.http.params import check_objects, check_url, missing_key
 from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.openai import schema
 from byzer_magic.backends.openai.client import Client, connect
 from byzer_magic.backends.openai.media import OpenAIMedia
 from byzer_magic.backends.openai.params import BASE_URL, defaults, info
+from byzer_magic.backends.openai.reader import Reader
 from byzer_magic.capabilities import Capability
 from byzer_magic.catalog import model_facts
 from byzer_magic.errors import BadParameter
@@ -95,26 +94,15 @@ class OpenAIBackend(OpenAIMedia, Backend):
     async def _response(self, request: ChatRequest, terms: Terms) -> AsyncGenerator[ChatChunk, None]:
         call = self._call(request, terms)
         async with self._client.errors(), self._client.stream("/chat/completions", **call) as response:
-            async for chunk in self._read(response):
-                yield chunk
+            async with aclosing(self._read(response)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
-    async def _read(self, response: Any) -> AsyncGenerator[ChatChunk, None]:
-        request_id = response.headers.get("x-request-id")
-        if response.headers.get("content-type", "").startswith(sse.NOT_STREAMED):
-            chunk = schema.chunk_of(schema.decode(await response.aread()))
-            yield with_request_id(chunk or ChatChunk(), request_id)
-            return
-        finished = False
+    def _read(self, response: Any) -> AsyncGenerator[ChatChunk, None]:
+        """Yield the chunks of a response, whether it is a stream, lines, or one body."""
         events = sse.events(response.aiter_bytes())
-        async for data in events:
-            if data == b"[DONE]":
-                await sse.drain(events, *self._client.exceptions)
-                break
-            if data and (chunk := schema.chunk_of(schema.decode(data))):
-                finished = finished or chunk.finish is not None
-                yield with_request_id(chunk, request_id) if chunk.finish else chunk
-        if not finished:
-            raise truncated(self._client.endpoint)
+        client, request_id = self._client, response.headers.get("x-request-id")
+        return answers.chunks(events, Reader(), client.endpoint, client.exceptions, request_id)
 
     def _call(self, request: ChatRequest, terms: Terms) -> dict[str, Any]:
         """Return body, headers and timeout of a request."""

@@ -15,7 +15,10 @@ from typing import Any
 import msgspec
 
 from byzer_magic import types
+from byzer_magic.backends.http import reasons
 from byzer_magic.backends.http.errors import ErrorResponse
+from byzer_magic.backends.http.finishes import finish_of
+from byzer_magic.backends.http.json_reader import text_in
 from byzer_magic.backends.http.media import data_url, extension, to_base64
 from byzer_magic.types import ChatChunk, Media, Usage
 
@@ -38,6 +41,16 @@ class Choice(msgspec.Struct):
     message: Message | None = None
     finish_reason: str | None = None
     logprobs: dict[str, Any] | None = None
+    text: str | None = None
+    """The text by its older name, which some compatible servers send instead of a message."""
+    error: Any = None
+
+    @property
+    def part(self) -> Message:
+        """Return the part of the response that it has."""
+        if self.delta is not None and (self.message is None or self.delta != _EMPTY):
+            return self.delta
+        return self.message or Message(self.text)
 
 
 class Counts(msgspec.Struct):
@@ -57,7 +70,9 @@ class Body(msgspec.Struct):
     model: str | None = None
 
 
-_DECODER = msgspec.json.Decoder(Body)
+_EMPTY = Message()
+fast = msgspec.json.Decoder(Body).decode
+"""Reads a body that is as documented; `reader` reads any."""
 
 
 def decode(data: bytes) -> Body:
@@ -71,7 +86,7 @@ def decode(data: bytes) -> Body:
         >>> chunk_of(decode(b'{"choices": [{"delta": {"content": "Hi"}}]}')).text
         'Hi'
     """
-    return checked(_DECODER.decode(data))
+    return checked(fast(data))
 
 
 def checked(body: Body) -> Body:
@@ -80,26 +95,28 @@ def checked(body: Body) -> Body:
     Raises:
         ErrorResponse: it is an error.
     """
-    if body.error is not None:
+    if body.error is not None and reasons.failed(body.error):
         raise ErrorResponse(body.error)
     return body
 
 
 def chunk_of(body: Body) -> ChatChunk | None:
-    """Return what a body adds to the response; None when that is nothing (a role, a keep-alive)."""
+    """Return what a body adds to the response; None when that is nothing (a role, a keep-alive).
+
+    Raises:
+        ErrorResponse: its finish reason is a failure.
+    """
     usage = _usage(body.usage)
     if not body.choices:
         return ChatChunk(usage=usage) if usage else None
     choice = body.choices[0]
-    message = choice.delta or choice.message
-    if message is None:
-        message = Message()
-    text = message.content if type(message.content) is str else _joined(message.content)
+    message = choice.part
+    text = message.content if type(message.content) is str else text_in(message.content)
     text = text or message.refusal or ""
     reasoning = message.reasoning_content or message.reasoning or ""
-    finish = choice.finish_reason
+    finish = finish_of(choice.finish_reason) if choice.finish_reason else None
     if choice.index or len(body.choices) > 1 or choice.logprobs or finish:
-        extra = _extra(body)
+        extra = _extra(body, finish)
         if choice.index:
             return ChatChunk(usage=usage, extra=extra)
         return ChatChunk(text, reasoning, finish, usage, message.tool_calls, extra)
@@ -112,20 +129,13 @@ def _usage(counts: Counts | None) -> Usage | None:
     return Usage(counts.prompt_tokens or 0, counts.completion_tokens or 0) if counts else None
 
 
-def _joined(content: str | list[Any] | None) -> str:
-    """Return the text of content parts, which some providers send instead of a string."""
-    if not isinstance(content, list):
-        return content or ""
-    return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-
-
-def _extra(body: Body) -> dict[str, Any] | None:
+def _extra(body: Body, finish: str | None) -> dict[str, Any] | None:
     """Return the data besides the text: id, model, log probabilities, the choices after the first."""
     choices = body.choices or []
     others = [choice for choice in choices if choice.index]
     found = {
-        "id": body.id if choices[0].finish_reason else None,
-        "model": body.model if choices[0].finish_reason else None,
+        "id": body.id if finish else None,
+        "model": body.model if finish else None,
         "logprobs": None if choices[0].index else choices[0].logprobs,
         "choices": [_other(choice) for choice in others] or None,
     }
@@ -133,8 +143,7 @@ def _extra(body: Body) -> dict[str, Any] | None:
 
 
 def _other(choice: Choice) -> dict[str, Any]:
-    message = choice.delta or choice.message or Message()
-    return {"index": choice.index, "text": _joined(message.content), "finish": choice.finish_reason}
+    return {"index": choice.index, "text": text_in(choice.part.content), "finish": choice.finish_reason or None}
 
 
 async def as_asked(chunks: AsyncGenerator[ChatChunk, None], *, stream: bool) -> AsyncGenerator[ChatChunk, None]:

@@ -12,9 +12,8 @@ import msgspec
 
 from byzer_magic.backends.anthropic import schema
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.http import sse
-from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception, not_openai_schema, truncated
-from byzer_magic.backends.http.messages import with_request_id
+from byzer_magic.backends.http import answers, sse
+from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception, not_openai_schema
 from byzer_magic.backends.http.params import (
     CAPABILITIES,
     CHAT_OPTIONS,
@@ -149,21 +148,11 @@ class ClaudeBackend(Backend):
         except self._exceptions as err:
             raise from_exception(err, self._endpoint) from None  # the chain may quote the key
 
-    async def _read(self, response: Any) -> AsyncGenerator[ChatChunk, None]:
-        request_id = response.headers.get("request-id")
-        if response.headers.get("content-type", "").startswith(sse.NOT_STREAMED):
-            yield with_request_id(schema.complete(_object(await response.aread())), request_id)
-            return
-        reader = schema.Reader()
+    def _read(self, response: Any) -> AsyncGenerator[ChatChunk, None]:
+        """Yield the chunks of a response, whether it is a stream or one message."""
         events = sse.events(response.aiter_bytes())
-        async for data in events:
-            if chunk := reader.chunk(_object(data)):
-                yield with_request_id(chunk, request_id) if chunk.finish else chunk
-            if reader.finished:
-                await sse.drain(events, *self._exceptions)
-                break
-        if not reader.finished:
-            raise truncated(self._endpoint)
+        request_id = response.headers.get("request-id")
+        return answers.chunks(events, schema.Reader(), self._endpoint, self._exceptions, request_id)
 
     def _body(self, request: ChatRequest) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the body and the headers of a request.
@@ -193,14 +182,6 @@ def _defaults(params: Mapping[str, Any]) -> dict[str, Any]:
 def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
     """Return headers with lower-case names: one name in two spellings would be sent twice."""
     return {name.lower(): value for name, value in (headers or {}).items()}
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    """Return a JSON object; raise ErrorResponse where `sse` has wrapped an error, MsgspecError for anything else."""
-    found = msgspec.json.decode(data, type=dict[str, Any])
-    if "type" not in found:
-        raise ErrorResponse(found) if "error" in found else msgspec.ValidationError("it has no `type`")
-    return found
 
 
 def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:

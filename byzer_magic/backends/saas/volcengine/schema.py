@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from byzer_magic.backends.http import errors as http_errors
+from byzer_magic.backends.http import errors as http_errors, reasons
 from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.speech import number
 from byzer_magic.errors import BadRequest, ByzerError
@@ -219,7 +219,7 @@ def from_response(
     body: Any, endpoint: Endpoint, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> ByzerError:
     """Return the error for an error body of either API."""
-    code, _kind, sentence = http_errors.error_fields(_inner(body) if isinstance(body, Mapping) else body)
+    code, _kind, sentence = reasons.of(_inner(body) if isinstance(body, Mapping) else body)
     by_sentence = next((found for words, found in _SENTENCES if re.search(words, sentence, re.IGNORECASE)), None)
     if by_sentence is None and "quota exceeded" in sentence:
         return http_errors.from_response({"code": "insufficient_quota", "message": sentence}, endpoint, 429, headers)

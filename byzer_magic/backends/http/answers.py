@@ -1,0 +1,150 @@
+"""A response as it is read: what is an answer, what is its end, and what is neither.
+
+An answer is content (text, reasoning, a tool call), or an end that is no failure: a model may well answer with nothing,
+and one that reaches its limit while it reasons has said so. Anything else that comes with status 200, an empty body,
+an object without choices or a sentence of a gateway, is an error. A response is complete when it has either of the ends
+that its API has (a finish reason, or a mark like ``[DONE]``), whatever happens to the connection afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from byzer_magic.backends.http import reasons
+from byzer_magic.backends.http.endpoint import Endpoint
+from byzer_magic.backends.http.errors import NoAnswer, Unreadable, from_exception, truncated
+from byzer_magic.backends.http.json_reader import REPAIRED
+from byzer_magic.backends.http.messages import with_request_id
+from byzer_magic.backends.http.sse import DRAIN_SECONDS
+from byzer_magic.errors import ByzerError
+from byzer_magic.types import ChatChunk
+
+LINGER_SECONDS = 5.0
+"""How long each further event may take (the token counts, the second end mark) once a response is complete."""
+
+
+class AnswerReader(ABC):
+    """Reads the events of one response; a subclass provides `read`.
+
+    Example:
+        >>> class Lines(AnswerReader):
+        ...     def read(self, event):
+        ...         return ChatChunk(event.decode())
+        >>> reader = Lines()
+        >>> reader.chunk(b"Hi").text, reader.has_content, reader.finished
+        ('Hi', True, False)
+    """
+
+    def __init__(self) -> None:
+        self.finished = False
+        """Whether an end of the response has come: a finish reason or an end mark."""
+        self.over = False
+        """Whether nothing follows."""
+        self.has_content = False
+        self.begun = False
+        """Whether any part of an answer has come, be it empty."""
+        self.repaired = False
+        """Whether broken characters were replaced."""
+        self.aside: Any = None
+        """The last event that is no part of an answer; it may say why there is none."""
+        self._finish: str | None = None
+        self._calls = False
+
+    @abstractmethod
+    def read(self, event: Any) -> ChatChunk | None:
+        """Return what an event adds to the response, or None.
+
+        Raises:
+            ErrorResponse: the event is an error.
+            ByzerError: the event is an error.
+        """
+
+    def chunk(self, event: Any) -> ChatChunk | None:
+        """Return what `read` returns, and keep what it means for the end."""
+        chunk = self.read(event)
+        if chunk is None:
+            return None
+        if not self.has_content and (chunk.text or chunk.reasoning or chunk.tool_calls):
+            self.has_content = self.begun = True
+        if chunk.tool_calls:
+            self._calls = True
+        if chunk.finish:
+            self._finish, self.finished, self.begun = chunk.finish, True, True
+        return chunk
+
+    def note(self, event: Any) -> None:
+        """Keep an event that is no part of an answer, unless an earlier one says more."""
+        if self.aside is None or reasons.of(event).sentence:
+            self.aside = event
+
+    def end(self, endpoint: Endpoint) -> ChatChunk | None:
+        """Return what is to be added at the end of the response, or None.
+
+        Raises:
+            StreamTruncated: it has neither of its ends.
+            NoAnswer: it is no answer.
+        """
+        if not self.finished and self.begun:
+            raise truncated(endpoint, reasons.of(self.aside).sentence)
+        if not self.finished or not (self.has_content or self._finish):
+            raise NoAnswer(self.aside)
+        finish = None if self._finish else "tool_calls" if self._calls else "stop"
+        extra = REPAIRED if self.repaired else None
+        return ChatChunk(finish=finish, extra=extra) if finish or extra else None
+
+
+async def chunks(
+    events: AsyncIterator[Any],
+    reader: AnswerReader,
+    endpoint: Endpoint,
+    exceptions: tuple[type[Exception], ...] = (ByzerError,),
+    request_id: str | None = None,
+) -> AsyncGenerator[ChatChunk, None]:
+    """Yield the chunks of a response; what happens after its end is no error.
+
+    Args:
+        events: the events of its body.
+        reader: reads an event.
+        endpoint: where the request went.
+        exceptions: what the transport and the reader may raise (by default, `Http` has converted it).
+        request_id: the provider's ID of the request, for the chunk with the finish reason.
+
+    Raises:
+        StreamTruncated: the response has no end.
+        ProviderError: the provider sent an error, or nothing that is an answer.
+    """
+    try:
+        async for event in _patient(events, reader):
+            if chunk := reader.chunk(event):
+                yield with_request_id(chunk, request_id) if chunk.finish else chunk
+    except exceptions:
+        if not reader.finished:
+            raise
+    try:
+        last = reader.end(endpoint)
+    except (NoAnswer, Unreadable) as err:
+        raise from_exception(err, endpoint) from None
+    if last is not None:
+        yield with_request_id(last, request_id) if last.finish else last
+
+
+async def _patient(events: AsyncIterator[Any], reader: AnswerReader) -> AsyncGenerator[Any, None]:
+    """Yield the events; once the response is complete, wait for each further one only a little."""
+    async for event in events:
+        yield event
+        if reader.finished:
+            break
+    else:
+        return
+    while True:
+        # After the last event the body is read to its end: only then can its connection serve the next request.
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS if reader.over else LINGER_SECONDS):
+                event = await anext(events)
+        except (StopAsyncIteration, TimeoutError):
+            return
+        if not reader.over:
+            yield event

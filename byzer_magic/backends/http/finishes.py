@@ -1,0 +1,52 @@
+"""Why a model stopped, by OpenAI's names: data, and the function that applies it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from byzer_magic.backends.http.errors import ErrorResponse
+from byzer_magic.i18n import lazy_gettext as _
+
+MAX_CHARS = 64
+
+NAMES: dict[str, str | None] = {
+    **dict.fromkeys(("", "null", "none", "continue"), None),  # not finished yet
+    **dict.fromkeys(("end_turn", "eos", "eos_token", "stop_sequence", "complete", "completed", "finished"), "stop"),
+    **dict.fromkeys(("max_tokens", "max_output_tokens", "max_length", "model_length", "token_limit"), "length"),
+    **dict.fromkeys(("tool_use", "tool_call"), "tool_calls"),
+    **dict.fromkeys(("sensitive", "safety", "recitation", "blocklist", "prohibited_content"), "content_filter"),
+}
+"""Finish reasons by other names, such as Gemini's, Claude's, Zhipu's and TGI's; any other is passed on as it is."""
+_USUAL = ("stop", "length", "tool_calls", "content_filter", "function_call")
+_FAILED = re.compile(r"error|fail|abort|exception|unavailable|overload|insufficient|time_?d?_?out|malformed|cancel")
+"""Finish reasons of responses that failed: "error" (OpenRouter), "network_error" (Zhipu, https://docs.bigmodel.cn),
+"insufficient_system_resource" (DeepSeek, https://api-docs.deepseek.com), "abort" (vLLM) and others."""
+
+
+def finish_of(reason: Any, own: Mapping[str, str] | None = None) -> str | None:
+    """Return a finish reason by OpenAI's name; None when the response goes on.
+
+    Args:
+        reason: as the provider puts it.
+        own: the provider's names that are not in `NAMES`, or mean something else.
+
+    Raises:
+        ErrorResponse: it says that the response failed.
+
+    Example:
+        >>> finish_of("STOP"), finish_of("max_tokens"), finish_of("")
+        ('stop', 'length', None)
+    """
+    if reason is None or reason in _USUAL:
+        found: str | None = reason
+        return found
+    if not isinstance(reason, str):
+        return None
+    if own and reason in own:
+        return own[reason]
+    name = reason[:MAX_CHARS].strip().lower().replace("-", "_").replace(" ", "_")
+    if _FAILED.search(name):
+        raise ErrorResponse(_("the response ended with the finish reason {reason}", reason=name))
+    return NAMES.get(name, name)
