@@ -93,10 +93,10 @@ class OpenAIBackend(OpenAIMedia, Backend):
 
     async def _response(self, request: ChatRequest, terms: Terms) -> AsyncGenerator[ChatChunk, None]:
         call = self._call(request, terms)
-        async with self._client.errors(), self._client.stream("/chat/completions", **call) as response:
-            async with aclosing(self._read(response)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+        sent = self._client.stream("/chat/completions", **call)
+        async with self._client.errors(), sent as response, aclosing(self._read(response)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     def _read(self, response: Any) -> AsyncGenerator[ChatChunk, None]:
         """Yield the chunks of a response, whether it is a stream, lines, or one body."""
