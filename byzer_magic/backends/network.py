@@ -75,12 +75,12 @@ class Network:
         except (OSError, ssl.SSLError) as err:
             raise BadParameter(
                 _(
-                    "{source} is {path}, which has no certificates: {error}",
+                    "{source} is {path}, which contains no certificates: {error}",
                     source=self.verify_source,
                     path=self.verify,
                     error=err.strerror or type(err).__name__,
                 ),
-                _("Name a file with certificates in PEM form."),
+                _("Specify a file with certificates in PEM format."),
             ) from None
 
     def check(self, url: str) -> None:
@@ -105,17 +105,20 @@ class Network:
             )
         elif scheme in self.proxies:
             said.append(
-                _("Requests to {host} bypass the proxy of {source} (no_proxy).", host=_host(url), source=source)
+                _("Requests to {host} bypass the proxy from {source} (no_proxy).", host=_host(url), source=source)
             )
         elif self.unusable:
             said.append(
-                _("The SOCKS proxy of {source} is not used: only HTTP proxies are.", source=", ".join(self.unusable))
+                _(
+                    "The SOCKS proxy from {source} is not used: only HTTP proxies are supported.",
+                    source=", ".join(self.unusable),
+                )
             )
         if scheme != "http" and self.verify is False:
             said.append(_("TLS certificates are not verified ({source}).", source=self.verify_source))
         elif scheme != "http" and self.verify_source:
             said.append(
-                _("Certificate authorities come from {path} ({source}).", path=self.verify, source=self.verify_source)
+                _("CA certificates are read from {path} ({source}).", path=self.verify, source=self.verify_source)
             )
         return said
 
@@ -206,8 +209,8 @@ def read_verify(text: str) -> bool | str:
     path = Path(text.strip()).expanduser().absolute()
     if not path.exists():
         raise BadParameter(
-            _("{name} is {value!r}: there is no such file.", name="saas.verify", value=text),
-            _("Write true, false, or the path of a file with certificates in PEM form."),
+            _("{name} is {value!r}, which does not exist.", name="saas.verify", value=text),
+            _("Use true, false, or the path of a file with certificates in PEM format."),
         )
     return str(path)
 
@@ -256,11 +259,11 @@ def _check_proxy(url: str, source: str) -> None:
     if parts.scheme.startswith("socks"):
         raise BadParameter(
             _("{source} is a SOCKS proxy; only HTTP proxies are supported.", source=source),
-            _("Most SOCKS proxies have an HTTP port, too: write http://HOST:PORT."),
+            _("Most SOCKS proxies also have an HTTP port: use http://HOST:PORT."),
         )
     raise BadParameter(
         _("{source} is not the URL of an HTTP proxy.", source=source),
-        _("Write http://HOST:PORT, or none for no proxy."),
+        _("Use http://HOST:PORT, or none for no proxy."),
     )
 
 

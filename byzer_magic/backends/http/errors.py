@@ -232,8 +232,8 @@ def untrusted(endpoint: Endpoint, err: BaseException) -> errors.ProviderUnavaila
     return errors.ProviderUnavailable(
         _("{host}: the TLS connection failed: {reason}", host=endpoint.host, reason=reason),
         _(
-            "Give the certificate authority of the server or the proxy by saas.verify=FILE, or by SSL_CERT_FILE where"
-            " you deploy; saas.verify=false turns the check off."
+            "Set saas.verify to the CA certificate file of the server or proxy, or set SSL_CERT_FILE where you "
+            "deploy; saas.verify=false turns verification off."
         ),
         provider=endpoint.host,
         final=True,

@@ -29,8 +29,8 @@ RETRIES = Param(
 PROXY = Param(
     name="saas.proxy",
     help=_(
-        "URL of an HTTP proxy, hidden, since it may contain a password; none: no proxy"
-        " (default: https_proxy, http_proxy and no_proxy of whoever deploys)"
+        "URL of an HTTP proxy; hidden, since it may contain a password; none: no proxy (default: "
+        "https_proxy, http_proxy and no_proxy of the user who deploys)"
     ),
     secret=True,
     header=False,
@@ -39,8 +39,8 @@ PROXY = Param(
 VERIFY = Param(
     name="saas.verify",
     help=_(
-        "whether TLS certificates are checked: true, false, or a file with the trusted authorities"
-        " (default: SSL_CERT_FILE or REQUESTS_CA_BUNDLE of whoever deploys)"
+        "whether to verify TLS certificates: true, false, or a file of trusted CA certificates (default: "
+        "SSL_CERT_FILE or REQUESTS_CA_BUNDLE of the user who deploys)"
     ),
 )
 EXTRA_HEADERS = Param(

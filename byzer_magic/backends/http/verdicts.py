@@ -39,8 +39,8 @@ BY_STATUS: dict[int, Verdict] = {
     ),
     407: (
         errors.AuthenticationFailed,
-        _("{host}: the proxy before {model} requires another user or password ({status}): {reason}"),
-        _("Write them into saas.proxy, https_proxy or http_proxy: http://USER:PASSWORD@HOST:PORT"),
+        _("{host}: proxy authentication required for {model} ({status}): {reason}"),
+        _("Put the user name and password into saas.proxy, https_proxy or http_proxy: http://USER:PASSWORD@HOST:PORT"),
     ),
     408: (
         errors.DeadlineExceeded,

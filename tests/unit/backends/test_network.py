@@ -80,7 +80,7 @@ def test_plan_tells_what_is_not_the_default_without_the_password() -> None:
         "TLS certificates are not verified (saas.verify).",
     ]
     assert plan_of({}).network_notes == []
-    assert "bypass the proxy of http_proxy" in plan_of(
+    assert "bypass the proxy from http_proxy" in plan_of(
         {**ENVIRON, "no_proxy": "10.0.0.0/8"}, url="http://10.5.0.1:8000/v1"
     ).network_notes[0]  # fmt: skip
     assert "planted-password" not in repr(plan) + repr(plan.setup) + repr(plan.setup.network)
@@ -110,12 +110,12 @@ def test_what_cannot_work_is_refused_with_its_source(
 def test_certificates_do_not_stop_a_server_without_tls() -> None:
     environ = {"SSL_CERT_FILE": "/no/such/ca.pem", "all_proxy": "socks5://127.0.0.1:7890"}
     plan = plan_of(environ, url="http://127.0.0.1:8000/v1")
-    assert plan.network_notes == ["The SOCKS proxy of all_proxy is not used: only HTTP proxies are."]
+    assert plan.network_notes == ["The SOCKS proxy from all_proxy is not used: only HTTP proxies are supported."]
 
 
 def test_file_without_certificates_is_named(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("not a certificate")
-    with pytest.raises(errors.BadParameter, match=r"ca\.pem, which has no certificates"):
+    with pytest.raises(errors.BadParameter, match=r"ca\.pem, which contains no certificates"):
         plan_of({}, verify=str(tmp_path / "ca.pem"))
 
 
