@@ -259,9 +259,9 @@ def no_answer(body: Any, endpoint: Endpoint) -> errors.ByzerError:
     error, template, hint = verdicts.NO_ANSWER
     reason = _reason(sentence or empty, endpoint)
     message = _(template.template, host=endpoint.host, model=endpoint.model, reason=reason)
-    details: dict[str, Any] = {"provider_code": endpoint.redacted(code or kind)} if code or kind else {}
+    details = {"provider_code": endpoint.redacted(code or kind)} if code or kind else {}
     if nothing:
-        details["empty"] = True
+        error = errors.StreamTruncated
     return error(message, hint, provider=endpoint.host, **details)
 
 

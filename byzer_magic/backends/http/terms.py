@@ -106,8 +106,7 @@ class Agreement:
 
     def _next(self, terms: Terms, err: ByzerError, options: Collection[str]) -> Terms | None:
         """Return by which terms to ask again after an error; None when it has nothing to do with the terms."""
-        silent = isinstance(err, StreamTruncated) or err.details.get("empty")
-        if silent and terms.stream:  # some servers give the reason only without streaming
+        if isinstance(err, StreamTruncated) and terms.stream:  # some servers give the reason only without streaming
             return replace(terms, stream=False)
         self.learn(str(err.message), options)
         better = self.terms(options)
