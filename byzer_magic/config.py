@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from byzer_magic import text_files
 from byzer_magic.errors import ConfigError
 from byzer_magic.i18n import lazy_gettext as _, listed
 
@@ -55,11 +56,13 @@ def load(**overrides: Any) -> Settings:
     """
     found: dict[str, Any] = {}
     path = config_file()
-    if path.is_file():
-        try:
-            found |= tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-            raise ConfigError(_("{path} is not valid TOML: {error}.", path=path, error=err)) from err
+    content = text_files.read(path)
+    if content.problem and not content.missing:
+        raise ConfigError(content.problem, _("Correct the file, or remove it and use BYZER_* variables."))
+    try:
+        found |= tomllib.loads(content.text)
+    except tomllib.TOMLDecodeError as err:
+        raise ConfigError(_("{path} is not valid TOML: {error}.", path=path, error=err)) from err
     names = {item.name for item in fields(Settings)}
     found |= {name: os.environ[f"BYZER_{name.upper()}"] for name in names if f"BYZER_{name.upper()}" in os.environ}
     found |= {name: value for name, value in overrides.items() if value is not None}

@@ -18,6 +18,7 @@ from byzer_magic.capabilities import Capability, method_for
 from byzer_magic.client import follow
 from byzer_magic.client.connection import Connection, Say
 from byzer_magic.client.reporter import Reporter, Silent
+from byzer_magic.commands import env_file
 from byzer_magic.commands.spec import DeploySpec, DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
 from byzer_magic.i18n import join, lazy_gettext as _, lazy_ngettext, listed
 from byzer_magic.runtime.loop import LOOP, with_deadline
@@ -136,12 +137,10 @@ class Manager:
         Raises:
             ConfigError: something is unknown, missing or invalid; the message names it.
         """
-        from dotenv import dotenv_values
-
         from byzer_magic.plan import resolve
 
-        file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
-        return resolve(spec, variables or {}, {**file, **os.environ}, typed)
+        with env_file.lent() as file:
+            return resolve(spec, variables or {}, {**file, **os.environ}, typed)
 
     async def deploy(self, plan: Plan) -> AsyncIterator[Event]:
         """Create the deployment and yield its events; the last one is Ready.

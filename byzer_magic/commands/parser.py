@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
+from byzer_magic import text_files
 from byzer_magic.commands import yaml_file
 from byzer_magic.commands.completion import complete
 from byzer_magic.commands.help import HelpRequested, help_text
@@ -38,16 +38,10 @@ def read_text(path: str) -> str:
     Raises:
         CommandError: it cannot be read.
     """
-    try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
-    except OSError as err:
-        raise CommandError(
-            _("Cannot read {path}: {reason}.", path=path, reason=err.strerror), _("Check the path after --file.")
-        ) from err
-    except UnicodeDecodeError as err:
-        raise CommandError(
-            _("{path} is not UTF-8 text.", path=path), _("Save it as UTF-8, or give --file another file.")
-        ) from err
+    found = text_files.read(path, pipe=True)
+    if found.problem:
+        raise CommandError(found.problem, _("Check the path after --file; it takes a YAML file in UTF-8."))
+    return found.text
 
 
 def parse(words: Sequence[str], read_file: Callable[[str], str] = read_text) -> Spec:

@@ -159,7 +159,7 @@ def snapshot(path: Path) -> Path:
     if not kept.is_dir():
         return path
     main = path / "refs" / "main"
-    if main.is_file() and (found := kept / main.read_text(encoding="utf-8").strip()).is_dir():
+    if main.is_file() and (found := kept / main.read_text(encoding="utf-8", errors="replace").strip()).is_dir():
         return found
     every = sorted(kept.iterdir())
     return every[0] if len(every) == 1 else path

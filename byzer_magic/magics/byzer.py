@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.commands import parser
 from byzer_magic.commands.options import Spec
 from byzer_magic.commands.registry import command_of
-from byzer_magic.errors import ByzerError, Cancelled, CommandError
+from byzer_magic.errors import ByzerError, Cancelled, CommandError, ConfigError
 from byzer_magic.i18n import lazy_gettext as _, set_language
 from byzer_magic.magics import errors
 from byzer_magic.magics.chat import Chats
@@ -68,7 +69,8 @@ class ByzerMagics(Magics):
     @observe("lang")
     def _write_docs(self, _change: object = None) -> None:
         """Let `%byzer?` and `%%chat?` show the help of the commands, in the language of the settings."""
-        set_language(self.settings.lang)
+        with contextlib.suppress(ConfigError):  # the first magic shows what is wrong in the settings' file
+            set_language(self.settings.lang)
         for method, name in ((ByzerMagics.byzer, None), (ByzerMagics.chat, "%%chat")):
             method.__doc__ = parser.help_text(name)
 
@@ -108,7 +110,11 @@ class ByzerMagics(Magics):
     def presented(self, err: ByzerError, line: str, cell: str | None) -> ByzerError:
         """Return an error of a magic so that it is displayed as one clean block."""
         typed = f"{line}\n{cell or ''}"
-        return errors.presented(err, self.shell, self.manager(), typed)
+        try:
+            manager = self.manager()
+        except ConfigError:  # it is the error
+            manager = Manager(config.Settings(), self.output)
+        return errors.presented(err, self.shell, manager, typed)
 
     @no_var_expand
     @line_cell_magic

@@ -111,3 +111,29 @@ def test_settings_lang_overrides_the_locale(
         assert language() == expected
     finally:
         set_language("")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "gbk"])
+def test_load_reads_a_file_in_any_encoding(encoding: str, file: Path) -> None:
+    file.write_bytes("# \u8bbe\u7f6e\r\nlang = 'zh'\r\n".encode(encoding))
+    assert load().lang == "zh"
+
+
+def test_load_names_a_file_that_cannot_be_read(file: Path) -> None:
+    for make, why in (
+        (lambda: file.write_bytes(b"\0\1\2"), "save it as UTF-8"),
+        (lambda: file.write_text("lang =", encoding="utf-8"), "is not valid TOML"),
+        (file.mkdir, "is a directory"),
+    ):
+        file.unlink(missing_ok=True)
+        make()
+        with pytest.raises(ConfigError, match=why) as caught:
+            load()
+        assert str(file) in str(caught.value)
+
+
+def test_load_without_a_home_takes_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BYZER_CONFIG", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "")
+    assert load() == Settings()

@@ -223,9 +223,12 @@ def shutdown(say: Say) -> bool:
     file = head_file()
     if not file.exists():
         return False
-    head = json.loads(file.read_text(encoding="utf-8"))
-    pid = int(head["pid"])
-    if not _is_head(pid):
+    try:
+        head = json.loads(file.read_text(encoding="utf-8"))
+        pid = int(head["pid"])
+    except (OSError, ValueError, LookupError, TypeError):  # a full disk, or somebody's editor
+        head, pid = {}, 0
+    if not pid or not _is_head(pid):
         file.unlink(missing_ok=True)
         return False
     say(gettext("Stopping the local Ray ..."))

@@ -44,7 +44,7 @@ def listens(host: str, port: int) -> bool:
 def running_cluster() -> str | None:
     """Return the address of the Ray that runs on this machine, or None."""
     file = temp_folder() / "ray_current_cluster"
-    address = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+    address = file.read_text(encoding="utf-8", errors="replace").strip() if file.exists() else ""
     host, _, port = address.rpartition(":")
     return address if port.isdigit() and listens(host, int(port)) else None
 
@@ -107,14 +107,14 @@ def keep_log(alias: str, lines: list[str]) -> None:
         file.parent.mkdir(mode=0o700, exist_ok=True)
         if _is_ours(file.parent):
             file.touch(mode=0o600)
-            file.write_text("\n".join(lines), encoding="utf-8")
+            file.write_text("\n".join(lines), encoding="utf-8", errors="replace")
 
 
 def kept_log(alias: str) -> list[str]:
     """Return the stored log of the last deploy of an alias, if that failed; else nothing."""
     file = _log_file(alias)
     try:
-        return file.read_text(encoding="utf-8").splitlines() if _is_ours(file.parent) else []
+        return file.read_text(encoding="utf-8", errors="replace").splitlines() if _is_ours(file.parent) else []
     except OSError:
         return []
 

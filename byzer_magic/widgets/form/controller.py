@@ -15,6 +15,7 @@ from byzer_magic.actions import model_search
 from byzer_magic.actions.model_search import Found
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import Info
+from byzer_magic.commands import env_file
 from byzer_magic.commands.options import is_secret_name
 from byzer_magic.commands.secrets import look_up
 from byzer_magic.errors import ByzerError, MissingKey, UnknownKind
@@ -156,9 +157,7 @@ class Controller:
         self._typed = tuple(dict.fromkeys((*typed, *hidden)))  # the page sends none; drop any that arrives
 
     def _environ(self) -> dict[str, str]:
-        from dotenv import dotenv_values
-
-        return {**{name: text for name, text in dotenv_values(".env").items() if text}, **os.environ}
+        return {**{name: text for name, text in env_file.read().values.items() if text}, **os.environ}
 
     def _verdict(self, info: Info | None) -> Verdict:
         values, variables = self.values, self._context.variables()

@@ -108,4 +108,4 @@ def test_parse_reads_a_file(tmp_path: Path) -> None:
 def test_parse_rejects_a_binary_file(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(b"\xff\xfe\x00")
-    assert "not UTF-8" in refused(f"deploy --file {path}").message
+    assert "save it as UTF-8" in refused(f"deploy --file {path}").message

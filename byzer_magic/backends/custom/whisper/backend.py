@@ -203,8 +203,13 @@ def _vocabulary(path: Path) -> int:
     """Return the size of the vocabulary of a CTranslate2 folder."""
     for name in ("vocabulary.json", "vocabulary.txt"):
         if (path / name).is_file():
-            text = (path / name).read_text(encoding="utf-8")
-            return len(json.loads(text)) if name.endswith("json") else text.count("\n")
+            try:
+                text = (path / name).read_text(encoding="utf-8", errors="replace")
+                return len(json.loads(text)) if name.endswith("json") else text.count("\n")
+            except (ValueError, TypeError, OSError) as err:
+                raise BadParameter(
+                    _("{path} cannot be read: {reason}.", path=path / name, reason=err), _("Download the model again.")
+                ) from err
     raise BadParameter(
         _("{path} has no vocabulary.json (or .txt).", path=path), _("Convert or download the model again.")
     )

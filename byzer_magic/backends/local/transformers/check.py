@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from byzer_magic import text_files
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.local.transformers import params as transformers_params
 from byzer_magic.errors import BadParameter, ByzerError, MissingExtra
@@ -84,7 +85,10 @@ def text_or_file(name: str, params: Mapping[str, Any]) -> str | None:
         raise BadParameter(
             _("{name} is {value!r}, which is neither a file nor a template.", name=name, value=value), files.near(path)
         )
-    return path.read_text(encoding="utf-8")
+    found = text_files.read(path)
+    if found.problem:
+        raise BadParameter(found.problem, _("{name} takes a file with a Jinja template.", name=name))
+    return found.text
 
 
 def response_template(params: Mapping[str, Any]) -> dict[str, Any] | None:
