@@ -37,7 +37,7 @@ def read() -> EnvFile:
 
 @contextmanager
 def lent() -> Iterator[dict[str, str]]:
-    """Lend the values of `.env`; a name that is missing may be in a file that could not be read, so its error says so."""
+    """Lend the values of `.env`; the error about a missing name says why the file could not be read."""
     found = read()
     try:
         yield found.values
