@@ -62,7 +62,7 @@ async def answer(case: Case, url: str, environ: dict[str, str]) -> list[Any]:
     params = {f"saas.{name}": value for name, _, value in (word.partition("=") for word in given.split())}
     backend = await opened(case.kind, params, environ=environ)
     try:
-        request = case.request("hello", stream=True)
+        request = case.request("hello")
         method = backend.speak if isinstance(request, SpeakRequest) else backend.chat
         async with aclosing(method(request)) as items:
             return [item async for item in items]

@@ -249,7 +249,7 @@ def no_answer(body: Any, endpoint: Endpoint) -> errors.ByzerError:
 
     Example:
         >>> no_answer({"code": 1302, "msg": "too many requests"}, Endpoint("glm", "https://api.x.com/v1")).message
-        'api.x.com: no answer from glm: too many requests'
+        'api.x.com: no response from glm: too many requests'
     """
     code, kind, sentence = reasons.of(body)
     if _known_status(code, kind, endpoint):

@@ -48,5 +48,5 @@ def finish_of(reason: Any, own: Mapping[str, str] | None = None) -> str | None:
         return own[reason]
     name = reason[:MAX_CHARS].strip().lower().replace("-", "_").replace(" ", "_")
     if _FAILED.search(name):
-        raise ErrorResponse(_("the response ended with the finish reason {reason}", reason=name))
+        raise ErrorResponse(_("the response ended with finish reason {reason}", reason=name))
     return NAMES.get(name, name)

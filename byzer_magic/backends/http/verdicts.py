@@ -60,8 +60,8 @@ SERVER_ERROR: Verdict = (
 )
 NO_ANSWER: Verdict = (
     errors.ProviderUnavailable,
-    _("{host}: no answer from {model}: {reason}"),
-    _("Try again; if it stays, check saas.model and saas.base_url."),
+    _("{host}: no response from {model}: {reason}"),
+    _("Try again; if the error persists, check saas.model and saas.base_url."),
 )
 """A response with status 200, but without an answer."""
 QUOTA: Verdict = (
