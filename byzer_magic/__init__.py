@@ -79,9 +79,10 @@ def model(alias: str) -> Model:
         >>> bz.model("gpt4o_chat")
         Model('gpt4o_chat')
     """
+    from byzer_magic.client import arguments
     from byzer_magic.client.model import Model
 
-    manager = _manager()
+    manager, alias = _manager(), arguments.text(alias, "alias")
     manager.reach(alias)
     return Model(alias, manager)
 
@@ -99,11 +100,12 @@ def deploy(line: str) -> Model:
         >>> bz.deploy("--pretrained_model_type saas/openai --infer_params saas.model=gpt-4o --model gpt4o")
         Model('gpt4o')
     """
+    from byzer_magic.client import arguments
     from byzer_magic.client.model import Model
     from byzer_magic.commands.parser import parse, split
     from byzer_magic.commands.spec import DeploySpec
 
-    words = split(line)
+    words = split(arguments.text(line, "line"))
     spec = parse(words if words[:1] == ["deploy"] else ["deploy", *words])
     if not isinstance(spec, DeploySpec):
         raise TypeError(line)
@@ -131,9 +133,10 @@ def undeploy(alias: str, *, force: bool = False) -> None:
         >>> model = bz.deploy("--pretrained_model_type saas/openai --infer_params saas.model=gpt-4o --model old")
         >>> bz.undeploy("old")
     """
+    from byzer_magic.client import arguments
     from byzer_magic.commands.spec import UndeploySpec
 
-    manager = _manager()
+    manager, alias = _manager(), arguments.text(alias, "alias")
     manager.ensure()
     manager.run(manager.undeploy(UndeploySpec(model=alias, force=force)))
 

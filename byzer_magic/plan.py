@@ -11,6 +11,7 @@ from typing import Any
 from byzer_magic.backends import network, registry
 from byzer_magic.backends.base import Backend, Setup, typed_params
 from byzer_magic.backends.http.params import secrets_of
+from byzer_magic.commands import aliases
 from byzer_magic.commands.secrets import Secret, expand, is_reference, look_up
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import BadParameter, MissingKey
@@ -71,9 +72,11 @@ def resolve(
         typed: secrets that the user has entered at a prompt, by parameter; they replace those of the spec.
 
     Raises:
+        CommandError: the alias is not one that commands take.
         MissingKey: a secret has no value; `details["param"]` names the parameter, so that a face may prompt for it.
         ConfigError: something is unknown, missing or of the wrong type; the text names it.
     """
+    aliases.check(spec.model)
     typed = typed or {}
     path = _absolute(expand(spec.model_path, variables, environ)) if spec.model_path else None
     spec, why = _with_engine(spec, path)

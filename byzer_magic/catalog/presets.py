@@ -84,7 +84,7 @@ def spec(easy: EasyDeploySpec) -> DeploySpec:
     if base_url:
         params["saas.base_url"] = base_url
     return DeploySpec(
-        model=easy.alias or re.sub(r"[^A-Za-z0-9_]", "_", preset.name),
+        model=easy.alias if easy.alias is not None else re.sub(r"[^A-Za-z0-9_]", "_", preset.name),
         pretrained_model_type=preset.pretrained_model_type,
         num_workers=1,
         worker_concurrency=1000,

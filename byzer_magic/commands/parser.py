@@ -66,6 +66,8 @@ def parse(words: Sequence[str], read_file: Callable[[str], str] = read_text) -> 
     for opt in options_of(cls):
         if isinstance(given.get(opt.name), str):
             check_placeholder(f"--{opt.name}", given[opt.name])
+        if opt.complete == "alias" and not str(given.get(opt.name, ".")).strip():
+            raise CommandError(_("--{name} is empty.", name=opt.name), _("See: list"))
     return build(cls, _with_file(cls, given, read_file))
 
 

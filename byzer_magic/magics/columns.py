@@ -19,6 +19,7 @@ from byzer_magic.capabilities import TABLE, Capability, method_for
 from byzer_magic.client.collect import ChatCollector
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
+from byzer_magic.commands.aliases import SEPARATOR
 from byzer_magic.errors import ByzerError, CommandError, NotDeployed, RequestError
 from byzer_magic.i18n import gettext, lazy_gettext as _, listed
 from byzer_magic.magics import judge_prompts
@@ -41,7 +42,7 @@ def names(model: str) -> list[str]:
         >>> names("a, b")
         ['a', 'b']
     """
-    found = [name.strip() for name in model.split(",")]
+    found = [name.strip() for name in SEPARATOR.split(model)]
     if not all(found):
         raise CommandError(
             _("An alias is missing in {aliases!r}.", aliases=model), _("Write aliases without spaces: %%chat a,b,c")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from byzer_magic.backends.base import Info, typed_params
-from byzer_magic.commands import parser
+from byzer_magic.commands import aliases, parser
 from byzer_magic.commands.options import options_of
 from byzer_magic.commands.secrets import expand
 from byzer_magic.commands.spec import DeploySpec
@@ -76,6 +76,8 @@ def _needs(name: str) -> str:
 def _problem(name: str, text: str, info: Info | None, variables: Mapping[str, Any], environ: Mapping[str, str]) -> str:
     try:
         parser.check_placeholder(flag_of(name), text)
+        if name == "model":
+            aliases.check(text)
         if not name.startswith(PARAM):
             return error_in(name, text)
         value = expand(text, variables, environ)
