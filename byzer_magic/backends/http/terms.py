@@ -8,6 +8,7 @@ these: they depend on the model, the account and the server's version, and the s
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import aclosing
@@ -50,6 +51,10 @@ WITH_OPTION = {
 One of them is Bedrock, "This model doesn't support tool use in streaming mode."
 (https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-supported-models-features.html).
 """
+
+
+CLOSING_SECONDS = 0.1
+"""After a stream that has ended early: until its connection, which the server then closes, is not used again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,8 @@ class Agreement:
                 terms = None if begun else self._next(terms, err, options)
                 if terms is None:
                     raise
+                if isinstance(err, StreamTruncated):
+                    await asyncio.sleep(CLOSING_SECONDS)
 
     def _next(self, terms: Terms, err: ByzerError, options: Collection[str]) -> Terms | None:
         """Return by which terms to ask again after an error; None when it has nothing to do with the terms."""
