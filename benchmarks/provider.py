@@ -3,7 +3,8 @@
     python benchmarks/provider.py        # prints its port, serves until its stdin ends
 
 The prompt selects the response: ``wait:50`` answers after 50 ms; ``tokens:100@50`` has 100 tokens, 50 a second when
-it is streamed. A streamed token is the time it was sent at, in ns of CLOCK_MONOTONIC, which all processes here share.
+it is streamed; ``words:100@50`` is the same, or without streaming one response that comes as late. A streamed token is
+the time it was sent at, in ns of CLOCK_MONOTONIC, which all processes here share.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import sys
 import time
 from typing import cast
 
-KNOBS = re.compile(rb"(?:wait:(\d+))|(?:tokens:(\d+)@(\d+))")
+KNOBS = re.compile(rb"(?:wait:(\d+))|(?:tokens:(\d+)@(\d+))|(?:words:(\d+)@(\d+))")
+STREAMED = re.compile(rb'"stream": ?true')
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 HEAD = b'{"id":"chatcmpl-1","object":"chat.completion%s","created":1,"model":"tiny",'
 EVENT = b"data: " + HEAD % b".chunk" + b'"choices":[{"index":0,"delta":{%s},"logprobs":null,"finish_reason":%s}]%s}\n\n'
@@ -22,7 +24,8 @@ COMPLETE = HEAD % b"" + (
     b'"choices":[{"index":0,"message":{"role":"assistant","content":"Hello from the provider.","refusal":null},'
     b'"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}'
 )
-REPLY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(COMPLETE), COMPLETE)
+HEADERS = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
+REPLY = HEADERS % (len(COMPLETE), COMPLETE)
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 USAGE = b',"usage":{"prompt_tokens":7,"completion_tokens":%d,"total_tokens":0}'
 
@@ -52,10 +55,14 @@ class Client(asyncio.Protocol):
 
     def _answer(self, body: bytes) -> None:
         knobs = KNOBS.search(body)
-        wait, count, rate = (int(text or 0) for text in knobs.groups()) if knobs else (0, 0, 0)
-        if count:
+        wait, tokens, rate, words, pace = (int(text or 0) for text in knobs.groups()) if knobs else (0,) * 5
+        if words and not STREAMED.search(body):
+            text = b"%d " % time.monotonic_ns() * words
+            reply = COMPLETE.replace(b"Hello from the provider.", text)
+            self._loop.call_later(words / pace, self._transport.write, HEADERS % (len(reply), reply))
+        elif count := tokens or words:
             self._transport.write(STREAM + chunk(EVENT % (b'"role":"assistant","content":""', b"null", b"")))
-            self._token(self._loop.time(), 0, count, rate)
+            self._token(self._loop.time(), 0, count, rate or pace)
         elif wait:
             self._loop.call_later(wait / 1000, self._transport.write, REPLY)
         else:

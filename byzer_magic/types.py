@@ -57,7 +57,7 @@ class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     messages: list[Message]
     options: dict[str, Any] = {}
     stream: bool = True
-    """Whether each delta is wanted as it comes; backends stream in any case."""
+    """Whether each delta is sent as it comes; else several together. Backends stream in any case."""
     timeout: float | None = None
     """Seconds within which the response must be complete; None leaves that to the backend's own timeouts."""
 

@@ -30,6 +30,7 @@ from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
 from byzer_magic.runtime.cluster import desired_state, discovery, prestart
 from byzer_magic.runtime.cluster.node import attach_log, socket_folder, tail
+from byzer_magic.runtime.gather import Gathering
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.metrics import Metrics
 from byzer_magic.runtime.transport import protocol
@@ -196,6 +197,7 @@ class Pool:
             self._check_capability(request)
         started = time.monotonic()
         ticket = self._admission.ticket()
+        gathering = Gathering(request)
         try:
             async with asyncio.timeout(request.timeout) as deadline:
                 worker = await self._admission.admit(ticket, deadline)
@@ -203,7 +205,8 @@ class Pool:
                 dispatched: Dispatched | None = Dispatched(worker, time.monotonic() - started)
                 try:
                     self._check_capability(request)
-                    async with aclosing(self._answer(worker, capability, request)) as chunks:  # type: ignore[type-var]  # a generator
+                    answer = gathering.items(self._answer(worker, capability, request))
+                    async with aclosing(answer) as chunks:
                         async for chunk in chunks:
                             if dispatched is not None:  # together with the first chunk: one message on the socket
                                 yield dispatched
@@ -217,6 +220,8 @@ class Pool:
                     self._admission.release(ticket, failed=failed)
                     self._metrics.ended(failed=failed)
         except TimeoutError as err:
+            for chunk in gathering.rest():
+                yield chunk
             alias = self._plan.spec.model
             raise self._admission.why_cancelled(ticket) or errors.DeadlineExceeded(
                 _("{alias} did not finish within {seconds:g} s.", alias=alias, seconds=request.timeout),

@@ -260,8 +260,9 @@ def test_unreachable_provider_is_provider_unavailable(manager: Manager, provider
 
 def test_timeout_ends_the_request(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
-    with pytest.raises(errors.DeadlineExceeded, match=r"within 0.3 s"):
-        bz.model("m").chat("fault:hang", timeout=0.3)
+    with pytest.raises(errors.DeadlineExceeded, match=r"within 0.3 s") as caught:
+        bz.model("m").chat("fault:hang one two", timeout=0.3)
+    assert caught.value.partial.text == "Echo: one", "what came until then is kept, also what the pool still held"
     assert eventually(lambda: bz.model("m").stat().busy == 0)
 
 

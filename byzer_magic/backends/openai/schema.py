@@ -8,8 +8,7 @@ chat completion chunk object), read leniently: compatible providers leave fields
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -144,32 +143,6 @@ def _extra(body: Body, finish: str | None) -> dict[str, Any] | None:
 
 def _other(choice: Choice) -> dict[str, Any]:
     return {"index": choice.index, "text": text_in(choice.part.content), "finish": choice.finish_reason or None}
-
-
-async def as_asked(chunks: AsyncGenerator[ChatChunk, None], *, stream: bool) -> AsyncGenerator[ChatChunk, None]:
-    """Yield the chunks of a response one by one or, without streaming, all as one; closing this closes them."""
-    async with aclosing(chunks) as items:
-        if stream:
-            async for item in items:
-                yield item
-        else:
-            yield _merged([item async for item in items])
-
-
-def _merged(chunks: Sequence[ChatChunk]) -> ChatChunk:
-    """Return the chunks of a response as one (tool calls stay deltas: their reader joins them by index)."""
-    calls = [call for chunk in chunks for call in chunk.tool_calls or []]
-    extra: dict[str, Any] = {}
-    for chunk in chunks:
-        extra |= chunk.extra or {}
-    return ChatChunk(
-        text="".join(chunk.text for chunk in chunks),
-        reasoning="".join(chunk.reasoning for chunk in chunks),
-        finish=next((chunk.finish for chunk in chunks if chunk.finish), None),
-        usage=next((chunk.usage for chunk in chunks if chunk.usage), None),
-        tool_calls=calls or None,
-        extra=extra or None,
-    )
 
 
 def text_or_json(text: str) -> Any:

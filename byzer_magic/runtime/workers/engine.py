@@ -18,6 +18,7 @@ from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster.logs import ProcessId, here
 from byzer_magic.runtime.cluster.node import attach_log, socket_folder
+from byzer_magic.runtime.gather import Gathering
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.transport.client import Link
@@ -90,7 +91,7 @@ class Engine:
             raise errors.WorkerLost(
                 _("{alias} is still loading.", alias=self._plan.spec.model), _("Try again in a moment.")
             )
-        async with aclosing(self._backend.ask(capability, request)) as items:  # type: ignore[type-var]  # a generator
+        async with aclosing(Gathering(request).items(self._backend.ask(capability, request))) as items:
             async for item in items:
                 yield item
 

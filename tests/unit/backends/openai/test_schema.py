@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-
 import pytest
 
 from byzer_magic.backends.http.errors import ErrorResponse
-from byzer_magic.backends.openai.schema import Body, as_asked, chunk_of, decode
+from byzer_magic.backends.openai.schema import Body, chunk_of, decode
 from byzer_magic.types import ChatChunk, Usage
 
 
@@ -41,32 +39,3 @@ def test_chunk_of_empty_body_is_none() -> None:
 def test_decode_raises_error_responses() -> None:
     with pytest.raises(ErrorResponse):
         decode(b'{"error": {"message": "no"}}')
-
-
-class Response:
-    """A response of two chunks, which notes that it was closed."""
-
-    def __init__(self) -> None:
-        self.closed = False
-
-    async def chunks(self) -> AsyncGenerator[ChatChunk, None]:
-        try:
-            yield ChatChunk("Hel")
-            yield ChatChunk("lo", finish="stop")
-        finally:
-            self.closed = True
-
-
-async def test_as_asked_streams_or_joins_the_chunks() -> None:
-    one_by_one = [chunk async for chunk in as_asked(Response().chunks(), stream=True)]
-    assert [chunk.text for chunk in one_by_one] == ["Hel", "lo"]
-    together = [chunk async for chunk in as_asked(Response().chunks(), stream=False)]
-    assert together == [ChatChunk("Hello", finish="stop")]
-
-
-async def test_as_asked_closes_what_it_reads() -> None:
-    response = Response()
-    chunks = as_asked(response.chunks(), stream=True)
-    assert (await anext(chunks)).text == "Hel"
-    await chunks.aclose()
-    assert response.closed
