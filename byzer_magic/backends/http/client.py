@@ -6,25 +6,33 @@ ours, and nothing is tried again: `retry` does that for all backends.
 
 from __future__ import annotations
 
-import json
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import msgspec
-
 from byzer_magic.backends.base import Setup
-from byzer_magic.backends.http import errors as http_errors
-from byzer_magic.backends.http.errors import Endpoint, ErrorResponse
+from byzer_magic.backends.http import errors as http_errors, json_reader, reasons, sse
+from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, Unreadable
+from byzer_magic.backends.http.json_reader import JsonReader
 from byzer_magic.backends.http.params import CONNECT_SECONDS, connections
+from byzer_magic.backends.http.redirects import MAX_REDIRECTS, MOVED, Redirected, followed
 from byzer_magic.backends.network import Network
 from byzer_magic.errors import ByzerError
+from byzer_magic.i18n import lazy_gettext as _
 
 if TYPE_CHECKING:
     import aiohttp
 
 T = TypeVar("T")
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""Longest body, and longest line of one, that is read; a batch of embeddings has some 20 MB."""
+MAX_ERROR_BYTES = 1024 * 1024
+"""How much is read of a body that is an error."""
+MAX_STRAY_BYTES = 16 * 1024
+"""How much of a body that is not JSON is searched for what it says."""
 
 ErrorReader = Callable[[Any, Endpoint, int | None, Mapping[str, str] | None], ByzerError]
 """From the body, the endpoint, the status and the headers (names in lower case) of an error response to our error."""
@@ -96,7 +104,7 @@ class Http:
             ProviderError: the provider refused or failed, or its response cannot be read.
         """
         async with self.request("POST", url, json=body, **options) as response:
-            return self.decode(await response.read(), kind)
+            return self.decode(await read(response), kind)
 
     async def json_lines(self, url: str, body: Any, kind: type[T], **options: Any) -> AsyncGenerator[T, None]:
         """Yield the lines of the response to a JSON body (https://jsonlines.org).
@@ -115,32 +123,74 @@ class Http:
                 yield self.decode(line, kind)
 
     async def lines(self, url: str, body: Any, **options: Any) -> AsyncGenerator[bytes, None]:
-        """Yield the lines of the response that are not empty, without their ends."""
-        rest = b""
+        """Yield the lines of the response that are not empty, without their ends.
+
+        Raises:
+            ProviderError: the provider refused or failed, or a line is too long.
+        """
+        pieces: list[bytes] = []
+        size = 0
         async with self.request("POST", url, json=body, **options) as response:
             async for block in response.content.iter_any():
-                *lines, rest = (rest + block).split(b"\n")
-                for line in lines:
-                    if line.strip():
-                        yield line
-        if rest.strip():
+                first, *lines = block.split(b"\n")
+                pieces.append(first)
+                size += len(first)
+                if size > MAX_BODY_BYTES:
+                    raise _too_long()
+                if lines:
+                    whole, pieces, size = b"".join(pieces), [lines.pop()], 0
+                    for line in (whole, *lines):
+                        if line.strip():
+                            yield line
+        if rest := b"".join(pieces).strip():
             yield rest
+
+    async def events(self, url: str, body: Any, **options: Any) -> AsyncGenerator[bytes, None]:
+        """Yield the events of the response, as `sse.events` does: server-sent ones, lines, or the one body.
+
+        Raises:
+            ProviderError: the provider refused or failed, or sent a text or a page instead.
+        """
+        async with (
+            self.request("POST", url, json=body, **options) as response,
+            aclosing(sse.events(response.content.iter_any())) as events,
+        ):
+            async for event in events:
+                yield event
 
     def decode(self, data: bytes, kind: type[T]) -> T:
         """Return JSON as a `kind`, a msgspec.Struct for example; fields that it does not have are ignored.
 
+        A field of another type is converted where its meaning is plain, and gets its default otherwise.
+
         Raises:
-            ProviderError: the JSON has an `error`; its class follows from the error's code and sentence.
+            ProviderError: the JSON is an error; its class follows from the error's code and sentence.
             ProviderUnavailable: it is not JSON, or not of that kind.
         """
+        reader = JsonReader(kind)
         try:
             if b'"error"' in data:  # a hint only, since the text of an answer may have it, too
-                found = msgspec.json.decode(data)
-                if isinstance(found, Mapping) and found.get("error") is not None:
-                    raise self.error(found["error"])
-            return msgspec.json.decode(data, type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as err:
-            raise http_errors.unreadable(self.endpoint, str(err)) from None
+                self._check(reader.loads(data))
+            return reader.decode(data)
+        except json_reader.REFUSED as err:
+            raise self._not_of_that_kind(data, err) from None
+
+    def _check(self, found: Any) -> None:
+        """Raise the error that a body has in its `error`."""
+        if isinstance(found, Mapping) and reasons.failed(found.get("error")):
+            raise self.error(found)
+
+    def _not_of_that_kind(self, data: bytes, err: Exception) -> ByzerError:
+        """Return the error for a body that cannot be read: what it says itself, if it says anything."""
+        try:
+            found = json_reader.loads(data)
+        except ValueError:
+            said = reasons.of(data[:MAX_STRAY_BYTES]).sentence if not data.lstrip().startswith((b"{", b"[")) else ""
+            return http_errors.unreadable(self.endpoint, said or str(err))
+        if reasons.is_failure(found):
+            return self.error(found)
+        said = reasons.of(found).sentence
+        return http_errors.no_answer(found, self.endpoint) if said else http_errors.unreadable(self.endpoint, str(err))
 
     def error(self, body: Any, status: int | None = None, headers: Mapping[str, str] | None = None) -> ByzerError:
         """Return our error for a provider's error body; without a `status`, its code decides."""
@@ -157,19 +207,58 @@ class Http:
         import aiohttp
 
         try:
-            async with self._session.request(method, url, proxy=self._network.proxy(url), **options) as response:
+            async with self._sent(method, url, options) as response:
                 if response.status == http_errors.PROXY_AUTHENTICATION:  # no provider's own
                     raise http_errors.from_response({}, self.endpoint, response.status)
                 if response.status >= 400:
                     headers = {name.lower(): value for name, value in response.headers.items()}
-                    raise self.error(_body(await response.read()), response.status, headers)
+                    raise self.error(_body(await read(response, MAX_ERROR_BYTES)), response.status, headers)
                 yield response
-        except (aiohttp.ClientError, OSError, ErrorResponse) as err:  # a TimeoutError is an OSError
+        except (aiohttp.ClientError, OSError, ErrorResponse, Redirected) as err:  # a TimeoutError is an OSError
             raise http_errors.from_exception(err, self.endpoint) from None  # the chain may quote the key
+
+    @asynccontextmanager
+    async def _sent(self, method: str, url: str, options: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request, and again where a redirect asks for that and may."""
+        for count in itertools.count():
+            sent = self._session.request(method, url, proxy=self._network.proxy(url), allow_redirects=False, **options)
+            async with sent as response:
+                if response.status not in MOVED:
+                    yield response
+                    return
+                if count == MAX_REDIRECTS:
+                    raise Redirected(response.status, url, url)
+                url = followed(response.status, url, response.headers.get("location"))
+
+
+async def read(response: aiohttp.ClientResponse, limit: int | None = None) -> bytes:
+    """Return a body.
+
+    Args:
+        response: the response.
+        limit: how many bytes of it are enough; by default, all are needed.
+
+    Raises:
+        Unreadable: it is longer than `MAX_BODY_BYTES`.
+    """
+    blocks: list[bytes] = []
+    size = 0
+    async for block in response.content.iter_any():
+        blocks.append(block)
+        size += len(block)
+        if limit is not None and size >= limit:
+            break
+        if size > MAX_BODY_BYTES:
+            raise _too_long()
+    return b"".join(blocks)[:limit]
+
+
+def _too_long() -> Unreadable:
+    return Unreadable(_("it is longer than {size} MiB", size=MAX_BODY_BYTES // 2**20))
 
 
 def _body(data: bytes) -> Any:
     try:
-        return json.loads(data)
+        return json_reader.loads(data)
     except ValueError:
         return data.decode(errors="replace")

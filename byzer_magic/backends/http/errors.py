@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from byzer_magic import errors
 from byzer_magic.backends.http import reasons, verdicts
 from byzer_magic.backends.http.endpoint import Endpoint as Endpoint
+from byzer_magic.backends.http.redirects import Redirected, not_followed
 from byzer_magic.backends.network import without_password
 from byzer_magic.i18n import Text, lazy_gettext as _
 
@@ -59,6 +60,8 @@ def from_exception(err: Exception, endpoint: Endpoint) -> errors.ByzerError:
         return unreadable(endpoint, err.error if isinstance(err.error, Text) else reasons.of(err.error).sentence)
     if isinstance(err, ErrorResponse):
         return from_response(err.error, endpoint)
+    if moved := next((cause for cause in _causes(err) if isinstance(cause, Redirected)), None):
+        return not_followed(moved, endpoint)
     if hasattr(err, "status_code") and hasattr(err, "response"):
         return _from_status_error(err, endpoint)
     if isinstance(err, OSError) or _is_transport(err):
@@ -67,8 +70,11 @@ def from_exception(err: Exception, endpoint: Endpoint) -> errors.ByzerError:
 
 
 def _from_status_error(err: Any, endpoint: Endpoint) -> errors.ByzerError:
-    body = err.body if err.body is not None else err.response.text
-    return from_response(body, endpoint, err.status_code, err.response.headers)
+    try:
+        body = err.response.content  # all of it: the SDK's `body` is only what is in `error`
+    except Exception:  # noqa: BLE001 - it has not been read: httpx and its successor have an exception each for that
+        body = err.body
+    return from_response(body or err.body, endpoint, err.status_code, err.response.headers)
 
 
 def from_response(
@@ -77,7 +83,7 @@ def from_response(
     """Return our error for a provider's error body.
 
     Args:
-        body: the JSON of the body, or its text.
+        body: the JSON of the body as plain data, or its text or bytes.
         endpoint: where the request went.
         status: the HTTP status; None in the middle of a stream, where the error's code decides.
         headers: the response's headers, by names in lower case.

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from byzer_magic.backends.base import Setup
+from byzer_magic.backends.http import redirects
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception
 from byzer_magic.backends.http.params import CONNECT_SECONDS, connections, reveal, secrets_of
 from byzer_magic.backends.network import base_url
@@ -81,6 +82,7 @@ def connect(setup: Setup, make: Make) -> Client:
             proxy=setup.network.proxy(base_url(params)),
             verify=setup.network.ssl_context(),
             trust_env=False,
+            event_hooks={"response": [redirects.check]},
         ),
     }
     sdk = make(openai, common)

@@ -12,7 +12,7 @@ import msgspec
 
 from byzer_magic.backends.anthropic import schema
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.http import answers, sse
+from byzer_magic.backends.http import answers, redirects, sse
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception, not_openai_schema
 from byzer_magic.backends.http.params import (
     CAPABILITIES,
@@ -207,6 +207,7 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
             proxy=setup.network.proxy(params["saas.base_url"]),
             verify=setup.network.ssl_context(),
             trust_env=False,
+            event_hooks={"response": [redirects.check]},
         ),
     )
     exceptions = (anthropic.AnthropicError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
