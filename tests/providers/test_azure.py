@@ -202,8 +202,8 @@ REFUSALS = [
     ("fault:502", errors.ProviderUnavailable, "(502): the gateway failed"),
     ("fault:529", errors.ProviderUnavailable, "(503): the service failed"),
     ("fault:refuse", errors.ProviderUnavailable, "connection closed before Azure Speech finished"),
-    ("fault:garbage", errors.ProviderUnavailable, "text/html, not audio"),
-    ("fault:html", errors.ProviderUnavailable, "text/html, not audio"),
+    ("fault:garbage", errors.ProviderUnavailable, "unreadable response from Azure Speech: Hello"),
+    ("fault:html", errors.ProviderUnavailable, "unreadable response from Azure Speech: Hello"),
     ("fault:empty", errors.ProviderUnavailable, "the response has no audio"),
     ("fault:leak", errors.AuthenticationFailed, "Access denied with key ***"),
 ]

@@ -385,9 +385,9 @@ async def test_error_details_have_status_code_and_request_id(backend: Any) -> No
     assert (await failure(backend, "fault:arrearage")).details["final"] is True, "waiting pays no bill"
 
 
-async def test_response_without_choices_is_unreadable(backend: Any) -> None:
+async def test_response_without_choices_is_an_error(backend: Any) -> None:
     await refuse_streams(backend)
-    assert "it has no content" in (await failure(backend, "fault:empty")).message
+    assert "the response has no content" in (await failure(backend, "fault:empty")).message
 
 
 async def test_wrong_key_is_in_no_text(server: Process) -> None:

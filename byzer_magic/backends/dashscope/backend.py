@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.dashscope import schema
-from byzer_magic.backends.http import errors as http_errors, params, sse
-from byzer_magic.backends.http.client import Http
+from byzer_magic.backends.http import answers, errors as http_errors, json_reader, params, reasons
+from byzer_magic.backends.http.client import Http, read
 from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.openai.schema import text_or_json
 from byzer_magic.capabilities import Capability, methods_of
@@ -185,24 +185,11 @@ class DashScope(Backend):
         if terms.stream:
             headers |= {"X-DashScope-SSE": "enable", "Accept": "text/event-stream"}
             body["parameters"]["incremental_output"] = True
-        finished = False
-        async with self._http.request("POST", self._base + path, json=body, headers=headers) as response:
-            if response.content_type != "text/event-stream":
-                yield self._complete(await response.read())
-                return
-            async for data in sse.events(response.content.iter_any()):
-                if data and (chunk := schema.chunk_of(self._read(data), self._model)):
-                    finished = finished or chunk.finish is not None
-                    yield chunk
-        if not finished:
-            raise http_errors.truncated(self._http.endpoint)
-
-    def _complete(self, data: bytes) -> ChatChunk:
-        body = self._read(data)
-        chunk = schema.chunk_of(body, self._model)
-        if chunk is None or not (body.output and body.output.choices):
-            raise http_errors.unreadable(self._http.endpoint, http_errors.NO_CONTENT)
-        return chunk
+        reader = schema.Reader(self._model, self._http.error)
+        events = self._http.events(self._base + path, body, headers=headers)
+        async with aclosing(answers.chunks(events, reader, self._http.endpoint)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     def _body(self, capability: str, options: Mapping[str, Any], **data: Any) -> dict[str, Any]:
         """Return a request: `data` as its `input`, options of the deployment and the request as its `parameters`."""
@@ -225,13 +212,13 @@ class DashScope(Backend):
 
     async def _post(self, path: str, body: Any) -> schema.Body:
         async with self._http.request("POST", self._base + path, json=body) as response:
-            return self._read(await response.read())
-
-    def _read(self, data: bytes) -> schema.Body:
-        body = self._http.decode(data, schema.Body)
-        if body.code:
-            raise self._http.error({"code": body.code, "message": body.message, "request_id": body.request_id})
-        return body
+            data = await read(response)
+        found = self._http.decode(data, schema.Body)
+        if reasons.is_failed_code(found.code):
+            raise self._http.error({"code": found.code, "message": found.message, "request_id": found.request_id})
+        if found.output is None:
+            raise http_errors.no_answer(json_reader.loads(data), self._http.endpoint)
+        return found
 
 
 def _is_multimodal(model: str) -> bool:

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from byzer_magic import errors, types
-from byzer_magic.backends.http import errors as http_errors, reasons
-from byzer_magic.backends.http.errors import Endpoint
+from byzer_magic.backends.http import errors as http_errors, json_reader, reasons
+from byzer_magic.backends.http.answers import AnswerReader
+from byzer_magic.backends.http.errors import Endpoint, Unreadable
+from byzer_magic.backends.http.finishes import finish_of
+from byzer_magic.backends.http.json_reader import REFUSED, JsonReader, text_in
 from byzer_magic.backends.http.media import data_url
+from byzer_magic.backends.http.sse import DONE
 from byzer_magic.types import ChatChunk, Media, Usage
 
 STATUSES = {
@@ -98,6 +102,9 @@ class Output(msgspec.Struct):
     search_info: dict[str, Any] | None = None
     embeddings: list[Embedding] | None = None
     results: list[Score] | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+    """Text and finish reason of models that ignore `result_format`."""
 
 
 class Counts(msgspec.Struct):
@@ -122,12 +129,56 @@ class Body(msgspec.Struct):
     message: str | None = None
 
 
+class Reader(AnswerReader):
+    """Reads the events of one response, or the response that is not streamed.
+
+    Args:
+        model: the model.
+        error: returns our error for an error body.
+    """
+
+    def __init__(self, model: str, error: Callable[[Any], errors.ByzerError]) -> None:
+        super().__init__()
+        self._json = JsonReader(Body)
+        self._model = model
+        self._error = error
+
+    def read(self, event: bytes) -> ChatChunk | None:
+        """Return what an event adds to the response, or None.
+
+        Raises:
+            ByzerError: the event is an error.
+            Unreadable: it is not JSON.
+        """
+        if event in (b"", DONE):
+            self.finished = self.finished or bool(event)
+            return None
+        try:
+            body = self._json.decode(event)
+        except REFUSED as err:
+            raise Unreadable(str(err)) from None
+        self.repaired = self._json.repaired
+        if reasons.is_failed_code(body.code):
+            raise self._error({"code": body.code, "message": body.message, "request_id": body.request_id})
+        if not (body.output and (body.output.choices or body.output.text)):
+            self._keep(json_reader.loads(event))
+        else:
+            self.begun = True
+        return chunk_of(body, self._model)
+
+    def _keep(self, data: Any) -> None:
+        """Keep an event without choices; raise it if it is an error."""
+        if reasons.is_failure(data):
+            raise self._error(data)
+        self.note(data)
+
+
 def chunk_of(body: Body, model: str) -> ChatChunk | None:
     """Return what a body adds to the response; None when that is nothing."""
-    choices = (body.output and body.output.choices) or []
+    choices = _choices(body.output or Output())
     first = next((choice for choice in choices if not choice.index), Choice())
     message = first.message or Message()
-    finish = _finish(first)
+    finish = finish_of(first.finish_reason)
     chunk = ChatChunk(
         _text(message.content),
         message.reasoning_content or "",
@@ -139,14 +190,14 @@ def chunk_of(body: Body, model: str) -> ChatChunk | None:
     return None if chunk == ChatChunk() else chunk
 
 
-def _finish(choice: Choice) -> str | None:
-    return None if choice.finish_reason in (None, "", "null") else choice.finish_reason
+def _choices(output: Output) -> Sequence[Choice]:
+    if output.choices or output.text is None:
+        return output.choices or []
+    return [Choice(message=Message(output.text), finish_reason=output.finish_reason)]
 
 
 def _text(content: str | list[dict[str, Any]] | None) -> str:
-    if isinstance(content, list):
-        return "".join(str(part.get("text") or "") for part in content)
-    return content or ""
+    return content if isinstance(content, str) else text_in(content)
 
 
 def _delta(call: dict[str, Any], index: int) -> dict[str, Any]:
@@ -167,7 +218,11 @@ def _extra(body: Body, choices: Sequence[Choice], known: dict[str, Any]) -> dict
 
 
 def _other(choice: Choice) -> dict[str, Any]:
-    return {"index": choice.index, "text": _text((choice.message or Message()).content), "finish": _finish(choice)}
+    return {
+        "index": choice.index,
+        "text": _text((choice.message or Message()).content),
+        "finish": finish_of(choice.finish_reason),
+    }
 
 
 # ---- conversations
@@ -227,6 +282,7 @@ def from_response(
 ) -> errors.ByzerError:
     """Return the error for an error body; in a stream, where the status was 200 already, its code decides."""
     body = _in_event(body)
+    body = body["error"] if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping) else body
     code, _kind, _reason = reasons.of(body)
     status = _status_of(code) if status is None or code == "Arrearage" else status
     known = dict(headers or {})

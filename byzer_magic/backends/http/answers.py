@@ -15,7 +15,7 @@ from typing import Any
 
 from byzer_magic.backends.http import reasons
 from byzer_magic.backends.http.endpoint import Endpoint
-from byzer_magic.backends.http.errors import NoAnswer, Unreadable, from_exception, truncated
+from byzer_magic.backends.http.errors import ErrorResponse, NoAnswer, from_exception, truncated
 from byzer_magic.backends.http.json_reader import REPAIRED
 from byzer_magic.backends.http.messages import with_request_id
 from byzer_magic.backends.http.sse import DRAIN_SECONDS
@@ -50,8 +50,9 @@ class AnswerReader(ABC):
         """Whether broken characters were replaced."""
         self.aside: Any = None
         """The last event that is no part of an answer; it may say why there is none."""
+        self.called = False
+        """Whether any tool has been called."""
         self._finish: str | None = None
-        self._calls = False
 
     @abstractmethod
     def read(self, event: Any) -> ChatChunk | None:
@@ -70,7 +71,7 @@ class AnswerReader(ABC):
         if not self.has_content and (chunk.text or chunk.reasoning or chunk.tool_calls):
             self.has_content = self.begun = True
         if chunk.tool_calls:
-            self._calls = True
+            self.called = True
         if chunk.finish:
             self._finish, self.finished, self.begun = chunk.finish, True, True
         return chunk
@@ -91,7 +92,7 @@ class AnswerReader(ABC):
             raise truncated(endpoint, reasons.of(self.aside).sentence)
         if not self.finished or not (self.has_content or self._finish):
             raise NoAnswer(self.aside)
-        finish = None if self._finish else "tool_calls" if self._calls else "stop"
+        finish = None if self._finish else "tool_calls" if self.called else "stop"
         extra = REPAIRED if self.repaired else None
         return ChatChunk(finish=finish, extra=extra) if finish or extra else None
 
@@ -116,16 +117,17 @@ async def chunks(
         StreamTruncated: the response has no end.
         ProviderError: the provider sent an error, or nothing that is an answer.
     """
+    caught: tuple[type[Exception], ...] = (*exceptions, ErrorResponse)
     try:
         async for event in _patient(events, reader):
             if chunk := reader.chunk(event):
                 yield with_request_id(chunk, request_id) if chunk.finish else chunk
-    except exceptions:
+    except caught as err:
         if not reader.finished:
-            raise
+            raise from_exception(err, endpoint) from None  # the chain may quote the key
     try:
         last = reader.end(endpoint)
-    except (NoAnswer, Unreadable) as err:
+    except NoAnswer as err:
         raise from_exception(err, endpoint) from None
     if last is not None:
         yield with_request_id(last, request_id) if last.finish else last

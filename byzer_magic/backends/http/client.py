@@ -31,8 +31,6 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 """Longest body, and longest line of one, that is read; a batch of embeddings has some 20 MB."""
 MAX_ERROR_BYTES = 1024 * 1024
 """How much is read of a body that is an error."""
-MAX_STRAY_BYTES = 16 * 1024
-"""How much of a body that is not JSON is searched for what it says."""
 
 ErrorReader = Callable[[Any, Endpoint, int | None, Mapping[str, str] | None], ByzerError]
 """From the body, the endpoint, the status and the headers (names in lower case) of an error response to our error."""
@@ -185,8 +183,7 @@ class Http:
         try:
             found = json_reader.loads(data)
         except ValueError:
-            said = reasons.of(data[:MAX_STRAY_BYTES]).sentence if not data.lstrip().startswith((b"{", b"[")) else ""
-            return http_errors.unreadable(self.endpoint, said or str(err))
+            return http_errors.not_json(data, self.endpoint, str(err))
         if reasons.is_failure(found):
             return self.error(found)
         said = reasons.of(found).sentence

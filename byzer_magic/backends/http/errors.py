@@ -21,6 +21,8 @@ from byzer_magic.backends.network import without_password
 from byzer_magic.i18n import Text, lazy_gettext as _
 
 PROXY_AUTHENTICATION = 407
+MAX_STRAY_BYTES = 16 * 1024
+"""How much of a body that is not as expected is searched for what it says."""
 REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid", "x-tt-logid", "x-requestid")
 """Headers in which providers identify a request."""
 
@@ -269,6 +271,22 @@ def no_answer(body: Any, endpoint: Endpoint) -> errors.ByzerError:
     if nothing:
         error = errors.StreamTruncated
     return error(message, hint, provider=endpoint.host, **details)
+
+
+def not_json(data: bytes, endpoint: Endpoint, reason: str) -> errors.ByzerError:
+    """Return the error for a body that should be JSON: with the title of a page, or the sentence that it is.
+
+    Args:
+        data: the body.
+        endpoint: where the request went.
+        reason: why it cannot be read, for a body that looks like JSON.
+    """
+    start = data[:MAX_STRAY_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start[:1] in (b"{", b"["):
+        return unreadable(endpoint, reason)
+    if start[:1] == b"<":
+        return unreadable(endpoint, reasons.of(start).sentence)
+    return no_answer(start, endpoint)
 
 
 def unreadable(endpoint: Endpoint, reason: str) -> errors.ProviderUnavailable:

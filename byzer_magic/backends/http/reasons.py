@@ -112,9 +112,19 @@ def is_failure(body: Any) -> bool:
     return bool(_status(fields)) or (_failed_code(fields) and bool(of(body).sentence))
 
 
+def is_failed_code(code: Any) -> bool:
+    """Return whether an error code says that something failed: many providers send one with answers, too.
+
+    Example:
+        >>> is_failed_code("InvalidApiKey"), is_failed_code("Success"), is_failed_code(0), is_failed_code(None)
+        (True, False, False, False)
+    """
+    return _word(code).lower() not in _SUCCESS
+
+
 def _failed_code(fields: Mapping[str, Any]) -> bool:
     known = _fields(fields)
-    return any(_word(known.get(name)).lower() not in _SUCCESS for name in _CODES)
+    return any(is_failed_code(known.get(name)) for name in _CODES)
 
 
 def failed(error: Any) -> bool:

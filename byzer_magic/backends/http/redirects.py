@@ -1,8 +1,8 @@
 """HTTP redirects: which are followed, and what to do about the others.
 
-Libraries follow all of them. But 301, 302 and 303 turn a POST into a GET without a body, which ends as a puzzling 404 or
-405 (https://www.rfc-editor.org/rfc/rfc9110#name-redirection-3xx), and what goes to another host takes keys and prompts
-along.
+Libraries follow all of them. But 301, 302 and 303 turn a POST into a GET without a body, which ends as a puzzling 404
+or 405 (https://www.rfc-editor.org/rfc/rfc9110#name-redirection-3xx), and what goes to another host takes keys and
+prompts along.
 """
 
 from __future__ import annotations

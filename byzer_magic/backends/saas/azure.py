@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from xml.sax.saxutils import escape, quoteattr
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.http import errors as http_errors, params
-from byzer_magic.backends.http.client import Http
+from byzer_magic.backends.http import errors as http_errors, params, reasons
+from byzer_magic.backends.http.client import MAX_ERROR_BYTES, Http, read
 from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.media import AUDIO_TYPES
 from byzer_magic.backends.http.speech import known_options, number, split, synthesized, without_lone_surrogates
@@ -192,9 +192,7 @@ class AzureSpeechBackend(Backend):
             async with self._http.request("POST", self._url, data=ssml.encode(), headers=headers) as response:
                 received = False
                 if response.content_type.startswith(("text/", "application/json")):
-                    raise http_errors.unreadable(
-                        self._http.endpoint, _("its type is {type}, not audio", type=response.content_type)
-                    )
+                    raise await self._not_audio(response)
                 async for block in response.content.iter_any():
                     received = received or bool(block)
                     yield block
@@ -209,6 +207,16 @@ class AzureSpeechBackend(Backend):
         async with aclosing(synthesized(parts, _mime(form), send, self._retries)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    async def _not_audio(self, response: Any) -> ByzerError:
+        """Return the error for a text that came instead of audio: what it says, if it says anything."""
+        body = await read(response, MAX_ERROR_BYTES)
+        reason = _("its type is {type}, not audio", type=response.content_type)
+        if not reasons.of(body).sentence:
+            return http_errors.unreadable(self._http.endpoint, reason)
+        if "json" in response.content_type:
+            return http_errors.no_answer(body, self._http.endpoint)
+        return http_errors.not_json(body, self._http.endpoint, reason)
 
 
 def _url(given: Mapping[str, Any]) -> str:

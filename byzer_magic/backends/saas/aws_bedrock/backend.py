@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import aclosing, closing, suppress
+from contextlib import AbstractContextManager, aclosing, closing, nullcontext, suppress
 from typing import Any, ClassVar, Self
 
 import msgspec
 
 from byzer_magic.backends.anthropic import schema as anthropic_schema
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.http.errors import Endpoint, not_openai_schema, truncated
+from byzer_magic.backends.http.answers import AnswerReader
+from byzer_magic.backends.http.errors import Endpoint, not_openai_schema
 from byzer_magic.backends.http.messages import with_request_id
 from byzer_magic.backends.http.params import (
     CAPABILITIES,
@@ -192,40 +193,60 @@ class BedrockBackend(Backend):
 
     def _converse(self, request: ChatRequest, terms: Terms) -> Chunks:
         given = {"modelId": self._model, **schema.arguments(request, self._defaults)}
+        reader = schema.Reader()
         if not terms.stream:
-            return self._one(lambda: self._client.converse(**given), schema.complete)
-        events = schema.Reader()
-        return self._events(lambda: self._client.converse_stream(**given), "stream", events, lambda event: event)
+            return self._chunks(
+                lambda: self._client.converse(**given), reader, lambda response: nullcontext([response])
+            )
+        return self._chunks(
+            lambda: self._client.converse_stream(**given), reader, lambda response: closing(response["stream"])
+        )
 
     def _invoke(self, request: ChatRequest, terms: Terms) -> Chunks:
         body = {"anthropic_version": self._version, **anthropic_schema.body(request, self._defaults)}
         schema.check_images(body)
         given = {"modelId": self._model, "contentType": "application/json", "body": json.dumps(body)}
+        reader = anthropic_schema.Reader()
         if not terms.stream:
-            return self._one(
+            return self._chunks(
                 lambda: self._client.invoke_model(**given),
-                lambda response: anthropic_schema.complete(json.loads(response["body"].read())),
+                reader,
+                lambda response: nullcontext([response["body"].read()]),
             )
-        return self._events(
+        return self._chunks(
             lambda: self._client.invoke_model_with_response_stream(**given),
-            "body",
-            anthropic_schema.Reader(),
-            lambda event: json.loads(event["chunk"]["bytes"]),
+            reader,
+            lambda response: closing(response["body"]),
+            lambda event: event["chunk"]["bytes"],
         )
 
-    @staticmethod
-    def _one(call: Callable[[], Any], read: Callable[[Any], ChatChunk]) -> Chunks:
-        response = call()
-        yield with_request_id(read(response), schema.request_id(response))
+    def _chunks(
+        self,
+        call: Callable[[], Any],
+        reader: AnswerReader,
+        events_of: Callable[[Any], AbstractContextManager[Iterable[Any]]],
+        read: Callable[[Any], Any] = lambda event: event,
+    ) -> Chunks:
+        """Yield the chunks of a response; what happens after its end is no error.
 
-    def _events(self, call: Callable[[], Any], name: str, reader: Any, read: Callable[[Any], Any]) -> Chunks:
+        Args:
+            call: sends the request.
+            reader: reads an event.
+            events_of: returns the events of the response, or the response as the only one.
+            read: returns what `reader` reads of an event.
+        """
         response = call()
-        with closing(response[name]) as events:
-            for event in events:
-                if chunk := reader.chunk(read(event)):
-                    yield with_request_id(chunk, schema.request_id(response)) if chunk.finish else chunk
-        if not reader.finished:
-            raise truncated(self._endpoint)
+        request_id = schema.request_id(response)
+        with events_of(response) as events:
+            try:
+                for event in events:
+                    if chunk := reader.chunk(read(event)):
+                        yield with_request_id(chunk, request_id) if chunk.finish else chunk
+            except Exception:
+                if not reader.finished:
+                    raise
+        if last := reader.end(self._endpoint):
+            yield with_request_id(last, request_id) if last.finish else last
 
     async def _in_thread(self, chunks: Chunks) -> AsyncGenerator[ChatChunk, None]:
         """Yield what `chunks` yields in a thread; closing aborts its connection, so that the thread ends, too."""

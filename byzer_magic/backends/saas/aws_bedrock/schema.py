@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from byzer_magic import errors
+from byzer_magic.backends.http.answers import AnswerReader
 from byzer_magic.backends.http.errors import Endpoint, unreachable, untrusted
+from byzer_magic.backends.http.finishes import finish_of
+from byzer_magic.backends.http.json_reader import count_in, text_in
 from byzer_magic.backends.http.media import extension
 from byzer_magic.backends.http.messages import media_of, text_of, tool_call
 from byzer_magic.errors import BadRequest
@@ -167,62 +170,72 @@ def _image(media: Media) -> dict[str, Any]:
     return {"image": {"format": "jpeg" if kind == "jpg" else kind, "source": {"bytes": media.data}}}
 
 
-class Reader:
-    """Reads the events of one stream."""
+class Reader(AnswerReader):
+    """Reads the events of one stream, or a complete response."""
 
     def __init__(self) -> None:
-        self.finished = False
-        """Whether Bedrock has marked the response as complete."""
-        self._tools: dict[int, int] = {}
+        super().__init__()
+        self._tools: dict[Any, int] = {}
 
-    def chunk(self, event: Mapping[str, Any]) -> ChatChunk | None:
+    def read(self, event: Mapping[str, Any]) -> ChatChunk | None:
         """Return what an event adds to the response, or None."""
-        (kind, data), *_rest = event.items()
-        if kind == "contentBlockStart" and "toolUse" in data.get("start", {}):
-            use = data["start"]["toolUse"]
-            self._tools[data["contentBlockIndex"]] = index = len(self._tools)
-            return ChatChunk(tool_calls=[tool_call(index, use["name"], use["toolUseId"])])
+        if "output" in event:
+            found = complete(event)
+            self.finished = bool(found.text or found.reasoning or found.tool_calls)
+            return found
+        kind, data = next(((kind, _object(data)) for kind, data in event.items()), ("", {}))
+        self.begun = self.begun or kind in ("messageStart", "contentBlockStart", "contentBlockDelta")
+        if kind == "contentBlockStart" and (use := _object(data.get("start")).get("toolUse")):
+            self._tools[data.get("contentBlockIndex")] = index = len(self._tools)
+            return ChatChunk(tool_calls=[_call(index, _object(use))])
         if kind == "contentBlockDelta":
-            return self._delta(data["contentBlockIndex"], data["delta"])
+            return self._delta(data.get("contentBlockIndex"), _object(data.get("delta")))
         if kind == "messageStop":
             self.finished = True
-            return ChatChunk(finish=FINISHES.get(data["stopReason"], data["stopReason"]))
+            return ChatChunk(finish=finish_of(data.get("stopReason"), FINISHES))
         if kind == "metadata" and data.get("usage"):
-            return ChatChunk(usage=_usage(data["usage"]))
+            return ChatChunk(usage=_usage(_object(data["usage"])))
         return None
 
-    def _delta(self, index: int, delta: Mapping[str, Any]) -> ChatChunk | None:
+    def _delta(self, index: Any, delta: Mapping[str, Any]) -> ChatChunk | None:
         if "text" in delta:
-            return ChatChunk(delta["text"])
+            return ChatChunk(text_in(delta["text"]))
         if "reasoningContent" in delta:
-            thought = delta["reasoningContent"].get("text")  # or a signature, or redacted content
+            thought = text_in(_object(delta["reasoningContent"]).get("text"))  # or a signature, or redacted content
             return ChatChunk(reasoning=thought) if thought else None
-        if "toolUse" in delta:
-            return ChatChunk(
-                tool_calls=[{"index": self._tools[index], "function": {"arguments": delta["toolUse"]["input"]}}]
-            )
+        if "toolUse" in delta and index in self._tools:
+            given = _object(delta["toolUse"]).get("input") or ""
+            return ChatChunk(tool_calls=[{"index": self._tools[index], "function": {"arguments": given}}])
         return None
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _call(index: int, use: Mapping[str, Any], arguments: Any = None) -> dict[str, Any]:
+    return tool_call(index, text_in(use.get("name")), text_in(use.get("toolUseId")), arguments)
 
 
 def complete(response: Mapping[str, Any]) -> ChatChunk:
     """Return a complete response as one chunk."""
-    blocks = response["output"]["message"]["content"]
-    uses = [block["toolUse"] for block in blocks if "toolUse" in block]
-    calls = [tool_call(index, use["name"], use["toolUseId"], use["input"]) for index, use in enumerate(uses)]
-    thoughts = [block["reasoningContent"].get("reasoningText", {}) for block in blocks if "reasoningContent" in block]
-    reason = response["stopReason"]
+    content = _object(_object(response.get("output")).get("message")).get("content")
+    blocks = [_object(block) for block in content] if isinstance(content, list) else []
+    uses = [_object(block["toolUse"]) for block in blocks if "toolUse" in block]
+    calls = [_call(index, use, use.get("input") or {}) for index, use in enumerate(uses)]
+    thoughts = [_object(_object(block.get("reasoningContent")).get("reasoningText")) for block in blocks]
     return ChatChunk(
-        "".join(block.get("text", "") for block in blocks),
-        "".join(thought.get("text", "") for thought in thoughts),
-        FINISHES.get(reason, reason),
-        _usage(response["usage"]),
+        "".join(text_in(block.get("text")) for block in blocks),
+        "".join(text_in(thought.get("text")) for thought in thoughts),
+        finish_of(response.get("stopReason"), FINISHES),
+        _usage(_object(response.get("usage"))),
         calls or None,
     )
 
 
 def _usage(counts: Mapping[str, Any]) -> Usage:
     names = ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
-    return Usage(sum(counts.get(name) or 0 for name in names), counts.get("outputTokens") or 0)
+    return Usage(sum(count_in(counts.get(name)) for name in names), count_in(counts.get("outputTokens")))
 
 
 def request_id(response: Mapping[str, Any]) -> str | None:

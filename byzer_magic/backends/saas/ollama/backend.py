@@ -7,13 +7,12 @@ inside a stream: https://docs.ollama.com/api/errors. Ollama silently truncates a
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Report, Setup
-from byzer_magic.backends.http import errors as http_errors, params
+from byzer_magic.backends.http import answers, errors as http_errors, params
 from byzer_magic.backends.http.batches import in_order
 from byzer_magic.backends.http.client import Http
 from byzer_magic.backends.http.media import to_float32
@@ -112,17 +111,11 @@ class OllamaBackend(Backend):
     async def _response(self, request: ChatRequest, terms: Terms) -> AsyncGenerator[ChatChunk, None]:
         headers = request.options.get("extra_headers") or {}
         body = self._body(request.options, messages=schema.messages(request.messages), stream=terms.stream)
-        numbers = itertools.count()
-        done = called = False
-        url = f"{self._base}/api/chat"
-        async with aclosing(self._http.json_lines(url, body, schema.Response, headers=headers)) as lines:
-            async for line in lines:
-                chunk = schema.chunk(line, numbers, called=called)
-                done, called = line.done, called or bool(chunk.tool_calls)
-                if chunk != ChatChunk():
-                    yield chunk
-        if not done:
-            raise http_errors.truncated(self._http.endpoint)
+        events = self._http.events(f"{self._base}/api/chat", body, headers=headers)
+        reader = schema.Reader(self._http.error)
+        async with aclosing(answers.chunks(events, reader, self._http.endpoint)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:
         """Yield the embeddings of all texts, in order, as each batch of `EMBED_BATCH` is done.

@@ -6,17 +6,24 @@ Ollama does for its own OpenAI-compatible API (https://github.com/ollama/ollama/
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from byzer_magic.backends.http import json_reader, reasons
+from byzer_magic.backends.http.answers import AnswerReader
+from byzer_magic.backends.http.errors import Unreadable
+from byzer_magic.backends.http.finishes import finish_of
+from byzer_magic.backends.http.json_reader import REFUSED, JsonReader
 from byzer_magic.backends.http.media import to_base64
 from byzer_magic.backends.http.params import CHAT_OPTIONS, given as params_given
+from byzer_magic.backends.http.sse import DONE
 from byzer_magic.backends.openai.schema import text_or_json
-from byzer_magic.errors import BadRequest
+from byzer_magic.errors import BadRequest, ByzerError
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import ChatChunk, Media, Message, Usage
 
@@ -54,10 +61,10 @@ EFFORTS: dict[str, Any] = {"none": False, "minimal": "low", "low": "low", "mediu
 
 
 class Function(msgspec.Struct):
-    """The function of a tool call; its arguments are an object, not text as in OpenAI's schema."""
+    """The function of a tool call; its arguments are an object, or text as in OpenAI's schema."""
 
     name: str
-    arguments: dict[str, Any] | None = None
+    arguments: Any = None
 
 
 class Call(msgspec.Struct):
@@ -207,6 +214,52 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": call.get("id", ""), "function": {"name": function["name"], "arguments": arguments}}
 
 
+class Reader(AnswerReader):
+    """Reads the lines of one response, or the response that is not streamed.
+
+    Args:
+        error: returns our error for an error body.
+    """
+
+    def __init__(self, error: Callable[[Any], ByzerError]) -> None:
+        super().__init__()
+        self._json = JsonReader(Response)
+        self._error = error
+        self._numbers = itertools.count()
+
+    def read(self, event: bytes) -> ChatChunk | None:
+        """Return what a line adds to the response, or None.
+
+        Raises:
+            ByzerError: the line is an error.
+            Unreadable: it is not JSON.
+        """
+        if event in (b"", DONE):
+            self.finished = self.finished or bool(event)
+            return None
+        try:
+            response = self._json.decode(event)
+        except REFUSED as err:
+            raise Unreadable(str(err)) from None
+        self.repaired = self._json.repaired
+        if b'"error"' in event or response.message is None:
+            self._check(json_reader.loads(event), has_message=response.message is not None)
+        if response.message is not None:
+            self.begun = True
+        found = chunk(response, self._numbers, called=self.called)
+        self.over = response.done
+        return None if found == ChatChunk() else found
+
+    def _check(self, data: Any, *, has_message: bool) -> None:
+        """Keep a line without a message; raise it if it is an error."""
+        if (isinstance(data, dict) and reasons.failed(data.get("error"))) or (
+            not has_message and reasons.is_failure(data)
+        ):
+            raise self._error(data)
+        if not has_message:
+            self.note(data)
+
+
 def chunk(response: Response, numbers: Iterator[int], *, called: bool) -> ChatChunk:
     """Return what a line adds to the response.
 
@@ -220,7 +273,8 @@ def chunk(response: Response, numbers: Iterator[int], *, called: bool) -> ChatCh
     extra: dict[str, Any] = {"logprobs": {"content": response.logprobs}} if response.logprobs else {}
     finish, usage = None, None
     if response.done:
-        finish = "length" if response.done_reason == "length" else "tool_calls" if called or calls else "stop"
+        finish = finish_of(response.done_reason)
+        finish = "length" if finish == "length" else "tool_calls" if called or calls else "stop"
         usage = Usage(response.prompt_eval_count, response.eval_count)
         extra["model"] = response.model
     return ChatChunk(delta.content or "", delta.thinking or "", finish, usage, calls or None, extra or None)
@@ -228,6 +282,7 @@ def chunk(response: Response, numbers: Iterator[int], *, called: bool) -> ChatCh
 
 def _delta(call: Call, index: int) -> dict[str, Any]:
     """Return a call, which always comes complete, as one of OpenAI's deltas."""
-    arguments = json.dumps(call.function.arguments or {}, ensure_ascii=False)
+    arguments = call.function.arguments or {}
+    arguments = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
     function = {"name": call.function.name, "arguments": arguments}
     return {"index": index, "id": call.id or f"call_{index}", "type": "function", "function": function}

@@ -8,14 +8,13 @@ https://www.volcengine.com/docs/6561/2534853.
 from __future__ import annotations
 
 import base64
-import json
 import math
 import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from byzer_magic.backends.http import errors as http_errors, reasons
+from byzer_magic.backends.http import errors as http_errors, json_reader, reasons
 from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.speech import number
 from byzer_magic.errors import BadRequest, ByzerError
@@ -199,11 +198,13 @@ def read(data: bytes, endpoint: Endpoint, headers: Mapping[str, str]) -> tuple[i
         (3000, b'abc')
     """
     try:
-        body = json.loads(data)
+        body = json_reader.loads(data)
+        if isinstance(body, Mapping) and "code" not in _inner(body):
+            raise http_errors.no_answer(body, endpoint)
         code = int(_inner(body)["code"])
         audio = base64.b64decode(body.get("data") or "", validate=True)
     except (ValueError, TypeError, KeyError, AttributeError) as err:
-        raise http_errors.unreadable(endpoint, f"{type(err).__name__}: {err}") from None
+        raise http_errors.not_json(data, endpoint, f"{type(err).__name__}: {err}") from None
     if code not in SUCCESS:
         raise from_response(body, endpoint, 200, headers)
     return code, audio
