@@ -18,6 +18,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.commands import parser
 from byzer_magic.commands.registry import command_of
 from byzer_magic.commands.spec import StatSpec
+from byzer_magic.commands.tokens import from_shell
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.i18n import gettext, lazy_gettext as _, set_language
 from byzer_magic.results import Result
@@ -55,7 +56,7 @@ def _do(words: list[str], output: Terminal) -> int:
     settings = config.load(spare=0)
     set_language(settings.lang)
     try:
-        item = parser.parse(words)
+        item = parser.parse(from_shell(words))
     except parser.HelpRequested as wanted:
         output.text(str(wanted))
         return 0

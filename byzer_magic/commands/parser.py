@@ -7,19 +7,19 @@ may begin with dashes, notebooks paste half-broken lines, and every error is one
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from byzer_magic import text_files
-from byzer_magic.commands import yaml_file
+from byzer_magic.commands import typography, yaml_file
 from byzer_magic.commands.completion import complete
 from byzer_magic.commands.help import HelpRequested, help_text
 from byzer_magic.commands.options import Option, Spec, convert, options_of, visible
 from byzer_magic.commands.spec import COMMANDS, EASY_COMMANDS, ChatSpec, name_of
 from byzer_magic.commands.tokens import FLAG, ChatLine, Words, bare, quote, split, split_block
 from byzer_magic.errors import CommandError, suggest
-from byzer_magic.i18n import lazy_gettext as _, listed
+from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.log import redact
 
 __all__ = [
@@ -65,7 +65,7 @@ def parse(words: Sequence[str], read_file: Callable[[str], str] = read_text) -> 
     given = _given(cls, Words(rest))
     for opt in options_of(cls):
         if isinstance(given.get(opt.name), str):
-            check_placeholder(f"--{opt.name}", given[opt.name])
+            _check_text(opt.name, f"--{opt.name}", given[opt.name])
         if opt.complete == "alias" and not str(given.get(opt.name, ".")).strip():
             raise CommandError(_("--{name} is empty.", name=opt.name), _("See: list"))
     return build(cls, _with_file(cls, given, read_file))
@@ -85,7 +85,9 @@ def parse_chat(text: str) -> ChatSpec:
         'Why "here"?'
     """
     given = _given(ChatSpec, ChatLine(text))
-    check_placeholder("--model", given.get("model", ""))
+    for name, value in given.items():
+        if isinstance(value, str) and name != "query":
+            _check_text(name, f"--{name}", value)
     if not given.get("query"):  # a line that ends where its prompt would begin has none
         given.pop("query", None)
     return build(ChatSpec, given)
@@ -104,8 +106,10 @@ def _command(words: list[str]) -> tuple[type[Spec], list[str]]:
 def _lookup(word: str, commands: Mapping[str, type[Spec]], before: str, known: Iterable[str]) -> type[Spec]:
     if word in commands:
         return commands[word]
+    if typography.looks_like_flag(word):
+        raise typography.wrong_dash(word, ["help"])
     hint = suggest(word, known, _("Commands: {names}.", names=listed(known)))
-    raise CommandError(_("Unknown command {name}.", name=repr(before + word)), hint)
+    raise CommandError(_("Unknown command {name}.", name=repr(before + word)), join(typography.explain(word), hint))
 
 
 def _given(cls: type[Spec], words: Words) -> dict[str, Any]:
@@ -121,6 +125,8 @@ def _given(cls: type[Spec], words: Words) -> dict[str, Any]:
             words.take()
         elif FLAG.fullmatch(word) and not positional_only:
             _take_flag(cls, options, given, words)
+        elif not positional_only and typography.is_flag(word, {*options, "help"}):
+            raise typography.wrong_dash(word, {*options, "help"})
         else:
             _take_positional(cls, given, words)
     return given
@@ -139,12 +145,12 @@ def _take_flag(cls: type[Spec], options: Mapping[str, Option], given: dict[str, 
         given[opt.name] = True
     elif opt.kind == "params":
         first = [value] if equals else []
-        taken = _until_flag(words, pairs_only=cls is ChatSpec)  # a prompt may follow
+        taken = _until_flag(words, options, pairs_only=cls is ChatSpec)  # a prompt may follow
         given.setdefault(opt.name, {}).update(_pairs(opt.name, [*first, *taken]))
     elif opt.kind == "texts":
-        given[opt.name] = (*given.get(opt.name, ()), value if equals else _value_of(opt, words))
+        given[opt.name] = (*given.get(opt.name, ()), value if equals else _value_of(opt, words, options))
     else:
-        given[opt.name] = value if equals else _value_of(opt, words)
+        given[opt.name] = value if equals else _value_of(opt, words, options)
 
 
 def _near_flag(cls: type[Spec], typed: str) -> str:
@@ -155,8 +161,10 @@ def _near_flag(cls: type[Spec], typed: str) -> str:
     return suggest(f"--{typed.replace('-', '_')}", known, otherwise)
 
 
-def _value_of(opt: Option, words: Words) -> str:
+def _value_of(opt: Option, words: Words, options: Collection[str]) -> str:
     word = words.peek()
+    if word is not None and typography.is_flag(word, options):
+        raise typography.wrong_dash(word, options)
     if word is None or FLAG.fullmatch(word):
         hint = (
             _("Write --{name}={value} if that is its value.", name=opt.name, value=word)
@@ -167,8 +175,10 @@ def _value_of(opt: Option, words: Words) -> str:
     return words.take()
 
 
-def _until_flag(words: Words, *, pairs_only: bool) -> Iterable[str]:
+def _until_flag(words: Words, options: Collection[str], *, pairs_only: bool) -> Iterable[str]:
     while (word := words.peek()) is not None and word != "--" and not FLAG.fullmatch(word):
+        if typography.is_flag(word, options):
+            return
         if pairs_only and "=" not in word:
             return
         yield words.take()
@@ -180,18 +190,25 @@ def _pairs(option: str, words: Iterable[str]) -> dict[str, str]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
+            if typography.looks_like_flag(word):
+                raise typography.wrong_dash(word, ())
             message = _("--{name}: {word!r} is not key=value.", name=option, word=redact(word))
-            raise CommandError(message, _pair_hint(word))
+            raise CommandError(message, join(typography.explain(word), _pair_hint(word)))
         check_placeholder(name, value)
+        if option == "infer_params":
+            typography.check_quotes(name, value)
         found[name] = value
     return found
 
 
+_LOST_BREAK = _(
+    "A line break may have been lost: end each line with \\ and nothing after it, and begin options with --."
+)
+
+
 def _pair_hint(word: str) -> str:
-    if word.strip().startswith(("\\", "-", "\N{EN DASH}", "\N{EM DASH}")) or word.endswith("\\"):
-        return _(
-            "A line break may have been lost: end each line with \\ and nothing after it, and begin options with --."
-        )
+    if not word.strip(" \t\r\n\\-^`") or word.endswith("\\") or word.startswith(("\\", "-")):
+        return _LOST_BREAK
     return _("Write name=value without spaces around =, and put a value with spaces in quotes.")
 
 
@@ -199,11 +216,32 @@ def _take_positional(cls: type[Spec], given: dict[str, Any], words: Words) -> No
     positional = [opt.name for opt in options_of(cls) if opt.positional]
     free = [name for name in positional if name not in given]
     if not free:
-        hint = _("Put a value with spaces in quotes.") if given else _("Example: {example}", example=cls.examples[0])
-        word = redact(str(words.peek()))
-        raise CommandError(_("{command} does not take {word!r}.", command=name_of(cls), word=word), hint)
+        raise _surplus(cls, given, words)
     takes_rest = len(positional) > 1 and free[0] == positional[-1]
     given[free[0]] = words.rest() if takes_rest else words.take()
+
+
+def _surplus(cls: type[Spec], given: dict[str, Any], words: Words) -> CommandError:
+    """Return the error for a word that a command does not take."""
+    word = str(words.peek())
+    if typography.looks_like_flag(word):
+        return typography.wrong_dash(word, [opt.name for opt in options_of(cls)])
+    odd = typography.explain(word) or typography.explain(" ".join([*map(str, given.values()), words.rest()]))
+    hint = _("Put a value with spaces in quotes.") if given else _("Example: {example}", example=cls.examples[0])
+    hint = hint if word.strip(" \t\r\n\\") else _LOST_BREAK
+    return CommandError(
+        _("{command} does not take {word!r}.", command=name_of(cls), word=redact(word)), join(odd, "" if odd else hint)
+    )
+
+
+_PROSE = ("query", "system")
+"""Options whose text is in the user's own words, with any quotation marks."""
+
+
+def _check_text(name: str, label: str, value: str) -> None:
+    check_placeholder(label, value)
+    if name not in _PROSE:
+        typography.check_quotes(label, value)
 
 
 def check_placeholder(name: str, value: str) -> None:
@@ -232,7 +270,7 @@ def _with_file(cls: type[Spec], given: dict[str, Any], read_file: Callable[[str]
     found = yaml_file.read(cls, read_file(path), path)
     for name, value in found.items():
         for key, text in _texts_in(name, value):
-            check_placeholder(f"{key} in {path}", text)
+            _check_text(key, f"{key} in {path}", text)
     if "infer_params" in found:
         found["infer_params"] |= given.pop("infer_params", {})
     typed = {
@@ -312,24 +350,30 @@ def _flag_words(opt: Option, value: Any) -> list[str]:
         return [word for text in value for word in _flag_words(replace(opt, kind="text"), text)]
     if opt.kind != "params":
         text = str(value)
-        return [quote(f"{flag}={text}")] if text == "--" or FLAG.fullmatch(text) else [flag, quote(text)]
+        return [quote(f"{flag}={text}")] if text == "--" or _is_like_flag(text) else [flag, quote(text)]
     pairs = [f"{name}={text}" for name, text in value.items()]
-    plain = [quote(pair) for pair in pairs if not FLAG.fullmatch(pair)]
-    return [*([flag, *plain] if plain else []), *(quote(f"{flag}={pair}") for pair in pairs if FLAG.fullmatch(pair))]
+    plain = [quote(pair) for pair in pairs if not _is_like_flag(pair)]
+    return [*([flag, *plain] if plain else []), *(quote(f"{flag}={pair}") for pair in pairs if _is_like_flag(pair))]
+
+
+def _is_like_flag(word: str) -> bool:
+    """Return whether the parser would take a word for a flag, or for one with a wrong dash."""
+    return bool(FLAG.fullmatch(word)) or typography.looks_like_flag(word)
 
 
 def _arranged(command: list[str], flags: list[str], names: list[str]) -> list[str]:
     """Return the words in the usual order: names before flags, a prompt last."""
-    if any(FLAG.fullmatch(name) or name in ("--", "-h") for name in names):
+    if any(_is_like_flag(name) or name in ("--", "-h") for name in names):
         return [*command, *flags, "--", *map(quote, names)]
     return [*command, *map(quote, names[:1]), *flags, *map(quote, names[1:])]
 
 
 def _chat_line(spec: ChatSpec, flags: list[str]) -> str:
     words = ["%chat", quote(spec.model), *flags]
-    if FLAG.fullmatch(spec.model) or spec.model in ("--", "-h"):
+    if _is_like_flag(spec.model) or spec.model in ("--", "-h"):
         words = ["%chat", *flags, quote(f"--model={spec.model}")]
     if spec.query is None:
         return " ".join(words)
-    as_is = spec.query[:1].strip() and spec.query[0] not in "-'\"\\" and not spec.params
+    first = "".join(spec.query.split(maxsplit=1)[:1])
+    as_is = spec.query[:1].strip() and spec.query[0] not in "-'\"\\" and not (spec.params or _is_like_flag(first))
     return " ".join([*words, spec.query if as_is else f"-- {spec.query}"])

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from byzer_magic.commands.options import HIDDEN, is_secret_name
 from byzer_magic.commands.spec import COMMANDS
+from byzer_magic.commands.typography import INVISIBLE, SPACES
 from byzer_magic.errors import CommandError, suggest
 from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.log import redact
@@ -20,12 +21,13 @@ FLAG = re.compile(r"--[A-Za-z][\w-]*(?:=.*)?", re.DOTALL)
 """A word that is a flag wherever it is; a value of that form is written `--flag=--value`."""
 
 _PARTS = re.compile(
-    r"""
+    rf"""
       (?P<single> '[^']*' )
     | (?P<double> "(?:\\.|[^"\\])*" )
-    | (?P<joint>  \\[^\S\n]*\n | \\\s*\Z | \\[ \t]+(?=--[A-Za-z]) | [\u00a0\u3000] )
+    | (?P<joint>  \\[^\S\n]*\n | \\\s*\Z | \\[ \t]+(?=--[A-Za-z]) | (?<=\s)[\^`][^\S\n]*\n | [{SPACES}] )
+    | (?P<nothing> [{INVISIBLE}] )
     | (?P<escape> \\. )
-    | (?P<reference> \$\{[^}\n]*\} )
+    | (?P<reference> \$\{{[^}}\n]*\}} )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -37,7 +39,12 @@ _PLAIN = re.compile(r"(?:[\w@%+=:,./-]|\$\{\w+\}|\*\*\*)+", re.ASCII)
 _RAW_WORD = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|\$\{[^}\n]*\}|[^\s'"\\])+(?!\S)""", re.DOTALL)
 """One word with its quotes."""
 
-_PREFIX = re.compile(r"[!%$\s]*(?:(?:byzerllm|byzer|(easy)-byzerllm)(?:\s+|$))?")
+_WINDOWS_JOINT = re.compile(r"\s[\^`]\s*\Z")
+"""What continues a line in cmd and in PowerShell."""
+
+_PREFIX = re.compile(
+    r"(?:PS )?(?:[A-Za-z]:\\[^>\n]*>)?[!%$>\u276f\u279c\s]*(?:(?:byzerllm|byzer|(easy)-byzerllm)(?:\s+|$))?"
+)
 """What may precede a command in a shell, a notebook or a guide."""
 
 
@@ -63,6 +70,8 @@ def split(text: str) -> list[str]:
 def _plain(match: re.Match[str]) -> str:
     if match["joint"]:
         return " "
+    if match["nothing"]:
+        return ""
     if match["reference"]:
         return shlex.quote(match[0])
     return re.sub(r"\\\r?\n", "", match[0]) if match["double"] else match[0]
@@ -78,6 +87,26 @@ def quote(word: str) -> str:
     return word if _PLAIN.fullmatch(word) else shlex.quote(word)
 
 
+_GLUE = rf"[{SPACES} ]*[{SPACES}][{SPACES} ]*"
+_GLUED = re.compile(rf"{_GLUE}(?=--[A-Za-z])")
+_GLUED_VALUE = re.compile(rf"(--[A-Za-z][\w-]*){_GLUE}", re.ASCII)
+
+
+def from_shell(words: list[str]) -> list[str]:
+    r"""Return the words of a shell, which does not separate them at the spaces of a web page.
+
+    Example:
+        >>> from_shell(["stat\u00a0--model\u00a0gpt4o"])
+        ['stat', '--model', 'gpt4o']
+    """
+    found: list[str] = []
+    for word in words:
+        for part in _GLUED.split(word):
+            glued = _GLUED_VALUE.match(part)
+            found += [glued[1], part[glued.end() :]] if glued else [part]
+    return [part for part in found if part] if found != words else words
+
+
 def bare(words: list[str]) -> list[str]:
     """Return words without a leading `byzerllm` or `!`, and with `easy` for `easy-byzerllm`.
 
@@ -87,7 +116,7 @@ def bare(words: list[str]) -> list[str]:
     """
     if not words:
         return []
-    first = words[0].lstrip("!%$")
+    first = words[0].lstrip("!%$>\u276f\u279c")
     if first in ("", "byzerllm", "byzer"):
         return bare(words[1:])
     return ["easy" if first == "easy-byzerllm" else first, *words[1:]]
@@ -150,6 +179,8 @@ def _joint(line: str) -> str:
     rest = _PARTS.sub(lambda match: match[0] if match["joint"] else "", line)
     if re.search(r"['\"]", rest) and (_is_command(normal := _normal(line)) or FLAG.match(normal)):
         return "\n"
+    if _WINDOWS_JOINT.search(rest) and (_is_command(normal := _normal(line)) or FLAG.match(normal)):
+        return " "
     return " " if rest.rstrip().endswith("\\") else ""
 
 

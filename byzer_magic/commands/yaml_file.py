@@ -13,11 +13,15 @@ from typing import Any
 
 from byzer_magic.commands.options import Option, Spec, options_of
 from byzer_magic.commands.tokens import split
+from byzer_magic.commands.typography import explain
 from byzer_magic.errors import CommandError, suggest
-from byzer_magic.i18n import lazy_gettext as _, listed
+from byzer_magic.i18n import join, lazy_gettext as _, listed
 
 _ENV = re.compile(r"ENV\s*(?=.*\{\{)")
 _NAME = re.compile(r"\{\{\s*(.*?)\s*\}\}")
+_ODD = "\u00a0\u2002-\u200a\u3000"
+_ODD_SPACES = re.compile(rf"^(?P<indent>[{_ODD} ]*)(?:(?P<key>[\w.-]+:)[{_ODD}]+)?", re.MULTILINE)
+"""Spaces of web pages where YAML needs its own: before a key, and after its colon."""
 _NOTHING = ("", "null", "~")
 
 
@@ -82,7 +86,7 @@ def _load(text: str, path: str) -> dict[str, Any]:
     import yaml  # a fifth of the time of %load_ext, and only --file needs it
 
     try:
-        data = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts, lists and dicts, nothing else
+        data = yaml.load(_ODD_SPACES.sub(_plain_spaces, text), Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts, lists and dicts, nothing else
     except yaml.YAMLError as err:
         mark = getattr(err, "problem_mark", None)
         problem = getattr(err, "problem", None) or str(err).splitlines()[0]
@@ -96,14 +100,19 @@ def _load(text: str, path: str) -> dict[str, Any]:
         return {}
     if not isinstance(data, dict):
         raise CommandError(
-            _("{path} is not a mapping of options.", path=path), _("Write one `option: value` per line.")
+            _("{path} is not a mapping of options.", path=path),
+            join(explain(text), _("Write one `option: value` per line.")),
         )
     return data
 
 
+def _plain_spaces(match: re.Match[str]) -> str:
+    return " " * len(match["indent"]) + (f"{match['key']} " if match["key"] else "")
+
+
 def _unknown(key: str, options: Mapping[str, Option], path: str) -> CommandError:
     hint = suggest(key, options, _("Options: {names}.", names=listed(options)))
-    return CommandError(_("Unknown option {name!r} in {path}.", name=key, path=path), hint)
+    return CommandError(_("Unknown option {name!r} in {path}.", name=key, path=path), join(explain(key), hint))
 
 
 def _scalar(name: str, value: Any, path: str) -> str:

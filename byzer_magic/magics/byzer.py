@@ -15,8 +15,8 @@ import byzer_magic
 from byzer_magic import config
 from byzer_magic.actions.actions import run_all
 from byzer_magic.client.manager import Manager
-from byzer_magic.commands import parser
-from byzer_magic.commands.options import Spec
+from byzer_magic.commands import parser, typography
+from byzer_magic.commands.options import Spec, options_of
 from byzer_magic.commands.registry import command_of
 from byzer_magic.errors import ByzerError, Cancelled, CommandError, ConfigError
 from byzer_magic.i18n import lazy_gettext as _, set_language
@@ -154,6 +154,9 @@ class ByzerMagics(Magics):
         """Chat with a deployed model: `%%chat alias` with the prompt in the cell, or `%chat alias prompt`."""
         item = parser.parse_chat(line)
         if cell is not None and item.query is not None:
+            first = item.query.split(maxsplit=1)[0]
+            if typography.looks_like_flag(first):
+                raise typography.wrong_dash(first, [opt.name for opt in options_of(item)])
             raise CommandError(
                 _("%%chat has an unexpected {text!r} on its first line.", text=item.query),
                 _("Write the prompt below it. Options begin with two dashes: --session, --system, --out, ..."),

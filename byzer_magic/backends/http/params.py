@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from byzer_magic.backends.base import Param, Setup
 from byzer_magic.commands.secrets import Secret
+from byzer_magic.commands.typography import explain
 from byzer_magic.errors import BadParameter, MissingKey
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import join, lazy_gettext as _
 
 CONNECT_SECONDS = 10.0
 """How long a connection may take; the response itself has `saas.timeout`."""
@@ -171,7 +172,7 @@ def check_url(params: Mapping[str, Any], name: str, example: str) -> None:
         )
     raise BadParameter(
         _("{name} is {value!r}, which is not a URL.", name=name, value=text),
-        _("Use a URL such as {example}", example=example),
+        join(explain(text), _("Use a URL such as {example}", example=example)),
     )
 
 

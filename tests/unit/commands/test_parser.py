@@ -116,7 +116,7 @@ def test_parse_prompt_takes_all_words() -> None:
         ("deploy --model my chat", "deploy does not take 'chat'.", "quotes"),
         ("deploy --infer_params x", "--infer_params: 'x' is not key=value.", "name=value"),
         ("deploy --infer_params =x", "--infer_params: '=x' is not key=value.", "name=value"),
-        ("deploy --infer_params a=1 \u2014model m", "'\u2014model' is not key=value.", "line break may have been lost"),
+        ("deploy --infer_params a=1 \u2014model m", "'\u2014model' begins with an em dash", "Write --model"),
         ("deploy --infer_params a=1 '\\' b=2", "is not key=value.", "line break may have been lost"),
         (
             "stat --model <模型别名>",
