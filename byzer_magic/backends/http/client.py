@@ -89,20 +89,26 @@ class Http:
         """Close all connections."""
         await self._session.close()
 
-    async def post(self, url: str, body: Any, kind: type[T], **options: Any) -> T:
+    async def post(self, url: str, body: Any, kind: type[T], *, needs: str = "", **options: Any) -> T:
         """Return the response to a JSON body.
 
         Args:
             url: where to send it.
             body: the JSON.
             kind: what the response is, see `decode`.
+            needs: the field that must not be None: a response without it is an error, with what it says.
             options: options of aiohttp's requests, such as `headers`.
 
         Raises:
             ProviderError: the provider refused or failed, or its response cannot be read.
         """
         async with self.request("POST", url, json=body, **options) as response:
-            return self.decode(await read(response), kind)
+            data = await read(response)
+        found = self.decode(data, kind)
+        if needs and getattr(found, needs) is None:
+            said = json_reader.loads(data)
+            raise self.error(said) if reasons.is_failure(said) else http_errors.no_answer(said, self.endpoint)
+        return found
 
     async def json_lines(self, url: str, body: Any, kind: type[T], **options: Any) -> AsyncGenerator[T, None]:
         """Yield the lines of the response to a JSON body (https://jsonlines.org).

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
+from byzer_magic.backends.http.endpoint import Endpoint
+from byzer_magic.backends.http.errors import unreadable
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import Media
@@ -88,9 +91,38 @@ def to_float32(embedding: str | list[Any]) -> bytes:
         ('0000803f0000003f', '0000803f')
     """
     if isinstance(embedding, str):
-        return base64.b64decode(embedding)
+        data = base64.b64decode(embedding)
+        if len(data) % 4:
+            raise ValueError("not float32")
+        return data
     row: Any = embedding[0] if embedding and isinstance(embedding[0], list) else embedding
-    numbers = array("f", row)
+    try:
+        numbers = array("f", row)
+    except (TypeError, OverflowError):
+        numbers = _floats(row)
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers.tobytes()
+
+
+def _floats(row: list[Any]) -> array[float]:
+    """Return numbers that are written as text."""
+    try:
+        return array("f", [float(number) for number in row])
+    except (TypeError, OverflowError) as err:
+        raise ValueError(str(err)) from None
+
+
+def packed(embeddings: Sequence[str | list[Any]], endpoint: Endpoint) -> list[bytes]:
+    """Return embeddings as float32.
+
+    Raises:
+        ProviderUnavailable: one of them is not a list of numbers, or they are of different lengths.
+    """
+    try:
+        found = [to_float32(embedding) for embedding in embeddings]
+    except ValueError:
+        raise unreadable(endpoint, _("an embedding is not a list of numbers")) from None
+    if len({len(row) for row in found}) > 1 or (found and not found[0]):
+        raise unreadable(endpoint, _("the embeddings are empty, or of different lengths"))
+    return found

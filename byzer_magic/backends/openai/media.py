@@ -7,19 +7,17 @@ Cohere's (https://docs.cohere.com/reference/rerank), which Jina and SiliconFlow 
 
 from __future__ import annotations
 
-import base64
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar
 
-import msgspec
-
 from byzer_magic import media
 from byzer_magic.backends.http.batches import in_order
-from byzer_magic.backends.http.errors import NO_AUDIO, ErrorResponse, embeddings_missing, unreadable
-from byzer_magic.backends.http.media import AUDIO_TYPES, extension, to_float32
+from byzer_magic.backends.http.errors import NO_AUDIO, unreadable
+from byzer_magic.backends.http.media import AUDIO_TYPES, extension
 from byzer_magic.backends.http.speech import split, synthesized
+from byzer_magic.backends.openai import bodies
 from byzer_magic.backends.openai.client import Client
 from byzer_magic.backends.openai.params import defaults
 from byzer_magic.errors import BadRequest
@@ -33,7 +31,6 @@ from byzer_magic.types import (
     Media,
     Ranking,
     RerankRequest,
-    Segment,
     SpeakRequest,
     TranscribeRequest,
     TranscriptChunk,
@@ -44,50 +41,6 @@ MAX_SPEECH_CHARS = 4096
 """Maximum length of the text of one /audio/speech request."""
 DOWNLOAD_BYTES = 64 * 1024 * 1024
 """A larger image is not downloaded; only its URL is returned."""
-
-
-class _Counts(msgspec.Struct):
-    prompt_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    total_tokens: int | None = None
-
-    def usage(self) -> Usage:
-        return Usage(self.prompt_tokens or self.input_tokens or self.total_tokens or 0, self.output_tokens or 0)
-
-
-class _Embedding(msgspec.Struct):
-    embedding: str | list[Any]
-    index: int = 0
-
-
-class _Score(msgspec.Struct):
-    index: int
-    relevance_score: float
-
-
-class _Transcript(msgspec.Struct):
-    text: str
-    segments: list[Segment] | None = None
-    language: str | None = None
-    duration: float | None = None
-    words: Any = None
-
-
-class _Image(msgspec.Struct):
-    b64_json: str | None = None
-    url: str | None = None
-    revised_prompt: str | None = None
-
-
-class _Body(msgspec.Struct):
-    """A response of any of these endpoints."""
-
-    data: list[dict[str, Any]] | None = None
-    images: list[dict[str, Any]] | None = None
-    results: list[_Score] | None = None
-    usage: _Counts | None = None
-    error: Any = None
 
 
 class OpenAIMedia:
@@ -131,12 +84,8 @@ class OpenAIMedia:
                 raise
             self._as_base64 = False
             return await self._embeddings(start, texts, body)
-        found = _decode(response.content)
-        rows = sorted(msgspec.convert(found.data or [], list[_Embedding]), key=lambda row: row.index)
-        if len(rows) != len(texts):
-            raise unreadable(self._client.endpoint, embeddings_missing(len(rows), len(texts)))
-        data = [to_float32(row.embedding) for row in rows]
-        return EmbeddingBatch(start, len(data[0]) // 4, b"".join(data), found.usage.usage() if found.usage else None)
+        data, usage = bodies.embeddings(response.content, len(texts), self._client.endpoint)
+        return EmbeddingBatch(start, len(data[0]) // 4 if data else 0, b"".join(data), usage)
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
         """Yield the order of the documents, the most relevant first.
@@ -147,9 +96,8 @@ class OpenAIMedia:
         body = {**self._body("rerank", request.options), "query": request.query, "documents": request.documents}
         async with self._client.errors():
             response = await self._client.post("/rerank", body)
-            found = _decode(response.content)
-            order = [(row.index, row.relevance_score) for row in found.results or []]
-        yield Ranking(order, found.usage.usage() if found.usage else None)
+            order, usage = bodies.ranking(response.content, len(request.documents), self._client.endpoint)
+        yield Ranking(order, usage)
 
     # ---- audio
 
@@ -168,7 +116,8 @@ class OpenAIMedia:
         create = self._client.sdk.audio.transcriptions.with_raw_response.create
         async with self._client.errors():
             response = await create(file=file, **known, extra_body=fields)
-            yield _transcript(response.content, response.headers.get("content-type", ""))
+            content_type = response.headers.get("content-type", "")
+            yield bodies.transcript(response.content, content_type, self._client.endpoint)
 
     async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
         """Yield the audio of the text as it arrives; a long text is sent in parts, split after sentences.
@@ -185,10 +134,13 @@ class OpenAIMedia:
         async def send(text: str) -> AsyncIterator[bytes]:
             async with self._client.errors(), create(input=text, **known, extra_body=fields) as response:
                 if response.headers.get("content-type", "").startswith(("application/json", "text/")):
-                    _decode(await response.read())
-                    raise unreadable(self._client.endpoint, NO_AUDIO)
+                    raise bodies.no_audio(await response.read(), self._client.endpoint)
+                received = False
                 async for block in response.iter_bytes():
+                    received = received or bool(block)
                     yield block
+                if not received:
+                    raise unreadable(self._client.endpoint, NO_AUDIO)
 
         parts = split(request.text, MAX_SPEECH_CHARS)
         async with aclosing(synthesized(parts, mime, send, self._retries)) as chunks:
@@ -209,13 +161,10 @@ class OpenAIMedia:
             body.setdefault("response_format", "b64_json")
         async with self._client.errors():
             response = await (self._edit(body, request.images) if request.images else self._generate(body))
-            found = _decode(response.content)
-            rows = msgspec.convert(found.data or found.images or [], list[_Image])
-            if not rows:
-                raise unreadable(self._client.endpoint, _("it has no image"))
+            rows, usage = bodies.images(response.content, self._client.endpoint)
             for number, row in enumerate(rows):
-                usage = found.usage.usage() if found.usage and not number else None
-                yield await self._image(row, usage, keep_url=body.get("response_format") == "url")
+                keep_url = body.get("response_format") == "url"
+                yield await self._image(row, None if number else usage, keep_url=keep_url)
 
     async def _generate(self, body: dict[str, Any]) -> Any:
         return await self._client.post("/images/generations", body)
@@ -225,8 +174,8 @@ class OpenAIMedia:
         known = {name: body.pop(name) for name in ("model", "prompt")}
         return await self._client.sdk.images.with_raw_response.edit(image=files, **known, extra_body=body)
 
-    async def _image(self, row: _Image, usage: Usage | None, *, keep_url: bool) -> ImageItem:
-        data = base64.b64decode(row.b64_json) if row.b64_json else b""
+    async def _image(self, row: bodies.Image, usage: Usage | None, *, keep_url: bool) -> ImageItem:
+        data = row.data()
         if row.url and not data and not keep_url:
             data = await self._downloaded(row.url)
         mime = media.mime_of(data) or "image/png" if data else "image"
@@ -267,20 +216,3 @@ _TRANSCRIBE = (
     "chunking_strategy",
 )
 """Arguments of the SDK's method; other fields go into `extra_body`."""
-
-
-def _decode(data: bytes) -> _Body:
-    body = msgspec.json.decode(data, type=_Body)
-    if body.error is not None:
-        raise ErrorResponse(body.error)
-    return body
-
-
-def _transcript(data: bytes, content_type: str) -> TranscriptChunk:
-    if "json" not in content_type and not data.lstrip().startswith(b"{"):
-        return TranscriptChunk(data.decode())
-    if b'"error"' in data[:64]:
-        _decode(data)
-    found = msgspec.json.decode(data, type=_Transcript)
-    extra = {"words": found.words} if found.words else None
-    return TranscriptChunk(found.text, found.segments, found.language, found.duration, extra=extra)

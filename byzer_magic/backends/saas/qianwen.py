@@ -15,7 +15,7 @@ from byzer_magic.backends.base import Info, Param
 from byzer_magic.backends.dashscope.backend import DashScope, info
 from byzer_magic.backends.http import errors as http_errors
 from byzer_magic.backends.http.batches import in_order
-from byzer_magic.backends.http.media import to_float32
+from byzer_magic.backends.http.media import packed
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import EmbeddingBatch, EmbedRequest, Ranking, RerankRequest, Usage
 
@@ -64,8 +64,8 @@ class QianwenBackend(DashScope):
         asked = len(body["input"]["texts"])
         if len(found) != asked:
             raise http_errors.unreadable(self._http.endpoint, http_errors.embeddings_missing(len(found), asked))
-        data = [to_float32(row.embedding) for row in found]
-        return EmbeddingBatch(start, len(data[0]) // 4, b"".join(data), self._usage(response))
+        data = packed([row.embedding for row in found], self._http.endpoint)
+        return EmbeddingBatch(start, len(data[0]) // 4 if data else 0, b"".join(data), self._usage(response))
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
         """Yield the order of the documents, the most relevant first.
@@ -77,7 +77,9 @@ class QianwenBackend(DashScope):
         response = await self._post(RERANK, body)
         if response.output is None or response.output.results is None:
             raise http_errors.unreadable(self._http.endpoint, http_errors.NO_CONTENT)
-        yield Ranking([(row.index, row.relevance_score) for row in response.output.results], self._usage(response))
+        rows = response.output.results
+        order = [(row.index, row.relevance_score) for row in rows if 0 <= row.index < len(request.documents)]
+        yield Ranking(order, self._usage(response))
 
     @staticmethod
     def _usage(response: Any) -> Usage | None:

@@ -15,7 +15,7 @@ from byzer_magic.backends.base import Backend, Info, Report, Setup
 from byzer_magic.backends.http import answers, errors as http_errors, params
 from byzer_magic.backends.http.batches import in_order
 from byzer_magic.backends.http.client import Http
-from byzer_magic.backends.http.media import to_float32
+from byzer_magic.backends.http.media import packed
 from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.saas.ollama import schema
 from byzer_magic.capabilities import Capability, methods_of
@@ -127,12 +127,12 @@ class OllamaBackend(Backend):
 
         async def send(start: int, texts: Sequence[str]) -> EmbeddingBatch:
             body = self._body(request.options, input=texts)
-            response = await self._http.post(url, body, schema.Response, headers=headers)
-            rows = response.embeddings or []
+            response = await self._http.post(url, body, schema.Response, needs="embeddings", headers=headers)
+            rows = packed(response.embeddings or [], self._http.endpoint)
             if len(rows) != len(texts):
                 raise http_errors.unreadable(self._http.endpoint, http_errors.embeddings_missing(len(rows), len(texts)))
-            data = b"".join(map(to_float32, rows))
-            return EmbeddingBatch(start, len(rows[0]), data, Usage(response.prompt_eval_count, 0))
+            usage = Usage(response.prompt_eval_count, 0)
+            return EmbeddingBatch(start, len(rows[0]) // 4 if rows else 0, b"".join(rows), usage)
 
         async with aclosing(in_order(request.texts, EMBED_BATCH, send, self._retries)) as batches:
             async for batch in batches:

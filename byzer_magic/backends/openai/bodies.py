@@ -1,0 +1,203 @@
+"""Responses of the OpenAI API beyond chat, from any server that has it: embeddings, rankings, transcripts, images.
+
+They are read as tolerantly as those of chat, and what has nothing that was asked for is an error with what it says.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, TypeVar
+
+import msgspec
+
+from byzer_magic.backends.http import json_reader, reasons
+from byzer_magic.backends.http.endpoint import Endpoint
+from byzer_magic.backends.http.errors import NO_AUDIO, ErrorResponse, NoAnswer, embeddings_missing, not_json, unreadable
+from byzer_magic.backends.http.json_reader import REFUSED, JsonReader
+from byzer_magic.backends.http.media import packed
+from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.types import Segment, TranscriptChunk, Usage
+
+T = TypeVar("T")
+
+
+class Counts(msgspec.Struct):
+    """Tokens of a request."""
+
+    prompt_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+
+    def usage(self) -> Usage:
+        """Return the counts as ours."""
+        return Usage(self.prompt_tokens or self.input_tokens or self.total_tokens or 0, self.output_tokens or 0)
+
+
+class Embedding(msgspec.Struct):
+    """The embedding of one text."""
+
+    embedding: str | list[Any]
+    index: int = 0
+
+
+class Score(msgspec.Struct):
+    """The relevance of one document; some servers call it `score`."""
+
+    index: int
+    relevance_score: float | None = None
+    score: float | None = None
+
+
+class Image(msgspec.Struct):
+    """One image."""
+
+    b64_json: str | None = None
+    url: str | None = None
+    revised_prompt: str | None = None
+
+    def data(self) -> bytes:
+        """Return the image's bytes, if it has them.
+
+        Raises:
+            ErrorResponse: they are not base64.
+        """
+        try:
+            return base64.b64decode((self.b64_json or "").partition(";base64,")[2] or self.b64_json or "")
+        except binascii.Error:
+            raise NoAnswer({"message": _("the image is not base64")}) from None
+
+
+class Transcript(msgspec.Struct):
+    """A transcript."""
+
+    text: str
+    segments: list[Segment] | None = None
+    language: str | None = None
+    duration: float | None = None
+    words: Any = None
+
+
+class Body(msgspec.Struct):
+    """A response of any of these endpoints."""
+
+    data: list[dict[str, Any]] | None = None
+    images: list[dict[str, Any]] | None = None
+    results: list[dict[str, Any]] | None = None
+    usage: Counts | None = None
+    error: Any = None
+
+
+def decode(data: bytes, kind: type[T], endpoint: Endpoint) -> T:
+    """Return a body.
+
+    Raises:
+        ByzerError: it is not JSON.
+        ErrorResponse: it is an error, or has not what the kind requires.
+    """
+    reader = JsonReader(kind)
+    try:
+        found = reader.decode(data)
+    except REFUSED as err:
+        raise _instead(data, str(err), endpoint) from None
+    if reasons.failed(getattr(found, "error", None)):
+        raise ErrorResponse(json_reader.loads(data))
+    return found
+
+
+def _instead(data: bytes, reason: str, endpoint: Endpoint) -> Exception:
+    """Return the error for a body that cannot be read."""
+    try:
+        found = json_reader.loads(data)
+    except ValueError:
+        return not_json(data, endpoint, reason)
+    return nothing(found)
+
+
+def nothing(found: Any) -> ErrorResponse:
+    """Return the error for plain data that has nothing that was asked for."""
+    return ErrorResponse(found) if reasons.is_failure(found) else NoAnswer(found)
+
+
+def embeddings(data: bytes, texts: int, endpoint: Endpoint) -> tuple[list[bytes], Usage | None]:
+    """Return an embedding per text as float32, in the order of the texts, and the token counts.
+
+    Raises:
+        ByzerError: there is not one for each text, or one is not a list of numbers.
+        ErrorResponse: the body is an error.
+    """
+    body = decode(data, Body, endpoint)
+    rows = sorted(_rows(body.data, list[Embedding]), key=lambda row: row.index)
+    if not rows and texts:
+        raise nothing(json_reader.loads(data))
+    if len(rows) != texts:
+        raise unreadable(endpoint, embeddings_missing(len(rows), texts))
+    return packed([row.embedding for row in rows], endpoint), body.usage.usage() if body.usage else None
+
+
+def ranking(data: bytes, documents: int, endpoint: Endpoint) -> tuple[list[tuple[int, float]], Usage | None]:
+    """Return index and score of the documents, the most relevant first, and the token counts.
+
+    Raises:
+        ByzerError: the body is not JSON.
+        ErrorResponse: the body is an error, or has no ranking.
+    """
+    body = decode(data, Body, endpoint)
+    rows = _rows(body.results or body.data, list[Score])
+    scores = ((row.index, row.score if row.relevance_score is None else row.relevance_score) for row in rows)
+    order = [(index, score) for index, score in scores if score is not None and 0 <= index < documents]
+    if not order and documents:
+        raise nothing(json_reader.loads(data))
+    return order, body.usage.usage() if body.usage else None
+
+
+def images(data: bytes, endpoint: Endpoint) -> tuple[list[Image], Usage | None]:
+    """Return the images, and the token counts.
+
+    Raises:
+        ByzerError: the body is not JSON.
+        ErrorResponse: the body is an error, or has no image.
+    """
+    body = decode(data, Body, endpoint)
+    rows = [row for row in _rows(body.data or body.images, list[Image]) if row.b64_json or row.url]
+    if not rows:
+        raise nothing(json_reader.loads(data))
+    return rows, body.usage.usage() if body.usage else None
+
+
+def transcript(data: bytes, content_type: str, endpoint: Endpoint) -> TranscriptChunk:
+    """Return a transcript; other formats than JSON (text, srt, vtt) are its text.
+
+    Raises:
+        ByzerError: it is a web page.
+        ErrorResponse: it is an error.
+    """
+    start = data[:64].lstrip().lower()
+    if "html" in content_type or start.startswith((b"<!doctype", b"<html")):
+        raise not_json(data, endpoint, "")
+    if "json" not in content_type and start[:1] != b"{":
+        return TranscriptChunk(data.decode("utf-8", "replace"))
+    if start[:1] == b'"':
+        return TranscriptChunk(str(json_reader.loads(data)))
+    if b'"error"' in data[:64]:
+        decode(data, Body, endpoint)
+    found = decode(data, Transcript, endpoint)
+    extra = {"words": found.words} if found.words else None
+    return TranscriptChunk(found.text, found.segments, found.language, found.duration, extra=extra)
+
+
+def no_audio(data: bytes, endpoint: Endpoint) -> Exception:
+    """Return the error for a text that came instead of audio."""
+    try:
+        return nothing(json_reader.loads(data))
+    except ValueError:
+        return not_json(data, endpoint, NO_AUDIO)
+
+
+def _rows(values: list[dict[str, Any]] | None, kind: type[list[T]]) -> list[T]:
+    try:
+        return msgspec.convert(values or [], kind)
+    except msgspec.ValidationError:
+        found: list[T] = json_reader.converted(values, kind)
+        return found
