@@ -215,7 +215,7 @@ class DashScope(Backend):
             data = await read(response)
         found = self._http.decode(data, schema.Body)
         if reasons.is_failed_code(found.code):
-            raise self._http.error({"code": found.code, "message": found.message, "request_id": found.request_id})
+            raise self._http.error(json_reader.loads(data))
         if found.output is None:
             raise http_errors.no_answer(json_reader.loads(data), self._http.endpoint)
         return found

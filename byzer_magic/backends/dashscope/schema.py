@@ -159,7 +159,7 @@ class Reader(AnswerReader):
             raise Unreadable(str(err)) from None
         self.repaired = self._json.repaired
         if reasons.is_failed_code(body.code):
-            raise self._error({"code": body.code, "message": body.message, "request_id": body.request_id})
+            raise self._error(json_reader.loads(event))
         if not (body.output and (body.output.choices or body.output.text)):
             self._keep(json_reader.loads(event))
         else:

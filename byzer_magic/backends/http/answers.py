@@ -90,8 +90,10 @@ class AnswerReader(ABC):
         """
         if not self.finished and self.begun:
             raise truncated(endpoint, reasons.of(self.aside).sentence)
-        if not self.finished or not (self.has_content or self._finish):
+        if not self.finished:
             raise NoAnswer(self.aside)
+        if not (self.has_content or self._finish):
+            raise NoAnswer({} if self.aside is None else self.aside)
         finish = None if self._finish else "tool_calls" if self.called else "stop"
         extra = REPAIRED if self.repaired else None
         return ChatChunk(finish=finish, extra=extra) if finish or extra else None

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from byzer_magic import errors
 from byzer_magic.backends.http import reasons, verdicts
 from byzer_magic.backends.http.endpoint import Endpoint as Endpoint
-from byzer_magic.backends.http.redirects import Redirected, not_followed
+from byzer_magic.backends.http.redirects import MOVED, Redirected, not_followed
 from byzer_magic.backends.network import without_password
 from byzer_magic.i18n import Text, lazy_gettext as _
 
@@ -96,6 +96,8 @@ def from_response(
         'api.x.com: rate limit exceeded for gpt-4o (429): slow down'
     """
     headers = headers or {}
+    if status in MOVED:
+        return not_followed(Redirected(status, endpoint.base_url, headers.get("location", "")), endpoint)
     code, kind, reason = ("", "", body) if isinstance(body, Text) else reasons.of(body)
     if status is None:
         status = _status_of(code, kind, endpoint)

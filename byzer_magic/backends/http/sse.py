@@ -194,7 +194,7 @@ class Parser:
 
     def _read_bare(self, line: bytes) -> None:
         """Take a line that is not of an event stream: it may be JSON, or a line of it."""
-        if not self._bare and line.lstrip()[:1] not in (b"{", b"["):
+        if not self._bare and not line.lstrip().startswith((b"{", b"[", b'"{')):
             if len(self._stray) < _STRAY_BYTES:
                 self._stray += line[:_STRAY_BYTES] + b"\n"
             return

@@ -89,4 +89,6 @@ def connect(setup: Setup, make: Make) -> Client:
     _ = sdk.chat.completions.with_streaming_response  # imports the resource here, not at the first request
     exceptions = (openai.OpenAIError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
     endpoint = Endpoint(params["saas.model"], str(sdk.base_url), secrets_of(params), network=setup.network)
-    return Client(sdk, http.Response, (*exceptions, msgspec.MsgspecError, ErrorResponse), endpoint)
+    return Client(
+        sdk, http.Response, (*exceptions, msgspec.MsgspecError, ErrorResponse, redirects.Redirected), endpoint
+    )

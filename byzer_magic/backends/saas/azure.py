@@ -214,7 +214,7 @@ class AzureSpeechBackend(Backend):
         reason = _("its type is {type}, not audio", type=response.content_type)
         if not reasons.of(body).sentence:
             return http_errors.unreadable(self._http.endpoint, reason)
-        if "json" in response.content_type:
+        if body.lstrip().startswith((b"{", b"[")):
             return http_errors.no_answer(body, self._http.endpoint)
         return http_errors.not_json(body, self._http.endpoint, reason)
 

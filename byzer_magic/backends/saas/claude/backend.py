@@ -212,7 +212,7 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
     )
     exceptions = (anthropic.AnthropicError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
     decoding = (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError)
-    return sdk, http.Response, (*exceptions, *decoding, ErrorResponse)
+    return sdk, http.Response, (*exceptions, *decoding, ErrorResponse, redirects.Redirected)
 
 
 BACKEND = ClaudeBackend

@@ -1,0 +1,157 @@
+"""Streams of OpenAI-compatible servers, byte by byte: odd fields, odd framing, odd ends."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.types import ChatChunk
+from tests.backends import ask, collect, opened, text_of, until_error
+from tests.servers.scripted import cut_off, response, scripted
+
+
+def event(text: Any = None, finish: Any = None, choice: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    delta = {} if text is None else {"content": text}
+    return {"id": "x", "choices": [{"index": 0, "delta": delta, "finish_reason": finish, **(choice or {})}], **more}
+
+
+def sse(*events: Any, done: bool = True) -> bytes:
+    lines = [each if isinstance(each, bytes) else b"data: " + json.dumps(each).encode() for each in events]
+    return b"".join(line + b"\n\n" for line in (*lines, *([b"data: [DONE]"] if done else [])))
+
+
+WHOLE = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}]}
+
+
+async def answered(sent: list[bytes]) -> tuple[list[ChatChunk], errors.ByzerError | None]:
+    """Return what a server's response becomes, and the error that ended it."""
+    async with scripted(lambda _: sent) as server:
+        params = {"saas.base_url": f"{server.url}/v1", "saas.api_key": "sk-x", "saas.model": "m", "saas.timeout": "5"}
+        backend = await opened("saas/openai", params)
+        try:
+            return await collect(backend, ask("hi")), None
+        except errors.ByzerError as err:
+            return [], err
+        finally:
+            await backend.close()
+
+
+COMPLETE: list[tuple[str, list[bytes]]] = [
+    ("both-ends", response(sse(event("hello"), event(finish="stop")), "text/event-stream")),
+    ("finish-alone", response(sse(event("hello"), event(finish="stop"), done=False), "text/event-stream")),
+    ("mark-alone", response(sse(event("hello")), "text/event-stream")),
+    ("cut-after-finish", cut_off(sse(event("hello"), event(finish="stop"), done=False))),
+    ("cut-after-mark", cut_off(sse(event("hello")))),
+    ("error-after-finish", response(sse(event("hello"), event(finish="stop"), {"error": {"message": "late"}}),
+                                    "text/event-stream")),
+    ("whole", response(json.dumps(WHOLE).encode())),
+    ("whole-indented-as-text", response(json.dumps(WHOLE, indent=2).encode(), "text/plain")),
+    ("whole-without-type", response(json.dumps(WHOLE).encode(), "")),
+    ("whole-as-stream", response(json.dumps(WHOLE).encode(), "text/event-stream")),
+    ("whole-without-finish", response(b'{"choices": [{"message": {"content": "hello"}}]}')),
+    ("whole-in-a-string", response(json.dumps(json.dumps(WHOLE)).encode(), "text/event-stream")),
+    ("lines", response(b"\n".join(json.dumps(event(*e)).encode() for e in (("hel",), ("lo",), (None, "stop"))),
+                       "application/x-ndjson")),
+    ("mark-and-crlf", response(b"\xef\xbb\xbf" + sse(event("hello"), event(finish="stop")).replace(b"\n", b"\r\n"),
+                               "text/event-stream")),
+    ("cr", response(sse(event("hello"), event(finish="stop")).replace(b"\n", b"\r"), "text/event-stream")),
+    ("two-data-lines", response(b'data: {"choices":[{"index":0,\ndata: "delta":{"content":"hello"}}]}\n\n' + sse(),
+                                "text/event-stream")),
+    ("no-empty-lines", response(sse(event("hel"), event("lo"), event(finish="stop")).replace(b"\n\n", b"\n"),
+                                "text/event-stream")),
+    ("no-last-line-end", response(sse(event("hello"), event(finish="stop"), done=False).rstrip(), "text/event-stream")),
+    ("repeated-as-message", response(sse(event("hello"), {"choices": [{"finish_reason": "stop", "message": {
+        "content": "hello"}}]}), "text/event-stream")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sent", [row[1] for row in COMPLETE], ids=[row[0] for row in COMPLETE])
+async def test_answer_with_either_end_is_complete(sent: list[bytes]) -> None:
+    chunks, error = await answered(sent)
+    assert error is None
+    assert text_of(chunks) == "hello"
+    assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"]
+
+
+INCOMPLETE: list[tuple[str, list[bytes], type[errors.ByzerError], str]] = [
+    ("no-end", response(sse(event("hello"), done=False), "text/event-stream"), errors.StreamTruncated, "ended before"),
+    ("no-end-with-empty-finish", response(sse(event("hello", ""), done=False), "text/event-stream"),
+     errors.StreamTruncated, "ended before"),
+    ("cut-off", cut_off(sse(event("hello"), done=False)), errors.ProviderUnavailable, "connection closed"),
+    ("mark-without-answer", response(sse(), "text/event-stream"), errors.ProviderUnavailable, "no content"),
+    ("usage-without-answer", response(sse({"choices": [], "usage": {"prompt_tokens": 3}}), "text/event-stream"),
+     errors.ProviderUnavailable, "no content"),
+    ("choices-empty", response(b'{"choices": []}'), errors.ProviderUnavailable, "no content"),
+    ("choices-null", response(b'{"choices": null, "model": "m"}'), errors.ProviderUnavailable, "no content"),
+    ("status-then-nothing", response(sse({"status": "busy", "message": "no worker is free"}), "text/event-stream"),
+     errors.ProviderUnavailable, "no worker is free"),
+    ("finish-error", response(sse(event("par"), event(finish="error")), "text/event-stream"),
+     errors.ProviderUnavailable, "finish reason error"),
+    ("finish-error-in-choice", response(sse(event("", "error", {"error": {"code": 502, "message": "it is gone"}})),
+                                        "text/event-stream"), errors.ProviderUnavailable, "(502): it is gone"),
+    ("finish-error-beside", response(sse(event("", "error", error={"message": "it is gone"})), "text/event-stream"),
+     errors.ProviderUnavailable, "it is gone"),
+    ("finish-error-in-message", response(json.dumps({"choices": [{"message": {"error": "it is gone"},
+                                         "finish_reason": "error"}]}).encode()),
+     errors.ProviderUnavailable, "it is gone"),
+    ("finish-error-in-text", response(sse(event("it is gone", "error")), "text/event-stream"),
+     errors.ProviderUnavailable, "it is gone"),
+    ("network-error", response(sse(event("par"), event(finish="network_error")), "text/event-stream"),
+     errors.ProviderUnavailable, "network_error"),
+    ("bare-line", response(sse(event("par"), b'{"error":{"message":"used up","code":429}}', done=False),
+                           "text/event-stream"), errors.RateLimited, "used up"),
+    ("error-event", response(sse(event("par"), b"event: error\ndata: it gave up", done=False), "text/event-stream"),
+     errors.ProviderUnavailable, "it gave up"),
+    ("error-object", response(sse(event("par"), {"object": "error", "message": "cache full", "code": 50002}),
+                              "text/event-stream"), errors.ProviderUnavailable, "cache full"),
+    ("error-in-list", response(sse([{"error": {"code": 400, "message": "bad key"}}]), "text/event-stream"),
+     errors.BadRequest, "bad key"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sent", "kind", "words"), [row[1:] for row in INCOMPLETE], ids=[row[0] for row in INCOMPLETE])
+async def test_anything_else_is_an_error(sent: list[bytes], kind: type[errors.ByzerError], words: str) -> None:
+    _, error = await answered(sent)
+    assert type(error) is kind
+    assert words in str(error)
+    assert "{'" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("finish", "text"), [("stop", ""), ("length", ""), ("content_filter", None)], ids=["stop", "length", "filter"]
+)
+async def test_empty_answer_with_a_finish_reason_is_an_answer(finish: str, text: str | None) -> None:
+    chunks, error = await answered(response(sse(event(text, finish)), "text/event-stream"))
+    assert error is None
+    assert [(chunk.text, chunk.finish) for chunk in chunks] == [("", finish)]
+
+
+async def test_text_before_an_error_is_kept() -> None:
+    async with scripted(lambda _: response(sse(event("par"), event(finish="error")), "text/event-stream")) as server:
+        params = {"saas.base_url": f"{server.url}/v1", "saas.api_key": "sk-x", "saas.model": "m"}
+        backend = await opened("saas/openai", params)
+        seen, error = await until_error(backend.chat(ask("hi")))
+        await backend.close()
+    assert text_of(seen) == "par"
+    assert "finish reason error" in error.message
+
+
+async def test_broken_characters_are_noted_once(caplog: pytest.LogCaptureFixture) -> None:
+    broken = b'data: {"choices":[{"index":0,"delta":{"content":"a\xe4\xbd"}}]}'
+    half = b'data: {"choices":[{"index":0,"delta":{"content":"b\\ud83d"}}]}'
+    chunks, error = await answered(response(sse(broken, half, event(finish="stop")), "text/event-stream"))
+    assert error is None
+    assert text_of(chunks) == "a\ufffdb\ufffd"
+    assert [chunk.extra for chunk in chunks if "repaired" in (chunk.extra or {})] == [
+        {"repaired": "broken characters replaced by U+FFFD"}
+    ]
+    assert caplog.text.count("broken characters") == 1
+
+
+async def test_characters_that_the_provider_sent_are_not_repaired() -> None:
+    chunks, _ = await answered(response(sse(event("\ufffd \U0001f600"), event(finish="stop")), "text/event-stream"))
+    assert text_of(chunks) == "\ufffd \U0001f600"
+    assert not any("repaired" in (chunk.extra or {}) for chunk in chunks)
