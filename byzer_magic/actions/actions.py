@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byzer_magic import media
@@ -16,6 +18,7 @@ from byzer_magic.commands.options import Spec
 from byzer_magic.commands.registry import command_of
 from byzer_magic.errors import CommandError, MissingKey
 from byzer_magic.i18n import gettext, join, lazy_gettext as _, lazy_ngettext, localized, ngettext
+from byzer_magic.media import formats
 from byzer_magic.results import Result
 
 if TYPE_CHECKING:
@@ -168,9 +171,19 @@ def query(context: Context, item: specs.QuerySpec) -> Result:
         )
     result = context.output.answer(exchange, "hidden" if item.output_file else "complete")
     if item.output_file and not result.interrupted:
-        result.save(item.output_file)
-        context.output.say(gettext("Wrote {path}.", path=item.output_file))
+        with warnings.catch_warnings(action="ignore"):  # of a name that did not fit; the next line has the right one
+            saved = result.save(item.output_file)
+        context.output.say(_written(saved, item.output_file))
     return result
+
+
+def _written(path: Path, asked: str) -> str:
+    """Return where a result was written, and why not where it was asked for."""
+    if path == Path(asked).expanduser():
+        return gettext("Wrote {path}.", path=asked)
+    titles = {"format": formats.title(formats.mime_of_name(path) or ""),
+              "other": formats.title(formats.mime_of_name(asked) or "")}  # fmt: skip
+    return gettext("Wrote {path}: the result is {format}, not {other}.", path=path, **titles)
 
 
 def easy_chat(context: Context, item: specs.EasyChatSpec) -> Result:

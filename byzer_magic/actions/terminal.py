@@ -12,7 +12,8 @@ from typing import Any
 
 from byzer_magic.client.converse import Exchange
 from byzer_magic.rendering import footer, progress, tables
-from byzer_magic.results import ChatResult, EmbedResult, Result
+from byzer_magic.rendering.media import transcript
+from byzer_magic.results import ChatResult, EmbedResult, Result, TranscribeResult
 from byzer_magic.types import ChatChunk, ChatRequest, Event, Loading
 
 PROGRESS_SECONDS = 2.0
@@ -72,6 +73,8 @@ class Terminal:
         result = exchange.wait(show_progress)
         if style != "hidden":
             self.text(result.output if isinstance(result, EmbedResult) else str(result))
+        if isinstance(result, TranscribeResult) and not result.text.strip() and not result.interrupted:
+            self.say(transcript.no_speech(silent=result.is_silent))
         if not isinstance(result, ChatResult):
             self.say(footer.line(result))
         return result

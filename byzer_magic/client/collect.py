@@ -256,7 +256,7 @@ class AudioCollector(Collector[types.SpeakRequest, results.SpeakResult]):
 
     def take(self, chunk: types.AudioChunk) -> None:
         self._data += chunk.data
-        self._mime = chunk.mime
+        self._mime = self._mime or chunk.mime
 
     @property
     def progress(self) -> Progress:

@@ -107,7 +107,9 @@ def _part(part: Any, name: str) -> Any:
     if isinstance(part, str) or arguments.is_missing(part):
         return {"type": "text", "text": arguments.text(part, name)}
     if not isinstance(part, Mapping):
-        return part if isinstance(part, Media) else media.image(part)
+        if isinstance(part, Media) and not part.data:
+            return part
+        return media.audio(part) if isinstance(part, Media) and not part.is_image else media.image(part)
     part = arguments.plain(part, name)
     image_url, input_audio = part.get("image_url"), part.get("input_audio")
     if isinstance(input_audio, Mapping) and "data" in input_audio:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePath
 
-EXTENSIONS = {
-    "audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/wav": "wav", "audio/x-wav": "wav", "audio/pcm": "wav",
-    "audio/ogg": "ogg", "audio/opus": "opus", "audio/flac": "flac", "audio/aac": "aac", "audio/mp4": "m4a",
-    "audio/webm": "webm", "image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp",
-    "image/bmp": "bmp", "image/svg+xml": "svg",
-}  # fmt: skip
+from byzer_magic.media import formats
+
 NAME_CHARACTERS = 40
 
 
@@ -45,4 +42,24 @@ def file_name(model: str, text: str, mime: str) -> str:
     """
     words = "-".join(re.findall(r"\w+", text))[:NAME_CHARACTERS].strip("-")
     stem = "-".join(filter(None, (re.sub(r"[^\w.-]+", "-", model), words))) or "file"
-    return f"{stem}.{EXTENSIONS.get(mime.partition(';')[0].strip().lower(), 'bin')}"
+    return f"{stem}.{_extension(mime)}"
+
+
+def fitting_name(name: str, mime: str) -> str:
+    """Return a file name whose extension fits the media type; one that stands for another format is replaced.
+
+    Example:
+        >>> fitting_name("talk.mp3", "audio/wav"), fitting_name("talk.opus", "audio/ogg")
+        ('talk.wav', 'talk.opus')
+    """
+    stands_for = formats.mime_of_name(name)
+    if stands_for is None or stands_for == formats.canonical(mime) or not formats.is_known(mime):
+        return name
+    return str(PurePath(name).with_suffix(f".{_extension(mime)}"))
+
+
+def _extension(mime: str) -> str:
+    """Return the extension of the file as it is played and downloaded: raw samples become WAV."""
+    if formats.canonical(mime) in formats.HEADERLESS:
+        return "wav"
+    return formats.extension(mime) if formats.is_known(mime) else "bin"

@@ -13,50 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from byzer_magic.errors import CommandError, suggest
 from byzer_magic.i18n import lazy_gettext as _
-from byzer_magic.media import wav
-from byzer_magic.types import Media
-
-SIGNATURES = (
-    (0, b"\x89PNG", "image/png"),
-    (0, b"\xff\xd8\xff", "image/jpeg"),
-    (0, b"GIF8", "image/gif"),
-    (8, b"WEBP", "image/webp"),
-    (0, b"BM", "image/bmp"),
-    (8, b"WAVE", "audio/wav"),
-    (0, b"fLaC", "audio/flac"),
-    (0, b"OggS", "audio/ogg"),
-    (0, b"ID3", "audio/mpeg"),
-    (0, b"\xff\xfb", "audio/mpeg"),
-    (0, b"\xff\xf3", "audio/mpeg"),
-    (0, b"\xff\xf2", "audio/mpeg"),
-    (0, b"\xff\xf1", "audio/aac"),
-    (0, b"\xff\xf9", "audio/aac"),
-    (0, b"\xff\xfa", "audio/mpeg"),
-    (0, b"\xff\xe3", "audio/mpeg"),
-    (4, b"ftypheic", "image/heic"),
-    (4, b"ftypmif1", "image/heic"),
-    (4, b"ftypavif", "image/avif"),
-    (4, b"ftyp", "audio/mp4"),
-    (0, b"\x1aE\xdf\xa3", "audio/webm"),
-)
-"""How the formats begin: offset, bytes, media type. We looked at puremagic; no, because it recognizes neither bare MP3
-frames nor WAV as audio/wav."""
+from byzer_magic.media import arrays, formats, wav
+from byzer_magic.types import Localizable, Media
 
 URL = re.compile(r"https?://", re.IGNORECASE)
 LARGEST_BYTES = 512 * 1024 * 1024
 """A larger file is probably a mistake."""
-
-
-def mime_of(data: bytes) -> str | None:
-    r"""Return the media type of a file by its first bytes, or None if they are unknown.
-
-    Example:
-        >>> mime_of(b"\x89PNG\r\n"), mime_of(b"hello")
-        ('image/png', None)
-    """
-    return next((mime for at, mark, mime in SIGNATURES if data[at : at + len(mark)] == mark), None)
 
 
 def image(source: Any) -> Media:
@@ -75,7 +41,7 @@ def image(source: Any) -> Media:
         >>> image("https://example.com/cat.png").url
         'https://example.com/cat.png'
     """
-    return _checked(_media(source, "image", _png_of), "image")
+    return _checked(_media(source, "image", arrays.png_of), "image", _name_of(source))
 
 
 def audio(source: Any) -> Media:
@@ -83,7 +49,7 @@ def audio(source: Any) -> Media:
 
     Args:
         source: a path, a URL, a data: URL, bytes, an open file, an audio widget, or a pair (samples, rate): samples
-            of shape (frames,) or (frames, channels) with 16-bit integers or floats of -1..1, and the rate in Hz.
+            of shape (frames,) or (frames, channels) with integers or floats of -1..1, and the rate in Hz.
 
     Raises:
         CommandError: it is not audio, or cannot be read.
@@ -92,8 +58,8 @@ def audio(source: Any) -> Media:
         >>> audio(b"fLaC...").mime
         'audio/flac'
     """
-    found = _media(source, "audio", _wav_of)
-    return _checked(_downloaded(found.url) if found.url else found, "audio")
+    found = _media(source, "audio", arrays.wav_of)
+    return _checked(_downloaded(found.url) if found.url and not found.data else found, "audio", _name_of(source))
 
 
 def _media(source: Any, kind: str, convert: Callable[[Any], bytes | None]) -> Media:
@@ -251,99 +217,52 @@ def _file_bytes(source: Any) -> bytes | None:
     return data if isinstance(data, bytes) else None
 
 
-def _png_of(source: Any) -> bytes | None:
-    """Return a PNG of a figure, a PIL image, an array, or anything that Jupyter shows as an image."""
-    if getattr(source, "mode", None) in ("CMYK", "YCbCr", "LAB", "HSV", "F"):  # modes of PIL that PNG does not have
-        source = source.convert("RGB")
-    figure = getattr(source, "figure", None) or source  # of matplotlib's axes
-    for draw in ("savefig", "save"):
-        if hasattr(figure, draw):
-            buffer = io.BytesIO()
-            getattr(figure, draw)(buffer, format="png")
-            return buffer.getvalue()
-    for name in ("_repr_png_", "_repr_jpeg_"):
-        shown = getattr(source, name, lambda: None)()
-        if shown:
-            shown = shown[0] if isinstance(shown, tuple) else shown  # with metadata beside it
-            return shown if isinstance(shown, bytes) else base64.b64decode(shown)
-    if hasattr(source, "__array_interface__"):
-        from PIL import Image  # where arrays of pixels are made, PIL is installed
-
-        return _png_of(Image.fromarray(_pixels(source)))
-    return None
-
-
-def _pixels(source: Any) -> Any:
-    """Return an array as PIL takes it: bytes; floats are 0..1, as matplotlib has them."""
-    import numpy as np
-
-    pixels = np.asarray(source)
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.dtype.kind == "f":
-        return (np.clip(np.nan_to_num(pixels), 0, 1) * 255).round().astype(np.uint8)
-    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize > 1:
-        if pixels.size and (pixels.min() < 0 or pixels.max() > 255):
-            raise ValueError(_("its numbers are not in 0..255"))
-        return pixels.astype(np.uint8)
-    return pixels
-
-
-def _wav_of(source: Any) -> bytes | None:
-    """Return a WAV of (samples, rate), or (rate, samples) as scipy reads it."""
-    if not (isinstance(source, tuple) and len(source) == 2):
-        return None
-    import numpy as np
-
-    rate, samples = source if np.ndim(source[0]) == 0 else (source[1], source[0])
-    samples = _sixteen_bits(np.asarray(samples))
-    if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
-        samples = samples.T
-    if samples.ndim not in (1, 2):
-        raise ValueError(_("the samples have {count} dimensions", count=samples.ndim))
-    if not samples.size:
-        return b""
-    channels = samples.shape[1] if samples.ndim == 2 else 1
-    return wav.write(np.ascontiguousarray(samples, dtype="<i2").tobytes(), int(rate), channels)
-
-
-def _sixteen_bits(samples: Any) -> Any:
-    """Return samples as 16-bit integers: floats are -1..1, other integers fill the range of their type."""
-    import numpy as np
-
-    if samples.dtype.kind == "f":
-        return (np.clip(np.nan_to_num(samples), -1, 1) * 32767).astype("<i2")
-    if samples.dtype == np.uint8:  # 8-bit WAV has its silence at 128
-        return (samples.astype("<i2") - 128) << 8
-    if samples.dtype == np.int32:
-        return (samples >> 16).astype("<i2")
-    if samples.dtype.kind not in "iu" or samples.min(initial=0) < -32768 or samples.max(initial=0) > 32767:
-        raise ValueError(_("the samples are {dtype}, not 16-bit integers or floats of -1..1", dtype=str(samples.dtype)))
-    return samples.astype("<i2")
-
-
 def _with_type(data: bytes, kind: str, stated: str = "", name: str = "") -> Media:
-    return Media(mime_of(data) or (stated if stated.startswith(kind) else f"{kind}/unknown"), data, name=name)
+    return Media(formats.typed(data, kind, stated), wav.with_length(data), name=name)
 
 
-def _checked(media: Media, kind: str) -> Media:
-    """Return `media` if its bytes are of the right kind."""
-    if media.url:
+def _name_of(source: Any) -> str:
+    """Return the file name of what was given, where it has one."""
+    if isinstance(source, Media):
+        return Path(source.name).name
+    if isinstance(source, str) and source[:5].lower() == "data:":
+        return ""
+    if isinstance(source, str) and URL.match(source):
+        return Path(urllib.parse.urlsplit(source).path).name
+    return Path(source).name if isinstance(source, str | Path) else ""
+
+
+def _checked(media: Media, kind: str, name: str) -> Media:
+    """Return `media`, with the type of its bytes, if they are of the right kind.
+
+    Raises:
+        CommandError: they are not.
+    """
+    if media.url and not media.data:
         return media
     if not media.data:
         message = _("The image is empty.") if kind == "image" else _("The audio is empty.")
         raise CommandError(message, _("Record or load it first."))
-    if not media.mime.startswith(kind) or media.mime.endswith("/unknown"):
-        message = (
-            _("This is not {kind}: its format is unknown.", kind=_KINDS[kind])
-            if media.mime.endswith("/unknown")
-            else _("This is not {kind}: it is {mime}.", kind=_KINDS[kind], mime=media.mime)
-        )
-        raise CommandError(message, _FORMATS[kind])
-    return media
+    mime = formats.typed(media.data, kind, media.mime)
+    if not mime.startswith(f"{kind}/"):
+        raise _not(kind, media.data, name)
+    if reason := wav.fault(media.data):
+        raise CommandError(reason, _("Record or load it first."))
+    return media if mime == media.mime else msgspec.structs.replace(media, mime=mime)
 
 
-_FORMATS = {
-    "image": _("Supported formats: PNG, JPEG, GIF, WebP, BMP."),
-    "audio": _("Supported formats: WAV, MP3, M4A, FLAC, OGG, AAC, WebM."),
-}
+def _not(kind: str, data: bytes, name: str) -> CommandError:
+    """Return the error for something that is not an image, or not audio."""
+    shown, found = name or _("This"), formats.mime_of(data)
+    if found is None:
+        message = _("{name} is not {kind}: its format is unknown.", name=shown, kind=_KINDS[kind])
+        raw = kind == "audio" and formats.mime_of_name(name) in formats.HEADERLESS
+        return CommandError(message, _("Pass raw samples as (samples, rate).") if raw else _supported(kind))
+    message = _("{name} is {what}, not {kind}.", name=shown, what=formats.described(found), kind=_KINDS[kind])
+    if name and found in formats.TEXTS:
+        return CommandError(message, _("A download may have failed: look into the file with a text editor."))
+    return CommandError(message, _supported(kind))
+
+
+def _supported(kind: str) -> Localizable:
+    return _("Supported formats: {formats}.", formats=", ".join(formats.titles(kind)))

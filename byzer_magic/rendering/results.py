@@ -47,7 +47,9 @@ def rerank(result: RerankResult) -> dict[str, str]:
 
 def transcribe(result: TranscribeResult) -> dict[str, str]:
     """Return a transcript, with a player where its audio is here."""
-    return transcript.bundle(result.text, result.segments, transcript_facts(result), recording(result))
+    silent = not result.text.strip() and result.is_silent
+    facts = transcript_facts(result)
+    return transcript.bundle(result.text, result.segments, facts, recording(result), silent=silent)
 
 
 def speak(result: SpeakResult) -> dict[str, str]:

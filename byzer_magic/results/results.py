@@ -18,8 +18,9 @@ import msgspec
 from byzer_magic.capabilities import resolve, row_of_result
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _
-from byzer_magic.media import describe, wav
+from byzer_magic.media import describe, formats, stereo, wav
 from byzer_magic.results.metadata import Metadata
+from byzer_magic.results.saving import write, write_media
 from byzer_magic.types import ImageItem, Media, Segment, Truncation
 
 
@@ -73,7 +74,7 @@ class ChatResult(Metadata, frozen=True, kw_only=True):
             >>> ChatResult(model="gpt4o_chat", text="Hello").save("/dev/null").name
             'null'
         """
-        return _write(path, self.text.encode())
+        return write(path, self.text.encode())
 
     def __str__(self) -> str:
         return self.text
@@ -106,12 +107,12 @@ class EmbedResult(Metadata, frozen=True, kw_only=True, eq=False):
             CommandError: the file cannot be written.
         """
         if Path(path).suffix.lower() != ".npy":
-            return _write(path, self.output.encode())
+            return write(path, self.output.encode())
         buffer = io.BytesIO()
         import numpy as np
 
         np.save(buffer, self.vectors)
-        return _write(path, buffer.getvalue())
+        return write(path, buffer.getvalue())
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         import numpy as np
@@ -160,7 +161,7 @@ class RerankResult(Metadata, frozen=True, kw_only=True):
         Raises:
             CommandError: the file cannot be written.
         """
-        return _write(path, self.output.encode())
+        return write(path, self.output.encode())
 
     def __str__(self) -> str:
         rows = zip(self.order, self.documents, strict=True)
@@ -185,6 +186,11 @@ class TranscribeResult(Displayed, frozen=True, kw_only=True):
     raw: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @property
+    def is_silent(self) -> bool:
+        """Return whether the audio is silence, as far as is known: engines say so, and WAV files are read here."""
+        return bool(self.raw.get("silent")) or (self.audio is not None and stereo.is_silent(self.audio.data))
+
+    @property
     def output(self) -> str:
         """Return the transcript as byzer-llm does: JSON with `text`, and what else is known."""
         found = {"text": self.text, "segments": self.segments, "language": self.language, "duration": self.duration}
@@ -197,7 +203,7 @@ class TranscribeResult(Displayed, frozen=True, kw_only=True):
         Raises:
             CommandError: the file cannot be written.
         """
-        return _write(path, (self.output if Path(path).suffix.lower() == ".json" else self.text).encode())
+        return write(path, (self.output if Path(path).suffix.lower() == ".json" else self.text).encode())
 
     def __str__(self) -> str:
         return self.text
@@ -219,20 +225,25 @@ class SpeakResult(Displayed, frozen=True, kw_only=True):
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     """The request's options: voice, speed, ..."""
 
+    def __post_init__(self) -> None:
+        """Tell the media type from the bytes: a backend may have told it from the request."""
+        mime = formats.typed(self.data, "audio", self.mime) or self.mime
+        msgspec.structs.force_setattr(self, "mime", mime)
+
     @property
     def output(self) -> str:
         """Return the audio as byzer-llm does: base64 text."""
         return base64.b64encode(self.data).decode()
 
     def save(self, path: str | Path) -> Path:
-        """Write the audio; return the path.
+        """Write the audio; return the path, whose extension is that of the bytes.
 
         Raises:
             CommandError: no audio has arrived, or the file cannot be written.
         """
         if not self.data:
             raise CommandError(_("There is no audio to save: none has arrived."), _("Send the request again."))
-        return _write(path, self.data)
+        return write_media(path, self.data, self.mime)
 
     def __str__(self) -> str:
         seconds = wav.seconds(self.data, self.mime)
@@ -257,6 +268,14 @@ class ImageResult(Displayed, frozen=True, kw_only=True):
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     """The request's options: size, quality, ..."""
 
+    def __post_init__(self) -> None:
+        """Tell the media types from the bytes: a backend may have told them from the request."""
+        typed = [
+            msgspec.structs.replace(item, mime=formats.typed(item.data, "image", item.mime) or item.mime)
+            for item in self.pictures
+        ]
+        msgspec.structs.force_setattr(self, "pictures", typed)
+
     @property
     def data(self) -> bytes:
         """Return the bytes of the first image."""
@@ -273,7 +292,9 @@ class ImageResult(Displayed, frozen=True, kw_only=True):
         return base64.b64encode(self.data).decode() or self.url
 
     def save(self, path: str | Path) -> Path:
-        """Write the images; of several, the others get a number before the extension. Return the path of the first.
+        """Write the images; return the path of the first.
+
+        Of several, the others get a number before the extension, which is that of the bytes.
 
         Raises:
             CommandError: no image has arrived, one is only a URL, or the file cannot be written.
@@ -287,9 +308,10 @@ class ImageResult(Displayed, frozen=True, kw_only=True):
                     _("Image {number} was returned as a URL only: {url}", number=number, url=item.url),
                     _("Download it from there."),
                 )
-        for number, item in enumerate(self.pictures, 1):
-            _write(path if number == 1 else path.with_stem(f"{path.stem}-{number}"), item.data)
-        return path
+        paths = [path, *(path.with_stem(f"{path.stem}-{number}") for number in range(2, len(self.pictures) + 1))]
+        for number, item in enumerate(self.pictures):
+            paths[number] = write_media(paths[number], item.data, item.mime)
+        return paths[0]
 
     def __str__(self) -> str:
         each = [item.url or f"{item.mime}, {describe.size(len(item.data))}" for item in self.pictures]
@@ -301,16 +323,3 @@ class ImageResult(Displayed, frozen=True, kw_only=True):
 
 Result = ChatResult | EmbedResult | RerankResult | TranscribeResult | SpeakResult | ImageResult
 """What a request returns."""
-
-
-def _write(path: str | Path, data: bytes) -> Path:
-    path = Path(path).expanduser()
-    try:
-        path.write_bytes(data)
-    except (OSError, ValueError) as err:  # ValueError: a NUL in the name
-        reason = getattr(err, "strerror", None) or str(err)
-        raise CommandError(
-            _("Cannot write {path}: {reason}.", path=path, reason=reason),
-            _("The result is still available; choose another path."),
-        ) from err
-    return path

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 import struct
 import threading
 import wave
+from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
+from hypothesis import given, settings, strategies as st
 
 from byzer_magic.backends.engine import audio, audio_encoder
 from byzer_magic.errors import BadRequest
-from byzer_magic.media import wav
+from byzer_magic.media import mime_of, wav
 from byzer_magic.types import Media
 from tests.engines.audio_files import FILES, made
 
@@ -39,7 +44,8 @@ def likeness(found: np.ndarray, wanted: np.ndarray) -> float:
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 def test_samples_decode_every_format(form: str, rate: int, channels: int) -> None:
     clip = made(form, sweep(), rate, channels=channels)
-    found = audio.samples(clip)
+    assert mime_of(clip.data) == mime_of(clip.data[:16]) == clip.mime
+    found = audio.samples(Media("audio/mpeg", clip.data, name="talk.mp3"))
     assert found.dtype == np.float32
     assert found.ndim == 1
     assert abs(len(found) / audio.RATE - SECONDS) < 0.15
@@ -74,21 +80,134 @@ def test_samples_mix_one_sided_audio() -> None:
     assert likeness(audio.samples(Media("audio/wav", file.getvalue())), sweep()) > 0.99
 
 
-def test_samples_replace_nan_with_silence() -> None:
-    values = sweep()
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+@pytest.mark.parametrize("form", ["FLOAT", "DOUBLE"])
+def test_samples_replace_what_is_no_number_with_silence(rate: int, form: str) -> None:
+    values = sweep(rate).astype(float)
     values[1000:1100] = np.nan
     values[2000] = np.inf
-    found = audio.samples(made("wav-float", values, audio.RATE))
+    values[3000] = -1e30
+    found = audio.samples(file_of(values, rate, form))
     assert np.isfinite(found).all()
+    assert likeness(found, sweep()) > 0.98
+    assert np.abs(found).max() > 0.4
+
+
+def test_samples_of_loud_floats_are_scaled() -> None:
+    for loud in (2, 32768, 2.0**31):
+        found = audio.samples(file_of(sweep() * loud, audio.RATE, "FLOAT"))
+        assert np.allclose(found, sweep() / sweep().max(), atol=1e-3)
+
+
+def file_of(samples: Any, rate: int, form: str = "PCM_16", container: str = "WAV") -> Media:
+    """Return samples (n,) or (n, channels) as a file that another package has written."""
+    sink = io.BytesIO()
+    soundfile.write(sink, samples, rate, format=container, subtype=form)
+    return Media("audio/wav", sink.getvalue())
+
+
+def turned(*gains: float, offset: float = 0.0) -> Any:
+    """Return the sweep in channels of these gains."""
+    return np.stack([gain * sweep() for gain in gains], 1) + offset
+
+
+@pytest.mark.parametrize("form", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"])
+@pytest.mark.parametrize(
+    "gains", [(1, -1), (-1, 1), (0.5, -1), (1, -0.9), (1, -1, 1), (0, 1, -1, 0), (1, -1, 0.5, -0.5, 0, 0)]
+)
+def test_samples_of_channels_that_cancel_are_those_of_the_loudest(form: str, gains: tuple[float, ...]) -> None:
+    found = audio.samples(file_of(turned(*gains), audio.RATE, form))
+    assert likeness(found, sweep()) > 0.99 or likeness(-found, sweep()) > 0.99
+    assert np.abs(found).max() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("form", ["wav", "m4a", "flac", "ogg", "webm", "mp3", "wav-adpcm"])
+def test_samples_of_channels_that_cancel_in_any_format(form: str) -> None:
+    clip = made(form, sweep(), 48_000, channels=2, gains=(1, -1))
+    found = audio.samples(clip)
+    assert likeness(found, sweep()) > 0.97 or likeness(-found, sweep()) > 0.97
+
+
+def test_samples_of_channels_that_cancel_beside_an_offset() -> None:
+    found = audio.samples(file_of(turned(1, -1, offset=0.3), audio.RATE))
+    steps = np.diff(found)
+    assert max(likeness(steps, np.diff(sweep())), likeness(-steps, np.diff(sweep()))) > 0.99
+
+
+def test_samples_decode_vorbis() -> None:
+    assert likeness(audio.samples(file_of(sweep(), audio.RATE, "VORBIS", "OGG")), sweep()) > 0.98
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    form=st.sampled_from(["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"]),
+    container=st.sampled_from(["WAV", "WAVEX", "RF64"]),
+    channels=st.integers(1, 8),
+    frames=st.integers(1, 3000),
+    length=st.sampled_from([None, 0, 0xFFFFFFFF, 0x7FFFFFFF, "half"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_samples_are_those_that_another_package_reads(
+    form: str, container: str, channels: int, frames: int, length: int | str | None, seed: int
+) -> None:
+    values = np.random.default_rng(seed).uniform(-0.9, 0.9, frames)
+    clip = file_of(np.repeat(values[:, None], channels, 1), audio.RATE, form, container)
+    expected = soundfile.read(io.BytesIO(clip.data), always_2d=True)[0][:, 0]
+    data = bytearray(clip.data)
+    at = clip.data.index(b"data")
+    stated = (len(data) - at - 8) // 4 if length == "half" else length
+    if stated is not None and container != "RF64":
+        struct.pack_into("<I", data, at + 4, int(stated))
+    found = audio.samples(Media("audio/wav", bytes(data)))
+    extra = len(found) - len(expected)  # a byte of padding may be a sample
+    assert extra in (0, 1)
+    assert np.allclose(found[: len(expected)], expected, atol=1e-4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(list(FILES)), st.data())
+def test_samples_of_damaged_files_raise_nothing_but_bad_request(form: str, data: st.DataObject) -> None:
+    file = bytearray(damaged(form).data)
+    cut = data.draw(st.integers(0, len(file)), "cut")
+    for at in data.draw(st.lists(st.integers(0, min(len(file), 200) - 1), max_size=8), "places"):
+        file[at] = data.draw(st.integers(0, 255), "byte")
+    with contextlib.suppress(BadRequest):
+        found = audio.samples(Media("audio/wav", bytes(file[:cut])))
+        assert np.isfinite(found).all()
+        assert np.abs(found).max() <= 1
+
+
+@functools.cache
+def damaged(form: str) -> Media:
+    return made(form, sweep()[:4000], 16_000)
+
+
+@pytest.mark.parametrize("mime", ["audio/pcm", "audio/pcm;rate=16000", "audio/l16;rate=16000"])
+def test_samples_of_raw_pcm_have_the_rate_of_the_type(mime: str) -> None:
+    rate = 16_000 if "rate" in mime else 24_000
+    found = audio.samples(Media(mime, (sweep(rate) * 32767).astype("<i2").tobytes()))
+    assert likeness(found, sweep()) > 0.99
+    assert len(found) / audio.RATE == pytest.approx(SECONDS, abs=0.01)
+
+
+def test_silence_note_tells_silence_from_sound() -> None:
+    assert audio.silence_note(audio.samples(file_of(np.zeros(1600), audio.RATE))) == {"silent": True}
+    assert audio.silence_note(audio.samples(file_of(np.full(1600, np.nan), audio.RATE, "FLOAT"))) == {"silent": True}
+    assert not audio.silence_note(sweep())
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
         (b"", "cannot be decoded"),
-        (b"no audio, only words", "cannot be decoded: Invalid data"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "The file has no audio"),
-        (wav.write(b"", 16_000), "The file has no audio"),
+        (b"\1\2 nothing that is known", "cannot be decoded: Invalid data"),
+        (b"no audio, only words", "The audio is text."),
+        (b"<!doctype html><p>404", "The audio is an HTML page."),
+        (b'{"error": "expired"}', "The audio is JSON."),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), r"The file has no audio: it is an image \(PNG\)."),
+        (wav.write(b"", 16_000), r"The audio is empty \(0 s\)."),
+        (wav.stream_header(16_000), r"The audio is empty \(0 s\)."),
+        (wav.write(b"\1\0", 1)[:24] + bytes(4) + wav.write(b"\1\0", 1)[28:], "1 channels at 0 Hz"),
     ],
 )
 def test_samples_refuse_what_is_not_audio(data: bytes, words: str) -> None:

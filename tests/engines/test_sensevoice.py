@@ -28,6 +28,7 @@ from byzer_magic.backends import registry
 from byzer_magic.backends.custom.sensevoice import files as sensevoice_files, params as sensevoice_params
 from byzer_magic.backends.custom.sensevoice.engine import SILERO_SECONDS
 from byzer_magic.backends.engine import loading
+from byzer_magic.media.wav import write
 from byzer_magic.types import Media, TranscribeRequest, TranscriptChunk
 from tests.backends import opened, setup_of
 from tests.models import fsmn_vad, sensevoice, speech
@@ -152,6 +153,31 @@ async def test_transcribe_refuses_invalid_options(backend: Any, options: dict[st
 async def test_transcribe_resamples(backend: Any) -> None:
     recording = Media("audio/wav", sensevoice.clip("fox").read_bytes())
     assert text_of(await transcripts_of(backend, recording)) == "The quick brown fox."
+
+
+@shared
+@pytest.mark.parametrize("gains", [(1, -1), (0.5, -1), (0, 1, -1, 0)], ids=str)
+async def test_transcribe_hears_channels_that_cancel(backend: Any, gains: tuple[float, ...]) -> None:
+    voice = (np.outer(sensevoice.samples("fox"), gains) * 32767).astype("<i2")
+    recording = Media("audio/wav", write(voice.tobytes(), RATE, len(gains)))
+    assert text_of(await transcripts_of(backend, recording)) == "The quick brown fox."
+
+
+@shared
+async def test_transcribe_says_that_audio_is_silent(backend: Any) -> None:
+    [item] = await transcripts_of(backend, np.zeros(3 * RATE))
+    assert item.extra is not None
+    assert item.extra["silent"]
+    [*_, item] = await transcripts_of(backend, recording_of("fox"))
+    assert item.extra is not None
+    assert "silent" not in item.extra
+
+
+@shared
+@pytest.mark.parametrize("count", [1, 100, 399, 400, 1600])
+async def test_transcribe_takes_a_click(backend: Any, count: int) -> None:
+    [*_, item] = await transcripts_of(backend, np.where(np.arange(count) % 2, 0.5, -0.5))
+    assert item.duration == pytest.approx(count / RATE)
 
 
 @shared

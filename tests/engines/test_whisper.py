@@ -21,6 +21,7 @@ import pytest_asyncio
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.engine import audio
+from byzer_magic.media.wav import write
 from byzer_magic.types import Media, Segment, TranscribeRequest, TranscriptChunk
 from tests.backends import opened, setup_of
 from tests.engines.audio_files import made, word_error_rate
@@ -131,6 +132,29 @@ async def test_transcribe_silence_is_empty(tiny: Any, clip: np.ndarray) -> None:
     [item] = await transcribed(tiny, made("wav", clip, audio.RATE))
     assert (item.text, item.segments) == ("", [])
     assert item.duration == pytest.approx(len(clip) / audio.RATE, abs=0.01)
+
+
+@pytest.mark.parametrize("gains", [(1, -1), (0.6, -1), (-1, 1, 0, 0, 0, 0)], ids=str)
+@pytest.mark.parametrize("form", ["wav", "m4a", "webm"])
+async def test_transcribe_hears_channels_that_cancel(tiny: Any, form: str, gains: tuple[float, ...]) -> None:
+    output = speech.SENTENCES[0]
+    voice = audio.samples(wav(speech.sentence(0)))
+    clip = made(form, voice, 48_000, channels=len(gains), gains=gains)
+    assert word_error_rate(output, text_of(await transcribed(tiny, clip))) < MOST_WRONG
+
+
+async def test_transcribe_hears_a_channel_turned_for_a_while(tiny: Any) -> None:
+    voice = audio.samples(wav(speech.sentence(0)))
+    turned = np.where(np.arange(len(voice)) // audio.RATE % 2, -voice, voice)
+    clip = Media("audio/wav", write((np.stack([voice, turned], 1) * 32767).astype("<i2").tobytes(), audio.RATE, 2))
+    assert word_error_rate(speech.SENTENCES[0], text_of(await transcribed(tiny, clip))) < MOST_WRONG
+
+
+async def test_transcribe_says_that_audio_is_silent(tiny: Any) -> None:
+    [item] = await transcribed(tiny, made("wav", samples(2), audio.RATE))
+    assert (item.text, item.extra) == ("", {"silent": True})
+    [item] = await transcribed(tiny, made("wav", samples(8, 0.01), audio.RATE))
+    assert (item.text, item.extra) == ("", None)
 
 
 async def test_transcribe_noise_ends() -> None:

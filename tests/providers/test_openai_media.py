@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import warnings
 import wave
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,8 @@ from byzer_magic.backends import registry
 from byzer_magic.backends.openai.backend import OpenAIBackend
 from byzer_magic.capabilities import Capability
 from byzer_magic.client.collect import collector_for
-from byzer_magic.media import mime_of
+from byzer_magic.media import formats, mime_of
+from byzer_magic.media.wav import write
 from byzer_magic.types import (
     ChatRequest,
     EmbedRequest,
@@ -156,7 +159,85 @@ async def test_long_text_is_split_and_joined(models: Models, server: Process) ->
     assert joined.data.count(b"\xff\xf3") > 1000
 
 
+@pytest.mark.parametrize(
+    ("fault", "mime"),
+    [
+        ("wav-as-mp3", "audio/wav"),
+        ("wav-as-json", "audio/wav"),
+        ("mp3-as-wav", "audio/mpeg"),
+        ("opus-as-bytes", "audio/ogg"),
+    ],
+)
+@pytest.mark.parametrize("asked", ["mp3", "pcm", "wav"])
+async def test_speech_has_the_type_of_its_bytes(
+    models: Models, tmp_path: Path, fault: str, mime: str, asked: str
+) -> None:
+    request = SpeakRequest(text=f"fault:{fault} hi", options={"response_format": asked})
+    result = await models.ask("tts-1", request)
+    assert result.mime == mime
+    with warnings.catch_warnings(action="ignore"):
+        saved = result.save(tmp_path / f"x.{asked}")
+    assert formats.mime_of_name(saved) == mime
+    assert saved.read_bytes() == result.data
+    shown = result._repr_mimebundle_()["text/html"]
+    assert f"data:{mime};base64," in shown
+    assert f"fault-{fault}-hi.{formats.extension(mime)}" in shown
+    chunks = [item async for item in models.open["tts-1"].speak(request)]
+    assert {chunk.mime for chunk in chunks} == {mime}
+
+
+async def test_speech_that_is_a_text_is_an_error(models: Models) -> None:
+    with pytest.raises(errors.ProviderError, match="The voice has been retired"):
+        await models.ask("tts-1", SpeakRequest(text="fault:error-as-mp3 hi"))
+    with pytest.raises(errors.ProviderError):
+        await models.ask("tts-1", SpeakRequest(text="fault:page-as-mp3 hi"))
+
+
+async def test_raw_speech_is_played_and_saved_as_wav(models: Models, tmp_path: Path) -> None:
+    result = await models.ask("tts-1", SpeakRequest(text="hi", options={"response_format": "pcm"}))
+    assert (result.mime, len(result.data)) == ("audio/pcm", 1000)
+    assert "data:audio/wav;base64," in result._repr_mimebundle_()["text/html"]
+    with wave.open(str(result.save(tmp_path / "x.wav"))) as file:
+        assert (file.getframerate(), file.getnframes()) == (24_000, 500)
+    assert result.save(tmp_path / "x.pcm").read_bytes() == result.data
+
+
+async def test_transcribe_names_the_file_by_its_bytes(models: Models) -> None:
+    for mime in ("audio/mpeg", "audio/unknown", "application/octet-stream"):
+        result = await models.ask("whisper-1", TranscribeRequest(audio=Media(mime, WAV, name="talk.mp3")))
+        assert f"{len(WAV)} bytes of audio.wav" in result.text
+
+
+async def test_transcribe_sends_the_louder_of_channels_that_cancel(models: Models) -> None:
+    voice = (np.sin(np.arange(16_000) / 20) * 9000).astype("<i2")
+    for channels, sent in (((voice, -voice), 32_044), ((voice, voice), 64_044)):
+        data = write(np.stack(channels, 1).tobytes(), 16_000, 2)
+        result = await models.ask("whisper-1", TranscribeRequest(audio=Media("audio/wav", data)))
+        assert f"{sent} bytes of audio.wav" in result.text
+
+
 # ---- images
+
+
+@pytest.mark.parametrize("fault", ["jpeg", "data-url"])
+async def test_image_has_the_type_of_its_bytes(models: Models, tmp_path: Path, fault: str) -> None:
+    result = await models.ask("gpt-image-1.5", ImageRequest(prompt=f"fault:{fault} a cat"))
+    assert [item.mime for item in result.pictures] == ["image/jpeg"]
+    with pytest.warns(UserWarning, match="JPEG, not PNG"):
+        assert result.save(tmp_path / "cat.png") == tmp_path / "cat.jpg"
+    assert not result.url
+
+
+async def test_image_url_that_is_a_page_stays_a_url(server: Process) -> None:
+    backend = await connect(server, "tiny", capabilities="image")
+    [found] = [item async for item in backend.image(ImageRequest(prompt="an expired cat"))]
+    assert (found.data, found.mime, found.url[-15:]) == (b"", "image", "expired-cat.png")
+    await backend.close()
+
+
+async def test_image_that_is_not_base64_is_unreadable(models: Models) -> None:
+    with pytest.raises(errors.ProviderUnavailable, match="not base64"):
+        await models.ask("gpt-image-1.5", ImageRequest(prompt="fault:not-base64 a cat"))
 
 
 async def test_image_returns_bytes(models: Models, server: Process) -> None:

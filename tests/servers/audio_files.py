@@ -56,6 +56,11 @@ def opus(text: str) -> bytes:
     return b"".join(pages)
 
 
+def webm(text: str) -> bytes:
+    """Return the header of a WebM file (https://www.rfc-editor.org/rfc/rfc8794), and no more than bytes behind it."""
+    return b"\x1aE\xdf\xa3\x88B\x82\x84webm" + bytes(round(1000 * seconds(text)))
+
+
 def _page(number: int, flags: int, position: int, packet: bytes) -> bytes:
     page = struct.pack("<4sBBqIIIBB", b"OggS", 0, flags, position, 7, number, 0, 1, len(packet)) + packet
     return page[:22] + struct.pack("<I", _crc(page)) + page[26:]

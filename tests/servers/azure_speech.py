@@ -107,6 +107,8 @@ def audio_of(text: str, form: str) -> bytes:
         return audio_files.wav(text, rate)
     if form.startswith("raw"):
         return audio_files.pcm(text, rate)
+    if form.startswith("webm"):
+        return audio_files.webm(text)
     return audio_files.opus(text) if "opus" in form else audio_files.mp3(text)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
-from audio_files import mp3, wav
+from audio_files import mp3, opus, wav
 from skeleton import before_answer, knobs
 
 Refuse = Callable[[str], Exception]
@@ -77,6 +77,17 @@ async def rerank(body: dict[str, Any], bad: Refuse) -> web.Response:
     return web.json_response({"id": "r", "results": rows, "meta": {"billed_units": {"search_units": 1}}})
 
 
+AUDIO_FAULTS: dict[str, dict[str, Any]] = {
+    "wav-as-mp3": {"body": wav("a tone", 24000), "content_type": "audio/mpeg"},
+    "wav-as-json": {"body": wav("a tone", 24000), "content_type": "application/json"},
+    "mp3-as-wav": {"body": mp3("silence"), "content_type": "audio/wav"},
+    "opus-as-bytes": {"body": opus("silence"), "content_type": "application/octet-stream"},
+    "error-as-mp3": {"body": b'{"error": {"message": "The voice has been retired."}}', "content_type": "audio/mpeg"},
+    "page-as-mp3": {"body": b"<html><title>Sign in</title></html>", "content_type": "audio/mpeg"},
+}
+"""Bodies that are not what their header says."""
+
+
 async def speech(request: web.Request, body: dict[str, Any], bad: Refuse) -> web.StreamResponse:
     need(body, bad, input=str, voice=str)
     one_of(body, bad, voice=VOICES, response_format=FORMATS)
@@ -86,9 +97,12 @@ async def speech(request: web.Request, body: dict[str, Any], bad: Refuse) -> web
         raise bad("'speed' must be between 0.25 and 4.0.")
     kind = body.get("response_format", "mp3")
     data = wav(body["input"], 24000) if kind == "wav" else mp3(body["input"]) if kind == "mp3" else b"\x01\x02" * 500
-    fault = knobs(body["input"]).get("fault", "")
+    asked = knobs(body["input"])
+    fault = asked.get("fault", "")
     if fault == "garbage":
         return web.json_response({"oops": True})
+    if fault in AUDIO_FAULTS:
+        return web.Response(**AUDIO_FAULTS[fault])
     response = web.StreamResponse(headers={"Content-Type": f"audio/{'mpeg' if kind == 'mp3' else kind}"})
     if fault in ("truncate", "reset"):
         response.content_length = len(data)
@@ -142,6 +156,10 @@ def png(size: str, text: str) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0\xff\xd9"
+"""The start and the end of one."""
+
+
 async def generations(request: web.Request, body: dict[str, Any], bad: Refuse) -> web.Response:
     need(body, bad, prompt=str)
     newer = body["model"].startswith("gpt-image")
@@ -158,6 +176,12 @@ async def generations(request: web.Request, body: dict[str, Any], bad: Refuse) -
         rows: list[dict[str, Any]] = [{"b64_json": base64.b64encode(image).decode()} for _ in range(body.get("n", 1))]
     else:
         rows = [{"url": f"http://{request.host}/images/{body['prompt'].replace(' ', '-')}.png"}]
+    if knobs(body["prompt"]).get("fault") == "jpeg":
+        rows = [{"b64_json": base64.b64encode(JPEG).decode()}]
+    if knobs(body["prompt"]).get("fault") == "not-base64":
+        rows = [{"b64_json": "abcde"}]
+    if knobs(body["prompt"]).get("fault") == "data-url":
+        rows = [{"url": f"data:image/png;base64,{base64.b64encode(JPEG).decode()}"}]
     if not newer:
         rows[0]["revised_prompt"] = f"An image of {body['prompt']}."
     usage = {"usage": {"input_tokens": 9, "output_tokens": 90, "total_tokens": 99}} if newer else {}
@@ -177,6 +201,8 @@ async def edits(request: web.Request, check_model: Callable[[Any], None], bad: R
 
 
 async def image(request: web.Request) -> web.Response:
+    if "expired" in request.match_info["name"]:
+        return web.Response(text="<html><title>This link has expired</title></html>", content_type="text/html")
     return web.Response(body=png("64x64", request.match_info["name"]), content_type="image/png")
 
 

@@ -14,23 +14,6 @@ from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import Media
 
-EXTENSIONS = {
-    "audio/mpeg": "mp3",
-    "audio/wav": "wav",
-    "audio/x-wav": "wav",
-    "audio/mp4": "m4a",
-    "audio/x-m4a": "m4a",
-    "audio/flac": "flac",
-    "audio/x-flac": "flac",
-    "audio/ogg": "ogg",
-    "audio/opus": "opus",
-    "audio/webm": "webm",
-    "audio/aac": "aac",
-    "audio/pcm": "pcm",
-    "image/jpeg": "jpg",
-    "image/svg+xml": "svg",
-}
-"""File name extensions of media types that have another name."""
 AUDIO_TYPES = {
     "mp3": "audio/mpeg",
     "wav": "audio/wav",
@@ -40,16 +23,6 @@ AUDIO_TYPES = {
     "pcm": "audio/pcm",
 }
 """Media types of the audio formats of text to speech."""
-
-
-def extension(mime: str) -> str:
-    """Return the usual file name extension of a media type, without a dot.
-
-    Example:
-        >>> extension("audio/mpeg"), extension("image/png")
-        ('mp3', 'png')
-    """
-    return EXTENSIONS.get(mime) or mime.rpartition("/")[2] or "bin"
 
 
 def to_base64(media: Media) -> str:

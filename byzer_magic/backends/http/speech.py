@@ -12,7 +12,7 @@ from typing import Any
 from byzer_magic.backends.http.retry import retried
 from byzer_magic.errors import BadRequest, ByzerError, ProviderUnavailable, suggest
 from byzer_magic.i18n import lazy_gettext as _, listed
-from byzer_magic.media import wav
+from byzer_magic.media import formats, wav
 from byzer_magic.types import AudioChunk
 
 _STOPS = re.compile(r"[.!?…。！？；]++[\"'”’)」』）】》]*+\s*+|\n\s*+")
@@ -27,13 +27,16 @@ _GLUE = re.compile(r"[\u0300-\u036f\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]")
 CHUNK_BYTES = 1024 * 1024
 CONCATENABLE = ("audio/mpeg", "audio/aac", "audio/pcm", "audio/ogg", "audio/basic")
 """Formats whose files may simply be concatenated."""
-WAV = ("audio/wav", "audio/x-wav")
+HEAD_BYTES = 16
+"""Bytes that tell the format of a file, and are held back until they are there."""
+LARGEST_TEXT = 64 * 1024
+"""Bytes of a text that are read when one comes in place of audio."""
 
 _NOT_SENT = ("model", "stream", "stream_format", "chunk_size", "user", "extra_headers", "extra_body")
 """Options of OpenAI's and of older notebooks that do not concern the speech itself."""
 
-SendText = Callable[[str], AsyncIterator[bytes]]
-"""Sends one part of the text; yields the bytes of its audio file as they arrive."""
+SendText = Callable[[str], AsyncIterator[AudioChunk]]
+"""Sends one part of the text; yields its audio file as it arrives, with the type of the response's header, or none."""
 
 
 def without_lone_surrogates(text: str) -> str:
@@ -112,6 +115,37 @@ def _split_at(text: str, limit: int, size: Callable[[str], int]) -> int:
     return start or end
 
 
+async def audio_of(
+    blocks: AsyncIterator[bytes], header: str, refused: Callable[[bytes], Exception]
+) -> AsyncGenerator[AudioChunk, None]:
+    """Yield the body of a response as audio.
+
+    Args:
+        blocks: the body.
+        header: its Content-Type.
+        refused: returns the error for a body that is a text, whatever the header says.
+
+    Raises:
+        Exception: the one that `refused` returns.
+    """
+    text = bytearray()
+    first = True
+    async for block in blocks:
+        if first and block:
+            first = False
+            found = formats.mime_of(block) or ""
+            is_text = formats.canonical(header) in formats.TEXTS and not found.startswith("audio/")
+            if is_text or (found in formats.TEXTS and len(block) >= formats.TEXT_BYTES):
+                text += block
+                continue
+        if not text:
+            yield AudioChunk(block, header)
+        elif len(text) < LARGEST_TEXT:
+            text += block
+    if text:
+        raise refused(bytes(text))
+
+
 async def synthesized(
     parts: Sequence[str], mime: str, send: SendText, retries: int = 0
 ) -> AsyncGenerator[AudioChunk, None]:
@@ -119,38 +153,63 @@ async def synthesized(
 
     Args:
         parts: the text, as `split` returns it.
-        mime: the media type of the audio.
+        mime: the media type that is requested; what comes is what its bytes are.
         send: sends one part.
         retries: how often a part is sent again when it fails before its first byte; of the first part the pool decides,
             as nothing has been yielded yet.
 
     Raises:
         BadRequest: the text is empty, or it has several parts and files of this type cannot be joined.
-        ProviderUnavailable: a file to be joined is not a WAV file.
+        ProviderUnavailable: the files of the parts do not fit together.
     """
     if not parts:
         raise BadRequest(_("The text to speak is empty."), _("Pass some text."))
-    if len(parts) == 1 or mime in CONCATENABLE:
-        for number, part in enumerate(parts):
-            start = functools.partial(send, part)
-            async with aclosing(retried(start, retries if number else 0)) as blocks:
-                async for block in blocks:
-                    if block:
-                        yield AudioChunk(block, mime)
-        return
-    if mime not in WAV:
+    files: list[bytes] = []
+    type_of_all = ""
+    _check_joinable(parts, mime)
+    for number, part in enumerate(parts):
+        data = bytearray()
+        blocks = retried(functools.partial(send, part), retries if number else 0)
+        async with aclosing(_typed(blocks, mime)) as chunks:
+            async for chunk in chunks:
+                if type_of_all and chunk.mime != type_of_all:
+                    raise _not_joined(_("their formats differ"))
+                if not type_of_all:
+                    type_of_all = chunk.mime
+                    _check_joinable(parts, type_of_all)
+                if len(parts) == 1 or formats.canonical(type_of_all) in CONCATENABLE:
+                    yield chunk
+                else:
+                    data += chunk.data
+        files.append(bytes(data))
+    if any(files):
+        for chunk in audio_chunks(join_wav(files), type_of_all):
+            yield chunk
+
+
+def _check_joinable(parts: Sequence[str], mime: str) -> None:
+    if len(parts) > 1 and formats.canonical(mime) not in (*CONCATENABLE, "audio/wav"):
         raise BadRequest(
             _("The text is too long for one request, and {format} files cannot be joined.", format=mime),
             _("Choose the format mp3 or wav, or shorten the text."),
         )
-    files = [await _file(functools.partial(send, part), retries if n else 0) for n, part in enumerate(parts)]
-    for chunk in audio_chunks(join_wav(files), mime):
-        yield chunk
 
 
-async def _file(start: Callable[[], AsyncIterator[bytes]], retries: int) -> bytes:
-    async with aclosing(retried(start, retries)) as blocks:
-        return b"".join([block async for block in blocks])
+async def _typed(blocks: AsyncGenerator[AudioChunk, None], asked: str) -> AsyncGenerator[AudioChunk, None]:
+    """Yield a file with its media type: by its first bytes, then the response's header, then what was requested."""
+    head, header, mime = bytearray(), "", ""
+    async with aclosing(blocks):
+        async for block in blocks:
+            if mime and block.data:
+                yield AudioChunk(block.data, mime)
+            elif not mime:
+                head += block.data
+                header = header or block.mime
+                if len(head) >= HEAD_BYTES:
+                    mime = formats.typed(bytes(head), "audio", header, asked) or asked
+                    yield AudioChunk(bytes(head), mime)
+    if head and not mime:
+        yield AudioChunk(bytes(head), formats.typed(bytes(head), "audio", header, asked) or asked)
 
 
 def known_options(options: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
@@ -226,8 +285,10 @@ def join_wav(files: Sequence[bytes]) -> bytes:
     try:
         return wav.join(files)
     except ValueError as err:
-        raise ProviderUnavailable(
-            _("The audio files cannot be joined: {reason}.", reason=err.args[0]),
-            _("Choose the format mp3."),
-            final=True,
-        ) from err
+        raise _not_joined(err.args[0]) from err
+
+
+def _not_joined(reason: str) -> ProviderUnavailable:
+    return ProviderUnavailable(
+        _("The audio files cannot be joined: {reason}.", reason=reason), _("Choose the format mp3."), final=True
+    )

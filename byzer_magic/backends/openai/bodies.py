@@ -58,15 +58,20 @@ class Image(msgspec.Struct):
     revised_prompt: str | None = None
 
     def data(self) -> bytes:
-        """Return the image's bytes, if it has them.
+        """Return the image's bytes, if it has them; some servers send them as a data: URL.
 
         Raises:
             ErrorResponse: they are not base64.
         """
+        inline = self.b64_json or ("" if self.link() else self.url or "")
         try:
-            return base64.b64decode((self.b64_json or "").partition(";base64,")[2] or self.b64_json or "")
+            return base64.b64decode(inline.partition(";base64,")[2] or inline)
         except binascii.Error:
             raise NoAnswer({"message": _("the image is not base64")}) from None
+
+    def link(self) -> str:
+        """Return where the image can be downloaded; empty where it is here."""
+        return "" if (self.url or "").startswith("data:") else self.url or ""
 
 
 class Transcript(msgspec.Struct):

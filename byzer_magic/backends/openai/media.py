@@ -7,21 +7,22 @@ Cohere's (https://docs.cohere.com/reference/rerank), which Jina and SiliconFlow 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar
 
-from byzer_magic import media
 from byzer_magic.backends.http.batches import in_order
 from byzer_magic.backends.http.errors import NO_AUDIO, unreadable
-from byzer_magic.backends.http.media import AUDIO_TYPES, extension
-from byzer_magic.backends.http.speech import split, synthesized
+from byzer_magic.backends.http.media import AUDIO_TYPES
+from byzer_magic.backends.http.speech import audio_of, split, synthesized
 from byzer_magic.backends.openai import bodies
 from byzer_magic.backends.openai.client import Client
 from byzer_magic.backends.openai.params import defaults
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.media import formats, stereo
 from byzer_magic.types import (
     AudioChunk,
     EmbeddingBatch,
@@ -112,7 +113,8 @@ class OpenAIMedia:
             raise BadRequest(_("The request has no audio."), _("Pass a file, bytes, or an audio widget."))
         fields = self._body("transcribe", request.options)
         known = {name: fields.pop(name) for name in list(fields) if name in _TRANSCRIBE}
-        file = (f"audio.{extension(request.audio.mime)}", request.audio.data, request.audio.mime)
+        audio = await asyncio.to_thread(stereo.heard, request.audio)
+        file = (f"audio.{formats.extension(audio.mime)}", audio.data, audio.mime)
         create = self._client.sdk.audio.transcriptions.with_raw_response.create
         async with self._client.errors():
             response = await create(file=file, **known, extra_body=fields)
@@ -131,14 +133,13 @@ class OpenAIMedia:
         known = {name: fields.pop(name) for name in ("model", "voice", "response_format")}
         create = self._client.sdk.audio.speech.with_streaming_response.create
 
-        async def send(text: str) -> AsyncIterator[bytes]:
+        async def send(text: str) -> AsyncIterator[AudioChunk]:
             async with self._client.errors(), create(input=text, **known, extra_body=fields) as response:
-                if response.headers.get("content-type", "").startswith(("application/json", "text/")):
-                    raise bodies.no_audio(await response.read(), self._client.endpoint)
-                received = False
-                async for block in response.iter_bytes():
-                    received = received or bool(block)
-                    yield block
+                header, received = response.headers.get("content-type", ""), False
+                async with aclosing(audio_of(response.iter_bytes(), header, self._no_audio)) as blocks:
+                    async for block in blocks:
+                        received = received or bool(block.data)
+                        yield block
                 if not received:
                     raise unreadable(self._client.endpoint, NO_AUDIO)
 
@@ -146,6 +147,9 @@ class OpenAIMedia:
         async with aclosing(synthesized(parts, mime, send, self._retries)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    def _no_audio(self, body: bytes) -> Exception:
+        return bodies.no_audio(body, self._client.endpoint)
 
     # ---- images
 
@@ -164,25 +168,28 @@ class OpenAIMedia:
             rows, usage = bodies.images(response.content, self._client.endpoint)
             for number, row in enumerate(rows):
                 keep_url = body.get("response_format") == "url"
-                yield await self._image(row, None if number else usage, keep_url=keep_url)
+                asked = f"image/{body.get('output_format', 'png')}"
+                yield await self._image(row, None if number else usage, asked, keep_url=keep_url)
 
     async def _generate(self, body: dict[str, Any]) -> Any:
         return await self._client.post("/images/generations", body)
 
     async def _edit(self, body: dict[str, Any], images: Sequence[Media]) -> Any:
-        files = [(f"image{i}.{extension(item.mime)}", item.data, item.mime) for i, item in enumerate(images)]
+        files = [(f"image{i}.{formats.extension(item.mime)}", item.data, item.mime) for i, item in enumerate(images)]
         known = {name: body.pop(name) for name in ("model", "prompt")}
         return await self._client.sdk.images.with_raw_response.edit(image=files, **known, extra_body=body)
 
-    async def _image(self, row: bodies.Image, usage: Usage | None, *, keep_url: bool) -> ImageItem:
-        data = row.data()
-        if row.url and not data and not keep_url:
-            data = await self._downloaded(row.url)
-        mime = media.mime_of(data) or "image/png" if data else "image"
-        return ImageItem(mime, data, row.url or "", row.revised_prompt or "", usage)
+    async def _image(self, row: bodies.Image, usage: Usage | None, asked: str, *, keep_url: bool) -> ImageItem:
+        data, header, url = row.data(), "", row.link()
+        if url and not data and not keep_url:
+            data, header = await self._downloaded(url)
+        mime = formats.typed(data, "image", header, asked) if data else ""
+        if url and not mime:
+            return ImageItem("image", b"", url, row.revised_prompt or "", usage)
+        return ImageItem(mime or asked, data, url, row.revised_prompt or "", usage)
 
-    async def _downloaded(self, url: str) -> bytes:
-        """Return the bytes of an image that the provider deletes after a while; none when it cannot be downloaded."""
+    async def _downloaded(self, url: str) -> tuple[bytes, str]:
+        """Return an image that the provider deletes after a while, and its Content-Type; no bytes when that fails."""
         import aiohttp
 
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
@@ -196,9 +203,9 @@ class OpenAIMedia:
                 async for block in response.content.iter_any():
                     data += block
                     if len(data) > DOWNLOAD_BYTES:
-                        return b""
-                return bytes(data) if response.ok else b""
-        return b""
+                        return b"", ""
+                return (bytes(data) if response.ok else b""), response.headers.get("Content-Type", "")
+        return b"", ""
 
     def _body(self, capability: str, options: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in options.items() if value is not None}

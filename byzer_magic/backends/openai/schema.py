@@ -18,7 +18,8 @@ from byzer_magic.backends.http import reasons
 from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.json_reader import text_in
-from byzer_magic.backends.http.media import data_url, extension, to_base64
+from byzer_magic.backends.http.media import data_url, to_base64
+from byzer_magic.media.formats import extension
 from byzer_magic.types import ChatChunk, Media, Usage
 
 

@@ -17,12 +17,20 @@ from xml.sax.saxutils import escape, quoteattr
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.http import errors as http_errors, params, reasons
-from byzer_magic.backends.http.client import MAX_ERROR_BYTES, Http, read
+from byzer_magic.backends.http.client import Http
 from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.media import AUDIO_TYPES
-from byzer_magic.backends.http.speech import known_options, number, split, synthesized, without_lone_surrogates
+from byzer_magic.backends.http.speech import (
+    audio_of,
+    known_options,
+    number,
+    split,
+    synthesized,
+    without_lone_surrogates,
+)
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, ProviderUnavailable
 from byzer_magic.i18n import lazy_gettext as _, listed
+from byzer_magic.media import formats, wav
 from byzer_magic.types import AudioChunk, SpeakRequest
 
 VOICE = "zh-CN-XiaoxiaoNeural"
@@ -37,6 +45,7 @@ FORMATS = {
     "pcm": "raw-24khz-16bit-mono-pcm",
 }
 _NAMED = re.compile(r"(audio|riff|raw|ogg|webm)-\d+k?hz-\S+|amr-wb-16000hz|g722-16khz-64kbps")
+_RATE = re.compile(r"-(\d+)(k?)hz-")
 _MIMES = {
     "*-mp3": AUDIO_TYPES["mp3"],
     "riff-*": AUDIO_TYPES["wav"],
@@ -44,6 +53,8 @@ _MIMES = {
     "webm-*": "audio/webm",
     "raw-*-pcm": AUDIO_TYPES["pcm"],
     "raw-*-mulaw": "audio/basic",
+    "raw-*-alaw": "audio/x-alaw",
+    "amr-*": "audio/amr",
     "*": "application/octet-stream",
 }
 _PACES = {"x-slow": 0.5, "slow": 0.64, "medium": 1.0, "fast": 1.55, "x-fast": 2.0, "default": 1.0}
@@ -188,14 +199,14 @@ class AzureSpeechBackend(Backend):
         headers = {**(request.options.get("extra_headers") or {}), "X-Microsoft-OutputFormat": form}
         text = _clean(request.text)
 
-        async def send(ssml: str) -> AsyncGenerator[bytes, None]:
+        async def send(ssml: str) -> AsyncGenerator[AudioChunk, None]:
             async with self._http.request("POST", self._url, data=ssml.encode(), headers=headers) as response:
                 received = False
-                if response.content_type.startswith(("text/", "application/json")):
-                    raise await self._not_audio(response)
-                async for block in response.content.iter_any():
-                    received = received or bool(block)
-                    yield block
+                header = response.headers.get("Content-Type", "")
+                async with aclosing(audio_of(response.content.iter_any(), header, self._not_audio)) as blocks:
+                    async for block in blocks:
+                        received = received or bool(block.data)
+                        yield block
             if not received:
                 raise _no_audio(self._http.endpoint)
 
@@ -208,10 +219,10 @@ class AzureSpeechBackend(Backend):
             async for chunk in chunks:
                 yield chunk
 
-    async def _not_audio(self, response: Any) -> ByzerError:
+    def _not_audio(self, body: bytes) -> ByzerError:
         """Return the error for a text that came instead of audio: what it says, if it says anything."""
-        body = await read(response, MAX_ERROR_BYTES)
-        reason = _("its type is {type}, not audio", type=response.content_type)
+        mime = formats.mime_of(body) or "text/plain"
+        reason = _("its type is {type}, not audio", type=mime)
         if not reasons.of(body).sentence:
             return http_errors.unreadable(self._http.endpoint, reason)
         if body.lstrip().startswith((b"{", b"[")):
@@ -279,7 +290,15 @@ def _format(name: Any) -> str:
 
 
 def _mime(form: str) -> str:
-    return next(mime for pattern, mime in _MIMES.items() if fnmatchcase(form, pattern))
+    """Return the media type of one of Azure's formats; raw samples with their rate.
+
+    Example:
+        >>> _mime("raw-16khz-16bit-mono-pcm")
+        'audio/pcm;rate=16000'
+    """
+    mime = next(mime for pattern, mime in _MIMES.items() if fnmatchcase(form, pattern))
+    rate = _RATE.search(form)
+    return wav.raw_type(mime, int(rate[1]) * (1000 if rate[2] else 1)) if rate else mime
 
 
 def _clean(text: str) -> str:

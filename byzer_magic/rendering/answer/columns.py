@@ -179,7 +179,7 @@ def _images(result: ImageResult) -> Markup:
 @_complete.register
 def _transcript(result: TranscribeResult) -> Markup:
     about = (result.text, result.segments, results.transcript_facts(result)[1:], results.recording(result))
-    return transcript_view.section(*about)[0]
+    return transcript_view.section(*about, silent=not result.text.strip() and result.is_silent)[0]
 
 
 def _chat(result: ChatResult, view: View) -> Markup:

@@ -79,7 +79,8 @@ def figure(audio: AudioView, keep: media.Keep = media.kept) -> tuple[Markup, str
 
 def recording(audio: Media, text: str) -> AudioView:
     """Return audio from the user, under its own name if it has one."""
-    name = Path(audio.name).name or describe.file_name("recording", text, audio.mime)
+    own = describe.fitting_name(Path(audio.name).name, audio.mime)
+    name = own or describe.file_name("recording", text, audio.mime)
     return AudioView(data=audio.data, mime=audio.mime, name=name, label=name, path=audio.name)
 
 

@@ -15,6 +15,7 @@ from byzer_magic.types import Segment
 
 def section(
     text: str, segments: Sequence[Segment] | None, facts: Sequence[str], audio: audio_view.AudioView | None,
+    *, silent: bool = False,
 ) -> tuple[Markup, str]:  # fmt: skip
     """Return a transcript as HTML with its player, and as text.
 
@@ -23,6 +24,7 @@ def section(
         segments: its parts with their times in seconds, where the model returns them.
         facts: more for the caption: model, language, duration.
         audio: what was transcribed, where its bytes are here.
+        silent: whether it is silence.
     """
     player, about = Markup(), " · ".join(facts)
     if audio is not None:
@@ -30,7 +32,7 @@ def section(
         about = " · ".join(filter(None, [about, line]))
     playing = "<audio" in player
     lines = [_line(item, playing=playing) for item in segments or []]
-    words = text.strip() or _("(no speech)")
+    words = text.strip() or no_speech(silent=silent)
     reach = None if playing else 0  # what scrolls must be reachable by keyboard
     body = tag("ol", *lines, class_="bz-lines", tabindex=reach) if lines else tag("p", words, class_="bz-caption")
     facts_line = tag("p", " · ".join(facts), class_="bz-quiet") if facts else ""
@@ -40,12 +42,23 @@ def section(
 
 def bundle(
     text: str, segments: Sequence[Segment] | None, facts: Sequence[str], audio: audio_view.AudioView | None,
+    *, silent: bool = False,
 ) -> dict[str, str]:  # fmt: skip
     """Return a transcript as a MIME bundle; without segments and audio an empty text stays plain."""
     if not text and not segments and audio is None:
         return {"text/plain": text}
-    shown, line = section(text, segments, facts, audio)
+    shown, line = section(text, segments, facts, audio, silent=silent)
     return {"text/html": str(media.output(shown)), "text/plain": line}
+
+
+def no_speech(*, silent: bool) -> str:
+    """Return what stands in place of an empty transcript.
+
+    Example:
+        >>> no_speech(silent=True)
+        '(no speech: the audio is silent)'
+    """
+    return _("(no speech: the audio is silent)") if silent else _("(no speech)")
 
 
 def plain(text: str, segments: Sequence[Segment] | None) -> str:

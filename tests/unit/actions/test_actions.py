@@ -15,6 +15,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.commands.parser import parse, parse_chat, split
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import using
+from byzer_magic.media import wav
 from byzer_magic.types import AudioChunk, ChatChunk, Dispatched, Request
 
 
@@ -93,6 +94,13 @@ def test_query_that_returns_a_file_needs_its_name_in_a_shell(tmp_path: Any) -> N
     assert not manager.requests
     run(f"query --model m --query hi --output_file {tmp_path}/x.mp3", manager)
     assert (tmp_path / "x.mp3").read_bytes() == b"mp3"
+
+
+def test_query_names_the_file_by_its_bytes(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    manager = Playback(Capability.SPEAK, AudioChunk(wav.write(bytes(200), 8000), "audio/mpeg"))
+    run(f"query --model m --query hi --output_file {tmp_path}/x.mp3", manager)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.wav"]
+    assert capsys.readouterr().err.splitlines()[-1] == f"Wrote {tmp_path}/x.wav: the result is WAV, not MP3."
 
 
 def test_query_without_a_prompt_is_refused() -> None:

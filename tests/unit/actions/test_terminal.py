@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
 from byzer_magic.actions import terminal
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.i18n import using
-from byzer_magic.types import AudioChunk, ChatChunk, ChatRequest, Loading, Placed, Ready, SpeakRequest, Usage
+from byzer_magic.types import (
+    AudioChunk,
+    ChatChunk,
+    ChatRequest,
+    Loading,
+    Media,
+    Placed,
+    Ready,
+    SpeakRequest,
+    TranscribeRequest,
+    TranscriptChunk,
+    Usage,
+)
 from tests.exchanges import exchange
 
 
@@ -31,6 +44,19 @@ def test_terminal_waits_for_the_end_where_the_text_is_to_be_complete(capsys: pyt
     Terminal().answer(exchange(ChatRequest(messages=[]), ChatChunk("he"), ChatChunk("llo")), "complete")
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("hello\n", "")
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"), [({"silent": True}, "(no speech: the audio is silent)"), ({}, "(no speech)")]
+)
+def test_terminal_says_why_a_transcript_is_empty(
+    extra: dict[str, Any], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = TranscribeRequest(audio=Media("audio/mpeg", b"ID3"))
+    Terminal().answer(exchange(request, TranscriptChunk(extra=extra)), "complete")
+    shown = capsys.readouterr()
+    assert shown.out == "\n"
+    assert shown.err.splitlines()[0] == words
 
 
 def test_terminal_shows_the_progress_of_a_long_response(

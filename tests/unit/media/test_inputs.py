@@ -18,11 +18,13 @@ import matplotlib
 import numpy as np
 import pytest
 import soundfile
+import torch
 from IPython.display import Audio, Image as Shown
 from PIL import Image
 
 from byzer_magic import media
 from byzer_magic.errors import CommandError
+from byzer_magic.media import wav
 from byzer_magic.results import ImageResult
 from byzer_magic.types import ImageItem, Media
 
@@ -137,7 +139,7 @@ def test_audio_of_samples_is_a_wav(samples: Any, channels: int) -> None:
     [
         (lambda folder: folder / "dto.png", "No such file", "dot.png"),
         (lambda folder: folder / "empty.png", "is empty", "Record or load"),
-        (lambda folder: folder / "talk.wav", "it is audio/wav", "PNG"),
+        (lambda folder: folder / "talk.wav", "talk.wav is audio (WAV), not an image.", "PNG"),
         (lambda folder: folder, "is a directory", "path"),
         (lambda _: "/dev/zero", "is not a regular file", "path"),
         (lambda folder: folder / "no" / "dot.png", "No such file", "Pass the path"),
@@ -146,11 +148,12 @@ def test_audio_of_samples_is_a_wav(samples: Any, channels: int) -> None:
         (lambda _: "A" * 100_000, "(100000 characters)", "path"),
         (lambda _: b"", "is empty", "load"),
         (lambda _: io.BytesIO(), "is empty", "load"),
-        (lambda _: Media("audio/wav", b"x"), "it is audio/wav", "PNG"),
+        (lambda _: Media("audio/wav", audio_file("WAV")), "This is audio (WAV), not an image.", "PNG"),
         (lambda _: SimpleNamespace(save=lambda path: path), "SimpleNamespace cannot be converted to an image", "path"),
         (lambda _: np.full((2, 2), 70_000), "not in 0..255", "path"),
         (lambda _: np.zeros((2, 2, 2, 2)), "cannot be converted to an image", "path"),
-        (lambda _: b"just some text", "its format is unknown", "PNG"),
+        (lambda _: b"just some text", "This is text, not an image.", "PNG"),
+        (lambda _: bytes(range(1, 20)), "its format is unknown", "PNG"),
         (lambda _: 7, "int does not contain an image", "path"),
         (lambda _: "data:image/png;base64,%%%", "is not valid", "base64"),
         (lambda _: "data:image/png;base64,a", "is not valid", "base64"),
@@ -200,21 +203,6 @@ def test_image_url_is_not_downloaded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "mime"),
-    [
-        (b"\0\0\0\x18ftypheic", "image/heic"),
-        (b"\0\0\0\x18ftypavif", "image/avif"),
-        (b"\xff\xfa\x90", "audio/mpeg"),
-        (b"\xff\xf1\x50", "audio/aac"),
-        (b"\x1aE\xdf\xa3", "audio/webm"),
-        (b"what", None),
-    ],
-)
-def test_mime_of_reads_the_first_bytes(start: bytes, mime: str | None) -> None:
-    assert media.mime_of(start) == mime
-
-
-@pytest.mark.parametrize(
     ("samples", "loud"),
     [
         (np.array([0, 1.0, -1.0]), [0, 32767, -32767]),
@@ -222,11 +210,20 @@ def test_mime_of_reads_the_first_bytes(start: bytes, mime: str | None) -> None:
         (np.array([0, 2**31 - 1, -(2**31)], dtype=np.int32), [0, 32767, -32768]),
         (np.array([128, 255, 0], dtype=np.uint8), [0, 127 << 8, -32768]),
         ([0, 1000, -1000], [0, 1000, -1000]),
+        (np.array([0, 0.5, -0.25], dtype=np.float16), [0, 16383, -8191]),
+        (np.array([0, 0.5, np.inf]), [0, 16383, 0]),
+        (np.array([[0, 0.5, -0.25]]), [0, 16383, -8191]),
+        ([0.0, 0.5, -0.25], [0, 16383, -8191]),
+        (np.array([0, 16384.0, -32768.0]), [0, 16383, -32767]),
+        (torch.tensor([0, 0.5, -0.25], requires_grad=True), [0, 16383, -8191]),
+        (torch.tensor([0, 0.5, -0.25], dtype=torch.bfloat16), [0, 16383, -8191]),
     ],
 )
 def test_audio_of_samples_keeps_their_loudness(samples: Any, loud: list[int]) -> None:
-    with wave.open(io.BytesIO(media.audio((samples, np.int64(8000))).data)) as file:
-        assert np.frombuffer(file.readframes(3), dtype="<i2").tolist() == loud
+    for source in ((samples, np.int64(8000)), (8000.0, samples), {"array": samples, "sampling_rate": 8000}):
+        with wave.open(io.BytesIO(media.audio(source).data)) as file:
+            assert np.frombuffer(file.readframes(3), dtype="<i2").tolist() == loud
+            assert file.getframerate() == 8000
 
 
 @pytest.mark.parametrize(
@@ -235,10 +232,12 @@ def test_audio_of_samples_keeps_their_loudness(samples: Any, loud: list[int]) ->
         (([], 8000), "is empty"),
         (([0, 100_000], 8000), "int64"),
         ((np.zeros((2, 2, 2)), 8000), "3 dimensions"),
-        ((np.zeros(3), 0), "cannot be converted to audio"),
+        ((np.full(3, np.nan), 8000), "all samples are NaN"),
+        ((np.zeros(3, complex), 8000), "complex128"),
+        *(((np.zeros(3), rate), "the sample rate is") for rate in (0, -8000, np.nan, np.inf, 1e9, "fast", None, [])),
         (("a", "b"), "cannot be converted to audio"),
         ((1, 2, 3), "tuple does not contain audio"),
-        (png(), "it is image/png"),
+        (png(), "This is an image (PNG), not audio."),
     ],
 )
 def test_audio_names_what_is_not_audio(source: Any, words: str) -> None:
@@ -283,3 +282,57 @@ def test_audio_download_error_hides_the_signature(server_url: str, path: str, wo
         media.audio(f"{server_url}/{path}?sig=SECRET")
     assert words in caught.value.message
     assert "SECRET" not in str(caught.value)
+
+
+TEXTS = {
+    "an HTML page": b"<!DOCTYPE html><html><title>404</title></html>",
+    "JSON": b'{"error": {"message": "The link has expired."}}',
+    "XML": b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+    "text": "The quota is exceeded: 配额已用完。\n".encode(),
+    "a PDF document": b"%PDF-1.7\n%\xe2\xe3",
+    "a ZIP archive": b"PK\3\4" + bytes(40),
+}
+
+
+@pytest.mark.parametrize("what", TEXTS)
+@pytest.mark.parametrize(("kind", "name", "noun"), [("audio", "talk.mp3", "audio"), ("image", "a.png", "an image")])
+def test_files_of_another_kind_are_named(what: str, kind: str, name: str, noun: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(TEXTS[what])
+    read = getattr(media, kind)
+    with pytest.raises(CommandError) as caught:
+        read(tmp_path / name)
+    assert caught.value.message == f"{name} is {what}, not {noun}."
+    stated = "audio/mpeg" if kind == "audio" else "image/png"
+    for source in (Media(stated, TEXTS[what]), f"data:{stated};base64,{base64.b64encode(TEXTS[what]).decode()}"):
+        with pytest.raises(CommandError) as caught:
+            read(source)
+        assert caught.value.message == f"This is {what}, not {noun}."
+
+
+def test_files_have_the_type_of_their_bytes_whatever_they_are_called(tmp_path: Path) -> None:
+    (tmp_path / "talk.mp3").write_bytes(audio_file("WAV"))
+    (tmp_path / "photo.jpg").write_bytes(png())
+    assert media.audio(tmp_path / "talk.mp3").mime == "audio/wav"
+    assert media.audio(Media("audio/mpeg", audio_file("FLAC"))).mime == "audio/flac"
+    assert media.audio(f"data:audio/mpeg;base64,{base64.b64encode(audio_file('OGG')).decode()}").mime == "audio/ogg"
+    assert media.image(tmp_path / "photo.jpg").mime == "image/png"
+    assert media.image(Media("image/jpeg", png())).mime == "image/png"
+
+
+def test_audio_that_is_no_sound_is_named(tmp_path: Path) -> None:
+    (tmp_path / "talk.pcm").write_bytes(bytes(range(1, 200)))
+    for source, words in (
+        (wav.write(b"", 16_000), "The audio is empty (0 s)."),
+        (wav.write(b"\1\0", 16_000)[:36], "The audio is empty (0 s)."),
+        (wav.write(b"\1\0", 1)[:24] + bytes(4) + wav.write(b"\1\0", 1)[28:], "1 channels at 0 Hz"),
+        (tmp_path / "talk.pcm", "talk.pcm is not audio: its format is unknown."),
+    ):
+        with pytest.raises(CommandError) as caught:
+            media.audio(source)
+        assert words in caught.value.message
+    assert "(samples, rate)" in caught.value.hint
+
+
+def test_audio_of_a_stream_gets_its_length() -> None:
+    data = wav.stream_header(16_000) + bytes(3200)
+    assert soundfile.info(io.BytesIO(media.audio(data).data)).frames == 1600

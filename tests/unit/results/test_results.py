@@ -6,6 +6,8 @@ import base64
 import json
 import subprocess
 import sys
+import warnings
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from byzer_magic import types
 from byzer_magic.errors import CommandError
+from byzer_magic.media import wav
 from byzer_magic.rendering.media import base as media
 from byzer_magic.results import EmbedResult, ImageResult, SpeakResult
 from byzer_magic.types import ImageItem
@@ -177,3 +180,93 @@ def test_results_and_client_load_no_rendering_before_something_is_displayed() ->
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert shown.stdout == "False True\n"
+
+
+WAV = wav.write(bytes(range(1, 201)), 8000)
+JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
+
+
+@pytest.mark.parametrize(
+    ("name", "saved"),
+    [
+        ("x.mp3", "x.wav"),
+        ("x.MP3", "x.wav"),
+        ("x.pcm", "x.wav"),
+        ("x.png", "x.wav"),
+        ("a.b.ogg", "a.b.wav"),
+        ("x.wav", "x.wav"),
+        ("x.wave", "x.wave"),
+        ("x", "x"),
+        ("x.bin", "x.bin"),
+        (".mp3", ".mp3"),
+    ],
+)
+def test_saved_audio_has_the_extension_of_its_bytes(name: str, saved: str, tmp_path: Path) -> None:
+    result = speech(WAV, "audio/mpeg")
+    assert (result.mime, str(result)) == ("audio/wav", "audio/wav, 0:00, 1 kB")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        path = result.save(tmp_path / name)
+    assert (path.name, path.read_bytes()) == (saved, WAV)
+    assert [path] == list(tmp_path.iterdir())
+    assert len(caught) == (name != saved)
+    for item in caught:
+        assert str(item.message).startswith("This is WAV, not ")
+        assert item.filename == __file__
+
+
+def test_saved_audio_overwrites_no_file_that_was_not_named(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(b"mine")
+    with pytest.warns(UserWarning, match=r"saved as .*x-2\.wav"):
+        assert speech(WAV).save(tmp_path / "x.mp3").name == "x-2.wav"
+    with pytest.warns(UserWarning, match="WAV, not MP3"):
+        assert speech(WAV).save(tmp_path / "x.mp3").name == "x-2.wav", "it has these bytes already"
+    assert (tmp_path / "x.wav").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "saved", "start"),
+    [
+        ("x.wav", "x.wav", b"RIFF"), ("x.mp3", "x.wav", b"RIFF"), ("x.pcm", "x.pcm", b"\1\2"),
+        ("x.raw", "x.raw", b"\1\2"), ("x", "x", b"\1\2"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:This is")
+def test_saved_raw_samples_are_wav_unless_the_name_is_of_raw_samples(
+    name: str, saved: str, start: bytes, tmp_path: Path
+) -> None:
+    path = speech(b"\1\2\3\4" * 100, "audio/pcm;rate=16000").save(tmp_path / name)
+    assert (path.name, path.read_bytes()[:4][: len(start)]) == (saved, start)
+    if start == b"RIFF":
+        with wave.open(str(path)) as file:
+            assert (file.getframerate(), file.getnframes()) == (16_000, 200)
+
+
+def test_saved_images_have_the_extension_of_their_bytes(tmp_path: Path) -> None:
+    result = drawing(ImageItem("image/png", JPEG), PNG)
+    assert [item.mime for item in result.pictures] == ["image/jpeg", "image/png"]
+    with pytest.warns(UserWarning, match="JPEG, not PNG"):
+        assert result.save(tmp_path / "cat.png").name == "cat.jpg"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cat-2.png", "cat.jpg"]
+    shown = result._repr_mimebundle_()["text/html"]
+    assert "data:image/jpeg;base64," in shown
+    assert "m-a-cat-1.jpg" in shown
+
+
+@pytest.mark.parametrize(
+    ("raw", "audio", "silent"),
+    [
+        ({"silent": True}, None, True),
+        ({}, wav.write(bytes(3200), 16_000), True),
+        ({}, wav.write(b"\0\x20\0\xe0" * 800, 16_000), False),
+        ({}, b"ID3", False),
+        ({}, None, False),
+    ],
+)
+def test_transcript_of_silence_says_so(raw: dict[str, Any], audio: bytes | None, *, silent: bool) -> None:
+    request = types.TranscribeRequest(audio=types.Media("audio/wav", audio or b""))
+    found = result_of(request, types.TranscriptChunk(extra=raw))
+    assert found.is_silent is silent
+    if audio is not None:
+        assert ("the audio is silent" in found._repr_mimebundle_()["text/plain"]) is silent
+        assert "(no speech" in found._repr_mimebundle_()["text/plain"]

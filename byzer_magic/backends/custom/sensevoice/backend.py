@@ -9,9 +9,9 @@ import asyncio
 import importlib.util
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Report, Setup
 from byzer_magic.backends.custom.sensevoice import engine, files as sensevoice_files, params as sensevoice_params, tags
@@ -104,9 +104,8 @@ class SenseVoiceBackend(Backend):
         def work(emit: Emit, stopped: threading.Event) -> None:
             samples = audio.samples(request.audio, stopped=stopped)
             if not stopped.is_set():
-                for chunk in _chunks(
-                    self._recognizer.segments(samples, settings, stopped), settings, len(samples) / audio.RATE
-                ):
+                tagged = self._recognizer.segments(samples, settings, stopped)
+                for chunk in _chunks(tagged, settings, len(samples) / audio.RATE, audio.silence_note(samples)):
                     emit(chunk)
 
         async with aclosing(self._turns.run(work)) as items:
@@ -114,8 +113,10 @@ class SenseVoiceBackend(Backend):
                 yield item
 
 
-def _chunks(tagged: Iterator[TaggedSegment], settings: Settings, duration: float) -> Iterator[TranscriptChunk]:
-    """Yield a chunk for each segment with text, and a last one with language, emotion and events."""
+def _chunks(
+    tagged: Iterator[TaggedSegment], settings: Settings, duration: float, note: Mapping[str, Any]
+) -> Iterator[TranscriptChunk]:
+    """Yield a chunk for each segment with text, and a last one with language, emotion, events, and the note."""
     known: list[TaggedSegment] = []
     before = ""
     for found in tagged:
@@ -126,7 +127,7 @@ def _chunks(tagged: Iterator[TaggedSegment], settings: Settings, duration: float
             yield TranscriptChunk(tags.joint(before, text) + text, segments=[segment], duration=duration)
             before = text
     summary = tags.summary(known)
-    yield TranscriptChunk(language=summary["language"], duration=duration, extra=summary)
+    yield TranscriptChunk(language=summary["language"], duration=duration, extra={**summary, **note})
 
 
 def _text(segment: TaggedSegment, tags: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from byzer_magic.backends.custom.whisper.params import UNSPACED, Settings
-from byzer_magic.backends.engine.audio import RATE
+from byzer_magic.backends.engine.audio import RATE, silence_note
 from byzer_magic.types import Segment, TranscriptChunk
 
 TICK_SECONDS = 0.02
@@ -91,13 +91,12 @@ def transcript(engine: Engine, samples: Any, settings: Settings, stopped: thread
             segment = Segment(*timeline.span(decoded.start, decoded.end), decoded.text.strip())
             words += [_word(word, timeline) for word in decoded.words]
             yield TranscriptChunk(so_far, [segment] if settings.verbose else None)
+    extra = {**({"words": words} if words else {}), **silence_note(samples)} or None
     if settings.verbose:
         duration = round(len(samples) / RATE, 3)
-        yield TranscriptChunk(
-            segments=[], language=language, duration=duration, extra={"words": words} if words else None
-        )
+        yield TranscriptChunk(segments=[], language=language, duration=duration, extra=extra)
     else:
-        yield TranscriptChunk()
+        yield TranscriptChunk(extra=extra)
 
 
 def _joined(before: str, text: str, *, spaced: bool) -> str:

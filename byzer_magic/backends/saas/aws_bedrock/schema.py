@@ -14,10 +14,10 @@ from byzer_magic.backends.http.answers import AnswerReader
 from byzer_magic.backends.http.errors import Endpoint, unreachable, untrusted
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.json_reader import count_in, text_in
-from byzer_magic.backends.http.media import extension
 from byzer_magic.backends.http.messages import media_of, text_of, tool_call
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import Text, lazy_gettext as _
+from byzer_magic.media.formats import extension
 from byzer_magic.types import ChatChunk, ChatRequest, Media, Message, Usage
 
 FINISHES = {

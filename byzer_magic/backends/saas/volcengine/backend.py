@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
@@ -31,7 +31,7 @@ from byzer_magic.backends.http.sse import drain
 from byzer_magic.backends.saas.volcengine import schema
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, MissingKey
 from byzer_magic.i18n import lazy_gettext as _
-from byzer_magic.media import wav
+from byzer_magic.media import formats, wav
 from byzer_magic.types import AudioChunk, SpeakRequest
 
 BASE_URL = "https://openspeech.bytedance.com"
@@ -194,16 +194,17 @@ class VolcengineBackend(Backend):
         parts = [text] if settings["ssml"] else split(text, MAX_BYTES, utf8_length)
         request_audio = self._streamed if self._api == "v3" else self._complete
 
-        def send(part: str) -> AsyncGenerator[bytes, None]:
-            return request_audio(
-                self._body(part, settings, request.options), request.options.get("extra_headers") or {}
-            )
+        async def send(part: str) -> AsyncGenerator[AudioChunk, None]:
+            body, headers = self._body(part, settings, request.options), request.options.get("extra_headers") or {}
+            async with aclosing(request_audio(body, headers)) as blocks:
+                async for block in blocks:
+                    yield AudioChunk(block, "")  # it comes as base64 in JSON: no header names its type
 
-        mime, retries = schema.MIMES[settings["encoding"]], self._params["saas.max_retries"]
+        mime, retries = schema.mime(settings), self._params["saas.max_retries"]
         async with aclosing(synthesized(parts, mime, send, retries)) as chunks:
             if as_pcm:
-                samples = [chunk.data async for chunk in chunks]
-                for chunk in audio_chunks(wav.write(b"".join(samples), settings["sample_rate"]), schema.MIMES["wav"]):
+                found = [chunk async for chunk in chunks]
+                for chunk in _wav(found, settings["sample_rate"]):
                     yield chunk
                 return
             async for chunk in chunks:
@@ -245,6 +246,13 @@ class VolcengineBackend(Backend):
             raise http_errors.truncated(self._http.endpoint)
         if not received:
             raise http_errors.unreadable(self._http.endpoint, http_errors.NO_AUDIO)
+
+
+def _wav(chunks: Sequence[AudioChunk], rate: int) -> Iterable[AudioChunk]:
+    """Return raw samples as one WAV file; what turns out to be another format stays as it is."""
+    if any(formats.canonical(chunk.mime) != "audio/pcm" for chunk in chunks):
+        return chunks
+    return audio_chunks(wav.write(b"".join([chunk.data for chunk in chunks]), rate), "audio/wav")
 
 
 def _target(given: Mapping[str, Any]) -> tuple[str, str]:

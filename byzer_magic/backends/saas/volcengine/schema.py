@@ -19,6 +19,7 @@ from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.speech import number
 from byzer_magic.errors import BadRequest, ByzerError
 from byzer_magic.i18n import lazy_gettext as _, listed
+from byzer_magic.media import wav
 
 SUCCESS = (0, 3000, 20000000)
 END = 20000000
@@ -102,6 +103,16 @@ def checked(options: dict[str, Any], api: str, prefix: str = "") -> dict[str, An
         name: number(prefix + name, rate[name], *bounds) for name, bounds in _RANGES[api].items() if name in rate
     }
     return {**options, **numbers, "sample_rate": int(numbers["sample_rate"]), "encoding": _FORMATS[encoding]}
+
+
+def mime(options: Mapping[str, Any]) -> str:
+    """Return the media type that options, as `checked` returns them, request.
+
+    Example:
+        >>> mime({"encoding": "pcm", "sample_rate": 16000})
+        'audio/pcm;rate=16000'
+    """
+    return wav.raw_type(MIMES[options["encoding"]], options["sample_rate"])
 
 
 def v1(text: str, options: Mapping[str, Any], app: str | None, cluster: str) -> dict[str, Any]:

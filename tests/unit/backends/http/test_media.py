@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends.http.media import data_url, extension, to_base64, to_float32
+from byzer_magic.backends.http.media import data_url, to_base64, to_float32
 from byzer_magic.types import Media
 
 
@@ -16,10 +16,6 @@ def test_to_base64_rejects_media_without_bytes() -> None:
 
 def test_data_url_prefers_the_url() -> None:
     assert data_url(Media("image/png", b"abc", url="https://host/a.png")) == "https://host/a.png"
-
-
-def test_extension_of_unknown_types_is_the_subtype() -> None:
-    assert (extension("image/webp"), extension("audio"), extension("")) == ("webp", "audio", "bin")
 
 
 def test_to_float32_reads_lists_in_a_list() -> None:

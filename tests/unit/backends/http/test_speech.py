@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 from hypothesis import given, strategies as st
 
-from byzer_magic.backends.http.speech import join_wav, split, synthesized
+from byzer_magic.backends.http.speech import audio_of, join_wav, split, synthesized
 from byzer_magic.errors import BadRequest, ProviderUnavailable
 from byzer_magic.media import wav
 from byzer_magic.types import AudioChunk
@@ -92,34 +92,104 @@ def test_split_is_fast_for_long_texts(text: str) -> None:
 # ---- synthesized
 
 
-async def clips(pieces: list[str], mime: str, files: dict[str, list[bytes]]) -> list[AudioChunk]:
-    async def send(piece: str) -> AsyncIterator[bytes]:
+async def clips(pieces: list[str], mime: str, files: dict[str, list[bytes]], header: str = "") -> list[AudioChunk]:
+    async def send(piece: str) -> AsyncIterator[AudioChunk]:
         for block in files[piece]:
-            yield block
+            yield AudioChunk(block, header)
 
     return [clip async for clip in synthesized(pieces, mime, send)]
 
 
+FRAME = b"\xff\xf3\x64\xc4" + bytes(140)
+"""A silent frame of MP3."""
+LONG = FRAME * 15
+"""More than a frame."""
+
+
 @pytest.mark.parametrize("mime", ["audio/mpeg", "audio/pcm"])
 async def test_synthesized_streams_concatenable_formats(mime: str) -> None:
-    files = {"a": [b"1", b"", b"2"], "b": [b"3"]}
-    assert await clips(["a", "b"], mime, files) == [
-        AudioChunk(b"1", mime),
-        AudioChunk(b"2", mime),
-        AudioChunk(b"3", mime),
-    ]
+    start = LONG if mime == "audio/mpeg" else b"\1\2" * 2000
+    files = {"a": [start[:1000], b"", start[1000:], b"2"], "b": [start[:7], start[7:]]}
+    found = await clips(["a", "b"], mime, files)
+    assert [chunk.data for chunk in found] == [start[:1000], start[1000:], b"2", start]
+    assert {chunk.mime for chunk in found} == {mime}
 
 
 async def test_synthesized_single_part_may_have_any_format() -> None:
-    assert await clips(["a"], "audio/flac", {"a": [b"1"]}) == [AudioChunk(b"1", "audio/flac")]
+    assert await clips(["a"], "audio/flac", {"a": [b"fLaC", b"1"]}) == [AudioChunk(b"fLaC1", "audio/flac")]
+    assert await clips(["a"], "audio/x-odd", {"a": [b"\1"]}) == [AudioChunk(b"\1", "audio/x-odd")]
 
 
-async def test_synthesized_joins_wav() -> None:
+SAMPLES = bytes(range(1, 200)) * 20
+
+
+@pytest.mark.parametrize(
+    ("data", "header", "asked", "mime"),
+    [
+        (wav.write(SAMPLES, 8000), "audio/mpeg", "audio/mpeg", "audio/wav"),
+        (LONG, "audio/wav", "audio/wav", "audio/mpeg"),
+        (LONG, "application/octet-stream", "audio/pcm", "audio/mpeg"),
+        (b"OggS" + SAMPLES, "", "audio/mpeg", "audio/ogg"),
+        (SAMPLES, "audio/mpeg", "audio/pcm", "audio/pcm"),
+        (SAMPLES, "audio/basic", "audio/pcm;rate=16000", "audio/pcm;rate=16000"),
+        (SAMPLES, "audio/L16; rate=16000", "audio/pcm", "audio/pcm; rate=16000"),
+        (SAMPLES, "audio/x-wav", "audio/mpeg", "audio/wav"),
+        (SAMPLES, "", "audio/mpeg", "audio/mpeg"),
+    ],
+)
+async def test_synthesized_types_are_of_the_bytes_then_the_header_then_the_request(
+    data: bytes, header: str, asked: str, mime: str
+) -> None:
+    for blocks in ([data], [data[:1], data[1:]], [data[at : at + 1000] for at in range(0, len(data), 1000)]):
+        found = await clips(["a"], asked, {"a": blocks}, header)
+        assert {clip.mime for clip in found} == {mime}
+        assert b"".join(clip.data for clip in found) == data
+
+
+@pytest.mark.parametrize("asked", ["audio/wav", "audio/mpeg"])
+async def test_synthesized_joins_wav_also_where_mp3_was_asked_for(asked: str) -> None:
     first, second = wav.write(b"\1\0" * 10, 8000), wav.write(b"\2\0" * 5, 8000)
-    (clip,) = await clips(["a", "b"], "audio/wav", {"a": [first[:20], first[20:]], "b": [second]})
+    (clip,) = await clips(["a", "b"], asked, {"a": [first[:20], first[20:]], "b": [second]}, "audio/mpeg")
     found = wav.chunks(clip.data)
     assert found
-    assert found.data == b"\1\0" * 10 + b"\2\0" * 5
+    assert (found.data, clip.mime) == (b"\1\0" * 10 + b"\2\0" * 5, "audio/wav")
+
+
+async def test_synthesized_refuses_parts_of_several_formats() -> None:
+    with pytest.raises(ProviderUnavailable, match="their formats differ"):
+        await clips(["a", "b"], "audio/mpeg", {"a": [LONG], "b": [wav.write(SAMPLES, 8000)]})
+    with pytest.raises(BadRequest, match="audio/flac files cannot be joined"):
+        await clips(["a", "b"], "audio/mpeg", {"a": [b"fLaC"], "b": [b"fLaC"]})
+
+
+@pytest.mark.parametrize(
+    ("body", "header"),
+    [
+        (b'{"error": "no such voice"}', "audio/mpeg"),
+        (b"<html><title>Sign in</title></html>", "audio/mpeg"),
+        (b"The model is overloaded, try later.", "application/octet-stream"),
+        (b"{}", "application/json"),
+        (b"\xff\xff oops", "text/plain; charset=utf-8"),
+    ],
+)
+async def test_audio_of_refuses_a_text_whatever_its_header_says(body: bytes, header: str) -> None:
+    async def blocks() -> AsyncIterator[bytes]:
+        yield body[:20]
+        yield body[20:]
+
+    with pytest.raises(LookupError) as caught:
+        [chunk async for chunk in audio_of(blocks(), header, LookupError)]
+    assert caught.value.args == (body,)
+
+
+@pytest.mark.parametrize("header", ["application/json", "text/plain", "audio/mpeg", ""])
+async def test_audio_of_believes_the_bytes_before_the_header(header: str) -> None:
+    async def blocks() -> AsyncIterator[bytes]:
+        yield LONG
+        yield b"more"
+
+    found = [chunk async for chunk in audio_of(blocks(), header, LookupError)]
+    assert found == [AudioChunk(LONG, header), AudioChunk(b"more", header)]
 
 
 async def test_synthesized_rejects_joining_other_formats() -> None:
@@ -135,15 +205,15 @@ async def test_synthesized_rejects_empty_text() -> None:
 async def test_synthesized_closing_closes_the_request() -> None:
     closed = []
 
-    async def send(piece: str) -> AsyncIterator[bytes]:
+    async def send(piece: str) -> AsyncIterator[AudioChunk]:
         try:
-            yield b"1"
-            yield b"2"
+            yield AudioChunk(LONG, "")
+            yield AudioChunk(b"2", "")
         finally:
             closed.append(piece)
 
     async with aclosing(synthesized(["a", "b"], "audio/mpeg", send)) as found:  # type: ignore[type-var]
-        assert await anext(found) == AudioChunk(b"1", "audio/mpeg")
+        assert await anext(found) == AudioChunk(LONG, "audio/mpeg")
     assert closed == ["a"]
 
 

@@ -131,3 +131,15 @@ def test_bundle_explains_save_where_nothing_can_be_written(here: Path) -> None:
     shown = audio_view.bundle(clip(tone(1)), "")
     assert ".save(path)" in shown["text/plain"]
     assert "audio" not in Page(shown["text/html"]).tags()
+
+
+def test_recording_is_downloaded_under_a_name_that_fits() -> None:
+    for name, shown in (("talk.mp3", "talk.wav"), ("talk.wav", "talk.wav"), ("talk", "talk"), ("", "recording-Hi.wav")):
+        assert audio_view.recording(Media("audio/wav", tone(), name=name), "Hi").name == shown
+
+
+@pytest.mark.parametrize(("mime", "seconds"), [("audio/pcm", 1), ("audio/pcm;rate=48000", 0.5), ("audio/basic", 6)])
+def test_raw_samples_are_played_as_wav(mime: str, seconds: float) -> None:
+    page = Page(audio_view.bundle(clip(bytes(48_000), mime), "")["text/html"])
+    assert page.all("audio")[0]["src"].startswith("data:audio/wav;base64,")
+    assert float(page.all("div", "bz-wave")[0]["data-seconds"]) == seconds
