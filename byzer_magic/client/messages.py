@@ -94,7 +94,7 @@ def _is_model(item: Any) -> bool:
 
 def _content(value: Any, name: str) -> Any:
     if isinstance(value, Media):
-        return [value]
+        return [_part(value, name)]
     if arguments.is_one_text(value) or isinstance(value, Mapping):
         return arguments.text(value, name)
     if not isinstance(value, Iterable):
