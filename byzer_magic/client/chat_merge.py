@@ -2,28 +2,110 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 
-def add_tool_call(calls: dict[int, dict[str, Any]], delta: dict[str, Any]) -> None:
-    """Add a delta to the tool calls so far, by its `index`: OpenAI streams a call's arguments in pieces.
+class ToolCalls:
+    """The tool calls of one response, joined from OpenAI's deltas: by id where there is one, by index else.
 
-    See https://platform.openai.com/docs/api-reference/chat-streaming.
+    See https://developers.openai.com/api/reference/resources/chat. Not every server is as exact: the index of all
+    calls may be 0, or missing; ids, names and complete arguments may be repeated, or new with every delta.
 
     Example:
-        >>> calls = {}
-        >>> add_tool_call(calls, {"index": 0, "id": "1", "function": {"name": "f", "arguments": "{"}})
-        >>> add_tool_call(calls, {"index": 0, "function": {"arguments": "}"}})
-        >>> calls[0]["function"]
+        >>> calls = ToolCalls()
+        >>> calls.add({"index": 0, "id": "1", "function": {"name": "f", "arguments": "{"}})
+        >>> calls.add({"index": 0, "function": {"arguments": "}"}})
+        >>> calls.result()[0]["function"]
         {'name': 'f', 'arguments': '{}'}
     """
-    index = delta.get("index")
-    empty = {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
-    call = calls.setdefault(len(calls) if index is None else index, empty)
-    call["id"] = delta.get("id") or call["id"]
-    function = delta.get("function") or {}
-    call["function"]["name"] += function.get("name") or ""
-    call["function"]["arguments"] += function.get("arguments") or ""
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+
+    def add(self, delta: Mapping[str, Any]) -> None:
+        """Add a delta."""
+        index, identity = delta.get("index"), delta.get("id") or None
+        function = delta.get("function")
+        function = function if isinstance(function, Mapping) else {}
+        name, arguments = _text(function.get("name")), _text(function.get("arguments"))
+        if not (name or arguments or identity or index is not None):
+            return
+        call = self._found(index, identity, name, arguments)
+        if call is None:
+            call = _Call(index, identity)
+            self._calls.append(call)
+        call.id = call.id or identity
+        call.add(name, arguments)
+
+    def _found(self, index: Any, identity: Any, name: str, arguments: str) -> _Call | None:
+        """Return the call that a delta belongs to; None where it begins one."""
+        if identity is not None and (known := [call for call in self._calls if call.id == identity]):
+            another = name and None not in (index, known[-1].index) and index != known[-1].index
+            return None if another else known[-1]
+        same = [call for call in self._calls if index is None or call.index == index]
+        if not same:
+            return None
+        if identity is not None and same[-1].id is not None:  # of a new call, or new with every piece of one
+            return same[-1] if arguments and not name else None
+        return None if same[-1].is_over(name, arguments) else same[-1]
+
+    def result(self) -> list[dict[str, Any]] | None:
+        """Return the calls so far in OpenAI's form, None where there are none; a call without an id is given one."""
+        indexes = [call.index for call in self._calls]
+        ordered = len({*indexes}) == len(indexes) and all(isinstance(index, int) for index in indexes)
+        calls = sorted(self._calls, key=lambda call: call.index) if ordered else self._calls
+        return [call.result(number) for number, call in enumerate(calls)] or None
+
+
+class _Call:
+    """One call."""
+
+    def __init__(self, index: Any, identity: Any) -> None:
+        self.index = index
+        self.id = identity
+        self._name = ""
+        self._arguments = ""
+        self._repeats = False
+        """Whether every delta has the name."""
+
+    def add(self, name: str, arguments: str) -> None:
+        """Add what a delta has; complete arguments are replaced, since nothing can follow them."""
+        self._repeats = self._repeats or (name != "" and name == self._name)
+        self._name += "" if name == self._name else name
+        begins = arguments.lstrip()[:1] == "{"
+        self._arguments = arguments if begins and self._is_complete() else self._arguments + arguments
+
+    def is_over(self, name: str, arguments: str) -> bool:
+        """Return whether a delta without an id begins another call: it has a name, and this call is complete."""
+        if not name or not self._name:
+            return False
+        if name != self._name:
+            return self._arguments != ""
+        begins = arguments.lstrip()[:1] == "{" if arguments else not self._repeats
+        return begins and arguments != self._arguments and self._is_complete()
+
+    def _is_complete(self) -> bool:
+        if not self._arguments.rstrip().endswith("}"):
+            return False
+        try:
+            json.loads(self._arguments)
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+    def result(self, number: int) -> dict[str, Any]:
+        """Return it in OpenAI's form."""
+        function = {"name": self._name, "arguments": self._arguments}
+        return {"id": str(self.id or f"call_{number}"), "type": "function", "function": function}
+
+
+def _text(value: Any) -> str:
+    """Return a piece of text; arguments that come as an object are complete JSON."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def add_extra(so_far: dict[str, Any], extra: dict[str, Any]) -> None:

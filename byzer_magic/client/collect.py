@@ -111,7 +111,7 @@ class ChatCollector(Collector[types.ChatRequest, results.ChatResult]):
         super().__init__(model, request)
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._tools: dict[int, dict[str, Any]] = {}
+        self._tools = chat_merge.ToolCalls()
         self._finish: str | None = None
         self._extra: dict[str, Any] = {}
 
@@ -120,7 +120,7 @@ class ChatCollector(Collector[types.ChatRequest, results.ChatResult]):
         self._reasoning.append(chunk.reasoning)
         self._finish = chunk.finish or self._finish
         for delta in chunk.tool_calls or []:
-            chat_merge.add_tool_call(self._tools, delta)
+            self._tools.add(delta)
         if chunk.extra:
             chat_merge.add_extra(self._extra, chunk.extra)
 
@@ -149,7 +149,7 @@ class ChatCollector(Collector[types.ChatRequest, results.ChatResult]):
             text=self.text,
             reasoning=self.reasoning,
             finish=self._finish,
-            tool_calls=[copy.deepcopy(self._tools[index]) for index in sorted(self._tools)] or None,
+            tool_calls=self._tools.result(),
             raw=copy.deepcopy(self._extra),  # more may come
             **self._metadata(interrupted=interrupted),
         )

@@ -182,7 +182,7 @@ async def test_malformed_messages_raise_bad_request(converse: Any) -> None:
             await collect(converse, ask("hi", **options))
     call = {"id": "t1", "type": "function", "function": {"name": "weather", "arguments": "{no"}}
     turns = [Message("user", "?"), Message("assistant", None, tool_calls=[call])]
-    with pytest.raises(errors.BadRequest, match="does not match OpenAI's schema"):
+    with pytest.raises(errors.BadRequest, match="not a JSON object"):
         await collect(converse, ChatRequest(messages=turns))
 
 

@@ -140,9 +140,9 @@ async def test_malformed_messages_raise_bad_request(backend: Any, stream: bool) 
         ask("hi", tools=["weather"]),
         ask("hi", tools=[{"type": "function", "function": {}}]),
     ):
-        with pytest.raises(errors.BadRequest, match="does not match OpenAI's schema") as caught:
+        with pytest.raises(errors.BadRequest, match=r"does not match OpenAI's schema|not a JSON object") as caught:
             await collect(backend, request)
-        assert caught.value.__suppress_context__
+        assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 async def test_max_tokens_zero_is_sent(backend: Any, server: Process) -> None:

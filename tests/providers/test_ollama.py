@@ -153,7 +153,7 @@ async def test_unsupported_parts_raise_bad_request(backend: Any, part: Any, word
 
 async def test_tool_arguments_that_are_not_json_raise_bad_request(backend: Any) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{nonsense"}}
-    with pytest.raises(errors.BadRequest, match="not JSON"):
+    with pytest.raises(errors.BadRequest, match="not a JSON object"):
         await collect(backend, ChatRequest(messages=[Message("assistant", tool_calls=[call])]))
 
 

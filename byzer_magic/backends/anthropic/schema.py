@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from byzer_magic.backends.http import reasons
+from byzer_magic.backends.http import reasons, tool_calls
 from byzer_magic.backends.http.answers import AnswerReader
 from byzer_magic.backends.http.errors import ErrorResponse, Unreadable
 from byzer_magic.backends.http.finishes import finish_of
@@ -134,9 +134,8 @@ def _turn(turn: Message) -> dict[str, Any]:
         result = {"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": content}
         return {"role": "user", "content": [result]}
     for call in turn.tool_calls or []:
-        function = call["function"]
-        given = json.loads(function.get("arguments") or "{}")
-        blocks.append({"type": "tool_use", "id": call["id"], "name": function["name"], "input": given})
+        given = {"name": tool_calls.name_of(call), "input": tool_calls.arguments_of(call)}
+        blocks.append({"type": "tool_use", "id": call["id"], **given})
     if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
         return {"role": turn.role, "content": blocks[0]["text"]}
     return {"role": turn.role, "content": blocks}

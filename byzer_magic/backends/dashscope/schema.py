@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from byzer_magic import errors, types
-from byzer_magic.backends.http import errors as http_errors, json_reader, reasons
+from byzer_magic.backends.http import errors as http_errors, json_reader, reasons, tool_calls
 from byzer_magic.backends.http.answers import AnswerReader
 from byzer_magic.backends.http.errors import Endpoint, Unreadable
 from byzer_magic.backends.http.finishes import finish_of
@@ -69,7 +69,7 @@ class Message(msgspec.Struct):
 
     content: str | list[dict[str, Any]] | None = None
     reasoning_content: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: Any = None
 
 
 class Choice(msgspec.Struct):
@@ -184,7 +184,7 @@ def chunk_of(body: Body, model: str) -> ChatChunk | None:
         message.reasoning_content or "",
         finish,
         body.usage.usage() if body.usage and (finish or not choices) else None,  # each event has the counts so far
-        [_delta(call, index) for index, call in enumerate(message.tool_calls)] if message.tool_calls else None,
+        tool_calls.deltas(message.tool_calls),
         _extra(body, choices, {"model": model, "request_id": body.request_id} if finish else {}),
     )
     return None if chunk == ChatChunk() else chunk
@@ -198,11 +198,6 @@ def _choices(output: Output) -> Sequence[Choice]:
 
 def _text(content: str | list[dict[str, Any]] | None) -> str:
     return content if isinstance(content, str) else text_in(content)
-
-
-def _delta(call: dict[str, Any], index: int) -> dict[str, Any]:
-    """Return a tool call in OpenAI's form, where pieces after the first have no id; here they have an empty one."""
-    return {"index": index, **{name: value for name, value in call.items() if name != "id" or value}}
 
 
 def _extra(body: Body, choices: Sequence[Choice], known: dict[str, Any]) -> dict[str, Any] | None:
@@ -248,7 +243,7 @@ def messages(turns: Sequence[types.Message], *, parts: bool) -> list[dict[str, A
         >>> messages([types.Message("user", "Hi")], parts=True)
         [{'role': 'user', 'content': [{'text': 'Hi'}]}]
     """
-    return [_turn(turn, parts=parts) for turn in turns]
+    return [_turn(tool_calls.sent(turn), parts=parts) for turn in turns]
 
 
 def _turn(turn: types.Message, *, parts: bool) -> dict[str, Any]:

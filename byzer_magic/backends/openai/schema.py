@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from byzer_magic import types
-from byzer_magic.backends.http import reasons
+from byzer_magic.backends.http import reasons, tool_calls
 from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.json_reader import text_in
@@ -30,7 +30,9 @@ class Message(msgspec.Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: Any = None
+    function_call: Any = None
+    """A tool call by its older name."""
 
 
 class Choice(msgspec.Struct):
@@ -113,16 +115,23 @@ def chunk_of(body: Body) -> ChatChunk | None:
     message = choice.part
     text = message.content if type(message.content) is str else text_in(message.content)
     text = text or message.refusal or ""
+    calls = _calls(message)
     reasoning = message.reasoning_content or message.reasoning or ""
     finish = finish_of(choice.finish_reason) if choice.finish_reason else None
     if choice.index or len(body.choices) > 1 or choice.logprobs or finish:
         extra = _extra(body, finish)
         if choice.index:
             return ChatChunk(usage=usage, extra=extra)
-        return ChatChunk(text, reasoning, finish, usage, message.tool_calls, extra)
-    if text or reasoning or usage or message.tool_calls:
-        return ChatChunk(text, reasoning, None, usage, message.tool_calls)
+        return ChatChunk(text, reasoning, finish, usage, calls, extra)
+    if text or reasoning or usage or calls:
+        return ChatChunk(text, reasoning, None, usage, calls)
     return None
+
+
+def _calls(message: Message) -> list[dict[str, Any]] | None:
+    if message.tool_calls:
+        return tool_calls.deltas(message.tool_calls)
+    return tool_calls.of_function(message.function_call) if message.function_call else None
 
 
 def _usage(counts: Counts | None) -> Usage | None:
@@ -184,7 +193,7 @@ def messages(turns: Sequence[types.Message]) -> list[dict[str, Any]]:
         >>> messages([types.Message("user", "Hi")])
         [{'role': 'user', 'content': 'Hi'}]
     """
-    return [_turn(turn) for turn in turns]
+    return [_turn(tool_calls.sent(turn)) for turn in turns]
 
 
 def _turn(turn: types.Message) -> dict[str, Any]:

@@ -5,11 +5,11 @@ Fields: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Conv
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from byzer_magic import errors
+from byzer_magic.backends.http import tool_calls
 from byzer_magic.backends.http.answers import AnswerReader
 from byzer_magic.backends.http.errors import Endpoint, unreachable, untrusted
 from byzer_magic.backends.http.finishes import finish_of
@@ -135,9 +135,8 @@ def _turn(turn: Message) -> dict[str, Any]:
     if isinstance(turn.content, str) and turn.content:
         blocks = [{"text": turn.content}]
     for call in turn.tool_calls or []:
-        function = call["function"]
-        given = json.loads(function.get("arguments") or "{}")
-        blocks.append({"toolUse": {"toolUseId": call["id"], "name": function["name"], "input": given}})
+        given = {"name": tool_calls.name_of(call), "input": tool_calls.arguments_of(call)}
+        blocks.append({"toolUse": {"toolUseId": call["id"], **given}})
     return {"role": turn.role, "content": blocks}
 
 

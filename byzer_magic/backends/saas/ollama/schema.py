@@ -7,14 +7,13 @@ Ollama does for its own OpenAI-compatible API (https://github.com/ollama/ollama/
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from byzer_magic.backends.http import json_reader, reasons
+from byzer_magic.backends.http import json_reader, reasons, tool_calls
 from byzer_magic.backends.http.answers import AnswerReader
 from byzer_magic.backends.http.errors import Unreadable
 from byzer_magic.backends.http.finishes import finish_of
@@ -60,26 +59,12 @@ EFFORTS: dict[str, Any] = {"none": False, "minimal": "low", "low": "low", "mediu
 """How long to reason, by OpenAI's `reasoning_effort`; anything else is `max`."""
 
 
-class Function(msgspec.Struct):
-    """The function of a tool call; its arguments are an object, or text as in OpenAI's schema."""
-
-    name: str
-    arguments: Any = None
-
-
-class Call(msgspec.Struct):
-    """A tool call; its ID may be missing."""
-
-    function: Function
-    id: str = ""
-
-
 class Delta(msgspec.Struct):
     """What a line adds to the response."""
 
     content: str | None = None
     thinking: str | None = None
-    tool_calls: list[Call] | None = None
+    tool_calls: Any = None
 
 
 class Response(msgspec.Struct):
@@ -174,7 +159,7 @@ def messages(turns: Sequence[Message]) -> list[dict[str, Any]]:
     Raises:
         BadRequest: an image has only a URL, or a part is neither text nor an image.
     """
-    names = {call.get("id"): call["function"]["name"] for turn in turns for call in turn.tool_calls or []}
+    names = {call.get("id"): tool_calls.name_of(call) for turn in turns for call in turn.tool_calls or []}
     return [_turn(turn, names) for turn in turns]
 
 
@@ -204,14 +189,8 @@ def _image(part: dict[str, Any] | Media) -> str:
 
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:
-    function = call["function"]
-    try:
-        arguments = json.loads(function.get("arguments") or "{}")
-    except ValueError:
-        raise BadRequest(
-            _("The arguments of a tool call are not JSON."), _("Send them as the model returned them.")
-        ) from None
-    return {"id": call.get("id", ""), "function": {"name": function["name"], "arguments": arguments}}
+    function = {"name": tool_calls.name_of(call), "arguments": tool_calls.arguments_of(call)}
+    return {"id": call.get("id") or "", "function": function}
 
 
 class Reader(AnswerReader):
@@ -269,7 +248,7 @@ def chunk(response: Response, numbers: Iterator[int], *, called: bool) -> ChatCh
         called: whether there were tool calls before.
     """
     delta = response.message or Delta()
-    calls = [_delta(call, next(numbers)) for call in delta.tool_calls or []]
+    calls = [_numbered(call, next(numbers)) for call in tool_calls.deltas(delta.tool_calls) or []]
     extra: dict[str, Any] = {"logprobs": {"content": response.logprobs}} if response.logprobs else {}
     finish, usage = None, None
     if response.done:
@@ -280,9 +259,7 @@ def chunk(response: Response, numbers: Iterator[int], *, called: bool) -> ChatCh
     return ChatChunk(delta.content or "", delta.thinking or "", finish, usage, calls or None, extra or None)
 
 
-def _delta(call: Call, index: int) -> dict[str, Any]:
-    """Return a call, which always comes complete, as one of OpenAI's deltas."""
-    arguments = call.function.arguments or {}
-    arguments = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    function = {"name": call.function.name, "arguments": arguments}
-    return {"index": index, "id": call.id or f"call_{index}", "type": "function", "function": function}
+def _numbered(call: dict[str, Any], index: int) -> dict[str, Any]:
+    """Return a call, which always comes complete, with an index and an ID of its own."""
+    function = {"name": "", **call["function"], "arguments": call["function"].get("arguments") or "{}"}
+    return {"index": index, "id": call.get("id") or f"call_{index}", "type": "function", "function": function}
