@@ -267,5 +267,5 @@ def suggest(word: str, known: Iterable[str], otherwise: str = "", *, folder: Pur
         >>> str(suggest("deplyo", ["deploy", "undeploy", "stat"]))
         'Did you mean deploy?'
     """
-    name = nearest(word, known)
+    name = nearest(word, [name for name in known if name != word])  # never the very word
     return _("Did you mean {name}?", name=folder / name if folder else name) if name else otherwise

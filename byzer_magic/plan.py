@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
+from byzer_magic import paths
 from byzer_magic.backends import network, registry
 from byzer_magic.backends.base import Backend, Setup, typed_params
 from byzer_magic.backends.http.params import secrets_of
@@ -144,4 +144,10 @@ def _check_pair(engine: str, path: str | None) -> None:
 
 def _absolute(path: str) -> str:
     """Return the path as workers need it: absolute, since their working directory differs, and in a hub's cache."""
-    return str(files.snapshot(Path(path).expanduser().absolute()))
+    if paths.is_odd(path):
+        raise BadParameter(*paths.why_missing(path))
+    try:
+        return str(files.snapshot(paths.expanded(path).absolute()))
+    except OSError as err:  # too long a name, a folder that may not be read
+        message = _("{path} cannot be read: {reason}.", path=path, reason=err.strerror)
+        raise BadParameter(message, _("Check the path and its permissions.")) from err

@@ -9,6 +9,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from byzer_magic import paths
 from byzer_magic.i18n import lazy_gettext as _
 
 LARGEST_BYTES = 4 * 1024 * 1024
@@ -44,7 +45,7 @@ def read(path: str | Path, *, pipe: bool = False) -> Content:
         pipe: whether it may be a pipe, such as /dev/stdin; reading from one waits for its writer.
     """
     try:
-        path = Path(path).expanduser()
+        path = paths.expanded(path)
         status = path.stat()
         if problem := _problem(path, status, pipe=pipe):
             return Content(problem=problem)

@@ -19,6 +19,7 @@ from byzer_magic.commands.registry import command_of
 from byzer_magic.errors import CommandError, MissingKey
 from byzer_magic.i18n import gettext, join, lazy_gettext as _, lazy_ngettext, localized, ngettext
 from byzer_magic.media import formats
+from byzer_magic.paths import expanded
 from byzer_magic.results import Result
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def query(context: Context, item: specs.QuerySpec) -> Result:
 
 def _written(path: Path, asked: str) -> str:
     """Return where a result was written, and why not where it was asked for."""
-    if path == Path(asked).expanduser():
+    if path == expanded(asked):
         return gettext("Wrote {path}.", path=asked)
     titles = {"format": formats.title(formats.mime_of_name(path) or ""),
               "other": formats.title(formats.mime_of_name(asked) or "")}  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from byzer_magic import paths
 from byzer_magic.backends import registry
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext, lazy_gettext as _, localized
@@ -57,11 +58,11 @@ class Found:
 
 def model_folders(environ: Mapping[str, str] = os.environ) -> list[Path]:
     """Return the folders of models that exist, those of BYZER_MODELS (separated by colons) first."""
-    named = [Path(part).expanduser() for part in environ.get("BYZER_MODELS", "").split(os.pathsep) if part]
+    named = [paths.expanded(part) for part in environ.get("BYZER_MODELS", "").split(os.pathsep) if part]
     for variable, below, usual in CACHES:
         where = environ.get(variable) if variable else None
         if where or usual:
-            named.append(Path(where or usual).expanduser() / (below if where else ""))
+            named.append(paths.expanded(where or usual) / (below if where else ""))
     return list(dict.fromkeys(path.absolute() for path in named if os.path.isdir(path)))  # noqa: PTH112 - Path.is_dir raises without permission
 
 

@@ -17,7 +17,7 @@ from byzer_magic.backends.network import Network
 from byzer_magic.capabilities import TABLE, Capability, methods_of
 from byzer_magic.commands import headers, options
 from byzer_magic.commands.secrets import Secret
-from byzer_magic.errors import BadParameter, MissingKey, nearest, suggest
+from byzer_magic.errors import BadParameter, MissingKey, nearest
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models.engine_facts import EngineFacts
 from byzer_magic.types import Item, Request
@@ -223,7 +223,7 @@ def _unknown(info: Info, name: str, known: Mapping[str, Param]) -> BadParameter:
     tail = {key.rpartition(".")[2]: key for key in known}
     near = nearest(name, known) or tail.get(nearest(name.rpartition(".")[2], tail, cutoff=0.7), "")
     names = listed(sorted(param.name for param in info.params))
-    hint = suggest(near, [near]) if near else _("Parameters: {names}.", names=names)
+    hint = _("Did you mean {name}?", name=near) if near else _("Parameters: {names}.", names=names)
     return BadParameter(_("{kind} has no parameter {name!r}.", kind=info.kind, name=name), hint)
 
 

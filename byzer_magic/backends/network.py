@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from byzer_magic import paths
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import BadParameter
 from byzer_magic.i18n import lazy_gettext as _
@@ -206,7 +207,7 @@ def read_verify(text: str) -> bool | str:
     plain = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     if text.strip().lower() in plain:
         return plain[text.strip().lower()]
-    path = Path(text.strip()).expanduser().absolute()
+    path = paths.expanded(text.strip()).absolute()
     if not path.exists():
         raise BadParameter(
             _("{name} is {value!r}, which does not exist.", name="saas.verify", value=text),

@@ -183,7 +183,7 @@ def _conversation(value: Any, _name: str) -> list[Message]:
 
 
 def _images(value: Any, _name: str) -> list[Media]:
-    return [media.image(item) for item in arguments.several(value)]
+    return [item if isinstance(item, Media) else media.image(item) for item in arguments.several(value)]
 
 
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {
@@ -194,7 +194,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "texts": arguments.texts,
     "query": arguments.text,
     "documents": arguments.texts,
-    "audio": lambda value, _name: media.audio(value),
+    "audio": lambda value, _name: value if isinstance(value, Media) else media.audio(value),
     "text": arguments.text,
     "prompt": arguments.text,
     "images": _images,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from byzer_magic import text_files
+from byzer_magic import paths, text_files
 from byzer_magic.commands import typography, yaml_file
 from byzer_magic.commands.completion import complete
 from byzer_magic.commands.help import HelpRequested, help_text
@@ -40,7 +40,8 @@ def read_text(path: str) -> str:
     """
     found = text_files.read(path, pipe=True)
     if found.problem:
-        raise CommandError(found.problem, _("Check the path after --file; it takes a YAML file in UTF-8."))
+        hint = _("Check the path after --file; it takes a YAML file in UTF-8.")
+        raise CommandError(found.problem, paths.near(path, hint) if found.missing else hint)
     return found.text
 
 

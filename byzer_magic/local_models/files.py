@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from byzer_magic.errors import BadParameter, suggest
+from byzer_magic import paths
+from byzer_magic.errors import BadParameter
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models import gguf
 from byzer_magic.local_models.engine_facts import FileFormat
@@ -141,15 +142,15 @@ def existing(model_path: str | None) -> Path:
     """Return the path when something is there.
 
     Raises:
-        BadParameter: nothing is there; the nearest name is in the hint.
+        BadParameter: nothing is there; the hint has the path that was probably meant.
     """
     if not model_path:
         raise BadParameter(
             _("A local model needs --model_path."), _("Specify the folder of the model, or its .gguf file.")
         )
-    path = Path(model_path).expanduser()
-    if not path.exists():
-        raise BadParameter(_("{path} does not exist.", path=path), near(path))
+    path = paths.expanded(model_path)
+    if not paths.exists(path):
+        raise BadParameter(*paths.why_missing(model_path))
     return snapshot(path)
 
 
@@ -163,17 +164,6 @@ def snapshot(path: Path) -> Path:
         return found
     every = sorted(kept.iterdir())
     return every[0] if len(every) == 1 else path
-
-
-def near(path: Path) -> str:
-    """Return the hint for a path that does not exist: the nearest one that does."""
-    folder = next((item for item in path.parents if item.is_dir()), Path())
-    if folder != path.parent:
-        missing = path.relative_to(folder).parts[0]
-        return _("The folder {folder} exists, but it has no {name}.", folder=folder, name=missing)
-    names = sorted(item.name for item in folder.iterdir())
-    otherwise = _("{folder} contains: {names}.", folder=folder, names=listed(names[:5]))
-    return suggest(path.name, names, otherwise, folder=folder)
 
 
 def need_tokenizer(weights: Weights) -> None:

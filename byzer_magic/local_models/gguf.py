@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from byzer_magic.errors import BadParameter, suggest
+from byzer_magic import paths
+from byzer_magic.errors import BadParameter
 from byzer_magic.i18n import lazy_gettext as _, listed
 
 MAGIC = b"GGUF"
@@ -86,11 +87,13 @@ def find(model_path: str | None) -> Path:
     """
     if not model_path:
         raise BadParameter(_("llama_cpp needs --model_path."), _("Specify the path of a .gguf file."))
-    path = Path(model_path).expanduser()
+    path = paths.expanded(model_path)
+    if not paths.exists(path):
+        raise BadParameter(*paths.why_missing(model_path, ".gguf"))
     if path.is_dir():
         path = _only_one(path)
     elif not path.is_file():
-        raise BadParameter(_("{path} does not exist.", path=path), _near(path))
+        raise BadParameter(_("{path} is not a regular file.", path=path), _("Specify the path of a .gguf file."))
     later = _LATER_PART.search(path.name)
     if later:
         first = f"{path.name[: later.start()]}-00001-of-{later[1]}.gguf"
@@ -122,20 +125,6 @@ def _only_one(folder: Path) -> Path:
         ),
         _("Choose one of them, e.g. --model_path {found}", found=found[0]),
     )
-
-
-def _near(path: Path) -> str:
-    folder = next((item for item in path.parents if item.is_dir()), Path())
-    if folder != path.parent:
-        name = path.relative_to(folder).parts[0]
-        return _("The folder {folder} exists, but it has no {name}.", folder=folder, name=name)
-    names = sorted(item.name for item in folder.iterdir())
-    models = [name for name in names if name.endswith(".gguf")]
-    if hint := suggest(path.name, names, folder=folder):
-        return hint
-    if models:
-        return _("{folder} contains: {names}.", folder=folder, names=listed(models[:5]))
-    return _("{folder} contains no .gguf file.", folder=folder)
 
 
 def _check_header(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import http.client
 import io
 import re
@@ -15,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic.errors import CommandError, suggest
+from byzer_magic import paths
+from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import arrays, formats, wav
 from byzer_magic.types import Localizable, Media
@@ -127,7 +127,7 @@ _KINDS = {"image": _("an image"), "audio": _("audio")}
 
 def _read(source: str | Path, kind: str) -> bytes:
     try:
-        path = Path(source).expanduser()
+        path = paths.expanded(source)
         if path.exists() and not path.is_file():  # a device may have no end
             message = (
                 _("{path} is a directory.", path=path)
@@ -144,18 +144,9 @@ def _read(source: str | Path, kind: str) -> bytes:
         text = str(source)
         shown = text if len(text) < 200 else f"{text[:60]}... ({len(text)} characters)"
         why = getattr(err, "strerror", None) or err
-        raise CommandError(_("Cannot read {path}: {reason}.", path=shown, reason=why), _near(text, kind)) from None
-
-
-def _near(text: str, kind: str) -> str:
-    """Return a hint: the file with the nearest name, if any."""
-    path = Path(text)
-    with contextlib.suppress(OSError, ValueError, RuntimeError):
-        folder = path.expanduser().parent
-        folder = folder if folder.is_dir() else Path()
-        if hint := suggest(path.name, [item.name for item in folder.iterdir()], folder=folder):
-            return hint
-    return _ANY_HINTS[kind]
+        raise CommandError(
+            _("Cannot read {path}: {reason}.", path=shown, reason=why), paths.near(text, _ANY_HINTS[kind])
+        ) from None
 
 
 _PATH_HINTS = {"image": _("Pass the path of the image."), "audio": _("Pass the path of the audio file.")}

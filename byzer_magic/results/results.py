@@ -19,6 +19,7 @@ from byzer_magic.capabilities import resolve, row_of_result
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import describe, formats, stereo, wav
+from byzer_magic.paths import expanded
 from byzer_magic.results.metadata import Metadata
 from byzer_magic.results.saving import write, write_media
 from byzer_magic.types import ImageItem, Media, Segment, Truncation
@@ -299,7 +300,7 @@ class ImageResult(Displayed, frozen=True, kw_only=True):
         Raises:
             CommandError: no image has arrived, one is only a URL, or the file cannot be written.
         """
-        path = Path(path).expanduser()
+        path = expanded(path)
         if not self.pictures:
             raise CommandError(_("There is no image to save: none has arrived."), _("Send the request again."))
         for number, item in enumerate(self.pictures, 1):

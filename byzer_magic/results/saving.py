@@ -6,6 +6,7 @@ import itertools
 import warnings
 from pathlib import Path
 
+from byzer_magic import paths
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _, localized
 from byzer_magic.media import formats, wav
@@ -17,7 +18,7 @@ def write(path: str | Path, data: bytes) -> Path:
     Raises:
         CommandError: the file cannot be written.
     """
-    path = Path(path).expanduser()
+    path = paths.expanded(path)
     try:
         path.write_bytes(data)
     except (OSError, ValueError) as err:  # ValueError: a NUL in the name
@@ -43,7 +44,7 @@ def write_media(path: str | Path, data: bytes, mime: str) -> Path:
     Raises:
         CommandError: the file cannot be written.
     """
-    path = Path(path).expanduser()
+    path = paths.expanded(path)
     named = formats.mime_of_name(path)
     if named and named not in formats.HEADERLESS:
         data, mime = wav.playable(data, mime)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from byzer_magic import paths
 from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering import assets
 from byzer_magic.rendering.markup import style, tag
@@ -55,7 +56,7 @@ def linkable(path: str) -> str:
     """Return the relative URL of a file in the notebook's folder; empty for others, which no page may open."""
     if not path:
         return ""
-    absolute = Path(path).expanduser().resolve()
+    absolute = paths.expanded(path).resolve()
     here = Path.cwd().resolve()
     return quote(PurePath(absolute).relative_to(here).as_posix()) if absolute.is_relative_to(here) else ""
 

@@ -144,7 +144,7 @@ def test_audio_of_samples_is_a_wav(samples: Any, channels: int) -> None:
         (lambda _: "/dev/zero", "is not a regular file", "path"),
         (lambda folder: folder / "no" / "dot.png", "No such file", "Pass the path"),
         (lambda _: "a\0.png", "null", "path"),
-        (lambda _: "~nobody-here/a.png", "home directory", "path"),
+        (lambda _: "~nobody-here/a.png", "Cannot read ~nobody-here", "There is no user nobody-here"),
         (lambda _: "A" * 100_000, "(100000 characters)", "path"),
         (lambda _: b"", "is empty", "load"),
         (lambda _: io.BytesIO(), "is empty", "load"),

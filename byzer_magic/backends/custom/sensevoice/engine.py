@@ -13,9 +13,9 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from byzer_magic import paths
 from byzer_magic.backends.custom.sensevoice.files import SILERO, Detector, Folder
 from byzer_magic.backends.custom.sensevoice.params import Settings, vad_arguments
 from byzer_magic.backends.custom.sensevoice.segments import Span, batches, blocks, merged, quiet_cuts
@@ -91,7 +91,7 @@ def load(folder: Folder, detector: Detector | None, params: Mapping[str, Any], t
             own["device"] = torch_device.usable(own["device"])
         more = {"vad_model": detector.name, "vad_kwargs": own}
     trusted = params["trust_remote_code"]
-    code = Path(params.get("remote_code", folder.path / "model.py")).expanduser()
+    code = paths.expanded(params.get("remote_code", folder.path / "model.py"))
     if trusted and code.is_file():
         more["remote_code"] = str(code)
     with captured_stdout() as output:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from byzer_magic import paths
 from byzer_magic.errors import BadParameter, EngineFailed, suggest
 from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.local_models import files
@@ -160,9 +161,9 @@ def detector(name: str, beside: Path) -> Detector | None:
     """
     if name in (SILERO, "silero_vad"):
         return Detector(SILERO)
-    path = Path(name).expanduser()
+    path = paths.expanded(name)
     if path.is_absolute() and not path.exists():
-        raise BadParameter(_("vad_model is {name!r}, which does not exist.", name=name), files.near(path))
+        raise BadParameter(_("vad_model is {name!r}, which does not exist.", name=name), paths.near(path))
     if not path.is_absolute() and name != FSMN and not _HUB_NAME.fullmatch(name) and not _beside(name, beside):
         raise BadParameter(
             _("vad_model is {name!r}, which is neither a known detector nor a folder next to the model.", name=name),
@@ -216,11 +217,11 @@ def _modelscope(name: str) -> Iterator[Path]:
 
 def _modelscope_roots() -> list[Path]:
     given = os.environ.get("MODELSCOPE_CACHE")
-    return list(dict.fromkeys([*([Path(given)] if given else []), Path("~/.cache/modelscope").expanduser()]))
+    return list(dict.fromkeys([*([Path(given)] if given else []), paths.expanded("~/.cache/modelscope")]))
 
 
 def _hugging_face() -> Path:
-    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
+    home = paths.expanded(os.environ.get("HF_HOME") or "~/.cache/huggingface")
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
 
 

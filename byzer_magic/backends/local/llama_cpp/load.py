@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from byzer_magic import paths
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.local.llama_cpp import driver_llama_cpp_python, driver_xllamacpp
@@ -149,7 +150,7 @@ def mmproj(clip: str) -> Path:
     Raises:
         BadParameter: it does not exist, or is another kind of model.
     """
-    path = Path(clip).expanduser()
+    path = paths.expanded(clip)
     if path.is_dir():
         raise BadParameter(_("clip_model_path is a folder: {path}.", path=path), _("Specify the mmproj file in it."))
     path = gguf.find(clip)
@@ -234,7 +235,7 @@ def loaded(name: str, load: Load) -> Driver:
         EngineFailed: llama.cpp cannot load it; the message has the reason.
     """
     lora = load.settings.get("lora_path")
-    for path in filter(None, (load.path, load.mmproj, lora and Path(lora).expanduser())):
+    for path in filter(None, (load.path, load.mmproj, lora and paths.expanded(lora))):
         if reason := gguf_check.damage(path):  # llama.cpp reports no reason, or crashes
             raise EngineFailed(
                 _("llama.cpp cannot load {path}: {reason}.", path=path, reason=reason), _("Download it again.")

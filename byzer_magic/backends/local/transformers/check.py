@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from byzer_magic import text_files
+from byzer_magic import paths, text_files
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.local.transformers import params as transformers_params
 from byzer_magic.errors import BadParameter, ByzerError, MissingExtra
@@ -80,10 +79,10 @@ def text_or_file(name: str, params: Mapping[str, Any]) -> str | None:
     value: str | None = params.get(name)
     if value is None or any(mark in value for mark in ("{{", "{%", "{", "\n")):
         return value
-    path = Path(value).expanduser()
+    path = paths.expanded(value)
     if not path.is_file():
         raise BadParameter(
-            _("{name} is {value!r}, which is neither a file nor a template.", name=name, value=value), files.near(path)
+            _("{name} is {value!r}, which is neither a file nor a template.", name=name, value=value), paths.near(path)
         )
     found = text_files.read(path)
     if found.problem:
@@ -146,10 +145,10 @@ def _check_architecture(weights: files.Weights) -> None:
 def _check_folders(params: Mapping[str, Any]) -> None:
     for name, file in (("tokenizer", ""), ("adapter", "adapter_config.json")):
         if name in params:
-            path = Path(params[name]).expanduser()
+            path = paths.expanded(params[name])
             if not path.is_dir():
                 raise BadParameter(
-                    _("{name} is {params!r}, which is not a folder.", name=name, params=params[name]), files.near(path)
+                    _("{name} is {params!r}, which is not a folder.", name=name, params=params[name]), paths.near(path)
                 )
             if file and not (path / file).is_file():
                 raise BadParameter(

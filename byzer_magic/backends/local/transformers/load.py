@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import transformers
 
+from byzer_magic import paths
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.engine import loading, torch_device
 from byzer_magic.backends.local.transformers import check as transformers_check
@@ -45,7 +46,7 @@ def load(setup: Setup, weights: Weights, device: str | None = None) -> tuple[Any
     network, report = _read({**source, **where, "dtype": dtype}, params)
     _check_complete(weights, report)
     if "adapter" in params:
-        _adapt(network, Path(params["adapter"]).expanduser())
+        _adapt(network, paths.expanded(params["adapter"]))
     tokenizer = _tokenizer(source, params)
     return network.eval(), tokenizer, _context(network, tokenizer, params)
 
@@ -90,7 +91,7 @@ def _tokenizer(source: dict[str, Any], params: Mapping[str, Any]) -> Any:
     if "tokenizer" in params:
         source = {
             name: value for name, value in source.items() if name != "gguf_file"
-        } | {"pretrained_model_name_or_path": str(Path(params["tokenizer"]).expanduser())}  # fmt: skip
+        } | {"pretrained_model_name_or_path": str(paths.expanded(params["tokenizer"]))}  # fmt: skip
     tokenizer = transformers.AutoTokenizer.from_pretrained(**source)
     template = transformers_check.text_or_file("chat_template", params)
     if template is not None:
