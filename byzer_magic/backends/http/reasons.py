@@ -42,7 +42,7 @@ _OUTER = ("status", "result", "data", "body", "output", "outputs", "messages")
 """Objects that may have the error in them, when nothing else has it."""
 _SENTENCES = (
     "message", "msg", "errormsg", "errormessage", "errmsg", "errordescription", "detail", "details", "statusmsg",
-    "statusmessage", "description", "faultstring", "error", "reason", "errortext", "cause", "title",
+    "statusmessage", "description", "faultstring", "error", "errors", "reason", "errortext", "cause", "title",
 )  # fmt: skip
 _CODES = ("code", "errorcode", "errcode", "errno", "statuscode")
 _KINDS = ("type", "errortype", "status", "object")
@@ -175,6 +175,8 @@ def _candidates(fields: Mapping[str, Any], depth: int) -> Iterator[Reason]:
     words = [reason for reason in _said(fields, _SENTENCES, depth) if reason.sentence.lower() not in _SUCCESS]
     yield from sorted(words, key=lambda reason: not _is_sentence(reason.sentence))
     yield from _said(fields, _OUTER, depth, lambda value: isinstance(value, Mapping | list))
+    if any(str(fields.get(name)).lower() in ("error", "failed", "failure") for name in _OUTER):
+        yield from _said(fields, ("data", "result", "body", "text"), depth, lambda value: isinstance(value, str))
     if isinstance(errors := fields.get("errors"), Mapping):  # by field, as Laravel has them
         yield from (
             reason._replace(sentence=f"{name}: {reason.sentence}")

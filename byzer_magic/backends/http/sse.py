@@ -189,7 +189,7 @@ class Parser:
         if self._data:
             data = (self._data[0] if len(self._data) == 1 else b"\n".join(self._data)).strip()
             self._events.append(_as_error(data) if self._failed else data)
-            self._data, self._held, self._found = [], 0, True
+            self._data, self._held, self._found = [], 0, self._found or bool(data)
         self._failed = False
 
     def _read_bare(self, line: bytes) -> None:
