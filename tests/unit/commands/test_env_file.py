@@ -64,6 +64,18 @@ def test_a_file_that_was_read_is_not_blamed(path: Path) -> None:
     assert str(caught.value.hint).endswith("or a line in .env.")
 
 
+def test_a_line_that_is_none_is_named_where_a_name_is_missing_and_nowhere_else(
+    path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_text("# keys\n\u6211\u7684 key = = x\nMY_KEY=sk-own-1\n'", encoding="utf-8")
+    assert key_of("${MY_KEY}") == "sk-own-1"
+    with pytest.raises(MissingKey) as caught:
+        key_of("${OTHER}")
+    assert ".env has no NAME=value in line 2." in str(caught.value.hint)
+    assert not caplog.records
+    assert capsys.readouterr() == ("", "")
+
+
 @given(data=st.binary(max_size=80) | st.text("A=\"'\\${}\n #x\x85\u4e00", max_size=40).map(str.encode))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_bytes_are_values_or_none(data: bytes, path: Path) -> None:

@@ -19,6 +19,14 @@ from byzer_magic.plan import resolve
 KEY = "planted-key-0123456789"
 
 
+def test_a_variable_that_is_nan_has_no_value() -> None:
+    for read in (expand, look_up):
+        text = "${KEY}" if read is expand else "env:KEY"
+        assert read(text, {"KEY": float("nan")}, {"KEY": "k-1"}) == "k-1"
+        with pytest.raises(MissingKey):
+            read(text, {"KEY": float("nan")})
+
+
 def test_expand_takes_the_first_source_that_has_the_name() -> None:
     assert expand("${A}-${B}", {"A": 1}, {"A": "2", "B": "3"}) == "1-3"
 

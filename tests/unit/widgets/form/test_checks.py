@@ -35,3 +35,10 @@ def test_check_separates_missing_from_wrong_fields() -> None:
     assert given.ok
     environ = form_checks.check({"model": "a", f"{PARAM}saas.model": "m"}, [], info, {}, {"ANTHROPIC_API_KEY": "k"})
     assert environ.ok
+
+
+def test_check_reports_an_alias_that_no_command_takes() -> None:
+    for alias, error in (("a,b", "has a comma"), (" ", "is empty"), ("\u2014a", "has a dash at its beginning")):
+        found = form_checks.check({"model": alias}, [], None, {}, {})
+        assert error in found.errors["model"]
+    assert not form_checks.check({"model": "\u6a21\u578b"}, [], None, {}, {}).errors
