@@ -38,6 +38,8 @@ def figures(result: Result) -> list[str]:
     parts += [f"{result.timings.total:.2f} s", money(result.cost, result.currency)]
     if isinstance(result, ChatResult) and result.finish not in (None, "stop"):
         parts.append(_("finish reason: {why}", why=result.finish))
+    if isinstance(result, ChatResult) and result.raw.get("repaired"):
+        parts.append(_("broken characters replaced"))
     return list(filter(None, parts))
 
 

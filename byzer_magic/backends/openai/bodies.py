@@ -13,7 +13,15 @@ import msgspec
 
 from byzer_magic.backends.http import json_reader, reasons
 from byzer_magic.backends.http.endpoint import Endpoint
-from byzer_magic.backends.http.errors import NO_AUDIO, ErrorResponse, NoAnswer, embeddings_missing, not_json, unreadable
+from byzer_magic.backends.http.errors import (
+    NO_AUDIO,
+    ErrorResponse,
+    NoAnswer,
+    Unreadable,
+    embeddings_missing,
+    not_json,
+    unreadable,
+)
 from byzer_magic.backends.http.json_reader import REFUSED, JsonReader
 from byzer_magic.backends.http.media import packed
 from byzer_magic.i18n import lazy_gettext as _
@@ -61,13 +69,13 @@ class Image(msgspec.Struct):
         """Return the image's bytes, if it has them; some servers send them as a data: URL.
 
         Raises:
-            ErrorResponse: they are not base64.
+            Unreadable: they are not base64.
         """
         inline = self.b64_json or ("" if self.link() else self.url or "")
         try:
             return base64.b64decode(inline.partition(";base64,")[2] or inline)
         except binascii.Error:
-            raise NoAnswer({"message": _("the image is not base64")}) from None
+            raise Unreadable(_("the image is not base64")) from None
 
     def link(self) -> str:
         """Return where the image can be downloaded; empty where it is here."""

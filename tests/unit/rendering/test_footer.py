@@ -140,3 +140,8 @@ def test_footers_share_one_style() -> None:
         assert Page(shown).all("div", "bz-footer") or Page(shown).all("footer", "bz-footer")
         assert "img" not in Page(shown).tags()
     assert below["text/plain"].endswith("m · 1.00 s")
+
+
+def test_footer_notes_broken_characters() -> None:
+    assert "broken characters replaced" in footer.line(chat(raw={"repaired": "broken characters replaced by U+FFFD"}))
+    assert "broken" not in footer.line(chat())
