@@ -13,6 +13,7 @@ from byzer_magic import media
 from byzer_magic.actions.actions import options_in
 from byzer_magic.actions.output import Output
 from byzer_magic.capabilities import TABLE, purpose
+from byzer_magic.client import sessions as kept_sessions
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.messages import to_messages
@@ -20,7 +21,7 @@ from byzer_magic.commands.spec import ChatSpec, SessionsSpec
 from byzer_magic.errors import CommandError, RequestError
 from byzer_magic.i18n import gettext, lazy_gettext as _, listed
 from byzer_magic.magics import columns
-from byzer_magic.results import ChatResult, Result
+from byzer_magic.results import Result
 from byzer_magic.results.comparison import Answers, need_pandas
 from byzer_magic.types import Media, Message
 from byzer_magic.widgets.context import Context, cell_of
@@ -175,8 +176,10 @@ class Chats:
             self._shell.user_ns[item.out] = value
 
     def _remember(self, session: str | None, messages: list[Message], result: Result) -> None:
-        if session and isinstance(result, ChatResult) and result.text:
-            self.kept[session] = [*messages, Message("assistant", result.text)]
+        if session and (found := kept_sessions.kept(messages, result)) is not None:
+            self.kept[session] = found
+        elif session and (reason := kept_sessions.why_not(result)):
+            self._out.say(reason)
 
 
 def sessions(context: Context, item: SessionsSpec) -> None:

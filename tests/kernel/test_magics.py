@@ -149,6 +149,15 @@ def test_session_keeps_its_messages(deployed: Kernel) -> None:
     assert "no sessions" in str(deployed.run("%byzer sessions").everything)
 
 
+def test_session_says_when_it_does_not_keep_a_turn(deployed: Kernel) -> None:
+    deployed.run("%%chat m --session blank\nsay:one")
+    cell = deployed.run("%%chat m --session blank\nsay:   ")
+    assert "The session does not keep this turn: the response has no text." in str(cell.everything)
+    deployed.run("%%chat m --session blank\nstill there?")
+    assert deployed.run("print(_chat.text)").text == "Echo: still there?\n"
+    assert deployed.run("%chat m --session blank --reset").status == "ok"
+
+
 def test_line_chat_takes_the_prompt_as_typed(deployed: Kernel) -> None:
     deployed.run("%chat m it's  fine --really")
     assert deployed.run("print(_chat.text)").text == "Echo: it's  fine --really\n"

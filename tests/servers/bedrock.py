@@ -108,6 +108,27 @@ def words(text: str) -> list[str]:
     return re.findall(r"\s*\S+|\s+$", text)
 
 
+def check_blanks(where: str, blocks: list[dict[str, Any]]) -> None:
+    if not blocks:
+        raise Refusal(400, "ValidationException", f"The content field in the Message object at {where} is empty.")
+    for number, block in enumerate(blocks):
+        if "toolResult" in block:
+            check_blanks(f"{where}.content.{number}.toolResult", block["toolResult"]["content"])
+        if "text" in block and not block["text"].strip():
+            place = f"the ContentBlock object at {where}.content.{number}"
+            raise Refusal(400, "ValidationException", f"The text field in {place} is blank. Add text, and try again.")
+
+
+def check_results(turns: list[dict[str, Any]]) -> None:
+    """Refuse calls that the next turn has no results of."""
+    for turn, after in pairwise([*turns, {"content": []}]):
+        calls = {block["toolUse"]["toolUseId"] for block in turn["content"] if "toolUse" in block}
+        results = {block["toolResult"]["toolUseId"] for block in after["content"] if "toolResult" in block}
+        if missing := calls - results:
+            message = f"Expected toolResult blocks at messages.1.content for the following Ids: {min(missing)}"
+            raise Refusal(400, "ValidationException", message)
+
+
 class Converse:
     """Bodies and events of Converse."""
 
@@ -123,6 +144,10 @@ class Converse:
         roles = [turn["role"] for turn in body.get("messages", [])]
         if not roles or roles[0] != "user" or any(a == b for a, b in pairwise(roles)):
             raise Refusal(400, "ValidationException", "A conversation must alternate between user and assistant roles.")
+        for number, turn in enumerate(body["messages"]):
+            check_blanks(f"messages.{number}", turn["content"])
+        check_blanks("system", body.get("system", [{"text": "-"}]))
+        check_results(body["messages"])
         self.system = " ".join(part["text"] for part in body.get("system", []))
         self.text = " ".join(filter(None, map(self.text_in, body["messages"][-1]["content"])))
 

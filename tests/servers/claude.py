@@ -71,6 +71,7 @@ def check(request: web.Request, body: Any) -> None:
     for number, turn in enumerate(body["messages"]):
         check_turn(number, turn)
     check_answers(body["messages"])
+    check_end(body["messages"])
 
 
 def check_fields(body: dict[str, Any]) -> None:
@@ -131,6 +132,23 @@ def check_turn(number: int, turn: dict[str, Any]) -> None:
                 raise bad(f"messages.{number}.content: invalid base64 data") from None
     if not turn["content"]:
         raise bad(f"messages.{number}: content must not be empty")
+    if any(not text.strip() for text in texts_of(turn)):
+        raise bad(f"messages.{number}: text content blocks must contain non-whitespace text")
+
+
+def texts_of(turn: dict[str, Any]) -> list[str]:
+    if isinstance(turn["content"], str):
+        return [turn["content"]]
+    results = [block.get("content", []) for block in turn["content"] if block["type"] == "tool_result"]
+    inner = [text for content in results if content for text in texts_of({"content": content})]
+    return inner + [block["text"] for block in turn["content"] if block["type"] == "text"]
+
+
+def check_end(turns: list[dict[str, Any]]) -> None:
+    if turns[-1]["role"] == "assistant" and any(text != text.rstrip() for text in texts_of(turns[-1])[-1:]):
+        raise bad("messages: final assistant content cannot end with trailing whitespace")
+    if turns[0]["role"] != "user":
+        raise bad('messages: first message must use the "user" role')
 
 
 def last_text(body: dict[str, Any]) -> str:

@@ -118,6 +118,8 @@ def check_chat(body: dict[str, Any], *, parts: bool, stream: bool) -> None:
             raise invalid("Input should be a valid list" if parts else "Input should be a valid string")
         if parts and any(len(part) != 1 or next(iter(part)) not in PARTS for part in content):
             raise invalid("Input content is of an unknown type")
+        if turn["role"] == "assistant" and not (content and str(content).strip()) and not turn.get("tool_calls"):
+            raise invalid("The content field is a required field.")
         if turn["role"] == "tool" and "tool_call_id" not in turn:
             raise invalid("tool_call_id is missing")
     parameters = body["parameters"]

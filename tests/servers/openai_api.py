@@ -104,6 +104,28 @@ def check_model(body: Any) -> None:
         raise Refusal(404, text, "invalid_request_error", "model_not_found")
 
 
+def check_turns(messages: list[dict[str, Any]]) -> None:
+    """Refuse calls without results, and turns of the model that are empty, as OpenAI and stricter servers do."""
+    open_calls: set[str] = set()
+    for number, message in enumerate(messages):
+        if message["role"] == "tool":
+            open_calls.discard(message.get("tool_call_id"))
+            continue
+        if open_calls:
+            names = ", ".join(sorted(open_calls))
+            raise bad(
+                "An assistant message with 'tool_calls' must be followed by tool messages responding to each"
+                f" 'tool_call_id'. The following tool_call_ids did not have response messages: {names}"
+            )
+        open_calls = {call["id"] for call in message.get("tool_calls") or []}
+        for call in message.get("tool_calls") or []:
+            if not isinstance(call["function"]["arguments"], str):
+                raise bad(f"Invalid type for 'messages[{number}].tool_calls[0].function.arguments': expected a string.")
+        content = message.get("content")
+        if message["role"] == "assistant" and not open_calls and not (content and str(content).strip()):
+            raise bad(f"message at position {number} with role 'assistant' must not be empty")
+
+
 def check(body: Any) -> None:
     """Refuse what OpenAI refuses."""
     if not isinstance(body, dict):
@@ -117,6 +139,7 @@ def check(body: Any) -> None:
     for message in messages:
         if not isinstance(message, dict) or message.get("role") not in ROLES:
             raise Refusal(400, "Invalid value: 'messages[].role'.", "invalid_request_error", "invalid_value")
+    check_turns(messages)
     for name, kind in (("temperature", (int, float)), ("max_tokens", int), ("stream", bool), ("stream_options", dict)):
         if name in body and not isinstance(body[name], kind):
             raise Refusal(400, f"Invalid type for '{name}'.", "invalid_request_error", "invalid_type")

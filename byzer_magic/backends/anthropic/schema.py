@@ -16,7 +16,7 @@ from byzer_magic.backends.http.errors import ErrorResponse, Unreadable
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.json_reader import JsonReader, count_in, text_in
 from byzer_magic.backends.http.media import to_base64
-from byzer_magic.backends.http.messages import media_of, text_of, tool_call
+from byzer_magic.backends.http.messages import is_blank, media_of, sendable, text_of, tool_call
 from byzer_magic.backends.http.sse import DONE
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import lazy_gettext as _
@@ -55,11 +55,11 @@ def body(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """
     options = {**defaults, **{name: value for name, value in request.options.items() if value is not None}}
     extra = {**defaults.get("extra_body", {}), **options.pop("extra_body", {})}
-    turns = [turn for turn in request.messages if turn.role not in ("system", "developer")]
+    turns = sendable([turn for turn in request.messages if turn.role not in ("system", "developer")])
     system = _system([turn for turn in request.messages if turn.role in ("system", "developer")])
     limit = options.pop("max_tokens", MAX_TOKENS)  # 0 is a limit, too: it only fills the prompt cache
     limit = options.pop("max_completion_tokens", limit)
-    found: dict[str, Any] = {"max_tokens": limit, "messages": _joined([_turn(turn) for turn in turns])}
+    found: dict[str, Any] = {"max_tokens": limit, "messages": _ended(_joined([_turn(turn) for turn in turns]))}
     if system:
         found["system"] = system
     for name, value in options.items():
@@ -124,14 +124,15 @@ def _system(turns: Sequence[Message]) -> str | list[dict[str, Any]]:
     blocks = [block for turn in turns for block in _blocks(turn)]
     if any(block.keys() != {"type", "text"} for block in blocks):
         return blocks
-    return "\n\n".join(text_of(turn) for turn in turns)
+    return "\n\n".join(filter(str.strip, map(text_of, turns)))
 
 
 def _turn(turn: Message) -> dict[str, Any]:
     blocks = _blocks(turn)
     if turn.role == "tool":
         content = blocks if isinstance(turn.content, list) else text_of(turn)
-        result = {"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": content}
+        result: dict[str, Any] = {"type": "tool_result", "tool_use_id": turn.tool_call_id}
+        result |= {"content": content} if not isinstance(content, str) or content.strip() else {}
         return {"role": "user", "content": [result]}
     for call in turn.tool_calls or []:
         given = {"name": tool_calls.name_of(call), "input": tool_calls.arguments_of(call)}
@@ -152,6 +153,18 @@ def _joined(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def _ended(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return turns of which the last, if it is the model's to be continued, has text that ends in no white space."""
+    if not turns or turns[-1]["role"] != "assistant":
+        return turns
+    content = turns[-1]["content"]
+    if isinstance(content, str):
+        content = content.rstrip()
+    elif content and content[-1].get("type") == "text":
+        content = [*content[:-1], {**content[-1], "text": content[-1]["text"].rstrip()}]
+    return [*turns[:-1], *([{**turns[-1], "content": content}] if content else [])]
+
+
 def _is_result(turn: Mapping[str, Any]) -> bool:
     content = turn["content"]
     return isinstance(content, list) and bool(content) and content[0]["type"] == "tool_result"
@@ -159,8 +172,8 @@ def _is_result(turn: Mapping[str, Any]) -> bool:
 
 def _blocks(turn: Message) -> list[dict[str, Any]]:
     if isinstance(turn.content, list):
-        return [_block(part) for part in turn.content]
-    return [{"type": "text", "text": turn.content}] if turn.content else []
+        return [_block(part) for part in turn.content if not is_blank(part)]
+    return [{"type": "text", "text": turn.content}] if turn.content and turn.content.strip() else []
 
 
 def _block(part: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from byzer_magic.backends.http.errors import Endpoint, Unreadable
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.json_reader import REFUSED, JsonReader, text_in
 from byzer_magic.backends.http.media import data_url
+from byzer_magic.backends.http.messages import sendable
 from byzer_magic.backends.http.sse import DONE
 from byzer_magic.types import ChatChunk, Media, Usage
 
@@ -243,7 +244,7 @@ def messages(turns: Sequence[types.Message], *, parts: bool) -> list[dict[str, A
         >>> messages([types.Message("user", "Hi")], parts=True)
         [{'role': 'user', 'content': [{'text': 'Hi'}]}]
     """
-    return [_turn(tool_calls.sent(turn), parts=parts) for turn in turns]
+    return [_turn(tool_calls.sent(turn), parts=parts) for turn in sendable(turns)]
 
 
 def _turn(turn: types.Message, *, parts: bool) -> dict[str, Any]:

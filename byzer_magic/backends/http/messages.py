@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,6 +24,57 @@ def text_of(turn: Message) -> str:
     if not isinstance(turn.content, list):
         return turn.content or ""
     return "\n".join(str(part.get("text", "")) for part in turn.content if isinstance(part, dict))
+
+
+def sendable(turns: Sequence[Message]) -> list[Message]:
+    r"""Return a conversation without its blank texts, and without the model's turns that have nothing else.
+
+    Most APIs refuse them: https://platform.claude.com/docs/en/api/errors, for example. The user's turns that then
+    follow each other become one, since roles must alternate. The last turn stays as it is.
+
+    Example:
+        >>> turns = [Message("user", "Hi"), Message("assistant", " "), Message("user", "Are you there?")]
+        >>> sendable(turns)
+        [Message(role='user', content='Hi\n\nAre you there?')]
+    """
+    found: list[Message] = []
+    dropped = False
+    for position, turn in enumerate(turns):
+        lean = turn if position == len(turns) - 1 or turn.role == "tool" else _without_blanks(turn)
+        if not (lean.content or lean.tool_calls) and lean.role == "assistant" and lean is not turn:
+            dropped = True
+            continue
+        if dropped and found and found[-1].role == lean.role == "user":
+            lean = msgspec.structs.replace(lean, content=_joined(found.pop().content, lean.content))
+        found.append(lean)
+        dropped = False
+    return found
+
+
+def _without_blanks(turn: Message) -> Message:
+    content = turn.content
+    if isinstance(content, list):
+        content = [part for part in content if not is_blank(part)]
+    elif content is not None and not content.strip():
+        content = None
+    return turn if content == turn.content and content else msgspec.structs.replace(turn, content=content or None)
+
+
+def is_blank(part: Any) -> bool:
+    """Return whether a part of a message is a text of white space only."""
+    text = part.get("text") if isinstance(part, Mapping) and part.get("type", "text") == "text" else None
+    return isinstance(text, str) and not text.strip()
+
+
+def _joined(first: Any, second: Any) -> Any:
+    if not (first and second):
+        return first or second
+    if isinstance(first, str) and isinstance(second, str):
+        return f"{first}\n\n{second}"
+    parts = [
+        content if isinstance(content, list) else [{"type": "text", "text": content}] for content in (first, second)
+    ]
+    return [*parts[0], *parts[1]]
 
 
 def media_of(part: dict[str, Any] | Media) -> Media | None:

@@ -19,6 +19,7 @@ from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.json_reader import text_in
 from byzer_magic.backends.http.media import data_url, to_base64
+from byzer_magic.backends.http.messages import sendable
 from byzer_magic.media.formats import extension
 from byzer_magic.types import ChatChunk, Media, Usage
 
@@ -193,7 +194,7 @@ def messages(turns: Sequence[types.Message]) -> list[dict[str, Any]]:
         >>> messages([types.Message("user", "Hi")])
         [{'role': 'user', 'content': 'Hi'}]
     """
-    return [_turn(tool_calls.sent(turn)) for turn in turns]
+    return [_turn(tool_calls.sent(turn)) for turn in sendable(turns)]
 
 
 def _turn(turn: types.Message) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from byzer_magic.client import sessions
 from byzer_magic.client.collect import AnyCollector, ChatCollector
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, localized
@@ -59,7 +60,8 @@ def of_turn(turn: Turn) -> Shown:
     if not isinstance(result, ChatResult):
         return Shown(media=_made(result), footer=line)
     empty = not (result.text or result.reasoning or result.tool_calls or turn.error or result.interrupted)
-    note = " · ".join([_("The model returned an empty answer"), line]) if empty else line
+    notes = [_("The model returned an empty answer") if empty else "", line, sessions.why_not(result)]
+    note = " · ".join(filter(None, notes))
     return Shown(text=result.text, reasoning=result.reasoning, tool_calls=result.tool_calls or (), footer=note)
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from byzer_magic.client import sessions
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, localized
-from byzer_magic.results import ChatResult, Result
+from byzer_magic.results import Result
 from byzer_magic.types import Media, Message
 
 NUMBERS = itertools.count(1)
@@ -35,10 +36,9 @@ class Turn:
     """Its entry for the page, once it no longer changes."""
 
     def take(self, result: Result) -> None:
-        """Store the answer; only a chat's text is context of the next prompt."""
+        """Store the answer, and what of it is context of the next prompt."""
         self.result = result
-        text = isinstance(result, ChatResult) and result.text
-        self.replies = [Message("assistant", text)] if text else []
+        self.replies = sessions.replies(result)
 
     @property
     def text(self) -> str:

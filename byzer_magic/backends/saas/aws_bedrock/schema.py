@@ -14,7 +14,7 @@ from byzer_magic.backends.http.answers import AnswerReader
 from byzer_magic.backends.http.errors import Endpoint, unreachable, untrusted
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.json_reader import count_in, text_in
-from byzer_magic.backends.http.messages import media_of, text_of, tool_call
+from byzer_magic.backends.http.messages import is_blank, media_of, sendable, text_of, tool_call
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import Text, lazy_gettext as _
 from byzer_magic.media.formats import extension
@@ -35,6 +35,8 @@ _INFERENCE = {
     "temperature": "temperature",
     "top_p": "topP",
 }
+NO_OUTPUT = "(no output)"
+"""Sent as the result of a tool that returned nothing: Converse refuses blank texts."""
 _SAME = ("guardrailConfig", "performanceConfig", "requestMetadata", "serviceTier")
 """Fields that have the same name in Converse."""
 _PLAIN = (("n", 1), ("response_format", "text"), ("response_format", {"type": "text"}))
@@ -95,8 +97,9 @@ def arguments(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, An
     """
     options = {**defaults, **{name: value for name, value in request.options.items() if value is not None}}
     extra = options.pop("extra_body", {})
-    system = [{"text": text_of(turn)} for turn in request.messages if turn.role in ("system", "developer")]
-    turns = [_turn(turn) for turn in request.messages if turn.role not in ("system", "developer")]
+    instructions = [text_of(turn) for turn in request.messages if turn.role in ("system", "developer")]
+    system = [{"text": text} for text in instructions if text.strip()]
+    turns = [_turn(turn) for turn in sendable(request.messages) if turn.role not in ("system", "developer")]
     found: dict[str, Any] = {"messages": _alternating(turns)}
     inference = {_INFERENCE[name]: options.pop(name) for name in list(options) if name in _INFERENCE}
     if "stop" in options:
@@ -129,9 +132,11 @@ def _choice(value: Any) -> dict[str, Any]:
 
 def _turn(turn: Message) -> dict[str, Any]:
     if turn.role == "tool":
-        result = {"toolUseId": turn.tool_call_id, "content": [{"text": text_of(turn)}]}
+        text = text_of(turn)
+        result = {"toolUseId": turn.tool_call_id, "content": [{"text": text if text.strip() else NO_OUTPUT}]}
         return {"role": "user", "content": [{"toolResult": result}]}
-    blocks = [_block(part) for part in turn.content] if isinstance(turn.content, list) else []
+    content = turn.content if isinstance(turn.content, list) else []
+    blocks = [_block(part) for part in content if not is_blank(part)]
     if isinstance(turn.content, str) and turn.content:
         blocks = [{"text": turn.content}]
     for call in turn.tool_calls or []:

@@ -19,6 +19,7 @@ from byzer_magic.backends.http.errors import Unreadable
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.json_reader import REFUSED, JsonReader
 from byzer_magic.backends.http.media import to_base64
+from byzer_magic.backends.http.messages import sendable
 from byzer_magic.backends.http.params import CHAT_OPTIONS, given as params_given
 from byzer_magic.backends.http.sse import DONE
 from byzer_magic.backends.openai.schema import text_or_json
@@ -160,7 +161,7 @@ def messages(turns: Sequence[Message]) -> list[dict[str, Any]]:
         BadRequest: an image has only a URL, or a part is neither text nor an image.
     """
     names = {call.get("id"): tool_calls.name_of(call) for turn in turns for call in turn.tool_calls or []}
-    return [_turn(turn, names) for turn in turns]
+    return [_turn(turn, names) for turn in sendable(turns)]
 
 
 def _turn(turn: Message, names: Mapping[str | None, str]) -> dict[str, Any]:

@@ -33,6 +33,12 @@ def test_transcript_reads_without_a_kernel() -> None:
     assert "It is refused.\nAsk another way." in found["text/plain"]
 
 
+def test_of_turn_says_why_a_session_does_not_keep_it() -> None:
+    found = Turn(Message("user", "Hi"), "m")
+    found.take(ChatResult(text="No, ", model="m", finish="content_filter"))
+    assert "The session does not keep this turn: the provider's filter" in chat_html.of_turn(found).footer
+
+
 def test_transcript_of_no_messages() -> None:
     with using("zh"):
         found = chat_html.transcript([], "", "m")

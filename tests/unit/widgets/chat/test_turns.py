@@ -35,6 +35,12 @@ def test_conversation_does_not_resend_unanswered_prompts() -> None:
     assert talk.asking(Message("user", "c")) == [*turns_of("a", "b"), Message("user", "c")]
 
 
+def test_conversation_does_not_resend_what_no_provider_accepts() -> None:
+    talk = Conversation()
+    talk.turns = [turn("a", "one"), turn("b", " \n"), turn("c", "three")]
+    assert [part.content for part in talk.messages()] == ["a", "one", "c", "three"]
+
+
 def test_conversation_read_keeps_known_turns() -> None:
     talk = Conversation()
     first = answered("a", "b")
