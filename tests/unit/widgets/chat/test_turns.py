@@ -37,7 +37,7 @@ def test_conversation_does_not_resend_unanswered_prompts() -> None:
 
 def test_conversation_does_not_resend_what_no_provider_accepts() -> None:
     talk = Conversation()
-    talk.turns = [turn("a", "one"), turn("b", " \n"), turn("c", "three")]
+    talk.turns = [answered("a", "one"), answered("b", " \n"), answered("c", "three")]
     assert [part.content for part in talk.messages()] == ["a", "one", "c", "three"]
 
 
