@@ -8,7 +8,7 @@ import http.client
 import io
 import re
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +81,7 @@ def _media(source: Any, kind: str, convert: Callable[[Any], bytes | None]) -> Me
 
 def _converted(source: Any, kind: str, convert: Callable[[Any], bytes | None]) -> bytes:
     """Return the bytes that `convert` makes of an object."""
-    name, hint = (
-        type(source).__name__,
-        _("Pass a path, a URL, bytes, or an object that contains {kind}.", kind=_KINDS[kind]),
-    )
+    name, hint = type(source).__name__, _OBJECT_HINTS[kind]
     try:
         data = convert(source)
     except Exception as err:  # any object may be given, and each fails in its own way
@@ -106,7 +103,7 @@ def _downloaded(url: str) -> Media:
     shown, _mark, secret = url.partition("?")  # a signature may be in it
     try:
         with urlopen(url, timeout=60) as response:  # noqa: S310 - _media passes http and https only
-            data = response.read(LARGEST_BYTES + 1)
+            data, stated = response.read(LARGEST_BYTES + 1), response.headers.get("Content-Type", "")
             truncated = bool(response.length) and len(data) <= LARGEST_BYTES
     except (OSError, ValueError, http.client.HTTPException) as err:
         if isinstance(err, HTTPError):
@@ -119,9 +116,13 @@ def _downloaded(url: str) -> Media:
         raise CommandError(_("Cannot read {path}: the download was truncated.", path=shown), hint)
     if len(data) > LARGEST_BYTES:
         raise CommandError(_("{path} exceeds the limit of 512 MB.", path=shown), _("Split it into parts."))
-    return _with_type(data, "audio")
+    return _with_type(data, "audio", stated)
 
 
+_OBJECT_HINTS = {
+    "image": _("Pass a path, a URL, bytes, or an object that contains an image."),
+    "audio": _("Pass a path, a URL, bytes, or samples with their rate: (samples, 16000)."),
+}
 _KINDS = {"image": _("an image"), "audio": _("audio")}
 
 
@@ -185,6 +186,9 @@ def _bytes_of(source: Any) -> bytes | None:
         return bytes(source)
     if hasattr(source, "audio") and hasattr(source.audio, "value"):  # ipywebrtc.AudioRecorder
         source = source.audio
+    if isinstance(source, Mapping):  # an item of Hugging Face's datasets that has not been decoded
+        source = source.get("bytes")
+        return source if isinstance(source, bytes) else None
     for name in ("value", "data"):
         found = getattr(source, name, None)
         if isinstance(found, bytes | bytearray | memoryview) and not hasattr(source, "dtype"):

@@ -91,6 +91,7 @@ SOURCES: dict[str, Any] = {
     "array": lambda: np.zeros((4, 3, 3), dtype=np.uint8),
     "IPython": lambda: Shown(data=png()),
     "widget": lambda: SimpleNamespace(value=png()),
+    "item of a data set": lambda: {"bytes": png(), "path": "a.png"},
     "open file": lambda: io.BytesIO(png()),
     "file at its end": written,
     "temporary file": temporary,
@@ -246,10 +247,19 @@ def test_audio_names_what_is_not_audio(source: Any, words: str) -> None:
     assert words in caught.value.message
 
 
+def test_samples_without_their_rate_are_told_how_to_pass_it() -> None:
+    for samples in ([0.1, 0.2], np.zeros(9), {"array": np.zeros(9)}, torch.zeros(9)):
+        with pytest.raises(CommandError, match="does not contain audio") as caught:
+            media.audio(samples)
+        assert caught.value.hint.endswith("(samples, 16000).")
+
+
 class AudioServer(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        data = audio_file("WAV")
+        data = TEXTS["an HTML page"] if "page" in self.path else audio_file("WAV")
+        data = bytes(range(1, 99)) if "odd" in self.path else data
         self.send_response(404 if "missing" in self.path else 200)
+        self.send_header("Content-Type", "audio/x-m4a; codecs=mp4a")
         self.send_header("Content-Length", str(len(data) + ("short" in self.path)))
         self.end_headers()
         self.wfile.write(data)
@@ -268,7 +278,10 @@ def server_url() -> Iterator[str]:
 
 def test_audio_url_is_downloaded(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert media.audio(f"{server_url}/talk.wav") == Media("audio/wav", audio_file("WAV"))
-    monkeypatch.setattr("byzer_magic.media.inputs.LARGEST_BYTES", 100)
+    assert media.audio(f"{server_url}/odd.mp3").mime == "audio/mp4", "of the header, where the bytes do not tell"
+    with pytest.raises(CommandError, match=r"talk-page\.mp3 is an HTML page, not audio\."):
+        media.audio(f"{server_url}/talk-page.mp3?sig=1")
+    monkeypatch.setattr("byzer_magic.media.inputs.LARGEST_BYTES", 90)
     with pytest.raises(CommandError, match="exceeds the limit of"):
         media.audio(f"{server_url}/talk.wav")
 
