@@ -201,9 +201,9 @@ def test_silence_note_tells_silence_from_sound() -> None:
     [
         (b"", "cannot be decoded"),
         (b"\1\2 nothing that is known", "cannot be decoded: Invalid data"),
-        (b"no audio, only words", "The audio is text."),
-        (b"<!doctype html><p>404", "The audio is an HTML page."),
-        (b'{"error": "expired"}', "The audio is JSON."),
+        (b"no audio, only words", "cannot be decoded: it is text."),
+        (b"<!doctype html><p>404", "cannot be decoded: it is an HTML page."),
+        (b'{"error": "expired"}', "cannot be decoded: it is JSON."),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), r"The file has no audio: it is an image \(PNG\)."),
         (wav.write(b"", 16_000), r"The audio is empty \(0 s\)."),
         (wav.stream_header(16_000), r"The audio is empty \(0 s\)."),

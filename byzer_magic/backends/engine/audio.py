@@ -75,7 +75,7 @@ def _checked(media: Media) -> bytes:
     """
     kind = formats.mime_of(media.data) or ""
     if kind in formats.OTHERS and kind.partition("/")[0] != "video":
-        raise BadRequest(_("The audio is {what}.", what=formats.described(kind)), _SEND)
+        raise BadRequest(_("The audio cannot be decoded: it is {what}.", what=formats.described(kind)), _SEND)
     if kind.startswith("image/"):
         raise BadRequest(_("The file has no audio: it is {what}.", what=formats.described(kind)), _SEND)
     if reason := wav.fault(media.data):
