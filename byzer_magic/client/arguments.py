@@ -52,15 +52,19 @@ def text(value: Any, name: str) -> str:
     if isinstance(value, str):
         return whole(value)
     if is_missing(value):
-        raise CommandError(
-            _("{name} is a missing value: {value}.", name=name, value=shown(value)),
-            _("Pass a string; drop the missing values of a DataFrame first: .dropna()"),
-        )
+        raise _missing(value, name)
     if _is_number(value):
         return str(value)
     raise CommandError(
         _("{name} is {value}, a {type}, not a string.", name=name, value=shown(value), type=type(value).__name__),
         _('Pass data.decode("utf-8").') if isinstance(value, bytes | bytearray) else _("Pass a string."),
+    )
+
+
+def _missing(value: Any, name: str) -> CommandError:
+    return CommandError(
+        _("{name} is a missing value: {value}.", name=name, value=shown(value)),
+        _("Pass a string; drop the missing values of a DataFrame first: .dropna()"),
     )
 
 
@@ -117,18 +121,29 @@ def whole(value: str) -> str:
     return value
 
 
-def several(value: Any) -> list[Any]:
+def several(value: Any, name: str) -> list[Any]:
     """Return an argument that may be one thing or a sequence of things as a list; None is an empty one.
 
     An array of numbers is one thing: the pixels of an image.
+
+    Args:
+        value: what the caller passes.
+        name: the argument, for errors.
+
+    Raises:
+        CommandError: an item is a missing value; its index is named.
     """
     if value is None:
         return []
-    if isinstance(value, list | tuple | AbstractSet | Iterator):
-        return list(value)
-    if getattr(getattr(value, "dtype", None), "kind", "") in ("O", "U", "T") and getattr(value, "ndim", 0) == 1:
-        return list(value)
-    return [value]
+    labels = getattr(getattr(value, "dtype", None), "kind", "") in ("O", "U", "T") and getattr(value, "ndim", 0) == 1
+    if not (labels or isinstance(value, list | tuple | AbstractSet | Iterator)):
+        value, named = [value], "{name}"
+    else:
+        value, named = list(value), "{name}[{index}]"
+    for index, item in enumerate(value):
+        if is_missing(item):
+            raise _missing(item, named.format(name=name, index=index))
+    return list(value)
 
 
 # ---- numbers
@@ -166,7 +181,7 @@ def seconds(value: Any, name: str = "timeout") -> float | None:
 # ---- options
 
 
-def options(given: Mapping[Any, Any]) -> dict[str, Any]:
+def options(given: Any) -> dict[str, Any]:
     """Return a request's fields as JSON has them; a field that is None is not given.
 
     Raises:
@@ -177,12 +192,17 @@ def options(given: Mapping[Any, Any]) -> dict[str, Any]:
         {'stop': ['a', 'b']}
     """
     if not isinstance(given, Mapping):
-        raise CommandError(_("options is {value}, which is not a mapping.", value=shown(given)), _("Pass a dict."))
+        message = _("{name} is {value}, which is not a mapping.", name="options", value=shown(given))
+        raise CommandError(message, _("Pass a dict."))
     found = {
         text(name, "options"): plain(value, whole(str(name))) for name, value in given.items() if value is not None
     }
-    if isinstance(own := found.get("extra_headers"), dict):
-        found["extra_headers"] = headers.checked_all(own, "extra_headers", CommandError)
+    for name in ("extra_headers", "extra_body"):
+        if not isinstance(found.get(name, {}), dict):
+            message = _("{name} is {value}, which is not a mapping.", name=name, value=shown(found[name]))
+            raise CommandError(message, _("Pass a dict."))
+    if "extra_headers" in found:
+        found["extra_headers"] = headers.checked_all(found["extra_headers"], "extra_headers", CommandError)
     return found
 
 
@@ -343,7 +363,7 @@ def _items(value: Any, name: str) -> list[Any]:
             _("{name} is a {type} with several columns.", name=name, type=type(value).__name__),
             _("Pass one column: frame['name']"),
         )
-    if is_one_text(value) or isinstance(value, Mapping) or not isinstance(value, Iterable):
+    if is_one_text(value) or isinstance(value, Mapping | set | frozenset) or not isinstance(value, Iterable):
         raise CommandError(
             _("{name} is {value}, a {type}, not a list of strings.", name=name, value=shown(value),
               type=type(value).__name__),

@@ -111,6 +111,8 @@ def _part(part: Any, name: str) -> Any:
             return part
         return media.audio(part) if isinstance(part, Media) and not part.is_image else media.image(part)
     part = arguments.plain(part, name)
+    if part.get("type") == "text":
+        part["text"] = arguments.text(part.get("text"), f"{name}.text")
     image_url, input_audio = part.get("image_url"), part.get("input_audio")
     if isinstance(input_audio, Mapping) and "data" in input_audio:
         return media.audio(f"data:audio/{input_audio.get('format', 'wav')};base64,{input_audio['data']}")

@@ -380,4 +380,4 @@ class Model:
 
 def _media(image: Any, audio: Any) -> list[Media]:
     """Return the media attached to a prompt."""
-    return [*map(media.image, arguments.several(image)), *([] if audio is None else [media.audio(audio)])]
+    return [*map(media.image, arguments.several(image, "image")), *([] if audio is None else [media.audio(audio)])]

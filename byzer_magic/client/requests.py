@@ -182,8 +182,8 @@ def _conversation(value: Any, _name: str) -> list[Message]:
     return to_messages(value)
 
 
-def _images(value: Any, _name: str) -> list[Media]:
-    return [item if isinstance(item, Media) else media.image(item) for item in arguments.several(value)]
+def _images(value: Any, name: str) -> list[Media]:
+    return [item if isinstance(item, Media) else media.image(item) for item in arguments.several(value, name)]
 
 
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {

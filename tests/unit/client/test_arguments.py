@@ -206,7 +206,7 @@ def test_chat_refuses_a_system_prompt_that_is_not_a_text(system: Any) -> None:
 )
 def test_options_become_what_json_has_at_any_depth(value: Any, sent: Any) -> None:
     for given_, wanted in ((value, sent), ({"in": [value]}, {"in": [sent]})):
-        found = asked("chat", "x", extra_body=given_).options["extra_body"]
+        found = asked("chat", "x", metadata=given_).options["metadata"]
         assert found == wanted
         assert json.loads(json.dumps(found, allow_nan=False)) is not None
 
@@ -315,6 +315,30 @@ def test_ask_checks_a_request_made_by_hand() -> None:
     sent = asked("ask", made)
     assert (sent.messages, sent.timeout) == ([Message("user", "x")], 3.0)
     assert sent.options == {"stop": ["a"], "temperature": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: asked("chat", "x", image=[None]), r"^image\[0\] is a missing value"),
+        (lambda: asked("chat", "x", image=float("nan")), r"^image is a missing value"),
+        (
+            lambda: asked("image", "x", images=pd.Series(["a.png", None], dtype=object)),
+            r"^(Cannot read a.png|image\[1\] is a missing value)",
+        ),
+        (lambda: asked("chat", "x", extra_headers=[1]), r"^extra_headers is \[1\], which is not a mapping"),
+        (lambda: asked("chat", "x", extra_body="x"), r"^extra_body is 'x', which is not a mapping"),
+        (lambda: asked("chat", "x", extra_headers={"X-Team": "\u7ec4"}), r"^extra_headers \(X-Team\) has a character"),
+        (lambda: asked("embed", {"a", "b"}), r"^texts is .*, a set"),
+        (
+            lambda: prompt([{"role": "user", "content": [{"type": "text", "text": None}]}]),
+            r"content\[0\]\.text is a missing",
+        ),
+    ],
+)
+def test_other_arguments_are_named_too(call: Callable[[], object], error: str) -> None:
+    with pytest.raises(CommandError, match=error):
+        call()
 
 
 # ---- anything, to every method
