@@ -242,7 +242,7 @@ class BedrockBackend(Backend):
                 for event in events:
                     if chunk := reader.chunk(read(event)):
                         yield with_request_id(chunk, request_id) if chunk.finish else chunk
-            except Exception:
+            except Exception:  # whatever the connection does once the answer is complete
                 if not reader.finished:
                     raise
         if last := reader.end(self._endpoint):
