@@ -98,7 +98,9 @@ def from_response(
     headers = headers or {}
     if status in MOVED:
         return not_followed(Redirected(status, endpoint.base_url, headers.get("location", "")), endpoint)
-    code, kind, reason = ("", "", body) if isinstance(body, Text) else reasons.of(body)
+    code, kind, reason = reasons.of(body)
+    if isinstance(body, Mapping) and isinstance(body.get("message"), Text):
+        reason = body["message"]  # our own: it stays translatable
     if status is None:
         status = _status_of(code, kind, endpoint)
     final = code == "insufficient_quota" or headers.get("x-should-retry") == "false"

@@ -48,5 +48,6 @@ def finish_of(reason: Any, own: Mapping[str, str] | None = None) -> str | None:
         return own[reason]
     name = reason[:MAX_CHARS].strip().lower().replace("-", "_").replace(" ", "_")
     if _FAILED.search(name):
-        raise ErrorResponse(_("the response ended with finish reason {reason}", reason=name))
+        message = _("the response ended with finish reason {reason}", reason=name)
+        raise ErrorResponse({"message": message, "code": 500})
     return NAMES.get(name, name)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends.http.errors import Endpoint, from_response, retry_after, truncated, unreadable
+from byzer_magic.backends.http.errors import (
+    Endpoint,
+    ErrorResponse,
+    from_exception,
+    from_response,
+    retry_after,
+    truncated,
+    unreadable,
+)
+from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.i18n import lazy_gettext as _, using
 
 
@@ -85,3 +94,13 @@ def test_truncated_and_unreadable_name_host_and_model() -> None:
     error = unreadable(Endpoint("gpt-4o", "https://api.x.com/v1", ("my-own-key-123456",)), "found my-own-key-123456")
     assert error.message == "api.x.com: unreadable response from gpt-4o: found ***"
     assert error.details["final"] is True
+
+
+def test_failed_finish_reason_is_translated() -> None:
+    with pytest.raises(ErrorResponse) as caught:
+        finish_of("network_error")
+    error = from_exception(caught.value, GPT)
+    assert error.message.endswith("(500): the response ended with finish reason network_error")
+    with using("zh"):
+        assert "network_error" in error.localized()
+        assert "ended" not in error.localized()
