@@ -16,6 +16,7 @@ from byzer_magic.i18n import join, lazy_gettext as _, listed
 LISTED = 5
 """Names of a folder that a hint lists."""
 _WINDOWS = re.compile(r"([A-Za-z]):[\\/]?(.*)|\\\\.*", re.DOTALL)
+_URL = re.compile(r"(?:https?|s3|hf|oss|gs)://", re.IGNORECASE)
 _AROUND = "'\"`\u2018\u2019\u201c\u201d \t\r\n\u00a0\u3000\u200b\u2060\ufeff"
 """Quotation marks, white space and invisible characters that come with a path when it is copied."""
 
@@ -69,7 +70,8 @@ def is_odd(text: str) -> bool:
     if exists(expanded(text)):
         return False
     bare = text.strip(_AROUND)
-    return text != bare or bare.lower().startswith(("file:", "~")) or bool(_WINDOWS.fullmatch(bare))
+    strange = _URL.match(bare) or _WINDOWS.fullmatch(bare)
+    return text != bare or bare.lower().startswith(("file:", "~")) or bool(strange)
 
 
 def _known(path: Path) -> tuple[str, str] | None:
@@ -89,7 +91,10 @@ def _locked(path: Path) -> tuple[str, str] | None:
 def _hint(text: str, suffix: str, otherwise: str) -> str:
     if meant := copied(text):
         return _("Did you mean {name}?", name=meant)
-    if _WINDOWS.fullmatch(text.strip(_AROUND)):
+    bare = text.strip(_AROUND)
+    if _URL.match(bare):
+        return _("This is a URL; download the files, and give their path.")
+    if _WINDOWS.fullmatch(bare):
         return _("This is a path of Windows; give the path on this machine.")
     return _near(expanded(text), suffix, otherwise)
 

@@ -211,7 +211,7 @@ def _sendable(param: Param, value: Any, label: str) -> Any:
     return headers.trimmed(value) if param.secret or param.name.endswith(_TRIMMED) else value
 
 
-_TRIMMED = ("model", "url", "endpoint")
+_TRIMMED = ("model", "url", "endpoint", "region", "region_name", "deployment", "version")
 """How the names of settings end whose values have no white space at their ends; a stop text may."""
 
 

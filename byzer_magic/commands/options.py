@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
+from byzer_magic.commands.typography import explain
 from byzer_magic.errors import ByzerError, CommandError, suggest
 from byzer_magic.i18n import Text, lazy_gettext as _, listed
 
@@ -91,7 +92,8 @@ def convert(setting: Setting, text: str, label: str = "", error: type[ByzerError
         value = _CONVERTERS[setting.kind](text)
     except ValueError as err:
         wanted = _KINDS[setting.kind]
-        raise error(_("{name} is {value}, which is not {kind}.", name=label, value=shown, kind=wanted)) from err
+        message = _("{name} is {value}, which is not {kind}.", name=label, value=shown, kind=wanted)
+        raise error(message, "" if setting.secret else explain(text)) from err
     if setting.choices and value not in setting.choices:
         raise error(not_a_choice(label, shown, setting.choices), suggest(text, setting.choices))
     return value

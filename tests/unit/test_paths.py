@@ -56,6 +56,7 @@ CASES = [
     ("C:\\models\\model.gguf", "does not exist", "a path of Windows"),
     ("C:/models/model.gguf", "does not exist", "a path of Windows"),
     ("\\\\server\\models\\model.gguf", "does not exist", "a path of Windows"),
+    ("https://huggingface.co/a/b/model.gguf", "does not exist", "This is a URL"),
     ("{}/nothing/x.gguf", "does not exist", "The folder {} exists, but it has no nothing."),
     ("{}x/model.gguf", "does not exist", "Did you mean {}?"),
     ("{}/" + "x" * 300, "does not exist", "{} contains: "),
@@ -75,14 +76,14 @@ def test_a_path_at_which_nothing_is_leads_to_the_one_that_was_meant(
 @pytest.mark.parametrize("typed", [case[0] for case in CASES])
 def test_every_reader_of_paths_gives_that_answer_and_no_error_of_python(typed: str, folder: Path) -> None:
     path = typed.format(folder)
+    is_local = not path.startswith("https:")
     spec = DeploySpec(model="m", infer_backend="llama_cpp", model_path=path)
     for read, error in (
         (lambda: files.existing(path), BadParameter),
         (lambda: files.inspect(path), BadParameter),
         (lambda: gguf.find(path), BadParameter),
         (lambda: resolve(spec, {}, {}), BadParameter),
-        (lambda: media.image(path), CommandError),
-        (lambda: media.audio(path), CommandError),
+        *(((lambda: media.image(path), CommandError), (lambda: media.audio(path), CommandError)) * is_local),
         (lambda: read_text(path), CommandError),
     ):
         with pytest.raises(error) as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from byzer_magic.backends.base import Param
-from byzer_magic.commands.options import Option, convert, is_secret_name
+from byzer_magic.commands.options import Option, Setting, convert, is_secret_name
 from byzer_magic.errors import BadParameter, CommandError
 
 KEY = "sk-planted0123456789"
@@ -61,3 +61,17 @@ def test_is_secret_name_finds_secrets(name: str) -> None:
 @pytest.mark.parametrize("name", ["saas.max_tokens", "saas.model", "token.limit", "keys", "secret_santa"])
 def test_is_secret_name_leaves_other_names(name: str) -> None:
     assert not is_secret_name(name)
+
+
+def test_convert_names_what_an_input_method_has_changed_but_not_in_a_secret() -> None:
+    for kind, text, sign in (
+        ("float", "0\uff0c5", "\uff0c"),
+        ("json", "{\u201ca\u201d: 1}", "\u201c"),
+        ("bool", "\u201ctrue\u201d", "\u201c"),
+    ):
+        with pytest.raises(CommandError) as caught:
+            convert(Setting(name="x", help="", kind=kind), text)
+        assert sign in str(caught.value.hint)
+        with pytest.raises(CommandError) as caught:
+            convert(Setting(name="x", help="", kind=kind, secret=True), text)
+        assert not caught.value.hint

@@ -116,6 +116,7 @@ def test_no_wrong_dash_is_ever_a_value_without_a_word(dash: str, name: str) -> N
         ("deploy --model m --infer_params saas.model\uff1dgpt-4o", "\uff1d is a full-width character: write =."),
         ("deploy --model\uff1dm", "\uff1d is a full-width character: write =."),
         ("\uff44eploy --model m", "\uff44 is a full-width character: write d."),
+        ("deploy --model m --cpus_per_worker 0\uff0e5x", "\uff0e is a full-width character: write ."),
         ("deploy --model m ^", "^ continues a line on Windows only"),
         ("deploy --model m `", "` continues a line on Windows only"),
         ("deploy --model m ' '", "A line break may have been lost"),
