@@ -14,7 +14,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.types import ChatRequest, Message, Usage
-from tests.backends import ask, collect, opened, refuse_streams, setup_of, text_of
+from tests.backends import ask, collect, failure, opened, refuse_streams, setup_of, text_of
 from tests.servers.process import Process, gone_after, last
 
 OPENAI = registry.find("saas/openai")
@@ -134,6 +134,36 @@ async def test_rejected_stream_options_are_left_out(backend: Any, provider: Proc
     before = len(provider.get("/journal"))
     await collect(backend, ask("fault:usage hi"))
     assert len(provider.get("/journal")) == before + 1, "the next stream knows already"
+
+
+async def test_refused_field_is_sent_by_the_name_that_the_server_gives(provider: Process, key: str) -> None:
+    for model, given, sent in (
+        ("gpt-5", "max_tokens", "max_completion_tokens"),
+        ("tiny", "max_completion_tokens", "max_tokens"),
+    ):
+        params = {"saas.base_url": provider.url + "/v1", "saas.api_key": key, "saas.model": model, f"saas.{given}": "2"}
+        backend = await opened("saas/openai", params)
+        before = len(provider.get("/journal"))
+        for prompt in ("a b c d", "e f g h"):
+            assert text_of(await collect(backend, ask(prompt))) == f"Echo: {prompt[0]}"
+            assert last(provider)["body"][sent] == 2
+            assert given not in last(provider)["body"]
+        assert len(provider.get("/journal")) == before + 3, "the second request knows already"
+        await backend.close()
+
+
+async def test_refused_field_without_successor_has_the_next_step(provider: Process, key: str) -> None:
+    params = {"saas.base_url": provider.url + "/v1", "saas.api_key": key, "saas.model": "gpt-5"}
+    backend = await opened("saas/openai", params)
+    error = await failure(backend, "hi", temperature=0.2)
+    assert "'temperature' does not support 0.2 with this model" in error.message
+    assert error.hint == "Leave temperature out of the request."
+    await backend.close()
+    backend = await opened("saas/openai", params | {"saas.temperature": "0.2"})
+    error = await failure(backend, "hi")
+    assert error.hint == "Deploy the model again without saas.temperature."
+    assert text_of(await collect(backend, ask("hi", temperature=1))) == "Echo: hi"
+    await backend.close()
 
 
 async def test_closing_closes_the_connection(backend: Any, provider: Process) -> None:

@@ -41,8 +41,8 @@ from aiohttp import web
 from skeleton import JOURNAL, NUMBERS, before_answer, knobs, serve
 
 MODELS = {
-    "gpt-4o", "gpt-4o-mini", "tiny", "text-embedding-3-small", "embedding-floats", "whisper-1", "tts-1", "dall-e-3",
-    "gpt-image-1.5", "bge-reranker-v2-m3",
+    "gpt-4o", "gpt-4o-mini", "gpt-5", "tiny", "text-embedding-3-small", "embedding-floats", "whisper-1", "tts-1",
+    "dall-e-3", "gpt-image-1.5", "bge-reranker-v2-m3",
 }  # fmt: skip
 DEPLOYMENTS = {"gpt-4o-2024-05-13", "my-gpt", "gpt-4o"}
 """Of the paths that Azure has."""
@@ -140,12 +140,30 @@ def check(body: Any) -> None:
         if not isinstance(message, dict) or message.get("role") not in ROLES:
             raise Refusal(400, "Invalid value: 'messages[].role'.", "invalid_request_error", "invalid_value")
     check_turns(messages)
+    check_reasoning(body)
     for name, kind in (("temperature", (int, float)), ("max_tokens", int), ("stream", bool), ("stream_options", dict)):
         if name in body and not isinstance(body[name], kind):
             raise Refusal(400, f"Invalid type for '{name}'.", "invalid_request_error", "invalid_type")
     if "stream_options" in body and not body.get("stream"):
         raise Refusal(
             400, "The 'stream_options' parameter is only allowed when 'stream' is enabled.", "invalid_request_error"
+        )
+
+
+def check_reasoning(body: dict[str, Any]) -> None:
+    """Refuse what a reasoning model refuses: https://developers.openai.com/api/docs/guides/reasoning."""
+    if body["model"] == "tiny" and "max_completion_tokens" in body:  # an older server
+        raise bad("Unrecognized request argument supplied: max_completion_tokens")
+    if body["model"] != "gpt-5":
+        return
+    if "max_tokens" in body:
+        raise bad(
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        )
+    if body.get("temperature", 1) != 1:
+        raise bad(
+            f"Unsupported value: 'temperature' does not support {body['temperature']} with this model."
+            " Only the default (1) value is supported."
         )
 
 
@@ -245,7 +263,7 @@ class Answer:
         if "think" in self.asked:
             await self.send({"reasoning_content": self.asked["think"]})
         words, gap = tokens(self.asked)
-        limit = self.body.get("max_tokens", len(words))
+        limit = limit_of(self.body, len(words))
         before, after = self.frame()
         started = asyncio.get_running_loop().time()
         for number, word in enumerate(words[:limit]):
@@ -289,6 +307,11 @@ class Answer:
             await self.response.write(b": keep-alive\n\ndata: " + json.dumps(data).encode() + b"\n\n")
 
 
+def limit_of(body: dict[str, Any], count: int) -> int:
+    limit: int = body.get("max_completion_tokens", body.get("max_tokens", count))
+    return limit
+
+
 def usage(count: int) -> dict[str, int]:
     return {"prompt_tokens": 7, "completion_tokens": count, "total_tokens": 7 + count}
 
@@ -303,7 +326,7 @@ def complete(body: dict[str, Any], asked: dict[str, str], entry: dict[str, Any])
     if name == "error":
         return web.json_response({"error": {"message": "Upstream is gone.", "code": 502}})
     words, _ = tokens(asked)
-    words = words[: body.get("max_tokens", len(words))]
+    words = words[: limit_of(body, len(words))]
     message: dict[str, Any] = {"role": "assistant", "content": "".join(words), "refusal": None}
     if "think" in asked:
         message["reasoning_content"] = asked["think"]

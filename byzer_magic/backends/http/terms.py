@@ -15,7 +15,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from byzer_magic.errors import ByzerError, StreamTruncated
+from byzer_magic.errors import BadRequest, ByzerError, StreamTruncated
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import ChatChunk
 
 _STREAM = r"(?<!non-)(?<!non )(?<!non)\bstream(?:s|ing|ed)?\b"
@@ -53,6 +54,22 @@ One of them is Bedrock, "This model doesn't support tool use in streaming mode."
 """
 
 
+_SUCCESSOR = re.compile(
+    r"(?:\b(?:use|try|switch to|replaced (?:by|with)|renamed (?:to|as))|改用|使用)\W+"
+    r"(?:(?:the|parameter|field|参数)\W+)*(?P<name>[a-z][a-z0-9]*(?:_[a-z0-9]+)+)",
+    re.IGNORECASE,
+)
+"""How sentences name the successor of a field: OpenAI's "Unsupported parameter: 'max_tokens' is not supported with this
+model. Use 'max_completion_tokens' instead." (https://developers.openai.com/api/docs/guides/reasoning), for example."""
+_UNKNOWN = re.compile(
+    r"unrecogni[sz]ed|unknown|unexpected|unsupported|not supported|not permitted|extra (?:inputs|fields)|未知|不支持",
+    re.IGNORECASE,
+)
+_REFUSED = re.compile(
+    rf"{_UNKNOWN.pattern}|no longer|deprecated|does(?: not|n't) support|only the default", re.IGNORECASE
+)
+_PEERS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+"""The names of one field, of which older and newer servers of OpenAI's API know one each."""
 CLOSING_SECONDS = 0.1
 """After a stream that has ended early: until its connection, which the server then closes, is not used again."""
 
@@ -64,6 +81,18 @@ class Terms:
     stream: bool = True
     usage: bool = True
     """Whether a stream is asked for its token counts, by OpenAI's `stream_options`."""
+    renamed: tuple[tuple[str, str], ...] = ()
+    """Fields that have another name, and that name."""
+
+    def fields(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return fields by the names that the server takes.
+
+        Example:
+            >>> Terms(renamed=(("max_tokens", "max_completion_tokens"),)).fields({"max_tokens": 5, "seed": 1})
+            {'max_completion_tokens': 5, 'seed': 1}
+        """
+        names = dict(self.renamed)
+        return {names.get(name, name): value for name, value in given.items() if names.get(name) not in given}
 
 
 @dataclass(slots=True)
@@ -73,6 +102,8 @@ class Agreement:
     known: Terms = field(default_factory=Terms)
     not_with: frozenset[str] = frozenset()
     """Options with which the server does not stream."""
+    renames: bool = False
+    """Whether fields may be renamed: where requests are in OpenAI's schema."""
 
     def terms(self, options: Collection[str]) -> Terms:
         """Return how to put a request with these options.
@@ -84,17 +115,22 @@ class Agreement:
         return replace(self.known, stream=self.known.stream and not self.not_with.intersection(options))
 
     async def chunks(
-        self, options: Mapping[str, Any], attempt: Callable[[Terms], AsyncIterator[ChatChunk]]
+        self,
+        asked: Mapping[str, Any],
+        defaults: Mapping[str, Any],
+        attempt: Callable[[Terms], AsyncIterator[ChatChunk]],
     ) -> AsyncGenerator[ChatChunk, None]:
         """Yield the response; ask again, by other terms, while the server refuses these.
 
         Args:
-            options: the options of the request and of the deployment.
+            asked: the options of the request.
+            defaults: those of the deployment.
             attempt: sends the request by the given terms, and yields the response.
 
         Raises:
             ByzerError: the request failed for another reason.
         """
+        options = {name for name, value in {**defaults, **asked}.items() if value is not None}
         terms: Terms | None = self.terms(options)
         while terms is not None:
             begun = False
@@ -107,6 +143,7 @@ class Agreement:
             except ByzerError as err:
                 terms = None if begun else self._next(terms, err, options)
                 if terms is None:
+                    explain(err, asked, options)
                     raise
                 if isinstance(err, StreamTruncated):
                     await asyncio.sleep(CLOSING_SECONDS)
@@ -136,3 +173,36 @@ class Agreement:
                 self.not_with |= named
             else:
                 self.known = replace(self.known, stream=False)
+        elif self.renames and (pair := successor(sentence, options)) and pair not in self.known.renamed:
+            self.known = replace(self.known, renamed=(*self.known.renamed, pair))
+
+
+def successor(sentence: str, options: Collection[str]) -> tuple[str, str] | None:
+    """Return the option that a server's sentence refuses, and the name it has instead; None where there is none.
+
+    Example:
+        >>> successor("'max_tokens' is not supported. Use 'max_completion_tokens' instead.", {"max_tokens": 5})
+        ('max_tokens', 'max_completion_tokens')
+    """
+    if found := _SUCCESSOR.search(sentence):
+        old = refused(sentence, options)
+        return (old, found["name"]) if old and found["name"] not in (old, *options) else None
+    old = refused(sentence, options) if _UNKNOWN.search(sentence) else None
+    peer = _PEERS.get(old or "")
+    return (old, peer) if old and peer and peer not in options else None
+
+
+def refused(sentence: str, options: Collection[str]) -> str | None:
+    """Return the option that a sentence names first."""
+    places = {name: match.start() for name in options if (match := re.search(rf"\b{re.escape(name)}\b", sentence))}
+    return min(places, key=places.__getitem__, default=None)
+
+
+def explain(err: ByzerError, asked: Collection[str], options: Collection[str]) -> None:
+    """Give an error that refuses an option the next step: which one to leave out, and where it is set."""
+    sentence = str(err.message)
+    name = refused(sentence, options) if type(err) is BadRequest and _REFUSED.search(sentence) else None
+    if name in asked:
+        err.hint = _("Leave {name} out of the request.", name=name)
+    elif name is not None:
+        err.hint = _("Deploy the model again without saas.{name}.", name=name)

@@ -10,9 +10,11 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
 
 from byzer_magic.backends.base import Backend, Info, Report, Setup
 from byzer_magic.backends.http import answers, sse
+from byzer_magic.backends.http.endpoint import Endpoint
 from byzer_magic.backends.http.params import check_objects, check_url, missing_key
 from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.openai import schema
@@ -21,12 +23,18 @@ from byzer_magic.backends.openai.media import OpenAIMedia
 from byzer_magic.backends.openai.params import BASE_URL, defaults, info
 from byzer_magic.backends.openai.reader import Reader
 from byzer_magic.capabilities import Capability
-from byzer_magic.catalog import model_facts
+from byzer_magic.catalog import model_facts, renamed_fields
 from byzer_magic.errors import BadParameter
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import ChatChunk, ChatRequest
 
 __all__ = ["OpenAIBackend", "info"]
+
+
+def agreement(model: str, endpoint: Endpoint) -> Agreement:
+    """Return the terms with a server: those that its provider documents."""
+    host = urlsplit(endpoint.base_url).hostname or ""
+    return Agreement(Terms(renamed=tuple(renamed_fields.successors(host, model).items())), renames=True)
 
 
 class OpenAIBackend(OpenAIMedia, Backend):
@@ -37,7 +45,7 @@ class OpenAIBackend(OpenAIMedia, Backend):
     def __init__(self, setup: Setup, client: Client) -> None:
         super().__init__(setup.params, client)
         self._defaults = defaults(setup.params)
-        self._agreement = Agreement()
+        self._agreement = agreement(setup.params["saas.model"], client.endpoint)
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -86,8 +94,9 @@ class OpenAIBackend(OpenAIMedia, Backend):
             ProviderError: the provider refused or failed; the message quotes its own text.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        options = {**self._defaults, **request.options}
-        async with aclosing(self._agreement.chunks(options, lambda terms: self._response(request, terms))) as chunks:
+        async with aclosing(
+            self._agreement.chunks(request.options, self._defaults, lambda terms: self._response(request, terms))
+        ) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -109,6 +118,7 @@ class OpenAIBackend(OpenAIMedia, Backend):
         options = {name: value for name, value in request.options.items() if value is not None}
         headers = options.pop("extra_headers", None)
         given = {**self._defaults, **options.pop("extra_body", {}), **options}
+        given = terms.fields(given)
         body = {"model": self._model, "messages": schema.messages(request.messages), "stream": terms.stream, **given}
         if body["stream"] and terms.usage:
             body["stream_options"] = {"include_usage": True, **body.get("stream_options", {})}

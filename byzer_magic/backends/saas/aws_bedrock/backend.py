@@ -174,12 +174,11 @@ class BedrockBackend(Backend):
             ProviderError: the provider refused or failed; the message quotes its own text.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        options = {**self._defaults, **request.options}
 
         def attempt(terms: Terms) -> AsyncGenerator[ChatChunk, None]:
             return self._in_thread(self._response(request, terms))
 
-        async with aclosing(self._agreement.chunks(options, attempt)) as chunks:
+        async with aclosing(self._agreement.chunks(request.options, self._defaults, attempt)) as chunks:
             async for chunk in chunks:
                 yield chunk
 

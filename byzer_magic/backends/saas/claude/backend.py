@@ -128,8 +128,9 @@ class ClaudeBackend(Backend):
             ProviderError: the provider refused or failed; the message quotes its own text.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        options = {**self._defaults, **request.options}
-        async with aclosing(self._agreement.chunks(options, lambda terms: self._response(request, terms))) as chunks:
+        async with aclosing(
+            self._agreement.chunks(request.options, self._defaults, lambda terms: self._response(request, terms))
+        ) as chunks:
             async for chunk in chunks:
                 yield chunk
 

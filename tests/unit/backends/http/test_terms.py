@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends.http.terms import Agreement, Terms
+from byzer_magic.backends.http.terms import Agreement, Terms, successor
 from byzer_magic.types import ChatChunk
 
 CANNOT_STREAM = [
@@ -78,7 +78,7 @@ def test_learn_that_a_server_does_not_count_in_streams(sentence: str) -> None:
 
 
 async def gathered(agreement: Agreement, attempt: Any) -> list[str]:
-    return [chunk.text async for chunk in agreement.chunks({}, attempt)]
+    return [chunk.text async for chunk in agreement.chunks({}, {}, attempt)]
 
 
 async def test_chunks_asks_again_by_other_terms_until_nothing_is_learned() -> None:
@@ -125,3 +125,42 @@ async def test_chunks_does_not_ask_again_once_something_has_come() -> None:
     with pytest.raises(errors.BadRequest):
         await gathered(Agreement(), attempt)
     assert tried == [Terms()]
+
+
+SUCCESSORS = [
+    (
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+        "max_tokens",
+        "max_completion_tokens",
+    ),
+    ("`functions` has been replaced by `tool_choices` in this version", "functions", "tool_choices"),
+    ("The field stop_words is no longer accepted; please use the parameter stop_sequences.", "stop_words",
+     "stop_sequences"),
+    ("Unrecognized request argument supplied: max_completion_tokens", "max_completion_tokens", "max_tokens"),
+    ("max_completion_tokens: Extra inputs are not permitted", "max_completion_tokens", "max_tokens"),
+    ("参数 max_tokens 已不支持，请改用 max_completion_tokens。", "max_tokens", "max_completion_tokens"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sentence", "old", "new"), SUCCESSORS)
+def test_successor_is_the_name_that_the_sentence_gives(sentence: str, old: str, new: str) -> None:
+    assert successor(sentence, {old: 1, "temperature": 0}) == (old, new)
+    assert successor(sentence, {"temperature": 0}) is None
+    assert successor(sentence, {old: 1, new: 1}) is None, "both were given"
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "max_tokens is too large: 100000. This model supports at most 4096 completion tokens.",
+        "Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1) is supported.",
+        "Rate limit reached; use exponential backoff.",
+    ],
+)
+def test_successor_of_other_sentences_is_none(sentence: str) -> None:
+    assert successor(sentence, {"max_tokens": 1, "temperature": 0.2}) is None
+
+
+def test_fields_prefer_the_name_that_was_given() -> None:
+    terms = Terms(renamed=(("max_tokens", "max_completion_tokens"),))
+    assert terms.fields({"max_tokens": 5, "max_completion_tokens": 7}) == {"max_completion_tokens": 7}
