@@ -108,8 +108,11 @@ def _sixteen_bits(samples: Any) -> Any:
         if np.isnan(samples).all():
             raise ValueError(_("all samples are NaN"))
         return (found / max(1.0, float(np.abs(found).max())) * 32767).astype("<i2")
-    if samples.dtype == np.uint8:  # 8-bit WAV has its silence at 128
-        return (samples.astype("<i2") - 128) << 8
+    if samples.dtype in (np.uint8, np.uint16):  # silence is in the middle, as in an 8-bit WAV
+        wide = samples.astype(np.int32) << (16 - 8 * samples.dtype.itemsize)
+        return (wide - 32768).astype("<i2")
+    if samples.dtype == np.int8:
+        return samples.astype("<i2") << 8
     if samples.dtype == np.int32:
         return (samples >> 16).astype("<i2")
     if samples.dtype.kind not in "iu" or samples.min(initial=0) < -32768 or samples.max(initial=0) > 32767:

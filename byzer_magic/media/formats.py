@@ -43,6 +43,8 @@ FORMATS = (
     Format("audio/amr", "AMR", ("amr", "awb"), ("audio/amr-wb",)),
     Format("audio/x-ms-wma", "WMA", ("wma", "asf", "wmv"), ("video/x-ms-asf", "video/x-ms-wmv")),
     Format("audio/x-caf", "CAF", ("caf",)),
+    Format("audio/x-w64", "W64", ("w64",)),
+    Format("audio/x-wavpack", "WavPack", ("wv",)),
     Format("audio/midi", "MIDI", ("mid", "midi"), ("audio/x-midi",)),
     Format("audio/pcm", "PCM", ("pcm", "raw", "s16"), ("audio/l16", "audio/x-pcm", "audio/raw", "audio/x-raw")),
     Format("audio/basic", "mu-law", ("ulaw", "mulaw"), ("audio/pcmu", "audio/x-mulaw")),

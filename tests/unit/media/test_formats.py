@@ -44,7 +44,7 @@ def aac(count: int = 3) -> bytes:
     [
         ("WAV", "audio/wav"), ("WAVEX", "audio/wav"), ("RF64", "audio/wav"), ("AIFF", "audio/aiff"),
         ("AU", "audio/x-au"), ("FLAC", "audio/flac"), ("OGG", "audio/ogg"), ("MP3", "audio/mpeg"),
-        ("CAF", "audio/x-caf"),
+        ("CAF", "audio/x-caf"), ("W64", "audio/x-w64"),
     ],
 )  # fmt: skip
 def test_mime_of_audio_files(kind: str, mime: str) -> None:
@@ -102,6 +102,7 @@ MP3 = audio_files.mp3("some words")
         (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "image/svg+xml"),
         (b"<?xml version='1.0'?>\n<!-- drawn --><svg/>", "image/svg+xml"),
         (b"BMW is a make of cars.", "text/plain"),
+        (b"caffeine in coffee", "text/plain"),
         (b"\0\0\1\0" + struct.pack("<100h", *range(1, 101)), None),
         (b"\xef\xbb\xbf  <!DOCTYPE HTML>", "text/html"),
         (b"<html lang='en'>", "text/html"),

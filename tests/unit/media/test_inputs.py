@@ -210,6 +210,8 @@ def test_image_url_is_not_downloaded() -> None:
         (np.array([0, 5.0, np.nan]), [0, 32767, 0]),
         (np.array([0, 2**31 - 1, -(2**31)], dtype=np.int32), [0, 32767, -32768]),
         (np.array([128, 255, 0], dtype=np.uint8), [0, 127 << 8, -32768]),
+        (np.array([32768, 65535, 0], dtype=np.uint16), [0, 32767, -32768]),
+        (np.array([0, 127, -128], dtype=np.int8), [0, 127 << 8, -32768]),
         ([0, 1000, -1000], [0, 1000, -1000]),
         (np.array([0, 0.5, -0.25], dtype=np.float16), [0, 16383, -8191]),
         (np.array([0, 0.5, np.inf]), [0, 16383, 0]),
