@@ -33,6 +33,7 @@ from byzer_magic.types import (
 )
 from tests.backends import opened
 from tests.conftest import KEY
+from tests.engines.audio_files import made
 from tests.servers.audio_files import wav
 from tests.servers.process import Process, last, openai_api
 
@@ -206,6 +207,19 @@ async def test_transcribe_names_the_file_by_its_bytes(models: Models) -> None:
     for mime in ("audio/mpeg", "audio/unknown", "application/octet-stream"):
         result = await models.ask("whisper-1", TranscribeRequest(audio=Media(mime, WAV, name="talk.mp3")))
         assert f"{len(WAV)} bytes of audio.wav" in result.text
+
+
+@pytest.mark.parametrize(("gains", "words"), [((1, -1), "of audio.wav in ?: Ann"), ((1, 1), "")])
+async def test_transcribe_sends_compressed_channels_that_cancel_again(
+    models: Models, server: Process, gains: tuple[int, int], words: str
+) -> None:
+    clip = made("m4a", np.sin(np.arange(16_000) / 20) * 0.3, 48_000, channels=2, gains=gains)
+    before = len(server.get("/journal"))
+    request = TranscribeRequest(audio=clip, options={"prompt": "fault:deaf Ann"})
+    result = await models.ask("whisper-1", request)
+    assert words in result.text
+    assert bool(result.text) == bool(words)
+    assert len(server.get("/journal")) - before == 1 + bool(words)
 
 
 async def test_transcribe_sends_the_louder_of_channels_that_cancel(models: Models) -> None:

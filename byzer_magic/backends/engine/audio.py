@@ -5,6 +5,7 @@ PyAV includes the decoders (https://pyav.basswood-io.com): ffmpeg is not needed.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import threading
 from collections.abc import Iterator
@@ -35,12 +36,33 @@ def samples(media: Media, rate: int = RATE, stopped: threading.Event | None = No
     Raises:
         BadRequest: it cannot be decoded, or has no audio.
     """
+    return _mixed(media, mixing.Mixer(rate), rate, stopped or threading.Event())
+
+
+def without_cancelling(media: Media) -> Media | None:
+    """Return audio as a mono WAV file if some of its channels would cancel each other when they are mixed.
+
+    Args:
+        media: the file.
+
+    Returns:
+        None when all channels can be heard, the file cannot be decoded, or PyAV is not installed.
+    """
+    if importlib.util.find_spec("av") is None:
+        return None
+    mixer = mixing.Mixer(RATE)
+    try:
+        found = _mixed(media, mixer, RATE, threading.Event())
+    except BadRequest:
+        return None
+    return Media("audio/wav", wav.write((found * 32767).astype("<i2").tobytes(), RATE)) if mixer.cancelled else None
+
+
+def _mixed(media: Media, mixer: mixing.Mixer, rate: int, stopped: threading.Event) -> Any:
     import av
     import numpy as np
 
-    stopped = stopped or threading.Event()
     data = _checked(media)
-    mixer = mixing.Mixer(rate)
     try:
         parts = [part for block in _decoded(data, rate, stopped) for part in mixer.add(block)] + list(mixer.end())
     except (av.FFmpegError, ValueError) as err:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar
 
+from byzer_magic.backends.engine import audio
 from byzer_magic.backends.http.batches import in_order
 from byzer_magic.backends.http.errors import NO_AUDIO, unreadable
 from byzer_magic.backends.http.media import AUDIO_TYPES
@@ -105,21 +106,30 @@ class OpenAIMedia:
     async def transcribe(self, request: TranscribeRequest) -> AsyncIterator[TranscriptChunk]:
         """Yield the transcript: with `response_format` verbose_json, segments, too; text, srt and vtt are not parsed.
 
+        A file whose transcript is empty is sent again as mono if its channels cancel each other.
+
         Raises:
             BadRequest: the request has no audio.
             ProviderError: the provider refused or failed.
         """
         if not request.audio.data:
             raise BadRequest(_("The request has no audio."), _("Pass a file, bytes, or an audio widget."))
-        fields = self._body("transcribe", request.options)
+        media = await asyncio.to_thread(stereo.heard, request.audio)
+        found = await self._transcript(media, request.options)
+        if not found.text.strip() and media.mime != "audio/wav":  # WAV has been looked into
+            again = await asyncio.to_thread(audio.without_cancelling, media)
+            found = await self._transcript(again, request.options) if again else found
+        yield found
+
+    async def _transcript(self, media: Media, options: Mapping[str, Any]) -> TranscriptChunk:
+        fields = self._body("transcribe", options)
         known = {name: fields.pop(name) for name in list(fields) if name in _TRANSCRIBE}
-        audio = await asyncio.to_thread(stereo.heard, request.audio)
-        file = (f"audio.{formats.extension(audio.mime)}", audio.data, audio.mime)
+        file = (f"audio.{formats.extension(media.mime)}", media.data, media.mime)
         create = self._client.sdk.audio.transcriptions.with_raw_response.create
         async with self._client.errors():
             response = await create(file=file, **known, extra_body=fields)
             content_type = response.headers.get("content-type", "")
-            yield bodies.transcript(response.content, content_type, self._client.endpoint)
+            return bodies.transcript(response.content, content_type, self._client.endpoint)
 
     async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
         """Yield the audio of the text as it arrives; a long text is sent in parts, split after sentences.
