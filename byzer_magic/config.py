@@ -74,6 +74,27 @@ def load(**overrides: Any) -> Settings:
     return replace(Settings(), **{name: _typed(name, value) for name, value in found.items()})
 
 
+def origin(name: str, value: str) -> str:
+    """Return what sets a setting to a value: its variable, the path of the user's file, or "" for an argument.
+
+    Args:
+        name: the setting.
+        value: its value, a text.
+
+    Example:
+        >>> origin("ray_address", "10.0.0.5:6379")
+        ''
+    """
+    variable = f"BYZER_{name.upper()}"
+    if os.environ.get(variable) == value:
+        return variable
+    path = config_file()
+    try:
+        return str(path) if tomllib.loads(text_files.read(path).text).get(name) == value else ""
+    except tomllib.TOMLDecodeError:
+        return ""
+
+
 def _typed(name: str, value: Any) -> Any:
     wanted = type(getattr(Settings(), name))
     if isinstance(value, bool) or (wanted is int and isinstance(value, float)):

@@ -64,7 +64,7 @@ class Connection:
     def ensure(self, address: str, settings: Settings, say: Say) -> None:
         """Connect when this process is not connected yet, or when a given address must be checked."""
         if not self._address or address != "auto":
-            self.connect(settings.ray_address if address == "auto" else address, settings, say)
+            self.connect(address, settings, say)
 
     def reach(self, alias: str, address: str, settings: Settings, say: Say) -> None:
         """Make sure that requests can reach `alias`: directly when it is on this machine, else by connecting to Ray.
@@ -95,10 +95,9 @@ class Connection:
 
     def is_alive(self) -> bool:
         """Return whether this process is connected to a Ray that still accepts connections."""
-        from byzer_magic.runtime.cluster import discovery
+        from byzer_magic.runtime.cluster import listeners
 
-        host, _colon, port = self._address.rpartition(":")
-        return port.isdigit() and discovery.listens(host, int(port))
+        return listeners.is_up(self._address)
 
     # ---- deployments
 

@@ -80,7 +80,7 @@ class Manager:
         """Connect to Ray; return the cluster's address.
 
         Args:
-            address: ``auto`` or ``host:port``; by default that of the settings.
+            address: ``auto``, ``local`` or ``host:port``; by default that of the settings.
 
         Raises:
             CannotConnect: no Ray responds at this address.
@@ -91,7 +91,7 @@ class Manager:
         """Connect when this process is not connected yet, or when a given address must be checked.
 
         Args:
-            address: ``auto`` or ``host:port``.
+            address: ``auto``, ``local`` or ``host:port``.
             say: receives progress messages, in place of the reporter.
 
         Raises:
@@ -113,9 +113,10 @@ class Manager:
 
     def room(self) -> dict[str, tuple[float, float]] | None:
         """Return the free and the total CPUs and GPUs of a Ray that runs; None where none runs."""
-        from byzer_magic.runtime.cluster import discovery
+        from byzer_magic.runtime.cluster import address, this_machine
 
-        if not self.connected and discovery.running_cluster() is None:
+        target = address.resolve("auto", self.settings)
+        if not self.connected and target.is_here and this_machine.current_cluster() is None:
             return None
         from byzer_magic.runtime.cluster import connect
 

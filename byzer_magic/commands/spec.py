@@ -37,7 +37,7 @@ def _request_params() -> Any:
 def _ray_address() -> Any:
     return option(
         "auto",
-        help=_("Ray cluster: host:port, or auto (the running one, else start a local one)"),
+        help=_("Ray cluster: host:port, auto (the running one, else start a local one), or local (your local Ray)"),
     )
 
 

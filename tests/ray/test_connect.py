@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from byzer_magic.client.manager import Manager
+from byzer_magic.runtime.cluster import discovery
 from tests.conftest import Shell, alive
+from tests.ray.test_deploy import deploy, saas
+from tests.servers.process import Process, openai_api
 
 pytestmark = pytest.mark.ray
 
@@ -50,7 +54,7 @@ def test_two_shells_start_one_local_ray(shell: Shell, ray_folder: Path) -> None:
     for thread in threads:
         thread.join()
     try:
-        head = json.loads((ray_folder / "ray" / "byzer_head.json").read_text())
+        head = json.loads((ray_folder / f"byzer-{os.getuid()}" / "byzer_head.json").read_text())
         assert all(head["address"] in text for text in found), found
         assert sum("starting a local one" in text for text in found) == 1
     finally:
@@ -59,3 +63,56 @@ def test_two_shells_start_one_local_ray(shell: Shell, ray_folder: Path) -> None:
     assert "nothing was stopped" in shell("shutdown").stderr
     assert "Local Ray is up" in shell("connect").stderr, "it can be started again"
     assert shell("shutdown").returncode == 0
+
+
+def test_connect_names_a_server_that_is_not_ray(cluster: Manager, shell: Shell) -> None:
+    with openai_api("sk-1") as server:
+        address = server.url.removeprefix("http://")
+        shell.env["RAY_ADDRESS"] = address
+        done = shell("list")
+    assert f"What is listening at {address} is an HTTP server, such as a dashboard, not a Ray head." in done.stderr
+    assert "unset RAY_ADDRESS" in done.stderr
+
+
+def test_connect_names_a_missing_token(cluster: Manager, shell: Shell, tmp_path: Path) -> None:
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        pytest.skip("this Ray has no token authentication")
+    address = cluster.connect()
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        shell.env.pop(name, None)
+    shell.env["HOME"] = str(tmp_path)
+    done = shell("connect", "--ray_address", address)
+    assert f"The Ray at {address} does not accept this token, or needs one." in done.stderr
+    assert "RAY_AUTH_TOKEN_PATH" in done.stderr
+
+
+def test_connect_names_both_versions_when_they_differ(cluster: Manager, shell: Shell) -> None:
+    from ray.experimental import internal_kv
+
+    address, key = cluster.connect(), b"CLUSTER_METADATA"
+    before = internal_kv._internal_kv_get(key, namespace=b"cluster")
+    assert before is not None
+    facts = json.loads(before)
+    try:
+        for theirs in ({"ray_version": "2.9.3"}, {"python_version": "3.12.1"}):
+            changed = facts | theirs
+            internal_kv._internal_kv_put(key, json.dumps(changed).encode(), overwrite=True, namespace=b"cluster")
+            done = shell("connect", "--ray_address", address)
+            assert (
+                f"The cluster at {address} runs Ray {changed['ray_version']} with Python {changed['python_version']}, "
+                f"this process Ray {facts['ray_version']} with Python {facts['python_version']}."
+            ) in done.stderr
+            assert "3.12.1 and ray==" in done.stderr or "pip install 'ray==2.9.3'" in done.stderr
+    finally:
+        internal_kv._internal_kv_put(key, before, overwrite=True, namespace=b"cluster")
+
+
+def test_address_of_the_environment_keeps_the_direct_way(
+    manager: Manager, shell: Shell, monkeypatch: pytest.MonkeyPatch, provider: Process
+) -> None:
+    deploy(manager, saas(provider))
+    for value in ("auto", manager.connect()):
+        monkeypatch.setenv("RAY_ADDRESS", value)
+        assert discovery.announced("m") is not None
+        shell.env["RAY_ADDRESS"] = value
+        assert shell("stat", "--model", "m").returncode == 0

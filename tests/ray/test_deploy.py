@@ -305,7 +305,7 @@ def test_key_is_nowhere_in_ray(manager: Manager, provider: Process, ray_env: dic
     with pytest.raises(errors.ByzerError):
         bz.model("m").chat("fault:leak")
     bz.model("m").chat("hello")
-    session = Path(ray_env["RAY_TMPDIR"]) / "ray" / "session_latest" / "logs"
+    session = Path(ray_env["RAY_TMPDIR"]) / f"byzer-{os.getuid()}" / "ray" / "session_latest" / "logs"
     leaks = [path for path in session.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert leaks == []
     pid = pid_of(manager, "m")

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
 import logging
 import os
 import queue
-import signal
-import subprocess
+import re
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect
 from byzer_magic.i18n import gettext, lazy_gettext as _
-from byzer_magic.runtime.cluster.discovery import listens, running_cluster, temp_folder
-from byzer_magic.runtime.cluster.ray_import import child_environment, import_ray
+from byzer_magic.runtime.cluster import local_ray
+from byzer_magic.runtime.cluster.address import AUTO, LOCAL, Target, check, resolve
+from byzer_magic.runtime.cluster.probe import foreign, probe
+from byzer_magic.runtime.cluster.ray_import import import_ray
+from byzer_magic.runtime.cluster.this_machine import local_head, running_cluster
 
 NAMESPACE = "byzer"
 """The Ray namespace of all deployments: actor names are unique within a namespace."""
-POLL_SECONDS = 0.1
 
 Say = Callable[[str], None]
 
-_OURS: set[str] = set()
-"""Addresses of the clusters that `connect` has connected this process to."""
+_OURS: dict[str, str] = {}
+"""The clusters that `connect` has connected this process to: their addresses as typed, and as Ray has them."""
+_VERSIONS = re.compile(r"Version mismatch:.*?Ray: (\S+)\s+Python: (\S+).*?Ray: (\S+)\s+Python: (\S+)", re.DOTALL)
 
 
 def connect(address: str, settings: Settings, say: Say) -> str:
@@ -39,35 +37,48 @@ def connect(address: str, settings: Settings, say: Say) -> str:
     A process that is connected already stays connected when the address is `auto` or the same.
 
     Args:
-        address: ``host:port`` of a Ray head, or `auto`: the cluster that runs on this machine or that RAY_ADDRESS
-            names; without one, a local Ray is started.
+        address: ``host:port`` of a Ray head; `auto`: the cluster that the settings or RAY_ADDRESS name, else the one
+            that runs on this machine, else a local Ray, which is started; `local`: the local Ray in any case.
         settings: timeouts, and the resources of a local Ray.
         say: receives progress messages.
 
     Raises:
         CannotConnect: nothing listens at the address, or Ray refuses or does not respond in time.
     """
+    target = resolve(address, settings)
     _use_token()
     ray = import_ray()
-    if ray.is_initialized():
-        here: str = ray.get_runtime_context().gcs_address
-        if address in ("auto", here):
-            return here
-        _probe(address)
+    here: str = ray.get_runtime_context().gcs_address if ray.is_initialized() else ""
+    if here and (address.strip() in ("", AUTO) or _leads_to(target, here)):
+        return here
+    if not target.is_here:
+        check(target)
+    if here:
         _leave(here)
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS") or running_cluster() or _start(settings, say)
+    if target.is_here:
+        only_local = target.address == LOCAL
+        found = running_cluster(only_local=only_local) or local_ray.start(settings, say, only_local=only_local)
+        target = Target(found)
         _use_token()  # the first start on a machine has just written it
-    _probe(address)
-    _attach(address, settings.connect_seconds)
-    _OURS.add(address)
-    return address
+    else:
+        probe(target)
+    _attach(target.address, settings.connect_seconds)
+    connected: str = ray.get_runtime_context().gcs_address
+    _OURS[target.address] = connected
+    return connected
+
+
+def _leads_to(target: Target, here: str) -> bool:
+    """Return whether a target is the cluster that this process is connected to."""
+    if target.address == LOCAL:
+        return running_cluster(only_local=True) == here
+    return here in (target.address, _OURS.get(target.address))
 
 
 def _leave(here: str) -> None:
     """Disconnect from a cluster that `connect` connected to; a connection that the user's code made is left alone."""
     ray = import_ray()
-    if here not in _OURS:
+    if here not in _OURS.values():
         raise CannotConnect(
             _("This process called ray.init() itself, for the cluster at {address}.", address=here),
             _("Call ray.shutdown() first, then connect again."),
@@ -101,7 +112,7 @@ def _attach(address: str, seconds: float) -> None:
     try:
         failure = ended.get(timeout=seconds)
     except queue.Empty:
-        raise CannotConnect(
+        raise foreign(address) or CannotConnect(
             _("Ray at {address} did not respond within {seconds:g} s.", address=address, seconds=seconds),
             _(
                 "Check that the port is that of a Ray head of the same version. "
@@ -109,11 +120,35 @@ def _attach(address: str, seconds: float) -> None:
             ),
         ) from None
     if failure is not None:
-        text = str(failure).strip().splitlines() or [type(failure).__name__]
-        raise CannotConnect(
-            _("Ray at {address} refused the connection: {error}", address=address, error=text[0]),
-            _("A cluster with token authentication needs RAY_AUTH_MODE=token and its token file."),
-        ) from failure
+        raise _refused(address, str(failure).strip() or type(failure).__name__) from failure
+
+
+def _refused(address: str, reason: str) -> CannotConnect:
+    """Return the error for a Ray that has refused the connection."""
+    if versions := _VERSIONS.search(reason):
+        theirs, their_python, ours, our_python = versions.groups()
+        message = _(
+            "The cluster at {address} runs Ray {theirs} with Python {their_python}, "
+            "this process Ray {ours} with Python {our_python}.",
+            address=address,
+            theirs=theirs,
+            their_python=their_python,
+            ours=ours,
+            our_python=our_python,
+        )
+        if their_python != our_python:
+            hint = _(
+                "Use an environment with Python {python} and ray=={ray}, as the cluster has.",
+                python=their_python,
+                ray=theirs,
+            )
+        else:
+            hint = _("Install the cluster's version here: pip install 'ray=={ray}'", ray=theirs)
+        return CannotConnect(message, hint)
+    return foreign(address) or CannotConnect(
+        _("Ray at {address} refused the connection: {error}", address=address, error=reason.splitlines()[0]),
+        _("A cluster with token authentication needs RAY_AUTH_MODE=token and its token file."),
+    )
 
 
 def _use_token() -> None:
@@ -131,124 +166,21 @@ def _use_token() -> None:
         Config.initialize("")
 
 
-def _probe(address: str) -> None:
-    host, _colon, port = address.removeprefix("ray://").rpartition(":")
-    if address.startswith("ray://") or not host or not port.isdigit():
-        raise CannotConnect(
-            _("{address!r} is not the address of a Ray head.", address=address),
-            _("Use auto or host:port, e.g. --ray_address 10.0.0.5:6379."),
-        )
-    if not listens(host, int(port)):
-        raise CannotConnect(
-            _("Nothing is listening at {address}.", address=address),
-            _("Start Ray there (ray start --head), or use --ray_address auto for a local one."),
-        )
-
-
-def head_file() -> Path:
-    """Return the file with the local Ray's address and the id of the process that holds it."""
-    return temp_folder() / "byzer_head.json"
-
-
-@contextlib.contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    with (temp_folder() / "byzer_head.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _start(settings: Settings, say: Say) -> str:
-    """Start the local Ray in a process of its own; of several processes that do so at once, one starts it."""
-    with _one_at_a_time():
-        if address := running_cluster():
-            return address
-        say(gettext("Ray is not running on this machine: starting a local one, which runs until `shutdown` ..."))
-        try:
-            return _start_once(settings, say)
-        except CannotConnect:
-            say(gettext("The local Ray did not start within Ray's own limit of 30 s: retrying ..."))
-            return _start_once(settings, say)
-
-
-def _start_once(settings: Settings, say: Say) -> str:
-    log_path = temp_folder() / "byzer_head.log"
-    pid = _spawn_head(log_path, settings.local_cpus, settings.local_gpus)
-    try:
-        return _await_head(pid, log_path, settings.start_seconds, say)
-    except BaseException:  # an interrupt too leaves nothing running
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGTERM)
-        raise
-
-
-def _spawn_head(log_path: Path, cpus: int, gpus: int) -> int:
-    """Start the process that holds the local Ray, detached from this one; return its pid."""
-    command = [sys.executable, "-m", "byzer_magic.runtime.cluster.local_head", str(cpus), str(gpus)]
-    with log_path.open("w") as output:
-        done = subprocess.run(  # noqa: S603 - our own module
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=output,
-            check=True,
-            env=child_environment(os.environ),
-        )
-    return int(done.stdout)
-
-
-def _await_head(pid: int, log_path: Path, seconds: float, say: Say) -> str:
-    started = time.monotonic()
-    while time.monotonic() - started < seconds:
-        if not _is_head(pid):
-            lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
-            log = "\n".join(lines)
-            raise CannotConnect(
-                _("The local Ray could not start."), _("From {file}:\n{log}", file=str(log_path), log=log)
-            )
-        if address := running_cluster():
-            say(gettext("Local Ray is up after {seconds:.1f} s.", seconds=time.monotonic() - started))
-            return address
-        time.sleep(POLL_SECONDS)
-    raise CannotConnect(
-        _("The local Ray did not start within {seconds:g} s.", seconds=seconds), _("See {file}.", file=str(log_path))
-    )
-
-
 def shutdown(say: Say) -> bool:
     """Stop the local Ray that `connect` started, and no other; return whether there was one.
 
     Args:
         say: receives progress messages.
     """
-    file = head_file()
-    if not file.exists():
-        return False
-    try:
-        head = json.loads(file.read_text(encoding="utf-8"))
-        pid = int(head["pid"])
-    except (OSError, ValueError, LookupError, TypeError):  # a full disk, or somebody's editor
-        head, pid = {}, 0
-    if not pid or not _is_head(pid):
-        file.unlink(missing_ok=True)
+    head = local_head()
+    if head is None:
         return False
     say(gettext("Stopping the local Ray ..."))
     ray = sys.modules.get("ray")  # without it, this process is connected to nothing
-    if ray is not None and ray.is_initialized() and ray.get_runtime_context().gcs_address == head["address"]:
+    if ray is not None and ray.is_initialized() and ray.get_runtime_context().gcs_address == head.address:
         ray.shutdown()
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 20
-    while _is_head(pid) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
+    local_ray.stop(head)
     return True
-
-
-def _is_head(pid: int) -> bool:
-    """Return whether that process holds the local Ray: process ids are reused."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-        return state != "Z" and b"byzer_magic.runtime.cluster.local_head" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
 
 
 def room() -> dict[str, tuple[float, float]]:

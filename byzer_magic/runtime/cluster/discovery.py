@@ -9,44 +9,38 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
-import stat
 import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 
+from byzer_magic.errors import CannotConnect
+from byzer_magic.runtime.cluster.address import LOCAL, from_environment
+from byzer_magic.runtime.cluster.listeners import is_up
+from byzer_magic.runtime.cluster.own_folder import find, own_folder, write_own
+from byzer_magic.runtime.cluster.this_machine import running_cluster
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.protocol import Endpoint
 
-PROBE_SECONDS = 2.0
 LONGEST_NAME = 150
 """Characters of a quoted alias in a file's name; a longer one is truncated and hashed. File systems allow 255 bytes."""
 
 
-def temp_folder() -> Path:
-    """Return Ray's folder for sessions, chosen as Ray does: below RAY_TMPDIR, else TMPDIR, else /tmp."""
-    folder = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray"  # noqa: S108 - Ray's own
+def socket_folder(cluster: str) -> Path:
+    """Return the folder of sockets of a cluster's processes on this machine, and of the files that announce them.
+
+    Args:
+        cluster: the address of the cluster.
+
+    Raises:
+        CannotConnect: it cannot be made.
+    """
+    folder = own_folder() / "clusters" / _name(cluster)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def listens(host: str, port: int) -> bool:
-    """Return whether a TCP connection to `host` and `port` is accepted."""
-    try:
-        with socket.create_connection((host, port), PROBE_SECONDS):
-            return True
-    except OSError:
-        return False
-
-
-def running_cluster() -> str | None:
-    """Return the address of the Ray that runs on this machine, or None."""
-    file = temp_folder() / "ray_current_cluster"
-    address = file.read_text(encoding="utf-8", errors="replace").strip() if file.exists() else ""
-    host, _, port = address.rpartition(":")
-    return address if port.isdigit() and listens(host, int(port)) else None
 
 
 def announce(folder: Path, alias: str, endpoint: Endpoint) -> None:
@@ -63,30 +57,59 @@ def withdraw(folder: Path, alias: str) -> None:
 
 
 def announced(alias: str) -> Endpoint | None:
-    """Return the endpoint of an alias of the running cluster if its pool listens on this machine, else None."""
-    if os.environ.get("RAY_ADDRESS"):
+    """Return the endpoint of an alias of the cluster that `auto` means if its pool listens here, else None."""
+    clusters, cluster = _clusters(), _cluster()
+    if clusters is None or cluster is None:
         return None
-    file = _file(temp_folder() / "session_latest" / "byzer", alias)
-    try:
-        if file.stat().st_uid != os.getuid():  # others may write to the folder: send prompts to our own pools only
-            return None
-        endpoint = msgspec.json.decode(file.read_bytes(), type=Endpoint)
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(endpoint.path)
-    except (OSError, msgspec.DecodeError):  # no file, not readable, or no listener
-        return None
-    return endpoint if running_cluster() else None
+    endpoint = _listening(_file(clusters / _name(cluster), alias))
+    return endpoint if endpoint is not None and is_up(cluster) else None
 
 
 def aliases() -> list[str] | None:
-    """Return the aliases of pools announced on this machine, or None when no Ray runs here."""
-    if running_cluster() is None:
+    """Return the aliases of pools announced on this machine, or None when no Ray runs for them."""
+    clusters, cluster = _clusters(), _cluster()
+    if cluster is None or not is_up(cluster):
         return None
-    found = []
-    for file in (temp_folder() / "session_latest" / "byzer").glob("*.json"):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            found.append(msgspec.json.decode(file.read_bytes(), type=_Announced).alias)
-    return sorted(found)
+    found = map(_listening, (clusters / _name(cluster)).glob("*.json") if clusters else ())
+    return sorted(endpoint.alias for endpoint in found if endpoint is not None)
+
+
+def remove_dead() -> None:
+    """Remove what killed pools have left: the folders of clusters in which no process listens any more."""
+    clusters = _clusters()
+    for folder in clusters.iterdir() if clusters is not None and clusters.is_dir() else ():
+        if not any(map(_accepts, folder.glob("*.sock"))):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cluster() -> str | None:
+    """Return the address of the cluster that `auto` means; where RAY_ADDRESS names it, whether it runs or not."""
+    target = from_environment()
+    return running_cluster(only_local=target.address == LOCAL) if target.is_here else target.address
+
+
+def _clusters() -> Path | None:
+    """Return the folder with a folder for each cluster, which need not exist; None where this user has none."""
+    mine = find()
+    return mine / "clusters" if mine else None
+
+
+def _listening(file: Path) -> _Announced | None:
+    """Return the endpoint in a file if its pool listens on this machine, else None."""
+    try:
+        endpoint = msgspec.json.decode(file.read_bytes(), type=_Announced)
+    except (OSError, msgspec.DecodeError):  # no file, or not readable
+        return None
+    return endpoint if _accepts(endpoint.path) else None
+
+
+def _accepts(path: Path | str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except (OSError, ValueError):  # no listener; not a path
+            return False
+        return True
 
 
 class _Announced(Endpoint, frozen=True):
@@ -102,37 +125,31 @@ def keep_log(alias: str, lines: list[str]) -> None:
         alias: the deployment's alias.
         lines: the workers' last lines.
     """
-    with contextlib.suppress(OSError):  # the error of the deploy matters more than its log
-        file = _log_file(alias)
-        file.parent.mkdir(mode=0o700, exist_ok=True)
-        if _is_ours(file.parent):
-            file.touch(mode=0o600)
-            file.write_text("\n".join(lines), encoding="utf-8", errors="replace")
+    with contextlib.suppress(OSError, CannotConnect):  # the error of the deploy matters more than its log
+        file = _log_file(own_folder(), alias)
+        file.parent.mkdir(exist_ok=True)
+        with write_own(file) as output:
+            output.write("\n".join(lines).encode(errors="replace"))
 
 
 def kept_log(alias: str) -> list[str]:
     """Return the stored log of the last deploy of an alias, if that failed; else nothing."""
-    file = _log_file(alias)
+    folder = find()
     try:
-        return file.read_text(encoding="utf-8", errors="replace").splitlines() if _is_ours(file.parent) else []
+        return _log_file(folder, alias).read_text(encoding="utf-8", errors="replace").splitlines() if folder else []
     except OSError:
         return []
 
 
 def forget_log(alias: str) -> None:
     """Remove the stored log of an alias."""
-    with contextlib.suppress(OSError):
-        _log_file(alias).unlink(missing_ok=True)
+    if folder := find():
+        with contextlib.suppress(OSError):
+            _log_file(folder, alias).unlink(missing_ok=True)
 
 
-def _is_ours(folder: Path) -> bool:
-    """Return whether a folder belongs to this user and is not a symbolic link: anyone may write beside it."""
-    status = folder.lstat()
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
-
-
-def _log_file(alias: str) -> Path:
-    return temp_folder() / f"byzer-failed-{os.getuid()}" / f"{_name(alias)}.log"
+def _log_file(folder: Path, alias: str) -> Path:
+    return folder / "failed" / f"{_name(alias)}.log"
 
 
 def _file(folder: Path, alias: str) -> Path:

@@ -1,65 +1,242 @@
 """`python -m byzer_magic.runtime.cluster.local_head`: the process that holds the local Ray.
 
 A Ray that a notebook starts itself ends with its kernel, and so would every deployment. This process starts the node
-instead, writes its address to a file, and stops it on SIGTERM (decision 004).
+instead, writes its address to a file, and stops it on SIGTERM (decision 004). While it starts, it reports on a pipe.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
+import select
 import signal
+import socket
 import sys
 import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """Requests do not pass through Ray's object store, so a small one suffices."""
+ESSENTIAL = ("gcs_server", "raylet")
+"""The processes without which there is no Ray, as Ray names them."""
+POLL_SECONDS = 0.1
+AGENT_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+"""Ray's parameters for the ports of its agents (of `ray start`: --dashboard-agent-grpc-port and so on).
+
+A raylet waits up to 15 s for the file in which an agent writes its port, then ends itself, and neither an option nor
+a variable changes that. Ports that are chosen before are in those files already. Nor do two Rays on one machine then
+want the same default.
+"""
+PORTS = range(20000, 32000)
+"""Where they are chosen: below the ports that Linux gives to outgoing connections."""
+PATIENCE = {"RAY_gcs_server_port_wait_time_s": "3600", "RAY_agent_register_timeout_ms": "600000"}
+"""Ray's limits for its own processes: how long to wait is decided by whoever waits for this process."""
 
 
 def main() -> None:
     """Detach from the caller, which reads the pid of the new process from stdout, then hold a Ray."""
+    cpus, gpus, pipe = map(int, sys.argv[1:])
     if pid := os.fork():
         print(pid, flush=True)
         return
     os.setsid()  # Ctrl-C in the terminal must not reach this process
     os.dup2(2, 1)  # the caller reads stdout to its end
-    hold(*map(int, sys.argv[1:]))
+    os.set_inheritable(pipe, False)  # noqa: FBT003 - its end tells the caller that this process has ended
+    Holder(pipe).hold(cpus, gpus)
 
 
-def hold(cpus: int, gpus: int) -> None:
-    """Start Ray and hold it until SIGTERM or SIGINT.
+class Holder:
+    """Starts a Ray and holds it.
 
     Args:
-        cpus: CPUs that Ray may assign; 0: all of this machine.
-        gpus: GPUs that Ray may assign; -1: all that Ray detects.
+        pipe: where it reports while it starts, a JSON object per line: ``stage``, then ``address``, ``died`` and
+            ``code``, or ``failed``; with the folder of ``logs`` as soon as there is one. A start that nobody waits for
+            any longer is given up.
     """
-    # Ray lowers the priority of its workers to nice 15, for batch jobs; ours serve interactive requests.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    import ray  # after the fork, which Ray's threads would not survive
-    from ray._common.utils import reset_ray_address
-    from ray._private.utils import write_ray_address
 
-    from byzer_magic.runtime.cluster.connect import head_file
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+        self._node: Any = None
+        self._stage = ""
+        self._up = threading.Event()
+        self._stop = threading.Event()
 
-    done = threading.Event()
-    ray.init(
-        address="local",  # a new cluster, even where RAY_ADDRESS or the files of an earlier Ray name one
-        num_cpus=cpus or None,
-        num_gpus=None if gpus < 0 else gpus,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        log_to_driver=False,
-        namespace="byzer-head",
-    )
-    for number in (signal.SIGTERM, signal.SIGINT):  # after ray.init, which installs handlers of its own
-        signal.signal(number, lambda *_: done.set())
-    address = ray.get_runtime_context().gcs_address
-    head_file().write_text(json.dumps({"pid": os.getpid(), "address": address}), encoding="utf-8")
-    write_ray_address(address)  # so that ray.init(address="auto") in any process finds this cluster
-    done.wait()
-    head_file().unlink(missing_ok=True)
-    reset_ray_address()
-    ray.shutdown()
+    def hold(self, cpus: int, gpus: int) -> None:
+        """Start Ray and hold it until SIGTERM, SIGINT, or the end of one of its essential processes.
+
+        Args:
+            cpus: CPUs that Ray may assign; 0: all of this machine.
+            gpus: GPUs that Ray may assign; -1: all that Ray detects.
+        """
+        threading.Thread(target=self._watch, name="byzer-watch", daemon=True).start()
+        try:
+            address = self._start(cpus, gpus)
+        except BaseException as err:  # noqa: BLE001 - whatever it is, the caller shows it
+            traceback.print_exc()
+            self._give_up(failed=traceback.format_exception_only(err)[-1].strip().splitlines()[0])
+        for number in (signal.SIGTERM, signal.SIGINT):  # after ray.init, which installs handlers of its own
+            signal.signal(number, lambda *_: self._stop.set())
+        import ray
+
+        from byzer_magic.runtime.cluster import this_machine
+
+        with this_machine.announced(address):
+            self._up.set()
+            self._report(address=address)
+            os.close(self._pipe)
+            while not self._stop.wait(1) and not self._dead():
+                pass
+        ray.shutdown()
+
+    def _start(self, cpus: int, gpus: int) -> str:
+        """Start a Ray in this user's folder; return its address."""
+        # Ray lowers the priority of its workers to nice 15, for batch jobs; ours serve interactive requests.
+        for name, value in {"RAY_worker_niceness": "0", **PATIENCE}.items():
+            os.environ.setdefault(name, value)
+        from byzer_magic.runtime.cluster import discovery
+        from byzer_magic.runtime.cluster.own_folder import own_folder
+
+        discovery.remove_dead()
+        self._report(stage="Ray")
+        import ray  # after the fork, which Ray's threads would not survive
+
+        _patch_node(self)
+        ray.init(
+            address="local",  # a new cluster, even where RAY_ADDRESS or the files of an earlier Ray name one
+            num_cpus=cpus or None,
+            num_gpus=None if gpus < 0 else gpus,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            namespace="byzer-head",
+            _temp_dir=str(own_folder() / "ray"),
+        )
+        address: str = ray.get_runtime_context().gcs_address
+        return address
+
+    def began(self, node: Any) -> None:
+        """Keep the node that Ray is starting, whose processes are watched from now on."""
+        self._node = node
+
+    def _watch(self) -> None:
+        """While Ray starts, give up when one of its processes has ended, or when nobody waits for it any longer."""
+        waits = select.poll()
+        waits.register(self._pipe, 0)
+        while not self._up.wait(POLL_SECONDS):
+            if waits.poll(0):  # POLLERR: the caller has closed its end
+                _kill_session()
+            if dead := self._dead():
+                self._give_up(died=dead[0], code=dead[1])
+            stage = next((name for name in reversed(ESSENTIAL) if name in self._processes()), "")
+            if stage and stage != self._stage:
+                self._stage = stage
+                self._report(stage=stage)
+
+    def _dead(self) -> tuple[str, int] | None:
+        """Return the name and the exit code of an essential process that has ended, else None."""
+        for name, infos in self._processes().items():
+            for info in infos if name in ESSENTIAL else ():
+                if (code := info.process.poll()) is not None:
+                    return name, code
+        return None
+
+    def _processes(self) -> dict[str, Any]:
+        return dict(getattr(self._node, "all_processes", {}))
+
+    def _report(self, **what: Any) -> None:
+        if self._processes():
+            what["logs"] = str(self._node.get_logs_dir_path())
+        with contextlib.suppress(OSError):  # the caller has gone
+            os.write(self._pipe, json.dumps(what).encode() + b"\n")
+
+    def _give_up(self, **why: Any) -> None:
+        """Report why Ray does not start, and end with all processes of it."""
+        time.sleep(POLL_SECONDS)  # a process that has ended may have been killed with another one, whose log is late
+        self._report(**why)
+        sys.stderr.flush()
+        _kill_session()
+
+
+def _kill_session() -> None:
+    from byzer_magic.runtime.cluster.local_ray import kill_session
+
+    kill_session(os.getpid())
+    os._exit(1)
+
+
+def _patch_node(holder: Holder) -> None:
+    """Have `ray.init` start its node with ports for the agents and without a dashboard, and wait for it.
+
+    `ray.init` has no parameters for them, as `ray start` has. This process belongs to that node alone, and what a
+    version of Ray does not have is left as it is.
+    """
+    from ray import _raylet
+    from ray._private import node, services
+
+    persist_port = getattr(_raylet, "persist_port", _nothing)
+    if hasattr(node, "wait_for_persisted_port"):
+        node.wait_for_persisted_port = _yielding(node.wait_for_persisted_port)
+
+    class Node(node.Node):  # type: ignore[misc]  # Ray has no types here
+        def __init__(self, ray_params: Any, **options: Any) -> None:
+            holder.began(self)
+            names = [name for name in AGENT_PORTS if hasattr(ray_params, name)]
+            ray_params.update(**dict(zip(names, _free_ports(len(names)), strict=True)))
+            super().__init__(ray_params, **options)
+
+        def start_api_server(self, **_options: Any) -> None:
+            """Start nothing: a dashboard is not included, and the process that replaces it has nothing to do."""
+            self._webui_url = ""
+
+        def start_raylet(self, *arguments: Any, **options: Any) -> None:
+            """Start the raylet, with the agents' ports in the files where it looks for them."""
+            for name in AGENT_PORTS:
+                persist_port(self._session_dir, self._node_id, name, getattr(self._ray_params, name, 0))
+            super().start_raylet(*arguments, **options)
+
+        def start_ray_processes(self) -> None:
+            """Start the raylet and wait until it is known: Ray's own limit for that cannot be set."""
+            super().start_ray_processes()
+            while True:
+                with contextlib.suppress(RuntimeError):  # not yet
+                    services.get_node(self.gcs_address, self._node_id)
+                    return
+                time.sleep(POLL_SECONDS)
+
+    node.Node = Node  # `ray.init` looks it up there
+
+
+def _nothing(*_arguments: Any) -> None:
+    """Do nothing."""
+
+
+def _yielding(wait: Any) -> Any:
+    """Return Ray's function that waits for a file with a port, as one that lets other threads run meanwhile."""
+
+    def wait_for_persisted_port(session_dir: str, node_id: str, name: str, timeout_ms: int, **options: Any) -> Any:
+        deadline = time.monotonic() + timeout_ms / 1000
+        while not Path(session_dir, f"{name}_{node_id}").exists() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS / 4)
+        return wait(session_dir, node_id, name, timeout_ms=int(POLL_SECONDS * 1000), **options)
+
+    return wait_for_persisted_port
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports at which nothing listens."""
+    found: list[int] = []
+    for port in random.sample(PORTS, k=len(PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import psutil
 import ray
 
 from byzer_magic.log import ROOT, RedactingFilter
+from byzer_magic.runtime.cluster import discovery
 
 
 def attach_log(hidden: tuple[str, ...]) -> None:
@@ -42,8 +43,8 @@ def session_folder() -> Path:
 
 
 def socket_folder() -> Path:
-    """Return the folder of this node's sockets and of the files that announce them (see `discovery`)."""
-    return session_folder() / "byzer"
+    """Return the folder of the sockets of this node's processes and of the files that announce them."""
+    return discovery.socket_folder(ray.get_runtime_context().gcs_address)
 
 
 def tail(pid: int, lines: int) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from byzer_magic.errors import ByzerError, MissingExtra
 from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.deployments import cells as stat_cells, table
 from byzer_magic.rendering.markup import tag
-from byzer_magic.runtime.cluster import discovery
+from byzer_magic.runtime.cluster import address, this_machine
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.stat import Fleet
 from byzer_magic.widgets import page
@@ -163,9 +162,9 @@ class Panel:
         await asyncio.to_thread(self._connect)
 
     def _connect(self) -> None:
-        known = self._manager.settings.ray_address != "auto" or "RAY_ADDRESS" in os.environ
+        named = not address.resolve("auto", self._manager.settings).is_here
         with suppress(ByzerError):  # following reports it
-            if known or discovery.running_cluster() is not None:
+            if named or this_machine.current_cluster() is not None:
                 self._manager.ensure()
 
     async def _follow(self) -> None:

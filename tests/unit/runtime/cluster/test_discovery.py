@@ -2,25 +2,80 @@
 
 from __future__ import annotations
 
-import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from byzer_magic.runtime.cluster import discovery
+from byzer_magic.runtime.cluster.own_folder import own_folder
+from byzer_magic.runtime.transport.protocol import Endpoint
+from tests.conftest import short_folder
+from tests.users import ALICE, BOB, as_user, needs_root
 
 LONG = "模型" * 60
 
 
 @pytest.fixture(autouse=True)
-def temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    return discovery.temp_folder()
+    with short_folder() as folder:
+        Path(folder).chmod(0o1777)
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        yield Path(folder)
 
 
-def kept_in(temp: Path) -> Path:
-    return temp / f"byzer-failed-{os.getuid()}"
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a cluster that the environment names; something listens there."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", f" {address}")
+        yield address
+
+
+@pytest.fixture
+def pool(cluster: str) -> Iterator[socket.socket]:
+    """The socket of a pool that is announced as `m`."""
+    folder = discovery.socket_folder(cluster)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "pool.sock"))
+        server.listen()
+        discovery.announce(folder, "m", Endpoint(str(folder / "pool.sock"), "h", 0, "t", "n", 1))
+        yield server
+
+
+@pytest.mark.usefixtures("pool")
+class TestAnnounced:
+    def test_pool_that_listens_is_found(self) -> None:
+        endpoint = discovery.announced("m")
+        assert endpoint is not None
+        assert endpoint.token == "t"
+        assert discovery.aliases() == ["m"]
+        assert discovery.announced("other") is None
+
+    def test_pool_of_another_cluster_is_not_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for address in ("127.0.0.1:9", "auto", "local", ""):
+            monkeypatch.setenv("RAY_ADDRESS", address)
+            assert discovery.announced("m") is None
+            assert discovery.aliases() is None
+
+    def test_pool_that_was_killed_is_not_found(self, pool: socket.socket) -> None:
+        pool.close()
+        assert discovery.announced("m") is None
+        assert discovery.aliases() == []
+
+    def test_remove_dead_removes_only_what_nobody_listens_at(self, cluster: str, pool: socket.socket) -> None:
+        discovery.remove_dead()
+        assert discovery.announced("m") is not None
+        pool.close()
+        discovery.remove_dead()
+        assert not (own_folder() / "clusters" / discovery._name(cluster)).exists()
+
+    def test_withdrawn_pool_is_not_found(self, cluster: str) -> None:
+        discovery.withdraw(discovery.socket_folder(cluster), "m")
+        assert discovery.announced("m") is None
 
 
 @pytest.mark.parametrize("alias", ["m", "a/b", LONG])
@@ -37,30 +92,48 @@ def test_long_aliases_with_a_common_prefix_have_different_files() -> None:
     assert discovery.kept_log(f"{LONG}1") == ["1"]
 
 
-def test_keep_log_writes_nothing_through_a_symbolic_link(temp: Path, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    kept_in(temp).symlink_to(elsewhere)
+def test_keep_log_writes_nothing_through_a_symbolic_link(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    folder = own_folder() / "failed"
+    folder.mkdir()
+    (folder / "m.log").symlink_to(tmp_path / "precious")
     discovery.keep_log("m", ["secret"])
-    assert list(elsewhere.iterdir()) == []
-    (elsewhere / "m.log").write_text("planted")
-    assert discovery.kept_log("m") == []
+    assert (tmp_path / "precious").read_text() == "precious"
 
 
-def test_keep_log_ignores_write_errors(temp: Path) -> None:
-    kept_in(temp).write_text("a file, where the folder should be")
+def test_keep_log_ignores_write_errors() -> None:
+    (own_folder() / "failed").write_text("a file, where the folder should be")
     discovery.keep_log("m", ["lost"])
     assert discovery.kept_log("m") == []
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"path": 3}'])
-def test_announced_ignores_malformed_files(temp: Path, content: bytes) -> None:
-    folder = temp / "session_latest" / "byzer"
-    folder.mkdir(parents=True)
-    (folder / "m.json").write_bytes(content)
+def test_announced_ignores_malformed_files(cluster: str, content: bytes) -> None:
+    (discovery.socket_folder(cluster) / "m.json").write_bytes(content)
+    assert discovery.announced("m") is None
+    assert discovery.aliases() == []
+
+
+def test_announced_ignores_a_folder(cluster: str) -> None:
+    (discovery.socket_folder(cluster) / "m.json").mkdir()
     assert discovery.announced("m") is None
 
 
-def test_announced_ignores_a_folder(temp: Path) -> None:
-    (temp / "session_latest" / "byzer" / "m.json").mkdir(parents=True)
-    assert discovery.announced("m") is None
+@needs_root
+class TestTwoUsers:
+    def test_each_keeps_logs_of_an_alias(self) -> None:
+        for uid in (ALICE, BOB):
+            as_user(uid, lambda uid=uid: discovery.keep_log("m", [str(uid)]))
+        assert [as_user(uid, lambda: discovery.kept_log("m")) for uid in (ALICE, BOB)] == [[str(ALICE)], [str(BOB)]]
+
+    def test_each_sees_only_pools_of_ones_own(self, cluster: str) -> None:
+        def deploy() -> list[str] | None:
+            folder = discovery.socket_folder(cluster)
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(str(folder / "pool.sock"))
+                server.listen()
+                discovery.announce(folder, "m", Endpoint(str(folder / "pool.sock"), "h", 0, "t", "n", 1))
+                return discovery.aliases()
+
+        assert as_user(ALICE, deploy) == ["m"]
+        assert as_user(BOB, discovery.aliases) == []

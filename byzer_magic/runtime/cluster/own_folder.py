@@ -1,0 +1,135 @@
+"""The folder with this user's state on this machine: `byzer-UID` in Ray's temporary folder, readable by nobody else.
+
+Several users share /tmp and even /tmp/ray, where everybody may put files and links. What is in a folder of one's own,
+checked each time it is used, was put there by oneself. It is not in XDG_RUNTIME_DIR: a logout removes that one, which
+the local Ray outlives, and a shell of `cron` or `sudo` does not have it and would look elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from byzer_magic.errors import CannotConnect
+from byzer_magic.i18n import lazy_gettext as _
+
+SMALL_BYTES = 1024
+HINT = _("Set RAY_TMPDIR to a folder with a short path that you can write in, such as /tmp.")
+
+
+def base_folder() -> Path:
+    """Return the folder for temporary files, chosen as Ray does: RAY_TMPDIR, else TMPDIR, else /tmp."""
+    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - Ray's own
+
+
+def ray_folder() -> Path:
+    """Return the folder in which Ray itself puts sessions, and the file that names the cluster of this machine."""
+    return base_folder() / "ray"
+
+
+def find() -> Path | None:
+    """Return this user's folder, or None where there is none yet."""
+    return next(filter(_is_private, _candidates()), None)
+
+
+def own_folder() -> Path:
+    """Return this user's folder, made if necessary, with mode 0700.
+
+    Raises:
+        CannotConnect: it cannot be made: the folder is not writable, the disk is full, or another user has taken it.
+    """
+    if found := find():
+        return found
+    failures = []
+    for folder in _candidates():
+        try:
+            if folder.parent != ray_folder():  # that one is Ray's, and made by Ray
+                folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700)
+        except OSError as err:
+            failures.append((folder, err))
+        else:
+            return folder
+    folder, failure = failures[0]
+    if isinstance(failure, FileExistsError):
+        raise CannotConnect(
+            _("{folder} is not a folder of yours: it belongs to {user}.", folder=folder, user=_owner(folder)), HINT
+        ) from failure
+    raise CannotConnect(
+        _("{folder} cannot be created: {reason}.", folder=folder, reason=failure.strerror), HINT
+    ) from failure
+
+
+def write_own(path: Path) -> IO[bytes]:
+    """Open a file of one's own for writing it anew, which only this user can read; a symbolic link is an error.
+
+    Raises:
+        OSError: it cannot be opened, or is a symbolic link.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o600), "wb")
+
+
+def name_of(uid: int) -> str:
+    """Return the name of a user, or the number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+class Written(NamedTuple):
+    """What a small file says, and who owns it."""
+
+    text: str
+    uid: int
+
+
+def read_small(path: Path) -> Written | None:
+    """Read a file that may be anybody's; None where there is none, or a link, a device, or more than a line."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        content = os.read(descriptor, SMALL_BYTES) if stat.S_ISREG(status.st_mode) else b""
+        text = content.decode().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    finally:
+        os.close(descriptor)
+    return Written(text, status.st_uid) if text.isprintable() and text else None
+
+
+def _candidates() -> tuple[Path, Path]:
+    """Return where the folder may be: the second where only Ray's folder is open to everyone."""
+    name = f"byzer-{os.getuid()}"
+    return base_folder() / name, ray_folder() / name
+
+
+def _is_private(folder: Path) -> bool:
+    """Return whether a folder is this user's and no link; one that others can enter is closed to them."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.getuid():
+            return False
+        if status.st_mode & 0o077:
+            os.fchmod(descriptor, 0o700)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _owner(folder: Path) -> str:
+    try:
+        return name_of(folder.lstat().st_uid)
+    except OSError:
+        return "?"

@@ -1,0 +1,82 @@
+"""One quick question to a Ray head before connecting: `ray.init` asks a wrong port for 15 s, and only then gives up."""
+
+from __future__ import annotations
+
+import os
+
+from byzer_magic.errors import CannotConnect
+from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.log import get_logger
+from byzer_magic.runtime.cluster.address import Target, way_out
+from byzer_magic.runtime.cluster.listeners import owner
+from byzer_magic.runtime.cluster.own_folder import name_of
+
+SECONDS = 2.0
+"""How long the answer may take; without one, `ray.init` decides, with a longer limit."""
+
+log = get_logger("probe")
+
+
+def probe(target: Target) -> None:
+    """Ask the server at host:port for the id of its cluster.
+
+    Raises:
+        CannotConnect: the server is not a Ray head, or does not accept this process's token.
+    """
+    import grpc  # Ray has one only in ray[default]: a dependency of ours
+
+    try:
+        from ray._private.grpc_utils import init_grpc_channel
+        from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+
+        with init_grpc_channel(target.address, [("grpc.enable_http_proxy", 0)]) as channel:
+            stub = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
+            stub.GetClusterId(gcs_service_pb2.GetClusterIdRequest(), timeout=SECONDS)
+    except (ImportError, AttributeError, ValueError, RuntimeError) as err:  # of another version
+        log.debug("%s is not probed: %s", target.address, err)
+    except grpc.RpcError as err:
+        if failure := _failure(target, err.code(), str(err.details())):
+            raise failure from None
+
+
+def _failure(target: Target, code: object, details: str) -> CannotConnect | None:
+    import grpc
+
+    address = target.address
+    if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return foreign(address) or CannotConnect(
+            _("The Ray at {address} does not accept this token, or needs one.", address=address),
+            _("Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a copy of ~/.ray/auth_token of that cluster."),
+        )
+    if "http1" in details:
+        return CannotConnect(
+            _(
+                "What is listening at {address} is an HTTP server, such as a dashboard, not a Ray head.",
+                address=address,
+            ),
+            way_out(target),
+        )
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED):
+        return CannotConnect(
+            _("What is listening at {address} is not a Ray head, or uses TLS (RAY_USE_TLS=1).", address=address),
+            way_out(target),
+        )
+    return None
+
+
+def foreign(address: str) -> CannotConnect | None:
+    """Return the error for a Ray of another user of this machine, which lets only its own user in; else None."""
+    uid = owner(address)
+    if uid is None or uid == os.getuid():
+        return None
+    return CannotConnect(
+        _(
+            "The Ray at {address} belongs to user {user} and does not accept your connection.",
+            address=address,
+            user=name_of(uid),
+        ),
+        _(
+            "Use a Ray of your own: --ray_address local. To share that one, set RAY_AUTH_MODE=token, and "
+            "RAY_AUTH_TOKEN_PATH to a copy of its token."
+        ),
+    )

@@ -1,0 +1,123 @@
+"""The folder of one's own: made privately, and believed only when it is."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from byzer_magic.errors import CannotConnect
+from byzer_magic.runtime.cluster import own_folder
+from tests.conftest import short_folder
+from tests.users import ALICE, BOB, as_user, needs_root
+
+
+@pytest.fixture
+def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for temporary files as /tmp is."""
+    with short_folder() as folder:
+        Path(folder).chmod(0o1777)
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        yield Path(folder)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_folder_is_private_and_found_again(base: Path) -> None:
+    assert own_folder.find() is None
+    folder = own_folder.own_folder()
+    assert (folder, mode(folder)) == (base / f"byzer-{os.getuid()}", 0o700)
+    assert own_folder.find() == folder == own_folder.own_folder()
+
+
+def test_missing_base_is_made(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(base / "new" / "deep"))
+    assert own_folder.own_folder().is_dir()
+
+
+def test_folder_that_others_could_enter_is_closed(base: Path) -> None:
+    folder = base / f"byzer-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    assert own_folder.find() == folder
+    assert mode(folder) == 0o700
+
+
+def test_symbolic_link_is_not_believed(base: Path) -> None:
+    (base / "elsewhere").mkdir()
+    (base / f"byzer-{os.getuid()}").symlink_to(base / "elsewhere")
+    assert own_folder.find() is None
+    with pytest.raises(CannotConnect, match="is not a folder of yours") as caught:
+        own_folder.own_folder()
+    assert "RAY_TMPDIR" in caught.value.hint
+
+
+def test_file_is_private_and_never_written_through_a_link(base: Path) -> None:
+    folder = own_folder.own_folder()
+    with own_folder.write_own(folder / "file") as output:
+        output.write(b"text")
+    assert mode(folder / "file") == 0o600
+    (base / "precious").write_text("precious")
+    (folder / "link").symlink_to(base / "precious")
+    with pytest.raises(OSError, match="symbolic link"):
+        own_folder.write_own(folder / "link")
+    assert (base / "precious").read_text() == "precious"
+
+
+@pytest.mark.parametrize("content", [b"", b"two\nlines", b"\xff", b"\x1b[31m", b"a\0b"])
+def test_read_small_refuses_what_is_no_line(base: Path, content: bytes) -> None:
+    (base / "file").write_bytes(content)
+    assert own_folder.read_small(base / "file") is None
+
+
+def test_read_small_refuses_what_is_no_file(base: Path) -> None:
+    os.mkfifo(base / "pipe")
+    (base / "link").symlink_to("/etc/hostname")
+    (base / "folder").mkdir()
+    for name in ("pipe", "link", "folder", "nothing"):
+        assert own_folder.read_small(base / name) is None
+    (base / "file").write_text(" 10.0.0.5:6379\n")
+    assert own_folder.read_small(base / "file") == ("10.0.0.5:6379", os.getuid())
+
+
+@needs_root
+class TestTwoUsers:
+    def test_each_has_a_folder(self, base: Path) -> None:
+        folders = [as_user(uid, own_folder.own_folder) for uid in (ALICE, BOB)]
+        assert folders == [base / f"byzer-{ALICE}", base / f"byzer-{BOB}"]
+
+    def test_folder_that_another_user_has_made_is_refused(self, base: Path) -> None:
+        (base / f"byzer-{BOB}").mkdir()
+
+        def make() -> str:
+            try:
+                return str(own_folder.own_folder())
+            except CannotConnect as err:
+                return str(err.message)
+
+        assert as_user(BOB, make) == f"{base}/byzer-{BOB} is not a folder of yours: it belongs to root."
+
+    def test_folder_is_in_rays_where_only_that_is_writable(self, base: Path) -> None:
+        (base / "ray").mkdir()
+        (base / "ray").chmod(0o777)
+        base.chmod(0o755)
+        folders = [as_user(uid, own_folder.own_folder) for uid in (ALICE, BOB, ALICE)]
+        assert folders == [base / "ray" / f"byzer-{uid}" for uid in (ALICE, BOB, ALICE)]
+
+    def test_base_that_is_not_writable_is_named(self, base: Path) -> None:
+        base.chmod(0o755)
+
+        def make() -> str:
+            try:
+                return str(own_folder.own_folder())
+            except CannotConnect as err:
+                return str(err)
+
+        text = as_user(ALICE, make)
+        assert text.startswith(f"{base}/byzer-{ALICE} cannot be created: Permission denied.\nSet RAY_TMPDIR")
+        assert as_user(ALICE, own_folder.find) is None
