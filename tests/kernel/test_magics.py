@@ -179,7 +179,7 @@ def test_line_chat_takes_the_prompt_as_typed(deployed: Kernel) -> None:
         ("%byzer easy deploy deepseek-chatt --token x", "deepseek-chat"),
         ("%byzer stta", "stat"),
         ("%%chat\nhello", "alias"),
-        ("%%chat m —session s1\nhello", "—session s1"),
+        ("%%chat m —session s1\nhello", "Write --session"),
         ("%%chat m --out class\nhello", "not a variable name"),
     ],
 )
