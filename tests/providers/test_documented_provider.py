@@ -44,7 +44,7 @@ async def test_documented_provider_answers_with_finish_and_usage(backend: Any) -
     ("fault", "kind", "words"),
     [
         ("error", errors.ProviderUnavailable, "server error for tiny (500): the model crashed"),
-        ("schema", errors.ProviderUnavailable, "unreadable response from tiny: Expected `str`, got `int`"),
+        ("schema", errors.ProviderUnavailable, "unreadable response from tiny: it has no `done`"),
     ],
 )
 async def test_documented_provider_raises_errors_of_single_lines(

@@ -66,7 +66,7 @@ async def broken(request: web.Request, response: web.StreamResponse, fault: str)
     if fault == "garbage":
         await response.write(b'{"message": nonsense\n')
     if fault == "schema":
-        await response.write(b'{"message": {"content": 7}}\n')
+        await response.write(b'{"message": {"content": "7"}}\n')
     if fault == "error":
         await response.write(b'{"error": "the model crashed"}\n')
     if fault == "reset":
