@@ -57,6 +57,19 @@ async def test_speak_chunks_join_to_one_file(backend: Any) -> None:
     assert b"".join(chunk.data for chunk in found) == audio_files.mp3("Hello there.")
 
 
+@pytest.mark.parametrize(("fault", "mime"), [("as-wav", "audio/wav"), ("as-opus", "audio/ogg")])
+@pytest.mark.parametrize("asked", ["mp3", "pcm", "wav"])
+async def test_speak_has_the_type_of_its_bytes(backend: Any, fault: str, mime: str, asked: str) -> None:
+    found = await speak(backend, f"fault:{fault} hi", response_format=asked)
+    assert {chunk.mime for chunk in found} == {mime}
+
+
+@pytest.mark.parametrize(("rate", "mime"), [("16khz", "audio/pcm;rate=16000"), ("24khz", "audio/pcm")])
+async def test_speak_of_raw_samples_has_their_rate(backend: Any, rate: str, mime: str) -> None:
+    found = await speak(backend, "Hi.", response_format=f"raw-{rate}-16bit-mono-pcm")
+    assert {chunk.mime for chunk in found} == {mime}
+
+
 async def test_speak_streams_before_the_audio_is_complete(backend: Any) -> None:
     async def first() -> AudioChunk:
         async for chunk in backend.speak(SpeakRequest(text="fault:hang some words")):

@@ -8,7 +8,7 @@ Errors have no body, as most of Azure's have none. The audio comes in blocks wit
 journal, `ssml` is the request, `text` its text, and `why` the reason, which Azure would not send.
 
 More faults: `415`, `502`, `html` (a page with status 200), `empty` (no audio with status 200), `leak` (a 401 that
-quotes the key), `hang` (silence inside a stream).
+quotes the key), `hang` (silence inside a stream), `as-wav` and `as-opus` (another format than was asked for).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ FORMATS = {
     "riff-24khz-16bit-mono-pcm": "audio/x-wav",
     "riff-16khz-16bit-mono-pcm": "audio/x-wav",
     "raw-24khz-16bit-mono-pcm": "audio/basic",
+    "raw-16khz-16bit-mono-pcm": "audio/basic",
     "ogg-48khz-16bit-mono-opus": "audio/ogg",
     "webm-24khz-16bit-mono-opus": "audio/webm",
 }
@@ -138,7 +139,8 @@ async def speak(request: web.Request, entry: dict[str, Any]) -> web.StreamRespon
         return web.Response(text="<html><title>Hello</title></html>", content_type="text/html")
     response = web.StreamResponse(headers={"Content-Type": FORMATS[form], "X-RequestId": "r-1"})
     await response.prepare(request)
-    data = b"" if fault == "empty" else audio_of(entry["text"], form)
+    made = {"as-wav": "riff-24khz-16bit-mono-pcm", "as-opus": "ogg-48khz-16bit-mono-opus"}.get(fault, form)
+    data = b"" if fault == "empty" else audio_of(entry["text"], made)
     size = -(-len(data) // BLOCKS)
     for number in range(BLOCKS if data else 0):
         if number == BLOCKS // 2 and await broken(request, fault):

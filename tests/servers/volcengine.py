@@ -130,7 +130,8 @@ def fail(request: web.Request, asked: dict[str, str], version: int) -> None:
         raise Refusal((3001, 45000010)[version == 3], f"invalid token {secret}", 401)
 
 
-def audio_of(text: str, form: str, rate: int) -> bytes:
+def audio_of(text: str, form: str, rate: int, fault: str) -> bytes:
+    form = {"as-wav": "wav", "as-opus": "ogg_opus"}.get(fault, form)  # another than was asked for
     if form == "mp3":
         return audio_files.mp3(text)
     if form == "ogg_opus":
@@ -174,7 +175,7 @@ async def v1(request: web.Request, entry: dict[str, Any]) -> web.StreamResponse:
         error = {"reqid": reqid, "code": err.code, "operation": "query", "message": err.message, "sequence": -1}
         return web.json_response(error, status=err.status, headers=err.headers)
     fault, audio = asked.get("fault", ""), body["audio"]
-    data = audio_of(body["request"]["text"], audio.get("encoding", "pcm"), audio.get("rate", 24000))
+    data = audio_of(body["request"]["text"], audio.get("encoding", "pcm"), audio.get("rate", 24000), fault)
     good = {
         "reqid": reqid,
         "code": 3000,
@@ -251,7 +252,7 @@ async def stream(
     request: web.Request, response: web.StreamResponse, text: str, fault: str, audio: dict[str, Any]
 ) -> web.StreamResponse:
     form = audio.get("format", "mp3")
-    data = audio_of(text, form, audio.get("sample_rate", 24000))
+    data = audio_of(text, form, audio.get("sample_rate", 24000), fault)
     size = 144 * max(1, len(data) // 144 // 3)
     blocks = [] if fault == "empty" else [data[start : start + size] for start in range(0, len(data), size)]
     if form == "wav":  # a header for each chunk, as the documentation warns
