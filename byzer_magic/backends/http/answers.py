@@ -121,30 +121,35 @@ async def chunks(
     """
     caught: tuple[type[Exception], ...] = (*exceptions, ErrorResponse)
     try:
-        async for event in _patient(events, reader):
-            if chunk := reader.chunk(event):
+        async for event in events:
+            if (chunk := reader.chunk(event)) is not None:
                 yield with_request_id(chunk, request_id) if chunk.finish else chunk
+            if reader.finished:
+                break
+        if reader.finished:
+            async for event in _afterwards(events, reader):
+                if (chunk := reader.chunk(event)) is not None:
+                    yield with_request_id(chunk, request_id) if chunk.finish else chunk
     except caught as err:
         if not reader.finished:
             raise from_exception(err, endpoint) from None  # the chain may quote the key
-    try:
-        last = reader.end(endpoint)
-    except NoAnswer as err:
-        raise from_exception(err, endpoint) from None
-    if last is not None:
+    if (last := _end(reader, endpoint)) is not None:
         yield with_request_id(last, request_id) if last.finish else last
 
 
-async def _patient(events: AsyncIterator[Any], reader: AnswerReader) -> AsyncGenerator[Any, None]:
-    """Yield the events; once the response is complete, wait for each further one only a little."""
-    async for event in events:
-        yield event
-        if reader.finished:
-            break
-    else:
-        return
+def _end(reader: AnswerReader, endpoint: Endpoint) -> ChatChunk | None:
+    try:
+        return reader.end(endpoint)
+    except NoAnswer as err:
+        raise from_exception(err, endpoint) from None
+
+
+async def _afterwards(events: AsyncIterator[Any], reader: AnswerReader) -> AsyncGenerator[Any, None]:
+    """Yield what follows the end of a response (token counts, the second end mark), waiting only a little for each.
+
+    After the last event the body is read to its end: only then can its connection serve the next request.
+    """
     while True:
-        # After the last event the body is read to its end: only then can its connection serve the next request.
         try:
             async with asyncio.timeout(DRAIN_SECONDS if reader.over else LINGER_SECONDS):
                 event = await anext(events)

@@ -90,8 +90,12 @@ class Reader(AnswerReader):
         if not body.choices or body.error is not None:
             self._check(event, has_choices=bool(body.choices))
         if body.choices:
+            choice = body.choices[0]
+            if choice.error is not None or choice.message is not None:
+                self._check_choice(choice, event)
+            elif choice.delta is not None and choice.delta.content:
+                self._deltas = True
             self.begun = True
-            self._check_choice(body.choices[0], event)
         try:
             return schema.chunk_of(body)
         except ErrorResponse as err:  # the finish reason is a failure
@@ -106,7 +110,8 @@ class Reader(AnswerReader):
             self.note(data)
 
     def _check_choice(self, choice: schema.Choice, event: bytes | dict[str, Any]) -> None:
-        if choice.error is not None and reasons.failed(choice.error):
+        """Raise the error of a choice; leave out the text of a message that only repeats the deltas before it."""
+        if reasons.failed(choice.error):
             raise ErrorResponse(_failure(_data(event)))
         if choice.delta is not None and choice.delta.content:
             self._deltas = True

@@ -113,7 +113,7 @@ def chunk_of(body: Body) -> ChatChunk | None:
     if not body.choices:
         return ChatChunk(usage=usage) if usage else None
     choice = body.choices[0]
-    message = choice.part
+    message = choice.delta if choice.message is None and choice.delta is not None else choice.part
     text = message.content if type(message.content) is str else text_in(message.content)
     text = text or message.refusal or ""
     calls = _calls(message)
