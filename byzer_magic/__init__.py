@@ -65,7 +65,9 @@ def connect(ray_address: str | None = None) -> str:
         >>> bz.connect()
         '...:...'
     """
-    return _manager().connect(ray_address)
+    from byzer_magic.client import arguments
+
+    return _manager().connect(None if ray_address is None else arguments.text(ray_address, "ray_address"))
 
 
 def model(alias: str) -> Model:

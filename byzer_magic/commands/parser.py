@@ -227,7 +227,7 @@ def _surplus(cls: type[Spec], given: dict[str, Any], words: Words) -> CommandErr
     word = str(words.peek())
     if typography.looks_like_flag(word):
         return typography.wrong_dash(word, [opt.name for opt in options_of(cls)])
-    odd = typography.explain(word) or typography.explain(" ".join([*map(str, given.values()), words.rest()]))
+    odd = typography.explain(word) or typography.explain_quotes(" ".join([*map(str, given.values()), words.rest()]))
     hint = _("Put a value with spaces in quotes.") if given else _("Example: {example}", example=cls.examples[0])
     hint = hint if word.strip(" \t\r\n\\") else _LOST_BREAK
     return CommandError(

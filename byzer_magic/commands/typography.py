@@ -5,6 +5,7 @@ None of them is read as what was probably meant: the same character may be meant
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Collection
@@ -22,6 +23,7 @@ _OTHER_DASHES = "\u2010\u2011\u2012\u2015\u2e3a\u2e3b\ufe58\ufe63\uff0d"
 _FLAG = re.compile(rf"([-{''.join(_DASHES)}{_OTHER_DASHES}]+)([A-Za-z][\w-]*)(?:=.*)?", re.DOTALL)
 _CURLY = re.compile("[\u2018\u2019\u201c\u201d\u201e\u201f]")
 _QUOTED = re.compile("[\u2018\u201c\u201d\u201e\uff02].*[\u2019\u201c\u201d\uff02]", re.DOTALL)
+_ENTITY = re.compile(r"&(?:quot|apos|amp|lt|gt|nbsp|[lr][sd]quo|[mn]dash|#x?[0-9a-fA-F]+);")
 _WIDE = re.compile("[\uff01-\uff5e]")
 
 
@@ -78,12 +80,19 @@ def explain(text: str) -> str:
     """
     if text.strip() in ("^", "`"):
         return _("{sign} continues a line on Windows only: end the line with \\.", sign=text.strip())
-    curly = _("\u201c and \u201d are curly quotation marks: write straight ones.") if _CURLY.search(text) else ""
-    wide = _WIDE.search(text)
-    if not wide:
-        return curly
-    plain = unicodedata.normalize("NFKC", wide[0])
-    return join(curly, _("{sign} is a full-width character: write {plain}.", sign=wide[0], plain=plain))
+    found = [explain_quotes(text)]
+    if wide := _WIDE.search(text):
+        plain = unicodedata.normalize("NFKC", wide[0])
+        found.append(_("{sign} is a full-width character: write {plain}.", sign=wide[0], plain=plain))
+    if entity := _ENTITY.search(text):
+        plain = html.unescape(entity[0]).replace("\u00a0", " ")
+        found.append(_("{sign} is the HTML for a character: write {plain!r}.", sign=entity[0], plain=plain))
+    return join(*found) if any(found) else ""
+
+
+def explain_quotes(text: str) -> str:
+    """Return a hint about the curly quotation marks in a text, or an empty text; it shows nothing of the text."""
+    return _("\u201c and \u201d are curly quotation marks: write straight ones.") if _CURLY.search(text) else ""
 
 
 def check_quotes(name: str, value: str) -> None:

@@ -117,6 +117,7 @@ def test_no_wrong_dash_is_ever_a_value_without_a_word(dash: str, name: str) -> N
         ("deploy --model\uff1dm", "\uff1d is a full-width character: write =."),
         ("\uff44eploy --model m", "\uff44 is a full-width character: write d."),
         ("deploy --model m --cpus_per_worker 0\uff0e5x", "\uff0e is a full-width character: write ."),
+        ("deploy --model m --infer_params &quot;saas.model", "&quot; is the HTML for a character: write '\"'"),
         ("deploy --model m ^", "^ continues a line on Windows only"),
         ("deploy --model m `", "` continues a line on Windows only"),
         ("deploy --model m ' '", "A line break may have been lost"),
@@ -125,6 +126,10 @@ def test_no_wrong_dash_is_ever_a_value_without_a_word(dash: str, name: str) -> N
 )
 def test_other_odd_characters_are_named(text: str, hint: str) -> None:
     assert hint in error_of(text)
+
+
+def test_a_secret_beside_a_surplus_word_is_not_shown() -> None:
+    assert "\uff53" not in error_of("easy deploy gpt4o --token \uff53\uff4b-own surplus")
 
 
 def test_odd_characters_of_a_yaml_file_are_named_and_its_spaces_understood() -> None:
