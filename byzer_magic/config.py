@@ -61,7 +61,7 @@ def load(**overrides: Any) -> Settings:
         raise ConfigError(content.problem, _("Correct the file, or remove it and use BYZER_* variables."))
     try:
         found |= tomllib.loads(content.text)
-    except tomllib.TOMLDecodeError as err:
+    except (tomllib.TOMLDecodeError, RecursionError) as err:
         raise ConfigError(_("{path} is not valid TOML: {error}.", path=path, error=err)) from err
     names = {item.name for item in fields(Settings)}
     found |= {name: os.environ[f"BYZER_{name.upper()}"] for name in names if f"BYZER_{name.upper()}" in os.environ}

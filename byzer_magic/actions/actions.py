@@ -37,7 +37,7 @@ def options_in(item: specs.QuerySpec | specs.ChatSpec) -> dict[str, Any]:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -90,7 +90,7 @@ def convert(setting: Setting, text: str, label: str = "", error: type[ByzerError
     shown = HIDDEN if setting.secret else repr(text)
     try:
         value = _CONVERTERS[setting.kind](text)
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:  # the latter for a thousand brackets of JSON
         wanted = _KINDS[setting.kind]
         message = _("{name} is {value}, which is not {kind}.", name=label, value=shown, kind=wanted)
         raise error(message, "" if setting.secret else explain(text)) from err

@@ -87,7 +87,7 @@ def _load(text: str, path: str) -> dict[str, Any]:
 
     try:
         data = yaml.load(_ODD_SPACES.sub(_plain_spaces, text), Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts, lists and dicts, nothing else
-    except yaml.YAMLError as err:
+    except (yaml.YAMLError, RecursionError) as err:  # the latter for a thousand brackets
         mark = getattr(err, "problem_mark", None)
         problem = getattr(err, "problem", None) or str(err).splitlines()[0]
         message = (

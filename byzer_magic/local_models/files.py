@@ -235,7 +235,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as err:
+    except (ValueError, OSError, RecursionError) as err:
         raise BadParameter(
             _("{path} cannot be read: {reason}.", path=path, reason=err), _("Download the model again.")
         ) from err

@@ -137,3 +137,9 @@ def test_load_without_a_home_takes_the_defaults(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "")
     assert load() == Settings()
+
+
+def test_load_refuses_a_thousand_brackets(file: Path) -> None:
+    file.write_text("lang = " + "[" * 100_000, encoding="utf-8")
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        load()

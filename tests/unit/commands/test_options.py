@@ -75,3 +75,8 @@ def test_convert_names_what_an_input_method_has_changed_but_not_in_a_secret() ->
         with pytest.raises(CommandError) as caught:
             convert(Setting(name="x", help="", kind=kind, secret=True), text)
         assert not caught.value.hint
+
+
+def test_convert_refuses_a_thousand_brackets() -> None:
+    with pytest.raises(CommandError, match="not valid JSON"):
+        convert(Setting(name="x", help="", kind="json"), "[" * 100_000)

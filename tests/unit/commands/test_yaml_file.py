@@ -109,3 +109,8 @@ def test_parse_rejects_a_binary_file(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(b"\xff\xfe\x00")
     assert "save it as UTF-8" in refused(f"deploy --file {path}").message
+
+
+def test_parse_refuses_a_thousand_brackets() -> None:
+    with pytest.raises(CommandError, match="is not valid YAML"):
+        parse(["deploy", "--file", "f.yml"], read_file=lambda _path: "model: " + "[" * 20_000)
