@@ -152,6 +152,10 @@ class ChatChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True
     """Further fields of the provider's response (logprobs, model, id)."""
 
 
+ENDLESS = {"endless": "no chat template and no limit"}
+"""What `extra` of a chunk has when a base model may go on until its context is full."""
+
+
 class Truncation(msgspec.Struct, frozen=True, array_like=True):
     """Texts that were longer than the model's limit, so that only their beginning was used.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import getpass
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -18,6 +20,8 @@ from byzer_magic.types import ChatChunk, ChatRequest, Event, Loading
 
 PROGRESS_SECONDS = 2.0
 """How often the progress of a response is written to stderr."""
+FIRST_REPORT_SECONDS = 10.0
+"""When the first line on a chat that shows nothing is written; the next ones come 20, 40, 80, ... seconds later."""
 LOAD_PROGRESS_SECONDS = 5.0
 """How often the progress within one stage of a deploy is written."""
 
@@ -60,8 +64,8 @@ class Terminal:
 
     def answer(self, exchange: Exchange, style: str) -> Result:
         """Write the response to stdout as it arrives, and its footer to stderr; `complete` and `hidden` wait first."""
-        if isinstance(exchange.request, ChatRequest) and style not in ("complete", "hidden"):
-            return self._streamed(exchange)
+        if isinstance(exchange.request, ChatRequest):
+            return self._chat(exchange, style)
         shown = time.monotonic()
 
         def show_progress(_item: object) -> None:
@@ -79,6 +83,17 @@ class Terminal:
             self.say(footer.line(result))
         return result
 
+    def _chat(self, exchange: Exchange, style: str) -> Result:
+        if style in ("complete", "hidden"):
+            with self._reports(exchange.collector):
+                result = exchange.wait()
+            if style != "hidden":
+                self.text(str(result))
+            return result
+        reports = contextlib.nullcontext() if sys.stdout.isatty() else self._reports(exchange.collector)
+        with reports:
+            return self._streamed(exchange)
+
     def _streamed(self, exchange: Exchange) -> Result:
         def write(item: object) -> None:
             if isinstance(item, ChatChunk) and item.text:
@@ -91,6 +106,31 @@ class Terminal:
             sys.stdout.write("\n")
         self.say(footer.line(result))
         return result
+
+    @contextlib.contextmanager
+    def _reports(self, work: progress.Work) -> Iterator[None]:
+        """While the block runs, write a line on its progress to stderr now and then, at longer and longer intervals.
+
+        By a thread: the work may be silent for minutes.
+        """
+        ended = threading.Event()
+
+        def run() -> None:
+            wait, note = FIRST_REPORT_SECONDS, ""
+            while not ended.wait(wait):
+                self.say(progress.line(work))
+                if not note and (note := progress.note(work)):
+                    self.say(note)
+                wait *= 2
+
+        context = contextvars.copy_context()  # of the language
+        thread = threading.Thread(target=lambda: context.run(run), name="byzer-reports", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def ask_secret(self, prompt: str) -> str | None:
         """Ask on the terminal; None where there is none."""

@@ -135,6 +135,11 @@ class ChatCollector(Collector[types.ChatRequest, results.ChatResult]):
         return Progress(len(self.text), None, "characters")
 
     @property
+    def is_endless(self) -> bool:
+        """Return whether a base model may go on until its context is full: it knows no end, and has no limit."""
+        return types.ENDLESS.items() <= self._extra.items()
+
+    @property
     def text(self) -> str:
         """Return the text so far."""
         return "".join(self._text)

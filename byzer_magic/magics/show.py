@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from IPython.core.error import StdinNotImplementedError
@@ -88,7 +89,13 @@ class Notebook:
         if threading.current_thread() is not threading.main_thread():  # its cell is unknown
             yield
             return
-        board = Repainted(lambda: progress.bundle([progress.of(work)]), after=STATUS_SECONDS)
+
+        def draw() -> dict[str, str]:
+            now = progress.of(work)
+            note = progress.note(work)
+            return progress.bundle([replace(now, stage=f"{now.stage} · {note}") if note else now])
+
+        board = Repainted(draw, after=STATUS_SECONDS)
         try:
             yield
         finally:
@@ -102,7 +109,8 @@ class Notebook:
         def draw() -> dict[str, str]:
             if not (answer.text or answer.reasoning):
                 return progress.bundle([progress.of(answer)])
-            shown = Shown(text=answer.text, reasoning=answer.reasoning, done=False)
+            note = progress.note(answer)
+            shown = Shown(text=answer.text, reasoning=answer.reasoning, footer=note, done=False)
             return {"text/html": view.html(shown), "text/plain": shown.text}
 
         def complete(result: ChatResult, *, by_error: bool = False) -> dict[str, str]:

@@ -18,6 +18,8 @@ SIGNS = {"running": "◐", "ready": "✓", "failed": "✗", "stopped": "■"}
 """Signs of the states, so that colour is not the only difference."""
 
 
+NOTE_SECONDS = 10.0
+"""How long work takes before there is a note about it."""
 LINES = 8
 """Workers that are shown one by one while they load."""
 
@@ -59,6 +61,23 @@ def of(work: Work) -> Progress:
     return Progress(what=work.model, stage=words(now), fraction=now.fraction, seconds=work.seconds)
 
 
+def line(work: Work) -> str:
+    """Return the current progress of some work as a line of text among others."""
+    now = of(work)
+    return _("{text} after {seconds} s", text=_labelled(now), seconds=f"{now.seconds or 0:.0f}")
+
+
+def note(work: Work) -> str:
+    """Return what a user should know about work that takes long; mostly empty."""
+    if work.seconds < NOTE_SECONDS or not getattr(work, "is_endless", False):
+        return ""
+    return _(
+        "{alias} is a base model without a chat template, and no max_tokens is set: the response may go on until the"
+        " context is full. Interrupting it (Ctrl-C) keeps the text so far; --max_tokens limits it.",
+        alias=work.model,
+    )
+
+
 def words(now: types.Progress) -> str:
     """Return what has been received so far, in a few words.
 
@@ -70,7 +89,7 @@ def words(now: types.Progress) -> str:
         return _BEFORE[now.unit]()
     match now.unit:
         case "characters":
-            return ngettext("{count} character", "{count} characters", count=now.done)
+            return ngettext("{shown} character", "{shown} characters", count=now.done, shown=f"{now.done:,}")
         case "texts":
             done, total = f"{now.done:,}", f"{now.total or 0:,}"
             return _("{done} of {total} texts", done=done, total=total)

@@ -19,7 +19,9 @@ from byzer_magic.backends import registry
 from byzer_magic.backends.local.llama_cpp import load as llama_load
 from byzer_magic.backends.local.llama_cpp.driver_xllamacpp import SETTINGS
 from byzer_magic.backends.local.llama_cpp.params import CONTEXT, LOADING
+from byzer_magic.types import ENDLESS
 from tests.backends import ask, closing_stops_it, collect, longest_pause, opened, setup_of, text_of
+from tests.models.gguf_split import base
 
 KIND = "custom/auto@llama_cpp"
 LLAMA = registry.find("custom/auto", "llama_cpp")
@@ -52,6 +54,17 @@ async def test_chat_returns_a_response(backend: Any) -> None:
     usage = [chunk.usage for chunk in chunks if chunk.usage]
     assert [(use.prompt_tokens, use.completion_tokens) for use in usage] == [(42, 8)]
     assert len(chunks) > 5, "token by token"
+
+
+async def test_base_model_without_a_limit_is_noted(driver: str, backend: Any) -> None:
+    assert not any(ENDLESS.items() <= (chunk.extra or {}).items() for chunk in await collect(backend, ask(QUESTION)))
+    params = {"driver": driver, "n_threads": "1", "n_ctx": "64", "temperature": "0"}
+    model = await opened(KIND, params, model_path=str(base()))
+    noted = [chunk for chunk in await collect(model, ask("Once")) if ENDLESS.items() <= (chunk.extra or {}).items()]
+    assert len(noted) == 1
+    limited = await collect(model, ask("Once", max_tokens=3))
+    assert not any(ENDLESS.items() <= (chunk.extra or {}).items() for chunk in limited)
+    await model.close()
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])

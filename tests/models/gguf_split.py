@@ -50,6 +50,15 @@ def with_tools() -> Path:
     return cached("gguf-tools", _make_tools) / "model.gguf"
 
 
+def base() -> Path:
+    """Return the same model without a template, as base models come."""
+    return cached("gguf-base", _make_base) / "model.gguf"
+
+
+def _make_base(folder: Path) -> None:
+    _copy(folder / "model.gguf", template=None)
+
+
 def _make_split(folder: Path) -> None:
     import gguf
 
@@ -61,15 +70,16 @@ def _make_tools(folder: Path) -> None:
     _copy(folder / "model.gguf", template=TEMPLATE)
 
 
-def _copy(target: Path, most: int = 0, template: str = "") -> None:
-    """Write the model to `target`, at most `most` tensors in a file."""
+def _copy(target: Path, most: int = 0, template: str | None = "") -> None:
+    """Write the model to `target`, at most `most` tensors in a file, with another template or, for None, with none."""
     import gguf
 
     reader = gguf.GGUFReader(smollm2_gguf())
     writer = gguf.GGUFWriter(target, "llama", split_max_tensors=most, small_first_shard=bool(most))
     for field in reader.fields.values():
-        if field.name == "tokenizer.chat_template" and template:
-            writer.add_chat_template(template)
+        if field.name == "tokenizer.chat_template" and template != "":
+            if template is not None:
+                writer.add_chat_template(template)
         elif not field.name.startswith(("GGUF.", "general.architecture")):
             inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
             writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=inner)

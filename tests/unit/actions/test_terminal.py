@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from byzer_magic.actions import terminal
 from byzer_magic.actions.terminal import Terminal
+from byzer_magic.client.converse import Exchange
 from byzer_magic.i18n import using
+from byzer_magic.rendering import progress
 from byzer_magic.types import (
+    ENDLESS,
     AudioChunk,
     ChatChunk,
     ChatRequest,
+    Dispatched,
     Loading,
     Media,
     Placed,
     Ready,
+    Request,
     SpeakRequest,
     TranscribeRequest,
     TranscriptChunk,
@@ -57,6 +64,61 @@ def test_terminal_says_why_a_transcript_is_empty(
     shown = capsys.readouterr()
     assert shown.out == "\n"
     assert shown.err.splitlines()[0] == words
+
+
+class Slow:
+    """Answers in two parts; the second comes once `until` holds."""
+
+    def __init__(self, *items: ChatChunk, until: Callable[[], bool]) -> None:
+        self._items = items
+        self._until = until
+
+    async def ask(self, _alias: str, _request: Request, /) -> AsyncIterator[Any]:
+        yield Dispatched(1, 0.0)
+        for item in self._items[:-1]:
+            yield item
+        while not self._until():
+            await asyncio.sleep(0.005)
+        yield self._items[-1]
+
+
+def slow(first: ChatChunk, capture: list[str], lines: int) -> Exchange:
+    """Return an exchange whose response ends when that many lines are on stderr."""
+    rest = ChatChunk("!", finish="stop")
+    return Exchange(Slow(first, rest, until=lambda: len(capture) >= lines), "m", ChatRequest(messages=[]))
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the lines on stderr, as they are written, every few milliseconds."""
+    lines: list[str] = []
+    monkeypatch.setattr(terminal, "FIRST_REPORT_SECONDS", 0.01)
+    monkeypatch.setattr(Terminal, "say", lambda _self, text: lines.append(text))
+    return lines
+
+
+@pytest.mark.parametrize("style", ["complete", "markdown"])
+def test_terminal_reports_on_a_chat_that_shows_nothing(
+    style: str, said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Terminal().answer(slow(ChatChunk("x" * 1234), said, 2), style)
+    assert said[:2] == ["m: 1,234 characters after 0 s"] * 2
+    assert capsys.readouterr().out == "x" * 1234 + "!\n"
+
+
+def test_terminal_says_once_that_a_base_model_may_not_end(
+    said: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "NOTE_SECONDS", 0.0)
+    with using("en"):
+        Terminal().answer(slow(ChatChunk("Once", extra=ENDLESS), said, 4), "complete")
+    assert [line.startswith("m is a base model without a chat template") for line in said[:4]] == [
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert capsys.readouterr().out == "Once!\n"
 
 
 def test_terminal_shows_the_progress_of_a_long_response(

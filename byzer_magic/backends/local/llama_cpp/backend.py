@@ -31,7 +31,16 @@ from byzer_magic.errors import BadRequest, StreamTruncated
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import gguf
 from byzer_magic.local_models.engine_facts import CPU, GPU, MB, Distribution, EngineFacts, EnginePackage, MemoryFacts
-from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Ranking, RerankRequest, Usage
+from byzer_magic.types import (
+    ENDLESS,
+    ChatChunk,
+    ChatRequest,
+    EmbeddingBatch,
+    EmbedRequest,
+    Ranking,
+    RerankRequest,
+    Usage,
+)
 
 MOST_TEXTS = 32
 MOST_CHARACTERS = 4096
@@ -135,9 +144,11 @@ class LlamaCppBackend(Backend):
             BadRequest: the model or its driver cannot do what is asked.
         """
         body = self._body(request)
+        endless = self._load.base and not body.get("max_tokens")
         async with aclosing(self._generate(body)) as chunks:
             async for chunk in chunks:
-                yield chunk
+                yield msgspec.structs.replace(chunk, extra={**(chunk.extra or {}), **ENDLESS}) if endless else chunk
+                endless = False
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         asked = {name: value for name, value in request.options.items() if value is not None}

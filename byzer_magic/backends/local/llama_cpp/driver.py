@@ -35,6 +35,8 @@ class Load:
     """The file of the model for images."""
     tools: bool = False
     """Whether the model's chat template has a place for tools."""
+    base: bool = False
+    """Whether the model has no chat template, and none is given: it is a base model, which seldom ends a response."""
 
 
 class Driver(ABC):

@@ -225,6 +225,7 @@ def load_of(setup: Setup) -> tuple[str, Load]:
         longest=longest,
         mmproj=mmproj(clip) if clip else None,
         tools="tools" in template or "tokenizer.chat_template.tool_use" in meta,
+        base=not (template or "chat_format" in setup.params),
     )
 
 
