@@ -261,7 +261,8 @@ def _too_long() -> Unreadable:
 
 
 def _body(data: bytes) -> Any:
+    text = reasons.text_of(data)
     try:
-        return json_reader.loads(data)
+        return json_reader.loads(text)
     except ValueError:
-        return data.decode(errors="replace")
+        return text

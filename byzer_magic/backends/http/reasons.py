@@ -25,6 +25,8 @@ MAX_ITEMS = 3
 _PAGE_CHARS = 16 * 1024
 """Where the title of a page is looked for."""
 _REPR_CHARS = 4096
+_BROKEN = 3
+"""Characters that are not UTF-8 in a text that may be in another encoding."""
 
 _INNER = (
     "error",
@@ -72,7 +74,7 @@ def of(body: Any) -> Reason:
         >>> of("<html><title>502 Bad Gateway</title></html>").sentence
         '502 Bad Gateway'
     """
-    found = _find(_text(body) if isinstance(body, bytes) else body, MAX_DEPTH)
+    found = _find(text_of(body) if isinstance(body, bytes) else body, MAX_DEPTH)
     return found._replace(sentence=bounded(" ".join(found.sentence[: 4 * MAX_CHARS].split())))
 
 
@@ -172,7 +174,8 @@ def _candidates(fields: Mapping[str, Any], depth: int) -> Iterator[Reason]:
     yield from _said(
         fields, _INNER, depth, lambda value: not isinstance(value, str) or value.lstrip()[:1] in ("{", "[")
     )
-    words = [reason for reason in _said(fields, _SENTENCES, depth) if reason.sentence.lower() not in _SUCCESS]
+    others = tuple(name for name in fields if name.endswith(("msg", "message", "info")) and name not in _SENTENCES)
+    words = [reason for reason in _said(fields, _SENTENCES + others, depth) if reason.sentence.lower() not in _SUCCESS]
     yield from sorted(words, key=lambda reason: not _is_sentence(reason.sentence))
     yield from _said(fields, _OUTER, depth, lambda value: isinstance(value, Mapping | list))
     if any(str(fields.get(name)).lower() in ("error", "failed", "failure") for name in _OUTER):
@@ -250,8 +253,22 @@ def _kind(fields: Mapping[str, Any]) -> str:
 # ---- texts
 
 
-def _text(data: bytes) -> str:
-    return data[: MAX_BYTES + 1].decode("utf-8", "replace")
+def text_of(data: bytes) -> str:
+    r"""Return a body as text; gateways in China may send GBK, and do not always say so.
+
+    Example:
+        >>> text_of("\u914d\u989d\u4e0d\u8db3".encode("gbk")) == "\u914d\u989d\u4e0d\u8db3"
+        True
+    """
+    text = data[: MAX_BYTES + 1].decode("utf-8", "replace")
+    broken = text.count("\ufffd")
+    if broken < _BROKEN or broken * 2 < sum(not char.isascii() for char in text):
+        return text
+    try:
+        other = data[: MAX_BYTES + 1].decode("gb18030")
+    except UnicodeDecodeError:
+        return text
+    return other if any("\u4e00" <= char <= "\u9fff" for char in other) else text
 
 
 def _in_text(text: str, depth: int) -> Reason:

@@ -33,6 +33,8 @@ class Reader(AnswerReader):
         super().__init__()
         self._json = JsonReader(schema.Body)
         self._events = 0
+        self._first: int | None = None
+        """The index of the first choice: some servers begin to count at 1."""
         self._deltas = False
         """Whether text has come in deltas: a complete message after them only repeats them."""
 
@@ -91,6 +93,10 @@ class Reader(AnswerReader):
             self._check(event, has_choices=bool(body.choices))
         if body.choices:
             choice = body.choices[0]
+            if self._first is None:
+                self._first = choice.index
+            if choice.index and choice.index == self._first:
+                choice.index = 0
             if choice.error is not None or choice.message is not None:
                 self._check_choice(choice, event)
             elif choice.delta is not None and choice.delta.content:

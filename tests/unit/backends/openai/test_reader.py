@@ -154,6 +154,18 @@ def test_complete_bodies_are_answers(body: Any) -> None:
     assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"]
 
 
+def test_choices_may_be_counted_from_one() -> None:
+    first, second = event(index=1), event({"content": "no"}, index=2)
+    chunks = read(first, second, event({"content": "!"}, index=1, finish_reason="stop"))
+    assert "".join(chunk.text for chunk in chunks) == "hi!"
+
+
+def test_other_choices_are_beside_the_first() -> None:
+    chunks = read(event(), event({"content": "no"}, index=1), b"[DONE]")
+    assert "".join(chunk.text for chunk in chunks) == "hi"
+    assert chunks[1].extra == {"choices": [{"index": 1, "text": "no", "finish": None}]}
+
+
 def test_tool_calls_end_with_their_own_reason() -> None:
     call = {"index": 0, "id": "1", "function": {"name": "f", "arguments": "{}"}}
     assert read(event({"tool_calls": [call]}), b"[DONE]")[-1].finish == "tool_calls"
