@@ -12,9 +12,10 @@ from typing import Any
 
 from byzer_magic.backends.http import reasons, tool_calls
 from byzer_magic.backends.http.answers import AnswerReader
+from byzer_magic.backends.http.coercion import count_in, text_in
 from byzer_magic.backends.http.errors import ErrorResponse, Unreadable
 from byzer_magic.backends.http.finishes import finish_of
-from byzer_magic.backends.http.json_reader import JsonReader, count_in, text_in
+from byzer_magic.backends.http.json_reader import JsonReader
 from byzer_magic.backends.http.media import to_base64
 from byzer_magic.backends.http.messages import is_blank, media_of, sendable, text_of, tool_call
 from byzer_magic.backends.http.sse import DONE

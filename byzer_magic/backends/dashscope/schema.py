@@ -17,9 +17,10 @@ import msgspec
 from byzer_magic import errors, types
 from byzer_magic.backends.http import errors as http_errors, json_reader, reasons, tool_calls
 from byzer_magic.backends.http.answers import AnswerReader
+from byzer_magic.backends.http.coercion import text_in
 from byzer_magic.backends.http.errors import Endpoint, Unreadable
 from byzer_magic.backends.http.finishes import finish_of
-from byzer_magic.backends.http.json_reader import REFUSED, JsonReader, text_in
+from byzer_magic.backends.http.json_reader import REFUSED, JsonReader
 from byzer_magic.backends.http.media import data_url
 from byzer_magic.backends.http.messages import sendable
 from byzer_magic.backends.http.sse import DONE

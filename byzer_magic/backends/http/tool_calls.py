@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic.backends.http.json_reader import text_in
+from byzer_magic.backends.http.coercion import text_in
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import Message

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from byzer_magic.backends.http import json_reader, reasons
+from byzer_magic.backends.http import coercion, json_reader, reasons
 from byzer_magic.backends.http.endpoint import Endpoint
 from byzer_magic.backends.http.errors import (
     NO_AUDIO,
@@ -212,5 +212,5 @@ def _rows(values: list[dict[str, Any]] | None, kind: type[list[T]]) -> list[T]:
     try:
         return msgspec.convert(values or [], kind)
     except msgspec.ValidationError:
-        found: list[T] = json_reader.converted(values, kind)
+        found: list[T] = coercion.converted(values, kind)
         return found

@@ -11,8 +11,9 @@ from typing import Any
 
 from byzer_magic.backends.http import reasons
 from byzer_magic.backends.http.answers import AnswerReader
+from byzer_magic.backends.http.coercion import text_in
 from byzer_magic.backends.http.errors import ErrorResponse, Unreadable
-from byzer_magic.backends.http.json_reader import REFUSED, JsonReader, loads, text_in
+from byzer_magic.backends.http.json_reader import REFUSED, JsonReader, loads
 from byzer_magic.backends.http.sse import DONE
 from byzer_magic.backends.openai import schema
 from byzer_magic.types import ChatChunk

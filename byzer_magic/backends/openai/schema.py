@@ -15,9 +15,9 @@ import msgspec
 
 from byzer_magic import types
 from byzer_magic.backends.http import reasons, tool_calls
+from byzer_magic.backends.http.coercion import text_in
 from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.http.finishes import finish_of
-from byzer_magic.backends.http.json_reader import text_in
 from byzer_magic.backends.http.media import data_url, to_base64
 from byzer_magic.backends.http.messages import sendable
 from byzer_magic.media.formats import extension

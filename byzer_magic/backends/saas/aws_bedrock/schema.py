@@ -11,9 +11,9 @@ from typing import Any
 from byzer_magic import errors
 from byzer_magic.backends.http import tool_calls
 from byzer_magic.backends.http.answers import AnswerReader
+from byzer_magic.backends.http.coercion import count_in, text_in
 from byzer_magic.backends.http.errors import Endpoint, unreachable, untrusted
 from byzer_magic.backends.http.finishes import finish_of
-from byzer_magic.backends.http.json_reader import count_in, text_in
 from byzer_magic.backends.http.messages import is_blank, media_of, sendable, text_of, tool_call
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import Text, lazy_gettext as _
