@@ -26,7 +26,12 @@ REFUSES_STREAM = re.compile(
     rf"{_NOT}\W+(?:be |yet |currently )?{_TAKE}\w*\b[^.]{{0,60}}{_STREAM}"
     rf"|{_STREAM}[^.]{{0,60}}(?:{_NOT} (?:be |yet |currently )?{_TAKE}|unsupported|disabled)"
     rf"|(?:unsupported|disabled|verified)\b[^.]{{0,30}}{_STREAM}"
-    rf"|{_STREAM}\W{{0,3}} (?:must|should|has to) be (?:set to )?\W?(?:false|disabled|off)"
+    r"|(?:unrecogni[sz]ed|unknown|unexpected|extra|invalid) (?:\w+ ){0,2}(?:argument|parameter|field|key|propert|input)"
+    rf"\w*\b[^.]{{0,30}}{_STREAM}"
+    rf"|{_STREAM}\W{{0,3}}(?:parameter|field|option|mode|flag)?\W{{0,3}}"
+    r"(?:must|should|has to|needs to) be (?:set to )?\W?(?:false|disabled|off|0\b)"
+    rf"|(?:set|use|pass|with) (?:the )?(?:parameter )?\W?{_STREAM}\W*(?:to|as)?\W*(?:false|off)"
+    r"|only\b[^.]{0,30}\bnon-?\s?stream|仅支持非流式|只支持非流式"
     r"|InvokeModelWithResponseStream"
     r"|不支持[^。]{0,20}(?<!非)流式|(?<!非)流式[^。]{0,20}不支持",
     re.IGNORECASE,
@@ -152,7 +157,13 @@ class Agreement:
         """Return by which terms to ask again after an error; None when it has nothing to do with the terms."""
         if isinstance(err, StreamTruncated) and terms.stream:  # some servers give the reason only without streaming
             return replace(terms, stream=False)
-        self.learn(str(err.message), options)
+        sentence = str(err.message)
+        if not terms.stream and re.search(
+            r"stream|流式", sentence, re.IGNORECASE
+        ):  # complete responses are refused, too
+            self.known, self.not_with = replace(self.known, stream=True), frozenset()
+            return None
+        self.learn(sentence, options)
         better = self.terms(options)
         return None if better == terms or (better.stream and not terms.stream) else better
 
@@ -162,8 +173,8 @@ class Agreement:
         Example:
             >>> agreement = Agreement()
             >>> agreement.learn("Streaming is not supported by this model.", {})
-            >>> agreement.terms({})
-            Terms(stream=False, usage=True)
+            >>> agreement.terms({}).stream
+            False
         """
         if re.search(r"stream_?options|include_usage", sentence, re.IGNORECASE):
             self.known = replace(self.known, usage=False)

@@ -25,6 +25,16 @@ CANNOT_STREAM = [
     "Streaming is disabled for this deployment.",
     "Unsupported parameter: 'stream' is not supported with this model.",
     "该模型不支持流式输出",
+    "该接口仅支持非流式调用",
+    "Only non-streaming requests are supported.",
+    "Not implemented: streaming",
+    "body.stream: Extra inputs are not permitted",
+    "Unrecognized request argument supplied: stream",
+    "The stream parameter must be false for this model.",
+    "Please set stream=false.",
+    "Please use `stream`: false",
+    "stream=true is not allowed",
+    "Server-sent event streaming isn't enabled on this endpoint",
 ]
 MUST_STREAM = [
     "This model only answers in stream mode; enable the stream parameter.",
@@ -33,6 +43,11 @@ MUST_STREAM = [
     "parameter.enable_thinking must be set to false for non-streaming calls",
     "This model does not support non-streaming output.",
     "The upstream server is not available.",
+    "Unexpected end of stream",
+    "An unknown error ended the stream.",
+    "Please set stream=true.",
+    "This model supports streaming only.",
+    "stream must be true",
     "该模型不支持非流式输出",
 ]
 
@@ -97,6 +112,18 @@ async def test_chunks_asks_again_by_other_terms_until_nothing_is_learned() -> No
     with pytest.raises(errors.BadRequest, match="really"):
         await gathered(Agreement(), attempt)
     assert tried == list(sentences)
+
+
+async def test_chunks_streams_again_where_complete_responses_are_refused_too() -> None:
+    agreement = Agreement(Terms(stream=False))
+
+    async def attempt(terms: Terms) -> AsyncIterator[ChatChunk]:
+        raise errors.BadRequest("This model only supports the stream mode.")
+        yield
+
+    with pytest.raises(errors.BadRequest):
+        await gathered(agreement, attempt)
+    assert agreement.terms({}).stream
 
 
 async def test_chunks_asks_for_a_complete_response_where_an_empty_stream_gives_no_reason() -> None:
