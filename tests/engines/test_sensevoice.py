@@ -348,7 +348,7 @@ def test_check_names_other_models(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("params", "words", "hint"),
     [
-        ({"vad_model": "fsmn-vda"}, "vad_model is 'fsmn-vda', which is neither known", "Did you mean fsmn-vad?"),
+        ({"vad_model": "fsmn-vda"}, "vad_model is 'fsmn-vda', which is neither a known", "Did you mean fsmn-vad?"),
         ({"vad_model": "./vad"}, "vad_model is './vad'", "Use fsmn-vad, silero-vad, the full path of a folder"),
         ({"vad_model": "/nowhere/vad"}, "which does not exist", ""),
         (
