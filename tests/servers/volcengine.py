@@ -8,8 +8,8 @@ https://www.volcengine.com/docs/6561/2534853. Both have the app 6503259792 with 
 the key as a new API key. Errors come with status 200, except those of the gateway (401, 403, 400).
 
 More faults: `quota` (nothing left), `busy`, `leak` (quotes the key), `error` (an error inside a stream), `hang`
-(silence inside a stream), `late` (v3 does not end the body after its last line), `html`, `empty` (no audio), `as-wav` and
-`as-opus` (another format than was asked for).
+(silence inside a stream), `late` (v3 does not end the body after its last line), `html`, `empty` (no audio),
+`as-wav` and `as-opus` (another format than was asked for).
 """
 
 from __future__ import annotations
