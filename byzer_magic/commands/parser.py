@@ -86,9 +86,10 @@ def parse_chat(text: str) -> ChatSpec:
         'Why "here"?'
     """
     given = _given(ChatSpec, ChatLine(text))
+    check_placeholder("--model", given.get("model", ""))
     for name, value in given.items():
-        if isinstance(value, str) and name != "query":
-            _check_text(name, f"--{name}", value)
+        if isinstance(value, str) and name not in _PROSE:
+            typography.check_quotes(f"--{name}", value)
     if not given.get("query"):  # a line that ends where its prompt would begin has none
         given.pop("query", None)
     return build(ChatSpec, given)

@@ -98,6 +98,13 @@ def test_a_prompt_keeps_its_dashes_and_quotation_marks(prompt: str) -> None:
     assert parse_chat(f"m -- {prompt}") == ChatSpec(model="m", query=prompt)
 
 
+def test_a_chat_keeps_a_system_prompt_as_typed() -> None:
+    for system in ("<be brief>", "\u201cbe brief\u201d"):
+        assert parse_chat(f"m --system '{system}' hello") == ChatSpec(model="m", system=system, query="hello")
+    with pytest.raises(CommandError, match="curly quotation marks"):
+        parse_chat("m --session \u201ctutor\u201d hello")
+
+
 @given(st.sampled_from(sorted(DASHES)), st.sampled_from([opt.name for opt in options_of(DeploySpec)]))
 def test_no_wrong_dash_is_ever_a_value_without_a_word(dash: str, name: str) -> None:
     for text in (f"deploy --model m {dash}{name}", f"deploy --model m --infer_params a=1 {dash}{name} b"):
