@@ -18,8 +18,8 @@ def replies(result: Result) -> list[Message]:
     r"""Return what follows the prompt in a session; empty where the turn is not kept.
 
     Example:
-        >>> replies(ChatResult(model="m", text="Hello!"))
-        [Message(role='assistant', content='Hello!')]
+        >>> [turn.content for turn in replies(ChatResult(model="m", text="Hello!"))]
+        ['Hello!']
         >>> replies(ChatResult(model="m", text=" \n"))
         []
     """

@@ -55,8 +55,8 @@ def joined(chunks: list[ChatChunk]) -> list[ChatChunk]:
     """Return chunks with as many as possible in one; those with further fields, such as log probabilities, stay.
 
     Example:
-        >>> joined([ChatChunk("Hel"), ChatChunk("lo"), ChatChunk("!", finish="stop", extra={"id": "1"})])
-        [ChatChunk(text='Hello'), ChatChunk(text='!', finish='stop', extra={'id': '1'})]
+        >>> [chunk.text for chunk in joined([ChatChunk("Hel"), ChatChunk("lo"), ChatChunk("!", extra={"id": "1"})])]
+        ['Hello', '!']
     """
     found: list[ChatChunk] = []
     run: list[ChatChunk] = []

@@ -34,8 +34,8 @@ def sendable(turns: Sequence[Message]) -> list[Message]:
 
     Example:
         >>> turns = [Message("user", "Hi"), Message("assistant", " "), Message("user", "Are you there?")]
-        >>> sendable(turns)
-        [Message(role='user', content='Hi\n\nAre you there?')]
+        >>> [turn.content for turn in sendable(turns)]
+        ['Hi\n\nAre you there?']
     """
     found: list[Message] = []
     dropped = False
