@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from byzer_magic.backends.http.tool_calls import as_text
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import image
@@ -122,5 +122,5 @@ def tool_call(index: int, name: str, call_id: str, arguments: Any = None) -> dic
         >>> tool_call(0, "weather", "call_1", {"city": "Paris"})["function"]
         {'name': 'weather', 'arguments': '{"city": "Paris"}'}
     """
-    text = "" if arguments is None else json.dumps(arguments, ensure_ascii=False)
-    return {"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": text}}
+    function = {"name": name, "arguments": as_text(arguments)}
+    return {"index": index, "id": call_id, "type": "function", "function": function}

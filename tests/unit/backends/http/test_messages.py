@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends.http.messages import media_of, sendable
+from byzer_magic.backends.http.messages import media_of, sendable, tool_call
 from byzer_magic.types import Media, Message
 
 
@@ -45,3 +45,8 @@ def test_sendable_joins_the_prompts_around_a_blank_response() -> None:
     ]
     assert sendable(turns) == [Message("user", [image, {"type": "text", "text": "what is it?"}])]
     assert sendable([Message("assistant", ""), Message("user", "a")]) == [Message("user", "a")]
+
+
+@pytest.mark.parametrize("arguments", [{"city": "Bern"}, '{"city": "Bern"}'])
+def test_tool_call_has_its_arguments_as_text_once(arguments: object) -> None:
+    assert tool_call(0, "weather", "1", arguments)["function"]["arguments"] == '{"city": "Bern"}'
