@@ -111,13 +111,15 @@ class Connection:
         """Return the aliases of all deployments, without starting a Ray or waiting for one that has ended.
 
         Raises:
-            CannotConnect: no Ray runs here.
+            CannotConnect: no Ray runs here, or nothing listens at the address that RAY_ADDRESS names.
         """
-        from byzer_magic.runtime.cluster import discovery
+        from byzer_magic.runtime.cluster import address, discovery
 
         local = await asyncio.to_thread(discovery.aliases)
         alive = await asyncio.to_thread(self.is_alive)  # a Ray that has ended would block for a minute
         if local is None and not alive:
+            if not (target := address.from_environment()).is_here:
+                await asyncio.to_thread(address.check, target)
             raise errors.CannotConnect(_("Ray is not running on this machine."), _("Deploy a model to start Ray."))
         return sorted({*(local or []), *(await self.aliases() if alive else [])})
 

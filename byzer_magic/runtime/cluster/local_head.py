@@ -98,6 +98,7 @@ class Holder:
         # Ray lowers the priority of its workers to nice 15, for batch jobs; ours serve interactive requests.
         for name, value in {"RAY_worker_niceness": "0", **PATIENCE}.items():
             os.environ.setdefault(name, value)
+        os.environ.pop("RAY_ADDRESS", None)  # it is not this cluster's, but its workers would inherit it
         from byzer_magic.runtime.cluster import discovery
         from byzer_magic.runtime.cluster.own_folder import own_folder
 

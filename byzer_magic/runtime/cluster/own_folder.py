@@ -22,7 +22,7 @@ HINT = _("Set RAY_TMPDIR to a folder with a short path that you can write in, su
 
 def base_folder() -> Path:
     """Return the folder for temporary files, chosen as Ray does: RAY_TMPDIR, else TMPDIR, else /tmp."""
-    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - Ray's own
+    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp").absolute()  # noqa: S108 - Ray's own
 
 
 def ray_folder() -> Path:

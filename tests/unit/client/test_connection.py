@@ -1,0 +1,47 @@
+"""A connection where no Ray runs: what it says, and that it starts none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from byzer_magic.client.connection import Connection
+from byzer_magic.config import Settings
+from byzer_magic.errors import CannotConnect
+from byzer_magic.runtime.loop import LOOP
+
+
+@pytest.fixture(autouse=True)
+def temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+def refused(connection: Connection) -> CannotConnect:
+    with pytest.raises(CannotConnect) as caught:
+        LOOP.run(connection.names())
+    return caught.value
+
+
+@pytest.mark.parametrize("value", ["", "auto", "local"])
+def test_names_without_a_ray(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", value)
+    assert refused(Connection()).message == "Ray is not running on this machine."
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("127.0.0.1:9", "Nothing is listening at 127.0.0.1:9, which RAY_ADDRESS names."),
+        ("head", "RAY_ADDRESS='head' is not the address of a Ray head: it has no port."),
+    ],
+)
+def test_names_and_reach_name_the_address_of_the_environment(
+    value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", value)
+    assert refused(Connection()).message == message
+    with pytest.raises(CannotConnect) as caught:
+        Connection().reach("m", "auto", Settings(), print)
+    assert caught.value.message == message
