@@ -113,9 +113,6 @@ async def test_refusals_quote_their_reason(case: Case, status: int, said: Any, w
 
 @pytest.mark.parametrize("status", [301, 302, 303])
 async def test_redirects_that_change_the_request_are_named(case: Case, status: int) -> None:
-    if (case.kind, status) == ("saas/aws_bedrock", 303):
-        pytest.skip("botocore fails while it reads the response")
-
     def answer(line: str) -> list[bytes]:
         path = line.split()[1].partition("?")[0]
         return response(b"", "text/html", status, location=f"https://api.example.com{path}?key=planted")
@@ -124,10 +121,11 @@ async def test_redirects_that_change_the_request_are_named(case: Case, status: i
         _items, error = await asked(case, server.url)
         assert len(server.received) == 1
     assert isinstance(error, errors.ProviderUnavailable)
-    assert "redirects to https://api.example.com/" in error.message
-    assert f"({status})" in error.message
     assert "planted" not in str(error)
     check_text(error, case)
+    if (case.kind, status) != ("saas/aws_bedrock", 303):  # botocore itself fails while it reads that response
+        assert "redirects to https://api.example.com/" in error.message
+        assert f"({status})" in error.message
 
 
 @pytest.mark.parametrize("status", [307, 308])
