@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from byzer_magic import text_files
 from byzer_magic.errors import ConfigError
+from byzer_magic.files import text_files
 from byzer_magic.i18n import lazy_gettext as _, listed
 
 

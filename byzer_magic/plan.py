@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from byzer_magic import paths
 from byzer_magic.backends import network, registry
 from byzer_magic.backends.base import Backend, Setup, typed_params
 from byzer_magic.backends.http.params import secrets_of
@@ -15,6 +14,7 @@ from byzer_magic.commands import aliases
 from byzer_magic.commands.secrets import Secret, expand, is_reference, look_up
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import BadParameter, MissingKey
+from byzer_magic.files import paths
 from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.local_models import engine_choice, files, hardware
 from byzer_magic.local_models.installed import file_formats

@@ -17,9 +17,9 @@ from byzer_magic.commands import parser, spec as specs
 from byzer_magic.commands.options import Spec
 from byzer_magic.commands.registry import command_of
 from byzer_magic.errors import CommandError, MissingKey
+from byzer_magic.files.paths import expanded
 from byzer_magic.i18n import gettext, join, lazy_gettext as _, lazy_ngettext, localized, ngettext
 from byzer_magic.media import formats
-from byzer_magic.paths import expanded
 from byzer_magic.results import Result
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from byzer_magic import paths
 from byzer_magic.backends import registry
 from byzer_magic.errors import ByzerError
+from byzer_magic.files import paths
 from byzer_magic.i18n import gettext, lazy_gettext as _, localized
 from byzer_magic.local_models import engine_choice, files, hardware
 from byzer_magic.local_models.engine_facts import FileFormat

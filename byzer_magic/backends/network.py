@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from byzer_magic import paths
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import BadParameter
+from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from byzer_magic import text_files
 from byzer_magic.errors import MissingKey
+from byzer_magic.files import text_files
 from byzer_magic.i18n import join, lazy_gettext as _
 
 NAME = ".env"

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from byzer_magic import paths, text_files
 from byzer_magic.commands import typography, yaml_file
 from byzer_magic.commands.completion import complete
 from byzer_magic.commands.help import HelpRequested, help_text
@@ -19,6 +18,7 @@ from byzer_magic.commands.options import Option, Spec, convert, options_of, visi
 from byzer_magic.commands.spec import COMMANDS, EASY_COMMANDS, ChatSpec, name_of
 from byzer_magic.commands.tokens import FLAG, ChatLine, Words, bare, quote, split, split_block
 from byzer_magic.errors import CommandError, suggest
+from byzer_magic.files import paths, text_files
 from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.log import redact
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from byzer_magic import paths
 from byzer_magic.errors import BadParameter
+from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models import gguf
 from byzer_magic.local_models.engine_facts import FileFormat

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from byzer_magic import paths
 from byzer_magic.errors import BadParameter
+from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _, listed
 
 MAGIC = b"GGUF"

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic import paths
 from byzer_magic.errors import CommandError
+from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import arrays, formats, wav
 from byzer_magic.types import Localizable, Media

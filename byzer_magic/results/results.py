@@ -17,9 +17,9 @@ import msgspec
 
 from byzer_magic.capabilities import resolve, row_of_result
 from byzer_magic.errors import CommandError
+from byzer_magic.files.paths import expanded
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import describe, formats, stereo, wav
-from byzer_magic.paths import expanded
 from byzer_magic.results.metadata import Metadata
 from byzer_magic.results.saving import write, write_media
 from byzer_magic.types import ImageItem, Media, Segment, Truncation

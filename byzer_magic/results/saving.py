@@ -6,8 +6,8 @@ import itertools
 import warnings
 from pathlib import Path
 
-from byzer_magic import paths
 from byzer_magic.errors import CommandError
+from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _, localized
 from byzer_magic.media import formats, wav
 

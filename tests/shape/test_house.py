@@ -36,6 +36,10 @@ def test_files_have_at_most_400_lines() -> None:
     assert LONG.keys() <= long.keys(), "remove the reason: the file is short enough"
 
 
+def test_package_has_at_most_twelve_files_beside_its_folders() -> None:
+    assert sum(path.is_file() for path in PACKAGE.iterdir()) <= 12, "a new module belongs into a package"
+
+
 def test_broad_excepts_have_their_reason() -> None:
     found = {
         f"{path.relative_to(ROOT)}:{number}": match["why"]

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from byzer_magic import paths
+from byzer_magic.files import paths
 from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering import assets
 from byzer_magic.rendering.markup import style, tag

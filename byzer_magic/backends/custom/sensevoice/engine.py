@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from byzer_magic import paths
 from byzer_magic.backends.custom.sensevoice.files import SILERO, Detector, Folder
 from byzer_magic.backends.custom.sensevoice.params import Settings, vad_arguments
 from byzer_magic.backends.custom.sensevoice.segments import Span, batches, blocks, merged, quiet_cuts
@@ -23,6 +22,7 @@ from byzer_magic.backends.custom.sensevoice.tags import TaggedSegment
 from byzer_magic.backends.engine import torch_device
 from byzer_magic.backends.engine.audio import RATE
 from byzer_magic.errors import EngineFailed, MissingExtra
+from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _, listed
 
 BLOCK_SECONDS = 60

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from byzer_magic import paths
 from byzer_magic.errors import BadParameter, EngineFailed, suggest
+from byzer_magic.files import paths
 from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.local_models import files
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from byzer_magic import paths
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.local.llama_cpp import driver_llama_cpp_python, driver_xllamacpp
@@ -24,6 +23,7 @@ from byzer_magic.backends.local.llama_cpp.params import (
     LOADING,
 )
 from byzer_magic.errors import BadParameter, ByzerError, EngineFailed, MissingExtra
+from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models import gguf, gguf_check
 

@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from byzer_magic import paths, text_files
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.local.transformers import params as transformers_params
 from byzer_magic.errors import BadParameter, ByzerError, MissingExtra
+from byzer_magic.files import paths, text_files
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import files
 

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 import transformers
 
-from byzer_magic import paths
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.engine import loading, torch_device
 from byzer_magic.backends.local.transformers import check as transformers_check
 from byzer_magic.backends.openai import schema as openai_schema
 from byzer_magic.errors import BadParameter, EngineFailed
+from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models.files import Weights
 

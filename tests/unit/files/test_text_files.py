@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from byzer_magic.text_files import LARGEST_BYTES, decoded, read
+from byzer_magic.files.text_files import LARGEST_BYTES, decoded, read
 
 TEXT = "# \u6211\u7684\u5bc6\u94a5\r\nMY_KEY=sk-own-1\r\nNAME=\u6a21\u578b\r\n"
 

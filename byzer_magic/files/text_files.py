@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from byzer_magic import paths
+from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _
 
 LARGEST_BYTES = 4 * 1024 * 1024

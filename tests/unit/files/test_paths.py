@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from byzer_magic import media, paths
+from byzer_magic import media
 from byzer_magic.commands.parser import read_text
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import BadParameter, CommandError, suggest
+from byzer_magic.files import paths
 from byzer_magic.local_models import files, gguf
 from byzer_magic.plan import resolve
+from tests.conftest import short_folder
+from tests.users import ALICE, as_user
 
 
 @pytest.fixture
@@ -92,14 +95,20 @@ def test_every_reader_of_paths_gives_that_answer_and_no_error_of_python(typed: s
         assert str(caught.value.hint)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read_is_named(folder: Path) -> None:
-    folder.chmod(0)
-    try:
-        with pytest.raises(BadParameter, match="cannot be read: Permission denied"):
-            resolve(DeploySpec(model="m", infer_backend="llama_cpp", model_path=f"{folder}/model.gguf"), {}, {})
-    finally:
-        folder.chmod(0o700)
+def test_a_folder_that_may_not_be_read_is_named() -> None:
+    with short_folder() as name:
+        Path(name).chmod(0o755)
+        closed = Path(name) / "closed"
+        closed.mkdir(0)
+
+        def refusal() -> str:
+            with pytest.raises(BadParameter) as caught:
+                resolve(DeploySpec(model="m", infer_backend="llama_cpp", model_path=f"{closed}/model.gguf"), {}, {})
+            return str(caught.value)
+
+        text = as_user(ALICE, refusal) if os.geteuid() == 0 else refusal()  # root may read everything
+        closed.chmod(0o700)
+    assert "cannot be read: Permission denied" in text
 
 
 NAMES = st.text(st.sampled_from("ab.\u00e9 \\'\""), min_size=1, max_size=6).filter(lambda name: name.strip("."))
