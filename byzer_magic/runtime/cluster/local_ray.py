@@ -211,7 +211,10 @@ def _spawn(log: Path, settings: Settings, pipe: int) -> int:
                 check=False,
                 env=child_environment(os.environ),
                 pass_fds=[pipe],
+                timeout=settings.start_seconds,
             )
+    except subprocess.TimeoutExpired as err:
+        raise start_failures.late(settings.start_seconds, "Python", log, None) from err
     except OSError as err:
         raise start_failures.failed(str(err), log, None)[0] from err
     if done.returncode or not done.stdout.strip().isdigit():
