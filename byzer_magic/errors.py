@@ -17,6 +17,7 @@
         DeadlineExceeded         no response in time
         Cancelled                the user stopped it
         WorkerLost               the worker died during the request
+        MalformedResponse        the response cannot be read
         Unsupported              the model lacks that capability
         ProviderError            the provider returned an error
           AuthenticationFailed   401, 403
@@ -37,6 +38,7 @@ pickle carries it through Ray.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
@@ -61,7 +63,7 @@ class ByzerError(Exception):
         'NotDeployed'
     """
 
-    def __init__(self, message: str, hint: str = "", **details: Any) -> None:
+    def __init__(self, message: str, hint: str = "", /, **details: Any) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -155,6 +157,10 @@ class WorkerLost(RequestError):
     """The worker died during the request."""
 
 
+class MalformedResponse(RequestError):
+    """The response, or the error in its place, cannot be read: the worker runs another version, or is not ours."""
+
+
 class Unsupported(RequestError):
     """The model lacks the capability that the request needs."""
 
@@ -224,15 +230,29 @@ def to_wire(error: ByzerError) -> dict[str, Any]:
     return {"code": error.code, "message": message, "hint": hint, "details": details}
 
 
-def from_wire(data: dict[str, Any]) -> ByzerError:
+def from_wire(data: Any) -> ByzerError:
     """Return the error that `to_wire` encoded; an unknown code becomes a plain ByzerError.
+
+    Whatever else has arrived becomes a `MalformedResponse`, which shows it.
 
     Example:
         >>> from_wire(to_wire(RateLimited("Rate limit exceeded (429).", retry_after=2.0))).details
         {'retry_after': 2.0}
+        >>> from_wire({"code": 7}).code
+        'MalformedResponse'
     """
-    details = {name: unpack(value) for name, value in data.get("details", {}).items()}
-    return _rebuild(data["code"], unpack(data["message"]), unpack(data.get("hint", "")), details)
+    if isinstance(data, dict) and isinstance(message := unpack(data.get("message")), str):
+        code, hint, details = data.get("code"), unpack(data.get("hint")), data.get("details")
+        return _rebuild(
+            code if isinstance(code, str) else "",
+            message,
+            hint if isinstance(hint, str) else "",
+            {str(name): unpack(value) for name, value in details.items()} if isinstance(details, dict) else {},
+        )
+    return MalformedResponse(
+        _("The error of the worker cannot be read: {data}", data=reprlib.repr(data)),
+        _("See %byzer logs. If the deployment is older than this installation, deploy it again with --replace."),
+    )
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:

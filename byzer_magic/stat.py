@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic.i18n import unpack
-from byzer_magic.types import Localizable
+from byzer_magic.types import Localizable, unpack_texts
 
 
 class WorkerStat(msgspec.Struct, frozen=True):
@@ -67,7 +66,7 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Unpack a text that has crossed a socket."""
-        msgspec.structs.force_setattr(self, "error", unpack(self.error))
+        unpack_texts(self, "error")
 
     @property
     def busy(self) -> int:

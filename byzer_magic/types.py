@@ -18,6 +18,19 @@ else:
     """A text of `lazy_gettext`: it crosses the socket as a packed list and is unpacked where it arrives."""
 
 
+def unpack_texts(item: msgspec.Struct, *names: str) -> None:
+    """Unpack fields of a struct that has crossed a socket.
+
+    Raises:
+        ValueError: one is not a text; msgspec reports that as its own error.
+    """
+    for name in names:
+        text = unpack(getattr(item, name))
+        if not isinstance(text, str):
+            raise ValueError(f"{name} is not a text")  # noqa: TRY004 - msgspec converts this one
+        msgspec.structs.force_setattr(item, name, text)
+
+
 class Media(msgspec.Struct, array_like=True, tag="media"):
     """An image or audio, as bytes or as a URL. Never base64: a backend encodes where its provider's API needs that."""
 
@@ -308,8 +321,7 @@ class Loading(msgspec.Struct, frozen=True, tag=True):
 
     def __post_init__(self) -> None:
         """Unpack texts that have crossed a socket."""
-        msgspec.structs.force_setattr(self, "stage", unpack(self.stage))
-        msgspec.structs.force_setattr(self, "detail", unpack(self.detail))
+        unpack_texts(self, "stage", "detail")
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):

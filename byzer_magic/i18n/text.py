@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import gettext as stdlib_gettext
 import re
+import string
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,6 +18,10 @@ from byzer_magic.i18n.language import LOCALE_DIR, language, language_of
 DOMAIN = "byzer_magic"
 _SENTENCES = re.compile(r"\{part\d+\}( \{part\d+\})+")
 """The template of `join` with its usual separator."""
+_SPEC = re.compile(r"0?[.,]?\d?\d?[a-z%]?")
+"""How a field of a template is formatted: at most 99 wide."""
+LONGEST = 4_000_000
+"""Characters in all of a text from another process, with its values filled in."""
 _FULL_WIDTH = ("。", "！", "？", "；", "：", "…", "”", "）")
 """Punctuation that has no space after it."""
 
@@ -200,13 +205,49 @@ def pack(text: str) -> Any:
 
 
 def unpack(data: Any) -> Any:
-    """Restore what `pack` made.
+    """Restore what `pack` made; what only looks like it stays as it is.
 
     Example:
         >>> unpack(pack(lazy_gettext("{count} texts", count=3))).template
         '{count} texts'
+        >>> unpack(["{count:999999999}", "", {"count": 3}])
+        ['{count:999999999}', '', {'count': 3}]
     """
-    match data:
-        case [str(template), str(plural), dict(values)]:
-            return Text(template, plural, {name: unpack(value) for name, value in values.items()})
-    return data
+    return _Unpacking().value(data)
+
+
+class _Unpacking:
+    """Texts from another process, which may be damaged, or made to fill this one: `{a:999999999}`, or nested a lot."""
+
+    def __init__(self) -> None:
+        self._room = LONGEST
+
+    def value(self, data: Any) -> Any:
+        match data:
+            case [str(template), str(plural), dict(values)]:
+                try:
+                    return self._text(template, plural, values)
+                except (LookupError, ValueError, TypeError, RecursionError):
+                    return data
+        return data
+
+    def _text(self, template: str, plural: str, values: dict[str, Any]) -> Text:
+        """Return a text.
+
+        Raises:
+            ValueError: a field is not like those of our templates, or the texts become too long.
+            LookupError: a field has no value.
+        """
+        values = {name: self.value(value) for name, value in values.items()}
+        for text in (template, plural) if values else ():
+            for literal, name, spec, _conversion in string.Formatter().parse(text):
+                self._room -= len(literal)
+                if name is not None:
+                    if not (name.isidentifier() and _SPEC.fullmatch(spec or "")):
+                        raise ValueError(name)
+                    self._room -= len(str(values[name]))
+                if self._room < 0:
+                    raise ValueError(name)
+        if plural and not isinstance(values["count"], int | float):
+            raise TypeError(plural)
+        return Text(template, plural, values)

@@ -7,7 +7,6 @@ Notebooks and scripts are synchronous, the data plane is not. All coroutines of 
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
@@ -15,9 +14,10 @@ from concurrent.futures import Future
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from byzer_magic.errors import DeadlineExceeded
+from byzer_magic.errors import DeadlineExceeded, RequestError
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import get_logger
+from byzer_magic.runtime import forks
 
 log = get_logger("loop")
 
@@ -49,18 +49,28 @@ class Loop:
     """
 
     def __init__(self) -> None:
+        self._stopped()
+        forks.register(self)
+
+    def _stopped(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = 0
         self._spawned: set[Future[None]] = set()
         """What runs without anyone waiting; asyncio itself holds its tasks only weakly."""
+
+    def forked(self) -> None:
+        """Leave the parent's loop, which no thread runs here, to the parent; the next use starts a new one."""
+        forks.keep(self._loop, self._spawned)
+        selector = getattr(self._loop, "_selector", None)  # shared by both: a change here would be one there
+        if selector is not None:
+            forks.drop([selector.fileno()])
+        self._stopped()
 
     def start(self) -> asyncio.AbstractEventLoop:
         """Return the running loop, starting it when needed."""
         with self._lock:
-            if self._loop is None or self._pid != os.getpid():
+            if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._pid = os.getpid()
                 threading.Thread(target=self._loop.run_forever, name="byzer-loop", daemon=True).start()
             return self._loop
 
@@ -107,12 +117,22 @@ class Loop:
             pump.cancel()
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
-        """Yield from an async iterator; leaving early (break, error, interrupt) closes it first."""
+        """Yield from an async iterator; leaving early (break, error, interrupt) closes it first.
+
+        Raises:
+            RequestError: it was started by the process from which this one was forked.
+        """
+        process = forks.generation()
         arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         pump = asyncio.run_coroutine_threadsafe(_pump(items, arrived.put), self.start())
         ended = False
         try:
             while True:
+                if forks.generation() != process:  # what fills the queue runs in the parent only
+                    raise RequestError(
+                        _("This response belongs to the parent of this process."),
+                        _("Send the request again: a forked process does not share responses with its parent."),
+                    )
                 what, value = arrived.get()
                 if what == "item":
                     yield value
@@ -122,7 +142,7 @@ class Loop:
                     return
                 raise value
         finally:
-            if not ended:
+            if not ended and forks.generation() == process:
                 pump.cancel()
                 _wait_for_end(arrived)
 

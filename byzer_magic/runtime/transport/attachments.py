@@ -26,6 +26,8 @@ CACHE_BYTES = 256 * 1024 * 1024
 """Size of the cache of one connection, in bytes; the attachments of a single request may exceed it."""
 MAX_REQUEST_BYTES = 1024 * 1024 * 1024
 """Largest total of one request's attachments, and of those that a pool holds before a call refers to them."""
+MAX_UNUSED = MAX_REQUEST_BYTES // ATTACHMENT_BYTES
+"""How many attachments a pool holds before a call refers to them: as many as a request can have."""
 
 
 class AttachmentCache:
@@ -33,7 +35,12 @@ class AttachmentCache:
 
     def __init__(self) -> None:
         self._sizes: OrderedDict[str, int] = OrderedDict()
+        self._total = 0
+        """Bytes of those in `_sizes`."""
         self._data: dict[str, bytes] = {}
+        self._unused: OrderedDict[str, None] = OrderedDict()
+        """Those that no call has referred to yet, oldest first."""
+        self._unused_bytes = 0
         self._arriving = ("", 0, bytearray())
         """Digest, size and bytes so far of the attachment in transit: they are sent one after the other."""
 
@@ -47,10 +54,12 @@ class AttachmentCache:
             sizes: bytes of each attachment, by digest.
         """
         for digest, size in sizes.items():
+            self._total += size - self._sizes.get(digest, 0)
             self._sizes[digest] = size
             self._sizes.move_to_end(digest)
-        while sum(self._sizes.values()) > CACHE_BYTES and len(self._sizes) > len(sizes):
-            digest, _ = self._sizes.popitem(last=False)
+        while self._total > CACHE_BYTES and len(self._sizes) > len(sizes):
+            digest, size = self._sizes.popitem(last=False)
+            self._total -= size
             self._data.pop(digest, None)
 
     def arrive(self, chunk: AttachmentChunk) -> None:
@@ -72,17 +81,25 @@ class AttachmentCache:
         so_far += chunk.data
         if end == size:
             self._arriving = ("", 0, bytearray())
-            self._forget_unused(size)
-            self._data[digest] = bytes(so_far)
+            self._store(digest, bytes(so_far))
 
-    def _forget_unused(self, size: int) -> None:
-        """Make room for an attachment among those that no call refers to: the calls of the oldest were cancelled."""
-        unused = [digest for digest in self._data if digest not in self._sizes]
-        total = size + sum(len(self._data[digest]) for digest in unused)
-        for digest in unused:
-            if total <= MAX_REQUEST_BYTES:
-                break
-            total -= len(self._data.pop(digest))
+    def _store(self, digest: str, data: bytes) -> None:
+        """Store an attachment; make room for it among those whose calls were cancelled before they were sent."""
+        if digest in self._sizes:  # it is here already
+            return
+        self._now_used(digest)  # sent again: it counts once
+        self._unused[digest] = None
+        self._unused_bytes += len(data)
+        self._data[digest] = data
+        while self._unused and (self._unused_bytes > MAX_REQUEST_BYTES or len(self._unused) > MAX_UNUSED):
+            oldest = next(iter(self._unused))
+            self._now_used(oldest)
+            del self._data[oldest]
+
+    def _now_used(self, digest: str) -> None:
+        if digest in self._unused:
+            del self._unused[digest]
+            self._unused_bytes -= len(self._data[digest])
 
     def take(self, digests: list[str]) -> dict[str, bytes]:
         """Return the attachments of a call by digest.
@@ -93,6 +110,8 @@ class AttachmentCache:
         if missing := [digest for digest in digests if digest not in self._data]:
             raise ProtocolError(f"no attachment {missing[0][:8]}")
         found = {digest: self._data[digest] for digest in digests}
+        for digest in found:
+            self._now_used(digest)
         self.use({digest: len(data) for digest, data in found.items()})
         return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import itertools
 import os
 import time
@@ -20,6 +21,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from byzer_magic import errors
 from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.log import get_logger
+from byzer_magic.runtime import forks
 from byzer_magic.runtime.transport import attachments, protocol
 
 RECONNECT_SECONDS = 15.0
@@ -31,11 +34,25 @@ RETRY_SECONDS = 0.05
 SLOW_RETRY_SECONDS = 0.5
 """Pause between two attempts after that."""
 
+DEADLINE_SECONDS = 2.0
+"""A request's timeout is kept by its pool; this much later, the client gives up on a pool that does not respond."""
+CANCEL_SECONDS = 1.0
+"""How long it may take to send the cancellation of a call to a pool that reads slowly."""
+
+log = get_logger("client")
+
 Find = Callable[[], Awaitable[protocol.Endpoint]]
 
 
+class _End(enum.Enum):
+    """Why a response ends without a frame of its pool."""
+
+    LOST = enum.auto()
+    EXPIRED = enum.auto()
+
+
 class Link:
-    """A client of one pool or engine, which connects at its first call.
+    """A client of one pool or engine, which connects at its first call; a forked child connects by itself.
 
     Args:
         name: how errors name the other side, e.g. the alias.
@@ -49,47 +66,80 @@ class Link:
         self._name = name
         self._find = find
         self._endpoint: protocol.Endpoint | None = None
+        self._not_connected()
+        forks.register(self)
+
+    def _not_connected(self) -> None:
         self._connection: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
-        self._calls: dict[int, asyncio.Queue[protocol.ToClient | None]] = {}
+        self._calls: dict[int, asyncio.Queue[protocol.ToClient | _End]] = {}
         self._ids = itertools.count(1)
         self._cache = attachments.AttachmentCache()
         self._sending_media = asyncio.Lock()
+
+    def forked(self) -> None:
+        """Leave the connection and its calls to the parent; the next call connects to the same endpoint."""
+        if self._connection is not None:
+            forks.drop([self._connection.transport.get_extra_info("socket").fileno()])
+        forks.keep(self._connection, self._reader, self._calls)
+        self._not_connected()
 
     @property
     def connected(self) -> bool:
         """Return whether there is an open connection."""
         return self._connection is not None
 
+    @property
+    def located(self) -> bool:
+        """Return whether it is known where the other side listens."""
+        return self._endpoint is not None
+
     async def stream(self, method: str, body: Any = None) -> AsyncIterator[Any]:
         """Call a method and yield the items of its response; closing the iterator cancels the call.
 
         Raises:
             WorkerLost: the connection was lost before the response was complete.
+            DeadlineExceeded: the request has a timeout, and the other side did not keep it.
+            MalformedResponse: an item cannot be read.
+            CommandError: the request is too large.
             ByzerError: raised by the method.
         """
-        connection = await self._connect()
-        call_id = next(self._ids)
-        answers: asyncio.Queue[protocol.ToClient | None] = asyncio.Queue()
-        self._calls[call_id] = answers
+        timeout: float | None = getattr(body, "timeout", None)
+        latest = None if timeout is None else asyncio.get_running_loop().time() + timeout + DEADLINE_SECONDS
+        try:
+            async with asyncio.timeout_at(latest):
+                connection = await self._connect()
+        except TimeoutError as err:
+            raise self._expired(timeout) from err
+        calls, call_id = self._calls, next(self._ids)
+        answers: asyncio.Queue[protocol.ToClient | _End] = asyncio.Queue()
+        calls[call_id] = answers
+        timer = latest and asyncio.get_running_loop().call_at(latest, answers.put_nowait, _End.EXPIRED)
         finished = False
         try:
-            await self._start(connection, call_id, method, body)
+            try:
+                async with asyncio.timeout_at(latest):
+                    await self._start(connection, call_id, method, body)
+            except TimeoutError as err:
+                raise self._expired(timeout) from err
             while not isinstance(frame := await answers.get(), protocol.Done):
-                if frame is None:
-                    finished = True
-                    raise self._lost()
+                if isinstance(frame, _End):
+                    finished = frame is _End.LOST
+                    raise self._lost() if finished else self._expired(timeout)
                 if isinstance(frame, protocol.Fail):
                     finished = True
                     raise errors.from_wire(frame.error)
-                yield protocol.item_of(method, frame)
+                yield self._item(method, frame)
             finished = True
         finally:
-            del self._calls[call_id]
+            if timer:
+                timer.cancel()
+            del calls[call_id]
             if not finished and connection is self._connection:
-                with contextlib.suppress(errors.WorkerLost):  # a lost connection has cancelled it already
-                    await self._send(connection, protocol.Cancel(call_id))
+                with contextlib.suppress(errors.WorkerLost, TimeoutError):  # a lost connection has cancelled it already
+                    async with asyncio.timeout(CANCEL_SECONDS):
+                        await self._send(connection, protocol.Cancel(call_id))
 
     async def call(self, method: str, body: Any = None) -> Any:
         """Call a method and return the last item of its response, or None when it has none."""
@@ -117,11 +167,37 @@ class Link:
             _("The partial response is kept. Ray is restarting the worker; send the request again."),
         )
 
+    def _expired(self, seconds: float | None) -> errors.DeadlineExceeded:
+        return errors.DeadlineExceeded(
+            _("{alias} did not finish within {seconds:g} s.", alias=self._name, seconds=seconds),
+            _("Set a longer --timeout."),
+        )
+
+    def _item(self, method: str, item: protocol.Item) -> Any:
+        try:
+            return protocol.item_of(method, item)
+        except protocol.ProtocolError as err:
+            raise errors.MalformedResponse(
+                _("{name}: a part of the response cannot be read: {error}", name=self._name, error=err),
+                _("If the deployment is older than this installation, deploy it again with --replace."),
+            ) from err
+
     async def _start(self, connection: ClientConnection, call_id: int, method: str, body: Any) -> None:
         """Send a call, preceded by those of its attachments that the server does not have yet."""
         cache = self._cache  # that of `connection`: there may be a new one by the time the lock is free
         light, media = attachments.detach(body)
-        call = protocol.Call(call_id, method, protocol.pack(light), list(media))
+        packed = protocol.pack(light)
+        if len(packed) > protocol.MAX_BODY_BYTES:
+            raise errors.CommandError(
+                _(
+                    "The request has {size:.0f} MB without its images and audio, more than the {limit:.0f} MB that can "
+                    "be sent at once.",
+                    size=len(packed) / 1e6,
+                    limit=protocol.MAX_BODY_BYTES / 1e6,
+                ),
+                _("Send less text, or several requests."),
+            )
+        call = protocol.Call(call_id, method, packed, list(media))
         if not media:
             await self._send(connection, call)
             return
@@ -169,18 +245,24 @@ class Link:
                 await asyncio.sleep(RETRY_SECONDS if waited < SAME_ENDPOINT_SECONDS else SLOW_RETRY_SECONDS)
 
     async def _read(self, connection: ClientConnection) -> None:
+        calls = self._calls
         try:
             async for message in connection:
-                for frame in protocol.read_answers(message):  # type: ignore[arg-type]  # text would raise ProtocolError
-                    if queue := self._calls.get(frame.id):
+                if isinstance(message, str):
+                    raise protocol.ProtocolError("text frame")
+                for frame in protocol.read_answers(message):
+                    if queue := calls.get(frame.id):
                         queue.put_nowait(frame)
-        except (ConnectionClosed, protocol.ProtocolError):
+        except ConnectionClosed:
             pass
+        except protocol.ProtocolError as err:
+            log.warning("%s sends what cannot be read: %s", self._name, err)
+            connection.transport.abort()
         finally:
             if self._connection is connection:
                 self._connection = None
-            for queue in self._calls.values():
-                queue.put_nowait(None)
+            for queue in calls.values():
+                queue.put_nowait(_End.LOST)
 
 
 async def _open(endpoint: protocol.Endpoint) -> ClientConnection:

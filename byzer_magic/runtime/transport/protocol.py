@@ -2,20 +2,33 @@
 
 One message is a list of frames, so that tokens of many streams share one write. Every frame carries the id of
 its call; a client may have any number of calls open on its one connection. Only this package encodes and decodes.
+A message is limited in bytes, so the body of a frame is, too: whoever writes a longer one fails that call alone.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from byzer_magic import capabilities, i18n
+from byzer_magic import capabilities, errors, i18n
 from byzer_magic.stat import Delta, ModelStat, Sample
 from byzer_magic.types import Dispatched, Event, Loading
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """A larger message closes the connection."""
+MAX_BODY_BYTES = MAX_MESSAGE_BYTES - 64 * 1024
+"""Largest body of a call or item: a message must also have room for the frame around it."""
+MAX_ERROR_BYTES = 1024 * 1024
+"""Largest encoded error; of a larger one, the beginning of its message is sent."""
+BATCH_BYTES = 1024 * 1024
+"""Frames that wait are sent in messages of about this size, so that other calls get through in between."""
+FRAME_BYTES = 256
+"""What a frame counts in addition to its body: roughly its size in memory."""
+SHORT_ERROR = 2000
+"""Characters of an error that cannot be sent as it is."""
 PING_SECONDS = 300.0
 """Timeout of websocket pings between nodes: long, because an engine that loads may block its process for a while."""
 
@@ -61,10 +74,10 @@ class Done(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class Fail(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """Pool to client: the call failed; `error` is encoded by `errors.to_wire`."""
+    """Pool to client: the call failed; `errors.from_wire` reads the error, whatever it is."""
 
     id: int
-    error: dict[str, Any]
+    error: Any
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -142,6 +155,8 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "open": (None, Loading | Opened),
 }
 """The type of each method's body and of its items."""
+ProtocolError = msgspec.MsgspecError
+"""Raised for bytes that are not well-formed frames."""
 
 
 def _encode_text(value: Any) -> Any:
@@ -159,8 +174,6 @@ _items = {name: msgspec.msgpack.Decoder(gives) for name, (_, gives) in METHODS.i
 
 ToPool = Call | Cancel | AttachmentChunk
 ToClient = Item | Done | Fail
-ProtocolError = msgspec.MsgspecError
-"""Raised for bytes that are not well-formed frames."""
 
 
 def pack(value: Any) -> msgspec.Raw:
@@ -173,13 +186,60 @@ def write(frames: list[ToPool] | list[ToClient]) -> bytes:
     return _encoder.encode(frames)
 
 
+def size_of(frame: ToClient) -> int:
+    """Return about how many bytes a frame takes."""
+    if isinstance(frame, Item):
+        return FRAME_BYTES + len(frame.body)
+    if isinstance(frame, Fail):
+        return FRAME_BYTES + len(frame.error)
+    return FRAME_BYTES
+
+
+def batches(frames: list[ToClient]) -> Iterator[tuple[list[ToClient], int]]:
+    """Split frames, in order, into batches of about `BATCH_BYTES`, each with its size.
+
+    A frame that is larger is a batch of its own.
+    """
+    batch: list[ToClient] = []
+    size = 0
+    for frame in frames:
+        more = size_of(frame)
+        if batch and size + more > BATCH_BYTES:
+            yield batch, size
+            batch, size = [], 0
+        batch.append(frame)
+        size += more
+    if batch:
+        yield batch, size
+
+
+def failure(call_id: int, error: errors.ByzerError) -> Fail:
+    """Return the frame for an error; one that cannot be encoded, or is too large, loses its details, then its end."""
+    wire = errors.to_wire(error)
+    short = {"code": error.code, "message": str(error)[:SHORT_ERROR].encode(errors="replace").decode()}
+    for attempt in (wire, {**wire, "details": {}}):
+        with contextlib.suppress(TypeError, ValueError, NotImplementedError, OverflowError, RecursionError):
+            packed = pack(attempt)
+            if len(packed) <= MAX_ERROR_BYTES:
+                return Fail(call_id, packed)
+    return Fail(call_id, pack(short))
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[Any], data: bytes | msgspec.Raw) -> Any:
+    try:
+        return decoder.decode(data)
+    except (UnicodeDecodeError, RecursionError) as err:  # the only ones that msgspec does not turn into its own
+        raise ProtocolError(str(err)) from err
+
+
 def read_calls(message: bytes) -> list[ToPool]:
     """Decode a client's message.
 
     Raises:
         ProtocolError: it is malformed.
     """
-    return _to_pool.decode(message)
+    calls: list[ToPool] = _decoded(_to_pool, message)
+    return calls
 
 
 def read_answers(message: bytes) -> list[ToClient]:
@@ -188,17 +248,19 @@ def read_answers(message: bytes) -> list[ToClient]:
     Raises:
         ProtocolError: it is malformed.
     """
-    return _to_client.decode(message)
+    answers: list[ToClient] = _decoded(_to_client, message)
+    return answers
 
 
 def body_of(call: Call) -> Any:
     """Decode the body of a call.
 
     Raises:
-        ProtocolError: it is malformed.
-        KeyError: the method is unknown.
+        ProtocolError: it is malformed, or the method is unknown.
     """
-    return _bodies[call.method].decode(call.body)
+    if call.method not in _bodies:
+        raise ProtocolError(f"no method {call.method[:100]!r}")
+    return _decoded(_bodies[call.method], call.body)
 
 
 def item_of(method: str, item: Item) -> Any:
@@ -207,4 +269,4 @@ def item_of(method: str, item: Item) -> Any:
     Raises:
         ProtocolError: it is malformed.
     """
-    return _items[method].decode(item.body)
+    return _decoded(_items[method], item.body)

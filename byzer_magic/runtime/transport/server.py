@@ -6,6 +6,7 @@ A connection is the lease of its calls: when it closes, they are cancelled and t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hmac
 import http
@@ -16,6 +17,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from websockets.asyncio.server import Server as WebSocketServer, ServerConnection, serve, unix_serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -23,13 +25,14 @@ from websockets.http11 import Request, Response
 from byzer_magic import errors
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import get_logger, redact
+from byzer_magic.runtime import forks
 from byzer_magic.runtime.transport import attachments, protocol
 
 Handler = Callable[[Any], AsyncIterator[Any]]
 """A method: takes the decoded body of a call, yields the items of its response."""
 
-HIGH_WATER_FRAMES = 4096
-"""With this many unsent frames, calls wait until their client has read (backpressure)."""
+HIGH_WATER_BYTES = 4 * 1024 * 1024
+"""While more than this is unsent, calls wait until their client has read (backpressure)."""
 UNIX_PATH_BYTES = 100
 """Longest path of a Unix socket: `sun_path` has 108 bytes on Linux, 104 on macOS (`man 7 unix`)."""
 
@@ -57,6 +60,15 @@ class Server:
         self._hidden = hidden
         self._servers: list[WebSocketServer] = []
         self._port = 0
+        forks.register(self)
+
+    def forked(self) -> None:
+        """Leave the sockets to the parent: its clients must notice when it ends, whatever its children do."""
+        for server in self._servers:
+            sockets = [connection.transport.get_extra_info("socket") for connection in server.connections]
+            forks.drop(socket.fileno() for socket in (*server.sockets, *sockets))
+        forks.keep(*self._servers)
+        self._servers = []
 
     async def start(self, *, tcp: bool) -> None:
         """Listen on the Unix socket, and on TCP where `tcp` asks for it or the socket's path is too long."""
@@ -112,20 +124,46 @@ class Server:
         """Run one call to its end; its client receives either Done or Fail."""
         try:
             body = attachments.attach(protocol.body_of(call), media)
-            async with aclosing(self._methods[call.method](body)) as items:  # type: ignore[type-var]  # async generators all
+            handler = self._methods.get(call.method)
+            if handler is None:
+                raise protocol.ProtocolError("not a method of this worker")
+        except protocol.ProtocolError as err:
+            malformed = errors.CommandError(
+                _("Malformed call {method!r}: {error}.", method=call.method[:100], error=err)
+            )
+            await peer.put(protocol.failure(call.id, malformed))
+            return
+        try:
+            async with aclosing(handler(body)) as items:  # type: ignore[type-var]  # async generators all
                 async for item in items:
-                    await peer.put(protocol.Item(call.id, protocol.pack(item)))
+                    await peer.put(protocol.Item(call.id, _packed(item)))
             await peer.put(protocol.Done(call.id))
         except errors.ByzerError as err:
             log.warning("%s failed: %s: %s", call.method, err.code, err.message)
-            await peer.put(protocol.Fail(call.id, errors.to_wire(err)))
-        except (KeyError, protocol.ProtocolError) as err:
-            malformed = errors.CommandError(_("Malformed call {method!r}: {error}.", method=call.method, error=err))
-            await peer.put(protocol.Fail(call.id, errors.to_wire(malformed)))
+            await peer.put(protocol.failure(call.id, err))
         except Exception as err:  # whatever a call raises goes to its caller
             log.exception("call %s failed", call.method)
             text = redact(f"{type(err).__name__}: {err}", self._hidden)
-            await peer.put(protocol.Fail(call.id, errors.to_wire(errors.RequestError(text, _("See %byzer logs.")))))
+            await peer.put(protocol.failure(call.id, errors.RequestError(text, _("See %byzer logs."))))
+
+
+def _packed(item: Any) -> msgspec.Raw:
+    """Encode an item.
+
+    Raises:
+        RequestError: it is larger than a message may be.
+    """
+    body = protocol.pack(item)
+    if len(body) > protocol.MAX_BODY_BYTES:
+        raise errors.RequestError(
+            _(
+                "A part of the response has {size:.0f} MB, more than the {limit:.0f} MB that can be sent at once.",
+                size=len(body) / 1e6,
+                limit=protocol.MAX_BODY_BYTES / 1e6,
+            ),
+            _("Request less at once, such as a smaller image or shorter audio."),
+        )
+    return body
 
 
 class _Peer:
@@ -136,6 +174,8 @@ class _Peer:
         self._server = server
         self._calls: dict[int, asyncio.Task[None]] = {}
         self._unsent: list[protocol.ToClient] = []
+        self._unsent_bytes = 0
+        """Bytes of the frames that the client has not yet taken, those being sent included."""
         self._wake = asyncio.Event()
         self._cache = attachments.AttachmentCache()
         self._room = asyncio.Event()
@@ -149,47 +189,56 @@ class _Peer:
                 if isinstance(message, str):
                     raise protocol.ProtocolError("text frame")
                 for frame in protocol.read_calls(message):
-                    self._take(frame)
+                    if isinstance(frame, protocol.Call):
+                        await self._start(frame)
+                    else:
+                        self._take(frame)
         finally:
             writer.cancel()
 
-    def _take(self, frame: protocol.ToPool) -> None:
+    def _take(self, frame: protocol.AttachmentChunk | protocol.Cancel) -> None:
         if isinstance(frame, protocol.AttachmentChunk):
             self._cache.arrive(frame)
-        elif isinstance(frame, protocol.Cancel):
-            if task := self._calls.get(frame.id):
-                task.cancel()
-        elif frame.id not in self._calls:
-            media = self._cache.take(frame.media)
-            task = asyncio.create_task(self._server.answer(frame, media, self))
-            self._calls[frame.id] = task
-            task.add_done_callback(functools.partial(self._ended, frame.id))
+        elif task := self._calls.get(frame.id):
+            task.cancel()
+
+    async def _start(self, call: protocol.Call) -> None:
+        media = self._cache.take(call.media)
+        if call.id in self._calls:  # the client could not tell the two responses apart
+            refused = errors.CommandError(_("The client has a call with the number {id} already.", id=call.id))
+            await self.put(protocol.failure(call.id, refused))
+            return
+        task = asyncio.create_task(self._server.answer(call, media, self))
+        self._calls[call.id] = task
+        task.add_done_callback(functools.partial(self._ended, call.id))
 
     def _ended(self, call_id: int, _task: asyncio.Task[None]) -> None:
         self._calls.pop(call_id, None)
 
     async def put(self, frame: protocol.ToClient) -> None:
-        """Queue a frame; wait while the client has too many unread ones."""
-        self._unsent.append(frame)
-        self._wake.set()
-        if len(self._unsent) > HIGH_WATER_FRAMES:
+        """Queue a frame, once the client has taken enough of those before it."""
+        while self._unsent_bytes > HIGH_WATER_BYTES:
             self._room.clear()
             await self._room.wait()
+        self._unsent.append(frame)
+        self._unsent_bytes += protocol.size_of(frame)
+        self._wake.set()
 
     async def _write(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            frames, self._unsent = self._unsent, []
-            if frames:
-                await self._connection.send(protocol.write(frames))
-            self._room.set()
+        with contextlib.suppress(ConnectionClosed):  # `run` ends, too
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                frames, self._unsent = self._unsent, []
+                for batch, size in protocol.batches(frames):
+                    await self._connection.send(protocol.write(batch))
+                    self._unsent_bytes -= size
+                    self._room.set()
 
     async def close(self) -> None:
         """Cancel the calls in flight and wait until they have freed their slots."""
         tasks = list(self._calls.values())
         for task in tasks:
             task.cancel()
-        self._room.set()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._connection.close()
