@@ -6,15 +6,17 @@ The managers of a process share one `Connection`; what differs between them (set
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from byzer_magic import errors
 from byzer_magic.capabilities import Capability
 from byzer_magic.config import Settings
 from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.runtime import forks
 
 if TYPE_CHECKING:
     from byzer_magic.runtime.transport.client import Link
@@ -26,14 +28,38 @@ POLL_SECONDS = 0.1
 """How often a deployment that is still loading is asked for its capabilities."""
 
 
-class Connection:
-    """A process's connection to one cluster; safe to share between threads."""
+_connections: WeakValueDictionary[str, Connection] = WeakValueDictionary()
+"""Those of this process, by name: a copy by pickle, as multiprocessing makes it, finds the one that a fork has left."""
+_copies: list[Connection] = []
+"""Those that came by pickle, one of each name; they live as long as the process, and so do their links."""
 
-    def __init__(self) -> None:
+
+class Connection:
+    """A process's connection to one cluster; safe to share between threads.
+
+    A forked child continues with the endpoints that its parent knew, and with deployments of this machine. It cannot
+    use the parent's connection to Ray.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self._name = name or secrets.token_hex(8)
         self._address = ""
+        self._parents_address = ""
+        """Of the cluster that the parent of this forked process was connected to."""
         self._links: dict[str, Link] = {}
         self._capabilities: WeakKeyDictionary[Link, frozenset[Capability]] = WeakKeyDictionary()
         self._connecting = threading.Lock()
+        _connections[self._name] = self
+        forks.register(self)
+
+    def forked(self) -> None:
+        """Leave the parent's connection to Ray; the links look after themselves."""
+        self._parents_address = self._address or self._parents_address
+        self._address = ""
+        self._connecting = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _copy, (self._name,)
 
     # ---- the cluster
 
@@ -41,6 +67,14 @@ class Connection:
     def connected(self) -> bool:
         """Return whether this process is connected to a cluster."""
         return bool(self._address)
+
+    @property
+    def elsewhere(self) -> str:
+        """Return the address of its cluster where another process would not find that by itself, else ``""``."""
+        from byzer_magic.runtime.cluster import discovery
+
+        address = self._address or self._parents_address
+        return address if address and address != discovery.usual_cluster() else ""
 
     def connect(self, address: str, settings: Settings, say: Say) -> str:
         """Connect to Ray (see `byzer_magic.runtime.cluster.connect.connect`); return the cluster's address."""
@@ -74,6 +108,8 @@ class Connection:
         """
         from byzer_magic.runtime.cluster import discovery
 
+        if self._parents_address and address == "auto" and self._inherits(alias):
+            return
         default = address == "auto" and settings.ray_address == "auto"
         if self._address or not default:
             self.ensure(address, settings, say)
@@ -84,6 +120,19 @@ class Connection:
         else:
             self._links.clear()  # direct ones; from now on Ray is asked
             self.ensure("auto", settings, say)
+
+    def _inherits(self, alias: str) -> bool:
+        """Return whether this forked child can reach `alias` without Ray: on this machine, or where its parent did."""
+        from byzer_magic.runtime.cluster import discovery
+
+        link = self._links.get(alias)
+        if link is not None and link.connected:
+            return True
+        if not self.elsewhere and discovery.announced(alias) is not None:
+            if link is None or link.peer:  # the parent has found it by Ray
+                self._links[alias] = discovery.link_to(alias)
+            return True
+        return link is not None and link.located
 
     def shutdown(self, say: Say) -> bool:
         """Stop the local Ray; return whether there was one that byzer-magic had started."""
@@ -190,3 +239,12 @@ class Connection:
             else:
                 await asyncio.sleep(POLL_SECONDS)
         return self._capabilities[link]
+
+
+def _copy(name: str) -> Connection:
+    """Return this process's connection of that name, which is a new one unless the process was forked."""
+    found = _connections.get(name)
+    if found is None:
+        found = Connection(name)
+        _copies.append(found)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import queue
@@ -29,6 +30,35 @@ Say = Callable[[str], None]
 _OURS: dict[str, str] = {}
 """The clusters that `connect` has connected this process to: their addresses as typed, and as Ray has them."""
 _VERSIONS = re.compile(r"Version mismatch:.*?Ray: (\S+)\s+Python: (\S+).*?Ray: (\S+)\s+Python: (\S+)", re.DOTALL)
+_parents = False
+"""Whether Ray was connected by the process from which this one was forked: none of its threads exist here."""
+
+
+def own_ray() -> None:
+    """Check that Ray can be used here.
+
+    Raises:
+        CannotConnect: this process was forked from one that is connected to Ray.
+    """
+    if _parents:
+        raise CannotConnect(
+            _("Ray cannot be used in this process: it was forked from one that is connected to Ray."),
+            _('Start processes by multiprocessing.get_context("spawn"), or from a process that is not connected.'),
+        )
+
+
+def _forked() -> None:
+    """Leave the connection to the parent: Ray's own exit handler would end it, and the parent's work with it."""
+    global _parents
+    worker = sys.modules.get("ray._private.worker")
+    if worker is None or not getattr(getattr(worker, "global_worker", None), "connected", False):
+        return
+    _parents = True
+    if _OURS:
+        atexit.unregister(worker.shutdown)
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def connect(address: str, settings: Settings, say: Say) -> str:
@@ -45,6 +75,7 @@ def connect(address: str, settings: Settings, say: Say) -> str:
     Raises:
         CannotConnect: nothing listens at the address, or Ray refuses or does not respond in time.
     """
+    own_ray()
     target = resolve(address, settings)
     _use_token()
     ray = import_ray()
@@ -177,7 +208,8 @@ def shutdown(say: Say) -> bool:
         return False
     say(gettext("Stopping the local Ray ..."))
     ray = sys.modules.get("ray")  # without it, this process is connected to nothing
-    if ray is not None and ray.is_initialized() and ray.get_runtime_context().gcs_address == head.address:
+    ours = ray is not None and not _parents and ray.is_initialized()
+    if ray is not None and ours and ray.get_runtime_context().gcs_address == head.address:
         ray.shutdown()
     local_ray.stop(head)
     return True

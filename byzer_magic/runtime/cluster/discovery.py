@@ -58,7 +58,7 @@ def withdraw(folder: Path, alias: str) -> None:
 
 def announced(alias: str) -> Endpoint | None:
     """Return the endpoint of an alias of the cluster that `auto` means if its pool listens here, else None."""
-    clusters, cluster = _clusters(), _cluster()
+    clusters, cluster = _clusters(), usual_cluster()
     if clusters is None or cluster is None:
         return None
     endpoint = _listening(_file(clusters / _name(cluster), alias))
@@ -67,7 +67,7 @@ def announced(alias: str) -> Endpoint | None:
 
 def aliases() -> list[str] | None:
     """Return the aliases of pools announced on this machine, or None when no Ray runs for them."""
-    clusters, cluster = _clusters(), _cluster()
+    clusters, cluster = _clusters(), usual_cluster()
     if cluster is None or not is_up(cluster):
         return None
     found = map(_listening, (clusters / _name(cluster)).glob("*.json") if clusters else ())
@@ -82,7 +82,7 @@ def remove_dead() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cluster() -> str | None:
+def usual_cluster() -> str | None:
     """Return the address of the cluster that `auto` means; where RAY_ADDRESS names it, whether it runs or not."""
     target = from_environment()
     return running_cluster(only_local=target.address == LOCAL) if target.is_here else target.address
