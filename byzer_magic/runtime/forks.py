@@ -8,14 +8,13 @@ registered here, and each such object starts afresh in the child.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterable
 from typing import Protocol
 from weakref import WeakSet
 
 _objects: WeakSet[Forkable] = WeakSet()
-_parents: list[object] = []
-"""What belonged to the parents of this process; freeing it would run its clean-up a second time."""
 _generation = 0
 
 
@@ -37,8 +36,12 @@ def generation() -> int:
 
 
 def keep(*items: object) -> None:
-    """Never free objects of the parent: suspended coroutines among them would send their last words."""
-    _parents.extend(items)
+    """Never free objects of the parent, not even at the end of this process: their clean-up is the parent's.
+
+    Suspended coroutines among them would go on, and Ray's objects would wait for threads that do not exist here.
+    """
+    for item in items:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(item))
 
 
 def drop(descriptors: Iterable[int]) -> None:

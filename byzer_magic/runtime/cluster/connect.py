@@ -16,6 +16,7 @@ from typing import Any
 from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect
 from byzer_magic.i18n import gettext, lazy_gettext as _
+from byzer_magic.runtime import forks
 from byzer_magic.runtime.cluster import local_ray
 from byzer_magic.runtime.cluster.address import AUTO, LOCAL, Target, check, resolve
 from byzer_magic.runtime.cluster.probe import foreign, probe
@@ -48,7 +49,7 @@ def own_ray() -> None:
 
 
 def _forked() -> None:
-    """Leave the connection to the parent: Ray's own exit handler would end it, and the parent's work with it."""
+    """Leave the connection to the parent: Ray's own exit handler would end it, or wait for threads without end."""
     global _parents
     worker = sys.modules.get("ray._private.worker")
     if worker is None or not getattr(getattr(worker, "global_worker", None), "connected", False):
@@ -56,6 +57,8 @@ def _forked() -> None:
     _parents = True
     if _OURS:
         atexit.unregister(worker.shutdown)
+        state = sys.modules.get("ray._private.state")
+        forks.keep(worker.global_worker, worker._global_node, getattr(state, "state", None))
 
 
 os.register_at_fork(after_in_child=_forked)

@@ -123,15 +123,17 @@ class Link:
                     await self._start(connection, call_id, method, body)
             except TimeoutError as err:
                 raise self._expired(timeout) from err
-            while not isinstance(frame := await answers.get(), protocol.Done):
-                if isinstance(frame, _End):
-                    finished = frame is _End.LOST
-                    raise self._lost() if finished else self._expired(timeout)
-                if isinstance(frame, protocol.Fail):
-                    finished = True
-                    raise errors.from_wire(frame.error)
-                yield self._item(method, frame)
-            finished = True
+            while isinstance(frame := await answers.get(), protocol.Item):
+                try:
+                    item = protocol.item_of(method, frame)
+                except protocol.ProtocolError as err:
+                    raise self._malformed(err) from err
+                yield item
+            finished = frame is not _End.EXPIRED
+            if isinstance(frame, _End):
+                raise self._lost() if finished else self._expired(timeout)
+            if isinstance(frame, protocol.Fail):
+                raise errors.from_wire(frame.error)
         finally:
             if timer:
                 timer.cancel()
@@ -173,14 +175,11 @@ class Link:
             _("Set a longer --timeout."),
         )
 
-    def _item(self, method: str, item: protocol.Item) -> Any:
-        try:
-            return protocol.item_of(method, item)
-        except protocol.ProtocolError as err:
-            raise errors.MalformedResponse(
-                _("{name}: a part of the response cannot be read: {error}", name=self._name, error=err),
-                _("If the deployment is older than this installation, deploy it again with --replace."),
-            ) from err
+    def _malformed(self, err: protocol.ProtocolError) -> errors.MalformedResponse:
+        return errors.MalformedResponse(
+            _("{name}: a part of the response cannot be read: {error}", name=self._name, error=err),
+            _("If the deployment is older than this installation, deploy it again with --replace."),
+        )
 
     async def _start(self, connection: ClientConnection, call_id: int, method: str, body: Any) -> None:
         """Send a call, preceded by those of its attachments that the server does not have yet."""

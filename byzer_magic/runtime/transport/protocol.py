@@ -8,7 +8,6 @@ A message is limited in bytes, so the body of a frame is, too: whoever writes a 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -26,7 +25,7 @@ MAX_ERROR_BYTES = 1024 * 1024
 BATCH_BYTES = 1024 * 1024
 """Frames that wait are sent in messages of about this size, so that other calls get through in between."""
 FRAME_BYTES = 256
-"""What a frame counts in addition to its body: roughly its size in memory."""
+"""What a frame counts in addition to its body: roughly its own size in memory."""
 SHORT_ERROR = 2000
 """Characters of an error that cannot be sent as it is."""
 PING_SECONDS = 300.0
@@ -157,6 +156,8 @@ METHODS: dict[str, tuple[Any, Any]] = {
 """The type of each method's body and of its items."""
 ProtocolError = msgspec.MsgspecError
 """Raised for bytes that are not well-formed frames."""
+_NOT_MSGSPECS = (UnicodeDecodeError, RecursionError)
+"""What msgspec raises for malformed bytes apart from its own errors."""
 
 
 def _encode_text(value: Any) -> Any:
@@ -186,50 +187,15 @@ def write(frames: list[ToPool] | list[ToClient]) -> bytes:
     return _encoder.encode(frames)
 
 
-def size_of(frame: ToClient) -> int:
-    """Return about how many bytes a frame takes."""
-    if isinstance(frame, Item):
-        return FRAME_BYTES + len(frame.body)
-    if isinstance(frame, Fail):
-        return FRAME_BYTES + len(frame.error)
-    return FRAME_BYTES
-
-
-def batches(frames: list[ToClient]) -> Iterator[tuple[list[ToClient], int]]:
-    """Split frames, in order, into batches of about `BATCH_BYTES`, each with its size.
-
-    A frame that is larger is a batch of its own.
-    """
-    batch: list[ToClient] = []
-    size = 0
-    for frame in frames:
-        more = size_of(frame)
-        if batch and size + more > BATCH_BYTES:
-            yield batch, size
-            batch, size = [], 0
-        batch.append(frame)
-        size += more
-    if batch:
-        yield batch, size
-
-
-def failure(call_id: int, error: errors.ByzerError) -> Fail:
-    """Return the frame for an error; one that cannot be encoded, or is too large, loses its details, then its end."""
+def pack_error(error: errors.ByzerError) -> msgspec.Raw:
+    """Encode an error; one that cannot be encoded, or is too large, loses its details, then the end of its message."""
     wire = errors.to_wire(error)
-    short = {"code": error.code, "message": str(error)[:SHORT_ERROR].encode(errors="replace").decode()}
     for attempt in (wire, {**wire, "details": {}}):
         with contextlib.suppress(TypeError, ValueError, NotImplementedError, OverflowError, RecursionError):
-            packed = pack(attempt)
-            if len(packed) <= MAX_ERROR_BYTES:
-                return Fail(call_id, packed)
-    return Fail(call_id, pack(short))
-
-
-def _decoded(decoder: msgspec.msgpack.Decoder[Any], data: bytes | msgspec.Raw) -> Any:
-    try:
-        return decoder.decode(data)
-    except (UnicodeDecodeError, RecursionError) as err:  # the only ones that msgspec does not turn into its own
-        raise ProtocolError(str(err)) from err
+            if len(packed := pack(attempt)) <= MAX_ERROR_BYTES:
+                return packed
+    text = str(error)[:SHORT_ERROR].encode(errors="replace").decode()
+    return pack({"code": error.code, "message": text})
 
 
 def read_calls(message: bytes) -> list[ToPool]:
@@ -238,8 +204,10 @@ def read_calls(message: bytes) -> list[ToPool]:
     Raises:
         ProtocolError: it is malformed.
     """
-    calls: list[ToPool] = _decoded(_to_pool, message)
-    return calls
+    try:
+        return _to_pool.decode(message)
+    except _NOT_MSGSPECS as err:
+        raise ProtocolError(str(err)) from err
 
 
 def read_answers(message: bytes) -> list[ToClient]:
@@ -248,8 +216,10 @@ def read_answers(message: bytes) -> list[ToClient]:
     Raises:
         ProtocolError: it is malformed.
     """
-    answers: list[ToClient] = _decoded(_to_client, message)
-    return answers
+    try:
+        return _to_client.decode(message)
+    except _NOT_MSGSPECS as err:
+        raise ProtocolError(str(err)) from err
 
 
 def body_of(call: Call) -> Any:
@@ -260,7 +230,10 @@ def body_of(call: Call) -> Any:
     """
     if call.method not in _bodies:
         raise ProtocolError(f"no method {call.method[:100]!r}")
-    return _decoded(_bodies[call.method], call.body)
+    try:
+        return _bodies[call.method].decode(call.body)
+    except _NOT_MSGSPECS as err:
+        raise ProtocolError(str(err)) from err
 
 
 def item_of(method: str, item: Item) -> Any:
@@ -269,4 +242,7 @@ def item_of(method: str, item: Item) -> Any:
     Raises:
         ProtocolError: it is malformed.
     """
-    return _decoded(_items[method], item.body)
+    try:
+        return _items[method].decode(item.body)
+    except _NOT_MSGSPECS as err:
+        raise ProtocolError(str(err)) from err

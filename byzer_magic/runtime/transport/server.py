@@ -12,12 +12,12 @@ import hmac
 import http
 import logging
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from websockets.asyncio.server import Server as WebSocketServer, ServerConnection, serve, unix_serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -131,39 +131,35 @@ class Server:
             malformed = errors.CommandError(
                 _("Malformed call {method!r}: {error}.", method=call.method[:100], error=err)
             )
-            await peer.put(protocol.failure(call.id, malformed))
+            await peer.fail(call.id, malformed)
             return
         try:
             async with aclosing(handler(body)) as items:  # type: ignore[type-var]  # async generators all
                 async for item in items:
-                    await peer.put(protocol.Item(call.id, _packed(item)))
+                    packed = protocol.pack(item)
+                    size = len(packed)
+                    if size > protocol.MAX_BODY_BYTES:
+                        raise _too_large(size)
+                    await peer.put(protocol.Item(call.id, packed), size)
             await peer.put(protocol.Done(call.id))
         except errors.ByzerError as err:
             log.warning("%s failed: %s: %s", call.method, err.code, err.message)
-            await peer.put(protocol.failure(call.id, err))
+            await peer.fail(call.id, err)
         except Exception as err:  # whatever a call raises goes to its caller
             log.exception("call %s failed", call.method)
             text = redact(f"{type(err).__name__}: {err}", self._hidden)
-            await peer.put(protocol.failure(call.id, errors.RequestError(text, _("See %byzer logs."))))
+            await peer.fail(call.id, errors.RequestError(text, _("See %byzer logs.")))
 
 
-def _packed(item: Any) -> msgspec.Raw:
-    """Encode an item.
-
-    Raises:
-        RequestError: it is larger than a message may be.
-    """
-    body = protocol.pack(item)
-    if len(body) > protocol.MAX_BODY_BYTES:
-        raise errors.RequestError(
-            _(
-                "A part of the response has {size:.0f} MB, more than the {limit:.0f} MB that can be sent at once.",
-                size=len(body) / 1e6,
-                limit=protocol.MAX_BODY_BYTES / 1e6,
-            ),
-            _("Request less at once, such as a smaller image or shorter audio."),
-        )
-    return body
+def _too_large(size: int) -> errors.RequestError:
+    return errors.RequestError(
+        _(
+            "A part of the response has {size:.0f} MB, more than the {limit:.0f} MB that can be sent at once.",
+            size=size / 1e6,
+            limit=protocol.MAX_BODY_BYTES / 1e6,
+        ),
+        _("Request less at once, such as a smaller image or shorter audio."),
+    )
 
 
 class _Peer:
@@ -173,9 +169,13 @@ class _Peer:
         self._connection = connection
         self._server = server
         self._calls: dict[int, asyncio.Task[None]] = {}
-        self._unsent: list[protocol.ToClient] = []
+        self._batch: list[protocol.ToClient] = []
+        """The frames that go into the next message."""
+        self._batch_bytes = 0
+        self._full: deque[tuple[list[protocol.ToClient], int]] = deque()
+        """Messages before that one, with their bytes: a frame more would have made them too large."""
         self._unsent_bytes = 0
-        """Bytes of the frames that the client has not yet taken, those being sent included."""
+        """Bytes of all these, and of the message that is being sent."""
         self._wake = asyncio.Event()
         self._cache = attachments.AttachmentCache()
         self._room = asyncio.Event()
@@ -206,7 +206,7 @@ class _Peer:
         media = self._cache.take(call.media)
         if call.id in self._calls:  # the client could not tell the two responses apart
             refused = errors.CommandError(_("The client has a call with the number {id} already.", id=call.id))
-            await self.put(protocol.failure(call.id, refused))
+            await self.fail(call.id, refused)
             return
         task = asyncio.create_task(self._server.answer(call, media, self))
         self._calls[call.id] = task
@@ -215,22 +215,37 @@ class _Peer:
     def _ended(self, call_id: int, _task: asyncio.Task[None]) -> None:
         self._calls.pop(call_id, None)
 
-    async def put(self, frame: protocol.ToClient) -> None:
-        """Queue a frame, once the client has taken enough of those before it."""
+    async def put(self, frame: protocol.ToClient, size: int = 0) -> None:
+        """Queue a frame with a body of `size` bytes, once the client has taken enough of those before it."""
         while self._unsent_bytes > HIGH_WATER_BYTES:
             self._room.clear()
             await self._room.wait()
-        self._unsent.append(frame)
-        self._unsent_bytes += protocol.size_of(frame)
+        size += protocol.FRAME_BYTES
+        if self._batch_bytes + size > protocol.BATCH_BYTES and self._batch:
+            self._end_batch()
+        self._batch.append(frame)
+        self._batch_bytes += size
+        self._unsent_bytes += size
         self._wake.set()
+
+    async def fail(self, call_id: int, err: errors.ByzerError) -> None:
+        """Queue the frame that ends a call with an error."""
+        error = protocol.pack_error(err)
+        await self.put(protocol.Fail(call_id, error), len(error))
+
+    def _end_batch(self) -> None:
+        self._full.append((self._batch, self._batch_bytes))
+        self._batch, self._batch_bytes = [], 0
 
     async def _write(self) -> None:
         with contextlib.suppress(ConnectionClosed):  # `run` ends, too
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                frames, self._unsent = self._unsent, []
-                for batch, size in protocol.batches(frames):
+                if self._batch:
+                    self._end_batch()
+                while self._full:
+                    batch, size = self._full.popleft()
                     await self._connection.send(protocol.write(batch))
                     self._unsent_bytes -= size
                     self._room.set()
