@@ -7,6 +7,7 @@ response into a collector, which the face can show meanwhile.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, Protocol
@@ -16,7 +17,8 @@ from byzer_magic.client import arguments, requests
 from byzer_magic.client.collect import collector_for
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.messages import Prompt, to_messages
-from byzer_magic.errors import RequestError
+from byzer_magic.errors import DeadlineExceeded, RequestError
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.results import Result
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.types import Media, Request
@@ -115,9 +117,18 @@ async def aconverse(
 
     Raises:
         NotDeployed: nothing is deployed as this alias.
+        DeadlineExceeded: the model was still loading when the timeout ended.
         CommandError: the prompt lacks what the model needs (audio, documents), or has media that it does not accept.
     """
-    wanted = capability or purpose(await manager.capabilities(alias))
+    timeout = arguments.seconds(timeout, "timeout")
+    try:
+        async with asyncio.timeout(timeout):  # it waits while the model is loading
+            wanted = capability or purpose(await manager.capabilities(alias))
+    except TimeoutError as err:
+        raise DeadlineExceeded(
+            _("{alias} was not ready within {seconds:g} s.", alias=alias, seconds=timeout),
+            _("Set a longer --timeout."),
+        ) from err
     messages = to_messages(prompt, system, attached)
     request = requests.request_for(wanted, messages, arguments.options(options or {}), stream=stream, timeout=timeout)
     return Exchange(manager, alias, request)

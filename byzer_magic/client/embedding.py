@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from byzer_magic.client import arguments
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 R = TypeVar("R", EmbedResult, RerankResult)
 TEXTS_AT_ONCE = 2048
 """A longer list of texts goes to the pool in parts of this size."""
+CHARACTERS_AT_ONCE = 2_000_000
+"""So do texts that are longer together; one that is longer by itself is a part of its own."""
 
 
 class Embedding:
@@ -67,14 +70,26 @@ class Embedding:
         rows = [arguments.text(self._texts, "texts")] if single else arguments.texts(self._texts)
         self._total = len(rows)
         parts = []
-        for start in range(0, len(rows), TEXTS_AT_ONCE):
-            part = rows[start : start + TEXTS_AT_ONCE]
+        for start, end in _parts(rows):
+            part = rows[start:end]
             request = EmbedRequest(texts=part, options=self._options, timeout=self._timeout)
             self._finished, self._current = start, Exchange(self._asked, self.model, request)
             result = warn_truncated(cast("EmbedResult", await self._current.run()), start)
             parts.append(result.vectors)
         embeddings = np.concatenate(parts) if parts else np.zeros((0, 0), dtype="<f4")
         return cast("np.ndarray[Any, Any]", embeddings[0] if single else embeddings)
+
+
+def _parts(texts: list[str]) -> Iterator[tuple[int, int]]:
+    """Yield where each part starts and ends."""
+    start = characters = 0
+    for index, text in enumerate(texts):
+        characters += len(text)
+        if index > start and (index - start == TEXTS_AT_ONCE or characters > CHARACTERS_AT_ONCE):
+            yield start, index
+            start, characters = index, len(text)
+    if texts:
+        yield start, len(texts)
 
 
 def warn_truncated(result: R, start: int = 0) -> R:

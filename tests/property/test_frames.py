@@ -31,7 +31,9 @@ LEAVES = (
     | st.binary(max_size=8)
 )
 KEYS = st.sampled_from(["code", "message", "hint", "details", "self", "data", "count"]) | st.text(max_size=4)
-FIELDS = st.sampled_from(["{a}", "{a} {b}", "{a.b}", "{a[0]}", "{}", "{0}", "{a:g}", "{a:99999999}", "{a!r}", "{", "}", "{a:{b}}"])
+FIELDS = st.sampled_from(
+    ["{a}", "{a} {b}", "{a.b}", "{a[0]}", "{}", "{0}", "{a:g}", "{a:99999999}", "{a!r}", "{", "}", "{a:{b}}"]
+)
 TEMPLATES = st.lists(FIELDS | st.text(max_size=4), max_size=4).map("".join)
 
 
