@@ -44,7 +44,7 @@ def own_ray() -> None:
     if _parents:
         raise CannotConnect(
             _("Ray cannot be used in this process: it was forked from one that is connected to Ray."),
-            _('Start processes by multiprocessing.get_context("spawn"), or from a process that is not connected.'),
+            _('Start it with multiprocessing.get_context("spawn"), or before connecting to Ray.'),
         )
 
 
