@@ -9,6 +9,7 @@ import asyncio
 import secrets
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -68,13 +69,16 @@ class Connection:
         """Return whether this process is connected to a cluster."""
         return bool(self._address)
 
-    @property
-    def elsewhere(self) -> str:
-        """Return the address of its cluster where another process would not find that by itself, else ``""``."""
+    def settings_elsewhere(self, settings: Settings) -> Settings:
+        """Return the settings with which another process of this machine connects to the same cluster."""
+        return settings if self._is_usual() else replace(settings, ray_address=self._address or self._parents_address)
+
+    def _is_usual(self) -> bool:
+        """Return whether its cluster, or that of the parent, is the one that any process finds by itself."""
         from byzer_magic.runtime.cluster import discovery
 
         address = self._address or self._parents_address
-        return address if address and address != discovery.usual_cluster() else ""
+        return not address or address == discovery.usual_cluster()
 
     def connect(self, address: str, settings: Settings, say: Say) -> str:
         """Connect to Ray (see `byzer_magic.runtime.cluster.connect.connect`); return the cluster's address."""
@@ -128,7 +132,7 @@ class Connection:
         link = self._links.get(alias)
         if link is not None and link.connected:
             return True
-        if not self.elsewhere and discovery.announced(alias) is not None:
+        if self._is_usual() and discovery.announced(alias) is not None:
             if link is None or link.peer:  # the parent has found it by Ray
                 self._links[alias] = discovery.link_to(alias)
             return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import aclosing
@@ -22,7 +21,6 @@ from byzer_magic.client.reporter import Reporter, Silent
 from byzer_magic.commands import env_file
 from byzer_magic.commands.spec import DeploySpec, DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
 from byzer_magic.i18n import join, lazy_gettext as _, lazy_ngettext, listed
-from byzer_magic.runtime import forks
 from byzer_magic.runtime.loop import LOOP, with_deadline
 from byzer_magic.stat import Fleet, ModelStat, Sample
 from byzer_magic.types import Event, Failed, Placed, Ready, Request
@@ -58,16 +56,6 @@ class Manager:
         self.settings = settings or config.load()
         self.reporter: Reporter = reporter or Silent()
         self.connection = connection or Connection()
-        forks.register(self)
-
-    def forked(self) -> None:
-        """Report nothing: the cell or terminal is that of the parent."""
-        self.reporter = Silent()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        address = self.connection.elsewhere
-        settings = dataclasses.replace(self.settings, ray_address=address) if address else self.settings
-        return Manager, (settings, None, self.connection)
 
     def reporting_to(self, reporter: Reporter, settings: config.Settings) -> Manager:
         """Return a manager on the same connection for another face."""

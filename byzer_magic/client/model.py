@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, cast, overload
 from byzer_magic import media
 from byzer_magic.capabilities import Capability
 from byzer_magic.client import arguments
+from byzer_magic.client.connection import Connection
 from byzer_magic.client.converse import Exchange, aconverse
 from byzer_magic.client.embedding import Embedding, warn_truncated
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.messages import Prompt
+from byzer_magic.config import Settings
 from byzer_magic.results import (
     ChatResult,
     EmbedResult,
@@ -58,6 +60,10 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.alias!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        connection = self._manager.connection
+        return _copy, (self.alias, connection.settings_elsewhere(self._manager.settings), connection)
 
     # ---- chat
 
@@ -381,3 +387,8 @@ class Model:
 def _media(image: Any, audio: Any) -> list[Media]:
     """Return the media attached to a prompt."""
     return [*map(media.image, arguments.several(image, "image")), *([] if audio is None else [media.audio(audio)])]
+
+
+def _copy(alias: str, settings: Settings, connection: Connection) -> Model:
+    """Return a model in the process that it was sent to; nothing is connected yet."""
+    return Model(alias, Manager(settings, connection=connection))

@@ -25,6 +25,7 @@ from byzer_magic.rendering.answer import view as answer_view
 from byzer_magic.rendering.answer.view import Shown
 from byzer_magic.rendering.progress import Work
 from byzer_magic.results import ChatResult, Result
+from byzer_magic.runtime import forks
 from byzer_magic.types import Event
 
 STATUS_SECONDS = 1.0
@@ -86,7 +87,7 @@ class Notebook:
     @contextlib.contextmanager
     def watch(self, work: Work) -> Iterator[None]:
         """Show the progress of work while the block runs, after a second; nothing of it stays."""
-        if threading.current_thread() is not threading.main_thread():  # its cell is unknown
+        if threading.current_thread() is not threading.main_thread() or forks.generation():  # its cell is unknown
             yield
             return
 

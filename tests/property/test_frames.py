@@ -22,14 +22,8 @@ BUDGET = timedelta(seconds=2)
 """For each input; these take a millisecond. What is quadratic takes minutes."""
 budget = settings(max_examples=200, deadline=BUDGET)
 
-LEAVES = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False)
-    | st.text(max_size=8)
-    | st.binary(max_size=8)
-)
+NUMBERS = st.integers(-(2**63), 2**64 - 1)
+LEAVES = st.none() | st.booleans() | NUMBERS | st.floats(allow_nan=False) | st.text(max_size=8) | st.binary(max_size=8)
 KEYS = st.sampled_from(["code", "message", "hint", "details", "self", "data", "count"]) | st.text(max_size=4)
 FIELDS = st.sampled_from(
     ["{a}", "{a} {b}", "{a.b}", "{a[0]}", "{}", "{0}", "{a:g}", "{a:99999999}", "{a!r}", "{", "}", "{a:{b}}"]
@@ -103,7 +97,7 @@ def test_any_bytes_are_frames_or_a_protocol_error(message: bytes) -> None:
 FRAMES = st.one_of(
     st.builds(Call, st.integers(0, 2**32), st.sampled_from([*protocol.METHODS, "nothing"]), DATA.map(protocol.pack)),
     st.builds(Cancel, st.integers(0, 2**32)),
-    st.builds(AttachmentChunk, st.text(max_size=4), st.integers(), st.integers(), st.binary(max_size=9)),
+    st.builds(AttachmentChunk, st.text(max_size=4), NUMBERS, NUMBERS, st.binary(max_size=9)),
     st.builds(Item, st.integers(0, 2**32), DATA.map(protocol.pack)),
     st.builds(Done, st.integers(0, 2**32)),
     st.builds(Fail, st.integers(0, 2**32), DATA),
