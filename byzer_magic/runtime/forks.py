@@ -8,6 +8,7 @@ registered here, and each such object starts afresh in the child.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from collections.abc import Iterable
@@ -60,11 +61,22 @@ def drop(descriptors: Iterable[int]) -> None:
     os.close(empty)
 
 
+def exit_at_once() -> None:
+    """Let this process end without the exit handlers of C libraries that it has from its parent.
+
+    Those of Python run, and the exit status is kept: glibc calls the handler that was registered last first, with it.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "on_exit"):
+        libc.on_exit(libc._exit, None)
+
+
 def _start_afresh() -> None:
     global _generation
     _generation += 1
     for item in list(_objects):
-        item.forked()
+        with contextlib.suppress(OSError):  # too many open files: the others need theirs all the same
+            item.forked()
 
 
 os.register_at_fork(after_in_child=_start_afresh)

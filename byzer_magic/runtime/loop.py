@@ -60,11 +60,11 @@ class Loop:
 
     def forked(self) -> None:
         """Leave the parent's loop, which no thread runs here, to the parent; the next use starts a new one."""
-        forks.keep(self._loop, self._spawned)
-        selector = getattr(self._loop, "_selector", None)  # shared by both: a change here would be one there
-        if selector is not None:
-            forks.drop([selector.fileno()])
+        loop = self._loop
+        forks.keep(loop, self._spawned)
         self._stopped()
+        if (selector := getattr(loop, "_selector", None)) is not None:  # shared: a change here would be one there
+            forks.drop([selector.fileno()])
 
     def start(self) -> asyncio.AbstractEventLoop:
         """Return the running loop, starting it when needed."""

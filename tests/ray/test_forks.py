@@ -107,7 +107,6 @@ def test_forked_child_has_every_call_and_cannot_take_its_parents_response(manage
 EXITS = """
 import os, sys
 import byzer_magic as bz
-from byzer_magic.client.manager import Manager
 
 bz.connect()
 model = bz.model("m")
@@ -116,8 +115,8 @@ first = next(stream).text
 pid = os.fork()
 if pid == 0:
     print(model.chat("in the child").text, file=sys.stderr)
-    sys.exit(0)  # with all exit handlers that the parent has set, Ray's among them
-assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    sys.exit(7)  # with all exit handlers that the parent has set, Ray's among them
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 print(len((first + "".join(chunk.text for chunk in stream)).split()), "pieces")
 manager = bz.default_manager()
 print(manager.run(manager.aliases()))
@@ -127,7 +126,7 @@ print(manager.run(manager.aliases()))
 def test_exit_of_a_forked_child_ends_nothing_of_its_parent(manager: Manager, provider: Process) -> None:
     deploy(manager, saas(provider))
     done = subprocess.run([sys.executable, "-c", EXITS], capture_output=True, text=True, timeout=SECONDS)
-    assert done.stdout == "60 pieces\n['m']\n", done.stderr
+    assert done.stdout == "7\n60 pieces\n['m']\n", done.stderr
     assert done.stderr.splitlines() == [bz.model("m").chat("in the child").text]
 
 
@@ -138,7 +137,9 @@ def test_forked_child_that_needs_ray_gets_the_reason_at_once(manager: Manager) -
         lambda: str(manager.run(manager.aliases())),
         bz.connect,
         lambda: str(bz.undeploy("m")),
-        lambda: str(bz.deploy("--pretrained_model_type saas/openai --infer_params saas.api_key=x --model n")),
+        lambda: str(
+            bz.deploy("--pretrained_model_type saas/openai --infer_params saas.model=m saas.api_key=x --model n")
+        ),
     ):
         assert message in in_child(work)
 

@@ -58,6 +58,7 @@ def _forked() -> None:
     if _OURS:
         atexit.unregister(worker.shutdown)
         state = sys.modules.get("ray._private.state")
+        forks.exit_at_once()
         forks.keep(worker.global_worker, worker._global_node, getattr(state, "state", None))
 
 

@@ -80,10 +80,11 @@ class Link:
 
     def forked(self) -> None:
         """Leave the connection and its calls to the parent; the next call connects to the same endpoint."""
-        if self._connection is not None:
-            forks.drop([self._connection.transport.get_extra_info("socket").fileno()])
-        forks.keep(self._connection, self._reader, self._calls)
+        connection = self._connection
+        forks.keep(connection, self._reader, self._calls)
         self._not_connected()
+        if connection is not None:
+            forks.drop([connection.transport.get_extra_info("socket").fileno()])
 
     @property
     def connected(self) -> bool:

@@ -64,11 +64,11 @@ class Server:
 
     def forked(self) -> None:
         """Leave the sockets to the parent: its clients must notice when it ends, whatever its children do."""
-        for server in self._servers:
+        servers, self._servers = self._servers, []
+        forks.keep(*servers)
+        for server in servers:
             sockets = [connection.transport.get_extra_info("socket") for connection in server.connections]
             forks.drop(socket.fileno() for socket in (*server.sockets, *sockets))
-        forks.keep(*self._servers)
-        self._servers = []
 
     async def start(self, *, tcp: bool) -> None:
         """Listen on the Unix socket, and on TCP where `tcp` asks for it or the socket's path is too long."""

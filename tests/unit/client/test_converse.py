@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from byzer_magic.capabilities import Capability
 from byzer_magic.client.converse import Exchange, aconverse
 from byzer_magic.client.manager import Manager
-from byzer_magic.errors import CommandError, RateLimited
+from byzer_magic.errors import CommandError, DeadlineExceeded, RateLimited
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Message, Request, SpeakRequest
 from tests.exchanges import Scripted, exchange, interrupt
 
@@ -51,6 +52,16 @@ async def test_aconverse_asks_for_a_given_capability() -> None:
 async def test_aconverse_refuses_a_prompt_without_what_the_model_needs() -> None:
     with pytest.raises(CommandError, match="audio"):
         await aconverse(Deployed(Capability.TRANSCRIBE), "m", "hello")
+
+
+async def test_aconverse_waits_no_longer_than_the_timeout_for_a_model_that_is_loading() -> None:
+    class Loading(Deployed):
+        async def capabilities(self, _alias: str) -> frozenset[Capability]:
+            await asyncio.sleep(3600)
+            return frozenset()
+
+    with pytest.raises(DeadlineExceeded, match=r"m was not ready within 0\.05 s"):
+        await asyncio.wait_for(aconverse(Loading(), "m", "hello", timeout=0.05), 10)
 
 
 async def test_exchange_is_sent_only_when_it_is_drained() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from byzer_magic.client.embedding import TEXTS_AT_ONCE, Embedding
+from byzer_magic.client.embedding import CHARACTERS_AT_ONCE, TEXTS_AT_ONCE, Embedding
 from byzer_magic.types import EmbeddingBatch, EmbedRequest, Request, Truncation
 
 
@@ -38,6 +38,15 @@ async def test_embedding_of_no_texts_sends_nothing() -> None:
     asked = Lengths()
     assert (await embedding(asked, []).run()).shape == (0, 0)
     assert not asked.requests
+
+
+@pytest.mark.filterwarnings("ignore:Texts truncated")
+async def test_embedding_sends_long_texts_in_parts_of_a_bounded_length() -> None:
+    asked = Lengths()
+    half, over = "x" * (CHARACTERS_AT_ONCE // 2), "y" * (CHARACTERS_AT_ONCE + 1)
+    texts = ["a", half, half, half, over, "b", "c"]
+    assert (await embedding(asked, texts).run()).ravel().tolist() == [len(text) for text in texts]
+    assert [len(request.texts) for request in asked.requests] == [2, 2, 1, 2]
 
 
 async def test_embedding_sends_a_long_list_in_parts_and_keeps_the_order() -> None:
