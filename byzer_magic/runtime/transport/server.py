@@ -27,6 +27,7 @@ from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import get_logger, redact
 from byzer_magic.runtime import forks
 from byzer_magic.runtime.transport import attachments, protocol
+from byzer_magic.runtime.transport.protocol import BATCH_BYTES, FRAME_BYTES, MAX_BODY_BYTES
 
 Handler = Callable[[Any], AsyncIterator[Any]]
 """A method: takes the decoded body of a call, yields the items of its response."""
@@ -131,24 +132,26 @@ class Server:
             malformed = errors.CommandError(
                 _("Malformed call {method!r}: {error}.", method=call.method[:100], error=err)
             )
-            await peer.fail(call.id, malformed)
+            peer.fail(call.id, malformed)
             return
         try:
             async with aclosing(handler(body)) as items:  # type: ignore[type-var]  # async generators all
                 async for item in items:
                     packed = protocol.pack(item)
                     size = len(packed)
-                    if size > protocol.MAX_BODY_BYTES:
+                    if size > MAX_BODY_BYTES:
                         raise _too_large(size)
-                    await peer.put(protocol.Item(call.id, packed), size)
-            await peer.put(protocol.Done(call.id))
+                    if peer.is_full:
+                        await peer.room()
+                    peer.put(protocol.Item(call.id, packed), size)
+            peer.put(protocol.Done(call.id))
         except errors.ByzerError as err:
             log.warning("%s failed: %s: %s", call.method, err.code, err.message)
-            await peer.fail(call.id, err)
+            peer.fail(call.id, err)
         except Exception as err:  # whatever a call raises goes to its caller
             log.exception("call %s failed", call.method)
             text = redact(f"{type(err).__name__}: {err}", self._hidden)
-            await peer.fail(call.id, errors.RequestError(text, _("See %byzer logs.")))
+            peer.fail(call.id, errors.RequestError(text, _("See %byzer logs.")))
 
 
 def _too_large(size: int) -> errors.RequestError:
@@ -156,7 +159,7 @@ def _too_large(size: int) -> errors.RequestError:
         _(
             "A part of the response has {size:.0f} MB, more than the {limit:.0f} MB that can be sent at once.",
             size=size / 1e6,
-            limit=protocol.MAX_BODY_BYTES / 1e6,
+            limit=MAX_BODY_BYTES / 1e6,
         ),
         _("Request less at once, such as a smaller image or shorter audio."),
     )
@@ -174,8 +177,10 @@ class _Peer:
         self._batch_bytes = 0
         self._full: deque[tuple[list[protocol.ToClient], int]] = deque()
         """Messages before that one, with their bytes: a frame more would have made them too large."""
-        self._unsent_bytes = 0
-        """Bytes of all these, and of the message that is being sent."""
+        self._full_bytes = 0
+        """Bytes of these, and of the message that is being sent."""
+        self.is_full = False
+        """Whether they are more than `HIGH_WATER_BYTES`: before another item, wait for `room`."""
         self._wake = asyncio.Event()
         self._cache = attachments.AttachmentCache()
         self._room = asyncio.Event()
@@ -206,7 +211,9 @@ class _Peer:
         media = self._cache.take(call.media)
         if call.id in self._calls:  # the client could not tell the two responses apart
             refused = errors.CommandError(_("The client has a call with the number {id} already.", id=call.id))
-            await self.fail(call.id, refused)
+            if self.is_full:  # it does not even read what it is told
+                await self.room()
+            self.fail(call.id, refused)
             return
         task = asyncio.create_task(self._server.answer(call, media, self))
         self._calls[call.id] = task
@@ -215,26 +222,30 @@ class _Peer:
     def _ended(self, call_id: int, _task: asyncio.Task[None]) -> None:
         self._calls.pop(call_id, None)
 
-    async def put(self, frame: protocol.ToClient, size: int = 0) -> None:
-        """Queue a frame with a body of `size` bytes, once the client has taken enough of those before it."""
-        while self._unsent_bytes > HIGH_WATER_BYTES:
-            self._room.clear()
-            await self._room.wait()
-        size += protocol.FRAME_BYTES
-        if self._batch_bytes + size > protocol.BATCH_BYTES and self._batch:
+    def put(self, frame: protocol.ToClient, size: int = 0) -> None:
+        """Queue a frame with a body of `size` bytes."""
+        size += FRAME_BYTES
+        if self._batch_bytes + size > BATCH_BYTES and self._batch:
             self._end_batch()
         self._batch.append(frame)
         self._batch_bytes += size
-        self._unsent_bytes += size
         self._wake.set()
 
-    async def fail(self, call_id: int, err: errors.ByzerError) -> None:
+    def fail(self, call_id: int, err: errors.ByzerError) -> None:
         """Queue the frame that ends a call with an error."""
         error = protocol.pack_error(err)
-        await self.put(protocol.Fail(call_id, error), len(error))
+        self.put(protocol.Fail(call_id, error), len(error))
+
+    async def room(self) -> None:
+        """Wait until the client has taken enough of what is queued."""
+        while self.is_full:
+            self._room.clear()
+            await self._room.wait()
 
     def _end_batch(self) -> None:
         self._full.append((self._batch, self._batch_bytes))
+        self._full_bytes += self._batch_bytes
+        self.is_full = self._full_bytes > HIGH_WATER_BYTES
         self._batch, self._batch_bytes = [], 0
 
     async def _write(self) -> None:
@@ -247,7 +258,8 @@ class _Peer:
                 while self._full:
                     batch, size = self._full.popleft()
                     await self._connection.send(protocol.write(batch))
-                    self._unsent_bytes -= size
+                    self._full_bytes -= size
+                    self.is_full = self._full_bytes > HIGH_WATER_BYTES
                     self._room.set()
 
     async def close(self) -> None:
