@@ -6,6 +6,7 @@ Stdout has only the result, everything else goes to stderr. The exit status is 0
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -35,7 +36,16 @@ def easy_main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    output = Terminal()
+    status = _status(words, Terminal())
+    try:
+        sys.stdout.flush()
+    except (OSError, AttributeError):  # what could not be written is still in it: Python would try again at its end
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+def _status(words: list[str], output: Terminal) -> int:
     try:
         return _do(words, output)
     except CommandError as err:
@@ -48,7 +58,6 @@ def _run(words: list[str]) -> int:
         output.say(gettext("Interrupted."))
         return 130
     except BrokenPipeError:  # the reader of stdout has closed it, e.g. `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from byzer_magic.errors import ConfigError
 from byzer_magic.files import text_files
-from byzer_magic.i18n import lazy_gettext as _, listed
+from byzer_magic.i18n import LANGUAGES, Text, lazy_gettext as _, listed
+
+DAY = 86400.0
+
+
+def _setting(default: Any, least: float, most: float) -> Any:
+    """Return a field whose numbers are from `least` to `most`."""
+    return field(default=default, metadata={"range": (least, most)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,17 +26,17 @@ class Settings:
     """What a user can set once for all commands."""
 
     ray_address: str = "auto"
-    connect_seconds: float = 15.0
+    connect_seconds: float = _setting(15.0, 0.001, DAY)
     """How long a Ray cluster at a given address may take to answer, in seconds."""
-    start_seconds: float = 60.0
+    start_seconds: float = _setting(60.0, 0.001, DAY)
     """How long the local Ray may take to start."""
-    lang: str = ""
+    lang: str = field(default="", metadata={"locales": LANGUAGES})
     """`en` or `zh`; empty: that of `LANG`."""
-    spare: int = 1
+    spare: int = _setting(1, 0, 1)
     """1: keep a process (about 80 MB) ready for this notebook's next deploy, which saves 2 s; 0: do not."""
-    local_cpus: int = 0
+    local_cpus: int = _setting(0, 0, 10_000)
     """CPUs the local Ray offers; 0: all of the machine's."""
-    local_gpus: int = -1
+    local_gpus: int = _setting(-1, -1, 1_000)
     """GPUs the local Ray offers; -1: those that Ray finds."""
 
 
@@ -48,7 +56,7 @@ def load(**overrides: Any) -> Settings:
         overrides: settings by name; None means not given.
 
     Raises:
-        ConfigError: a name is unknown, or a value has the wrong type.
+        ConfigError: a name is unknown, or a value has the wrong type, or is out of its range.
 
     Example:
         >>> load(lang="zh", connect_seconds=5).lang
@@ -98,15 +106,27 @@ def origin(name: str, value: str) -> str:
 def _typed(name: str, value: Any) -> Any:
     wanted = type(getattr(Settings(), name))
     if isinstance(value, bool) or (wanted is int and isinstance(value, float)):
-        raise _wrong(name, value, wanted)
+        raise _wrong(name, value, _KINDS[wanted])
     try:
-        return wanted(value)
+        found = wanted(value)
     except (ValueError, TypeError, OverflowError) as err:
-        raise _wrong(name, value, wanted) from err
+        raise _wrong(name, value, _KINDS[wanted]) from err
+    allowed = Settings.__dataclass_fields__[name].metadata
+    if "range" in allowed and not allowed["range"][0] <= found <= allowed["range"][1]:  # no range has nan
+        least, most = allowed["range"]
+        raise _wrong(name, value, _("a number from {least:g} to {most:g}", least=least, most=most))
+    if "locales" in allowed and found and _language(found) not in (known := sorted(map(_language, allowed["locales"]))):
+        raise _wrong(name, value, _("one of {names}", names=listed(known)))
+    return found
 
 
-def _wrong(name: str, value: Any, wanted: type) -> ConfigError:
+def _language(locale: str) -> str:
+    """Return the language of a locale's name, such as zh of zh_CN.UTF-8."""
+    return re.split("[^a-z]", locale.strip().lower())[0]
+
+
+def _wrong(name: str, value: Any, wanted: Text) -> ConfigError:
     return ConfigError(
-        _("The setting {name} is {value}, which is not {kind}.", name=name, value=repr(value), kind=_KINDS[wanted]),
+        _("The setting {name} is {value}, which is not {kind}.", name=name, value=repr(value), kind=wanted),
         _("Change it in {path}, or in BYZER_{variable}.", path=config_file(), variable=name.upper()),
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import errno
 import getpass
+import os
 import sys
 import threading
 import time
@@ -13,6 +15,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from byzer_magic.client.converse import Exchange
+from byzer_magic.errors import ByzerError
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.rendering import footer, progress, tables
 from byzer_magic.rendering.media import transcript
 from byzer_magic.results import ChatResult, EmbedResult, Result, TranscribeResult
@@ -32,12 +36,17 @@ class Terminal:
     shows_media = False
 
     def say(self, text: str) -> None:
-        """Write a line to stderr."""
-        print(text, file=sys.stderr, flush=True)
+        """Write a line to stderr; where that cannot be written, there is nowhere to say so."""
+        with contextlib.suppress(OSError, ValueError):  # a full disk; a closed file
+            print(text, file=sys.stderr, flush=True)
 
     def text(self, text: str) -> None:
-        """Write the result to stdout."""
-        print(text, flush=True)
+        """Write the result to stdout.
+
+        Raises:
+            ByzerError: it cannot be written.
+        """
+        _write(f"{text}\n")
 
     def table(self, rows: Sequence[dict[str, Any]], empty: str) -> None:
         """Write rows to stdout, aligned; `empty` goes to stderr."""
@@ -90,20 +99,20 @@ class Terminal:
             if style != "hidden":
                 self.text(str(result))
             return result
-        reports = contextlib.nullcontext() if sys.stdout.isatty() else self._reports(exchange.collector)
+        on_terminal = sys.stdout is not None and sys.stdout.isatty()
+        reports = contextlib.nullcontext() if on_terminal else self._reports(exchange.collector)
         with reports:
             return self._streamed(exchange)
 
     def _streamed(self, exchange: Exchange) -> Result:
         def write(item: object) -> None:
             if isinstance(item, ChatChunk) and item.text:
-                sys.stdout.write(item.text)
-                sys.stdout.flush()
+                _write(item.text)
 
         try:
             result = exchange.wait(write)
         finally:
-            sys.stdout.write("\n")
+            _write("\n")
         self.say(footer.line(result))
         return result
 
@@ -143,3 +152,29 @@ class Terminal:
     def refresh(self, draw: Callable[[], None]) -> None:
         """Write it once more."""
         draw()
+
+
+def _write(text: str) -> None:
+    r"""Write to stdout at once; characters that its encoding lacks become escapes, such as `\\u4f60`.
+
+    Raises:
+        BrokenPipeError: its reader has closed it.
+        ByzerError: it cannot be written for another reason.
+    """
+    output = sys.stdout
+    if output is None:  # the shell has closed it (>&-)
+        raise ByzerError(_("Cannot write the output: {reason}.", reason=os.strerror(errno.EBADF)), _HINT)
+    try:
+        try:
+            output.write(text)
+        except UnicodeEncodeError:
+            encoding = output.encoding or "ascii"
+            output.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        output.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as err:
+        raise ByzerError(_("Cannot write the output: {reason}.", reason=err.strerror), _HINT) from err
+
+
+_HINT = _("Check where stdout goes, and that its disk has space.")

@@ -6,8 +6,11 @@ serves all clients, since HTTP libraries differ in the variables they read and i
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
+import re
+import stat
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,16 +73,16 @@ class Network:
         import ssl  # 10 ms, and most deployments leave the certificates to their HTTP client
 
         try:
-            if Path(self.verify).is_dir():
+            if _is_folder(self.verify):
                 return ssl.create_default_context(capath=self.verify)
             return ssl.create_default_context(cafile=self.verify)
-        except (OSError, ssl.SSLError) as err:
+        except (OSError, ValueError) as err:  # SSLError is an OSError; a NUL in the path is a ValueError
             raise BadParameter(
                 _(
                     "{source} is {path}, which contains no certificates: {error}",
                     source=self.verify_source,
                     path=self.verify,
-                    error=err.strerror or type(err).__name__,
+                    error=getattr(err, "strerror", None) or type(err).__name__,
                 ),
                 _("Specify a file with certificates in PEM format."),
             ) from None
@@ -137,8 +140,7 @@ class Network:
         if self.no_proxy:
             environ["no_proxy"] = self.no_proxy
         if isinstance(self.verify, str):
-            folder = Path(self.verify).is_dir()
-            names = ("SSL_CERT_DIR",) if folder else ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+            names = ("SSL_CERT_DIR",) if Path(self.verify).is_dir() else ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
             environ.update(dict.fromkeys(names, self.verify))
 
 
@@ -149,7 +151,8 @@ def of(params: Mapping[str, Any], environ: Mapping[str, str]) -> Network:
         BadParameter: the proxy or the certificates cannot be used.
     """
     proxy: Secret | None = params.get("saas.proxy")
-    verify = read_verify(params["saas.verify"]) if "saas.verify" in params else None
+    given = str(params.get("saas.verify", ""))
+    verify = read_verify(given) if given.strip() else None
     found = from_environment(environ, proxy=proxy.reveal() if proxy else None, verify=verify)
     found.check(base_url(params))
     return found
@@ -204,16 +207,21 @@ def read_verify(text: str) -> bool | str:
         >>> read_verify("true"), read_verify("False")
         (True, False)
     """
-    plain = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if text.strip().lower() in plain:
-        return plain[text.strip().lower()]
+    if text.strip().lower() in _BOOLEANS:
+        return _BOOLEANS[text.strip().lower()]
     path = paths.expanded(text.strip()).absolute()
-    if not path.exists():
+    if not paths.exists(path):
         raise BadParameter(
             _("{name} is {value!r}, which does not exist.", name="saas.verify", value=text),
             _("Use true, false, or the path of a file with certificates in PEM format."),
         )
     return str(path)
+
+
+_BOOLEANS = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
 
 
 def without_password(url: str) -> str:
@@ -235,6 +243,21 @@ def _split(url: str) -> SplitResult:
         return SplitResult("", "", "", "", "")
 
 
+def _is_folder(path: str) -> bool:
+    """Return whether a path is a folder with certificates, rather than a file.
+
+    Raises:
+        OSError: it is a folder without anything, a pipe, which might never end, or not there.
+    """
+    if stat.S_ISREG(mode := Path(path).stat().st_mode):
+        return False
+    if not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, _("it is not a regular file"))
+    if not any(Path(path).iterdir()):
+        raise OSError(errno.ENOENT, _("the folder is empty"))
+    return True
+
+
 def _value(environ: Mapping[str, str], name: str) -> tuple[str, str]:
     """Return the variable that has a value, by its name in lower or upper case, and the value."""
     return next(
@@ -243,7 +266,33 @@ def _value(environ: Mapping[str, str], name: str) -> tuple[str, str]:
 
 
 def _with_scheme(url: str) -> str:
-    return url if "://" in url else f"http://{url}"
+    return url if "://" in url or _ONE_SLASH.match(url) else f"http://{url}"
+
+
+_ONE_SLASH = re.compile(r"[a-z][a-z0-9+]*:/", re.IGNORECASE)
+"""A scheme whose second slash is missing, which is not a host with a port."""
+_NO_HOST = re.compile(r"[^\w.:%~-]")
+"""What no name or address of a host has; letters beyond ASCII may be in one."""
+
+
+def is_usable(url: str) -> bool:
+    """Return whether requests can go to a URL: http or https, a host, and, if there is one, a port that exists.
+
+    Example:
+        >>> is_usable("http://10.0.0.1:8000/v1"), is_usable("http://10.0.0.1:port/v1"), is_usable("http://[::1/v1")
+        (True, False, False)
+    """
+    parts = _split(url)
+    try:
+        host = parts.hostname or ""
+        return parts.scheme in ("http", "https") and _is_host(host) and (parts.port is None or parts.port > 0)
+    except ValueError:  # no number, or one above 65535
+        return False
+
+
+def _is_host(host: str) -> bool:
+    labels = host.removesuffix(".").split(".")
+    return not _NO_HOST.search(host) and all(0 < len(label) < 64 for label in labels)
 
 
 def _is_http(url: str | None) -> bool:
@@ -251,13 +300,9 @@ def _is_http(url: str | None) -> bool:
 
 
 def _check_proxy(url: str, source: str) -> None:
-    parts = _split(url)
-    try:
-        if parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port):
-            return
-    except ValueError:  # a port that is no number
-        pass
-    if parts.scheme.startswith("socks"):
+    if is_usable(url) and _split(url).netloc.lower() not in _BOOLEANS:  # https_proxy=yes
+        return
+    if _split(url).scheme.startswith("socks"):
         raise BadParameter(
             _("{source} is a SOCKS proxy; only HTTP proxies are supported.", source=source),
             _("Most SOCKS proxies also have an HTTP port: use http://HOST:PORT."),

@@ -42,7 +42,7 @@ def read(path: str | Path, *, pipe: bool = False) -> Content:
 
     Args:
         path: the file; `~` is expanded.
-        pipe: whether it may be a pipe, such as /dev/stdin; reading from one waits for its writer.
+        pipe: whether it may be one of this process's open files, such as /dev/stdin; reading waits for its writer.
     """
     try:
         path = paths.expanded(path)
@@ -69,9 +69,14 @@ def _problem(path: Path, status: os.stat_result, *, pipe: bool) -> str:
     if stat.S_ISDIR(status.st_mode):
         return _("{path} is a directory.", path=path)
     ends = stat.S_ISREG(status.st_mode) or status.st_rdev == Path(os.devnull).stat().st_rdev
-    if not (ends or pipe):  # opening it may block, and it may have no end
+    if not (ends or (pipe and _is_open(path))):  # opening it may block, and it may have no end
         return _("{path} is not a regular file.", path=path)
     return ""
+
+
+def _is_open(path: Path) -> bool:
+    """Return whether a path is one of this process's open files, such as /dev/stdin and what a shell has for <(...)."""
+    return path.parent.resolve() == Path("/proc/self/fd").resolve() or str(path) == "/dev/stdin"
 
 
 def decoded(data: bytes) -> str | None:

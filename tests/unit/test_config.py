@@ -34,9 +34,10 @@ def test_load_takes_argument_before_environment_before_file(file: Path, monkeypa
 
 @pytest.mark.parametrize("name", sorted(Settings.__dataclass_fields__))
 def test_load_reads_every_setting_from_its_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(f"BYZER_{name.upper()}", "7")
+    value = {"spare": "0", "lang": "en"}.get(name, "7")
+    monkeypatch.setenv(f"BYZER_{name.upper()}", value)
     wanted = type(getattr(Settings(), name))
-    assert getattr(load(), name) == wanted(7)
+    assert getattr(load(), name) == wanted(value)
     assert type(getattr(load(), name)) is wanted
 
 
@@ -68,6 +69,33 @@ def test_load_refuses_a_wrong_type_in_the_environment(
     monkeypatch.setenv(f"BYZER_{name.upper()}", value)
     with pytest.raises(ConfigError, match=f"{name} is '{value}', which is not {wanted}"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        *((name, value, "a number from 0.001 to 86400") for name in ("connect_seconds", "start_seconds")
+          for value in ("nan", "inf", "-inf", "1e999", "0", "-5")),
+        ("local_cpus", "-1", "a number from 0 to 10000"),
+        ("local_gpus", "-2", "a number from -1 to 1000"),
+        ("spare", "2", "a number from 0 to 1"),
+        ("spare", "maybe", "a whole number"),
+        ("lang", "klingon", "one of en, zh"),
+        ("lang", "english", "one of en, zh"),
+    ],
+)  # fmt: skip
+def test_load_refuses_what_a_setting_cannot_be(
+    name: str, value: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"BYZER_{name.upper()}", value)
+    with pytest.raises(ConfigError, match=f"{name} is '{value}', which is not {wanted}") as caught:
+        load()
+    assert f"BYZER_{name.upper()}" in caught.value.hint
+
+
+@pytest.mark.parametrize("lang", ["zh_CN.UTF-8", "zh-TW", "ZH", "en_US", "En", ""])
+def test_load_takes_any_locale_of_a_language(lang: str) -> None:
+    assert load(lang=lang).lang == lang
 
 
 def test_load_refuses_a_wrong_type_in_the_file(file: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from byzer_magic.backends.base import Param, Setup
+from byzer_magic.backends.network import is_usable, without_password
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.commands.typography import explain
 from byzer_magic.errors import BadParameter, MissingKey
@@ -161,19 +162,33 @@ def check_url(params: Mapping[str, Any], name: str, example: str) -> None:
     text = params.get(name)
     if text is None:
         return
-    url = urlsplit(text)
-    if url.scheme in ("http", "https") and url.netloc:
-        return
-    if url.scheme in ("http", "https"):  # https:/host or https:host
-        fixed = f"{url.scheme}://{text.split(':', 1)[1].lstrip('/')}"
+    scheme, _colon, rest = text.partition(":")
+    scheme = scheme.lower()
+    if scheme in ("http", "https") and not rest.startswith("//"):  # https:/host or https:host
+        fixed = f"{scheme}://{rest.lstrip('/')}"
         raise BadParameter(
-            _("{name} is {value!r}: a slash is missing after {scheme}:.", name=name, value=text, scheme=url.scheme),
+            _("{name} is {value!r}: a slash is missing after {scheme}:.", name=name, value=text, scheme=scheme),
             _("Write {name}={value}", name=name, value=fixed),
+        )
+    if is_usable(text):
+        if odd := _NO_URL.search(text):
+            raise BadParameter(
+                _("{name} contains {sign!r}, which no URL has.", name=name, sign=odd[0]), _("Remove it.")
+            )
+        return
+    if scheme in ("http", "https"):
+        raise BadParameter(
+            _("{name} is {value!r}, which has no valid host or port.", name=name, value=without_password(text)),
+            join(explain(text), _("Use a URL such as {example}", example=example)),
         )
     raise BadParameter(
         _("{name} is {value!r}, which is not a URL.", name=name, value=text),
         join(explain(text), _("Use a URL such as {example}", example=example)),
     )
+
+
+_NO_URL = re.compile(r"[\s<>\"'`\\{}\u2018-\u201f\u3000-\u303f\uff00-\uff0f\uff1a-\uff20]")
+"""What is in no URL, but often follows one in a text: white space, quotation marks, punctuation of Chinese."""
 
 
 def check_objects(params: Mapping[str, Any]) -> None:

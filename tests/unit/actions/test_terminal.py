@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
+import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,3 +149,41 @@ def test_terminal_writes_a_line_per_stage_of_a_deploy(capsys: pytest.CaptureFixt
     Terminal().events("m", iter(events))
     assert time.monotonic() - began < 1
     assert len(capsys.readouterr().err.splitlines()) == 3, "a stage that goes on is not repeated at once"
+
+
+@pytest.mark.parametrize("style", ["complete", "markdown"])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk"])
+def test_terminal_writes_an_answer_in_any_encoding(style: str, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    Terminal().answer(exchange(ChatRequest(messages=[]), ChatChunk("a\u4f60"), ChatChunk("\U0001f511!")), style)
+    if encoding == "gbk":
+        assert raw.getvalue().decode("gbk") == "a\u4f60\\U0001f511!\n"
+    else:
+        assert raw.getvalue() == b"a\\u4f60\\U0001f511!\n"
+
+
+def test_cli_says_in_a_sentence_that_stdout_cannot_be_written() -> None:
+    for redirection, reason in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
+        command = f'exec "$0" -m byzer_magic.cli help {redirection}'
+        done = subprocess.run(
+            ["sh", "-c", command, sys.executable],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"LC_ALL": "C", "LANG": ""},
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.splitlines()[0] == f"Error: Cannot write the output: {reason}."
+        assert len(done.stderr.splitlines()) == 2
+
+
+def test_terminal_goes_on_where_stderr_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        Terminal().answer(exchange(ChatRequest(messages=[]), ChatChunk("hi", finish="stop")), "markdown")
+        with contextlib.suppress(OSError):
+            full.close()
+    assert capsys.readouterr().out == "hi\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,13 @@ def test_plan_tells_what_is_not_the_default_without_the_password() -> None:
         ({"proxy": "not a url"}, {}, "saas.proxy is not the URL of an HTTP proxy"),
         ({"proxy": "http://host:port"}, {}, "saas.proxy is not the URL of an HTTP proxy"),
         ({}, {"HTTPS_PROXY": "ftp://10.0.0.1:1"}, "HTTPS_PROXY is not the URL of an HTTP proxy"),
+        ({"proxy": "http://10.0.0.1 :3128"}, {}, "saas.proxy is not the URL of an HTTP proxy"),
+        ({}, {"https_proxy": "http://10.0.0.1 :3128"}, "https_proxy is not the URL of an HTTP proxy"),
+        ({}, {"https_proxy": "http:/10.0.0.1:3128"}, "https_proxy is not the URL of an HTTP proxy"),
+        ({}, {"https_proxy": "yes"}, "https_proxy is not the URL of an HTTP proxy"),
+        ({}, {"https_proxy": "http://10.0.0.1:99999"}, "https_proxy is not the URL of an HTTP proxy"),
+        ({"verify": "x" * 300}, {}, "which does not exist"),
+        ({"verify": "a\0b"}, {}, "which does not exist"),
         ({"verify": "/no/such/ca.pem"}, {}, "saas.verify is '/no/such/ca.pem'"),
         ({}, {"SSL_CERT_FILE": "/no/such/ca.pem"}, "SSL_CERT_FILE is /no/such/ca.pem"),
     ],
@@ -117,6 +125,21 @@ def test_file_without_certificates_is_named(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("not a certificate")
     with pytest.raises(errors.BadParameter, match=r"ca\.pem, which contains no certificates"):
         plan_of({}, verify=str(tmp_path / "ca.pem"))
+
+
+def test_what_is_no_file_and_no_folder_of_certificates_is_named_without_opening_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").mkdir()
+    for name, reason in (("pipe", "it is not a regular file"), ("empty", "the folder is empty")):
+        for params, environ in (({"verify": str(tmp_path / name)}, {}), ({}, {"SSL_CERT_FILE": str(tmp_path / name)})):
+            with pytest.raises(errors.BadParameter, match=f"{name}, which contains no certificates: {reason}"):
+                plan_of(environ, **params)
+
+
+def test_verify_without_a_value_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert plan_of({}, verify=" ").setup.network.verify is True
+    assert (read_verify("on"), read_verify("Off")) == (True, False)
 
 
 def test_relative_path_of_certificates_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,7 @@ def test_what_cannot_be_read_has_a_sentence_with_its_name(tmp_path: Path) -> Non
         assert why in str(found.problem), name
         assert name.split("\0")[0] in str(found.problem)
         assert (found.text, found.missing) == ("", False)
+    assert "is not a regular file" in read(tmp_path / "pipe", pipe=True).problem  # it may have no writer
     assert read(tmp_path / "absent").missing
     assert read(tmp_path / "large" / "below").missing
     assert "Cannot read ~nobody-of-that-name/x" in str(read("~nobody-of-that-name/x").problem)
