@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from byzer_magic.backends.network import Network
 from byzer_magic.capabilities import TABLE, Capability, methods_of
-from byzer_magic.commands import headers, options
+from byzer_magic.commands import copied, headers, options
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import BadParameter, MissingKey, nearest
 from byzer_magic.i18n import lazy_gettext as _, listed
@@ -200,12 +200,14 @@ def _sendable(param: Param, value: Any, label: str) -> Any:
         label: how errors call it: by its name, and the variable that it comes from.
 
     Raises:
-        BadParameter: it is to be sent in an HTTP header, and none can have it.
+        BadParameter: it is to be sent in an HTTP header, and none can have it; or it has more than the key or the name.
     """
     if isinstance(value, dict) and param.in_header:
         return headers.checked_all(value, label)
     if not isinstance(value, str):
         return value
+    if param.name.endswith(_NAMES) and value != param.default:
+        copied.check_name(headers.trimmed(value), label)
     if param.in_header:
         return headers.checked_key(value, label) if param.secret else headers.checked(value, label)
     return headers.trimmed(value) if param.secret or param.name.endswith(_TRIMMED) else value
@@ -213,6 +215,8 @@ def _sendable(param: Param, value: Any, label: str) -> Any:
 
 _TRIMMED = ("model", "url", "endpoint", "region", "region_name", "deployment", "version")
 """How the names of settings end whose values have no white space at their ends; a stop text may."""
+_NAMES = ("model", "deployment", "region", "region_name")
+"""How the names of settings end whose values are names."""
 
 
 def _wrap(param: Param, value: Any) -> Any:

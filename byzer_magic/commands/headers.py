@@ -11,12 +11,12 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from byzer_magic.commands import copied
 from byzer_magic.errors import BadParameter, ByzerError
 from byzer_magic.i18n import lazy_gettext as _
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NO_HEADER = re.compile(r"[^\x20-\x7e]")
-_SCHEME = re.compile(r"(?:authorization\s*:\s*)?bearer\s+\S", re.IGNORECASE)
 _INVISIBLE = "Cf"
 """Unicode's category of zero-width spaces, joiners, marks of direction and the byte order mark."""
 _QUOTATION_MARKS = ("Pi", "Pf")
@@ -94,7 +94,7 @@ def checked_key(text: str, name: str) -> str:
         name: the setting, for errors.
 
     Raises:
-        BadParameter: it has quotes or `Bearer` around it, or a character that no header can have.
+        BadParameter: it has more than the key, or a character that no header can have.
 
     Example:
         >>> checked_key("Bearer sk-1", "saas.api_key")
@@ -103,15 +103,7 @@ def checked_key(text: str, name: str) -> str:
         Give the key alone.
     """
     text = checked(text, name)
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"`":
-        raise BadParameter(
-            _("{name} has quotes around it.", name=name),
-            _("Remove them; %env NAME=value takes the value without quotes."),
-        )
-    if _SCHEME.match(text):
-        raise BadParameter(
-            _("{name} begins with Bearer, which is added when it is sent.", name=name), _("Give the key alone.")
-        )
+    copied.check_key(text, name)
     return text
 
 

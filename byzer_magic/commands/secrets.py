@@ -86,7 +86,7 @@ def expand(text: str, *sources: Mapping[str, Any]) -> str:
     def value(match: re.Match[str]) -> str:
         name = match[1]
         for source in sources:
-            if name in source and not _is_nan(source[name]):
+            if name in source and not _is_missing(source[name]):
                 return str(source[name])
         raise MissingKey(_("{name} is not defined.", name=match[0]), _how_to_set(name))
 
@@ -119,14 +119,14 @@ def look_up(text: str, *sources: Mapping[str, Any]) -> str:
 
 def _from_variables(name: str, sources: tuple[Mapping[str, Any], ...]) -> str:
     for source in sources:
-        if source.get(name) and not _is_nan(source[name]):
+        if source.get(name) and not _is_missing(source[name]):
             return str(source[name])
     raise MissingKey(_("{name} is not defined.", name=f"env:{name}"), _how_to_set(name))
 
 
-def _is_nan(value: Any) -> bool:
-    """Return whether a notebook's variable is a missing cell of a table."""
-    return isinstance(value, float) and value != value
+def _is_missing(value: Any) -> bool:
+    """Return whether a notebook's variable has nothing: the None of `os.environ.get`, a missing cell of a table."""
+    return value is None or (isinstance(value, float) and value != value)
 
 
 def _how_to_set(name: str) -> Text:

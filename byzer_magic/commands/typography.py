@@ -23,7 +23,8 @@ _OTHER_DASHES = "\u2010\u2011\u2012\u2015\u2e3a\u2e3b\ufe58\ufe63\uff0d"
 _FLAG = re.compile(rf"([-{''.join(_DASHES)}{_OTHER_DASHES}]+)([A-Za-z][\w-]*)(?:=.*)?", re.DOTALL)
 _CURLY = re.compile("[\u2018\u2019\u201c\u201d\u201e\u201f]")
 _QUOTED = re.compile("[\u2018\u201c\u201d\u201e\uff02].*[\u2019\u201c\u201d\uff02]", re.DOTALL)
-_ENTITY = re.compile(r"&(?:quot|apos|amp|lt|gt|nbsp|[lr][sd]quo|[mn]dash|#x?[0-9a-fA-F]+);")
+ENTITY = re.compile(r"&(?:quot|apos|amp|lt|gt|nbsp|[lr][sd]quo|[mn]dash|#x?[0-9a-fA-F]+);")
+"""A character in the HTML of a page."""
 _WIDE = re.compile("[\uff01-\uff5e]")
 
 
@@ -84,7 +85,7 @@ def explain(text: str) -> str:
     if wide := _WIDE.search(text):
         plain = unicodedata.normalize("NFKC", wide[0])
         found.append(_("{sign} is a full-width character: write {plain}.", sign=wide[0], plain=plain))
-    if entity := _ENTITY.search(text):
+    if entity := ENTITY.search(text):
         plain = html.unescape(entity[0]).replace("\u00a0", " ")
         found.append(_("{sign} is the HTML for a character: write {plain!r}.", sign=entity[0], plain=plain))
     return join(*found) if any(found) else ""

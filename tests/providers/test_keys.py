@@ -84,6 +84,7 @@ async def header_sent(kind: str, key: str) -> tuple[bytes, bytes]:
 @example("\u201csk-own-0123456789\u201d")
 @example("\u4f60\u7684\u5bc6\u94a5")
 @example("a b")
+@example("KEY=sk-1")
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_key_is_refused_with_its_settings_name_or_sent_byte_for_byte(kind: str, key: str) -> None:
     try:
@@ -140,6 +141,19 @@ def test_extra_headers_of_every_provider_are_checked(kind: str) -> None:
     params = {**required, "saas.api_key": "k", "saas.extra_headers": '{"X-Team": "\u7ec4"}'}
     with pytest.raises(BadParameter, match=r"^saas\.extra_headers \(X-Team\) has a character"):
         resolve(DeploySpec(model="m", pretrained_model_type=kind, infer_params=params), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [("", "is empty"), (" \u200b\n", "is empty"), ('"gpt-4o"', "has quotes around it"),
+     ("gpt-4o,", "ends with a comma"),
+     ("'gpt-4o", "has a quotation mark"), ("&quot;gpt-4o&quot;", "contains &quot;")],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["saas/openai", "saas/claude", "saas/qianwen", "saas/ollama", "saas/volcengine"])
+def test_a_model_with_more_than_its_name_is_refused_wherever_it_comes_from(kind: str, value: str, error: str) -> None:
+    params = {"saas.api_key": "k", "saas.model": "${M}"}
+    with pytest.raises(BadParameter, match=rf"^saas\.model \(\$\{{M\}}\) {error}"):
+        resolve(DeploySpec(model="m", pretrained_model_type=kind, infer_params=params), {"M": value}, {})
 
 
 def test_url_and_model_are_taken_without_white_space_at_their_ends() -> None:

@@ -19,12 +19,13 @@ from byzer_magic.plan import resolve
 KEY = "planted-key-0123456789"
 
 
-def test_a_variable_that_is_nan_has_no_value() -> None:
+@pytest.mark.parametrize("nothing", [float("nan"), None])
+def test_a_variable_that_is_nan_or_none_has_no_value(nothing: float | None) -> None:
     for read in (expand, look_up):
         text = "${KEY}" if read is expand else "env:KEY"
-        assert read(text, {"KEY": float("nan")}, {"KEY": "k-1"}) == "k-1"
+        assert read(text, {"KEY": nothing}, {"KEY": "k-1"}) == "k-1"
         with pytest.raises(MissingKey):
-            read(text, {"KEY": float("nan")})
+            read(text, {"KEY": nothing})
 
 
 def test_expand_takes_the_first_source_that_has_the_name() -> None:
