@@ -263,6 +263,7 @@ def _too_long() -> Unreadable:
 def _body(data: bytes) -> Any:
     text = reasons.text_of(data)
     try:
-        return json_reader.loads(text)
+        value, rest = json_reader.first(text)
     except ValueError:
         return text
+    return text if rest else value

@@ -16,6 +16,11 @@ MAX_REASON_CHARS = 400
 """Longest text of a provider's own that is passed on."""
 MIN_SECRET_CHARS = 8
 """Characters of a key in a row that are hidden wherever they appear."""
+_CONTROLS = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)"
+    "|[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069]"
+)
+"""Escape sequences of terminals, control characters other than white space, and those that turn text around."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +50,17 @@ class Endpoint:
         return re.sub(r"//[^/@]*@", "//", self.base_url)
 
     def redacted(self, text: str) -> str:
-        """Return `text` on one line, without keys, parts of keys, or anything that looks like one.
+        r"""Return `text` on one line, without what drives a terminal, keys, parts of keys, or what looks like one.
 
         Only its beginning is searched and returned: a body can be long.
 
         Example:
             >>> Endpoint("gpt-4o", "https://api.x.com/v1", ("my-own-key-123456",)).redacted("no key my-own-key-12")
             'no key ***'
+            >>> Endpoint("gpt-4o", "https://api.x.com/v1").redacted("\x1b[31mred\x1b[0m \x07bell\x00")
+            'red bell'
         """
-        text = json_reader.repaired(reasons.bounded(str(text)))
+        text = _CONTROLS.sub("", json_reader.repaired(reasons.bounded(str(text))))
         for secret in (*self.secrets, *self.network.hidden):
             text = _without_parts(redact(text, (secret,)), secret)
         text = " ".join(_without_echo(word) for word in redact(text).split())

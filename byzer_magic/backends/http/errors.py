@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from byzer_magic import errors
-from byzer_magic.backends.http import reasons, verdicts
+from byzer_magic.backends.http import pages, reasons, verdicts
 from byzer_magic.backends.http.endpoint import Endpoint as Endpoint
 from byzer_magic.backends.http.redirects import MOVED, Redirected, not_followed
 from byzer_magic.backends.network import without_password
@@ -118,7 +118,7 @@ def from_response(
         host=endpoint.host,
         model=endpoint.model,
         status=status,
-        reason=_reason(reason, endpoint) or _("no reason given"),
+        reason=_reason(reason or _other_reason(body, code or kind), endpoint) or _("no reason given"),
     )
     return error(message, hint, provider=endpoint.host, **{k: v for k, v in known.items() if v not in (None, "")})
 
@@ -126,6 +126,11 @@ def from_response(
 def _reason(text: str, endpoint: Endpoint) -> str:
     """Return a provider's text redacted, and our own text as it is: it stays translatable."""
     return text if isinstance(text, Text) else endpoint.redacted(text)
+
+
+def _other_reason(body: Any, code: str) -> str:
+    """Return what stands for the sentence that an error does not have: its code, or the text of an unknown schema."""
+    return code if code and not code.isdigit() else reasons.any_sentence(body) or code
 
 
 def _status_of(code: str, kind: str, endpoint: Endpoint) -> int:
@@ -269,7 +274,7 @@ def no_answer(body: Any, endpoint: Endpoint) -> errors.ByzerError:
     nothing = body in (None, "", b"")
     empty = _("the response is empty") if nothing else _("the response has no content")
     error, template, hint = verdicts.NO_ANSWER
-    reason = _reason(sentence or empty, endpoint)
+    reason = _reason(sentence or (code if reasons.is_failed_code(code) else "") or empty, endpoint)
     message = _(template.template, host=endpoint.host, model=endpoint.model, reason=reason)
     details = {"provider_code": endpoint.redacted(code or kind)} if code or kind else {}
     if nothing:
@@ -288,7 +293,7 @@ def not_json(data: bytes, endpoint: Endpoint, reason: str) -> errors.ByzerError:
     start = data[:MAX_STRAY_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n")
     if start[:1] in (b"{", b"["):
         return unreadable(endpoint, reason)
-    if start[:1] == b"<":
+    if pages.is_page(start.decode("utf-8", "replace")):
         return unreadable(endpoint, reasons.of(start).sentence)
     return no_answer(start, endpoint)
 

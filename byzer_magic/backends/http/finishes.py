@@ -23,6 +23,7 @@ _USUAL = ("stop", "length", "tool_calls", "content_filter", "function_call")
 _FAILED = re.compile(r"error|fail|abort|exception|unavailable|overload|insufficient|time_?d?_?out|malformed|cancel")
 """Finish reasons of responses that failed: "error" (OpenRouter), "network_error" (Zhipu, https://docs.bigmodel.cn),
 "insufficient_system_resource" (DeepSeek, https://api-docs.deepseek.com), "abort" (vLLM) and others."""
+_WORDS = re.compile(r"[a-z_]+")
 
 
 def finish_of(reason: Any, own: Mapping[str, str] | None = None) -> str | None:
@@ -47,7 +48,8 @@ def finish_of(reason: Any, own: Mapping[str, str] | None = None) -> str | None:
     if own and reason in own:
         return own[reason]
     name = reason[:MAX_CHARS].strip().lower().replace("-", "_").replace(" ", "_")
-    if _FAILED.search(name):
-        message = _("the response ended with finish reason {reason}", reason=name)
+    if failure := _FAILED.search(name):
+        shown = name if _WORDS.fullmatch(name) else failure[0]  # anything else may be a sentence, or quote a key
+        message = _("the response ended with finish reason {reason}", reason=shown)
         raise ErrorResponse({"message": message, "code": 500})
     return NAMES.get(name, name)

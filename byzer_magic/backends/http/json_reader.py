@@ -65,7 +65,7 @@ class JsonReader(Generic[T]):
         Raises:
             ValueError: it is not JSON.
         """
-        value, repaired = _loaded(data)
+        value, repaired, _rest = _loaded(data)
         if repaired and not self.repaired:
             self.repaired = True
             _LOG.warning("A response had broken characters; they were replaced by U+FFFD.")
@@ -96,16 +96,30 @@ def loads(data: bytes | str) -> Any:
     return _loaded(data)[0]
 
 
-def _loaded(data: bytes | str) -> tuple[Any, bool]:
-    """Return the value, and whether characters were replaced."""
+def first(text: str) -> tuple[Any, str]:
+    """Return the first JSON value of a text as `loads` does, and what follows it.
+
+    Raises:
+        ValueError: it does not begin with JSON.
+
+    Example:
+        >>> first('[] is too short')
+        ([], 'is too short')
+    """
+    value, _repaired, rest = _loaded(text)
+    return value, rest
+
+
+def _loaded(data: bytes | str) -> tuple[Any, bool, str]:
+    """Return the value, whether characters were replaced, and what follows the value."""
     text, broken = (data, False) if isinstance(data, str) else _decoded(data)
     text = text.lstrip("\ufeff \t\r\n")
     try:
-        value, _end = _PLAIN.raw_decode(text)
+        value, end = _PLAIN.raw_decode(text)
         clean, changed = _clean(value, odd=broken or "\\u" in text or _SURROGATE.search(text) is not None)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    return clean, broken or changed
+    return clean, broken or changed, text[end:].strip()
 
 
 _PLAIN = json.JSONDecoder(strict=False, parse_constant=lambda _: None)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import html
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from byzer_magic.backends.http import json_reader
+from byzer_magic.backends.http import json_reader, pages
 
 MAX_CHARS = 2000
 """Longest sentence that is returned."""
@@ -44,8 +43,10 @@ _OUTER = ("status", "result", "data", "body", "output", "outputs", "messages")
 """Objects that may have the error in them, when nothing else has it."""
 _SENTENCES = (
     "message", "msg", "errormsg", "errormessage", "errmsg", "errordescription", "detail", "details", "statusmsg",
-    "statusmessage", "description", "faultstring", "error", "errors", "reason", "errortext", "cause", "title",
+    "statusmessage", "description", "faultstring", "error", "errors", "err", "reason", "errortext", "cause", "title",
 )  # fmt: skip
+_TELLING = ("error", "errors", "message", "msg", "errormsg", "errormessage", "errmsg", "detail", "faultstring")
+"""What errors have, and schemas and messages of a request have not."""
 _CODES = ("code", "errorcode", "errcode", "errno", "statuscode")
 _KINDS = ("type", "errortype", "status", "object")
 _SUCCESS = ("", "0", "200", "ok", "success", "succeeded", "successful", "normal", "none", "null")
@@ -156,7 +157,7 @@ def _find(value: Any, depth: int) -> Reason:
 def _in_list(items: list[Any], depth: int) -> Reason:
     found = [reason for item in items[:MAX_FIELDS] if (reason := _find(item, depth)).sentence][:MAX_ITEMS]
     sentences = list(dict.fromkeys(reason.sentence for reason in found))
-    first = found[0] if found else Reason()
+    first = found[0] if found else _find(items[0], depth) if items else Reason()
     return first._replace(sentence="; ".join(sentences))
 
 
@@ -166,7 +167,7 @@ def _in_object(body: Mapping[Any, Any], depth: int) -> Reason:
     for found in _candidates(fields, depth):
         reason = Reason(found.code or own.code, found.kind or own.kind, _placed(found.sentence, fields))
         return _with_upstream(reason, fields, depth)
-    return own
+    return Reason(*_coded(body))
 
 
 def _candidates(fields: Mapping[str, Any], depth: int) -> Iterator[Reason]:
@@ -186,6 +187,50 @@ def _candidates(fields: Mapping[str, Any], depth: int) -> Iterator[Reason]:
             for name, value in list(errors.items())[:MAX_FIELDS]
             if (reason := _find(value, depth)).sentence
         )
+    told = next((value for name in _SENTENCES[:4] if isinstance(value := fields.get(name), Mapping | list)), None)
+    if sentence := any_sentence(told):  # by language, or in parts
+        yield Reason(sentence=sentence)
+
+
+def any_sentence(value: Any) -> str:
+    """Return the first sentence in data, or in JSON, of an unknown schema; empty when it has none.
+
+    Example:
+        >>> any_sentence({"ok": False, "kind": "x", "why": [{"en": "It is full."}]})
+        'It is full.'
+    """
+    waiting = [_parsed_text(value)]
+    for _ in range(MAX_BYTES // 1024):
+        if not waiting:
+            break
+        value = waiting.pop()
+        if isinstance(value, str) and " " in value.strip():
+            return value[:MAX_CHARS]
+        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+        waiting += reversed(list(inner)[:MAX_FIELDS])
+    return ""
+
+
+def _parsed_text(value: Any) -> Any:
+    text = text_of(value) if isinstance(value, bytes) else value
+    try:
+        return json_reader.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        return None
+
+
+def _coded(body: Any) -> tuple[str, str]:
+    """Return code and type of an error without a sentence, from the objects in it, too."""
+    code = kind = ""
+    for _ in range(MAX_DEPTH):
+        if not isinstance(body, Mapping):
+            break
+        fields = _fields(body)
+        code = _code(fields) or code
+        kind = _kind(fields) or kind
+        body = next((fields[name] for name in _INNER if isinstance(fields.get(name), Mapping)), None)
+        code = code or _word(fields.get("error")) or _word(fields.get("message"))
+    return code, kind
 
 
 def _said(
@@ -273,9 +318,10 @@ def text_of(data: bytes) -> str:
 
 def _in_text(text: str, depth: int) -> Reason:
     start = json_reader.repaired(text[:_PAGE_CHARS]).lstrip("\ufeff \t\r\n")
-    if start[:1] == "<":
-        return _in_page(start)
-    if start[:1] in ("{", "[", '"') and depth > 0:
+    if start[:1] == "<" and pages.is_page(start):
+        code, sentence = pages.said(start)
+        return Reason(code, "", sentence)
+    if start[:1] in ("{", "[", '"'):
         return _in_json(text, depth - 1)
     if start.startswith(("data:", "event:", ":")):
         return _in_events(text, depth - 1)
@@ -283,12 +329,18 @@ def _in_text(text: str, depth: int) -> Reason:
 
 
 def _in_json(text: str, depth: int) -> Reason:
-    if len(text) <= MAX_BYTES:
+    """Return what JSON says, or the text if it only begins like JSON: `"messages" is a required field`."""
+    if len(text) <= MAX_BYTES and depth >= 0:
         with contextlib.suppress(ValueError):
-            value = json_reader.loads(text)
-            found = _find(value, depth)
-            return found if found.sentence or not isinstance(value, str) else Reason(sentence=value)
-    return Reason(sentence=_string_after_name(text[:_PAGE_CHARS]) or _shortened(text))
+            value, rest = json_reader.first(text)
+            if isinstance(value, str) and not rest:
+                return _find(value, depth) if value[:1] in ("{", "[") else Reason(sentence=value)
+            found = Reason() if isinstance(value, str) else _find(value, depth)
+            return found if found.sentence or not rest else _in_sentence(text, depth)
+    if found_string := _string_after_name(text[:_PAGE_CHARS]):
+        return Reason(sentence=found_string)
+    is_json = text.lstrip()[:_PAGE_CHARS].startswith(("{", '["', "[{", "[["))
+    return Reason() if is_json else Reason(sentence=_shortened(text))
 
 
 def _string_after_name(text: str) -> str:
@@ -316,26 +368,8 @@ def _in_events(text: str, depth: int) -> Reason:
     return _find("\n".join(data), depth) if data and depth > 0 else Reason(sentence=_shortened(text))
 
 
-def _in_page(page: str) -> Reason:
-    """Return the title of a web page, or code and message of XML, as S3 and other services have it."""
-    lower = page.lower()
-    for name in ("message", "faultstring", "title", "h1"):
-        if found := _element(page, lower, name):
-            return Reason("" if name in ("title", "h1") else _element(page, lower, "code"), "", found)
-    return Reason(sentence="an HTML page")
-
-
-def _element(page: str, lower: str, name: str) -> str:
-    """Return the text of the first element of that name; by `find`, which is linear on any page."""
-    start = lower.find(f"<{name}>")
-    start = lower.find(f"<{name} ") if start < 0 else start
-    inside = lower.find(">", start) + 1 if start >= 0 else 0
-    end = lower.find("<", inside) if inside else -1
-    return html.unescape(page[inside:end]).strip() if inside and end > inside else ""
-
-
 def _in_sentence(text: str, depth: int) -> Reason:
-    """Return a sentence; JSON or Python's way to print it inside becomes the sentence that it has."""
+    """Return a sentence; an error inside, as JSON or as Python prints it, becomes the sentence that it has."""
     text = text[: _REPR_CHARS * 2]
     if text.strip().lower() in ("null", "none", "true", "false", "undefined"):
         return Reason()
@@ -343,10 +377,18 @@ def _in_sentence(text: str, depth: int) -> Reason:
     end = max(text.rfind("}"), text.rfind("]")) + 1
     if depth <= 0 or start < 0 or end <= start:
         return Reason(sentence=text)
-    inner = _find(_parsed(text[start:end]), depth - 1)
+    value = _parsed(text[start:end])
+    inner = _find(value, depth - 1) if _is_error(value) else Reason()
     if not inner.sentence:
         return Reason(sentence=text)
     return inner._replace(sentence=f"{text[:start].rstrip()} {inner.sentence}{text[end:]}".strip())
+
+
+def _is_error(value: Any) -> bool:
+    """Return whether data that a sentence quotes is an error, not a schema or a message of the request."""
+    if isinstance(value, list):
+        return any(_is_error(item) for item in value[:MAX_ITEMS])
+    return isinstance(value, Mapping) and any(name in _TELLING for name in _fields(value))
 
 
 def _parsed(text: str) -> Any:

@@ -10,7 +10,7 @@ import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from byzer_magic.backends.http import json_reader
+from byzer_magic.backends.http import json_reader, pages
 from byzer_magic.backends.http.errors import NoAnswer, Unreadable
 from byzer_magic.i18n import lazy_gettext as _
 
@@ -136,7 +136,7 @@ class Parser:
         self._dispatch()
         self._dispatch_bare()
         if not self._found and (stray := self._stray.strip()):
-            raise Unreadable(stray) if stray[:1] == b"<" else NoAnswer(stray)
+            raise Unreadable(stray) if pages.is_page(stray.decode("utf-8", "replace")) else NoAnswer(stray)
         return self._events
 
     def _normalized(self, block: bytes) -> bytes:

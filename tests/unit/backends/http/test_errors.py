@@ -75,7 +75,7 @@ def test_from_response_takes_hints_codes_and_patterns_of_the_endpoint() -> None:
     endpoint = Endpoint("m", "https://h", hints=hints, codes=codes, patterns=((errors.ContentRefused, "indecent"),))
     error = from_response({"code": "VoiceMissing"}, endpoint)
     assert (type(error), error.hint) == (errors.ModelNotFound, "Order the voice.")
-    assert error.message == "h: m not found (404): no reason given"
+    assert error.message == "h: m not found (404): VoiceMissing"
     assert type(from_response("Indecent words", endpoint, 400)) is errors.ContentRefused
 
 
@@ -104,3 +104,16 @@ def test_failed_finish_reason_is_translated() -> None:
     with using("zh"):
         assert "network_error" in error.localized()
         assert "ended" not in error.localized()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"error": {"code": "insufficient_quota", "message": ""}}, "insufficient_quota"),
+        ({"code": 3001, "why": {"more": ["It is full."]}}, "It is full."),
+        ({"code": 3001}, "3001"),
+        ({}, "no reason given"),
+    ],
+)
+def test_from_response_says_what_there_is(body: object, reason: str) -> None:
+    assert from_response(body, Endpoint("m", "https://h"), 400).message.endswith(f": {reason}")

@@ -172,6 +172,11 @@ BODIES: list[tuple[str, Any, str, str]] = [
      "error code: 1015", "error code: 1015", ""),
     ("https://www.envoyproxy.io/docs/envoy/latest/faq/debugging/why_is_envoy_sending_internal_responses",
      "upstream connect error or disconnect/reset before headers", "upstream connect error", ""),
+    ("https://www.alibabacloud.com/help/en/model-studio/compatibility-of-openai-with-dashscope",
+     {"error": {"code": "invalid_parameter_error", "message": "<400> InternalError.Algo: the range is 1 to 8192"}},
+     "<400> InternalError.Algo: the range is 1 to 8192", "invalid_parameter_error"),
+    ("https://json-schema.org/draft/2020-12/json-schema-validation#name-minitems",
+     {"error": {"message": "[] is too short - 'messages'"}}, "[] is too short - 'messages'", ""),
 ]  # fmt: skip
 """Where the schema is documented or quoted, a body of it, and what it says: sentence, and code or type."""
 
@@ -188,6 +193,63 @@ def test_of_finds_sentence_and_code(body: Any, sentence: str, code: str) -> None
     assert reasons.of(text.encode()) == reasons.of(text), "bytes and text are read alike"
     if not isinstance(body, str):
         assert reasons.of(text) == found
+
+
+SENTENCES = [
+    "<|im_end|> is not allowed here",
+    "<nil> is no model",
+    "<think> must be closed",
+    "max_tokens must be < 4096 and > 1",
+    '"messages" is a required field of the request',
+    '"a" is not one of "b" and "c"',
+    'Invalid schema: {"type":"object","description":"A city"} has no properties',
+    'Invalid turn: {"role": "user", "content": "Hi", "title": "an own title"} comes twice',
+    "{} is not of type 'array'",
+]
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_of_leaves_sentences_whole(sentence: str) -> None:
+    for body in (sentence, {"error": {"message": sentence}}, {"detail": [{"msg": sentence}]}):
+        assert reasons.of(body).sentence == sentence
+
+
+SAID = [
+    ("<html><script>a = '<title>code</title>'</script><title>Be back soon</title></html>", "Be back soon"),
+    ("<html><body>Under <b>maintenance</b></body></html>", "Under maintenance"),
+    ("<html></html>", "an HTML page"),
+    ({"err": "it is full"}, "it is full"),
+    ({"error": {"code": "full", "message": {"en": "It is full."}}}, "It is full."),
+    ({"error": {"message": [{"text": "It is full."}]}}, "It is full."),
+]
+
+
+@pytest.mark.parametrize(("body", "sentence"), SAID)
+def test_of_finds_the_sentence_of_unusual_bodies(body: Any, sentence: str) -> None:
+    assert reasons.of(body).sentence == sentence
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"error": {"code": "insufficient_quota", "message": ""}}, "insufficient_quota"),
+        ({"type": "error", "error": {"type": "overloaded_error"}}, "overloaded_error"),
+        ([{"error": {"code": "full"}}], "full"),
+        ({"code": "ModelPaused"}, "ModelPaused"),
+        ({"error": 42}, "42"),
+        ({"error": {"message": 42}}, "42"),
+    ],
+)
+def test_of_finds_the_code_without_a_sentence(body: Any, code: str) -> None:
+    found = reasons.of(body)
+    assert (found.sentence, found.code or found.kind) == ("", code)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, json.dumps(dict.fromkeys(map(str, range(200_000)), "x"))]
+)
+def test_of_shows_no_raw_json(text: str) -> None:
+    assert reasons.of(text).sentence == ""
 
 
 def test_table_has_many_sources() -> None:
