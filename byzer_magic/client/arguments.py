@@ -159,14 +159,17 @@ def seconds(value: Any, name: str = "timeout") -> float | None:
         >>> seconds("30"), seconds(float("inf"))
         (30.0, None)
     """
-    value = _scalar(value)
     if value is None:
         return None
+    if getattr(getattr(value, "dtype", None), "kind", "") == "m" and not is_missing(value):
+        value = value.astype("timedelta64[us]")  # its nanoseconds become a plain number
+    value = value if is_missing(value) else _scalar(value)
     if isinstance(value, datetime.timedelta) and not is_missing(value):
         value = value.total_seconds()
     hint = _("Pass a number of seconds, such as 30 or 0.5; leave it out for no limit.")
     try:
-        number = math.nan if isinstance(value, bool) or type(value).__name__ in _MISSING else float(value)
+        refused = is_missing(value) or isinstance(value, bool | bytes | bytearray)
+        number = math.nan if refused else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if math.isnan(number):
@@ -327,6 +330,8 @@ def is_missing(value: Any) -> bool:
         return True
     if isinstance(value, decimal.Decimal):
         return value.is_nan()
+    if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M") and getattr(value, "ndim", None) == 0:
+        return bool(value != value)  # numpy's NaT
     return isinstance(value, numbers.Real) and bool(value != value)  # only NaN is not itself
 
 
@@ -363,10 +368,12 @@ def _items(value: Any, name: str) -> list[Any]:
             _("{name} is a {type} with several columns.", name=name, type=type(value).__name__),
             _("Pass one column: frame['name']"),
         )
-    if is_one_text(value) or isinstance(value, Mapping | set | frozenset) or not isinstance(value, Iterable):
+    if is_one_text(value) or isinstance(value, Mapping | AbstractSet) or not isinstance(value, Iterable):
         raise CommandError(
             _("{name} is {value}, a {type}, not a list of strings.", name=name, value=shown(value),
               type=type(value).__name__),
-            _("Pass a list of strings."),
+            _("A set has no order, but the result has: pass sorted(...).")
+            if isinstance(value, AbstractSet)
+            else _("Pass a list of strings."),
         )  # fmt: skip
     return list(value)

@@ -83,8 +83,16 @@ def message(item: Any, name: str) -> Message:
     role = arguments.text(found["role"], f"{name}.role")
     if isinstance(item, Mapping) and role in _ASKING and found.get("content", "") is None:  # a missing cell
         arguments.text(None, f"{name}.content")
-    known = {field: found[field] for field in Message.__struct_fields__ if found.get(field) is not None}
+    known = {field: found[field] for field in Message.__struct_fields__ if not _is_absent(found, field, role)}
     return Message(**{field: _FIELDS[field](value, f"{name}.{field}") for field, value in known.items()})
+
+
+def _is_absent(found: Mapping[str, Any], field: str, role: str) -> bool:
+    """Return whether a message has no such field; in a DataFrame of messages, every row has all, some as NaN."""
+    value = found.get(field)
+    if field == "content" and (role in _ASKING or arguments.is_missing(found.get("tool_calls"))):
+        return value is None
+    return arguments.is_missing(value)
 
 
 def _is_model(item: Any) -> bool:

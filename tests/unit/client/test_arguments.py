@@ -114,7 +114,8 @@ def test_chat_takes_what_is_plainly_a_prompt(value: Any, sent: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "missing", [None, float("nan"), np.nan, np.float32("nan"), pd.NA, pd.NaT, decimal.Decimal("nan")]
+    "missing",
+    [None, float("nan"), np.nan, np.float32("nan"), pd.NA, pd.NaT, decimal.Decimal("nan"), np.datetime64("NaT")],
 )
 def test_chat_refuses_a_missing_value_and_names_its_place(missing: Any) -> None:
     for value, name in (
@@ -152,6 +153,28 @@ def test_chat_refuses_a_missing_value_and_names_its_place(missing: Any) -> None:
 def test_chat_refuses_what_is_not_a_prompt_and_names_it(value: Any, error: str) -> None:
     with pytest.raises(CommandError, match=error):
         prompt(value)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT])
+def test_chat_takes_a_conversation_kept_in_a_frame_in_which_every_row_has_all_columns(missing: Any) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    frame = pd.DataFrame(
+        [
+            {"role": "user", "content": "a", "name": "Ann"},
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "content": "b", "tool_call_id": "c1"},
+        ],
+        dtype=object,
+    )
+    rows = frame.astype(object).where(frame.notna(), missing).to_dict("records")
+    assert asked("chat", rows).messages == [
+        Message("user", "a", name="Ann"),
+        Message("assistant", tool_calls=[call]),
+        Message("tool", "b", tool_call_id="c1"),
+    ]
+    if missing is not None:
+        with pytest.raises(CommandError, match=r"messages\[0\]\.content is a missing value"):
+            asked("chat", [{"role": "assistant", "content": missing, "tool_calls": missing}])
 
 
 def test_chat_takes_answers_of_an_sdk_as_turns() -> None:
@@ -251,13 +274,18 @@ def test_options_that_contain_themselves_are_refused() -> None:
 @pytest.mark.parametrize(
     ("value", "sent"),
     [(np.float64(30), 30.0), ("30", 30.0), (np.int64(3), 3.0), (float("inf"), None), (None, None),
-     (datetime.timedelta(minutes=1), 60.0)],
+     (datetime.timedelta(minutes=1), 60.0), (np.timedelta64(30, "s"), 30.0), (np.timedelta64(1500, "ms"), 1.5),
+     (np.timedelta64(2_000_000_000, "ns"), 2.0), (pd.Timedelta("30s"), 30.0), (np.array(3), 3.0)],
 )  # fmt: skip
 def test_timeout_is_a_number_of_seconds(value: Any, sent: float | None) -> None:
     assert asked("chat", "x", timeout=value).timeout == sent
 
 
-@pytest.mark.parametrize("value", [0, -1, float("nan"), "soon", "", [], True, pd.NaT, pd.NA, 1j, b"x"])
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, float("nan"), "soon", "", [], True, pd.NaT, pd.NA, 1j, b"x", b"20", np.bool_(True), np.timedelta64("NaT"),
+     np.datetime64("NaT"), np.timedelta64(-1, "s")],
+)  # fmt: skip
 def test_timeout_that_is_not_a_number_above_zero_is_refused(value: Any) -> None:
     for method in ("chat", "embed", "speak", "image"):
         with pytest.raises(CommandError, match="timeout is "):
@@ -329,7 +357,7 @@ def test_ask_checks_a_request_made_by_hand() -> None:
         (lambda: asked("chat", "x", extra_headers=[1]), r"^extra_headers is \[1\], which is not a mapping"),
         (lambda: asked("chat", "x", extra_body="x"), r"^extra_body is 'x', which is not a mapping"),
         (lambda: asked("chat", "x", extra_headers={"X-Team": "\u7ec4"}), r"^extra_headers \(X-Team\) has a character"),
-        (lambda: asked("embed", {"a", "b"}), r"^texts is .*, a set"),
+        (lambda: asked("embed", {"a", "b"}), r"^texts is .*, a set(.|\n)*sorted"),
         (
             lambda: prompt([{"role": "user", "content": [{"type": "text", "text": None}]}]),
             r"content\[0\]\.text is a missing",
