@@ -251,7 +251,7 @@ def test_notebooks_chat_at_the_same_time(deployed: Kernel, kernel_env: dict[str,
         texts: dict[str, str] = {}
 
         def chat(name: str, kernel: Kernel) -> None:
-            kernel.run("%%chat m\ntokens:60@50")
+            kernel.run("%%chat m\ntokens:100@20")
             texts[name] = kernel.run("print(_chat.usage.completion_tokens)").text
 
         threads = [threading.Thread(target=chat, args=pair) for pair in (("a", deployed), ("b", other))]
@@ -260,7 +260,7 @@ def test_notebooks_chat_at_the_same_time(deployed: Kernel, kernel_env: dict[str,
         assert eventually(lambda: bz.model("m").stat().workers[0].free == 2, 10)
         for thread in threads:
             thread.join(60)
-        assert texts == {"a": "60\n", "b": "60\n"}
+        assert texts == {"a": "100\n", "b": "100\n"}
     finally:
         other.close()
 
