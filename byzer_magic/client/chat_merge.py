@@ -42,7 +42,8 @@ class ToolCalls:
     def _found(self, index: Any, identity: Any, name: str, arguments: str) -> _Call | None:
         """Return the call that a delta belongs to; None where it begins one."""
         if identity is not None and (known := [call for call in self._calls if call.id == identity]):
-            another = name and None not in (index, known[-1].index) and index != known[-1].index
+            numbered = None not in (index, known[-1].index) and index != known[-1].index
+            another = name and (numbered or known[-1].is_followed_by(arguments))
             return None if another else known[-1]
         same = [call for call in self._calls if index is None or call.index == index]
         if not same:
@@ -86,19 +87,27 @@ class _Call:
         begins = arguments.lstrip()[:1] == "{" if arguments else not self._repeats
         return begins and arguments != self._arguments and self._is_complete()
 
+    def is_followed_by(self, arguments: str) -> bool:
+        """Return whether these are complete arguments of another call, although it has the same id."""
+        same = arguments == self._arguments or self._arguments.strip() == "{}"
+        return not same and self._is_complete() and _is_object(arguments)
+
     def _is_complete(self) -> bool:
-        if not self._arguments.rstrip().endswith("}"):
-            return False
-        try:
-            json.loads(self._arguments)
-        except (ValueError, RecursionError):
-            return False
-        return True
+        return _is_object(self._arguments)
 
     def result(self, number: int) -> dict[str, Any]:
         """Return it in OpenAI's form."""
         function = {"name": self._name, "arguments": self._arguments}
         return {"id": str(self.id or f"call_{number}"), "type": "function", "function": function}
+
+
+def _is_object(text: str) -> bool:
+    if not text.rstrip().endswith("}"):
+        return False
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _text(value: Any) -> str:
@@ -112,14 +121,21 @@ def add_extra(so_far: dict[str, Any], extra: dict[str, Any]) -> None:
     """Add a chunk's further fields: log probabilities and other choices grow, any other field is replaced."""
     for name, value in extra.items():
         if name == "logprobs" and isinstance(value, dict) and isinstance(so_far.get(name, {}), dict):
-            known = so_far.setdefault(name, {})
-            for part, tokens in value.items():
-                known.setdefault(part, []).extend(tokens or [])
+            _add_tokens(so_far.setdefault(name, {}), value)
         elif name == "choices":
             for choice in value:
                 _add_choice(so_far.setdefault(name, []), choice)
         elif value is not None:
             so_far[name] = value
+
+
+def _add_tokens(known: dict[str, Any], delta: dict[str, Any]) -> None:
+    for part, tokens in delta.items():
+        so_far = known.setdefault(part, [])
+        if isinstance(so_far, list) and isinstance(tokens, list):
+            so_far += tokens
+        elif tokens is not None:  # no list: nothing that could be joined
+            known[part] = tokens
 
 
 def _add_choice(choices: list[dict[str, Any]], delta: dict[str, Any]) -> None:

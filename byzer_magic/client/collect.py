@@ -14,6 +14,8 @@ from typing import Any, Generic, TypeVar
 from byzer_magic import results, types
 from byzer_magic.capabilities import TABLE, method_for, resolve
 from byzer_magic.client import chat_merge
+from byzer_magic.errors import ProviderUnavailable
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import wav
 from byzer_magic.results import Result
 from byzer_magic.results.metadata import Timings
@@ -174,6 +176,8 @@ class EmbeddingCollector(Collector[types.EmbedRequest, results.EmbedResult]):
         if chunk.truncated:
             so_far = self._truncated.texts if self._truncated else []
             self._truncated = types.Truncation([*so_far, *chunk.truncated.texts], chunk.truncated.limit)
+        if self._rows and chunk.rows:
+            check_dimensions(self._dimensions, chunk.dimensions)
         self._data.append(chunk.data)
         self._rows += chunk.rows
         self._dimensions = chunk.dimensions
@@ -188,6 +192,20 @@ class EmbeddingCollector(Collector[types.EmbedRequest, results.EmbedResult]):
         embeddings = np.frombuffer(b"".join(self._data), dtype="<f4").reshape(self._rows, self._dimensions)
         return results.EmbedResult(
             vectors=embeddings.copy(), truncated=self._truncated, **self._metadata(interrupted=interrupted)
+        )
+
+
+def check_dimensions(known: int, found: int) -> None:
+    """Check that later embeddings of one call have as many dimensions as the first.
+
+    Raises:
+        ProviderUnavailable: they have not; behind one name may be several models.
+    """
+    if known != found:
+        raise ProviderUnavailable(
+            _("The embeddings have {first} dimensions at first, then {then}.", first=known, then=found),
+            _("Check that only one model answers under this name."),
+            final=True,
         )
 
 

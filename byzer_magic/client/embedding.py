@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from byzer_magic.client import arguments
+from byzer_magic.client.collect import check_dimensions
 from byzer_magic.client.converse import Asked, Exchange
 from byzer_magic.i18n import lazy_gettext as _, listed, localized
 from byzer_magic.results import EmbedResult, RerankResult
@@ -76,6 +77,7 @@ class Embedding:
             self._finished, self._current = start, Exchange(self._asked, self.model, request)
             result = warn_truncated(cast("EmbedResult", await self._current.run()), start)
             parts.append(result.vectors)
+            check_dimensions(parts[0].shape[1], result.vectors.shape[1])
         embeddings = np.concatenate(parts) if parts else np.zeros((0, 0), dtype="<f4")
         return cast("np.ndarray[Any, Any]", embeddings[0] if single else embeddings)
 

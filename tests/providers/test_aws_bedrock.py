@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.types import ChatRequest, Media, Message, Usage
+from byzer_magic.backends.saas.aws_bedrock import schema
+from byzer_magic.types import ChatChunk, ChatRequest, Media, Message, Usage
 from tests.backends import ask, collect, failure, opened, refuse_streams, text_of, until_error
 from tests.servers.process import Process, free_port, gone_after, last, own
 
@@ -299,3 +300,12 @@ async def test_concurrency_equals_the_slots(server: Process) -> None:
     came = [entry["at"] for entry in server.get("/journal")[before:]]
     assert max(came) - min(came) < 1.5, "the last came before the first was answered"
     await backend.close()
+
+
+def test_converse_reads_what_botocore_leaves_as_it_is() -> None:
+    reader = schema.Reader()
+    text = reader.chunk({"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "Hi \ud83d"}}})
+    usage = reader.chunk({"metadata": {"usage": {"inputTokens": 10**30, "outputTokens": 2}}})
+    assert text == ChatChunk("Hi \ufffd")
+    assert usage == ChatChunk(usage=Usage(0, 2))
+    assert reader.repaired

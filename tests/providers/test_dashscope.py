@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -451,3 +452,12 @@ async def test_capabilities_follow_the_model_name(kind: str, model: str, able: s
     backend = await connect("http://127.0.0.1:9", "sk-1", model, kind)
     assert backend.capabilities() == able
     await backend.close()
+
+
+def test_only_choice_is_the_answer_whatever_its_index() -> None:
+    reader = schema.Reader("m", lambda body: errors.ProviderUnavailable(str(body)))
+    for text in ("hel", "lo"):
+        event = {"output": {"choices": [{"index": 5, "message": {"content": text}, "finish_reason": "null"}]}}
+        chunk = reader.chunk(json.dumps(event).encode())
+        assert chunk is not None
+        assert chunk.text == text

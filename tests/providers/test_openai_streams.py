@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from byzer_magic import errors
@@ -155,3 +156,45 @@ async def test_characters_that_the_provider_sent_are_not_repaired() -> None:
     chunks, _ = await answered(response(sse(event("\ufffd \U0001f600"), event(finish="stop")), "text/event-stream"))
     assert text_of(chunks) == "\ufffd \U0001f600"
     assert not any("repaired" in (chunk.extra or {}) for chunk in chunks)
+
+
+HUGE = 10**30
+HUGE_FIELDS: list[dict[str, Any]] = [
+    {"usage": {"prompt_tokens": HUGE, "completion_tokens": 2}},
+    {"usage": {"prompt_tokens": -HUGE, "completion_tokens": 2}},
+    {"choices": [{"index": 0, "delta": {}, "logprobs": {"content": [{"token": "a", "bytes": [HUGE]}]}}]},
+    {"choices": [{"index": HUGE, "delta": {}}]},
+    {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": HUGE, "id": "A", "function": {"name": "f"}}]}}]},
+]
+
+
+@pytest.mark.parametrize("odd", HUGE_FIELDS, ids=["counts", "negative", "logprobs", "choice", "call"])
+async def test_integers_beyond_64_bits_spoil_nothing(odd: dict[str, Any]) -> None:
+    chunks, error = await answered(response(sse(event("hello"), odd, event(finish="stop")), "text/event-stream"))
+    assert error is None
+    assert text_of(chunks) == "hello"
+    assert msgspec.msgpack.encode(chunks)
+
+
+def choice(index: int, text: str | None, **more: Any) -> dict[str, Any]:
+    return {"index": index, "message": {"role": "assistant", "content": text, **more}, "finish_reason": "stop"}
+
+
+CALL = {"id": "A", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("choices", "calls", "others"),
+    [
+        ([choice(0, "hello"), choice(0, None, tool_calls=[CALL])], [CALL], None),
+        ([choice(0, None, tool_calls=[CALL]), choice(0, "hello")], [CALL], None),
+        ([choice(1, "bye"), choice(0, "hello")], None, [{"index": 1, "text": "bye", "finish": "stop"}]),
+        ([choice(2, "bye"), choice(1, "hello")], None, [{"index": 2, "text": "bye", "finish": "stop"}]),
+    ],
+)
+async def test_choices_count_by_index_not_by_place(choices: Any, calls: Any, others: Any) -> None:
+    chunks, error = await answered(response(json.dumps({"choices": choices}).encode()))
+    assert error is None
+    assert text_of(chunks) == "hello"
+    assert [chunk.tool_calls for chunk in chunks if chunk.tool_calls] == ([calls] if calls else [])
+    assert (chunks[0].extra or {}).get("choices") == others

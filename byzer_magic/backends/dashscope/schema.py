@@ -17,7 +17,7 @@ import msgspec
 from byzer_magic import errors, types
 from byzer_magic.backends.http import errors as http_errors, json_reader, reasons, tool_calls
 from byzer_magic.backends.http.answers import AnswerReader
-from byzer_magic.backends.http.coercion import text_in
+from byzer_magic.backends.http.coercion import Integer, text_in
 from byzer_magic.backends.http.errors import Endpoint, Unreadable
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.json_reader import REFUSED, JsonReader
@@ -77,7 +77,7 @@ class Message(msgspec.Struct):
 class Choice(msgspec.Struct):
     """One of the responses to a request; there are several when it asks for `n`."""
 
-    index: int | None = None
+    index: Integer | None = None
     message: Message | None = None
     finish_reason: str | None = None
     logprobs: Any = None
@@ -87,13 +87,13 @@ class Embedding(msgspec.Struct):
     """The embedding of one text."""
 
     embedding: list[float]
-    text_index: int = 0
+    text_index: Integer = 0
 
 
 class Score(msgspec.Struct):
     """The relevance of one document."""
 
-    index: int
+    index: Integer
     relevance_score: float
 
 
@@ -112,9 +112,9 @@ class Output(msgspec.Struct):
 class Counts(msgspec.Struct):
     """Tokens of a request."""
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    total_tokens: int | None = None
+    input_tokens: Integer | None = None
+    output_tokens: Integer | None = None
+    total_tokens: Integer | None = None
 
     def usage(self) -> Usage:
         """Return the counts as ours; embeddings and rankings only have a total."""
@@ -144,6 +144,7 @@ class Reader(AnswerReader):
         self._json = JsonReader(Body)
         self._model = model
         self._error = error
+        self._first: int | None = None
 
     def read(self, event: bytes) -> ChatChunk | None:
         """Return what an event adds to the response, or None.
@@ -166,7 +167,15 @@ class Reader(AnswerReader):
             self._keep(json_reader.loads(event))
         else:
             self.begun = True
+            self._number(body.output.choices or [])
         return chunk_of(body, self._model)
+
+    def _number(self, choices: list[Choice]) -> None:
+        """Number the first choice 0, whatever the server begins to count at."""
+        if choices and self._first is None:
+            self._first = min(choice.index or 0 for choice in choices)
+        for choice in choices:
+            choice.index = 0 if choice.index == self._first else choice.index
 
     def _keep(self, data: Any) -> None:
         """Keep an event without choices; raise it if it is an error."""

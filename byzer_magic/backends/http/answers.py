@@ -13,10 +13,12 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
+import msgspec
+
 from byzer_magic.backends.http import reasons
 from byzer_magic.backends.http.endpoint import Endpoint
 from byzer_magic.backends.http.errors import ErrorResponse, NoAnswer, from_exception, truncated
-from byzer_magic.backends.http.json_reader import REPAIRED
+from byzer_magic.backends.http.json_reader import REPAIRED, carried
 from byzer_magic.backends.http.messages import with_request_id
 from byzer_magic.backends.http.sse import DRAIN_SECONDS
 from byzer_magic.errors import ByzerError
@@ -72,6 +74,8 @@ class AnswerReader(ABC):
             self.has_content = self.begun = True
         if chunk.tool_calls:
             self.called = True
+        if chunk.extra:  # as the provider has written it
+            chunk = msgspec.structs.replace(chunk, extra=carried(chunk.extra, odd=False)[0])
         if chunk.finish:
             self._finish, self.finished, self.begun = chunk.finish, True, True
         return chunk

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from msgspec import inspect
 
 _TEXTS = ("text", "content", "thinking", "reasoning", "summary", "value")
 """Where objects and lists have their text."""
+
+LARGEST = 2**53
+"""Integers that JSON keeps exactly; msgpack carries their sums, too, but none beyond 64 bits."""
+Integer = Annotated[int, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
+"""An integer of a provider that can be sent on."""
 
 
 def text_in(value: Any) -> str:
@@ -40,13 +46,29 @@ def count_in(value: Any) -> int:
         (3, 4, 2, 0)
     """
     try:
-        return max(0, int(_float(value)))
+        return max(0, integer_in(value))
     except Misfit:
         return 0
 
 
 class Misfit(ValueError):
     """A value cannot be read as the type that is needed."""
+
+
+def integer_in(value: Any) -> int:
+    """Return an integer, however it is written.
+
+    Raises:
+        Misfit: it is none, or so large that nobody can have meant it.
+
+    Example:
+        >>> integer_in(3), integer_in("4"), integer_in(2.5)
+        (3, 4, 2)
+    """
+    number = int(_float(value))
+    if abs(number) > LARGEST:
+        raise Misfit("it is too large")
+    return number
 
 
 def converted(value: Any, kind: type) -> Any:
@@ -181,7 +203,7 @@ def _none(value: Any) -> None:
 
 _SCALARS = {
     inspect.StrType: _str,
-    inspect.IntType: lambda value: int(_float(value)),
+    inspect.IntType: integer_in,
     inspect.FloatType: _float,
     inspect.BoolType: _bool,
     inspect.NoneType: _none,

@@ -116,7 +116,7 @@ def _loaded(data: bytes | str) -> tuple[Any, bool, str]:
     text = text.lstrip("\ufeff \t\r\n")
     try:
         value, end = _PLAIN.raw_decode(text)
-        clean, changed = _clean(value, odd=broken or "\\u" in text or _SURROGATE.search(text) is not None)
+        clean, changed = carried(value, odd=broken or "\\u" in text or _SURROGATE.search(text) is not None)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return clean, broken or changed, text[end:].strip()
@@ -137,8 +137,17 @@ def _decoded(data: bytes) -> tuple[str, bool]:
         return data.decode("utf-8", "replace"), True
 
 
-def _clean(value: Any, *, odd: bool) -> tuple[Any, bool]:
-    """Return what msgpack and JSON can carry, and whether characters were replaced; `odd`: strings must be checked."""
+def carried(value: Any, *, odd: bool = True) -> tuple[Any, bool]:
+    """Return plain data as msgpack and JSON can carry it, and whether characters were replaced.
+
+    Args:
+        value: what an SDK or msgspec has read.
+        odd: whether strings must be checked, too.
+
+    Example:
+        >>> carried({"a": 10**30, "b": float("nan")})
+        ({'a': 1e+30, 'b': None}, False)
+    """
     changed = False
 
     def walk(value: Any) -> Any:

@@ -49,7 +49,10 @@ def followed(status: int, url: str, location: str | None) -> str:
         Traceback (most recent call last):
         byzer_magic.backends.http.redirects.Redirected: redirected (302)
     """
-    target = urljoin(url, location or "")
+    try:
+        target = urljoin(url, location or "")
+    except ValueError:  # a bracket without its other half, for example
+        raise Redirected(status, url, "") from None
     if status not in SAME_REQUEST or not location or not _is_same_host(url, target):
         raise Redirected(status, url, target if location else "")
     return target
@@ -81,10 +84,10 @@ async def check(response: Any) -> None:
 def not_followed(redirect: Redirected, endpoint: Endpoint) -> ByzerError:
     """Return the error for a redirect that is not followed."""
     values = {"host": endpoint.host, "status": redirect.status}
-    if not redirect.location:
+    target = endpoint.redacted(_shown(redirect.location))
+    if not target:
         message = _("{host}: the server redirects ({status}), but does not say where to.", **values)
         return _error(message, _("Check saas.base_url."), endpoint)
-    target = endpoint.redacted(_shown(redirect.location))
     message = _("{host}: the URL redirects to {target} ({status}).", **values, target=target)
     base = _base_url(redirect, endpoint)
     if base:
@@ -99,7 +102,10 @@ def _error(message: str, hint: str, endpoint: Endpoint) -> ByzerError:
 
 def _shown(url: str) -> str:
     """Return a URL without user, password, query and fragment: they may have keys."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 

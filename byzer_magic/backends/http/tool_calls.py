@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic.backends.http.coercion import text_in
+from byzer_magic.backends.http.coercion import Misfit, integer_in, text_in
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import Message
@@ -82,8 +82,8 @@ def _index(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        return int(value)
-    except (ValueError, OverflowError):
+        return integer_in(value)
+    except Misfit:
         return None
 
 

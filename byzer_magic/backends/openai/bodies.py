@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from byzer_magic.backends.http import coercion, json_reader, reasons
+from byzer_magic.backends.http.coercion import Integer
 from byzer_magic.backends.http.endpoint import Endpoint
 from byzer_magic.backends.http.errors import (
     NO_AUDIO,
@@ -33,10 +34,10 @@ T = TypeVar("T")
 class Counts(msgspec.Struct):
     """Tokens of a request."""
 
-    prompt_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: Integer | None = None
+    input_tokens: Integer | None = None
+    output_tokens: Integer | None = None
+    total_tokens: Integer | None = None
 
     def usage(self) -> Usage:
         """Return the counts as ours."""
@@ -47,13 +48,13 @@ class Embedding(msgspec.Struct):
     """The embedding of one text."""
 
     embedding: str | list[Any]
-    index: int = 0
+    index: Integer = 0
 
 
 class Score(msgspec.Struct):
     """The relevance of one document; some servers call it `score`."""
 
-    index: int
+    index: Integer
     relevance_score: float | None = None
     score: float | None = None
 
@@ -196,7 +197,7 @@ def transcript(data: bytes, content_type: str, endpoint: Endpoint) -> Transcript
     if b'"error"' in data[:64]:
         decode(data, Body, endpoint)
     found = decode(data, Transcript, endpoint)
-    extra = {"words": found.words} if found.words else None
+    extra = {"words": json_reader.carried(found.words, odd=False)[0]} if found.words else None
     return TranscriptChunk(found.text, found.segments, found.language, found.duration, extra=extra)
 
 

@@ -93,6 +93,8 @@ class Reader(AnswerReader):
         if not body.choices or body.error is not None:
             self._check(event, has_choices=bool(body.choices))
         if body.choices:
+            if len(body.choices) > 1:
+                body.choices = schema.arranged(body.choices)
             choice = body.choices[0]
             if self._first is None:
                 self._first = choice.index

@@ -15,7 +15,7 @@ import msgspec
 
 from byzer_magic import types
 from byzer_magic.backends.http import reasons, tool_calls
-from byzer_magic.backends.http.coercion import text_in
+from byzer_magic.backends.http.coercion import Integer, text_in
 from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.media import data_url, to_base64
@@ -39,7 +39,7 @@ class Message(msgspec.Struct):
 class Choice(msgspec.Struct):
     """One of the responses to a request; there are several when it asks for `n`."""
 
-    index: int = 0
+    index: Integer = 0
     delta: Message | None = None
     message: Message | None = None
     finish_reason: str | None = None
@@ -59,8 +59,8 @@ class Choice(msgspec.Struct):
 class Counts(msgspec.Struct):
     """Tokens of a request."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Integer | None = None
+    completion_tokens: Integer | None = None
 
 
 class Body(msgspec.Struct):
@@ -127,6 +127,44 @@ def chunk_of(body: Body) -> ChatChunk | None:
     if text or reasoning or usage or calls:
         return ChatChunk(text, reasoning, None, usage, calls)
     return None
+
+
+def arranged(choices: list[Choice]) -> list[Choice]:
+    """Return several choices by index; text and tool calls may come as two of one index (GitHub Copilot).
+
+    Example:
+        >>> two = [Choice(1, Message("B")), Choice(0, Message("A")), Choice(0, Message(tool_calls=[{"id": "c"}]))]
+        >>> [(choice.index, choice.part.content, len(choice.part.tool_calls or [])) for choice in arranged(two)]
+        [(0, 'A', 1), (1, 'B', 0)]
+    """
+    found: list[Choice] = []
+    for choice in sorted(choices, key=lambda choice: choice.index):
+        last = found[-1] if found and found[-1].index == choice.index else None
+        if last is None or (last.part.content and choice.part.content):
+            found.append(choice)
+        else:
+            found[-1] = _united(last, choice)
+    return found
+
+
+def _united(one: Choice, two: Choice) -> Choice:
+    first, second = one.part, two.part
+    part = Message(
+        first.content or second.content,
+        first.reasoning_content or second.reasoning_content,
+        first.reasoning or second.reasoning,
+        first.refusal or second.refusal,
+        [*(_calls(first) or []), *(_calls(second) or [])] or None,
+    )
+    whole = one.message is not None
+    return Choice(
+        one.index,
+        None if whole else part,
+        part if whole else None,
+        two.finish_reason or one.finish_reason,
+        one.logprobs or two.logprobs,
+        error=two.error if one.error is None else one.error,
+    )
 
 
 def _calls(message: Message) -> list[dict[str, Any]] | None:

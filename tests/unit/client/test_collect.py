@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from byzer_magic import types
+from byzer_magic import errors, types
 from byzer_magic.client.collect import ChatCollector, collector_for
 from byzer_magic.i18n import using
 from byzer_magic.rendering import footer, progress
@@ -149,3 +149,39 @@ def test_chat_collector_keeps_the_last_usage() -> None:
     for chunk in (ChatChunk("a", usage=Usage(5, 1)), ChatChunk("b", usage=Usage(5, 2)), ChatChunk(finish="stop")):
         answer.add(chunk)
     assert answer.result().usage == Usage(5, 2)
+
+
+def test_embeddings_of_another_dimension_are_an_error_and_keep_the_first() -> None:
+    collector = collector_for("m", types.EmbedRequest(texts=["a", "b", "c"]))
+    collector.add(embeddings(0, [1, 2]))
+    with pytest.raises(errors.ProviderUnavailable, match="2 dimensions at first, then 3"):
+        collector.add(embeddings(1, [1, 2, 3], [4, 5, 6]))
+    assert collector.result(interrupted=True).vectors.tolist() == [[1, 2]]  # type: ignore[attr-defined]  # EmbedResult
+
+
+@pytest.mark.parametrize(
+    ("deltas", "joined"),
+    [
+        ([{"content": 5}], {"content": 5}),
+        ([{"content": True}, {"content": [1]}], {"content": [1]}),
+        ([{"content": [1]}, {"content": {"a": 1}}], {"content": {"a": 1}}),
+        ([{"text_offset": 3}, {"text_offset": 4}], {"text_offset": 4}),
+        ([{"content": [1]}, {"content": None}, {"content": [2]}], {"content": [1, 2]}),
+    ],
+)
+def test_odd_log_probabilities_are_kept_as_they_are(deltas: list[dict[str, Any]], joined: dict[str, Any]) -> None:
+    answer = ChatCollector("m", ChatRequest(messages=[]))
+    for delta in deltas:
+        answer.add(ChatChunk("a", extra={"logprobs": delta}))
+    assert answer.result().raw["logprobs"] == joined
+
+
+@pytest.mark.parametrize("index", [{}, {"index": 0}])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_complete_calls_with_one_id_are_all_kept(index: dict[str, int], at_once: bool) -> None:
+    calls = [{**index, "id": "call_0", "function": {"name": "f", "arguments": f'{{"q": {n}}}'}} for n in (1, 2, 3)]
+    answer = ChatCollector("m", ChatRequest(messages=[]))
+    for chunk in [calls] if at_once else [[call] for call in calls]:
+        answer.add(ChatChunk(tool_calls=chunk))
+    found = [call["function"]["arguments"] for call in answer.result().tool_calls or []]
+    assert found == ['{"q": 1}', '{"q": 2}', '{"q": 3}']

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from byzer_magic import errors
-from byzer_magic.backends.http import tool_calls
+from byzer_magic.backends.http import json_reader, tool_calls
 from byzer_magic.backends.http.answers import AnswerReader
 from byzer_magic.backends.http.coercion import count_in, text_in
 from byzer_magic.backends.http.errors import Endpoint, unreachable, untrusted
@@ -183,6 +183,8 @@ class Reader(AnswerReader):
 
     def read(self, event: Mapping[str, Any]) -> ChatChunk | None:
         """Return what an event adds to the response, or None."""
+        event, replaced = json_reader.carried(event)  # botocore reads JSON as it is
+        self.repaired = self.repaired or replaced
         if "output" in event:
             found = complete(event)
             self.finished = bool(found.text or found.reasoning or found.tool_calls)

@@ -15,6 +15,7 @@ import msgspec
 
 from byzer_magic.backends.http import json_reader, reasons, tool_calls
 from byzer_magic.backends.http.answers import AnswerReader
+from byzer_magic.backends.http.coercion import Integer
 from byzer_magic.backends.http.errors import Unreadable
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.json_reader import REFUSED, JsonReader
@@ -75,8 +76,8 @@ class Response(msgspec.Struct):
     done: bool = False
     done_reason: str | None = None
     model: str = ""
-    prompt_eval_count: int = 0
-    eval_count: int = 0
+    prompt_eval_count: Integer = 0
+    eval_count: Integer = 0
     logprobs: list[Any] | None = None
     embeddings: list[list[float]] | None = None
 

@@ -41,6 +41,8 @@ class Outer(msgspec.Struct):
         ({"name": "a", "index": True}, Outer("a")),
         ({"name": "a", "index": "three"}, Outer("a")),
         ({"name": "a", "index": 1e999}, Outer("a")),
+        ({"name": "a", "index": 10**30}, Outer("a")),
+        ({"name": "a", "index": "1" * 400}, Outer("a")),
         ({"name": "a", "ratio": "0.5"}, Outer("a", ratio=0.5)),
         ({"name": "a", "ratio": math.nan}, Outer("a")),
         ({"name": "a", "on": "true"}, Outer("a", on=True)),

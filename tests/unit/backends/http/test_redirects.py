@@ -30,6 +30,7 @@ def test_same_request_on_one_host_is_followed(status: int, url: str, location: s
         (301, "/v2"), (302, "/v2"), (303, "/v2"), (308, None), (308, "https://other.com/v1"), (307, "//other.com/v1"),
         (308, "http://api.x.com/v1"), (308, "https://api.x.com:8443/v1"), (308, "https://api.x.com:x/v1"),
         (308, "https://api.x.com.evil.com/v1"), (308, "https://api.x.com@evil.com/v1"),
+        (307, "http://[::bad"), (308, "//[x"),
     ],
 )  # fmt: skip
 def test_other_redirects_are_not_followed(status: int, location: str | None) -> None:
@@ -48,6 +49,7 @@ ENDPOINT = Endpoint("m", "https://api.x.com/v1/", ("planted-key-0123",))
         ("https://x.com/login?key=planted-key-0123", "redirects to https://x.com/login (302)", "URL of the API"),
         ("https://me:planted-key-0123@new.com/x", "redirects to https://new.com/x (302)", "URL of the API"),
         ("", "does not say where to", "Check saas.base_url"),
+        ("http://[::bad", "does not say where to", "Check saas.base_url"),
     ],
 )  # fmt: skip
 def test_error_names_the_target_and_the_next_step(location: str, message: str, hint: str) -> None:
