@@ -18,10 +18,12 @@ from byzer_magic.actions.terminal import Terminal
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands import parser
 from byzer_magic.commands.registry import command_of
+from byzer_magic.commands.secrets import known_here
 from byzer_magic.commands.spec import StatSpec
 from byzer_magic.commands.tokens import from_shell
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.i18n import gettext, lazy_gettext as _, set_language
+from byzer_magic.log import redact
 from byzer_magic.results import Result
 
 
@@ -49,16 +51,21 @@ def _status(words: list[str], output: Terminal) -> int:
     try:
         return _do(words, output)
     except CommandError as err:
-        output.say(gettext("Error: {error}", error=err.localized()))
+        output.say(gettext("Error: {error}", error=_shown(err, words)))
         return 2
     except ByzerError as err:
-        output.say(gettext("Error: {error}", error=err.localized()))
+        output.say(gettext("Error: {error}", error=_shown(err, words)))
         return 1
     except KeyboardInterrupt:
         output.say(gettext("Interrupted."))
         return 130
     except BrokenPipeError:  # the reader of stdout has closed it, e.g. `| head`
         return 1
+
+
+def _shown(err: ByzerError, words: Sequence[str]) -> str:
+    """Return the text of an error without secrets, those of the environment and of the command among them."""
+    return str(redact(err.localized(), known_here(" ".join(words), os.environ)))
 
 
 def _do(words: list[str], output: Terminal) -> int:

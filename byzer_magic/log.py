@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import Any
 
 from byzer_magic.i18n import Text
+from byzer_magic.safety.redaction import hide
 
 ROOT = "byzer_magic"
-KEY_SHAPES = re.compile(r"\b(sk-[A-Za-z0-9_-]{6,}|Bearer\s+[A-Za-z0-9._~+/=-]{8,}|AKIA[A-Z0-9]{12,})")
-"""Text that looks like a key, whatever its source."""
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
@@ -18,7 +16,7 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
 
     Args:
         text: any text, such as a provider's error.
-        secrets: values to hide; those of fewer than 4 characters are ignored.
+        secrets: values to hide, also in part and encoded; those of fewer than 4 characters are ignored.
 
     Example:
         >>> redact("401 for sk-abcdef123456 of user hunter2", ("hunter2",))
@@ -27,11 +25,7 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     if isinstance(text, Text) and text.values:  # secrets are among the values, never in a template
         values = {name: _redacted(value, secrets) for name, value in text.values.items()}
         return Text(text.template, text.plural, values)
-    redacted = str(text)
-    for secret in sorted(secrets, key=len, reverse=True):  # a secret may begin with another one
-        if len(secret) >= 4:  # a shorter one would hide ordinary words
-            redacted = redacted.replace(secret, "***")
-    redacted = KEY_SHAPES.sub("***", redacted)
+    redacted = hide(str(text), secrets)
     return text if redacted == text else redacted
 
 

@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from byzer_magic.backends import network, registry
+from byzer_magic.backends import network, registry, same_source
 from byzer_magic.backends.base import Backend, Setup, typed_params
 from byzer_magic.backends.http.params import secrets_of
 from byzer_magic.commands import aliases
-from byzer_magic.commands.secrets import Secret, expand, is_reference, look_up
+from byzer_magic.commands.secrets import Expansion, Secret, is_reference
 from byzer_magic.commands.spec import DeploySpec
-from byzer_magic.errors import BadParameter, MissingKey
+from byzer_magic.errors import BadParameter, ByzerError, MissingKey
 from byzer_magic.files import paths
 from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.local_models import engine_choice, files, hardware
 from byzer_magic.local_models.installed import file_formats
+from byzer_magic.safety import urls
 
 MAX_QUEUED = 10_000
 """Requests that one pool may queue; further ones raise Overloaded."""
@@ -77,8 +78,22 @@ def resolve(
         ConfigError: something is unknown, missing or of the wrong type; the text names it.
     """
     aliases.check(spec.model)
-    typed = typed or {}
-    path = _absolute(expand(spec.model_path, variables, environ)) if spec.model_path else None
+    expansion = Expansion(variables, environ)
+    try:
+        return _resolved(spec, expansion, variables, environ, typed or {})
+    except ByzerError as err:
+        expansion.restore(err)
+        raise
+
+
+def _resolved(
+    spec: DeploySpec,
+    expansion: Expansion,
+    variables: Mapping[str, Any],
+    environ: Mapping[str, str],
+    typed: Mapping[str, str],
+) -> Plan:
+    path = _absolute(expansion.expand(spec.model_path)) if spec.model_path else None
     spec, why = _with_engine(spec, path)
     backend = registry.find(spec.pretrained_model_type, spec.infer_backend)
     registry.require(backend.info)
@@ -88,12 +103,13 @@ def resolve(
         if name in typed:
             continue
         try:
-            value = expand(text, variables, environ)
-            given[name] = look_up(value, variables, environ) if name in secret else value
+            value = expansion.expand(text)
+            given[name] = expansion.look_up(value) if name in secret else value
         except MissingKey as err:
             err.details |= {"param": name} if name in secret else {}
             raise
     params = typed_params(backend.info, given | dict(typed), environ, _sources(given, spec))
+    expansion.hide(urls.hidden_in(params.values()))
     setup = Setup(
         model=spec.model,
         params=params,
@@ -103,6 +119,7 @@ def resolve(
         gpus=spec.gpus_per_worker,
         network=network.Network() if backend.info.local else network.of(params, environ),
     )
+    same_source.check(backend.info, setup, same_source.Origins(spec.infer_params, typed, variables, environ))
     backend.check(setup)
     return Plan(spec=spec, setup=setup, why=why)
 

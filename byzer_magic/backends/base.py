@@ -41,6 +41,11 @@ class Param(options.Setting):
     """Whether its value is sent in an HTTP header; by default, a secret's is."""
 
     @property
+    def is_url(self) -> bool:
+        """Return whether it is where requests, and with them keys, go."""
+        return self.name.endswith(options.URL_ENDS)
+
+    @property
     def in_header(self) -> bool:
         """Return whether its value is sent in an HTTP header, so that it must be one that headers can have."""
         return self.secret if self.header is None else self.header
@@ -64,6 +69,8 @@ class Info:
     extra: str = ""
     """The extra of byzer-magic that installs it; empty for a backend of another package."""
     capabilities: frozenset[Capability] = frozenset()
+    finds_keys: bool = False
+    """Whether its SDK looks for keys by itself where none is given."""
     engine: EngineFacts | None = None
     """For an engine of local models: its formats, packages and memory."""
 

@@ -7,7 +7,6 @@ serves all clients, since HTTP libraries differ in the variables they read and i
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import re
 import stat
@@ -15,12 +14,12 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, unquote, urlsplit
 
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import BadParameter
 from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.safety import urls
 
 if TYPE_CHECKING:
     import ssl
@@ -58,9 +57,9 @@ class Network:
 
     def proxy(self, url: str) -> str | None:
         """Return the URL of the proxy for requests to `url`, or None for a direct connection."""
-        parts = _split(url)
+        parts = urls.split(url)
         found = self.proxies.get(parts.scheme)
-        return None if found is None or _bypassed(parts.hostname or "", parts.netloc, self.no_proxy) else found
+        return None if found is None or covers(parts.hostname or "", parts.netloc, self.no_proxy) else found
 
     def ssl_context(self) -> ssl.SSLContext | bool:
         """Return what HTTP clients take to check certificates: True for their own default.
@@ -93,7 +92,7 @@ class Network:
         Raises:
             BadParameter: the proxy is not a URL, or is a SOCKS proxy; the certificates cannot be read.
         """
-        parts = _split(url)
+        parts = urls.split(url)
         if (proxy := self.proxy(url)) is not None:
             _check_proxy(proxy, self.sources[parts.scheme])
         if parts.scheme != "http":
@@ -101,11 +100,11 @@ class Network:
 
     def describe(self, url: str) -> list[str]:
         """Return what is not the default about the way to `url`, in sentences, without passwords."""
-        scheme, source = _split(url).scheme, self.sources.get(_split(url).scheme, "")
+        scheme, source = urls.split(url).scheme, self.sources.get(urls.split(url).scheme, "")
         said: list[str] = []
         if (proxy := self.proxy(url)) is not None:
             said.append(
-                _("Requests go through the proxy {url} ({source}).", url=without_password(proxy), source=source)
+                _("Requests go through the proxy {url} ({source}).", url=urls.without_password(proxy), source=source)
             )
         elif scheme in self.proxies:
             said.append(
@@ -128,9 +127,8 @@ class Network:
 
     @property
     def hidden(self) -> tuple[str, ...]:
-        """Return the passwords of the proxies."""
-        found = {_split(url).password or "" for url in self.proxies.values()}
-        return tuple(text for password in found for text in {password, unquote(password)} if text)
+        """Return the users and passwords of the proxies."""
+        return urls.hidden_in(self.proxies.values())
 
     def adopt(self, environ: MutableMapping[str, str] = os.environ) -> None:
         """Put proxy and authorities into the environment, for libraries that read it by themselves."""
@@ -224,25 +222,6 @@ _BOOLEANS = {
 }
 
 
-def without_password(url: str) -> str:
-    """Return a URL without user and password.
-
-    Example:
-        >>> without_password("http://me:secret@10.0.0.1:3128")
-        'http://10.0.0.1:3128'
-    """
-    scheme, mark, rest = url.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else url.rpartition("@")[2]
-
-
-def _split(url: str) -> SplitResult:
-    """Return the parts of a URL; of what is none, nothing."""
-    try:
-        return urlsplit(url)
-    except ValueError:
-        return SplitResult("", "", "", "", "")
-
-
 def _is_folder(path: str) -> bool:
     """Return whether a path is a folder with certificates, rather than a file.
 
@@ -282,7 +261,7 @@ def is_usable(url: str) -> bool:
         >>> is_usable("http://10.0.0.1:8000/v1"), is_usable("http://10.0.0.1:port/v1"), is_usable("http://[::1/v1")
         (True, False, False)
     """
-    parts = _split(url)
+    parts = urls.split(url)
     try:
         host = parts.hostname or ""
         return parts.scheme in ("http", "https") and _is_host(host) and (parts.port is None or parts.port > 0)
@@ -300,9 +279,9 @@ def _is_http(url: str | None) -> bool:
 
 
 def _check_proxy(url: str, source: str) -> None:
-    if is_usable(url) and _split(url).netloc.lower() not in _BOOLEANS:  # https_proxy=yes
+    if is_usable(url) and urls.split(url).netloc.lower() not in _BOOLEANS:  # https_proxy=yes
         return
-    if _split(url).scheme.startswith("socks"):
+    if urls.split(url).scheme.startswith("socks"):
         raise BadParameter(
             _("{source} is a SOCKS proxy; only HTTP proxies are supported.", source=source),
             _("Most SOCKS proxies also have an HTTP port: use http://HOST:PORT."),
@@ -314,10 +293,10 @@ def _check_proxy(url: str, source: str) -> None:
 
 
 def _host(url: str) -> str:
-    return _split(url).netloc.rpartition("@")[2]
+    return urls.split(url).netloc.rpartition("@")[2]
 
 
-def _bypassed(host: str, netloc: str, no_proxy: str) -> bool:
+def covers(host: str, netloc: str, no_proxy: str) -> bool:
     """Return whether `no_proxy` covers a host; urllib's rule, and what curl and requests have besides it.
 
     Those are networks (``10.0.0.0/8``), ``*.corp``, and white space between entries.
@@ -327,11 +306,5 @@ def _bypassed(host: str, netloc: str, no_proxy: str) -> bool:
     entries = [entry.removeprefix("*") if entry != "*" else entry for entry in no_proxy.replace(",", " ").split()]
     if proxy_bypass_environment(netloc.rpartition("@")[2], {"no": ",".join(entries)}):
         return True
-    return any(_in_network(host, entry) for entry in entries)
-
-
-def _in_network(host: str, entry: str) -> bool:
-    try:
-        return ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip("[]"), strict=False)
-    except ValueError:
-        return False
+    found = urls.address(host)
+    return found is not None and any(urls.in_network(found, entry) for entry in entries)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -140,8 +139,8 @@ class Manager:
         """
         from byzer_magic.plan import resolve
 
-        with env_file.lent() as file:
-            return resolve(spec, variables or {}, {**file, **os.environ}, typed)
+        with env_file.lent() as environ:
+            return resolve(spec, variables or {}, environ, typed)
 
     async def deploy(self, plan: Plan) -> AsyncIterator[Event]:
         """Create the deployment and yield its events; the last one is Ready.

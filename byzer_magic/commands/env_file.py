@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,41 @@ from byzer_magic.files import text_files
 from byzer_magic.i18n import join, lazy_gettext as _
 
 NAME = ".env"
+PROCESS = "the environment"
+
+
+class Variables(Mapping[str, str]):
+    """The environment's variables, then those of `.env`; it knows which of the two each comes from.
+
+    Args:
+        file: what `.env` has.
+        process: the environment; it wins.
+
+    Example:
+        >>> found = Variables({"A": "1", "B": "2"}, {"B": "3"})
+        >>> dict(found), found.origin("A"), found.origin("B")
+        ({'A': '1', 'B': '3'}, '.env', 'the environment')
+    """
+
+    def __init__(self, file: Mapping[str, str], process: Mapping[str, str] = os.environ) -> None:
+        self._process = process
+        self._all = {**file, **process}
+
+    def origin(self, name: str) -> str:
+        """Return where a variable comes from: `NAME` for the file, `PROCESS` for the environment."""
+        return PROCESS if name in self._process else NAME
+
+    def __getitem__(self, name: str) -> str:
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __repr__(self) -> str:
+        return f"Variables({len(self)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +79,11 @@ def read() -> EnvFile:
 
 
 @contextmanager
-def lent() -> Iterator[dict[str, str]]:
-    """Lend the values of `.env`; the error about a missing name says why the file could not be read."""
+def lent() -> Iterator[Variables]:
+    """Lend the environment and `.env`; the error about a missing name says why the file could not be read."""
     found = read()
     try:
-        yield found.values
+        yield Variables(found.values)
     except MissingKey as err:
         err.hint = join(err.hint, found.problem)
         raise

@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 from byzer_magic.commands.typography import explain
 from byzer_magic.errors import ByzerError, CommandError, suggest
 from byzer_magic.i18n import Text, lazy_gettext as _, listed
+from byzer_magic.log import redact
+from byzer_magic.safety import urls
 
 HIDDEN = "***"
 """Shown in place of a secret."""
@@ -87,13 +89,14 @@ def convert(setting: Setting, text: str, label: str = "", error: type[ByzerError
         True
     """
     label = label or setting.name
-    shown = HIDDEN if setting.secret else repr(text)
+    hidden = setting.secret or is_secret_name(setting.name)
+    shown = HIDDEN if hidden else redact(repr(text))
     try:
         value = _CONVERTERS[setting.kind](text)
     except (ValueError, RecursionError) as err:  # the latter for a thousand brackets of JSON
         wanted = _KINDS[setting.kind]
         message = _("{name} is {value}, which is not {kind}.", name=label, value=shown, kind=wanted)
-        raise error(message, "" if setting.secret else explain(text)) from err
+        raise error(message, "" if hidden else explain(text)) from err
     if setting.choices and value not in setting.choices:
         raise error(not_a_choice(label, shown, setting.choices), suggest(text, setting.choices))
     return value
@@ -184,8 +187,19 @@ def hide(value: str) -> str:
 def visible(opt: Option, value: Any) -> Any:
     """Return the value of an option for display, with secrets hidden."""
     if opt.kind == "params":
-        return {name: hide(text) if is_secret_name(name) else text for name, text in value.items()}
+        return {name: _visible_setting(name, text) for name, text in value.items()}
     return hide(value) if opt.secret and isinstance(value, str) else value
+
+
+def _visible_setting(name: str, text: str) -> str:
+    """Return a setting for display: not its secret, nor the password of a URL, nor secret fields of JSON."""
+    if is_secret_name(name):
+        return hide(text)
+    return urls.masked(text) if name.lower().endswith(URL_ENDS) else redact(text)
+
+
+URL_ENDS = ("url", "endpoint", "host", "base")
+"""How the names of settings end that are URLs."""
 
 
 class Spec:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from byzer_magic.errors import BadParameter, MissingExtra, MissingKey
+from byzer_magic.commands.options import is_secret_name
+from byzer_magic.errors import BadParameter, ByzerError, MissingExtra, MissingKey
 from byzer_magic.i18n import Text, lazy_gettext as _
+from byzer_magic.safety import redaction, urls
 
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 """A `${NAME}`; a name may be any text without a closing brace, as users type more than shells allow."""
@@ -91,6 +94,116 @@ def expand(text: str, *sources: Mapping[str, Any]) -> str:
         raise MissingKey(_("{name} is not defined.", name=match[0]), _how_to_set(name))
 
     return REFERENCE.sub(value, text)
+
+
+class Expansion:
+    """Expands settings, and puts what was typed back into errors about them.
+
+    Args:
+        sources: where names are looked up, the first that has a name wins.
+
+    Example:
+        >>> expansion = Expansion({"KEY": "k-123456"})
+        >>> expansion.expand("Bearer ${KEY}"), expansion.as_typed("'Bearer k-123456' is not a number")
+        ('Bearer k-123456', "'Bearer ${KEY}' is not a number")
+    """
+
+    def __init__(self, *sources: Mapping[str, Any]) -> None:
+        self._sources = sources
+        self._typed: dict[str, str] = {}
+        """What was typed, by the value that it stands for."""
+        self._secret: set[str] = set()
+
+    def expand(self, text: str) -> str:
+        """Return a text with the values of its `${NAME}`; see `expand`."""
+        for name in names_in(text):
+            self._keep(expand(f"${{{name}}}", *self._sources), f"${{{name}}}", secret=is_secret_variable(name))
+        return expand(text, *self._sources)
+
+    def look_up(self, text: str) -> str:
+        """Return the key that a text refers to; see `look_up`."""
+        found = look_up(text, *self._sources)
+        if found != text:
+            self._keep(found, text, secret=True)
+        return found
+
+    def _keep(self, value: str, typed: str, *, secret: bool) -> None:
+        for text in {value, value.strip()} - {""}:
+            self._typed.setdefault(text, typed)
+            if secret:
+                self._secret.add(text)
+            self._secret.update(urls.passwords(text) if "@" in text else ())
+
+    def hide(self, texts: Iterable[str]) -> None:
+        """Hide further texts, whatever they come from: the passwords of URLs."""
+        self._secret.update(texts)
+
+    def restore(self, err: ByzerError) -> None:
+        """Put what was typed back into an error, and drop the exceptions behind it if they quote a value."""
+        err.message, err.hint = self.as_typed(err.message), self.as_typed(err.hint)
+        err.details = {name: self.as_typed(value) for name, value in err.details.items()}
+        err.args = (err.message,)
+        chain = [err.__cause__, err.__context__]
+        if any(self.as_typed(str(cause)) != str(cause) for cause in chain if cause is not None):
+            err.__cause__ = err.__context__ = None
+
+    def as_typed(self, value: Any) -> Any:
+        """Return a text, or the texts in a value, with what was typed in place of what it stands for."""
+        if isinstance(value, Text) and value.values:
+            return Text(
+                value.template, value.plural, {name: self.as_typed(each) for name, each in value.values.items()}
+            )
+        if isinstance(value, list):
+            return [self.as_typed(item) for item in value]
+        if isinstance(value, str):
+            return value if isinstance(value, Text) else self._restored(value)
+        return self._typed.get(str(value), value) if type(value) in (int, float) else value
+
+    def _restored(self, text: str) -> str:
+        for value in sorted(self._typed, key=len, reverse=True):
+            for form in dict.fromkeys((value, repr(value)[1:-1], json.dumps(value)[1:-1])):
+                whole = text.strip("'\"") == form
+                text = text.replace(form, self._typed[value]) if whole or len(form) >= redaction.SHORTEST else text
+        return redaction.hide_known(text, tuple(self._secret))
+
+
+def is_secret_variable(name: str) -> bool:
+    """Return whether a variable of that name holds a secret: here a `KEY` is one.
+
+    Example:
+        >>> is_secret_variable("MY_KEY"), is_secret_variable("KEYBOARD")
+        (True, False)
+    """
+    return is_secret_name(name) or name.lower().rpartition("_")[2] in ("key", "keys")
+
+
+TYPED_SECRET = re.compile(
+    r"(?:key|token|secret|password)=[\"']?([^\s\"'$]+)|--token\s+[\"']?([^\s\"'$]+)", re.IGNORECASE
+)
+"""A secret that was typed into the command itself."""
+
+
+def known_here(typed: str, *sources: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what no error of a command may show: secrets that were typed, and the values of secret variables.
+
+    Args:
+        typed: the text of the command.
+        sources: variables by name.
+    """
+    found = [word for groups in TYPED_SECRET.findall(typed) for word in groups]
+    for source in sources:
+        found += [
+            value
+            for name, value in list(source.items())
+            if isinstance(value, str) and is_secret_variable(name) and not _is_place(value)
+        ]
+        found += urls.hidden_in(value for name, value in list(source.items()) if "proxy" in name.lower())
+    return tuple(dict.fromkeys(value for value in found if len(value) >= redaction.PART))
+
+
+def _is_place(value: str) -> bool:
+    """Return whether a value is a path or a URL: of these, parts are in many texts."""
+    return value.startswith(("/", "~", ".")) or "://" in value
 
 
 def look_up(text: str, *sources: Mapping[str, Any]) -> str:

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
 from typing import Any
 
-from byzer_magic.commands.options import is_secret_name
+from byzer_magic.commands.secrets import known_here
 from byzer_magic.errors import ByzerError, DeployError
 from byzer_magic.i18n import gettext as _
 from byzer_magic.log import redact
 from byzer_magic.rendering import error_details
 from byzer_magic.rendering.error_details import Details
 
-SECRET_WORD = re.compile(r"(?:key|token|secret|password)=[\"']?([^\s\"'$]+)", re.IGNORECASE)
-"""A secret that was typed into the command itself."""
-SHORTEST_SECRET = 8
 ALIAS = re.compile(r"--model[ =](\S+)")
 
 
@@ -34,27 +30,13 @@ def presented(err: ByzerError, shell: Any, manager: Any, typed: str) -> ByzerErr
         manager: finds the log of a deploy that failed.
         typed: the text of the cell.
     """
-    hidden = tuple(secrets(typed, shell.user_ns, os.environ))
+    hidden = known_here(typed, shell.user_ns, os.environ)
     err.message, err.hint = redact(err.message, hidden), redact(err.hint, hidden)
     err.args = (err.message,)
     known = error_details.details(err, log(err, manager, typed), hidden)
     block = Block(err, known, shell)
     err._render_traceback_ = block.lines  # type: ignore[attr-defined]  # a name of IPython's
     return err
-
-
-def secrets(typed: str, variables: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield what must not be shown: the values of variables that are named like secrets, and keys that were typed."""
-    for source in (variables, environ):
-        for name, value in list(source.items()):
-            if isinstance(value, str) and len(value) >= SHORTEST_SECRET and _is_secret(name):
-                yield value
-    yield from (word for word in SECRET_WORD.findall(typed) if len(word) >= SHORTEST_SECRET)
-
-
-def _is_secret(name: str) -> bool:
-    """Return whether a variable of that name holds a secret: here a `KEY` is one."""
-    return is_secret_name(name) or name.lower().rpartition("_")[2] in ("key", "keys")
 
 
 def log(err: ByzerError, manager: Any, typed: str) -> list[str]:

@@ -18,6 +18,7 @@ from byzer_magic.errors import CommandError
 from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import arrays, formats, wav
+from byzer_magic.safety import urls
 from byzer_magic.types import Localizable, Media
 
 URL = re.compile(r"https?://", re.IGNORECASE)
@@ -98,11 +99,10 @@ def _converted(source: Any, kind: str, convert: Callable[[Any], bytes | None]) -
 def _downloaded(url: str) -> Media:
     """Return the audio at a URL."""
     from urllib.error import HTTPError
-    from urllib.request import urlopen
 
     shown, _mark, secret = url.partition("?")  # a signature may be in it
     try:
-        with urlopen(url, timeout=60) as response:  # noqa: S310 - _media passes http and https only
+        with urls.opened(url, seconds=60) as response:
             data, stated = response.read(LARGEST_BYTES + 1), response.headers.get("Content-Type", "")
             truncated = bool(response.length) and len(data) <= LARGEST_BYTES
     except (OSError, ValueError, http.client.HTTPException) as err:

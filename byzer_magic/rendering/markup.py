@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from byzer_magic.rendering import assets
+from byzer_magic.safety import urls
 
 VOID = ("br", "img", "input")
 """Elements without content and end tag."""
@@ -22,7 +23,7 @@ def tag(name: str, *content: Any, **attributes: Any) -> Markup:
         name: the element's name, such as `div`.
         content: what is in it, in order.
         attributes: `class_` becomes `class`, `aria_label` becomes `aria-label`; one that is None or False is left out,
-            one that is True has no value.
+            one that is True has no value. A URL that could run something is left out, see `byzer_magic.safety.urls`.
 
     Example:
         >>> tag("p", "1 < 2", class_="bz-quiet")
@@ -32,11 +33,19 @@ def tag(name: str, *content: Any, **attributes: Any) -> Markup:
     for key, value in attributes.items():
         if value is True:
             opening += f" {_attribute(key)}"
-        elif value is not None and value is not False:
+        elif value is not None and value is not False and _is_safe(key, value):
             opening += f' {_attribute(key)}="{_escaped(value)}"'
     if name in VOID:
         return Markup(f"{opening}>")  # noqa: S704 - each value is escaped above
     return Markup(f"{opening}>{''.join(map(_escaped, content))}</{name}>")  # noqa: S704 - each part is escaped above
+
+
+_URLS = {"href": urls.may_refer, "src": urls.may_show}
+"""Attributes that have a URL, and what decides whether a page may have it."""
+
+
+def _is_safe(key: str, value: Any) -> bool:
+    return key not in _URLS or _URLS[key](html.unescape(value) if isinstance(value, Markup) else str(value))
 
 
 @functools.cache

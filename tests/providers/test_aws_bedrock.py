@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -230,7 +231,8 @@ async def test_closed_port_raises_provider_unavailable(server: Process) -> None:
 async def test_api_key_is_sent_as_bearer_token(monkeypatch: pytest.MonkeyPatch) -> None:
     from botocore.awsrequest import AWSResponse
 
-    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "")  # opening sets it: that is boto3's way; this restores it
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "bearer-of-another")
+    before = dict(os.environ)
     backend = await opened(
         "saas/aws_bedrock", {"saas.api_key": "bearer-planted", "saas.region_name": "us-east-1", "saas.model": MODEL}
     )
@@ -245,6 +247,7 @@ async def test_api_key_is_sent_as_bearer_token(monkeypatch: pytest.MonkeyPatch) 
         await collect(backend, ask("hi"))
     assert [header.decode() if isinstance(header, bytes) else header for header in sent] == ["Bearer bearer-planted"]
     assert "bearer-planted" not in str(caught.value)
+    assert dict(os.environ) == before, "a test in a form runs in the notebook's kernel, and all that starts there"
     await backend.close()
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
+from byzer_magic.backends.openai import bodies
 from byzer_magic.backends.openai.backend import OpenAIBackend
 from byzer_magic.capabilities import Capability
 from byzer_magic.client.collect import collector_for
@@ -267,6 +268,25 @@ async def test_image_url_is_downloaded(server: Process) -> None:
     [found] = [item async for item in backend.image(ImageRequest(prompt="a cat"))]
     assert found.data.startswith(b"\x89PNG")
     assert found.url.startswith(server.url)
+    await backend.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "http://127.0.0.1:1/a.png", "http://169.254.169.254/latest/meta-data"]
+)
+async def test_image_of_no_public_place_is_not_fetched(url: str, server: Process) -> None:
+    backend = await connect(server, "tiny", capabilities="image")
+    row = bodies.Image(url=url)
+    found = await backend._image(row, None, "image/png", keep_url=False)
+    assert found.data == b""
+    assert not found.url.startswith("javascript")
+    await backend.close()
+
+
+async def test_what_is_downloaded_must_be_an_image(server: Process) -> None:
+    backend = await connect(server, "tiny", capabilities="image")
+    found = await backend._image(bodies.Image(url=f"{server.url}/models"), None, "image/png", keep_url=False)
+    assert (found.data, found.mime) == (b"", "image")
     await backend.close()
 
 

@@ -81,3 +81,25 @@ def test_deploy_in_python_honours_dry_run() -> None:
     assert bz.default_manager().connected == before
     with pytest.raises(errors.ConfigError):
         bz.deploy("--dry_run " + " ".join(SAAS[1:]) + " saas.no_such=1")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        'saas.extra_headers={"X-Api-Key":"planted-key-0123456789"',
+        "saas.timeout=${MY_KEY}",
+        "saas.base_url=${MY_KEY}",
+        "saas.model_api_key=planted-key-0123456789",
+        "saas.capabilities=${MY_KEY}",
+        'saas.extra_body={"api_key": "planted-key-0123456789',
+        "planted-key-0123456789",
+    ],
+)
+def test_cli_errors_show_no_key(
+    setting: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "planted-key-0123456789")
+    assert main([*SAAS, setting]) in (1, 2)
+    out, err = capsys.readouterr()
+    assert "Error" in err
+    assert "planted" not in out + err

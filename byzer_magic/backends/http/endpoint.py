@@ -11,11 +11,10 @@ from byzer_magic import errors
 from byzer_magic.backends.http import json_reader, reasons
 from byzer_magic.backends.network import Network
 from byzer_magic.log import redact
+from byzer_magic.safety import urls
 
 MAX_REASON_CHARS = 400
 """Longest text of a provider's own that is passed on."""
-MIN_SECRET_CHARS = 8
-"""Characters of a key in a row that are hidden wherever they appear."""
 _CONTROLS = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)"
     "|[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069]"
@@ -47,7 +46,7 @@ class Endpoint:
     @property
     def url(self) -> str:
         """Return the base URL without its password."""
-        return re.sub(r"//[^/@]*@", "//", self.base_url)
+        return urls.without_password(self.base_url)
 
     def redacted(self, text: str) -> str:
         r"""Return `text` on one line, without what drives a terminal, keys, parts of keys, or what looks like one.
@@ -61,16 +60,9 @@ class Endpoint:
             'red bell'
         """
         text = _CONTROLS.sub("", json_reader.repaired(reasons.bounded(str(text))))
-        for secret in (*self.secrets, *self.network.hidden):
-            text = _without_parts(redact(text, (secret,)), secret)
-        text = " ".join(_without_echo(word) for word in redact(text).split())
+        text = redact(text, (*self.secrets, *self.network.hidden))
+        text = " ".join(_without_echo(word) for word in text.split())
         return text if len(text) <= MAX_REASON_CHARS else text[:MAX_REASON_CHARS] + "..."
-
-
-def _without_parts(text: str, secret: str) -> str:
-    for start in range(len(secret) - MIN_SECRET_CHARS + 1):
-        text = text.replace(secret[start : start + MIN_SECRET_CHARS], "***")
-    return text
 
 
 def _without_echo(word: str) -> str:

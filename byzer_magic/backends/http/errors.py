@@ -17,8 +17,8 @@ from byzer_magic import errors
 from byzer_magic.backends.http import pages, reasons, verdicts
 from byzer_magic.backends.http.endpoint import Endpoint as Endpoint
 from byzer_magic.backends.http.redirects import MOVED, Redirected, not_followed
-from byzer_magic.backends.network import without_password
 from byzer_magic.i18n import Text, lazy_gettext as _
+from byzer_magic.safety import urls
 
 PROXY_AUTHENTICATION = 407
 MAX_STRAY_BYTES = 16 * 1024
@@ -237,7 +237,7 @@ def unreachable(endpoint: Endpoint, reason: str) -> errors.ProviderUnavailable:
     hint = _("Check saas.base_url, the network and the proxy.")
     if proxy is not None:
         source = endpoint.network.sources[urlsplit(endpoint.base_url).scheme]
-        values = {"url": endpoint.url, "proxy": without_password(proxy), "source": source, "reason": reason}
+        values = {"url": endpoint.url, "proxy": urls.without_password(proxy), "source": source, "reason": reason}
         message = _("Cannot connect to {url} through the proxy {proxy} ({source}): {reason}", **values)
         hint = _("Check {source}, or deploy with saas.proxy=none to use no proxy.", source=source)
     return errors.ProviderUnavailable(message, hint, provider=endpoint.host)

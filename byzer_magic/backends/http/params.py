@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from byzer_magic.backends.base import Param, Setup
-from byzer_magic.backends.network import is_usable, without_password
+from byzer_magic.backends.network import is_usable
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.commands.typography import explain
 from byzer_magic.errors import BadParameter, MissingKey
 from byzer_magic.i18n import join, lazy_gettext as _
+from byzer_magic.log import redact
+from byzer_magic.safety import urls
 
 CONNECT_SECONDS = 10.0
 """How long a connection may take; the response itself has `saas.timeout`."""
@@ -137,9 +139,66 @@ def reveal(value: Secret | None) -> str | None:
 
 
 def secrets_of(params: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return all texts that no message may contain: keys, and the values of the extra headers."""
+    """Return all texts that no message may contain: keys, secret headers, and the passwords of URLs.
+
+    Example:
+        >>> secrets_of({"saas.extra_headers": {"X-Title": "my-notebook", "X-Api-Key": "my-own-key"}})
+        ('my-own-key',)
+    """
     keys = [value.reveal() for value in params.values() if isinstance(value, Secret)]
-    return (*keys, *(str(value) for value in params.get("saas.extra_headers", {}).values()))
+    web = [key for key in keys if urls.web(key)]  # a proxy: of its URL only the password is secret
+    sent = [*secret_values(params.get("saas.extra_headers")), *secret_values(params.get("saas.extra_body"))]
+    return (*(key for key in keys if key not in web), *sent, *urls.hidden_in([*web, *params.values()]))
+
+
+def secret_values(found: Any) -> list[str]:
+    """Return the values in plain data that are secret: by their name, or because they look like a key.
+
+    Example:
+        >>> secret_values({"Accept": "application/json", "Authorization": "Token 12345678"})
+        ['Token 12345678', '12345678']
+    """
+    if isinstance(found, list):
+        return [text for item in found for text in secret_values(item)]
+    if not isinstance(found, Mapping):
+        return []
+    secret: list[str] = []
+    for name, value in found.items():
+        if isinstance(value, Mapping | list):
+            secret += secret_values(value)
+        elif isinstance(value, str) and (is_secret_header(str(name)) or _looks_secret(value)):
+            secret += [value, *value.split()[1:]]  # of a scheme and a key, the key alone, too
+    return secret
+
+
+def is_secret_header(name: str) -> bool:
+    """Return whether a header, or a field, of that name carries a secret.
+
+    Example:
+        >>> is_secret_header("X-Api-Key"), is_secret_header("Cookie"), is_secret_header("X-Title")
+        (True, True, False)
+    """
+    return any(part in _SECRET_PARTS or part.endswith(_SECRET_ENDS) for part in re.split(r"[\W_]+", name.lower()))
+
+
+_SECRET_PARTS = (
+    "auth",
+    "authorization",
+    "cookie",
+    "credential",
+    "credentials",
+    "jwt",
+    "passwd",
+    "session",
+    "signature",
+)
+_SECRET_ENDS = ("key", "token", "secret", "password")
+_MIXED = re.compile(r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?=[^0-9]*[0-9])[A-Za-z0-9_+=.-]{20,}\Z")
+"""Letters of both cases and digits in a row, as keys have them."""
+
+
+def _looks_secret(value: str) -> bool:
+    return bool(_MIXED.match(value)) or redact(value) != value
 
 
 def connections(setup: Setup) -> int:
@@ -162,12 +221,13 @@ def check_url(params: Mapping[str, Any], name: str, example: str) -> None:
     text = params.get(name)
     if text is None:
         return
-    scheme, _colon, rest = text.partition(":")
+    shown = urls.masked(text)
+    scheme, _colon, rest = shown.partition(":")
     scheme = scheme.lower()
-    if scheme in ("http", "https") and not rest.startswith("//"):  # https:/host or https:host
+    if scheme in urls.WEB and rest and not rest.startswith("//"):  # https:/host or https:host
         fixed = f"{scheme}://{rest.lstrip('/')}"
         raise BadParameter(
-            _("{name} is {value!r}: a slash is missing after {scheme}:.", name=name, value=text, scheme=scheme),
+            _("{name} is {value!r}: a slash is missing after {scheme}:.", name=name, value=shown, scheme=scheme),
             _("Write {name}={value}", name=name, value=fixed),
         )
     if is_usable(text):
@@ -178,12 +238,12 @@ def check_url(params: Mapping[str, Any], name: str, example: str) -> None:
         return
     if scheme in ("http", "https"):
         raise BadParameter(
-            _("{name} is {value!r}, which has no valid host or port.", name=name, value=without_password(text)),
-            join(explain(text), _("Use a URL such as {example}", example=example)),
+            _("{name} is {value!r}, which has no valid host or port.", name=name, value=shown),
+            join(explain(shown), _("Use a URL such as {example}", example=example)),
         )
     raise BadParameter(
-        _("{name} is {value!r}, which is not a URL.", name=name, value=text),
-        join(explain(text), _("Use a URL such as {example}", example=example)),
+        _("{name} is {value!r}, which is not a URL.", name=name, value=shown),
+        join(explain(shown), _("Use a URL such as {example}", example=example)),
     )
 
 

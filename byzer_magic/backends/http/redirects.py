@@ -77,8 +77,10 @@ async def check(response: Any) -> None:
     Raises:
         Redirected: the redirect must not be followed.
     """
-    if response.status_code in MOVED and response.request.method != "GET":
-        followed(response.status_code, str(response.request.url), response.headers.get("location"))
+    if response.status_code in MOVED:
+        plain = response.request.method in ("GET", "HEAD")  # which stay so, whatever the status
+        status = SAME_REQUEST[0] if plain else response.status_code
+        followed(status, str(response.request.url), response.headers.get("location"))
 
 
 def not_followed(redirect: Redirected, endpoint: Endpoint) -> ByzerError:

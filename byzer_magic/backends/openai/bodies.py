@@ -26,6 +26,7 @@ from byzer_magic.backends.http.errors import (
 from byzer_magic.backends.http.json_reader import REFUSED, JsonReader
 from byzer_magic.backends.http.media import packed
 from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.safety import urls
 from byzer_magic.types import Segment, TranscriptChunk, Usage
 
 T = TypeVar("T")
@@ -72,15 +73,20 @@ class Image(msgspec.Struct):
         Raises:
             Unreadable: they are not base64.
         """
-        inline = self.b64_json or ("" if self.link() else self.url or "")
+        inline = self.b64_json or (self.url if self.is_inline and self.url else "")
         try:
             return base64.b64decode(inline.partition(";base64,")[2] or inline)
         except binascii.Error:
             raise Unreadable(_("the image is not base64")) from None
 
+    @property
+    def is_inline(self) -> bool:
+        """Return whether its URL has the bytes in it."""
+        return (self.url or "")[:5].lower() == "data:"
+
     def link(self) -> str:
-        """Return where the image can be downloaded; empty where it is here."""
-        return "" if (self.url or "").startswith("data:") else self.url or ""
+        """Return where the image can be downloaded; empty where it is here, and for what is no URL of the web."""
+        return urls.web(self.url or "")
 
 
 class Transcript(msgspec.Struct):
@@ -174,7 +180,7 @@ def images(data: bytes, endpoint: Endpoint) -> tuple[list[Image], Usage | None]:
         ErrorResponse: the body is an error, or has no image.
     """
     body = decode(data, Body, endpoint)
-    rows = [row for row in _rows(body.data or body.images, list[Image]) if row.b64_json or row.url]
+    rows = [row for row in _rows(body.data or body.images, list[Image]) if row.b64_json or row.is_inline or row.link()]
     if not rows:
         raise nothing(json_reader.loads(data))
     return rows, body.usage.usage() if body.usage else None

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from byzer_magic.backends.engine import audio
 from byzer_magic.backends.http.batches import in_order
+from byzer_magic.backends.http.downloads import Downloads, Refused
 from byzer_magic.backends.http.errors import NO_AUDIO, unreadable
 from byzer_magic.backends.http.media import AUDIO_TYPES
 from byzer_magic.backends.http.speech import audio_of, split, synthesized
@@ -41,8 +42,6 @@ from byzer_magic.types import (
 
 MAX_SPEECH_CHARS = 4096
 """Maximum length of the text of one /audio/speech request."""
-DOWNLOAD_BYTES = 64 * 1024 * 1024
-"""A larger image is not downloaded; only its URL is returned."""
 
 
 class OpenAIMedia:
@@ -190,32 +189,25 @@ class OpenAIMedia:
         return await self._client.sdk.images.with_raw_response.edit(image=files, **known, extra_body=body)
 
     async def _image(self, row: bodies.Image, usage: Usage | None, asked: str, *, keep_url: bool) -> ImageItem:
-        data, header, url = row.data(), "", row.link()
+        data, url = row.data(), row.link()
+        mime = formats.typed(data, "image", asked) if data else ""
         if url and not data and not keep_url:
-            data, header = await self._downloaded(url)
-        mime = formats.typed(data, "image", header, asked) if data else ""
+            data = await self._downloaded(url)
+            mime = formats.mime_of(data) or ""  # by its bytes alone: whatever is stated, it may be anything
+            mime = mime if mime.startswith("image/") else ""
         if url and not mime:
             return ImageItem("image", b"", url, row.revised_prompt or "", usage)
         return ImageItem(mime or asked, data, url, row.revised_prompt or "", usage)
 
-    async def _downloaded(self, url: str) -> tuple[bytes, str]:
-        """Return an image that the provider deletes after a while, and its Content-Type; no bytes when that fails."""
+    async def _downloaded(self, url: str) -> bytes:
+        """Return an image that the provider deletes after a while; nothing when that fails, or is not allowed."""
         import aiohttp
 
-        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            network = self._client.endpoint.network
-            connector = aiohttp.TCPConnector(ssl=network.ssl_context())
-            async with (
-                aiohttp.ClientSession(connector=connector) as session,
-                session.get(url, proxy=network.proxy(url)) as response,
-            ):
-                data = bytearray()
-                async for block in response.content.iter_any():
-                    data += block
-                    if len(data) > DOWNLOAD_BYTES:
-                        return b"", ""
-                return (bytes(data) if response.ok else b""), response.headers.get("Content-Type", "")
-        return b"", ""
+        endpoint = self._client.endpoint
+        allowed = self._params.get("saas.image_hosts", "")
+        with contextlib.suppress(aiohttp.ClientError, OSError, ValueError, Refused):
+            return await Downloads(endpoint.base_url, allowed, endpoint.network).fetch(url)
+        return b""
 
     def _body(self, capability: str, options: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in options.items() if value is not None}

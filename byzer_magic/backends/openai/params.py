@@ -74,6 +74,13 @@ def info(kind: str, title: str, base_url: str | None = None, env: tuple[str, ...
         ),
         *shared.CONNECTION,
         shared.base_url(base_url or BASE_URL, *url_env, aliases=("saas.api_base",)),
+        Param(
+            name="saas.image_hosts",
+            help=_(
+                "hosts and networks, separated by commas, from which images are downloaded although they are not "
+                "public; * for all (default: only the server of saas.base_url)"
+            ),
+        ),
         Param(name="saas.organization", help=_("OpenAI organization to bill"), env=("OPENAI_ORG_ID",), header=True),
         shared.CAPABILITIES,
         *shared.option_params(OPTIONS),

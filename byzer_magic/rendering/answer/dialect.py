@@ -9,11 +9,11 @@ import functools
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering.answer import code, formulas
 from byzer_magic.rendering.markup import tag
+from byzer_magic.safety import urls
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
-LINK = re.compile(r"(?:https?://|mailto:)\S", re.IGNORECASE)
-"""URLs that become links; no others do."""
 EMBEDDED_IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+\Z")
 """Images embedded in an answer: these are shown. Loading others would reveal the reader to their server."""
 BARE = re.compile(
@@ -40,7 +38,7 @@ def parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     made = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-    made.validateLink = lambda url: bool(LINK.match(url) or EMBEDDED_IMAGE.match(url))  # type: ignore[method-assign]  # its own way of configuring
+    made.validateLink = lambda url: _is_link(url) or bool(EMBEDDED_IMAGE.match(url))  # type: ignore[method-assign]  # its own way of configuring
     formulas.install(made)
     made.inline.ruler.before("escape", "break", _break)
     made.core.ruler.push("bare_links", _bare_links)
@@ -51,6 +49,11 @@ def parser() -> MarkdownIt:
     }  # fmt: skip
     made.renderer.rules.update(rules)  # type: ignore[attr-defined]  # of the HTML renderer, which it is
     return made
+
+
+def _is_link(url: str) -> bool:
+    """Return whether a URL becomes a link; a file beside the notebook does not: its name may be any text."""
+    return bool(urls.web(url)) or (url[:7].lower() == "mailto:" and len(url) > len("mailto:"))
 
 
 def _break(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - markdown-it calls it so
@@ -116,10 +119,7 @@ def _image(tokens: Sequence[Token], index: int, _options: Any, env: dict[str, An
     source = str(token.attrs.get("src", ""))
     if EMBEDDED_IMAGE.match(source):
         return str(tag("img", src=source, alt=about))
-    try:
-        host = urlsplit(source).hostname or source
-    except ValueError:
-        host = source
+    host = urls.split(source).hostname or source
     label = _("{label}: {text}", label=_("image"), text=about) if about else _("image")
     name = _("{text} ({notes})", text=label, notes=host)
     return str(tag("a", name, href=source, target="_blank", rel="noopener noreferrer"))

@@ -32,7 +32,7 @@ def too_large(path: str) -> str:
 
 
 def data_url(data: bytes, mime: str) -> str:
-    """Return bytes as a data URL."""
+    """Return bytes as a data URL; a page shows one of an image or audio only, see `byzer_magic.safety.urls`."""
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 
@@ -45,7 +45,7 @@ def output(*content: Markup) -> Markup:
 def download(name: str, link: str = "") -> Markup:
     """Return the control that downloads the media of its figure; for a linked file, a plain link."""
     if link:
-        return tag("a", _("Download"), href=link, download=name)
+        return tag("a", _("Download"), href=link, download=name, target="_blank", rel="noopener noreferrer")
     return tag(
         "button", _("Download"), type="button", class_="bz-link bz-download bz-scripted", data_bz_name=name,
         aria_label=_("Download {name}", name=name), hidden="",

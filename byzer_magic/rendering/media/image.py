@@ -12,6 +12,7 @@ from byzer_magic.i18n import gettext as _
 from byzer_magic.media import describe
 from byzer_magic.rendering.markup import tag
 from byzer_magic.rendering.media import base as media
+from byzer_magic.safety import urls
 
 SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/svg+xml", "image/avif")
 """Media types that browsers show."""
@@ -66,7 +67,9 @@ def grid(
         path = "" if embed or not item.data else keep(item.data, name)
         about = _about(item, embed=embed, path=path)
         place = {"number": number, "count": len(images)}
-        source = media.data_url(item.data, item.mime) if item.data and embed else media.linkable(path) or item.url
+        source = (
+            media.data_url(item.data, item.mime) if item.data and embed else media.linkable(path) or urls.web(item.url)
+        )
         cells.append(_cell(item, source, name, about, prompt, _("Enlarge image {number} of {count}", **place)))
         lines.append(about)
     about_all = " · ".join(filter(None, [model, *facts]))
@@ -104,12 +107,15 @@ def _cell(
     item: ImageView, source: str, name: str, about: str, prompt: str, label: str
 ) -> Markup:  # fmt: skip
     size = dimensions(item.data)
-    visible = bool(source) and (not item.data or item.mime in SHOWN)
+    known = item.mime in SHOWN if item.data else urls.may_be_public(urls.split(source).hostname or "")
+    visible = bool(source) and known
     shown = Markup()
     if visible:
         alt = prompt or _("no prompt")
         width, height = size or (None, None)
-        image = tag("img", src=source, alt=alt, width=width, height=height, loading="lazy")
+        image = tag(
+            "img", src=source, alt=alt, width=width, height=height, loading="lazy", referrerpolicy="no-referrer"
+        )
         enlarge = _("{label}: {text}", label=label, text=alt)
         shown = tag("button", image, type="button", class_="bz-enlarge", aria_label=enlarge)
     saver = Markup()

@@ -10,7 +10,7 @@ from typing import Any
 from byzer_magic.backends.base import Info, typed_params
 from byzer_magic.commands import aliases, parser
 from byzer_magic.commands.options import options_of
-from byzer_magic.commands.secrets import expand
+from byzer_magic.commands.secrets import Expansion
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import ByzerError, MissingKey
 from byzer_magic.i18n import gettext as _, localized
@@ -74,19 +74,21 @@ def _needs(name: str) -> str:
 
 
 def _problem(name: str, text: str, info: Info | None, variables: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    expansion = Expansion(variables, environ)
     try:
         parser.check_placeholder(flag_of(name), text)
         if name == "model":
             aliases.check(text)
         if not name.startswith(PARAM):
             return error_in(name, text)
-        value = expand(text, variables, environ)
+        value = expansion.expand(text)
         if info is not None:
             hidden = is_secret(name, info) and param_of(name, info) is not None
             _alone(
                 info, name.removeprefix(PARAM), TYPED if hidden and value.strip() and _is_text(name, info) else value
             )
     except ByzerError as err:
+        expansion.restore(err)
         return sentence(err)
     return ""
 

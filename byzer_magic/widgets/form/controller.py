@@ -156,8 +156,8 @@ class Controller:
         self.values, hidden = form_values.apart(values, self._info_of(values))
         self._typed = tuple(dict.fromkeys((*typed, *hidden)))  # the page sends none; drop any that arrives
 
-    def _environ(self) -> dict[str, str]:
-        return {**{name: text for name, text in env_file.read().values.items() if text}, **os.environ}
+    def _environ(self) -> env_file.Variables:
+        return env_file.Variables({name: text for name, text in env_file.read().values.items() if text})
 
     def _verdict(self, info: Info | None) -> Verdict:
         values, variables = self.values, self._context.variables()

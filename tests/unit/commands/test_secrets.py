@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import traceback
 from collections.abc import Iterator
 
 import keyring
 import keyring.backend
 import pytest
+from hypothesis import given, strategies as st
 from keyring.errors import NoKeyringError
 
 from byzer_magic import errors
-from byzer_magic.commands.secrets import Secret, expand, look_up, names_in
+from byzer_magic.commands import parser
+from byzer_magic.commands.secrets import Expansion, Secret, expand, known_here, look_up, names_in
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import MissingKey
 from byzer_magic.plan import resolve
@@ -139,3 +142,76 @@ def test_resolve_asks_for_secrets_only() -> None:
     with pytest.raises(errors.MissingKey) as caught:
         resolve(deploy(api_key="k", user="${NOT_THERE}"), {}, {})
     assert "param" not in caught.value.details
+
+
+def test_what_no_error_shows_is_secret_by_its_name_or_typed() -> None:
+    found = known_here(
+        "--infer_params saas.api_key=typed-in-00 saas.model=gpt-4o-mini saas.api_key=${KEY} --token typed-in-01",
+        {"MY_TOKEN": "token-of-mine", "city": "Constantinople", "key": 7},
+        {
+            "OPENAI_API_KEY": "from-the-env",
+            "PATH": "/usr/local/bin",
+            "SSH_KEY": "/home/me/.ssh/id",
+            "http_proxy": "http://e:1",
+        },
+    )
+    assert set(found) == {"typed-in-00", "typed-in-01", "token-of-mine", "from-the-env"}
+
+
+@given(st.text(min_size=8, max_size=40), st.text(alphabet="ab '", max_size=9))
+def test_as_typed_shows_no_value(value: str, around: str) -> None:
+    expansion = Expansion({"MY_KEY": value})
+    whole = expansion.expand(f"{around}${{MY_KEY}}{around}")
+    for text in (whole, repr(whole)):
+        shown = expansion.as_typed(text)
+        assert value.strip() not in shown.replace("${MY_KEY}", "").replace("***", "") or not value.strip()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "saas.timeout",
+        "saas.capabilities",
+        "saas.base_url",
+        "saas.max_retries",
+        "saas.extra_headers",
+        "saas.extra_body",
+        "saas.verify",
+        "saas.proxy",
+        "saas.temperature",
+    ],
+)
+@pytest.mark.parametrize(
+    "value", ["gsk_0123456789abcdefghij", "https:plain-planted-word", "two plain planted words", "键-planted-word"]
+)
+def test_errors_about_settings_show_what_was_typed(name: str, value: str) -> None:
+    spec = DeploySpec(
+        model="m", pretrained_model_type="saas/openai", infer_params={"saas.model": "x", name: "${MY_KEY}"}
+    )
+    with pytest.raises(errors.ByzerError) as caught:
+        resolve(spec, {}, {"MY_KEY": value})
+    text = "".join(traceback.format_exception(caught.value))
+    assert not any(value[at : at + 8] in text for at in range(len(value) - 7)), text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "htps://me:SECRETSECRET@gw/v1",
+        "me:SECRETSECRET@gw/v1",
+        "https:me:SECRETSECRET@gw/v1",
+        "https://u:SECRETSECRET@gw/compatible-mode/v1",
+    ],
+)
+@pytest.mark.parametrize("kind", ["saas/openai", "saas/qianwen", "saas/ollama", "saas/claude"])
+def test_no_password_of_a_url_is_shown(kind: str, url: str) -> None:
+    for typed in (url, "${URL}"):
+        params = {"saas.model": "x", "saas.api_key": KEY, "saas.base_url": typed}
+        spec = DeploySpec(model="m", pretrained_model_type=kind, infer_params=params)
+        assert "SECRET" not in repr(spec) + parser.line(spec, masked=True)
+        try:
+            plan = resolve(spec, {}, {"URL": url})
+        except errors.ByzerError as err:
+            assert "SECRET" not in "".join(traceback.format_exception(err))
+        else:
+            assert "SECRETSECRET" in plan.hidden

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from byzer_magic import errors
-from byzer_magic.magics.errors import presented, secrets
+from byzer_magic.magics.errors import presented
 from tests.failures import chained
 
 
@@ -15,17 +15,6 @@ def shell(**more: Any) -> Any:
 
 
 MANAGER = SimpleNamespace(failed_log=lambda alias: [f"log of {alias}"], runs=lambda alias: False)
-
-
-def test_hidden_values_are_secrets_by_name_and_typed_ones() -> None:
-    found = set(
-        secrets(
-            "--infer_params saas.api_key=typed-in-00 saas.model=gpt-4o-mini saas.api_key=${KEY}",
-            {"MY_TOKEN": "token-of-mine", "city": "Constantinople", "key": 7},
-            {"OPENAI_API_KEY": "from-the-env", "PATH": "/usr/local/bin"},
-        )
-    )
-    assert found == {"typed-in-00", "token-of-mine", "from-the-env"}
 
 
 def test_presented_error_shows_its_details_the_second_time() -> None:

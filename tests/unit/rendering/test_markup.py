@@ -37,3 +37,17 @@ def test_join_escapes_all_but_markup() -> None:
 def test_style_holds_files_as_they_are() -> None:
     assert style("answer.css").startswith("<style>")
     assert "&gt;" not in style("answer.css", "table.css")
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "java\tscript:alert(1)", "data:text/html;base64,AAAA", "//e.org/a"]
+)
+@pytest.mark.parametrize("attribute", ["href", "src"])
+def test_tag_leaves_out_a_url_that_could_run_something(url: str, attribute: str) -> None:
+    for value in (url, Markup(url)):
+        assert tag("a", "x", **{attribute: value}) == "<a>x</a>"
+
+
+def test_tag_keeps_urls_of_the_web_and_files() -> None:
+    assert tag("a", "x", href="https://e.org/?a=1&b") == '<a href="https://e.org/?a=1&amp;b">x</a>'
+    assert tag("img", src="byzer_media/a%20b.png") == '<img src="byzer_media/a%20b.png">'

@@ -109,6 +109,7 @@ class BedrockBackend(Backend):
         ),
         requires=("boto3",),
         extra="bedrock",
+        finds_keys=True,
     )  # fmt: skip
 
     def __init__(self, setup: Setup, client: Any) -> None:

@@ -5,16 +5,16 @@ Settings: https://boto3.amazonaws.com/v1/documentation/api/latest/reference/serv
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.http.errors import Endpoint, from_exception, from_response
 from byzer_magic.backends.http.params import CONNECT_SECONDS, reveal
+from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import lazy_gettext as _
 
@@ -141,14 +141,11 @@ def connect(setup: Setup) -> Any:
         retries={"total_max_attempts": 1},  # `retry` does that for all backends
         max_pool_connections=threads(setup),
         proxies={"http": proxy, "https": proxy} if proxy else None,
-        # A bearer token in the environment would otherwise override the given keys.
-        signature_version="v4" if "saas.aws_access_key" in params and "saas.api_key" not in params else None,
+        signature_version=_signature(params),
     )
-    if (token := reveal(params.get("saas.api_key"))) is not None:
-        # boto3 takes it from the environment only; this process is the deployment's own.
-        os.environ["AWS_BEARER_TOKEN_BEDROCK"] = token
     verify = None if setup.network.verify is True else setup.network.verify  # None: boto3's own authorities
     session = boto3.Session(
+        botocore_session=_with_token(params["saas.api_key"]) if "saas.api_key" in params else None,
         aws_access_key_id=reveal(params.get("saas.aws_access_key")),
         aws_secret_access_key=reveal(params.get("saas.aws_secret_key")),
         aws_session_token=reveal(params.get("saas.aws_session_token")),
@@ -160,6 +157,46 @@ def connect(setup: Setup) -> Any:
     )
     _watch_connections(client)
     return client
+
+
+def _signature(params: Mapping[str, Any]) -> str | None:
+    """Return how requests are signed, where the settings decide it: a token in the environment would win otherwise."""
+    if "saas.api_key" in params:
+        return "bearer"
+    return "v4" if "saas.aws_access_key" in params else None
+
+
+class _Token(NamedTuple):
+    """A bearer token as botocore takes it."""
+
+    token: str
+    expiration: None = None
+
+    def get_frozen_token(self) -> _Token:
+        """Return the token for one signature."""
+        return self
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+class _TokenProvider:
+    """Gives botocore the deployment's own key; by itself it looks into the environment, which all code here shares."""
+
+    def __init__(self, key: Secret) -> None:
+        self._key = key
+
+    def load_token(self, **_options: Any) -> _Token:
+        """Return the key, for whichever service it is wanted."""
+        return _Token(self._key.reveal())
+
+
+def _with_token(key: Secret) -> Any:
+    from botocore.session import get_session
+
+    session = get_session()
+    session.register_component("token_provider", _TokenProvider(key))
+    return session
 
 
 def _watch_connections(client: Any) -> None:

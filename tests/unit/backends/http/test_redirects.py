@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from byzer_magic.backends.http.endpoint import Endpoint
-from byzer_magic.backends.http.redirects import Redirected, followed, not_followed
+from byzer_magic.backends.http.redirects import Redirected, check, followed, not_followed
 
 URL = "https://api.x.com/v1/chat/completions"
 
@@ -58,3 +60,28 @@ def test_error_names_the_target_and_the_next_step(location: str, message: str, h
     assert hint in error.hint
     assert "planted" not in str(error)
     assert error.details["final"] is True
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "location", "goes"),
+    [
+        ("POST", 307, "/v2", True),
+        ("POST", 302, "/v2", False),
+        ("GET", 302, "/v2", True),
+        ("HEAD", 301, "/v2", True),
+        ("GET", 302, "https://e.org/v2", False),
+        ("GET", 307, "http://api.x.com/v1", False),
+        ("POST", 308, "//e.org/", False),
+        ("GET", 302, "https://api.x.com:444/", False),
+        ("GET", 302, "https://api.x.com@e.org/", False),
+        ("GET", 200, "", True),
+    ],
+)
+async def test_no_redirect_of_an_sdk_leaves_the_server(method: str, status: int, location: str, goes: bool) -> None:
+    request = SimpleNamespace(method=method, url="https://api.x.com/v1")
+    response = SimpleNamespace(status_code=status, request=request, headers={"location": location})
+    if goes:
+        await check(response)
+    else:
+        with pytest.raises(Redirected):
+            await check(response)

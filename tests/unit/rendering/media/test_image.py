@@ -64,3 +64,17 @@ def test_bundle_saves_large_images_beside_the_notebook(here: Path) -> None:
     kept = next((here / "byzer_media").iterdir())
     assert Page(shown["text/html"]).all("img")[0]["src"] == f"byzer_media/{kept.name}"
     assert kept.suffix == ".bmp"
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "data:text/html;base64,AAAA", "file:///etc/passwd", "//e.org/a"]
+)
+def test_url_of_no_web_page_becomes_neither_link_nor_image(url: str) -> None:
+    page = Page(image_view.bundle([ImageView(url=url)], "a cat", (), "draw", "")["text/html"])
+    assert not {"a", "img"} & page.tags()
+
+
+def test_image_of_a_private_place_is_a_link_only() -> None:
+    page = Page(image_view.bundle([ImageView(url="http://192.168.1.1/reboot")], "a cat", (), "draw", "")["text/html"])
+    assert "img" not in page.tags(), "a browser would send the request as soon as the cell is shown"
+    assert [link["href"] for link in page.all("a", "")] == ["http://192.168.1.1/reboot"]

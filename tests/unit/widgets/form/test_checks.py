@@ -42,3 +42,10 @@ def test_check_reports_an_alias_that_no_command_takes() -> None:
         found = form_checks.check({"model": alias}, [], None, {}, {})
         assert error in found.errors["model"]
     assert not form_checks.check({"model": "\u6a21\u578b"}, [], None, {}, {}).errors
+
+
+def test_an_error_of_a_field_shows_what_was_typed() -> None:
+    values = {"model": "a", f"{PARAM}saas.model": "m", f"{PARAM}saas.timeout": "${MY_KEY}"}
+    found = form_checks.check(values, [], registry.find("saas/openai").info, {}, {"MY_KEY": "planted-key-0123456789"})
+    assert "${MY_KEY}" in found.errors[f"{PARAM}saas.timeout"]
+    assert "planted" not in found.errors[f"{PARAM}saas.timeout"]
