@@ -155,7 +155,7 @@ class Terminal:
 
 
 def _write(text: str) -> None:
-    r"""Write to stdout at once; characters that its encoding lacks become escapes, such as `\\u4f60`.
+    r"""Write to stdout at once; characters that its encoding lacks become escapes, such as `\u4f60`.
 
     Raises:
         BrokenPipeError: its reader has closed it.

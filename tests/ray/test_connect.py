@@ -29,6 +29,18 @@ def test_connect_times_out_at_a_port_that_is_not_a_ray_head(shell: Shell) -> Non
     assert done.stdout == ""
 
 
+def test_variable_that_names_a_silent_port_is_in_the_error(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept_and_say_nothing, args=(server,), daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        shell.env |= {"BYZER_CONNECT_SECONDS": "3", "RAY_ADDRESS": address}
+        done = shell("connect")
+    assert done.returncode == 1
+    first, second = done.stderr.splitlines()  # and no line of Ray's own
+    assert first == f"Error: Ray at {address}, which RAY_ADDRESS names, did not respond within 3 s."
+    assert "unset RAY_ADDRESS" in second
+
+
 def accept_and_say_nothing(server: socket.socket) -> None:
     kept = []
     while True:

@@ -10,7 +10,6 @@ import re
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from byzer_magic.config import Settings
@@ -19,7 +18,8 @@ from byzer_magic.i18n import gettext, lazy_gettext as _
 from byzer_magic.runtime import forks
 from byzer_magic.runtime.cluster import local_ray
 from byzer_magic.runtime.cluster.address import AUTO, LOCAL, Target, check, resolve
-from byzer_magic.runtime.cluster.probe import foreign, probe
+from byzer_magic.runtime.cluster.auth_token import use_token
+from byzer_magic.runtime.cluster.probe import foreign, probe, silent
 from byzer_magic.runtime.cluster.ray_import import import_ray
 from byzer_magic.runtime.cluster.this_machine import local_head, running_cluster
 
@@ -81,7 +81,7 @@ def connect(address: str, settings: Settings, say: Say) -> str:
     """
     own_ray()
     target = resolve(address, settings)
-    _use_token()
+    use_token()
     ray = import_ray()
     here: str = ray.get_runtime_context().gcs_address if ray.is_initialized() else ""
     if here and (address.strip() in ("", AUTO) or _leads_to(target, here)):
@@ -94,10 +94,10 @@ def connect(address: str, settings: Settings, say: Say) -> str:
         only_local = target.address == LOCAL
         found = running_cluster(only_local=only_local) or local_ray.start(settings, say, only_local=only_local)
         target = Target(found)
-        _use_token()  # the first start on a machine has just written it
+        use_token()  # the first start on a machine has just written it
     else:
-        probe(target)
-    _attach(target.address, settings.connect_seconds)
+        probe(target, settings.connect_seconds)
+    _attach(target, settings.connect_seconds)
     connected: str = ray.get_runtime_context().gcs_address
     _OURS[target.address] = connected
     return connected
@@ -121,7 +121,7 @@ def _leave(here: str) -> None:
     ray.shutdown()
 
 
-def _attach(address: str, seconds: float) -> None:
+def _attach(target: Target, seconds: float) -> None:
     """Call ray.init with a timeout of our own: it may block for minutes, and cannot be interrupted."""
     ray = import_ray()
     ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
@@ -130,7 +130,7 @@ def _attach(address: str, seconds: float) -> None:
         try:
             logging.getLogger("ray").setLevel(logging.ERROR)  # Ray warns outside the main thread
             ray.init(
-                address=address,
+                address=target.address,
                 namespace=NAMESPACE,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -147,15 +147,9 @@ def _attach(address: str, seconds: float) -> None:
     try:
         failure = ended.get(timeout=seconds)
     except queue.Empty:
-        raise foreign(address) or CannotConnect(
-            _("Ray at {address} did not respond within {seconds:g} s.", address=address, seconds=seconds),
-            _(
-                "Check that the port is that of a Ray head of the same version. "
-                "A cluster with token authentication needs RAY_AUTH_MODE=token."
-            ),
-        ) from None
+        raise silent(target, seconds) from None
     if failure is not None:
-        raise _refused(address, str(failure).strip() or type(failure).__name__) from failure
+        raise _refused(target.address, str(failure).strip() or type(failure).__name__) from failure
 
 
 def _refused(address: str, reason: str) -> CannotConnect:
@@ -184,21 +178,6 @@ def _refused(address: str, reason: str) -> CannotConnect:
         _("Ray at {address} refused the connection: {error}", address=address, error=reason.splitlines()[0]),
         _("A cluster with token authentication needs RAY_AUTH_MODE=token and its token file."),
     )
-
-
-def _use_token() -> None:
-    """Use the token that `ray start` has written: Ray itself does so for address="auto" only.
-
-    Ray reads RAY_AUTH_MODE at import, so this is called before; where Ray is imported already, its configuration is
-    initialized again, for which Ray has no public function.
-    """
-    if "RAY_AUTH_MODE" in os.environ or not (Path.home() / ".ray" / "auth_token").exists():
-        return
-    os.environ["RAY_AUTH_MODE"] = "token"
-    if "ray" in sys.modules:
-        from ray._raylet import Config  # type: ignore[attr-defined]  # not in its stub
-
-        Config.initialize("")
 
 
 def shutdown(say: Say) -> bool:

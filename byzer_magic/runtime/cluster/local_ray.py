@@ -19,7 +19,7 @@ from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect
 from byzer_magic.i18n import gettext, lazy_gettext as _
 from byzer_magic.runtime.cluster import start_failures, this_machine
-from byzer_magic.runtime.cluster.own_folder import HINT, own_folder, write_own
+from byzer_magic.runtime.cluster.own_folder import HINT, check_base, own_folder, write_own
 from byzer_magic.runtime.cluster.ray_import import child_environment
 
 POLL_SECONDS = 0.1
@@ -43,6 +43,7 @@ def start(settings: Settings, say: Say, *, only_local: bool = False) -> str:
     Raises:
         CannotConnect: it does not start; the message has the reason, the hint the end of the log that shows it.
     """
+    check_base()
     with _one_at_a_time(settings.start_seconds, say):
         if address := this_machine.running_cluster(only_local=only_local):
             return address
@@ -180,6 +181,9 @@ def _start_once(settings: Settings, say: Say) -> str:
     folder = own_folder()
     if full := start_failures.disk_full(folder):
         raise full
+    file = folder / this_machine.HEAD_FILE
+    if os.path.lexists(file) and (file.is_symlink() or not file.is_file()):  # it would be written once Ray is up
+        raise CannotConnect(_("{path} is not a regular file.", path=file), _("Remove it."))
     log = folder / "byzer_head.log"
     reading, writing = os.pipe()
     pid = 0

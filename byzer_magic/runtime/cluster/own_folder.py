@@ -20,9 +20,37 @@ SMALL_BYTES = 1024
 HINT = _("Set RAY_TMPDIR to a folder with a short path that you can write in, such as /tmp.")
 
 
+VARIABLES = ("RAY_TMPDIR", "TMPDIR")
+
+
 def base_folder() -> Path:
     """Return the folder for temporary files, chosen as Ray does: RAY_TMPDIR, else TMPDIR, else /tmp."""
-    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp").absolute()  # noqa: S108 - Ray's own
+    return Path(next(filter(None, map(os.environ.get, VARIABLES)), "/tmp")).absolute()  # noqa: S108 - Ray's own
+
+
+def check_base() -> None:
+    """Check that Ray can start in the folder that a variable names; what it says itself does not name the variable.
+
+    Raises:
+        CannotConnect: the path is relative or has other characters than ASCII, or is no folder.
+    """
+    variable = next(filter(os.environ.get, VARIABLES), "")
+    if not variable:
+        return
+    value = os.environ[variable]
+    if not value.startswith("/"):
+        problem = _("{variable} is {value!r}, which is not an absolute path.", variable=variable, value=value)
+    elif not value.isascii():
+        problem = _(
+            "{variable} is {value!r}, which has other characters than ASCII: Ray cannot start there.",
+            variable=variable,
+            value=value,
+        )
+    elif os.path.lexists(value) and not Path(value).is_dir():
+        problem = _("{variable} is {value!r}, which is not a folder.", variable=variable, value=value)
+    else:
+        return
+    raise CannotConnect(problem, HINT)
 
 
 def ray_folder() -> Path:

@@ -1,27 +1,28 @@
-"""One quick question to a Ray head before connecting: `ray.init` asks a wrong port for 15 s, and only then gives up."""
+"""One question to a Ray head before connecting: of a wrong port, `ray.init` itself says only lines of its own."""
 
 from __future__ import annotations
 
 import os
 
 from byzer_magic.errors import CannotConnect
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.log import get_logger
 from byzer_magic.runtime.cluster.address import Target, way_out
 from byzer_magic.runtime.cluster.listeners import owner
 from byzer_magic.runtime.cluster.own_folder import name_of
 
-SECONDS = 2.0
-"""How long the answer may take; without one, `ray.init` decides, with a longer limit."""
-
 log = get_logger("probe")
 
 
-def probe(target: Target) -> None:
+def probe(target: Target, seconds: float) -> None:
     """Ask the server at host:port for the id of its cluster.
 
+    Args:
+        target: the address.
+        seconds: how long the answer may take.
+
     Raises:
-        CannotConnect: the server is not a Ray head, or does not accept this process's token.
+        CannotConnect: the server is not a Ray head, does not accept this process's token, or does not answer in time.
     """
     import grpc  # Ray has one only in ray[default]: a dependency of ours
 
@@ -31,10 +32,12 @@ def probe(target: Target) -> None:
 
         with init_grpc_channel(target.address, [("grpc.enable_http_proxy", 0)]) as channel:
             stub = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
-            stub.GetClusterId(gcs_service_pb2.GetClusterIdRequest(), timeout=SECONDS)
+            stub.GetClusterId(gcs_service_pb2.GetClusterIdRequest(), timeout=seconds)
     except (ImportError, AttributeError, ValueError, RuntimeError) as err:  # of another version
         log.debug("%s is not probed: %s", target.address, err)
     except grpc.RpcError as err:
+        if err.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise silent(target, seconds) from None
         if failure := _failure(target, err.code(), str(err.details())):
             raise failure from None
 
@@ -62,6 +65,29 @@ def _failure(target: Target, code: object, details: str) -> CannotConnect | None
             way_out(target),
         )
     return None
+
+
+def silent(target: Target, seconds: float) -> CannotConnect:
+    """Return the error for a server that accepts connections and does not answer.
+
+    Args:
+        target: its address.
+        seconds: how long the answer was waited for.
+    """
+    hint = _(
+        "Check that the port is that of a Ray head of the same version. "
+        "A cluster with token authentication needs RAY_AUTH_MODE=token."
+    )
+    if not target.source:
+        message = _("Ray at {address} did not respond within {seconds:g} s.", address=target.address, seconds=seconds)
+        return foreign(target.address) or CannotConnect(message, hint)
+    message = _(
+        "Ray at {address}, which {source} names, did not respond within {seconds:g} s.",
+        address=target.address,
+        source=target.source,
+        seconds=seconds,
+    )
+    return foreign(target.address) or CannotConnect(message, join(hint, way_out(target)))
 
 
 def foreign(address: str) -> CannotConnect | None:

@@ -39,6 +39,11 @@ DISK_FULL = Cause(
 CAUSES = (
     DISK_FULL,
     Cause(
+        re.compile(r"(Read-only file system|Permission denied).*/\.ray\b"),
+        _("The local Ray could not start: it cannot write its token in the folder .ray of your home."),
+        _("Make the home folder writable, set HOME to one that is, or set RAY_AUTH_MODE=disabled."),
+    ),
+    Cause(
         re.compile(r"Read-only file system|Permission denied|\bEACCES\b|\bEROFS\b"),
         _("The local Ray could not start: {process} has no permission for a file or folder."),
         _("Set RAY_TMPDIR to a folder that you can write in; the log names the path."),
@@ -144,7 +149,13 @@ def failed(reason: str, head_log: Path, logs: Path | None) -> tuple[CannotConnec
     message = (
         _("The local Ray could not start: {reason}", reason=reason) if reason else _("The local Ray could not start.")
     )
-    return CannotConnect(message, _quoting(log)), True
+    return CannotConnect(message, _quoting(log)), not _LASTING.match(reason)
+
+
+_LASTING = re.compile(
+    r"([\w.]+\.)?(ImportError|ModuleNotFoundError|\w*AttributeError|TypeError|ValueError|SyntaxError)\b"
+)
+"""Exceptions that a second try would raise again."""
 
 
 def late(seconds: float, stage: str, head_log: Path, logs: Path | None) -> CannotConnect:

@@ -75,6 +75,17 @@ class TestStart:
         assert "cannot be written" in err.message
         assert (tmp_path / "precious").read_text() == "precious"
 
+    def test_folder_in_place_of_the_file_that_names_the_process_is_named(self) -> None:
+        (own_folder() / "byzer_head.json").mkdir()
+        err, said = start()
+        assert str(err.message) == f"{own_folder()}/byzer_head.json is not a regular file."
+        assert len(said) == 1
+
+    def test_variable_of_a_base_that_cannot_be_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RAY_TMPDIR", "ray")
+        err, said = start()
+        assert (str(err.message), said) == ("RAY_TMPDIR is 'ray', which is not an absolute path.", [])
+
 
 @needs_root
 @pytest.mark.usefixtures("broken_python")

@@ -40,6 +40,31 @@ def test_missing_base_is_made(base: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert own_folder.own_folder().is_dir()
 
 
+@pytest.mark.parametrize("variable", own_folder.VARIABLES)
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("ray", "not an absolute path"),
+        ("~/ray", "not an absolute path"),
+        ("{base}/\u76ee\u5f55", "other characters than ASCII"),
+        ("{base}/file", "not a folder"),
+        ("{base}/link", "not a folder"),
+        ("/dev/null", "not a folder"),
+    ],
+)
+def test_base_in_which_ray_cannot_start_is_named_with_its_variable(
+    variable: str, value: str, why: str, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (base / "file").touch()
+    (base / "link").symlink_to("gone")
+    own_folder.check_base()
+    monkeypatch.delenv("RAY_TMPDIR")
+    monkeypatch.setenv(variable, value.format(base=base))
+    with pytest.raises(CannotConnect, match=f"^{variable} is .*{why}") as caught:
+        own_folder.check_base()
+    assert "Set RAY_TMPDIR" in caught.value.hint
+
+
 def test_folder_that_others_could_enter_is_closed(base: Path) -> None:
     folder = base / f"byzer-{os.getuid()}"
     folder.mkdir()

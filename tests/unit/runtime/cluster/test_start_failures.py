@@ -149,6 +149,30 @@ def test_exception_of_the_start_is_quoted_with_its_log(tmp_path: Path) -> None:
     assert not again
 
 
+@pytest.mark.parametrize(
+    ("reason", "again"),
+    [
+        ("ImportError: libstdc++.so.6: version `GLIBCXX_3.4.99' not found", False),
+        ("ModuleNotFoundError: No module named 'x'", False),
+        ("ValueError: planted", False),
+        ("ray.exceptions.RaySystemError: planted", True),
+        ("TimeoutError: planted", True),
+    ],
+)
+def test_what_a_second_try_would_raise_again_is_not_tried(reason: str, again: bool, tmp_path: Path) -> None:
+    err, found = start_failures.failed(reason, tmp_path / "none", None)
+    assert err.message == f"The local Ray could not start: {reason}"
+    assert found == again
+
+
+def test_home_that_cannot_be_written_is_told_from_a_temporary_folder(tmp_path: Path) -> None:
+    reason = "PermissionError: [Errno 13] Permission denied: '/home/me/.ray'"
+    err, again = start_failures.failed(reason, tmp_path / "none", None)
+    assert "home" in err.message
+    assert "RAY_TMPDIR" not in str(err)
+    assert not again
+
+
 def test_late_process_is_named_with_its_log(logs: Path, tmp_path: Path) -> None:
     err = start_failures.late(45, "raylet", tmp_path / "none", logs)
     assert err.message == "The local Ray did not start within 45 s: still waiting for raylet."
