@@ -18,7 +18,7 @@ SEPARATOR = re.compile("[,\uff0c]")
 """What separates aliases in `%%chat a,b`: a comma, also that of a Chinese keyboard."""
 
 _SPACE = re.compile(r"\s")
-_QUOTE = re.compile("[\"'`\\\\\u2018\u2019\u201c\u201d]")
+_QUOTE = re.compile("[\"'`\\\\\u2018-\u201f\u00ab\u00bb\u2039\u203a\u300c-\u300f\uff02\uff07]")
 _DASHES = "Pd"
 _PROBLEMS = (
     (SEPARATOR, _("a comma, which separates models in %%chat a,b")),

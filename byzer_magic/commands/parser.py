@@ -195,7 +195,7 @@ def _pairs(option: str, words: Iterable[str]) -> dict[str, str]:
             if typography.looks_like_flag(word):
                 raise typography.wrong_dash(word, ())
             message = _("--{name}: {word!r} is not key=value.", name=option, word=redact(word))
-            raise CommandError(message, join(typography.explain(word), _pair_hint(word)))
+            raise CommandError(message, typography.explain(word) or _pair_hint(word))
         check_placeholder(name, value)
         if option == "infer_params":
             typography.check_quotes(name, value)

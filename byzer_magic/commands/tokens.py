@@ -24,7 +24,8 @@ _PARTS = re.compile(
     rf"""
       (?P<single> '[^']*' )
     | (?P<double> "(?:\\.|[^"\\])*" )
-    | (?P<joint>  \\[^\S\n]*\n | \\\s*\Z | \\[ \t]+(?=--[A-Za-z]) | (?<=\s)[\^`][^\S\n]*\n | [{SPACES}] )
+    | (?P<joint>  \\(?:[^\S\n]|[{INVISIBLE}])*[\n\x85\u2028\u2029]
+                | \\\s*\Z | \\[ \t]+(?=--[A-Za-z]) | (?<=\s)[\^`][^\S\n]*\n | [{SPACES}] )
     | (?P<nothing> [{INVISIBLE}] )
     | (?P<escape> \\. )
     | (?P<reference> \$\{{[^}}\n]*\}} )
@@ -42,8 +43,13 @@ _RAW_WORD = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|\$\{[^}\n]*\}|[^\s'"
 _WINDOWS_JOINT = re.compile(r"\s[\^`]\s*\Z")
 """What continues a line in cmd and in PowerShell."""
 
+_BLANK = re.compile(rf"[\s{INVISIBLE}]*")
+_TRAILING = re.compile(rf"(?<=\\)\s*[{INVISIBLE}][\s{INVISIBLE}]*\Z")
+"""What nobody sees behind the backslash that continues a line."""
+
+_SIGNS = rf"[!%$>\u276f\u279c\s{INVISIBLE}]*"
 _PREFIX = re.compile(
-    r"(?:PS )?(?:[A-Za-z]:\\[^>\n]*>)?[!%$>\u276f\u279c\s]*(?:(?:byzerllm|byzer|(easy)-byzerllm)(?:\s+|$))?"
+    rf"[\s{INVISIBLE}]*(?:PS )?(?:[A-Za-z]:\\[^>\n]*>)?{_SIGNS}(?:(?:byzerllm|byzer|(easy)-byzerllm)(?:\s{_SIGNS}|$))*"
 )
 """What may precede a command in a shell, a notebook or a guide."""
 
@@ -156,9 +162,9 @@ def split_block(cell: str) -> list[str]:
 
 def _logical_lines(cell: str) -> Iterator[str]:
     """Yield lines without comments, each with its continuations: after a backslash, or inside a quote."""
-    lines = iter(cell.split("\n"))
+    lines = (_TRAILING.sub("", line) for line in cell.split("\n"))
     for line in lines:
-        if line.lstrip().startswith("#"):
+        if _beginning(line) == "#":
             continue
         joined = line
         while joint := _joint(joined):
@@ -169,7 +175,7 @@ def _logical_lines(cell: str) -> Iterator[str]:
                 joined += f"\n{following}"
             elif _is_break(following):
                 joined = _without_backslash(joined)
-            elif not following.lstrip().startswith("#"):
+            elif _beginning(following) != "#":
                 joined = f"{_without_backslash(joined)} {following.strip()}"
         yield joined
 
@@ -188,8 +194,13 @@ def _without_backslash(line: str) -> str:
     return line.rstrip()[:-1].rstrip()
 
 
+def _beginning(line: str) -> str:
+    return _BLANK.sub("", line, count=1)[:1]
+
+
 def _is_break(line: str) -> bool:
-    return not line.strip() or line.lstrip().startswith("```")
+    rest = _BLANK.sub("", line, count=1)
+    return not rest or rest.startswith("```")
 
 
 def _normal(line: str) -> str:

@@ -19,9 +19,10 @@ INVISIBLE = "\u200b\u2060\ufeff"
 """Characters without a width, for a character class; they are no part of a word."""
 
 _DASHES = {"\u2014": _("an em dash"), "\u2013": _("an en dash"), "\u2212": _("a minus sign")}
-_OTHER_DASHES = "\u2010\u2011\u2012\u2015\u2e3a\u2e3b\ufe58\ufe63\uff0d"
+_OTHER_DASHES = "\u00ad\u2010\u2011\u2012\u2015\u2e3a\u2e3b\ufe58\ufe63\uff0d"
 _FLAG = re.compile(rf"([-{''.join(_DASHES)}{_OTHER_DASHES}]+)([A-Za-z][\w-]*)(?:=.*)?", re.DOTALL)
 _CURLY = re.compile("[\u2018\u2019\u201c\u201d\u201e\u201f]")
+_MARKED = re.compile("[\u300c\u300e\u00ab\u2039\uff07].*[\u300d\u300f\u00bb\u203a\uff07]", re.DOTALL)
 _QUOTED = re.compile("[\u2018\u201c\u201d\u201e\uff02].*[\u2019\u201c\u201d\uff02]", re.DOTALL)
 ENTITY = re.compile(r"&(?:quot|apos|amp|lt|gt|nbsp|[lr][sd]quo|[mn]dash|#x?[0-9a-fA-F]+);")
 """A character in the HTML of a page."""
@@ -88,6 +89,10 @@ def explain(text: str) -> str:
     if entity := ENTITY.search(text):
         plain = html.unescape(entity[0]).replace("\u00a0", " ")
         found.append(_("{sign} is the HTML for a character: write {plain!r}.", sign=entity[0], plain=plain))
+    if hidden := next((character for character in text if unicodedata.category(character) == "Cf"), None):
+        found.append(
+            _("It contains an invisible character (U+{code}): type the text again.", code=f"{ord(hidden):04X}")
+        )
     return join(*found) if any(found) else ""
 
 
@@ -97,7 +102,7 @@ def explain_quotes(text: str) -> str:
 
 
 def check_quotes(name: str, value: str) -> None:
-    """Check that a value that is not prose has no curly quotation marks around it.
+    """Check that a value that is not prose has no quotation marks of a text around it.
 
     Raises:
         CommandError: it has.
@@ -111,4 +116,9 @@ def check_quotes(name: str, value: str) -> None:
     if _QUOTED.fullmatch(value):
         raise CommandError(
             _("{name} has curly quotation marks around its value.", name=name), _("Write straight ones, or none.")
+        )
+    if _MARKED.fullmatch(value):
+        raise CommandError(
+            _("{name} has the quotation marks {marks} around its value.", name=name, marks=value[0] + value[-1]),
+            _("Write straight ones, or none."),
         )

@@ -42,14 +42,17 @@ def refused(text: str) -> CommandError:
 
 
 @pytest.mark.parametrize(
-    "before", ["", "byzerllm ", "!byzerllm ", "! byzerllm ", "%byzer ", "%%byzer ", "!", "$ byzerllm ", "  "]
-)
+    "before",
+    ["", "byzerllm ", "!byzerllm ", "! byzerllm ", "%byzer ", "%%byzer ", "!", "$ byzerllm ", "  ", "%byzer byzerllm ",
+     "%byzer !byzerllm ", "\ufeff", "\u200b", "\u200bbyzerllm ", "\ufeff$ byzerllm \u200b"],
+)  # fmt: skip
 def test_parse_skips_words_before_the_command(before: str) -> None:
     assert split_block(f"{before}stat --model a") == ["stat --model a"]
     assert parse(split(f"{before}stat --model a")) == StatSpec(model="a")
 
 
-@pytest.mark.parametrize("before", ["easy-byzerllm", "!easy-byzerllm", "easy", "byzerllm easy", "%byzer easy"])
+@pytest.mark.parametrize("before", ["easy-byzerllm", "!easy-byzerllm", "easy", "byzerllm easy", "%byzer easy",
+                                    "%byzer easy-byzerllm"])  # fmt: skip
 def test_parse_takes_easy_commands(before: str) -> None:
     assert split_block(f"{before} undeploy a") == ["easy undeploy a"]
     assert type(parse(split(f"{before} undeploy a"))) is EASY_COMMANDS["undeploy"]

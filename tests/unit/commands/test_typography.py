@@ -120,6 +120,11 @@ def test_no_wrong_dash_is_ever_a_value_without_a_word(dash: str, name: str) -> N
         ("deploy --model \u201cm\u201d", "curly quotation marks"),
         ("deploy --model m --infer_params saas.model=\u201cgpt-4o\u201d", "curly quotation marks"),
         ("deploy --model m --model_path \u2018/models/x\u2019", "curly quotation marks"),
+        ("deploy --model m --infer_params saas.model=\u300cgpt-4o\u300d", "Write straight ones, or none"),
+        ("deploy --model \u00abm\u00bb", "Write straight ones, or none"),
+        ("deploy --model m --infer_params saas.model\u200eg", "an invisible character (U+200E)"),
+        ("deploy --model m -\u00ad-num_workers 1", "Write --num_workers"),
+        ("deploy --model m --infer_params a=1 -\u00ad-num_workers 1", "Write --num_workers"),
         ("deploy --model m --infer_params saas.model\uff1dgpt-4o", "\uff1d is a full-width character: write =."),
         ("deploy --model\uff1dm", "\uff1d is a full-width character: write =."),
         ("\uff44eploy --model m", "\uff44 is a full-width character: write d."),
@@ -174,11 +179,17 @@ def test_spaces_of_web_pages_separate_words(space: str) -> None:
 def test_invisible_characters_are_no_part_of_a_word(invisible: str) -> None:
     assert split(f"{invisible}stat {invisible}--model{invisible} m{invisible}") == ["stat", "--model", "m"]
     assert split(f"query --query 'a{invisible}b'") == ["query", "--query", f"a{invisible}b"]
+    cell = (
+        f"{invisible}# two\n{invisible}stat --model a\n{invisible}--json\n{invisible}\n{invisible}```\n!{invisible}list"
+    )
+    assert split_block(cell) == ["stat --model a --json", "list"]
 
 
 @pytest.mark.parametrize(
-    "joint", ["\\\n", "\\ \n", "\\\r\n", "\\ \t\r\n", "^\n", "^\r\n", "^ \n", "`\n", "`\r\n", "\\\u00a0\n"]
-)
+    "joint",
+    ["\\\n", "\\ \n", "\\\r\n", "\\ \t\r\n", "^\n", "^\r\n", "^ \n", "`\n", "`\r\n", "\\\u00a0\n", "\\\u200b\n",
+     "\\ \ufeff\r\n", "\\\u2028", "\\ \u2029", "\u2028"],
+)  # fmt: skip
 def test_continued_lines_are_understood(joint: str) -> None:
     wanted = DeploySpec(model="m", infer_params={"a": "1", "b": "2"})
     text = f"deploy {joint}  --infer_params a=1 {joint}  b=2 {joint}  --model m"
