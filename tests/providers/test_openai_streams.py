@@ -64,6 +64,9 @@ COMPLETE: list[tuple[str, list[bytes]]] = [
     ("no-empty-lines", response(sse(event("hel"), event("lo"), event(finish="stop")).replace(b"\n\n", b"\n"),
                                 "text/event-stream")),
     ("no-last-line-end", response(sse(event("hello"), event(finish="stop"), done=False).rstrip(), "text/event-stream")),
+    ("message-between", response(sse(event("hel"), {"message": "in the queue"}, event("lo")), "text/event-stream")),
+    ("message-after-finish", response(sse(event("hello", "stop"), {"message": "thanks for the fish"}),
+                                      "text/event-stream")),
     ("repeated-as-message", response(sse(event("hello"), {"choices": [{"finish_reason": "stop", "message": {
         "content": "hello"}}]}), "text/event-stream")),
 ]  # fmt: skip
@@ -108,6 +111,27 @@ INCOMPLETE: list[tuple[str, list[bytes], type[errors.ByzerError], str]] = [
      errors.ProviderUnavailable, "it gave up"),
     ("error-object", response(sse(event("par"), {"object": "error", "message": "cache full", "code": 50002}),
                               "text/event-stream"), errors.ProviderUnavailable, "cache full"),
+    *((f"{name}-after-text", response(sse(event("par"), body), "text/event-stream"), kind, "it gave up")
+      for name, body, kind in (
+        ("detail", {"detail": "it gave up"}, errors.StreamTruncated),
+        ("message", {"choices": [], "message": "it gave up"}, errors.StreamTruncated),
+        ("status", {"status": 429, "message": "it gave up"}, errors.RateLimited),
+        ("fault", {"fault": {"faultstring": "it gave up"}}, errors.ProviderUnavailable),
+        ("error-msg", {"ErrorMsg": "it gave up"}, errors.ProviderUnavailable),
+        ("response", {"Response": {"Error": {"Code": "Busy", "Message": "it gave up"}}}, errors.ProviderUnavailable),
+        ("header", {"header": {"code": 10013, "message": "it gave up"}}, errors.ProviderUnavailable))),
+    *((f"class-of-{name}", response(sse({"error": {**error, "message": "it gave up"}}), "text/event-stream"), kind,
+       "it gave up")
+      for name, error, kind in (
+        ("grpc", {"status": "RESOURCE_EXHAUSTED"}, errors.RateLimited),
+        ("http-code", {"http_code": "429", "type": "insufficient_balance_error"}, errors.RateLimited),
+        ("number", {"code": "Busy", "status": 429}, errors.RateLimited),
+        ("length", {"code": "context_length_exceeded"}, errors.ContextTooLong),
+        ("filter", {"code": "content_filter"}, errors.ContentRefused))),
+    ("class-of-sentence", response(sse({"error": {"message": "the maximum context length is 8"}}),
+                                   "text/event-stream"), errors.ContextTooLong, "length is 8"),
+    ("class-in-whole", response(json.dumps({"error": {"code": "content_filter", "message": "no"}}).encode()),
+     errors.ContentRefused, "no"),
     ("error-in-list", response(sse([{"error": {"code": 400, "message": "bad key"}}]), "text/event-stream"),
      errors.BadRequest, "bad key"),
 ]  # fmt: skip

@@ -299,10 +299,10 @@ def from_response(
     return http_errors.from_response(body, endpoint, status, known)
 
 
-def _status_of(code: str) -> int:
+def _status_of(code: str) -> int | None:
     names = code.split(".")
     prefixes = (".".join(names[:end]) for end in range(len(names), 0, -1))
-    return next((STATUSES[prefix] for prefix in prefixes if prefix in STATUSES), 500)
+    return next((STATUSES[prefix] for prefix in prefixes if prefix in STATUSES), None)
 
 
 def _in_event(body: Any) -> Any:

@@ -17,7 +17,7 @@ import msgspec
 
 from byzer_magic.backends.http import reasons
 from byzer_magic.backends.http.endpoint import Endpoint
-from byzer_magic.backends.http.errors import ErrorResponse, NoAnswer, from_exception, truncated
+from byzer_magic.backends.http.errors import ErrorResponse, NoAnswer, from_exception, stopped, truncated
 from byzer_magic.backends.http.json_reader import REPAIRED, carried
 from byzer_magic.backends.http.messages import with_request_id
 from byzer_magic.backends.http.sse import DRAIN_SECONDS
@@ -54,6 +54,8 @@ class AnswerReader(ABC):
         """The last event that is no part of an answer; it may say why there is none."""
         self.called = False
         """Whether any tool has been called."""
+        self.resumed = False
+        """Whether the answer went on after a finish reason: some servers send one in every event."""
         self._finish: str | None = None
 
     @abstractmethod
@@ -70,8 +72,10 @@ class AnswerReader(ABC):
         chunk = self.read(event)
         if chunk is None:
             return None
-        if not self.has_content and (chunk.text or chunk.reasoning or chunk.tool_calls):
+        if chunk.text or chunk.reasoning or chunk.tool_calls:
             self.has_content = self.begun = True
+            self.aside = None  # it was no reason to stop
+            self.resumed = self._finish is not None
         if chunk.tool_calls:
             self.called = True
         if chunk.extra:  # as the provider has written it
@@ -89,7 +93,8 @@ class AnswerReader(ABC):
         """Return what is to be added at the end of the response, or None.
 
         Raises:
-            StreamTruncated: it has neither of its ends.
+            StreamTruncated: it has neither of its ends, or its text is followed by a sentence in place of a finish reason.
+            ProviderError: that sentence has the code of another error.
             NoAnswer: it is no answer.
         """
         if not self.finished and self.begun:
@@ -98,6 +103,8 @@ class AnswerReader(ABC):
             raise NoAnswer(self.aside)
         if not (self.has_content or self._finish):
             raise NoAnswer({} if self.aside is None else self.aside)
+        if not self._finish and reasons.of(self.aside).sentence:
+            raise stopped(self.aside, endpoint)
         finish = None if self._finish else "tool_calls" if self.called else "stop"
         extra = REPAIRED if self.repaired else None
         return ChatChunk(finish=finish, extra=extra) if finish or extra else None
@@ -135,7 +142,7 @@ async def chunks(
                 if (chunk := reader.chunk(event)) is not None:
                     yield with_request_id(chunk, request_id) if chunk.finish else chunk
     except caught as err:
-        if not reader.finished:
+        if not reader.finished or (reader.resumed and not reader.over):
             raise from_exception(err, endpoint) from None  # the chain may quote the key
     if (last := _end(reader, endpoint)) is not None:
         yield with_request_id(last, request_id) if last.finish else last
@@ -151,11 +158,14 @@ def _end(reader: AnswerReader, endpoint: Endpoint) -> ChatChunk | None:
 async def _afterwards(events: AsyncIterator[Any], reader: AnswerReader) -> AsyncGenerator[Any, None]:
     """Yield what follows the end of a response (token counts, the second end mark), waiting only a little for each.
 
+    A finish reason after which text came is no end: then only the body's own end is.
+
     After the last event the body is read to its end: only then can its connection serve the next request.
     """
     while True:
         try:
-            async with asyncio.timeout(DRAIN_SECONDS if reader.over else LINGER_SECONDS):
+            seconds = DRAIN_SECONDS if reader.over else None if reader.resumed else LINGER_SECONDS
+            async with asyncio.timeout(seconds):
                 event = await anext(events)
         except (StopAsyncIteration, TimeoutError):
             return

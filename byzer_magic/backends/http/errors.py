@@ -102,7 +102,7 @@ def from_response(
     if isinstance(body, Mapping) and isinstance(body.get("message"), Text):
         reason = body["message"]  # our own: it stays translatable
     if status is None:
-        status = _status_of(code, kind, endpoint)
+        status = _known_status(body, code, kind, endpoint) or (400 if _special(code, kind, reason, endpoint) else 500)
     final = code == "insufficient_quota" or headers.get("x-should-retry") == "false"
     details = {
         "status": status,
@@ -133,16 +133,13 @@ def _other_reason(body: Any, code: str) -> str:
     return code if code and not code.isdigit() else reasons.any_sentence(body) or code
 
 
-def _status_of(code: str, kind: str, endpoint: Endpoint) -> int:
-    return _known_status(code, kind, endpoint) or 500
-
-
-def _known_status(code: str, kind: str, endpoint: Endpoint) -> int | None:
-    """Return the status that an error's code or type stands for."""
+def _known_status(body: Any, code: str, kind: str, endpoint: Endpoint) -> int | None:
+    """Return the status that an error's code or type stands for, or that its body repeats."""
     if len(code) == 3 and code.isdecimal() and "400" <= code < "600":
         return int(code)
     known = {**verdicts.STREAM_STATUS, **endpoint.codes}
-    return known.get(code) or known.get(kind)
+    by_name = (known.get(name) or known.get(name.lower()) for name in (code, kind))
+    return next((status for status in by_name if status), None) or reasons.status_in(body)
 
 
 def _verdict(status: int, code: str, kind: str, reason: str, endpoint: Endpoint) -> verdicts.Verdict:
@@ -154,9 +151,14 @@ def _verdict(status: int, code: str, kind: str, reason: str, endpoint: Endpoint)
     elif status in verdicts.BY_STATUS:
         error, template, hint = verdicts.BY_STATUS[status]
     else:
-        special = verdicts.CODES.get(code or kind) or _by_pattern(f"{code} {reason}", endpoint)
+        special = _special(code, kind, reason, endpoint)
         error, template, hint = verdicts.BY_CLASS[special] if special else verdicts.INVALID
     return error, template, endpoint.hints.get(status, hint)
+
+
+def _special(code: str, kind: str, reason: str, endpoint: Endpoint) -> type[errors.ProviderError] | None:
+    """Return what a 400 is besides a bad request."""
+    return verdicts.CODES.get(code or kind) or _by_pattern(f"{code} {reason}", endpoint)
 
 
 def _by_pattern(text: str, endpoint: Endpoint) -> type[errors.ProviderError] | None:
@@ -269,7 +271,7 @@ def no_answer(body: Any, endpoint: Endpoint) -> errors.ByzerError:
         'api.x.com: no response from glm: too many requests'
     """
     code, kind, sentence = reasons.of(body)
-    if _known_status(code, kind, endpoint):
+    if _known_status(body, code, kind, endpoint) or _special(code, kind, sentence, endpoint):
         return from_response(body, endpoint)
     nothing = body in (None, "", b"")
     empty = _("the response is empty") if nothing else _("the response has no content")
@@ -330,6 +332,12 @@ def not_openai_schema(err: Exception, endpoint: Endpoint) -> errors.BadRequest:
 def embeddings_missing(count: int, texts: int) -> str:
     """Return, for `unreadable`, that there is not one embedding per text."""
     return _("{count} embeddings for {texts} texts", count=count, texts=texts)
+
+
+def stopped(said: Any, endpoint: Endpoint) -> errors.ByzerError:
+    """Return the error for a response that ended with something else: by its code, or as one that was cut off."""
+    code, kind, sentence = reasons.of(said)
+    return from_response(said, endpoint) if _known_status(said, code, kind, endpoint) else truncated(endpoint, sentence)
 
 
 def truncated(endpoint: Endpoint, reason: str = "") -> errors.StreamTruncated:

@@ -39,6 +39,10 @@ _INNER = (
     "exception",
 )
 """Objects that have the error in them; the names are without case, hyphens and underscores."""
+_FAILURES = ("fault", "faultstring", "exception", "errorresponse", "errormsg", "errormessage", "errmsg")
+"""Fields that only errors fill, whatever else a body has."""
+_HEADS = ("baseresp", "header", "response", "responsemetadata")
+"""Objects that have a code with every response."""
 _OUTER = ("status", "result", "data", "body", "output", "outputs", "messages")
 """Objects that may have the error in them, when nothing else has it."""
 _SENTENCES = (
@@ -47,7 +51,7 @@ _SENTENCES = (
 )  # fmt: skip
 _TELLING = ("error", "errors", "message", "msg", "errormsg", "errormessage", "errmsg", "detail", "faultstring")
 """What errors have, and schemas and messages of a request have not."""
-_CODES = ("code", "errorcode", "errcode", "errno", "statuscode")
+_CODES = ("code", "errorcode", "errcode", "errno", "statuscode", "httpcode")
 _KINDS = ("type", "errortype", "status", "object")
 _SUCCESS = ("", "0", "200", "ok", "success", "succeeded", "successful", "normal", "none", "null")
 """Codes and words that say that nothing failed."""
@@ -110,9 +114,14 @@ def is_failure(body: Any) -> bool:
         return True
     if any(str(fields.get(name)).lower() in ("error", "failed", "failure") for name in (*_KINDS, "event")):
         return True
-    if isinstance(status := fields.get("baseresp"), Mapping) and _failed_code(status):
+    if any(failed(fields.get(name)) for name in _FAILURES) or any(_has_failed(fields.get(name)) for name in _HEADS):
         return True
     return bool(_status(fields)) or (_failed_code(fields) and bool(of(body).sentence))
+
+
+def _has_failed(head: Any) -> bool:
+    """Return whether the object in which a body says how it went says that it failed."""
+    return isinstance(head, Mapping) and (_failed_code(head) or failed(_fields(head).get("error")))
 
 
 def is_failed_code(code: Any) -> bool:
@@ -231,6 +240,24 @@ def _coded(body: Any) -> tuple[str, str]:
         body = next((fields[name] for name in _INNER if isinstance(fields.get(name), Mapping)), None)
         code = code or _word(fields.get("error")) or _word(fields.get("message"))
     return code, kind
+
+
+def status_in(body: Any) -> int | None:
+    """Return the HTTP status that an error's body repeats, in it or in the error in it; None when it has none.
+
+    Example:
+        >>> status_in({"error": {"status": 429, "code": "slow"}}), status_in({"code": "slow"})
+        (429, None)
+    """
+    for _ in range(MAX_DEPTH):
+        if not isinstance(body, Mapping):
+            break
+        fields = _fields(body)
+        words = (_word(fields.get(name)) for name in (*_CODES, "status", "httpstatus"))
+        if status := next((word for word in words if len(word) == 3 and "400" <= word < "600"), ""):
+            return int(status) if status.isdecimal() else None
+        body = next((fields[name] for name in _INNER if isinstance(fields.get(name), Mapping)), None)
+    return None
 
 
 def _said(

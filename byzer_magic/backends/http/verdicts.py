@@ -103,5 +103,15 @@ STREAM_STATUS = {
     "not_found_error": 404,
     "request_too_large": 413,
     "overloaded_error": 529,
+    # Google's: https://google.aip.dev/193
+    "invalid_argument": 400,
+    "failed_precondition": 400,
+    "unauthenticated": 401,
+    "permission_denied": 403,
+    "not_found": 404,
+    "resource_exhausted": 429,
+    "unavailable": 503,
+    "deadline_exceeded": 504,
+    **dict.fromkeys(CODES, 400),
 }
 """Statuses of errors that come inside a stream, where the HTTP status was 200 already."""

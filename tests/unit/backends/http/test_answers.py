@@ -76,6 +76,8 @@ async def test_either_end_completes_an_answer(events: list[Any], found: list[Cha
         ([None], errors.StreamTruncated, "ended before the response was complete."),
         ([TEXT], errors.StreamTruncated, "ended before the response was complete."),
         ([TEXT, {"message": "moved away"}], errors.StreamTruncated, "complete: moved away"),
+        ([TEXT, {"message": "moved away"}, "end"], errors.StreamTruncated, "complete: moved away"),
+        ([TEXT, {"code": 429, "message": "slow down"}, "end"], errors.RateLimited, "slow down"),
         ([{"a": 1}], errors.ProviderUnavailable, "the response has no content"),
         (["end"], errors.ProviderUnavailable, "the response has no content"),
         ([{"message": "moved away"}, {"b": 1}, "end"], errors.ProviderUnavailable, "moved away"),
@@ -93,6 +95,14 @@ async def test_anything_else_is_an_error(events: list[Any], kind: type[Exception
 async def test_complete_answer_does_not_wait_for_a_silent_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "LINGER_SECONDS", 0.01)
     assert await read(TEXT, FINISH, 100.0) == [TEXT, FINISH]
+
+
+async def test_answer_that_goes_on_after_finish_reasons_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "LINGER_SECONDS", 0.01)
+    both = ChatChunk("hi", finish="stop")
+    assert await read(both, both, 0.1, both, "end") == [both, both, both]
+    with pytest.raises(errors.ByzerError, match="gone"):
+        await read(both, both, ConnectionResetError("gone"))
 
 
 async def test_request_id_is_with_the_finish_reason() -> None:
