@@ -93,7 +93,7 @@ class AnswerReader(ABC):
         """Return what is to be added at the end of the response, or None.
 
         Raises:
-            StreamTruncated: it has neither of its ends, or its text is followed by a sentence in place of a finish reason.
+            StreamTruncated: it has neither of its ends, or a sentence in place of a finish reason.
             ProviderError: that sentence has the code of another error.
             NoAnswer: it is no answer.
         """
