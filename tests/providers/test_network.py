@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -110,25 +111,35 @@ async def test_proxy_that_wants_another_password_is_named(
 async def over_tls(server: process.Process, authority: trustme.CA) -> AsyncIterator[str]:
     """Serve what `server` serves over TLS, with a certificate of `authority`; yield the URL."""
 
+    relays: set[asyncio.Task[None]] = set()
+
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            relays.add(task)
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", server.port)
-        await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+        try:
+            await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+        finally:
+            for each in (writer, inner_writer):
+                each.close()
+                with contextlib.suppress(OSError):
+                    await each.wait_closed()
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(context)
     listener = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
     async with listener:
         yield f"https://localhost:{listener.sockets[0].getsockname()[1]}"
+    for task in relays:
+        task.cancel()
+    await asyncio.gather(*relays, return_exceptions=True)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
+    with contextlib.suppress(OSError):
         while block := await reader.read(65536):
             writer.write(block)
             await writer.drain()
-    except OSError:
-        pass
-    finally:
         writer.close()
 
 
