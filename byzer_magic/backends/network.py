@@ -262,11 +262,7 @@ def is_usable(url: str) -> bool:
         (True, False, False)
     """
     parts = urls.split(url)
-    try:
-        host = parts.hostname or ""
-        return parts.scheme in ("http", "https") and _is_host(host) and (parts.port is None or parts.port > 0)
-    except ValueError:  # no number, or one above 65535
-        return False
+    return parts.scheme in urls.WEB and _is_host(parts.hostname or "") and parts.port != 0
 
 
 def _is_host(host: str) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from byzer_magic.backends import network
 from byzer_magic.backends.base import Info, Param, Setup
@@ -17,6 +16,7 @@ from byzer_magic.commands import env_file, headers
 from byzer_magic.commands.secrets import names_in
 from byzer_magic.errors import BadParameter
 from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.safety import urls
 
 TYPED = ""
 """The source of what is in the command, in a prompt, a keyring, or a variable of the notebook."""
@@ -102,7 +102,7 @@ def _places(info: Info, setup: Setup, origins: Origins) -> Iterator[Origin]:
             yield origins.of(param)
     way, url = setup.network, network.base_url(setup.params)
     names = [way.verify_source]
-    if urlsplit(url).scheme == "http" and way.proxy(url):
+    if urls.split(url).scheme == "http" and way.proxy(url):
         names.append(way.sources["http"])
     for name in names:
         if name and name in origins.environ and origins.source(name) == env_file.NAME:

@@ -8,10 +8,10 @@ import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib import resources
-from urllib.parse import urlsplit
 
 import msgspec
 
+from byzer_magic.safety import urls
 from byzer_magic.types import Usage
 
 MILLION = 1_000_000
@@ -79,7 +79,7 @@ def find(kind: str, model: str, base_url: str = "") -> Price | None:
         >>> find("saas/openai", "gpt-4o", "https://gateway.example.com/v1") is None
         True
     """
-    host = urlsplit(base_url).hostname or ""
+    host = urls.split(base_url).hostname or ""
     name = model.lower().rpartition("/")[2]
     is_default = not base_url or _is_near(host)
     for row in load():

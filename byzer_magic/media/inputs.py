@@ -223,7 +223,7 @@ def _name_of(source: Any) -> str:
     if isinstance(source, str) and source[:5].lower() == "data:":
         return ""
     if isinstance(source, str) and URL.match(source):
-        return Path(urllib.parse.urlsplit(source).path).name
+        return Path(urls.split(source).path).name
     return Path(source).name if isinstance(source, str | Path) else ""
 
 

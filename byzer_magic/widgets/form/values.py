@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import urlsplit
 
 from byzer_magic.backends.base import Info, Param
 from byzer_magic.catalog import presets
@@ -18,6 +17,7 @@ from byzer_magic.commands.secrets import is_reference
 from byzer_magic.commands.spec import DeploySpec, EasyDeploySpec, name_of
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _, localized
+from byzer_magic.safety import urls
 
 Values = Mapping[str, str]
 
@@ -155,7 +155,7 @@ def reference(name: str, values: Values, info: Info | None) -> str:
     known = next((row.env for row in presets.load().values() if row.env and row.base_url == url), "")
     if known and name.endswith(".api_key"):
         return f"${{{known}}}"
-    host = urlsplit(url).hostname or ""
+    host = urls.split(url).hostname or ""
     owner = values.get("model") or host or values.get("pretrained_model_type", "").rpartition("/")[2]
     return f"${{{_variable(owner, name.rpartition('.')[2])}}}"
 

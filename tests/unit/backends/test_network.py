@@ -162,3 +162,10 @@ def test_no_value_of_a_variable_raises_anything_else(environ: dict[str, str], ur
             network.check(target)
         except errors.BadParameter as err:
             assert err.hint
+
+
+@pytest.mark.parametrize("url", ["http://[::1/v1", "http://h:port/v1", "http://h:99999/v1", "https://a..b"])
+def test_url_that_is_none_is_named_in_a_deployment(url: str) -> None:
+    for environ in ({}, ENVIRON):
+        with pytest.raises(errors.BadParameter, match=r"saas\.base_url is"):
+            plan_of(environ, url=url)
