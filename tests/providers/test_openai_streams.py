@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.types import ChatChunk
+from byzer_magic.types import ChatChunk, Usage
 from tests.backends import ask, collect, opened, text_of, until_error
 from tests.servers.scripted import cut_off, response, scripted
 
@@ -67,6 +67,8 @@ COMPLETE: list[tuple[str, list[bytes]]] = [
     ("message-between", response(sse(event("hel"), {"message": "in the queue"}, event("lo")), "text/event-stream")),
     ("message-after-finish", response(sse(event("hello", "stop"), {"message": "thanks for the fish"}),
                                       "text/event-stream")),
+    ("texts-of-minimax", response(json.dumps({"choices": [{"finish_reason": "stop", "messages": [
+        {"sender_type": "BOT", "text": "hello"}]}]}).encode())),
     ("repeated-as-message", response(sse(event("hello"), {"choices": [{"finish_reason": "stop", "message": {
         "content": "hello"}}]}), "text/event-stream")),
 ]  # fmt: skip
@@ -132,6 +134,8 @@ INCOMPLETE: list[tuple[str, list[bytes], type[errors.ByzerError], str]] = [
                                    "text/event-stream"), errors.ContextTooLong, "length is 8"),
     ("class-in-whole", response(json.dumps({"error": {"code": "content_filter", "message": "no"}}).encode()),
      errors.ContentRefused, "no"),
+    *((f"empty-{reason}", response(sse(event("", reason)), "text/event-stream"), errors.ProviderUnavailable,
+       f"finish reason {reason}") for reason in ("unknown", "other", "load", "repetition")),
     ("error-in-list", response(sse([{"error": {"code": 400, "message": "bad key"}}]), "text/event-stream"),
      errors.BadRequest, "bad key"),
 ]  # fmt: skip
@@ -143,6 +147,25 @@ async def test_anything_else_is_an_error(sent: list[bytes], kind: type[errors.By
     assert type(error) is kind
     assert words in str(error)
     assert "{'" not in str(error)
+
+
+COUNTS = {"prompt_tokens": 3, "completion_tokens": 2}
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        event(finish="stop", usage=COUNTS),
+        event(finish="stop", choice={"usage": COUNTS}),
+        event(finish="stop", x_groq={"id": "r", "usage": COUNTS}),
+        event(finish="stop", usage={"input_tokens": 3, "output_tokens": 2}),
+    ],
+    ids=["usage", "choice", "groq", "input-output"],
+)
+async def test_token_counts_are_found(last: dict[str, Any]) -> None:
+    chunks, error = await answered(response(sse(event("hello", x_groq={"id": "r"}), last), "text/event-stream"))
+    assert error is None
+    assert [chunk.usage for chunk in chunks if chunk.usage] == [Usage(3, 2)]
 
 
 @pytest.mark.parametrize(

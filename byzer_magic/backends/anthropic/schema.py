@@ -284,7 +284,7 @@ class Reader(AnswerReader):
         return ChatChunk(tool_calls=[{"index": self._tools[index], "function": {"arguments": text}}])
 
     def _delta(self, index: Any, delta: Mapping[str, Any]) -> ChatChunk | None:
-        kind = delta.get("type")
+        kind = delta.get("type") or next((kind for name, kind in _DELTAS.items() if name in delta), None)
         if kind == "text_delta":
             return ChatChunk(text_in(delta.get("text")))
         if kind == "thinking_delta":
@@ -295,6 +295,8 @@ class Reader(AnswerReader):
         return None
 
 
+_DELTAS = {"text": "text_delta", "thinking": "thinking_delta", "partial_json": "input_json_delta"}
+"""What a delta without a type is, by the field that it has."""
 _EVENTS = (
     "message_start",
     "message_delta",

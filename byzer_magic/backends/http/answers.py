@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic.backends.http import reasons
+from byzer_magic.backends.http import finishes, reasons
 from byzer_magic.backends.http.endpoint import Endpoint
 from byzer_magic.backends.http.errors import ErrorResponse, NoAnswer, from_exception, stopped, truncated
 from byzer_magic.backends.http.json_reader import REPAIRED, carried
@@ -95,7 +95,7 @@ class AnswerReader(ABC):
         Raises:
             StreamTruncated: it has neither of its ends, or a sentence in place of a finish reason.
             ProviderError: that sentence has the code of another error.
-            NoAnswer: it is no answer.
+            NoAnswer: it is no answer: nothing, or nothing but a finish reason that is not known.
         """
         if not self.finished and self.begun:
             raise truncated(endpoint, reasons.of(self.aside).sentence)
@@ -103,6 +103,8 @@ class AnswerReader(ABC):
             raise NoAnswer(self.aside)
         if not (self.has_content or self._finish):
             raise NoAnswer({} if self.aside is None else self.aside)
+        if not self.has_content and self._finish and not finishes.is_known(self._finish):
+            raise NoAnswer(finishes.failed(self._finish))
         if not self._finish and reasons.of(self.aside).sentence:
             raise stopped(self.aside, endpoint)
         finish = None if self._finish else "tool_calls" if self.called else "stop"

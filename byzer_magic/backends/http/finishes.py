@@ -49,7 +49,26 @@ def finish_of(reason: Any, own: Mapping[str, str] | None = None) -> str | None:
         return own[reason]
     name = reason[:MAX_CHARS].strip().lower().replace("-", "_").replace(" ", "_")
     if failure := _FAILED.search(name):
-        shown = name if _WORDS.fullmatch(name) else failure[0]  # anything else may be a sentence, or quote a key
-        message = _("the response ended with finish reason {reason}", reason=shown)
-        raise ErrorResponse({"message": message, "code": 500})
+        raise ErrorResponse(failed(name, failure[0]))
     return NAMES.get(name, name)
+
+
+def is_known(finish: str) -> bool:
+    """Return whether a finish reason is one of OpenAI's, with which a model may well answer nothing.
+
+    Example:
+        >>> is_known("stop"), is_known("load")
+        (True, False)
+    """
+    return finish in _USUAL
+
+
+def failed(finish: str, word: str = "other") -> dict[str, Any]:
+    """Return the error of a response that failed by its finish reason.
+
+    Args:
+        finish: the reason.
+        word: what is said of it when it is more than words: it may be a sentence, or quote a key.
+    """
+    shown = finish if _WORDS.fullmatch(finish) else word
+    return {"message": _("the response ended with finish reason {reason}", reason=shown), "code": 500}

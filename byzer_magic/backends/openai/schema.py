@@ -36,6 +36,15 @@ class Message(msgspec.Struct):
     """A tool call by its older name."""
 
 
+class Counts(msgspec.Struct):
+    """Tokens of a request."""
+
+    prompt_tokens: Integer | None = None
+    completion_tokens: Integer | None = None
+    input_tokens: Integer | None = None
+    output_tokens: Integer | None = None
+
+
 class Choice(msgspec.Struct):
     """One of the responses to a request; there are several when it asks for `n`."""
 
@@ -46,6 +55,10 @@ class Choice(msgspec.Struct):
     logprobs: dict[str, Any] | None = None
     text: str | None = None
     """The text by its older name, which some compatible servers send instead of a message."""
+    messages: list[Any] | None = None
+    """The same of old MiniMax."""
+    usage: Counts | None = None
+    """The token counts of Moonshot."""
     error: Any = None
 
     @property
@@ -53,14 +66,13 @@ class Choice(msgspec.Struct):
         """Return the part of the response that it has."""
         if self.delta is not None and (self.message is None or self.delta != _EMPTY):
             return self.delta
-        return self.message or Message(self.text)
+        return self.message or Message(self.text or text_in(self.messages) or None)
 
 
-class Counts(msgspec.Struct):
-    """Tokens of a request."""
+class Groq(msgspec.Struct):
+    """What Groq adds to a stream."""
 
-    prompt_tokens: Integer | None = None
-    completion_tokens: Integer | None = None
+    usage: Counts | None = None
 
 
 class Body(msgspec.Struct):
@@ -68,6 +80,7 @@ class Body(msgspec.Struct):
 
     choices: list[Choice] | None = None
     usage: Counts | None = None
+    x_groq: Groq | None = None
     error: Any = None
     id: str | None = None
     model: str | None = None
@@ -109,10 +122,11 @@ def chunk_of(body: Body) -> ChatChunk | None:
     Raises:
         ErrorResponse: its finish reason is a failure.
     """
-    usage = _usage(body.usage)
+    usage = _usage(body.usage or (body.x_groq.usage if body.x_groq else None))
     if not body.choices:
         return ChatChunk(usage=usage) if usage else None
     choice = body.choices[0]
+    usage = usage or _usage(choice.usage)
     message = choice.delta if choice.message is None and choice.delta is not None else choice.part
     text = message.content if type(message.content) is str else text_in(message.content)
     text = text or message.refusal or ""
@@ -163,6 +177,7 @@ def _united(one: Choice, two: Choice) -> Choice:
         part if whole else None,
         two.finish_reason or one.finish_reason,
         one.logprobs or two.logprobs,
+        usage=two.usage or one.usage,
         error=two.error if one.error is None else one.error,
     )
 
@@ -174,7 +189,9 @@ def _calls(message: Message) -> list[dict[str, Any]] | None:
 
 
 def _usage(counts: Counts | None) -> Usage | None:
-    return Usage(counts.prompt_tokens or 0, counts.completion_tokens or 0) if counts else None
+    if counts is None:
+        return None
+    return Usage(counts.prompt_tokens or counts.input_tokens or 0, counts.completion_tokens or counts.output_tokens or 0)
 
 
 def _extra(body: Body, finish: str | None) -> dict[str, Any] | None:

@@ -186,6 +186,9 @@ class Reader(AnswerReader):
         event, replaced = json_reader.carried(event)  # botocore reads JSON as it is
         self.repaired = self.repaired or replaced
         if "output" in event:
+            if not isinstance(_object(_object(event["output"]).get("message")).get("content"), list):
+                self.note(event)
+                return None
             found = complete(event)
             self.finished = bool(found.text or found.reasoning or found.tool_calls)
             return found

@@ -73,6 +73,8 @@ class Response(msgspec.Struct):
     """A line of a stream, a complete response, or embeddings."""
 
     message: Delta | None = None
+    response: str | None = None
+    """The text, from servers that answer as to `/api/generate`."""
     done: bool = False
     done_reason: str | None = None
     model: str = ""
@@ -225,8 +227,12 @@ class Reader(AnswerReader):
         self.repaired = self._json.repaired
         if b'"error"' in event or response.message is None:
             self._check(json_reader.loads(event), has_message=response.message is not None)
+        if response.message is None and response.response is not None:
+            response.message = Delta(response.response)
         if response.message is not None:
             self.begun = True
+        elif not self.begun:  # nothing but `done`
+            return None
         found = chunk(response, self._numbers, called=self.called)
         self.over = response.done
         return None if found == ChatChunk() else found
@@ -255,7 +261,8 @@ def chunk(response: Response, numbers: Iterator[int], *, called: bool) -> ChatCh
     finish, usage = None, None
     if response.done:
         finish = finish_of(response.done_reason)
-        finish = "length" if finish == "length" else "tool_calls" if called or calls else "stop"
+        if finish not in ("length", "load", "unload"):
+            finish = "tool_calls" if called or calls else "stop"
         usage = Usage(response.prompt_eval_count, response.eval_count)
         extra["model"] = response.model
     return ChatChunk(delta.content or "", delta.thinking or "", finish, usage, calls or None, extra or None)
