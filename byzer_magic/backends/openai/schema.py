@@ -191,7 +191,9 @@ def _calls(message: Message) -> list[dict[str, Any]] | None:
 def _usage(counts: Counts | None) -> Usage | None:
     if counts is None:
         return None
-    return Usage(counts.prompt_tokens or counts.input_tokens or 0, counts.completion_tokens or counts.output_tokens or 0)
+    return Usage(
+        counts.prompt_tokens or counts.input_tokens or 0, counts.completion_tokens or counts.output_tokens or 0
+    )
 
 
 def _extra(body: Body, finish: str | None) -> dict[str, Any] | None:
