@@ -39,7 +39,7 @@ DISK_FULL = Cause(
 CAUSES = (
     DISK_FULL,
     Cause(
-        re.compile(r"(Read-only file system|Permission denied).*/\.ray\b"),
+        re.compile(r"(Read-only file system|Permission denied|File exists|Not a directory).*/\.ray\b"),
         _("The local Ray could not start: it cannot write its token in the folder .ray of your home."),
         _("Make the home folder writable, set HOME to one that is, or set RAY_AUTH_MODE=disabled."),
     ),
@@ -141,7 +141,8 @@ def failed(reason: str, head_log: Path, logs: Path | None) -> tuple[CannotConnec
         logs: the folder of the session's logs, if there is one.
     """
     log = _read(head_log)
-    shown = Log(head_log, (*(log.lines if log else ()), reason)) if reason else log
+    lines = log.lines if log else ()
+    shown = Log(head_log, (*lines, reason)) if reason and reason not in lines else log  # its traceback ends with it
     if cause := _cause(shown, "Ray", head_log.parent):
         return cause
     if logs is not None and "gcs" in reason.lower():

@@ -165,10 +165,18 @@ def test_what_a_second_try_would_raise_again_is_not_tried(reason: str, again: bo
     assert found == again
 
 
-def test_home_that_cannot_be_written_is_told_from_a_temporary_folder(tmp_path: Path) -> None:
-    reason = "PermissionError: [Errno 13] Permission denied: '/home/me/.ray'"
-    err, again = start_failures.failed(reason, tmp_path / "none", None)
+@pytest.mark.parametrize(
+    "error",
+    ["PermissionError: [Errno 13] Permission denied", "OSError: [Errno 30] Read-only file system",
+     "FileExistsError: [Errno 17] File exists"],
+)  # fmt: skip
+def test_home_that_cannot_be_written_is_told_from_a_temporary_folder(error: str, tmp_path: Path) -> None:
+    reason = f"{error}: '/home/me/.ray'"
+    log = tmp_path / "byzer_head.log"
+    log.write_text(f"Traceback (most recent call last):\n{reason}\n")
+    err, again = start_failures.failed(reason, log, None)
     assert "home" in err.message
+    assert err.hint.count(reason) == 1
     assert "RAY_TMPDIR" not in str(err)
     assert not again
 
