@@ -29,7 +29,9 @@ CONCATENABLE = ("audio/mpeg", "audio/aac", "audio/pcm", "audio/ogg", "audio/basi
 """Formats whose files may simply be concatenated."""
 HEAD_BYTES = 16
 """Bytes that tell the format of a file, and are held back until they are there."""
-LARGEST_TEXT = 64 * 1024
+TOLD_BYTES = 64
+"""Bytes of a response that are gathered to tell audio from a text; the header of a WAV file has 44."""
+LARGEST_TEXT = 1024 * 1024
 """Bytes of a text that are read when one comes in place of audio."""
 
 _NOT_SENT = ("model", "stream", "stream_format", "chunk_size", "user", "extra_headers", "extra_body")
@@ -118,7 +120,7 @@ def _split_at(text: str, limit: int, size: Callable[[str], int]) -> int:
 async def audio_of(
     blocks: AsyncIterator[bytes], header: str, refused: Callable[[bytes], Exception]
 ) -> AsyncGenerator[AudioChunk, None]:
-    """Yield the body of a response as audio.
+    """Yield the body of a response as audio; nothing where it is the header of a WAV file alone.
 
     Args:
         blocks: the body.
@@ -130,9 +132,11 @@ async def audio_of(
     """
     text = bytearray()
     first = True
-    async for block in blocks:
-        if first and block:
+    async for block in _gathered(blocks):
+        if first:
             first = False
+            if len(block) < TOLD_BYTES and _is_empty_wav(block):
+                return
             found = formats.mime_of(block) or ""
             is_text = formats.canonical(header) in formats.TEXTS and not found.startswith("audio/")
             if is_text or (found in formats.TEXTS and len(block) >= formats.TEXT_BYTES):
@@ -144,6 +148,26 @@ async def audio_of(
             text += block
     if text:
         raise refused(bytes(text))
+
+
+async def _gathered(blocks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield blocks, the first of at least `TOLD_BYTES` where there are so many."""
+    head, begun = bytearray(), False
+    async for block in blocks:
+        if begun:
+            yield block
+            continue
+        head += block
+        if len(head) >= TOLD_BYTES:
+            begun = True
+            yield bytes(head)
+    if head and not begun:
+        yield bytes(head)
+
+
+def _is_empty_wav(data: bytes) -> bool:
+    found = wav.chunks(data)
+    return formats.mime_of(data) == "audio/wav" and not (found and found.data)
 
 
 async def synthesized(

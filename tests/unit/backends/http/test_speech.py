@@ -162,6 +162,14 @@ async def test_synthesized_refuses_parts_of_several_formats() -> None:
         await clips(["a", "b"], "audio/mpeg", {"a": [b"fLaC"], "b": [b"fLaC"]})
 
 
+def blocks_of(body: bytes, cut: int) -> AsyncIterator[bytes]:
+    async def blocks() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), cut):
+            yield body[start : start + cut]
+
+    return blocks()
+
+
 @pytest.mark.parametrize(
     ("body", "header"),
     [
@@ -170,16 +178,23 @@ async def test_synthesized_refuses_parts_of_several_formats() -> None:
         (b"The model is overloaded, try later.", "application/octet-stream"),
         (b"{}", "application/json"),
         (b"\xff\xff oops", "text/plain; charset=utf-8"),
+        (b"Internal Server Error", "audio/mpeg"),
+        (b'{"error": {"message": "no such voice", "trace": "' + b"x" * 100_000 + b'"}}', "audio/mpeg"),
     ],
 )
-async def test_audio_of_refuses_a_text_whatever_its_header_says(body: bytes, header: str) -> None:
-    async def blocks() -> AsyncIterator[bytes]:
-        yield body[:20]
-        yield body[20:]
-
+@pytest.mark.parametrize("cut", [1, 7, 20, 200_000])
+async def test_audio_of_refuses_a_text_whatever_its_header_says(body: bytes, header: str, cut: int) -> None:
     with pytest.raises(LookupError) as caught:
-        [chunk async for chunk in audio_of(blocks(), header, LookupError)]
+        [chunk async for chunk in audio_of(blocks_of(body, cut), header, LookupError)]
     assert caught.value.args == (body,)
+
+
+@pytest.mark.parametrize("cut", [1, 20, 1000])
+async def test_audio_of_a_wav_file_without_samples_is_none(cut: int) -> None:
+    found = [chunk async for chunk in audio_of(blocks_of(wav.write(b"", 8000), cut), "audio/wav", LookupError)]
+    assert found == []
+    found = [chunk async for chunk in audio_of(blocks_of(wav.write(b"12", 8000), cut), "audio/wav", LookupError)]
+    assert b"".join(chunk.data for chunk in found) == wav.write(b"12", 8000)
 
 
 @pytest.mark.parametrize("header", ["application/json", "text/plain", "audio/mpeg", ""])
