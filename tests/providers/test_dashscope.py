@@ -18,6 +18,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Media, Message, RerankRequest, Usage
 from tests.backends import ask, collect, failure, opened, refuse_streams, setup_of, text_of, until_error
 from tests.servers.process import Process, free_port, gone_after, last, own
+from tests.servers.scripted import response, scripted
 
 PNG = Media("image/png", b"\x89PNG")
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -461,3 +462,20 @@ def test_only_choice_is_the_answer_whatever_its_index() -> None:
         chunk = reader.chunk(json.dumps(event).encode())
         assert chunk is not None
         assert chunk.text == text
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], "no content"),
+        ([{"index": 7, "relevance_score": 0.9}], "does not fit the documents"),
+        ([{"index": 0, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.5}], "does not fit the documents"),
+    ],
+)
+async def test_ranking_that_fits_no_documents_is_an_error(key: str, rows: list[Any], words: str) -> None:
+    async with scripted(lambda _: response(json.dumps({"output": {"results": rows}}).encode())) as server:
+        params = {"saas.base_url": server.url, "saas.model": "gte-rerank-v2", "saas.api_key": key}
+        backend = await opened("saas/qianwen", params)
+        with pytest.raises(errors.ProviderUnavailable, match=words):
+            [found async for found in backend.rerank(RerankRequest(query="q", documents=["a", "b"]))]
+        await backend.close()

@@ -223,7 +223,7 @@ async def test_integers_beyond_64_bits_spoil_nothing(odd: dict[str, Any]) -> Non
     assert msgspec.msgpack.encode(chunks)
 
 
-def choice(index: int, text: str | None, **more: Any) -> dict[str, Any]:
+def choice(index: int, text: Any, **more: Any) -> dict[str, Any]:
     return {"index": index, "message": {"role": "assistant", "content": text, **more}, "finish_reason": "stop"}
 
 
@@ -245,3 +245,22 @@ async def test_choices_count_by_index_not_by_place(choices: Any, calls: Any, oth
     assert text_of(chunks) == "hello"
     assert [chunk.tool_calls for chunk in chunks if chunk.tool_calls] == ([calls] if calls else [])
     assert (chunks[0].extra or {}).get("choices") == others
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_thinking_among_the_parts_is_reasoning(whole: bool) -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Let me see."}]}
+    words = {"type": "text", "text": "hello"}
+    if whole:
+        sent = response(json.dumps({"choices": [choice(0, [thought, words])]}).encode())
+    else:
+        sent = response(sse(event([thought]), event([words]), event(finish="stop")), "text/event-stream")
+    chunks, error = await answered(sent)
+    assert error is None
+    assert (text_of(chunks), "".join(chunk.reasoning for chunk in chunks)) == ("hello", "Let me see.")
+
+
+async def test_key_in_a_finish_reason_is_not_passed_on() -> None:
+    chunks, error = await answered(response(sse(event("hello"), event(finish="at SK-0123456789")), "text/event-stream"))
+    assert error is None
+    assert [chunk.finish for chunk in chunks if chunk.finish] == ["unknown"]

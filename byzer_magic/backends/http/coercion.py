@@ -16,6 +16,8 @@ LARGEST = 2**53
 """Integers that JSON keeps exactly; msgpack carries their sums, too, but none beyond 64 bits."""
 Integer = Annotated[int, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 """An integer of a provider that can be sent on."""
+_THOUGHTS = ("thinking", "reasoning")
+"""Types of parts that are not the answer."""
 
 
 def text_in(value: Any) -> str:
@@ -36,6 +38,18 @@ def text_in(value: Any) -> str:
     if isinstance(value, dict):
         return next((text for name in _TEXTS if (text := text_in(value.get(name)))), "")
     return ""
+
+
+def parted(content: Any) -> tuple[str, str]:
+    """Return the text and the reasoning of a content: models such as Magistral have both in one list of parts.
+
+    Example:
+        >>> parted([{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}, {"type": "text", "text": "Hi"}])
+        ('Hi', 'Hm')
+    """
+    parts = content if isinstance(content, list) else [content]
+    thoughts = [part for part in parts if isinstance(part, dict) and part.get("type") in _THOUGHTS]
+    return text_in([part for part in parts if not any(part is thought for thought in thoughts)]), text_in(thoughts)
 
 
 def count_in(value: Any) -> int:

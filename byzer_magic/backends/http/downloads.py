@@ -43,11 +43,13 @@ class Downloads:
         base_url: the provider's URL: its own host and port may be private, since local servers refer to themselves.
         allowed: further hosts and networks that may be private, separated by commas, as in `no_proxy`.
         network: how requests leave the machine.
+        silence: how long nothing may come, in seconds.
     """
 
     base_url: str
     allowed: str = ""
     network: Network = field(default_factory=Network)
+    silence: float = 60.0
 
     async def fetch(self, url: str) -> bytes:
         """Return a file.
@@ -100,7 +102,7 @@ class Downloads:
             await self._check_for_proxy(_host(url))
             known = None  # the proxy resolves the name; its own address may be private
         connector = aiohttp.TCPConnector(ssl=self.network.ssl_context(), resolver=known)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=60)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=self.silence)
         # Nothing of the deployment's own session: no key, no cookie.
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,

@@ -27,6 +27,7 @@ REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid", "x-tt-logid", "
 """Headers in which providers identify a request."""
 
 NO_AUDIO = _("it has no audio")
+NO_IMAGE = _("it has no image")
 NO_CONTENT = _("it has no content")
 """What can be wrong with a response, for `unreadable`."""
 

@@ -10,6 +10,8 @@ from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.i18n import lazy_gettext as _
 
 MAX_CHARS = 64
+UNKNOWN = "unknown"
+"""What a finish reason that is no word becomes: it may quote a key."""
 
 NAMES: dict[str, str | None] = {
     **dict.fromkeys(("", "null", "none", "continue"), None),  # not finished yet
@@ -18,7 +20,7 @@ NAMES: dict[str, str | None] = {
     **dict.fromkeys(("tool_use", "tool_call"), "tool_calls"),
     **dict.fromkeys(("sensitive", "safety", "recitation", "blocklist", "prohibited_content"), "content_filter"),
 }
-"""Finish reasons by other names, such as Gemini's, Claude's, Zhipu's and TGI's; any other is passed on as it is."""
+"""Finish reasons by other names, such as Gemini's, Claude's, Zhipu's and TGI's; any other word is passed on."""
 _USUAL = ("stop", "length", "tool_calls", "content_filter", "function_call")
 _FAILED = re.compile(r"error|fail|abort|exception|unavailable|overload|insufficient|time_?d?_?out|malformed|cancel")
 """Finish reasons of responses that failed: "error" (OpenRouter), "network_error" (Zhipu, https://docs.bigmodel.cn),
@@ -39,6 +41,8 @@ def finish_of(reason: Any, own: Mapping[str, str] | None = None) -> str | None:
     Example:
         >>> finish_of("STOP"), finish_of("max_tokens"), finish_of("")
         ('stop', 'length', None)
+        >>> finish_of("stop at sk-0123456789")
+        'unknown'
     """
     if reason is None or reason in _USUAL:
         found: str | None = reason
@@ -50,7 +54,7 @@ def finish_of(reason: Any, own: Mapping[str, str] | None = None) -> str | None:
     name = reason[:MAX_CHARS].strip().lower().replace("-", "_").replace(" ", "_")
     if failure := _FAILED.search(name):
         raise ErrorResponse(failed(name, failure[0]))
-    return NAMES.get(name, name)
+    return NAMES.get(name, name if _WORDS.fullmatch(name) else UNKNOWN)
 
 
 def is_known(finish: str) -> bool:

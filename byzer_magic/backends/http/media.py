@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import binascii
+import math
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from byzer_magic.backends.http.endpoint import Endpoint
@@ -53,29 +55,59 @@ def data_url(media: Media) -> str:
     return media.url or f"data:{media.mime};base64,{to_base64(media)}"
 
 
+def from_base64(text: str) -> bytes:
+    """Return what is written in base64, also in its form for URLs, in lines, or without the padding.
+
+    Raises:
+        ValueError: it is not base64.
+
+    Example:
+        >>> from_base64("-_8="), from_base64("+/8"), from_base64("YW\\nJj")
+        (b'\\xfb\\xff', b'\\xfb\\xff', b'abc')
+    """
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        plain = "".join(text.split()).translate(_FROM_URL).rstrip("=")
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+
+
+_FROM_URL = str.maketrans("-_", "+/")
+
+
 def to_float32(embedding: str | list[Any]) -> bytes:
     """Return one embedding as little-endian float32: from base64 of that, a list, or a list in a list.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it is none of these, or has NaN or a number that is too large.
 
     Example:
         >>> to_float32([1.0, 0.5]).hex(), to_float32("AACAPw==").hex()
         ('0000803f0000003f', '0000803f')
     """
     if isinstance(embedding, str):
-        data = base64.b64decode(embedding)
+        data = from_base64(embedding)
         if len(data) % 4:
             raise ValueError("not float32")
+        numbers = array("f", data)
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        _check_finite(numbers)
         return data
     row: Any = embedding[0] if embedding and isinstance(embedding[0], list) else embedding
     try:
         numbers = array("f", row)
     except (TypeError, OverflowError):
         numbers = _floats(row)
+    _check_finite(numbers)
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers.tobytes()
+
+
+def _check_finite(numbers: array[float]) -> None:
+    if not math.isfinite(sum(numbers)):  # as doubles, float32 cannot add up to more
+        raise ValueError("not finite")
 
 
 def _floats(row: list[Any]) -> array[float]:
@@ -99,3 +131,16 @@ def packed(embeddings: Sequence[str | list[Any]], endpoint: Endpoint) -> list[by
     if len({len(row) for row in found}) > 1 or (found and not found[0]):
         raise unreadable(endpoint, _("the embeddings are empty, or of different lengths"))
     return found
+
+
+def ranked(scores: Iterable[tuple[int, float | None]], documents: int, endpoint: Endpoint) -> list[tuple[int, float]]:
+    """Return index and score of documents, the most relevant first.
+
+    Raises:
+        ProviderUnavailable: a document has no score, or two, or there is no such document.
+    """
+    pairs = list(scores)
+    found = {index: score for index, score in pairs if score is not None and 0 <= index < documents}
+    if len(found) < len(pairs):
+        raise unreadable(endpoint, _("the ranking does not fit the documents"))
+    return sorted(found.items(), key=lambda pair: -pair[1])

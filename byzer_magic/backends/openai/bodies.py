@@ -5,8 +5,6 @@ They are read as tolerantly as those of chat, and what has nothing that was aske
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,7 +13,6 @@ from byzer_magic.backends.http import coercion, json_reader, reasons
 from byzer_magic.backends.http.coercion import Integer
 from byzer_magic.backends.http.endpoint import Endpoint
 from byzer_magic.backends.http.errors import (
-    NO_AUDIO,
     ErrorResponse,
     NoAnswer,
     Unreadable,
@@ -24,7 +21,7 @@ from byzer_magic.backends.http.errors import (
     unreadable,
 )
 from byzer_magic.backends.http.json_reader import REFUSED, JsonReader
-from byzer_magic.backends.http.media import packed
+from byzer_magic.backends.http.media import from_base64, packed, ranked
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.safety import urls
 from byzer_magic.types import Segment, TranscriptChunk, Usage
@@ -75,8 +72,8 @@ class Image(msgspec.Struct):
         """
         inline = self.b64_json or (self.url if self.is_inline and self.url else "")
         try:
-            return base64.b64decode(inline.partition(";base64,")[2] or inline)
-        except binascii.Error:
+            return from_base64(inline.partition(";base64,")[2] or inline)
+        except ValueError:
             raise Unreadable(_("the image is not base64")) from None
 
     @property
@@ -160,16 +157,22 @@ def ranking(data: bytes, documents: int, endpoint: Endpoint) -> tuple[list[tuple
     """Return index and score of the documents, the most relevant first, and the token counts.
 
     Raises:
-        ByzerError: the body is not JSON.
+        ByzerError: the body is not JSON, or does not fit the documents.
         ErrorResponse: the body is an error, or has no ranking.
     """
-    body = decode(data, Body, endpoint)
-    rows = _rows(body.results or body.data, list[Score])
-    scores = ((row.index, row.score if row.relevance_score is None else row.relevance_score) for row in rows)
-    order = [(index, score) for index, score in scores if score is not None and 0 <= index < documents]
-    if not order and documents:
+    body = decode(data, Body, endpoint) if data.lstrip()[:1] != b"[" else Body(results=_listed(data, endpoint))
+    given = body.results or body.data or []
+    rows = _rows(given, list[Score])
+    if not rows and documents:
         raise nothing(json_reader.loads(data))
+    scores = [(row.index, row.score if row.relevance_score is None else row.relevance_score) for row in rows]
+    order = ranked([*scores, *[(-1, None)] * (len(given) - len(rows))], documents, endpoint)
     return order, body.usage.usage() if body.usage else None
+
+
+def _listed(data: bytes, endpoint: Endpoint) -> list[dict[str, Any]]:
+    """Return the rows of a bare list, as Text Embeddings Inference returns them."""
+    return [row for row in decode(data, list[Any], endpoint) if isinstance(row, dict)]
 
 
 def images(data: bytes, endpoint: Endpoint) -> tuple[list[Image], Usage | None]:
@@ -207,12 +210,18 @@ def transcript(data: bytes, content_type: str, endpoint: Endpoint) -> Transcript
     return TranscriptChunk(found.text, found.segments, found.language, found.duration, extra=extra)
 
 
-def no_audio(data: bytes, endpoint: Endpoint) -> Exception:
-    """Return the error for a text that came instead of audio."""
+def instead_of(reason: str, data: bytes, endpoint: Endpoint) -> Exception:
+    """Return the error for a text that came instead of audio or an image.
+
+    Args:
+        reason: `NO_AUDIO` or `NO_IMAGE`.
+        data: the text.
+        endpoint: where the request went.
+    """
     try:
         return nothing(json_reader.loads(data))
     except ValueError:
-        return not_json(data, endpoint, NO_AUDIO)
+        return not_json(data, endpoint, reason)
 
 
 def _rows(values: list[dict[str, Any]] | None, kind: type[list[T]]) -> list[T]:

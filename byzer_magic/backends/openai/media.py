@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from byzer_magic.backends.engine import audio
 from byzer_magic.backends.http.batches import in_order
 from byzer_magic.backends.http.downloads import Downloads, Refused
-from byzer_magic.backends.http.errors import NO_AUDIO, unreadable
+from byzer_magic.backends.http.errors import NO_AUDIO, NO_IMAGE, unreadable
 from byzer_magic.backends.http.media import AUDIO_TYPES
 from byzer_magic.backends.http.speech import audio_of, split, synthesized
 from byzer_magic.backends.openai import bodies
@@ -57,6 +57,8 @@ class OpenAIMedia:
         self._retries: int = params["saas.max_retries"]
         self._as_base64 = True
         """Whether to request embeddings as base64, a quarter of the size; off once a server has rejected that."""
+        self._took_base64 = False
+        """Whether a server has accepted it: then it refuses something else."""
 
     # ---- texts
 
@@ -78,13 +80,17 @@ class OpenAIMedia:
 
     async def _embeddings(self, start: int, texts: list[str], body: dict[str, Any]) -> EmbeddingBatch:
         encoding = {"encoding_format": "base64"} if self._as_base64 and "encoding_format" not in body else {}
+        given = {name: value for name, value in body.items() if value is not None}
         try:
-            response = await self._client.post("/embeddings", {**body, **encoding, "input": texts})
+            response = await self._client.post("/embeddings", {**given, **encoding, "input": texts})
         except self._client.exceptions as err:
-            if not (encoding and getattr(err, "status_code", 0) in (400, 422) and "encoding_format" in str(err)):
+            if not encoding or self._took_base64 or getattr(err, "status_code", 0) not in (400, 422):
                 raise
+            plain = {**body, "encoding_format": None}
+            found = await self._embeddings(start, texts, plain)  # not all say that it is the encoding they refuse
             self._as_base64 = False
-            return await self._embeddings(start, texts, body)
+            return found
+        self._took_base64 = self._took_base64 or bool(encoding)
         data, usage = bodies.embeddings(response.content, len(texts), self._client.endpoint)
         return EmbeddingBatch(start, len(data[0]) // 4 if data else 0, b"".join(data), usage)
 
@@ -158,7 +164,7 @@ class OpenAIMedia:
                 yield chunk
 
     def _no_audio(self, body: bytes) -> Exception:
-        return bodies.no_audio(body, self._client.endpoint)
+        return bodies.instead_of(NO_AUDIO, body, self._client.endpoint)
 
     # ---- images
 
@@ -197,6 +203,8 @@ class OpenAIMedia:
             mime = mime if mime.startswith("image/") else ""
         if url and not mime:
             return ImageItem("image", b"", url, row.revised_prompt or "", usage)
+        if data and not mime:
+            raise bodies.instead_of(NO_IMAGE, data, self._client.endpoint)
         return ImageItem(mime or asked, data, url, row.revised_prompt or "", usage)
 
     async def _downloaded(self, url: str) -> bytes:
@@ -206,7 +214,7 @@ class OpenAIMedia:
         endpoint = self._client.endpoint
         allowed = self._params.get("saas.image_hosts", "")
         with contextlib.suppress(aiohttp.ClientError, OSError, ValueError, Refused):
-            return await Downloads(endpoint.base_url, allowed, endpoint.network).fetch(url)
+            return await Downloads(endpoint.base_url, allowed, endpoint.network, self._params["saas.timeout"]).fetch(url)
         return b""
 
     def _body(self, capability: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import msgspec
 
 from byzer_magic import types
 from byzer_magic.backends.http import reasons, tool_calls
-from byzer_magic.backends.http.coercion import Integer, text_in
+from byzer_magic.backends.http.coercion import Integer, parted
 from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.media import data_url, to_base64
@@ -128,10 +128,10 @@ def chunk_of(body: Body) -> ChatChunk | None:
     choice = body.choices[0]
     usage = usage or _usage(choice.usage)
     message = choice.delta if choice.message is None and choice.delta is not None else choice.part
-    text = message.content if type(message.content) is str else text_in(message.content)
+    text, thought = (message.content, "") if type(message.content) is str else parted(message.content)
     text = text or message.refusal or ""
     calls = _calls(message)
-    reasoning = message.reasoning_content or message.reasoning or ""
+    reasoning = message.reasoning_content or message.reasoning or thought
     finish = finish_of(choice.finish_reason) if choice.finish_reason else None
     if choice.index or len(body.choices) > 1 or choice.logprobs or finish:
         extra = _extra(body, finish)
@@ -210,7 +210,7 @@ def _extra(body: Body, finish: str | None) -> dict[str, Any] | None:
 
 
 def _other(choice: Choice) -> dict[str, Any]:
-    return {"index": choice.index, "text": text_in(choice.part.content), "finish": choice.finish_reason or None}
+    return {"index": choice.index, "text": parted(choice.part.content)[0], "finish": choice.finish_reason or None}
 
 
 def text_or_json(text: str) -> Any:

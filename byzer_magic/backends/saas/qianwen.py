@@ -15,7 +15,7 @@ from byzer_magic.backends.base import Info, Param
 from byzer_magic.backends.dashscope.backend import DashScope, info
 from byzer_magic.backends.http import errors as http_errors
 from byzer_magic.backends.http.batches import in_order
-from byzer_magic.backends.http.media import packed
+from byzer_magic.backends.http.media import packed, ranked
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import EmbeddingBatch, EmbedRequest, Ranking, RerankRequest, Usage
 
@@ -78,8 +78,10 @@ class QianwenBackend(DashScope):
         if response.output is None or response.output.results is None:
             raise http_errors.unreadable(self._http.endpoint, http_errors.NO_CONTENT)
         rows = response.output.results
-        order = [(row.index, row.relevance_score) for row in rows if 0 <= row.index < len(request.documents)]
-        yield Ranking(order, self._usage(response))
+        if not rows and request.documents:
+            raise http_errors.unreadable(self._http.endpoint, http_errors.NO_CONTENT)
+        scores = [(row.index, row.relevance_score) for row in rows]
+        yield Ranking(ranked(scores, len(request.documents), self._http.endpoint), self._usage(response))
 
     @staticmethod
     def _usage(response: Any) -> Usage | None:

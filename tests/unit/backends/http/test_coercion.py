@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from byzer_magic.backends.http.coercion import converted
+from byzer_magic.backends.http.coercion import converted, parted
 
 
 class Inner(msgspec.Struct):
@@ -83,3 +83,17 @@ def test_converted_of_any_json_is_of_the_kind_or_a_value_error(value: Any) -> No
     except ValueError:
         return
     assert msgspec.convert(msgspec.to_builtins(found), Outer) == found or "nan" in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ("Hi", ("Hi", "")),
+        (None, ("", "")),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}, {"type": "text", "text": "Hi"}], ("Hi", "Hm")),
+        ([{"type": "reasoning", "reasoning": "Hm"}, "Hi", {"type": "image_url"}], ("Hi", "Hm")),
+        ({"type": "thinking", "thinking": "Hm"}, ("", "Hm")),
+    ],
+)
+def test_parted_keeps_reasoning_out_of_the_text(content: Any, parts: tuple[str, str]) -> None:
+    assert parted(content) == parts
