@@ -56,14 +56,14 @@ def data_url(media: Media) -> str:
 
 
 def from_base64(text: str) -> bytes:
-    """Return what is written in base64, also in its form for URLs, in lines, or without the padding.
+    r"""Return what is written in base64, also in its form for URLs, in lines, or without the padding.
 
     Raises:
         ValueError: it is not base64.
 
     Example:
-        >>> from_base64("-_8="), from_base64("+/8"), from_base64("YW\\nJj")
-        (b'\\xfb\\xff', b'\\xfb\\xff', b'abc')
+        >>> from_base64("-_8="), from_base64("+/8"), from_base64("YW\nJj")
+        (b'\xfb\xff', b'\xfb\xff', b'abc')
     """
     try:
         return base64.b64decode(text, validate=True)

@@ -214,7 +214,9 @@ class OpenAIMedia:
         endpoint = self._client.endpoint
         allowed = self._params.get("saas.image_hosts", "")
         with contextlib.suppress(aiohttp.ClientError, OSError, ValueError, Refused):
-            return await Downloads(endpoint.base_url, allowed, endpoint.network, self._params["saas.timeout"]).fetch(url)
+            return await Downloads(endpoint.base_url, allowed, endpoint.network, self._params["saas.timeout"]).fetch(
+                url
+            )
         return b""
 
     def _body(self, capability: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -90,7 +90,10 @@ def test_converted_of_any_json_is_of_the_kind_or_a_value_error(value: Any) -> No
     [
         ("Hi", ("Hi", "")),
         (None, ("", "")),
-        ([{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}, {"type": "text", "text": "Hi"}], ("Hi", "Hm")),
+        (
+            [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}, {"type": "text", "text": "Hi"}],
+            ("Hi", "Hm"),
+        ),
         ([{"type": "reasoning", "reasoning": "Hm"}, "Hi", {"type": "image_url"}], ("Hi", "Hm")),
         ({"type": "thinking", "thinking": "Hm"}, ("", "Hm")),
     ],
