@@ -15,7 +15,7 @@ import msgspec
 
 from byzer_magic import types
 from byzer_magic.backends.http import reasons, tool_calls
-from byzer_magic.backends.http.coercion import Integer, parted
+from byzer_magic.backends.http.coercion import Integer, parted, text_in
 from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.media import data_url, to_base64
