@@ -10,7 +10,7 @@ from typing import Any
 from byzer_magic.backends import network, registry, same_source
 from byzer_magic.backends.base import Backend, Setup, typed_params
 from byzer_magic.backends.http.params import secrets_of
-from byzer_magic.commands import aliases
+from byzer_magic.commands import aliases, env_file, headers
 from byzer_magic.commands.secrets import Expansion, Secret, is_reference
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.errors import BadParameter, ByzerError, MissingKey
@@ -108,7 +108,7 @@ def _resolved(
         except MissingKey as err:
             err.details |= {"param": name} if name in secret else {}
             raise
-    params = typed_params(backend.info, given | dict(typed), environ, _sources(given, spec))
+    params = typed_params(backend.info, given | dict(typed), environ, _sources(given, spec, variables, environ))
     expansion.hide(urls.hidden_in(params.values()))
     setup = Setup(
         model=spec.model,
@@ -124,9 +124,20 @@ def _resolved(
     return Plan(spec=spec, setup=setup, why=why)
 
 
-def _sources(given: Mapping[str, str], spec: DeploySpec) -> dict[str, str]:
-    """Return the `${NAME}`, `env:NAME` or `keyring:SERVICE/NAME` of each parameter whose value comes from there."""
-    return {name: text for name, text in spec.infer_params.items() if name in given and is_reference(text)}
+def _sources(
+    given: Mapping[str, str], spec: DeploySpec, variables: Mapping[str, Any], environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the `${NAME}`, `env:NAME` or `keyring:SERVICE/NAME` of each parameter whose value comes from there.
+
+    One that `.env` has is named with that file, which may have been forgotten.
+    """
+    found = {name: text for name, text in spec.infer_params.items() if name in given and is_reference(text)}
+    if isinstance(environ, env_file.Variables):
+        for name, text in found.items():
+            variable = text[2:-1] if text.startswith("${") else text.removeprefix("env:")
+            if variable in environ and variable not in variables and environ.origin(variable) == env_file.NAME:
+                found[name] = f"{text}, {env_file.NAME}"
+    return found
 
 
 def _with_engine(spec: DeploySpec, path: str | None) -> tuple[DeploySpec, str]:
@@ -161,6 +172,8 @@ def _check_pair(engine: str, path: str | None) -> None:
 
 def _absolute(path: str) -> str:
     """Return the path as workers need it: absolute, since their working directory differs, and in a hub's cache."""
+    if not headers.trimmed(path):
+        raise BadParameter(_("{name} is empty.", name="--model_path"), _("Specify a value, or leave it out."))
     if paths.is_odd(path):
         raise BadParameter(*paths.why_missing(path))
     try:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from byzer_magic.commands.typography import INVISIBLE
 from byzer_magic.errors import MissingKey
 from byzer_magic.files import text_files
 from byzer_magic.i18n import join, lazy_gettext as _
 
 NAME = ".env"
 PROCESS = "the environment"
+_BEFORE_NAME = re.compile(
+    rf"^[{INVISIBLE}]*[^\S\n]*(?:set[ \t]+|\$env:)?(?=(?:export[ \t]+)?[A-Za-z_]\w*[^\S\n]*=)",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""What nobody sees, and the commands of cmd and PowerShell that set a variable, as a shell's `export` is one."""
 
 
 class Variables(Mapping[str, str]):
@@ -68,7 +75,7 @@ def read() -> EnvFile:
     found = text_files.read(Path(NAME))
     if found.problem:
         return EnvFile(problem="" if found.missing else found.problem)
-    parts = list(parse_stream(io.StringIO(found.text)))
+    parts = list(parse_stream(io.StringIO(_BEFORE_NAME.sub("", found.text))))
     bad = next((part.original.line for part in parts if part.error), None)
     good = "".join(part.original.string for part in parts if not part.error)  # the others end in a warning on stderr
     values = dotenv_values(stream=io.StringIO(good))

@@ -13,8 +13,10 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.local.llama_cpp import load as llama_load
+from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.local_models import gguf as gguf_file
 from byzer_magic.local_models.gguf_check import damage
+from byzer_magic.plan import resolve
 from tests.backends import ask, collect, opened, setup_of, text_of
 from tests.models.gguf_split import PARTS, split
 from tests.models.gguf_vision import mmproj
@@ -116,6 +118,20 @@ async def test_damage_has_its_place(
         await opened(KIND, {"driver": driver, "n_threads": "1"}, model_path=str(spoilt))
     assert time.monotonic() - started < 3
     assert "Download it again" in caught.value.hint or "Update" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(_cut_in_the_header, "ends in the header, after"), (_cut_in_the_last, "inside the tensor output_norm.weight")],
+)
+def test_damage_is_found_before_anything_starts(
+    gguf: Path, tmp_path: Path, spoil: Callable[[bytearray], bytes], words: str
+) -> None:
+    spoilt = tmp_path / "model.gguf"
+    spoilt.write_bytes(spoil(bytearray(gguf.read_bytes())))
+    spec = DeploySpec(model="m", infer_backend="llama_cpp", model_path=str(spoilt))
+    with pytest.raises(errors.EngineFailed, match=words):
+        resolve(spec, {}, {})
 
 
 @pytest.mark.parametrize(

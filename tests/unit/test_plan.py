@@ -6,7 +6,7 @@ import pytest
 
 from byzer_magic.commands.options import options_of
 from byzer_magic.commands.spec import DeploySpec
-from byzer_magic.errors import CommandError
+from byzer_magic.errors import BadParameter, CommandError
 from byzer_magic.plan import resolve
 from byzer_magic.routing.policy import POLICIES
 
@@ -36,3 +36,10 @@ def test_plan_repr_shows_no_secret() -> None:
     plan = resolve(spec(), {}, {})
     assert "sk-planted" not in repr(plan)
     assert "sk-planted-2b1f" in plan.hidden
+
+
+@pytest.mark.parametrize("path", [" ", "\u3000", "\u200b\n", "${NOTHING}"])
+def test_a_blank_path_is_empty(path: str) -> None:
+    spec = DeploySpec(model="m", infer_backend="llama_cpp", model_path=path)
+    with pytest.raises(BadParameter, match=r"^--model_path is empty"):
+        resolve(spec, {"NOTHING": " "}, {})

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands import env_file
 from byzer_magic.commands.spec import DeploySpec
-from byzer_magic.errors import MissingKey
+from byzer_magic.errors import BadParameter, MissingKey
 
 LINES = "# \u6211\u7684\u5bc6\u94a5\r\nMY_KEY=sk-own-1\r\n"
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -42,6 +42,29 @@ def key_of(text: str) -> str:
 def test_names_are_found_in_every_encoding(encoding: str, path: Path) -> None:
     path.write_bytes(LINES.encode(encoding))
     assert key_of("${MY_KEY}") == key_of("env:MY_KEY") == "sk-own-1"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["MY_KEY=sk-own-1", "export MY_KEY=sk-own-1", "set MY_KEY=sk-own-1", "SET  MY_KEY=sk-own-1\r",
+     '$env:MY_KEY="sk-own-1"', "$Env:MY_KEY = 'sk-own-1'", "\u200bMY_KEY=sk-own-1", "\ufeffset MY_KEY=sk-own-1",
+     "\u200bexport MY_KEY=sk-own-1", "\u00a0MY_KEY = sk-own-1"],
+)  # fmt: skip
+def test_lines_of_every_shell_are_understood(line: str, path: Path) -> None:
+    path.write_bytes(f"A=1\n{line}\nB='set C=1'\n".encode())
+    assert key_of("${MY_KEY}") == "sk-own-1"
+    assert env_file.read().values["B"] == "set C=1"
+
+
+def test_a_value_of_the_file_that_is_of_no_use_is_traced_to_it(path: Path) -> None:
+    path.write_text("EMPTY=\nNAMED=KEY=sk-own-1\n", encoding="utf-8")
+    for text, error in (
+        ("${EMPTY}", r"^saas\.api_key \(\$\{EMPTY\}, \.env\) is empty"),
+        ("${NAMED}", r"^saas\.api_key \(\$\{NAMED\}, \.env\) contains the name"),
+        ("env:NAMED", r"^saas\.api_key \(env:NAMED, \.env\) contains the name"),
+    ):
+        with pytest.raises(BadParameter, match=error):
+            key_of(text)
 
 
 @pytest.mark.parametrize("kind", BROKEN)

@@ -45,6 +45,7 @@ def check(setup: Setup) -> None:
 
     Raises:
         BadParameter: the deployment cannot work.
+        EngineFailed: the file is damaged or incomplete.
     """
     path = gguf.find(setup.model_path)
     meta = gguf.metadata(path)
@@ -69,6 +70,7 @@ def check(setup: Setup) -> None:
             _("pooling_type=0 returns an embedding per token, not per text."), _("Use 1 (mean), 2 or 3.")
         )
     _check_driver(params, ranks=embeds and pooling(params, meta) == RANK)
+    _check_complete(path)
 
 
 def _check_values(params: Mapping[str, Any]) -> None:
@@ -229,6 +231,13 @@ def load_of(setup: Setup) -> tuple[str, Load]:
     )
 
 
+def _check_complete(path: Path) -> None:
+    if reason := gguf_check.damage(path):  # llama.cpp reports no reason, or crashes
+        raise EngineFailed(
+            _("llama.cpp cannot load {path}: {reason}.", path=path, reason=reason), _("Download it again.")
+        )
+
+
 def loaded(name: str, load: Load) -> Driver:
     """Return the loaded model.
 
@@ -237,10 +246,7 @@ def loaded(name: str, load: Load) -> Driver:
     """
     lora = load.settings.get("lora_path")
     for path in filter(None, (load.path, load.mmproj, lora and paths.expanded(lora))):
-        if reason := gguf_check.damage(path):  # llama.cpp reports no reason, or crashes
-            raise EngineFailed(
-                _("llama.cpp cannot load {path}: {reason}.", path=path, reason=reason), _("Download it again.")
-            )
+        _check_complete(path)
     try:
         return DRIVERS[name][1](load)
     except (ByzerError, ValueError, RuntimeError, OSError, AssertionError) as err:
