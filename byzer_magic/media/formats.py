@@ -45,7 +45,7 @@ FORMATS = (
     Format("audio/x-caf", "CAF", ("caf",)),
     Format("audio/x-w64", "W64", ("w64",)),
     Format("audio/x-wavpack", "WavPack", ("wv",)),
-    Format("audio/midi", "MIDI", ("mid", "midi"), ("audio/x-midi",)),
+    Format("audio/ac3", "AC-3", ("ac3", "eac3", "ec3"), ("audio/eac3", "audio/x-ac3", "audio/vnd.dolby.dd-raw")),
     Format("audio/pcm", "PCM", ("pcm", "raw", "s16"), ("audio/l16", "audio/x-pcm", "audio/raw", "audio/x-raw")),
     Format("audio/basic", "mu-law", ("ulaw", "mulaw"), ("audio/pcmu", "audio/x-mulaw")),
     Format("audio/x-alaw", "A-law", ("alaw",), ("audio/pcma", "audio/x-alaw-basic")),
@@ -73,6 +73,7 @@ OTHERS = {
     "application/zip": _("a ZIP archive"),
     "application/gzip": _("a gzip archive"),
     "video/x-msvideo": _("an AVI video"),
+    "application/x-midi": _("a MIDI file, which contains notes and no sound"),
 }
 """What is often handed over in place of media, in words."""
 TEXTS = ("text/html", "text/plain", "application/json", "application/xml")

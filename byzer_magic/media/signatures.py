@@ -22,7 +22,7 @@ MARKS = (
     (0, b"caff\0\1", "audio/x-caf"),
     (0, b"riff\x2e\x91\xcf\x11", "audio/x-w64"),
     (0, b"wvpk", "audio/x-wavpack"),
-    (0, b"MThd\0\0\0", "audio/midi"),
+    (0, b"MThd\0\0\0", "application/x-midi"),
     (0, b"%PDF-", "application/pdf"),
     (0, b"PK\3\4", "application/zip"),
     (0, b"\x1f\x8b\x08", "application/gzip"),
@@ -58,6 +58,7 @@ _MP3_KBITS = {
 """Bit rates by version (1 or 2) and layer; those of MPEG-2 are the same for both layers."""
 _MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 """Sample rates by the version's bits."""
+_AC3_KBITS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 
 
 def find(data: bytes, *, sure: bool = False) -> str | None:
@@ -149,12 +150,19 @@ def _scanned(data: bytes) -> str | None:
 
 
 def _frames(data: bytes, at: int, count: int, *, complete: bool = False) -> str | None:
-    """Return the type of MP3 or AAC frames that follow each other; `complete`: the data must have `count` of them."""
+    """Return the type of MP3, AAC or AC-3 frames that follow each other.
+
+    Args:
+        data: the file, or its first bytes.
+        at: where the first of them begins.
+        count: how many are looked at.
+        complete: the data must have all of them.
+    """
     mime = None
     for _number in range(count):
         if len(data) < at + 3:
             return None if complete else mime
-        found = _mp3_frame(data, at) or _aac_frame(data, at)
+        found = _mp3_frame(data, at) or _aac_frame(data, at) or _ac3_frame(data, at)
         if found is None or (mime and found[0] != mime):
             return None
         mime, length = found
@@ -181,3 +189,19 @@ def _aac_frame(data: bytes, at: int) -> tuple[str, int] | None:
         return "audio/aac", len(data)
     length = (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
     return ("audio/aac", length) if length >= 7 else None
+
+
+def _ac3_frame(data: bytes, at: int) -> tuple[str, int] | None:
+    """Return type and length of a frame of AC-3 or E-AC-3 (ATSC A/52, 5.3 and E.1.2)."""
+    if data[at : at + 2] != b"\x0bw" or len(data) < at + 6:
+        return None
+    rate, code, version = data[at + 4] >> 6, data[at + 4] & 63, data[at + 5] >> 3
+    if 10 < version <= 16:  # E-AC-3
+        length = 2 * (((data[at + 2] & 7) << 8 | data[at + 3]) + 1)
+    elif version > 10 or rate == 3 or code // 2 >= len(_AC3_KBITS):
+        return None
+    else:
+        kbits = _AC3_KBITS[code // 2]
+        length = 2 * (2 * kbits, kbits * 96_000 // 44_100 + code % 2, 3 * kbits)[rate]
+    following = data[at + length : at + length + 2]  # the mark is short, and a text may begin with it
+    return ("audio/ac3", length) if following == b"\x0bw" or at + length == len(data) else None

@@ -29,6 +29,19 @@ def picture(kind: str) -> bytes:
     return data.getvalue()
 
 
+def dolby(codec: str, rate: int, bits: int) -> bytes:
+    av = pytest.importorskip("av")
+    data = io.BytesIO()
+    with av.open(data, "w", format=codec) as file:
+        stream = file.add_stream(codec, rate=rate, layout="mono", bit_rate=bits)
+        for start in range(0, 4 * 1536, 1536):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1536), "f4"), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = rate, start
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return data.getvalue()
+
+
 def tagged(data: bytes, size: int = 300) -> bytes:
     """Return a file with an ID3 tag in front."""
     return b"ID3\4\0\0" + bytes([size >> 21 & 127, size >> 14 & 127, size >> 7 & 127, size & 127]) + bytes(size) + data
@@ -50,6 +63,13 @@ def aac(count: int = 3) -> bytes:
 def test_mime_of_audio_files(kind: str, mime: str) -> None:
     data = sound(kind)
     assert formats.mime_of(data) == formats.mime_of(data[:2048]) == mime
+
+
+@pytest.mark.parametrize("codec", ["ac3", "eac3"])
+@pytest.mark.parametrize(("rate", "bits"), [(48_000, 64_000), (44_100, 96_000), (32_000, 48_000)])
+def test_mime_of_dolby_files(codec: str, rate: int, bits: int) -> None:
+    data = dolby(codec, rate, bits)
+    assert formats.mime_of(data) == formats.mime_of(data[:2048]) == "audio/ac3"
 
 
 @pytest.mark.parametrize(
@@ -103,6 +123,9 @@ MP3 = audio_files.mp3("some words")
         (b"<?xml version='1.0'?>\n<!-- drawn --><svg/>", "image/svg+xml"),
         (b"BMW is a make of cars.", "text/plain"),
         (b"caffeine in coffee", "text/plain"),
+        (b"\x0bwords after a vertical tab", "text/plain"),
+        (b"\x0bw" + bytes(4), None),
+        (b"MThd\0\0\0\6\0\0\0\1\0\x60", "application/x-midi"),
         (b"\0\0\1\0" + struct.pack("<100h", *range(1, 101)), None),
         (b"\xef\xbb\xbf  <!DOCTYPE HTML>", "text/html"),
         (b"<html lang='en'>", "text/html"),

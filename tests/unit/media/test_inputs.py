@@ -306,6 +306,7 @@ TEXTS = {
     "text": "The quota is exceeded: 配额已用完。\n".encode(),
     "a PDF document": b"%PDF-1.7\n%\xe2\xe3",
     "a ZIP archive": b"PK\3\4" + bytes(40),
+    "a MIDI file, which contains notes and no sound": b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\4\0\xff\x2f\0",
 }
 
 
