@@ -73,6 +73,7 @@ CAUSES = (
 _NOISE = re.compile(
     r"^\s*(/\S+\(.*\) \[0x|@ |\*\*\* |File \"|[~^]+\s*$|PC: |- The (agent|version) |The raylet fate shares)"
     r"|logging\.cc:\d+:\s+(@|\*\*\*|PC:)"
+    r"|^Traceback \(most recent call last\):|^Python runtime state:|^ {4}\S"
     r"|^\[state-dump\]|^\s+\S.* - \d+ total|[Ss]tats:|^(Queueing|Execution) time"
 )
 """Lines of stack traces, of general advice and of statistics, which tell a user nothing."""

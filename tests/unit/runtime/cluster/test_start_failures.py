@@ -74,10 +74,12 @@ def test_agent_that_failed_is_named_with_its_own_log(logs: Path, agent: str) -> 
 
 
 def test_agent_without_a_log_is_told_of_by_the_raylet(logs: Path) -> None:
-    trace = 'Traceback (most recent call last):\n  File "/x.py", line 1\nModuleNotFoundError: No module named x'
+    stack = 'Traceback (most recent call last):\n  File "/x.py", line 1\n    import x'
+    trace = f"{stack}\nModuleNotFoundError: No module named x"
     (logs / "raylet.err").write_text(f"{trace}\n{AGENT.format('dashboard_agent')}\n")
     err, _again = start_failures.ended("raylet", 1, logs)
     assert named_log(err).name == "raylet.err"
+    assert not re.search("Traceback|import x", err.hint), "a stack is none, either"
     assert "ModuleNotFoundError: No module named x" in err.hint
     assert "port conflict" not in err.hint, "general advice is no reason"
     assert "memory" not in err.message
