@@ -201,6 +201,7 @@ STOP = {"type": "message_stop"}
         {"type": "message_delta", "delta": "x", "usage": 3},
         {"type": "content_block_delta", "index": 0, "delta": None},
         {"type": "content_block_start", "content_block": {"type": "tool_use", "input": 4}},
+        {"type": "content_block_delta", "index": [], "delta": {}},
         {"type": "ping", "message": None},
         None,
         [],
@@ -216,6 +217,25 @@ async def test_odd_fields_of_events_refuse_no_answer(backend: Any, monkeypatch: 
     monkeypatch.setattr(sse, "events", sent)
     chunks = await collect(backend, ask("hi"))
     assert (text_of(chunks), [chunk.finish for chunk in chunks if chunk.finish]) == ("Hi", ["stop"])
+
+
+async def test_events_without_a_type_or_an_end_are_read(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = {"type": "tool_use", "id": "t", "name": "get", "input": {"q": 1}}
+    events = [
+        {"type": "content_block_delta", "index": 0, "delta": {"text": "Hi"}},
+        {"type": "content_block_start", "index": 1, "content_block": block},  # nothing says that it ends
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+    ]
+
+    async def sent(_: Any) -> AsyncIterator[bytes]:
+        for event in (START, *events, STOP):
+            yield json.dumps(event).encode()
+
+    monkeypatch.setattr(sse, "events", sent)
+    chunks = await collect(backend, ask("hi"))
+    calls = [call for chunk in chunks for call in chunk.tool_calls or []]
+    assert text_of(chunks) == "Hi"
+    assert "".join(call["function"].get("arguments") or "" for call in calls) == '{"q": 1}'
 
 
 async def test_connection_reset_after_message_stop_is_ignored(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import struct
 import time
@@ -20,6 +21,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatChunk, ChatRequest, EmbedRequest, Media, Message, Usage
 from tests.backends import ask, collect, failure, opened, refuse_streams, setup_of, text_of, until_error
 from tests.servers.process import Process, free_port, gone_after, last, own
+from tests.servers.scripted import response, scripted
 
 OLLAMA = registry.find("saas/ollama")
 MODEL = "llama3:70b-instruct-q4_0"
@@ -389,3 +391,24 @@ async def test_aimock_errors(aimock: Process, key: str) -> None:
     stranger = await connect(aimock.url, "sk-other-key-000000")
     assert type(await failure(stranger, "hi")) is errors.AuthenticationFailed
     await asyncio.gather(backend.close(), stranger.close())
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        ([{"response": "Hi"}, {"response": " you", "done": True}], "Hi you"),
+        ([{"message": {"content": "Hi"}}, {"done": True}], "Hi"),
+        ([{"done": True}], None),
+        ([{"message": {"content": ""}, "done": True, "done_reason": "load"}], None),
+    ],
+)
+async def test_done_alone_is_no_answer(lines: list[Any], text: str | None) -> None:
+    sent = response(b"".join(json.dumps(line).encode() + b"\n" for line in lines), "application/x-ndjson")
+    async with scripted(lambda _: sent) as server:
+        backend = await opened("saas/ollama", {"saas.base_url": server.url, "saas.model": "m"})
+        try:
+            assert text_of(await collect(backend, ask("hi"))) == text
+        except errors.ProviderError:
+            assert text is None
+        finally:
+            await backend.close()

@@ -69,6 +69,13 @@ COMPLETE: list[tuple[str, list[bytes]]] = [
                                       "text/event-stream")),
     ("texts-of-minimax", response(json.dumps({"choices": [{"finish_reason": "stop", "messages": [
         {"sender_type": "BOT", "text": "hello"}]}]}).encode())),
+    ("ping-with-text", response(b"event: ping\ndata: ping\n\n" + sse(event("hello"), event(finish="stop")),
+                                "text/event-stream")),
+    ("mark-in-quotes", response(sse(event("hello"), b'data: "[DONE]"', done=False), "text/event-stream")),
+    ("two-in-one-line", response(sse(b"data: " + json.dumps(event("hel")).encode() + json.dumps(event("lo")).encode()),
+                                 "text/event-stream")),
+    ("escape-that-json-has-not", response(sse(b'data: {"choices":[{"index":0,"delta":{"content":"\\hello"}}]}'),
+                                          "text/event-stream")),
     ("repeated-as-message", response(sse(event("hello"), {"choices": [{"finish_reason": "stop", "message": {
         "content": "hello"}}]}), "text/event-stream")),
 ]  # fmt: skip

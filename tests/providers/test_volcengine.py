@@ -16,6 +16,8 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.base import typed_params
+from byzer_magic.backends.http.endpoint import Endpoint
+from byzer_magic.backends.saas.volcengine import schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import SpeakRequest
 from tests.backends import audio_of, opened, setup_of, speak, speak_failure, until_error
@@ -447,3 +449,17 @@ def test_older_parameter_names_are_accepted() -> None:
     }
     found = typed_params(registry.find("saas/volcengine").info, given, {})
     assert (found["saas.app_id"], found["saas.voice"], found["saas.base_url"]) == ("1", "BV002_streaming", "http://h")
+
+
+@pytest.mark.parametrize("data", ["YWJj", "YW\nJj\r\n", "data:audio/mpeg;base64,YWJj"])
+def test_audio_is_base64_of_any_form(data: str) -> None:
+    body = json.dumps({"code": "3000", "data": data}).encode()
+    assert schema.read(body, Endpoint("m", "https://h"), {}) == (3000, b"abc")
+
+
+@pytest.mark.parametrize("body", [b"[]", b"5", b"null", b'{"code": []}', b'{"code": 3000, "data": 5}', b"{"])
+def test_odd_bodies_are_errors_without_names_of_ours(body: bytes) -> None:
+    with pytest.raises(errors.ProviderUnavailable) as caught:
+        schema.read(body, Endpoint("m", "https://h"), {})
+    assert "Error:" not in caught.value.message
+    assert "NoneType" not in caught.value.message

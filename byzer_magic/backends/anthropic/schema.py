@@ -251,6 +251,7 @@ class Reader(AnswerReader):
 
     def _event(self, kind: str, event: Mapping[str, Any]) -> ChatChunk | None:
         index = event.get("index")
+        index = index if isinstance(index, str | int) else None
         if kind == "message_start":
             message = _object(event.get("message"))
             self._count(message.get("usage"))
@@ -260,11 +261,14 @@ class Reader(AnswerReader):
         elif kind == "content_block_delta":
             return self._delta(index, _object(event.get("delta")))
         elif kind == "content_block_stop" and index in self._inputs:
-            return self._arguments(index, _json(self._inputs.pop(index)))
+            return ChatChunk(tool_calls=self._whole(index))
         elif kind == "message_delta":
             self._count(event.get("usage"))
             finish = finish_of(_object(event.get("delta")).get("stop_reason"), FINISHES)
-            return ChatChunk(finish=finish, usage=_usage(self._usage), extra=self._about or None)
+            calls = [call for index in list(self._inputs) for call in self._whole(index)] if finish else []
+            return ChatChunk(
+                finish=finish, usage=_usage(self._usage), tool_calls=calls or None, extra=self._about or None
+            )
         return None
 
     def _count(self, usage: Any) -> None:
@@ -279,6 +283,10 @@ class Reader(AnswerReader):
         self._tools[index] = number = len(self._tools)
         self._inputs[index] = block.get("input") or {}
         return ChatChunk(tool_calls=[_call(number, block)])
+
+    def _whole(self, index: Any) -> list[dict[str, Any]]:
+        """Return the arguments that came with the start of a call and in no delta."""
+        return self._arguments(index, _json(self._inputs.pop(index))).tool_calls or []
 
     def _arguments(self, index: Any, text: str) -> ChatChunk:
         return ChatChunk(tool_calls=[{"index": self._tools[index], "function": {"arguments": text}}])

@@ -24,6 +24,9 @@ REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
 """What msgspec or `loads` raise for JSON that they cannot read; a UnicodeDecodeError is a ValueError."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_VALUES = 64
+"""Values that are read from one text."""
 _LOG = get_logger("backends.http")
 
 
@@ -66,10 +69,32 @@ class JsonReader(Generic[T]):
             ValueError: it is not JSON.
         """
         value, repaired, _rest = _loaded(data)
+        self._note(repaired)
+        return value
+
+    def several(self, data: bytes) -> list[Any]:
+        """Return the values that follow each other in one text, each as `loads` does.
+
+        Raises:
+            ValueError: it does not begin with JSON.
+
+        Example:
+            >>> JsonReader(dict).several(b'{"a": 1}{"b": 2}')
+            [{'a': 1}, {'b': 2}]
+        """
+        value, repaired, rest = _loaded(data)
+        found = [value]
+        while rest[:1] == "{" and len(found) < _VALUES:
+            value, again, rest = _loaded(rest)
+            found.append(value)
+            repaired = repaired or again
+        self._note(repaired)
+        return found
+
+    def _note(self, repaired: bool) -> None:
         if repaired and not self.repaired:
             self.repaired = True
             _LOG.warning("A response had broken characters; they were replaced by U+FFFD.")
-        return value
 
     def convert(self, value: Any) -> T:
         """Return plain data as the kind; fields that do not fit get their defaults.
@@ -115,7 +140,7 @@ def _loaded(data: bytes | str) -> tuple[Any, bool, str]:
     text, broken = (data, False) if isinstance(data, str) else _decoded(data)
     text = text.lstrip("\ufeff \t\r\n")
     try:
-        value, end = _PLAIN.raw_decode(text)
+        value, end, text = _decoded_json(text)
         clean, changed = carried(value, odd=broken or "\\u" in text or _SURROGATE.search(text) is not None)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -123,6 +148,17 @@ def _loaded(data: bytes | str) -> tuple[Any, bool, str]:
 
 
 _PLAIN = json.JSONDecoder(strict=False, parse_constant=lambda _: None)
+
+
+def _decoded_json(text: str) -> tuple[Any, int, str]:
+    r"""Return the value, its end, and the text it was read from: without escapes that JSON does not have (`\'`)."""
+    try:
+        return *_PLAIN.raw_decode(text), text
+    except json.JSONDecodeError as err:
+        if not err.msg.startswith("Invalid \\escape"):
+            raise
+        text = _ESCAPE.sub(lambda found: found[0] if found[1] in '"\\/bfnrtu' else found[1], text)
+        return *_PLAIN.raw_decode(text), text
 
 
 def _decoded(data: bytes) -> tuple[str, bool]:

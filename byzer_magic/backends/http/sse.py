@@ -20,6 +20,8 @@ MAX_EVENT_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 0.2
 """How long the end of a body may come after the end of a response before its connection is given up."""
 
+_PINGS = (b"ping", b"heartbeat", b"keepalive", b"keep-alive")
+"""Events that only keep a connection open, whatever their data is."""
 _BOM = b"\xef\xbb\xbf"
 _STRAY_BYTES = 16 * 1024
 """How much is kept of a body that is no event stream: it may say why."""
@@ -87,6 +89,8 @@ class Parser:
         self._data: list[bytes] = []
         self._failed = False
         """Whether the event is an `event: error`."""
+        self._pinged = False
+        """Whether it only keeps the connection open."""
         self._bare: list[bytes] = []
         """Lines of JSON that are not in an event."""
         self._tries = 0
@@ -119,9 +123,11 @@ class Parser:
             elif self._data:
                 self._dispatch()
             else:
-                self._failed = False
+                self._failed = self._pinged = False
         self._check_size()
-        self._is_between = not (self._line or self._data or self._bare or self._failed or self._after_cr)
+        self._is_between = not (
+            self._line or self._data or self._bare or self._failed or self._pinged or self._after_cr
+        )
         return self._events
 
     def end(self) -> list[bytes]:
@@ -174,7 +180,7 @@ class Parser:
             self._data.append(value[1:] if value[:1] == b" " else value)
             self._held += len(line)
         elif name == b"event":
-            self._failed = value.strip() == b"error"
+            self._failed, self._pinged = value.strip() == b"error", value.strip() in _PINGS
         elif name not in (b"", b"id", b"retry"):  # a line without a name is a comment
             self._read_bare(line)
 
@@ -188,9 +194,10 @@ class Parser:
         """End an event."""
         if self._data:
             data = (self._data[0] if len(self._data) == 1 else b"\n".join(self._data)).strip()
-            self._events.append(_as_error(data) if self._failed else data)
+            if not self._pinged:
+                self._events.append(_as_error(data) if self._failed else data)
             self._data, self._held, self._found = [], 0, self._found or bool(data)
-        self._failed = False
+        self._failed = self._pinged = False
 
     def _read_bare(self, line: bytes) -> None:
         """Take a line that is not of an event stream: it may be JSON, or a line of it."""

@@ -66,14 +66,16 @@ class Reader(AnswerReader):
 
     def _loaded(self, event: bytes) -> Any:
         try:
-            value = self._json.loads(event)
+            values = self._json.several(event)
         except ValueError as err:
             raise Unreadable(str(err)) from None
         self.repaired = self._json.repaired
-        return value
+        return values if len(values) > 1 else values[0]
 
     def _read_odd(self, value: Any) -> ChatChunk | None:
         """Return what plain data adds to the response: objects that are not as documented, lists, and others."""
+        if value == DONE.decode():
+            return self.read(DONE)
         if isinstance(value, str) and value.lstrip()[:1] == "{":  # JSON in a JSON string
             value = self._loaded(value.encode())
         if isinstance(value, list):

@@ -217,7 +217,7 @@ class BedrockBackend(Backend):
             lambda: self._client.invoke_model_with_response_stream(**given),
             reader,
             lambda response: closing(response["body"]),
-            lambda event: event["chunk"]["bytes"],
+            lambda event: event.get("chunk", {}).get("bytes", b""),
         )
 
     def _chunks(

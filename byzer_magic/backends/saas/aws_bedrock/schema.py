@@ -12,7 +12,7 @@ from byzer_magic import errors
 from byzer_magic.backends.http import json_reader, tool_calls
 from byzer_magic.backends.http.answers import AnswerReader
 from byzer_magic.backends.http.coercion import count_in, text_in
-from byzer_magic.backends.http.errors import Endpoint, unreachable, untrusted
+from byzer_magic.backends.http.errors import Endpoint, unreachable, unreadable, untrusted
 from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.messages import is_blank, media_of, sendable, text_of, tool_call
 from byzer_magic.errors import BadRequest
@@ -279,6 +279,8 @@ def from_botocore(err: Exception, endpoint: Endpoint) -> errors.ByzerError | Non
     for name in (cls.__name__ for cls in type(err).__mro__):
         if name == "SSLError":
             return untrusted(endpoint, err)
+        if name in ("ChecksumMismatch", "InvalidHeadersLength", "InvalidPayloadLength"):  # JSON or a page, as frames
+            return unreadable(endpoint, _("it is not an event stream"))
         if name == "ProxyConnectionError":
             return unreachable(endpoint, endpoint.redacted(str(getattr(err, "kwargs", {}).get("error") or err)))
         if name in _RAISED:

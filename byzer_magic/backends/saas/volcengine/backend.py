@@ -235,6 +235,8 @@ class VolcengineBackend(Backend):
         headers = {"X-Api-Request-Id": str(uuid.uuid4()), **headers}
         async with aclosing(self._http.lines(self._url, body, headers=headers)) as lines:
             async for line in lines:
+                if line.strip() == b"null":
+                    continue
                 code, audio = schema.read(line, self._http.endpoint, {})
                 if audio:
                     received = True

@@ -210,15 +210,22 @@ def read(data: bytes, endpoint: Endpoint, headers: Mapping[str, str]) -> tuple[i
     """
     try:
         body = json_reader.loads(data)
-        if isinstance(body, Mapping) and "code" not in _inner(body):
-            raise http_errors.no_answer(body, endpoint)
-        code = int(_inner(body)["code"])
-        audio = base64.b64decode(body.get("data") or "", validate=True)
-    except (ValueError, TypeError, KeyError, AttributeError) as err:
-        raise http_errors.not_json(data, endpoint, f"{type(err).__name__}: {err}") from None
-    if code not in SUCCESS:
+    except ValueError as err:
+        raise http_errors.not_json(data, endpoint, str(err)) from None
+    code = str(_inner(body).get("code")) if isinstance(body, Mapping) else ""
+    if not code.isdecimal():
+        raise http_errors.no_answer(body, endpoint)
+    if int(code) not in SUCCESS:
         raise from_response(body, endpoint, 200, headers)
-    return code, audio
+    return int(code), _audio(body.get("data") or "", endpoint)
+
+
+def _audio(data: Any, endpoint: Endpoint) -> bytes:
+    text = data if isinstance(data, str) else "?"
+    try:
+        return base64.b64decode("".join((text.partition(";base64,")[2] or text).split()), validate=True)
+    except ValueError:
+        raise http_errors.unreadable(endpoint, _("the audio is not base64")) from None
 
 
 def _inner(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -37,6 +37,13 @@ def test_events_do_not_depend_on_block_boundaries(size: int) -> None:
     assert parsed(*in_blocks(stream, size)) == ['{"a":"\u2028é"}'.encode(), b'{"b":1}', b"[DONE]"]
 
 
+@pytest.mark.parametrize("data", [b"ping", b"{}", b"2026-01-01 12:00"])
+def test_pings_are_no_events(data: bytes) -> None:
+    ping = b"event: ping\ndata: " + data + b"\n\n"
+    assert parsed(ping, b'data: {"a":1}\n\n', ping, b"data: [DONE]\n\n") == [b'{"a":1}', b"[DONE]"]
+    assert parsed(ping + b'data: {"a":1}\n\n' + ping) == [b'{"a":1}']
+
+
 # ---- against the specification
 
 
