@@ -459,7 +459,7 @@ def test_audio_is_base64_of_any_form(data: str) -> None:
 
 @pytest.mark.parametrize("body", [b"[]", b"5", b"null", b'{"code": []}', b'{"code": 3000, "data": 5}', b"{"])
 def test_odd_bodies_are_errors_without_names_of_ours(body: bytes) -> None:
-    with pytest.raises(errors.ProviderUnavailable) as caught:
+    with pytest.raises(errors.ProviderError) as caught:
         schema.read(body, Endpoint("m", "https://h"), {})
     assert "Error:" not in caught.value.message
     assert "NoneType" not in caught.value.message

@@ -69,7 +69,7 @@ class JsonReader(Generic[T]):
             ValueError: it is not JSON.
         """
         value, repaired, _rest = _loaded(data)
-        self._note(repaired)
+        self._note(repaired=repaired)
         return value
 
     def several(self, data: bytes) -> list[Any]:
@@ -88,10 +88,10 @@ class JsonReader(Generic[T]):
             value, again, rest = _loaded(rest)
             found.append(value)
             repaired = repaired or again
-        self._note(repaired)
+        self._note(repaired=repaired)
         return found
 
-    def _note(self, repaired: bool) -> None:
+    def _note(self, *, repaired: bool) -> None:
         if repaired and not self.repaired:
             self.repaired = True
             _LOG.warning("A response had broken characters; they were replaced by U+FFFD.")
