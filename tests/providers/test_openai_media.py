@@ -15,6 +15,7 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
+from byzer_magic.backends.http.errors import Endpoint, ErrorResponse
 from byzer_magic.backends.openai import bodies
 from byzer_magic.backends.openai.backend import OpenAIBackend
 from byzer_magic.capabilities import Capability
@@ -123,6 +124,27 @@ async def test_rerank_orders_documents(models: Models) -> None:
 
 
 # ---- audio
+
+
+@pytest.mark.parametrize(
+    ("data", "mime", "text"),
+    [
+        (b"{laughs} hello", "text/plain", "{laughs} hello"),
+        ("\u4f60\u597d\u4e16\u754c".encode("gbk"), "text/plain", "\u4f60\u597d\u4e16\u754c"),
+        (b'{"segments":[{"start":0,"end":1,"text":" Hi"},{"start":1,"end":2,"text":" you"}]}', "application/json",
+         "Hi you"),
+        (b'data: {"delta":"Hi"}\n\ndata: {"text":"Hi you"}\n\n', "text/event-stream", "Hi you"),
+        (b'data: {"delta":"Hi "}\n\ndata: {"delta":"you"}\n\ndata: [DONE]\n\n', "text/event-stream", "Hi you"),
+    ],
+)  # fmt: skip
+def test_transcripts_of_any_form_are_read(data: bytes, mime: str, text: str) -> None:
+    assert bodies.transcript(data, mime, Endpoint("m", "https://h")).text == text
+
+
+@pytest.mark.parametrize("data", [b'{"a":1}', b'data: {"error":{"message":"no"}}\n\n', b"data: [DONE]\n\n"])
+def test_bodies_without_a_transcript_are_errors(data: bytes) -> None:
+    with pytest.raises(ErrorResponse):
+        bodies.transcript(data, "text/event-stream", Endpoint("m", "https://h"))
 
 
 @pytest.mark.parametrize("kind", ["json", "text", "verbose_json", "srt", "vtt"])

@@ -220,7 +220,8 @@ def from_transport(err: Exception, endpoint: Endpoint) -> errors.ByzerError:
     root = list(_causes(err))[-1]
     names = {cls.__name__ for cause in _causes(err) for cls in type(cause).__mro__}
     values = {"host": endpoint.host, "model": endpoint.model}
-    reason = endpoint.redacted(str(root)) or type(root).__name__
+    said = str(root).partition(": b'")[0]  # aiohttp quotes the bytes that are no response
+    reason = endpoint.redacted(said) or type(root).__name__
     connecting = "ConnectionTimeoutError" in names
     if _timed_out(err) and not connecting:
         message = _("{host}: request to {model} timed out.", **values)

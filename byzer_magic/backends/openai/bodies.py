@@ -22,6 +22,7 @@ from byzer_magic.backends.http.errors import (
 )
 from byzer_magic.backends.http.json_reader import REFUSED, JsonReader
 from byzer_magic.backends.http.media import from_base64, packed, ranked
+from byzer_magic.backends.http.sse import Parser
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.safety import urls
 from byzer_magic.types import Segment, TranscriptChunk, Usage
@@ -89,7 +90,7 @@ class Image(msgspec.Struct):
 class Transcript(msgspec.Struct):
     """A transcript."""
 
-    text: str
+    text: str | None = None
     segments: list[Segment] | None = None
     language: str | None = None
     duration: float | None = None
@@ -199,15 +200,41 @@ def transcript(data: bytes, content_type: str, endpoint: Endpoint) -> Transcript
     start = data[:64].lstrip().lower()
     if "html" in content_type or start.startswith((b"<!doctype", b"<html")):
         raise not_json(data, endpoint, "")
-    if "json" not in content_type and start[:1] != b"{":
-        return TranscriptChunk(data.decode("utf-8", "replace"))
+    if start.startswith((b"data:", b"event:")):
+        return TranscriptChunk(_of_events(data))
+    if "json" not in content_type and not (start[:1] == b"{" and start[1:].lstrip()[:1] in (b'"', b"}", b"")):
+        return TranscriptChunk(
+            reasons.text_of(data) if len(data) <= reasons.MAX_BYTES else data.decode("utf-8", "replace")
+        )
     if start[:1] == b'"':
         return TranscriptChunk(str(json_reader.loads(data)))
     if b'"error"' in data[:64]:
         decode(data, Body, endpoint)
     found = decode(data, Transcript, endpoint)
+    text = found.text
+    if text is None and found.segments:
+        text = "".join(segment.text for segment in found.segments).strip()
+    if text is None:
+        raise nothing(json_reader.loads(data))
     extra = {"words": json_reader.carried(found.words, odd=False)[0]} if found.words else None
-    return TranscriptChunk(found.text, found.segments, found.language, found.duration, extra=extra)
+    return TranscriptChunk(text, found.segments, found.language, found.duration, extra=extra)
+
+
+def _of_events(data: bytes) -> str:
+    """Return the transcript of an event stream: its whole text at the end, or else the parts.
+
+    Raises:
+        ErrorResponse: it is an error, or has no text.
+    """
+    parser = Parser()
+    events = [json_reader.loads(event) for event in (*parser.feed(data), *parser.end()) if event[:1] == b"{"]
+    if failed := next((event for event in events if reasons.is_failure(event)), None):
+        raise ErrorResponse(failed)
+    whole = [event["text"] for event in events if isinstance(event.get("text"), str)]
+    parts = [event["delta"] for event in events if isinstance(event.get("delta"), str)]
+    if not (whole or parts):
+        raise nothing(events[0] if events else None)
+    return str(whole[-1]) if whole else "".join(parts)
 
 
 def instead_of(reason: str, data: bytes, endpoint: Endpoint) -> Exception:

@@ -117,3 +117,8 @@ def test_failed_finish_reason_is_translated() -> None:
 )
 def test_from_response_says_what_there_is(body: object, reason: str) -> None:
     assert from_response(body, Endpoint("m", "https://h"), 400).message.endswith(f": {reason}")
+
+
+def test_from_transport_quotes_no_bytes() -> None:
+    err = from_exception(ConnectionError("400, message: Data after close: b'<html>' ^"), Endpoint("m", "https://h"))
+    assert err.message.endswith("400, message: Data after close")
