@@ -91,8 +91,14 @@ def check(info: Info, setup: Setup, origins: Origins) -> None:
 
 
 def _fits(place: Origin, key: Origin) -> bool:
-    """Return whether a key may go to a place: of the environment, each that the command itself names may."""
-    return place.source == key.source or (place.source != env_file.NAME and key.given)
+    """Return whether a key may go to a place.
+
+    To one of the environment, each key that the command names; to one of `.env` that the command names as well, a key
+    that was typed for it.
+    """
+    if place.source == key.source:
+        return True
+    return key.given and (place.source != env_file.NAME or (place.given and key.source == TYPED))
 
 
 def _places(info: Info, setup: Setup, origins: Origins) -> Iterator[Origin]:

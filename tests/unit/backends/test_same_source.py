@@ -101,3 +101,11 @@ def test_certificates_and_proxies_of_a_file_read_no_key(folder: Path, monkeypatc
 def test_a_url_of_a_file_needs_no_key(folder: Path) -> None:
     (folder / ".env").write_text("OLLAMA_HOST=http://gpu-box:11434\n")
     assert plan("saas/ollama", "m").setup.params["saas.base_url"] == "http://gpu-box:11434"
+
+
+def test_a_typed_key_goes_to_the_url_that_the_command_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / ".env").write_text(f"MY_URL={EVIL}\n")
+    assert KEY in plan("saas/openai", "gpt-4o", base_url="${MY_URL}", api_key=KEY).hidden
+    monkeypatch.setenv("MY_KEY", KEY)
+    with pytest.raises(BadParameter, match=r"MY_URL is set by \.env"):
+        plan("saas/openai", "gpt-4o", base_url="${MY_URL}", api_key="${MY_KEY}")
