@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from byzer_magic.backends.base import Setup
-from byzer_magic.backends.http import errors as http_errors, json_reader, reasons, sse
+from byzer_magic.backends.http import body_texts, errors as http_errors, json_reader, reasons, sse
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, Unreadable
 from byzer_magic.backends.http.json_reader import JsonReader
 from byzer_magic.backends.http.params import CONNECT_SECONDS, connections
@@ -261,7 +261,7 @@ def _too_long() -> Unreadable:
 
 
 def _body(data: bytes) -> Any:
-    text = reasons.text_of(data)
+    text = body_texts.text_of(data)
     try:
         value, rest = json_reader.first(text)
     except ValueError:

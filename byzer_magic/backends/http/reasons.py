@@ -6,26 +6,20 @@ names of fields and in how deep these are, so that is what is searched for here,
 
 from __future__ import annotations
 
-import ast
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from byzer_magic.backends.http import json_reader, pages
+from byzer_magic.backends.http import body_texts, json_reader, pages
 
 MAX_CHARS = 2000
 """Longest sentence that is returned."""
-MAX_BYTES = 1024 * 1024
-"""Longest body that is read as JSON."""
 MAX_DEPTH = 8
 MAX_FIELDS = 64
 MAX_ITEMS = 3
 """Sentences of a list that are returned."""
 _PAGE_CHARS = 16 * 1024
 """Where the title of a page is looked for."""
-_REPR_CHARS = 4096
-_BROKEN = 3
-"""Characters that are not UTF-8 in a text that may be in another encoding."""
 
 _INNER = (
     "error",
@@ -79,7 +73,7 @@ def of(body: Any) -> Reason:
         >>> of("<html><title>502 Bad Gateway</title></html>").sentence
         '502 Bad Gateway'
     """
-    found = _find(text_of(body) if isinstance(body, bytes) else body, MAX_DEPTH)
+    found = _find(body_texts.text_of(body) if isinstance(body, bytes) else body, MAX_DEPTH)
     return found._replace(sentence=bounded(" ".join(found.sentence[: 4 * MAX_CHARS].split())))
 
 
@@ -209,7 +203,7 @@ def any_sentence(value: Any) -> str:
         'It is full.'
     """
     waiting = [_parsed_text(value)]
-    for _ in range(MAX_BYTES // 1024):
+    for _ in range(body_texts.MAX_BYTES // 1024):
         if not waiting:
             break
         value = waiting.pop()
@@ -221,7 +215,7 @@ def any_sentence(value: Any) -> str:
 
 
 def _parsed_text(value: Any) -> Any:
-    text = text_of(value) if isinstance(value, bytes) else value
+    text = body_texts.text_of(value) if isinstance(value, bytes) else value
     try:
         return json_reader.loads(text) if isinstance(text, str) else text
     except ValueError:
@@ -325,24 +319,6 @@ def _kind(fields: Mapping[str, Any]) -> str:
 # ---- texts
 
 
-def text_of(data: bytes) -> str:
-    r"""Return a body as text; gateways in China may send GBK, and do not always say so.
-
-    Example:
-        >>> text_of("\u914d\u989d\u4e0d\u8db3".encode("gbk")) == "\u914d\u989d\u4e0d\u8db3"
-        True
-    """
-    text = data[: MAX_BYTES + 1].decode("utf-8", "replace")
-    broken = text.count("\ufffd")
-    if broken < _BROKEN or broken * 2 < sum(not char.isascii() for char in text):
-        return text
-    try:
-        other = data[: MAX_BYTES + 1].decode("gb18030")
-    except UnicodeDecodeError:
-        return text
-    return other if any("\u4e00" <= char <= "\u9fff" for char in other) else text
-
-
 def _in_text(text: str, depth: int) -> Reason:
     start = json_reader.repaired(text[:_PAGE_CHARS]).lstrip("\ufeff \t\r\n")
     if start[:1] == "<" and pages.is_page(start):
@@ -357,31 +333,17 @@ def _in_text(text: str, depth: int) -> Reason:
 
 def _in_json(text: str, depth: int) -> Reason:
     """Return what JSON says, or the text if it only begins like JSON: `"messages" is a required field`."""
-    if len(text) <= MAX_BYTES and depth >= 0:
+    if len(text) <= body_texts.MAX_BYTES and depth >= 0:
         with contextlib.suppress(ValueError):
             value, rest = json_reader.first(text)
             if isinstance(value, str) and not rest:
                 return _find(value, depth) if value[:1] in ("{", "[") else Reason(sentence=value)
             found = Reason() if isinstance(value, str) else _find(value, depth)
             return found if found.sentence or not rest else _in_sentence(text, depth)
-    if found_string := _string_after_name(text[:_PAGE_CHARS]):
+    if found_string := body_texts.string_after_name(text[:_PAGE_CHARS]):
         return Reason(sentence=found_string)
     is_json = text.lstrip()[:_PAGE_CHARS].startswith(("{", '["', "[{", "[["))
     return Reason() if is_json else Reason(sentence=_shortened(text))
-
-
-def _string_after_name(text: str) -> str:
-    """Return the string after the first name of a sentence, in JSON that is cut off or too long to be read."""
-    for name in ('"message"', '"msg"', '"detail"', '"error"'):
-        rest = text[at + len(name) :].lstrip() if (at := text.find(name)) >= 0 else ""
-        rest = rest[1:].lstrip() if rest[:1] == ":" else ""
-        if rest[:1] == '"':
-            end = 1
-            while end < len(rest) and rest[end] != '"':
-                end += 2 if rest[end] == "\\" else 1
-            with contextlib.suppress(ValueError):
-                return str(json_reader.loads(rest[:end].rstrip("\\") + '"'))
-    return ""
 
 
 def _shortened(text: str) -> str:
@@ -390,21 +352,21 @@ def _shortened(text: str) -> str:
 
 def _in_events(text: str, depth: int) -> Reason:
     """Return what the data of an event stream says."""
-    lines = (line.strip() for line in text[:MAX_BYTES].splitlines())
+    lines = (line.strip() for line in text[: body_texts.MAX_BYTES].splitlines())
     data = [line[5:].strip() for line in lines if line.startswith("data:")]
     return _find("\n".join(data), depth) if data and depth > 0 else Reason(sentence=_shortened(text))
 
 
 def _in_sentence(text: str, depth: int) -> Reason:
     """Return a sentence; an error inside, as JSON or as Python prints it, becomes the sentence that it has."""
-    text = text[: _REPR_CHARS * 2]
+    text = text[: body_texts.REPR_CHARS * 2]
     if text.strip().lower() in ("null", "none", "true", "false", "undefined"):
         return Reason()
     start = next((at for at in (text.find("{"), text.find("[{")) if at >= 0), -1)
     end = max(text.rfind("}"), text.rfind("]")) + 1
     if depth <= 0 or start < 0 or end <= start:
         return Reason(sentence=text)
-    value = _parsed(text[start:end])
+    value = body_texts.parsed(text[start:end])
     inner = _find(value, depth - 1) if _is_error(value) else Reason()
     if not inner.sentence:
         return Reason(sentence=text)
@@ -416,14 +378,3 @@ def _is_error(value: Any) -> bool:
     if isinstance(value, list):
         return any(_is_error(item) for item in value[:MAX_ITEMS])
     return isinstance(value, Mapping) and any(name in _TELLING for name in _fields(value))
-
-
-def _parsed(text: str) -> Any:
-    with contextlib.suppress(ValueError):
-        return json_reader.loads(text)
-    if len(text) > _REPR_CHARS:
-        return None
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return None

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from byzer_magic.backends.http import coercion, json_reader, reasons
+from byzer_magic.backends.http import body_texts, coercion, json_reader, reasons
 from byzer_magic.backends.http.coercion import Integer
 from byzer_magic.backends.http.endpoint import Endpoint
 from byzer_magic.backends.http.errors import (
@@ -204,7 +204,7 @@ def transcript(data: bytes, content_type: str, endpoint: Endpoint) -> Transcript
         return TranscriptChunk(_of_events(data))
     if "json" not in content_type and not (start[:1] == b"{" and start[1:].lstrip()[:1] in (b'"', b"}", b"")):
         return TranscriptChunk(
-            reasons.text_of(data) if len(data) <= reasons.MAX_BYTES else data.decode("utf-8", "replace")
+            body_texts.text_of(data) if len(data) <= body_texts.MAX_BYTES else data.decode("utf-8", "replace")
         )
     if start[:1] == b'"':
         return TranscriptChunk(str(json_reader.loads(data)))
