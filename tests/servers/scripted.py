@@ -43,8 +43,19 @@ def cut_off(body: bytes, content_type: str = "text/event-stream") -> list[bytes]
 async def scripted(answer: Callable[[str], list[bytes]]) -> AsyncIterator[Script]:
     """Serve on loopback while the block lasts."""
     script = Script(answer)
+    serving: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            serving.add(task)
+        try:
+            await exchange(reader, writer)
+        finally:  # a socket that the loop has not closed when it ends itself would be a warning in another test
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
@@ -54,9 +65,11 @@ async def scripted(answer: Callable[[str], list[bytes]]) -> AsyncIterator[Script
                 writer.write(piece)
                 await writer.drain()
                 await asyncio.sleep(0)
-        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=HEAD_BYTES)
     script.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
         yield script
+    for task in serving:
+        task.cancel()
+    await asyncio.gather(*serving, return_exceptions=True)
