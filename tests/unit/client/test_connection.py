@@ -9,6 +9,7 @@ import pytest
 from byzer_magic.client.connection import Connection
 from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect
+from byzer_magic.runtime.cluster.ray_import import import_ray
 from byzer_magic.runtime.loop import LOOP
 
 
@@ -41,6 +42,7 @@ def test_names_and_reach_name_the_address_of_the_environment(
     value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", value)
+    monkeypatch.setattr(import_ray(), "is_initialized", lambda: False)  # other tests may have connected this process
     assert refused(Connection()).message == message
     with pytest.raises(CannotConnect) as caught:
         Connection().reach("m", "auto", Settings(), print)

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from byzer_magic import errors
 from byzer_magic.backends.http.endpoint import Endpoint
-from byzer_magic.backends.http.errors import ErrorResponse, NoAnswer
+from byzer_magic.backends.http.errors import NO_AUDIO, ErrorResponse, NoAnswer
 from byzer_magic.backends.http.media import to_float32
 from byzer_magic.backends.openai import bodies
 from byzer_magic.types import Segment, Usage
@@ -46,7 +46,7 @@ def test_embeddings_are_read_from_any_form(row: dict[str, Any], usage: Any) -> N
         ([{"embedding": [0.5]}], "1 embeddings for 2 texts"),
         ([{"embedding": [0.5]}, {"embedding": None}], "1 embeddings for 2 texts"),
         ([{"embedding": [0.5]}, {"embedding": [None]}], "not a list of numbers"),
-        ([{"embedding": [0.5]}, {"embedding": "!"}], "different lengths"),
+        ([{"embedding": [0.5]}, {"embedding": "!"}], "not a list of numbers"),
         ([{"embedding": [0.5]}, {"embedding": [0.5, 1]}], "different lengths"),
         ([{"embedding": []}, {"embedding": []}], "empty"),
     ],
@@ -59,8 +59,11 @@ def test_embeddings_that_are_none_are_unreadable(rows: list[Any], words: str) ->
 @pytest.mark.parametrize("key", ["results", "data"])
 @pytest.mark.parametrize("name", ["relevance_score", "score"])
 def test_ranking_is_read_from_any_form(key: str, name: str) -> None:
-    rows = [{"index": "1", name: "0.5", "document": 3}, {"index": 0, name: 0.25}, {"index": 9, name: 1}, None, {}]
+    rows = [{"index": 0, name: 0.25}, {"index": "1", name: "0.5", "document": 3}]
     assert bodies.ranking(body({key: rows}), 2, END) == ([(1, 0.5), (0, 0.25)], None)
+    for odd in ({"index": 9, name: 1}, {"index": 0, name: 1}, {"index": 1, name: None}, {}):
+        with pytest.raises(errors.ProviderUnavailable, match="does not fit the documents"):
+            bodies.ranking(body({key: [rows[0], odd]}), 2, END)
 
 
 def test_images_are_read_from_any_form() -> None:
@@ -122,8 +125,8 @@ def test_nothing_counts_as_a_result_that_is_none(reader: str, data: Any, words: 
 
 
 def test_speech_without_audio_is_an_error() -> None:
-    assert isinstance(bodies.no_audio(b'{"message": "no voice"}', END), NoAnswer)
-    assert "upstream" in str(bodies.no_audio(b"upstream error", END))
+    assert isinstance(bodies.instead_of(NO_AUDIO, b'{"message": "no voice"}', END), NoAnswer)
+    assert "upstream" in str(bodies.instead_of(NO_AUDIO, b"upstream error", END))
 
 
 FIELDS = ["data", "results", "images", "text", "embedding", "index", "score", "b64_json", "url", "error", "segments"]

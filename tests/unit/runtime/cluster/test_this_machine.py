@@ -158,6 +158,7 @@ class TestTwoUsers:
         assert as_user(BOB, announce) == "127.0.0.1:9"
         assert rays.read_text() == "127.0.0.1:9"
 
-    def test_process_of_another_user_is_no_head(self, head: int, listener: str) -> None:
+    def test_process_of_another_user_is_no_head(self, base: Path, head: int, listener: str) -> None:
+        assert base.is_dir()
         as_user(BOB, lambda: write_head(head, listener))
         assert as_user(BOB, this_machine.local_head) is None
