@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from contextlib import aclosing
 from typing import Any
@@ -111,6 +112,7 @@ async def test_refusals_quote_their_reason(case: Case, status: int, said: Any, w
     check_text(error, case)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("status", [301, 302, 303])
 async def test_redirects_that_change_the_request_are_named(case: Case, status: int) -> None:
     def answer(line: str) -> list[bytes]:
@@ -123,9 +125,11 @@ async def test_redirects_that_change_the_request_are_named(case: Case, status: i
     assert isinstance(error, errors.ProviderUnavailable)
     assert "planted" not in str(error)
     check_text(error, case)
-    if (case.kind, status) != ("saas/aws_bedrock", 303):  # botocore itself fails while it reads that response
-        assert "redirects to https://api.example.com/" in error.message
-        assert f"({status})" in error.message
+    if (case.kind, status) == ("saas/aws_bedrock", 303):  # botocore itself fails while it reads that response
+        gc.collect()  # and leaves its socket open: the warning belongs to this test
+        return
+    assert "redirects to https://api.example.com/" in error.message
+    assert f"({status})" in error.message
 
 
 @pytest.mark.parametrize("status", [307, 308])
