@@ -57,7 +57,7 @@ def check_key(text: str, name: str) -> None:
     if blank := re.search(r"\s", text):
         raise BadParameter(
             _("{name} has a space in it (position {position}).", name=name, position=blank.start() + 1),
-            _("The comment behind it is no part of the key: remove it.")
+            _("Remove the comment after the key.")
             if text[blank.start() :].lstrip().startswith(("#", "//"))
             else _ALONE,
         )

@@ -125,7 +125,7 @@ def _share(products: Any, kept: Any, number: int) -> float:
 
 
 def cleaned(samples: Any) -> Any:
-    """Return float samples with silence in place of what is no number, or no sound."""
+    """Return float samples in which NaN, infinity and absurdly large values are replaced by silence."""
     import numpy as np
 
     return np.where(np.abs(samples) <= LARGEST, samples, samples.dtype.type(0))  # a NaN is not <= anything

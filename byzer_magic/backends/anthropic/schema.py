@@ -244,7 +244,7 @@ class Reader(AnswerReader):
         return chunk
 
     def _keep(self, event: Mapping[str, Any]) -> None:
-        """Keep an event that is no part of a message; raise it if it is an error."""
+        """Keep an event that does not belong to a message; raise it if it is an error."""
         if event.get("type") == "error" or reasons.is_failure(event):
             raise ErrorResponse(event)
         self.note(event)

@@ -179,7 +179,7 @@ def _channels(frame: Any) -> Any:
 
 
 def _cleaned(frame: Any) -> Any:
-    """Return a frame of floats with silence in place of what is no number."""
+    """Return a frame of floats in which NaN and infinity are replaced by silence."""
     import av
 
     found = av.AudioFrame.from_ndarray(

@@ -1,7 +1,7 @@
 """A response as it is read: what is an answer, what is its end, and what is neither.
 
-An answer is content (text, reasoning, a tool call), or an end that is no failure: a model may well answer with nothing,
-and one that reaches its limit while it reasons has said so. Anything else that comes with status 200, an empty body,
+An answer is content (text, reasoning, a tool call), or an end other than a failure: a model may well answer with
+nothing, and one that reaches its limit while it reasons has said so. Anything else that comes with status 200, an empty body,
 an object without choices or a sentence of a gateway, is an error. A response is complete when it has either of the ends
 that its API has (a finish reason, or a mark like ``[DONE]``), whatever happens to the connection afterwards.
 """
@@ -51,7 +51,7 @@ class AnswerReader(ABC):
         self.repaired = False
         """Whether broken characters were replaced."""
         self.aside: Any = None
-        """The last event that is no part of an answer; it may say why there is none."""
+        """The last event that does not belong to an answer; it may say why there is none."""
         self.called = False
         """Whether any tool has been called."""
         self.resumed = False
@@ -85,7 +85,7 @@ class AnswerReader(ABC):
         return chunk
 
     def note(self, event: Any) -> None:
-        """Keep an event that is no part of an answer, unless an earlier one says more."""
+        """Keep an event that does not belong to an answer, unless an earlier one says more."""
         if self.aside is None or reasons.of(event).sentence:
             self.aside = event
 
@@ -95,7 +95,7 @@ class AnswerReader(ABC):
         Raises:
             StreamTruncated: it has neither of its ends, or a sentence in place of a finish reason.
             ProviderError: that sentence has the code of another error.
-            NoAnswer: it is no answer: nothing, or nothing but a finish reason that is not known.
+            NoAnswer: nothing has arrived, or only an unknown finish reason.
         """
         if not self.finished and self.begun:
             raise truncated(endpoint, reasons.of(self.aside).sentence)
@@ -160,7 +160,7 @@ def _end(reader: AnswerReader, endpoint: Endpoint) -> ChatChunk | None:
 async def _afterwards(events: AsyncIterator[Any], reader: AnswerReader) -> AsyncGenerator[Any, None]:
     """Yield what follows the end of a response (token counts, the second end mark), waiting only a little for each.
 
-    A finish reason after which text came is no end: then only the body's own end is.
+    A finish reason that text follows does not count as the end: only the end of the body does.
 
     After the last event the body is read to its end: only then can its connection serve the next request.
     """

@@ -11,7 +11,7 @@ from byzer_magic.i18n import lazy_gettext as _
 
 MAX_CHARS = 64
 UNKNOWN = "unknown"
-"""What a finish reason that is no word becomes: it may quote a key."""
+"""What replaces a finish reason that is not a plain word: it may quote a key."""
 
 NAMES: dict[str, str | None] = {
     **dict.fromkeys(("", "null", "none", "continue"), None),  # not finished yet

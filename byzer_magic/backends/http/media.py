@@ -137,7 +137,7 @@ def ranked(scores: Iterable[tuple[int, float | None]], documents: int, endpoint:
     """Return index and score of documents, the most relevant first.
 
     Raises:
-        ProviderUnavailable: a document has no score, or two, or there is no such document.
+        ProviderUnavailable: a score is missing, repeated, or for an unknown document.
     """
     pairs = list(scores)
     found = {index: score for index, score in pairs if score is not None and 0 <= index < documents}
