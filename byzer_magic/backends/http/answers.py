@@ -1,9 +1,9 @@
 """A response as it is read: what is an answer, what is its end, and what is neither.
 
 An answer is content (text, reasoning, a tool call), or an end other than a failure: a model may well answer with
-nothing, and one that reaches its limit while it reasons has said so. Anything else that comes with status 200, an empty body,
-an object without choices or a sentence of a gateway, is an error. A response is complete when it has either of the ends
-that its API has (a finish reason, or a mark like ``[DONE]``), whatever happens to the connection afterwards.
+nothing, and one that reaches its limit while it reasons has said so. Anything else that comes with status 200 (an empty
+body, an object without choices, a sentence of a gateway) is an error. A response is complete when it has either of
+the ends that its API has (a finish reason, or a mark like ``[DONE]``), whatever happens to the connection afterwards.
 """
 
 from __future__ import annotations
