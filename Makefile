@@ -23,7 +23,7 @@ LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$
 # Tests start hundreds of processes: with compiled files each imports the package faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo lab llama stop translations test test-browser test-fast check browser models bench bench-engines bench-panel screenshots docs clean
+.PHONY: help demo lab llama stop translations test test-browser test-fast check browser fuzz models bench bench-engines bench-panel screenshots docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -78,6 +78,9 @@ test: browser $(VENV)/.dev check models llama  ## install, then run all checks a
 
 test-browser: browser $(VENV)/.dev models  ## of the tests, only those in JupyterLab and Chromium
 	$(BIN)/python -m pytest tests/browser --durations=15
+
+fuzz: $(VENV)/.dev  ## look for inputs that break a promise: new ones each time, 3,000 a property
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile=fuzz --timeout=1800 tests/property -q
 
 browser:  ## get the Chromium of the browser tests, where there is none
 	@sh tests/browser/get_chromium.sh

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import UndeploySpec
@@ -20,6 +21,10 @@ from tests.servers.process import Process, openai_api
 KEY = "sk-planted-5f0c9d1e7a"
 """The key of the test provider; no test output may contain it."""
 
+
+settings.register_profile("same", derandomize=True)  # a run of the tests tells about the code, not about its luck
+settings.register_profile("fuzz", max_examples=3000, deadline=None)
+settings.load_profile("same")
 
 GROUPS = ("browser", "kernel", "ray", "docs", "engines")
 """Folders whose tests start slow things and share them: each is one group, or one a file, longest first."""

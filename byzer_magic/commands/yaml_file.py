@@ -22,6 +22,7 @@ _NAME = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 _ODD = "\u00a0\u2002-\u200a\u3000"
 _ODD_SPACES = re.compile(rf"^(?P<indent>[{_ODD} ]*)(?:(?P<key>[\w.-]+:)[{_ODD}]+)?", re.MULTILINE)
 """Spaces of web pages where YAML needs its own: before a key, and after its colon."""
+_NEEDS_QUOTES = re.compile(rf"[{_ODD}\x85]")
 _NOTHING = ("", "null", "~")
 
 
@@ -66,14 +67,20 @@ def write(spec: Spec) -> str:
         if opt.name != "file" and (opt.required or value != opt.default):
             plain = isinstance(value, bool | int | float)
             found[opt.name] = value if plain else _writable(value)
-    text = _dumped(found, readable=True)
-    return _dumped(found, readable=False) if "\x85" in text else text  # unescaped, YAML takes it for the end of a line
+    return _dumped(found)
 
 
-def _dumped(found: Mapping[str, Any], *, readable: bool) -> str:
+def _dumped(found: Mapping[str, Any]) -> str:
     import yaml
 
-    return str(yaml.safe_dump(found, sort_keys=False, allow_unicode=readable, width=1_000_000))
+    class Writer(yaml.SafeDumper):
+        """Puts what `read` would take for white space of its own in quotes."""
+
+    def text(writer: Writer, value: str) -> yaml.ScalarNode:
+        return writer.represent_scalar("tag:yaml.org,2002:str", value, '"' if _NEEDS_QUOTES.search(value) else None)
+
+    Writer.add_representer(str, text)
+    return yaml.dump(found, Dumper=Writer, sort_keys=False, allow_unicode=True, width=1_000_000)
 
 
 def _writable(value: Any) -> Any:

@@ -76,7 +76,7 @@ def test_line_keeps_every_spec(cls: type[Spec], data: st.DataObject) -> None:
 
 @given(specs(DeploySpec))
 @settings(deadline=None)
-@example(DeploySpec(model="\x85"))
+@example(DeploySpec(model="\x85", infer_params={"\xa0": "", "a": "\u3000", "\u2003b": "c: d"}))
 def test_yaml_file_keeps_every_deployment(spec: DeploySpec) -> None:
     options = [getattr(spec, opt.name) for opt in options_of(spec)]
     assume(not {"", "null", "~"} & {text for text in options if isinstance(text, str)})  # there: not given
