@@ -19,6 +19,7 @@ from byzer_magic import errors
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import DeploySpec, UndeploySpec
 from byzer_magic.runtime.cluster import discovery
+from byzer_magic.runtime.cluster.own_folder import own_folder
 from byzer_magic.types import Loading, Ready
 from tests.conftest import alive
 from tests.models.tiny_qwen2 import tiny_qwen2
@@ -104,6 +105,7 @@ def test_interrupted_load_leaves_no_process_and_no_alias(manager: Manager) -> No
     events.close()  # type: ignore[attr-defined]  # a generator; Ctrl-C ends here too
     print(f"interrupted in {time.monotonic() - started:.2f} s, {len(pids)} processes")
     assert gone(pids)
+    assert eventually(lambda: not list((own_folder() / "t").iterdir()), 10), "nor the sockets of its processes"
     assert manager.run(manager.aliases()) == []
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from byzer_magic.runtime.cluster import loopback
 from tests.conftest import Shell, short_folder
 from tests.ray.test_deploy import eventually
 from tests.users import ALICE, BOB, needs_root
@@ -177,6 +179,47 @@ def test_ray_address_of_the_environment_may_be_auto_or_local(apart: Shell) -> No
         assert apart("connect").stderr.startswith("Connected to Ray at ")
 
 
+def test_it_listens_on_loopback_only_and_any_driver_finds_it(apart: Shell, ray_folder: Path) -> None:
+    apart.env |= {"HOME": str(ray_folder / "home")}
+    (ray_folder / "home").mkdir()
+    assert apart("connect").returncode == 0
+    code = "import ray; ray.init({}); print(ray.get(ray.remote(lambda: 6 * 7).remote()))"
+    for address in ("address='auto'", ""):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(address)],
+            env=apart.env | {"RAY_ADDRESS": "auto"}, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.stdout.strip() == "42", done.stderr
+    token = ray_folder / "home" / ".ray" / "auth_token"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    hosts = {host for process in processes_of_head(ray_folder) for host in listening(process)}
+    assert hosts == {"127.0.0.1"}
+    port = (ray_folder / "ray" / "ray_current_cluster").read_text().rpartition(":")[2]
+    for typed in (f"127.0.0.1:{port}", f"localhost:{port}"):
+        done = apart("list", "--ray_address", typed)
+        assert done.stdout + done.stderr.splitlines()[-1] == "Nothing is deployed.", done.stderr
+
+
+def processes_of_head(folder: Path) -> list[psutil.Process]:
+    """Return the process that holds the local Ray of a folder, and all that it has started."""
+    head = json.loads((folder / f"byzer-{os.getuid()}" / "byzer_head.json").read_text())["pid"]
+    session = os.getsid(head)
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError):
+            if os.getsid(process.pid) == session:
+                found.append(process)
+    return found
+
+
+def listening(process: psutil.Process) -> set[str]:
+    """Return the IP addresses at which a process listens."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        sockets = process.net_connections("inet")
+        return {each.laddr.ip.removeprefix("::ffff:") for each in sockets if each.status == psutil.CONN_LISTEN}
+    return set()
+
+
 @needs_root
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv gives a user the right to read this Python")
 def test_two_users_have_a_ray_each(shell: Shell) -> None:
@@ -202,7 +245,7 @@ def test_two_users_have_a_ray_each(shell: Shell) -> None:
         try:
             first = run(ALICE, "connect")
             assert first.returncode == 0, first.stderr
-            address = (shared / "ray" / "ray_current_cluster").read_text()
+            address = loopback.plain((shared / "ray" / "ray_current_cluster").read_text())
             second = run(BOB, "list")
             assert "Nothing is deployed." in second.stderr, second.stderr
             assert f"The Ray at {address} belongs to user {ALICE}: starting one of your own" in second.stderr

@@ -36,6 +36,28 @@ def use_token() -> None:
         Config.initialize("")
 
 
+def keep_new_token_private() -> None:
+    """Have Ray write a new token, which it does where there is none, into a file that only this user can read.
+
+    What exists already keeps its mode. Ray has no option for it; a version without that function does its usual.
+    """
+    try:
+        from ray._private.authentication import authentication_token_setup as setup
+
+        generate = setup.generate_and_save_token
+    except (ImportError, AttributeError):
+        return
+
+    def generate_privately() -> None:
+        before = os.umask(0o077)
+        try:
+            generate()
+        finally:
+            os.umask(before)
+
+    setup.generate_and_save_token = generate_privately
+
+
 def _is_read() -> bool:
     """Return whether Ray is told to use a token, and none by another way than its usual file."""
     others = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")

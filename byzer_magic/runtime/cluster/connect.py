@@ -19,6 +19,7 @@ from byzer_magic.runtime import forks
 from byzer_magic.runtime.cluster import local_ray
 from byzer_magic.runtime.cluster.address import AUTO, LOCAL, Target, check, resolve
 from byzer_magic.runtime.cluster.auth_token import use_token
+from byzer_magic.runtime.cluster.loopback import for_ray, plain
 from byzer_magic.runtime.cluster.probe import foreign, probe, silent
 from byzer_magic.runtime.cluster.ray_import import import_ray
 from byzer_magic.runtime.cluster.this_machine import local_head, running_cluster
@@ -82,8 +83,7 @@ def connect(address: str, settings: Settings, say: Say) -> str:
     own_ray()
     target = resolve(address, settings)
     use_token()
-    ray = import_ray()
-    here: str = ray.get_runtime_context().gcs_address if ray.is_initialized() else ""
+    here = _connected()
     if here and (address.strip() in ("", AUTO) or _leads_to(target, here)):
         return here
     if not target.is_here:
@@ -98,16 +98,22 @@ def connect(address: str, settings: Settings, say: Say) -> str:
     else:
         probe(target, settings.connect_seconds)
     _attach(target, settings.connect_seconds)
-    connected: str = ray.get_runtime_context().gcs_address
+    connected = _connected()
     _OURS[target.address] = connected
     return connected
+
+
+def _connected() -> str:
+    """Return the address of the cluster that this process is connected to, or an empty text."""
+    ray = import_ray()
+    return plain(ray.get_runtime_context().gcs_address) if ray.is_initialized() else ""
 
 
 def _leads_to(target: Target, here: str) -> bool:
     """Return whether a target is the cluster that this process is connected to."""
     if target.address == LOCAL:
         return running_cluster(only_local=True) == here
-    return here in (target.address, _OURS.get(target.address))
+    return here in (plain(target.address), _OURS.get(target.address))
 
 
 def _leave(here: str) -> None:
@@ -130,7 +136,7 @@ def _attach(target: Target, seconds: float) -> None:
         try:
             logging.getLogger("ray").setLevel(logging.ERROR)  # Ray warns outside the main thread
             ray.init(
-                address=target.address,
+                address=for_ray(target.address),
                 namespace=NAMESPACE,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -191,8 +197,7 @@ def shutdown(say: Say) -> bool:
         return False
     say(gettext("Stopping the local Ray ..."))
     ray = sys.modules.get("ray")  # without it, this process is connected to nothing
-    ours = ray is not None and not _parents and ray.is_initialized()
-    if ray is not None and ours and ray.get_runtime_context().gcs_address == head.address:
+    if ray is not None and not _parents and _connected() == head.address:
         ray.shutdown()
     local_ray.stop(head)
     return True

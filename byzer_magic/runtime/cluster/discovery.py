@@ -18,12 +18,15 @@ from urllib.parse import quote
 import msgspec
 
 from byzer_magic.errors import CannotConnect
+from byzer_magic.files.private import read_own, write_own
 from byzer_magic.runtime.cluster.address import LOCAL, from_environment
 from byzer_magic.runtime.cluster.listeners import is_up
-from byzer_magic.runtime.cluster.own_folder import find, own_folder, write_own
+from byzer_magic.runtime.cluster.loopback import plain
+from byzer_magic.runtime.cluster.own_folder import find, own_folder
 from byzer_magic.runtime.cluster.this_machine import running_cluster
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.protocol import Endpoint
+from byzer_magic.safety import peers
 
 LONGEST_NAME = 150
 """Characters of a quoted alias in a file's name; a longer one is truncated and hashed. File systems allow 255 bytes."""
@@ -85,7 +88,7 @@ def remove_dead() -> None:
 def usual_cluster() -> str | None:
     """Return the address of the cluster that `auto` means; where RAY_ADDRESS names it, whether it runs or not."""
     target = from_environment()
-    return running_cluster(only_local=target.address == LOCAL) if target.is_here else target.address
+    return running_cluster(only_local=target.address == LOCAL) if target.is_here else plain(target.address)
 
 
 def _clusters() -> Path | None:
@@ -96,9 +99,12 @@ def _clusters() -> Path | None:
 
 def _listening(file: Path) -> _Announced | None:
     """Return the endpoint in a file if its pool listens on this machine, else None."""
+    content = read_own(file)
+    if content is None:
+        return None
     try:
-        endpoint = msgspec.json.decode(file.read_bytes(), type=_Announced)
-    except (OSError, msgspec.DecodeError):  # no file, or not readable
+        endpoint = msgspec.json.decode(content, type=_Announced)
+    except msgspec.DecodeError:
         return None
     return endpoint if _accepts(endpoint.path) else None
 
@@ -107,9 +113,9 @@ def _accepts(path: Path | str) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
+            return peers.stranger(probe, os.geteuid()) is None
         except (OSError, ValueError):  # no listener; not a path
             return False
-        return True
 
 
 class _Announced(Endpoint, frozen=True):
@@ -135,10 +141,8 @@ def keep_log(alias: str, lines: list[str]) -> None:
 def kept_log(alias: str) -> list[str]:
     """Return the stored log of the last deploy of an alias, if that failed; else nothing."""
     folder = find()
-    try:
-        return _log_file(folder, alias).read_text(encoding="utf-8", errors="replace").splitlines() if folder else []
-    except OSError:
-        return []
+    content = read_own(_log_file(folder, alias)) if folder else None
+    return content.decode(errors="replace").splitlines() if content else []
 
 
 def forget_log(alias: str) -> None:

@@ -99,14 +99,17 @@ class Holder:
         for name, value in {"RAY_worker_niceness": "0", **PATIENCE}.items():
             os.environ.setdefault(name, value)
         os.environ.pop("RAY_ADDRESS", None)  # it is not this cluster's, but its workers would inherit it
-        from byzer_magic.runtime.cluster import discovery
+        from byzer_magic.runtime.cluster import discovery, leftovers
+        from byzer_magic.runtime.cluster.auth_token import keep_new_token_private
         from byzer_magic.runtime.cluster.own_folder import own_folder
 
         discovery.remove_dead()
+        leftovers.remove_dead()
         self._report(stage="Ray")
         import ray  # after the fork, which Ray's threads would not survive
 
         _patch_node(self)
+        keep_new_token_private()
         ray.init(
             address="local",  # a new cluster, even where RAY_ADDRESS or the files of an earlier Ray name one
             num_cpus=cpus or None,
@@ -171,13 +174,16 @@ def _kill_session() -> None:
 
 
 def _patch_node(holder: Holder) -> None:
-    """Have `ray.init` start its node with ports for the agents and without a dashboard, and wait for it.
+    """Have `ray.init` start its node on loopback, with ports for the agents and without a dashboard, and wait for it.
 
     `ray.init` has no parameters for them, as `ray start` has. This process belongs to that node alone, and what a
     version of Ray does not have is left as it is.
     """
     from ray import _raylet
+    from ray._common import network_utils
     from ray._private import node, services
+
+    localhost = getattr(network_utils, "get_localhost_ip", _nothing)
 
     persist_port = getattr(_raylet, "persist_port", _nothing)
     if hasattr(node, "wait_for_persisted_port"):
@@ -188,6 +194,8 @@ def _patch_node(holder: Holder) -> None:
             holder.began(self)
             names = [name for name in AGENT_PORTS if hasattr(ray_params, name)]
             ray_params.update(**dict(zip(names, _free_ports(len(names)), strict=True)))
+            if loopback := localhost():
+                ray_params.node_ip_address = loopback  # `ray.init` would replace it
             super().__init__(ray_params, **options)
 
         def start_api_server(self, **_options: Any) -> None:

@@ -17,9 +17,10 @@ from typing import IO, Any
 
 from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect
+from byzer_magic.files.private import open_own, write_own
 from byzer_magic.i18n import gettext, lazy_gettext as _
 from byzer_magic.runtime.cluster import start_failures, this_machine
-from byzer_magic.runtime.cluster.own_folder import HINT, check_base, own_folder, write_own
+from byzer_magic.runtime.cluster.own_folder import HINT, check_base, own_folder
 from byzer_magic.runtime.cluster.ray_import import child_environment
 
 POLL_SECONDS = 0.1
@@ -87,12 +88,18 @@ def kill_session(leader: int) -> None:
 
 
 def _members(leader: int) -> list[int]:
+    """Return the processes of a session of this user's; none where its leader's id belongs to another process now."""
     found = []
+    with contextlib.suppress(OSError):  # it has ended; a zombie has no command line
+        command = Path(f"/proc/{leader}/cmdline").read_bytes()
+        if command and this_machine.HEAD_MODULE.encode() not in command:
+            return []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):  # it has just ended
                 state = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-                if state[0] != "Z" and int(state[3]) == leader:  # `man 5 proc`: state, ppid, pgrp, session
+                ours = entry.stat().st_uid == os.getuid()
+                if ours and state[0] != "Z" and int(state[3]) == leader:  # `man 5 proc`: state, ppid, pgrp, session
                     found.append(int(entry.name))
     return found
 
@@ -149,15 +156,35 @@ def _one_at_a_time(seconds: float, say: Say) -> Iterator[None]:
     """Hold the lock of this user's local Ray; wait for another process that holds it, up to `seconds`."""
     path = own_folder() / "byzer_head.lock"
     waiting = _Waiting(seconds, say)
-    with _writing(path) as file:
+    with _opened(path, open_own) as file:
         while not _locked(path, file):
-            if waiting.over(gettext("another process, which is starting the local Ray")):
-                raise CannotConnect(
-                    _("Another process has been starting the local Ray for {seconds:g} s.", seconds=seconds),
-                    _("Wait for that process, or end it; then run the command again."),
-                )
+            holder = _holder(file)
+            what = gettext("process {pid}, which is starting the local Ray", pid=holder)
+            if waiting.over(what if holder else gettext("another process, which is starting the local Ray")):
+                raise _held(holder, seconds)
             time.sleep(POLL_SECONDS)
+        file.truncate(0)
+        file.write(b"%d\n" % os.getpid())
+        file.flush()
         yield
+
+
+def _holder(file: IO[bytes]) -> int:
+    """Return the id of the process that holds a lock, which has written it there; 0 where it has not yet."""
+    text = os.pread(file.fileno(), 20, 0).strip()
+    return int(text) if text.isdigit() and Path(f"/proc/{int(text)}").exists() else 0
+
+
+def _held(holder: int, seconds: float) -> CannotConnect:
+    if not holder:
+        return CannotConnect(
+            _("Another process has been starting the local Ray for {seconds:g} s.", seconds=seconds),
+            _("Wait for that process, or end it; then run the command again."),
+        )
+    return CannotConnect(
+        _("Process {pid} has been starting the local Ray for {seconds:g} s.", pid=holder, seconds=seconds),
+        _("Wait for that process, or end it (kill {pid}); then run the command again.", pid=holder),
+    )
 
 
 def _locked(path: Path, file: IO[bytes]) -> bool:
@@ -170,9 +197,9 @@ def _locked(path: Path, file: IO[bytes]) -> bool:
     return True
 
 
-def _writing(path: Path) -> IO[bytes]:
+def _opened(path: Path, how: Callable[[Path], IO[bytes]]) -> IO[bytes]:
     try:
-        return write_own(path)
+        return how(path)
     except OSError as err:
         raise CannotConnect(_("{path} cannot be written: {reason}.", path=path, reason=err.strerror), HINT) from err
 
@@ -206,7 +233,7 @@ def _spawn(log: Path, settings: Settings, pipe: int) -> int:
     module = this_machine.HEAD_MODULE
     command = [sys.executable, "-m", module, str(settings.local_cpus), str(settings.local_gpus), str(pipe)]
     try:
-        with _writing(log) as output:
+        with _opened(log, write_own) as output:
             done = subprocess.run(  # noqa: S603 - our own module
                 command,
                 stdin=subprocess.DEVNULL,

@@ -8,15 +8,13 @@ the local Ray outlives, and a shell of `cron` or `sudo` does not have it and wou
 from __future__ import annotations
 
 import os
-import pwd
-import stat
 from pathlib import Path
-from typing import IO, NamedTuple
 
 from byzer_magic.errors import CannotConnect
+from byzer_magic.files import private
 from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.safety.peers import name_of
 
-SMALL_BYTES = 1024
 HINT = _("Set RAY_TMPDIR to a folder with a short path that you can write in, such as /tmp.")
 
 
@@ -60,7 +58,7 @@ def ray_folder() -> Path:
 
 def find() -> Path | None:
     """Return this user's folder, or None where there is none yet."""
-    return next(filter(_is_private, _candidates()), None)
+    return next(filter(private.is_private, _candidates()), None)
 
 
 def own_folder() -> Path:
@@ -91,69 +89,10 @@ def own_folder() -> Path:
     ) from failure
 
 
-def write_own(path: Path) -> IO[bytes]:
-    """Open a file of one's own for writing it anew, which only this user can read; a symbolic link is an error.
-
-    Raises:
-        OSError: it cannot be opened, or is a symbolic link.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o600), "wb")
-
-
-def name_of(uid: int) -> str:
-    """Return the name of a user, or the number where it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-class Written(NamedTuple):
-    """What a small file says, and who owns it."""
-
-    text: str
-    uid: int
-
-
-def read_small(path: Path) -> Written | None:
-    """Read a file that may be anybody's; None where there is none, or a link, a device, or more than a line."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        status = os.fstat(descriptor)
-        content = os.read(descriptor, SMALL_BYTES) if stat.S_ISREG(status.st_mode) else b""
-        text = content.decode().strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    finally:
-        os.close(descriptor)
-    return Written(text, status.st_uid) if text.isprintable() and text else None
-
-
 def _candidates() -> tuple[Path, Path]:
     """Return where the folder may be: the second where only Ray's folder is open to everyone."""
     name = f"byzer-{os.getuid()}"
     return base_folder() / name, ray_folder() / name
-
-
-def _is_private(folder: Path) -> bool:
-    """Return whether a folder is this user's and no link; one that others can enter is closed to them."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        status = os.fstat(descriptor)
-        if status.st_uid != os.getuid():
-            return False
-        if status.st_mode & 0o077:
-            os.fchmod(descriptor, 0o700)
-        return True
-    finally:
-        os.close(descriptor)
 
 
 def _owner(folder: Path) -> str:

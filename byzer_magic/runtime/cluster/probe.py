@@ -9,7 +9,7 @@ from byzer_magic.i18n import join, lazy_gettext as _
 from byzer_magic.log import get_logger
 from byzer_magic.runtime.cluster.address import Target, way_out
 from byzer_magic.runtime.cluster.listeners import owner
-from byzer_magic.runtime.cluster.own_folder import name_of
+from byzer_magic.safety.peers import name_of
 
 log = get_logger("probe")
 

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import msgspec
 
+from byzer_magic.files.private import read_own, read_small, write_own
 from byzer_magic.runtime.cluster.address import LOCAL, from_environment
 from byzer_magic.runtime.cluster.listeners import is_up, owner
-from byzer_magic.runtime.cluster.own_folder import find, name_of, own_folder, ray_folder, read_small, write_own
+from byzer_magic.runtime.cluster.loopback import plain, spelled
+from byzer_magic.runtime.cluster.own_folder import find, own_folder, ray_folder
+from byzer_magic.safety.peers import name_of
 
 CLUSTER_FILE = "ray_current_cluster"
 """Ray's own file, below its folder: the address of the cluster that `auto` means to `ray.init`."""
@@ -54,7 +57,7 @@ def foreign_cluster() -> tuple[str, str] | None:
         return None
     listener = owner(written.text)
     uid = written.uid if listener is None else listener
-    return None if uid == os.getuid() else (written.text, name_of(uid))
+    return None if uid == os.getuid() else (plain(written.text), name_of(uid))
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -67,9 +70,9 @@ class Head(msgspec.Struct, frozen=True):
 def local_head() -> Head | None:
     """Return what the process that holds this user's local Ray has written; None where none runs."""
     folder = find()
-    written = read_small(folder / HEAD_FILE) if folder else None
+    written = read_own(folder / HEAD_FILE) if folder else None
     try:
-        head = msgspec.json.decode(written.text, type=Head) if written else None
+        head = msgspec.json.decode(written, type=Head) if written else None
     except msgspec.DecodeError:
         return None
     return head if head is not None and is_head(head.pid) else None
@@ -113,7 +116,7 @@ def _name_for_ray(address: str) -> None:
             return
         file.unlink(missing_ok=True)
         with write_own(file) as output:
-            output.write(address.encode())
+            output.write(spelled(address).encode())
 
 
 def is_head(pid: int) -> bool:
@@ -130,4 +133,4 @@ def is_head(pid: int) -> bool:
 def _named_by_ray() -> str | None:
     """Return the address in Ray's own file, if this user has written it."""
     written = read_small(ray_folder() / CLUSTER_FILE)
-    return written.text if written is not None and written.uid == os.getuid() else None
+    return plain(written.text) if written is not None and written.uid == os.getuid() else None

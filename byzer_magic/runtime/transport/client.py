@@ -10,13 +10,12 @@ import asyncio
 import contextlib
 import enum
 import itertools
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect, unix_connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from byzer_magic import errors
@@ -24,6 +23,7 @@ from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import get_logger
 from byzer_magic.runtime import forks
 from byzer_magic.runtime.transport import attachments, protocol
+from byzer_magic.runtime.transport.connecting import connect_to
 
 RECONNECT_SECONDS = 15.0
 """How long a call tries to reconnect to a pool that is being restarted."""
@@ -233,7 +233,7 @@ class Link:
             try:
                 if self._endpoint is None or waited > SAME_ENDPOINT_SECONDS:
                     self._endpoint = await self._find()
-                return await _open(self._endpoint)
+                return await connect_to(self._endpoint)
             except (OSError, InvalidHandshake, TimeoutError) as err:
                 if isinstance(err, FileNotFoundError):  # undeployed, not killed: there may be a new pool by now
                     self._endpoint = None
@@ -263,23 +263,3 @@ class Link:
                 self._connection = None
             for queue in calls.values():
                 queue.put_nowait(_End.LOST)
-
-
-async def _open(endpoint: protocol.Endpoint) -> ClientConnection:
-    common: dict[str, Any] = {
-        "additional_headers": {"Authorization": f"Bearer {endpoint.token}"},
-        "max_size": protocol.MAX_MESSAGE_BYTES,
-        "compression": None,
-        "user_agent_header": None,
-        "open_timeout": 5,
-    }
-    if os.path.exists(endpoint.path):  # noqa: ASYNC240, PTH110 - a stat of a local socket
-        try:
-            return await unix_connect(endpoint.path, "ws://pool/", ping_interval=None, **common)
-        except ConnectionRefusedError:  # left by a killed process that was restarted on another node
-            if not endpoint.port:
-                raise
-    if not endpoint.port:
-        raise FileNotFoundError(endpoint.path)
-    address = f"ws://{endpoint.host}:{endpoint.port}/"
-    return await connect(address, proxy=None, ping_timeout=protocol.PING_SECONDS, **common)

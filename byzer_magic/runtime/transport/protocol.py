@@ -89,6 +89,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     token: str
     node: str
     pid: int
+    uid: int = -1
+    """The user as whom it runs; -1: that of the client."""
 
     def __repr__(self) -> str:
         return f"Endpoint({self.path or f'{self.host}:{self.port}'})"

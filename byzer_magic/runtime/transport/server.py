@@ -28,6 +28,7 @@ from byzer_magic.log import get_logger, redact
 from byzer_magic.runtime import forks
 from byzer_magic.runtime.transport import attachments, protocol
 from byzer_magic.runtime.transport.protocol import BATCH_BYTES, FRAME_BYTES, MAX_BODY_BYTES
+from byzer_magic.safety import peers
 
 Handler = Callable[[Any], AsyncIterator[Any]]
 """A method: takes the decoded body of a call, yields the items of its response."""
@@ -42,6 +43,8 @@ log = get_logger("server")
 
 class Server:
     """Serves methods on a Unix socket of this node and on TCP, both protected by the same token.
+
+    The Unix socket is for processes of the same user, and of root, only.
 
     Args:
         methods: the methods by name.
@@ -98,7 +101,8 @@ class Server:
 
     def endpoint(self, node: str) -> protocol.Endpoint:
         """Return where this server listens, on the given Ray node."""
-        return protocol.Endpoint(str(self._path), self._host, self._port, self._token, node, os.getpid())
+        place = str(self._path), self._host, self._port
+        return protocol.Endpoint(*place, self._token, node, os.getpid(), os.geteuid())
 
     def stop(self) -> None:
         """Stop listening and remove the socket; open connections remain until their clients close them."""
@@ -107,6 +111,9 @@ class Server:
         self._path.unlink(missing_ok=True)
 
     def _authorize(self, connection: ServerConnection, request: Request) -> Response | None:
+        if (uid := peers.stranger(connection.transport.get_extra_info("socket"), os.geteuid())) is not None:
+            log.warning("a process of user %s tried to connect", uid)
+            return connection.respond(http.HTTPStatus.FORBIDDEN, "another user's\n")
         given = request.headers.get("Authorization", "")
         if hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
             return None

@@ -16,6 +16,7 @@ from byzer_magic.backends.base import Backend
 from byzer_magic.capabilities import TABLE, Capability
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plan import Plan
+from byzer_magic.runtime.cluster.leftovers import use_scratch
 from byzer_magic.runtime.cluster.logs import ProcessId, here
 from byzer_magic.runtime.cluster.node import attach_log, socket_folder
 from byzer_magic.runtime.gather import Gathering
@@ -39,7 +40,7 @@ class Engine:
         self._plan = plan
         self._backend: Backend | None = None
         attach_log(plan.hidden)
-        self._reaper = Reaper()
+        self._reaper = Reaper(use_scratch())
         self._server = Server(
             {
                 "open": self._open,

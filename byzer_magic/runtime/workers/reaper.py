@@ -1,9 +1,9 @@
-"""A process beside each worker that ends the worker's child processes after it, and removes their shared memory.
+"""A process beside each worker that ends the worker's child processes after it, and removes what they leave.
 
 Engines start processes of their own (vLLM two per worker). When a worker is killed, they are orphaned and keep their
 memory, and shared memory segments outlive all processes. This script, a process of its own, waits until the worker has
-ended, kills the rest of its process group and unlinks their shared memory. Ray's own options do not suffice (decision
-007). It is run with `-S -E` and imports few modules, so that it needs 8 MB only.
+ended, kills the rest of its process group, and removes their shared memory and temporary files. Ray's own options do
+not suffice (decision 007). It is run with `-S -E` and imports few modules, so that it needs 8 MB only.
 """
 
 from __future__ import annotations
@@ -25,15 +25,19 @@ GIVE_UP_SECONDS = 10.0
 
 
 class Reaper:
-    """The worker's side: makes it the leader of a process group, and starts the reaper process."""
+    """The worker's side: makes it the leader of a process group, and starts the reaper process.
 
-    def __init__(self) -> None:
+    Args:
+        scratch: the folder with the group's temporary files.
+    """
+
+    def __init__(self, scratch: Path | None = None) -> None:
         with contextlib.suppress(PermissionError):  # a session leader leads its group already
             os.setpgid(0, 0)
         self._group = os.getpgrp()
         read, self._write = os.pipe()
         subprocess.run(  # noqa: S603 - this file
-            [sys.executable, "-S", "-E", __file__, str(self._group)],
+            [sys.executable, "-S", "-E", __file__, str(self._group), str(scratch or "")],
             stdin=read, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, check=True,
         )  # fmt: skip
         os.close(read)
@@ -112,14 +116,29 @@ def members(group: int) -> list[int]:
     return [pid for pid, of in processes().items() if of == group]
 
 
-def main(group: int) -> None:
-    """Wait until the worker has closed stdin, then kill its process group and remove its shared memory."""
+def started(pid: int) -> str:
+    """Return when a process was started, in ticks since boot; an empty text where it has ended, or without /proc."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def main(group: int, scratch: str) -> None:
+    """Wait until the worker has closed stdin, then kill its process group and remove what that has left.
+
+    Args:
+        group: the group, which has the id of the worker.
+        scratch: the folder with its temporary files, or an empty text.
+    """
     if os.fork():  # detached: Ray kills the children of a worker when it ends the worker
         os._exit(0)
-    born = time.time()
+    born, worker = time.time(), started(group)
     names = set(sys.stdin.read().splitlines())
-    started = time.monotonic()
-    while (pids := members(group)) and time.monotonic() - started < GIVE_UP_SECONDS:
+    ended = time.monotonic()
+    while (pids := members(group)) and time.monotonic() - ended < GIVE_UP_SECONDS:
+        if started(group) not in ("", worker):  # the id belongs to another process now
+            break
         names |= shared(pids)
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -132,7 +151,11 @@ def main(group: int) -> None:
         if is_ours(SHARED / name, born):
             with contextlib.suppress(OSError):
                 (SHARED / name).unlink()
+    if scratch:
+        import shutil  # only now: this process is to be small
+
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2])

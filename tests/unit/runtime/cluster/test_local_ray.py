@@ -16,7 +16,7 @@ import pytest
 
 from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect
-from byzer_magic.runtime.cluster import local_ray
+from byzer_magic.runtime.cluster import local_ray, this_machine
 from byzer_magic.runtime.cluster.own_folder import own_folder
 from tests.conftest import alive, short_folder
 from tests.users import ALICE, BOB, as_user, needs_root
@@ -59,6 +59,21 @@ class TestStart:
             err, said = start(1.2)
         assert err.message == "Another process has been starting the local Ray for 1.2 s."
         assert said == ["Waiting for another process, which is starting the local Ray (1 s) ..."]
+
+    def test_holder_of_the_lock_is_named(self, base: Path) -> None:
+        script = (
+            "import sys\nfrom byzer_magic.runtime.cluster import local_ray\n"
+            "with local_ray._one_at_a_time(5, print):\n    print('held', flush=True); sys.stdin.read()"
+        )
+        env = {**os.environ, "RAY_TMPDIR": str(base), "PYTHONPATH": str(Path(__file__).parents[4])}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen([sys.executable, "-c", script], env=env, **pipes) as holder:  # type: ignore[call-overload]
+            assert holder.stdout.readline() == b"held\n"
+            err, said = start(1.2)
+            assert err.message == f"Process {holder.pid} has been starting the local Ray for 1.2 s."
+            assert f"kill {holder.pid}" in err.hint
+            assert said == [f"Waiting for process {holder.pid}, which is starting the local Ray (1 s) ..."]
+            holder.communicate()
 
     def test_lock_is_taken_when_the_other_process_has_ended(self) -> None:
         with (own_folder() / "byzer_head.lock").open("w") as held:
@@ -128,6 +143,14 @@ class as_held:  # noqa: N801 - reads as a function
         self._file.close()
 
 
+def test_kill_session_leaves_a_process_that_has_the_id_now() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as other:
+        local_ray.kill_session(other.pid)
+        assert other.poll() is None
+        other.communicate(b"\n")
+        assert other.returncode == 0
+
+
 def test_kill_session_ends_also_what_ignores_other_signals() -> None:
     code = (
         "import os, signal, time\n"
@@ -137,7 +160,7 @@ def test_kill_session_ends_also_what_ignores_other_signals() -> None:
         "os.write(1, b'%d\\n' % os.getpid())\n"
         "time.sleep(60)\n"
     )
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", code, this_machine.HEAD_MODULE]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as leader:
         assert leader.stdout is not None
         pids = [int(leader.stdout.readline()), int(leader.stdout.readline())]

@@ -82,34 +82,6 @@ def test_symbolic_link_is_not_believed(base: Path) -> None:
     assert "RAY_TMPDIR" in caught.value.hint
 
 
-def test_file_is_private_and_never_written_through_a_link(base: Path) -> None:
-    folder = own_folder.own_folder()
-    with own_folder.write_own(folder / "file") as output:
-        output.write(b"text")
-    assert mode(folder / "file") == 0o600
-    (base / "precious").write_text("precious")
-    (folder / "link").symlink_to(base / "precious")
-    with pytest.raises(OSError, match="symbolic link"):
-        own_folder.write_own(folder / "link")
-    assert (base / "precious").read_text() == "precious"
-
-
-@pytest.mark.parametrize("content", [b"", b"two\nlines", b"\xff", b"\x1b[31m", b"a\0b"])
-def test_read_small_refuses_what_is_no_line(base: Path, content: bytes) -> None:
-    (base / "file").write_bytes(content)
-    assert own_folder.read_small(base / "file") is None
-
-
-def test_read_small_refuses_what_is_no_file(base: Path) -> None:
-    os.mkfifo(base / "pipe")
-    (base / "link").symlink_to("/etc/hostname")
-    (base / "folder").mkdir()
-    for name in ("pipe", "link", "folder", "nothing"):
-        assert own_folder.read_small(base / name) is None
-    (base / "file").write_text(" 10.0.0.5:6379\n")
-    assert own_folder.read_small(base / "file") == ("10.0.0.5:6379", os.getuid())
-
-
 @needs_root
 class TestTwoUsers:
     def test_each_has_a_folder(self, base: Path) -> None:

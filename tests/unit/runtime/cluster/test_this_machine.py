@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from byzer_magic.runtime.cluster import this_machine
+from byzer_magic.runtime.cluster import loopback, this_machine
 from byzer_magic.runtime.cluster.own_folder import own_folder
 from tests.conftest import short_folder
 from tests.users import ALICE, BOB, as_user, needs_root
@@ -90,7 +90,8 @@ class TestLocalHead:
     def test_announced_writes_both_files_and_removes_them(self, base: Path, listener: str) -> None:
         rays = base / "ray" / this_machine.CLUSTER_FILE
         with this_machine.announced(listener):
-            assert rays.read_text() == listener
+            assert rays.read_text() == loopback.spelled(listener)
+            assert this_machine.running_cluster() == listener
             assert f'"address":"{listener}"' in (own_folder() / this_machine.HEAD_FILE).read_text()
         assert not rays.exists()
         assert not (own_folder() / this_machine.HEAD_FILE).exists()

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from byzer_magic.runtime.workers.reaper import SHARED
+from tests.conftest import alive
 
 CODE = """
 import mmap, sys, time
@@ -21,6 +22,36 @@ files = [open(name, "r+b") for name in sys.argv[1:]]
 maps = [mmap.mmap(file.fileno(), 0) for file in files]
 reaper.note_shared_memory()
 """
+
+
+SCRATCH = """
+import os, signal, subprocess, sys
+from pathlib import Path
+from byzer_magic.runtime.workers.reaper import Reaper
+folder = Path(sys.argv[1])
+Reaper(folder)
+(folder / "sub").mkdir()
+(folder / "sub" / "file").touch()
+(folder / "link").symlink_to(folder.parent / "precious")
+child = subprocess.Popen(["sleep", "60"])
+print(child.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_reaper_removes_the_temporary_files_of_a_killed_worker(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").touch()
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    command = [sys.executable, "-c", SCRATCH, str(folder)]
+    child = int(subprocess.run(command, check=False, stdout=subprocess.PIPE).stdout)
+    deadline = time.monotonic() + 10
+    while (folder.exists() or alive(child)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not folder.exists()
+    assert not alive(child)
+    assert (tmp_path / "precious" / "file").exists()
 
 
 def test_reaper_removes_only_shared_memory_of_the_engine() -> None:

@@ -1,0 +1,108 @@
+"""Files in folders that others may write: opened without following links, and believed only if they are one's own.
+
+What is checked is what has been opened, not its path, behind which another file may be a moment later.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import IO, NamedTuple
+
+SMALL_BYTES = 1024
+_SAFELY = os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def write_own(path: Path) -> IO[bytes]:
+    """Open a file of one's own for writing it anew, which only this user can read.
+
+    Raises:
+        OSError: it cannot be opened, or is a symbolic link, or another user's, or no regular file.
+    """
+    file = open_own(path)
+    file.truncate()
+    return file
+
+
+def open_own(path: Path) -> IO[bytes]:
+    """Open a file of one's own for reading and writing, made where there is none; it keeps what is in it.
+
+    Raises:
+        OSError: see `write_own`.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | _SAFELY, 0o600)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or status.st_nlink > 1:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+        if status.st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "r+b")
+
+
+def read_own(path: Path) -> bytes | None:
+    """Return what is in a file of one's own; None where there is none, or it is a link or another user's."""
+    descriptor = _opened(path)
+    if descriptor is None:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            return file.read() if os.fstat(descriptor).st_uid == os.getuid() else None
+        except OSError:
+            return None
+
+
+class Written(NamedTuple):
+    """What a small file says, and who owns it."""
+
+    text: str
+    uid: int
+
+
+def read_small(path: Path) -> Written | None:
+    """Read a file that may be anybody's; None where there is none, or a link, a device, or more than a line."""
+    descriptor = _opened(path)
+    if descriptor is None:
+        return None
+    try:
+        text = os.read(descriptor, SMALL_BYTES).decode().strip()
+        uid = os.fstat(descriptor).st_uid
+    except (OSError, UnicodeDecodeError):
+        return None
+    finally:
+        os.close(descriptor)
+    return Written(text, uid) if text.isprintable() and text else None
+
+
+def is_private(folder: Path) -> bool:
+    """Return whether a folder is this user's and no link; one that others can enter is closed to them."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _SAFELY)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.getuid():
+            return False
+        if status.st_mode & 0o077:
+            os.fchmod(descriptor, 0o700)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _opened(path: Path) -> int | None:
+    """Return the descriptor of a regular file that is no link; None where there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _SAFELY)
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return None

@@ -1,0 +1,72 @@
+"""Opening a connection to a pool or an engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect, unix_connect
+
+from byzer_magic import errors
+from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.runtime.transport import protocol
+from byzer_magic.safety import peers
+
+OPEN_SECONDS = 5.0
+"""How long it may take."""
+
+
+async def connect_to(endpoint: protocol.Endpoint) -> ClientConnection:
+    """Return a connection to a pool or an engine: over its Unix socket where it is on this machine, else over TCP.
+
+    Raises:
+        CannotConnect: another user's process listens at its Unix socket.
+        OSError: nothing listens.
+        InvalidHandshake: it does not accept the token.
+        TimeoutError: it does not answer.
+    """
+    common: dict[str, Any] = {
+        "additional_headers": {"Authorization": f"Bearer {endpoint.token}"},
+        "max_size": protocol.MAX_MESSAGE_BYTES,
+        "compression": None,
+        "user_agent_header": None,
+        "open_timeout": OPEN_SECONDS,
+    }
+    if os.path.exists(endpoint.path):  # noqa: ASYNC240, PTH110 - a stat of a local socket
+        try:
+            own = await _unix_socket(endpoint)
+            return await unix_connect(uri="ws://pool/", sock=own, ping_interval=None, **common)
+        except ConnectionRefusedError:  # left by a killed process that was restarted on another node
+            if not endpoint.port:
+                raise
+    if not endpoint.port:
+        raise FileNotFoundError(endpoint.path)
+    address = f"ws://{endpoint.host}:{endpoint.port}/"
+    return await connect(address, proxy=None, ping_timeout=protocol.PING_SECONDS, **common)
+
+
+async def _unix_socket(endpoint: protocol.Endpoint) -> socket.socket:
+    """Return a socket that is connected to the process of the expected user: others see neither token nor request.
+
+    Raises:
+        CannotConnect: another user's process listens there.
+        OSError: nobody does.
+    """
+    own = socket.socket(socket.AF_UNIX)
+    try:
+        own.setblocking(False)  # noqa: FBT003 - Python's own parameter
+        async with asyncio.timeout(OPEN_SECONDS):
+            await asyncio.get_running_loop().sock_connect(own, endpoint.path)
+        expected = os.geteuid() if endpoint.uid < 0 else endpoint.uid
+        if (uid := peers.stranger(own, expected)) is not None:
+            raise errors.CannotConnect(
+                _("The socket {path} belongs to a process of user {user}: nothing was sent.",
+                  path=endpoint.path, user=peers.name_of(uid)),
+                _("Deploy the model again with --replace, and tell the administrator of this machine."),
+            )  # fmt: skip
+    except BaseException:
+        own.close()
+        raise
+    return own
