@@ -16,7 +16,7 @@ MODEL := $$($(BIN)/python -c "import importlib.metadata as m; print(m.distributi
 LLAMA := 'llama-cpp-python>=0.3.16'
 LLAMA_SERVER := 'llama-cpp-python[server]>=0.3.16'
 WHEELS := $(VENV)/wheels
-# Most tests wait for processes: three workers keep two cores busy. Tests that share a Ray or a page stay on one worker.
+# Most tests wait for processes: three workers keep two cores busy. The tests of a file stay on one worker.
 PARALLEL := -n 3 --dist loadscope --no-loadscope-reorder
 LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/servers/llama_build.cmake"
 

@@ -16,7 +16,12 @@ from hypothesis import settings
 
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import UndeploySpec
+from byzer_magic.runtime.cluster import ray_import
 from tests.servers.process import Process, openai_api
+
+os.environ.update(dict.fromkeys(("BYZER_ENGINE_THREADS", "OMP_NUM_THREADS"), "1"))
+# With two threads on busy cores, engines take up to forty times as long.
+sys.path.insert(0, ray_import.FOLDER)  # modules of tests import Ray and nbformat, which import jsonschema
 
 KEY = "sk-planted-5f0c9d1e7a"
 """The key of the test provider; no test output may contain it."""
@@ -26,37 +31,45 @@ settings.register_profile("same", derandomize=True)  # a run of the tests tells 
 settings.register_profile("fuzz", max_examples=3000, deadline=None)
 settings.load_profile("same")
 
-GROUPS = ("browser", "kernel", "ray", "docs", "engines")
-"""Folders whose tests start slow things and share them: each is one group, or one a file, longest first."""
-ONE_WORKER = ("browser", "kernel", "ray")
-"""Groups that stay on one worker, since they share a Ray, a JupyterLab or a page."""
+LONGEST = (
+    "tests/browser", "tests/ray/test_engines.py", "tests/ray/test_local_ray.py", "tests/engines/test_vllm.py",
+    "tests/kernel/test_seed_engines.py", "tests/docs/test_run.py", "tests/ray", "tests/engines", "tests/kernel",
+)  # fmt: skip
+"""The files and folders whose tests start slow things, longest first."""
+ONE_WORKER = "tests/browser"
+"""A folder that stays on one worker: its tests share a JupyterLab and a page. Other tests share what a file starts, and
+the Ray that each worker has."""
 
 
-def folder_of(nodeid: str) -> str:
-    """Return the folder below `tests` that a test is in."""
-    return nodeid.split("/")[1] if nodeid.startswith("tests/") else ""
+def scope_of(nodeid: str) -> str:
+    """Return what of a test's path stays on one worker: its file, or its folder."""
+    return ONE_WORKER if nodeid.startswith(f"{ONE_WORKER}/") else nodeid.partition("::")[0]
+
+
+def place_of(nodeid: str) -> int:
+    """Return the place of a test's file or folder among the longest."""
+    names = (scope_of(nodeid), nodeid.rpartition("/")[0])
+    return next((place for place, name in enumerate(LONGEST) if name in names), len(LONGEST))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests that take longest first, so that workers that end early take the others."""
-    place = {name: index for index, name in enumerate(GROUPS)}
-    items.sort(key=lambda item: place.get(folder_of(item.nodeid), len(place)))
+    items.sort(key=lambda item: place_of(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the tests of a group on one worker.
+    """Keep the tests of a file, or of such a folder, on one worker.
 
     xdist's own `--dist loadgroup` appends the group to a test's id, which pytest 9 computes anew each time.
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class Groups(LoadScopeScheduling):
+    class Scopes(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            folder = folder_of(nodeid)
-            return folder if folder in ONE_WORKER else nodeid.partition("::")[0]
+            return scope_of(nodeid)
 
-    return Groups(config, log)
+    return Scopes(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -93,13 +106,12 @@ def ray_env() -> Iterator[dict[str, str]]:
     with short_folder() as folder, pytest.MonkeyPatch.context() as patch:
         for name in ("RAY_ADDRESS", "OPENAI_API_KEY"):
             patch.delenv(name, raising=False)
-        for name in ("BYZER_ENGINE_THREADS", "OMP_NUM_THREADS"):
-            patch.setenv(name, "1")  # two on busy cores take forty times as long
         patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("BYZER_LOCAL_CPUS", "4")
         patch.setenv("BYZER_LOCAL_GPUS", "2")  # a number to Ray: engines use the CPU
         patch.setenv("BYZER_START_SECONDS", "120")
         patch.setenv("BYZER_CONNECT_SECONDS", "60")
+        patch.setenv("LOG_NAME_UPDATE_INTERVAL_S", "30")  # Ray looks at all its log files that often; default: 0.5
         yield dict(os.environ)
 
 

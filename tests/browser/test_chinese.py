@@ -27,28 +27,34 @@ SCREENS = {
     "%%chat locked\nhello": "failure",
 }
 """Cells, and the file of texts that their screens are written from."""
+SOME = ("%byzer panel", "%%chat m,other\nhello", "%%chat locked\nhello")
+"""Of these, one of each kind: a screen of JavaScript, an answer, an error."""
 NAMES = """node => [...node.querySelectorAll('[aria-label], [title], [placeholder], [alt]')].flatMap(
     (each) => ['aria-label', 'title', 'placeholder', 'alt'].map((name) => each.getAttribute(name) || '')
 ).join('\\n')"""
 
 
-@pytest.mark.parametrize("how", ["config", "environment"])
+@pytest.mark.parametrize(
+    ("how", "sources"), [("config", tuple(SCREENS)), ("environment", SOME)], ids=["config", "environment"]
+)
 def test_chinese_screens_have_no_english(
-    notebook: Callable[[list[str]], Notebook], models: Models, lab: Lab, how: str
+    notebook: Callable[[list[str]], Notebook], models: Models, lab: Lab, how: str, sources: tuple[str, ...]
 ) -> None:
     kept = {"m": "gpt-4o", "other": "gpt-4o", "voice": "tts-1", "draw": "gpt-image-1.5", "listen": "whisper-1"}
     models.keep(**kept, wrong_key="locked")
     setting = {"config": "%config ByzerMagics.lang = 'zh'", "environment": "import os; os.environ['BYZER_LANG'] = 'zh'"}
-    book = notebook(["%load_ext byzer_magic", setting[how], *SCREENS])
+    book = notebook(["%load_ext byzer_magic", setting[how], *sources])
     book.run_all(seconds=120)
     book.enlarge()
     book.screenshot(f"chinese-{how}")
     left = {
-        source: english(readable(book.output(index)), screen, *(["footer"] if source.startswith("%%chat") else []))
-        for index, (source, screen) in enumerate(SCREENS.items(), start=2)
+        source: english(
+            readable(book.output(index)), SCREENS[source], *(["footer"] if source.startswith("%%chat") else [])
+        )
+        for index, source in enumerate(sources, start=2)
     }
     assert {source: words for source, words in left.items() if words} == {}
-    for index in range(2, len(SCREENS) + 2):
+    for index in range(2, len(sources) + 2):
         accessible(book.output(index))
 
 

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,6 @@ asyncio.run(main())
 """A worker of two processes; prints the number of the second."""
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BYZER_ENGINE_THREADS", "1")
-        yield
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["1", "2"])

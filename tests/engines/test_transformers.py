@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -57,13 +57,6 @@ RESPONSES = {
 """How transformers reads calls in the form of Qwen and Hermes."""
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BYZER_ENGINE_THREADS", "1")
-        yield
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

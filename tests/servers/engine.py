@@ -1,6 +1,7 @@
 """An engine in a separate process, as a worker runs it, without Ray: for engines that a test process cannot host.
 
-Run: python -m tests.servers.engine KIND SOCKET JSON   (JSON: params, model_path, concurrency, ... of `Setup`)
+Run: python -m tests.servers.engine   (stdin: a JSON object per engine, with kind, path of its socket, and given: params
+and model_path, concurrency, ... of `Setup`)
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.capabilities import TABLE, Capability
+from byzer_magic.runtime.cluster.ray_import import child_environment
 from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
@@ -27,9 +30,10 @@ TOKEN = "of-the-test"
 class Remote:
     """The engine as a test sees it: its capabilities are async iterators, as a backend's are."""
 
-    def __init__(self, link: Link, capabilities: list[str]) -> None:
+    def __init__(self, link: Link, capabilities: list[str], process: _Process) -> None:
         self._link = link
         self._capabilities = capabilities
+        self.process = process
         for capability in TABLE:
             setattr(self, capability.value, functools.partial(link.stream, capability.value))
 
@@ -42,32 +46,62 @@ class Remote:
         return int(await self._link.call("logs", protocol.LogsRequest(0)))
 
 
+class _Process:
+    """A process that opens the engines it is told to on stdin, and ends with them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "engine.log"
+        with self.log.open("w") as log:
+            command, env = [sys.executable, "-m", "tests.servers.engine"], child_environment(os.environ)
+            self._popen = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.PIPE, text=True, env=env)
+
+    def tell(self, **engine: Any) -> None:
+        """Have it open an engine."""
+        assert self._popen.stdin
+        self._popen.stdin.write(json.dumps(engine) + "\n")
+        self._popen.stdin.flush()
+
+    def end(self) -> None:
+        """End it by its pid."""
+        assert self._popen.stdin
+        self._popen.terminate()
+        self._popen.wait(20)
+        self._popen.stdin.close()
+
+
 @asynccontextmanager
 async def hosted(
-    kind: str, params: dict[str, str], folder: Path, stages: list[Loading] | None = None, **more: Any
+    kind: str, params: dict[str, str], folder: Path, *, beside: Remote | None = None, **more: Any
 ) -> AsyncIterator[Remote]:
-    """Start an engine, wait until it has opened, and end it by its pid.
+    """Start an engine, wait until it has opened, and end it.
+
+    Args:
+        kind: what it is, such as `custom/auto@vllm`.
+        params: as in `--infer_params`.
+        folder: where its socket is.
+        beside: an engine whose process opens this one, too: importing an engine takes longer than most tests.
+        more: fields of `Setup`.
 
     Raises:
         ByzerError: it could not open.
     """
     path = folder / "e.sock"
-    command = [sys.executable, "-m", "tests.servers.engine", kind, str(path), json.dumps({"params": params, **more})]
-    with (folder / "engine.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    process = beside.process if beside else _Process(folder)
+    process.tell(kind=kind, path=str(path), given={"params": params, **more})
     link = Link("the engine", functools.partial(_endpoint, path))
     try:
         opened = None
         async for event in link.stream("open"):
-            if isinstance(event, Loading) and stages is not None:
-                stages.append(event)
             opened = event
-        assert isinstance(opened, protocol.Opened), (folder / "engine.log").read_text()[-2000:]
-        yield Remote(link, opened.capabilities)
+        assert isinstance(opened, protocol.Opened), process.log.read_text()[-2000:]
+        try:
+            yield Remote(link, opened.capabilities, process)
+        finally:
+            await link.call("undeploy", protocol.UndeployRequest(0))
     finally:
         await link.close()
-        process.terminate()
-        process.wait(20)
+        if not beside:
+            process.end()
 
 
 async def _endpoint(path: Path) -> protocol.Endpoint:
@@ -106,26 +140,25 @@ class _Host:
     async def unfinished(self, _: Any) -> AsyncIterator[str]:
         yield str(self._backend._running.engine.output_processor.get_num_unfinished_requests())
 
-    async def close(self) -> None:
-        if self._backend is not None:
-            await self._backend.close()
+    async def close(self, _: Any) -> AsyncIterator[protocol.UndeployResult]:
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            await backend.close()
+        yield protocol.UndeployResult(0, [])
 
 
-async def main(kind: str, path: str, given: str) -> None:
-    """Serve until SIGTERM."""
-    import signal
-
-    host = _Host(kind, json.loads(given))
-    methods = {capability.value: functools.partial(host.ask, capability) for capability in TABLE}
-    service = Server(
-        {"open": host.open, "logs": host.unfinished, **methods}, path=Path(path), host="127.0.0.1", token=TOKEN
-    )
-    await service.start(tcp=False)
-    done = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, done.set)
-    await done.wait()
-    await host.close()
+async def main() -> None:
+    """Open the engines that stdin names, a JSON object per line, until SIGTERM or the end of stdin."""
+    started = []
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        engine = json.loads(line)
+        host = _Host(engine["kind"], engine["given"])
+        methods = {capability.value: functools.partial(host.ask, capability) for capability in TABLE}
+        methods |= {"open": host.open, "logs": host.unfinished, "undeploy": host.close}
+        service = Server(methods, path=Path(engine["path"]), host="127.0.0.1", token=TOKEN)
+        await service.start(tcp=False)
+        started.append(service)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    asyncio.run(main())
