@@ -39,7 +39,7 @@ def open_own(path: Path) -> IO[bytes]:
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
         if status.st_mode & 0o077:
             os.fchmod(descriptor, 0o600)
-    except BaseException:
+    except BaseException:  # whatever it is, the file is not left open
         os.close(descriptor)
         raise
     return os.fdopen(descriptor, "r+b")

@@ -250,6 +250,13 @@ def test_two_users_have_a_ray_each(shell: Shell) -> None:
             assert "Nothing is deployed." in second.stderr, second.stderr
             assert f"The Ray at {address} belongs to user {ALICE}: starting one of your own" in second.stderr
             assert f"Connected to Ray at {address}" in run(ALICE, "connect").stderr
+            infer = (
+                "--pretrained_model_type saas/openai --infer_params saas.model=m saas.base_url=http://127.0.0.1:9/v1"
+            )
+            deployed = run(ALICE, "deploy", "--model", "alices", *infer.split(), "saas.api_key=k")
+            assert deployed.returncode == 0, deployed.stderr
+            assert "Nothing is deployed." in run(BOB, "list").stderr
+            assert stat.S_IMODE((shared / f"byzer-{ALICE}").stat().st_mode) == 0o700
             assert f"Connected to Ray at {address}" not in run(BOB, "connect").stderr
             asked = run(BOB, "list", "--ray_address", address)
             assert f"The Ray at {address} belongs to user {ALICE} and does not accept your connection." in asked.stderr

@@ -120,3 +120,29 @@ def test_client_tells_nothing_to_a_server_of_another_user(folder: Path) -> None:
         assert heard[0] == b""
         assert TOKEN.encode() in heard[1], "where that user's pool was meant, it is connected to"
         server.shutdown(socket.SHUT_RDWR)
+
+
+def test_deployment_that_only_its_user_can_reach_is_named_at_once(folder: Path) -> None:
+    """As where root has started a cluster of one node, which others join."""
+    (folder / "private").mkdir(mode=0o700)
+    path = folder / "private" / "pool.sock"
+
+    def message(uid: int) -> str:
+        async def find() -> protocol.Endpoint:
+            return protocol.Endpoint(str(path), "", 0, TOKEN, "node", 1, uid)
+
+        async def ask() -> None:
+            async with asyncio.timeout(2):
+                await Link("m", find).call("stat")
+
+        try:
+            asyncio.run(ask())
+        except errors.CannotConnect as err:
+            return str(err.message)
+        except TimeoutError:
+            return "waits for a restart"
+        return ""
+
+    expected = "The deployment runs as user root, whose processes alone can reach it on this machine."
+    assert as_user(BOB, lambda: message(0)) == expected
+    assert as_user(BOB, lambda: message(BOB)) == message(ALICE) == "waits for a restart"

@@ -22,7 +22,7 @@ async def connect_to(endpoint: protocol.Endpoint) -> ClientConnection:
     """Return a connection to a pool or an engine: over its Unix socket where it is on this machine, else over TCP.
 
     Raises:
-        CannotConnect: another user's process listens at its Unix socket.
+        CannotConnect: another user's process listens at its Unix socket, or it runs as another user here.
         OSError: nothing listens.
         InvalidHandshake: it does not accept the token.
         TimeoutError: it does not answer.
@@ -42,6 +42,8 @@ async def connect_to(endpoint: protocol.Endpoint) -> ClientConnection:
             if not endpoint.port:
                 raise
     if not endpoint.port:
+        if endpoint.uid not in (-1, os.geteuid()) and os.geteuid() != peers.ROOT:
+            raise _of_another(endpoint.uid)
         raise FileNotFoundError(endpoint.path)
     address = f"ws://{endpoint.host}:{endpoint.port}/"
     return await connect(address, proxy=None, ping_timeout=protocol.PING_SECONDS, **common)
@@ -66,7 +68,17 @@ async def _unix_socket(endpoint: protocol.Endpoint) -> socket.socket:
                   path=endpoint.path, user=peers.name_of(uid)),
                 _("Deploy the model again with --replace, and tell the administrator of this machine."),
             )  # fmt: skip
-    except BaseException:
+    except BaseException:  # also a cancellation: it is not left open
         own.close()
         raise
     return own
+
+
+def _of_another(uid: int) -> errors.CannotConnect:
+    return errors.CannotConnect(
+        _(
+            "The deployment runs as user {user}, whose processes alone can reach it on this machine.",
+            user=peers.name_of(uid),
+        ),
+        _("Use a Ray of your own: --ray_address local. Only clusters of several nodes can be shared by users."),
+    )

@@ -35,6 +35,17 @@ def test_folder_is_private_and_found_again(base: Path) -> None:
     assert own_folder.find() == folder == own_folder.own_folder()
 
 
+@pytest.mark.parametrize("runtime", ["", "/nonexistent/run", "/proc/1", "relative"])
+def test_runtime_folder_of_the_session_has_no_part_in_it(
+    runtime: str, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hub's servers, cron and sudo have none, or that of somebody else, and find the same Ray all the same."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    assert own_folder.own_folder() == base / f"byzer-{os.getuid()}"
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert own_folder.find() == base / f"byzer-{os.getuid()}"
+
+
 def test_missing_base_is_made(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(base / "new" / "deep"))
     assert own_folder.own_folder().is_dir()
