@@ -1,1 +1,1 @@
-"""Files that users name or write: their paths, their texts in any encoding, and files that no other user may see or plant."""
+"""Files that users name or write: their paths and texts in any encoding, and files closed to other users."""

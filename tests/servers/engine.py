@@ -23,6 +23,7 @@ from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.types import Loading
+from tests.conftest import short_folder
 
 TOKEN = "of-the-test"
 
@@ -51,8 +52,10 @@ class _Process:
 
     def __init__(self, folder: Path) -> None:
         self.log = folder / "engine.log"
+        self._scratch = short_folder()  # for the sockets that vLLM leaves behind
         with self.log.open("w") as log:
-            command, env = [sys.executable, "-m", "tests.servers.engine"], child_environment(os.environ)
+            command = [sys.executable, "-m", "tests.servers.engine"]
+            env = child_environment({**os.environ, "TMPDIR": self._scratch.name})
             self._popen = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.PIPE, text=True, env=env)
 
     def tell(self, **engine: Any) -> None:
@@ -67,6 +70,7 @@ class _Process:
         self._popen.terminate()
         self._popen.wait(20)
         self._popen.stdin.close()
+        self._scratch.cleanup()
 
 
 @asynccontextmanager
