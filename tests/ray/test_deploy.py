@@ -318,7 +318,7 @@ def eventually(true: object, seconds: float = 5.0) -> bool:
     while time.monotonic() < deadline:
         if true():  # type: ignore[operator]
             return True
-        time.sleep(0.02)
+        time.sleep(0.05)
     return False
 
 

@@ -47,11 +47,13 @@ def apart(shell: Shell, ray_folder: Path) -> Iterator[Shell]:
     assert eventually(lambda: not processes(ray_folder), 30), processes(ray_folder)
 
 
-def processes(folder: Path) -> list[psutil.Process]:
-    """Return the processes that a Ray in a folder consists of."""
+def processes(folder: Path, name: str = "") -> list[psutil.Process]:
+    """Return the processes that a Ray in a folder consists of; with a name, those of that executable."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
+            if name and process.name() != name:  # cheaper than its command line
+                continue
             if any(str(folder) in word for word in process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
@@ -71,11 +73,10 @@ def killing(name: str, folder: Path, how: Callable[[psutil.Process], None] = psu
     done = threading.Event()
 
     def kill() -> None:
-        while not done.wait(0.05):
-            for process in processes(folder):
+        while not done.wait(0.1):
+            for process in processes(folder, name):
                 with contextlib.suppress(psutil.Error):
-                    if Path(process.cmdline()[0]).name == name:
-                        how(process)
+                    how(process)
 
     thread = threading.Thread(target=kill)
     thread.start()

@@ -139,7 +139,6 @@ def test_fixed_texts_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 # catalogs
 
-TEMPLATES = [found for found in extracted() if found.forms]
 LANGUAGES_WITH_CATALOG = [name for name in LANGUAGES if name != "en"]
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
@@ -151,6 +150,12 @@ def test_catalog_is_complete(language: str) -> None:
 
 def test_calls_can_be_translated() -> None:
     assert wrong_calls() == []
+
+
+@cache
+def templates() -> list[Found]:
+    """Return the texts of the package that have a template."""
+    return [found for found in extracted() if found.forms]
 
 
 def text_of(found: Found) -> Text:
@@ -166,16 +171,16 @@ def text_of(found: Found) -> Text:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_texts_can_be_shown(language: str) -> None:
-    for found in TEMPLATES:
+    for found in templates():
         text = text_of(found)
         shown = text.translated(language)
         assert all(value in shown for value in text.values.values() if isinstance(value, str)), (found, shown)
 
 
 def test_texts_are_chinese_on_a_chinese_screen() -> None:
-    texts = {found.forms[0]: text_of(found) for found in TEMPLATES}
+    texts = {found.forms[0]: text_of(found) for found in templates()}
     same = {template for template, text in texts.items() if text == text.translated("zh")}
-    same -= {found.forms[0] for found in TEMPLATES if found.is_name}
+    same -= {found.forms[0] for found in templates() if found.is_name}
     words = {template for template in same if re.search("[a-z]{3}", re.sub(r"\{[^{}]*\}", "", template))}
     assert words == SAME, "SAME has the texts that are equal in Chinese: translate the text, or update SAME"
 
