@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.dashscope import schema
-from byzer_magic.backends.http import answers, errors as http_errors, json_reader, params, reasons
-from byzer_magic.backends.http.client import Http, read
+from byzer_magic.backends.http import answers, errors as http_errors, json_reader, params, reasons, received
+from byzer_magic.backends.http.client import Http
 from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.openai.schema import text_or_json
 from byzer_magic.capabilities import Capability, methods_of
@@ -213,12 +213,12 @@ class DashScope(Backend):
 
     async def _post(self, path: str, body: Any) -> schema.Body:
         async with self._http.request("POST", self._base + path, json=body) as response:
-            data = await read(response)
-        found = self._http.decode(data, schema.Body)
+            data = await received.read(response)
+        found: schema.Body = await json_reader.aside(self._http.decode, data, schema.Body)
         if reasons.is_failed_code(found.code):
-            raise self._http.error(json_reader.loads(data))
+            raise self._http.error(json_reader.plain(data))
         if found.output is None:
-            raise http_errors.no_answer(json_reader.loads(data), self._http.endpoint)
+            raise http_errors.no_answer(json_reader.plain(data), self._http.endpoint)
         return found
 
 

@@ -18,7 +18,7 @@ import msgspec
 from byzer_magic.backends.http import finishes, reasons
 from byzer_magic.backends.http.endpoint import Endpoint
 from byzer_magic.backends.http.errors import ErrorResponse, NoAnswer, from_exception, stopped, truncated
-from byzer_magic.backends.http.json_reader import REPAIRED, carried
+from byzer_magic.backends.http.json_reader import LARGE_BYTES, REPAIRED, carried, check
 from byzer_magic.backends.http.messages import with_request_id
 from byzer_magic.backends.http.sse import DRAIN_SECONDS
 from byzer_magic.errors import ByzerError
@@ -132,22 +132,30 @@ async def chunks(
         StreamTruncated: the response has no end.
         ProviderError: the provider sent an error, or nothing that is an answer.
     """
-    caught: tuple[type[Exception], ...] = (*exceptions, ErrorResponse)
+    caught: tuple[type[Exception], ...] = (*exceptions, ErrorResponse, ValueError, RecursionError)
     try:
         async for event in events:
-            if (chunk := reader.chunk(event)) is not None:
+            if (chunk := await _read(reader, event)) is not None:
                 yield with_request_id(chunk, request_id) if chunk.finish else chunk
             if reader.finished:
                 break
         if reader.finished:
             async for event in _afterwards(events, reader):
-                if (chunk := reader.chunk(event)) is not None:
+                if (chunk := await _read(reader, event)) is not None:
                     yield with_request_id(chunk, request_id) if chunk.finish else chunk
     except caught as err:
         if not reader.finished or (reader.resumed and not reader.over):
             raise from_exception(err, endpoint) from None  # the chain may quote the key
     if (last := _end(reader, endpoint)) is not None:
         yield with_request_id(last, request_id) if last.finish else last
+
+
+async def _read(reader: AnswerReader, event: Any) -> ChatChunk | None:
+    """Return what an event adds; a large one is read in a thread, so that other requests go on."""
+    if not isinstance(event, bytes) or len(event) <= LARGE_BYTES:
+        return reader.chunk(event)
+    check(event)
+    return await asyncio.to_thread(reader.chunk, event)
 
 
 def _end(reader: AnswerReader, endpoint: Endpoint) -> ChatChunk | None:

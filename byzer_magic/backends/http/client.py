@@ -13,24 +13,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from byzer_magic.backends.base import Setup
-from byzer_magic.backends.http import body_texts, errors as http_errors, json_reader, reasons, sse
-from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, Unreadable
+from byzer_magic.backends.http import body_texts, errors as http_errors, json_reader, reasons, received, sse
+from byzer_magic.backends.http.errors import Endpoint, ErrorResponse
 from byzer_magic.backends.http.json_reader import JsonReader
 from byzer_magic.backends.http.params import CONNECT_SECONDS, connections
 from byzer_magic.backends.http.redirects import MAX_REDIRECTS, MOVED, Redirected, followed
 from byzer_magic.backends.network import Network
 from byzer_magic.errors import ByzerError
-from byzer_magic.i18n import lazy_gettext as _
 
 if TYPE_CHECKING:
     import aiohttp
 
 T = TypeVar("T")
-
-MAX_BODY_BYTES = 64 * 1024 * 1024
-"""Longest body, and longest line of one, that is read; a batch of embeddings has some 20 MB."""
-MAX_ERROR_BYTES = 1024 * 1024
-"""How much is read of a body that is an error."""
 
 ErrorReader = Callable[[Any, Endpoint, int | None, Mapping[str, str] | None], ByzerError]
 """From the body, the endpoint, the status and the headers (names in lower case) of an error response to our error."""
@@ -81,7 +75,9 @@ class Http:
         session = aiohttp.ClientSession(
             timeout=timeout,
             connector=aiohttp.TCPConnector(limit=connections(setup), ssl=setup.network.ssl_context()),
-            headers={**headers, **params.get("saas.extra_headers", {})},
+            headers={**headers, **params.get("saas.extra_headers", {}), "Accept-Encoding": received.ENCODINGS},
+            auto_decompress=False,  # `received` does that, up to a limit
+            cookie_jar=aiohttp.DummyCookieJar(),  # there is nothing to log in to, and a server could send ever new ones
         )
         return cls(session, replace(endpoint, network=setup.network), setup.network, read_error)
 
@@ -103,10 +99,10 @@ class Http:
             ProviderError: the provider refused or failed, or its response cannot be read.
         """
         async with self.request("POST", url, json=body, **options) as response:
-            data = await read(response)
-        found = self.decode(data, kind)
+            data = await received.read(response)
+        found: T = await json_reader.aside(self.decode, data, kind)
         if needs and getattr(found, needs) is None:
-            said = json_reader.loads(data)
+            said = json_reader.plain(data)
             raise self.error(said) if reasons.is_failure(said) else http_errors.no_answer(said, self.endpoint)
         return found
 
@@ -135,12 +131,12 @@ class Http:
         pieces: list[bytes] = []
         size = 0
         async with self.request("POST", url, json=body, **options) as response:
-            async for block in response.content.iter_any():
+            async for block in received.blocks(response, received.STREAM):
                 first, *lines = block.split(b"\n")
                 pieces.append(first)
                 size += len(first)
-                if size > MAX_BODY_BYTES:
-                    raise _too_long()
+                if size > sse.MAX_EVENT_BYTES:
+                    raise sse.too_long()
                 if lines:
                     whole, pieces, size = b"".join(pieces), [lines.pop()], 0
                     for line in (whole, *lines):
@@ -157,7 +153,7 @@ class Http:
         """
         async with (
             self.request("POST", url, json=body, **options) as response,
-            aclosing(sse.events(response.content.iter_any())) as events,
+            aclosing(sse.events(received.blocks(response, received.STREAM))) as events,
         ):
             async for event in events:
                 yield event
@@ -215,7 +211,7 @@ class Http:
                     raise http_errors.from_response({}, self.endpoint, response.status)
                 if response.status >= 400:
                     headers = {name.lower(): value for name, value in response.headers.items()}
-                    raise self.error(_body(await read(response, MAX_ERROR_BYTES)), response.status, headers)
+                    raise self.error(_body(await received.read(response, received.ERROR)), response.status, headers)
                 yield response
         except (aiohttp.ClientError, OSError, ErrorResponse, Redirected) as err:  # a TimeoutError is an OSError
             raise http_errors.from_exception(err, self.endpoint) from None  # the chain may quote the key
@@ -232,32 +228,6 @@ class Http:
                 if count == MAX_REDIRECTS:
                     raise Redirected(response.status, url, url)
                 url = followed(response.status, url, response.headers.get("location"))
-
-
-async def read(response: aiohttp.ClientResponse, limit: int | None = None) -> bytes:
-    """Return a body.
-
-    Args:
-        response: the response.
-        limit: how many bytes of it are enough; by default, all are needed.
-
-    Raises:
-        Unreadable: it is longer than `MAX_BODY_BYTES`.
-    """
-    blocks: list[bytes] = []
-    size = 0
-    async for block in response.content.iter_any():
-        blocks.append(block)
-        size += len(block)
-        if limit is not None and size >= limit:
-            break
-        if size > MAX_BODY_BYTES:
-            raise _too_long()
-    return b"".join(blocks)[:limit]
-
-
-def _too_long() -> Unreadable:
-    return Unreadable(_("it is longer than {size} MiB", size=MAX_BODY_BYTES // 2**20))
 
 
 def _body(data: bytes) -> Any:

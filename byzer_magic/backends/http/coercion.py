@@ -14,6 +14,8 @@ _TEXTS = ("text", "content", "thinking", "reasoning", "summary", "value")
 
 LARGEST = 2**53
 """Integers that JSON keeps exactly; msgpack carries their sums, too, but none beyond 64 bits."""
+MAX_MISFITS = 1000
+"""Values of one list that may be left out; one with more is no such list."""
 Integer = Annotated[int, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 """An integer of a provider that can be sent on."""
 _THOUGHTS = ("thinking", "reasoning")
@@ -162,12 +164,13 @@ def _list(value: Any, kind: inspect.ListType) -> list[Any]:
         value = list(value.values()) if numbered else [value] if value else []
     if not isinstance(value, list):
         raise Misfit("it is not a list")
-    found = []
+    found, misfits = [], 0
     for item in value:
         try:
             found.append(_fit(item, kind.item_type))
         except Misfit:
-            if isinstance(kind.item_type, _NUMBERS):
+            misfits += 1
+            if isinstance(kind.item_type, _NUMBERS) or misfits > MAX_MISFITS:
                 raise  # a list of numbers without some of them is another list
     return found
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+from byzer_magic.backends.http import received
+from byzer_magic.backends.http.errors import Unreadable
 from byzer_magic.backends.http.params import CONNECT_SECONDS
 from byzer_magic.backends.http.redirects import MAX_REDIRECTS, MOVED
 from byzer_magic.backends.network import Network, covers
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp.abc import AbstractResolver
 
-DOWNLOAD_BYTES = 64 * 1024 * 1024
-"""A larger file is not downloaded."""
 TOTAL_SECONDS = 300.0
 """How long a download may take."""
 _PORTS = {"http": 80, "https": 443}
@@ -105,8 +105,12 @@ class Downloads:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=self.silence)
         # Nothing of the deployment's own session: no key, no cookie.
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-            session.get(url, proxy=proxy, allow_redirects=False) as response,
+            aiohttp.ClientSession(
+                connector=connector, timeout=timeout, trust_env=False, auto_decompress=False
+            ) as session,
+            session.get(
+                url, proxy=proxy, allow_redirects=False, headers={"Accept-Encoding": received.ENCODINGS}
+            ) as response,
         ):
             yield response
 
@@ -144,12 +148,10 @@ def _resolver(downloads: Downloads) -> AbstractResolver:
 async def _body(response: aiohttp.ClientResponse) -> bytes:
     if not response.ok:
         raise Refused(f"status {response.status}")
-    data = bytearray()
-    async for block in response.content.iter_any():
-        data += block
-        if len(data) > DOWNLOAD_BYTES:
-            raise Refused("too large")
-    return bytes(data)
+    try:
+        return await received.read(response, received.BODY)
+    except Unreadable as err:
+        raise Refused(str(err.error)) from None
 
 
 def _host(url: str) -> str:

@@ -57,14 +57,15 @@ def from_exception(err: Exception, endpoint: Endpoint) -> errors.ByzerError:
     """
     if isinstance(err, errors.ByzerError):
         return err
-    if isinstance(err, NoAnswer):
-        return no_answer(err.error, endpoint)
-    if isinstance(err, Unreadable):
-        return unreadable(endpoint, err.error if isinstance(err.error, Text) else reasons.of(err.error).sentence)
-    if isinstance(err, ErrorResponse):
-        return from_response(err.error, endpoint)
-    if moved := next((cause for cause in _causes(err) if isinstance(cause, Redirected)), None):
-        return not_followed(moved, endpoint)
+    own = next((cause for cause in _causes(err) if isinstance(cause, ErrorResponse | Redirected)), None)
+    if isinstance(own, NoAnswer):
+        return no_answer(own.error, endpoint)
+    if isinstance(own, Unreadable):
+        return unreadable(endpoint, own.error if isinstance(own.error, Text) else reasons.of(own.error).sentence)
+    if isinstance(own, ErrorResponse):
+        return from_response(own.error, endpoint)
+    if isinstance(own, Redirected):
+        return not_followed(own, endpoint)
     if hasattr(err, "status_code") and hasattr(err, "response"):
         return _from_status_error(err, endpoint)
     if isinstance(err, OSError) or _is_transport(err):

@@ -6,9 +6,11 @@ and field by field: slower, and rare.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -18,6 +20,14 @@ from byzer_magic.log import get_logger
 
 T = TypeVar("T")
 
+LARGE_BYTES = 256 * 1024
+"""Beyond that, a text is read in a thread, and only if it has not too many values."""
+MAX_NAMES = 500_000
+"""Objects, lists and names of fields in one text: each takes some 30 times its bytes in memory."""
+MAX_COMMAS = 2_500_000
+"""Other values in one text; 256 embeddings of 8,192 numbers have 2.1 million."""
+MAX_DIGITS = 400
+"""Longer integers are beyond any float."""
 REPAIRED = {"repaired": "broken characters replaced by U+FFFD"}
 """What `extra` of a chunk has when its text had broken characters."""
 REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -56,6 +66,7 @@ class JsonReader(Generic[T]):
         Raises:
             ValueError: it is not JSON, or not an object with what the kind requires.
         """
+        check(data)
         try:
             found: T = self._fast.decode(data)
         except REFUSED:
@@ -84,7 +95,7 @@ class JsonReader(Generic[T]):
         """
         value, repaired, rest = _loaded(data)
         found = [value]
-        while rest[:1] == "{" and len(found) < _VALUES:
+        while rest[:1] == "{" and len(found) < _VALUES and len(rest) <= LARGE_BYTES:
             value, again, rest = _loaded(rest)
             found.append(value)
             repaired = repaired or again
@@ -121,6 +132,32 @@ def loads(data: bytes | str) -> Any:
     return _loaded(data)[0]
 
 
+def plain(data: bytes) -> Any:
+    """Return JSON as `loads` does, and an empty object for what cannot be read."""
+    try:
+        return loads(data)
+    except ValueError:
+        return {}
+
+
+def check(data: bytes | str) -> None:
+    """Check that a text has not more values than any response: to read them all would take too much memory and time.
+
+    Raises:
+        ValueError: it has.
+    """
+    if len(data) <= LARGE_BYTES:
+        return
+    raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
+    if raw.count(b"{") + raw.count(b"[") + raw.count(b":") > MAX_NAMES or raw.count(b",") > MAX_COMMAS:
+        raise ValueError("it has too many values")
+
+
+async def aside(read: Callable[..., T], data: bytes, *given: Any) -> T:
+    """Return `read(data, *given)`; from a thread where that may take long, so that other requests go on."""
+    return read(data, *given) if len(data) <= LARGE_BYTES else await asyncio.to_thread(read, data, *given)
+
+
 def first(text: str) -> tuple[Any, str]:
     """Return the first JSON value of a text as `loads` does, and what follows it.
 
@@ -137,6 +174,7 @@ def first(text: str) -> tuple[Any, str]:
 
 def _loaded(data: bytes | str) -> tuple[Any, bool, str]:
     """Return the value, whether characters were replaced, and what follows the value."""
+    check(data)
     text, broken = (data, False) if isinstance(data, str) else _decoded(data)
     text = text.lstrip("\ufeff \t\r\n")
     try:
@@ -148,6 +186,9 @@ def _loaded(data: bytes | str) -> tuple[Any, bool, str]:
 
 
 _PLAIN = json.JSONDecoder(strict=False, parse_constant=lambda _: None)
+_ANY_INTEGER = json.JSONDecoder(
+    strict=False, parse_constant=lambda _: None, parse_int=lambda text: int(text) if len(text) <= MAX_DIGITS else None
+)
 
 
 def _decoded_json(text: str) -> tuple[Any, int, str]:
@@ -155,10 +196,12 @@ def _decoded_json(text: str) -> tuple[Any, int, str]:
     try:
         return *_PLAIN.raw_decode(text), text
     except json.JSONDecodeError as err:
-        if not err.msg.startswith("Invalid \\escape"):
+        if not err.msg.startswith("Invalid \\escape") or text.count("\\") > MAX_NAMES:
             raise
         text = _ESCAPE.sub(lambda found: found[0] if found[1] in '"\\/bfnrtu' else found[1], text)
-        return *_PLAIN.raw_decode(text), text
+    except ValueError:  # an integer of thousands of digits
+        pass
+    return *_ANY_INTEGER.raw_decode(text), text
 
 
 def _decoded(data: bytes) -> tuple[str, bool]:

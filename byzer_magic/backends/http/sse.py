@@ -16,7 +16,8 @@ from byzer_magic.i18n import lazy_gettext as _
 
 DONE = b"[DONE]"
 """The data that OpenAI's API and many others send last."""
-MAX_EVENT_BYTES = 64 * 1024 * 1024
+MAX_EVENT_BYTES = 32 * 1024 * 1024
+"""Longest event or line; a response in one piece is one, too. Images and audio are the largest."""
 DRAIN_SECONDS = 0.2
 """How long the end of a body may come after the end of a response before its connection is given up."""
 
@@ -70,6 +71,11 @@ async def events(blocks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
             yield data
     for data in parser.end():
         yield data
+
+
+def too_long() -> Unreadable:
+    """Return the error for an event, or a line, that is longer than `MAX_EVENT_BYTES`."""
+    return Unreadable(_("an event is longer than {size} MiB", size=MAX_EVENT_BYTES // 2**20))
 
 
 class Parser:
@@ -169,7 +175,7 @@ class Parser:
 
     def _check_size(self) -> None:
         if self._unended + self._held > MAX_EVENT_BYTES:
-            raise Unreadable(_("an event is longer than {size} MiB", size=MAX_EVENT_BYTES // 2**20))
+            raise too_long()
 
     def _read(self, line: bytes) -> None:
         """Take a line that is not empty."""

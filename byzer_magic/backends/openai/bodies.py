@@ -120,7 +120,7 @@ def decode(data: bytes, kind: type[T], endpoint: Endpoint) -> T:
     except REFUSED as err:
         raise _instead(data, str(err), endpoint) from None
     if reasons.failed(getattr(found, "error", None)):
-        raise ErrorResponse(json_reader.loads(data))
+        raise ErrorResponse(json_reader.plain(data))
     return found
 
 
@@ -148,7 +148,7 @@ def embeddings(data: bytes, texts: int, endpoint: Endpoint) -> tuple[list[bytes]
     body = decode(data, Body, endpoint)
     rows = sorted(_rows(body.data, list[Embedding]), key=lambda row: row.index)
     if not rows and texts:
-        raise nothing(json_reader.loads(data))
+        raise nothing(json_reader.plain(data))
     if len(rows) != texts:
         raise unreadable(endpoint, embeddings_missing(len(rows), texts))
     return packed([row.embedding for row in rows], endpoint), body.usage.usage() if body.usage else None
@@ -165,7 +165,7 @@ def ranking(data: bytes, documents: int, endpoint: Endpoint) -> tuple[list[tuple
     given = body.results or body.data or []
     rows = _rows(given, list[Score])
     if not rows and documents:
-        raise nothing(json_reader.loads(data))
+        raise nothing(json_reader.plain(data))
     scores = [(row.index, row.score if row.relevance_score is None else row.relevance_score) for row in rows]
     order = ranked([*scores, *[(-1, None)] * (len(given) - len(rows))], documents, endpoint)
     return order, body.usage.usage() if body.usage else None
@@ -186,7 +186,7 @@ def images(data: bytes, endpoint: Endpoint) -> tuple[list[Image], Usage | None]:
     body = decode(data, Body, endpoint)
     rows = [row for row in _rows(body.data or body.images, list[Image]) if row.b64_json or row.is_inline or row.link()]
     if not rows:
-        raise nothing(json_reader.loads(data))
+        raise nothing(json_reader.plain(data))
     return rows, body.usage.usage() if body.usage else None
 
 
@@ -215,7 +215,7 @@ def transcript(data: bytes, content_type: str, endpoint: Endpoint) -> Transcript
     if text is None and found.segments:
         text = "".join(segment.text for segment in found.segments).strip()
     if text is None:
-        raise nothing(json_reader.loads(data))
+        raise nothing(json_reader.plain(data))
     extra = {"words": json_reader.carried(found.words, odd=False)[0]} if found.words else None
     return TranscriptChunk(text, found.segments, found.language, found.duration, extra=extra)
 

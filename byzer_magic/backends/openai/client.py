@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from byzer_magic.backends.base import Setup
-from byzer_magic.backends.http import redirects
+from byzer_magic.backends.http import received, redirects
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception
 from byzer_magic.backends.http.params import CONNECT_SECONDS, connections, reveal, secrets_of
 from byzer_magic.backends.network import base_url
@@ -82,7 +82,8 @@ def connect(setup: Setup, make: Make) -> Client:
             proxy=setup.network.proxy(base_url(params)),
             verify=setup.network.ssl_context(),
             trust_env=False,
-            event_hooks={"response": [redirects.check]},
+            headers={"Accept-Encoding": received.ENCODINGS},
+            event_hooks={"response": [redirects.check, received.bounded(http)]},
         ),
     }
     sdk = make(openai, common)
@@ -90,5 +91,8 @@ def connect(setup: Setup, make: Make) -> Client:
     exceptions = (openai.OpenAIError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
     endpoint = Endpoint(params["saas.model"], str(sdk.base_url), secrets_of(params), network=setup.network)
     return Client(
-        sdk, http.Response, (*exceptions, msgspec.MsgspecError, ErrorResponse, redirects.Redirected), endpoint
+        sdk,
+        http.Response,
+        (*exceptions, msgspec.MsgspecError, ValueError, RecursionError, ErrorResponse, redirects.Redirected),
+        endpoint,
     )

@@ -17,6 +17,7 @@ from byzer_magic.backends.engine import audio
 from byzer_magic.backends.http.batches import in_order
 from byzer_magic.backends.http.downloads import Downloads, Refused
 from byzer_magic.backends.http.errors import NO_AUDIO, NO_IMAGE, unreadable
+from byzer_magic.backends.http.json_reader import aside
 from byzer_magic.backends.http.media import AUDIO_TYPES
 from byzer_magic.backends.http.speech import audio_of, split, synthesized
 from byzer_magic.backends.openai import bodies
@@ -91,7 +92,7 @@ class OpenAIMedia:
             self._as_base64 = False
             return found
         self._took_base64 = self._took_base64 or bool(encoding)
-        data, usage = bodies.embeddings(response.content, len(texts), self._client.endpoint)
+        data, usage = await aside(bodies.embeddings, response.content, len(texts), self._client.endpoint)
         return EmbeddingBatch(start, len(data[0]) // 4 if data else 0, b"".join(data), usage)
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
@@ -103,7 +104,7 @@ class OpenAIMedia:
         body = {**self._body("rerank", request.options), "query": request.query, "documents": request.documents}
         async with self._client.errors():
             response = await self._client.post("/rerank", body)
-            order, usage = bodies.ranking(response.content, len(request.documents), self._client.endpoint)
+            order, usage = await aside(bodies.ranking, response.content, len(request.documents), self._client.endpoint)
         yield Ranking(order, usage)
 
     # ---- audio
@@ -134,7 +135,7 @@ class OpenAIMedia:
         async with self._client.errors():
             response = await create(file=file, **known, extra_body=fields)
             content_type = response.headers.get("content-type", "")
-            return bodies.transcript(response.content, content_type, self._client.endpoint)
+            return await aside(bodies.transcript, response.content, content_type, self._client.endpoint)
 
     async def speak(self, request: SpeakRequest) -> AsyncIterator[AudioChunk]:
         """Yield the audio of the text as it arrives; a long text is sent in parts, split after sentences.
@@ -180,7 +181,7 @@ class OpenAIMedia:
             body.setdefault("response_format", "b64_json")
         async with self._client.errors():
             response = await (self._edit(body, request.images) if request.images else self._generate(body))
-            rows, usage = bodies.images(response.content, self._client.endpoint)
+            rows, usage = await aside(bodies.images, response.content, self._client.endpoint)
             for number, row in enumerate(rows):
                 keep_url = body.get("response_format") == "url"
                 asked = f"image/{body.get('output_format', 'png')}"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from xml.sax.saxutils import escape, quoteattr
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.http import errors as http_errors, params, reasons
+from byzer_magic.backends.http import errors as http_errors, params, reasons, received
 from byzer_magic.backends.http.client import Http
 from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.media import AUDIO_TYPES
@@ -200,14 +200,14 @@ class AzureSpeechBackend(Backend):
         text = _clean(request.text)
 
         async def send(ssml: str) -> AsyncGenerator[AudioChunk, None]:
+            has_audio = False
             async with self._http.request("POST", self._url, data=ssml.encode(), headers=headers) as response:
-                received = False
-                header = response.headers.get("Content-Type", "")
-                async with aclosing(audio_of(response.content.iter_any(), header, self._not_audio)) as blocks:
+                body, header = received.blocks(response, received.AUDIO), response.headers.get("Content-Type", "")
+                async with aclosing(audio_of(body, header, self._not_audio)) as blocks:
                     async for block in blocks:
-                        received = received or bool(block.data)
+                        has_audio = has_audio or bool(block.data)
                         yield block
-            if not received:
+            if not has_audio:
                 raise _no_audio(self._http.endpoint)
 
         if _DOCUMENT.fullmatch(text):

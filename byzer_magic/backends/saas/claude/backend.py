@@ -12,7 +12,7 @@ import msgspec
 
 from byzer_magic.backends.anthropic import schema
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.http import answers, redirects, sse
+from byzer_magic.backends.http import answers, received, redirects, sse
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception, not_openai_schema
 from byzer_magic.backends.http.params import (
     CAPABILITIES,
@@ -208,7 +208,8 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
             proxy=setup.network.proxy(params["saas.base_url"]),
             verify=setup.network.ssl_context(),
             trust_env=False,
-            event_hooks={"response": [redirects.check]},
+            headers={"Accept-Encoding": received.ENCODINGS},
+            event_hooks={"response": [redirects.check, received.bounded(http)]},
         ),
     )
     exceptions = (anthropic.AnthropicError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)

@@ -16,8 +16,8 @@ from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
-from byzer_magic.backends.http import errors as http_errors, params
-from byzer_magic.backends.http.client import Http, read
+from byzer_magic.backends.http import errors as http_errors, params, received
+from byzer_magic.backends.http.client import Http
 from byzer_magic.backends.http.errors import Endpoint
 from byzer_magic.backends.http.speech import (
     audio_chunks,
@@ -225,7 +225,7 @@ class VolcengineBackend(Backend):
     async def _complete(self, body: Any, headers: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         async with self._http.request("POST", self._url, json=body, headers=headers) as response:
             known = {name.lower(): value for name, value in response.headers.items()}
-            _code, audio = schema.read(await read(response), self._http.endpoint, known)
+            _code, audio = schema.read(await received.read(response, received.AUDIO), self._http.endpoint, known)
         if not audio:
             raise http_errors.unreadable(self._http.endpoint, http_errors.NO_AUDIO)
         yield audio

@@ -21,6 +21,8 @@ from byzer_magic.errors import BadRequest, ByzerError
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.media import wav
 
+MAX_DIGITS = 18
+"""Longest code of a response that is one."""
 SUCCESS = (0, 3000, 20000000)
 END = 20000000
 RESOURCE = "seed-tts-2.0"
@@ -213,7 +215,7 @@ def read(data: bytes, endpoint: Endpoint, headers: Mapping[str, str]) -> tuple[i
     except ValueError as err:
         raise http_errors.not_json(data, endpoint, str(err)) from None
     code = str(_inner(body).get("code")) if isinstance(body, Mapping) else ""
-    if not code.isdecimal():
+    if not code.isdecimal() or len(code) > MAX_DIGITS:
         raise http_errors.no_answer(body, endpoint)
     if int(code) not in SUCCESS:
         raise from_response(body, endpoint, 200, headers)

@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from byzer_magic.backends.http.downloads import DOWNLOAD_BYTES, Downloads, Refused
+from byzer_magic.backends.http.downloads import Downloads, Refused
+from byzer_magic.backends.http.received import BODY
 from byzer_magic.backends.network import Network
 
 FILE = b"\x89PNG\r\n\x1a\nfile"
@@ -134,7 +135,7 @@ async def test_a_download_has_no_key(servers: list[Server]) -> None:
 
 async def test_a_download_is_not_larger_than_the_limit() -> None:
     async def endless(_: web.Request) -> web.StreamResponse:
-        return web.Response(body=bytes(DOWNLOAD_BYTES + 1))
+        return web.Response(body=bytes(BODY.size + 1))
 
     app = web.Application()
     app.router.add_get("/", endless)
@@ -142,6 +143,6 @@ async def test_a_download_is_not_larger_than_the_limit() -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    with pytest.raises(Refused, match="too large"):
+    with pytest.raises(Refused, match="longer than 64 MiB"):
         await Downloads(url).fetch(url)
     await runner.cleanup()
