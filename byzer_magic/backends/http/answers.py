@@ -11,19 +11,24 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
 from byzer_magic.backends.http import finishes, reasons
 from byzer_magic.backends.http.endpoint import Endpoint
-from byzer_magic.backends.http.errors import ErrorResponse, NoAnswer, from_exception, stopped, truncated
+from byzer_magic.backends.http.errors import ErrorResponse, NoAnswer, Unreadable, from_exception, stopped, truncated
 from byzer_magic.backends.http.json_reader import LARGE_BYTES, REPAIRED, carried, check
 from byzer_magic.backends.http.messages import with_request_id
+from byzer_magic.backends.http.received import Turns
 from byzer_magic.backends.http.sse import DRAIN_SECONDS
 from byzer_magic.errors import ByzerError
+from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import ChatChunk
 
+MAX_EMPTY_EVENTS = (10_000, 200_000)
+"""Events that add nothing to a response, and cost time nevertheless: before its first part, and altogether."""
 LINGER_SECONDS = 5.0
 """How long each further event may take (the token counts, the second end mark) once a response is complete."""
 
@@ -134,11 +139,9 @@ async def chunks(
     """
     caught: tuple[type[Exception], ...] = (*exceptions, ErrorResponse, ValueError, RecursionError)
     try:
-        async for event in events:
-            if (chunk := await _read(reader, event)) is not None:
-                yield with_request_id(chunk, request_id) if chunk.finish else chunk
-            if reader.finished:
-                break
+        async with aclosing(_until_finished(events, reader)) as parts:
+            async for part in parts:
+                yield with_request_id(part, request_id) if part.finish else part
         if reader.finished:
             async for event in _afterwards(events, reader):
                 if (chunk := await _read(reader, event)) is not None:
@@ -148,6 +151,23 @@ async def chunks(
             raise from_exception(err, endpoint) from None  # the chain may quote the key
     if (last := _end(reader, endpoint)) is not None:
         yield with_request_id(last, request_id) if last.finish else last
+
+
+async def _until_finished(events: AsyncIterator[Any], reader: AnswerReader) -> AsyncGenerator[ChatChunk, None]:
+    """Yield the chunks of a response up to its end.
+
+    Raises:
+        Unreadable: nearly all of its events have nothing in them.
+    """
+    turns, empty = Turns(), 0
+    async for event in events:
+        if (chunk := await _read(reader, event)) is not None:
+            yield chunk
+        elif (empty := empty + 1) > MAX_EMPTY_EVENTS[reader.begun]:
+            raise Unreadable(_("its events have no content"))
+        if reader.finished:
+            return
+        await turns.take()
 
 
 async def _read(reader: AnswerReader, event: Any) -> ChatChunk | None:
@@ -172,7 +192,8 @@ async def _afterwards(events: AsyncIterator[Any], reader: AnswerReader) -> Async
 
     After the last event the body is read to its end: only then can its connection serve the next request.
     """
-    while True:
+    turns, count = Turns(), 0
+    while (count := count + 1) <= MAX_EMPTY_EVENTS[0] or reader.resumed:
         try:
             seconds = DRAIN_SECONDS if reader.over else None if reader.resumed else LINGER_SECONDS
             async with asyncio.timeout(seconds):
@@ -181,3 +202,4 @@ async def _afterwards(events: AsyncIterator[Any], reader: AnswerReader) -> Async
             return
         if not reader.over:
             yield event
+        await turns.take()

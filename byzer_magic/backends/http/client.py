@@ -130,6 +130,7 @@ class Http:
         """
         pieces: list[bytes] = []
         size = 0
+        turns = received.Turns()
         async with self.request("POST", url, json=body, **options) as response:
             async for block in received.blocks(response, received.STREAM):
                 first, *lines = block.split(b"\n")
@@ -142,6 +143,7 @@ class Http:
                     for line in (whole, *lines):
                         if line.strip():
                             yield line
+                            await turns.take()
         if rest := b"".join(pieces).strip():
             yield rest
 

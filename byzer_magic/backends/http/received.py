@@ -45,6 +45,8 @@ STREAM = Limit(256 * MIB)
 """Events and lines, all of one response together; a million tokens have less than that."""
 BODY = Limit(64 * MIB)
 """JSON in one piece; 256 embeddings have some 20 MB."""
+ANSWER = Limit(32 * MIB)
+"""A chat's answer in one piece."""
 IMAGES = Limit(128 * MIB)
 AUDIO = Limit(256 * MIB)
 ERROR = Limit(1 * MIB, seconds=10.0)
@@ -69,6 +71,19 @@ def limit_of(status: int, path: str) -> Limit:
     return ERROR if status >= 300 else _BY_PATH.get(path.rstrip("/").rpartition("/")[2], BODY)
 
 
+class Turns:
+    """Leaves the event loop to others from time to time, in a loop over what is there already."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + TURN_SECONDS
+
+    async def take(self) -> None:
+        """Let others have their turn, if this one has taken long enough."""
+        if time.monotonic() > self._until:
+            await asyncio.sleep(0)
+            self._until = time.monotonic() + TURN_SECONDS
+
+
 async def pieces(blocks: AsyncIterable[bytes], encoding: str, limit: Limit) -> AsyncGenerator[bytes, None]:
     """Yield a body decompressed.
 
@@ -80,26 +95,23 @@ async def pieces(blocks: AsyncIterable[bytes], encoding: str, limit: Limit) -> A
     Raises:
         Unreadable: it is too long, or is compressed in a way that was not asked for, or wrongly.
     """
-    decompressed = _decompressor(encoding)
+    decompressed, turns = _decompressor(encoding), Turns()
     arrived = size = 0
-    turn = time.monotonic() + TURN_SECONDS
     async with aclosing(_in_time(blocks, limit.seconds)) as arriving:
         async for block in arriving:
             arrived += len(block)
             for piece in decompressed(block):
                 size += len(piece)
                 if size > limit.size and limit.seconds is None:
-                    raise _too_long(limit)
+                    raise too_long(limit)
                 yield piece
                 if size >= limit.size and limit.seconds is not None:
                     return
-                if (now := time.monotonic()) > turn:
-                    await asyncio.sleep(0)
-                    turn = now + TURN_SECONDS
+                await turns.take()
             if arrived > limit.size:  # compressed, it may be long without being anything
                 if limit.seconds is not None:
                     return
-                raise _too_long(limit)
+                raise too_long(limit)
 
 
 async def _in_time(blocks: AsyncIterable[bytes], seconds: float | None) -> AsyncGenerator[bytes, None]:
@@ -161,7 +173,8 @@ def bounded(http: Any) -> Callable[[Any], Awaitable[None]]:
     return bound
 
 
-def _too_long(limit: Limit) -> Unreadable:
+def too_long(limit: Limit) -> Unreadable:
+    """Return the error for a body that is longer than its limit."""
     return Unreadable(_("it is longer than {size} MiB", size=limit.size // MIB))
 
 

@@ -18,6 +18,8 @@ DONE = b"[DONE]"
 """The data that OpenAI's API and many others send last."""
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 """Longest event or line; a response in one piece is one, too. Images and audio are the largest."""
+MAX_COMMENTS = 1_000_000
+"""Lines between two events that are none, such as those that keep a connection open."""
 DRAIN_SECONDS = 0.2
 """How long the end of a body may come after the end of a response before its connection is given up."""
 
@@ -100,6 +102,8 @@ class Parser:
         self._bare: list[bytes] = []
         """Lines of JSON that are not in an event."""
         self._tries = 0
+        self._skipped = 0
+        """Comments since the last event."""
         self._stray = b""
         self._found = False
         self._is_between = False
@@ -189,6 +193,10 @@ class Parser:
             self._failed, self._pinged = value.strip() == b"error", value.strip() in _PINGS
         elif name not in (b"", b"id", b"retry"):  # a line without a name is a comment
             self._read_bare(line)
+        else:
+            self._skipped += 1
+            if self._skipped > MAX_COMMENTS:
+                raise Unreadable(_("its events have no content"))
 
     def _separate(self) -> None:
         """End what is complete before a further line of data: some servers leave out the lines between events."""
@@ -202,7 +210,7 @@ class Parser:
             data = (self._data[0] if len(self._data) == 1 else b"\n".join(self._data)).strip()
             if not self._pinged:
                 self._events.append(_as_error(data) if self._failed else data)
-            self._data, self._held, self._found = [], 0, self._found or bool(data)
+            self._data, self._held, self._skipped, self._found = [], 0, 0, self._found or bool(data)
         self._failed = self._pinged = False
 
     def _read_bare(self, line: bytes) -> None:
@@ -218,7 +226,7 @@ class Parser:
         self._held += len(line)
         if self._tries and line[:1] in b"{[}]" and line.rstrip()[-1:] in b"}]":
             self._tries -= 1
-            if _is_complete(b"\n".join(self._bare)):
+            if _is_complete(b"\n".join(self._bare), if_large=False):
                 self._dispatch_bare()
 
     def _dispatch_bare(self) -> None:
@@ -241,12 +249,15 @@ def _simple(block: bytes) -> list[bytes] | None:
     return None if rest else found
 
 
-def _is_complete(data: bytes) -> bool:
+def _is_complete(data: bytes, *, if_large: bool = True) -> bool:
+    """Return whether data is JSON; where to find out would take long, `if_large` if it looks like it."""
     data = data.strip()
     if data == DONE:
         return True
     if data[:1] not in (b"{", b"[") or data[-1:] not in (b"}", b"]"):
         return False
+    if len(data) > json_reader.LARGE_BYTES:
+        return if_large
     try:
         json_reader.loads(data)
     except ValueError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, aclosing, closing, nullcontext, suppress
@@ -35,6 +36,7 @@ from byzer_magic.backends.http.params import (
     option_params,
     secrets_of,
 )
+from byzer_magic.backends.http.received import ANSWER, STREAM, Limit
 from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.openai.schema import text_or_json
 from byzer_magic.backends.saas.aws_bedrock import schema
@@ -58,6 +60,10 @@ ANTHROPIC_VERSION = "bedrock-2023-05-31"
 _ACCESS = "saas.aws_access_key"
 """When it is given, no part of other keys is taken from the environment."""
 _OPTIONS = {name: CHAT_OPTIONS[name] for name in ("max_tokens", "temperature", "top_p", "stop", "tools")}
+MAX_WAITING = 1000
+"""Chunks that have been read and wait for whoever asked; its thread reads no more of them meanwhile."""
+ROOM_SECONDS = 0.1
+"""How often a thread that waits for room looks whether its request still exists."""
 ABORT_AGAIN_SECONDS = 0.02
 """Between two attempts to abort a request: while its thread is still connecting, there is no socket to shut down."""
 
@@ -177,7 +183,7 @@ class BedrockBackend(Backend):
         """
 
         def attempt(terms: Terms) -> AsyncGenerator[ChatChunk, None]:
-            return self._in_thread(self._response(request, terms))
+            return self._in_thread(self._response(request, terms), STREAM if terms.stream else ANSWER)
 
         async with aclosing(self._agreement.chunks(request.options, self._defaults, attempt)) as chunks:
             async for chunk in chunks:
@@ -248,19 +254,23 @@ class BedrockBackend(Backend):
         if last := reader.end(self._endpoint):
             yield with_request_id(last, request_id) if last.finish else last
 
-    async def _in_thread(self, chunks: Chunks) -> AsyncGenerator[ChatChunk, None]:
+    async def _in_thread(self, chunks: Chunks, limit: Limit) -> AsyncGenerator[ChatChunk, None]:
         """Yield what `chunks` yields in a thread; closing aborts its connection, so that the thread ends, too."""
         loop = asyncio.get_running_loop()
         received: asyncio.Queue[ChatChunk | ByzerError | None] = asyncio.Queue()
-        handle = ConnectionHandle()
+        handle, room = ConnectionHandle(limit), threading.Semaphore(MAX_WAITING)
 
         def put(item: ChatChunk | ByzerError | None) -> None:
+            while not room.acquire(timeout=ROOM_SECONDS):
+                if handle.aborted:
+                    return
             with suppress(RuntimeError):  # the loop is closed: nothing waits any more
                 loop.call_soon_threadsafe(received.put_nowait, item)
 
         future = self._threads.submit(lambda: put(self._read(chunks, handle, put)))
         try:
             while (item := await received.get()) is not None:
+                room.release()
                 if isinstance(item, ByzerError):
                     raise item
                 yield item

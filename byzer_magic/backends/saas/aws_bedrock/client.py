@@ -5,8 +5,12 @@ Settings: https://boto3.amazonaws.com/v1/documentation/api/latest/reference/serv
 
 from __future__ import annotations
 
+import http.client
+import io
+import math
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -14,6 +18,7 @@ from typing import Any, NamedTuple
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.http.errors import Endpoint, from_exception, from_response
 from byzer_magic.backends.http.params import CONNECT_SECONDS, reveal
+from byzer_magic.backends.http.received import BODY, ERROR, Limit, too_long
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import lazy_gettext as _
@@ -85,9 +90,14 @@ _TRANSPORT: dict[str, Callable[[Exception], Exception]] = {
 
 
 class ConnectionHandle:
-    """The connection of the request that a thread serves, so that another thread can abort it."""
+    """The connection of the request that a thread serves, so that another thread can abort it.
 
-    def __init__(self) -> None:
+    Args:
+        limit: how much of the response is read.
+    """
+
+    def __init__(self, limit: Limit = BODY) -> None:
+        self.limit = limit
         self.aborted = False
         self.connection: Any = None
         self._socket: Any = None
@@ -207,8 +217,56 @@ def _watch_connections(client: Any) -> None:
         pools[scheme] = _watched(pool)
 
 
+class _Counted(io.RawIOBase):
+    """What comes from a socket, up to a limit."""
+
+    def __init__(self, raw: io.RawIOBase, limit: Limit) -> None:
+        self._raw = raw
+        self._limit = limit
+        self._count = 0
+        self._until = math.inf
+
+    def keep_to(self, limit: Limit) -> None:
+        """Have another limit from now on."""
+        self._limit, self._until = limit, time.monotonic() + (limit.seconds or math.inf)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        is_enough = self._count > self._limit.size or time.monotonic() > self._until
+        if is_enough and self._limit.seconds is not None:
+            return 0
+        if is_enough:
+            raise too_long(self._limit)
+        count: int | None = self._raw.readinto(buffer)
+        self._count += count or 0
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """A response that is read up to a limit: botocore itself reads all of any body, and decompresses none."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        handle = getattr(CURRENT, "handle", None)
+        self._counted = _Counted(self.fp.detach(), handle.limit if handle else BODY)
+        self.fp = io.BufferedReader(self._counted)
+
+    def begin(self) -> None:
+        super().begin()
+        if self.status >= 300:
+            self._counted.keep_to(ERROR)
+
+
 def _watched(pool: Any) -> Any:
     class Connection(pool.ConnectionCls):  # type: ignore[misc]  # a class that is found at run time
+        response_class = _Response
+
         def request(self, *args: Any, **kwargs: Any) -> Any:
             handle = getattr(CURRENT, "handle", None)
             if handle is None:

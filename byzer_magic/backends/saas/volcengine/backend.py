@@ -225,7 +225,7 @@ class VolcengineBackend(Backend):
     async def _complete(self, body: Any, headers: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         async with self._http.request("POST", self._url, json=body, headers=headers) as response:
             known = {name.lower(): value for name, value in response.headers.items()}
-            _code, audio = schema.read(await received.read(response, received.AUDIO), self._http.endpoint, known)
+            _code, audio = schema.read(await received.read(response), self._http.endpoint, known)
         if not audio:
             raise http_errors.unreadable(self._http.endpoint, http_errors.NO_AUDIO)
         yield audio
