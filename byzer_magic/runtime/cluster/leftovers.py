@@ -7,9 +7,11 @@ folder that all users share. So each worker has a folder of its own for them, wh
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from byzer_magic.runtime.cluster.own_folder import base_folder, find, own_folder
@@ -18,6 +20,8 @@ SCRATCH = "t"
 """The folder of these folders: a short name, as Unix sockets are in them."""
 KEPT_SESSIONS = 3
 """Of local Rays that have ended, this many sessions are kept, for their logs."""
+QUIET_SECONDS = 3600.0
+"""A Ray that runs writes a log more often than that."""
 
 
 def use_scratch() -> Path:
@@ -34,22 +38,26 @@ def use_scratch() -> Path:
     folder = mine / SCRATCH / str(os.getpid())
     shutil.rmtree(folder, ignore_errors=True)  # of a process that had this id
     folder.mkdir(parents=True)
+    fcntl.flock(os.open(folder, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)  # until this process and its forks end
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     return folder
 
 
 def remove_dead() -> None:
-    """Remove the temporary files of processes that have ended, and the oldest sessions of Rays that have."""
+    """Remove the temporary files of processes that have ended, and the oldest sessions of Rays that have.
+
+    No process id is looked at: several containers may share a folder, but not their ids.
+    """
     mine = find()
     if mine is None:
         return
     for folder in _folders(mine / SCRATCH):
-        if not _runs(folder.name):
+        if not _used(folder):
             shutil.rmtree(folder, ignore_errors=True)
-    ended = [folder for folder in _folders(mine / "ray") if folder.name.startswith("session_2")]
-    ended = sorted(folder for folder in ended if not _runs(folder.name.rpartition("_")[2]))
-    for folder in ended[:-KEPT_SESSIONS]:
-        shutil.rmtree(folder, ignore_errors=True)
+    sessions = sorted(folder for folder in _folders(mine / "ray") if folder.name.startswith("session_2"))
+    for folder in sessions[:-KEPT_SESSIONS]:
+        if time.time() - _written(folder) > QUIET_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _folders(parent: Path) -> list[Path]:
@@ -58,14 +66,25 @@ def _folders(parent: Path) -> list[Path]:
     return []
 
 
-def _runs(pid: str) -> bool:
-    """Return whether a process runs: what is named otherwise is left alone."""
-    if not pid.isdigit():
+def _used(folder: Path) -> bool:
+    """Return whether the process that has made a folder runs, or one that it has forked."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
         return True
     try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        pass
-    return True
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # also a file system without locks
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _written(session: Path) -> float:
+    """Return when something was last written into the logs of a session, as time.time()."""
+    found = [0.0]
+    with contextlib.suppress(OSError):
+        found.append(session.stat().st_mtime)
+        found += [entry.stat().st_mtime for entry in os.scandir(session / "logs")]
+    return max(found)

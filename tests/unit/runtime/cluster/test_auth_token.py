@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -51,3 +52,20 @@ def test_token_that_is_not_used_is_not_checked(file: Path, monkeypatch: pytest.M
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0123")
     auth_token.use_token()
+
+
+def test_new_token_is_private_whatever_the_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._private.authentication import authentication_token_setup as setup
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(setup, "generate_and_save_token", setup.generate_and_save_token)
+    auth_token.keep_new_token_private()
+    before = os.umask(0o002)
+    try:
+        setup.generate_and_save_token()
+        assert os.umask(0o002) == 0o002, "other files are made as usual"
+    finally:
+        os.umask(before)
+    token = tmp_path / ".ray" / "auth_token"
+    assert token.read_text()
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (token, token.parent)] == [0o600, 0o700]

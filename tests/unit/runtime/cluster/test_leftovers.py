@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,14 +21,6 @@ def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with short_folder() as folder:
         monkeypatch.setenv("RAY_TMPDIR", folder)
         yield Path(folder)
-
-
-@pytest.fixture(scope="module")
-def ended() -> int:
-    """The id of a process that has ended."""
-    with subprocess.Popen(["true"]) as process:
-        pass
-    return process.pid
 
 
 @pytest.mark.parametrize("variable", ["RAY_TMPDIR", "TMPDIR"])
@@ -49,20 +42,42 @@ def test_temporary_files_of_a_process_and_its_children_are_in_a_folder_of_its_ow
     assert Path(made).parent == Path(childs) == Path(folder)
 
 
+def test_only_temporary_files_of_dead_processes_are_removed(base: Path) -> None:
+    code = (
+        "import os, sys\nfrom byzer_magic.runtime.cluster import leftovers\n"
+        "print(leftovers.use_scratch(), flush=True)\n"
+        "os.fork() and os._exit(0)\n"
+        "sys.stdin.read()"
+    )
+    env = {**os.environ, "RAY_TMPDIR": str(base), "PYTHONPATH": str(Path(__file__).parents[4])}
+    pipes: dict[str, int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], env=env, **pipes) as process:  # type: ignore[call-overload]
+        used = Path(process.stdout.readline().decode().strip())
+        process.wait(30)
+        (used.parent / "1").mkdir()  # the id of a process that runs, but has not made it
+        leftovers.remove_dead()
+        assert list(used.parent.iterdir()) == [used], "a process that it has forked runs"
+        process.stdin.close()
+        process.stdout.read()
+    leftovers.remove_dead()
+    assert not list(used.parent.iterdir())
+
+
 @pytest.mark.usefixtures("base")
-def test_only_what_dead_processes_have_left_is_removed(ended: int) -> None:
-    scratch, rays = own_folder() / "t", own_folder() / "ray"
-    for name in (str(ended), str(os.getpid()), "else"):
-        (scratch / name).mkdir(parents=True)
+def test_three_sessions_of_rays_that_have_ended_are_kept() -> None:
+    rays = own_folder() / "ray"
     for day in range(1, 7):
-        (rays / f"session_2026-01-0{day}_00-00-00_000000_{ended if day != 2 else os.getpid()}" / "logs").mkdir(
-            parents=True
-        )
+        session = rays / f"session_2026-01-0{day}_00-00-00_000000_1"
+        (session / "logs").mkdir(parents=True)
+        (session / "logs" / "gcs_server.out").touch()
+        long_ago = time.time() - leftovers.QUIET_SECONDS - 60
+        for path in (session / "logs" / "gcs_server.out", session / "logs", session):
+            os.utime(path, (long_ago, long_ago))
+    (rays / "session_2026-01-02_00-00-00_000000_1" / "logs" / "gcs_server.out").touch()
     (rays / "session_latest").symlink_to(rays)
     leftovers.remove_dead()
-    assert sorted(path.name for path in scratch.iterdir()) == sorted([str(os.getpid()), "else"])
     days = sorted(path.name[8:18] for path in rays.iterdir())
-    assert days == ["2026-01-02", "2026-01-04", "2026-01-05", "2026-01-06", "latest"], "one runs, three have ended"
+    assert days == ["2026-01-02", "2026-01-04", "2026-01-05", "2026-01-06", "latest"], "the second one runs"
 
 
 def test_user_without_a_folder_has_left_nothing(base: Path) -> None:
