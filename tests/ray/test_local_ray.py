@@ -235,11 +235,11 @@ def test_two_users_have_a_ray_each(shell: Shell) -> None:
             (Path(base) / str(uid)).mkdir()
             os.chown(Path(base) / str(uid), uid, uid)
 
-        def run(uid: int, *words: str) -> subprocess.CompletedProcess[str]:
+        def run(uid: int, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
             code = "import sys; from byzer_magic.cli import main; sys.exit(main())"
             caps = "+dac_read_search"
             command = f"setpriv --reuid={uid} --regid={uid} --clear-groups --inh-caps={caps} --ambient-caps={caps}"
-            env = {**shell.env, "HOME": f"{base}/{uid}", "RAY_TMPDIR": str(shared), "BYZER_LOCAL_CPUS": "1"}
+            env = {**shell.env, "HOME": f"{base}/{uid}", "RAY_TMPDIR": str(shared), "BYZER_LOCAL_CPUS": "1", **more}
             return subprocess.run(
                 [*command.split(), sys.executable, "-c", code, *words],
                 capture_output=True, text=True, timeout=120, env=env, cwd="/", check=False,
@@ -263,6 +263,10 @@ def test_two_users_have_a_ray_each(shell: Shell) -> None:
             assert f"Connected to Ray at {address}" not in run(BOB, "connect").stderr
             asked = run(BOB, "list", "--ray_address", address)
             assert f"The Ray at {address} belongs to user {ALICE} and does not accept your connection." in asked.stderr
+            token = Path(base, str(ALICE), ".ray", "auth_token").read_text()
+            asked = run(BOB, "list", "--ray_address", address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
+            alone = f"belongs to user {ALICE}, whose processes alone can use its node on this machine."
+            assert f"Error: The Ray at {address} {alone}" in asked.stderr, "a copy of the token is not enough"
             assert run(ALICE, "shutdown").returncode == 0
             assert "starting" not in run(BOB, "connect").stderr, "the second user's is still there"
         finally:

@@ -1,8 +1,13 @@
-"""One question to a Ray head before connecting: of a wrong port, `ray.init` itself says only lines of its own."""
+"""Two questions to a Ray head before connecting.
+
+Of a wrong port, `ray.init` itself says only lines of its own; sockets of another user even end the process.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from byzer_magic.errors import CannotConnect
 from byzer_magic.i18n import join, lazy_gettext as _
@@ -11,18 +16,23 @@ from byzer_magic.runtime.cluster.address import Target, way_out
 from byzer_magic.runtime.cluster.listeners import owner
 from byzer_magic.safety.peers import name_of
 
+ALIVE = 0
+"""A node's state, in Ray's protocol."""
+OWN_HINT = _("Use a Ray of your own: --ray_address local.")
+
 log = get_logger("probe")
 
 
 def probe(target: Target, seconds: float) -> None:
-    """Ask the server at host:port for the id of its cluster.
+    """Ask the server at host:port for the id of its cluster, and for its nodes on this machine.
 
     Args:
         target: the address.
         seconds: how long the answer may take.
 
     Raises:
-        CannotConnect: the server is not a Ray head, does not accept this process's token, or does not answer in time.
+        CannotConnect: the server is not a Ray head, does not accept this process's token, does not answer in time, or
+            its node on this machine is another user's.
     """
     import grpc  # Ray has one only in ray[default]: a dependency of ours
 
@@ -33,6 +43,8 @@ def probe(target: Target, seconds: float) -> None:
         with init_grpc_channel(target.address, [("grpc.enable_http_proxy", 0)]) as channel:
             stub = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
             stub.GetClusterId(gcs_service_pb2.GetClusterIdRequest(), timeout=seconds)
+            nodes = stub.GetAllNodeInfo(gcs_service_pb2.GetAllNodeInfoRequest(), timeout=seconds).node_info_list
+            closed = _closed([node for node in nodes if node.state == ALIVE])
     except (ImportError, AttributeError, ValueError, RuntimeError) as err:  # of another version
         log.debug("%s is not probed: %s", target.address, err)
     except grpc.RpcError as err:
@@ -40,6 +52,31 @@ def probe(target: Target, seconds: float) -> None:
             raise silent(target, seconds) from None
         if failure := _failure(target, err.code(), str(err.details())):
             raise failure from None
+    else:
+        if closed is not None:
+            raise CannotConnect(
+                _(
+                    "The Ray at {address} belongs to user {user}, whose processes alone can use its node on this "
+                    "machine.",
+                    address=target.address,
+                    user=name_of(closed),
+                ),
+                OWN_HINT,
+            )
+
+
+def _closed(nodes: Sequence[Any]) -> int | None:
+    """Return the user of the node that a driver on this machine would use, if its socket is closed to this process.
+
+    Args:
+        nodes: what the head says of them.
+    """
+    for node in sorted(nodes, key=lambda node: not node.is_head_node):  # as Ray chooses
+        host = f"[{node.node_manager_address}]" if ":" in node.node_manager_address else node.node_manager_address
+        uid = owner(f"{host}:{node.node_manager_port}")
+        if uid is not None:  # it is on this machine
+            return None if os.access(node.raylet_socket_name, os.R_OK | os.W_OK) else uid
+    return None
 
 
 def _failure(target: Target, code: object, details: str) -> CannotConnect | None:
@@ -101,8 +138,5 @@ def foreign(address: str) -> CannotConnect | None:
             address=address,
             user=name_of(uid),
         ),
-        _(
-            "Use a Ray of your own: --ray_address local. To share that one, set RAY_AUTH_MODE=token, and "
-            "RAY_AUTH_TOKEN_PATH to a copy of its token."
-        ),
+        OWN_HINT,
     )

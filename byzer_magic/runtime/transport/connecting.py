@@ -80,5 +80,5 @@ def _of_another(uid: int) -> errors.CannotConnect:
             "The deployment runs as user {user}, whose processes alone can reach it on this machine.",
             user=peers.name_of(uid),
         ),
-        _("Use a Ray of your own: --ray_address local. Only clusters of several nodes can be shared by users."),
+        _("Use a Ray of your own: --ray_address local."),
     )
