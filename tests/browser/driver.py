@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, Request, TimeoutError  # noqa: A004 - playwright's
 
+from byzer_magic.runtime.cluster.ray_import import child_environment
 from tests.servers.process import Process
 
 ROOT = Path(__file__).parent.parent.parent
@@ -130,7 +131,7 @@ class Server(Process):
             "--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True",
             "--log-level=WARN",
         ]  # fmt: skip
-        super().__init__(command, ready=f"/api/status?token={TOKEN}", env=self.env)
+        super().__init__(command, ready=f"/api/status?token={TOKEN}", env=child_environment(self.env))
         self._spare = ""
         """The id of a kernel that no notebook has."""
 
@@ -362,7 +363,8 @@ def to_html(notebook: Path) -> Path:
 def to_html_by_command(notebook: Path) -> Path:
     """Convert a notebook with `jupyter nbconvert --to html`, and return the page."""
     command = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "html", "--log-level", "ERROR", str(notebook)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    env = child_environment(os.environ)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env)
     assert done.returncode == 0, done.stderr
     return notebook.with_suffix(".html")
 

@@ -32,7 +32,7 @@ READS = {
 """What must be read in the output of the first cell that begins so, a day later."""
 
 
-def test_saved_notebook_is_readable_without_its_kernel(
+def test_saved_notebook_is_readable_without_its_kernel_and_in_nbconvert(
     notebook: Callable[[list[str]], Notebook], lab: Lab, provider: Process
 ) -> None:
     sources = saved.cells(provider.url, lab.folder)
@@ -44,6 +44,7 @@ def test_saved_notebook_is_readable_without_its_kernel(
     assert "\n".join(saved.faults(file)) == ""
     assert saved.leaks(book.path.read_text()) == []
     print(saved.sizes(file))
+    is_the_same_in_nbconvert(book, lab)
 
     for kernel in (False, True):
         book.reopen(kernel=kernel)
@@ -74,14 +75,9 @@ def reads(book: Notebook, sources: list[str]) -> None:
     assert [word for word in BROKEN if word in shown] == []
 
 
-def test_saved_notebook_is_the_same_in_nbconvert(
-    notebook: Callable[[list[str]], Notebook], lab: Lab, provider: Process
-) -> None:
-    sources = saved.cells(provider.url, lab.folder)
-    book = notebook(sources)
-    book.run_all(seconds=240)
-    settled(book, sources)
-    page = to_html_by_command(book.save())
+def is_the_same_in_nbconvert(book: Notebook, lab: Lab) -> None:
+    """Fail where a page that `jupyter nbconvert` makes of the saved notebook does not show what it should."""
+    page = to_html_by_command(book.path)
     assert saved.leaks(page.read_text()) == []
     other = lab.page.context.new_page()
     other.on("request", lambda request: None)

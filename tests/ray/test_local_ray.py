@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from byzer_magic.runtime.cluster import loopback
+from byzer_magic.runtime.cluster.ray_import import child_environment
 from tests.conftest import Shell, short_folder
 from tests.ray.test_deploy import eventually
 from tests.users import ALICE, BOB, needs_root
@@ -188,8 +189,12 @@ def test_it_listens_on_loopback_only_and_any_driver_finds_it(apart: Shell, ray_f
     for address in ("address='auto'", ""):
         done = subprocess.run(
             [sys.executable, "-c", code.format(address)],
-            env=apart.env | {"RAY_ADDRESS": "auto"}, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+            env=child_environment(apart.env | {"RAY_ADDRESS": "auto"}),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         assert done.stdout.strip() == "42", done.stderr
     deploy = "deploy --model m --pretrained_model_type saas/openai --infer_params saas.model=m saas.api_key=k"
     assert apart(*deploy.split(), "saas.base_url=http://127.0.0.1:9/v1").returncode == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from byzer_magic.runtime.cluster.ray_import import child_environment
 from tests.conftest import KEY, short_folder
 from tests.servers.process import Process, free_port
 
@@ -56,6 +57,7 @@ def planted(provider: Process) -> Iterator[tuple[list[str], Path, int, int]]:
     """The output of a deployment with the key, its Ray's session folder, the dashboard's port, the driver's pid."""
     with short_folder() as folder:
         env = {**os.environ, "RAY_TMPDIR": folder, "PYTHONPATH": str(Path(__file__).parents[2]), "OUT_KEY": ""}
+        env = child_environment(env)  # as a local Ray of ours has it: its processes start sooner
         port, out = free_port(), Path(folder) / "out.json"
         (script := Path(folder) / "script.py").write_text(SCRIPT)
         driver = subprocess.Popen(
