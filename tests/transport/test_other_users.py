@@ -145,4 +145,11 @@ def test_deployment_that_only_its_user_can_reach_is_named_at_once(folder: Path) 
 
     expected = "The deployment runs as user root, whose processes alone can reach it on this machine."
     assert as_user(BOB, lambda: message(0)) == expected
+    with socket.socket(socket.AF_UNIX) as server:
+        (folder / "private").chmod(0o755)
+        server.bind(str(path))
+        server.listen()
+        path.chmod(0o600)
+        assert as_user(BOB, lambda: message(0)) == expected, "nor where the folder is open"
+    path.unlink()
     assert as_user(BOB, lambda: message(BOB)) == message(ALICE) == "waits for a restart"

@@ -167,7 +167,7 @@ class Holder:
 
 
 def _kill_session() -> None:
-    from byzer_magic.runtime.cluster.local_ray import kill_session
+    from byzer_magic.runtime.cluster.processes import kill_session
 
     kill_session(os.getpid())
     os._exit(1)

@@ -21,6 +21,7 @@ from byzer_magic.files.private import open_own, write_own
 from byzer_magic.i18n import gettext, lazy_gettext as _
 from byzer_magic.runtime.cluster import start_failures, this_machine
 from byzer_magic.runtime.cluster.own_folder import HINT, check_base, own_folder
+from byzer_magic.runtime.cluster.processes import kill_session
 from byzer_magic.runtime.cluster.ray_import import child_environment
 
 POLL_SECONDS = 0.1
@@ -28,7 +29,6 @@ STILL_SECONDS = 10.0
 """After the first second, how often a message says what is waited for."""
 STOP_SECONDS = 20.0
 """How long the local Ray may take to stop before it is killed."""
-KILL_SECONDS = 5.0
 
 Say = Callable[[str], None]
 
@@ -69,39 +69,6 @@ def stop(head: this_machine.Head) -> None:
             kill_session(head.pid)
             return
         time.sleep(POLL_SECONDS)
-
-
-def kill_session(leader: int) -> None:
-    """Kill all processes of a session except this one, and wait until they have ended, up to 5 s.
-
-    The process that holds a local Ray leads a session, to which all processes of that Ray belong.
-
-    Args:
-        leader: the id of the process that leads, or has led, the session.
-    """
-    deadline = time.monotonic() + KILL_SECONDS
-    while (members := _members(leader)) and time.monotonic() < deadline:
-        for pid in members:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(POLL_SECONDS / 2)
-
-
-def _members(leader: int) -> list[int]:
-    """Return the processes of a session of this user's; none where its leader's id belongs to another process now."""
-    found = []
-    with contextlib.suppress(OSError):  # it has ended; a zombie has no command line
-        command = Path(f"/proc/{leader}/cmdline").read_bytes()
-        if command and this_machine.HEAD_MODULE.encode() not in command:
-            return []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):  # it has just ended
-                state = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-                ours = entry.stat().st_uid == os.getuid()
-                if ours and state[0] != "Z" and int(state[3]) == leader:  # `man 5 proc`: state, ppid, pgrp, session
-                    found.append(int(entry.name))
-    return found
 
 
 def _announcement() -> str:
@@ -163,10 +130,13 @@ def _one_at_a_time(seconds: float, say: Say) -> Iterator[None]:
             if waiting.over(what if holder else gettext("another process, which is starting the local Ray")):
                 raise _held(holder, seconds)
             time.sleep(POLL_SECONDS)
-        file.truncate(0)
+        os.ftruncate(file.fileno(), 0)
         file.write(b"%d\n" % os.getpid())
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            os.ftruncate(file.fileno(), 0)
 
 
 def _holder(file: IO[bytes]) -> int:

@@ -38,6 +38,8 @@ async def connect_to(endpoint: protocol.Endpoint) -> ClientConnection:
         try:
             own = await _unix_socket(endpoint)
             return await unix_connect(uri="ws://pool/", sock=own, ping_interval=None, **common)
+        except PermissionError:  # another user's
+            pass
         except ConnectionRefusedError:  # left by a killed process that was restarted on another node
             if not endpoint.port:
                 raise

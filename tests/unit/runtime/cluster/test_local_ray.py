@@ -16,7 +16,7 @@ import pytest
 
 from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect
-from byzer_magic.runtime.cluster import local_ray, this_machine
+from byzer_magic.runtime.cluster import local_ray, processes, this_machine
 from byzer_magic.runtime.cluster.own_folder import own_folder
 from tests.conftest import alive, short_folder
 from tests.users import ALICE, BOB, as_user, needs_root
@@ -144,8 +144,11 @@ class as_held:  # noqa: N801 - reads as a function
 
 
 def test_kill_session_leaves_a_process_that_has_the_id_now() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as other:
-        local_ray.kill_session(other.pid)
+    command, pipe = [sys.executable, "-c", "print('up', flush=True); input()"], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"up\n"
+        processes.kill_session(other.pid)
         assert other.poll() is None
         other.communicate(b"\n")
         assert other.returncode == 0
@@ -164,7 +167,7 @@ def test_kill_session_ends_also_what_ignores_other_signals() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as leader:
         assert leader.stdout is not None
         pids = [int(leader.stdout.readline()), int(leader.stdout.readline())]
-        local_ray.kill_session(leader.pid)
+        processes.kill_session(leader.pid)
         assert leader.wait(10) == -signal.SIGKILL
     deadline = time.monotonic() + 10
     while any(map(alive, pids)) and time.monotonic() < deadline:
