@@ -9,6 +9,7 @@ from typing import Any
 
 from byzer_magic.backends import network, registry, same_source
 from byzer_magic.backends.base import Backend, Setup, typed_params
+from byzer_magic.backends.engine import devices
 from byzer_magic.backends.http.params import secrets_of
 from byzer_magic.commands import aliases, env_file, headers
 from byzer_magic.commands.secrets import Expansion, Secret, is_reference
@@ -56,6 +57,12 @@ class Plan:
     def network_notes(self) -> list[str]:
         """Return what is not the default about the way to the provider, in sentences."""
         return self.setup.network.describe(network.base_url(self.setup.params))
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what the user should know before it is deployed, in sentences."""
+        backend = self.backend
+        return [*self.network_notes, *devices.notes(backend.info, self.setup), *backend.notes(self.setup)]
 
     def __repr__(self) -> str:
         return f"Plan({self.spec.model}, {self.spec.pretrained_model_type})"
@@ -120,6 +127,7 @@ def _resolved(
         network=network.Network() if backend.info.local else network.of(params, environ),
     )
     same_source.check(backend.info, setup, same_source.Origins(spec.infer_params, typed, variables, environ))
+    devices.check(backend.info, setup)
     backend.check(setup)
     return Plan(spec=spec, setup=setup, why=why)
 

@@ -85,7 +85,7 @@ def deploy(context: Context, item: specs.DeploySpec) -> None:
         context.output.say(
             gettext("{alias}: {engine}, because {reason}.", alias=item.model, engine=plan.engine, reason=plan.why)
         )
-    for note in plan.network_notes:
+    for note in plan.notes:
         context.output.say(localized(note))
     if item.dry_run:
         context.output.text(parser.line(plan.spec, masked=True))

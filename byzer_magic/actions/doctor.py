@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import platform
 import shutil
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from byzer_magic.actions import model_search
 from byzer_magic.backends import registry
-from byzer_magic.backends.base import Info
+from byzer_magic.backends.base import PREFIX, Info
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, join, lazy_gettext, listed, localized, ngettext
 from byzer_magic.local_models import engine_choice, files, hardware, installed, memory
@@ -25,24 +27,41 @@ Row = dict[str, Any]
 FreeResources = Callable[[], dict[str, tuple[float, float]] | None]
 """Returns, of a running Ray, the free and all CPUs and GPUs; None when no Ray runs."""
 
+SPARE = 0.02
+"""Part of the free memory that advice leaves free: others may take a little more meanwhile."""
 WIDTH = 100
 """Characters of a cell's line: a table fits into a terminal of 120."""
 _INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "asimd": "NEON", "sve": "SVE"}
 
 
-def report(model_path: str | None, free_resources: FreeResources) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """What a worker will have."""
+
+    engine: str
+    """The engine's name, or the family's type."""
+    gpus: float
+    params: Mapping[str, Any]
+
+    def value(self, name: str) -> Any:
+        """Return a parameter's value; engines know theirs with and without their prefix."""
+        return self.params.get(name, self.params.get(name.removeprefix(PREFIX)))
+
+
+def report(model_path: str | None, free_resources: FreeResources, worker: Worker | None = None) -> dict[str, Any]:
     """Return what is known of a model, or of the machine and its engines, as plain data.
 
     Args:
         model_path: the model; None reports on the machine.
         free_resources: asks the running Ray.
+        worker: what a worker of the model will have; None is this machine, and the engine that fits it.
 
     Raises:
         BadParameter: there is no recognized model at the path.
     """
     here = hardware.detect()
     if model_path:
-        return {"model": model(model_path, here)}
+        return {"model": model(model_path, here, worker)}
     return {"machine": machine(here, free_resources), "engines": engines(here)}
 
 
@@ -85,7 +104,8 @@ def engines(here: Hardware) -> list[dict[str, Any]]:
 
 
 def _engine(engine: Engine, info: Info, here: Hardware) -> dict[str, Any]:
-    companions = f"pip install {' '.join(engine.missing)}" if engine.missing else ""
+    lacking = [*engine.missing, *(f"'{wanted}'" for wanted in engine.wanted)]
+    companions = f"pip install {' '.join(lacking)}" if lacking else ""
     return {
         "engine": engine.name,
         "installed": {package.name: package.version for package in engine.packages},
@@ -95,7 +115,7 @@ def _engine(engine: Engine, info: Info, here: Hardware) -> dict[str, Any]:
     }
 
 
-def model(model_path: str, here: Hardware) -> dict[str, Any]:
+def model(model_path: str, here: Hardware, worker: Worker | None = None) -> dict[str, Any]:
     """Return what a model's files contain, which engine runs it here, and whether it fits; sizes in bytes.
 
     Raises:
@@ -113,13 +133,20 @@ def model(model_path: str, here: Hardware) -> dict[str, Any]:
         "files": [path.name for path in weights.files],
         "context": weights.context,
     }
+    here = here.for_worker(worker.gpus) if worker else here
     try:
         choice = engine_choice.choose(weights, here, engines)
     except ByzerError as err:
         return facts | {"engine": None, "why": join(err.message, err.hint)}
     engine = engines[choice.name]
-    need = memory.estimate(weights, engine, here)
-    facts |= {"engine": engine.name, "why": choice.why, "installed": bool(engine.usable)}
+    if worker:
+        engine = engines.get(worker.engine, engine)
+        tokens, share = worker.value(engine.facts.context_param), worker.value(engine.facts.memory.share_param)
+        need = memory.estimate(weights, engine, here, tokens, gpus=worker.gpus, share=share)
+    else:
+        need = memory.estimate(weights, engine, here)
+    why = choice.why if engine.name == choice.name else lazy_gettext("it is the one that you chose")
+    facts |= {"engine": engine.name, "why": why, "installed": bool(engine.usable)}
     return facts | {"memory": _memory(need), "free": _free(need, here)} | _fit(weights, need, here, engines)
 
 
@@ -133,23 +160,32 @@ def _memory(need: Estimate) -> dict[str, Any]:
         "cache_answers": need.answers,
         "overhead": need.overhead,
         "on": "GPU" if need.gpu else "CPU",
+        "gpus": need.gpus if need.gpu else 0,
+        "takes": need.takes,
+        "takes_share": need.share or None,
+        "takes_tokens": need.cached_tokens or None,
     }
 
 
 def _free(need: Estimate, here: Hardware) -> int | None:
-    return here.gpu_memory_free if need.gpu else here.memory_free
+    return here.gpu_memory_free(need.gpus if need.taken else None) if need.gpu else here.memory_free
 
 
 def _fit(weights: Weights, need: Estimate, here: Hardware, engines: Engines) -> dict[str, Any]:
     """Return whether it fits, and if not, what would make it fit, as advice."""
     free = _free(need, here)
-    if free is None or need.total <= free:
+    if free is None or (need.takes <= free and need.total <= (need.taken or need.total)):
         return {"fits": None if free is None else True, "to_fit": []}
     return {"fits": False, "to_fit": list(_advice(weights, need, free, engines))}
 
 
 def _advice(weights: Weights, need: Estimate, free: int, engines: Engines) -> Iterator[str]:
     facts = engines[need.engine].facts
+    if need.taken and need.total <= free * (1 - SPARE):
+        share = math.floor(need.share * free / need.taken * (1 - SPARE) * 100) / 100
+        yield f"--infer_params {facts.memory.share_param}={share}"
+        return
+    free = min(free, need.taken or free)
     tokens = need.context_within(free)
     if tokens and facts.context_param:
         yield f"--infer_params {facts.context_param}={tokens}"
@@ -294,10 +330,27 @@ def _memory_lines(memory: dict[str, Any]) -> Iterator[tuple[str, str]]:
         )
     yield _("overhead"), _("{size} for the engine", size=readable(memory["overhead"]))
     total = readable(memory["total"])
-    if memory["on"] == "GPU":
+    if memory["takes_share"]:
+        yield _("total"), _("at least {size} of GPU memory per worker", size=total)
+        yield _("takes"), _takes(memory)
+    elif memory["on"] == "GPU":
         yield _("total"), _("about {size} of GPU memory per worker", size=total)
     else:
         yield _("total"), _("about {size} of memory per worker", size=total)
+
+
+def _takes(memory: dict[str, Any]) -> str:
+    text = ngettext(
+        "{size}: the engine takes {share} of a GPU, whatever the model needs",
+        "{size}: the engine takes {share} of each of {count} GPUs, whatever the model needs",
+        memory["gpus"],
+        size=readable(memory["takes"]),
+        share=f"{memory['takes_share'] * 100:.0f} %",
+    )
+    if not memory["takes_tokens"]:
+        return text
+    tokens = f"{memory['takes_tokens']:,}"
+    return _("{text}; the KV cache has room for about {tokens} tokens of all requests", text=text, tokens=tokens)
 
 
 def _fits(facts: dict[str, Any]) -> str:

@@ -134,6 +134,12 @@ class Backend(ABC):
         """
 
     @classmethod
+    def notes(cls, setup: Setup) -> list[str]:
+        """Return what a user who deploys this should know, in sentences; mostly nothing."""
+        _ = setup
+        return []
+
+    @classmethod
     @abstractmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
         """Import the SDK or engine, load what must be loaded, and return the working backend."""

@@ -139,10 +139,10 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 def require(info: Info) -> None:
-    """Check that one of the packages a backend needs is installed, with its companions.
+    """Check that one of the packages a backend needs is installed, in a version that works, with its companions.
 
     Raises:
-        MissingExtra: none of them is installed; the hint is the command that installs one.
+        MissingExtra: none of them is; the hint is the command that installs one.
     """
     packages = " / ".join(info.modules)
     if info.modules and not any(importlib.util.find_spec(name) for name in info.modules):
@@ -151,6 +151,12 @@ def require(info: Info) -> None:
             _("Run: {command}", command=info.install_command),
         )
     found = installed.find(info.engine.packages) if info.engine else ()
+    if found and all(package.wanted for package in found):
+        facts = {"package": found[0].name, "version": found[0].version, "wanted": found[0].wanted}
+        raise MissingExtra(
+            _("{package} {version} is installed, which does not work here; {wanted} does.", **facts),
+            _("Run: {command}", command=f"pip install '{found[0].wanted}'"),
+        )
     if found and all(package.missing for package in found):
         missing = found[0].missing
         command = f"pip install {' '.join(missing)}"

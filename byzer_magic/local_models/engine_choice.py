@@ -138,6 +138,8 @@ def _fits(weights: Weights, hardware: Hardware, engine: Engine) -> tuple[bool, s
     """Return whether an engine can run a model on this hardware, and the fact that decides."""
     name, devices = engine.name, engine.runs_on(hardware)
     if not engine.usable:
+        if engine.wanted:
+            return False, _("{engine} is installed in a version that does not work", engine=name)
         return False, _("{engine} is not installed", engine=name)
     if GPU in devices:
         return True, _("{engine} runs on the GPU ({gpu})", engine=name, gpu=hardware.gpus[0].name)

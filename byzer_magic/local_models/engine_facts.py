@@ -65,6 +65,12 @@ class EnginePackage:
     """Returns what an installed build runs on: `CPU`, `GPU` or both."""
     avx2: bool = False
     """Whether it needs AVX2 on x86 CPUs."""
+    oldest: str = ""
+    """The oldest version that works; empty where any does."""
+    newest: str = ""
+    """The latest version that is known to have `files`."""
+    files: tuple[tuple[str, ...], ...] = ()
+    """Files of the package that are used, for packages that move theirs: of each row, one must exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +119,10 @@ class MemoryFacts:
     """Tokens of context when the user gives none and the model supports more."""
     context_unit: int = 1
     """Contexts are rounded up to a multiple of it."""
+    gpu_share: float = 0.0
+    """Part of a GPU's memory that it takes, whatever the model needs; 0: it takes what it needs."""
+    share_param: str = ""
+    """The parameter that sets this part."""
     full_context_on_gpu: bool = False
     """Whether the default on a GPU is the model's own context."""
     answers_on_cpu: int = 1
@@ -149,3 +159,5 @@ class EngineFacts:
     own_formats: tuple[FileFormat, ...] = ()
     context_param: str = ""
     """The parameter that sets the tokens of context."""
+    gpu_params: tuple[str, ...] = ()
+    """Parameters that ask for a GPU by any value other than 0 and false; those named `device` are known."""

@@ -66,11 +66,11 @@ class Hardware:
         """Return whether the processor multiplies bfloat16 itself; else engines compute in float32."""
         return bool({"avx512_bf16", "amx_bf16"} & self.instructions)
 
-    @property
-    def gpu_memory_free(self) -> int | None:
-        """Return the free bytes of all GPUs together, or None where that is not known."""
-        free = [gpu.memory_free for gpu in self.gpus if gpu.memory_free is not None]
-        return sum(free) if free and len(free) == len(self.gpus) else None
+    def gpu_memory_free(self, count: int | None = None) -> int | None:
+        """Return the free bytes of the first GPUs together, or of all; None where that is not known."""
+        gpus = self.gpus[:count]
+        free = [gpu.memory_free for gpu in gpus if gpu.memory_free is not None]
+        return sum(free) if free and len(free) == len(gpus) else None
 
     def for_worker(self, gpus: float) -> Hardware:
         """Return what a worker with this many GPUs has: Ray hides the others, or has more on other nodes."""
@@ -93,8 +93,22 @@ def detect(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Hardwa
         memory_free=max(0, min(memory.available, total - used)),
         machine=platform.machine(),
         instructions=_instructions(root),
-        gpus=(*visible(_nvidia(root), environ.get("CUDA_VISIBLE_DEVICES")), *_amd(root, environ)),
+        gpus=gpus(root, environ),
     )
+
+
+def gpus(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
+    """Return the GPUs that this process may use."""
+    return (*visible(_nvidia(root), environ.get("CUDA_VISIBLE_DEVICES")), *_amd(root, environ))
+
+
+def gpu_memory_used(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> int | None:
+    """Return the bytes in use on the GPUs that this process may use, by any process; None where that is not known."""
+    if environ.get("CUDA_VISIBLE_DEVICES") == "" and environ.get("HIP_VISIBLE_DEVICES") == "-1":
+        return None  # this worker has none: nvidia-smi need not be asked
+    found = [(gpu.memory_total, gpu.memory_free) for gpu in gpus(root, environ)]
+    used = [total - free for total, free in found if total is not None and free is not None]
+    return sum(used) if used and len(used) == len(found) else None
 
 
 def _text(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ class Package:
     """What it was built for: `CPU`, `GPU` or both."""
     avx2: bool = False
     """Whether it needs AVX2 on x86 CPUs."""
+    wanted: str = ""
+    """Where this version does not work: what does, as pip takes it: `vllm>=0.26,<0.34`."""
 
     def runs_on(self, hardware: Hardware) -> tuple[str, ...]:
         """Return the devices of this machine that it can use: `CPU`, `GPU`, both or none."""
@@ -42,13 +45,18 @@ class Engine:
 
     @property
     def usable(self) -> tuple[Package, ...]:
-        """Return the packages that lack no companion."""
-        return tuple(package for package in self.packages if not package.missing)
+        """Return the packages that lack no companion, and whose version works."""
+        return tuple(package for package in self.packages if not package.missing and not package.wanted)
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Return the companions that its packages lack, as pip calls them."""
         return tuple(sorted({need for package in self.packages for need in package.missing}))
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Return the versions to install in place of those that do not work, as pip takes them."""
+        return tuple(package.wanted for package in self.packages if package.wanted)
 
     def runs_on(self, hardware: Hardware) -> tuple[str, ...]:
         """Return the devices of this machine that its usable packages can run on."""
@@ -82,7 +90,26 @@ def _package(facts: EnginePackage, folder: Path) -> Package:
         missing=tuple(_distribution(need, ())[0] for need in facts.companions if _folder(need) is None),
         devices=facts.devices(Distribution(name=name, version=version, folder=folder)),
         avx2=facts.avx2,
+        wanted="" if _works(facts, version, folder) else f"{name}{_range(facts)}",
     )
+
+
+def _works(facts: EnginePackage, version: str, folder: Path) -> bool:
+    """Return whether an installed version is one that works: not too old, and with the files that are used."""
+    if version and _numbers(version) < _numbers(facts.oldest):
+        return False
+    return all(any((folder / name).is_file() for name in row) for row in facts.files)
+
+
+def _range(facts: EnginePackage) -> str:
+    *before, last = _numbers(facts.newest)
+    return f">={facts.oldest},<{'.'.join(map(str, (*before, last + 1)))}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return a version's numbers, to compare them: (0, 26, 1) of 0.26.1rc2+cpu; () sorts before all."""
+    found = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(map(int, found[0].split("."))) if found else ()
 
 
 def _folder(module: str) -> Path | None:

@@ -5,11 +5,12 @@ Weights in the data type that the engine computes in, keys and values for a cont
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from byzer_magic.local_models.engine_facts import EngineFacts, MemoryFacts
+from byzer_magic.local_models.engine_facts import GPU, EngineFacts, MemoryFacts
 from byzer_magic.local_models.files import Weights
 from byzer_magic.local_models.hardware import Hardware
 from byzer_magic.local_models.installed import Engine
@@ -51,11 +52,28 @@ class Estimate:
     """Bytes that the cache takes at least."""
     gpu: bool = False
     """Whether it is memory of the GPU."""
+    gpus: int = 1
+    """GPUs that share it."""
+    taken: int = 0
+    """Bytes that the engine takes of these GPUs whatever the model needs; 0: it takes what it needs."""
+    share: float = 0.0
+    """The part of them that this is."""
 
     @property
     def total(self) -> int:
         """Return the bytes of all parts together."""
         return self.weights + self.cache + self.overhead
+
+    @property
+    def takes(self) -> int:
+        """Return the bytes that will be in use."""
+        return max(self.total, self.taken)
+
+    @property
+    def cached_tokens(self) -> int:
+        """Return the tokens that the cache has room for in all, where the engine fills what it takes with it."""
+        room = self.taken - self.weights - self.overhead
+        return max(0, room // self.per_token) if self.per_token else 0
 
     def context_within(self, free: int) -> int | None:
         """Return the tokens of context with which it fits in `free` bytes, or None when no shorter context helps."""
@@ -66,7 +84,15 @@ class Estimate:
         return tokens if tokens < self.tokens and tokens * self.per_token <= room else None
 
 
-def estimate(weights: Weights, engine: Engine, hardware: Hardware, tokens: int | None = None) -> Estimate:
+def estimate(
+    weights: Weights,
+    engine: Engine,
+    hardware: Hardware,
+    tokens: int | None = None,
+    *,
+    gpus: float | None = None,
+    share: float | None = None,
+) -> Estimate:
     """Return the memory that one worker needs for a model.
 
     Args:
@@ -74,9 +100,11 @@ def estimate(weights: Weights, engine: Engine, hardware: Hardware, tokens: int |
         engine: the engine that runs it.
         hardware: what the worker can use.
         tokens: the context; None is the engine's default.
+        gpus: GPUs that are reserved for it, if any; None is as many as the model needs.
+        share: the part of a GPU that an engine takes which always takes a part; None is its default.
     """
     facts = engine.facts.memory
-    gpu = bool(hardware.gpus) and facts.gpu
+    gpu = bool(hardware.gpus) and facts.gpu and (not engine.usable or GPU in engine.runs_on(hardware))
     dtype, size = _loaded(weights, engine.facts, gpu=gpu, fast_bfloat16=hardware.fast_bfloat16)
     overhead = facts.format_overhead_bytes.get(weights.format, facts.overhead_bytes)
     found = Estimate(
@@ -89,13 +117,27 @@ def estimate(weights: Weights, engine: Engine, hardware: Hardware, tokens: int |
     )
     each = per_token(weights.config, BYTES.get(facts.cache_dtype or dtype, 2))
     if not facts.cache or weights.format == "sentence-transformers" or _encodes(weights.config) or not each:
-        return found
+        return _with_share(found, facts, hardware, gpus, share)
     context = tokens or _context(weights, facts, gpu=gpu)
     answers = 1 if gpu else facts.answers_on_cpu
     each *= answers
     least = facts.least_cache_bytes * answers
     cache = max(least, each * context)
-    return replace(found, cache=cache, tokens=context, answers=answers, per_token=each, least_cache=least)
+    found = replace(found, cache=cache, tokens=context, answers=answers, per_token=each, least_cache=least)
+    return _with_share(found, facts, hardware, gpus, share)
+
+
+def _with_share(
+    need: Estimate, facts: MemoryFacts, hardware: Hardware, gpus: float | None, share: float | None
+) -> Estimate:
+    """Return the estimate for an engine that takes its part of the GPUs' memory, whatever the model needs."""
+    sizes = [gpu.memory_total or 0 for gpu in hardware.gpus]
+    if not (need.gpu and facts.gpu_share and all(sizes)):
+        return need
+    part = share or facts.gpu_share * min(1.0, gpus or 1.0)
+    enough = (count for count in range(1, len(sizes) + 1) if need.total <= part * sum(sizes[:count]))
+    count = math.ceil(gpus) if gpus else next(enough, len(sizes))
+    return replace(need, gpus=count, share=part, taken=int(part * sum(sizes[:count])))
 
 
 def per_token(config: dict[str, Any], element: int) -> int:

@@ -22,7 +22,7 @@ from byzer_magic.backends.http.speech import audio_chunks, known_options, number
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest, ByzerError, suggest
 from byzer_magic.i18n import lazy_gettext as _, listed
-from byzer_magic.local_models import files
+from byzer_magic.local_models import files, installed
 from byzer_magic.local_models.engine_facts import (
     CPU,
     GPU,
@@ -106,7 +106,11 @@ class PiperBackend(Backend):
         title=_("Piper (text to speech)"),
         params=(
             *(Param(name=name, help=text, kind=kind, aliases=aliases) for name, (kind, text, aliases) in _OWN.items()),
-            Param(name="device", help=_("device: cpu or cuda (default cpu)"), choices=("cpu", "cuda")),
+            Param(
+                name="device",
+                help=_("device: cpu or cuda (default: a GPU when the worker has one)"),
+                choices=("cpu", "cuda"),
+            ),
         ),
         extra="piper",
         capabilities=frozenset({Capability.SPEAK}),
@@ -148,7 +152,7 @@ class PiperBackend(Backend):
             report(_("importing piper"), None)
             await asyncio.to_thread(importlib.import_module, "piper")
             with loading.watched(report, _("loading {name}", name=voice.path.name), voice.path.stat().st_size):
-                engine = await asyncio.to_thread(_loaded, voice, threads, setup.params.get("device"))
+                engine = await asyncio.to_thread(_loaded, voice, threads, _device(setup))
         except Exception as err:  # the engine's code may raise anything
             raise loading.failed("piper", voice.path, err) from err
         return cls(voice, engine, setup)
@@ -251,7 +255,14 @@ def find(model_path: str | None) -> Voice:
     return Voice(path, config)
 
 
-def _loaded(voice: Voice, threads: int, device: str | None) -> Any:
+def _device(setup: Setup) -> str:
+    """Return the device: the one that is named, else a reserved GPU where this ONNX Runtime is for GPUs."""
+    here = installed.find(PiperBackend.info.engine.packages) if PiperBackend.info.engine else ()
+    usable = setup.gpus and any(GPU in package.devices for package in here)
+    return str(setup.params.get("device", "cuda" if usable else "cpu"))
+
+
+def _loaded(voice: Voice, threads: int, device: str) -> Any:
     """Return piper's voice, with as many threads as it may have (its own loader takes all cores)."""
     import onnxruntime
     from piper import PiperVoice

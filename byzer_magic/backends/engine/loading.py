@@ -8,17 +8,21 @@ import re
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from byzer_magic.backends.base import Report
+from byzer_magic.backends.engine import threads
 from byzer_magic.errors import ByzerError, EngineFailed
 from byzer_magic.i18n import join, lazy_gettext as _
+from byzer_magic.local_models import hardware
 
 LOOK_SECONDS = 0.5
+GPU_LOOK_SECONDS = 2.0
 
 _REASONS = (
-    (("out of memory", "cannot allocate memory", "bad_alloc", "memoryerror", "no available memory"),
+    (threads.OUT_OF_MEMORY,
      _("not enough memory"),
      _("Use a smaller or quantized model or a shorter context, or undeploy something; %byzer doctor shows the "
        "free memory.")),
@@ -37,16 +41,34 @@ _REASONS = (
      _("Download the model again.")),
 )  # fmt: skip
 """Words in an engine's message, the reason, and the next step."""
+_GPU_HINT = _(
+    "Use a smaller or more strongly quantized model or a shorter context, reserve more GPUs (--gpus_per_worker), or "
+    "undeploy something; %byzer doctor shows the free memory of the GPUs, and with --model_path what the model needs."
+)
 
 
-def failed(engine: str, path: Path, err: BaseException) -> ByzerError:
-    """Return the error for an engine that could not load `path`: why, and the next step."""
+_ON_GPU = ("cuda", "hip", "gpu", "vulkan", "device")
+"""Words in a message about a GPU's memory."""
+
+
+def failed(engine: str, path: Path, err: BaseException, own_hint: Callable[[str], str] | None = None) -> ByzerError:
+    """Return the error for an engine that could not load `path`: why, and the next step.
+
+    Args:
+        engine: its name.
+        path: what it was to load.
+        err: what it raised.
+        own_hint: returns the next step for a message of this engine; empty where the general one is right.
+    """
     if isinstance(err, ByzerError):
         return err
     text = " ".join(sentence(err).split()) or type(err).__name__
+    own = own_hint(text) if own_hint else ""
     low = f"{type(err).__name__} {text}".lower()
     for words, reason, hint in _REASONS:
         if any(word in low for word in words):
+            if words is threads.OUT_OF_MEMORY and any(word in low for word in _ON_GPU):
+                hint = _GPU_HINT
             return EngineFailed(
                 _(
                     "{engine} cannot load {path}: {reason} ({short}).",
@@ -55,9 +77,10 @@ def failed(engine: str, path: Path, err: BaseException) -> ByzerError:
                     reason=reason,
                     short=_short(text),
                 ),
-                hint,
+                own or hint,
             )
-    return EngineFailed(_("{engine} cannot load {path}: {short}.", engine=engine, path=path, short=_short(text)), "")
+    message = _("{engine} cannot load {path}: {short}.", engine=engine, path=path, short=_short(text))
+    return EngineFailed(message, own)
 
 
 def sentence(err: BaseException) -> str:
@@ -75,26 +98,22 @@ def _short(text: str, most: int = 300) -> str:
 
 
 @contextlib.contextmanager
-def watched(report: Report, stage: str, size: int, output: Callable[[], str] = str) -> Iterator[None]:
-    """Report `stage` while the block runs, with the memory that this process and its children have allocated since.
+def watched(report: Report, stage: str, size: int, doing: Callable[[], str] = str) -> Iterator[None]:
+    """Report `stage` while the block runs, with the memory that has been taken since: of the computer, and of the GPUs.
 
     Args:
         report: takes the progress.
         stage: what is loading.
         size: bytes of the weights, to compare the memory with.
-        output: returns the engine's output, whose last message is shown.
+        doing: returns what the engine is doing now, where it reports that.
     """
     done = threading.Event()
-    start = memory()
+    start, gpu = memory(), _GpuMemory()
 
     def poll() -> None:
         while not done.wait(LOOK_SECONDS):
-            taken = max(0, memory() - start)
-            last = _MESSAGE.findall(output())[-1:]
-            amounts = _(
-                "{taken} MB in memory, {size} MB on disk", taken=f"{taken / 1e6:,.0f}", size=f"{size / 1e6:,.0f}"
-            )
-            report(stage, None, join(amounts, *last, separator=_("; ")))
+            amounts = _amounts(max(0, memory() - start), gpu.taken(), size)
+            report(stage, None, join(*filter(None, (doing(), amounts)), separator=_("; ")))
 
     report(stage)
     watcher = threading.Thread(target=poll, name="loading", daemon=True)
@@ -104,6 +123,31 @@ def watched(report: Report, stage: str, size: int, output: Callable[[], str] = s
     finally:
         done.set()
         watcher.join()
+
+
+def _amounts(taken: int, on_gpu: int | None, size: int) -> str:
+    facts = {"taken": f"{taken / 1e6:,.0f}", "size": f"{size / 1e6:,.0f}"}
+    if on_gpu is None:
+        return _("{taken} MB in memory, {size} MB on disk", **facts)
+    return _("{taken} MB in memory, {on_gpu} MB on the GPU, {size} MB on disk", on_gpu=f"{on_gpu / 1e6:,.0f}", **facts)
+
+
+class _GpuMemory:
+    """The memory taken of the worker's GPUs since this was made, by whichever process."""
+
+    def __init__(self) -> None:
+        self._start = hardware.gpu_memory_used()
+        self._now = self._start
+        self._next = 0.0
+
+    def taken(self) -> int | None:
+        """Return the bytes; None where there is no GPU, or its memory cannot be read."""
+        if self._start is None:
+            return None
+        if (now := time.monotonic()) >= self._next:  # each look is a process
+            self._next = now + GPU_LOOK_SECONDS
+            self._now = hardware.gpu_memory_used()
+        return None if self._now is None else max(0, self._now - self._start)
 
 
 @contextlib.contextmanager
@@ -138,7 +182,6 @@ def cause(text: str) -> str:
 
 
 _ERROR = re.compile(r"^(?:\([^)]*\)\s*)?(?:ERROR\s[^\]]*\]\s*)?((?:\w+\.)*\w*(?:Error|Exception): .+)$", re.MULTILINE)
-_MESSAGE = re.compile(r"INFO\s[^\]\n]*\] (.{1,80})")
 _CONSEQUENCE = re.compile(r"Engine core initialization failed|WorkerProc initialization failed|EngineDeadError")
 
 

@@ -21,7 +21,7 @@ from byzer_magic.local_models.files import Weights
 T = TypeVar("T")
 ENGINE = "sentence-transformers"
 PARAMS = (
-    Param(name="device", help=_("device, e.g. cpu or cuda:0 (default: a GPU when there is one)")),
+    Param(name="device", help=_("device, e.g. cpu or cuda:0 (default: a GPU when the worker has one)")),
     Param(name="dtype", help=_("data type (default auto: that of the weights, float32 on CPUs without bfloat16)"),
           default="auto", choices=DTYPES, aliases=("torch_dtype",)),
     Param(name="batch_size", kind="int", default=32, help=_("texts per batch")),

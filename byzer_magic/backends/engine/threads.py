@@ -11,6 +11,13 @@ from typing import Any
 from byzer_magic.errors import ByzerError, ProviderError
 from byzer_magic.i18n import lazy_gettext as _
 
+OUT_OF_MEMORY = (
+    "out of memory", "outofmemory", "out of device memory", "outofdevicememory", "allocate memory", "bad_alloc",
+    "memoryerror", "no available memory", "failed to allocate", "unable to allocate", "alloc_failed",
+    "less than desired gpu memory", "less than desired cpu memory", "kv cache is needed",
+)  # fmt: skip
+"""Words in the messages of torch, llama.cpp, CTranslate2, ONNX Runtime and vLLM when memory is short, in lower case."""
+
 Emit = Callable[[Any], None]
 """Passes an item to the waiting request; may be called from any thread."""
 Work = Callable[[Emit, threading.Event], None]
@@ -86,7 +93,7 @@ class Turns:
 
 def _failure(engine: str, err: Exception) -> ProviderError:
     text = " ".join(str(err).split()) or type(err).__name__
-    if "out of memory" in text.lower() or "can't allocate memory" in text.lower():
+    if any(word in f"{type(err).__name__} {text}".lower() for word in OUT_OF_MEMORY):
         hint = _("Shorten the conversation, lower max_tokens, or lower --worker_concurrency.")
         return ProviderError(_("{engine} ran out of memory: {text}", engine=engine, text=text[:300]), hint)
     return ProviderError(_("{engine} failed: {text}", engine=engine, text=text[:300]), _("See %byzer logs."))

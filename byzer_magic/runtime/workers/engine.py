@@ -13,6 +13,7 @@ import ray
 
 from byzer_magic import errors
 from byzer_magic.backends.base import Backend
+from byzer_magic.backends.engine import devices
 from byzer_magic.capabilities import TABLE, Capability
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.plan import Plan
@@ -37,6 +38,7 @@ class Engine:
     """The actor of one worker. Ray calls only `endpoint`; all other calls arrive over the socket."""
 
     def __init__(self, plan: Plan, index: int) -> None:
+        devices.hide(plan.setup)  # before anything looks for them
         self._plan = plan
         self._backend: Backend | None = None
         attach_log(plan.hidden)

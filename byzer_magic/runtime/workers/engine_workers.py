@@ -34,9 +34,13 @@ Notify = Callable[[Event], None]
 log = get_logger("engine_workers")
 
 
-def loads_at_once() -> int:
-    """Return how many workers may load their models concurrently: more would compete for disk and cores."""
-    return max(2, (os.cpu_count() or 1) // 4)
+def loads_at_once(gpus: float = 0) -> int:
+    """Return how many workers may load their models concurrently: more would compete for disk and cores.
+
+    Args:
+        gpus: what each reserves; those that share a GPU measure what is free of it, so they load one by one.
+    """
+    return 1 if 0 < gpus < 1 else max(2, (os.cpu_count() or 1) // 4)
 
 
 class EngineWorkers:
@@ -52,7 +56,7 @@ class EngineWorkers:
         self._workers: dict[int, EngineWorker] = {}
         self._plan = plan
         self._health = health
-        self._load_slots = asyncio.Semaphore(loads_at_once())
+        self._load_slots = asyncio.Semaphore(loads_at_once(plan.spec.gpus_per_worker))
         self._supervisors: dict[int, asyncio.Task[None]] = {}
         self._failed: list[logs.ProcessId] = []
         """Processes of workers that could not be started, for their logs."""

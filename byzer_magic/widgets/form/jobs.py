@@ -69,7 +69,7 @@ class Jobs:
     def _notes(self, plan: Plan) -> list[str]:
         note = model_facts.facts(str(plan.setup.params.get("saas.model", ""))).note
         why = _("{engine}, because {why}.", engine=plan.engine, why=plan.why) if plan.why else ""
-        return [localized(text) for text in (why, note) if text]
+        return [localized(text) for text in (why, note, *plan.notes) if text]
 
     def _event(self, alias: str, event: Event) -> Status:
         status = {"state": "running", "stage": progress.stage(event)}
@@ -104,7 +104,7 @@ class Jobs:
     async def _size_up(self, plan: Plan) -> None:
         self._report({"state": "running", "stage": _("Reading the model's files …")})
         async with self._failures("", plan.hidden):
-            rows = await asyncio.to_thread(form_probe.size_up, str(plan.setup.model_path))
+            rows = await asyncio.to_thread(form_probe.size_up, plan)
             text = _("All checks passed; engine: {engine}.", engine=plan.engine)
             self._report({"state": "done", "stage": text, "rows": rows, "notes": self._notes(plan)})
 

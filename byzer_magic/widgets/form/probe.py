@@ -142,13 +142,14 @@ def _silence() -> Media:
     return Media(mime="audio/wav", data=wav.write(bytes(2 * RATE * SILENCE_SECONDS), RATE), name="silence.wav")
 
 
-def size_up(model_path: str) -> list[tuple[str, str]]:
-    """Return what a local model would need here: the rows of `doctor`, name and text.
+def size_up(plan: Plan) -> list[tuple[str, str]]:
+    """Return what a worker of a local model would need here: the rows of `doctor`, name and text.
 
     Raises:
         BadParameter: there is no recognized model at the path.
     """
-    report = doctor.report(model_path, lambda: None)
+    worker = doctor.Worker(engine=plan.engine, gpus=plan.setup.gpus, params=plan.setup.params)
+    report = doctor.report(str(plan.setup.model_path), lambda: None, worker)
     rows: list[tuple[str, str]] = []
     for row in (row for table in doctor.tables(report) for row in table):
         name, text = row.values()

@@ -63,12 +63,12 @@ def test_detect_takes_gpu_names_from_the_driver_without_nvidia_smi(
     text = "Model: \t\t NVIDIA A10\nIRQ: 1\n"
     root = written(tmp_path, {f"proc/driver/nvidia/gpus/0000:0{n}:00.0/information": text for n in (1, 2)})
     assert [gpu.name for gpu in hardware.detect(root, {}).gpus] == ["NVIDIA A10", "NVIDIA A10"]
-    assert hardware.detect(root, {}).gpu_memory_free is None
+    assert hardware.detect(root, {}).gpu_memory_free() is None
     assert len(hardware.detect(root, {"CUDA_VISIBLE_DEVICES": "1"}).gpus) == 1
     program = tmp_path / "nvidia-smi"
     program.write_text(f"#!/bin/sh\necho '{SMI.splitlines()[0]}'\n")
     program.chmod(0o755)
-    assert hardware.detect(root, {}).gpu_memory_free == 45500 * MIB
+    assert hardware.detect(root, {}).gpu_memory_free() == 45500 * MIB
     program.write_text("#!/bin/sh\necho broken; exit 9\n")
     assert len(hardware.detect(root, {}).gpus) == 2
 

@@ -98,7 +98,7 @@ def load(folder: Folder, detector: Detector | None, params: Mapping[str, Any], t
         try:
             model = AutoModel(
                 model=str(folder.path),
-                device=_place(params, gpus),
+                device=torch_device.of_worker(params.get("device"), gpus),
                 ncpu=params.get("ncpu", threads),
                 trust_remote_code=trusted,
                 ignore_init_mismatch=False,
@@ -153,23 +153,6 @@ def _check_complete(output: str, model: Any) -> None:
             ),
             _("Download the model again."),
         )
-
-
-def _place(params: Mapping[str, Any], gpus: float) -> str:
-    import torch
-
-    if "device" in params:
-        return torch_device.usable(params["device"])
-    if gpus and not torch.cuda.is_available():
-        raise EngineFailed(
-            _(
-                "The worker has {gpus:g} GPUs, but torch {version} cannot use them.",
-                gpus=gpus,
-                version=torch.__version__,
-            ),
-            _("Install torch for your GPU (https://pytorch.org/get-started), or use --gpus_per_worker 0."),
-        )
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
 class Recognizer:

@@ -91,7 +91,7 @@ class WhisperBackend(Backend):
             report(_("importing {name}", name=name), None)
             await asyncio.to_thread(_import, name, setup.params)
             with loading.watched(report, _("loading {name}", name=weights.path.name), weights.size):
-                engine = await asyncio.to_thread(_engine, weights, setup.params, threads, at_once)
+                engine = await asyncio.to_thread(_engine, weights, setup, threads, at_once)
         except Exception as err:  # the engine's code may raise anything
             raise loading.failed(name.replace("_", "-"), weights.path, err) from err
         return cls(engine, setup, at_once)
@@ -225,11 +225,11 @@ def _import(name: str, params: Mapping[str, Any]) -> None:
         importlib.import_module("faster_whisper.vad").get_vad_model()
 
 
-def _engine(weights: Weights, params: Mapping[str, Any], threads: int, at_once: int) -> windows.Engine:
+def _engine(weights: Weights, setup: Setup, threads: int, at_once: int) -> windows.Engine:
     if weights.format == "whisper":
         importlib.import_module("torch").set_num_threads(threads)
-        return TorchWhisper(weights.path, params)
-    return FasterWhisper(weights.path, params, threads=threads, at_once=at_once)
+        return TorchWhisper(weights.path, setup.params, setup.gpus)
+    return FasterWhisper(weights.path, setup.params, gpus=setup.gpus, threads=threads, at_once=at_once)
 
 
 BACKEND = WhisperBackend

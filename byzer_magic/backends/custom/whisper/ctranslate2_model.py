@@ -18,10 +18,10 @@ BEAMS = 5
 class FasterWhisper:
     """A loaded CTranslate2 model."""
 
-    def __init__(self, path: Path, params: Mapping[str, Any], *, threads: int, at_once: int) -> None:
+    def __init__(self, path: Path, params: Mapping[str, Any], *, gpus: float, threads: int, at_once: int) -> None:
         from faster_whisper import WhisperModel
 
-        device, _, index = (params.get("device") or "auto").partition(":")
+        device, _, index = (params.get("device") or ("cuda" if gpus else "cpu")).partition(":")
         dtype = params["dtype"]
         self._model: Any = WhisperModel(
             str(path),

@@ -63,15 +63,15 @@ class _Found:
 
 
 class TorchWhisper:
-    """A loaded CTranslate2 model."""
+    """A model that transformers has loaded."""
 
-    def __init__(self, path: Path, params: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, params: Mapping[str, Any], gpus: float = 0) -> None:
         import torch
         from transformers import GenerationConfig, WhisperForConditionalGeneration, WhisperProcessor
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        device = _device(params.get("device"))
+        device = torch.device(torch_device.of_worker(params.get("device"), gpus))
         model, report = WhisperForConditionalGeneration.from_pretrained(
             str(path),
             dtype=_dtype(params["dtype"], device),
@@ -275,20 +275,6 @@ class TorchWhisper:
         """Return the average log probability of the tokens, as it was before the temperature changed it."""
         rows = self._torch.cat(list(scores)).float() * (temperature or 1.0)
         return float(rows.log_softmax(-1).gather(1, tokens[: len(rows), None]).mean())
-
-
-def _device(name: str | None) -> Any:
-    """Return the device: the one that is named, or a GPU when there is one.
-
-    Raises:
-        BadParameter: torch cannot use it here.
-    """
-    import torch
-
-    name = name or "auto"
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(torch_device.usable(name))
 
 
 def _dtype(name: str, device: Any) -> Any:

@@ -86,6 +86,7 @@ class LlamaCppBackend(Backend):
             formats=("gguf",),
             auto={"gguf": 10},
             context_param="n_ctx",
+            gpu_params=("n_gpu_layers",),
             memory=MemoryFacts(
                 overhead_bytes=200 * MB,
                 cache_dtype="float16",

@@ -34,6 +34,8 @@ DRIVERS: dict[str, tuple[str, Callable[[Load], Driver], str]] = {
     "xllamacpp": ("xllamacpp", driver_xllamacpp.XLlamaCpp, "pip install 'byzer-magic[llama]'"),
 }  # fmt: skip
 """Import name, class and install command of each driver, the preferred one first."""
+ALL_LAYERS = -1
+"""llama.cpp's number for all layers on the GPU."""
 MEAN = 1
 """llama.cpp's number of the default pooling."""
 _ENCODERS = ("bert", "t5encoder", "gemma-embedding")
@@ -201,6 +203,7 @@ def load_of(setup: Setup) -> tuple[str, Load]:
     meta = gguf.metadata(path)
     longest = gguf.context_length(meta)
     settings = {name: setup.params[name] for name in LOADING if name in setup.params}
+    settings.setdefault("n_gpu_layers", ALL_LAYERS if setup.gpus else 0)
     embeds = embedding(setup.params, meta)
     most = EMBED_CONTEXT if embeds else CONTEXT
     settings.setdefault("n_ctx", min(most, longest or most))

@@ -20,7 +20,7 @@ BATCH = 512
 """Tokens of a prompt that are read at once when `n_batch` is not given: a cancel waits for the end of a batch."""
 
 LOADING = {
-    "n_gpu_layers": ("int", _("layers on the GPU; -1 is all")),
+    "n_gpu_layers": ("int", _("layers on the GPU; -1 is all (default: all when the worker has a GPU, else 0)")),
     "split_mode": ("int", _("how to split the model over GPUs: 0 none, 1 by layer, 2 by row")),
     "main_gpu": ("int", _("the GPU for everything that is not split")),
     "tensor_split": ("json", _("share of each GPU, as a JSON list")),
@@ -115,7 +115,7 @@ CHAT = {
 """Request fields that a deployment may set for all of its requests."""
 
 _ALIASES = {"n_gpu_layers": ("num_gpu_layers",)}
-_DEFAULTS: dict[str, Any] = {"n_gpu_layers": 0, "verbose": False, "temperature": 0.8}
+_DEFAULTS: dict[str, Any] = {"verbose": False, "temperature": 0.8}
 
 
 PARAMS = tuple(

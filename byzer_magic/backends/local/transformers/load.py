@@ -105,25 +105,15 @@ def _tokenizer(source: dict[str, Any], params: Mapping[str, Any]) -> Any:
 def placement(setup: Setup) -> dict[str, Any]:
     """Return where the weights go; one device is a map, too: they are read straight into it."""
     params = setup.params
-    if setup.gpus and not torch.cuda.is_available() and "device" not in params:
-        raise EngineFailed(
-            _(
-                "The worker has {gpus:g} GPUs, but torch {version} cannot use them.",
-                gpus=setup.gpus,
-                version=torch.__version__,
-            ),
-            _("Install torch for your GPU (https://pytorch.org/get-started), or use --gpus_per_worker 0."),
-        )
+    device = torch_device.of_worker(params.get("device"), 0 if "device_map" in params else setup.gpus)
     if "device_map" in params:
         more = {name: params[name] for name in ("offload_folder",) if name in params}
         if "max_memory" in params:
             more["max_memory"] = {int(k) if k.isdigit() else k: size for k, size in params["max_memory"].items()}
         return {"device_map": openai_schema.text_or_json(params["device_map"]), **more}
-    if "device" in params:
-        return {"device_map": torch_device.usable(params["device"])}
-    if setup.gpus > 1:
+    if setup.gpus > 1 and device.startswith("cuda") and "device" not in params:
         return {"device_map": "auto"}
-    return {"device_map": "cuda:0" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"}
+    return {"device_map": device}
 
 
 def data_type(params: Mapping[str, Any], weights: Weights, where: Any) -> Any:

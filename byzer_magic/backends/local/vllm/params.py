@@ -22,8 +22,10 @@ from byzer_magic.i18n import lazy_gettext as _, listed
 
 SOURCES = (
     ("engine/arg_utils.py", ("EngineArgs", "AsyncEngineArgs")),
-    ("entrypoints/launchers/cli_args.py", ("BaseFrontendArgs",)),
-    ("entrypoints/openai/cli_args.py", ("BaseFrontendArgs", "FrontendArgs")),  # where vLLM up to 0.1x has them
+    *(
+        (f"entrypoints/{folder}/cli_args.py", ("BaseFrontendArgs", "FrontendArgs"))
+        for folder in ("common", "launchers", "openai")  # from vLLM 0.33 on, from 0.29 on, before
+    ),
 )
 """Files of vLLM, and the classes in them whose fields are arguments."""
 OURS = frozenset({"model", "served_model_name", "device_ids"})
@@ -36,8 +38,11 @@ SAMPLING = {
 
 USUAL = {
     "max_model_len": ("int", _("context length: prompt and response together, in tokens (default: the model's)")),
-    "gpu_memory_utilization": ("float", _("fraction of the GPU memory that the engine uses (default 0.9)")),
-    "enforce_eager": ("bool", _("no CUDA graphs: less memory, slightly slower (default true)")),
+    "gpu_memory_utilization": (
+        "float",
+        _("fraction of the GPU memory that the engine takes (default 0.9, or 0.9 x --gpus_per_worker of a shared GPU)"),
+    ),
+    "enforce_eager": ("bool", _("no CUDA graphs and no compilation: starts sooner, answers slower (default true)")),
     "trust_remote_code": ("bool", _("run Python code that comes with the model (default false)")),
     "tensor_parallel_size": ("int", _("GPUs that share the model (default --gpus_per_worker)")),
     "dtype": ("text", _("data type of the weights: auto, float16, bfloat16, float32")),
