@@ -54,10 +54,10 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     error: Localizable = ""
     """Why the model could not be loaded; empty while it can."""
     ttft_p50: float | None = None
-    """Time to first token in seconds: the median of the last responses."""
+    """Time to first token in seconds: the median of the last responses that came in several pieces."""
     ttft_p99: float | None = None
     tokens_per_second: float | None = None
-    """Mean rate after the first token."""
+    """Mean rate after the first piece, of those."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
@@ -124,7 +124,7 @@ class Sample(msgspec.Struct, frozen=True):
     tokens: int = 0
     """Chunks of text received; further tokens count when the provider reports their number, at the end."""
     ttft: float | None = None
-    """Time to first token in seconds: the mean of the responses that began."""
+    """Time to first token in seconds: the mean of the responses whose second piece arrived."""
     latency: float | None = None
     """Seconds that responses took: the mean of those that ended."""
     busy: int = 0

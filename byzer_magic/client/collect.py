@@ -19,6 +19,7 @@ from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import wav
 from byzer_magic.results import Result
 from byzer_magic.results.metadata import Timings
+from byzer_magic.results.pace import Pace
 from byzer_magic.types import Dispatched, Progress, Usage
 
 RequestT = TypeVar("RequestT", bound=types.Request)
@@ -39,7 +40,7 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         self.request = request
         self._usage: Usage | None = None
         self._started = time.perf_counter()
-        self._first: float | None = None
+        self._pace = Pace()
         self._dispatched: Dispatched | None = None
 
     def start(self) -> None:
@@ -51,8 +52,7 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         if isinstance(item, Dispatched):
             self._dispatched = item
             return
-        if self._first is None and self._is_output(item):
-            self._first = self.seconds
+        self._pace.add(item, self.seconds)
         if (usage := getattr(item, "usage", None)) is not None:
             self._count(usage)
         self.take(item)
@@ -75,10 +75,6 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         """Return the seconds since the request was sent."""
         return time.perf_counter() - self._started
 
-    def _is_output(self, _chunk: Any) -> bool:
-        """Return whether this chunk ends the time to first token."""
-        return True
-
     def _count(self, usage: Usage) -> None:
         """Add the usage of a chunk."""
         self._usage = usage if self._usage is None else self._usage + usage
@@ -90,9 +86,15 @@ class Collector(ABC, Generic[RequestT, ResultT]):
             "model": self.model,
             "worker": self._dispatched.worker if self._dispatched else None,
             "usage": self._usage,
-            "timings": Timings(self._first, self.seconds, queued),
+            "timings": self._timings(queued),
             "interrupted": interrupted,
         }
+
+    def _timings(self, queued: float) -> Timings:
+        pace = self._pace
+        if pace.first is None:
+            return Timings(None, self.seconds, queued)
+        return Timings(pace.first, self.seconds, queued, pace.last, pace.after_first)
 
 
 AnyCollector = Collector[Any, Result]
@@ -125,9 +127,6 @@ class ChatCollector(Collector[types.ChatRequest, results.ChatResult]):
             self._tools.add(delta)
         if chunk.extra:
             chat_merge.add_extra(self._extra, chunk.extra)
-
-    def _is_output(self, chunk: types.ChatChunk) -> bool:
-        return bool(chunk.text or chunk.reasoning)
 
     def _count(self, usage: Usage) -> None:
         self._usage = usage  # providers that count more than once send the total so far

@@ -12,10 +12,14 @@ class Timings(msgspec.Struct, frozen=True):
     """When things happened to one request, in seconds since it was sent."""
 
     first_token: float | None = None
-    """Time to first token (TTFT); None when nothing arrived."""
+    """Time to first token (TTFT); None when the response came in one piece, or nothing arrived."""
     total: float = 0.0
     queued: float = 0.0
     """Time spent waiting for a free slot, measured in the pool."""
+    last_token: float | None = None
+    """Time until the last piece of the response; None as for `first_token`."""
+    after_first: float | None = None
+    """Part of the response that came after its first piece, 0..1; None where only a token is known to be in that."""
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):

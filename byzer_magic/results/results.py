@@ -58,11 +58,13 @@ class ChatResult(Metadata, frozen=True, kw_only=True):
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Return the speed after the first token; None when it is unknown."""
-        if self.usage is None or self.timings.first_token is None:
+        """Return the speed after the first piece; None for a response in one piece, or without its tokens' number."""
+        times = self.timings
+        if self.usage is None or times.first_token is None:
             return None
-        seconds = self.timings.total - self.timings.first_token
-        tokens = self.usage.completion_tokens - 1
+        seconds = (times.last_token or times.total) - times.first_token
+        count = self.usage.completion_tokens
+        tokens = count - 1 if times.after_first is None else count * times.after_first
         return tokens / seconds if tokens > 0 and seconds > 0 else None
 
     def save(self, path: str | Path) -> Path:

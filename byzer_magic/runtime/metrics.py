@@ -10,6 +10,7 @@ from contextlib import aclosing
 import msgspec
 
 from byzer_magic.catalog.prices import Price
+from byzer_magic.results.pace import Pace
 from byzer_magic.stat import Sample
 from byzer_magic.types import ChatChunk, Item, Usage
 
@@ -41,16 +42,18 @@ class Metrics:
         """Pass a response on with its cost, and measure it; a cancelled one counts as far as it was received."""
         self._now.requests += 1
         started = time.monotonic()
-        first = 0.0
+        pace = Pace()
+        began = False
         chunks = 0
         reported: Usage | None = None
         try:
             async with aclosing(items) as response:  # type: ignore[type-var]  # async generators all
                 async for found in response:
                     item = self._priced(found)
-                    if not first and (not isinstance(item, ChatChunk) or item.text or item.reasoning):
-                        first = time.monotonic()
-                        self._began(first - started)
+                    pace.add(item, time.monotonic() - started)
+                    if pace.first is not None and not began:
+                        began = True
+                        self._began(pace.first)
                     if isinstance(item, ChatChunk):
                         chunks += self._count_chunk(item)
                         reported = item.usage or reported  # some providers report the sum so far with every chunk
@@ -62,8 +65,8 @@ class Metrics:
             self._now.latencies.append(ended - started)
             if reported is not None:
                 self._count(reported, chunks)
-                if first:  # a response in one chunk has no rate
-                    self._speeds.append(reported.completion_tokens / max(ended - first, 1e-3))
+                if (speed := pace.tokens_per_second(reported.completion_tokens)) is not None:
+                    self._speeds.append(speed)
 
     def _priced(self, item: Item) -> Item:
         """Return the item with the cost of its usage, where it has usage and the price is known."""
@@ -132,7 +135,7 @@ class Metrics:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Return the mean token rate after the first token; None before the first response that reports usage."""
+        """Return the mean token rate after the first piece; None before a response in pieces that reports usage."""
         return _mean(self._speeds)
 
 

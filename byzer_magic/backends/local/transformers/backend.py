@@ -81,6 +81,8 @@ class TransformersBackend(Backend):
             with loading.watched(report, _("loading {name}", name=weights.path.name), weights.size):
                 model = await asyncio.to_thread(cls._load, setup, weights)
             _need_template(model)
+            report(_("generating a first token"), None)
+            await asyncio.to_thread(model.warm_up)
         except Exception as err:  # the engine's code may raise anything
             raise loading.failed(cls.info.title, weights.path, err) from err
         report(_("model loaded"), 1.0)
@@ -123,7 +125,8 @@ class TransformersBackend(Backend):
 
     async def _generate(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         generation = transformers_params.generation(self._defaults, request.options)
-        row = await asyncio.to_thread(self._row, request, generation)
+        with self._batches.preparing():
+            row = await asyncio.to_thread(self._row, request, generation)
         finished = False
         async with aclosing(self._batches.run(row, generation.group(len(row.prompt)))) as chunks:
             async for chunk in chunks:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
 from byzer_magic.backends.engine.threads import Emit, Turns
 
 JOIN_SECONDS = 0.01
-"""How long an idle model waits for more requests to join a batch."""
+"""How long a free model waits after each arrival for another request to join its batch."""
+MOST_JOIN_SECONDS = 0.25
+"""How long it waits in all, and for requests that are still being prepared."""
 
 
 class Joinable(Protocol):
@@ -33,6 +36,7 @@ class _Place:
         self.row, self.group = row, group
         self.items: asyncio.Queue[Any] = asyncio.Queue()
         self.left = asyncio.Event()
+        self.since = time.monotonic()
 
 
 class Batches:
@@ -42,6 +46,7 @@ class Batches:
         self._answer, self._most = answer, most
         self._turns = Turns(name)
         self._waiting: list[_Place] = []
+        self._preparing = 0
         self._arrived = asyncio.Event()
         self._end = object()
         self.sizes: list[int] = []
@@ -52,6 +57,16 @@ class Batches:
     def running(self) -> int:
         """Return the number of running batches."""
         return self._turns.running
+
+    @contextlib.contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Let a free model wait for the request that the block prepares, since it is about to join."""
+        self._preparing += 1
+        try:
+            yield
+        finally:
+            self._preparing -= 1
+            self._arrived.set()
 
     async def run(self, row: Joinable, group: object) -> AsyncGenerator[Any, None]:
         """Yield the items of one request; closing the iterator removes it from its batch.
@@ -87,19 +102,33 @@ class Batches:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            if self._most > 1:
-                await asyncio.sleep(JOIN_SECONDS)
-            while batch := self._next():
-                await self._one(batch)
+            while self._waiting:
+                await self._gathered()
+                if batch := self._next():
+                    await self._one(batch)
+
+    async def _gathered(self) -> None:
+        """Wait until no further request is on its way, so that those that arrive together are batched together."""
+        began = time.monotonic()
+        while self._waiting and len(self._batch()) < self._most:
+            now = time.monotonic()
+            quiet = max(began, self._waiting[-1].since) + JOIN_SECONDS - now
+            left = began + MOST_JOIN_SECONDS - now
+            if left <= 0 or (quiet <= 0 and not self._preparing):
+                return
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), left if self._preparing else min(quiet, left))
 
     def _next(self) -> list[_Place]:
         """Take the request that has waited longest, and those that can be batched with it."""
-        if not self._waiting:
-            return []
-        first = self._waiting[0]
-        batch = [place for place in self._waiting if place.group == first.group][: self._most]
+        batch = self._batch()
         self._waiting = [place for place in self._waiting if place not in batch]
         return batch
+
+    def _batch(self) -> list[_Place]:
+        same = [place for place in self._waiting if place.group == self._waiting[0].group]
+        return same[: self._most]
 
     async def _one(self, batch: list[_Place]) -> None:
         places = {id(place.row): place for place in batch}

@@ -109,6 +109,12 @@ class Model:
         text: str = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
+    def warm_up(self) -> None:
+        """Generate a token, so that kernels are loaded and memory is allocated before the first user asks."""
+        greedy = Generation(sampling=(("do_sample", False),))
+        row = Row(prompt=[self.pad], generation=greedy, limit=1, text=Detokenizer(self.decode, ()))
+        self.answer([row], lambda _row, _chunk: None, threading.Event())
+
     def answer(self, rows: Sequence[Row], emit: Emit, stopped: threading.Event) -> None:
         """Answer requests that agree in their sampling, all in one batch."""
         self._rows, self._stopped = rows, stopped

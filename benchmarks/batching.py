@@ -1,0 +1,122 @@
+"""What requests that arrive together lose against one batch: `python benchmarks/batching.py [--requests 8]`.
+
+A real model on the CPU, in this process: N prompts in one `generate` of transformers itself, and the same N prompts as
+requests of the backend that arrive a few milliseconds apart, as they do over a socket; in turns, side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+os.environ |= {"BYZER_ENGINE_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+from overhead import Row, machine, print_table
+from ways import say
+
+TOKENS = 64
+APART_SECONDS = 0.005
+PROMPT = "Tell me a long story about a king who had {} cats."
+GOAL = 0.9
+
+
+def plan(requests: int) -> Any:
+    """Return a plan of SmolLM2 in transformers."""
+    from byzer_magic import default_manager
+    from byzer_magic.commands.spec import DeploySpec
+    from tests.models.smollm2 import smollm2
+
+    return default_manager().plan(
+        DeploySpec(
+            model="batching",
+            infer_backend="transformers",
+            model_path=str(smollm2()),
+            worker_concurrency=requests,
+            infer_params={"temperature": "0"},
+        )
+    )
+
+
+def one_batch(model: Any, requests: int) -> float:
+    """Return the tokens/s of one `generate` for all prompts."""
+    import torch
+
+    turns = [[{"role": "user", "content": PROMPT.format(number)}] for number in range(requests)]
+    tokenizer = model.tokenizer
+    tokenizer.padding_side = "left"
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    asked = tokenizer.apply_chat_template(
+        turns, add_generation_prompt=True, return_tensors="pt", return_dict=True, padding=True
+    )
+    started = time.perf_counter()
+    with torch.inference_mode():
+        model.network.generate(**asked, max_new_tokens=TOKENS, min_new_tokens=TOKENS, do_sample=False)
+    return requests * TOKENS / (time.perf_counter() - started)
+
+
+async def together(backend: Any, requests: int, apart: float) -> float:
+    """Return the tokens/s of as many requests, each a moment after the other."""
+    from byzer_magic.types import ChatRequest, Message
+
+    async def one(number: int) -> int:
+        await asyncio.sleep(number * apart)
+        asked = ChatRequest(messages=[Message("user", PROMPT.format(number))], options={"max_tokens": TOKENS})
+        chunks = [chunk async for chunk in backend.chat(asked)]
+        return sum(chunk.usage.completion_tokens for chunk in chunks if chunk.usage)
+
+    started = time.perf_counter()
+    counts = await asyncio.gather(*map(one, range(requests)))
+    return sum(counts) / (time.perf_counter() - started)
+
+
+async def measure(requests: int, rounds: int) -> list[Row]:
+    """Return the rows of the table."""
+    made = plan(requests)
+    say("loading")
+    backend = await made.backend.open(made.setup, lambda *_: None)
+    model, found = backend._model, []
+    try:
+        for turn in range(1 + rounds):
+            say(f"turn {turn}")
+            backend._batches.sizes.clear()
+            ways = {
+                "batch": lambda: asyncio.to_thread(one_batch, model, requests),
+                "at once": lambda: together(backend, requests, 0),
+                "apart": lambda: together(backend, requests, APART_SECONDS),
+            }
+            order = list(ways) if turn % 2 else list(reversed(ways))
+            speeds = {name: await ways[name]() for name in order}
+            say(f"{speeds}, batches of {backend._batches.sizes}")
+            if turn:  # the first warms up
+                found.append(speeds)
+    finally:
+        await backend.close()
+    rows = []
+    for name, title in (("at once", "at once"), ("apart", f"{APART_SECONDS * 1000:.0f} ms apart")):
+        ratio = statistics.median(each[name] / each["batch"] for each in found)
+        shown = [f"{statistics.median(each[key] for each in found):.1f}" for key in ("batch", name)]
+        label = f"transformers, {requests} requests {title}: tokens/s"
+        rows.append(Row(label, *shown, f"x {ratio:.3f}", f">= {GOAL}", ratio >= GOAL))
+    return rows
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--requests", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    started, before = time.time(), os.getloadavg()[0]
+    rows = asyncio.run(measure(options.requests, options.rounds))
+    print_table(rows, machine(before, time.time() - started))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""How fast a response arrives: only one that comes in several pieces has a time to first token, and a speed."""
+
+from __future__ import annotations
+
+from byzer_magic.types import ChatChunk, Item
+
+BURST_SECONDS = 0.01
+"""Pieces that arrive within this time of the first are one piece: a response that was complete before it was sent."""
+
+
+class Pace:
+    """The pieces of one response.
+
+    Example:
+        >>> pace = Pace()
+        >>> for text, seconds in (("One", 0.5), (" two", 1.0), (" three", 1.5)):
+        ...     pace.add(ChatChunk(text), seconds)
+        >>> pace.first, round(pace.after_first, 2), round(pace.tokens_per_second(4), 1)
+        (0.5, 0.77, 3.1)
+    """
+
+    def __init__(self) -> None:
+        self.last = 0.0
+        """Seconds until the latest piece."""
+        self._first: float | None = None
+        self._size = self._first_size = 0
+
+    def add(self, item: Item, seconds: float) -> None:
+        """Take an item that arrived so many seconds after the request was sent; one without output does not count."""
+        if not (size := _size(item)):
+            return
+        if self._first is None:
+            self._first = seconds
+        if seconds - self._first < BURST_SECONDS:
+            self._first_size += size
+        self._size += size
+        self.last = seconds
+
+    @property
+    def first(self) -> float | None:
+        """Return the seconds to the first piece; None unless others came later."""
+        return self._first if self._size > self._first_size else None
+
+    @property
+    def after_first(self) -> float:
+        """Return the part of the response that came after the first piece, 0..1, by its length."""
+        return 1 - self._first_size / self._size if self._size else 0.0
+
+    def tokens_per_second(self, tokens: int) -> float | None:
+        """Return the speed after the first piece; None where there was no other.
+
+        Args:
+            tokens: of the complete response.
+        """
+        return None if self.first is None else tokens * self.after_first / (self.last - self.first)
+
+
+def _size(item: Item) -> int:
+    """Return the length of an item's output: of a chat's in characters, tool calls included; others count as one."""
+    if not isinstance(item, ChatChunk):
+        return 1
+    calls = (call.get("function") or {} for call in item.tool_calls or [])
+    return len(item.text) + len(item.reasoning) + sum(len(call.get("arguments") or "") for call in calls)
