@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
-from byzer_magic.backends.local.vllm import engine as vllm_engine, params as vllm_params
+from byzer_magic.backends.engine import loading
+from byzer_magic.backends.local.vllm import engine as vllm_engine, params as vllm_params, progress as vllm_progress
 from tests.backends import setup_of
 from tests.models.tiny_qwen2 import changed, tiny_qwen2
 
@@ -55,6 +59,92 @@ def test_guide_parameters_are_typed() -> None:
 def test_check_refuses_what_the_engine_does_not_support(given: dict[str, str], words: str) -> None:
     with pytest.raises(errors.BadParameter, match=words):
         setup_of(VLLM, given, model_path=str(tiny_qwen2()))
+
+
+TOTAL = 143_771 * 1024**2
+"""Bytes of an H200."""
+CONTEXT = 600 * 1024**2
+"""Bytes that a process takes of a GPU beside what it allocates."""
+
+
+@pytest.fixture
+def built_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The installed vLLM is one for GPUs."""
+    package = dataclasses.replace(vllm_engine.PACKAGE, devices=lambda _: ("GPU",))
+    monkeypatch.setattr(vllm_engine, "PACKAGE", package)
+
+
+def arguments(gpus: float, **params: str) -> dict[str, Any]:
+    given = {f"backend.{name}": value for name, value in params.items()}
+    weights = vllm_engine.Weights(path=tiny_qwen2(), format="transformers")
+    return vllm_engine.arguments(setup_of(VLLM, given, model_path=str(tiny_qwen2()), gpus=gpus), weights)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the dozens of packages that vLLM imports
+@pytest.mark.usefixtures("built_for_gpus")
+def test_share_of_a_gpu_is_that_of_the_reservation_and_halves_fit() -> None:
+    """With vLLM's own configuration, and its own comparison with the free memory."""
+    config = pytest.importorskip("vllm.config.cache").CacheConfig
+    request_memory = pytest.importorskip("vllm.v1.worker.utils").request_memory
+    args = pytest.importorskip("vllm.engine.arg_utils").AsyncEngineArgs
+
+    def taken(given: dict[str, Any], free: int) -> int:
+        names = args.__dataclass_fields__
+        own = args(**{name: value for name, value in given.items() if name in names})
+        assert own.enforce_eager
+        snapshot = SimpleNamespace(total_memory=TOTAL, free_memory=free, device_="cuda:0")
+        size: int = request_memory(snapshot, config(gpu_memory_utilization=own.gpu_memory_utilization))
+        return size
+
+    assert taken(arguments(1), TOTAL - CONTEXT) == pytest.approx(0.9 * TOTAL, rel=1e-6)
+    free = TOTAL
+    for _half in range(2):
+        size = taken(arguments(0.5), free - CONTEXT)
+        assert size == pytest.approx(0.45 * TOTAL, rel=1e-6)
+        free -= size + CONTEXT
+    assert arguments(2)["gpu_memory_utilization"] == 0.9, "of each"
+    assert arguments(0.5, gpu_memory_utilization="0.3")["gpu_memory_utilization"] == 0.3
+    with pytest.raises(ValueError, match="less than desired") as caught:
+        taken(arguments(1), TOTAL // 2)
+    error = loading.failed("vLLM", tiny_qwen2(), caught.value, vllm_progress.hint)
+    assert isinstance(error, errors.EngineFailed)
+    assert "not enough memory" in error.message
+    assert "backend.gpu_memory_utilization=0.48" in error.hint
+
+
+@pytest.mark.usefixtures("built_for_gpus")
+def test_deploy_reports_what_cuda_graphs_would_bring() -> None:
+    def notes(gpus: float, **params: str) -> list[str]:
+        return VLLM.notes(setup_of(VLLM, params, model_path=str(tiny_qwen2()), gpus=gpus))
+
+    [note] = notes(1)
+    assert "backend.enforce_eager=false" in note
+    assert "\n" not in note
+    assert notes(1, **{"backend.enforce_eager": "false"}) == []
+    assert notes(1, **{"backend.enforce_eager": "true"}) == []
+
+
+def test_on_a_cpu_nothing_is_of_a_gpu() -> None:
+    assert "gpu_memory_utilization" not in arguments(1)
+    assert "kv_cache_memory_bytes" in arguments(0)
+    assert VLLM.notes(setup_of(VLLM, {}, model_path=str(tiny_qwen2()), gpus=1)) == []
+
+
+@pytest.mark.usefixtures("built_for_gpus")
+@pytest.mark.parametrize(
+    ("params", "gpus", "needed"),
+    [
+        ({"tensor_parallel_size": "4"}, 2, 4),
+        ({"pipeline_parallel_size": "2"}, 1, 2),
+        ({"tensor_parallel_size": "2", "pipeline_parallel_size": "2"}, 2, 4),
+    ],
+)
+def test_check_refuses_more_ranks_than_gpus(params: dict[str, str], gpus: float, needed: int) -> None:
+    with pytest.raises(errors.BadParameter, match=f"but the worker has {gpus} GPUs") as caught:
+        arguments(gpus, **params)
+    assert f"--gpus_per_worker {needed}" in caught.value.hint
+    arguments(needed, **params)
+    arguments(gpus, distributed_executor_backend="ray", **params)
 
 
 def test_several_gpus_share_the_model() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from byzer_magic import errors, plugins
 from byzer_magic.actions import doctor
 from byzer_magic.backends import registry
 from byzer_magic.cli import main
-from byzer_magic.local_models import memory
+from byzer_magic.local_models import installed, memory
 from byzer_magic.local_models.hardware import Gpu, Hardware
 from byzer_magic.rendering import tables
+from tests.models.tiny_qwen2 import tiny_qwen2
 
 GB = 10**9
 LAPTOP = Hardware(cpus=8, memory_total=32 * GB, memory_free=20 * GB, instructions=frozenset({"avx2"}))
@@ -109,6 +111,33 @@ def test_model_that_does_not_fit_has_advice(gguf: Path) -> None:
     assert setting in shown["would fit"]
     nothing = doctor.model(str(gguf), Hardware(cpus=1, memory_total=GB, memory_free=100_000_000))
     assert any("smaller model" in advice for advice in nothing["to_fit"])
+
+
+def test_model_in_an_engine_that_takes_its_part_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    engines = dict(registry.engines())
+    engines["vllm"] = dataclasses.replace(
+        engines["vllm"], packages=(installed.Package(name="vllm", version="0.32.0", devices=("GPU",)),)
+    )
+    monkeypatch.setattr(registry, "engines", lambda: engines)
+    here = dataclasses.replace(GPU, gpus=(L4,))
+    facts = doctor.model(str(tiny_qwen2()), here)
+    assert facts["memory"]["takes"] == int(0.9 * 24 * GB)
+    shown = column(doctor.tables({"model": facts})[0])
+    assert shown["takes"].startswith("22 GB: the engine takes 90 % of a GPU, whatever the model needs; the KV cache")
+    assert shown["fits"] == "yes: 22 GB is free"
+    busy = dataclasses.replace(here, gpus=(dataclasses.replace(L4, memory_free=12 * GB),))
+    facts = doctor.model(str(tiny_qwen2()), busy)
+    assert (facts["fits"], facts["to_fit"]) == (False, ["--infer_params backend.gpu_memory_utilization=0.49"])
+    assert column(doctor.tables({"model": facts})[0])["fits"] == "no: 12 GB is free"
+
+    def worker(gpus: float, engine: str = "vllm", **params: object) -> dict[str, Any]:
+        given = {f"backend.{name}": value for name, value in params.items()}
+        return doctor.model(str(tiny_qwen2()), here, doctor.Worker(engine=engine, gpus=gpus, params=given))
+
+    assert worker(0.5)["memory"]["takes"] == int(0.45 * 24 * GB)
+    assert worker(1, gpu_memory_utilization=0.2)["memory"]["takes"] == int(0.2 * 24 * GB)
+    assert worker(0, engine="transformers")["memory"]["on"] == "CPU", "none is reserved"
+    assert worker(1, max_model_len=512)["memory"]["cache_tokens"] == 512
 
 
 def test_model_that_no_engine_runs_has_the_reason(tmp_path: Path) -> None:

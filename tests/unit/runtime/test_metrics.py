@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -79,3 +80,39 @@ def test_history_keeps_ten_minutes() -> None:
     for _ in range(HISTORY_SECONDS + 5):
         metrics.tick(0, 0)
     assert len(metrics.history) == HISTORY_SECONDS == 600
+
+
+async def slowly(*given: ChatChunk | EmbeddingBatch) -> AsyncIterator[ChatChunk | EmbeddingBatch]:
+    for item in given:
+        yield item
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (ChatChunk("The whole answer.", finish="stop", usage=Usage(10, 20)),),
+        (ChatChunk("The whole answer."), ChatChunk(finish="stop", usage=Usage(10, 20))),
+        (ChatChunk(reasoning="Hm."), ChatChunk("The whole answer.", finish="stop", usage=Usage(10, 20))),
+        (EmbeddingBatch(0, 1, b"", usage=Usage(10, 0)),),
+    ],
+    ids=["one chunk", "usage apart", "in a burst", "embeddings"],
+)
+async def test_response_in_one_piece_has_no_speed_and_no_first_token(given: Any) -> None:
+    metrics = Metrics()
+    await answered(metrics, *given)
+    metrics.tick(0, 0)
+    assert (metrics.tokens_per_second, metrics.ttft(0.5), metrics.history[-1].ttft) == (None, None, None)
+    assert metrics.history[-1].latency is not None
+
+
+async def test_response_in_pieces_has_the_speed_after_the_first() -> None:
+    metrics = Metrics()
+    chunks = [ChatChunk("word " * 8), ChatChunk("word " * 2), ChatChunk(finish="stop", usage=Usage(10, 100))]
+    async for _item in metrics.measured(slowly(*chunks)):
+        pass
+    metrics.tick(0, 0)
+    assert metrics.ttft(0.5) is not None
+    assert metrics.history[-1].ttft is not None
+    assert metrics.tokens_per_second is not None
+    assert metrics.tokens_per_second <= 20 / 0.05, "a fifth of the tokens came after the first piece"

@@ -95,7 +95,7 @@ def arguments(setup: Setup, weights: Weights) -> dict[str, Any]:
         "tool_strict_level": "parameter",  # the arguments of tools follow their schema, as users expect
     }
     if setup.gpus > 1:
-        defaults["tensor_parallel_size"] = int(setup.gpus)
+        defaults["tensor_parallel_size"] = max(1, int(setup.gpus) // int(given.get("pipeline_parallel_size") or 1))
         defaults["distributed_executor_backend"] = "mp"  # the GPUs are on this node, and this process has them all
     return defaults | (_on_gpus(setup) if on_gpu(setup) else _on_a_cpu(weights, given)) | given
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from byzer_magic.backends.local.transformers import batch as transformers_batch
 from byzer_magic.backends.local.transformers.batch import Batches
 from byzer_magic.errors import ProviderError
 
@@ -44,6 +45,47 @@ async def test_batches_join_waiting_requests() -> None:
     await asyncio.gather(*(read(batches, Row(1)) for _ in range(7)))
     assert batches.sizes == [2, 1, 3, 3, 1], "no more than three at once"
     await batches.close()
+
+
+async def test_batches_wait_for_requests_that_arrive_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each renews the wait; 60 ms from the first to the last are more than the wait after one."""
+    monkeypatch.setattr(transformers_batch, "JOIN_SECONDS", 0.05)
+    monkeypatch.setattr(transformers_batch, "MOST_JOIN_SECONDS", 10.0)
+    batches = Batches("test", count, 8)
+
+    async def arriving(number: int) -> list[int]:
+        await asyncio.sleep(number * 0.01)
+        return await read(batches, Row(2))
+
+    assert await asyncio.gather(*map(arriving, range(7))) == [[0, 1]] * 7
+    assert batches.sizes == [7]
+    await batches.close()
+
+
+async def test_batches_wait_for_a_request_that_is_being_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformers_batch, "MOST_JOIN_SECONDS", 10.0)
+    batches = Batches("test", count, 2)
+
+    async def prepared() -> list[int]:
+        with batches.preparing():
+            await asyncio.sleep(0.1)
+        return await read(batches, Row(2))
+
+    assert await asyncio.gather(read(batches, Row(2)), prepared()) == [[0, 1]] * 2
+    assert batches.sizes == [2]
+    await batches.close()
+
+
+async def test_batches_do_not_wait_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformers_batch, "MOST_JOIN_SECONDS", 0.05)
+    batches = Batches("test", count, 100)
+    with batches.preparing():  # it never comes
+        assert await read(batches, Row(2)) == [0, 1]
+    monkeypatch.setattr(transformers_batch, "JOIN_SECONDS", 100.0)
+    full = Batches("test", count, 2)
+    assert await asyncio.gather(read(full, Row(1)), read(full, Row(1))) == [[0], [0]], "a full batch starts at once"
+    await batches.close()
+    await full.close()
 
 
 async def test_batches_continue_when_a_request_leaves() -> None:
