@@ -99,9 +99,9 @@ class VllmBackend(Backend):
         if not vllm_engine.on_gpu(setup) or f"{PREFIX}enforce_eager" in setup.params:
             return []
         text = _(
-            "CUDA graphs are off, as in byzer-llm: vLLM starts sooner and takes less memory. With "
-            "backend.enforce_eager=false it starts a minute or so later and answers faster, above all small models "
-            "with few requests at once."
+            "CUDA graphs are off, as in byzer-llm: vLLM starts sooner and takes less memory. "
+            "backend.enforce_eager=false compiles the model and captures graphs first, and then answers faster, above "
+            "all small models with few requests at once."
         )
         return [text]
 
