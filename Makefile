@@ -23,7 +23,7 @@ LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$
 # Tests start hundreds of processes: with compiled files each imports the package faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo lab llama stop translations test test-browser test-fast check browser fuzz models bench bench-engines bench-panel screenshots docs clean
+.PHONY: help demo lab llama stop translations test test-browser test-gpu test-fast check browser fuzz models bench bench-engines bench-panel screenshots docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -89,6 +89,9 @@ models: $(VENV)/.dev  ## make the tests' models, once (about three minutes)
 	@date "+== %T making the tests' models"
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.models
 
+test-gpu: $(VENV)/.dev models  ## checks on a machine with an NVIDIA GPU (vllm and torch for it must be installed)
+	$(BIN)/python tests/gpu/check.py
+
 test-fast: $(VENV)/.dev  ## the tests that need no Ray and no engine, under a minute
 	$(BIN)/python -m pytest -n 2 --dist loadscope tests/unit tests/property tests/shape tests/docs/test_texts.py -q
 
@@ -108,6 +111,8 @@ bench: $(VENV)/.dev  ## what a deployment adds to a direct call, measured side b
 
 bench-engines: $(VENV)/.dev  ## what a deployment adds to an engine used in process
 	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/batching.py --deployed
+	$(BIN)/python benchmarks/families.py
 
 bench-panel: $(VENV)/.dev  ## what the live panel costs, and how soon it is on the screen
 	$(BIN)/python benchmarks/panel.py

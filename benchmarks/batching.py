@@ -1,7 +1,10 @@
-"""What requests that arrive together lose against one batch: `python benchmarks/batching.py [--requests 8]`.
+"""What requests that arrive together lose against one batch: `make bench-engines`, or
 
-A real model on the CPU, in this process: N prompts in one `generate` of transformers itself, and the same N prompts as
-requests of the backend that arrive a few milliseconds apart, as they do over a socket; in turns, side by side.
+    python benchmarks/batching.py [--engine deepspeed] [--requests 8] [--deployed]
+
+A real model on the CPU, in this process: N prompts in one `generate` of the engine itself, and the same N prompts as
+requests of the backend, at once and a few milliseconds apart, as they arrive over a socket; in turns, side by side.
+`--deployed` compares with a deployment on a private Ray, too.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ |= {"BYZER_ENGINE_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 from overhead import Row, machine, print_table
-from ways import say
+from ways import private_ray, say
 
 TOKENS = 64
 APART_SECONDS = 0.005
@@ -27,8 +31,8 @@ PROMPT = "Tell me a long story about a king who had {} cats."
 GOAL = 0.9
 
 
-def plan(requests: int) -> Any:
-    """Return a plan of SmolLM2 in transformers."""
+def plan(engine: str, requests: int) -> Any:
+    """Return a plan of SmolLM2 in an engine."""
     from byzer_magic import default_manager
     from byzer_magic.commands.spec import DeploySpec
     from tests.models.smollm2 import smollm2
@@ -36,7 +40,7 @@ def plan(requests: int) -> Any:
     return default_manager().plan(
         DeploySpec(
             model="batching",
-            infer_backend="transformers",
+            infer_backend=engine,
             model_path=str(smollm2()),
             worker_concurrency=requests,
             infer_params={"temperature": "0"},
@@ -57,64 +61,79 @@ def one_batch(model: Any, requests: int) -> float:
     )
     started = time.perf_counter()
     with torch.inference_mode():
-        model.network.generate(**asked, max_new_tokens=TOKENS, min_new_tokens=TOKENS, do_sample=False)
+        model.generate(**asked, max_new_tokens=TOKENS, min_new_tokens=TOKENS, do_sample=False)
     return requests * TOKENS / (time.perf_counter() - started)
 
 
-async def together(backend: Any, requests: int, apart: float) -> float:
+async def together(send: Callable[[Any], AsyncIterator[Any]], requests: int, apart: float) -> float:
     """Return the tokens/s of as many requests, each a moment after the other."""
     from byzer_magic.types import ChatRequest, Message
 
     async def one(number: int) -> int:
         await asyncio.sleep(number * apart)
         asked = ChatRequest(messages=[Message("user", PROMPT.format(number))], options={"max_tokens": TOKENS})
-        chunks = [chunk async for chunk in backend.chat(asked)]
-        return sum(chunk.usage.completion_tokens for chunk in chunks if chunk.usage)
+        usages = [getattr(chunk, "usage", None) async for chunk in send(asked)]
+        return sum(usage.completion_tokens for usage in usages if usage)
 
     started = time.perf_counter()
     counts = await asyncio.gather(*map(one, range(requests)))
     return sum(counts) / (time.perf_counter() - started)
 
 
-async def measure(requests: int, rounds: int) -> list[Row]:
-    """Return the rows of the table."""
-    made = plan(requests)
+async def measure(engine: str, requests: int, rounds: int, manager: Any = None) -> list[Row]:
+    """Return the rows of the table; with a manager, the model is deployed there."""
+    made = plan(engine, requests)
     say("loading")
     backend = await made.backend.open(made.setup, lambda *_: None)
     model, found = backend._model, []
+    ways = {
+        "batch": lambda: asyncio.to_thread(one_batch, model, requests),
+        "at once": lambda: together(backend.chat, requests, 0),
+        "apart": lambda: together(backend.chat, requests, APART_SECONDS),
+    }
+    if manager:
+        ways["deployed"] = lambda: asyncio.to_thread(
+            manager.run, together(lambda asked: manager.ask("batching", asked), requests, 0)
+        )
     try:
         for turn in range(1 + rounds):
-            say(f"turn {turn}")
             backend._batches.sizes.clear()
-            ways = {
-                "batch": lambda: asyncio.to_thread(one_batch, model, requests),
-                "at once": lambda: together(backend, requests, 0),
-                "apart": lambda: together(backend, requests, APART_SECONDS),
-            }
             order = list(ways) if turn % 2 else list(reversed(ways))
             speeds = {name: await ways[name]() for name in order}
-            say(f"{speeds}, batches of {backend._batches.sizes}")
+            say(f"turn {turn}: {speeds}, batches here of {backend._batches.sizes}")
             if turn:  # the first warms up
                 found.append(speeds)
     finally:
         await backend.close()
-    rows = []
-    for name, title in (("at once", "at once"), ("apart", f"{APART_SECONDS * 1000:.0f} ms apart")):
-        ratio = statistics.median(each[name] / each["batch"] for each in found)
-        shown = [f"{statistics.median(each[key] for each in found):.1f}" for key in ("batch", name)]
-        label = f"transformers, {requests} requests {title}: tokens/s"
-        rows.append(Row(label, *shown, f"x {ratio:.3f}", f">= {GOAL}", ratio >= GOAL))
-    return rows
+    titles = {"at once": "at once", "apart": f"{APART_SECONDS * 1000:.0f} ms apart", "deployed": "to a deployment"}
+    return [
+        _row(f"{engine}, {requests} requests {title}", name, found) for name, title in titles.items() if name in ways
+    ]
+
+
+def _row(title: str, name: str, found: list[dict[str, float]]) -> Row:
+    ratio = statistics.median(each[name] / each["batch"] for each in found)
+    shown = [f"{statistics.median(each[key] for each in found):.1f}" for key in ("batch", name)]
+    return Row(f"{title}: tokens/s", *shown, f"x {ratio:.3f}", f">= {GOAL}", ratio >= GOAL)
 
 
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--engine", default="transformers", choices=("transformers", "deepspeed"))
     parser.add_argument("--requests", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--deployed", action="store_true", help="also through a deployment on a private Ray")
     options = parser.parse_args()
     started, before = time.time(), os.getloadavg()[0]
-    rows = asyncio.run(measure(options.requests, options.rounds))
+    given = (options.engine, options.requests, options.rounds)
+    if options.deployed:
+        with private_ray() as manager:
+            for _event in manager.iterate(manager.deploy(plan(*given[:2]))):
+                pass
+            rows = asyncio.run(measure(*given, manager))
+    else:
+        rows = asyncio.run(measure(*given))
     print_table(rows, machine(before, time.time() - started))
 
 

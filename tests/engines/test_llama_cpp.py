@@ -17,7 +17,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.backends.local.llama_cpp import load as llama_load
-from byzer_magic.backends.local.llama_cpp.driver_xllamacpp import SETTINGS
+from byzer_magic.backends.local.llama_cpp.driver_xllamacpp import SETTINGS, apply
 from byzer_magic.backends.local.llama_cpp.params import CONTEXT, LOADING
 from byzer_magic.types import ENDLESS
 from tests.backends import ask, closing_stops_it, collect, longest_pause, opened, setup_of, text_of
@@ -190,6 +190,18 @@ def test_guide_command_works(gguf: Path) -> None:
     setup = setup_of(LLAMA, {"verbose": "true", "num_gpu_layers": "0"}, model_path=str(gguf))
     assert setup.params["verbose"] is True
     assert setup.params["n_gpu_layers"] == 0
+
+
+@pytest.mark.parametrize(("gpus", "layers"), [(0, 0), (0.5, -1), (1, -1)])
+def test_layers_are_on_a_reserved_gpu(gpus: float, layers: int, gguf: Path) -> None:
+    """In the parameters of llama.cpp itself; -1 stands for all."""
+    _name, load = llama_load.load_of(setup_of(LLAMA, {"driver": "xllamacpp"}, model_path=str(gguf), gpus=gpus))
+    xllamacpp = importlib.import_module("xllamacpp")
+    params = xllamacpp.CommonParams()
+    apply(xllamacpp, params, load.settings)
+    assert params.n_gpu_layers == layers
+    some = setup_of(LLAMA, {"n_gpu_layers": "7"}, model_path=str(gguf), gpus=gpus)
+    assert llama_load.load_of(some)[1].settings["n_gpu_layers"] == 7
 
 
 async def test_check_refuses_what_xllamacpp_does_not_support(gguf: Path) -> None:

@@ -95,12 +95,17 @@ def eventual_pids() -> list[int]:
     return worker_pids("v")
 
 
+def visible_gpus(pid: int) -> str:
+    return psutil.Process(pid).environ().get("CUDA_VISIBLE_DEVICES", "all")
+
+
 def test_interrupted_load_leaves_no_process_and_no_alias(manager: Manager) -> None:
     events = manager.iterate(manager.deploy(manager.plan(vllm())))
     for event in events:
         if isinstance(event, Loading) and event.stage.startswith("loading") and len(family(worker_pids("v")[0])) > 1:
             break
     pids = family(worker_pids("v")[0])
+    assert {visible_gpus(pid) for pid in pids[1:]} == {""}, "none is reserved, so all are hidden"
     started = time.monotonic()
     events.close()  # type: ignore[attr-defined]  # a generator; Ctrl-C ends here too
     print(f"interrupted in {time.monotonic() - started:.2f} s, {len(pids)} processes")
@@ -134,9 +139,10 @@ def test_several_gpus_of_a_worker_are_one_placement_group(manager: Manager) -> N
     [pid] = worker_pids("v")
     ranks = [name for name in map(title, family(pid)) if "Worker" in name]
     assert len(ranks) == 2, "one process for each rank of the tensor parallelism"
+    core = next(child for child in family(pid) if "EngineCore" in title(child))
+    assert len(visible_gpus(core).split(",")) == 2
     assert bz.model("v").chat("hello", max_tokens=3).usage.completion_tokens == 3  # type: ignore[union-attr]
 
-    core = next(child for child in family(pid) if "EngineCore" in title(child))
     stream = bz.model("v").stream("a story", **LONG)
     next(stream)
     os.kill(core, signal.SIGKILL)

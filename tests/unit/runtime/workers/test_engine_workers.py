@@ -8,8 +8,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.runtime.workers.engine_workers import with_stall_timeout
+from byzer_magic.runtime.workers.engine_workers import loads_at_once, with_stall_timeout
 from byzer_magic.types import Loading
+
+
+def test_workers_that_share_a_gpu_load_one_by_one() -> None:
+    assert [loads_at_once(gpus) > 1 for gpus in (0, 0.25, 0.5, 1, 2)] == [True, False, False, True, True]
 
 
 async def loads(*details: str) -> AsyncIterator[Loading]:
