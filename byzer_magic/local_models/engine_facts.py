@@ -108,6 +108,8 @@ class MemoryFacts:
     """Whether quantized GGUF weights are unpacked to float16 or float32."""
     float32_on_cpu: bool = False
     """Whether weights are float32 on every CPU; else bfloat16 stays where the CPU multiplies it itself."""
+    gpu_dtype: str = ""
+    """Data type on a GPU of weights that are stored as float32; empty: the same."""
     narrows_float32: bool = False
     """Whether stored float32 becomes bfloat16."""
     cache: bool = True

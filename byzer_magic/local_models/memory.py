@@ -202,6 +202,8 @@ def _loaded(weights: Weights, engine: EngineFacts, *, gpu: bool, fast_bfloat16: 
         return ("float16", count * 2) if gpu else ("float32", count * 4)
     if not gpu and (facts.float32_on_cpu or not fast_bfloat16):
         return "float32", count * 4
+    if gpu and facts.gpu_dtype and stored == "float32":
+        return facts.gpu_dtype, count * BYTES[facts.gpu_dtype]
     if facts.narrows_float32 and stored == "float32":
         return "bfloat16", count * 2
     return stored, count * BYTES.get(stored, 4)

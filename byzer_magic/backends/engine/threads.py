@@ -91,9 +91,15 @@ class Turns:
         await asyncio.to_thread(self._threads.shutdown)
 
 
+def out_of_memory(err: BaseException) -> bool:
+    """Return whether an engine's error is about too little memory, of the computer or of a GPU."""
+    text = f"{type(err).__name__} {err}".lower()
+    return any(word in text for word in OUT_OF_MEMORY)
+
+
 def _failure(engine: str, err: Exception) -> ProviderError:
     text = " ".join(str(err).split()) or type(err).__name__
-    if any(word in f"{type(err).__name__} {text}".lower() for word in OUT_OF_MEMORY):
+    if out_of_memory(err):
         hint = _("Shorten the conversation, lower max_tokens, or lower --worker_concurrency.")
         return ProviderError(_("{engine} ran out of memory: {text}", engine=engine, text=text[:300]), hint)
     return ProviderError(_("{engine} failed: {text}", engine=engine, text=text[:300]), _("See %byzer logs."))

@@ -74,6 +74,9 @@ def test_estimate_data_type_depends_on_engine_and_hardware() -> None:
         ("vllm", AVX2, "float32", eight * 4),
         ("vllm", AVX512, "bfloat16", eight * 2),
     ]
+    speech = model(format="whisper", dtype="F32", size=eight * 4)
+    assert estimate(speech, "custom/whisper", GPU).dtype == "float16"
+    assert estimate(speech, "custom/whisper", AVX2).dtype == "float32"
     for engine, hardware, dtype, size in cases:
         found = estimate(model(), engine, hardware)
         assert (found.dtype, found.weights, found.gpu) == (dtype, size, bool(hardware.gpus))

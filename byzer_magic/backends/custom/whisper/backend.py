@@ -57,6 +57,7 @@ class WhisperBackend(Backend):
             memory=MemoryFacts(
                 overhead_bytes=800 * MB,
                 float32_on_cpu=True,
+                gpu_dtype="float16",
                 cache=False,
                 format_overhead_bytes={"ctranslate2": 220 * MB},
             ),

@@ -25,6 +25,7 @@ import torch.distributed as dist
 from transformers import StoppingCriteria
 
 from byzer_magic.backends.base import Setup
+from byzer_magic.backends.engine import loading, threads
 from byzer_magic.backends.local.transformers import (
     check as transformers_check,
     engine as transformers_engine,
@@ -152,6 +153,8 @@ def wrapped(setup: Setup, weights: Weights, ranks: int) -> tuple[Any, Any, Any, 
     except ByzerError:
         raise
     except Exception as err:  # the engine's code may raise anything
+        if threads.out_of_memory(err):
+            raise loading.failed("DeepSpeed", weights.path, err) from err
         raise EngineFailed(
             _("DeepSpeed cannot run {path}: {split}", path=weights.path, split=" ".join(str(err).split())[:300]),
             _hint(err),
@@ -193,9 +196,8 @@ def follow(order: IO[bytes]) -> None:
     """Run as one of the other ranks until rank 0 ends."""
     given = json.loads(order.readline())
     threading.Thread(target=_end_with, args=(order,), name="leader", daemon=True).start()
-    threads = given.pop("threads")
+    torch.set_num_threads(given.pop("threads"))
     setup = Setup(**given)
-    torch.set_num_threads(threads)
     engine, network, tokenizer, context = wrapped(setup, transformers_check.check(setup), int(os.environ["WORLD_SIZE"]))
     group = dist.new_group(backend="gloo")
     model = transformers_engine.Model(network, tokenizer, context, transformers_engine.Lockstep())
