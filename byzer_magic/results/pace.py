@@ -5,7 +5,7 @@ from __future__ import annotations
 from byzer_magic.types import ChatChunk, Item
 
 BURST_SECONDS = 0.01
-"""Pieces that arrive within this time of the first are one piece: a response that was complete before it was sent."""
+"""Pieces that all arrive within this time have no speed: the response was complete before it was sent."""
 
 
 class Pace:
@@ -23,23 +23,22 @@ class Pace:
         self.last = 0.0
         """Seconds until the latest piece."""
         self._first: float | None = None
-        self._size = self._first_size = 0
+        self._pieces = self._size = self._first_size = 0
 
     def add(self, item: Item, seconds: float) -> None:
         """Take an item that arrived so many seconds after the request was sent; one without output does not count."""
         if not (size := _size(item)):
             return
         if self._first is None:
-            self._first = seconds
-        if seconds - self._first < BURST_SECONDS:
-            self._first_size += size
+            self._first, self._first_size = seconds, size
+        self._pieces += 1
         self._size += size
         self.last = seconds
 
     @property
     def first(self) -> float | None:
-        """Return the seconds to the first piece; None unless others came later."""
-        return self._first if self._size > self._first_size else None
+        """Return the seconds to the first piece; None unless others followed."""
+        return self._first if self._pieces > 1 else None
 
     @property
     def after_first(self) -> float:
@@ -47,12 +46,14 @@ class Pace:
         return 1 - self._first_size / self._size if self._size else 0.0
 
     def tokens_per_second(self, tokens: int) -> float | None:
-        """Return the speed after the first piece; None where there was no other.
+        """Return the speed after the first piece; None where no other came, or all at the same time.
 
         Args:
             tokens: of the complete response.
         """
-        return None if self.first is None else tokens * self.after_first / (self.last - self.first)
+        if self.first is None or self.last - self.first < BURST_SECONDS:
+            return None
+        return tokens * self.after_first / (self.last - self.first)
 
 
 def _size(item: Item) -> int:

@@ -21,6 +21,7 @@ from byzer_magic.files.paths import expanded
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import describe, formats, stereo, wav
 from byzer_magic.results.metadata import Metadata
+from byzer_magic.results.pace import BURST_SECONDS
 from byzer_magic.results.saving import write, write_media
 from byzer_magic.types import ImageItem, Media, Segment, Truncation
 
@@ -65,7 +66,7 @@ class ChatResult(Metadata, frozen=True, kw_only=True):
         seconds = (times.last_token or times.total) - times.first_token
         count = self.usage.completion_tokens
         tokens = count - 1 if times.after_first is None else count * times.after_first
-        return tokens / seconds if tokens > 0 and seconds > 0 else None
+        return tokens / seconds if tokens > 0 and seconds >= BURST_SECONDS else None
 
     def save(self, path: str | Path) -> Path:
         """Write the text; return the path.

@@ -93,10 +93,9 @@ async def slowly(*given: ChatChunk | EmbeddingBatch) -> AsyncIterator[ChatChunk 
     [
         (ChatChunk("The whole answer.", finish="stop", usage=Usage(10, 20)),),
         (ChatChunk("The whole answer."), ChatChunk(finish="stop", usage=Usage(10, 20))),
-        (ChatChunk(reasoning="Hm."), ChatChunk("The whole answer.", finish="stop", usage=Usage(10, 20))),
         (EmbeddingBatch(0, 1, b"", usage=Usage(10, 0)),),
     ],
-    ids=["one chunk", "usage apart", "in a burst", "embeddings"],
+    ids=["one chunk", "usage apart", "embeddings"],
 )
 async def test_response_in_one_piece_has_no_speed_and_no_first_token(given: Any) -> None:
     metrics = Metrics()
@@ -104,6 +103,12 @@ async def test_response_in_one_piece_has_no_speed_and_no_first_token(given: Any)
     metrics.tick(0, 0)
     assert (metrics.tokens_per_second, metrics.ttft(0.5), metrics.history[-1].ttft) == (None, None, None)
     assert metrics.history[-1].latency is not None
+
+
+async def test_response_whose_pieces_come_at_once_has_no_speed() -> None:
+    metrics = Metrics()
+    await answered(metrics, ChatChunk(reasoning="Hm."), ChatChunk("The answer.", finish="stop", usage=Usage(10, 20)))
+    assert metrics.tokens_per_second is None
 
 
 async def test_response_in_pieces_has_the_speed_after_the_first() -> None:
