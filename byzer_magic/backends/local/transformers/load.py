@@ -105,7 +105,7 @@ def _tokenizer(source: dict[str, Any], params: Mapping[str, Any]) -> Any:
 def placement(setup: Setup) -> dict[str, Any]:
     """Return where the weights go; one device is a map, too: they are read straight into it."""
     params = setup.params
-    device = torch_device.of_worker(params.get("device"), 0 if "device_map" in params else setup.gpus)
+    device = torch_device.of_worker(params.get("device"), setup.gpus)
     if "device_map" in params:
         more = {name: params[name] for name in ("offload_folder",) if name in params}
         if "max_memory" in params:
