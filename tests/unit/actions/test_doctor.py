@@ -186,6 +186,11 @@ def test_dry_run_shows_the_engine_that_auto_chose(capsys: pytest.CaptureFixture[
     shown = capsys.readouterr()
     assert "--infer_backend llama_cpp" in shown.out
     assert f"m: llama_cpp, because {gguf.name} is a GGUF model" in shown.err
+    assert main(["deploy", "--model", "m", "--model_path", str(gguf), "--gpus_per_worker", "1", "--dry_run"]) == 0
+    assert "was built for CPUs: the model will not use the GPUs" in capsys.readouterr().err
+    wrong = ["--infer_params", "n_gpu_layers=20", "--dry_run"]
+    assert main(["deploy", "--model", "m", "--model_path", str(gguf), *wrong]) == 1
+    assert "n_gpu_layers is 20, but no GPU is reserved" in capsys.readouterr().err
 
 
 def test_doctor_is_quick_and_imports_nothing_heavy(gguf: Path, tmp_path: Path) -> None:
