@@ -12,15 +12,15 @@ from byzer_magic import media
 from byzer_magic.actions.context import Context
 from byzer_magic.capabilities import TABLE, method_for
 from byzer_magic.catalog import model_facts, presets
-from byzer_magic.client.converse import converse
+from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.commands import parser, spec as specs
 from byzer_magic.commands.options import Spec
 from byzer_magic.commands.registry import command_of
-from byzer_magic.errors import CommandError, MissingKey
+from byzer_magic.errors import ByzerError, CommandError, MissingKey, RequestError
 from byzer_magic.files.paths import expanded
 from byzer_magic.i18n import gettext, join, lazy_gettext as _, lazy_ngettext, localized, ngettext
 from byzer_magic.media import formats
-from byzer_magic.results import Result
+from byzer_magic.results import Result, saving
 
 if TYPE_CHECKING:
     from byzer_magic.plan import Plan
@@ -154,6 +154,8 @@ def query(context: Context, item: specs.QuerySpec) -> Result:
     """Send one prompt; return the result."""
     if item.query is None and item.audio is None:
         raise CommandError(_("query needs --query, the prompt."), _("Example: {example}", example=item.examples[0]))
+    if item.output_file:
+        saving.check(item.output_file)
     exchange = converse(
         context.manager,
         item.model,
@@ -170,12 +172,50 @@ def query(context: Context, item: specs.QuerySpec) -> Result:
         raise CommandError(
             _("{alias} returns a file.", alias=item.model), _("Add --output_file NAME, e.g. x.mp3 or x.png.")
         )
-    result = context.output.answer(exchange, "hidden" if item.output_file else "complete")
+    result = _answered(context, exchange, "hidden" if item.output_file else "complete")
     if item.output_file and not result.interrupted:
-        with warnings.catch_warnings(action="ignore"):  # of a name that did not fit; the next line has the right one
-            saved = result.save(item.output_file)
-        context.output.say(_written(saved, item.output_file))
+        context.output.say(_saved(context, result, item.output_file))
     return result
+
+
+def _answered(context: Context, exchange: Exchange, style: str) -> Result:
+    """Send a request and show its result, which is kept before; one that a shell cannot show is saved.
+
+    Raises:
+        ByzerError: there is no result, or it cannot be shown.
+    """
+    kept: list[Result] = []
+
+    def keep(result: Result) -> None:
+        context.keep(result)
+        kept.append(result)
+
+    exchange.keep = keep
+    try:
+        return context.output.answer(exchange, style)
+    except RequestError:
+        raise
+    except ByzerError as err:  # of the output
+        if kept and not context.output.shows_media and (path := saving.rescued(kept[-1])):
+            err.hint = _("The result is saved: {path}", path=path)
+        raise
+
+
+def _saved(context: Context, result: Result, asked: str) -> str:
+    """Write a result to a file; return what there is to say.
+
+    Raises:
+        CommandError: it cannot be written; the hint says where the result is.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of a name that did not fit; the text has the right one
+            return _written(result.save(asked), asked)
+    except CommandError as err:
+        if context.output.shows_media:
+            err.hint = _("The result is in _chat; save it with _chat.save(path).")
+        elif path := saving.rescued(result):
+            err.hint = _("The result is saved: {path}", path=path)
+        raise
 
 
 def _written(path: Path, asked: str) -> str:
@@ -190,7 +230,7 @@ def _written(path: Path, asked: str) -> str:
 def easy_chat(context: Context, item: specs.EasyChatSpec) -> Result:
     """Send one prompt and show the response as it arrives; return the result."""
     exchange = converse(context.manager, item.model, item.query, address=item.ray_address)
-    return context.output.answer(exchange, "markdown")
+    return _answered(context, exchange, "markdown")
 
 
 def connect(context: Context, item: specs.ConnectSpec) -> None:

@@ -8,6 +8,11 @@ from typing import Any
 
 from byzer_magic.actions.output import Output
 from byzer_magic.client.manager import Manager
+from byzer_magic.results import Result
+
+
+def _nowhere(_result: Result) -> None:
+    """Keep nothing: a shell has no variables."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,5 +24,7 @@ class Context:
     """Shows results in the face's own way."""
     variables: Callable[[], Mapping[str, Any]] = dict
     """Returns the variables in which `${NAME}` is looked up first."""
+    keep: Callable[[Result], None] = _nowhere
+    """Puts a result where the user finds it, before it is shown."""
     typed: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
     """Secrets that the user typed in, by alias and parameter; kept as long as the command runs."""

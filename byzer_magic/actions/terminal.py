@@ -20,6 +20,7 @@ from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.rendering import footer, progress, tables
 from byzer_magic.rendering.media import transcript
 from byzer_magic.results import ChatResult, EmbedResult, Result, TranscribeResult
+from byzer_magic.safety.texts import Arriving, visible
 from byzer_magic.types import ChatChunk, ChatRequest, Event, Loading
 
 PROGRESS_SECONDS = 2.0
@@ -38,7 +39,7 @@ class Terminal:
     def say(self, text: str) -> None:
         """Write a line to stderr; where that cannot be written, there is nowhere to say so."""
         with contextlib.suppress(OSError, ValueError):  # a full disk; a closed file
-            print(text, file=sys.stderr, flush=True)
+            print(visible(text), file=sys.stderr, flush=True)
 
     def text(self, text: str) -> None:
         """Write the result to stdout.
@@ -99,15 +100,16 @@ class Terminal:
             if style != "hidden":
                 self.text(str(result))
             return result
-        on_terminal = sys.stdout is not None and sys.stdout.isatty()
-        reports = contextlib.nullcontext() if on_terminal else self._reports(exchange.collector)
+        reports = contextlib.nullcontext() if _is_terminal() else self._reports(exchange.collector)
         with reports:
             return self._streamed(exchange)
 
     def _streamed(self, exchange: Exchange) -> Result:
+        arriving = Arriving()
+
         def write(item: object) -> None:
             if isinstance(item, ChatChunk) and item.text:
-                _write(item.text)
+                _write(arriving.visible(item.text) if _is_terminal() else item.text, checked=True)
 
         try:
             result = exchange.wait(write)
@@ -143,7 +145,7 @@ class Terminal:
 
     def ask_secret(self, prompt: str) -> str | None:
         """Ask on the terminal; None where there is none."""
-        return (getpass.getpass(prompt) or None) if sys.stdin is not None and sys.stdin.isatty() else None
+        return (getpass.getpass(visible(prompt)) or None) if sys.stdin is not None and sys.stdin.isatty() else None
 
     def watch(self, _work: object) -> AbstractContextManager[None]:
         """Show nothing: a blocking call from Python is silent on a terminal."""
@@ -154,8 +156,14 @@ class Terminal:
         draw()
 
 
-def _write(text: str) -> None:
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _write(text: str, *, checked: bool = False) -> None:
     r"""Write to stdout at once; characters that its encoding lacks become escapes, such as `\u4f60`.
+
+    A terminal gets no control characters (`checked`: there are none left); a file or a pipe gets each byte as it came.
 
     Raises:
         BrokenPipeError: its reader has closed it.
@@ -164,6 +172,8 @@ def _write(text: str) -> None:
     output = sys.stdout
     if output is None:  # the shell has closed it (>&-)
         raise ByzerError(_("Cannot write the output: {reason}.", reason=os.strerror(errno.EBADF)), _HINT)
+    if not checked and _is_terminal():
+        text = visible(text)
     try:
         try:
             output.write(text)

@@ -46,6 +46,8 @@ class Exchange:
         self.alias = alias
         self.request = requests.checked(request)
         self.collector = collector_for(alias, self.request)
+        self.keep: Callable[[Result], object] = _ignore
+        """Called by `wait` with the result, complete or not, before it returns: whatever then fails, it is not lost."""
         self._asked = asked
 
     async def items(self) -> AsyncIterator[Any]:
@@ -81,13 +83,24 @@ class Exchange:
         Raises:
             RequestError: as in `items`.
         """
-        with closing(LOOP.iterate(self.items())) as items:  # type: ignore[type-var]  # a generator
-            try:
+        interrupted = False
+        try:
+            with closing(LOOP.iterate(self.items())) as items:  # type: ignore[type-var]  # a generator
                 for item in items:
                     show(item)
-            except KeyboardInterrupt:
-                return self.collector.result(interrupted=True)
-        return self.collector.result()
+        except KeyboardInterrupt:
+            interrupted = True
+        except RequestError as err:
+            if err.partial is not None:
+                self.keep(err.partial)
+            raise
+        except Exception:  # of what shows it
+            if self.collector.progress.done:
+                self.keep(self.collector.result(interrupted=True))
+            raise
+        result = self.collector.result(interrupted=interrupted)
+        self.keep(result)
+        return result
 
 
 async def aconverse(

@@ -104,6 +104,7 @@ class ByzerMagics(Magics):
             shell=self.shell,
             variables=self.variables,
             sessions=self.chats.kept,
+            keep=self.chats.results.put,
             has_kernel=getattr(self.shell, "kernel", None) is not None,
         )
 
@@ -123,7 +124,7 @@ class ByzerMagics(Magics):
         """Run byzer commands: `%byzer deploy ...`, `%byzer stat`, ... (`%byzer help` lists them)."""
         if cell is not None:
             commands = [self._parse(text) for text in parser.split_block(f"{line}\n{cell}")]
-            return self._kept(run_all(self.context(), commands))
+            return self._run(*commands)
         words = parser.split(line)
         if words[:1] in ([], ["help"]):
             raise parser.HelpRequested(parser.help_text(" ".join(words[1:]) or None))
@@ -135,14 +136,12 @@ class ByzerMagics(Magics):
             raise CommandError(_("{command} works in %byzer only, not in %%byzer.", command=row.name))
         return item
 
-    def _run(self, item: Spec) -> Any:
-        return self._kept(run_all(self.context(), [item]))
-
-    def _kept(self, value: Any) -> Any:
-        """Store a result that has been shown in `_chat`, instead of showing it again."""
+    def _run(self, *commands: Spec) -> Any:
+        """Run commands; a result has been shown and is in `_chat`, and is not shown again."""
+        with self.chats.results.showing():
+            value = run_all(self.context(), commands)
         if not isinstance(value, Result):
             return value
-        self.shell.user_ns["_chat"] = value
         if value.interrupted:
             raise KeyboardInterrupt
         return None

@@ -18,9 +18,10 @@ from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.messages import to_messages
 from byzer_magic.commands.spec import ChatSpec, SessionsSpec
-from byzer_magic.errors import CommandError, RequestError
+from byzer_magic.errors import CommandError
 from byzer_magic.i18n import gettext, lazy_gettext as _, listed
 from byzer_magic.magics import columns
+from byzer_magic.magics.kept import Interrupted, Kept
 from byzer_magic.results import Result
 from byzer_magic.results.comparison import Answers, need_pandas
 from byzer_magic.types import Media, Message
@@ -36,10 +37,6 @@ LAST_CHARACTERS = 60
 """Characters of a session's last message that are listed."""
 
 
-class Interrupted(CommandError):
-    """The user stopped the response; the part received is kept."""
-
-
 class Chats:
     """The conversations of one notebook."""
 
@@ -48,6 +45,7 @@ class Chats:
         self._out = output
         self.kept: dict[str, list[Message]] = {}
         """The sessions, by name."""
+        self.results = Kept(shell)
         self._recordings: dict[str, Any] = {}
         """The recorders that are open, by their cells."""
 
@@ -71,13 +69,10 @@ class Chats:
             self._several(manager, item, aliases, text)
             return
         messages = self._messages(item, text)
-        try:
-            result = self._out.answer(self._exchange(manager, item, item.model, messages), item.format)
-        except RequestError as err:
-            if err.partial is not None:
-                self._keep(item, messages, err.partial)
-            raise
-        self._keep(item, messages, result)
+        exchange = self._exchange(manager, item, item.model, messages)
+        exchange.keep = functools.partial(self._keep, item, messages)
+        with self.results.showing():
+            result = self._out.answer(exchange, item.format)
         if result.interrupted:
             raise Interrupted(_("Interrupted: the part that arrived is kept in _chat."))
 
@@ -115,10 +110,14 @@ class Chats:
         asked = columns.exchanges(manager, aliases, lambda alias: self._exchange(manager, item, alias, messages[alias]))
         if item.judge:
             columns.check_judge(manager, item.judge, list(asked.values()))
-        answers = columns.ask(manager, self._out, asked, item.format)
-        for alias, result in zip(aliases, answers, strict=True):
-            self._remember(_session(item, alias, aliases), messages[alias], result)
-        self._give(item, answers)
+
+        def keep(answers: Answers) -> None:
+            self._give(item, answers)
+            for alias, result in zip(aliases, answers, strict=True):
+                self._remember(_session(item, alias, aliases), messages[alias], result)
+
+        with self.results.showing():
+            answers = columns.ask(manager, self._out, asked, item.format, keep)
         if any(result.interrupted and not result.error for result in answers):
             raise Interrupted(_("Interrupted: the parts that arrived are kept in _chat."))
         columns.check_any_answered(answers)
@@ -170,10 +169,9 @@ class Chats:
 
     def _give(self, item: ChatSpec, found: Result | Answers) -> None:
         """Put the result where the user finds it: `_chat` and --out; with --df, as a DataFrame."""
-        value = found.frame() if item.df and isinstance(found, Answers) else found
-        self._shell.user_ns["_chat"] = value
-        if item.out:
-            self._shell.user_ns[item.out] = value
+        self.results.put(found, item.out)
+        if item.df and isinstance(found, Answers):
+            self.results.put(found.frame(), item.out)
 
     def _remember(self, session: str | None, messages: list[Message], result: Result) -> None:
         if session and (found := kept_sessions.kept(messages, result)) is not None:

@@ -126,8 +126,19 @@ class Asking:
         )
 
 
-def ask(manager: Manager, out: Output, asked: Mapping[str, Exchange | ByzerError], style: str) -> Answers:
-    """Send all requests at once and show the responses; an interrupt stops all; the parts received are kept."""
+def ask(
+    manager: Manager, out: Output, asked: Mapping[str, Exchange | ByzerError], style: str,
+    keep: Callable[[Answers], None],
+) -> Answers:  # fmt: skip
+    """Send all requests at once and show the responses; an interrupt stops all; the parts received are kept.
+
+    Args:
+        manager: runs the requests.
+        out: shows the responses.
+        asked: the request to each model, by alias; for one that does not respond, the error.
+        style: as in `Output.answer`.
+        keep: is called with the results before they are shown for the last time.
+    """
     asking = [Asking(alias, exchange) for alias, exchange in asked.items()]
     views = {alias: View(style, key=secrets.token_hex(4)) for alias in asked}
 
@@ -141,12 +152,15 @@ def ask(manager: Manager, out: Output, asked: Mapping[str, Exchange | ByzerError
                 if board is None:
                     out.text(columns.plain(item.column()) + "\n")
     except KeyboardInterrupt:
+        pass
+    finally:
         for item in asking:
             item.end()
-    finally:
+        answers = Answers(item.result for item in asking if item.result is not None)
+        keep(answers)
         if board is not None:
             board.close()
-    return Answers(item.result for item in asking if item.result is not None)
+    return answers
 
 
 async def _ended(asking: Sequence[Asking], board: Repainted | None) -> AsyncIterator[Asking]:
@@ -190,8 +204,13 @@ def judged(manager: Manager, out: Output, judge: str, prompt: str, answers: Answ
     answers.letters = lettered(prompt, list(texts))
     pairs = listed(f"{letter} = {alias}" for alias, letter in answers.letters.items())
     out.say(gettext("{judge} compares: {pairs}", judge=judge, pairs=pairs))
-    found = out.answer(converse(manager, judge, judge_messages(prompt, texts, answers.letters)), "markdown")
-    answers.judgement = found if isinstance(found, ChatResult) else None
+    exchange = converse(manager, judge, judge_messages(prompt, texts, answers.letters))
+
+    def keep(found: Result) -> None:
+        answers.judgement = found if isinstance(found, ChatResult) else None
+
+    exchange.keep = keep
+    out.answer(exchange, "markdown")
 
 
 def lettered(prompt: str, aliases: Sequence[str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from byzer_magic.i18n import gettext as _
 from byzer_magic.log import redact
 from byzer_magic.rendering import error_details
 from byzer_magic.rendering.error_details import Details
+from byzer_magic.safety.texts import visible, visible_bundle
 
 ALIAS = re.compile(r"--model[ =](\S+)")
 
@@ -58,11 +59,11 @@ class Block:
 
     def lines(self) -> list[str]:
         """Return the text of the error; the second time, for `%tb`, with its details."""
-        text = self._err.localized().split("\n")
+        text = visible(self._err.localized()).split("\n")
         if not self._known:
             return text
         if self._shown:
-            return [*text, *error_details.to_text(self._known).split("\n")]
+            return [*text, *visible(error_details.to_text(self._known)).split("\n")]
         self._shown = True
         if getattr(self._shell, "kernel", None) is None:
             return [*text, _("Details: %tb")]
@@ -74,4 +75,4 @@ class Block:
         from IPython.display import display
 
         self._shell.events.unregister("post_run_cell", self._show_details)
-        display(error_details.bundle(self._known), raw=True)
+        display(visible_bundle(error_details.bundle(self._known)), raw=True)

@@ -74,8 +74,8 @@ class Recording:
             board.close(error_bundle(err.localized()))
             self._failed(str(localized(err.message)))
             return
-        board.close(results.with_footer(result))
         self._keep(result)
+        board.close(results.with_footer(result))
         self._end()
 
     def _end(self) -> None:

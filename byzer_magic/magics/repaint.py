@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
+
+from byzer_magic.log import get_logger
+from byzer_magic.safety.texts import visible_bundle
+
+LOG = get_logger("magics")
 
 PAINT_SECONDS = 0.05
 """Shortest time between two repaints."""
@@ -20,6 +26,15 @@ LARGE = 32 * 1024
 
 Draw = Callable[[], dict[str, str]]
 """Returns the output as it is now, as a MIME bundle."""
+
+
+@contextmanager
+def suppress_and_log() -> Iterator[None]:
+    """Let work go on whose output cannot be shown: it may be paid, and its front end may be gone."""
+    try:
+        yield
+    except Exception:
+        LOG.warning("an output cannot be shown", exc_info=True)
 
 
 class Repainted:
@@ -56,7 +71,8 @@ class Repainted:
         self._news.set()
         self._thread.join()  # only one thread at a time may draw
         if self._handle is not None or always:
-            self._paint(self._draw() if last is None else last)
+            with suppress_and_log():
+                self._paint(self._draw() if last is None else last)
 
     def _run(self) -> None:
         if self._after:
@@ -65,8 +81,10 @@ class Repainted:
         while not self._done.is_set():
             self._news.clear()
             began = time.thread_time()
-            data = self._draw()
-            self._paint(data)
+            data: dict[str, str] = {}
+            with suppress_and_log():
+                data = self._draw()
+                self._paint(data)
             large = PAINT_SECONDS * len(data.get("text/html", "")) / LARGE
             rest = 0.0 if first else REST * (time.thread_time() - began)  # the first one also imports its modules
             first = False
@@ -75,6 +93,7 @@ class Repainted:
             self._news.wait(TICK_SECONDS)
 
     def _paint(self, data: dict[str, str]) -> None:
+        data = visible_bundle(data)
         if self._handle is not None:
             self._handle.update(data, raw=True)
             return

@@ -26,6 +26,7 @@ from byzer_magic.rendering.answer.view import Shown
 from byzer_magic.rendering.progress import Work
 from byzer_magic.results import ChatResult, Result
 from byzer_magic.runtime import forks
+from byzer_magic.safety.texts import visible, visible_bundle
 from byzer_magic.types import Event
 
 STATUS_SECONDS = 1.0
@@ -44,11 +45,11 @@ class Notebook:
 
     def say(self, text: str) -> None:
         """Print a line below the cell."""
-        print(text, flush=True)
+        print(visible(text), flush=True)
 
     def text(self, text: str) -> None:
         """Print the result of a command."""
-        print(text, flush=True)
+        print(visible(text), flush=True)
 
     def table(self, rows: Sequence[dict[str, Any]], empty: str) -> None:
         """Show rows as a table, with a text form for terminals and diffs."""
@@ -118,7 +119,7 @@ class Notebook:
             text = footer.line(result, by_error=by_error)
             calls = result.tool_calls or ()
             shown = Shown(text=result.text, reasoning=result.reasoning, tool_calls=calls, footer=text)
-            return answer_view.bundle(shown, style, key=key)
+            return results.or_plain(lambda: answer_view.bundle(shown, style, view=view), shown.text)
 
         board = Repainted(draw, after=STATUS_SECONDS)
         result: Result | None = None
@@ -137,18 +138,18 @@ class Notebook:
 
     def _show_result(self, result: Result, style: str) -> None:
         if isinstance(result, ChatResult):
-            print(result.text, flush=True)
+            self.text(result.text)
         elif "text/html" in (data := results.bundle(result)):
             self._show(data)
         else:
-            print(data["text/plain"], flush=True)
+            self.text(data["text/plain"])
         if style != "complete":
             self._show(footer.bundle(footer.line(result)))
 
     def ask_secret(self, prompt: str) -> str | None:
         """Ask in the input box of the cell; None where the front end has none (nbconvert, papermill)."""
         try:
-            return getpass.getpass(prompt) or None
+            return getpass.getpass(visible(prompt)) or None
         except (StdinNotImplementedError, EOFError):
             return None
 
@@ -160,4 +161,4 @@ class Notebook:
         draw()
 
     def _show(self, data: dict[str, str]) -> None:
-        display(data, raw=True)
+        display(visible_bundle(data), raw=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from byzer_magic.capabilities import resolve, row_of_result
+from byzer_magic.i18n import gettext as _
+from byzer_magic.log import get_logger
 from byzer_magic.media import describe
 from byzer_magic.rendering import footer
 from byzer_magic.rendering.answer import view
@@ -22,12 +24,27 @@ from byzer_magic.results import (
     SpeakResult,
     TranscribeResult,
 )
+from byzer_magic.safety.texts import visible, visible_bundle
+
+LOG = get_logger("rendering")
 
 
 def bundle(result: Result) -> dict[str, str]:
     """Return a result as a MIME bundle, by the renderer of its capability."""
-    shown: dict[str, str] = resolve(row_of_result(type(result)).renderer)(result)
-    return shown
+    return or_plain(lambda: resolve(row_of_result(type(result)).renderer)(result), str(result))
+
+
+def or_plain(draw: Callable[[], dict[str, str]], text: str) -> dict[str, str]:
+    """Return what `draw` returns, and if it fails, a text instead: showing a result never loses it."""
+    try:
+        return visible_bundle(draw())
+    except Exception as err:
+        LOG.warning("a result cannot be shown", exc_info=True)
+        note = _(
+            "It cannot be displayed as usual ({error}); _chat, or the variable that it was assigned to, has all of it.",
+            error=f"{type(err).__name__}: {err}",
+        )
+        return {"text/plain": visible(f"{text}\n\n{note}")}
 
 
 def chat(result: ChatResult) -> dict[str, str]:

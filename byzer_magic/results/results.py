@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic.capabilities import resolve, row_of_result
+from byzer_magic.capabilities import resolve
 from byzer_magic.errors import CommandError
 from byzer_magic.files.paths import expanded
 from byzer_magic.i18n import lazy_gettext as _
@@ -25,12 +25,15 @@ from byzer_magic.results.pace import BURST_SECONDS
 from byzer_magic.results.saving import write, write_media
 from byzer_magic.types import ImageItem, Media, Segment, Truncation
 
+RENDERER = "byzer_magic.rendering.results:bundle"
+"""Renders any result, by the renderer of its capability."""
+
 
 class Displayed(Metadata, frozen=True, kw_only=True):
     """A result that a notebook shows as media."""
 
     def _repr_mimebundle_(self, **_formats: Any) -> dict[str, str]:
-        bundle: dict[str, str] = resolve(row_of_result(type(self)).renderer)(self)
+        bundle: dict[str, str] = resolve(RENDERER)(self)
         return bundle
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 from byzer_magic.errors import CommandError
-from byzer_magic.files import paths
+from byzer_magic.files import paths, writing
 from byzer_magic.i18n import lazy_gettext as _, localized
 from byzer_magic.media import formats, wav
 
@@ -20,14 +22,39 @@ def write(path: str | Path, data: bytes) -> Path:
     """
     path = paths.expanded(path)
     try:
-        path.write_bytes(data)
+        writing.write(path, data)
     except (OSError, ValueError) as err:  # ValueError: a NUL in the name
-        reason = getattr(err, "strerror", None) or str(err)
-        raise CommandError(
-            _("Cannot write {path}: {reason}.", path=path, reason=reason),
-            _("The result is still available; choose another path."),
-        ) from err
+        raise _unwritable(path, err, _("The result is still available; choose another path.")) from err
     return path
+
+
+def check(path: str | Path) -> None:
+    """Check that a result can be written to a file, before it is asked and paid for.
+
+    Raises:
+        CommandError: it cannot.
+    """
+    path = paths.expanded(path)
+    try:
+        writing.check(path)
+    except (OSError, ValueError) as err:
+        raise _unwritable(path, err, _("Choose another path; nothing has been sent yet.")) from err
+
+
+def _unwritable(path: Path, err: OSError | ValueError, hint: str) -> CommandError:
+    reason = getattr(err, "strerror", None) or str(err)
+    return CommandError(_("Cannot write {path}: {reason}.", path=path, reason=reason), hint)
+
+
+def rescued(result: Any) -> Path | None:
+    """Write a result that cannot be written elsewhere into a new folder of one's own; None where that fails, too."""
+    data, mime = getattr(result, "data", b""), getattr(result, "mime", "")
+    ending = formats.extension(formats.mime_of(data) or mime) if data else "txt"
+    try:
+        saved: Path = result.save(Path(tempfile.mkdtemp(prefix="byzer-")) / f"result.{ending}")
+    except (OSError, CommandError):
+        return None
+    return saved
 
 
 def write_media(path: str | Path, data: bytes, mime: str) -> Path:

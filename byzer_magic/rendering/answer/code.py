@@ -9,10 +9,23 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from byzer_magic.i18n import gettext as _
+from byzer_magic.rendering.answer.budget import Budget
 from byzer_magic.rendering.markup import join, tag
 
-LONGEST = 100_000
+LONGEST = 20_000
 """Characters; longer code is not coloured."""
+LONGEST_OTHER = 2_000
+"""The same for lexers that are not `CHECKED`: a match of a regular expression cannot be interrupted."""
+CHECKED = frozenset({
+    "bash", "bat", "c", "clojure", "cmake", "console", "cpp", "csharp", "css", "dart", "diff", "docker", "elixir",
+    "go", "haskell", "html", "http", "ini", "ipython", "java", "javascript", "json", "jsx", "julia", "kotlin",
+    "less", "lua", "make", "markdown", "matlab", "nasm", "nginx", "objective-c", "ocaml", "perl", "php",
+    "powershell", "properties", "protobuf", "pycon", "python", "r", "ruby", "rust", "scala", "scss", "sql",
+    "swift", "tex", "toml", "tsx", "typescript", "xml", "yaml",
+})  # fmt: skip
+"""Aliases of pygments' lexers whose time was measured with hostile code."""
+SECONDS = 0.5
+"""Processor time for one block; what is not coloured by then stays plain."""
 CLASSES = {
     "Keyword": "k", "Name.Builtin": "b", "Name.Function": "f", "Name.Class": "f", "Name.Decorator": "m",
     "Name.Tag": "t", "Name.Attribute": "a", "Literal.String": "s", "Literal.Number": "n", "Comment": "c",
@@ -28,36 +41,45 @@ COPY = (
 """The fallback is for pages without https, which have no navigator.clipboard."""
 
 
-def block(code: str, language: str) -> Markup:
+def block(code: str, language: str, *, coloured: bool = True) -> Markup:
     """Return a block of code with its language and a Copy button."""
+    shown = colours(code, language) if coloured else escape(code)
     # hidden, until answer.css shows it: where styles are stripped, scripts are, too
     button = tag(
         "button", _("Copy"), type="button", class_="bz-copy", hidden=True, data_done=_("Copied"), onclick=COPY
     )  # fmt: skip
     head = tag("div", tag("span", language, class_="bz-lang") if language else "", button, class_="bz-code-head")
-    return tag("div", head, tag("pre", tag("code", coloured(code, language)), tabindex=0), class_="bz-code") + "\n"
+    return tag("div", head, tag("pre", tag("code", shown), tabindex=0), class_="bz-code") + "\n"
 
 
 @functools.lru_cache(maxsize=128)
-def coloured(code: str, language: str) -> Markup:
+def colours(code: str, language: str) -> Markup:
     """Return code as HTML with classes."""
-    lexer = _lexer(language.lower()) if len(code) <= LONGEST else None
-    if lexer is None:
+    if len(code) > LONGEST or (lexer := _lexer(language.lower())) is None:
         return escape(code)
-    return join(_spans(lexer.get_tokens(code)))
+    if len(code) > LONGEST_OTHER and CHECKED.isdisjoint(lexer.aliases):
+        return escape(code)
+    try:
+        return join(_spans(lexer, code))
+    except Exception:  # noqa: BLE001 - lexers of hundreds of authors
+        return escape(code)
 
 
-def _spans(tokens: Iterator[tuple[Any, str]]) -> Iterator[Markup]:
+def _spans(lexer: Any, code: str) -> Iterator[Markup]:
+    budget, done = Budget(SECONDS), 0
     before, waiting = "", ""
-    for kind, text in tokens:
-        if not text.strip():
-            waiting += text
-            continue
-        now = _class(kind)
+    code = code.removeprefix("\ufeff")  # as pygments does
+    for kind, text in lexer.get_tokens(code):
+        done += len(text)
+        now = _class(kind) if text.strip() else before
         if now != before:
             yield _span(before, waiting)
             before, waiting = now, ""
         waiting += text
+        if budget.is_spent():
+            yield _span(before, waiting)
+            yield escape(code[done:])
+            return
     yield _span(before, waiting)
 
 

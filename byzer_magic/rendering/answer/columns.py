@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _
+from byzer_magic.log import get_logger
 from byzer_magic.rendering import footer, results, tables
 from byzer_magic.rendering.answer.view import Shown, View
 from byzer_magic.rendering.markup import style, tag
@@ -29,6 +30,7 @@ from byzer_magic.results import (
     TranscribeResult,
 )
 
+LOG = get_logger("rendering")
 SIGNS = {"waiting": "○", "answering": "◐", "done": "✓", "failed": "✗", "stopped": "■"}
 """Signs of the states, so that colour is not the only difference."""
 ROWS = 50
@@ -118,10 +120,22 @@ def _column(column: Column, view: View, *, over: bool) -> Markup:
     text = footer_of(column)
     parts = [
         tag("header", tag("strong", column.alias), tag("span", state)),
-        tag("div", _error(column), _body(column, view, over=over), class_="bz-body"),
+        tag("div", _error(column), _shown(column, view, over=over), class_="bz-body"),
         tag("footer", text, class_="bz-footer") if text else "",
     ]
     return tag("section", *parts, class_=f"bz-column bz-{column.state}", aria_label=column.alias)
+
+
+def _shown(column: Column, view: View, *, over: bool) -> Markup:
+    """Return the answer; one that cannot be rendered does not take the others with it."""
+    try:
+        return _body(column, view, over=over)
+    except Exception as err:
+        LOG.warning("the answer of %s cannot be shown", column.alias, exc_info=True)
+        note = _(
+            "It cannot be displayed as usual ({error}); _chat has all of it.", error=f"{type(err).__name__}: {err}"
+        )
+        return tag("pre", column.text or str(column.result or "")) + tag("p", note, class_="bz-quiet")
 
 
 def _error(column: Column) -> Markup:

@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup, escape
+
 from byzer_magic.i18n import gettext as _
-from byzer_magic.rendering.answer import code, formulas
+from byzer_magic.rendering.answer import budget, code, formulas
 from byzer_magic.rendering.markup import tag
 from byzer_magic.safety import urls
 
@@ -28,6 +30,8 @@ BARE = re.compile(
 )
 """A URL in running text. We looked at linkify-it-py; no, because it takes Chinese punctuation, and the text behind it,
 for a part of the URL: all of `https://e.org/a，然后` would be one link."""
+LONGEST_NAME = 100
+"""Characters of a code block's language that are shown."""
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 """Models write it, as a table's cell has no other way to a new line; it becomes a line break."""
 
@@ -42,10 +46,11 @@ def parser() -> MarkdownIt:
     formulas.install(made)
     made.inline.ruler.before("escape", "break", _break)
     made.core.ruler.push("bare_links", _bare_links)
+    budget.install(made)
     rules: dict[str, Any] = {
         "fence": _fence, "code_block": _code, "image": _image, "link_open": _link_open, "table_open": _table_open,
         "table_close": _table_close, "math_inline": formulas.shown, "math_inline_double": formulas.shown,
-        "math_block": formulas.shown,
+        "math_block": formulas.shown, "source": _source,
     }  # fmt: skip
     made.renderer.rules.update(rules)  # type: ignore[attr-defined]  # of the HTML renderer, which it is
     return made
@@ -92,21 +97,30 @@ def _linked(tokens: Sequence[Token]) -> Iterator[Token]:
         yield Token("text", "", 0, content=token.content[end:])
 
 
-def _fence(tokens: Sequence[Token], index: int, *_: Any) -> str:
+def source(text: str) -> Markup:
+    """Return the rest of an answer as its source, where rendering it would take too long."""
+    note = _("The rest is shown as its source: rendering it would take too long.")
+    return tag("p", tag("em", note)) + tag("pre", tag("code", text), class_="bz-tex") + "\n"
+
+
+def _source(tokens: Sequence[Token], index: int, *_: Any) -> str:
+    return str(source(tokens[index].content))
+
+
+def _fence(tokens: Sequence[Token], index: int, _: Any, env: dict[str, Any]) -> str:
     token = tokens[index]
-    language = (token.info.split() or [""])[0]
-    return str(code.block(token.content, language.strip("{}.")))
+    language = (token.info.split(maxsplit=1) or [""])[0][:LONGEST_NAME].strip("{}.")
+    return str(code.block(token.content, language, coloured=not env["painting"].details.is_spent()))
 
 
 def _code(tokens: Sequence[Token], index: int, *_: Any) -> str:
     return str(code.block(tokens[index].content, ""))
 
 
-def _link_open(tokens: Sequence[Token], index: int, _: Any, __: Any) -> str:
-    return _opened(str(tokens[index].attrs.get("href", "")), str(tokens[index].attrs.get("title", "")))
-
-
-def _opened(url: str, title: str) -> str:
+def _link_open(tokens: Sequence[Token], index: int, _: Any, env: dict[str, Any]) -> str:
+    url, title = (str(tokens[index].attrs.get(name, "")) for name in ("href", "title"))
+    if not env["painting"].may_link(url + title):
+        return "<a>"
     link = tag("a", href=url, title=title or None, target="_blank", rel="noopener noreferrer")
     return str(link).removesuffix("</a>")
 
@@ -117,6 +131,8 @@ def _image(tokens: Sequence[Token], index: int, _options: Any, env: dict[str, An
     known = parser()
     about = known.renderer.renderInlineAsText(token.children, known.options, env)  # type: ignore[attr-defined]  # as above
     source = str(token.attrs.get("src", ""))
+    if not env["painting"].may_link(source):
+        return str(escape(about))
     if EMBEDDED_IMAGE.match(source):
         return str(tag("img", src=source, alt=about))
     host = urls.split(source).hostname or source

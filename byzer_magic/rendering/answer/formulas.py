@@ -28,9 +28,11 @@ OTHER_NAMES = {"aligned": "split", "align": "split", "align*": "split", "alignat
 """Environments that latex2mathml lacks or numbers, by the most similar one that it knows."""
 NAMED = re.compile(r"\\(begin|end)\{(\w+\*?)\}")
 EQUATION = re.compile(r"\\(begin|end)\{equation\*?\}|\\(label|tag)\{[^}]*\}|\\nonumber|\\notag")
-INLINE = re.compile(r"\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-LONGEST = 8_000
+BRACKETS = {"\\(": ("\\)", "math_inline"), "\\[": ("\\]", "math_inline_double")}
+LONGEST = 4_000
 """Characters; longer source is shown as it is."""
+DEEPEST = 80
+"""Elements within each other; browsers take very long for many more."""
 TAGS = re.compile(
     "math|mrow|mi|mn|mo|mtext|ms|mspace|msup|msub|msubsup|munder|mover|munderover|mfrac|msqrt|mroot|mtable|mtr|mtd|"
     "mstyle|mpadded|mphantom|menclose|mmultiscripts|mprescripts|none|merror"
@@ -54,15 +56,25 @@ def install(parser: MarkdownIt) -> None:
 
 def _brackets(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - markdown-it calls it so
     r"""Parse `\(...\)` and `\[...\]` within a paragraph."""
-    found = INLINE.match(state.src, state.pos, state.posMax)
-    if found is None:
+    opening = state.src[state.pos : state.pos + 2]
+    if opening not in BRACKETS:
+        return False
+    closing, kind = BRACKETS[opening]
+    begin = state.pos + 2
+    if _last(state.src, closing) <= begin or (end := state.src.find(closing, begin + 1, state.posMax)) < 0:
         return False
     if not silent:
-        token = state.push("math_inline" if found[1] else "math_inline_double", "math", 0)
-        token.content = found[1] or found[2]
-        token.markup = found[0]
-    state.pos = found.end()
+        token = state.push(kind, "math", 0)
+        token.content = state.src[begin:end]
+        token.markup = state.src[state.pos : end + 2]
+    state.pos = end + 2
     return True
+
+
+@functools.lru_cache(maxsize=4)
+def _last(text: str, closing: str) -> int:
+    """Return where it is for the last time: most openings without an end come behind it."""
+    return text.rfind(closing)
 
 
 def _opening(line: str) -> tuple[str, str] | None:
@@ -149,8 +161,13 @@ def mathml(source: str, *, display: bool) -> str:
     source = source.strip()
     tree = _tree(source, display=display)
     if tree is None:
-        return str(tag("pre" if display else "span", tag("code", source), class_="bz-tex"))
+        return as_source(source, display=display)
     return str(tag("div" if display else "span", _xml(tree), class_="bz-math", title=source))
+
+
+def as_source(source: str, *, display: bool) -> str:
+    """Return a formula as it was written."""
+    return str(tag("pre" if display else "span", tag("code", source.strip()), class_="bz-tex"))
 
 
 def _tree(source: str, *, display: bool) -> Element | None:
@@ -165,7 +182,15 @@ def _tree(source: str, *, display: bool) -> Element | None:
     except Exception:  # noqa: BLE001 - a library that raises anything at wrong input, and models write wrong input
         return None
     unknown = any((node.text or "").startswith("\\") or node.text == "&" for node in tree.iter() if node.tag == "mi")
-    return None if unknown else tree
+    return None if unknown or _is_deep(tree) else tree
+
+
+def _is_deep(tree: Element) -> bool:
+    """Return whether elements are nested too deep; without recursion, which may be too deep itself."""
+    level, depth = [tree], 0
+    while level and depth <= DEEPEST:
+        level, depth = [child for node in level for child in node], depth + 1
+    return bool(level)
 
 
 def _xml(node: Element) -> Markup:
@@ -186,9 +211,12 @@ def _style(node: Element) -> str | None:
     return None
 
 
-def shown(tokens: Sequence[Any], index: int, _: Any, __: Any) -> str:
+def shown(tokens: Sequence[Any], index: int, _: Any, env: dict[str, Any]) -> str:
     """Return a token's formula; a markdown-it render rule."""
     token = tokens[index]
     if token.info == "unfinished":
-        return str(tag("pre", tag("code", token.content.strip()), class_="bz-tex")) + "\n"
-    return mathml(token.content, display=token.type != "math_inline")
+        return as_source(token.content, display=True) + "\n"
+    display = token.type != "math_inline"
+    if env["painting"].details.is_spent():
+        return as_source(token.content, display=display)
+    return mathml(token.content, display=display)

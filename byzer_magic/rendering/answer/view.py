@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from byzer_magic.i18n import gettext as _
-from byzer_magic.rendering.answer import code, markdown
+from byzer_magic.rendering.answer import code, markdown, safe
 from byzer_magic.rendering.markup import join, style, tag
 
 KEEP_FOLDS = Markup(
@@ -81,13 +81,15 @@ def _fold(name: str, title: str, body: Markup) -> Markup:
     return tag("details", tag("summary", title), tag("div", body), class_="bz-fold", data_fold=name)
 
 
-def bundle(shown: Shown, style: str = "markdown", *, key: str = "") -> dict[str, str]:
+def bundle(shown: Shown, style: str = "markdown", *, key: str = "", view: View | None = None) -> dict[str, str]:
     """Return a complete answer as a MIME bundle, in one of `--format`'s styles; `key` tells folds of answers apart.
+
+    A `view` that has rendered it while it arrived has less to do.
 
     Jupyter and nbconvert's HTML take the first kind, PDF and LaTeX the second, terminals and diffs the third.
     """
     return {
-        "text/html": str(View(style, key=key).html(shown)),
+        "text/html": str((view or View(style, key=key)).html(shown)),
         "text/markdown": as_markdown(shown, style),
         "text/plain": plain(shown),
     }
@@ -96,9 +98,9 @@ def bundle(shown: Shown, style: str = "markdown", *, key: str = "") -> dict[str,
 def as_markdown(shown: Shown, style: str = "markdown") -> str:
     """Return it as Markdown in which the model's text has no HTML."""
     parts = [
-        markdown.folded("reasoning", shown.reasoning) if shown.reasoning else "",
+        safe.folded("reasoning", shown.reasoning) if shown.reasoning else "",
         markdown.formatted(shown.text, style),
-        *(markdown.fence(_call_line(call), "text") for call in shown.tool_calls),
+        *(safe.fence(_call_line(call), "text") for call in shown.tool_calls),
         tag("small", shown.footer) if shown.footer else "",
     ]
     return "\n\n".join(filter(None, parts))

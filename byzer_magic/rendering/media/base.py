@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from byzer_magic.files import paths
+from byzer_magic.files import paths, writing
 from byzer_magic.i18n import gettext as _
 from byzer_magic.rendering import assets
 from byzer_magic.rendering.markup import style, tag
@@ -68,7 +68,7 @@ def kept(data: bytes, name: str) -> str:
     try:
         path.parent.mkdir(exist_ok=True)
         if not path.exists() or path.stat().st_size != len(data):
-            path.write_bytes(data)
+            writing.write(path, data)
     except OSError:
         return ""
     return path.as_posix()

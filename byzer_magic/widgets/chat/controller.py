@@ -17,6 +17,7 @@ from byzer_magic.client.converse import Exchange, aconverse
 from byzer_magic.client.messages import to_messages
 from byzer_magic.errors import ByzerError, CommandError, RequestError
 from byzer_magic.i18n import gettext as _
+from byzer_magic.log import get_logger
 from byzer_magic.rendering.answer.view import View
 from byzer_magic.results import Result
 from byzer_magic.runtime.loop import LOOP
@@ -26,6 +27,7 @@ from byzer_magic.widgets.chat.turns import Conversation, Turn
 from byzer_magic.widgets.context import Context
 from byzer_magic.widgets.recorder import Pieces
 
+LOG = get_logger("widgets")
 PAINT_SECONDS = 0.05
 """Shortest time between two updates of a streaming answer."""
 REST = 9
@@ -255,8 +257,9 @@ class Window:
             return await exchange.run(lambda _item: news.set())
         finally:
             painting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await painting
+            await asyncio.wait({painting})
+            if not painting.cancelled() and (failed := painting.exception()):  # the answer itself is complete
+                LOG.warning("the answer could not be shown while it arrived", exc_info=failed)
 
     async def _paint(self, turn: Turn, collector: AnyCollector, news: asyncio.Event) -> None:
         """Send the blocks of an answer that have changed."""

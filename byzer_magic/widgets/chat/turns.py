@@ -11,6 +11,7 @@ from typing import Any
 from byzer_magic.client import sessions
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, localized
+from byzer_magic.rendering.answer.safe import safe
 from byzer_magic.results import Result
 from byzer_magic.types import Media, Message
 
@@ -138,14 +139,14 @@ def _word(text: str) -> str:
 
 
 def as_markdown(turns: Sequence[Turn], system: str, alias: str) -> str:
-    """Return the conversation as Markdown, each answer as the model wrote it."""
+    """Return the conversation as Markdown; it may become a cell, so that no answer has HTML or scripts in it."""
     system_title, you = _("System prompt"), _("You")
-    parts = [f"**{system_title}**\n\n{system}"] if system else []
+    parts = [f"**{system_title}**\n\n{safe(system)}"] if system else []
     for turn in turns:
         media = [f"*({item.mime})*" for item in media_of(turn.prompt)]
-        parts.append("\n\n".join([f"**{you}**", *media, text_of(turn.prompt)]))
-        failure = f"*{localized(turn.error.message)}*" if turn.error else ""
-        parts.append("\n\n".join(filter(None, [f"**{turn.alias or alias}**", turn.text, failure])))
+        parts.append("\n\n".join([f"**{you}**", *media, safe(text_of(turn.prompt))]))
+        failure = f"*{safe(localized(turn.error.message))}*" if turn.error else ""
+        parts.append("\n\n".join(filter(None, [f"**{turn.alias or alias}**", safe(turn.text), failure])))
     return "\n\n---\n\n".join(parts)
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from byzer_magic.rendering.answer import markdown
+from byzer_magic.rendering.answer import markdown, safe
 from tests.answers import TEXTS
 
 TAGS = re.compile(r"<[A-Za-z/!?]")
@@ -27,7 +27,7 @@ TAGS = re.compile(r"<[A-Za-z/!?]")
     ],
 )
 def test_safe_html_outside_code_is_text(text: str, shown: str) -> None:
-    assert markdown.safe(text) == shown
+    assert safe.safe(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_safe_html_outside_code_is_text(text: str, shown: str) -> None:
     ],
 )
 def test_safe_lets_no_tag_through(text: str) -> None:
-    assert TAGS.search(markdown.safe(text)) is None
+    assert TAGS.search(safe.safe(text)) is None
 
 
 def test_code_in_returns_the_blocks() -> None:
@@ -62,11 +62,11 @@ def test_pretty_json_keeps_other_text() -> None:
 
 
 def test_fence_cannot_be_closed_from_inside() -> None:
-    assert markdown.fence("```\nx", "text").startswith("````text\n")
+    assert safe.fence("```\nx", "text").startswith("````text\n")
 
 
 def test_folded_cannot_change_what_follows() -> None:
-    shown = markdown.folded("reasoning", "```\n<script>x</script>\n\n</details> $a$")
+    shown = safe.folded("reasoning", "```\n<script>x</script>\n\n</details> $a$")
     assert "\n" not in shown
     assert TAGS.findall(shown.replace("<br>", "")) == ["<d", "<s", "</", "<p", "</", "</"]
     assert not set("`$") & set(shown)
