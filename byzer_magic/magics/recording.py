@@ -13,7 +13,7 @@ from byzer_magic import media
 from byzer_magic.client.converse import Exchange
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, localized
-from byzer_magic.magics.repaint import Repainted
+from byzer_magic.magics.repaint import Repainted, empty
 from byzer_magic.rendering import progress, results
 from byzer_magic.rendering.markup import tag
 from byzer_magic.results import Result
@@ -67,15 +67,16 @@ class Recording:
             self._job = asyncio.run_coroutine_threadsafe(exchange.run(), LOOP.start())
             result = self._job.result()
         except CancelledError:
-            board.close({"text/plain": ""})
+            board.close(empty)
             self._failed(_("Cancelled."))
             return
         except ByzerError as err:
-            board.close(error_bundle(err.localized()))
+            text = err.localized()
+            board.close(lambda: error_bundle(text))
             self._failed(str(localized(err.message)))
             return
         self._keep(result)
-        board.close(results.with_footer(result))
+        board.close(lambda: results.with_footer(result))
         self._end()
 
     def _end(self) -> None:

@@ -37,6 +37,11 @@ def suppress_and_log() -> Iterator[None]:
         LOG.warning("an output cannot be shown", exc_info=True)
 
 
+def empty() -> dict[str, str]:
+    """Draw nothing."""
+    return {"text/plain": ""}
+
+
 class Repainted:
     """Paints when something is new, and once a second; stays live while the cell runs, and in a saved notebook.
 
@@ -63,8 +68,8 @@ class Repainted:
         """Note that there is something new."""
         self._news.set()
 
-    def close(self, last: dict[str, str] | None = None, *, always: bool = False) -> None:
-        """Show how it ended, or `last`, and nothing after it; where nothing was shown yet, only if `always`."""
+    def close(self, last: Draw | None = None, *, always: bool = False) -> None:
+        """Show how it ended, or what `last` draws, and nothing after; where nothing was shown yet, only if `always`."""
         if self._done.is_set():
             return
         self._done.set()
@@ -72,7 +77,7 @@ class Repainted:
         self._thread.join()  # only one thread at a time may draw
         if self._handle is not None or always:
             with suppress_and_log():
-                self._paint(self._draw() if last is None else last)
+                self._paint((last or self._draw)())
 
     def _run(self) -> None:
         if self._after:

@@ -19,7 +19,7 @@ from byzer_magic.actions.terminal import Terminal
 from byzer_magic.client.collect import ChatCollector
 from byzer_magic.client.converse import Exchange
 from byzer_magic.errors import ByzerError, RequestError
-from byzer_magic.magics.repaint import Repainted
+from byzer_magic.magics.repaint import Repainted, empty
 from byzer_magic.rendering import footer, progress, results, tables
 from byzer_magic.rendering.answer import view as answer_view
 from byzer_magic.rendering.answer.view import Shown
@@ -101,7 +101,7 @@ class Notebook:
         try:
             yield
         finally:
-            board.close({"text/plain": ""})
+            board.close(empty)
 
     def _painted(self, exchange: Exchange, answer: ChatCollector, style: str) -> Result:
         """Paint a chat as it arrives; before its first token, how long it has been waiting."""
@@ -116,10 +116,13 @@ class Notebook:
             return {"text/html": view.html(shown), "text/plain": shown.text}
 
         def complete(result: ChatResult, *, by_error: bool = False) -> dict[str, str]:
-            text = footer.line(result, by_error=by_error)
-            calls = result.tool_calls or ()
-            shown = Shown(text=result.text, reasoning=result.reasoning, tool_calls=calls, footer=text)
-            return results.or_plain(lambda: answer_view.bundle(shown, style, view=view), shown.text)
+            def shown() -> dict[str, str]:
+                text = footer.line(result, by_error=by_error)
+                calls = result.tool_calls or ()
+                parts = Shown(text=result.text, reasoning=result.reasoning, tool_calls=calls, footer=text)
+                return answer_view.bundle(parts, style, view=view)
+
+            return results.or_plain(shown, result.text)
 
         board = Repainted(draw, after=STATUS_SECONDS)
         result: Result | None = None
@@ -127,13 +130,15 @@ class Notebook:
             result = exchange.wait(lambda _item: board.touch())
         except RequestError as err:
             if isinstance(err.partial, ChatResult) and (err.partial.text or err.partial.reasoning):
-                board.close(complete(err.partial, by_error=True), always=True)
+                partial = err.partial
+                board.close(lambda: complete(partial, by_error=True), always=True)
             raise
         finally:
             if isinstance(result, ChatResult):
-                board.close(complete(result), always=True)
+                whole = result
+                board.close(lambda: complete(whole), always=True)
             else:
-                board.close({"text/plain": ""})
+                board.close(empty)
         return result
 
     def _show_result(self, result: Result, style: str) -> None:

@@ -88,7 +88,7 @@ READERS.append(partial(_any_link(MarkdownIt("commonmark")).render))
 
 
 @given(ANSWERS)
-@budget
+@settings(budget, deadline=None)  # these readers have none
 def test_markdown_of_an_answer_runs_nothing_in_any_reader(text: str) -> None:
     shown = view.as_markdown(Shown(text=text))
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)

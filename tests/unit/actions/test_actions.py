@@ -14,6 +14,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.parser import parse, parse_chat, split
 from byzer_magic.errors import CommandError
+from byzer_magic.files import writing
 from byzer_magic.i18n import using
 from byzer_magic.media import wav
 from byzer_magic.types import AudioChunk, ChatChunk, Dispatched, Request
@@ -133,3 +134,33 @@ def test_deploy_asks_for_a_missing_key_once(monkeypatch: pytest.MonkeyPatch, cap
 
 def test_context_has_no_variables_by_default() -> None:
     assert not Context(manager=Playback(), output=cast("Any", SimpleNamespace())).variables()
+
+
+@pytest.mark.parametrize("name", ["missing/x.mp3", "folder"])
+def test_query_checks_the_file_before_it_sends_anything(tmp_path: Any, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    manager = Playback(Capability.CHAT, ChatChunk("hello", finish="stop"))
+    with pytest.raises(CommandError, match="Cannot write") as caught:
+        run(f"query --model m --query hello --output_file {tmp_path / name}", manager)
+    assert not manager.requests
+    assert "nothing has been sent" in caught.value.localized()
+
+
+def test_query_saves_a_result_elsewhere_that_cannot_be_written(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = tmp_path / "full.mp3"
+    rescue = tmp_path / "rescue"
+    rescue.mkdir()
+    monkeypatch.setattr("tempfile.mkdtemp", lambda **_: str(rescue))
+    real = writing.write
+
+    def write(path: Any, data: bytes) -> None:
+        if path == full:
+            raise OSError(28, "No space left on device")
+        real(path, data)
+
+    monkeypatch.setattr(writing, "write", write)
+    manager = Playback(Capability.SPEAK, AudioChunk(b"ID3" + bytes(9), "audio/mpeg"))
+    with pytest.raises(CommandError, match="No space left") as caught:
+        run(f"query --model m --query hello --output_file {full}", manager)
+    assert str(rescue / "result.mp3") in caught.value.localized()
+    assert (rescue / "result.mp3").read_bytes() == b"ID3" + bytes(9)

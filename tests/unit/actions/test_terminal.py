@@ -187,3 +187,31 @@ def test_terminal_goes_on_where_stderr_cannot_be_written(
         with contextlib.suppress(OSError):
             full.close()
     assert capsys.readouterr().out == "hi\n"
+
+
+class Screen(io.StringIO):
+    """A stdout that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+CONTROLS = ["a\x1b", "]0;title\x07b\r", "\n\x9b2J", "\u202ec"]
+
+
+@pytest.mark.parametrize("style", ["markdown", "complete"])
+def test_a_terminal_gets_no_control_characters(style: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    Terminal().answer(exchange(ChatRequest(messages=[]), *map(ChatChunk, CONTROLS), alias="m\x1b[1m"), style)
+    Terminal().table([{"alias": "m\x1b[2J"}], "none")
+    Terminal().say("failed: \x1b[31m")
+    assert screen.getvalue() == "a␛]0;title␇b\n\ufffd2Jc\nalias\nm␛[2J\n"
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_file_gets_the_answer_as_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", file)
+    Terminal().answer(exchange(ChatRequest(messages=[]), *map(ChatChunk, CONTROLS)), "markdown")
+    assert file.getvalue() == "".join(CONTROLS) + "\n"
