@@ -17,12 +17,14 @@ from byzer_magic.safety import urls
 
 HIDDEN = "***"
 """Shown in place of a secret."""
+LONGEST_NAME = 256
+"""Characters between the braces of a `${NAME}`; a longer text is none, so that no pattern searches all of a line."""
 
 _SECRET_NAME = re.compile(
     r"(?:api_?key|access_?key|secret_?key|private_?key|token|secret|passw(?:or)?d|credentials?|authorization|proxy|proxies|headers)$",
     re.IGNORECASE,
 )
-_REFERENCE = re.compile(r"\$\{[^}]*\}")
+_REFERENCE = re.compile(rf"\$\{{[^}}]{{0,{LONGEST_NAME}}}\}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

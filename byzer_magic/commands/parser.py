@@ -131,7 +131,7 @@ def _given(cls: type[Spec], words: Words) -> dict[str, Any]:
             raise typography.wrong_dash(word, {*options, "help"})
         else:
             _take_positional(cls, given, words)
-    return given
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
 def _take_flag(cls: type[Spec], options: Mapping[str, Option], given: dict[str, Any], words: Words) -> None:
@@ -150,7 +150,7 @@ def _take_flag(cls: type[Spec], options: Mapping[str, Option], given: dict[str, 
         taken = _until_flag(words, options, pairs_only=cls is ChatSpec)  # a prompt may follow
         given.setdefault(opt.name, {}).update(_pairs(opt.name, [*first, *taken]))
     elif opt.kind == "texts":
-        given[opt.name] = (*given.get(opt.name, ()), value if equals else _value_of(opt, words, options))
+        given.setdefault(opt.name, []).append(value if equals else _value_of(opt, words, options))
     else:
         given[opt.name] = value if equals else _value_of(opt, words, options)
 

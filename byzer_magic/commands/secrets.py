@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from byzer_magic.commands.options import is_secret_name
+from byzer_magic.commands.options import LONGEST_NAME, is_secret_name
 from byzer_magic.errors import BadParameter, ByzerError, MissingExtra, MissingKey
 from byzer_magic.i18n import Text, lazy_gettext as _
 from byzer_magic.safety import redaction, urls
 
-REFERENCE = re.compile(r"\$\{([^}]*)\}")
+REFERENCE = re.compile(rf"\$\{{([^}}]{{0,{LONGEST_NAME}}})\}}")
 """A `${NAME}`; a name may be any text without a closing brace, as users type more than shells allow."""
 
 _REFERS = re.compile(r"\$\{[^}]*\}|env:\w+|keyring:.+")

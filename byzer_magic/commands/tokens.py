@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import deque
 from collections.abc import Iterator
 
-from byzer_magic.commands.options import HIDDEN, is_secret_name
+from byzer_magic.commands.options import HIDDEN, LONGEST_NAME, is_secret_name
 from byzer_magic.commands.spec import COMMANDS
 from byzer_magic.commands.typography import INVISIBLE, SPACES
 from byzer_magic.errors import CommandError, suggest
@@ -23,12 +24,13 @@ FLAG = re.compile(r"--[A-Za-z][\w-]*(?:=.*)?", re.DOTALL)
 _PARTS = re.compile(
     rf"""
       (?P<single> '[^']*' )
-    | (?P<double> "(?:\\.|[^"\\])*" )
+    | (?P<double> "(?:[^"\\]++|\\.)*+" )
     | (?P<joint>  \\(?:[^\S\n]|[{INVISIBLE}])*[\n\x85\u2028\u2029]
                 | \\\s*\Z | \\[ \t]+(?=--[A-Za-z]) | (?<=\s)[\^`][^\S\n]*\n | [{SPACES}] )
     | (?P<nothing> [{INVISIBLE}] )
     | (?P<escape> \\. )
-    | (?P<reference> \$\{{[^}}\n]*\}} )
+    | (?P<reference> \$\{{[^}}\n]{{0,{LONGEST_NAME}}}\}} )
+    | (?P<open> ['"] )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -37,8 +39,10 @@ _PARTS = re.compile(
 _PLAIN = re.compile(r"(?:[\w@%+=:,./-]|\$\{\w+\}|\*\*\*)+", re.ASCII)
 """A word that needs no quotes."""
 
-_RAW_WORD = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|\$\{[^}\n]*\}|[^\s'"\\])+(?!\S)""", re.DOTALL)
-"""One word with its quotes."""
+_RAW_WORD = re.compile(
+    rf"""(?:'[^']*'|"(?:[^"\\]++|\\.)*+"|\\.|\$\{{[^}}\n]{{0,{LONGEST_NAME}}}\}}|[^\s'"\\])++(?!\S)""", re.DOTALL
+)
+"""One word with its quotes; possessive, since a reference can also be read letter by letter."""
 
 _WINDOWS_JOINT = re.compile(r"\s[\^`]\s*\Z")
 """What continues a line in cmd and in PowerShell."""
@@ -64,13 +68,41 @@ def split(text: str) -> list[str]:
         >>> split('query --query "Why is it blue?" # ${KEY}')
         ['query', '--query', 'Why is it blue?', '#', '${KEY}']
     """
-    try:
-        return shlex.split(_PARTS.sub(_plain, text))
-    except ValueError as err:
+    words = _words(_PARTS.sub(_plain, text))
+    if words is None:
         raise CommandError(
             _("A quote is not closed: {text}", text=_short(text)),
             _("Close it, or put text with an apostrophe in double quotes."),
-        ) from err
+        )
+    return words
+
+
+_PIECES = re.compile(
+    r"""(?P<space> [ \t\r\n]+ )
+      | (?P<plain> [^ \t\r\n'"\\]+ )
+      | ' (?P<single> [^']*+ ) '
+      | " (?P<double> (?: [^"\\]++ | \\. )*+ ) "
+      | \\ (?P<escaped> . )
+      | (?P<open> . )""",
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPED = re.compile(r'\\(["\\])')
+
+
+def _words(text: str) -> list[str] | None:
+    """Return the words as `shlex.split` does, whose time grows with the square of a word; None for an open quote."""
+    words: list[str] = []
+    parts: list[str] = []
+    for piece in _PIECES.finditer(text):
+        if piece.lastgroup == "open":
+            return None
+        if piece.lastgroup != "space":
+            part = piece[piece.lastgroup or 0]
+            parts.append(_ESCAPED.sub(r"\1", part) if piece.lastgroup == "double" else part)
+        elif parts:
+            words.append("".join(parts))
+            parts.clear()
+    return [*words, "".join(parts)] if parts else words
 
 
 def _plain(match: re.Match[str]) -> str:
@@ -141,53 +173,88 @@ def split_block(cell: str) -> list[str]:
         >>> split_block("byzerllm undeploy \\\n--model a\n!byzerllm list")
         ['undeploy --model a', 'list']
     """
-    commands: list[str] = []
+    commands: list[list[str]] = []
     above = False
     for line in map(_normal, _logical_lines(cell)):
         if _is_break(line):
             above = False
         elif not FLAG.match(line):
             _check_command(line, above=above)
-            commands.append(line)
+            commands.append([line])
             above = True
         elif above:
-            commands[-1] += f" {line}"
+            commands[-1].append(line)
         else:
             hint = _("Remove the blank line before it.") if commands else _("Write a command before it, e.g. deploy.")
             raise CommandError(_("This line does not belong to a command: {line}", line=_short(line)), hint)
-    for command in commands:
+    found = [" ".join(lines) for lines in commands]
+    for command in found:
         split(command)
-    return commands
+    return found
 
 
 def _logical_lines(cell: str) -> Iterator[str]:
-    """Yield lines without comments, each with its continuations: after a backslash, or inside a quote."""
+    """Yield lines without comments, each with its continuations: after a backslash, or inside a quote.
+
+    Each line is searched once, from where the one before it has left a quote open.
+    """
     lines = (_TRAILING.sub("", line) for line in cell.split("\n"))
     for line in lines:
         if _beginning(line) == "#":
             continue
-        joined = line
-        while joint := _joint(joined):
-            following = next(lines, None)
+        joined, quote_ = [line], ""
+        is_command = _begins_command(line)
+        while True:
+            joint, quote_ = _joint(joined[-1], quote_, is_command=is_command)
+            following = next(lines, None) if joint else None
             if following is None:
                 break
             if joint == "\n":
-                joined += f"\n{following}"
+                joined += ["\n", following]
             elif _is_break(following):
-                joined = _without_backslash(joined)
+                joined[-1] = _without_backslash(joined[-1])
             elif _beginning(following) != "#":
-                joined = f"{_without_backslash(joined)} {following.strip()}"
-        yield joined
+                joined[-1:] = [_without_backslash(joined[-1]), " ", following.strip()]
+                is_command = is_command or _begins_command("".join(joined[:9]))
+        yield "".join(joined)
 
 
-def _joint(line: str) -> str:
-    """Return what joins the next line to this one: a space, a line break (inside a quote), or nothing."""
-    rest = _PARTS.sub(lambda match: match[0] if match["joint"] else "", line)
-    if re.search(r"['\"]", rest) and (_is_command(normal := _normal(line)) or FLAG.match(normal)):
-        return "\n"
-    if _WINDOWS_JOINT.search(rest) and (_is_command(normal := _normal(line)) or FLAG.match(normal)):
-        return " "
-    return " " if rest.rstrip().endswith("\\") else ""
+def _joint(line: str, quote_: str, *, is_command: bool) -> tuple[str, str]:
+    """Return what joins the next line to this one, and the quote that is open between them.
+
+    Args:
+        line: the line, or a part of one.
+        quote_: the quote that is open before it, or nothing.
+        is_command: whether it belongs to a command, in which quotes count.
+    """
+    at = 0
+    if quote_:
+        closed = _CLOSING[quote_].match(line)
+        if closed is None:
+            return "\n", quote_
+        at = closed.end()
+    rest: list[str] = []
+    opened = ""
+    for found in _PARTS.finditer(line, at):
+        rest += [line[at : found.start()], found[0] if found["joint"] or found["open"] else ""]
+        opened = opened or found["open"] or ""
+        at = found.end()
+    tail = "".join([*rest, line[at:]])
+    if opened and is_command:
+        return "\n", opened
+    if is_command and _WINDOWS_JOINT.search(tail):
+        return " ", ""
+    return (" " if tail.rstrip().endswith("\\") else ""), ""
+
+
+_CLOSING = {"'": re.compile("[^']*'"), '"': re.compile(r'(?:[^"\\]++|\\.)*+"')}
+_BEGINNING = 1000
+"""Characters at the beginning of a line that tell whether it is a command."""
+
+
+def _begins_command(line: str) -> bool:
+    normal = _normal(line[:_BEGINNING])
+    return _is_command(normal) or bool(FLAG.match(normal))
 
 
 def _without_backslash(line: str) -> str:
@@ -239,7 +306,7 @@ class Words:
     """The words of a command: the next one, or all that remain as one text."""
 
     def __init__(self, words: list[str]) -> None:
-        self._words = words
+        self._words = deque(words)
 
     def peek(self) -> str | None:
         """Return the next word, or None at the end."""
@@ -251,11 +318,12 @@ class Words:
         Raises:
             CommandError: a quote in it is not closed.
         """
-        return self._words.pop(0)
+        return self._words.popleft()
 
     def rest(self) -> str:
         """Return all that remains as one text, and leave nothing."""
-        text, self._words = " ".join(self._words), []
+        text = " ".join(self._words)
+        self._words.clear()
         return text
 
 
@@ -264,16 +332,17 @@ class ChatLine(Words):
 
     def __init__(self, text: str) -> None:
         super().__init__([])
-        self._text = text.lstrip()
+        self._text = text
+        self._at = _SPACE.match(text).end()  # type: ignore[union-attr]  # it matches nothing, too
         self._ended = False
         self._verbatim = False
 
     def peek(self) -> str | None:
         """Return the next word, or None at the end; after `--`, everything is one word."""
-        if self._ended or not (self._text or self._verbatim):
+        if self._ended or not (self._at < len(self._text) or self._verbatim):
             return None
         if self._verbatim:
-            return self._text
+            return self._text[self._at :]
         try:
             return self._word()
         except CommandError:
@@ -285,19 +354,24 @@ class ChatLine(Words):
         Raises:
             CommandError: a quote in it is not closed.
         """
-        word, self._text = self._word(), self._text[len(self._raw()) :]
+        word = self._word()
+        self._at += len(self._raw())
         self._verbatim = word == "--"
-        self._text = self._text[1:] if self._verbatim else self._text.lstrip()
+        self._at = self._at + 1 if self._verbatim else _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]
         return word
 
     def rest(self) -> str:
         """Return all that remains, exactly as typed, and leave nothing."""
         self._ended = True
-        return self._text
+        return self._text[self._at :]
 
     def _word(self) -> str:
         return "".join(split(self._raw())[:1])
 
     def _raw(self) -> str:
-        match = _RAW_WORD.match(self._text)
-        return match[0] if match else self._text.split(maxsplit=1)[0]
+        match = _RAW_WORD.match(self._text, self._at) or _UNTIL_SPACE.match(self._text, self._at)
+        return match[0] if match else ""
+
+
+_SPACE = re.compile(r"\s*")
+_UNTIL_SPACE = re.compile(r"\S+")
