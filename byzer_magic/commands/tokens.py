@@ -21,6 +21,8 @@ from byzer_magic.log import redact
 FLAG = re.compile(r"--[A-Za-z][\w-]*(?:=.*)?", re.DOTALL)
 """A word that is a flag wherever it is; a value of that form is written `--flag=--value`."""
 
+_REFERENCE = rf"\$\{{[^}}\n]{{0,{LONGEST_NAME}}}\}}"
+
 _PARTS = re.compile(
     rf"""
       (?P<single> '[^']*' )
@@ -29,7 +31,7 @@ _PARTS = re.compile(
                 | \\\s*\Z | \\[ \t]+(?=--[A-Za-z]) | (?<=\s)[\^`][^\S\n]*\n | [{SPACES}] )
     | (?P<nothing> [{INVISIBLE}] )
     | (?P<escape> \\. )
-    | (?P<reference> \$\{{[^}}\n]{{0,{LONGEST_NAME}}}\}} )
+    | (?P<reference> {_REFERENCE} )
     | (?P<open> ['"] )
     """,
     re.VERBOSE | re.DOTALL,
@@ -39,10 +41,11 @@ _PARTS = re.compile(
 _PLAIN = re.compile(r"(?:[\w@%+=:,./-]|\$\{\w+\}|\*\*\*)+", re.ASCII)
 """A word that needs no quotes."""
 
-_RAW_WORD = re.compile(
-    rf"""(?:'[^']*'|"(?:[^"\\]++|\\.)*+"|\\.|\$\{{[^}}\n]{{0,{LONGEST_NAME}}}\}}|[^\s'"\\])++(?!\S)""", re.DOTALL
-)
-"""One word with its quotes; possessive, since a reference can also be read letter by letter."""
+_QUOTED = r"""'[^']*'|"(?:[^"\\]++|\\.)*+"|\\.|[^\s'"\\]"""
+_RAW_WORDS = [re.compile(rf"(?:{parts})++(?!\S)", re.DOTALL) for parts in (rf"{_REFERENCE}|{_QUOTED}", _QUOTED)] + [
+    re.compile(r"\S+")
+]
+"""One word with its quotes, the first that matches: with white space in a reference, without, with an open quote."""
 
 _WINDOWS_JOINT = re.compile(r"\s[\^`]\s*\Z")
 """What continues a line in cmd and in PowerShell."""
@@ -152,12 +155,11 @@ def bare(words: list[str]) -> list[str]:
         >>> bare(["!easy-byzerllm", "chat", "m"])
         ['easy', 'chat', 'm']
     """
-    if not words:
-        return []
-    first = words[0].lstrip("!%$>\u276f\u279c")
-    if first in ("", "byzerllm", "byzer"):
-        return bare(words[1:])
-    return ["easy" if first == "easy-byzerllm" else first, *words[1:]]
+    for at, word in enumerate(words):
+        first = word.lstrip("!%$>\u276f\u279c")
+        if first not in ("", "byzerllm", "byzer"):
+            return ["easy" if first == "easy-byzerllm" else first, *words[at + 1 :]]
+    return []
 
 
 def split_block(cell: str) -> list[str]:
@@ -202,19 +204,23 @@ def _logical_lines(cell: str) -> Iterator[str]:
     for line in lines:
         if _beginning(line) == "#":
             continue
-        joined, quote_ = [line], ""
+        joined, before = [line], ""
         is_command = _begins_command(line)
         while True:
-            joint, quote_ = _joint(joined[-1], quote_, is_command=is_command)
-            following = next(lines, None) if joint else None
+            joint, after = _joint(joined[-1], before, is_command=is_command)
+            following = (
+                next((each for each in lines if joint == "\n" or _beginning(each) != "#"), None) if joint else None
+            )
             if following is None:
                 break
             if joint == "\n":
                 joined += ["\n", following]
+                before = after
             elif _is_break(following):
                 joined[-1] = _without_backslash(joined[-1])
-            elif _beginning(following) != "#":
-                joined[-1:] = [_without_backslash(joined[-1]), " ", following.strip()]
+            else:
+                joined[-1:] = [_without_backslash(joined[-1]), f" {following.strip()}"]
+                before = ""
                 is_command = is_command or _begins_command("".join(joined[:9]))
         yield "".join(joined)
 
@@ -369,9 +375,7 @@ class ChatLine(Words):
         return "".join(split(self._raw())[:1])
 
     def _raw(self) -> str:
-        match = _RAW_WORD.match(self._text, self._at) or _UNTIL_SPACE.match(self._text, self._at)
-        return match[0] if match else ""
+        return next((found[0] for pattern in _RAW_WORDS if (found := pattern.match(self._text, self._at))), "")
 
 
 _SPACE = re.compile(r"\s*")
-_UNTIL_SPACE = re.compile(r"\S+")

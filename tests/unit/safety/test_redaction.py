@@ -81,6 +81,8 @@ def test_keys_are_known_by_their_shape(key: str) -> None:
     [
         ("at https://me:pw@e.org/v1", "at https://***@e.org/v1"),
         ("at https://token-of-mine@e.org", "at https://***@e.org"),
+        ("at https:/me:pw@e.org/v1", "at https:/***@e.org/v1"),
+        ("at http:me:pw@e.org/v1", "at http:***@e.org/v1"),
         ("https://e.org/a?api-key=12345&x=1", "https://e.org/a?api-key=***&x=1"),
         ("https://e.org/a?X-Amz-Signature=12345#b", "https://e.org/a?X-Amz-Signature=***#b"),
         ('{"api_key": "12345678", "n": 1}', '{"api_key": "***", "n": 1}'),
@@ -112,6 +114,7 @@ def test_ordinary_texts_stay(text: str) -> None:
         "eyJ-",
         "-eyJaaaaaaaa",
         "://",
+        "https:",
         "Basic ",
         "Basic aaaa",
         "Bearer ",
