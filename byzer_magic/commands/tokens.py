@@ -71,7 +71,7 @@ def split(text: str) -> list[str]:
         >>> split('query --query "Why is it blue?" # ${KEY}')
         ['query', '--query', 'Why is it blue?', '#', '${KEY}']
     """
-    words = _words(_PARTS.sub(_plain, text))
+    words = shell_words(_PARTS.sub(_plain, text))
     if words is None:
         raise CommandError(
             _("A quote is not closed: {text}", text=_short(text)),
@@ -92,7 +92,7 @@ _PIECES = re.compile(
 _ESCAPED = re.compile(r'\\(["\\])')
 
 
-def _words(text: str) -> list[str] | None:
+def shell_words(text: str) -> list[str] | None:
     """Return the words as `shlex.split` does, whose time grows with the square of a word; None for an open quote."""
     words: list[str] = []
     parts: list[str] = []

@@ -1,0 +1,45 @@
+"""The figures of the page on security are those of the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from byzer_magic import plan
+from byzer_magic.backends.http import body_texts, endpoint, redirects, sse
+from byzer_magic.commands import options
+from byzer_magic.files import text_files
+from byzer_magic.media import inputs
+from byzer_magic.rendering.answer import code, formulas
+from byzer_magic.runtime.transport import attachments, protocol
+
+DOCS = Path(__file__).parents[2] / "docs"
+MIB = 1024 * 1024
+LIMITS = [
+    (protocol.MAX_MESSAGE_BYTES, MIB),
+    (inputs.LARGEST_BYTES, MIB),
+    (attachments.MAX_REQUEST_BYTES, 1024 * MIB),
+    (body_texts.MAX_BYTES, MIB),
+    (endpoint.MAX_REASON_CHARS, 1),
+    (sse.MAX_EVENT_BYTES, MIB),
+    (redirects.MAX_REDIRECTS, 1),
+    (text_files.LARGEST_BYTES, MIB),
+    (formulas.LONGEST, 1),
+    (code.LONGEST, 1),
+    (options.LONGEST_NAME, 1),
+    (plan.MAX_QUEUED, 1),
+]
+"""The limits in the order of the table, each with the unit that the table gives it in."""
+UNITS = {MIB: "MiB", 1024 * MIB: "GiB"}
+
+
+@pytest.mark.parametrize(("page", "heading"), [("security.md", "What is bounded"), ("zh/security.md", "有哪些上限")])
+def test_figures_are_those_of_the_code(page: str, heading: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    table = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    found = re.findall(r"(\d[\d,]*)( [MG]iB)?", "\n".join(re.findall(r"^\|[^|]+\|([^|]+)\|$", table, re.MULTILINE)))
+    assert [number.replace(",", "") + unit for number, unit in found] == [
+        f"{limit // unit} {UNITS[unit]}" if unit in UNITS else str(limit) for limit, unit in LIMITS
+    ]
