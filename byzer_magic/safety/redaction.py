@@ -34,7 +34,8 @@ _FIELD = re.compile(
 )
 """A field of JSON, or of a dict's repr, that holds a secret by its name."""
 _IN_URL = re.compile(
-    r"(?:(?<=://)|(?<=[ps]:/)|(?<=https:)|(?<=http:))(?P<user>[^\s/?#@'\"<>]{1,512})(?=@)"
+    r"(?<=://)(?P<user>[^\s/?#@'\"<>]+)(?=@)"
+    r"|(?:(?<=[ps]:/)|(?<=https:)|(?<=http:))(?P<both>[^\s/?#@'\"<>:]{1,256}:[^\s/?#@'\"<>:]{1,256})(?=@)"
     r"|[?&][a-z0-9_-]{0,40}(?:key|token|secret|signature|sig|password|credential)=(?P<value>[^&\s#'\"<>]+)",
     re.IGNORECASE,
 )
