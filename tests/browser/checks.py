@@ -41,14 +41,19 @@ NAME = """(root) => {
 }"""
 
 
-def violations(target: Locator) -> list[str]:
-    """Return what axe-core finds wrong within an element: the rule, and the first nodes that break it."""
+def violations(*targets: Locator) -> list[str]:
+    """Return what axe-core finds wrong within elements of a page: the rule, and the first nodes that break it.
+
+    One call for several: axe-core reads the complete page each time.
+    """
     assert AXE.is_file(), "axe-core is not installed; run: npm ci --prefix tests/js"
-    if not target.page.evaluate("typeof window.axe === 'object'"):
-        target.page.evaluate(f"(() => {{ {AXE.read_text()} }})()")  # from the disk; a script tag would ask for a URL
-    found = target.evaluate(
-        "(node, tags) => window.axe.run(node, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']})",
-        RULES,
+    page = targets[0].page
+    if not page.evaluate("typeof window.axe === 'object'"):
+        page.evaluate(f"(() => {{ {AXE.read_text()} }})()")  # from the disk; a script tag would ask for a URL
+    found = page.evaluate(
+        """([include, values]) =>
+            window.axe.run({include}, {runOnly: {type: 'tag', values}, resultTypes: ['violations']})""",
+        [[target.element_handle() for target in targets], RULES],
     )
     return [
         f"{rule['id']} ({rule['impact']}): {rule['help']}\n"
@@ -62,9 +67,9 @@ def _why(node: dict[str, Any]) -> str:
     return f"{node['html'][:160]}  <- {reasons[:240]}"
 
 
-def accessible(target: Locator) -> None:
-    """Fail when axe-core finds anything wrong within an element."""
-    found = violations(target)
+def accessible(*targets: Locator) -> None:
+    """Fail when axe-core finds anything wrong within elements of a page."""
+    found = violations(*targets)
     assert not found, "\n".join(["not accessible:", *found])
 
 

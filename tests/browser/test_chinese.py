@@ -54,8 +54,7 @@ def test_chinese_screens_have_no_english(
         for index, source in enumerate(sources, start=2)
     }
     assert {source: words for source, words in left.items() if words} == {}
-    for index in range(2, len(sources) + 2):
-        accessible(book.output(index))
+    accessible(*(book.output(index) for index in range(2, len(sources) + 2)))
 
 
 def test_search_for_english_finds_it(notebook: Callable[[list[str]], Notebook], models: Models) -> None:

@@ -26,7 +26,7 @@ def test_notebook7_shows_every_output_as_jupyterlab_does(seven: Opener, lab: Lab
     book.enlarge()
     reads(book, sources)
     book.screenshot("notebook7")
-    assert "\n".join(fault for place in range(len(sources)) for fault in violations(book.output(place))) == ""
+    assert "\n".join(violations(*map(book.output, range(len(sources))))) == ""
     book.save()
     assert "\n".join(saved.faults(book.saved())) == ""
     assert saved.leaks(book.path.read_text()) == []

@@ -51,12 +51,10 @@ def test_saved_notebook_is_readable_without_its_kernel_and_in_nbconvert(
         reads(book, sources)
     book.enlarge()
     book.screenshot("saved-light")
-    wrong = [fault for place in range(len(sources)) for fault in violations(book.output(place))]
-    assert wrong == []
+    assert violations(*map(book.output, range(len(sources)))) == []
     book.dark()
     book.screenshot("saved-dark")
-    wrong = [fault for place in range(len(sources)) for fault in violations(book.output(place))]
-    assert wrong == []
+    assert violations(*map(book.output, range(len(sources)))) == []
 
 
 def settled(book: Notebook, sources: list[str]) -> None:
