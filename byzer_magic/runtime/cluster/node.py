@@ -12,6 +12,13 @@ import ray
 from byzer_magic.log import ROOT, RedactingFilter
 from byzer_magic.runtime.cluster import discovery
 
+BLOCK_BYTES = 64 * 1024
+"""How much of a log is read first, from its end."""
+TAIL_BYTES = 16 * 1024 * 1024
+"""How much of a log is read at most, however many lines are wanted."""
+LINE_CHARS = 16 * 1024
+"""Longest line that is shown."""
+
 
 def attach_log(hidden: tuple[str, ...]) -> None:
     """Send the package's log to stderr, which Ray keeps in a file.
@@ -48,15 +55,34 @@ def socket_folder() -> Path:
 
 
 def tail(pid: int, lines: int) -> list[str]:
-    """Return the last `lines` lines that a Ray worker process wrote to stdout, and as many of stderr."""
+    """Return the last `lines` lines that a Ray worker process wrote to stdout, and as many of stderr.
+
+    The files are read from their end, and at most `TAIL_BYTES` of each.
+    """
     found: list[str] = []
     for path in sorted((session_folder() / "logs").glob(f"worker-*-{pid}.*")):
         try:
-            text = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            text = _last_lines(path, lines)
         except OSError:  # Ray has rotated it
             continue
-        found += [line for line in text if not line.startswith(":")][-lines:]  # Ray's own markers start with a colon
+        found += text
     return found
+
+
+def _last_lines(path: Path, lines: int) -> list[str]:
+    """Return the last lines of a file without Ray's own markers, which start with a colon."""
+    size, read = path.stat().st_size, BLOCK_BYTES
+    while True:
+        with path.open("rb") as file:
+            file.seek(max(0, size - read))
+            whole = file.read(min(read, size)).decode("utf-8", "replace").splitlines()
+        is_all = read >= min(size, TAIL_BYTES)
+        if read < size and len(whole) > 1:
+            whole = whole[1:]  # its beginning is missing
+        kept = [line[:LINE_CHARS] for line in whole if not line.startswith(":")]
+        if is_all or len(kept) >= lines:
+            return kept[-lines:]
+        read *= 4
 
 
 def descendants(pid: int) -> list[int]:

@@ -31,7 +31,7 @@ REACH_SECONDS = 4.0
 SMALLEST_BYTES = 1000
 """Weights and tokenizers are larger; Git LFS leaves pointers of 130 bytes in their place."""
 
-_HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
+_HUB_NAME = re.compile(r"(?<![\w.-])\w[\w.-]*/[\w.-]+")
 _PARTS = {
     "config": ("config.yaml", ("config",)),
     "weights": ("model.pt", ("init_param",)),
