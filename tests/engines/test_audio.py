@@ -268,3 +268,10 @@ def test_wav_gets_its_length_when_it_is_complete() -> None:
     assert wav.with_length(wav.with_length(sent)) == wav.with_length(sent)
     for other in (b"", b"ID3", b"RIFF", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVEfmt "):
         assert wav.with_length(other) == other
+
+
+def test_audio_that_decodes_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "MAX_HOURS", 1 / 3600)
+    two_seconds = Media("audio/wav", wav.write(bytes(2 * 2 * audio.RATE), audio.RATE))
+    with pytest.raises(BadRequest, match="The audio is longer than"):
+        audio.samples(two_seconds)

@@ -18,6 +18,8 @@ from byzer_magic.types import Localizable, Media
 
 RATE = 16_000
 """Sample rate of speech models, in Hz."""
+MAX_HOURS = 6.0
+"""Longest audio that is decoded; it takes 1.4 GB."""
 
 
 def samples(media: Media, rate: int = RATE, stopped: threading.Event | None = None) -> Any:
@@ -64,7 +66,8 @@ def _mixed(media: Media, mixer: mixing.Mixer, rate: int, stopped: threading.Even
 
     data = _checked(media)
     try:
-        parts = [part for block in _decoded(data, rate, stopped) for part in mixer.add(block)] + list(mixer.end())
+        blocks = _up_to(_decoded(data, rate, stopped), MAX_HOURS * 3600 * rate)
+        parts = [part for block in blocks for part in mixer.add(block)] + list(mixer.end())
     except (av.FFmpegError, ValueError) as err:
         raise _undecodable(media, err) from err
     found = np.concatenate(parts) if parts else np.zeros(0, np.float32)
@@ -104,6 +107,19 @@ def _checked(media: Media) -> bytes:
         raise BadRequest(reason, _RECORD)
     data, _mime = wav.playable(media.data, media.mime) if not kind else (media.data, kind)
     return wav.with_length(data)
+
+
+def _up_to(blocks: Iterator[Any], count: float) -> Iterator[Any]:
+    """Yield blocks of samples.
+
+    Raises:
+        BadRequest: they are more than `count`: a small file may hold days of silence.
+    """
+    for block in blocks:
+        count -= block.shape[1]
+        if count < 0:
+            raise BadRequest(_("The audio is longer than {hours:g} h.", hours=MAX_HOURS), _("Split it into parts."))
+        yield block
 
 
 def _undecodable(media: Media, err: Exception) -> BadRequest:
