@@ -60,7 +60,7 @@ def write(path: str | Path, data: bytes) -> None:
                 os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
             file.write(data)
         beside.replace(target)
-    except BaseException:
+    except BaseException:  # nothing is left behind, whatever it is
         with contextlib.suppress(OSError):
             beside.unlink()
         raise

@@ -44,7 +44,7 @@ class Kept:
             raise Interrupted(_("Interrupted while the response was being displayed: it is kept in _chat.")) from None
         except ByzerError:
             raise
-        except Exception as err:
+        except Exception as err:  # it is raised again
             if self._is_new:
                 err.add_note(gettext("The response is kept in _chat."))
             raise

@@ -33,7 +33,7 @@ def suppress_and_log() -> Iterator[None]:
     """Let work go on whose output cannot be shown: it may be paid, and its front end may be gone."""
     try:
         yield
-    except Exception:
+    except Exception:  # of renderers and front ends of others
         LOG.warning("an output cannot be shown", exc_info=True)
 
 

@@ -38,7 +38,7 @@ def or_plain(draw: Callable[[], dict[str, str]], text: str) -> dict[str, str]:
     """Return what `draw` returns, and if it fails, a text instead: showing a result never loses it."""
     try:
         return visible_bundle(draw())
-    except Exception as err:
+    except Exception as err:  # whatever a renderer raises, its result is shown
         LOG.warning("a result cannot be shown", exc_info=True)
         note = _(
             "It cannot be displayed as usual ({error}); _chat, or the variable that it was assigned to, has all of it.",

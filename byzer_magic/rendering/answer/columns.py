@@ -130,7 +130,7 @@ def _shown(column: Column, view: View, *, over: bool) -> Markup:
     """Return the answer; one that cannot be rendered does not take the others with it."""
     try:
         return _body(column, view, over=over)
-    except Exception as err:
+    except Exception as err:  # as in results.or_plain
         LOG.warning("the answer of %s cannot be shown", column.alias, exc_info=True)
         note = _(
             "It cannot be displayed as usual ({error}); _chat has all of it.", error=f"{type(err).__name__}: {err}"
