@@ -56,16 +56,16 @@ class Origins:
             if name in self.typed:
                 return Origin(TYPED, name, given=True)
             if name in self.infer_params:
-                return self._of_text(name, self.infer_params[name])
+                return self._of_text(name, self.infer_params[name], place=param.is_url)
         found = next((name for name in param.env if headers.trimmed(self.environ.get(name, ""))), None)
         return Origin(TYPED, param.name) if found is None else Origin(self.source(found), found)
 
-    def _of_text(self, name: str, text: str) -> Origin:
+    def _of_text(self, name: str, text: str, *, place: bool) -> Origin:
+        """Return the origin of a text; of several, `.env` decides where a place leads, any other whose a key is."""
         referred = [*names_in(text), *([text.removeprefix("env:")] if text.startswith("env:") else [])]
-        for each in referred:
-            if each not in self.variables and each in self.environ:
-                return Origin(self.source(each), each, given=True)
-        return Origin(TYPED, name, given=True)
+        found = [each for each in referred if each not in self.variables and each in self.environ]
+        found.sort(key=lambda each: (self.source(each) == env_file.NAME) != place)
+        return Origin(self.source(found[0]), found[0], given=True) if found else Origin(TYPED, name, given=True)
 
     def source(self, variable: str) -> str:
         """Return the source of an environment variable."""

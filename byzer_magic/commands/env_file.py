@@ -78,11 +78,27 @@ def read() -> EnvFile:
     parts = list(parse_stream(io.StringIO(_BEFORE_NAME.sub("", found.text))))
     bad = next((part.original.line for part in parts if part.error), None)
     good = "".join(part.original.string for part in parts if not part.error)  # the others end in a warning on stderr
-    values = dotenv_values(stream=io.StringIO(good))
+    values = _expanded(dotenv_values(stream=io.StringIO(good), interpolate=False))
     return EnvFile(
-        {name: value for name, value in values.items() if value is not None},
+        values,
         _("{path} has no NAME=value in line {line}.", path=NAME, line=bad) if bad else "",
     )
+
+
+_LENT = ("HOME", "USER")
+"""What of the environment a file may refer to: of a key, it could make a URL of its own."""
+
+
+def _expanded(values: Mapping[str, str | None]) -> dict[str, str]:
+    """Return values with those that the file itself has set above in place of their `${NAME}`."""
+    from dotenv.variables import parse_variables
+
+    known: dict[str, str | None] = {name: os.environ.get(name) for name in _LENT}
+    found: dict[str, str] = {}
+    for name, value in values.items():
+        if value is not None:
+            found[name] = known[name] = "".join(part.resolve(known) for part in parse_variables(value))
+    return found
 
 
 @contextmanager

