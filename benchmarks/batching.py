@@ -99,7 +99,11 @@ async def measure(engine: str, requests: int, rounds: int, manager: Any = None) 
         for turn in range(1 + rounds):
             backend._batches.sizes.clear()
             order = list(ways) if turn % 2 else list(reversed(ways))
-            speeds = {name: await ways[name]() for name in order}
+            speeds = {}
+            for name in order:
+                while backend._batches.running:  # its last rows are still leaving the model
+                    await asyncio.sleep(0.01)
+                speeds[name] = await ways[name]()
             say(f"turn {turn}: {speeds}, batches here of {backend._batches.sizes}")
             if turn:  # the first warms up
                 found.append(speeds)

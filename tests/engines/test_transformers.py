@@ -186,7 +186,7 @@ async def test_chat_can_be_cancelled_during_prefill(backend: Any) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     print(f"left a prompt of 3000 tokens after {time.monotonic() - started:.2f} s")
-    assert time.monotonic() - started < 10, "the whole prompt takes longer by far"
+    assert time.monotonic() - started < 6, "the whole prompt takes longer"
     assert text_of(await collect(backend, ask(QUESTION))) == ANSWER
 
 
