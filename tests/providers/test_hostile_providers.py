@@ -15,7 +15,18 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends.http import received
-from byzer_magic.types import SpeakRequest
+from byzer_magic.backends.http.terms import Terms
+from byzer_magic.capabilities import TABLE
+from byzer_magic.media import wav
+from byzer_magic.types import (
+    ChatRequest,
+    EmbedRequest,
+    ImageRequest,
+    Media,
+    RerankRequest,
+    SpeakRequest,
+    TranscribeRequest,
+)
 from tests.backends import opened
 from tests.providers.test_every_provider import CASES, Case, check_text
 from tests.servers import process
@@ -51,7 +62,7 @@ def server() -> Iterator[process.Process]:
 @pytest.fixture(autouse=True)
 def _smaller() -> Iterator[None]:
     """Make the limits smaller, so that they are reached sooner."""
-    limits = (received.STREAM, received.BODY, received.ANSWER, received.AUDIO, received.ERROR)
+    limits = (received.STREAM, received.BODY, received.ANSWER, received.IMAGES, received.AUDIO, received.ERROR)
     before = [(limit, limit.size, limit.seconds) for limit in limits]
     for limit in limits:
         object.__setattr__(limit, "size", min(limit.size, 16 * received.MIB))
@@ -93,15 +104,17 @@ async def bounded(name: str) -> AsyncIterator[None]:
     assert peak_mb() - before < MORE_MB, f"{name}: {peak_mb() - before} MB more"
 
 
-async def refused(case: Case, url: str) -> errors.ByzerError:
-    """Return the error with which a request ends."""
+async def refused(case: Case, url: str, request: Any = None, *, stream: bool = True) -> errors.ByzerError:
+    """Return the error with which a request ends: a chat, or what the case is for, if none is given."""
     given = case.params.format(url=url, key=case.key) + " timeout=20 max_retries=0"
+    given += " capabilities=chat,embed,rerank,image,transcribe,speak" if case.kind == ALL_OF else ""
     backend = await opened(case.kind, {f"saas.{name}": text for name, _, text in map(_pair, given.split())})
-    request = case.request("hello")
+    request = request or case.request("hello")
+    if not stream:
+        backend._agreement.known = Terms(stream=False)
 
     async def ask() -> Any:
-        method = backend.speak if isinstance(request, SpeakRequest) else backend.chat
-        async with aclosing(method(request)) as answer:
+        async with aclosing(getattr(backend, METHODS.get(type(request), "chat"))(request)) as answer:
             return [item async for item in answer]
 
     try:
@@ -111,6 +124,17 @@ async def refused(case: Case, url: str) -> errors.ByzerError:
     finally:
         await backend.close()
     return caught.value
+
+
+METHODS = {row.request: name.value for name, row in TABLE.items() if row.request is not ChatRequest}
+OTHERS = [
+    EmbedRequest(texts=["hello"]),
+    RerankRequest(query="hello", documents=["a", "b"]),
+    ImageRequest(prompt="a cat"),
+    SpeakRequest(text="hello"),
+    TranscribeRequest(audio=Media("audio/wav", wav.write(bytes(range(100)) * 4, rate=8000))),
+]
+"""Requests whose responses are no chats."""
 
 
 def _pair(word: str) -> tuple[str, str, str]:
@@ -134,3 +158,28 @@ async def test_whatever_a_provider_sends_is_bounded(case: Case, server: process.
     check_text(error, case)
     if attack in SAID and case.kind != "saas/aws_bedrock":  # boto3 reads only the bodies of its protocol
         assert SAID[attack] in error.message
+
+
+@pytest.mark.usefixtures("documented_provider")
+@pytest.mark.parametrize("attack", ["gzip", "lists", "deep", "word"])
+@pytest.mark.parametrize("request_", OTHERS, ids=lambda request: type(request).__name__)
+async def test_responses_that_are_no_chats_are_bounded(request_: Any, server: process.Process, attack: str) -> None:
+    case = next(case for case in PROVIDERS if case.kind == ALL_OF)
+    async with bounded(f"{type(request_).__name__} {attack}"):
+        error = await refused(case, f"{server.url}/{attack}", request_)
+    assert isinstance(error, errors.ProviderError)
+    assert len(error.message) < 1000
+    check_text(error, case)
+    assert SAID.get(attack, "") in error.message
+
+
+@pytest.mark.usefixtures("documented_provider")
+@pytest.mark.parametrize("attack", ["endless", "lists", "keys", "deep", "digits", "deep-error"])
+@pytest.mark.parametrize("case", [case for case in PROVIDERS if case.kind == "saas/aws_bedrock"], ids=["bedrock"])
+async def test_complete_responses_that_an_sdk_reads_are_bounded(
+    case: Case, server: process.Process, attack: str
+) -> None:
+    async with bounded(f"{case.name} {attack}"):
+        error = await refused(case, f"{server.url}/{attack}", stream=False)
+    assert isinstance(error, errors.ProviderError)
+    check_text(error, case)

@@ -63,6 +63,9 @@ def attack(name: str, path: str) -> Iterator[bytes]:  # noqa: C901 - a table, wi
         case "endless-lines":
             yield head(kind="application/x-ndjson")
             yield from endless(b"{}\n" * 20 * KB)
+        case "chunks":
+            yield head(transfer_encoding="chunked")
+            yield b"1\r\nx\r\n" * 500 * KB + b"0\r\n\r\n"  # of one byte each
         case "gzip":
             bomb = packed(b"a b " * 250 * KB, 200)  # 200 MB
             yield head(content_encoding="gzip", content_length=str(len(bomb))) + bomb
@@ -122,10 +125,10 @@ def attack(name: str, path: str) -> Iterator[bytes]:  # noqa: C901 - a table, wi
 
 
 ATTACKS = (
-    "endless", "endless-line", "endless-events", "endless-comments", "endless-lines", "gzip", "gzip-events",
-    "deflate-events", "gzip-of-nothing", "gzip-twice", "gzip-members", "brotli", "garbled", "headers", "many-headers",
-    "deep", "deep-error", "keys", "lists", "digits", "digits-error", "word", "bare-word", "endless-error",
-    "gzip-error", "charset", "slow-error", "redirects",
+    "endless", "endless-line", "endless-events", "endless-comments", "endless-lines", "chunks", "gzip",
+    "gzip-events", "deflate-events", "gzip-of-nothing", "gzip-twice", "gzip-members", "brotli", "garbled", "headers",
+    "many-headers", "deep", "deep-error", "keys", "lists", "digits", "digits-error", "word", "bare-word",
+    "endless-error", "gzip-error", "charset", "slow-error", "redirects",
 )  # fmt: skip
 
 

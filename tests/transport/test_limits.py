@@ -223,6 +223,6 @@ async def test_message_that_cannot_be_read_ends_the_connection(tmp_path: Path) -
     path = str(tmp_path / "pool.sock")
     async with unix_serve(garbage, path, ping_interval=None):
         link = Link("m", find)
-        with pytest.raises(errors.WorkerLost):
+        with pytest.raises(errors.MalformedResponse, match="its message is damaged"):
             await asyncio.wait_for(sizes(link, 1, 1), 10)
         assert not link.connected

@@ -7,7 +7,6 @@ string "null".
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -309,6 +308,6 @@ def _in_event(body: Any) -> Any:
     """Return the JSON of an error that came as a server-sent event."""
     match = re.search(r"^data:(.*)$", body, re.MULTILINE) if isinstance(body, str) else None
     try:
-        return json.loads(match[1]) if match else body
+        return json_reader.loads(match[1]) if match else body
     except ValueError:
         return body

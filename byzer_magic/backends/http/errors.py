@@ -6,6 +6,7 @@ gives them in its `Endpoint`.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -178,19 +179,19 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         >>> retry_after({"retry-after": "2.5"}), retry_after({"retry-after-ms": "1500"}), retry_after({})
         (2.5, 1.5, None)
     """
+    value = headers.get("retry-after", "")
     try:
         if "retry-after-ms" in headers:
-            return float(headers["retry-after-ms"]) / 1000
-        value = headers.get("retry-after", "")
-        if not value:
-            return None
-        return float(value) if value[0].isdigit() and "," not in value else _until(value)
-    except ValueError:
+            found = float(headers["retry-after-ms"]) / 1000
+        else:
+            found = float(value) if value[:1].isdigit() and "," not in value else _until(value)
+    except (ValueError, OverflowError):  # none, or a date of so many digits that no clock has them
         return None
+    return max(0.0, found) if math.isfinite(found) else None
 
 
 def _until(date: str) -> float:
-    return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
+    return parsedate_to_datetime(date).timestamp() - time.time()
 
 
 def _causes(err: BaseException | None) -> Iterator[BaseException]:

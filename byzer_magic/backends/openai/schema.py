@@ -223,7 +223,7 @@ def text_or_json(text: str) -> Any:
     if text.strip()[:1] in ("[", "{"):
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
     return text
 

@@ -48,6 +48,7 @@ class _End(enum.Enum):
     """Why a response ends without a frame of its pool."""
 
     LOST = enum.auto()
+    UNREADABLE = enum.auto()
     EXPIRED = enum.auto()
 
 
@@ -132,7 +133,7 @@ class Link:
                 yield item
             finished = frame is not _End.EXPIRED
             if isinstance(frame, _End):
-                raise self._lost() if finished else self._expired(timeout)
+                raise self._ended(frame, timeout)
             if isinstance(frame, protocol.Fail):
                 raise errors.from_wire(frame.error)
         finally:
@@ -176,9 +177,18 @@ class Link:
             _("Set a longer --timeout."),
         )
 
-    def _malformed(self, err: protocol.ProtocolError) -> errors.MalformedResponse:
+    def _ended(self, end: _End, timeout: float | None) -> errors.RequestError:
+        match end:
+            case _End.LOST:
+                return self._lost()
+            case _End.UNREADABLE:
+                return self._malformed(_("its message is damaged"))
+            case _End.EXPIRED:
+                return self._expired(timeout)
+
+    def _malformed(self, reason: object) -> errors.MalformedResponse:
         return errors.MalformedResponse(
-            _("{name}: a part of the response cannot be read: {error}", name=self._name, error=err),
+            _("{name}: a part of the response cannot be read: {error}", name=self._name, error=reason),
             _("If the deployment is older than this installation, deploy it again with --replace."),
         )
 
@@ -245,7 +255,7 @@ class Link:
                 await asyncio.sleep(RETRY_SECONDS if waited < SAME_ENDPOINT_SECONDS else SLOW_RETRY_SECONDS)
 
     async def _read(self, connection: ClientConnection) -> None:
-        calls = self._calls
+        calls, end = self._calls, _End.LOST
         try:
             async for message in connection:
                 if isinstance(message, str):
@@ -257,9 +267,10 @@ class Link:
             pass
         except protocol.ProtocolError as err:
             log.warning("%s sends what cannot be read: %s", self._name, err)
+            end = _End.UNREADABLE
             connection.transport.abort()
         finally:
             if self._connection is connection:
                 self._connection = None
             for queue in calls.values():
-                queue.put_nowait(_End.LOST)
+                queue.put_nowait(end)

@@ -40,15 +40,8 @@ from byzer_magic.backends.http.received import ANSWER, STREAM, Limit
 from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.openai.schema import text_or_json
 from byzer_magic.backends.saas.aws_bedrock import schema
-from byzer_magic.backends.saas.aws_bedrock.client import (
-    CODES,
-    CURRENT,
-    HINTS,
-    ConnectionHandle,
-    connect,
-    from_boto3,
-    threads,
-)
+from byzer_magic.backends.saas.aws_bedrock.client import CODES, HINTS, connect, from_boto3, threads
+from byzer_magic.backends.saas.aws_bedrock.received import CURRENT, ConnectionHandle
 from byzer_magic.capabilities import Capability
 from byzer_magic.catalog import model_facts
 from byzer_magic.errors import BadParameter, ByzerError, MissingKey

@@ -5,20 +5,13 @@ Settings: https://boto3.amazonaws.com/v1/documentation/api/latest/reference/serv
 
 from __future__ import annotations
 
-import http.client
-import io
-import math
-import socket
-import threading
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.http.errors import Endpoint, from_exception, from_response
 from byzer_magic.backends.http.params import CONNECT_SECONDS, reveal
-from byzer_magic.backends.http.received import BODY, ERROR, Limit, too_long
+from byzer_magic.backends.saas.aws_bedrock.received import CURRENT, Response, bound
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import lazy_gettext as _
@@ -89,50 +82,6 @@ _TRANSPORT: dict[str, Callable[[Exception], Exception]] = {
 """botocore's exceptions of the transport, as the standard library's."""
 
 
-class ConnectionHandle:
-    """The connection of the request that a thread serves, so that another thread can abort it.
-
-    Args:
-        limit: how much of the response is read.
-    """
-
-    def __init__(self, limit: Limit = BODY) -> None:
-        self.limit = limit
-        self.aborted = False
-        self.connection: Any = None
-        self._socket: Any = None
-        self._lock = threading.Lock()
-
-    def hold(self, connection: Any) -> None:
-        """Keep the connection, and its socket, which http.client drops when the response will close it.
-
-        Raises:
-            ConnectionAbortedError: the request was aborted before it began.
-        """
-        with self._lock:
-            self.connection, self._socket = connection, connection.sock or self._socket
-            if self.aborted:
-                raise ConnectionAbortedError
-
-    def release(self) -> None:
-        """Drop the connection before it returns to the pool, where another request would reuse it."""
-        with self._lock:
-            self.connection = self._socket = None
-
-    def abort(self) -> None:
-        """Shut the connection down, if it is still held; a thread that waits for its bytes wakes up."""
-        with self._lock:
-            self.aborted = True
-            found = None if self.connection is None else self.connection.sock or self._socket
-            if found is not None:
-                with suppress(OSError):
-                    found.shutdown(socket.SHUT_RDWR)
-
-
-CURRENT = threading.local()
-"""`CURRENT.handle` is that of the request that the thread serves."""
-
-
 def threads(setup: Setup) -> int:
     """Return how many requests a deployment may have in flight."""
     return min(THREADS[1], max(THREADS[0], setup.concurrency))
@@ -166,6 +115,7 @@ def connect(setup: Setup) -> Any:
         "bedrock-runtime", endpoint_url=params.get("saas.endpoint_url"), verify=verify, config=config
     )
     _watch_connections(client)
+    client.meta.events.register("before-parse.bedrock-runtime", bound)
     return client
 
 
@@ -217,55 +167,9 @@ def _watch_connections(client: Any) -> None:
         pools[scheme] = _watched(pool)
 
 
-class _Counted(io.RawIOBase):
-    """What comes from a socket, up to a limit."""
-
-    def __init__(self, raw: io.RawIOBase, limit: Limit) -> None:
-        self._raw = raw
-        self._limit = limit
-        self._count = 0
-        self._until = math.inf
-
-    def keep_to(self, limit: Limit) -> None:
-        """Have another limit from now on."""
-        self._limit, self._until = limit, time.monotonic() + (limit.seconds or math.inf)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        is_enough = self._count > self._limit.size or time.monotonic() > self._until
-        if is_enough and self._limit.seconds is not None:
-            return 0
-        if is_enough:
-            raise too_long(self._limit)
-        count: int | None = self._raw.readinto(buffer)
-        self._count += count or 0
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Response(http.client.HTTPResponse):
-    """A response that is read up to a limit: botocore itself reads all of any body, and decompresses none."""
-
-    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
-        handle = getattr(CURRENT, "handle", None)
-        self._counted = _Counted(self.fp.detach(), handle.limit if handle else BODY)
-        self.fp = io.BufferedReader(self._counted)
-
-    def begin(self) -> None:
-        super().begin()
-        if self.status >= 300:
-            self._counted.keep_to(ERROR)
-
-
 def _watched(pool: Any) -> Any:
     class Connection(pool.ConnectionCls):  # type: ignore[misc]  # a class that is found at run time
-        response_class = _Response
+        response_class = Response
 
         def request(self, *args: Any, **kwargs: Any) -> Any:
             handle = getattr(CURRENT, "handle", None)

@@ -41,6 +41,11 @@ def test_endpoint_url_has_no_password() -> None:
         ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": "Mon, 01 Jan 2024 00:00:00 +99999999999999999999"}, None),
+        ({"retry-after": f"Mon, {'1' * 30} Jan 2024 00:00:00 GMT"}, None),
+        ({"retry-after": "9" * 400}, None),
+        ({"retry-after-ms": "nan"}, None),
+        ({"retry-after-ms": "-5"}, 0.0),
     ],
 )
 def test_retry_after_is_in_seconds(headers: dict[str, str], seconds: float | None) -> None:
