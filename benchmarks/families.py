@@ -43,7 +43,7 @@ def bge() -> tuple[str, Callable[[str], Way], Callable[[Any], Any]]:
         model = SentenceTransformer(path, device="cpu")
         return lambda: model.encode(TEXTS, normalize_embeddings=True)
 
-    return str(minilm()), direct, lambda model: model.embed(TEXTS).vectors
+    return str(minilm()), direct, lambda model: model.embed(TEXTS)
 
 
 def whisper() -> tuple[str, Callable[[str], Way], Callable[[Any], Any]]:
@@ -76,7 +76,7 @@ def sensevoice() -> tuple[str, Callable[[str], Way], Callable[[Any], Any]]:
         model = AutoModel(model=path, device="cpu", ncpu=1, **names)
         return lambda: model.generate(file, language="auto", use_itn=True)[0]["text"]
 
-    return str(folder()), direct, lambda model: model.transcribe(file).raw
+    return str(folder()), direct, lambda model: model.transcribe(file, tags="keep").text
 
 
 FAMILIES = {"bge": bge, "whisper": whisper, "sensevoice": sensevoice}

@@ -48,7 +48,7 @@ class Remote:
 
 
 class _Process:
-    """A process that opens the engines it is told to on stdin, and ends with them."""
+    """A process that opens the engines it is told to on stdin."""
 
     def __init__(self, folder: Path) -> None:
         self.log = folder / "engine.log"
@@ -65,10 +65,13 @@ class _Process:
         self._popen.stdin.flush()
 
     def end(self) -> None:
-        """End it by its pid."""
+        """End it by its pid, without a bound of its own: a busy machine takes long to free a gigabyte of memory.
+
+        Its engines are closed by now, or have never opened, so that it has nothing left to do.
+        """
         assert self._popen.stdin
-        self._popen.terminate()
-        self._popen.wait(20)
+        self._popen.kill()
+        self._popen.wait()
         self._popen.stdin.close()
         self._scratch.cleanup()
 
@@ -152,7 +155,7 @@ class _Host:
 
 
 async def main() -> None:
-    """Open the engines that stdin names, a JSON object per line, until SIGTERM or the end of stdin."""
+    """Open the engines that stdin names, a JSON object per line, until it is killed, or the end of stdin."""
     started = []
     while line := await asyncio.to_thread(sys.stdin.readline):
         engine = json.loads(line)
