@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,11 +180,7 @@ def query(context: Context, item: specs.QuerySpec) -> Result:
 
 
 def _answered(context: Context, exchange: Exchange, style: str) -> Result:
-    """Send a request and show its result, which is kept before; one that a shell cannot show is saved.
-
-    Raises:
-        ByzerError: there is no result, or it cannot be shown.
-    """
+    """Send a request and show its result, which is kept before; one that a shell cannot show is saved."""
     kept: list[Result] = []
 
     def keep(result: Result) -> None:
@@ -191,13 +188,27 @@ def _answered(context: Context, exchange: Exchange, style: str) -> Result:
         kept.append(result)
 
     exchange.keep = keep
-    try:
+    with _not_lost(context, kept):
         return context.output.answer(exchange, style)
-    except RequestError:
+
+
+@contextlib.contextmanager
+def _not_lost(context: Context, kept: Sequence[Result]) -> Iterator[None]:
+    """Save the last result if the block, which shows or writes it, fails or is interrupted in a shell; say where it is.
+
+    A notebook has it in `_chat`.
+    """
+    try:
+        yield
+    except (RequestError, BrokenPipeError):  # it is incomplete; its reader has seen enough
         raise
-    except ByzerError as err:  # of the output
+    except BaseException as err:
         if kept and not context.output.shows_media and (path := saving.rescued(kept[-1])):
-            err.hint = _("The result is saved: {path}", path=path)
+            where = _("The result is saved: {path}", path=path)
+            if isinstance(err, ByzerError):
+                err.hint = where
+            else:
+                context.output.say(localized(where))
         raise
 
 
@@ -208,13 +219,12 @@ def _saved(context: Context, result: Result, asked: str) -> str:
         CommandError: it cannot be written; the hint says where the result is.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # of a name that did not fit; the text has the right one
+        # a warning is of a name that did not fit; the text has the right one
+        with _not_lost(context, [result]), warnings.catch_warnings(action="ignore"):
             return _written(result.save(asked), asked)
     except CommandError as err:
         if context.output.shows_media:
             err.hint = _("The result is in _chat; save it with _chat.save(path).")
-        elif path := saving.rescued(result):
-            err.hint = _("The result is saved: {path}", path=path)
         raise
 
 

@@ -22,6 +22,7 @@ from byzer_magic.errors import ByzerError, Cancelled, CommandError, ConfigError
 from byzer_magic.i18n import lazy_gettext as _, set_language
 from byzer_magic.magics import errors
 from byzer_magic.magics.chat import Chats
+from byzer_magic.magics.kept import Interrupted
 from byzer_magic.magics.show import output_for
 from byzer_magic.results import Result
 from byzer_magic.widgets.context import Context
@@ -143,7 +144,7 @@ class ByzerMagics(Magics):
         if not isinstance(value, Result):
             return value
         if value.interrupted:
-            raise KeyboardInterrupt
+            raise Interrupted(_("Interrupted: the part that arrived is kept in _chat."))
         return None
 
     @no_var_expand

@@ -47,8 +47,15 @@ def _unwritable(path: Path, err: OSError | ValueError, hint: str) -> CommandErro
 
 
 def rescued(result: Any) -> Path | None:
-    """Write a result that cannot be written elsewhere into a new folder of one's own; None where that fails, too."""
-    data, mime = getattr(result, "data", b""), getattr(result, "mime", "")
+    """Write a result that cannot be shown or written elsewhere into a new folder of one's own.
+
+    Returns:
+        The path; None where that fails, too, and for a text that is empty.
+    """
+    if getattr(result, "text", None) == "" and not getattr(result, "data", b""):
+        return None
+    media = next(iter(getattr(result, "pictures", [])), result)
+    data, mime = getattr(media, "data", b""), getattr(media, "mime", "")
     ending = formats.extension(formats.mime_of(data) or mime) if data else "txt"
     try:
         saved: Path = result.save(Path(tempfile.mkdtemp(prefix="byzer-")) / f"result.{ending}")

@@ -328,7 +328,7 @@ def test_answer_cell_grows_and_never_shrinks(notebook, models) -> None:  # type:
     cell = book.run(1, wait=False)
     expect(cell.locator(".bz-answer")).to_contain_text("t5")
     heights = cell.evaluate(GROWTH)
-    assert len(heights) > 20
+    assert len(heights) > 3, "frames; a busy machine paints few"
     assert heights == sorted(heights), "between two frames it is never empty"
 
 

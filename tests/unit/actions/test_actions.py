@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from byzer_magic.errors import CommandError
 from byzer_magic.files import writing
 from byzer_magic.i18n import using
 from byzer_magic.media import wav
-from byzer_magic.types import AudioChunk, ChatChunk, Dispatched, Request
+from byzer_magic.types import AudioChunk, ChatChunk, Dispatched, ImageItem, Request
 
 
 class Playback(Manager):
@@ -164,3 +165,54 @@ def test_query_saves_a_result_elsewhere_that_cannot_be_written(tmp_path: Any, mo
         run(f"query --model m --query hello --output_file {full}", manager)
     assert str(rescue / "result.mp3") in caught.value.localized()
     assert (rescue / "result.mp3").read_bytes() == b"ID3" + bytes(9)
+
+
+MADE = [
+    (Capability.SPEAK, AudioChunk(b"ID3" + bytes(9), "audio/mpeg"), "result.mp3"),
+    (Capability.IMAGE, ImageItem("image/png", b"\x89PNG\r\n\x1a\n" + bytes(9)), "result.png"),
+    (Capability.CHAT, ChatChunk("A paid answer.", finish="stop"), "result.txt"),
+]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("broken")])
+@pytest.mark.parametrize(("capability", "chunk", "name"), MADE)
+def test_a_result_that_a_shell_does_not_finish_to_write_is_saved_and_named(
+    capability: Capability,
+    chunk: Any,
+    name: str,
+    error: BaseException,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+) -> None:
+    monkeypatch.setattr("tempfile.mkdtemp", lambda **_: str(tmp_path))
+
+    def fail(*_: object) -> None:
+        raise error
+
+    asked = ""
+    if capability is Capability.CHAT:
+        monkeypatch.setattr(Terminal, "text", fail)
+    else:
+        asked = f" --output_file {tmp_path / 'asked.bin'}"
+        monkeypatch.setattr("byzer_magic.actions.actions._written", fail)
+    with pytest.raises(type(error)):
+        run(f"query --model m --query hello{asked}", Playback(capability, chunk))
+    assert (tmp_path / name).stat().st_size
+    assert str(tmp_path / name) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("broken")])
+def test_easy_chat_that_is_not_shown_is_saved_and_named(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("tempfile.mkdtemp", lambda **_: str(tmp_path))
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("byzer_magic.actions.terminal.footer.line", fail)
+    with pytest.raises(type(error)):
+        run("easy chat m hello", Playback(Capability.CHAT, ChatChunk("A paid answer.", finish="stop")))
+    assert (tmp_path / "result.txt").read_text() == "A paid answer."
+    assert str(tmp_path / "result.txt") in capsys.readouterr().err

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from byzer_magic.actions import actions
 from byzer_magic.actions.terminal import Terminal
 from byzer_magic.client.converse import Exchange
 from byzer_magic.commands import parser
 from byzer_magic.magics import chat as chat_module, columns as asking, repaint, show
+from byzer_magic.magics.byzer import ByzerMagics
 from byzer_magic.magics.chat import Chats
 from byzer_magic.magics.kept import Interrupted
 from byzer_magic.magics.show import Notebook
 from byzer_magic.rendering import results as rendered
 from byzer_magic.rendering.answer import columns as columns_view, view
-from byzer_magic.results import ChatResult, SpeakResult
+from byzer_magic.results import ChatResult, ImageResult, SpeakResult
 from byzer_magic.runtime.loop import LOOP
-from byzer_magic.types import AudioChunk, ChatChunk, ChatRequest, SpeakRequest
-from tests.exchanges import exchange
+from byzer_magic.types import AudioChunk, ChatChunk, ChatRequest, ImageItem, ImageRequest, SpeakRequest
+from tests.exchanges import exchange, interrupt
 
 ANSWER = "A paid answer."
 
@@ -124,16 +127,58 @@ def test_a_column_that_cannot_be_shown_leaves_the_others(monkeypatch: pytest.Mon
     assert "bad says" in page
 
 
+MEDIA = [
+    (SpeakRequest(text="hi"), AudioChunk(b"ID3" + bytes(4000), "audio/mpeg"), "audio", "audio/mpeg, 5 kB"),
+    (ImageRequest(prompt="hi"), ImageItem("image/png", bytes(4000)), "image", "image/png, 4 kB"),
+]
+
+
+@pytest.mark.parametrize(("request_", "item", "renderer", "text"), MEDIA)
 def test_media_that_cannot_be_shown_are_kept_and_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    request_: Any,
+    item: Any,
+    renderer: str,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     kept: list[Any] = []
-    asked = exchange(SpeakRequest(text="hi"), AudioChunk(b"ID3" + bytes(4000), "audio/mpeg"))
+    asked = exchange(request_, item)
     asked.keep = kept.append
-    monkeypatch.setattr("byzer_magic.rendering.media.audio.bundle", failing(RuntimeError("broken")))
+    monkeypatch.setattr(f"byzer_magic.rendering.media.{renderer}.bundle", failing(RuntimeError("broken")))
     Notebook().answer(asked, "markdown")
-    assert isinstance(kept[0], SpeakResult)
+    assert isinstance(kept[0], SpeakResult | ImageResult)
     printed = capsys.readouterr().out
-    assert "audio/mpeg, 5 kB" in printed
+    assert text in printed
     assert "_chat" in printed
     assert "broken" in rendered.bundle(kept[0])["text/plain"]
+
+
+@pytest.mark.parametrize(("request_", "item", "renderer", "text"), MEDIA)
+def test_an_interrupt_while_media_are_shown_loses_nothing(
+    request_: Any, item: Any, renderer: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"byzer_magic.rendering.media.{renderer}.bundle", failing(KeyboardInterrupt()))
+    magics = query_magics(monkeypatch, exchange(request_, item))
+    with pytest.raises(Interrupted, match="_chat"):
+        magics._run(parser.parse(parser.split("query --model m --query hi")))
+    assert str(magics.chats.results._shell.user_ns["_chat"]) == text
+
+
+def test_an_interrupted_query_says_where_its_part_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = exchange(ChatRequest(messages=[]), ChatChunk("A paid"), ChatChunk(" answer."))
+    monkeypatch.setattr(asked, "wait", functools.partial(asked.wait, interrupt))
+    magics = query_magics(monkeypatch, asked)
+    with pytest.raises(Interrupted, match="_chat"):
+        magics._run(parser.parse(parser.split("query --model m --query hi")))
+    assert magics.chats.results._shell.user_ns["_chat"].interrupted
+
+
+def query_magics(monkeypatch: pytest.MonkeyPatch, asked: Exchange) -> Any:
+    """Return the magics of a notebook whose query is this exchange."""
+    monkeypatch.setattr(actions, "converse", lambda *_, **__: asked)
+    talk = chats(monkeypatch, Notebook())
+    context = SimpleNamespace(manager=None, output=Notebook(), keep=talk.results.put, variables=dict, typed={})
+    magics: Any = SimpleNamespace(chats=talk, context=lambda: context)
+    magics._run = functools.partial(ByzerMagics._run, magics)
+    return magics
