@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
 
@@ -32,4 +31,7 @@ def pcm(data: bytes, table: Sequence[int]) -> bytes:
         >>> pcm(bytes([0xFF, 0x80]), MULAW).hex()
         '00007c7d'
     """
-    return struct.pack(f"<{len(data)}h", *map(table.__getitem__, data))
+    samples = bytearray(2 * len(data))
+    for place in (0, 1):  # by `translate`: objects of all samples would take twenty times the memory
+        samples[place::2] = data.translate(bytes(value >> 8 * place & 0xFF for value in table))
+    return bytes(samples)

@@ -24,6 +24,10 @@ TELEPHONE_RATE = 8_000
 """Samples per second of audio/basic (https://www.rfc-editor.org/rfc/rfc2046#section-4.3) and of A-law."""
 RATES = (1_000, 768_000)
 """Sample rates that audio has, in Hz; another number is a mistake."""
+CHANNELS = 128
+"""Most channels that audio has; a header that states 65,535 is a mistake, or made to fill the memory."""
+MAX_CHUNKS = 1000
+"""As many chunks of a file are looked at; recorders write a dozen."""
 PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 """Encodings: https://learn.microsoft.com/en-us/windows/win32/api/mmreg/ns-mmreg-waveformatex"""
 UNKNOWN_LENGTH = 0xFFFFFFFF
@@ -120,14 +124,18 @@ def fault(data: bytes) -> Localizable | None:
     if not heads or len(heads[0]) < _FORMAT.size:  # nothing says that it was to be a WAV file, but its name
         return None
     _encoding, channels, rate, _bytes_per_second, frame_bytes, _bits = _FORMAT.unpack_from(heads[0])
-    if not channels or not RATES[0] <= rate <= RATES[1]:
+    if not _is_possible(channels, rate):
         return _("The header of the WAV file is wrong: {channels} channels at {rate} Hz.", channels=channels, rate=rate)
     found = chunks(data)
     return _("The audio is empty (0 s).") if not found or len(found.data) < max(frame_bytes, 1) else None
 
 
+def _is_possible(channels: int, rate: int) -> bool:
+    return 1 <= channels <= CHANNELS and RATES[0] <= rate <= RATES[1]
+
+
 def read(data: bytes) -> Wave | None:
-    """Return the samples of a WAV file; None when the data is not a WAV file, or is compressed.
+    """Return the samples of a WAV file; None when it is none, is compressed, or its header cannot be true (`fault`).
 
     8, 16, 24 and 32-bit PCM, A-law and mu-law come as int16, float samples as float32 or float64.
     """
@@ -137,7 +145,7 @@ def read(data: bytes) -> Wave | None:
     encoding, channels, rate, _bytes_per_second, _frame_bytes, bits = _FORMAT.unpack_from(found.format)
     if encoding == EXTENSIBLE and len(found.format) >= 26:  # the true encoding starts the sub-format's GUID
         encoding = struct.unpack_from("<H", found.format, 24)[0]
-    if not channels or not rate:
+    if not _is_possible(channels, rate):
         return None
     full = 32768.0
     if encoding == FLOAT and bits in (32, 64):
@@ -146,7 +154,7 @@ def read(data: bytes) -> Wave | None:
         samples = _array("h", _int16(found.data, bits // 8))
     elif encoding in (ALAW, MULAW) and bits == 8:
         table = g711.ALAW if encoding == ALAW else g711.MULAW
-        samples = array.array("h", map(table.__getitem__, found.data))
+        samples = _array("h", g711.pcm(found.data, table))
     else:
         return None
     return Wave(samples[: len(samples) - len(samples) % channels], channels, rate, full)
@@ -236,7 +244,9 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     if data[:4] not in (b"RIFF", *_LONG_FORMS) or data[8:12] != b"WAVE":
         return
     at, long = _RIFF.size, 0
-    while at + _CHUNK.size <= len(data):
+    for _number in range(MAX_CHUNKS):
+        if at + _CHUNK.size > len(data):
+            return
         name, length = _CHUNK.unpack_from(data, at)
         start = at + _CHUNK.size
         if name == b"ds64" and start + 16 <= len(data):
@@ -262,7 +272,9 @@ def _true_length(data: bytes, start: int, stated: int) -> int:
 def _only_chunks(data: bytes, at: int) -> bool:
     """Return whether nothing but chunks follow, or nothing at all."""
     start = at
-    while at + _CHUNK.size <= len(data):
+    for _number in range(MAX_CHUNKS):
+        if at + _CHUNK.size > len(data):
+            break
         name, length = _CHUNK.unpack_from(data, at)
         at += _CHUNK.size + length + length % 2
         if not all(32 <= byte < 127 for byte in name) or at > len(data) + 1:

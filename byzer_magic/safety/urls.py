@@ -150,6 +150,18 @@ def may_be_public(host: str) -> bool:
     return bool(name) and not f".{name}".endswith((".localhost", ".local", ".internal", ".home.arpa"))
 
 
+def is_link_local(host: str) -> bool:
+    """Return whether a host is an address of the link alone, or of a cloud's platform: machines' metadata is there.
+
+    Example:
+        >>> is_link_local("169.254.169.254"), is_link_local("::ffff:169.254.169.254"), is_link_local("10.0.0.1")
+        (True, True, False)
+    """
+    found = address(host)
+    inner = getattr(found, "ipv4_mapped", None) or found
+    return inner is not None and (inner.is_link_local or inner in PLATFORM_ADDRESSES)
+
+
 def in_network(found: Address, entry: str) -> bool:
     """Return whether an address is in a network such as ``10.0.0.0/8``, or is that address."""
     try:

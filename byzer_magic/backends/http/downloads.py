@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,7 @@ class Downloads:
                 async with self._response(url) as response:
                     if response.status not in MOVED:
                         return await _body(response)
-                    url = urljoin(url, response.headers.get("Location", ""))
+                    url = _target(url, response.headers.get("Location", ""))
         raise Refused("too many redirects")
 
     def check(self, url: str) -> None:
@@ -81,9 +81,15 @@ class Downloads:
 
     def trusts(self, url: str) -> bool:
         """Return whether a URL is of the provider's own server, or of a host that the deployment allows by name."""
+        return _server(url) == _server(self.base_url) or self._allows(url)
+
+    def _allows(self, url: str) -> bool:
         parts = urls.split(url)
-        host = parts.hostname or ""
-        return _server(url) == _server(self.base_url) or covers(host, parts.netloc, self.allowed)
+        return covers(parts.hostname or "", parts.netloc, self.allowed)
+
+    def permits_own(self, host: str) -> bool:
+        """Return whether the name of the provider's own server may lead to a host: not to a cloud's metadata."""
+        return self.permits(host) or not urls.is_link_local(host)
 
     def permits(self, host: str) -> bool:
         """Return whether a host, an address or a name, may be connected to."""
@@ -97,7 +103,7 @@ class Downloads:
         import aiohttp  # SDKs and clients are imported by the deployments that use them
 
         proxy = self.network.proxy(url)
-        known = None if self.trusts(url) else _resolver(self)
+        known = None if self._allows(url) else _resolver(self.permits_own if self.trusts(url) else self.permits)
         if proxy is not None and known is not None:
             await self._check_for_proxy(_host(url))
             known = None  # the proxy resolves the name; its own address may be private
@@ -124,7 +130,14 @@ class Downloads:
             raise Refused("not a public address")
 
 
-def _resolver(downloads: Downloads) -> AbstractResolver:
+def _target(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:  # a bracket without its other half, for example
+        raise Refused("redirected to no URL") from None
+
+
+def _resolver(permits: Callable[[str], bool]) -> AbstractResolver:
     """Return a resolver that knows only the addresses that may be connected to."""
     from aiohttp.abc import AbstractResolver
     from aiohttp.resolver import ThreadedResolver
@@ -134,7 +147,7 @@ def _resolver(downloads: Downloads) -> AbstractResolver:
             self._all = ThreadedResolver()
 
         async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> Any:
-            found = [each for each in await self._all.resolve(host, port, family) if downloads.permits(each["host"])]
+            found = [each for each in await self._all.resolve(host, port, family) if permits(each["host"])]
             if not found:
                 raise OSError(None, "not a public address")
             return found

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from hypothesis import given, strategies as st
 
-from byzer_magic.media import wav
+from byzer_magic.media import stereo, wav
 
 
 def frames(data: bytes) -> bytes:
@@ -236,3 +236,37 @@ def test_playable_decodes_telephone_samples(mime: str, subtype: str) -> None:
     with soundfile.SoundFile(io.BytesIO(codes), format="RAW", subtype=subtype, channels=1, samplerate=8000) as file:
         expected = file.read(dtype="int16")
     assert soundfile.read(io.BytesIO(wav.playable(codes, mime)[0]), dtype="int16")[0].tolist() == expected.tolist()
+
+
+def _stated(channels: int, rate: int, data: bytes) -> bytes:
+    return wav._file(struct.pack("<HHIIHH", 1, channels, rate, 0, 0, 16), data)
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(65_535, 8000), (129, 8000), (2, 1), (2, 2**32 - 1), (0, 8000)])
+def test_header_that_cannot_be_true_is_not_believed(channels: int, rate: int) -> None:
+    data = _stated(channels, rate, bytes(range(200)) * 1000)
+    assert wav.read(data) is None
+    assert "header of the WAV file is wrong" in str(wav.fault(data))
+    assert stereo.without_cancelling(data) is data  # 65,535 channels would take 32 GB to compare
+    assert not stereo.is_silent(data)
+
+
+@pytest.mark.parametrize("chunk", [b"junk\0\0\0\0", b"data\0\0\0\0", b"data\x08\0\0\0"])
+def test_many_chunks_are_read_in_little_time(chunk: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = 0
+    real = wav._CHUNK
+
+    class Counting:
+        size = real.size
+
+        def unpack_from(self, *args: Any) -> Any:
+            nonlocal heads
+            heads += 1
+            return real.unpack_from(*args)
+
+    monkeypatch.setattr(wav, "_CHUNK", Counting())
+    data = b"RIFF\xff\xff\xff\xffWAVE" + chunk * 100_000
+    assert wav.read(data) is None
+    assert wav.fault(data) is None
+    wav.with_length(data)
+    assert heads <= 5 * wav.MAX_CHUNKS**2

@@ -121,6 +121,26 @@ async def test_a_name_leads_to_no_private_place(servers: list[Server], monkeypat
     assert own.asked == other.asked == []
 
 
+@pytest.mark.parametrize(
+    "moved", ["file:///etc/passwd", "data:text/html,x", "http://169.254.169.254/latest", "http://localhost:1/", "//[x"]
+)
+async def test_a_page_redirects_to_nothing_but_public_urls(servers: list[Server], moved: str) -> None:
+    servers[0].moved = moved
+    with pytest.raises(Refused):
+        await Downloads(servers[0].url).fetch(f"{servers[0].url}/moved")
+
+
+async def test_the_providers_own_name_leads_to_no_metadata(
+    servers: list[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = servers[0].url.replace("127.0.0.1", "models.example")
+    named(monkeypatch, "models.example", "127.0.0.1")
+    assert await Downloads(url).fetch(f"{url}/a.png") == FILE
+    named(monkeypatch, "models.example", "169.254.169.254")
+    with pytest.raises(aiohttp.ClientError, match="not a public address"):
+        await Downloads(url).fetch(f"{url}/a.png")
+
+
 @pytest.mark.parametrize("allowed", ["*", "127.0.0.0/8", "10.0.0.0/8, 127.0.0.1", "pictures.example", "*.example"])
 async def test_more_may_be_allowed(allowed: str, servers: list[Server], monkeypatch: pytest.MonkeyPatch) -> None:
     named(monkeypatch, "pictures.example", "127.0.0.1")
