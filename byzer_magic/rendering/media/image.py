@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from byzer_magic.i18n import gettext as _
-from byzer_magic.media import describe
+from byzer_magic.media import describe, pixels
 from byzer_magic.rendering.markup import tag
 from byzer_magic.rendering.media import base as media
 from byzer_magic.safety import urls
 
 SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/svg+xml", "image/avif")
 """Media types that browsers show."""
-JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""JPEG segments that have its size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,22 +26,6 @@ class ImageView:
     url: str = ""
     caption: str = ""
     """The prompt as the provider rewrote it."""
-
-
-def dimensions(data: bytes) -> tuple[int, int] | None:
-    """Return width and height of a PNG, GIF or JPEG; None for other formats and damaged files."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
-        return struct.unpack_from(">II", data, 16)
-    if data[:4] == b"GIF8" and len(data) >= 10:
-        return struct.unpack_from("<HH", data, 6)
-    at = 2
-    while data[:2] == b"\xff\xd8" and at + 9 <= len(data) and data[at] == 0xFF:
-        kind, length = struct.unpack_from(">BH", data, at + 1)
-        if kind in JPEG_SIZES:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
-        at += 2 + max(length, 2)
-    return None
 
 
 def grid(
@@ -92,7 +73,7 @@ def bundle(
 
 
 def _about(item: ImageView, *, embed: bool, path: str) -> str:
-    size = dimensions(item.data)
+    size = pixels.dimensions(item.data)
     known = [f"{size[0]} x {size[1]}" if size else "", item.mime, describe.size(len(item.data)) if item.data else ""]
     if item.url and not item.data:
         known += [item.url, _("stored temporarily by the provider")]
@@ -106,7 +87,7 @@ def _about(item: ImageView, *, embed: bool, path: str) -> str:
 def _cell(
     item: ImageView, source: str, name: str, about: str, prompt: str, label: str
 ) -> Markup:  # fmt: skip
-    size = dimensions(item.data)
+    size = pixels.dimensions(item.data)
     known = item.mime in SHOWN if item.data else urls.may_be_public(urls.split(source).hostname or "")
     visible = bool(source) and known
     shown = Markup()

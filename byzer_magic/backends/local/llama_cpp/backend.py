@@ -31,6 +31,7 @@ from byzer_magic.errors import BadRequest, StreamTruncated
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import gguf
 from byzer_magic.local_models.engine_facts import CPU, GPU, MB, Distribution, EngineFacts, EnginePackage, MemoryFacts
+from byzer_magic.media import pixels
 from byzer_magic.types import (
     ENDLESS,
     ChatChunk,
@@ -159,6 +160,7 @@ class LlamaCppBackend(Backend):
         defaults = dict(self._defaults)
         if asked.get("grammar") or asked.get("tools"):
             defaults.pop("response_format", None)  # a request's own field takes precedence
+        pixels.check(request.messages)
         messages = openai_schema.messages(request.messages)
         return llama_requests.constrained({**defaults, **asked, "messages": messages})
 

@@ -26,6 +26,7 @@ from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import files
 from byzer_magic.local_models.engine_facts import MB, EngineFacts, MemoryFacts
 from byzer_magic.log import get_logger
+from byzer_magic.media import pixels
 from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Usage
 
 log = get_logger("vllm")
@@ -180,6 +181,7 @@ class VllmBackend(Backend):
                     suggest(name, self._running.options, _("Leave the option out.")),
                 )
         stream = {"stream": True, "stream_options": {"include_usage": True}}
+        pixels.check(request.messages)
         return {**self._defaults, **asked, **stream, "messages": openai_schema.messages(request.messages)}
 
     async def embed(self, request: EmbedRequest) -> AsyncIterator[EmbeddingBatch]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 from PIL import Image
 
+from byzer_magic.media import pixels
 from byzer_magic.rendering.media import (
     base as media,
     image as image_view,
@@ -32,13 +33,13 @@ def png(size: tuple[int, int] = (30, 20), form: str = "PNG") -> bytes:
 
 @pytest.mark.parametrize("form", ["PNG", "GIF", "JPEG"])
 def test_dimensions_of_each_format(form: str) -> None:
-    assert image_view.dimensions(png((31, 17), form)) == (31, 17)
+    assert pixels.dimensions(png((31, 17), form)) == (31, 17)
 
 
 @given(st.binary(max_size=100))
 def test_dimensions_of_damaged_images_raise_nothing(data: bytes) -> None:
     for complete in (data, b"\xff\xd8" + data, b"\xff\xd8\xff\xe0" + data, b"GIF89a" + data, png()[: len(data)]):
-        image_view.dimensions(complete)
+        pixels.dimensions(complete)
 
 
 def test_bundle_is_a_grid_with_prompt_and_parameters() -> None:
