@@ -12,6 +12,7 @@ from typing import Any
 
 from byzer_magic.backends import network
 from byzer_magic.backends.base import Info, Param, Setup
+from byzer_magic.backends.http.params import secret_values
 from byzer_magic.commands import env_file, headers
 from byzer_magic.commands.secrets import names_in
 from byzer_magic.errors import BadParameter
@@ -78,10 +79,10 @@ def check(info: Info, setup: Setup, origins: Origins) -> None:
     Raises:
         BadParameter: it would.
     """
-    keys = [
-        origins.of(param) for param in info.params if param.secret and param.in_header and param.name in setup.params
-    ]
+    given = [param for param in info.params if param.name in setup.params]
+    keys = [origins.of(param) for param in given if param.secret and param.in_header]
     found = not keys and info.finds_keys
+    keys += [origins.of(param) for param in given if param.kind == "json" and secret_values(setup.params[param.name])]
     for place in _places(info, setup, origins):
         if place.source == TYPED:
             continue
@@ -108,8 +109,9 @@ def _places(info: Info, setup: Setup, origins: Origins) -> Iterator[Origin]:
             yield origins.of(param)
     way, url = setup.network, network.base_url(setup.params)
     names = [way.verify_source]
-    if urls.split(url).scheme == "http" and way.proxy(url):
-        names.append(way.sources["http"])
+    scheme = urls.split(url).scheme
+    if (scheme == "http" or way.verify is False) and way.proxy(url):  # it reads what is not encrypted for the provider
+        names.append(way.sources[scheme])
     for name in names:
         if name and name in origins.environ and origins.source(name) == env_file.NAME:
             yield Origin(env_file.NAME, name)

@@ -1,8 +1,7 @@
 """The YAML of `--file`: the names of the flags, with values as text.
 
-Every scalar is read as its text, so that `2024-02-15` does not become a date, and is then converted like a flag's
-value. `ENV {{NAME}}` becomes `${NAME}`. Anchors, aliases and merge keys are refused: a few lines of them stand for
-billions of values, and options have nothing to repeat.
+Every scalar is read as its text, see `byzer_magic.files.plain_yaml`, and then converted like a flag's value.
+`ENV {{NAME}}` becomes `${NAME}`.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from byzer_magic.commands.options import Option, Spec, options_of
 from byzer_magic.commands.tokens import split
 from byzer_magic.commands.typography import explain
 from byzer_magic.errors import CommandError, suggest
+from byzer_magic.files import plain_yaml
 from byzer_magic.i18n import join, lazy_gettext as _, listed
 
 _ENV = re.compile(r"ENV\s*(?=.*\{\{)")
@@ -94,36 +94,10 @@ def _writable(value: Any) -> Any:
 
 
 def _load(text: str, path: str) -> dict[str, Any]:
-    import yaml  # a fifth of the time of %load_ext, and only --file needs it
-
-    class Reader(yaml.BaseLoader):
-        """Makes texts, lists and dicts, nothing else, each from its own text."""
-
-        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-            event = self.peek_event()  # type: ignore[no-untyped-call]  # untyped in its stub
-            if sign := _sign(event):
-                message = _(
-                    "{path} has {sign} on line {line}: anchors, aliases, tags and merge keys are not supported.",
-                    path=path, sign=sign, line=event.start_mark.line + 1,
-                )  # fmt: skip
-                raise CommandError(
-                    message, _("Write the options out; put a value that begins with {sign} in quotes.", sign=sign)
-                )
-            return super().compose_node(parent, index)
-
     try:
-        data = yaml.load(_ODD_SPACES.sub(_plain_spaces, text), Loader=Reader)  # noqa: S506 - see Reader
-    except (yaml.YAMLError, RecursionError) as err:  # the latter for a thousand brackets
-        mark = getattr(err, "problem_mark", None)
-        problem = (getattr(err, "problem", None) or str(err).splitlines()[0]).partition(" '!")[0]  # a text of the file
-        message = (
-            _("{path} is not valid YAML on line {line}: {problem}.", path=path, line=mark.line + 1, problem=problem)
-            if mark
-            else _("{path} is not valid YAML: {problem}.", path=path, problem=problem)
-        )
-        raise CommandError(
-            message, _("Put values with : or # in quotes.")
-        ) from None  # it quotes the line, with its key
+        data = plain_yaml.load(_ODD_SPACES.sub(_plain_spaces, text))
+    except plain_yaml.UnreadableYaml as err:
+        raise _unreadable(err, path) from None
     if data in (None, ""):
         return {}
     if not isinstance(data, dict):
@@ -134,13 +108,23 @@ def _load(text: str, path: str) -> dict[str, Any]:
     return data
 
 
-def _sign(event: Any) -> str:
-    """Return the sign of an anchor, an alias, a tag of one's own or a merge key: what follows may be a secret."""
-    if getattr(event, "anchor", None) is not None:
-        return "&" if hasattr(event, "implicit") else "*"
-    if str(getattr(event, "tag", None) or "").startswith("!"):
-        return "!"
-    return "<<" if getattr(event, "value", "") == "<<" and event.implicit[0] else ""
+def _unreadable(err: plain_yaml.UnreadableYaml, path: str) -> CommandError:
+    values = {"path": path, "line": err.line}
+    if err.sign:
+        message = _(
+            "{path} has {sign} on line {line}: anchors, aliases, tags and merge keys are not supported.",
+            **values,
+            sign=err.sign,
+        )
+        return CommandError(
+            message, _("Write the options out; put a value that begins with {sign} in quotes.", sign=err.sign)
+        )
+    message = (
+        _("{path} is not valid YAML on line {line}: {problem}.", **values, problem=err.problem)
+        if err.line
+        else _("{path} is not valid YAML: {problem}.", path=path, problem=err.problem)
+    )
+    return CommandError(message, _("Put values with : or # in quotes."))
 
 
 def _plain_spaces(match: re.Match[str]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.errors import BadParameter
-from byzer_magic.files import paths
+from byzer_magic.files import paths, plain_yaml, text_files
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models import gguf
 from byzer_magic.local_models.engine_facts import FileFormat
@@ -97,7 +97,8 @@ def _inspect(path: Path, own_formats: tuple[FileFormat, ...]) -> Weights:
     if (path / "config.json").is_file() and not _only_gguf(path):
         return _folder(path)
     if (path / "config.yaml").is_file() and (path / "model.pt").is_file():
-        return Weights(path=path, format="funasr", architecture=_yaml_model(path), **_sizes([path / "model.pt"]))
+        kind = architecture(read_yaml(path / "config.yaml"))
+        return Weights(path=path, format="funasr", architecture=kind, **_sizes([path / "model.pt"]))
     if any(path.glob("*.gguf")):
         return _file(gguf.find(str(path)))
     for item in sorted(path.iterdir()):
@@ -333,14 +334,28 @@ def safetensors_header(file: Path) -> dict[str, Any]:
     return header
 
 
-def _yaml_model(path: Path) -> str:
-    import yaml
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return a YAML file of a model, with texts as values.
 
+    Raises:
+        BadParameter: it cannot be read, is not a mapping, or has what `plain_yaml` refuses.
+    """
+    content = text_files.read(path)
     try:
-        found = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as err:
+        found = plain_yaml.load(content.text) if not content.problem else {}
+    except plain_yaml.UnreadableYaml as err:
+        message = _("{path} cannot be read: {reason}.", path=path, reason=err)
+        raise BadParameter(message, _("Download the model again.")) from err
+    if content.problem:
+        raise BadParameter(content.problem, _("Download the model again."))
+    if not isinstance(found, dict):
         raise BadParameter(
-            _("{path} cannot be read: {reason}.", path=path / "config.yaml", reason=err),
-            _("Download the model again."),
-        ) from err
-    return str(found.get("model", "")) if isinstance(found, dict) else ""
+            _("{file} is not a valid configuration file.", file=path), _("Download the model again.")
+        )
+    return found
+
+
+def architecture(config: dict[str, Any]) -> str:
+    """Return what the configuration of a FunASR model says it is; empty where it does not."""
+    found = config.get("model", "")
+    return found if isinstance(found, str) else ""

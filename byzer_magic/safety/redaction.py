@@ -11,6 +11,7 @@ import functools
 import html
 import json
 import re
+import string
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
@@ -40,6 +41,9 @@ _IN_URL = re.compile(
     re.IGNORECASE,
 )
 """User and password of a URL, and keys in its query."""
+
+_LOWER = {ord(letter): ord(letter.lower()) for letter in string.ascii_uppercase}
+"""Parts are compared without regard to case: servers change that of headers. No length changes so."""
 
 Span = tuple[int, int]
 
@@ -101,7 +105,7 @@ def _known(text: str, secrets: tuple[str, ...]) -> Iterator[Span]:
     if not parts or len(text) < PART:
         return
     places = [at for at, character in enumerate(text) if not character.isspace()]
-    bare = "".join(text.split())
+    bare = "".join(text.split()).translate(_LOWER)
     for at in range(len(bare) - PART + 1):
         if bare[at : at + PART] in parts:
             yield places[at], places[at + PART - 1] + 1
@@ -116,7 +120,8 @@ def _forms(secrets: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
         bare = "".join(secret.split())
         for form in encodings(bare) if len(bare) >= SHORTEST else ():
             if len(form) < PART:
-                short.add(form)
+                short |= {form, secret.strip()}  # the latter has white space in between
+            form = form.translate(_LOWER)
             parts.update(form[at : at + PART] for at in range(len(form) - PART + 1))
     return frozenset(parts), tuple(short)
 
@@ -131,9 +136,9 @@ def encodings(secret: str) -> set[str]:
     data = secret.encode("utf-8", "surrogatepass")
     found = {secret, data.decode("latin-1"), html.escape(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
     found |= {json.dumps(secret, ensure_ascii=False)[1:-1], data.hex()}
+    found |= {json.dumps(secret)[1:-1].replace("/", r"\/"), quote(quote(data, safe=""), safe="")}
     for raw in {data, secret.encode("latin-1", "ignore")}:
         found |= {repr(raw)[2:-1], quote(raw), quote(raw, safe=""), quote_plus(raw)}
-    found |= {re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), form) for form in found if "%" in form}
     for before in range(3):  # base64 of the secret behind something else: its letters depend on the place
         size = before + len(data)
         whole = base64.b64encode(bytes(before) + data).decode()[-(-before * 8 // 6) : size * 8 // 6]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -26,6 +27,8 @@ class Far:
 
     def __init__(self, folder: Path) -> None:
         self.produced = 0
+        self.refused = 0
+        self.long = ""
         self.cancelled = asyncio.Event()
         methods = {"chat": self.chat, "embed": self.hang, "stat": self.odd, "logs": self.refuse}
         self.server = Server(methods, path=folder / "pool.sock", host="127.0.0.1", token="right")
@@ -48,6 +51,9 @@ class Far:
         yield {"an item": "of another method"}
 
     async def refuse(self, _: Any) -> AsyncIterator[str]:
+        self.refused += 1
+        if self.long:
+            raise errors.RateLimited(self.long)
         raise errors.RateLimited("x" * 40 * MB, body=b"y" * 40 * MB, cause=object(), message="m")
         yield ""
 
@@ -152,6 +158,29 @@ async def test_calls_wait_for_a_client_that_does_not_read(raw: ClientConnection,
     assert far.produced < server.HIGH_WATER_BYTES + (count + 1) * 500_000 + 8 * MB
     for number in range(count):
         await raw.send(protocol.write([protocol.Cancel(number)]))
+    raw.transport.abort()
+
+
+async def test_many_calls_in_one_message_stop_no_other_client(raw: ClientConnection, link: Link, far: Far) -> None:
+    await link.call("chat", request(1, 1))
+    count, before = 3000, far.produced
+    calls = [protocol.Call(number, "chat", protocol.pack(request(1, 1))) for number in range(count)]
+    await raw.send(protocol.write(calls))
+    while far.produced == before:
+        await asyncio.sleep(0)
+    await link.call("chat", request(1, 1))
+    assert far.produced < before + count, "it was served before all of them were"
+
+
+async def test_calls_that_fail_wait_for_a_client_that_does_not_read(raw: ClientConnection, far: Far) -> None:
+    calls = [protocol.Call(number, "logs", protocol.pack(protocol.LogsRequest(1))) for number in range(20)]
+    raw.transport.pause_reading()
+    far.long = "x" * 900_000
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(2):
+            for _ in range(20):
+                await raw.send(protocol.write(calls))
+    assert far.refused < 30, "400 errors of a megabyte would be held"
     raw.transport.abort()
 
 

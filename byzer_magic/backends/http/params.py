@@ -175,12 +175,15 @@ def is_secret_header(name: str) -> bool:
     """Return whether a header, or a field, of that name carries a secret.
 
     Example:
-        >>> is_secret_header("X-Api-Key"), is_secret_header("Cookie"), is_secret_header("X-Title")
-        (True, True, False)
+        >>> [is_secret_header(each) for each in ("X-Api-Key", "Cookie", "X-Title", "prompt_cache_key")]
+        [True, True, False, False]
     """
-    return any(part in _SECRET_PARTS or part.endswith(_SECRET_ENDS) for part in re.split(r"[\W_]+", name.lower()))
+    words = re.split(r"[\W_]+", _NO_SECRET.sub("", name.lower()))
+    return any(part in _SECRET_PARTS or part.endswith(_SECRET_ENDS) for part in words)
 
 
+_NO_SECRET = re.compile(r"(?:cache|idempotency)[-_]key|(?:stop|bos|eos|pad)[-_]token(?:[-_]ids?)?")
+"""What is called a key or a token, and is none: names of requests and of a tokenizer's marks."""
 _SECRET_PARTS = (
     "auth",
     "authorization",

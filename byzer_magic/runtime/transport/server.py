@@ -218,13 +218,13 @@ class _Peer:
         media = self._cache.take(call.media)
         if call.id in self._calls:  # the client could not tell the two responses apart
             refused = errors.CommandError(_("The client has a call with the number {id} already.", id=call.id))
-            if self.is_full:  # it does not even read what it is told
-                await self.room()
             self.fail(call.id, refused)
-            return
-        task = asyncio.create_task(self._server.answer(call, media, self))
-        self._calls[call.id] = task
-        task.add_done_callback(functools.partial(self._ended, call.id))
+        else:
+            task = asyncio.create_task(self._server.answer(call, media, self))
+            self._calls[call.id] = task
+            task.add_done_callback(functools.partial(self._ended, call.id))
+        await asyncio.sleep(0)  # a message may have a million calls
+        await self.room()  # a client that does not read what it is told gets no more of them
 
     def _ended(self, call_id: int, _task: asyncio.Task[None]) -> None:
         self._calls.pop(call_id, None)

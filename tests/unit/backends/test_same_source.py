@@ -98,6 +98,26 @@ def test_certificates_and_proxies_of_a_file_read_no_key(folder: Path, monkeypatc
         plan("saas/openai", "gpt-4o", base_url="http://gw.example/v1", api_key="${OPENAI_API_KEY}")
 
 
+@pytest.mark.parametrize("name", ["extra_headers", "extra_body"])
+def test_secrets_in_headers_and_bodies_are_keys(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / ".env").write_text(f"OPENAI_BASE_URL={EVIL}\nOPENAI_API_KEY=key-of-the-file\nTITLE=x\n")
+    monkeypatch.setenv("OTHER_KEY", KEY)
+    with pytest.raises(BadParameter, match=r"OPENAI_BASE_URL is set by \.env, but the key is not \(OTHER_KEY\)"):
+        plan("saas/openai", "gpt-4o", **{name: '{"X-Api-Key": "${OTHER_KEY}"}'})
+    assert plan("saas/openai", "gpt-4o", **{name: '{"X-Title": "${TITLE}"}'}).setup.params[f"saas.{name}"]
+
+
+def test_a_proxy_of_a_file_reads_no_key_where_certificates_are_not_checked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    (folder / ".env").write_text("https_proxy=http://proxy.example:8080\n")
+    with pytest.raises(BadParameter, match=r"https_proxy is set by \.env"):
+        plan("saas/openai", "gpt-4o", verify="false")
+
+
 def test_a_url_of_a_file_needs_no_key(folder: Path) -> None:
     (folder / ".env").write_text("OLLAMA_HOST=http://gpu-box:11434\n")
     assert plan("saas/ollama", "m").setup.params["saas.base_url"] == "http://gpu-box:11434"

@@ -188,3 +188,35 @@ def test_inspect_names_an_unreadable_file(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(errors.BadParameter):
         files.inspect(str(tmp_path))
+
+
+def lines_of_aliases() -> str:
+    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    return "\n".join([*levels, "model: *a11"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (lines_of_aliases(), r"line 1: anchors, aliases, tags and merge keys are not supported"),
+        ("model: !tag x", r"line 1: anchors"),
+        ("model: " + "[" * 5000, "cannot be read"),
+        ("model: x\n" * 600_000, "larger than 4 MB"),
+        ("- a\n- b", "is not a valid configuration file"),
+        ("model: a: b", r"line 1: mapping values are not allowed here"),
+        ("\0", "is not text"),
+    ],
+    ids=["aliases", "tag", "brackets", "size", "list", "syntax", "binary"],
+)
+def test_configurations_in_yaml_are_plain_and_small(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    with pytest.raises(errors.BadParameter, match=words):
+        files.inspect(str(tmp_path))
+
+
+def test_a_configuration_in_yaml_names_its_model(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("model: SenseVoiceSmall\nencoder_conf:\n  dropout_rate: 0.1\n")
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    assert files.inspect(str(tmp_path)).architecture == "SenseVoiceSmall"

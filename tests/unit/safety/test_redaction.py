@@ -19,7 +19,11 @@ FORMS = {
     "as it is": KEY,
     "in a URL": urllib.parse.quote(KEY, safe=""),
     "in a URL, small letters": urllib.parse.quote(KEY, safe="").replace("%2B", "%2b").replace("%2F", "%2f"),
+    "in a URL in a URL": urllib.parse.quote(urllib.parse.quote(KEY, safe=""), safe=""),
     "in JSON": json.dumps(KEY)[1:-1],
+    "in JSON of PHP": json.dumps(KEY)[1:-1].replace("/", r"\/"),
+    "in small letters": KEY.lower(),
+    "in digits": KEY.encode().hex().upper(),
     "in bytes": repr(KEY.encode())[2:-1],
     "of Basic": "Basic " + base64.b64encode(f"user:{KEY}".encode()).decode(),
     "of Basic, first": "Basic " + base64.b64encode(f"{KEY}:".encode()).decode(),
@@ -52,6 +56,10 @@ def test_no_part_of_a_secret_is_shown(secret: str, before: str, after: str) -> N
         shown = hide(before + form + after, (secret,))
         kept = "".join(shown.replace("***", "\0").split())
         assert not any(form[at : at + PART] in kept for at in range(len(form) - PART + 1))
+
+
+def test_short_secrets_are_hidden_with_their_spaces() -> None:
+    assert hide("user hunter2 of pass wor", ("hunter2\n", "pass wor")) == "user *** of ***"
 
 
 @given(st.text(alphabet="abc :/@?&=-", max_size=200))

@@ -118,7 +118,7 @@ def folder(path: Path, *, tokenizer: bool = False) -> Folder:
                 ),
                 _("Run git lfs pull, or download it again."),
             )
-    return Folder(path, str(_yaml(parts["config"]).get("model", "")), parts["weights"].stat().st_size)
+    return Folder(path, files.architecture(files.read_yaml(parts["config"])), parts["weights"].stat().st_size)
 
 
 def _parts(path: Path) -> dict[str, Path]:
@@ -136,20 +136,6 @@ def _parts(path: Path) -> dict[str, Path]:
         for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else None
         found[part] = path / (value if isinstance(value, str) else name)
-    return found
-
-
-def _yaml(file: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as err:
-        raise BadParameter(
-            _("{file} cannot be read: {err}.", file=file, err=err), _("Download the model again.")
-        ) from err
-    if not isinstance(found, dict):
-        raise BadParameter(_("{file} is not a valid configuration file.", file=file), _("Download the model again."))
     return found
 
 
