@@ -29,13 +29,13 @@ class UnreadableYaml(Exception):
 
 
 def load(text: str) -> Any:
-    """Return what a YAML text has: texts, lists and dicts.
+    r"""Return what a YAML text has: texts, lists and dicts.
 
     Raises:
         UnreadableYaml: it is not valid YAML, or has an anchor, an alias, a tag of one's own or a merge key.
 
     Example:
-        >>> load("model: tiny\\nsizes: [1, 2]")
+        >>> load("model: tiny\nsizes: [1, 2]")
         {'model': 'tiny', 'sizes': ['1', '2']}
     """
     import yaml  # a fifth of the time of %load_ext, and only files need it

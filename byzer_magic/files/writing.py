@@ -16,6 +16,10 @@ from pathlib import Path
 from byzer_magic.files.paths import expanded
 
 
+MAX_LINKS = 40
+"""Links that Linux follows at most (`man 7 path_resolution`)."""
+
+
 def check(path: str | Path) -> None:
     """Check that a file can be written.
 
@@ -67,16 +71,25 @@ def write(path: str | Path, data: bytes) -> None:
 
 
 def _target(path: Path) -> Path:
-    """Return where a link leads, which is what is to be written."""
-    seen = 0
-    while path.is_symlink():
-        if not _is_trusted(path):
+    """Return where a path leads, link by link, which is what is to be written."""
+    path = path.absolute()
+    target, left, links = Path(path.anchor), [*reversed(path.parts[1:])], 0
+    while left:
+        name = left.pop()
+        step = target.parent if name == ".." else target / name
+        if not step.is_symlink():
+            target = step
+            continue
+        if not _is_trusted(step):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-        seen += 1
-        if seen > 40:
+        if (links := links + 1) > MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        path = path.parent / path.readlink()
-    return path
+        leads_to = step.readlink()
+        if step.exists() and not os.path.lexists(target / leads_to):  # of /proc: an open pipe, which has no name
+            return step.joinpath(*reversed(left))
+        target = Path(leads_to.anchor) if leads_to.is_absolute() else target
+        left += reversed(leads_to.parts[1:] if leads_to.is_absolute() else leads_to.parts)
+    return target
 
 
 def _is_trusted(link: Path) -> bool:

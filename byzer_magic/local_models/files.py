@@ -349,9 +349,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if content.problem:
         raise BadParameter(content.problem, _("Download the model again."))
     if not isinstance(found, dict):
-        raise BadParameter(
-            _("{file} is not a valid configuration file.", file=path), _("Download the model again.")
-        )
+        raise BadParameter(_("{file} is not a valid configuration file.", file=path), _("Download the model again."))
     return found
 
 

@@ -71,6 +71,33 @@ def test_write_does_not_follow_links_of_others_in_a_shared_folder(tmp_path: Path
     assert precious.read_bytes() == b"mine"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a link of another user")
+def test_write_does_not_go_through_folders_that_are_links_of_others(tmp_path: Path) -> None:
+    shared, mine = tmp_path / "shared", tmp_path / "mine"
+    mine.mkdir()
+    (mine / "folder").mkdir()
+    shared.mkdir()
+    shared.chmod(0o777)
+    (shared / "results").symlink_to(mine)
+    (shared / "own").symlink_to(mine)
+    os.lchown(shared / "results", 12345, 12345)
+    (mine / "there").symlink_to(shared / "results")
+    for path in (shared / "results" / "file", shared / "results" / "folder" / "file", mine / "there" / "file"):
+        with pytest.raises(PermissionError):
+            writing.write(path, b"x")
+    writing.write(shared / "own" / "folder" / ".." / "file", b"x")
+    assert _names(mine) == ["file", "folder", "there"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_write_to_an_open_pipe() -> None:
+    reading, writing_end = os.pipe()
+    writing.write(f"/proc/self/fd/{writing_end}", b"x")
+    os.close(writing_end)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b"x"
+
+
 def test_write_to_a_device() -> None:
     writing.write("/dev/null", b"x")
     assert Path("/dev/null").is_char_device()
