@@ -15,7 +15,6 @@ from pathlib import Path
 
 from byzer_magic.files.paths import expanded
 
-
 MAX_LINKS = 40
 """Links that Linux follows at most (`man 7 path_resolution`)."""
 
