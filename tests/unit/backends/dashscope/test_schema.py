@@ -54,3 +54,10 @@ def test_error_event_is_read() -> None:
     error = schema.from_response(text, endpoint, 429, {})
     assert type(error) is errors.RateLimited
     assert error.message.endswith("(429): Slow down.")
+
+
+@pytest.mark.parametrize("data", ["[" * 100_000, '{"a":' * 100_000, '{"code": ' + "1" * 5000 + "}"])
+def test_error_in_an_event_is_read_whatever_it_is(data: str) -> None:
+    error = schema.from_response(f"event:error\ndata:{data}", Endpoint("qwen-plus", "https://api.x.com/v1"), 400)
+    assert isinstance(error, errors.BadRequest)
+    assert len(error.message) < 1000
