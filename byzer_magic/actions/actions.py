@@ -202,7 +202,7 @@ def _not_lost(context: Context, kept: Sequence[Result]) -> Iterator[None]:
         yield
     except (RequestError, BrokenPipeError):  # it is incomplete; its reader has seen enough
         raise
-    except BaseException as err:
+    except BaseException as err:  # it is raised again, Ctrl-C among them
         if kept and not context.output.shows_media and (path := saving.rescued(kept[-1])):
             where = _("The result is saved: {path}", path=path)
             if isinstance(err, ByzerError):
