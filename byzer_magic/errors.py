@@ -255,6 +255,10 @@ def from_wire(data: Any) -> ByzerError:
     )
 
 
+LONGEST_NAME = 300
+"""Longer words and names are like no other."""
+
+
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return the known name that `word` was probably meant to be, or "" when none is similar; case is ignored.
 
@@ -269,7 +273,9 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """
     import difflib
 
-    by_fold = {name.casefold(): name for name in known}
+    if len(word) > LONGEST_NAME:  # the time to compare two texts grows with the product of their lengths
+        return ""
+    by_fold = {name.casefold(): name for name in known if len(name) <= LONGEST_NAME}
     found = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=cutoff)
     return by_fold[found[0]] if found else ""
 

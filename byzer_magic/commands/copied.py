@@ -14,7 +14,7 @@ from byzer_magic.i18n import lazy_gettext as _
 _QUOTES = "'\"`"
 _ENDS = ",;"
 _SET = r"(?:(?:%env|export|set|setx|setenv|let|const|var)\s+|\$env:)"
-_KEYLIKE = r"[\w.-]*(?:key|token|secret|passw)[\w.-]*"
+_KEYLIKE = r"(?=[\w.-]*?(?:key|token|secret|passw))[\w.-]++"
 _VARIABLE = r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+"
 _NAMED = re.compile(rf"(?:{_SET}\S|(?:(?i:{_KEYLIKE})|{_VARIABLE})\s*=\s*[^\s=])")
 """A name and its value. Base64, too, has `=`, but only at its end."""

@@ -54,9 +54,9 @@ _BLANK = re.compile(rf"[\s{INVISIBLE}]*")
 _TRAILING = re.compile(rf"(?<=\\)\s*[{INVISIBLE}][\s{INVISIBLE}]*\Z")
 """What nobody sees behind the backslash that continues a line."""
 
-_SIGNS = rf"[!%$>\u276f\u279c\s{INVISIBLE}]*"
+_SIGNS = rf"[!%$>\u276f\u279c\s{INVISIBLE}]*+"
 _PREFIX = re.compile(
-    rf"[\s{INVISIBLE}]*(?:PS )?(?:[A-Za-z]:\\[^>\n]*>)?{_SIGNS}(?:(?:byzerllm|byzer|(easy)-byzerllm)(?:\s{_SIGNS}|$))*"
+    rf"[\s{INVISIBLE}]*+(?:PS )?(?:[A-Za-z]:\\[^>\n]*>)?{_SIGNS}(?:(?:byzerllm|byzer|(easy)-byzerllm)(?:\s{_SIGNS}|$))*"
 )
 """What may precede a command in a shell, a notebook or a guide."""
 
@@ -128,7 +128,7 @@ def quote(word: str) -> str:
     return word if _PLAIN.fullmatch(word) else shlex.quote(word)
 
 
-_GLUE = rf"[{SPACES} ]*[{SPACES}][{SPACES} ]*"
+_GLUE = rf"(?<![{SPACES} ]) *+[{SPACES}][{SPACES} ]*+"
 _GLUED = re.compile(rf"{_GLUE}(?=--[A-Za-z])")
 _GLUED_VALUE = re.compile(rf"(--[A-Za-z][\w-]*){_GLUE}", re.ASCII)
 

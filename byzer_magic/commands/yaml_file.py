@@ -18,8 +18,8 @@ from byzer_magic.errors import CommandError, suggest
 from byzer_magic.files import plain_yaml
 from byzer_magic.i18n import join, lazy_gettext as _, listed
 
-_ENV = re.compile(r"ENV\s*(?=.*\{\{)")
-_NAME = re.compile(r"\{\{\s*(.*?)\s*\}\}")
+_ENV = re.compile(r"ENV\s*+(?=.*\{\{)")
+_NAME = re.compile(r"\{\{([^{}\n]*+)\}\}")
 _ODD = "\u00a0\u2002-\u200a\u3000"
 _ODD_SPACES = re.compile(rf"^(?P<indent>[{_ODD} ]*)(?:(?P<key>[\w.-]+:)[{_ODD}]+)?", re.MULTILINE)
 """Spaces of web pages where YAML needs its own: before a key, and after its colon."""
@@ -149,7 +149,7 @@ def _scalar(name: str, value: Any, path: str) -> str:
 
 def _references(text: str) -> str:
     match = _ENV.match(text)
-    return _NAME.sub(r"${\1}", text[match.end() :]) if match else text
+    return _NAME.sub(lambda name: f"${{{name[1].strip()}}}", text[match.end() :]) if match else text
 
 
 def _params(start: str, value: Any, path: str) -> dict[str, str]:

@@ -27,7 +27,7 @@ from byzer_magic.results.comparison import Answers, need_pandas
 from byzer_magic.types import Media, Message
 from byzer_magic.widgets.context import Context, cell_of
 
-EXPRESSION = re.compile(r"(?P<literal>\\)?\{\{(?P<code>.+?)\}\}", re.DOTALL)
+EXPRESSION = re.compile(r"(?P<literal>\\)?\{\{(?P<code>(?:[^{}]|\{(?!\{)|\}(?!\}))++)\}\}")
 """`{{expression}}`; with a backslash in front it stays as typed."""
 
 

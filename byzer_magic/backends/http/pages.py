@@ -42,7 +42,7 @@ def said(page: str) -> tuple[str, str]:
         if found := _element(page, lower, name):
             return "" if name in ("title", "h1") else _element(page, lower, "code"), found
     text = " ".join(part.partition(">")[2] for part in page.split("<"))
-    return "", " ".join(html.unescape(text).split()) or "an HTML page"
+    return "", " ".join(_unescaped(text).split()) or "an HTML page"
 
 
 def _without(page: str, name: str) -> str:
@@ -61,4 +61,17 @@ def _element(page: str, lower: str, name: str) -> str:
     start = lower.find(f"<{name} ") if start < 0 else start
     inside = lower.find(">", start) + 1 if start >= 0 else 0
     end = lower.find("<", inside) if inside else -1
-    return html.unescape(page[inside:end]).strip() if inside and end > inside else ""
+    return _unescaped(page[inside:end]).strip() if inside and end > inside else ""
+
+
+def _unescaped(text: str) -> str:
+    """Return a text with the characters that its references stand for; as it is where one is no number of a character.
+
+    Example:
+        >>> _unescaped("a &lt; b"), _unescaped("&#" + "9" * 5000) == "&#" + "9" * 5000
+        ('a < b', True)
+    """
+    try:
+        return html.unescape(text)
+    except ValueError:  # int() refuses thousands of digits
+        return text

@@ -73,7 +73,7 @@ def of(body: Any) -> Reason:
         >>> of("<html><title>502 Bad Gateway</title></html>").sentence
         '502 Bad Gateway'
     """
-    found = _find(body_texts.text_of(body) if isinstance(body, bytes) else body, MAX_DEPTH)
+    found = _find(body_texts.text_of(body) if isinstance(body, bytes) else body, _Left(MAX_DEPTH, {}))
     return found._replace(sentence=bounded(" ".join(found.sentence[: 4 * MAX_CHARS].split())))
 
 
@@ -106,7 +106,7 @@ def is_failure(body: Any) -> bool:
     fields = _fields(body)
     if failed(fields.get("error")) or failed(fields.get("errors")) or fields.get("success") is False:
         return True
-    if any(str(fields.get(name)).lower() in ("error", "failed", "failure") for name in (*_KINDS, "event")):
+    if any(_says_failed(fields.get(name)) for name in (*_KINDS, "event")):
         return True
     if any(failed(fields.get(name)) for name in _FAILURES) or any(_has_failed(fields.get(name)) for name in _HEADS):
         return True
@@ -128,6 +128,10 @@ def is_failed_code(code: Any) -> bool:
     return _word(code).lower() not in _SUCCESS
 
 
+def _says_failed(value: Any) -> bool:
+    return isinstance(value, str) and value.lower() in ("error", "failed", "failure")
+
+
 def _failed_code(fields: Mapping[str, Any]) -> bool:
     known = _fields(fields)
     return any(is_failed_code(known.get(name)) for name in _CODES)
@@ -135,60 +139,80 @@ def _failed_code(fields: Mapping[str, Any]) -> bool:
 
 def failed(error: Any) -> bool:
     """Return whether an `error` field has an error: with answers it may be null, false, "" or an empty object."""
-    if isinstance(error, Mapping):
-        return any(failed(value) for value in list(error.values())[:MAX_FIELDS])
-    if isinstance(error, list):
-        return any(failed(item) for item in error[:MAX_FIELDS])
-    return not (error is None or error is False or str(error).strip().lower() in _SUCCESS)
+    waiting = [error]
+    while waiting:  # by a loop: it may be nested as deep as JSON can be read
+        value = waiting.pop()
+        if isinstance(value, Mapping | list):
+            waiting += list(value.values() if isinstance(value, Mapping) else value)[:MAX_FIELDS]
+        elif not (value is None or value is False or str(value).strip().lower() in _SUCCESS):
+            return True
+    return False
 
 
 # ---- JSON
 
 
-def _find(value: Any, depth: int) -> Reason:
+class _Left(NamedTuple):
+    """How much deeper a search may go, and what it has found."""
+
+    depth: int
+    known: dict[tuple[int, int], tuple[Any, Reason]]
+    """What values say, by their ids and depths, and the values, without which others would get their ids."""
+
+    def inner(self) -> _Left:
+        return self._replace(depth=self.depth - 1)
+
+
+def _find(value: Any, left: _Left) -> Reason:
+    """Return what a value says; a field may be looked at for several reasons, and all that is in it each time."""
+    key = id(value), left.depth
+    if key not in left.known:
+        left.known[key] = value, _found(value, left)
+    return left.known[key][1]
+
+
+def _found(value: Any, left: _Left) -> Reason:
     if isinstance(value, str):
-        return _in_text(value, depth)
-    if depth <= 0:
+        return _in_text(value, left)
+    if left.depth <= 0:
         return Reason()
     if isinstance(value, list):
-        return _in_list(value, depth - 1)
+        return _in_list(value, left.inner())
     if isinstance(value, Mapping):
-        return _in_object(value, depth - 1)
+        return _in_object(value, left.inner())
     return Reason()
 
 
-def _in_list(items: list[Any], depth: int) -> Reason:
-    found = [reason for item in items[:MAX_FIELDS] if (reason := _find(item, depth)).sentence][:MAX_ITEMS]
+def _in_list(items: list[Any], left: _Left) -> Reason:
+    found = [reason for item in items[:MAX_FIELDS] if (reason := _find(item, left)).sentence][:MAX_ITEMS]
     sentences = list(dict.fromkeys(reason.sentence for reason in found))
-    first = found[0] if found else _find(items[0], depth) if items else Reason()
+    first = found[0] if found else _find(items[0], left) if items else Reason()
     return first._replace(sentence="; ".join(sentences))
 
 
-def _in_object(body: Mapping[Any, Any], depth: int) -> Reason:
+def _in_object(body: Mapping[Any, Any], left: _Left) -> Reason:
     fields = _fields(body)
     own = Reason(_code(fields), _kind(fields))
-    for found in _candidates(fields, depth):
+    for found in _candidates(fields, left):
         reason = Reason(found.code or own.code, found.kind or own.kind, _placed(found.sentence, fields))
-        return _with_upstream(reason, fields, depth)
+        return _with_upstream(reason, fields, left)
     return Reason(*_coded(body))
 
 
-def _candidates(fields: Mapping[str, Any], depth: int) -> Iterator[Reason]:
+def _candidates(fields: Mapping[str, Any], left: _Left) -> Iterator[Reason]:
     """Yield what the fields say, the most telling first: an inner error, a sentence, a word, an outer object."""
-    yield from _said(
-        fields, _INNER, depth, lambda value: not isinstance(value, str) or value.lstrip()[:1] in ("{", "[")
-    )
+    yield from _said(fields, _INNER, left, lambda value: not isinstance(value, str) or value.lstrip()[:1] in ("{", "["))
     others = tuple(name for name in fields if name.endswith(("msg", "message", "info")) and name not in _SENTENCES)
-    words = [reason for reason in _said(fields, _SENTENCES + others, depth) if reason.sentence.lower() not in _SUCCESS]
+    words = [reason for reason in _said(fields, _SENTENCES + others, left) if reason.sentence.lower() not in _SUCCESS]
     yield from sorted(words, key=lambda reason: not _is_sentence(reason.sentence))
-    yield from _said(fields, _OUTER, depth, lambda value: isinstance(value, Mapping | list))
-    if any(str(fields.get(name)).lower() in ("error", "failed", "failure") for name in _OUTER):
-        yield from _said(fields, ("data", "result", "body", "text"), depth, lambda value: isinstance(value, str))
+    yield from _said(fields, _OUTER, left, lambda value: isinstance(value, Mapping | list))
+    if any(_says_failed(fields.get(name)) for name in _OUTER):
+        yield from _said(fields, ("data", "result", "body", "text"), left, lambda value: isinstance(value, str))
     if isinstance(errors := fields.get("errors"), Mapping):  # by field, as Laravel has them
         yield from (
             reason._replace(sentence=f"{name}: {reason.sentence}")
             for name, value in list(errors.items())[:MAX_FIELDS]
-            if (reason := _find(value, depth)).sentence
+            if (reason := _find(value, left)).sentence
         )
     told = next((value for name in _SENTENCES[:4] if isinstance(value := fields.get(name), Mapping | list)), None)
     if sentence := any_sentence(told):  # by language, or in parts
@@ -255,11 +279,11 @@ def status_in(body: Any) -> int | None:
 
 
 def _said(
-    fields: Mapping[str, Any], names: tuple[str, ...], depth: int, wanted: Callable[[Any], bool] = lambda _: True
+    fields: Mapping[str, Any], names: tuple[str, ...], left: _Left, wanted: Callable[[Any], bool] = lambda _: True
 ) -> Iterator[Reason]:
     for name in names:
         value = fields.get(name)
-        if value and wanted(value) and (reason := _find(value, depth)).sentence:
+        if value and wanted(value) and (reason := _find(value, left)).sentence:
             yield reason
 
 
@@ -275,11 +299,11 @@ def _placed(sentence: str, fields: Mapping[str, Any]) -> str:
     return f"{'.'.join(str(part) for part in place[:MAX_DEPTH] if isinstance(part, str | int))}: {sentence}"
 
 
-def _with_upstream(reason: Reason, fields: Mapping[str, Any], depth: int) -> Reason:
+def _with_upstream(reason: Reason, fields: Mapping[str, Any], left: _Left) -> Reason:
     """Return a router's sentence with that of the provider behind it (OpenRouter: `metadata.raw`)."""
     metadata = fields.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
-    upstream = _find(raw, depth).sentence if raw else ""
+    upstream = _find(raw, left).sentence if raw else ""
     if not upstream or upstream in reason.sentence:
         return reason
     return reason._replace(sentence=f"{reason.sentence.rstrip('. ')}: {upstream}")
@@ -319,27 +343,27 @@ def _kind(fields: Mapping[str, Any]) -> str:
 # ---- texts
 
 
-def _in_text(text: str, depth: int) -> Reason:
+def _in_text(text: str, left: _Left) -> Reason:
     start = json_reader.repaired(text[:_PAGE_CHARS]).lstrip("\ufeff \t\r\n")
     if start[:1] == "<" and pages.is_page(start):
         code, sentence = pages.said(start)
         return Reason(code, "", sentence)
     if start[:1] in ("{", "[", '"'):
-        return _in_json(text, depth - 1)
+        return _in_json(text, left.inner())
     if start.startswith(("data:", "event:", ":")):
-        return _in_events(text, depth - 1)
-    return _in_sentence(start, depth)
+        return _in_events(text, left.inner())
+    return _in_sentence(start, left)
 
 
-def _in_json(text: str, depth: int) -> Reason:
+def _in_json(text: str, left: _Left) -> Reason:
     """Return what JSON says, or the text if it only begins like JSON: `"messages" is a required field`."""
-    if len(text) <= body_texts.MAX_BYTES and depth >= 0:
+    if len(text) <= body_texts.MAX_BYTES and left.depth >= 0:
         with contextlib.suppress(ValueError):
             value, rest = json_reader.first(text)
             if isinstance(value, str) and not rest:
-                return _find(value, depth) if value[:1] in ("{", "[") else Reason(sentence=value)
-            found = Reason() if isinstance(value, str) else _find(value, depth)
-            return found if found.sentence or not rest else _in_sentence(text, depth)
+                return _find(value, left) if value[:1] in ("{", "[") else Reason(sentence=value)
+            found = Reason() if isinstance(value, str) else _find(value, left)
+            return found if found.sentence or not rest else _in_sentence(text, left)
     if found_string := body_texts.string_after_name(text[:_PAGE_CHARS]):
         return Reason(sentence=found_string)
     is_json = text.lstrip()[:_PAGE_CHARS].startswith(("{", '["', "[{", "[["))
@@ -350,31 +374,31 @@ def _shortened(text: str) -> str:
     return json_reader.repaired(text[:MAX_CHARS])
 
 
-def _in_events(text: str, depth: int) -> Reason:
+def _in_events(text: str, left: _Left) -> Reason:
     """Return what the data of an event stream says."""
     lines = (line.strip() for line in text[: body_texts.MAX_BYTES].splitlines())
     data = [line[5:].strip() for line in lines if line.startswith("data:")]
-    return _find("\n".join(data), depth) if data and depth > 0 else Reason(sentence=_shortened(text))
+    return _find("\n".join(data), left) if data and left.depth > 0 else Reason(sentence=_shortened(text))
 
 
-def _in_sentence(text: str, depth: int) -> Reason:
+def _in_sentence(text: str, left: _Left) -> Reason:
     """Return a sentence; an error inside, as JSON or as Python prints it, becomes the sentence that it has."""
     text = text[: body_texts.REPR_CHARS * 2]
     if text.strip().lower() in ("null", "none", "true", "false", "undefined"):
         return Reason()
     start = next((at for at in (text.find("{"), text.find("[{")) if at >= 0), -1)
     end = max(text.rfind("}"), text.rfind("]")) + 1
-    if depth <= 0 or start < 0 or end <= start:
+    if left.depth <= 0 or start < 0 or end <= start:
         return Reason(sentence=text)
     value = body_texts.parsed(text[start:end])
-    inner = _find(value, depth - 1) if _is_error(value) else Reason()
+    inner = _find(value, left.inner()) if _is_error(value) else Reason()
     if not inner.sentence:
         return Reason(sentence=text)
     return inner._replace(sentence=f"{text[:start].rstrip()} {inner.sentence}{text[end:]}".strip())
 
 
-def _is_error(value: Any) -> bool:
+def _is_error(value: Any, depth: int = MAX_DEPTH) -> bool:
     """Return whether data that a sentence quotes is an error, not a schema or a message of the request."""
     if isinstance(value, list):
-        return any(_is_error(item) for item in value[:MAX_ITEMS])
+        return depth > 0 and any(_is_error(item, depth - 1) for item in value[:MAX_ITEMS])
     return isinstance(value, Mapping) and any(name in _TELLING for name in _fields(value))

@@ -112,7 +112,7 @@ class Parser:
     def feed(self, block: bytes) -> list[bytes]:
         """Return the data of the events that a block completes."""
         if self._is_between and b"\r" not in block and (simple := _simple(block)) is not None:
-            self._found = True
+            self._found = self._found or any(simple)
             return simple
         self._events = []
         first, *lines = self._normalized(block).split(b"\n")

@@ -30,7 +30,7 @@ REFUSES_STREAM = re.compile(
     rf"\w*\b[^.]{{0,30}}{_STREAM}"
     rf"|{_STREAM}\W{{0,3}}(?:parameter|field|option|mode|flag)?\W{{0,3}}"
     r"(?:must|should|has to|needs to) be (?:set to )?\W?(?:false|disabled|off|0\b)"
-    rf"|(?:set|use|pass|with) (?:the )?(?:parameter )?\W?{_STREAM}\W*(?:to|as)?\W*(?:false|off)"
+    rf"|(?:set|use|pass|with) (?:the )?(?:parameter )?\W?{_STREAM}\W*+(?:(?:to|as)\W*+)?(?:false|off)"
     r"|only\b[^.]{0,30}\bnon-?\s?stream|仅支持非流式|只支持非流式"
     r"|InvokeModelWithResponseStream"
     r"|不支持[^。]{0,20}(?<!非)流式|(?<!非)流式[^。]{0,20}不支持",

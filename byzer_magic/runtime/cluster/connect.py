@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 _OURS: dict[str, str] = {}
 """The clusters that `connect` has connected this process to: their addresses as typed, and as Ray has them."""
-_VERSIONS = re.compile(r"Version mismatch:.*?Ray: (\S+)\s+Python: (\S+).*?Ray: (\S+)\s+Python: (\S+)", re.DOTALL)
+_VERSIONS = re.compile(r"Ray: (\S++)\s++Python: (\S++)")
 _parents = False
 """Whether Ray was connected by the process from which this one was forked: none of its threads exist here."""
 
@@ -160,8 +160,9 @@ def _attach(target: Target, seconds: float) -> None:
 
 def _refused(address: str, reason: str) -> CannotConnect:
     """Return the error for a Ray that has refused the connection."""
-    if versions := _VERSIONS.search(reason):
-        theirs, their_python, ours, our_python = versions.groups()
+    versions = _VERSIONS.findall(reason.partition("Version mismatch:")[2])
+    if len(versions) > 1:
+        (theirs, their_python), (ours, our_python) = versions[:2]
         message = _(
             "The cluster at {address} runs Ray {theirs} with Python {their_python}, "
             "this process Ray {ours} with Python {our_python}.",

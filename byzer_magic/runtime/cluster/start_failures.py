@@ -39,7 +39,7 @@ DISK_FULL = Cause(
 CAUSES = (
     DISK_FULL,
     Cause(
-        re.compile(r"(Read-only file system|Permission denied|File exists|Not a directory).*/\.ray\b"),
+        re.compile(r"(Read-only file system|Permission denied|File exists|Not a directory).{0,400}?/\.ray\b"),
         _("The local Ray could not start: it cannot write its token in the folder .ray of your home."),
         _("Make the home folder writable, set HOME to one that is, or set RAY_AUTH_MODE=disabled."),
     ),
@@ -81,7 +81,7 @@ _TELLING = re.compile(
     r" [CEF] \d+ \d+\] |\b(ERROR|CRITICAL|FATAL)\b|^\w*(Error|Exception)\b|Error: |Exception: |[Ff]ailed"
 )
 _AGENT = re.compile(r"agent_name = (\w+)|(?:file|for) \S*(metrics|runtime_env|dashboard)_(?:agent|export)\w*_port")
-_APOLOGY = re.compile(r" An unexpected system state has occurred\..*?we'll work with you to fix it\.")
+_APOLOGY = re.compile(r" An unexpected system state has occurred\..{0,400}?we'll work with you to fix it\.")
 
 
 class Log(NamedTuple):

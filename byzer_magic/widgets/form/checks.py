@@ -37,7 +37,7 @@ class Verdict:
 
 def sentence(err: ByzerError) -> str:
     """Return an error in one line."""
-    return re.sub(r"\s*\n\s*", " ", err.localized())
+    return re.sub(r"(?<!\s)\s*\n\s*", " ", err.localized())
 
 
 def check(

@@ -178,7 +178,7 @@ def refusal(error: Mapping[str, Any]) -> ByzerError:
     if error.get("type") == "exceed_context_size_error":
         return prompt_too_long(error["n_prompt_tokens"], error["n_ctx"])
     text = str(error.get("message", error))
-    numbers = re.search(r"input \((\d+) tokens\) is too large.*batch size: (\d+)", text)
+    numbers = re.search(r"input \((\d+) tokens\) is too large.{0,200}batch size: (\d+)", text)
     if numbers:
         return text_too_long(int(numbers[1]), int(numbers[2]))
     if "parse grammar" in text:

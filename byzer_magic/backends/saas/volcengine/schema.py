@@ -56,7 +56,7 @@ CODES = {
     "45002000": 404,
 }
 _SENTENCES = (
-    (r"quota exceeded.*(concurrency|qps)|rate limit|too many requests", 429),
+    (r"quota exceeded.{0,200}(concurrency|qps)|rate limit|too many requests", 429),
     (r"grant not found|authenticat|unauthorized|invalid .{0,20}(api.?key|token)", 401),
     (r"access denied|permission denied|not granted", 403),
     (r"speaker not found|invalid speaker|mismatched with speaker|Init Engine Instance failed|is not allowed", 404),
