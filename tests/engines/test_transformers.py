@@ -151,7 +151,7 @@ async def test_chat_request_can_leave_its_batch(backend: Any, monkeypatch: pytes
     others: list[Any] = []
 
     async def read() -> None:
-        async for chunk in backend.chat(ask(STORY, max_tokens=30)):
+        async for chunk in backend.chat(ask(STORY, max_tokens=16)):
             others.append(chunk)  # noqa: PERF401 - its length is read meanwhile
 
     other = asyncio.create_task(read())
@@ -163,8 +163,8 @@ async def test_chat_request_can_leave_its_batch(backend: Any, monkeypatch: pytes
     after = len(others)
     await other
     print(f"left a batch of {max(backend._batches.sizes)} after {after - before} tokens of the other")
-    assert after - before < 10, "it leaves at the next token"
-    assert others[-1].usage.completion_tokens == 30
+    assert after - before < 8, "it leaves at the next token"
+    assert others[-1].usage.completion_tokens == 16
     assert backend._batches.sizes == [2]
 
 
