@@ -2,6 +2,7 @@
 
     python tests/servers/hostile.py --port 8000
 
+Below `/chosen`, a request names the attack itself, `attack:gzip`; any other gets a proper answer of OpenAI's API.
 `GET /health` answers, whatever else goes on. What is endless ends when the client leaves.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -124,6 +126,13 @@ def attack(name: str, path: str) -> Iterator[bytes]:  # noqa: C901 - a table, wi
             raise ValueError(name)
 
 
+def harmless(name: str) -> list[bytes]:
+    """Return a proper response, where the name is not that of an attack."""
+    answer = b'data: {"choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": "stop"}]}\n\n'
+    ready = {"health": head() + b"{}", "chosen": head(kind="text/event-stream") + answer + b"data: [DONE]\n\n"}
+    return [ready[name]] if name in ready else []
+
+
 ATTACKS = (
     "endless", "endless-line", "endless-events", "endless-comments", "endless-lines", "chunks", "gzip",
     "gzip-events", "deflate-events", "gzip-of-nothing", "gzip-twice", "gzip-members", "brotli", "garbled", "headers",
@@ -137,10 +146,13 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     with suppress(ConnectionError, asyncio.IncompleteReadError):
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         sizes = [line.partition(":")[2] for line in lines if line.lower().startswith("content-length:")]
-        await reader.readexactly(int(sizes[0]) if sizes else 0)
+        body = await reader.readexactly(int(sizes[0]) if sizes else 0)
         path = lines[0].split()[1]
         name = path.split("/")[1]
-        for piece in [head() + b"{}"] if name == "health" else attack(name, path):
+        if name == "chosen":
+            wanted = re.search(rb"attack:([a-z-]+)", body)
+            name = wanted[1].decode() if wanted else name
+        for piece in harmless(name) or attack(name, path):
             writer.write(piece or b".")
             await writer.drain()
             if not piece:
