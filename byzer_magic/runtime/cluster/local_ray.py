@@ -61,6 +61,8 @@ def start(settings: Settings, say: Say, *, only_local: bool = False) -> str:
 
 def stop(head: this_machine.Head) -> None:
     """Stop the local Ray, and kill what has not ended after 20 s."""
+    if not this_machine.is_head(head.pid):  # it has ended, and its id may be another process's by now
+        return
     with contextlib.suppress(ProcessLookupError):
         os.kill(head.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS

@@ -154,6 +154,14 @@ def test_kill_session_leaves_a_process_that_has_the_id_now() -> None:
         assert other.returncode == 0
 
 
+def test_stop_leaves_a_process_that_has_the_id_now() -> None:
+    with subprocess.Popen(["sleep", "60"]) as other:
+        local_ray.stop(this_machine.Head(other.pid, "127.0.0.1:1"))
+        time.sleep(0.1)
+        assert other.poll() is None
+        other.kill()
+
+
 def test_kill_session_ends_also_what_ignores_other_signals() -> None:
     code = (
         "import os, signal, time\n"
