@@ -26,7 +26,8 @@ from ways import private_ray, say
 
 ROOT = str(Path(__file__).parents[1])
 TEXTS = [f"Sentence number {number} about a king who had many cats." for number in range(256)]
-GOAL = 0.95
+GOAL, CALL_SECONDS = 0.95, 0.02
+"""Speed beside the engine alone; or, of a model that needs only milliseconds, what a call may add."""
 Way = Callable[[], Any]
 """Does the work once, and returns what is compared: texts, or a table of embeddings."""
 
@@ -149,8 +150,10 @@ def compare(manager: Any, family: str, rounds: int) -> Row:
         found += [(made[own][0], made[ours][0])] if turn else []  # the first warms up
     ray.kill(engine)
     ratio = statistics.median(alone / whole for alone, whole in found)
-    direct, through = (f"{statistics.median(each):.3f}" for each in zip(*found, strict=True))
-    return Row(f"{family}: seconds", direct, through, f"x {ratio:.3f}", f">= {GOAL}", ratio >= GOAL)
+    alone, whole = (statistics.median(each) for each in zip(*found, strict=True))
+    met = ratio >= GOAL or whole - alone <= CALL_SECONDS
+    goal = f">= {GOAL} or + {CALL_SECONDS * 1000:.0f} ms"
+    return Row(f"{family}: seconds", f"{alone:.3f}", f"{whole:.3f}", f"x {ratio:.3f}", goal, met)
 
 
 def main() -> None:
