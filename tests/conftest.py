@@ -27,7 +27,9 @@ KEY = "sk-planted-5f0c9d1e7a"
 """The key of the test provider; no test output may contain it."""
 
 
-settings.register_profile("same", derandomize=True, deadline=None)  # a run of the tests tells about the code, not about its luck
+settings.register_profile(
+    "same", derandomize=True, deadline=None
+)  # a run of the tests tells about the code, not about its luck
 settings.register_profile("fuzz", max_examples=3000, deadline=None)
 settings.load_profile("same")
 
