@@ -13,6 +13,7 @@ from byzer_magic import errors
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import DeploySpec
 from tests.conftest import KEY
+from tests.ray.test_deploy import pid_of
 from tests.servers import process
 
 pytestmark = pytest.mark.ray
@@ -48,7 +49,7 @@ def test_a_hostile_provider_delays_no_other_request(manager: Manager, provider: 
         deploy(manager, "mean", f"{hostile.url}/chosen/v1")
         deploy(manager, "kind", f"{provider.url}/v1")
         assert bz.model("mean").chat("hello").text == "Hello"
-        pid = bz.model("mean").stat().workers[0].pid
+        pid = pid_of(manager, "mean")
         before, longest, answered = memory_mb(pid, "VmRSS"), 0.0, 0
         attacks = [threads.submit(attacked, name) for name in WORST]
         while not answered or not all(attack.done() for attack in attacks):

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from byzer_magic import errors
 from byzer_magic.backends.http import pages, reasons, verdicts
+from byzer_magic.backends.http.any_sentence import any_sentence
 from byzer_magic.backends.http.endpoint import Endpoint as Endpoint
 from byzer_magic.backends.http.redirects import MOVED, Redirected, not_followed
 from byzer_magic.i18n import Text, lazy_gettext as _
@@ -133,7 +134,7 @@ def _reason(text: str, endpoint: Endpoint) -> str:
 
 def _other_reason(body: Any, code: str) -> str:
     """Return what stands for the sentence that an error does not have: its code, or the text of an unknown schema."""
-    return code if code and not code.isdigit() else reasons.any_sentence(body) or code
+    return code if code and not code.isdigit() else any_sentence(body) or code
 
 
 def _known_status(body: Any, code: str, kind: str, endpoint: Endpoint) -> int | None:

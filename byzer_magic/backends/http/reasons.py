@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from byzer_magic.backends.http import body_texts, json_reader, pages
+from byzer_magic.backends.http.any_sentence import MAX_CHARS, MAX_FIELDS, any_sentence
 
-MAX_CHARS = 2000
-"""Longest sentence that is returned."""
 MAX_DEPTH = 8
-MAX_FIELDS = 64
 MAX_ITEMS = 3
 """Sentences of a list that are returned."""
 _PAGE_CHARS = 16 * 1024
@@ -217,33 +215,6 @@ def _candidates(fields: Mapping[str, Any], left: _Left) -> Iterator[Reason]:
     told = next((value for name in _SENTENCES[:4] if isinstance(value := fields.get(name), Mapping | list)), None)
     if sentence := any_sentence(told):  # by language, or in parts
         yield Reason(sentence=sentence)
-
-
-def any_sentence(value: Any) -> str:
-    """Return the first sentence in data, or in JSON, of an unknown schema; empty when it has none.
-
-    Example:
-        >>> any_sentence({"ok": False, "kind": "x", "why": [{"en": "It is full."}]})
-        'It is full.'
-    """
-    waiting = [_parsed_text(value)]
-    for _ in range(body_texts.MAX_BYTES // 1024):
-        if not waiting:
-            break
-        value = waiting.pop()
-        if isinstance(value, str) and " " in value.strip():
-            return value[:MAX_CHARS]
-        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-        waiting += reversed(list(inner)[:MAX_FIELDS])
-    return ""
-
-
-def _parsed_text(value: Any) -> Any:
-    text = body_texts.text_of(value) if isinstance(value, bytes) else value
-    try:
-        return json_reader.loads(text) if isinstance(text, str) else text
-    except ValueError:
-        return None
 
 
 def _coded(body: Any) -> tuple[str, str]:

@@ -5,6 +5,7 @@ They are read as tolerantly as those of chat, and what has nothing that was aske
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, TypeVar
 
 import msgspec
@@ -245,10 +246,10 @@ def instead_of(reason: str, data: bytes, endpoint: Endpoint) -> Exception:
         data: the text.
         endpoint: where the request went.
     """
-    try:
-        return nothing(json_reader.loads(data))
-    except ValueError:
-        return not_json(data, endpoint, reason)
+    if len(data) < body_texts.MAX_BYTES:  # one that is longer was not read to its end
+        with contextlib.suppress(ValueError):
+            return nothing(json_reader.loads(data))
+    return not_json(data, endpoint, reason)
 
 
 def _rows(values: list[dict[str, Any]] | None, kind: type[list[T]]) -> list[T]:

@@ -70,7 +70,7 @@ def test_peaks_of_damaged_audio_raise_nothing(data: bytes) -> None:
 
 def test_peaks_take_nan_for_silence() -> None:
     body = struct.pack("<4f", math.nan, math.inf, 0.5, -0.25)
-    form = struct.pack("<HHIIHH", 3, 1, 4, 16, 4, 32)
+    form = struct.pack("<HHIIHH", 3, 1, 8000, 32000, 4, 32)
     data = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", 16) + body
     found = wav_file.read(data)
     assert found is not None
