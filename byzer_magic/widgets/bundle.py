@@ -8,7 +8,7 @@ import re
 
 from byzer_magic.rendering import assets
 
-_IMPORT = re.compile(r'^import [^;]*?from "(\.{1,2}/[^"]+)";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import [^;"]*?from "(\.{1,2}/[^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
 
 
