@@ -232,8 +232,8 @@ def search(pattern: Pattern, text: str, *, anchored: bool) -> None:
 
 def growth(work: Callable[[str], object], attack: Attack) -> str:
     """Return how the time of an attack grows, if it grows faster than its text; else nothing."""
-    before = LEAST
-    for size in SIZES:
+    before = max(LEAST, seconds_of(functools.partial(work, text_for(attack, SIZES[0]))))
+    for size in SIZES[1:]:
         text = text_for(attack, size)
         took = seconds_of(functools.partial(work, text))
         if took > RATIO * before:

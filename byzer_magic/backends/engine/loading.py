@@ -181,7 +181,10 @@ def cause(text: str) -> str:
     return next((line for line in reversed(found) if not _CONSEQUENCE.search(line)), "")
 
 
-_ERROR = re.compile(r"^(?:\([^)]*\)\s*)?(?:ERROR\s[^\]]*\]\s*)?((?:\w+\.)*\w*(?:Error|Exception): .+)$", re.MULTILINE)
+_ERROR = re.compile(
+    r"^(?:\([^)\n]{0,200}\)[^\S\n]*)?(?:ERROR\s[^\]\n]{0,200}\][^\S\n]*)?((?:\w+\.)*\w*(?:Error|Exception): .+)$",
+    re.MULTILINE,
+)
 _CONSEQUENCE = re.compile(r"Engine core initialization failed|WorkerProc initialization failed|EngineDeadError")
 
 

@@ -80,7 +80,7 @@ _NOISE = re.compile(
 _TELLING = re.compile(
     r" [CEF] \d+ \d+\] |\b(ERROR|CRITICAL|FATAL)\b|^\w*(Error|Exception)\b|Error: |Exception: |[Ff]ailed"
 )
-_AGENT = re.compile(r"agent_name = (\w+)|(?:file|for) \S*(metrics|runtime_env|dashboard)_(?:agent|export)\w*_port")
+_AGENT = re.compile(r"agent_name = (\w+)|(?:file|for) \S*(metrics|runtime_env|dashboard)_(?:agent|export)\w{0,40}_port")
 _APOLOGY = re.compile(r" An unexpected system state has occurred\..{0,400}?we'll work with you to fix it\.")
 
 
