@@ -6,10 +6,14 @@ import os
 import pickle
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
+
+from tests.conftest import short_folder
 
 T = TypeVar("T")
 
@@ -43,3 +47,11 @@ def as_user(uid: int, work: Callable[[], T]) -> T:
     assert os.waitstatus_to_exitcode(status) == 0, "the other user's process failed; see stderr"
     found: T = pickle.loads(result)
     return found
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may write to."""
+    with short_folder() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)

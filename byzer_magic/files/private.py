@@ -16,7 +16,7 @@ _SAFELY = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_own(path: Path) -> IO[bytes]:
-    """Open a file of one's own for writing it anew, which only this user can read.
+    """Open the user's own file for writing, truncated and with mode 0600.
 
     Raises:
         OSError: it cannot be opened, or is a symbolic link, or another user's, or no regular file.
@@ -97,7 +97,7 @@ def is_private(folder: Path) -> bool:
 
 
 def _opened(path: Path) -> int | None:
-    """Return the descriptor of a regular file that is no link; None where there is none."""
+    """Return the descriptor of a regular file; None where there is none, or a symbolic link."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _SAFELY)
     except (OSError, ValueError):

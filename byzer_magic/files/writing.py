@@ -1,6 +1,6 @@
 """Files that users name for results: checked before anything is paid for, written beside and renamed.
 
-Whoever can write in a shared folder can put a link where the user's file is to be. In a folder that others may write
+Whoever can write to a shared folder can put a link where the user's file will be. In a folder that others may write
 in, a link of another user is not followed, as Linux does in /tmp (`fs.protected_symlinks`).
 """
 

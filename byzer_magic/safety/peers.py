@@ -1,7 +1,7 @@
-"""Who is at the other end of a Unix socket: the system tells it, whatever the other side says.
+"""Which user is at the other end of a Unix socket, as the kernel reports it (SO_PEERCRED).
 
-A path says nothing about that: whoever can write in one of its folders can put a socket of their own there. So both
-ends ask before they say anything. Root is not kept out of what it could read anyway.
+The path proves nothing: whoever can write to one of its folders can put their own socket there. So both ends check
+before they send anything. Root is let in: it could read everything anyway.
 """
 
 from __future__ import annotations

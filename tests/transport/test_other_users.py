@@ -19,8 +19,7 @@ from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.connecting import connect_to
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.types import ChatChunk, ChatRequest, Message
-from tests.conftest import short_folder
-from tests.users import ALICE, BOB, as_user, needs_root
+from tests.users import ALICE, BOB, as_user, needs_root, open_folder
 
 pytestmark = needs_root
 
@@ -34,9 +33,8 @@ HANDSHAKE = (
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that everybody may write, as no folder of ours is."""
-    with short_folder() as folder:
-        Path(folder).chmod(0o777)
-        yield Path(folder)
+    with open_folder() as folder:
+        yield folder
 
 
 def status_of(path: Path) -> str:

@@ -141,7 +141,7 @@ class _GpuMemory:
         self._next = 0.0
 
     def taken(self) -> int | None:
-        """Return the bytes; None where there is no GPU, or its memory cannot be read."""
+        """Return the number of bytes; None without a GPU, or if its memory cannot be read."""
         if self._start is None:
             return None
         if (now := time.monotonic()) >= self._next:  # each look is a process

@@ -15,7 +15,7 @@ _TEXTS = ("text", "content", "thinking", "reasoning", "summary", "value")
 LARGEST = 2**53
 """Integers that JSON keeps exactly; msgpack carries their sums, too, but none beyond 64 bits."""
 MAX_MISFITS = 1000
-"""Values of one list that may be left out; one with more is no such list."""
+"""How many invalid values a list may have; with more, it counts as a list of another type."""
 Integer = Annotated[int, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 """An integer of a provider that can be sent on."""
 _THOUGHTS = ("thinking", "reasoning")

@@ -65,7 +65,7 @@ def _element(page: str, lower: str, name: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """Return a text with the characters that its references stand for; as it is where one is no number of a character.
+    """Return a text with its HTML character references replaced; unchanged if one of them is not a valid number.
 
     Example:
         >>> _unescaped("a &lt; b"), _unescaped("&#" + "9" * 5000) == "&#" + "9" * 5000

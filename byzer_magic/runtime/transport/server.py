@@ -224,7 +224,7 @@ class _Peer:
             self._calls[call.id] = task
             task.add_done_callback(functools.partial(self._ended, call.id))
         await asyncio.sleep(0)  # a message may have a million calls
-        await self.room()  # a client that does not read what it is told gets no more of them
+        await self.room()  # a client that does not read its responses starts no more calls
 
     def _ended(self, call_id: int, _task: asyncio.Task[None]) -> None:
         self._calls.pop(call_id, None)

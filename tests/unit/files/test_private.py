@@ -10,16 +10,14 @@ from pathlib import Path
 import pytest
 
 from byzer_magic.files import private
-from tests.conftest import short_folder
-from tests.users import ALICE, BOB, as_user, needs_root
+from tests.users import ALICE, BOB, as_user, needs_root, open_folder
 
 
 @pytest.fixture
 def base() -> Iterator[Path]:
     """A folder that everybody may write."""
-    with short_folder() as folder:
-        Path(folder).chmod(0o777)
-        yield Path(folder)
+    with open_folder() as base:
+        yield base
 
 
 def mode(path: Path) -> int:

@@ -54,7 +54,7 @@ _ACCESS = "saas.aws_access_key"
 """When it is given, no part of other keys is taken from the environment."""
 _OPTIONS = {name: CHAT_OPTIONS[name] for name in ("max_tokens", "temperature", "top_p", "stop", "tools")}
 MAX_WAITING = 1000
-"""Chunks that have been read and wait for whoever asked; its thread reads no more of them meanwhile."""
+"""Chunks that are buffered for a slow reader; while the buffer is full, the reading thread waits."""
 ROOM_SECONDS = 0.1
 """How often a thread that waits for room looks whether its request still exists."""
 ABORT_AGAIN_SECONDS = 0.02

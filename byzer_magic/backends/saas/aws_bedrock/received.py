@@ -153,7 +153,7 @@ class _Messages:
             while len(waiting) - start >= _LENGTH.size:
                 length = _LENGTH.unpack_from(waiting, start)[0]
                 if not _LENGTH.size <= length <= LARGEST_MESSAGE:
-                    length = len(waiting) - start  # it is no event stream, as botocore will say
+                    length = len(waiting) - start  # not an event stream: botocore raises the error
                 if len(waiting) - start < length:
                     break
                 message = bytes(waiting[start : start + length])
