@@ -189,7 +189,7 @@ def typed_params(
         label = f"{name} ({sources[name]})" if sources and name in sources else name
         if param.secret and not headers.trimmed(text):
             raise BadParameter(_("{name} is empty.", name=label), _("Specify a value, or leave it out."))
-        found[param.name] = _wrap(param, _sendable(param, convert(param, text), label))
+        found[param.name] = _wrap(param, _sendable(param, convert(param, text, label), label))
     explicit = set(found)
     for param in info.params:
         if param.name not in found:
@@ -264,8 +264,8 @@ PREFIX = "backend."
 """May precede the settings of every local engine, as it precedes those of vLLM in older commands."""
 
 
-def convert(param: Param, text: str) -> Any:
-    """Return `text` as the parameter's type.
+def convert(param: Param, text: str, label: str = "") -> Any:
+    """Return `text` as the parameter's type; an error calls it by `label`, by default its name.
 
     Raises:
         BadParameter: the text is not of that type, or not one of the choices.
@@ -274,4 +274,4 @@ def convert(param: Param, text: str) -> Any:
         >>> convert(Param(name="n_ctx", help="", kind="int"), "4096")
         4096
     """
-    return options.convert(param, text, error=BadParameter)
+    return options.convert(param, text, label, error=BadParameter)

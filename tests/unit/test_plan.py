@@ -43,3 +43,12 @@ def test_a_blank_path_is_empty(path: str) -> None:
     spec = DeploySpec(model="m", infer_backend="llama_cpp", model_path=path)
     with pytest.raises(BadParameter, match=r"^--model_path is empty"):
         resolve(spec, {"NOTHING": " "}, {})
+
+
+def test_error_names_the_variable_whose_value_has_the_wrong_type() -> None:
+    params = {"saas.model": "m", "saas.api_key": "k", "saas.timeout": "${K}"}
+    spec = DeploySpec(model="m", pretrained_model_type="saas/openai", infer_params=params)
+    with pytest.raises(BadParameter) as caught:
+        resolve(spec, {}, {"K": "sk-SECRETVALUE99"})
+    assert "saas.timeout (${K}) is" in str(caught.value)
+    assert "SECRET" not in str(caught.value)
