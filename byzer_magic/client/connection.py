@@ -6,6 +6,7 @@ The managers of a process share one `Connection`; what differs between them (set
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import threading
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from byzer_magic.runtime import forks
 
 if TYPE_CHECKING:
     from byzer_magic.runtime.transport.client import Link
+    from byzer_magic.runtime.transport.protocol import Endpoint
     from byzer_magic.stat import ModelStat
 
 Say = Callable[[str], None]
@@ -38,15 +40,16 @@ _copies: list[Connection] = []
 class Connection:
     """A process's connection to one cluster; safe to share between threads.
 
-    A forked child continues with the endpoints that its parent knew, and with deployments of this machine. It cannot
-    use the parent's connection to Ray.
+    A forked child continues with the endpoints that its parent knew.
     """
 
     def __init__(self, name: str = "") -> None:
         self._name = name or secrets.token_hex(8)
         self._address = ""
-        self._parents_address = ""
-        """Of the cluster that the parent of this forked process was connected to."""
+        self._control: Link | None = None
+        """Leads to the cluster's controller."""
+        self._endpoint: Endpoint | None = None
+        """Where that listened when this process connected."""
         self._links: dict[str, Link] = {}
         self._capabilities: WeakKeyDictionary[Link, frozenset[Capability]] = WeakKeyDictionary()
         self._connecting = threading.Lock()
@@ -54,9 +57,7 @@ class Connection:
         forks.register(self)
 
     def forked(self) -> None:
-        """Leave the parent's connection to Ray; the links look after themselves."""
-        self._parents_address = self._address or self._parents_address
-        self._address = ""
+        """The links look after themselves."""
         self._connecting = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -71,78 +72,71 @@ class Connection:
 
     def settings_elsewhere(self, settings: Settings) -> Settings:
         """Return the settings with which another process of this machine connects to the same cluster."""
-        return settings if self._is_usual() else replace(settings, ray_address=self._address or self._parents_address)
+        return settings if self._is_usual() else replace(settings, ray_address=self._address)
 
     def _is_usual(self) -> bool:
-        """Return whether its cluster, or that of the parent, is the one that any process finds by itself."""
+        """Return whether its cluster is the one that any process finds by itself."""
         from byzer_magic.runtime.cluster import discovery
 
-        address = self._address or self._parents_address
-        return not address or address == discovery.usual_cluster()
+        return not self._address or self._address == discovery.usual_cluster()
 
     def connect(self, address: str, settings: Settings, say: Say) -> str:
-        """Connect to Ray (see `byzer_magic.runtime.cluster.connect.connect`); return the cluster's address."""
+        """Connect to a cluster (see `byzer_magic.runtime.cluster.connect.connect`); return its address."""
         from byzer_magic.runtime.cluster import connect
+        from byzer_magic.runtime.loop import LOOP
+        from byzer_magic.runtime.transport.client import Link
 
         with self._connecting:  # threads may ask at the same moment
             found = connect.connect(address, settings, say)
-            if found != self._address:  # the links lead to the other cluster
-                self._links.clear()
-                self._address = found
-                self.prestart(settings)
-        return found
+            if self._control is None or found.address != self._address or found.controller != self._endpoint:
+                if found.address != self._address:  # the links lead to the other cluster
+                    self._links.clear()
+                endpoint = found.controller
 
-    def prestart(self, settings: Settings) -> None:
-        """Start the process that the next deployment will use, unless the settings forbid it."""
-        if settings.spare:
-            from byzer_magic.runtime.cluster import prestart
+                async def where() -> Endpoint:
+                    from byzer_magic.runtime.cluster import discovery
 
-            threading.Thread(target=prestart.prestart, name="byzer-spare", daemon=True).start()
+                    return discovery.controller(found.address) or endpoint
+
+                self._control = Link(_("The controller"), where)
+                self._endpoint = endpoint
+                self._address = found.address
+                if settings.spare:
+                    LOOP.spawn(self._prestart(self._control))
+        return found.address
+
+    async def _prestart(self, control: Link) -> None:
+        """Start the process that the next deployment will use."""
+        with contextlib.suppress(errors.ByzerError):
+            await control.call("prestart")
 
     def ensure(self, address: str, settings: Settings, say: Say) -> None:
-        """Connect when this process is not connected yet, or when a given address must be checked."""
-        if not self._address or address != "auto":
+        """Connect when this process is not connected yet, when its cluster has ended, or to a given address."""
+        if not self._address or address != "auto" or not self.is_alive():
             self.connect(address, settings, say)
 
     def reach(self, alias: str, address: str, settings: Settings, say: Say) -> None:
-        """Make sure that requests can reach `alias`: directly when it is on this machine, else by connecting to Ray.
+        """Make sure that requests can reach `alias`: directly when it is on this machine, else by the controller.
 
         Raises:
             CannotConnect: no Ray is running, and none can be started.
         """
         from byzer_magic.runtime.cluster import discovery
 
-        if self._parents_address and address == "auto" and self._inherits(alias):
+        link = self._links.get(alias)
+        if address == "auto" and link is not None and link.connected:
             return
         default = address == "auto" and settings.ray_address == "auto"
-        if self._address or not default:
-            self.ensure(address, settings, say)
-        elif (link := self._links.get(alias)) is not None and link.connected:
+        if default and discovery.announced(alias, self._address) is not None:
             return
-        elif discovery.announced(alias) is not None:
-            self._links.setdefault(alias, discovery.link_to(alias))
-        else:
-            self._links.clear()  # direct ones; from now on Ray is asked
-            self.ensure("auto", settings, say)
-
-    def _inherits(self, alias: str) -> bool:
-        """Return whether this forked child can reach `alias` without Ray: on this machine, or where its parent did."""
-        from byzer_magic.runtime.cluster import discovery
-
-        link = self._links.get(alias)
-        if link is not None and link.connected:
-            return True
-        if self._is_usual() and discovery.announced(alias) is not None:
-            if link is None or link.peer:  # the parent has found it by Ray
-                self._links[alias] = discovery.link_to(alias)
-            return True
-        return link is not None and link.located
+        self.ensure(address, settings, say)
 
     def shutdown(self, say: Say) -> bool:
         """Stop the local Ray; return whether there was one that byzer-magic had started."""
         from byzer_magic.runtime.cluster import connect
 
         self._links.clear()
+        self._control = None
         self._address = ""
         return connect.shutdown(say)
 
@@ -152,13 +146,22 @@ class Connection:
 
         return listeners.is_up(self._address)
 
+    def control(self) -> Link:
+        """Return the link to the cluster's controller.
+
+        Raises:
+            CannotConnect: this process is not connected to a cluster.
+        """
+        if self._control is None:
+            raise errors.CannotConnect(_("Ray is not running on this machine."), _("Deploy a model to start Ray."))
+        return self._control
+
     # ---- deployments
 
     async def aliases(self) -> list[str]:
         """Return the aliases of all deployments."""
-        from byzer_magic.runtime.cluster import deployments
-
-        return await asyncio.to_thread(deployments.aliases)
+        found: list[str] = await self.control().call("aliases")
+        return found
 
     async def names(self) -> list[str]:
         """Return the aliases of all deployments, without starting a Ray or waiting for one that has ended.
@@ -169,7 +172,7 @@ class Connection:
         from byzer_magic.runtime.cluster import address, discovery
 
         local = await asyncio.to_thread(discovery.aliases)
-        alive = await asyncio.to_thread(self.is_alive)  # a Ray that has ended would block for a minute
+        alive = await asyncio.to_thread(self.is_alive)
         if local is None and not alive:
             if not (target := address.from_environment()).is_here:
                 await asyncio.to_thread(address.check, target)
@@ -183,14 +186,10 @@ class Connection:
             NotDeployed: nothing is deployed as this alias.
         """
         link = self._links.get(alias)
-        if link is not None and (link.connected or not self._address):  # without an address: a direct one
+        if link is not None and link.connected:
             return link
-        from byzer_magic.runtime.cluster import deployments
-
-        found = await asyncio.to_thread(
-            deployments.link_to, alias, link
-        )  # the deployment may have been removed or replaced
-        if link is not None and found is not link:
+        found = await self._located(alias, link)
+        if link is not None and found is not link:  # the deployment was replaced
             await link.close()
         self._links[alias] = found
         return found
@@ -201,14 +200,40 @@ class Connection:
         Raises:
             NotDeployed: nothing is deployed as this alias.
         """
+        return await self._located(alias)
+
+    async def _located(self, alias: str, known: Link | None = None) -> Link:
+        """Return a link to the pool of an alias: `known` if it leads there, else a new one."""
+        from byzer_magic.runtime.transport.client import Link
+
+        try:
+            endpoint = await self._locate(alias)
+        except ConnectionError as err:
+            if known is not None:  # its pool is being restarted, perhaps
+                return known
+            raise errors.NotDeployed(
+                _("No model is deployed as {alias!r}.", alias=alias), _("Nothing is deployed. See: deploy --help")
+            ) from err
+        if known is not None and known.peer == endpoint.path:
+            return known
+        return Link(alias, lambda: self._locate(alias), peer=endpoint.path)
+
+    async def _locate(self, alias: str) -> Endpoint:
+        """Return where a pool listens: on this machine as it has announced, elsewhere as the controller says.
+
+        Raises:
+            NotDeployed: nothing is deployed as this alias.
+            ConnectionError: nobody knows.
+        """
         from byzer_magic.runtime.cluster import discovery
+        from byzer_magic.runtime.transport import protocol
 
-        local = await asyncio.to_thread(lambda: discovery.announced(alias) is not None)
-        if local or not self.connected:
-            return discovery.link_to(alias)
-        from byzer_magic.runtime.cluster import deployments
-
-        return await asyncio.to_thread(deployments.link_to, alias)
+        if here := await asyncio.to_thread(discovery.announced, alias, self._address):
+            return here
+        if self._control is None:
+            raise ConnectionError(alias)
+        found: Endpoint = await self._control.call("locate", protocol.AliasRequest(alias))
+        return found
 
     def cached(self, alias: str) -> Link | None:
         """Return the link to an alias where one is open."""

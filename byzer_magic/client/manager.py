@@ -19,18 +19,20 @@ from byzer_magic.client.connection import Connection, Say
 from byzer_magic.client.reporter import Reporter, Silent
 from byzer_magic.commands import env_file
 from byzer_magic.commands.spec import DeploySpec, DrainSpec, RestartSpec, ScaleSpec, UndeploySpec
-from byzer_magic.i18n import join, lazy_gettext as _, lazy_ngettext, listed
+from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.runtime.loop import LOOP, with_deadline
 from byzer_magic.stat import Fleet, ModelStat, Sample
-from byzer_magic.types import Event, Failed, Placed, Ready, Request
+from byzer_magic.types import Event, Ready, Request
 
 if TYPE_CHECKING:
     from byzer_magic.plan import Plan
+    from byzer_magic.runtime.transport.client import Link
+    from byzer_magic.runtime.transport.protocol import AbandonRequest, Resources
 
 T = TypeVar("T")
 
-CLOSE_SECONDS = 5.0
-"""How long a pool may take to close its workers when nothing is in flight."""
+ABANDON_SECONDS = 15.0
+"""How long it may take to remove what there is of a deployment that was interrupted or has failed."""
 LOAD_SECONDS = 3600.0
 """Without any progress for an hour, a deployment has failed."""
 STAT_SECONDS = 5.0
@@ -117,10 +119,12 @@ class Manager:
         target = address.resolve("auto", self.settings)
         if not self.connected and target.is_here and this_machine.current_cluster() is None:
             return None
-        from byzer_magic.runtime.cluster import connect
-
         self.ensure()
-        return connect.room()
+        return self.run(self._resources())
+
+    async def _resources(self) -> dict[str, tuple[float, float]]:
+        found: Resources = await self.connection.control().call("resources")
+        return found.amounts
 
     # ---- deploying
 
@@ -152,30 +156,30 @@ class Manager:
             NoRoom: the cluster has too few CPUs or GPUs.
             DeployError: the model could not be loaded; the message gives the reason.
         """
-        from byzer_magic.runtime.cluster import deployments, discovery
+        from byzer_magic.runtime.cluster import discovery
+        from byzer_magic.runtime.transport import plans, protocol
 
-        spec = plan.spec
-        await self._make_way(spec)
-        discovery.forget_log(spec.model)  # of an older failure
-        pids: list[int] = []
+        alias = plan.spec.model
+        discovery.forget_log(alias)  # of an older failure
+        control = self.connection.control()
         ready = False
-        creating = asyncio.create_task(asyncio.to_thread(deployments.create, plan))
+        message = plans.to_message(plan, spare=bool(self.settings.spare))
         try:
-            await asyncio.shield(creating)
-            link = deployments.link_to(spec.model)
-            self.connection.keep(spec.model, link)
-            async with aclosing(with_deadline(link.stream("watch"), LOAD_SECONDS)) as events:
+            async with aclosing(with_deadline(control.stream("deploy", message), LOAD_SECONDS)) as events:
                 async for event in events:
-                    if isinstance(event, Placed):
-                        pids.append(event.pid)
-                    if isinstance(event, Failed):
-                        raise self._failure(spec.model, errors.from_wire(event.error))
                     ready = isinstance(event, Ready)
                     yield event
+        except errors.ByzerError as err:
+            raise self._failure(alias, err) from None
         finally:
-            if not ready:
-                await asyncio.shield(self._abandon(plan, creating, pids))
-        self.connection.prestart(self.settings)
+            await asyncio.shield(self._deployed(control, protocol.AbandonRequest(plan.id), alias, ready=ready))
+
+    async def _deployed(self, control: Link, request: AbandonRequest, alias: str, *, ready: bool) -> None:
+        """Forget an older deployment of the alias; after one that failed, wait until nothing is left of it."""
+        if not ready:
+            with contextlib.suppress(errors.ByzerError, TimeoutError):
+                await asyncio.wait_for(control.call("abandon", request), ABANDON_SECONDS)
+        await self.connection.forget(alias)
 
     @staticmethod
     def _failure(alias: str, err: errors.ByzerError) -> errors.ByzerError:
@@ -187,66 +191,18 @@ class Manager:
             err.hint = join(err.hint, _("See its log: logs --model {alias}", alias=alias))
         return err
 
-    async def _abandon(self, plan: Plan, creating: asyncio.Task[Any], pids: list[int]) -> None:
-        """Remove what a deploy has left, also when it was interrupted while Ray was creating the actor."""
-        from byzer_magic.runtime.cluster import deployments
-        from byzer_magic.runtime.transport import protocol
-
-        alias = plan.spec.model
-        await asyncio.wait([creating])
-        if creating.exception() is not None:  # then there is nothing to remove
-            return
-        with contextlib.suppress(errors.ByzerError, TimeoutError):  # it may not have come so far
-            if (link := self.connection.cached(alias)) is not None:
-                closing = link.call("undeploy", protocol.UndeployRequest(0))
-                pids += (await asyncio.wait_for(closing, CLOSE_SECONDS)).pids
-        await deployments.remove(creating.result(), pids, alias, plan.id)
-        await self.connection.forget(alias)
-
-    async def _make_way(self, spec: DeploySpec) -> None:
-        if spec.model not in await self.aliases():
-            return
-        if not spec.replace:
-            raise errors.NameTaken(
-                _("{alias!r} is already deployed: {state}.", alias=spec.model, state=await self._describe(spec.model)),
-                _("Add --replace to replace it, or choose another --model."),
-            )
-        await self.undeploy(UndeploySpec(model=spec.model))
-
-    async def _describe(self, alias: str) -> str:
-        try:
-            stat = await asyncio.wait_for(self.stat(alias), STAT_SECONDS)
-        except (errors.ByzerError, TimeoutError):
-            return _("it does not respond")
-        if stat.error:
-            return _("it could not be loaded ({error})", error=stat.error)
-        workers = lazy_ngettext("{count} worker", "{count} workers", count=len(stat.workers))
-        requests = lazy_ngettext("{count} request so far", "{count} requests so far", count=stat.requests)
-        return join(stat.kind, workers, requests, separator=_(", "))
-
     async def undeploy(self, spec: UndeploySpec) -> int:
         """Remove a deployment; return how many requests were cancelled.
 
         Raises:
             NotDeployed: nothing is deployed as this alias.
         """
-        from byzer_magic.runtime.cluster import deployments
         from byzer_magic.runtime.transport import protocol
 
-        link = await self.connection.link(spec.model)
-        actor = await asyncio.to_thread(deployments.actor_of, spec.model)
-        result = protocol.UndeployResult(0, [])
-        try:
-            grace = 0.0 if spec.force else spec.grace
-            result = await asyncio.wait_for(
-                link.call("undeploy", protocol.UndeployRequest(grace)), grace + CLOSE_SECONDS
-            )
-        except (errors.ByzerError, TimeoutError):
-            pass  # a pool that does not answer is killed all the same
-        finally:
-            await asyncio.shield(deployments.remove(actor, result.pids, spec.model))
-            await self.connection.forget(spec.model)
-        return result.unfinished
+        request = protocol.RemoveRequest(spec.model, 0.0 if spec.force else spec.grace)
+        cancelled: int = await self.connection.control().call("remove", request)
+        await self.connection.forget(spec.model)
+        return cancelled
 
     # ---- deployments that run
 

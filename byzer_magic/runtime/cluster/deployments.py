@@ -13,7 +13,7 @@ from byzer_magic.commands.typography import explain
 from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.cluster import placement
-from byzer_magic.runtime.cluster.connect import NAMESPACE, own_ray
+from byzer_magic.runtime.cluster.attach import NAMESPACE
 from byzer_magic.runtime.pool import Pool
 from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.transport.client import Link
@@ -24,7 +24,6 @@ PLACE_SECONDS = 30.0
 
 def aliases() -> list[str]:
     """Return the aliases of all deployments, sorted."""
-    own_ray()
     return sorted(
         entry["name"] for entry in ray.util.list_named_actors(all_namespaces=True) if entry["namespace"] == NAMESPACE
     )
@@ -35,9 +34,7 @@ def actor_of(alias: str) -> Any:
 
     Raises:
         NotDeployed: nothing is deployed as this alias; the hint lists the deployed ones.
-        CannotConnect: see `own_ray`.
     """
-    own_ray()
     try:
         return ray.get_actor(alias, namespace=NAMESPACE)
     except ValueError as err:
@@ -63,9 +60,7 @@ async def endpoint_of(actor: Any, seconds: float = PLACE_SECONDS) -> protocol.En
     Raises:
         ConnectionError: it has died or is restarting.
         TimeoutError: Ray did not start its process in time.
-        CannotConnect: see `own_ray`.
     """
-    own_ray()
     try:
         endpoint: protocol.Endpoint = await asyncio.wait_for(actor.endpoint.remote(), seconds)
     except ray.exceptions.RayError as err:
@@ -79,7 +74,11 @@ def link_to(alias: str, known: Link | None = None) -> Link:
     Raises:
         NotDeployed: nothing is deployed as this alias.
     """
-    actor = actor_of(alias)
+    return link_of(alias, actor_of(alias), known)
+
+
+def link_of(alias: str, actor: Any, known: Link | None = None) -> Link:
+    """Return a link to a pool: `known` if it leads there, else a new one."""
     name = actor._actor_id.hex()
     if known is not None and known.peer == name:
         return known
@@ -92,9 +91,7 @@ def create(plan: Plan) -> Any:
     Raises:
         NoRoom: the cluster has too few CPUs or GPUs.
         NameTaken: the alias is deployed, perhaps by another process at the same time.
-        CannotConnect: see `own_ray`.
     """
-    own_ray()
     spec = plan.spec
     local = plan.backend.info.local  # its workers are actors with resources of their own
     if local:

@@ -8,6 +8,7 @@ from ray.experimental import internal_kv
 from byzer_magic.plan import Plan
 
 _SPACE = b"byzer"
+_DEPLOYING = b"deploying/"
 
 
 class DesiredState(msgspec.Struct, frozen=True):
@@ -33,6 +34,23 @@ def load(plan: Plan) -> DesiredState:
 def delete(plan: Plan) -> None:
     """Remove the stored state."""
     internal_kv._internal_kv_del(_key(plan), namespace=_SPACE)
+
+
+def deploying(plan: Plan) -> None:
+    """Note that a plan is being deployed: should the controller die, its next process removes what there is of it."""
+    internal_kv._internal_kv_put(_DEPLOYING + plan.id.encode(), plan.spec.model.encode(), namespace=_SPACE)
+
+
+def finished(plan_id: str) -> None:
+    """Note that nothing more is to be done about the deploy of a plan."""
+    internal_kv._internal_kv_del(_DEPLOYING + plan_id.encode(), namespace=_SPACE)
+
+
+def unfinished() -> list[tuple[str, str]]:
+    """Return the alias and the plan's id of each deploy that was not finished."""
+    keys = internal_kv._internal_kv_list(_DEPLOYING, namespace=_SPACE)
+    found = [(internal_kv._internal_kv_get(key, namespace=_SPACE), key) for key in keys]
+    return [(alias.decode(), key.removeprefix(_DEPLOYING).decode()) for alias, key in found if alias]
 
 
 def _key(plan: Plan) -> bytes:

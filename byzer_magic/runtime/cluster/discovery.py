@@ -24,10 +24,12 @@ from byzer_magic.runtime.cluster.listeners import is_up
 from byzer_magic.runtime.cluster.loopback import plain
 from byzer_magic.runtime.cluster.own_folder import find, own_folder
 from byzer_magic.runtime.cluster.this_machine import running_cluster
-from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.protocol import Endpoint
 from byzer_magic.safety import peers
 
+CONTROLLER_SOCKET = "controller.sock"
+CONTROLLER_FILE = "controller"
+"""It has no suffix, unlike those of aliases, which may be called so."""
 LONGEST_NAME = 150
 """Characters of a quoted alias in a file's name; a longer one is truncated and hashed. File systems allow 255 bytes."""
 
@@ -48,10 +50,14 @@ def socket_folder(cluster: str) -> Path:
 
 def announce(folder: Path, alias: str, endpoint: Endpoint) -> None:
     """Write the endpoint of an alias, with its token, to a file in `folder` that only this user can read."""
-    descriptor, unfinished = tempfile.mkstemp(dir=folder)  # mode 0600
+    _write(_file(folder, alias), msgspec.json.encode({**msgspec.to_builtins(endpoint), "alias": alias}))
+
+
+def _write(file: Path, content: bytes) -> None:
+    descriptor, unfinished = tempfile.mkstemp(dir=file.parent)  # mode 0600
     with os.fdopen(descriptor, "wb") as output:
-        output.write(msgspec.json.encode({**msgspec.to_builtins(endpoint), "alias": alias}))
-    Path(unfinished).replace(_file(folder, alias))  # atomic: readers never see half a file
+        output.write(content)
+    Path(unfinished).replace(file)  # atomic: readers never see half a file
 
 
 def withdraw(folder: Path, alias: str) -> None:
@@ -59,10 +65,31 @@ def withdraw(folder: Path, alias: str) -> None:
     _file(folder, alias).unlink(missing_ok=True)
 
 
-def announced(alias: str) -> Endpoint | None:
-    """Return the endpoint of an alias of the cluster that `auto` means if its pool listens here, else None."""
-    clusters, cluster = _clusters(), usual_cluster()
-    if clusters is None or cluster is None:
+def announce_controller(folder: Path, endpoint: Endpoint) -> None:
+    """Write the endpoint of a cluster's controller, with its token, to a file in `folder` that only this user reads."""
+    _write(folder / CONTROLLER_FILE, msgspec.json.encode(endpoint))
+
+
+def controller(cluster: str) -> Endpoint | None:
+    """Return the endpoint of a cluster's controller if it is known on this machine and listens, else None.
+
+    Args:
+        cluster: the cluster's address, as the one who announced it has typed it.
+    """
+    clusters = _clusters()
+    found = _listening(clusters / _name(cluster) / CONTROLLER_FILE) if clusters else None
+    return found if found is not None and is_up(cluster) else None
+
+
+def announced(alias: str, cluster: str = "") -> Endpoint | None:
+    """Return the endpoint of an alias if its pool listens on this machine, else None.
+
+    Args:
+        alias: the deployment.
+        cluster: the address of its cluster; by default the one that `auto` means.
+    """
+    clusters, cluster = _clusters(), cluster or usual_cluster() or ""
+    if clusters is None or not cluster:
         return None
     endpoint = _listening(_file(clusters / _name(cluster), alias))
     return endpoint if endpoint is not None and is_up(cluster) else None
@@ -106,7 +133,8 @@ def _listening(file: Path) -> _Announced | None:
         endpoint = msgspec.json.decode(content, type=_Announced)
     except msgspec.DecodeError:
         return None
-    return endpoint if _accepts(endpoint.path) else None
+    elsewhere = endpoint.port and is_up(f"{endpoint.host}:{endpoint.port}")
+    return endpoint if _accepts(endpoint.path) or elsewhere else None
 
 
 def _accepts(path: Path | str) -> bool:
@@ -166,14 +194,3 @@ def _name(alias: str) -> str:
     if len(quoted) <= LONGEST_NAME:
         return quoted
     return f"{quoted[:LONGEST_NAME]}-{hashlib.sha256(alias.encode()).hexdigest()[:16]}"
-
-
-def link_to(alias: str) -> Link:
-    """Return a link that finds its pool by the file that the pool has written."""
-
-    async def find() -> Endpoint:
-        if (endpoint := announced(alias)) is None:
-            raise ConnectionError(alias)
-        return endpoint
-
-    return Link(alias, find)

@@ -83,8 +83,9 @@ class Holder:
             signal.signal(number, lambda *_: self._stop.set())
         import ray
 
-        from byzer_magic.runtime.cluster import this_machine
+        from byzer_magic.runtime.cluster import attach, this_machine
 
+        attach.start_controller()
         with this_machine.announced(address):
             self._up.set()
             self._report(address=address)

@@ -19,7 +19,6 @@ from byzer_magic import errors
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.i18n import Text, lazy_gettext as _, lazy_ngettext
 from byzer_magic.plan import Plan
-from byzer_magic.runtime.cluster.connect import room
 
 READY_SECONDS = 60.0
 """How long Ray may take to reserve the resources of a worker."""
@@ -29,6 +28,12 @@ EXTRA = "extra"
 """Last part of the name of the group that `reserve_extra` reserves."""
 EPSILON = 1e-9
 """Ray's resources are floats: sums differ from what was requested by rounding errors."""
+
+
+def room() -> dict[str, tuple[float, float]]:
+    """Return the free and the total resources of the cluster, by name: `CPU` and `GPU`."""
+    free, total = ray.available_resources(), ray.cluster_resources()
+    return {name: (float(free.get(name, 0)), float(total.get(name, 0))) for name in ("CPU", "GPU")}
 
 
 async def reserve_on_one_node(plan: Plan, index: int) -> PlacementGroupSchedulingStrategy:

@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 
 from byzer_magic import capabilities, errors, i18n
+from byzer_magic.backends.network import Network
+from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.stat import Delta, ModelStat, Sample
 from byzer_magic.types import Dispatched, Event, Loading
 
@@ -128,6 +130,47 @@ class DrainRequest(msgspec.Struct, frozen=True):
     worker: int | None
 
 
+class DeployRequest(msgspec.Struct, frozen=True):
+    """Create a deployment; see `plans`, which makes one of a plan and a plan of one."""
+
+    spec: DeploySpec
+    id: str
+    token: str
+    params: dict[str, Any]
+    secret: list[str]
+    """The names of the parameters whose values are secrets."""
+    model_path: str | None
+    concurrency: int
+    network: Network
+    spare: bool
+    """Whether to keep a process ready for the next deployment."""
+
+
+class AliasRequest(msgspec.Struct, frozen=True):
+    """About one deployment."""
+
+    alias: str
+
+
+class RemoveRequest(msgspec.Struct, frozen=True):
+    """Undeploy an alias, after up to `grace` seconds for requests in flight."""
+
+    alias: str
+    grace: float
+
+
+class AbandonRequest(msgspec.Struct, frozen=True):
+    """Wait until nothing is left of a deploy that was cancelled."""
+
+    id: str
+
+
+class Resources(msgspec.Struct, frozen=True):
+    """The free and the total amount of each resource of the cluster: `CPU` and `GPU`."""
+
+    amounts: dict[str, tuple[float, float]]
+
+
 class LogsRequest(msgspec.Struct, frozen=True):
     """Return the last `lines` lines of each process."""
 
@@ -154,6 +197,14 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "follow": (None, Delta),
     "history": (None, Sample),
     "open": (None, Loading | Opened),
+    # of the controller
+    "deploy": (DeployRequest, Event),
+    "abandon": (AbandonRequest, None),
+    "remove": (RemoveRequest, int),
+    "aliases": (None, list[str]),
+    "locate": (AliasRequest, Endpoint),
+    "resources": (None, Resources),
+    "prestart": (None, None),
 }
 """The type of each method's body and of its items."""
 ProtocolError = msgspec.MsgspecError

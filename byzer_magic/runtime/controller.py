@@ -1,0 +1,234 @@
+"""The controller: one actor per cluster that creates and removes deployments, so that faces need no Ray of their own.
+
+It listens as pools do, and is found as they are. Requests do not pass through it: pools serve while it is down, and
+when Ray has restarted it, it finds them by their names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from typing import Any
+
+import ray
+
+from byzer_magic import errors
+from byzer_magic.commands.secrets import Secret
+from byzer_magic.i18n import join, lazy_gettext as _, lazy_ngettext
+from byzer_magic.log import get_logger
+from byzer_magic.plan import Plan
+from byzer_magic.runtime.cluster import deployments, desired_state, discovery, placement, prestart
+from byzer_magic.runtime.cluster.node import attach_log, socket_folder
+from byzer_magic.runtime.loop import LOOP
+from byzer_magic.runtime.transport import plans, protocol
+from byzer_magic.runtime.transport.client import Link
+from byzer_magic.runtime.transport.server import Server
+from byzer_magic.types import Event, Failed, Placed, Ready
+
+CLOSE_SECONDS = 5.0
+"""How long a pool may take to close its workers when nothing is in flight."""
+STAT_SECONDS = 2.0
+"""How long a deployment may take to say what it does, for the error that names it."""
+WAKE_SECONDS = 2.0
+"""How often the number of nodes is looked at: with a second one, other machines need a port."""
+
+log = get_logger("controller")
+
+
+class Controller:
+    """Creates, finds and removes the deployments of a cluster. Ray calls only `endpoint`.
+
+    Args:
+        token: authorizes its clients; the same after a restart, so that they reconnect.
+    """
+
+    def __init__(self, token: Secret) -> None:
+        self._node = ray.get_runtime_context().get_node_id()
+        self._links: dict[str, Link] = {}
+        self._deploying: dict[str, asyncio.Event] = {}
+        """By the id of the plan: set when it is deployed, or when nothing is left of it."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        attach_log(())
+        self._server = Server(
+            {
+                "deploy": self._deploy,
+                "abandon": self._abandon,
+                "remove": self._remove,
+                "aliases": self._aliases,
+                "locate": self._locate,
+                "resources": self._resources,
+                "prestart": self._prestart,
+            },
+            path=socket_folder() / discovery.CONTROLLER_SOCKET,
+            host=ray.util.get_node_ip_address(),
+            token=token.reveal(),
+        )
+        self._started = asyncio.run_coroutine_threadsafe(self._start(), LOOP.start())
+
+    def __repr__(self) -> str:
+        return "Controller()"
+
+    async def endpoint(self) -> protocol.Endpoint:
+        """Return the address and token with which faces connect."""
+        await asyncio.wrap_future(self._started)
+        return self._server.endpoint(self._node)
+
+    async def _start(self) -> None:
+        await asyncio.to_thread(self._remove_unfinished)
+        await self._server.start(tcp=len(ray.nodes()) > 1)
+        discovery.announce_controller(socket_folder(), self._server.endpoint(self._node))
+
+    def _remove_unfinished(self) -> None:
+        """Remove what this process was deploying when it was killed: nobody waits for it any longer."""
+        for alias, plan_id in desired_state.unfinished():
+            with suppress(errors.ByzerError):
+                ray.kill(deployments.actor_of(alias), no_restart=True)
+            placement.release(alias, plan_id)
+            desired_state.finished(plan_id)
+
+    # ---- deploying
+
+    async def _deploy(self, request: protocol.DeployRequest) -> AsyncIterator[Event]:
+        """Create a deployment and yield its events; closing the iterator removes what there is of it.
+
+        Raises:
+            NameTaken: the alias is in use and the spec does not say `replace`.
+            NoRoom: the cluster has too few CPUs or GPUs.
+            ByzerError: the model could not be loaded.
+        """
+        plan = plans.to_plan(request)
+        alias = plan.spec.model
+        await self._make_way(plan)
+        settled = self._deploying[plan.id] = asyncio.Event()
+        pids: list[int] = []
+        ready = False
+        creating = asyncio.create_task(asyncio.to_thread(self._create, plan))
+        try:
+            actor = await asyncio.shield(creating)
+            link = self._links[alias] = deployments.link_of(alias, actor)
+            async with aclosing(link.stream("watch")) as events:  # type: ignore[type-var]  # a generator
+                async for event in events:
+                    if isinstance(event, Placed):
+                        pids.append(event.pid)
+                    if isinstance(event, Failed):
+                        raise errors.from_wire(event.error)
+                    ready = isinstance(event, Ready)
+                    yield event
+        finally:
+            cleaning = asyncio.create_task(self._settle(plan, creating, pids, settled, ready=ready))
+            self._tasks.add(cleaning)
+            cleaning.add_done_callback(self._tasks.discard)
+            await asyncio.shield(cleaning)
+        if request.spare:
+            await asyncio.to_thread(prestart.prestart)
+
+    @staticmethod
+    def _create(plan: Plan) -> Any:
+        desired_state.deploying(plan)
+        return deployments.create(plan)
+
+    async def _settle(
+        self, plan: Plan, creating: asyncio.Task[Any], pids: list[int], settled: asyncio.Event, *, ready: bool
+    ) -> None:
+        """End a deploy: keep the deployment that is ready, and remove what there is of one that is not."""
+        try:
+            await asyncio.wait([creating])
+            if not ready and creating.exception() is None:
+                await self._take_down(plan.spec.model, creating.result(), 0.0, pids, plan.id)
+        finally:
+            await asyncio.to_thread(desired_state.finished, plan.id)
+            self._deploying.pop(plan.id, None)
+            settled.set()
+
+    async def _abandon(self, request: protocol.AbandonRequest) -> AsyncIterator[None]:
+        if settled := self._deploying.get(request.id):
+            await settled.wait()
+        yield None
+
+    async def _make_way(self, plan: Plan) -> None:
+        alias = plan.spec.model
+        if alias not in await asyncio.to_thread(deployments.aliases):
+            return
+        if not plan.spec.replace:
+            raise errors.NameTaken(
+                _("{alias!r} is already deployed: {state}.", alias=alias, state=await self._describe(alias)),
+                _("Add --replace to replace it, or choose another --model."),
+            )
+        async for _count in self._remove(protocol.RemoveRequest(alias, REPLACE_GRACE_SECONDS)):
+            pass
+
+    async def _describe(self, alias: str) -> Any:
+        try:
+            link = await asyncio.to_thread(self._link, alias)
+            stat = await asyncio.wait_for(link.call("stat"), STAT_SECONDS)
+        except (errors.ByzerError, TimeoutError):
+            return _("it does not respond")
+        if stat.error:
+            return _("it could not be loaded ({error})", error=stat.error)
+        workers = lazy_ngettext("{count} worker", "{count} workers", count=len(stat.workers))
+        requests = lazy_ngettext("{count} request so far", "{count} requests so far", count=stat.requests)
+        return join(stat.kind, workers, requests, separator=_(", "))
+
+    # ---- removing
+
+    async def _remove(self, request: protocol.RemoveRequest) -> AsyncIterator[int]:
+        """Remove a deployment; yield how many requests were cancelled.
+
+        Raises:
+            NotDeployed: nothing is deployed as this alias.
+        """
+        actor = await asyncio.to_thread(deployments.actor_of, request.alias)
+        yield await asyncio.shield(self._take_down(request.alias, actor, request.grace))
+
+    async def _take_down(
+        self, alias: str, actor: Any, grace: float, pids: list[int] | None = None, plan_id: str = ""
+    ) -> int:
+        """Undeploy a pool, or kill one that does not answer; return how many requests were cancelled."""
+        result = protocol.UndeployResult(0, [])
+        with suppress(errors.ByzerError, TimeoutError):  # killed all the same
+            link = self._link(alias, actor)
+            result = await asyncio.wait_for(
+                link.call("undeploy", protocol.UndeployRequest(grace)), grace + CLOSE_SECONDS
+            )
+        await deployments.remove(actor, [*(pids or []), *result.pids], alias, plan_id)
+        if ended := self._links.pop(alias, None):
+            await ended.close()
+        return result.unfinished
+
+    # ---- finding
+
+    def _link(self, alias: str, actor: Any = None) -> Link:
+        pool = deployments.actor_of(alias) if actor is None else actor
+        link = self._links[alias] = deployments.link_of(alias, pool, self._links.get(alias))
+        return link
+
+    async def _aliases(self, _nothing: None) -> AsyncIterator[list[str]]:
+        yield await asyncio.to_thread(deployments.aliases)
+
+    async def _locate(self, request: protocol.AliasRequest) -> AsyncIterator[protocol.Endpoint]:
+        """Yield where a deployment's pool listens.
+
+        Raises:
+            NotDeployed: nothing is deployed as this alias.
+            WorkerLost: its process is being restarted.
+        """
+        actor = await asyncio.to_thread(deployments.actor_of, request.alias)
+        try:
+            yield await deployments.endpoint_of(actor)
+        except (ConnectionError, TimeoutError) as err:
+            raise errors.WorkerLost(
+                _("{name} does not respond.", name=request.alias),
+                _("See %byzer stat, or deploy it again with --replace."),
+            ) from err
+
+    async def _resources(self, _nothing: None) -> AsyncIterator[protocol.Resources]:
+        yield protocol.Resources(await asyncio.to_thread(placement.room))
+
+    async def _prestart(self, _nothing: None) -> AsyncIterator[None]:
+        await asyncio.to_thread(prestart.prestart)
+        yield None
+
+
+REPLACE_GRACE_SECONDS = 30.0
+"""How long a deployment that is replaced may go on with its requests in flight, as with `undeploy`."""
