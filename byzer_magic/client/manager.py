@@ -169,6 +169,11 @@ class Manager:
                 async for event in events:
                     ready = isinstance(event, Ready)
                     yield event
+        except errors.WorkerLost as err:
+            raise errors.DeployError(
+                _("The controller of the cluster ended while it was deploying {alias}.", alias=alias),
+                _("Nothing of that deployment is kept; deploy it again."),
+            ) from err
         except errors.ByzerError as err:
             raise self._failure(alias, err) from None
         finally:
