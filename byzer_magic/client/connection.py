@@ -207,23 +207,19 @@ class Connection:
         from byzer_magic.runtime.transport.client import Link
 
         try:
-            endpoint = await self._locate(alias)
-        except ConnectionError as err:
-            if known is not None:  # its pool is being restarted, perhaps
-                return known
-            raise errors.NotDeployed(
-                _("No model is deployed as {alias!r}.", alias=alias), _("Nothing is deployed. See: deploy --help")
-            ) from err
-        if known is not None and known.peer == endpoint.path:
+            peer = (await self._locate(alias)).path
+        except ConnectionError:  # its pool is being restarted, perhaps: the link waits for it
+            peer = known.peer if known is not None else ""
+        if known is not None and known.peer == peer:
             return known
-        return Link(alias, lambda: self._locate(alias), peer=endpoint.path)
+        return Link(alias, lambda: self._locate(alias), peer=peer)
 
     async def _locate(self, alias: str) -> Endpoint:
         """Return where a pool listens: on this machine as it has announced, elsewhere as the controller says.
 
         Raises:
             NotDeployed: nothing is deployed as this alias.
-            ConnectionError: nobody knows.
+            ConnectionError: its process is being restarted, or nobody knows.
         """
         from byzer_magic.runtime.cluster import discovery
         from byzer_magic.runtime.transport import protocol
@@ -232,7 +228,10 @@ class Connection:
             return here
         if self._control is None:
             raise ConnectionError(alias)
-        found: Endpoint = await self._control.call("locate", protocol.AliasRequest(alias))
+        try:
+            found: Endpoint = await self._control.call("locate", protocol.AliasRequest(alias))
+        except errors.WorkerLost as err:
+            raise ConnectionError(alias) from err
         return found
 
     def cached(self, alias: str) -> Link | None:

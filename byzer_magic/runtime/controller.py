@@ -60,7 +60,7 @@ class Controller:
                 "resources": self._resources,
                 "prestart": self._prestart,
             },
-            path=socket_folder() / discovery.CONTROLLER_SOCKET,
+            path=socket_folder() / f"{discovery.CONTROLLER}.sock",
             host=ray.util.get_node_ip_address(),
             token=token.reveal(),
         )

@@ -36,7 +36,7 @@ def test_variable_that_names_a_silent_port_is_in_the_error(shell: Shell) -> None
         shell.env |= {"BYZER_CONNECT_SECONDS": "3", "RAY_ADDRESS": address}
         done = shell("connect")
     assert done.returncode == 1
-    first, second = done.stderr.splitlines()  # and no line of Ray's own
+    _connecting, first, second = done.stderr.splitlines()  # and no line of Ray's own
     assert first == f"Error: Ray at {address}, which RAY_ADDRESS names, did not respond within 3 s."
     assert "unset RAY_ADDRESS" in second
 
@@ -99,9 +99,12 @@ def test_connect_names_a_missing_token(cluster: Manager, shell: Shell, tmp_path:
 
 
 def test_connect_names_both_versions_when_they_differ(cluster: Manager, shell: Shell) -> None:
+    import ray
     from ray.experimental import internal_kv
 
     address, key = cluster.connect(), b"CLUSTER_METADATA"
+    alias = f"localhost:{address.rpartition(':')[2]}"  # its controller is not known by that name yet
+    ray.init(address=address, log_to_driver=False)
     before = internal_kv._internal_kv_get(key, namespace=b"cluster")
     assert before is not None
     facts = json.loads(before)
@@ -109,14 +112,15 @@ def test_connect_names_both_versions_when_they_differ(cluster: Manager, shell: S
         for theirs in ({"ray_version": "2.9.3"}, {"python_version": "3.12.1"}):
             changed = facts | theirs
             internal_kv._internal_kv_put(key, json.dumps(changed).encode(), overwrite=True, namespace=b"cluster")
-            done = shell("connect", "--ray_address", address)
+            done = shell("connect", "--ray_address", alias)
             assert (
-                f"The cluster at {address} runs Ray {changed['ray_version']} with Python {changed['python_version']}, "
+                f"The cluster at {alias} runs Ray {changed['ray_version']} with Python {changed['python_version']}, "
                 f"this process Ray {facts['ray_version']} with Python {facts['python_version']}."
             ) in done.stderr
             assert "3.12.1 and ray==" in done.stderr or "pip install 'ray==2.9.3'" in done.stderr
     finally:
         internal_kv._internal_kv_put(key, before, overwrite=True, namespace=b"cluster")
+        ray.shutdown()
 
 
 def test_address_of_the_environment_keeps_the_direct_way(

@@ -71,7 +71,7 @@ def test_controller_that_was_killed_finds_its_deployments_again(
 def test_deploy_whose_controller_is_killed_fails_and_leaves_nothing(manager: Manager, gguf: object) -> None:
     from tests.ray.test_deploy import llama
 
-    spec = llama(gguf, infer_params={"driver": "xllamacpp", "n_ctx": "1024"})  # type: ignore[arg-type]  # a fixture
+    spec = llama(gguf)  # type: ignore[arg-type]  # a fixture
     events = manager.iterate(manager.deploy(manager.plan(spec)))
     next(events)
     os.kill(controller_pid(manager), signal.SIGKILL)

@@ -21,6 +21,7 @@ from byzer_magic import errors
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import CannotConnect
 from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.runtime.cluster import discovery
 from byzer_magic.runtime.cluster.address import Target
 from byzer_magic.runtime.cluster.auth_token import use_token
 from byzer_magic.runtime.cluster.probe import foreign, probe, silent
@@ -102,7 +103,7 @@ def start_controller() -> Any:
     return (
         ray.remote(Controller)
         .options(
-            name="controller",
+            name=discovery.CONTROLLER,
             namespace=CONTROL_NAMESPACE,
             get_if_exists=True,
             lifetime="detached",

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from byzer_magic import __version__
 from byzer_magic.errors import CannotConnect
 from byzer_magic.files.private import read_own, write_own
 from byzer_magic.runtime.cluster.address import LOCAL, from_environment
@@ -27,9 +28,11 @@ from byzer_magic.runtime.cluster.this_machine import running_cluster
 from byzer_magic.runtime.transport.protocol import Endpoint
 from byzer_magic.safety import peers
 
-CONTROLLER_SOCKET = "controller.sock"
-CONTROLLER_FILE = "controller"
-"""It has no suffix, unlike those of aliases, which may be called so."""
+CONTROLLER = f"controller-{__version__}"
+"""Name of the controller's actor, and of the file that announces it: other versions of this package have their own.
+
+The file has no suffix, unlike those of aliases, which may be called so.
+"""
 LONGEST_NAME = 150
 """Characters of a quoted alias in a file's name; a longer one is truncated and hashed. File systems allow 255 bytes."""
 
@@ -67,7 +70,7 @@ def withdraw(folder: Path, alias: str) -> None:
 
 def announce_controller(folder: Path, endpoint: Endpoint) -> None:
     """Write the endpoint of a cluster's controller, with its token, to a file in `folder` that only this user reads."""
-    _write(folder / CONTROLLER_FILE, msgspec.json.encode(endpoint))
+    _write(folder / CONTROLLER, msgspec.json.encode(endpoint))
 
 
 def controller(cluster: str) -> Endpoint | None:
@@ -77,7 +80,7 @@ def controller(cluster: str) -> Endpoint | None:
         cluster: the cluster's address, as the one who announced it has typed it.
     """
     clusters = _clusters()
-    found = _listening(clusters / _name(cluster) / CONTROLLER_FILE) if clusters else None
+    found = _listening(clusters / _name(cluster) / CONTROLLER) if clusters else None
     return found if found is not None and is_up(cluster) else None
 
 
