@@ -12,6 +12,7 @@ import pytest
 
 from byzer_magic.client.manager import Manager
 from byzer_magic.runtime.cluster import discovery
+from byzer_magic.runtime.cluster.auth_token import use_token
 from tests.conftest import Shell, alive
 from tests.ray.test_deploy import deploy, saas
 from tests.servers.process import Process, openai_api
@@ -99,6 +100,7 @@ def test_connect_names_a_missing_token(cluster: Manager, shell: Shell, tmp_path:
 
 
 def test_connect_names_both_versions_when_they_differ(cluster: Manager, shell: Shell) -> None:
+    use_token()
     import ray
     from ray.experimental import internal_kv
 

@@ -14,6 +14,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 DRIVER = """
 import sys
+from byzer_magic.runtime.cluster.auth_token import use_token
+
+use_token()
 import ray
 
 def loaded():
