@@ -24,6 +24,7 @@ from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.runtime.cluster import discovery
 from byzer_magic.runtime.cluster.address import Target
 from byzer_magic.runtime.cluster.auth_token import use_token
+from byzer_magic.runtime.cluster.loopback import for_ray, plain
 from byzer_magic.runtime.cluster.probe import foreign, probe, silent
 from byzer_magic.runtime.cluster.ray_import import import_ray
 from byzer_magic.runtime.transport.protocol import Endpoint
@@ -74,7 +75,7 @@ def attach(target: Target, seconds: float) -> Attached:
     ray = import_ray()
     probe(target, seconds)
     _init(target, seconds)
-    return Attached(ray.get_runtime_context().gcs_address, controller(CONTROLLER_SECONDS))
+    return Attached(plain(ray.get_runtime_context().gcs_address), controller(CONTROLLER_SECONDS))
 
 
 def controller(seconds: float) -> Endpoint:
@@ -126,7 +127,7 @@ def _init(target: Target, seconds: float) -> None:
         try:
             logging.getLogger("ray").setLevel(logging.ERROR)  # Ray warns outside the main thread
             ray.init(
-                address=target.address,
+                address=for_ray(target.address),
                 namespace=NAMESPACE,
                 log_to_driver=False,
                 logging_level=logging.ERROR,

@@ -20,6 +20,7 @@ from byzer_magic.runtime.cluster import discovery, local_ray
 from byzer_magic.runtime.cluster.address import AUTO, LOCAL, Target, check, resolve
 from byzer_magic.runtime.cluster.auth_token import use_token
 from byzer_magic.runtime.cluster.listeners import is_up
+from byzer_magic.runtime.cluster.loopback import plain
 from byzer_magic.runtime.cluster.probe import silent
 from byzer_magic.runtime.cluster.ray_import import child_environment
 from byzer_magic.runtime.cluster.this_machine import local_head, running_cluster
@@ -58,6 +59,7 @@ def connect(address: str, settings: Settings, say: Say) -> Cluster:
         target = Target(own)
     if not target.is_here:
         check(target)
+        target = Target(plain(target.address), target.source)
     started = False
     if target.is_here:
         only_local = target.address == LOCAL
@@ -77,7 +79,7 @@ def _of_this_process() -> str:
     ray = sys.modules.get("ray")
     if ray is None or not getattr(ray, "is_initialized", bool)():
         return ""
-    return str(ray.get_runtime_context().gcs_address)
+    return plain(str(ray.get_runtime_context().gcs_address))
 
 
 def _attached(target: Target, seconds: float, say: Say) -> Cluster:
