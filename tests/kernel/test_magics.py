@@ -43,6 +43,16 @@ def test_load_ext_imports_no_heavy_package(kernel: Kernel) -> None:
     assert kernel.run(f"import sys; print(sorted({heavy} & set(sys.modules)))").text == "[]\n"
 
 
+def test_kernel_that_deploys_asks_lists_watches_and_undeploys_never_imports_ray(
+    deployed: Kernel, provider: Process
+) -> None:
+    commands = ("%%chat m\nhello", "%byzer list", "%byzer panel", "%byzer scale --model m --num_workers 2")
+    for command in (*commands, deploy_line(provider, "other"), "%byzer undeploy --model other"):
+        assert deployed.run(command).status == "ok", command
+    found = deployed.run("import sys; print({name.partition('.')[0] for name in sys.modules} & {'ray', 'grpc'})")
+    assert found.text == "set()\n"
+
+
 def test_chat_streams_into_the_cell_with_a_footer(deployed: Kernel) -> None:
     cell = deployed.run("%%chat m\ntokens:30@60")
     assert cell.status == "ok"
