@@ -30,8 +30,6 @@ CLOSE_SECONDS = 5.0
 """How long a pool may take to close its workers when nothing is in flight."""
 STAT_SECONDS = 2.0
 """How long a deployment may take to say what it does, for the error that names it."""
-WAKE_SECONDS = 2.0
-"""How often the number of nodes is looked at: with a second one, other machines need a port."""
 
 log = get_logger("controller")
 
@@ -70,13 +68,15 @@ class Controller:
         return "Controller()"
 
     async def endpoint(self) -> protocol.Endpoint:
-        """Return the address and token with which faces connect."""
+        """Return the address and token with which faces connect, from other nodes, too, where there are any."""
         await asyncio.wrap_future(self._started)
+        if len(await asyncio.to_thread(ray.nodes)) > 1:
+            await LOOP.adopt(self._server.listen_on_tcp())
         return self._server.endpoint(self._node)
 
     async def _start(self) -> None:
         await asyncio.to_thread(self._remove_unfinished)
-        await self._server.start(tcp=len(ray.nodes()) > 1)
+        await self._server.start(tcp=False)
         discovery.announce_controller(socket_folder(), self._server.endpoint(self._node))
 
     def _remove_unfinished(self) -> None:

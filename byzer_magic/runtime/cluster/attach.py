@@ -109,7 +109,7 @@ def start_controller() -> Any:
             get_if_exists=True,
             lifetime="detached",
             num_cpus=0,
-            resources={},
+            resources={"node:__internal_head__": 0.001},  # where no other node's end ends it
             max_restarts=-1,
             max_task_retries=-1,  # only `endpoint`, which changes nothing
             max_concurrency=1000,

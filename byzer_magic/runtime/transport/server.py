@@ -76,28 +76,36 @@ class Server:
 
     async def start(self, *, tcp: bool) -> None:
         """Listen on the Unix socket, and on TCP where `tcp` asks for it or the socket's path is too long."""
-        quiet = logging.getLogger("byzer_magic.server.handshake")
-        quiet.setLevel(logging.CRITICAL)  # a port scan would fill the log with tracebacks
-        common: dict[str, Any] = {
-            "process_request": self._authorize,
-            "max_size": protocol.MAX_MESSAGE_BYTES,
-            "compression": None,
-            "logger": quiet,
-            "server_header": None,
-        }
         short = len(str(self._path)) <= UNIX_PATH_BYTES
         if short:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._path.unlink(missing_ok=True)  # left by a process that was killed
             old_mask = os.umask(0o177)
             try:
-                self._servers.append(await unix_serve(self._serve, str(self._path), ping_interval=None, **common))
+                self._servers.append(await unix_serve(self._serve, str(self._path), ping_interval=None, **self._options()))
             finally:
                 os.umask(old_mask)
         if tcp or not short:
-            server = await serve(self._serve, self._host, 0, ping_timeout=protocol.PING_SECONDS, **common)
-            self._servers.append(server)
-            self._port = next(iter(server.sockets)).getsockname()[1]
+            await self.listen_on_tcp()
+
+    async def listen_on_tcp(self) -> None:
+        """Listen on a free port, too, unless that is so already."""
+        if self._port:
+            return
+        server = await serve(self._serve, self._host, 0, ping_timeout=protocol.PING_SECONDS, **self._options())
+        self._servers.append(server)
+        self._port = next(iter(server.sockets)).getsockname()[1]
+
+    def _options(self) -> dict[str, Any]:
+        quiet = logging.getLogger("byzer_magic.server.handshake")
+        quiet.setLevel(logging.CRITICAL)  # a port scan would fill the log with tracebacks
+        return {
+            "process_request": self._authorize,
+            "max_size": protocol.MAX_MESSAGE_BYTES,
+            "compression": None,
+            "logger": quiet,
+            "server_header": None,
+        }
 
     def endpoint(self, node: str) -> protocol.Endpoint:
         """Return where this server listens, on the given Ray node."""
