@@ -82,7 +82,8 @@ class Server:
             self._path.unlink(missing_ok=True)  # left by a process that was killed
             old_mask = os.umask(0o177)
             try:
-                self._servers.append(await unix_serve(self._serve, str(self._path), ping_interval=None, **self._options()))
+                server = await unix_serve(self._serve, str(self._path), ping_interval=None, **self._options())
+                self._servers.append(server)
             finally:
                 os.umask(old_mask)
         if tcp or not short:
