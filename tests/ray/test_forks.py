@@ -130,18 +130,18 @@ def test_exit_of_a_forked_child_ends_nothing_of_its_parent(manager: Manager, pro
     assert done.stderr.splitlines() == [bz.model("m").chat("in the child").text]
 
 
-def test_forked_child_that_needs_ray_gets_the_reason_at_once(manager: Manager) -> None:
-    message = "it was forked from one that is connected to Ray"
-    for work in (
-        lambda: asked(1),
-        lambda: str(manager.run(manager.aliases())),
-        bz.connect,
-        lambda: str(bz.undeploy("m")),
-        lambda: str(
-            bz.deploy("--pretrained_model_type saas/openai --infer_params saas.model=m saas.api_key=x --model n")
-        ),
-    ):
-        assert message in in_child(work)
+def test_forked_child_deploys_lists_and_undeploys(manager: Manager, provider: Process) -> None:
+    deploy(manager, saas(provider))
+
+    def work() -> str:
+        deploy(manager, saas(provider, "n"))
+        names = manager.run(manager.aliases())
+        answer = bz.model("n").chat("hello").text
+        bz.undeploy("n")
+        return f"{names} {answer}"
+
+    assert in_child(work) == "['m', 'n'] Echo: hello"
+    assert manager.run(manager.aliases()) == ["m"]
 
 
 def test_child_outlives_its_parent_and_holds_none_of_its_calls(manager: Manager, provider: Process) -> None:
