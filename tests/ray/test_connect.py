@@ -106,7 +106,7 @@ def test_connect_names_both_versions_when_they_differ(cluster: Manager, shell: S
 
     address, key = cluster.connect(), b"CLUSTER_METADATA"
     alias = f"localhost:{address.rpartition(':')[2]}"  # its controller is not known by that name yet
-    ray.init(address=address, log_to_driver=False)
+    ray.init(address="auto", log_to_driver=False)
     before = internal_kv._internal_kv_get(key, namespace=b"cluster")
     assert before is not None
     facts = json.loads(before)
