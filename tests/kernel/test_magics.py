@@ -46,8 +46,8 @@ def test_load_ext_imports_no_heavy_package(kernel: Kernel) -> None:
 def test_kernel_that_deploys_asks_lists_watches_and_undeploys_never_imports_ray(
     deployed: Kernel, provider: Process
 ) -> None:
-    commands = ("%%chat m\nhello", "%byzer list", "%byzer panel", "%byzer scale --model m --num_workers 2")
-    for command in (*commands, deploy_line(provider, "other"), "%byzer undeploy --model other"):
+    changes = ("%byzer scale --model other --num_workers 2", "%byzer undeploy --model other")
+    for command in ("%%chat m\nhello", "%byzer list", "%byzer panel", deploy_line(provider, "other"), *changes):
         assert deployed.run(command).status == "ok", command
     found = deployed.run("import sys; print({name.partition('.')[0] for name in sys.modules} & {'ray', 'grpc'})")
     assert found.text == "set()\n"

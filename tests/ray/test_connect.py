@@ -99,13 +99,13 @@ def test_connect_names_a_missing_token(cluster: Manager, shell: Shell, tmp_path:
     assert "RAY_AUTH_TOKEN_PATH" in done.stderr
 
 
-def test_connect_names_both_versions_when_they_differ(cluster: Manager, shell: Shell) -> None:
+def test_connect_names_both_versions_when_they_differ(cluster: Manager, shell: Shell, ray_folder: Path) -> None:
     use_token()
     import ray
     from ray.experimental import internal_kv
 
     address, key = cluster.connect(), b"CLUSTER_METADATA"
-    alias = f"localhost:{address.rpartition(':')[2]}"  # its controller is not known by that name yet
+    shell.env |= {"RAY_TMPDIR": str(ray_folder)}  # where no controller is known
     ray.init(address="auto", log_to_driver=False)
     before = internal_kv._internal_kv_get(key, namespace=b"cluster")
     assert before is not None
@@ -114,9 +114,9 @@ def test_connect_names_both_versions_when_they_differ(cluster: Manager, shell: S
         for theirs in ({"ray_version": "2.9.3"}, {"python_version": "3.12.1"}):
             changed = facts | theirs
             internal_kv._internal_kv_put(key, json.dumps(changed).encode(), overwrite=True, namespace=b"cluster")
-            done = shell("connect", "--ray_address", alias)
+            done = shell("connect", "--ray_address", address)
             assert (
-                f"The cluster at {alias} runs Ray {changed['ray_version']} with Python {changed['python_version']}, "
+                f"The cluster at {address} runs Ray {changed['ray_version']} with Python {changed['python_version']}, "
                 f"this process Ray {facts['ray_version']} with Python {facts['python_version']}."
             ) in done.stderr
             assert "3.12.1 and ray==" in done.stderr or "pip install 'ray==2.9.3'" in done.stderr
