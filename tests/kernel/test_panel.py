@@ -18,7 +18,7 @@ def deployed(kernel: Kernel, provider: Process) -> Kernel:
     """A kernel in which `m` has answered once, and `quiet` never."""
     kernel.run(f"KEY = {KEY!r}")
     for alias in ("m", "quiet"):
-        assert kernel.run(deploy_line(provider, alias)).status == "ok"
+        assert (cell := kernel.run(deploy_line(provider, alias))).status == "ok", cell.everything
     assert "Echo" in kernel.run("%chat m hello").markdown
     return kernel
 
