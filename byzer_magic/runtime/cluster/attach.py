@@ -35,7 +35,7 @@ CONTROL_NAMESPACE = "byzer-control"
 """That of the controller, so that its name is no alias."""
 CONTROLLER_SECONDS = 60.0
 """How long Ray may take to start the controller's process."""
-_VERSIONS = re.compile(r"Version mismatch:.*?Ray: (\S+)\s+Python: (\S+).*?Ray: (\S+)\s+Python: (\S+)", re.DOTALL)
+_VERSIONS = re.compile(r"Ray: (\S++)\s++Python: (\S++)")
 
 
 def main() -> None:
@@ -149,8 +149,9 @@ def _init(target: Target, seconds: float) -> None:
 
 def _refused(address: str, reason: str) -> CannotConnect:
     """Return the error for a Ray that has refused the connection."""
-    if versions := _VERSIONS.search(reason):
-        theirs, their_python, ours, our_python = versions.groups()
+    versions = _VERSIONS.findall(reason.partition("Version mismatch:")[2])
+    if len(versions) > 1:
+        (theirs, their_python), (ours, our_python) = versions[:2]
         message = _(
             "The cluster at {address} runs Ray {theirs} with Python {their_python}, "
             "this process Ray {ours} with Python {our_python}.",
