@@ -61,16 +61,6 @@ def drop(descriptors: Iterable[int]) -> None:
     os.close(empty)
 
 
-def exit_at_once() -> None:
-    """Let this process end without the exit handlers of C libraries that it has from its parent.
-
-    Those of Python run, and the exit status is kept: glibc calls the handler that was registered last first, with it.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "on_exit"):
-        libc.on_exit(libc._exit, None)
-
-
 def _start_afresh() -> None:
     global _generation
     _generation += 1

@@ -19,7 +19,6 @@ from byzer_magic.i18n import gettext, lazy_gettext as _
 from byzer_magic.runtime.cluster import discovery, local_ray
 from byzer_magic.runtime.cluster.address import AUTO, LOCAL, Target, check, resolve
 from byzer_magic.runtime.cluster.auth_token import use_token
-from byzer_magic.runtime.cluster.listeners import is_up
 from byzer_magic.runtime.cluster.loopback import plain
 from byzer_magic.runtime.cluster.probe import silent
 from byzer_magic.runtime.cluster.ray_import import child_environment
@@ -135,8 +134,3 @@ def shutdown(say: Say) -> bool:
     say(gettext("Stopping the local Ray ..."))
     local_ray.stop(head)
     return True
-
-
-def is_alive(cluster: str) -> bool:
-    """Return whether a cluster accepts connections."""
-    return is_up(cluster)

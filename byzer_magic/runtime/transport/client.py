@@ -92,11 +92,6 @@ class Link:
         """Return whether there is an open connection."""
         return self._connection is not None
 
-    @property
-    def located(self) -> bool:
-        """Return whether it is known where the other side listens."""
-        return self._endpoint is not None
-
     async def stream(self, method: str, body: Any = None) -> AsyncIterator[Any]:
         """Call a method and yield the items of its response; closing the iterator cancels the call.
 
