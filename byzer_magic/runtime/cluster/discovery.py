@@ -17,7 +17,6 @@ from urllib.parse import quote
 
 import msgspec
 
-from byzer_magic import __version__
 from byzer_magic.errors import CannotConnect
 from byzer_magic.files.private import read_own, write_own
 from byzer_magic.runtime.cluster.address import LOCAL, from_environment
@@ -25,11 +24,11 @@ from byzer_magic.runtime.cluster.listeners import is_up
 from byzer_magic.runtime.cluster.loopback import plain
 from byzer_magic.runtime.cluster.own_folder import find, own_folder
 from byzer_magic.runtime.cluster.this_machine import running_cluster
-from byzer_magic.runtime.transport.protocol import Endpoint
+from byzer_magic.runtime.transport.protocol import VERSION, Endpoint
 from byzer_magic.safety import peers
 
-CONTROLLER = f"controller-{__version__}"
-"""Name of the controller's actor, and of the file that announces it: other versions of this package have their own.
+CONTROLLER = f"controller-{VERSION}"
+"""Name of the controller's actor, and of the file that announces it: versions with other messages have their own.
 
 The file has no suffix, unlike those of aliases, which may be called so.
 """

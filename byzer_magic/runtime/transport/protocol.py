@@ -18,6 +18,8 @@ from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.stat import Delta, ModelStat, Sample
 from byzer_magic.types import Dispatched, Event, Loading
 
+VERSION = 1
+"""Of the messages to a controller: raise it when they change, so that a face never meets one that has others."""
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """A larger message closes the connection."""
 MAX_BODY_BYTES = MAX_MESSAGE_BYTES - 64 * 1024
