@@ -8,6 +8,9 @@ import msgspec
 
 from byzer_magic.types import Localizable, unpack_texts
 
+FULL_SHARE = 0.85
+"""Share of a CPU core from which a pool counts as full: what one process can do is nearly used up."""
+
 
 class WorkerStat(msgspec.Struct, frozen=True):
     """One worker's counters at one moment."""
@@ -63,6 +66,8 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     cost: float | None = None
     """Cost of all responses so far, in `currency`; None where a price is unknown."""
     currency: str = ""
+    pool_cpu: float | None = None
+    """Share of one CPU core that the pool's process has used over the last seconds, 0 to 1; None while unknown."""
 
     def __post_init__(self) -> None:
         """Unpack a text that has crossed a socket."""
@@ -77,6 +82,18 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     def slots(self) -> int:
         """Return the number of requests that can run at once."""
         return len(self.workers) * self.concurrency
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether the pool's process fills its core, so that more slots bring no more requests per second.
+
+        Example:
+            >>> ModelStat(model="m", kind="saas/openai", strategy="lru", capabilities=[], concurrency=2, pool_cpu=0.97,
+            ...           workers=[WorkerStat(0, free=0, limit=2, requests=3, errors=0, idle_seconds=0.0)]).is_full
+            True
+        """
+        up = any(worker.health == "up" for worker in self.workers)  # loading fills a core for a while, too
+        return up and self.pool_cpu is not None and self.pool_cpu >= FULL_SHARE
 
     @property
     def requests(self) -> int:
@@ -132,6 +149,8 @@ class Sample(msgspec.Struct, frozen=True):
     queued: int = 0
     """Requests that waited for a slot at the end of the second."""
     cost: float | None = None
+    pool_cpu: float | None = None
+    """Share of one CPU core that the pool's process used, 0 to 1."""
 
 
 class Delta(msgspec.Struct, frozen=True):

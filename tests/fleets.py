@@ -34,6 +34,7 @@ def model(alias: str = "m", workers: int = 2, busy: int = 1, **more: Any) -> Mod
         "tokens_per_second": 52.4,
         "cost": 1.5,
         "currency": "USD",
+        "pool_cpu": 0.12,
     }
     return ModelStat(model=alias, **(known | more))
 
@@ -53,7 +54,16 @@ def ill(stat: ModelStat, *healths: str) -> ModelStat:
 def steady(end: float, seconds: int = 600, requests: int = 2) -> list[Sample]:
     """A past in which every second had the same number of requests."""
     return [
-        Sample(at=end - seconds + number, requests=requests, tokens=40, ttft=0.2, latency=1.5, busy=2, cost=0.001)
+        Sample(
+            at=end - seconds + number,
+            requests=requests,
+            tokens=40,
+            ttft=0.2,
+            latency=1.5,
+            busy=2,
+            cost=0.001,
+            pool_cpu=0.4,
+        )
         for number in range(1, seconds + 1)
     ]
 

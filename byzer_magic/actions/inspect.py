@@ -49,6 +49,8 @@ def _show_stat(context: Context, item: specs.StatSpec) -> None:
     stats = _stats(context, item.model)
     if item.model:
         context.output.text(json.dumps(stats[0].legacy(), indent=4))
+        if not item.json:  # which programs read
+            _say_full(context, stats)
     elif item.json:
         context.output.text(json.dumps({stat.model: stat.legacy() for stat in stats}, indent=4))
     else:
@@ -70,6 +72,7 @@ def _frame(context: Context, item: specs.StatSpec) -> Any:
             "errors": worker.errors,
             "idle_seconds": worker.idle_seconds,
             "queued": stat.queued,
+            "pool_cpu": stat.pool_cpu,
         }
         for stat in _stats(context, item.model)
         for worker in stat.workers
@@ -88,6 +91,14 @@ def _table(context: Context, stats: list[ModelStat]) -> None:
         if stat.error:
             error = localized(stat.error)
             context.output.say(_("{alias} could not be loaded: {error}", alias=stat.model, error=error))
+    _say_full(context, stats)
+
+
+def _say_full(context: Context, stats: list[ModelStat]) -> None:
+    """Name the deployments whose pools fill their cores."""
+    for stat in stats:
+        if full := stat_cells.full(stat):
+            context.output.say(_("{label}: {text}", label=stat.model, text=full))
 
 
 def list_deployments(context: Context, item: specs.ListSpec) -> None:

@@ -1,4 +1,4 @@
-"""Metrics of a pool: time to first token, token rate and cost, with a history second by second."""
+"""Metrics of a pool: time to first token, token rate, cost and CPU, with a history second by second."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ WINDOW = 512
 """Number of latest responses over which percentiles and means are taken."""
 HISTORY_SECONDS = 600
 """Length of the history, which has one sample a second."""
+CPU_SECONDS = 5
+"""Seconds over which the pool's share of a core is taken: it must last, to mean that the pool is full."""
 
 
 class Metrics:
@@ -37,6 +39,7 @@ class Metrics:
         self._first: deque[float] = deque(maxlen=WINDOW)
         self._speeds: deque[float] = deque(maxlen=WINDOW)
         self._now = _Second()
+        self._cpu = CpuShare()
 
     async def measured(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
         """Pass a response on with its cost, and measure it; a cancelled one counts as far as it was received."""
@@ -109,6 +112,7 @@ class Metrics:
             busy: slots in use now.
             queued: requests in the queue now.
         """
+        pool_cpu = self._cpu.add(time.monotonic(), time.process_time())
         now, self._now = self._now, _Second()
         self.history.append(
             Sample(
@@ -121,6 +125,7 @@ class Metrics:
                 busy=busy,
                 queued=queued,
                 cost=None if self.cost is None else now.cost,
+                pool_cpu=pool_cpu,
             )
         )
 
@@ -134,9 +139,52 @@ class Metrics:
         return times[min(int(len(times) * share), len(times) - 1)] if times else None
 
     @property
+    def pool_cpu(self) -> float | None:
+        """Return this process's share of a core over the last `CPU_SECONDS`, 0 to 1; None before they have passed."""
+        return self._cpu.lasting
+
+    @property
     def tokens_per_second(self) -> float | None:
         """Return the mean token rate after the first piece; None before a response in pieces that reports usage."""
         return _mean(self._speeds)
+
+
+class CpuShare:
+    """The share of one core that a process uses, from readings of its CPU time once a second.
+
+    Python runs one thread at a time, so a process that uses a whole core cannot do more. Threads that compute outside
+    of Python may use more than one core; that counts as 1.
+
+    Example:
+        >>> share = CpuShare()
+        >>> [share.add(wall, cpu) for wall, cpu in [(10.0, 1.0), (11.0, 1.5), (12.0, 2.5)]]
+        [None, 0.5, 1.0]
+    """
+
+    def __init__(self) -> None:
+        self._readings: deque[tuple[float, float]] = deque(maxlen=CPU_SECONDS + 1)
+
+    def add(self, wall: float, cpu: float) -> float | None:
+        """Take a reading and return the share since the previous one; None for the first.
+
+        Args:
+            wall: now in seconds, on a clock that only goes forward.
+            cpu: seconds of CPU time that the process has used so far.
+        """
+        before = self._readings[-1] if self._readings else None
+        self._readings.append((wall, cpu))
+        return None if before is None else _share(before, (wall, cpu))
+
+    @property
+    def lasting(self) -> float | None:
+        """Return the share over the last `CPU_SECONDS` readings; None before there are as many."""
+        full = len(self._readings) == self._readings.maxlen
+        return _share(self._readings[0], self._readings[-1]) if full else None
+
+
+def _share(before: tuple[float, float], now: tuple[float, float]) -> float | None:
+    wall, cpu = (late - early for early, late in zip(before, now, strict=True))
+    return min(cpu / wall, 1.0) if wall > 0 else None
 
 
 class _Second:

@@ -264,6 +264,7 @@ class Pool:
             completion_tokens=self._metrics.usage.completion_tokens,
             cost=self._metrics.cost,
             currency=self._price.currency if self._price else "",
+            pool_cpu=self._metrics.pool_cpu,
         )
 
     async def _stat(self, _nothing: None) -> AsyncIterator[ModelStat]:

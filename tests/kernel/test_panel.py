@@ -56,7 +56,7 @@ def test_panel_reports_a_missing_deployment(deployed: Kernel) -> None:
 def test_plot_has_a_figure(deployed: Kernel) -> None:
     deployed.run("import time; time.sleep(1.2)")
     (figure,) = deployed.run("%byzer plot --model m").shown
-    assert figure["text/html"].count("<svg") == 6
+    assert figure["text/html"].count("<svg") == 7
     assert "requests, 0 errors" in figure["text/plain"]
     assert "Requests/s" in figure["text/plain"]
     assert "nobody" in deployed.run("%byzer plot --model nobody").everything
@@ -72,6 +72,9 @@ def test_stat_looks_like_the_panel(deployed: Kernel) -> None:
     (table,) = deployed.run("%byzer stat").shown
     assert "bz-squares" in table["text/html"]
     assert "saas/openai" in table["text/plain"]
+    wait = "import byzer_magic as bz, time\nwhile (s := bz.model('m').stat()).pool_cpu is None: time.sleep(0.2)"
+    assert deployed.run(f"{wait}\nprint(0 <= s.pool_cpu <= 1, s.is_full)").text == "True False\n"
+    assert "%" in deployed.run("%byzer stat").shown[0]["text/plain"]
 
 
 def test_panel_is_static_without_the_extension(deployed: Kernel) -> None:

@@ -28,6 +28,7 @@ stats = st.builds(
     ),
     concurrency=st.just(2),
     queued=st.integers(0, 2),
+    pool_cpu=st.sampled_from([None, 0.0, 1.0]),
 )
 
 

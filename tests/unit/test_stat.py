@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from byzer_magic.stat import ModelStat, WorkerStat
+from byzer_magic.stat import FULL_SHARE, ModelStat, Sample, WorkerStat
 
 STAT = ModelStat(
     model="deepseek_chat",
@@ -50,6 +50,30 @@ def test_model_stat_without_workers_is_idle() -> None:
 
 def test_model_stat_survives_msgpack() -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(STAT), type=ModelStat) == STAT
+
+
+@pytest.mark.parametrize(("share", "full"), [(None, False), (0.2, False), (FULL_SHARE, True)])
+def test_model_stat_is_full_from_a_share_on(share: float | None, *, full: bool) -> None:
+    assert msgspec.structs.replace(STAT, pool_cpu=share).is_full is full
+
+
+def test_pool_that_is_loading_is_not_full() -> None:
+    workers = [msgspec.structs.replace(worker, health="loading") for worker in STAT.workers]
+    assert not msgspec.structs.replace(STAT, pool_cpu=1.0, workers=workers).is_full
+
+
+@pytest.mark.parametrize("value", [msgspec.structs.replace(STAT, pool_cpu=0.5), Sample(at=1.0, pool_cpu=0.5)])
+def test_pool_cpu_of_older_and_newer_pools(value: ModelStat | Sample) -> None:
+    fields = msgspec.to_builtins(value)
+    older = {name: given for name, given in fields.items() if name != "pool_cpu"}
+    read = msgspec.msgpack.decode(msgspec.msgpack.encode(older), type=type(value))
+    assert read == msgspec.structs.replace(value, pool_cpu=None)
+    newer = msgspec.msgpack.encode(fields | {"a_field_of_tomorrow": 1})
+    assert msgspec.msgpack.decode(newer, type=type(value)) == value
+
+
+def test_legacy_has_no_field_beside_the_eight() -> None:
+    assert msgspec.structs.replace(STAT, pool_cpu=1.0).legacy() == STAT.legacy()
 
 
 def test_model_stat_is_frozen() -> None:

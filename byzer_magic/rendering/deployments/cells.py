@@ -15,11 +15,12 @@ from byzer_magic.rendering.tables import Cell
 from byzer_magic.stat import ModelStat, Sample, WorkerStat
 
 COLUMNS = (
-    "model", "slots", "queue", "requests", "errors", "rate", "speed", "first", "last", "cost",
+    "model", "slots", "queue", "requests", "errors", "rate", "speed", "first", "last", "cpu", "cost",
 )  # fmt: skip
 """In display order."""
 STAT_COLUMNS = (
-    "model", "type", "can", "workers", "slots", "queue", "requests", "errors", "speed", "first", "last", "cost",
+    "model", "type", "can", "workers", "slots", "queue", "requests", "errors", "speed", "first", "last", "cpu",
+    "cost",
 )  # fmt: skip
 """Columns of `stat`."""
 LIST_COLUMNS = STAT_COLUMNS[:4]
@@ -39,7 +40,7 @@ HEADINGS = {
     "model": _l("Model"), "type": _l("Type"), "can": _l("Capabilities"), "workers": _l("Workers"),
     "slots": _l("Slots"), "queue": _l("Queue"), "requests": _l("Requests"), "errors": _l("Errors"),
     "rate": _l("Last 60 s"), "speed": _l("Tokens/s"), "first": _l("TTFT"), "last": _l("Last request"),
-    "cost": _l("Cost"),
+    "cpu": _l("CPU"), "cost": _l("Cost"),
 }  # fmt: skip
 EXPLANATIONS = {
     "slots": _l("Running requests / maximum concurrent requests"),
@@ -48,6 +49,7 @@ EXPLANATIONS = {
     "speed": _l("Tokens per second after the first token, mean of the last 512 answers"),
     "first": _l("Time to first token, p50 / p99 of the last 512 answers"),
     "last": _l("Time since a request was last sent to a worker"),
+    "cpu": _l("CPU of the deployment's own process, in % of one core, mean of the last 5 s; engines not included"),
     "cost": _l("Total cost so far, where the price is known"),
 }
 """Tooltips of headings."""
@@ -115,6 +117,7 @@ def model_cells(stat: ModelStat, rate: Cell, age: float) -> Cells:
         "speed": right("" if stat.tokens_per_second is None else figure(stat.tokens_per_second)),
         "first": right(ttft(stat)),
         "last": right(_("never") if idle is None else ago(idle)),
+        "cpu": cpu(stat),
         "cost": right(money(stat.cost, stat.currency)),
     }
 
@@ -210,6 +213,23 @@ def count(number: int, *, bad: bool = False) -> Cell:
     text = f"{number:,}"
     kind = "bz-zero" if not number else "bz-bad" if bad else ""
     return Cell(text, tag("span", text, class_=kind) if kind else text, number=True)
+
+
+def cpu(stat: ModelStat) -> Cell:
+    """Return the pool's share of a core, marked when it is full; pools of older versions do not report it."""
+    text = "" if stat.pool_cpu is None else f"{stat.pool_cpu:.0%}"
+    return Cell(text, tag("span", text, class_="bz-bad") if stat.is_full else text, number=True)
+
+
+def full(stat: ModelStat) -> str:
+    """Return what it means that a pool fills its core, and what to do; empty where it does not."""
+    if not stat.is_full:
+        return ""
+    return _(
+        "The deployment's process uses {share} of a CPU core and cannot take more requests per second, however many "
+        "slots it has. Deploy the model under a second alias, and send part of the requests there.",
+        share=str(cpu(stat)),
+    )
 
 
 def plain(text: str) -> Cell:

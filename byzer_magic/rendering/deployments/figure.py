@@ -84,6 +84,9 @@ def plots(samples: Sequence[Sample], shown: Window, currency: str) -> list[Plot]
         Plot(_("Tokens/s"), _("all answers"), [*tokens]),
         Plot(_("Busy slots"), _("dashed: queued"), busy, waiting),
     ]
+    if any(item.pool_cpu is not None for item in samples):  # pools of older versions do not report it
+        shares = [_mean([100 * item.pool_cpu for item in group if item.pool_cpu is not None]) for group in groups]
+        made.append(Plot(_("CPU, % of a core"), _("the deployment's own process"), shares))
     if currency and any(item.cost is not None for item in samples):
         costs = list(accumulate(sum(item.cost or 0.0 for item in group) for group in groups))
         since = _("since {start}", start=clock(shown.start))

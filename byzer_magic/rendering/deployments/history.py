@@ -51,6 +51,7 @@ class History:
                 busy=sum(worker.limit - worker.free for worker in stat.workers),
                 queued=stat.queued,
                 cost=None if stat.cost is None else cost,
+                pool_cpu=stat.pool_cpu,
             )
         )
         return True

@@ -28,13 +28,16 @@ STEP = 10
 """Seconds per point in the plots of ten minutes."""
 LEFT = ("slots", "rate")
 """Columns aligned to the left, beside the first; the others are numbers."""
+NOTES = {"!": "bz-failed", "^": "bz-full"}
+"""Notes below a deployment that its snapshot has, too, and their classes."""
 
 
 @dataclass(frozen=True)
 class View:
     """The panel at one moment: cells by the key of their row, in order.
 
-    A key is an alias, or an alias, `/`, and what belongs to it: a worker's index, `!` for an error, `~` for plots.
+    A key is an alias, or an alias, `/`, and what belongs to it: a worker's index, `!` for an error, `^` for a pool that
+    fills its core, `~` for plots.
     """
 
     rows: dict[str, Cells] = field(default_factory=dict)
@@ -61,6 +64,8 @@ def view(found: Fleet, histories: Mapping[str, History], opened: Iterable[str], 
         rows[alias] = stat_cells.model_cells(stat, rate, now - followed.seen)
         if stat.error:
             rows[f"{alias}/!"] = {"note": stat_cells.plain(_("loading failed: {why}", why=stat.error))}
+        if full := stat_cells.full(stat):
+            rows[f"{alias}/^"] = {"note": stat_cells.plain(full)}
         if alias in wanted:
             rows[f"{alias}/~"] = {"note": past.once("plots", partial(plots, past.samples, at))}
             rows |= {f"{alias}/{worker.index}": stat_cells.worker_cells(worker) for worker in stat.workers}
@@ -126,7 +131,7 @@ def row(key: str, cells: Cells, *, live: bool, opened: bool = False) -> Markup:
     alias, _slash, part = key.partition("/")
     names = {name: name if live else None for name in cells}
     if "note" in cells:
-        kind = "bz-failed" if part == "!" else "bz-plots-row"
+        kind = NOTES.get(part, "bz-plots-row")
         content = [tag("td", cells["note"].html, colspan=len(COLUMNS) + live, data_cell=names["note"])]
     else:
         kind = "bz-worker" if part else "bz-model"
@@ -191,7 +196,7 @@ def snapshot(shown: View, stats: Sequence[ModelStat], clock: str) -> tuple[Marku
         stats: the deployments, whose workers are listed folded away.
         clock: the time of the snapshot, in readable form.
     """
-    rows = {key: cells for key, cells in shown.rows.items() if "/" not in key or key.endswith("/!")}
+    rows = {key: cells for key, cells in shown.rows.items() if key.partition("/")[2] in ("", *NOTES)}
     body = join(row(key, cells, live=False) for key, cells in rows.items())
     line = " · ".join(filter(None, (shown.summary, _("as of {time}", time=clock))))
     page = [

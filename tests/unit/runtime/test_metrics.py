@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from byzer_magic.catalog import prices
-from byzer_magic.runtime.metrics import HISTORY_SECONDS, Metrics
+from byzer_magic.runtime.metrics import CPU_SECONDS, HISTORY_SECONDS, CpuShare, Metrics
 from byzer_magic.types import ChatChunk, EmbeddingBatch, Usage
 
 PRICE = prices.find("saas/openai", "gpt-4o")
@@ -80,6 +82,43 @@ def test_history_keeps_ten_minutes() -> None:
     for _ in range(HISTORY_SECONDS + 5):
         metrics.tick(0, 0)
     assert len(metrics.history) == HISTORY_SECONDS == 600
+
+
+def test_cpu_share_of_seconds_and_of_the_last_five() -> None:
+    share = CpuShare()
+    used = [0.0, 0.5, 1.0, 1.25, 1.25, 2.25, 3.25]
+    assert [share.add(100.0 + second, 7.0 + cpu) for second, cpu in enumerate(used[:5])] == [None, 0.5, 0.5, 0.25, 0.0]
+    assert share.lasting is None, "four seconds do not say that it lasts"
+    assert [share.add(105.0 + second, 7.0 + cpu) for second, cpu in enumerate(used[5:])] == [1.0, 1.0]
+    assert share.lasting == pytest.approx((3.25 - 0.5) / 5)
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 100)), max_size=20))
+def test_cpu_share_is_between_nothing_and_one_core(steps: list[tuple[float, float]]) -> None:
+    share, wall, cpu = CpuShare(), 0.0, 0.0
+    for later, used in steps:
+        wall, cpu = wall + later, cpu + used
+        assert 0.0 <= (share.add(wall, cpu) or 0.0) <= 1.0
+        assert 0.0 <= (share.lasting or 0.0) <= 1.0
+
+
+def test_cpu_share_with_late_seconds_is_of_the_time_that_passed() -> None:
+    share = CpuShare()
+    share.add(0.0, 0.0)
+    assert share.add(4.0, 1.0) == 0.25
+
+
+def test_metrics_read_the_cpu_time_of_their_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"wall": 50.0, "cpu": 3.0}
+    monkeypatch.setattr(time, "monotonic", lambda: clock["wall"])
+    monkeypatch.setattr(time, "process_time", lambda: clock["cpu"])
+    metrics = Metrics()
+    for _ in range(CPU_SECONDS + 1):
+        metrics.tick(0, 0)
+        clock["wall"] += 1.0
+        clock["cpu"] += 0.9
+    assert [sample.pool_cpu for sample in metrics.history] == [None, *[pytest.approx(0.9)] * CPU_SECONDS]
+    assert metrics.pool_cpu == pytest.approx(0.9)
 
 
 async def slowly(*given: ChatChunk | EmbeddingBatch) -> AsyncIterator[ChatChunk | EmbeddingBatch]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from byzer_magic.i18n import using
 from byzer_magic.rendering import tables
 from byzer_magic.rendering.deployments import cells as stat_cells
 from tests.fleets import ill, model, steady, worker
@@ -47,13 +48,38 @@ def test_model_cells_has_every_column() -> None:
         "30",
         "0",
     ]
-    assert [str(cells[name]) for name in ("speed", "first", "last", "cost")] == ["52", "0.21 / 12 s", "5 s", "$1.50"]
+    assert [str(cells[name]) for name in ("speed", "first", "last", "cpu", "cost")] == [
+        "52",
+        "0.21 / 12 s",
+        "5 s",
+        "12%",
+        "$1.50",
+    ]
 
 
 def test_model_cells_are_empty_where_nothing_is_known() -> None:
-    stat = model(ttft_p50=None, ttft_p99=None, tokens_per_second=None, cost=None, currency="")
+    stat = model(ttft_p50=None, ttft_p99=None, tokens_per_second=None, cost=None, currency="", pool_cpu=None)
     cells = stat_cells.model_cells(stat, NO_RATE, 0.0)
-    assert [str(cells[name]) for name in ("speed", "first", "cost")] == ["", "", ""]
+    assert [str(cells[name]) for name in ("speed", "first", "cpu", "cost")] == ["", "", "", ""]
+    assert stat_cells.full(stat) == ""
+
+
+@pytest.mark.parametrize(("share", "full"), [(0.0, False), (0.84, False), (0.85, True), (1.0, True)])
+def test_pool_that_fills_its_core_is_marked_and_explained(share: float, *, full: bool) -> None:
+    stat = model(pool_cpu=share)
+    shown = f"{share:.0%}"
+    assert stat_cells.cpu(stat) == shown
+    assert ("bz-bad" in stat_cells.cpu(stat).html) == full
+    assert (f"uses {shown} of a CPU core" in stat_cells.full(stat)) == full
+    assert ("second alias" in stat_cells.full(stat)) == full
+
+
+def test_full_pool_is_explained_in_chinese() -> None:
+    with using("zh"):
+        text = stat_cells.full(model(pool_cpu=0.97))
+        assert "97%" in text
+        assert "第二个别名" in text
+        assert stat_cells.heading("cpu") == "CPU"
 
 
 def test_model_cells_escape_names() -> None:

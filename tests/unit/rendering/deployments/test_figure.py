@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from byzer_magic.rendering.deployments import figure
@@ -25,13 +26,21 @@ def test_plots_have_their_values() -> None:
     assert values["Requests/s"][5] == pytest.approx(2)
     assert values["Tokens/s"][5] == pytest.approx(40)
     assert values["Busy slots"][5] == 2
+    assert values["CPU, % of a core"][5] == pytest.approx(40)
     assert values["Cost, $"][-1] == pytest.approx(0.6, rel=0.01), "it adds up"
+
+
+def test_plots_have_cpu_only_of_pools_that_report_it() -> None:
+    older = [msgspec.structs.replace(sample, pool_cpu=None) for sample in steady(NOW)]
+    assert "CPU, % of a core" not in {plot.name for plot in made(older)[1]}
+    mixed = [*older[:-9], Sample(at=NOW - 3, pool_cpu=1.0)]
+    assert made(mixed)[1][5].known == [100.0], "a gap where nothing is known, not zero"
 
 
 def test_plots_have_a_cost_only_with_a_price() -> None:
     free = [Sample(at=NOW - 5, requests=1)]
     assert "Cost, $" not in {plot.name for plot in made(free)[1]}
-    assert len(made(steady(NOW), currency="")[1]) == 5
+    assert len(made(steady(NOW), currency="")[1]) == 6
 
 
 @pytest.mark.parametrize(("minutes", "points"), [(10, 120), (1, 60), (0.1, 6), (3, 90)])
@@ -87,7 +96,7 @@ def test_page_and_text_have_all_plots() -> None:
     shown, plots = made(steady(NOW))
     page = Page(figure.page("m <1>", "2 requests", plots, shown))
     assert "m <1>" in page.text
-    assert [tag for tag, _ in page.elements].count("svg") == 6
+    assert [tag for tag, _ in page.elements].count("svg") == 7
     text = figure.text("m", "2 requests", plots)
     assert text.splitlines()[:2] == ["m", "2 requests"]
     assert any(line.startswith("Requests/s ") and "█" in line for line in text.splitlines())

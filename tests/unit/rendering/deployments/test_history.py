@@ -23,6 +23,7 @@ def test_history_turns_counters_into_seconds() -> None:
     first, second = past.samples
     assert first.requests == 0, "what happened before is unknown"
     assert (second.requests, second.errors, second.tokens, second.busy) == (4, 1, 30, 1)
+    assert second.pool_cpu == 0.12
     assert second.cost is not None
     assert abs(second.cost - 0.2) < 1e-9
 

@@ -31,6 +31,18 @@ def test_view_has_an_error_below_its_row() -> None:
     assert "no &lt;memory&gt;" in table.row("a/!", shown.rows["a/!"], live=True)
 
 
+def test_view_and_snapshot_explain_a_full_pool_below_its_row() -> None:
+    found = fleet(model("a", pool_cpu=0.91), model("b"))
+    shown = seen(found)
+    assert list(shown.rows) == ["a", "a/^", "b"]
+    assert "bz-full" in table.row("a/^", shown.rows["a/^"], live=True)
+    html, text = table.snapshot(shown, [each.stat for each in found.models.values()], "now")
+    assert "bz-full" in html
+    assert "a: The deployment's process uses 91% of a CPU core" in text
+    calm = table.difference(shown, seen(fleet(model("a"), model("b"))))
+    assert calm["order"] == ["a", "b"], "the note goes when the load does"
+
+
 def test_summary_of_deployments() -> None:
     stats = [model("a"), model("b", cost=2.0, currency="CNY", queued=3), ill(model("c", cost=None), "down", "down")]
     line = table.summary(stats)
@@ -39,9 +51,9 @@ def test_summary_of_deployments() -> None:
 
 
 @pytest.mark.parametrize("live", [True, False])
-@pytest.mark.parametrize("key", ["a<b", "a<b/0", "a<b/~", "a<b/!"])
+@pytest.mark.parametrize("key", ["a<b", "a<b/0", "a<b/~", "a<b/!", "a<b/^"])
 def test_row_is_well_formed(key: str, *, live: bool) -> None:
-    shown = seen(fleet(model("a<b", error="x")), {"a<b"})
+    shown = seen(fleet(model("a<b", error="x", pool_cpu=1.0)), {"a<b"})
     html = table.row(key, shown.rows[key], live=live)
     page = Page(f"<table><tbody>{html}</tbody></table>")
     width = sum(int(attrs.get("colspan", 1)) for tag, attrs in page.elements if tag in ("td", "th"))

@@ -1,0 +1,51 @@
+"""`stat` of deployments that are only data: the table, the JSON, and what it says of a full pool."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+import pytest
+
+from byzer_magic.actions.actions import run_all
+from byzer_magic.actions.context import Context
+from byzer_magic.actions.terminal import Terminal
+from byzer_magic.commands.parser import parse, split
+from byzer_magic.i18n import using
+from tests.fleets import Pretended, model
+
+
+@pytest.fixture
+def shown(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Returns what a command writes to stdout and to stderr; the pool of `busy` is full."""
+    manager = Pretended(model("idle", pool_cpu=0.02), model("busy", pool_cpu=0.97), model("older", pool_cpu=None))
+
+    def run(line: str) -> tuple[str, str]:
+        run_all(Context(manager=cast("Any", manager), output=Terminal()), [parse(split(line))])
+        return tuple(capsys.readouterr())  # type: ignore[return-value]  # of two
+
+    return run
+
+
+def test_stat_has_the_share_of_a_core_and_names_full_pools(shown: Any) -> None:
+    out, err = shown("stat")
+    header, *rows = out.splitlines()
+    assert "CPU" in header
+    assert [("2%" in row, "97%" in row) for row in rows] == [(True, False), (False, True), (False, False)]
+    [note] = err.splitlines()
+    assert note.startswith("busy: The deployment's process uses 97% of a CPU core")
+
+
+def test_stat_of_a_full_pool_in_chinese(shown: Any) -> None:
+    with using("zh"):
+        _, err = shown("stat")
+    assert err.startswith("busy：部署进程已占用单个 CPU 核心的 97%")
+
+
+def test_stat_as_json_is_the_eight_fields_whatever_the_load(shown: Any) -> None:
+    out, err = shown("stat --model busy")
+    assert list(json.loads(out)) == list(model().legacy()), "the note is not on stdout"
+    assert "97%" in err
+    assert shown("stat --model idle")[1] == ""
+    out, err = shown("stat --json")
+    assert (set(json.loads(out)["busy"]), err) == (set(model().legacy()), "")
