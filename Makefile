@@ -28,7 +28,7 @@ LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$
 # Tests start hundreds of processes: with compiled files each imports the package faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo lab llama stop constraints translations test test-browser test-gpu test-fast check browser fuzz models bench bench-engines bench-panel screenshots docs clean
+.PHONY: help demo lab llama stop constraints translations test test-browser test-gpu test-fast check browser fuzz models bench bench-engines bench-panel bench-peers screenshots docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -127,6 +127,9 @@ bench-panel: $(VENV)/.dev  ## what the live panel costs, and how soon it is on t
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/first_paint.py
 
+bench-peers: $(VENV)/.dev  ## byzer-magic beside the SDK, LiteLLM and Ray Serve; commands; growth (about 20 minutes)
+	$(BIN)/python benchmarks/peers.py
+
 screenshots: browser $(VENV)/.dev  ## make the screenshots in docs/images again
 	$(BIN)/python -m pytest tests/browser/make_screenshots.py -q
 
@@ -135,4 +138,4 @@ docs: $(VENV)/.dev  ## write docs/commands.md and the map in CONTRIBUTING.md fro
 	$(BIN)/python docs/make_map.py
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/js/node_modules
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/js/node_modules

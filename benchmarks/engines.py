@@ -25,7 +25,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ |= {"BYZER_ENGINE_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
-from overhead import Row, machine, megabytes, print_table
+from overhead import Row, print_table
+from processes import megabytes
+from tables import machine
 from ways import private_ray, say
 
 TOKENS = 64

@@ -21,7 +21,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ |= {"BYZER_ENGINE_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
-from overhead import Row, machine, print_table
+from overhead import Row, print_table
+from tables import machine
 from ways import private_ray, say
 
 ROOT = str(Path(__file__).parents[1])

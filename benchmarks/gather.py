@@ -10,19 +10,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
+from processes import cpu_seconds
 from ways import ALIAS, Ways, private_ray, provider, request, say
 
 RATE = 200
 ROUNDS = 5
 COUNTS = {(1, 100): 4, (64, 100): 256, (64, 5): 2048}
 """Requests in a round, by how many are in flight and how many words their responses have."""
-TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -71,16 +70,10 @@ async def measured(
             assert len(str(result).split()) == words, result
             seconds.append(time.perf_counter() - started)
 
-    before = time.process_time(), ticks(pid)
+    before = time.process_time(), cpu_seconds(pid)
     await asyncio.gather(*(one_after_the_other() for _ in range(flight)))
-    client, pool = time.process_time() - before[0], ticks(pid) - before[1]
-    return client * 1000 / count, pool * TICK_MS / count, statistics.median(seconds), items / count
-
-
-def ticks(pid: int) -> int:
-    """Return the CPU time of a process so far, in clock ticks."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
+    client, pool = time.process_time() - before[0], cpu_seconds(pid) - before[1]
+    return client * 1000 / count, pool * 1000 / count, statistics.median(seconds), items / count
 
 
 if __name__ == "__main__":

@@ -15,24 +15,35 @@ import asyncio
 import contextlib
 import json
 import os
-import platform
 import random
 import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ways import ALIAS, Way, Ways, private_ray, provider, request, say
+from loads import (
+    IN_FLIGHT,
+    RATE,
+    ROUND_SECONDS,
+    TOKENS,
+    WAIT_MS,
+    Streams,
+    Way,
+    in_flight,
+    one_by_one,
+    quantile,
+    streams,
+)
+from processes import megabytes
+from tables import machine, print_columns
+from ways import ALIAS, Ways, private_ray, provider, say
 
 PARTS = ("rest", "load", "streams", "deploy", "kill")
-IN_FLIGHT, WAIT_MS = 64, 50
-TOKENS, RATE = 100, 50
-ROUND_SECONDS = 60.0
 STREAMS = f"{IN_FLIGHT} streams at {RATE} tokens/s"
 
 
@@ -61,7 +72,7 @@ class Bench:
         """The ways to the provider, opened and warm."""
         ways = self.setup.open()
         for way in ways.values():
-            self.setup.manager.run(load(way, 4 * IN_FLIGHT))
+            self.setup.manager.run(in_flight(way, seconds=0.2))
         return ways
 
     def in_turns(self, rounds: int, measure: Callable[[Way], Any]) -> dict[str, list[float]]:
@@ -136,17 +147,6 @@ def at_rest(bench: Bench) -> None:
             bench.compare(f"one at rest, {title} ms: {label}", at["direct"], at[name], goal=judged)
 
 
-async def one_by_one(way: Way, count: int = 25) -> list[float]:
-    """Return how many ms each request took."""
-    found = []
-    for _ in range(count):
-        started = time.perf_counter()
-        async for _ in way(request("hi")):
-            pass
-        found.append((time.perf_counter() - started) * 1000)
-    return found
-
-
 async def asked_async(model: Any, count: int = 25) -> list[float]:
     found = []
     for _ in range(count):
@@ -167,29 +167,21 @@ def asked(model: Any, count: int = 25) -> list[float]:
 
 def under_load(bench: Bench) -> None:
     """64 requests in flight, each answered after 50 ms."""
-    at = bench.in_turns(9, lambda way: load(way, 16 * IN_FLIGHT))
+    at = bench.in_turns(9, rate)
     title = f"{IN_FLIGHT} in flight, {WAIT_MS} ms, requests/s"
     bench.compare(f"{title}: deployed", at["direct"][0], at["deployed"][0], ratio=True, goal=0.9)
     bench.compare(f"{title}: typed SDK", at["direct"][0], at["typed SDK"][0], ratio=True)
 
 
-async def load(way: Way, count: int) -> tuple[float]:
-    """Return requests per second of `count` requests, 64 in flight at all times."""
-
-    async def one_after_the_other() -> None:
-        for _ in range(count // IN_FLIGHT):
-            async for _ in way(request(f"wait:{WAIT_MS}")):
-                pass
-
-    started = time.perf_counter()
-    async with asyncio.timeout(ROUND_SECONDS):
-        await asyncio.gather(*(one_after_the_other() for _ in range(IN_FLIGHT)))
-    return (count / (time.perf_counter() - started),)
+async def rate(way: Way) -> tuple[float]:
+    """Return requests per second, 64 in flight at all times."""
+    load = await in_flight(way)
+    return (load.requests / load.seconds,)
 
 
 def in_streams(bench: Bench) -> None:
     """64 streams at once, 50 tokens a second each: how much longer they take, how much later tokens come."""
-    at = bench.in_turns(7, streams)
+    at = bench.in_turns(7, late)
     for name in ("deployed", "typed SDK"):
         wall, *goals = (1.08, None, 2.0, None) if name == "deployed" else (None, None, None, None)
         title = f"{STREAMS}, wall s (ideal {TOKENS / RATE:.2f}): {name}"
@@ -199,33 +191,10 @@ def in_streams(bench: Bench) -> None:
             bench.compare(f"{STREAMS}, {label}: {name}", at["direct"][index], at[name][index], goal=goal)
 
 
-async def streams(way: Way) -> tuple[float, ...]:
-    """Return how long 64 streams took together, and how late (ms) tokens came after they were sent.
-
-    p50 and p99 of the tokens sent while all streams ran, then p99 of all: 64 requests that start in the same
-    moment keep any client busy for a while, whatever comes between.
-    """
-    tokens: list[tuple[int, float]] = []
-    begun: list[int] = []
-
-    async def listen() -> int:
-        count = 0
-        async for text in way(request(f"tokens:{TOKENS}@{RATE}", stream=True)):
-            if text:
-                now = time.monotonic_ns()
-                if not count:
-                    begun.append(now)
-                tokens.append((int(text), (now - int(text)) / 1e6))
-                count += 1
-        return count
-
-    started = time.perf_counter()
-    async with asyncio.timeout(ROUND_SECONDS):
-        counts = await asyncio.gather(*(listen() for _ in range(IN_FLIGHT)))
-    wall = time.perf_counter() - started
-    assert counts == [TOKENS] * IN_FLIGHT, counts
-    steady = [late for sent, late in tokens if sent > max(begun)]
-    return wall, quantile(steady, 0.5), quantile(steady, 0.99), quantile([late for _, late in tokens], 0.99)
+async def late(way: Way) -> tuple[float, ...]:
+    """Return how long 64 streams took together, and how late (ms) tokens came."""
+    found: Streams = await streams(way)
+    return found.seconds, found.p50, found.p99, found.p99_all
 
 
 def deploying(bench: Bench) -> None:
@@ -246,22 +215,18 @@ def deploying(bench: Bench) -> None:
     bench.rows.append(Row("pool with 1 / 1,000 workers, MB (PSS)", "", f"{small:.0f} / {large:.0f}", each))
 
 
-def megabytes(pid: int) -> float:
-    """Return a process's memory; what it shares with others counts in part only."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
-
-
 def killing(bench: Bench) -> None:
     """`kill -9` the pool: how long until the alias answers again, asked by someone who just tries again."""
     import byzer_magic
     from byzer_magic.errors import RequestError
-    from byzer_magic.runtime.cluster.deployments import actor_of, endpoint_of
+    from byzer_magic.runtime.cluster import discovery
 
     assert bench.ways
     model, found = byzer_magic.model(ALIAS), []
     for _ in range(2 if bench.quick else 5):
-        os.kill(bench.setup.manager.run(endpoint_of(actor_of(ALIAS))).pid, signal.SIGKILL)
+        pool = discovery.announced(ALIAS)
+        assert pool
+        os.kill(pool.pid, signal.SIGKILL)
         started, answered = time.perf_counter(), False
         while not answered and time.perf_counter() - started < ROUND_SECONDS:
             with contextlib.suppress(RequestError):
@@ -278,27 +243,11 @@ MEASURES = {"rest": at_rest, "load": under_load, "streams": in_streams, "deploy"
 # ---- the table
 
 
-def quantile(values: Sequence[float], part: float) -> float:
-    return sorted(values)[int(len(values) * part)]
-
-
-def machine(load_before: float, seconds: float) -> str:
-    """Return one line on where and how this ran."""
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    name = text.partition("model name\t: ")[2].partition("\n")[0] or platform.processor()
-    return (
-        f"{os.cpu_count()} x {name}, {platform.system()}, Python {platform.python_version()}; "
-        f"load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} after {seconds:.0f} s"
-    )
-
-
 def print_table(rows: list[Row], about: str) -> None:
     met = {True: "yes", False: "NO", None: ""}
     cells = [["measure", "direct", "deployed", "compared", "goal", "met"]]
     cells += [[row.measure, row.direct, row.deployed, row.compared, row.goal, met[row.met]] for row in rows]
-    widths = [max(len(line[column]) for line in cells) for column in range(6)]
-    for line in [cells[0], ["-" * width for width in widths], *cells[1:]]:
-        print("  ".join([line[0].ljust(widths[0]), *(line[i].rjust(widths[i]) for i in range(1, 6))]).rstrip())
+    print_columns(cells)
     print(f"\n{about}")
 
 

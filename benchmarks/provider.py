@@ -88,4 +88,8 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:  # takes less of the cores that are shared with what is measured
+        from uvloop import run
+    except ImportError:
+        from asyncio import run
+    run(main())

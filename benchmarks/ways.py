@@ -13,13 +13,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loads import Way
+
 if TYPE_CHECKING:  # Ray reads the environment when it is imported, and that is made here first
     from byzer_magic.client.manager import Manager
     from byzer_magic.types import ChatRequest
 
 ALIAS = "bench"
-Way = Callable[["ChatRequest"], AsyncIterator[str]]
-"""Sends a request one way and yields the answer's texts."""
 
 
 def say(text: str) -> None:
@@ -57,6 +57,22 @@ def private_ray() -> Iterator[Manager]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def sdk_way(client: Any) -> Way:
+    """Return the way through an `openai.AsyncOpenAI`: typed objects, as its users have them."""
+
+    async def ask(prompt: str, *, stream: bool = False) -> AsyncIterator[str]:
+        messages = [{"role": "user", "content": prompt}]
+        answer = await client.chat.completions.create(model="tiny", messages=messages, stream=stream)
+        if not stream:
+            yield answer.choices[0].message.content or ""
+            return
+        async for chunk in answer:
+            if chunk.choices:
+                yield chunk.choices[0].delta.content or ""
+
+    return ask
+
+
 def request(prompt: str, *, stream: bool = False) -> ChatRequest:
     """Return a prompt as a request."""
     from byzer_magic.types import ChatRequest, Message
@@ -83,23 +99,23 @@ class Ways:
         for close in self._close:
             self.manager.run(close())  # type: ignore[arg-type]  # coroutines all
 
-    def _plan(self, alias: str, workers: int, cpus: float) -> Any:
+    def _plan(self, alias: str, workers: int, cpus: float, slots: int = 16) -> Any:
         from byzer_magic.commands.spec import DeploySpec
 
         spec = DeploySpec(
             model=alias,
             pretrained_model_type="saas/openai",
             num_workers=workers,
-            worker_concurrency=16,
+            worker_concurrency=slots,
             cpus_per_worker=cpus,
             infer_params={"saas.base_url": self._url, "saas.model": "tiny", "saas.api_key": "sk-bench"},
         )
         return self.manager.plan(spec)
 
-    def deploy(self, alias: str, workers: int, cpus: float) -> tuple[float, int]:
+    def deploy(self, alias: str, workers: int, cpus: float, slots: int = 16) -> tuple[float, int]:
         """Deploy; return how long it took, and the pool's pid."""
         started = time.perf_counter()
-        events = list(self.manager.iterate(self.manager.deploy(self._plan(alias, workers, cpus))))
+        events = list(self.manager.iterate(self.manager.deploy(self._plan(alias, workers, cpus, slots))))
         seconds = time.perf_counter() - started
         return seconds, next(event.pid for event in events if hasattr(event, "pid"))
 
@@ -109,8 +125,8 @@ class Ways:
 
         self.manager.run(self.manager.undeploy(UndeploySpec(model=alias, force=True)))
 
-    async def _deployed(self, asked: ChatRequest) -> AsyncIterator[str]:
-        async for item in self.manager.ask(ALIAS, asked):
+    async def _deployed(self, prompt: str, *, stream: bool = False) -> AsyncIterator[str]:
+        async for item in self.manager.ask(ALIAS, request(prompt, stream=stream)):
             yield getattr(item, "text", "")
 
     async def _direct(self) -> Way:
@@ -119,28 +135,16 @@ class Ways:
         backend: Any = await plan.backend.open(plan.setup, lambda *_: None)
         self._close.append(backend.close)
 
-        async def ask(asked: ChatRequest) -> AsyncIterator[str]:
-            async for chunk in backend.chat(asked):
+        async def ask(prompt: str, *, stream: bool = False) -> AsyncIterator[str]:
+            async for chunk in backend.chat(request(prompt, stream=stream)):
                 yield chunk.text
 
         return ask
 
     async def _sdk(self) -> Way:
-        """Return the SDK as its users have it: typed objects, over its faster transport."""
+        """Return the SDK as its users have it, over its faster transport."""
         import openai
 
-        client: Any = openai.AsyncOpenAI(
-            api_key="sk-bench", base_url=self._url, http_client=openai.DefaultAioHttpClient()
-        )
+        client = openai.AsyncOpenAI(api_key="k", base_url=self._url, http_client=openai.DefaultAioHttpClient())
         self._close.append(client.close)
-
-        async def ask(asked: ChatRequest) -> AsyncIterator[str]:
-            messages = [{"role": turn.role, "content": turn.content} for turn in asked.messages]
-            answer = await client.chat.completions.create(model="tiny", messages=messages, stream=asked.stream)
-            if not asked.stream:
-                yield answer.choices[0].message.content or ""
-                return
-            async for chunk in answer:
-                yield chunk.choices[0].delta.content or ""
-
-        return ask
+        return sdk_way(client)
