@@ -195,26 +195,21 @@ class Systems:
 
     def members(self, route: Route) -> dict[int, bool]:
         """Return the processes of a way's system without its client, and whether each handles requests."""
-        if not route.system:
-            return {}
-        clients, found = {client.pid for client in self._clients}, {}
-        for pid in processes.marked(self._mark(route.system)):
-            if pid not in clients:
-                found[pid] = not route.serving or processes.title(pid).startswith(route.serving)
-        return found
+        pids = self._processes(route.system) if route.system else []
+        return {pid: not route.serving or processes.title(pid).startswith(route.serving) for pid in pids}
 
     def serving(self, route: Route) -> float:
         """Return the CPU seconds, so far, of those processes of a way's system that handle requests."""
         return sum(processes.cpu_seconds(pid) for pid, serves in self.members(route).items() if serves)
 
     def cpu(self, name: str) -> float:
-        """Return the CPU seconds, so far, of all processes of a system that run."""
-        return sum(map(processes.cpu_seconds, processes.marked(self._mark(name))))
+        """Return the CPU seconds, so far, of all processes of a system that run, without its clients."""
+        return sum(map(processes.cpu_seconds, self._processes(name)))
 
     def memory(self, name: str) -> list[tuple[str, float]]:
-        """Return the titles and the MB (PSS) of a system's processes, the largest first."""
-        pids = processes.marked(self._mark(name))
-        return sorted(((processes.title(pid), processes.megabytes(pid)) for pid in pids), key=lambda one: -one[1])
+        """Return the titles and the MB (PSS) of a system's processes without its clients, the largest first."""
+        found = [(processes.title(pid), processes.megabytes(pid)) for pid in self._processes(name)]
+        return sorted(found, key=lambda one: -one[1])
 
     def end(self) -> None:
         """End everything: clients by themselves, which stop what they have started, then what is left."""
@@ -222,6 +217,10 @@ class Systems:
             client.end()
         for name in self._names:
             processes.end(processes.marked(self._mark(name)))
+
+    def _processes(self, name: str) -> list[int]:
+        clients = {client.pid for client in self._clients}
+        return [pid for pid in processes.marked(self._mark(name)) if pid not in clients]
 
     def _mark(self, name: str) -> str:
         return f"{self._folder.name}-{name}"
