@@ -69,7 +69,7 @@ def _shown(err: ByzerError, words: Sequence[str]) -> str:
 
 
 def _do(words: list[str], output: Terminal) -> int:
-    settings = config.load(spare=0)
+    settings = config.load()
     set_language(settings.lang)
     try:
         item = parser.parse(from_shell(words))

@@ -33,7 +33,10 @@ class Settings:
     lang: str = field(default="", metadata={"locales": LANGUAGES})
     """`en` or `zh`; empty: that of `LANG`."""
     spare: int = _setting(1, 0, 1)
-    """1: keep a process (about 80 MB) ready for this notebook's next deploy, which saves 2 s; 0: do not."""
+    """1: keep one process per cluster ready for the next deploy, which saves 2 s; 0: none waits.
+
+    It takes 50 to 65 MB (PSS); a test holds it below 80.
+    """
     local_cpus: int = _setting(0, 0, 10_000)
     """CPUs the local Ray offers; 0: all of the machine's."""
     local_gpus: int = _setting(-1, -1, 1_000)

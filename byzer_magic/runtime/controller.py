@@ -7,7 +7,7 @@ when Ray has restarted it, it finds them by their names.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -28,6 +28,8 @@ from byzer_magic.types import Event, Failed, Placed, Ready
 
 CLOSE_SECONDS = 5.0
 """How long a pool may take to close its workers when nothing is in flight."""
+SPARE_SECONDS = 2.0
+"""How long after a notebook has connected its spare process is started."""
 STAT_SECONDS = 2.0
 """How long a deployment may take to say what it does, for the error that names it."""
 
@@ -46,6 +48,7 @@ class Controller:
         self._links: dict[str, Link] = {}
         self._deploying: dict[str, asyncio.Event] = {}
         """By the id of the plan: set when it is deployed, or when nothing is left of it."""
+        self._spare = prestart.Spare()
         self._tasks: set[asyncio.Task[None]] = set()
         attach_log(())
         self._server = Server(
@@ -116,16 +119,19 @@ class Controller:
                     ready = isinstance(event, Ready)
                     yield event
         finally:
-            cleaning = asyncio.create_task(self._settle(plan, creating, pids, settled, ready=ready))
-            self._tasks.add(cleaning)
-            cleaning.add_done_callback(self._tasks.discard)
-            await asyncio.shield(cleaning)
+            await asyncio.shield(self._spawn(self._settle(plan, creating, pids, settled, ready=ready)))
         if request.spare:
-            await asyncio.to_thread(prestart.prestart)
+            self._spawn(self._renew_spare())
 
-    @staticmethod
-    def _create(plan: Plan) -> Any:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _create(self, plan: Plan) -> Any:
         desired_state.deploying(plan)
+        self._spare.taken()
         return deployments.create(plan)
 
     async def _settle(
@@ -226,8 +232,14 @@ class Controller:
         yield protocol.Resources(await asyncio.to_thread(placement.room))
 
     async def _prestart(self, _nothing: None) -> AsyncIterator[None]:
-        await asyncio.to_thread(prestart.prestart)
+        """Have a process wait for the next deploy, unless that comes at once: the two would share the CPUs."""
+        await asyncio.sleep(SPARE_SECONDS)
+        if not self._deploying:
+            await self._renew_spare()
         yield None
+
+    async def _renew_spare(self) -> None:
+        await asyncio.to_thread(self._spare.renew)
 
 
 REPLACE_GRACE_SECONDS = 30.0

@@ -28,7 +28,7 @@ from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.log import get_logger, redact
 from byzer_magic.plan import Plan
 from byzer_magic.runtime.admission import Admission
-from byzer_magic.runtime.cluster import desired_state, discovery, prestart
+from byzer_magic.runtime.cluster import desired_state, discovery, preload, prestart
 from byzer_magic.runtime.cluster.node import attach_log, socket_folder, tail
 from byzer_magic.runtime.gather import Gathering
 from byzer_magic.runtime.loop import LOOP
@@ -146,7 +146,7 @@ class Pool:
             self._error = ""
             self._admission.reopen()
         self._add_event(Ready(time.monotonic() - self._created, self._lifecycle.count, sorted(self._capabilities)))
-        if restarted:  # the restart took the prestarted process
+        if restarted and preload.was_spare():  # the restart took the process that waited for the next deploy
             await asyncio.to_thread(prestart.prestart)
 
     async def _opened(self) -> errors.ByzerError | None:

@@ -26,15 +26,32 @@ from tests.users import ALICE, BOB, needs_root
 
 pytestmark = pytest.mark.ray
 
-SLOW_AGENTS = """
+AGENT = "runtime_env/agent/main.py"
+SLOW_AGENT = f"""
 import sys, time
-if any("dashboard/agent.py" in word or "runtime_env/agent/main.py" in word for word in sys.orig_argv):
-    time.sleep(40)
+if any("{AGENT}" in word for word in sys.orig_argv):
+    time.sleep(5)
 """
-FAILING_AGENT = """
+FAILING_AGENT = f"""
 import sys
-if any("{agent}" in word for word in sys.orig_argv):
+if any("{AGENT}" in word for word in sys.orig_argv):
     raise SystemExit("planted: no agent")
+"""
+PROGRAM = """
+import os, ray
+
+ray.init(address="auto", runtime_env={"env_vars": {"PLANTED": "yes"}})
+
+@ray.remote
+def task():
+    print("printed by a task")
+    return os.environ["PLANTED"]
+
+try:
+    print(ray.get(task.remote()), flush=True)
+except ray.exceptions.RuntimeEnvSetupError:
+    print("no runtime environment", flush=True)
+input()  # what a task prints arrives later
 """
 
 
@@ -95,14 +112,87 @@ def named_log(text: str) -> str:
     return Path(match[1]).read_text(errors="replace")
 
 
-def test_agents_that_come_up_late_delay_nothing(apart: Shell) -> None:
-    plant(apart, SLOW_AGENTS)
-    done = apart("connect")
-    assert done.returncode == 0, done.stderr
+def printed(shell: Shell, *wanted: str) -> None:
+    """Run a program that uses the local Ray until it has printed these lines."""
+    command, missing = [sys.executable, "-c", PROGRAM], set(wanted)
+    env = child_environment(shell.env)
+    with subprocess.Popen(
+        command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as program:
+        assert program.stdout
+        for line in program.stdout:
+            missing -= {text for text in missing if text in line}
+            if not missing:
+                program.communicate("\n")
+                break
+        assert not missing
+
+
+def test_task_of_another_program_has_its_runtime_environment_and_prints(apart: Shell, ray_folder: Path) -> None:
+    plant(apart, SLOW_AGENT)
+    assert apart("connect").returncode == 0
+    assert titles(ray_folder) == RAY
+    printed(apart, "yes", "printed by a task")
+    assert titles(ray_folder) >= {*RAY, "ray::RuntimeEnvAgent"}
+
+
+def test_agent_that_fails_fails_the_task_that_needs_it(apart: Shell, ray_folder: Path) -> None:
+    plant(apart, FAILING_AGENT)
+    assert apart("connect").returncode == 0
+    printed(apart, "no runtime environment")
+    assert apart("list").returncode == 0
+    assert titles(ray_folder) >= RAY
+
+
+RAY = {"byzer_magic.runtime.cluster.local_head", "gcs_server", "raylet", "ray::Controller"}
+"""The processes of a local Ray without deployments."""
+
+
+def titles_of(folder: Path) -> list[str]:
+    """Return what the processes of the local Ray of a folder are called."""
+    found = []
+    for process in processes_of_head(folder):
+        with contextlib.suppress(psutil.Error):
+            if words := process.cmdline():
+                found.append(words[2] if words[1:2] == ["-m"] else Path(words[0].strip()).name)
+    return found
+
+
+def titles(folder: Path) -> set[str]:
+    """Return them without those of which there are several."""
+    return set(titles_of(folder))
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_process_that_waits_is_the_next_deployment(spare: int, apart: Shell, ray_folder: Path) -> None:
+    apart.env["BYZER_SPARE"] = str(spare)
     deploy = "--pretrained_model_type saas/openai --infer_params saas.model=m saas.base_url=http://127.0.0.1:9/v1"
-    done = apart("deploy", "--model", "m", *deploy.split(), "saas.api_key=k")
-    assert done.returncode == 0, done.stderr
-    assert "m  " in apart("list").stdout
+
+    def placed(alias: str) -> int:
+        done = apart("deploy", "--model", alias, *deploy.split(), "saas.api_key=k")
+        assert done.returncode == 0, done.stderr
+        match = re.search(r"process (\d+)", done.stderr)
+        assert match, done.stderr
+        return int(match[1])
+
+    placed("first")
+    if not spare:
+        assert titles(ray_folder) == {*RAY, "ray::Pool"}
+        assert not list((ray_folder / f"byzer-{os.getuid()}").glob("byzer_spare*"))
+        return
+    file = ray_folder / f"byzer-{os.getuid()}" / "byzer_spare"
+    assert eventually(file.exists, 30)
+    waiting = psutil.Process(int(file.read_text()))
+    assert eventually(lambda: any("_http_parser" in part.path for part in waiting.memory_maps()), 30), "it imports"
+    assert waiting.memory_full_info().pss < SPARE_BYTES
+    assert placed("second") == waiting.pid
+    os.kill(waiting.pid, signal.SIGKILL)
+    assert eventually(lambda: int(file.read_text()) != waiting.pid, 30), "the restart has taken one, too"
+    assert eventually(lambda: [*titles_of(ray_folder)].count("ray::IDLE") == 1, 30)
+
+
+SPARE_BYTES = 80e6
+"""The memory of the process that waits, as the setting says."""
 
 
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
@@ -114,18 +204,6 @@ def test_killed_process_ends_the_wait_and_is_named(name: str, apart: Shell, ray_
     assert f"Error: The local Ray could not start: {name} was killed (SIGKILL)." in done.stderr
     assert processes(ray_folder) == []
     assert apart("connect").returncode == 0, "nothing of it is in the way"
-
-
-@pytest.mark.parametrize(
-    ("agent", "script"), [("dashboard_agent", "dashboard/agent.py"), ("runtime_env_agent", "runtime_env/agent/main.py")]
-)
-def test_agent_that_fails_is_named_with_the_log_that_tells(agent: str, script: str, apart: Shell) -> None:
-    plant(apart, FAILING_AGENT.format(agent=script))
-    done = apart("connect")
-    assert done.returncode == 1
-    assert f"Error: The local Ray could not start: {agent} failed, and raylet with it." in done.stderr
-    assert "planted: no agent" in named_log(done.stderr)
-    assert "planted: no agent" in done.stderr.partition("Error:")[2]
 
 
 def test_path_that_is_too_long_for_sockets_is_named(apart: Shell, ray_folder: Path) -> None:

@@ -9,33 +9,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import select
 import signal
-import socket
 import sys
 import threading
 import time
 import traceback
-from pathlib import Path
 from typing import Any
+
+from byzer_magic.runtime.cluster import own_node
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """Requests do not pass through Ray's object store, so a small one suffices."""
 ESSENTIAL = ("gcs_server", "raylet")
 """The processes without which there is no Ray, as Ray names them."""
 POLL_SECONDS = 0.1
-AGENT_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-"""Ray's parameters for the ports of its agents (of `ray start`: --dashboard-agent-grpc-port and so on).
-
-A raylet waits up to 15 s for the file in which an agent writes its port, then ends itself, and neither an option nor
-a variable changes that. Ports that are chosen before are in those files already. Nor do two Rays on one machine then
-want the same default.
-"""
-PORTS = range(20000, 32000)
-"""Where they are chosen: below the ports that Linux gives to outgoing connections."""
-PATIENCE = {"RAY_gcs_server_port_wait_time_s": "3600", "RAY_agent_register_timeout_ms": "600000"}
-"""Ray's limits for its own processes: how long to wait is decided by whoever waits for this process."""
 
 
 def main() -> None:
@@ -91,25 +79,24 @@ class Holder:
             self._report(address=address)
             os.close(self._pipe)
             while not self._stop.wait(1) and not self._dead():
-                pass
+                own_node.serve_programs(self._node)
         ray.shutdown()
 
     def _start(self, cpus: int, gpus: int) -> str:
         """Start a Ray in this user's folder; return its address."""
-        # Ray lowers the priority of its workers to nice 15, for batch jobs; ours serve interactive requests.
-        for name, value in {"RAY_worker_niceness": "0", **PATIENCE}.items():
-            os.environ.setdefault(name, value)
+        os.environ |= own_node.ENVIRONMENT | os.environ
         os.environ.pop("RAY_ADDRESS", None)  # it is not this cluster's, but its workers would inherit it
-        from byzer_magic.runtime.cluster import discovery, leftovers
+        from byzer_magic.runtime.cluster import discovery, leftovers, preload
         from byzer_magic.runtime.cluster.auth_token import keep_new_token_private
         from byzer_magic.runtime.cluster.own_folder import own_folder
 
+        os.environ[preload.VARIABLE] = str(own_folder() / "byzer_spare")
         discovery.remove_dead()
         leftovers.remove_dead()
         self._report(stage="Ray")
         import ray  # after the fork, which Ray's threads would not survive
 
-        _patch_node(self)
+        own_node.patch(self.began)
         keep_new_token_private()
         ray.init(
             address="local",  # a new cluster, even where RAY_ADDRESS or the files of an earlier Ray name one
@@ -118,7 +105,7 @@ class Holder:
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             log_to_driver=False,
-            namespace="byzer-head",
+            namespace=own_node.HEAD_NAMESPACE,
             _temp_dir=str(own_folder() / "ray"),
         )
         address: str = ray.get_runtime_context().gcs_address
@@ -172,81 +159,6 @@ def _kill_session() -> None:
 
     kill_session(os.getpid())
     os._exit(1)
-
-
-def _patch_node(holder: Holder) -> None:
-    """Have `ray.init` start its node on loopback, with ports for the agents and without a dashboard, and wait for it.
-
-    `ray.init` has no parameters for them, as `ray start` has. This process belongs to that node alone, and what a
-    version of Ray does not have is left as it is.
-    """
-    from ray import _raylet
-    from ray._common import network_utils
-    from ray._private import node, services
-
-    localhost = getattr(network_utils, "get_localhost_ip", _nothing)
-
-    persist_port = getattr(_raylet, "persist_port", _nothing)
-    if hasattr(node, "wait_for_persisted_port"):
-        node.wait_for_persisted_port = _yielding(node.wait_for_persisted_port)
-
-    class Node(node.Node):  # type: ignore[misc]  # Ray has no types here
-        def __init__(self, ray_params: Any, **options: Any) -> None:
-            holder.began(self)
-            names = [name for name in AGENT_PORTS if hasattr(ray_params, name)]
-            ray_params.update(**dict(zip(names, _free_ports(len(names)), strict=True)))
-            if loopback := localhost():
-                ray_params.node_ip_address = loopback  # `ray.init` would replace it
-            super().__init__(ray_params, **options)
-
-        def start_api_server(self, **_options: Any) -> None:
-            """Start nothing: a dashboard is not included, and the process that replaces it has nothing to do."""
-            self._webui_url = ""
-
-        def start_raylet(self, *arguments: Any, **options: Any) -> None:
-            """Start the raylet, with the agents' ports in the files where it looks for them."""
-            for name in AGENT_PORTS:
-                persist_port(self._session_dir, self._node_id, name, getattr(self._ray_params, name, 0))
-            super().start_raylet(*arguments, **options)
-
-        def start_ray_processes(self) -> None:
-            """Start the raylet and wait until it is known: Ray's own limit for that cannot be set."""
-            super().start_ray_processes()
-            while True:
-                with contextlib.suppress(RuntimeError):  # not yet
-                    services.get_node(self.gcs_address, self._node_id)
-                    return
-                time.sleep(POLL_SECONDS)
-
-    node.Node = Node  # `ray.init` looks it up there
-
-
-def _nothing(*_arguments: Any) -> None:
-    """Do nothing."""
-
-
-def _yielding(wait: Any) -> Any:
-    """Return Ray's function that waits for a file with a port, as one that lets other threads run meanwhile."""
-
-    def wait_for_persisted_port(session_dir: str, node_id: str, name: str, timeout_ms: int, **options: Any) -> Any:
-        deadline = time.monotonic() + timeout_ms / 1000
-        while not Path(session_dir, f"{name}_{node_id}").exists() and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS / 4)
-        return wait(session_dir, node_id, name, timeout_ms=int(POLL_SECONDS * 1000), **options)
-
-    return wait_for_persisted_port
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports at which nothing listens."""
-    found: list[int] = []
-    for port in random.sample(PORTS, k=len(PORTS)):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("", port))
-            found.append(port)
-        if len(found) == count:
-            break
-    return found
 
 
 if __name__ == "__main__":
