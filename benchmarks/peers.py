@@ -47,8 +47,8 @@ def main() -> None:
                 run = results.Run(rounds, quick=options.quick)
                 with provider() as url, systems(url) as started:
                     found = measure(started, options, rounds)
-                used = {ROUTES[way].environment for way in options.ways} if part == "peers" else {"client"}
-                results.keep(part, found, run.about(environments.versions(sorted(used))), options.json)
+                used = [ROUTES[way].environment for way in options.ways] if part == "peers" else ["ours"]
+                results.keep(part, found, run.about(environments.versions(dict.fromkeys(used))), options.json)
     except Missing as err:
         sys.exit(f"{part} could not be measured: {err}")
     finally:  # an interrupted run shows what it has

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from loads import WAIT_MS
 
@@ -18,17 +19,19 @@ class Panel:
     Args:
         title: what is shown, with its unit.
         lines: by label, the name of the figure.
-        ideal: requests/s in the best case, for each that is in flight; 0: there is no such line.
+        ideal: the best case for 1 on the axis, of which there is as much more; 0: there is no such line.
+        log: the figures have a logarithmic scale.
     """
 
     title: str
     lines: Mapping[str, str]
     ideal: float = 0.0
+    log: bool = False
 
 
 IDEAL = 1000 / WAIT_MS
 BOTH = {"byzer-magic": "{}", "raw aiohttp": "raw {}"}
-COLOURS = {"byzer-magic": "#1f6feb", "raw aiohttp": "#8b949e", "ideal": "#d0d7de"}
+COLOURS = {"byzer-magic": "#1f6feb", "raw aiohttp": "#8b949e", "ideal": "#b8c0c8"}
 
 
 def _one(name: str) -> dict[str, str]:
@@ -44,7 +47,7 @@ FIGURES = {
     "workers": ("workers of a deployment", (Panel("deploy, s", _one("deploy s")), Panel("pool, MB", _one("MB")), CPU)),
     "in flight": (
         f"requests in flight, {WAIT_MS} ms provider",
-        (Panel("requests/s", _both("rate"), IDEAL), Panel("p50, ms", _both("p50 ms")), CPU),
+        (Panel("requests/s", _both("rate"), IDEAL, log=True), Panel("p50, ms", _both("p50 ms")), CPU),
     ),
     "notebooks": (
         f"notebooks, each with {PER_NOTEBOOK} requests in flight, {WAIT_MS} ms provider",
@@ -60,6 +63,8 @@ FIGURES = {
     ),
 }
 """By axis of `growth`: its label, and what is drawn over it."""
+LOGARITHMIC = {"workers", "in flight"}
+"""Axes whose numbers are far apart."""
 
 
 def file_name(axis: str) -> str:
@@ -88,13 +93,16 @@ def _draw(axis: str, points: Sequence[Point], path: Path) -> Path:
         figure, axes = pyplot.subplots(1, len(panels), figsize=(9, 2.6), layout="constrained")
         for panel, diagram in zip(panels, axes, strict=True):
             _fill(diagram, panel, points)
+            diagram.set_xscale("log" if axis in LOGARITHMIC else "linear")
+            diagram.set_xticks([point["x"] for point in points], [f"{point['x']:,.0f}" for point in points])
+            diagram.minorticks_off()
         figure.supxlabel(label, fontsize=9)
         figure.savefig(path, dpi=100, facecolor="white", metadata={"Software": None})
         pyplot.close(figure)
     return path
 
 
-def _fill(diagram: object, panel: Panel, points: Sequence[Point]) -> None:
+def _fill(diagram: Any, panel: Panel, points: Sequence[Point]) -> None:
     numbers = [point["x"] for point in points]
     if panel.ideal:
         diagram.plot(numbers, [x * panel.ideal for x in numbers], "--", color=COLOURS["ideal"], label="ideal")
@@ -102,10 +110,12 @@ def _fill(diagram: object, panel: Panel, points: Sequence[Point]) -> None:
         known = [(point["x"], point[name]) for point in points if name in point]
         diagram.plot(*zip(*known, strict=True), "o-", markersize=4, color=COLOURS[label], label=label)
     diagram.set_title(panel.title, fontsize=9, loc="left")
-    diagram.set_xscale("log")
-    diagram.set_xticks(numbers, [f"{x:,}" for x in numbers])
-    diagram.minorticks_off()
-    diagram.set_ylim(bottom=0)
+    diagram.margins(y=0.15)
+    if panel.log:
+        diagram.set_yscale("log")
+    else:
+        diagram.set_ylim(bottom=0)
+    diagram.yaxis.set_major_formatter("{x:,g}")
     diagram.grid(axis="y", color="#eaeef2")
     if len(panel.lines) > 1:
         diagram.legend(frameon=False, fontsize=8)

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 
 from ways import say
@@ -22,6 +21,7 @@ PINS = {
     "serve": ("ray[serve]==2.60.0", "aiohttp==3.14.5", "uvloop==0.23.0"),
 }
 """The packages of each environment. Without the last two, the ways through them are left out."""
+PRODUCT = ("byzer-magic", "ray")
 INSTALL_SECONDS = 900
 STAMP = "pins.txt"
 VERSIONS = """
@@ -71,11 +71,11 @@ def _install(folder: Path, name: str) -> None:
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """Return the versions, as installed, of what is pinned in some environments, and of the product."""
-    found = {"byzer-magic": metadata.version("byzer-magic"), "Python": platform.python_version()}
+    """Return the versions, as installed, of what is pinned in some environments; for `ours`, of the product."""
+    found = {"Python": platform.python_version()}
     for name in names:
-        packages = [re.split(r"\W*==|\[", pin)[0] for pin in PINS.get(name, ())]
-        if packages and (CACHE / name / STAMP).is_file():
+        packages = [re.split(r"\W*==|\[", pin)[0] for pin in PINS.get(name, PRODUCT)]
+        if name not in PINS or (CACHE / name / STAMP).is_file():
             command = [python(name), "-c", VERSIONS, *packages]
             found |= json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     return found

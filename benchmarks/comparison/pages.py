@@ -38,8 +38,13 @@ CHINESE = {
     "the controller": "控制器",
     "the pool of the alias": "该部署的进程",
     "a Ray worker without work": "空闲的 Ray worker",
+    "Cost by workers": "开销与 worker 数",
+    "Cost by in flight": "开销与并发请求数",
+    "Cost by notebooks": "开销与 notebook 数",
+    "Cost by deployments": "开销与部署数",
     "another Ray worker": "其他 Ray worker",
 }
+ENGLISH = {"ours": "byzer-magic", "Cost by in flight": "Cost by requests in flight"}
 ABOUT = {
     "en": "{date}, {machine}; medians of {rounds} rounds; {versions}",
     "zh": "{date}，{machine}；{rounds} 轮的中位数；{versions}",
@@ -119,7 +124,9 @@ def _commands(measured: Mapping[str, Any], language: str) -> list[list[str]]:
 def _pictures(growth: Mapping[str, Any], language: str) -> str:
     folder = "images" if language == "en" else "../images"
     pictures = [
-        f"![{label}]({folder}/{draw.file_name(axis)})" for axis, (label, _) in draw.FIGURES.items() if axis in growth
+        f"![{_said(f'Cost by {axis}', language)}]({folder}/{draw.file_name(axis)})"
+        for axis in draw.FIGURES
+        if axis in growth
     ]
     return "\n\n".join([*pictures, _about(growth["about"], language)])
 
@@ -131,6 +138,4 @@ def _about(about: Mapping[str, Any], language: str) -> str:
 
 
 def _said(text: str, language: str) -> str:
-    if language == "zh":
-        return CHINESE.get(text, text)
-    return "byzer-magic" if text == "ours" else text
+    return CHINESE.get(text, text) if language == "zh" else ENGLISH.get(text, text)
