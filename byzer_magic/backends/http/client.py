@@ -12,6 +12,8 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import msgspec
+
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.http import body_texts, errors as http_errors, json_reader, reasons, received, sse
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse
@@ -19,12 +21,16 @@ from byzer_magic.backends.http.json_reader import JsonReader
 from byzer_magic.backends.http.params import CONNECT_SECONDS, connections
 from byzer_magic.backends.http.redirects import MAX_REDIRECTS, MOVED, Redirected, followed
 from byzer_magic.backends.network import Network
-from byzer_magic.errors import ByzerError
+from byzer_magic.errors import BadRequest, ByzerError
+from byzer_magic.i18n import lazy_gettext as _
 
 if TYPE_CHECKING:
     import aiohttp
 
 T = TypeVar("T")
+
+KEEPALIVE_SECONDS = 4.0
+"""How long an unused connection is kept: many servers (uvicorn, Node.js, llama.cpp) close it after 5 seconds."""
 
 ErrorReader = Callable[[Any, Endpoint, int | None, Mapping[str, str] | None], ByzerError]
 """From the body, the endpoint, the status and the headers (names in lower case) of an error response to our error."""
@@ -69,13 +75,19 @@ class Http:
             read_error: reads error bodies that `http.errors` cannot read.
         """
         import aiohttp  # SDKs and clients are imported by the deployments that use them
+        from multidict import CIMultiDict
 
         params = setup.params
+        own: CIMultiDict[str] = CIMultiDict({"User-Agent": "byzer-magic", **headers})
+        own.update(params.get("saas.extra_headers", {}))  # whatever their case, they replace those of the same name
+        own["Accept-Encoding"] = received.ENCODINGS
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=params.get("saas.timeout"))
         session = aiohttp.ClientSession(
             timeout=timeout,
-            connector=aiohttp.TCPConnector(limit=connections(setup), ssl=setup.network.ssl_context()),
-            headers={**headers, **params.get("saas.extra_headers", {}), "Accept-Encoding": received.ENCODINGS},
+            connector=aiohttp.TCPConnector(
+                limit=connections(setup), ssl=setup.network.ssl_context(), keepalive_timeout=KEEPALIVE_SECONDS
+            ),
+            headers=own,
             auto_decompress=False,  # `received` does that, up to a limit
             cookie_jar=aiohttp.DummyCookieJar(),  # there is nothing to log in to, and a server could send ever new ones
         )
@@ -198,8 +210,17 @@ class Http:
         return self._read_error(body, self.endpoint, status, headers)
 
     @asynccontextmanager
-    async def request(self, method: str, url: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def request(
+        self, method: str, url: str, *, json: Any = None, seconds: float | None = None, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request; inside the block its response can be read, and failures to do so raise our errors.
+
+        Args:
+            method: such as POST.
+            url: where to send it.
+            json: the body, if it is JSON.
+            seconds: how long nothing may come, where that is not `saas.timeout`.
+            options: options of aiohttp's requests, such as `headers`.
 
         Raises:
             ProviderError: the provider refused or failed, or cannot be reached.
@@ -207,6 +228,10 @@ class Http:
         """
         import aiohttp
 
+        if json is not None:
+            options["data"] = aiohttp.BytesPayload(encoded(json), content_type="application/json")
+        if seconds is not None:
+            options["timeout"] = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=seconds)
         try:
             async with self._sent(method, url, options) as response:
                 if response.status == http_errors.PROXY_AUTHENTICATION:  # no provider's own
@@ -230,6 +255,25 @@ class Http:
                 if count == MAX_REDIRECTS:
                     raise Redirected(response.status, url, url)
                 url = followed(response.status, url, response.headers.get("location"))
+
+
+def encoded(body: Any) -> bytes:
+    """Return a body as JSON, in UTF-8 and without spaces, as the SDKs write it; a fifth of their time.
+
+    Raises:
+        BadRequest: it has what JSON cannot have.
+
+    Example:
+        >>> encoded({"text": "日本", "n": 1.5}).decode()
+        '{"text":"日本","n":1.5}'
+    """
+    try:
+        return msgspec.json.encode(body)
+    except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as err:
+        raise BadRequest(
+            _("The request cannot be sent: {error}", error=err),
+            _("Check the options of the request and the deployment."),
+        ) from None
 
 
 def _body(data: bytes) -> Any:

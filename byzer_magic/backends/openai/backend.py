@@ -1,24 +1,23 @@
-"""Every provider of the OpenAI API, through the official SDK: chat here, the other capabilities in `media`.
+"""Every provider of the OpenAI API: chat here, the other capabilities in `media`.
 
-The response is read raw: the SDK's typed chunks cost 200 us of CPU per token, `openai.schema` costs 10.
+Responses are read raw: the SDK's typed chunks cost 200 us of CPU per token, `openai.schema` costs 10.
 Fields: https://developers.openai.com/api/reference/resources/chat/subresources/completions/methods/create.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 from byzer_magic.backends.base import Backend, Info, Report, Setup
-from byzer_magic.backends.http import answers, sse
+from byzer_magic.backends.http import answers, received, sse
 from byzer_magic.backends.http.endpoint import Endpoint
 from byzer_magic.backends.http.params import check_objects, check_url, missing_key
 from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.openai import schema
-from byzer_magic.backends.openai.client import Client, connect
+from byzer_magic.backends.openai.client import Account, Client, connect, key_of
 from byzer_magic.backends.openai.media import OpenAIMedia
 from byzer_magic.backends.openai.params import BASE_URL, defaults, info
 from byzer_magic.backends.openai.reader import Reader
@@ -70,18 +69,19 @@ class OpenAIBackend(OpenAIMedia, Backend):
 
     @classmethod
     async def open(cls, setup: Setup, report: Report) -> Self:
-        """Import the SDK in a thread and make the client; nothing is sent yet."""
-        report(_("importing {name}", name="openai"))
-        return cls(setup, await asyncio.to_thread(cls.connect, setup))
+        """Make the client; nothing is sent yet."""
+        report(_("importing {name}", name="aiohttp"))
+        return cls(setup, cls.connect(setup))
 
     @classmethod
     def connect(cls, setup: Setup) -> Client:
-        """Make the SDK's client; a provider that has another kind of client overrides this."""
-        return connect(setup, lambda sdk, common: sdk.AsyncOpenAI(**common))
+        """Make the client; a provider that authorizes requests in another way overrides this."""
+        account = Account(setup.params["saas.base_url"], {"Authorization": f"Bearer {key_of(setup)}"})
+        return connect(setup, account, lambda sdk, common: sdk.AsyncOpenAI(**common))
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.sdk.close()
+        await self._client.close()
 
     def capabilities(self) -> frozenset[Capability]:
         """Return the model's capabilities, by its name or `saas.capabilities`: the API has all capabilities."""
@@ -101,20 +101,20 @@ class OpenAIBackend(OpenAIMedia, Backend):
                 yield chunk
 
     async def _response(self, request: ChatRequest, terms: Terms) -> AsyncGenerator[ChatChunk, None]:
-        call = self._call(request, terms)
-        sent = self._client.stream("/chat/completions", **call)
-        async with self._client.errors(), sent as response, aclosing(self._read(response)) as chunks:
+        body, headers = self._call(request, terms)
+        sent = self._client.responding("/chat/completions", body, headers, request.timeout)
+        async with sent as response, aclosing(self._read(response)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     def _read(self, response: Any) -> AsyncGenerator[ChatChunk, None]:
         """Yield the chunks of a response, whether it is a stream, lines, or one body."""
-        events = sse.events(response.aiter_bytes())
+        events = sse.events(received.blocks(response, received.STREAM))
         client, request_id = self._client, response.headers.get("x-request-id")
         return answers.chunks(events, Reader(), client.endpoint, client.exceptions, request_id)
 
-    def _call(self, request: ChatRequest, terms: Terms) -> dict[str, Any]:
-        """Return body, headers and timeout of a request."""
+    def _call(self, request: ChatRequest, terms: Terms) -> tuple[dict[str, Any], dict[str, str] | None]:
+        """Return body and headers of a request."""
         options = {name: value for name, value in request.options.items() if value is not None}
         headers = options.pop("extra_headers", None)
         given = {**self._defaults, **options.pop("extra_body", {}), **options}
@@ -124,4 +124,4 @@ class OpenAIBackend(OpenAIMedia, Backend):
             body["stream_options"] = {"include_usage": True, **body.get("stream_options", {})}
         else:
             body.pop("stream_options", None)
-        return {"body": body, "headers": headers, "timeout": request.timeout}
+        return body, headers

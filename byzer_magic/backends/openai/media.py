@@ -23,7 +23,7 @@ from byzer_magic.backends.http.speech import audio_of, split, synthesized
 from byzer_magic.backends.openai import bodies
 from byzer_magic.backends.openai.client import Client
 from byzer_magic.backends.openai.params import defaults
-from byzer_magic.errors import BadRequest
+from byzer_magic.errors import BadRequest, ProviderError
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.media import formats, stereo
 from byzer_magic.types import (
@@ -84,15 +84,15 @@ class OpenAIMedia:
         given = {name: value for name, value in body.items() if value is not None}
         try:
             response = await self._client.post("/embeddings", {**given, **encoding, "input": texts})
-        except self._client.exceptions as err:
-            if not encoding or self._took_base64 or getattr(err, "status_code", 0) not in (400, 422):
+        except ProviderError as err:
+            if not encoding or self._took_base64 or err.details.get("status") not in (400, 422):
                 raise
             plain = {**body, "encoding_format": None}
             found = await self._embeddings(start, texts, plain)  # not all say that it is the encoding they refuse
             self._as_base64 = False
             return found
         self._took_base64 = self._took_base64 or bool(encoding)
-        data, usage = await aside(bodies.embeddings, response.content, len(texts), self._client.endpoint)
+        data, usage = await aside(bodies.embeddings, response, len(texts), self._client.endpoint)
         return EmbeddingBatch(start, len(data[0]) // 4 if data else 0, b"".join(data), usage)
 
     async def rerank(self, request: RerankRequest) -> AsyncIterator[Ranking]:
@@ -104,7 +104,7 @@ class OpenAIMedia:
         body = {**self._body("rerank", request.options), "query": request.query, "documents": request.documents}
         async with self._client.errors():
             response = await self._client.post("/rerank", body)
-            order, usage = await aside(bodies.ranking, response.content, len(request.documents), self._client.endpoint)
+            order, usage = await aside(bodies.ranking, response, len(request.documents), self._client.endpoint)
         yield Ranking(order, usage)
 
     # ---- audio
@@ -131,7 +131,8 @@ class OpenAIMedia:
         fields = self._body("transcribe", options)
         known = {name: fields.pop(name) for name in list(fields) if name in _TRANSCRIBE}
         file = (f"audio.{formats.extension(media.mime)}", media.data, media.mime)
-        create = self._client.sdk.audio.transcriptions.with_raw_response.create
+        sdk = await self._client.sdk()
+        create = sdk.audio.transcriptions.with_raw_response.create
         async with self._client.errors():
             response = await create(file=file, **known, extra_body=fields)
             content_type = response.headers.get("content-type", "")
@@ -147,7 +148,8 @@ class OpenAIMedia:
         fields = {"voice": "alloy", "response_format": "mp3", **self._body("speak", request.options)}
         mime = AUDIO_TYPES.get(fields["response_format"], f"audio/{fields['response_format']}")
         known = {name: fields.pop(name) for name in ("model", "voice", "response_format")}
-        create = self._client.sdk.audio.speech.with_streaming_response.create
+        sdk = await self._client.sdk()
+        create = sdk.audio.speech.with_streaming_response.create
 
         async def send(text: str) -> AsyncIterator[AudioChunk]:
             async with self._client.errors(), create(input=text, **known, extra_body=fields) as response:
@@ -181,19 +183,22 @@ class OpenAIMedia:
             body.setdefault("response_format", "b64_json")
         async with self._client.errors():
             response = await (self._edit(body, request.images) if request.images else self._generate(body))
-            rows, usage = await aside(bodies.images, response.content, self._client.endpoint)
+            rows, usage = await aside(bodies.images, response, self._client.endpoint)
             for number, row in enumerate(rows):
                 keep_url = body.get("response_format") == "url"
                 asked = f"image/{body.get('output_format', 'png')}"
                 yield await self._image(row, None if number else usage, asked, keep_url=keep_url)
 
-    async def _generate(self, body: dict[str, Any]) -> Any:
+    async def _generate(self, body: dict[str, Any]) -> bytes:
         return await self._client.post("/images/generations", body)
 
-    async def _edit(self, body: dict[str, Any], images: Sequence[Media]) -> Any:
+    async def _edit(self, body: dict[str, Any], images: Sequence[Media]) -> bytes:
         files = [(f"image{i}.{formats.extension(item.mime)}", item.data, item.mime) for i, item in enumerate(images)]
         known = {name: body.pop(name) for name in ("model", "prompt")}
-        return await self._client.sdk.images.with_raw_response.edit(image=files, **known, extra_body=body)
+        sdk = await self._client.sdk()
+        response = await sdk.images.with_raw_response.edit(image=files, **known, extra_body=body)
+        content: bytes = response.content
+        return content
 
     async def _image(self, row: bodies.Image, usage: Usage | None, asked: str, *, keep_url: bool) -> ImageItem:
         data, url = row.data(), row.link()

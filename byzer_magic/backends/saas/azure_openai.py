@@ -1,4 +1,4 @@
-"""OpenAI's models at Azure: the same API at a URL of the account's own, through the SDK's Azure client.
+"""OpenAI's models at Azure: the same API at a URL of the account's own.
 
 https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle: with the version ``v1`` requests go to
 ``/openai/v1/``, without an `api-version`; with a dated version they go to ``/openai/deployments/<name>/``.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+from urllib.parse import quote, urlencode
 
 from byzer_magic.backends.base import Info, Param, Setup
 from byzer_magic.backends.http.params import check_objects, check_url, missing_key, reveal
 from byzer_magic.backends.openai import params as openai_params
 from byzer_magic.backends.openai.backend import OpenAIBackend
-from byzer_magic.backends.openai.client import Client, connect
+from byzer_magic.backends.openai.client import Account, Client, connect, key_of
 from byzer_magic.catalog import model_facts
 from byzer_magic.i18n import lazy_gettext as _
 
@@ -76,9 +77,21 @@ class AzureOpenAIBackend(OpenAIBackend):
 
     @classmethod
     def connect(cls, setup: Setup) -> Client:
-        """Make the SDK's Azure client, or its ordinary one for the API version v1."""
+        """Make the client, with the paths and headers of the API version."""
         make = _undated if setup.params["saas.api_version"] == "v1" else _dated
-        return connect(setup, lambda sdk, common: make(sdk, common, setup.params))
+        return connect(setup, account(setup), lambda sdk, common: make(sdk, common, setup.params))
+
+
+def account(setup: Setup) -> Account:
+    """Return where requests go, and their headers: as the SDK's Azure client has them."""
+    params = setup.params
+    url, version = params["saas.azure_endpoint"].rstrip("/"), params["saas.api_version"]
+    token, key = reveal(params.get("saas.azure_ad_token")), {"api-key": key_of(setup)}
+    if version != "v1":
+        base_url = f"{url}/openai/deployments/{quote(_deployment(params))}?{urlencode({'api-version': version})}"
+        return Account(base_url, {"Authorization": f"Bearer {token}"} if token else key)
+    bearer = {"Authorization": f"Bearer {token or key_of(setup)}"}
+    return Account(f"{url}/openai/v1", bearer if token else {**bearer, **key})
 
 
 def _deployment(params: Mapping[str, Any]) -> str:
