@@ -66,11 +66,15 @@ class Loop:
         if (selector := getattr(loop, "_selector", None)) is not None:  # shared: a change here would be one there
             forks.drop([selector.fileno()])
 
-    def start(self) -> asyncio.AbstractEventLoop:
-        """Return the running loop, starting it when needed."""
+    def start(self, *, fast: bool = False) -> asyncio.AbstractEventLoop:
+        """Return the running loop, starting it when needed.
+
+        Args:
+            fast: use uvloop, for processes that carry many requests and are never forked.
+        """
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop = _uvloop() if fast else asyncio.new_event_loop()
                 threading.Thread(target=self._loop.run_forever, name="byzer-loop", daemon=True).start()
             return self._loop
 
@@ -145,6 +149,14 @@ class Loop:
             if not ended and forks.generation() == process:
                 pump.cancel()
                 _wait_for_end(arrived)
+
+
+def _uvloop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # there is none for Windows
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def _wait_for_end(arrived: queue.SimpleQueue[tuple[str, Any]]) -> None:

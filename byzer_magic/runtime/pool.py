@@ -95,14 +95,14 @@ class Pool:
             hidden=plan.hidden,
         )
         # On our own loop, before Ray's first call: after a restart, clients reconnect to the socket directly.
-        self._started = asyncio.run_coroutine_threadsafe(self._start(), LOOP.start())
+        self._started = asyncio.run_coroutine_threadsafe(self._start(), LOOP.start(fast=True))
 
     def __repr__(self) -> str:
         return f"Pool({self._plan.spec.model})"
 
-    async def endpoint(self) -> protocol.Endpoint:
+    def endpoint(self) -> protocol.Endpoint:
         """Return the address and token with which clients connect."""
-        await asyncio.wrap_future(self._started)
+        self._started.result()
         return self._server.endpoint(self._node)
 
     async def _start(self) -> None:

@@ -70,7 +70,7 @@ async def by_sdk(client: Any, path: str, body: dict[str, Any], headers: dict[str
 async def client_of(kind: str, recorder: Recorder, **params: str) -> Any:
     name = "azure_endpoint" if "azure" in kind else "base_url"
     url = f"http://127.0.0.1:{recorder.port}" + params.pop("path", "" if "azure" in kind else "/v1")
-    given = {name: url, "model": "gpt-4o", "max_retries": "0", "timeout": "1", "api_key": KEY} | params
+    given = {name: url, "model": "gpt-4o", "max_retries": "0", "api_key": KEY} | params
     backend = await opened(kind, {f"saas.{name}": value for name, value in given.items() if value})
     return backend._client
 

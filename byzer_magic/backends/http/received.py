@@ -97,29 +97,24 @@ async def pieces(blocks: AsyncIterable[bytes], encoding: str, limit: Limit) -> A
     """
     decompressed, turns = _decompressor(encoding), Turns()
     arrived = size = 0
-    async with aclosing(_in_time(blocks, limit.seconds)) as arriving:
-        async for block in arriving:
-            arrived += len(block)
-            for piece in decompressed(block):
-                size += len(piece)
-                if size > limit.size and limit.seconds is None:
-                    raise too_long(limit)
-                yield piece
-                if size >= limit.size and limit.seconds is not None:
-                    return
-                await turns.take()
-            if arrived > limit.size:  # compressed, it may be long without being anything
-                if limit.seconds is not None:
-                    return
+    async for block in blocks if limit.seconds is None else _in_time(blocks, limit.seconds):
+        arrived += len(block)
+        for piece in decompressed(block):
+            size += len(piece)
+            if size > limit.size and limit.seconds is None:
                 raise too_long(limit)
+            yield piece
+            if size >= limit.size and limit.seconds is not None:
+                return
+            await turns.take()
+        if arrived > limit.size:  # compressed, it may be long without being anything
+            if limit.seconds is not None:
+                return
+            raise too_long(limit)
 
 
-async def _in_time(blocks: AsyncIterable[bytes], seconds: float | None) -> AsyncGenerator[bytes, None]:
+async def _in_time(blocks: AsyncIterable[bytes], seconds: float) -> AsyncGenerator[bytes, None]:
     """Yield blocks for so long."""
-    if seconds is None:
-        async for block in blocks:
-            yield block
-        return
     until, rest = asyncio.get_running_loop().time() + seconds, aiter(blocks)
     while True:
         try:

@@ -108,7 +108,6 @@ def create(plan: Plan) -> Any:
         "num_gpus": workers * spec.gpus_per_worker,
         "max_restarts": -1,
         "max_task_retries": 0,  # a request must never run twice because a process died
-        "max_concurrency": 100,
     }
     try:
         return ray.remote(Pool).options(**options).remote(plan)
