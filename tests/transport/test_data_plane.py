@@ -15,7 +15,7 @@ from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from byzer_magic import errors
-from byzer_magic.runtime.transport import attachments, protocol
+from byzer_magic.runtime.transport import attachments, protocol, server
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.types import ChatChunk, ChatRequest, ImageItem, ImageRequest, Media, Message
@@ -75,6 +75,17 @@ def ask(count: int) -> ChatRequest:
 
 async def texts(link: Link, count: int) -> list[str]:
     return [chunk.text async for chunk in link.stream("chat", ask(count))]
+
+
+@pytest.mark.parametrize("backlog", [1, server.BACKLOG])
+async def test_many_clients_connect_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backlog: int) -> None:
+    monkeypatch.setattr(server, "BACKLOG", backlog)
+    far = Far(tmp_path)
+    await far.service.start(tcp=False)
+    links = [Link("m", far.find) for _ in range(150)]
+    assert await asyncio.gather(*(texts(link, 1) for link in links)) == [["0"]] * len(links)
+    await asyncio.gather(*(link.close() for link in links))
+    far.service.stop()
 
 
 async def test_link_yields_items_in_order(link: Link) -> None:

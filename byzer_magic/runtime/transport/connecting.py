@@ -16,6 +16,8 @@ from byzer_magic.safety import peers
 
 OPEN_SECONDS = 5.0
 """How long it may take."""
+FULL_SECONDS = 0.01
+"""Pause before another attempt, while more connect than the other side has accepted."""
 
 
 async def connect_to(endpoint: protocol.Endpoint) -> ClientConnection:
@@ -62,7 +64,7 @@ async def _unix_socket(endpoint: protocol.Endpoint) -> socket.socket:
     try:
         own.setblocking(False)  # noqa: FBT003 - Python's own parameter
         async with asyncio.timeout(OPEN_SECONDS):
-            await asyncio.get_running_loop().sock_connect(own, endpoint.path)
+            await _connect(own, endpoint.path)
         expected = os.geteuid() if endpoint.uid < 0 else endpoint.uid
         if (uid := peers.stranger(own, expected)) is not None:
             raise errors.CannotConnect(
@@ -74,6 +76,20 @@ async def _unix_socket(endpoint: protocol.Endpoint) -> socket.socket:
         own.close()
         raise
     return own
+
+
+async def _connect(own: socket.socket, path: str) -> None:
+    """Connect a Unix socket that does not block, waiting while the backlog of the listener is full.
+
+    The loop's `sock_connect` would wait until the socket is writable, which an unconnected Unix socket always is.
+    """
+    while True:
+        try:
+            own.connect(path)
+        except BlockingIOError:  # EAGAIN, see `man 2 connect`
+            await asyncio.sleep(FULL_SECONDS)
+        else:
+            return
 
 
 def _of_another(uid: int) -> errors.CannotConnect:

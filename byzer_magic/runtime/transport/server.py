@@ -35,6 +35,8 @@ Handler = Callable[[Any], AsyncIterator[Any]]
 
 HIGH_WATER_BYTES = 4 * 1024 * 1024
 """While more than this is unsent, calls wait until their client has read (backpressure)."""
+BACKLOG = 1024
+"""Connections that may wait to be accepted: all notebooks connect at once to a pool that was restarted."""
 UNIX_PATH_BYTES = 100
 """Longest path of a Unix socket: `sun_path` has 108 bytes on Linux, 104 on macOS (`man 7 unix`)."""
 
@@ -103,6 +105,7 @@ class Server:
         return {
             "process_request": self._authorize,
             "max_size": protocol.MAX_MESSAGE_BYTES,
+            "backlog": BACKLOG,
             "compression": None,
             "logger": quiet,
             "server_header": None,
