@@ -60,5 +60,7 @@ def _size(item: Item) -> int:
     """Return the length of an item's output: of a chat's in characters, tool calls included; others count as one."""
     if not isinstance(item, ChatChunk):
         return 1
-    calls = (call.get("function") or {} for call in item.tool_calls or [])
+    if not item.tool_calls:
+        return len(item.text) + len(item.reasoning)
+    calls = (call.get("function") or {} for call in item.tool_calls)
     return len(item.text) + len(item.reasoning) + sum(len(call.get("arguments") or "") for call in calls)

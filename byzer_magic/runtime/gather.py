@@ -24,13 +24,16 @@ class Gathering:
         self._holds = isinstance(request, ChatRequest) and not request.stream
         self._held: list[ChatChunk] = []
 
-    async def items(self, response: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
-        """Pass a response on: the first delta at once, since it ends the time to first token, later ones together."""
+    def items(self, response: AsyncIterator[Item]) -> AsyncIterator[Item]:
+        """Pass a response on; where deltas are held, the first at once: it ends the time to first token."""
+        return self._gathered(response) if self._holds else response
+
+    async def _gathered(self, response: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
         passed = float("-inf")
         async with aclosing(response) as items:  # type: ignore[type-var]  # async generators all
             try:
                 async for item in items:
-                    if not (self._holds and isinstance(item, ChatChunk)):
+                    if not isinstance(item, ChatChunk):
                         yield item
                         continue
                     self._held.append(item)

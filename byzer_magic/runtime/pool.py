@@ -206,7 +206,7 @@ class Pool:
                 try:
                     self._check_capability(request)
                     answer = gathering.items(self._answer(worker, capability, request))
-                    async with aclosing(answer) as chunks:
+                    async with aclosing(answer) as chunks:  # type: ignore[type-var]  # async generators all
                         async for chunk in chunks:
                             if dispatched is not None:  # together with the first chunk: one message on the socket
                                 yield dispatched

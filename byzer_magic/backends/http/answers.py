@@ -161,7 +161,8 @@ async def _until_finished(events: AsyncIterator[Any], reader: AnswerReader) -> A
     """
     turns, empty = Turns(), 0
     async for event in events:
-        if (chunk := await _read(reader, event)) is not None:
+        is_small = isinstance(event, bytes) and len(event) <= LARGE_BYTES  # as nearly all are
+        if (chunk := reader.chunk(event) if is_small else await _read(reader, event)) is not None:
             yield chunk
         elif (empty := empty + 1) > MAX_EMPTY_EVENTS[reader.begun]:
             raise Unreadable(_("its events have no content"))

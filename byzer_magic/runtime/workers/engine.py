@@ -94,7 +94,7 @@ class Engine:
             raise errors.WorkerLost(
                 _("{alias} is still loading.", alias=self._plan.spec.model), _("Try again in a moment.")
             )
-        async with aclosing(Gathering(request).items(self._backend.ask(capability, request))) as items:
+        async with aclosing(Gathering(request).items(self._backend.ask(capability, request))) as items:  # type: ignore[type-var]  # async generators all
             async for item in items:
                 yield item
 

@@ -121,18 +121,14 @@ class ClaudeBackend(Backend):
         can = frozenset({Capability.CHAT, Capability.VISION, Capability.TOOLS})
         return can & model_facts.capabilities(self._model, self._params.get("saas.capabilities"))
 
-    async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+    def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         """Yield the response as it arrives; closing the iterator closes the connection.
 
         Raises:
             ProviderError: the provider refused or failed; the message quotes its own text.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        async with aclosing(
-            self._agreement.chunks(request.options, self._defaults, lambda terms: self._response(request, terms))
-        ) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return self._agreement.chunks(request.options, self._defaults, lambda terms: self._response(request, terms))
 
     async def _response(self, request: ChatRequest, terms: Terms) -> AsyncGenerator[ChatChunk, None]:
         body, headers = self._body(request)

@@ -96,18 +96,14 @@ class OllamaBackend(Backend):
         own = methods_of(self) | {Capability.VISION, Capability.TOOLS}
         return model_facts.capabilities(self._model, self._stated) & own
 
-    async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+    def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         """Yield the response as it arrives; closing the iterator closes the connection, which stops the model.
 
         Raises:
             ProviderError: Ollama refused or failed; the message quotes its own text.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
-        async with aclosing(
-            self._agreement.chunks(request.options, self._defaults, lambda terms: self._response(request, terms))
-        ) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return self._agreement.chunks(request.options, self._defaults, lambda terms: self._response(request, terms))
 
     async def _response(self, request: ChatRequest, terms: Terms) -> AsyncGenerator[ChatChunk, None]:
         headers = request.options.get("extra_headers") or {}
