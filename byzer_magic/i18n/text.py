@@ -67,7 +67,7 @@ class Text(str):
         """
         catalog = _catalog(language_of(name) if name else language())
         if self.plural:
-            found = catalog.ngettext(self.template, self.plural, self.values["count"])
+            found = catalog.ngettext(self.template, self.plural, _whole(self.values["count"]))
         else:
             found = catalog.gettext(self.template) if self.template else ""  # "" is the catalog's own header
         values = {key: localized(value, name) for key, value in self.values.items()}
@@ -94,6 +94,11 @@ def _plain(value: Any) -> Any:
         texts = [getattr(value, "text", None), *value.args[:1]]  # of a ByzerError; of any other error
         return next((text for text in texts if isinstance(text, Text)), _plain(str(value)))
     return _plain(str(value))
+
+
+def _whole(count: float) -> int:
+    """Return a count for catalogs, which take whole numbers only; a fraction has the form of several."""
+    return count if isinstance(count, int) else 1 if count == 1 else 2
 
 
 def _english(template: str, plural: str, values: Mapping[str, Any]) -> str:
@@ -125,7 +130,7 @@ def lazy_gettext(template: str, /, **values: Any) -> Text:
     return Text(template, "", values)
 
 
-def lazy_ngettext(singular: str, plural: str, /, count: int, **values: Any) -> Text:
+def lazy_ngettext(singular: str, plural: str, /, count: float, **values: Any) -> Text:
     """Return a text to be translated when it is shown, in the form for `count` things.
 
     Example:
@@ -146,7 +151,7 @@ def gettext(template: str, /, **values: Any) -> str:
     return _filled(found, {name: localized(_plain(value)) for name, value in values.items()})
 
 
-def ngettext(singular: str, plural: str, /, count: int, **values: Any) -> str:
+def ngettext(singular: str, plural: str, /, count: float, **values: Any) -> str:
     """Return a text in the active language, in the form for `count` things.
 
     Example:

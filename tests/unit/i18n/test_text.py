@@ -81,8 +81,11 @@ def test_gettext_translates_at_once(chinese: None) -> None:
     assert type(gettext("Try again.")) is str
 
 
-@pytest.mark.parametrize(("count", "words"), [(1, "1 request"), (2, "2 requests"), (0, "0 requests")])
-def test_ngettext_chooses_the_form_by_the_count(count: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(1, "1 request"), (2, "2 requests"), (0, "0 requests"), (1.0, "1.0 request"), (0.5, "0.5 requests")],
+)
+def test_ngettext_chooses_the_form_by_the_count(count: float, words: str) -> None:
     assert ngettext("{count} request", "{count} requests", count) == words
     assert lazy_ngettext("{count} request", "{count} requests", count).translated("zh") == f"{count} 个请求"
 
