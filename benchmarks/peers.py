@@ -41,6 +41,7 @@ def main() -> None:
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started here ends then, too
     rounds = options.rounds or (1 if options.quick else ROUNDS)
+    measured: list[str] = []
     try:
         for part, (measure, members) in MEASURES.items():
             if set(options.only) & set(members):
@@ -49,10 +50,12 @@ def main() -> None:
                     found = measure(started, options, rounds)
                 used = [ROUTES[way].environment for way in options.ways] if part == "peers" else ["ours"]
                 results.keep(part, found, run.about(environments.versions(dict.fromkeys(used))), options.json)
+                measured.append(part)
     except Missing as err:
         sys.exit(f"{part} could not be measured: {err}")
     finally:  # an interrupted run shows what it has
-        pages.shown(results.load(options.json))
+        kept = results.load(options.json)
+        pages.shown({part: kept[part] for part in measured})
 
 
 def parsed() -> argparse.Namespace:

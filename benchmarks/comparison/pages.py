@@ -65,6 +65,8 @@ def shown(kept: Mapping[str, Any]) -> None:
             names = list(dict.fromkeys(name for point in points for name in point))
             lines = [[f"{point[name]:,.5g}" if name in point else "-" for name in names] for point in points]
             print_columns([[axis, *names[1:]], *lines])
+    if "growth" in kept:
+        print(_about(kept["growth"]["about"], "en"), kept["growth"]["about"]["load"], sep="; ")
 
 
 def write(kept: Mapping[str, Any]) -> None:

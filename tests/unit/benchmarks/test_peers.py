@@ -136,6 +136,14 @@ def test_results_are_written_between_the_marks_of_both_pages(tmp_path: Path, mon
     assert drawn
 
 
+def test_results_are_shown_with_what_is_missing_and_when(capsys: pytest.CaptureFixture[str]) -> None:
+    pages.shown(kept())
+    shown = capsys.readouterr().out
+    assert "LiteLLM 1.80: not measured: no network" in shown
+    assert len(re.findall(r"^2026-11-27, 2 x CPU; medians of 3 rounds; ray 1", shown, re.MULTILINE)) == 3
+    assert re.search(r"^deployments +p50 ms$", shown, re.MULTILINE)
+
+
 def test_results_of_a_part_replace_those_of_that_part_only(tmp_path: Path) -> None:
     run, path = results.Run(3, quick=False), tmp_path / "peers" / "results.json"
     for part, value in (("peers", 1), ("growth", 2), ("peers", 3)):
