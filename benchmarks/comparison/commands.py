@@ -40,7 +40,7 @@ NAMES = {
     r"local_head": "the process that holds the local Ray",
     r"ray::Controller": "the controller",
     r"ray::Pool": "the pool of the alias",
-    r"ray::IDLE": "a Ray worker without work",
+    r"ray::IDLE": "the process that waits for the next deploy",
     r"ray::": "another Ray worker",
 }
 """What processes are, by their titles."""
@@ -69,7 +69,7 @@ def measured(systems: Systems, rounds: int) -> dict[str, Any]:
     finally:
         with contextlib.suppress(Missing):
             shell.run("shutdown")
-    seconds = {name: statistics.median(values) for name, values in took.items() if name in SHOWN}
+    seconds = {name: statistics.median(took[name]) for name in SHOWN if name in took}
     return {"seconds": seconds, "processes": [(named(title), size) for title, size in memory], "kernel": kernel}
 
 

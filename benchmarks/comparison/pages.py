@@ -37,7 +37,7 @@ CHINESE = {
     "the process that holds the local Ray": "持有本地 Ray 的进程",
     "the controller": "控制器",
     "the pool of the alias": "该部署的进程",
-    "a Ray worker without work": "空闲的 Ray worker",
+    "the process that waits for the next deploy": "等待下一次部署的进程",
     "Cost by workers": "开销与 worker 数",
     "Cost by in flight": "开销与并发请求数",
     "Cost by notebooks": "开销与 notebook 数",

@@ -136,6 +136,10 @@ def test_results_are_written_between_the_marks_of_both_pages(tmp_path: Path, mon
     assert drawn
 
 
+def test_every_name_of_commands_and_processes_has_its_chinese() -> None:
+    assert {*commands.NAMES.values(), "local Ray up", "fresh Python to its first answer"} <= pages.CHINESE.keys()
+
+
 def test_results_are_shown_with_what_is_missing_and_when(capsys: pytest.CaptureFixture[str]) -> None:
     pages.shown(kept())
     shown = capsys.readouterr().out
