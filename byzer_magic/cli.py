@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from byzer_magic import config
 from byzer_magic.actions.actions import run_all
@@ -19,7 +20,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.commands import parser
 from byzer_magic.commands.registry import command_of
 from byzer_magic.commands.secrets import known_here
-from byzer_magic.commands.spec import StatSpec
+from byzer_magic.commands.spec import ConnectSpec, DeploySpec, EasyDeploySpec, StatSpec
 from byzer_magic.commands.tokens import from_shell
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.i18n import gettext, lazy_gettext as _, set_language
@@ -76,6 +77,8 @@ def _do(words: list[str], output: Terminal) -> int:
     except parser.HelpRequested as wanted:
         output.text(str(wanted))
         return 0
+    if not isinstance(item, ConnectSpec | DeploySpec | EasyDeploySpec):  # a deploy need not follow
+        settings = replace(settings, spare=0)
     hint = command_of(item).notebook_only
     if hint or (isinstance(item, StatSpec) and item.df):
         raise CommandError(_("This command works in a notebook only."), hint or _("In a shell, use: stat --json"))

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
+PRESTART_SECONDS = 1.0
+"""How long the controller may take to note that a process is to wait for the next deployment."""
 POLL_SECONDS = 0.1
 """How often a deployment that is still loading is asked for its capabilities."""
 
@@ -102,13 +104,13 @@ class Connection:
                 self._endpoint = endpoint
                 self._address = found.address
                 if settings.spare:
-                    LOOP.spawn(self._prestart(self._control))
+                    LOOP.run(self._prestart(self._control))
         return found.address
 
     async def _prestart(self, control: Link) -> None:
-        """Start the process that the next deployment will use."""
-        with contextlib.suppress(errors.ByzerError):
-            await control.call("prestart")
+        """Ask for the process that the next deployment will use; a shell may end right after it."""
+        with contextlib.suppress(errors.ByzerError, TimeoutError):
+            await asyncio.wait_for(control.call("prestart"), PRESTART_SECONDS)
 
     def ensure(self, address: str, settings: Settings, say: Say) -> None:
         """Connect when this process is not connected yet, when its cluster has ended, or to a given address."""

@@ -29,7 +29,10 @@ from byzer_magic.types import Event, Failed, Placed, Ready
 CLOSE_SECONDS = 5.0
 """How long a pool may take to close its workers when nothing is in flight."""
 SPARE_SECONDS = 2.0
-"""How long after a notebook has connected its spare process is started."""
+"""How long after a deploy, or after a face has connected, the spare process is started.
+
+Until then, the CPUs are for the commands that follow, a deploy among them.
+"""
 STAT_SECONDS = 2.0
 """How long a deployment may take to say what it does, for the error that names it."""
 
@@ -232,14 +235,14 @@ class Controller:
         yield protocol.Resources(await asyncio.to_thread(placement.room))
 
     async def _prestart(self, _nothing: None) -> AsyncIterator[None]:
-        """Have a process wait for the next deploy, unless that comes at once: the two would share the CPUs."""
-        await asyncio.sleep(SPARE_SECONDS)
-        if not self._deploying:
-            await self._renew_spare()
+        self._spawn(self._renew_spare())
         yield None
 
     async def _renew_spare(self) -> None:
-        await asyncio.to_thread(self._spare.renew)
+        """Have a process wait for the next deploy, unless that has come by now, which does the same in the end."""
+        await asyncio.sleep(SPARE_SECONDS)
+        if not self._deploying:
+            await asyncio.to_thread(self._spare.renew)
 
 
 REPLACE_GRACE_SECONDS = 30.0

@@ -43,11 +43,13 @@ def test_load_ext_imports_no_heavy_package(kernel: Kernel) -> None:
     assert kernel.run(f"import sys; print(sorted({heavy} & set(sys.modules)))").text == "[]\n"
 
 
-def test_kernel_that_deploys_asks_lists_watches_and_undeploys_never_imports_ray(
+def test_kernel_that_deploys_asks_lists_opens_screens_and_undeploys_never_imports_ray(
     deployed: Kernel, provider: Process
 ) -> None:
+    screens = ("%byzer panel", "%byzer form", "%byzer form deepseek-chat", "%byzer chat m", "%byzer plot --model m")
     changes = ("%byzer scale --model other --num_workers 2", "%byzer undeploy --model other")
-    for command in ("%%chat m\nhello", "%byzer list", "%byzer panel", deploy_line(provider, "other"), *changes):
+    looks = ("%byzer list", "%byzer stat", "%byzer doctor", "%byzer logs --model m")
+    for command in ("%%chat m\nhello", *looks, *screens, deploy_line(provider, "other"), *changes):
         assert deployed.run(command).status == "ok", command
     found = deployed.run("import sys; print({name.partition('.')[0] for name in sys.modules} & {'ray', 'grpc'})")
     assert found.text == "set()\n"

@@ -17,7 +17,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.commands import parser
 from byzer_magic.runtime.cluster import discovery
 from tests.conftest import Shell, alive
-from tests.ray.test_deploy import deploy, pid_of, saas
+from tests.ray.test_deploy import deploy, eventually, pid_of, saas
 from tests.servers.process import Process
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
@@ -35,6 +35,12 @@ assert main(["undeploy", "--model", "m"]) == 0
 found = sorted(name for name in sys.modules if name.partition(".")[0] in ("ray", "grpc"))
 sys.exit(f"loaded: {found}" if found else 0)
 """
+
+
+def is_free(manager: Manager) -> bool:
+    """Return whether nothing of the cluster's CPUs is taken; Ray notes what is freed with a delay."""
+    free, total = (manager.room() or {})["CPU"]
+    return free == total
 
 
 def controller_pid(manager: Manager) -> int:
@@ -68,6 +74,47 @@ def test_controller_that_was_killed_finds_its_deployments_again(
     assert not alive(pool)
 
 
+def test_commands_go_on_around_a_controller_that_is_killed_again_and_again(
+    manager: Manager, shell: Shell, provider: Process
+) -> None:
+    deploy(manager, saas(provider))
+    pool = pid_of(manager, "m")
+    for command in (["list"], ["stat"], ["scale", "--model", "m", "--num_workers", "2"], ["undeploy", "--model", "m"]):
+        os.kill(controller_pid(manager), signal.SIGKILL)
+        done = shell(*command)
+        assert done.returncode == 0, done.stderr
+    assert "m  " not in shell("list").stdout
+    assert not alive(pool)
+
+
+@pytest.mark.parametrize("command", [["list"], ["undeploy", "--model", "m", "--grace", "0"]], ids=["list", "undeploy"])
+def test_command_whose_controller_is_killed_succeeds_or_can_be_repeated(
+    command: list[str], manager: Manager, shell: Shell, provider: Process
+) -> None:
+    deploy(manager, saas(provider))
+    pool = pid_of(manager, "m")
+    killed = controller_pid(manager)
+    os.kill(killed, signal.SIGSTOP)  # so that it dies with the command in its hands
+    words = [sys.executable, "-m", "byzer_magic.cli", *command]
+    with subprocess.Popen(words, env=shell.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as face:
+        time.sleep(1.5)
+        os.kill(killed, signal.SIGKILL)
+        out, err = face.communicate(timeout=60)
+    if face.returncode:
+        assert "Error: " in err
+        assert "Traceback" not in err
+        done = shell(*command)
+        assert done.returncode == 0 or "No model is deployed as 'm'" in done.stderr, done.stderr
+        out = done.stdout
+    if command == ["list"]:
+        assert "m  " in out
+        assert pid_of(manager, "m") == pool
+        return
+    assert manager.run(manager.aliases()) == []
+    assert not alive(pool)
+    assert eventually(lambda: is_free(manager), 30)
+
+
 def test_deploy_whose_controller_is_killed_fails_and_leaves_nothing(manager: Manager, gguf: object) -> None:
     from tests.ray.test_deploy import llama
 
@@ -82,8 +129,7 @@ def test_deploy_whose_controller_is_killed_fails_and_leaves_nothing(manager: Man
     while manager.run(manager.aliases()) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert manager.run(manager.aliases()) == []
-    free, total = (manager.room() or {})["CPU"]
-    assert free == total
+    assert eventually(lambda: is_free(manager), 30)
 
 
 def test_face_that_is_killed_while_it_deploys_leaves_nothing(manager: Manager, shell: Shell, gguf: object) -> None:

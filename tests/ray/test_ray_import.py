@@ -9,6 +9,8 @@ import pytest
 
 from byzer_magic.client.manager import Manager
 from tests.conftest import Shell
+from tests.ray.test_deploy import deploy, saas
+from tests.servers.process import Process
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -23,15 +25,21 @@ def loaded():
     return [name for name in ("rfc3987_syntax.syntax_helpers", "lark") if name in sys.modules]
 
 ray.init(address="auto", log_to_driver=False)
-print(ray.get(ray.remote(loaded).remote()))
+names = sorted((entry["namespace"], entry["name"]) for entry in ray.util.list_named_actors(all_namespaces=True))
+actors = [ray.get_actor(name, namespace=namespace) for namespace, name in names]
+calls = [actor.__ray_call__.remote(lambda _self: loaded()) for actor in actors]
+print(len(actors), ray.get([ray.remote(loaded).remote(), *calls]))
 """
 
 
-def test_ray_worker_has_not_loaded_the_grammar(manager: Manager, shell: Shell) -> None:
+def test_controller_pool_and_other_workers_have_not_loaded_the_grammar(
+    manager: Manager, shell: Shell, provider: Process
+) -> None:
+    deploy(manager, saas(provider))
     (script := shell.folder / "driver.py").write_text(DRIVER)
     command = [sys.executable, str(script)]
     done = subprocess.run(command, env=shell.env, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "2 [[], [], []]"
 
 
 def test_shell_command_has_not_loaded_the_grammar(shell: Shell, manager: Manager) -> None:

@@ -80,6 +80,8 @@ def controller(cluster: str) -> Endpoint | None:
     """
     clusters = _clusters()
     found = _listening(clusters / _name(cluster) / CONTROLLER) if clusters else None
+    if found is not None:  # its own file has the token; that of another name of the cluster may have an earlier one
+        found = _listening(Path(found.path).parent / CONTROLLER) or found
     return found if found is not None and is_up(cluster) else None
 
 

@@ -54,7 +54,7 @@ def _is_idle(pid: int) -> bool:
 
 
 def prestart() -> None:
-    """Ask this driver's node to start a process now, for this driver's next actor.
+    """Ask this node to start a process now, for the next actor.
 
     All errors are logged only: without a prestarted process, the next deploy takes longer and is the same otherwise.
     """
@@ -69,10 +69,11 @@ def prestart() -> None:
         node = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
         request = node_manager_pb2.PrestartWorkersRequest(
             language=0,  # Python
-            job_id=bytes.fromhex(context.get_job_id()),
             num_workers=1,
             keep_alive_duration_secs=KEEP_SECONDS,
         )
+        if file:  # elsewhere the job of this driver has ended, and its idle processes are ended with it
+            request.job_id = bytes.fromhex(context.get_job_id())
         request.runtime_env_info.serialized_runtime_env = "{}"
         address = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
         # As Ray's own channels: the user's http_proxy is for requests to providers.

@@ -78,6 +78,20 @@ class TestAnnounced:
         assert discovery.announced("m") is None
 
 
+def test_controller_of_a_cluster_that_was_started_again_is_found_by_all_its_names(cluster: str) -> None:
+    own = discovery.socket_folder("10.0.0.1:6379")
+    path = str(own / "controller.sock")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        for token, names in (("old", [discovery.socket_folder(cluster), own]), ("new", [own])):
+            for folder in names:
+                discovery.announce_controller(folder, Endpoint(path, "h", 0, token, "n", 1))
+        found = discovery.controller(cluster)
+    assert found is not None
+    assert found.token == "new"
+
+
 @pytest.mark.parametrize("alias", ["m", "a/b", LONG])
 def test_failed_log_is_kept_until_it_is_forgotten(alias: str) -> None:
     discovery.keep_log(alias, ["one", "two"])
