@@ -35,7 +35,7 @@ class Settings:
     spare: int = _setting(1, 0, 1)
     """1: keep one process per cluster ready for the next deploy, which saves 2 s; 0: none waits.
 
-    It takes 50 to 65 MB (PSS); a test holds it below 80.
+    It takes about 65 MB (PSS); a test holds it below 80.
     """
     local_cpus: int = _setting(0, 0, 10_000)
     """CPUs the local Ray offers; 0: all of the machine's."""
