@@ -37,6 +37,11 @@ HIGH_WATER_BYTES = 4 * 1024 * 1024
 """While more than this is unsent, calls wait until their client has read (backpressure)."""
 BACKLOG = 1024
 """Connections that may wait to be accepted: all notebooks connect at once to a pool that was restarted."""
+APART_SECONDS = 0.001
+"""Shortest time between two messages to a client with several calls: what their responses add by then goes together.
+
+A message costs pool and client some 20 us each; 64 streams of 50 tokens/s cost a fifth less.
+"""
 UNIX_PATH_BYTES = 100
 """Longest path of a Unix socket: `sun_path` has 108 bytes on Linux, 104 on macOS (`man 7 unix`)."""
 
@@ -268,10 +273,14 @@ class _Peer:
         self._batch, self._batch_bytes = [], 0
 
     async def _write(self) -> None:
+        loop, sent = asyncio.get_running_loop(), 0.0
         with contextlib.suppress(ConnectionClosed):  # `run` ends, too
             while True:
                 await self._wake.wait()
+                if len(self._calls) > 1 and (early := sent + APART_SECONDS - loop.time()) > 0:
+                    await asyncio.sleep(early)
                 self._wake.clear()
+                sent = loop.time()
                 if self._batch:
                     self._end_batch()
                 while self._full:
