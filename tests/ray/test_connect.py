@@ -87,10 +87,12 @@ def test_connect_names_a_server_that_is_not_ray(cluster: Manager, shell: Shell) 
     assert "unset RAY_ADDRESS" in done.stderr
 
 
-def test_connect_names_a_missing_token(cluster: Manager, shell: Shell, tmp_path: Path) -> None:
+def test_connect_names_a_missing_token(cluster: Manager, shell: Shell, tmp_path: Path, ray_folder: Path) -> None:
+    use_token()
     if os.environ.get("RAY_AUTH_MODE") != "token":
         pytest.skip("this Ray has no token authentication")
     address = cluster.connect()
+    shell.env |= {"RAY_TMPDIR": str(ray_folder)}  # where no controller is known
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         shell.env.pop(name, None)
     shell.env["HOME"] = str(tmp_path)
