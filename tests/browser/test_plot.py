@@ -18,8 +18,8 @@ def test_figure_follows_the_theme_and_is_saved(notebook: Callable[[list[str]], N
     book = notebook(["%load_ext byzer_magic", data, "1", "%byzer plot --model model_01"])
     book.run_all()
     plots = book.output(CELL).locator(".bz-figure svg")
-    assert plots.count() == 6
-    names = [plots.nth(place).get_attribute("aria-label") or "" for place in range(6)]
+    assert plots.count() == 7
+    names = [plots.nth(place).get_attribute("aria-label") or "" for place in range(7)]
     assert names[0].startswith("Time to first token, s: 0.2 to 0.2")
     colours = [_line_colour(book)]
     book.screenshot("plot-light", book.output(CELL))
@@ -31,10 +31,10 @@ def test_figure_follows_the_theme_and_is_saved(notebook: Callable[[list[str]], N
     assert _text_colour(book) < 128
     assert len(set(colours)) == 2, "the line follows the theme"
     book.reopen()
-    assert book.output(CELL).locator(".bz-figure svg").count() == 6
+    assert book.output(CELL).locator(".bz-figure svg").count() == 7
     (saved,) = book.saved()["cells"][CELL]["outputs"]
     assert "Requests/s" in "".join(saved["data"]["text/plain"])
-    assert to_html(book.path).read_text().count('<text class="bz-title"') == 6
+    assert to_html(book.path).read_text().count('<text class="bz-title"') == 7
 
 
 def _line_colour(book: Notebook) -> Any:
