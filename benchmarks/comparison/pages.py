@@ -27,6 +27,7 @@ CHINESE = {
     "kernel: with the extension": "内核：加载扩展后",
     "kernel: connected": "内核：连接后",
     "kernel: after a chat": "内核：对话后",
+    "kernel: each of ten": "内核：同时运行十个时平均每个",
     "all processes of a local Ray with one alias": "本地 Ray 加一个部署，全部进程",
     "GCS, Ray's directory of the cluster": "GCS，Ray 的集群目录",
     "raylet, which starts Ray's workers": "raylet，启动 Ray 的 worker",
