@@ -119,8 +119,8 @@ class Client:
         """
         try:
             yield
-        except Exception as err:
-            if not isinstance(err, self.exceptions):  # looked up now: the SDK may have come inside the block
+        except Exception as err:  # which ones are ours is looked up now: the SDK may have come inside the block
+            if not isinstance(err, self.exceptions):
                 raise
             raise from_exception(err, self.endpoint) from None  # the chain may quote the key
 
