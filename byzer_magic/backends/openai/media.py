@@ -82,13 +82,15 @@ class OpenAIMedia:
     async def _embeddings(self, start: int, texts: list[str], body: dict[str, Any]) -> EmbeddingBatch:
         encoding = {"encoding_format": "base64"} if self._as_base64 and "encoding_format" not in body else {}
         given = {name: value for name, value in body.items() if value is not None}
+        refused = False
         try:
             response = await self._client.post("/embeddings", {**given, **encoding, "input": texts})
         except ProviderError as err:
-            if not encoding or self._took_base64 or err.details.get("status") not in (400, 422):
+            refused = bool(encoding) and not self._took_base64 and err.details.get("status") in (400, 422)
+            if not refused:
                 raise
-            plain = {**body, "encoding_format": None}
-            found = await self._embeddings(start, texts, plain)  # not all say that it is the encoding they refuse
+        if refused:  # not all say that it is the encoding they refuse; the next error does not come from this one
+            found = await self._embeddings(start, texts, {**body, "encoding_format": None})
             self._as_base64 = False
             return found
         self._took_base64 = self._took_base64 or bool(encoding)
