@@ -17,6 +17,7 @@ from hypothesis import settings
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import UndeploySpec
 from byzer_magic.runtime.cluster import ray_import
+from byzer_magic.runtime.cluster.auth_token import use_token
 from tests.servers.process import Process, openai_api
 
 os.environ.update(dict.fromkeys(("BYZER_ENGINE_THREADS", "OMP_NUM_THREADS"), "1"))
@@ -126,6 +127,17 @@ def cluster(ray_env: dict[str, str]) -> Iterator[Manager]:
     manager.ensure()
     yield manager
     assert manager.shutdown()
+
+
+@pytest.fixture
+def driver(cluster: Manager) -> Iterator[Any]:
+    """Ray itself, with this process connected to the private Ray: what a test asks Ray past the product."""
+    use_token()
+    import ray
+
+    ray.init(address="auto", log_to_driver=False)
+    yield ray
+    ray.shutdown()
 
 
 @pytest.fixture

@@ -101,14 +101,12 @@ def test_connect_names_a_missing_token(cluster: Manager, shell: Shell, tmp_path:
     assert "RAY_AUTH_TOKEN_PATH" in done.stderr
 
 
+@pytest.mark.usefixtures("driver")
 def test_connect_names_both_versions_when_they_differ(cluster: Manager, shell: Shell, ray_folder: Path) -> None:
-    use_token()
-    import ray
     from ray.experimental import internal_kv
 
     address, key = cluster.connect(), b"CLUSTER_METADATA"
     shell.env |= {"RAY_TMPDIR": str(ray_folder)}  # where no controller is known
-    ray.init(address="auto", log_to_driver=False)
     before = internal_kv._internal_kv_get(key, namespace=b"cluster")
     assert before is not None
     facts = json.loads(before)
@@ -124,7 +122,6 @@ def test_connect_names_both_versions_when_they_differ(cluster: Manager, shell: S
             assert "3.12.1 and ray==" in done.stderr or "pip install 'ray==2.9.3'" in done.stderr
     finally:
         internal_kv._internal_kv_put(key, before, overwrite=True, namespace=b"cluster")
-        ray.shutdown()
 
 
 def test_address_of_the_environment_keeps_the_direct_way(

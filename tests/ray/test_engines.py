@@ -9,10 +9,10 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-import ray
 
 import byzer_magic as bz
 from byzer_magic import errors
@@ -126,14 +126,13 @@ def test_failed_load_reports_the_reason_and_keeps_its_log(manager: Manager, gguf
     assert manager.run(manager.aliases()) == []
 
 
-def test_several_gpus_of_a_worker_are_one_placement_group(manager: Manager) -> None:
+def test_several_gpus_of_a_worker_are_one_placement_group(manager: Manager, driver: Any) -> None:
     before = shared_memory()
     events = deploy(manager, vllm(gpus_per_worker=2, worker_concurrency=4))
     ready = events[-1]
     assert isinstance(ready, Ready)
     assert ready.capabilities == ["chat", "tools"]
-    groups = [group for group in ray.util.placement_group_table().values() if group["state"] == "CREATED"]
-    assert [(group["strategy"], list(group["bundles"].values())) for group in groups] == [
+    assert [(group["strategy"], list(group["bundles"].values())) for group in created(driver)] == [
         ("PACK", [{"GPU": 2.0, "CPU": 0.001}])
     ]
     [pid] = worker_pids("v")
@@ -152,7 +151,7 @@ def test_several_gpus_of_a_worker_are_one_placement_group(manager: Manager) -> N
     assert gone([pid], 20)
     manager.run(manager.undeploy(UndeploySpec(model="v", force=True)))
     assert eventually(lambda: shared_memory() <= before)
-    assert not [group for group in ray.util.placement_group_table().values() if group["state"] == "CREATED"]
+    assert not created(driver)
 
 
 def title(pid: int) -> str:
@@ -179,16 +178,19 @@ def load_error(alias: str) -> str:
         return ""
 
 
-def groups() -> list[str]:
-    return [group["name"] for group in ray.util.placement_group_table().values() if group["state"] == "CREATED"]
+def created(driver: Any) -> list[dict[str, Any]]:
+    """Return the placement groups that there are now."""
+    return [group for group in driver.util.placement_group_table().values() if group["state"] == "CREATED"]
 
 
-def test_pool_that_cannot_reload_reports_it_and_retries(manager: Manager, gguf: Path, tmp_path: Path) -> None:
+def test_pool_that_cannot_reload_reports_it_and_retries(
+    manager: Manager, driver: Any, gguf: Path, tmp_path: Path
+) -> None:
     """Ray restarts a killed pool; its model's file is away for a while."""
     model = tmp_path / "model.gguf"
     model.hardlink_to(gguf)
     deploy(manager, llama(model, gpus_per_worker=2))
-    assert len(groups()) == 1
+    assert len(created(driver)) == 1
     endpoint = discovery.announced("l")
     assert endpoint
     away = model.rename(tmp_path / "away")
@@ -202,9 +204,9 @@ def test_pool_that_cannot_reload_reports_it_and_retries(manager: Manager, gguf: 
     away.rename(model)
     assert eventually(lambda: load_error("l") == "", 60)
     assert bz.model("l").chat("Hi", max_tokens=2).text
-    assert len(groups()) == 1, "the GPUs are reserved once"
+    assert len(created(driver)) == 1, "the GPUs are reserved once"
     manager.run(manager.undeploy(UndeploySpec(model="l")))
-    assert groups() == []
+    assert created(driver) == []
 
 
 def test_model_undeployed_while_loading_raises_not_deployed(manager: Manager) -> None:
