@@ -49,11 +49,13 @@ class XLlamaCpp(Driver):
             params.mmproj.path = str(load.mmproj)
         apply(xllamacpp, params, load.settings)
         params.n_ctx *= load.parallel  # the server divides its context among the slots
+        params.endpoint_metrics = True
         with _captured_stderr() as output:
             try:
                 self._server: Any = xllamacpp.Server(params)
             except (ValueError, RuntimeError) as err:
                 raise EngineFailed(_log_of_failed_start(output) or str(err)) from err
+        self._server.handle_metrics()  # answered by its loop: one that is stopped before it runs never ends
 
     def generate(self, body: dict[str, Any], emit: Emit, stopped: threading.Event) -> None:
         """Generate; the callback's return value stops it, at the next token or the next batch of the prompt."""
