@@ -19,7 +19,7 @@ class Panel:
     Args:
         title: what is shown, with its unit.
         lines: by label, the name of the figure.
-        ideal: the best case for 1 on the axis, of which there is as much more; 0: there is no such line.
+        ideal: the best possible value at 1 on the axis; the line grows in proportion. 0: no line.
         log: the figures have a logarithmic scale.
     """
 

@@ -258,7 +258,7 @@ class Http:
 
 
 def encoded(body: Any) -> bytes:
-    """Return a body as JSON, in UTF-8 and without spaces, as the SDKs write it; a fifth of their time.
+    """Return a body as JSON, in UTF-8 and without spaces, as the SDKs write it.
 
     Raises:
         BadRequest: it has what JSON cannot have.

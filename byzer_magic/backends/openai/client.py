@@ -1,8 +1,7 @@
 """The client of the OpenAI API: JSON over our own `Http`, files through the official SDK.
 
-The SDK takes 0.8 ms of CPU to build and carry a request, half of all that a pool spends on it, and over a second to
-import; `Http` takes a third of that. Requests and errors are the same, see `tests/providers/test_openai_requests.py`.
-The SDK uploads audio and images, and receives speech: there its work is worth its time.
+The SDK used more than half of the CPU time that a pool spent on a request, and takes over a second to import (decision
+013). Requests and errors are the same: `tests/providers/test_openai_requests.py` compares them. The SDK still uploads audio and images, and receives speech.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from byzer_magic.runtime.transport.protocol import Endpoint
 NAMESPACE = "byzer"
 """The Ray namespace of all deployments: actor names are unique within a namespace."""
 CONTROL_NAMESPACE = "byzer-control"
-"""That of the controller, so that its name is no alias."""
+"""The controller's namespace, a separate one, so that its name cannot clash with an alias."""
 CONTROLLER_SECONDS = 60.0
 """How long Ray may take to start the controller's process."""
 _VERSIONS = re.compile(r"Ray: (\S++)\s++Python: (\S++)")

@@ -91,7 +91,7 @@ class Agent:
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "RAY_RAYLET_PID": str(os.getpid())}
-        # it ends when this process, its parent, does: a pipe tells it
+        # the agent watches this pipe and exits when its parent does
         return subprocess.Popen(self._command, stdin=subprocess.PIPE, env=environment)  # noqa: S603 - Ray's own
 
 

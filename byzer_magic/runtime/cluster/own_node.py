@@ -34,9 +34,9 @@ JOBS_SECONDS = 1.0
 """How long Ray may take to return its jobs."""
 ENVIRONMENT = {
     "RAY_worker_niceness": "0",  # Ray lowers the priority of its workers to 15, for batch jobs; ours serve requests
-    "RAY_gcs_server_port_wait_time_s": "3600",  # how long to wait is decided by whoever waits for this process
+    "RAY_gcs_server_port_wait_time_s": "3600",  # the process that waits for this one has its own timeout
     "RAY_agent_register_timeout_ms": "600000",
-    "RAY_enable_metrics_collection": "0",  # there is no dashboard to show them
+    "RAY_enable_metrics_collection": "0",  # no dashboard displays them
     "RAY_enable_worker_prestart": "1",  # the controller's process starts at once, while the driver connects,
     "RAY_preload_python_modules": "byzer_magic.runtime.cluster.preload",
     "RAY_prestart_worker_first_driver": "0",  # which does not wait for as many processes as there are CPUs
