@@ -1,7 +1,8 @@
 """The client of the OpenAI API: JSON over our own `Http`, files through the official SDK.
 
 The SDK used more than half of the CPU time that a pool spent on a request, and takes over a second to import (decision
-013). Requests and errors are the same: `tests/providers/test_openai_requests.py` compares them. The SDK still uploads audio and images, and receives speech.
+013). Requests and errors are the same: `tests/providers/test_openai_requests.py` compares them. The SDK still uploads
+audio and images, and receives speech.
 """
 
 from __future__ import annotations
