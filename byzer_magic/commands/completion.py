@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from byzer_magic.commands.options import Option, Spec, options_of
-from byzer_magic.commands.spec import COMMANDS, EASY_COMMANDS, DeploySpec, QuerySpec, all_commands
+from byzer_magic.commands.registry import group_in, in_words
+from byzer_magic.commands.spec import COMMANDS, DeploySpec, QuerySpec, all_commands
 from byzer_magic.commands.tokens import bare, split
 from byzer_magic.errors import CommandError
 
@@ -56,7 +57,8 @@ def complete(
     if cls is None:
         return _starting(partial, _command_names(words))
     sources = {"alias": aliases, "preset": preset_names, "kind": kinds}
-    return _starting(partial, _candidates(cls, rest, partial, sources, params))
+    group = [] if rest else group_in(words, all_commands())
+    return _starting(partial, [*group, *_candidates(cls, rest, partial, sources, params)])
 
 
 def _starting(partial: str, candidates: Sequence[str]) -> list[str]:
@@ -64,16 +66,18 @@ def _starting(partial: str, candidates: Sequence[str]) -> list[str]:
 
 
 def _command(words: list[str]) -> tuple[type[Spec] | None, list[str]]:
-    taken = 2 if words[:1] == ["easy"] else 1
-    return all_commands().get(" ".join(words[:taken])), words[taken:]
+    known = all_commands()
+    name, taken = in_words(words, known)
+    return (None, []) if group_in(words, known) and len(words) > taken else (known.get(name), words[taken:])
 
 
 def _command_names(words: list[str]) -> Sequence[str]:
-    if words == ["easy"]:
-        return list(EASY_COMMANDS)
+    if words and (group := group_in(words, all_commands())):
+        return group
+    firsts = [name for name in COMMANDS if " " not in name]
     if words == ["help"]:
-        return [*COMMANDS, "easy"]
-    return [*COMMANDS, "easy", "help"] if not words else []
+        return [*firsts, "easy"]
+    return [*firsts, "easy", "help"] if not words else []
 
 
 def _candidates(

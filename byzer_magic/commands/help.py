@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from byzer_magic.commands.options import Option, Spec, options_of
+from byzer_magic.commands.registry import group_in
 from byzer_magic.commands.spec import all_commands
 from byzer_magic.errors import CommandError, suggest
 from byzer_magic.i18n import gettext as _, lazy_gettext, listed, localized, pad, width
@@ -30,8 +31,8 @@ def help_text(name: str | None = None) -> str:
         Stop the local Ray that byzer-magic started, and all its deployments.
     """
     known = all_commands()
-    if name in (None, "", "easy"):
-        return _overview("easy " if name else "")
+    if not name or (name not in known and group_in([name], known)):
+        return _overview(f"{name} " if name else "")
     if name not in known:
         hint = suggest(str(name), known, lazy_gettext("Commands: {names}.", names=listed(known)))
         raise CommandError(lazy_gettext("Unknown command {name}.", name=repr(name)), hint)

@@ -15,6 +15,7 @@ from byzer_magic.commands import typography, yaml_file
 from byzer_magic.commands.completion import complete
 from byzer_magic.commands.help import HelpRequested, help_text
 from byzer_magic.commands.options import Option, Spec, convert, options_of, visible
+from byzer_magic.commands.registry import group_in, in_words
 from byzer_magic.commands.spec import COMMANDS, EASY_COMMANDS, ChatSpec, name_of
 from byzer_magic.commands.tokens import FLAG, ChatLine, Words, bare, quote, split, split_block
 from byzer_magic.errors import CommandError, suggest
@@ -98,6 +99,15 @@ def parse_chat(text: str) -> ChatSpec:
 def _command(words: list[str]) -> tuple[type[Spec], list[str]]:
     if not words or words[0] in ("help", "--help", "-h"):
         raise HelpRequested(help_text(" ".join(words[1:]) or None))
+    name, count = in_words(words, COMMANDS)
+    if (group := group_in(words[: count + 1], COMMANDS)) and len(words) > count:  # such as `serve keys`
+        before = " ".join(words[: count + 1])
+        if words[count + 1 :] in ([], ["--help"], ["-h"]):
+            raise HelpRequested(help_text(before))
+        names = {word: COMMANDS[f"{before} {word}"] for word in group}
+        return _lookup(words[count + 1], names, f"{before} ", names), words[count + 2 :]
+    if count > 1:
+        return COMMANDS[name], words[count:]
     if words[0] != "easy":
         return _lookup(words[0], COMMANDS, "", (*COMMANDS, "easy")), words[1:]
     if not words[1:] or words[1] in ("--help", "-h"):

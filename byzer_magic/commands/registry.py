@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, dataclass_transform
 
@@ -80,6 +80,38 @@ def command(name: str, *, run: str, notebook_only: str = "") -> Callable[[type[S
         return spec
 
     return register
+
+
+def in_words(words: Sequence[str], known: Collection[str]) -> tuple[str, int]:
+    """Return the longest command that words begin with, and how many words it has; "" where they begin with none.
+
+    Args:
+        words: of a line.
+        known: the commands, of which some have several words, such as `serve keys add`.
+
+    Example:
+        >>> in_words(["serve", "keys", "add", "me"], ("serve", "serve keys add"))
+        ('serve keys add', 3)
+    """
+    for count in range(min(LONGEST, len(words)), 0, -1):
+        if (name := " ".join(words[:count])) in known:
+            return name, count
+    return "", 0
+
+
+def group_in(words: Sequence[str], known: Collection[str]) -> list[str]:
+    """Return the words with which the commands of the group go on that all these words name; none where they do not.
+
+    Example:
+        >>> group_in(["serve", "keys"], ("serve", "serve keys add", "serve keys list"))
+        ['add', 'list']
+    """
+    start = " ".join(words) + " "
+    return list(dict.fromkeys(name.removeprefix(start).split()[0] for name in known if name.startswith(start)))
+
+
+LONGEST = 3
+"""Words of a command's name at most."""
 
 
 def command_of(spec: Spec | type[Spec]) -> Command:
