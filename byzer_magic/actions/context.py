@@ -26,5 +26,7 @@ class Context:
     """Returns the variables in which `${NAME}` is looked up first."""
     keep: Callable[[Result], None] = _nowhere
     """Puts a result where the user finds it, before it is shown."""
+    waits: bool = True
+    """Whether a command may go on until Ctrl-C, as in a shell; a notebook's cell would block all others."""
     typed: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
     """Secrets that the user typed in, by alias and parameter; kept as long as the command runs."""

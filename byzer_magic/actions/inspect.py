@@ -10,8 +10,9 @@ from typing import Any
 
 from byzer_magic.actions.context import Context
 from byzer_magic.catalog import presets
+from byzer_magic.client import serving
 from byzer_magic.commands import spec as specs
-from byzer_magic.i18n import gettext as _, lazy_gettext, localized
+from byzer_magic.i18n import gettext as _, lazy_gettext, listed, localized
 from byzer_magic.rendering.deployments import cells as stat_cells
 from byzer_magic.results.comparison import need_pandas
 from byzer_magic.stat import ModelStat
@@ -107,6 +108,8 @@ def list_deployments(context: Context, item: specs.ListSpec) -> None:
     stats = _stats(context, None)
     rows = stat_cells.plain_rows(stats) if item.json else stat_cells.stat_rows(stats, stat_cells.LIST_COLUMNS)
     _rows(context, rows, _("Nothing is deployed."), as_json=item.json)
+    if served := context.manager.run(serving.running(context.manager)):
+        context.output.say(_("Endpoint: {urls}", urls=listed(dict.fromkeys(one.url for one in served))))
 
 
 def _rows(context: Context, rows: Sequence[dict[str, Any]], empty: str, *, as_json: bool) -> None:

@@ -52,6 +52,10 @@ class ToolCalls:
             return same[-1] if arguments and not name else None
         return None if same[-1].is_over(name, arguments) else same[-1]
 
+    def so_far(self) -> list[tuple[str, str, str]]:
+        """Return id, name and arguments of the calls so far, in the order in which they began; an id may be empty."""
+        return [(str(call.id or ""), call.name, call.arguments) for call in self._calls]
+
     def result(self) -> list[dict[str, Any]] | None:
         """Return the calls so far in OpenAI's form, None where there are none; a call without an id is given one."""
         indexes = [call.index for call in self._calls]
@@ -66,38 +70,38 @@ class _Call:
     def __init__(self, index: Any, identity: Any) -> None:
         self.index = index
         self.id = identity
-        self._name = ""
-        self._arguments = ""
+        self.name = ""
+        self.arguments = ""
         self._repeats = False
         """Whether every delta has the name."""
 
     def add(self, name: str, arguments: str) -> None:
         """Add what a delta has; complete arguments are replaced, since nothing can follow them."""
-        self._repeats = self._repeats or (name != "" and name == self._name)
-        self._name += "" if name == self._name else name
+        self._repeats = self._repeats or (name != "" and name == self.name)
+        self.name += "" if name == self.name else name
         begins = arguments.lstrip()[:1] == "{"
-        self._arguments = arguments if begins and self._is_complete() else self._arguments + arguments
+        self.arguments = arguments if begins and self._is_complete() else self.arguments + arguments
 
     def is_over(self, name: str, arguments: str) -> bool:
         """Return whether a delta without an id begins another call: it has a name, and this call is complete."""
-        if not name or not self._name:
+        if not name or not self.name:
             return False
-        if name != self._name:
-            return self._arguments != ""
+        if name != self.name:
+            return self.arguments != ""
         begins = arguments.lstrip()[:1] == "{" if arguments else not self._repeats
-        return begins and arguments != self._arguments and self._is_complete()
+        return begins and arguments != self.arguments and self._is_complete()
 
     def is_followed_by(self, arguments: str) -> bool:
         """Return whether these are complete arguments of another call, although it has the same id."""
-        same = arguments == self._arguments or self._arguments.strip() == "{}"
+        same = arguments == self.arguments or self.arguments.strip() == "{}"
         return not same and self._is_complete() and _is_object(arguments)
 
     def _is_complete(self) -> bool:
-        return _is_object(self._arguments)
+        return _is_object(self.arguments)
 
     def result(self, number: int) -> dict[str, Any]:
         """Return it in OpenAI's form."""
-        function = {"name": self._name, "arguments": self._arguments}
+        function = {"name": self.name, "arguments": self.arguments}
         return {"id": str(self.id or f"call_{number}"), "type": "function", "function": function}
 
 

@@ -178,7 +178,7 @@ def is_secret_variable(name: str) -> bool:
 
 
 TYPED_SECRET = re.compile(
-    r"(?:key|token|secret|password)=[\"']?([^\s\"'$]+)|--token\s+[\"']?([^\s\"'$]+)", re.IGNORECASE
+    r"(?:key|token|secret|password)=[\"']?([^\s\"'$]+)|--(?:token|api_key)\s+[\"']?([^\s\"'$]+)", re.IGNORECASE
 )
 """A secret that was typed into the command itself."""
 

@@ -257,6 +257,103 @@ class LogsSpec(Spec):
     ray_address: str = _ray_address()
 
 
+@command("serve", run="byzer_magic.gateway.command:serve")
+class ServeSpec(Spec):
+    """An HTTP endpoint for all deployments."""
+
+    summary = _("Serve the deployments over HTTP, with the APIs of OpenAI, Anthropic and Ollama.")
+    examples = (
+        "serve",
+        "serve --host 0.0.0.0 --port 8000 --api_key ${ENDPOINT_KEY}",
+        "serve --detach --num_replicas 2",
+        "serve --stop",
+        "serve --served_model_name gpt-4o=deepseek_chat,embedding --ssl_certfile cert.pem --ssl_keyfile key.pem",
+    )
+
+    host: str = option("127.0.0.1", help=_("address to listen on; 0.0.0.0: all of this machine's"))
+    port: int = option(8000, help=_("port to listen on; 0: any that is free"), kind="int", minimum=0)
+    api_key: str | None = option(
+        None, help=_("key that may use every model, may be ${NAME}; for several keys see `serve keys add`"), secret=True
+    )
+    served_model_name: str | None = option(
+        None,
+        help=_("models to serve, separated by commas: an alias, or NAME=ALIAS (default: all, by their aliases)"),
+    )
+    ssl_keyfile: str | None = option(None, help=_("private key for HTTPS, a PEM file"), complete="path")
+    ssl_certfile: str | None = option(None, help=_("certificate for HTTPS, a PEM file"), complete="path")
+    allowed_origins: str | None = option(
+        None,
+        help=_("origins whose web pages may use the endpoint, separated by commas, or a JSON list; *: all"),
+    )
+    allowed_methods: str | None = option(None, help=_("methods that these pages may use (default: all)"))
+    allowed_headers: str | None = option(None, help=_("headers that these pages may send (default: all)"))
+    allow_credentials: bool = option(default=False, help=_("let these pages send cookies"), kind="bool")
+    uvicorn_log_level: str = option(
+        "info",
+        help=_("what goes to stderr: info has a line per request, warning only what goes wrong"),
+        choices=("debug", "info", "warning", "error", "critical", "trace"),
+    )
+    num_replicas: int | None = option(
+        None,
+        help=_("serve from this many processes in the cluster, over all its nodes (default in notebooks: one a node)"),
+        kind="int",
+        minimum=1,
+    )
+    detach: bool = option(
+        default=False,
+        help=_("serve from processes in the cluster, which outlive this command; always so in notebooks"),
+        kind="bool",
+    )
+    stop: bool = option(default=False, help=_("stop the endpoint in the cluster"), kind="bool")
+    grace: float = option(30.0, help=_("seconds to wait for requests in flight"), kind="float", minimum=0)
+    prompt_template: str | None = option(
+        None, help=_("accepted for old commands, without effect: models bring their own"), complete="path"
+    )
+    response_role: str = option("assistant", help=_("accepted for old commands, without effect: always assistant"))
+    ray_address: str = _ray_address()
+    file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
+
+
+@command("serve keys add", run="byzer_magic.gateway.command:add_key")
+class AddKeySpec(Spec):
+    """A new key of the endpoint."""
+
+    summary = _("Make a key for the endpoint; it is shown once. With the first one, `serve` refuses requests without.")
+    examples = (
+        "serve keys add alice",
+        "serve keys add course --models gpt4o_chat,embedding --requests_per_minute 60 --tokens_per_minute 100000"
+        " --days 90",
+    )
+
+    name: str = option(help=_("whose key it is, or what for"), positional=True)
+    models: str | None = option(None, help=_("models that it may use, separated by commas (default: all)"))
+    requests_per_minute: int = option(0, help=_("requests a minute; 0: no limit"), kind="int", minimum=0)
+    tokens_per_minute: int = option(
+        0, help=_("tokens a minute, of prompts and responses; 0: no limit"), kind="int", minimum=0
+    )
+    days: float | None = option(None, help=_("days after which it expires"), kind="float", minimum=0)
+
+
+@command("serve keys list", run="byzer_magic.gateway.command:list_keys")
+class ListKeysSpec(Spec):
+    """The keys of the endpoint."""
+
+    summary = _("List the keys of the endpoint, with their limits; the keys themselves are not stored.")
+    examples = ("serve keys list",)
+
+    json: bool = option(default=False, help=_("print JSON"), kind="bool")
+
+
+@command("serve keys revoke", run="byzer_magic.gateway.command:revoke_key")
+class RevokeKeySpec(Spec):
+    """A key of the endpoint to remove."""
+
+    summary = _("Revoke a key of the endpoint; endpoints that run refuse it at once.")
+    examples = ("serve keys revoke alice",)
+
+    name: str = option(help=_("name of the key"), positional=True)
+
+
 @command("connect", run="byzer_magic.actions.actions:connect")
 class ConnectSpec(Spec):
     """A cluster to use."""

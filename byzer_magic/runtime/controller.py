@@ -18,7 +18,7 @@ from byzer_magic.commands.secrets import Secret
 from byzer_magic.i18n import join, lazy_gettext as _, lazy_ngettext
 from byzer_magic.log import get_logger
 from byzer_magic.plan import Plan
-from byzer_magic.runtime.cluster import deployments, desired_state, discovery, placement, prestart
+from byzer_magic.runtime.cluster import deployments, desired_state, discovery, placement, prestart, replicas
 from byzer_magic.runtime.cluster.node import attach_log, socket_folder
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.transport import plans, protocol
@@ -63,6 +63,9 @@ class Controller:
                 "locate": self._locate,
                 "resources": self._resources,
                 "prestart": self._prestart,
+                "serve": self._serve,
+                "serving": self._serving,
+                "stop_serving": self._stop_serving,
             },
             path=socket_folder() / f"{discovery.CONTROLLER}.sock",
             host=ray.util.get_node_ip_address(),
@@ -233,6 +236,20 @@ class Controller:
 
     async def _resources(self, _nothing: None) -> AsyncIterator[protocol.Resources]:
         yield protocol.Resources(await asyncio.to_thread(placement.room))
+
+    async def _serve(self, request: protocol.ServeRequest) -> AsyncIterator[list[protocol.Served]]:
+        """Yield where the endpoint serves, once all its replicas do.
+
+        Raises:
+            ByzerError: see `replicas.start`.
+        """
+        yield await replicas.start(request)
+
+    async def _serving(self, _nothing: None) -> AsyncIterator[list[protocol.Served]]:
+        yield await replicas.running()
+
+    async def _stop_serving(self, request: protocol.StopRequest) -> AsyncIterator[int]:
+        yield await replicas.stop(request.grace)
 
     async def _prestart(self, _nothing: None) -> AsyncIterator[None]:
         self._spawn(self._renew_spare())

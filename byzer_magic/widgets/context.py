@@ -18,6 +18,7 @@ class Context(context.Context):
     """IPython's shell: `user_ns`, `set_next_input`."""
     sessions: dict[str, list[Message]]
     """The conversations of `%%chat --session`, which a chat window continues."""
+    waits: bool = False
     has_kernel: bool
     """False in IPython in a terminal, where there is text only."""
 

@@ -63,8 +63,11 @@ def body(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"max_tokens": limit, "messages": _ended(_joined([_turn(turn) for turn in turns]))}
     if system:
         found["system"] = system
+    parallel = options.pop("parallel_tool_calls", None)
     for name, value in options.items():
         found |= _option(name, value)
+    if parallel is False and "tools" in found and options.get("tool_choice") != "none":
+        found["tool_choice"] = {"type": "auto", **found.get("tool_choice", {}), "disable_parallel_tool_use": True}
     return {**found, **extra}
 
 
@@ -84,7 +87,7 @@ def _option(name: str, value: Any) -> dict[str, Any]:
         return _format(value)
     if name == "reasoning_effort":
         return {"output_config": {"effort": value}}
-    if name in ("n", "stream_options", "parallel_tool_calls") and value in (1, True, None):
+    if name in ("n", "stream_options") and value in (1, None):
         return {}
     raise BadRequest(
         _("Anthropic's API has no option {name}.", name=name),
@@ -297,6 +300,8 @@ class Reader(AnswerReader):
             return ChatChunk(text_in(delta.get("text")))
         if kind == "thinking_delta":
             return ChatChunk(reasoning=text_in(delta.get("thinking")))
+        if kind == "signature_delta" and (signature := text_in(delta.get("signature"))):
+            return ChatChunk(extra={"signature": signature})
         if kind == "input_json_delta" and index in self._tools and (part := delta.get("partial_json")):
             self._inputs.pop(index, None)
             return self._arguments(index, part if isinstance(part, str) else _json(part))

@@ -14,7 +14,7 @@ import msgspec
 
 from byzer_magic import capabilities, errors, i18n
 from byzer_magic.backends.network import Network
-from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.commands.spec import DeploySpec, ServeSpec
 from byzer_magic.stat import Delta, ModelStat, Sample
 from byzer_magic.types import Dispatched, Event, Loading
 
@@ -173,6 +173,36 @@ class Resources(msgspec.Struct, frozen=True):
     amounts: dict[str, tuple[float, float]]
 
 
+class ServeRequest(msgspec.Struct, frozen=True):
+    """Start replicas of the endpoint."""
+
+    spec: ServeSpec
+    """Without its key."""
+    key: str
+    keys: str
+    """The path of the stored keys on each node."""
+    replicas: int
+    """0: one on each node."""
+
+    def __repr__(self) -> str:
+        return f"ServeRequest({self.spec!r}, replicas={self.replicas})"
+
+
+class StopRequest(msgspec.Struct, frozen=True):
+    """Stop the replicas of the endpoint, after up to `grace` seconds for requests in flight."""
+
+    grace: float
+
+
+class Served(msgspec.Struct, frozen=True):
+    """Where a replica of the endpoint serves; or why it does not, as `errors.to_wire` encodes it."""
+
+    url: str
+    node: str
+    pid: int
+    error: dict[str, Any] | None = None
+
+
 class LogsRequest(msgspec.Struct, frozen=True):
     """Return the last `lines` lines of each process."""
 
@@ -207,6 +237,9 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "locate": (AliasRequest, Endpoint),
     "resources": (None, Resources),
     "prestart": (None, None),
+    "serve": (ServeRequest, list[Served]),
+    "serving": (None, list[Served]),
+    "stop_serving": (StopRequest, int),
 }
 """The type of each method's body and of its items."""
 ProtocolError = msgspec.MsgspecError

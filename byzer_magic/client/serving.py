@@ -1,0 +1,69 @@
+"""The endpoint and the cluster: starting its replicas there, finding and stopping them; staying connected."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from byzer_magic import errors
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import ServeSpec
+from byzer_magic.i18n import lazy_gettext as _
+
+if TYPE_CHECKING:
+    from byzer_magic.runtime.transport.protocol import Served
+
+
+async def start(manager: Manager, spec: ServeSpec, key: str, keys: str) -> list[Served]:
+    """Start the endpoint as actors of the cluster, which outlive this process; return where it serves.
+
+    Args:
+        manager: is connected to the cluster.
+        spec: the command; its `num_replicas` says how many.
+        key: the key that may use everything; empty for none.
+        keys: the path of the stored keys, on each node.
+
+    Raises:
+        NameTaken: it is running already.
+        ConfigError: a replica cannot listen there.
+    """
+    from byzer_magic.runtime.transport import protocol
+
+    request = protocol.ServeRequest(replace(spec, api_key=None), key, keys, spec.num_replicas or 0)
+    found: list[Served] = await manager.connection.control().call("serve", request)
+    return found
+
+
+async def running(manager: Manager) -> list[Served]:
+    """Return where the endpoint's replicas serve; none where it does not run in the cluster."""
+    found: list[Served] = await manager.connection.control().call("serving")
+    return found
+
+
+async def stop(manager: Manager, grace: float) -> int:
+    """Stop the replicas of the endpoint; return how many there were.
+
+    Args:
+        manager: is connected to the cluster.
+        grace: seconds for the requests that run.
+    """
+    from byzer_magic.runtime.transport import protocol
+
+    count: int = await manager.connection.control().call("stop_serving", protocol.StopRequest(grace))
+    return count
+
+
+def reconnect(manager: Manager) -> None:
+    """Connect again to a cluster that was restarted; one that has been stopped is not started again.
+
+    Args:
+        manager: was connected to it.
+
+    Raises:
+        CannotConnect: the cluster does not run.
+    """
+    from byzer_magic.runtime.cluster import address, this_machine
+
+    if address.resolve("auto", manager.settings).is_here and this_machine.current_cluster() is None:
+        raise errors.CannotConnect(_("Ray is not running on this machine."), _("Deploy a model to start Ray."))
+    manager.ensure()

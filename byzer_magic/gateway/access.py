@@ -1,0 +1,228 @@
+"""Who may ask: the key of a request, what it may use, and how much of it."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from byzer_magic.errors import ConfigError
+from byzer_magic.gateway.keys import PREFIX, Key, KeyFile, digest_of
+from byzer_magic.gateway.limits import Bucket
+from byzer_magic.gateway.problems import Problem
+from byzer_magic.i18n import gettext as _, localized
+from byzer_magic.log import get_logger
+from byzer_magic.safety import tcp_peers
+
+log = get_logger("gateway")
+
+ANONYMOUS = ""
+"""The name of clients where no key is needed."""
+MASTER = "--api_key"
+"""The name of the key that the command line sets."""
+LONGEST_KEY = 512
+"""A longer text is no key, and is not hashed."""
+CHARACTERS_PER_TOKEN = 4
+"""What a request is taken for until its tokens are counted."""
+
+
+class Client:
+    """A key that is in use, with its limits.
+
+    Args:
+        name: of the key.
+        key: the stored key; None for all others, which have no limits.
+        share: by how many replicas its limits are shared.
+    """
+
+    def __init__(self, name: str, key: Key | None = None, share: int = 1) -> None:
+        self.name = name
+        self.key = key
+        self.models: frozenset[str] = frozenset(key.models if key else ())
+        per_minute = (key.requests_per_minute, key.tokens_per_minute) if key else (0, 0)
+        self.requests, self.tokens = (Bucket(-(-limit // share)) for limit in per_minute)
+
+    def sees(self, model: str) -> bool:
+        """Return whether it may use a model."""
+        return not self.models or model in self.models
+
+    def begin(self, size: int) -> float:
+        """Count a request with a body of `size` bytes; return the tokens that it is taken for until it ends.
+
+        Raises:
+            Problem: a limit is reached.
+        """
+        now = time.monotonic()
+        guess = size / CHARACTERS_PER_TOKEN
+        if wait := self.requests.wait(now, 1.0):
+            raise self._limited(self.requests, _("requests"), wait)
+        if wait := self.tokens.wait(now, guess):
+            raise self._limited(self.tokens, _("tokens"), wait)
+        self.requests.take(1)
+        self.tokens.take(guess)
+        return guess
+
+    def _limited(self, bucket: Bucket, what: str, wait: float) -> Problem:
+        message = _(
+            "The key {name} has reached its limit of {limit} {what} a minute. Try again in {seconds:.0f} s.",
+            name=self.name, limit=bucket.limit, what=what, seconds=max(1.0, wait),
+        )  # fmt: skip
+        return Problem(
+            429, message, kind="rate_limit_error", code="rate_limit_exceeded", anthropic="rate_limit_error",
+            retry_after=wait, again=True, name="RateLimited",
+        )  # fmt: skip
+
+    def end(self, guess: float, tokens: int) -> None:
+        """Count the tokens of a request that has ended, in place of the guess."""
+        self.tokens.take(tokens - guess)
+
+
+class Access:
+    """The keys that an endpoint accepts.
+
+    Args:
+        api_key: a key that may use everything; empty for none.
+        keys: the stored keys.
+        share: how many replicas share the limits of a key.
+    """
+
+    def __init__(self, api_key: str = "", keys: KeyFile | None = None, share: int = 1) -> None:
+        self._master = digest_of(api_key) if api_key else ""
+        self._keys = keys
+        self._share = share
+        self._required = bool(api_key)
+        self._clients: dict[str, Client] = {}
+        """Of stored keys, by id."""
+        self._anonymous = Client(ANONYMOUS)
+        self._admin = Client(MASTER)
+
+    @property
+    def required(self) -> bool:
+        """Return whether a key is needed; once it is, it stays so, also when the last one is revoked."""
+        self._required = self._required or (self._keys is not None and self._keys.any())
+        return self._required
+
+    def client(self, headers: Mapping[bytes, bytes]) -> Client:
+        """Return the client that sends a request with these headers.
+
+        Raises:
+            Problem: its key is missing, unknown, revoked or expired.
+        """
+        try:
+            if not self.required:
+                return self._anonymous
+            return self._known(_key_in(headers))
+        except ConfigError as err:  # the file cannot be read: nobody gets in
+            log.error("%s", localized(err.text))  # noqa: TRY400 - the text is complete without a traceback
+            raise Problem(
+                503, _("The endpoint cannot read its keys."), kind="server_error", anthropic="api_error",
+                name="ConfigError",
+            ) from None  # fmt: skip
+
+    def _known(self, given: str) -> Client:
+        if not given:
+            raise _refused(_("This endpoint needs an API key: send it as Authorization: Bearer KEY, or as x-api-key."))
+        digest = digest_of(given) if len(given) <= LONGEST_KEY else ""
+        if self._master and hmac.compare_digest(digest, self._master):
+            return self._admin
+        key = self._stored(given)
+        # The digest is compared in any case: how long this takes tells nothing.
+        fits = hmac.compare_digest(digest, key.digest if key else "0" * 64)
+        if key is None or not fits:
+            raise _refused(_("The API key is not valid. Ask whoever runs this endpoint for one."))
+        if not key.is_valid(time.time()):
+            raise _refused(_("The API key {name} has expired.", name=key.name))
+        client = self._clients.get(key.id)
+        if client is None or client.key != key:
+            client = self._clients[key.id] = Client(key.name, key, self._share)
+        return client
+
+    def _stored(self, given: str) -> Key | None:
+        key_id, dash, _secret = given.removeprefix(f"{PREFIX}-").partition("-")
+        return self._keys.find(key_id) if self._keys and dash and given.startswith(PREFIX) else None
+
+
+def _key_in(headers: Mapping[bytes, bytes]) -> str:
+    """Return the key that headers have: as OpenAI's SDK sends it, or as Anthropic's."""
+    given = headers.get(b"authorization", b"").decode("latin-1").strip()
+    scheme, _space, token = given.partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return headers.get(b"x-api-key", b"").decode("latin-1").strip()
+
+
+def _refused(message: str) -> Problem:
+    return Problem(401, message, code="invalid_api_key", anthropic="authentication_error", name="AuthenticationFailed")
+
+
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1", "ip6-localhost"})
+
+
+PEER = "peer"
+"""Where the state of a request has its `Peer`."""
+
+
+class Peer:
+    """The client of one connection.
+
+    Args:
+        client: its address.
+        server: where it is connected to.
+    """
+
+    def __init__(self, client: tuple[str, Any], server: tuple[str, Any]) -> None:
+        self._ends = client, server
+        self._is_stranger: bool | None = None
+
+    def is_stranger(self) -> bool:
+        """Return whether it is another user of this machine; the system is asked once."""
+        if self._is_stranger is None:
+            self._is_stranger = tcp_peers.is_stranger(*self._ends)
+        return self._is_stranger
+
+
+class Neighbours:
+    """Keeps others of this machine away from an endpoint that needs no key: its other users, and pages of other sites.
+
+    A port of the loopback address is open to all users, so the kernel is asked whose a connection is. A browser sends
+    the requests of pages, too: with the page's `Origin`, or, where the page has had its own name lead here, with that
+    name as `Host`.
+
+    Args:
+        origins: whose pages may ask.
+        local: whether the endpoint listens on this machine's loopback address only.
+    """
+
+    def __init__(self, origins: Collection[str], *, local: bool) -> None:
+        self._origins = frozenset(origins)
+        self._local = local
+
+    def check(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
+        """Check whose a request is.
+
+        Raises:
+            Problem: it is another user's, or of another site's page.
+        """
+        peer: Peer | None = scope.get("state", {}).get(PEER)
+        if self._local and peer is not None and peer.is_stranger():
+            raise _forbidden(_("This endpoint is for the user who runs it only; ask them for a key."))
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if self._local and host and _name_of(host) not in LOCAL_NAMES:
+            raise _forbidden(_("This endpoint is for {host} only; start it with an --api_key.", host="127.0.0.1"))
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if not origin or "*" in self._origins or origin in self._origins:
+            return
+        if origin.partition("://")[2].lower() != host:
+            raise _forbidden(
+                _("Pages of {origin} may not use this endpoint; allow it with --allowed_origins.", origin=origin)
+            )
+
+
+def _name_of(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() else host
+
+
+def _forbidden(message: str) -> Problem:
+    return Problem(403, message, code="forbidden", anthropic="permission_error", name="Forbidden")

@@ -1,0 +1,1 @@
+"""Anthropic's wire: messages, their stream of events, and token counts."""

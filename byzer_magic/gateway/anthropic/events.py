@@ -1,0 +1,118 @@
+"""The events of a streamed message: https://platform.claude.com/docs/en/build-with-claude/streaming."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from byzer_magic.gateway.tool_deltas import ToolDelta, ToolDeltas
+from byzer_magic.gateway.wires import sse
+from byzer_magic.types import ChatChunk, Usage
+
+REASONS = {
+    "stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use",
+    "content_filter": "refusal",
+}  # fmt: skip
+"""Why an answer ends, in Anthropic's words."""
+
+
+class Events:
+    """Turns the chunks of one answer into events: blocks that begin, grow and end one after the other.
+
+    Args:
+        identity: of the message.
+        model: the name by which the client has asked.
+    """
+
+    def __init__(self, identity: str, model: str) -> None:
+        self._identity = identity
+        self._model = model
+        self._index = -1
+        self._open = ""
+        """The kind of the block that is open: `text`, `thinking`, or the number of a tool call."""
+        self._tools = ToolDeltas()
+        self._finish: str | None = None
+
+    def begin(self) -> bytes:
+        """Return the first event."""
+        message = message_of(self._identity, self._model, [], None, None)
+        return sse({"type": "message_start", "message": message}, "message_start")
+
+    def of(self, chunk: ChatChunk) -> bytes:
+        """Return the events of a chunk; nothing where it has nothing to show."""
+        found: list[bytes] = []
+        if chunk.reasoning:
+            found += self._block("thinking", {"type": "thinking", "thinking": "", "signature": ""})
+            found.append(self._piece({"type": "thinking_delta", "thinking": chunk.reasoning}))
+        if chunk.extra and (signature := chunk.extra.get("signature")) and self._open == "thinking":
+            found.append(self._piece({"type": "signature_delta", "signature": signature}))
+        if chunk.text:
+            found += self._block("text", {"type": "text", "text": ""})
+            found.append(self._piece({"type": "text_delta", "text": chunk.text}))
+        for call in self._tools.add(chunk.tool_calls or ()):
+            found += self._call(call)
+        self._finish = chunk.finish or self._finish
+        return b"".join(found)
+
+    def end(self, usage: Usage | None) -> bytes:
+        """Return the last events."""
+        reason = reason_of(self._finish, called=self._tools.any)
+        delta = {"stop_reason": reason, "stop_sequence": None}
+        last = {"type": "message_delta", "delta": delta, "usage": usage_of(usage)}
+        return b"".join([*self._close(), sse(last, "message_delta"), sse({"type": "message_stop"}, "message_stop")])
+
+    def _call(self, call: ToolDelta) -> list[bytes]:
+        block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+        if not call.name and self._open != str(call.index):  # more of a call whose block has ended
+            return []
+        found = self._block(str(call.index), block)
+        if call.arguments:
+            found.append(self._piece({"type": "input_json_delta", "partial_json": call.arguments}))
+        return found
+
+    def _block(self, kind: str, start: dict[str, Any]) -> list[bytes]:
+        """Return the events that open a block, where it is not open."""
+        if self._open == kind:
+            return []
+        closed = self._close()
+        self._open = kind
+        self._index += 1
+        begun = {"type": "content_block_start", "index": self._index, "content_block": start}
+        return [*closed, sse(begun, "content_block_start")]
+
+    def _close(self) -> list[bytes]:
+        if not self._open:
+            return []
+        self._open = ""
+        return [sse({"type": "content_block_stop", "index": self._index}, "content_block_stop")]
+
+    def _piece(self, delta: dict[str, Any]) -> bytes:
+        return sse({"type": "content_block_delta", "index": self._index, "delta": delta}, "content_block_delta")
+
+
+def reason_of(finish: str | None, *, called: bool) -> str:
+    """Return why an answer ends.
+
+    Example:
+        >>> reason_of("length", called=False), reason_of(None, called=True)
+        ('max_tokens', 'tool_use')
+    """
+    return REASONS.get(finish or ("tool_calls" if called else "stop"), "end_turn")
+
+
+def usage_of(usage: Usage | None) -> dict[str, int]:
+    """Return token counts as Anthropic has them."""
+    found = usage or Usage()
+    return {
+        "input_tokens": found.prompt_tokens, "output_tokens": found.completion_tokens,
+        "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
+    }  # fmt: skip
+
+
+def message_of(
+    identity: str, model: str, content: list[dict[str, Any]], reason: str | None, usage: Usage | None
+) -> dict[str, Any]:
+    """Return a message."""
+    return {
+        "id": identity, "type": "message", "role": "assistant", "model": model, "content": content,
+        "stop_reason": reason, "stop_sequence": None, "usage": usage_of(usage),
+    }  # fmt: skip

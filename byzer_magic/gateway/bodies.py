@@ -1,0 +1,163 @@
+"""Bodies of requests: bounded in size and time, JSON as typed structs with the fields that these do not know."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import msgspec
+
+from byzer_magic.gateway.problems import Problem, bad
+from byzer_magic.i18n import gettext as _
+
+T = TypeVar("T")
+
+MAX_BYTES = 64 * 1024 * 1024
+"""A larger body is refused: images and audio in base64 fit in."""
+ALL_BYTES = 512 * 1024 * 1024
+"""How much the bodies of all requests that run may have together."""
+READ_SECONDS = 60.0
+"""How long a client may take to send its body."""
+
+
+class Gone(Exception):
+    """The client has closed the connection."""
+
+
+class Held:
+    """Counts the bytes of the bodies that are being answered.
+
+    Args:
+        limit: the most that they may have together.
+    """
+
+    def __init__(self, limit: int = ALL_BYTES) -> None:
+        self._limit = limit
+        self._bytes = 0
+
+    @contextlib.contextmanager
+    def room(self) -> Iterator[Any]:
+        """Give a function that counts more bytes until the block ends, and raises `Problem` where there is no room."""
+        mine = 0
+
+        def take(count: int) -> None:
+            nonlocal mine
+            if self._bytes + count > self._limit:
+                raise Problem(
+                    503, _("The endpoint is processing too much at once."), kind="server_error", code="overloaded",
+                    anthropic="overloaded_error", retry_after=1.0, again=True, name="Overloaded",
+                )  # fmt: skip
+            self._bytes += count
+            mine += count
+
+        try:
+            yield take
+        finally:
+            self._bytes -= mine
+
+
+async def read(receive: Any, stated: bytes, take: Any) -> bytes:
+    """Return the body of a request.
+
+    Args:
+        receive: ASGI's.
+        stated: its `Content-Length`, or nothing.
+        take: counts its bytes (see `Held`).
+
+    Raises:
+        Problem: it is too large, or too slow.
+        Gone: the client left.
+    """
+    if stated.isdigit() and int(stated[:20]) > MAX_BYTES:
+        raise _too_large()
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Gone
+                part = message.get("body", b"")
+                size += len(part)
+                if size > MAX_BYTES:
+                    raise _too_large()
+                take(len(part))
+                parts.append(part)
+                if not message.get("more_body", False):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+    except TimeoutError:
+        message = _("The body of the request did not arrive within {seconds:g} s.", seconds=READ_SECONDS)
+        raise Problem(408, message, name="SlowBody") from None
+
+
+def _too_large() -> Problem:
+    message = _("The body of the request has more than {limit} MB.", limit=MAX_BYTES >> 20)
+    return Problem(413, message, code="request_too_large", anthropic="request_too_large", name="TooLarge")
+
+
+def loads(data: bytes) -> dict[str, Any]:
+    """Return a body that is a JSON object.
+
+    Raises:
+        Problem: it is not.
+
+    Example:
+        >>> loads(b'{"model": "m"}')
+        {'model': 'm'}
+    """
+    try:
+        found = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, ValueError) as err:
+        raise bad(_("The body of the request is not JSON: {error}.", error=err), code="invalid_json") from None
+    if not isinstance(found, dict):
+        raise bad(_("The body of the request is not a JSON object."), code="invalid_json")
+    return found
+
+
+def typed(found: dict[str, Any], kind: type[T]) -> T:
+    """Return the fields of a body that a struct knows.
+
+    Raises:
+        Problem: one is missing, or has the wrong type; it is named.
+
+    Example:
+        >>> class Body(msgspec.Struct):
+        ...     model: str
+        >>> typed({"model": 7}, Body)
+        Traceback (most recent call last):
+        byzer_magic.gateway.problems.Problem: model: Expected `str`, got `int`
+    """
+    try:
+        return msgspec.convert(found, kind)
+    except msgspec.ValidationError as err:
+        message, _at, place = str(err).partition(" - at `$")
+        param = place.rstrip("`").lstrip(".") or None
+        if param is None and (name := message.partition("field `")[2].partition("`")[0]):  # a required one is missing
+            param = name
+            raise bad(_("The request needs {name}.", name=name), param, "missing_required_parameter") from None
+        raise bad(f"{param}: {message}" if param else message, param, "invalid_type") from None
+
+
+def rest(found: dict[str, Any], kind: type[msgspec.Struct], *more: str) -> dict[str, Any]:
+    """Return the fields of a body that a struct does not know and that have a value.
+
+    Args:
+        found: the body.
+        kind: the struct.
+        more: further fields to leave out.
+
+    Raises:
+        Problem: it has a field that no client may set.
+    """
+    for name in PRIVATE:
+        if name in found:
+            raise bad(_("Unrecognized request argument supplied: {name}", name=name), name, "unknown_parameter")
+    known = {*kind.__struct_encode_fields__, *more}
+    return {name: value for name, value in found.items() if value is not None and name not in known}
+
+
+PRIVATE = ("extra_headers", "extra_body")
+"""Options of our own requests that go past the checks of a backend: clients of the endpoint have no say there."""

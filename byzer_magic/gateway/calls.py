@@ -1,0 +1,302 @@
+"""One call of the endpoint: from its first byte to the last of the answer, on any wire."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from byzer_magic.client.collect import AnyCollector, collector_for
+from byzer_magic.gateway import bodies, problems
+from byzer_magic.gateway.access import ANONYMOUS, Client
+from byzer_magic.gateway.bodies import Gone
+from byzer_magic.gateway.problems import Problem
+from byzer_magic.gateway.wires import Wire, encode
+from byzer_magic.i18n import gettext as _
+from byzer_magic.types import ChatRequest, Dispatched, Request, Usage
+
+if TYPE_CHECKING:
+    from byzer_magic.gateway.gateway import Gateway
+
+QUIET_SECONDS = 15.0
+"""After so long without a byte, a stream gets a sign of life: proxies close silent connections after 60 s."""
+STUCK_SECONDS = 300.0
+"""A client that takes nothing for so long is given up."""
+_REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+
+NOBODY = Client("")
+"""Whoever has not shown a key yet."""
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete response."""
+
+    body: Any
+    """Bytes, or what JSON is made of."""
+    content_type: bytes = b"application/json"
+    status: int = 200
+    headers: Headers = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A response that is sent as it comes."""
+
+    items: AsyncIterator[bytes]
+    content_type: bytes = b"text/event-stream; charset=utf-8"
+
+
+Handle = Callable[["Call"], Awaitable[Reply | Stream]]
+
+
+class Call:
+    """A request with its client, and what handlers need to answer it."""
+
+    def __init__(self, gateway: Gateway, wire: Wire, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        self.gateway = gateway
+        self.wire = wire
+        self.scope = scope
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.serial = secrets.token_hex(16)
+        """Part of the ids in the answer: no other call has it, whatever id the client has given its request."""
+        self.id = _request_id(self.headers) or f"req_{self.serial}"
+        self.client = NOBODY
+        self.body = b""
+        self.path = ""
+        """The pattern of its path."""
+        self.model = ""
+        """The name of the model that is asked, once it is known."""
+        self.usage: Usage | None = None
+        self.started = time.monotonic()
+        self.first: float | None = None
+        """When the first piece of the answer came."""
+        self.status = 0
+        self.problem = ""
+        """The class of the error that it has ended with; ``Gone`` when the client left."""
+        self._receive = receive
+        self._send = send
+        self._sent = self.started
+        self._sending = False
+        self._begun = False
+        self._is_text = True
+        """Whether an error can be the last part of the answer."""
+
+    # ---- for handlers
+
+    def json(self) -> dict[str, Any]:
+        """Return the body as a JSON object.
+
+        Raises:
+            Problem: it is not one.
+        """
+        return bodies.loads(self.body)
+
+    async def items(self, model: str, request: Request) -> AsyncIterator[Any]:
+        """Ask a model; yield the chunks of its response.
+
+        Raises:
+            Problem: there is no such model.
+            ByzerError: it could not answer.
+        """
+        self.model = model
+        if isinstance(request, ChatRequest):
+            request = await self._marked(model, request)
+        async with aclosing(self.gateway.deployments.ask(model, self.client, request)) as items:  # type: ignore[type-var]  # a generator
+            async for item in items:
+                if self.first is None:
+                    self.first = time.monotonic()
+                if isinstance(item, Dispatched):
+                    continue
+                if (usage := getattr(item, "usage", None)) is not None:
+                    self.usage = usage
+                yield item
+
+    async def _marked(self, model: str, request: ChatRequest) -> ChatRequest:
+        """Return a request that carries this call's id to the provider, whose logs then have it, too."""
+        if not (await self.gateway.deployments.facts(model, self.client)).takes_headers:
+            return request
+        headers = {"x-request-id": self.id}
+        return msgspec.structs.replace(request, options={**request.options, "extra_headers": headers})
+
+    async def result(self, model: str, request: Request) -> Any:
+        """Ask a model; return its complete response, as a result of the request's capability.
+
+        Raises:
+            Problem: there is no such model.
+            ByzerError: it could not answer.
+        """
+        collector: AnyCollector = collector_for(model, request)
+        async with aclosing(self.items(model, request)) as items:  # type: ignore[type-var]  # a generator
+            async for item in items:
+                collector.add(item)
+        result = collector.result()
+        self.usage = result.usage
+        return result
+
+    # ---- running
+
+    async def run(self, handle: Handle, *, free: bool) -> None:
+        """Answer the call.
+
+        Args:
+            handle: makes the answer.
+            free: whether it needs no key.
+        """
+        guess = 0.0
+        with self.gateway.held.room() as take:
+            watch: asyncio.Task[None] | None = None
+            try:
+                if not free:
+                    self.client = self.gateway.access.client(self.headers)
+                    if self.client.name == ANONYMOUS:
+                        self.gateway.neighbours.check(self.scope, self.headers)
+                self.body = await bodies.read(self._receive, self.headers.get(b"content-length", b""), take)
+                guess = self.client.begin(len(self.body))
+                watch = asyncio.create_task(self._watch(asyncio.current_task()))
+                await self._answer(await handle(self))
+            except Gone:
+                self.problem = "Gone"
+            except asyncio.CancelledError:
+                if self.problem != "Gone":  # the endpoint is ending
+                    raise
+                if (task := asyncio.current_task()) is not None:
+                    task.uncancel()
+            except Exception as err:  # noqa: BLE001 - whatever it is, the client gets an error in its wire's own form
+                await self._fail(problems.of(err))
+            finally:
+                if watch is not None:
+                    watch.cancel()
+                self.client.end(guess, self.usage.total_tokens if self.usage else int(guess))
+
+    async def _watch(self, task: asyncio.Task[Any] | None) -> None:
+        """Cancel the call when the client leaves or takes nothing any more; keep a silent stream alive meanwhile."""
+        while task is not None:
+            try:
+                message = await asyncio.wait_for(self._receive(), QUIET_SECONDS)
+            except TimeoutError:
+                stuck = self._sending and time.monotonic() - self._sent > STUCK_SECONDS
+                if not stuck:
+                    await self._ping()
+                    continue
+            else:
+                if message["type"] != "http.disconnect":
+                    continue
+            self.problem = "Gone"
+            task.cancel()
+            return
+
+    async def _ping(self) -> None:
+        silent = time.monotonic() - self._sent >= QUIET_SECONDS
+        if self._pings and silent and not self._sending:
+            await self._begin(200, _heads(self._pings))
+            await self._write(self.wire.ping)
+
+    _pings: Stream | None = None
+    """The stream that is kept alive."""
+
+    async def _answer(self, answer: Reply | Stream) -> None:
+        if isinstance(answer, Reply):
+            body = answer.body if isinstance(answer.body, bytes) else encode(answer.body)
+            headers = [(b"content-type", answer.content_type), (b"content-length", str(len(body)).encode())]
+            await self._begin(answer.status, [*headers, *answer.headers])
+            await self._write(body, more=False)
+            return
+        self._is_text = answer.content_type.startswith((b"text/", b"application/"))
+        if answer.content_type.startswith(b"text/event-stream") and self.wire.ping:
+            self._pings = answer
+        async with aclosing(answer.items) as items:  # type: ignore[type-var]  # a generator
+            async for item in items:
+                if not self._begun:
+                    await self._begin(200, _heads(answer))
+                await self._write(item)
+        await self._begin(200, _heads(answer))
+        self._pings = None
+        await self._write(b"", more=False)
+
+    async def _begin(self, status: int, headers: Headers) -> None:
+        if self._begun:
+            return
+        self._begun = True
+        self.status = status
+        own = [(name, self.id.encode()) for name in dict.fromkeys((b"x-request-id", self.wire.request_id))]
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *own]})
+
+    async def _write(self, data: bytes, *, more: bool = True) -> None:
+        self._sending, self._sent = True, time.monotonic()
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        self._sending = False
+
+    async def _fail(self, problem: Problem) -> None:
+        """Send an error: as a response, or as the last event of a stream that has begun."""
+        self.problem = problem.name
+        self._pings = None
+        body = self.wire.error(problem, self.id)
+        if self._begun:
+            if not self._is_text:  # of audio, nothing more comes: the client sees that it is not complete
+                return
+            await self._write(self.wire.late_error(body), more=False)
+            return
+        closing = [] if self.body or problem.status not in (408, 413) else [(b"connection", b"close")]
+        await self._answer(Reply(body, status=problem.status, headers=[*problem.headers, *closing]))
+
+
+def _heads(stream: Stream) -> Headers:
+    return [(b"content-type", stream.content_type), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+
+
+def _request_id(headers: Mapping[bytes, bytes]) -> str:
+    """Return the id that the client has given its request; empty where it has given none that is one."""
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    return given if _REQUEST_ID.fullmatch(given) else ""
+
+
+class Endpoint:
+    """A path of the endpoint, as an ASGI application.
+
+    Args:
+        gateway: what all calls share.
+        wire: whose manners it has.
+        handle: makes the answer.
+        path: its pattern, for metrics.
+        free: whether it needs no key.
+    """
+
+    def __init__(self, gateway: Gateway, wire: Wire, handle: Handle, path: str, *, free: bool = False) -> None:
+        self._gateway = gateway
+        self._wire = wire
+        self._handle = handle
+        self._path = path
+        self._free = free
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        """Answer one call."""
+        call = Call(self._gateway, self._wire, scope, receive, send)
+        call.path = self._path
+        self._gateway.begun()
+        try:
+            await call.run(self._handle, free=self._free)
+        finally:
+            self._gateway.ended(call)
+
+
+async def unknown_path(call: Call) -> Reply:
+    """Answer a path that the endpoint does not have."""
+    path = str(call.scope["path"])[:LONGEST_PATH]
+    raise Problem(
+        404, _("{method} {path} does not exist here.", method=call.scope["method"], path=path),
+        code="unknown_url", anthropic="not_found_error", name="UnknownPath",
+    )  # fmt: skip
+
+
+LONGEST_PATH = 200
+"""Characters of a path in an error."""

@@ -1,0 +1,207 @@
+"""The deployments behind the endpoint: which names clients have for them, what they can do, and asking them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from byzer_magic import errors
+from byzer_magic.client.manager import Manager
+from byzer_magic.gateway.access import Client
+from byzer_magic.gateway.problems import Problem, bad
+from byzer_magic.i18n import gettext as _, lazy_gettext, listed
+from byzer_magic.stat import ModelStat
+from byzer_magic.types import Request
+
+LIST_SECONDS = 1.0
+"""How old the list of deployments may be."""
+FACTS_SECONDS = 30.0
+"""How old the facts about a deployment may be: it may have been replaced by another of the same alias."""
+
+
+class Deployed(Protocol):
+    """What the endpoint needs of a manager; `Manager` has it."""
+
+    def ask(self, alias: str, request: Request, /) -> AsyncIterator[Any]:
+        """Yield the response: first Dispatched, then chunks."""
+        ...
+
+    async def stat(self, alias: str, /) -> ModelStat:
+        """Return the counters of one deployment."""
+        ...
+
+    async def stats(self) -> list[ModelStat]:
+        """Return the counters of all deployments that answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What does not change while a deployment runs."""
+
+    kind: str
+    """The backend's type, such as ``saas/claude``."""
+    capabilities: frozenset[str]
+    seen: float
+
+    @property
+    def is_claude(self) -> bool:
+        """Return whether its provider has Anthropic's own API."""
+        return self.kind == "saas/claude"
+
+    @property
+    def has_json_mode(self) -> bool:
+        """Return whether JSON can be asked for without a schema."""
+        return self.kind not in ("saas/claude", "saas/aws_bedrock")
+
+    @property
+    def takes_headers(self) -> bool:
+        """Return whether its provider gets the headers of a request."""
+        return self.kind.startswith("saas/") and self.kind != "saas/aws_bedrock"
+
+    @property
+    def is_openai(self) -> bool:
+        """Return whether its provider has all fields of OpenAI's API."""
+        return self.kind in ("saas/openai", "saas/official_openai", "saas/azure_openai")
+
+
+class Deployments:
+    """All deployments of a cluster, or those that are served, by the names that clients use.
+
+    Args:
+        manager: asks them.
+        served: aliases by the names that clients use; by default, every alias is a name.
+        reconnect: connects again when the cluster does not answer; it may block.
+    """
+
+    def __init__(
+        self,
+        manager: Deployed | Manager,
+        served: Mapping[str, str] | None = None,
+        reconnect: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._reconnect = reconnect
+        self._manager: Any = manager
+        self._served = served
+        self._facts: dict[str, Facts] = {}
+        self._stats: tuple[float, list[ModelStat]] = (float("-inf"), [])
+        self._listing = asyncio.Lock()
+
+    def alias_of(self, name: str) -> str:
+        """Return the alias that a name stands for; the name itself where that is not known."""
+        return name if self._served is None else self._served.get(name, "")
+
+    async def models(self, client: Client) -> list[tuple[str, ModelStat]]:
+        """Return the models that a client may use: their names, and their counters."""
+        by_alias = {stat.model: stat for stat in await self.stats()}
+        names = self._served.items() if self._served is not None else ((alias, alias) for alias in by_alias)
+        return [(name, by_alias[alias]) for name, alias in names if alias in by_alias and client.sees(name)]
+
+    async def stats(self) -> list[ModelStat]:
+        """Return the counters of all deployments, at most a second old.
+
+        Raises:
+            ClusterError: the cluster does not answer.
+        """
+        async with self._listing:
+            if time.monotonic() - self._stats[0] > LIST_SECONDS:
+                try:
+                    found = await self._manager.stats()
+                except errors.ByzerError:  # the cluster was restarted, perhaps
+                    await asyncio.to_thread(self._reconnect)
+                    found = await self._manager.stats()
+                self._stats = (time.monotonic(), found)
+        return self._stats[1]
+
+    async def facts(self, name: str, client: Client) -> Facts:
+        """Return what is known about a model.
+
+        Raises:
+            Problem: there is no such model.
+        """
+        alias = self.alias_of(name)
+        known = self._facts.get(alias)
+        if known is not None and time.monotonic() - known.seen < FACTS_SECONDS and client.sees(name):
+            return known
+        if not alias or not client.sees(name):
+            raise await self.unknown(name, client)
+        try:
+            stat = await self._manager.stat(alias)
+        except errors.NotDeployed:
+            self._facts.pop(alias, None)
+            raise await self.unknown(name, client) from None
+        found = self._facts[alias] = Facts(stat.kind, frozenset(stat.capabilities), time.monotonic())
+        return found
+
+    async def ask(self, name: str, client: Client, request: Request) -> AsyncIterator[Any]:
+        """Yield the response of a model: first Dispatched, then the chunks of the request's capability.
+
+        Raises:
+            Problem: there is no such model, or the request cannot be sent.
+            ByzerError: it could not answer.
+        """
+        alias = self.alias_of(name)
+        if not alias or not client.sees(name):
+            raise await self.unknown(name, client)
+        try:
+            async with aclosing(self._manager.ask(alias, request)) as items:
+                async for item in items:
+                    yield item
+        except errors.NotDeployed:
+            if any(stat.model == alias for stat in await self.stats()):  # it is deployed, but has no model loaded
+                raise
+            raise await self.unknown(name, client) from None
+        except (OverflowError, UnicodeEncodeError, RecursionError) as err:
+            raise bad(_("The request has a value that cannot be sent: {error}.", error=err)) from None
+
+    async def unknown(self, name: str, client: Client) -> Problem:
+        """Return the problem with a name that no model has, or none that the client may use; it names the nearest."""
+        known = [found for found, _stat in await self.models(client)]
+        shown = name[: errors.LONGEST_NAME]
+        near = errors.nearest(name, known)
+        if near:
+            message = _("The model {name} does not exist. Did you mean {near}?", name=repr(shown), near=near)
+        elif known:
+            names = listed(known[:SHOWN])
+            message = _("The model {name} does not exist. There are: {names}.", name=repr(shown), names=names)
+        else:
+            message = _("The model {name} does not exist: nothing is deployed.", name=repr(shown))
+        return Problem(
+            404, message, code="model_not_found", anthropic="not_found_error", param="model", name="NotDeployed"
+        )
+
+
+SHOWN = 20
+"""Names of models in an error."""
+
+
+def served(text: str | None) -> dict[str, str] | None:
+    """Return aliases by the names under which they are served; None for all of them under their own.
+
+    Args:
+        text: aliases or NAME=ALIAS, separated by commas.
+
+    Raises:
+        CommandError: a name or an alias is empty.
+
+    Example:
+        >>> served("gpt-4o=deepseek_chat, emb")
+        {'gpt-4o': 'deepseek_chat', 'emb': 'emb'}
+    """
+    if text is None:
+        return None
+    found = {}
+    for part in text.split(","):
+        name, equals, alias = (piece.strip() for piece in part.partition("="))
+        alias = alias if equals else name
+        if not (name and alias):
+            raise errors.CommandError(
+                lazy_gettext("--served_model_name is {value}, in which a name is missing.", value=repr(text)),
+                lazy_gettext("Write aliases or NAME=ALIAS, separated by commas."),
+            )
+        found[name] = alias
+    return found

@@ -1,0 +1,115 @@
+"""Metrics of the endpoint in Prometheus' text format: what it has counted, and what the deployments report."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from byzer_magic.gateway.calls import Call, Reply
+
+if TYPE_CHECKING:
+    from byzer_magic.stat import ModelStat
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+"""Buckets of times."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What is counted of the calls with the same labels."""
+
+    requests: Counter
+    seconds: Histogram
+    first: Histogram
+    prompt: Counter
+    completion: Counter
+
+
+class Metrics:
+    """What an endpoint has counted."""
+
+    def __init__(self) -> None:
+        self._registry = found = CollectorRegistry()
+        self._known: dict[tuple[str, str, str, int], _Counted] = {}
+        self._requests = Counter(
+            "byzer_requests", "Requests that have ended.", ("path", "model", "key", "status"), registry=found
+        )
+        self._errors = Counter(
+            "byzer_errors", "Requests that have failed, by the class of the error; Gone: the client left.",
+            ("path", "model", "error"), registry=found,
+        )  # fmt: skip
+        self._tokens = Counter("byzer_tokens", "Tokens of requests.", ("model", "key", "kind"), registry=found)
+        self._cost = Counter("byzer_cost", "What the tokens cost.", ("model", "key", "currency"), registry=found)
+        self._running = Gauge("byzer_requests_running", "Requests that are being answered.", registry=found)
+        self._first = Histogram(
+            "byzer_time_to_first_token_seconds", "Until the first piece of an answer.", ("model",), buckets=SECONDS,
+            registry=found,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "byzer_request_seconds", "Until the last byte of an answer.", ("path", "model"), buckets=SECONDS,
+            registry=found,
+        )  # fmt: skip
+        self._slots = Gauge("byzer_slots", "Requests that a deployment can run at once.", ("model",), registry=found)
+        self._busy = Gauge("byzer_slots_busy", "Slots in use.", ("model",), registry=found)
+        self._queued = Gauge("byzer_queue", "Requests that wait for a slot.", ("model",), registry=found)
+        self._cpu = Gauge(
+            "byzer_pool_cpu", "Share of a core that a deployment's pool uses.", ("model",), registry=found
+        )
+        self._down = Gauge("byzer_workers_down", "Workers that are not up.", ("model",), registry=found)
+
+    def begun(self) -> None:
+        """Count a call that begins."""
+        self._running.inc()
+
+    def ended(self, call: Call) -> None:
+        """Count a call that has ended."""
+        self._running.dec()
+        model = call.model if call.problem != "NotDeployed" else ""  # whatever clients call is no label
+        counted = self._of(call.path, model, call.client.name, call.status)
+        counted.requests.inc()
+        counted.seconds.observe(time.monotonic() - call.started)
+        if call.first is not None:
+            counted.first.observe(call.first - call.started)
+        if call.problem:
+            self._errors.labels(call.path, model, call.problem).inc()
+        if usage := call.usage:
+            counted.prompt.inc(usage.prompt_tokens)
+            counted.completion.inc(usage.completion_tokens)
+            if usage.cost is not None:
+                self._cost.labels(model, call.client.name, usage.currency).inc(usage.cost)
+
+    def _of(self, path: str, model: str, key: str, status: int) -> _Counted:
+        """Return the metrics with these labels, which are looked up once."""
+        found = self._known.get((path, model, key, status))
+        if found is None:
+            found = self._known[path, model, key, status] = _Counted(
+                self._requests.labels(path, model, key, str(status)),
+                self._seconds.labels(path, model),
+                self._first.labels(model),
+                self._tokens.labels(model, key, "prompt"),
+                self._tokens.labels(model, key, "completion"),
+            )
+        return found
+
+    def text(self, stats: list[ModelStat]) -> bytes:
+        """Return all metrics, with those of the deployments as they are now."""
+        for gauge in (self._slots, self._busy, self._queued, self._cpu, self._down):
+            gauge.clear()
+        for stat in stats:
+            self._slots.labels(stat.model).set(stat.slots)
+            self._busy.labels(stat.model).set(sum(worker.limit - worker.free for worker in stat.workers))
+            self._queued.labels(stat.model).set(stat.queued)
+            if stat.pool_cpu is not None:
+                self._cpu.labels(stat.model).set(stat.pool_cpu)
+            self._down.labels(stat.model).set(sum(worker.health != "up" for worker in stat.workers))
+        return generate_latest(self._registry)
+
+
+async def show(call: Call) -> Reply:
+    """Return the metrics of the endpoint."""
+    stats = [stat for _name, stat in await call.gateway.deployments.models(call.client)]
+    return Reply(call.gateway.metrics.text(stats), CONTENT_TYPE_LATEST.encode())

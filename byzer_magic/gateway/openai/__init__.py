@@ -1,0 +1,1 @@
+"""OpenAI's wire, one file for each of its endpoints."""

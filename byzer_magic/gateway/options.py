@@ -1,0 +1,83 @@
+"""Options of a request for its backend: what only one provider's platform knows is left out elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from byzer_magic.gateway.deployments import Facts
+from byzer_magic.types import Message
+
+PLATFORM = frozenset(
+    {
+        "audio", "metadata", "modalities", "prediction", "prompt_cache_key", "prompt_cache_retention",
+        "safety_identifier", "service_tier", "store", "user", "verbosity",
+    }
+)  # fmt: skip
+"""Fields of OpenAI's that change nothing of an answer's meaning, and that servers of others refuse."""
+CLAUDE = frozenset({"thinking", "context_management", "output_config", "container", "mcp_servers", "metadata"})
+"""Fields of Anthropic's that no other API has."""
+IDLE: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0,), "presence_penalty": (0,), "logprobs": (False,), "top_logprobs": (0,), "n": (1,),
+    "logit_bias": ({},), "tools": ([],), "stop": ([], ""), "parallel_tool_calls": (True,), "seed": (),
+    "response_format": ({"type": "text"},), "reasoning_effort": (),
+}  # fmt: skip
+"""Values that ask for nothing, and that clients send all the same."""
+ONE_AT_A_TIME = ("saas/claude", "saas/aws_bedrock", "saas/ollama", "saas/qianwen", "saas/qianwen_vl")
+"""Kinds that return one answer to a request, whatever its `n`."""
+JSON_ONLY = "Respond with a single valid JSON object and nothing else: no Markdown, no explanation."
+"""The instruction in place of JSON mode, where an API has only schemas."""
+
+
+def for_backend(options: dict[str, Any], facts: Facts) -> dict[str, Any]:
+    """Return options without those that mean nothing to a backend.
+
+    Args:
+        options: fields of OpenAI's, and of Anthropic's that have no counterpart.
+        facts: about the deployment that gets them.
+
+    Example:
+        >>> llama = Facts("custom/auto (llama_cpp)", frozenset({"chat"}), 0.0)
+        >>> for_backend({"temperature": 0, "store": False, "n": 1, "thinking": {"type": "disabled"}}, llama)
+        {'temperature': 0}
+    """
+    drop = frozenset() if facts.is_openai else PLATFORM - ({"metadata"} if facts.is_claude else set())
+    drop = drop if facts.is_claude else drop | (CLAUDE - {"metadata"})
+    found = {
+        name: value
+        for name, value in options.items()
+        if name not in drop and not (name in IDLE and value in IDLE[name])
+    }
+    if not found.get("tools"):
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            found.pop(name, None)
+    if facts.is_claude:
+        _for_claude(found)
+    return found
+
+
+def _for_claude(options: dict[str, Any]) -> None:
+    options.pop("seed", None)
+    metadata = options.get("metadata")
+    if not (isinstance(metadata, dict) and metadata.keys() <= {"user_id"}):
+        options.pop("metadata", None)
+
+
+def answers_one(facts: Facts) -> bool:
+    """Return whether several answers to a request must be several requests."""
+    return facts.kind in ONE_AT_A_TIME or (facts.kind.startswith("custom/") and "vllm" not in facts.kind)
+
+
+def with_json_mode(
+    messages: Sequence[Message], options: dict[str, Any], facts: Facts
+) -> tuple[list[Message], dict[str, Any]]:
+    """Return messages and options with an instruction in place of JSON mode, for an API that has no such mode."""
+    if facts.has_json_mode or options.get("response_format") != {"type": "json_object"}:
+        return list(messages), options
+    rest = {name: value for name, value in options.items() if name != "response_format"}
+    first = messages[0] if messages else Message("user", "")
+    if first.role in ("system", "developer") and isinstance(first.content, str):
+        return [msgspec.structs.replace(first, content=f"{first.content}\n\n{JSON_ONLY}"), *messages[1:]], rest
+    return [Message("system", JSON_ONLY), *messages], rest

@@ -1,0 +1,178 @@
+"""Listening: a socket, TLS, and uvicorn on the package's own loop, so that no answer changes threads on its way."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import resource
+import signal
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from byzer_magic.errors import ConfigError
+from byzer_magic.files.paths import why_missing
+from byzer_magic.gateway.access import PEER, Peer
+from byzer_magic.i18n import gettext, lazy_gettext as _
+from byzer_magic.log import RedactingFilter
+from byzer_magic.runtime.loop import LOOP
+
+if TYPE_CHECKING:
+    from uvicorn import Server
+
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than most clients and proxies keep theirs, so that they close first."""
+GRACE_SECONDS = 600
+"""How long streams may go on after the endpoint was asked to end."""
+MOST_FILES = 65_536
+"""Files, and so connections, that the process may have open."""
+HANDLED = (signal.SIGINT, signal.SIGTERM)
+
+
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Return a socket that listens.
+
+    Args:
+        host: an address of this machine, or its name.
+        port: 0 for any that is free.
+        shared: whether other processes of this user may listen there, too.
+
+    Raises:
+        ConfigError: the address is not this machine's, or the port is in use.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, *_others, address = min(found, key=lambda one: one[0] != socket.AF_INET)  # of localhost, 127.0.0.1
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=shared)
+    except (OSError, OverflowError, UnicodeError) as err:
+        reason = getattr(err, "strerror", None) or err
+        raise ConfigError(
+            _("Cannot listen on {host}:{port}: {reason}.", host=host, port=port, reason=reason),
+            _("Choose another --port, or --host 127.0.0.1."),
+        ) from None
+
+
+def check_tls(certfile: str | None, keyfile: str | None) -> None:
+    """Check the files for HTTPS before anything starts.
+
+    Raises:
+        ConfigError: one is missing, or they do not fit.
+    """
+    if not certfile:
+        if keyfile:
+            raise ConfigError(_("--ssl_keyfile needs --ssl_certfile."), _("Give both files, or none."))
+        return
+    for path in filter(None, (certfile, keyfile)):
+        if not Path(path).is_file():
+            raise ConfigError(*why_missing(path))
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile)
+    except (ssl.SSLError, OSError, ValueError) as err:
+        raise ConfigError(
+            _("HTTPS cannot be served with {path}: {error}.", path=certfile, error=err),
+            _("Check that both files are PEM and belong together."),
+        ) from None
+
+
+def prepare(app: Any, level: str, certfile: str | None = None, keyfile: str | None = None) -> Server:
+    """Return the server of an application; it does not listen yet.
+
+    Args:
+        app: the ASGI application.
+        level: of what goes to stderr.
+        certfile: for HTTPS.
+        keyfile: for HTTPS.
+    """
+    import uvicorn
+
+    _log_to_stderr(level)
+    settings = uvicorn.Config(
+        app,
+        http=_protocol(),
+        proxy_headers=False,  # whoever connects could pretend to be another
+        loop="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,  # ours has the model and the tokens
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        ssl_certfile=certfile,
+        ssl_keyfile=keyfile,
+    )
+    return uvicorn.Server(settings)
+
+
+def _protocol() -> type[Any]:
+    """Return uvicorn's protocol, whose connections know their client."""
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class Protocol(HttpToolsProtocol):
+        """A connection."""
+
+        def connection_made(self, transport: Any) -> None:
+            """Give its requests what knows who is at its other end."""
+            super().connection_made(transport)
+            if self.client and self.server:
+                self.app_state = {**self.app_state, PEER: Peer(self.client, self.server)}
+
+    return Protocol
+
+
+def _log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(RedactingFilter())
+    number = {"trace": logging.DEBUG}.get(level, logging.getLevelName(level.upper()))
+    for name, least in (("byzer_magic.gateway", number), ("uvicorn.error", max(number, logging.WARNING))):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.setLevel(least)
+        logger.propagate = False
+
+
+def run(server: Server, listening: socket.socket, say: Callable[[str], None]) -> None:
+    """Serve until a signal ends it: the first lets answers that have begun finish, the second does not."""
+    with _ended_by_signals(server, say):
+        LOOP.run(server.serve(sockets=[listening]))
+
+
+@contextlib.contextmanager
+def _ended_by_signals(server: Server, say: Callable[[str], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_number: int, _frame: object) -> None:
+        if server.should_exit:
+            server.force_exit = True
+            return
+        server.should_exit = True
+        if server.server_state.tasks:
+            say(gettext("Ending when the answers that have begun are complete; press Ctrl-C again to end at once."))
+
+    before = {number: signal.signal(number, end) for number in HANDLED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def use_fast_loop() -> None:
+    """Run the package's loop on uvloop where it is installed, with as many connections as the system allows.
+
+    Call this before anything uses the loop.
+    """
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, wanted), most))
+    LOOP.start(fast=True)

@@ -1,0 +1,153 @@
+"""The replicas of the endpoint: detached actors that serve HTTP on the nodes of a cluster, whoever started them."""
+
+from __future__ import annotations
+
+import asyncio
+import pkgutil
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from byzer_magic import errors
+from byzer_magic.commands.secrets import Secret
+from byzer_magic.commands.spec import ServeSpec
+from byzer_magic.i18n import lazy_gettext as _, listed
+from byzer_magic.log import get_logger
+from byzer_magic.runtime.cluster.attach import CONTROL_NAMESPACE
+from byzer_magic.runtime.cluster.node import attach_log
+from byzer_magic.runtime.transport.protocol import Served, ServeRequest
+
+START = "byzer_magic.gateway.replica:start"
+"""The function that starts an endpoint: it belongs to a layer above."""
+NAME = "endpoint-"
+"""How the names of the actors begin."""
+START_SECONDS = 90.0
+"""How long the process of a replica may take to serve."""
+ANSWER_SECONDS = 5.0
+"""How long a replica may take to say where it serves."""
+
+log = get_logger("replicas")
+
+
+class Replica:
+    """Serves HTTP in a process of its own; Ray starts it again when it dies.
+
+    Args:
+        spec: the command, without its key.
+        key: the key that may use everything; empty for none.
+        keys: the path of the stored keys.
+        share: how many replicas share the limits of the keys.
+    """
+
+    def __init__(self, spec: ServeSpec, key: Secret, keys: str, share: int) -> None:
+        attach_log((key.reveal(),))
+        self._running: Any = None
+        self._error: dict[str, Any] | None = None
+        try:
+            self._running = pkgutil.resolve_name(START)(spec, key.reveal(), keys, share)
+        except errors.ByzerError as err:
+            log.error("the endpoint does not serve: %s", err)  # noqa: TRY400 - the text is complete without a traceback
+            self._error = errors.to_wire(err)
+
+    def __repr__(self) -> str:
+        return "Replica()"
+
+    async def served(self) -> Served:
+        """Return where it serves, or why it does not."""
+        context = ray.get_runtime_context()
+        if self._running is None:
+            return Served("", context.get_node_id(), 0, self._error)
+        return Served(self._running.url, context.get_node_id(), self._running.pid)
+
+    async def stop(self, grace: float) -> None:
+        """Accept no more requests, and let those that run finish, for `grace` seconds at most."""
+        if self._running is not None:
+            await asyncio.to_thread(self._running.stop, grace)
+
+
+def _names() -> list[str]:
+    found = ray.util.list_named_actors(all_namespaces=True)
+    names = [entry["name"] for entry in found if entry["namespace"] == CONTROL_NAMESPACE]
+    return sorted((name for name in names if name.startswith(NAME)), key=lambda name: int(name.removeprefix(NAME)))
+
+
+def _actors() -> list[Any]:
+    found = []
+    for name in _names():
+        try:
+            found.append(ray.get_actor(name, namespace=CONTROL_NAMESPACE))
+        except ValueError:  # it has ended meanwhile
+            continue
+    return found
+
+
+async def running() -> list[Served]:
+    """Return where the replicas serve; those that do not answer are left out."""
+    actors = await asyncio.to_thread(_actors)
+    answers = [asyncio.wait_for(actor.served.remote(), ANSWER_SECONDS) for actor in actors]
+    found = await asyncio.gather(*answers, return_exceptions=True)
+    return [served for served in found if isinstance(served, Served) and not served.error]
+
+
+async def start(request: ServeRequest) -> list[Served]:
+    """Start replicas on the nodes, and return where they serve.
+
+    Raises:
+        NameTaken: there are some already.
+        ConfigError: one cannot listen there.
+        WorkerLost: Ray does not start one in time.
+    """
+    if known := await running():
+        raise errors.NameTaken(
+            _("The endpoint is already running: {urls}", urls=listed(served.url for served in known)),
+            _("Stop it first: serve --stop"),
+        )
+    await stop(0.0)  # what does not answer
+    actors = await asyncio.to_thread(_create, request)
+    try:
+        found = await asyncio.wait_for(asyncio.gather(*(actor.served.remote() for actor in actors)), START_SECONDS)
+    except (ray.exceptions.RayError, TimeoutError) as err:
+        await stop(0.0)
+        raise errors.WorkerLost(
+            _("A replica of the endpoint does not start."), _("See the logs of Ray, or start fewer: --num_replicas 1")
+        ) from err
+    failed = next((served.error for served in found if served.error), None)
+    if failed is not None:
+        await stop(0.0)
+        raise errors.from_wire(failed)
+    return list(found)
+
+
+def _create(request: ServeRequest) -> list[Any]:
+    nodes = sorted(node["NodeID"] for node in ray.nodes() if node["Alive"])
+    count = request.replicas or len(nodes)
+    return [
+        ray.remote(Replica)
+        .options(
+            name=f"{NAME}{number}",
+            namespace=CONTROL_NAMESPACE,
+            lifetime="detached",
+            num_cpus=0,
+            max_restarts=-1,
+            max_concurrency=10,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(nodes[number % len(nodes)], soft=False),
+        )
+        .remote(request.spec, Secret(request.key), request.keys, count)
+        for number in range(count)
+    ]
+
+
+async def stop(grace: float) -> int:
+    """Stop all replicas; return how many there were.
+
+    Args:
+        grace: seconds for the requests that run.
+    """
+    actors = await asyncio.to_thread(_actors)
+    if grace:
+        endings = [asyncio.wait_for(actor.stop.remote(grace), grace + ANSWER_SECONDS) for actor in actors]
+        await asyncio.gather(*endings, return_exceptions=True)
+    for actor in actors:
+        await asyncio.to_thread(ray.kill, actor, no_restart=True)
+    return len(actors)
