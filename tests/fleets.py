@@ -141,6 +141,8 @@ class NotingManager:
 
     settings = Settings(lang="en")
 
+    connected = False
+
     def __init__(self, *, ray: bool = True) -> None:
         self.asked: list[Any] = []
         self.ray = ray

@@ -45,7 +45,13 @@ class View:
     error: str = ""
 
 
-def view(found: Fleet, histories: Mapping[str, History], opened: Iterable[str], clocks: tuple[float, float]) -> View:
+def view(
+    found: Fleet,
+    histories: Mapping[str, History],
+    opened: Iterable[str],
+    clocks: tuple[float, float],
+    endpoint: str = "",
+) -> View:
     """Return the panel at this moment; only opened deployments have rows for their workers.
 
     Args:
@@ -53,6 +59,7 @@ def view(found: Fleet, histories: Mapping[str, History], opened: Iterable[str], 
         histories: their last minutes, by alias.
         opened: aliases whose workers are shown.
         clocks: now, by time.time() and by time.monotonic().
+        endpoint: where the cluster serves them over HTTP; empty where it does not.
     """
     rows: dict[str, Cells] = {}
     wanted = set(opened)
@@ -69,7 +76,11 @@ def view(found: Fleet, histories: Mapping[str, History], opened: Iterable[str], 
         if alias in wanted:
             rows[f"{alias}/~"] = {"note": past.once("plots", partial(plots, past.samples, at))}
             rows |= {f"{alias}/{worker.index}": stat_cells.worker_cells(worker) for worker in stat.workers}
-    return View(rows, summary([followed.stat for followed in found.models.values()]), localized(found.error))
+    parts = [
+        summary([followed.stat for followed in found.models.values()]),
+        _("endpoint {url}", url=endpoint) if endpoint else "",
+    ]
+    return View(rows, " · ".join(filter(None, parts)), localized(found.error))
 
 
 def summary(stats: Sequence[ModelStat]) -> str:

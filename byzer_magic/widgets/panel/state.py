@@ -6,10 +6,13 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
+from byzer_magic.client import serving
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import ByzerError
+from byzer_magic.i18n import listed
 from byzer_magic.rendering.deployments import table
 from byzer_magic.rendering.deployments.cells import STALE_SECONDS
 from byzer_magic.rendering.deployments.history import History
@@ -18,6 +21,8 @@ from byzer_magic.stat import Fleet, ModelStat
 
 REFILL_SECONDS = 10.0
 """How often the history of an opened deployment is fetched: only that has the time to first token, second by second."""
+ENDPOINT_SECONDS = 10.0
+"""How often the cluster is asked whether it serves the deployments over HTTP."""
 FETCHES = 4
 """Histories that are fetched at the same time."""
 
@@ -34,6 +39,9 @@ class PanelState:
         self._fetching = asyncio.Semaphore(FETCHES)
         self._tasks: set[Future[None]] = set()
         self._refilled = 0.0
+        self._endpoint = ""
+        """Where the cluster serves the deployments over HTTP."""
+        self._asked = 0.0
 
     def take(self, found: Fleet) -> None:
         """Take the current deployments; fetch the history of a new one in the background."""
@@ -47,6 +55,9 @@ class PanelState:
                 self._fetch(alias)
             if time.monotonic() - followed.seen < STALE_SECONDS:  # of the time since then nothing is known
                 self._histories[alias].add(followed.stat, at)
+        if self._manager.connected and at - self._asked > ENDPOINT_SECONDS:
+            self._asked = at
+            self.spawn(self._find_endpoint())
         if self.opened and at - self._refilled > REFILL_SECONDS:
             self._refilled = at
             for alias in self.opened & found.models.keys():
@@ -68,7 +79,7 @@ class PanelState:
 
     def view(self) -> table.View:
         """Return the panel at this moment."""
-        return table.view(self.fleet, self._histories, self.opened, (time.time(), time.monotonic()))
+        return table.view(self.fleet, self._histories, self.opened, (time.time(), time.monotonic()), self._endpoint)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine in the background; it ends with the panel."""
@@ -85,6 +96,11 @@ class PanelState:
         stale = time.monotonic() - self.fleet.models[alias].seen > STALE_SECONDS
         if not stale and not self.fleet.error:  # asking where no Ray answers would start one
             self.spawn(self._fill(alias))
+
+    async def _find_endpoint(self) -> None:
+        with suppress(ByzerError, TimeoutError):
+            found = await asyncio.wait_for(serving.running(self._manager), ENDPOINT_SECONDS)
+            self._endpoint = listed(dict.fromkeys(served.url for served in found))
 
     async def _fill(self, alias: str) -> None:
         async with self._fetching:

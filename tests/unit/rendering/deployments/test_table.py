@@ -43,6 +43,14 @@ def test_view_and_snapshot_explain_a_full_pool_below_its_row() -> None:
     assert calm["order"] == ["a", "b"], "the note goes when the load does"
 
 
+def test_view_names_the_endpoint_of_the_cluster() -> None:
+    found, now = fleet(model("a")), (time.time(), time.monotonic())
+    shown = table.view(found, {}, (), now, "http://127.0.0.1:8000")
+    assert shown.summary.endswith("endpoint http://127.0.0.1:8000")
+    assert "endpoint" not in table.view(found, {}, (), now).summary
+    assert "http://127.0.0.1:8000" in table.snapshot(shown, [], "now")[1]
+
+
 def test_summary_of_deployments() -> None:
     stats = [model("a"), model("b", cost=2.0, currency="CNY", queued=3), ill(model("c", cost=None), "down", "down")]
     line = table.summary(stats)
