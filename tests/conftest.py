@@ -36,7 +36,8 @@ settings.load_profile("same")
 
 LONGEST = (
     "tests/browser", "tests/ray/test_engines.py", "tests/ray/test_local_ray.py", "tests/engines/test_vllm.py",
-    "tests/kernel/test_seed_engines.py", "tests/docs/test_run.py", "tests/ray", "tests/engines", "tests/kernel",
+    "tests/kernel/test_seed_engines.py", "tests/docs/test_run.py", "tests/ray", "tests/gateway", "tests/engines",
+    "tests/kernel",
 )  # fmt: skip
 """The files and folders whose tests start slow things, longest first."""
 ONE_WORKER = "tests/browser"

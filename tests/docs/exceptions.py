@@ -9,6 +9,7 @@ NOT_RUN = {
     "keyring set": "writes into the user's keyring; tests/unit/commands covers keyring:SERVICE/NAME",
     "chmod 600": "the file is in the user's home folder",
     "byzerllm shutdown": "would stop the Ray of all tests; tests/ray/test_connect.py runs it",
+    "byzerllm serve --host": "serves until Ctrl-C, and needs a certificate; tests/gateway starts it",
     "byzerllm connect --ray_address": "needs a second machine; tests/ray/test_two_nodes.py connects to a node",
 }
 """How a command begins, and why it is not run; it is still parsed where it is one of ours."""

@@ -232,14 +232,14 @@ class Answer:
             headers={"Content-Type": "text/event-stream", "x-request-id": f"req_{entry['number']}"}
         )
 
-    async def send(self, delta: dict[str, Any], finish: str | None = None, **more: Any) -> None:
-        choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
+    async def send(self, delta: dict[str, Any], finish: str | None = None, index: int = 0, **more: Any) -> None:
+        choices = [{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}]
         data = json.dumps({**self.head, "choices": choices, **more}, separators=(",", ":"), ensure_ascii=False)
         await self.response.write(b"data: " + data.encode() + b"\n\n")
 
-    def frame(self) -> tuple[bytes, bytes]:
+    def frame(self, index: int) -> tuple[bytes, bytes]:
         """Return what is before and after a word in its event: made once, as a load test sends many."""
-        choices = [{"index": 0, "delta": {"content": "WORD"}, "logprobs": None, "finish_reason": None}]
+        choices = [{"index": index, "delta": {"content": "WORD"}, "logprobs": None, "finish_reason": None}]
         before, after = json.dumps({**self.head, "choices": choices}, separators=(",", ":")).split('"WORD"')
         return b"data: " + before.encode(), after.encode() + b"\n\n"
 
@@ -252,7 +252,8 @@ class Answer:
             count = await self.words()
         if count is None:
             return self.response
-        await self.send({}, "tool_calls" if "tool" in self.asked else "stop")
+        for index in range(self.body.get("n") or 1):
+            await self.send({}, "tool_calls" if "tool" in self.asked else "stop", index)
         await self.usage(count)
         await self.response.write(b"data: [DONE]\n\n")
         self.entry["finished"] = time.time()
@@ -264,12 +265,13 @@ class Answer:
             await self.send({"reasoning_content": self.asked["think"]})
         words, gap = tokens(self.asked)
         limit = limit_of(self.body, len(words))
-        before, after = self.frame()
+        frames = [self.frame(index) for index in range(self.body.get("n") or 1)]
         started = asyncio.get_running_loop().time()
         for number, word in enumerate(words[:limit]):
             if gap and (wait := started + number * gap - asyncio.get_running_loop().time()) > 0:
                 await asyncio.sleep(wait)
-            await self.response.write(before + json.dumps(word, ensure_ascii=False).encode() + after)
+            text = json.dumps(word, ensure_ascii=False).encode()
+            await self.response.write(b"".join(before + text + after for before, after in frames))
             self.entry["sent"] = number + 1
             if number == 1 and self.fault and await self.broken():
                 return None

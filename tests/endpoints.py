@@ -1,0 +1,112 @@
+"""The endpoint in the process of a test: real HTTP, in front of deployments that answer as the test says."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+from byzer_magic import errors
+from byzer_magic.gateway import server
+from byzer_magic.gateway.access import Access, Neighbours
+from byzer_magic.gateway.deployments import Deployments
+from byzer_magic.gateway.gateway import Gateway, application
+from byzer_magic.runtime.loop import LOOP
+from byzer_magic.stat import ModelStat
+from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Request, Usage
+
+Answer = Callable[[str, Request], Sequence[Any]]
+
+
+def echo(_alias: str, request: Request) -> Sequence[Any]:
+    """Answer a chat with its last text, word by word."""
+    assert isinstance(request, ChatRequest)
+    content = request.messages[-1].content
+    text = content if isinstance(content, str) else str(content)
+    words = [ChatChunk(f"{word} ") for word in text.split()]
+    return [*words, ChatChunk(finish="stop", usage=Usage(3, len(words)))]
+
+
+class Scripted:
+    """Deployments that answer with what a function returns; an exception among it is raised.
+
+    Args:
+        answer: returns the chunks for an alias and a request.
+        kinds: the aliases, and the kind of backend that each claims to be.
+    """
+
+    def __init__(self, answer: Answer = echo, **kinds: str) -> None:
+        self.answer = answer
+        self.kinds = kinds or {"m": "saas/openai"}
+        self.asked: list[tuple[str, Request]] = []
+        self.open = 0
+        """Requests that are being answered."""
+
+    async def ask(self, alias: str, request: Request, /) -> AsyncIterator[Any]:
+        if alias not in self.kinds:
+            raise errors.NotDeployed(f"No model is deployed as {alias!r}.")
+        self.asked.append((alias, request))
+        self.open += 1
+        try:
+            yield Dispatched(0, 0.0)
+            for item in self.answer(alias, request):
+                if isinstance(item, Exception):
+                    raise item
+                if hasattr(item, "__await__"):
+                    await item
+                else:
+                    yield item
+        finally:
+            self.open -= 1
+
+    async def stat(self, alias: str, /) -> ModelStat:
+        if alias not in self.kinds:
+            raise errors.NotDeployed(f"No model is deployed as {alias!r}.")
+        return ModelStat(
+            model=alias, kind=self.kinds[alias], strategy="lru", capabilities=["chat"], workers=[], concurrency=1
+        )
+
+    async def stats(self) -> list[ModelStat]:
+        return [await self.stat(alias) for alias in self.kinds]
+
+
+class Running:
+    """An endpoint that serves."""
+
+    def __init__(self, url: str, gateway: Gateway, scripted: Scripted) -> None:
+        self.url = url
+        self.gateway = gateway
+        self.scripted = scripted
+
+    def until(self, true: Callable[[], bool], seconds: float = 5.0) -> None:
+        """Wait until a condition holds."""
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, "it did not become true"
+            time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def running(
+    scripted: Scripted,
+    access: Access | None = None,
+    *,
+    origins: Sequence[str] = (),
+    cors: dict[str, Any] | None = None,
+    served: dict[str, str] | None = None,
+    certificate: tuple[str, str] | None = None,
+) -> Iterator[Running]:
+    """Serve deployments on a free port of the loopback address, on the loop of the package."""
+    allowed = access or Access()
+    neighbours = Neighbours(origins, local=True)
+    gateway = Gateway(Deployments(scripted, served), allowed, neighbours)
+    listening = server.listen("127.0.0.1", 0)
+    running = server.prepare(application(gateway, cors), "critical", *(certificate or ()))
+    done = LOOP.spawn(running.serve(sockets=[listening]))
+    try:
+        scheme = "https" if certificate else "http"
+        yield Running(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}", gateway, scripted)
+    finally:
+        running.should_exit = running.force_exit = True
+        done.result(10)

@@ -1,0 +1,198 @@
+"""`byzerllm serve` as a process, and as actors of the cluster: how it starts, who may ask, how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from byzer_magic.client import serving
+from byzer_magic.client.manager import Manager
+from tests.conftest import KEY, Shell, alive
+from tests.gateway.conftest import SERVE, serve
+from tests.servers.process import Process, free_port, gone_after, last
+
+pytestmark = [pytest.mark.ray, pytest.mark.engine]
+
+
+def chat(url: str, text: str, model: str = "gpt", key: str = "", stream: bool = False, **more: Any) -> Any:
+    body = {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream, **more}
+    headers = {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})}
+    return urllib.request.urlopen(
+        urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), headers), timeout=30
+    )
+
+
+def answer(url: str, text: str, **more: Any) -> str:
+    with chat(url, text, **more) as response:
+        content: str = json.load(response)["choices"][0]["message"]["content"]
+        return content
+
+
+def test_client_that_leaves_cancels_the_generation(endpoint: Process, provider: Process) -> None:
+    with chat(endpoint.url, "tokens:2000@50", stream=True) as response:
+        response.readline()
+        before = last(provider)["number"]
+        left = time.time()
+    assert 0 <= __import__("asyncio").run(gone_after(provider, left)) < 3
+    assert last(provider)["number"] == before
+
+
+def test_sigterm_lets_streams_finish(deployed: Manager, ray_env: dict[str, str]) -> None:
+    with serve(env=ray_env) as own:
+        response = chat(own.url, "tokens:60@40", stream=True)
+        response.readline()
+        os.kill(own.pid, signal.SIGTERM)
+        text = response.read().decode()
+        assert text.rstrip().endswith("data: [DONE]")
+        assert "t59" in text
+        with pytest.raises(OSError):
+            chat(own.url, "hello")
+        response.close()
+
+
+def test_second_signal_ends_at_once(deployed: Manager, ray_env: dict[str, str]) -> None:
+    with serve(env=ray_env) as own:
+        response = chat(own.url, "tokens:2000@20", stream=True)
+        response.readline()
+        os.kill(own.pid, signal.SIGINT)
+        time.sleep(0.3)
+        assert alive(own.pid)
+        os.kill(own.pid, signal.SIGINT)
+        with contextlib.suppress(OSError, Exception):
+            assert "t1999" not in response.read().decode()
+        response.close()
+
+
+def test_process_of_the_endpoint_does_not_import_ray(endpoint: Process) -> None:
+    maps = Path(f"/proc/{endpoint.pid}/maps").read_text()
+    assert "_raylet" not in maps
+
+
+def test_port_in_use_is_named(endpoint: Process, shell: Shell) -> None:
+    done = shell("serve", "--port", str(endpoint.port))
+    assert done.returncode == 1
+    assert f"127.0.0.1:{endpoint.port}" in done.stderr
+    assert "--port" in done.stderr
+
+
+def test_names_and_https(deployed: Manager, ray_env: dict[str, str], tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    port = free_port()
+    words = ["serve", "--port", str(port), "--ssl_certfile", str(tmp_path / "both.pem"),
+             "--served_model_name", "gpt-4o=gpt,emb"]  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", SERVE, *words], env=ray_env, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stderr is not None
+            while b"https://" not in process.stderr.readline():
+                pass
+            trust = ssl.create_default_context()
+            authority.configure_trust(trust)
+            url = f"https://127.0.0.1:{port}/v1/models"
+            with urllib.request.urlopen(url, timeout=10, context=trust) as response:
+                names = [model["id"] for model in json.load(response)["data"]]
+        finally:
+            process.terminate()
+    assert names == ["gpt-4o", "emb"]
+
+
+def test_keys_of_the_shell_open_the_endpoint(
+    deployed: Manager, ray_env: dict[str, str], tmp_path: Path, shell: Shell
+) -> None:
+    env = {**ray_env, "BYZER_CONFIG": str(tmp_path / "config.toml")}
+    keys = Shell({**shell.env, **env}, tmp_path)
+    alice = keys("serve", "keys", "add", "alice", "--models", "gpt", "--requests_per_minute", "100").stdout.strip()
+    assert alice.startswith("sk-byzer-")
+    assert "alice" in keys("serve", "keys", "list").stdout
+    assert alice not in keys("serve", "keys", "list", "--json").stdout
+    with serve(env=env) as own:
+        assert answer(own.url, "hi", key=alice) == "Echo: hi"
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            answer(own.url, "hi", model="claude", key=alice)
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            answer(own.url, "hi")
+        assert keys("serve", "keys", "revoke", "alice").returncode == 0
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            answer(own.url, "hi", key=alice)
+        assert alice not in own.log()
+        assert KEY not in own.log()
+
+
+def test_metrics_count(endpoint: Process) -> None:
+    answer(endpoint.url, "one two three")
+    with urllib.request.urlopen(f"{endpoint.url}/metrics", timeout=10) as response:
+        text = response.read().decode()
+    assert 'byzer_requests_total{key="",model="gpt",path="/v1/chat/completions",status="200"}' in text
+    assert 'byzer_tokens_total{key="",kind="completion",model="gpt"}' in text
+    assert 'byzer_slots{model="gpt"} 20.0' in text
+
+
+@pytest.fixture
+def detached(deployed: Manager, shell: Shell) -> Iterator[str]:
+    """The URL of an endpoint of two processes in the cluster."""
+    port = free_port()
+    done = shell("serve", "--detach", "--num_replicas", "2", "--port", str(port), "--api_key", "planted-key-81")
+    try:
+        assert done.returncode == 0, done.stderr
+        assert f"http://127.0.0.1:{port}" in done.stderr
+        assert "planted-key-81" not in done.stdout + done.stderr
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        assert "ended" in shell("serve", "--stop", "--grace", "5").stderr
+
+
+def test_endpoint_of_the_cluster_outlives_its_command(detached: str, shell: Shell) -> None:
+    assert answer(detached, "hi", key="planted-key-81") == "Echo: hi"
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        answer(detached, "hi")
+    assert detached in shell("list").stderr
+    again = shell("serve", "--detach", "--port", str(free_port()))
+    assert again.returncode == 1
+    assert "serve --stop" in again.stderr
+
+
+def test_both_replicas_answer(detached: str) -> None:
+    threads = []
+    found: list[str] = []
+    for number in range(40):
+        thread = threading.Thread(target=lambda n=number: found.append(answer(detached, f"n{n}", key="planted-key-81")))
+        thread.start()
+        threads.append(thread)
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == sorted(f"Echo: n{number}" for number in range(40))
+
+
+def test_replica_that_dies_comes_back(detached: str, deployed: Manager) -> None:
+    before = [served.pid for served in deployed.run(serving.running(deployed))]
+    assert len(before) == 2
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(OSError):
+            assert answer(detached, "hi", key="planted-key-81") == "Echo: hi"
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_nothing_is_stopped_where_nothing_runs(deployed: Manager, shell: Shell) -> None:
+    assert "No endpoint is running" in shell("serve", "--stop").stderr

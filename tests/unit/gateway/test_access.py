@@ -1,0 +1,154 @@
+"""Who may use the endpoint, over HTTP: keys, their models and limits, and the pages of other sites."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import openai as sdk
+import pytest
+
+from byzer_magic.gateway.access import Access
+from byzer_magic.gateway.keys import KeyFile
+from byzer_magic.safety import tcp_peers
+from tests.endpoints import Running, Scripted, running
+from tests.users import ALICE, as_user, needs_root
+
+BODY = {"model": "m", "messages": [{"role": "user", "content": "hello world"}]}
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyFile:
+    return KeyFile(tmp_path_factory.mktemp("keys") / "keys.json")
+
+
+@pytest.fixture(scope="module")
+def guarded(keys: KeyFile) -> Iterator[Running]:
+    """An endpoint with a key of its command line, and stored keys."""
+    with running(Scripted(m="saas/openai", n="saas/openai"), Access("master-key", keys)) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def free() -> Iterator[Running]:
+    """An endpoint of this machine without keys."""
+    with running(
+        Scripted(), origins=["https://own.example"], cors={"allow_origins": ["https://own.example"]}
+    ) as endpoint:
+        yield endpoint
+
+
+def fetch(url: str, body: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
+    data = None if body is None else json.dumps(body).encode()
+    found = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(url, data, {"content-type": "application/json", **found})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, json.loads(response.read() or b"null"), dict(response.headers)
+    except urllib.error.HTTPError as err:
+        with err:
+            return err.code, json.loads(err.read() or b"null"), dict(err.headers)
+
+
+def test_key_is_needed_everywhere_but_for_health(guarded: Running) -> None:
+    assert fetch(f"{guarded.url}/health")[0] == 200
+    for path, body in (
+        ("/v1/models", None), ("/v1/chat/completions", BODY), ("/v1/messages", BODY), ("/api/chat", BODY),
+        ("/metrics", None), ("/v1/responses/x", None), ("/nowhere", None),
+    ):  # fmt: skip
+        assert fetch(guarded.url + path, body)[0] == 401, path
+    assert fetch(f"{guarded.url}/v1/chat/completions", BODY, authorization="Bearer master-key")[0] == 200
+    assert fetch(f"{guarded.url}/v1/chat/completions", BODY, x_api_key="master-key")[0] == 200
+
+
+def test_refusal_has_the_wires_own_form(guarded: Running) -> None:
+    with (
+        sdk.OpenAI(base_url=f"{guarded.url}/v1", api_key="wrong", max_retries=0) as client,
+        pytest.raises(sdk.AuthenticationError) as caught,
+    ):
+        client.models.list()
+    assert caught.value.code == "invalid_api_key"
+    status, body, _headers = fetch(f"{guarded.url}/v1/messages", BODY)
+    assert (status, body["type"], body["error"]["type"]) == (401, "error", "authentication_error")
+
+
+def test_key_sees_its_models_only(guarded: Running, keys: KeyFile) -> None:
+    key = f"Bearer {keys.add('bob', models=['m'])}"
+    listed = fetch(f"{guarded.url}/v1/models", authorization=key)[1]["data"]
+    assert [model["id"] for model in listed] == ["m"]
+    status, body, _headers = fetch(f"{guarded.url}/v1/chat/completions", {**BODY, "model": "n"}, authorization=key)
+    assert status == 404
+    assert "Did you mean" not in body["error"]["message"]
+    assert "'n' does not exist. There are: m." in body["error"]["message"]
+    assert not [alias for alias, _request in guarded.scripted.asked if alias == "n"]
+
+
+def test_limit_holds_for_one_key_and_not_for_others(guarded: Running, keys: KeyFile) -> None:
+    limited = f"Bearer {keys.add('carol', requests_per_minute=2)}"
+    url = f"{guarded.url}/v1/chat/completions"
+    found = [fetch(url, BODY, authorization=limited)[0] for _number in range(4)]
+    assert found == [200, 200, 429, 429]
+    status, body, headers = fetch(url, BODY, authorization=limited)
+    assert body["error"]["code"] == "rate_limit_exceeded"
+    assert 1 <= int(headers["retry-after"]) <= 60
+    assert fetch(url, BODY, authorization="Bearer master-key")[0] == 200
+    assert status == 429
+
+
+def test_tokens_of_answers_count(guarded: Running, keys: KeyFile) -> None:
+    key = f"Bearer {keys.add('dave', tokens_per_minute=60)}"
+    long = {"model": "m", "messages": [{"role": "user", "content": "word " * 70}]}
+    url = f"{guarded.url}/v1/chat/completions"
+    assert fetch(url, long, authorization=key)[0] == 200
+    assert fetch(url, BODY, authorization=key)[0] == 429
+
+
+def test_page_of_another_site_is_refused(free: Running) -> None:
+    url = f"{free.url}/v1/chat/completions"
+    asked = len(free.scripted.asked)
+    assert fetch(url, BODY, origin="https://evil.example")[0] == 403
+    assert fetch(url, BODY, host="evil.example")[0] == 403
+    assert len(free.scripted.asked) == asked
+    assert fetch(url, BODY)[0] == 200
+    assert fetch(url, BODY, origin=free.url)[0] == 200
+
+
+def test_page_that_is_allowed_gets_its_headers(free: Running) -> None:
+    status, _body, headers = fetch(f"{free.url}/v1/chat/completions", BODY, origin="https://own.example")
+    assert status == 200
+    assert headers["access-control-allow-origin"] == "https://own.example"
+
+
+def test_host_name_does_not_matter_where_a_key_is_needed(guarded: Running) -> None:
+    found = fetch(f"{guarded.url}/v1/models", authorization="Bearer master-key", host="llm.example.org")
+    assert found[0] == 200
+
+
+@needs_root
+def test_other_users_of_the_machine_are_refused(free: Running, guarded: Running) -> None:
+    asked = len(free.scripted.asked)
+    status, body, _headers = as_user(ALICE, lambda: fetch(f"{free.url}/v1/chat/completions", BODY))
+    assert status == 403
+    assert "key" in body["error"]["message"]
+    assert len(free.scripted.asked) == asked
+    with_key = as_user(
+        ALICE, lambda: fetch(f"{guarded.url}/v1/chat/completions", BODY, authorization="Bearer master-key")
+    )
+    assert with_key[0] == 200
+
+
+def test_client_that_has_closed_its_end_is_a_stranger() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = socket.create_connection(listening.getsockname())
+        ends = client.getsockname(), listening.getsockname()
+        accepted, _address = listening.accept()
+        with accepted:
+            assert tcp_peers.uid_of(*ends) == os.geteuid()
+            assert not tcp_peers.is_stranger(*ends)
+            client.close()
+            assert tcp_peers.is_stranger(*ends)

@@ -1,0 +1,277 @@
+"""What clients send by mistake or on purpose: the wire's own error, and nothing lost for others."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from byzer_magic.gateway import bodies, calls
+from byzer_magic.gateway.paths import PATHS
+from byzer_magic.types import (
+    AudioChunk,
+    ChatChunk,
+    EmbeddingBatch,
+    EmbedRequest,
+    ImageItem,
+    ImageRequest,
+    Ranking,
+    Request,
+    RerankRequest,
+    SpeakRequest,
+    TranscribeRequest,
+    TranscriptChunk,
+)
+from tests.endpoints import Running, Scripted, echo, running
+
+POSTS = [path for path in PATHS if path.method == "POST" and "{" not in path.pattern]
+FORMS = ("/v1/audio/transcriptions", "/v1/audio/translations", "/v1/images/edits")
+GOOD: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "hi"}]},
+    "/v1/completions": {"prompt": "hi"},
+    "/v1/embeddings": {"input": "hi"},
+    "/v1/audio/speech": {"input": "hi"},
+    "/v1/images/generations": {"prompt": "hi"},
+    "/v1/rerank": {"query": "hi", "documents": ["a"]},
+    "/rerank": {"query": "hi", "documents": ["a"]},
+    "/v1/responses": {"input": "hi"},
+    "/v1/messages": {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5},
+    "/v1/messages/count_tokens": {"messages": [{"role": "user", "content": "hi"}]},
+    "/api/chat": {"messages": [{"role": "user", "content": "hi"}]},
+    "/api/generate": {"prompt": "hi"},
+    "/api/embed": {"input": "hi"},
+}
+"""A valid body for each path, but for its model."""
+
+
+def answer(alias: str, request: Request) -> Any:
+    match request:
+        case EmbedRequest():
+            return [EmbeddingBatch(0, 1, b"\0\0\0\0" * len(request.texts))]
+        case RerankRequest():
+            return [Ranking([(index, 0.5) for index in range(len(request.documents))])]
+        case SpeakRequest():
+            return [AudioChunk(b"ID3", "audio/mpeg")]
+        case ImageRequest():
+            return [ImageItem("image/png", b"png")]
+        case TranscribeRequest():
+            return [TranscriptChunk("hello")]
+    return echo(alias, request)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Running]:
+    with running(Scripted(answer, m="custom/auto (llama_cpp)")) as found:
+        yield found
+
+
+def send(endpoint: Running, path: str, data: bytes, **headers: str) -> tuple[int, bytes, dict[str, str]]:
+    host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=20)
+    try:
+        connection.request("POST", path, data, {"content-type": "application/json", **headers})
+        response = connection.getresponse()
+        return response.status, response.read(), dict(response.getheaders())
+    finally:
+        connection.close()
+
+
+def message_of(path: str, body: bytes) -> str:
+    """Return the message of an error in the form of the wire that a path belongs to."""
+    found = json.loads(body)
+    if path.startswith("/api/"):
+        return str(found["error"])
+    if path.startswith("/v1/messages"):
+        assert found["type"] == "error"
+        assert found["error"]["type"]
+        return str(found["error"]["message"])
+    assert found["error"].keys() == {"message", "type", "param", "code"}
+    return str(found["error"]["message"])
+
+
+def test_every_path_answers_what_is_right(endpoint: Running) -> None:
+    for path in POSTS:
+        if path.pattern not in FORMS:
+            body = json.dumps({"model": "m", "stream": False, **GOOD[path.pattern]}).encode()
+            status, data, _headers = send(endpoint, path.pattern, body)
+            assert status == 200, (path.pattern, data)
+
+
+@pytest.mark.parametrize("path", [path.pattern for path in POSTS])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"model": "\\ud800"}', b"[" * 5000, b'{"a":' * 5000, b"{}"],
+)
+def test_body_that_is_none_is_refused(endpoint: Running, path: str, data: bytes) -> None:
+    status, body, headers = send(endpoint, path, data)
+    assert status == 400
+    assert message_of(path, body)
+    assert headers["x-request-id"].startswith("req_")
+    assert headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("path", list(GOOD))
+def test_fields_of_the_wrong_type_are_named(endpoint: Running, path: str) -> None:
+    for name in ("model", *GOOD[path]):
+        for wrong in (None, [[]], {"x": 1}, 1.5, True):
+            body = {"model": "m", **GOOD[path], name: wrong}
+            status, data, _headers = send(endpoint, path, json.dumps(body).encode())
+            assert status in (400, 404), (path, name, wrong, data)
+            assert message_of(path, data)
+
+
+@pytest.mark.parametrize("path", list(GOOD))
+def test_unknown_model_is_the_wires_own_error(endpoint: Running, path: str) -> None:
+    status, data, _headers = send(endpoint, path, json.dumps({"model": "mm", **GOOD[path]}).encode())
+    assert status == 404
+    assert "Did you mean m?" in message_of(path, data)
+
+
+def test_names_of_internal_options_are_refused(endpoint: Running) -> None:
+    body = {"model": "m", **GOOD["/v1/chat/completions"]}
+    for name in bodies.PRIVATE:
+        status, data, _headers = send(
+            endpoint, "/v1/chat/completions", json.dumps({**body, name: {"Authorization": "x"}}).encode()
+        )
+        assert status == 400
+        assert name in message_of("/v1/chat/completions", data)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.data())
+def test_no_json_breaks_the_endpoint(endpoint: Running, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(sorted(GOOD)))
+    good = {"model": "m", **GOOD[path]}
+    names = st.sampled_from(
+        [*good, "tools", "tool_choice", "stop", "n", "stream", "system", "text", "reasoning", "format"]
+    )
+    wrong = data.draw(st.dictionaries(names, JSON, min_size=1, max_size=3))
+    status, body, _headers = send(endpoint, path, json.dumps({**good, **wrong}).encode())
+    assert status in (200, 400, 404), (path, wrong, body)
+    if status != 200:
+        assert message_of(path, body)
+
+
+def test_unknown_paths_and_methods_are_errors(endpoint: Running) -> None:
+    for method, path in (
+        ("GET", "/v1/chat/completions"),
+        ("POST", "/v1/nothing"),
+        ("DELETE", "/v1/models"),
+        ("PUT", "/"),
+    ):
+        connection = http.client.HTTPConnection(endpoint.url.removeprefix("http://"), timeout=10)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            assert response.status == 404, (method, path)
+            assert "does not exist here" in message_of("/v1", response.read())
+        finally:
+            connection.close()
+
+
+# ---- sizes and times
+
+
+def test_body_over_the_limit_is_refused_unread(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MAX_BYTES", 1000)
+    status, data, headers = send(endpoint, "/v1/chat/completions", b"x" * 2000)
+    assert status == 413
+    assert message_of("/v1/chat/completions", data)
+    assert headers["connection"] == "close"
+
+
+def test_bodies_of_all_requests_are_bounded(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint.gateway, "held", bodies.Held(100))
+    status, data, headers = send(endpoint, "/v1/chat/completions", b"x" * 2000)
+    assert status == 503
+    assert message_of("/v1/chat/completions", data)
+    assert headers["retry-after"] == "1"
+    assert send(endpoint, "/v1/chat/completions", b"x" * 50)[0] == 400
+
+
+def test_slow_body_ends_after_a_while(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "READ_SECONDS", 0.2)
+    host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: 100\r\n\r\n{{"
+        client.sendall(head.encode())
+        assert b" 408 " in client.recv(1000).splitlines()[0]
+
+
+def test_client_that_leaves_stops_the_answer(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    for stream in (True, False):
+        monkeypatch.setattr(
+            endpoint.scripted, "answer", lambda _alias, _request: [ChatChunk("a "), asyncio.sleep(600), ChatChunk("b")]
+        )
+        host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=10) as client:
+            body = json.dumps({"model": "m", **GOOD["/v1/chat/completions"], "stream": stream}).encode()
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n\r\n"
+            client.sendall(head.encode() + body)
+            endpoint.until(lambda: endpoint.scripted.open == 1)
+        endpoint.until(lambda: endpoint.scripted.open == 0)
+
+
+def test_silent_stream_gets_signs_of_life(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    monkeypatch.setattr(calls, "QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(
+        endpoint.scripted, "answer", lambda _alias, _request: [asyncio.sleep(0.3), ChatChunk("late", finish="stop")]
+    )
+    body = json.dumps({"model": "m", **GOOD["/v1/chat/completions"], "stream": True}).encode()
+    _status, data, _headers = send(endpoint, "/v1/chat/completions", body)
+    assert data.count(b": keep-alive\n\n") > 1
+    assert data.index(b": keep-alive") < data.index(b"late")
+    assert data.endswith(b"data: [DONE]\n\n")
+    body = json.dumps({"model": "m", **GOOD["/v1/messages"], "stream": True}).encode()
+    assert b"event: ping" in send(endpoint, "/v1/messages", body)[1]
+
+
+def test_client_that_never_reads_does_not_hold_up_others(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(calls, "STUCK_SECONDS", 0.2)
+    monkeypatch.setattr(
+        endpoint.scripted, "answer", lambda _alias, _request: [ChatChunk("x" * 100_000) for _number in range(300)]
+    )
+    host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((host, int(port)))
+        body = json.dumps({"model": "m", **GOOD["/v1/chat/completions"], "stream": True}).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body)
+        endpoint.until(lambda: endpoint.scripted.open == 1)
+        started = time.monotonic()
+        assert send(endpoint, "/v1/messages/count_tokens", json.dumps(
+            {"model": "m", **GOOD["/v1/messages/count_tokens"]}
+        ).encode())[0] == 200  # fmt: skip
+        assert time.monotonic() - started < 5
+        endpoint.until(lambda: endpoint.scripted.open == 0)
+
+
+def test_a_thousand_connections_are_accepted(endpoint: Running) -> None:
+    host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
+    idle = []
+    try:
+        while len(idle) < 1000:
+            idle.append(socket.create_connection((host, int(port)), timeout=10))
+        body = json.dumps({"model": "m", **GOOD["/v1/chat/completions"]}).encode()
+        assert send(endpoint, "/v1/chat/completions", body)[0] == 200
+    finally:
+        for one in idle:
+            one.close()

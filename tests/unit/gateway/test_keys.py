@@ -1,0 +1,153 @@
+"""Keys of the endpoint: made once, stored as hashes, found and refused."""
+
+from __future__ import annotations
+
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.gateway.access import Access
+from byzer_magic.gateway.keys import PREFIX, KeyFile
+from byzer_magic.gateway.problems import Problem
+from byzer_magic.log import redact
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyFile:
+    return KeyFile(tmp_path / "folder" / "keys.json")
+
+
+def headers(key: str) -> dict[bytes, bytes]:
+    return {b"authorization": f"Bearer {key}".encode()}
+
+
+def test_file_has_hashes_only_and_is_its_users_own(keys: KeyFile) -> None:
+    key = keys.add("alice", models=["m"])
+    content = keys.path.read_text()
+    assert key not in content
+    assert key.rpartition("-")[2] not in content
+    assert stat.S_IMODE(keys.path.stat().st_mode) == 0o600
+    assert [(known.name, known.models) for known in keys.read()] == [("alice", ["m"])]
+
+
+def test_keys_are_hidden_in_logs(keys: KeyFile) -> None:
+    key = keys.add("alice")
+    assert key.startswith(PREFIX)
+    assert key not in redact(f"401 for {key}")
+
+
+def test_key_is_accepted_in_both_headers_until_it_is_revoked(keys: KeyFile) -> None:
+    key = keys.add("alice")
+    access = Access(keys=keys)
+    assert access.client(headers(key)).name == "alice"
+    assert access.client({b"x-api-key": key.encode()}).name == "alice"
+    keys.revoke("alice")
+    with pytest.raises(Problem, match="not valid"):
+        access.client(headers(key))
+    with pytest.raises(Problem, match="needs an API key"):  # without the last key the endpoint stays closed
+        access.client({})
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "x", "sk-byzer", "sk-byzer-", "sk-byzer--", "sk-byzer-{id}", "sk-byzer-{id}-", "sk-byzer-{id}-x", "é" * 9,
+     "sk-byzer-{id}-{secret}x", "{secret}", "x" * 10_000, "sk-byzer-{id}-{secret}" * 9],
+)  # fmt: skip
+def test_other_keys_are_refused(keys: KeyFile, given: str) -> None:
+    key = keys.add("alice")
+    _start, _sep, tail = key.partition(f"{PREFIX}-")
+    identity, _dash, secret = tail.partition("-")
+    with pytest.raises(Problem) as caught:
+        Access(keys=keys).client({b"authorization": b"Bearer " + given.format(id=identity, secret=secret).encode()})
+    assert caught.value.status == 401
+
+
+def test_key_of_the_command_line_and_stored_keys_work_side_by_side(keys: KeyFile) -> None:
+    key = keys.add("alice")
+    access = Access("master-key", keys)
+    assert access.client(headers("master-key")).name == "--api_key"
+    assert access.client(headers(key)).name == "alice"
+
+
+def test_expired_key_is_refused(keys: KeyFile) -> None:
+    key = keys.add("alice", days=1e-9)
+    time.sleep(0.001)
+    with pytest.raises(Problem, match="alice has expired"):
+        Access(keys=keys).client(headers(key))
+
+
+def test_limit_of_requests_says_when_to_try_again(keys: KeyFile) -> None:
+    key = keys.add("alice", requests_per_minute=2)
+    client = Access(keys=keys).client(headers(key))
+    client.begin(10)
+    client.begin(10)
+    with pytest.raises(Problem) as caught:
+        client.begin(10)
+    assert caught.value.status == 429
+    assert 0 < (caught.value.retry_after or 0) <= 30
+    assert (b"retry-after", b"30") in caught.value.headers
+
+
+def test_limit_of_tokens_counts_what_was_used(keys: KeyFile) -> None:
+    key = keys.add("alice", tokens_per_minute=1000)
+    client = Access(keys=keys).client(headers(key))
+    client.end(client.begin(40), 900)
+    client.end(client.begin(40), 90)
+    with pytest.raises(Problem, match="1000 tokens a minute"):
+        client.begin(400)
+
+
+def test_limits_are_those_of_the_key_after_it_was_made_anew(keys: KeyFile) -> None:
+    access = Access(keys=keys)
+    first = access.client(headers(keys.add("alice", requests_per_minute=1)))
+    first.begin(1)
+    keys.revoke("alice")
+    access.client(headers(keys.add("alice", requests_per_minute=5))).begin(1)
+
+
+def test_names_are_taken_once(keys: KeyFile) -> None:
+    keys.add("alice")
+    with pytest.raises(errors.CommandError, match="There is a key with the name alice"):
+        keys.add("alice")
+    with pytest.raises(errors.CommandError, match="cannot be the name"):
+        keys.add("a b")
+    with pytest.raises(errors.CommandError, match="Did you mean alice"):
+        keys.revoke("alise")
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"keys": [{"name": 1}]}', "\x00"])
+def test_file_that_cannot_be_read_lets_nobody_in(keys: KeyFile, content: str) -> None:
+    key = keys.add("alice")
+    access = Access("master", keys)
+    keys.path.write_text(content)
+    with pytest.raises(errors.ConfigError):
+        keys.read()
+    for _time in range(2):
+        with pytest.raises(Problem) as caught:
+            access.client(headers(key))
+        assert caught.value.status == 503
+    assert access.client(headers("master")).name == "--api_key"
+
+
+def test_endpoint_without_keys_does_not_open_when_their_file_breaks(keys: KeyFile) -> None:
+    access = Access(keys=keys)
+    assert access.client({}).name == ""
+    keys.path.parent.mkdir()
+    keys.path.write_text("{")
+    for _time in range(2):
+        with pytest.raises(Problem) as caught:
+            access.client({})
+        assert caught.value.status == 503
+
+
+def test_link_in_place_of_the_file_is_not_followed(keys: KeyFile, tmp_path: Path) -> None:
+    keys.path.parent.mkdir()
+    other = tmp_path / "other.json"
+    other.write_text("{}")
+    keys.path.symlink_to(other)
+    with pytest.raises(errors.ConfigError):
+        Access(keys=keys).required  # noqa: B018 - it reads the file
+    assert keys.path.readlink() == other
