@@ -9,6 +9,7 @@ import queue
 import re
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -52,6 +53,7 @@ class Route:
         system: what serves it besides the provider; empty: nothing does.
         serving: how the titles of those of its processes begin that handle requests; empty: all do.
         after: the way whose client starts the system.
+        server: the arguments of Python for a server of its own in the system; `{url}` and `{port}` as above.
     """
 
     title: str
@@ -60,6 +62,7 @@ class Route:
     system: str = ""
     serving: tuple[str, ...] = ()
     after: str = ""
+    server: tuple[str, ...] = ()
 
 
 SERVE = ("ray::ProxyActor", "ray::ServeReplica")
@@ -171,13 +174,34 @@ class Systems:
                 self._start_litellm()
         except environments.NotInstalled as err:
             raise Missing(f"not installed: {err}") from err
-        port = self._ports.setdefault(route.system, free_port())
+        port = self._ports.setdefault(route.title if route.server else route.system, free_port())
+        if route.server:
+            self._start_server(route, port)
         arguments = [argument.format(url=self.url, port=port) for argument in route.arguments]
         name = route.system if route.environment != "client" else "clients"
         started = Client([interpreter, "-m", "comparison.client", *arguments], self.environ(name), self._folder / name)
         self._clients.append(started)
         started.answer(seconds)
         return started
+
+    def _start_server(self, route: Route, port: int) -> None:
+        """Start the server of a way with our own interpreter, and wait until it listens."""
+        command = [sys.executable, *(part.format(url=self.url, port=port) for part in route.server)]
+        environ, log = self.environ(route.system), self._folder / route.system / f"{port}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        self._await(process, port, log)
+
+    @staticmethod
+    def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return
+            time.sleep(0.2)
+        raise Missing(f"it did not start: {reason(log)}")
 
     def environ(self, name: str) -> dict[str, str]:
         """Return the environment of a system: with folders of its own, and nothing of its user's settings."""
@@ -237,13 +261,8 @@ class Systems:
                 command, env=environ | QUIET_LITELLM, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
                 start_new_session=True,
             )  # fmt: skip
-        deadline = time.monotonic() + START_SECONDS
-        while process.poll() is None and time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                self._ports["litellm"] = port
-                return
-            time.sleep(0.2)
-        raise Missing(f"it did not start: {reason(folder / 'log')}")
+        self._await(process, port, folder / "log")
+        self._ports["litellm"] = port
 
 
 def reason(log: Path) -> str:
