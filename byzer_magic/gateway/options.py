@@ -21,8 +21,8 @@ CLAUDE = frozenset({"thinking", "context_management", "output_config", "containe
 """Fields of Anthropic's that no other API has."""
 IDLE: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,), "presence_penalty": (0,), "logprobs": (False,), "top_logprobs": (0,), "n": (1,),
-    "logit_bias": ({},), "tools": ([],), "stop": ([], ""), "parallel_tool_calls": (True,), "seed": (),
-    "response_format": ({"type": "text"},), "reasoning_effort": (),
+    "logit_bias": ({},), "tools": ([],), "stop": ([], ""), "parallel_tool_calls": (True,),
+    "response_format": ({"type": "text"},),
 }  # fmt: skip
 """Values that ask for nothing, and that clients send all the same."""
 ONE_AT_A_TIME = ("saas/claude", "saas/aws_bedrock", "saas/ollama", "saas/qianwen", "saas/qianwen_vl")

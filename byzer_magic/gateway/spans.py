@@ -42,7 +42,11 @@ class Spans:
 
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}
         operation = OPERATIONS.get(call.path, "")
-        name = f"{operation} {call.model if call.problem != 'NotDeployed' else ''}" if operation else f"{call.scope['method']} {call.path}"
+        name = (
+            f"{operation} {call.model if call.problem != 'NotDeployed' else ''}"
+            if operation
+            else f"{call.scope['method']} {call.path}"
+        )
         started = time.time_ns() - int((time.monotonic() - call.started) * 1e9)
         span = self._tracer.start_span(
             name.strip(),

@@ -98,7 +98,7 @@ async def _transcribe(call: Call, more: dict[str, Any]) -> Reply | Stream:
             _("response_format is {value}, which is not one of {choices}.", value=repr(shape), choices=names),
             "response_format",
         )
-    [data, *_others] = await form.files("file")
+    [data, *_others] = form.files("file")
     options = {**form.rest("model", "response_format", "stream", "file"), **more}
     if shape in WITH_TIMES:
         options["response_format"] = "verbose_json"

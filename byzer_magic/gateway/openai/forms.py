@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
@@ -21,16 +20,17 @@ class Form:
     """The fields and files of a form.
 
     Args:
-        data: as it was parsed.
+        fields: names and texts, in order.
+        files: names and contents, in order.
     """
 
-    def __init__(self, data: FormData) -> None:
-        self._data = data
+    def __init__(self, fields: list[tuple[str, str]], files: list[tuple[str, bytes]]) -> None:
+        self._fields = fields
+        self._files = files
 
     def text(self, name: str) -> str | None:
         """Return a field, or None."""
-        value = self._data.get(name)
-        return value if isinstance(value, str) else None
+        return next((value for known, value in self._fields if known == name), None)
 
     def needed(self, name: str) -> str:
         """Return a field.
@@ -43,14 +43,13 @@ class Form:
             raise bad(_("The request needs {name}.", name=name), name, "missing_required_parameter")
         return found
 
-    async def files(self, name: str) -> list[bytes]:
+    def files(self, name: str) -> list[bytes]:
         """Return the content of the files of a field, also under its name with brackets.
 
         Raises:
             Problem: there is none.
         """
-        uploads = [*self._data.getlist(name), *self._data.getlist(f"{name}[]")]
-        found = [await upload.read() for upload in uploads if isinstance(upload, UploadFile)]
+        found = [data for known, data in self._files if known in (name, f"{name}[]")]
         if not found:
             raise bad(_("The request needs a file {name}.", name=name), name, "missing_required_parameter")
         return found
@@ -58,9 +57,9 @@ class Form:
     def rest(self, *known: str) -> dict[str, Any]:
         """Return the other fields as options; numbers become numbers."""
         found: dict[str, Any] = {}
-        for name, value in self._data.multi_items():
+        for name, value in self._fields:
             plain = name.removesuffix("[]")
-            if plain in known or not isinstance(value, str) or not value:
+            if plain in known or not value:
                 continue
             if name.endswith("[]"):
                 found.setdefault(plain, []).append(value)
@@ -94,11 +93,15 @@ async def read(call: Call) -> Form:
     if not call.headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data"):
         raise bad(_("The body of the request is not a form (multipart/form-data)."))
     request = Request(dict(call.scope), receive)
+    fields: list[tuple[str, str]] = []
+    files: list[tuple[str, bytes]] = []
     try:
-        return Form(await request.form(max_files=FIELDS, max_fields=FIELDS, max_part_size=FIELD_BYTES))
+        async with request.form(max_files=FIELDS, max_fields=FIELDS, max_part_size=FIELD_BYTES) as data:
+            for name, value in data.multi_items():
+                if isinstance(value, str):
+                    fields.append((name, value))
+                else:
+                    files.append((name, await value.read()))
     except (MultiPartException, ValueError, KeyError, AssertionError) as err:
         raise bad(_("The form cannot be read: {error}.", error=err)) from None
-    except Exception as err:  # starlette turns the first into one of its own, which has the sentence in `detail`
-        if type(err).__name__ != "HTTPException":
-            raise
-        raise bad(_("The form cannot be read: {error}.", error=getattr(err, "detail", err))) from None
+    return Form(fields, files)

@@ -43,7 +43,7 @@ async def edit(call: Call) -> Reply:
         Problem: the request is not valid.
     """
     form = await forms.read(call)
-    given = [media.image(data) for data in await form.files("image")]
+    given = [media.image(data) for data in form.files("image")]
     options = form.rest("model", "prompt", "response_format", "stream", "image")
     request = ImageRequest(prompt=form.needed("prompt"), images=given, options=options)
     return await _images(call, form.needed("model"), request, form.text("response_format"))

@@ -275,3 +275,24 @@ def test_a_thousand_connections_are_accepted(endpoint: Running) -> None:
     finally:
         for one in idle:
             one.close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"x", b"--b\r\n", b"--b--\r\n",
+        b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nm\r\n--b--\r\n',
+        b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nnot audio\r\n--b--\r\n',
+        b"--b\r\ncontent-disposition: form-data\r\n\r\nm\r\n--b--\r\n",
+        b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nm\r\n' * 200 + b"--b--\r\n",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("path", FORMS)
+def test_forms_that_are_none_are_refused(endpoint: Running, path: str, data: bytes) -> None:
+    status, body, _headers = send(endpoint, path, data, **{"content-type": "multipart/form-data; boundary=b"})
+    assert status == 400
+    assert message_of(path, body)
+
+
+def test_form_without_a_boundary_is_refused(endpoint: Running) -> None:
+    assert send(endpoint, FORMS[0], b"x", **{"content-type": "multipart/form-data"})[0] == 400
