@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import resource
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
+HEADERS_SECONDS = 60.0
+"""How long a client may take to send the headers of a request, and a new connection to send its first."""
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection is kept: longer than most clients and proxies keep theirs, so that they close first."""
 GRACE_SECONDS = 600
@@ -115,13 +118,36 @@ def _protocol() -> type[Any]:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     class Protocol(HttpToolsProtocol):
-        """A connection."""
+        """A connection; one whose request does not begin, or whose headers do not end, is closed."""
+
+        _wait: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
-            """Give its requests what knows who is at its other end."""
             super().connection_made(transport)
             if self.client and self.server:
                 self.app_state = {**self.app_state, PEER: Peer(self.client, self.server)}
+            self._expect_headers()
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._expect_headers()
+
+        def on_headers_complete(self) -> None:
+            self._expect_nothing()
+            super().on_headers_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._expect_nothing()
+            super().connection_lost(exc)
+
+        def _expect_headers(self) -> None:
+            self._expect_nothing()
+            self._wait = self.loop.call_later(HEADERS_SECONDS, self.transport.close)
+
+        def _expect_nothing(self) -> None:
+            if self._wait is not None:
+                self._wait.cancel()
+                self._wait = None
 
     return Protocol
 

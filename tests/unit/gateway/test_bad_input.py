@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from byzer_magic.gateway import bodies, calls
+from byzer_magic.gateway import bodies, calls, server
 from byzer_magic.gateway.paths import PATHS
 from byzer_magic.types import (
     AudioChunk,
@@ -208,6 +208,24 @@ def test_slow_body_ends_after_a_while(endpoint: Running, monkeypatch: pytest.Mon
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: 100\r\n\r\n{{"
         client.sendall(head.encode())
         assert b" 408 " in client.recv(1000).splitlines()[0]
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/chat/completions HT", b"GET /health HTTP/1.1\r\nhost: a\r\nx-a: "])
+def test_headers_that_do_not_end_close_the_connection(
+    endpoint: Running, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(server, "HEADERS_SECONDS", 0.2)
+    host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(sent)
+        assert client.recv(1000) == b""
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+        answered = b""
+        while b'"ok"' not in answered:
+            answered += client.recv(1000)
+        client.sendall(sent or b"G")
+        assert client.recv(1000) == b""
 
 
 def test_client_that_leaves_stops_the_answer(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
