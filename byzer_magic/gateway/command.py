@@ -40,22 +40,23 @@ def serve(context: Context, item: specs.ServeSpec) -> None:
         _stop(context, item)
         return
     check_installed()
-    from byzer_magic.gateway import server
+    from byzer_magic.gateway import deployments, server
     from byzer_magic.gateway.gateway import application
 
     server.check_tls(item.ssl_certfile, item.ssl_keyfile)
+    deployments.served(item.served_model_name)  # what is wrong is said before anything starts
     cors = cors_of(item)
     key = key_of(context, item)
     if item.detach or item.num_replicas is not None or not context.waits:
         _detach(context, item, key)
         return
     server.use_fast_loop()
+    listening = server.listen(item.host, item.port)
     manager = context.manager
     if item.ray_address != "auto":  # it is the one to connect to again, too
         manager = manager.reporting_to(manager.reporter, replace(manager.settings, ray_address=item.ray_address))
     manager.ensure()
     gateway = make(manager, item, key, KeyFile())
-    listening = server.listen(item.host, item.port)
     app = application(gateway, cors)
     running = server.prepare(app, item.uvicorn_log_level, item.ssl_certfile, item.ssl_keyfile)
     _warn(context, item, closed=gateway.access.required)

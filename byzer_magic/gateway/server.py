@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import resource
 import signal
 import socket
@@ -25,6 +27,7 @@ from byzer_magic.runtime.loop import LOOP
 if TYPE_CHECKING:
     from uvicorn import Server
 
+MOST_PORT = 65_535
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 HEADERS_SECONDS = 60.0
@@ -50,6 +53,8 @@ def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
         ConfigError: the address is not this machine's, or the port is in use.
     """
     try:
+        if not 0 <= port <= MOST_PORT:  # getaddrinfo takes another one
+            raise OverflowError(os.strerror(errno.EINVAL))
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, *_others, address = min(found, key=lambda one: one[0] != socket.AF_INET)  # of localhost, 127.0.0.1
         return socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=shared)

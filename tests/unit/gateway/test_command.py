@@ -1,0 +1,74 @@
+"""`serve` and `serve keys` in a shell, as far as they need no Ray."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from byzer_magic.cli import main
+from byzer_magic.client.manager import Manager
+from byzer_magic.gateway import command
+from byzer_magic.gateway.keys import KeyFile
+
+
+def _refuse(*_arguments: object) -> None:
+    raise AssertionError("a cluster was asked for")
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of settings of its own."""
+    monkeypatch.setenv("BYZER_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.delenv(command.OLD_KEY, raising=False)
+    monkeypatch.setattr(Manager, "ensure", _refuse)  # should something start all the same
+    return tmp_path
+
+
+def test_keys_are_made_listed_and_revoked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "keys", "list"]) == 0
+    assert "serve keys add NAME" in capsys.readouterr().err
+    assert main(["serve", "keys", "add", "alice", "--models", "a, b", "--tokens_per_minute", "9", "--days", "2"]) == 0
+    key = capsys.readouterr().out.strip()
+    assert main(["serve", "keys", "list", "--json"]) == 0
+    [row] = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["models"], row["tokens_per_minute"]) == ("alice", ["a", "b"], 9)
+    assert row["id"] in key
+    assert main(["serve", "keys", "revoke", "alice"]) == 0
+    assert KeyFile().read() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--ssl_keyfile", "k.pem"], "--ssl_keyfile needs --ssl_certfile"),
+        (["--ssl_certfile", "/no/such.pem"], "/no/such.pem does not exist"),
+        (["--served_model_name", "a=,b"], "a name is missing"),
+        (["--allowed_origins", "[1]"], "which is not a list"),
+        (["--api_key", "${NO_SUCH_KEY_AT_ALL}"], "NO_SUCH_KEY_AT_ALL"),
+        (["--api_key", " "], "--api_key is empty"),
+        (["--host", "192.0.2.77"], "Cannot listen on 192.0.2.77:8000"),
+        (["--port", "70000"], "Cannot listen on 127.0.0.1:70000"),
+        (["--num_replicas", "0"], "below its minimum"),
+        (["keys", "add", "a b"], "cannot be the name"),
+        (["keys", "add", "a", "--days", "0"], "not above 0"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_starts(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", *words]) in (1, 2)
+    assert message in capsys.readouterr().err
+
+
+def test_port_in_use_is_said_before_anything_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert main(["serve", "--port", str(other.getsockname()[1])]) == 1
+    assert "Choose another --port" in capsys.readouterr().err
+
+
+def test_typed_key_is_in_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--api_key", "planted-key-7781", "--port", "70000"]) == 1
+    assert "planted-key" not in capsys.readouterr().err
