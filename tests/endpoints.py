@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any
+
+import uvicorn
 
 from byzer_magic import errors
 from byzer_magic.gateway import server
@@ -16,7 +18,7 @@ from byzer_magic.runtime.loop import LOOP
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Request, Usage
 
-Answer = Callable[[str, Request], Sequence[Any]]
+Answer = Callable[[str, Request], Iterable[Any]]
 
 
 def echo(_alias: str, request: Request) -> Sequence[Any]:
@@ -74,10 +76,16 @@ class Scripted:
 class Running:
     """An endpoint that serves."""
 
-    def __init__(self, url: str, gateway: Gateway, scripted: Scripted) -> None:
+    def __init__(self, url: str, gateway: Gateway, scripted: Scripted, server: uvicorn.Server) -> None:
         self.url = url
         self.gateway = gateway
         self.scripted = scripted
+        self._server = server
+
+    @property
+    def clients(self) -> set[Any]:
+        """Return the addresses of the clients that are connected."""
+        return {getattr(connection, "client", None) for connection in [*self._server.server_state.connections]}
 
     def until(self, true: Callable[[], bool], seconds: float = 5.0) -> None:
         """Wait until a condition holds."""
@@ -106,7 +114,7 @@ def running(
     done = LOOP.spawn(running.serve(sockets=[listening]))
     try:
         scheme = "https" if certificate else "http"
-        yield Running(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}", gateway, scripted)
+        yield Running(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}", gateway, scripted, running)
     finally:
         running.should_exit = running.force_exit = True
         done.result(10)

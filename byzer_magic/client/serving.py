@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from byzer_magic.runtime.transport.protocol import Served
 
 
-async def start(manager: Manager, spec: ServeSpec, key: str, keys: str) -> list[Served]:
+async def start(manager: Manager, spec: ServeSpec, key: str, keys: str, *, closed: bool) -> list[Served]:
     """Start the endpoint as actors of the cluster, which outlive this process; return where it serves.
 
     Args:
@@ -22,6 +22,7 @@ async def start(manager: Manager, spec: ServeSpec, key: str, keys: str) -> list[
         spec: the command; its `num_replicas` says how many.
         key: the key that may use everything; empty for none.
         keys: the path of the stored keys, on each node.
+        closed: whether a key is needed, also where that file is missing.
 
     Raises:
         NameTaken: it is running already.
@@ -29,7 +30,7 @@ async def start(manager: Manager, spec: ServeSpec, key: str, keys: str) -> list[
     """
     from byzer_magic.runtime.transport import protocol
 
-    request = protocol.ServeRequest(replace(spec, api_key=None), key, keys, spec.num_replicas or 0)
+    request = protocol.ServeRequest(replace(spec, api_key=None), key, keys, spec.num_replicas or 0, closed)
     found: list[Served] = await manager.connection.control().call("serve", request)
     return found
 

@@ -11,7 +11,7 @@ from byzer_magic.errors import ConfigError
 from byzer_magic.gateway.keys import PREFIX, Key, KeyFile, digest_of
 from byzer_magic.gateway.limits import Bucket
 from byzer_magic.gateway.problems import Problem
-from byzer_magic.i18n import gettext as _, localized
+from byzer_magic.i18n import gettext as _, lazy_gettext, localized
 from byzer_magic.log import get_logger
 from byzer_magic.safety import tcp_peers
 
@@ -23,8 +23,6 @@ MASTER = "--api_key"
 """The name of the key that the command line sets."""
 LONGEST_KEY = 512
 """A longer text is no key, and is not hashed."""
-CHARACTERS_PER_TOKEN = 4
-"""What a request is taken for until its tokens are counted."""
 
 
 class Client:
@@ -47,21 +45,37 @@ class Client:
         """Return whether it may use a model."""
         return not self.models or model in self.models
 
-    def begin(self, size: int) -> float:
-        """Count a request with a body of `size` bytes; return the tokens that it is taken for until it ends.
+    def begin(self) -> None:
+        """Count a request.
 
         Raises:
             Problem: a limit is reached.
         """
         now = time.monotonic()
-        guess = size / CHARACTERS_PER_TOKEN
         if wait := self.requests.wait(now, 1.0):
             raise self._limited(self.requests, _("requests"), wait)
-        if wait := self.tokens.wait(now, guess):
+        if wait := self.tokens.wait(now, 1.0):
             raise self._limited(self.tokens, _("tokens"), wait)
         self.requests.take(1)
-        self.tokens.take(guess)
-        return guess
+
+    def reserve(self, tokens: float, now: float, *, wait: bool = True) -> float:
+        """Take tokens until it is known how many a request has; return how many were taken, the limit at most.
+
+        Args:
+            tokens: an estimate.
+            now: as time.monotonic().
+            wait: whether it is refused where they are not left.
+
+        Raises:
+            Problem: the limit is reached.
+        """
+        if not self.tokens.limit:
+            return 0.0
+        tokens = min(tokens, self.tokens.limit)
+        if wait and (seconds := self.tokens.wait(now, tokens)):
+            raise self._limited(self.tokens, _("tokens"), seconds)
+        self.tokens.take(tokens)
+        return tokens
 
     def _limited(self, bucket: Bucket, what: str, wait: float) -> Problem:
         message = _(
@@ -73,10 +87,6 @@ class Client:
             retry_after=wait, again=True, name="RateLimited",
         )  # fmt: skip
 
-    def end(self, guess: float, tokens: int) -> None:
-        """Count the tokens of a request that has ended, in place of the guess."""
-        self.tokens.take(tokens - guess)
-
 
 class Access:
     """The keys that an endpoint accepts.
@@ -85,13 +95,20 @@ class Access:
         api_key: a key that may use everything; empty for none.
         keys: the stored keys.
         share: how many replicas share the limits of a key.
+        required: whether a key is needed even where there is none: whoever started the endpoint has found keys.
+
+    Example:
+        >>> Access().required, Access(required=True).required
+        (False, True)
     """
 
-    def __init__(self, api_key: str = "", keys: KeyFile | None = None, share: int = 1) -> None:
+    def __init__(
+        self, api_key: str = "", keys: KeyFile | None = None, share: int = 1, *, required: bool = False
+    ) -> None:
         self._master = digest_of(api_key) if api_key else ""
         self._keys = keys
         self._share = share
-        self._required = bool(api_key)
+        self._required = required or bool(api_key)
         self._clients: dict[str, Client] = {}
         """Of stored keys, by id."""
         self._anonymous = Client(ANONYMOUS)
@@ -99,9 +116,22 @@ class Access:
 
     @property
     def required(self) -> bool:
-        """Return whether a key is needed; once it is, it stays so, also when the last one is revoked."""
-        self._required = self._required or (self._keys is not None and self._keys.any())
+        """Return whether a key is needed; once it is, it stays so, also when the file of keys has gone."""
+        self._required = self._required or (self._keys is not None and self._keys.exists)
         return self._required
+
+    def check(self) -> None:
+        """Check that a key that is needed can be found.
+
+        Raises:
+            ConfigError: the file of keys is missing.
+        """
+        if self.required and not self._master and (self._keys is None or not self._keys.exists):
+            path = self._keys.path if self._keys else ""
+            raise ConfigError(
+                lazy_gettext("The endpoint needs keys, but {path} is missing.", path=path),
+                lazy_gettext("Put the file there, also on other nodes, or make a key: serve keys add NAME"),
+            )
 
     def client(self, headers: Mapping[bytes, bytes]) -> Client:
         """Return the client that sends a request with these headers.
@@ -123,6 +153,7 @@ class Access:
     def _known(self, given: str) -> Client:
         if not given:
             raise _refused(_("This endpoint needs an API key: send it as Authorization: Bearer KEY, or as x-api-key."))
+        self.check()
         digest = digest_of(given) if len(given) <= LONGEST_KEY else ""
         if self._master and hmac.compare_digest(digest, self._master):
             return self._admin

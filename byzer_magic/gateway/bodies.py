@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from byzer_magic.backends.http import json_reader
 from byzer_magic.gateway.problems import Problem, bad
 from byzer_magic.i18n import gettext as _
 
@@ -20,6 +21,12 @@ ALL_BYTES = 512 * 1024 * 1024
 """How much the bodies of all requests that run may have together."""
 READ_SECONDS = 60.0
 """How long a client may take to send its body."""
+
+
+MOST_TURNS = 10_000
+"""Messages of one conversation, and items in one list of a request: each is checked and converted."""
+
+Entries = Annotated[list[dict[str, Any]], msgspec.Meta(max_length=MOST_TURNS)]
 
 
 class Gone(Exception):
@@ -98,6 +105,15 @@ def _too_large() -> Problem:
     return Problem(413, message, code="request_too_large", anthropic="request_too_large", name="TooLarge")
 
 
+async def decoded(data: bytes) -> dict[str, Any]:
+    """Return a body as `loads` does; a large one in a thread, so that others need not wait.
+
+    Raises:
+        Problem: it is not a JSON object, or has too many values.
+    """
+    return await json_reader.aside(loads, data)
+
+
 def loads(data: bytes) -> dict[str, Any]:
     """Return a body that is a JSON object.
 
@@ -109,6 +125,7 @@ def loads(data: bytes) -> dict[str, Any]:
         {'model': 'm'}
     """
     try:
+        json_reader.check(data)
         found = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, ValueError) as err:
         raise bad(_("The body of the request is not JSON: {error}.", error=err), code="invalid_json") from None

@@ -17,6 +17,7 @@ from byzer_magic.client.collect import AnyCollector, collector_for
 from byzer_magic.gateway import bodies, problems
 from byzer_magic.gateway.access import ANONYMOUS, Client
 from byzer_magic.gateway.bodies import Gone
+from byzer_magic.gateway.meters import Meter, total
 from byzer_magic.gateway.problems import Problem
 from byzer_magic.gateway.wires import Wire, encode
 from byzer_magic.i18n import gettext as _
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS = 15.0
 """After so long without a byte, a stream gets a sign of life: proxies close silent connections after 60 s."""
-STUCK_SECONDS = 300.0
-"""A client that takes nothing for so long is given up."""
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 NOBODY = Client("")
@@ -76,7 +75,7 @@ class Call:
         """The pattern of its path."""
         self.model = ""
         """The name of the model that is asked, once it is known."""
-        self.usage: Usage | None = None
+        self._meters: list[Meter] = []
         self.started = time.monotonic()
         self.first: float | None = None
         """When the first piece of the answer came."""
@@ -93,13 +92,22 @@ class Call:
 
     # ---- for handlers
 
-    def json(self) -> dict[str, Any]:
+    @property
+    def usage(self) -> Usage | None:
+        """Return the tokens that were reported so far; None where none were."""
+        return total([meter.usage for meter in self._meters])
+
+    async def json(self) -> dict[str, Any]:
         """Return the body as a JSON object.
 
         Raises:
             Problem: it is not one.
         """
-        return bodies.loads(self.body)
+        return await bodies.decoded(self.body)
+
+    def counts_as(self, requests: int) -> None:
+        """Count the call as several requests, for it asks for several answers."""
+        self.client.requests.take(requests - 1)
 
     async def items(self, model: str, request: Request) -> AsyncIterator[Any]:
         """Ask a model; yield the chunks of its response.
@@ -111,15 +119,22 @@ class Call:
         self.model = model
         if isinstance(request, ChatRequest):
             request = await self._marked(model, request)
-        async with aclosing(self.gateway.deployments.ask(model, self.client, request)) as items:  # type: ignore[type-var]  # a generator
-            async for item in items:
-                if self.first is None:
-                    self.first = time.monotonic()
-                if isinstance(item, Dispatched):
-                    continue
-                if (usage := getattr(item, "usage", None)) is not None:
-                    self.usage = usage
-                yield item
+        meter = Meter(self.client, request, first=not self._meters)
+        self._meters.append(meter)
+        try:
+            async with aclosing(self.gateway.deployments.ask(model, self.client, request)) as items:  # type: ignore[type-var]  # a generator
+                async for item in items:
+                    if self.first is None:
+                        self.first = time.monotonic()
+                    meter.add(item)
+                    if not isinstance(item, Dispatched):
+                        yield item
+            meter.completed()
+        except Exception:
+            meter.failed()
+            raise
+        finally:
+            meter.settle()
 
     async def _marked(self, model: str, request: ChatRequest) -> ChatRequest:
         """Return a request that carries this call's id to the provider, whose logs then have it, too."""
@@ -139,9 +154,7 @@ class Call:
         async with aclosing(self.items(model, request)) as items:  # type: ignore[type-var]  # a generator
             async for item in items:
                 collector.add(item)
-        result = collector.result()
-        self.usage = result.usage
-        return result
+        return collector.result()
 
     # ---- running
 
@@ -152,7 +165,6 @@ class Call:
             handle: makes the answer.
             free: whether it needs no key.
         """
-        guess = 0.0
         with self.gateway.held.room() as take:
             watch: asyncio.Task[None] | None = None
             try:
@@ -161,7 +173,7 @@ class Call:
                     if self.client.name == ANONYMOUS:
                         self.gateway.neighbours.check(self.scope, self.headers)
                 self.body = await bodies.read(self._receive, self.headers.get(b"content-length", b""), take)
-                guess = self.client.begin(len(self.body))
+                self.client.begin()
                 watch = asyncio.create_task(self._watch(asyncio.current_task()))
                 await self._answer(await handle(self))
             except Gone:
@@ -176,24 +188,19 @@ class Call:
             finally:
                 if watch is not None:
                     watch.cancel()
-                self.client.end(guess, self.usage.total_tokens if self.usage else int(guess))
 
     async def _watch(self, task: asyncio.Task[Any] | None) -> None:
-        """Cancel the call when the client leaves or takes nothing any more; keep a silent stream alive meanwhile."""
+        """Cancel the call when the client leaves, or is given up; keep a silent stream alive meanwhile."""
         while task is not None:
             try:
                 message = await asyncio.wait_for(self._receive(), QUIET_SECONDS)
             except TimeoutError:
-                stuck = self._sending and time.monotonic() - self._sent > STUCK_SECONDS
-                if not stuck:
-                    await self._ping()
-                    continue
-            else:
-                if message["type"] != "http.disconnect":
-                    continue
-            self.problem = "Gone"
-            task.cancel()
-            return
+                await self._ping()  # where nobody reads, it waits until the connection is given up
+                continue
+            if message["type"] == "http.disconnect":
+                self.problem = "Gone"
+                task.cancel()
+                return
 
     async def _ping(self) -> None:
         silent = time.monotonic() - self._sent >= QUIET_SECONDS

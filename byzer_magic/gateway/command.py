@@ -56,7 +56,8 @@ def serve(context: Context, item: specs.ServeSpec) -> None:
     if item.ray_address != "auto":  # it is the one to connect to again, too
         manager = manager.reporting_to(manager.reporter, replace(manager.settings, ray_address=item.ray_address))
     manager.ensure()
-    gateway = make(manager, item, key, KeyFile())
+    keys = KeyFile()
+    gateway = make(manager, item, key, keys, closed=bool(key) or keys.exists)
     app = application(gateway, cors)
     running = server.prepare(app, item.uvicorn_log_level, item.ssl_certfile, item.ssl_keyfile)
     _warn(context, item, closed=gateway.access.required)
@@ -69,10 +70,12 @@ def serve(context: Context, item: specs.ServeSpec) -> None:
 def _detach(context: Context, item: specs.ServeSpec, key: str) -> None:
     """Serve from actors of the cluster."""
     context.manager.ensure(item.ray_address)
-    _warn(context, item, closed=bool(key) or KeyFile().any())
+    keys = KeyFile()
+    closed = bool(key) or keys.exists
+    _warn(context, item, closed=closed)
     paths: dict[str, Any] = {name: str(expanded(path).absolute()) for name in FILES if (path := getattr(item, name))}
     item = replace(item, **paths)  # the processes in the cluster have other working directories
-    found = context.manager.run(serving.start(context.manager, item, key, str(KeyFile().path)))
+    found = context.manager.run(serving.start(context.manager, item, key, str(keys.path), closed=closed))
     urls = listed(dict.fromkeys(served.url for served in found))
     context.output.say(
         ngettext(
@@ -89,7 +92,9 @@ def _stop(context: Context, item: specs.ServeSpec) -> None:
     context.output.say(_("The endpoint has ended.") if count else _("No endpoint is running in the cluster."))
 
 
-def make(manager: Any, item: specs.ServeSpec, key: str, keys: KeyFile, share: int = 1) -> Gateway:
+def make(
+    manager: Any, item: specs.ServeSpec, key: str, keys: KeyFile, share: int = 1, *, closed: bool = False
+) -> Gateway:
     """Return the endpoint that a command describes.
 
     Args:
@@ -98,15 +103,18 @@ def make(manager: Any, item: specs.ServeSpec, key: str, keys: KeyFile, share: in
         key: the key that may use everything; empty for none.
         keys: the stored keys.
         share: how many replicas share the limits of the keys.
+        closed: whether a key is needed even where none is found.
 
     Raises:
         CommandError: an option is not valid.
+        ConfigError: a key is needed, and none can be found.
     """
     from byzer_magic.gateway.access import Access, Neighbours
     from byzer_magic.gateway.deployments import Deployments, served
     from byzer_magic.gateway.gateway import Gateway
 
-    access = Access(key, keys, share)
+    access = Access(key, keys, share, required=closed)
+    access.check()
     neighbours = Neighbours(_items(item.allowed_origins, "--allowed_origins"), local=is_loopback(item.host))
     return Gateway(
         Deployments(manager, served(item.served_model_name), functools.partial(serving.reconnect, manager)),

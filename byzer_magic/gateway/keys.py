@@ -90,14 +90,10 @@ class KeyFile:
         self._refresh()
         return self._by_id.get(key_id)
 
-    def any(self) -> bool:
-        """Return whether there is any key.
-
-        Raises:
-            ConfigError: the file cannot be read.
-        """
-        self._refresh()
-        return bool(self._by_id)
+    @property
+    def exists(self) -> bool:
+        """Return whether there is a file of keys: also one without any, or one that cannot be read."""
+        return _stamp(self.path) is not None or self.path.is_symlink()
 
     def _refresh(self) -> None:
         stamp = _stamp(self.path)

@@ -34,12 +34,12 @@ class Body(msgspec.Struct):
     """A chat, or a prompt to complete."""
 
     model: str
-    messages: list[dict[str, Any]] = []
+    messages: bodies.Entries = []
     prompt: str = ""
     system: str | None = None
     images: list[str] | None = None
     stream: bool | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: bodies.Entries | None = None
     format: str | dict[str, Any] | None = None
     options: dict[str, Any] | None = None
     think: bool | str | None = None
@@ -51,7 +51,7 @@ async def chat(call: Call) -> Reply | Stream:
     Raises:
         Problem: the request is not valid.
     """
-    body = bodies.typed(call.json(), Body)
+    body = bodies.typed(await call.json(), Body)
     if not body.messages:
         raise bad(_("messages is empty."), "messages")
     turns = [_turn(turn, f"messages[{index}]") for index, turn in enumerate(body.messages)]
@@ -64,7 +64,7 @@ async def generate(call: Call) -> Reply | Stream:
     Raises:
         Problem: the request is not valid.
     """
-    body = bodies.typed(call.json(), Body)
+    body = bodies.typed(await call.json(), Body)
     system = [{"role": "system", "content": body.system}] if body.system else []
     turn = _turn({"role": "user", "content": body.prompt, "images": body.images}, "prompt")
     return await _answer(call, body, [*system, turn], _in_generate)
@@ -203,7 +203,7 @@ async def embed(call: Call) -> Reply:
     Raises:
         Problem: the request is not valid.
     """
-    body = bodies.typed(call.json(), Texts)
+    body = bodies.typed(await call.json(), Texts)
     texts = [body.input] if isinstance(body.input, str) else body.input
     more = {} if body.dimensions is None else {"dimensions": body.dimensions}
     request = EmbedRequest(texts=texts, options=more)

@@ -46,7 +46,7 @@ class Running:
         self._running.force_exit = True
 
 
-def start(spec: ServeSpec, key: str, keys: str, share: int) -> Running:
+def start(spec: ServeSpec, key: str, keys: str, share: int, *, closed: bool) -> Running:
     """Start an endpoint in this process, and return while it serves.
 
     Args:
@@ -54,9 +54,10 @@ def start(spec: ServeSpec, key: str, keys: str, share: int) -> Running:
         key: the key that may use everything; empty for none.
         keys: the path of the stored keys.
         share: how many replicas share the limits of the keys.
+        closed: whether a key is needed, also where that file is missing.
 
     Raises:
-        ConfigError: the port is in use.
+        ConfigError: the port is in use, or the keys are missing.
         MissingExtra: a package is not installed on this node.
     """
     command.check_installed()
@@ -69,7 +70,7 @@ def start(spec: ServeSpec, key: str, keys: str, share: int) -> Running:
     server.use_fast_loop()
     manager = Manager(settings)
     manager.ensure()
-    gateway = command.make(manager, spec, key, KeyFile(Path(keys)), share)
+    gateway = command.make(manager, spec, key, KeyFile(Path(keys)), share, closed=closed)
     listening = server.listen(spec.host, spec.port, shared=True)
     port = listening.getsockname()[1]
     running = server.prepare(application(gateway, cors), spec.uvicorn_log_level, spec.ssl_certfile, spec.ssl_keyfile)

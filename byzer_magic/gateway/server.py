@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import logging
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from byzer_magic.errors import ConfigError
 from byzer_magic.files.paths import why_missing
-from byzer_magic.gateway.access import PEER, Peer
 from byzer_magic.i18n import gettext, lazy_gettext as _
 from byzer_magic.log import RedactingFilter
 from byzer_magic.runtime.loop import LOOP
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 MOST_PORT = 65_535
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
-HEADERS_SECONDS = 60.0
-"""How long a client may take to send the headers of a request, and a new connection to send its first."""
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection is kept: longer than most clients and proxies keep theirs, so that they close first."""
 GRACE_SECONDS = 600
@@ -99,10 +95,12 @@ def prepare(app: Any, level: str, certfile: str | None = None, keyfile: str | No
     """
     import uvicorn
 
+    from byzer_magic.gateway.connections import Connection
+
     _log_to_stderr(level)
     settings = uvicorn.Config(
         app,
-        http=_protocol(),
+        http=Connection,
         proxy_headers=False,  # whoever connects could pretend to be another
         loop="none",
         lifespan="off",
@@ -116,45 +114,6 @@ def prepare(app: Any, level: str, certfile: str | None = None, keyfile: str | No
         ssl_keyfile=keyfile,
     )
     return uvicorn.Server(settings)
-
-
-def _protocol() -> type[Any]:
-    """Return uvicorn's protocol, whose connections know their client."""
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-    class Protocol(HttpToolsProtocol):
-        """A connection; one whose request does not begin, or whose headers do not end, is closed."""
-
-        _wait: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            if self.client and self.server:
-                self.app_state = {**self.app_state, PEER: Peer(self.client, self.server)}
-            self._expect_headers()
-
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self._expect_headers()
-
-        def on_headers_complete(self) -> None:
-            self._expect_nothing()
-            super().on_headers_complete()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._expect_nothing()
-            super().connection_lost(exc)
-
-        def _expect_headers(self) -> None:
-            self._expect_nothing()
-            self._wait = self.loop.call_later(HEADERS_SECONDS, self.transport.close)
-
-        def _expect_nothing(self) -> None:
-            if self._wait is not None:
-                self._wait.cancel()
-                self._wait = None
-
-    return Protocol
 
 
 def _log_to_stderr(level: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any
 
 from byzer_magic.gateway.calls import Call
 from byzer_magic.results import ChatResult
-from byzer_magic.types import ChatChunk, ChatRequest, Usage
+from byzer_magic.types import ChatChunk, ChatRequest
+
+WAITING = 256
+"""Chunks that may wait for their client, of all answers together: a slow one slows the deployments down."""
 
 
 async def results(call: Call, model: str, requests: Sequence[ChatRequest]) -> list[ChatResult]:
@@ -27,7 +29,6 @@ async def results(call: Call, model: str, requests: Sequence[ChatRequest]) -> li
     finally:
         for task in tasks:
             task.cancel()
-    call.usage = total([result.usage for result in found])
     return found
 
 
@@ -50,19 +51,17 @@ async def chunks(call: Call, model: str, requests: Sequence[ChatRequest]) -> Asy
 
 
 async def _merged(call: Call, model: str, requests: Sequence[ChatRequest]) -> AsyncIterator[tuple[int, ChatChunk]]:
-    arrived: asyncio.Queue[tuple[int, ChatChunk] | BaseException | None] = asyncio.Queue()
-    counts: list[Usage | None] = [None] * len(requests)
+    arrived: asyncio.Queue[tuple[int, ChatChunk] | BaseException | None] = asyncio.Queue(WAITING)
 
     async def pump(index: int, request: ChatRequest) -> None:
         try:
             async with aclosing(call.items(model, request)) as items:  # type: ignore[type-var]  # a generator
                 async for chunk in items:
-                    counts[index] = chunk.usage or counts[index]
-                    arrived.put_nowait((index, chunk))
+                    await arrived.put((index, chunk))
         except Exception as err:  # noqa: BLE001 - raised again where the answers are read
-            arrived.put_nowait(err)
+            await arrived.put(err)
         else:
-            arrived.put_nowait(None)
+            await arrived.put(None)
 
     tasks = [asyncio.create_task(pump(index, request)) for index, request in enumerate(requests)]
     try:
@@ -76,20 +75,6 @@ async def _merged(call: Call, model: str, requests: Sequence[ChatRequest]) -> As
             else:
                 yield entry
     finally:
-        call.usage = total(counts)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def total(counts: Sequence[Usage | None]) -> Usage | None:
-    """Return the sum of token counts; None where none is known.
-
-    Example:
-        >>> total([Usage(1, 2), None, Usage(3, 4)]).total_tokens
-        10
-        >>> total([None]) is None
-        True
-    """
-    known: list[Any] = [usage for usage in counts if usage is not None]
-    return sum(known[1:], known[0]) if known else None

@@ -14,14 +14,13 @@ from byzer_magic.gateway.anthropic import conversation
 from byzer_magic.gateway.anthropic.events import Events, message_of, reason_of
 from byzer_magic.gateway.calls import Call, Reply, Stream
 from byzer_magic.gateway.deployments import Facts
+from byzer_magic.gateway.meters import BYTES_PER_TOKEN
 from byzer_magic.gateway.problems import bad
 from byzer_magic.gateway.wires import encode
 from byzer_magic.i18n import gettext as _
 from byzer_magic.results import ChatResult
 from byzer_magic.types import ChatRequest
 
-BYTES_PER_TOKEN = 4
-"""What a token of text takes in UTF-8, roughly: four letters, or one and a third Chinese characters."""
 TOKENS_PER_IMAGE = 1500
 """Roughly, at the resolution at which models read images."""
 
@@ -34,9 +33,9 @@ class Prompt(msgspec.Struct):
     """What has a number of tokens."""
 
     model: str
-    messages: list[dict[str, Any]]
-    system: str | list[dict[str, Any]] | None = None
-    tools: list[dict[str, Any]] | None = None
+    messages: bodies.Entries
+    system: str | bodies.Entries | None = None
+    tools: bodies.Entries | None = None
     tool_choice: dict[str, Any] | None = None
 
 
@@ -56,7 +55,7 @@ async def create(call: Call) -> Reply | Stream:
     Raises:
         Problem: the request is not valid.
     """
-    found = call.json()
+    found = await call.json()
     body = bodies.typed(found, Body)
     if body.max_tokens is None:
         raise bad(_("The request needs {name}.", name="max_tokens"), "max_tokens")
@@ -150,7 +149,7 @@ async def count_tokens(call: Call) -> Reply:
     Raises:
         Problem: the request is not valid.
     """
-    body = bodies.typed(call.json(), Prompt)
+    body = bodies.typed(await call.json(), Prompt)
     facts = await call.gateway.deployments.facts(body.model, call.client)
     conversation.messages(body.system, body.messages, claude=facts.is_claude)
     images = 0

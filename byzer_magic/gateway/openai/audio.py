@@ -39,7 +39,7 @@ async def speak(call: Call) -> Reply | Stream:
     Raises:
         Problem: the request is not valid.
     """
-    found = call.json()
+    found = await call.json()
     body = bodies.typed(found, Speech)
     if not body.input.strip():
         raise bad(_("{name} is empty.", name="input"), "input")

@@ -32,7 +32,7 @@ class Body(msgspec.Struct):
     """The fields that the endpoint itself needs; all others go to the backend."""
 
     model: str
-    messages: list[dict[str, Any]]
+    messages: bodies.Entries
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = None
@@ -44,7 +44,7 @@ async def complete(call: Call) -> Reply | Stream:
     Raises:
         Problem: the request is not valid.
     """
-    found = call.json()
+    found = await call.json()
     body = bodies.typed(found, Body)
     if not body.messages:
         raise bad(_("messages is empty."), "messages")
@@ -52,6 +52,7 @@ async def complete(call: Call) -> Reply | Stream:
     if not 1 <= count <= MOST:
         raise bad(_("n is {value}, which is not from 1 to {most}.", value=count, most=MOST), "n")
     facts = await call.gateway.deployments.facts(body.model, call.client)
+    call.counts_as(count)
     given = options.for_backend(bodies.rest(found, Body), facts)
     messages, given = options.with_json_mode(to_messages(body.messages), given, facts)
     apart = count > 1 and options.answers_one(facts)

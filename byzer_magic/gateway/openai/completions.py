@@ -43,7 +43,7 @@ async def complete(call: Call) -> Reply | Stream:
     Raises:
         Problem: the request is not valid.
     """
-    found = call.json()
+    found = await call.json()
     body = bodies.typed(found, Body)
     prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
     count = 1 if body.n is None else body.n
@@ -52,6 +52,7 @@ async def complete(call: Call) -> Reply | Stream:
     if not 1 <= count * len(prompts) <= MOST or count < 1:
         raise bad(_("n is {value}, which is not from 1 to {most}.", value=count, most=MOST), "n")
     facts = await call.gateway.deployments.facts(body.model, call.client)
+    call.counts_as(count * len(prompts))
     given = options.for_backend(bodies.rest(found, Body, *DROPPED), facts)
     requests = [
         ChatRequest(messages=to_messages(prompt), options=given, stream=bool(body.stream))

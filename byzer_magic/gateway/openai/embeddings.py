@@ -31,18 +31,16 @@ async def embed(call: Call) -> Reply:
     Raises:
         Problem: the request is not valid.
     """
-    found = call.json()
+    found = await call.json()
     body = bodies.typed(found, Body)
     texts = [body.input] if isinstance(body.input, str) else body.input
     _check(texts)
     rows: list[Any] = [None] * len(texts)
-    usage = Usage()
     request = EmbedRequest(texts=texts, options=bodies.rest(found, Body))
     async for batch in call.items(body.model, request):
-        usage += batch.usage or Usage()
         for offset, row in enumerate(_rows(batch, plain=body.encoding_format == "float")):
             rows[batch.start + offset] = row
-    call.usage = usage
+    usage = call.usage or Usage()
     data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
     counts = {"prompt_tokens": usage.prompt_tokens, "total_tokens": usage.total_tokens}
     return Reply({"object": "list", "data": data, "model": body.model, "usage": counts})

@@ -30,7 +30,7 @@ async def generate(call: Call) -> Reply:
     Raises:
         Problem: the request is not valid.
     """
-    found = call.json()
+    found = await call.json()
     body = bodies.typed(found, Body)
     request = ImageRequest(prompt=body.prompt, options=bodies.rest(found, Body, "stream"))
     return await _images(call, body.model, request, body.response_format)

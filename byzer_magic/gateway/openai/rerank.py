@@ -30,7 +30,7 @@ async def rank(call: Call) -> Reply:
     Raises:
         Problem: the request is not valid.
     """
-    found = call.json()
+    found = await call.json()
     body = bodies.typed(found, Body)
     texts = [text if isinstance(text, str) else text.get("text") for text in body.documents]
     if not texts or not all(isinstance(text, str) for text in texts):

@@ -28,12 +28,12 @@ class Body(msgspec.Struct):
     """The fields that the endpoint itself needs, or that have another name in a chat."""
 
     model: str
-    input: str | list[dict[str, Any]]
+    input: str | bodies.Entries
     instructions: str | None = None
     stream: bool | None = None
     previous_response_id: str | None = None
     store: bool | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: bodies.Entries | None = None
     tool_choice: str | dict[str, Any] | None = None
     text: dict[str, Any] | None = None
     reasoning: dict[str, Any] | None = None
@@ -46,7 +46,7 @@ async def create(call: Call) -> Reply | Stream:
     Raises:
         Problem: the request is not valid.
     """
-    found = call.json()
+    found = await call.json()
     body = bodies.typed(found, Body)
     if found.get("background"):
         raise bad(_("This endpoint has no background responses."), "background")

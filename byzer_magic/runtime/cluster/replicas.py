@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import pkgutil
+import threading
+import time
 from typing import Any
 
 import ray
@@ -24,6 +27,8 @@ NAME = "endpoint-"
 """How the names of the actors begin."""
 START_SECONDS = 90.0
 """How long the process of a replica may take to serve."""
+AGAIN_SECONDS = 2.0
+"""After how long a replica that cannot serve after a restart tries again."""
 ANSWER_SECONDS = 5.0
 """How long a replica may take to say where it serves."""
 
@@ -38,20 +43,32 @@ class Replica:
         key: the key that may use everything; empty for none.
         keys: the path of the stored keys.
         share: how many replicas share the limits of the keys.
+        closed: whether a key is needed, also where the file of keys is missing.
     """
 
-    def __init__(self, spec: ServeSpec, key: Secret, keys: str, share: int) -> None:
+    def __init__(self, spec: ServeSpec, key: Secret, keys: str, share: int, *, closed: bool) -> None:
         attach_log((key.reveal(),))
         self._running: Any = None
         self._error: dict[str, Any] | None = None
+        self._make = functools.partial(pkgutil.resolve_name(START), spec, key.reveal(), keys, share, closed=closed)
+        self._try()
+        if self._error and _is_restarted():  # nobody waits for the error: what is in the way may go
+            threading.Thread(target=self._keep_trying, daemon=True).start()
+
+    def __repr__(self) -> str:
+        return "Replica()"
+
+    def _try(self) -> None:
         try:
-            self._running = pkgutil.resolve_name(START)(spec, key.reveal(), keys, share)
+            self._running, self._error = self._make(), None
         except errors.ByzerError as err:
             log.error("the endpoint does not serve: %s", err)  # noqa: TRY400 - the text is complete without a traceback
             self._error = errors.to_wire(err)
 
-    def __repr__(self) -> str:
-        return "Replica()"
+    def _keep_trying(self) -> None:
+        while self._running is None:
+            time.sleep(AGAIN_SECONDS)
+            self._try()
 
     async def served(self) -> Served:
         """Return where it serves, or why it does not."""
@@ -64,6 +81,11 @@ class Replica:
         """Accept no more requests, and let those that run finish, for `grace` seconds at most."""
         if self._running is not None:
             await asyncio.to_thread(self._running.stop, grace)
+
+
+def _is_restarted() -> bool:
+    """Return whether Ray has started this process in place of one that died."""
+    return bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
 
 def _names() -> list[str]:
@@ -84,39 +106,49 @@ def _actors() -> list[Any]:
 
 async def running() -> list[Served]:
     """Return where the replicas serve; those that do not answer are left out."""
+    return [served for served in await _asked() if isinstance(served, Served) and not served.error]
+
+
+async def _asked() -> list[Served | BaseException]:
+    """Return what each replica says: where it serves, or why it does not answer."""
     actors = await asyncio.to_thread(_actors)
     answers = [asyncio.wait_for(actor.served.remote(), ANSWER_SECONDS) for actor in actors]
-    found = await asyncio.gather(*answers, return_exceptions=True)
-    return [served for served in found if isinstance(served, Served) and not served.error]
+    return await asyncio.gather(*answers, return_exceptions=True)
 
 
 async def start(request: ServeRequest) -> list[Served]:
     """Start replicas on the nodes, and return where they serve.
 
     Raises:
-        NameTaken: there are some already.
+        NameTaken: there are some already, also such as are too busy to answer.
         ConfigError: one cannot listen there.
         WorkerLost: Ray does not start one in time.
     """
-    if known := await running():
+    found = await _asked()
+    if known := [served for served in found if isinstance(served, Served) and not served.error]:
         raise errors.NameTaken(
             _("The endpoint is already running: {urls}", urls=listed(served.url for served in known)),
             _("Stop it first: serve --stop"),
         )
-    await stop(0.0)  # what does not answer
+    if any(isinstance(served, TimeoutError) for served in found):  # it may be busy, with the requests of others
+        raise errors.NameTaken(
+            _("An endpoint is already running in the cluster, but does not answer now."),
+            _("Stop it first: serve --stop"),
+        )
+    await stop(0.0)  # those that cannot serve
     actors = await asyncio.to_thread(_create, request)
     try:
-        found = await asyncio.wait_for(asyncio.gather(*(actor.served.remote() for actor in actors)), START_SECONDS)
+        started = await asyncio.wait_for(asyncio.gather(*(actor.served.remote() for actor in actors)), START_SECONDS)
     except (ray.exceptions.RayError, TimeoutError) as err:
         await stop(0.0)
         raise errors.WorkerLost(
             _("A replica of the endpoint does not start."), _("See the logs of Ray, or start fewer: --num_replicas 1")
         ) from err
-    failed = next((served.error for served in found if served.error), None)
+    failed = next((served.error for served in started if served.error), None)
     if failed is not None:
         await stop(0.0)
         raise errors.from_wire(failed)
-    return list(found)
+    return list(started)
 
 
 def _create(request: ServeRequest) -> list[Any]:
@@ -133,7 +165,7 @@ def _create(request: ServeRequest) -> list[Any]:
             max_concurrency=10,
             scheduling_strategy=NodeAffinitySchedulingStrategy(nodes[number % len(nodes)], soft=False),
         )
-        .remote(request.spec, Secret(request.key), request.keys, count)
+        .remote(request.spec, Secret(request.key), request.keys, count, closed=request.closed)
         for number in range(count)
     ]
 

@@ -183,6 +183,8 @@ class ServeRequest(msgspec.Struct, frozen=True):
     """The path of the stored keys on each node."""
     replicas: int
     """0: one on each node."""
+    closed: bool = True
+    """Whether a key is needed, also where the file of keys is missing."""
 
     def __repr__(self) -> str:
         return f"ServeRequest({self.spec!r}, replicas={self.replicas})"

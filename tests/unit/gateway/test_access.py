@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -13,9 +14,11 @@ from typing import Any
 import openai as sdk
 import pytest
 
+from byzer_magic import errors
 from byzer_magic.gateway.access import Access
 from byzer_magic.gateway.keys import KeyFile
 from byzer_magic.safety import tcp_peers
+from byzer_magic.types import ChatChunk
 from tests.endpoints import Running, Scripted, running
 from tests.users import ALICE, as_user, needs_root
 
@@ -106,6 +109,55 @@ def test_tokens_of_answers_count(guarded: Running, keys: KeyFile) -> None:
     url = f"{guarded.url}/v1/chat/completions"
     assert fetch(url, long, authorization=key)[0] == 200
     assert fetch(url, BODY, authorization=key)[0] == 429
+
+
+def left_for(endpoint: Running, name: str) -> int:
+    """Return the tokens that the key with a name has left."""
+    clients = {client.name: client for client in endpoint.gateway.access._clients.values()}
+    return clients[name].tokens.left
+
+
+def test_tokens_count_for_a_client_that_leaves_early(
+    guarded: Running, keys: KeyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = keys.add("erin", tokens_per_minute=1000)
+    pieces = [ChatChunk("x" * 400, reasoning="y" * 400), asyncio.sleep(600)]
+    monkeypatch.setattr(guarded.scripted, "answer", lambda _alias, _request: pieces)
+    body = json.dumps({**BODY, "stream": True}).encode()
+    bearer = {"content-type": "application/json", "authorization": f"Bearer {key}"}
+    request = urllib.request.Request(f"{guarded.url}/v1/chat/completions", body, bearer)
+    with urllib.request.urlopen(request, timeout=10) as response:
+        assert response.readline()
+        guarded.until(lambda: guarded.scripted.open == 1)
+    guarded.until(lambda: guarded.scripted.open == 0)
+    guarded.until(lambda: 780 <= left_for(guarded, "erin") <= 800)
+
+
+def test_requests_that_fail_take_no_tokens(guarded: Running, keys: KeyFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = f"Bearer {keys.add('frank', tokens_per_minute=1000)}"
+    url = f"{guarded.url}/v1/chat/completions"
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBORw0KGgo" * 2000}}
+    monkeypatch.setattr(guarded.scripted, "answer", lambda _alias, _request: [errors.ProviderUnavailable("down")])
+    for body, status in (
+        ({**BODY, "model": "nothing" * 2000}, 404),
+        ({"model": "m", "messages": [], "user": "x" * 30_000}, 400),
+        ({"model": "m", "messages": [{"role": "user", "content": [image]}]}, 502),
+        ({"model": "m", "messages": [{"role": "user", "content": "x" * 3000}]}, 502),
+        ({"model": "m", "messages": [{"role": "user", "content": "x" * 300_000}]}, 502),
+    ):
+        assert fetch(url, body, authorization=key)[0] == status
+        assert left_for(guarded, "frank") == 1000
+
+
+def test_several_answers_count_as_several_requests(guarded: Running, keys: KeyFile) -> None:
+    limited = f"Bearer {keys.add('grace', requests_per_minute=3)}"
+    url = f"{guarded.url}/v1/chat/completions"
+    assert fetch(url, {**BODY, "n": 3}, authorization=limited)[0] == 200
+    assert fetch(url, BODY, authorization=limited)[0] == 429
+    other = f"Bearer {keys.add('heidi', requests_per_minute=3)}"
+    body = {"model": "m", "prompt": ["a", "b", "c"]}
+    assert fetch(f"{guarded.url}/v1/completions", body, authorization=other)[0] == 200
+    assert fetch(url, BODY, authorization=other)[0] == 429
 
 
 def test_page_of_another_site_is_refused(free: Running) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import http.client
 import json
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
-from byzer_magic.gateway import bodies, calls, server
+from byzer_magic.gateway import bodies, calls, connections
 from byzer_magic.gateway.paths import PATHS
 from byzer_magic.types import (
     AudioChunk,
@@ -214,7 +215,7 @@ def test_slow_body_ends_after_a_while(endpoint: Running, monkeypatch: pytest.Mon
 def test_headers_that_do_not_end_close_the_connection(
     endpoint: Running, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr(server, "HEADERS_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "HEADERS_SECONDS", 0.2)
     host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=10) as client:
         client.sendall(sent)
@@ -229,8 +230,6 @@ def test_headers_that_do_not_end_close_the_connection(
 
 
 def test_client_that_leaves_stops_the_answer(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
-
     for stream in (True, False):
         monkeypatch.setattr(
             endpoint.scripted, "answer", lambda _alias, _request: [ChatChunk("a "), asyncio.sleep(600), ChatChunk("b")]
@@ -245,8 +244,6 @@ def test_client_that_leaves_stops_the_answer(endpoint: Running, monkeypatch: pyt
 
 
 def test_silent_stream_gets_signs_of_life(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
-
     monkeypatch.setattr(calls, "QUIET_SECONDS", 0.05)
     monkeypatch.setattr(
         endpoint.scripted, "answer", lambda _alias, _request: [asyncio.sleep(0.3), ChatChunk("late", finish="stop")]
@@ -260,26 +257,56 @@ def test_silent_stream_gets_signs_of_life(endpoint: Running, monkeypatch: pytest
     assert b"event: ping" in send(endpoint, "/v1/messages", body)[1]
 
 
-def test_client_that_never_reads_does_not_hold_up_others(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "QUIET_SECONDS", 0.05)
-    monkeypatch.setattr(calls, "STUCK_SECONDS", 0.2)
-    monkeypatch.setattr(
-        endpoint.scripted, "answer", lambda _alias, _request: [ChatChunk("x" * 100_000) for _number in range(300)]
-    )
+@pytest.mark.parametrize("quiet", [0.05, 15.0], ids=["with a sign of life", "without"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_client_that_never_reads_is_given_up(
+    endpoint: Running, monkeypatch: pytest.MonkeyPatch, quiet: float, stream: bool
+) -> None:
+    monkeypatch.setattr(calls, "QUIET_SECONDS", quiet)
+    monkeypatch.setattr(connections, "STUCK_SECONDS", 0.4)
+
+    def large(_alias: str, _request: Request) -> Iterator[Any]:
+        for _number in range(3):
+            yield ChatChunk("x" * 10_000_000)
+            yield asyncio.sleep(0.2)  # a sign of life is due, and the buffers are full
+
+    monkeypatch.setattr(endpoint.scripted, "answer", large)
     host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect((host, int(port)))
-        body = json.dumps({"model": "m", **GOOD["/v1/chat/completions"], "stream": True}).encode()
+        body = json.dumps({"model": "m", **GOOD["/v1/chat/completions"], "stream": stream}).encode()
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n\r\n"
         client.sendall(head.encode() + body)
         endpoint.until(lambda: endpoint.scripted.open == 1)
-        started = time.monotonic()
-        assert send(endpoint, "/v1/messages/count_tokens", json.dumps(
-            {"model": "m", **GOOD["/v1/messages/count_tokens"]}
-        ).encode())[0] == 200  # fmt: skip
-        assert time.monotonic() - started < 5
+        other = json.dumps({"model": "m", **GOOD["/v1/messages/count_tokens"]}).encode()
+        assert send(endpoint, "/v1/messages/count_tokens", other)[0] == 200
         endpoint.until(lambda: endpoint.scripted.open == 0)
+        endpoint.until(lambda: client.getsockname() not in endpoint.clients)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nx-a: " + b"a" * 300_000,
+        b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n" + b"x-a: a\r\n" * 30_000,
+        b"GET /" + b"a" * 300_000,
+        b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nx-a: " + b"a" * 70_000 + b"\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n" + b"x-a: aaaaaa\r\n" * 10_000 + b"\r\n",
+    ],
+    ids=["a long one", "many", "the path", "a complete one", "complete ones"],
+)
+def test_headers_have_an_end(endpoint: Running, sent: bytes) -> None:
+    host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
+    for pieces in (1, 50):
+        with socket.create_connection((host, int(port)), timeout=10) as client:
+            with contextlib.suppress(ConnectionError):
+                for start in range(0, len(sent), len(sent) // pieces):
+                    client.sendall(sent[start : start + len(sent) // pieces])
+            with contextlib.suppress(ConnectionResetError):
+                assert b" 400 " in (client.recv(1000).splitlines() or [b" 400 "])[0]
+                while client.recv(1000):
+                    pass
 
 
 def test_a_thousand_connections_are_accepted(endpoint: Running) -> None:

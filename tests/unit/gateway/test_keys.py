@@ -5,14 +5,19 @@ from __future__ import annotations
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from byzer_magic import errors
+from byzer_magic.commands.spec import ServeSpec
+from byzer_magic.gateway import command
 from byzer_magic.gateway.access import Access
 from byzer_magic.gateway.keys import PREFIX, KeyFile
+from byzer_magic.gateway.meters import Meter
 from byzer_magic.gateway.problems import Problem
 from byzer_magic.log import redact
+from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Media, Message, Usage
 
 
 @pytest.fixture
@@ -82,10 +87,10 @@ def test_expired_key_is_refused(keys: KeyFile) -> None:
 def test_limit_of_requests_says_when_to_try_again(keys: KeyFile) -> None:
     key = keys.add("alice", requests_per_minute=2)
     client = Access(keys=keys).client(headers(key))
-    client.begin(10)
-    client.begin(10)
+    client.begin()
+    client.begin()
     with pytest.raises(Problem) as caught:
-        client.begin(10)
+        client.begin()
     assert caught.value.status == 429
     assert 0 < (caught.value.retry_after or 0) <= 30
     assert (b"retry-after", b"30") in caught.value.headers
@@ -94,18 +99,37 @@ def test_limit_of_requests_says_when_to_try_again(keys: KeyFile) -> None:
 def test_limit_of_tokens_counts_what_was_used(keys: KeyFile) -> None:
     key = keys.add("alice", tokens_per_minute=1000)
     client = Access(keys=keys).client(headers(key))
-    client.end(client.begin(40), 900)
-    client.end(client.begin(40), 90)
+    for tokens in (900, 90):
+        meter = Meter(client, ChatRequest(messages=[]))
+        meter.add(Dispatched(0, 0.0))
+        meter.add(ChatChunk("hi", usage=Usage(tokens - 1, 1)))
+        meter.completed()
+        meter.settle()
+    assert client.tokens.left == 10
     with pytest.raises(Problem, match="1000 tokens a minute"):
-        client.begin(400)
+        Meter(client, ChatRequest(messages=[Message("user", "word " * 80)]))
+
+
+def test_estimate_is_of_text_and_at_most_the_limit(keys: KeyFile) -> None:
+    client = Access(keys=keys).client(headers(keys.add("alice", tokens_per_minute=1000)))
+    image = [
+        Media("image/png", b"x" * 100_000),
+        {"type": "file", "data": "x" * 100_000},
+        {"url": "data:," + "x" * 9999},
+    ]
+    for content, left in ((image, 996), ("x" * 400, 899), ("中" * 400, 699), ("x" * 100_000, 0)):
+        meter = Meter(client, ChatRequest(messages=[Message("user", content)]))
+        assert client.tokens.left in (left, left - 1)
+        meter.settle()  # no deployment was asked
+        assert client.tokens.left == 1000
 
 
 def test_limits_are_those_of_the_key_after_it_was_made_anew(keys: KeyFile) -> None:
     access = Access(keys=keys)
     first = access.client(headers(keys.add("alice", requests_per_minute=1)))
-    first.begin(1)
+    first.begin()
     keys.revoke("alice")
-    access.client(headers(keys.add("alice", requests_per_minute=5))).begin(1)
+    access.client(headers(keys.add("alice", requests_per_minute=5))).begin()
 
 
 def test_names_are_taken_once(keys: KeyFile) -> None:
@@ -151,3 +175,41 @@ def test_link_in_place_of_the_file_is_not_followed(keys: KeyFile, tmp_path: Path
     with pytest.raises(errors.ConfigError):
         Access(keys=keys).required  # noqa: B018 - it reads the file
     assert keys.path.readlink() == other
+
+
+def test_keys_are_needed_also_without_the_last_one_and_in_another_process(keys: KeyFile) -> None:
+    key = keys.add("alice")
+    keys.revoke("alice")
+    for access in (Access(keys=keys), Access(keys=KeyFile(keys.path), required=True)):
+        for given in ({}, headers(key)):
+            with pytest.raises(Problem) as caught:
+                access.client(given)
+            assert caught.value.status == 401
+
+
+def test_file_that_has_gone_lets_nobody_in(keys: KeyFile) -> None:
+    key = keys.add("alice")
+    access = Access(keys=keys)
+    assert access.client(headers(key)).name == "alice"
+    keys.path.unlink()
+    for found in (access, Access(keys=KeyFile(keys.path), required=True), Access(required=True)):
+        for given in ({b"x-none": b""}, headers(key)):
+            with pytest.raises(Problem) as caught:
+                found.client(given)
+            assert caught.value.status in (401, 503)
+        with pytest.raises(errors.ConfigError, match="missing"):
+            found.check()
+
+
+def test_replica_without_the_keys_of_the_command_does_not_start(keys: KeyFile) -> None:
+    with pytest.raises(errors.ConfigError, match="missing"):
+        command.make(None, ServeSpec(), "", keys, closed=True)
+    gateway = command.make(None, ServeSpec(), "", keys, closed=False)
+    assert not gateway.access.required
+    assert command.make(None, ServeSpec(), "master", keys, closed=True).access.required
+
+
+def test_link_to_nowhere_is_a_file_of_keys(keys: KeyFile) -> None:
+    keys.path.parent.mkdir(exist_ok=True)
+    keys.path.symlink_to(keys.path.with_name("gone.json"))
+    assert Access(keys=keys).required
