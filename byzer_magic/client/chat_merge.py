@@ -94,10 +94,10 @@ class _Call:
     def is_followed_by(self, arguments: str) -> bool:
         """Return whether these are complete arguments of another call, although it has the same id."""
         same = arguments == self.arguments or self.arguments.strip() == "{}"
-        return not same and self._is_complete() and _is_object(arguments)
+        return not same and self._is_complete() and is_object(arguments)
 
     def _is_complete(self) -> bool:
-        return _is_object(self.arguments)
+        return is_object(self.arguments)
 
     def result(self, number: int) -> dict[str, Any]:
         """Return it in OpenAI's form."""
@@ -105,7 +105,13 @@ class _Call:
         return {"id": str(self.id or f"call_{number}"), "type": "function", "function": function}
 
 
-def _is_object(text: str) -> bool:
+def is_object(text: str) -> bool:
+    """Return whether a text is a complete JSON object, as the arguments of a call are in the end.
+
+    Example:
+        >>> is_object('{"a": 1}'), is_object('{"a": ')
+        (True, False)
+    """
     if not text.rstrip().endswith("}"):
         return False
     try:

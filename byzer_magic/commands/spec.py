@@ -332,6 +332,7 @@ class AddKeySpec(Spec):
         0, help=_("tokens a minute, of prompts and responses; 0: no limit"), kind="int", minimum=0
     )
     days: float | None = option(None, help=_("days after which it expires"), kind="float", minimum=0)
+    metrics: bool = option(default=False, help=_("let it read /metrics, which shows the use of all keys"), kind="bool")
 
 
 @command("serve keys list", run="byzer_magic.gateway.command:list_keys")

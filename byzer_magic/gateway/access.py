@@ -41,6 +41,11 @@ class Client:
         per_minute = (key.requests_per_minute, key.tokens_per_minute) if key else (0, 0)
         self.requests, self.tokens = (Bucket(-(-limit // share)) for limit in per_minute)
 
+    @property
+    def sees_metrics(self) -> bool:
+        """Return whether it may see how much others use."""
+        return self.key is None or self.key.metrics
+
     def sees(self, model: str) -> bool:
         """Return whether it may use a model."""
         return not self.models or model in self.models
@@ -124,9 +129,13 @@ class Access:
         """Check that a key that is needed can be found.
 
         Raises:
-            ConfigError: the file of keys is missing.
+            ConfigError: the file of keys is missing, or cannot be read.
         """
-        if self.required and not self._master and (self._keys is None or not self._keys.exists):
+        if not self.required or self._master:
+            return
+        if self._keys is not None and self._keys.exists:
+            self._keys.find("")
+        else:
             path = self._keys.path if self._keys else ""
             raise ConfigError(
                 lazy_gettext("The endpoint needs keys, but {path} is missing.", path=path),
@@ -151,9 +160,9 @@ class Access:
             ) from None  # fmt: skip
 
     def _known(self, given: str) -> Client:
+        self.check()
         if not given:
             raise _refused(_("This endpoint needs an API key: send it as Authorization: Bearer KEY, or as x-api-key."))
-        self.check()
         digest = digest_of(given) if len(given) <= LONGEST_KEY else ""
         if self._master and hmac.compare_digest(digest, self._master):
             return self._admin

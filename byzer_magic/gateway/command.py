@@ -252,6 +252,7 @@ def add_key(context: Context, item: specs.AddKeySpec) -> None:
         requests_per_minute=item.requests_per_minute,
         tokens_per_minute=item.tokens_per_minute,
         days=item.days,
+        metrics=item.metrics,
     )
     context.output.text(key)
     context.output.say(_("This key is not shown again; {path} has only its hash.", path=keys.path))

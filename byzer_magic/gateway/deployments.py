@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from byzer_magic import errors
 from byzer_magic.client.manager import Manager
@@ -21,6 +21,11 @@ LIST_SECONDS = 1.0
 """How old the list of deployments may be."""
 FACTS_SECONDS = 30.0
 """How old the facts about a deployment may be: it may have been replaced by another of the same alias."""
+
+
+LOST = (errors.ClusterError, errors.WorkerLost)
+"""What a cluster that was restarted is found by."""
+T = TypeVar("T")
 
 
 class Deployed(Protocol):
@@ -90,10 +95,17 @@ class Deployments:
         self._facts: dict[str, Facts] = {}
         self._stats: tuple[float, list[ModelStat]] = (float("-inf"), [])
         self._listing = asyncio.Lock()
+        self._joining = asyncio.Lock()
+        self._joined = float("-inf")
+        """When it last connected again, as time.monotonic()."""
 
     def alias_of(self, name: str) -> str:
         """Return the alias that a name stands for; the name itself where that is not known."""
         return name if self._served is None else self._served.get(name, "")
+
+    def is_served(self, name: str) -> bool:
+        """Return whether there is a name as it is written, as far as that is known without asking the cluster."""
+        return name in (self._facts if self._served is None else self._served)
 
     async def models(self, client: Client) -> list[tuple[str, ModelStat]]:
         """Return the models that a client may use: their names, and their counters."""
@@ -109,13 +121,28 @@ class Deployments:
         """
         async with self._listing:
             if time.monotonic() - self._stats[0] > LIST_SECONDS:
-                try:
-                    found = await self._manager.stats()
-                except errors.ByzerError:  # the cluster was restarted, perhaps
-                    await asyncio.to_thread(self._reconnect)
-                    found = await self._manager.stats()
-                self._stats = (time.monotonic(), found)
+                self._stats = (time.monotonic(), await self._answered(lambda: self._manager.stats()))
         return self._stats[1]
+
+    async def _answered(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Return what the cluster answers; where it does not, connect again once, for it may have been restarted.
+
+        Raises:
+            ClusterError: it does not answer then, either.
+        """
+        asked = time.monotonic()
+        try:
+            return await ask()
+        except LOST:
+            await self._join(asked)
+            return await ask()
+
+    async def _join(self, asked: float) -> None:
+        """Connect again, unless another call has since a time; all that find the cluster gone wait for one of them."""
+        async with self._joining:
+            if self._joined < asked:
+                await asyncio.to_thread(self._reconnect)
+                self._joined = time.monotonic()
 
     async def facts(self, name: str, client: Client) -> Facts:
         """Return what is known about a model.
@@ -130,7 +157,7 @@ class Deployments:
         if not alias or not client.sees(name):
             raise await self.unknown(name, client)
         try:
-            stat = await self._manager.stat(alias)
+            stat = await self._answered(lambda: self._manager.stat(alias))
         except errors.NotDeployed:
             self._facts.pop(alias, None)
             raise await self.unknown(name, client) from None
@@ -148,7 +175,7 @@ class Deployments:
         if not alias or not client.sees(name):
             raise await self.unknown(name, client)
         try:
-            async with aclosing(self._manager.ask(alias, request)) as items:
+            async with aclosing(self._items(alias, request)) as items:  # type: ignore[type-var]  # a generator
                 async for item in items:
                     yield item
         except errors.NotDeployed:
@@ -157,6 +184,24 @@ class Deployments:
             raise await self.unknown(name, client) from None
         except (OverflowError, UnicodeEncodeError, RecursionError) as err:
             raise bad(_("The request has a value that cannot be sent: {error}.", error=err)) from None
+
+    async def _items(self, alias: str, request: Request) -> AsyncIterator[Any]:
+        """Yield a response; ask again where the cluster is gone before anything of it has come."""
+        asked, begun = time.monotonic(), False
+        try:
+            async with aclosing(self._manager.ask(alias, request)) as items:
+                async for item in items:
+                    begun = True
+                    yield item
+        except LOST:
+            if begun:
+                raise
+        else:
+            return
+        await self._join(asked)
+        async with aclosing(self._manager.ask(alias, request)) as items:
+            async for item in items:
+                yield item
 
     async def unknown(self, name: str, client: Client) -> Problem:
         """Return the problem with a name that no model has, or none that the client may use; it names the nearest."""

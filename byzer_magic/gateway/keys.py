@@ -45,6 +45,8 @@ class Key(msgspec.Struct, frozen=True, omit_defaults=True):
     tokens_per_minute: int = 0
     expires: float | None = None
     """As time.time()."""
+    metrics: bool = False
+    """Whether it may see how much all keys use."""
 
     def is_valid(self, now: float) -> bool:
         """Return whether it has not expired."""
@@ -137,6 +139,7 @@ class KeyFile:
         requests_per_minute: int = 0,
         tokens_per_minute: int = 0,
         days: float | None = None,
+        metrics: bool = False,
     ) -> str:
         """Make a key and store its hash; return the key, which nobody can read again.
 
@@ -146,6 +149,7 @@ class KeyFile:
             requests_per_minute: 0 is no limit.
             tokens_per_minute: 0 is no limit.
             days: after which it expires.
+            metrics: whether it may see how much all keys use.
 
         Raises:
             CommandError: the name is taken, or is not one.
@@ -171,9 +175,8 @@ class KeyFile:
                     _("Revoke those that are not needed: serve keys list"),
                 )
             expires = None if days is None else now + days * DAY
-            found.append(
-                Key(name, key_id, digest_of(key), now, list(models), requests_per_minute, tokens_per_minute, expires)
-            )
+            limits = (requests_per_minute, tokens_per_minute)
+            found.append(Key(name, key_id, digest_of(key), now, list(models), *limits, expires, metrics))
         return key
 
     def revoke(self, name: str) -> None:

@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from byzer_magic.gateway.calls import Call, Reply
+from byzer_magic.gateway.problems import Problem
+from byzer_magic.i18n import gettext as _
 
 if TYPE_CHECKING:
     from byzer_magic.stat import ModelStat
@@ -110,6 +112,15 @@ class Metrics:
 
 
 async def show(call: Call) -> Reply:
-    """Return the metrics of the endpoint."""
+    """Return the metrics of the endpoint.
+
+    Raises:
+        Problem: the key may not see how much others use.
+    """
+    if not call.client.sees_metrics:
+        raise Problem(
+            403, _("The key {name} cannot see the metrics of all keys.", name=call.client.name), code="forbidden",
+            anthropic="permission_error", name="Forbidden",
+        )  # fmt: skip
     stats = [stat for _name, stat in await call.gateway.deployments.models(call.client)]
     return Reply(call.gateway.metrics.text(stats), CONTENT_TYPE_LATEST.encode())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -20,28 +20,64 @@ from byzer_magic.i18n import gettext as _
 from byzer_magic.results import EmbedResult
 from byzer_magic.types import ChatRequest, EmbedRequest, Usage
 
-NAMES = {
-    "temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "seed": "seed", "stop": "stop",
-    "num_predict": "max_tokens", "frequency_penalty": "frequency_penalty", "presence_penalty": "presence_penalty",
-}  # fmt: skip
-"""Ollama's options, and ours; the others are about how Ollama loads a model."""
+NAMES = {"num_predict": "max_tokens"}
+"""Ollama's options that have another name here."""
 LATEST = ":latest"
 """What Ollama's clients add to a name without a tag."""
 LINES = b"application/x-ndjson"
+
+
+class Function(msgspec.Struct):
+    """What a tool call calls."""
+
+    name: str
+    arguments: dict[str, Any] | str | None = None
+
+
+class ToolCall(msgspec.Struct):
+    """A tool call of an earlier answer."""
+
+    function: Function
+    id: str | None = None
+
+
+class Turn(msgspec.Struct):
+    """A message."""
+
+    role: str
+    content: str | None = None
+    images: list[str] | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    tool_name: str | None = None
+    name: str | None = None
+
+
+class Options(msgspec.Struct):
+    """Ollama's options that models of others have, too; the rest is about how Ollama loads a model."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    num_predict: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
 
 
 class Body(msgspec.Struct):
     """A chat, or a prompt to complete."""
 
     model: str
-    messages: bodies.Entries = []
+    messages: Annotated[list[Turn], msgspec.Meta(max_length=bodies.MOST_TURNS)] = []
     prompt: str = ""
     system: str | None = None
     images: list[str] | None = None
     stream: bool | None = None
     tools: bodies.Entries | None = None
     format: str | dict[str, Any] | None = None
-    options: dict[str, Any] | None = None
+    options: Options | None = None
     think: bool | str | None = None
 
 
@@ -54,7 +90,7 @@ async def chat(call: Call) -> Reply | Stream:
     body = bodies.typed(await call.json(), Body)
     if not body.messages:
         raise bad(_("messages is empty."), "messages")
-    turns = [_turn(turn, f"messages[{index}]") for index, turn in enumerate(body.messages)]
+    turns = [_turn(turn) for turn in body.messages]
     return await _answer(call, body, turns, _in_chat)
 
 
@@ -66,14 +102,15 @@ async def generate(call: Call) -> Reply | Stream:
     """
     body = bodies.typed(await call.json(), Body)
     system = [{"role": "system", "content": body.system}] if body.system else []
-    turn = _turn({"role": "user", "content": body.prompt, "images": body.images}, "prompt")
+    turn = _turn(Turn("user", body.prompt, body.images))
     return await _answer(call, body, [*system, turn], _in_generate)
 
 
 async def _answer(call: Call, body: Body, turns: list[dict[str, Any]], place: Any) -> Reply | Stream:
     name = _name(call, body.model)
     facts = await call.gateway.deployments.facts(name, call.client)
-    given = {NAMES[key]: value for key, value in (body.options or {}).items() if key in NAMES and value is not None}
+    asked = msgspec.structs.asdict(body.options or Options())
+    given = {NAMES.get(name, name): value for name, value in asked.items() if value is not None}
     if given.get("max_tokens", 1) < 1:  # -1 is no limit
         given.pop("max_tokens")
     if body.tools:
@@ -108,33 +145,27 @@ async def lines_of(lines: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]
 
 def _name(call: Call, model: str) -> str:
     """Return the name of a model without the tag that Ollama's clients add."""
-    return model.removesuffix(LATEST) if call.gateway.deployments.alias_of(model) != "" else model
+    return model if call.gateway.deployments.is_served(model) else model.removesuffix(LATEST)
 
 
-def _turn(turn: Mapping[str, Any], place: str) -> dict[str, Any]:
+def _turn(turn: Turn) -> dict[str, Any]:
     """Return a message in OpenAI's form."""
-    content: Any = turn.get("content") or ""
-    images = turn.get("images") or []
-    if images:
-        if not all(isinstance(image, str) for image in images):
-            raise bad(_("{name} is not a list of images in base64.", name=f"{place}.images"), place)
-        parts = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}} for image in images]
+    content: Any = turn.content or ""
+    if turn.images:
+        parts = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}} for image in turn.images]
         content = [*([{"type": "text", "text": content}] if content else []), *parts]
-    found = {"role": turn.get("role"), "content": content}
-    if calls := turn.get("tool_calls"):
-        found["tool_calls"] = [_call(each, number, place) for number, each in enumerate(calls)]
-    if turn.get("role") == "tool":
-        found["tool_call_id"] = turn.get("tool_call_id") or f"call_{turn.get('tool_name') or turn.get('name') or 0}"
+    found = {"role": turn.role, "content": content}
+    if turn.tool_calls:
+        found["tool_calls"] = [_call(call, number) for number, call in enumerate(turn.tool_calls)]
+    if turn.role == "tool":
+        found["tool_call_id"] = turn.tool_call_id or f"call_{turn.tool_name or turn.name or 0}"
     return found
 
 
-def _call(call: Any, number: int, place: str) -> dict[str, Any]:
-    function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise bad(_("{name} is not a list of tool calls.", name=f"{place}.tool_calls"), place)
-    identity = call.get("id") or f"call_{function['name'] or number}"
-    arguments = as_text(function.get("arguments") or {})
-    return {"id": identity, "type": "function", "function": {"name": function["name"], "arguments": arguments}}
+def _call(call: ToolCall, number: int) -> dict[str, Any]:
+    name, identity = call.function.name, call.id or f"call_{call.function.name or number}"
+    arguments = as_text(call.function.arguments or {})
+    return {"id": identity, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def _in_chat(text: str, thoughts: str, calls: list[Any]) -> dict[str, Any]:

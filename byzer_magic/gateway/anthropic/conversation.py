@@ -121,7 +121,7 @@ def _part(block: Mapping[str, Any], place: str, *, claude: bool) -> dict[str, An
         return dict(block) if claude else {"type": "text", "text": block["text"]}
     if kind == "image":
         return _image(block.get("source"), place)
-    if claude and isinstance(kind, str):
+    if claude and isinstance(kind, str) and kind != "text":
         return dict(block)
     source = block.get("source")
     if kind == "document" and isinstance(source, dict) and source.get("type") == "text":

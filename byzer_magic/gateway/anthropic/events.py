@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from byzer_magic.gateway.tool_deltas import ToolDelta, ToolDeltas
+from byzer_magic.gateway.tool_deltas import ToolDelta, ToolDeltas, finish_of
 from byzer_magic.gateway.wires import sse
 from byzer_magic.types import ChatChunk, Usage
 
@@ -29,7 +29,9 @@ class Events:
         self._index = -1
         self._open = ""
         """The kind of the block that is open: `text`, `thinking`, or the number of a tool call."""
-        self._tools = ToolDeltas()
+        self._tools = ToolDeltas(in_turn=True)
+        self._after: list[ChatChunk] = []
+        """What has come while a tool call is not complete: its block must stay open."""
         self._finish: str | None = None
 
     def begin(self) -> bytes:
@@ -39,6 +41,19 @@ class Events:
 
     def of(self, chunk: ChatChunk) -> bytes:
         """Return the events of a chunk; nothing where it has nothing to show."""
+        self._after.append(chunk)
+        found = [] if self._tools.is_open else self._others()
+        for call in self._tools.add(chunk.tool_calls or ()):
+            found += self._call(call)
+        self._finish = chunk.finish or self._finish
+        return b"".join(found if self._tools.is_open else [*found, *self._others()])
+
+    def _others(self) -> list[bytes]:
+        """Return the events of what is no tool call."""
+        chunks, self._after = self._after, []
+        return [event for chunk in chunks for event in self._shown(chunk)]
+
+    def _shown(self, chunk: ChatChunk) -> list[bytes]:
         found: list[bytes] = []
         if chunk.reasoning:
             found += self._block("thinking", {"type": "thinking", "thinking": "", "signature": ""})
@@ -48,22 +63,26 @@ class Events:
         if chunk.text:
             found += self._block("text", {"type": "text", "text": ""})
             found.append(self._piece({"type": "text_delta", "text": chunk.text}))
-        for call in self._tools.add(chunk.tool_calls or ()):
-            found += self._call(call)
-        self._finish = chunk.finish or self._finish
-        return b"".join(found)
+        return found
 
     def end(self, usage: Usage | None) -> bytes:
         """Return the last events."""
         reason = reason_of(self._finish, called=self._tools.any)
         delta = {"stop_reason": reason, "stop_sequence": None}
         last = {"type": "message_delta", "delta": delta, "usage": usage_of(usage)}
-        return b"".join([*self._close(), sse(last, "message_delta"), sse({"type": "message_stop"}, "message_stop")])
+        rest = [event for call in self._tools.end() for event in self._call(call)]
+        return b"".join(
+            [
+                *rest,
+                *self._others(),
+                *self._close(),
+                sse(last, "message_delta"),
+                sse({"type": "message_stop"}, "message_stop"),
+            ]
+        )
 
     def _call(self, call: ToolDelta) -> list[bytes]:
         block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
-        if not call.name and self._open != str(call.index):  # more of a call whose block has ended
-            return []
         found = self._block(str(call.index), block)
         if call.arguments:
             found.append(self._piece({"type": "input_json_delta", "partial_json": call.arguments}))
@@ -96,7 +115,7 @@ def reason_of(finish: str | None, *, called: bool) -> str:
         >>> reason_of("length", called=False), reason_of(None, called=True)
         ('max_tokens', 'tool_use')
     """
-    return REASONS.get(finish or ("tool_calls" if called else "stop"), "end_turn")
+    return REASONS.get(finish_of(finish, called=called), "end_turn")
 
 
 def usage_of(usage: Usage | None) -> dict[str, int]:

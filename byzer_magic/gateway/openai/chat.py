@@ -14,6 +14,7 @@ from byzer_magic.gateway import bodies, options, several
 from byzer_magic.gateway.calls import Call, Reply, Stream
 from byzer_magic.gateway.openai.chunks import DONE, Chunks, usage_of
 from byzer_magic.gateway.problems import bad
+from byzer_magic.gateway.tool_deltas import finish_of
 from byzer_magic.i18n import gettext as _
 from byzer_magic.results import ChatResult
 from byzer_magic.types import ChatRequest
@@ -90,7 +91,7 @@ def _choices(result: ChatResult, index: int) -> list[dict[str, Any]]:
         message |= {"content": result.text or None, "tool_calls": result.tool_calls}
     if result.reasoning:
         message["reasoning_content"] = result.reasoning
-    finish = result.finish or ("tool_calls" if result.tool_calls else "stop")
+    finish = finish_of(result.finish, called=bool(result.tool_calls))
     found = [
         {"index": index, "message": message, "logprobs": result.raw.get("logprobs"), "finish_reason": finish},
     ]

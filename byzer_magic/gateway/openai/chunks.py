@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from byzer_magic.gateway.tool_deltas import ToolDeltas
+from byzer_magic.gateway.tool_deltas import ToolDeltas, finish_of
 from byzer_magic.types import ChatChunk, Usage
 
 encode = msgspec.json.encode
@@ -63,7 +63,7 @@ class Chunks:
 
     def end(self) -> bytes:
         """Return the event with the reason why the answer ends."""
-        return self._event({}, finish=self.finish or ("tool_calls" if self._tools.any else "stop"))
+        return self._event({}, finish=finish_of(self.finish, called=self._tools.any))
 
     def counts(self, usage: Usage | None) -> bytes:
         """Return the event with the token counts, where it is asked for."""

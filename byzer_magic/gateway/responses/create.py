@@ -24,6 +24,21 @@ OTHER = (
 """Fields about OpenAI's platform, which change nothing of an answer."""
 
 
+class Text(msgspec.Struct):
+    """The form of the answer."""
+
+    format: dict[str, Any] | None = None
+    verbosity: str | None = None
+
+
+class Reasoning(msgspec.Struct):
+    """How much the model thinks."""
+
+    effort: str | None = None
+    summary: str | None = None
+    generate_summary: str | None = None
+
+
 class Body(msgspec.Struct):
     """The fields that the endpoint itself needs, or that have another name in a chat."""
 
@@ -35,8 +50,8 @@ class Body(msgspec.Struct):
     store: bool | None = None
     tools: bodies.Entries | None = None
     tool_choice: str | dict[str, Any] | None = None
-    text: dict[str, Any] | None = None
-    reasoning: dict[str, Any] | None = None
+    text: Text | None = None
+    reasoning: Reasoning | None = None
     max_output_tokens: int | None = None
 
 
@@ -94,10 +109,10 @@ def _repeated(found: dict[str, Any], body: Body) -> dict[str, Any]:
         "max_output_tokens": body.max_output_tokens,
         "parallel_tool_calls": found.get("parallel_tool_calls") is not False,
         "previous_response_id": body.previous_response_id,
-        "reasoning": {"effort": None, "summary": None, **(body.reasoning or {})},
+        "reasoning": {"effort": None, "summary": None, **(found.get("reasoning") or {})},
         "store": body.store is not False,
         "temperature": found.get("temperature"),
-        "text": body.text or {"format": {"type": "text"}},
+        "text": found.get("text") or {"format": {"type": "text"}},
         "tool_choice": body.tool_choice or "auto",
         "tools": body.tools or [],
         "top_p": found.get("top_p"),

@@ -28,7 +28,9 @@ class Answer:
         self.output: list[dict[str, Any]] = []
         self._open = ""
         """What is open: `message`, `reasoning`, or the number of a tool call."""
-        self._tools = ToolDeltas()
+        self._tools = ToolDeltas(in_turn=True)
+        self._after: list[ChatChunk] = []
+        """What has come while a tool call is not complete: its item must stay open."""
         self._numbers = 0
         self._finish: str | None = None
 
@@ -39,16 +41,29 @@ class Answer:
 
     def take(self, chunk: ChatChunk) -> Iterator[Event]:
         """Yield the events of a chunk."""
-        if chunk.reasoning:
-            yield from self._grow("reasoning", chunk.reasoning)
-        if chunk.text:
-            yield from self._grow("message", chunk.text)
+        self._after.append(chunk)
+        if not self._tools.is_open:
+            yield from self._others()
         for call in self._tools.add(chunk.tool_calls or ()):
             yield from self._call(call)
         self._finish = chunk.finish or self._finish
+        if not self._tools.is_open:
+            yield from self._others()
+
+    def _others(self) -> Iterator[Event]:
+        """Yield the events of what is no tool call."""
+        chunks, self._after = self._after, []
+        for chunk in chunks:
+            if chunk.reasoning:
+                yield from self._grow("reasoning", chunk.reasoning)
+            if chunk.text:
+                yield from self._grow("message", chunk.text)
 
     def end(self, usage: Usage | None) -> Iterator[Event]:
         """Yield the last events."""
+        for call in self._tools.end():
+            yield from self._call(call)
+        yield from self._others()
         yield from self._close()
         status = "incomplete" if self._finish in ("length", "content_filter") else "completed"
         yield {"type": f"response.{status}", "response": self.response(status, usage)}
@@ -99,8 +114,6 @@ class Answer:
                 "call_id": call.id, "name": call.name, "arguments": "",
             }  # fmt: skip
             yield from self._begin(str(call.index), item)
-        elif self._open != str(call.index):  # more of a call whose item has ended
-            return
         if call.arguments:
             self.output[-1]["arguments"] += call.arguments
             yield {"type": "response.function_call_arguments.delta", **self._at, "delta": call.arguments}

@@ -112,11 +112,7 @@ def test_limit_of_tokens_counts_what_was_used(keys: KeyFile) -> None:
 
 def test_estimate_is_of_text_and_at_most_the_limit(keys: KeyFile) -> None:
     client = Access(keys=keys).client(headers(keys.add("alice", tokens_per_minute=1000)))
-    image = [
-        Media("image/png", b"x" * 100_000),
-        {"type": "file", "data": "x" * 100_000},
-        {"url": "data:," + "x" * 9999},
-    ]
+    image: Any = [Media("image/png", b"x" * 100_000), {"data": "x" * 100_000}, {"url": "data:," + "x" * 9999}]
     for content, left in ((image, 996), ("x" * 400, 899), ("中" * 400, 699), ("x" * 100_000, 0)):
         meter = Meter(client, ChatRequest(messages=[Message("user", content)]))
         assert client.tokens.left in (left, left - 1)
@@ -173,7 +169,7 @@ def test_link_in_place_of_the_file_is_not_followed(keys: KeyFile, tmp_path: Path
     other.write_text("{}")
     keys.path.symlink_to(other)
     with pytest.raises(errors.ConfigError):
-        Access(keys=keys).required  # noqa: B018 - it reads the file
+        Access(keys=keys).check()
     assert keys.path.readlink() == other
 
 
@@ -196,7 +192,7 @@ def test_file_that_has_gone_lets_nobody_in(keys: KeyFile) -> None:
         for given in ({b"x-none": b""}, headers(key)):
             with pytest.raises(Problem) as caught:
                 found.client(given)
-            assert caught.value.status in (401, 503)
+            assert caught.value.status == 503
         with pytest.raises(errors.ConfigError, match="missing"):
             found.check()
 

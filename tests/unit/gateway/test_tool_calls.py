@@ -1,0 +1,117 @@
+"""Tool calls as clients get them over each wire: complete, whatever order and end the server behind gives them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from byzer_magic.gateway.tool_deltas import ToolDeltas
+from byzer_magic.types import ChatChunk, Usage
+from tests.endpoints import Running, Scripted, running
+
+ARGUMENTS = ['{"city": "Paris"}', '{"city": "Rome", "days": 3}', "{}"]
+TOOLS: list[Any] = [{"name": "weather", "input_schema": {"type": "object"}}]
+
+
+def delta(index: int, arguments: str, *, begins: bool = False) -> dict[str, Any]:
+    """Return a delta of the call with a number."""
+    about = {"id": f"id{index}"} if begins else {}
+    name = {"name": "weather"} if begins else {}
+    return {"index": index, **about, "function": {**name, "arguments": arguments}}
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> list[ChatChunk]:
+    """Draw the chunks of three calls whose pieces mix, with text and reasoning in between."""
+    pieces: list[list[Any]] = []
+    for index, arguments in enumerate(ARGUMENTS):
+        cut = draw(st.integers(1, len(arguments)))
+        parts = [arguments[:cut], arguments[cut:]] if cut < len(arguments) else [arguments]
+        pieces.append([delta(index, part, begins=number == 0) for number, part in enumerate(parts)])
+    chunks = []
+    begun = 0  # calls begin in their order, as all servers give them
+    while any(pieces):
+        choice = draw(st.sampled_from([index for index in range(min(begun + 1, 3)) if pieces[index]] or [begun]))
+        begun = max(begun, choice + 1)
+        if not pieces[choice]:
+            continue
+        text = draw(st.sampled_from(["", "", "word "]))
+        thought = draw(st.sampled_from(["", "", "hm "]))
+        chunks.append(ChatChunk(text, reasoning=thought, tool_calls=[pieces[choice].pop(0)]))
+    finish = draw(st.sampled_from(["stop", None, "tool_calls"]))
+    return [*chunks, ChatChunk(finish=finish, usage=Usage(1, 1))]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Running]:
+    with running(Scripted(m="custom/auto (llama_cpp)")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def claude(endpoint: Running) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=endpoint.url, api_key="none", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def gpt(endpoint: Running) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{endpoint.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def text_of(chunks: list[ChatChunk]) -> str:
+    return "".join(chunk.text for chunk in chunks)
+
+
+@given(orders())
+@settings(max_examples=25)
+def test_calls_that_mix_are_complete_for_claudes_clients(
+    endpoint: Running, claude: anthropic.Anthropic, chunks: list[ChatChunk]
+) -> None:
+    endpoint.scripted.answer = lambda _alias, _request: chunks
+    asked: dict[str, Any] = {
+        "model": "m", "max_tokens": 9, "tools": TOOLS, "messages": [{"role": "user", "content": "hi"}],
+    }  # fmt: skip
+    with claude.messages.stream(**asked) as stream:
+        message: Any = stream.get_final_message()
+    calls = [block for block in message.content if block.type == "tool_use"]
+    assert [call.input for call in calls] == [json.loads(arguments) for arguments in ARGUMENTS]
+    assert "".join(block.text for block in message.content if block.type == "text") == text_of(chunks)
+    assert message.stop_reason == "tool_use"
+    assert claude.messages.create(**asked).stop_reason == "tool_use"
+
+
+@given(orders())
+@settings(max_examples=25)
+def test_calls_that_mix_are_complete_for_openais_clients(
+    endpoint: Running, gpt: openai.OpenAI, chunks: list[ChatChunk]
+) -> None:
+    endpoint.scripted.answer = lambda _alias, _request: chunks
+    asked: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    with gpt.chat.completions.stream(**asked) as stream:
+        choice = stream.get_final_completion().choices[0]
+    assert [call.function.arguments for call in choice.message.tool_calls or ()] == ARGUMENTS
+    assert choice.finish_reason == "tool_calls"
+    assert gpt.chat.completions.create(**asked).choices[0].finish_reason == "tool_calls"
+    with gpt.responses.stream(model="m", input="hi") as events:
+        output: list[Any] = events.get_final_response().output
+    assert [item.arguments for item in output if item.type == "function_call"] == ARGUMENTS
+    texts = [part.text for item in output if item.type == "message" for part in item.content]
+    assert "".join(texts) == text_of(chunks)
+
+
+def test_calls_one_after_the_other_are_not_held_back() -> None:
+    deltas = ToolDeltas(in_turn=True)
+    assert [found.arguments for found in deltas.add([delta(0, '{"a": ', begins=True)])] == ['{"a": ']
+    assert deltas.is_open
+    assert [found.arguments for found in deltas.add([delta(0, "1}")])] == ["1}"]
+    assert not deltas.is_open
+    assert [found.index for found in deltas.add([delta(1, "{", begins=True)])] == [1]
+    assert deltas.end() == []
