@@ -264,7 +264,7 @@ class ServeSpec(Spec):
     summary = _("Serve the deployments over HTTP, with the APIs of OpenAI, Anthropic and Ollama.")
     examples = (
         "serve",
-        "serve --host 0.0.0.0 --port 8000 --api_key ${ENDPOINT_KEY}",
+        "serve --host 0.0.0.0 --port 8000 --api_key '${ENDPOINT_KEY}'",
         "serve --detach --num_replicas 2",
         "serve --stop",
         "serve --served_model_name gpt-4o=deepseek_chat,embedding --ssl_certfile cert.pem --ssl_keyfile key.pem",

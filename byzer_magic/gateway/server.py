@@ -53,13 +53,16 @@ def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
             raise OverflowError(os.strerror(errno.EINVAL))
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, *_others, address = min(found, key=lambda one: one[0] != socket.AF_INET)  # of localhost, 127.0.0.1
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=shared)
+        listening = socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=shared)
     except (OSError, OverflowError, UnicodeError) as err:
         reason = getattr(err, "strerror", None) or err
         raise ConfigError(
             _("Cannot listen on {host}:{port}: {reason}.", host=host, port=port, reason=reason),
             _("Choose another --port, or --host 127.0.0.1."),
         ) from None
+    # The connections inherit it; asyncio sets it for sockets of another making only, uvloop for all.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def check_tls(certfile: str | None, keyfile: str | None) -> None:

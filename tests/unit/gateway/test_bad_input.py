@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from byzer_magic.gateway import bodies, calls, connections
+from byzer_magic.gateway import bodies, calls, connections, server
 from byzer_magic.gateway.paths import PATHS
 from byzer_magic.types import (
     AudioChunk,
@@ -341,3 +341,9 @@ def test_forms_that_are_none_are_refused(endpoint: Running, path: str, data: byt
 
 def test_form_without_a_boundary_is_refused(endpoint: Running) -> None:
     assert send(endpoint, FORMS[0], b"x", **{"content-type": "multipart/form-data"})[0] == 400
+
+
+def test_answers_do_not_wait_for_the_clients_acknowledgement(endpoint: Running) -> None:
+    listening = server.listen("127.0.0.1", 0)
+    with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
