@@ -111,6 +111,7 @@ def ray_env() -> Iterator[dict[str, str]]:
         for name in ("RAY_ADDRESS", "OPENAI_API_KEY"):
             patch.delenv(name, raising=False)
         patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("BYZER_CONFIG", f"{folder}/config.toml")  # keys of the user's own would close endpoints
         patch.setenv("BYZER_LOCAL_CPUS", "4")
         patch.setenv("BYZER_LOCAL_GPUS", "2")  # a number to Ray: engines use the CPU
         patch.setenv("BYZER_START_SECONDS", "120")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
+import socket
 import time
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -196,7 +198,8 @@ def _refused(message: str) -> Problem:
     return Problem(401, message, code="invalid_api_key", anthropic="authentication_error", name="AuthenticationFailed")
 
 
-LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1", "ip6-localhost"})
+LOCAL_NAMES = frozenset({"localhost", "ip6-localhost", socket.gethostname().lower()})
+"""Names of this machine; any other may be one that a page has had lead here."""
 
 
 PEER = "peer"
@@ -248,7 +251,7 @@ class Neighbours:
         if self._local and peer is not None and peer.is_stranger():
             raise _forbidden(_("This endpoint is for the user who runs it only; ask them for a key."))
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        if self._local and host and _name_of(host) not in LOCAL_NAMES:
+        if host and not _is_own(_name_of(host)):
             raise _forbidden(_("This endpoint is for {host} only; start it with an --api_key.", host="127.0.0.1"))
         origin = headers.get(b"origin", b"").decode("latin-1")
         if not origin or "*" in self._origins or origin in self._origins:
@@ -262,6 +265,17 @@ class Neighbours:
 def _name_of(host: str) -> str:
     name, colon, port = host.rpartition(":")
     return name if colon and port.isdigit() else host
+
+
+def _is_own(host: str) -> bool:
+    """Return whether a host is this machine's name or an address, which no page can have lead elsewhere."""
+    if host in LOCAL_NAMES:
+        return True
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _forbidden(message: str) -> Problem:

@@ -20,7 +20,7 @@ MAX_BYTES = 64 * 1024 * 1024
 ALL_BYTES = 512 * 1024 * 1024
 """How much the bodies of all requests that run may have together."""
 READ_SECONDS = 60.0
-"""How long a client may take to send its body."""
+"""How long a client may send nothing in the middle of its body: large ones take their time on slow lines."""
 
 
 MOST_TURNS = 10_000
@@ -74,7 +74,7 @@ async def read(receive: Any, stated: bytes, take: Any) -> bytes:
         take: counts its bytes (see `Held`).
 
     Raises:
-        Problem: it is too large, or too slow.
+        Problem: it is too large, or does not arrive.
         Gone: the client left.
     """
     if stated.isdigit() and int(stated[:20]) > MAX_BYTES:
@@ -82,9 +82,10 @@ async def read(receive: Any, stated: bytes, take: Any) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(READ_SECONDS):
+        async with asyncio.timeout(READ_SECONDS) as waiting:
             while True:
                 message = await receive()
+                waiting.reschedule(asyncio.get_running_loop().time() + READ_SECONDS)
                 if message["type"] == "http.disconnect":
                     raise Gone
                 part = message.get("body", b"")
@@ -96,7 +97,7 @@ async def read(receive: Any, stated: bytes, take: Any) -> bytes:
                 if not message.get("more_body", False):
                     return parts[0] if len(parts) == 1 else b"".join(parts)
     except TimeoutError:
-        message = _("The body of the request did not arrive within {seconds:g} s.", seconds=READ_SECONDS)
+        message = _("Nothing more of the body of the request has arrived for {seconds:g} s.", seconds=READ_SECONDS)
         raise Problem(408, message, name="SlowBody") from None
 
 

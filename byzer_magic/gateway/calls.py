@@ -21,7 +21,7 @@ from byzer_magic.gateway.meters import Meter, total
 from byzer_magic.gateway.problems import Problem
 from byzer_magic.gateway.wires import Wire, encode
 from byzer_magic.i18n import gettext as _
-from byzer_magic.types import ChatRequest, Dispatched, Request, Usage
+from byzer_magic.types import ChatRequest, Dispatched, Media, Request, Usage
 
 if TYPE_CHECKING:
     from byzer_magic.gateway.gateway import Gateway
@@ -138,9 +138,16 @@ class Call:
 
     async def _marked(self, model: str, request: ChatRequest) -> ChatRequest:
         """Return a request that carries this call's id to the provider, whose logs then have it, too."""
-        if not (await self.gateway.deployments.facts(model, self.client)).takes_headers:
+        facts = await self.gateway.deployments.facts(model, self.client)
+        if facts.is_local and self.client.key is not None and _has_urls(request):
+            raise problems.bad(
+                _("This model takes images and audio as data only: a URL would be read from its own network.")
+            )
+        if not facts.takes_headers:
             return request
         headers = {"x-request-id": self.id}
+        if facts.is_claude and (beta := self.headers.get(b"anthropic-beta", b"").decode("latin-1")):
+            headers["anthropic-beta"] = beta
         return msgspec.structs.replace(request, options={**request.options, "extra_headers": headers})
 
     async def result(self, model: str, request: Request) -> Any:
@@ -255,6 +262,21 @@ class Call:
             return
         closing = [] if self.body or problem.status not in (408, 413) else [(b"connection", b"close")]
         await self._answer(Reply(body, status=problem.status, headers=[*problem.headers, *closing]))
+
+
+def _has_urls(request: ChatRequest) -> bool:
+    """Return whether a conversation has images or audio that whoever answers must fetch."""
+    parts = [part for message in request.messages if isinstance(message.content, list) for part in message.content]
+    return any(not url.startswith("data:") for part in parts for url in _urls(part))
+
+
+def _urls(part: Any) -> list[str]:
+    """Return the URLs in a part of a message."""
+    if isinstance(part, Media):
+        return [part.url] if part.url else []
+    inner = [value for name, value in part.items() if name.endswith("_url")]
+    found = [value.get("url") if isinstance(value, dict) else value for value in inner]
+    return [url for url in found if isinstance(url, str)]
 
 
 def _heads(stream: Stream) -> Headers:

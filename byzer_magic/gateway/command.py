@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import ipaddress
 import json
+import socket
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ def serve(context: Context, item: specs.ServeSpec) -> None:
     from byzer_magic.gateway import deployments, server
     from byzer_magic.gateway.gateway import application
 
+    item = replace(item, **{name: str(expanded(path).absolute()) for name in FILES if (path := getattr(item, name))})
     server.check_tls(item.ssl_certfile, item.ssl_keyfile)
     deployments.served(item.served_model_name)  # what is wrong is said before anything starts
     cors = cors_of(item)
@@ -73,8 +75,6 @@ def _detach(context: Context, item: specs.ServeSpec, key: str) -> None:
     keys = KeyFile()
     closed = bool(key) or keys.exists
     _warn(context, item, closed=closed)
-    paths: dict[str, Any] = {name: str(expanded(path).absolute()) for name in FILES if (path := getattr(item, name))}
-    item = replace(item, **paths)  # the processes in the cluster have other working directories
     found = context.manager.run(serving.start(context.manager, item, key, str(keys.path), closed=closed))
     urls = listed(dict.fromkeys(served.url for served in found))
     context.output.say(
@@ -191,16 +191,18 @@ def _items(text: str | None, option: str) -> list[str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address is reached from this machine only.
+    """Return whether what a host stands for is reached from this machine only, however it is written.
 
     Example:
-        >>> is_loopback("localhost"), is_loopback("127.0.0.2"), is_loopback("0.0.0.0")
-        (True, True, False)
+        >>> is_loopback("localhost"), is_loopback("127.1"), is_loopback("::ffff:127.0.0.1"), is_loopback("0.0.0.0")
+        (True, True, True, False)
     """
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
+        found = {entry[4][0] for entry in socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        return False
+    addresses = [ipaddress.ip_address(str(text).partition("%")[0]) for text in found]
+    return all((getattr(address, "ipv4_mapped", None) or address).is_loopback for address in addresses)
 
 
 def _warn(context: Context, item: specs.ServeSpec, *, closed: bool) -> None:

@@ -59,6 +59,11 @@ class Facts:
         return self.kind == "saas/claude"
 
     @property
+    def is_local(self) -> bool:
+        """Return whether the model runs in the cluster, so that what it fetches comes from the cluster's network."""
+        return not self.kind.startswith("saas/") or self.kind == "saas/ollama"
+
+    @property
     def has_json_mode(self) -> bool:
         """Return whether JSON can be asked for without a schema."""
         return self.kind not in ("saas/claude", "saas/aws_bedrock")

@@ -73,7 +73,18 @@ def answers_one(facts: Facts) -> bool:
 def with_json_mode(
     messages: Sequence[Message], options: dict[str, Any], facts: Facts
 ) -> tuple[list[Message], dict[str, Any]]:
-    """Return messages and options with an instruction in place of JSON mode, for an API that has no such mode."""
+    """Return messages and options without what an API does not have: JSON mode, and the role of a developer.
+
+    Example:
+        >>> llama = Facts("custom/auto (llama_cpp)", frozenset({"chat"}), 0.0)
+        >>> with_json_mode([Message("developer", "Be brief.")], {}, llama)[0][0].role
+        'system'
+    """
+    if not facts.is_openai:
+        messages = [
+            msgspec.structs.replace(message, role="system") if message.role == "developer" else message
+            for message in messages
+        ]
     if facts.has_json_mode or options.get("response_format") != {"type": "json_object"}:
         return list(messages), options
     rest = {name: value for name, value in options.items() if name != "response_format"}

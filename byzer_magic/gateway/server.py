@@ -107,6 +107,7 @@ def prepare(app: Any, level: str, certfile: str | None = None, keyfile: str | No
         proxy_headers=False,  # whoever connects could pretend to be another
         loop="none",
         lifespan="off",
+        ws="none",  # there is nothing to upgrade to
         log_config=None,
         access_log=False,  # ours has the model and the tokens
         server_header=False,

@@ -22,7 +22,7 @@ class Body(msgspec.Struct):
 
     model: str
     input: str | list[Any]
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: Literal["float", "base64"] | None = None
 
 
 async def embed(call: Call) -> Reply:
@@ -38,7 +38,7 @@ async def embed(call: Call) -> Reply:
     rows: list[Any] = [None] * len(texts)
     request = EmbedRequest(texts=texts, options=bodies.rest(found, Body))
     async for batch in call.items(body.model, request):
-        for offset, row in enumerate(_rows(batch, plain=body.encoding_format == "float")):
+        for offset, row in enumerate(_rows(batch, plain=body.encoding_format != "base64")):
             rows[batch.start + offset] = row
     usage = call.usage or Usage()
     data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
+from byzer_magic.gateway import bodies
 from byzer_magic.gateway.calls import Call
 from byzer_magic.gateway.problems import bad
 from byzer_magic.i18n import gettext as _
@@ -14,6 +15,11 @@ from byzer_magic.i18n import gettext as _
 FIELDS = 64
 """Fields and files of one form at most."""
 FIELD_BYTES = 1024 * 1024
+NUMBERS: dict[str, type[int | float]] = {
+    "temperature": float, "speed": float, "top_p": float, "n": int, "seed": int, "top_k": int,
+    "output_compression": int, "partial_images": int, "guidance_scale": float, "num_inference_steps": int,
+}  # fmt: skip
+"""Fields that are numbers: a form has texts only."""
 
 
 class Form:
@@ -54,27 +60,37 @@ class Form:
             raise bad(_("The request needs a file {name}.", name=name), name, "missing_required_parameter")
         return found
 
+    def has_file(self, name: str) -> bool:
+        """Return whether a field has a file."""
+        return any(known in (name, f"{name}[]") for known, _data in self._files)
+
     def rest(self, *known: str) -> dict[str, Any]:
-        """Return the other fields as options; numbers become numbers."""
+        """Return the other fields as options; those that are numbers in JSON become numbers.
+
+        Raises:
+            Problem: one is no number, or is one that no client may set.
+        """
         found: dict[str, Any] = {}
         for name, value in self._fields:
             plain = name.removesuffix("[]")
+            if plain in bodies.PRIVATE:
+                raise bad(_("Unrecognized request argument supplied: {name}", name=plain), plain, "unknown_parameter")
             if plain in known or not value:
                 continue
             if name.endswith("[]"):
                 found.setdefault(plain, []).append(value)
             else:
-                found[plain] = _typed(value)
+                found[plain] = _typed(plain, value)
         return found
 
 
-def _typed(text: str) -> Any:
-    for convert in (int, float):
-        try:
-            return convert(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text, text)
+def _typed(name: str, text: str) -> Any:
+    if name not in NUMBERS:  # a prompt may be 2024
+        return text
+    try:
+        return NUMBERS[name](text)
+    except ValueError:
+        raise bad(_("{name} is {value}, which is not a number.", name=name, value=repr(text[:100])), name) from None
 
 
 async def read(call: Call) -> Form:

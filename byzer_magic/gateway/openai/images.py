@@ -12,6 +12,8 @@ from byzer_magic import media
 from byzer_magic.gateway import bodies
 from byzer_magic.gateway.calls import Call, Reply
 from byzer_magic.gateway.openai import forms
+from byzer_magic.gateway.problems import bad
+from byzer_magic.i18n import gettext as _
 from byzer_magic.results import ImageResult
 from byzer_magic.types import ImageItem, ImageRequest
 
@@ -43,6 +45,8 @@ async def edit(call: Call) -> Reply:
         Problem: the request is not valid.
     """
     form = await forms.read(call)
+    if form.has_file("mask"):
+        raise bad(_("This endpoint takes no mask: describe in the prompt what to change."), "mask", "unsupported")
     given = [media.image(data) for data in form.files("image")]
     options = form.rest("model", "prompt", "response_format", "stream", "image")
     request = ImageRequest(prompt=form.needed("prompt"), images=given, options=options)

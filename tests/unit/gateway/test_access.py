@@ -15,8 +15,9 @@ import openai as sdk
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.gateway.access import Access
+from byzer_magic.gateway.access import Access, Neighbours
 from byzer_magic.gateway.keys import KeyFile
+from byzer_magic.gateway.problems import Problem
 from byzer_magic.safety import tcp_peers
 from byzer_magic.types import ChatChunk
 from tests.endpoints import Running, Scripted, running
@@ -204,3 +205,42 @@ def test_client_that_has_closed_its_end_is_a_stranger() -> None:
             assert not tcp_peers.is_stranger(*ends)
             client.close()
             assert tcp_peers.is_stranger(*ends)
+
+
+def test_metrics_of_all_are_for_those_who_may_see_them(guarded: Running, free: Running, keys: KeyFile) -> None:
+    plain, flagged = keys.add("ivan"), keys.add("judy", metrics=True)
+    for key, status in ((plain, 403), (flagged, 200), ("master-key", 200)):
+        request = urllib.request.Request(f"{guarded.url}/metrics", headers={"authorization": f"Bearer {key}"})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                assert (response.status, b"byzer_requests" in response.read()) == (status, True)
+        except urllib.error.HTTPError as err:
+            with err:
+                assert (err.code, b"ivan" in err.read()) == (status, True)
+    with urllib.request.urlopen(f"{free.url}/metrics", timeout=10) as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_hosts_that_pages_cannot_lead_elsewhere(local: bool) -> None:
+    neighbours = Neighbours((), local=local)
+    for host in ("127.0.0.1:8000", "localhost", "[::1]:8000", "192.168.0.7:80", f"{socket.gethostname()}:8000"):
+        neighbours.check({}, {b"host": host.encode()})
+    for host in ("evil.example", "127.0.0.1.evil.example:8000", "a:b:c"):
+        with pytest.raises(Problem):
+            neighbours.check({}, {b"host": host.encode()})
+
+
+def test_local_models_fetch_nothing_for_keys(keys: KeyFile) -> None:
+    def body(url: str, model: str) -> Any:
+        parts = [{"type": "image_url", "image_url": {"url": url}}]
+        return {"model": model, "messages": [{"role": "user", "content": parts}]}
+
+    key = f"Bearer {keys.add('mallory')}"
+    inner, data = "http://169.254.169.254/latest/meta-data", "data:image/png;base64,iVBORw0KGgo="
+    with running(Scripted(m="custom/auto (vllm)", g="saas/openai"), Access("master", keys)) as endpoint:
+        for url, model, given, status in (
+            (inner, "m", key, 400), (data, "m", key, 200), (inner, "g", key, 200), (inner, "m", "Bearer master", 200),
+        ):  # fmt: skip
+            found = fetch(f"{endpoint.url}/v1/chat/completions", body(url, model), authorization=given)
+            assert found[0] == status, found

@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +31,7 @@ from byzer_magic.types import (
     TranscriptChunk,
 )
 from tests.endpoints import Running, Scripted, echo, running
+from tests.servers.audio_files import tone
 
 POSTS = [path for path in PATHS if path.method == "POST" and "{" not in path.pattern]
 FORMS = ("/v1/audio/transcriptions", "/v1/audio/translations", "/v1/images/edits")
@@ -347,3 +349,72 @@ def test_answers_do_not_wait_for_the_clients_acknowledgement(endpoint: Running) 
     listening = server.listen("127.0.0.1", 0)
     with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def form(**fields: bytes) -> bytes:
+    """Return a form; a field whose name begins with `file_` is a file."""
+    parts = []
+    for name, value in fields.items():
+        file = b'; filename="a"' if name.startswith("file_") else b""
+        disposition = b'content-disposition: form-data; name="%s"%s' % (name.removeprefix("file_").encode(), file)
+        parts.append(b"--b\r\n%s\r\n\r\n%s\r\n" % (disposition, value))
+    return b"".join([*parts, b"--b--\r\n"])
+
+
+FORM = {"content-type": "multipart/form-data; boundary=b"}
+
+
+def test_texts_of_forms_stay_texts(endpoint: Running) -> None:
+    data = form(model=b"m", prompt=b"2024", language=b"true", temperature=b"0.5", file_file=tone(0.1))
+    assert send(endpoint, "/v1/audio/transcriptions", data, **FORM)[0] == 200
+    options = endpoint.scripted.asked[-1][1].options
+    assert options == {**options, "prompt": "2024", "language": "true", "temperature": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"extra_headers": b"x"}, "extra_headers"), ({"extra_body[]": b"x"}, "extra_body"),
+        ({"temperature": b"warm"}, "temperature"),
+    ],
+)  # fmt: skip
+def test_fields_of_forms_that_no_client_may_set(endpoint: Running, fields: dict[str, bytes], words: str) -> None:
+    data = form(model=b"m", file_file=tone(0.1), **fields)
+    status, body, _headers = send(endpoint, "/v1/audio/transcriptions", data, **FORM)
+    assert status == 400
+    assert words in message_of("/v1", body)
+
+
+def test_mask_is_refused(endpoint: Running) -> None:
+    data = form(model=b"m", prompt=b"p", file_image=b"png", file_mask=b"png")
+    status, body, _headers = send(endpoint, "/v1/images/edits", data, **FORM)
+    assert status == 400
+    assert "mask" in message_of("/v1", body)
+
+
+def test_format_of_embeddings_may_be_null(endpoint: Running) -> None:
+    body = {"model": "m", "input": "hi", "encoding_format": None}
+    assert send(endpoint, "/v1/embeddings", json.dumps(body).encode())[0] == 200
+
+
+def test_large_bodies_and_long_conversations_are_bounded(endpoint: Running) -> None:
+    turn = {"role": "user", "content": "x"}
+    for body, status in (
+        ({"model": "m", "messages": [turn] * 10_001}, 400),
+        ({"model": "m", "messages": [turn], "x": [[]] * 600_000}, 400),
+        ({"model": "m", "messages": [{"role": "user", "content": "x" * 2_000_000}]}, 200),
+    ):
+        assert send(endpoint, "/v1/chat/completions", json.dumps(body).encode())[0] == status
+
+
+def test_body_that_arrives_slowly_is_read(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "READ_SECONDS", 0.5)
+    host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
+    body = json.dumps({"model": "m", **GOOD["/v1/chat/completions"]}).encode()
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode())
+        for start in range(0, len(body), len(body) // 6):  # longer than the limit in all
+            client.sendall(body[start : start + len(body) // 6])
+            time.sleep(0.15)
+        assert b" 200 " in client.recv(1000).splitlines()[0]

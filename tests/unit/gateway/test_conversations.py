@@ -220,3 +220,33 @@ def test_failure_of_one_of_several_answers_is_the_error(endpoint: Running, monke
     with caught.value as response:
         assert json.load(response)["error"]["code"] == "context_length_exceeded"
     endpoint.until(lambda: endpoint.scripted.open == 0)
+
+
+def test_role_of_a_developer_is_one_that_the_model_knows(endpoint: Running) -> None:
+    messages = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "hi"}]
+    for model, role in (("llama", "system"), ("claude", "system"), ("qwen", "system"), ("gpt", "developer")):
+        assert asked(endpoint, "/v1/chat/completions", model=model, messages=messages).messages[0].role == role
+        assert asked(endpoint, "/v1/responses", model=model, input=messages).messages[0].role == role
+
+
+def test_beta_features_reach_claude_only(endpoint: Running) -> None:
+    body = {"max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+    for model, sent in (("claude", "context-1m"), ("gpt", None), ("llama", None)):
+        request = urllib.request.Request(
+            f"{endpoint.url}/v1/messages",
+            json.dumps({"model": model, **body}).encode(),
+            {"content-type": "application/json", "anthropic-beta": "context-1m"},
+        )
+        urllib.request.urlopen(request, timeout=20).close()
+        got = endpoint.scripted.asked[-1][1].options.get("extra_headers", {})
+        assert got.get("anthropic-beta") == sent
+
+
+def test_names_of_ollamas_clients_lose_their_tag_only(endpoint: Running) -> None:
+    messages = [{"role": "user", "content": "hi"}]
+    with running(Scripted(**KINDS), served={"gpt:latest": "gpt", "other": "llama"}) as served:
+        for model, alias in (("gpt:latest", "gpt"), ("other", "llama"), ("other:latest", "llama")):
+            asked(served, "/api/chat", model=model, messages=messages)
+            assert served.scripted.asked[-1][0] == alias
+    asked(endpoint, "/api/chat", model="llama:latest", messages=messages)
+    assert endpoint.scripted.asked[-1][0] == "llama"
