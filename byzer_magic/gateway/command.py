@@ -44,7 +44,8 @@ def serve(context: Context, item: specs.ServeSpec) -> None:
     from byzer_magic.gateway import deployments, server
     from byzer_magic.gateway.gateway import application
 
-    item = replace(item, **{name: str(expanded(path).absolute()) for name in FILES if (path := getattr(item, name))})
+    paths: dict[str, Any] = {name: str(expanded(path).absolute()) for name in FILES if (path := getattr(item, name))}
+    item = replace(item, **paths)  # the processes in the cluster have other working directories
     server.check_tls(item.ssl_certfile, item.ssl_keyfile)
     deployments.served(item.served_model_name)  # what is wrong is said before anything starts
     cors = cors_of(item)

@@ -51,24 +51,25 @@ class Replica:
         self._running: Any = None
         self._error: dict[str, Any] | None = None
         self._make = functools.partial(pkgutil.resolve_name(START), spec, key.reveal(), keys, share, closed=closed)
-        self._try()
-        if self._error and _is_restarted():  # nobody waits for the error: what is in the way may go
+        if not self._try() and _is_restarted():  # nobody waits for the error: what is in the way may go
             threading.Thread(target=self._keep_trying, daemon=True).start()
 
     def __repr__(self) -> str:
         return "Replica()"
 
-    def _try(self) -> None:
+    def _try(self) -> bool:
+        """Start to serve; return whether it does."""
         try:
             self._running, self._error = self._make(), None
         except errors.ByzerError as err:
             log.error("the endpoint does not serve: %s", err)  # noqa: TRY400 - the text is complete without a traceback
             self._error = errors.to_wire(err)
+        return self._running is not None
 
     def _keep_trying(self) -> None:
-        while self._running is None:
+        time.sleep(AGAIN_SECONDS)
+        while not self._try():
             time.sleep(AGAIN_SECONDS)
-            self._try()
 
     async def served(self) -> Served:
         """Return where it serves, or why it does not."""
@@ -113,7 +114,8 @@ async def _asked() -> list[Served | BaseException]:
     """Return what each replica says: where it serves, or why it does not answer."""
     actors = await asyncio.to_thread(_actors)
     answers = [asyncio.wait_for(actor.served.remote(), ANSWER_SECONDS) for actor in actors]
-    return await asyncio.gather(*answers, return_exceptions=True)
+    found: list[Served | BaseException] = await asyncio.gather(*answers, return_exceptions=True)
+    return found
 
 
 async def start(request: ServeRequest) -> list[Served]:
