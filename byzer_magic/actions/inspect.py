@@ -12,6 +12,7 @@ from byzer_magic.actions.context import Context
 from byzer_magic.catalog import presets
 from byzer_magic.client import serving
 from byzer_magic.commands import spec as specs
+from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import gettext as _, lazy_gettext, listed, localized
 from byzer_magic.rendering.deployments import cells as stat_cells
 from byzer_magic.results.comparison import need_pandas
@@ -108,7 +109,10 @@ def list_deployments(context: Context, item: specs.ListSpec) -> None:
     stats = _stats(context, None)
     rows = stat_cells.plain_rows(stats) if item.json else stat_cells.stat_rows(stats, stat_cells.LIST_COLUMNS)
     _rows(context, rows, _("Nothing is deployed."), as_json=item.json)
-    if served := context.manager.run(serving.running(context.manager)):
+    served: list[Any] = []
+    with contextlib.suppress(ByzerError):  # a controller of an older version knows no endpoint
+        served = context.manager.run(serving.running(context.manager))
+    if served:
         context.output.say(_("Endpoint: {urls}", urls=listed(dict.fromkeys(one.url for one in served))))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -338,7 +338,8 @@ class Manager:
                 async for item in items:
                     yield item
         except errors.Unsupported as err:
-            raise errors.Unsupported(err.message, await self._capable_of(err.details["needs"])) from None
+            needs = err.details["needs"]
+            raise errors.Unsupported(err.message, await self._capable_of(needs), needs=needs) from None
 
     async def _capable_of(self, needs: list[str]) -> str:
         """Return the hint that names the deployments with all these capabilities."""
@@ -346,10 +347,7 @@ class Manager:
         with contextlib.suppress(errors.ClusterError):  # the hint is not worth another error
             await asyncio.to_thread(self.ensure)
             capable = [stat.model for stat in await self.stats() if set(needs) <= set(stat.capabilities)]
-        what = " + ".join(needs)
-        if capable:
-            return _("These models have the capability {what}: {aliases}.", what=what, aliases=listed(capable))
-        return _("Deploy a model with the capability {what} (`presets` lists them).", what=what)
+        return capable_hint(needs, capable)
 
     async def capabilities(self, alias: str) -> frozenset[Capability]:
         """Return the capabilities of a deployment; wait while it is loading.
@@ -358,3 +356,16 @@ class Manager:
             NotDeployed: nothing is deployed as this alias, or its model could not be loaded.
         """
         return await self.connection.capabilities(alias)
+
+
+def capable_hint(needs: Sequence[str], capable: Sequence[str]) -> str:
+    """Return the hint that goes with a request for what a model cannot do.
+
+    Args:
+        needs: the capabilities that it lacks.
+        capable: the models that have them.
+    """
+    what = " + ".join(needs)
+    if capable:
+        return _("These models have the capability {what}: {aliases}.", what=what, aliases=listed(capable))
+    return _("Deploy a model with the capability {what} (`presets` lists them).", what=what)

@@ -18,6 +18,7 @@ from byzer_magic.errors import CommandError, MissingExtra
 from byzer_magic.files.paths import expanded
 from byzer_magic.gateway.keys import Key, KeyFile
 from byzer_magic.i18n import gettext as _, lazy_gettext, listed, ngettext
+from byzer_magic.safety import tcp_peers
 
 if TYPE_CHECKING:
     from byzer_magic.gateway.gateway import Gateway
@@ -147,6 +148,8 @@ def key_of(context: Context, item: specs.ServeSpec) -> str:
     """
     with env_file.lent() as environ:
         given = environ.get(OLD_KEY) or item.api_key
+        if item.api_key is not None and given != item.api_key:
+            context.output.say(_("Note: the key is that of the variable {name}, not that of --api_key.", name=OLD_KEY))
         if given is None:
             return ""
         found = secrets.look_up(secrets.expand(given, context.variables(), environ), context.variables(), environ)
@@ -220,6 +223,8 @@ def _warn(context: Context, item: specs.ServeSpec, *, closed: bool) -> None:
             _("Warning: whoever reaches {host} can use every model: add --api_key, or keys (serve keys add).",
               host=item.host)
         )  # fmt: skip
+    if not closed and is_loopback(item.host) and not tcp_peers.tells():
+        say(_("Warning: this system does not tell whose a connection is: other users can use every model."))
     if item.prompt_template or item.response_role != "assistant":
         say(_("Note: --prompt_template and --response_role have no effect: models bring their own templates."))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from byzer_magic import errors
-from byzer_magic.client.manager import Manager
+from byzer_magic.client.manager import Manager, capable_hint
 from byzer_magic.gateway.access import Client
 from byzer_magic.gateway.problems import Problem, bad
 from byzer_magic.i18n import gettext as _, lazy_gettext, listed
@@ -187,8 +187,15 @@ class Deployments:
             if any(stat.model == alias for stat in await self.stats()):  # it is deployed, but has no model loaded
                 raise
             raise await self.unknown(name, client) from None
+        except errors.Unsupported as err:
+            raise errors.Unsupported(err.message, await self._hint(err.details.get("needs", []), client)) from None
         except (OverflowError, UnicodeEncodeError, RecursionError) as err:
             raise bad(_("The request has a value that cannot be sent: {error}.", error=err)) from None
+
+    async def _hint(self, needs: list[str], client: Client) -> str:
+        """Return which models could do it, of those that a client may use."""
+        models = await self.models(client)
+        return capable_hint(needs, [name for name, stat in models if set(needs) <= set(stat.capabilities)])
 
     async def _items(self, alias: str, request: Request) -> AsyncIterator[Any]:
         """Yield a response; ask again where the cluster is gone before anything of it has come."""

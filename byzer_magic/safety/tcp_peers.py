@@ -56,6 +56,14 @@ def uid_of(client: Address, server: Address) -> int | None:
     return found
 
 
+def tells() -> bool:
+    """Return whether the system tells whose a connection is."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = listening.getsockname()
+        with socket.create_connection(server) as client:
+            return uid_of(client.getsockname(), server) is not None
+
+
 def _request(client: Address, server: Address) -> bytes:
     family = socket.AF_INET6 if ":" in client[0] else socket.AF_INET
     ports = struct.pack("!HH", client[1], server[1])

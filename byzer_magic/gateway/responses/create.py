@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from byzer_magic.client.messages import to_messages
-from byzer_magic.gateway import bodies, options
+from byzer_magic.gateway import bodies, options, problems
 from byzer_magic.gateway.calls import Call, Reply, Stream
 from byzer_magic.gateway.problems import Problem, bad
 from byzer_magic.gateway.responses import items
@@ -89,12 +89,20 @@ async def _events(
     call: Call, body: Body, request: ChatRequest, answer: Answer, turns: list[Any]
 ) -> AsyncIterator[bytes]:
     begun = False
-    async with aclosing(call.items(body.model, request)) as pieces:  # type: ignore[type-var]  # a generator
-        async for chunk in pieces:
-            start = b"" if begun else answer.encoded(answer.begin())
-            begun = True
-            if data := start + answer.encoded(answer.take(chunk)):
-                yield data
+    try:
+        async with aclosing(call.items(body.model, request)) as pieces:  # type: ignore[type-var]  # a generator
+            async for chunk in pieces:
+                start = b"" if begun else answer.encoded(answer.begin())
+                begun = True
+                if data := start + answer.encoded(answer.take(chunk)):
+                    yield data
+    except Exception as err:
+        if not begun:
+            raise
+        problem = problems.of(err)
+        call.problem = problem.name
+        yield answer.encoded(answer.fail(problem))
+        return
     start = b"" if begun else answer.encoded(answer.begin())
     last = list(answer.end(call.usage))
     _remember(call, body, last[-1]["response"], answer, turns)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from byzer_magic.gateway.problems import Problem
 from byzer_magic.gateway.tool_deltas import ToolDelta, ToolDeltas
 from byzer_magic.gateway.wires import sse
 from byzer_magic.types import ChatChunk, Usage
@@ -67,6 +68,11 @@ class Answer:
         yield from self._close()
         status = "incomplete" if self._finish in ("length", "content_filter") else "completed"
         yield {"type": f"response.{status}", "response": self.response(status, usage)}
+
+    def fail(self, problem: Problem) -> Iterator[Event]:
+        """Yield the last event of an answer that cannot be completed."""
+        error = {"code": "rate_limit_exceeded" if problem.status == 429 else "server_error", "message": problem.message}
+        yield {"type": "response.failed", "response": {**self.response("failed", None), "error": error}}
 
     def response(self, status: str, usage: Usage | None) -> dict[str, Any]:
         """Return the response as it is now."""

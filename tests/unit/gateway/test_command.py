@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from byzer_magic.cli import main
 from byzer_magic.client.manager import Manager
+from byzer_magic.commands.spec import ServeSpec
 from byzer_magic.gateway import command
 from byzer_magic.gateway.keys import KeyFile
+from byzer_magic.safety import tcp_peers
 
 
 def _refuse(*_arguments: object) -> None:
@@ -72,3 +75,36 @@ def test_port_in_use_is_said_before_anything_starts(capsys: pytest.CaptureFixtur
 def test_typed_key_is_in_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--api_key", "planted-key-7781", "--port", "70000"]) == 1
     assert "planted-key" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1", "::1", "[::1]", "0x7f.0.0.1", "::ffff:127.0.0.1"])
+def test_loopback_is_what_a_host_stands_for(host: str) -> None:
+    assert command.is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "", "no such host"])
+def test_other_addresses_are_no_loopback(host: str) -> None:
+    assert not command.is_loopback(host)
+
+
+def test_system_that_tells_no_peer_is_a_warning(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = []
+    context = SimpleNamespace(output=SimpleNamespace(say=output.append))
+    for tells, closed, warned in ((True, False, False), (False, False, True), (False, True, False)):
+        output.clear()
+        monkeypatch.setattr(tcp_peers, "tells", lambda tells=tells: tells)
+        command._warn(context, ServeSpec(), closed=closed)
+        assert any("does not tell" in text for text in output) is warned
+
+
+def test_key_of_the_variable_is_said_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    output: list[str] = []
+    context = SimpleNamespace(output=SimpleNamespace(say=output.append), variables=dict)
+    assert command.key_of(context, ServeSpec(api_key="one")) == "one"
+    assert not output
+    monkeypatch.setenv(command.OLD_KEY, "other-key")
+    assert command.key_of(context, ServeSpec(api_key="one")) == "other-key"
+    assert command.OLD_KEY in output[0]
+    assert "other-key" not in output[0]

@@ -94,3 +94,15 @@ def test_cluster_that_is_gone_is_its_error() -> None:
             await answer(Deployments(cluster))
 
     asyncio.run(run())
+
+
+def test_hint_names_models_that_the_client_may_use_by_the_names_that_it_knows() -> None:
+    async def run() -> None:
+        error = errors.Unsupported("a cannot do it", "These: m, hidden.", needs=["chat"])
+        deployments = Deployments(Scripted(lambda _alias, _request: [error], m="saas/openai"), {"first": "m"})
+        with pytest.raises(errors.Unsupported) as caught:
+            [item async for item in deployments.ask("first", Client(""), CHAT)]
+        assert "first" in str(caught.value)
+        assert "hidden" not in str(caught.value)
+
+    asyncio.run(run())

@@ -11,6 +11,7 @@ import openai
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from byzer_magic import errors
 from byzer_magic.gateway.tool_deltas import ToolDeltas
 from byzer_magic.types import ChatChunk, Usage
 from tests.endpoints import Running, Scripted, running
@@ -115,3 +116,10 @@ def test_calls_one_after_the_other_are_not_held_back() -> None:
     assert not deltas.is_open
     assert [found.index for found in deltas.add([delta(1, "{", begins=True)])] == [1]
     assert deltas.end() == []
+
+
+def test_answer_that_fails_on_its_way_is_a_failed_response(endpoint: Running, gpt: openai.OpenAI) -> None:
+    endpoint.scripted.answer = lambda _alias, _request: [ChatChunk("hel"), errors.StreamTruncated("It ended early.")]
+    last: Any = list(gpt.responses.create(model="m", input="hi", stream=True))[-1]
+    assert (last.type, last.response.status) == ("response.failed", "failed")
+    assert "ended early" in last.response.error.message
