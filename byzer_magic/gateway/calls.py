@@ -130,7 +130,7 @@ class Call:
                     if not isinstance(item, Dispatched):
                         yield item
             meter.completed()
-        except Exception:
+        except Exception:  # whatever it is, it is raised on
             meter.failed()
             raise
         finally:

@@ -96,7 +96,7 @@ async def _events(
                 begun = True
                 if data := start + answer.encoded(answer.take(chunk)):
                     yield data
-    except Exception as err:
+    except Exception as err:  # whatever it is, the client gets it as the last event
         if not begun:
             raise
         problem = problems.of(err)
