@@ -67,6 +67,7 @@ def page_env(ray_env: dict[str, str], folder: Path) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "IPYTHONDIR": str(folder / "ipython"),
+        "BYZER_CONFIG": str(folder / "own" / "config.toml"),
         "LANG": "C.UTF-8",
     }
 

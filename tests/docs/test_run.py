@@ -122,6 +122,7 @@ def test_page_runs_from_top_to_bottom(
     page: Page, kernel: Kernel, page_env: dict[str, str], folder: Path, redirect: Redirect, cluster: Manager
 ) -> None:
     prepare(page, cluster, redirect)
+    (folder / "own" / "keys.json").unlink(missing_ok=True)  # that of another page would close the endpoint of this one
     session = Session(kernel, page_env, folder, redirect)
     for block in page.blocks:
         session.run(block)

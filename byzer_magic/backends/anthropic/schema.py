@@ -279,6 +279,8 @@ class Reader(AnswerReader):
         self._usage |= {name: count for name, count in _object(usage).items() if count}
 
     def _start(self, index: Any, block: Mapping[str, Any]) -> ChatChunk | None:
+        if block.get("type") == "redacted_thinking" and (data := text_in(block.get("data"))):
+            return ChatChunk(extra={"redacted_thinking": data})
         if block.get("type") != "tool_use":
             # Empty in Anthropic's own API, but not in every compatible one.
             text = text_in(block.get("text")) if block.get("type") == "text" else ""

@@ -60,6 +60,9 @@ class Events:
             found.append(self._piece({"type": "thinking_delta", "thinking": chunk.reasoning}))
         if chunk.extra and (signature := chunk.extra.get("signature")) and self._open == "thinking":
             found.append(self._piece({"type": "signature_delta", "signature": signature}))
+            found += self._close()  # what is thought after it has a signature of its own
+        if chunk.extra and (data := chunk.extra.get("redacted_thinking")):
+            found += [*self._block("redacted", {"type": "redacted_thinking", "data": data}), *self._close()]
         if chunk.text:
             found += self._block("text", {"type": "text", "text": ""})
             found.append(self._piece({"type": "text_delta", "text": chunk.text}))
@@ -106,6 +109,27 @@ class Events:
 
     def _piece(self, delta: dict[str, Any]) -> bytes:
         return sse({"type": "content_block_delta", "index": self._index, "delta": delta}, "content_block_delta")
+
+
+def add_thoughts(blocks: list[dict[str, Any]], chunk: ChatChunk) -> None:
+    """Add what a chunk has of the model's thoughts to their blocks: Claude checks each with its signature again.
+
+    Example:
+        >>> blocks = []
+        >>> for chunk in (ChatChunk(reasoning="a"), ChatChunk(extra={"signature": "s"}), ChatChunk(reasoning="b")):
+        ...     add_thoughts(blocks, chunk)
+        >>> [(block["thinking"], block["signature"]) for block in blocks]
+        [('a', 's'), ('b', '')]
+    """
+    extra = chunk.extra or {}
+    if chunk.reasoning:
+        if not blocks or blocks[-1].get("signature") != "":
+            blocks.append({"type": "thinking", "thinking": "", "signature": ""})
+        blocks[-1]["thinking"] += chunk.reasoning
+    if (signature := extra.get("signature")) and blocks and "signature" in blocks[-1]:
+        blocks[-1]["signature"] = signature
+    if data := extra.get("redacted_thinking"):
+        blocks.append({"type": "redacted_thinking", "data": data})
 
 
 def reason_of(finish: str | None, *, called: bool) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
+from byzer_magic.client.collect import ChatCollector
 from byzer_magic.client.messages import to_messages
 from byzer_magic.gateway import bodies, options
 from byzer_magic.gateway.anthropic import conversation
-from byzer_magic.gateway.anthropic.events import Events, message_of, reason_of
+from byzer_magic.gateway.anthropic.events import Events, add_thoughts, message_of, reason_of
 from byzer_magic.gateway.calls import Call, Reply, Stream
 from byzer_magic.gateway.deployments import Facts
 from byzer_magic.gateway.meters import BYTES_PER_TOKEN
@@ -64,14 +65,19 @@ async def create(call: Call) -> Reply | Stream:
     facts = await call.gateway.deployments.facts(body.model, call.client)
     turns = conversation.messages(body.system, body.messages, claude=facts.is_claude)
     given = {**bodies.rest(found, Body, *(() if facts.is_claude else PLATFORM)), **_options(body, facts)}
-    request = ChatRequest(
-        messages=to_messages(turns), options=options.for_backend(given, facts), stream=bool(body.stream)
-    )
+    pieces = bool(body.stream) or facts.is_claude  # of Claude's thoughts, each has a signature
+    request = ChatRequest(messages=to_messages(turns), options=options.for_backend(given, facts), stream=pieces)
     if body.stream:
         return Stream(_events(call, body.model, request))
-    result: ChatResult = await call.result(body.model, request)
+    collector = ChatCollector(body.model, request)
+    thoughts: list[dict[str, Any]] = []
+    async with aclosing(call.items(body.model, request)) as items:  # type: ignore[type-var]  # a generator
+        async for chunk in items:
+            collector.add(chunk)
+            add_thoughts(thoughts, chunk)
+    result = collector.result()
     reason = reason_of(result.finish, called=bool(result.tool_calls))
-    return Reply(message_of(_identity(call), body.model, _blocks(result), reason, result.usage))
+    return Reply(message_of(_identity(call), body.model, [*thoughts, *_blocks(result)], reason, result.usage))
 
 
 def _identity(call: Call) -> str:
@@ -106,8 +112,6 @@ def _choice(choice: dict[str, Any], facts: Facts) -> dict[str, Any]:
 
 def _blocks(result: ChatResult) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    if result.reasoning:
-        found.append({"type": "thinking", "thinking": result.reasoning, "signature": result.raw.get("signature") or ""})
     if result.text:
         found.append({"type": "text", "text": result.text})
     for call in result.tool_calls or ():

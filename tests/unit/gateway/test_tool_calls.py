@@ -123,3 +123,23 @@ def test_answer_that_fails_on_its_way_is_a_failed_response(endpoint: Running, gp
     last: Any = list(gpt.responses.create(model="m", input="hi", stream=True))[-1]
     assert (last.type, last.response.status) == ("response.failed", "failed")
     assert "ended early" in last.response.error.message
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_each_thought_keeps_its_signature(endpoint: Running, claude: anthropic.Anthropic, stream: bool) -> None:
+    endpoint.scripted.answer = lambda _alias, _request: [
+        ChatChunk(reasoning="one "), ChatChunk(reasoning="more"), ChatChunk(extra={"signature": "s1"}),
+        ChatChunk(extra={"redacted_thinking": "xyz"}), ChatChunk(reasoning="two"), ChatChunk(extra={"signature": "s2"}),
+        ChatChunk("done", finish="stop"),
+    ]  # fmt: skip
+    asked: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    if stream:
+        with claude.messages.stream(**asked) as events:
+            message: Any = events.get_final_message()
+    else:
+        message = claude.messages.create(**asked)
+    first, hidden, second, text = message.content
+    assert (first.thinking, first.signature) == ("one more", "s1")
+    assert (hidden.type, hidden.data) == ("redacted_thinking", "xyz")
+    assert (second.thinking, second.signature) == ("two", "s2")
+    assert text.text == "done"

@@ -53,3 +53,9 @@ def test_content_block_start_text_is_kept() -> None:
     block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hel"}}
     delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "lo"}}
     assert text_of(read(START, block, delta)) == "Hello"
+
+
+def test_thoughts_that_are_hidden_are_kept() -> None:
+    block = {"type": "redacted_thinking", "data": "xyz"}
+    [chunk] = read({"type": "content_block_start", "index": 0, "content_block": block})
+    assert chunk.extra == {"redacted_thinking": "xyz"}
