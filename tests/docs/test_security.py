@@ -11,6 +11,7 @@ from byzer_magic import plan
 from byzer_magic.backends.http import body_texts, endpoint, redirects, sse
 from byzer_magic.commands import options
 from byzer_magic.files import text_files
+from byzer_magic.gateway import bodies, connections
 from byzer_magic.media import inputs
 from byzer_magic.rendering.answer import code, formulas
 from byzer_magic.runtime.transport import attachments, protocol
@@ -30,16 +31,19 @@ LIMITS = [
     (code.LONGEST, 1),
     (options.LONGEST_NAME, 1),
     (plan.MAX_QUEUED, 1),
+    (connections.HEADER_BYTES, 1024),
+    (bodies.MAX_BYTES, MIB),
+    (bodies.MOST_TURNS, 1),
 ]
 """The limits in the order of the table, each with the unit that the table gives it in."""
-UNITS = {MIB: "MiB", 1024 * MIB: "GiB"}
+UNITS = {1024: "KiB", MIB: "MiB", 1024 * MIB: "GiB"}
 
 
 @pytest.mark.parametrize(("page", "heading"), [("security.md", "What is bounded"), ("zh/security.md", "有哪些上限")])
 def test_figures_are_those_of_the_code(page: str, heading: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     table = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    found = re.findall(r"(\d[\d,]*)( [MG]iB)?", "\n".join(re.findall(r"^\|[^|]+\|([^|]+)\|$", table, re.MULTILINE)))
+    found = re.findall(r"(\d[\d,]*)( [KMG]iB)?", "\n".join(re.findall(r"^\|[^|]+\|([^|]+)\|$", table, re.MULTILINE)))
     assert [number.replace(",", "") + unit for number, unit in found] == [
         f"{limit // unit} {UNITS[unit]}" if unit in UNITS else str(limit) for limit, unit in LIMITS
     ]
