@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-import functools
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,13 +21,13 @@ __all__ = [
     "deploy",
     "load_ipython_extension",
     "model",
+    "prompt",
     "undeploy",
     "unload_ipython_extension",
 ]
 __version__ = "0.1.0"
 
 
-@functools.cache
 def default_manager() -> Manager:
     """Return the manager of this process, which reports nothing; its connection is shared by all faces.
 
@@ -37,18 +35,9 @@ def default_manager() -> Manager:
         >>> bz.default_manager() is bz.default_manager()
         True
     """
-    from byzer_magic.client.manager import Manager
-    from byzer_magic.i18n import set_language
+    from byzer_magic.client import current
 
-    manager = Manager()
-    set_language(manager.settings.lang)
-    return manager
-
-
-def _manager() -> Manager:
-    """Return the manager for calls from Python: in a notebook with the magics, it shows progress in the cell."""
-    magics = sys.modules.get("byzer_magic.magics")  # %load_ext imports it
-    return (magics.current_manager() if magics is not None else None) or default_manager()
+    return current.default_manager()
 
 
 def connect(ray_address: str | None = None) -> str:
@@ -65,9 +54,9 @@ def connect(ray_address: str | None = None) -> str:
         >>> bz.connect()
         '...:...'
     """
-    from byzer_magic.client import arguments
+    from byzer_magic.client import arguments, current
 
-    return _manager().connect(None if ray_address is None else arguments.text(ray_address, "ray_address"))
+    return current.current_manager().connect(None if ray_address is None else arguments.text(ray_address, "ray_address"))
 
 
 def model(alias: str) -> Model:
@@ -81,12 +70,9 @@ def model(alias: str) -> Model:
         >>> bz.model("gpt4o_chat")
         Model('gpt4o_chat')
     """
-    from byzer_magic.client import arguments
-    from byzer_magic.client.model import Model
+    from byzer_magic.client import current
 
-    manager, alias = _manager(), arguments.text(alias, "alias")
-    manager.reach(alias)
-    return Model(alias, manager)
+    return current.model(alias)
 
 
 def deploy(line: str) -> Model:
@@ -102,7 +88,7 @@ def deploy(line: str) -> Model:
         >>> bz.deploy("--pretrained_model_type saas/openai --infer_params saas.model=gpt-4o --model gpt4o")
         Model('gpt4o')
     """
-    from byzer_magic.client import arguments
+    from byzer_magic.client import arguments, current
     from byzer_magic.client.model import Model
     from byzer_magic.commands.parser import parse, split
     from byzer_magic.commands.spec import DeploySpec
@@ -111,7 +97,7 @@ def deploy(line: str) -> Model:
     spec = parse(words if words[:1] == ["deploy"] else ["deploy", *words])
     if not isinstance(spec, DeploySpec):
         raise TypeError(line)
-    manager = _manager()
+    manager = current.current_manager()
     plan = manager.plan(spec)
     if not spec.dry_run:
         manager.ensure(spec.ray_address)
@@ -119,6 +105,33 @@ def deploy(line: str) -> Model:
             pass
         manager.reach(spec.model)
     return Model(spec.model, manager)
+
+
+def prompt(llm: Any = None, /, *, options: Any = None, **more: Any) -> Any:
+    '''Make a function's docstring a prompt, and its call a request (see `byzer_magic.prompts`).
+
+    Args:
+        llm: an alias, a `Model`, or a function of the object whose method this is; without one, calling the function
+            returns its prompt.
+        options: fields of the request, e.g. ``{"temperature": 0}``; also ``system``, ``image``, ``audio``, ``timeout``.
+        more: further options, as keyword arguments.
+
+    Raises:
+        CommandError: when it is called: the docstring is not a Jinja template, or a value is missing.
+        MalformedResponse: when it is called: the response is not of the type in the annotation.
+
+    Example:
+        >>> @bz.prompt("gpt4o_chat")
+        ... def translate(text: str, language: str) -> str:
+        ...     """Translate into {{ language }}: {{ text }}"""
+        >>> translate("good morning", language="French")
+        '...good morning...'
+        >>> translate.prompt("good morning", language="French")
+        'Translate into French: good morning'
+    '''
+    from byzer_magic.prompts import prompt as make
+
+    return make(llm, options=options, **more)
 
 
 def undeploy(alias: str, *, force: bool = False) -> None:
@@ -135,10 +148,10 @@ def undeploy(alias: str, *, force: bool = False) -> None:
         >>> model = bz.deploy("--pretrained_model_type saas/openai --infer_params saas.model=gpt-4o --model old")
         >>> bz.undeploy("old")
     """
-    from byzer_magic.client import arguments
+    from byzer_magic.client import arguments, current
     from byzer_magic.commands.spec import UndeploySpec
 
-    manager, alias = _manager(), arguments.text(alias, "alias")
+    manager, alias = current.current_manager(), arguments.text(alias, "alias")
     manager.ensure()
     manager.run(manager.undeploy(UndeploySpec(model=alias, force=force)))
 

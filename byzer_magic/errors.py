@@ -158,7 +158,7 @@ class WorkerLost(RequestError):
 
 
 class MalformedResponse(RequestError):
-    """The response, or the error in its place, cannot be read: the worker runs another version, or is not ours."""
+    """The response, or the error in its place, cannot be read: from another version, or not of the type asked for."""
 
 
 class Unsupported(RequestError):

@@ -56,14 +56,14 @@ class Model:
 
     def __init__(self, alias: str, manager: Manager) -> None:
         self.alias = alias
-        self._manager = manager
+        self.manager = manager
 
     def __repr__(self) -> str:
         return f"Model({self.alias!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        connection = self._manager.connection
-        return _copy, (self.alias, connection.settings_elsewhere(self._manager.settings), connection)
+        connection = self.manager.connection
+        return _copy, (self.alias, connection.settings_elsewhere(self.manager.settings), connection)
 
     # ---- chat
 
@@ -99,8 +99,8 @@ class Model:
             >>> model.chat("Say hi in French.", temperature=0).text
             '...'
         """
-        self._manager.reach(self.alias)
-        return self._manager.run(self._chat(prompt, system, _media(image, audio), timeout, options))
+        self.manager.reach(self.alias)
+        return self.manager.run(self._chat(prompt, system, attachments(image, audio), timeout, options))
 
     def stream(
         self,
@@ -123,8 +123,8 @@ class Model:
             >>> "".join(chunk.text for chunk in bz.model("gpt4o_chat").stream("Count to three."))
             '...three...'
         """
-        self._manager.reach(self.alias)
-        return self._manager.iterate(self._deltas(prompt, system, _media(image, audio), timeout, options))
+        self.manager.reach(self.alias)
+        return self.manager.iterate(self._deltas(prompt, system, attachments(image, audio), timeout, options))
 
     async def achat(
         self,
@@ -144,7 +144,7 @@ class Model:
             '...'
         """
         await self._areach()
-        return await LOOP.adopt(self._chat(prompt, system, _media(image, audio), timeout, options))
+        return await LOOP.adopt(self._chat(prompt, system, attachments(image, audio), timeout, options))
 
     def astream(
         self,
@@ -165,8 +165,8 @@ class Model:
             >>> asyncio.run(count())
             '...three...'
         """
-        self._manager.reach(self.alias)
-        return LOOP.adopt_iterate(self._deltas(prompt, system, _media(image, audio), timeout, options))
+        self.manager.reach(self.alias)
+        return LOOP.adopt_iterate(self._deltas(prompt, system, attachments(image, audio), timeout, options))
 
     # ---- the other capabilities
 
@@ -190,10 +190,10 @@ class Model:
             >>> bz.model("bge").embed(["one text", "another"]).shape
             (2, ...)
         """
-        self._manager.reach(self.alias)
-        work = Embedding(self._manager, self.alias, texts, options, timeout)
-        with self._manager.reporter.watch(work):
-            return self._manager.run(work.run())
+        self.manager.reach(self.alias)
+        work = Embedding(self.manager, self.alias, texts, options, timeout)
+        with self.manager.reporter.watch(work):
+            return self.manager.run(work.run())
 
     async def aembed(self, texts: Any, *, timeout: float | None = None, **options: Any) -> np.ndarray[Any, Any]:
         """Like `embed`, for asyncio.
@@ -204,7 +204,7 @@ class Model:
             1
         """
         await self._areach()
-        return await LOOP.adopt(Embedding(self._manager, self.alias, texts, options, timeout).run())
+        return await LOOP.adopt(Embedding(self.manager, self.alias, texts, options, timeout).run())
 
     def rerank(
         self, query: str, documents: Sequence[str], *, timeout: float | None = None, **options: Any
@@ -286,7 +286,7 @@ class Model:
             >>> bz.model("dalle").image("a cat on a mat", size="1024x1024").save("cat.png")
             PosixPath('cat.png')
         """
-        request = ImageRequest(prompt=prompt, images=_media(images, None), options=options, timeout=timeout)
+        request = ImageRequest(prompt=prompt, images=attachments(images, None), options=options, timeout=timeout)
         return self.ask(request)
 
     # ---- any request
@@ -317,10 +317,10 @@ class Model:
             >>> bz.model("bge").ask(EmbedRequest(texts=["one text", "another"])).vectors.shape
             (2, ...)
         """
-        self._manager.reach(self.alias)
-        exchange = Exchange(self._manager, self.alias, request)
-        with self._manager.reporter.watch(exchange.collector):
-            return self._manager.run(exchange.run())
+        self.manager.reach(self.alias)
+        exchange = Exchange(self.manager, self.alias, request)
+        with self.manager.reporter.watch(exchange.collector):
+            return self.manager.run(exchange.run())
 
     async def aask(self, request: Request) -> Result:
         """Like `ask`, for asyncio.
@@ -332,7 +332,7 @@ class Model:
             (1, ...)
         """
         await self._areach()
-        return await LOOP.adopt(Exchange(self._manager, self.alias, request).run())
+        return await LOOP.adopt(Exchange(self.manager, self.alias, request).run())
 
     def stat(self) -> ModelStat:
         """Return the deployment's counters.
@@ -344,18 +344,18 @@ class Model:
             >>> bz.model("gpt4o_chat").stat().strategy
             'lru'
         """
-        self._manager.reach(self.alias)
-        return self._manager.run(self._manager.stat(self.alias))
+        self.manager.reach(self.alias)
+        return self.manager.run(self.manager.stat(self.alias))
 
     async def _areach(self) -> None:
-        if not self._manager.connected:  # it may have to connect, which blocks
-            await asyncio.to_thread(self._manager.reach, self.alias)
+        if not self.manager.connected:  # it may have to connect, which blocks
+            await asyncio.to_thread(self.manager.reach, self.alias)
 
     async def _chat(
         self, prompt: Prompt, system: str | None, attached: list[Media], timeout: float | None, options: dict[str, Any]
     ) -> ChatResult:
         exchange = await aconverse(
-            self._manager,
+            self.manager,
             self.alias,
             prompt,
             system=system,
@@ -370,7 +370,7 @@ class Model:
         self, prompt: Prompt, system: str | None, attached: list[Media], timeout: float | None, options: dict[str, Any]
     ) -> AsyncIterator[ChatChunk]:
         exchange = await aconverse(
-            self._manager,
+            self.manager,
             self.alias,
             prompt,
             system=system,
@@ -384,7 +384,7 @@ class Model:
                 yield item
 
 
-def _media(image: Any, audio: Any) -> list[Media]:
+def attachments(image: Any, audio: Any) -> list[Media]:
     """Return the media attached to a prompt."""
     return [*map(media.image, arguments.several(image, "image")), *([] if audio is None else [media.audio(audio)])]
 

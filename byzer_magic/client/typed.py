@@ -1,0 +1,156 @@
+"""Responses as values of a type: what is asked for, and how a response is read.
+
+A type is anything that pydantic validates: a model, a dataclass, `list[Person]`, `int`, an enum. A provider that takes
+a JSON schema gets it; every model is also told in words, since some take a schema and ignore it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from byzer_magic.files import plain_yaml
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+VALUE = "value"
+"""The field of the object around a value that is not an object itself: providers' schemas have an object at the top."""
+LONGEST = 2_000
+"""Characters of a validation error that the model is shown."""
+BRACKETS = 100
+"""Opening brackets at which JSON among other words is looked for."""
+_FENCE = re.compile(r"```[ \t]*\w*[ \t]*\r?\n(.*?)```", re.DOTALL)
+_OPENING = re.compile(r"[\[{]")
+
+
+class NotThatType(ValueError):
+    """A text has no value of the type; the message says why, for the model."""
+
+
+class Typed(Generic[T]):
+    """A type that responses are read as.
+
+    Example:
+        >>> Typed(list[int]).read("Here they are: [1, 2]")
+        [1, 2]
+    """
+
+    def __init__(self, kind: type[T]) -> None:
+        from pydantic import TypeAdapter  # 150 ms, and only typed responses need it
+
+        self.kind = kind
+        self.name = getattr(kind, "__name__", str(kind))
+        self._adapter: TypeAdapter[T] = TypeAdapter(kind)
+        schema = self._adapter.json_schema()
+        self._wrapped = schema.get("type") != "object" and "properties" not in schema and "$ref" not in schema
+        self.schema = _wrapped(schema) if self._wrapped else schema
+
+    @property
+    def instruction(self) -> str:
+        """Return what a model is told, whatever else its provider is sent."""
+        schema = json.dumps(self.schema, ensure_ascii=False)
+        return f"Respond with JSON that is valid against this JSON schema, and with nothing else:\n{schema}"
+
+    @property
+    def response_format(self) -> dict[str, Any]:
+        """Return OpenAI's request field for this type, which backends translate."""
+        name = re.sub(r"[^\w-]", "_", self.name)[:64]
+        return {"type": "json_schema", "json_schema": {"name": name, "schema": self.schema}}
+
+    def read(self, text: str) -> T:
+        """Return the value that a response has.
+
+        Args:
+            text: JSON, also inside a block of code or among other words, and JSON5 in a simple form.
+
+        Raises:
+            NotThatType: it has none.
+        """
+        from pydantic import ValidationError
+
+        problem = "The response has no JSON."
+        for found in _json_values(text):
+            for value in self._unwrapped(found):
+                try:
+                    return self._adapter.validate_python(value)
+                except ValidationError as err:
+                    problem = _reasons(err)
+        for plain in self._plain(text):
+            try:
+                return self._adapter.validate_python(plain)
+            except ValidationError:
+                continue
+        raise NotThatType(problem[:LONGEST])
+
+    def correction(self, problem: str) -> str:
+        """Return the message that asks again, after a response that cannot be read."""
+        return f"That response is not valid: {problem}\n\n{self.instruction}"
+
+    def _unwrapped(self, found: Any) -> Iterator[Any]:
+        if self._wrapped and isinstance(found, dict) and set(found) == {VALUE}:
+            yield found[VALUE]
+        yield found
+
+    def _plain(self, text: str) -> Iterator[str]:
+        """Yield the text itself where the type is a single value: `42`, `true`, `yes`."""
+        if self._wrapped and len(words := text.strip().strip(".。").split("\n")) == 1:
+            yield words[0].strip("`\"' ")
+
+
+def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object whose one field has this schema."""
+    definitions = schema.pop("$defs", None)
+    around: dict[str, Any] = {"type": "object", "properties": {VALUE: schema}, "required": [VALUE]}
+    return around | ({"$defs": definitions} if definitions else {})
+
+
+def _json_values(text: str) -> Iterator[Any]:
+    """Yield what can be read as JSON: the text, its blocks of code from the last one, its outermost brackets."""
+    for candidate in (text, *reversed(_FENCE.findall(text))):
+        if (value := _loaded(candidate)) is not None:
+            yield value
+    decoder = json.JSONDecoder()
+    start = 0
+    for _try in range(BRACKETS):
+        if not (match := _OPENING.search(text, start)):
+            break
+        try:
+            value, start = decoder.raw_decode(text, match.start())
+        except (ValueError, RecursionError):
+            start = match.end()
+        else:
+            yield value
+    opening = _OPENING.search(text)
+    end = max(text.rfind("}"), text.rfind("]"))
+    if opening and end > opening.start() and (value := _relaxed(text[opening.start() : end + 1])) is not None:
+        yield value
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _relaxed(text: str) -> Any:
+    """Return JSON that models write and no parser takes: single quotes, names without quotes, a comma at the end.
+
+    YAML's flow style allows these; json5 would be one more package for the same. Its values are texts, which pydantic
+    converts.
+    """
+    try:
+        return plain_yaml.load(text)
+    except plain_yaml.UnreadableYaml:
+        return None
+
+
+def _reasons(err: Any) -> str:
+    """Return pydantic's errors, one line each, without its links and the input."""
+    lines = [f"{'.'.join(map(str, each['loc'])) or 'the value'}: {each['msg']}" for each in err.errors()]
+    return "\n".join(lines)

@@ -1,0 +1,5 @@
+"""Prompts as functions: the docstring is the template, the call is the request."""
+
+from byzer_magic.prompts.function import PromptFunction, prompt
+
+__all__ = ["PromptFunction", "prompt"]
