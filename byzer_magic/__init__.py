@@ -56,7 +56,9 @@ def connect(ray_address: str | None = None) -> str:
     """
     from byzer_magic.client import arguments, current
 
-    return current.current_manager().connect(None if ray_address is None else arguments.text(ray_address, "ray_address"))
+    return current.current_manager().connect(
+        None if ray_address is None else arguments.text(ray_address, "ray_address")
+    )
 
 
 def model(alias: str) -> Model:
@@ -157,14 +159,18 @@ def undeploy(alias: str, *, force: bool = False) -> None:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Register `%byzer`, `%%byzer`, `%chat` and `%%chat` (called by `%load_ext byzer_magic`)."""
+    """Register `%byzer`, `%%byzer`, `%chat` and `%%chat`, and answer to `import byzerllm` (see `byzer_magic.compat`)."""
+    from byzer_magic import compat
     from byzer_magic.magics import register
 
+    compat.install()
     register(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
     """Remove what `load_ipython_extension` added."""
+    from byzer_magic import compat
     from byzer_magic.magics import unregister
 
     unregister(shell)
+    compat.uninstall()

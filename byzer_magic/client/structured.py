@@ -93,7 +93,8 @@ async def read(
 
 async def _respond(manager: Manager, alias: str, request: ChatRequest, typed: Typed[Any]) -> ChatResult:
     """Return the response to a request, sent with the schema unless its provider refuses that."""
-    if alias in _REFUSE_SCHEMAS or "response_format" in request.options:
+    continues = request.messages[-1].role == "assistant"  # a schema would begin the response anew
+    if continues or alias in _REFUSE_SCHEMAS or "response_format" in request.options:
         return await _run(manager, alias, request)
     options = request.options | {"response_format": typed.response_format}
     try:

@@ -64,7 +64,9 @@ class Tool:
         """
         given = json.loads(arguments or "{}") if isinstance(arguments, str) else arguments
         checked = self._arguments.model_validate(given)
-        values = {name: getattr(checked, name) for name in type(checked).model_fields if name in checked.model_fields_set}
+        values = {
+            name: getattr(checked, name) for name in type(checked).model_fields if name in checked.model_fields_set
+        }
         return self.function(**values, **more)
 
 

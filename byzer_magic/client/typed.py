@@ -40,7 +40,7 @@ class Typed(Generic[T]):
         [1, 2]
     """
 
-    def __init__(self, kind: type[T]) -> None:
+    def __init__(self, kind: Any) -> None:
         from pydantic import TypeAdapter  # 150 ms, and only typed responses need it
 
         self.kind = kind

@@ -75,7 +75,14 @@ def ask_typed(
     more = {name: settings.pop(name) for name in ("system", "timeout") if name in settings}
     attached = attachments(settings.pop("image", None), settings.pop("audio", None))
     exchange = converse(
-        manager, model.alias, turns, options=settings, stream=False, attached=attached, capability=Capability.CHAT, **more
+        manager,
+        model.alias,
+        turns,
+        options=settings,
+        stream=False,
+        attached=attached,
+        capability=Capability.CHAT,
+        **more,
     )
     request = cast("ChatRequest", exchange.request)
     if not told:

@@ -44,6 +44,7 @@ class PromptFunction:
 
     strict: ClassVar[bool] = True
     """Whether a name in the template without a value is an error, or empty."""
+    __name__: str
 
     def __init__(self, function: Callable[..., Any], how: How, instance: Any = None) -> None:
         functools.update_wrapper(self, function)
@@ -76,7 +77,9 @@ class PromptFunction:
         values = dict(bound.arguments)
         found = self.function(*bound.args, **bound.kwargs)
         if found and not isinstance(found, Mapping):
-            raise TypeError(f"{self.__name__} returned a {type(found).__name__}: return a dict with values for its prompt")
+            raise TypeError(
+                f"{self.__name__} returned a {type(found).__name__}: return a dict with values for its prompt"
+            )
         if self.instance is not None:
             values.pop(next(iter(bound.arguments)), None)
         return render(self.function, values | dict(found or {}), strict=self.strict)
@@ -104,7 +107,7 @@ class PromptFunction:
         return self.options(stop=list(suffixes))
 
     def with_return_type(self, kind: Any) -> Self:
-        """Return a value of this type, which pydantic validates; a response that is not valid is asked for once more."""
+        """Return a value of this type, which pydantic validates; one that is not valid is asked for once more."""
         return self._with(return_type=kind)
 
     def with_extractor(self, extractor: Callable[[str], Any]) -> Self:
@@ -173,9 +176,8 @@ class PromptFunction:
 
     def _text(self, asker: Asker, text: str) -> Any:
         how = self.how
-        if how.markers is None and how.return_type is not None:
-            if how.extractor is None:
-                return self._noted(asker.typed(self._turns(text), self._type(), how.options, told=True, prefix=how.prefix))
+        if how.markers is None and how.return_type is not None and how.extractor is None:
+            return self._noted(asker.typed(self._turns(text), self._type(), how.options, told=True, prefix=how.prefix))
         if how.markers:
             found = "".join(self._all_turns(asker, text))
             found = found if how.keep_markers else how.markers.without(found)
@@ -221,13 +223,13 @@ class PromptFunction:
 
     def _until_end(self, text: str) -> Iterator[Turns]:
         """Yield the conversation of each turn; whoever asks adds the response to it."""
-        assert self.how.markers
+        end = self.how.markers.end if self.how.markers else ""
         turns = self._turns(text)
         begun = len(turns)
         for _turn in range(self.how.max_turns):
             yield turns
             said = "".join(turn["content"] for turn in turns[begun:] if turn["role"] == "assistant")
-            if self.how.markers.end in said or not str(turns[-1]["content"]).strip():
+            if end in said or not str(turns[-1]["content"]).strip():
                 return
             turns = [*turns, {"role": "user", "content": self.how.continue_text or go_on(text)}]
 
@@ -290,7 +292,8 @@ def prompt(
     Args:
         llm: an alias, a `Model`, or a function of the object whose method this is; without one, calling the function
             returns its prompt.
-        options: OpenAI's request fields, e.g. ``{"temperature": 0}``; also ``system``, ``image``, ``audio``, ``timeout``.
+        options: OpenAI's request fields, e.g. ``{"temperature": 0}``; also ``system``, ``image``, ``audio`` and
+            ``timeout``.
         more: further options, as keyword arguments.
 
     Example:

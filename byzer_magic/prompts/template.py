@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def render(function: Callable[..., Any], values: Mapping[str, Any], *, strict: bool = True) -> str:
-    '''Return the prompt of a function.
+    r'''Return the prompt of a function.
 
     Args:
         function: its docstring is the template.
@@ -31,7 +31,7 @@ def render(function: Callable[..., Any], values: Mapping[str, Any], *, strict: b
         ...     Hello {{ name }}!
         ...     """
         >>> render(hello, {"name": "Ann"})
-        '\\nHello Ann!\\n'
+        '\nHello Ann!\n'
     '''
     from jinja2 import TemplateError, UndefinedError
 

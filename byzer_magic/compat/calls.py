@@ -1,0 +1,232 @@
+"""One call of `ByzerLLM`: plain, as a value of a type, with tools; and the decorators that make calls."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from byzer_magic.client import tools as functions
+from byzer_magic.client.model import Model
+from byzer_magic.client.typed import Typed
+from byzer_magic.compat.responses import EventName, LLMClassResponse, LLMFunctionCallResponse, LLMResponse
+from byzer_magic.errors import MalformedResponse
+from byzer_magic.prompts.asker import Turns, ask_typed
+from byzer_magic.results import ChatResult, Result
+
+if TYPE_CHECKING:
+    from byzer_magic.compat.setup import Setters
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A conversation on its way to a model."""
+
+    client: Setters
+    model: Model
+    turns: Turns
+    options: dict[str, Any]
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """Return what is sent, in byzer-llm's form."""
+        return {"instruction": self.turns[-1].get("content"), "history": self.turns[:-1]}
+
+    def ask(self) -> LLMResponse:
+        """Return the response, after the client's callbacks."""
+        return self._between_callbacks(lambda: self.model.chat(self.turns, **self.options))[0]
+
+    def result(self) -> tuple[LLMResponse, Any]:
+        """Return the response in byzer-llm's form, and the result itself; None where a callback has taken its place."""
+        return self._between_callbacks(lambda: self.model.chat(self.turns, **self.options))
+
+    def typed(self, typed: Typed[Any], *, told: bool = False, prefix: str = "") -> tuple[Any, LLMResponse]:
+        """Return the value that the response has, and the response.
+
+        Raises:
+            MalformedResponse: neither the first response nor the second is such a value.
+        """
+        found: list[Any] = []
+
+        def send() -> ChatResult:
+            value, result = ask_typed(self.model, self.turns, typed, self.options, told=told, prefix=prefix)
+            found.append(value)
+            return result  # type: ignore[no-any-return]  # an asker's own kind
+
+        response, _result = self._between_callbacks(send)
+        return (found[0] if found else typed.read(response.output)), response
+
+    def _between_callbacks(self, send: Callable[[], Result]) -> tuple[LLMResponse, Any]:
+        alias = self.model.alias
+        instead = self.client.trigger(EventName.BEFORE_CALL_MODEL, self.client, alias, [self.input])
+        if instead is not None:
+            return _from_callback(instead), None
+        result = send()
+        response = LLMResponse(result.output, self.input, metadata(result))
+        told = {"predict": response.output, "input": response.input, "metadata": response.metadata}
+        instead = self.client.trigger(EventName.AFTER_CALL_MODEL, self.client, alias, [told])
+        return (response, result) if instead is None else (_from_callback(instead), None)
+
+
+def _from_callback(items: Sequence[Mapping[str, Any]]) -> LLMResponse:
+    item = items[0]
+    return LLMResponse(item["predict"], item.get("input"), dict(item.get("metadata", {})))
+
+
+def metadata(result: Result) -> dict[str, Any]:
+    """Return what is known about a result, under byzer-llm's names; times are in seconds."""
+    usage, times = result.usage, result.timings
+    known = {
+        "request_id": getattr(result, "raw", {}).get("id", ""),
+        "input_tokens_count": usage.prompt_tokens if usage else 0,
+        "generated_tokens_count": usage.completion_tokens if usage else 0,
+        "time_cost": times.total,
+        "first_token_time": times.first_token or 0,
+        "speed": usage.completion_tokens / times.total if usage and times.total else 0,
+    }
+    if isinstance(result, ChatResult):
+        known |= {"finish_reason": result.finish, "reasoning_content": result.reasoning}
+    return known
+
+
+# ---- typed responses
+
+
+def as_class(call: Call, kind: Any) -> LLMClassResponse:
+    """Return the response as a value of a type; None where it is not one."""
+    try:
+        value, response = call.typed(Typed(kind))
+    except MalformedResponse as err:
+        response = LLMResponse(err.partial.output, call.input, metadata(err.partial))
+        return LLMClassResponse(response, None, {"reason": err.localized()})
+    return LLMClassResponse(response, value, {"reason": ""})
+
+
+def implement(call: Call, function: Callable[..., Any], arguments: Mapping[str, Any], kind: Any) -> LLMClassResponse:
+    """Return what a model says that a function returns; byzer-llm runs code that the model writes, this none."""
+    kind = kind or inspect.signature(function).return_annotation
+    told = "\n".join(
+        [
+            f"Return what this function returns: {function.__name__}{inspect.signature(function)}",
+            f"What it does: {inspect.getdoc(function) or function.__name__}",
+            f"Its arguments: {dict(arguments)!r}" if arguments else "It is called without arguments.",
+            f"It is now {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z (%A)}.",
+        ]
+    )
+    *before, last = call.turns
+    said = last.get("content") or ""
+    asked = {
+        **last,
+        "content": f"{said}\n\n{told}" if isinstance(said, str) else [*said, {"type": "text", "text": told}],
+    }
+    return as_class(replace(call, turns=[*before, asked]), kind)
+
+
+# ---- tools
+
+
+def with_tools(
+    call: Call, tools: Sequence[Any], choice: Any, more: Mapping[str, Any], *, execute: bool
+) -> LLMResponse | LLMFunctionCallResponse:
+    """Return the response of a model that may call functions, and what they returned where they are to be called.
+
+    Args:
+        call: the conversation.
+        tools: Python functions, or tools of OpenAI's form.
+        choice: the function that must be called, or OpenAI's value; None leaves that to the model.
+        more: further arguments for the functions.
+        execute: whether the functions are called.
+    """
+    known = {tool.name: tool for tool in functions.functions_in([*tools, *([choice] if callable(choice) else [])])}
+    schemas = [tool.schema for tool in known.values()] + [tool for tool in tools if not callable(tool)]
+    options = {**call.options, "tools": schemas}
+    if choice:
+        name = getattr(choice, "__name__", choice)
+        options["tool_choice"] = {"type": "function", "function": {"name": name}} if name in known else choice
+    response, result = replace(call, options=options).result()
+    calls = (result.tool_calls if result is not None else None) or []
+    if calls and not response.output:
+        response.output = _as_json(calls)
+    if not execute:
+        return response
+    answer = LLMFunctionCallResponse(response, [], {"reason": "" if calls else "The model called no function."})
+    answer.metadata["selected_functions"] = [each["function"]["name"] for each in calls]
+    for each in calls:
+        tool = known.get(each["function"]["name"])
+        try:
+            if tool is not None:
+                answer.values.append(tool.call(each["function"]["arguments"], **more))
+        except Exception as err:  # noqa: BLE001 - byzer-llm's answer has the reason in it, whatever it is
+            answer.metadata["reason"] = f"{type(err).__name__}: {err}"
+    return answer
+
+
+def _as_json(calls: Sequence[Mapping[str, Any]]) -> str:
+    """Return calls as the JSON that byzer-llm's models write, with the arguments as objects."""
+    import json
+
+    found = [
+        {
+            "id": each.get("id"),
+            "function": {**each["function"], "arguments": json.loads(each["function"]["arguments"] or "{}")},
+        }
+        for each in calls
+    ]
+    return json.dumps({"tool_calls": found}, ensure_ascii=False)
+
+
+# ---- decorators
+
+
+def decorator(
+    client: Any, instruction: str | None, model: str | None, *, from_argument: bool
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that lets a model compute what a function returns, as the type in its annotation.
+
+    Args:
+        client: a `ByzerLLM`.
+        instruction: what to say in addition.
+        model: the alias, by default that of the client.
+        from_argument: whether the function's one argument is the prompt; otherwise, its docstring and arguments are.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        kind = inspect.signature(function, eval_str=True).return_annotation
+
+        @functools.wraps(function)
+        def ask(*args: Any, **kwargs: Any) -> Any:
+            bound = inspect.signature(function).bind(*args, **kwargs)
+            bound.apply_defaults()
+            if from_argument:
+                text = "\n\n".join(filter(None, [instruction, *map(str, bound.arguments.values())]))
+                return client.chat_oai(text, model=model, response_class=kind)[0].value
+            return client.chat_oai(
+                instruction or "",
+                model=model,
+                impl_func=function,
+                impl_func_params=bound.arguments,
+                response_class=kind,
+            )[0].value
+
+        return ask
+
+    return decorate
+
+
+# ---- ranking
+
+
+def ranked(model: Model, pairs: Any, options: Mapping[str, Any]) -> Any:
+    """Return pairs of query and document with their scores, the best first; of a single pair, itself with its score."""
+    single = isinstance(pairs, tuple) and len(pairs) == 2 and all(isinstance(text, str) for text in pairs)
+    given = [pairs] if single else [tuple(pair) for pair in pairs]
+    scores: list[tuple[Any, float]] = []
+    for query in dict.fromkeys(pair[0] for pair in given):
+        documents = [document for asked, document in given if asked == query]
+        result = model.rerank(query, documents, **options)
+        scores += [((query, documents[index]), score) for index, score in result.order]
+    scores.sort(key=lambda item: item[1], reverse=True)
+    return scores[0] if single else scores

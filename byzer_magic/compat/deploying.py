@@ -1,0 +1,61 @@
+"""`ByzerLLM.deploy` as a command: what the setters have kept becomes options of `deploy`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from byzer_magic.client.manager import Manager
+from byzer_magic.commands.options import FALSE, TRUE
+from byzer_magic.commands.parser import build
+from byzer_magic.commands.spec import DeploySpec
+
+_OPTIONS = {
+    "maxConcurrency": "num_workers",
+    "workerMaxConcurrency": "worker_concurrency",
+    "num_gpus": "gpus_per_worker",
+    "num_cpus": "cpus_per_worker",
+    "infer_backend": "infer_backend",
+    "load_balance": "load_balance",
+}
+"""byzer-llm's names of settings, by which `setup` and the setters keep them."""
+
+
+def spec_of(
+    alias: str, kind: str, model_path: str, params: Mapping[str, Any], settings: Mapping[str, Any]
+) -> DeploySpec:
+    """Return the spec of a deployment.
+
+    Args:
+        alias: byzer-llm's `udf_name`.
+        kind: the `pretrained_model_type`.
+        model_path: the model's folder or file; empty for an API.
+        params: the `infer_params`, with values of any type.
+        settings: what the setters have kept; what was not set has byzer-magic's default.
+
+    Example:
+        >>> spec_of("m", "saas/openai", "", {"saas.model": "gpt-4o"}, {"maxConcurrency": 2})
+        DeploySpec(model='m', pretrained_model_type='saas/openai', num_workers=2, infer_params={'saas.model': 'gpt-4o'})
+    """
+    given = {option: settings[name] for name, option in _OPTIONS.items() if settings.get(name) is not None}
+    if kind.startswith("saas/"):  # the setters are for local engines, and often left from another deployment
+        given = {name: value for name, value in given.items() if name not in ("infer_backend", "gpus_per_worker")}
+    given |= {"model": alias, "pretrained_model_type": kind, "model_path": model_path or None, "replace": True}
+    return build(DeploySpec, given | {"infer_params": {name: _text(value) for name, value in params.items()}})
+
+
+def deploy(manager: Manager, spec: DeploySpec) -> None:
+    """Deploy a model, and wait until it is ready; an older deployment of the alias is replaced.
+
+    Raises:
+        ByzerError: the spec is wrong, or the deployment failed.
+    """
+    plan = manager.plan(spec)
+    manager.ensure()
+    for _event in manager.iterate(manager.deploy(plan)):
+        pass
+
+
+def _text(value: Any) -> str:
+    """Return a parameter as it is typed in a command."""
+    return (FALSE[0], TRUE[0])[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,75 @@
+"""The modules `byzerllm` and `byzerllm...`: found after everything that is installed, filled when used.
+
+Nothing is imported before a name of such a module is asked for; the table of names is `byzer_magic.compat.names`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+NAME = "byzerllm"
+
+
+class Finder(MetaPathFinder):
+    """Finds `byzerllm` and the modules in it."""
+
+    def find_spec(
+        self, fullname: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the spec of such a module.
+
+        Raises:
+            LeftOut: byzer-llm has such a module, and it has no equivalent here.
+        """
+        if fullname.partition(".")[0] != NAME:
+            return None
+        from byzer_magic.compat import names
+
+        if fullname not in names.MODULES and fullname not in names.PACKAGES:
+            raise names.left_out(fullname)
+        return ModuleSpec(fullname, _LOADER, is_package=fullname in names.PACKAGES)
+
+
+class Filler(Loader):
+    """Makes a module whose names are looked up when they are used."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Put the two functions into a module that look its names up (PEP 562)."""
+        from byzer_magic.compat import names
+
+        known = names.MODULES.get(module.__name__, {})
+
+        def lookup(name: str) -> Any:
+            if name.startswith("__"):  # asked for by inspect, doctest, pickle, ...
+                raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+            value = names.find(module.__name__, name)
+            setattr(module, name, value)
+            return value
+
+        module.__doc__ = "byzer-llm's API, on the deployments of byzer-magic."
+        module.__dict__.update(__all__=sorted(known), __getattr__=lookup, __dir__=lambda: sorted(known))
+
+
+_FINDER = Finder()
+_LOADER = Filler()
+
+
+def install() -> None:
+    """Let `import byzerllm` find this API, unless the package of that name is installed; a second call does nothing."""
+    if _FINDER not in sys.meta_path:
+        sys.meta_path.append(_FINDER)
+
+
+def uninstall() -> None:
+    """Undo `install`; modules that have been imported stay with those who have them."""
+    if _FINDER not in sys.meta_path:
+        return
+    sys.meta_path.remove(_FINDER)
+    for name in [name for name in sys.modules if name.partition(".")[0] == NAME]:
+        if getattr(sys.modules[name].__spec__, "loader", None) is _LOADER:
+            del sys.modules[name]

@@ -1,0 +1,120 @@
+"""What byzer-llm's calls send, as conversations and options of OpenAI's form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from byzer_magic.compat.tags import parts, separated
+from byzer_magic.errors import Unsupported
+from byzer_magic.i18n import lazy_gettext as _
+
+_RENAMED = {"max_length": "max_tokens"}
+_PREFIXES = ("gen.", "generation.")
+_OWN = frozenset(
+    {"stream", "request_id", "abort", "response_prefix", "adapter_name_or_path", "lora_name", "lora_int_id"}
+)
+"""Settings of byzer-llm's own that are no fields of a request."""
+
+
+def options_of(llm_config: Mapping[str, Any] | None, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return byzer-llm's `llm_config` as fields of a request.
+
+    Args:
+        llm_config: e.g. ``{"max_length": 100, "temperature": 0, "gen.stop": ["x"]}``.
+        more: `extra_request_params`, sent as they are.
+
+    Raises:
+        Unsupported: it chooses a LoRA adapter.
+
+    Example:
+        >>> options_of({"max_length": 100, "gen.stop": '["x"]'})
+        {'max_tokens': 100, 'stop': ['x']}
+    """
+    found: dict[str, Any] = {}
+    for name, value in (llm_config or {}).items():
+        bare = next((name.removeprefix(prefix) for prefix in _PREFIXES if name.startswith(prefix)), name)
+        if bare == "adapter_name_or_path" and value:
+            raise Unsupported(
+                _("A request cannot choose a LoRA adapter."),
+                _("Deploy the adapter under an alias of its own: --infer_params backend.adapter=FOLDER."),
+            )
+        if bare not in _OWN and value is not None:
+            found[_RENAMED.get(bare, bare)] = _stops(value) if bare == "stop" else value
+    if more:
+        found["extra_body"] = {**found.get("extra_body", {}), **more}
+    return found
+
+
+def _stops(value: Any) -> Any:
+    """Return stop texts; byzer-llm also takes them as JSON."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def turns_of(conversations: Any, *, media: bool = True) -> list[dict[str, Any]]:
+    """Return a conversation as messages of OpenAI's form.
+
+    Args:
+        conversations: a text, or messages; byzer-llm's own field `metadata` is left out.
+        media: whether media in the texts become parts.
+
+    Example:
+        >>> turns_of("hello")
+        [{'role': 'user', 'content': 'hello'}]
+    """
+    if isinstance(conversations, str):
+        conversations = [{"role": "user", "content": conversations}]
+    return [
+        {
+            name: _content(value) if media and name == "content" else value
+            for name, value in turn.items()
+            if name != "metadata"
+        }
+        for turn in conversations
+    ]
+
+
+def _content(value: Any) -> Any:
+    """Return the content of a message: byzer-llm's JSON and tags for media as parts."""
+    if not isinstance(value, str):
+        return value
+    listed = _json_list(value)
+    return parts(value) if listed is None else [part for item in listed for part in _parts_of(item)]
+
+
+def _json_list(text: str) -> list[dict[str, Any]] | None:
+    """Return a message that is JSON for vision: a list of objects with images; None for any other."""
+    if not text.lstrip().startswith("[") or "image" not in text:
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    objects = isinstance(found, list) and all(isinstance(item, dict) for item in found)
+    return found if objects and any("image" in item or "image_url" in item for item in found) else None
+
+
+def _parts_of(item: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    """Return one object of that JSON as parts of a message."""
+    if item.get("type") == "image_url" and isinstance(item["image_url"], Mapping):
+        return [{**item, "image_url": {**item["image_url"], "url": _url(item["image_url"].get("url", ""))}}]
+    if "type" in item:
+        return [dict(item)]
+    image = item.get("image") or item.get("image_url")
+    text = item.get("text")
+    found: list[dict[str, Any]] = []
+    if image:
+        others = {name: value for name, value in item.items() if name not in ("image", "image_url", "text")}
+        found.append({"type": "image_url", "image_url": {"url": _url(image), **others}})
+    return [*found, {"type": "text", "text": text}] if text else found
+
+
+def _url(text: str) -> str:
+    """Return the URL of an image that may be inside its tag."""
+    return next(iter(separated(text, "image")[1]), text)
