@@ -159,7 +159,7 @@ def undeploy(alias: str, *, force: bool = False) -> None:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Register `%byzer`, `%%byzer`, `%chat` and `%%chat`, and answer to `import byzerllm` (see `byzer_magic.compat`)."""
+    """Register `%byzer`, `%%byzer`, `%chat`, `%%chat`, and let `import byzerllm` find `byzer_magic.compat`."""
     from byzer_magic import compat
     from byzer_magic.magics import register
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast, overload
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 from byzer_magic import media
-from byzer_magic.capabilities import Capability
 from byzer_magic.client import arguments
+from byzer_magic.client.chatting import Chatting, attachments
 from byzer_magic.client.connection import Connection
-from byzer_magic.client.converse import Exchange, aconverse
+from byzer_magic.client.converse import Exchange
 from byzer_magic.client.embedding import Embedding, warn_truncated
 from byzer_magic.client.manager import Manager
-from byzer_magic.client.messages import Prompt
 from byzer_magic.config import Settings
 from byzer_magic.results import (
     ChatResult,
@@ -27,11 +25,9 @@ from byzer_magic.results import (
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import (
-    ChatChunk,
     ChatRequest,
     EmbedRequest,
     ImageRequest,
-    Media,
     Request,
     RerankRequest,
     SpeakRequest,
@@ -42,7 +38,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class Model:
+class Model(Chatting):
     """A deployed model; cheap to create, safe to share between threads and event loops.
 
     Every method raises `NotDeployed` when nothing is deployed as its alias, and `RequestError` (such as `Overloaded`,
@@ -54,119 +50,12 @@ class Model:
         '...sky...'
     """
 
-    def __init__(self, alias: str, manager: Manager) -> None:
-        self.alias = alias
-        self.manager = manager
-
     def __repr__(self) -> str:
         return f"Model({self.alias!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         connection = self.manager.connection
         return _copy, (self.alias, connection.settings_elsewhere(self.manager.settings), connection)
-
-    # ---- chat
-
-    def chat(
-        self,
-        prompt: Prompt,
-        *,
-        system: str | None = None,
-        image: Any = None,
-        audio: Any = None,
-        timeout: float | None = None,
-        **options: Any,
-    ) -> ChatResult:
-        """Return the complete response to a prompt.
-
-        A model without the chat capability returns the result of its own capability, as notebooks written for
-        byzer-llm expect; call `embed`, `speak`, `image`, ... for a typed result.
-
-        Args:
-            prompt: a text, a message ``{"role": ..., "content": ...}``, or a list of messages.
-            system: a system prompt, put before the conversation.
-            image: an image to go with the prompt, or a list of them: path, URL, bytes, PIL image, figure.
-            audio: audio to go with the prompt: path, bytes, audio widget.
-            timeout: deadline for the complete response, in seconds.
-            options: OpenAI's request fields, e.g. ``temperature=0.2``, ``max_tokens=100``.
-
-        Raises:
-            NotDeployed: nothing is deployed as this alias.
-            RequestError: the response is not complete.
-
-        Example:
-            >>> model = bz.model("gpt4o_chat")
-            >>> model.chat("Say hi in French.", temperature=0).text
-            '...'
-        """
-        self.manager.reach(self.alias)
-        return self.manager.run(self._chat(prompt, system, attachments(image, audio), timeout, options))
-
-    def stream(
-        self,
-        prompt: Prompt,
-        *,
-        system: str | None = None,
-        image: Any = None,
-        audio: Any = None,
-        timeout: float | None = None,
-        **options: Any,
-    ) -> Iterator[ChatChunk]:
-        """Yield the deltas of a chat's response; breaking out of the loop stops the model. Arguments as in `chat`.
-
-        Raises:
-            NotDeployed: nothing is deployed as this alias.
-            Unsupported: the model has no chat capability.
-            RequestError: the response is not complete.
-
-        Example:
-            >>> "".join(chunk.text for chunk in bz.model("gpt4o_chat").stream("Count to three."))
-            '...three...'
-        """
-        self.manager.reach(self.alias)
-        return self.manager.iterate(self._deltas(prompt, system, attachments(image, audio), timeout, options))
-
-    async def achat(
-        self,
-        prompt: Prompt,
-        *,
-        system: str | None = None,
-        image: Any = None,
-        audio: Any = None,
-        timeout: float | None = None,
-        **options: Any,
-    ) -> ChatResult:
-        """Like `chat`, for asyncio.
-
-        Example:
-            >>> import asyncio
-            >>> asyncio.run(bz.model("gpt4o_chat").achat("Say hi in French.")).text
-            '...'
-        """
-        await self._areach()
-        return await LOOP.adopt(self._chat(prompt, system, attachments(image, audio), timeout, options))
-
-    def astream(
-        self,
-        prompt: Prompt,
-        *,
-        system: str | None = None,
-        image: Any = None,
-        audio: Any = None,
-        timeout: float | None = None,
-        **options: Any,
-    ) -> AsyncIterator[ChatChunk]:
-        """Like `stream`, for asyncio.
-
-        Example:
-            >>> import asyncio
-            >>> async def count() -> str:
-            ...     return "".join([chunk.text async for chunk in bz.model("gpt4o_chat").astream("Count to three.")])
-            >>> asyncio.run(count())
-            '...three...'
-        """
-        self.manager.reach(self.alias)
-        return LOOP.adopt_iterate(self._deltas(prompt, system, attachments(image, audio), timeout, options))
 
     # ---- the other capabilities
 
@@ -346,47 +235,6 @@ class Model:
         """
         self.manager.reach(self.alias)
         return self.manager.run(self.manager.stat(self.alias))
-
-    async def _areach(self) -> None:
-        if not self.manager.connected:  # it may have to connect, which blocks
-            await asyncio.to_thread(self.manager.reach, self.alias)
-
-    async def _chat(
-        self, prompt: Prompt, system: str | None, attached: list[Media], timeout: float | None, options: dict[str, Any]
-    ) -> ChatResult:
-        exchange = await aconverse(
-            self.manager,
-            self.alias,
-            prompt,
-            system=system,
-            attached=attached,
-            options=options,
-            stream=False,
-            timeout=timeout,
-        )
-        return cast("ChatResult", await exchange.run())  # the docstring of `chat` names the exception
-
-    async def _deltas(
-        self, prompt: Prompt, system: str | None, attached: list[Media], timeout: float | None, options: dict[str, Any]
-    ) -> AsyncIterator[ChatChunk]:
-        exchange = await aconverse(
-            self.manager,
-            self.alias,
-            prompt,
-            system=system,
-            attached=attached,
-            options=options,
-            timeout=timeout,
-            capability=Capability.CHAT,
-        )
-        async for item in exchange.items():
-            if isinstance(item, ChatChunk):
-                yield item
-
-
-def attachments(image: Any, audio: Any) -> list[Media]:
-    """Return the media attached to a prompt."""
-    return [*map(media.image, arguments.several(image, "image")), *([] if audio is None else [media.audio(audio)])]
 
 
 def _copy(alias: str, settings: Settings, connection: Connection) -> Model:

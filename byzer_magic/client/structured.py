@@ -57,7 +57,7 @@ async def ask_typed(
         NotDeployed: nothing is deployed as this alias.
         RequestError: a response is incomplete.
     """
-    typed = Typed(kind)
+    typed: Typed[T] = Typed(kind)
     exchange = await aconverse(
         manager, alias, prompt, system=system, attached=attached, options=options, stream=False, timeout=timeout,
         capability=Capability.CHAT,

@@ -112,8 +112,7 @@ def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
 def _json_values(text: str) -> Iterator[Any]:
     """Yield what can be read as JSON: the text, its blocks of code from the last one, its outermost brackets."""
     for candidate in (text, *reversed(_FENCE.findall(text))):
-        if (value := _loaded(candidate)) is not None:
-            yield value
+        yield from _loaded(candidate)
     decoder = json.JSONDecoder()
     start = 0
     for _try in range(BRACKETS):
@@ -127,27 +126,28 @@ def _json_values(text: str) -> Iterator[Any]:
             yield value
     opening = _OPENING.search(text)
     end = max(text.rfind("}"), text.rfind("]"))
-    if opening and end > opening.start() and (value := _relaxed(text[opening.start() : end + 1])) is not None:
-        yield value
+    if opening and end > opening.start():
+        yield from _relaxed(text[opening.start() : end + 1])
 
 
-def _loaded(text: str) -> Any:
+def _loaded(text: str) -> list[Any]:
+    """Return the value of a text that is JSON, in a list."""
     try:
-        return json.loads(text)
+        return [json.loads(text)]
     except (ValueError, RecursionError):
-        return None
+        return []
 
 
-def _relaxed(text: str) -> Any:
-    """Return JSON that models write and no parser takes: single quotes, names without quotes, a comma at the end.
+def _relaxed(text: str) -> list[Any]:
+    """Return, in a list, the value of JSON that models write and no parser takes: single quotes, names without quotes, a comma at the end.
 
     YAML's flow style allows these; json5 would be one more package for the same. Its values are texts, which pydantic
     converts.
     """
     try:
-        return plain_yaml.load(text)
+        return [plain_yaml.load(text)]
     except plain_yaml.UnreadableYaml:
-        return None
+        return []
 
 
 def _reasons(err: Any) -> str:

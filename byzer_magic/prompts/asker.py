@@ -9,8 +9,9 @@ import msgspec
 
 from byzer_magic.capabilities import Capability
 from byzer_magic.client import structured
+from byzer_magic.client.chatting import attachments
 from byzer_magic.client.converse import converse
-from byzer_magic.client.model import Model, attachments
+from byzer_magic.client.model import Model
 from byzer_magic.client.typed import Typed
 from byzer_magic.types import ChatRequest
 

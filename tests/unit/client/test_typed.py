@@ -1,0 +1,181 @@
+"""Responses as values of a type: reading them, asking for them, asking again."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from typing import Any
+
+import pydantic
+import pytest
+from hypothesis import given, strategies as st
+
+from byzer_magic.client import structured
+from byzer_magic.client.model import Model
+from byzer_magic.client.structured import ask_typed
+from byzer_magic.client.typed import BRACKETS, NotThatType, Typed
+from byzer_magic.errors import BadRequest, ContextTooLong, MalformedResponse
+from byzer_magic.types import ChatChunk
+from tests.answering import Answering, refuses_schemas
+
+
+class Person(pydantic.BaseModel):
+    name: str
+    age: int = pydantic.Field(ge=0)
+
+
+class Number(pydantic.BaseModel):
+    n: int
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+    y: float
+
+
+ANN = Person(name="Ann", age=30)
+JSON = '{"name": "Ann", "age": 30}'
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> None:
+    structured._REFUSE_SCHEMAS.clear()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        JSON,
+        f"```json\n{JSON}\n```",
+        f"Here:\n```\n{JSON}\n```\nDone.",
+        f"An example is [1, 2]. The person: {JSON} That is all.",
+        f"First I thought {{x}}, then {JSON}",
+        "{'name': 'Ann', 'age': 30,}",
+        '{name: Ann, age: "30"}',
+        "{\n  // she\n  name: 'Ann',\n  age: 30\n}".replace("  // she\n", ""),
+    ],
+)
+def test_typed_reads_what_models_write(text: str) -> None:
+    assert Typed(Person).read(text) == ANN
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (list[int], "[1, 2]", [1, 2]),
+        (list[int], '{"value": [1, 2]}', [1, 2]),
+        (int, "42", 42),
+        (int, " 42.\n", 42),
+        (bool, "true", True),
+        (float, '{"value": 1.5}', 1.5),
+        (Colour, "blue", Colour.BLUE),
+        (Point, '{"x": 1, "y": 2}', Point(1, 2)),
+        (dict[str, int], '{"value": 1}', {"value": 1}),
+        (list[Person], f"[{JSON}]", [ANN]),
+        (Person | None, "null", None),
+    ],
+)
+def test_typed_reads_any_type(kind: Any, text: str, value: Any) -> None:
+    assert Typed(kind).read(text) == value
+
+
+@pytest.mark.parametrize(("text", "problem"), [("Ann is 30.", "no JSON"), ('{"name": "Ann", "age": -1}', "age: ")])
+def test_typed_says_what_is_wrong(text: str, problem: str) -> None:
+    with pytest.raises(NotThatType, match=problem):
+        Typed(Person).read(text)
+
+
+@given(st.text(alphabet='[]{}":,ab1\\\n`'))
+def test_typed_reads_or_refuses_any_text(text: str) -> None:
+    try:
+        assert isinstance(Typed(Person).read(text), Person)
+    except NotThatType as err:
+        assert str(err)
+
+
+def test_typed_reads_a_text_of_brackets_in_bounded_time() -> None:
+    with pytest.raises(NotThatType):
+        Typed(Person).read("[{" * 100_000)
+    assert Typed(Person).read("[" * (BRACKETS - 2) + JSON) == ANN
+
+
+@pytest.mark.parametrize("kind", [Person, list[Person], int, Person | None, dict[str, Person]])
+def test_typed_has_an_object_at_the_top_of_its_schema(kind: Any) -> None:
+    schema = Typed(kind).schema
+    assert schema["type"] == "object"
+    assert json.dumps(schema) in Typed(kind).instruction
+
+
+async def test_ask_typed_sends_the_schema_and_says_it() -> None:
+    manager = Answering(JSON)
+    value, result = await ask_typed(manager, "m", "Who?", Person)
+    assert (value, result.text) == (ANN, JSON)
+    [request] = manager.requests
+    assert request.options["response_format"]["json_schema"]["name"] == "Person"
+    assert request.messages[0].content.startswith("Who?\n\nRespond with JSON")
+
+
+async def test_ask_typed_asks_again_once_with_what_is_wrong() -> None:
+    manager = Answering('{"name": "Ann", "age": "old"}', JSON)
+    value, _result = await ask_typed(manager, "m", "Who?", Person)
+    assert value == ANN
+    *_before, (said, first), (asks, correction) = manager.texts()
+    assert (said, first, asks) == ("assistant", '{"name": "Ann", "age": "old"}', "user")
+    assert "age: Input should be a valid integer" in correction
+
+
+async def test_ask_typed_fails_after_the_second_response() -> None:
+    manager = Answering("I do not know.")
+    with pytest.raises(MalformedResponse, match=r"m did not respond with a valid Person") as caught:
+        await ask_typed(manager, "m", "Who?", Person)
+    assert len(manager.requests) == 2
+    assert caught.value.partial.text == "I do not know."
+
+
+async def test_ask_typed_says_that_a_response_was_truncated() -> None:
+    manager = Answering([ChatChunk('{"name": "A', finish="length")])
+    with pytest.raises(MalformedResponse) as caught:
+        await ask_typed(manager, "m", "Who?", Person)
+    assert "max_tokens" in caught.value.hint
+
+
+async def test_ask_typed_repeats_the_question_after_an_empty_response() -> None:
+    manager = Answering(" ", JSON)
+    await ask_typed(manager, "m", "Who?", Person)
+    assert manager.texts(0) == manager.texts(1)
+
+
+async def test_ask_typed_does_without_a_schema_that_the_provider_refuses() -> None:
+    manager = Answering(refuses_schemas)
+    assert (await ask_typed(manager, "m", "One?", Number))[0] == Number(n=1)
+    assert ["response_format" in request.options for request in manager.requests] == [True, False]
+    await ask_typed(manager, "m", "One?", Number)
+    assert ["response_format" in request.options for request in manager.requests] == [True, False, False]
+
+
+@pytest.mark.parametrize("error", [BadRequest("temperature is too high."), ContextTooLong("Too long.")])
+async def test_ask_typed_raises_what_has_nothing_to_do_with_the_schema(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        await ask_typed(Answering(error), "m", "One?", Number)
+    assert not structured._REFUSE_SCHEMAS
+
+
+async def test_ask_typed_leaves_a_response_format_of_the_caller() -> None:
+    manager = Answering('{"n": 1}')
+    await ask_typed(manager, "m", "One?", Number, options={"response_format": {"type": "json_object"}})
+    assert manager.requests[0].options["response_format"] == {"type": "json_object"}
+
+
+def test_model_chat_with_a_schema_returns_the_value() -> None:
+    assert Model("m", Answering(JSON)).chat("Who?", schema=Person) == ANN
+
+
+async def test_model_achat_with_a_schema_returns_the_value() -> None:
+    assert await Model("m", Answering("[1]")).achat("Which?", schema=list[int]) == [1]
