@@ -110,7 +110,19 @@ def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json_values(text: str) -> Iterator[Any]:
-    """Yield what can be read as JSON: the text, its blocks of code from the last one, its outermost brackets."""
+    """Yield what can be read as JSON; in a relaxed form only where nothing can."""
+    found = False
+    for value in _strict_values(text):
+        found = True
+        yield value
+    opening = _OPENING.search(text)
+    end = max(text.rfind("}"), text.rfind("]"))
+    if not found and opening and end > opening.start():
+        yield from _relaxed(text[opening.start() : end + 1])
+
+
+def _strict_values(text: str) -> Iterator[Any]:
+    """Yield the JSON in a text: all of it, its blocks of code from the last one, what begins with a bracket."""
     for candidate in (text, *reversed(_FENCE.findall(text))):
         yield from _loaded(candidate)
     decoder = json.JSONDecoder()
@@ -124,10 +136,6 @@ def _json_values(text: str) -> Iterator[Any]:
             start = match.end()
         else:
             yield value
-    opening = _OPENING.search(text)
-    end = max(text.rfind("}"), text.rfind("]"))
-    if opening and end > opening.start():
-        yield from _relaxed(text[opening.start() : end + 1])
 
 
 def _loaded(text: str) -> list[Any]:
