@@ -147,7 +147,7 @@ def _loaded(text: str) -> list[Any]:
 
 
 def _relaxed(text: str) -> list[Any]:
-    """Return, in a list, the value of JSON that models write and no parser takes: single quotes, names without quotes, a comma at the end.
+    """Return, in a list, the value of what models write as JSON: single quotes, names without quotes, a last comma.
 
     YAML's flow style allows these; json5 would be one more package for the same. Its values are texts, which pydantic
     converts.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -52,6 +52,8 @@ class Option(Setting):
     """Taken from the words without a flag; the last of several takes all words that remain."""
     complete: str = ""
     """What completes the value: `alias`, `preset`, `kind`, `path`, `command` or nothing."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Values under the names that byzer-llm has for them, which are taken too."""
 
 
 def option(default: Any = MISSING, *, help: str, kind: str = "text", **more: Any) -> Any:  # noqa: A002 - argparse's own word

@@ -323,7 +323,9 @@ def build(cls: type[S], given: Mapping[str, Any]) -> S:
 
 
 def _typed(opt: Option, value: Any, label: str) -> Any:
-    if not isinstance(value, str) or opt.kind in ("text", "texts", "params"):
+    if opt.kind == "text" and isinstance(value, str):
+        return opt.renamed.get(value, value)
+    if not isinstance(value, str) or opt.kind in ("texts", "params"):
         return value
     return convert(opt, value, label)
 

@@ -57,7 +57,12 @@ class DeploySpec(Spec):
     pretrained_model_type: str = option(
         "custom/auto", help=_("type: saas/<provider> or custom/<family>"), complete="kind"
     )
-    infer_backend: str | None = option(None, help=_("engine that runs a local model"), choices=EngineChoices())
+    infer_backend: str | None = option(
+        None,
+        help=_("engine that runs a local model"),
+        choices=EngineChoices(),
+        renamed={"ray/vllm": "vllm", "ray/deepspeed": "deepspeed"},
+    )
     model_path: str | None = option(None, help=_("local model: file or folder"), complete="path")
     num_workers: int = option(1, help=_("number of workers"), kind="int", minimum=1)
     worker_concurrency: int = option(1, help=_("requests that one worker runs at once"), kind="int", minimum=1)

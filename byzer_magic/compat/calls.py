@@ -140,7 +140,9 @@ def with_tools(
         more: further arguments for the functions.
         execute: whether the functions are called.
     """
-    known = {tool.name: tool for tool in functions.functions_in([*tools, *([choice] if callable(choice) else [])])}
+    functions_only = [tool for tool in tools if callable(tool)]
+    chosen = [choice] if callable(choice) else []
+    known = {tool.name: tool for tool in functions.functions_in(list(dict.fromkeys([*functions_only, *chosen])))}
     schemas = [tool.schema for tool in known.values()] + [tool for tool in tools if not callable(tool)]
     options = {**call.options, "tools": schemas}
     if choice:

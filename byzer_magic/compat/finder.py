@@ -45,7 +45,7 @@ class Filler(Loader):
         known = names.MODULES.get(module.__name__, {})
 
         def lookup(name: str) -> Any:
-            if name.startswith("__"):  # asked for by inspect, doctest, pickle, ...
+            if name.startswith("__") and name not in known:  # asked for by inspect, doctest, pickle, ...
                 raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
             value = names.find(module.__name__, name)
             setattr(module, name, value)

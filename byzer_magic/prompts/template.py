@@ -31,7 +31,7 @@ def render(function: Callable[..., Any], values: Mapping[str, Any], *, strict: b
         ...     Hello {{ name }}!
         ...     """
         >>> render(hello, {"name": "Ann"})
-        '\nHello Ann!\n'
+        '\nHello Ann!'
     '''
     from jinja2 import TemplateError, UndefinedError
 

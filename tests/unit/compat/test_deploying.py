@@ -1,0 +1,33 @@
+"""`ByzerLLM.deploy` as a command."""
+
+from __future__ import annotations
+
+import pytest
+
+from byzer_magic.commands.parser import parse, split
+from byzer_magic.compat.deploying import spec_of
+from byzer_magic.errors import CommandError
+
+SETTINGS = {"maxConcurrency": 2, "workerMaxConcurrency": 4, "num_gpus": 1, "infer_backend": "ray/vllm", "other": 1}
+
+
+def test_deploy_of_a_local_model_has_the_settings() -> None:
+    params = {"backend.enable_lora": True, "backend.max_model_len": 28000}
+    spec = spec_of("m", "custom/auto", "/models/qwen", params, SETTINGS)
+    line = (
+        "deploy --pretrained_model_type custom/auto --infer_backend vllm --model_path /models/qwen --model m --replace"
+        " --num_workers 2 --worker_concurrency 4 --gpus_per_worker 1"
+        " --infer_params backend.enable_lora=true backend.max_model_len=28000"
+    )
+    assert spec == parse(split(line))
+
+
+def test_deploy_of_an_api_leaves_out_what_is_for_engines() -> None:
+    spec = spec_of("m", "saas/openai", "", {"saas.model": "gpt-4o"}, SETTINGS)
+    assert (spec.infer_backend, spec.gpus_per_worker, spec.num_workers, spec.model_path) == (None, 0.0, 2, None)
+    assert spec.replace
+
+
+def test_deploy_refuses_what_the_command_refuses() -> None:
+    with pytest.raises(CommandError, match="not a whole number"):
+        spec_of("m", "saas/openai", "", {}, {"maxConcurrency": "two"})

@@ -1,0 +1,300 @@
+"""`ByzerLLM`: what its calls send and return, with models that answer by a function."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Annotated, Any
+
+import pydantic
+import pytest
+
+from byzer_magic.client import current
+from byzer_magic.compat.functions import asyncfy_with_semaphore, get_llm_names, get_single_llm
+from byzer_magic.compat.llm import ByzerLLM, SimpleByzerLLM
+from byzer_magic.compat.responses import EventName, InferBackend, LLMRequest, LLMResponse, Templates
+from byzer_magic.compat.tags import Image
+from byzer_magic.errors import CommandError, RateLimited, Unsupported
+from byzer_magic.types import ChatChunk, EmbeddingBatch, ImageItem, Media, Ranking, SpeakRequest
+from tests.answering import Answering, called
+
+PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()
+IMAGE_URL = {"type": "image_url", "image_url": {"url": f"<_image_>{PNG}</_image_>"}}
+SAY = [{"role": "user", "content": "hello"}]
+
+
+@pytest.fixture
+def manager(monkeypatch: pytest.MonkeyPatch) -> Answering:
+    return managed(monkeypatch, lambda request: f"Echo: {request.messages[-1].content}")
+
+
+def managed(monkeypatch: pytest.MonkeyPatch, *answers: Any, capabilities: tuple[str, ...] = ("chat",)) -> Answering:
+    manager = Answering(*answers, capabilities=capabilities)
+    monkeypatch.setattr(current, "current_manager", lambda: manager)
+    return manager
+
+
+def llm() -> ByzerLLM:
+    return ByzerLLM.from_default_model("m")
+
+
+def test_chat_oai_returns_one_response_with_byzer_llms_fields(manager: Answering) -> None:
+    [response] = llm().chat_oai(conversations=[{"role": "system", "content": "Short."}, *SAY])
+    assert isinstance(response, LLMResponse)
+    assert response.output == "Echo: hello"
+    assert response.input == {"instruction": "hello", "history": [{"role": "system", "content": "Short."}]}
+    assert response.metadata["input_tokens_count"] == 7
+    assert response.metadata["generated_tokens_count"] == 2
+    assert response.metadata["finish_reason"] == "stop"
+    assert response.metadata["reasoning_content"] == ""
+
+
+def test_chat_oai_takes_a_text_and_another_model(manager: Answering) -> None:
+    assert ByzerLLM().chat_oai("你好", model="other")[0].output == "Echo: 你好"
+    with pytest.raises(CommandError, match="no model"):
+        ByzerLLM().chat_oai("hello")
+
+
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        ({"max_length": 10, "temperature": 0.1, "top_p": 0.9}, {"max_tokens": 10, "temperature": 0.1, "top_p": 0.9}),
+        ({"gen.stop": '["a", "b"]', "generation.seed": 3}, {"stop": ["a", "b"], "seed": 3}),
+        ({"gen.stop": "x", "generation.stream": True, "gen.request_id": "r"}, {"stop": "x"}),
+        ({"temperature": None}, {}),
+    ],
+)
+def test_llm_config_becomes_fields_of_the_request(manager: Answering, config: dict[str, Any], options: Any) -> None:
+    llm().chat_oai(SAY, llm_config=config)
+    assert manager.requests[0].options == options
+
+
+def test_settings_of_a_model_go_with_each_request(manager: Answering) -> None:
+    client = llm().setup_extra_generation_params("m", {"temperature": 0.5}).setup_max_output_length("m", 9)
+    client.chat_oai(SAY, llm_config={"temperature": 0}, extra_request_params={"user": "u"})
+    assert manager.requests[0].options == {"temperature": 0, "max_tokens": 9, "extra_body": {"user": "u"}}
+
+
+def test_adapter_of_a_request_is_refused_with_the_next_step(manager: Answering) -> None:
+    with pytest.raises(Unsupported, match="LoRA") as caught:
+        llm().chat_oai(SAY, llm_config={"adapter_name_or_path": "/lora", "lora_name": "a"})
+    assert "backend.adapter" in caught.value.hint
+
+
+def test_fields_of_byzer_llms_own_are_not_sent(manager: Answering) -> None:
+    llm().chat_oai([{"role": "user", "content": "hi", "metadata": {"x": 1}}])
+    assert manager.texts() == [("user", "hi")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps([{"image": PNG}, {"text": "what?"}]),
+        json.dumps([{"image": f"<_image_>{PNG}</_image_>", "text": "what?"}]),
+        json.dumps([IMAGE_URL, {"type": "text", "text": "what?"}]),
+        f"<_image_>{PNG}</_image_>\nwhat?",
+    ],
+)  # fmt: skip
+def test_images_in_prompts_become_parts(manager: Answering, content: str) -> None:
+    llm().chat_oai([{"role": "user", "content": content}])
+    [(_role, parts)] = manager.texts()
+    image, text = parts
+    assert isinstance(image, Media)
+    assert image.data.startswith(b"\x89PNG")
+    assert text["text"] == "what?"
+
+
+def test_tags_stay_text_where_the_client_says_so_and_around_paths(manager: Answering, tmp_path: Any) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(base64.b64decode(PNG.partition(",")[2]))
+    llm().chat_oai(f"<_image_>{path}</_image_>")
+    assert manager.texts()[0][1] == f"<_image_>{path}</_image_>"
+    client = llm()
+    client.skip_nontext_check = True
+    client.chat_oai(Image.load_image_from_path(str(path)))
+    assert manager.texts()[0][1].startswith("<_image_>data:image/png")
+
+
+def test_stream_yields_the_response_so_far_or_what_is_new(manager: Answering) -> None:
+    texts = [text for text, _known in llm().stream_chat_oai(SAY)]
+    assert texts == ["Echo: ", "Echo: hello", "Echo: hello"]
+    pairs = list(llm().stream_chat_oai(conversations=SAY, delta_mode=True))
+    assert [text for text, _known in pairs] == ["Echo: ", "hello", ""]
+    assert (pairs[-1][1].generated_tokens_count, pairs[-1][1].finish_reason) == (2, "stop")
+
+
+def test_stream_has_reasoning_in_the_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    managed(monkeypatch, [ChatChunk(reasoning="Let me"), ChatChunk(reasoning=" see."), ChatChunk("42", finish="stop")])
+    found = [known.reasoning_content for _text, known in llm().stream_chat_oai(SAY, delta_mode=True)]
+    assert found == ["Let me", " see.", ""]
+    assert [known.reasoning_content for _text, known in llm().stream_chat_oai(SAY)][-1] == "Let me see."
+    assert llm().chat_oai(SAY)[0].metadata["reasoning_content"] == "Let me see."
+
+
+async def test_async_stream_yields_the_same(manager: Answering) -> None:
+    found = [text async for text, _known in llm().async_stream_chat_oai(SAY, delta_mode=True)]
+    assert found == ["Echo: ", "hello", ""]
+
+
+def test_models_without_chat_return_what_they_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = managed(monkeypatch, [ImageItem("image/png", b"png")], capabilities=("image",))
+    [response] = llm().chat_oai([{"role": "user", "content": json.dumps({"input": "a cat", "size": "1024x1024"})}])
+    assert base64.b64decode(response.output) == b"png"
+    assert manager.requests[0].options == {"size": "1024x1024"}
+    managed(monkeypatch, [], capabilities=("speak",))
+    assert llm().chat_oai("hello")[0].output == ""
+    assert isinstance(current.current_manager().requests[0], SpeakRequest)  # type: ignore[attr-defined]
+
+
+def test_errors_are_byzer_magics(monkeypatch: pytest.MonkeyPatch) -> None:
+    managed(monkeypatch, RateLimited("Too many requests."))
+    with pytest.raises(RateLimited):
+        llm().chat_oai(SAY)
+
+
+# ---- typed responses and tools
+
+
+class Time(pydantic.BaseModel):
+    time: str
+
+
+def test_response_class_returns_a_value_or_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    managed(monkeypatch, '{"time": "now"}')
+    assert llm().chat_oai(SAY, response_class=Time)[0].value == Time(time="now")
+    managed(monkeypatch, "no")
+    [answer] = llm().chat_oai(SAY, response_class=Time)
+    assert answer.value is None
+    assert answer.response.output == "no"
+    assert "not respond with a valid Time" in answer.metadata["reason"]
+
+
+def test_impl_asks_for_what_the_function_returns_and_runs_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = managed(monkeypatch, '{"time": "2024-06-14"}')
+
+    @llm().impl()
+    def current_time(zone: str = "UTC") -> Time:  # type: ignore[empty-body]
+        """Return the current time."""
+
+    assert current_time("CET") == Time(time="2024-06-14")
+    told = manager.texts()[0][1]
+    assert "current_time(zone" in told
+    assert "Return the current time." in told
+    assert "'CET'" in told
+
+
+def test_response_decorator_reads_its_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    managed(monkeypatch, '{"time": "noon"}')
+
+    @llm().response()
+    def when(text: str) -> Time:  # type: ignore[empty-body]
+        """Not used."""
+
+    assert when("It is noon.") == Time(time="noon")
+
+
+def add(a: Annotated[int, "first"], b: Annotated[int, "second", {"enum": [1, 2]}] = 2) -> int:
+    """Add."""
+    return a + b
+
+
+def test_tools_are_called_and_their_values_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = managed(monkeypatch, called("add", '{"a": 1}'))
+    [answer] = llm().chat_oai([{"content": "1 + 2", "role": "user"}], tools=[add], execute_tool=True)
+    assert answer.values == [3]
+    assert answer.metadata["selected_functions"] == ["add"]
+    schema = manager.requests[0].options["tools"][0]["function"]["parameters"]
+    assert schema["properties"]["b"]["enum"] == [1, 2]
+    [answer] = llm().chat_oai(SAY, tools=[add], tool_choice=add)
+    assert json.loads(answer.output)["tool_calls"][0]["function"] == {"name": "add", "arguments": {"a": 1}}
+    assert manager.requests[-1].options["tool_choice"] == {"type": "function", "function": {"name": "add"}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [("no", "called no function"), (called("add", "{}"), "ValidationError"), (called("sub", "{}"), "")],
+)
+def test_tools_that_cannot_be_called_say_why(monkeypatch: pytest.MonkeyPatch, answer: Any, reason: str) -> None:
+    managed(monkeypatch, answer)
+    [found] = llm().chat_oai(SAY, tools=[add], execute_tool=True)
+    assert found.values == []
+    assert reason in found.metadata["reason"]
+
+
+# ---- embeddings
+
+
+def test_embeddings_are_lists_of_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = managed(
+        monkeypatch, lambda request: [EmbeddingBatch(0, 2, bytes(8) * len(request.texts))], capabilities=("embed",)
+    )
+    client = ByzerLLM().setup_default_emb_model_name("emb")
+    assert client.emb_query("text")[0].output == [0.0, 0.0]
+    found = client.emb(None, LLMRequest(["one", "two"]))
+    assert [each.output for each in found] == [[0.0, 0.0]] * 2
+    assert client.emb("other", ["three"])[0].input == {"instruction": "three"}
+    assert [request.texts for request in manager.requests] == [["text"], ["one", "two"], ["three"]]
+
+
+def test_rerank_returns_pairs_with_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    managed(monkeypatch, lambda _request: [Ranking([(1, 0.9), (0, 0.1)])], capabilities=("rerank",))
+    client = ByzerLLM().setup_default_re_rank_model_name("r")
+    [found] = client.emb_rerank(sentence_pairs=[("sky", "grass"), ("sky", "blue")])
+    assert found.output == [(("sky", "blue"), 0.9), (("sky", "grass"), 0.1)]
+    managed(monkeypatch, [Ranking([(0, 0.5)])], capabilities=("rerank",))
+    assert client.emb_rerank(sentence_pairs=("sky", "blue"))[0].output == (("sky", "blue"), 0.5)
+    with pytest.raises(CommandError):
+        client.emb_rerank()
+
+
+# ---- the rest
+
+
+def test_setters_chain_and_those_without_meaning_do_nothing() -> None:
+    client = (
+        ByzerLLM()
+        .setup_num_workers(2)
+        .setup_gpus_per_worker(1)
+        .setup_infer_backend(InferBackend.VLLM)
+        .setup_template("m", Templates.qwen())
+        .setup_template(model="m", template="auto")
+        .setup_role_mapping("m", {})
+    )
+    assert client.sys_conf == {"maxConcurrency": 2, "num_gpus": 1, "infer_backend": "ray/vllm"}
+    with pytest.raises(AttributeError):
+        client.setup_nothing()  # type: ignore[operator]
+
+
+def test_callbacks_see_requests_and_may_answer(manager: Answering) -> None:
+    seen: list[Any] = []
+    client = llm()
+    client.add_event_callback(EventName.BEFORE_CALL_MODEL, lambda _llm, model, sent: (True, seen.append((model, sent))))
+    client.add_event_callback(EventName.AFTER_CALL_MODEL, lambda _llm, _model, got: (False, [{"predict": "mine"}]))
+    assert client.chat_oai(SAY)[0].output == "mine"
+    assert seen == [("m", [{"instruction": "hello", "history": []}])]
+    client.add_event_callback(
+        EventName.BEFORE_CALL_MODEL, lambda *_args: (False, [{"predict": "cached", "input": "x"}])
+    )
+    assert client.chat_oai(SAY)[0].output == "cached"
+    assert len(manager.requests) == 1
+
+
+def test_meta_and_metadata_name_the_model(manager: Answering) -> None:
+    meta = llm().get_meta("m")
+    assert (meta["model_name"], meta["model_deploy_type"], meta["support_stream"]) == ("gpt-4o", "saas", True)
+    assert llm().metadata.is_chat_model
+    assert llm().require_template("m") is False
+
+
+def test_sub_clients_are_kept_by_name() -> None:
+    client = llm()
+    assert client.setup_sub_client("code", [llm(), llm()]).get_sub_client("none") is None
+    assert get_llm_names(client, "code") == ["m", "m"]
+    assert get_llm_names(client) == ["m"]
+    assert get_llm_names(client.remove_sub_client("code"), "code") == ["m"]
+    assert get_single_llm("a,b", "lite").default_model_name == "a"
+    assert SimpleByzerLLM().default_model_name == "deepseek_chat"
+
+
+async def test_asyncfy_runs_in_a_thread() -> None:
+    assert await asyncfy_with_semaphore(lambda number: number + 1)(1) == 2
