@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from byzer_magic.backends.network import Network
 from byzer_magic.capabilities import TABLE, Capability, methods_of
-from byzer_magic.commands import copied, headers, options
+from byzer_magic.commands import copied, former, headers, options
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import BadParameter, MissingKey, nearest
 from byzer_magic.i18n import lazy_gettext as _, listed
@@ -184,6 +184,8 @@ def typed_params(
     found: dict[str, Any] = {}
     for name, text in given.items():
         param = by_name.get(name)
+        if param is None and name in former.IGNORED and not info.local:
+            continue
         if param is None:
             raise _unknown(info, name, by_name)
         label = f"{name} ({sources[name]})" if sources and name in sources else name
@@ -237,6 +239,8 @@ def _wrap(param: Param, value: Any) -> Any:
 
 
 def _unknown(info: Info, name: str, known: Mapping[str, Param]) -> BadParameter:
+    if (instead := former.parameter(info.kind, name)) is not None:
+        return BadParameter(_("{kind} has no parameter {name!r}.", kind=info.kind, name=name), instead)
     tail = {key.rpartition(".")[2]: key for key in known}
     near = nearest(name, known) or tail.get(nearest(name.rpartition(".")[2], tail, cutoff=0.7), "")
     names = listed(sorted(param.name for param in info.params))

@@ -18,6 +18,7 @@ import byzer_magic.backends.saas
 from byzer_magic import plugins
 from byzer_magic.backends import compatible
 from byzer_magic.backends.base import Backend, Info
+from byzer_magic.commands import former
 from byzer_magic.errors import MissingExtra, UnknownKind, suggest
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models import installed
@@ -109,6 +110,8 @@ def find(kind: str, infer_backend: str | None = None) -> type[Backend]:
     if family != plugins.ENGINE.rstrip("/") and kind in (points := plugins.entry_points()):
         backend: type[Backend] = points[kind].load()
         return backend
+    if kind in former.GONE_TYPES:
+        raise UnknownKind(*former.GONE_TYPES[kind])
     raise UnknownKind(_("Unknown --pretrained_model_type {kind!r}.", kind=kind), _nearest(kind, kinds()))
 
 

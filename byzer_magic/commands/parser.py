@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from byzer_magic.commands import typography, yaml_file
+from byzer_magic.commands import former, typography, yaml_file
 from byzer_magic.commands.completion import complete
 from byzer_magic.commands.help import HelpRequested, help_text
 from byzer_magic.commands.options import Option, Spec, convert, options_of, visible
@@ -118,6 +118,8 @@ def _command(words: list[str]) -> tuple[type[Spec], list[str]]:
 def _lookup(word: str, commands: Mapping[str, type[Spec]], before: str, known: Iterable[str]) -> type[Spec]:
     if word in commands:
         return commands[word]
+    if word in former.GONE_COMMANDS:
+        raise CommandError(*former.GONE_COMMANDS[word])
     if typography.looks_like_flag(word):
         raise typography.wrong_dash(word, ["help"])
     hint = suggest(word, known, _("Commands: {names}.", names=listed(known)))

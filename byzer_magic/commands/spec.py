@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING
 from typing import Any
 
-from byzer_magic.commands import registry
+from byzer_magic.commands import former, registry
 from byzer_magic.commands.options import Spec, option
 from byzer_magic.commands.registry import REGISTRY, command, command_of
 from byzer_magic.i18n import lazy_gettext as _
@@ -55,13 +55,13 @@ class DeploySpec(Spec):
 
     model: str = option(help=_("alias of the deployment, unique in the cluster"))
     pretrained_model_type: str = option(
-        "custom/auto", help=_("type: saas/<provider> or custom/<family>"), complete="kind"
+        "custom/auto", help=_("type: saas/<provider> or custom/<family>"), complete="kind", renamed=former.TYPES
     )
     infer_backend: str | None = option(
         None,
         help=_("engine that runs a local model"),
         choices=EngineChoices(),
-        renamed={"ray/vllm": "vllm", "ray/deepspeed": "deepspeed"},
+        renamed=former.ENGINES,
     )
     model_path: str | None = option(None, help=_("local model: file or folder"), complete="path")
     num_workers: int = option(1, help=_("number of workers"), kind="int", minimum=1)
@@ -246,6 +246,7 @@ class QuerySpec(Spec):
     temperature: float | None = option(None, help=_("sampling temperature"), kind="float")
     max_tokens: int | None = option(None, help=_("maximum length of the response, in tokens"), kind="int", minimum=1)
     timeout: float | None = option(None, help=_("seconds to wait for the complete response"), kind="float", minimum=0)
+    template: str | None = option(None, help=_("accepted for byzer-llm's commands; the model's own template is used"))
     ray_address: str = _ray_address()
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
 

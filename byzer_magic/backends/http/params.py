@@ -46,6 +46,7 @@ VERIFY = Param(
         "whether to verify TLS certificates: true, false, or a file of trusted CA certificates (default: "
         "SSL_CERT_FILE or REQUESTS_CA_BUNDLE of the user who deploys)"
     ),
+    aliases=("saas.https_verify",),
 )
 EXTRA_HEADERS = Param(
     name="saas.extra_headers", help=_("additional HTTP headers, as a JSON object"), kind="json", header=True
@@ -75,9 +76,16 @@ CHAT_OPTIONS: dict[str, tuple[str, str]] = {
 """Options of chat requests that many providers have: kind and help."""
 
 
+_ALIASES = {"max_tokens": ("saas.max_output_tokens",)}
+"""Other names of options of requests."""
+
+
 def option_params(options: Mapping[str, tuple[str, str]]) -> tuple[Param, ...]:
     """Return options of requests, by kind and help, as parameters of a deployment."""
-    return tuple(Param(name=f"saas.{name}", kind=kind, help=help_) for name, (kind, help_) in options.items())
+    return tuple(
+        Param(name=f"saas.{name}", kind=kind, help=help_, aliases=_ALIASES.get(name, ()))
+        for name, (kind, help_) in options.items()
+    )
 
 
 def given(params: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

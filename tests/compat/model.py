@@ -1,0 +1,119 @@
+"""A model that does what prompts ask for: the test provider, with an answer that fits in the place of an echo.
+
+    python tests/compat/model.py --port 8000
+
+A JSON schema gets a value of it, a tool a call with arguments of its schema, tags and marks what is to be between them;
+a response that was cut at its limit of tokens goes on in the next turn. Any key will do.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "servers"))
+
+import openai_api
+from skeleton import serve
+
+BODY: ContextVar[dict[str, Any]] = ContextVar("BODY")
+STORY = "Once upon a time a cat sat on a warm stone and watched the river until the evening came and it slept."
+GROUP = "<_group_><_question_>When is it?</_question_><_answer_>On the first of February.</_answer_></_group_>"
+SCHEMA = re.compile(r"(\{.*\"properties\".*\})", re.DOTALL)
+MARKS = re.compile(r"(<RESPONSE>).*(</RESPONSE>)", re.DOTALL)
+SCALARS: dict[str, Any] = {
+    "string": "text", "integer": 3, "number": 1.5, "boolean": True, "array": [], "object": {}, "null": None,
+}  # fmt: skip
+
+
+def value(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
+    """Return a value of a JSON schema."""
+    if "$ref" in schema:
+        return value(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "enum" in schema:
+        return schema["enum"][0]
+    if options := schema.get("anyOf"):
+        return value(options[0], definitions)
+    if schema.get("type") == "array" and "items" in schema:
+        return [value(schema["items"], definitions)]
+    if "properties" in schema:
+        return {name: value(inner, definitions) for name, inner in schema["properties"].items()}
+    return SCALARS[schema.get("type", "string")]
+
+
+def prompts(messages: list[dict[str, Any]]) -> list[str]:
+    """Return what the user has said, message by message."""
+    return [openai_api.last_text([message]) for message in messages if message["role"] == "user"]
+
+
+def reply(messages: list[dict[str, Any]]) -> str:
+    """Return the response to a conversation."""
+    said = prompts(messages)
+    text = said[-1]
+    if found := SCHEMA.search(text):
+        schema = json.loads(found[1])
+        return json.dumps(value(schema, schema.get("$defs", {})))
+    if "<_group_>" in text:
+        return GROUP
+    if "<REGEX>" in text:
+        return "<REGEX>[a-z]+@[a-z]+</REGEX>"
+    if "JSON" in text:
+        one = {"full_name": "Zhang San", "age": 30, "occupation": "cook", "hobbies": ["chess"]}
+        begun = str(messages[-1]["content"]) if messages[-1]["role"] == "assistant" else ""
+        return f"{json.dumps(one)}]".removeprefix("{") if begun == "[{" else json.dumps(one)
+    if marks := MARKS.search(said[0]):
+        before = "".join(str(turn["content"]) for turn in messages if turn["role"] == "assistant")
+        return f"{marks[1]}{STORY}{marks[2]}".removeprefix(before)
+    return STORY
+
+
+def answer_of(messages: list[dict[str, Any]]) -> str:
+    """Return the knobs of the test provider that make this response."""
+    tools = BODY.get().get("tools")
+    if tools and messages[-1]["role"] == "user":
+        wanted = "range" if re.search("month|月", prompts(messages)[-1]) else "now"
+        names = [tool["function"]["name"] for tool in tools]
+        return f"tool:{next((name for name in names if wanted in name), names[0])}"
+    return f"say:{reply(messages)}"
+
+
+async def call_tool(self: openai_api.Answer) -> int:
+    """Call a tool with arguments of its schema."""
+    tool = next(tool for tool in self.body["tools"] if tool["function"]["name"] == self.asked["tool"])
+    parameters = tool["function"]["parameters"]
+    arguments = json.dumps(value(parameters, parameters.get("$defs", {})) or {})
+    call = {
+        "index": 0,
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": self.asked["tool"], "arguments": arguments},
+    }
+    await self.send({"tool_calls": [call]})
+    return 4
+
+
+def install() -> None:
+    """Put this model into the test provider."""
+    check, last_text = openai_api.check, openai_api.last_text
+
+    def checked(body: Any) -> None:
+        check(body)
+        BODY.set(body)
+
+    def last(messages: list[dict[str, Any]]) -> str:
+        last_text(messages)  # refuses broken images
+        return answer_of(messages)
+
+    globals()["prompts"] = lambda messages: [last_text([each]) for each in messages if each["role"] == "user"]
+    openai_api.check = checked  # type: ignore[assignment]
+    openai_api.last_text = last
+    openai_api.Answer.call_tool = call_tool  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    install()
+    serve(__doc__, openai_api.add_routes, models="more model names that it knows, with commas")
