@@ -24,7 +24,8 @@ LONGEST = 2_000
 """Characters of a validation error that the model is shown."""
 BRACKETS = 100
 """Opening brackets at which JSON among other words is looked for."""
-_FENCE = re.compile(r"```[ \t]*\w*[ \t]*\r?\n(.*?)```", re.DOTALL)
+FENCE = "```"
+_LANGUAGE = re.compile(r"[ \t]*(?:\w+[ \t]*)?")
 _OPENING = re.compile(r"[\[{]")
 
 
@@ -123,7 +124,8 @@ def _json_values(text: str) -> Iterator[Any]:
 
 def _strict_values(text: str) -> Iterator[Any]:
     """Yield the JSON in a text: all of it, its blocks of code from the last one, what begins with a bracket."""
-    for candidate in (text, *reversed(_FENCE.findall(text))):
+    blocks, _rest = code_blocks(text)
+    for candidate in (text, *(code for _language, code in reversed(blocks))):
         yield from _loaded(candidate)
     decoder = json.JSONDecoder()
     start = 0
@@ -136,6 +138,32 @@ def _strict_values(text: str) -> Iterator[Any]:
             start = match.end()
         else:
             yield value
+
+
+def code_blocks(text: str) -> tuple[list[tuple[str, str]], str]:
+    r"""Return the blocks of code in a text, each with its language, and the text without them.
+
+    Example:
+        >>> code_blocks("Run this:\n```shell\nls -l\n```\nDone.")
+        ([('shell', 'ls -l')], 'Run this:\nDone.')
+    """
+    blocks: list[tuple[str, str]] = []
+    rest: list[str] = []
+    inside: list[str] | None = None
+    language = ""
+    for line in text.split("\n"):
+        bare = line.removesuffix("\r")
+        if inside is None:
+            before, _fence, name = bare.rpartition(FENCE)
+            if bare.count(FENCE) % 2 and _LANGUAGE.fullmatch(name):  # else the line has code in itself
+                inside, language = [], name.strip()
+            rest += [before] if inside is not None and before.strip() else [line] if inside is None else []
+        elif bare.lstrip(" \t").startswith(FENCE):
+            blocks.append((language, "\n".join(inside)))
+            inside = None
+        else:
+            inside.append(bare)
+    return blocks, "\n".join(rest)
 
 
 def _loaded(text: str) -> list[Any]:

@@ -34,8 +34,8 @@ def spec_of(
         settings: what the setters have kept; what was not set has byzer-magic's default.
 
     Example:
-        >>> spec_of("m", "saas/openai", "", {"saas.model": "gpt-4o"}, {"maxConcurrency": 2})
-        DeploySpec(model='m', pretrained_model_type='saas/openai', num_workers=2, infer_params={'saas.model': 'gpt-4o'})
+        >>> spec_of("m", "saas/openai", "", {"saas.model": "gpt-4o"}, {"maxConcurrency": 2}).num_workers
+        2
     """
     given = {option: settings[name] for name, option in _OPTIONS.items() if settings.get(name) is not None}
     if kind.startswith("saas/"):  # the setters are for local engines, and often left from another deployment

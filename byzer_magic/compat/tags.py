@@ -142,8 +142,12 @@ class Image(_Tagged):
     @staticmethod
     def convert_image_paths_from(text: str, start_tag: str = "<img>", end_tag: str = "</img>") -> str:
         """Return a text with `<_image_>` in the place of other tags around paths."""
-        pattern = re.escape(start_tag) + r"(.*?)" + re.escape(end_tag)
-        return re.sub(pattern, lambda found: f"<_image_>{found[1].strip()}</_image_>", text, flags=re.DOTALL)
+        first, *others = text.split(start_tag)
+        pairs = [(other.partition(end_tag), other) for other in others]
+        return first + "".join(
+            f"<_image_>{path.strip()}</_image_>{rest}" if end else start_tag + other
+            for (path, end, rest), other in pairs
+        )
 
 
 class Audio(_Tagged):

@@ -8,14 +8,13 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from byzer_magic.client.typed import NotThatType, Typed
+from byzer_magic.client.typed import NotThatType, Typed, code_blocks
 from byzer_magic.prompts.template import render, template
 
 UNKNOWN = "unknown"
 """The language of a text without a block of code."""
-_BLOCK = re.compile(r"```[ \t]*(\w+)?[ \t]*\r?\n(.*?)\r?\n[ \t]*```", re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
-_PYTHON = re.compile(r"(?m)^\s*(?:import \w|from \w+ import|def \w+\(|class \w+[(:]|print\()")
+_PYTHON = re.compile(r"(?m)^[ \t]*(?:import \w|from \w+ import|def \w+\(|class \w+[(:]|print\()")
 
 
 def extract_code(text: Any, pattern: str = "", detect_single_line_code: bool = False) -> list[tuple[str, str]]:
@@ -34,12 +33,12 @@ def extract_code(text: Any, pattern: str = "", detect_single_line_code: bool = F
         [('shell', 'ls -l')]
     """
     text = _joined(text)
+    if pattern:
+        return re.findall(pattern, text, flags=re.DOTALL) or [(UNKNOWN, text)]
+    blocks, rest = code_blocks(text)
     if detect_single_line_code:
-        outside = _BLOCK.sub("", text)
-        blocks = [(language, code.strip()) for language, code in _BLOCK.findall(text)]
-        return blocks + [("", code.strip()) for code in _INLINE.findall(outside)]
-    found = re.findall(pattern, text, flags=re.DOTALL) if pattern else _BLOCK.findall(text)
-    return found or [(UNKNOWN, text)]
+        return [*blocks, *(("", code.strip()) for code in _INLINE.findall(rest))]
+    return blocks or [(UNKNOWN, text)]
 
 
 def _joined(text: Any) -> str:

@@ -125,7 +125,7 @@ def prepared(folder: Path, place: Path) -> Path:
     shutil.copytree(folder / "images", home / "images")
     notebooks = shutil.copytree(folder / "notebooks", home / "notebooks")
     (home / "videos").mkdir()
-    (home / "videos" / "output_audio.mp3").write_bytes(mp3("hello", 16_000))
+    (home / "videos" / "output_audio.mp3").write_bytes(mp3("hello"))
     (home / "videos" / "output.mp4").write_bytes(b"")
     return Path(notebooks)
 

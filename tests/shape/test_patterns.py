@@ -34,6 +34,7 @@ TEXTS: dict[str, list[str]] = {
     "terms.learn": list(terms.WITH_OPTION.values()),
     "progress.stage": [pattern for pattern, _text in progress._STAGES],
     "schema.from_response": [words for words, _status in volcengine._SENTENCES],
+    "texts.extract_code": [],  # the caller's own
     "backend._voice": [pattern for pattern, _voice in voices._VOICES],
 }
 """The patterns of calls that have theirs from a variable, by module and function."""
