@@ -76,7 +76,9 @@ _STORAGE_HINT = _(
 _TRAINING = _("trains models, and byzer-magic only runs them")
 _TRAINING_HINT = _("Train with LLaMA-Factory, TRL or ms-swift, and deploy the result with --model_path.")
 _AGENTS = _("is byzer-llm's agent framework, which its documents no longer use")
-_AGENTS_HINT = _("Pass Python functions to bz.model(ALIAS).chat(..., tools=[...]), or use a framework on `serve`.")
+_AGENTS_HINT = _(
+    "Pass Python functions to bz.model(ALIAS).chat(..., tools=[...]), or point an agent framework at the command serve."
+)
 _SERVER = _("is the inside of byzer-llm's HTTP server")
 _SERVER_HINT = _("Use the command serve.")
 _SDK = _("is byzer-llm's own wrapper of a provider's SDK")

@@ -38,7 +38,9 @@ def options_of(llm_config: Mapping[str, Any] | None, more: Mapping[str, Any] | N
         if bare == "adapter_name_or_path" and value:
             raise Unsupported(
                 _("A request cannot choose a LoRA adapter."),
-                _("Deploy the adapter under an alias of its own: --infer_params backend.adapter=FOLDER."),
+                _(
+                    "Deploy the adapter under an alias of its own: --infer_backend transformers --infer_params adapter=FOLDER"
+                ),
             )
         if bare not in _OWN and value is not None:
             found[_RENAMED.get(bare, bare)] = _stops(value) if bare == "stop" else value
