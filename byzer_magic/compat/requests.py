@@ -39,7 +39,8 @@ def options_of(llm_config: Mapping[str, Any] | None, more: Mapping[str, Any] | N
             raise Unsupported(
                 _("A request cannot choose a LoRA adapter."),
                 _(
-                    "Deploy the adapter under an alias of its own: --infer_backend transformers --infer_params adapter=FOLDER"
+                    "Deploy the adapter under an alias of its own: --infer_backend transformers"
+                    " --infer_params adapter=FOLDER"
                 ),
             )
         if bare not in _OWN and value is not None:
