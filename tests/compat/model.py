@@ -18,31 +18,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "servers"))
 
 import openai_api
+import schemas
 from skeleton import serve
 
 BODY: ContextVar[dict[str, Any]] = ContextVar("BODY")
 STORY = "Once upon a time a cat sat on a warm stone and watched the river until the evening came and it slept."
 GROUP = "<_group_><_question_>When is it?</_question_><_answer_>On the first of February.</_answer_></_group_>"
 SCHEMA = re.compile(r"(\{.*\"properties\".*\})", re.DOTALL)
+REASONS = re.compile("reason|r1")
+"""In the name of a model that reasons."""
 MARKS = re.compile(r"(<RESPONSE>).*(</RESPONSE>)", re.DOTALL)
-SCALARS: dict[str, Any] = {
-    "string": "text", "integer": 3, "number": 1.5, "boolean": True, "array": [], "object": {}, "null": None,
-}  # fmt: skip
-
-
-def value(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
-    """Return a value of a JSON schema."""
-    if "$ref" in schema:
-        return value(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    if "enum" in schema:
-        return schema["enum"][0]
-    if options := schema.get("anyOf"):
-        return value(options[0], definitions)
-    if schema.get("type") == "array" and "items" in schema:
-        return [value(schema["items"], definitions)]
-    if "properties" in schema:
-        return {name: value(inner, definitions) for name, inner in schema["properties"].items()}
-    return SCALARS[schema.get("type", "string")]
 
 
 def prompts(messages: list[dict[str, Any]]) -> list[str]:
@@ -56,7 +41,7 @@ def reply(messages: list[dict[str, Any]]) -> str:
     text = said[-1]
     if found := SCHEMA.search(text):
         schema = json.loads(found[1])
-        return json.dumps(value(schema, schema.get("$defs", {})))
+        return json.dumps(schemas.value(schema))
     if "<_group_>" in text:
         return GROUP
     if "<REGEX>" in text:
@@ -81,19 +66,34 @@ def answer_of(messages: list[dict[str, Any]]) -> str:
     return f"say:{reply(messages)}"
 
 
-async def call_tool(self: openai_api.Answer) -> int:
-    """Call a tool with arguments of its schema."""
-    tool = next(tool for tool in self.body["tools"] if tool["function"]["name"] == self.asked["tool"])
-    parameters = tool["function"]["parameters"]
-    arguments = json.dumps(value(parameters, parameters.get("$defs", {})) or {})
-    call = {
-        "index": 0,
-        "id": "call_1",
-        "type": "function",
-        "function": {"name": self.asked["tool"], "arguments": arguments},
-    }
-    await self.send({"tool_calls": [call]})
-    return 4
+class ReasoningAnswer(openai_api.Answer):
+    """An answer with the field for reasoning in every delta, as DeepSeek has it."""
+
+    async def send(self, delta: dict[str, Any], finish: str | None = None, **more: Any) -> None:
+        await super().send({"reasoning_content": None, **delta}, finish, **more)
+
+    def frame(self) -> tuple[bytes, bytes]:
+        before, after = super().frame()
+        return before, after.replace(b"}", b',"reasoning_content":null}', 1)
+
+    async def words(self) -> int | None:
+        if REASONS.search(self.body["model"]):
+            self.asked["think"] = "A cat would do."
+        return await super().words()
+
+    async def call_tool(self) -> int:
+        """Call the tool with arguments of its schema."""
+        tool = next(tool for tool in self.body["tools"] if tool["function"]["name"] == self.asked["tool"])
+        parameters = tool["function"]["parameters"]
+        arguments = json.dumps(schemas.value(parameters) or {})
+        call = {
+            "index": 0,
+            "id": "call_1",
+            "type": "function",
+            "function": {"name": self.asked["tool"], "arguments": arguments},
+        }
+        await self.send({"tool_calls": [call]})
+        return 4
 
 
 def install() -> None:
@@ -111,7 +111,7 @@ def install() -> None:
     globals()["prompts"] = lambda messages: [last_text([each]) for each in messages if each["role"] == "user"]
     openai_api.check = checked  # type: ignore[assignment]
     openai_api.last_text = last
-    openai_api.Answer.call_tool = call_tool  # type: ignore[method-assign]
+    openai_api.Answer = ReasoningAnswer  # type: ignore[misc]
 
 
 if __name__ == "__main__":

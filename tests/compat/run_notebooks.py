@@ -37,7 +37,7 @@ GOAL = 18
 """Of 23; the others need Byzer Storage, training, an internal module, or LoRA by request."""
 MODELS = {
     "deepseek_chat": "gpt-4o",
-    "deepseek_r1_chat": "gpt-4o",
+    "deepseek_r1_chat": "deepseek-reasoner",
     "filelogger_chat": "gpt-4o",
     "gpt4o_mini_chat": "gpt-4o-mini",
     "qwen_1_8b_chat": "gpt-4o",

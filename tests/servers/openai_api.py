@@ -5,7 +5,8 @@
 Fields, status codes and error bodies follow the API reference:
 https://developers.openai.com/api/reference/resources/chat/subresources/completions/methods/create and
 https://developers.openai.com/api/docs/guides/error-codes. Unknown keys, models, roles and field types are rejected
-as OpenAI rejects them. It answers "Echo: <last user text>", word by word, unless the text begins with knobs:
+as OpenAI rejects them. It answers "Echo: <last user text>", word by word, or a value of the JSON schema in
+`response_format`, unless the text begins with knobs:
 
     tokens:200@50        200 tokens, 50 a second (without @50: as fast as they go)
     slow:50ms            50 ms pass before the first byte
@@ -37,6 +38,7 @@ import time
 from typing import Any
 
 import openai_media as media
+import schemas
 from aiohttp import web
 from skeleton import JOURNAL, NUMBERS, before_answer, knobs, serve
 
@@ -424,6 +426,9 @@ async def answer(request: web.Request, entry: dict[str, Any]) -> web.StreamRespo
     body = entry.get("body")
     check(body)
     asked = knobs(last_text(body["messages"]))
+    form = body.get("response_format")
+    if isinstance(form, dict) and form.get("type") == "json_schema" and asked.keys() == {"text"}:
+        asked["say"] = json.dumps(schemas.value(form["json_schema"]["schema"]))
     if "slow" in asked:
         await asyncio.sleep(float(asked["slow"].removesuffix("ms")) / 1000)
     fault(request, asked, body)
