@@ -23,16 +23,19 @@ class Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         """Return the spec of such a module.
 
+        Modules that are left out for a reason can be imported, since code imports more than it uses: their names raise.
+
         Raises:
-            LeftOut: byzer-llm has such a module, and it has no equivalent here.
+            LeftOut: there is no such module, and nothing is known about it.
         """
         if fullname.partition(".")[0] != NAME:
             return None
         from byzer_magic.compat import names
 
-        if fullname not in names.MODULES and fullname not in names.PACKAGES:
+        gone = fullname not in names.MODULES and fullname not in names.PACKAGES
+        if gone and names.reason(fullname) is None:
             raise names.left_out(fullname)
-        return ModuleSpec(fullname, _LOADER, is_package=fullname in names.PACKAGES)
+        return ModuleSpec(fullname, _LOADER, is_package=gone or fullname in names.PACKAGES)
 
 
 class Filler(Loader):

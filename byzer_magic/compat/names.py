@@ -38,7 +38,11 @@ MODULES: dict[str, dict[str, str]] = {
         "prompt": "prompts:prompt",
         **_JINJA,
     },
-    "byzerllm.types": {name: f"values:{name}" for name in ("AudioPath", "Bool", "Float", "ImagePath", "Int")},
+    "byzerllm.types": {
+        "Audio": "tags:Audio",
+        "Image": "tags:Image",
+        **{name: f"values:{name}" for name in ("AudioPath", "Bool", "Float", "ImagePath", "Int")},
+    },
     "byzerllm.version": {"__version__": "functions:VERSION"},
     "byzerllm.log": {"init_logger": "functions:init_logger"},
     "byzerllm.utils": {**_JINJA, **_META, "random_uuid": "texts:random_uuid"},
@@ -96,7 +100,9 @@ LEFT_OUT: tuple[tuple[str, Text, Text], ...] = (
     ("byzerllm.agent_reply", _AGENTS, _AGENTS_HINT),
     ("byzerllm.apps.agent", _AGENTS, _AGENTS_HINT),
     ("byzerllm.utils.client.entrypoints", _SERVER, _SERVER_HINT),
-    ("byzerllm.utils.client.m", _SDK, _SDK_HINT),
+    ("byzerllm.utils.client.message_utils", _AGENTS, _AGENTS_HINT),
+    ("byzerllm.utils.client.mgenerai", _SDK, _SDK_HINT),
+    ("byzerllm.utils.client.manthropicai", _SDK, _SDK_HINT),
 )
 """What is left out, by the beginning of its name: why, and what to use instead. The first row that fits is taken."""
 
@@ -119,13 +125,48 @@ def left_out(name: str) -> LeftOut:
         byzerllm.utils.retrieval is left out: it is Byzer Storage, a search engine in Java.
         Keep vectors in a library such as LanceDB, Chroma or FAISS; bz.model("ALIAS").embed(texts) makes them.
     """
-    for begin, why, instead in LEFT_OUT:
-        if name.startswith(begin):
-            return because(name, why, instead)
+    if (found := reason(name)) is not None:
+        return because(name, *found)
     return LeftOut(
         _("{name} is left out: byzer-magic has no equivalent of it.", name=name),
         _("docs/byzer-llm.md lists what there is. To use byzer-llm itself: pip install byzerllm"),
     )
+
+
+def reason(name: str) -> tuple[Text, Text] | None:
+    """Return why a name is left out, and what to use instead; None where nothing is known about it."""
+    return next(((why, instead) for begin, why, instead in LEFT_OUT if name.startswith(begin)), None)
+
+
+class Missing:
+    """Stands for a name that is left out: it can be imported and passed on, and whatever uses it gets the reason."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<{self._name}, which is left out>"
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
+        """Refuse to be called.
+
+        Raises:
+            LeftOut: always.
+        """
+        raise left_out(self._name)
+
+    def __mro_entries__(self, _bases: tuple[Any, ...]) -> tuple[type, ...]:
+        raise left_out(self._name)
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse to be looked into.
+
+        Raises:
+            LeftOut: for any name that is not Python's own.
+        """
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise left_out(self._name)
 
 
 def because(name: str, why: Text, instead: Text) -> LeftOut:
@@ -137,7 +178,7 @@ def find(module: str, name: str) -> Any:
     """Return what a name of a module stands for.
 
     Raises:
-        LeftOut: it is left out.
+        LeftOut: there is no such name, and nothing is known about it.
         AttributeError: it is a private name.
     """
     if f"{module}.{name}" in MODULES or f"{module}.{name}" in PACKAGES:
@@ -146,5 +187,7 @@ def find(module: str, name: str) -> Any:
     if place is None:
         if name.startswith("_"):
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        raise left_out(f"{module}.{name}")
+        if reason(f"{module}.{name}") is None:
+            raise left_out(f"{module}.{name}")
+        return Missing(f"{module}.{name}")
     return pkgutil.resolve_name(_HERE + place)

@@ -67,24 +67,36 @@ def test_installed_package_of_that_name_wins(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "why"),
+    ("imported", "used", "why"),
     [
-        ("from byzerllm import ByzerRetrieval", "Byzer Storage"),
-        ("import byzerllm.utils.retrieval", "Byzer Storage"),
-        ("from byzerllm.apps.byzer_storage.simple_api import ByzerStorage", "Byzer Storage"),
-        ("from byzerllm.apps.byzer_storage.train_dpo import train_dpo", "trains models"),
-        ("from byzerllm.apps.byzer_storage.train_sft import train_sft", "trains models"),
-        ("from byzerllm.apps.agent.conversable_agent import ConversableAgent", "agent framework"),
-        ("import byzerllm; byzerllm.something", "byzer-magic has no equivalent"),
-        ("import byzerllm.chatglm6b", "byzer-magic has no equivalent"),
-        ("from byzerllm.utils.client import ByzerLLM; ByzerLLM().sft", "trains models"),
+        ("from byzerllm import ByzerRetrieval", "ByzerRetrieval()", "Byzer Storage"),
+        ("from byzerllm.utils.retrieval import ByzerRetrieval", "ByzerRetrieval()", "Byzer Storage"),
+        ("from byzerllm.apps.byzer_storage.simple_api import DataType", "DataType.STRING", "Byzer Storage"),
+        ("from byzerllm.apps.byzer_storage.train_dpo import train_dpo", "train_dpo(name='x')", "trains models"),
+        ("from byzerllm.apps.byzer_storage.train_sft import train_sft", "train_sft()", "trains models"),
+        ("from byzerllm.apps.agent.conversable_agent import Agent", "class A(Agent): pass", "agent framework"),
+        ("from byzerllm.utils.client import code_utils, message_utils", "message_utils.check()", "agent framework"),
+        ("import byzerllm.utils.sft.merge_lora as merge", "merge.merge()", "trains models"),
+        ("from byzerllm.utils.client import ByzerLLM", "ByzerLLM().sft()", "trains models"),
     ],
 )
-def test_what_is_left_out_says_why_and_what_instead(statement: str, why: str) -> None:
+def test_what_is_left_out_can_be_imported_and_its_use_says_why(imported: str, used: str, why: str) -> None:
+    scope: dict[str, object] = {}
+    exec(imported, scope)
     with pytest.raises(ImportError, match=why) as caught:
-        exec(statement, {})
+        exec(used, scope)
     assert isinstance(caught.value, ByzerError)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import byzerllm; byzerllm.something", "import byzerllm.chatglm6b", "from byzerllm.utils import something"],
+)
+def test_what_nothing_is_known_about_cannot_be_imported(statement: str) -> None:
+    with pytest.raises(ImportError, match="byzer-magic has no equivalent") as caught:
+        exec(statement, {})
+    assert isinstance(caught.value, ByzerError)
 
 
 def test_private_names_are_attribute_errors() -> None:
