@@ -13,6 +13,7 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
+from byzer_magic.catalog import begun_turns
 from byzer_magic.types import ChatRequest, Message, Usage
 from tests.backends import ask, collect, failure, opened, refuse_streams, setup_of, text_of
 from tests.servers.process import Process, gone_after, last
@@ -251,3 +252,18 @@ async def test_llama_cpp_server_chat(llama_server: Process) -> None:
 def test_check_rejects_invalid_parameters(params: dict[str, str], kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words.replace("?", r"\?")):
         setup_of(OPENAI, params)
+
+
+async def test_last_message_of_the_model_is_marked_where_the_provider_wants_that(
+    provider: Process, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = begun_turns.BegunTurn(hosts="127.0.0.1", field="partial", source="", checked="")
+    monkeypatch.setattr(begun_turns, "load", lambda: (row,))
+    params = {"saas.base_url": provider.url + "/v1", "saas.api_key": key, "saas.model": "gpt-4o"}
+    backend = await opened("saas/openai", params)
+    turns = [Message("user", "Name a colour."), Message("assistant", "My favourite is")]
+    await collect(backend, ChatRequest(messages=turns))
+    assert [turn.get("partial") for turn in last(provider)["body"]["messages"]] == [None, True]
+    await collect(backend, ChatRequest(messages=[*turns, Message("user", "Go on.")]))
+    assert [turn.get("partial") for turn in last(provider)["body"]["messages"]] == [None, None, None]
+    await backend.close()

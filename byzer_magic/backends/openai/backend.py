@@ -22,7 +22,7 @@ from byzer_magic.backends.openai.media import OpenAIMedia
 from byzer_magic.backends.openai.params import BASE_URL, defaults, info
 from byzer_magic.backends.openai.reader import Reader
 from byzer_magic.capabilities import Capability
-from byzer_magic.catalog import model_facts, renamed_fields
+from byzer_magic.catalog import begun_turns, model_facts, renamed_fields
 from byzer_magic.errors import BadParameter
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.types import ChatChunk, ChatRequest
@@ -45,6 +45,8 @@ class OpenAIBackend(OpenAIMedia, Backend):
         super().__init__(setup.params, client)
         self._defaults = defaults(setup.params)
         self._agreement = agreement(setup.params["saas.model"], client.endpoint)
+        self._mark = begun_turns.mark(urlsplit(client.endpoint.base_url).hostname or "")
+        """The field of a last message that the model is to continue."""
 
     @classmethod
     def check(cls, setup: Setup) -> None:
@@ -115,7 +117,10 @@ class OpenAIBackend(OpenAIMedia, Backend):
         headers = options.pop("extra_headers", None)
         given = {**self._defaults, **options.pop("extra_body", {}), **options}
         given = terms.fields(given)
-        body = {"model": self._model, "messages": schema.messages(request.messages), "stream": terms.stream, **given}
+        messages = schema.messages(request.messages)
+        if self._mark and messages[-1]["role"] == "assistant":
+            messages[-1][self._mark] = True
+        body = {"model": self._model, "messages": messages, "stream": terms.stream, **given}
         if body["stream"] and terms.usage:
             body["stream_options"] = {"include_usage": True, **body.get("stream_options", {})}
         else:
