@@ -148,48 +148,99 @@ async def ask_with_tools(
     Raises:
         RequestError: a response is incomplete, or the model goes on calling after `rounds`.
     """
-    known = {tool.name: tool for tool in functions_in(options["tools"])}
     sent = {**options, "tools": with_schemas(options["tools"])}
     exchange = await aconverse(
         manager, alias, prompt, system=system, attached=attached, options=sent, stream=False, timeout=timeout,
         capability=Capability.CHAT,
     )  # fmt: skip
-    request = cast("ChatRequest", exchange.request)
-    made: list[dict[str, Any]] = []
-    for _round in range(rounds + 1):
-        result = cast("ChatResult", await Exchange(manager, alias, request).run())
+    talk = Rounds(cast("ChatRequest", exchange.request), functions_in(options["tools"]), rounds)
+    while True:
+        result = cast("ChatResult", await Exchange(manager, alias, talk.request).run())
+        if not (calls := talk.calls(result)):
+            return talk.answer(result)
+        talk.add(result, [await call.adone() for call in calls])
+
+
+class Call:
+    """A function that a model calls."""
+
+    def __init__(self, tool: Tool, call: Mapping[str, Any]) -> None:
+        self.id = call.get("id")
+        self.name = tool.name
+        self.arguments: str = call["function"].get("arguments") or "{}"
+        self._tool = tool
+
+    def done(self) -> dict[str, Any]:
+        """Call the function here, and return the call with its result, as texts; an error is a result, too."""
+        try:
+            return self._with(self._tool.call(self.arguments))
+        except Exception as err:  # noqa: BLE001 - the model is told, whatever it is
+            return self._failed(err)
+
+    async def adone(self) -> dict[str, Any]:
+        """Like `done`, with the function in a thread, or awaited if it is a coroutine function."""
+        try:
+            if inspect.iscoroutinefunction(self._tool.function):
+                return self._with(await self._tool.call(self.arguments))
+            return self._with(await asyncio.to_thread(self._tool.call, self.arguments))
+        except Exception as err:  # noqa: BLE001 - the model is told, whatever it is
+            return self._failed(err)
+
+    def _with(self, value: Any) -> dict[str, Any]:
+        return {"name": self.name, "arguments": self.arguments, "result": _text(value)}
+
+    def _failed(self, err: Exception) -> dict[str, Any]:
+        return self._with(f"Error: {type(err).__name__}: {err}")
+
+
+class Rounds:
+    """A conversation with a model that calls functions: after a response its calls, after the calls the next request.
+
+    Args:
+        request: the first request.
+        tools: the functions that may be called.
+        rounds: responses with calls in them, at most.
+    """
+
+    def __init__(self, request: ChatRequest, tools: Sequence[Tool], rounds: int = ROUNDS) -> None:
+        self.request = request
+        self._known = {tool.name: tool for tool in tools}
+        self._left = rounds
+        self._rounds = rounds
+        self._made: list[dict[str, Any]] = []
+
+    def calls(self, result: ChatResult) -> list[Call]:
+        """Return the calls in a response; none where it is the answer, or has a call of a tool that is the caller's.
+
+        Raises:
+            RequestError: there were too many rounds.
+        """
         calls = result.tool_calls or []
-        if not calls or not all(call["function"]["name"] in known for call in calls):
-            return msgspec.structs.replace(result, raw={**result.raw, "calls": made})
-        turns = [Message("assistant", result.text or None, tool_calls=calls)]
-        for call in calls:
-            made.append(done := await _done(known[call["function"]["name"]], call))
-            turns.append(Message("tool", done["result"], tool_call_id=call.get("id")))
-        request = msgspec.structs.replace(request, messages=[*request.messages, *turns])
-    raise _endless(result, rounds)
+        if not all(call["function"]["name"] in self._known for call in calls):
+            return []
+        if calls and not self._left:
+            err = RequestError(
+                _("{alias} still calls tools after {count} rounds.", alias=result.model, count=self._rounds),
+                _("Ask for less at once, or return from the tools what the model needs to answer."),
+            )
+            err.partial = result
+            raise err
+        return [Call(self._known[call["function"]["name"]], call) for call in calls]
 
+    def add(self, result: ChatResult, done: Sequence[dict[str, Any]]) -> None:
+        """Continue with what the calls of a response have returned, in their order."""
+        calls = result.tool_calls or []
+        results = [
+            Message("tool", each["result"], tool_call_id=call.get("id")) for call, each in zip(calls, done, strict=True)
+        ]
+        turns = [Message("assistant", result.text or None, tool_calls=calls), *results]
+        self.request = msgspec.structs.replace(self.request, messages=[*self.request.messages, *turns])
+        self._made += done
+        self._left -= 1
 
-def _endless(result: ChatResult, rounds: int) -> RequestError:
-    err = RequestError(
-        _("{alias} still calls tools after {count} rounds.", alias=result.model, count=rounds),
-        _("Ask for less at once, or return from the tools what the model needs to answer."),
-    )
-    err.partial = result
-    return err
-
-
-async def _done(tool: Tool, call: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one call with its result, as texts."""
-    arguments = call["function"].get("arguments") or "{}"
-    try:
-        if inspect.iscoroutinefunction(tool.function):
-            value = await tool.call(arguments)
-        else:
-            value = await asyncio.to_thread(tool.call, arguments)
-        text = _text(value)
-    except Exception as err:  # noqa: BLE001 - the model is told, whatever it is
-        text = f"Error: {type(err).__name__}: {err}"
-    return {"name": tool.name, "arguments": arguments, "result": text}
+    def answer(self, result: ChatResult) -> ChatResult:
+        """Return the last response with all calls in its `raw`."""
+        return msgspec.structs.replace(result, raw={**result.raw, "calls": self._made})
 
 
 def _text(value: Any) -> str:

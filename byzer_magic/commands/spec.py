@@ -500,6 +500,10 @@ class ChatSpec(Spec):
     format: str = option("markdown", help=_("how the response is shown"), choices=("markdown", "text", "json", "code"))
     out: str | None = option(None, help=_("variable for the result (a list for several models)"))
     df: bool = option(default=False, help=_("store a pandas DataFrame in --out instead"), kind="bool")
+    schema: str | None = option(
+        None, help=_("variable with a type, such as a pydantic model: the result is a value of it")
+    )
+    tools: str | None = option(None, help=_("functions of the notebook that the model may call, separated by commas"))
     judge: str | None = option(
         None, help=_("deployment that compares the responses of several models"), complete="alias"
     )

@@ -7,7 +7,7 @@ import keyword
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from byzer_magic import media
 from byzer_magic.actions.actions import options_in
@@ -20,7 +20,7 @@ from byzer_magic.client.messages import to_messages
 from byzer_magic.commands.spec import ChatSpec, SessionsSpec
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import gettext, lazy_gettext as _, listed
-from byzer_magic.magics import columns
+from byzer_magic.magics import columns, typed
 from byzer_magic.magics.kept import Interrupted, Kept
 from byzer_magic.results import Result
 from byzer_magic.results.comparison import Answers, need_pandas
@@ -69,12 +69,34 @@ class Chats:
             self._several(manager, item, aliases, text)
             return
         messages = self._messages(item, text)
-        exchange = self._exchange(manager, item, item.model, messages)
-        exchange.keep = functools.partial(self._keep, item, messages)
-        with self.results.showing():
-            result = self._out.answer(exchange, item.format)
+        if item.schema:
+            self._value(manager, item, messages)
+            return
+        result = self._answer(manager, item, messages)
         if result.interrupted:
             raise Interrupted(_("Interrupted: the part that arrived is kept in _chat."))
+
+    def _answer(self, manager: Manager, item: ChatSpec, messages: list[Message]) -> Result:
+        """Return the response to a conversation, shown while it arrives, and kept."""
+        keep = functools.partial(self._keep, item, messages)
+
+        def ask(exchange: Exchange) -> Any:
+            exchange.keep = keep
+            return self._out.answer(exchange, item.format)
+
+        with self.results.showing():
+            if not item.tools:
+                return cast("Result", ask(self._exchange(manager, item, item.model, messages)))
+            tools = typed.functions(item.tools, self._shell.user_ns)
+            result = typed.answer(manager, self._out, item, messages, tools, ask)
+            self.results.put(result, item.out)  # with all calls
+            return result
+
+    def _value(self, manager: Manager, item: ChatSpec, messages: list[Message]) -> None:
+        """Show the response as a value of a type, and put it where results are."""
+        value = typed.value(manager, item, messages, self._shell.user_ns)
+        self.results.put(value, item.out)
+        self._out.text(repr(value))
 
     @staticmethod
     def _exchange(manager: Manager, item: ChatSpec, alias: str, messages: list[Message]) -> Exchange:
@@ -99,6 +121,7 @@ class Chats:
             raise CommandError(_("--judge needs two or more models."), _("Example: %%chat a,b --judge c"))
         if item.audio == REC and len(aliases) > 1:
             raise CommandError(_("--audio rec works with one model only."), _("For several models, pass a file."))
+        typed.check(item, aliases)
         if item.df:
             need_pandas()
 

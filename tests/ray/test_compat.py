@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import enum
 import json
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pydantic
 import pytest
 
+import byzer_magic as bz
 from byzer_magic import compat
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import BadParameter
@@ -52,6 +55,17 @@ class Story(pydantic.BaseModel):
     title: str
 
 
+class Ages(pydantic.BaseModel):
+    ann: int
+    bob: int
+    cyd: int
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
 def test_deploy_replaces_and_undeploy_removes(byzerllm: Any, provider: Process) -> None:
     llm = byzerllm.SimpleByzerLLM()
     params = {"saas.base_url": f"{provider.url}/v1", "saas.api_key": KEY, "saas.model": "gpt-4o"}
@@ -88,6 +102,22 @@ def test_other_capabilities_answer_chat_oai(byzerllm: Any) -> None:
     assert len(llm.emb_query("text", model="emb")[0].output) > 2
     ranked = llm.emb_rerank(model="rerank", sentence_pairs=[("sky", "grass"), ("sky", "the sky")])[0].output
     assert {pair for pair, _score in ranked} == {("sky", "grass"), ("sky", "the sky")}
+
+
+def test_small_local_model_writes_values_by_its_grammar(byzerllm: Any, gguf: Path) -> None:
+    """A model of 135 million parameters does not write such JSON on its own: llama.cpp's grammar makes it."""
+    llm = byzerllm.ByzerLLM().setup_infer_backend("llama_cpp")
+    params = {"driver": "xllamacpp", "n_threads": 1, "n_ctx": 1024, "temperature": 0}
+    llm.deploy(str(gguf), "custom/llama2", "small", params)
+    ages = bz.model("small").chat("How old are Ann, Bob and Cyd?", schema=Ages, max_tokens=60)
+    assert isinstance(ages, Ages)
+
+    @bz.prompt("small", max_tokens=60)
+    def colour(thing: str) -> Colour:
+        """Which colour does {{ thing }} have?"""
+
+    assert colour("the sky") in Colour
+    llm.undeploy("small")
 
 
 def test_prompt_functions_return_texts_streams_and_values(byzerllm: Any) -> None:
