@@ -39,7 +39,7 @@ def deploy_line(provider: Process, alias: str = "m") -> str:
 
 
 def test_load_ext_imports_no_heavy_package(kernel: Kernel) -> None:
-    heavy = "{'ray', 'torch', 'openai', 'pandas', 'websockets', 'llama_cpp', 'xllamacpp', 'transformers'}"
+    heavy = "{'ray', 'torch', 'openai', 'pandas', 'websockets', 'llama_cpp', 'transformers', 'jinja2', 'pydantic'}"
     assert kernel.run(f"import sys; print(sorted({heavy} & set(sys.modules)))").text == "[]\n"
 
 
@@ -143,6 +143,39 @@ def test_tool_calls_are_shown(deployed: Kernel) -> None:
     cell = deployed.run("%%chat m\ntool:weather")
     assert "Tool call <code>weather</code>" in cell.painted
     assert "weather(" in cell.shown[0]["text/plain"]
+
+
+def test_chat_calls_functions_of_the_notebook_and_shows_the_calls(deployed: Kernel) -> None:
+    deployed.run("def weather(city: str) -> str:\n    'Return the weather.'\n    return f'sunny in {city}'")
+    cell = deployed.run("%%chat m --tools weather --out found\ntool:weather")
+    assert cell.status == "ok", cell.everything
+    assert 'weather({"city": "Paris"}) -> sunny in Paris' in cell.text
+    assert "Echo: sunny in Paris" in cell.markdown
+    assert deployed.run("print(found.raw['calls'][0]['result'], _chat is found)").text == "sunny in Paris True\n"
+    cell = deployed.run("%%chat m --tools weather,nothing\nhello")
+    assert "nothing is not defined in this notebook" in cell.error
+
+
+def test_chat_returns_a_value_of_a_type(deployed: Kernel) -> None:
+    deployed.run("import pydantic\nclass City(pydantic.BaseModel):\n    name: str\n    people: int")
+    cell = deployed.run('%%chat m --schema City --out city\nsay:{"name": "Paris", "people": 2}')
+    assert cell.status == "ok", cell.everything
+    assert "City(name='Paris', people=2)" in cell.text
+    assert deployed.run("print(city.people, _chat is city)").text == "2 True\n"
+    cell = deployed.run("%%chat m --schema City\nsay:nothing")
+    assert "did not respond with a valid City" in cell.error
+    assert "do not go together" in deployed.run("%%chat m --schema City --tools weather\nx").error
+
+
+def test_code_written_for_byzer_llm_runs(deployed: Kernel) -> None:
+    cell = deployed.run(
+        "import byzerllm\nllm = byzerllm.ByzerLLM.from_default_model('m')\n"
+        "@byzerllm.prompt(llm=llm)\ndef hello(q: str) -> str:\n    '''\n    Hello {{ q }}\n    '''\n"
+        "print(hello('Ann').strip(), llm.chat_oai(conversations='hi')[0].output)"
+    )
+    assert cell.text == "Echo: \nHello Ann Echo: hi\n"
+    cell = deployed.run("byzerllm.ByzerRetrieval()")
+    assert "Byzer Storage" in cell.error
 
 
 def test_chat_output_has_html_and_the_text_unchanged(deployed: Kernel) -> None:
