@@ -7,14 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from byzer_magic.compat.tags import parts, separated
-from byzer_magic.errors import Unsupported
-from byzer_magic.i18n import lazy_gettext as _
 
 _RENAMED = {"max_length": "max_tokens"}
 _PREFIXES = ("gen.", "generation.")
-_OWN = frozenset(
-    {"stream", "request_id", "abort", "response_prefix", "adapter_name_or_path", "lora_name", "lora_int_id"}
-)
+_OWN = frozenset({"stream", "request_id", "abort", "response_prefix", "lora_name", "lora_int_id"})
 """Settings of byzer-llm's own that are no fields of a request."""
 
 
@@ -25,9 +21,6 @@ def options_of(llm_config: Mapping[str, Any] | None, more: Mapping[str, Any] | N
         llm_config: e.g. ``{"max_length": 100, "temperature": 0, "gen.stop": ["x"]}``.
         more: `extra_request_params`, sent as they are.
 
-    Raises:
-        Unsupported: it chooses a LoRA adapter.
-
     Example:
         >>> options_of({"max_length": 100, "gen.stop": '["x"]'})
         {'max_tokens': 100, 'stop': ['x']}
@@ -35,15 +28,9 @@ def options_of(llm_config: Mapping[str, Any] | None, more: Mapping[str, Any] | N
     found: dict[str, Any] = {}
     for name, value in (llm_config or {}).items():
         bare = next((name.removeprefix(prefix) for prefix in _PREFIXES if name.startswith(prefix)), name)
-        if bare == "adapter_name_or_path" and value:
-            raise Unsupported(
-                _("A request cannot choose a LoRA adapter."),
-                _(
-                    "Deploy the adapter under an alias of its own: --infer_backend transformers"
-                    " --infer_params adapter=FOLDER"
-                ),
-            )
-        if bare not in _OWN and value is not None:
+        if bare == "adapter_name_or_path":
+            found |= {"lora": {"name": (llm_config or {}).get("lora_name", ""), "path": value}} if value else {}
+        elif bare not in _OWN and value is not None:
             found[_RENAMED.get(bare, bare)] = _stops(value) if bare == "stop" else value
     if more:
         found["extra_body"] = {**found.get("extra_body", {}), **more}

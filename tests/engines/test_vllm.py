@@ -20,6 +20,7 @@ from byzer_magic.types import EmbedRequest
 from tests.backends import ask, collect, text_of
 from tests.models import packaged
 from tests.models.smollm2 import smollm2
+from tests.models.tiny_lora import tiny_lora
 from tests.models.tiny_qwen2 import changed, tiny_qwen2
 from tests.servers.engine import Remote, hosted
 
@@ -204,3 +205,21 @@ async def test_open_has_the_reason_of_the_engines_own_process(backend: Remote, t
         async with hosted(KIND, params, tmp_path, beside=backend, model_path=str(tiny_qwen2())):
             pass
     assert "\n" not in caught.value.message
+
+
+async def test_request_chooses_a_lora_adapter(backend: Remote, tmp_path: Path) -> None:
+    params = {"backend.max_model_len": "256", "backend.enable_lora": "true", "temperature": "0"}
+    with_max = {"max_tokens": 8}
+    async with hosted(KIND, params, tmp_path, beside=backend, model_path=str(tiny_qwen2())) as engine:
+        plain = text_of(await collect(engine, ask("Hello", **with_max)))
+        for asked in (str(tiny_lora()), {"name": "tiny", "path": str(tiny_lora())}):
+            assert text_of(await collect(engine, ask("Hello", lora=asked, **with_max))) != plain
+        assert text_of(await collect(engine, ask("Hello", **with_max))) == plain
+        with pytest.raises(errors.BadRequest, match="not the folder of a LoRA adapter"):
+            await collect(engine, ask("Hello", lora=str(tiny_qwen2())))
+
+
+async def test_deployment_without_lora_refuses_adapters(backend: Remote) -> None:
+    with pytest.raises(errors.BadRequest, match="takes no LoRA adapters") as caught:
+        await collect(backend, ask("Hello", lora=str(tiny_lora())))
+    assert "backend.enable_lora=true" in str(caught.value.hint)

@@ -14,7 +14,7 @@ from byzer_magic.compat.functions import asyncfy_with_semaphore, get_llm_names, 
 from byzer_magic.compat.llm import ByzerLLM, SimpleByzerLLM
 from byzer_magic.compat.responses import EventName, InferBackend, LLMRequest, LLMResponse, Templates
 from byzer_magic.compat.tags import Image
-from byzer_magic.errors import CommandError, RateLimited, Unsupported
+from byzer_magic.errors import CommandError, RateLimited
 from byzer_magic.types import ChatChunk, EmbeddingBatch, ImageItem, Media, Ranking, SpeakRequest
 from tests.answering import Answering, called
 
@@ -75,10 +75,9 @@ def test_settings_of_a_model_go_with_each_request(manager: Answering) -> None:
     assert manager.requests[0].options == {"temperature": 0, "max_tokens": 9, "extra_body": {"user": "u"}}
 
 
-def test_adapter_of_a_request_is_refused_with_the_next_step(manager: Answering) -> None:
-    with pytest.raises(Unsupported, match="LoRA") as caught:
-        llm().chat_oai(SAY, llm_config={"adapter_name_or_path": "/lora", "lora_name": "a"})
-    assert "adapter=" in caught.value.hint
+def test_adapter_of_a_request_goes_with_it(manager: Answering) -> None:
+    llm().chat_oai(SAY, llm_config={"adapter_name_or_path": "/lora", "lora_name": "a", "lora_int_id": 1})
+    assert manager.requests[0].options == {"lora": {"name": "a", "path": "/lora"}}
 
 
 def test_fields_of_byzer_llms_own_are_not_sent(manager: Answering) -> None:

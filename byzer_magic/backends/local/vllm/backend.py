@@ -19,6 +19,7 @@ from byzer_magic.backends.base import PREFIX, Backend, Info, Report, Setup
 from byzer_magic.backends.engine import loading
 from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.local.vllm import engine as vllm_engine, params as vllm_params, progress as vllm_progress
+from byzer_magic.backends.local.vllm.adapters import Adapters
 from byzer_magic.backends.openai import schema as openai_schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.errors import BadParameter, BadRequest, ContextTooLong, ProviderError, StreamTruncated, suggest
@@ -64,9 +65,10 @@ class VllmBackend(Backend):
         ),
     )
 
-    def __init__(self, running: vllm_engine.Running, defaults: Mapping[str, Any]) -> None:
+    def __init__(self, running: vllm_engine.Running, defaults: Mapping[str, Any], adapters: Adapters) -> None:
         self._running = running
         self._defaults = defaults
+        self._adapters = adapters
         self._numbers = itertools.count()
         self._watch = asyncio.create_task(self._die_with_the_engine())
 
@@ -126,7 +128,8 @@ class VllmBackend(Backend):
             except Exception as err:  # the engine's code may raise anything
                 why = loading.cause(output())
                 raise loading.failed("vLLM", weights.path, _error(err, why), vllm_progress.hint) from err
-        return cls(running, openai_schema.defaults(setup.params, vllm_params.SAMPLING))
+        defaults = openai_schema.defaults(setup.params, vllm_params.SAMPLING)
+        return cls(running, defaults, Adapters(running, setup.params))
 
     async def close(self) -> None:
         """End the engine's processes."""
@@ -151,7 +154,7 @@ class VllmBackend(Backend):
     async def _stream(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         finished = False
         try:
-            answer = await self._running.chat(self._body(request))
+            answer = await self._running.chat(await self._body(request))
             async with aclosing(answer) as events:
                 async for event in events:
                     data = event.removeprefix("data: ").strip()
@@ -171,9 +174,11 @@ class VllmBackend(Backend):
                 _("vLLM stopped before the response was complete."), _("Send the request again; see %byzer logs.")
             )
 
-    def _body(self, request: ChatRequest) -> dict[str, Any]:
+    async def _body(self, request: ChatRequest) -> dict[str, Any]:
         asked = {name: value for name, value in request.options.items() if value is not None}
         asked |= asked.pop("extra_body", {})
+        if (lora := asked.pop("lora", None)) is not None:
+            asked["model"] = await self._adapters.name(lora)
         for name in asked:
             if name not in self._running.options:
                 raise BadRequest(

@@ -47,6 +47,8 @@ class Running:
     """Request fields that vLLM knows."""
     refusals: tuple[type[Exception], ...]
     """What vLLM raises for an invalid request."""
+    load_adapter: Callable[[str, str], Any]
+    """Takes a name and the folder of a LoRA adapter, and returns when requests can have that name as their model."""
 
     async def embedding(self, text: str, dimensions: int | None, request_id: str) -> tuple[bytes, int]:
         """Return the embedding of a text as little-endian float32, and the text's tokens."""
@@ -199,9 +201,16 @@ async def start(setup: Setup, weights: Weights) -> Running:
         stream: AsyncGenerator[str, None] = answer
         return stream
 
+    async def load_adapter(name: str, path: str) -> None:
+        adapter = SimpleNamespace(lora_name=name, lora_path=path, load_inplace=False, is_3d_lora_weight=False)
+        answer = await state.openai_serving_models.load_lora_adapter(adapter)
+        if hasattr(answer, "error"):
+            raise ErrorResponse({"message": answer.error.message, "code": 400})  # whatever vLLM says: it is the folder
+
     return Running(
         engine=engine,
         chat=chat,
+        load_adapter=load_adapter,
         capabilities=_capabilities(engine, tasks, serving),
         options=frozenset(their.ChatCompletionRequest.model_fields),
         refusals=vllm_versions.refusals(),
