@@ -51,7 +51,7 @@ def turns_of(conversations: Any, *, media: bool = True) -> list[dict[str, Any]]:
     """Return a conversation as messages of OpenAI's form.
 
     Args:
-        conversations: a text, or messages; byzer-llm's own field `metadata` is left out.
+        conversations: a text, or messages, also as `LLMHistoryItem`; byzer-llm's own field `metadata` is left out.
         media: whether media in the texts become parts.
 
     Example:
@@ -60,14 +60,15 @@ def turns_of(conversations: Any, *, media: bool = True) -> list[dict[str, Any]]:
     """
     if isinstance(conversations, str):
         conversations = [{"role": "user", "content": conversations}]
-    return [
-        {
-            name: _content(value) if media and name == "content" else value
-            for name, value in turn.items()
-            if name != "metadata"
-        }
-        for turn in conversations
-    ]
+    return [_turn(turn, media=media) for turn in conversations]
+
+
+def _turn(turn: Any, *, media: bool) -> dict[str, Any]:
+    found = dict(turn) if isinstance(turn, Mapping) else {"role": turn.role, "content": turn.content}
+    found.pop("metadata", None)
+    if media:
+        found["content"] = _content(found.get("content"))
+    return found
 
 
 def _content(value: Any) -> Any:

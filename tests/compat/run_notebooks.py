@@ -28,19 +28,20 @@ sys.path.insert(0, str(ROOT))
 
 import byzer_magic as bz  # noqa: E402 - the path comes first
 from byzer_magic.commands.spec import DeploySpec, UndeploySpec  # noqa: E402
+from tests.models import tiny_qwen2  # noqa: E402
+from tests.models.tiny_lora import tiny_lora  # noqa: E402
 from tests.servers.audio_files import mp3  # noqa: E402
 from tests.servers.process import Process  # noqa: E402
 
 FIRST_LINE = "%load_ext byzer_magic"
 KEY = "sk-planted-notebooks"
 GOAL = 18
-"""Of 23; the others need Byzer Storage, training, an internal module, or LoRA by request."""
+"""Of 23; four need Byzer Storage, training, or an internal module."""
 MODELS = {
     "deepseek_chat": "gpt-4o",
     "deepseek_r1_chat": "deepseek-reasoner",
     "filelogger_chat": "gpt-4o",
     "gpt4o_mini_chat": "gpt-4o-mini",
-    "qwen_1_8b_chat": "gpt-4o",
     "qwen_vl": "gpt-4o",
     "openai_image_gen": "dall-e-3",
     "openai_speech_to_text": "whisper-1",
@@ -102,6 +103,7 @@ def environment(place: Path, url: str) -> dict[str, str]:
     return {
         "RAY_TMPDIR": str(place),
         "BYZER_LOCAL_CPUS": "4",
+        "BYZER_LOCAL_GPUS": "1",  # a number to Ray: engines use the CPU
         "BYZER_START_SECONDS": "240",
         "PATH": os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(packages)]),
@@ -127,6 +129,8 @@ def prepared(folder: Path, place: Path) -> Path:
     (home / "videos").mkdir()
     (home / "videos" / "output_audio.mp3").write_bytes(mp3("hello"))
     (home / "videos" / "output.mp4").write_bytes(b"")
+    (home / "qwen").mkdir()
+    tiny_qwen2.changed(home / "qwen", max_position_embeddings=32_768)
     return Path(notebooks)
 
 
@@ -134,6 +138,8 @@ def changed(text: str, place: Path, url: str) -> str:
     """Return a cell with other paths and addresses in the place of the author's."""
     text = text.replace("/Users/allwefantasy/projects/byzer-llm", f"{place}/author")
     text = text.replace("/Users/allwefantasy/videos", f"{place}/author/videos")
+    text = re.sub(r"/home/winubuntu/models/\w[\w-]*", f"{place}/author/qwen", text)
+    text = re.sub(r"/home/winubuntu/[^\"\s]*lora", str(tiny_lora()), text)
     text = re.sub(
         r"https?://(localhost:8000|127\.0\.0\.1:8000|api\.deepseek\.com|your-custom-endpoint\.com)/v1",
         f"{url}/v1",

@@ -27,6 +27,16 @@ def test_params_have_every_argument_of_the_engine() -> None:
     assert theirs <= ours
 
 
+@pytest.mark.parametrize(("given", "used"), [("1", 1), ("2", 8), ("8", 8), (17, 32)])
+def test_rank_of_adapters_is_the_next_that_the_engine_has(given: object, used: int) -> None:
+    assert vllm_params.checked("max_lora_rank", given) == used
+
+
+def test_rank_of_adapters_beyond_the_engine_is_refused() -> None:
+    with pytest.raises(errors.BadParameter, match="max_lora_rank is '9999'"):
+        vllm_params.checked("max_lora_rank", "9999")
+
+
 def test_guide_parameters_are_typed() -> None:
     given = {
         "backend.max_model_len": "28000",

@@ -12,7 +12,7 @@ import pytest
 from byzer_magic.client import current
 from byzer_magic.compat.functions import asyncfy_with_semaphore, get_llm_names, get_single_llm
 from byzer_magic.compat.llm import ByzerLLM, SimpleByzerLLM
-from byzer_magic.compat.responses import EventName, InferBackend, LLMRequest, LLMResponse, Templates
+from byzer_magic.compat.responses import EventName, InferBackend, LLMHistoryItem, LLMRequest, LLMResponse, Templates
 from byzer_magic.compat.tags import Image
 from byzer_magic.errors import CommandError, RateLimited
 from byzer_magic.types import ChatChunk, EmbeddingBatch, ImageItem, Media, Ranking, SpeakRequest
@@ -83,6 +83,8 @@ def test_adapter_of_a_request_goes_with_it(manager: Answering) -> None:
 def test_fields_of_byzer_llms_own_are_not_sent(manager: Answering) -> None:
     llm().chat_oai([{"role": "user", "content": "hi", "metadata": {"x": 1}}])
     assert manager.texts() == [("user", "hi")]
+    llm().chat_oai([LLMHistoryItem("system", "Short."), LLMHistoryItem("user", "hi")])
+    assert manager.texts() == [("system", "Short."), ("user", "hi")]
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ class Adapters:
     def __init__(self, running: Running, params: Mapping[str, Any]) -> None:
         self._running = running
         self._allowed = str(params.get(_SWITCH, "")).lower() == "true"
-        self._loaded: dict[str, str] = {}
-        """The model's name of each adapter, by its folder."""
+        self._loaded: set[str] = set()
+        """The folders of adapters, which are their names for vLLM, too."""
         self._lock = asyncio.Lock()
 
     async def name(self, asked: Any) -> str:
@@ -52,8 +52,8 @@ class Adapters:
         async with self._lock:
             if folder not in self._loaded:
                 await self._running.load_adapter(folder, folder)
-                self._loaded[folder] = folder
-        return self._loaded[folder]
+                self._loaded.add(folder)
+        return folder
 
 
 def _folder(path: Any) -> str:

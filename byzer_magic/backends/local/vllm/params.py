@@ -86,6 +86,10 @@ def usual() -> tuple[Param, ...]:
     return (*engine, *(Param(name=name, kind=kind, help=_EACH) for name, kind in SAMPLING.items()))
 
 
+_AT_LEAST = frozenset({"max_lora_rank"})
+"""Arguments with a few numbers as their values, where a larger one than was given does the same."""
+
+
 @functools.cache
 def choices(name: str) -> tuple[str | int, ...]:
     """Return the values that an argument may have, or nothing where any will do."""
@@ -111,6 +115,9 @@ def checked(name: str, value: Any) -> Any:
         BadParameter: the value is not one of them.
     """
     allowed = {str(choice): choice for choice in choices(name)}
+    if name in _AT_LEAST and str(value).isdecimal():
+        larger = [choice for choice in allowed.values() if isinstance(choice, int) and choice >= int(value)]
+        value = str(min(larger)) if larger else value
     if not isinstance(value, str) or not allowed or value in allowed:
         return allowed.get(str(value), value)
     raise BadParameter(
