@@ -25,7 +25,12 @@ class ByzerLLM(Setters):
     """byzer-llm's client: deploys, asks and removes models by their aliases, which it calls UDF names.
 
     Args:
-        url: accepted, and without meaning here, like all `kwargs` but `verbose`.
+        url: accepted, and without meaning here, like all `kwargs`.
+
+    Example:
+        >>> llm = ByzerLLM.from_default_model("gpt4o_chat")
+        >>> llm.chat_oai(conversations=[{"role": "user", "content": "Why is the sky blue?"}])[0].output
+        '...sky...'
     """
 
     def __init__(self, url: str | None = None, **kwargs: Any) -> None:
