@@ -19,6 +19,8 @@ PLANTED = {
     "plan.py": ("import torch", "Only backends import SDKs and engines"),
     "results/results.py": ("import ipywidgets", "Only the notebook faces import IPython"),
     "rendering/progress.py": ("import byzer_magic.widgets.page", "Layers, downwards only"),
+    "compat/llm.py": ("import byzer_magic.widgets.page", "Layers, downwards only"),
+    "prompts/function.py": ("import byzer_magic.compat.llm", "Layers, downwards only"),
     "i18n/text.py": ("import byzer_magic.types", "Layers, downwards only"),
     "backends/saas/qianwen.py": ("import byzer_magic.backends.saas.azure", "Providers do not know each other"),
 }
