@@ -280,9 +280,7 @@ class PromptFunction:
         )
 
 
-def prompt(
-    llm: Any = None, /, *, options: Mapping[str, Any] | None = None, **more: Any
-) -> Callable[[Callable[..., Any]], PromptFunction]:
+def prompt(llm: Any = None, /, *, options: Mapping[str, Any] | None = None, **more: Any) -> Any:
     '''Make a function's docstring a prompt, and its call a request.
 
     The docstring is a Jinja template with the function's arguments; a dict that the function returns adds values. The
@@ -303,5 +301,7 @@ def prompt(
         >>> translate.prompt("good morning", language="French")
         'Translate into French: good morning'
     '''
+    if inspect.isfunction(llm) and llm.__name__ != "<lambda>" and llm.__doc__:  # @prompt, without parentheses
+        return PromptFunction(llm, How())
     how = How(llm=llm, options={**(options or {}), **more})
     return lambda function: PromptFunction(function, how)

@@ -69,6 +69,15 @@ def test_prompt_without_a_model_is_text(manager: Answering) -> None:
         Bot("m", "Hi").plain.run("ann")
 
 
+def test_decorator_works_without_parentheses(manager: Answering) -> None:
+    @bz.prompt
+    def greet(name: str) -> str:
+        """Hi {{ name }}"""
+
+    assert greet("Ann") == "Hi Ann"
+    assert greet.with_llm("m").run("Ann") == "Echo: Hi Ann"
+
+
 def test_prompt_refuses_wrong_arguments_like_any_function(manager: Answering) -> None:
     with pytest.raises(TypeError, match="missing a required argument: 'name'"):
         hello()
