@@ -69,6 +69,6 @@ def called(name: str, arguments: str, number: int = 1) -> list[ChatChunk]:
     return [ChatChunk(tool_calls=[call]), ChatChunk(finish="tool_calls", usage=Usage(7, 4))]
 
 
-def refuses_schemas(request: ChatRequest) -> Answer:
+def refuses_schemas(request: ChatRequest, error: type[Exception] = BadRequest) -> Answer:
     """The answer of a provider that takes no JSON schema."""
-    return BadRequest("response_format is not supported.") if "response_format" in request.options else '{"n": 1}'
+    return error("response_format is not supported.") if "response_format" in request.options else '{"n": 1}'

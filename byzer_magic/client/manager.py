@@ -338,6 +338,8 @@ class Manager:
                 async for item in items:
                     yield item
         except errors.Unsupported as err:
+            if "needs" not in err.details:  # of an engine, about an option
+                raise
             needs = err.details["needs"]
             raise errors.Unsupported(err.message, await self._capable_of(needs), needs=needs) from None
 

@@ -16,7 +16,7 @@ from byzer_magic.client.converse import Exchange, aconverse
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.messages import Prompt
 from byzer_magic.client.typed import NotThatType, Typed
-from byzer_magic.errors import BadRequest, ContentRefused, ContextTooLong, MalformedResponse
+from byzer_magic.errors import BadRequest, ContentRefused, ContextTooLong, MalformedResponse, Unsupported
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.results import ChatResult
 from byzer_magic.types import ChatRequest, Media, Message
@@ -101,7 +101,7 @@ async def _respond(manager: Manager, alias: str, request: ChatRequest, typed: Ty
         return await _run(manager, alias, msgspec.structs.replace(request, options=options))
     except (ContextTooLong, ContentRefused):
         raise
-    except BadRequest:
+    except (BadRequest, Unsupported):
         result = await _run(manager, alias, request)
         _REFUSE_SCHEMAS.add(alias)  # it was the schema: without it, the request is taken
         return result

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 import byzer_magic as bz
+from byzer_magic.client.connection import Connection
 from byzer_magic.client.manager import Manager
 from byzer_magic.config import Settings
+from byzer_magic.errors import Unsupported
+from byzer_magic.types import ChatRequest
 
 
 class Face:
@@ -42,3 +48,31 @@ def test_manager_says_nothing_by_default() -> None:
 
 def test_default_manager_is_one_per_process() -> None:
     assert bz.default_manager() is bz.default_manager()
+
+
+class Link:
+    """A deployment's socket, on which every request fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def stream(self, _method: str, _request: Any) -> AsyncIterator[Any]:
+        raise self._error
+        yield
+
+
+class Linked(Connection):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    async def link(self, _alias: str) -> Any:
+        return Link(self._error)
+
+
+async def test_ask_leaves_the_refusal_of_an_engine_as_it_is() -> None:
+    refusal = Unsupported("transformers does not support response_format.", "Use vllm.")
+    manager = Manager(Settings(), connection=Linked(refusal))
+    with pytest.raises(Unsupported) as caught:
+        await anext(manager.ask("m", ChatRequest(messages=[])))
+    assert caught.value is refusal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import json
 from typing import Any
 
@@ -15,7 +16,7 @@ from byzer_magic.client import structured
 from byzer_magic.client.model import Model
 from byzer_magic.client.structured import ask_typed
 from byzer_magic.client.typed import BRACKETS, NotThatType, Typed
-from byzer_magic.errors import BadRequest, ContextTooLong, MalformedResponse
+from byzer_magic.errors import BadRequest, ContextTooLong, MalformedResponse, Unsupported
 from byzer_magic.types import ChatChunk
 from tests.answering import Answering, refuses_schemas
 
@@ -152,8 +153,9 @@ async def test_ask_typed_repeats_the_question_after_an_empty_response() -> None:
     assert manager.texts(0) == manager.texts(1)
 
 
-async def test_ask_typed_does_without_a_schema_that_the_provider_refuses() -> None:
-    manager = Answering(refuses_schemas)
+@pytest.mark.parametrize("error", [BadRequest, Unsupported])  # a provider's, an engine's
+async def test_ask_typed_does_without_a_schema_that_is_refused(error: type[Exception]) -> None:
+    manager = Answering(functools.partial(refuses_schemas, error=error))
     assert (await ask_typed(manager, "m", "One?", Number))[0] == Number(n=1)
     assert ["response_format" in request.options for request in manager.requests] == [True, False]
     await ask_typed(manager, "m", "One?", Number)
