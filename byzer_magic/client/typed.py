@@ -47,7 +47,7 @@ class Typed(Generic[T]):
         self.kind = kind
         self.name = getattr(kind, "__name__", str(kind))
         self._adapter: TypeAdapter[T] = TypeAdapter(kind)
-        schema = self._adapter.json_schema()
+        schema = _closed(self._adapter.json_schema())
         self._wrapped = schema.get("type") != "object" and "properties" not in schema and "$ref" not in schema
         self.schema = _wrapped(schema) if self._wrapped else schema
 
@@ -103,10 +103,36 @@ class Typed(Generic[T]):
             yield words[0].strip("`\"' ")
 
 
+_BY_NAME = ("properties", "$defs")
+"""Parts of a schema that are schemas by name."""
+_PLAIN = ("default", "const", "enum", "examples")
+"""Parts of a schema that are values."""
+
+
+def _closed(schema: Any) -> Any:
+    """Return a schema whose objects have no other fields than those named: Anthropic's API takes no other."""
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {}
+    for name, part in schema.items():
+        if name in _BY_NAME:
+            found[name] = {inner: _closed(each) for inner, each in part.items()}
+        else:
+            found[name] = part if name in _PLAIN else _closed(part)
+    return {"additionalProperties": False, **found} if "properties" in schema else found
+
+
 def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of an object whose one field has this schema."""
     definitions = schema.pop("$defs", None)
-    around: dict[str, Any] = {"type": "object", "properties": {VALUE: schema}, "required": [VALUE]}
+    around: dict[str, Any] = {
+        "type": "object",
+        "properties": {VALUE: schema},
+        "required": [VALUE],
+        "additionalProperties": False,
+    }
     return around | ({"$defs": definitions} if definitions else {})
 
 

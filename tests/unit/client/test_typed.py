@@ -111,7 +111,19 @@ def test_typed_reads_a_text_of_brackets_in_bounded_time() -> None:
 def test_typed_has_an_object_at_the_top_of_its_schema(kind: Any) -> None:
     schema = Typed(kind).schema
     assert schema["type"] == "object"
+    assert "additionalProperties" in schema
+    assert all(inner["additionalProperties"] is False for inner in schema.get("$defs", {}).values())
     assert json.dumps(schema) in Typed(kind).instruction
+
+
+def test_schema_of_a_field_with_the_name_of_a_keyword_is_that_of_the_field() -> None:
+    class Odd(pydantic.BaseModel):
+        properties: int
+        default: dict[str, int] = {"properties": 1}
+
+    properties = Typed(Odd).schema["properties"]
+    assert properties.keys() == {"properties", "default"}
+    assert properties["default"]["default"] == {"properties": 1}
 
 
 async def test_ask_typed_sends_the_schema_and_says_it() -> None:
