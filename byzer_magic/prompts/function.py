@@ -7,6 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from byzer_magic.client import current
@@ -249,12 +250,21 @@ class PromptFunction:
     # ---- types and models
 
     def _returns(self) -> Any:
-        """Return the type in the annotation; a text where there is none."""
+        """Return the type in the annotation; a text where there is none.
+
+        Raises:
+            CommandError: the annotation names a type that is not known where the function is.
+        """
+        annotation = getattr(self.function, "__annotations__", {}).get("return", str)
+        scope = getattr(self.function, "__globals__", {})
         try:
-            kind = get_type_hints(self.function).get("return", str)
-        except NameError:  # an annotation as a text, of a type that is defined inside a function
-            kind = self.function.__annotations__.get("return", str)
-        return str if kind is type(None) or isinstance(kind, str) else kind
+            kind = get_type_hints(SimpleNamespace(__annotations__={"return": annotation}), scope)["return"]
+        except NameError as err:
+            raise CommandError(
+                _("{name} returns {type}, which is not defined.", name=self.__name__, type=annotation),
+                _("Define the type at the top of the notebook or module, not inside a function."),
+            ) from err
+        return str if kind is type(None) else kind
 
     def _type(self) -> Typed[Any]:
         return Typed(self.how.return_type)

@@ -144,6 +144,21 @@ def test_annotation_is_the_type_of_the_value(manager: Answering) -> None:
         story()
 
 
+def test_annotation_that_cannot_be_resolved_is_named(manager: Answering) -> None:
+    class Inner(pydantic.BaseModel):
+        title: str
+
+    @bz.prompt("m")
+    def story(unknown: Nothing) -> Inner:  # type: ignore[name-defined]  # noqa: F821 - only the return type counts
+        """Tell a story."""
+
+    with pytest.raises(CommandError, match="story returns Inner, which is not defined"):
+        story(1)
+    story.function.__annotations__["return"] = Inner
+    manager._answers[:] = ['{"title": "Snow"}']
+    assert story(1) == Inner(title="Snow")
+
+
 def test_return_type_reads_what_the_prompt_asks_for(manager: Answering) -> None:
     manager._answers[:] = ['"title": "Snow"}']
     found = hello.with_return_type(Story).with_return_prefix("{").run("Ann")
