@@ -47,8 +47,6 @@ def test_check_refuses_options_that_do_not_go_together(line: str, words: str) ->
 @pytest.mark.parametrize(
     ("names", "words"), [("weather,none", "none is not defined"), ("three", "3 is not a function")]
 )
-    ("names", "words"), [("weather,none", "none is not defined"), ("three", "3 is not a function")]
-)
 def test_functions_names_what_is_wrong(names: str, words: str) -> None:
     with pytest.raises(CommandError, match=words):
         typed.functions(names, {"weather": weather, "three": 3})
