@@ -24,18 +24,20 @@ class Finder(MetaPathFinder):
         """Return the spec of such a module.
 
         Modules that are left out for a reason can be imported, since code imports more than it uses: their names raise.
+        Where the package of that name is installed, so are its modules, and one that it lacks is not found here.
 
         Raises:
             LeftOut: there is no such module, and nothing is known about it.
         """
-        if fullname.partition(".")[0] != NAME:
+        top, inside, _rest = fullname.partition(".")
+        if top != NAME or (inside and not _is_ours(sys.modules.get(NAME))):
             return None
         from byzer_magic.compat import names
 
         gone = fullname not in names.MODULES and fullname not in names.PACKAGES
         if gone and names.reason(fullname) is None:
             raise names.left_out(fullname)
-        return ModuleSpec(fullname, _LOADER, is_package=gone or fullname in names.PACKAGES)
+        return ModuleSpec(fullname, _LOADER, is_package=True)  # so that `from` asks for names as modules, too
 
 
 class Filler(Loader):
@@ -58,6 +60,10 @@ class Filler(Loader):
         module.__dict__.update(__all__=sorted(known), __getattr__=lookup, __dir__=lambda: sorted(known))
 
 
+def _is_ours(module: ModuleType | None) -> bool:
+    return getattr(getattr(module, "__spec__", None), "loader", None) is _LOADER
+
+
 _FINDER = Finder()
 _LOADER = Filler()
 
@@ -74,5 +80,5 @@ def uninstall() -> None:
         return
     sys.meta_path.remove(_FINDER)
     for name in [name for name in sys.modules if name.partition(".")[0] == NAME]:
-        if getattr(sys.modules[name].__spec__, "loader", None) is _LOADER:
+        if _is_ours(sys.modules[name]):
             del sys.modules[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import Any
+from typing import Any, TypeVar
 
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import Text, lazy_gettext as _
@@ -106,18 +106,49 @@ LEFT_OUT: tuple[tuple[str, Text, Text], ...] = (
 )
 """What is left out, by the beginning of its name: why, and what to use instead. The first row that fits is taken."""
 
-METHODS: dict[str, tuple[Text, Text]] = dict.fromkeys(
-    ("sft", "pretrain", "merge_lora", "raw_sft", "raw_pretrain", "raw_merge_lora", "raw_deepspeed_to_huggingface"),
-    (_TRAINING, _TRAINING_HINT),
-)
+METHODS: dict[str, tuple[Text, Text]] = {
+    **dict.fromkeys(
+        ("sft", "pretrain", "merge_lora", "raw_sft", "raw_pretrain", "raw_merge_lora", "raw_deepspeed_to_huggingface"),
+        (_TRAINING, _TRAINING_HINT),
+    ),
+    **dict.fromkeys(
+        ("tokenize", "apply_chat_template", "get_tokenizer"),
+        (
+            _("needs the tokenizer, which only the workers have"),
+            _("Load it with transformers: AutoTokenizer.from_pretrained(FOLDER). Results have the counts of tokens."),
+        ),
+    ),
+    **dict.fromkeys(
+        ("get_max_model_length", "get_max_input_length", "get_max_output_length"),
+        (
+            _("returns a limit that is not kept here: engines and providers check it themselves"),
+            _("See the model's documentation; a prompt that is too long raises ContextTooLong."),
+        ),
+    ),
+    "abort": (
+        _("ends a request by an id, which requests here do not have"),
+        _("Leave the loop over the stream, or pass timeout=."),
+    ),
+    "apply_sql_func": (
+        _("runs SQL functions of Byzer's engine"),
+        _('Call bz.model("ALIAS").chat(...) for each row, or %%chat in a notebook.'),
+    ),
+}
 """Methods of `ByzerLLM` that are left out."""
 
 
-class LeftOut(ByzerError, ImportError):
-    """A part of byzer-llm that has no equivalent here."""
+class LeftOut(ByzerError, ModuleNotFoundError):
+    """A module of byzer-llm, or another part, that has no equivalent here."""
 
 
-def left_out(name: str) -> LeftOut:
+class LeftOutName(ByzerError, AttributeError):
+    """A name in a module or a class of byzer-llm that has no equivalent here; `hasattr` is False for it."""
+
+
+E = TypeVar("E", LeftOut, LeftOutName)
+
+
+def left_out(name: str, kind: type[E] = LeftOut) -> E:
     """Return the error for a name that is left out.
 
     Example:
@@ -126,8 +157,8 @@ def left_out(name: str) -> LeftOut:
         Keep vectors in a library such as LanceDB, Chroma or FAISS; bz.model("ALIAS").embed(texts) makes them.
     """
     if (found := reason(name)) is not None:
-        return because(name, *found)
-    return LeftOut(
+        return because(name, *found, kind)
+    return kind(
         _("{name} is left out: byzer-magic has no equivalent of it.", name=name),
         _("docs/byzer-llm.md lists what there is. To use byzer-llm itself: pip install byzerllm"),
     )
@@ -162,23 +193,41 @@ class Missing:
         """Refuse to be looked into.
 
         Raises:
-            LeftOut: for any name that is not Python's own.
+            LeftOutName: for any name that is not Python's own.
         """
         if name.startswith("_"):
             raise AttributeError(name)
-        raise left_out(self._name)
+        raise left_out(self._name, LeftOutName)
+
+    def __or__(self, _other: Any) -> Any:
+        """Stand for a union in an annotation; this name is then all of it."""
+        return self
+
+    __ror__ = __or__
+
+    def __getitem__(self, _item: Any) -> Any:
+        """Stand for a generic type in an annotation."""
+        return self
+
+    def __instancecheck__(self, _instance: Any) -> bool:
+        """Return False: nothing is of a type that is not there."""
+        return False
+
+    def __subclasscheck__(self, _subclass: type) -> bool:
+        """Return False, as for objects."""
+        return False
 
 
-def because(name: str, why: Text, instead: Text) -> LeftOut:
+def because(name: str, why: Text, instead: Text, kind: type[E] = LeftOut) -> E:
     """Return the error for a name that is left out for a reason."""
-    return LeftOut(_("{name} is left out: it {why}.", name=name, why=why), instead)
+    return kind(_("{name} is left out: it {why}.", name=name, why=why), instead)
 
 
 def find(module: str, name: str) -> Any:
     """Return what a name of a module stands for.
 
     Raises:
-        LeftOut: there is no such name, and nothing is known about it.
+        LeftOutName: there is no such name, and nothing is known about it.
         AttributeError: it is a private name.
     """
     if f"{module}.{name}" in MODULES or f"{module}.{name}" in PACKAGES:
@@ -188,6 +237,6 @@ def find(module: str, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         if reason(f"{module}.{name}") is None:
-            raise left_out(f"{module}.{name}")
+            raise left_out(f"{module}.{name}", LeftOutName)
         return Missing(f"{module}.{name}")
     return pkgutil.resolve_name(_HERE + place)

@@ -37,7 +37,7 @@ class Setters:
         """Return a setter that does nothing, for those without meaning here.
 
         Raises:
-            LeftOut: byzer-llm has such a method, which is left out.
+            LeftOutName: byzer-llm has such a method, which is left out.
             AttributeError: it has none.
         """
         from byzer_magic.compat import names
@@ -45,7 +45,7 @@ class Setters:
         if name in IGNORED:
             return lambda *_args, **_kwargs: self
         if name in names.METHODS:
-            raise names.because(f"ByzerLLM.{name}", *names.METHODS[name])
+            raise names.because(f"ByzerLLM.{name}", *names.METHODS[name], names.LeftOutName)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # ---- which models

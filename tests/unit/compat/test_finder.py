@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+import pickle
 import subprocess
 import sys
+import textwrap
+import unittest.mock
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,20 +88,78 @@ def test_installed_package_of_that_name_wins(tmp_path: Path) -> None:
 def test_what_is_left_out_can_be_imported_and_its_use_says_why(imported: str, used: str, why: str) -> None:
     scope: dict[str, object] = {}
     exec(imported, scope)
-    with pytest.raises(ImportError, match=why) as caught:
+    with pytest.raises(ByzerError, match=why) as caught:
         exec(used, scope)
-    assert isinstance(caught.value, ByzerError)
+    assert isinstance(caught.value, ImportError | AttributeError)
     assert caught.value.hint
 
 
 @pytest.mark.parametrize(
     "statement",
-    ["import byzerllm; byzerllm.something", "import byzerllm.chatglm6b", "from byzerllm.utils import something"],
+    [
+        "import byzerllm.chatglm6b",
+        "import byzerllm.types.more",
+        "from byzerllm.utils import something",
+        "from byzerllm.types import something",
+    ],
 )
 def test_what_nothing_is_known_about_cannot_be_imported(statement: str) -> None:
-    with pytest.raises(ImportError, match="byzer-magic has no equivalent") as caught:
+    with pytest.raises(ModuleNotFoundError, match="byzer-magic has no equivalent") as caught:
         exec(statement, {})
     assert isinstance(caught.value, ByzerError)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "byzerllm.something",
+        "byzerllm.types.something",
+        "byzerllm.ByzerRetrieval.something",
+        "byzerllm.ByzerLLM().sft",
+        "byzerllm.ByzerLLM().tokenize",
+    ],
+)
+def test_unknown_names_are_attribute_errors_that_say_why(expression: str) -> None:
+    scope: dict[str, object] = {}
+    exec("import byzerllm.types", scope)
+    owner, _dot, name = expression.rpartition(".")
+    with pytest.raises(AttributeError, match="is left out") as caught:
+        eval(expression, scope)
+    assert isinstance(caught.value, ByzerError)
+    assert not hasattr(eval(owner, scope), name)
+
+
+def test_python_may_look_for_names_in_the_modules() -> None:
+    module = importlib.import_module("byzerllm.types")
+    assert pickle.whichmodule(textwrap.dedent, "nowhere_to_be_found") == "textwrap"
+    assert unittest.mock.create_autospec(module, spec_set=False) is not None
+    with unittest.mock.patch.object(module, "added", 1, create=True):
+        assert module.added == 1
+    assert importlib.util.find_spec("byzerllm.types") is not None
+
+
+def test_names_that_are_left_out_can_be_in_annotations_and_checks() -> None:
+    byzerllm: Any = importlib.import_module("byzerllm")
+    missing = byzerllm.ByzerRetrieval
+    assert missing | None
+    assert None | missing
+    assert missing[int]
+    assert not isinstance("text", missing)
+    assert not issubclass(str, missing)
+
+
+def test_modules_that_an_installed_package_lacks_are_not_found_here(tmp_path: Path) -> None:
+    (tmp_path / "byzerllm" / "utils").mkdir(parents=True)
+    for folder in ("", "utils"):
+        (tmp_path / "byzerllm" / folder / "__init__.py").write_text("", encoding="utf-8")
+    path = f"{tmp_path}:{Path(names.__file__).parents[2]}"
+    code = (
+        "import byzer_magic.compat, byzerllm.utils\n"
+        "for name in ('byzerllm.types', 'byzerllm.utils.client', 'byzerllm.utils.sft', 'byzerllm.unknown'):\n"
+        "    try:\n        __import__(name)\n    except ModuleNotFoundError as err:\n        print(type(err).__name__)"
+    )
+    done = run(code, PYTHONPATH=path)
+    assert done.stdout.split() == ["ModuleNotFoundError"] * 4, done.stderr
 
 
 def test_private_names_are_attribute_errors() -> None:
