@@ -24,6 +24,7 @@ class Answering(Manager):
         self.requests: list[Any] = []
         self._answers = list(answers)
         self._capabilities = capabilities
+        self._learnt: dict[str, set[str]] = {}
 
     def reach(self, alias: str, address: str = "auto") -> None:
         """Nothing has to be reached."""
@@ -34,6 +35,9 @@ class Answering(Manager):
 
     async def capabilities(self, _alias: str) -> frozenset[Capability]:
         return frozenset(map(Capability, self._capabilities))
+
+    def learnt(self, alias: str) -> set[str]:
+        return self._learnt.setdefault(alias, set())
 
     async def stat(self, alias: str) -> ModelStat:
         return model(alias, capabilities=list(self._capabilities))

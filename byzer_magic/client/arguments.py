@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set as AbstractSet, ValuesView
 from typing import Any
 
+from byzer_magic.client.tools import has_functions
 from byzer_magic.commands import headers
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _
@@ -197,6 +198,11 @@ def options(given: Any) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         message = _("{name} is {value}, which is not a mapping.", name="options", value=shown(given))
         raise CommandError(message, _("Pass a dict."))
+    if has_functions(given.get("tools")):
+        raise CommandError(
+            _("Functions among the tools cannot be called in this request."),
+            _("chat and achat call functions, without schema. For other requests, pass JSON schemas of the tools."),
+        )
     found = {
         text(name, "options"): plain(value, whole(str(name))) for name, value in given.items() if value is not None
     }

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast, overload
 
 from byzer_magic import media
 from byzer_magic.capabilities import Capability
-from byzer_magic.client import arguments, structured, tools
+from byzer_magic.client import arguments, calling, structured, tools
 from byzer_magic.client.converse import aconverse
 from byzer_magic.client.manager import Manager
 from byzer_magic.client.messages import Prompt
@@ -71,9 +71,10 @@ class Chatting:
             timeout: deadline for the complete response, in seconds.
             options: OpenAI's request fields, e.g. ``temperature=0.2``, ``max_tokens=100``. Among the ``tools`` may be
                 Python functions: they are called, and the model gets what they return, until it answers;
-                ``raw["calls"]`` lists the calls.
+                ``raw["calls"]`` lists the calls. They do not go together with `schema`.
 
         Raises:
+            CommandError: a function cannot be a tool, or there is a `schema`, too.
             NotDeployed: nothing is deployed as this alias.
             MalformedResponse: the response, and the second one, has no value of the type `schema`.
             RequestError: the response is not complete, or the model does not stop calling tools.
@@ -99,6 +100,8 @@ class Chatting:
         **options: Any,
     ) -> Iterator[ChatChunk]:
         """Yield the deltas of a chat's response; breaking out of the loop stops the model. Arguments as in `chat`.
+
+        Functions are not called: pass JSON schemas as ``tools``, and read the calls from the chunks.
 
         Raises:
             NotDeployed: nothing is deployed as this alias.
@@ -192,8 +195,8 @@ class Chatting:
                 self.manager, self.alias, prompt, schema, options=options, **more
             )
             return value
-        if tools.functions_in(options.get("tools")):
-            return await tools.ask_with_tools(self.manager, self.alias, prompt, options, **more)
+        if tools.has_functions(options.get("tools")):
+            return await calling.ask_with_tools(self.manager, self.alias, prompt, options, **more)
         exchange = await aconverse(self.manager, self.alias, prompt, options=options, stream=False, **more)
         return cast("ChatResult", await exchange.run())  # the docstring of `chat` names the exception
 

@@ -54,6 +54,7 @@ class Connection:
         """Where that listened when this process connected."""
         self._links: dict[str, Link] = {}
         self._capabilities: WeakKeyDictionary[Link, frozenset[Capability]] = WeakKeyDictionary()
+        self._learnt: WeakKeyDictionary[Link, set[str]] = WeakKeyDictionary()
         self._connecting = threading.Lock()
         _connections[self._name] = self
         forks.register(self)
@@ -240,6 +241,14 @@ class Connection:
         """Return the link to an alias where one is open."""
         link = self._links.get(alias)
         return link if link is not None and link.connected else None
+
+    def learnt(self, alias: str) -> set[str]:
+        """Return what requests have shown about a deployment, to be added to.
+
+        It belongs to the link, so that the deployment that takes its place begins anew.
+        """
+        link = self._links.get(alias)
+        return set() if link is None else self._learnt.setdefault(link, set())
 
     def keep(self, alias: str, link: Link) -> None:
         """Use this link for requests to an alias from now on."""

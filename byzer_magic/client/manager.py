@@ -351,6 +351,10 @@ class Manager:
             capable = [stat.model for stat in await self.stats() if set(needs) <= set(stat.capabilities)]
         return capable_hint(needs, capable)
 
+    def learnt(self, alias: str) -> set[str]:
+        """Return what requests have shown about a deployment, to be added to; empty again once it is replaced."""
+        return self.connection.learnt(alias)
+
     async def capabilities(self, alias: str) -> frozenset[Capability]:
         """Return the capabilities of a deployment; wait while it is loading.
 

@@ -1,7 +1,7 @@
 """Ask for a value of a type: by the provider's own JSON schema where it takes one, in words in any case.
 
-A response that is not valid is answered once with what is wrong in it. A provider that refuses the schema is asked in
-words alone, and remembered for as long as the process lives.
+A response that is not valid is answered once with what is wrong in it. A provider or an engine that refuses the schema
+is asked in words alone, and that is remembered until the deployment is replaced.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ T = TypeVar("T")
 
 TRIES = 2
 """The first request, and one that says what is wrong with its response."""
-_REFUSE_SCHEMAS: set[str] = set()
-"""Aliases whose provider refuses a schema."""
+NO_SCHEMA = "no schema"
+"""What is learnt about a deployment that refuses a schema."""
 
 
 async def ask_typed(
@@ -88,13 +88,14 @@ async def read(
             problem = str(err)
         request = msgspec.structs.replace(request, messages=_corrected(request.messages, result, typed, problem))
         prefix = ""
-    raise _malformed(typed, result, problem)
+    raise malformed(typed, result, problem)
 
 
 async def _respond(manager: Manager, alias: str, request: ChatRequest, typed: Typed[Any]) -> ChatResult:
-    """Return the response to a request, sent with the schema unless its provider refuses that."""
+    """Return the response to a request, sent with the schema unless its provider or its engine refuses that."""
     continues = request.messages[-1].role == "assistant"  # a schema would begin the response anew
-    if continues or alias in _REFUSE_SCHEMAS or "response_format" in request.options:
+    learnt = manager.learnt(alias)
+    if continues or NO_SCHEMA in learnt or "response_format" in request.options:
         return await _run(manager, alias, request)
     options = request.options | {"response_format": typed.response_format}
     try:
@@ -103,7 +104,7 @@ async def _respond(manager: Manager, alias: str, request: ChatRequest, typed: Ty
         raise
     except (BadRequest, Unsupported):
         result = await _run(manager, alias, request)
-        _REFUSE_SCHEMAS.add(alias)  # it was the schema: without it, the request is taken
+        learnt.add(NO_SCHEMA)  # it was the schema: without it, the request is taken
         return result
 
 
@@ -121,16 +122,23 @@ def _corrected(messages: list[Message], result: ChatResult, typed: Typed[Any], p
 
 
 def with_text(messages: Sequence[Message], text: str) -> list[Message]:
-    """Return a conversation with a text at the end of its last message that is not the model's."""
+    """Return a conversation with a text at the end of the user's last message.
+
+    It is a message of its own where something else comes last, such as what a tool has returned; the beginning of the
+    response stays the end.
+    """
     turns = list(messages)
     place = next((index for index in reversed(range(len(turns))) if turns[index].role != "assistant"), len(turns) - 1)
+    if turns[place].role != "user":
+        return [*turns[: place + 1], Message("user", text), *turns[place + 1 :]]
     content = turns[place].content or ""
     parts = [*content, {"type": "text", "text": text}] if isinstance(content, list) else f"{content}\n\n{text}"
     turns[place] = msgspec.structs.replace(turns[place], content=parts)
     return turns
 
 
-def _malformed(typed: Typed[Any], result: ChatResult, problem: str) -> MalformedResponse:
+def malformed(typed: Typed[Any], result: ChatResult, problem: str) -> MalformedResponse:
+    """Return the error for a response that has no value of the type."""
     cut = result.finish == "length"
     err = MalformedResponse(
         _("{alias} did not respond with a valid {type}: {problem}", alias=result.model, type=typed.name,

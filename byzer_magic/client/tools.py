@@ -1,27 +1,23 @@
-"""Python functions as tools: their schemas, and the loop that calls them and sends the model what they returned."""
+"""Python functions as tools: what a model is told about them, and how they are called."""
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin
 
-import msgspec
-
-from byzer_magic.capabilities import Capability
-from byzer_magic.client.converse import Exchange, aconverse
-from byzer_magic.client.manager import Manager
-from byzer_magic.client.messages import Prompt
-from byzer_magic.errors import CommandError, RequestError
+from byzer_magic.client.signatures import hints_of
+from byzer_magic.client.typed import words_of
+from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _
-from byzer_magic.results import ChatResult
-from byzer_magic.types import ChatRequest, Media, Message
 
-ROUNDS = 8
-"""Responses with calls in them before the last one, which must be the answer."""
 _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_NO_NAME = re.compile(r"[^\w-]+")
+LONGEST_NAME = 64
+"""Characters of a tool's name that providers take."""
 
 
 class Tool:
@@ -30,57 +26,98 @@ class Tool:
     Its docstring is the description, its annotations are the types; `Annotated[int, "days from today"]` describes an
     argument, and `{"enum": [...]}` among them is put into its schema.
 
+    Args:
+        function: a function, a method, a `functools.partial` of one, or any other callable.
+        hidden: arguments that the model does not know, by name; the function gets those that it takes with every call.
+
+    Raises:
+        CommandError: an argument is of a type that has no JSON schema, or that cannot be found.
+
     Example:
-        >>> def weather(city: str) -> str:
+        >>> def weather(city: str, key: str) -> str:
         ...     """Return the weather of a city."""
         ...     return "sunny"
-        >>> tool = Tool(weather)
-        >>> tool.call('{"city": "Paris"}'), tool.schema["function"]["description"]
-        ('sunny', 'Return the weather of a city.')
+        >>> tool = Tool(weather, hidden={"key": "123"})
+        >>> tool.call('{"city": "Paris"}'), list(tool.schema["function"]["parameters"]["properties"])
+        ('sunny', ['city'])
     '''
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], hidden: Mapping[str, Any] | None = None) -> None:
         self.function = function
-        self.name: str = getattr(function, "__name__", type(function).__name__)
-        self._arguments = _arguments_of(function, self.name)
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        """Return the tool in OpenAI's form."""
-        schema = self._arguments.model_json_schema()
+        bare = _bare(function)
+        name = getattr(bare, "__name__", type(bare).__name__)
+        self.name: str = _NO_NAME.sub("_", name).strip("_")[:LONGEST_NAME]
+        try:
+            parameters = inspect.signature(function).parameters.values()
+            any_name = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
+            self._parameters = {each.name: each for each in parameters if each.kind not in _ANY_NUMBER}
+            self._hidden = {
+                name: value for name, value in (hidden or {}).items() if any_name or name in self._parameters
+            }
+            bound = _bound(function)
+            told = [each for name, each in self._parameters.items() if name not in self._hidden and name not in bound]
+            self._names = [each.name for each in told]
+            self._arguments = _model(self.name, told, hints_of(bare))
+            schema = self._arguments.model_json_schema()
+        except CommandError:
+            raise
+        except Exception as err:  # pydantic's, and of inspect for some of C's functions
+            raise CommandError(
+                _("{name} cannot be a tool: {problem}", name=name, problem=words_of(err)),
+                _("Annotate its arguments with types that have a JSON schema, such as str, int, list[str] or a model."),
+            ) from err
         schema.pop("title", None)
-        described = {"name": self.name, "description": inspect.getdoc(self.function) or "", "parameters": schema}
-        return {"type": "function", "function": described}
+        described = {"name": self.name, "description": inspect.getdoc(bare) or "", "parameters": schema}
+        self.schema: dict[str, Any] = {"type": "function", "function": described}
+        """The tool in OpenAI's form."""
 
-    def call(self, arguments: str | Mapping[str, Any], **more: Any) -> Any:
+    def call(self, arguments: str | Mapping[str, Any]) -> Any:
         """Call the function and return what it returns.
 
         Args:
             arguments: what the model wrote, JSON or the object in it.
-            more: further arguments, which the model does not know.
 
         Raises:
             ValueError: the arguments are not those of the function.
         """
         given = json.loads(arguments or "{}") if isinstance(arguments, str) else arguments
         checked = self._arguments.model_validate(given)
-        values = {
-            name: getattr(checked, name) for name in type(checked).model_fields if name in checked.model_fields_set
-        }
-        return self.function(**values, **more)
+        fields = zip(self._names, type(checked).model_fields, strict=True)
+        values = {name: getattr(checked, field) for name, field in fields if field in checked.model_fields_set}
+        values |= self._hidden
+        positional = [
+            values.pop(name, each.default)
+            for name, each in self._parameters.items()
+            if each.kind is inspect.Parameter.POSITIONAL_ONLY
+        ]
+        return self.function(*positional, **values)
 
 
-def _arguments_of(function: Callable[..., Any], name: str) -> Any:
-    """Return a pydantic model of a function's arguments."""
+def _bare(function: Any) -> Any:
+    """Return the function inside of partials, which has the name and the docstring."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _bound(function: Any) -> set[str]:
+    """Return the names of the arguments that partials have bound by name."""
+    found: set[str] = set()
+    while isinstance(function, functools.partial):
+        found |= set(function.keywords)
+        function = function.func
+    return found
+
+
+def _model(name: str, parameters: Sequence[inspect.Parameter], hints: Mapping[str, Any]) -> Any:
+    """Return a pydantic model of arguments; its fields have names of their own, since pydantic refuses some."""
     import pydantic
 
-    parameters = [each for each in inspect.signature(function).parameters.values() if each.kind not in _ANY_NUMBER]
-    hints = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}
-    for each in parameters:
+    for number, each in enumerate(parameters):
         default = ... if each.default is inspect.Parameter.empty else each.default
         kind, told = _described(hints.get(each.name, Any))
-        fields[each.name] = (kind, pydantic.Field(default, **told))
+        fields[f"argument_{number}"] = (kind, pydantic.Field(default, alias=each.name, **told))
     return pydantic.create_model(name, **fields)
 
 
@@ -99,154 +136,23 @@ def _described(hint: Any) -> tuple[Any, dict[str, Any]]:
     return (Annotated[(kind, *others)] if others else kind), told
 
 
-def functions_in(tools: Any) -> list[Tool]:
-    """Return the Python functions among a request's tools.
+def has_functions(tools: Any) -> bool:
+    """Return whether there are Python functions among a request's tools."""
+    return isinstance(tools, Sequence) and not isinstance(tools, str) and any(map(callable, tools))
+
+
+def split(tools: Sequence[Any], hidden: Mapping[str, Any] | None = None) -> tuple[list[Tool], list[Any]]:
+    """Return the Python functions among a request's tools, and the tools with their schemas in the functions' places.
+
+    Args:
+        tools: functions, and tools of OpenAI's form.
+        hidden: as in `Tool`.
 
     Raises:
-        CommandError: two have the same name.
+        CommandError: a function cannot be a tool, or two have the same name.
     """
-    if not isinstance(tools, Sequence) or isinstance(tools, str):
-        return []
-    found = [Tool(each) for each in tools if callable(each)]
+    made = [Tool(each, hidden) if callable(each) else each for each in tools]
+    found = [each for each in made if isinstance(each, Tool)]
     if len({tool.name for tool in found}) < len(found):
         raise CommandError(_("Two of the tools have the same name."), _("Give each function a name of its own."))
-    return found
-
-
-def with_schemas(tools: Sequence[Any]) -> list[Any]:
-    """Return a request's tools with the schemas of functions in their places."""
-    return [Tool(each).schema if callable(each) else each for each in tools]
-
-
-async def ask_with_tools(
-    manager: Manager,
-    alias: str,
-    prompt: Prompt,
-    options: Mapping[str, Any],
-    *,
-    system: str | None = None,
-    attached: Sequence[Media] = (),
-    timeout: float | None = None,
-    rounds: int = ROUNDS,
-) -> ChatResult:
-    """Return the answer of a model that may call functions; `raw["calls"]` lists what it called.
-
-    A function that raises tells the model its error, so that it can call again. Functions run in a thread, one after
-    the other; a coroutine function runs in the loop of the requests. A call of a tool that is not a function ends the
-    loop: it is the caller's, in `tool_calls`.
-
-    Args:
-        manager: connects to the deployment.
-        alias: the deployment, which the manager can reach.
-        prompt: a text, or a conversation in OpenAI's form.
-        options: OpenAI's request fields; functions are among the `tools`.
-        system: a system prompt, put before the conversation.
-        attached: images and audio to go with the last message.
-        timeout: deadline for each response, in seconds.
-        rounds: responses with calls in them, at most.
-
-    Raises:
-        RequestError: a response is incomplete, or the model goes on calling after `rounds`.
-    """
-    sent = {**options, "tools": with_schemas(options["tools"])}
-    exchange = await aconverse(
-        manager, alias, prompt, system=system, attached=attached, options=sent, stream=False, timeout=timeout,
-        capability=Capability.CHAT,
-    )  # fmt: skip
-    talk = Rounds(cast("ChatRequest", exchange.request), functions_in(options["tools"]), rounds)
-    while True:
-        result = cast("ChatResult", await Exchange(manager, alias, talk.request).run())
-        if not (calls := talk.calls(result)):
-            return talk.answer(result)
-        talk.add(result, [await call.adone() for call in calls])
-
-
-class Call:
-    """A function that a model calls."""
-
-    def __init__(self, tool: Tool, call: Mapping[str, Any]) -> None:
-        self.id = call.get("id")
-        self.name = tool.name
-        self.arguments: str = call["function"].get("arguments") or "{}"
-        self._tool = tool
-
-    def done(self) -> dict[str, Any]:
-        """Call the function here, and return the call with its result, as texts; an error is a result, too."""
-        try:
-            return self._with(self._tool.call(self.arguments))
-        except Exception as err:  # noqa: BLE001 - the model is told, whatever it is
-            return self._failed(err)
-
-    async def adone(self) -> dict[str, Any]:
-        """Like `done`, with the function in a thread, or awaited if it is a coroutine function."""
-        try:
-            if inspect.iscoroutinefunction(self._tool.function):
-                return self._with(await self._tool.call(self.arguments))
-            return self._with(await asyncio.to_thread(self._tool.call, self.arguments))
-        except Exception as err:  # noqa: BLE001 - the model is told, whatever it is
-            return self._failed(err)
-
-    def _with(self, value: Any) -> dict[str, Any]:
-        return {"name": self.name, "arguments": self.arguments, "result": _text(value)}
-
-    def _failed(self, err: Exception) -> dict[str, Any]:
-        return self._with(f"Error: {type(err).__name__}: {err}")
-
-
-class Rounds:
-    """A conversation with a model that calls functions: after a response its calls, after the calls the next request.
-
-    Args:
-        request: the first request.
-        tools: the functions that may be called.
-        rounds: responses with calls in them, at most.
-    """
-
-    def __init__(self, request: ChatRequest, tools: Sequence[Tool], rounds: int = ROUNDS) -> None:
-        self.request = request
-        self._known = {tool.name: tool for tool in tools}
-        self._left = rounds
-        self._rounds = rounds
-        self._made: list[dict[str, Any]] = []
-
-    def calls(self, result: ChatResult) -> list[Call]:
-        """Return the calls in a response; none where it is the answer, or has a call of a tool that is the caller's.
-
-        Raises:
-            RequestError: there were too many rounds.
-        """
-        calls = result.tool_calls or []
-        if not all(call["function"]["name"] in self._known for call in calls):
-            return []
-        if calls and not self._left:
-            err = RequestError(
-                _("{alias} still calls tools after {count} rounds.", alias=result.model, count=self._rounds),
-                _("Ask for less at once, or return from the tools what the model needs to answer."),
-            )
-            err.partial = result
-            raise err
-        return [Call(self._known[call["function"]["name"]], call) for call in calls]
-
-    def add(self, result: ChatResult, done: Sequence[dict[str, Any]]) -> None:
-        """Continue with what the calls of a response have returned, in their order."""
-        calls = result.tool_calls or []
-        results = [
-            Message("tool", each["result"], tool_call_id=call.get("id")) for call, each in zip(calls, done, strict=True)
-        ]
-        turns = [Message("assistant", result.text or None, tool_calls=calls), *results]
-        self.request = msgspec.structs.replace(self.request, messages=[*self.request.messages, *turns])
-        self._made += done
-        self._left -= 1
-
-    def answer(self, result: ChatResult) -> ChatResult:
-        """Return the last response with all calls in its `raw`."""
-        return msgspec.structs.replace(result, raw={**result.raw, "calls": self._made})
-
-
-def _text(value: Any) -> str:
-    """Return what a function has returned as a text for the model."""
-    if isinstance(value, str):
-        return value
-    from pydantic_core import to_json
-
-    return to_json(value, fallback=str).decode()
+    return found, [each.schema if isinstance(each, Tool) else each for each in made]

@@ -11,7 +11,9 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from byzer_magic.errors import CommandError
 from byzer_magic.files import plain_yaml
+from byzer_magic.i18n import lazy_gettext as _
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -36,6 +38,9 @@ class NotThatType(ValueError):
 class Typed(Generic[T]):
     """A type that responses are read as.
 
+    Raises:
+        CommandError: pydantic has no JSON schema for the type.
+
     Example:
         >>> Typed(list[int]).read("Here they are: [1, 2]")
         [1, 2]
@@ -46,8 +51,14 @@ class Typed(Generic[T]):
 
         self.kind = kind
         self.name = getattr(kind, "__name__", str(kind))
-        self._adapter: TypeAdapter[T] = TypeAdapter(kind)
-        schema = _closed(self._adapter.json_schema())
+        try:
+            self._adapter: TypeAdapter[T] = TypeAdapter(kind)
+            schema = _closed(self._adapter.json_schema())
+        except Exception as err:  # pydantic's are of several kinds
+            raise CommandError(
+                _("{type} cannot be the type of a response: {problem}", type=self.name, problem=words_of(err)),
+                _("Use a type that has a JSON schema: a pydantic model, a dataclass, list[str], int, an enum."),
+            ) from err
         self._wrapped = schema.get("type") != "object" and "properties" not in schema and "$ref" not in schema
         self.schema = _wrapped(schema) if self._wrapped else schema
 
@@ -75,10 +86,10 @@ class Typed(Generic[T]):
         from pydantic import ValidationError
 
         problem = "The response has no JSON."
-        for found in _json_values(text):
+        for found, is_json in _json_values(text):
             for value in self._unwrapped(found):
                 try:
-                    return self._adapter.validate_python(value)
+                    return self._validated(value, is_json=is_json)
                 except ValidationError as err:
                     problem = _reasons(err)
         for plain in self._plain(text):
@@ -91,6 +102,10 @@ class Typed(Generic[T]):
     def correction(self, problem: str) -> str:
         """Return the message that asks again, after a response that cannot be read."""
         return f"That response is not valid: {problem}\n\n{self.instruction}"
+
+    def _validated(self, value: Any, *, is_json: bool) -> T:
+        """Return a value as pydantic validates JSON, which has no dates, tuples and sets, or texts in their place."""
+        return self._adapter.validate_json(json.dumps(value)) if is_json else self._adapter.validate_python(value)
 
     def _unwrapped(self, found: Any) -> Iterator[Any]:
         if self._wrapped and isinstance(found, dict) and set(found) == {VALUE}:
@@ -136,24 +151,29 @@ def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
     return around | ({"$defs": definitions} if definitions else {})
 
 
-def _json_values(text: str) -> Iterator[Any]:
-    """Yield what can be read as JSON; in a relaxed form only where nothing can."""
+def _json_values(text: str) -> Iterator[tuple[Any, bool]]:
+    """Yield what can be read as JSON, and True; in a relaxed form only where nothing can, and False."""
     found = False
     for value in _strict_values(text):
         found = True
-        yield value
+        yield value, True
     opening = _OPENING.search(text)
     end = max(text.rfind("}"), text.rfind("]"))
     if not found and opening and end > opening.start():
-        yield from _relaxed(text[opening.start() : end + 1])
+        for value in _relaxed(text[opening.start() : end + 1]):
+            yield value, False
 
 
 def _strict_values(text: str) -> Iterator[Any]:
-    """Yield the JSON in a text: all of it, its blocks of code from the last one, what begins with a bracket."""
+    """Yield the JSON in a text: all of it, its blocks of code, what begins with a bracket; the last one first.
+
+    Models correct themselves, and repeat the question's example before the answer.
+    """
     blocks, _rest = code_blocks(text)
     for candidate in (text, *(code for _language, code in reversed(blocks))):
         yield from _loaded(candidate)
     decoder = json.JSONDecoder()
+    values: list[Any] = []
     start = 0
     for _try in range(BRACKETS):
         if not (match := _OPENING.search(text, start)):
@@ -163,7 +183,8 @@ def _strict_values(text: str) -> Iterator[Any]:
         except (ValueError, RecursionError):
             start = match.end()
         else:
-            yield value
+            values.append(value)
+    yield from reversed(values)
 
 
 def code_blocks(text: str) -> tuple[list[tuple[str, str]], str]:
@@ -210,6 +231,15 @@ def _relaxed(text: str) -> list[Any]:
         return [plain_yaml.load(text)]
     except plain_yaml.UnreadableYaml:
         return []
+
+
+def words_of(err: Exception) -> str:
+    """Return what an error says, for the model; pydantic's without its links and the input, each error in a line."""
+    from pydantic import ValidationError
+
+    if isinstance(err, ValidationError):
+        return _reasons(err)
+    return str(getattr(err, "message", err)).partition("\n")[0]
 
 
 def _reasons(err: Any) -> str:

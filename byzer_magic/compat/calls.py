@@ -5,13 +5,17 @@ from __future__ import annotations
 import datetime
 import functools
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from byzer_magic.client import tools as functions
+from byzer_magic.client import structured
+from byzer_magic.client.calling import returned
 from byzer_magic.client.model import Model
-from byzer_magic.client.typed import Typed
+from byzer_magic.client.signatures import hints_of
+from byzer_magic.client.tools import split
+from byzer_magic.client.typed import NotThatType, Typed
 from byzer_magic.compat.responses import EventName, LLMClassResponse, LLMFunctionCallResponse, LLMResponse
 from byzer_magic.errors import MalformedResponse
 from byzer_magic.prompts.asker import Turns, ask_typed
@@ -56,19 +60,32 @@ class Call:
             found.append(value)
             return result  # type: ignore[no-any-return]  # an asker's own kind
 
-        response, _result = self._between_callbacks(send)
-        return (found[0] if found else typed.read(response.output)), response
+        response, result = self._between_callbacks(send)
+        return (found[0] if result is not None else self._read(typed, response.output)), response
 
-    def _between_callbacks(self, send: Callable[[], Result]) -> tuple[LLMResponse, Any]:
+    def _read(self, typed: Typed[Any], text: Any) -> Any:
+        """Return the value in what a callback has put in the place of a response."""
+        try:
+            return typed.read(str(text))
+        except NotThatType as err:
+            raise structured.malformed(typed, ChatResult(model=self.model.alias, text=str(text)), str(err)) from None
+
+    def answered(self) -> LLMResponse | None:
+        """Return what the callbacks answer in place of the model; None where the request is to be sent."""
         alias = self.model.alias
         instead = self.client.trigger(EventName.BEFORE_CALL_MODEL, self.client, alias, [self.input])
-        if instead is not None:
-            return _from_callback(instead), None
-        result = send()
+        return None if instead is None else _from_callback(instead)
+
+    def arrived(self, result: Result) -> tuple[LLMResponse, Any]:
+        """Return a response after the callbacks, and the result; None where a callback has taken its place."""
         response = LLMResponse(result.output, self.input, metadata(result))
         told = {"predict": response.output, "input": response.input, "metadata": response.metadata}
-        instead = self.client.trigger(EventName.AFTER_CALL_MODEL, self.client, alias, [told])
+        instead = self.client.trigger(EventName.AFTER_CALL_MODEL, self.client, self.model.alias, [told])
         return (response, result) if instead is None else (_from_callback(instead), None)
+
+    def _between_callbacks(self, send: Callable[[], Result]) -> tuple[LLMResponse, Any]:
+        answered = self.answered()
+        return self.arrived(send()) if answered is None else (answered, None)
 
 
 def _from_callback(items: Sequence[Mapping[str, Any]]) -> LLMResponse:
@@ -107,7 +124,7 @@ def as_class(call: Call, kind: Any) -> LLMClassResponse:
 
 def implement(call: Call, function: Callable[..., Any], arguments: Mapping[str, Any], kind: Any) -> LLMClassResponse:
     """Return what a model says that a function returns; byzer-llm runs code that the model writes, this none."""
-    kind = kind or inspect.signature(function).return_annotation
+    kind = kind or hints_of(function, "return").get("return", str)
     told = "\n".join(
         [
             f"Return what this function returns: {function.__name__}{inspect.signature(function)}",
@@ -137,16 +154,15 @@ def with_tools(
         call: the conversation.
         tools: Python functions, or tools of OpenAI's form.
         choice: the function that must be called, or OpenAI's value; None leaves that to the model.
-        more: further arguments for the functions.
+        more: further arguments for the functions that take them, which the model does not see.
         execute: whether the functions are called.
     """
-    functions_only = [tool for tool in tools if callable(tool)]
-    chosen = [choice] if callable(choice) else []
-    known = {tool.name: tool for tool in functions.functions_in(list(dict.fromkeys([*functions_only, *chosen])))}
-    schemas = [tool.schema for tool in known.values()] + [tool for tool in tools if not callable(tool)]
+    given = [*tools, *([choice] if callable(choice) else [])]
+    made, schemas = split([tool for place, tool in enumerate(given) if tool not in given[:place]], hidden=more)
+    known = {tool.name: tool for tool in made}
     options = {**call.options, "tools": schemas}
     if choice:
-        name = getattr(choice, "__name__", choice)
+        name = next((tool.name for tool in made if tool.function == choice), choice)
         options["tool_choice"] = {"type": "function", "function": {"name": name}} if name in known else choice
     response, result = replace(call, options=options).result()
     calls = (result.tool_calls if result is not None else None) or []
@@ -160,7 +176,7 @@ def with_tools(
         tool = known.get(each["function"]["name"])
         try:
             if tool is not None:
-                answer.values.append(tool.call(each["function"]["arguments"], **more))
+                answer.values.append(returned(tool, each["function"]["arguments"]))
         except Exception as err:  # noqa: BLE001 - byzer-llm's answer has the reason in it, whatever it is
             answer.metadata["reason"] = f"{type(err).__name__}: {err}"
     return answer
@@ -168,16 +184,22 @@ def with_tools(
 
 def _as_json(calls: Sequence[Mapping[str, Any]]) -> str:
     """Return calls as the JSON that byzer-llm's models write, with the arguments as objects."""
-    import json
-
     found = [
         {
             "id": each.get("id"),
-            "function": {**each["function"], "arguments": json.loads(each["function"]["arguments"] or "{}")},
+            "function": {**each["function"], "arguments": _loaded(each["function"].get("arguments") or "{}")},
         }
         for each in calls
     ]
     return json.dumps({"tool_calls": found}, ensure_ascii=False)
+
+
+def _loaded(arguments: str) -> Any:
+    """Return the object in arguments; their text where the model has not written JSON."""
+    try:
+        return json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
 
 
 # ---- decorators
@@ -196,12 +218,11 @@ def decorator(
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        kind = inspect.signature(function, eval_str=True).return_annotation
-
         @functools.wraps(function)
         def ask(*args: Any, **kwargs: Any) -> Any:
             bound = inspect.signature(function).bind(*args, **kwargs)
             bound.apply_defaults()
+            kind = hints_of(function, "return").get("return", str)
             if from_argument:
                 text = "\n\n".join(filter(None, [instruction, *map(str, bound.arguments.values())]))
                 return client.chat_oai(text, model=model, response_class=kind)[0].value
@@ -210,6 +231,7 @@ def decorator(
                 model=model,
                 impl_func=function,
                 impl_func_params=bound.arguments,
+                execute_impl_func=True,
                 response_class=kind,
             )[0].value
 

@@ -11,6 +11,8 @@ from byzer_magic.config import Settings
 from byzer_magic.errors import CannotConnect
 from byzer_magic.runtime.cluster.ray_import import import_ray
 from byzer_magic.runtime.loop import LOOP
+from byzer_magic.runtime.transport.client import Link
+from byzer_magic.runtime.transport.protocol import Endpoint
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +49,17 @@ def test_names_and_reach_name_the_address_of_the_environment(
     with pytest.raises(CannotConnect) as caught:
         Connection().reach("m", "auto", Settings(), print)
     assert caught.value.message == message
+
+
+async def test_what_is_learnt_about_a_deployment_ends_with_it() -> None:
+    connection = Connection()
+    assert connection.learnt("m") == set(), "there is no link yet"
+    connection.keep("m", Link("m", failing, peer="one"))
+    connection.learnt("m").add("no schema")
+    assert connection.learnt("m") == {"no schema"}
+    connection.keep("m", Link("m", failing, peer="two"))  # the deployment was replaced
+    assert connection.learnt("m") == set()
+
+
+async def failing() -> Endpoint:
+    raise ConnectionError

@@ -1,18 +1,16 @@
-"""Python functions as tools: their schemas, and the loop that calls them."""
+"""Python functions as tools: their schemas and calls."""
 
 from __future__ import annotations
 
-import datetime
-import threading
+import functools
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import pydantic
 import pytest
 
-from byzer_magic.client.model import Model
-from byzer_magic.client.tools import ROUNDS, Tool, ask_with_tools
-from byzer_magic.errors import CommandError, RequestError
-from tests.answering import Answering, called
+from byzer_magic.client.tools import Tool
+from byzer_magic.errors import CommandError
 
 
 def weather(
@@ -72,64 +70,80 @@ def test_tool_takes_methods_and_lambdas() -> None:
     assert Tool(lambda city: city).call('{"city": "x"}') == "x"
 
 
-async def test_ask_with_tools_calls_and_answers() -> None:
-    manager = Answering(called("weather", '{"city": "Paris"}'), "It is sunny.")
-    result = await ask_with_tools(manager, "m", "Weather?", {"tools": [weather], "temperature": 0})
-    assert result.text == "It is sunny."
-    [made] = result.raw["calls"]
-    assert made["name"] == "weather"
-    assert '"weather":"sunny"' in made["result"]
-    assert [turn.role for turn in manager.requests[1].messages] == ["user", "assistant", "tool"]
-    assert manager.requests[1].messages[-1].tool_call_id == "call_1"
-    assert manager.requests[0].options["tools"][0]["function"]["name"] == "weather"
+class Odd:
+    """No type that pydantic knows."""
 
 
-async def test_ask_with_tools_tells_the_model_its_errors() -> None:
-    manager = Answering(called("weather", '{"town": "Paris"}'), called("weather", '{"city": "Paris"}', 2), "Sunny.")
-    result = await ask_with_tools(manager, "m", "Weather?", {"tools": [weather]})
-    assert result.text == "Sunny."
-    assert result.raw["calls"][0]["result"].startswith("Error: ValidationError")
+def takes_odd(value: Odd) -> str:
+    """Return a name."""
+    return repr(value)
 
 
-async def test_ask_with_tools_awaits_coroutines_and_runs_functions_in_a_thread() -> None:
-    threads = []
+def takes_unknown(value: Unknown) -> str:  # type: ignore[name-defined]  # noqa: F821 - that is what is tested
+    """Return a name."""
+    return repr(value)
 
-    async def now() -> datetime.datetime:
-        """Return the time."""
-        return datetime.datetime(2026, 1, 2, 3, 4)
 
-    def where() -> str:
+def takes_function(value: Callable[[], int]) -> int:
+    """Return what a function returns."""
+    return value()
+
+
+@pytest.mark.parametrize("function", [takes_odd, takes_unknown, takes_function, max])
+def test_tool_refuses_what_has_no_schema_with_one_error(function: Any) -> None:
+    with pytest.raises(CommandError) as caught:
+        Tool(function)
+    assert caught.value.hint
+    assert "errors.pydantic.dev" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["schema", "model_config", "model_fields", "_private", "json", "copy", "class_", "self_"]
+)
+def test_tool_takes_arguments_of_any_name(name: str) -> None:
+    scope: dict[str, Any] = {}
+    exec(f"def tool({name}: int, other: str = 'x'):\n    return {name}, other", scope)
+    tool = Tool(scope["tool"])
+    assert list(tool.schema["function"]["parameters"]["properties"]) == [name, "other"]
+    assert tool.schema["function"]["parameters"]["required"] == [name]
+    assert tool.call({name: "3"}) == (3, "x")
+    with pytest.raises(pydantic.ValidationError, match=name):
+        tool.call({})
+
+
+def test_tool_takes_partials_and_knows_nothing_of_what_they_bind() -> None:
+    tool = Tool(functools.partial(functools.partial(weather, unit="F"), "Paris"))
+    assert (tool.name, tool.schema["function"]["description"][:6]) == ("weather", "Return")
+    assert list(tool.schema["function"]["parameters"]["properties"]) == ["days"]
+    assert tool.call('{"days": "2"}') == {"city": "Paris", "days": 2, "weather": "sunny", "unit": "F"}
+
+
+def test_tool_passes_positional_arguments_by_position() -> None:
+    def power(base: int, exponent: int = 2, /, *, negative: bool = False) -> int:
+        """Return a power."""
+        return -(base**exponent) if negative else base**exponent
+
+    assert Tool(power).call('{"base": 3, "negative": true}') == -9
+    assert Tool(power, hidden={"exponent": 3}).call('{"base": 3}') == 27
+
+
+def test_tool_hides_arguments_from_the_model() -> None:
+    def search(query: str, key: str) -> str:
+        """Search."""
+        return f"{query} {key}"
+
+    tool = Tool(search, hidden={"key": "123", "unknown": 1})
+    assert list(tool.schema["function"]["parameters"]["properties"]) == ["query"]
+    assert tool.call('{"query": "x", "key": "of the model"}') == "x 123"
+
+
+def test_tool_has_a_name_that_providers_take() -> None:
+    assert Tool(lambda city: city).schema["function"]["name"] == "lambda"
+
+
+def test_tool_finds_types_in_texts() -> None:
+    def near(place: "Place", names: "list[Place]") -> str:  # noqa: UP037
         """Return a name."""
-        threads.append(threading.current_thread())
-        return "here"
+        return f"{place.lat} {names[0].lon}"
 
-    manager = Answering(called("now", "{}"), called("where", ""), "Done.")
-    result = await ask_with_tools(manager, "m", "When?", {"tools": [now, where]})
-    assert [each["result"] for each in result.raw["calls"]] == ['"2026-01-02T03:04:00"', "here"]
-    assert threads != [threading.current_thread()]
-
-
-async def test_ask_with_tools_leaves_calls_of_other_tools_to_the_caller() -> None:
-    manager = Answering(called("search", "{}"))
-    schema = {"type": "function", "function": {"name": "search", "parameters": {"type": "object", "properties": {}}}}
-    result = await ask_with_tools(manager, "m", "Find it.", {"tools": [weather, schema]})
-    assert result.tool_calls
-    assert result.tool_calls[0]["function"]["name"] == "search"
-    assert len(manager.requests) == 1
-
-
-async def test_ask_with_tools_ends_after_some_rounds() -> None:
-    manager = Answering(called("weather", '{"city": "Paris"}'))
-    with pytest.raises(RequestError, match=f"still calls tools after {ROUNDS} rounds"):
-        await ask_with_tools(manager, "m", "Weather?", {"tools": [weather]})
-    assert len(manager.requests) == ROUNDS + 1
-
-
-async def test_ask_with_tools_refuses_two_of_one_name() -> None:
-    with pytest.raises(CommandError, match="same name"):
-        await ask_with_tools(Answering(""), "m", "?", {"tools": [weather, weather]})
-
-
-def test_model_chat_calls_functions() -> None:
-    manager = Answering(called("weather", '{"city": "Paris"}'), "It is sunny.")
-    assert Model("m", manager).chat("Weather?", tools=[weather]).text == "It is sunny."
+    assert Tool(near).call({"place": {"lat": 1, "lon": 2}, "names": [{"lat": 3, "lon": 4}]}) == "1.0 4.0"

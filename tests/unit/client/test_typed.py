@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import enum
 import functools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pydantic
 import pytest
 from hypothesis import given, strategies as st
 
-from byzer_magic.client import structured
+from byzer_magic.backends.local.transformers import params
 from byzer_magic.client.model import Model
-from byzer_magic.client.structured import ask_typed
+from byzer_magic.client.structured import ask_typed, with_text
 from byzer_magic.client.typed import BRACKETS, NotThatType, Typed
-from byzer_magic.errors import BadRequest, ContextTooLong, MalformedResponse, Unsupported
-from byzer_magic.types import ChatChunk
+from byzer_magic.errors import BadRequest, CommandError, ContextTooLong, MalformedResponse, Unsupported
+from byzer_magic.types import ChatChunk, ChatRequest, Message
 from tests.answering import Answering, refuses_schemas
 
 
@@ -43,11 +45,6 @@ class Point:
 
 ANN = Person(name="Ann", age=30)
 JSON = '{"name": "Ann", "age": 30}'
-
-
-@pytest.fixture(autouse=True)
-def forgotten() -> None:
-    structured._REFUSE_SCHEMAS.clear()
 
 
 @pytest.mark.parametrize(
@@ -176,9 +173,20 @@ async def test_ask_typed_does_without_a_schema_that_is_refused(error: type[Excep
 
 @pytest.mark.parametrize("error", [BadRequest("temperature is too high."), ContextTooLong("Too long.")])
 async def test_ask_typed_raises_what_has_nothing_to_do_with_the_schema(error: Exception) -> None:
+    manager = Answering(error)
     with pytest.raises(type(error)):
-        await ask_typed(Answering(error), "m", "One?", Number)
-    assert not structured._REFUSE_SCHEMAS
+        await ask_typed(manager, "m", "One?", Number)
+    assert not manager.learnt("m")
+
+
+async def test_ask_typed_does_without_a_schema_that_an_engine_does_not_support() -> None:
+    def transformers(request: ChatRequest) -> str:
+        params.generation({}, request.options)
+        return '{"n": 1}'
+
+    manager = Answering(transformers)
+    assert (await ask_typed(manager, "m", "One?", Number))[0] == Number(n=1)
+    assert ["response_format" in request.options for request in manager.requests] == [True, False]
 
 
 async def test_ask_typed_leaves_a_response_format_of_the_caller() -> None:
@@ -193,3 +201,51 @@ def test_model_chat_with_a_schema_returns_the_value() -> None:
 
 async def test_model_achat_with_a_schema_returns_the_value() -> None:
     assert await Model("m", Answering("[1]")).achat("Which?", schema=list[int]) == [1]
+
+
+class Odd:
+    """No type that pydantic knows."""
+
+
+@pytest.mark.parametrize("kind", [Odd, list[Odd], Callable[[], int], "Unknown"])
+def test_typed_refuses_a_type_without_a_schema_with_one_error(kind: Any) -> None:
+    with pytest.raises(CommandError, match="cannot be the type of a response") as caught:
+        Typed(kind)
+    assert caught.value.hint
+    assert "errors.pydantic.dev" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('Such as {"n": 1}. So: {"n": 2}', 2),
+        ('{"n": 1}\n\nNo, I was wrong:\n\n{"n": 2}\n\nSee [3].', 2),
+        ('```json\n{"n": 1}\n```\nBetter:\n```json\n{"n": 2}\n```', 2),
+        ('{"n": 2}, not {"n": "two"}', 2),
+    ],
+)
+def test_typed_reads_the_last_value_that_is_valid(text: str, value: int) -> None:
+    assert Typed(Number).read(text).n == value
+
+
+class Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True)
+    day: datetime.date
+    colour: Colour
+    pair: tuple[int, int]
+
+
+def test_typed_reads_json_as_pydantic_does() -> None:
+    found = Typed(Strict).read('{"day": "2026-01-02", "colour": "red", "pair": [1, 2]}')
+    assert found == Strict(day=datetime.date(2026, 1, 2), colour=Colour.RED, pair=(1, 2))
+
+
+def test_with_text_ends_the_users_turn_and_leaves_what_tools_have_returned() -> None:
+    said, call, result, begun = (
+        Message("user", "Weather?"), Message("assistant", tool_calls=[{}]), Message("tool", "sunny", tool_call_id="1"),
+        Message("assistant", "It is"),
+    )  # fmt: skip
+    told = Message("user", "In JSON.")
+    assert with_text([said, begun], "In JSON.") == [Message("user", "Weather?\n\nIn JSON."), begun]
+    assert with_text([said, call, result], "In JSON.") == [said, call, result, told]
+    assert with_text([said, call, result, begun], "In JSON.") == [said, call, result, told, begun]
