@@ -79,6 +79,8 @@ class Chats:
     def _answer(self, manager: Manager, item: ChatSpec, messages: list[Message]) -> Result:
         """Return the response to a conversation, shown while it arrives, and kept."""
         keep = functools.partial(self._keep, item, messages)
+        if item.tools:  # each round has a response, and only the last one is the answer
+            keep = functools.partial(self.results.put, name=item.out)
 
         def ask(exchange: Exchange) -> Any:
             exchange.keep = keep
@@ -89,13 +91,14 @@ class Chats:
                 return cast("Result", ask(self._exchange(manager, item, item.model, messages)))
             tools = typed.functions(item.tools, self._shell.user_ns)
             result = typed.answer(manager, self._out, item, messages, tools, ask)
-            self.results.put(result, item.out)  # with all calls
+            self._keep(item, messages, result)  # with all calls
             return result
 
     def _value(self, manager: Manager, item: ChatSpec, messages: list[Message]) -> None:
         """Show the response as a value of a type, and put it where results are."""
-        value = typed.value(manager, item, messages, self._shell.user_ns)
+        value, result = typed.value(manager, item, messages, self._shell.user_ns)
         self.results.put(value, item.out)
+        self._remember(item.session, messages, result)
         self._out.text(repr(value))
 
     @staticmethod

@@ -8,9 +8,10 @@ from typing import Any, cast
 from byzer_magic.actions.actions import options_in
 from byzer_magic.actions.output import Output
 from byzer_magic.client import structured
+from byzer_magic.client.calling import Rounds
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.manager import Manager
-from byzer_magic.client.tools import Rounds, Tool, functions_in, with_schemas
+from byzer_magic.client.tools import Tool, split
 from byzer_magic.commands.aliases import SEPARATOR
 from byzer_magic.commands.spec import ChatSpec
 from byzer_magic.errors import CommandError
@@ -30,13 +31,17 @@ def check(item: ChatSpec, aliases: Sequence[str]) -> None:
     """
     if item.schema and item.tools:
         raise CommandError(_("--schema and --tools do not go together."), _("Leave one of them out."))
+    if item.schema and item.df:
+        raise CommandError(_("--schema and --df do not go together."), _("Leave one of them out."))
     for name, value in (("--schema", item.schema), ("--tools", item.tools)):
         if value and len(aliases) > 1:
             raise CommandError(_("{option} works with one model only.", option=name), _("Ask one model at a time."))
 
 
-def value(manager: Manager, item: ChatSpec, messages: list[Message], variables: Mapping[str, Any]) -> Any:
-    """Return the response as a value of the type that --schema names.
+def value(
+    manager: Manager, item: ChatSpec, messages: list[Message], variables: Mapping[str, Any]
+) -> tuple[Any, ChatResult]:
+    """Return a value of the type that --schema names, and the response that it was read from.
 
     Raises:
         CommandError: there is no such variable.
@@ -45,8 +50,7 @@ def value(manager: Manager, item: ChatSpec, messages: list[Message], variables: 
     kind = _variable(str(item.schema), variables, "--schema")
     manager.reach(item.model)
     work = structured.ask_typed(manager, item.model, messages, kind, options=options_in(item), timeout=item.timeout)
-    found, _result = manager.run(work)
-    return found
+    return manager.run(work)
 
 
 def functions(names: str, variables: Mapping[str, Any]) -> list[Tool]:
@@ -62,7 +66,7 @@ def functions(names: str, variables: Mapping[str, Any]) -> list[Tool]:
                 _("--tools: {value} is not a function.", value=repr(function)[:SHOWN]),
                 _("Name functions, such as a,b."),
             )
-    return functions_in(found)
+    return split(found)[0]
 
 
 def answer(
@@ -86,7 +90,7 @@ def answer(
     Raises:
         RequestError: a response is incomplete, or the model does not stop calling.
     """
-    options = {**options_in(item), "tools": with_schemas([tool.function for tool in tools])}
+    options = {**options_in(item), "tools": [tool.schema for tool in tools]}
     first = converse(manager, item.model, messages, options=options, stream=not item.no_stream, timeout=item.timeout)
     talk = Rounds(cast("ChatRequest", first.request), tools)
     while True:

@@ -54,7 +54,7 @@ def test_functions_names_what_is_wrong(names: str, words: str) -> None:
 
 def test_functions_takes_both_commas() -> None:
     found = typed.functions("weather， other", {"weather": weather, "other": lambda: 1})
-    assert [tool.name for tool in found] == ["weather", "<lambda>"]
+    assert [tool.name for tool in found] == ["weather", "lambda"]
 
 
 def test_answer_shows_calls_and_runs_them_here() -> None:
@@ -75,6 +75,7 @@ def test_answer_shows_calls_and_runs_them_here() -> None:
 
 def test_value_is_of_the_type_that_the_variable_has() -> None:
     item = parse_chat("m --schema Numbers")
-    assert typed.value(Answering("[1, 2]"), item, ASKED, {"Numbers": list[int]}) == [1, 2]
+    value, result = typed.value(Answering("[1, 2]"), item, ASKED, {"Numbers": list[int]})
+    assert (value, result.text) == ([1, 2], "[1, 2]")
     with pytest.raises(CommandError, match="Numbers is not defined"):
         typed.value(Answering("[1]"), item, ASKED, {})
