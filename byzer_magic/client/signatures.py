@@ -35,7 +35,7 @@ def hints_of(function: Any, only: str | None = None) -> dict[str, Any]:
         raise CommandError(
             _("{name}: the type {type} in its annotations is not defined.",
               name=getattr(function, "__name__", repr(function)), type=err.name),
-            _("Define the type at the top of the module, or import it there."),
+            _("Define the type at the top of the notebook or module, not inside a function."),
         ) from err  # fmt: skip
 
 

@@ -7,11 +7,11 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
-from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
 from byzer_magic.client import current
 from byzer_magic.client.model import Model
+from byzer_magic.client.signatures import hints_of
 from byzer_magic.client.typed import Typed
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _
@@ -253,18 +253,11 @@ class PromptFunction:
         """Return the type in the annotation; a text where there is none.
 
         Raises:
-            CommandError: the annotation names a type that is not known where the function is.
+            CommandError: the annotation names a type that cannot be found.
         """
-        annotation = getattr(self.function, "__annotations__", {}).get("return", str)
-        scope = getattr(self.function, "__globals__", {})
-        try:
-            kind = get_type_hints(SimpleNamespace(__annotations__={"return": annotation}), scope)["return"]
-        except NameError as err:
-            raise CommandError(
-                _("{name} returns {type}, which is not defined.", name=self.__name__, type=annotation),
-                _("Define the type at the top of the notebook or module, not inside a function."),
-            ) from err
-        return str if kind is type(None) else kind
+        kind = hints_of(self.function, "return").get("return", str)
+        bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        return str if bare in (str, type(None)) else kind
 
     def _type(self) -> Typed[Any]:
         return Typed(self.how.return_type)
@@ -290,7 +283,7 @@ class PromptFunction:
         )
 
 
-def prompt(llm: Any = None, /, *, options: Mapping[str, Any] | None = None, **more: Any) -> Any:
+def prompt(model: Any = None, /, *, llm: Any = None, options: Mapping[str, Any] | None = None, **more: Any) -> Any:
     '''Make a function's docstring a prompt, and its call a request.
 
     The docstring is a Jinja template with the function's arguments; a dict that the function returns adds values. The
@@ -298,11 +291,16 @@ def prompt(llm: Any = None, /, *, options: Mapping[str, Any] | None = None, **mo
     any type that pydantic validates.
 
     Args:
-        llm: an alias, a `Model`, or a function of the object whose method this is; without one, calling the function
-            returns its prompt.
+        model: an alias, a `Model`, or a lambda of the object whose method this is, which returns one; without one,
+            calling the function returns its prompt. A function with a name is the prompt itself: `@prompt` works
+            without parentheses.
+        llm: the same, by name; here a function with a name chooses the model, too.
         options: OpenAI's request fields, e.g. ``{"temperature": 0}``; also ``system``, ``image``, ``audio`` and
             ``timeout``.
         more: further options, as keyword arguments.
+
+    Raises:
+        CommandError: a function is decorated without parentheses, and has no docstring.
 
     Example:
         >>> @prompt()
@@ -311,7 +309,12 @@ def prompt(llm: Any = None, /, *, options: Mapping[str, Any] | None = None, **mo
         >>> translate.prompt("good morning", language="French")
         'Translate into French: good morning'
     '''
-    if inspect.isfunction(llm) and llm.__name__ != "<lambda>" and llm.__doc__:  # @prompt, without parentheses
-        return PromptFunction(llm, How())
-    how = How(llm=llm, options={**(options or {}), **more})
+    how = How(llm=llm if model is None else model, options={**(options or {}), **more})
+    if inspect.isfunction(model) and model.__name__ != "<lambda>":  # @prompt, without parentheses
+        if not (model.__doc__ or "").strip():
+            raise CommandError(
+                _("{name} has no docstring, which would be its prompt.", name=model.__name__),
+                _("Write a docstring; a function that chooses the model is passed as llm=, or as a lambda."),
+            )
+        return PromptFunction(model, replace(how, llm=llm))
     return lambda function: PromptFunction(function, how)

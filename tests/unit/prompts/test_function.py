@@ -78,6 +78,53 @@ def test_decorator_works_without_parentheses(manager: Answering) -> None:
     assert greet.with_llm("m").run("Ann") == "Echo: Hi Ann"
 
 
+def test_functions_that_choose_the_model_are_lambdas_or_named(manager: Answering) -> None:
+    def choose() -> str:
+        """Return the alias."""
+        return "m"
+
+    for decorator in (bz.prompt(llm=choose), bz.prompt(lambda: choose()), bz.prompt(llm="m"), bz.prompt("m")):
+
+        @decorator
+        def greet(name: str) -> str:
+            """Hi {{ name }}"""
+
+        assert greet("Ann") == "Echo: Hi Ann"
+
+
+def test_decorator_without_parentheses_needs_a_docstring() -> None:
+    with pytest.raises(CommandError, match="choose has no docstring") as caught:
+
+        @bz.prompt
+        def choose() -> str:
+            return "m"
+
+    assert "llm=" in caught.value.hint
+
+
+def test_type_that_cannot_be_found_is_an_error(manager: Answering) -> None:
+    @bz.prompt("m")
+    def story(about: "Unknown") -> "list[Nothing]":  # type: ignore[name-defined]  # noqa: F821, UP037 - tested
+        """Tell a story."""
+
+    with pytest.raises(CommandError, match="story: the type Nothing in its annotations is not defined"):
+        story("x")
+    assert not manager.requests
+
+
+def test_types_of_the_functions_around_are_found(manager: Answering) -> None:
+    class Local(pydantic.BaseModel):
+        title: str
+
+    @bz.prompt("m")
+    def story() -> "Local":  # type: ignore[return]  # noqa: UP037
+        """Tell a story."""
+        return {"kind": Local.__name__}  # type: ignore[return-value]  # what it names it has
+
+    manager._answers[:] = ['{"title": "x"}']
+    assert story() == Local(title="x")
+
+
 def test_prompt_refuses_wrong_arguments_like_any_function(manager: Answering) -> None:
     with pytest.raises(TypeError, match="missing a required argument: 'name'"):
         hello()
