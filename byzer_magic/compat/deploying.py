@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,10 @@ def spec_of(
     if kind.startswith("saas/"):  # the setters are for local engines, and often left from another deployment
         given = {name: value for name, value in given.items() if name not in ("infer_backend", "gpus_per_worker")}
     given |= {"model": alias, "pretrained_model_type": kind, "model_path": model_path or None, "replace": True}
-    return build(DeploySpec, given | {"infer_params": {name: _text(value) for name, value in params.items()}})
+    return build(
+        DeploySpec,
+        given | {"infer_params": {name: _text(value) for name, value in params.items() if value is not None}},
+    )
 
 
 def deploy(manager: Manager, spec: DeploySpec) -> None:
@@ -57,5 +61,7 @@ def deploy(manager: Manager, spec: DeploySpec) -> None:
 
 
 def _text(value: Any) -> str:
-    """Return a parameter as it is typed in a command."""
+    """Return a parameter as it is typed in a command: objects and lists as JSON."""
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, ensure_ascii=False)
     return (FALSE[0], TRUE[0])[value] if isinstance(value, bool) else str(value)

@@ -131,9 +131,9 @@ class ByzerLLM(Setters):
             tool_choice: a function that must be called, or OpenAI's value.
             execute_tool: whether the functions are called; the item is then an `LLMFunctionCallResponse`.
             impl_func: a function that describes what to return; the model returns it, and no code is run.
-            execute_impl_func: with `impl_func`, whether the item is an `LLMClassResponse`.
+            execute_impl_func: with `impl_func`, whether the item is an `LLMClassResponse`; else it is the response.
             impl_func_params: the arguments of `impl_func`.
-            func_params: further arguments of the functions called.
+            func_params: further arguments of the functions called, which the model does not see.
             response_class: a pydantic model; the item is then an `LLMClassResponse`.
             response_after_chat: accepted; typed responses take one request.
             enable_default_sys_message: accepted.
@@ -144,6 +144,7 @@ class ByzerLLM(Setters):
             extra_request_params: further fields of the provider's.
 
         Raises:
+            CommandError: there are both tools and a `response_class`.
             NotDeployed: nothing is deployed as this alias.
             RequestError: the response is incomplete.
         """
@@ -151,7 +152,10 @@ class ByzerLLM(Setters):
         if only_return_prompt:
             return [LLMResponse(output="", input=call.turns[-1].get("content"), metadata=call.options)]
         if impl_func is not None:
-            return [calls.implement(call, impl_func, impl_func_params or func_params or {}, response_class)]
+            found = calls.implement(call, impl_func, impl_func_params or func_params or {}, response_class)
+            return [found if execute_impl_func else found.response]
+        if response_class is not None and (tools or tool_choice):
+            raise CommandError(_("response_class and tools do not go together."), _("Leave one of them out."))
         if response_class is not None:
             return [calls.as_class(call, response_class)]
         if tools or tool_choice:
@@ -169,6 +173,8 @@ class ByzerLLM(Setters):
     ) -> Iterator[tuple[Any, SingleOutputMeta]]:
         """Yield the response as it arrives, as pairs of a text and its metadata.
 
+        A callback may answer before the request; after the response, callbacks see it, and cannot change it.
+
         Args:
             conversations: messages of OpenAI's form, or a text.
             model: the alias, by default that of the client.
@@ -181,9 +187,14 @@ class ByzerLLM(Setters):
             NotDeployed: nothing is deployed as this alias.
             RequestError: the response is incomplete.
         """
-        exchange = self._exchange(conversations, model, llm_config, extra_request_params)
+        call = self._call(conversations, model, llm_config, extra_request_params)
+        if (answered := call.answered()) is not None:
+            yield streams.whole(answered)
+            return
+        exchange = self._exchange(call)
         pieces = streams.Pieces(delta=delta_mode)
         yield from filter(None, map(pieces.pair, current.current_manager().iterate(exchange.items())))
+        call.arrived(exchange.collector.result())
 
     async def async_stream_chat_oai(
         self,
@@ -195,11 +206,16 @@ class ByzerLLM(Setters):
         extra_request_params: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[tuple[Any, SingleOutputMeta]]:
         """Like `stream_chat_oai`, for asyncio."""
-        exchange = await asyncio.to_thread(self._exchange, conversations, model, llm_config, extra_request_params)
+        call = self._call(conversations, model, llm_config, extra_request_params)
+        if (answered := await asyncio.to_thread(call.answered)) is not None:
+            yield streams.whole(answered)
+            return
+        exchange = await asyncio.to_thread(self._exchange, call)
         pieces = streams.Pieces(delta=delta_mode)
         async for item in LOOP.adopt_iterate(exchange.items()):
             if (pair := pieces.pair(item)) is not None:
                 yield pair
+        await asyncio.to_thread(call.arrived, exchange.collector.result())
 
     def chat(
         self, model: str | None, request: LLMRequest | str, extract_params: Mapping[str, Any] | None = None
@@ -207,7 +223,8 @@ class ByzerLLM(Setters):
         """Return a response to each instruction of a request."""
         instruction = request if isinstance(request, str) else request.instruction
         texts = [instruction] if isinstance(instruction, str) else instruction
-        return [self.chat_oai(text, model=model, llm_config=extract_params)[0] for text in texts]
+        config = {**({} if isinstance(request, str) else request.settings()), **(extract_params or {})}
+        return [self.chat_oai(text, model=model, llm_config=config)[0] for text in texts]
 
     raw_chat = chat
 
@@ -220,8 +237,7 @@ class ByzerLLM(Setters):
         )
         return call.typed(typed, told=told, prefix=prefix)
 
-    def _exchange(self, conversations: Any, model: str | None, llm_config: Any, more: Any) -> Exchange:
-        call = self._call(conversations, model, llm_config, more)
+    def _exchange(self, call: calls.Call) -> Exchange:
         return converse(current.current_manager(), call.model.alias, call.turns, options=call.options)
 
     def _call(self, conversations: Any, model: str | None, llm_config: Any, extra_request_params: Any) -> calls.Call:

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from byzer_magic.client.model import Model
-from byzer_magic.client.typed import Typed
+from byzer_magic.client.structured import malformed
+from byzer_magic.client.typed import NotThatType, Typed
 from byzer_magic.compat.llm import ByzerLLM
 from byzer_magic.compat.texts import one_or_several
 from byzer_magic.errors import CommandError, MalformedResponse
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.prompts.asker import Asker, Turns
 from byzer_magic.prompts.function import How, PromptFunction
+from byzer_magic.results import ChatResult
 
 
 class ClientAsker:
@@ -40,11 +42,18 @@ class ClientAsker:
         if isinstance(self._client, ByzerLLM):
             value, response = self._client.typed(turns, typed, told=told, prefix=prefix, **options)
             return value, response.metadata
-        asked = (
-            turns if told else [*turns[:-1], {**turns[-1], "content": f"{turns[-1]['content']}\n\n{typed.instruction}"}]
-        )
-        text, known = self.ask(asked, options)
-        return typed.read(prefix + text), known
+        text, known = self.ask(turns if told else _told(turns, typed.instruction), options)
+        try:
+            return typed.read(prefix + text), known
+        except NotThatType as err:
+            name = getattr(self._client, "default_model_name", None) or type(self._client).__name__
+            raise malformed(typed, ChatResult(model=name, text=text), str(err)) from None
+
+
+def _told(turns: Turns, text: str) -> Turns:
+    """Return a conversation with a text at the end of the prompt, which the beginning of the response may follow."""
+    place = next(number for number in reversed(range(len(turns))) if turns[number]["role"] != "assistant")
+    return [*turns[:place], {**turns[place], "content": f"{turns[place]['content']}\n\n{text}"}, *turns[place + 1 :]]
 
 
 class ClientPrompt(PromptFunction):

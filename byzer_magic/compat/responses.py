@@ -11,13 +11,18 @@ from typing import Any
 
 @dataclass
 class LLMRequest:
-    """Texts to embed; the other fields are accepted, and have no meaning for embeddings."""
+    """Texts to embed or to answer; the other fields are for answers, and those that are changed are sent."""
 
     instruction: str | list[str]
     embedding: bool = False
     max_length: int = 4096
     top_p: float = 0.95
     temperature: float = 0.1
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the request that differ from byzer-llm's defaults, which were never sent."""
+        names = ("max_length", "top_p", "temperature")
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(LLMRequest, name)}
 
 
 @dataclass

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
-from byzer_magic.compat.responses import SingleOutputMeta
+from byzer_magic.compat.responses import LLMResponse, SingleOutputMeta
 from byzer_magic.types import AudioChunk, ChatChunk, TranscriptChunk, Usage
+
+
+def whole(response: LLMResponse) -> tuple[Any, SingleOutputMeta]:
+    """Return the one pair of a response that did not arrive in pieces."""
+    known = {field.name for field in fields(SingleOutputMeta)}
+    return response.output, SingleOutputMeta(
+        **{name: value for name, value in response.metadata.items() if name in known}
+    )
 
 
 class Pieces:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from byzer_magic.commands.parser import parse, split
@@ -31,3 +33,11 @@ def test_deploy_of_an_api_leaves_out_what_is_for_engines() -> None:
 def test_deploy_refuses_what_the_command_refuses() -> None:
     with pytest.raises(CommandError, match="not a whole number"):
         spec_of("m", "saas/openai", "", {}, {"maxConcurrency": "two"})
+
+
+def test_parameters_are_typed_as_in_a_command() -> None:
+    spec = spec_of(
+        "m", "saas/openai", "", {"saas.model": "x", "saas.extra_body": {"a": [1, "b"]}, "saas.base_url": None}, {}
+    )
+    assert json.loads(spec.infer_params["saas.extra_body"]) == {"a": [1, "b"]}
+    assert "saas.base_url" not in spec.infer_params

@@ -184,6 +184,15 @@ def test_impl_asks_for_what_the_function_returns_and_runs_no_code(monkeypatch: p
     assert "'CET'" in told
 
 
+def test_impl_func_is_the_response_or_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    def current_time() -> "Time":  # type: ignore[empty-body]  # noqa: UP037 - a text, as in modules of their own
+        """Return the current time."""
+
+    managed(monkeypatch, '{"time": "noon"}')
+    assert llm().chat_oai(SAY, impl_func=current_time)[0].output == '{"time": "noon"}'
+    assert llm().chat_oai(SAY, impl_func=current_time, execute_impl_func=True)[0].value == Time(time="noon")
+
+
 def test_response_decorator_reads_its_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     managed(monkeypatch, '{"time": "noon"}')
 
@@ -220,6 +229,37 @@ def test_tools_that_cannot_be_called_say_why(monkeypatch: pytest.MonkeyPatch, an
     [found] = llm().chat_oai(SAY, tools=[add], execute_tool=True)
     assert found.values == []
     assert reason in found.metadata["reason"]
+
+
+def test_further_arguments_are_hidden_from_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def search(query: str, key: str) -> str:
+        """Search."""
+        return f"{query} {key}"
+
+    manager = managed(monkeypatch, called("search", '{"query": "x"}'))
+    [answer] = llm().chat_oai(SAY, tools=[search, add], func_params={"key": "123"}, execute_tool=True)
+    assert answer.values == ["x 123"]
+    assert "key" not in manager.requests[0].options["tools"][0]["function"]["parameters"]["properties"]
+
+
+def test_coroutine_functions_are_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def now() -> str:
+        """Return the time."""
+        return "noon"
+
+    managed(monkeypatch, called("now", "{}"))
+    assert llm().chat_oai(SAY, tools=[now], execute_tool=True)[0].values == ["noon"]
+
+
+def test_arguments_that_are_no_json_stay_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    managed(monkeypatch, called("add", '{"a": 1'))
+    [found] = llm().chat_oai(SAY, tools=[add])
+    assert json.loads(found.output)["tool_calls"][0]["function"]["arguments"] == '{"a": 1'
+
+
+def test_tools_and_a_class_do_not_go_together(manager: Answering) -> None:
+    with pytest.raises(CommandError, match="do not go together"):
+        llm().chat_oai(SAY, tools=[add], response_class=Time)
 
 
 # ---- embeddings
@@ -278,6 +318,52 @@ def test_callbacks_see_requests_and_may_answer(manager: Answering) -> None:
     )
     assert client.chat_oai(SAY)[0].output == "cached"
     assert len(manager.requests) == 1
+
+
+def test_callbacks_see_streams_and_may_answer_before(manager: Answering) -> None:
+    seen: list[Any] = []
+    client = llm()
+    client.add_event_callback(EventName.BEFORE_CALL_MODEL, lambda _llm, _model, sent: (True, seen.append(sent)))
+    client.add_event_callback(EventName.AFTER_CALL_MODEL, lambda _llm, _model, got: (True, seen.append(got)))
+    text = "".join(text for text, _meta in client.stream_chat_oai(SAY, delta_mode=True))
+    assert seen[0] == [{"instruction": "hello", "history": []}]
+    assert seen[1][0]["predict"] == text
+    client.add_event_callback(
+        EventName.BEFORE_CALL_MODEL,
+        lambda *_args: (False, [{"predict": "cached", "metadata": {"input_tokens_count": 3, "speed": 1.0}}]),
+    )
+    [(text, meta)] = client.stream_chat_oai(SAY)
+    assert (text, meta.input_tokens_count) == ("cached", 3)
+    assert len(manager.requests) == 1
+
+
+async def test_callbacks_see_asynchronous_streams(manager: Answering) -> None:
+    seen: list[Any] = []
+    client = llm()
+    client.add_event_callback(EventName.BEFORE_CALL_MODEL, lambda _llm, _model, sent: (True, seen.append(sent)))
+    client.add_event_callback(EventName.AFTER_CALL_MODEL, lambda _llm, _model, got: (True, seen.append(got)))
+    found = [text async for text, _meta in client.async_stream_chat_oai(SAY)]
+    assert seen[1][0]["predict"] == found[-1]
+    client.add_event_callback(EventName.BEFORE_CALL_MODEL, lambda *_args: (False, [{"predict": "cached"}]))
+    assert [text async for text, _meta in client.async_stream_chat_oai(SAY)] == ["cached"]
+
+
+def test_what_a_callback_answers_is_read_as_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    managed(monkeypatch, '{"time": "09:00"}')
+    client = llm()
+    client.add_event_callback(EventName.AFTER_CALL_MODEL, lambda *_args: (False, [{"predict": '{"time": "10:00"}'}]))
+    assert client.chat_oai(SAY, response_class=Time)[0].value == Time(time="10:00")
+    client.add_event_callback(EventName.BEFORE_CALL_MODEL, lambda *_args: (False, [{"predict": "no"}]))
+    [found] = client.chat_oai(SAY, response_class=Time)
+    assert found.value is None
+    assert found.response.output == "no"
+    assert "valid Time" in found.metadata["reason"]
+
+
+def test_chat_sends_the_settings_of_a_request_that_were_changed(manager: Answering) -> None:
+    llm().chat(None, LLMRequest("hello"))
+    llm().chat(None, LLMRequest("hello", max_length=10, temperature=0.5), {"temperature": 0.7})
+    assert [request.options for request in manager.requests] == [{}, {"max_tokens": 10, "temperature": 0.7}]
 
 
 def test_meta_and_metadata_name_the_model(manager: Answering) -> None:

@@ -73,6 +73,9 @@ def test_prompt_asks_a_model_and_what_is_like_a_client(manager: Answering) -> No
 
     manager._answers[:] = ['{"name": "Ann"}']
     assert person() == Person(name="Ann")
+    manager._answers[:] = ["nobody"]
+    with pytest.warns(RuntimeWarning, match="person returns None: Wrapper did not respond with a valid Person"):
+        assert person() is None
     with pytest.raises(CommandError, match="hello has no model"):
         greeting().run("Ann")
 
