@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import Any, TypeVar
+from typing import Any
 
 from byzer_magic.errors import ByzerError
 from byzer_magic.i18n import Text, lazy_gettext as _
@@ -145,10 +145,10 @@ class LeftOutName(ByzerError, AttributeError):
     """A name in a module or a class of byzer-llm that has no equivalent here; `hasattr` is False for it."""
 
 
-E = TypeVar("E", LeftOut, LeftOutName)
+Kind = type[LeftOut] | type[LeftOutName]
 
 
-def left_out(name: str, kind: type[E] = LeftOut) -> E:
+def left_out(name: str, kind: Kind = LeftOut) -> LeftOut | LeftOutName:
     """Return the error for a name that is left out.
 
     Example:
@@ -218,7 +218,7 @@ class Missing:
         return False
 
 
-def because(name: str, why: Text, instead: Text, kind: type[E] = LeftOut) -> E:
+def because(name: str, why: Text, instead: Text, kind: Kind = LeftOut) -> LeftOut | LeftOutName:
     """Return the error for a name that is left out for a reason."""
     return kind(_("{name} is left out: it {why}.", name=name, why=why), instead)
 
