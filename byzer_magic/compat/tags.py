@@ -36,14 +36,20 @@ class TagExtractor:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.root_tag = Tag(start_tag="<_ROOT_>", end_tag="</_ROOT_>", content=[])
-        self.is_extracted = False
+        self.root_tag = _around("ROOT")
+        """Holds the outermost tags, once they have been extracted."""
+        self._is_filled = False
+
+    @property
+    def is_extracted(self) -> bool:
+        """Return whether the tags have been looked for."""
+        return self._is_filled
 
     def extract(self) -> Tag:
         """Return the root, whose content is the list of the outermost tags; texts between those are left out."""
-        if not self.is_extracted:
-            self.is_extracted = True
+        if not self._is_filled:
             self._fill()
+            self._is_filled = True
         return self.root_tag
 
     def _fill(self) -> None:
@@ -65,6 +71,11 @@ class TagExtractor:
     def _add_text(self, tag: Tag, text: str) -> None:
         if tag is not self.root_tag and isinstance(tag.content, str) and text.strip():
             tag.content += text.lstrip()
+
+
+def _around(name: str) -> Tag:
+    """Return a tag that has no others in it yet."""
+    return Tag(start_tag=f"<_{name}_>", end_tag=f"</_{name}_>", content=[])
 
 
 class _Tagged(TagExtractor):

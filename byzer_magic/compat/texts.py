@@ -57,14 +57,17 @@ def get_target_codes(codes: Iterable[tuple[str, str]], langs: Iterable[str]) -> 
 
 def get_value_from_llm_str(v: str, k: str, default_value: Any) -> Any:
     """Return a field of the last block of JSON in a response, or the default."""
-    value = default_value
-    for language, code in extract_code(v):
-        if language == "json":
-            try:
-                value = json.loads(code)[k]
-            except (ValueError, KeyError, TypeError):
-                continue
-    return value
+    blocks = [_object(code) for language, code in extract_code(v) if language == "json"]
+    return next((block[k] for block in reversed(blocks) if k in block), default_value)
+
+
+def _object(code: str) -> dict[str, Any]:
+    """Return the object in a text; an empty one where it has none."""
+    try:
+        found = json.loads(code)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def infer_lang(code: str) -> str:

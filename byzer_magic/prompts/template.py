@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from byzer_magic.i18n import lazy_gettext as _
 
 if TYPE_CHECKING:
     from jinja2 import Template
+
+_FIRST_INDENT = re.compile(r"\s*?^(?P<width>[^\S\n]*)\S", re.MULTILINE)
+"""Blank lines, and the indentation of the first line that is not blank."""
 
 
 def render(function: Callable[..., Any], values: Mapping[str, Any], *, strict: bool = True) -> str:
@@ -70,9 +74,8 @@ def dedented(text: str) -> str:
         >>> dedented("\n    one\n      two\n    ")
         '\none\n  two\n'
     """
-    lines = text.splitlines()
-    first = next(line for line in lines if line.strip())
-    width = len(first) - len(first.lstrip())
-    if width == 0:  # the text begins beside the quotation marks: the other lines have the indentation
+    indent = _FIRST_INDENT.match(text)
+    if indent is None or not indent["width"]:  # it begins beside the quotation marks: the other lines are indented
         return inspect.cleandoc(text)
-    return "\n".join(line[width:] if not line[:width].strip() else line.lstrip() for line in lines)
+    at_most = re.compile(rf"^[^\S\n]{{1,{len(indent['width'])}}}", re.MULTILINE)
+    return at_most.sub("", text)
