@@ -17,7 +17,7 @@ from byzer_magic.backends.network import Network
 from byzer_magic.capabilities import TABLE, Capability, methods_of
 from byzer_magic.commands import copied, former, headers, options
 from byzer_magic.commands.secrets import Secret
-from byzer_magic.errors import BadParameter, MissingKey, nearest
+from byzer_magic.errors import BadParameter, MissingKey, Unsupported, nearest
 from byzer_magic.i18n import lazy_gettext as _, listed
 from byzer_magic.local_models.engine_facts import EngineFacts
 from byzer_magic.types import Item, Request
@@ -124,6 +124,8 @@ class Backend(ABC):
     """Adapter for one provider or engine; an instance serves one worker (local) or all slots of a pool (SaaS)."""
 
     info: ClassVar[Info]
+    takes_adapters: ClassVar[bool] = False
+    """Whether requests may choose a LoRA adapter, with the option `lora`."""
 
     @classmethod  # noqa: B027 - a backend may have nothing to check
     def check(cls, setup: Setup) -> None:
@@ -153,9 +155,22 @@ class Backend(ABC):
         return methods_of(self) | (self.info.capabilities - TABLE.keys())
 
     def ask(self, capability: Capability, request: Request) -> AsyncIterator[Item]:
-        """Return the items of the response, from the method that is named like the capability."""
+        """Return the items of the response, from the method that is named like the capability.
+
+        The first one is an `Unsupported` where the request chooses an adapter, and this backend has none to choose.
+        """
+        if not self.takes_adapters and getattr(request, "options", {}).get("lora") is not None:
+            return _without_adapters(self.info.title or self.info.kind)
         items: AsyncIterator[Item] = getattr(self, capability.value)(request)
         return items
+
+
+async def _without_adapters(title: str) -> AsyncIterator[Item]:
+    raise Unsupported(
+        _("{title} takes no LoRA adapters in requests.", title=title),
+        _("Deploy the model with vLLM and backend.enable_lora=true, or leave lora out."),
+    )
+    yield  # type: ignore[unreachable]  # makes it a generator, which raises where the response is read
 
 
 def typed_params(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from byzer_magic import errors
-from byzer_magic.backends.base import Info, Param, typed_params
+from byzer_magic.backends.base import Backend, Info, Param, Report, Setup, typed_params
+from byzer_magic.capabilities import Capability
 from byzer_magic.commands.secrets import Secret
+from byzer_magic.types import ChatChunk, ChatRequest
 
 INFO = Info(
     kind="saas/demo",
@@ -42,3 +46,31 @@ def test_typed_params_rejects_wrong_values(given: dict[str, str], kind: type[Exc
     with pytest.raises(kind) as caught:
         typed_params(INFO, given, {})
     assert words in str(caught.value)
+
+
+class Chatting(Backend):
+    """Answers with what it is asked for."""
+
+    info = INFO
+
+    @classmethod
+    async def open(cls, setup: Setup, report: Report) -> Chatting:
+        return cls()
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        yield ChatChunk(str(request.options.get("lora")))
+
+
+class Adapting(Chatting):
+    takes_adapters = True
+
+
+async def test_backend_without_adapters_refuses_them() -> None:
+    request = ChatRequest(messages=[], options={"lora": "/models/lora"})
+    assert [item.text async for item in Adapting().ask(Capability.CHAT, request)] == ["/models/lora"]  # type: ignore[union-attr]
+    with pytest.raises(errors.Unsupported, match="Demo takes no LoRA adapters"):
+        [item async for item in Chatting().ask(Capability.CHAT, request)]
+    assert [item async for item in Chatting().ask(Capability.CHAT, ChatRequest(messages=[]))]

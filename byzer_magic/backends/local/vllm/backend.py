@@ -65,6 +65,8 @@ class VllmBackend(Backend):
         ),
     )
 
+    takes_adapters = True
+
     def __init__(self, running: vllm_engine.Running, defaults: Mapping[str, Any], adapters: Adapters) -> None:
         self._running = running
         self._defaults = defaults
@@ -129,7 +131,7 @@ class VllmBackend(Backend):
                 why = loading.cause(output())
                 raise loading.failed("vLLM", weights.path, _error(err, why), vllm_progress.hint) from err
         defaults = openai_schema.defaults(setup.params, vllm_params.SAMPLING)
-        return cls(running, defaults, Adapters(running, setup.params))
+        return cls(running, defaults, Adapters(running, setup.params, weights.path))
 
     async def close(self) -> None:
         """End the engine's processes."""
