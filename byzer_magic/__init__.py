@@ -109,17 +109,20 @@ def deploy(line: str) -> Model:
     return Model(spec.model, manager)
 
 
-def prompt(llm: Any = None, /, *, options: Any = None, **more: Any) -> Any:
+def prompt(model: Any = None, /, *, llm: Any = None, options: Any = None, **more: Any) -> Any:
     '''Make a function's docstring a prompt, and its call a request (see `byzer_magic.prompts`).
 
     Args:
-        llm: an alias, a `Model`, or a function of the object whose method this is; without one, calling the function
-            returns its prompt.
+        model: an alias, a `Model`, or a lambda of the object whose method this is, which returns one; without one,
+            calling the function returns its prompt. A function with a name is the prompt itself: `@bz.prompt` works
+            without parentheses.
+        llm: the same, by name; here a function with a name chooses the model, too.
         options: fields of the request, e.g. ``{"temperature": 0}``; also ``system``, ``image``, ``audio``, ``timeout``.
         more: further options, as keyword arguments.
 
     Raises:
-        CommandError: when it is called: the docstring is not a Jinja template, or a value is missing.
+        CommandError: a function is decorated without parentheses, and has no docstring; when it is called: the
+            docstring is not a Jinja template, a value is missing, or the type in the annotation cannot be found.
         MalformedResponse: when it is called: the response is not of the type in the annotation.
 
     Example:
@@ -133,7 +136,7 @@ def prompt(llm: Any = None, /, *, options: Any = None, **more: Any) -> Any:
     '''
     from byzer_magic.prompts import prompt as make
 
-    return make(llm, options=options, **more)
+    return make(model, llm=llm, options=options, **more)
 
 
 def undeploy(alias: str, *, force: bool = False) -> None:

@@ -1,5 +1,6 @@
 """Prompts as functions: the docstring is the template, the call is the request."""
 
-from byzer_magic.prompts.function import PromptFunction, prompt
+from byzer_magic.prompts.decorator import prompt
+from byzer_magic.prompts.function import PromptFunction
 
 __all__ = ["PromptFunction", "prompt"]
