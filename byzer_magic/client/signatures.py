@@ -18,7 +18,7 @@ def hints_of(function: Any, only: str | None = None) -> dict[str, Any]:
         only: one of them; the types of the others need not be there.
 
     Raises:
-        CommandError: an annotation names a type that cannot be found.
+        CommandError: an annotation names a type that cannot be found, or is none.
 
     Example:
         >>> def double(number: "int") -> "list[int]": ...
@@ -36,6 +36,12 @@ def hints_of(function: Any, only: str | None = None) -> dict[str, Any]:
             _("{name}: the type {type} in its annotations is not defined.",
               name=getattr(function, "__name__", repr(function)), type=err.name),
             _("Define the type at the top of the notebook or module, not inside a function."),
+        ) from err  # fmt: skip
+    except (AttributeError, SyntaxError, TypeError) as err:
+        raise CommandError(
+            _("{name}: its annotations cannot be read: {problem}", name=getattr(function, "__name__", repr(function)),
+              problem=f"{type(err).__name__}: {err}"),
+            _("Correct the types in the def line."),
         ) from err  # fmt: skip
 
 

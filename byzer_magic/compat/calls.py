@@ -76,6 +76,11 @@ class Call:
         instead = self.client.trigger(EventName.BEFORE_CALL_MODEL, self.client, alias, [self.input])
         return None if instead is None else _from_callback(instead)
 
+    def streamed(self, result: Result) -> None:
+        """Show the callbacks a response that has arrived in pieces; what they answer comes too late."""
+        if self.client.event_callbacks:
+            self.arrived(result)
+
     def arrived(self, result: Result) -> tuple[LLMResponse, Any]:
         """Return a response after the callbacks, and the result; None where a callback has taken its place."""
         response = LLMResponse(result.output, self.input, metadata(result))

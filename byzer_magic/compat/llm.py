@@ -193,7 +193,7 @@ class ByzerLLM(Embeddings):
         exchange = self._exchange(call)
         pieces = streams.Pieces(delta=delta_mode)
         yield from filter(None, map(pieces.pair, current.current_manager().iterate(exchange.items())))
-        call.arrived(exchange.collector.result())
+        call.streamed(exchange.collector.result())
 
     async def async_stream_chat_oai(
         self,
@@ -205,7 +205,7 @@ class ByzerLLM(Embeddings):
         extra_request_params: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[tuple[Any, SingleOutputMeta]]:
         """Like `stream_chat_oai`, for asyncio."""
-        call = self._call(conversations, model, llm_config, extra_request_params)
+        call = await asyncio.to_thread(self._call, conversations, model, llm_config, extra_request_params)
         if (answered := await asyncio.to_thread(call.answered)) is not None:
             yield streams.whole(answered)
             return
@@ -214,7 +214,7 @@ class ByzerLLM(Embeddings):
         async for item in LOOP.adopt_iterate(exchange.items()):
             if (pair := pieces.pair(item)) is not None:
                 yield pair
-        await asyncio.to_thread(call.arrived, exchange.collector.result())
+        await asyncio.to_thread(call.streamed, exchange.collector.result())
 
     def chat(
         self, model: str | None, request: LLMRequest | str, extract_params: Mapping[str, Any] | None = None
