@@ -87,6 +87,8 @@ class Typed(Generic[T]):
 
         problem = "The response has no JSON."
         for found, is_json in _json_values(text):
+            if found == self.schema:  # repeated by the model; its own title is no value's
+                continue
             for value in self._unwrapped(found):
                 try:
                     return self._validated(value, is_json=is_json)

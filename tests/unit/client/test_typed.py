@@ -228,6 +228,17 @@ def test_typed_reads_the_last_value_that_is_valid(text: str, value: int) -> None
     assert Typed(Number).read(text).n == value
 
 
+class Story(pydantic.BaseModel):
+    title: str
+
+
+def test_typed_does_not_read_the_schema_that_a_model_repeats_as_its_value() -> None:
+    typed = Typed(Story)
+    assert typed.read(f'{{"title": "Snow"}}\n\n{typed.instruction}') == Story(title="Snow")
+    with pytest.raises(NotThatType):
+        typed.read(typed.instruction)
+
+
 class Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(strict=True)
     day: datetime.date
