@@ -60,7 +60,7 @@ def _row(name: str, collector: str, request: type[Any], chunk: type[Any], **more
         prompt=f"byzer_magic.client.requests:{name}",
         collector=f"byzer_magic.client.collect:{collector}",
         renderer=f"byzer_magic.rendering.results:{name}",
-        probe=f"byzer_magic.widgets.form.probe:{name}",
+        probe=f"byzer_magic.backends.probe:{name}",
         **more,
     )
 

@@ -331,6 +331,12 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """Since the command was received."""
     workers: int
     capabilities: list[str]
+    check: Localizable = ""
+    """What the check of the deployment has shown; empty without one."""
+
+    def __post_init__(self) -> None:
+        """Unpack the text, which may have crossed a socket."""
+        unpack_texts(self, "check")
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):

@@ -93,6 +93,7 @@ def spec(easy: EasyDeploySpec) -> DeploySpec:
         infer_params=params | dict(easy.infer_params),
         ray_address=easy.ray_address,
         replace=easy.replace,
+        check=not easy.no_check,
         dry_run=easy.dry_run,
     )
 

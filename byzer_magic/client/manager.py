@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from byzer_magic import config, errors
 from byzer_magic.capabilities import Capability, method_for
-from byzer_magic.client import follow
+from byzer_magic.client import follow, probe
 from byzer_magic.client.connection import Connection, Say
 from byzer_magic.client.reporter import Reporter, Silent
 from byzer_magic.commands import env_file
@@ -22,7 +22,7 @@ from byzer_magic.commands.spec import DeploySpec, DrainSpec, RestartSpec, ScaleS
 from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.runtime.loop import LOOP, with_deadline
 from byzer_magic.stat import Fleet, ModelStat, Sample
-from byzer_magic.types import Event, Ready, Request
+from byzer_magic.types import Event, Loading, Ready, Request
 
 if TYPE_CHECKING:
     from byzer_magic.plan import Plan
@@ -155,12 +155,17 @@ class Manager:
             NameTaken: the alias is in use and the spec does not say `replace`.
             NoRoom: the cluster has too few CPUs or GPUs.
             DeployError: the model could not be loaded; the message gives the reason.
+            RequestError: the spec says `check`, and the model does not answer.
         """
         from byzer_magic.runtime.cluster import discovery
         from byzer_magic.runtime.transport import plans, protocol
 
         alias = plan.spec.model
         discovery.forget_log(alias)  # of an older failure
+        checks_before = plan.spec.check and plan.spec.replace and not plan.backend.info.local
+        if checks_before and alias in await self.aliases():
+            yield Loading(_("checking before the deployment of this alias is replaced"))
+            await self._check_before(plan)
         control = self.connection.control()
         ready = False
         message = plans.to_message(plan, spare=bool(self.settings.spare))
@@ -178,6 +183,19 @@ class Manager:
             raise self._failure(alias, err) from None
         finally:
             await asyncio.shield(self._deployed(control, protocol.AbandonRequest(plan.id), alias, ready=ready))
+
+    @staticmethod
+    async def _check_before(plan: Plan) -> None:
+        """Ask the provider of a deployment that is to replace another, while that one still serves.
+
+        Raises:
+            ByzerError: it does not answer.
+        """
+        try:
+            await probe.ask(plan)
+        except errors.ByzerError as err:
+            err.hint = join(err.hint, _("The deployment of {alias} is as it was.", alias=plan.spec.model))
+            raise
 
     async def _deployed(self, control: Link, request: AbandonRequest, alias: str, *, ready: bool) -> None:
         """Forget an older deployment of the alias; after one that failed, wait until nothing is left of it."""

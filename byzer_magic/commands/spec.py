@@ -50,6 +50,7 @@ class DeploySpec(Spec):
         "deploy --pretrained_model_type saas/openai --model gpt4o_chat"
         " --infer_params saas.model=gpt-4o saas.api_key=${MODEL_OPENAI_TOKEN}",
         "deploy --pretrained_model_type custom/auto --infer_backend llama_cpp --model_path model.gguf --model llama",
+        "deploy --pretrained_model_type saas/openai --infer_params saas.model=gpt-4o --model gpt4o_chat --check",
         "deploy --file deploy.yml --dry_run",
     )
 
@@ -80,6 +81,11 @@ class DeploySpec(Spec):
     ray_address: str = _ray_address()
     file: str | None = option(None, help=_("YAML file with any of these options"), complete="path")
     replace: bool = option(default=False, help=_("replace the deployment of this alias"), kind="bool")
+    check: bool = option(
+        default=False,
+        help=_("deploy only what answers: ask for one token (or one embedding, ...) before it is ready"),
+        kind="bool",
+    )
     dry_run: bool = option(default=False, help=_("check everything, deploy nothing"), kind="bool")
 
 
@@ -430,7 +436,10 @@ class EasyDeploySpec(Spec):
     """A preset to deploy."""
 
     summary = _("Deploy a preset: provider, URL and model name are filled in.")
-    examples = ("easy deploy deepseek-chat --token ${DEEPSEEK_API_KEY} --alias deepseek_chat",)
+    examples = (
+        "easy deploy deepseek-chat --token ${DEEPSEEK_API_KEY} --alias deepseek_chat",
+        "easy deploy deepseek-chat --no_check",
+    )
 
     preset: str = option(help=_("name of the preset (`presets` lists them)"), positional=True, complete="preset")
     token: str | None = option(None, help=_("API key of the provider; may be ${NAME}"), secret=True)
@@ -441,6 +450,10 @@ class EasyDeploySpec(Spec):
     infer_params: Mapping[str, str] = option(help=_("more parameters, as key=value words"), kind="params")
     ray_address: str = _ray_address()
     replace: bool = option(default=False, help=_("replace the deployment of this alias"), kind="bool")
+    check: bool = option(
+        default=False, help=_("ask for one token before it is ready; this is the default"), kind="bool"
+    )
+    no_check: bool = option(default=False, help=_("deploy without asking for a token first"), kind="bool")
     dry_run: bool = option(default=False, help=_("check everything, deploy nothing"), kind="bool")
 
 

@@ -119,12 +119,13 @@ def stage(event: Event) -> str:
         case Loading(stage=doing, worker=worker, detail=detail):
             text = _("worker {worker}: {stage}", worker=worker, stage=doing)
             return _("{text} ({notes})", text=text, notes=detail) if detail else text
-        case Ready(seconds=took, workers=workers, capabilities=capabilities):
-            return ngettext(
+        case Ready(seconds=took, workers=workers, capabilities=capabilities, check=check):
+            text = ngettext(
                 "ready in {took} s - {count} worker, capabilities: {capabilities}",
                 "ready in {took} s - {count} workers, capabilities: {capabilities}",
                 count=workers, took=f"{took:.1f}", capabilities=listed(capabilities),
             )  # fmt: skip
+            return _("{text}; {check}", text=text, check=check) if check else text
         case Failed():
             return _("failed")
 

@@ -108,7 +108,7 @@ class Controller:
         """
         plan = plans.to_plan(request)
         alias = plan.spec.model
-        await self._make_way(plan)
+        replaced = await self._make_way(plan)
         settled = self._deploying[plan.id] = asyncio.Event()
         pids: list[int] = []
         ready = False
@@ -121,7 +121,7 @@ class Controller:
                     if isinstance(event, Placed):
                         pids.append(event.pid)
                     if isinstance(event, Failed):
-                        raise errors.from_wire(event.error)
+                        raise _failure(event, replaced=replaced)
                     ready = isinstance(event, Ready)
                     yield event
         finally:
@@ -158,10 +158,11 @@ class Controller:
             await settled.wait()
         yield None
 
-    async def _make_way(self, plan: Plan) -> None:
+    async def _make_way(self, plan: Plan) -> bool:
+        """Remove the deployment that a plan replaces; return whether there was one."""
         alias = plan.spec.model
         if alias not in await asyncio.to_thread(deployments.aliases):
-            return
+            return False
         if not plan.spec.replace:
             raise errors.NameTaken(
                 _("{alias!r} is already deployed: {state}.", alias=alias, state=await self._describe(alias)),
@@ -169,6 +170,7 @@ class Controller:
             )
         async for _count in self._remove(protocol.RemoveRequest(alias, REPLACE_GRACE_SECONDS)):
             pass
+        return True
 
     async def _describe(self, alias: str) -> Any:
         try:
@@ -260,6 +262,16 @@ class Controller:
         await asyncio.sleep(SPARE_SECONDS)
         if not self._deploying:
             await asyncio.to_thread(self._spare.renew)
+
+
+def _failure(event: Failed, *, replaced: bool) -> errors.ByzerError:
+    """Return the error of a deploy that failed."""
+    err = errors.from_wire(event.error)
+    if replaced:
+        err.hint = join(
+            err.hint, _("The deployment that it replaces had to end first: deploy that again to have it back.")
+        )
+    return err
 
 
 REPLACE_GRACE_SECONDS = 30.0

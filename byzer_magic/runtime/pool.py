@@ -35,6 +35,7 @@ from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.metrics import Metrics
 from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.transport.server import Server
+from byzer_magic.runtime.workers import checking
 from byzer_magic.runtime.workers.api_workers import ApiWorkers
 from byzer_magic.runtime.workers.engine_workers import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, EngineWorkers
 from byzer_magic.runtime.workers.lifecycle import Lifecycle, Workers
@@ -73,6 +74,8 @@ class Pool:
         self._undeploying = False
         self._error: str = ""
         """Why the model could not be loaded; empty while it can."""
+        self._checked: str = ""
+        """What the check has shown, in words; empty without one."""
         self._tries: int = plan.setup.params.get("saas.max_retries", 0)
         self._tasks: set[asyncio.Task[None]] = set()
         attach_log(plan.hidden)
@@ -131,7 +134,8 @@ class Pool:
         with warnings.catch_warnings(action="ignore"):  # Ray warns about this attribute of its own
             restarted = ray.get_runtime_context().was_current_actor_reconstructed
         pause = FIRST_PAUSE_SECONDS
-        while (err := await self._opened()) is not None and not self._undeploying:
+        check = self._plan.spec.check and not restarted
+        while (err := await self._opened(check=check)) is not None and not self._undeploying:
             await self._lifecycle.workers.close()
             self._fail(err)
             if not restarted:
@@ -145,14 +149,18 @@ class Pool:
         if self._error:
             self._error = ""
             self._admission.reopen()
-        self._add_event(Ready(time.monotonic() - self._created, self._lifecycle.count, sorted(self._capabilities)))
+        took = time.monotonic() - self._created
+        self._add_event(Ready(took, self._lifecycle.count, sorted(self._capabilities), self._checked))
         if restarted and preload.was_spare():  # the restart took the process that waited for the next deploy
             await asyncio.to_thread(prestart.prestart)
 
-    async def _opened(self) -> errors.ByzerError | None:
-        """Open the deployment; return the error where that fails."""
+    async def _opened(self, *, check: bool) -> errors.ByzerError | None:
+        """Open the deployment, and let it answer a request where that is wanted; return the error where that fails."""
         try:
             await self._lifecycle.open(self._add_event)
+            if check:
+                indices = range(self._lifecycle.count)
+                self._checked = await checking.check(self._plan, self._lifecycle.workers, indices, self._add_event)
         except errors.ByzerError as err:
             log.error("the deployment could not be opened: %s", redact(str(err), self._plan.hidden))  # noqa: TRY400 - the text is complete without a traceback
             return err

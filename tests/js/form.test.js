@@ -61,6 +61,15 @@ test("state keeps what the user has filled in when another model is chosen", () 
   assert.deepEqual(form.kept, { model: "mine" });
 });
 
+test("state keeps that a flag was switched off", () => {
+  const form = state({ model: "preset", check: "true" });
+  const check = spec("check", { kind: "flag" });
+  form.specs = [...SPECS, check];
+  assert.deepEqual(form.kept, {});
+  form.change(check, "");
+  assert.deepEqual(form.kept, { check: "" });
+});
+
 test("state takes all fields of a pasted command as the user's", () => {
   const form = state();
   form.begin({ values: { model: "a" }, secrets: {}, pasted: true });

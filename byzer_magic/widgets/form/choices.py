@@ -103,7 +103,7 @@ def find(word: str) -> str:
 
 
 def chosen(choice: str, kept: Values, known: Iterable[Found], names: Iterable[str]) -> dict[str, str]:
-    """Return the fields of a choice; `kept` are those that the user has filled in.
+    """Return the fields of a choice; `kept` are those that the user has filled in, or emptied.
 
     `known` are the models on this machine; `names` are the variables that have values: of others no key is taken.
     Settings of the backend before are left out, since a key of one provider must not go to another.
@@ -111,13 +111,20 @@ def chosen(choice: str, kept: Values, known: Iterable[Found], names: Iterable[st
     values = _values(choice, known)
     there = {f"${{{name}}}" for name in names}
     values = {name: text for name, text in values.items() if not is_secret(name, None) or text in there}
-    return values | {name: text for name, text in kept.items() if not name.startswith(PARAM)}
+    values |= {name: text for name, text in kept.items() if not name.startswith(PARAM)}
+    return {name: text for name, text in values.items() if text or kept.get(name) is None}
 
 
 def _values(choice: str, known: Iterable[Found]) -> dict[str, str]:
     kind, _, name = choice.partition(":")
     if kind == "preset":
         return values_of(presets.spec(EasyDeploySpec(preset=name)))
+    return _unnamed(choice, known) | {"check": "true"}
+
+
+def _unnamed(choice: str, known: Iterable[Found]) -> dict[str, str]:
+    """Return the fields of a choice that is not a preset."""
+    kind, _, name = choice.partition(":")
     if kind == "path":
         item = next((item for item in known if str(item.path) == name), None)
         return {"model": alias_of(choice), "model_path": name} | engine(item.engine if item else "")

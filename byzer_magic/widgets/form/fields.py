@@ -43,6 +43,7 @@ LABELS = {
     "gpus_per_worker": _("GPUs per worker"),
     "ray_address": _("Ray cluster"),
     "replace": _("Replace"),
+    "check": _("Test request"),
     "dry_run": _("Check only"),
 }
 """Options of `deploy`, by name."""

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from byzer_magic.catalog import model_facts
+from byzer_magic.client import probe
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands import parser
 from byzer_magic.commands.spec import ChatViewSpec, UndeploySpec
@@ -18,7 +19,7 @@ from byzer_magic.i18n import gettext as _, localized
 from byzer_magic.log import redact
 from byzer_magic.rendering import progress
 from byzer_magic.types import Event, Loading, Ready
-from byzer_magic.widgets.form import probe as form_probe
+from byzer_magic.widgets.form import sizing
 from byzer_magic.widgets.form.values import PARAM
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Jobs:
             return
         self._report({"state": "running", "stage": _("Requesting one token from {model} …", model=model)})
         async with self._failures("", plan.hidden):
-            found = await form_probe.ask(plan)
+            found = await probe.ask(plan)
             text = _(
                 "Connection works: {capability}, {seconds} s.",
                 capability=found.capability,
@@ -104,7 +105,7 @@ class Jobs:
     async def _size_up(self, plan: Plan) -> None:
         self._report({"state": "running", "stage": _("Reading the model's files …")})
         async with self._failures("", plan.hidden):
-            rows = await asyncio.to_thread(form_probe.size_up, plan)
+            rows = await asyncio.to_thread(sizing.size_up, plan)
             text = _("All checks passed; engine: {engine}.", engine=plan.engine)
             self._report({"state": "done", "stage": text, "rows": rows, "notes": self._notes(plan)})
 

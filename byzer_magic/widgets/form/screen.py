@@ -60,7 +60,7 @@ def close_all() -> None:
 
 def _beginning(item: FormSpec, context: Context) -> tuple[dict[str, str], str]:
     """Return the first fields of a form, and the choice that they belong to."""
-    values: dict[str, str] = {}
+    values = {} if item.file else {"check": "true"}
     choice = form_choices.find(item.preset) if item.preset else ""
     if choice:
         values = form_choices.chosen(choice, {}, (), {**os.environ, **context.variables()})

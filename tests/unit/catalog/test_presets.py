@@ -78,7 +78,13 @@ def test_spec_of_a_preset() -> None:
             "saas.api_key": "${SILICONFLOW_API_KEY}",
             "saas.base_url": "https://api.siliconflow.cn/v1",
         },
+        check=True,
     )
+
+
+def test_spec_is_not_checked_where_the_user_says_so() -> None:
+    assert presets.spec(EasyDeploySpec(preset="gpt4o", check=True)).check
+    assert not presets.spec(EasyDeploySpec(preset="gpt4o", no_check=True)).check
 
 
 def test_spec_has_no_base_url_where_the_type_has_its_own() -> None:

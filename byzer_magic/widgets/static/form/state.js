@@ -109,7 +109,9 @@ export class State {
   get kept() {
     const settings = new Set(this.specs.filter((spec) => spec.group === "settings").map((spec) => spec.key));
     const stays = (/** @type {string} */ key) => this.edited.has(key) && !CHOSEN.includes(key) && !settings.has(key);
-    return Object.fromEntries(Object.entries(this.values).filter(([key]) => stays(key)));
+    const off = this.specs.filter((spec) => spec.kind === "flag" && stays(spec.key) && !(spec.key in this.values));
+    const kept = Object.entries(this.values).filter(([key]) => stays(key));
+    return Object.fromEntries([...kept, ...off.map((spec) => [spec.key, ""])]);
   }
 
   /** @param {string} group */

@@ -38,11 +38,18 @@ def test_chosen_takes_a_known_key_and_keeps_filled_in_fields() -> None:
     assert values[API_KEY] == "${DEEPSEEK_API_KEY}"
 
 
+@pytest.mark.parametrize("choice", ["preset:deepseek-chat", "saas/openai", "vllm", "auto"])
+def test_chosen_asks_the_model_once_unless_that_was_switched_off(choice: str) -> None:
+    assert form_choices.chosen(choice, {}, (), ())["check"] == "true"
+    assert "check" not in form_choices.chosen(choice, {"check": ""}, (), ())
+
+
 def test_chosen_local_model_has_engine_and_alias() -> None:
     path = Path("/models/SmolLM2-135M.Q4_1.gguf")
     found = [Found(path=path, engine="llama_cpp"), Found(path=Path("/m/w"), engine="custom/whisper")]
     values = form_choices.chosen(f"path:{path}", {}, found, ())
-    assert values == {"model": "smollm2_135m_q4_1", "model_path": str(path), "infer_backend": "llama_cpp"}
+    named = {"model": "smollm2_135m_q4_1", "model_path": str(path), "infer_backend": "llama_cpp"}
+    assert values == named | {"check": "true"}
     assert form_choices.chosen("path:/m/w", {}, found, ())["pretrained_model_type"] == "custom/whisper"
     rows = form_choices.models(found)
     assert [row.group for row in rows] == ["here", "here"]

@@ -7,10 +7,10 @@ import time
 import pytest
 
 from byzer_magic import errors
+from byzer_magic.client import probe
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import DeploySpec
 from byzer_magic.plan import Plan
-from byzer_magic.widgets.form import probe as form_probe
 from tests.conftest import KEY
 from tests.servers.process import Process, openai_api
 
@@ -33,36 +33,36 @@ def plan(url: str, model: str, key: str = KEY, **more: str) -> Plan:
 )
 async def test_probe_sends_the_cheapest_request(model: str, capability: str) -> None:
     with openai_api(KEY, "text-embedding-3-small,whisper-1,tts-1,bge-reranker-v2-m3") as server:
-        found = await form_probe.ask(plan(f"{server.url}/v1", model))
+        found = await probe.ask(plan(f"{server.url}/v1", model))
         assert (found.capability, found.asked) == (capability, True)
         assert found.seconds < 5
 
 
 async def test_probe_does_not_generate_images(provider: Process) -> None:
-    found = await form_probe.ask(plan(f"{provider.url}/v1", "dall-e-3"))
+    found = await probe.ask(plan(f"{provider.url}/v1", "dall-e-3"))
     assert (found.capability, found.asked) == ("image", False)
 
 
 async def test_wrong_key_is_in_no_text(provider: Process) -> None:
     wrong = "planted-wrong-key-3141"
     with pytest.raises(errors.AuthenticationFailed) as caught:
-        await form_probe.ask(plan(f"{provider.url}/v1", "gpt-4o", wrong))
+        await probe.ask(plan(f"{provider.url}/v1", "gpt-4o", wrong))
     assert wrong not in str(caught.value)
 
 
 async def test_closed_port_fails_without_retries() -> None:
     began = time.monotonic()
     with pytest.raises(errors.ProviderUnavailable):
-        await form_probe.ask(plan("http://127.0.0.1:9/v1", "gpt-4o", max_retries="5"))
+        await probe.ask(plan("http://127.0.0.1:9/v1", "gpt-4o", max_retries="5"))
     assert time.monotonic() - began < 5
 
 
 async def test_unknown_model_raises_provider_error(provider: Process) -> None:
     with pytest.raises(errors.ProviderError):
-        await form_probe.ask(plan(f"{provider.url}/v1", "gpt-nonsense"))
+        await probe.ask(plan(f"{provider.url}/v1", "gpt-nonsense"))
 
 
 async def test_probe_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(form_probe, "DEADLINE_SECONDS", 0.0)
+    monkeypatch.setattr(probe, "DEADLINE_SECONDS", 0.0)
     with openai_api(KEY) as server, pytest.raises(errors.DeadlineExceeded):
-        await form_probe.ask(plan(f"{server.url}/v1", "gpt-4o"))
+        await probe.ask(plan(f"{server.url}/v1", "gpt-4o"))
