@@ -99,7 +99,9 @@ def test_form_tests_and_deploys_a_provider(opened: Callable[..., Form], provider
     expect(form.stage).to_contain_text("Connection works: chat,")
     key.press("Enter")
     form.state("ready")
-    expect(form.stage).to_contain_text(re.compile(r"^ready in \d.* s - 1 worker, capabilities: chat.*; check passed in"))
+    expect(form.stage).to_contain_text(
+        re.compile(r"^ready in \d.* s - 1 worker, capabilities: chat.*; check passed in")
+    )
     book.dark()
     book.screenshot("form-ready-dark", book.cell(1))
     book.run(2)
