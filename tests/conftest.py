@@ -18,6 +18,8 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import UndeploySpec
 from byzer_magic.runtime.cluster import ray_import
 from byzer_magic.runtime.cluster.auth_token import use_token
+from byzer_magic.runtime.cluster.loopback import spelled
+from byzer_magic.runtime.cluster.this_machine import running_cluster
 from tests.servers.process import Process, openai_api
 
 os.environ.update(dict.fromkeys(("BYZER_ENGINE_THREADS", "OMP_NUM_THREADS"), "1"))
@@ -137,7 +139,9 @@ def driver(cluster: Manager) -> Iterator[Any]:
     use_token()
     import ray
 
-    ray.init(address="auto", log_to_driver=False)
+    address = running_cluster()
+    assert address
+    ray.init(address=spelled(address), log_to_driver=False)  # `auto` would be a Ray that runs beside it, or none
     yield ray
     ray.shutdown()
 

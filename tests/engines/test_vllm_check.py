@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -138,6 +139,30 @@ def test_on_a_cpu_nothing_is_of_a_gpu() -> None:
     assert "gpu_memory_utilization" not in arguments(1)
     assert "kv_cache_memory_bytes" in arguments(0)
     assert VLLM.notes(setup_of(VLLM, {}, model_path=str(tiny_qwen2()), gpus=1)) == []
+
+
+def test_on_a_cpu_a_single_rank_computes_in_the_process_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
+    for gpus in (0, 0.5, 1):
+        assert arguments(gpus)["distributed_executor_backend"] == vllm_engine.IN_PROCESS
+    assert arguments(0, distributed_executor_backend="mp")["distributed_executor_backend"] == "mp"
+    assert arguments(2)["distributed_executor_backend"] == "mp"
+    for name in ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"):
+        assert "distributed_executor_backend" not in arguments(0, **{name: "2"})
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0-1")
+    assert "distributed_executor_backend" not in arguments(0), "only a process of its own can be bound"
+
+
+@pytest.mark.parametrize(("gpus", "binding"), [(0, "nobind"), (0.5, "nobind"), (1, "nobind"), (2, "|")])
+def test_only_several_ranks_have_cores_of_their_own(
+    gpus: float, binding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        for name in ("VLLM_NO_USAGE_STATS", "DO_NOT_TRACK", "VLLM_WORKER_MULTIPROC_METHOD", "OMP_NUM_THREADS"):
+            patch.setenv(name, "")
+        patch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
+        vllm_engine.set_environment(1, setup_of(VLLM, {}, model_path=str(tiny_qwen2()), gpus=gpus))
+        assert binding in os.environ.pop("VLLM_CPU_OMP_THREADS_BIND")
 
 
 @pytest.mark.usefixtures("built_for_gpus")

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +33,11 @@ LEAST_CACHE = 64 * 1024**2
 """Bytes of the attention cache at least."""
 FULL_ANSWERS = 4
 """Answers of full length that the attention cache on a CPU has room for, unless `kv_cache_memory_bytes` is given."""
+UNBOUND = "nobind"
+"""What VLLM_CPU_OMP_THREADS_BIND says where threads may run on any core."""
+IN_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""The executor that computes in the engine's own process. For its short name, `uni`, vLLM takes another process on a CPU,
+which can be bound to cores: that one imports vLLM again, and the engine's process spins while it waits for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +104,16 @@ def arguments(setup: Setup, weights: Weights) -> dict[str, Any]:
     if setup.gpus > 1:
         defaults["tensor_parallel_size"] = max(1, int(setup.gpus) // int(given.get("pipeline_parallel_size") or 1))
         defaults["distributed_executor_backend"] = "mp"  # the GPUs are on this node, and this process has them all
+    elif not on_gpu(setup) and _is_single(given):
+        defaults["distributed_executor_backend"] = IN_PROCESS
     return defaults | (_on_gpus(setup) if on_gpu(setup) else _on_a_cpu(weights, given)) | given
+
+
+def _is_single(given: Mapping[str, Any]) -> bool:
+    """Return whether the engine on a CPU has one rank, which no variable of the user binds to cores."""
+    ranks = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+    unbound = os.environ.get("VLLM_CPU_OMP_THREADS_BIND", UNBOUND) == UNBOUND
+    return unbound and all(int(given.get(name) or 1) == 1 for name in ranks)
 
 
 def _plain(value: Any) -> Any:
@@ -145,9 +159,9 @@ def set_environment(threads: int, setup: Setup) -> None:
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
     os.environ["DO_NOT_TRACK"] = "1"
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork of a Ray worker keeps its sockets open
-    ranks = int(setup.params.get(f"{PREFIX}tensor_parallel_size") or setup.gpus or 1)
+    ranks = max(1, int(setup.params.get(f"{PREFIX}tensor_parallel_size") or setup.gpus))
     if not on_gpu(setup):
-        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind" if ranks == 1 else cores_of(ranks))
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", UNBOUND if ranks == 1 else cores_of(ranks))
     os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
