@@ -154,9 +154,7 @@ def test_on_a_cpu_a_single_rank_computes_in_the_process_of_the_engine(monkeypatc
 
 
 @pytest.mark.parametrize(("gpus", "binding"), [(0, "nobind"), (0.5, "nobind"), (1, "nobind"), (2, "|")])
-def test_only_several_ranks_have_cores_of_their_own(
-    gpus: float, binding: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_several_ranks_have_cores_of_their_own(gpus: float, binding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         for name in ("VLLM_NO_USAGE_STATS", "DO_NOT_TRACK", "VLLM_WORKER_MULTIPROC_METHOD", "OMP_NUM_THREADS"):
             patch.setenv(name, "")

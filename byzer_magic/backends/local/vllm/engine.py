@@ -36,8 +36,8 @@ FULL_ANSWERS = 4
 UNBOUND = "nobind"
 """What VLLM_CPU_OMP_THREADS_BIND says where threads may run on any core."""
 IN_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
-"""The executor that computes in the engine's own process. For its short name, `uni`, vLLM takes another process on a CPU,
-which can be bound to cores: that one imports vLLM again, and the engine's process spins while it waits for it."""
+"""The executor that computes in the engine's own process. For its short name, `uni`, vLLM takes another process on a
+CPU, which can be bound to cores: that one imports vLLM again, and the engine's process spins while it waits for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
