@@ -299,6 +299,8 @@ class Dispatched(msgspec.Struct, frozen=True, array_like=True, tag="dispatched")
 
     worker: int
     queued: float
+    request_id: str = ""
+    """Its id in all logs; empty where it has none."""
 
 
 class Placed(msgspec.Struct, frozen=True, tag=True):

@@ -85,6 +85,7 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         return {
             "model": self.model,
             "worker": self._dispatched.worker if self._dispatched else None,
+            "request_id": self._dispatched.request_id if self._dispatched else "",
             "usage": self._usage,
             "timings": self._timings(queued),
             "interrupted": interrupted,

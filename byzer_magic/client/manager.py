@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequenc
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from byzer_magic import config, errors
+from byzer_magic import config, errors, request_ids
 from byzer_magic.capabilities import Capability, method_for
 from byzer_magic.client import follow, probe
 from byzer_magic.client.connection import Connection, Say
@@ -345,21 +345,25 @@ class Manager:
     async def ask(self, alias: str, request: Request) -> AsyncIterator[Any]:
         """Yield the response: first Dispatched (which worker), then the chunks of the request's capability.
 
+        The request has the id on which its caller works (`request_ids`), or a new one; errors have it in `details`.
+
         Raises:
             NotDeployed: nothing is deployed as this alias.
             Unsupported: the model lacks the capability; the hint names models that have it.
             RequestError: the response is incomplete; the chunks yielded so far are valid.
         """
         link = await self.connection.link(alias)
+        request_id = request_ids.CURRENT.get() or request_ids.new()
         try:
-            async with aclosing(link.stream(method_for(request).value, request)) as items:  # type: ignore[type-var]  # a generator
+            async with aclosing(link.stream(method_for(request).value, request, request_id)) as items:  # type: ignore[type-var]  # a generator
                 async for item in items:
                     yield item
-        except errors.Unsupported as err:
-            if "needs" not in err.details:  # of an engine, about an option
-                raise
-            needs = err.details["needs"]
-            raise errors.Unsupported(err.message, await self._capable_of(needs), needs=needs) from None
+        except errors.ByzerError as err:
+            err.details["id"] = request_id
+            if isinstance(err, errors.Unsupported) and "needs" in err.details:  # else an engine's, about an option
+                hint = await self._capable_of(err.details["needs"])
+                raise errors.Unsupported(err.message, hint, **err.details) from None
+            raise
 
     async def _capable_of(self, needs: list[str]) -> str:
         """Return the hint that names the deployments with all these capabilities."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from byzer_magic import request_ids
 from byzer_magic.client.collect import AnyCollector, collector_for
 from byzer_magic.gateway import bodies, problems
 from byzer_magic.gateway.access import ANONYMOUS, Client
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS = 15.0
 """After so long without a byte, a stream gets a sign of life: proxies close silent connections after 60 s."""
-_REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 NOBODY = Client("")
 """Whoever has not shown a key yet."""
@@ -68,7 +67,8 @@ class Call:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.serial = secrets.token_hex(16)
         """Part of the ids in the answer: no other call has it, whatever id the client has given its request."""
-        self.id = _request_id(self.headers) or f"req_{self.serial}"
+        self.id = request_ids.checked(self.headers.get(b"x-request-id", b"").decode("latin-1")) or f"req_{self.serial}"
+        """That of the request: deployments, providers and all logs have it, too."""
         self.client = NOBODY
         self.body = b""
         self.path = ""
@@ -137,18 +137,17 @@ class Call:
             meter.settle()
 
     async def _marked(self, model: str, request: ChatRequest) -> ChatRequest:
-        """Return a request that carries this call's id to the provider, whose logs then have it, too."""
+        """Return a request with what only Claude's API takes, if it is for that."""
         facts = await self.gateway.deployments.facts(model, self.client)
         if facts.is_local and self.client.key is not None and _has_urls(request):
             raise problems.bad(
                 _("This model takes images and audio as data only: a URL would be read from its own network.")
             )
-        if not facts.takes_headers:
+        beta = self.headers.get(b"anthropic-beta", b"").decode("latin-1")
+        if not (facts.is_claude and beta):
             return request
-        headers = {"x-request-id": self.id}
-        if facts.is_claude and (beta := self.headers.get(b"anthropic-beta", b"").decode("latin-1")):
-            headers["anthropic-beta"] = beta
-        return msgspec.structs.replace(request, options={**request.options, "extra_headers": headers})
+        options = {**request.options, "extra_headers": {"anthropic-beta": beta}}
+        return msgspec.structs.replace(request, options=options)
 
     async def result(self, model: str, request: Request) -> Any:
         """Ask a model; return its complete response, as a result of the request's capability.
@@ -172,6 +171,7 @@ class Call:
             handle: makes the answer.
             free: whether it needs no key.
         """
+        request_ids.CURRENT.set(self.id)  # the task of this call has a context of its own
         with self.gateway.held.room() as take:
             watch: asyncio.Task[None] | None = None
             try:
@@ -281,12 +281,6 @@ def _urls(part: Any) -> list[str]:
 
 def _heads(stream: Stream) -> Headers:
     return [(b"content-type", stream.content_type), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-
-
-def _request_id(headers: Mapping[bytes, bytes]) -> str:
-    """Return the id that the client has given its request; empty where it has given none that is one."""
-    given = headers.get(b"x-request-id", b"").decode("latin-1")
-    return given if _REQUEST_ID.fullmatch(given) else ""
 
 
 class Endpoint:

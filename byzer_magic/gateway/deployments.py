@@ -69,11 +69,6 @@ class Facts:
         return self.kind not in ("saas/claude", "saas/aws_bedrock")
 
     @property
-    def takes_headers(self) -> bool:
-        """Return whether its provider gets the headers of a request."""
-        return self.kind.startswith("saas/") and self.kind != "saas/aws_bedrock"
-
-    @property
     def is_openai(self) -> bool:
         """Return whether its provider has all fields of OpenAI's API."""
         return self.kind in ("saas/openai", "saas/official_openai", "saas/azure_openai")

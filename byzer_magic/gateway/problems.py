@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from byzer_magic import errors
+from byzer_magic import errors, request_ids
 from byzer_magic.i18n import gettext as _, localized
 from byzer_magic.log import get_logger, redact
 
@@ -114,7 +114,7 @@ def of(err: BaseException) -> Problem:
     if isinstance(err, Problem):
         return err
     if not isinstance(err, errors.ByzerError):
-        log.error("A request failed", exc_info=err)
+        log.error("The request %s failed", request_ids.CURRENT.get(), exc_info=err)
         return Problem(
             500, _("The endpoint failed; see its log."), kind="server_error", anthropic="api_error",
             name=type(err).__name__,

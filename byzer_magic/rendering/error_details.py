@@ -39,7 +39,8 @@ def details(err: ByzerError, log: Sequence[str] = (), hidden: tuple[str, ...] = 
     labels = {
         "status": _("HTTP status"),
         "provider_code": _("Provider error code"),
-        "request_id": _("Request ID"),
+        "id": _("Request ID"),
+        "request_id": _("The provider's request ID"),
         "retry_after": _("Retry after"),
     }
     rows = [(label, _value(name, err.details[name])) for name, label in labels.items() if err.details.get(name)]

@@ -33,6 +33,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     timings: Timings = Timings()
     interrupted: bool = False
     """Whether the result is only what had arrived when the request was stopped or failed."""
+    request_id: str = ""
+    """The id of the request: logs have it, and the provider gets it where its API takes one."""
     error: ByzerError | None = None
     """Why it ended early, in a list of several models' results; of a single model the error is raised instead."""
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import ray
 
-from byzer_magic import errors
+from byzer_magic import errors, request_ids
 from byzer_magic.backends.http.retry import retried
 from byzer_magic.capabilities import TABLE, Capability, needed_by
 from byzer_magic.catalog import prices
@@ -210,7 +210,8 @@ class Pool:
             async with asyncio.timeout(request.timeout) as deadline:
                 worker = await self._admission.admit(ticket, deadline)
                 failed = True
-                dispatched: Dispatched | None = Dispatched(worker, time.monotonic() - started)
+                queued, request_id = time.monotonic() - started, request_ids.CURRENT.get()
+                dispatched: Dispatched | None = Dispatched(worker, queued, request_id)
                 try:
                     self._check_capability(request)
                     answer = gathering.items(self._answer(worker, capability, request))

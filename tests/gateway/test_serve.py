@@ -25,7 +25,9 @@ import pytest
 import trustme
 
 from byzer_magic.client import serving
+from byzer_magic.client.converse import converse
 from byzer_magic.client.manager import Manager
+from byzer_magic.errors import RateLimited
 from tests.conftest import KEY, Shell, alive
 from tests.gateway.conftest import SERVE, serve
 from tests.servers.process import Process, free_port, gone_after, last
@@ -142,6 +144,40 @@ def test_keys_of_the_shell_open_the_endpoint(
             answer(own.url, "hi", key=alice)
         assert alice not in own.log()
         assert KEY not in own.log()
+
+
+@pytest.mark.parametrize("model", ["gpt", "claude"])
+def test_one_id_is_in_the_response_the_logs_and_the_providers_request(
+    endpoint: Process, provider: Process, shell: Shell, model: str
+) -> None:
+    identity = f"job-{model}-81"
+    body = {"model": model, "messages": [{"role": "user", "content": "fault:429"}], "max_tokens": 5}
+    headers = {"content-type": "application/json", "x-request-id": identity}
+    path = "/v1/messages" if model == "claude" else "/v1/chat/completions"
+    request = urllib.request.Request(endpoint.url + path, json.dumps(body).encode(), headers)
+    with pytest.raises(urllib.error.HTTPError, match="429") as caught:
+        urllib.request.urlopen(request, timeout=30)
+    assert caught.value.headers["x-request-id"] == identity
+    if model == "gpt":
+        assert last(provider)["request_id"] == identity
+    deadline = time.monotonic() + 10
+    while not [line for line in endpoint.log().splitlines() if identity in line and "RateLimited" in line]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # the line is written once the response is complete
+    logged = shell("logs", "--model", model).stdout
+    assert [line for line in logged.splitlines() if f"({identity})" in line and "RateLimited" in line], logged[-3000:]
+
+
+def test_id_of_a_cells_request_is_in_its_error_and_in_the_log(
+    deployed: Manager, provider: Process, shell: Shell
+) -> None:
+    with pytest.raises(RateLimited) as caught:
+        converse(deployed, "gpt", "fault:429").wait()
+    identity = caught.value.details["id"]
+    assert last(provider)["request_id"] == identity
+    assert f"({identity})" in shell("logs", "--model", "gpt").stdout
+    answer = converse(deployed, "gpt", "hello").wait()
+    assert last(provider)["request_id"] == answer.request_id != identity
 
 
 def test_metrics_count(endpoint: Process) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from byzer_magic import errors
+from byzer_magic import errors, request_ids
 from byzer_magic.backends.http import retry
 from byzer_magic.types import Request, SpeakRequest
 from tests.backends import ask, opened, refuse_streams
@@ -178,6 +178,18 @@ async def test_retry_after_is_passed_on(case: Case, backend: Any, monkeypatch: p
     monkeypatch.setattr(retry, "MAX_RETRY_AFTER_SECONDS", 2.0)
     _, error = await outcome(backend, case.request("fault:429 retry_after=3 hello"))
     assert error.details["retry_after"] == 3.0
+
+
+@pytest.mark.parametrize("current", ["", "req_planted-7"], ids=["none", "one"])
+async def test_id_of_the_request_reaches_the_provider(
+    case: Case, server: process.Process, backend: Any, current: str
+) -> None:
+    request_ids.CURRENT.set(current)
+    answer = backend.speak if case.is_speech else backend.chat
+    async for _item in answer(case.request("hello")):
+        pass
+    takes = case.server != "bedrock"  # AWS has an id of its own for each request
+    assert process.last(server)["request_id"] == (current if takes and current else None)
 
 
 def test_table_has_every_provider_with_a_file() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from byzer_magic import errors
+from byzer_magic import errors, request_ids
 from byzer_magic.backends import registry
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse
 from byzer_magic.backends.openai import bodies
@@ -155,6 +155,17 @@ async def test_transcribe_reads_each_response_format(models: Models, kind: str) 
     assert bool(result.segments) == (kind == "verbose_json")
     if kind == "verbose_json":
         assert result.segments[0].end == result.duration > 0.5
+
+
+async def test_id_of_the_request_goes_with_uploads_unless_the_user_has_set_one(models: Models, server: Process) -> None:
+    request_ids.CURRENT.set("req_planted-8")
+    audio = Media("audio/wav", WAV)
+    await models.ask("whisper-1", TranscribeRequest(audio=audio))
+    assert last(server)["request_id"] == "req_planted-8"
+    await models.open.pop("whisper-1").close()
+    models.open["whisper-1"] = await connect(server, "whisper-1", extra_headers='{"X-Request-ID": "mine"}')
+    await models.ask("whisper-1", TranscribeRequest(audio=audio))
+    assert last(server)["request_id"] == "mine"
 
 
 @pytest.mark.parametrize(("mime", "name"), [("audio/mpeg", "mp3"), ("audio/mp4", "m4a"), ("audio/flac", "flac")])

@@ -356,6 +356,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
         "path": request.path,
         "at": time.time(),
         "headers": sorted(name.lower() for name in request.headers),
+        "request_id": request.headers.get("x-request-id"),
         "client": request.transport.get_extra_info("peername") if request.transport else None,
     }
     JOURNAL.append(entry)
@@ -383,6 +384,7 @@ def check_azure(request: web.Request) -> None:
 async def other(request: web.Request) -> web.StreamResponse:
     """Serve an endpoint beside chat."""
     entry: dict[str, Any] = {"number": next(NUMBERS), "path": request.path, "at": time.time()}
+    entry["request_id"] = request.headers.get("x-request-id")
     JOURNAL.append(entry)
     try:
         authorize(request)

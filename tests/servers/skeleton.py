@@ -56,6 +56,7 @@ def noted(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamRespo
             "number": next(NUMBERS),
             "path": request.path_qs,
             "at": time.time(),
+            "request_id": request.headers.get("x-request-id"),
             "headers": {name.lower(): value for name, value in request.headers.items() if not _secret(name)},
         }
         JOURNAL.append(entry)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
@@ -14,7 +16,7 @@ import pytest
 from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from byzer_magic import errors
+from byzer_magic import errors, request_ids
 from byzer_magic.runtime.transport import attachments, protocol, server
 from byzer_magic.runtime.transport.client import Link
 from byzer_magic.runtime.transport.server import Server
@@ -119,6 +121,24 @@ async def test_error_crosses_the_socket_with_its_class_and_details(link: Link) -
         await link.call("logs", protocol.LogsRequest(1))
     assert caught.value.details == {"retry_after": 3.0}
     assert caught.value.hint == "wait"
+
+
+async def test_id_of_a_request_is_current_where_it_is_answered(
+    far: Far, link: Link, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = logging.StreamHandler(written := io.StringIO())
+    handler.setFormatter(request_ids.Formatter("%(message)s"))
+    logging.getLogger("byzer_magic.server").addHandler(handler)
+    request_ids.CURRENT.set("job-7")  # of the client's task, whose calls all have it
+    try:
+        for given in (None, "job-8", "job-9\nforged", ""):
+            with pytest.raises(errors.RateLimited):
+                async for _line in link.stream("logs", protocol.LogsRequest(1), given):
+                    pass
+    finally:
+        logging.getLogger("byzer_magic.server").removeHandler(handler)
+    failed = "logs failed: RateLimited: too fast"
+    assert written.getvalue().splitlines() == [f"{failed} (job-7)", f"{failed} (job-8)", failed, failed]
 
 
 async def test_link_connects_over_tcp(far: Far) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 
+from byzer_magic import request_ids
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.http import body_texts, errors as http_errors, json_reader, reasons, received, sse
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse
@@ -246,6 +247,7 @@ class Http:
     @asynccontextmanager
     async def _sent(self, method: str, url: str, options: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request, and again where a redirect asks for that and may."""
+        options = {**options, "headers": self._with_id(options.get("headers") or {})}
         for count in itertools.count():
             sent = self._session.request(method, url, proxy=self._network.proxy(url), allow_redirects=False, **options)
             async with sent as response:
@@ -255,6 +257,22 @@ class Http:
                 if count == MAX_REDIRECTS:
                     raise Redirected(response.status, url, url)
                 url = followed(response.status, url, response.headers.get("location"))
+
+    def _with_id(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Return headers with the id of the request, unless the user has set one."""
+        from multidict import CIMultiDict
+
+        found: CIMultiDict[str] = CIMultiDict(headers)
+        for name, value in request_ids.headers().items():
+            if name not in self._session.headers:
+                found.setdefault(name, value)
+        return found
+
+
+async def identify(request: Any) -> None:
+    """Add the id of the request to a request of an SDK: an event hook for the clients of httpx or its successor."""
+    for name, value in request_ids.headers().items():
+        request.headers.setdefault(name, value)
 
 
 def encoded(body: Any) -> bytes:

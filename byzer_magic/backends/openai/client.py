@@ -18,7 +18,7 @@ import msgspec
 
 from byzer_magic.backends.base import Setup
 from byzer_magic.backends.http import received, redirects
-from byzer_magic.backends.http.client import Http
+from byzer_magic.backends.http.client import Http, identify
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception
 from byzer_magic.backends.http.params import CONNECT_SECONDS, connections, reveal, secrets_of
 from byzer_magic.backends.network import base_url
@@ -171,7 +171,7 @@ def _sdk(setup: Setup, make: Make) -> tuple[Any, tuple[type[Exception], ...]]:
             verify=setup.network.ssl_context(),
             trust_env=False,
             headers={"Accept-Encoding": received.ENCODINGS},
-            event_hooks={"response": [redirects.check, received.bounded(http)]},
+            event_hooks={"request": [identify], "response": [redirects.check, received.bounded(http)]},
         ),
     }
     return make(openai, common), (openai.OpenAIError, http.HTTPError, http.StreamError)

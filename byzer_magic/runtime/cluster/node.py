@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import ray
 
+from byzer_magic import request_ids
 from byzer_magic.log import ROOT, RedactingFilter
 from byzer_magic.runtime.cluster import discovery
 
@@ -27,7 +28,7 @@ def attach_log(hidden: tuple[str, ...]) -> None:
         hidden: secrets to replace in every line.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(request_ids.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     handler.addFilter(RedactingFilter(hidden))
     logging.getLogger(ROOT).addHandler(handler)
     logging.getLogger(ROOT).setLevel(logging.INFO)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import enum
 import itertools
 import time
@@ -18,7 +19,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from byzer_magic import errors
+from byzer_magic import errors, request_ids
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import get_logger
 from byzer_magic.runtime import forks
@@ -92,8 +93,13 @@ class Link:
         """Return whether there is an open connection."""
         return self._connection is not None
 
-    async def stream(self, method: str, body: Any = None) -> AsyncIterator[Any]:
+    async def stream(self, method: str, body: Any = None, request_id: str | None = None) -> AsyncIterator[Any]:
         """Call a method and yield the items of its response; closing the iterator cancels the call.
+
+        Args:
+            method: its name.
+            body: what it takes.
+            request_id: the id of the request; by default that of the request on which this task works, if any.
 
         Raises:
             WorkerLost: the connection was lost before the response was complete.
@@ -102,6 +108,7 @@ class Link:
             CommandError: the request is too large.
             ByzerError: raised by the method.
         """
+        request_id = request_ids.CURRENT.get() if request_id is None else request_id
         timeout: float | None = getattr(body, "timeout", None)
         latest = None if timeout is None else asyncio.get_running_loop().time() + timeout + DEADLINE_SECONDS
         try:
@@ -117,7 +124,7 @@ class Link:
         try:
             try:
                 async with asyncio.timeout_at(latest):
-                    await self._start(connection, call_id, method, body)
+                    await self._start(connection, call_id, method, body, request_id)
             except TimeoutError as err:
                 raise self._expired(timeout) from err
             while isinstance(frame := await answers.get(), protocol.Item):
@@ -187,7 +194,7 @@ class Link:
             _("If the deployment is older than this installation, deploy it again with --replace."),
         )
 
-    async def _start(self, connection: ClientConnection, call_id: int, method: str, body: Any) -> None:
+    async def _start(self, connection: ClientConnection, call_id: int, method: str, body: Any, request_id: str) -> None:
         """Send a call, preceded by those of its attachments that the server does not have yet."""
         cache = self._cache  # that of `connection`: there may be a new one by the time the lock is free
         light, media = attachments.detach(body)
@@ -202,7 +209,7 @@ class Link:
                 ),
                 _("Send less text, or several requests."),
             )
-        call = protocol.Call(call_id, method, packed, list(media))
+        call = protocol.Call(call_id, method, packed, list(media), request_id)
         if not media:
             await self._send(connection, call)
             return
@@ -227,7 +234,8 @@ class Link:
             if self._connection is None:
                 self._connection = await self._dial()
                 self._cache = attachments.AttachmentCache()
-                self._reader = asyncio.create_task(self._read(self._connection))
+                # Of no request: it serves all that use the connection.
+                self._reader = asyncio.create_task(self._read(self._connection), context=contextvars.Context())
             return self._connection
 
     async def _dial(self) -> ClientConnection:

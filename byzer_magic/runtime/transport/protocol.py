@@ -40,9 +40,12 @@ class Call(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """Client to pool: start `method` with `body`; `media` are the digests of the request's attachments."""
 
     id: int
+    """Of this connection's calls."""
     method: str
     body: msgspec.Raw
     media: list[str] = []
+    request_id: str = ""
+    """That of the request, through all processes and logs (see `request_ids`); empty for a call that is no request."""
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=2):

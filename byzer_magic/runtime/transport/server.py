@@ -22,7 +22,7 @@ from websockets.asyncio.server import Server as WebSocketServer, ServerConnectio
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from byzer_magic import errors
+from byzer_magic import errors, request_ids
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import get_logger, redact
 from byzer_magic.runtime import forks
@@ -147,6 +147,7 @@ class Server:
 
     async def answer(self, call: protocol.Call, media: dict[str, bytes], peer: _Peer) -> None:
         """Run one call to its end; its client receives either Done or Fail."""
+        request_ids.CURRENT.set(request_ids.checked(call.request_id))  # the task of this call has a context of its own
         try:
             body = attachments.attach(protocol.body_of(call), media)
             handler = self._methods.get(call.method)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 import byzer_magic as bz
+from byzer_magic import request_ids
 from byzer_magic.client.connection import Connection
 from byzer_magic.client.manager import Manager
 from byzer_magic.config import Settings
-from byzer_magic.errors import Unsupported
+from byzer_magic.errors import RateLimited, Unsupported
 from byzer_magic.types import ChatRequest
 
 
@@ -55,8 +56,10 @@ class Link:
 
     def __init__(self, error: Exception) -> None:
         self._error = error
+        self.ids: list[str] = []
 
-    async def stream(self, _method: str, _request: Any) -> AsyncIterator[Any]:
+    async def stream(self, _method: str, _request: Any, request_id: str) -> AsyncIterator[Any]:
+        self.ids.append(request_id)
         raise self._error
         yield
 
@@ -64,10 +67,10 @@ class Link:
 class Linked(Connection):
     def __init__(self, error: Exception) -> None:
         super().__init__()
-        self._error = error
+        self.found = Link(error)
 
     async def link(self, _alias: str) -> Any:
-        return Link(self._error)
+        return self.found
 
 
 async def test_ask_leaves_the_refusal_of_an_engine_as_it_is() -> None:
@@ -76,3 +79,18 @@ async def test_ask_leaves_the_refusal_of_an_engine_as_it_is() -> None:
     with pytest.raises(Unsupported) as caught:
         await anext(manager.ask("m", ChatRequest(messages=[])))
     assert caught.value is refusal
+
+
+async def test_requests_have_the_id_of_their_caller_or_one_of_their_own_and_errors_show_it() -> None:
+    connection = Linked(RateLimited("too fast"))
+    manager = Manager(Settings(), connection=connection)
+    shown = []
+    for current in ("", "", "job-7", "job-7"):
+        request_ids.CURRENT.set(current)
+        with pytest.raises(RateLimited) as caught:
+            await anext(manager.ask("m", ChatRequest(messages=[])))
+        shown.append(caught.value.details["id"])
+        assert request_ids.CURRENT.get() == current
+    assert shown == connection.found.ids
+    assert shown[2:] == ["job-7"] * 2
+    assert len({*shown}) == 3

@@ -26,17 +26,17 @@ def endpoint() -> Iterator[Running]:
         yield found
 
 
-def post(endpoint: Running, path: str, body: Any) -> Any:
+def post(endpoint: Running, path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
     request = urllib.request.Request(
-        endpoint.url + path, json.dumps(body).encode(), {"content-type": "application/json"}
+        endpoint.url + path, json.dumps(body).encode(), {"content-type": "application/json", **(headers or {})}
     )
     with urllib.request.urlopen(request, timeout=20) as response:
         return json.loads(response.read())
 
 
-def asked(endpoint: Running, path: str, **body: Any) -> ChatRequest:
+def asked(endpoint: Running, path: str, headers: dict[str, str] | None = None, **body: Any) -> ChatRequest:
     """Return the request that a deployment has got."""
-    post(endpoint, path, {"stream": False, **body})
+    post(endpoint, path, {"stream": False, **body}, headers)
     request = endpoint.scripted.asked[-1][1]
     assert isinstance(request, ChatRequest)
     return request
@@ -146,10 +146,12 @@ def test_fields_of_openais_platform_go_to_openai_only(endpoint: Running, model: 
     assert {*request.options} - {"extra_headers"} == kept
 
 
-def test_request_id_goes_to_providers(endpoint: Running) -> None:
-    for model, goes in (("gpt", True), ("claude", True), ("llama", False)):
-        request = asked(endpoint, "/v1/chat/completions", model=model, messages=[{"role": "user", "content": "hi"}])
-        assert ("extra_headers" in request.options) is goes
+def test_header_of_anthropics_betas_goes_to_claude_only(endpoint: Running) -> None:
+    body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
+    for model, goes in (("claude", True), ("gpt", False), ("llama", False)):
+        headers = {"anthropic-beta": "context-1m-2025-08-07"}
+        request = asked(endpoint, "/v1/messages", headers, model=model, **body)
+        assert request.options.get("extra_headers") == (headers if goes else None)
 
 
 def test_json_mode_is_an_instruction_where_there_is_none(endpoint: Running) -> None:

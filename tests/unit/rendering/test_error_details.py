@@ -30,6 +30,11 @@ def test_details_of_a_plain_error_are_empty() -> None:
     assert error_details.causes(again) == []
 
 
+def test_details_have_the_id_of_the_request_and_that_of_the_provider() -> None:
+    err = errors.RateLimited("Slow.", "Wait.", id="req_1", request_id="r-2")
+    assert dict(error_details.details(err).rows[1:]) == {"Request ID": "req_1", "The provider's request ID": "r-2"}
+
+
 def test_causes_are_limited() -> None:
     first = errors.ByzerError("x")
     link: BaseException = first

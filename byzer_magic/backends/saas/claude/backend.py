@@ -13,6 +13,7 @@ import msgspec
 from byzer_magic.backends.anthropic import schema
 from byzer_magic.backends.base import Backend, Info, Param, Report, Setup
 from byzer_magic.backends.http import answers, received, redirects, sse
+from byzer_magic.backends.http.client import identify
 from byzer_magic.backends.http.errors import Endpoint, ErrorResponse, from_exception, not_openai_schema
 from byzer_magic.backends.http.params import (
     CAPABILITIES,
@@ -205,7 +206,7 @@ def _client(setup: Setup) -> tuple[Any, type, tuple[type[Exception], ...]]:
             verify=setup.network.ssl_context(),
             trust_env=False,
             headers={"Accept-Encoding": received.ENCODINGS},
-            event_hooks={"response": [redirects.check, received.bounded(http)]},
+            event_hooks={"request": [identify], "response": [redirects.check, received.bounded(http)]},
         ),
     )
     exceptions = (anthropic.AnthropicError, http.HTTPError, http.StreamError, aiohttp.ClientError, OSError)
