@@ -157,7 +157,8 @@ def test_one_id_is_in_the_response_the_logs_and_the_providers_request(
     request = urllib.request.Request(endpoint.url + path, json.dumps(body).encode(), headers)
     with pytest.raises(urllib.error.HTTPError, match="429") as caught:
         urllib.request.urlopen(request, timeout=30)
-    assert caught.value.headers["x-request-id"] == identity
+    with caught.value as response:
+        assert response.headers["x-request-id"] == identity
     if model == "gpt":
         assert last(provider)["request_id"] == identity
     deadline = time.monotonic() + 10
