@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -127,14 +128,44 @@ def _text(value: Any) -> str:
     return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
+class Choices:
+    """The choices of one response after the first, each with its own text, reasoning and tool calls.
+
+    Example:
+        >>> choices = Choices()
+        >>> choices.add({"index": 2, "text": "b", "finish": None})
+        >>> choices.add({"index": 1, "text": "a", "finish": "stop"})
+        >>> [(choice["index"], choice["text"]) for choice in choices.result()]
+        [(1, 'a'), (2, 'b')]
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[int, dict[str, Any]] = {}
+        self._calls: dict[int, ToolCalls] = {}
+
+    def add(self, delta: Mapping[str, Any]) -> None:
+        """Add what is new of a choice, as backends have it in `ChatChunk.extra`."""
+        known = self._found.setdefault(delta["index"], {"index": delta["index"], "text": "", "finish": None})
+        known["text"] += delta.get("text") or ""
+        known["finish"] = delta.get("finish") or known["finish"]
+        if reasoning := delta.get("reasoning"):
+            known["reasoning"] = known.get("reasoning", "") + reasoning
+        if isinstance(delta.get("logprobs"), dict):
+            _add_tokens(known.setdefault("logprobs", {}), delta["logprobs"])
+        for call in delta.get("tool_calls") or ():
+            self._calls.setdefault(delta["index"], ToolCalls()).add(call)
+
+    def result(self) -> list[dict[str, Any]]:
+        """Return the choices so far by index; tool calls in OpenAI's form."""
+        calls = {index: {"tool_calls": found.result()} for index, found in self._calls.items()}
+        return [{**copy.deepcopy(self._found[index]), **calls.get(index, {})} for index in sorted(self._found)]
+
+
 def add_extra(so_far: dict[str, Any], extra: dict[str, Any]) -> None:
-    """Add a chunk's further fields: log probabilities and other choices grow, any other field is replaced."""
+    """Add a chunk's further fields: log probabilities grow, any other field is replaced."""
     for name, value in extra.items():
         if name == "logprobs" and isinstance(value, dict) and isinstance(so_far.get(name, {}), dict):
             _add_tokens(so_far.setdefault(name, {}), value)
-        elif name == "choices":
-            for choice in value:
-                _add_choice(so_far.setdefault(name, []), choice)
         elif value is not None:
             so_far[name] = value
 
@@ -146,12 +177,3 @@ def _add_tokens(known: dict[str, Any], delta: dict[str, Any]) -> None:
             so_far += tokens
         elif tokens is not None:  # no list: nothing that could be joined
             known[part] = tokens
-
-
-def _add_choice(choices: list[dict[str, Any]], delta: dict[str, Any]) -> None:
-    known = next((choice for choice in choices if choice["index"] == delta["index"]), None)
-    if known is None:
-        choices.append(dict(delta))
-        return
-    known["text"] += delta["text"]
-    known["finish"] = delta["finish"] or known["finish"]

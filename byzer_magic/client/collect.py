@@ -119,6 +119,7 @@ class ChatCollector(Collector[types.ChatRequest, results.ChatResult]):
         self._tools = chat_merge.ToolCalls()
         self._finish: str | None = None
         self._extra: dict[str, Any] = {}
+        self._choices = chat_merge.Choices()
 
     def take(self, chunk: types.ChatChunk) -> None:
         self._text.append(chunk.text)
@@ -127,7 +128,9 @@ class ChatCollector(Collector[types.ChatRequest, results.ChatResult]):
         for delta in chunk.tool_calls or []:
             self._tools.add(delta)
         if chunk.extra:
-            chat_merge.add_extra(self._extra, chunk.extra)
+            for choice in chunk.extra.get("choices") or ():
+                self._choices.add(choice)
+            chat_merge.add_extra(self._extra, {k: v for k, v in chunk.extra.items() if k != "choices"})
 
     def _count(self, usage: Usage) -> None:
         self._usage = usage  # providers that count more than once send the total so far
@@ -152,12 +155,13 @@ class ChatCollector(Collector[types.ChatRequest, results.ChatResult]):
         return "".join(self._reasoning)
 
     def result(self, *, interrupted: bool = False) -> results.ChatResult:
+        others = self._choices.result()
         return results.ChatResult(
             text=self.text,
             reasoning=self.reasoning,
             finish=self._finish,
             tool_calls=self._tools.result(),
-            raw=copy.deepcopy(self._extra),  # more may come
+            raw=copy.deepcopy(self._extra) | ({"choices": others} if others else {}),  # more may come
             **self._metadata(interrupted=interrupted),
         )
 

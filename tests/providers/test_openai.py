@@ -14,6 +14,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.backends import registry
 from byzer_magic.catalog import begun_turns
+from byzer_magic.client.collect import ChatCollector
 from byzer_magic.types import ChatRequest, Message, Usage
 from tests.backends import ask, collect, failure, opened, refuse_streams, setup_of, text_of
 from tests.servers.process import Process, gone_after, last
@@ -84,6 +85,25 @@ async def test_chat_other_choices_are_extra(backend: Any) -> None:
     assert chunk.text == "Echo: hi"
     assert chunk.extra is not None
     assert chunk.extra["choices"] == [{"index": 1, "text": "Echo: hi", "finish": "stop"}]
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_chat_tool_calls_of_other_choices_are_theirs(backend: Any, *, streams: bool) -> None:
+    if not streams:
+        await refuse_streams(backend)
+    request = ask("tool:weather", n=2)
+    collector = ChatCollector("m", request)
+    for chunk in await collect(backend, request):
+        collector.add(chunk)
+    result = collector.result()
+    [other] = result.raw["choices"]
+    for calls in (result.tool_calls, other["tool_calls"]):
+        [call] = calls
+        assert (call["function"]["name"], json.loads(call["function"]["arguments"])["city"].strip()) == (
+            "weather",
+            "Paris",
+        )
+    assert other["finish"] == "tool_calls"
 
 
 async def test_request_options_override_deployment_options(provider: Process, key: str) -> None:

@@ -294,15 +294,16 @@ class Answer:
         return self.fault in ("garbage", "error", "reset", "truncate")
 
     async def call_tool(self) -> int:
-        call = {
-            "index": 0,
-            "id": "call_1",
-            "type": "function",
-            "function": {"name": self.asked["tool"], "arguments": ""},
-        }
-        await self.send({"tool_calls": [call]})
-        for part in ('{"ci', 'ty": "Pa', 'ris"}'):
-            await self.send({"tool_calls": [{"index": 0, "function": {"arguments": part}}]})
+        """Call a tool in each choice, their pieces by turns."""
+        choices = range(self.body.get("n") or 1)
+        for index in choices:
+            function = {"name": self.asked["tool"], "arguments": ""}
+            call = {"index": 0, "id": f"call_{index + 1}", "type": "function", "function": function}
+            await self.send({"tool_calls": [call]}, index=index)
+        for part in ('{"ci', 'ty": "Pa', 'ris%s"}'):
+            for index in choices:
+                piece = part.replace("%s", " " * index)
+                await self.send({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}, index=index)
         return 4
 
     async def usage(self, count: int) -> None:

@@ -223,11 +223,11 @@ def _extra(body: Body, choices: Sequence[Choice], known: dict[str, Any]) -> dict
 
 
 def _other(choice: Choice) -> dict[str, Any]:
-    return {
-        "index": choice.index,
-        "text": _text((choice.message or Message()).content),
-        "finish": finish_of(choice.finish_reason),
-    }
+    message = choice.message or Message()
+    found = {"index": choice.index, "text": _text(message.content), "finish": finish_of(choice.finish_reason)}
+    return found | tool_calls.beside(
+        reasoning=message.reasoning_content, calls=tool_calls.deltas(message.tool_calls), logprobs=choice.logprobs
+    )
 
 
 # ---- conversations

@@ -62,6 +62,8 @@ class AnswerReader(ABC):
         self.resumed = False
         """Whether the answer went on after a finish reason: some servers send one in every event."""
         self._finish: str | None = None
+        self._open: set[Any] = set()
+        """The choices after the first that have begun, and have no finish reason yet."""
 
     @abstractmethod
     def read(self, event: Any) -> ChatChunk | None:
@@ -84,9 +86,13 @@ class AnswerReader(ABC):
         if chunk.tool_calls:
             self.called = True
         if chunk.extra:  # as the provider has written it
+            for choice in chunk.extra.get("choices") or ():
+                (self._open.discard if choice.get("finish") else self._open.add)(choice["index"])
             chunk = msgspec.structs.replace(chunk, extra=carried(chunk.extra, odd=False)[0])
         if chunk.finish:
-            self._finish, self.finished, self.begun = chunk.finish, True, True
+            self._finish, self.begun = chunk.finish, True
+        if self._finish and not self._open:
+            self.finished = True
         return chunk
 
     def note(self, event: Any) -> None:
@@ -102,6 +108,9 @@ class AnswerReader(ABC):
             ProviderError: that sentence has the code of another error.
             NoAnswer: nothing has arrived, or only an unknown finish reason.
         """
+        self.finished = self.finished or bool(
+            self._finish
+        )  # some servers have a finish reason in the first choice only
         if not self.finished and self.begun:
             raise truncated(endpoint, reasons.of(self.aside).sentence)
         if not self.finished:

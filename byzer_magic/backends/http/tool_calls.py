@@ -49,6 +49,17 @@ def of_function(found: Any) -> list[dict[str, Any]] | None:
     return [_delta({"index": 0, "function": found})] if isinstance(found, Mapping) and found else None
 
 
+def beside(*, reasoning: str | None, calls: list[dict[str, Any]] | None, logprobs: Any) -> dict[str, Any]:
+    """Return what a choice after the first has besides its text, in `ChatChunk.extra`; without what it has not.
+
+    Example:
+        >>> beside(reasoning="", calls=[{"id": "a"}], logprobs=None)
+        {'tool_calls': [{'id': 'a'}]}
+    """
+    found = {"reasoning": reasoning, "tool_calls": calls, "logprobs": logprobs}
+    return {name: value for name, value in found.items() if value}
+
+
 def _is_call(found: Mapping[str, Any]) -> bool:
     return bool({"function", "name", "id", "index", *_ARGUMENTS} & found.keys())
 

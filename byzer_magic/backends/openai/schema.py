@@ -210,7 +210,13 @@ def _extra(body: Body, finish: str | None) -> dict[str, Any] | None:
 
 
 def _other(choice: Choice) -> dict[str, Any]:
-    return {"index": choice.index, "text": parted(choice.part.content)[0], "finish": choice.finish_reason or None}
+    """Return what is new of a choice after the first."""
+    part = choice.part
+    text, thought = parted(part.content)
+    found = {"index": choice.index, "text": text, "finish": choice.finish_reason or None}
+    return found | tool_calls.beside(
+        reasoning=part.reasoning_content or part.reasoning or thought, calls=_calls(part), logprobs=choice.logprobs
+    )
 
 
 def text_or_json(text: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -12,15 +12,12 @@ import msgspec
 from byzer_magic.client.messages import to_messages
 from byzer_magic.gateway import bodies, options, several
 from byzer_magic.gateway.calls import Call, Reply, Stream
-from byzer_magic.gateway.openai.chunks import DONE, Chunks, usage_of
+from byzer_magic.gateway.openai.chunks import DONE, MOST, Chunks, usage_of
 from byzer_magic.gateway.problems import bad
 from byzer_magic.gateway.tool_deltas import finish_of
 from byzer_magic.i18n import gettext as _
 from byzer_magic.results import ChatResult
 from byzer_magic.types import ChatRequest
-
-MOST = 128
-"""Answers to one request."""
 
 
 class StreamOptions(msgspec.Struct):
@@ -86,21 +83,22 @@ async def _completion(call: Call, model: str, requests: Sequence[ChatRequest]) -
 
 
 def _choices(result: ChatResult, index: int) -> list[dict[str, Any]]:
-    message: dict[str, Any] = {"role": "assistant", "content": result.text, "refusal": None}
-    if result.tool_calls:
-        message |= {"content": result.text or None, "tool_calls": result.tool_calls}
-    if result.reasoning:
-        message["reasoning_content"] = result.reasoning
-    finish = finish_of(result.finish, called=bool(result.tool_calls))
-    found = [
-        {"index": index, "message": message, "logprobs": result.raw.get("logprobs"), "finish_reason": finish},
-    ]
-    for other in result.raw.get("choices") or ():
-        text = {"role": "assistant", "content": other.get("text") or "", "refusal": None}
-        found.append(
-            {"index": other["index"], "message": text, "logprobs": None, "finish_reason": other.get("finish") or "stop"}
-        )
-    return found
+    first = {
+        "index": index, "text": result.text, "reasoning": result.reasoning, "tool_calls": result.tool_calls,
+        "finish": result.finish, "logprobs": result.raw.get("logprobs"),
+    }  # fmt: skip
+    return [_choice(found) for found in (first, *(result.raw.get("choices") or ()))]
+
+
+def _choice(found: Mapping[str, Any]) -> dict[str, Any]:
+    text, calls = found.get("text") or "", found.get("tool_calls")
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+    if calls:
+        message |= {"content": text or None, "tool_calls": calls}
+    if found.get("reasoning"):
+        message["reasoning_content"] = found["reasoning"]
+    finish = finish_of(found.get("finish"), called=bool(calls))
+    return {"index": found["index"], "message": message, "logprobs": found.get("logprobs"), "finish_reason": finish}
 
 
 # ---- as a stream

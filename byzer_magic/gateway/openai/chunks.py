@@ -14,6 +14,8 @@ from byzer_magic.types import ChatChunk, Usage
 
 encode = msgspec.json.encode
 DONE = b"data: [DONE]\n\n"
+MOST = 128
+"""Answers to one request."""
 
 
 class Chunks:
@@ -35,6 +37,9 @@ class Chunks:
         self._after = b'},"logprobs":null,"finish_reason":null}' + self._tail
         self._usage = usage
         self._index = index
+        self._another = lambda number: Chunks(identity, created, model, usage=usage, index=number)
+        self._others: dict[int, Chunks] = {}
+        """The choices after the first, where a provider gives them in one stream."""
         self._tools = ToolDeltas()
         self.finish: str | None = None
 
@@ -57,13 +62,14 @@ class Chunks:
             function = {"name": call.name, "arguments": call.arguments} if call.name else {"arguments": call.arguments}
             begun = {"id": call.id, "type": "function"} if call.name else {}
             found.append(self._event({"tool_calls": [{"index": call.index, **begun, "function": function}]}))
-        found += [self._other(choice) for choice in extra.get("choices") or ()]
+        found += [self._of_choice(choice) for choice in extra.get("choices") or () if 0 < choice["index"] < MOST]
         self.finish = chunk.finish or self.finish
         return b"".join(found)
 
     def end(self) -> bytes:
-        """Return the event with the reason why the answer ends."""
-        return self._event({}, finish=finish_of(self.finish, called=self._tools.any))
+        """Return the event with the reason why the answer ends, and those of its other choices."""
+        own = self._event({}, finish=finish_of(self.finish, called=self._tools.any))
+        return own + b"".join(other.end() for other in self._others.values())
 
     def counts(self, usage: Usage | None) -> bytes:
         """Return the event with the token counts, where it is asked for."""
@@ -75,12 +81,18 @@ class Chunks:
         choice = {"index": self._index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return self._head + encode(choice) + self._tail
 
-    def _other(self, choice: dict[str, Any]) -> bytes:
-        delta = {"content": choice.get("text") or ""}
-        found = {
-            "index": choice["index"], "delta": delta, "logprobs": None, "finish_reason": choice.get("finish"),
-        }  # fmt: skip
-        return self._head + encode(found) + self._tail
+    def _of_choice(self, delta: dict[str, Any]) -> bytes:
+        """Return the events of what is new of a choice after the first, which has tool calls of its own."""
+        number = delta["index"]
+        begun = b""
+        for each in range(len(self._others) + 1, number + 1):  # clients count on their order
+            self._others[each] = self._another(each)
+            begun += self._others[each].begin()
+        chunk = ChatChunk(
+            delta.get("text") or "", delta.get("reasoning") or "", delta.get("finish"), None, delta.get("tool_calls"),
+            {"logprobs": delta.get("logprobs")},
+        )  # fmt: skip
+        return begun + self._others[number].of(chunk)
 
 
 def usage_of(usage: Usage | None) -> dict[str, int]:

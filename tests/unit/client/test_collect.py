@@ -60,6 +60,24 @@ def test_ranking_collector_reports_truncated_documents() -> None:
     assert "truncated" not in str(found), "the text is the ranking only"
 
 
+def test_chat_collector_keeps_the_tool_calls_of_choices_apart() -> None:
+    collector = ChatCollector("m", types.ChatRequest(messages=[]))
+    for arguments in ('{"a"', ": 1}"):
+        for index in (2, 0, 1):
+            text = arguments.replace("1", str(index))
+            call = {"index": 0, "id": f"c{index}", "function": {"name": "f", "arguments": text}}
+            other = {"index": index, "text": "", "finish": None, "reasoning": "hm", "tool_calls": [call]}
+            collector.add(
+                types.ChatChunk(tool_calls=[call]) if not index else types.ChatChunk(extra={"choices": [other]})
+            )
+    found = collector.result()
+    calls = [found.tool_calls, *(choice["tool_calls"] for choice in found.raw["choices"])]
+    assert [[call["function"]["arguments"] for call in one or ()] for one in calls] == [
+        [f'{{"a": {index}}}'] for index in range(3)
+    ]
+    assert [choice["reasoning"] for choice in found.raw["choices"]] == ["hmhm", "hmhm"]
+
+
 def test_chat_collector_adds_up_choices_and_log_probabilities() -> None:
     request = types.ChatRequest(messages=[])
     found = result(

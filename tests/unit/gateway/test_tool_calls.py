@@ -51,7 +51,7 @@ def orders(draw: st.DrawFn) -> list[ChatChunk]:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Running]:
-    with running(Scripted(m="custom/auto (llama_cpp)")) as found:
+    with running(Scripted(m="custom/auto (llama_cpp)", several="saas/openai")) as found:
         yield found
 
 
@@ -106,6 +106,45 @@ def test_calls_that_mix_are_complete_for_openais_clients(
     assert [item.arguments for item in output if item.type == "function_call"] == ARGUMENTS
     texts = [part.text for item in output if item.type == "message" for part in item.content]
     assert "".join(texts) == text_of(chunks)
+
+
+def piece_of(choice: int, call: dict[str, Any]) -> ChatChunk:
+    """Return a delta of a call as backends give it: of a choice after the first in `extra`."""
+    if not choice:
+        return ChatChunk(tool_calls=[call])
+    return ChatChunk(extra={"choices": [{"index": choice, "text": "", "finish": None, "tool_calls": [call]}]})
+
+
+@st.composite
+def choices(draw: st.DrawFn) -> tuple[list[str], list[ChatChunk]]:
+    """Draw the arguments of a call in each of several choices, and the chunks whose pieces mix."""
+    arguments = [json.dumps({"city": city}) for city in draw(st.lists(st.text("abc"), min_size=2, max_size=4))]
+    pieces = []
+    for text in arguments:
+        cut = draw(st.integers(0, len(text)))
+        pieces.append([delta(0, text[:cut], begins=True), delta(0, text[cut:])])
+    order = draw(st.permutations([number for number in range(len(arguments)) for _ in range(2)]))
+    ends = [{"index": number, "text": "", "finish": "tool_calls"} for number in range(1, len(arguments))]
+    mixed = [piece_of(number, pieces[number].pop(0)) for number in order]
+    return arguments, [*mixed, ChatChunk(finish="tool_calls", usage=Usage(1, 1), extra={"choices": ends})]
+
+
+@given(choices())
+@settings(max_examples=25)
+def test_choices_have_tool_calls_of_their_own(
+    endpoint: Running, gpt: openai.OpenAI, drawn: tuple[list[str], list[ChatChunk]]
+) -> None:
+    expected, chunks = drawn
+    endpoint.scripted.answer = lambda _alias, _request: chunks
+    asked: dict[str, Any] = {
+        "model": "several", "n": len(expected), "messages": [{"role": "user", "content": "hi"}],
+    }  # fmt: skip
+    with gpt.chat.completions.stream(**asked) as stream:
+        streamed = stream.get_final_completion().choices
+    for found in (streamed, gpt.chat.completions.create(**asked).choices):
+        calls = {choice.index: [call.function.arguments for call in choice.message.tool_calls] for choice in found}
+        assert calls == {number: [arguments] for number, arguments in enumerate(expected)}
+        assert {choice.finish_reason for choice in found} == {"tool_calls"}
 
 
 def test_calls_one_after_the_other_are_not_held_back() -> None:

@@ -166,6 +166,19 @@ def test_other_choices_are_beside_the_first() -> None:
     assert chunks[1].extra == {"choices": [{"index": 1, "text": "no", "finish": None}]}
 
 
+def test_response_ends_with_the_last_of_its_choices() -> None:
+    reader = Reader()
+    for sent in (
+        event({"content": "a"}),
+        event({"content": "b"}, index=1),
+        event({}, finish_reason="stop"),
+    ):
+        reader.chunk(json.dumps(sent).encode())
+    assert not reader.finished
+    reader.chunk(json.dumps(event({}, index=1, finish_reason="stop")).encode())
+    assert reader.finished
+
+
 def test_tool_calls_end_with_their_own_reason() -> None:
     call = {"index": 0, "id": "1", "function": {"name": "f", "arguments": "{}"}}
     assert read(event({"tool_calls": [call]}), b"[DONE]")[-1].finish == "tool_calls"
