@@ -29,6 +29,26 @@ class Capability(StrEnum):
     IMAGE = "image"
 
 
+class Trait(StrEnum):
+    """A manner of a provider's API or of an engine that clients in front of it mind; a backend declares its own.
+
+    Without any, a backend is asked for one answer at a time, and gets the fields that all APIs have.
+    """
+
+    OPENAI_FIELDS = "openai_fields"
+    """It takes all fields of OpenAI's API, those of its platform (`store`, `user`, ...) among them."""
+    ANTHROPIC_FIELDS = "anthropic_fields"
+    """It has Anthropic's own API: its content blocks, tools, fields and headers."""
+    SEVERAL = "several"
+    """It gives as many answers to one request as the option `n` asks for."""
+    JSON_MODE = "json_mode"
+    """It takes `response_format` without a schema, for any JSON object."""
+    IN_CLUSTER = "in_cluster"
+    """The model runs in the user's network: a URL in a request is read from there. True of all local engines."""
+    ENGINE = "engine"
+    """It runs the model itself, on local weights. Set for all local engines."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """What a capability consists of; names of functions are `package.module:name`."""

@@ -48,6 +48,8 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     strategy: str
     """The load balancing policy, a value of `--load_balance`."""
     capabilities: list[str]
+    traits: list[str] = []
+    """The manners of its API or engine, values of `Trait`."""
     workers: list[WorkerStat]
     concurrency: int
     """Slots of each worker."""

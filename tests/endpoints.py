@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 
 from byzer_magic import errors
+from byzer_magic.backends import registry
 from byzer_magic.gateway import server
 from byzer_magic.gateway.access import Access, Neighbours
 from byzer_magic.gateway.deployments import Deployments
@@ -30,6 +31,12 @@ def echo(_alias: str, request: Request) -> Sequence[Any]:
     return [*words, ChatChunk(finish="stop", usage=Usage(3, len(words)))]
 
 
+def traits_of(kind: str) -> list[str]:
+    """Return the traits of a backend, by the kind that deployments show: ``custom/auto (vllm)``."""
+    family, _, engine = kind.partition(" (")
+    return sorted(registry.find(family, engine.rstrip(")") or None).info.all_traits)
+
+
 class Scripted:
     """Deployments that answer with what a function returns; an exception among it is raised.
 
@@ -41,6 +48,8 @@ class Scripted:
     def __init__(self, answer: Answer = echo, **kinds: str) -> None:
         self.answer = answer
         self.kinds = kinds or {"m": "saas/openai"}
+        self.traits: dict[str, list[str]] = {}
+        """Of kinds that other packages bring; those of ours have their own."""
         self.asked: list[tuple[str, Request]] = []
         self.open = 0
         """Requests that are being answered."""
@@ -65,8 +74,10 @@ class Scripted:
     async def stat(self, alias: str, /) -> ModelStat:
         if alias not in self.kinds:
             raise errors.NotDeployed(f"No model is deployed as {alias!r}.")
+        kind = self.kinds[alias]
+        traits = self.traits[kind] if kind in self.traits else traits_of(kind)
         return ModelStat(
-            model=alias, kind=self.kinds[alias], strategy="lru", capabilities=["chat"], workers=[], concurrency=1
+            model=alias, kind=kind, strategy="lru", capabilities=["chat"], traits=traits, workers=[], concurrency=1
         )
 
     async def stats(self) -> list[ModelStat]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
 from byzer_magic.backends.network import Network
-from byzer_magic.capabilities import TABLE, Capability, methods_of
+from byzer_magic.capabilities import TABLE, Capability, Trait, methods_of
 from byzer_magic.commands import copied, former, headers, options
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.errors import BadParameter, MissingKey, Unsupported, nearest
@@ -69,6 +69,8 @@ class Info:
     extra: str = ""
     """The extra of byzer-magic that installs it; empty for a backend of another package."""
     capabilities: frozenset[Capability] = frozenset()
+    traits: frozenset[Trait] = frozenset()
+    """What the endpoint minds about its API or its engine."""
     finds_keys: bool = False
     """Whether its SDK looks for keys by itself where none is given."""
     engine: EngineFacts | None = None
@@ -78,6 +80,16 @@ class Info:
     def local(self) -> bool:
         """Return whether it runs local models, in one process per worker; SaaS workers are slots in the pool."""
         return self.engine is not None
+
+    @property
+    def all_traits(self) -> frozenset[Trait]:
+        """Return its traits, with those of all local engines where it is one.
+
+        Example:
+            >>> sorted(Info(kind="saas/acme", title="", params=(), traits=frozenset({Trait.SEVERAL})).all_traits)
+            [<Trait.SEVERAL: 'several'>]
+        """
+        return self.traits | ({Trait.ENGINE, Trait.IN_CLUSTER} if self.local else set())
 
     @property
     def modules(self) -> tuple[str, ...]:

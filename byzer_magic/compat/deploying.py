@@ -6,10 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from byzer_magic.backends import registry
 from byzer_magic.client.manager import Manager
+from byzer_magic.commands import former
 from byzer_magic.commands.options import FALSE, TRUE
 from byzer_magic.commands.parser import build
 from byzer_magic.commands.spec import DeploySpec
+from byzer_magic.errors import ByzerError
 
 _OPTIONS = {
     "maxConcurrency": "num_workers",
@@ -39,13 +42,21 @@ def spec_of(
         2
     """
     given = {option: settings[name] for name, option in _OPTIONS.items() if settings.get(name) is not None}
-    if kind.startswith("saas/"):  # the setters are for local engines, and often left from another deployment
+    if _is_api(kind):  # the setters are for local engines, and often left from another deployment
         given = {name: value for name, value in given.items() if name not in ("infer_backend", "gpus_per_worker")}
     given |= {"model": alias, "pretrained_model_type": kind, "model_path": model_path or None, "replace": True}
     return build(
         DeploySpec,
         given | {"infer_params": {name: _text(value) for name, value in params.items() if value is not None}},
     )
+
+
+def _is_api(kind: str) -> bool:
+    """Return whether models of a type run elsewhere; a type that does not exist is refused later."""
+    try:
+        return not registry.find(former.TYPES.get(kind, kind)).info.local
+    except ByzerError:  # of engines, the type alone says nothing
+        return False
 
 
 def deploy(manager: Manager, spec: DeploySpec) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
-from byzer_magic.capabilities import Capability
+from byzer_magic.capabilities import Capability, Trait
 from byzer_magic.client import current
 from byzer_magic.client.converse import Exchange, converse
 from byzer_magic.client.typed import Typed
@@ -78,10 +78,9 @@ class ByzerLLM(Embeddings):
             NotDeployed: nothing is deployed as this alias.
         """
         stat = self._model(model).stat()
-        is_api = stat.kind.startswith("saas/")
         return {
             "model_name": stat.title or stat.model,
-            "model_deploy_type": "saas" if is_api else "proprietary",
+            "model_deploy_type": "proprietary" if Trait.ENGINE in stat.traits else "saas",
             "backend": stat.kind,
             "support_stream": Capability.CHAT in stat.capabilities,
             "message_format": True,

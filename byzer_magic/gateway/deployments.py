@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from byzer_magic import errors
+from byzer_magic.capabilities import Trait
 from byzer_magic.client.manager import Manager, capable_hint
 from byzer_magic.gateway.access import Client
 from byzer_magic.gateway.problems import Problem, bad
@@ -48,30 +49,35 @@ class Deployed(Protocol):
 class Facts:
     """What does not change while a deployment runs."""
 
-    kind: str
-    """The backend's type, such as ``saas/claude``."""
     capabilities: frozenset[str]
-    seen: float
+    traits: frozenset[str]
+    """Values of `Trait`."""
+    seen: float = 0.0
 
     @property
     def is_claude(self) -> bool:
         """Return whether its provider has Anthropic's own API."""
-        return self.kind == "saas/claude"
+        return Trait.ANTHROPIC_FIELDS in self.traits
 
     @property
     def is_local(self) -> bool:
         """Return whether the model runs in the cluster, so that what it fetches comes from the cluster's network."""
-        return not self.kind.startswith("saas/") or self.kind == "saas/ollama"
+        return Trait.IN_CLUSTER in self.traits
 
     @property
     def has_json_mode(self) -> bool:
         """Return whether JSON can be asked for without a schema."""
-        return self.kind not in ("saas/claude", "saas/aws_bedrock")
+        return Trait.JSON_MODE in self.traits
 
     @property
     def is_openai(self) -> bool:
         """Return whether its provider has all fields of OpenAI's API."""
-        return self.kind in ("saas/openai", "saas/official_openai", "saas/azure_openai")
+        return Trait.OPENAI_FIELDS in self.traits
+
+    @property
+    def answers_one(self) -> bool:
+        """Return whether several answers to a request must be several requests."""
+        return Trait.SEVERAL not in self.traits
 
 
 class Deployments:
@@ -161,7 +167,7 @@ class Deployments:
         except errors.NotDeployed:
             self._facts.pop(alias, None)
             raise await self.unknown(name, client) from None
-        found = self._facts[alias] = Facts(stat.kind, frozenset(stat.capabilities), time.monotonic())
+        found = self._facts[alias] = Facts(frozenset(stat.capabilities), frozenset(stat.traits), time.monotonic())
         return found
 
     async def ask(self, name: str, client: Client, request: Request) -> AsyncIterator[Any]:

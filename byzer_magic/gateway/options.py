@@ -25,8 +25,6 @@ IDLE: dict[str, tuple[Any, ...]] = {
     "response_format": ({"type": "text"},),
 }  # fmt: skip
 """Values that ask for nothing, and that clients send all the same."""
-ONE_AT_A_TIME = ("saas/claude", "saas/aws_bedrock", "saas/ollama", "saas/qianwen", "saas/qianwen_vl")
-"""Kinds that return one answer to a request, whatever its `n`."""
 JSON_ONLY = "Respond with a single valid JSON object and nothing else: no Markdown, no explanation."
 """The instruction in place of JSON mode, where an API has only schemas."""
 
@@ -39,7 +37,7 @@ def for_backend(options: dict[str, Any], facts: Facts) -> dict[str, Any]:
         facts: about the deployment that gets them.
 
     Example:
-        >>> llama = Facts("custom/auto (llama_cpp)", frozenset({"chat"}), 0.0)
+        >>> llama = Facts(frozenset({"chat"}), frozenset({"json_mode"}))
         >>> for_backend({"temperature": 0, "store": False, "n": 1, "thinking": {"type": "disabled"}}, llama)
         {'temperature': 0}
     """
@@ -65,18 +63,13 @@ def _for_claude(options: dict[str, Any]) -> None:
         options.pop("metadata", None)
 
 
-def answers_one(facts: Facts) -> bool:
-    """Return whether several answers to a request must be several requests."""
-    return facts.kind in ONE_AT_A_TIME or (facts.kind.startswith("custom/") and "vllm" not in facts.kind)
-
-
 def with_json_mode(
     messages: Sequence[Message], options: dict[str, Any], facts: Facts
 ) -> tuple[list[Message], dict[str, Any]]:
     """Return messages and options without what an API does not have: JSON mode, and the role of a developer.
 
     Example:
-        >>> llama = Facts("custom/auto (llama_cpp)", frozenset({"chat"}), 0.0)
+        >>> llama = Facts(frozenset({"chat"}), frozenset({"json_mode"}))
         >>> with_json_mode([Message("developer", "Be brief.")], {}, llama)[0][0].role
         'system'
     """

@@ -261,6 +261,7 @@ class Pool:
             title=self._title,
             strategy=spec.load_balance,
             capabilities=sorted(self._capabilities),
+            traits=sorted(self._plan.backend.info.all_traits),
             workers=self._admission.snapshot(self._lifecycle.workers.pids),
             concurrency=spec.worker_concurrency,
             queued=self._admission.queued,

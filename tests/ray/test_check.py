@@ -99,6 +99,7 @@ def test_failed_check_leaves_the_deployment_that_it_should_replace(manager: Mana
 def test_check_asks_each_worker_of_a_local_engine(manager: Manager, gguf: Path) -> None:
     assert check_of(deploy(manager, llama(gguf, num_workers=2, check=True))).startswith("check passed")
     assert bz.model("l").chat("hi", max_tokens=2).text
+    assert bz.model("l").stat().traits == ["engine", "in_cluster", "json_mode"]
 
 
 def test_failed_local_deployment_says_that_the_one_it_replaces_is_gone(

@@ -20,7 +20,7 @@ from byzer_magic.backends.http import answers, errors as http_errors, json_reade
 from byzer_magic.backends.http.client import Http
 from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.openai.schema import text_or_json
-from byzer_magic.capabilities import Capability, methods_of
+from byzer_magic.capabilities import Capability, Trait, methods_of
 from byzer_magic.catalog import model_facts
 from byzer_magic.errors import BadParameter, BadRequest
 from byzer_magic.i18n import lazy_gettext as _
@@ -80,7 +80,8 @@ def info(kind: str, title: str, *more: Param) -> Info:
         params.CAPABILITIES,
         *params.option_params(_OPTIONS),
     )
-    return Info(kind=kind, title=title, params=(*shared, *more))
+    traits = frozenset({Trait.JSON_MODE})  # with tools or images, `n` must be 1
+    return Info(kind=kind, title=title, params=(*shared, *more), traits=traits)
 
 
 class DashScope(Backend):

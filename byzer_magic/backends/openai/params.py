@@ -8,9 +8,14 @@ from typing import Any
 from byzer_magic.backends.base import Info, Param
 from byzer_magic.backends.http import params as shared
 from byzer_magic.backends.openai import schema
+from byzer_magic.capabilities import Trait
 from byzer_magic.i18n import lazy_gettext as _
 
 BASE_URL = "https://api.openai.com/v1"
+TRAITS = frozenset({Trait.SEVERAL, Trait.JSON_MODE})
+"""What all providers with OpenAI's API have."""
+OWN_TRAITS = TRAITS | {Trait.OPENAI_FIELDS}
+"""What OpenAI has."""
 
 OPTIONS: dict[str, tuple[str, str]] = {
     **{name: shared.CHAT_OPTIONS[name] for name in ("temperature", "top_p", "max_tokens")},
@@ -85,7 +90,8 @@ def info(kind: str, title: str, base_url: str | None = None, env: tuple[str, ...
         shared.CAPABILITIES,
         *shared.option_params(OPTIONS),
     )
-    return Info(kind=kind, title=title, params=params, requires=("openai",), extra="openai")
+    traits = TRAITS if base_url else OWN_TRAITS
+    return Info(kind=kind, title=title, params=params, requires=("openai",), extra="openai", traits=traits)
 
 
 def defaults(params: Mapping[str, Any], capability: str = "chat") -> dict[str, Any]:

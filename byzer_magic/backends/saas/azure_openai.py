@@ -7,6 +7,7 @@ https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle: with 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
@@ -47,7 +48,7 @@ def _info() -> Info:
         Param(name="saas.model", help=_("model name"), required=True),
     )
     params = (*own, *(param for param in shared.params if param.name not in _OTHERS))
-    return Info(kind=shared.kind, title=shared.title, params=params, requires=shared.requires, extra=shared.extra)
+    return replace(shared, params=params)
 
 
 class AzureOpenAIBackend(OpenAIBackend):

@@ -53,7 +53,7 @@ async def complete(call: Call) -> Reply | Stream:
     call.counts_as(count)
     given = options.for_backend(bodies.rest(found, Body), facts)
     messages, given = options.with_json_mode(to_messages(body.messages), given, facts)
-    apart = count > 1 and options.answers_one(facts)
+    apart = count > 1 and facts.answers_one
     if count > 1 and not apart:
         given["n"] = count
     request = ChatRequest(messages=messages, options=given, stream=bool(body.stream))

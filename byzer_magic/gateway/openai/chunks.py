@@ -5,6 +5,7 @@ Most events of a stream are a piece of text: all that is around it is encoded on
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import msgspec
@@ -37,7 +38,7 @@ class Chunks:
         self._after = b'},"logprobs":null,"finish_reason":null}' + self._tail
         self._usage = usage
         self._index = index
-        self._another = lambda number: Chunks(identity, created, model, usage=usage, index=number)
+        self._another = functools.partial(Chunks, identity, created, model, usage=usage)
         self._others: dict[int, Chunks] = {}
         """The choices after the first, where a provider gives them in one stream."""
         self._tools = ToolDeltas()
@@ -86,7 +87,7 @@ class Chunks:
         number = delta["index"]
         begun = b""
         for each in range(len(self._others) + 1, number + 1):  # clients count on their order
-            self._others[each] = self._another(each)
+            self._others[each] = self._another(index=each)
             begun += self._others[each].begin()
         chunk = ChatChunk(
             delta.get("text") or "", delta.get("reasoning") or "", delta.get("finish"), None, delta.get("tool_calls"),

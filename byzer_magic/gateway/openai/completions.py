@@ -15,8 +15,8 @@ import msgspec
 from byzer_magic.client.messages import to_messages
 from byzer_magic.gateway import bodies, options, several
 from byzer_magic.gateway.calls import Call, Reply, Stream
-from byzer_magic.gateway.openai.chat import MOST, StreamOptions
-from byzer_magic.gateway.openai.chunks import DONE, usage_of
+from byzer_magic.gateway.openai.chat import StreamOptions
+from byzer_magic.gateway.openai.chunks import DONE, MOST, usage_of
 from byzer_magic.gateway.problems import bad
 from byzer_magic.gateway.wires import sse
 from byzer_magic.i18n import gettext as _

@@ -61,7 +61,7 @@ def test_chats_and_facts_connect_again_once(error: Exception) -> None:
             cluster = Restarted(error)
             deployments = Deployments(cluster, reconnect=cluster.join)
             found = await asyncio.gather(*(deployments.facts("m", Client("")) for _number in range(many)))
-            assert {facts.kind for facts in found} == {"saas/openai"}
+            assert {facts.is_openai for facts in found} == {True}
             assert cluster.joined == 1
 
     asyncio.run(run())

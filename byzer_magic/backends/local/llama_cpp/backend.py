@@ -26,7 +26,7 @@ from byzer_magic.backends.local.llama_cpp.driver import RANK, Driver, Load
 from byzer_magic.backends.local.llama_cpp.driver_xllamacpp import refusal
 from byzer_magic.backends.local.llama_cpp.params import BATCH, CHAT, CONTEXT, CONTEXT_UNIT, EMBED_CONTEXT, PARAMS
 from byzer_magic.backends.openai import schema as openai_schema
-from byzer_magic.capabilities import Capability
+from byzer_magic.capabilities import Capability, Trait
 from byzer_magic.errors import BadRequest, StreamTruncated
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import gguf
@@ -77,6 +77,7 @@ class LlamaCppBackend(Backend):
         capabilities=frozenset(
             {Capability.CHAT, Capability.TOOLS, Capability.VISION, Capability.EMBED, Capability.RERANK}
         ),
+        traits=frozenset({Trait.JSON_MODE}),
         engine=EngineFacts(
             packages=(
                 EnginePackage(

@@ -21,7 +21,7 @@ from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.local.vllm import engine as vllm_engine, params as vllm_params, progress as vllm_progress
 from byzer_magic.backends.local.vllm.adapters import Adapters
 from byzer_magic.backends.openai import schema as openai_schema
-from byzer_magic.capabilities import Capability
+from byzer_magic.capabilities import Capability, Trait
 from byzer_magic.errors import BadParameter, BadRequest, ContextTooLong, ProviderError, StreamTruncated, suggest
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models import files
@@ -47,6 +47,7 @@ class VllmBackend(Backend):
         params=vllm_params.params(),
         extra="vllm",
         capabilities=frozenset({Capability.CHAT, Capability.TOOLS, Capability.EMBED}),
+        traits=frozenset({Trait.JSON_MODE, Trait.SEVERAL}),
         engine=EngineFacts(
             packages=(vllm_engine.PACKAGE,),
             formats=FORMATS,

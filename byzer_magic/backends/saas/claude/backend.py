@@ -32,7 +32,7 @@ from byzer_magic.backends.http.params import (
 )
 from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.openai.schema import text_or_json
-from byzer_magic.capabilities import Capability
+from byzer_magic.capabilities import Capability, Trait
 from byzer_magic.catalog import model_facts
 from byzer_magic.errors import BadParameter
 from byzer_magic.i18n import lazy_gettext as _
@@ -79,6 +79,7 @@ class ClaudeBackend(Backend):
         ),
         requires=("anthropic",),
         extra="claude",
+        traits=frozenset({Trait.ANTHROPIC_FIELDS}),
     )
 
     def __init__(self, setup: Setup, sdk: Any, raw: type, exceptions: tuple[type[Exception], ...]) -> None:

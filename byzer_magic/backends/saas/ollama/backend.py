@@ -18,7 +18,7 @@ from byzer_magic.backends.http.client import Http
 from byzer_magic.backends.http.media import packed
 from byzer_magic.backends.http.terms import Agreement, Terms
 from byzer_magic.backends.saas.ollama import schema
-from byzer_magic.capabilities import Capability, methods_of
+from byzer_magic.capabilities import Capability, Trait, methods_of
 from byzer_magic.catalog import model_facts
 from byzer_magic.errors import BadParameter
 from byzer_magic.i18n import lazy_gettext as _
@@ -42,6 +42,7 @@ class OllamaBackend(Backend):
             params.CAPABILITIES,
             *params.option_params(schema.OPTIONS),
         ),
+        traits=frozenset({Trait.JSON_MODE, Trait.IN_CLUSTER}),
     )
 
     def __init__(self, setup: Setup, http: Http) -> None:
