@@ -13,6 +13,7 @@ from byzer_magic import errors
 from byzer_magic.capabilities import Trait
 from byzer_magic.client.manager import Manager, capable_hint
 from byzer_magic.gateway.access import Client
+from byzer_magic.gateway.names import with_name
 from byzer_magic.gateway.problems import Problem, bad
 from byzer_magic.i18n import gettext as _, lazy_gettext, listed
 from byzer_magic.stat import ModelStat
@@ -167,6 +168,8 @@ class Deployments:
         except errors.NotDeployed:
             self._facts.pop(alias, None)
             raise await self.unknown(name, client) from None
+        except errors.ByzerError as err:
+            raise with_name(err, alias, name) from None
         found = self._facts[alias] = Facts(frozenset(stat.capabilities), frozenset(stat.traits), time.monotonic())
         return found
 
@@ -184,12 +187,15 @@ class Deployments:
             async with aclosing(self._items(alias, request)) as items:  # type: ignore[type-var]  # a generator
                 async for item in items:
                     yield item
-        except errors.NotDeployed:
+        except errors.NotDeployed as err:
             if any(stat.model == alias for stat in await self.stats()):  # it is deployed, but has no model loaded
-                raise
+                raise with_name(err, alias, name) from None
             raise await self.unknown(name, client) from None
         except errors.Unsupported as err:
-            raise errors.Unsupported(err.message, await self._hint(err.details.get("needs", []), client)) from None
+            hint = await self._hint(err.details["needs"], client) if "needs" in err.details else err.hint
+            raise with_name(errors.Unsupported(err.message, hint, **err.details), alias, name) from None
+        except errors.ByzerError as err:
+            raise with_name(err, alias, name) from None
         except (OverflowError, UnicodeEncodeError, RecursionError) as err:
             raise bad(_("The request has a value that cannot be sent: {error}.", error=err)) from None
 

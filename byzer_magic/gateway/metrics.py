@@ -97,17 +97,17 @@ class Metrics:
             )
         return found
 
-    def text(self, stats: list[ModelStat]) -> bytes:
-        """Return all metrics, with those of the deployments as they are now."""
+    def text(self, models: list[tuple[str, ModelStat]]) -> bytes:
+        """Return all metrics, with those of the deployments as they are now, by the names that clients use."""
         for gauge in (self._slots, self._busy, self._queued, self._cpu, self._down):
             gauge.clear()
-        for stat in stats:
-            self._slots.labels(stat.model).set(stat.slots)
-            self._busy.labels(stat.model).set(sum(worker.limit - worker.free for worker in stat.workers))
-            self._queued.labels(stat.model).set(stat.queued)
+        for name, stat in models:
+            self._slots.labels(name).set(stat.slots)
+            self._busy.labels(name).set(sum(worker.limit - worker.free for worker in stat.workers))
+            self._queued.labels(name).set(stat.queued)
             if stat.pool_cpu is not None:
-                self._cpu.labels(stat.model).set(stat.pool_cpu)
-            self._down.labels(stat.model).set(sum(worker.health != "up" for worker in stat.workers))
+                self._cpu.labels(name).set(stat.pool_cpu)
+            self._down.labels(name).set(sum(worker.health != "up" for worker in stat.workers))
         return generate_latest(self._registry)
 
 
@@ -122,5 +122,5 @@ async def show(call: Call) -> Reply:
             403, _("The key {name} cannot see the metrics of all keys.", name=call.client.name), code="forbidden",
             anthropic="permission_error", name="Forbidden",
         )  # fmt: skip
-    stats = [stat for _name, stat in await call.gateway.deployments.models(call.client)]
-    return Reply(call.gateway.metrics.text(stats), CONTENT_TYPE_LATEST.encode())
+    models = await call.gateway.deployments.models(call.client)
+    return Reply(call.gateway.metrics.text(models), CONTENT_TYPE_LATEST.encode())

@@ -1,0 +1,122 @@
+"""Clients see the names under which models are served, never an alias behind one, in what fails and what counts."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from byzer_magic import errors
+from byzer_magic.i18n import join, lazy_gettext as _, listed
+from byzer_magic.types import ChatChunk, Request
+from tests.endpoints import Running, Scripted, running
+
+SERVED = {"gpt-4o": "hidden", "small": "other"}
+CHAT = {"messages": [{"role": "user", "content": "hi"}]}
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": CHAT,
+    "/v1/completions": {"prompt": "hi"},
+    "/v1/embeddings": {"input": "hi"},
+    "/v1/audio/speech": {"input": "hi"},
+    "/v1/images/generations": {"prompt": "hi"},
+    "/v1/rerank": {"query": "hi", "documents": ["a"]},
+    "/v1/responses": {"input": "hi"},
+    "/v1/messages": {**CHAT, "max_tokens": 5},
+    "/api/chat": CHAT,
+    "/api/generate": {"prompt": "hi"},
+    "/api/embed": {"input": "hi"},
+}
+WORKER = _("{alias} worker {index}", alias="hidden", index=0)
+FAILURES = [
+    errors.WorkerLost(_("{name}: the worker died during the request.", name="hidden")),
+    errors.WorkerLost(_("{name}: the worker died during the request.", name=WORKER)),
+    errors.DeadlineExceeded(_("{alias} did not finish within {seconds:g} s.", alias="hidden", seconds=1.0)),
+    errors.RequestError(
+        "It failed.", join("Wait.", _("To accept requests again: restart --model {alias}", alias="hidden"))
+    ),
+    errors.NotDeployed(
+        _("{alias} could not be loaded: {error}", alias="hidden", error="no memory"),
+        _("See logs --model {alias}; then deploy it again.", alias="hidden"),
+    ),
+    errors.Unsupported(
+        _(
+            "{alias} does not support {missing}; it supports: {capabilities}.",
+            alias="hidden", missing="chat", capabilities=listed(["embed"]),
+        ),
+        _("These models have the capability {what}: {aliases}.", what="chat", aliases=listed(["hidden", "secret"])),
+        needs=["chat"],
+    ),
+]  # fmt: skip
+
+
+class Failing:
+    """Answers with an error, at once or after a first piece."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+
+    def __call__(self, _alias: str, _request: Request) -> list[Any]:
+        return self.items
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Running]:
+    kinds = {"hidden": "saas/openai", "other": "saas/openai", "secret": "saas/openai"}
+    with running(Scripted(Failing(), **kinds), served=SERVED) as found:
+        yield found
+
+
+def answer(endpoint: Running, path: str, body: Any) -> str:
+    request = urllib.request.Request(
+        endpoint.url + path, json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return str(response.read().decode())
+    except urllib.error.HTTPError as err:
+        with err:
+            return err.read().decode()
+
+
+@pytest.mark.parametrize("err", FAILURES, ids=range(len(FAILURES)))
+@pytest.mark.parametrize("path", BODIES)
+def test_errors_name_a_model_as_its_client_does(endpoint: Running, path: str, err: errors.ByzerError) -> None:
+    for before in ([], [ChatChunk("a ")])[: 2 if CHAT.keys() <= BODIES[path].keys() else 1]:
+        copied = type(err)(err.message, err.hint, **err.details)
+        endpoint.scripted.answer = lambda _alias, _request, items=[*before, copied]: items  # type: ignore[misc]
+        for stream in (False, True):
+            said = answer(endpoint, path, {"model": "gpt-4o", "stream": stream, **BODIES[path]})
+            assert "gpt-4o" in said
+            assert "hidden" not in said
+            assert "secret" not in said
+            assert "error" in said
+
+
+def test_unknown_names_are_answered_with_those_that_are_served(endpoint: Running) -> None:
+    for path, body in BODIES.items():
+        for name in ("hidden", "gpt-4", "other"):
+            said = answer(endpoint, path, {"model": name, **body})
+            assert "does not exist" in said
+            assert {"hidden", "other"} & {*said.replace(f"'{name}'", "").split()} == set()
+
+
+def test_metrics_have_the_served_names(endpoint: Running) -> None:
+    with urllib.request.urlopen(f"{endpoint.url}/metrics", timeout=10) as response:
+        text = response.read().decode()
+    assert 'byzer_queue{model="gpt-4o"}' in text
+    assert 'model="hidden"' not in text
+
+
+async def test_capabilities_that_are_called_like_an_alias_stay() -> None:
+    from byzer_magic.gateway.names import with_name
+
+    text = _(
+        "{alias} does not support {missing}; it supports: {capabilities}.",
+        alias="chat", missing=listed(["chat"]), capabilities=listed(["embed"]),
+    )  # fmt: skip
+    err = with_name(errors.Unsupported(text), "chat", "gpt-4o")
+    assert str(err) == "gpt-4o does not support chat; it supports: embed."
