@@ -15,6 +15,7 @@ from byzer_magic.gateway import server
 from byzer_magic.gateway.access import Access, Neighbours
 from byzer_magic.gateway.deployments import Deployments
 from byzer_magic.gateway.gateway import Gateway, application
+from byzer_magic.gateway.media_urls import MediaUrls
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.stat import ModelStat
 from byzer_magic.types import ChatChunk, ChatRequest, Dispatched, Request, Usage
@@ -114,12 +115,13 @@ def running(
     origins: Sequence[str] = (),
     cors: dict[str, Any] | None = None,
     served: dict[str, str] | None = None,
+    media: MediaUrls | None = None,
     certificate: tuple[str, str] | None = None,
 ) -> Iterator[Running]:
     """Serve deployments on a free port of the loopback address, on the loop of the package."""
     allowed = access or Access()
     neighbours = Neighbours(origins, local=True)
-    gateway = Gateway(Deployments(scripted, served), allowed, neighbours)
+    gateway = Gateway(Deployments(scripted, served), allowed, neighbours, media)
     listening = server.listen("127.0.0.1", 0)
     running = server.prepare(application(gateway, cors), "critical", *(certificate or ()))
     done = LOOP.spawn(running.serve(sockets=[listening]))

@@ -300,6 +300,13 @@ class ServeSpec(Spec):
     allowed_methods: str | None = option(None, help=_("methods that these pages may use (default: all)"))
     allowed_headers: str | None = option(None, help=_("headers that these pages may send (default: all)"))
     allow_credentials: bool = option(default=False, help=_("let these pages send cookies"), kind="bool")
+    allowed_media_domains: str | None = option(
+        None,
+        help=_(
+            "hosts, separated by commas, whose images and audio are fetched by URL for models of the cluster; *: all "
+            "public ones (default: * without keys and for --api_key, none for keys of `serve keys`)"
+        ),
+    )
     uvicorn_log_level: str = option(
         "info",
         help=_("what goes to stderr: info has a line per request, warning only what goes wrong"),

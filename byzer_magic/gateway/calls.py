@@ -17,11 +17,12 @@ from byzer_magic.client.collect import AnyCollector, collector_for
 from byzer_magic.gateway import bodies, problems
 from byzer_magic.gateway.access import ANONYMOUS, Client
 from byzer_magic.gateway.bodies import Gone
+from byzer_magic.gateway.media_urls import Take
 from byzer_magic.gateway.meters import Meter, total
 from byzer_magic.gateway.problems import Problem
 from byzer_magic.gateway.wires import Wire, encode
 from byzer_magic.i18n import gettext as _
-from byzer_magic.types import ChatRequest, Dispatched, Media, Request, Usage
+from byzer_magic.types import ChatRequest, Dispatched, Request, Usage
 
 if TYPE_CHECKING:
     from byzer_magic.gateway.gateway import Gateway
@@ -76,6 +77,8 @@ class Call:
         self.model = ""
         """The name of the model that is asked, once it is known."""
         self._meters: list[Meter] = []
+        self._take: Take = lambda _count: None
+        """Counts bytes that the call holds."""
         self.started = time.monotonic()
         self.first: float | None = None
         """When the first piece of the answer came."""
@@ -118,7 +121,7 @@ class Call:
         """
         self.model = model
         if isinstance(request, ChatRequest):
-            request = await self._marked(model, request)
+            request = await self._prepared(model, request)
         meter = Meter(self.client, request, first=not self._meters)
         self._meters.append(meter)
         try:
@@ -136,13 +139,12 @@ class Call:
         finally:
             meter.settle()
 
-    async def _marked(self, model: str, request: ChatRequest) -> ChatRequest:
-        """Return a request with what only Claude's API takes, if it is for that."""
+    async def _prepared(self, model: str, request: ChatRequest) -> ChatRequest:
+        """Return a request as its model takes it: with data for URLs, or with what only Claude's API knows."""
         facts = await self.gateway.deployments.facts(model, self.client)
-        if facts.is_local and self.client.key is not None and _has_urls(request):
-            raise problems.bad(
-                _("This model takes images and audio as data only: a URL would be read from its own network.")
-            )
+        if facts.is_local:
+            messages = await self.gateway.media_urls.fetched(request.messages, self.client, self._take)
+            request = msgspec.structs.replace(request, messages=messages)
         beta = self.headers.get(b"anthropic-beta", b"").decode("latin-1")
         if not (facts.is_claude and beta):
             return request
@@ -172,14 +174,14 @@ class Call:
             free: whether it needs no key.
         """
         request_ids.CURRENT.set(self.id)  # the task of this call has a context of its own
-        with self.gateway.held.room() as take:
+        with self.gateway.held.room() as self._take:
             watch: asyncio.Task[None] | None = None
             try:
                 if not free:
                     self.client = self.gateway.access.client(self.headers)
                     if self.client.name == ANONYMOUS:
                         self.gateway.neighbours.check(self.scope, self.headers)
-                self.body = await bodies.read(self._receive, self.headers.get(b"content-length", b""), take)
+                self.body = await bodies.read(self._receive, self.headers.get(b"content-length", b""), self._take)
                 self.client.begin()
                 watch = asyncio.create_task(self._watch(asyncio.current_task()))
                 await self._answer(await handle(self))
@@ -262,21 +264,6 @@ class Call:
             return
         closing = [] if self.body or problem.status not in (408, 413) else [(b"connection", b"close")]
         await self._answer(Reply(body, status=problem.status, headers=[*problem.headers, *closing]))
-
-
-def _has_urls(request: ChatRequest) -> bool:
-    """Return whether a conversation has images or audio that whoever answers must fetch."""
-    parts = [part for message in request.messages if isinstance(message.content, list) for part in message.content]
-    return any(not url.startswith("data:") for part in parts for url in _urls(part))
-
-
-def _urls(part: Any) -> list[str]:
-    """Return the URLs in a part of a message."""
-    if isinstance(part, Media):
-        return [part.url] if part.url else []
-    inner = [value for name, value in part.items() if name.endswith("_url")]
-    found = [value.get("url") if isinstance(value, dict) else value for value in inner]
-    return [url for url in found if isinstance(url, str)]
 
 
 def _heads(stream: Stream) -> Headers:

@@ -114,7 +114,9 @@ def make(
     from byzer_magic.gateway.access import Access, Neighbours
     from byzer_magic.gateway.deployments import Deployments, served
     from byzer_magic.gateway.gateway import Gateway
+    from byzer_magic.gateway.media_urls import MediaUrls
 
+    media = _items(item.allowed_media_domains, "--allowed_media_domains")
     access = Access(key, keys, share, required=closed)
     access.check()
     neighbours = Neighbours(_items(item.allowed_origins, "--allowed_origins"), local=is_loopback(item.host))
@@ -122,6 +124,7 @@ def make(
         Deployments(manager, served(item.served_model_name), functools.partial(serving.reconnect, manager)),
         access,
         neighbours,
+        MediaUrls(None if item.allowed_media_domains is None else media),
     )
 
 

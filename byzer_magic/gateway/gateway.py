@@ -13,6 +13,7 @@ from byzer_magic.gateway.access import Access, Neighbours
 from byzer_magic.gateway.bodies import Held
 from byzer_magic.gateway.calls import Call, Endpoint, unknown_path
 from byzer_magic.gateway.deployments import Deployments
+from byzer_magic.gateway.media_urls import MediaUrls
 from byzer_magic.gateway.metrics import Metrics
 from byzer_magic.gateway.paths import PATHS
 from byzer_magic.gateway.responses.memory import Memory
@@ -29,12 +30,16 @@ class Gateway:
         deployments: what is asked.
         access: the keys.
         neighbours: who of this machine may ask without a key.
+        media_urls: fetches images and audio for models of the cluster.
     """
 
-    def __init__(self, deployments: Deployments, access: Access, neighbours: Neighbours) -> None:
+    def __init__(
+        self, deployments: Deployments, access: Access, neighbours: Neighbours, media_urls: MediaUrls | None = None
+    ) -> None:
         self.deployments = deployments
         self.access = access
         self.neighbours = neighbours
+        self.media_urls = media_urls or MediaUrls()
         self.held = Held()
         self.memory = Memory()
         self.metrics = Metrics()

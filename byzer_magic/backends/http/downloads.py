@@ -50,6 +50,8 @@ class Downloads:
     allowed: str = ""
     network: Network = field(default_factory=Network)
     silence: float = 60.0
+    only_allowed: bool = False
+    """Whether nothing but the hosts in `allowed` is fetched, public or not."""
 
     async def fetch(self, url: str) -> bytes:
         """Return a file.
@@ -76,6 +78,8 @@ class Downloads:
         """
         if not urls.web(url):
             raise Refused("not a URL of http or https")
+        if self.only_allowed and not self._allows(url):
+            raise Refused("not an allowed host")
         if not self.trusts(url) and not self.permits(_host(url)):
             raise Refused("not a public address")
 
