@@ -195,7 +195,10 @@ def _key_in(headers: Mapping[bytes, bytes]) -> str:
 
 
 def _refused(message: str) -> Problem:
-    return Problem(401, message, code="invalid_api_key", anthropic="authentication_error", name="AuthenticationFailed")
+    return Problem(
+        401, message, kind="authentication_error", code="invalid_api_key", anthropic="authentication_error",
+        name="AuthenticationFailed",
+    )  # fmt: skip
 
 
 LOCAL_NAMES = frozenset({"localhost", "ip6-localhost", socket.gethostname().lower()})

@@ -19,6 +19,13 @@ PLATFORM = frozenset(
 """Fields of OpenAI's that change nothing of an answer's meaning, and that servers of others refuse."""
 CLAUDE = frozenset({"thinking", "context_management", "output_config", "container", "mcp_servers", "metadata"})
 """Fields of Anthropic's that no other API has."""
+CLAUDE_PLATFORM = frozenset(
+    {
+        "billing_policy", "cache_control", "diagnostics", "fallback_credit_token", "fallbacks", "inference_geo",
+        "speed", "user_profile_id", "workspace_id",
+    }
+)  # fmt: skip
+"""Fields of Anthropic's that change nothing of an answer's meaning."""
 IDLE: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,), "presence_penalty": (0,), "logprobs": (False,), "top_logprobs": (0,), "n": (1,),
     "logit_bias": ({},), "tools": ([],), "stop": ([], ""), "parallel_tool_calls": (True,),
@@ -42,7 +49,7 @@ def for_backend(options: dict[str, Any], facts: Facts) -> dict[str, Any]:
         {'temperature': 0}
     """
     drop = frozenset() if facts.is_openai else PLATFORM - ({"metadata"} if facts.is_claude else set())
-    drop = drop if facts.is_claude else drop | (CLAUDE - {"metadata"})
+    drop = drop if facts.is_claude else drop | (CLAUDE - {"metadata"}) | CLAUDE_PLATFORM
     found = {
         name: value
         for name, value in options.items()

@@ -67,6 +67,7 @@ class Problem(Exception):
         retry_after: seconds after which the client may try again; None where that is not known.
         again: whether the same request may succeed later.
         name: the class of the error that was raised, for metrics.
+        details: what Anthropic's clients read as `error.details`.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Problem(Exception):
         retry_after: float | None = None,
         again: bool = False,
         name: str = "BadRequest",
+        details: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -92,6 +94,7 @@ class Problem(Exception):
         self.retry_after = retry_after
         self.again = again
         self.name = name
+        self.details = details
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:

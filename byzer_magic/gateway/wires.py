@@ -11,6 +11,8 @@ import msgspec
 from byzer_magic.gateway.problems import Problem
 
 encode = msgspec.json.encode
+WORDS = {"context_length_exceeded": "prompt is too long"}
+"""By OpenAI's `code`: the words by which clients of Anthropic's API know an error that has no code there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,13 @@ def _openai(problem: Problem, _request_id: str) -> Any:
 
 
 def _anthropic(problem: Problem, request_id: str) -> Any:
-    return {
-        "type": "error",
-        "error": {"type": problem.anthropic, "message": problem.message},
-        "request_id": request_id,
-    }
+    about: dict[str, Any] = {"type": problem.anthropic, "message": problem.message}
+    words = WORDS.get(problem.code or "", "")
+    if words not in problem.message:
+        about["message"] = f"{words}: {problem.message}"
+    if problem.details:
+        about["details"] = problem.details
+    return {"type": "error", "error": about, "request_id": request_id}
 
 
 def _ollama(problem: Problem, _request_id: str) -> Any:

@@ -17,7 +17,8 @@ from tests.servers.process import Process
 
 pytestmark = [pytest.mark.ray, pytest.mark.engine]
 
-CHECKS = sorted((Path(__file__).parent / "clients").glob("with_*.py"))
+FOLDER = Path(__file__).parent / "clients"
+CHECKS = sorted(FOLDER.glob("with_*.py"))
 PYTHON = Path(sys.prefix) / "clients" / "bin" / "python"
 KEY = "sk-of-the-endpoint-3e8f"
 
@@ -42,9 +43,18 @@ def env(closed: Process, tmp_path: Path) -> dict[str, str]:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda path: path.stem.removeprefix("with_"))
 def test_client(check: Path, env: dict[str, str]) -> None:
     assert PYTHON.exists(), "the clients are not installed; run: make clients"
-    options = ("-q", "--tb=short", "-c", os.devnull, "--rootdir", str(check.parent), "--noconftest", "-p", "no:cacheprovider")
+    passes(PYTHON, check, env)
+
+
+@pytest.mark.parametrize("sdk", ["anthropic", "openai"])
+def test_newest_sdk(sdk: str, env: dict[str, str]) -> None:
+    """Clients above keep to an earlier major version of the same SDK."""
+    passes(Path(sys.executable), FOLDER / f"with_{sdk}.py", env)
+
+
+def passes(python: Path, check: Path, env: dict[str, str]) -> None:
+    options = ("-q", "--tb=short", "-c", os.devnull, "--rootdir", FOLDER, "--noconftest", "-p", "no:cacheprovider")
     done = subprocess.run(
-        [PYTHON, "-m", "pytest", *options, "--durations=3", check],
-        capture_output=True, text=True, env=env, check=False,
-    )  # fmt: skip
+        [python, "-m", "pytest", *options, check], capture_output=True, text=True, env=env, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr

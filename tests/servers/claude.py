@@ -4,8 +4,8 @@ Fields, statuses and error bodies follow https://platform.claude.com/docs/en/api
 .../build-with-claude/streaming. Since the version 2026-10-21 the API rejects temperature, top_p and top_k.
 Tool calls must be answered in the next turn (.../agents-and-tools/tool-use/handle-tool-calls), and turns of one role
 in a row count as one. A body ends a little after its last event, as it does behind gateways.
-It answers "Echo: <last user text>", word by word, or a value of the JSON schema in `output_config`; knobs and faults are
-those of skeleton.py, and `fault:overloaded` is an error event inside a stream.
+It answers "Echo: <last user text>", word by word, or a value of the JSON schema in `output_config`; knobs and faults
+are those of skeleton.py, and `fault:overloaded` is an error event inside a stream.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ END_SECONDS = 0.01
 CHOICES = ("auto", "any", "tool", "none")
 FIELDS = {
     "model", "messages", "max_tokens", "system", "stream", "stop_sequences", "tools", "tool_choice", "metadata",
-    "thinking", "output_config", "service_tier", "temperature", "top_p", "top_k",
+    "thinking", "output_config", "service_tier", "temperature", "top_p", "top_k", "cache_control", "inference_geo",
 }  # fmt: skip
 
 

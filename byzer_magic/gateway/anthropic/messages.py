@@ -16,7 +16,7 @@ from byzer_magic.gateway.anthropic.events import Events, add_thoughts, message_o
 from byzer_magic.gateway.calls import Call, Reply, Stream
 from byzer_magic.gateway.deployments import Facts
 from byzer_magic.gateway.meters import BYTES_PER_TOKEN
-from byzer_magic.gateway.problems import bad
+from byzer_magic.gateway.problems import Problem, bad
 from byzer_magic.gateway.wires import encode
 from byzer_magic.i18n import gettext as _
 from byzer_magic.results import ChatResult
@@ -28,6 +28,8 @@ TOKENS_PER_IMAGE = 1500
 
 PLATFORM = ("metadata", "service_tier")
 """Fields that OpenAI has, too, with another meaning."""
+THREADS = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+"""By this, Anthropic's SDK knows that it must send whole conversations."""
 
 
 class Prompt(msgspec.Struct):
@@ -48,6 +50,7 @@ class Body(Prompt):
     stop_sequences: list[str] | None = None
     output_format: dict[str, Any] | None = None
     output_config: dict[str, Any] | None = None
+    thread: dict[str, Any] | None = None
 
 
 async def create(call: Call) -> Reply | Stream:
@@ -62,6 +65,9 @@ async def create(call: Call) -> Reply | Stream:
         raise bad(_("The request needs {name}.", name="max_tokens"), "max_tokens")
     if not body.messages:
         raise bad(_("messages is empty."), "messages")
+    if body.thread:
+        message = _("This endpoint keeps no threads: send the whole conversation.")
+        raise Problem(400, message, param="thread", details=THREADS)
     facts = await call.gateway.deployments.facts(body.model, call.client)
     turns = conversation.messages(body.system, body.messages, claude=facts.is_claude)
     given = {**bodies.rest(found, Body, *(() if facts.is_claude else PLATFORM)), **_options(body, facts)}

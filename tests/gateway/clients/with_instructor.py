@@ -32,7 +32,7 @@ def test_values_by_tools(model: str) -> None:
     place, raw = over_openai(instructor.Mode.TOOLS).create_with_completion(
         response_model=Place, **asked(model, "tool:Place")
     )
-    assert place == Place(city="Paris")
+    assert place.city == "Paris"
     assert raw.usage.total_tokens > 0
 
 
@@ -45,7 +45,7 @@ def test_values_by_schema(model: str) -> None:
 @MODELS
 def test_values_over_anthropics_api(model: str) -> None:
     place, raw = over_anthropic().create_with_completion(response_model=Place, **asked(model, "tool:Place"))
-    assert place == Place(city="Paris")
+    assert place.city == "Paris"
     assert raw.usage.output_tokens > 0
 
 
@@ -58,7 +58,7 @@ def test_streams_parts_of_a_value(model: str) -> None:
 def test_async() -> None:
     client = instructor.from_openai(openai.AsyncOpenAI(base_url=V1, api_key=KEY, max_retries=0))
     found = asyncio.run(client.create(response_model=Place, **asked("gpt", "tool:Place")))
-    assert found == Place(city="Paris")
+    assert found.city == "Paris"
 
 
 @pytest.mark.parametrize("make", [lambda key: over_openai(instructor.Mode.TOOLS, key), over_anthropic])

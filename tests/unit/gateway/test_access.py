@@ -77,6 +77,8 @@ def test_refusal_has_the_wires_own_form(guarded: Running) -> None:
     ):
         client.models.list()
     assert caught.value.code == "invalid_api_key"
+    # By the type, LiteLLM and others tell a wrong key from a wrong request.
+    assert caught.value.type == "authentication_error"
     status, body, _headers = fetch(f"{guarded.url}/v1/messages", BODY)
     assert (status, body["type"], body["error"]["type"]) == (401, "error", "authentication_error")
 

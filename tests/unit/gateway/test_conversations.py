@@ -82,6 +82,7 @@ CLAUDE_CODE: dict[str, Any] = {
     "metadata": {"user_id": "u1"},
     "thinking": {"type": "enabled", "budget_tokens": 1024},
     "context_management": {"edits": []},
+    "cache_control": {"type": "ephemeral"},
 }  # fmt: skip
 """A request as coding agents with Anthropic's API send it."""
 
@@ -114,8 +115,23 @@ def test_agents_request_reaches_claude_with_all_that_it_has(endpoint: Running) -
     assert request.options["thinking"] == CLAUDE_CODE["thinking"]
     assert request.options["metadata"] == {"user_id": "u1"}
     assert request.options["tool_choice"] == CLAUDE_CODE["tool_choice"]
+    assert request.options["cache_control"] == {"type": "ephemeral"}
     assert request.messages[0].content[0]["cache_control"] == {"type": "ephemeral"}  # type: ignore[index]
     assert request.messages[2].content[0] == {"type": "thinking", "thinking": "hm", "signature": "sig"}  # type: ignore[index]
+
+
+@pytest.mark.parametrize("model", [*KINDS])
+def test_threads_that_nobody_keeps_are_refused_as_anthropics_sdk_expects(endpoint: Running, model: str) -> None:
+    turn = {"model": model, "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+    before = len(endpoint.scripted.asked)
+    for thread in ({"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            post(endpoint, "/v1/messages", {**turn, "thread": thread})
+        with caught.value as response:
+            error = json.load(response)["error"]
+        assert error["details"] == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+    assert len(endpoint.scripted.asked) == before, "a model that gets the last turn alone answers without the others"
+    post(endpoint, "/v1/messages", {**turn, "thread": None})
 
 
 def test_thoughts_without_a_signature_do_not_go_back_to_claude(endpoint: Running) -> None:
@@ -222,6 +238,21 @@ def test_failure_of_one_of_several_answers_is_the_error(endpoint: Running, monke
     with caught.value as response:
         assert json.load(response)["error"]["code"] == "context_length_exceeded"
     endpoint.until(lambda: endpoint.scripted.open == 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_prompt_that_is_too_long_has_the_words_that_anthropics_clients_look_for(
+    endpoint: Running, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    from byzer_magic import errors
+
+    monkeypatch.setattr(endpoint.scripted, "answer", lambda _alias, _request: [errors.ContextTooLong("9001 > 8192.")])
+    body = {"model": "llama", "max_tokens": 5, "messages": [{"role": "user", "content": "a"}], "stream": stream}
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        post(endpoint, "/v1/messages", body)
+    with caught.value as response:
+        error = json.load(response)["error"]
+    assert error == {"type": "invalid_request_error", "message": "prompt is too long: 9001 > 8192."}
 
 
 def test_role_of_a_developer_is_one_that_the_model_knows(endpoint: Running) -> None:
