@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+CLIENT = "needs packages that the tests have elsewhere; tests/gateway/clients/with_documentation.py runs it"
 NOT_RUN = {
     "make ": "installs and runs everything; the targets are checked to exist",
     "pip install": "installs packages; the extras are checked to exist",
@@ -10,6 +11,12 @@ NOT_RUN = {
     "chmod 600": "the file is in the user's home folder",
     "byzerllm shutdown": "would stop the Ray of all tests; tests/ray/test_connect.py runs it",
     "byzerllm serve --host": "serves until Ctrl-C, and needs a certificate; tests/gateway starts it",
+    "from langchain_anthropic": CLIENT,
+    "from llama_index": CLIENT,
+    "import litellm": CLIENT,
+    "import instructor": CLIENT,
+    "from pydantic_ai": CLIENT,
+    "%load_ext jupyter_ai": CLIENT,
     "byzerllm connect --ray_address": "needs a second machine; tests/ray/test_two_nodes.py connects to a node",
 }
 """How a command begins, and why it is not run; it is still parsed where it is one of ours."""
