@@ -33,11 +33,13 @@ class Call:
     model: Model
     turns: Turns
     options: dict[str, Any]
+    config: Mapping[str, Any]
+    """The settings that `options` were made of, with the caller's names."""
 
     @property
     def input(self) -> dict[str, Any]:
         """Return what is sent, in byzer-llm's form."""
-        return {"instruction": self.turns[-1].get("content"), "history": self.turns[:-1]}
+        return {"instruction": self.turns[-1].get("content"), "history": self.turns[:-1], **self.config}
 
     def ask(self) -> LLMResponse:
         """Return the response, after the client's callbacks."""
@@ -71,9 +73,13 @@ class Call:
             raise structured.malformed(typed, ChatResult(model=self.model.alias, text=str(text)), str(err)) from None
 
     def answered(self) -> LLMResponse | None:
-        """Return what the callbacks answer in place of the model; None where the request is to be sent."""
-        alias = self.model.alias
-        instead = self.client.trigger(EventName.BEFORE_CALL_MODEL, self.client, alias, [self.input])
+        """Return what the callbacks answer in place of the model; None where the request is to be sent.
+
+        A callback may change the instruction and the history, which are then sent.
+        """
+        item = self.input
+        instead = self.client.trigger(EventName.BEFORE_CALL_MODEL, self.client, self.model.alias, [item])
+        self.turns[:] = [*item["history"], {**self.turns[-1], "content": item["instruction"]}]
         return None if instead is None else _from_callback(instead)
 
     def streamed(self, result: Result) -> None:
@@ -123,8 +129,8 @@ def as_class(call: Call, kind: Any) -> LLMClassResponse:
         value, response = call.typed(Typed(kind))
     except MalformedResponse as err:
         response = LLMResponse(err.partial.output, call.input, metadata(err.partial))
-        return LLMClassResponse(response, None, {"reason": err.localized()})
-    return LLMClassResponse(response, value, {"reason": ""})
+        return LLMClassResponse(response=response, value=None, metadata={"reason": err.localized()})
+    return LLMClassResponse(response=response, value=value, metadata={"reason": ""})
 
 
 def implement(call: Call, function: Callable[..., Any], arguments: Mapping[str, Any], kind: Any) -> LLMClassResponse:
@@ -175,7 +181,8 @@ def with_tools(
         response.output = _as_json(calls)
     if not execute:
         return response
-    answer = LLMFunctionCallResponse(response, [], {"reason": "" if calls else "The model called no function."})
+    reason = "" if calls else "The model called no function."
+    answer = LLMFunctionCallResponse(response=response, values=[], metadata={"reason": reason})
     answer.metadata["selected_functions"] = [each["function"]["name"] for each in calls]
     for each in calls:
         tool = known.get(each["function"]["name"])

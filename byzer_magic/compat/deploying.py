@@ -23,6 +23,8 @@ _OPTIONS = {
     "load_balance": "load_balance",
 }
 """byzer-llm's names of settings, by which `setup` and the setters keep them."""
+_WITHOUT_PREFIX = ("is_reasoning", "https_verify")
+"""Parameters of APIs that `SimpleByzerLLM` also takes without `saas.`."""
 
 
 def spec_of(
@@ -44,6 +46,7 @@ def spec_of(
     given = {option: settings[name] for name, option in _OPTIONS.items() if settings.get(name) is not None}
     if _is_api(kind):  # the setters are for local engines, and often left from another deployment
         given = {name: value for name, value in given.items() if name not in ("infer_backend", "gpus_per_worker")}
+        params = {f"saas.{name}" if name in _WITHOUT_PREFIX else name: value for name, value in params.items()}
     given |= {"model": alias, "pretrained_model_type": kind, "model_path": model_path or None, "replace": True}
     return build(
         DeploySpec,
@@ -57,6 +60,26 @@ def _is_api(kind: str) -> bool:
         return not registry.find(former.TYPES.get(kind, kind)).info.local
     except ByzerError:  # of engines, the type alone says nothing
         return False
+
+
+def deploy_once(manager: Manager, spec: DeploySpec) -> None:
+    """Deploy a model, unless this process has deployed the same one, and that is still there.
+
+    Programs written for `SimpleByzerLLM` deploy before each request: to it, a deployment is an object of the process.
+
+    Raises:
+        ByzerError: the spec is wrong, or the deployment failed.
+    """
+    from byzer_magic.runtime.cluster import discovery
+
+    found = discovery.announced(spec.model)
+    if found is None or _DEPLOYED.get(spec.model) != (spec, found):
+        deploy(manager, spec)
+        _DEPLOYED[spec.model] = (spec, discovery.announced(spec.model))
+
+
+_DEPLOYED: dict[str, tuple[DeploySpec, Any]] = {}
+"""What `deploy_once` has deployed, by alias, and where its pool listens, which no other deployment shares."""
 
 
 def deploy(manager: Manager, spec: DeploySpec) -> None:

@@ -240,9 +240,9 @@ class ByzerLLM(Embeddings):
 
     def _call(self, conversations: Any, model: str | None, llm_config: Any, extra_request_params: Any) -> calls.Call:
         alias = self._alias(model)
-        turns = turns_of(conversations, media=not self.skip_nontext_check)
-        options = options_of({**self._options.get(alias, {}), **(llm_config or {})}, extra_request_params)
-        return calls.Call(self, self._model(alias), turns, options)
+        turns = turns_of(conversations, (llm_config or {}).get("image"), media=not self.skip_nontext_check)
+        config = {**self._options.get(alias, {}), **(llm_config or {})}
+        return calls.Call(self, self._model(alias), turns, options_of(config, extra_request_params), config)
 
     # ---- decorators
 
@@ -286,10 +286,11 @@ class SimpleByzerLLM(ByzerLLM):
     def deploy(
         self, model_path: str, pretrained_model_type: str, udf_name: str, infer_params: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Deploy a model as `udf_name`, and return so.
+        """Deploy a model as `udf_name`, unless this process has done so already.
 
         Raises:
             ByzerError: a parameter is wrong, or the deployment failed.
         """
-        super().deploy(model_path, pretrained_model_type, udf_name, infer_params)
+        spec = deploying.spec_of(udf_name, pretrained_model_type, model_path, infer_params, self.sys_conf)
+        deploying.deploy_once(current.current_manager(), spec)
         return {"model": udf_name, "status": "deployed"}

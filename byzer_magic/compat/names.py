@@ -45,7 +45,12 @@ MODULES: dict[str, dict[str, str]] = {
     },
     "byzerllm.version": {"__version__": "functions:VERSION"},
     "byzerllm.log": {"init_logger": "functions:init_logger"},
-    "byzerllm.utils": {**_JINJA, **_META, "random_uuid": "texts:random_uuid"},
+    "byzerllm.utils": {
+        **_JINJA,
+        **_META,
+        "random_uuid": "texts:random_uuid",
+        "serialize_function_to_json": "texts:serialize_function_to_json",
+    },
     "byzerllm.utils.types": _META,
     "byzerllm.utils.nontext": _TAGS,
     "byzerllm.utils.str2model": {"to_model": "texts:to_model"},

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
+
+from pydantic import BaseModel
 
 from byzer_magic.client.model import Model
 from byzer_magic.client.structured import malformed
@@ -59,17 +61,36 @@ def _told(turns: Turns, text: str) -> Turns:
 class ClientPrompt(PromptFunction):
     """A prompt function with byzer-llm's rules.
 
-    Names without a value are empty; a `llm` that was set once on a function stays; with marks, a stream yields pairs; a
-    value that cannot be read from a response is None, with a warning.
+    Names without a value are empty; what is set on a function stays until `reset`, and what it returns is a copy, which
+    other threads do not change; with marks, a stream yields pairs; a value that cannot be read from a response is None,
+    with a warning.
     """
 
     strict = False
 
-    def with_llm(self, llm: Any) -> Self:
-        """Ask this client: a `ByzerLLM`, an alias, or a function of the object that returns one."""
-        if self.instance is None:
-            self.how = replace(self.how, llm=llm)
-        return super().with_llm(llm)
+    def __init__(self, function: Callable[..., Any], how: How, instance: Any = None) -> None:
+        super().__init__(function, how, instance)
+        self._decorated: Self = self
+        """The function itself, of which this may be a copy."""
+
+    def reset(self) -> Self:
+        """Forget what was set but for the client and its options."""
+        fresh = super().reset()
+        self._keep(fresh.how)
+        return fresh
+
+    def _with(self, **changes: Any) -> Self:
+        self._keep(replace(self._decorated.how, **changes))
+        return super()._with(**changes)
+
+    def _keep(self, how: How) -> None:
+        if self.instance is None:  # methods begin anew at each use
+            self._decorated.how = how
+
+    def _as(self, how: How) -> Self:
+        copy = super()._as(how)
+        copy._decorated = self._decorated
+        return copy
 
     def with_stop_suffix_list(self, suffixes: Sequence[str]) -> Self:
         """End the response before any of these texts."""
@@ -130,8 +151,7 @@ def prompt(
     return lambda function: ClientPrompt(function, how)
 
 
-@dataclass
-class MetaOutput:
+class MetaOutput(BaseModel):
     """What is known about a response."""
 
     input_tokens_count: int = 0
@@ -156,11 +176,11 @@ class MetaHolder:
         """Return it as a dict; None before the first response."""
         if self.meta is None or isinstance(self.meta, dict):
             return self.meta
-        return {name: getattr(self.meta, name) for name in MetaOutput.__dataclass_fields__}
+        return {name: getattr(self.meta, name) for name in MetaOutput.model_fields}
 
     def get_meta_model(self) -> MetaOutput | None:
         """Return it as an object; None before the first response."""
         found = self.get_meta()
         if found is None:
             return None
-        return MetaOutput(**{name: found[name] for name in MetaOutput.__dataclass_fields__ if found.get(name)})
+        return MetaOutput(**{name: found[name] for name in MetaOutput.model_fields if found.get(name)})

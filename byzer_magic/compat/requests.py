@@ -12,13 +12,20 @@ _RENAMED = {"max_length": "max_tokens"}
 _PREFIXES = ("gen.", "generation.")
 _OWN = frozenset({"stream", "request_id", "abort", "response_prefix", "lora_name", "lora_int_id"})
 """Settings of byzer-llm's own that are no fields of a request."""
+_BARE = frozenset({
+    "max_length", "temperature", "top_p", "adapter_name_or_path", "stop", "max_tokens", "max_completion_tokens", "top_k",
+    "n", "seed", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "response_format",
+    "reasoning_effort", "extra_body",
+})  # fmt: skip
+"""Settings that are sent without a prefix; byzer-llm sends no others, and programs keep settings of their own there."""
 
 
 def options_of(llm_config: Mapping[str, Any] | None, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return byzer-llm's `llm_config` as fields of a request.
 
     Args:
-        llm_config: e.g. ``{"max_length": 100, "temperature": 0, "gen.stop": ["x"]}``.
+        llm_config: e.g. ``{"max_length": 100, "temperature": 0, "gen.stop": ["x"]}``; a name that is neither one of
+            byzer-llm's nor OpenAI's needs the prefix ``gen.`` to be sent.
         more: `extra_request_params`, sent as they are.
 
     Example:
@@ -28,6 +35,8 @@ def options_of(llm_config: Mapping[str, Any] | None, more: Mapping[str, Any] | N
     found: dict[str, Any] = {}
     for name, value in (llm_config or {}).items():
         bare = next((name.removeprefix(prefix) for prefix in _PREFIXES if name.startswith(prefix)), name)
+        if bare == name and name not in _BARE:
+            continue
         if bare == "adapter_name_or_path":
             found |= {"lora": {"name": (llm_config or {}).get("lora_name", ""), "path": value}} if value else {}
         elif bare not in _OWN and value is not None:
@@ -47,11 +56,12 @@ def _stops(value: Any) -> Any:
     return value
 
 
-def turns_of(conversations: Any, *, media: bool = True) -> list[dict[str, Any]]:
+def turns_of(conversations: Any, image: Any = None, *, media: bool = True) -> list[dict[str, Any]]:
     """Return a conversation as messages of OpenAI's form.
 
     Args:
         conversations: a text, or messages, also as `LLMHistoryItem`; byzer-llm's own field `metadata` is left out.
+        image: an image for the last message, base64 as in byzer-llm's `llm_config`, or a URL.
         media: whether media in the texts become parts.
 
     Example:
@@ -60,7 +70,22 @@ def turns_of(conversations: Any, *, media: bool = True) -> list[dict[str, Any]]:
     """
     if isinstance(conversations, str):
         conversations = [{"role": "user", "content": conversations}]
-    return [_turn(turn, media=media) for turn in conversations]
+    found = [_turn(turn, media=media) for turn in conversations]
+    if image:
+        found[-1]["content"] = [_image_part(image), *_listed(found[-1].get("content"))]
+    return found
+
+
+def _image_part(image: str) -> dict[str, Any]:
+    url = image if ":" in image[:16] else f"data:image/png;base64,{image}"  # what it is, is seen in its bytes
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _listed(content: Any) -> list[Any]:
+    """Return the content of a message as parts."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return list(content or [])
 
 
 def _turn(turn: Any, *, media: bool) -> dict[str, Any]:

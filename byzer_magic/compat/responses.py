@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import BaseModel
+
 
 @dataclass
 class LLMRequest:
@@ -45,8 +47,7 @@ class LLMResponse:
     """`input_tokens_count`, `generated_tokens_count`, `finish_reason`, `reasoning_content`, ..."""
 
 
-@dataclass
-class LLMFunctionCallResponse:
+class LLMFunctionCallResponse(BaseModel):
     """The response of a model that may call functions, and what they returned."""
 
     response: LLMResponse
@@ -54,8 +55,7 @@ class LLMFunctionCallResponse:
     metadata: dict[str, Any]
 
 
-@dataclass
-class LLMClassResponse:
+class LLMClassResponse(BaseModel):
     """A response as a value of a type; None where it is not one, and `metadata["reason"]` says why."""
 
     response: LLMResponse

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from byzer_magic.client.tools import split
 from byzer_magic.client.typed import NotThatType, Typed, code_blocks
 from byzer_magic.prompts.template import render, template
 
@@ -111,6 +112,18 @@ def format_prompt_jinja2(func: Callable[..., Any], **kargs: Any) -> str:
     return render(func, kargs, strict=False)
 
 
+def serialize_function_to_json(func: Callable[..., Any]) -> str:
+    """Return what a model is told about a function, as JSON: its name, description and parameters.
+
+    Example:
+        >>> def age(name: str) -> int: ...
+        >>> json.loads(serialize_function_to_json(age))["parameters"]["required"]
+        ['name']
+    """
+    (_tool,), (schema,) = split([func])
+    return json.dumps(schema["function"], ensure_ascii=False)
+
+
 def random_uuid() -> str:
     """Return a random name of 32 hexadecimal digits."""
     return uuid.uuid4().hex
@@ -118,5 +131,5 @@ def random_uuid() -> str:
 
 __all__ = [
     "NotThatType", "extract_code", "format_prompt_jinja2", "format_str_jinja2", "get_target_codes",
-    "get_value_from_llm_str", "infer_lang", "one_or_several", "random_uuid", "to_model",
+    "get_value_from_llm_str", "infer_lang", "one_or_several", "random_uuid", "serialize_function_to_json", "to_model",
 ]  # fmt: skip

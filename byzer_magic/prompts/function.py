@@ -123,7 +123,12 @@ class PromptFunction:
         Args:
             response_markers: the start and the end mark.
             response_markers_template: what the model is told, a Jinja template with RESPONSE_START and RESPONSE_END.
+
+        Raises:
+            ValueError: there are not two marks.
         """
+        if response_markers is not None and (isinstance(response_markers, str) or len(response_markers) != 2):
+            raise ValueError("response_markers are two texts: the mark at the start, and that at the end")
         start, end = response_markers or DEFAULT
         return self._with(markers=Markers(start, end, response_markers_template or ""))
 

@@ -62,6 +62,7 @@ def test_chat_oai_takes_a_text_and_another_model(manager: Answering) -> None:
         ({"gen.stop": '["a", "b"]', "generation.seed": 3}, {"stop": ["a", "b"], "seed": 3}),
         ({"gen.stop": "x", "generation.stream": True, "gen.request_id": "r"}, {"stop": "x"}),
         ({"temperature": None}, {}),
+        ({"human_as_model": False, "my_own": 1, "seed": 3, "gen.top_a": 2}, {"seed": 3, "top_a": 2}),
     ],
 )
 def test_llm_config_becomes_fields_of_the_request(manager: Answering, config: dict[str, Any], options: Any) -> None:
@@ -103,6 +104,16 @@ def test_images_in_prompts_become_parts(manager: Answering, content: str) -> Non
     assert isinstance(image, Media)
     assert image.data.startswith(b"\x89PNG")
     assert text["text"] == "what?"
+
+
+def test_image_of_the_settings_goes_with_the_last_message(manager: Answering) -> None:
+    for image in (PNG, PNG.partition(",")[2]):
+        llm().chat_oai(SAY, llm_config={"image": image})
+        [(_role, (part, text))] = manager.texts()
+        assert isinstance(part, Media)
+        assert part.data.startswith(b"\x89PNG")
+        assert text["text"] == "hello"
+        assert manager.requests[-1].options == {}
 
 
 def test_tags_stay_text_where_the_client_says_so_and_around_paths(manager: Answering, tmp_path: Any) -> None:
@@ -313,11 +324,28 @@ def test_callbacks_see_requests_and_may_answer(manager: Answering) -> None:
     client.add_event_callback(EventName.AFTER_CALL_MODEL, lambda _llm, _model, got: (False, [{"predict": "mine"}]))
     assert client.chat_oai(SAY)[0].output == "mine"
     assert seen == [("m", [{"instruction": "hello", "history": []}])]
+    client.chat_oai(SAY, llm_config={"my_own": True})
+    assert seen[1] == ("m", [{"instruction": "hello", "history": [], "my_own": True}])
     client.add_event_callback(
         EventName.BEFORE_CALL_MODEL, lambda *_args: (False, [{"predict": "cached", "input": "x"}])
     )
     assert client.chat_oai(SAY)[0].output == "cached"
-    assert len(manager.requests) == 1
+    assert len(manager.requests) == 2
+
+
+def test_callbacks_may_change_what_is_sent(manager: Answering) -> None:
+    def redact(_llm: Any, _model: str, items: list[dict[str, Any]]) -> tuple[bool, None]:
+        items[0]["instruction"] = items[0]["instruction"].replace("Ann", "NAME")
+        items[0]["history"] = []
+        return True, None
+
+    client = llm()
+    client.add_event_callback(EventName.BEFORE_CALL_MODEL, redact)
+    conversation = [{"role": "system", "content": "You know Ann."}, {"role": "user", "content": "Who is Ann?"}]
+    assert client.chat_oai(conversation)[0].input["instruction"] == "Who is NAME?"
+    assert list(client.stream_chat_oai(conversation))[-1][0] == "Echo: Who is NAME?"
+    assert [manager.texts(number) for number in (0, 1)] == [[("user", "Who is NAME?")]] * 2
+    assert len(conversation) == 2
 
 
 def test_callbacks_see_streams_and_may_answer_before(manager: Answering) -> None:

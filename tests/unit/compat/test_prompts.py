@@ -87,6 +87,19 @@ def test_client_that_was_set_on_a_function_stays(manager: Answering) -> None:
     assert hello.reset().run("Ann").startswith("Echo")
 
 
+def test_what_was_set_on_a_function_stays_until_reset(manager: Answering) -> None:
+    hello = greeting()
+    hello.with_llm(llm()).options({"llm_config": {"seed": 3}})
+    hello.with_extractor(str.upper)
+    assert hello.run("Ann").strip() == "ECHO: \n你好, ANN"
+    assert manager.requests[0].options == {"seed": 3}
+    copy = hello.with_extractor(len)
+    assert hello.reset().run("Ann").startswith("Echo")
+    assert hello.run("Ann").startswith("Echo")
+    assert manager.requests[2].options == {"seed": 3}
+    assert copy.run("Ann") == len("Echo: \n你好, Ann")
+
+
 def test_client_that_was_set_on_a_method_does_not_stay(manager: Answering) -> None:
     class Bot:
         @prompt()
@@ -153,7 +166,7 @@ def test_meta_holder_keeps_the_last_response(manager: Answering) -> None:
     assert holder.get_meta_model() is None
     greeting().with_llm(llm()).with_meta(holder).run("Ann")
     assert holder.get_meta()["generated_tokens_count"] > 0
-    assert holder.get_meta_model().finish_reason == "stop"  # type: ignore[union-attr]
+    assert holder.get_meta_model().model_dump()["finish_reason"] == "stop"  # type: ignore[union-attr]
 
     @prompt(llm())
     def story() -> Generator[str, None, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pydantic
@@ -38,6 +39,16 @@ def test_to_model_reads_one_or_several() -> None:
     assert texts.to_model('[{"name": "Ann"}]', Person) == [Person(name="Ann")]
     with pytest.raises(ValueError, match="no JSON"):
         texts.to_model("Ann", Person)
+
+
+def test_function_is_told_as_json() -> None:
+    def age(name: str, year: int = 0) -> int:
+        """Return somebody's age."""
+        return year
+
+    found = json.loads(texts.serialize_function_to_json(age))
+    assert (found["name"], found["description"]) == ("age", "Return somebody's age.")
+    assert found["parameters"]["required"] == ["name"]
 
 
 def test_small_functions() -> None:

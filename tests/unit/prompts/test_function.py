@@ -236,6 +236,12 @@ def test_marks_join_the_turns_of_a_long_response(manager: Answering) -> None:
     assert hello.with_response_markers(["<A>", "<B>"]).with_auto_remove_response_markers(False).run("x") == "<A>one<B>"
 
 
+@pytest.mark.parametrize("marks", [["<A>"], ["<A>", "<B>", "<C>"], "<>"])
+def test_marks_are_two(marks: Any) -> None:
+    with pytest.raises(ValueError, match="two texts"):
+        hello.with_response_markers(marks)
+
+
 def test_marks_end_after_some_turns_and_after_an_empty_one(manager: Answering) -> None:
     manager._answers[:] = ["more "]
     assert hello.with_response_markers().with_max_turns(3).with_continue_prompt("Go on!").run("Ann") == "more " * 3
