@@ -13,9 +13,9 @@ _PREFIXES = ("gen.", "generation.")
 _OWN = frozenset({"stream", "request_id", "abort", "response_prefix", "lora_name", "lora_int_id"})
 """Settings of byzer-llm's own that are no fields of a request."""
 _BARE = frozenset({
-    "max_length", "temperature", "top_p", "adapter_name_or_path", "stop", "max_tokens", "max_completion_tokens", "top_k",
+    "max_length", "temperature", "top_p", "adapter_name_or_path", "stop", "max_tokens", "max_completion_tokens",
     "n", "seed", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "response_format",
-    "reasoning_effort", "extra_body",
+    "reasoning_effort", "extra_body", "top_k",
 })  # fmt: skip
 """Settings that are sent without a prefix; byzer-llm sends no others, and programs keep settings of their own there."""
 
