@@ -70,7 +70,7 @@ class ClientPrompt(PromptFunction):
 
     def __init__(self, function: Callable[..., Any], how: How, instance: Any = None) -> None:
         super().__init__(function, how, instance)
-        self._decorated: Self = self
+        self._decorated: ClientPrompt = self
         """The function itself, of which this may be a copy."""
 
     def reset(self) -> Self:
