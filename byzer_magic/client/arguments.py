@@ -318,8 +318,15 @@ def _key(key: Any, name: str) -> str:
 def _unsendable(value: Any, name: str) -> CommandError:
     return CommandError(
         _("{name} is a {type}, which cannot be sent.", name=name, type=type(value).__name__),
-        _("Pass only JSON types: strings, numbers, booleans, lists and dicts."),
+        _ELSEWHERE.get(name, _("Pass only JSON types: strings, numbers, booleans, lists and dicts.")),
     )
+
+
+_ELSEWHERE = {
+    "schema": _("Only chat and achat return values of a type: pass schema to one of them."),
+    "tools": _("Pass a list, also with one function: tools=[FUNCTION]."),
+}
+"""What to do instead, by the argument that has the value in the wrong place."""
 
 
 # ---- what both share

@@ -48,6 +48,14 @@ class PromptFunction:
     __name__: str
 
     def __init__(self, function: Callable[..., Any], how: How, instance: Any = None) -> None:
+        if inspect.iscoroutinefunction(function):
+            raise CommandError(
+                _("{name} is a coroutine function, which cannot be a prompt.", name=function.__name__),
+                _(
+                    "Write def in place of async def; a coroutine asks by await asyncio.to_thread({name}, ...).",
+                    name=function.__name__,
+                ),
+            )
         functools.update_wrapper(self, function)
         self.function = function
         self.how = how
@@ -171,6 +179,14 @@ class PromptFunction:
         """
         text = self.prompt(*args, **kwargs)
         asker = self._asker(self.how.llm)
+        if "schema" in self.how.options:
+            raise CommandError(
+                _(
+                    "{name} has the option schema; a prompt function returns the type in its annotation.",
+                    name=self.__name__,
+                ),
+                _("Write def {name}(...) -> TYPE, or call .with_return_type(TYPE).", name=self.__name__),
+            )
         if self.how.markers:
             text = f"{text}\n\n{self.how.markers.instruction(text)}"
         kind = self._returns()

@@ -28,6 +28,7 @@ from byzer_magic.client.model import Model
 from byzer_magic.errors import ByzerError, CommandError
 from byzer_magic.runtime.transport import attachments, protocol
 from byzer_magic.types import Message
+from tests.answering import Answering
 
 
 class Colour(enum.Enum):
@@ -453,3 +454,17 @@ def test_any_value_is_sent_or_refused_by_an_error_of_the_package(
         CALLS[call](Model("m", Sent()), value, {"option": option, "timeout": timeout})
     except ByzerError as err:
         str(err).encode()
+
+
+def test_what_belongs_elsewhere_is_told_where() -> None:
+    model = Model("m", Answering("hello"))
+
+    def weather(city: str) -> str:
+        return city
+
+    with pytest.raises(CommandError) as caught:
+        list(model.stream("hi", schema=Colour))
+    assert "achat" in caught.value.hint
+    with pytest.raises(CommandError) as caught:
+        model.chat("hi", tools=weather)
+    assert "tools=[" in caught.value.hint

@@ -102,6 +102,20 @@ def test_decorator_without_parentheses_needs_a_docstring() -> None:
     assert "llm=" in caught.value.hint
 
 
+def test_coroutine_functions_are_no_prompts() -> None:
+    with pytest.raises(CommandError, match="coroutine function"):
+
+        @bz.prompt("m")
+        async def greet(name: str) -> str:
+            """Hello {{ name }}"""
+            return name
+
+
+def test_schema_is_the_annotation(manager: Answering) -> None:
+    with pytest.raises(CommandError, match="annotation"):
+        hello.options(schema=Story)("Ann")
+
+
 def test_types_of_the_functions_around_are_found(manager: Answering) -> None:
     class Local(pydantic.BaseModel):
         title: str
