@@ -45,14 +45,27 @@ def open_own(path: Path) -> IO[bytes]:
     return os.fdopen(descriptor, "r+b")
 
 
+class Exposed(PermissionError):
+    """A file of one's own is one that others can write, too."""
+
+
 def read_own(path: Path) -> bytes | None:
-    """Return what is in a file of one's own; None where there is none, or it is a link or another user's."""
+    """Return what is in a file of one's own; None where there is none, or it is a link or another user's.
+
+    Raises:
+        Exposed: others can write it, so that nothing in it is to be believed.
+    """
     descriptor = _opened(path)
     if descriptor is None:
         return None
     with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.getuid():
+            return None
+        if status.st_mode & 0o022:
+            raise Exposed(errno.EPERM, os.strerror(errno.EPERM), str(path))
         try:
-            return file.read() if os.fstat(descriptor).st_uid == os.getuid() else None
+            return file.read()
         except OSError:
             return None
 

@@ -39,6 +39,8 @@ class Client:
     def __init__(self, name: str, key: Key | None = None, share: int = 1) -> None:
         self.name = name
         self.key = key
+        self.owner = key.id if key else name
+        """Whose what it stores is: a key made anew under the same name is another's."""
         self.models: frozenset[str] = frozenset(key.models if key else ())
         per_minute = (key.requests_per_minute, key.tokens_per_minute) if key else (0, 0)
         self.requests, self.tokens = (Bucket(-(-limit // share)) for limit in per_minute)

@@ -168,15 +168,35 @@ def cors_of(item: specs.ServeSpec) -> dict[str, Any] | None:
         CommandError: a list is not one.
     """
     origins = _items(item.allowed_origins, "--allowed_origins")
+    methods = _some(item.allowed_methods, "--allowed_methods") or [ALL]
+    headers = _some(item.allowed_headers, "--allowed_headers") or [ALL]
     if not origins:
         return None
     return {
         "allow_origins": origins,
-        "allow_methods": _items(item.allowed_methods, "--allowed_methods") or [ALL],
-        "allow_headers": _items(item.allowed_headers, "--allowed_headers") or [ALL],
+        "allow_methods": methods,
+        "allow_headers": headers,
         "allow_credentials": item.allow_credentials,
         "expose_headers": ["x-request-id", "request-id", "retry-after"],
     }
+
+
+def _some(text: str | None, option: str) -> list[str]:
+    """Return a list whose absence allows everything: one that is given, and has nothing in it, is an error.
+
+    Raises:
+        CommandError: it is empty, or not a list.
+
+    Example:
+        >>> _some(None, "--models"), _some("gpt, emb", "--models")
+        ([], ['gpt', 'emb'])
+    """
+    found = [entry for entry in _items(text, option) if entry.strip()]
+    if text is not None and not found:
+        raise CommandError(
+            lazy_gettext("{option} is empty.", option=option), lazy_gettext("Name what is allowed, or leave it out.")
+        )
+    return found
 
 
 def _items(text: str | None, option: str) -> list[str]:
@@ -251,15 +271,13 @@ def add_key(context: Context, item: specs.AddKeySpec) -> None:
     """Make a key, and show it once.
 
     Raises:
-        CommandError: the name is taken.
+        CommandError: the name is taken, or an option is not valid.
         ConfigError: the keys cannot be stored.
     """
-    if item.days is not None and item.days <= 0:
-        raise CommandError(lazy_gettext("--days is {value}, which is not above 0.", value=item.days))
     keys = KeyFile()
     key = keys.add(
         item.name,
-        models=_items(item.models, "--models"),
+        models=_some(item.models, "--models"),
         requests_per_minute=item.requests_per_minute,
         tokens_per_minute=item.tokens_per_minute,
         days=item.days,

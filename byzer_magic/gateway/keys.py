@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import secrets
+import shlex
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,10 @@ PREFIX = "sk-byzer"
 DAY = 86400.0
 MOST = 10_000
 """Keys in one file."""
-_NAME = re.compile(r"[\w.@-]{1,64}")
+MOST_DAYS = 36_500
+"""A hundred years; a key for longer is one without an end."""
+_NAME = re.compile(r"[^\W_][\w.@-]{0,63}")
+"""It is never one that the endpoint has for clients without a key of the file."""
 
 
 class Key(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -112,9 +116,18 @@ class KeyFile:
         """Return all keys of the file.
 
         Raises:
-            ConfigError: it is another user's, or cannot be read.
+            ConfigError: it is another user's, or others can write it, or it cannot be read.
         """
-        content = private.read_own(self.path)
+        try:
+            content = private.read_own(self.path)
+        except private.Exposed:
+            raise ConfigError(
+                _("{path} can be written by other users, who could add keys.", path=self.path),
+                _(
+                    "Check its keys (serve keys list), after: {command}",
+                    command=f"chmod 600 {shlex.quote(str(self.path))}",
+                ),
+            ) from None
         if content is None:
             if self.path.is_symlink() or self.path.exists():
                 raise ConfigError(
@@ -152,13 +165,18 @@ class KeyFile:
             metrics: whether it may see how much all keys use.
 
         Raises:
-            CommandError: the name is taken, or is not one.
+            CommandError: the name is taken, or is not one, or the days are no time.
             ConfigError: the file cannot be read or written.
         """
+        if days is not None and not 0 < days <= MOST_DAYS:  # neither is NaN
+            raise CommandError(
+                _("--days is {value:g}, which is not above 0 and at most {most}.", value=days, most=MOST_DAYS),
+                _("Leave it out for a key that does not expire."),
+            )
         if not _NAME.fullmatch(name):
             raise CommandError(
                 _("{name} cannot be the name of a key.", name=repr(name)),
-                _("Use letters, digits and . @ _ - only, 64 at most."),
+                _("Begin with a letter or a digit; use letters, digits and . @ _ - only, 64 at most."),
             )
         key_id = secrets.token_hex(4)
         key = f"{PREFIX}-{key_id}-{secrets.token_urlsafe(32)}"
@@ -223,4 +241,4 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
         status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
+    return status.st_ctime_ns, status.st_ino, status.st_size  # it changes with the content, and with the mode

@@ -137,7 +137,7 @@ def _before(call: Call, body: Body) -> list[Any]:
     """Return the conversation that a request continues."""
     if body.previous_response_id is None:
         return []
-    known = call.gateway.memory.get(body.previous_response_id, call.client.name)
+    known = call.gateway.memory.get(body.previous_response_id, call.client.owner)
     if known is None:
         raise _unknown(body.previous_response_id)
     found: list[Any] = msgspec.json.decode(known.messages)
@@ -146,7 +146,7 @@ def _before(call: Call, body: Body) -> list[Any]:
 
 def _remember(call: Call, body: Body, response: dict[str, Any], answer: Answer, turns: list[Any]) -> None:
     if body.store is not False:
-        call.gateway.memory.put(response["id"], call.client.name, response, [*turns, as_message(answer.output)])
+        call.gateway.memory.put(response["id"], call.client.owner, response, [*turns, as_message(answer.output)])
 
 
 def _unknown(identity: str) -> Problem:
@@ -165,7 +165,7 @@ async def retrieve(call: Call) -> Reply:
         Problem: it is not.
     """
     identity = call.scope["path_params"]["response"]
-    known = call.gateway.memory.get(identity, call.client.name)
+    known = call.gateway.memory.get(identity, call.client.owner)
     if known is None:
         raise _unknown(identity)
     return Reply(known.response)
@@ -178,6 +178,6 @@ async def delete(call: Call) -> Reply:
         Problem: it is not known.
     """
     identity = call.scope["path_params"]["response"]
-    if not call.gateway.memory.forget(identity, call.client.name):
+    if not call.gateway.memory.forget(identity, call.client.owner):
         raise _unknown(identity)
     return Reply({"id": identity, "object": "response", "deleted": True})

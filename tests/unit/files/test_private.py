@@ -83,6 +83,16 @@ def test_what_is_no_file_is_not_read(base: Path) -> None:
     assert private.read_small(base / "file") == ("10.0.0.5:6379", os.getuid())
 
 
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_file_that_others_can_write_is_not_believed(base: Path, mode: int) -> None:
+    (base / "file").write_text("mine, or is it?")
+    (base / "file").chmod(mode)
+    with pytest.raises(private.Exposed):
+        private.read_own(base / "file")
+    (base / "file").chmod(0o644)
+    assert private.read_own(base / "file") == b"mine, or is it?"
+
+
 @needs_root
 def test_file_of_another_user_is_neither_written_nor_believed(base: Path) -> None:
     as_user(ALICE, lambda: (base / "file").write_text("a trap"))
@@ -90,6 +100,7 @@ def test_file_of_another_user_is_neither_written_nor_believed(base: Path) -> Non
     for opening in (private.write_own, private.open_own):
         with pytest.raises(PermissionError):
             opening(base / "file")
+    (base / "file").chmod(0o644)
     assert private.read_own(base / "file") is None
     assert as_user(BOB, lambda: private.read_own(base / "file")) is None
     assert as_user(ALICE, lambda: private.read_own(base / "file")) == b"a trap"

@@ -57,6 +57,13 @@ def test_keys_are_made_listed_and_revoked(capsys: pytest.CaptureFixture[str]) ->
         (["--num_replicas", "0"], "below its minimum"),
         (["keys", "add", "a b"], "cannot be the name"),
         (["keys", "add", "a", "--days", "0"], "not above 0"),
+        (["keys", "add", "a", "--days", "1e308"], "at most 36500"),
+        (["keys", "add", "a", "--models", ""], "--models is empty"),
+        (["keys", "add", "a", "--models", ","], "--models is empty"),
+        (["keys", "add", "a", "--models", "[]"], "--models is empty"),
+        (["keys", "add", "a", "--models", '[" "]'], "--models is empty"),
+        (["--allowed_origins", "https://a.example", "--allowed_methods", ""], "--allowed_methods is empty"),
+        (["--allowed_origins", "https://a.example", "--allowed_headers", " , "], "--allowed_headers is empty"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_starts(

@@ -12,7 +12,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.commands.spec import ServeSpec
 from byzer_magic.gateway import command
-from byzer_magic.gateway.access import Access
+from byzer_magic.gateway.access import ANONYMOUS, MASTER, Access
 from byzer_magic.gateway.keys import PREFIX, KeyFile
 from byzer_magic.gateway.meters import Meter
 from byzer_magic.gateway.problems import Problem
@@ -132,10 +132,42 @@ def test_names_are_taken_once(keys: KeyFile) -> None:
     keys.add("alice")
     with pytest.raises(errors.CommandError, match="There is a key with the name alice"):
         keys.add("alice")
-    with pytest.raises(errors.CommandError, match="cannot be the name"):
-        keys.add("a b")
+    for name in ("a b", MASTER, ANONYMOUS, "-", "_a", "." * 3, "a" * 65):  # none that the endpoint itself has
+        with pytest.raises(errors.CommandError, match="cannot be the name"):
+            keys.add(name)
     with pytest.raises(errors.CommandError, match="Did you mean alice"):
         keys.revoke("alise")
+
+
+@pytest.mark.parametrize("days", [0.0, -1.0, float("nan"), float("inf"), 1e308])
+def test_key_that_expires_expires_some_day(keys: KeyFile, days: float) -> None:
+    with pytest.raises(errors.CommandError, match="--days is"):
+        keys.add("alice", days=days)
+    assert not keys.exists
+
+
+def test_key_made_anew_under_a_name_owns_nothing_of_the_other(keys: KeyFile) -> None:
+    access = Access("master", keys)
+    owners = {access.client(headers("master")).owner}
+    for _time in range(2):
+        owners.add(access.client(headers(keys.add("alice"))).owner)
+        keys.revoke("alice")
+    assert len(owners) == 3
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_file_that_others_can_write_lets_nobody_in(keys: KeyFile, mode: int) -> None:
+    key = keys.add("alice")
+    access = Access(keys=keys)
+    assert access.client(headers(key)).name == "alice"
+    keys.path.chmod(mode)
+    with pytest.raises(errors.ConfigError, match="can be written by other users"):
+        keys.add("bob")
+    with pytest.raises(Problem) as caught:
+        access.client(headers(key))
+    assert caught.value.status == 503
+    keys.path.chmod(0o600)
+    assert access.client(headers(key)).name == "alice"
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"keys": [{"name": 1}]}', "\x00"])
