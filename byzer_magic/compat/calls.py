@@ -256,13 +256,16 @@ def decorator(
 
 
 def ranked(model: Model, pairs: Any, options: Mapping[str, Any]) -> Any:
-    """Return pairs of query and document with their scores, the best first; of a single pair, itself with its score."""
-    single = isinstance(pairs, tuple) and len(pairs) == 2 and all(isinstance(text, str) for text in pairs)
-    given = [pairs] if single else [tuple(pair) for pair in pairs]
-    scores: list[tuple[Any, float]] = []
+    """Return pairs of query and document with their scores, the best first; of a single pair, itself with its score.
+
+    All are lists, as in byzer-llm, where they have been JSON.
+    """
+    single = len(pairs) == 2 and all(isinstance(text, str) for text in pairs)
+    given = [pairs] if single else pairs
+    scores: list[list[Any]] = []
     for query in dict.fromkeys(pair[0] for pair in given):
         documents = [document for asked, document in given if asked == query]
         result = model.rerank(query, documents, **options)
-        scores += [((query, documents[index]), score) for index, score in result.order]
+        scores += [[[query, documents[index]], score] for index, score in result.order]
     scores.sort(key=lambda item: item[1], reverse=True)
     return scores[0] if single else scores

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec
 
 from byzer_magic.client import current
 from byzer_magic.compat.llm import ByzerLLM
 from byzer_magic.log import get_logger
 
 P = ParamSpec("P")
-T = TypeVar("T")
 
 VERSION = "0.1.190"
 """The version of byzer-llm whose API this is."""
@@ -60,9 +61,9 @@ def get_model_info(model_names: str, product_mode: str = "") -> None:
 
 
 def asyncfy_with_semaphore(
-    func: Callable[P, T], semaphore: Any = None, timeout: float | None = None
-) -> Callable[P, Awaitable[T]]:
-    """Return a function that runs another one in a thread.
+    func: Callable[P, Any], semaphore: Any = None, timeout: float | None = None
+) -> Callable[P, Awaitable[Any]]:
+    """Return a function that runs another one in a thread; a coroutine function runs where it is.
 
     Args:
         func: what to run.
@@ -71,12 +72,11 @@ def asyncfy_with_semaphore(
     """
 
     @functools.wraps(func)
-    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        async with asyncio.timeout(timeout):
-            if semaphore is None:
-                return await asyncio.to_thread(func, *args, **kwargs)
-            async with semaphore:
-                return await asyncio.to_thread(func, *args, **kwargs)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> Any:
+        async with asyncio.timeout(timeout), semaphore or contextlib.nullcontext():
+            if inspect.iscoroutinefunction(func):
+                return await func(*args, **kwargs)
+            return await asyncio.to_thread(func, *args, **kwargs)
 
     return run
 

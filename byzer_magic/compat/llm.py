@@ -148,7 +148,7 @@ class ByzerLLM(Embeddings):
         """
         call = self._call(conversations, model, llm_config, extra_request_params)
         if only_return_prompt:
-            return [LLMResponse(output="", input=call.turns[-1].get("content"), metadata=call.options)]
+            return [LLMResponse(output="", input=call.turns[-1].get("content"), metadata=call.input)]
         if impl_func is not None:
             found = calls.implement(call, impl_func, impl_func_params or func_params or {}, response_class)
             return [found if execute_impl_func else found.response]

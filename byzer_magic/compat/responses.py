@@ -115,7 +115,7 @@ class Role:
 class InferBackend:
     """Values of `setup_infer_backend`."""
 
-    Transformers = "transformers"
+    Transformers = transformers = "transformers"  # documents have both
     VLLM = "ray/vllm"
     LLAMA_CPP = "llama_cpp"
     DeepSpeed = "ray/deepspeed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import Annotated, Any
@@ -292,9 +293,10 @@ def test_rerank_returns_pairs_with_scores(monkeypatch: pytest.MonkeyPatch) -> No
     managed(monkeypatch, lambda _request: [Ranking([(1, 0.9), (0, 0.1)])], capabilities=("rerank",))
     client = ByzerLLM().setup_default_re_rank_model_name("r")
     [found] = client.emb_rerank(sentence_pairs=[("sky", "grass"), ("sky", "blue")])
-    assert found.output == [(("sky", "blue"), 0.9), (("sky", "grass"), 0.1)]
+    assert found.output == [[["sky", "blue"], 0.9], [["sky", "grass"], 0.1]]
     managed(monkeypatch, [Ranking([(0, 0.5)])], capabilities=("rerank",))
-    assert client.emb_rerank(sentence_pairs=("sky", "blue"))[0].output == (("sky", "blue"), 0.5)
+    for pair in (("sky", "blue"), ["sky", "blue"]):
+        assert client.emb_rerank(sentence_pairs=pair)[0].output == [["sky", "blue"], 0.5]
     with pytest.raises(CommandError):
         client.emb_rerank()
 
@@ -413,3 +415,8 @@ def test_sub_clients_are_kept_by_name() -> None:
 
 async def test_asyncfy_runs_in_a_thread() -> None:
     assert await asyncfy_with_semaphore(lambda number: number + 1)(1) == 2
+
+    async def twice(number: int) -> int:
+        return number * 2
+
+    assert await asyncfy_with_semaphore(twice, asyncio.Semaphore(1), timeout=60)(2) == 4
