@@ -27,6 +27,8 @@ NEEDED = ("starlette", "uvicorn", "python_multipart", "prometheus_client")
 OLD_KEY = "BYZERLLM_API_KEY"
 """The variable of byzer-llm; the key in it counts before that of the command."""
 ALL = "*"
+FEW_CONNECTIONS = 2048
+"""With fewer, many clients that keep their connections open would use them up."""
 FILES = ("ssl_certfile", "ssl_keyfile")
 """Options that name files."""
 
@@ -54,7 +56,7 @@ def serve(context: Context, item: specs.ServeSpec) -> None:
     if item.detach or item.num_replicas is not None or not context.waits:
         _detach(context, item, key)
         return
-    server.use_fast_loop()
+    connections = server.use_fast_loop()
     listening = server.listen(item.host, item.port)
     manager = context.manager
     if item.ray_address != "auto":  # it is the one to connect to again, too
@@ -65,6 +67,11 @@ def serve(context: Context, item: specs.ServeSpec) -> None:
     app = application(gateway, cors)
     running = server.prepare(app, item.uvicorn_log_level, item.ssl_certfile, item.ssl_keyfile)
     _warn(context, item, closed=gateway.access.required)
+    if connections < FEW_CONNECTIONS:
+        context.output.say(
+            _("Warning: this system allows {count} open files, and so fewer connections. More: ulimit -Hn {more}",
+              count=connections, more=server.MOST_FILES)
+        )  # fmt: skip
     url = url_of(item, listening.getsockname()[1])
     context.output.say(_("Serving at {url} (OpenAI: /v1, Anthropic: /v1/messages). Press Ctrl-C to end.", url=url))
     server.run(running, listening, context.output.say)

@@ -160,8 +160,8 @@ def _ended_by_signals(server: Server, say: Callable[[str], None]) -> Iterator[No
             signal.signal(number, handler)
 
 
-def use_fast_loop() -> None:
-    """Run the package's loop on uvloop where it is installed, with as many connections as the system allows.
+def use_fast_loop() -> int:
+    """Run the package's loop on uvloop where it is installed; return how many connections the system allows.
 
     Call this before anything uses the loop.
     """
@@ -170,3 +170,4 @@ def use_fast_loop() -> None:
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, wanted), most))
     LOOP.start(fast=True)
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

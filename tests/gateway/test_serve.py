@@ -99,6 +99,17 @@ def test_port_in_use_is_named(endpoint: Process, shell: Shell) -> None:
     assert "--port" in done.stderr
 
 
+def test_system_that_allows_few_connections(deployed: Manager, ray_env: dict[str, str]) -> None:
+    limited = ["sh", "-c", 'ulimit -n 200 && exec "$@"', "sh", sys.executable, "-c", SERVE]
+    with Process([*limited, "serve", "--port", "{port}"], env=ray_env) as own:
+        assert "allows 200 open files" in own.log()
+        assert answer(own.url, "hi") == "Echo: hi"
+        idle = [socket.create_connection(("127.0.0.1", own.port), timeout=10) for _number in range(300)]
+        for one in idle:
+            one.close()
+        assert answer(own.url, "hi again") == "Echo: hi again"
+
+
 def test_names_and_https(deployed: Manager, ray_env: dict[str, str], tmp_path: Path) -> None:
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")

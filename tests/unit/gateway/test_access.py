@@ -242,7 +242,7 @@ def test_local_models_fetch_nothing_for_keys(keys: KeyFile) -> None:
     inner, data = "http://169.254.169.254/latest/meta-data", "data:image/png;base64,iVBORw0KGgo="
     with running(Scripted(m="custom/auto (vllm)", g="saas/openai"), Access("master", keys)) as endpoint:
         for url, model, given, status in (
-            (inner, "m", key, 400), (data, "m", key, 200), (inner, "g", key, 200), (inner, "m", "Bearer master", 200),
+            (inner, "m", key, 400), (data, "m", key, 200), (inner, "g", key, 200), (inner, "m", "Bearer master", 400),
         ):  # fmt: skip
             found = fetch(f"{endpoint.url}/v1/chat/completions", body(url, model), authorization=given)
             assert found[0] == status, found

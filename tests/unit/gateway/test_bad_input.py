@@ -195,6 +195,25 @@ def test_body_over_the_limit_is_refused_unread(endpoint: Running, monkeypatch: p
     assert headers["connection"] == "close"
 
 
+def test_body_over_the_limit_without_a_length_is_refused(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MAX_BYTES", 1000)
+    host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        head = f"POST /v1/messages HTTP/1.1\r\nhost: {host}\r\ntransfer-encoding: chunked\r\n\r\n"
+        client.sendall(head.encode())
+        with contextlib.suppress(ConnectionError):
+            for _number in range(1000):  # far more than the connection's buffers hold: it need not be read to its end
+                client.sendall(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
+        answered = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := client.recv(10_000):
+                answered += piece
+    assert b" 413 " in answered.splitlines()[0]
+    assert message_of("/v1/messages", answered.partition(b"\r\n\r\n")[2])
+    body = json.dumps({"model": "m", **GOOD["/v1/messages/count_tokens"]}).encode()
+    assert send(endpoint, "/v1/messages/count_tokens", body)[0] == 200
+
+
 def test_bodies_of_all_requests_are_bounded(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint.gateway, "held", bodies.Held(100))
     status, data, headers = send(endpoint, "/v1/chat/completions", b"x" * 2000)

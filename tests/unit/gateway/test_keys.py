@@ -11,7 +11,7 @@ import pytest
 
 from byzer_magic import errors
 from byzer_magic.commands.spec import ServeSpec
-from byzer_magic.gateway import command
+from byzer_magic.gateway import command, keys as key_file
 from byzer_magic.gateway.access import ANONYMOUS, MASTER, Access
 from byzer_magic.gateway.keys import PREFIX, KeyFile
 from byzer_magic.gateway.meters import Meter
@@ -27,6 +27,16 @@ def keys(tmp_path: Path) -> KeyFile:
 
 def headers(key: str) -> dict[bytes, bytes]:
     return {b"authorization": f"Bearer {key}".encode()}
+
+
+def test_keys_of_one_file_are_bounded(keys: KeyFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_file, "MOST", 3)
+    for number in range(3):
+        keys.add(f"key{number}")
+    with pytest.raises(errors.CommandError, match="3 keys"):
+        keys.add("one-more")
+    keys.revoke("key0")
+    keys.add("one-more")
 
 
 def test_file_has_hashes_only_and_is_its_users_own(keys: KeyFile) -> None:
