@@ -13,7 +13,7 @@ from byzer_magic.catalog import presets
 from byzer_magic.client import serving
 from byzer_magic.commands import spec as specs
 from byzer_magic.errors import ByzerError
-from byzer_magic.i18n import gettext as _, lazy_gettext, listed, localized
+from byzer_magic.i18n import gettext as _, lazy_gettext, localized
 from byzer_magic.rendering.deployments import cells as stat_cells
 from byzer_magic.results.comparison import need_pandas
 from byzer_magic.stat import ModelStat
@@ -113,7 +113,7 @@ def list_deployments(context: Context, item: specs.ListSpec) -> None:
     with contextlib.suppress(ByzerError):  # a controller of an older version knows no endpoint
         served = context.manager.run(serving.running(context.manager))
     if served:
-        context.output.say(_("Endpoint: {urls}", urls=listed(dict.fromkeys(one.url for one in served))))
+        context.output.say(_("Endpoint: {urls}", urls=serving.shown(served)))
 
 
 def _rows(context: Context, rows: Sequence[dict[str, Any]], empty: str, *, as_json: bool) -> None:

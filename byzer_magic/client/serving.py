@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from byzer_magic import errors
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import ServeSpec
-from byzer_magic.i18n import lazy_gettext as _
+from byzer_magic.i18n import join, lazy_gettext as _, lazy_ngettext, listed
 
 if TYPE_CHECKING:
     from byzer_magic.runtime.transport.protocol import Served
@@ -36,9 +37,22 @@ async def start(manager: Manager, spec: ServeSpec, key: str, keys: str, *, close
 
 
 async def running(manager: Manager) -> list[Served]:
-    """Return where the endpoint's replicas serve; none where it does not run in the cluster."""
+    """Return where the endpoint's replicas serve, or that one does not answer; none where none runs in the cluster."""
     found: list[Served] = await manager.connection.control().call("serving")
     return found
+
+
+def shown(replicas: Sequence[Served]) -> str:
+    """Return where an endpoint serves, in words; empty where none does.
+
+    Args:
+        replicas: as `running` returns them.
+    """
+    urls = listed(dict.fromkeys(one.url for one in replicas if not one.error))
+    if not (lost := sum(one.error is not None for one in replicas)):
+        return urls
+    silent = lazy_ngettext("{count} process does not respond", "{count} processes do not respond", count=lost)
+    return join(urls, silent, separator=_(", "))
 
 
 async def stop(manager: Manager, grace: float) -> int:

@@ -1,11 +1,13 @@
-"""A worker on another node than its pool: another Ray node on this machine, with its own files."""
+"""Workers and replicas of the endpoint on another node: another Ray node on this machine, with its own files."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from byzer_magic.runtime.cluster.ray_import import child_environment
 from tests.conftest import Shell, short_folder
 from tests.ray.test_deploy import eventually
+from tests.servers.process import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -48,7 +51,7 @@ def folders() -> Iterator[tuple[Path, Path]]:
         yield Path(first), Path(second)
 
 
-def test_logs_read_the_output_of_a_worker_on_another_node(shell: Shell, folders: tuple[Path, Path], gguf: Path) -> None:
+def test_logs_and_endpoint_of_a_cluster_of_two_nodes(shell: Shell, folders: tuple[Path, Path], gguf: Path) -> None:
     first, second = folders
     shell.env |= {"RAY_TMPDIR": str(first)}
     assert shell("connect").returncode == 0
@@ -61,13 +64,45 @@ def test_logs_read_the_output_of_a_worker_on_another_node(shell: Shell, folders:
             assert done.returncode == 0, done.stderr
             assert loads(shell) == 2
             assert sum(path.read_text().count(MARK) for path in first.rglob("worker-*")) == 1, "of one of the two"
+            serve_on_both(shell, node)
             end(node, "Engine")
             assert eventually(lambda: loads(shell) == 3, 60), "that of the process that has died, and of the new one"
             end(node, "raylet")
             assert eventually(lambda: "cannot be read" in shell("logs", "--model", "l").stdout, 60)
             assert loads(shell) == 1
+            assert "1 process does not respond" in shell("list").stderr
+            assert "ended" in shell("serve", "--stop", "--grace", "0").stderr
+            assert "Endpoint" not in shell("list").stderr
     finally:
         assert shell("shutdown").returncode == 0
+
+
+def serve_on_both(shell: Shell, node: psutil.Process) -> None:
+    """Serve from two processes; check that there is one on each node, that both answer, and that `--stop` ends both."""
+    port = free_port()
+    words = ("serve", "--detach", "--num_replicas", "2", "--host", "0.0.0.0", "--api_key", "planted-key-82")
+    for again in (False, True):
+        done = shell(*words, "--port", str(port))
+        assert done.returncode == 0, done.stderr
+        replicas = [process for process in psutil.process_iter(["cmdline"]) if serves_at(process, port)]
+        assert len(replicas) == 2
+        assert len([process for process in replicas if process in node.children(recursive=True)]) == 1
+        urls = re.findall(rf"http://[\d.]+:{port}", shell("list").stderr)
+        assert urls
+        for url in urls:
+            with urllib.request.urlopen(f"{url}/health", timeout=30) as response:
+                assert response.status == 200
+        if not again:  # the second one stays for what follows
+            assert "ended" in shell("serve", "--stop", "--grace", "5").stderr
+            assert not any(psutil.pid_exists(process.pid) for process in replicas)
+
+
+def serves_at(process: psutil.Process, port: int) -> bool:
+    """Return whether a process listens on a port."""
+    with contextlib.suppress(psutil.Error):
+        found = process.net_connections("tcp")
+        return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in found)
+    return False
 
 
 MARK = "chat eos_token"

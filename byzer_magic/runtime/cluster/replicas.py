@@ -31,6 +31,8 @@ AGAIN_SECONDS = 2.0
 """After how long a replica that cannot serve after a restart tries again."""
 ANSWER_SECONDS = 5.0
 """How long a replica may take to say where it serves."""
+LIST_SECONDS = 2.0
+"""The same for a list, which is shown without those that do not answer."""
 
 log = get_logger("replicas")
 
@@ -76,12 +78,28 @@ class Replica:
         context = ray.get_runtime_context()
         if self._running is None:
             return Served("", context.get_node_id(), 0, self._error)
-        return Served(self._running.url, context.get_node_id(), self._running.pid)
+        url = reachable(self._running.url, ray.util.get_node_ip_address())
+        return Served(url, context.get_node_id(), self._running.pid)
 
     async def stop(self, grace: float) -> None:
         """Accept no more requests, and let those that run finish, for `grace` seconds at most."""
         if self._running is not None:
             await asyncio.to_thread(self._running.stop, grace)
+
+
+def reachable(url: str, address: str) -> str:
+    """Return the URL of a replica as others reach it: where it listens on all addresses, with that of its node.
+
+    Example:
+        >>> reachable("http://0.0.0.0:8000", "10.0.0.7"), reachable("http://127.0.0.1:8000", "10.0.0.7")
+        ('http://10.0.0.7:8000', 'http://127.0.0.1:8000')
+    """
+    scheme, _slashes, place = url.partition("://")
+    host, _colon, port = place.rpartition(":")
+    return f"{scheme}://{address}:{port}" if host in EVERYWHERE else url
+
+
+EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104 - nothing is bound to it here
 
 
 def _is_restarted() -> bool:
@@ -106,14 +124,16 @@ def _actors() -> list[Any]:
 
 
 async def running() -> list[Served]:
-    """Return where the replicas serve; those that do not answer are left out."""
-    return [served for served in await _asked() if isinstance(served, Served) and not served.error]
+    """Return where the replicas serve; one that does not answer, since its node is gone for example, has an error."""
+    lost = errors.to_wire(errors.WorkerLost(_("A replica of the endpoint does not respond."), _("Run: serve --stop")))
+    found = await _asked(LIST_SECONDS)
+    return [served if isinstance(served, Served) else Served("", "", 0, lost) for served in found]
 
 
-async def _asked() -> list[Served | BaseException]:
-    """Return what each replica says: where it serves, or why it does not answer."""
+async def _asked(seconds: float) -> list[Served | BaseException]:
+    """Return what each replica says within a time: where it serves, or why it does not answer."""
     actors = await asyncio.to_thread(_actors)
-    answers = [asyncio.wait_for(actor.served.remote(), ANSWER_SECONDS) for actor in actors]
+    answers = [asyncio.wait_for(actor.served.remote(), seconds) for actor in actors]
     found: list[Served | BaseException] = await asyncio.gather(*answers, return_exceptions=True)
     return found
 
@@ -126,7 +146,7 @@ async def start(request: ServeRequest) -> list[Served]:
         ConfigError: one cannot listen there.
         WorkerLost: Ray does not start one in time.
     """
-    found = await _asked()
+    found = await _asked(ANSWER_SECONDS)
     if known := [served for served in found if isinstance(served, Served) and not served.error]:
         raise errors.NameTaken(
             _("The endpoint is already running: {urls}", urls=listed(served.url for served in known)),

@@ -12,7 +12,6 @@ from typing import Any
 from byzer_magic.client import serving
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import ByzerError
-from byzer_magic.i18n import listed
 from byzer_magic.rendering.deployments import table
 from byzer_magic.rendering.deployments.cells import STALE_SECONDS
 from byzer_magic.rendering.deployments.history import History
@@ -100,7 +99,7 @@ class PanelState:
     async def _find_endpoint(self) -> None:
         with suppress(ByzerError, TimeoutError):
             found = await asyncio.wait_for(serving.running(self._manager), ENDPOINT_SECONDS)
-            self._endpoint = listed(dict.fromkeys(served.url for served in found))
+            self._endpoint = serving.shown(found)
 
     async def _fill(self, alias: str) -> None:
         async with self._fetching:

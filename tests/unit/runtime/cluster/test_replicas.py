@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from byzer_magic import errors
+from byzer_magic.client import serving
 from byzer_magic.commands.secrets import Secret
 from byzer_magic.commands.spec import ServeSpec
 from byzer_magic.runtime.cluster import replicas
@@ -76,6 +77,17 @@ def test_endpoint_that_runs_is_not_killed(monkeypatch: pytest.MonkeyPatch, says:
     with pytest.raises(errors.NameTaken, match=words):
         asyncio.run(replicas.start(REQUEST))
     assert not killed
+
+
+def test_replica_of_a_node_that_is_gone_is_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicas, "LIST_SECONDS", 0.05)
+    serves = Served("http://10.0.0.7:8000", "node", 1)
+    monkeypatch.setattr(replicas, "_actors", lambda: [Actor(serves), Actor(None), Actor(None)])
+    found = asyncio.run(replicas.running())
+    assert [one.url for one in found] == ["http://10.0.0.7:8000", "", ""]
+    assert str(serving.shown(found)) == "http://10.0.0.7:8000, 2 processes do not respond"
+    assert str(serving.shown(found[:1])) == "http://10.0.0.7:8000"
+    assert serving.shown([]) == ""
 
 
 def test_replica_that_cannot_serve_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
