@@ -28,6 +28,8 @@ from byzer_magic.client import serving
 from byzer_magic.client.converse import converse
 from byzer_magic.client.manager import Manager
 from byzer_magic.errors import RateLimited
+from byzer_magic.stat import Fleet
+from byzer_magic.widgets.panel.state import PanelState
 from tests.conftest import KEY, Shell, alive
 from tests.gateway.conftest import SERVE, serve
 from tests.servers.process import Process, free_port, gone_after, last
@@ -201,9 +203,10 @@ def test_metrics_count(endpoint: Process) -> None:
     assert 'byzer_slots{model="gpt"} 20.0' in text
 
 
-@pytest.fixture
-def detached(deployed: Manager, shell: Shell) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def detached(deployed: Manager, ray_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an endpoint of two processes in the cluster."""
+    shell = Shell({**ray_env, "PYTHONPATH": str(Path(__file__).parents[2])}, tmp_path_factory.mktemp("detached"))
     port = free_port()
     done = shell("serve", "--detach", "--num_replicas", "2", "--port", str(port), "--api_key", "planted-key-81")
     try:
@@ -213,13 +216,21 @@ def detached(deployed: Manager, shell: Shell) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         assert "ended" in shell("serve", "--stop", "--grace", "5").stderr
+        assert "No endpoint is running" in shell("serve", "--stop").stderr
+        assert "Endpoint" not in shell("list").stderr
 
 
-def test_endpoint_of_the_cluster_outlives_its_command(detached: str, shell: Shell) -> None:
+def test_endpoint_of_the_cluster_outlives_its_command(detached: str, deployed: Manager, shell: Shell) -> None:
     assert answer(detached, "hi", key="planted-key-81") == "Echo: hi"
     with pytest.raises(urllib.error.HTTPError, match="401"):
         answer(detached, "hi")
     assert detached in shell("list").stderr
+    panel = PanelState(deployed)
+    panel.take(Fleet({}))
+    deadline = time.monotonic() + 30
+    while detached not in panel.view().summary:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     again = shell("serve", "--detach", "--port", str(free_port()))
     assert again.returncode == 1
     assert "serve --stop" in again.stderr
@@ -259,7 +270,3 @@ def test_replica_that_dies_comes_back(detached: str, deployed: Manager) -> None:
             break
         assert time.monotonic() < deadline
         time.sleep(0.2)
-
-
-def test_nothing_is_stopped_where_nothing_runs(deployed: Manager, shell: Shell) -> None:
-    assert "No endpoint is running" in shell("serve", "--stop").stderr
