@@ -50,6 +50,7 @@ class Replica:
 
     def __init__(self, spec: ServeSpec, key: Secret, keys: str, share: int, *, closed: bool) -> None:
         attach_log((key.reveal(),))
+        self._share = share
         self._running: Any = None
         self._error: dict[str, Any] | None = None
         self._make = functools.partial(pkgutil.resolve_name(START), spec, key.reveal(), keys, share, closed=closed)
@@ -79,7 +80,7 @@ class Replica:
         if self._running is None:
             return Served("", context.get_node_id(), 0, self._error)
         url = reachable(self._running.url, ray.util.get_node_ip_address())
-        return Served(url, context.get_node_id(), self._running.pid)
+        return Served(url, context.get_node_id(), self._running.pid, replicas=self._share)
 
     async def stop(self, grace: float) -> None:
         """Accept no more requests, and let those that run finish, for `grace` seconds at most."""
@@ -124,10 +125,13 @@ def _actors() -> list[Any]:
 
 
 async def running() -> list[Served]:
-    """Return where the replicas serve; one that does not answer, since its node is gone for example, has an error."""
+    """Return where the replicas serve; one that does not answer has an error, and so has one whose node is gone."""
     lost = errors.to_wire(errors.WorkerLost(_("A replica of the endpoint does not respond."), _("Run: serve --stop")))
-    found = await _asked(LIST_SECONDS)
-    return [served if isinstance(served, Served) else Served("", "", 0, lost) for served in found]
+    asked = await _asked(LIST_SECONDS)
+    found = [served if isinstance(served, Served) else Served("", "", 0, lost) for served in asked]
+    started = max((served.replicas for served in found), default=0)
+    gone = [Served("", "", 0, lost)] * (started - len(found))  # Ray forgets an actor that is bound to a dead node
+    return [*found, *gone]
 
 
 async def _asked(seconds: float) -> list[Served | BaseException]:

@@ -206,6 +206,8 @@ class Served(msgspec.Struct, frozen=True):
     node: str
     pid: int
     error: dict[str, Any] | None = None
+    replicas: int = 1
+    """How many were started together."""
 
 
 class LogsRequest(msgspec.Struct, frozen=True):

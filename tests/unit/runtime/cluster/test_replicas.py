@@ -81,8 +81,8 @@ def test_endpoint_that_runs_is_not_killed(monkeypatch: pytest.MonkeyPatch, says:
 
 def test_replica_of_a_node_that_is_gone_is_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replicas, "LIST_SECONDS", 0.05)
-    serves = Served("http://10.0.0.7:8000", "node", 1)
-    monkeypatch.setattr(replicas, "_actors", lambda: [Actor(serves), Actor(None), Actor(None)])
+    serves = Served("http://10.0.0.7:8000", "node", 1, replicas=3)
+    monkeypatch.setattr(replicas, "_actors", lambda: [Actor(serves), Actor(None)])
     found = asyncio.run(replicas.running())
     assert [one.url for one in found] == ["http://10.0.0.7:8000", "", ""]
     assert str(serving.shown(found)) == "http://10.0.0.7:8000, 2 processes do not respond"
