@@ -215,7 +215,12 @@ def detached(deployed: Manager, ray_env: dict[str, str], tmp_path_factory: pytes
         assert "planted-key-81" not in done.stdout + done.stderr
         yield f"http://127.0.0.1:{port}"
     finally:
+        pids = [served.pid for served in deployed.run(serving.running(deployed))]
         assert "ended" in shell("serve", "--stop", "--grace", "5").stderr
+        deadline = time.monotonic() + 30
+        while any(map(alive, pids)):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         assert "No endpoint is running" in shell("serve", "--stop").stderr
         assert "Endpoint" not in shell("list").stderr
 
