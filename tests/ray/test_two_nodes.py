@@ -86,7 +86,8 @@ def serve_on_both(shell: Shell, node: psutil.Process) -> int:
     replicas = [process for process in psutil.process_iter() if serves_at(process, port)]
     assert len(replicas) == 2
     assert len([process for process in replicas if process in node.children(recursive=True)]) == 1
-    assert "respond" not in (listed := shell("list").stderr)
+    listed = shell("list").stderr
+    assert "respond" not in listed
     urls = re.findall(rf"http://[\d.]+:{port}", listed)
     assert urls
     for url in urls:
