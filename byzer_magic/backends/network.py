@@ -57,6 +57,8 @@ class Network:
 
     def proxy(self, url: str) -> str | None:
         """Return the URL of the proxy for requests to `url`, or None for a direct connection."""
+        if not self.proxies:  # for each request of nearly all deployments
+            return None
         parts = urls.split(url)
         found = self.proxies.get(parts.scheme)
         return None if found is None or covers(parts.hostname or "", parts.netloc, self.no_proxy) else found

@@ -30,6 +30,8 @@ _LEAST, _GREATEST = -(2**63), 2**64 - 1
 """The integers that MessagePack has: https://github.com/msgpack/msgpack/blob/master/spec.md#type-system."""
 _MISSING = frozenset({"NAType", "NaTType"})
 """The types of pandas' missing values, which it may be slow to import."""
+_PLAIN = frozenset({str, list, dict})
+"""What nearly all values are: whether they are texts or missing need not be found out."""
 
 
 # ---- texts
@@ -99,6 +101,8 @@ def texts(value: Any, name: str = "texts") -> list[str]:
 
 def is_one_text(value: Any) -> bool:
     """Return whether an argument is meant as one text and not as a sequence of texts."""
+    if type(value) in _PLAIN:
+        return type(value) is str
     value = _scalar(value)
     return isinstance(value, str | numbers.Number | decimal.Decimal | bytes | bytearray) or is_missing(value)
 
@@ -339,6 +343,8 @@ def is_missing(value: Any) -> bool:
         >>> is_missing(float("nan")), is_missing("")
         (True, False)
     """
+    if type(value) in _PLAIN:
+        return False
     if value is None or type(value).__name__ in _MISSING:
         return True
     if isinstance(value, decimal.Decimal):

@@ -83,8 +83,8 @@ def message(item: Any, name: str) -> Message:
     role = arguments.text(found["role"], f"{name}.role")
     if isinstance(item, Mapping) and role in _ASKING and found.get("content", "") is None:  # a missing cell
         arguments.text(None, f"{name}.content")
-    known = {field: found[field] for field in Message.__struct_fields__ if not _is_absent(found, field, role)}
-    return Message(**{field: _FIELDS[field](value, f"{name}.{field}") for field, value in known.items()})
+    known = [field for field in found if field in _FIELDS and not _is_absent(found, field, role)]
+    return Message(**{field: _FIELDS[field](found[field], f"{name}.{field}") for field in known})
 
 
 def _is_absent(found: Mapping[str, Any], field: str, role: str) -> bool:

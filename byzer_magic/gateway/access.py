@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 import ipaddress
 import socket
@@ -272,6 +273,7 @@ def _name_of(host: str) -> str:
     return name if colon and port.isdigit() else host
 
 
+@functools.lru_cache(maxsize=64)
 def _is_own(host: str) -> bool:
     """Return whether a host is this machine's name or an address, which no page can have lead elsewhere."""
     if host in LOCAL_NAMES:

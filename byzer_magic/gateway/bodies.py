@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -44,28 +43,25 @@ class Held:
         self._limit = limit
         self._bytes = 0
 
-    @contextlib.contextmanager
-    def room(self) -> Iterator[Any]:
-        """Give a function that counts more bytes until the block ends, and raises `Problem` where there is no room."""
-        mine = 0
+    def take(self, count: int) -> None:
+        """Count more bytes.
 
-        def take(count: int) -> None:
-            nonlocal mine
-            if self._bytes + count > self._limit:
-                raise Problem(
-                    503, _("The endpoint is processing too much at once."), kind="server_error", code="overloaded",
-                    anthropic="overloaded_error", retry_after=1.0, again=True, name="Overloaded",
-                )  # fmt: skip
-            self._bytes += count
-            mine += count
+        Raises:
+            Problem: there is no room.
+        """
+        if self._bytes + count > self._limit:
+            raise Problem(
+                503, _("The endpoint is processing too much at once."), kind="server_error", code="overloaded",
+                anthropic="overloaded_error", retry_after=1.0, again=True, name="Overloaded",
+            )  # fmt: skip
+        self._bytes += count
 
-        try:
-            yield take
-        finally:
-            self._bytes -= mine
+    def give(self, count: int) -> None:
+        """Count bytes no longer: their call has been answered."""
+        self._bytes -= count
 
 
-async def read(receive: Any, stated: bytes, take: Any) -> bytes:
+async def read(receive: Any, stated: bytes, take: Callable[[int], None]) -> bytes:
     """Return the body of a request.
 
     Args:
@@ -85,7 +81,6 @@ async def read(receive: Any, stated: bytes, take: Any) -> bytes:
         async with asyncio.timeout(READ_SECONDS) as waiting:
             while True:
                 message = await receive()
-                waiting.reschedule(asyncio.get_running_loop().time() + READ_SECONDS)
                 if message["type"] == "http.disconnect":
                     raise Gone
                 part = message.get("body", b"")
@@ -96,6 +91,7 @@ async def read(receive: Any, stated: bytes, take: Any) -> bytes:
                 parts.append(part)
                 if not message.get("more_body", False):
                     return parts[0] if len(parts) == 1 else b"".join(parts)
+                waiting.reschedule(asyncio.get_running_loop().time() + READ_SECONDS)
     except TimeoutError:
         message = _("Nothing more of the body of the request has arrived for {seconds:g} s.", seconds=READ_SECONDS)
         raise Problem(408, message, name="SlowBody") from None

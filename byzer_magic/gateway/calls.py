@@ -17,7 +17,6 @@ from byzer_magic.client.collect import AnyCollector, collector_for
 from byzer_magic.gateway import bodies, problems
 from byzer_magic.gateway.access import ANONYMOUS, Client
 from byzer_magic.gateway.bodies import Gone
-from byzer_magic.gateway.media_urls import Take
 from byzer_magic.gateway.meters import Meter, total
 from byzer_magic.gateway.problems import Problem
 from byzer_magic.gateway.wires import Wire, encode
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS = 15.0
 """After so long without a byte, a stream gets a sign of life: proxies close silent connections after 60 s."""
+UNWATCHED_SECONDS = 0.1
+"""Until then nobody looks whether the client has left: a task costs more than what is lost by answering it."""
 
 NOBODY = Client("")
 """Whoever has not shown a key yet."""
@@ -77,7 +78,6 @@ class Call:
         self.model = ""
         """The name of the model that is asked, once it is known."""
         self._meters: list[Meter] = []
-        self._take: Take = lambda _count: None
         """Counts bytes that the call holds."""
         self.started = time.monotonic()
         self.first: float | None = None
@@ -87,6 +87,9 @@ class Call:
         """The class of the error that it has ended with; ``Gone`` when the client left."""
         self._receive = receive
         self._send = send
+        self._held = 0
+        """Bytes of its body that are counted."""
+        self._watching: asyncio.Task[None] | None = None
         self._sent = self.started
         self._sending = False
         self._begun = False
@@ -174,29 +177,40 @@ class Call:
             free: whether it needs no key.
         """
         request_ids.CURRENT.set(self.id)  # the task of this call has a context of its own
-        with self.gateway.held.room() as self._take:
-            watch: asyncio.Task[None] | None = None
-            try:
-                if not free:
-                    self.client = self.gateway.access.client(self.headers)
-                    if self.client.name == ANONYMOUS:
-                        self.gateway.neighbours.check(self.scope, self.headers)
-                self.body = await bodies.read(self._receive, self.headers.get(b"content-length", b""), self._take)
-                self.client.begin()
-                watch = asyncio.create_task(self._watch(asyncio.current_task()))
-                await self._answer(await handle(self))
-            except Gone:
-                self.problem = "Gone"
-            except asyncio.CancelledError:
-                if self.problem != "Gone":  # the endpoint is ending
-                    raise
-                if (task := asyncio.current_task()) is not None:
-                    task.uncancel()
-            except Exception as err:  # noqa: BLE001 - whatever it is, the client gets an error in its wire's own form
-                await self._fail(problems.of(err))
-            finally:
-                if watch is not None:
-                    watch.cancel()
+        watch: asyncio.TimerHandle | None = None
+        try:
+            if not free:
+                self.client = self.gateway.access.client(self.headers)
+                if self.client.name == ANONYMOUS:
+                    self.gateway.neighbours.check(self.scope, self.headers)
+            self.body = await bodies.read(self._receive, self.headers.get(b"content-length", b""), self._take)
+            self.client.begin()
+            task = asyncio.current_task()
+            watch = asyncio.get_running_loop().call_later(UNWATCHED_SECONDS, self._start_watch, task)
+            await self._answer(await handle(self))
+        except Gone:
+            self.problem = "Gone"
+        except asyncio.CancelledError:
+            if self.problem != "Gone":  # the endpoint is ending
+                raise
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+        except Exception as err:  # noqa: BLE001 - whatever it is, the client gets an error in its wire's own form
+            await self._fail(problems.of(err))
+        finally:
+            if watch is not None:
+                watch.cancel()
+            if self._watching is not None:
+                self._watching.cancel()
+            self.gateway.held.give(self._held)
+
+    def _take(self, count: int) -> None:
+        """Count more bytes of the body, until the call is answered."""
+        self.gateway.held.take(count)
+        self._held += count
+
+    def _start_watch(self, task: asyncio.Task[Any] | None) -> None:
+        self._watching = asyncio.create_task(self._watch(task))
 
     async def _watch(self, task: asyncio.Task[Any] | None) -> None:
         """Cancel the call when the client leaves, or is given up; keep a silent stream alive meanwhile."""

@@ -22,13 +22,15 @@ class Connection(HttpToolsProtocol):
     """A connection that knows its client; it is closed where headers have no end, or nobody reads."""
 
     _wait: asyncio.TimerHandle | None = None
-    """Runs while headers are expected."""
+    """Runs while headers are expected that have not come with the rest."""
+    _in_headers = True
+    """Whether headers are expected."""
     _stuck: asyncio.TimerHandle | None = None
     """Runs while the client does not take what is sent."""
     _unfinished = 0
-    """Bytes of headers that have no end yet."""
-    _head = 0
-    """Bytes of the headers that have been read."""
+    """Bytes of headers that have no end yet, or of whatever else is no body."""
+    _came = False
+    """Whether all headers of a request, or a part of its body, are in what has just been read."""
 
     def connection_made(self, transport: Any) -> None:
         """Expect a request."""
@@ -38,41 +40,34 @@ class Connection(HttpToolsProtocol):
         self._expect_headers()
 
     def data_received(self, data: bytes) -> None:
-        """Read what arrives; headers that do not end, up to a limit."""
-        expected = self._wait is not None
+        """Read what arrives; headers that do not end, and what follows a body, up to a limit."""
+        self._came = False
         super().data_received(data)
-        if not expected or self._wait is None:
-            self._unfinished = 0
-            return
-        self._unfinished += len(data)
+        self._unfinished = 0 if self._came else self._unfinished + len(data)
+        if self._in_headers:
+            self._expect_headers()
         if self._unfinished > HEADER_BYTES and not self.transport.is_closing():
             self.send_400_response(TOO_LONG)
 
     def on_message_begin(self) -> None:
         """Expect the headers of a request."""
         super().on_message_begin()
-        self._head = 0
-        self._expect_headers()
+        self._in_headers = True
+        self._unfinished = 0
 
-    def on_url(self, url: bytes) -> None:
-        """Count the path among the headers."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header."""
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-
-    def _count(self, size: int) -> None:
-        self._head += size
-        if self._head > HEADER_BYTES:
-            raise ValueError(TOO_LONG)  # uvicorn answers with 400, and closes the connection
+    def on_body(self, body: bytes) -> None:
+        """Note that a part of a body has come."""
+        self._came = True
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         """Expect no more headers."""
+        self._came, self._in_headers = True, False
         self._expect_nothing()
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEADER_BYTES:
+            raise ValueError(TOO_LONG)  # uvicorn answers with 400, and closes the connection
         super().on_headers_complete()
+        self.cycle.transport = _Joining(self.transport, self.loop)  # type: ignore[assignment]  # as much as it uses
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing more."""
@@ -108,10 +103,48 @@ class Connection(HttpToolsProtocol):
             self._stuck = None
 
     def _expect_headers(self) -> None:
-        self._expect_nothing()
-        self._wait = self.loop.call_later(HEADERS_SECONDS, self.transport.close)
+        if self._wait is None:
+            self._wait = self.loop.call_later(HEADERS_SECONDS, self.transport.close)
 
     def _expect_nothing(self) -> None:
         if self._wait is not None:
             self._wait.cancel()
             self._wait = None
+
+
+class _Joining:
+    """Where a response is written to: its headers leave together with the beginning of its body.
+
+    A system call and a wake-up of the client cost as much as the rest of writing a response.
+    """
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._first: bytes | None = None
+        self._begun = False
+
+    def write(self, data: bytes) -> None:
+        """Send data; the first only with what follows at once."""
+        if not self._begun:
+            self._begun, self._first = True, data
+            self._loop.call_soon(self._flush)
+        elif self._first is not None:
+            self._transport.writelines([self._first, data])
+            self._first = None
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection once everything is sent."""
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Return whether the connection is closed, or about to be."""
+        return bool(self._transport.is_closing())
+
+    def _flush(self) -> None:
+        if self._first is not None:
+            self._transport.write(self._first)
+            self._first = None

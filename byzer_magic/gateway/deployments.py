@@ -183,44 +183,38 @@ class Deployments:
         alias = self.alias_of(name)
         if not alias or not client.sees(name):
             raise await self.unknown(name, client)
+        asked, begun = time.monotonic(), False
         try:
-            async with aclosing(self._items(alias, request)) as items:  # type: ignore[type-var]  # a generator
-                async for item in items:
-                    yield item
-        except errors.NotDeployed as err:
-            if any(stat.model == alias for stat in await self.stats()):  # it is deployed, but has no model loaded
-                raise with_name(err, alias, name) from None
-            raise await self.unknown(name, client) from None
-        except errors.Unsupported as err:
-            hint = await self._hint(err.details["needs"], client) if "needs" in err.details else err.hint
-            raise with_name(errors.Unsupported(err.message, hint, **err.details), alias, name) from None
+            for is_last in (False, True):
+                try:
+                    async with aclosing(self._manager.ask(alias, request)) as items:
+                        async for item in items:
+                            begun = True
+                            yield item
+                except LOST:  # the cluster is gone; ask again where nothing of the response has come
+                    if begun or is_last:
+                        raise
+                else:
+                    return
+                await self._join(asked)
         except errors.ByzerError as err:
-            raise with_name(err, alias, name) from None
+            raise await self._for(client, name, err) from None
         except (OverflowError, UnicodeEncodeError, RecursionError) as err:
             raise bad(_("The request has a value that cannot be sent: {error}.", error=err)) from None
+
+    async def _for(self, client: Client, name: str, err: errors.ByzerError) -> Exception:
+        """Return an error of a deployment in terms of the names that a client knows."""
+        alias = self.alias_of(name)
+        if isinstance(err, errors.Unsupported) and "needs" in err.details:
+            err = errors.Unsupported(err.message, await self._hint(err.details["needs"], client), **err.details)
+        if isinstance(err, errors.NotDeployed) and all(stat.model != alias for stat in await self.stats()):
+            return await self.unknown(name, client)  # otherwise it is deployed, but has no model loaded
+        return with_name(err, alias, name)
 
     async def _hint(self, needs: list[str], client: Client) -> str:
         """Return which models could do it, of those that a client may use."""
         models = await self.models(client)
         return capable_hint(needs, [name for name, stat in models if set(needs) <= set(stat.capabilities)])
-
-    async def _items(self, alias: str, request: Request) -> AsyncIterator[Any]:
-        """Yield a response; ask again where the cluster is gone before anything of it has come."""
-        asked, begun = time.monotonic(), False
-        try:
-            async with aclosing(self._manager.ask(alias, request)) as items:
-                async for item in items:
-                    begun = True
-                    yield item
-        except LOST:
-            if begun:
-                raise
-        else:
-            return
-        await self._join(asked)
-        async with aclosing(self._manager.ask(alias, request)) as items:
-            async for item in items:
-                yield item
 
     async def unknown(self, name: str, client: Client) -> Problem:
         """Return the problem with a name that no model has, or none that the client may use; it names the nearest."""

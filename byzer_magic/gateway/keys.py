@@ -99,7 +99,11 @@ class KeyFile:
     @property
     def exists(self) -> bool:
         """Return whether there is a file of keys: also one without any, or one that cannot be read."""
-        return _stamp(self.path) is not None or self.path.is_symlink()
+        try:
+            os.lstat(self.path)  # every request asks: pathlib takes five times as long
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     def _refresh(self) -> None:
         stamp = _stamp(self.path)

@@ -20,6 +20,7 @@ from byzer_magic.errors import ConfigError
 from byzer_magic.files.paths import why_missing
 from byzer_magic.i18n import gettext, lazy_gettext as _
 from byzer_magic.log import RedactingFilter
+from byzer_magic.runtime.garbage import tune_collector
 from byzer_magic.runtime.loop import LOOP
 
 if TYPE_CHECKING:
@@ -163,11 +164,12 @@ def _ended_by_signals(server: Server, say: Callable[[str], None]) -> Iterator[No
 def use_fast_loop() -> int:
     """Run the package's loop on uvloop where it is installed; return how many connections the system allows.
 
-    Call this before anything uses the loop.
+    Call this once the endpoint is imported, before anything uses the loop.
     """
     least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, wanted), most))
+    tune_collector()
     LOOP.start(fast=True)
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -201,7 +201,7 @@ class Pool:
     # ---- requests
 
     async def _ask(self, capability: Capability, request: Request) -> AsyncIterator[Item | Dispatched]:
-        if self._capabilities:  # unknown until the model is loaded
+        if checked := self._capabilities:  # unknown until the model is loaded
             self._check_capability(request)
         started = time.monotonic()
         ticket = self._admission.ticket()
@@ -213,7 +213,8 @@ class Pool:
                 queued, request_id = time.monotonic() - started, request_ids.CURRENT.get()
                 dispatched: Dispatched | None = Dispatched(worker, queued, request_id)
                 try:
-                    self._check_capability(request)
+                    if self._capabilities is not checked:
+                        self._check_capability(request)
                     answer = gathering.items(self._answer(worker, capability, request))
                     async with aclosing(answer) as chunks:  # type: ignore[type-var]  # async generators all
                         async for chunk in chunks:

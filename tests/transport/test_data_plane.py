@@ -295,7 +295,9 @@ async def test_image_in_a_conversation_is_sent_with_the_first_request_only(link:
     far.service._methods["chat"] = chat
     photo = Media("image/png", bytes(range(256)) * 20_000, detail="low")
     first = [Message("user", [{"type": "text", "text": "what is it?"}, photo])]
-    connection = await link._connect()
+    await link._connect()
+    connection = link._connection
+    assert connection is not None
     send = connection.send
 
     async def counted(message: bytes) -> None:
@@ -351,13 +353,26 @@ async def test_attachment_cancelled_half_way_is_sent_from_its_start(
     assert await seen(link, large) == digests(large)
 
 
+async def test_calls_that_are_made_together_share_a_message(link: Link) -> None:
+    await texts(link, 1)  # connect
+    connection = link._connection
+    assert connection is not None
+    send, sizes = connection.send, list[int]()
+
+    async def counted(message: bytes) -> None:
+        sizes.append(len(message))
+        await send(message)
+
+    connection.send = counted  # type: ignore[method-assign]
+    assert await asyncio.gather(*(texts(link, 1) for _ in range(20))) == [["0"]] * 20
+    assert len(sizes) == 1
+
+
 async def test_missing_attachment_closes_only_its_connection(far: Far, link: Link) -> None:
     hostile = Link("h", far.find)
     with pytest.raises(errors.WorkerLost):
-        connection = await hostile._connect()
-        await connection.send(
-            protocol.write([protocol.Call(99, "image", protocol.pack(ImageRequest(prompt="x")), ["nobody"])])
-        )
+        outbox = await hostile._connect()
+        outbox.put(protocol.Call(99, "image", protocol.pack(ImageRequest(prompt="x")), ["nobody"]))
         await texts(hostile, 1_000_000)
     assert await texts(link, 2) == ["0", "1"]
     await hostile.close()

@@ -214,7 +214,7 @@ class Http:
     async def request(
         self, method: str, url: str, *, json: Any = None, seconds: float | None = None, **options: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request; inside the block its response can be read, and failures to do so raise our errors.
+        """Send a request, and again where a redirect asks for that and may; inside the block its response can be read.
 
         Args:
             method: such as POST.
@@ -224,7 +224,7 @@ class Http:
             options: options of aiohttp's requests, such as `headers`.
 
         Raises:
-            ProviderError: the provider refused or failed, or cannot be reached.
+            ProviderError: the provider refused or failed, cannot be reached, or its response cannot be read.
             DeadlineExceeded: nothing came for `saas.timeout` seconds.
         """
         import aiohttp
@@ -234,29 +234,24 @@ class Http:
         if seconds is not None:
             options["timeout"] = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=seconds)
         try:
-            async with self._sent(method, url, options) as response:
-                if response.status == http_errors.PROXY_AUTHENTICATION:  # no provider's own
-                    raise http_errors.from_response({}, self.endpoint, response.status)
-                if response.status >= 400:
-                    headers = {name.lower(): value for name, value in response.headers.items()}
-                    raise self.error(_body(await received.read(response, received.ERROR)), response.status, headers)
-                yield response
-        except (aiohttp.ClientError, OSError, ErrorResponse, Redirected) as err:  # a TimeoutError is an OSError
-            raise http_errors.from_exception(err, self.endpoint) from None  # the chain may quote the key
-
-    @asynccontextmanager
-    async def _sent(self, method: str, url: str, options: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request, and again where a redirect asks for that and may."""
-        options = {**options, "headers": self._with_id(options.get("headers") or {})}
-        for count in itertools.count():
-            sent = self._session.request(method, url, proxy=self._network.proxy(url), allow_redirects=False, **options)
-            async with sent as response:
-                if response.status not in MOVED:
+            options["headers"] = self._with_id(options.get("headers") or {})
+            for count in itertools.count():
+                options["proxy"] = self._network.proxy(url)
+                async with self._session.request(method, url, allow_redirects=False, **options) as response:
+                    if response.status in MOVED:
+                        if count == MAX_REDIRECTS:
+                            raise Redirected(response.status, url, url)
+                        url = followed(response.status, url, response.headers.get("location"))
+                        continue
+                    if response.status == http_errors.PROXY_AUTHENTICATION:  # no provider's own
+                        raise http_errors.from_response({}, self.endpoint, response.status)
+                    if response.status >= 400:
+                        headers = {name.lower(): value for name, value in response.headers.items()}
+                        raise self.error(_body(await received.read(response, received.ERROR)), response.status, headers)
                     yield response
                     return
-                if count == MAX_REDIRECTS:
-                    raise Redirected(response.status, url, url)
-                url = followed(response.status, url, response.headers.get("location"))
+        except (aiohttp.ClientError, OSError, ErrorResponse, Redirected) as err:  # a TimeoutError is an OSError
+            raise http_errors.from_exception(err, self.endpoint) from None  # the chain may quote the key
 
     def _with_id(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         """Return headers with the id of the request, unless the user has set one."""

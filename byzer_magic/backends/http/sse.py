@@ -108,6 +108,8 @@ class Parser:
         self._found = False
         self._is_between = False
         """Whether the next block begins a line and an event."""
+        self._is_over = False
+        """Whether nothing more comes."""
 
     def feed(self, block: bytes) -> list[bytes]:
         """Return the data of the events that a block completes."""
@@ -147,7 +149,7 @@ class Parser:
             NoAnswer: the body was a text.
             Unreadable: the body was a web page.
         """
-        self._events = []
+        self._events, self._is_over = [], True
         self._read(b"".join(self._line))
         self._dispatch()
         self._dispatch_bare()
@@ -224,7 +226,7 @@ class Parser:
             self._tries = _TRIES
         self._bare.append(line)
         self._held += len(line)
-        if self._tries and line[:1] in b"{[}]" and line.rstrip()[-1:] in b"}]":
+        if self._tries and not self._is_over and line[:1] in b"{[}]" and line.rstrip()[-1:] in b"}]":
             self._tries -= 1
             if _is_complete(b"\n".join(self._bare), if_large=False):
                 self._dispatch_bare()

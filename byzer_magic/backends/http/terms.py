@@ -117,7 +117,7 @@ class Agreement:
             >>> Agreement(not_with=frozenset({"tools"})).terms({"tools": []}).stream
             False
         """
-        return replace(self.known, stream=self.known.stream and not self.not_with.intersection(options))
+        return replace(self.known, stream=False) if self.not_with.intersection(options) else self.known
 
     async def chunks(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -83,11 +83,10 @@ class Client:
         async with self.responding(path, body) as response:
             return await received.read(response, received.limit_of(response.status, path))
 
-    @asynccontextmanager
-    async def responding(
+    def responding(
         self, path: str, body: dict[str, Any], headers: Mapping[str, str] | None = None, timeout: float | None = None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Yield the response to a JSON body, not read yet; the connection is free again when the block ends.
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Give the response to a JSON body, not read yet; the connection is free again when the block ends.
 
         Args:
             path: the endpoint, such as /chat/completions.
@@ -98,9 +97,7 @@ class Client:
         Raises:
             ProviderError: the provider refused or failed.
         """
-        url = self._account.url(path)
-        async with self._http.request("POST", url, json=body, headers=headers, seconds=timeout) as response:
-            yield response
+        return self._http.request("POST", self._account.url(path), json=body, headers=headers, seconds=timeout)
 
     async def sdk(self) -> Any:
         """Return the SDK's client; the first call imports the SDK (over a second) in a thread."""

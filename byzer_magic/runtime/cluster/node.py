@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from pathlib import Path
 
@@ -32,17 +31,6 @@ def attach_log(hidden: tuple[str, ...]) -> None:
     handler.addFilter(RedactingFilter(hidden))
     logging.getLogger(ROOT).addHandler(handler)
     logging.getLogger(ROOT).setLevel(logging.INFO)
-
-
-def tune_garbage_collector() -> None:
-    """Exclude the objects loaded so far from garbage collection, and collect new ones less often.
-
-    SDKs create very many permanent objects. Scanning them in every full collection takes a considerable part of the
-    time of a pool under load.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 def session_folder() -> Path:

@@ -7,14 +7,13 @@ reconnects to a pool that Ray has restarted.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import enum
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -25,6 +24,7 @@ from byzer_magic.log import get_logger
 from byzer_magic.runtime import forks
 from byzer_magic.runtime.transport import attachments, protocol
 from byzer_magic.runtime.transport.connecting import connect_to
+from byzer_magic.runtime.transport.outbox import Outbox
 
 RECONNECT_SECONDS = 15.0
 """How long a call tries to reconnect to a pool that is being restarted."""
@@ -37,11 +37,10 @@ SLOW_RETRY_SECONDS = 0.5
 
 DEADLINE_SECONDS = 2.0
 """A request's timeout is kept by its pool; this much later, the client gives up on a pool that does not respond."""
-CANCEL_SECONDS = 1.0
-"""How long it may take to send the cancellation of a call to a pool that reads slowly."""
 
 log = get_logger("client")
 
+T = TypeVar("T")
 Find = Callable[[], Awaitable[protocol.Endpoint]]
 
 
@@ -73,6 +72,8 @@ class Link:
 
     def _not_connected(self) -> None:
         self._connection: ClientConnection | None = None
+        self._outbox: Outbox | None = None
+        """That of the connection."""
         self._reader: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
         self._calls: dict[int, asyncio.Queue[protocol.ToClient | _End]] = {}
@@ -83,7 +84,7 @@ class Link:
     def forked(self) -> None:
         """Leave the connection and its calls to the parent; the next call connects to the same endpoint."""
         connection = self._connection
-        forks.keep(connection, self._reader, self._calls)
+        forks.keep(connection, self._outbox, self._reader, self._calls)
         self._not_connected()
         if connection is not None:
             forks.drop([connection.transport.get_extra_info("socket").fileno()])
@@ -111,22 +112,18 @@ class Link:
         request_id = request_ids.CURRENT.get() if request_id is None else request_id
         timeout: float | None = getattr(body, "timeout", None)
         latest = None if timeout is None else asyncio.get_running_loop().time() + timeout + DEADLINE_SECONDS
-        try:
-            async with asyncio.timeout_at(latest):
-                connection = await self._connect()
-        except TimeoutError as err:
-            raise self._expired(timeout) from err
+        outbox = self._outbox if self._outbox is not None else await self._in_time(self._connect(), latest, timeout)
         calls, call_id = self._calls, next(self._ids)
         answers: asyncio.Queue[protocol.ToClient | _End] = asyncio.Queue()
         calls[call_id] = answers
         timer = latest and asyncio.get_running_loop().call_at(latest, answers.put_nowait, _End.EXPIRED)
         finished = False
         try:
-            try:
-                async with asyncio.timeout_at(latest):
-                    await self._start(connection, call_id, method, body, request_id)
-            except TimeoutError as err:
-                raise self._expired(timeout) from err
+            call, media = _call_of(call_id, method, body, request_id)
+            if media:
+                await self._in_time(self._send(outbox, call, media), latest, timeout)
+            else:
+                outbox.put(call, len(call.body))
             while isinstance(frame := await answers.get(), protocol.Item):
                 try:
                     item = protocol.item_of(method, frame)
@@ -142,10 +139,8 @@ class Link:
             if timer:
                 timer.cancel()
             del calls[call_id]
-            if not finished and connection is self._connection:
-                with contextlib.suppress(errors.WorkerLost, TimeoutError):  # a lost connection has cancelled it already
-                    async with asyncio.timeout(CANCEL_SECONDS):
-                        await self._send(connection, protocol.Cancel(call_id))
+            if not finished and outbox is self._outbox:  # a connection that is lost has cancelled it already
+                outbox.put(protocol.Cancel(call_id))
 
     async def call(self, method: str, body: Any = None) -> Any:
         """Call a method and return the last item of its response, or None when it has none."""
@@ -194,49 +189,55 @@ class Link:
             _("If the deployment is older than this installation, deploy it again with --replace."),
         )
 
-    async def _start(self, connection: ClientConnection, call_id: int, method: str, body: Any, request_id: str) -> None:
-        """Send a call, preceded by those of its attachments that the server does not have yet."""
-        cache = self._cache  # that of `connection`: there may be a new one by the time the lock is free
-        light, media = attachments.detach(body)
-        packed = protocol.pack(light)
-        if len(packed) > protocol.MAX_BODY_BYTES:
-            raise errors.CommandError(
-                _(
-                    "The request has {size:.0f} MB without its images and audio, more than the {limit:.0f} MB that can "
-                    "be sent at once.",
-                    size=len(packed) / 1e6,
-                    limit=protocol.MAX_BODY_BYTES / 1e6,
-                ),
-                _("Send less text, or several requests."),
-            )
-        call = protocol.Call(call_id, method, packed, list(media), request_id)
-        if not media:
-            await self._send(connection, call)
-            return
+    async def _in_time(self, work: Awaitable[T], latest: float | None, seconds: float | None) -> T:
+        """Return what `work` returns.
+
+        Args:
+            work: a step of a call.
+            latest: when the call must have ended, on the loop's clock; None for any time.
+            seconds: its timeout, for the error.
+
+        Raises:
+            DeadlineExceeded: it took longer.
+        """
+        try:
+            async with asyncio.timeout_at(latest):
+                return await work
+        except TimeoutError as err:
+            raise self._expired(seconds) from err
+
+    async def _send(self, outbox: Outbox, call: protocol.Call, media: Mapping[str, bytes]) -> None:
+        """Send a call, preceded by those of its attachments that the server does not have yet.
+
+        Raises:
+            WorkerLost: the connection has ended.
+        """
+        cache = self._cache  # that of the connection: there may be a new one by the time the lock is free
         async with self._sending_media:  # the server's cache evicts in the order of arrival, as ours does
             for digest, data in media.items():
                 if digest not in cache:
                     for chunk in attachments.chunks(digest, data):
-                        await self._send(connection, chunk)
+                        await self._room(outbox)
+                        outbox.put(chunk, len(chunk.data))
+            await self._room(outbox)
             cache.use({digest: len(data) for digest, data in media.items()})
-            await self._send(connection, call)  # inside the lock, for the same order on both sides
+            outbox.put(call, len(call.body))  # inside the lock, for the same order on both sides
 
-    async def _send(self, connection: ClientConnection, frame: protocol.ToPool) -> None:
-        try:
-            await connection.send(protocol.write([frame]))
-        except ConnectionClosed as err:
-            raise self._lost() from err
+    async def _room(self, outbox: Outbox) -> None:
+        await outbox.room()
+        if outbox.has_ended:
+            raise self._lost()
 
-    async def _connect(self) -> ClientConnection:
-        if self._connection is not None:
-            return self._connection
+    async def _connect(self) -> Outbox:
         async with self._connecting:
-            if self._connection is None:
+            if self._outbox is None:
                 self._connection = await self._dial()
                 self._cache = attachments.AttachmentCache()
-                # Of no request: it serves all that use the connection.
-                self._reader = asyncio.create_task(self._read(self._connection), context=contextvars.Context())
-            return self._connection
+                # Of no request: they serve all that use the connection.
+                context = contextvars.Context()
+                self._outbox = context.run(Outbox, self._connection)
+                self._reader = asyncio.create_task(self._read(self._connection, self._outbox), context=context)
+            return self._outbox
 
     async def _dial(self) -> ClientConnection:
         """Connect to the last endpoint, where a restarted pool listens again, else to the one that `find` returns."""
@@ -257,7 +258,7 @@ class Link:
                     ) from err
                 await asyncio.sleep(RETRY_SECONDS if waited < SAME_ENDPOINT_SECONDS else SLOW_RETRY_SECONDS)
 
-    async def _read(self, connection: ClientConnection) -> None:
+    async def _read(self, connection: ClientConnection, outbox: Outbox) -> None:
         calls, end = self._calls, _End.LOST
         try:
             async for message in connection:
@@ -273,7 +274,29 @@ class Link:
             end = _End.UNREADABLE
             connection.transport.abort()
         finally:
+            outbox.close()
             if self._connection is connection:
-                self._connection = None
+                self._connection = self._outbox = None
             for queue in calls.values():
                 queue.put_nowait(end)
+
+
+def _call_of(call_id: int, method: str, body: Any, request_id: str) -> tuple[protocol.Call, dict[str, bytes]]:
+    """Return a call without its attachments, and these by digest.
+
+    Raises:
+        CommandError: it is too large.
+    """
+    light, media = attachments.detach(body)
+    packed = protocol.pack(light)
+    if len(packed) > protocol.MAX_BODY_BYTES:
+        raise errors.CommandError(
+            _(
+                "The request has {size:.0f} MB without its images and audio, more than the {limit:.0f} MB that can "
+                "be sent at once.",
+                size=len(packed) / 1e6,
+                limit=protocol.MAX_BODY_BYTES / 1e6,
+            ),
+            _("Send less text, or several requests."),
+        )
+    return protocol.Call(call_id, method, packed, list(media), request_id), media

@@ -6,13 +6,11 @@ A connection is the lease of its calls: when it closes, they are cancelled and t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import hmac
 import http
 import logging
 import os
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -27,7 +25,8 @@ from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.log import get_logger, redact
 from byzer_magic.runtime import forks
 from byzer_magic.runtime.transport import attachments, protocol
-from byzer_magic.runtime.transport.protocol import BATCH_BYTES, FRAME_BYTES, MAX_BODY_BYTES
+from byzer_magic.runtime.transport.outbox import Outbox
+from byzer_magic.runtime.transport.protocol import MAX_BODY_BYTES
 from byzer_magic.safety import peers
 
 Handler = Callable[[Any], AsyncIterator[Any]]
@@ -37,11 +36,6 @@ HIGH_WATER_BYTES = 4 * 1024 * 1024
 """While more than this is unsent, calls wait until their client has read (backpressure)."""
 BACKLOG = 1024
 """Connections that may wait to be accepted: all notebooks connect at once to a pool that was restarted."""
-APART_SECONDS = 0.001
-"""How long a delta may wait for others, where a client has several calls: a message costs pool and client 20 us each.
-
-The first item of a response and its end never wait, nor does anything for a client with one call.
-"""
 UNIX_PATH_BYTES = 100
 """Longest path of a Unix socket: `sun_path` has 108 bytes on Linux, 104 on macOS (`man 7 unix`)."""
 
@@ -167,8 +161,8 @@ class Server:
                     size = len(packed)
                     if size > MAX_BODY_BYTES:
                         raise _too_large(size)
-                    if peer.is_full:
-                        await peer.room()
+                    if peer.outbox.is_full:
+                        await peer.outbox.room()
                     peer.put(protocol.Item(call.id, packed), size, may_wait=later)
                     later = True
             peer.put(protocol.Done(call.id))
@@ -193,42 +187,25 @@ def _too_large(size: int) -> errors.RequestError:
 
 
 class _Peer:
-    """One connection: its running calls and its unsent frames."""
+    """One connection: its running calls."""
 
     def __init__(self, connection: ServerConnection, server: Server) -> None:
         self._connection = connection
         self._server = server
         self._calls: dict[int, asyncio.Task[None]] = {}
-        self._batch: list[protocol.ToClient] = []
-        """The frames that go into the next message."""
-        self._batch_bytes = 0
-        self._full: deque[tuple[list[protocol.ToClient], int]] = deque()
-        """Messages before that one, with their bytes: a frame more would have made them too large."""
-        self._full_bytes = 0
-        """Bytes of these, and of the message that is being sent."""
-        self.is_full = False
-        """Whether they are more than `HIGH_WATER_BYTES`: before another item, wait for `room`."""
-        self._wake = asyncio.Event()
-        self._is_due = False
-        """Whether a timer will wake the writer."""
         self._cache = attachments.AttachmentCache()
-        self._room = asyncio.Event()
-        self._room.set()
+        self.outbox = Outbox(connection, HIGH_WATER_BYTES)
 
     async def run(self) -> None:
         """Read calls until the connection ends."""
-        writer = asyncio.create_task(self._write())
-        try:
-            async for message in self._connection:
-                if isinstance(message, str):
-                    raise protocol.ProtocolError("text frame")
-                for frame in protocol.read_calls(message):
-                    if isinstance(frame, protocol.Call):
-                        await self._start(frame)
-                    else:
-                        self._take(frame)
-        finally:
-            writer.cancel()
+        async for message in self._connection:
+            if isinstance(message, str):
+                raise protocol.ProtocolError("text frame")
+            for frame in protocol.read_calls(message):
+                if isinstance(frame, protocol.Call):
+                    await self._start(frame)
+                else:
+                    self._take(frame)
 
     def _take(self, frame: protocol.AttachmentChunk | protocol.Cancel) -> None:
         if isinstance(frame, protocol.AttachmentChunk):
@@ -246,64 +223,29 @@ class _Peer:
             self._calls[call.id] = task
             task.add_done_callback(functools.partial(self._ended, call.id))
         await asyncio.sleep(0)  # a message may have a million calls
-        await self.room()  # a client that does not read its responses starts no more calls
+        await self.outbox.room()  # a client that does not read its responses starts no more calls
 
     def _ended(self, call_id: int, _task: asyncio.Task[None]) -> None:
         self._calls.pop(call_id, None)
 
     def put(self, frame: protocol.ToClient, size: int = 0, *, may_wait: bool = False) -> None:
-        """Queue a frame.
+        """Queue a frame; one that may wait for others does so only where the client has other calls.
 
         Args:
             frame: the frame.
             size: bytes of its body.
-            may_wait: whether it may be sent together with what comes within `APART_SECONDS`.
+            may_wait: whether it is neither the first item of a response nor its end.
         """
-        size += FRAME_BYTES
-        if self._batch_bytes + size > BATCH_BYTES and self._batch:
-            self._end_batch()
-        self._batch.append(frame)
-        self._batch_bytes += size
-        if not may_wait or len(self._calls) == 1:
-            self._wake.set()
-        elif not (self._is_due or self._wake.is_set()):
-            self._is_due = True
-            asyncio.get_running_loop().call_later(APART_SECONDS, self._wake.set)
+        self.outbox.put(frame, size, may_wait=may_wait and len(self._calls) > 1)
 
     def fail(self, call_id: int, err: errors.ByzerError) -> None:
         """Queue the frame that ends a call with an error."""
         error = protocol.pack_error(err)
         self.put(protocol.Fail(call_id, error), len(error))
 
-    async def room(self) -> None:
-        """Wait until the client has taken enough of what is queued."""
-        while self.is_full:
-            self._room.clear()
-            await self._room.wait()
-
-    def _end_batch(self) -> None:
-        self._full.append((self._batch, self._batch_bytes))
-        self._full_bytes += self._batch_bytes
-        self.is_full = self._full_bytes > HIGH_WATER_BYTES
-        self._batch, self._batch_bytes = [], 0
-
-    async def _write(self) -> None:
-        with contextlib.suppress(ConnectionClosed):  # `run` ends, too
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                self._is_due = False
-                if self._batch:
-                    self._end_batch()
-                while self._full:
-                    batch, size = self._full.popleft()
-                    await self._connection.send(protocol.write(batch))
-                    self._full_bytes -= size
-                    self.is_full = self._full_bytes > HIGH_WATER_BYTES
-                    self._room.set()
-
     async def close(self) -> None:
         """Cancel the calls in flight and wait until they have freed their slots."""
+        self.outbox.close()
         tasks = list(self._calls.values())
         for task in tasks:
             task.cancel()

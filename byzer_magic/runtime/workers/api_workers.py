@@ -9,7 +9,7 @@ from typing import Any
 from byzer_magic.backends.base import Backend
 from byzer_magic.capabilities import Capability
 from byzer_magic.plan import MAX_QUEUED, Plan
-from byzer_magic.runtime.cluster.node import tune_garbage_collector
+from byzer_magic.runtime.garbage import tune_collector
 from byzer_magic.runtime.workers.engine_workers import Notify
 from byzer_magic.types import Item, Loading, Request
 
@@ -38,7 +38,7 @@ class ApiWorkers:
         """
         if self._latest is None:
             self._latest = await self._open(notify)
-            tune_garbage_collector()
+            tune_collector()
         for index in indices:
             self._backends[index] = self._latest
             self._health(index, "up")

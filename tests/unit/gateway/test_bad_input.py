@@ -250,6 +250,17 @@ def test_headers_that_do_not_end_close_the_connection(
         assert client.recv(1000) == b""
 
 
+def test_trailers_that_do_not_end_close_the_connection(endpoint: Running) -> None:
+    host, _colon, port = endpoint.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client, contextlib.suppress(ConnectionError):
+        client.sendall(f"POST /nowhere HTTP/1.1\r\nhost: {host}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+        client.sendall(b"1\r\nx\r\n0\r\nx-a: ")
+        sent = 0
+        while sent < 100 * connections.HEADER_BYTES:
+            sent += client.send(b"b" * 1000)
+    assert sent < 100 * connections.HEADER_BYTES
+
+
 def test_client_that_leaves_stops_the_answer(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     for stream in (True, False):
         monkeypatch.setattr(
