@@ -6,6 +6,7 @@ a JSON schema gets it; every model is also told in words, since some take a sche
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -49,6 +50,11 @@ class Typed(Generic[T]):
     def __init__(self, kind: Any) -> None:
         from pydantic import TypeAdapter  # 150 ms, and only typed responses need it
 
+        if inspect.isroutine(kind):  # pydantic would call it
+            raise CommandError(
+                _("{type} is a function, not a type.", type=getattr(kind, "__name__", str(kind))),
+                _("Pass a type; functions that the model may call are passed as tools."),
+            )
         self.kind = kind
         self.name = getattr(kind, "__name__", str(kind))
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -111,8 +112,11 @@ def _short(text: str) -> str:
 
 
 def _variable(name: str, variables: Mapping[str, Any], option: str) -> Any:
-    if name not in variables:
+    if name not in variables and not hasattr(builtins, name):
         raise CommandError(
-            _("{option}: {name} is not defined in this notebook.", option=option, name=name), _("Define it first.")
+            _("{option}: {name} is not defined in this notebook.", option=option, name=name),
+            _("Define it first.")
+            if name.isidentifier()
+            else _("Give it a name in a cell, such as Answer = {name}, and pass the name.", name=name),
         )
-    return variables[name]
+    return variables[name] if name in variables else getattr(builtins, name)

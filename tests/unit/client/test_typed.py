@@ -215,6 +215,14 @@ def test_typed_refuses_a_type_without_a_schema_with_one_error(kind: Any) -> None
     assert "errors.pydantic.dev" not in str(caught.value)
 
 
+def test_function_is_no_type() -> None:
+    def weather(city: str) -> str:
+        return city
+
+    with pytest.raises(CommandError, match="weather is a function"):
+        Typed(weather)
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

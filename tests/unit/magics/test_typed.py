@@ -79,3 +79,10 @@ def test_value_is_of_the_type_that_the_variable_has() -> None:
     assert (value, result.text) == ([1, 2], "[1, 2]")
     with pytest.raises(CommandError, match="Numbers is not defined"):
         typed.value(Answering("[1]"), item, ASKED, {})
+
+
+def test_schema_may_be_a_type_of_python_and_an_expression_needs_a_name() -> None:
+    assert typed.value(Answering("3"), parse_chat("m --schema int"), ASKED, {})[0] == 3
+    with pytest.raises(CommandError, match="not defined") as caught:
+        typed.value(Answering("[1]"), parse_chat("m --schema list[int]"), ASKED, {})
+    assert "Answer = list[int]" in caught.value.hint
