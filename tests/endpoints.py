@@ -11,6 +11,7 @@ import uvicorn
 
 from byzer_magic import errors
 from byzer_magic.backends import registry
+from byzer_magic.commands.aliases import readings
 from byzer_magic.gateway import server
 from byzer_magic.gateway.access import Access, Neighbours
 from byzer_magic.gateway.deployments import Deployments
@@ -56,7 +57,7 @@ class Scripted:
         """Requests that are being answered."""
 
     async def ask(self, alias: str, request: Request, /) -> AsyncIterator[Any]:
-        if alias not in self.kinds:
+        if (await self.named(alias))[0] not in self.kinds:
             raise errors.NotDeployed(f"No model is deployed as {alias!r}.")
         self.asked.append((alias, request))
         self.open += 1
@@ -71,6 +72,9 @@ class Scripted:
                     yield item
         finally:
             self.open -= 1
+
+    async def named(self, name: str, /) -> tuple[str, str]:
+        return next((reading for reading in readings(name) if reading[0] in self.kinds), (name, ""))
 
     async def stat(self, alias: str, /) -> ModelStat:
         if alias not in self.kinds:

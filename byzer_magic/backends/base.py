@@ -180,7 +180,7 @@ class Backend(ABC):
 async def _without_adapters(title: str) -> AsyncIterator[Item]:
     raise Unsupported(
         _("{title} takes no LoRA adapters in requests.", title=title),
-        _("Deploy the model with vLLM and backend.enable_lora=true, or leave lora out."),
+        _("Deploy the model with vLLM or transformers and backend.enable_lora=true, or leave the adapter out."),
     )
     yield  # type: ignore[unreachable]  # makes it a generator, which raises where the response is read
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from byzer_magic import errors
 from byzer_magic.capabilities import Capability
+from byzer_magic.commands.aliases import ADAPTER, readings
 from byzer_magic.config import Settings
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.runtime import forks
@@ -29,6 +31,10 @@ Say = Callable[[str], None]
 
 PRESTART_SECONDS = 1.0
 """How long the controller may take to note that a process is to wait for the next deployment."""
+NAMES_SECONDS = 5.0
+"""How old it may be what a name with a colon stands for: such an alias may be deployed later."""
+MOST_NAMES = 1000
+"""Names with a colon that are remembered: clients of the endpoint choose them."""
 POLL_SECONDS = 0.1
 """How often a deployment that is still loading is asked for its capabilities."""
 
@@ -54,6 +60,8 @@ class Connection:
         """Where that listened when this process connected."""
         self._links: dict[str, Link] = {}
         self._capabilities: WeakKeyDictionary[Link, frozenset[Capability]] = WeakKeyDictionary()
+        self._names: dict[str, tuple[tuple[str, str], float]] = {}
+        """What names with a colon stand for, and when that was found out."""
         self._learnt: WeakKeyDictionary[Link, set[str]] = WeakKeyDictionary()
         self._connecting = threading.Lock()
         _connections[self._name] = self
@@ -130,7 +138,7 @@ class Connection:
         if address == "auto" and link is not None and link.connected:
             return
         default = address == "auto" and settings.ray_address == "auto"
-        if default and discovery.announced(alias, self._address) is not None:
+        if default and any(discovery.announced(each, self._address) is not None for each, _adapter in readings(alias)):
             return
         self.ensure(address, settings, say)
 
@@ -181,6 +189,31 @@ class Connection:
                 await asyncio.to_thread(address.check, target)
             raise errors.CannotConnect(_("Ray is not running on this machine."), _("Deploy a model to start Ray."))
         return sorted({*(local or []), *(await self.aliases() if alive else [])})
+
+    async def named(self, name: str) -> tuple[str, str]:
+        """Return the alias and the LoRA adapter that a name stands for: ``alias``, or ``alias:adapter``.
+
+        An alias with a colon in it goes before an alias and an adapter. A name that stands for nothing is an alias.
+        """
+        if ADAPTER not in name:
+            return name, ""
+        known = self._names.get(name)
+        if known is None or time.monotonic() - known[1] > NAMES_SECONDS:
+            if len(self._names) >= MOST_NAMES:
+                self._names.clear()
+            known = self._names[name] = (await self._read(name), time.monotonic())
+        return known[0]
+
+    async def _read(self, name: str) -> tuple[str, str]:
+        for alias, adapter in readings(name):
+            with contextlib.suppress(errors.NotDeployed):
+                try:
+                    await self._locate(alias)
+                except ConnectionError:  # it is being restarted, or nobody knows: so it is where it was before
+                    if alias not in self._links:
+                        continue
+                return alias, adapter
+        return name, ""
 
     async def link(self, alias: str) -> Link:
         """Return the link that requests to an alias share.
@@ -247,6 +280,7 @@ class Connection:
 
         It belongs to the link, so that the deployment that takes its place begins anew.
         """
+        (alias, _adapter), _when = self._names.get(alias, ((alias, ""), 0.0))
         link = self._links.get(alias)
         return set() if link is None else self._learnt.setdefault(link, set())
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from byzer_magic import config, errors, request_ids
 from byzer_magic.capabilities import Capability, method_for
 from byzer_magic.client import follow, probe
+from byzer_magic.client.adapters import with_adapter
 from byzer_magic.client.connection import Connection, Say
 from byzer_magic.client.reporter import Reporter, Silent
 from byzer_magic.commands import env_file
@@ -165,7 +166,7 @@ class Manager:
         checks_before = plan.spec.check and plan.spec.replace and not plan.backend.info.local
         if checks_before and alias in await self.aliases():
             yield Loading(_("checking before the deployment of this alias is replaced"))
-            await self._check_before(plan)
+            await probe.before_replacing(plan)
         control = self.connection.control()
         ready = False
         message = plans.to_message(plan, spare=bool(self.settings.spare))
@@ -183,19 +184,6 @@ class Manager:
             raise self._failure(alias, err) from None
         finally:
             await asyncio.shield(self._deployed(control, protocol.AbandonRequest(plan.id), alias, ready=ready))
-
-    @staticmethod
-    async def _check_before(plan: Plan) -> None:
-        """Ask the provider of a deployment that is to replace another, while that one still serves.
-
-        Raises:
-            ByzerError: it does not answer.
-        """
-        try:
-            await probe.ask(plan)
-        except errors.ByzerError as err:
-            err.hint = join(err.hint, _("The deployment of {alias} is as it was.", alias=plan.spec.model))
-            raise
 
     async def _deployed(self, control: Link, request: AbandonRequest, alias: str, *, ready: bool) -> None:
         """Forget an older deployment of the alias; after one that failed, wait until nothing is left of it."""
@@ -302,6 +290,7 @@ class Manager:
         Raises:
             NotDeployed: nothing is deployed as this alias.
         """
+        alias, _adapter = await self.named(alias)
         stat: ModelStat = await (await self.connection.link(alias)).call("stat")
         return stat
 
@@ -342,16 +331,25 @@ class Manager:
 
     # ---- requests
 
+    async def named(self, name: str) -> tuple[str, str]:
+        """Return the alias and the LoRA adapter that a name stands for: ``alias``, or ``alias:adapter``."""
+        return await self.connection.named(name)
+
     async def ask(self, alias: str, request: Request) -> AsyncIterator[Any]:
         """Yield the response: first Dispatched (which worker), then the chunks of the request's capability.
 
-        The request has the id on which its caller works (`request_ids`), or a new one; errors have it in `details`.
+        After a colon, the alias may be followed by the LoRA adapter that is to answer. The request has the id on which
+        its caller works (`request_ids`), or a new one; errors have it in `details`.
 
         Raises:
             NotDeployed: nothing is deployed as this alias.
             Unsupported: the model lacks the capability; the hint names models that have it.
             RequestError: the response is incomplete; the chunks yielded so far are valid.
+            CommandError: both the name and the request choose an adapter.
         """
+        alias, adapter = await self.named(alias)
+        if adapter:
+            request = with_adapter(request, adapter)
         link = await self.connection.link(alias)
         request_id = request_ids.CURRENT.get() or request_ids.new()
         try:
@@ -383,6 +381,7 @@ class Manager:
         Raises:
             NotDeployed: nothing is deployed as this alias, or its model could not be loaded.
         """
+        alias, _adapter = await self.named(alias)
         return await self.connection.capabilities(alias)
 
 

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection, Iterator
 
+from byzer_magic import errors
 from byzer_magic.commands.secrets import REFERENCE
 from byzer_magic.errors import CommandError
 from byzer_magic.i18n import lazy_gettext as _
 
 LONGEST = 128
 """Characters of an alias."""
+MOST_COLONS = 4
+"""Colons at which a name is read as an alias and an adapter: others send names, and each reading takes time."""
+ADAPTER = ":"
+"""Before the name of a LoRA adapter, after the alias of its deployment."""
 SEPARATOR = re.compile("[,\uff0c]")
 """What separates aliases in `%%chat a,b`: a comma, also that of a Chinese keyboard."""
 
@@ -49,6 +55,34 @@ def check(alias: str) -> None:
         near = _near(alias)
         hint = _("Use {alias}, for example.", alias=near) if near else _("Use letters, digits and _.")
         raise CommandError(_("The alias {alias!r} has {problem}.", alias=alias[:LONGEST], problem=problem), hint)
+
+
+def readings(name: str) -> Iterator[tuple[str, str]]:
+    """Yield what a name of a model may mean, the likeliest first: an alias, and a LoRA adapter.
+
+    An alias may have a colon itself, so that the name as a whole comes first.
+
+    Example:
+        >>> list(readings("qwen:pirate"))
+        [('qwen:pirate', ''), ('qwen', 'pirate')]
+    """
+    yield name, ""
+    places = [place for place in range(1, len(name) - 1) if name[place] == ADAPTER]
+    for place in reversed(places[:MOST_COLONS]):
+        yield name[:place], name[place + 1 :]
+
+
+def near(name: str, known: Collection[str]) -> str:
+    """Return the known alias that a name is nearest to, with the adapter of the name; an empty text where none is.
+
+    Example:
+        >>> near("qwem:pirate", ["qwen", "gpt4o"])
+        'qwen:pirate'
+    """
+    for alias, adapter in readings(name):
+        if found := errors.nearest(alias, known):
+            return f"{found}{ADAPTER}{adapter}" if adapter else found
+    return ""
 
 
 def _problem(alias: str) -> str:

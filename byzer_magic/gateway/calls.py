@@ -122,7 +122,7 @@ class Call:
             Problem: there is no such model.
             ByzerError: it could not answer.
         """
-        self.model = model
+        self.model, _alias, _adapter = await self.gateway.deployments.meant(model)
         if isinstance(request, ChatRequest):
             request = await self._prepared(model, request)
         meter = Meter(self.client, request, first=not self._meters)

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from byzer_magic import errors
 from byzer_magic.capabilities import Trait
 from byzer_magic.client.manager import Manager, capable_hint
+from byzer_magic.commands.aliases import ADAPTER, near, readings
 from byzer_magic.gateway.access import Client
 from byzer_magic.gateway.names import with_name
 from byzer_magic.gateway.problems import Problem, bad
@@ -35,6 +36,10 @@ class Deployed(Protocol):
 
     def ask(self, alias: str, request: Request, /) -> AsyncIterator[Any]:
         """Yield the response: first Dispatched, then chunks."""
+        ...
+
+    async def named(self, name: str, /) -> tuple[str, str]:
+        """Return the alias and the LoRA adapter that a name stands for."""
         ...
 
     async def stat(self, alias: str, /) -> ModelStat:
@@ -106,9 +111,18 @@ class Deployments:
         self._joined = float("-inf")
         """When it last connected again, as time.monotonic()."""
 
-    def alias_of(self, name: str) -> str:
-        """Return the alias that a name stands for; the name itself where that is not known."""
-        return name if self._served is None else self._served.get(name, "")
+    async def meant(self, name: str) -> tuple[str, str, str]:
+        """Return what a client means by a name: the name of a model, its alias, and the LoRA adapter after a colon.
+
+        The alias is empty where the name is of none that is served.
+        """
+        if self._served is not None:
+            found = next((reading for reading in readings(name) if reading[0] in self._served), None)
+            return (found[0], self._served[found[0]], found[1]) if found else (name, "", "")
+        if ADAPTER not in name:
+            return name, name, ""
+        alias, adapter = await self._answered(lambda: self._manager.named(name))
+        return alias, alias, adapter
 
     def is_served(self, name: str) -> bool:
         """Return whether there is a name as it is written, as far as that is known without asking the cluster."""
@@ -118,7 +132,8 @@ class Deployments:
         """Return the models that a client may use: their names, and their counters."""
         by_alias = {stat.model: stat for stat in await self.stats()}
         names = self._served.items() if self._served is not None else ((alias, alias) for alias in by_alias)
-        return [(name, by_alias[alias]) for name, alias in names if alias in by_alias and client.sees(name)]
+        found = ((name, _of_alias(by_alias, alias)) for name, alias in names if client.sees(name))
+        return [(name, stat) for name, stat in found if stat is not None]
 
     async def stats(self) -> list[ModelStat]:
         """Return the counters of all deployments, at most a second old.
@@ -157,11 +172,11 @@ class Deployments:
         Raises:
             Problem: there is no such model.
         """
-        alias = self.alias_of(name)
+        model, alias, _adapter = await self.meant(name)
         known = self._facts.get(alias)
-        if known is not None and time.monotonic() - known.seen < FACTS_SECONDS and client.sees(name):
+        if known is not None and time.monotonic() - known.seen < FACTS_SECONDS and client.sees(model):
             return known
-        if not alias or not client.sees(name):
+        if not alias or not client.sees(model):
             raise await self.unknown(name, client)
         try:
             stat = await self._answered(lambda: self._manager.stat(alias))
@@ -180,14 +195,15 @@ class Deployments:
             Problem: there is no such model, or the request cannot be sent.
             ByzerError: it could not answer.
         """
-        alias = self.alias_of(name)
-        if not alias or not client.sees(name):
+        model, alias, adapter = await self.meant(name)
+        if not alias or not client.sees(model):
             raise await self.unknown(name, client)
         asked, begun = time.monotonic(), False
         try:
+            target = f"{alias}{ADAPTER}{adapter}" if adapter else alias
             for is_last in (False, True):
                 try:
-                    async with aclosing(self._manager.ask(alias, request)) as items:
+                    async with aclosing(self._manager.ask(target, request)) as items:
                         async for item in items:
                             begun = True
                             yield item
@@ -204,12 +220,14 @@ class Deployments:
 
     async def _for(self, client: Client, name: str, err: errors.ByzerError) -> Exception:
         """Return an error of a deployment in terms of the names that a client knows."""
-        alias = self.alias_of(name)
+        model, alias, _adapter = await self.meant(name)
         if isinstance(err, errors.Unsupported) and "needs" in err.details:
             err = errors.Unsupported(err.message, await self._hint(err.details["needs"], client), **err.details)
-        if isinstance(err, errors.NotDeployed) and all(stat.model != alias for stat in await self.stats()):
-            return await self.unknown(name, client)  # otherwise it is deployed, but has no model loaded
-        return with_name(err, alias, name)
+        if isinstance(err, errors.NotDeployed):
+            deployed = {stat.model: stat for stat in await self.stats()}
+            if _of_alias(deployed, alias) is None:  # else it is there, but has no model loaded
+                return await self.unknown(name, client)
+        return with_name(err, alias, model)
 
     async def _hint(self, needs: list[str], client: Client) -> str:
         """Return which models could do it, of those that a client may use."""
@@ -220,9 +238,8 @@ class Deployments:
         """Return the problem with a name that no model has, or none that the client may use; it names the nearest."""
         known = [found for found, _stat in await self.models(client)]
         shown = name[: errors.LONGEST_NAME]
-        near = errors.nearest(name, known)
-        if near:
-            message = _("The model {name} does not exist. Did you mean {near}?", name=repr(shown), near=near)
+        if nearest := near(shown, known):
+            message = _("The model {name} does not exist. Did you mean {near}?", name=repr(shown), near=nearest)
         elif known:
             names = listed(known[:SHOWN])
             message = _("The model {name} does not exist. There are: {names}.", name=repr(shown), names=names)
@@ -231,6 +248,11 @@ class Deployments:
         return Problem(
             404, message, code="model_not_found", anthropic="not_found_error", param="model", name="NotDeployed"
         )
+
+
+def _of_alias(by_alias: Mapping[str, ModelStat], name: str) -> ModelStat | None:
+    """Return the counters of an alias, which may be followed by a LoRA adapter; None where it is not deployed."""
+    return next((by_alias[alias] for alias, _adapter in readings(name) if alias in by_alias), None)
 
 
 SHOWN = 20

@@ -13,10 +13,11 @@ RANK = 8
 
 def tiny_lora() -> Path:
     """Return a folder that PEFT and vLLM load as an adapter."""
-    return cached("tiny-lora", _make)
+    return cached("tiny-lora", make_lora)
 
 
-def _make(folder: Path) -> None:
+def make_lora(folder: Path, seed: int = 1, width: int = 64) -> None:
+    """Make an adapter in a folder; with another width, it is one of another model."""
     import torch
     from safetensors.torch import save_file
 
@@ -31,11 +32,11 @@ def _make(folder: Path) -> None:
         "target_modules": ["q_proj", "v_proj"],
     }
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     weights = {}
     for layer in range(2):
         for module in config["target_modules"]:
             name = f"base_model.model.model.layers.{layer}.self_attn.{module}"
-            weights[f"{name}.lora_A.weight"] = torch.randn(RANK, 64)
-            weights[f"{name}.lora_B.weight"] = torch.randn(64, RANK)
+            weights[f"{name}.lora_A.weight"] = torch.randn(RANK, width)
+            weights[f"{name}.lora_B.weight"] = torch.randn(width, RANK)
     save_file(weights, folder / "adapter_model.safetensors")

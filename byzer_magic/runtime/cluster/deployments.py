@@ -9,6 +9,7 @@ from typing import Any
 import ray
 
 from byzer_magic import errors
+from byzer_magic.commands.aliases import near
 from byzer_magic.commands.typography import explain
 from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.plan import Plan
@@ -47,7 +48,12 @@ def not_deployed(alias: str, known: list[str]) -> errors.NotDeployed:
     if not known:
         return errors.NotDeployed(message, _("Nothing is deployed. See: deploy --help"))
     deployed = _("Deployed: {aliases}.", aliases=listed(known))
-    return errors.NotDeployed(message, join(errors.suggest(alias, known) or explain(alias), deployed))
+    return errors.NotDeployed(message, join(_did_you_mean(alias, known) or explain(alias), deployed))
+
+
+def _did_you_mean(alias: str, known: list[str]) -> str:
+    found = near(alias, known)
+    return _("Did you mean {name}?", name=found) if found else ""
 
 
 async def endpoint_of(actor: Any, seconds: float = PLACE_SECONDS) -> protocol.Endpoint:

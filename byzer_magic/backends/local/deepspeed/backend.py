@@ -45,8 +45,11 @@ OWN = (
         help=_("additional arguments for deepspeed.init_inference, as a JSON object"),
     ),
 )
-NOT_HERE = ("device", "device_map", "max_memory", "offload_folder", "quantization", "quantization_config")
-"""Parameters of transformers for what DeepSpeed decides."""
+NOT_HERE = (
+    "device", "device_map", "max_memory", "offload_folder", "quantization", "quantization_config", "enable_lora",
+    "allowed_lora_path",
+)  # fmt: skip
+"""Parameters of transformers for what DeepSpeed decides, or what its other processes would have to do as well."""
 
 
 class DeepSpeedBackend(TransformersBackend):
@@ -65,6 +68,7 @@ class DeepSpeedBackend(TransformersBackend):
             context_param="backend.max_model_len",
         ),
     )
+    takes_adapters = False
     packages: ClassVar[str] = "torch, transformers and deepspeed"
 
     @classmethod

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from byzer_magic.backends.base import Backend, Info, Report, Setup
 from byzer_magic.backends.engine import loading
+from byzer_magic.backends.engine.adapters import Adapters
 from byzer_magic.backends.local.transformers import check as transformers_check, params as transformers_params
 from byzer_magic.backends.local.transformers.batch import Batches
 from byzer_magic.backends.local.transformers.params import Generation
@@ -26,6 +27,7 @@ from byzer_magic.errors import (
     StreamTruncated,
     Unsupported,
 )
+from byzer_magic.files import paths
 from byzer_magic.i18n import lazy_gettext as _
 from byzer_magic.local_models.engine_facts import MB, EngineFacts, EnginePackage, MemoryFacts, as_torch
 from byzer_magic.local_models.files import Weights
@@ -52,12 +54,14 @@ class TransformersBackend(Backend):
             context_param="backend.max_model_len",
         ),
     )
+    takes_adapters = True
     packages: ClassVar[str] = "torch and transformers"
 
     def __init__(self, model: Model, setup: Setup) -> None:
         given = {name: setup.params[name] for name in transformers_params.GENERATION if name in setup.params}
         self._model = model
         self._defaults: Mapping[str, Any] = {**model.defaults, **given}
+        self._adapters = Adapters(setup.params, paths.expanded(str(setup.model_path)))
         self._batches = Batches(self.info.title, model.answer, max(1, setup.concurrency))
 
     @classmethod
@@ -126,9 +130,12 @@ class TransformersBackend(Backend):
     async def _generate(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         generation = transformers_params.generation(self._defaults, request.options)
         with self._batches.preparing():
+            adapter = await self._adapters.find(generation.lora) if generation.lora is not None else None
             row = await asyncio.to_thread(self._row, request, generation)
+            row.adapter = adapter
         finished = False
-        async with aclosing(self._batches.run(row, generation.group(len(row.prompt)))) as chunks:
+        group = (adapter, *generation.group(len(row.prompt)))
+        async with aclosing(self._batches.run(row, group)) as chunks:
             async for chunk in chunks:
                 finished = finished or chunk.finish is not None
                 yield chunk

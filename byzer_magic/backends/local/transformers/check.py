@@ -121,7 +121,7 @@ def _check_gguf(weights: files.Weights, params: Mapping[str, Any]) -> None:
             ),
             _("Use --infer_backend llama_cpp."),
         )
-    for name in ("quantization", "quantization_config", "adapter"):
+    for name in ("quantization", "quantization_config", "adapter", "enable_lora"):
         if name in params:
             raise BadParameter(
                 _("{name} cannot be used with a .gguf file.", name=name),
@@ -155,8 +155,11 @@ def _check_folders(params: Mapping[str, Any]) -> None:
                     _("{path} is not an adapter: it has no {file}.", path=path, file=file),
                     _("Specify the folder that contains it."),
                 )
-    if "adapter" in params and importlib.util.find_spec("peft") is None:
+    if ("adapter" in params or params.get("enable_lora")) and importlib.util.find_spec("peft") is None:
         raise MissingExtra(_("An adapter needs the package peft, which is not installed."), _("Run: pip install peft"))
+    if "allowed_lora_path" in params and not params.get("enable_lora"):
+        raise BadParameter(_("{name} has no effect without enable_lora.", name="allowed_lora_path"),
+                           _("Add enable_lora=true."))  # fmt: skip
 
 
 def _check_length(weights: files.Weights, params: Mapping[str, Any]) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
+from byzer_magic.backends.engine.adapters import Adapter
+from byzer_magic.backends.local.transformers.adapters import InUse
 from byzer_magic.backends.local.transformers.detokenizer import Detokenizer
 from byzer_magic.backends.local.transformers.params import Generation
 from byzer_magic.types import ChatChunk, Usage
@@ -34,6 +36,8 @@ class Row:
     generation: Generation
     limit: int
     text: Detokenizer
+    adapter: Adapter | None = None
+    """The same for all requests of a batch."""
     finish: Finish | None = None
     stopped: threading.Event = field(default_factory=threading.Event)
     tokens: list[int] = field(default_factory=list)
@@ -98,6 +102,7 @@ class Model:
         self.defaults = _own_defaults(network.generation_config)
         network.generation_config = _without_defaults(network.generation_config, self.pad)
         self.generate = network.generate
+        self._adapters = InUse(network)
         self._rows: Sequence[Row] = ()
         self._stopped = threading.Event()
         if self.lockstep.alone:
@@ -116,7 +121,12 @@ class Model:
         self.answer([row], lambda _row, _chunk: None, threading.Event())
 
     def answer(self, rows: Sequence[Row], emit: Emit, stopped: threading.Event) -> None:
-        """Answer requests that agree in their sampling, all in one batch."""
+        """Answer requests that agree in their sampling and their adapter, all in one batch.
+
+        Raises:
+            BadRequest: the adapter cannot be loaded.
+        """
+        self._adapters.use(rows[0].adapter)
         self._rows, self._stopped = rows, stopped
         longest = max(len(row.prompt) for row in rows)
         seed = rows[0].generation.seed

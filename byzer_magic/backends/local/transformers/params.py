@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from byzer_magic.backends.base import Param
+from byzer_magic.backends.engine.adapters import ALLOWED_PARAM
 from byzer_magic.backends.openai import schema as openai_schema
 from byzer_magic.errors import BadRequest, Unsupported, suggest
 from byzer_magic.i18n import lazy_gettext as _, listed
@@ -34,6 +35,8 @@ LOADING = {
                                     "transformers): a file or JSON")),
     "tokenizer": ("text", _("folder of the tokenizer, if it is not in the model's folder")),
     "adapter": ("text", _("folder of a LoRA or other PEFT adapter")),
+    "enable_lora": ("bool", _("let requests choose an adapter, with the option lora (default false)")),
+    "allowed_lora_path": ("text", ALLOWED_PARAM.help),
     "max_model_len": ("int", _("context length: prompt and response together, in tokens (default: the model's)")),
 }  # fmt: skip
 """Type and help of the parameters that control how a model is loaded."""
@@ -56,7 +59,7 @@ GENERATION = {
 """Request fields that a deployment may set for all of its requests."""
 
 ALIASES = {"max_completion_tokens": "max_tokens", "max_new_tokens": "max_tokens", "stop_strings": "stop"}
-REQUEST_ONLY = ("tools", "tool_choice", "chat_template_kwargs", "response_format", "n", "extra_body")
+REQUEST_ONLY = ("lora", "tools", "tool_choice", "chat_template_kwargs", "response_format", "n", "extra_body")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 _CHOICES = {"dtype": DTYPES, "quantization": ("4bit", "8bit")}
 _DEFAULTS: dict[str, Any] = {"dtype": "auto", "trust_remote_code": False}
@@ -103,6 +106,8 @@ class Generation:
     tools: tuple[dict[str, Any], ...] = ()
     template: tuple[tuple[str, Any], ...] = ()
     """Variables for the chat template."""
+    lora: Any = None
+    """The adapter that the request chooses, as it names it."""
 
     def group(self, prompt: int) -> tuple[Any, ...]:
         """Return what two requests must have in common to be batched, given this one's prompt length in tokens."""
@@ -134,6 +139,7 @@ def generation(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> Gener
         seed=asked.get("seed"),
         tools=() if asked.get("tool_choice") == "none" else tuple(asked.get("tools") or ()),
         template=tuple((asked.get("chat_template_kwargs") or {}).items()),
+        lora=asked.get("lora"),
     )
 
 

@@ -91,7 +91,7 @@ def arguments(setup: Setup, weights: Weights) -> dict[str, Any]:
     given = {
         name.removeprefix(PREFIX): vllm_params.checked(name.removeprefix(PREFIX), _plain(value))
         for name, value in setup.params.items()
-        if name.startswith(PREFIX) and name != f"{PREFIX}{vllm_params.ALLOWED}"
+        if name.startswith(PREFIX) and name != f"{PREFIX}{adapters.ALLOWED}"
     }
     defaults: dict[str, Any] = {
         "model": str(weights.path),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.backends.base import PREFIX, Param
+from byzer_magic.backends.engine import adapters
 from byzer_magic.commands.options import is_secret_name
 from byzer_magic.errors import BadParameter, suggest
 from byzer_magic.i18n import lazy_gettext as _, listed
@@ -30,8 +31,6 @@ SOURCES = (
 """Files of vLLM, and the classes in them whose fields are arguments."""
 OURS = frozenset({"model", "served_model_name", "device_ids"})
 """Arguments that `--model_path`, `--model` and Ray decide."""
-ALLOWED = "allowed_lora_path"
-"""Not an argument of vLLM: what the deployment lets requests choose."""
 SAMPLING = {
     "temperature": "float", "top_p": "float", "top_k": "int", "min_p": "float", "max_tokens": "int",
     "repetition_penalty": "float", "frequency_penalty": "float", "presence_penalty": "float", "stop": "text",
@@ -77,12 +76,7 @@ def params() -> tuple[Param, ...]:
         if not name.startswith("_") and name not in OURS
     ]
     sampling = [Param(name=name, kind=kind, help=_EACH) for name, kind in SAMPLING.items()]
-    return (*known, _allowed(), *(param for param in sampling if param.name not in fields))
-
-
-def _allowed() -> Param:
-    text = _("folder in which requests may choose LoRA adapters (default: the folder that the model is in)")
-    return Param(name=f"{PREFIX}{ALLOWED}", aliases=(ALLOWED,), kind="text", help=text)
+    return (*known, adapters.ALLOWED_PARAM, *(param for param in sampling if param.name not in fields))
 
 
 def usual() -> tuple[Param, ...]:
@@ -90,7 +84,11 @@ def usual() -> tuple[Param, ...]:
     engine = (
         Param(name=f"{PREFIX}{name}", aliases=(name,), kind=kind, help=text) for name, (kind, text) in USUAL.items()
     )
-    return (*engine, _allowed(), *(Param(name=name, kind=kind, help=_EACH) for name, kind in SAMPLING.items()))
+    return (
+        *engine,
+        adapters.ALLOWED_PARAM,
+        *(Param(name=name, kind=kind, help=_EACH) for name, kind in SAMPLING.items()),
+    )
 
 
 _AT_LEAST = frozenset({"max_lora_rank"})
