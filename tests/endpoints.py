@@ -113,7 +113,7 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    scripted: Scripted,
+    scripted: Any,
     access: Access | None = None,
     *,
     origins: Sequence[str] = (),

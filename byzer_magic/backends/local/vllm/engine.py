@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from byzer_magic.backends.base import PREFIX, Setup
+from byzer_magic.backends.engine import adapters
 from byzer_magic.backends.http.errors import ErrorResponse
 from byzer_magic.backends.local.vllm import params as vllm_params, versions as vllm_versions
 from byzer_magic.capabilities import Capability
