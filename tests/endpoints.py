@@ -77,6 +77,7 @@ class Scripted:
         return next((reading for reading in readings(name) if reading[0] in self.kinds), (name, ""))
 
     async def stat(self, alias: str, /) -> ModelStat:
+        alias, _adapter = await self.named(alias)
         if alias not in self.kinds:
             raise errors.NotDeployed(f"No model is deployed as {alias!r}.")
         kind = self.kinds[alias]

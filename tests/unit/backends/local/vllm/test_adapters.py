@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from byzer_magic.backends.local.vllm.adapters import CONFIG, Adapters
+from byzer_magic.backends.engine.adapters import CONFIG
+from byzer_magic.backends.local.vllm.adapters import Adapters
 from byzer_magic.errors import BadRequest
 
 
@@ -36,6 +37,7 @@ async def test_adapter_is_loaded_once_and_again_when_it_was_trained_anew(models:
     folder = models / "lora"
     first = await known.name(str(folder))
     assert await known.name({"name": "mine", "path": str(folder)}) == first
+    assert await known.name("lora") == first, "the name of a folder is one beside the model"
     assert loaded == [(first, str(folder))]
     os.utime(folder / CONFIG, ns=(1, 2**61))
     second = await known.name(str(folder))
@@ -60,3 +62,10 @@ async def test_what_is_no_adapter_is_refused(models: Path, asked: Any) -> None:
     path = str(models / asked) if isinstance(asked, str) else asked
     with pytest.raises(BadRequest, match="not the folder of a LoRA adapter"):
         await adapters(models, []).name(path)
+
+
+async def test_unknown_name_gets_the_nearest_and_else_all(models: Path) -> None:
+    for asked, hint in (("lroa", "Did you mean lora?"), ("something-else", "lora, qwen")):
+        with pytest.raises(BadRequest) as caught:
+            await adapters(models, []).name(asked)
+        assert hint in str(caught.value.hint)
