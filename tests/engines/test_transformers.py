@@ -6,7 +6,6 @@ import asyncio
 import importlib
 import json
 import shutil
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
