@@ -18,12 +18,11 @@ from byzer_magic.local_models.engine_facts import CPU, GPU
 from byzer_magic.local_models.files import Weights
 from byzer_magic.local_models.installed import Package
 
-torch = pytest.importorskip("torch")
-
 
 @pytest.fixture
 def devices(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     """The kinds of GPUs that torch finds."""
+    torch = pytest.importorskip("torch")
     found = {"cuda": True, "mps": False}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: found["cuda"])
     monkeypatch.setattr(torch.mps, "is_available", lambda: found["mps"])
