@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from contextlib import suppress
 from typing import Any
@@ -48,7 +49,7 @@ def values(opt: Option) -> st.SearchStrategy[Any]:
     if opt.complete == "alias":  # an empty one names no deployment
         return texts.filter(str.strip)
     if opt.choices:
-        return st.sampled_from(opt.choices)
+        return st.sampled_from(list(opt.choices))
     numbers = {
         "int": st.integers(min_value=int(opt.minimum or 0), max_value=10**9),
         "float": st.floats(min_value=opt.minimum, allow_nan=False, allow_infinity=False),
@@ -59,7 +60,9 @@ def values(opt: Option) -> st.SearchStrategy[Any]:
     return numbers.get(opt.kind, texts)
 
 
+@functools.cache
 def specs(cls: type[Spec]) -> st.SearchStrategy[Any]:
+    """Specs of a command; made once, since the choices of `--infer_backend` are searched for among all packages."""
     options = options_of(cls)
     required = {opt.name: values(opt) for opt in options if opt.required}
     optional = {opt.name: values(opt) for opt in options if not opt.required}
