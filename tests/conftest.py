@@ -37,24 +37,25 @@ settings.register_profile("fuzz", max_examples=3000, deadline=None)
 settings.load_profile("same")
 
 LONGEST = (
-    "tests/browser", "tests/ray/test_engines.py", "tests/ray/test_local_ray.py", "tests/engines/test_vllm.py",
-    "tests/kernel/test_seed_engines.py", "tests/docs/test_run.py", "tests/ray", "tests/gateway", "tests/engines",
-    "tests/kernel",
+    "tests/browser", "tests/ray/test_engines.py", "tests/gateway", "tests/engines/test_vllm.py",
+    "tests/ray/test_local_ray.py", "tests/kernel/test_seed_engines.py", "tests/engines/test_whisper.py",
+    "tests/docs/test_run.py", "tests/ray", "tests/kernel", "tests/engines", "tests/transport",
 )  # fmt: skip
 """The files and folders whose tests start slow things, longest first."""
-ONE_WORKER = "tests/browser"
-"""A folder that stays on one worker: its tests share a JupyterLab and a page. Other tests share what a file starts, and
-the Ray that each worker has."""
+ONE_WORKER = ("tests/browser", "tests/gateway")
+"""Folders that stay on one worker each: their tests share a JupyterLab and a page, an endpoint and what is behind it.
+Other tests share what a file starts, and the Ray that each worker has."""
 
 
 def scope_of(nodeid: str) -> str:
     """Return what of a test's path stays on one worker: its file, or its folder."""
-    return ONE_WORKER if nodeid.startswith(f"{ONE_WORKER}/") else nodeid.partition("::")[0]
+    file = nodeid.partition("::")[0]
+    return next((folder for folder in ONE_WORKER if file.startswith(f"{folder}/")), file)
 
 
 def place_of(nodeid: str) -> int:
     """Return the place of a test's file or folder among the longest."""
-    names = (scope_of(nodeid), nodeid.rpartition("/")[0])
+    names = (scope_of(nodeid), nodeid.partition("::")[0].rpartition("/")[0])
     return next((place for place, name in enumerate(LONGEST) if name in names), len(LONGEST))
 
 

@@ -1,4 +1,4 @@
-"""One endpoint for the tests of a file: `byzerllm serve` as a process, in front of deployments on a private Ray."""
+"""One endpoint for the tests of this folder: `byzerllm serve` as a process, in front of deployments on a private Ray."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def _deploy(manager: Manager, spec: DeploySpec) -> None:
         pass
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def deployed(cluster: Manager, provider: Process, gguf: Path) -> Iterator[Manager]:
     """The manager of a cluster with one deployment of each kind."""
     with own("claude", CLAUDE_KEY) as claude:
@@ -73,7 +73,7 @@ def deployed(cluster: Manager, provider: Process, gguf: Path) -> Iterator[Manage
             cluster.run(cluster.undeploy(UndeploySpec(model=spec.model, force=True)))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def endpoint(deployed: Manager, ray_env: dict[str, str]) -> Iterator[Process]:
     """`byzerllm serve` without a key, in front of them."""
     with ExitStack() as stack:
