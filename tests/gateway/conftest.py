@@ -1,4 +1,4 @@
-"""One endpoint for the tests of this folder: `byzerllm serve` as a process, in front of deployments on a private Ray."""
+"""One endpoint for the tests here: `byzerllm serve` as a process, in front of deployments on a private Ray."""
 
 from __future__ import annotations
 
