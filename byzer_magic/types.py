@@ -136,6 +136,12 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     currency: str = ""
     """`USD` or `CNY`; empty where the cost is unknown."""
 
+    def __post_init__(self) -> None:
+        """Count nothing where a provider counts less than that: sums and limits are of what was used."""
+        for name in ("prompt_tokens", "completion_tokens"):
+            if getattr(self, name) < 0:
+                msgspec.structs.force_setattr(self, name, 0)
+
     @property
     def total_tokens(self) -> int:
         """Return the sum of prompt and completion tokens."""

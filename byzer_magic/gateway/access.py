@@ -13,7 +13,7 @@ from typing import Any
 from byzer_magic.errors import ConfigError
 from byzer_magic.gateway.keys import PREFIX, Key, KeyFile, digest_of
 from byzer_magic.gateway.limits import Bucket
-from byzer_magic.gateway.problems import Problem
+from byzer_magic.gateway.problems import Problem, bad
 from byzer_magic.i18n import gettext as _, lazy_gettext, localized
 from byzer_magic.log import get_logger
 from byzer_magic.safety import tcp_peers
@@ -45,6 +45,8 @@ class Client:
         self.models: frozenset[str] = frozenset(key.models if key else ())
         per_minute = (key.requests_per_minute, key.tokens_per_minute) if key else (0, 0)
         self.requests, self.tokens = (Bucket(-(-limit // share)) for limit in per_minute)
+        self._running = 0
+        """Requests for which tokens are reserved."""
 
     @property
     def sees_metrics(self) -> bool:
@@ -68,24 +70,57 @@ class Client:
             raise self._limited(self.tokens, _("tokens"), wait)
         self.requests.take(1)
 
-    def reserve(self, tokens: float, now: float, *, wait: bool = True) -> float:
-        """Take tokens until it is known how many a request has; return how many were taken, the limit at most.
+    def more(self, requests: int) -> None:
+        """Count the request that has begun as several.
 
         Args:
-            tokens: an estimate.
+            requests: how many, itself included.
+
+        Raises:
+            Problem: so many are not left, or are never.
+        """
+        if 0 < self.requests.limit < requests:
+            raise bad(
+                _(
+                    "The request asks for {count} answers; the key {name} has {limit} requests a minute.",
+                    count=requests, name=self.name, limit=self.requests.limit,
+                ),
+                "n",
+            )  # fmt: skip
+        if wait := self.requests.wait(time.monotonic(), requests - 1):
+            raise self._limited(self.requests, _("requests"), wait)
+        self.requests.take(requests - 1)
+
+    def reserve(self, prompt: float, answer: float, now: float, *, answers: int = 1) -> float:
+        """Take tokens until it is known how many a request has; return how many were taken, the limit at most.
+
+        Several requests at once must all fit in. One alone needs room for its prompt only: how long its answer will be
+        is not known, and few are as long as they may be.
+
+        Args:
+            prompt: an estimate.
+            answer: as many as it may have.
             now: as time.monotonic().
-            wait: whether it is refused where they are not left.
+            answers: how many the call asks for; 0 where it was let in.
 
         Raises:
             Problem: the limit is reached.
         """
         if not self.tokens.limit:
             return 0.0
-        tokens = min(tokens, self.tokens.limit)
-        if wait and (seconds := self.tokens.wait(now, tokens)):
+        tokens = min(prompt + answer, self.tokens.limit)
+        needed = prompt if self._running == 0 else (prompt + answer) * answers
+        if answers and (seconds := self.tokens.wait(now, min(needed, self.tokens.limit))):
             raise self._limited(self.tokens, _("tokens"), seconds)
         self.tokens.take(tokens)
+        self._running += 1
         return tokens
+
+    def settle(self, reserved: float, tokens: int) -> None:
+        """Count the tokens of a request that has ended in place of those that were reserved."""
+        if self.tokens.limit:
+            self._running -= 1
+            self.tokens.take(tokens - reserved)
 
     def _limited(self, bucket: Bucket, what: str, wait: float) -> Problem:
         message = _(

@@ -166,12 +166,42 @@ def rest(found: dict[str, Any], kind: type[msgspec.Struct], *more: str) -> dict[
     Raises:
         Problem: it has a field that no client may set.
     """
-    for name in PRIVATE:
-        if name in found:
-            raise bad(_("Unrecognized request argument supplied: {name}", name=name), name, "unknown_parameter")
     known = {*kind.__struct_encode_fields__, *more}
-    return {name: value for name, value in found.items() if value is not None and name not in known}
+    given = {name: value for name, value in found.items() if value is not None and name not in known}
+    return {name: value for name, value in given.items() if is_option(name, value)}
 
 
-PRIVATE = ("extra_headers", "extra_body")
-"""Options of our own requests that go past the checks of a backend: clients of the endpoint have no say there."""
+def is_option(name: str, value: Any) -> bool:
+    """Return whether a field that a path does not know may be sent on; False for one that asks for nothing.
+
+    Args:
+        name: the field.
+        value: what the client wants of it.
+
+    Raises:
+        Problem: it is one that no client may set.
+
+    Example:
+        >>> is_option("temperature", 0.5), is_option("n", 1)
+        (True, False)
+        >>> is_option("messages", [])
+        Traceback (most recent call last):
+        byzer_magic.gateway.problems.Problem: Unrecognized request argument supplied: messages
+    """
+    if name not in PRIVATE:
+        return True
+    if name == "stream" or (name in COUNTS and value == 1):
+        return False
+    raise bad(_("Unrecognized request argument supplied: {name}", name=name), name, "unknown_parameter")
+
+
+COUNTS = ("n", "best_of")
+"""Fields that ask for several answers; 1 is what each request gets."""
+PRIVATE = frozenset(
+    {
+        "extra_headers", "extra_body", "extra_query", "messages", "prompt", "input", "query", "documents", "texts",
+        "image", "images", "file", "stream", "stream_options", *COUNTS,
+    }
+)  # fmt: skip
+"""Fields that we send ourselves, or that go past the checks of a backend: on paths that do not know one, clients have
+no say there. It would replace what was checked, or ask for answers that nobody counts."""

@@ -21,10 +21,13 @@ from byzer_magic.gateway.meters import Meter, total
 from byzer_magic.gateway.problems import Problem
 from byzer_magic.gateway.wires import Wire, encode
 from byzer_magic.i18n import gettext as _
+from byzer_magic.log import get_logger
 from byzer_magic.types import ChatRequest, Dispatched, Request, Usage
 
 if TYPE_CHECKING:
     from byzer_magic.gateway.gateway import Gateway
+
+log = get_logger("gateway")
 
 QUIET_SECONDS = 15.0
 """After so long without a byte, a stream gets a sign of life: proxies close silent connections after 60 s."""
@@ -78,7 +81,7 @@ class Call:
         self.model = ""
         """The name of the model that is asked, once it is known."""
         self._meters: list[Meter] = []
-        """Counts bytes that the call holds."""
+        self._answers = 1
         self.started = time.monotonic()
         self.first: float | None = None
         """When the first piece of the answer came."""
@@ -103,6 +106,11 @@ class Call:
         """Return the tokens that were reported so far; None where none were."""
         return total([meter.usage for meter in self._meters])
 
+    @property
+    def counted(self) -> Usage:
+        """Return the tokens so far: as reported, or estimated where nothing was."""
+        return total([meter.counted for meter in self._meters]) or Usage()
+
     async def json(self) -> dict[str, Any]:
         """Return the body as a JSON object.
 
@@ -112,8 +120,14 @@ class Call:
         return await bodies.decoded(self.body)
 
     def counts_as(self, requests: int) -> None:
-        """Count the call as several requests, for it asks for several answers."""
-        self.client.requests.take(requests - 1)
+        """Count the call as several requests, for it asks for several answers.
+
+        Raises:
+            Problem: they are more than its key has left, or ever.
+        """
+        if requests > 1:
+            self.client.more(requests)
+        self._answers = requests
 
     async def items(self, model: str, request: Request) -> AsyncIterator[Any]:
         """Ask a model; yield the chunks of its response.
@@ -125,7 +139,7 @@ class Call:
         self.model, _alias, _adapter = await self.gateway.deployments.meant(model)
         if isinstance(request, ChatRequest):
             request = await self._prepared(model, request)
-        meter = Meter(self.client, request, first=not self._meters)
+        meter = Meter(self.client, request, answers=0 if self._meters else self._answers)
         self._meters.append(meter)
         try:
             async with aclosing(self.gateway.deployments.ask(model, self.client, request)) as items:  # type: ignore[type-var]  # a generator
@@ -310,7 +324,10 @@ class Endpoint:
         try:
             await call.run(self._handle, free=self._free)
         finally:
-            self._gateway.ended(call)
+            try:
+                self._gateway.ended(call)
+            except Exception:  # the client has its answer, whatever is wrong with the counting
+                log.exception("The request %s could not be counted", call.id)
 
 
 async def unknown_path(call: Call) -> Reply:

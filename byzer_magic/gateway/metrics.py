@@ -78,11 +78,11 @@ class Metrics:
             counted.first.observe(call.first - call.started)
         if call.problem:
             self._errors.labels(call.path, model, call.problem).inc()
-        if usage := call.usage:
-            counted.prompt.inc(usage.prompt_tokens)
-            counted.completion.inc(usage.completion_tokens)
-            if usage.cost is not None:
-                self._cost.labels(model, call.client.name, usage.currency).inc(usage.cost)
+        tokens = call.counted
+        counted.prompt.inc(tokens.prompt_tokens)
+        counted.completion.inc(tokens.completion_tokens)
+        if (usage := call.usage) and usage.cost is not None:
+            self._cost.labels(model, call.client.name, usage.currency).inc(usage.cost)
 
     def _of(self, path: str, model: str, key: str, status: int) -> _Counted:
         """Return the metrics with these labels, which are looked up once."""

@@ -120,7 +120,7 @@ class OpenAIBackend(OpenAIMedia, Backend):
         messages = schema.messages(request.messages)
         if self._mark and messages[-1]["role"] == "assistant":
             messages[-1][self._mark] = True
-        body = {"model": self._model, "messages": messages, "stream": terms.stream, **given}
+        body = {"model": self._model, "stream": terms.stream, **given, "messages": messages}
         if body["stream"] and terms.usage:
             body["stream_options"] = {"include_usage": True, **body.get("stream_options", {})}
         else:

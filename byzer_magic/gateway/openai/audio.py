@@ -99,7 +99,7 @@ async def _transcribe(call: Call, more: dict[str, Any]) -> Reply | Stream:
             "response_format",
         )
     [data, *_others] = form.files("file")
-    options = {**form.rest("model", "response_format", "stream", "file"), **more}
+    options = {**form.rest("model", "response_format", "stream", "file", options=("prompt",)), **more}
     if shape in WITH_TIMES:
         options["response_format"] = "verbose_json"
     request = TranscribeRequest(audio=media.audio(data), options=options)

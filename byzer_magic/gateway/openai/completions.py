@@ -22,7 +22,7 @@ from byzer_magic.gateway.wires import sse
 from byzer_magic.i18n import gettext as _
 from byzer_magic.types import ChatRequest
 
-DROPPED = ("best_of", "suffix", "logprobs")
+DROPPED = ("best_of", "logprobs")
 """Fields that have no counterpart in a chat; `logprobs` is a number here, and a switch there."""
 
 
@@ -33,6 +33,7 @@ class Body(msgspec.Struct):
     prompt: str | list[Any]
     echo: bool | None = None
     n: int | None = None
+    suffix: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
@@ -51,6 +52,8 @@ async def complete(call: Call) -> Reply | Stream:
         raise bad(_("prompt is neither a text nor a list of texts."), "prompt", "invalid_type")
     if not 1 <= count * len(prompts) <= MOST or count < 1:
         raise bad(_("n is {value}, which is not from 1 to {most}.", value=count, most=MOST), "n")
+    if body.suffix:
+        raise bad(_("This endpoint does not fill in text before a suffix: deployments chat."), "suffix", "unsupported")
     facts = await call.gateway.deployments.facts(body.model, call.client)
     call.counts_as(count * len(prompts))
     given = options.for_backend(bodies.rest(found, Body, *DROPPED), facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from starlette.formparsers import MultiPartException
@@ -38,6 +39,15 @@ class Form:
         """Return a field, or None."""
         return next((value for known, value in self._fields if known == name), None)
 
+    def number(self, name: str) -> Any:
+        """Return a field that is a number, or None.
+
+        Raises:
+            Problem: it is none.
+        """
+        text = self.text(name)
+        return _typed(name, text) if text else None
+
     def needed(self, name: str) -> str:
         """Return a field.
 
@@ -64,8 +74,12 @@ class Form:
         """Return whether a field has a file."""
         return any(known in (name, f"{name}[]") for known, _data in self._files)
 
-    def rest(self, *known: str) -> dict[str, Any]:
+    def rest(self, *known: str, options: Collection[str] = ()) -> dict[str, Any]:
         """Return the other fields as options; those that are numbers in JSON become numbers.
+
+        Args:
+            known: fields to leave out.
+            options: fields that clients may set here, whatever else they are.
 
         Raises:
             Problem: one is no number, or is one that no client may set.
@@ -73,9 +87,7 @@ class Form:
         found: dict[str, Any] = {}
         for name, value in self._fields:
             plain = name.removesuffix("[]")
-            if plain in bodies.PRIVATE:
-                raise bad(_("Unrecognized request argument supplied: {name}", name=plain), plain, "unknown_parameter")
-            if plain in known or not value:
+            if plain in known or not value or not (plain in options or bodies.is_option(plain, value)):
                 continue
             if name.endswith("[]"):
                 found.setdefault(plain, []).append(value)

@@ -17,12 +17,16 @@ from byzer_magic.i18n import gettext as _
 from byzer_magic.results import ImageResult
 from byzer_magic.types import ImageItem, ImageRequest
 
+MOST = 128
+"""Images of one request: providers have limits of their own, which are lower."""
+
 
 class Body(msgspec.Struct):
     """The fields that the endpoint itself needs."""
 
     model: str
     prompt: str
+    n: int | None = None
     response_format: str | None = None
 
 
@@ -34,7 +38,8 @@ async def generate(call: Call) -> Reply:
     """
     found = await call.json()
     body = bodies.typed(found, Body)
-    request = ImageRequest(prompt=body.prompt, options=bodies.rest(found, Body, "stream"))
+    options = bodies.rest(found, Body, "stream") | _counted(call, body.n)
+    request = ImageRequest(prompt=body.prompt, options=options)
     return await _images(call, body.model, request, body.response_format)
 
 
@@ -48,9 +53,20 @@ async def edit(call: Call) -> Reply:
     if form.has_file("mask"):
         raise bad(_("This endpoint takes no mask: describe in the prompt what to change."), "mask", "unsupported")
     given = [media.image(data) for data in form.files("image")]
-    options = form.rest("model", "prompt", "response_format", "stream", "image")
+    options = form.rest("model", "prompt", "response_format", "stream", "image", "n")
+    options |= _counted(call, form.number("n"))
     request = ImageRequest(prompt=form.needed("prompt"), images=given, options=options)
     return await _images(call, form.needed("model"), request, form.text("response_format"))
+
+
+def _counted(call: Call, count: int | None) -> dict[str, Any]:
+    """Return the option for so many images, each of which counts as a request."""
+    if count is None:
+        return {}
+    if not 1 <= count <= MOST:
+        raise bad(_("n is {value}, which is not from 1 to {most}.", value=count, most=MOST), "n")
+    call.counts_as(count)
+    return {"n": count}
 
 
 async def _images(call: Call, model: str, request: ImageRequest, shape: str | None) -> Reply:

@@ -17,8 +17,10 @@ from byzer_magic.gateway.responses.events import Answer, as_message
 from byzer_magic.i18n import gettext as _
 from byzer_magic.types import ChatRequest
 
+PLACES = ("background", "conversation", "prompt")
+"""What OpenAI keeps: an answer without it would be another one."""
 OTHER = (
-    "background", "conversation", "include", "max_tool_calls", "metadata", "prompt", "service_tier", "stream_options",
+    *PLACES, "include", "max_tool_calls", "metadata", "service_tier", "stream_options",
     "truncation", "user", "safety_identifier", "prompt_cache_key", "top_logprobs", "verbosity",
 )  # fmt: skip
 """Fields about OpenAI's platform, which change nothing of an answer."""
@@ -63,8 +65,7 @@ async def create(call: Call) -> Reply | Stream:
     """
     found = await call.json()
     body = bodies.typed(found, Body)
-    if found.get("background"):
-        raise bad(_("This endpoint has no background responses."), "background")
+    _check_places(found)
     facts = await call.gateway.deployments.facts(body.model, call.client)
     turns = [*_before(call, body), *items.messages(body.input)]
     if not turns:
@@ -83,6 +84,17 @@ async def create(call: Call) -> Reply | Stream:
     [*_others, last] = answer.end(call.usage)
     _remember(call, body, last["response"], answer, turns)
     return Reply(last["response"])
+
+
+def _check_places(found: dict[str, Any]) -> None:
+    messages = {
+        "background": _("This endpoint has no background responses."),
+        "conversation": _("This endpoint keeps no conversations: send previous_response_id, or the whole input."),
+        "prompt": _("This endpoint keeps no prompts: send the text as instructions and input."),
+    }
+    for name in PLACES:
+        if found.get(name):
+            raise bad(messages[name], name)
 
 
 async def _events(

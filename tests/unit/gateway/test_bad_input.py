@@ -9,12 +9,15 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
 from byzer_magic.gateway import bodies, calls, connections, server
+from byzer_magic.gateway.access import Access
+from byzer_magic.gateway.keys import KeyFile
 from byzer_magic.gateway.paths import PATHS
 from byzer_magic.types import (
     AudioChunk,
@@ -29,6 +32,7 @@ from byzer_magic.types import (
     SpeakRequest,
     TranscribeRequest,
     TranscriptChunk,
+    Usage,
 )
 from tests.endpoints import Running, Scripted, echo, running
 from tests.servers.audio_files import tone
@@ -51,6 +55,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "/api/embed": {"input": "hi"},
 }
 """A valid body for each path, but for its model."""
+CHATS = ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat")
 
 
 def answer(alias: str, request: Request) -> Any:
@@ -136,14 +141,67 @@ def test_unknown_model_is_the_wires_own_error(endpoint: Running, path: str) -> N
     assert "Did you mean m?" in message_of(path, data)
 
 
-def test_names_of_internal_options_are_refused(endpoint: Running) -> None:
-    body = {"model": "m", **GOOD["/v1/chat/completions"]}
-    for name in bodies.PRIVATE:
+@pytest.mark.parametrize("path", list(GOOD))
+@pytest.mark.parametrize("other", [{"Authorization": "x"}, "OTHER", 2])
+def test_fields_of_our_own_requests_are_never_a_clients(endpoint: Running, path: str, other: Any) -> None:
+    for name in bodies.PRIVATE - set(GOOD[path]):
+        endpoint.scripted.asked.clear()
+        body = {"model": "m", **GOOD[path], name: other}
+        status, data, _headers = send(endpoint, path, json.dumps(body).encode())
+        assert status in (200, 400), (path, name, data)
+        if status == 400:
+            assert name in message_of(path, data)
+        for _alias, request in endpoint.scripted.asked:
+            counted = path in ("/v1/chat/completions", "/v1/images/generations")  # n answers count as n requests there
+            assert counted or not bodies.PRIVATE & set(request.options), (path, name)
+            assert "OTHER" not in repr(request), (path, name)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/images/generations"])
+def test_several_answers_count_as_several_requests(
+    endpoint: Running, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = KeyFile(tmp_path / "keys.json")
+    key = keys.add("alice", requests_per_minute=5)
+    monkeypatch.setattr(endpoint.gateway, "access", Access(keys=keys))
+    for count, expected in ((6, 400), (4, 200), (2, 429)):
+        body = {"model": "m", **GOOD[path], "n": count}
+        status, data, _headers = send(endpoint, path, json.dumps(body).encode(), authorization=f"Bearer {key}")
+        assert status == expected, data
+        assert expected == 200 or message_of(path, data)
+
+
+def test_what_openai_keeps_is_refused(endpoint: Running) -> None:
+    for name, value in (("background", True), ("conversation", "conv_1"), ("prompt", {"id": "pmpt_1"})):
+        body = {"model": "m", "input": "hi", name: value}
+        status, data, _headers = send(endpoint, "/v1/responses", json.dumps(body).encode())
+        assert status == 400, (name, data)
+        assert json.loads(data)["error"]["param"] == name
+    status, data, _headers = send(endpoint, "/v1/completions", b'{"model": "m", "prompt": "a", "suffix": "z"}')
+    assert status == 400, data
+
+
+def test_negative_counts_of_a_provider_are_none(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = endpoint.gateway.metrics
+    monkeypatch.setattr(
+        endpoint.scripted, "answer", lambda _alias, _request: [ChatChunk("hi", finish="stop", usage=Usage(-3, -1))]
+    )
+    for path in CHATS:
         status, data, _headers = send(
-            endpoint, "/v1/chat/completions", json.dumps({**body, name: {"Authorization": "x"}}).encode()
+            endpoint, path, json.dumps({"model": "m", "stream": False, **GOOD[path]}).encode()
         )
-        assert status == 400
-        assert name in message_of("/v1/chat/completions", data)
+        assert status == 200, data
+        assert b":-" not in data, path
+    ended: list[Any] = []
+
+    def broken(call: Any) -> None:
+        ended.append(call.path)
+        raise ValueError
+
+    monkeypatch.setattr(metrics, "ended", broken)
+    assert send(endpoint, CHATS[0], json.dumps({"model": "m", **GOOD[CHATS[0]]}).encode())[0] == 200
+    endpoint.until(lambda: CHATS[0] in ended)
+    assert send(endpoint, CHATS[0], json.dumps({"model": "m", **GOOD[CHATS[0]]}).encode())[0] == 200
 
 
 JSON = st.recursive(

@@ -12,7 +12,7 @@ import pytest
 from byzer_magic import errors
 from byzer_magic.commands.spec import ServeSpec
 from byzer_magic.gateway import command, keys as key_file
-from byzer_magic.gateway.access import ANONYMOUS, MASTER, Access
+from byzer_magic.gateway.access import ANONYMOUS, MASTER, Access, Client
 from byzer_magic.gateway.keys import PREFIX, KeyFile
 from byzer_magic.gateway.meters import Meter
 from byzer_magic.gateway.problems import Problem
@@ -124,10 +124,67 @@ def test_estimate_is_of_text_and_at_most_the_limit(keys: KeyFile) -> None:
     client = Access(keys=keys).client(headers(keys.add("alice", tokens_per_minute=1000)))
     image: Any = [Media("image/png", b"x" * 100_000), {"data": "x" * 100_000}, {"url": "data:," + "x" * 9999}]
     for content, left in ((image, 996), ("x" * 400, 899), ("中" * 400, 699), ("x" * 100_000, 0)):
-        meter = Meter(client, ChatRequest(messages=[Message("user", content)]))
+        meter = Meter(client, ChatRequest(messages=[Message("user", content)], options={"max_tokens": 0}))
         assert client.tokens.left in (left, left - 1)
         meter.settle()  # no deployment was asked
         assert client.tokens.left == 1000
+
+
+def test_requests_at_once_fit_in_with_the_answers_that_they_may_have(keys: KeyFile) -> None:
+    client = Access(keys=keys).client(headers(keys.add("alice", tokens_per_minute=1000)))
+    for options, fit in (({"max_tokens": 300}, 3), ({"max_tokens": 10, "n": 30}, 3), ({}, 1), ({"max_tokens": 1e9}, 1)):
+        running = []
+        with pytest.raises(Problem, match="1000 tokens a minute"):
+            for _time in range(20):
+                running.append(Meter(client, ChatRequest(messages=[Message("user", "hi")], options=options)))  # noqa: PERF401 - those before the error stay
+        assert len(running) == fit
+        for meter in running:
+            meter.settle()  # no deployment was asked
+        assert client.tokens.left == 1000
+
+
+def test_request_alone_needs_room_for_its_prompt_only(keys: KeyFile) -> None:
+    client = Access(keys=keys).client(headers(keys.add("alice", tokens_per_minute=1000)))
+    for _time in range(3):
+        meter = Meter(client, ChatRequest(messages=[Message("user", "hi")], options={"max_tokens": 32_000}))
+        meter.add(Dispatched(0, 0.0))
+        meter.add(ChatChunk("hi", usage=Usage(100, 100)))
+        meter.completed()
+        meter.settle()
+    assert client.tokens.left in (400, 401)
+
+
+def test_several_answers_need_room_for_all_of_them(keys: KeyFile) -> None:
+    client = Access(keys=keys).client(headers(keys.add("alice", tokens_per_minute=1000)))
+    request = ChatRequest(messages=[], options={"max_tokens": 300})
+    first = Meter(client, request)
+    with pytest.raises(Problem, match="1000 tokens a minute"):
+        Meter(client, request, answers=3)
+    Meter(client, request, answers=2).settle()
+    first.settle()
+
+
+def test_more_answers_than_requests_are_refused(keys: KeyFile) -> None:
+    client = Access(keys=keys).client(headers(keys.add("alice", requests_per_minute=4)))
+    client.begin()
+    with pytest.raises(Problem, match="asks for 5 answers") as caught:
+        client.more(5)
+    assert (caught.value.status, caught.value.again) == (400, False)
+    client.more(3)
+    client.begin()
+    with pytest.raises(Problem) as caught:
+        client.more(2)
+    assert (caught.value.status, caught.value.again) == (429, True)
+
+
+def test_what_nobody_reports_is_estimated() -> None:
+    meter = Meter(Client("a"), ChatRequest(messages=[Message("user", "x" * 40)]))
+    assert meter.counted is None
+    meter.add(Dispatched(0, 0.0))
+    for chunk in (ChatChunk("x" * 30), ChatChunk("x" * 30, "x" * 20), ChatChunk(usage=Usage(-5, -1))):
+        meter.add(chunk)
+    meter.completed()
+    assert meter.counted == Usage(11, 20)
 
 
 def test_limits_are_those_of_the_key_after_it_was_made_anew(keys: KeyFile) -> None:
