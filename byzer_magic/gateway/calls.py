@@ -119,15 +119,19 @@ class Call:
         """
         return await bodies.decoded(self.body)
 
-    def counts_as(self, requests: int) -> None:
+    def counts_as(self, requests: int, *, apart: bool = True) -> None:
         """Count the call as several requests, for it asks for several answers.
+
+        Args:
+            requests: how many.
+            apart: whether a deployment is asked for each.
 
         Raises:
             Problem: they are more than its key has left, or ever.
         """
         if requests > 1:
             self.client.more(requests)
-        self._answers = requests
+        self._answers = requests if apart else 1
 
     async def items(self, model: str, request: Request) -> AsyncIterator[Any]:
         """Ask a model; yield the chunks of its response.

@@ -50,10 +50,10 @@ async def complete(call: Call) -> Reply | Stream:
     if not 1 <= count <= MOST:
         raise bad(_("n is {value}, which is not from 1 to {most}.", value=count, most=MOST), "n")
     facts = await call.gateway.deployments.facts(body.model, call.client)
-    call.counts_as(count)
+    apart = count > 1 and facts.answers_one
+    call.counts_as(count, apart=apart)
     given = options.for_backend(bodies.rest(found, Body), facts)
     messages, given = options.with_json_mode(to_messages(body.messages), given, facts)
-    apart = count > 1 and facts.answers_one
     if count > 1 and not apart:
         given["n"] = count
     request = ChatRequest(messages=messages, options=given, stream=bool(body.stream))

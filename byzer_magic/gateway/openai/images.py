@@ -65,7 +65,7 @@ def _counted(call: Call, count: int | None) -> dict[str, Any]:
         return {}
     if not 1 <= count <= MOST:
         raise bad(_("n is {value}, which is not from 1 to {most}.", value=count, most=MOST), "n")
-    call.counts_as(count)
+    call.counts_as(count, apart=False)
     return {"n": count}
 
 
