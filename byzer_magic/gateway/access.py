@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hmac
 import ipaddress
@@ -191,7 +192,7 @@ class Access:
         try:
             if not self.required:
                 return self._anonymous
-            return self._known(_key_in(headers))
+            return self._of(_keys_in(headers))
         except ConfigError as err:  # the file cannot be read: nobody gets in
             log.error("%s", localized(err.text))  # noqa: TRY400 - the text is complete without a traceback
             raise Problem(
@@ -199,10 +200,17 @@ class Access:
                 name="ConfigError",
             ) from None  # fmt: skip
 
-    def _known(self, given: str) -> Client:
+    def _of(self, keys: list[str]) -> Client:
+        """Return the client of the first key that is known: programs send a made-up one beside it."""
         self.check()
-        if not given:
+        if not keys:
             raise _refused(_("This endpoint needs an API key: send it as Authorization: Bearer KEY, or as x-api-key."))
+        for given in keys[:-1]:
+            with contextlib.suppress(Problem):
+                return self._known(given)
+        return self._known(keys[-1])
+
+    def _known(self, given: str) -> Client:
         digest = digest_of(given) if len(given) <= LONGEST_KEY else ""
         if self._master and hmac.compare_digest(digest, self._master):
             return self._admin
@@ -223,13 +231,15 @@ class Access:
         return self._keys.find(key_id) if self._keys and dash and given.startswith(PREFIX) else None
 
 
-def _key_in(headers: Mapping[bytes, bytes]) -> str:
-    """Return the key that headers have: as OpenAI's SDK sends it, or as Anthropic's."""
+def _keys_in(headers: Mapping[bytes, bytes]) -> list[str]:
+    """Return the keys that headers have: as OpenAI's SDK sends them, and as Anthropic's."""
     given = headers.get(b"authorization", b"").decode("latin-1").strip()
     scheme, _space, token = given.partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return headers.get(b"x-api-key", b"").decode("latin-1").strip()
+    keys = [
+        token.strip() if scheme.lower() == "bearer" else "",
+        headers.get(b"x-api-key", b"").decode("latin-1").strip(),
+    ]
+    return [key for key in keys if key]
 
 
 def _refused(message: str) -> Problem:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from byzer_magic.backends.http import json_reader
+from byzer_magic.gateway import parsing
 from byzer_magic.gateway.problems import Problem, bad
 from byzer_magic.i18n import gettext as _
 
@@ -125,7 +126,9 @@ def loads(data: bytes) -> dict[str, Any]:
         json_reader.check(data)
         found = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, ValueError) as err:
-        raise bad(_("The body of the request is not JSON: {error}.", error=err), code="invalid_json") from None
+        raise bad(
+            _("The body of the request is not JSON: {error}.", error=parsing.said(err)), code="invalid_json"
+        ) from None
     if not isinstance(found, dict):
         raise bad(_("The body of the request is not a JSON object."), code="invalid_json")
     return found
@@ -152,6 +155,7 @@ def typed(found: dict[str, Any], kind: type[T]) -> T:
         if param is None and (name := message.partition("field `")[2].partition("`")[0]):  # a required one is missing
             param = name
             raise bad(_("The request needs {name}.", name=name), param, "missing_required_parameter") from None
+        message = parsing.said(message)
         raise bad(f"{param}: {message}" if param else message, param, "invalid_type") from None
 
 

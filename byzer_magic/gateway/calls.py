@@ -34,6 +34,9 @@ QUIET_SECONDS = 15.0
 UNWATCHED_SECONDS = 0.1
 """Until then nobody looks whether the client has left: a task costs more than what is lost by answering it."""
 
+ONCE = (b"host", b"authorization", b"x-api-key", b"origin", b"content-type", b"x-request-id")
+"""Headers of which a request has one at most."""
+
 NOBODY = Client("")
 """Whoever has not shown a key yet."""
 
@@ -197,6 +200,7 @@ class Call:
         request_ids.CURRENT.set(self.id)  # the task of this call has a context of its own
         watch: asyncio.TimerHandle | None = None
         try:
+            self._check_headers()
             if not free:
                 self.client = self.gateway.access.client(self.headers)
                 if self.client.name == ANONYMOUS:
@@ -229,6 +233,19 @@ class Call:
 
     def _start_watch(self, task: asyncio.Task[Any] | None) -> None:
         self._watching = asyncio.create_task(self._watch(task))
+
+    def _check_headers(self) -> None:
+        """Check that no header that says who asks for what is there twice: others might read the other one.
+
+        Raises:
+            Problem: one is.
+        """
+        if len(self.headers) == len(self.scope["headers"]):
+            return
+        names = [name for name, _value in self.scope["headers"]]
+        for name in ONCE:
+            if names.count(name) > 1:
+                raise problems.bad(_("The header {name} is there more than once.", name=name.decode()))
 
     async def _watch(self, task: asyncio.Task[Any] | None) -> None:
         """Cancel the call when the client leaves, or is given up; keep a silent stream alive meanwhile."""
@@ -315,15 +332,15 @@ class Endpoint:
 
     def __init__(self, gateway: Gateway, wire: Wire, handle: Handle, path: str, *, free: bool = False) -> None:
         self._gateway = gateway
-        self._wire = wire
+        self.wire = wire
         self._handle = handle
-        self._path = path
+        self.path = path
         self._free = free
 
     async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
         """Answer one call."""
-        call = Call(self._gateway, self._wire, scope, receive, send)
-        call.path = self._path
+        call = Call(self._gateway, self.wire, scope, receive, send)
+        call.path = self.path
         self._gateway.begun()
         try:
             await call.run(self._handle, free=self._free)
@@ -340,6 +357,15 @@ async def unknown_path(call: Call) -> Reply:
     raise Problem(
         404, _("{method} {path} does not exist here.", method=call.scope["method"], path=path),
         code="unknown_url", anthropic="not_found_error", name="UnknownPath",
+    )  # fmt: skip
+
+
+async def wrong_method(call: Call) -> Reply:
+    """Answer a path that the endpoint has, with another method."""
+    allowed, path = call.scope["allowed"], str(call.scope["path"])[:LONGEST_PATH]
+    raise Problem(
+        405, _("{path} takes {allowed}, not {method}.", path=path, allowed=allowed, method=call.scope["method"]),
+        code="method_not_allowed", name="WrongMethod", allow=allowed,
     )  # fmt: skip
 
 

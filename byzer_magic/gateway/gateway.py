@@ -11,7 +11,7 @@ from starlette.routing import Route, Router
 from byzer_magic.gateway import spans
 from byzer_magic.gateway.access import Access, Neighbours
 from byzer_magic.gateway.bodies import Held
-from byzer_magic.gateway.calls import Call, Endpoint, unknown_path
+from byzer_magic.gateway.calls import Call, Endpoint, unknown_path, wrong_method
 from byzer_magic.gateway.deployments import Deployments
 from byzer_magic.gateway.media_urls import MediaUrls
 from byzer_magic.gateway.metrics import Metrics
@@ -94,7 +94,11 @@ class _Paths:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one call."""
-        await self._fixed.get(scope.get("path", ""), self.others)(scope, receive, send)
+        path = scope.get("path", "")
+        if path not in self._fixed and (path.endswith("/") or "//" in path):  # of a base URL that ends in a slash
+            path = "/" + "/".join(filter(None, path.split("/")))
+            scope = {**scope, "path": path}
+        await self._fixed.get(path, self.others)(scope, receive, send)
 
 
 class _Methods:
@@ -108,7 +112,11 @@ class _Methods:
         if scope["type"] != "http":
             return
         endpoint = self._by_method.get("GET" if scope["method"] == "HEAD" else scope["method"])
-        if endpoint is None:
+        if endpoint is None and self._by_method:
+            known = next(iter(self._by_method.values()))
+            endpoint = Endpoint(self._gateway, known.wire, wrong_method, known.path)
+            scope = {**scope, "allowed": ", ".join(self._by_method)}
+        elif endpoint is None:
             wire = ANTHROPIC if b"anthropic-version" in dict(scope["headers"]) else OPENAI
             endpoint = Endpoint(self._gateway, wire, unknown_path, "")
         await endpoint(scope, receive, send)

@@ -119,6 +119,8 @@ async def _answer(call: Call, body: Body, turns: list[dict[str, Any]], place: An
         given["response_format"] = {"type": "json_object"}
     elif isinstance(body.format, dict):
         given["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": body.format}}
+    elif body.format:  # Ollama takes an empty one
+        raise bad(_("format is {value}, which is neither json nor a schema.", value=repr(body.format[:100])), "format")
     messages, given = options.with_json_mode(to_messages(turns), options.for_backend(given, facts), facts)
     streams = body.stream is not False
     request = ChatRequest(messages=messages, options=given, stream=streams)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from byzer_magic import errors, request_ids
-from byzer_magic.i18n import gettext as _, localized
+from byzer_magic.i18n import Text, gettext as _, lazy_gettext, sentences
 from byzer_magic.log import get_logger, redact
 
 log = get_logger("gateway")
@@ -26,23 +26,34 @@ class Row:
     """Anthropic's `type`."""
     again: bool = False
     """Whether the same request may succeed later, so that SDKs try again."""
+    is_clients: bool = False
+    """Whether it is about the request, so that the error's own hint is for whoever has sent it."""
+    hint: Text | None = None
+    """What another error's hint is for clients of the endpoint; its own is for whoever has deployed the model."""
 
 
-_INVALID = Row(400, "invalid_request_error", None, "invalid_request_error")
+TRY_AGAIN = lazy_gettext("Try again later.")
+TELL = lazy_gettext("Tell whoever runs this endpoint.")
+SHORTEN = lazy_gettext("Ask for a shorter response, or try again later.")
+_INVALID = Row(400, "invalid_request_error", None, "invalid_request_error", is_clients=True)
 ROWS: dict[type[Exception], Row] = {
     errors.NotDeployed: Row(404, "invalid_request_error", "model_not_found", "not_found_error"),
     errors.CommandError: _INVALID,
     errors.ConfigError: _INVALID,
     errors.Overloaded: Row(503, "server_error", "overloaded", "overloaded_error", again=True),
-    errors.DeadlineExceeded: Row(504, "server_error", "timeout", "timeout_error"),
+    errors.DeadlineExceeded: Row(504, "server_error", "timeout", "timeout_error", hint=SHORTEN),
     errors.WorkerLost: Row(503, "server_error", "worker_lost", "api_error", again=True),
     errors.MalformedResponse: Row(502, "server_error", "bad_response", "api_error"),
-    errors.Unsupported: Row(400, "invalid_request_error", "unsupported", "invalid_request_error"),
+    errors.Unsupported: Row(400, "invalid_request_error", "unsupported", "invalid_request_error", is_clients=True),
     # The provider refuses the deployment's key, not the client's: that is nothing that the client can mend.
     errors.AuthenticationFailed: Row(502, "server_error", "upstream_authentication", "api_error"),
     errors.ModelNotFound: Row(404, "invalid_request_error", "model_not_found", "not_found_error"),
-    errors.ContextTooLong: Row(400, "invalid_request_error", "context_length_exceeded", "invalid_request_error"),
-    errors.ContentRefused: Row(400, "invalid_request_error", "content_filter", "invalid_request_error"),
+    errors.ContextTooLong: Row(
+        400, "invalid_request_error", "context_length_exceeded", "invalid_request_error", is_clients=True
+    ),
+    errors.ContentRefused: Row(
+        400, "invalid_request_error", "content_filter", "invalid_request_error", is_clients=True
+    ),
     errors.BadRequest: _INVALID,
     errors.RateLimited: Row(429, "rate_limit_error", "rate_limit_exceeded", "rate_limit_error", again=True),
     errors.ProviderUnavailable: Row(502, "server_error", "upstream_unavailable", "api_error", again=True),
@@ -68,6 +79,7 @@ class Problem(Exception):
         again: whether the same request may succeed later.
         name: the class of the error that was raised, for metrics.
         details: what Anthropic's clients read as `error.details`.
+        allow: the methods that the path has, where another was used.
     """
 
     def __init__(
@@ -83,6 +95,7 @@ class Problem(Exception):
         again: bool = False,
         name: str = "BadRequest",
         details: dict[str, Any] | None = None,
+        allow: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -95,6 +108,7 @@ class Problem(Exception):
         self.again = again
         self.name = name
         self.details = details
+        self.allow = allow
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -102,11 +116,13 @@ class Problem(Exception):
         found = [] if self.again else [(b"x-should-retry", b"false")]
         if self.retry_after is not None:
             found.append((b"retry-after", str(max(1, math.ceil(self.retry_after))).encode()))
+        if self.allow:
+            found.append((b"allow", self.allow.encode()))
         return found
 
 
 def of(err: BaseException) -> Problem:
-    """Return an exception as a problem; one that is not of the package goes to the log, not to the client.
+    """Return an exception as a problem, with what its client can do; one that is not of the package goes to the log.
 
     Example:
         >>> of(errors.RateLimited("Rate limit exceeded (429).", retry_after=2)).headers
@@ -122,18 +138,25 @@ def of(err: BaseException) -> Problem:
             500, _("The endpoint failed; see its log."), kind="server_error", anthropic="api_error",
             name=type(err).__name__,
         )  # fmt: skip
-    row = next(ROWS[kind] for kind in type(err).__mro__ if kind in ROWS)
+    row = row_of(err)
+    again = row.again and not err.details.get("final", False)
+    hint = err.hint if row.is_clients else row.hint or (TRY_AGAIN if again else TELL)
     wait: Any = err.details.get("retry_after")
     return Problem(
         row.status,
-        redact(str(localized(err.text)).replace("\n", " ")),
+        redact(sentences(err.message, hint)),
         kind=row.kind,
         code=row.code,
         anthropic=row.anthropic,
         retry_after=float(wait) if isinstance(wait, int | float) and 0 <= wait < math.inf else None,
-        again=row.again and not err.details.get("final", False),
+        again=again,
         name=err.code,
     )
+
+
+def row_of(err: errors.ByzerError) -> Row:
+    """Return how the wires call an error."""
+    return next(ROWS[kind] for kind in type(err).__mro__ if kind in ROWS)
 
 
 def bad(message: str, param: str | None = None, code: str | None = None) -> Problem:

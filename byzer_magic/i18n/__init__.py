@@ -26,6 +26,7 @@ from byzer_magic.i18n.text import (
     localized,
     ngettext,
     pack,
+    sentences,
     unpack,
 )
 from byzer_magic.i18n.width import pad, width
@@ -44,6 +45,7 @@ __all__ = [
     "ngettext",
     "pack",
     "pad",
+    "sentences",
     "set_language",
     "unpack",
     "using",

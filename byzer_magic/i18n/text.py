@@ -24,6 +24,12 @@ LONGEST = 4_000_000
 """Characters in all of a text from another process, with its values filled in."""
 _FULL_WIDTH = ("。", "！", "？", "；", "：", "…", "”", "）")
 """Punctuation that has no space after it."""
+_ENDS = (*".!?:;…", "。", "！", "？", "；", "：")
+"""How sentences end, before what may close them."""
+_CLOSING = "\"')]}”’）」"
+_FIELD_AT_END = ("}.", "}。")
+_TWO_STOPS = re.compile(r"(?<=[\w)\]'\"`])[.。](?=[.。]\Z)")
+_CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 class Text(str):
@@ -111,7 +117,11 @@ def _sentences(parts: Iterable[str]) -> str:
 
 
 def _filled(template: str, values: Mapping[str, Any]) -> str:
-    return template.format(**values) if values else template
+    """Return a template with its values; a sentence of another that ends it, full stop included, ends with one."""
+    if not values:
+        return template
+    found = template.format(**values)
+    return _TWO_STOPS.sub("", found) if template.endswith(_FIELD_AT_END) else found
 
 
 @functools.cache
@@ -185,6 +195,22 @@ def join(*parts: str, separator: str = " ") -> Text:
     kept = {f"part{index}": part for index, part in enumerate(parts) if part}
     between, values = ("{separator}", {"separator": separator}) if isinstance(separator, Text) else (separator, {})
     return Text(between.join(f"{{{name}}}" for name in kept), "", kept | values)
+
+
+def sentences(*parts: str) -> str:
+    """Return texts in the active language as sentences in one line: each has an end, as a provider's text need not.
+
+    Example:
+        >>> sentences("Server disconnected", "", "Try again.")
+        'Server disconnected. Try again.'
+    """
+    return _sentences([_ended(text) for part in parts if (text := " ".join(str(localized(part)).split()))])
+
+
+def _ended(text: str) -> str:
+    if text.rstrip(_CLOSING).endswith(_ENDS):
+        return text
+    return text + ("。" if _CHINESE.search(text[-1:]) else ".")
 
 
 def listed(items: Iterable[str]) -> Text:

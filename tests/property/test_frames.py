@@ -15,7 +15,7 @@ from hypothesis import example, given, settings, strategies as st
 from byzer_magic import errors
 from byzer_magic.i18n import Text, lazy_gettext as _, pack, unpack
 from byzer_magic.runtime.transport import attachments, protocol
-from byzer_magic.runtime.transport.protocol import AttachmentChunk, Call, Cancel, Done, Fail, Item, ProtocolError
+from byzer_magic.runtime.transport.protocol import AttachmentChunk, Call, Cancel, Done, Fail, Hold, Item, ProtocolError
 from byzer_magic.types import ChatChunk, ChatRequest, Message
 
 BUDGET = timedelta(seconds=2)
@@ -97,6 +97,7 @@ def test_any_bytes_are_frames_or_a_protocol_error(message: bytes) -> None:
 FRAMES = st.one_of(
     st.builds(Call, st.integers(0, 2**32), st.sampled_from([*protocol.METHODS, "nothing"]), DATA.map(protocol.pack)),
     st.builds(Cancel, st.integers(0, 2**32)),
+    st.builds(Hold, st.integers(0, 2**32), st.booleans()),
     st.builds(AttachmentChunk, st.text(max_size=4), NUMBERS, NUMBERS, st.binary(max_size=9)),
     st.builds(Item, st.integers(0, 2**32), DATA.map(protocol.pack)),
     st.builds(Done, st.integers(0, 2**32)),

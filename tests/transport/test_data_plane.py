@@ -116,6 +116,24 @@ async def test_closing_the_connection_cancels_its_calls(link: Link, far: Far) ->
             pass
 
 
+async def test_calls_that_are_ended_say_why_and_others_go_on(link: Link, far: Far) -> None:
+    link_of_others = Link("m", far.find)
+    calls = [link.stream("chat", ask(100_000)), link_of_others.stream("chat", ask(100_000))]
+    for items in calls:
+        await anext(items)
+    far.service.end_calls(["embed"], errors.NotDeployed("It goes on."))
+    for items in calls:
+        await anext(items)
+    far.service.end_calls(["chat"], errors.NotDeployed("It was removed."))
+    for items in calls:
+        with pytest.raises(errors.NotDeployed, match="It was removed"):
+            async for _ in items:
+                pass
+    await eventually(lambda: far.open == 0)
+    assert await texts(link, 3) == ["0", "1", "2"]
+    await link_of_others.close()
+
+
 async def test_error_crosses_the_socket_with_its_class_and_details(link: Link) -> None:
     with pytest.raises(errors.RateLimited, match="too fast") as caught:
         await link.call("logs", protocol.LogsRequest(1))

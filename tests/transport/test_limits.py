@@ -161,6 +161,36 @@ async def test_calls_wait_for_a_client_that_does_not_read(raw: ClientConnection,
     raw.transport.abort()
 
 
+async def test_call_waits_for_its_reader_and_others_do_not(link: Link, far: Far) -> None:
+    async with aclosing(link.stream("chat", request(1000, 100_000))) as unread:  # type: ignore[type-var]  # a generator
+        await anext(unread)
+        before = -1
+        while far.produced != before:
+            before = far.produced
+            await asyncio.sleep(0.2)
+        # What waits for the reader, and what was on its way when the pool was told.
+        assert far.produced < client.HELD_BYTES + server.HIGH_WATER_BYTES + 4 * MB
+        assert await sizes(link, 20, 100_000) == [100_000] * 20
+        before = far.produced
+        for _number in range(200):
+            await anext(unread)
+        assert far.produced > before, "it goes on when its reader does"
+    assert await sizes(link, 1, 1) == [1]
+
+
+async def test_calls_that_are_read_slowly_arrive_complete(link: Link) -> None:
+    async def slow(size: int) -> int:
+        received = 0
+        async for item in link.stream("chat", request(300, size)):
+            received += len(item.text)
+            if received % 10 == 0:
+                await asyncio.sleep(0)
+        return received
+
+    asked = (1, 10_000, 30_000, 60_000)
+    assert await asyncio.gather(*(slow(size) for size in asked)) == [300 * size for size in asked]
+
+
 async def test_many_calls_in_one_message_stop_no_other_client(raw: ClientConnection, link: Link, far: Far) -> None:
     await link.call("chat", request(1, 1))
     count, before = 3000, far.produced

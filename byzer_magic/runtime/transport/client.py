@@ -38,6 +38,11 @@ SLOW_RETRY_SECONDS = 0.5
 DEADLINE_SECONDS = 2.0
 """A request's timeout is kept by its pool; this much later, the client gives up on a pool that does not respond."""
 
+HELD_BYTES = 1024 * 1024
+"""When more than this waits for the reader of one call, its pool is told to send no more of it for now."""
+RESUMED_BYTES = HELD_BYTES // 4
+"""When less than this is left, it is told to go on."""
+
 log = get_logger("client")
 
 T = TypeVar("T")
@@ -50,6 +55,15 @@ class _End(enum.Enum):
     LOST = enum.auto()
     UNREADABLE = enum.auto()
     EXPIRED = enum.auto()
+
+
+class _Answers(asyncio.Queue[protocol.ToClient | _End]):
+    """The frames of one call that wait for its reader. Nothing is done here: this is on the way of each token."""
+
+    waiting = 0
+    """Bytes of the items among them."""
+    held = False
+    """Whether the pool has been told to send no more for now."""
 
 
 class Link:
@@ -76,7 +90,7 @@ class Link:
         """That of the connection."""
         self._reader: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
-        self._calls: dict[int, asyncio.Queue[protocol.ToClient | _End]] = {}
+        self._calls: dict[int, _Answers] = {}
         self._ids = itertools.count(1)
         self._cache = attachments.AttachmentCache()
         self._sending_media = asyncio.Lock()
@@ -114,8 +128,7 @@ class Link:
         latest = None if timeout is None else asyncio.get_running_loop().time() + timeout + DEADLINE_SECONDS
         outbox = self._outbox if self._outbox is not None else await self._in_time(self._connect(), latest, timeout)
         calls, call_id = self._calls, next(self._ids)
-        answers: asyncio.Queue[protocol.ToClient | _End] = asyncio.Queue()
-        calls[call_id] = answers
+        answers = calls[call_id] = _Answers()
         timer = latest and asyncio.get_running_loop().call_at(latest, answers.put_nowait, _End.EXPIRED)
         finished = False
         try:
@@ -129,6 +142,10 @@ class Link:
                     item = protocol.item_of(method, frame)
                 except protocol.ProtocolError as err:
                     raise self._malformed(err) from err
+                answers.waiting -= len(frame.body) + protocol.FRAME_BYTES
+                if answers.held and answers.waiting < RESUMED_BYTES:
+                    answers.held = False
+                    outbox.put(protocol.Hold(call_id, on=False))
                 yield item
             finished = frame is not _End.EXPIRED
             if isinstance(frame, _End):
@@ -264,9 +281,7 @@ class Link:
             async for message in connection:
                 if isinstance(message, str):
                     raise protocol.ProtocolError("text frame")
-                for frame in protocol.read_answers(message):
-                    if queue := calls.get(frame.id):
-                        queue.put_nowait(frame)
+                self._sort(outbox, protocol.read_answers(message))
         except ConnectionClosed:
             pass
         except protocol.ProtocolError as err:
@@ -277,8 +292,20 @@ class Link:
             outbox.close()
             if self._connection is connection:
                 self._connection = self._outbox = None
-            for queue in calls.values():
-                queue.put_nowait(end)
+            for answers in calls.values():
+                answers.put_nowait(end)
+
+    def _sort(self, outbox: Outbox, frames: list[protocol.ToClient]) -> None:
+        """Give frames to the readers of their calls; a call whose reader is slow is held."""
+        for frame in frames:
+            if (answers := self._calls.get(frame.id)) is None:
+                continue
+            answers.put_nowait(frame)
+            if isinstance(frame, protocol.Item):
+                answers.waiting += len(frame.body) + protocol.FRAME_BYTES
+                if answers.waiting > HELD_BYTES and not answers.held:
+                    answers.held = True
+                    outbox.put(protocol.Hold(frame.id, on=True))
 
 
 def _call_of(call_id: int, method: str, body: Any, request_id: str) -> tuple[protocol.Call, dict[str, bytes]]:

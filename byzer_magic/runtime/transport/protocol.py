@@ -54,6 +54,13 @@ class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=2):
     id: int
 
 
+class Hold(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """Client to pool: send no more items of that call, or go on; other calls of the connection are not concerned."""
+
+    id: int
+    on: bool
+
+
 class AttachmentChunk(msgspec.Struct, frozen=True, array_like=True, tag=6):
     """Client to pool: a chunk of an attachment, which later calls refer to by its digest; see `attachments`."""
 
@@ -263,12 +270,12 @@ def _encode_text(value: Any) -> Any:
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_encode_text)
-_to_pool = msgspec.msgpack.Decoder(list[Call | Cancel | AttachmentChunk])
+_to_pool = msgspec.msgpack.Decoder(list[Call | Cancel | Hold | AttachmentChunk])
 _to_client = msgspec.msgpack.Decoder(list[Item | Done | Fail])
 _bodies = {name: msgspec.msgpack.Decoder(takes) for name, (takes, _) in METHODS.items()}
 _items = {name: msgspec.msgpack.Decoder(gives) for name, (_, gives) in METHODS.items()}
 
-ToPool = Call | Cancel | AttachmentChunk
+ToPool = Call | Cancel | Hold | AttachmentChunk
 ToClient = Item | Done | Fail
 
 

@@ -11,7 +11,7 @@ import hmac
 import http
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class Server:
         self._token = token
         self._hidden = hidden
         self._servers: list[WebSocketServer] = []
+        self._peers: set[_Peer] = set()
         self._port = 0
         forks.register(self)
 
@@ -132,12 +133,24 @@ class Server:
 
     async def _serve(self, connection: ServerConnection) -> None:
         peer = _Peer(connection, self)
+        self._peers.add(peer)
         try:
             await peer.run()
         except (ConnectionClosed, protocol.ProtocolError) as err:
             log.debug("connection ended: %s", type(err).__name__)
         finally:
+            self._peers.discard(peer)
             await peer.close()
+
+    def end_calls(self, methods: Collection[str], err: errors.ByzerError) -> None:
+        """End the calls of some methods that run, so that their clients need not guess why.
+
+        Args:
+            methods: their names.
+            err: what their clients get.
+        """
+        for peer in self._peers:
+            peer.end_calls(methods, err)
 
     async def answer(self, call: protocol.Call, media: dict[str, bytes], peer: _Peer) -> None:
         """Run one call to its end; its client receives either Done or Fail."""
@@ -161,6 +174,8 @@ class Server:
                     size = len(packed)
                     if size > MAX_BODY_BYTES:
                         raise _too_large(size)
+                    if held := peer.held.get(call.id):
+                        await held.wait()
                     if peer.outbox.is_full:
                         await peer.outbox.room()
                     peer.put(protocol.Item(call.id, packed), size, may_wait=later)
@@ -193,6 +208,8 @@ class _Peer:
         self._connection = connection
         self._server = server
         self._calls: dict[int, asyncio.Task[None]] = {}
+        self.held: dict[int, asyncio.Event] = {}
+        """Calls of which the client wants no items for now, each with what is set when it wants them again."""
         self._cache = attachments.AttachmentCache()
         self.outbox = Outbox(connection, HIGH_WATER_BYTES)
 
@@ -207,11 +224,20 @@ class _Peer:
                 else:
                     self._take(frame)
 
-    def _take(self, frame: protocol.AttachmentChunk | protocol.Cancel) -> None:
+    def _take(self, frame: protocol.AttachmentChunk | protocol.Cancel | protocol.Hold) -> None:
         if isinstance(frame, protocol.AttachmentChunk):
             self._cache.arrive(frame)
+        elif isinstance(frame, protocol.Hold):
+            self._hold(frame)
         elif task := self._calls.get(frame.id):
             task.cancel()
+
+    def _hold(self, frame: protocol.Hold) -> None:
+        if not frame.on:
+            if event := self.held.pop(frame.id, None):
+                event.set()
+        elif frame.id in self._calls:
+            self.held.setdefault(frame.id, asyncio.Event())
 
     async def _start(self, call: protocol.Call) -> None:
         media = self._cache.take(call.media)
@@ -219,7 +245,7 @@ class _Peer:
             refused = errors.CommandError(_("The client has a call with the number {id} already.", id=call.id))
             self.fail(call.id, refused)
         else:
-            task = asyncio.create_task(self._server.answer(call, media, self))
+            task = asyncio.create_task(self._server.answer(call, media, self), name=call.method)
             self._calls[call.id] = task
             task.add_done_callback(functools.partial(self._ended, call.id))
         await asyncio.sleep(0)  # a message may have a million calls
@@ -227,6 +253,7 @@ class _Peer:
 
     def _ended(self, call_id: int, _task: asyncio.Task[None]) -> None:
         self._calls.pop(call_id, None)
+        self.held.pop(call_id, None)
 
     def put(self, frame: protocol.ToClient, size: int = 0, *, may_wait: bool = False) -> None:
         """Queue a frame; one that may wait for others does so only where the client has other calls.
@@ -242,6 +269,13 @@ class _Peer:
         """Queue the frame that ends a call with an error."""
         error = protocol.pack_error(err)
         self.put(protocol.Fail(call_id, error), len(error))
+
+    def end_calls(self, methods: Collection[str], err: errors.ByzerError) -> None:
+        """End the calls of some methods with an error."""
+        for call_id, task in self._calls.items():
+            if task.get_name() in methods and not task.done():
+                self.fail(call_id, err)
+                task.cancel()
 
     async def close(self) -> None:
         """Cancel the calls in flight and wait until they have freed their slots."""

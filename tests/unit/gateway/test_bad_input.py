@@ -225,11 +225,9 @@ def test_no_json_breaks_the_endpoint(endpoint: Running, data: st.DataObject) -> 
         assert message_of(path, body)
 
 
-def test_unknown_paths_and_methods_are_errors(endpoint: Running) -> None:
+def test_unknown_paths_are_errors(endpoint: Running) -> None:
     for method, path in (
-        ("GET", "/v1/chat/completions"),
         ("POST", "/v1/nothing"),
-        ("DELETE", "/v1/models"),
         ("PUT", "/"),
     ):
         connection = http.client.HTTPConnection(endpoint.url.removeprefix("http://"), timeout=10)

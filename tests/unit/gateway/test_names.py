@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,6 +13,9 @@ from typing import Any
 import pytest
 
 from byzer_magic import errors
+from byzer_magic.backends.http.endpoint import Endpoint
+from byzer_magic.backends.http.errors import from_response, from_transport, truncated, unreachable, unreadable
+from byzer_magic.gateway.problems import row_of
 from byzer_magic.i18n import join, lazy_gettext as _, listed
 from byzer_magic.types import ChatChunk, Request
 from tests.endpoints import Running, Scripted, running
@@ -36,7 +41,8 @@ FAILURES = [
     errors.WorkerLost(_("{name}: the worker died during the request.", name=WORKER)),
     errors.DeadlineExceeded(_("{alias} did not finish within {seconds:g} s.", alias="hidden", seconds=1.0)),
     errors.RequestError(
-        "It failed.", join("Wait.", _("To accept requests again: restart --model {alias}", alias="hidden"))
+        _("{alias} failed.", alias="hidden"),
+        join("Wait.", _("To accept requests again: restart --model {alias}", alias="hidden")),
     ),
     errors.NotDeployed(
         _("{alias} could not be loaded: {error}", alias="hidden", error="no memory"),
@@ -109,6 +115,55 @@ def test_metrics_have_the_served_names(endpoint: Running) -> None:
         text = response.read().decode()
     assert 'byzer_queue{model="gpt-4o"}' in text
     assert 'model="hidden"' not in text
+
+
+HOST = Endpoint("gpt-secret-2024", "https://api.hidden.example/v1")
+OF_PROVIDERS = [
+    *(
+        from_response({"error": {"message": f"no {what} for gpt-secret-2024", "code": code}}, HOST, status)
+        for what, code, status in (
+            ("room", "", 429), ("entry", "", 401), ("way", "", 403), ("model", "", 404), ("luck", "", 500),
+            ("money", "insufficient_quota", 429), ("sense", "", 400), ("space", "context_length_exceeded", 400),
+            ("answer", "content_filter", 400), ("time", "", 408),
+        )
+    ),
+    from_transport(ConnectionResetError("Server disconnected"), HOST),
+    unreachable(HOST, "Cannot connect to host api.hidden.example:443"),
+    unreadable(HOST, "a web page"),
+    truncated(HOST),
+]  # fmt: skip
+DEPLOYERS = ("saas.", "--", "%byzer", "logs", "Ray", "api.hidden", "gpt-secret")
+"""Words that mean nothing to whoever only has the URL of the endpoint."""
+
+
+@pytest.mark.parametrize("err", OF_PROVIDERS, ids=range(len(OF_PROVIDERS)))
+def test_clients_get_neither_the_provider_nor_advice_for_its_account(
+    endpoint: Running, err: errors.ByzerError, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("byzer_magic.gateway"), "propagate", True)
+    caplog.set_level(logging.WARNING, "byzer_magic.gateway")
+    for before, stream in itertools.product(([], [ChatChunk("a ")]), (False, True)):
+        items = [*before, type(err)(err.message, err.hint, **err.details)]
+        endpoint.scripted.answer = lambda _alias, _request, items=items: items  # type: ignore[misc]
+        said = answer(endpoint, "/api/chat", {"model": "gpt-4o", "stream": stream, **CHAT})
+        message = json.loads(said.splitlines()[-1])["error"]
+        assert not [word for word in DEPLOYERS if word in message], message
+        assert message.endswith(".")
+        assert ".." not in message
+    if not row_of(err).is_clients:
+        assert HOST.host in caplog.text, "whoever runs the endpoint reads it in its log"
+        assert str(err.hint) in caplog.text
+
+
+def test_sentence_without_an_end_gets_one_before_the_next(endpoint: Running) -> None:
+    for message, hint, wanted in (
+        ("It broke", "", "It broke. Tell whoever runs this endpoint."),
+        ("It broke.", "", "It broke. Tell whoever runs this endpoint."),
+        ("坏了", "", "坏了。Tell whoever runs this endpoint."),
+    ):
+        err = errors.RequestError(message, hint)
+        endpoint.scripted.answer = lambda _alias, _request, items=(err,): items  # type: ignore[misc]
+        assert json.loads(answer(endpoint, "/api/chat", {"model": "gpt-4o", **CHAT}))["error"] == wanted
 
 
 async def test_capabilities_that_are_called_like_an_alias_stay() -> None:
