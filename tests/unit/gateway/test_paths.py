@@ -33,7 +33,9 @@ def raw(endpoint: Running, head: str) -> tuple[int, str, bytes]:
     return int(answered.split()[1]), headers.decode(), body
 
 
-@pytest.mark.parametrize("path", ["/v1/models/owner/m", *(row.pattern.replace("{", "").replace("}", "") for row in PATHS)])
+@pytest.mark.parametrize(
+    "path", ["/v1/models/owner/m", *(row.pattern.replace("{", "").replace("}", "") for row in PATHS)]
+)
 def test_other_method_of_a_path_is_told_which_it_has(endpoint: Running, path: str) -> None:
     known = {row.method for row in PATHS if re.fullmatch(re.sub(r"\{.*?\}", ".+", row.pattern), path)}
     for method in {"PUT", "PATCH", "GET", "POST", "DELETE", "OPTIONS"} - known:
