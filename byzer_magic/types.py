@@ -171,6 +171,9 @@ class ChatChunk(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True
     """Further fields of the provider's response (logprobs, model, id)."""
 
 
+STOPPED_AT = "stop_sequence"
+"""What `extra` of a chunk has under this name is the stop sequence at which the answer ended, where a provider tells
+it; empty where it only tells that there was one."""
 ENDLESS = {"endless": "no chat template and no limit"}
 """What `extra` of a chunk has when a base model may go on until its context is full."""
 

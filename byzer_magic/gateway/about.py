@@ -25,7 +25,7 @@ async def version(_call: Call) -> Reply:
 async def models(call: Call) -> Reply:
     """List the models that the client may use."""
     found = await call.gateway.deployments.models(call.client)
-    cards = [_card(name, stat) for name, stat in found]
+    cards = [_card(call, name, stat) for name, stat in found]
     edges = {"first_id": cards[0]["id"], "last_id": cards[-1]["id"]} if cards else {"first_id": None, "last_id": None}
     return Reply({"object": "list", "data": cards, "has_more": False, **edges})
 
@@ -39,12 +39,15 @@ async def model(call: Call) -> Reply:
     name = call.scope["path_params"]["model"]
     for known, stat in await call.gateway.deployments.models(call.client):
         if known == name:
-            return Reply(_card(known, stat))
+            return Reply(_card(call, known, stat))
     raise await call.gateway.deployments.unknown(name, call.client)
 
 
-def _card(name: str, stat: ModelStat) -> dict[str, Any]:
-    """Return a model with the fields of OpenAI's list, those of Anthropic's, and what it can do."""
+def _card(call: Call, name: str, stat: ModelStat) -> dict[str, Any]:
+    """Return a model with the fields of OpenAI's list, those of Anthropic's, and what it can do.
+
+    Anthropic's `capabilities` are an object that says what Claude has; to its clients, nothing is said there.
+    """
     created = time.time() - stat.uptime_seconds
     return {
         "id": name,
@@ -54,5 +57,6 @@ def _card(name: str, stat: ModelStat) -> dict[str, Any]:
         "type": "model",
         "display_name": name,
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created)),
-        "capabilities": stat.capabilities,
+        "capabilities": None if b"anthropic-version" in call.headers else stat.capabilities,
+        "lifecycle": "active",
     }

@@ -16,6 +16,7 @@ from byzer_magic.client import serving
 from byzer_magic.commands import env_file, secrets, spec as specs
 from byzer_magic.errors import CommandError, MissingExtra
 from byzer_magic.files.paths import expanded
+from byzer_magic.gateway import notes
 from byzer_magic.gateway.keys import Key, KeyFile
 from byzer_magic.i18n import gettext as _, lazy_gettext, listed, ngettext
 from byzer_magic.safety import tcp_peers
@@ -67,6 +68,8 @@ def serve(context: Context, item: specs.ServeSpec) -> None:
     app = application(gateway, cors)
     running = server.prepare(app, item.uvicorn_log_level, item.ssl_certfile, item.ssl_keyfile)
     _warn(context, item, closed=gateway.access.required)
+    for note in notes.missing(manager, item.served_model_name, keys):
+        context.output.say(note)
     if connections < FEW_CONNECTIONS:
         context.output.say(
             _("Warning: this system allows {count} open files, and so fewer connections. More: ulimit -Hn {more}",
@@ -84,6 +87,8 @@ def _detach(context: Context, item: specs.ServeSpec, key: str) -> None:
     keys = KeyFile()
     closed = bool(key) or keys.exists
     _warn(context, item, closed=closed)
+    for note in notes.missing(context.manager, item.served_model_name, keys):
+        context.output.say(note)
     found = context.manager.run(serving.start(context.manager, item, key, str(keys.path), closed=closed))
     urls = listed(dict.fromkeys(served.url for served in found))
     context.output.say(
@@ -292,6 +297,9 @@ def add_key(context: Context, item: specs.AddKeySpec) -> None:
     )
     context.output.text(key)
     context.output.say(_("This key is not shown again; {path} has only its hash.", path=keys.path))
+    if context.manager.connected:  # in a notebook; a shell says it when the endpoint starts
+        for note in notes.missing(context.manager, None, keys, item.name):
+            context.output.say(note)
 
 
 def list_keys(context: Context, item: specs.ListKeysSpec) -> None:

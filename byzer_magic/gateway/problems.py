@@ -63,6 +63,8 @@ ROWS: dict[type[Exception], Row] = {
     errors.ByzerError: Row(500, "server_error", None, "api_error"),
 }
 """By class; an error that is not in the table has the row of its nearest base class."""
+QUOTA = Row(429, "insufficient_quota", "insufficient_quota", "rate_limit_error")
+"""Of an account that must be paid for: clients tell it from a limit that passes by its code."""
 
 
 class Problem(Exception):
@@ -156,7 +158,13 @@ def of(err: BaseException) -> Problem:
 
 def row_of(err: errors.ByzerError) -> Row:
     """Return how the wires call an error."""
-    return next(ROWS[kind] for kind in type(err).__mro__ if kind in ROWS)
+    return QUOTA if _is_spent(err) else next(ROWS[kind] for kind in type(err).__mro__ if kind in ROWS)
+
+
+def _is_spent(err: errors.ByzerError) -> bool:
+    """Return whether the provider's account has nothing left, so that waiting does not help."""
+    spent = err.details.get("provider_code") == "insufficient_quota" or err.details.get("status") == 402
+    return spent and isinstance(err, errors.RateLimited)
 
 
 def bad(message: str, param: str | None = None, code: str | None = None) -> Problem:

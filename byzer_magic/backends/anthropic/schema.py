@@ -21,7 +21,7 @@ from byzer_magic.backends.http.messages import is_blank, media_of, sendable, tex
 from byzer_magic.backends.http.sse import DONE
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import lazy_gettext as _
-from byzer_magic.types import ChatChunk, ChatRequest, Media, Message, Usage
+from byzer_magic.types import STOPPED_AT, ChatChunk, ChatRequest, Media, Message, Usage
 
 MAX_TOKENS = 8192
 """The API requires a limit; this one is sent when the request has none."""
@@ -270,11 +270,11 @@ class Reader(AnswerReader):
             return ChatChunk(tool_calls=self._whole(index))
         elif kind == "message_delta":
             self._count(event.get("usage"))
-            finish = finish_of(_object(event.get("delta")).get("stop_reason"), FINISHES)
+            delta = _object(event.get("delta"))
+            finish = finish_of(delta.get("stop_reason"), FINISHES)
             calls = [call for index in list(self._inputs) for call in self._whole(index)] if finish else []
-            return ChatChunk(
-                finish=finish, usage=_usage(self._usage), tool_calls=calls or None, extra=self._about or None
-            )
+            extra = {**self._about, **_stopped(delta)}
+            return ChatChunk(finish=finish, usage=_usage(self._usage), tool_calls=calls or None, extra=extra or None)
         return None
 
     def _count(self, usage: Any) -> None:
@@ -337,6 +337,11 @@ def _about(message: Mapping[str, Any]) -> dict[str, Any]:
     return {name: message[name] for name in ("id", "model") if message.get(name)}
 
 
+def _stopped(end: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stop sequence at which an answer has ended; the finish reason does not tell it from its own end."""
+    return {STOPPED_AT: text_in(end.get("stop_sequence"))} if end.get("stop_reason") == "stop_sequence" else {}
+
+
 def _call(number: int, block: Mapping[str, Any], arguments: Any = None) -> dict[str, Any]:
     return tool_call(number, text_in(block.get("name")), text_in(block.get("id")), arguments)
 
@@ -360,7 +365,7 @@ def complete(message: Mapping[str, Any]) -> ChatChunk:
         finish_of(message.get("stop_reason"), FINISHES),
         _usage(_object(message.get("usage"))),
         calls or None,
-        _about(message) or None,
+        {**_about(message), **_stopped(message)} or None,
     )
 
 

@@ -21,7 +21,7 @@ from byzer_magic.backends.http.finishes import finish_of
 from byzer_magic.backends.http.media import data_url, to_base64
 from byzer_magic.backends.http.messages import sendable
 from byzer_magic.media.formats import extension
-from byzer_magic.types import ChatChunk, Media, Usage
+from byzer_magic.types import STOPPED_AT, ChatChunk, Media, Usage
 
 
 class Message(msgspec.Struct):
@@ -60,6 +60,8 @@ class Choice(msgspec.Struct):
     usage: Counts | None = None
     """The token counts of Moonshot."""
     error: Any = None
+    stop_reason: Any = None
+    """The stop sequence, or the number of the token, at which vLLM has ended the answer."""
 
     @property
     def part(self) -> Message:
@@ -204,6 +206,7 @@ def _extra(body: Body, finish: str | None) -> dict[str, Any] | None:
         "id": body.id if finish else None,
         "model": body.model if finish else None,
         "logprobs": None if choices[0].index else choices[0].logprobs,
+        STOPPED_AT: choices[0].stop_reason if finish == "stop" and isinstance(choices[0].stop_reason, str) else None,
         "choices": [_other(choice) for choice in others] or None,
     }
     return {name: value for name, value in found.items() if value is not None} or None

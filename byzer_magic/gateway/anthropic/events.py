@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from byzer_magic.gateway.tool_deltas import ToolDelta, ToolDeltas, finish_of
 from byzer_magic.gateway.wires import sse
-from byzer_magic.types import ChatChunk, Usage
+from byzer_magic.types import STOPPED_AT, ChatChunk, Usage
 
 REASONS = {
     "stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use",
@@ -21,9 +22,12 @@ class Events:
     Args:
         identity: of the message.
         model: the name by which the client has asked.
+        stops: the stop sequences of the request.
     """
 
-    def __init__(self, identity: str, model: str) -> None:
+    def __init__(self, identity: str, model: str, stops: Sequence[str] = ()) -> None:
+        self._stops = stops
+        self._extra: dict[str, Any] = {}
         self._identity = identity
         self._model = model
         self._index = -1
@@ -46,6 +50,8 @@ class Events:
         for call in self._tools.add(chunk.tool_calls or ()):
             found += self._call(call)
         self._finish = chunk.finish or self._finish
+        if chunk.finish and chunk.extra:
+            self._extra = chunk.extra
         return b"".join(found if self._tools.is_open else [*found, *self._others()])
 
     def _others(self) -> list[bytes]:
@@ -70,8 +76,7 @@ class Events:
 
     def end(self, usage: Usage | None) -> bytes:
         """Return the last events."""
-        reason = reason_of(self._finish, called=self._tools.any)
-        delta = {"stop_reason": reason, "stop_sequence": None}
+        delta = end_of(self._finish, self._extra, self._stops, called=self._tools.any)
         last = {"type": "message_delta", "delta": delta, "usage": usage_of(usage)}
         rest = [event for call in self._tools.end() for event in self._call(call)]
         return b"".join(
@@ -132,14 +137,26 @@ def add_thoughts(blocks: list[dict[str, Any]], chunk: ChatChunk) -> None:
         blocks.append({"type": "redacted_thinking", "data": data})
 
 
-def reason_of(finish: str | None, *, called: bool) -> str:
-    """Return why an answer ends.
+def end_of(finish: str | None, extra: Mapping[str, Any], stops: Sequence[str], *, called: bool) -> dict[str, Any]:
+    """Return why an answer ends, and at which stop sequence, as far as the provider tells.
+
+    Args:
+        finish: OpenAI's reason.
+        extra: what the provider's answer has besides.
+        stops: the stop sequences of the request.
+        called: whether there was a tool call.
 
     Example:
-        >>> reason_of("length", called=False), reason_of(None, called=True)
-        ('max_tokens', 'tool_use')
+        >>> end_of("length", {}, [], called=False), end_of(None, {}, [], called=True)["stop_reason"]
+        ({'stop_reason': 'max_tokens', 'stop_sequence': None}, 'tool_use')
+        >>> end_of("stop", {"stop_sequence": "END"}, ["END", "."], called=False)
+        {'stop_reason': 'stop_sequence', 'stop_sequence': 'END'}
     """
-    return REASONS.get(finish_of(finish, called=called), "end_turn")
+    reason = REASONS.get(finish_of(finish, called=called), "end_turn")
+    at = extra.get(STOPPED_AT)
+    if reason != "end_turn" or not stops or (at not in stops and at != ""):
+        return {"stop_reason": reason, "stop_sequence": None}
+    return {"stop_reason": "stop_sequence", "stop_sequence": at or (stops[0] if len(stops) == 1 else None)}
 
 
 def usage_of(usage: Usage | None) -> dict[str, int]:
@@ -152,10 +169,10 @@ def usage_of(usage: Usage | None) -> dict[str, int]:
 
 
 def message_of(
-    identity: str, model: str, content: list[dict[str, Any]], reason: str | None, usage: Usage | None
+    identity: str, model: str, content: list[dict[str, Any]], end: Mapping[str, Any] | None, usage: Usage | None
 ) -> dict[str, Any]:
-    """Return a message."""
+    """Return a message; `end` is why it ends, as `end_of` returns it, or None while it goes on."""
     return {
         "id": identity, "type": "message", "role": "assistant", "model": model, "content": content,
-        "stop_reason": reason, "stop_sequence": None, "usage": usage_of(usage),
+        "stop_reason": None, "stop_sequence": None, **(end or {}), "usage": usage_of(usage),
     }  # fmt: skip

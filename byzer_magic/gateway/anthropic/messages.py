@@ -12,7 +12,7 @@ from byzer_magic.client.collect import ChatCollector
 from byzer_magic.client.messages import to_messages
 from byzer_magic.gateway import bodies, options
 from byzer_magic.gateway.anthropic import conversation
-from byzer_magic.gateway.anthropic.events import Events, add_thoughts, message_of, reason_of
+from byzer_magic.gateway.anthropic.events import Events, add_thoughts, end_of, message_of
 from byzer_magic.gateway.calls import Call, Reply, Stream
 from byzer_magic.gateway.deployments import Facts
 from byzer_magic.gateway.meters import BYTES_PER_TOKEN
@@ -74,7 +74,7 @@ async def create(call: Call) -> Reply | Stream:
     pieces = bool(body.stream) or facts.is_claude  # of Claude's thoughts, each has a signature
     request = ChatRequest(messages=to_messages(turns), options=options.for_backend(given, facts), stream=pieces)
     if body.stream:
-        return Stream(_events(call, body.model, request))
+        return Stream(_events(call, body, request))
     collector = ChatCollector(body.model, request)
     thoughts: list[dict[str, Any]] = []
     async with aclosing(call.items(body.model, request)) as items:  # type: ignore[type-var]  # a generator
@@ -82,8 +82,8 @@ async def create(call: Call) -> Reply | Stream:
             collector.add(chunk)
             add_thoughts(thoughts, chunk)
     result = collector.result()
-    reason = reason_of(result.finish, called=bool(result.tool_calls))
-    return Reply(message_of(_identity(call), body.model, [*thoughts, *_blocks(result)], reason, result.usage))
+    end = end_of(result.finish, result.raw, body.stop_sequences or (), called=bool(result.tool_calls))
+    return Reply(message_of(_identity(call), body.model, [*thoughts, *_blocks(result)], end, result.usage))
 
 
 def _identity(call: Call) -> str:
@@ -136,10 +136,10 @@ def _input(arguments: str) -> Any:
     return found if isinstance(found, dict) else {"arguments": found}
 
 
-async def _events(call: Call, model: str, request: ChatRequest) -> AsyncIterator[bytes]:
-    events = Events(_identity(call), model)
+async def _events(call: Call, body: Body, request: ChatRequest) -> AsyncIterator[bytes]:
+    events = Events(_identity(call), body.model, body.stop_sequences or ())
     begun = False
-    async with aclosing(call.items(model, request)) as items:  # type: ignore[type-var]  # a generator
+    async with aclosing(call.items(body.model, request)) as items:  # type: ignore[type-var]  # a generator
         async for chunk in items:
             data = events.of(chunk)
             if not begun:

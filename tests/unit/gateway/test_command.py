@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from byzer_magic.cli import main
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import ServeSpec
-from byzer_magic.gateway import command
+from byzer_magic.gateway import command, notes
 from byzer_magic.gateway.keys import KeyFile
 from byzer_magic.safety import tcp_peers
 
@@ -115,3 +117,25 @@ def test_key_of_the_variable_is_said_to_count(monkeypatch: pytest.MonkeyPatch) -
     assert command.key_of(context, ServeSpec(api_key="one")) == "other-key"
     assert command.OLD_KEY in output[0]
     assert "other-key" not in output[0]
+
+
+def test_names_of_what_is_not_deployed_are_noted(tmp_path: Path) -> None:
+    async def stats() -> list[SimpleNamespace]:
+        return [SimpleNamespace(model="gpt"), SimpleNamespace(model="base")]
+
+    manager: Any = SimpleNamespace(run=asyncio.run, stats=stats)
+    keys = KeyFile(tmp_path / "keys.json")
+    keys.add("all")
+    assert notes.missing(manager, None, keys) == []
+    keys.add("some", models=["gpt", "gtp", "base:adapter"])
+    [note] = notes.missing(manager, None, keys)
+    assert "some may use gtp" in note
+    assert notes.missing(manager, None, keys, "all") == []
+    ghost, *others = notes.missing(manager, "g=gpt,ghost=nosuch,b=base:adapter", keys)
+    assert "ghost is served, but nosuch is not deployed" in ghost
+    assert [note.partition(" may use ")[2].partition(",")[0] for note in others] == ["gpt", "gtp", "base:adapter"]
+
+
+def test_note_about_a_new_key_does_not_hide_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "keys", "add", "alice", "--models", "nosuch"]) == 0  # nothing is known without a cluster
+    assert "sk-byzer-" in capsys.readouterr().out

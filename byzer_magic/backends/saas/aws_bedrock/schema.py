@@ -18,7 +18,7 @@ from byzer_magic.backends.http.messages import is_blank, media_of, sendable, tex
 from byzer_magic.errors import BadRequest
 from byzer_magic.i18n import Text, lazy_gettext as _
 from byzer_magic.media.formats import extension
-from byzer_magic.types import ChatChunk, ChatRequest, Media, Message, Usage
+from byzer_magic.types import STOPPED_AT, ChatChunk, ChatRequest, Media, Message, Usage
 
 FINISHES = {
     "end_turn": "stop",
@@ -201,7 +201,7 @@ class Reader(AnswerReader):
             return self._delta(data.get("contentBlockIndex"), _object(data.get("delta")))
         if kind == "messageStop":
             self.finished = True
-            return ChatChunk(finish=finish_of(data.get("stopReason"), FINISHES))
+            return ChatChunk(finish=finish_of(data.get("stopReason"), FINISHES), extra=_stopped(data))
         if kind == "metadata" and data.get("usage"):
             return ChatChunk(usage=_usage(_object(data["usage"])))
         return None
@@ -222,6 +222,11 @@ def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def _stopped(end: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return that an answer has ended at a stop sequence; Converse does not tell which."""
+    return {STOPPED_AT: ""} if end.get("stopReason") == "stop_sequence" else None
+
+
 def _call(index: int, use: Mapping[str, Any], arguments: Any = None) -> dict[str, Any]:
     return tool_call(index, text_in(use.get("name")), text_in(use.get("toolUseId")), arguments)
 
@@ -239,6 +244,7 @@ def complete(response: Mapping[str, Any]) -> ChatChunk:
         finish_of(response.get("stopReason"), FINISHES),
         _usage(_object(response.get("usage"))),
         calls or None,
+        _stopped(response),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from byzer_magic.backends.anthropic import schema as anthropic_schema
-from byzer_magic.types import Usage
+from byzer_magic.types import STOPPED_AT, Usage
 from tests.backends import text_of
 
 START = {"type": "message_start", "message": {"usage": {"input_tokens": 4, "output_tokens": 1}}}
@@ -47,6 +47,16 @@ def test_tool_call_arguments_are_complete_json(given: dict[str, Any], parts: lis
     calls = [call for chunk in chunks for call in chunk.tool_calls]
     expected = {"city": "x"} if given or len(parts) > 1 else {}
     assert json.loads("".join(call["function"]["arguments"] for call in calls)) == expected
+
+
+def test_stop_sequence_is_kept() -> None:
+    ended = {"stop_reason": "stop_sequence", "stop_sequence": "END"}
+    [chunk] = read(START, {"type": "message_delta", "delta": ended}, STOP)
+    whole = anthropic_schema.complete({"type": "message", "content": "Hi", **ended})
+    for found in (chunk, whole):
+        assert (found.finish, found.extra[STOPPED_AT]) == ("stop", "END")
+    [chunk] = read(START, {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}}, STOP)
+    assert STOPPED_AT not in (chunk.extra or {})
 
 
 def test_content_block_start_text_is_kept() -> None:
