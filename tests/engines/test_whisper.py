@@ -177,10 +177,10 @@ async def test_transcribe_word_timestamps(tiny: Any) -> None:
     assert found[-1]["end"] <= items[-1].duration
 
 
-@pytest.mark.parametrize(("form", "rate", "channels"), [("mp3", 44_100, 2), ("m4a", 44_100, 1), ("webm", 48_000, 2)])
-async def test_transcribe_any_file_format(tiny: Any, form: str, rate: int, channels: int) -> None:
+async def test_transcribe_a_compressed_file(tiny: Any) -> None:
+    """Other formats, rates and channels: test_audio.py."""
     voice = audio.samples(wav(speech.sentence(0)))
-    items = await transcribed(tiny, made(form, voice, rate, channels=channels))
+    items = await transcribed(tiny, made("webm", voice, 48_000, channels=2))
     assert word_error_rate(speech.SENTENCES[0], text_of(items)) < MOST_WRONG
 
 
@@ -305,7 +305,7 @@ async def test_transcribe_multilingual_with_ctranslate2() -> None:
 
 
 async def test_transcribe_with_shorter_windows_and_context() -> None:
-    params = {"chunk_length_s": "12", "condition_on_prev_tokens": "true", "language": "en", "num_beams": "2"}
+    params = {"chunk_length_s": "12", "condition_on_prev_tokens": "true", "language": "en"}
     backend = await opened(KIND, params, model_path=str(whisper.tiny_en()))
     items = await transcribed(backend, begin(22.1))
     assert word_error_rate(" ".join(speech.STORY[:5]), text_of(items)) < 1.5 * MOST_WRONG
