@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import shlex
 import socket
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from byzer_magic.runtime.cluster.attach import NAMESPACE
+from byzer_magic.runtime.cluster.loopback import spelled
 from byzer_magic.runtime.cluster.on_demand import Agent
 
 POLL_SECONDS = 0.1
@@ -51,6 +53,9 @@ RAYLET = {
     RUNTIME_ENV_AGENT: BLANK,  # `Agent` listens in its place
 }
 """Options of the raylet that Ray's Python code does not let one choose, and their values here."""
+GCS = re.compile(r"(--gcs-address=)(\S+)")
+"""The address of the Ray in the raylet's command, where `ray.init(address="auto")` looks for a single Ray on a machine:
+it is written so that it stays on loopback (see `loopback`)."""
 
 
 def patch(began: Callable[[Any], None]) -> None:
@@ -133,6 +138,8 @@ def _with_options(start: Any) -> Any:
         if agent := given.get(RUNTIME_ENV_AGENT):
             Agent(shlex.split(agent), *_free_ports(1)).listen()
         words = [f"{name}={RAYLET[name]}" if (name := word.partition("=")[0]) in given else word for word in command]
+        if given:
+            words = [GCS.sub(lambda found: found[1] + spelled(found[2]), word) for word in words]
         return start(words, *arguments, **options)
 
     return start_ray_process
