@@ -11,6 +11,7 @@ import ray
 from byzer_magic import request_ids
 from byzer_magic.log import ROOT, RedactingFilter
 from byzer_magic.runtime.cluster import discovery
+from byzer_magic.runtime.cluster.loopback import plain
 
 BLOCK_BYTES = 64 * 1024
 """How much of a log is read first, from its end."""
@@ -40,7 +41,7 @@ def session_folder() -> Path:
 
 def socket_folder() -> Path:
     """Return the folder of the sockets of this node's processes and of the files that announce them."""
-    return discovery.socket_folder(ray.get_runtime_context().gcs_address)
+    return discovery.socket_folder(plain(ray.get_runtime_context().gcs_address))
 
 
 def tail(pid: int, lines: int) -> list[str]:
