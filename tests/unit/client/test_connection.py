@@ -63,3 +63,18 @@ async def test_what_is_learnt_about_a_deployment_ends_with_it() -> None:
 
 async def failing() -> Endpoint:
     raise ConnectionError
+
+
+async def test_name_with_a_colon_is_an_alias_before_it_is_an_adapter() -> None:
+    connection = Connection()
+    for alias in ("qwen", "qwen:7b"):
+        connection.keep(alias, Link(alias, failing, peer=alias))
+    meant = {
+        name: await connection.named(name) for name in ("qwen", "qwen:pirate", "qwen:7b", "qwen:7b:pirate", "no:x")
+    }
+    assert meant == {
+        "qwen": ("qwen", ""), "qwen:pirate": ("qwen", "pirate"), "qwen:7b": ("qwen:7b", ""),
+        "qwen:7b:pirate": ("qwen:7b", "pirate"), "no:x": ("no:x", ""),
+    }  # fmt: skip
+    connection.learnt("qwen:pirate").add("no schema")
+    assert connection.learnt("qwen") == {"no schema"}, "it is about the deployment"
