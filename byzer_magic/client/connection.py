@@ -134,11 +134,11 @@ class Connection:
         """
         from byzer_magic.runtime.cluster import discovery
 
-        link = self._links.get(alias)
+        link = self._links.get(self._alias(alias))
         if address == "auto" and link is not None and link.connected:
             return
         default = address == "auto" and settings.ray_address == "auto"
-        if default and any(discovery.announced(each, self._address) is not None for each, _adapter in readings(alias)):
+        if default and discovery.announced(alias, self._address) is not None:
             return
         self.ensure(address, settings, say)
 
@@ -203,6 +203,11 @@ class Connection:
                 self._names.clear()
             known = self._names[name] = (await self._read(name), time.monotonic())
         return known[0]
+
+    def _alias(self, name: str) -> str:
+        """Return the alias that a name was last found to stand for."""
+        (alias, _adapter), _when = self._names.get(name, ((name, ""), 0.0))
+        return alias
 
     async def _read(self, name: str) -> tuple[str, str]:
         for alias, adapter in readings(name):
@@ -280,8 +285,7 @@ class Connection:
 
         It belongs to the link, so that the deployment that takes its place begins anew.
         """
-        (alias, _adapter), _when = self._names.get(alias, ((alias, ""), 0.0))
-        link = self._links.get(alias)
+        link = self._links.get(self._alias(alias))
         return set() if link is None else self._learnt.setdefault(link, set())
 
     def keep(self, alias: str, link: Link) -> None:

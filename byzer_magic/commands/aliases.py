@@ -76,13 +76,12 @@ def near(name: str, known: Collection[str]) -> str:
     """Return the known alias that a name is nearest to, with the adapter of the name; an empty text where none is.
 
     Example:
-        >>> near("qwem:pirate", ["qwen", "gpt4o"])
-        'qwen:pirate'
+        >>> near("qwem:pirate", ["qwen", "qwen:poet"]), near("qwen:poem", ["qwen", "qwen:poet"])
+        ('qwen:pirate', 'qwen:poet')
     """
-    for alias, adapter in readings(name):
-        if found := errors.nearest(alias, known):
-            return f"{found}{ADAPTER}{adapter}" if adapter else found
-    return ""
+    found = ((errors.nearest(alias, known), adapter) for alias, adapter in readings(name) if adapter)
+    with_adapters = [f"{alias}{ADAPTER}{adapter}" for alias, adapter in found if alias]
+    return errors.nearest(name, [each for each in (*known, *with_adapters) if each != name])  # never the very word
 
 
 def _problem(alias: str) -> str:

@@ -10,9 +10,10 @@ import openai
 import pytest
 
 import byzer_magic as bz
-from byzer_magic import compat, errors
+from byzer_magic import errors
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import DeploySpec, ScaleSpec, UndeploySpec
+from byzer_magic.compat.llm import ByzerLLM
 from tests.conftest import Shell
 from tests.endpoints import running
 from tests.models.tiny_lora import make_lora
@@ -66,7 +67,7 @@ def test_alias_with_a_colon_is_an_alias(adapters: Path) -> None:
 
 
 def test_llm_config_of_byzer_llm_chooses_an_adapter(adapters: Path) -> None:
-    llm = compat.llm.ByzerLLM()
+    llm = ByzerLLM()
     asked = {"conversations": [{"role": "user", "content": "Hello"}]}
     config = {"adapter_name_or_path": str(adapters / "pirate"), "lora_name": "pirate", "gen.max_tokens": MOST}
     by_config = llm.chat_oai(model="tiny", llm_config=config, **asked)[0].output
