@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-CLIENT = "needs packages that the tests have elsewhere; tests/gateway/clients/with_documentation.py runs it"
+CLIENT = "needs packages that the tests have elsewhere; tests/gateway/clients runs it"
 NOT_RUN = {
     "make ": "installs and runs everything; the targets are checked to exist",
     "pip install": "installs packages; the extras are checked to exist",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -30,3 +32,16 @@ class Place(BaseModel):
 def weather(city: str) -> str:
     """Return the weather of a city."""
     return f"18 degrees in {city}"
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "endpoint.md"
+IN_PAGE = {"http://127.0.0.1:8000": URL, "none": KEY, "gpt4o_chat": CHATS[0], "gpt_emb": EMBEDDINGS}
+
+
+def documented(start: str) -> str:
+    """Return the only block of the documentation that begins so, as it is but for the URL, the key and the names."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    [block] = [block for block in blocks if block.startswith(start)]
+    for theirs, ours in IN_PAGE.items():
+        block = block.replace(theirs, ours)
+    return str(block)

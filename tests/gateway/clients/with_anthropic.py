@@ -56,6 +56,23 @@ def test_runs_tools(client: anthropic.Anthropic, model: str) -> None:
     assert "18 degrees in Paris" in runner.until_done().content[-1].text
 
 
+def test_local_model_calls_a_tool_and_takes_its_result(client: anthropic.Anthropic) -> None:
+    tool = anthropic.beta_tool(weather)
+    given = {**asked(LOCAL, "What is the weather in Paris?"), "tools": [tool.to_dict()]}
+    called = client.messages.create(**given, tool_choice={"type": "tool", "name": "weather"})
+    assert called.stop_reason == "tool_use"
+    [use] = [block for block in called.content if block.type == "tool_use"]
+    result = {"type": "tool_result", "tool_use_id": use.id, "content": tool.call(use.input)}
+    turns = [
+        *given["messages"],
+        {"role": "assistant", "content": called.content},
+        {"role": "user", "content": [result]},
+    ]
+    answer = client.messages.create(**{**given, "messages": turns})
+    assert answer.content
+    assert answer.usage.output_tokens > 0
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_errors(client: anthropic.Anthropic, stream: bool) -> None:
     for text, kind in (

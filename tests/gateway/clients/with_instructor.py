@@ -9,7 +9,7 @@ import anthropic
 import instructor
 import openai
 import pytest
-from given import CHATS, KEY, NO_MODEL, URL, V1, WRONG_KEY, Place
+from given import CHATS, KEY, NO_MODEL, URL, V1, WRONG_KEY, Place, documented
 from instructor.v2.core.errors import InstructorRetryException
 
 MODELS = pytest.mark.parametrize("model", CHATS)
@@ -67,3 +67,7 @@ def test_errors(make: Any) -> None:
         make(KEY).create(response_model=Place, **asked(NO_MODEL, "tool:Place"))
     with pytest.raises(InstructorRetryException, match="401"):
         make(WRONG_KEY).create(response_model=Place, **asked("gpt", "tool:Place"))
+
+
+def test_documentation() -> None:
+    exec(documented("import instructor"), {})

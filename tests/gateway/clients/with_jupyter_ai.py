@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from given import CHATS, KEY, NO_MODEL, URL, V1, WRONG_KEY
+from given import CHATS, KEY, NO_MODEL, URL, V1, WRONG_KEY, documented
 from IPython.core.interactiveshell import InteractiveShell
 
 
@@ -14,7 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 def shell() -> Iterator[InteractiveShell]:
     """A shell with the magics, and an alias of theirs for each of ours."""
     shell = InteractiveShell.instance()
-    shell.run_line_magic("load_ext", "jupyter_ai_magic_commands")
+    shell.run_cell(documented("%load_ext jupyter_ai"), silent=True).raise_error()
     for model in (*CHATS, NO_MODEL):
         shell.run_line_magic("ai", f"alias {model} openai/{model} --api-base {V1}")
     shell.run_line_magic("ai", f"alias messages anthropic/claude --api-base {URL}")
@@ -32,7 +32,7 @@ def asked(shell: InteractiveShell, model: str, text: str) -> Any:
     return shell.run_cell_magic("ai", f"{model} -f text", text)
 
 
-@pytest.mark.parametrize("model", [*CHATS, "messages"])
+@pytest.mark.parametrize("model", [*CHATS, "messages", "gpt4o"])
 def test_answers_and_remembers(shell: InteractiveShell, model: str) -> None:
     assert str(asked(shell, model, "hello big world")) == "Echo: hello big world"
     assert str(asked(shell, model, "and again")) == "Echo: and again"

@@ -8,7 +8,7 @@ from typing import Any
 import anthropic
 import openai
 import pytest
-from given import CALL, CHATS, EMBEDDINGS, KEY, LOCAL, NO_MODEL, URL, V1, WRONG_KEY, Place, weather
+from given import CALL, CHATS, EMBEDDINGS, KEY, LOCAL, NO_MODEL, URL, V1, WRONG_KEY, Place, documented, weather
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
@@ -116,3 +116,7 @@ def test_unknown_model(api: Any, sdk: Any) -> None:
 def test_wrong_key(api: Any, sdk: Any) -> None:
     with pytest.raises(sdk.AuthenticationError):
         api("gpt", api_key=WRONG_KEY).invoke("hi")
+
+
+def test_documentation() -> None:
+    exec(documented("from langchain_anthropic"), {})

@@ -9,7 +9,7 @@ from typing import Any
 
 import litellm
 import pytest
-from given import CALL, EMBEDDINGS, KEY, LOCAL, NO_MODEL, URL, V1, WRONG_KEY, Place
+from given import CALL, EMBEDDINGS, KEY, LOCAL, NO_MODEL, URL, V1, WRONG_KEY, Place, documented
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": Place.model_json_schema()}}
 APIS = pytest.mark.parametrize(
@@ -100,3 +100,7 @@ def test_errors(api: str, base: str) -> None:
         ask(f"{api}/gpt", base, "fault:429")
     with pytest.raises(litellm.ContextWindowExceededError):
         ask(f"{api}/gpt", base, "fault:context")
+
+
+def test_documentation() -> None:
+    exec(documented("import litellm"), {})

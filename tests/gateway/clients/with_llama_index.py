@@ -7,7 +7,7 @@ from typing import Any
 
 import openai
 import pytest
-from given import CALL, CHATS, EMBEDDINGS, KEY, NO_MODEL, V1, WRONG_KEY, Place, weather
+from given import CALL, CHATS, EMBEDDINGS, KEY, NO_MODEL, V1, WRONG_KEY, Place, documented, weather
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.tools import FunctionTool
 from llama_index.embeddings.openai_like import OpenAILikeEmbedding
@@ -84,3 +84,7 @@ def test_errors() -> None:
         llm(NO_MODEL).complete("hi")
     with pytest.raises(openai.AuthenticationError):
         llm("gpt", api_key=WRONG_KEY).complete("hi")
+
+
+def test_documentation() -> None:
+    exec(documented("from llama_index"), {})

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from given import CALL, CHATS, EMBEDDINGS, KEY, NO_MODEL, URL, V1, WRONG_KEY, Place, weather
+from given import CALL, CHATS, EMBEDDINGS, KEY, NO_MODEL, URL, V1, WRONG_KEY, Place, documented, weather
 from pydantic_ai import Agent, Embedder, ModelHTTPError, NativeOutput
 from pydantic_ai.embeddings.openai import OpenAIEmbeddingModel
 from pydantic_ai.models.anthropic import AnthropicModel
@@ -83,3 +83,7 @@ def test_errors(api: Any, model: str, key: str, status: int) -> None:
     with pytest.raises(ModelHTTPError) as caught:
         Agent(api(model, key)).run_sync("hi")
     assert caught.value.status_code == status
+
+
+def test_documentation() -> None:
+    exec(documented("from pydantic_ai"), {})
