@@ -129,7 +129,7 @@ def running(
     gateway = Gateway(Deployments(scripted, served), allowed, neighbours, media)
     listening = server.listen("127.0.0.1", 0)
     running = server.prepare(application(gateway, cors), "critical", *(certificate or ()))
-    done = LOOP.spawn(running.serve(sockets=[listening]))
+    done = LOOP.spawn(server.serve(running, listening))
     try:
         scheme = "https" if certificate else "http"
         yield Running(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}", gateway, scripted, running)

@@ -166,6 +166,11 @@ class Access:
         self._required = self._required or (self._keys is not None and self._keys.exists)
         return self._required
 
+    @property
+    def is_shared(self) -> bool:
+        """Return whether other replicas answer for the same keys."""
+        return self._share > 1
+
     def check(self) -> None:
         """Check that a key that is needed can be found.
 

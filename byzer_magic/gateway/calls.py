@@ -213,10 +213,10 @@ class Call:
         except Gone:
             self.problem = "Gone"
         except asyncio.CancelledError:
-            if self.problem != "Gone":  # the endpoint is ending
-                raise
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
+            if self.problem != "Gone":
+                await self._fail(problems.ending())
         except Exception as err:  # noqa: BLE001 - whatever it is, the client gets an error in its wire's own form
             await self._fail(problems.of(err))
         finally:

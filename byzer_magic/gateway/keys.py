@@ -133,7 +133,13 @@ class KeyFile:
                 ),
             ) from None
         if content is None:
-            if self.path.is_symlink() or self.path.exists():
+            if self.path.is_symlink():
+                raise ConfigError(
+                    _("{path} is a link, which is not followed.", path=self.path), _("Put the file itself there.")
+                )
+            if self.path.is_dir():
+                raise ConfigError(_("{path} is a folder, not a file of keys.", path=self.path), _("Move it away."))
+            if self.path.exists():
                 raise ConfigError(
                     _("{path} cannot be read, or belongs to another user.", path=self.path), _("Check its owner.")
                 )
@@ -143,7 +149,7 @@ class KeyFile:
         except msgspec.DecodeError as err:
             raise ConfigError(
                 _("{path} is not a file of keys: {error}.", path=self.path, error=err),
-                _("Remove it, and make new keys with: serve keys add NAME"),
+                _("Restore it from a copy. Without one, move it away and make all keys anew: serve keys add NAME"),
             ) from None
 
     # ---- changing

@@ -167,6 +167,14 @@ def _is_spent(err: errors.ByzerError) -> bool:
     return spent and isinstance(err, errors.RateLimited)
 
 
+def ending() -> Problem:
+    """Return the problem with a request whose answer is not complete when the endpoint ends."""
+    return Problem(
+        503, _("The endpoint is ending; the response is not complete."), kind="server_error", code="shutting_down",
+        anthropic="api_error", again=True, name="Ending",
+    )  # fmt: skip
+
+
 def bad(message: str, param: str | None = None, code: str | None = None) -> Problem:
     """Return the problem with a request that is wrong itself.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ class Running:
         while not self._done.done() and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         self._running.force_exit = True
+        wait([self._done], server.LAST_WORDS_SECONDS)
 
 
 def start(spec: ServeSpec, key: str, keys: str, share: int, *, closed: bool) -> Running:
@@ -74,5 +75,5 @@ def start(spec: ServeSpec, key: str, keys: str, share: int, *, closed: bool) -> 
     listening = server.listen(spec.host, spec.port, shared=True)
     port = listening.getsockname()[1]
     running = server.prepare(application(gateway, cors), spec.uvicorn_log_level, spec.ssl_certfile, spec.ssl_keyfile)
-    done = LOOP.spawn(running.serve(sockets=[listening]))
+    done = LOOP.spawn(server.serve(running, listening))
     return Running(command.url_of(spec, port), running, done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import logging
@@ -33,6 +34,8 @@ KEEP_ALIVE_SECONDS = 75
 """How long an idle connection is kept: longer than most clients and proxies keep theirs, so that they close first."""
 GRACE_SECONDS = 600
 """How long streams may go on after the endpoint was asked to end."""
+LAST_WORDS_SECONDS = 2.0
+"""How long the end of answers that are not complete may take to be sent."""
 MOST_FILES = 65_536
 """Files, and so connections, that the process may have open."""
 HANDLED = (signal.SIGINT, signal.SIGTERM)
@@ -49,21 +52,43 @@ def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     Raises:
         ConfigError: the address is not this machine's, or the port is in use.
     """
+    if not 0 <= port <= MOST_PORT:  # getaddrinfo takes another one
+        raise ConfigError(
+            _("--port is {port}, which is not between 0 and {most}.", port=port, most=MOST_PORT),
+            _("Use such a number; 0 takes any that is free."),
+        )
     try:
-        if not 0 <= port <= MOST_PORT:  # getaddrinfo takes another one
-            raise OverflowError(os.strerror(errno.EINVAL))
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, *_others, address = min(found, key=lambda one: one[0] != socket.AF_INET)  # of localhost, 127.0.0.1
         listening = socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=shared)
-    except (OSError, OverflowError, UnicodeError) as err:
-        reason = getattr(err, "strerror", None) or err
-        raise ConfigError(
-            _("Cannot listen on {host}:{port}: {reason}.", host=host, port=port, reason=reason),
-            _("Choose another --port, or --host 127.0.0.1."),
-        ) from None
+    except (OSError, UnicodeError) as err:
+        raise _cannot_listen(host, port, err) from None
     # The connections inherit it; asyncio sets it for sockets of another making only, uvloop for all.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
+
+
+def _cannot_listen(host: str, port: int, err: Exception) -> ConfigError:
+    number = err.errno if isinstance(err, OSError) else None
+    if number == errno.EADDRINUSE:
+        return ConfigError(
+            _("Port {port} of {host} is in use.", port=port, host=host),
+            _("Choose another --port, or end what listens there; an endpoint in the cluster: serve --stop"),
+        )
+    if number == errno.EACCES:
+        return ConfigError(
+            _("Port {port} is for the administrator of this machine only.", port=port),
+            _("Choose a --port from 1024 on."),
+        )
+    if isinstance(err, socket.gaierror | UnicodeError) or number == errno.EADDRNOTAVAIL:
+        return ConfigError(
+            _("{host} is not an address of this machine.", host=repr(host)),
+            _("Use --host 127.0.0.1, or 0.0.0.0 for all addresses of this machine."),
+        )
+    reason = os.strerror(number) if number else err
+    return ConfigError(
+        _("Cannot listen on {host}:{port}: {reason}.", host=host, port=port, reason=reason), _("Choose another --port.")
+    )
 
 
 def check_tls(certfile: str | None, keyfile: str | None) -> None:
@@ -77,10 +102,19 @@ def check_tls(certfile: str | None, keyfile: str | None) -> None:
             raise ConfigError(_("--ssl_keyfile needs --ssl_certfile."), _("Give both files, or none."))
         return
     for path in filter(None, (certfile, keyfile)):
+        if Path(path).is_dir():
+            raise ConfigError(_("{path} is a folder.", path=path), _("Specify a PEM file in it."))
         if not Path(path).is_file():
             raise ConfigError(*why_missing(path))
+
+    def password() -> str:  # OpenSSL would ask the terminal, where there is one, in each process
+        raise ConfigError(
+            _("{path} is encrypted, and the endpoint has no password for it.", path=keyfile or certfile),
+            _("Decrypt it into a file that only you can read: openssl pkey -in KEY.pem -out PLAIN.pem"),
+        )
+
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile, password)
     except (ssl.SSLError, OSError, ValueError) as err:
         raise ConfigError(
             _("HTTPS cannot be served with {path}: {error}.", path=certfile, error=err),
@@ -136,7 +170,16 @@ def _log_to_stderr(level: str) -> None:
 def run(server: Server, listening: socket.socket, say: Callable[[str], None]) -> None:
     """Serve until a signal ends it: the first lets answers that have begun finish, the second does not."""
     with _ended_by_signals(server, say):
-        LOOP.run(server.serve(sockets=[listening]))
+        LOOP.run(serve(server, listening))
+
+
+async def serve(server: Server, listening: socket.socket) -> None:
+    """Serve until the server is told to exit; answers that are not complete then end with an error."""
+    await server.serve(sockets=[listening])
+    if tasks := [*server.server_state.tasks]:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=LAST_WORDS_SECONDS)
 
 
 @contextlib.contextmanager

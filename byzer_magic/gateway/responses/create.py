@@ -113,7 +113,7 @@ async def _events(
             raise
         problem = problems.of(err)
         call.problem = problem.name
-        yield answer.encoded(answer.fail(problem))
+        yield answer.encoded(answer.fail(problem, call.usage))
         return
     start = b"" if begun else answer.encoded(answer.begin())
     last = list(answer.end(call.usage))
@@ -151,7 +151,7 @@ def _before(call: Call, body: Body) -> list[Any]:
         return []
     known = call.gateway.memory.get(body.previous_response_id, call.client.owner)
     if known is None:
-        raise _unknown(body.previous_response_id)
+        raise _unknown(call, body.previous_response_id, "previous_response_id")
     found: list[Any] = msgspec.json.decode(known.messages)
     return found
 
@@ -161,13 +161,23 @@ def _remember(call: Call, body: Body, response: dict[str, Any], answer: Answer, 
         call.gateway.memory.put(response["id"], call.client.owner, response, [*turns, as_message(answer.output)])
 
 
-def _unknown(identity: str) -> Problem:
-    message = _(
-        "The response {id} is not known here: this endpoint remembers the last ones only, until it ends.",
-        id=repr(identity[:100]),
-    )
-    return Problem(404, message, code="previous_response_not_found", anthropic="not_found_error", name="NotFound",
-                   param="previous_response_id")  # fmt: skip
+def _unknown(call: Call, identity: str, param: str | None = None) -> Problem:
+    """Return the problem with a response that is not remembered, in a field of a request or in a path."""
+    shown = repr(identity[:100])
+    if call.gateway.access.is_shared:
+        message = _(
+            "The response {id} is not known here: each replica of this endpoint remembers its own. Send the whole "
+            "conversation as input.",
+            id=shown,
+        )
+    else:
+        message = _(
+            "The response {id} is not known here: this endpoint remembers the last ones only, until it ends. Send the "
+            "whole conversation as input.",
+            id=shown,
+        )
+    code = "previous_response_not_found" if param else "not_found"
+    return Problem(404, message, code=code, anthropic="not_found_error", name="NotFound", param=param)
 
 
 async def retrieve(call: Call) -> Reply:
@@ -179,7 +189,7 @@ async def retrieve(call: Call) -> Reply:
     identity = call.scope["path_params"]["response"]
     known = call.gateway.memory.get(identity, call.client.owner)
     if known is None:
-        raise _unknown(identity)
+        raise _unknown(call, identity)
     return Reply(known.response)
 
 
@@ -191,5 +201,5 @@ async def delete(call: Call) -> Reply:
     """
     identity = call.scope["path_params"]["response"]
     if not call.gateway.memory.forget(identity, call.client.owner):
-        raise _unknown(identity)
+        raise _unknown(call, identity)
     return Reply({"id": identity, "object": "response", "deleted": True})

@@ -69,15 +69,17 @@ class Answer:
         status = "incomplete" if self._finish in ("length", "content_filter") else "completed"
         yield {"type": f"response.{status}", "response": self.response(status, usage)}
 
-    def fail(self, problem: Problem) -> Iterator[Event]:
+    def fail(self, problem: Problem, usage: Usage | None) -> Iterator[Event]:
         """Yield the last event of an answer that cannot be completed."""
+        if self._open:
+            self.output[-1]["status"] = "incomplete"
         error = {"code": "rate_limit_exceeded" if problem.status == 429 else "server_error", "message": problem.message}
-        yield {"type": "response.failed", "response": {**self.response("failed", None), "error": error}}
+        yield {"type": "response.failed", "response": {**self.response("failed", usage), "error": error}}
 
     def response(self, status: str, usage: Usage | None) -> dict[str, Any]:
         """Return the response as it is now."""
         why = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(self._finish or "")
-        counted = usage is not None or status != "in_progress"
+        counted = usage is not None or status not in ("in_progress", "failed")
         return {
             "id": self._identity, "object": "response", "created_at": self._created, "status": status, "error": None,
             "incomplete_details": {"reason": why} if status == "incomplete" else None,
@@ -104,7 +106,7 @@ class Answer:
         name = _PARTS[kind]
         if self._open != kind:
             yield from self._close()
-            yield from self._begin(kind, _item(kind, f"{kind[:3]}_{self._identity}_{len(self.output)}"))
+            yield from self._begin(kind, _item(kind, f"{_PREFIXES[kind]}_{self._identity}_{len(self.output)}"))
             part = {"type": name, "text": "", **_MORE[kind]}
             self.output[-1]["content"].append(part)
             yield {"type": "response.content_part.added", **self._at, "content_index": 0, "part": {**part}}
@@ -147,6 +149,7 @@ class Answer:
 
 
 _PARTS = {"message": "output_text", "reasoning": "reasoning_text"}
+_PREFIXES = {"message": "msg", "reasoning": "rs"}
 _MORE: dict[str, dict[str, Any]] = {"message": {"annotations": [], "logprobs": []}, "reasoning": {}}
 
 

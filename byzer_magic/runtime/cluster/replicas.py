@@ -153,7 +153,7 @@ async def start(request: ServeRequest) -> list[Served]:
     found = await _asked(ANSWER_SECONDS)
     if known := [served for served in found if isinstance(served, Served) and not served.error]:
         raise errors.NameTaken(
-            _("The endpoint is already running: {urls}", urls=listed(served.url for served in known)),
+            _("The endpoint is already running: {urls}", urls=listed(dict.fromkeys(served.url for served in known))),
             _("Stop it first: serve --stop"),
         )
     if any(isinstance(served, TimeoutError) for served in found):  # it may be busy, with the requests of others

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 from pathlib import Path
@@ -10,6 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from byzer_magic.cli import main
 from byzer_magic.client.manager import Manager
@@ -54,8 +60,8 @@ def test_keys_are_made_listed_and_revoked(capsys: pytest.CaptureFixture[str]) ->
         (["--allowed_origins", "[1]"], "which is not a list"),
         (["--api_key", "${NO_SUCH_KEY_AT_ALL}"], "NO_SUCH_KEY_AT_ALL"),
         (["--api_key", " "], "--api_key is empty"),
-        (["--host", "192.0.2.77"], "Cannot listen on 192.0.2.77:8000"),
-        (["--port", "70000"], "Cannot listen on 127.0.0.1:70000"),
+        (["--host", "192.0.2.77"], "'192.0.2.77' is not an address of this machine"),
+        (["--port", "70000"], "--port is 70000"),
         (["--num_replicas", "0"], "below its minimum"),
         (["keys", "add", "a b"], "cannot be the name"),
         (["keys", "add", "a", "--days", "0"], "not above 0"),
@@ -79,6 +85,62 @@ def test_port_in_use_is_said_before_anything_starts(capsys: pytest.CaptureFixtur
     with socket.create_server(("127.0.0.1", 0)) as other:
         assert main(["serve", "--port", str(other.getsockname()[1])]) == 1
     assert "Choose another --port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize(
+    ("words", "english", "chinese"),
+    [
+        (["--port", "99999"], "--port is 99999, which is not between 0 and 65535.", "99999"),
+        (["--host", "192.0.2.1"], "'192.0.2.1' is not an address of this machine.", "192.0.2.1"),
+        (["--host", "no such host"], "'no such host' is not an address of this machine.", "no such host"),
+        (["--port", "{used}"], "Port {used} of 127.0.0.1 is in use.", "{used}"),
+        (["--ssl_certfile", "{folder}"], "{folder} is a folder.", "{folder}"),
+    ],
+)
+def test_why_it_does_not_start_is_said_in_the_users_language(
+    words: list[str], english: str, chinese: str, lang: str, config: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("BYZER_LANG", lang)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        places = {"used": other.getsockname()[1], "folder": config}
+        assert main(["serve", *(word.format(**places) for word in words)]) == 1
+    said = capsys.readouterr().err
+    assert (english if lang == "en" else chinese).format(**places) in said
+    assert "while attempting" not in said
+    assert "or --host 127.0.0.1" not in said
+
+
+def test_encrypted_key_is_said_to_be_one(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(config / "cert.pem")
+    key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    (config / "key.pem").write_bytes(encrypted)
+    files = ["--ssl_certfile", str(config / "cert.pem"), "--ssl_keyfile", str(config / "key.pem")]
+    assert main(["serve", *files, "--port", "0"]) == 1
+    said = capsys.readouterr().err
+    assert f"{config / 'key.pem'} is encrypted" in said
+    assert "openssl pkey" in said
+
+
+def test_what_stands_in_place_of_the_keys_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = config / "keys.json"
+    keys.write_text("{")
+    assert main(["serve", "keys", "list"]) == 1
+    said = capsys.readouterr().err
+    assert "Restore it" in said
+    assert "Remove" not in said
+    keys.unlink()
+    keys.mkdir()
+    assert main(["serve", "keys", "list"]) == 1
+    assert f"{keys} is a folder" in capsys.readouterr().err
+    keys.rmdir()
+    keys.symlink_to(config / "other.json")
+    assert main(["serve", "keys", "list"]) == 1
+    assert f"{keys} is a link" in capsys.readouterr().err
 
 
 def test_typed_key_is_in_no_error(capsys: pytest.CaptureFixture[str]) -> None:

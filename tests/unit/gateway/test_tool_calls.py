@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from byzer_magic import errors
+from byzer_magic.gateway.access import Access
 from byzer_magic.gateway.tool_deltas import ToolDeltas
 from byzer_magic.types import ChatChunk, Usage
 from tests.endpoints import Running, Scripted, running
@@ -162,6 +163,30 @@ def test_answer_that_fails_on_its_way_is_a_failed_response(endpoint: Running, gp
     last: Any = list(gpt.responses.create(model="m", input="hi", stream=True))[-1]
     assert (last.type, last.response.status) == ("response.failed", "failed")
     assert "ended early" in last.response.error.message
+    assert last.response.usage is None
+    [item] = last.response.output
+    assert (item.status, item.id[:4]) == ("incomplete", "msg_")
+    endpoint.scripted.answer = lambda _alias, _request: [
+        ChatChunk("hel", usage=Usage(3, 1)),
+        errors.StreamTruncated(""),
+    ]
+    assert list(gpt.responses.create(model="m", input="hi", stream=True))[-1].response.usage.output_tokens == 1  # type: ignore[union-attr]
+
+
+def test_response_that_is_not_known_says_what_to_do(gpt: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="Send the whole conversation") as caught:
+        gpt.responses.create(model="m", input="hi", previous_response_id="resp_x")
+    assert (caught.value.code, caught.value.param) == ("previous_response_not_found", "previous_response_id")
+    for ask in (gpt.responses.retrieve, gpt.responses.delete):
+        with pytest.raises(openai.NotFoundError) as caught:
+            ask("resp_x")  # type: ignore[operator]
+        assert (caught.value.code, caught.value.param) == ("not_found", None)
+    with (
+        running(Scripted(), Access(share=2)) as replica,
+        openai.OpenAI(base_url=f"{replica.url}/v1", api_key="x") as other,
+        pytest.raises(openai.NotFoundError, match="each replica of this endpoint remembers its own"),
+    ):
+        other.responses.retrieve("resp_x")
 
 
 @pytest.mark.parametrize("stream", [True, False])
