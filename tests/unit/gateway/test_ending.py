@@ -51,5 +51,5 @@ def test_answers_that_are_not_complete_end_with_an_error(
         assert b"The endpoint is ending" in said
         assert (said.split()[1] == b"200") is stream
         assert stream or b"503" in said.split(b"\r\n")[0]
-    lines = [line for line in caplog.messages if line.endswith(" Ending")]
+    lines = {line for line in caplog.messages if line.endswith(" Ending")}
     assert len(lines) == len(asked)
