@@ -148,7 +148,7 @@ def test_undeploy_with_force_does_not_wait(manager: Manager, provider: Process) 
     started = time.monotonic()
     assert manager.run(manager.undeploy(UndeploySpec(model="m", force=True))) == 1
     assert time.monotonic() - started < 5
-    with pytest.raises(errors.RequestError):
+    with pytest.raises(errors.NotDeployed, match="m was undeployed during the request"):
         list(stream)
 
 
