@@ -286,10 +286,10 @@ def add_key(context: Context, item: specs.AddKeySpec) -> None:
         CommandError: the name is taken, or an option is not valid.
         ConfigError: the keys cannot be stored.
     """
-    keys, models = KeyFile(), _some(item.models, "--models")
+    keys = KeyFile()
     key = keys.add(
         item.name,
-        models=models,
+        models=_some(item.models, "--models"),
         requests_per_minute=item.requests_per_minute,
         tokens_per_minute=item.tokens_per_minute,
         days=item.days,
