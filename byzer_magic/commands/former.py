@@ -43,8 +43,8 @@ GONE_TYPES: dict[str, _Answer] = {
     ),
     "custom/visualglm": (_("custom/visualglm loads VisualGLM with code of its own, which is left out."), _VISION),
     "custom/qwen_voice": (
-        _("custom/qwen_voice is byzer-llm's wrapper of a speech API, which is left out."),
-        _("Use saas/openai with a speech model, saas/volcengine, or custom/piper."),
+        _("custom/qwen_voice loads Qwen2-Audio with code of its own, which is left out."),
+        _("Transcribe with custom/whisper or custom/sensevoice, or deploy an API whose model takes audio."),
     ),
     "custom/stable_diffusion": (
         _("custom/stable_diffusion is left out: no engine here generates images."),
