@@ -54,8 +54,6 @@ def check(alias: str) -> None:
     if problem := _problem(alias):
         near = _near(alias)
         hint = _("Use {alias}, for example.", alias=near) if near else _("Use letters, digits and _.")
-        if REFERENCE.search(alias):
-            hint = _("Write the alias itself.")
         raise CommandError(_("The alias {alias!r} has {problem}.", alias=alias[:LONGEST], problem=problem), hint)
 
 
