@@ -18,6 +18,7 @@ from hypothesis import given, strategies as st
 from byzer_magic.gateway import bodies, calls, connections, server
 from byzer_magic.gateway.access import Access
 from byzer_magic.gateway.keys import KeyFile
+from byzer_magic.gateway.metrics import Metrics
 from byzer_magic.gateway.paths import PATHS
 from byzer_magic.types import (
     AudioChunk,
@@ -141,10 +142,17 @@ def test_unknown_model_is_the_wires_own_error(endpoint: Running, path: str) -> N
     assert "Did you mean m?" in message_of(path, data)
 
 
+OWN = {
+    "extra_headers", "extra_body", "extra_query", "messages", "prompt", "input", "query", "documents", "texts", "image",
+    "images", "file", "stream", "stream_options", "n", "best_of",
+}  # fmt: skip
+"""What backends send themselves, or take from Python callers only."""
+
+
 @pytest.mark.parametrize("path", list(GOOD))
 @pytest.mark.parametrize("other", [{"Authorization": "x"}, "OTHER", 2])
 def test_fields_of_our_own_requests_are_never_a_clients(endpoint: Running, path: str, other: Any) -> None:
-    for name in bodies.PRIVATE - set(GOOD[path]):
+    for name in OWN - set(GOOD[path]):
         endpoint.scripted.asked.clear()
         body = {"model": "m", **GOOD[path], name: other}
         status, data, _headers = send(endpoint, path, json.dumps(body).encode())
@@ -153,7 +161,7 @@ def test_fields_of_our_own_requests_are_never_a_clients(endpoint: Running, path:
             assert name in message_of(path, data)
         for _alias, request in endpoint.scripted.asked:
             counted = path in ("/v1/chat/completions", "/v1/images/generations")  # n answers count as n requests there
-            assert counted or not bodies.PRIVATE & set(request.options), (path, name)
+            assert counted or not OWN & set(request.options), (path, name)
             assert "OTHER" not in repr(request), (path, name)
 
 
@@ -179,6 +187,19 @@ def test_what_openai_keeps_is_refused(endpoint: Running) -> None:
         assert json.loads(data)["error"]["param"] == name
     status, data, _headers = send(endpoint, "/v1/completions", b'{"model": "m", "prompt": "a", "suffix": "z"}')
     assert status == 400, data
+
+
+@pytest.mark.parametrize("path", CHATS)
+def test_tokens_that_nobody_reports_are_in_the_metrics(
+    endpoint: Running, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    metrics = Metrics()
+    monkeypatch.setattr(endpoint.gateway, "metrics", metrics)
+    monkeypatch.setattr(endpoint.scripted, "answer", lambda _alias, _request: [ChatChunk("x" * 40, finish="stop")])
+    status, data, _headers = send(endpoint, path, json.dumps({"model": "m", **GOOD[path]}).encode())
+    assert status == 200, data
+    shown = b'byzer_tokens_total{key="",kind="completion",model="m"} 10.0'
+    endpoint.until(lambda: shown in metrics.text([]))
 
 
 def test_negative_counts_of_a_provider_are_none(endpoint: Running, monkeypatch: pytest.MonkeyPatch) -> None:
