@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -109,16 +110,23 @@ def english(text: str, *screens: str) -> list[str]:
 
 def _phrases(screens: tuple[str, ...]) -> Iterator[str]:
     wanted = tuple(path for screen in screens for path in MODULES[screen])
+    for paths, phrases in _catalog():
+        if not screens or any(path.startswith(wanted) for path in paths):
+            yield from phrases
+
+
+@functools.cache
+def _catalog() -> list[tuple[list[str], list[str]]]:
+    """Return where each text of ours is, and its phrases that its translation does not have."""
     with CATALOG.open("rb") as file:
         catalog = read_po(file, locale="zh_CN")
-    for message in catalog:
-        paths = [path for path, _ in message.locations]
-        if not message.id or (
-            screens and not any(path.removeprefix("byzer_magic/").startswith(wanted) for path in paths)
-        ):
-            continue
-        english, chinese = str(message.id), str(message.string)
-        for piece in re.split(r"\{[^}]*\}|\n", english):
-            phrase = piece.strip(" .,:;()…·-\t")
-            if len(phrase) > 3 and re.search("[A-Za-z]{3}", phrase) and phrase not in chinese:
-                yield phrase
+    found = []
+    for message in filter(lambda message: message.id, catalog):
+        pieces = [piece.strip(" .,:;()…·-\t") for piece in re.split(r"\{[^}]*\}|\n", str(message.id))]
+        paths = [path.removeprefix("byzer_magic/") for path, _ in message.locations]
+        found.append((paths, [piece for piece in pieces if _is_english(piece) and piece not in str(message.string)]))
+    return found
+
+
+def _is_english(phrase: str) -> bool:
+    return len(phrase) > 3 and re.search("[A-Za-z]{3}", phrase) is not None

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.checks import english
-from tests.browser.conftest import Models
+from tests.browser.conftest import Lab, Models
 from tests.browser.driver import Notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(300)]
@@ -74,26 +74,24 @@ def test_tab_offers_flags_values_presets_and_aliases(notebook: Opener, models: M
     assert accepted(book, 1, block).endswith("\nbyzerllm deploy --infer_backend llama_cpp --num_workers")
 
 
-@pytest.mark.parametrize(
-    ("typed", "then"),
-    [
-        ("%byzer depl", "%byzer deploy"),
-        ("%byzer deploy --infer_b", "%byzer deploy --infer_backend"),
-        ("%byzer deploy --infer_backend lla", "%byzer deploy --infer_backend llama_cpp"),
-        ("%byzer deploy --infer_backend=lla", "%byzer deploy --infer_backend=llama_cpp"),
-        ("%byzer deploy --pretrained_model_type saas/opena", "%byzer deploy --pretrained_model_type saas/openai"),
-        (
-            "%byzer deploy --pretrained_model_type saas/openai --infer_params saas.api",
-            "%byzer deploy --pretrained_model_type saas/openai --infer_params saas.api_key=",
-        ),
-        ("%byzer deploy --model_path unusual_fo", "%byzer deploy --model_path unusual_folder/"),
-    ],
-)
-def test_tab_inserts_a_completion_in_place(notebook: Opener, lab: object, typed: str, then: str) -> None:
-    (lab.folder / "unusual_folder").mkdir(exist_ok=True)  # type: ignore[attr-defined]
+COMPLETED = {
+    "%byzer depl": "%byzer deploy",
+    "%byzer deploy --infer_b": "%byzer deploy --infer_backend",
+    "%byzer deploy --infer_backend lla": "%byzer deploy --infer_backend llama_cpp",
+    "%byzer deploy --infer_backend=lla": "%byzer deploy --infer_backend=llama_cpp",
+    "%byzer deploy --pretrained_model_type saas/opena": "%byzer deploy --pretrained_model_type saas/openai",
+    "%byzer deploy --pretrained_model_type saas/openai --infer_params saas.api": (
+        "%byzer deploy --pretrained_model_type saas/openai --infer_params saas.api_key="
+    ),
+    "%byzer deploy --model_path unusual_fo": "%byzer deploy --model_path unusual_folder/",
+}
+
+
+def test_tab_inserts_a_completion_in_place(notebook: Opener, lab: Lab) -> None:
+    (lab.folder / "unusual_folder").mkdir(exist_ok=True)
     book = notebook(["%load_ext byzer_magic", ""])
     book.run(0)
-    assert accepted(book, 1, typed) == then
+    assert {typed: accepted(book, 1, typed) for typed in COMPLETED} == COMPLETED
 
 
 def test_shift_tab_shows_help_of_the_command_at_the_cursor(notebook: Opener) -> None:

@@ -190,7 +190,9 @@ def test_form_takes_a_key_from_a_variable_and_reads_a_yaml_file(opened: Callable
 def test_form_checks_cancels_and_deploys_a_local_model(
     opened: Callable[..., Form], gguf: Path, manager: Manager
 ) -> None:
-    form = opened(f"import os; os.environ['BYZER_MODELS'] = {str(gguf.parent)!r}\n%byzer form", "%chat smol hi")
+    form = opened(
+        f"import os; os.environ['BYZER_MODELS'] = {str(gguf.parent)!r}\n%byzer form", "%chat smol hi --max_tokens 5"
+    )
     chooser = form.root.get_by_role("combobox", name="Preset, provider")
     option = form.root.get_by_role("option").filter(has_text=gguf.stem)
     chooser.fill("smollm2")
