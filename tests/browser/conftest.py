@@ -21,7 +21,17 @@ from playwright.sync_api import Page, sync_playwright
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import DeploySpec, UndeploySpec
 from byzer_magic.plan import Plan
-from tests.browser.driver import CHROMIUM_FLAGS, CLOSE, TOKEN, Notebook, Server, Watch, chromium, write_notebook
+from tests.browser.driver import (
+    CHROMIUM_FLAGS,
+    CLOSE,
+    POLL_MS,
+    TOKEN,
+    Notebook,
+    Server,
+    Watch,
+    chromium,
+    write_notebook,
+)
 from tests.conftest import KEY, short_folder
 from tests.servers.process import Process, own
 
@@ -97,7 +107,7 @@ def lab(server: Server) -> Iterator[Lab]:
         page.set_default_timeout(30_000)
         found = Lab(server, page, Watch(page))
         page.goto(found.url(f"lab/workspaces/tests-{os.getpid()}?reset"), timeout=START_SECONDS * 1000)
-        page.wait_for_function("window.jupyterapp !== undefined", timeout=START_SECONDS * 1000)
+        page.wait_for_function("window.jupyterapp !== undefined", timeout=START_SECONDS * 1000, polling=POLL_MS)
         page.evaluate("window.jupyterapp.restored")
         page.evaluate("window.jupyterapp.shell.collapseLeft()")
         yield found

@@ -24,6 +24,8 @@ from tests.servers.process import Process
 ROOT = Path(__file__).parent.parent.parent
 ARTEFACTS = ROOT / "test-artefacts"
 TOKEN = "tok"
+POLL_MS = 50
+"""Interval at which a page is asked whether something has happened; by default Chromium draws a frame each time."""
 CELL_SECONDS = 90.0
 """A cell, or the start of a kernel, takes longer than this only when something is wrong."""
 LOCAL = ("127.0.0.1", "localhost", "")
@@ -223,7 +225,7 @@ class Notebook:
     def wait(self, index: int, seconds: float = CELL_SECONDS) -> None:
         """Wait until a cell has ended."""
         try:
-            self.page.wait_for_function(ENDED, arg=index, timeout=seconds * 1000)
+            self.page.wait_for_function(ENDED, arg=index, timeout=seconds * 1000, polling=POLL_MS)
         except TimeoutError as err:
             self.screenshot("stuck")
             shown = self.cell(index).inner_text()[-2000:]
@@ -300,7 +302,7 @@ class Notebook:
         """Change the theme."""
         self.command("apputils:change-theme", theme="JupyterLab Dark" if on else "JupyterLab Light")
         self.page.wait_for_function(
-            f"document.body.dataset.jpThemeLight === '{'false' if on else 'true'}'", timeout=20_000
+            f"document.body.dataset.jpThemeLight === '{'false' if on else 'true'}'", timeout=20_000, polling=POLL_MS
         )
         self.page.wait_for_selector("#jupyterlab-splash", state="detached")
 
@@ -326,13 +328,15 @@ class Notebook:
         if not kernel:
             self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
         self.page.wait_for_function(
-            "window.jupyterapp.shell.currentWidget.content.widgets.every((cell) => cell.isAttached)", timeout=30_000
+            "window.jupyterapp.shell.currentWidget.content.widgets.every((cell) => cell.isAttached)",
+            timeout=30_000,
+            polling=POLL_MS,
         )
 
     def started(self, seconds: float = CELL_SECONDS) -> None:
         """Wait until a notebook that came with its page (Notebook 7) has its kernel."""
         self.page.wait_for_function(
-            "window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady", timeout=seconds * 1000
+            "window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady", timeout=seconds * 1000, polling=POLL_MS
         )
         self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.info")
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.checks import english
 from tests.browser.conftest import Lab, Models
-from tests.browser.driver import Notebook
+from tests.browser.driver import POLL_MS, Notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.timeout(300)]
 Opener = Callable[[list[str]], Notebook]
@@ -41,6 +41,7 @@ def accepted(book: Notebook, index: int, typed: str) -> str:
         """([index, typed]) => document.querySelector('.jp-Completer:not(.lm-mod-hidden) .jp-Completer-match')
             || window.jupyterapp.shell.currentWidget.content.widgets[index].model.sharedModel.source !== typed""",
         arg=[index, typed],
+        polling=POLL_MS,
     )
     if menu.count():
         book.page.keyboard.press("Enter")
