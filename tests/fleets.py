@@ -71,6 +71,8 @@ def steady(end: float, seconds: int = 600, requests: int = 2) -> list[Sample]:
 class Pretended:
     """A manager of deployments that are only data: fifty of them fit into a test."""
 
+    connected = False
+
     def __init__(self, *models: ModelStat) -> None:
         self.models = {each.model: each for each in models}
         self.settings = SimpleNamespace(ray_address="auto")
