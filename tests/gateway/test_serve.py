@@ -216,7 +216,10 @@ def detached(deployed: Manager, ray_env: dict[str, str], tmp_path_factory: pytes
         yield f"http://127.0.0.1:{port}"
     finally:
         pids = [served.pid for served in deployed.run(serving.running(deployed))]
-        assert "ended" in shell("serve", "--stop", "--grace", "5").stderr
+        with chat(f"http://127.0.0.1:{port}", "tokens:1200@20", stream=True, key="planted-key-81") as stream:
+            stream.readline()
+            assert "ended" in shell("serve", "--stop", "--grace", "0").stderr
+            assert b"The endpoint is ending" in stream.read()
         deadline = time.monotonic() + 30
         while any(map(alive, pids)):
             assert time.monotonic() < deadline
@@ -239,6 +242,7 @@ def test_endpoint_of_the_cluster_outlives_its_command(detached: str, deployed: M
     again = shell("serve", "--detach", "--port", str(free_port()))
     assert again.returncode == 1
     assert "serve --stop" in again.stderr
+    assert again.stderr.count(detached) == 1
 
 
 def test_both_replicas_answer(detached: str, deployed: Manager) -> None:

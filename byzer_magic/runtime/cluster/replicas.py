@@ -203,9 +203,9 @@ async def stop(grace: float) -> int:
         grace: seconds for the requests that run.
     """
     actors = await asyncio.to_thread(_actors)
-    if grace:
-        endings = [asyncio.wait_for(actor.stop.remote(grace), grace + ANSWER_SECONDS) for actor in actors]
-        await asyncio.gather(*endings, return_exceptions=True)
+    # Also without grace: what is cut off gets an error, and a line in the log.
+    endings = [asyncio.wait_for(actor.stop.remote(grace), grace + ANSWER_SECONDS) for actor in actors]
+    await asyncio.gather(*endings, return_exceptions=True)
     for actor in actors:
         await asyncio.to_thread(ray.kill, actor, no_restart=True)
     return len(actors)
