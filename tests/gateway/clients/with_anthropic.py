@@ -78,7 +78,7 @@ def test_errors(client: anthropic.Anthropic, stream: bool) -> None:
     for text, kind in (
         ("fault:429", anthropic.RateLimitError),
         ("fault:context", anthropic.BadRequestError),
-        ("fault:500", anthropic.InternalServerError),
+        ("fault:401", anthropic.InternalServerError),
     ):
         with pytest.raises(kind):
             client.messages.create(**asked("gpt", text), stream=stream)
