@@ -97,7 +97,7 @@ def test_process_of_the_endpoint_does_not_import_ray(endpoint: Process) -> None:
 def test_port_in_use_is_named(endpoint: Process, shell: Shell) -> None:
     done = shell("serve", "--port", str(endpoint.port))
     assert done.returncode == 1
-    assert f"127.0.0.1:{endpoint.port}" in done.stderr
+    assert f"Port {endpoint.port} of 127.0.0.1 is in use" in done.stderr
     assert "--port" in done.stderr
 
 
