@@ -55,9 +55,9 @@ class Actor:
 
     def __init__(self, says: Any) -> None:
         self.says = says
-        self.served = self
+        self.served = self.stop = self
 
-    def remote(self) -> Any:
+    def remote(self, *_given: Any) -> Any:
         async def answer() -> Any:
             if self.says is None:
                 await asyncio.sleep(60)
