@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from byzer_magic.client.manager import Manager
 from byzer_magic.commands.spec import DeploySpec, UndeploySpec
@@ -105,6 +105,7 @@ def lab(server: Server) -> Iterator[Lab]:
         context = browser.new_context(viewport=SIZE, locale="en-US", permissions=rights)
         page = context.new_page()
         page.set_default_timeout(30_000)
+        expect.set_options(timeout=20_000)  # by default 5 s, which busy cores may need for a page
         found = Lab(server, page, Watch(page))
         page.goto(found.url(f"lab/workspaces/tests-{os.getpid()}?reset"), timeout=START_SECONDS * 1000)
         page.wait_for_function("window.jupyterapp !== undefined", timeout=START_SECONDS * 1000, polling=POLL_MS)

@@ -14,9 +14,13 @@ from byzer_magic.rendering.markup import join, style, tag
 
 KEEP_FOLDS = Markup(
     "{const b=document.currentScript.parentNode,m=window.bzFolds??={};b.querySelectorAll('details').forEach(d=>{"
-    "const k=b.dataset.key+d.dataset.fold;if(k in m)d.open=m[k];d.addEventListener('toggle',()=>{m[k]=d.open})})}"
+    "const k=b.dataset.key+d.dataset.fold;if(k in m)d.open=m[k];d.addEventListener('toggle',()=>{m[k]=d.open});"
+    "d.firstElementChild.addEventListener('click',()=>{m[k]=!d.open})})}"
 )
-"""An update replaces the output; what the reader has unfolded stays unfolded."""
+"""An update replaces the output; what the reader has unfolded stays unfolded.
+
+A click counts at once: `toggle` comes later, when an update may have replaced the element.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
