@@ -69,11 +69,11 @@ def answer_of(messages: list[dict[str, Any]]) -> str:
 class ReasoningAnswer(openai_api.Answer):
     """An answer with the field for reasoning in every delta, as DeepSeek has it."""
 
-    async def send(self, delta: dict[str, Any], finish: str | None = None, **more: Any) -> None:
-        await super().send({"reasoning_content": None, **delta}, finish, **more)
+    async def send(self, delta: dict[str, Any], finish: str | None = None, index: int = 0, **more: Any) -> None:
+        await super().send({"reasoning_content": None, **delta}, finish, index, **more)
 
-    def frame(self) -> tuple[bytes, bytes]:
-        before, after = super().frame()
+    def frame(self, index: int) -> tuple[bytes, bytes]:
+        before, after = super().frame(index)
         return before, after.replace(b"}", b',"reasoning_content":null}', 1)
 
     async def words(self) -> int | None:
