@@ -109,8 +109,8 @@ models: $(VENV)/.dev  ## make the tests' models, once (about three minutes)
 test-gpu: $(VENV)/.dev models  ## checks on a machine with an NVIDIA GPU (vllm and torch for it must be installed)
 	$(BIN)/python tests/gpu/check.py
 
-test-fast: $(VENV)/.dev  ## the tests that need no Ray and no engine, under a minute
-	$(BIN)/python -m pytest -n 2 --dist loadscope tests/unit tests/property tests/shape tests/docs/test_texts.py -q
+test-fast: $(VENV)/.dev  ## most tests that need no Ray and no engine, under a minute
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" tests/unit tests/shape tests/docs/test_texts.py -q
 
 check: $(VENV)/.dev  ## format, lint, types, layers; of the screens' scripts too
 	$(BIN)/ruff format --check .

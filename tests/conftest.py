@@ -42,6 +42,16 @@ LONGEST = (
     "tests/docs/test_run.py", "tests/ray", "tests/kernel", "tests/engines", "tests/transport",
 )  # fmt: skip
 """The files and folders whose tests start slow things, longest first."""
+SLOW = (
+    "tests/property", "tests/shape/test_patterns.py", "tests/shape/test_texts.py", "tests/shape/test_house.py",
+    "tests/unit/gateway/test_bad_input.py", "tests/unit/gateway/test_media_urls.py", "tests/unit/gateway/test_fuzz.py",
+    "tests/unit/safety/test_redaction.py", "tests/unit/media/test_wav.py", "tests/unit/media/test_inputs.py",
+    "tests/unit/local_models/test_memory.py", "tests/unit/rendering/answer/test_budget.py",
+    "tests/unit/benchmarks/test_peers.py", "tests/unit/backends/http/test_sse.py",
+    "tests/unit/backends/engine/test_torch_device.py", "tests/unit/runtime/cluster/test_ray_import.py",
+    "tests/unit/runtime/cluster/test_local_ray.py", "tests/unit/runtime/cluster/test_preload.py",
+)  # fmt: skip
+"""Of the tests without Ray and engines, those that take half of the time: they start processes, or generate inputs."""
 ONE_WORKER = ("tests/browser", "tests/gateway")
 """Folders that stay on one worker each: their tests share a JupyterLab and a page, an endpoint and what is behind it.
 Other tests share what a file starts, and the Ray that each worker has."""
@@ -60,7 +70,10 @@ def place_of(nodeid: str) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that take longest first, so that workers that end early take the others."""
+    """Put the tests that take longest first, so that workers that end early take the others, and mark the slow ones."""
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker("slow")
     items.sort(key=lambda item: place_of(item.nodeid))
 
 
