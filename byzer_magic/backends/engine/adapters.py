@@ -30,7 +30,7 @@ ALLOWED_PARAM = Param(
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """An adapter as it is now; one that was trained anew is another."""
+    """An adapter as it is now; one that was retrained is another."""
 
     folder: Path
     changed: int

@@ -53,7 +53,8 @@ def test_session_with_tools_keeps_the_answer_and_says_nothing_of_the_calls() -> 
 
 
 def test_tools_with_df_leave_the_table() -> None:
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     _talk, _output, variables, _manager = asked(
         "m --tools weather --df --out found", called("weather", '{"city": "Paris"}'), "Sunny."
     )

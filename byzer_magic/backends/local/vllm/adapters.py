@@ -28,7 +28,7 @@ class Adapters:
         self._lock = asyncio.Lock()
 
     async def name(self, asked: Any) -> str:
-        """Return the name by which a request asks vLLM for an adapter, loaded if it is new or was trained anew.
+        """Return the name by which a request asks vLLM for an adapter, loaded if it is new or was retrained.
 
         Args:
             asked: the adapter; see `adapters.Adapters.find`.

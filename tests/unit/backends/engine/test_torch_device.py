@@ -22,7 +22,8 @@ from byzer_magic.local_models.installed import Package
 @pytest.fixture
 def devices(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     """The kinds of GPUs that torch finds."""
-    torch = pytest.importorskip("torch")
+    import torch
+
     found = {"cuda": True, "mps": False}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: found["cuda"])
     monkeypatch.setattr(torch.mps, "is_available", lambda: found["mps"])
