@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-USE := '.[openai,llama,pandas,notebook,serve]'
+USE := '.[openai,claude,llama,pandas,notebook,serve]'
 # The versions that the tests have passed with: `make clean test PINS=` takes the newest, then `make constraints` keeps them.
 CONSTRAINTS := tests/constraints.txt
 PINS := -c $(CONSTRAINTS)
@@ -54,7 +54,7 @@ $(VENV)/.dev: $(VENV)/.use
 	@rm -rf $(WHEELS) && mkdir -p $(WHEELS)
 	@($(LLAMA_BUILD) nice $(PIP) wheel -q --no-deps -w $(WHEELS) $(PINS) $(LLAMA) >$(WHEELS)/log 2>&1; echo $$? >$(WHEELS)/code) & \
 	  { $(INSTALL_CLIENTS); } & clients=$$!; \
-	  $(PIP) install -q --progress-bar on $(PINS) -e '.[openai,llama,pandas,notebook,serve,engines,deepspeed]' --group dev \
+	  $(PIP) install -q --progress-bar on $(PINS) -e '.[openai,claude,llama,pandas,notebook,serve,engines,deepspeed]' --group dev \
 	  && wait $$clients
 	$(PIP) uninstall -q -y $(MISFITS)
 	$(PIP) install -q --no-deps $(TEST_MODELS)
