@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import KEY
 from tests.kernel.conftest import Cell, Kernel
-from tests.servers.process import Process
+from tests.servers.process import Process, received
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ray]
 MODELS = {"a": "gpt-4o", "b": "gpt-4o", "voice": "tts-1", "draw": "gpt-image-1.5", "emb": "text-embedding-3-small"}
@@ -84,12 +84,12 @@ def test_columns_fail_the_cell_when_no_model_answers(deployed: Kernel) -> None:
 def test_columns_report_a_mistake_before_anything_is_sent(
     deployed: Kernel, provider: Process, line: str, expected: str
 ) -> None:
-    before = len(provider.get("/journal"))
+    before = received(provider)
     cell = deployed.run(line)
     assert cell.status == "error"
     assert expected in cell.everything
     assert "bz-column" not in str(cell.shown)
-    assert len(provider.get("/journal")) == before
+    assert received(provider) == before
 
 
 def test_columns_frame_has_a_row_per_model(deployed: Kernel) -> None:

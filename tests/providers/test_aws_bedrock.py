@@ -18,7 +18,7 @@ from byzer_magic import errors
 from byzer_magic.backends.saas.aws_bedrock import schema
 from byzer_magic.types import ChatChunk, ChatRequest, Media, Message, Usage
 from tests.backends import ask, collect, failure, opened, refuse_streams, text_of, until_error
-from tests.servers.process import Process, free_port, gone_after, last, own
+from tests.servers.process import Process, free_port, gone_after, last, noted_after, own, received
 
 ACCESS, SECRET = "AKIAPLANTED0000000", "planted/secret+0123456789abcdef"
 MODEL = "anthropic.claude-3-5-sonnet-20240620-v1:0"
@@ -271,14 +271,14 @@ async def collect_from(chunks: Any) -> None:
 
 
 async def test_request_closed_at_once_is_not_sent(converse: Any, server: Process) -> None:
-    before = len(server.get("/journal"))
+    before = received(server)
     for _ in range(5):
         reading = asyncio.create_task(collect_from(converse.chat(ask("fault:silence"))))
         await asyncio.wait([reading], timeout=0.001)
         reading.cancel()
         await asyncio.wait([reading])
     await asyncio.sleep(1)
-    assert all("gone" in entry for entry in server.get("/journal")[before:])
+    assert all("gone" in entry for entry in noted_after(server, before))
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -296,11 +296,11 @@ async def test_closing_does_not_abort_the_next_request(converse: Any, stream: bo
 
 async def test_concurrency_equals_the_slots(server: Process) -> None:
     backend = await connect(server, slots=100)
-    before = len(server.get("/journal"))
+    before = received(server)
     asked = [collect(backend, ask(f"slow:1500ms {number}")) for number in range(100)]
     texts = [text_of(chunks) for chunks in await asyncio.gather(*asked)]
     assert texts == [f"Echo: {number}" for number in range(100)]
-    came = [entry["at"] for entry in server.get("/journal")[before:]]
+    came = [entry["at"] for entry in noted_after(server, before)]
     assert max(came) - min(came) < 1.5, "the last came before the first was answered"
     await backend.close()
 

@@ -20,7 +20,7 @@ from byzer_magic.capabilities import Capability
 from byzer_magic.types import AudioChunk, SpeakRequest
 from tests.backends import audio_of, opened, setup_of, speak, speak_failure, until_error
 from tests.servers import audio_files
-from tests.servers.process import Process, free_port, gone_after, last, own
+from tests.servers.process import Process, free_port, gone_after, last, noted_after, own, received
 
 HARD = "你好 🙂 a\u2028b <b>&amp; \"quoted\" 'too' ]]> 世界"
 
@@ -113,9 +113,9 @@ async def test_deployment_sets_format_and_voice(server: Process, key: str) -> No
 @pytest.mark.parametrize("form", ["mp3", "wav"])
 async def test_long_text_is_split_and_joined(server: Process, backend: Any, form: str) -> None:
     sentence = "这是一个句子。"
-    number = last(server)["number"] if server.get("/journal") else 0
+    number = received(server)
     data = await audio_of(backend, sentence * 600, response_format=form)
-    texts = [entry["text"] for entry in server.get("/journal") if entry["number"] > number]
+    texts = [entry["text"] for entry in noted_after(server, number)]
     assert "".join(texts) == sentence * 600
     assert len(texts) == 3
     assert all(len(text) <= 2000 and text.endswith("。") for text in texts)

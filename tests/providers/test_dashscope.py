@@ -17,7 +17,7 @@ from byzer_magic.backends.dashscope import schema
 from byzer_magic.capabilities import Capability
 from byzer_magic.types import ChatChunk, ChatRequest, EmbeddingBatch, EmbedRequest, Media, Message, RerankRequest, Usage
 from tests.backends import ask, collect, failure, opened, refuse_streams, setup_of, text_of, until_error
-from tests.servers.process import Process, free_port, gone_after, last, own
+from tests.servers.process import Process, free_port, gone_after, last, own, received
 from tests.servers.scripted import response, scripted
 
 PNG = Media("image/png", b"\x89PNG")
@@ -197,30 +197,29 @@ async def test_images_use_the_multimodal_path(server: Process, key: str, kind: s
 
 
 async def test_text_model_with_image_is_not_asked_again(server: Process, backend: Any) -> None:
-    before = len(server.get("/journal"))
+    before = received(server)
     with pytest.raises(errors.BadRequest, match="url error"):
         await collect(backend, ChatRequest(messages=[Message("user", [PNG])]))
-    assert len(server.get("/journal")) == before + 1
+    assert received(server) == before + 1
 
 
 @pytest.mark.parametrize("model", ["qwen-renamed", "qwen3.6-odd"])
 async def test_url_error_switches_the_path(server: Process, key: str, model: str) -> None:
     backend = await connect(server.url, key, model)
-    before = len(server.get("/journal"))
+    before = received(server)
     for _ in range(2):
         assert text_of(await collect(backend, ask("hi"))) == "Echo: hi"
-    assert len(server.get("/journal")) == before + 3, "one wrong guess, then never again"
+    assert received(server) == before + 3, "one wrong guess, then never again"
     await backend.close()
 
 
 @pytest.mark.parametrize(("model", "path"), [("qwen3.7-max", "text"), ("qwen3.6-plus", "multimodal")])
 async def test_model_name_selects_the_path(server: Process, key: str, model: str, path: str) -> None:
     backend = await connect(server.url, key, model)
-    before = len(server.get("/journal"))
+    before = received(server)
     await collect(backend, ask("hi"))
-    journal = server.get("/journal")
-    assert len(journal) == before + 1
-    assert f"/{path}-generation/" in journal[-1]["path"]
+    assert received(server) == before + 1
+    assert f"/{path}-generation/" in last(server)["path"]
     await backend.close()
 
 

@@ -138,11 +138,11 @@ def check_text(error: errors.ByzerError, case: Case) -> None:
 async def test_error_responses_become_our_errors(
     case: Case, server: process.Process, backend: Any, fault: str, kind: type[errors.ByzerError], again: bool
 ) -> None:
-    before = len(server.get("/journal"))
+    before = process.received(server)
     items, error = await outcome(backend, case.request(f"fault:{fault} hello"))
     assert type(error) is kind, error
     assert items == []
-    assert len(server.get("/journal")) - before == (TRIES + 1 if again else 1)
+    assert process.received(server) - before == (TRIES + 1 if again else 1)
     check_text(error, case)
 
 
@@ -165,12 +165,12 @@ async def test_error_after_the_first_chunk_is_not_retried(
     fault: str,
     kinds: tuple[type[errors.ByzerError], ...],
 ) -> None:
-    before = len(server.get("/journal"))
+    before = process.received(server)
     text = f"fault:{fault} these are some words, enough for several chunks. " + "And one more sentence. " * 5
     items, error = await outcome(backend, case.request(text))
     assert type(error) in kinds, error
     if items:
-        assert len(server.get("/journal")) - before == 1, "nothing that has begun is asked again"
+        assert process.received(server) - before == 1, "nothing that has begun is asked again"
     check_text(error, case)
 
 

@@ -17,7 +17,7 @@ from byzer_magic.catalog import begun_turns
 from byzer_magic.client.collect import ChatCollector
 from byzer_magic.types import ChatRequest, Message, Usage
 from tests.backends import ask, collect, failure, opened, refuse_streams, setup_of, text_of
-from tests.servers.process import Process, gone_after, last
+from tests.servers.process import Process, gone_after, last, received
 
 OPENAI = registry.find("saas/openai")
 
@@ -152,9 +152,9 @@ async def test_rejected_stream_options_are_left_out(backend: Any, provider: Proc
     chunks = await collect(backend, ask("fault:usage hi"))
     assert text_of(chunks) == "Echo: hi"
     assert "stream_options" not in last(provider)["body"]
-    before = len(provider.get("/journal"))
+    before = received(provider)
     await collect(backend, ask("fault:usage hi"))
-    assert len(provider.get("/journal")) == before + 1, "the next stream knows already"
+    assert received(provider) == before + 1, "the next stream knows already"
 
 
 async def test_refused_field_is_sent_by_the_name_that_the_server_gives(provider: Process, key: str) -> None:
@@ -164,12 +164,12 @@ async def test_refused_field_is_sent_by_the_name_that_the_server_gives(provider:
     ):
         params = {"saas.base_url": provider.url + "/v1", "saas.api_key": key, "saas.model": model, f"saas.{given}": "2"}
         backend = await opened("saas/openai", params)
-        before = len(provider.get("/journal"))
+        before = received(provider)
         for prompt in ("a b c d", "e f g h"):
             assert text_of(await collect(backend, ask(prompt))) == f"Echo: {prompt[0]}"
             assert last(provider)["body"][sent] == 2
             assert given not in last(provider)["body"]
-        assert len(provider.get("/journal")) == before + 3, "the second request knows already"
+        assert received(provider) == before + 3, "the second request knows already"
         await backend.close()
 
 

@@ -37,7 +37,7 @@ from tests.backends import opened
 from tests.conftest import KEY
 from tests.engines.audio_files import made
 from tests.servers.audio_files import wav
-from tests.servers.process import Process, last, openai_api
+from tests.servers.process import Process, last, openai_api, received
 
 PNG = b"\x89PNG\r\n\x1a\n1234"
 WAV = wav("a second or so of a tone, to be written down", 16000)
@@ -90,10 +90,10 @@ async def models(server: Process) -> AsyncIterator[Models]:
 
 async def test_embed_returns_batches_in_order(models: Models, server: Process) -> None:
     texts = [f"text {number}" for number in range(2 * OpenAIBackend.EMBED_BATCH + 7)]
-    before = len(server.get("/journal"))
+    before = received(server)
     result = await models.ask("text-embedding-3-small", EmbedRequest(texts=texts))
     assert result.vectors.shape == (len(texts), 8)
-    assert len(server.get("/journal")) - before == 3
+    assert received(server) - before == 3
     one = await models.ask("text-embedding-3-small", EmbedRequest(texts=[texts[300]]))
     assert np.array_equal(result.vectors[300], one.vectors[0])
     assert result.usage.prompt_tokens == len(texts)
@@ -184,9 +184,9 @@ async def test_speak_streams_chunks(models: Models, server: Process) -> None:
 
 async def test_long_text_is_split_and_joined(models: Models, server: Process) -> None:
     sentence = "A sentence of some length. "
-    before = len(server.get("/journal"))
+    before = received(server)
     long = await models.ask("tts-1", SpeakRequest(text=sentence * 400, options={"response_format": "wav"}))
-    assert len(server.get("/journal")) - before == 3
+    assert received(server) - before == 3
     short = await models.ask("tts-1", SpeakRequest(text=sentence * 100, options={"response_format": "wav"}))
     with wave.open(io.BytesIO(long.data)) as one, wave.open(io.BytesIO(short.data)) as other:
         assert one.getnframes() / other.getnframes() == pytest.approx(4, rel=0.02)
@@ -248,12 +248,12 @@ async def test_transcribe_sends_compressed_channels_that_cancel_again(
     models: Models, server: Process, gains: tuple[int, int], words: str
 ) -> None:
     clip = made("m4a", np.sin(np.arange(16_000) / 20) * 0.3, 48_000, channels=2, gains=gains)
-    before = len(server.get("/journal"))
+    before = received(server)
     request = TranscribeRequest(audio=clip, options={"prompt": "fault:deaf Ann"})
     result = await models.ask("whisper-1", request)
     assert words in result.text
     assert bool(result.text) == bool(words)
-    assert len(server.get("/journal")) - before == 1 + bool(words)
+    assert received(server) - before == 1 + bool(words)
 
 
 async def test_transcribe_sends_the_louder_of_channels_that_cancel(models: Models) -> None:

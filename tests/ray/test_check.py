@@ -15,7 +15,7 @@ from byzer_magic.client.manager import Manager
 from byzer_magic.types import Event, Loading, Placed, Ready
 from tests.conftest import KEY, Shell, alive
 from tests.ray.test_deploy import deploy, eventually, llama, saas
-from tests.servers.process import Process
+from tests.servers.process import Process, received
 
 pytestmark = pytest.mark.ray
 
@@ -24,7 +24,7 @@ WRONG = "sk-wrong-key-1234567890"
 
 def sent(provider: Process) -> int:
     """Return how many requests a provider has received."""
-    return max((int(entry["number"]) for entry in provider.get("/journal")), default=0)
+    return received(provider)
 
 
 def check_of(events: list[Event]) -> str:

@@ -119,7 +119,19 @@ class Process:
 
 def last(server: Process) -> Any:
     """Return what a provider of ours noted about its latest request."""
-    return server.get("/journal")[-1]
+    return server.get("/journal/latest")
+
+
+def received(server: Process) -> int:
+    """Return how many requests a provider of ours has noted so far; it forgets old ones, but goes on counting."""
+    entry = last(server)
+    return entry["number"] if entry else 0
+
+
+def noted_after(server: Process, count: int) -> list[Any]:
+    """Return what a provider of ours noted about its requests after the first `count`."""
+    found: list[Any] = server.get(f"/journal?after={count}")
+    return found
 
 
 async def gone_after(server: Process, since: float) -> float:

@@ -91,8 +91,13 @@ def close_now(request: web.Request) -> None:
         request.transport.abort()
 
 
-async def _journal(_: web.Request) -> web.Response:
-    return web.json_response(list(JOURNAL))
+async def _journal(request: web.Request) -> web.Response:
+    after = int(request.query.get("after", -1))
+    return web.json_response([entry for entry in JOURNAL if entry["number"] > after])
+
+
+async def _latest(_: web.Request) -> web.Response:
+    return web.json_response(JOURNAL[-1] if JOURNAL else None)
 
 
 async def _health(_: web.Request) -> web.Response:
@@ -112,6 +117,7 @@ def serve(description: str | None, add_routes: Callable[[web.Application], None]
         app[name] = value
     add_routes(app)
     app.router.add_get("/journal", _journal)
+    app.router.add_get("/journal/latest", _latest)
     app.router.add_get("/health", _health)
     # A cancelled handler is how a server notices, and writes down, that a client has gone away.
     web.run_app(
