@@ -33,10 +33,17 @@ class Plan:
     setup: Setup
     why: str = ""
     """Why this type and engine were chosen; empty where the spec names them."""
+    capabilities: tuple[str, ...] = ()
+    """What the model can do, where that is known from before: an engine then starts asleep, and loads on first use."""
     id: str = field(default_factory=lambda: secrets.token_hex(6))
     """Names the deployment's sockets: the same after a restart, so that clients reconnect without asking Ray."""
     token: Secret = field(default_factory=lambda: Secret(secrets.token_urlsafe(32)))
     """Authorizes connections to the deployment's sockets."""
+
+    @property
+    def starts_asleep(self) -> bool:
+        """Return whether the model is to be loaded by the first request, as that of an engine which is restored is."""
+        return bool(self.capabilities) and self.backend.info.local
 
     @property
     def engine(self) -> str:

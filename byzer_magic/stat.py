@@ -27,7 +27,7 @@ class WorkerStat(msgspec.Struct, frozen=True):
     idle_seconds: float
     """Seconds since a request was last dispatched to this worker, or since it was added."""
     health: str = "up"
-    """`up`, `loading`, `down` or `drained`."""
+    """`up`, `loading`, `down`, `drained`, or `asleep`: unloaded until a request comes."""
     pid: int = 0
 
     @property
@@ -58,6 +58,8 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
     uptime_seconds: float = 0.0
     error: Localizable = ""
     """Why the model could not be loaded; empty while it can."""
+    note: Localizable = ""
+    """Why the workers sleep, or could not be woken; empty while they are awake."""
     ttft_p50: float | None = None
     """Time to first token in seconds: the median of the last responses that came in several pieces."""
     ttft_p99: float | None = None
@@ -73,7 +75,7 @@ class ModelStat(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Unpack a text that has crossed a socket."""
-        unpack_texts(self, "error")
+        unpack_texts(self, "error", "note")
 
     @property
     def busy(self) -> int:

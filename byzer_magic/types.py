@@ -312,6 +312,21 @@ class Dispatched(msgspec.Struct, frozen=True, array_like=True, tag="dispatched")
     """Its id in all logs; empty where it has none."""
 
 
+class Waiting(msgspec.Struct, frozen=True, array_like=True, tag="waiting"):
+    """The request waits for a slot; sent now and then, before `Dispatched`."""
+
+    place: int
+    """Its place in the queue, from 1."""
+    stage: Localizable = ""
+    """What the deployment does meanwhile, where it is not simply busy: it loads its model."""
+    fraction: float | None = None
+    """How much of that is done, 0 to 1, where it is known."""
+
+    def __post_init__(self) -> None:
+        """Unpack a text that has crossed a socket."""
+        unpack_texts(self, "stage")
+
+
 class Placed(msgspec.Struct, frozen=True, tag=True):
     """Ray has placed the deployment's pool: on `node`, as process `pid`."""
 

@@ -21,7 +21,7 @@ from byzer_magic.rendering import footer, progress, tables
 from byzer_magic.rendering.media import transcript
 from byzer_magic.results import ChatResult, EmbedResult, Result, TranscribeResult
 from byzer_magic.safety.texts import Arriving, visible
-from byzer_magic.types import ChatChunk, ChatRequest, Event, Loading
+from byzer_magic.types import ChatChunk, ChatRequest, Event, Loading, Waiting
 
 PROGRESS_SECONDS = 2.0
 """How often the progress of a response is written to stderr."""
@@ -106,8 +106,13 @@ class Terminal:
 
     def _streamed(self, exchange: Exchange) -> Result:
         arriving = Arriving()
+        told = 0.0
 
         def write(item: object) -> None:
+            nonlocal told
+            if isinstance(item, Waiting) and time.monotonic() - told >= PROGRESS_SECONDS and _is_terminal():
+                told = time.monotonic()
+                self.say(progress.line(exchange.collector))
             if isinstance(item, ChatChunk) and item.text:
                 _write(arriving.visible(item.text) if _is_terminal() else item.text, checked=True)
 

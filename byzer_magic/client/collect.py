@@ -20,7 +20,7 @@ from byzer_magic.media import wav
 from byzer_magic.results import Result
 from byzer_magic.results.metadata import Timings
 from byzer_magic.results.pace import Pace
-from byzer_magic.types import Dispatched, Progress, Usage
+from byzer_magic.types import Dispatched, Progress, Usage, Waiting
 
 RequestT = TypeVar("RequestT", bound=types.Request)
 ResultT = TypeVar("ResultT", bound=Result, covariant=True)
@@ -42,13 +42,19 @@ class Collector(ABC, Generic[RequestT, ResultT]):
         self._started = time.perf_counter()
         self._pace = Pace()
         self._dispatched: Dispatched | None = None
+        self.waiting: Waiting | None = None
+        """What the request waits for, while it is in the queue."""
 
     def start(self) -> None:
         """Start the clock: the request is being sent."""
         self._started = time.perf_counter()
 
     def add(self, item: Any) -> None:
-        """Take the next item: `Dispatched`, which comes first, or a chunk."""
+        """Take the next item: `Waiting` while the request is in the queue, then `Dispatched`, then chunks."""
+        if isinstance(item, Waiting):
+            self.waiting = item
+            return
+        self.waiting = None
         if isinstance(item, Dispatched):
             self._dispatched = item
             return

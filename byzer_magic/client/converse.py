@@ -35,7 +35,7 @@ class Asked(Protocol):
     """Answers requests; `Manager` implements it."""
 
     def ask(self, alias: str, request: Request, /) -> AsyncIterator[Any]:
-        """Yield the response: first Dispatched, then chunks."""
+        """Yield the response: Waiting while it is queued, then Dispatched, then chunks."""
         ...
 
 

@@ -336,7 +336,7 @@ class Manager:
         return await self.connection.named(name)
 
     async def ask(self, alias: str, request: Request) -> AsyncIterator[Any]:
-        """Yield the response: first Dispatched (which worker), then the chunks of the request's capability.
+        """Yield the response: Waiting while it is queued, Dispatched (which worker), then the capability's chunks.
 
         After a colon, the alias may be followed by the LoRA adapter that is to answer. The request has the id on which
         its caller works (`request_ids`), or a new one; errors have it in `details`.

@@ -10,7 +10,7 @@ from byzer_magic.commands.spec import all_commands
 from byzer_magic.errors import CommandError, suggest
 from byzer_magic.i18n import gettext as _, lazy_gettext, listed, localized, pad, width
 
-_VALUES = {"text": "TEXT", "texts": "TEXT", "int": "N", "float": "X", "params": "KEY=VALUE ..."}
+_VALUES = {"text": "TEXT", "texts": "TEXT", "int": "N", "float": "X", "duration": "TIME", "params": "KEY=VALUE ..."}
 
 
 class HelpRequested(Exception):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
+from byzer_magic.commands import durations
 from byzer_magic.commands.typography import explain
 from byzer_magic.errors import ByzerError, CommandError, suggest
 from byzer_magic.i18n import Text, lazy_gettext as _, listed
@@ -35,7 +36,8 @@ class Setting:
     help: str
     """What it means: a lazy text, shown by `localized`."""
     kind: str = "text"
-    """`text`, `int`, `float`, `bool` or `json`; of options also `texts` (may be repeated) and `params` (key=value)."""
+    """`text`, `int`, `float`, `bool`, `json` or `duration` (`10m`, in seconds); of options also `texts` (may be
+    repeated) and `params` (key=value)."""
     default: Any = None
     required: bool = False
     secret: bool = False
@@ -73,7 +75,10 @@ def option(default: Any = MISSING, *, help: str, kind: str = "text", **more: Any
 
 TRUE = ("true", "1", "yes", "on")
 FALSE = ("false", "0", "no", "off")
-_KINDS = {"int": _("a whole number"), "float": _("a number"), "bool": _("true or false"), "json": _("valid JSON")}
+_KINDS = {
+    "int": _("a whole number"), "float": _("a number"), "bool": _("true or false"), "json": _("valid JSON"),
+    "duration": _("a duration such as 90s, 10m or 1h30m"),
+}  # fmt: skip
 
 
 def convert(setting: Setting, text: str, label: str = "", error: type[ByzerError] = CommandError) -> Any:
@@ -131,6 +136,7 @@ _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "float": _float,
     "bool": _bool,
     "json": json.loads,
+    "duration": durations.seconds_in,
 }
 
 

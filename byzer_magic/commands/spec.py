@@ -74,6 +74,12 @@ class DeploySpec(Spec):
     )
     cpus_per_worker: float = option(0.01, help=_("CPUs that Ray reserves for each worker"), kind="float", minimum=0)
     gpus_per_worker: float = option(0.0, help=_("GPUs that Ray reserves for each worker"), kind="float", minimum=0)
+    idle: float | None = option(
+        None,
+        help=_("unload a local model after this time without a request (10m, 1h30m); the next request loads it again"),
+        kind="duration",
+        minimum=0,
+    )
     infer_params: Mapping[str, str] = option(
         help=_("parameters of the backend, as key=value words (saas.*, backend.*, ...)"),
         kind="params",

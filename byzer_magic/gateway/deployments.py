@@ -35,7 +35,7 @@ class Deployed(Protocol):
     """What the endpoint needs of a manager; `Manager` has it."""
 
     def ask(self, alias: str, request: Request, /) -> AsyncIterator[Any]:
-        """Yield the response: first Dispatched, then chunks."""
+        """Yield the response: Waiting while it is queued, then Dispatched, then chunks."""
         ...
 
     async def named(self, name: str, /) -> tuple[str, str]:
@@ -189,7 +189,7 @@ class Deployments:
         return found
 
     async def ask(self, name: str, client: Client, request: Request) -> AsyncIterator[Any]:
-        """Yield the response of a model: first Dispatched, then the chunks of the request's capability.
+        """Yield the response of a model: Waiting while it is queued, Dispatched, then the capability's chunks.
 
         Raises:
             Problem: there is no such model, or the request cannot be sent.

@@ -29,7 +29,7 @@ from byzer_magic.rendering.answer import columns
 from byzer_magic.rendering.answer.view import View
 from byzer_magic.results import ChatResult, Result, TranscribeResult
 from byzer_magic.results.comparison import Answers
-from byzer_magic.types import Message
+from byzer_magic.types import Message, Waiting
 
 
 def names(model: str) -> list[str]:
@@ -90,8 +90,8 @@ class Asking:
     async def run(self, board: Repainted | None) -> Asking:
         """Drain the response; an error ends this model's only."""
 
-        def show(_item: object) -> None:
-            self._begun = True
+        def show(item: object) -> None:
+            self._begun = not isinstance(item, Waiting)
             if board is not None:
                 board.touch()
 

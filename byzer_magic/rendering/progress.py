@@ -9,7 +9,7 @@ from typing import Protocol
 from markupsafe import Markup
 
 from byzer_magic import types
-from byzer_magic.i18n import gettext as _, listed, ngettext
+from byzer_magic.i18n import gettext as _, listed, localized, ngettext
 from byzer_magic.media import describe
 from byzer_magic.rendering.markup import style, tag
 from byzer_magic.types import Event, Failed, Loading, Placed, Ready
@@ -56,7 +56,9 @@ class Work(Protocol):
 
 
 def of(work: Work) -> Progress:
-    """Return the current progress of some work."""
+    """Return the current progress of some work, or what its request waits for."""
+    if (waiting := getattr(work, "waiting", None)) is not None:
+        return Progress(what=work.model, stage=waiting_words(waiting), fraction=waiting.fraction, seconds=work.seconds)
     now = work.progress
     return Progress(what=work.model, stage=words(now), fraction=now.fraction, seconds=work.seconds)
 
@@ -76,6 +78,17 @@ def note(work: Work) -> str:
         " context is full. Interrupting it (Ctrl-C) keeps the text so far; --max_tokens limits it.",
         alias=work.model,
     )
+
+
+def waiting_words(waiting: types.Waiting) -> str:
+    """Return what a queued request waits for.
+
+    Example:
+        >>> waiting_words(types.Waiting(3))
+        'in the queue, place 3'
+    """
+    queued = _("in the queue, place {place}", place=waiting.place)
+    return _("{text} ({notes})", text=localized(waiting.stage), notes=queued) if waiting.stage else queued
 
 
 def words(now: types.Progress) -> str:

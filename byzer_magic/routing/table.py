@@ -16,9 +16,9 @@ from byzer_magic.routing.policy import POLICIES, Candidates, Worker
 from byzer_magic.stat import WorkerStat
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-HEALTHS = ("up", "loading", "down", "drained")
+HEALTHS = ("up", "loading", "down", "drained", "asleep")
 MIN_RETRY_SECONDS = 1.0
 
 
@@ -75,6 +75,11 @@ class SlotTable:
     def queued(self) -> int:
         """Return the number of queued tickets."""
         return len(self._waiting)
+
+    @property
+    def queue(self) -> Iterable[int]:
+        """Return the queued tickets, those first that are served first."""
+        return self._waiting.keys()
 
     @property
     def running(self) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import aclosing
 
 from byzer_magic import errors
 from byzer_magic.i18n import lazy_gettext as _
@@ -15,6 +16,11 @@ from byzer_magic.stat import WorkerStat
 
 POLL_SECONDS = 0.02
 """How often `idle` and `empty` look at the slot table, which is pure and signals nothing."""
+
+PLACE_SECONDS = 1.0
+"""How often a request in the queue is told its place, at most."""
+PLACES_A_SECOND = 100
+"""Those far behind are told less often, so that ten thousand cost no more than a few hundred messages a second."""
 
 
 class Admission:
@@ -38,6 +44,8 @@ class Admission:
         self._cancelled: dict[int, errors.ByzerError] = {}
         """Why requests were cancelled by `cancel`, by ticket."""
         self._tickets = itertools.count()
+        self._places: dict[int, int] = {}
+        self._counted = -PLACE_SECONDS
         self._wanted: set[int] = set(range(workers))
         self._drained: set[int] = set()
         self._closed: errors.ByzerError | None = None
@@ -48,8 +56,10 @@ class Admission:
         """Return a new ticket, the number by which a request is known here."""
         return next(self._tickets)
 
-    async def admit(self, ticket: int, deadline: asyncio.Timeout) -> int:
-        """Wait for a slot and return its worker; the caller calls `release` when the request has ended.
+    async def admit(self, ticket: int, deadline: asyncio.Timeout) -> AsyncIterator[int]:
+        """Wait for a slot, yielding the request's place in the queue now and then; `worker_of` then has its worker.
+
+        The caller calls `release` when the request has ended.
 
         Args:
             ticket: the request.
@@ -62,21 +72,44 @@ class Admission:
         if why := self.closed:
             raise why.with_traceback(None)  # the same error for every request: its traceback would grow
         self.changes += 1
-        grant = self._table.acquire(ticket, time.monotonic())
-        worker = await self._wait(ticket) if grant is None else grant.worker
+        if self._table.acquire(ticket, time.monotonic()) is None:
+            async with aclosing(self._wait(ticket)) as places:
+                async for place in places:
+                    yield place
         self._deadlines[ticket] = deadline
-        return worker
 
-    async def _wait(self, ticket: int) -> int:
+    async def _wait(self, ticket: int) -> AsyncGenerator[int, None]:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting[ticket] = future
+        pause = PLACE_SECONDS
         try:
-            return await future
+            while not (await asyncio.wait([future], timeout=pause))[0]:
+                place = self._place(ticket)
+                yield place
+                pause = max(PLACE_SECONDS, place / PLACES_A_SECOND)
+            future.result()
         except BaseException:  # a cancelled request leaves the queue, too
             self._grant(self._table.withdraw(ticket, time.monotonic()))
             raise
         finally:
             del self._waiting[ticket]
+
+    def _place(self, ticket: int) -> int:
+        """Return a request's place in the queue, from 1; counted at most once in `PLACE_SECONDS` for all requests."""
+        if (now := time.monotonic()) - self._counted >= PLACE_SECONDS:
+            self._counted = now
+            self._places = {queued: place for place, queued in enumerate(self._table.queue, 1)}
+        return self._places.get(ticket, len(self._places) + 1)
+
+    def worker_of(self, ticket: int) -> int:
+        """Return the worker that runs an admitted request.
+
+        Raises:
+            ValueError: the request has not been admitted.
+        """
+        if (worker := self._table.worker_of(ticket)) is None:
+            raise ValueError(f"ticket {ticket} holds no slot")
+        return worker
 
     def release(self, ticket: int, *, failed: bool) -> None:
         """Free the slot of a request."""
@@ -121,14 +154,15 @@ class Admission:
         self._closed = why
         self.changes += 1
         if at_once:
-            self._refuse_queued(why)
+            self.refuse(why)
 
     def reopen(self) -> None:
         """Admit requests again."""
         self._closed = None
         self.changes += 1
 
-    def _refuse_queued(self, why: errors.ByzerError) -> None:
+    def refuse(self, why: errors.ByzerError) -> None:
+        """Refuse the requests in the queue with `why`; later ones are admitted as before."""
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(why.with_traceback(None))
@@ -177,7 +211,7 @@ class Admission:
 
     def _settle(self) -> None:
         if why := self.closed:
-            self._refuse_queued(why)
+            self.refuse(why)
 
     async def idle(self, worker: int, seconds: float) -> bool:
         """Wait up to `seconds` until a worker has no requests; return whether it has none."""

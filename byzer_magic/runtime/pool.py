@@ -33,6 +33,7 @@ from byzer_magic.runtime.cluster.node import attach_log, socket_folder, tail
 from byzer_magic.runtime.gather import Gathering
 from byzer_magic.runtime.loop import LOOP
 from byzer_magic.runtime.metrics import Metrics
+from byzer_magic.runtime.sleeper import Sleeper
 from byzer_magic.runtime.transport import protocol
 from byzer_magic.runtime.transport.server import Server
 from byzer_magic.runtime.workers import checking
@@ -40,7 +41,7 @@ from byzer_magic.runtime.workers.api_workers import ApiWorkers
 from byzer_magic.runtime.workers.engine_workers import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, EngineWorkers
 from byzer_magic.runtime.workers.lifecycle import Lifecycle, Workers
 from byzer_magic.stat import Delta, ModelStat, Sample, delta
-from byzer_magic.types import Dispatched, Event, Failed, Item, Loading, Placed, Ready, Request
+from byzer_magic.types import Dispatched, Event, Failed, Item, Loading, Placed, Ready, Request, Waiting
 
 FOLLOW_SECONDS = 0.3
 """Shortest interval between two deltas to a client that follows the deployment."""
@@ -62,7 +63,10 @@ class Pool:
             spec.num_workers, spec.worker_concurrency, policy=spec.load_balance, health="loading"
         )
         self._lifecycle = Lifecycle(plan, self._admission, self._new_workers())
-        self._capabilities: frozenset[Capability] = frozenset()
+        self._sleeper = Sleeper(
+            self._lifecycle, self._admission, spec.idle if plan.backend.info.local else None, self._add_event
+        )
+        self._capabilities: frozenset[Capability] = frozenset(map(Capability, plan.capabilities))
         self._title = str(plan.setup.params.get("saas.model") or Path(spec.model_path or spec.model).name)
         url = str(plan.setup.params.get("saas.base_url") or "")
         self._price = prices.find(spec.pretrained_model_type, self._title, url)
@@ -90,6 +94,7 @@ class Pool:
                 "scale": self._lifecycle.scale,
                 "drain": self._lifecycle.drain,
                 "restart": self._lifecycle.restart,
+                "sleep": self._sleep,
                 "undeploy": self._undeploy,
             },
             path=socket_folder() / f"{plan.id}.sock",
@@ -200,15 +205,19 @@ class Pool:
 
     # ---- requests
 
-    async def _ask(self, capability: Capability, request: Request) -> AsyncIterator[Item | Dispatched]:
+    async def _ask(self, capability: Capability, request: Request) -> AsyncIterator[Item | Dispatched | Waiting]:
         if checked := self._capabilities:  # unknown until the model is loaded
             self._check_capability(request)
         started = time.monotonic()
+        self._sleeper.request_came()
         ticket = self._admission.ticket()
         gathering = Gathering(request)
         try:
             async with asyncio.timeout(request.timeout) as deadline:
-                worker = await self._admission.admit(ticket, deadline)
+                async with aclosing(self._admission.admit(ticket, deadline)) as places:  # type: ignore[type-var]  # a generator
+                    async for place in places:
+                        yield self._waiting(place)
+                worker = self._admission.worker_of(ticket)
                 failed = True
                 queued, request_id = time.monotonic() - started, request_ids.CURRENT.get()
                 dispatched: Dispatched | None = Dispatched(worker, queued, request_id)
@@ -237,6 +246,13 @@ class Pool:
                 _("{alias} did not finish within {seconds:g} s.", alias=alias, seconds=request.timeout),
                 _("Set a longer --timeout."),
             ) from err
+
+    def _waiting(self, place: int) -> Waiting:
+        """Return what a request at this place of the queue waits for."""
+        loading = [event for _number, event in self._events.values() if isinstance(event, Loading)]
+        if self._lifecycle.is_changing and loading:
+            return Waiting(place, loading[-1].stage, loading[-1].fraction)
+        return Waiting(place)
 
     def _check_capability(self, request: Request) -> None:
         if lacking := needed_by(request) - self._capabilities:
@@ -268,6 +284,7 @@ class Pool:
             queued=self._admission.queued,
             uptime_seconds=time.monotonic() - self._created,
             error=self._error,
+            note=self._sleeper.why,
             ttft_p50=self._metrics.ttft(0.5),
             ttft_p99=self._metrics.ttft(0.99),
             tokens_per_second=self._metrics.tokens_per_second,
@@ -297,6 +314,11 @@ class Pool:
         while True:
             await asyncio.sleep(1)
             self._metrics.tick(self._admission.running, self._admission.queued)
+            self._sleeper.tick()
+
+    async def _sleep(self, _nothing: None) -> AsyncIterator[bool]:
+        """Unload the model until the next request; yield whether that was done."""
+        yield await self._sleeper.sleep(_("put to sleep by a command"))
 
     async def _history(self, _nothing: None) -> AsyncIterator[Sample]:
         for sample in list(self._metrics.history):

@@ -53,7 +53,13 @@ EXPLANATIONS = {
     "cost": _l("Total cost so far, where the price is known"),
 }
 """Tooltips of headings."""
-HEALTHS = {"up": _l("up"), "loading": _l("loading"), "down": _l("down"), "drained": _l("drained")}
+HEALTHS = {
+    "up": _l("up"),
+    "loading": _l("loading"),
+    "down": _l("down"),
+    "drained": _l("drained"),
+    "asleep": _l("asleep"),
+}
 
 
 def heading(name: str) -> str:
@@ -70,7 +76,7 @@ class State(NamedTuple):
     """The state of a deployment or a worker."""
 
     kind: str
-    """up, part, loading, down, drained or stale: the colour and shape of its sign."""
+    """up, part, loading, down, drained, asleep or stale: the colour and shape of its sign."""
     text: str
     """Shown where it is not simply up."""
 
@@ -90,6 +96,8 @@ def state_of(stat: ModelStat, age: float) -> State:
         return State("up", _("up"))
     if up:
         return State("part", _("{up} of {count} up", up=up, count=len(healths)))
+    if "asleep" in healths:
+        return State("asleep", _("asleep: {why}", why=localized(stat.note)) if stat.note else _("asleep"))
     if stat.error:
         return State("down", _("down"))
     if "loading" in healths or not healths:
@@ -130,7 +138,7 @@ def worker_cells(worker: WorkerStat, model: str = "") -> Cells:
         model: the alias, where the row is not below that of its deployment.
     """
     name = " ".join(filter(None, (model, _("worker {index}", index=worker.index))))
-    health = worker.health if worker.health in ("up", "loading", "down", "drained") else "down"
+    health = worker.health if worker.health in HEALTHS else "down"
     process = _("process {pid}", pid=worker.pid) if worker.pid else ""
     cells = dict.fromkeys(COLUMNS, plain(""))
     cells |= {

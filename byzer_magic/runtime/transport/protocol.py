@@ -16,9 +16,9 @@ from byzer_magic import capabilities, errors, i18n
 from byzer_magic.backends.network import Network
 from byzer_magic.commands.spec import DeploySpec, ServeSpec
 from byzer_magic.stat import Delta, ModelStat, Sample
-from byzer_magic.types import Dispatched, Event, Loading
+from byzer_magic.types import Dispatched, Event, Loading, Waiting
 
-VERSION = 1
+VERSION = 2
 """Of the messages to a controller: raise it when they change, so that a face never meets one that has others."""
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """A larger message closes the connection."""
@@ -232,7 +232,10 @@ class Opened(msgspec.Struct, frozen=True, tag=True):
 
 
 METHODS: dict[str, tuple[Any, Any]] = {
-    **{capability.value: (row.request, row.chunk | Dispatched) for capability, row in capabilities.TABLE.items()},
+    **{
+        capability.value: (row.request, row.chunk | Dispatched | Waiting)
+        for capability, row in capabilities.TABLE.items()
+    },
     "stat": (None, ModelStat),
     "watch": (None, Event),
     "logs": (LogsRequest, str),
@@ -240,6 +243,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "scale": (ScaleRequest, Event),
     "drain": (DrainRequest, int),
     "restart": (RestartRequest, Event),
+    "sleep": (None, bool),
     "follow": (None, Delta),
     "history": (None, Sample),
     "open": (None, Loading | Opened),

@@ -95,10 +95,67 @@ class Lifecycle:
             wanted: desired_state.DesiredState = await asyncio.to_thread(desired_state.load, self._plan)
             await self._reserve(wanted.workers)
             self._indices = list(range(wanted.workers))
-            self._admission.resize(self._indices, "loading")
+            asleep = self._plan.starts_asleep
+            self._admission.resize(self._indices, "asleep" if asleep else "loading")
+            for index in self._indices if asleep else ():  # those with which the table began
+                self._admission.health(index, "asleep")
             for index in wanted.drained:
                 self._admission.drain(index, self._drained_error())
-            await self.workers.add(self._indices, notify)
+            if not asleep:
+                await self.workers.add(self._indices, notify)
+
+    # ---- sleep
+
+    @property
+    def is_asleep(self) -> bool:
+        """Return whether no worker has a model loaded, so that a request has to wake them first."""
+        return bool(self._indices) and all(self._admission.state(index) == "asleep" for index in self._indices)
+
+    @property
+    def is_changing(self) -> bool:
+        """Return whether a change is in progress."""
+        return self._changing.locked()
+
+    async def sleep(self) -> bool:
+        """Unload the model of all workers and free their resources; return whether that was done.
+
+        Nothing happens while a request runs or is queued.
+
+        Raises:
+            NotDeployed: the model could not be loaded, or is being undeployed.
+        """
+        async with self._turn():
+            if self._admission.running or self._admission.queued or self.is_asleep:
+                return False
+            for (
+                index
+            ) in self._indices:  # before anything is awaited: a request that comes now is queued, and wakes them
+                self._admission.health(index, "asleep")
+            for index in self._indices:
+                await self.workers.remove(index)
+            return True
+
+    async def wake(self, notify: Notify) -> None:
+        """Load the model again in all workers; queued requests go on as soon as the first of them is up.
+
+        Raises:
+            NotDeployed: the deployment is being undeployed.
+            EngineFailed: a model could not be loaded; all workers are asleep again.
+            NoRoom: the cluster lacks the resources; so are they.
+        """
+        async with self._turn():
+            if not self.is_asleep:
+                return
+            for index in self._indices:
+                self._admission.health(index, "loading")
+            try:
+                await self._check_room(self.count)
+                await self.workers.add(self._indices, notify)
+            except BaseException:
+                for index in self._indices:
+                    self._admission.health(index, "asleep")
+                    await self.workers.remove(index)
+                raise
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -130,6 +187,12 @@ class Lifecycle:
             started = time.monotonic()
             stay, go = self._indices[: request.workers], self._indices[request.workers :]
             new = self._unused(request.workers - len(stay))
+            if self.is_asleep:
+                self._indices = sorted([*stay, *new])
+                self._admission.resize(self._indices, "asleep")
+                await self._save()
+                yield self._ready(started)
+                return
             await self._reserve_or_check(request.workers)
             self._indices = sorted([*stay, *new])
             self._admission.resize(self._indices, "loading")
@@ -155,8 +218,11 @@ class Lifecycle:
         Raises:
             NoRoom: the cluster lacks them.
         """
-        spec, more = self._plan.spec, count - self.count
         await self._reserve(count)
+        await self._check_room(count - self.count)
+
+    async def _check_room(self, more: int) -> None:
+        spec = self._plan.spec
         if self._plan.backend.info.local and more > 0:
             needed = (more * spec.cpus_per_worker, more * spec.gpus_per_worker)
             await asyncio.to_thread(placement.check_resources, placement.more_workers(spec.model, more), *needed)
@@ -224,6 +290,12 @@ class Lifecycle:
         """
         for event in self._waiting():
             yield event
+        if self.is_asleep:
+            async with aclosing(events_of(self.wake)) as events:  # type: ignore[type-var]  # a generator
+                async for event in events:
+                    yield event
+            yield self._ready(time.monotonic())
+            return
         async with self._turn():
             started = time.monotonic()
             chosen = self._chosen(request.worker)

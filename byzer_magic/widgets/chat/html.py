@@ -46,7 +46,7 @@ def _attached(item: Media) -> Markup:
 
 def partial(collector: AnyCollector) -> Shown:
     """Return the answer so far, while it streams."""
-    if isinstance(collector, ChatCollector):
+    if isinstance(collector, ChatCollector) and collector.waiting is None:
         return Shown(text=collector.text, reasoning=collector.reasoning, done=False)
     return Shown(footer=f"{progress.of(collector).stage} · {collector.seconds:.0f} s", done=False)
 

@@ -1,0 +1,113 @@
+"""Puts a deployment to sleep when nobody asks it, and wakes it for the next request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from byzer_magic import errors
+from byzer_magic.commands import durations
+from byzer_magic.i18n import Text, lazy_gettext as _
+from byzer_magic.log import get_logger
+from byzer_magic.runtime.admission import Admission
+from byzer_magic.runtime.workers.engine_workers import Notify
+from byzer_magic.runtime.workers.lifecycle import Lifecycle
+
+log = get_logger("sleeper")
+
+
+class Sleeper:
+    """Decides when the workers of a deployment unload their model, and when they load it again.
+
+    Args:
+        lifecycle: the workers.
+        admission: the requests.
+        idle: seconds without a request after which the workers sleep; None for never.
+        notify: receives the events of a load.
+        clock: returns seconds, of any origin.
+    """
+
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        admission: Admission,
+        idle: float | None,
+        notify: Notify,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.why: Text | str = ""
+        """Why the workers sleep, or why they could not be woken; empty while they are awake."""
+        self._lifecycle = lifecycle
+        self._admission = admission
+        self._idle = idle
+        self._notify = notify
+        self._clock = clock
+        self._used = clock()
+        self._waking = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def tick(self) -> None:
+        """Put the workers to sleep if they have been unused for long enough; called every second."""
+        if self._admission.running or self._admission.queued or self._lifecycle.is_changing:
+            self._used = self._clock()
+        elif self._idle is not None and self._clock() - self._used >= self._idle and not self._lifecycle.is_asleep:
+            self._start(self._fall_asleep(_("no request for {time}", time=durations.written(self._idle))))
+
+    def request_came(self) -> None:
+        """Wake the workers if they sleep; where that fails, the requests that wait for them are refused."""
+        self._used = self._clock()
+        if self._lifecycle.is_asleep and not self._waking:
+            self._waking = True
+            self._start(self._wake_up())
+
+    async def sleep(self, why: Text | str) -> bool:
+        """Put the workers to sleep; return whether they were awake and had nothing to do.
+
+        Args:
+            why: shown by `stat` and the panel.
+
+        Raises:
+            NotDeployed: the deployment is being undeployed.
+        """
+        if done := await self._lifecycle.sleep():
+            self.why = why
+            log.info("asleep: %s", why)
+        return done
+
+    async def wake(self) -> None:
+        """Load the model again.
+
+        Raises:
+            ByzerError: it could not be loaded; the workers sleep on.
+        """
+        await self._lifecycle.wake(self._notify)
+        self.why = ""
+        self._used = self._clock()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _fall_asleep(self, why: Text | str) -> None:
+        with suppress(errors.ByzerError):  # it is being undeployed
+            await self.sleep(why)
+
+    async def _wake_up(self) -> None:
+        try:
+            await self.wake()
+        except errors.ByzerError as err:
+            self._refuse(err)
+        except Exception as err:  # a backend's code may raise anything
+            log.exception("the model could not be loaded again")
+            self._refuse(errors.EngineFailed(f"{type(err).__name__}: {err}", _("See the traceback in the pool's log.")))
+        finally:
+            self._waking = False
+
+    def _refuse(self, err: errors.ByzerError) -> None:
+        log.error("the model could not be loaded again: %s", err)
+        self.why = err.message
+        self._admission.refuse(err)
